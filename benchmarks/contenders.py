@@ -1,0 +1,51 @@
+"""Who takes part: the contenders by name, and which of them this environment has."""
+
+from __future__ import annotations
+
+from importlib import metadata
+from importlib.util import find_spec
+from typing import Protocol
+
+from benchmarks.workloads import Array, Problem
+
+
+class Contender(Protocol):
+    """One way to take the step: made from a problem, and a step then returns its cost C."""
+
+    def step(self) -> float: ...
+
+    def flat_parameters(self) -> Array: ...
+
+
+REQUIRED = {"chainrule": "numpy", "by hand": "numpy", "lecture": "numpy"}
+PEERS = {"PyTorch": "torch", "JAX": "jax"}
+"""Each contender with the distribution that does its arithmetic."""
+
+
+def available() -> list[str]:
+    return [*REQUIRED, *(name for name, module in PEERS.items() if find_spec(module))]
+
+
+def version(name: str) -> str:
+    """``"torch 2.13.0"``, or that it isn't there."""
+    distribution = {**REQUIRED, **PEERS}[name]
+    try:
+        return f"{distribution} {metadata.version(distribution)}"
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def make(name: str, problem: Problem) -> Contender:
+    """The contender of that name, before its first step."""
+    # Imported here, so that the process of one contender does not load another's library.
+    if name == "by hand":
+        from benchmarks.by_hand import ByHand
+
+        return ByHand(problem)
+    if name in ("chainrule", "lecture"):
+        from benchmarks.ours import Layers, Lecture
+
+        return Layers(problem) if name == "chainrule" else Lecture(problem)
+    from benchmarks.peers import Jax, PyTorch
+
+    return PyTorch(problem) if name == "PyTorch" else Jax(problem)

@@ -1,0 +1,63 @@
+"""The two contenders of this package: its layers, and the lecture's plain functions."""
+
+from __future__ import annotations
+
+from benchmarks.workloads import LEARNING_RATE, Array, Problem, flat
+from chainrule import lecture
+from chainrule.graph.sequential import Sequential
+from chainrule.layers.activation import Activation
+from chainrule.layers.dense import Dense
+from chainrule.training.losses import HalfSquaredError
+from chainrule.training.optimizers import SGD
+
+
+def sigmoid_network(problem: Problem) -> Sequential:
+    """The network of a problem as layers, with the parameters that it starts from."""
+    layers = [part for b in problem.biases for part in (Dense(b.size), Activation("sigmoid"))]
+    model = Sequential(layers)
+    model.build(problem.inputs.shape[1:], rng=0, dtype=problem.dtype)
+    model.parameters.value = problem.start()
+    return model
+
+
+class Layers:
+    """Sequential, HalfSquaredError and SGD: what `Trainer` does with them in each step."""
+
+    name = "chainrule"
+
+    def __init__(self, problem: Problem) -> None:
+        self.inputs, self.targets = problem.inputs, problem.targets
+        self.model = sigmoid_network(problem)
+        self.parameters = self.model.parameters
+        self.loss = HalfSquaredError()
+        self.optimizer = SGD(LEARNING_RATE)
+
+    def step(self) -> float:
+        self.parameters.zero_grad()
+        y = self.model.forward(self.inputs)
+        cost, delta = self.loss.value_and_delta(y, self.targets)
+        self.model.backward_parameters(delta)
+        self.optimizer.step(self.parameters.value, self.parameters.grad)
+        return float(cost)
+
+    def flat_parameters(self) -> Array:
+        return self.parameters.value
+
+
+class Lecture:
+    """`chainrule.lecture.train_net`: the lecture's program, with a new array for every result."""
+
+    name = "lecture"
+
+    def __init__(self, problem: Problem) -> None:
+        self.inputs, self.targets = problem.inputs, problem.targets
+        self.weights = [w.copy() for w in problem.weights]
+        self.biases = [b.copy() for b in problem.biases]
+
+    def step(self) -> float:
+        return lecture.train_net(
+            self.inputs, self.targets, LEARNING_RATE, self.weights, self.biases
+        )
+
+    def flat_parameters(self) -> Array:
+        return flat(self.weights, self.biases)

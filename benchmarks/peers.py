@@ -1,0 +1,91 @@
+"""The contenders from elsewhere, each the way its own documentation has it; imported when asked.
+
+PyTorch runs eagerly: every operation is called from Python, as here, and a graph of them is
+recorded for the way back. JAX compiles the whole step once, and is then given the old parameters'
+memory for the new ones.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from benchmarks.workloads import LEARNING_RATE, Array, Problem, flat
+
+
+class PyTorch:
+    """torch.nn.Sequential and torch.optim.SGD, eager."""
+
+    name = "PyTorch"
+
+    def __init__(self, problem: Problem) -> None:
+        import torch
+
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
+        dtype = getattr(torch, problem.dtype.name)
+        layers: list[Any] = []
+        for w, b in zip(problem.weights, problem.biases, strict=True):
+            linear = torch.nn.Linear(*w.shape, dtype=dtype)
+            with torch.no_grad():
+                linear.weight.copy_(torch.from_numpy(w.T))
+                linear.bias.copy_(torch.from_numpy(b))
+            layers += [linear, torch.nn.Sigmoid()]
+        self.linears = layers[::2]
+        self.model = torch.nn.Sequential(*layers)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=LEARNING_RATE)
+        self.inputs = torch.from_numpy(problem.inputs)
+        self.targets = torch.from_numpy(problem.targets)
+
+    def step(self) -> float:
+        self.optimizer.zero_grad(set_to_none=True)
+        y = self.model(self.inputs)
+        cost = 0.5 * ((y - self.targets) ** 2).sum(1).mean()
+        cost.backward()
+        self.optimizer.step()
+        return float(cost.item())
+
+    def flat_parameters(self) -> Array:
+        return flat(
+            [linear.weight.detach().numpy().T for linear in self.linears],
+            [linear.bias.detach().numpy() for linear in self.linears],
+        )
+
+
+class Jax:
+    """jax.value_and_grad of the cost and the gradient step, in one jax.jit."""
+
+    name = "JAX"
+
+    def __init__(self, problem: Problem) -> None:
+        import jax
+
+        jax.config.update("jax_enable_x64", problem.dtype == np.float64)
+
+        def cost(parameters: Any, inputs: Any, targets: Any) -> Any:
+            y = inputs
+            for w, b in parameters:
+                y = jax.nn.sigmoid(y @ w + b)
+            return 0.5 * ((y - targets) ** 2).sum(1).mean()
+
+        def step(parameters: Any, inputs: Any, targets: Any) -> Any:
+            value, gradient = jax.value_and_grad(cost)(parameters, inputs, targets)
+            change = jax.tree.map(lambda p, g: p - LEARNING_RATE * g, parameters, gradient)
+            return value, change
+
+        self.jitted = jax.jit(step, donate_argnums=0)
+        self.parameters = [
+            (jax.numpy.asarray(w), jax.numpy.asarray(b))
+            for w, b in zip(problem.weights, problem.biases, strict=True)
+        ]
+        self.inputs = jax.numpy.asarray(problem.inputs)
+        self.targets = jax.numpy.asarray(problem.targets)
+
+    def step(self) -> float:
+        cost, self.parameters = self.jitted(self.parameters, self.inputs, self.targets)
+        return float(cost)
+
+    def flat_parameters(self) -> Array:
+        weights, biases = zip(*self.parameters, strict=True)
+        return flat([np.asarray(w) for w in weights], [np.asarray(b) for b in biases])

@@ -1,0 +1,208 @@
+"""The race: each contender in a process of its own, all of them in turns.
+
+    ratio of a round = (chainrule's time per step) / (the other's time per step)
+
+Libraries that share a process also share its memory and its cores: their threads wait for work by
+turning in circles, in each other's way. So every contender has its own process, and only one of
+them is told to run at a time. A turn is a few steps to get warm and then a block of steps on the
+clock; between turns there is a rest, in which the threads of the one before fall asleep.
+
+In each round everyone has one turn, in an order that is drawn anew. What disturbs the machine for
+longer than a round disturbs all of them, and the ratios of the rounds are the least touched by it;
+what disturbs it for less is left to the median. All processes are started anew several times,
+since where the memory of a process happens to lie makes a difference of its own.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+
+from benchmarks import contenders
+from benchmarks.workloads import Array, Problem, Workload
+
+STEPS_TO_AGREE = 10
+TOLERANCES = {"float32": 2e-5, "float64": 1e-10}
+"""How far the parameters of two contenders may be apart after that many steps."""
+
+
+class DisagreementError(AssertionError):
+    """Contenders that should take the same steps have come to different parameters."""
+
+
+@dataclass
+class Result:
+    """The seconds per step of each contender, one number for each round."""
+
+    workload: Workload
+    dtype: str
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+
+    def median(self, name: str) -> float:
+        return float(np.median(self.seconds[name]))
+
+    def ratio(self, to: str) -> tuple[float, float, float]:
+        """The quartiles of chainrule's time over the other's, round by round."""
+        ratios = np.divide(self.seconds["chainrule"], self.seconds[to])
+        low, middle, high = np.percentile(ratios, [25, 50, 75])
+        return float(low), float(middle), float(high)
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long a race takes: starts of all processes, rounds after each, seconds on the clock."""
+
+    starts: int = 2
+    rounds: int = 25
+    block: float = 0.08
+    rest: float = 0.05
+
+
+def race(
+    workload: Workload,
+    dtype: str,
+    names: Sequence[str],
+    length: Length,
+    seen: Callable[[], None] = lambda: None,
+) -> Result:
+    """Let them run, and return what the clock said.
+
+    Parameters
+    ----------
+    seen
+        Called after each round, to show that something goes on.
+
+    Raises
+    ------
+    DisagreementError
+        Where they do not come to the same parameters.
+    """
+    result = Result(workload, dtype, {name: [] for name in names})
+    order = list(names)
+    shuffle = random.Random(f"{workload.name} {dtype}").shuffle
+    for _ in range(length.starts):
+        with Runners(workload, dtype, names) as runners:
+            require_agreement({name: runners.ask(name, "agree") for name in names}, dtype)
+            steps = {name: runners.ask(name, "calibrate", length.block) for name in names}
+            for _ in range(length.rounds):
+                shuffle(order)
+                for name in order:
+                    time.sleep(length.rest)
+                    result.seconds[name].append(runners.ask(name, "run", steps[name]))
+                seen()
+    return result
+
+
+def require_agreement(outcomes: dict[str, tuple[list[float], Array]], dtype: str) -> None:
+    """Compare the costs and the parameters of all with those of the first."""
+    (first, (costs, parameters)), *others = outcomes.items()
+    for name, (other_costs, other_parameters) in others:
+        apart = max(
+            float(np.max(np.abs(other_parameters.astype(float) - parameters))),
+            float(np.max(np.abs(np.subtract(other_costs, costs)))),
+        )
+        if not apart <= TOLERANCES[dtype]:
+            raise DisagreementError(
+                f"after {len(costs)} steps in {dtype}, {name!r} is {apart:.1e} away from {first!r}; "
+                f"at most {TOLERANCES[dtype]:.0e} can be rounding"
+            )
+
+
+class Runners:
+    """The processes of all contenders, asked one at a time."""
+
+    def __init__(self, workload: Workload, dtype: str, names: Sequence[str]) -> None:
+        context = multiprocessing.get_context("spawn")  # forks would share one library's threads
+        self._ends: dict[str, Connection] = {}
+        self._processes = []
+        for name in names:
+            here, there = context.Pipe()
+            process = context.Process(
+                target=_serve, args=(there, name, workload, dtype), daemon=True
+            )
+            process.start()
+            there.close()
+            self._ends[name] = here
+            self._processes.append(process)
+
+    def ask(self, name: str, *question: Any) -> Any:
+        """Let one contender do something, and wait for what it says."""
+        self._ends[name].send(question)
+        answer = self._ends[name].recv()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def __enter__(self) -> Runners:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for end in self._ends.values():
+            end.close()
+        for process in self._processes:
+            process.join(timeout=5)
+            if process.is_alive():
+                process.terminate()
+                process.join()
+
+
+def _serve(end: Connection, name: str, workload: Workload, dtype: str) -> None:
+    """What the process of one contender does: answer until nobody asks any more."""
+    contender: contenders.Contender | None = None
+    while True:
+        try:
+            what, *arguments = end.recv()
+        except EOFError:
+            return
+        try:
+            if contender is None:
+                contender = contenders.make(
+                    name, Problem.of(workload.widths, workload.batch, dtype)
+                )
+            end.send(ANSWERS[what](contender, *arguments))
+        except Exception as error:
+            error.add_note(f"in the process of {name!r}")
+            end.send(error)
+
+
+def _agree(contender: contenders.Contender) -> tuple[list[float], Array]:
+    costs = [contender.step() for _ in range(STEPS_TO_AGREE)]
+    return costs, contender.flat_parameters()
+
+
+def _calibrate(contender: contenders.Contender, block: float) -> int:
+    """How many steps take about as long as a block should."""
+    took = min(_run(contender, 1) for _ in range(5))
+    took = min(_run(contender, max(1, round(block / took / 4))) for _ in range(3))
+    return max(1, round(block / took))
+
+
+def _run(contender: contenders.Contender, steps: int) -> float:
+    """Seconds per step, after some steps to get warm."""
+    for _ in range(max(1, steps // 4)):
+        contender.step()
+    began = time.perf_counter()
+    for _ in range(steps):
+        contender.step()
+    return (time.perf_counter() - began) / steps
+
+
+ANSWERS: dict[str, Callable[..., Any]] = {"agree": _agree, "calibrate": _calibrate, "run": _run}
+
+
+def use_threads(number: int) -> None:
+    """Give every contender that is started from now on the same number of threads."""
+    for variable in THREAD_VARIABLES:
+        os.environ[variable] = str(number)
+
+
+THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NPROC")
+"""Those of NumPy's BLAS, of OpenMP and MKL in PyTorch, and of XLA in JAX."""

@@ -1,0 +1,76 @@
+"""chainrule: layers of a neural network as two methods of plain NumPy.
+
+    from chainrule import Activation, Dense, Sequential, Trainer, losses, optimizers
+
+    model = Sequential([Dense(30), Activation("tanh"), Dense(10)])
+    history = Trainer(model, losses.SoftmaxCrossEntropy(), optimizers.Adam(1e-3)).fit(x, t)
+
+Names are loaded when they are first used, so that ``import chainrule`` costs little more than
+``import numpy``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from chainrule import datasets as datasets
+    from chainrule import lecture as lecture
+    from chainrule.calculus import derivatives as derivatives
+    from chainrule.calculus.check import check_layer as check_layer
+    from chainrule.calculus.check import check_loss as check_loss
+    from chainrule.core.layer import Layer as Layer
+    from chainrule.display.summary import summary as summary
+    from chainrule.graph.sequential import Sequential as Sequential
+    from chainrule.layers.activation import Activation as Activation
+    from chainrule.layers.dense import Dense as Dense
+    from chainrule.layers.softmax import Softmax as Softmax
+    from chainrule.storage import load as load
+    from chainrule.training import callbacks as callbacks
+    from chainrule.training import losses as losses
+    from chainrule.training import optimizers as optimizers
+    from chainrule.training.trainer import Trainer as Trainer
+
+__version__ = "0.1.0"
+
+_PLACES = {
+    "Activation": "chainrule.layers.activation",
+    "Dense": "chainrule.layers.dense",
+    "Layer": "chainrule.core.layer",
+    "Sequential": "chainrule.graph.sequential",
+    "Softmax": "chainrule.layers.softmax",
+    "Trainer": "chainrule.training.trainer",
+    "check_layer": "chainrule.calculus.check",
+    "check_loss": "chainrule.calculus.check",
+    "load": "chainrule.storage",
+    "summary": "chainrule.display.summary",
+}
+_MODULES = {
+    "callbacks": "chainrule.training.callbacks",
+    "datasets": "chainrule.datasets",
+    "derivatives": "chainrule.calculus.derivatives",
+    "lecture": "chainrule.lecture",
+    "losses": "chainrule.training.losses",
+    "optimizers": "chainrule.training.optimizers",
+}
+
+__all__ = [  # noqa: PLE0604 - the names are those of the two tables
+    *_PLACES,
+    *_MODULES,
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PLACES:
+        found = getattr(importlib.import_module(_PLACES[name]), name)
+    elif name in _MODULES:
+        found = importlib.import_module(_MODULES[name])
+    else:
+        raise AttributeError(f"module 'chainrule' has no attribute {name!r}")
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,223 @@
+"""`check_layer`: the proof that a layer keeps the nine laws, and a diagnosis where it doesn't.
+
+    >>> print(check_layer(Dense(3), (4,)))                                    # doctest: +SKIP
+    Dense(3) keeps all nine laws …
+
+The laws themselves are in `chainrule.calculus.laws`, the patterns of wrong gradients in
+`chainrule.calculus.diagnosis`. Here they are run on a copy of the layer, and reported.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from attrs import define, field
+
+from chainrule.calculus import laws
+from chainrule.calculus.laws import Broken, Subject
+from chainrule.core.errors import ChainruleError, DefinitionError, LayerCheckError
+from chainrule.core.initializers import Shape
+from chainrule.core.layer import Layer
+
+
+@define
+class LawResult:
+    """What was found for one law.
+
+    Attributes
+    ----------
+    number, name, statement
+        Which law it is, and what it says.
+    ok
+        Whether it holds.
+    figure, tolerance
+        The largest relative error that was seen, and the largest that is allowed, where the law
+        is about numbers.
+    diagnosis
+        For a law that is broken: in what way.
+    remarks
+        What is to be said besides, such as that differences stood in for dual numbers.
+    """
+
+    number: int
+    name: str
+    statement: str
+    ok: bool
+    figure: float | None = None
+    tolerance: float | None = None
+    diagnosis: str | None = None
+    remarks: list[str] = field(factory=list)
+
+    def __str__(self) -> str:
+        figure = "" if self.figure is None else f"{self.figure:.1e}"
+        head = f"  {'✓' if self.ok else '✗'} {self.number}  {self.name:<10}  {figure:>7}  "
+        lines = [head + self.statement]
+        for text in [*(self.diagnosis or "").splitlines(), *(f"({r})" for r in self.remarks)]:
+            lines.append(" " * 7 + text)
+        return "\n".join(lines)
+
+
+@define
+class CheckReport:
+    """Every law with its figure. ``report["adjoint"]`` is one of them.
+
+    Attributes
+    ----------
+    subject
+        What was checked.
+    results
+        One `LawResult` for each law.
+    """
+
+    subject: str
+    results: list[LawResult]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every law holds."""
+        return all(result.ok for result in self.results)
+
+    def __getitem__(self, name: str) -> LawResult:
+        for result in self.results:
+            if result.name == name:
+                return result
+        raise KeyError(f"no law {name!r}; there are {', '.join(r.name for r in self.results)}")
+
+    def __iter__(self) -> Iterator[LawResult]:
+        return iter(self.results)
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+    def __str__(self) -> str:
+        broken = [result.name for result in self.results if not result.ok]
+        head = (
+            f"{self.subject} keeps all {len(self.results)} laws"
+            if not broken
+            else f"{self.subject} breaks {len(broken)} of {len(self.results)} laws: "
+            + ", ".join(broken)
+        )
+        return "\n".join([head, *map(str, self.results)])
+
+    __repr__ = __str__
+
+
+def check_layer(
+    layer: Layer,
+    input_shape: Any,
+    rng: Any = 0,
+    *,
+    inputs: Any = None,
+) -> CheckReport:
+    """Prove that a layer keeps the nine laws of the contract, or say which it breaks and how.
+
+    A copy is built and tested; the layer itself stays as it was.
+
+    Parameters
+    ----------
+    layer
+        Any layer: of chainrule, of your own, or one made of layers.
+    input_shape
+        The shape of a row, without the batch axis, such as ``(64,)``; a tuple of such shapes for a
+        layer with several inputs.
+    rng
+        A seed or Generator, for the numbers that it is tried with.
+    inputs
+        A function of a shape that draws inputs, for a layer that is not made for all real
+        numbers: ``inputs=lambda shape: np.random.default_rng(0).uniform(1, 2, shape)``.
+
+    Returns
+    -------
+    CheckReport
+        Its ``ok`` is true; ``print`` it to see every law with its figure.
+
+    Raises
+    ------
+    LayerCheckError
+        Where a law is broken; its ``report`` lists all of them.
+    """
+    if not isinstance(layer, Layer):
+        raise DefinitionError(
+            "check_layer checks layers",
+            expected="a Layer such as Dense(3)",
+            received=f"{layer!r}, of type {type(layer).__name__}",
+        )
+    name = _name(layer)
+    generator = np.random.default_rng(rng)
+    shapes = _shapes(input_shape)
+    try:
+        subject = _subject(layer, shapes, generator, inputs)
+    except Exception as error:
+        report = CheckReport(name, [LawResult(0, "build", "It can be built.", False)])
+        report.results[0].diagnosis = _told(error)
+        raise _failure(report) from error
+    report = CheckReport(
+        f"{name}, for rows of shape {' and '.join(map(str, shapes))} in batches of {subject.batch},",
+        [_try(n, law, subject) for n, law in enumerate(laws.LAWS, start=1)],
+    )
+    if not report.ok:
+        raise _failure(report)
+    return report
+
+
+def _subject(
+    layer: Layer, shapes: tuple[Shape, ...], rng: np.random.Generator, inputs: Any
+) -> Subject:
+    copy = layer.unbuilt()
+    copy.build(*shapes, rng=rng.spawn(1)[0], dtype="float64")
+    # Zeros, such as biases begin with, would hide what is multiplied by them.
+    value = copy.parameters.value
+    value += 0.1 * rng.normal(size=value.shape)
+    draw = inputs or (lambda shape: rng.normal(size=shape))
+    return Subject.of(copy, shapes, rng, _batch_size(copy), draw)
+
+
+def _batch_size(layer: Layer) -> int:
+    """A size that is no other size here, so that a factor of it can only be the batch."""
+    sizes = {n for shape in (*layer.input_shapes, *layer.output_shapes) for n in shape}
+    sizes |= {int(np.prod(shape)) for shape in (*layer.input_shapes, *layer.output_shapes)}
+    return next(n for n in (7, 5, 11, 13, 17, 19, 23, 29, 31, 37, 41) if n not in sizes)
+
+
+def _try(number: int, name: str, subject: Subject) -> LawResult:
+    law = laws.LAWS[name]
+    result = LawResult(number, name, (law.__doc__ or "").splitlines()[0], True)
+    try:
+        finding = law(subject)
+        result.figure, result.tolerance = finding.figure, finding.tolerance
+        result.remarks = finding.remarks
+    except Broken as broken:
+        result.ok, result.figure, result.diagnosis = False, broken.figure, str(broken)
+    except Exception as error:
+        result.ok, result.diagnosis = False, _told(error)
+    return result
+
+
+def _told(error: Exception) -> str:
+    """An error as a diagnosis: what, and in which line of the layer."""
+    text = str(error) if isinstance(error, ChainruleError) else f"{type(error).__name__}: {error}"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if "/chainrule/c" not in f.filename.replace("\\", "/")]
+    if own and not isinstance(error, ChainruleError):
+        text += f"\nin {own[-1].name}, line {own[-1].lineno}: {own[-1].line}"
+    return text
+
+
+def _failure(report: CheckReport) -> LayerCheckError:
+    error = LayerCheckError(str(report))
+    error.report = report
+    return error
+
+
+def _name(layer: Layer) -> str:
+    text = repr(layer.unbuilt())
+    return text if len(text) <= 60 and "\n" not in text else type(layer).__name__
+
+
+def _shapes(input_shape: Any) -> tuple[Shape, ...]:
+    if isinstance(input_shape, tuple) and input_shape and isinstance(input_shape[0], tuple):
+        return input_shape
+    return (input_shape,)

@@ -1,0 +1,157 @@
+"""The table of derivatives: elementwise functions, ẏ = Σ_i (∂f/∂x_i) ẋ_i.
+
+Each line names a function and gives ∂f/∂x for every argument, as a function of the result y and
+of the arguments: ``np.exp: (lambda y, x: y,)`` says that the exponential is its own derivative.
+
+Where a derivative does not exist, a choice is made:
+
+- ``maximum``, ``minimum``, ``fmax``, ``fmin`` of two equal numbers: the mean of both tangents, so
+  that the order of the arguments makes no difference. ``abs`` and ``sign`` at 0: zero, the mean of
+  both sides.
+- Steps (``floor``, ``sign``, ``heaviside``, ...) have the derivative 0 everywhere.
+- An infinite slope (``sqrt`` at 0) is infinite, with NumPy's warning. A branch that
+  ``np.where`` throws away still has its tangent computed, and 0 · ∞ = nan there: keep such an
+  argument away from the singular point instead, ``np.sqrt(np.where(x > 0, x, 1))``.
+
+The derivatives are those in M. Abramowitz, I. A. Stegun, *Handbook of Mathematical Functions*,
+chapters 3 and 4.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from chainrule.calculus.rules import Rule, derivatives, formula, multilinear
+
+Partial = Callable[..., Any]
+
+
+def zero(y: Any, *x: Any) -> float:
+    """The derivative of a step."""
+    return 0.0
+
+
+def one(y: Any, *x: Any) -> float:
+    """The derivative of the identity."""
+    return 1.0
+
+
+def d_power_d_base(y: Any, x: Any, a: Any) -> Any:
+    """∂(xᵃ)/∂x = a xᵃ⁻¹, which for a = 0 is 0 at x = 0 too, and not 0 · ∞."""
+    return a * x ** np.where(a == 0, 1, a - 1)
+
+
+def d_power_d_exponent(y: Any, x: Any, a: Any) -> Any:
+    """∂(xᵃ)/∂a = xᵃ ln x, which goes to 0 as x does."""
+    return y * np.log(np.where(x == 0, 1, x))
+
+
+def d_sinc(y: Any, x: Any) -> Any:
+    """d(sin t / t)/dx with t = πx: the series in t where the closed form would cancel."""
+    near = np.where(np.abs(x) < 0.045, x, 0)
+    far = np.where(near == 0, x, 1)
+    t2 = (math.pi * near) ** 2
+    series = 1 - t2 / 10 * (1 - t2 / 28 * (1 - t2 / 54 * (1 - t2 / 88)))
+    closed = (np.cos(math.pi * x) - y) / np.where(x == 0, 1, far)
+    return np.where(near == 0, closed, -(math.pi**2) / 3 * near * series)
+
+
+def share_of_first(y: Any, a: Any, b: Any) -> Any:
+    """1 where a is the one that was chosen, 0 where b is, ½ where they are equal."""
+    return np.where(a == b, 0.5, y == a)
+
+
+def share_of_second(y: Any, a: Any, b: Any) -> Any:
+    """1 where b is the one that was chosen, 0 where a is, ½ where they are equal."""
+    return np.where(a == b, 0.5, y == b)
+
+
+def divmod_tangents(y: Any, a: Any, b: Any, da: Any, db: Any) -> Any:
+    """Whole quotient q and remainder r = a - q b: dq = 0, dr = da - q db."""
+    return np.zeros_like(y[0]), da - y[0] * db
+
+
+DERIVATIVES: dict[np.ufunc, tuple[Partial, ...]] = {
+    # arithmetic
+    np.add: (one, one),
+    np.subtract: (one, lambda y, a, b: -1.0),
+    np.multiply: (lambda y, a, b: b, lambda y, a, b: a),
+    np.divide: (lambda y, a, b: 1 / b, lambda y, a, b: -y / b),
+    np.floor_divide: (zero, zero),
+    np.remainder: (one, lambda y, a, b: -np.floor_divide(a, b)),
+    np.fmod: (one, lambda y, a, b: -np.trunc(a / b)),
+    np.power: (d_power_d_base, d_power_d_exponent),
+    np.float_power: (d_power_d_base, d_power_d_exponent),
+    np.negative: (lambda y, x: -1.0,),
+    np.positive: (one,),
+    np.reciprocal: (lambda y, x: -y * y,),
+    np.square: (lambda y, x: 2 * x,),
+    np.sqrt: (lambda y, x: 0.5 / y,),
+    np.cbrt: (lambda y, x: 1 / (3 * y * y),),
+    np.conjugate: (one,),
+    # exponentials and logarithms
+    np.exp: (lambda y, x: y,),
+    np.exp2: (lambda y, x: math.log(2) * y,),
+    np.expm1: (lambda y, x: np.exp(x),),
+    np.log: (lambda y, x: 1 / x,),
+    np.log2: (lambda y, x: 1 / (math.log(2) * x),),
+    np.log10: (lambda y, x: 1 / (math.log(10) * x),),
+    np.log1p: (lambda y, x: 1 / (1 + x),),
+    np.logaddexp: (lambda y, a, b: np.exp(a - y), lambda y, a, b: np.exp(b - y)),
+    np.logaddexp2: (lambda y, a, b: np.exp2(a - y), lambda y, a, b: np.exp2(b - y)),
+    # trigonometry
+    np.sin: (lambda y, x: np.cos(x),),
+    np.cos: (lambda y, x: -np.sin(x),),
+    np.tan: (lambda y, x: 1 + y * y,),
+    np.arcsin: (lambda y, x: 1 / np.sqrt((1 - x) * (1 + x)),),
+    np.arccos: (lambda y, x: -1 / np.sqrt((1 - x) * (1 + x)),),
+    np.arctan: (lambda y, x: 1 / (1 + x * x),),
+    np.arctan2: (lambda y, a, b: b / (a * a + b * b), lambda y, a, b: -a / (a * a + b * b)),
+    np.hypot: (lambda y, a, b: a / y, lambda y, a, b: b / y),
+    np.degrees: (lambda y, x: 180 / math.pi,),
+    np.rad2deg: (lambda y, x: 180 / math.pi,),
+    np.radians: (lambda y, x: math.pi / 180,),
+    np.deg2rad: (lambda y, x: math.pi / 180,),
+    # hyperbolic functions
+    np.sinh: (lambda y, x: np.cosh(x),),
+    np.cosh: (lambda y, x: np.sinh(x),),
+    np.tanh: (lambda y, x: 1 - y * y,),
+    np.arcsinh: (lambda y, x: 1 / np.hypot(1, x),),
+    np.arccosh: (lambda y, x: 1 / np.sqrt((x - 1) * (x + 1)),),
+    np.arctanh: (lambda y, x: 1 / ((1 - x) * (1 + x)),),
+    # kinks and steps
+    np.absolute: (lambda y, x: np.sign(x),),
+    np.fabs: (lambda y, x: np.sign(x),),
+    np.copysign: (lambda y, a, b: np.sign(a) * np.copysign(1.0, b), zero),
+    np.heaviside: (zero, lambda y, x, at_zero: x == 0),
+    np.maximum: (share_of_first, share_of_second),
+    np.minimum: (share_of_first, share_of_second),
+    np.fmax: (share_of_first, share_of_second),
+    np.fmin: (share_of_first, share_of_second),
+}
+
+ELEMENTWISE_RULES: dict[Callable[..., Any], Rule] = {
+    **{function: derivatives(*partials) for function, partials in DERIVATIVES.items()},
+    np.sinc: derivatives(d_sinc),
+    np.divmod: formula(divmod_tangents),
+    **{
+        getattr(np, name): multilinear()
+        for name in ("matmul", "vecdot", "matvec", "vecmat")  # the last two since NumPy 2.2
+        if hasattr(np, name)
+    },
+}
+
+# Functions whose result does not change when their arguments change by little. What they give is a
+# plain array, or, where it consists of floating-point numbers, a Dual whose tangent is zero.
+CONSTANT_UFUNCS: frozenset[np.ufunc] = frozenset(
+    {
+        *(np.floor, np.ceil, np.trunc, np.rint, np.sign),
+        *(np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal),
+        *(np.logical_and, np.logical_or, np.logical_xor, np.logical_not),
+        *(np.isfinite, np.isinf, np.isnan, np.signbit),
+    }
+)

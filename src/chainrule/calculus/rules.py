@@ -1,0 +1,220 @@
+"""The kinds of tangent rule.
+
+A function y = f(x_1, x_2, ...) takes the tangents ẋ_i of its arguments to the tangent of its result,
+
+    ẏ = Σ_i (∂f/∂x_i) ẋ_i .
+
+Nearly all of NumPy does so in one of four ways, and each of them is one function below:
+
+    derivatives    elementwise:   ẏ = Σ_i f_i(x_1, x_2, ...) ẋ_i,  with one formula f_i for each i
+    linear         ẏ = f(ẋ_1, ẋ_2, ...)                            reshape, sum, concatenate
+    multilinear    ẏ = Σ_i f(x_1, ..., ẋ_i, ...)                   matmul, einsum, convolve
+    formula        ẏ written out                                   var, sort, linalg.inv
+
+The tables in `elementwise_rules` and `array_rules` say which function is of which kind. No rule
+knows of `Dual`: a rule sees values and tangents, which are plain arrays, and calls ``np.*`` on them.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from chainrule.core.errors import NoTangentRuleError
+
+
+class Evaluation(NamedTuple):
+    """A function that has been evaluated, and the tangents that are to be carried through it."""
+
+    again: Callable[[Sequence[Any]], Any]  # the same call with other arrays in place of its own
+    result: Any
+    values: Sequence[Any]
+    tangents: Sequence[Any]  # None where an array carries none
+    options: Mapping[str, Any]  # the other arguments, by name
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How one function carries tangents.
+
+    Attributes
+    ----------
+    tangent
+        The tangent of the result of an `Evaluation`.
+    arrays
+        Names of the arguments that may carry a tangent. Empty: the first one (all inputs of a
+        ufunc, all of ``*name``).
+    condition
+        Name of an argument of which only the value counts, as in ``np.where(condition, x, y)``.
+    accepted
+        Names of the arguments that the rule understands; ``None`` stands for all.
+    """
+
+    tangent: Callable[[Evaluation], Any]
+    arrays: tuple[str, ...] = ()
+    condition: str | None = None
+    accepted: frozenset[str] | None = None
+
+
+def derivatives(*partials: Callable[..., Any]) -> Rule:
+    """The rule of an elementwise function, from ``partial(result, *values)`` for each argument.
+
+    An argument that carries no tangent is left out, so its derivative is not even computed: the
+    logarithm in ∂(xᵃ)/∂a can do no harm where the exponent is a plain number.
+    """
+
+    def tangent(at: Evaluation) -> Any:
+        return total(
+            partial(at.result, *at.values) * dx
+            for partial, dx in zip(partials, at.tangents, strict=True)
+            if dx is not None
+        )
+
+    return Rule(tangent)
+
+
+def linear(*arrays: str, condition: str | None = None) -> Rule:
+    """The rule of a function that is linear in the named arguments together.
+
+    A plain array among them is a constant, and its tangent is zero: so is that of the
+    ``initial`` of a sum, or of what `numpy.pad` pads with.
+    """
+
+    def tangent(at: Evaluation) -> Any:
+        return at.again(list(map(or_zeros, at.tangents, at.values)))
+
+    return Rule(tangent, arrays, condition)
+
+
+def multilinear(*arrays: str) -> Rule:
+    """The rule of a function that is linear in each of the named arguments by itself."""
+
+    def tangent(at: Evaluation) -> Any:
+        return total(
+            at.again([*at.values[:i], or_zeros(dx, at.values[i]), *at.values[i + 1 :]])
+            for i, dx in enumerate(at.tangents)
+            if dx is not None
+        )
+
+    return Rule(tangent, arrays)
+
+
+def formula(function: Callable[..., Any], *arrays: str) -> Rule:
+    """The rule that ``function(result, *values, *tangents, **options)`` computes.
+
+    The tangent of an array that carries none is zero; an array that was left out of the call is
+    ``None``, and so is its tangent. The options come by their NumPy names, and one that
+    ``function`` has no parameter for is refused before anything is computed.
+    """
+    parameters = inspect.signature(function).parameters.values()
+    anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+    accepted = frozenset(parameter.name for parameter in parameters)
+
+    def tangent(at: Evaluation) -> Any:
+        tangents = map(or_zeros, at.tangents, at.values)
+        return function(at.result, *at.values, *tangents, **at.options)
+
+    return Rule(tangent, arrays, accepted=None if anything else accepted)
+
+
+def or_zeros(tangent: Any, value: Any) -> Any:
+    """The tangent, with zeros of the value's form wherever there is none."""
+    if isinstance(value, list | tuple):
+        parts = [None] * len(value) if tangent is None else tangent
+        return type(value)(map(or_zeros, parts, value))
+    if tangent is not None or value is None or isinstance(value, str):
+        return tangent if tangent is not None else value
+    return np.zeros_like(value)
+
+
+def total(terms: Any) -> Any:
+    """The sum of the terms, in a fresh array if there are several."""
+    terms = iter(terms)
+    result = next(terms)
+    for term in terms:
+        result = result + term
+    return result
+
+
+class Call:
+    """One call of a NumPy function, with its arguments found by name.
+
+    NumPy hands over the arguments as the caller wrote them, by position or by name. Rules speak of
+    them by name; `evaluate` puts them back where they came from.
+    """
+
+    def __init__(
+        self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> None:
+        names, rest = parameter_names(function)
+        if len(args) > len(names):  # the arguments of *name are called name[0], name[1], ...
+            names = (*names, *(f"{rest}[{i}]" for i in range(len(args) - len(names))))
+        self.function = function
+        self.positional = names[: len(args)]
+        self.rest = rest
+        self.arguments = {**dict(zip(self.positional, args, strict=True)), **kwargs}
+
+    def arrays_of(self, rule: Rule) -> tuple[str, ...]:
+        """Names of the arguments of this call that may carry a tangent."""
+        return rule.arrays or parameter_names(self.function)[0][:1] or self.positional
+
+    def evaluate(self, changes: Mapping[str, Any]) -> Any:
+        """What the function gives, with some of its arguments changed."""
+        arguments = {name: changes.get(name, given) for name, given in self.arguments.items()}
+        return self.function(*[arguments.pop(name) for name in self.positional], **arguments)
+
+
+@cache
+def parameter_names(function: Callable[..., Any]) -> tuple[tuple[str, ...], str | None]:
+    """Names of a function's positional parameters, and of the one that takes all others."""
+    if function in NAMES_IN_C:
+        return tuple(NAMES_IN_C[function].split()), None
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except ValueError:
+        return (), "argument"
+    rest = [parameter.name for parameter in parameters if parameter.kind is parameter.VAR_POSITIONAL]
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return tuple(p.name for p in parameters if p.kind in kinds), rest[0] if rest else None
+
+
+# Functions written in C do not tell their parameters before NumPy 2.4.
+NAMES_IN_C: dict[Callable[..., Any], str] = {
+    np.array: "object dtype",
+    np.asarray: "a dtype order",
+    np.asanyarray: "a dtype order",
+    np.ascontiguousarray: "a dtype",
+    np.asfortranarray: "a dtype",
+    np.bincount: "x weights minlength",
+    np.concatenate: "arrays axis out",
+    np.copyto: "dst src casting where",
+    np.dot: "a b out",
+    np.inner: "a b",
+    np.putmask: "a mask values",
+    np.vdot: "a b",
+    np.where: "condition x y",
+}
+
+
+def name_of(function: Any) -> str:
+    """The name that a reader would look a function up by, such as ``numpy.linalg.svd``."""
+    module = getattr(function, "__module__", None) or (
+        "numpy" if getattr(np, function.__name__, None) is function else ""
+    )
+    return f"{module}.{function.__name__}".lstrip(".")
+
+
+def no_rule(name: str) -> NoTangentRuleError:
+    """The error for a function that no table lists."""
+    return NoTangentRuleError(
+        f"{name} has no tangent rule",
+        expected="a function that Dual numbers can flow through",
+        received=name,
+        mend="write it with functions that have a rule, or add one with "
+        "chainrule.calculus.dual.tangent_rule; check_layer falls back on central differences",
+    )

@@ -1,0 +1,277 @@
+"""Initializers: the numbers that a parameter begins with.
+
+A sum z_k = Σ_j y_j w_jk over n_in inputs has n_in times the variance of one term. So that values
+neither die out nor blow up on their way through many layers, the weights of a layer are drawn
+with a variance that goes as one over the number of its connections:
+
+    Glorot  Var w = 2 / (n_in + n_out)     a compromise between forward and backward pass
+    He      Var w = 2 / n_in               for relu, which silences half of its inputs
+    LeCun   Var w = 1 / n_in               for functions with slope one at zero
+
+For weights of shape (…, n_in, n_out) further axes in front are positions of a kernel: each of
+them is a connection, so they multiply n_in and n_out.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from attrs import field, frozen
+
+from chainrule.core.errors import ConfigurationError, ShapeError
+
+Shape: TypeAlias = tuple[int, ...]
+
+
+class Initializer:
+    """Draws the first numbers of a parameter.
+
+    A subclass, decorated with `attrs.frozen`, implements `draw`. Numbers are drawn in float64 and
+    rounded, so that a float32 model begins with the same numbers as a float64 one.
+    """
+
+    name: ClassVar[str] = ""
+
+    def __call__(self, shape: Shape, rng: np.random.Generator, dtype: npt.DTypeLike) -> Any:
+        """An array of the given shape and type, drawn from ``rng``."""
+        return np.ascontiguousarray(self.draw(shape, rng), dtype=dtype)
+
+    def draw(self, shape: Shape, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+        """An array of the given shape in float64."""
+        raise NotImplementedError
+
+
+@frozen
+class Zeros(Initializer):
+    """w = 0. Right for biases; for weights it makes all units of a layer the same for ever."""
+
+    name: ClassVar[str] = "zeros"
+
+    def draw(self, shape: Shape, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+        """Zeros."""
+        return np.zeros(shape)
+
+
+@frozen
+class Ones(Initializer):
+    """w = 1."""
+
+    name: ClassVar[str] = "ones"
+
+    def draw(self, shape: Shape, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+        """Ones."""
+        return np.ones(shape)
+
+
+@frozen
+class Constant(Initializer):
+    """w = value, everywhere."""
+
+    value: float = field()
+    name: ClassVar[str] = "constant"
+
+    def draw(self, shape: Shape, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+        """The one number, everywhere."""
+        return np.full(shape, self.value, dtype=np.float64)
+
+
+@frozen
+class Uniform(Initializer):
+    """w ~ U(low, high)."""
+
+    low: float = -0.1
+    high: float = 0.1
+    name: ClassVar[str] = "uniform"
+
+    def __attrs_post_init__(self) -> None:
+        if not self.low <= self.high:
+            raise ConfigurationError(
+                "Uniform: an interval that is empty",
+                expected="low <= high",
+                received=f"low={self.low}, high={self.high}",
+            )
+
+    def draw(self, shape: Shape, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+        """Numbers between low and high."""
+        return rng.uniform(self.low, self.high, shape)
+
+
+@frozen
+class LectureUniform(Uniform):
+    """w ~ U(−0.1, 0.1): what the lecture draws its weights from when it learns a 2D function."""
+
+    name: ClassVar[str] = "lecture_uniform"
+
+
+@frozen
+class Normal(Initializer):
+    """w ~ N(mean, standard_deviation²)."""
+
+    mean: float = 0.0
+    standard_deviation: float = 0.05
+    name: ClassVar[str] = "normal"
+
+    def __attrs_post_init__(self) -> None:
+        if not self.standard_deviation >= 0:
+            raise ConfigurationError(
+                "Normal: a standard deviation cannot be negative",
+                expected="standard_deviation >= 0",
+                received=self.standard_deviation,
+            )
+
+    def draw(self, shape: Shape, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+        """Normally distributed numbers."""
+        return rng.normal(self.mean, self.standard_deviation, shape)
+
+
+class _Scaled(Initializer):
+    """Draws with the variance that `variance` gives for the numbers of connections."""
+
+    uniform: ClassVar[bool]
+
+    def variance(self, n_in: int, n_out: int) -> float:
+        raise NotImplementedError
+
+    def draw(self, shape: Shape, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+        deviation = math.sqrt(self.variance(*connections(shape)))
+        if self.uniform:
+            limit = math.sqrt(3) * deviation  # U(−a, a) has the variance a²/3
+            return rng.uniform(-limit, limit, shape)
+        return rng.normal(0.0, deviation, shape)
+
+
+class _Glorot(_Scaled):
+    def variance(self, n_in: int, n_out: int) -> float:
+        return 2.0 / max(1, n_in + n_out)
+
+
+class _He(_Scaled):
+    def variance(self, n_in: int, n_out: int) -> float:
+        return 2.0 / max(1, n_in)
+
+
+class _LeCun(_Scaled):
+    def variance(self, n_in: int, n_out: int) -> float:
+        return 1.0 / max(1, n_in)
+
+
+@frozen
+class GlorotUniform(_Glorot):
+    """w ~ U(−a, a) with a = √(6 / (n_in + n_out)). Glorot and Bengio 2010, equation 16."""
+
+    name: ClassVar[str] = "glorot_uniform"
+    uniform: ClassVar[bool] = True
+
+
+@frozen
+class GlorotNormal(_Glorot):
+    """w ~ N(0, 2 / (n_in + n_out)). Glorot and Bengio 2010, equation 12."""
+
+    name: ClassVar[str] = "glorot_normal"
+    uniform: ClassVar[bool] = False
+
+
+@frozen
+class HeUniform(_He):
+    """w ~ U(−a, a) with a = √(6 / n_in). He et al. 2015, equation 10."""
+
+    name: ClassVar[str] = "he_uniform"
+    uniform: ClassVar[bool] = True
+
+
+@frozen
+class HeNormal(_He):
+    """w ~ N(0, 2 / n_in). He et al. 2015, equation 10."""
+
+    name: ClassVar[str] = "he_normal"
+    uniform: ClassVar[bool] = False
+
+
+@frozen
+class LeCunUniform(_LeCun):
+    """w ~ U(−a, a) with a = √(3 / n_in). LeCun et al. 1998, section 4.6."""
+
+    name: ClassVar[str] = "lecun_uniform"
+    uniform: ClassVar[bool] = True
+
+
+@frozen
+class LeCunNormal(_LeCun):
+    """w ~ N(0, 1 / n_in). LeCun et al. 1998, section 4.6."""
+
+    name: ClassVar[str] = "lecun_normal"
+    uniform: ClassVar[bool] = False
+
+
+@frozen
+class Orthogonal(Initializer):
+    """A matrix with orthonormal rows or columns, times ``gain``: wᵀ w = gain² 1 (or w wᵀ).
+
+    It keeps the length of every vector that it has room for. Saxe et al. 2014. Axes in front of
+    the last are taken together as rows.
+    """
+
+    gain: float = 1.0
+    name: ClassVar[str] = "orthogonal"
+
+    def draw(self, shape: Shape, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+        """An orthogonal matrix, uniform over all of them."""
+        if len(shape) < 2:
+            raise ShapeError(
+                "Orthogonal: only a matrix can be orthogonal",
+                expected="a shape with at least two axes",
+                received=shape,
+                mend="take another initializer for this parameter, such as 'zeros'",
+            )
+        rows, columns = math.prod(shape[:-1]), shape[-1]
+        gaussian = rng.normal(size=(max(rows, columns), min(rows, columns)))
+        q, r = np.linalg.qr(gaussian)
+        q = q * np.sign(np.diagonal(r))  # without the signs of r, q is not uniformly distributed
+        return np.reshape(self.gain * (q if rows >= columns else q.T), shape)
+
+
+def connections(shape: Shape) -> tuple[int, int]:
+    """The numbers (n_in, n_out) of connections of one unit, from the shape of the weights."""
+    if len(shape) < 2:
+        n = math.prod(shape)
+        return n, n
+    positions = math.prod(shape[:-2])
+    return shape[-2] * positions, shape[-1] * positions
+
+
+KNOWN: dict[str, Callable[[], Initializer]] = {
+    kind.name: kind
+    for kind in (
+        Zeros, Ones, Uniform, LectureUniform, Normal, GlorotUniform, GlorotNormal, HeUniform,
+        HeNormal, LeCunUniform, LeCunNormal, Orthogonal,
+    )
+}  # fmt: skip
+"""The initializers that have a name and need no argument."""
+
+
+def get(initializer: str | float | Initializer) -> Initializer:
+    """The initializer of that name, the constant of that number, or the object itself.
+
+    Raises
+    ------
+    ConfigurationError
+        Where the name is not known; the nearest one is suggested.
+    """
+    if isinstance(initializer, str) and initializer in KNOWN:
+        return KNOWN[initializer]()
+    if isinstance(initializer, Initializer):
+        return initializer
+    if isinstance(initializer, int | float) and not isinstance(initializer, bool):
+        return Constant(float(initializer))
+    nearest = difflib.get_close_matches(str(initializer), KNOWN, n=1)
+    raise ConfigurationError(
+        f"there is no initializer {initializer!r}",
+        expected=f"one of {', '.join(KNOWN)}, or an Initializer such as Constant(0.5)",
+        received=repr(initializer),
+        mend=f"did you mean {nearest[0]!r}?" if nearest else None,
+    )

@@ -1,0 +1,282 @@
+"""The layer: two methods of plain NumPy.
+
+A layer computes y = f(x; θ) for a batch of rows x with its parameters θ. Backpropagation needs
+two things of it, and they are its two methods:
+
+    forward(x)        returns y = f(x; θ), and remembers what the way back needs
+    backward(delta)   is given  Δ = ∂C/∂y  and returns  ∂C/∂x = Jᵀ Δ  with  J = ∂y/∂x;
+                      on the way it adds  ∂C/∂θ = (∂y/∂θ)ᵀ Δ  to each parameter's gradient
+
+A network is layers one behind the other, so its backward pass is the chain rule: the delta that
+comes out of one layer goes into the one before. That is all of it. A layer of one's own is
+
+    @define                                                     # from attrs
+    class Linear(Layer):
+        units: int                                              # fields are configuration
+
+        def build(self, input_shape):                           # the shape of one row
+            self.parameter("weights", (*input_shape, self.units), "glorot_uniform")
+
+        def forward(self, inputs):                              # (batch, n_in) -> (batch, units)
+            self.inputs = inputs                                # remembered for the way back
+            return inputs @ self.weights.value
+
+        def backward(self, delta):                              # (batch, units) -> (batch, n_in)
+            self.weights.accumulate(self.inputs.T @ delta)
+            return delta @ self.weights.value.T
+
+What flows through the two methods decides what comes out: arrays give values and gradients,
+`Dual` numbers exact derivatives along a direction, an empty batch the shape of the output. The
+one rule for it: call ``np.*`` on what you are given, create arrays with ``like=`` or
+``zeros_like``, never force an input with ``np.asarray``, never write into an input.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from chainrule.core import contract, initializers
+from chainrule.core.errors import DefinitionError
+from chainrule.core.initializers import Initializer, Shape
+from chainrule.core.parameter import Array, Parameter, ParameterVector
+from chainrule.core.tree import Tree
+
+
+class Layer(Tree):
+    """What every layer is. Subclass it, decorate the subclass with `attrs.define`, and write
+
+    * ``forward(self, *inputs)``: the training pass; set on ``self`` what backward needs;
+    * ``backward(self, delta)``: Jᵀ delta, for several inputs a tuple; accumulates the gradients;
+    * optionally ``build(self, *input_shapes)``: create parameters with `parameter`;
+    * optionally ``apply(self, *inputs)``: inference, where it differs or can be had for less.
+
+    The attrs fields are the layer's configuration: its repr, its equality and what is saved. Its
+    state is two things: its parameters, which are shared with its twins, and its memory of the
+    last forward pass, which is private.
+
+    Around these methods (see `chainrule.core.contract`) every layer builds itself at its first
+    batch, refuses inputs that are not what it was built for and deltas that do not fit its last
+    output, and stays as it was where building fails.
+    """
+
+    couples_batch: ClassVar[bool] = False
+    """True says that rows of a batch see each other, as in batch normalization."""
+    accepts_any_shape: ClassVar[bool] = False
+    """True says that the layer works on rows of any shape, whatever it was built for."""
+
+    # What a layer knows of itself. Class attributes stand for "nothing yet".
+    _dtype: np.dtype[Any] | None = None
+    _rng: np.random.Generator | None = None
+    _input_shapes: tuple[Shape, ...] | None = None
+    _output_shapes: tuple[Shape, ...] = ()
+    _delta_shape: Any = None  # of the delta that fits the last forward pass
+    _lasting: frozenset[str] = frozenset()  # the attributes that are not memory
+    _parameters: dict[str, Parameter] = {}  # noqa: RUF012 - replaced, never changed
+    _states: dict[str, Parameter] = {}  # noqa: RUF012
+    _generators: dict[str, np.random.Generator] = {}  # noqa: RUF012
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: D102
+        contract.prepare(cls, Layer)
+        return super().__new__(cls)
+
+    # ---------------------------------------------------------------- what an author writes
+
+    def build(self, *input_shapes: Any, rng: Any = None, dtype: Any = None) -> None:
+        """Create the parameters for inputs of these shapes, which do not count the batch axis.
+
+        An author writes ``build(self, input_shape)``, or one shape for each input, and calls
+        `parameter` in it. A caller may add ``rng`` (a seed or a Generator; fresh randomness if
+        not given) and ``dtype`` (``"float32"`` or ``"float64"``, the default). After `build`, an
+        empty batch is sent through `forward` to learn the shape of the output.
+
+        Raises
+        ------
+        BuildError
+            Where the layer is built already, or its `build` or `forward` fails; the layer is then
+            as it was before.
+        """
+
+    def forward(self, *inputs: Array) -> Any:
+        """The training pass: y = f(x; θ). Remembers on ``self`` what `backward` needs."""
+        raise DefinitionError(f"{type(self).__name__} has no forward", mend="write it")
+
+    def backward(self, delta: Any) -> Any:
+        """The vector-Jacobian product ∂C/∂x = Jᵀ delta; adds to each parameter's gradient."""
+        raise DefinitionError(f"{type(self).__name__} has no backward", mend="write it")
+
+    def apply(self, *inputs: Array) -> Any:
+        """Inference: y = f(x; θ), with nothing remembered. By default `forward` of a twin."""
+        return self.twin().forward(*inputs)
+
+    def backward_parameters(self, delta: Any) -> None:
+        """`backward` where nobody asks for ∂C/∂x, as in the first layer of a network.
+
+        A layer may save that product here. The default is `backward`.
+        """
+        self.backward(delta)
+
+    # ---------------------------------------------------------------- what an author calls
+
+    def parameter(
+        self, name: str, shape: Shape, initializer: str | float | Initializer = "zeros"
+    ) -> Parameter:
+        """Create a parameter in `build`; from then on it is ``self.<name>``.
+
+        Parameters
+        ----------
+        name
+            What it is called, an identifier such as ``"weights"``.
+        shape
+            The shape of the array.
+        initializer
+            A name such as ``"glorot_uniform"``, a number, or an `Initializer`.
+        """
+        created = contract.create(self, name, shape, initializers.get(initializer))
+        self._parameters = {**self._parameters, name: created}
+        return created
+
+    @property
+    def state(self) -> contract.State:
+        """What is kept but not learned, as one flat vector, like `parameters`.
+
+        In `build` it is called to create such an array: ``self.state("running_mean", shape,
+        "zeros")``. It is shared by twins and stored in files, and no optimizer sees it.
+        """
+        return contract.State(self)
+
+    def generator(self, name: str) -> np.random.Generator:
+        """Create a random generator in `build`; from then on it is ``self.<name>``.
+
+        It is spawned from the one given to `build`, so that a seed repeats the layer's draws.
+        """
+        spawned = self.rng.spawn(1)[0]
+        setattr(self, name, spawned)
+        self._generators = {**self._generators, name: spawned}
+        return spawned
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """The generator given to `build`, while the layer is being built."""
+        if self._rng is None:
+            raise contract.not_building(self)
+        return self._rng
+
+    # ---------------------------------------------------------------- what a layer knows
+
+    @property
+    def is_built(self) -> bool:
+        """Whether the parameters are there."""
+        return self._input_shapes is not None
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the numbers that it was built for: float32 or float64."""
+        return contract.built(self)._dtype  # type: ignore[return-value]
+
+    @property
+    def input_shapes(self) -> tuple[Shape, ...]:
+        """The shape of a row of each input, without the batch axis."""
+        return contract.built(self)._input_shapes or ()
+
+    @property
+    def input_shape(self) -> Shape:
+        """The shape of a row of the only input."""
+        return contract.only(self, "input", self.input_shapes)
+
+    @property
+    def output_shapes(self) -> tuple[Shape, ...]:
+        """The shape of a row of each output, without the batch axis."""
+        return contract.built(self)._output_shapes
+
+    @property
+    def output_shape(self) -> Shape:
+        """The shape of a row of the only output."""
+        return contract.only(self, "output", self.output_shapes)
+
+    @property
+    def parameters(self) -> ParameterVector:
+        """All that is learned, here and in the layers below, as one flat vector."""
+        return ParameterVector(self._collected("_parameters"), contract.built(self)._dtype)
+
+    @property
+    def generators(self) -> dict[str, np.random.Generator]:
+        """The random generators, here and in the layers below, by path."""
+        return self._collected("_generators")
+
+    def _collected(self, kind: str) -> dict[str, Any]:
+        return {
+            f"{path}.{name}" if path else name: part
+            for path, layer in self.walk()
+            for name, part in getattr(layer, kind).items()
+        }
+
+    # ---------------------------------------------------------------- what a caller does
+
+    def __call__(self, *inputs: Any) -> Any:
+        """Inference on anything that NumPy takes for an array of real numbers: see `apply`."""
+        return self.apply(*contract.as_inputs(self, inputs))
+
+    def save(self, path: Any) -> None:
+        """Write the layer to one file, from which `chainrule.load` makes it again."""
+        from chainrule import storage  # the one way down the house, for the sake of model.save
+
+        storage.save(self, path)
+
+    def twin(self) -> Self:
+        """The same layer in another place: the same parameters, a memory of its own."""
+        return self.rebuilt({}, keep=self._lasting_parts())
+
+    def unbuilt(self) -> Self:
+        """A layer with the same configuration that is not built yet."""
+        return self.rebuilt({}, keep={id(layer): () for _, layer in self.walk()})
+
+    def forget(self) -> None:
+        """Let go of the memory of the last forward pass."""
+        for _, layer in self.walk():
+            for name in set(layer.__dict__) - layer._lasting - contract.RECORD:
+                del layer.__dict__[name]
+            layer.__dict__.pop("_delta_shape", None)
+
+    def replica(self, parts: dict[int, Any]) -> Self:
+        """A twin in which other objects stand for some parameters, states or generators.
+
+        Parameters
+        ----------
+        parts
+            What shall stand for an object, by the object's ``id``.
+        """
+        return self.rebuilt(parts, keep=self._lasting_parts())
+
+    def _lasting_parts(self) -> dict[int, frozenset[str]]:
+        lasting = contract.RECORD - {"_delta_shape"}
+        return {id(layer): layer._lasting | lasting for _, layer in self.walk()}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        copy = self.replica(contract.copied_parts(self))
+        memo[id(self)] = copy
+        return copy
+
+    def __copy__(self) -> Self:
+        return self.twin()
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        # What attrs would pickle is the fields alone: the weights would be lost without a word.
+        lasting = self._lasting | contract.RECORD - {"_delta_shape", "_rng"}
+        fields = contract.field_names(type(self))
+        parts = {k: v for k, v in self.attributes().items() if k in fields or k in lasting}
+        return contract.restored, (type(self), parts)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self._parameters and not isinstance(value, Parameter):
+            raise contract.plain_array(self, name, value)
+        object.__setattr__(self, name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        raise contract.missing(self, name)
+
+    def __repr__(self) -> str:
+        return contract.short_repr(self)
+

@@ -1,0 +1,286 @@
+"""Parameters: what a network learns, and the one flat vector that holds all of it.
+
+A layer sees a `Parameter`, an array w with its gradient ∂C/∂w beside it. An optimizer sees a
+`ParameterVector`: all parameters of a model, one behind the other, as one vector θ with its
+gradient ∂C/∂θ. Both see the same memory: each parameter is a reshaped window of the vector.
+
+    θ = (w¹, b¹, w², b², …)        θ ← θ − η ∂C/∂θ        moves every w and b at once
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from chainrule.core.errors import DtypeError, ShapeError
+
+Array: TypeAlias = Any
+"""An ndarray, or what NumPy's functions take for one: a `Dual`, an array on a GPU, a tracer."""
+
+
+class Parameter:
+    """An array that is learned, ``value``, and the gradient of the cost for it, ``grad``.
+
+    Parameters
+    ----------
+    name
+        What the layer calls it, such as ``"weights"``. A model puts its own names in front of it:
+        ``parameter.path`` is then such as ``"dense_1.weights"``.
+    value
+        The array to begin with, of any shape; it is held, not copied.
+    """
+
+    __slots__ = ("_grad", "_grad_is_zero", "_offset", "_storage", "_value", "path")
+
+    def __init__(self, name: str, value: Array) -> None:
+        self.path = name
+        self._value = value
+        self._grad = np.zeros_like(value)
+        self._grad_is_zero = False
+        self._storage: _Storage | None = None
+        self._offset = 0
+
+    @property
+    def value(self) -> Array:
+        """The array itself. Assigning to it copies the numbers in place."""
+        return self._value
+
+    @value.setter
+    def value(self, new: Array) -> None:
+        if np.shape(new) != self.shape:
+            raise ShapeError(
+                f"an array of another shape cannot become the value of {self.path!r}",
+                place=self.path,
+                expected=self.shape,
+                received=np.shape(new),
+                mend="give an array of the parameter's own shape; nothing is broadcast",
+            )
+        self._value[...] = new
+
+    @property
+    def grad(self) -> Array:
+        """∂C/∂value: what `backward` has added up since the last `zero_grad`."""
+        if self._grad_is_zero:
+            self._grad[...] = 0
+            self._grad_is_zero = False
+        return self._grad
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the value, and so of its gradient."""
+        shape: tuple[int, ...] = self._value.shape
+        return shape
+
+    @property
+    def size(self) -> int:
+        """How many numbers it holds."""
+        return int(self._value.size)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of its numbers: float32 or float64."""
+        dtype: np.dtype[Any] = self._value.dtype
+        return dtype
+
+    def accumulate(self, gradient: Array) -> None:
+        """Add a contribution to ``grad``: grad ← grad + gradient.
+
+        Raises
+        ------
+        ShapeError, DtypeError
+            Where the contribution has not the parameter's own shape and type.
+        """
+        if not hasattr(gradient, "dtype"):
+            gradient = np.asarray(gradient, self.dtype)
+        if gradient.shape != self._value.shape or gradient.dtype is not self._value.dtype:
+            self._refuse(gradient)
+        if self._grad_is_zero:
+            self._grad[...] = gradient
+            self._grad_is_zero = False
+        else:
+            self._grad += gradient
+
+    def accumulate_product(self, left: Array, right: Array) -> None:
+        """Add the matrix product of two arrays: ``accumulate(left @ right)``.
+
+        The first product after `zero_grad` is written where it belongs, without an array between.
+        """
+        if self._grad_is_zero and left.shape[:-1] + right.shape[1:] == self._value.shape:
+            np.matmul(left, right, out=self._grad)
+            self._grad_is_zero = False
+        else:
+            self.accumulate(left @ right)
+
+    def zero_grad(self) -> None:
+        """Start the gradient afresh: the next contribution is the first."""
+        # The zeros are written only if somebody looks before a gradient comes.
+        self._grad_is_zero = True
+
+    def __repr__(self) -> str:
+        return f"Parameter({self.path!r}, shape={self.shape}, dtype={self.dtype})"
+
+    def __getstate__(self) -> tuple[str, Array, Array]:
+        return self.path, self._value, self.grad
+
+    def __setstate__(self, state: tuple[str, Array, Array]) -> None:
+        self.path, self._value, self._grad = state
+        self._grad_is_zero, self._storage, self._offset = False, None, 0
+
+    def _refuse(self, gradient: Array) -> None:
+        if gradient.shape != self.shape:
+            raise ShapeError(
+                f"a gradient of another shape than the parameter {self.path!r}",
+                place=self.path,
+                expected=self.shape,
+                received=gradient.shape,
+                mend="sum the contributions of all rows: delta.sum(axis=0), inputs.T @ delta, …",
+            )
+        if gradient.dtype != self.dtype:
+            raise DtypeError(
+                f"a gradient of another type than the parameter {self.path!r}",
+                place=self.path,
+                expected=self.dtype,
+                received=gradient.dtype,
+                mend="create arrays with like= or zeros_like; NumPy makes float64 without it",
+            )
+
+
+class ParameterVector:
+    """All parameters of a model as one flat vector, ``value``, with its gradient, ``grad``.
+
+    It is also the list of the `Parameter`s, by number or by path::
+
+        model.parameters.value          # θ, a contiguous 1-D array
+        model.parameters["dense_1.weights"].value
+        [parameter.path for parameter in model.parameters]
+
+    Parameters
+    ----------
+    named
+        The parameters by their paths. One that has several paths counts once.
+    dtype
+        The type of the vector where there is no parameter to tell it.
+    """
+
+    def __init__(self, named: Mapping[str, Parameter], dtype: npt.DTypeLike = np.float64) -> None:
+        self._named = dict(named)
+        self._parameters = list({id(p): p for p in self._named.values()}.values())
+        self._empty = np.zeros(0, dtype)
+        self._storage: _Storage | None = None
+        self._window = slice(0, 0)
+
+    @property
+    def value(self) -> npt.NDArray[Any]:
+        """θ, every parameter one behind the other. Assigning to it copies in place."""
+        storage = self._storage
+        if storage is None or storage.was_left:
+            storage = self._find_storage()
+        return storage.value[self._window]
+
+    @value.setter
+    def value(self, new: npt.ArrayLike) -> None:
+        current = self.value
+        if np.shape(new) != current.shape:
+            raise ShapeError(
+                "a vector of another length cannot become the parameters",
+                expected=current.shape,
+                received=np.shape(new),
+            )
+        current[...] = new
+
+    @property
+    def grad(self) -> npt.NDArray[Any]:
+        """∂C/∂θ, in the same order."""
+        storage = self._storage
+        if storage is None or storage.was_left:
+            storage = self._find_storage()
+        for parameter in self._parameters:
+            if parameter._grad_is_zero:
+                parameter._grad[...] = 0
+                parameter._grad_is_zero = False
+        return storage.grad[self._window]
+
+    @property
+    def size(self) -> int:
+        """How many numbers there are to learn."""
+        return sum(parameter.size for parameter in self._parameters)
+
+    @property
+    def paths(self) -> list[str]:
+        """The path of each parameter, in the order of the vector."""
+        return [parameter.path for parameter in self._parameters]
+
+    def zero_grad(self) -> None:
+        """Start every gradient afresh."""
+        for parameter in self._parameters:
+            parameter._grad_is_zero = True
+
+    def __len__(self) -> int:
+        return len(self._parameters)
+
+    def __iter__(self) -> Iterator[Parameter]:
+        return iter(self._parameters)
+
+    def __getitem__(self, key: str | int) -> Parameter:
+        if isinstance(key, str):
+            if key not in self._named:
+                raise KeyError(f"no parameter {key!r}; there are {', '.join(self._named)}")
+            return self._named[key]
+        return self._parameters[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._named or any(key is parameter for parameter in self._parameters)
+
+    def __repr__(self) -> str:
+        rows = [f"  {parameter.path}  {parameter.shape}" for parameter in self._parameters]
+        return "\n".join([f"ParameterVector of {self.size:,} numbers", *rows])
+
+    def _find_storage(self) -> _Storage:
+        """Where the parameters lie one behind the other; they are moved if they don't."""
+        first = self._parameters[0]._storage if self._parameters else None
+        if first is None or not self._lie_in(first):
+            first = _Storage.of(self._parameters, self._empty)
+            for path, parameter in reversed(self._named.items()):
+                parameter.path = path
+        start = self._parameters[0]._offset if self._parameters else 0
+        self._storage, self._window = first, slice(start, start + self.size)
+        return first
+
+    def _lie_in(self, storage: _Storage) -> bool:
+        expected = self._parameters[0]._offset
+        for parameter in self._parameters:
+            if parameter._storage is not storage or parameter._offset != expected:
+                return False
+            expected += parameter.size
+        return True
+
+
+class _Storage:
+    """The memory behind a vector: a value, a gradient, and whether a parameter has moved out."""
+
+    __slots__ = ("grad", "value", "was_left")
+
+    def __init__(self, value: npt.NDArray[Any], grad: npt.NDArray[Any]) -> None:
+        self.value = value
+        self.grad = grad
+        self.was_left = False
+
+    @classmethod
+    def of(cls, parameters: list[Parameter], empty: npt.NDArray[Any]) -> _Storage:
+        storage = cls(
+            np.concatenate([empty, *(p.value.ravel() for p in parameters)], dtype=empty.dtype),
+            np.concatenate([empty, *(p.grad.ravel() for p in parameters)], dtype=empty.dtype),
+        )
+        offset = 0
+        for p in parameters:
+            window, shape = slice(offset, offset + p.size), p.shape
+            if p._storage is not None:
+                p._storage.was_left = True
+            p._value = storage.value[window].reshape(shape)
+            p._grad = storage.grad[window].reshape(shape)
+            p._storage, p._offset = storage, offset
+            offset += p.size
+        return storage

@@ -1,0 +1,116 @@
+"""Layers that hold layers: how to walk through them, name them and copy them.
+
+A layer holds another one as an attribute, or in a list, tuple or dictionary that is an attribute.
+Nothing here calls itself, so a thousand layers inside each other are no problem.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Self, TypeVar
+
+import attrs
+import numpy as np
+
+T = TypeVar("T")
+
+
+class Tree:
+    """What `Layer` inherits: its place in a tree of layers."""
+
+    def children(self) -> dict[str, Self]:
+        """The layers that this one holds itself, by name.
+
+        An attribute gives its own name; the layers of a list are numbered by class, from one:
+        ``dense_1``, ``activation_1``, ``dense_2``; those of a dictionary are named by its keys.
+        """
+        found: dict[str, Any] = {}
+        for name, value in self.attributes().items():
+            if isinstance(value, Tree):
+                found[name] = value
+            elif isinstance(value, list | tuple):
+                layers = [element for element in value if isinstance(element, Tree)]
+                found.update(zip(numbered(type(layer).__name__ for layer in layers), layers))
+            elif isinstance(value, dict):
+                found.update((str(k), v) for k, v in value.items() if isinstance(v, Tree))
+        return found
+
+    def walk(self) -> Iterator[tuple[str, Self]]:
+        """This layer and every layer below it, each with its path, parents before children."""
+        stack: list[tuple[str, Self]] = [("", self)]
+        while stack:
+            path, layer = stack.pop()
+            yield path, layer
+            below = [(join(path, name), child) for name, child in layer.children().items()]
+            stack.extend(reversed(below))
+
+    def attributes(self) -> dict[str, Any]:
+        """What is set on this layer: its fields first, then what `build` and `forward` made."""
+        fields = {
+            field.name: getattr(self, field.name)
+            for field in attrs.fields(type(self))  # type: ignore[misc, arg-type]
+            if hasattr(self, field.name)
+        }
+        return {**fields, **self.__dict__}
+
+    def rebuilt(
+        self, replace: Mapping[int, object], keep: Mapping[int, Iterable[str]] | None = None
+    ) -> Self:
+        """A copy of this layer and of all below it, with other parts in place of some.
+
+        Parameters
+        ----------
+        replace
+            What shall stand in the copy for an object, by the object's ``id``. Everything that is
+            not named here, not a layer and not a container, is shared with the copy.
+        keep
+            For each layer, by its ``id``, the attributes besides its fields that the copy gets.
+            All of them if not given.
+        """
+        originals = {id(layer): layer for _, layer in self.walk()}
+        copies: dict[int, Any] = {key: object.__new__(type(o)) for key, o in originals.items()}
+        known = {**replace, **copies}
+        for key, original in originals.items():
+            fields = {field.name for field in attrs.fields(type(original))}  # type: ignore[misc, arg-type]
+            kept = fields.union(keep[key]) if keep is not None else None
+            for name, value in original.attributes().items():
+                if kept is None or name in kept:
+                    part = _with(known, value, copy_arrays=name not in fields)
+                    object.__setattr__(copies[key], name, part)
+        result: Self = copies[id(self)]
+        return result
+
+
+def snake_case(name: str) -> str:
+    """``TwoPaths`` → ``two_paths``."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def numbered(class_names: Iterable[str]) -> list[str]:
+    """``Dense, Activation, Dense`` → ``dense_1, activation_1, dense_2``."""
+    counts: Counter[str] = Counter()
+    names = []
+    for name in map(snake_case, class_names):
+        counts[name] += 1
+        names.append(f"{name}_{counts[name]}")
+    return names
+
+
+def join(path: str, name: str) -> str:
+    """Two parts of a path, of which the first may be empty."""
+    return f"{path}/{name}" if path else name
+
+
+def _with(known: Mapping[int, object], value: Any, *, copy_arrays: bool) -> Any:
+    """The value itself, or what stands for it; containers are made anew."""
+    if id(value) in known:
+        return known[id(value)]
+    if type(value) in (list, tuple, set):
+        return type(value)(_with(known, element, copy_arrays=copy_arrays) for element in value)
+    if type(value) is dict:
+        return {k: _with(known, v, copy_arrays=copy_arrays) for k, v in value.items()}
+    if copy_arrays and isinstance(value, np.ndarray):
+        return value.copy()
+    return value

@@ -1,0 +1,1 @@
+"""Composition: layers made of layers."""

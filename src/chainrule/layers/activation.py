@@ -1,0 +1,86 @@
+"""The activation layer: one function for every number.
+
+    y = f(z)        the second half of the lecture's step from layer to layer
+
+Each y depends on its own z alone, so the Jacobian is diagonal and its product with Δ is f′(z) Δ,
+element by element. The functions themselves, f beside f′, are in `chainrule.layers.functions`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from attrs import define, field
+
+from chainrule.core.errors import ConfigurationError
+from chainrule.core.layer import Layer
+from chainrule.core.parameter import Array
+from chainrule.layers import functions
+from chainrule.layers.functions import Function, Pair
+
+
+@define(repr=False)
+class Activation(Layer):
+    """y = f(z), element by element, for rows of any shape.
+
+    Forward  y = f(z)
+    Backward  ∂C/∂z = f′(z) Δ,  with Δ = ∂C/∂y
+
+    Parameters
+    ----------
+    function
+        A name such as ``"tanh"``, a `Function` such as ``LeakyRelu(0.2)``, or any function of
+        arrays, whose ``derivative`` is then given too.
+    derivative
+        f′ as a function of z, for a ``function`` that is not one of chainrule's own.
+
+    Raises
+    ------
+    ConfigurationError
+        Where the name is not known (the nearest one is suggested), or f′ is missing.
+
+    Examples
+    --------
+    >>> Activation("sigmoid")(np.array([[0.0]]))
+    array([[0.5]])
+    >>> Activation(np.sin, np.cos).derivative(0.0)
+    1.0
+    """
+
+    accepts_any_shape: ClassVar[bool] = True
+
+    function: Any
+    derivative: Any = field(default=None, eq=False)
+
+    def __attrs_post_init__(self) -> None:
+        if self.derivative is not None and not isinstance(self.function, Function):
+            self.function = Pair(self.function, self.derivative)
+        elif callable(self.function) and not isinstance(self.function, Function):
+            raise ConfigurationError(
+                "Activation: the way back needs the derivative of the function too",
+                expected="Activation(function, derivative), or the name of a known function",
+                received=f"Activation({getattr(self.function, '__name__', self.function)})",
+                mend="give f′ as a function of z: Activation(np.sin, np.cos)",
+            )
+        self.function = functions.get(self.function)
+        self.derivative = self.function.derivative
+
+    def forward(self, inputs: Array) -> Array:  # type: ignore[override]  # noqa: D102
+        outputs = self.function.value(inputs)
+        # Where f′ can be had from y = f(z) alone, z itself is let go.
+        self.remembered = inputs if self.function.derivative_from_value is None else outputs
+        return outputs
+
+    def backward(self, delta: Array) -> Array:  # noqa: D102
+        slope = self.function.derivative_from_value or self.function.derivative
+        return slope(self.remembered) * delta
+
+    def apply(self, inputs: Array) -> Array:  # type: ignore[override]  # noqa: D102
+        return self.function.value(inputs)
+
+    def __repr__(self) -> str:
+        name = self.function.name
+        has_name = name in functions.KNOWN and functions.KNOWN[name]() == self.function
+        if isinstance(self.function, Pair):
+            return f"Activation{str(self.function).removeprefix('Pair')}"
+        return f"Activation({name!r})" if has_name else f"Activation({self.function!r})"

@@ -1,0 +1,111 @@
+"""The dense layer: every output is connected with every input.
+
+    z_k = Σ_j y_j w_jk + b_k            for a batch of rows:  z = y w + b
+
+The lecture's first step from one layer to the next is this z. Its second, f(z), is a layer of
+its own, `Activation`.
+"""
+
+from __future__ import annotations
+
+from attrs import define, field
+
+from chainrule.core import initializers
+from chainrule.core.contract import is_whole
+from chainrule.core.errors import ConfigurationError, ShapeError
+from chainrule.core.initializers import Initializer, Shape
+from chainrule.core.layer import Layer
+from chainrule.core.parameter import Array
+
+
+@define(repr=False)
+class Dense(Layer):
+    """z = y w + b, an affine map of every row.
+
+    Forward  z = y w + b
+    Backward  ∂C/∂y = Δ wᵀ,  ∂C/∂w = yᵀ Δ,  ∂C/∂b = Σ_rows Δ,  with Δ = ∂C/∂z
+
+    These are sums over the rows of a batch, as the chain rule has them. The average over the
+    batch belongs to the cost, whose delta carries it.
+
+    Parameters
+    ----------
+    units
+        The number of outputs, n_out.
+    use_bias
+        Whether there is a b.
+    initializer
+        What w is drawn from: a name such as ``"glorot_uniform"``, a number, or an `Initializer`.
+    bias_initializer
+        The same for b.
+
+    Attributes
+    ----------
+    weights : Parameter
+        w, of shape (n_in, n_out).
+    biases : Parameter
+        b, of shape (n_out,); not there without bias.
+
+    Raises
+    ------
+    ConfigurationError
+        Where ``units`` is not a whole number of at least one, or an initializer is unknown.
+    ShapeError
+        Where the rows are not vectors.
+
+    Examples
+    --------
+    >>> layer = Dense(2, initializer="ones")
+    >>> layer.build((3,))
+    >>> layer(np.array([[1.0, 2.0, 3.0]]))
+    array([[6., 6.]])
+    """
+
+    units: int
+    use_bias: bool = True
+    initializer: Initializer = field(default="glorot_uniform", converter=initializers.get)
+    bias_initializer: Initializer = field(default="zeros", converter=initializers.get)
+
+    def __attrs_post_init__(self) -> None:
+        if not is_whole(self.units) or self.units < 1:
+            raise ConfigurationError(
+                "Dense: units is the number of outputs",
+                expected="a whole number of at least 1",
+                received=f"units={self.units!r}",
+                mend=f"Dense({int(self.units)})" if _is_almost_whole(self.units) else None,
+            )
+
+    def build(self, input_shape: Shape) -> None:  # type: ignore[override]  # noqa: D102
+        if len(input_shape) != 1:
+            raise ShapeError(
+                f"{self!r}: the rows of its input are not vectors",
+                expected="(batch, n)",
+                received=f"({', '.join(['batch', *map(str, input_shape)])})",
+                mend="make each row one vector: x.reshape(len(x), -1)",
+            )
+        self.parameter("weights", (*input_shape, self.units), self.initializer)
+        if self.use_bias:
+            self.parameter("biases", (self.units,), self.bias_initializer)
+
+    def forward(self, inputs: Array) -> Array:  # type: ignore[override]  # noqa: D102
+        self.inputs = inputs
+        return self.apply(inputs)
+
+    def backward(self, delta: Array) -> Array:  # noqa: D102
+        self.backward_parameters(delta)
+        return delta @ self.weights.value.T
+
+    def backward_parameters(self, delta: Array) -> None:  # noqa: D102
+        self.weights.accumulate_product(self.inputs.T, delta)
+        if self.use_bias:
+            self.biases.accumulate(delta.sum(axis=0))
+
+    def apply(self, inputs: Array) -> Array:  # type: ignore[override]  # noqa: D102
+        outputs = inputs @ self.weights.value
+        if self.use_bias:
+            outputs += self.biases.value
+        return outputs
+
+
+def _is_almost_whole(units: object) -> bool:
+    return isinstance(units, float) and units >= 1 and units == int(units)

@@ -1,0 +1,1 @@
+"""Training: losses, optimizers, and what brings them and a model together."""
