@@ -26,6 +26,7 @@ from chainrule.core import initializers
 from chainrule.core.errors import ChainruleError, StorageError
 from chainrule.core.initializers import Initializer
 from chainrule.core.layer import Layer
+from chainrule.core.tree import fields_of
 from chainrule.layers import functions
 from chainrule.layers.functions import Function
 
@@ -85,6 +86,7 @@ def dumps(model: Layer) -> bytes:
 
     arrays = {f"parameters/{p.path}": p.value for p in _unique(model.parameters)}
     arrays |= {f"state/{p.path}": p.value for p in _unique(model.state)}
+    arrays |= {name: getattr(layer, own) for name, (layer, own) in _tables(model).items()}
     header = {
         "format": FORMAT,
         "architecture": json.dumps(_records(model)),
@@ -95,14 +97,12 @@ def dumps(model: Layer) -> bytes:
         ),
     }
     content: bytes = to_safetensors(
-        {name: np.ascontiguousarray(array) for name, array in arrays.items()}, metadata=header
+        {name: np.array(array, order="C") for name, array in arrays.items()}, metadata=header
     )
     return content
 
 
-def loads(
-    content: bytes, layers: Iterable[type[Layer]] = (), *, place: str | None = None
-) -> Layer:
+def loads(content: bytes, layers: Iterable[type[Layer]] = (), *, place: str | None = None) -> Layer:
     """The model in the bytes that `dumps` gave."""
     try:
         header, arrays = _opened(content)
@@ -148,7 +148,7 @@ def _is_new(layer: Layer, numbers: dict[int, int]) -> bool:
 
 
 def _configuration(cls: type) -> list[str]:
-    return [f.name for f in attrs.fields(cls) if f.init]
+    return [f.name for f in fields_of(cls) if f.init]
 
 
 def _encoded(value: Any, numbers: dict[int, int], place: str) -> Any:
@@ -165,8 +165,9 @@ def _encoded(value: Any, numbers: dict[int, int], place: str) -> Any:
         return {"tuple": [_encoded(v, numbers, place) for v in value]}
     if isinstance(value, dict) and all(isinstance(k, str) for k in value):
         return {"dict": {k: _encoded(v, numbers, place) for k, v in value.items()}}
-    if isinstance(value, np.ufunc) and getattr(np, value.__name__, None) is value:
-        return {"ufunc": value.__name__}
+    name = getattr(value, "__name__", "")
+    if isinstance(value, np.ufunc) and getattr(np, name, None) is value:
+        return {"ufunc": name}
     if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
         return {"array": value.tolist(), "dtype": str(value.dtype)}
     for kind, base in (("initializer", Initializer), ("function", Function)):
@@ -189,7 +190,9 @@ def _plain(state: Any) -> Any:
     """The state of a bit generator with whole numbers in place of arrays."""
     if isinstance(state, dict):
         return {k: _plain(v) for k, v in state.items()}
-    return {"array": state.tolist(), "dtype": str(state.dtype)} if hasattr(state, "tolist") else state
+    return (
+        {"array": state.tolist(), "dtype": str(state.dtype)} if hasattr(state, "tolist") else state
+    )
 
 
 # ------------------------------------------------------------------------------- reading
@@ -259,7 +262,7 @@ def _layer(record: dict[str, Any], made: dict[int, Layer], known: dict[str, type
         )
     fields = {k: _decoded(v, made) for k, v in record["fields"].items()}
     cls = known[name]
-    return cls(**{f.alias: fields[f.name] for f in attrs.fields(cls) if f.name in fields})  # type: ignore[misc, arg-type]
+    return cls(**{f.alias: fields[f.name] for f in fields_of(cls) if f.name in fields})
 
 
 def _numbers_in(value: Any) -> list[int]:
@@ -296,8 +299,9 @@ def _decoded(value: Any, made: dict[int, Layer]) -> Any:
 
 
 def _object(base: type, name: str, fields: dict[str, Any], made: dict[int, Layer]) -> Any:
-    stack = [base]
+    stack: list[Any] = [base]
     while stack:
+        cls: Any
         for cls in stack.pop().__subclasses__():
             stack.append(cls)
             if cls.__name__ == name and attrs.has(cls):
@@ -314,12 +318,16 @@ def _fill(
 ) -> None:
     wanted = {f"parameters/{p.path}": p for p in _unique(model.parameters)}
     wanted |= {f"state/{p.path}": p for p in _unique(model.state)}
-    if set(wanted) != set(arrays):
+    tables = _tables(model)
+    names = {*wanted, *tables}
+    if names != set(arrays):
         raise StorageError(
             "the arrays in the file are not those of its architecture",
-            expected=", ".join(sorted(set(wanted) - set(arrays))) or "nothing more",
-            received=", ".join(sorted(set(arrays) - set(wanted))) or "nothing more",
+            expected=", ".join(sorted(names - set(arrays))) or "nothing more",
+            received=", ".join(sorted(set(arrays) - names)) or "nothing more",
         )
+    for name, (layer, own) in tables.items():
+        setattr(layer, own, arrays[name])
     for name, parameter in wanted.items():
         if arrays[name].dtype != parameter.dtype or arrays[name].shape != parameter.shape:
             raise StorageError(
@@ -339,8 +347,17 @@ def _arrays_again(state: Any) -> Any:
     return {k: _arrays_again(v) for k, v in state.items()} if isinstance(state, dict) else state
 
 
+def _tables(model: Layer) -> dict[str, tuple[Layer, str]]:
+    """Arrays that a layer made in `build` besides parameters and states, such as an order."""
+    found: dict[int, tuple[str, tuple[Layer, str]]] = {}
+    for path, layer in model.walk():
+        for own in sorted(layer._lasting):
+            if isinstance(layer.__dict__.get(own), np.ndarray):
+                name = f"table/{path}.{own}" if path else f"table/{own}"
+                found.setdefault(id(layer.__dict__[own]), (name, (layer, own)))
+    return dict(found.values())
+
+
 def _unique(vector: Any) -> list[Any]:
     _ = vector.value  # gives every parameter its final path
     return list(vector)
-
-

@@ -9,9 +9,10 @@ import mpmath
 import numpy as np
 import pytest
 from attrs import define
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chainrule.calculus.dual import Dual
 from chainrule.core.errors import (
     ChainruleError,
     ConfigurationError,
@@ -402,6 +403,7 @@ def test_a_weight_of_zero_silences_a_sample_whatever_it_holds(loss):
 
 
 @every_loss
+@settings(max_examples=50)
 @given(sizes=st.lists(st.integers(0, 6), min_size=1, max_size=4), seed=st.integers(0, 99))
 def test_minibatches_add_up_to_the_whole(loss, sizes, seed):
     y, target = problem(loss, (sum(sizes), 3), seed=seed)
@@ -479,6 +481,7 @@ def test_an_empty_batch_costs_nothing(loss, dtype, shape, labels):
 
 
 @every_loss
+@settings(max_examples=50)
 @given(
     shape=st.one_of(
         st.tuples(st.integers(1, 5), st.integers(2, 4)),
@@ -494,6 +497,55 @@ def test_a_cost_is_never_negative_for_probabilities(loss, shape, seed, scale):
     assert value >= 0
     assert delta.shape == y.shape
     assert np.all(np.isfinite(delta))
+
+
+# --- second derivatives, by Dual numbers ---------------------------------------------------------
+
+
+def curvature_along(loss, y, t, v):
+    """H v for H = ∂Δ/∂y, by the second derivative of each formula."""
+    samples, outputs = y.shape
+    if isinstance(loss, HalfSquaredError):
+        return v / samples
+    if isinstance(loss, MeanSquaredError):
+        return 2 * v / (samples * outputs)
+    if isinstance(loss, MeanAbsoluteError):
+        return 0 * v
+    if isinstance(loss, Huber):
+        return np.where(np.abs(y - t) < loss.threshold, v, 0) / (samples * outputs)
+    if isinstance(loss, NegativeLogLikelihood):
+        return t / y**2 * v / samples
+    if isinstance(loss, SigmoidCrossEntropy):
+        p = 1 / (1 + np.exp(-y))
+        return p * (1 - p) * v / (samples * outputs)
+    p = np.exp(y) / np.sum(np.exp(y), axis=1, keepdims=True)
+    mean_v = np.sum(p * v, axis=1, keepdims=True)
+    return p * (v - mean_v) * np.sum(t, axis=1, keepdims=True) / samples
+
+
+@every_loss
+@pytest.mark.parametrize("labels", [False, True])
+@pytest.mark.parametrize("equal", [False, True], ids=["anywhere", "all outputs equal"])
+@pytest.mark.parametrize("weights", [None, [1.0, 0.0, 2.5, 0.5]])
+def test_tangents_flow_through_and_are_exact(loss, labels, equal, weights):
+    y, target = problem(loss, (4, 3), seed=8, labels=labels)
+    if equal:  # no kink of |z|, and no tie of the largest logit, may show
+        y = np.full_like(y, 0.5 if isinstance(loss, NegativeLogLikelihood) else 0.0)
+    v = np.random.default_rng(1).normal(size=y.shape)
+    weights = None if weights is None else np.array(weights)
+    value, delta = loss.value_and_delta(Dual(y, v), target, weights)
+    expected_value, expected_delta = loss.value_and_delta(y, target, weights)
+    assert value.value == expected_value
+    np.testing.assert_array_equal(delta.value, expected_delta)
+    assert value.shape == ()
+    assert value.tangent == pytest.approx(np.sum(expected_delta * v), rel=1e-12, abs=1e-16)
+    rows = np.eye(3)[target] if target.ndim == 1 else target
+    curved = curvature_along(loss, y, rows, v)
+    if weights is not None:
+        curved = curved * weights[:, np.newaxis]
+    np.testing.assert_allclose(delta.tangent, curved, rtol=1e-12, atol=1e-15)
+    np.testing.assert_array_equal(loss.delta(Dual(y, v), target, weights).tangent, delta.tangent)
+    assert loss(Dual(y, v), target, weights).tangent == value.tangent
 
 
 # --- a loss of one's own -------------------------------------------------------------------------
@@ -569,7 +621,9 @@ def test_a_loss_shows_its_configuration():
 # --- bad input -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("threshold", [0, -1.0, np.nan, np.inf, "1", None, True, 1j, [1.0]])
+@pytest.mark.parametrize(
+    "threshold", [0, -1.0, np.nan, np.inf, "1", None, True, 1j, [1.0], 10**400]
+)
 def test_a_huber_threshold_that_is_no_positive_number_is_refused(threshold):
     with pytest.raises(ConfigurationError, match="threshold") as caught:
         Huber(threshold)

@@ -12,8 +12,8 @@ made:
 - ``max`` and ``min`` of equal entries: the tangent of the first of them. ``sort`` and ``median``
   keep the order that ``argsort`` finds.
 - ``clip``: an entry on the border counts as inside, and keeps its tangent.
-- ``std`` where all entries are equal and ``norm`` of a vector of zeros have an infinite slope; their
-  tangent is 0/0 = nan.
+- ``std`` of equal entries and ``norm`` of a vector of zeros have an infinite slope; their tangent
+  is 0/0 = nan.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from chainrule.calculus.rules import (
 Function = Callable[..., Any]
 
 
-def available(module: Any, *names: str) -> tuple[Function, ...]:
+def available(module: Any, *names: str) -> tuple[Any, ...]:
     """Those of the functions that the installed NumPy has."""
     return tuple(getattr(module, name) for name in names if hasattr(module, name))
 
 
 # ẏ = f(ẋ), where x is the first argument (or all of *x, or a list of arrays).
-LINEAR: tuple[Function, ...] = (
+LINEAR: tuple[Any, ...] = (
     # another shape
     *(np.reshape, np.ravel, np.squeeze, np.expand_dims, np.resize),
     *(np.atleast_1d, np.atleast_2d, np.atleast_3d, np.broadcast_to, np.broadcast_arrays),
@@ -112,19 +112,24 @@ WRITING_RULES: dict[Function, Rule] = {
 
 # Functions whose result does not change when their arguments change by little. What they give is a
 # plain array, or, where it consists of floating-point numbers, a Dual whose tangent is zero.
-CONSTANT_FUNCTIONS: frozenset[Function] = frozenset(
-    {
-        *(np.zeros_like, np.ones_like, np.empty_like),
-        *(np.zeros, np.ones, np.empty, np.arange, np.eye, np.identity, np.tri, np.fromfunction),
-        *(np.round, np.around, np.fix),
-        *(np.argmax, np.argmin, np.argsort, np.argpartition, np.argwhere, np.searchsorted),
-        *(np.lexsort, np.nonzero, np.flatnonzero, np.count_nonzero, np.digitize),
-        *(np.any, np.all, np.isclose, np.allclose, np.array_equal, np.array_equiv),
-        *(np.isposinf, np.isneginf, np.isreal, np.iscomplex, np.isrealobj, np.iscomplexobj),
-        *(np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.common_type),
-        *(np.min_scalar_type, np.shares_memory, np.may_share_memory),
-        *(np.array_repr, np.array_str, np.array2string),
-    }
+CONSTANT_FUNCTIONS: tuple[Any, ...] = (
+    *(np.zeros_like, np.ones_like, np.empty_like),
+    *(np.zeros, np.ones, np.empty, np.arange, np.eye, np.identity, np.tri, np.fromfunction),
+    *(np.round, np.around, np.fix),
+    *(np.argmax, np.argmin, np.argsort, np.argpartition, np.argwhere, np.searchsorted),
+    *(np.lexsort, np.nonzero, np.flatnonzero, np.count_nonzero, np.digitize),
+    *(np.any, np.all, np.isclose, np.allclose, np.array_equal, np.array_equiv),
+    *(np.isposinf, np.isneginf, np.isreal, np.iscomplex, np.isrealobj, np.iscomplexobj),
+    *(np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.common_type),
+    *(np.min_scalar_type, np.shares_memory, np.may_share_memory),
+    *(np.array_repr, np.array_str, np.array2string),
+)
+
+# Functions that create an array from something else than an array, and take ``like=``.
+CREATING: tuple[Any, ...] = (
+    *(np.zeros, np.ones, np.empty, np.full, np.arange, np.eye, np.identity, np.tri),
+    *(np.array, np.asarray, np.asanyarray, np.ascontiguousarray, np.asfortranarray),
+    *(np.require, np.fromfunction),
 )
 
 # Methods of ufuncs are functions under another name; theirs is the first axis where none is given.
@@ -175,7 +180,7 @@ minimum_tangent = extremum(np.argmin, math.inf)
 
 
 def ptp(y: Any, a: Any, da: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    """max a - min a."""
+    """The tangent of max a - min a."""
     greatest = maximum_tangent(y, a, None, da, None, axis)
     return greatest - minimum_tangent(y, a, None, da, None, axis)
 
@@ -248,7 +253,8 @@ def average(
     y: Any, a: Any, da: Any, axis: Any = None, weights: Any = None, keepdims: bool = False
 ) -> Any:
     """Linear in what is averaged; the weights are constants."""
-    return np.average(da, axis=axis, weights=weights, keepdims=keepdims)
+    options: dict[str, Any] = {"axis": axis, "weights": weights, "keepdims": keepdims}
+    return np.average(da, **options)
 
 
 def var(
@@ -264,7 +270,7 @@ def var(
     where: Any = True,
     correction: float | None = None,
 ) -> Any:
-    """y = Σ (a - ā)² / (n - ddof), so dy = 2 Σ (a - ā)(da - dā) / (n - ddof)."""
+    """Where y = Σ (a - ā)² / (n - ddof), dy = 2 Σ (a - ā)(da - dā) / (n - ddof)."""
     if mean is None:
         mean = np.mean(a, axis=axis, keepdims=True, where=where)
         dmean = np.mean(da, axis=axis, keepdims=True, where=where)
@@ -317,14 +323,13 @@ def cumprod(y: Any, a: Any, da: Any, axis: Any = None, dtype: Any = None) -> Any
     tangent = np.zeros_like(y)
     rows = running_products(np.moveaxis(a, axis, 0), np.moveaxis(da, axis, 0), 1, 0)
     next(rows)  # that of the empty product
-    for into, row in zip(np.moveaxis(tangent, axis, 0), rows, strict=True):
-        into[...] = row
+    into = np.moveaxis(tangent, axis, 0)
+    for i, row in enumerate(rows):
+        into[i] = row
     return tangent
 
 
-def norm(
-    y: Any, x: Any, dx: Any, ord: Any = None, axis: Any = None, keepdims: bool = False
-) -> Any:
+def norm(y: Any, x: Any, dx: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     """‖x‖ = (Σ|xᵢ|ᵖ)^(1/p), so d‖x‖ = Σ sign(xᵢ) |xᵢ|ᵖ⁻¹ dxᵢ / ‖x‖ᵖ⁻¹; and the Frobenius norm."""
     options = {"axis": axis, "keepdims": keepdims}
     of_vectors = np.ndim(x) == 1 if axis is None else np.size(axis) == 1
@@ -340,14 +345,14 @@ def norm(
 
 
 def solve(y: Any, a: Any, b: Any, da: Any, db: Any) -> Any:
-    """a y = b, so a dy = db - da y."""
+    """Where a y = b, a dy = db - da y."""
     if np.ndim(b) > 1:
         return np.linalg.solve(a, db - da @ y)
     return np.linalg.solve(a, (db - (da @ y[..., None])[..., 0])[..., None])[..., 0]
 
 
 def log_determinant(a: Any, da: Any) -> Any:
-    """d ln det a = tr(a⁻¹ da)."""
+    """Jacobi's formula: d ln det a = tr(a⁻¹ da)."""
     return np.trace(np.linalg.solve(a, da), axis1=-2, axis2=-1)
 
 

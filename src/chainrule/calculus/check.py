@@ -10,14 +10,15 @@ The laws themselves are in `chainrule.calculus.laws`, the patterns of wrong grad
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from attrs import define, field
 
-from chainrule.calculus import laws
-from chainrule.calculus.laws import Broken, Subject
+from chainrule.calculus import laws, loss_laws
+from chainrule.calculus.laws import Broken, Finding, Subject
 from chainrule.core.errors import ChainruleError, DefinitionError, LayerCheckError
 from chainrule.core.initializers import Shape
 from chainrule.core.layer import Layer
@@ -156,8 +157,52 @@ def check_layer(
         raise _failure(report) from error
     report = CheckReport(
         f"{name}, for rows of shape {' and '.join(map(str, shapes))} in batches of {subject.batch},",
-        [_try(n, law, subject) for n, law in enumerate(laws.LAWS, start=1)],
+        [_try(n, name, law, subject) for n, (name, law) in enumerate(laws.LAWS.items(), start=1)],
     )
+    if not report.ok:
+        raise _failure(report)
+    return report
+
+
+def check_loss(
+    loss: Any, output_shape: Any, rng: Any = 0, *, outputs: Any = None, targets: Any = None
+) -> CheckReport:
+    """Prove that a loss keeps the nine laws, or say which it breaks and how.
+
+    Parameters
+    ----------
+    loss
+        Any loss: of chainrule, or of your own.
+    output_shape
+        The shape of a row of the model's output, such as ``(10,)``.
+    rng
+        A seed or Generator.
+    outputs, targets
+        Functions of the shape of y that draw outputs and targets. If not given, the loss is tried
+        with the kinds that it accepts of: real numbers, probabilities, labels, one-hot rows.
+
+    Returns
+    -------
+    CheckReport
+        Its ``ok`` is true.
+
+    Raises
+    ------
+    LayerCheckError
+        Where a law is broken; its ``report`` lists all of them.
+    """
+    subjects = loss_laws.candidates(
+        loss, output_shape, np.random.default_rng(rng), outputs, targets
+    )
+    if not subjects:
+        result = LawResult(0, "targets", "There are targets that it accepts.", False)
+        result.diagnosis = "give functions that draw some: check_loss(…, outputs=…, targets=…)"
+        raise _failure(CheckReport(repr(loss), [result]))
+    results = [
+        _worst([_try(n, name, law, subject) for subject in subjects])
+        for n, (name, law) in enumerate(loss_laws.LOSS_LAWS.items(), start=1)
+    ]
+    report = CheckReport(f"{loss!r}, for outputs of shape {output_shape},", results)
     if not report.ok:
         raise _failure(report)
     return report
@@ -182,11 +227,17 @@ def _batch_size(layer: Layer) -> int:
     return next(n for n in (7, 5, 11, 13, 17, 19, 23, 29, 31, 37, 41) if n not in sizes)
 
 
-def _try(number: int, name: str, subject: Subject) -> LawResult:
-    law = laws.LAWS[name]
+def _worst(results: list[LawResult]) -> LawResult:
+    """Of one law tried with several kinds of targets: the one that is told."""
+    return max(results, key=lambda r: (not r.ok, r.figure or 0.0))
+
+
+def _try(number: int, name: str, law: Callable[[Any], Finding], subject: Any) -> LawResult:
     result = LawResult(number, name, (law.__doc__ or "").splitlines()[0], True)
     try:
-        finding = law(subject)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # the tails are meant to be extreme
+            finding = law(subject)
         result.figure, result.tolerance = finding.figure, finding.tolerance
         result.remarks = finding.remarks
     except Broken as broken:

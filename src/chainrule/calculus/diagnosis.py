@@ -33,20 +33,17 @@ class Case:
     is_first_scale: bool
     others_are_right: bool
     at_output: npt.NDArray[Any] | None  # E with the slope taken at the output
+    forwards: npt.NDArray[Any] | None  # J u in place of Jᵀ u
 
 
 def sentence(case: Case) -> str:
     """What is wrong, and what that looks like."""
     said = f"{case.gradient} is wrong"
     if not case.is_first_scale:
-        said += (
-            f" in the tails, for inputs of about {case.scale:g}, and right in the middle: does a "
-            "function overflow or cancel there?"
-        )
-    pattern = _pattern(case)
+        said += f" in the tails, for inputs of about {case.scale:g}, and right in the middle"
     if case.others_are_right:
-        said += f". Only {case.name} is: everything else that backward gives is right"
-    return f"{said}.\n{pattern}\n{worst_entry(case.received, case.expected)}"
+        said += f". Only {case.name} is wrong: everything else that backward gives is right"
+    return f"{said}.\n{_pattern(case)}\n{worst_entry(case.received, case.expected)}"
 
 
 def factor(
@@ -75,7 +72,9 @@ def worst_entry(received: npt.NDArray[Any], expected: npt.NDArray[Any]) -> str:
         return f"It has the shape {received.shape}, and should have {expected.shape}."
     difference = np.abs(received - expected)
     worst = np.unravel_index(int(np.argmax(np.nan_to_num(difference, nan=np.inf))), received.shape)
-    wrong = int(np.sum(~(difference <= CLOSE * (np.abs(expected) + np.max(np.abs(expected)) + 1e-300))))
+    wrong = int(
+        np.sum(~(difference <= CLOSE * (np.abs(expected) + np.max(np.abs(expected)) + 1e-300)))
+    )
     index = ", ".join(str(int(n)) for n in worst)
     return (
         f"Entry [{index}] is {received[worst]:.9g} and should be {expected[worst]:.9g}; "
@@ -85,6 +84,8 @@ def worst_entry(received: npt.NDArray[Any], expected: npt.NDArray[Any]) -> str:
 
 def _pattern(case: Case) -> str:
     received, expected = case.received, case.expected
+    if not np.all(np.isfinite(expected)):
+        return "Compare backward with the formula of forward."
     if not np.any(received) and np.any(expected):
         return f"It is zero everywhere: is {case.name} forgotten in backward?"
     if _close(case.fresh, expected) and not _close(received, expected):
@@ -101,11 +102,15 @@ def _pattern(case: Case) -> str:
         words = factor(received, expected.T, case.sizes)
         if words:
             return f"It is transposed, and besides: {words}"
+    if case.forwards is not None and _close(received, case.forwards):
+        return "It is transposed: backward multiplies by J where Jᵀ belongs, such as w for w.T."
     if case.at_output is not None and _close(received, case.at_output):
         return (
             "It is what one gets with the slope taken at the output y = f(z) in place of the input "
             "z: the derivative of the wrong argument."
         )
+    if not case.is_first_scale:
+        return "Does a function overflow, cancel or get cut off there?"
     if received.ndim and len(received) == case.sizes["the batch size"] > 1:
         rows = [_close(r, e) for r, e in zip(received, expected, strict=True)]
         if rows[0] and not any(rows[1:]):
@@ -116,7 +121,9 @@ def _pattern(case: Case) -> str:
             ratios = (received / expected)[~right & (expected != 0)]
         if ratios.size and np.ptp(ratios) < CLOSE * np.max(np.abs(ratios)):
             return f"The wrong entries are all {ratios[0]:.6g} times what they should be."
-        return "Some entries are right and some wrong: is there a case that backward treats wrongly?"
+        return (
+            "Some entries are right and some wrong: is there a case that backward treats wrongly?"
+        )
     return "No simple factor, sign or transposition: compare backward with the formula of forward."
 
 

@@ -14,26 +14,41 @@ Hessian-vector product.
 >>> import numpy as np
 >>> x = Dual(np.array([1.0, 2.0]), np.array([1.0, 0.0]))
 >>> np.sum(x**2)
-Dual(5.0, tangent=2.0)
+Dual(5., tangent=2.)
 
 What every function does to a tangent stands in two tables, `elementwise_rules` and `array_rules`,
 with the choices that are made at kinks. `tangent_rule` adds to them.
 
-The theory: A. Griewank, A. Walther, *Evaluating Derivatives*, 2nd ed., SIAM 2008, chapters 3 and 13.
+The theory: A. Griewank, A. Walther, *Evaluating Derivatives*, 2nd ed., SIAM 2008, chapter 3.
 """
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, NoReturn
+from typing import Any, NoReturn, Self
 
 import numpy as np
 
-from chainrule.calculus import array_rules
-from chainrule.calculus.array_rules import ARRAY_RULES, FORMULAS, REDUCTIONS, WRITING_RULES
+from chainrule.calculus.array_rules import (
+    ARRAY_RULES,
+    CONSTANT_FUNCTIONS,
+    CREATING,
+    FORMULAS,
+    REDUCTIONS,
+    WRITING_RULES,
+)
 from chainrule.calculus.elementwise_rules import CONSTANT_UFUNCS, ELEMENTWISE_RULES
-from chainrule.calculus.rules import Call, Evaluation, Rule, formula, name_of, no_rule
+from chainrule.calculus.rules import (
+    Call,
+    Evaluation,
+    Rule,
+    formula,
+    linear,
+    lost,
+    lost_in_plain_array,
+    name_of,
+    no_rule,
+)
 from chainrule.core.errors import DtypeError, NoTangentRuleError, ShapeError
 
 RULES: dict[Callable[..., Any], Rule] = {
@@ -42,7 +57,7 @@ RULES: dict[Callable[..., Any], Rule] = {
     **WRITING_RULES,
     **FORMULAS,
 }
-CONSTANT = CONSTANT_UFUNCS | array_rules.CONSTANT_FUNCTIONS
+CONSTANT: frozenset[Callable[..., Any]] = frozenset((*CONSTANT_UFUNCS, *CONSTANT_FUNCTIONS))
 
 
 def method(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -56,12 +71,21 @@ def method(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def in_place(ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
-    """The operator ``+=`` and its kin: writes into both parts, as an array writes into itself."""
+    """An operator such as ``+=``, which writes into both parts."""
 
     def call(self: Dual, other: Any) -> Any:
-        if isinstance(self.value, np.generic):  # NumPy's scalars never change; the name does
-            return ufunc(self, other)
+        if isinstance(self.value, np.generic):  # as with NumPy's scalars, the name changes,
+            return ufunc(self, other)  # not what it stood for
         return ufunc(self, other, out=(self,))
+
+    return call
+
+
+def refuse(what: str) -> Callable[..., NoReturn]:
+    """A method that would lose the tangent."""
+
+    def call(self: Dual, *args: Any, **kwargs: Any) -> NoReturn:
+        raise lost(what)
 
     return call
 
@@ -85,15 +109,15 @@ class Dual(np.lib.mixins.NDArrayOperatorsMixin):
         Which derivative this one is, when derivatives are taken within derivatives. A `Dual` of a
         higher level sees one of a lower level as a constant; two of the same level belong to the
         same derivative. By default one more than the level of ``value`` and ``tangent``, where
-        arrays have level 0; so ``Dual(Dual(x, dx), ddx)`` gives second derivatives. Only who
-        differentiates with respect to a plain array inside of a function that is itself being
-        differentiated must give a level, higher than that of all else in there.
+        arrays have level 0; so ``Dual(Dual(x, dx), ddx)`` gives second derivatives. Only code
+        that differentiates with respect to a plain array, inside of a function that is itself
+        being differentiated, must give a level: one higher than that of all else in there.
 
     Attributes
     ----------
     value, tangent
         Arrays of the same shape, type and memory layout; NumPy scalars where NumPy gives a scalar,
-        as for a sum over all.
+        as it does for a sum over everything.
     level
         As above.
 
@@ -104,11 +128,10 @@ class Dual(np.lib.mixins.NDArrayOperatorsMixin):
     ShapeError
         The tangent does not have the value's shape.
     NoTangentRuleError
-        Later, by whatever would lose a tangent.
+        From whatever would lose a tangent.
     """
 
     __slots__ = ("level", "tangent", "value")
-    __hash__: ClassVar[None]  # type: ignore[assignment]
     __array_priority__ = 1000.0
 
     value: Any
@@ -120,61 +143,43 @@ class Dual(np.lib.mixins.NDArrayOperatorsMixin):
         self.level = inner + 1 if level is None else level
         if self.level <= inner:
             raise NoTangentRuleError(
-                "a Dual of another derivative stands inside of this one",
-                expected=f"a level higher than {inner}",
+                "a Dual of a higher derivative stands inside of a lower one",
+                expected=f"a level above {inner}",
                 received=f"level {level}",
                 mend="leave the level out: it is then one more than that of the parts",
             )
-        if not isinstance(value, Dual):
-            value = np.asarray(value)
-        tangent = tangent if isinstance(tangent, Dual) else np.asarray(tangent)
-        for part, name in ((value, "value"), (tangent, "tangent")):
-            if part.dtype.kind != "f" and (name == "value" or part.dtype.kind not in "bui"):
-                raise DtypeError(
-                    f"a Dual's {name} consists of real floating-point numbers",
-                    expected="float64 or float32",
-                    received=part.dtype,
-                    mend="convert it with .astype(float), if it is one that can change",
-                )
-        try:
-            broadcasts = np.broadcast_shapes(tangent.shape, value.shape) == value.shape
-        except ValueError:
-            broadcasts = False
-        if not broadcasts:
+        value, tangent = (x if isinstance(x, Dual) else np.asarray(x) for x in (value, tangent))
+        if value.dtype.kind != "f" or tangent.dtype.kind not in "fbui":
+            raise DtypeError(
+                "a Dual consists of real floating-point numbers",
+                expected="float64 or float32",
+                received=value.dtype if value.dtype.kind != "f" else tangent.dtype,
+                mend="convert what can change with .astype(float); what cannot stays an array",
+            )
+        if not broadcasts_to(tangent, value):
             raise ShapeError(
-                "a tangent has the shape of its value",
+                "the tangent has another shape than the value",
                 expected=value.shape,
                 received=tangent.shape,
                 mend="give one number for each entry of the value",
             )
-        if not same_layout(value, np.empty_like(value)):
-            value = value.copy()
-        self.value, self.tangent = value, np.array(tangent, like=tangent)
-        self.value, self.tangent = alike(self.value, self.tangent, fresh=True)
+        self.value, self.tangent = alike(value, np.copy(tangent))
 
-    # ---- NumPy's protocols ---------------------------------------------------------------------
+    # ---- NumPy's protocols
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
-        """What NumPy calls in place of ``ufunc`` (NEP 13)."""
-        if not all(map(is_array_or_number, inputs)):
+        """What NumPy calls in place of a ufunc (NEP 13)."""
+        if not all(map(is_understood, inputs)):
             return NotImplemented
-        inputs = tuple(np.asarray(x) if isinstance(x, list | tuple) else x for x in inputs)
         out = options.pop("out", None)
         if isinstance(out, tuple) and len(out) == 1:
             (out,) = out
-        if method != "__call__" or ufunc in CONSTANT:
+        if method != "__call__":
             return call_method(ufunc, method, inputs, out, options)
-        if ufunc not in RULES:
-            raise no_rule(name_of(ufunc))
+        inputs = tuple(np.asarray(x) if isinstance(x, list | tuple) else x for x in inputs)
         if options.get("where", True) is not True:
             return call_where(ufunc, inputs, out, **options)
-        if options.get("dtype") is not None:
-            inputs = tuple(x.astype(options["dtype"]) if np.ndim(x) else x for x in inputs)
-
-        def evaluate(arrays: Sequence[Any]) -> Any:
-            return ufunc(*arrays, **options)
-
-        return push_forward(name_of(ufunc), RULES[ufunc], evaluate, inputs, options, out)
+        return call_ufunc(ufunc, inputs, out, options)
 
     def __array_function__(
         self,
@@ -183,14 +188,481 @@ class Dual(np.lib.mixins.NDArrayOperatorsMixin):
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
     ) -> Any:
-        """What NumPy calls in place of any function that is not a ufunc (NEP 18, NEP 35)."""
+        """What NumPy calls in place of any other function (NEP 18, and NEP 35 for ``like=``)."""
         if not all(issubclass(kind, Dual | np.ndarray) for kind in types):
             return NotImplemented
-        level = max(self.level, highest_level(args), highest_level(kwargs))
-        if function in CONSTANT:
-            return call_constant(function, args, kwargs, level)
-        rule = RULES.get(function)
-        if rule is None:
-            raise no_rule(name_of(function))
         call = Call(function, args, kwargs)
-        ...
+        level = max(self.level, level_of(list(call.arguments.values())))
+        if function in CREATING:
+            call.arguments.update(like(self if self.level < level else self.value))
+        return call_function(call, level)
+
+    __array__ = refuse("np.asarray(x), or assigning x into a plain array,")
+    __float__ = refuse("float(x), or assigning x into a plain array,")
+    __int__ = refuse("int(x)")
+    __complex__ = refuse("complex(x)")
+    item = refuse("x.item()")
+    tolist = refuse("x.tolist()")
+    tobytes = refuse("x.tobytes()")
+
+    # ---- what an array is
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of value and tangent."""
+        return self.value.shape  # type: ignore[no-any-return]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the numbers in value and tangent."""
+        return self.value.dtype  # type: ignore[no-any-return]
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Steps through memory, in bytes, the same for value and tangent."""
+        return self.value.strides  # type: ignore[no-any-return]
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of entries."""
+        return int(self.value.size)
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes for one entry of the value."""
+        return self.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes for all entries of the value."""
+        return self.size * self.itemsize
+
+    @property
+    def T(self) -> Any:  # noqa: N802  (NumPy's name)
+        """The axes in reverse order."""
+        return np.transpose(self)
+
+    @property
+    def mT(self) -> Any:  # noqa: N802  (NumPy's name)
+        """The last two axes exchanged."""
+        return np.matrix_transpose(self)
+
+    @property
+    def real(self) -> Self:
+        """The array itself: a Dual is real."""
+        return self
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def __bool__(self) -> bool:
+        return bool(self.value)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(len(self)))
+
+    def __contains__(self, item: Any) -> bool:
+        return bool(np.any(self == item))
+
+    def __repr__(self) -> str:
+        value, tangent = (
+            repr(part)
+            if isinstance(part, Dual)
+            else np.array2string(part, separator=", ", prefix=prefix)
+            for part, prefix in ((self.value, "Dual("), (self.tangent, "     tangent="))
+        )
+        separator = ",\n     " if "\n" in value or len(value) + len(tangent) > 70 else ", "
+        dtype = "" if self.dtype == np.float64 else f", dtype={self.dtype}"
+        level = "" if self.level == 1 else f", level={self.level}"
+        return f"Dual({value}{separator}tangent={tangent}{dtype}{level})"
+
+    # ---- parts
+
+    def __getitem__(self, index: Any) -> Any:
+        return dual(self.value[index], self.tangent[index], self.level)
+
+    def __setitem__(self, index: Any, item: Any) -> None:
+        if level_of(item) > self.level:
+            raise lost("assigning a Dual of a higher level into one of a lower level")
+        if isinstance(item, list | tuple):
+            item = np.asarray(item, **like(self))
+        tangent = tangent_of(item, self.level)
+        self.value[index] = value_of(item, self.level)
+        self.tangent[index] = 0.0 if tangent is None else tangent
+
+    def fill(self, item: Any) -> None:
+        """Write one number everywhere."""
+        self[...] = item
+
+    # ---- operators: those that NumPy's mixin does not get right
+
+    def __pow__(self, exponent: Any) -> Any:
+        """``x**a``: for some exponents NumPy's operator is more exact than `numpy.power`."""
+        if not is_understood(exponent):
+            return NotImplemented
+        arrays = (self, np.asarray(exponent) if isinstance(exponent, list) else exponent)
+        return push_forward("numpy.power", RULES[np.power], lambda v: v[0] ** v[1], arrays)
+
+    def __ipow__(self, exponent: Any) -> Any:
+        power = self**exponent
+        return power if isinstance(self.value, np.generic) else write(power, self, "x **= a")
+
+    __iadd__ = in_place(np.add)
+    __isub__ = in_place(np.subtract)
+    __imul__ = in_place(np.multiply)
+    __itruediv__ = in_place(np.divide)
+    __ifloordiv__ = in_place(np.floor_divide)
+    __imod__ = in_place(np.remainder)
+    __imatmul__ = in_place(np.matmul)
+
+    # ---- methods
+
+    all = method(np.all)
+    any = method(np.any)
+    argmax = method(np.argmax)
+    argmin = method(np.argmin)
+    argsort = method(np.argsort)
+    conj = method(np.conjugate)
+    conjugate = method(np.conjugate)
+    cumprod = method(np.cumprod)
+    cumsum = method(np.cumsum)
+    diagonal = method(np.diagonal)
+    dot = method(np.dot)
+    max = method(np.max)
+    mean = method(np.mean)
+    min = method(np.min)
+    nonzero = method(np.nonzero)
+    prod = method(np.prod)
+    ravel = method(np.ravel)
+    repeat = method(np.repeat)
+    round = method(np.round)
+    searchsorted = method(np.searchsorted)
+    squeeze = method(np.squeeze)
+    std = method(np.std)
+    sum = method(np.sum)
+    swapaxes = method(np.swapaxes)
+    take = method(np.take)
+    trace = method(np.trace)
+    var = method(np.var)
+
+    def reshape(self, *shape: Any, **options: Any) -> Any:
+        """``numpy.reshape``; the shape as one tuple or as several numbers."""
+        return np.reshape(self, shape[0] if len(shape) == 1 else shape, **options)
+
+    def transpose(self, *axes: Any) -> Any:
+        """``numpy.transpose``; the axes as one tuple or as several numbers."""
+        return np.transpose(self, axes[0] if len(axes) == 1 else axes or None)
+
+    def clip(self, min: Any = None, max: Any = None, **options: Any) -> Any:
+        """``numpy.clip`` between ``min`` and ``max``."""
+        return np.clip(self, min, max, **options)
+
+    def compress(self, condition: Any, axis: int | None = None) -> Any:
+        """``numpy.compress``: the entries where the condition holds."""
+        return np.compress(condition, self, axis)
+
+    def copy(self, order: Any = "C") -> Any:
+        """A copy of both parts."""
+        return np.copy(self, order)
+
+    __copy__ = copy
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return np.copy(self)
+
+    def flatten(self, order: Any = "C") -> Any:
+        """A copy of both parts along one axis."""
+        return np.copy(np.ravel(self, order))
+
+    def astype(self, dtype: Any, **options: Any) -> Any:
+        """Both parts in another floating-point type; integers and booleans are plain arrays."""
+        value, kind = self.value.astype(dtype, **options), np.dtype(dtype).kind
+        if kind in "bui":
+            return value
+        if kind != "f":
+            raise lost(f"x.astype({np.dtype(dtype)})")
+        return dual(value, self.tangent.astype(dtype, **options), self.level)
+
+
+def tangent_rule(
+    function: Callable[..., Any], *arrays: str
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Teach `Dual` one more function, or another rule for one that it knows.
+
+    The rule is called as ``rule(result, *values, *tangents, **options)``: the result of the
+    function, the values of its arrays, their tangents (zeros for a constant), and its other
+    arguments under NumPy's names. It returns the tangent of the result: ẏ = J ẋ. It sees plain
+    arrays, calls ``np.*`` on them and changes none of them.
+
+    Parameters
+    ----------
+    function
+        A NumPy function, or a ufunc from anywhere, such as those of `scipy.special`.
+    arrays
+        Names of the arguments that may carry a tangent. By default the first one, or all inputs
+        of a ufunc.
+
+    Examples
+    --------
+    The pseudo-inverse of a square matrix that has an inverse:
+
+    >>> @tangent_rule(np.linalg.pinv)
+    ... def pinv(y, a, da):
+    ...     return -y @ da @ y
+    >>> np.linalg.pinv(Dual([[2.0]], [[1.0]]))
+    Dual([[0.5]], tangent=[[-0.25]])
+    """
+
+    def register(rule: Callable[..., Any]) -> Callable[..., Any]:
+        RULES[function] = formula(rule, *arrays)
+        return rule
+
+    return register
+
+
+# ---- the push-forward: values and tangents through one call
+
+
+def push_forward(
+    name: str,
+    rule: Rule,
+    evaluate: Callable[[Sequence[Any]], Any],
+    arrays: Sequence[Any],
+    options: Mapping[str, Any] | None = None,
+    out: Any = None,
+    level: int = 0,
+) -> Any:
+    """Evaluate a function on the values, and its rule on the tangents.
+
+    ``evaluate(arrays)`` calls the function. Only tangents of the highest level count here; a
+    `Dual` of a lower level is a constant, and finds its own way through ``evaluate``.
+    """
+    level = max(level, level_of(arrays), level_of(out))
+    if out is not None and not (isinstance(out, Dual) and out.level == level):
+        raise lost_in_plain_array(f"writing the result of {name} into a plain array")
+    values = [value_of(array, level) for array in arrays]
+    tangents = [tangent_of(array, level) for array in arrays]
+    result = evaluate(values)
+    tangent = None
+    if any(dx is not None for dx in tangents):
+        tangent = rule.tangent(Evaluation(evaluate, result, values, tangents, options or {}))
+    result = duals(result, tangent, level, name)
+    return result if out is None else write(result, out, name)
+
+
+def call_ufunc(ufunc: np.ufunc, inputs: tuple[Any, ...], out: Any, options: dict[str, Any]) -> Any:
+    """Elementwise functions, and ``matmul`` and its kin."""
+    if ufunc in CONSTANT:
+        return call_constant(ufunc, inputs, options, out, level_of((*inputs, out)))
+    rule = RULES.get(ufunc)
+    if rule is None:
+        raise no_rule(name_of(ufunc))
+    if options.get("dtype") is not None:
+        inputs = tuple(x.astype(options["dtype"]) if np.ndim(x) else x for x in inputs)
+    return push_forward(
+        name_of(ufunc), rule, lambda arrays: ufunc(*arrays, **options), inputs, {}, out
+    )
+
+
+def call_where(
+    ufunc: np.ufunc, inputs: tuple[Any, ...], out: Any, where: Any, **options: Any
+) -> Any:
+    """A ufunc at the places where a condition holds: gather, compute, scatter."""
+    shape = np.broadcast_shapes(*map(np.shape, (where, *inputs, *([] if out is None else [out]))))
+    here = np.broadcast_to(where, shape)
+    gathered = (np.broadcast_to(x, shape)[here] if np.ndim(x) else x for x in inputs)
+    computed = ufunc(*gathered, **options)
+    if out is None:  # NumPy leaves the other places as memory happens to be; here they are zero
+        out = np.zeros(shape, computed.dtype, **like(computed))
+    if level_of(computed) > level_of(out):
+        raise lost_in_plain_array(f"writing the result of {name_of(ufunc)} into a plain array")
+    out[here] = computed
+    return out
+
+
+def call_method(
+    ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], out: Any, options: dict[str, Any]
+) -> Any:
+    """``np.add.reduce`` and the other methods that ufuncs have."""
+    name, bound = f"{name_of(ufunc)}.{method}", getattr(ufunc, method)
+    if ufunc in CONSTANT:
+        return call_constant(bound, inputs, options, out, level_of((*inputs, out)))
+    if method == "outer":
+        a, b = inputs
+        return call_ufunc(ufunc, (np.reshape(a, np.shape(a) + (1,) * np.ndim(b)), b), out, options)
+    if method == "at" and ufunc in (np.add, np.subtract):
+        into, index, *others = inputs
+        if not isinstance(into, Dual) or into.level < level_of(others):
+            raise lost_in_plain_array(f"{name} on a plain array")
+        rule = linear()
+        return push_forward(name, rule, lambda v: bound(v[0], index, *v[1:]), [into, *others])
+    if method == "reduceat" and ufunc is np.add:
+        (a, index) = inputs
+        return push_forward(name, linear(), lambda v: bound(v[0], index, **options), [a], {}, out)
+    if (ufunc, method) not in REDUCTIONS:
+        raise no_rule(name)
+    if out is not None:
+        options["out"] = out
+    return REDUCTIONS[ufunc, method](*inputs, **{"axis": 0, **options})
+
+
+def call_function(call: Call, level: int) -> Any:
+    """A function that is no ufunc."""
+    name, rule = name_of(call.function), RULES.get(call.function)
+    out = call.arguments.get("out")
+    if out is not None:
+        call.arguments["out"] = None
+    if call.function in CONSTANT:
+        names = tuple(call.arguments)
+
+        def evaluate_all(*arguments: Any) -> Any:
+            return call.evaluate(dict(zip(names, arguments, strict=True)))
+
+        return call_constant(evaluate_all, tuple(call.arguments.values()), {}, out, level)
+    if rule is None:
+        raise no_rule(name)
+
+    if rule.condition in call.arguments:
+        condition = call.arguments[rule.condition]
+        call.arguments[rule.condition] = value_of(condition, level)
+    arrays = call.arrays_of(rule)
+    options = {key: x for key, x in call.arguments.items() if key not in arrays and key != "out"}
+    for key, option in options.items():
+        if level_of(option) == level:
+            raise lost(f"the argument {key!r} of {name}, of which its rule takes no derivative,")
+        if rule.accepted is not None and key not in rule.accepted:
+            raise no_rule(f"{name} with the argument {key!r}")
+    given = [call.arguments.get(key) for key in arrays]
+    if call.function in WRITING_RULES and level_of(given[0]) < level:
+        raise lost_in_plain_array(f"{name} into a plain array")
+
+    def evaluate(changed: Sequence[Any]) -> Any:
+        return call.evaluate(dict(zip(arrays, changed, strict=True)))
+
+    return push_forward(name, rule, evaluate, given, options, out, level)
+
+
+def call_constant(
+    function: Callable[..., Any], args: Any, options: dict[str, Any], out: Any, level: int
+) -> Any:
+    """A function whose derivative is zero: it only sees values."""
+    result = function(*(value_of(x, level) for x in args), **options)
+    result = duals(result, None, level, "")
+    return result if out is None else write(result, out, "")
+
+
+def write(result: Any, out: Any, name: str) -> Any:
+    """Put a result into the array that the caller has provided for it."""
+    if level_of(result) > level_of(out):
+        raise lost_in_plain_array(f"writing the result of {name} into a plain array")
+    if not broadcasts_to(result, out):
+        raise ValueError(
+            f"non-broadcastable output operand with shape {out.shape} doesn't match the "
+            f"broadcast shape {np.shape(result)}"
+        )
+    np.copyto(out, result, casting="same_kind")
+    return out
+
+
+# ---- parts of a Dual, and a Dual of parts
+
+
+def level_of(x: Any) -> int:
+    """The highest level of any Dual in there; 0 where there is none."""
+    if isinstance(x, Dual):
+        return x.level
+    return max(map(level_of, x), default=0) if isinstance(x, list | tuple) else 0
+
+
+def value_of(x: Any, level: int) -> Any:
+    """The value of a Dual of this level, also within lists; anything else as it is."""
+    if isinstance(x, Dual):
+        return x.value if x.level == level else x
+    if isinstance(x, list | tuple) and level_of(x) == level:
+        return type(x)(value_of(part, level) for part in x)
+    return x
+
+
+def tangent_of(x: Any, level: int) -> Any:
+    """The tangent of a Dual of this level, also within lists; None where there is none."""
+    if isinstance(x, Dual):
+        return x.tangent if x.level == level else None
+    if isinstance(x, list | tuple) and level_of(x) == level:
+        return [tangent_of(part, level) for part in x]
+    return None
+
+
+def duals(value: Any, tangent: Any, level: int, name: str) -> Any:
+    """The results of a function, which are one array or several."""
+    if not isinstance(value, list | tuple):
+        return dual(value, tangent, level, name)
+    tangents = [None] * len(value) if tangent is None else tangent
+    parts = [duals(v, t, level, name) for v, t in zip(value, tangents, strict=True)]
+    return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+
+
+def dual(value: Any, tangent: Any, level: int, name: str = "") -> Any:
+    """A Dual of parts that are its own; without a tangent, what cannot carry one stays plain."""
+    kind = getattr(getattr(value, "dtype", None), "kind", None)
+    if kind != "f":
+        if tangent is None:
+            return value
+        raise lost(f"{name}, whose result is of type {value.dtype} here,")
+    made = object.__new__(Dual)
+    made.level = level
+    made.value, made.tangent = alike(value, tangent)
+    return made
+
+
+def alike(value: Any, tangent: Any) -> tuple[Any, Any]:
+    """Both, the tangent in the shape, type and memory layout of the value.
+
+    The layout matters: it decides whether a reshape is a view or a copy, and that must be the same
+    for both, or else writing into a reshaped Dual would change only one of them.
+    """
+    if isinstance(value, np.generic):
+        return value, value.dtype.type(0 if tangent is None else tangent)
+    if isinstance(tangent, Dual) and not isinstance(value, Dual):
+        value = np.asarray(value, **like(tangent))
+    if (
+        isinstance(tangent, type(value))
+        and tangent.shape == value.shape
+        and tangent.dtype == value.dtype
+        and same_layout(tangent, value)
+    ):
+        return value, tangent
+    room = np.empty_like(value)
+    if not same_layout(value, room):
+        value = np.copy(value)
+    np.copyto(room, 0 if tangent is None else tangent, casting="same_kind")
+    return value, room
+
+
+def same_layout(a: Any, b: Any) -> bool:
+    """Whether a walk along any axis takes the same steps in memory."""
+    if a.strides == b.strides:
+        return True
+    return all(n < 2 or s == t for n, s, t in zip(a.shape, a.strides, b.strides, strict=True))
+
+
+def broadcasts_to(a: Any, b: Any) -> bool:
+    """Whether the one has, or can be repeated to, the shape of the other."""
+    try:
+        return bool(np.broadcast_shapes(np.shape(a), np.shape(b)) == np.shape(b))
+    except ValueError:
+        return False
+
+
+def like(array: Any) -> dict[str, Any]:
+    """The argument that makes NumPy create an array of this kind."""
+    return {"like": array} if isinstance(array, Dual) else {}
+
+
+def is_understood(x: Any) -> bool:
+    """Whether an operand is an array or a number, and no array of someone else's."""
+    return isinstance(x, Dual | np.ndarray | np.generic) or not hasattr(x, "__array_ufunc__")

@@ -147,11 +147,9 @@ ELEMENTWISE_RULES: dict[Callable[..., Any], Rule] = {
 
 # Functions whose result does not change when their arguments change by little. What they give is a
 # plain array, or, where it consists of floating-point numbers, a Dual whose tangent is zero.
-CONSTANT_UFUNCS: frozenset[np.ufunc] = frozenset(
-    {
-        *(np.floor, np.ceil, np.trunc, np.rint, np.sign),
-        *(np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal),
-        *(np.logical_and, np.logical_or, np.logical_xor, np.logical_not),
-        *(np.isfinite, np.isinf, np.isnan, np.signbit),
-    }
+CONSTANT_UFUNCS: tuple[np.ufunc, ...] = (
+    *(np.floor, np.ceil, np.trunc, np.rint, np.sign),
+    *(np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal),
+    *(np.logical_and, np.logical_or, np.logical_xor, np.logical_not),
+    *(np.isfinite, np.isinf, np.isnan, np.signbit),
 )

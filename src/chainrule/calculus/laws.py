@@ -66,7 +66,12 @@ class Subject:
 
     @classmethod
     def of(
-        cls, layer: Layer, shapes: tuple[Shape, ...], rng: np.random.Generator, batch: int, draw: Any
+        cls,
+        layer: Layer,
+        shapes: tuple[Shape, ...],
+        rng: np.random.Generator,
+        batch: int,
+        draw: Any,
     ) -> Subject:
         """Inputs for a layer, drawn by ``draw(shape)``."""
         inputs = tuple(draw((batch, *shape)) for shape in shapes)
@@ -93,16 +98,30 @@ class Subject:
         return self.rng.normal(size=np.shape(y)).astype(y.dtype)
 
     def forward(self) -> Any:
-        """The output of a fresh replica."""
+        """The output of a fresh replica, which is given copies: a layer may write into them."""
         with np.errstate(all="ignore"):
-            return Replica(self.layer).layer.forward(*self.inputs)
+            return Replica(self.layer).layer.forward(*_copied(self.inputs))
 
     def passes(self, delta: Any) -> Gradients:
-        """Forward and backward pass of a fresh replica."""
+        """Forward and backward pass of a fresh replica, likewise."""
         replica = Replica(self.layer)
         with np.errstate(all="ignore"):
-            y = replica.layer.forward(*self.inputs)
-            return Gradients.of(y, replica.layer.backward(delta), replica)
+            y = replica.layer.forward(*_copied(self.inputs))
+            return Gradients.of(y, replica.layer.backward(_copied(delta)), replica)
+
+
+@define
+class Product:
+    """J v, and how it was come by."""
+
+    value: Any
+    uncertainty: float = 0.0
+    is_exact: bool = True
+
+    @property
+    def tolerance(self) -> float:
+        """The relative error that rounding and the step allow."""
+        return EXACT if self.is_exact else BY_DIFFERENCES
 
 
 @define
@@ -158,34 +177,41 @@ def _adjoint_at(at: Subject, y: Any, scale: float, finding: Finding) -> None:
                 f"forward is ({where}): does it overflow in the tails?"
             )
         v = at.rng.normal(size=original.shape)
-        jv, exact = jacobian_vector(at, name, v, finding)
-        tolerance = EXACT if exact else BY_DIFFERENCES
-        left, right = _inner(u, jv), float(np.vdot(received, v))
-        size = _norm(u) * _norm(jv) + _norm(received) * _norm(v) + _norm(u) * _norm(v)
-        error = abs(left - right) / max(size, np.finfo(float).tiny)
-        if not error <= tolerance:
+        product = jacobian_vector(at, name, v, finding)
+        error = _mismatch(u, product, received, v)
+        if not error <= product.tolerance:
             raise Broken(_diagnosed(at, name, u, received, scale), error)
-        if exact:
-            finding.figure = max(finding.figure or 0.0, error)
+        if not product.is_exact:
+            finding.tolerance = BY_DIFFERENCES
+        finding.figure = max(finding.figure or 0.0, error)
+
+
+def _mismatch(u: Any, product: Product, received: Any, v: Any) -> float:
+    """|⟨u, J v⟩ − ⟨Jᵀ u, v⟩|, relative to the vectors that are multiplied."""
+    left, right = _inner(u, product.value), float(np.vdot(received, v))
+    size = _norm(u) * _norm(product.value) + _norm(received) * _norm(v) + _norm(u) * _norm(v)
+    doubt = 2 * _norm(u) * product.uncertainty
+    return max(0.0, abs(left - right) - doubt) / max(size, np.finfo(float).tiny)
 
 
 def _passes_after_another(at: Subject, u: Any) -> Gradients:
     """Both passes of a replica that has seen another batch before: its memory must be new."""
     replica = Replica(at.layer)
     with np.errstate(all="ignore"):
-        replica.layer.forward(*at.others)
+        replica.layer.forward(*_copied(at.others))
         _reset_generators(at.layer, replica.layer)
-        y = replica.layer.forward(*at.inputs)
-        return Gradients.of(y, replica.layer.backward(u), replica)
+        y = replica.layer.forward(*_copied(at.inputs))
+        return Gradients.of(y, replica.layer.backward(_copied(u)), replica)
 
 
 def _adjoint_at_zero(subject: Subject, finding: Finding) -> None:
     """At an input of zeros, where many functions have a kink.
 
-    There J v from the right and from the left may differ, and backward may choose any slope
-    between the two.
+    There the slope from the right and that from the left may differ, and backward may choose any
+    between the two. One row, and one number of it at a time, so that no two can make up for each
+    other.
     """
-    at = subject.scaled(0.0)
+    at = subject.rows(slice(0, 1)).scaled(0.0)
     y = at.forward()
     if not _finite(y):
         finding.remarks.append("forward is not finite for an input of zeros")
@@ -193,26 +219,25 @@ def _adjoint_at_zero(subject: Subject, finding: Finding) -> None:
     u = at.like(y)
     found = at.passes(u)
     step = 1e-6
-    for number, x in enumerate(at.inputs):
-        name = _input_name(number, len(at.inputs))
-        v = at.rng.normal(size=x.shape)
-        received = found.arrays[name]
-        ahead, behind = (_moved(at, name, sign * step * v).forward() for sign in (1, -1))
-        if not (_finite(ahead) and _finite(behind)):
-            continue
-        sides = [
-            (_flat(u) * (_flat(ahead) - _flat(y)) / step),
-            (_flat(u) * (_flat(y) - _flat(behind)) / step),
-        ]
-        low, high = np.minimum(*sides).sum(), np.maximum(*sides).sum()
-        margin = 1e-4 * (np.abs(sides[0]).sum() + np.abs(sides[1]).sum() + 1.0)
-        slope = float(np.vdot(received, v))
-        if not low - margin <= slope <= high + margin:
-            raise Broken(
-                f"{_gradient_of(name)} is wrong at a kink: at an input of zeros the slope along a "
-                f"direction lies between {low:.4g} and {high:.4g}, and backward gives {slope:.4g}",
-                abs(slope - (low + high) / 2),
+    for name in (n for n in _names(at) if _is_input(n)):
+        received = _flat(found.arrays[name])
+        for entry, direction in _unit_directions(_original(at, name).shape, most=64):
+            ahead, behind = (
+                _moved(at, name, sign * step * direction).forward() for sign in (1, -1)
             )
+            right = _flat(u) * (_flat(ahead) - _flat(y)) / step
+            left = _flat(u) * (_flat(y) - _flat(behind)) / step
+            if not (_finite(right) and _finite(left)):
+                continue
+            low, high = np.minimum(right, left).sum(), np.maximum(right, left).sum()
+            margin = 1e-4 * (np.abs(right).sum() + np.abs(left).sum() + _norm(u))
+            if not low - margin <= received[entry] <= high + margin:
+                raise Broken(
+                    f"{_gradient_of(name)} is wrong at a kink. For an input of zeros the slope for "
+                    f"entry {entry} lies between {low:.6g} and {high:.6g}, and backward gives "
+                    f"{received[entry]:.6g}",
+                    float(abs(received[entry] - (low + high) / 2)),
+                )
 
 
 # ------------------------------------------------------------------------------- 2 tangent
@@ -227,13 +252,14 @@ def tangent(subject: Subject) -> Finding:
             break
         for name in _names(at):
             v = at.rng.normal(size=_original(at, name).shape)
-            jv, exact = jacobian_vector(at, name, v, finding)
-            if not exact:
+            product = jacobian_vector(at, name, v, finding)
+            if not product.is_exact:
                 continue
             differences = _difference_quotient(at, name, v)
-            size = _norm(jv) + _norm(v) * 1e-3 + np.finfo(float).tiny
-            error = _norm(_subtract(jv, differences)) / size
-            if not error <= BY_DIFFERENCES:
+            size = _norm(product.value) + _norm(v) + np.finfo(float).tiny
+            apart = _norm(_flat(product.value) - differences.value)
+            error = apart / size
+            if not max(0.0, apart - 2 * differences.uncertainty) <= BY_DIFFERENCES * size:
                 raise Broken(
                     f"J v for the {name} by dual numbers and by central differences are apart: does "
                     "forward compute with something that numbers do not flow through?",
@@ -243,25 +269,26 @@ def tangent(subject: Subject) -> Finding:
     return finding
 
 
-def jacobian_vector(
-    at: Subject, name: str, v: npt.NDArray[Any], finding: Finding
-) -> tuple[Any, bool]:
-    """J v for one input or parameter, and whether it is exact: from dual numbers if these can."""
+def jacobian_vector(at: Subject, name: str, v: npt.NDArray[Any], finding: Finding) -> Product:
+    """J v for one input or parameter: from dual numbers if these can, else by differences."""
     try:
         result = _by_dual_numbers(at, name, v)
         if _finite(result):
-            return result, True
+            return Product(result)
     except NoTangentRuleError as error:
         remark = f"by central differences: {error.problem}"
         if remark not in finding.remarks:
             finding.remarks.append(remark)
-    return _difference_quotient(at, name, v), False
+    return _difference_quotient(at, name, v)
 
 
 def _by_dual_numbers(at: Subject, name: str, v: npt.NDArray[Any]) -> Any:
     names = [_input_name(n, len(at.inputs)) for n in range(len(at.inputs))]
     direction = np.concatenate(
-        [np.zeros(0), *((v if p.path == name else np.zeros(p.shape)).ravel() for p in _parameters(at))]
+        [
+            np.zeros(0),
+            *((v if p.path == name else np.zeros(p.shape)).ravel() for p in _parameters(at)),
+        ]
     )
     replica = Replica(at.layer, direction)
     inputs = [
@@ -274,15 +301,15 @@ def _by_dual_numbers(at: Subject, name: str, v: npt.NDArray[Any]) -> Any:
     return parts if isinstance(y, tuple) else parts[0]
 
 
-def _difference_quotient(at: Subject, name: str, v: npt.NDArray[Any]) -> Any:
-    """(f(x + h v) − f(x − h v)) / 2h, for each entry with the step that suits it better."""
+def _difference_quotient(at: Subject, name: str, v: npt.NDArray[Any]) -> Product:
+    """(f(x + h v) − f(x − h v)) / 2h, with how far two steps h are apart as its uncertainty."""
     quotients = []
-    scale = max(1.0, float(np.max(np.abs(_original(at, name)), initial=0.0)))
-    for step in (1e-5 * scale, 1e-6 * scale):
+    for step in (1e-5, 1e-6):
         ahead, behind = (_moved(at, name, sign * step * v).forward() for sign in (1, -1))
-        quotients.append(_subtract(ahead, behind, divide_by=2 * step))
-    # Where a step leaps over a kink, the quotients differ; a shorter one leaps over fewer.
-    return quotients[0] if _norm(_subtract(*quotients)) < 1e-5 * scale else quotients[1]
+        quotients.append((_flat(ahead) - _flat(behind)) / (2 * step))
+    apart = _norm(quotients[0] - quotients[1])
+    # Where a step leaps over a kink the two differ; the shorter leaps over fewer.
+    return Product(quotients[0] if apart < 1e-5 else quotients[1], apart, is_exact=False)
 
 
 # ------------------------------------------------------------------------------- 3 to 9
@@ -298,8 +325,8 @@ def accumulate(subject: Subject) -> Finding:
 
     def both_passes() -> None:
         _reset_generators(subject.layer, replica.layer)
-        replica.layer.forward(*subject.inputs)
-        replica.layer.backward(u)
+        replica.layer.forward(*_copied(subject.inputs))
+        replica.layer.backward(_copied(u))
 
     both_passes()
     once = grads()
@@ -343,7 +370,12 @@ def purity(subject: Subject) -> Finding:
         ("the input", inputs, subject.inputs, "forward, backward or apply writes into it"),
         ("the delta", u, given_u, "backward writes into it"),
         ("the output of forward", y, returned_y, "a later call writes into it"),
-        ("the delta that backward returned", delta_in, returned_delta, "a later call writes into it"),
+        (
+            "the delta that backward returned",
+            delta_in,
+            returned_delta,
+            "a later call writes into it",
+        ),
         ("the output of apply", applied, returned_applied, "a later call writes into it"),
         (
             "the value of a parameter",
@@ -413,7 +445,9 @@ def _rows_are_alone(subject: Subject, u: Any, whole: Gradients) -> None:
     )
     after = mixed.passes(u)
     compared = [("output", after.output, whole.output)]
-    compared += [(_gradient_of(n), a, whole.arrays[n]) for n, a in after.arrays.items() if _is_input(n)]
+    compared += [
+        (_gradient_of(n), a, whole.arrays[n]) for n, a in after.arrays.items() if _is_input(n)
+    ]
     for what, one, two in compared:
         first, before = _flat(_rows(one, slice(0, 1))), _flat(_rows(two, slice(0, 1)))
         error = _norm(first - before) / (_norm(before) + np.finfo(float).tiny)
@@ -440,7 +474,8 @@ def _rows_add_up(subject: Subject, u: Any, whole: Gradients) -> Finding:
         if not error <= EXACT:
             pattern = diagnosis.factor(array, np.asarray(joined), {"the batch size": subject.batch})
             raise Broken(
-                f"{_gradient_of(name)} of a batch is not what its rows give one by one: {pattern}",
+                f"{_gradient_of(name)} of a batch is not what its rows give one by one. "
+                f"{pattern or ''}",
                 error,
             )
     return Finding(worst, EXACT)
@@ -454,7 +489,10 @@ def dtype(subject: Subject) -> Finding:
         layer.build(*shapes, rng=0, dtype=kind)
         at = evolve(subject, layer=layer, inputs=tuple(x.astype(kind) for x in subject.inputs))
         y = at.forward()
-        found = {"the output of forward": y, "the output of apply": layer.apply(*at.inputs)}
+        found = {
+            "the output of forward": y,
+            "the output of apply": layer.apply(*_copied(at.inputs)),
+        }
         _refuse_other_types(found, kind)
         passed = at.passes(at.like(y))
         _refuse_other_types({_gradient_of(n): a for n, a in passed.arrays.items()}, kind)
@@ -483,12 +521,12 @@ def memory(subject: Subject) -> Finding:
         raise Broken("backward before forward is not refused")
     plain = subject.passes(u)
     replica = Replica(subject.layer)
-    y = replica.layer.forward(*subject.inputs)
+    y = replica.layer.forward(*_copied(subject.inputs))
     states = [s.value.copy() for s in replica.layer.state]
-    replica.layer.apply(*subject.others)
+    replica.layer.apply(*_copied(subject.others))
     if not all(map(np.array_equal, states, [s.value for s in replica.layer.state])):
         raise Broken("apply changes a state: only forward may")
-    after = Gradients.of(y, replica.layer.backward(u), replica)
+    after = Gradients.of(y, replica.layer.backward(_copied(u)), replica)
     for name, array in plain.arrays.items():
         if not _identical(array, after.arrays[name]):
             raise Broken(
@@ -496,8 +534,9 @@ def memory(subject: Subject) -> Finding:
                 "apply writes into the memory of forward"
             )
     if _forward_is_inference(subject.layer):
-        applied = Replica(subject.layer).layer.apply(*subject.inputs)
-        error = _norm(_subtract(applied, plain.output)) / (_norm(plain.output) + 1e-300)
+        applied = Replica(subject.layer).layer.apply(*_copied(subject.inputs))
+        apart = _norm(_flat(applied) - _flat(plain.output))
+        error = apart / (_norm(plain.output) + np.finfo(float).tiny)
         if not error <= EXACT:
             raise Broken("apply and forward compute different outputs", error)
     return Finding()
@@ -505,7 +544,9 @@ def memory(subject: Subject) -> Finding:
 
 def _forward_is_inference(layer: Layer) -> bool:
     """Whether nothing random, kept or shared between rows could make the two differ."""
-    return not (layer.generators or len(layer.state) or any(p.couples_batch for _, p in layer.walk()))
+    return not (
+        layer.generators or len(layer.state) or any(p.couples_batch for _, p in layer.walk())
+    )
 
 
 def returns(subject: Subject) -> Finding:
@@ -557,6 +598,7 @@ def _diagnosed(at: Subject, name: str, u: Any, received: Any, scale: float) -> s
             is_first_scale=scale == SCALES[0],
             others_are_right=_others_are_right(at, name, u),
             at_output=_product_at_the_output(at, name, u),
+            forwards=_forward_product(at, name, u),
         )
     )
 
@@ -564,15 +606,15 @@ def _diagnosed(at: Subject, name: str, u: Any, received: Any, scale: float) -> s
 def transposed_product(at: Subject, name: str, u: Any) -> npt.NDArray[Any]:
     """Jᵀ u entry by entry, from J along each axis: slow, and right."""
     original = _original(at, name)
-    result = np.zeros(original.size)
+    result = np.full(original.size, np.nan)  # of what is too much to work out
     finding = Finding()
     for entry, direction in _unit_directions(original.shape):
-        result[entry] = _inner(u, jacobian_vector(at, name, direction, finding)[0])
+        result[entry] = _inner(u, jacobian_vector(at, name, direction, finding).value)
     return result.reshape(original.shape)
 
 
-def _unit_directions(shape: Shape) -> Iterator[tuple[int, npt.NDArray[Any]]]:
-    for entry in range(int(np.prod(shape))):
+def _unit_directions(shape: Shape, most: int = 4096) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+    for entry in range(min(most, int(np.prod(shape)))):
         direction = np.zeros(int(np.prod(shape)))
         direction[entry] = 1.0
         yield entry, direction.reshape(shape)
@@ -584,10 +626,8 @@ def _others_are_right(at: Subject, name: str, u: Any) -> bool:
         if other == name:
             continue
         v = at.rng.normal(size=_original(at, other).shape)
-        jv, exact = jacobian_vector(at, other, v, Finding())
-        left, right = _inner(u, jv), float(np.vdot(found[other], v))
-        size = _norm(u) * _norm(jv) + _norm(found[other]) * _norm(v) + _norm(u) * _norm(v)
-        if not abs(left - right) <= (EXACT if exact else BY_DIFFERENCES) * size:
+        product = jacobian_vector(at, other, v, Finding())
+        if not _mismatch(u, product, found[other], v) <= product.tolerance:
             return False
     return len(found) > 1
 
@@ -597,7 +637,15 @@ def _product_at_the_output(at: Subject, name: str, u: Any) -> npt.NDArray[Any] |
     y = at.forward()
     if len(at.inputs) != 1 or not _is_input(name) or np.shape(y) != at.inputs[0].shape:
         return None
-    return transposed_product(evolve(at, inputs=(y,)), name, u)
+    return transposed_product(evolve(at, inputs=(y.astype(at.inputs[0].dtype),)), name, u)
+
+
+def _forward_product(at: Subject, name: str, u: Any) -> npt.NDArray[Any] | None:
+    """J u in place of Jᵀ u, where u has the shape for it."""
+    if isinstance(u, tuple) or np.shape(u) != _original(at, name).shape:
+        return None
+    product = jacobian_vector(at, name, u, Finding()).value
+    return np.reshape(product, np.shape(u))
 
 
 def _sizes(at: Subject) -> dict[str, int]:
@@ -626,7 +674,11 @@ def _is_input(name: str) -> bool:
 
 
 def _gradient_of(name: str) -> str:
-    return f"the delta of the {name}" if _is_input(name) else f"the gradient of {name}"
+    return (
+        f"the delta of {'the ' * (name == 'input')}{name}"
+        if _is_input(name)
+        else f"the gradient of {name}"
+    )
 
 
 def _names(at: Subject) -> list[str]:
@@ -679,10 +731,6 @@ def _inner(a: Any, b: Any) -> float:
 
 def _norm(a: Any) -> float:
     return float(np.linalg.norm(_flat(a)))
-
-
-def _subtract(a: Any, b: Any, divide_by: float = 1.0) -> Any:
-    return (_flat(a) - _flat(b)) / divide_by
 
 
 def _finite(y: Any) -> bool:

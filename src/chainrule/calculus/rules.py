@@ -1,6 +1,6 @@
 """The kinds of tangent rule.
 
-A function y = f(x_1, x_2, ...) takes the tangents ẋ_i of its arguments to the tangent of its result,
+A function y = f(x_1, x_2, ...) takes the tangents ẋ_i of its arguments to that of its result,
 
     ẏ = Σ_i (∂f/∂x_i) ẋ_i .
 
@@ -12,7 +12,7 @@ Nearly all of NumPy does so in one of four ways, and each of them is one functio
     formula        ẏ written out                                   var, sort, linalg.inv
 
 The tables in `elementwise_rules` and `array_rules` say which function is of which kind. No rule
-knows of `Dual`: a rule sees values and tangents, which are plain arrays, and calls ``np.*`` on them.
+knows of `Dual`: a rule sees values and tangents, plain arrays, and calls ``np.*`` on them.
 """
 
 from __future__ import annotations
@@ -117,7 +117,9 @@ def formula(function: Callable[..., Any], *arrays: str) -> Rule:
 
     def tangent(at: Evaluation) -> Any:
         tangents = map(or_zeros, at.tangents, at.values)
-        return function(at.result, *at.values, *tangents, **at.options)
+        dy = function(at.result, *at.values, *tangents, **at.options)
+        given = any(dy is dx for dx in at.tangents)
+        return np.copy(dy) if given else dy
 
     return Rule(tangent, arrays, accepted=None if anything else accepted)
 
@@ -178,9 +180,9 @@ def parameter_names(function: Callable[..., Any]) -> tuple[tuple[str, ...], str 
         parameters = inspect.signature(function).parameters.values()
     except ValueError:
         return (), "argument"
-    rest = [parameter.name for parameter in parameters if parameter.kind is parameter.VAR_POSITIONAL]
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return tuple(p.name for p in parameters if p.kind in kinds), rest[0] if rest else None
+    rest = [p.name for p in parameters if p.kind is p.VAR_POSITIONAL]
+    named = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return tuple(named), rest[0] if rest else None
 
 
 # Functions written in C do not tell their parameters before NumPy 2.4.
@@ -217,4 +219,24 @@ def no_rule(name: str) -> NoTangentRuleError:
         received=name,
         mend="write it with functions that have a rule, or add one with "
         "chainrule.calculus.dual.tangent_rule; check_layer falls back on central differences",
+    )
+
+
+def lost(what: str) -> NoTangentRuleError:
+    """The error for what would drop a tangent without a word."""
+    return NoTangentRuleError(
+        f"{what} would lose the tangent of a Dual",
+        mend="call np.* on what you are given and create arrays with np.zeros_like(x) or like=x; "
+        "never force an input with np.asarray or float",
+    )
+
+
+def lost_in_plain_array(what: str) -> NoTangentRuleError:
+    """The same, where the array that is written into cannot hold a tangent."""
+    return NoTangentRuleError(
+        f"{what} would lose the tangent of a Dual",
+        expected="a Dual to write into",
+        received="a plain array, or a Dual of a lower level",
+        mend="create it from the input, with np.zeros_like(x) or np.zeros(shape, like=x), so that "
+        "it can carry a tangent",
     )

@@ -35,6 +35,7 @@ from chainrule.core.errors import (
 )
 from chainrule.core.initializers import Initializer, Shape, get
 from chainrule.core.parameter import Parameter, ParameterVector
+from chainrule.core.tree import fields_of
 
 if TYPE_CHECKING:
     from chainrule.core.layer import Layer
@@ -117,6 +118,13 @@ def _around_build(method: Callable[..., Any]) -> Callable[..., Any]:
         else:
             construct(self, method, input_shapes, rng, dtype)
 
+    own = inspect.signature(method)
+    extra = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None)
+        for name in ("rng", "dtype")
+    ]
+    shapes = [p for p in own.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    build.__signature__ = own.replace(parameters=[*shapes, *extra])  # type: ignore[attr-defined]
     return build
 
 
@@ -174,7 +182,7 @@ def create(layer: Layer, name: str, shape: Any, initializer: Initializer) -> Par
             received=repr(name),
         )
     rng = layer.rng
-    array = initializer(_shape(type(layer).__name__, shape), rng, layer._dtype)
+    array = initializer(_shape(type(layer).__name__, shape), rng, layer._dtype or np.float64)
     created = Parameter(name, array)
     setattr(layer, name, created)
     return created
@@ -399,7 +407,9 @@ def _refuse_kind(layer: Layer, x: Any, kinds: str) -> None:
             received=type(x).__name__,
             mend="np.array(…), or call the layer itself: layer(x) converts what it is given",
         )
-    if x.dtype.kind not in kinds or (x.dtype.kind == "f" and kinds == "f" and x.dtype not in DTYPES):
+    if x.dtype.kind not in kinds or (
+        x.dtype.kind == "f" and kinds == "f" and x.dtype not in DTYPES
+    ):
         what = {"O": "Python objects", "U": "strings", "S": "bytes", "c": "complex numbers"}
         mend = {
             "O": "are the rows of unequal length? make one array of numbers of them",
@@ -522,7 +532,7 @@ def missing(layer: Layer, name: str) -> AttributeError:
 def short_repr(layer: Layer) -> str:
     """``Dense(30, use_bias=False)``: the fields that have no default, and what is not default."""
     parts = []
-    for field in attrs.fields(type(layer)):  # type: ignore[misc, arg-type]
+    for field in fields_of(type(layer)):
         value = getattr(layer, field.name)
         if field.default is attrs.NOTHING:
             parts.append(repr(value))
@@ -541,7 +551,7 @@ def _default(field: Any) -> Any:
 
 def field_names(cls: type) -> frozenset[str]:
     """The names of a layer's attrs fields, which are its configuration."""
-    return frozenset(field.name for field in attrs.fields(cls))  # type: ignore[misc, arg-type]
+    return frozenset(field.name for field in fields_of(cls))
 
 
 def copied_parts(layer: Layer) -> dict[int, Any]:

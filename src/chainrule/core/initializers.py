@@ -39,7 +39,7 @@ class Initializer:
 
     def __call__(self, shape: Shape, rng: np.random.Generator, dtype: npt.DTypeLike) -> Any:
         """An array of the given shape and type, drawn from ``rng``."""
-        return np.ascontiguousarray(self.draw(shape, rng), dtype=dtype)
+        return np.array(self.draw(shape, rng), dtype=dtype, order="C")
 
     def draw(self, shape: Shape, rng: np.random.Generator) -> npt.NDArray[np.float64]:
         """An array of the given shape in float64."""

@@ -84,12 +84,12 @@ class Layer(Tree):
 
     # ---------------------------------------------------------------- what an author writes
 
-    def build(self, *input_shapes: Any, rng: Any = None, dtype: Any = None) -> None:
+    def build(self, *input_shapes: Any, **how: Any) -> None:
         """Create the parameters for inputs of these shapes, which do not count the batch axis.
 
         An author writes ``build(self, input_shape)``, or one shape for each input, and calls
-        `parameter` in it. A caller may add ``rng`` (a seed or a Generator; fresh randomness if
-        not given) and ``dtype`` (``"float32"`` or ``"float64"``, the default). After `build`, an
+        `parameter` in it. A caller may add ``rng=`` (a seed or a Generator; fresh randomness if
+        not given) and ``dtype=`` (``"float32"`` or ``"float64"``, the default). After `build`, an
         empty batch is sent through `forward` to learn the shape of the output.
 
         Raises
@@ -199,7 +199,7 @@ class Layer(Tree):
     @property
     def parameters(self) -> ParameterVector:
         """All that is learned, here and in the layers below, as one flat vector."""
-        return ParameterVector(self._collected("_parameters"), contract.built(self)._dtype)
+        return ParameterVector(self._collected("_parameters"), contract.built(self)._dtype or np.float64)
 
     @property
     def generators(self) -> dict[str, np.random.Generator]:
@@ -279,4 +279,3 @@ class Layer(Tree):
 
     def __repr__(self) -> str:
         return contract.short_repr(self)
-

@@ -50,7 +50,7 @@ class Tree:
         """What is set on this layer: its fields first, then what `build` and `forward` made."""
         fields = {
             field.name: getattr(self, field.name)
-            for field in attrs.fields(type(self))  # type: ignore[misc, arg-type]
+            for field in fields_of(type(self))
             if hasattr(self, field.name)
         }
         return {**fields, **self.__dict__}
@@ -73,7 +73,7 @@ class Tree:
         copies: dict[int, Any] = {key: object.__new__(type(o)) for key, o in originals.items()}
         known = {**replace, **copies}
         for key, original in originals.items():
-            fields = {field.name for field in attrs.fields(type(original))}  # type: ignore[misc, arg-type]
+            fields = {field.name for field in fields_of(type(original))}
             kept = fields.union(keep[key]) if keep is not None else None
             for name, value in original.attributes().items():
                 if kept is None or name in kept:
@@ -81,6 +81,12 @@ class Tree:
                     object.__setattr__(copies[key], name, part)
         result: Self = copies[id(self)]
         return result
+
+
+def fields_of(cls: type) -> tuple[Any, ...]:
+    """The attrs fields of a class, which are its configuration."""
+    fields: tuple[Any, ...] = attrs.fields(cls)
+    return fields
 
 
 def snake_case(name: str) -> str:

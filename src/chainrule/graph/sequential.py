@@ -82,7 +82,7 @@ class Sequential(Layer):
 
     layers: tuple[Layer, ...] = field(converter=_as_layers)
 
-    def forward(self, *inputs: Array) -> Any:  # noqa: D102
+    def forward(self, *inputs: Array) -> Any:
         steps = self._steps()
         values: Any = inputs if len(inputs) != 1 else inputs[0]
         number = 0
@@ -96,17 +96,17 @@ class Sequential(Layer):
             self._settle()
         return values
 
-    def backward(self, delta: Any) -> Any:  # noqa: D102
+    def backward(self, delta: Any) -> Any:
         return self._back(delta, self._steps(), down_to=0)
 
-    def backward_parameters(self, delta: Any) -> None:  # noqa: D102
+    def backward_parameters(self, delta: Any) -> None:
         steps = self._steps()
         first = steps.first_with_parameters
         if first < len(steps.layers):
             delta = self._back(delta, steps, down_to=first + 1)
             steps.layers[first].backward_parameters(delta)
 
-    def apply(self, *inputs: Array) -> Any:  # noqa: D102
+    def apply(self, *inputs: Array) -> Any:
         steps = self._steps()
         values: Any = inputs if len(inputs) != 1 else inputs[0]
         number = 0
@@ -250,8 +250,8 @@ class _Steps:
         while stack:
             path, layer = stack.pop()
             if type(layer) is Sequential or layer is sequence:
-                names = numbered(type(part).__name__ for part in layer)  # type: ignore[attr-defined]
-                below = zip(names, layer, strict=True)  # type: ignore[call-overload]
+                names = numbered(type(part).__name__ for part in layer.layers)
+                below = zip(names, layer.layers, strict=True)
                 stack.extend(reversed([(f"{path}/{name}", part) for name, part in below]))
                 continue
             again = id(layer) in seen and layer.is_built

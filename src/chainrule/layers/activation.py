@@ -8,6 +8,7 @@ element by element. The functions themselves, f beside f′, are in `chainrule.l
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from attrs import define, field
@@ -50,11 +51,11 @@ class Activation(Layer):
     accepts_any_shape: ClassVar[bool] = True
 
     function: Any
-    derivative: Any = field(default=None, eq=False)
+    _derivative: Any = field(default=None, eq=False)
 
     def __attrs_post_init__(self) -> None:
-        if self.derivative is not None and not isinstance(self.function, Function):
-            self.function = Pair(self.function, self.derivative)
+        if self._derivative is not None and not isinstance(self.function, Function):
+            self.function = Pair(self.function, self._derivative)
         elif callable(self.function) and not isinstance(self.function, Function):
             raise ConfigurationError(
                 "Activation: the way back needs the derivative of the function too",
@@ -63,19 +64,25 @@ class Activation(Layer):
                 mend="give f′ as a function of z: Activation(np.sin, np.cos)",
             )
         self.function = functions.get(self.function)
-        self.derivative = self.function.derivative
+        self._derivative = None  # from here on the function has it
 
-    def forward(self, inputs: Array) -> Array:  # type: ignore[override]  # noqa: D102
+    @property
+    def derivative(self) -> Callable[[Array], Array]:
+        """f′, as a function of z."""
+        slope: Callable[[Array], Array] = self.function.derivative
+        return slope
+
+    def forward(self, inputs: Array) -> Array:
         outputs = self.function.value(inputs)
         # Where f′ can be had from y = f(z) alone, z itself is let go.
         self.remembered = inputs if self.function.derivative_from_value is None else outputs
         return outputs
 
-    def backward(self, delta: Array) -> Array:  # noqa: D102
+    def backward(self, delta: Array) -> Array:
         slope = self.function.derivative_from_value or self.function.derivative
         return slope(self.remembered) * delta
 
-    def apply(self, inputs: Array) -> Array:  # type: ignore[override]  # noqa: D102
+    def apply(self, inputs: Array) -> Array:
         return self.function.value(inputs)
 
     def __repr__(self) -> str:

@@ -13,7 +13,7 @@ from attrs import define, field
 from chainrule.core import initializers
 from chainrule.core.contract import is_whole
 from chainrule.core.errors import ConfigurationError, ShapeError
-from chainrule.core.initializers import Initializer, Shape
+from chainrule.core.initializers import GlorotUniform, Initializer, Shape, Zeros
 from chainrule.core.layer import Layer
 from chainrule.core.parameter import Array
 
@@ -63,8 +63,8 @@ class Dense(Layer):
 
     units: int
     use_bias: bool = True
-    initializer: Initializer = field(default="glorot_uniform", converter=initializers.get)
-    bias_initializer: Initializer = field(default="zeros", converter=initializers.get)
+    initializer: Initializer = field(default=GlorotUniform(), converter=initializers.get)
+    bias_initializer: Initializer = field(default=Zeros(), converter=initializers.get)
 
     def __attrs_post_init__(self) -> None:
         if not is_whole(self.units) or self.units < 1:
@@ -75,7 +75,7 @@ class Dense(Layer):
                 mend=f"Dense({int(self.units)})" if _is_almost_whole(self.units) else None,
             )
 
-    def build(self, input_shape: Shape) -> None:  # type: ignore[override]  # noqa: D102
+    def build(self, input_shape: Shape) -> None:
         if len(input_shape) != 1:
             raise ShapeError(
                 f"{self!r}: the rows of its input are not vectors",
@@ -87,20 +87,20 @@ class Dense(Layer):
         if self.use_bias:
             self.parameter("biases", (self.units,), self.bias_initializer)
 
-    def forward(self, inputs: Array) -> Array:  # type: ignore[override]  # noqa: D102
+    def forward(self, inputs: Array) -> Array:
         self.inputs = inputs
         return self.apply(inputs)
 
-    def backward(self, delta: Array) -> Array:  # noqa: D102
+    def backward(self, delta: Array) -> Array:
         self.backward_parameters(delta)
         return delta @ self.weights.value.T
 
-    def backward_parameters(self, delta: Array) -> None:  # noqa: D102
+    def backward_parameters(self, delta: Array) -> None:
         self.weights.accumulate_product(self.inputs.T, delta)
         if self.use_bias:
             self.biases.accumulate(delta.sum(axis=0))
 
-    def apply(self, inputs: Array) -> Array:  # type: ignore[override]  # noqa: D102
+    def apply(self, inputs: Array) -> Array:
         outputs = inputs @ self.weights.value
         if self.use_bias:
             outputs += self.biases.value

@@ -33,15 +33,15 @@ class Softmax(Layer):
 
     accepts_any_shape: ClassVar[bool] = True
 
-    def forward(self, inputs: Array) -> Array:  # type: ignore[override]  # noqa: D102
+    def forward(self, inputs: Array) -> Array:
         self.probabilities = self.apply(inputs)
         return self.probabilities
 
-    def backward(self, delta: Array) -> Array:  # noqa: D102
+    def backward(self, delta: Array) -> Array:
         p = self.probabilities
         return p * (delta - (delta * p).sum(axis=-1, keepdims=True))
 
-    def apply(self, inputs: Array) -> Array:  # type: ignore[override]  # noqa: D102
+    def apply(self, inputs: Array) -> Array:
         # A maximum over no classes does not exist; `initial` cannot be larger than any score.
         # The halves keep the difference of two huge scores finite.
         lowest = np.finfo(inputs.dtype).min

@@ -22,7 +22,9 @@ and are finite for all finite logits.
 from __future__ import annotations
 
 import math
-from typing import ClassVar, NoReturn
+import numbers
+import sys
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 from attrs import define, field
@@ -297,13 +299,9 @@ class MeanAbsoluteError(_DifferenceLoss):
         return np.sign(difference), difference
 
 
-def _threshold(value: object) -> float:
-    # A Python float, also of a NumPy number: that one would make float64 of float32 arrays.
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if isinstance(value, bool | str | bytes) or not 0 < number < math.inf:
+def _threshold(value: Any) -> float:
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not is_number or not 0 < value <= sys.float_info.max:
         raise ConfigurationError(
             "the threshold of a Huber loss is a positive number",
             place="Huber",
@@ -311,7 +309,8 @@ def _threshold(value: object) -> float:
             received=repr(value),
             mend="give the distance from which on an error counts as an outlier, such as 1.0",
         )
-    return number
+    # A Python float, also of a NumPy number: that one would make float64 of float32 arrays.
+    return float(value)
 
 
 @define
@@ -455,19 +454,19 @@ class SoftmaxCrossEntropy(_ClassLoss):
     def _terms_and_delta(self, y: Array, target: Array, share: Array) -> tuple[Array, Array]:
         logits = y.reshape(-1, y.shape[-1])
         rows = np.arange(len(logits))
-        winner = np.argmax(logits, axis=1)
+        winner = logits.argmax(axis=1)
         below = logits - logits[rows, winner][:, np.newaxis]  # z − m
         powers = np.exp(below)
         powers[rows, winner] = 0.0
-        rest = np.sum(powers, axis=1)  # R
+        rest = powers.sum(axis=1)  # R
         powers[rows, winner] = 1.0
         # What stands in powers becomes (1 + R) times p Σt − t, in an order in which the 1 of the
         # winner and the 1 of its target cancel before R is rounded away beside them.
         if target.shape == y.shape:
             target = target.reshape(below.shape)
-            total = np.sum(target, axis=1)
+            total = target.sum(axis=1)
             spread = np.where(target > 0, target * below, 0.0)  # 0 × ∞ is no cost
-            terms = total * np.log1p(rest) - np.sum(spread, axis=1)
+            terms = total * np.log1p(rest) - spread.sum(axis=1)
             powers *= total[:, np.newaxis]
             powers -= target
             powers -= target * rest[:, np.newaxis]
@@ -538,7 +537,7 @@ class NegativeLogLikelihood(_ClassLoss):
                 "what was given for a class that occurred is no probability",
                 place=_name(self),
                 expected="numbers from 0 to 1, as a Softmax returns them",
-                received=f"numbers from {np.min(probabilities):.6g} to {np.max(probabilities):.6g}",
+                received=f"numbers from {np.min(probabilities)} to {np.max(probabilities)}",
                 mend="end the model with a Softmax, or give its logits to SoftmaxCrossEntropy",
             )
         if np.any(probabilities < smallest):
@@ -546,7 +545,7 @@ class NegativeLogLikelihood(_ClassLoss):
                 "a class that occurred was given a probability of zero: −ln 0 is infinite",
                 place=_name(self),
                 expected=f"probabilities of {smallest:.3g} or more where the target is not zero",
-                received=f"{np.min(probabilities):.3g}, {np.sum(probabilities < smallest)} times",
+                received=f"{np.min(probabilities)}, {np.sum(probabilities < smallest)} times",
                 mend="leave out the Softmax and give the logits to SoftmaxCrossEntropy",
             )
 
@@ -612,7 +611,7 @@ class SigmoidCrossEntropy(_EntropyLoss):
 
 def _total(terms: Array, share: Array, y: Array) -> Array:
     """Σ share·terms, at most the largest finite number where y is finite."""
-    total = np.sum(terms * share)
+    total = (terms * share).sum()
     if total < math.inf or not np.all(np.abs(y) < math.inf):
         return total
     largest = float(np.finfo(y.dtype).max)
@@ -651,7 +650,8 @@ def _shares(loss: Loss, y: Array, sample_weights: Array | None, terms: int = 1) 
         weights = sample_weights.astype(y.dtype)
     if samples and not (weights.min() >= 0 and weights.max() < math.inf):
         good = (weights >= 0) & (weights < math.inf)
-        _require_each(loss, sample_weights, good, "a finite weight, 0 or more")
+        mend = "a weight of 0 silences a sample"
+        _require_each(loss, sample_weights, good, f"a finite {y.dtype} number, 0 or more", mend)
     return weights / count
 
 
@@ -722,21 +722,29 @@ def _require_labels(loss: Loss, labels: Array, classes: int) -> None:
         )
     if labels.size and not (labels.min() >= 0 and labels.max() < classes):
         good = (labels >= 0) & (labels < classes)
-        _require_each(loss, labels, good, f"a label from 0 to {classes - 1}, for {classes} classes")
+        expected = f"a label from 0 to {classes - 1}, for {classes} classes"
+        mend = "number them from 0: names, labels = np.unique(target, return_inverse=True)"
+        _require_each(loss, labels, good, expected, mend)
 
 
-def _require_each(loss: Loss, numbers: Array, good: Array, expected: str) -> None:
+def _require_each(
+    loss: Loss,
+    array: Array,
+    good: Array,
+    expected: str,
+    mend: str = "correct these targets, or leave their samples out",
+) -> None:
     if np.all(good):
         return
     bad = np.argwhere(~good)
-    names = ("row", "column") if numbers.ndim <= 2 else ("index",) * numbers.ndim
+    names = ("row", "column") if array.ndim <= 2 else ("index",) * array.ndim
     where = ", ".join(f"{name} {index}" for name, index in zip(names, bad[0], strict=False))
     raise DataError(
-        f"{len(bad)} of {numbers.size} numbers cannot be used",
+        f"{len(bad)} of {array.size} numbers cannot be used",
         place=f"{_name(loss)}, {where}",
         expected=expected,
-        received=f"{numbers[tuple(bad[0])]}",
-        mend="mend or leave out these samples; labels count from 0",
+        received=f"{array[tuple(bad[0])]}",
+        mend=mend,
     )
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import sys
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
@@ -35,8 +36,9 @@ PIECE = 32768
 
 def _as_float(value: Any) -> Any:
     # A Python float, also of a NumPy number: that one would make float64 of float32 arrays.
+    # What is no number, or none that a float can hold, is left for the validator to refuse.
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    return float(value) if is_number else value
+    return float(value) if is_number and abs(value) <= sys.float_info.max else value
 
 
 def _as_floats(values: Any) -> Any:

@@ -1,0 +1,254 @@
+"""The nine laws of a loss: those of a layer, as they read for a cost C with its delta ∂C/∂y.
+
+    ⟨Δ, v⟩ = dC(y; v)        the first of them: the delta is the gradient of the cost
+
+The right side comes from dual numbers sent through the cost, the left from ``loss.delta``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+from attrs import define, evolve
+
+from chainrule.calculus.diagnosis import factor, worst_entry
+from chainrule.calculus.dual import Dual
+from chainrule.calculus.laws import BY_DIFFERENCES, EXACT, Broken, Finding
+from chainrule.core import contract
+from chainrule.core.errors import ChainruleError, NoTangentRuleError
+
+TINY = np.finfo(float).tiny
+
+
+@define
+class LossSubject:
+    """A loss, and a batch that it is tried with."""
+
+    loss: Any
+    y: npt.NDArray[Any]
+    target: npt.NDArray[Any]
+    weights: npt.NDArray[Any]
+    rng: np.random.Generator
+
+    def cost(self, y: Any = None) -> Any:
+        """C of copies of the arrays, with the sample weights."""
+        y = self.y.copy() if y is None else y
+        return self.loss(y, self.target.copy(), self.weights.copy())
+
+    def delta(self) -> npt.NDArray[Any]:
+        """∂C/∂y likewise."""
+        found = self.loss.delta(self.y.copy(), self.target.copy(), self.weights.copy())
+        return np.asarray(found)
+
+    def rows(self, rows: slice) -> LossSubject:
+        """The same with some of the rows."""
+        return evolve(self, y=self.y[rows], target=self.target[rows], weights=self.weights[rows])
+
+
+def candidates(
+    loss: Any, shape: tuple[int, ...], rng: np.random.Generator, outputs: Any, targets: Any
+) -> list[LossSubject]:
+    """Batches that the loss accepts: outputs and targets of the kinds that losses are made for."""
+    full = (7, *shape)
+    classes = shape[-1] if shape else 1
+    powers = np.exp(rng.normal(size=full))
+    ys = [rng.normal(size=full), powers / powers.sum(axis=-1, keepdims=True)]
+    labels = rng.integers(0, max(classes, 2) if shape else 2, size=full[:-1])
+    kinds = [
+        rng.normal(size=full),
+        rng.uniform(size=full),
+        labels,
+        np.eye(max(classes, 2))[labels][..., :classes],
+    ]
+    if outputs is not None:
+        ys = [outputs(full)]
+    if targets is not None:
+        kinds = [targets(full)]
+    weights = rng.uniform(0.5, 2.0, size=7)
+    found: dict[int, LossSubject] = {}
+    for y in ys:
+        for number, target in enumerate(kinds):
+            subject = LossSubject(loss, y, target, weights, rng)
+            if number not in found and _accepts(subject):
+                found[number] = subject
+    return list(found.values())
+
+
+def _accepts(subject: LossSubject) -> bool:
+    try:
+        with np.errstate(all="ignore"):
+            return bool(np.isfinite(subject.cost()) and np.all(np.isfinite(subject.delta())))
+    except ChainruleError:
+        return False
+
+
+def adjoint(subject: LossSubject) -> Finding:
+    """⟨Δ, v⟩ = dC(y; v): the delta is the gradient of the cost."""
+    delta, v = subject.delta(), subject.rng.normal(size=subject.y.shape)
+    if delta.shape != subject.y.shape:
+        raise Broken(f"delta has the shape {delta.shape}, and the output has {subject.y.shape}")
+    slope, tolerance, remarks = _slope(subject, v)
+    along = delta * v
+    error = abs(along.sum() - slope) / (np.abs(along).sum() + abs(slope) + TINY)
+    if not error <= tolerance:
+        raise Broken(_diagnosed(subject, delta), float(error))
+    return Finding(float(error), tolerance, remarks)
+
+
+def tangent(subject: LossSubject) -> Finding:
+    """dC(y; v) from dual numbers agrees with central differences."""
+    v = subject.rng.normal(size=subject.y.shape)
+    slope, tolerance, remarks = _slope(subject, v)
+    differences, uncertainty = _differences(subject, v)
+    error = abs(slope - differences) / (abs(slope) + 1.0)
+    if tolerance == EXACT and not error - uncertainty <= BY_DIFFERENCES:
+        raise Broken("dual numbers and central differences are apart", float(error))
+    return Finding(float(error), BY_DIFFERENCES, remarks)
+
+
+def accumulate(subject: LossSubject) -> Finding:
+    """What the parts of a batch cost adds up to what the batch costs, each by its rows."""
+    parts = [subject.rows(slice(0, 3)), subject.rows(slice(3, None))]
+    total = sum(float(part.cost()) * len(part.y) for part in parts) / len(subject.y)
+    cost = float(subject.cost())
+    error = abs(total - cost) / (abs(cost) + TINY)
+    if not error <= EXACT:
+        raise Broken("parts of 3 and 4 rows do not make the cost of 7: is it an average?", error)
+    return Finding(error, EXACT)
+
+
+def purity(subject: LossSubject) -> Finding:
+    """Outputs, targets and weights are never changed; nor is what was returned."""
+    given = {"the output": subject.y, "the target": subject.target, "the weights": subject.weights}
+    copies = {what: array.copy() for what, array in given.items()}
+    arguments = tuple(copies.values())
+    subject.loss(*arguments)
+    delta = subject.loss.delta(*arguments)
+    before = np.array(delta)
+    subject.loss.value_and_delta(*arguments)
+    subject.loss.delta(arguments[0] + 1 / 64, *arguments[1:])
+    for what, array in given.items():
+        if not np.array_equal(array, copies[what]):
+            raise Broken(f"{what} has changed: the loss writes into it")
+    if not np.array_equal(before, delta):
+        raise Broken("the delta that was returned has changed: a later call writes into it")
+    return Finding()
+
+
+def repeatable(subject: LossSubject) -> Finding:
+    """The same output and target give the same cost and delta."""
+    if subject.cost() != subject.cost() or not np.array_equal(subject.delta(), subject.delta()):
+        raise Broken("the second call gives something else")
+    return Finding()
+
+
+def batch(subject: LossSubject) -> Finding:
+    """Rows do not see each other, a weight of zero silences one, and no rows cost nothing."""
+    none = subject.rows(slice(0, 0))
+    if float(none.cost()) != 0.0 or none.delta().shape != none.y.shape:
+        raise Broken("an empty batch should cost 0 and have an empty delta")
+    whole, worst = subject.delta(), 0.0
+    for n in range(len(subject.y)):
+        alone = subject.rows(slice(n, n + 1)).delta()[0] / len(subject.y)
+        error = float(np.linalg.norm(alone - whole[n]) / (np.linalg.norm(alone) + TINY))
+        worst = max(worst, error)
+        if not error <= EXACT:
+            words = factor(whole[n], alone, {"the batch size": len(subject.y)}) or ""
+            raise Broken(
+                f"the delta of row {n} in a batch is not 1/batch of its delta alone. {words}", error
+            )
+    silent = evolve(subject, weights=np.where(np.arange(len(whole)) == 0, 0.0, subject.weights))
+    if np.any(silent.delta()[0]):
+        raise Broken("a sample of weight zero has a delta")
+    return Finding(worst, EXACT)
+
+
+def dtype(subject: LossSubject) -> Finding:
+    """float32 in, float32 out; float64 likewise."""
+    for kind in contract.DTYPES:
+        at = evolve(subject, y=subject.y.astype(kind))
+        for what, found in (("the cost", at.cost()), ("the delta", at.delta())):
+            if found.dtype != kind:
+                raise Broken(f"{kind} goes in, and {what} is {found.dtype}")
+    return Finding()
+
+
+def memory(subject: LossSubject) -> Finding:
+    """Nothing is remembered: `value_and_delta` is the cost and the delta, whatever came before."""
+    cost, delta = subject.cost(), subject.delta()
+    subject.loss.value_and_delta(subject.y + 1 / 64, subject.target, subject.weights)
+    both = subject.loss.value_and_delta(subject.y, subject.target, subject.weights)
+    errors = [
+        abs(float(both[0]) - float(cost)) / (abs(float(cost)) + TINY),
+        float(np.linalg.norm(both[1] - delta) / (np.linalg.norm(delta) + TINY)),
+    ]
+    if not max(errors) <= EXACT:
+        raise Broken("value_and_delta does not give what the loss and delta give", max(errors))
+    return Finding(max(errors), EXACT)
+
+
+def returns(subject: LossSubject) -> Finding:
+    """The configuration survives being written down, and the copy computes the same."""
+    loss = subject.loss
+    if not attrs.has(type(loss)):
+        raise Broken("its class is not decorated with @define, so it has no configuration")
+    fields = {f.name: getattr(loss, f.name) for f in attrs.fields(type(loss)) if f.init}
+    try:
+        copy = type(loss)(**json.loads(json.dumps(fields)))
+    except (TypeError, ValueError) as error:
+        raise Broken(f"its configuration cannot be written down: {error}") from error
+    if copy != loss or evolve(subject, loss=copy).cost() != subject.cost():
+        raise Broken(f"the configuration has become {copy!r}, and was {loss!r}")
+    return Finding()
+
+
+LOSS_LAWS: dict[str, Callable[[LossSubject], Finding]] = {
+    "adjoint": adjoint,
+    "tangent": tangent,
+    "accumulate": accumulate,
+    "purity": purity,
+    "repeatable": repeatable,
+    "batch": batch,
+    "type": dtype,
+    "memory": memory,
+    "return": returns,
+}
+"""The laws in their order, by name."""
+
+
+def _slope(subject: LossSubject, v: npt.NDArray[Any]) -> tuple[float, float, list[str]]:
+    """dC(y; v), the tolerance that it allows, and what is to be said of it."""
+    try:
+        cost = subject.cost(Dual(subject.y.copy(), v))
+        if isinstance(cost, Dual) and np.isfinite(cost.tangent):
+            return float(cost.tangent), EXACT, []
+        remark = "by central differences: the cost lost its tangent on the way"
+    except NoTangentRuleError as error:
+        remark = f"by central differences: {error.problem}"
+    slope, uncertainty = _differences(subject, v)
+    return slope, BY_DIFFERENCES + 2 * uncertainty, [remark]
+
+
+def _differences(subject: LossSubject, v: npt.NDArray[Any]) -> tuple[float, float]:
+    quotients = [
+        float(subject.cost(subject.y + h * v) - subject.cost(subject.y - h * v)) / (2 * h)
+        for h in (1e-5, 1e-6)
+    ]
+    return quotients[0], abs(quotients[0] - quotients[1])
+
+
+def _diagnosed(subject: LossSubject, delta: npt.NDArray[Any]) -> str:
+    expected = np.zeros(delta.size)
+    for entry in range(delta.size):
+        direction = np.zeros(delta.size)
+        direction[entry] = 1.0
+        expected[entry] = _slope(subject, direction.reshape(delta.shape))[0]
+    right = expected.reshape(delta.shape)
+    sizes = {"the batch size": len(delta), "the number of outputs": int(np.prod(delta.shape[1:]))}
+    words = factor(delta, right, sizes) or "No simple factor or sign."
+    return f"the delta is not the gradient of the cost.\n{words}\n{worst_entry(delta, right)}"

@@ -1,0 +1,144 @@
+"""The 1,797 handwritten digits of the UCI repository, images of 8 × 8 pixels.
+
+Thirteen people wrote the digits into forms. Each digit was scanned as 32 × 32 pixels, black or
+white, and the black ones were counted in blocks of 4 × 4, so a pixel is one of 0, 1, …, 16. Here
+
+    x = pixel / 16 ∈ [0, 1],    t ∈ {0, 1, …, 9}.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from importlib import resources
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from chainrule.core.errors import ConfigurationError, DataError
+
+_FILE = "digits.npz"
+_SHA256 = "089d33176bf6819a5c6ebd6746c5293713f4e81c2c8fc52b672e6e15faa78f41"
+
+
+class Digits(NamedTuple):
+    """What `digits` returns: ``x_train, t_train, x_test, t_test``, by name or by position.
+
+    Parameters
+    ----------
+    x_train, x_test
+        Images, shape (samples, 64), the 8 rows of 8 pixels one after the other, from 0 (white) to 1
+        (black). ``x_train.reshape(-1, 8, 8)`` has them as pictures.
+    t_train, t_test
+        The digits that they show, shape (samples,), integers from 0 to 9.
+    """
+
+    x_train: NDArray[np.floating[Any]]
+    t_train: NDArray[np.int64]
+    x_test: NDArray[np.floating[Any]]
+    t_test: NDArray[np.int64]
+
+    def __repr__(self) -> str:
+        parts = (f"{name}={part.shape} {part.dtype}" for name, part in self._asdict().items())
+        return f"Digits({', '.join(parts)})"
+
+
+def digits(dtype: DTypeLike = "float64") -> Digits:
+    """Return 1,437 handwritten digits to train with and 360 to test with.
+
+    The division is fixed. The images are ordered by digit, those of one digit in the order of the
+    source, and every fifth of this row, from the first on, is a test image. So each digit takes the
+    same share of both parts, to within one image. Within each part the images stand in the order of
+    the source. All thirteen writers occur in both parts: the test says how well a network reads
+    images that it has not seen, not hands that it has not seen.
+
+    Parameters
+    ----------
+    dtype
+        The type of the pixels, ``"float64"`` or ``"float32"``. It decides the type of a model that
+        is built from them.
+
+    Returns
+    -------
+    Digits
+        ``x_train`` (1437, 64), ``t_train`` (1437,), ``x_test`` (360, 64) and ``t_test`` (360,).
+        The arrays are new in each call, and may be changed.
+
+    Raises
+    ------
+    ConfigurationError
+        If `dtype` is another type.
+    DataError
+        If the file that comes with the package is missing or damaged.
+
+    References
+    ----------
+    E. Alpaydin and C. Kaynak (1998). Optical Recognition of Handwritten Digits. UCI Machine
+    Learning Repository, https://doi.org/10.24432/C50P49. Licence: CC BY 4.0.
+
+    Examples
+    --------
+    >>> x_train, t_train, x_test, t_test = digits()
+    >>> x_train.shape, x_test.shape
+    ((1437, 64), (360, 64))
+    >>> (16 * x_test[0]).astype(int).reshape(8, 8)  # a zero
+    array([[ 0,  0,  5, 13,  9,  1,  0,  0],
+           [ 0,  0, 13, 15, 10, 15,  5,  0],
+           [ 0,  3, 15,  2,  0, 11,  8,  0],
+           [ 0,  4, 12,  0,  0,  8,  8,  0],
+           [ 0,  5,  8,  0,  0,  9,  8,  0],
+           [ 0,  4, 11,  0,  1, 12,  7,  0],
+           [ 0,  2, 14,  5, 10, 12,  0,  0],
+           [ 0,  0,  6, 13, 10,  0,  0,  0]])
+    """
+    pixel_type = _pixel_type(dtype)
+    pixels, labels = _read()
+    x = pixels.astype(pixel_type) / 16
+    t = labels.astype(np.int64)
+    is_test = np.zeros(len(t), bool)
+    is_test[np.argsort(t, kind="stable")[::5]] = True
+    return Digits(x[~is_test], t[~is_test], x[is_test], t[is_test])
+
+
+def _pixel_type(dtype: DTypeLike) -> np.dtype[Any]:
+    try:
+        pixel_type = None if dtype is None else np.dtype(dtype)
+    except TypeError:
+        pixel_type = None
+    if pixel_type is None or pixel_type not in (np.dtype("float64"), np.dtype("float32")):
+        raise ConfigurationError(
+            "digits: pixels come in another type than this",
+            place="datasets.digits",
+            expected="dtype 'float64' or 'float32'",
+            received=repr(dtype),
+            mend="leave dtype out for float64; convert the arrays afterwards for any other type",
+        )
+    return pixel_type
+
+
+def _read() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Pixels (1797, 64) and labels (1797,) as they are stored, from a file proven whole."""
+    mend = "install chainrule again: the data are a part of the package"
+    path = resources.files("chainrule.datasets") / _FILE
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"digits: the data cannot be read ({error.strerror})",
+            place="datasets.digits",
+            expected=f"the file {path}",
+            received=type(error).__name__,
+            mend=mend,
+        ) from error
+    checksum = hashlib.sha256(content).hexdigest()
+    if checksum != _SHA256:
+        raise DataError(
+            f"digits: the file {path} is damaged",
+            place="datasets.digits",
+            expected=f"SHA-256 {_SHA256}",
+            received=f"SHA-256 {checksum}, from {len(content):,} bytes",
+            mend=mend,
+        )
+    with np.load(io.BytesIO(content)) as stored:
+        return stored["pixels"], stored["labels"]

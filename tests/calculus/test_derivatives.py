@@ -1,0 +1,267 @@
+"""Derivatives of whole models, against closed forms, difference quotients and each other."""
+
+from __future__ import annotations
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from attrs import define
+from hypothesis import given, settings
+
+from chainrule import Activation, Dense, Layer, Sequential, Softmax, derivatives, losses
+from chainrule.core.errors import BuildError, ConfigurationError, ShapeError
+
+
+def _model(seed: int, *layers, width: int = 3, dtype: str = "float64"):
+    model = Sequential(list(layers))
+    model.build((width,), rng=seed, dtype=dtype)
+    return model
+
+
+@st.composite
+def problems(draw):
+    """A smooth model, a loss, data and a generator."""
+    seed = draw(st.integers(0, 2**32 - 1))
+    rng = np.random.default_rng(seed)
+    names = st.sampled_from(["tanh", "sigmoid", "softplus", "gelu", "silu", "sin", "gaussian"])
+    shared = Dense(4)
+    layers = [Dense(4), Activation(draw(names)), shared, Activation(draw(names)), shared, Dense(2)]
+    if draw(st.booleans()):
+        layers.append(Softmax())
+    model = _model(seed, *layers)
+    loss = draw(
+        st.sampled_from(
+            [losses.HalfSquaredError(), losses.MeanSquaredError(), losses.SoftmaxCrossEntropy()]
+        )
+    )
+    x, t = rng.normal(size=(5, 3)), rng.uniform(size=(5, 2))
+    return model, loss, x, t, rng
+
+
+def _moved(model, loss, x, t, v, step):
+    """The gradient after a step of the parameters along v."""
+    theta = model.parameters.value.copy()
+    try:
+        model.parameters.value = theta + step * v
+        return derivatives.value_and_gradient(model, loss, x, t)
+    finally:
+        model.parameters.value = theta
+
+
+@given(problems())
+@settings(max_examples=30)
+def test_the_gradient_is_the_slope_of_the_cost(problem):
+    model, loss, x, t, rng = problem
+    v = rng.normal(size=model.parameters.size)
+    cost, gradient = derivatives.value_and_gradient(model, loss, x, t)
+    ahead, behind = (_moved(model, loss, x, t, v, step)[0] for step in (1e-5, -1e-5))
+    assert isinstance(cost, float)
+    assert cost == float(loss(model(x), t))
+    assert (ahead - behind) / 2e-5 == pytest.approx(gradient @ v, rel=1e-6, abs=1e-8)
+
+
+@given(problems())
+@settings(max_examples=30)
+def test_hvp_is_the_derivative_of_the_gradient_and_symmetric(problem):
+    model, loss, x, t, rng = problem
+    u, v = rng.normal(size=(2, model.parameters.size))
+    hv = derivatives.hvp(model, loss, x, t, v)
+    ahead, behind = (_moved(model, loss, x, t, v, step)[1] for step in (1e-5, -1e-5))
+    np.testing.assert_allclose(hv, (ahead - behind) / 2e-5, rtol=1e-6, atol=1e-7)
+    hu = derivatives.hvp(model, loss, x, t, u)
+    assert u @ hv == pytest.approx(v @ hu, rel=1e-10, abs=1e-12)
+
+
+@given(problems())
+@settings(max_examples=30)
+def test_jvp_and_vjp_are_adjoint(problem):
+    model, _, x, _, rng = problem
+    dx, dtheta = rng.normal(size=x.shape), rng.normal(size=model.parameters.size)
+    y, dy = derivatives.jvp(model, x, dx, dtheta)
+    u = rng.normal(size=y.shape)
+    again, back, gradient = derivatives.vjp(model, x, u)
+    np.testing.assert_array_equal(y, again)
+    left, right = np.vdot(u, dy), np.vdot(back, dx) + gradient @ dtheta
+    assert left == pytest.approx(right, rel=1e-12, abs=1e-13)
+
+
+def test_hvp_of_a_linear_model_is_the_normal_matrix():
+    # C = ½⟨|x w − t|²⟩ has the Hessian ⟨x xᵀ⟩ for each column of w, by hand.
+    rng = np.random.default_rng(3)
+    model = _model(0, Dense(2, use_bias=False))
+    x, t, v = rng.normal(size=(6, 3)), rng.normal(size=(6, 2)), rng.normal(size=6)
+    expected = (x.T @ x / 6) @ v.reshape(3, 2)
+    found = derivatives.hvp(model, losses.HalfSquaredError(), x, t, v)
+    np.testing.assert_allclose(found.reshape(3, 2), expected, rtol=1e-13)
+
+
+def test_jacobians_of_a_dense_layer_are_its_weights_and_its_input():
+    rng = np.random.default_rng(1)
+    layer = Dense(2)
+    layer.build((3,), rng=0)
+    x = rng.normal(size=(4, 3))
+    by_input = derivatives.jacobian(layer, x)
+    assert by_input.shape == (4, 2, 3)
+    for row in by_input:
+        np.testing.assert_array_equal(row, layer.weights.value.T)
+    by_parameters = derivatives.jacobian(layer, x, with_respect_to="parameters")
+    assert by_parameters.shape == (4, 2, 8)
+    for row, n in ((row, n) for n, row in enumerate(by_parameters)):
+        for k in range(2):
+            by_weights = np.zeros((3, 2))
+            by_weights[:, k] = x[n]
+            expected = np.concatenate([by_weights.ravel(), np.eye(2)[k]])
+            np.testing.assert_array_equal(row[k], expected)
+
+
+@given(problems())
+@settings(max_examples=15)
+def test_per_sample_gradients_average_to_the_gradient(problem):
+    model, loss, x, t, _ = problem
+    rows = derivatives.per_sample_gradients(model, loss, x, t)
+    assert rows.shape == (5, model.parameters.size)
+    gradient = derivatives.value_and_gradient(model, loss, x, t)[1]
+    np.testing.assert_allclose(rows.mean(axis=0), gradient, rtol=1e-11, atol=1e-13)
+    alone = derivatives.value_and_gradient(model, loss, x[2:3], t[2:3])[1]
+    np.testing.assert_array_equal(rows[2], alone)
+
+
+def test_sample_weights_weigh_the_rows():
+    rng = np.random.default_rng(0)
+    model, loss = _model(0, Dense(2)), losses.HalfSquaredError()
+    x, t, weights = rng.normal(size=(4, 3)), rng.normal(size=(4, 2)), np.array([0.0, 1.0, 2.0, 0.5])
+    rows = derivatives.per_sample_gradients(model, loss, x, t)
+    found = derivatives.value_and_gradient(model, loss, x, t, sample_weights=weights)[1]
+    np.testing.assert_allclose(found, weights @ rows / 4, rtol=1e-12)
+
+
+def test_nothing_leaves_a_trace_in_the_model():
+    rng = np.random.default_rng(0)
+    model = _model(0, Dense(4), Activation("tanh"), Dense(2))
+    loss, x, t = losses.HalfSquaredError(), rng.normal(size=(4, 3)), rng.normal(size=(4, 2))
+    y = model.forward(x)
+    model.backward(loss.delta(y, t))
+    theta, grad = model.parameters.value.copy(), model.parameters.grad.copy()
+    v = np.ones_like(theta)
+    derivatives.value_and_gradient(model, loss, 2 * x, t)
+    derivatives.hvp(model, loss, 2 * x, t, v)
+    derivatives.jvp(model, 2 * x, x, v)
+    derivatives.jacobian(model, 2 * x)
+    derivatives.per_sample_gradients(model, loss, 2 * x, t)
+    np.testing.assert_array_equal(model.parameters.value, theta)
+    np.testing.assert_array_equal(model.parameters.grad, grad)
+    model.parameters.zero_grad()
+    model.backward(loss.delta(y, t))  # along the pass from before
+    np.testing.assert_array_equal(model.parameters.grad, grad)
+
+
+def test_float32_stays_float32():
+    rng = np.random.default_rng(0)
+    model = _model(0, Dense(4), Activation("gelu"), Dense(2), dtype="float32")
+    loss = losses.HalfSquaredError()
+    x, t = rng.normal(size=(4, 3)).astype("f"), rng.normal(size=(4, 2)).astype("f")
+    v = np.ones(model.parameters.size)
+    assert derivatives.value_and_gradient(model, loss, x, t)[1].dtype == np.float32
+    assert derivatives.hvp(model, loss, x, t, v).dtype == np.float32
+    assert derivatives.jvp(model, x, x)[1].dtype == np.float32
+    assert derivatives.jacobian(model, x).dtype == np.float32
+
+
+@define
+class Rotated(Layer):
+    """Two inputs, two outputs: (a, b) ↦ (a b, a − b)."""
+
+    def forward(self, a, b):
+        self.a, self.b = a, b
+        return a * b, a - b
+
+    def backward(self, delta):
+        product, difference = delta
+        return product * self.b + difference, product * self.a - difference
+
+
+def test_several_inputs_and_outputs_are_tuples():
+    layer = Rotated()
+    layer.build((2,), (2,))
+    a, b, da, db = np.random.default_rng(0).normal(size=(4, 3, 2))
+    y, dy = derivatives.jvp(layer, (a, b), (da, db))
+    np.testing.assert_array_equal(y[0], a * b)
+    np.testing.assert_allclose(dy[0], a * db + b * da, rtol=1e-14)
+    np.testing.assert_allclose(dy[1], da - db, rtol=1e-14)
+    _, back, gradient = derivatives.vjp(layer, (a, b), (da, db))
+    np.testing.assert_allclose(back[0], da * b + db, rtol=1e-14)
+    assert gradient.shape == (0,)
+
+
+def test_what_does_not_fit_is_refused():
+    model = _model(0, Dense(2))
+    x, loss = np.ones((4, 3)), losses.HalfSquaredError()
+    with pytest.raises(ShapeError, match="expected  \\(8,\\)"):
+        derivatives.hvp(model, loss, x, np.ones((4, 2)), np.ones(7))
+    with pytest.raises(ShapeError, match="expected  \\(4, 3\\)"):
+        derivatives.jvp(model, x, np.ones((4, 2)))
+    with pytest.raises(ShapeError, match="delta"):
+        derivatives.vjp(model, x, np.ones((4, 3)))
+    with pytest.raises(ConfigurationError, match="'input' or 'parameters'"):
+        derivatives.jacobian(model, x, with_respect_to="weights")
+    with pytest.raises(BuildError, match="not built"):
+        derivatives.jvp(Sequential([Dense(2)]), x)
+
+
+def test_rows_that_see_each_other_have_no_jacobian_of_their_own():
+    @define
+    class Centred(Layer):
+        couples_batch = True
+
+        def forward(self, x):
+            return x - x.mean(axis=0)
+
+        def backward(self, delta):
+            return delta - delta.mean(axis=0)
+
+    layer = Centred()
+    layer.build((3,))
+    with pytest.raises(ConfigurationError, match="couples_batch"):
+        derivatives.jacobian(layer, np.ones((4, 3)))
+
+
+@pytest.mark.peers
+@given(problems())
+@settings(max_examples=20)
+def test_hvp_is_pytorchs(torch, problem):
+    model, _, x, t, rng = problem
+    functions = {
+        "tanh": torch.tanh,
+        "sigmoid": torch.sigmoid,
+        "softplus": lambda z: torch.logaddexp(z, torch.zeros_like(z)),
+        "silu": torch.nn.functional.silu,
+        "gelu": torch.nn.functional.gelu,
+        "sin": torch.sin,
+        "gaussian": lambda z: torch.exp(-z * z / 2),
+    }
+
+    def cost(theta):
+        y, start, seen = torch.tensor(x), 0, {}
+        for layer in model:
+            if isinstance(layer, Dense):
+                if id(layer) not in seen:
+                    shapes = [layer.weights.shape, layer.biases.shape]
+                    parts = []
+                    for shape in shapes:
+                        size = int(np.prod(shape))
+                        parts.append(theta[start : start + size].reshape(shape))
+                        start += size
+                    seen[id(layer)] = parts
+                w, b = seen[id(layer)]
+                y = y @ w + b
+            elif isinstance(layer, Activation):
+                y = functions[layer.function.name](y)
+            else:
+                y = torch.softmax(y, dim=-1)
+        return 0.5 * ((y - torch.tensor(t)) ** 2).sum(dim=1).mean()
+
+    v = rng.normal(size=model.parameters.size)
+    theta = torch.tensor(model.parameters.value)
+    _, expected = torch.autograd.functional.hvp(cost, theta, torch.tensor(v))
+    found = derivatives.hvp(model, losses.HalfSquaredError(), x, t, v)
+    np.testing.assert_allclose(found, expected.numpy(), rtol=1e-9, atol=1e-11)

@@ -1,0 +1,836 @@
+"""Dual numbers against truths that know nothing of them.
+
+The derivatives come from mpmath at 40 digits, and from the complex step f′(x) ẋ = Im f(x + ihẋ)/h,
+which has no cancellation and so is exact for h = 10⁻¹⁰⁰: for all of array handling too, as the
+imaginary part rides along with every copy, sum and selection.
+"""
+
+from __future__ import annotations
+
+import copy
+import doctest
+import math
+from collections.abc import Callable
+from typing import Any
+
+import mpmath
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays_of
+
+from chainrule.calculus import dual as dual_module
+from chainrule.calculus.array_rules import CONSTANT_FUNCTIONS
+from chainrule.calculus.dual import RULES, Dual, tangent_rule
+from chainrule.calculus.elementwise_rules import CONSTANT_UFUNCS, DERIVATIVES
+from chainrule.core.errors import DtypeError, NoTangentRuleError, ShapeError
+
+STEP = 1e-100
+SEEDS = st.integers(0, 2**32 - 1)
+sliding_window_view = np.lib.stride_tricks.sliding_window_view
+
+
+def flat(result: Any, part: Callable[[Any], Any]) -> list[Any]:
+    """One part of every array in a result, which may be several."""
+    if isinstance(result, list | tuple):
+        return [piece for one in result for piece in flat(one, part)]
+    return [part(result)]
+
+
+def value(x: Any) -> Any:
+    return x.value if isinstance(x, Dual) else x
+
+
+def tangent(x: Any) -> Any:
+    return x.tangent if isinstance(x, Dual) else np.zeros(np.shape(x))
+
+
+def complex_step(function: Callable[..., Any], points: Any, directions: Any) -> list[Any]:
+    moved = [x + 1j * STEP * dx for x, dx in zip(points, directions, strict=True)]
+    return flat(function(*moved), lambda y: np.imag(y) / STEP)
+
+
+def assert_close(received: Any, expected: Any, accuracy: float = 1e-12) -> None:
+    received, expected = np.asarray(received), np.asarray(expected)
+    assert received.shape == expected.shape
+    scale = 1 + np.max(np.abs(expected), initial=0)
+    assert np.all(np.abs(received - expected) <= accuracy * scale), (received, expected)
+
+
+# ---- elementwise functions, against mpmath
+
+
+def both(low: float, high: float) -> tuple[tuple[float, float], tuple[float, float]]:
+    return (low, high), (low, high)
+
+
+def remainder(a: Any, b: Any) -> Any:
+    return a - b * mpmath.floor(a / b)
+
+
+def truncated(x: Any) -> Any:
+    return mpmath.floor(x) if x > 0 else mpmath.ceil(x)
+
+
+def signed(a: Any, b: Any) -> Any:
+    return abs(a) if b > 0 else -abs(a)
+
+
+def logarithm_of_sum(base: Any) -> Any:
+    return lambda a, b: mpmath.log(base**a + base**b) / mpmath.log(base)
+
+
+MPMATH: dict[Any, tuple[Any, tuple[tuple[float, float], ...]]] = {
+    np.add: (lambda a, b: a + b, both(-9, 9)),
+    np.subtract: (lambda a, b: a - b, both(-9, 9)),
+    np.multiply: (lambda a, b: a * b, both(-9, 9)),
+    np.divide: (lambda a, b: a / b, ((-9, 9), (0.1, 9))),
+    np.floor_divide: (lambda a, b: mpmath.floor(a / b), ((-9, 9), (0.1, 9))),
+    np.remainder: (remainder, ((-9, 9), (0.1, 9))),
+    np.fmod: (lambda a, b: a - b * truncated(a / b), ((-9, 9), (0.1, 9))),
+    np.power: (lambda a, b: a**b, ((0.1, 9), (-5, 5))),
+    np.float_power: (lambda a, b: a**b, ((0.1, 9), (-5, 5))),
+    np.negative: (lambda x: -x, ((-9, 9),)),
+    np.positive: (lambda x: x, ((-9, 9),)),
+    np.conjugate: (lambda x: x, ((-9, 9),)),
+    np.reciprocal: (lambda x: 1 / x, ((0.01, 9),)),
+    np.square: (lambda x: x * x, ((-9, 9),)),
+    np.sqrt: (mpmath.sqrt, ((1e-6, 1e6),)),
+    np.cbrt: (mpmath.cbrt, ((1e-6, 1e6),)),
+    np.exp: (mpmath.exp, ((-300, 300),)),
+    np.exp2: (lambda x: mpmath.mpf(2) ** x, ((-300, 300),)),
+    np.expm1: (mpmath.expm1, ((-50, 50),)),
+    np.log: (mpmath.log, ((1e-9, 1e9),)),
+    np.log2: (lambda x: mpmath.log(x, 2), ((1e-9, 1e9),)),
+    np.log10: (mpmath.log10, ((1e-9, 1e9),)),
+    np.log1p: (lambda x: mpmath.log(1 + x), ((-0.999, 1e9),)),
+    np.logaddexp: (logarithm_of_sum(mpmath.e), both(-30, 30)),
+    np.logaddexp2: (logarithm_of_sum(mpmath.mpf(2)), both(-30, 30)),
+    np.sin: (mpmath.sin, ((-99, 99),)),
+    np.cos: (mpmath.cos, ((-99, 99),)),
+    np.tan: (mpmath.tan, ((-1.5, 1.5),)),
+    np.arcsin: (mpmath.asin, ((-0.9999, 0.9999),)),
+    np.arccos: (mpmath.acos, ((-0.9999, 0.9999),)),
+    np.arctan: (mpmath.atan, ((-99, 99),)),
+    np.arctan2: (mpmath.atan2, ((-9, 9), (0.1, 9))),
+    np.hypot: (mpmath.hypot, ((0.1, 9), (-9, 9))),
+    np.degrees: (mpmath.degrees, ((-9, 9),)),
+    np.rad2deg: (mpmath.degrees, ((-9, 9),)),
+    np.radians: (mpmath.radians, ((-999, 999),)),
+    np.deg2rad: (mpmath.radians, ((-999, 999),)),
+    np.sinh: (mpmath.sinh, ((-99, 99),)),
+    np.cosh: (mpmath.cosh, ((-99, 99),)),
+    np.tanh: (mpmath.tanh, ((-30, 30),)),
+    np.arcsinh: (mpmath.asinh, ((-1e6, 1e6),)),
+    np.arccosh: (mpmath.acosh, ((1.0001, 1e6),)),
+    np.arctanh: (mpmath.atanh, ((-0.9999, 0.9999),)),
+    np.absolute: (abs, ((0.01, 9),)),
+    np.fabs: (abs, ((-9, -0.01),)),
+    np.copysign: (signed, ((0.1, 9), (-9, -0.1))),
+    np.heaviside: (lambda x, at_zero: mpmath.mpf(x > 0), ((0.1, 9), (0, 1))),
+    np.maximum: (max, ((-9, 0), (0.1, 9))),
+    np.minimum: (min, ((-9, 0), (0.1, 9))),
+    np.fmax: (max, ((0.1, 9), (-9, 0))),
+    np.fmin: (min, ((0.1, 9), (-9, 0))),
+    np.sinc: (mpmath.sincpi, ((-9, 9),)),
+}
+
+
+def test_every_elementwise_rule_is_compared_with_mpmath() -> None:
+    assert MPMATH.keys() == {*DERIVATIVES, np.sinc}
+
+
+@pytest.mark.parametrize("function", MPMATH, ids=lambda f: f.__name__)
+@given(data=st.data())
+@settings(max_examples=12)
+def test_derivatives_are_those_of_mpmath(function: Any, data: Any) -> None:
+    formula, domains = MPMATH[function]
+    point = [data.draw(st.floats(low, high)) for low, high in domains]
+    steps = function in (np.floor_divide, np.remainder, np.fmod)
+    if steps and abs(point[0] / point[1] - round(point[0] / point[1])) < 1e-9:
+        point[0] += point[1] / 2  # not at the step itself
+    for n in range(len(point)):
+        carried = [Dual(x, 1.0) if i == n else x for i, x in enumerate(point)]
+        with mpmath.workdps(40):
+            order = tuple(int(i == n) for i in range(len(point)))
+            exact = mpmath.diff(formula, tuple(map(mpmath.mpf, point)), order)
+        received = function(*carried)
+        # logaddexp: the rounding of y enters as that of exp(a - y), relative to |y|.
+        accuracy = 2e-15 * (40 if function in (np.logaddexp, np.logaddexp2) else 8)
+        assert_close(received.tangent, float(exact), accuracy)
+        assert received.value == function(*point)
+
+
+@given(x=st.floats(1e-9, 1e-3))
+def test_sinc_keeps_its_digits_near_zero(x: float) -> None:
+    with mpmath.workdps(60):
+        exact = float((mpmath.cospi(x) - mpmath.sincpi(x)) / x)
+    assert math.isclose(np.sinc(Dual(x, 1.0)).tangent, exact, rel_tol=1e-14)
+
+
+@pytest.mark.parametrize("exponent", [0, 1, 2, 3, 0.0, 2.0, np.int64(3), np.array([0, 1, 2])])
+def test_whole_powers_have_finite_derivatives_at_zero_without_warning(exponent: Any) -> None:
+    power = Dual(np.zeros(3), np.ones(3)) ** exponent
+    assert np.array_equal(power.tangent, np.where(np.equal(exponent, 1), 1.0, 0.0) * np.ones(3))
+
+
+def test_zero_to_a_moving_power_stands_still() -> None:
+    assert (0.0 ** Dual([0.5, 2.0], [1.0, 1.0])).tangent.tolist() == [0.0, 0.0]
+
+
+def test_an_infinite_slope_is_infinite_and_says_so() -> None:
+    with pytest.warns(RuntimeWarning, match="divide by zero"):
+        assert np.sqrt(Dual(0.0, 1.0)).tangent == math.inf
+
+
+@pytest.mark.parametrize("function", [np.maximum, np.minimum, np.fmax, np.fmin])
+def test_of_two_equal_numbers_both_tangents_count_half(function: Any) -> None:
+    one, other = Dual([0.0, -np.inf], [1.0, 1.0]), Dual([0.0, -np.inf], [5.0, 5.0])
+    assert function(one, other).tangent.tolist() == [3.0, 3.0]
+    assert function(one, np.array([0.0, 7.0])).tangent[0] == 0.5
+
+
+def test_fmax_follows_the_number_where_the_other_is_nan() -> None:
+    assert np.fmax(
+        Dual([np.nan, 1.0], [3.0, 4.0]), Dual([2.0, np.nan], [5.0, 6.0])
+    ).tangent.tolist() == [5, 4]
+
+
+# ---- functions of whole arrays, against the complex step
+#
+# x and y are 3×4. A truth of its own stands second where NumPy's function is no analytic one of
+# complex numbers. NumPy asks only the arrays of a call whether they are Duals, not its options: with
+# x + 0 * y both are.
+
+
+def square(x: Any) -> Any:
+    return x[:, :3] + 4 * np.eye(3)
+
+
+def written(function: Any, *arguments: Any) -> Callable[[Any, Any], Any]:
+    """What is in an array that x was in, after ``function(array, *arguments)``."""
+
+    def call(x: Any, y: Any) -> Any:
+        into = x + 0 * y
+        function(into, *(a(y) if callable(a) else a for a in arguments))
+        return into
+
+    return call
+
+
+def padded(x: Any, y: Any) -> Any:
+    into = np.zeros((5, 8), dtype=x.dtype)
+    into[1:4, 2:6] = x
+    into[0], into[4], into[1:4, :2], into[1:4, 6:] = y[0, 0], y[0, 0], 2.0, y[1, 1]
+    into[:, :2] = 2.0
+    into[:, 6:] = y[1, 1]
+    return into
+
+
+def root_of_squares(x: Any, **options: Any) -> Any:
+    return np.sqrt(np.sum(x * x, **options))
+
+
+def interpolated(x: Any, y: Any) -> Any:
+    knots = np.array([-1.0, 0.0, 0.5, 2.0])
+    out = []
+    for one in np.ravel(x):
+        i = int(np.clip(np.searchsorted(knots, one.real, side="right") - 1, 0, 2))
+        slope = (y[0, i + 1] - y[0, i]) / (knots[i + 1] - knots[i])
+        inside = y[0, i] + slope * (one - knots[i])
+        out.append(y[0, 0] if one.real < -1 else y[0, 3] if one.real > 2 else inside)
+    return np.array(out).reshape(3, 4)
+
+
+def variance(x: Any, ddof: int = 0, axis: Any = None, keepdims: bool = False) -> Any:
+    squares = (x - np.mean(x, axis=axis, keepdims=True)) ** 2
+    count = np.sum(np.ones(x.shape), axis=axis, keepdims=keepdims)
+    return np.sum(squares, axis=axis, keepdims=keepdims) / (count - ddof)
+
+
+MASK = np.array([[True, False, True, True], [False, False, True, True], [True, True, False, True]])
+ROWS = np.array([2, 0, 2, 1])
+
+CASES: dict[Any, list[Any]] = {
+    # another shape
+    np.reshape: [
+        lambda x, y: np.reshape(x, (2, 6)),
+        lambda x, y: np.reshape(x * y, -1, order="F"),
+        lambda x, y: np.reshape(x.T, (2, -1)),
+    ],
+    np.ravel: [lambda x, y: np.ravel(x), lambda x, y: np.ravel(x.T)],
+    np.squeeze: [lambda x, y: np.squeeze(x[:, None, :1]), lambda x, y: np.squeeze(x[None], axis=0)],
+    np.expand_dims: [lambda x, y: np.expand_dims(x, (0, -1))],
+    np.resize: [lambda x, y: np.resize(x, (5, 5))],
+    np.atleast_1d: [lambda x, y: np.atleast_1d(x[0, 0]), lambda x, y: np.atleast_1d(x, y[0, 0])],
+    np.atleast_2d: [lambda x, y: np.atleast_2d(x[0])],
+    np.atleast_3d: [lambda x, y: np.atleast_3d(x)],
+    np.broadcast_to: [lambda x, y: np.broadcast_to(x[0], (2, 3, 4))],
+    np.broadcast_arrays: [lambda x, y: np.broadcast_arrays(x[0], y, 1.0)],
+    np.transpose: [lambda x, y: np.transpose(x), lambda x, y: np.transpose(x[None], (1, 0, 2))],
+    np.swapaxes: [lambda x, y: np.swapaxes(x, 0, -1)],
+    np.moveaxis: [lambda x, y: np.moveaxis(x[None] * y, 0, -1)],
+    np.rollaxis: [lambda x, y: np.rollaxis(x[None], 2)],
+    np.matrix_transpose: [lambda x, y: np.matrix_transpose(x)],
+    np.flip: [lambda x, y: np.flip(x), lambda x, y: np.flip(x, axis=1)],
+    np.fliplr: [lambda x, y: np.fliplr(x)],
+    np.flipud: [lambda x, y: np.flipud(x)],
+    np.rot90: [lambda x, y: np.rot90(x, 3)],
+    np.roll: [lambda x, y: np.roll(x, 2), lambda x, y: np.roll(x, (1, -1), axis=(0, 1))],
+    np.repeat: [lambda x, y: np.repeat(x, 2), lambda x, y: np.repeat(x, [1, 0, 3], axis=0)],
+    np.tile: [lambda x, y: np.tile(x, (2, 1, 2))],
+    np.meshgrid: [lambda x, y: np.meshgrid(x[0], y[0], indexing="ij")],
+    # together and apart
+    np.concatenate: [
+        lambda x, y: np.concatenate([x, y, np.ones((1, 4))]),
+        lambda x, y: np.concatenate((x, y), axis=None),
+        lambda x, y: np.concatenate((x, y), -1),
+    ],
+    np.stack: [lambda x, y: np.stack([x, y, x * y], axis=-1)],
+    np.vstack: [lambda x, y: np.vstack([x, y[0]])],
+    np.hstack: [lambda x, y: np.hstack((x, y))],
+    np.dstack: [lambda x, y: np.dstack((x, y))],
+    np.column_stack: [lambda x, y: np.column_stack((x[:, 0], y))],
+    np.block: [lambda x, y: np.block([[x, y], [np.zeros((1, 4)), x[:1] * y[:1]]])],
+    np.split: [lambda x, y: np.split(x, 2, axis=1), lambda x, y: np.split(x, [1])],
+    np.array_split: [lambda x, y: np.array_split(x, 3, axis=1)],
+    np.hsplit: [lambda x, y: np.hsplit(x, 2)],
+    np.vsplit: [lambda x, y: np.vsplit(x, [2])],
+    np.dsplit: [lambda x, y: np.dsplit(x[None], 2)],
+    # a part
+    np.take: [
+        lambda x, y: np.take(x, [0, 5, 5]),
+        lambda x, y: np.take(x, ROWS, axis=0),
+        lambda x, y: np.take(x, [7, -9], axis=1, mode="clip"),
+    ],
+    np.take_along_axis: [lambda x, y: np.take_along_axis(x, ROWS[None], axis=0)],
+    np.delete: [lambda x, y: np.delete(x, 1, axis=0)],
+    np.diag: [lambda x, y: np.diag(x), lambda x, y: np.diag(x[0], 1)],
+    np.diagonal: [lambda x, y: np.diagonal(x, 1)],
+    np.diagflat: [lambda x, y: np.diagflat(x[0])],
+    np.tril: [lambda x, y: np.tril(x)],
+    np.triu: [lambda x, y: np.triu(x, 1)],
+    sliding_window_view: [
+        lambda x, y: sliding_window_view(x, (2, 3)),
+        lambda x, y: sliding_window_view(x, 2, axis=1),
+    ],
+    # sums and differences
+    np.sum: [
+        lambda x, y: np.sum(x),
+        lambda x, y: np.sum(x, axis=(0, 1), keepdims=True),
+        lambda x, y: np.sum(x, 0, where=MASK),
+        lambda x, y: np.sum(x, axis=1, initial=5.0),
+        lambda x, y: np.sum(x + 0 * y, axis=1, initial=y[0, 0]),
+        lambda x, y: np.sum(a=x, axis=1),
+    ],
+    np.mean: [
+        lambda x, y: np.mean(x),
+        lambda x, y: np.mean(x, 1, keepdims=True),
+        lambda x, y: np.mean(x, 1, where=MASK),
+    ],
+    np.cumsum: [lambda x, y: np.cumsum(x), lambda x, y: np.cumsum(x, axis=1)],
+    np.trace: [lambda x, y: np.trace(x, 1)],
+    np.gradient: [
+        lambda x, y: np.gradient(x),
+        lambda x, y: np.gradient(x, 0.5, axis=1, edge_order=2),
+    ],
+    np.average: [
+        lambda x, y: np.average(x),
+        lambda x, y: np.average(x, axis=0, weights=[1.0, 2.0, 4.0]),
+    ],
+    np.diff: [
+        lambda x, y: np.diff(x),
+        lambda x, y: np.diff(x, 2, axis=0),
+        lambda x, y: np.diff(x, axis=1, prepend=7.0),
+        lambda x, y: np.diff(x, axis=1, append=y[:, :1]),
+    ],
+    np.ediff1d: [lambda x, y: np.ediff1d(x, to_begin=3.0, to_end=y[0])],
+    np.prod: [
+        lambda x, y: np.prod(x),
+        lambda x, y: np.prod(x, axis=1, keepdims=True),
+        lambda x, y: np.prod(x * MASK, axis=0),
+        lambda x, y: np.prod(x + 0 * y, 0, where=MASK, initial=y[0, 0]),
+        lambda x, y: np.prod(x[None] * y, axis=(0, 2)),
+    ],
+    np.cumprod: [lambda x, y: np.cumprod(x), lambda x, y: np.cumprod(x * MASK, axis=1)],
+    np.var: [
+        (lambda x, y: np.var(x), lambda x, y: variance(x)),
+        (lambda x, y: np.var(x, axis=0, ddof=1), lambda x, y: variance(x, 1, axis=0)),
+        (
+            lambda x, y: np.var(x, axis=(0, 1), keepdims=True),
+            lambda x, y: variance(x, axis=(0, 1), keepdims=True),
+        ),
+        (lambda x, y: np.var(x, where=MASK), lambda x, y: variance(x[MASK])),
+        (
+            lambda x, y: np.var(x, axis=1, mean=np.mean(x, 1, keepdims=True)),
+            lambda x, y: variance(x, axis=1),
+        ),
+        (lambda x, y: np.var(x, axis=1, correction=1), lambda x, y: variance(x, 1, axis=1)),
+    ],
+    np.std: [
+        (lambda x, y: np.std(x, axis=1, ddof=1), lambda x, y: np.sqrt(variance(x, 1, axis=1)))
+    ],
+    # the same
+    np.copy: [lambda x, y: np.copy(x), lambda x, y: np.copy(x, order="F")],
+    np.real: [(lambda x, y: np.real(x), lambda x, y: x)],
+    np.array: [
+        lambda x, y: np.array(x, like=x + y),
+        lambda x, y: np.array([[x[0, 0], 2.0], [y[1, 1], x[0, 1]]], like=x + y),
+        lambda x, y: np.array(x, ndmin=3, like=x + y),
+    ],
+    np.asarray: [
+        lambda x, y: np.asarray(x, like=x + y),
+        lambda x, y: np.asarray([x, y], like=x + y),
+    ],
+    np.asanyarray: [lambda x, y: np.asanyarray(x, like=x + y)],
+    np.ascontiguousarray: [lambda x, y: np.ascontiguousarray(x.T, like=x + y)],
+    np.asfortranarray: [lambda x, y: np.asfortranarray(x, like=x + y)],
+    np.require: [lambda x, y: np.require(x, requirements="F", like=x + y)],
+    np.full: [lambda x, y: np.full((2, 4), x[0], like=x + y)],
+    np.full_like: [lambda x, y: np.full_like(x, 3.0), lambda x, y: np.full_like(x + 0 * y, y[0])],
+    # linear in several arguments
+    np.append: [
+        lambda x, y: np.append(x, y, axis=0),
+        lambda x, y: np.append(x, [[1.0, 2.0, 3.0, 4.0]], 0),
+    ],
+    np.insert: [lambda x, y: np.insert(x, 1, y[0], axis=0), lambda x, y: np.insert(x, [0, 2], 9.0)],
+    np.bincount: [
+        (
+            lambda x, y: np.bincount(ROWS, weights=x[0], minlength=5),
+            lambda x, y: np.array([x[0, 1], x[0, 3], x[0, 0] + x[0, 2], 0, 0]),
+        )
+    ],
+    np.choose: [lambda x, y: np.choose(ROWS % 2, [x, y])],
+    np.compress: [lambda x, y: np.compress([True, False, True], x, axis=0)],
+    np.extract: [lambda x, y: np.extract(MASK, x)],
+    np.linspace: [
+        lambda x, y: np.linspace(x[0], y[0], 5),
+        lambda x, y: np.linspace(0.0, x[0, 0], 3, retstep=True),
+    ],
+    np.select: [lambda x, y: np.select([MASK, ~MASK[0]], [x, y], default=3.0)],
+    np.where: [
+        lambda x, y: np.where(MASK, x, y),
+        lambda x, y: np.where(x > 0, x, 0.01 * x),
+        lambda x, y: np.where(x, y, 1.0),
+    ],
+    # products
+    np.convolve: [
+        lambda x, y: np.convolve(x[0], y[0, :2]),
+        lambda x, y: np.convolve(x[0], y[0], mode="same"),
+    ],
+    np.correlate: [
+        (
+            lambda x, y: np.correlate(x[0], y[0, :2]),
+            lambda x, y: np.convolve(x[0], y[0, 1::-1], "valid"),
+        )
+    ],
+    np.cross: [lambda x, y: np.cross(x[:, :3], y[:, :3])],
+    np.dot: [
+        lambda x, y: np.dot(x, y.T),
+        lambda x, y: np.dot(x[0], y[0]),
+        lambda x, y: np.dot(x, 2.0),
+    ],
+    np.einsum: [
+        lambda x, y: np.einsum("ij,kj->ik", x, y),
+        lambda x, y: np.einsum("ij,ij,j->i", x, y, x[0]),
+        lambda x, y: np.einsum(x, [0, 1], y, [2, 1], [2, 0]),
+        lambda x, y: np.einsum("...i,...i", x, y, optimize=True),
+        lambda x, y: np.einsum("ij->ji", x),
+        lambda x, y: np.einsum("ij,jk,lk->il", x, np.ones((4, 4)), y, optimize="greedy"),
+    ],
+    np.inner: [lambda x, y: np.inner(x, y)],
+    np.kron: [lambda x, y: np.kron(x, y[:2])],
+    np.outer: [lambda x, y: np.outer(x, y)],
+    np.tensordot: [
+        lambda x, y: np.tensordot(x, y, axes=([1], [1])),
+        lambda x, y: np.tensordot(x, y),
+    ],
+    np.vdot: [(lambda x, y: np.vdot(x, y), lambda x, y: np.sum(x * y))],
+    np.matmul: [
+        lambda x, y: np.matmul(x, y.T),
+        lambda x, y: x @ y[0],
+        lambda x, y: x[0] @ y[0],
+        lambda x, y: np.stack([x, y]) @ y.T,
+    ],
+    np.vecdot: [(lambda x, y: np.vecdot(x, y), lambda x, y: np.sum(x * y, axis=-1))],
+    np.linalg.matmul: [lambda x, y: np.linalg.matmul(x, y.T)],
+    np.linalg.outer: [lambda x, y: np.linalg.outer(x[0], y[0])],
+    np.linalg.cross: [lambda x, y: np.linalg.cross(x[:, :3], y[:, :3])],
+    np.linalg.tensordot: [lambda x, y: np.linalg.tensordot(x, y, axes=2)],
+    np.linalg.vecdot: [(lambda x, y: np.linalg.vecdot(x, y), lambda x, y: np.sum(x * y, axis=-1))],
+    np.linalg.multi_dot: [lambda x, y: np.linalg.multi_dot([x, y.T, x])],
+    np.linalg.matrix_transpose: [lambda x, y: np.linalg.matrix_transpose(x)],
+    np.linalg.diagonal: [lambda x, y: np.linalg.diagonal(x)],
+    np.linalg.trace: [lambda x, y: np.linalg.trace(x[None])],
+    # selections
+    np.max: [
+        lambda x, y: np.max(x),
+        lambda x, y: np.max(x, axis=1, keepdims=True),
+        lambda x, y: np.max(x[None] * y, axis=(0, 2)),
+        lambda x, y: np.max(x, axis=0, initial=0.3),
+        lambda x, y: np.max(x + 0 * y, 0, where=MASK, initial=y[0, 0]),
+    ],
+    np.min: [lambda x, y: np.min(x), lambda x, y: np.min(x, axis=0, where=MASK, initial=9.0)],
+    np.amax: [lambda x, y: np.amax(x, axis=0)],
+    np.amin: [lambda x, y: np.amin(x, axis=0)],
+    np.ptp: [lambda x, y: np.ptp(x), lambda x, y: np.ptp(x, axis=1, keepdims=True)],
+    np.clip: [
+        lambda x, y: np.clip(x, -0.5, 0.5),
+        lambda x, y: np.clip(x, y, y + 1),
+        lambda x, y: np.clip(x, None, 0.2),
+        lambda x, y: np.clip(x, a_min=0.2, a_max=None),
+    ],
+    np.sort: [
+        lambda x, y: np.sort(x),
+        lambda x, y: np.sort(x, axis=None),
+        lambda x, y: np.sort(x, 0, kind="stable"),
+    ],
+    np.median: [
+        lambda x, y: np.median(x),
+        lambda x, y: np.median(x, axis=0),
+        lambda x, y: np.median(x, axis=1, keepdims=True),
+    ],
+    np.pad: [
+        lambda x, y: np.pad(x, 1),
+        lambda x, y: np.pad(x, ((0, 1), (2, 0)), constant_values=3.0),
+        (
+            lambda x, y: np.pad(
+                x + 0 * y, ((1, 1), (2, 2)), constant_values=((y[0, 0], y[0, 0]), (2.0, y[1, 1]))
+            ),
+            padded,
+        ),
+        lambda x, y: np.pad(x, 2, "edge"),
+        lambda x, y: np.pad(x, 2, mode="wrap"),
+        lambda x, y: np.pad(x, 1, mode="reflect"),
+        lambda x, y: np.pad(x, 1, mode="reflect", reflect_type="odd"),
+        lambda x, y: np.pad(x, 1, mode="symmetric"),
+        lambda x, y: np.pad(x, 1, mode="mean"),
+        lambda x, y: np.pad(x, 2, mode="linear_ramp", end_values=1.0),
+    ],
+    np.nan_to_num: [lambda x, y: np.nan_to_num(np.where(MASK, x, np.nan))],
+    np.interp: [
+        (lambda x, y: np.interp(x, [-1.0, 0.0, 0.5, 2.0], y[0]), interpolated),
+        (
+            lambda x, y: np.interp(x, [-1.0, 0.0, 0.5, 2.0], y[0], left=8.0),
+            lambda x, y: np.where(x.real < -1, 8.0, interpolated(x, y)),
+        ),
+    ],
+    # linear algebra
+    np.linalg.inv: [
+        lambda x, y: np.linalg.inv(square(x)),
+        lambda x, y: np.linalg.inv(np.stack([square(x), square(y)])),
+    ],
+    np.linalg.solve: [
+        lambda x, y: np.linalg.solve(square(x), y),
+        lambda x, y: np.linalg.solve(square(x), y[:, 0]),
+        lambda x, y: np.linalg.solve(np.stack([square(x), square(y)]), y[:, 0]),
+    ],
+    np.linalg.det: [lambda x, y: np.linalg.det(square(x))],
+    np.linalg.slogdet: [
+        (
+            lambda x, y: np.linalg.slogdet(square(x)),
+            lambda x, y: (1.0, np.log(np.linalg.det(square(x)))),
+        )
+    ],
+    np.linalg.norm: [
+        (lambda x, y: np.linalg.norm(x), lambda x, y: root_of_squares(x)),
+        (
+            lambda x, y: np.linalg.norm(x, "fro", keepdims=True),
+            lambda x, y: root_of_squares(x, keepdims=True),
+        ),
+        (lambda x, y: np.linalg.norm(x, axis=1), lambda x, y: root_of_squares(x, axis=1)),
+        (lambda x, y: np.linalg.norm(x[0], 2), lambda x, y: root_of_squares(x[0])),
+        (
+            lambda x, y: np.linalg.norm(x, 1, axis=1),
+            lambda x, y: np.sum(x * np.sign(x.real), axis=1),
+        ),
+        (
+            lambda x, y: np.linalg.norm(x, np.inf, axis=1),
+            lambda x, y: np.max(x * np.sign(x.real), axis=1),
+        ),
+        (
+            lambda x, y: np.linalg.norm(x, 3, axis=0),
+            lambda x, y: np.sum((x * np.sign(x.real)) ** 3, 0) ** (1 / 3),
+        ),
+    ],
+    # writing
+    np.copyto: [
+        written(np.copyto, lambda y: y),
+        written(np.copyto, 2.0),
+        written(lambda z, y: np.copyto(z, y, where=MASK), lambda y: y[0]),
+    ],
+    np.fill_diagonal: [written(np.fill_diagonal, lambda y: y[0, 0])],
+    np.place: [written(np.place, MASK, lambda y: y[0])],
+    np.put: [written(np.put, [0, 7], lambda y: y[0, :2])],
+    np.put_along_axis: [written(np.put_along_axis, ROWS[None], lambda y: y[:1], 0)],
+    np.putmask: [written(np.putmask, MASK, lambda y: y)],
+    np.divmod: [
+        (
+            lambda x, y: np.divmod(x, 3.0 + y**2),
+            lambda x, y: (0 * x, x - np.floor_divide(x.real, 3 + y.real**2) * (3 + y**2)),
+        )
+    ],
+}
+
+if np.lib.NumpyVersion(np.__version__) >= "2.1.0":
+    CASES |= {
+        np.unstack: [lambda x, y: np.unstack(x, axis=1)],
+        np.cumulative_sum: [lambda x, y: np.cumulative_sum(x, axis=1, include_initial=True)],
+        np.trapezoid: [lambda x, y: np.trapezoid(x, [0.0, 1.0, 1.5, 3.0])],
+        np.astype: [lambda x, y: np.astype(x, x.dtype)],
+    }
+if np.lib.NumpyVersion(np.__version__) >= "2.2.0":
+    CASES |= {
+        np.matvec: [lambda x, y: np.matvec(x, y)],
+        np.vecmat: [(lambda x, y: np.vecmat(x[:, 0], y), lambda x, y: x[:, 0] @ y)],
+    }
+
+
+def check(case: Any, seed: int) -> None:
+    """A function of x and y, or such a function and an analytic one that equals it."""
+    function, truth = case if isinstance(case, tuple) else (case, case)
+    points, directions, others = np.random.default_rng(seed).normal(size=(3, 2, 3, 4))
+    plain = flat(function(*points), np.asanyarray)
+    for which in ((1, 1), (1, 0), (0, 1)):
+        given = [
+            Dual(x, dx) if carried else x
+            for x, dx, carried in zip(points.copy(), directions, which, strict=True)
+        ]
+        result = function(*given)
+        values, tangents = flat(result, value), flat(result, tangent)
+        moved = [dx * carried for dx, carried in zip(directions, which, strict=True)]
+        for received, expected in zip(tangents, complex_step(truth, points, moved), strict=True):
+            assert_close(received, expected)
+        for received, same, dx in zip(values, plain, tangents, strict=True):
+            assert np.array_equal(received, same, equal_nan=True)
+            assert received.dtype == same.dtype == dx.dtype
+            assert received.shape == dx.shape
+        for x, dx, before in zip(given, moved, points, strict=True):
+            assert np.array_equal(value(x), before)
+            assert np.array_equal(tangent(x), dx)
+            for y, dy in zip(flat(result, value), tangents, strict=True):
+                assert np.shares_memory(y, value(x)) == np.shares_memory(
+                    dy, tangent(x)
+                ) or x is value(x)
+
+    def along(direction: Any) -> Any:
+        return flat(function(*map(Dual, points, direction)), tangent)
+
+    three = zip(along(2 * directions + others), along(directions), along(others), strict=True)
+    for combined, one, other in three:
+        assert_close(combined, 2 * one + other)
+
+    small = [x.astype(np.float32) for x in points]
+    carried = flat(function(*map(Dual, small, directions)), lambda y: y)
+    for received, same in zip(carried, flat(function(*small), np.asanyarray), strict=True):
+        assert np.array_equal(received.value, same, equal_nan=True)
+        assert received.value.dtype == received.tangent.dtype == same.dtype
+
+
+def test_every_rule_is_tested() -> None:
+    assert CASES.keys() | MPMATH.keys() == RULES.keys()
+
+
+@pytest.mark.parametrize("function", CASES, ids=lambda f: f.__name__)
+@given(seed=SEEDS)
+@settings(max_examples=4)
+def test_rules_for_arrays_are_exact_linear_and_pure(function: Any, seed: int) -> None:
+    for case in CASES[function]:
+        check(case, seed)
+
+
+# ---- what an author writes with arrays, against the complex step
+
+
+def added_in_place(x: Any, y: Any) -> Any:
+    z = x + 0 * y
+    z += y
+    z -= 2.0
+    z *= x
+    z /= 3.0 + y[0]
+    z **= 2
+    z @= np.ones((4, 4))
+    return z
+
+
+def steps_in_place(x: Any, y: Any) -> Any:
+    z = 10 + x + 0 * y
+    z %= 3.0
+    return z
+
+
+def mean_and_deviation(x: Any, y: Any) -> Any:
+    centred = x - x.mean(axis=0)
+    return centred / np.sqrt((centred**2).mean(axis=0) + 1e-5) * y[0] + y[1]
+
+
+def softmax(x: Any, y: Any) -> Any:
+    e = np.exp(x - x.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def convolution_and_back(x: Any, y: Any) -> Any:
+    windows = sliding_window_view(x, 3, axis=1)
+    out = np.einsum("bwk,k->bw", windows, y[0, :3])
+    back = np.zeros(x.shape, x.dtype, like=out)
+    for k in range(3):
+        back[:, k : k + 2] += out * y[0, k]
+    return out, back
+
+
+def embedding_and_back(x: Any, y: Any) -> Any:
+    rows = x[ROWS]
+    gradient = np.zeros_like(x * y)
+    np.add.at(gradient, ROWS, rows * y[1])
+    np.subtract.at(gradient, (0, [1, 1]), 2.0)
+    return gradient
+
+
+def assigned(x: Any, y: Any) -> Any:
+    z = np.zeros((3, 4), x.dtype, like=x + y)
+    z[0] = x[0]
+    z[1, 1:3] = 7.0
+    z[1, ::3] = y[1, ::3]
+    z[MASK] *= 2.0
+    z[[2, 0], [0, 3]] = x[0, :2] * y[0, :2]
+    z[2, -1] = z[0, 0]
+    z[..., 2] += x[:, 2]
+    z[2:, None, 1] = [y[0, 0]]
+    z[0] = z[0][::-1]
+    return z
+
+
+def overwritten_by_constants(x: Any, y: Any) -> Any:
+    z = x * y
+    z[0] = 1.0
+    z[:, 1] = np.arange(3.0)
+    z[MASK & (np.arange(4) > 1)] = 0
+    z[2, 3] = np.float64(4.0)
+    return z
+
+
+def written_through_views(x: Any, y: Any) -> Any:
+    z = x * y
+    z.T[0] += 1.0
+    z.reshape(-1)[5] = x[0, 0]
+    z.swapaxes(0, 1)[2, 1:] *= y[0, :2]
+    np.moveaxis(z, 0, 1)[3] = x[:, 0]
+    np.split(z, 2, axis=1)[1][...] *= 3.0
+    row = z[1]
+    row[:] = row * row
+    z.ravel()[:2] = 0.5
+    return z
+
+
+def written_through_views_of_a_transpose(x: Any, y: Any) -> Any:
+    z = x.T * y.T
+    z.reshape(-1)[3] = 8.0
+    z.ravel()[4] = y[0, 0]
+    z.reshape(2, 6)[0] *= 2.0
+    return z
+
+
+def scalars_are_not_arrays(x: Any, y: Any) -> Any:
+    total = np.sum(x * y)
+    first = total
+    total += 1.0
+    entry = x[0, 0]
+    entry *= 2.0
+    return total, first, entry, x
+
+
+def iterated(x: Any, y: Any) -> Any:
+    rows = [row * other for row, other in zip(x, y, strict=True)]
+    return sum(rows), len(x) * x[-1], [*x[0]]
+
+
+def branches(x: Any, y: Any) -> Any:
+    return np.stack([a * b if a.real > b.real else b for a, b in zip(x[0], y[0], strict=True)])
+
+
+def given_out(x: Any, y: Any) -> Any:
+    z = np.empty_like(x + y)
+    np.multiply(x, y, out=z)
+    np.exp(z, out=z)
+    np.add(z, 1.0, z)
+    totals = np.zeros(4, z.dtype, like=z)
+    np.sum(z, axis=0, out=totals)
+    np.matmul(x, y.T, out=z[:, :3])
+    means = np.empty(3, z.dtype, like=z)
+    z.mean(axis=1, out=means)
+    np.concatenate([x[:1], y[:1]], axis=0, out=z[:2])
+    np.add.reduce(x * y, axis=1, out=means[::-1])
+    np.sum(x, 0, None, totals[:])
+    np.dot(x, y[0], out=np.zeros(3, z.dtype, like=z))
+    return z, totals, means
+
+
+def given_where(x: Any, y: Any) -> Any:
+    far = np.abs(np.real(x if not isinstance(x, Dual) else x.value)) > 0.5
+    quotient = np.divide(y, x, out=np.zeros_like(x * y), where=far)
+    root = np.sqrt(x * x, where=far[0], out=np.ones_like(x + y))
+    return quotient, root * far, np.sum(x, axis=0, where=far)
+
+
+def methods(x: Any, y: Any) -> Any:
+    z = x * y
+    column = z.copy()
+    column.fill(2.0)
+    return (
+        [z.sum(), z.sum(axis=0), z.sum(1, keepdims=True), z.mean(-1), z.prod(axis=1)],
+        [z.max(), z.max(axis=0), z.min(1), z.cumsum(), z.cumsum(axis=0), z.cumprod(1)],
+        [z.reshape(4, 3), z.reshape((2, -1)), z.ravel(), z.flatten(), z.flatten("F")],
+        [z.transpose(), z.transpose(1, 0), z.transpose((1, 0)), z.swapaxes(0, 1), z.T, z.mT],
+        [z.dot(x.T), z.take([0, 3]), z.take([1], axis=1), z.repeat(2, axis=0), z.trace()],
+        [z.squeeze(), z[None].squeeze(0), z.diagonal(), z.compress([True, False, True], 0)],
+        [column, z.clip(-0.5, 0.5), z.clip(max=0.1), z.copy(), copy.deepcopy(z)],
+    )
+
+
+def methods_of_ufuncs(x: Any, y: Any) -> Any:
+    return (
+        [np.add.reduce(x), np.add.reduce(x, axis=(0, 1)), np.add.reduce(x, 1, keepdims=True)],
+        [np.multiply.reduce(x, axis=1), np.maximum.reduce(x), np.minimum.reduce(x, axis=None)],
+        [np.add.accumulate(x), np.multiply.accumulate(x, axis=1)],
+        [np.multiply.outer(x, y), np.subtract.outer(x[0], y), np.add.outer(2.0, y)],
+        [np.add.reduceat(x, [0, 2], axis=1), np.add.reduce(x, initial=4.0)],
+    )
+
+
+def with_numbers(x: Any, y: Any) -> Any:
+    ones = np.ones(4, dtype=np.int32)
+    return (
+        [2 + x, x + 2, 2 - x, x - 2, 3 * x, x * 3, 1 / (x + 9), x / 4, 2**x, x**2, x**-1, -x, +x],
+        [np.float64(2) * y, np.float32(2) ** y, y * np.int64(3), ones * x, x - ones, MASK * x],
+        [x**3, (x + 9) ** 0.5, (x + 9) ** y, (x + 9) ** ones, ones @ x.T, x @ ones, [1.0, 2, 3, 4] * x],
+        [x % 2.0, np.add(x, 1.0), np.add(1, y, dtype=x.dtype), np.power(x, 2)],
+    )
+
+
+PROGRAMS: list[Any] = [
+    added_in_place,
+    mean_and_deviation,
+    softmax,
+    convolution_and_back,
+    embedding_and_back,
+    assigned,
+    overwritten_by_constants,
+    written_through_views,
+    written_through_views_of_a_transpose,
+    scalars_are_not_arrays,
+    iterated,
+    branches,
+    given_out,
+    given_where,
+    methods,
+    methods_of_ufuncs,
+    with_numbers,
+]
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda p: p.__name__)
+@given(seed=SEEDS)
+@settings(max_examples=2)
+def test_programs_for_arrays_run_on_duals(program: Any, seed: int) -> None:
+    check(program, seed)

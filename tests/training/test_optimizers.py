@@ -1,0 +1,461 @@
+"""Optimizers, held to the formulas of their papers in plain Python, in pieces and as a whole."""
+
+from __future__ import annotations
+
+import copy
+import math
+import pickle
+import tracemalloc
+
+import mpmath
+import numpy as np
+import pytest
+from attrs import define, field
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chainrule.core.errors import (
+    ConfigurationError,
+    DefinitionError,
+    DtypeError,
+    ShapeError,
+)
+from chainrule.training.optimizers import PIECE, SGD, Adam, Optimizer
+
+EVERY_KIND = [
+    SGD(0.1),
+    SGD(0.1, weight_decay=0.01),
+    SGD(0.1, momentum=0.9),
+    SGD(0.1, momentum=0.9, weight_decay=0.01),
+    SGD(0.1, momentum=0.9, nesterov=True),
+    SGD(0.1, momentum=0.9, nesterov=True, weight_decay=0.01),
+    Adam(0.1),
+    Adam(0.1, betas=(0.5, 0.75), epsilon=0.1, weight_decay=0.01),
+    Adam(0.1, betas=(0.0, 0.0)),
+]
+STATE = ("velocity", "first_moment", "second_moment")
+every_kind = pytest.mark.parametrize("kind", EVERY_KIND, ids=repr)
+
+
+def fresh(kind):
+    """A new optimizer of the same configuration, so that tests do not see each other's steps."""
+    return copy.deepcopy(kind)
+
+
+def moved_by_the_formulas(kind, value, gradients):
+    """Where one number ends, by the formulas of the docstrings, in mpmath."""
+    theta, rate, decay = map(mpmath.mpf, (value, kind.learning_rate, kind.weight_decay))
+    velocity = first = second = mpmath.mpf(0)
+    for t, gradient in enumerate(gradients, start=1):
+        g = mpmath.mpf(gradient) + decay * theta
+        if isinstance(kind, SGD):
+            velocity = kind.momentum * velocity + g
+            theta -= rate * (g + kind.momentum * velocity if kind.nesterov else velocity)
+        else:
+            beta_1, beta_2 = map(mpmath.mpf, kind.betas)
+            first = beta_1 * first + (1 - beta_1) * g
+            second = beta_2 * second + (1 - beta_2) * g**2
+            unbiased_first = first / (1 - beta_1**t)
+            unbiased_second = second / (1 - beta_2**t)
+            theta -= rate * unbiased_first / (mpmath.sqrt(unbiased_second) + kind.epsilon)
+    return theta
+
+
+# --- numbers worked out by hand, and the papers' formulas ----------------------------------------
+
+
+def test_gradient_descent_goes_against_the_gradient():
+    value, gradient = np.array([1.0, 2.0]), np.array([0.5, -1.0])
+    SGD(0.5).step(value, gradient)
+    np.testing.assert_array_equal(value, [0.75, 2.5])
+
+
+def test_three_steps_with_momentum_by_hand():
+    value, optimizer = np.array([1.0]), SGD(0.5, momentum=0.5)
+    seen = []
+    for gradient in (1.0, 2.0, -1.0):  # v = 1, ½ + 2 = 2.5, 1.25 − 1 = 0.25
+        optimizer.step(value, np.array([gradient]))
+        seen.append(value[0])
+    assert seen == [0.5, -0.75, -0.875]
+    np.testing.assert_array_equal(optimizer.velocity, [0.25])
+
+
+def test_three_steps_after_nesterov_by_hand():
+    value, optimizer = np.array([1.0]), SGD(0.5, momentum=0.5, nesterov=True)
+    seen = []
+    for gradient in (1.0, 2.0, -1.0):  # g + v/2 = 1.5, 3.25, −0.875
+        optimizer.step(value, np.array([gradient]))
+        seen.append(value[0])
+    assert seen == [0.25, -1.375, -0.9375]
+
+
+def test_weight_decay_is_a_pull_to_zero():
+    value = np.array([4.0, -2.0])
+    SGD(0.5, weight_decay=0.25).step(value, np.zeros(2))
+    np.testing.assert_array_equal(value, [3.5, -1.75])
+
+
+def test_three_steps_of_adam_by_hand():
+    # β₁ = ½, β₂ = ¾ and g = 2, 0, 2: m = 1, ½, 5/4 and v = 1, ¾, 25/16;
+    # m̂ = 2, ⅔, 10/7 and v̂ = 4, 12/7, 100/37
+    value, optimizer = np.array([0.0]), Adam(1.0, betas=(0.5, 0.75), epsilon=1.0)
+    seen = []
+    for gradient in (2.0, 0.0, 2.0):
+        optimizer.step(value, np.array([gradient]))
+        seen.append(value[0])
+    one = -2 / (2 + 1)
+    two = one - (2 / 3) / (math.sqrt(12 / 7) + 1)
+    three = two - (10 / 7) / (math.sqrt(100 / 37) + 1)
+    np.testing.assert_allclose(seen, [one, two, three], rtol=1e-15)
+    assert optimizer.steps == 3
+    np.testing.assert_array_equal(optimizer.first_moment, [1.25])
+    np.testing.assert_array_equal(optimizer.second_moment, [1.5625])
+
+
+def test_the_first_step_of_adam_has_the_length_of_the_learning_rate():
+    value = np.zeros(5)
+    Adam(0.01).step(value, np.array([1e-3, -1.0, 1e3, -1e6, 0.0]))
+    np.testing.assert_allclose(value, [-0.01, 0.01, -0.01, 0.01, 0.0], rtol=2e-5)
+
+
+@every_kind
+@settings(max_examples=40)
+@given(
+    start=st.floats(-3, 3),
+    gradients=st.lists(st.floats(-3, 3), min_size=1, max_size=12),
+)
+def test_steps_follow_the_formulas(kind, start, gradients):
+    optimizer, value = fresh(kind), np.array([start, 0.5])
+    for gradient in gradients:
+        optimizer.step(value, np.array([gradient, 1.0]))
+    with mpmath.workdps(40):
+        expected = float(moved_by_the_formulas(kind, start, gradients))
+        other = float(moved_by_the_formulas(kind, 0.5, [1.0] * len(gradients)))
+    np.testing.assert_allclose(value, [expected, other], rtol=1e-11, atol=1e-13)
+
+
+# --- in pieces, in place, in its own type --------------------------------------------------------
+
+
+def formulas_on_whole_vectors(kind, value, gradients):
+    """The plain way, with whole vectors and new arrays."""
+    velocity = first = second = 0.0
+    for t, gradient in enumerate(gradients, start=1):
+        g = gradient + kind.weight_decay * value
+        if isinstance(kind, SGD):
+            velocity = kind.momentum * velocity + g
+            value = value - kind.learning_rate * (
+                g + kind.momentum * velocity if kind.nesterov else velocity
+            )
+        else:
+            beta_1, beta_2 = kind.betas
+            first = beta_1 * first + (1 - beta_1) * g
+            second = beta_2 * second + (1 - beta_2) * g**2
+            unbiased = np.sqrt(second / (1 - beta_2**t))
+            value = value - kind.learning_rate * first / (1 - beta_1**t) / (unbiased + kind.epsilon)
+    return value
+
+
+@every_kind
+@pytest.mark.parametrize(
+    "size", [0, 1, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE, 3 * PIECE + 7], ids=str
+)
+def test_pieces_give_what_the_whole_gives(kind, size):
+    rng = np.random.default_rng(size)
+    value, gradients = rng.normal(size=size), rng.normal(size=(3, size))
+    expected = formulas_on_whole_vectors(kind, value, gradients)
+    optimizer = fresh(kind)
+    for gradient in gradients:
+        optimizer.step(value, gradient)
+    np.testing.assert_allclose(value, expected, rtol=1e-12, atol=1e-14)
+
+
+@every_kind
+@pytest.mark.parametrize("size", [5, PIECE + 5])
+def test_the_gradient_stays_as_it_is_and_the_value_stays_where_it_is(kind, size):
+    rng = np.random.default_rng(0)
+    value, gradient = rng.normal(size=size), rng.normal(size=size)
+    before, at = gradient.copy(), value.ctypes.data
+    gradient.flags.writeable = False
+    start = value.copy()
+    optimizer = fresh(kind)
+    for _ in range(3):
+        assert optimizer.step(value, gradient) is None
+    np.testing.assert_array_equal(gradient, before)
+    assert value.ctypes.data == at
+    assert np.all(value != start)
+    held = [getattr(optimizer, name, None) for name in STATE]
+    for array in held:
+        assert array is None or not np.shares_memory(array, value)
+        assert array is None or not np.shares_memory(array, gradient)
+
+
+@every_kind
+@pytest.mark.parametrize("size", [5, PIECE + 5])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_dtype_is_kept(kind, size, dtype):
+    optimizer = fresh(kind)
+    optimizer.learning_rate = np.float64(0.1)  # as a schedule computes it
+    value, gradient = np.ones(size, dtype), np.ones(size, dtype)
+    for _ in range(2):
+        optimizer.step(value, gradient)
+    assert value.dtype == dtype
+    kept = [getattr(optimizer, name, None) for name in (*STATE, "_scratch")]
+    assert {array.dtype for array in kept if array is not None} == {np.dtype(dtype)}
+    assert type(optimizer.learning_rate) is float
+
+
+@every_kind
+def test_single_precision_is_as_good_as_it_can_be(kind):
+    rng = np.random.default_rng(4)
+    value, gradients = rng.normal(size=50), rng.normal(size=(10, 50))
+    single = value.astype(np.float32)
+    one, two = fresh(kind), fresh(kind)
+    for gradient in gradients:
+        one.step(value, gradient)
+        two.step(single, gradient.astype(np.float32))
+    np.testing.assert_allclose(single, value, rtol=2e-5, atol=2e-5)
+
+
+@every_kind
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_step_needs_no_memory_that_grows_with_the_vector(kind, dtype):
+    optimizer = fresh(kind)
+    value, gradient = np.ones(1_000_000, dtype), np.ones(1_000_000, dtype)
+    optimizer.step(value, gradient)
+    tracemalloc.start()
+    try:
+        optimizer.step(value, gradient)
+        optimizer.step(value, gradient)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 20_000  # a few views; the vector has 4 or 8 million bytes
+
+
+@every_kind
+def test_a_vector_with_gaps_in_memory_moves_too(kind):
+    rng = np.random.default_rng(0)
+    value, gradient = rng.normal(size=2 * PIECE + 3), rng.normal(size=2 * PIECE + 3)
+    wide = np.repeat(value, 2)
+    one, two = fresh(kind), fresh(kind)
+    one.step(value, gradient)
+    two.step(wide[::2], np.repeat(gradient, 3)[::3])
+    np.testing.assert_array_equal(wide[::2], value)
+
+
+# --- what is remembered --------------------------------------------------------------------------
+
+
+@every_kind
+def test_the_learning_rate_may_change_between_steps(kind):
+    optimizer, value, gradient = fresh(kind), np.zeros(3), np.array([1.0, -2.0, 0.5])
+    optimizer.step(value, gradient)
+    before = value.copy()
+    twin, other = copy.deepcopy(optimizer), value.copy()
+    optimizer.learning_rate = optimizer.learning_rate / 4
+    optimizer.step(value, gradient)
+    twin.step(other, gradient)
+    np.testing.assert_allclose(4 * (value - before), other - before, rtol=1e-12)
+
+
+@every_kind
+def test_a_reset_optimizer_is_as_good_as_new(kind):
+    rng = np.random.default_rng(0)
+    optimizer, start, gradients = fresh(kind), rng.normal(size=6), rng.normal(size=(4, 6))
+    first = start.copy()
+    for gradient in gradients:
+        optimizer.step(first, gradient)
+    optimizer.learning_rate = 0.1
+    assert optimizer.reset() is None
+    again = start.copy()
+    for gradient in gradients:
+        optimizer.step(again, gradient)
+    np.testing.assert_array_equal(again, first)
+    optimizer.reset()
+    optimizer.step(np.zeros(9, np.float32), np.ones(9, np.float32))  # another size and type
+
+
+@every_kind
+def test_a_copied_or_stored_optimizer_goes_on_as_the_original(kind):
+    rng = np.random.default_rng(0)
+    optimizer, value, gradients = fresh(kind), rng.normal(size=6), rng.normal(size=(4, 6))
+    optimizer.step(value, gradients[0])
+    stored, other = pickle.loads(pickle.dumps(optimizer)), value.copy()
+    for gradient in gradients[1:]:
+        optimizer.step(value, gradient)
+        stored.step(other, gradient)
+    np.testing.assert_array_equal(other, value)
+
+
+def test_without_a_memory_any_vector_will_do():
+    optimizer, third = SGD(1 / 3, weight_decay=0.1), 1 / 3
+    for dtype, size in ((np.float32, 4), (np.float64, 4), (np.float64, 9), (np.float32, 9)):
+        value, gradient = np.ones(size, dtype), np.full(size, third, dtype)
+        expected = value - optimizer.learning_rate * (gradient + 0.1 * value)
+        optimizer.step(value, gradient)
+        assert value.dtype == dtype
+        np.testing.assert_array_equal(value, expected)
+
+
+def test_an_optimizer_shows_its_configuration_and_not_its_memory():
+    optimizer = SGD(0.1, momentum=0.9)
+    text = repr(optimizer)
+    assert text == "SGD(learning_rate=0.1, momentum=0.9, nesterov=False, weight_decay=0.0)"
+    optimizer.step(np.zeros(3), np.ones(3))
+    assert repr(optimizer) == text
+    assert optimizer == SGD(0.1, momentum=0.9) != SGD(0.1, momentum=0.8)
+    assert repr(Adam()) == (
+        "Adam(learning_rate=0.001, betas=(0.9, 0.999), epsilon=1e-08, weight_decay=0.0)"
+    )
+    assert Adam(betas=[0, np.float64(0.5)]).betas == (0.0, 0.5)
+
+
+def test_an_optimizer_of_ones_own_is_one_method():
+    @define
+    class SignDescent(Optimizer):
+        calls: list[int] = field(factory=list, init=False)
+
+        def step(self, value, gradient):
+            self.check(value, gradient)
+            self.calls.append(len(value))
+            value -= self.learning_rate * np.sign(gradient)
+
+    optimizer, value = SignDescent(0.5), np.zeros(3)
+    optimizer.step(value, np.array([3.0, -0.1, 0.0]))
+    np.testing.assert_array_equal(value, [-0.5, 0.5, 0.0])
+    assert optimizer.calls == [3]
+    optimizer.reset()
+    assert optimizer.calls == []
+    with pytest.raises(ShapeError):
+        optimizer.step(value, np.zeros(4))
+
+
+def test_an_optimizer_without_a_step_says_so():
+    @define
+    class Nothing(Optimizer):
+        pass
+
+    with pytest.raises(DefinitionError, match="step"):
+        Nothing(0.1).step(np.zeros(3), np.zeros(3))
+
+
+# --- bad input -----------------------------------------------------------------------------------
+
+NO_POSITIVE_NUMBERS = [0, -1.0, np.nan, np.inf, "0.1", None, True, 1j, [0.1], 10**400]
+NO_PART_OF_ONE = [-0.1, 1, 1.0, 2.0, np.nan, "0.9", None, True, 1j]
+
+
+def refused(make, name, received):
+    with pytest.raises(ConfigurationError) as caught:
+        make()
+    assert name in caught.value.problem
+    assert repr(received)[:20] in str(caught.value.received)
+    assert caught.value.place in ("SGD", "Adam")
+    assert caught.value.mend
+
+
+@pytest.mark.parametrize("rate", NO_POSITIVE_NUMBERS, ids=repr)
+def test_a_learning_rate_that_is_no_positive_number_is_refused(rate):
+    for kind in (SGD, Adam):
+        refused(lambda kind=kind: kind(rate), "learning_rate", rate)
+        optimizer = kind(0.5)
+        refused(lambda held=optimizer: setattr(held, "learning_rate", rate), "learning_rate", rate)
+        assert optimizer.learning_rate == 0.5
+
+
+@pytest.mark.parametrize("bad", NO_PART_OF_ONE, ids=repr)
+def test_a_momentum_or_beta_outside_of_zero_to_one_is_refused(bad):
+    refused(lambda: SGD(0.1, momentum=bad), "momentum", bad)
+    refused(lambda: Adam(betas=(bad, 0.999)), "betas", bad)
+    refused(lambda: Adam(betas=(0.9, bad)), "betas", bad)
+
+
+@pytest.mark.parametrize("bad", [(0.9,), (0.9, 0.99, 0.999), 0.9, "ab", None, {0.9, 0.99}])
+def test_betas_that_are_not_two_are_refused(bad):
+    with pytest.raises(ConfigurationError, match="betas"):
+        Adam(betas=bad)
+
+
+@pytest.mark.parametrize("bad", NO_POSITIVE_NUMBERS, ids=repr)
+def test_an_epsilon_that_is_no_positive_number_is_refused(bad):
+    refused(lambda: Adam(epsilon=bad), "epsilon", bad)
+
+
+@pytest.mark.parametrize("bad", [-1e-9, np.nan, np.inf, "0", None, True], ids=repr)
+def test_a_weight_decay_below_zero_is_refused(bad):
+    for kind in (SGD, Adam):
+        refused(lambda kind=kind: kind(0.1, weight_decay=bad), "weight_decay", bad)
+
+
+def test_nesterov_without_momentum_is_refused():
+    refused(lambda: SGD(0.1, nesterov=True), "nesterov", True)
+    refused(lambda: SGD(0.1, momentum=0.9, nesterov=1), "nesterov", 1)
+    optimizer = SGD(0.1, momentum=0.9, nesterov=True)
+    with pytest.raises(ConfigurationError):
+        optimizer.momentum = 0.0
+    plain = SGD(0.1)
+    with pytest.raises(ConfigurationError):
+        plain.nesterov = True
+    assert (optimizer.momentum, plain.nesterov) == (0.9, False)
+
+
+def read_only(array):
+    array.flags.writeable = False
+    return array
+
+
+@every_kind
+@pytest.mark.parametrize(
+    ("value", "gradient", "kind_of_error", "words"),
+    [
+        (np.ones(3), np.ones(4), ShapeError, ["(3,)", "(4,)"]),
+        (np.ones(3), np.ones(1), ShapeError, ["(3,)", "(1,)"]),
+        (np.ones((3, 1)), np.ones((3, 1)), ShapeError, ["(3, 1)"]),
+        (np.ones(3), np.ones((1, 3)), ShapeError, ["(1, 3)"]),
+        (np.array(1.0), np.array(1.0), ShapeError, ["()"]),
+        (np.ones(3), np.ones(3, np.float32), DtypeError, ["float64", "float32"]),
+        (np.ones(3, int), np.ones(3, int), DtypeError, ["value", "int64"]),
+        (np.ones(3), np.ones(3, int), DtypeError, ["gradient", "int64"]),
+        (np.ones(3, complex), np.ones(3, complex), DtypeError, ["complex128"]),
+        (np.ones(3, object), np.ones(3, object), DtypeError, ["object"]),
+        ([1.0, 2.0], np.ones(2), DtypeError, ["value", "list"]),
+        (np.ones(2), None, DtypeError, ["gradient", "NoneType"]),
+        (read_only(np.ones(3)), np.ones(3), ConfigurationError, ["read-only", "copy"]),
+    ],
+)
+def test_vectors_that_do_not_fit_are_refused_and_nothing_changes(
+    kind, value, gradient, kind_of_error, words
+):
+    optimizer = fresh(kind)
+    untouched = copy.deepcopy((value, gradient))
+    with pytest.raises(kind_of_error) as caught:
+        optimizer.step(value, gradient)
+    for word in words:
+        assert word in str(caught.value)
+    assert caught.value.place == type(kind).__name__
+    np.testing.assert_array_equal(value, untouched[0])
+    np.testing.assert_array_equal(gradient, untouched[1])
+    assert all(getattr(optimizer, name, None) is None for name in STATE)
+    assert getattr(optimizer, "steps", 0) == 0
+
+
+@pytest.mark.parametrize("kind", [SGD(0.1, momentum=0.9), Adam(0.1)], ids=repr)
+@pytest.mark.parametrize(
+    ("other", "kind_of_error"),
+    [(np.ones(4), ShapeError), (np.ones(2), ShapeError), (np.ones(3, np.float32), DtypeError)],
+)
+def test_a_vector_of_another_model_is_refused_until_the_reset(kind, other, kind_of_error):
+    optimizer, value = fresh(kind), np.zeros(3)
+    optimizer.step(value, np.ones(3))
+    held = {name: copy.copy(getattr(optimizer, name, None)) for name in (*STATE, "steps")}
+    vector = other.copy()
+    with pytest.raises(kind_of_error, match="another vector") as caught:
+        optimizer.step(vector, other)
+    assert "reset()" in caught.value.mend
+    np.testing.assert_array_equal(vector, other)
+    for name, before in held.items():
+        np.testing.assert_array_equal(getattr(optimizer, name, None), before)
+    optimizer.reset()
+    optimizer.step(vector, other)
+    assert np.all(vector < other)
