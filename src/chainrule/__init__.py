@@ -55,7 +55,7 @@ _MODULES = {
     "optimizers": "chainrule.training.optimizers",
 }
 
-__all__ = [  # noqa: PLE0604 - the names are those of the two tables
+__all__ = [
     *_PLACES,
     *_MODULES,
 ]

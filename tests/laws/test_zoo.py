@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from laws.broken_layers import BROKEN
-from laws.unusual_layers import UNUSUAL
 
 from chainrule import check_layer
 from chainrule.core.errors import LayerCheckError
+from laws.broken_layers import BROKEN
+from laws.unusual_layers import UNUSUAL
 
 
 def _name(layer) -> str:

@@ -156,7 +156,7 @@ def check_layer(
         report.results[0].diagnosis = _told(error)
         raise _failure(report) from error
     report = CheckReport(
-        f"{name}, for rows of shape {' and '.join(map(str, shapes))} in batches of {subject.batch},",
+        f"{name}, for rows of shape {_joined(shapes)} in batches of {subject.batch},",
         [_try(n, name, law, subject) for n, (name, law) in enumerate(laws.LAWS.items(), start=1)],
     )
     if not report.ok:
@@ -206,6 +206,10 @@ def check_loss(
     if not report.ok:
         raise _failure(report)
     return report
+
+
+def _joined(shapes: tuple[Shape, ...]) -> str:
+    return " and ".join(map(str, shapes))
 
 
 def _subject(

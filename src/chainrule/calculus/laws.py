@@ -261,8 +261,8 @@ def tangent(subject: Subject) -> Finding:
             error = apart / size
             if not max(0.0, apart - 2 * differences.uncertainty) <= BY_DIFFERENCES * size:
                 raise Broken(
-                    f"J v for the {name} by dual numbers and by central differences are apart: does "
-                    "forward compute with something that numbers do not flow through?",
+                    f"J v for the {name} by dual numbers and by central differences are apart: "
+                    "does forward compute with something that numbers do not flow through?",
                     error,
                 )
             finding.figure = max(finding.figure or 0.0, error)

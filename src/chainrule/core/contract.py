@@ -384,8 +384,9 @@ def _refuse(layer: Layer, inputs: tuple[Any, ...]) -> None:
     for x, shape in zip(inputs, shapes, strict=True):
         _refuse_kind(layer, x, kinds="f")
         if not x.shape or (x.shape[1:] != shape and not layer.accepts_any_shape):
+            what = _misfit(x.shape[1:], shape)
             raise ShapeError(
-                f"{name}: the input has another {_misfit(x.shape[1:], shape)} than it was built for",
+                f"{name}: the input has another {what} than it was built for",
                 expected=batch_of(shape),
                 received=x.shape if x.shape[:1] != (0,) else batch_of(x.shape[1:]),
                 mend=_mend_input(x.shape, shape),

@@ -96,7 +96,7 @@ class BackwardBeforeForwardError(ChainruleError, AttributeError, RuntimeError):
 
 
 class DataError(ChainruleError, ValueError):
-    """Data or targets that nothing can be learned from: not finite, of unequal length, empty, ..."""
+    """Data or targets that nothing can be learned from: not finite, of unequal length, empty."""
 
 
 class NonFiniteError(ChainruleError, ArithmeticError):

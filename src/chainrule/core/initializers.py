@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import numbers
 from collections.abc import Callable
 from typing import Any, ClassVar, TypeAlias
 
@@ -266,7 +267,7 @@ def get(initializer: str | float | Initializer) -> Initializer:
         return KNOWN[initializer]()
     if isinstance(initializer, Initializer):
         return initializer
-    if isinstance(initializer, int | float) and not isinstance(initializer, bool):
+    if isinstance(initializer, numbers.Real) and not isinstance(initializer, bool):
         return Constant(float(initializer))
     nearest = difflib.get_close_matches(str(initializer), KNOWN, n=1)
     raise ConfigurationError(

@@ -36,7 +36,6 @@ from __future__ import annotations
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from chainrule.core import contract, initializers
 from chainrule.core.errors import DefinitionError
@@ -46,7 +45,9 @@ from chainrule.core.tree import Tree
 
 
 class Layer(Tree):
-    """What every layer is. Subclass it, decorate the subclass with `attrs.define`, and write
+    """What every layer is.
+
+    Subclass it, decorate the subclass with `attrs.define`, and write
 
     * ``forward(self, *inputs)``: the training pass; set on ``self`` what backward needs;
     * ``backward(self, delta)``: Jᵀ delta, for several inputs a tuple; accumulates the gradients;
@@ -199,7 +200,9 @@ class Layer(Tree):
     @property
     def parameters(self) -> ParameterVector:
         """All that is learned, here and in the layers below, as one flat vector."""
-        return ParameterVector(self._collected("_parameters"), contract.built(self)._dtype or np.float64)
+        return ParameterVector(
+            self._collected("_parameters"), contract.built(self)._dtype or np.float64
+        )
 
     @property
     def generators(self) -> dict[str, np.random.Generator]:

@@ -58,6 +58,7 @@ class Parameter:
                 received=np.shape(new),
                 mend="give an array of the parameter's own shape; nothing is broadcast",
             )
+        _refuse_unreal(new, self.path)
         self._value[...] = new
 
     @property
@@ -108,7 +109,13 @@ class Parameter:
 
         The first product after `zero_grad` is written where it belongs, without an array between.
         """
-        if self._grad_is_zero and left.shape[:-1] + right.shape[1:] == self._value.shape:
+        dtype = self._value.dtype
+        if (
+            self._grad_is_zero
+            and left.shape[:-1] + right.shape[1:] == self._value.shape
+            and left.dtype is dtype
+            and right.dtype is dtype  # np.matmul would round float64 into float32 without a word
+        ):
             np.matmul(left, right, out=self._grad)
             self._grad_is_zero = False
         else:
@@ -155,7 +162,7 @@ class ParameterVector:
 
         model.parameters.value          # θ, a contiguous 1-D array
         model.parameters["dense_1.weights"].value
-        [parameter.path for parameter in model.parameters]
+        model.parameters.paths
 
     Parameters
     ----------
@@ -189,6 +196,7 @@ class ParameterVector:
                 expected=current.shape,
                 received=np.shape(new),
             )
+        _refuse_unreal(new, None)
         current[...] = new
 
     @property
@@ -210,8 +218,9 @@ class ParameterVector:
 
     @property
     def paths(self) -> list[str]:
-        """The path of each parameter, in the order of the vector."""
-        return [parameter.path for parameter in self._parameters]
+        """The path of each parameter as seen from this model, in the order of the vector."""
+        first = {id(parameter): path for path, parameter in reversed(self._named.items())}
+        return [first[id(parameter)] for parameter in self._parameters]
 
     def zero_grad(self) -> None:
         """Start every gradient afresh."""
@@ -235,8 +244,13 @@ class ParameterVector:
         return key in self._named or any(key is parameter for parameter in self._parameters)
 
     def __repr__(self) -> str:
-        rows = [f"  {parameter.path}  {parameter.shape}" for parameter in self._parameters]
+        pairs = zip(self.paths, self._parameters, strict=True)
+        rows = [f"  {path}  {parameter.shape}" for path, parameter in pairs]
         return "\n".join([f"ParameterVector of {self.size:,} numbers", *rows])
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Copies of the parameters lie elsewhere, and are to be looked for anew.
+        return {**self.__dict__, "_storage": None}
 
     def _find_storage(self) -> _Storage:
         """Where the parameters lie one behind the other; they are moved if they don't."""
@@ -256,6 +270,17 @@ class ParameterVector:
                 return False
             expected += parameter.size
         return True
+
+
+def _refuse_unreal(new: Array, place: str | None) -> None:
+    kind = new.dtype.kind if hasattr(new, "dtype") else "f"
+    if kind not in "fiub":
+        raise DtypeError(
+            "only real numbers can become the value of a parameter",
+            place=place,
+            expected="real numbers",
+            received=f"an array of {new.dtype}",
+        )
 
 
 class _Storage:

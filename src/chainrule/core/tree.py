@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from copy import copy
 from typing import Any, Self, TypeVar
 
 import attrs
@@ -25,20 +26,18 @@ class Tree:
 
         An attribute gives its own name; the layers of a list are numbered by class, from one:
         ``dense_1``, ``activation_1``, ``dense_2``; those of a dictionary are named by its keys.
+        A name that is taken already gets the attribute's in front: ``right_dense_1``.
         """
         found: dict[str, Any] = {}
-        for name, value in self.attributes().items():
-            if isinstance(value, Tree):
-                found[name] = value
-            elif isinstance(value, list | tuple):
-                layers = [element for element in value if isinstance(element, Tree)]
-                found.update(zip(numbered(type(layer).__name__ for layer in layers), layers))
-            elif isinstance(value, dict):
-                found.update((str(k), v) for k, v in value.items() if isinstance(v, Tree))
+        for attribute, value in self.attributes().items():
+            for name, layer in _held(attribute, value):
+                while name in found:
+                    name = f"{attribute}_{name}"
+                found[name] = layer
         return found
 
     def walk(self) -> Iterator[tuple[str, Self]]:
-        """This layer and every layer below it, each with its path, parents before children."""
+        """Yield this layer and every one below it, each with its path, parents before children."""
         stack: list[tuple[str, Self]] = [("", self)]
         while stack:
             path, layer = stack.pop()
@@ -104,6 +103,18 @@ def numbered(class_names: Iterable[str]) -> list[str]:
     return names
 
 
+def _held(attribute: str, value: Any) -> Iterable[tuple[str, Any]]:
+    """The layers that an attribute holds, by name."""
+    if isinstance(value, Tree):
+        return [(attribute, value)]
+    if isinstance(value, list | tuple):
+        layers = [element for element in value if isinstance(element, Tree)]
+        return zip(numbered(type(layer).__name__ for layer in layers), layers, strict=True)
+    if isinstance(value, dict):
+        return [(str(key), layer) for key, layer in value.items() if isinstance(layer, Tree)]
+    return ()
+
+
 def join(path: str, name: str) -> str:
     """Two parts of a path, of which the first may be empty."""
     return f"{path}/{name}" if path else name
@@ -113,10 +124,14 @@ def _with(known: Mapping[int, object], value: Any, *, copy_arrays: bool) -> Any:
     """The value itself, or what stands for it; containers are made anew."""
     if id(value) in known:
         return known[id(value)]
-    if type(value) in (list, tuple, set):
-        return type(value)(_with(known, element, copy_arrays=copy_arrays) for element in value)
-    if type(value) is dict:
-        return {k: _with(known, v, copy_arrays=copy_arrays) for k, v in value.items()}
+    if isinstance(value, list | tuple | set):
+        make = getattr(value, "_make", type(value))  # a named tuple is not made like a tuple
+        return make([_with(known, element, copy_arrays=copy_arrays) for element in value])
+    if isinstance(value, dict):
+        remade = copy(value)  # of its own kind, which may be a defaultdict
+        for key, part in value.items():
+            remade[key] = _with(known, part, copy_arrays=copy_arrays)
+        return remade
     if copy_arrays and isinstance(value, np.ndarray):
         return value.copy()
     return value

@@ -108,4 +108,4 @@ class Dense(Layer):
 
 
 def _is_almost_whole(units: object) -> bool:
-    return isinstance(units, float) and units >= 1 and units == int(units)
+    return isinstance(units, float) and units >= 1 and units.is_integer()

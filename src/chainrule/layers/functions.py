@@ -114,8 +114,13 @@ class Sigmoid(Function):
     def value(self, z: Array) -> Array:
         """f(z) = 1 / (1 + e⁻ᶻ)."""
         if _goes_below(z, FAR):
-            return np.where(z < FAR, np.exp(np.minimum(z, FAR)), _logistic(1, np.maximum(z, FAR)))
-        return _logistic(1, z)
+            return np.where(z < FAR, np.exp(np.minimum(z, FAR)), self._near(np.maximum(z, FAR)))
+        return self._near(z)
+
+    def _near(self, z: Array) -> Array:
+        y = _one_plus_exp_of_minus(z)
+        np.reciprocal(y, out=y)
+        return y
 
     def derivative(self, z: Array) -> Array:
         """f′ = e / (1 + e)² with e = exp(−|z|)."""
@@ -300,9 +305,19 @@ class Silu(Function):
     def value(self, z: Array) -> Array:
         """f(z) = z / (1 + e⁻ᶻ)."""
         if _goes_below(z, FAR):
-            near = np.maximum(z, FAR)
-            return np.where(z < FAR, _far_silu(np.clip(z, 100 * FAR, FAR)), _logistic(near, near))
-        return _logistic(z, z)
+            far = self._far(np.clip(z, 100 * FAR, FAR))
+            return np.where(z < FAR, far, self._near(np.maximum(z, FAR)))
+        return self._near(z)
+
+    def _near(self, z: Array) -> Array:
+        y = _one_plus_exp_of_minus(z)
+        np.divide(z, y, out=y)
+        return y
+
+    def _far(self, z: Array) -> Array:
+        # z e^z, where e^z by itself may be subnormal and short of digits: it is taken 64 higher
+        # up, and brought down last. For such z the sum z + 64 is exact.
+        return z * np.exp(z + 64) * math.exp(-64)
 
     def derivative(self, z: Array) -> Array:
         """f′ = σ(z) + z σ′(z)."""
@@ -525,22 +540,13 @@ def _goes_below(z: Array, limit: float) -> bool:
     return z.size > 0 and not z.min() >= limit
 
 
-def _logistic(numerator: Array, z: Array) -> Array:
-    """Numerator / (1 + e⁻ᶻ) for z ≥ FAR, in one new array and no more passes than it must have."""
+def _one_plus_exp_of_minus(z: Array) -> Array:
+    """1 + e⁻ᶻ for z ≥ FAR, in one new array."""
     y = np.empty_like(z)
     np.negative(z, out=y)
     np.exp(y, out=y)
     y += 1
-    np.divide(numerator, y, out=y)
     return y
-
-
-def _far_silu(z: Array) -> Array:
-    """Z e^z for z ≤ FAR, correct also where e^z by itself would be subnormal, short of digits.
-
-    The exponential is taken 64 higher up, which is exact for such z, and brought down last.
-    """
-    return z * np.exp(z + 64) * math.exp(-64)
 
 
 # ------------------------------------------------------------------------------- the normal tail
@@ -580,14 +586,13 @@ def _scaled_normal_tail(t: Array) -> Array:
 def _bell(z: Array) -> Array:
     """exp(−z²/2) for |z| ≤ 40, correct to a few ulp down to the subnormal numbers.
 
-    Rounding z² to s moves the exponent by up to 800 ulp of 1, and the result by as many of its
-    own. So the remainder z² − s is found by splitting z = q + d into a short q, whose square is
-    exact, and the rest (Dekker 1971): exp(−z²/2) = exp(−s/2) (1 − (z² − s)/2).
+    Rounding z² moves the exponent by up to 800 ulp of 1, and the result by as many of its own.
+    What was lost is found again as Cody (1969) does it: a short q near z has an exact square, and
+    z² − q² = (z − q) (z + q). Then exp(−z²/2) = exp(−square/2) (1 − (z² − square)/2).
     """
     square = z * z
     q = np.trunc(64 * z) / 64
-    d = z - q
-    remainder = (q * q - square) + 2 * q * d + d * d
-    y = np.exp(square * -0.5)
-    y -= y * (remainder * 0.5)
+    lost = (q * q - square) + (z - q) * (z + q)
+    y = np.exp(-0.5 * square)
+    y -= y * (0.5 * lost)
     return y

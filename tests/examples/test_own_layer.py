@@ -1,0 +1,17 @@
+"""The example keeps its promise: the layer is proven, and it learns the wave."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "own_layer.py"
+
+
+def test_the_wave_is_proven_and_learned(capsys):
+    cost = runpy.run_path(str(EXAMPLE))["main"]()
+    printed = capsys.readouterr().out
+    assert "Wave() keeps all 9 laws" in printed.replace(
+        ", for rows of shape (4,) in batches of 7,", ""
+    )
+    assert cost < 1e-3
