@@ -1,75 +1,101 @@
 """The practical limit: the step of one network, written out in NumPy for speed alone.
 
-Nothing is general here. Every array is made once and filled again in each step; all parameters are
-one vector, and so are their gradients; σ is worked out in place, and so is the delta, from
-σ′ = y − y²; the sums over a batch are products with a vector of ones, which BLAS does faster; and
-η/N is multiplied into the smallest array there is, the delta of the output, so that what the
-products leave behind is already the change of the parameters.
+Nothing is general here, and nothing is checked. Every array is made once and filled again in each
+step; all parameters are one vector, and so are their gradients. The formulas are the lecture's,
+in the order that costs least:
+
+    y = 1/(1 + e⁻ᶻ)      in the memory of z
+    Δ ← Δ y (1 − y)      in the memory of Δ, and with 1 − y in that of y, which has done its work
+    Σ Δ                  as a product with a vector of ones, which is faster than a sum
+    1/N                  multiplied into the smallest array there is, the delta of the output
+    θ ← θ − η ∂C/∂θ      in pieces that stay in the cache between the two operations
+
+As with the other contenders, the gradient ∂C/∂θ is there after a step. Who does not want it could
+multiply η into the delta too, and would save one operation on a vector as long as θ.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
 from benchmarks.workloads import LEARNING_RATE, Array, Problem
 
 
+PIECE = 32768  # numbers
+
+
 class ByHand:
     """What one gets who writes the loop for one network by hand, and has time to spare."""
 
-    name = "by hand"
-
     def __init__(self, problem: Problem) -> None:
-        self.inputs, self.targets = problem.inputs, problem.targets
         batch, dtype = len(problem.inputs), problem.dtype
+        self.targets = problem.targets
         self.parameters = problem.start()
-        self.change = np.empty_like(self.parameters)
+        self.gradient = np.empty_like(self.parameters)
+        self.one = np.ones((), dtype)
         self.ones = np.ones(batch, dtype)
-        self.rate = dtype.type(LEARNING_RATE / batch)
-        self.half_per_sample = 0.5 / batch
-        # For each layer: its parameters and their changes, its output, and Δ and Δy beside it.
-        self.layers = []
-        offset = 0
-        for w, b in zip(problem.weights, problem.biases, strict=True):
-            windows = []
-            for part in (w, b):
-                window = slice(offset, offset + part.size)
-                windows.append(self.parameters[window].reshape(part.shape))
-                windows.append(self.change[window].reshape(part.shape))
-                offset += part.size
-            arrays = [np.empty((batch, b.size), dtype) for _ in range(3)]
-            self.layers.append((*windows, *arrays))
+        self.share = np.array(1 / batch, dtype)
+        self.rate = np.array(LEARNING_RATE, dtype)
+        self.half_share = 0.5 / batch
+
+        # What each layer works on, on the way up and on the way down.
+        self.up: list[tuple[Any, ...]] = []
+        self.down: list[tuple[Any, ...]] = []
+        y_in, delta_in, offset = problem.inputs, None, 0
+        for b in problem.biases:
+            y, delta, product = (np.empty((batch, b.size), dtype) for _ in range(3))
+            shape, size = (y_in.shape[1], b.size), y_in.shape[1] * b.size
+            vectors = (self.parameters, self.gradient)
+            w, dw = (vector[offset : offset + size].reshape(shape) for vector in vectors)
+            offset += size
+            b, db = (vector[offset : offset + b.size] for vector in vectors)
+            offset += b.size
+            multiply = _fastest_product(shape)
+            self.up.append((multiply, y_in, w, b, y))
+            self.down.insert(0, (multiply, y, delta, product, db, y_in.T, dw, w.T, delta_in))
+            y_in, delta_in = y, delta
+        self.output, self.delta = y_in, delta_in
+        self.deviations = self.delta.ravel()
+        change = np.empty(PIECE, dtype)
+        self.pieces = [
+            (self.parameters[piece], self.gradient[piece], change[: offset - piece.start])
+            for piece in (slice(start, start + PIECE) for start in range(0, offset, PIECE))
+        ]
 
     def step(self) -> float:
-        y = self.inputs
-        for w, _, b, _, z, _, _ in self.layers:
-            np.matmul(y, w, out=z)
-            np.add(z, b, out=z)
-            np.negative(z, out=z)
-            np.exp(z, out=z)
-            np.add(z, 1, out=z)
-            y = np.reciprocal(z, out=z)
+        one, ones = self.one, self.ones
+        for multiply, y_in, w, b, z in self.up:
+            multiply(y_in, w, z)
+            np.add(z, b, z)
+            np.negative(z, z)
+            np.exp(z, z)
+            np.add(z, one, z)
+            np.reciprocal(z, z)
 
-        delta = self.layers[-1][-2]
-        np.subtract(y, self.targets, out=delta)
-        deviations = delta.ravel()
-        cost = float(np.dot(deviations, deviations)) * self.half_per_sample
-        np.multiply(delta, self.rate, out=delta)
+        np.subtract(self.output, self.targets, self.delta)
+        cost = float(np.dot(self.deviations, self.deviations)) * self.half_share
+        np.multiply(self.delta, self.share, self.delta)
 
-        for number in range(len(self.layers) - 1, -1, -1):
-            w, dw, _, db, y, delta, product = self.layers[number]
-            np.multiply(delta, y, out=delta)
-            np.multiply(delta, y, out=product)
-            np.subtract(delta, product, out=delta)
-            np.dot(self.ones, delta, out=db)
-            if number:
-                _, _, _, _, y_in, delta_in, _ = self.layers[number - 1]
-                np.matmul(y_in.T, delta, out=dw)
-                np.matmul(delta, w.T, out=delta_in)
-            else:
-                np.matmul(self.inputs.T, delta, out=dw)
-        np.subtract(self.parameters, self.change, out=self.parameters)
+        for multiply, y, delta, product, db, y_in_T, dw, w_T, delta_in in self.down:
+            np.multiply(delta, y, product)
+            np.subtract(one, y, y)
+            np.multiply(product, y, delta)
+            np.dot(ones, delta, db)
+            multiply(y_in_T, delta, dw)
+            if delta_in is not None:
+                multiply(delta, w_T, delta_in)
+        for piece, gradient, change in self.pieces:
+            np.multiply(gradient, self.rate, change)
+            np.subtract(piece, change, piece)
         return cost
 
     def flat_parameters(self) -> Array:
         return self.parameters
+
+
+def _fastest_product(shape: tuple[int, int]) -> Any:
+    """Two ways to the same BLAS: `dot` starts sooner and knows columns, `matmul` moves less."""
+    small = 1 in shape or shape[0] * shape[1] <= 4096
+    return np.dot if small else np.matmul

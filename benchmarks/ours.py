@@ -23,8 +23,6 @@ def sigmoid_network(problem: Problem) -> Sequential:
 class Layers:
     """Sequential, HalfSquaredError and SGD: what `Trainer` does with them in each step."""
 
-    name = "chainrule"
-
     def __init__(self, problem: Problem) -> None:
         self.inputs, self.targets = problem.inputs, problem.targets
         self.model = sigmoid_network(problem)
@@ -46,8 +44,6 @@ class Layers:
 
 class Lecture:
     """`chainrule.lecture.train_net`: the lecture's program, with a new array for every result."""
-
-    name = "lecture"
 
     def __init__(self, problem: Problem) -> None:
         self.inputs, self.targets = problem.inputs, problem.targets

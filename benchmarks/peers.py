@@ -18,8 +18,6 @@ from benchmarks.workloads import LEARNING_RATE, Array, Problem, flat
 class PyTorch:
     """torch.nn.Sequential and torch.optim.SGD, eager."""
 
-    name = "PyTorch"
-
     def __init__(self, problem: Problem) -> None:
         import torch
 
@@ -55,8 +53,6 @@ class PyTorch:
 
 class Jax:
     """jax.value_and_grad of the cost and the gradient step, in one jax.jit."""
-
-    name = "JAX"
 
     def __init__(self, problem: Problem) -> None:
         import jax

@@ -47,9 +47,8 @@ def main() -> float:
     trainer = Trainer(model, losses.HalfSquaredError(), optimizers.Adam(0.01), rng=0)
     history = trainer.fit(make_batch, epochs=20, steps_per_epoch=100)
     print(model, "\n")
-    print(
-        f"cost of the first epoch {history['loss'][0]:.4f}, of the last {history['loss'][-1]:.6f}"
-    )
+    first, last = history["loss"][0], history["loss"][-1]
+    print(f"cost of the first epoch {first:.4f}, of the last {last:.6f}")
     return float(last)
 
 

@@ -8,33 +8,47 @@ not matter:
      {"class": "Dense", "fields": {"units": 30, …}}, …]
 
 Classes are found by name among chainrule's own layers, those that the running program has defined,
-and those passed as ``layers=[…]``; nothing is ever imported or run by name.
+and those passed as ``layers=[…]``; nothing that a file names is ever imported or run.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
+import os
+import pkgutil
+import secrets
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 import numpy as np
 import numpy.typing as npt
 
-from chainrule.core import initializers
-from chainrule.core.errors import ChainruleError, StorageError
+import chainrule.graph
+import chainrule.layers
+from chainrule.core.errors import StorageError
 from chainrule.core.initializers import Initializer
 from chainrule.core.layer import Layer
 from chainrule.core.tree import fields_of
-from chainrule.layers import functions
 from chainrule.layers.functions import Function
 
 FORMAT = "chainrule-1"
 
+Known: TypeAlias = dict[str, dict[str, list[Any]]]
+"""What the running program has: the classes of each kind by name."""
+
+BIT_GENERATORS = (
+    np.random.PCG64, np.random.PCG64DXSM, np.random.MT19937, np.random.Philox, np.random.SFC64,
+)  # fmt: skip
+"""Where random numbers may come from."""
+
 
 def save(model: Layer, path: str | Path) -> None:
     """Write a model to one file that the safetensors library can read by itself.
+
+    A file that stands there already is replaced at the end, at once, or stays as it is.
 
     Raises
     ------
@@ -42,8 +56,17 @@ def save(model: Layer, path: str | Path) -> None:
         Where a field of a layer cannot be written as JSON, or the file cannot be written.
     """
     content = dumps(model)
+    target = Path(os.path.realpath(path))
+    partial = target.with_name(f"{target.name}.{secrets.token_hex(4)}.partial")
     try:
-        Path(path).write_bytes(content)
+        try:
+            with open(partial, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, target)  # all or nothing: what stood there is whole until now
+        finally:
+            partial.unlink(missing_ok=True)
     except OSError as error:
         raise StorageError(
             "the model could not be written",
@@ -84,9 +107,7 @@ def dumps(model: Layer) -> bytes:
     """The bytes of the file that `save` writes."""
     from safetensors.numpy import save as to_safetensors
 
-    arrays = {f"parameters/{p.path}": p.value for p in _unique(model.parameters)}
-    arrays |= {f"state/{p.path}": p.value for p in _unique(model.state)}
-    arrays |= {name: getattr(layer, own) for name, (layer, own) in _tables(model).items()}
+    arrays = _arrays(model)
     header = {
         "format": FORMAT,
         "architecture": json.dumps(_records(model)),
@@ -106,14 +127,21 @@ def loads(content: bytes, layers: Iterable[type[Layer]] = (), *, place: str | No
     """The model in the bytes that `dumps` gave."""
     try:
         header, arrays = _opened(content)
-        model = _model(json.loads(header["architecture"]), _known_layers(layers))
+        _import_own_layers()
+        known = {
+            "class": _classes(Layer, layers),
+            "initializer": _classes(Initializer),
+            "function": _classes(Function),
+        }
+        model = _model(json.loads(header["architecture"]), known)
         shapes = [tuple(shape) for shape in json.loads(header["input_shapes"])]
-        model.build(*shapes, rng=0, dtype=header["dtype"])
-        _fill(model, arrays, json.loads(header["generators"]))
+        generators = json.loads(header["generators"])
+        model.build(*shapes, rng=_source_of(generators), dtype=header["dtype"])
+        _fill(model, arrays, generators)
     except StorageError as error:
         error.place = error.place or place
         raise
-    except (ChainruleError, KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
+    except Exception as error:  # whatever a class or NumPy says to what stands in the file
         raise StorageError(
             "the file does not hold a model that can be made again",
             place=place,
@@ -155,7 +183,7 @@ def _encoded(value: Any, numbers: dict[int, int], place: str) -> Any:
     """A value as JSON; what JSON does not have is an object with one key that says what it is."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    if isinstance(value, np.generic):
+    if isinstance(value, np.generic) and value.dtype.itemsize <= 8:
         return _encoded(value.item(), numbers, place)
     if isinstance(value, Layer):
         return {"layer": numbers[id(value)]}
@@ -168,8 +196,8 @@ def _encoded(value: Any, numbers: dict[int, int], place: str) -> Any:
     name = getattr(value, "__name__", "")
     if isinstance(value, np.ufunc) and getattr(np, name, None) is value:
         return {"ufunc": name}
-    if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
-        return {"array": value.tolist(), "dtype": str(value.dtype)}
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fiub" and value.dtype.itemsize <= 8:
+        return {"array": value.ravel().tolist(), "shape": value.shape, "dtype": str(value.dtype)}
     for kind, base in (("initializer", Initializer), ("function", Function)):
         if isinstance(value, base) and attrs.has(type(value)):
             fields = {
@@ -220,29 +248,57 @@ def _opened(content: bytes) -> tuple[dict[str, str], dict[str, npt.NDArray[Any]]
     return header, arrays
 
 
-def _known_layers(given: Iterable[type[Layer]]) -> dict[str, type[Layer]]:
-    known: dict[str, type[Layer]] = {}
-    stack: list[type[Layer]] = [Layer]
+def _import_own_layers() -> None:
+    """All that chainrule has, so that a program can load what it has not named itself."""
+    for package in (chainrule.layers, chainrule.graph):
+        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
+
+
+def _classes(base: type, given: Iterable[type] = ()) -> dict[str, list[Any]]:
+    """The classes below one, by name. One that was defined anew takes the place of the old."""
+    places: dict[str, dict[str, type]] = {}
+    stack: list[Any] = [base]
     while stack:
         for cls in stack.pop().__subclasses__():
             stack.append(cls)
             if "__attrs_attrs__" in cls.__dict__:
-                known[cls.__name__] = cls
-    return known | {cls.__name__: cls for cls in given}
+                places.setdefault(cls.__name__, {})[f"{cls.__module__}.{cls.__qualname__}"] = cls
+    known = {name: list(found.values()) for name, found in places.items()}
+    return known | {cls.__name__: [cls] for cls in given}
 
 
-def _model(records: list[dict[str, Any]], known: dict[str, type[Layer]]) -> Layer:
+def _class(name: str, known: dict[str, list[Any]]) -> Any:
+    found = known.get(name, [])
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise StorageError(
+            f"the file needs {name!r}, and this program has {len(found)} classes of that name",
+            received=", ".join(f"{cls.__module__}.{cls.__qualname__}" for cls in found),
+            mend="load(path, layers=[…]) with the layer that is meant",
+        )
+    raise StorageError(
+        f"the file needs {name!r}, which this program does not have",
+        expected=f"one of {', '.join(sorted(known))}",
+        received=repr(name),
+        mend=f"define or import the class before loading, or load(path, layers=[{name}])",
+    )
+
+
+def _model(records: list[dict[str, Any]], known: Known) -> Layer:
     """The layers of the records, those below made before those above."""
     made: dict[int, Layer] = {}
     opened: set[int] = set()
     waiting = [0]
     while waiting:
         number = waiting[-1]
-        below = [n for n in _numbers_in(records[number]["fields"]) if n not in made]
+        fields = records[number]["fields"].values()
+        below = [n for value in fields for n in _numbers_in(value) if n not in made]
         if number in made or not below:
             waiting.pop()
             if number not in made:
-                made[number] = _layer(records[number], made, known)
+                made[number] = _object("class", records[number], made, known)
         elif number in opened:
             raise StorageError("a layer in the file contains itself", place=f"layer {number}")
         else:
@@ -251,92 +307,80 @@ def _model(records: list[dict[str, Any]], known: dict[str, type[Layer]]) -> Laye
     return made[0]
 
 
-def _layer(record: dict[str, Any], made: dict[int, Layer], known: dict[str, type[Layer]]) -> Layer:
-    name = record["class"]
-    if name not in known:
-        raise StorageError(
-            f"the file needs a layer {name!r}, which this program does not have",
-            expected=f"one of {', '.join(sorted(known))}",
-            received=repr(name),
-            mend=f"define or import the class before loading, or load(path, layers=[{name}])",
-        )
-    fields = {k: _decoded(v, made) for k, v in record["fields"].items()}
-    cls = known[name]
+def _object(kind: str, record: dict[str, Any], made: dict[int, Layer], known: Known) -> Any:
+    """A layer, an initializer or a function from its class and its fields."""
+    cls = _class(record[kind], known[kind])
+    fields = {name: _decoded(value, made, known) for name, value in record["fields"].items()}
     return cls(**{f.alias: fields[f.name] for f in fields_of(cls) if f.name in fields})
 
 
 def _numbers_in(value: Any) -> list[int]:
-    if isinstance(value, dict):
-        if set(value) == {"layer"}:
-            return [value["layer"]]
-        return [n for v in value.values() for n in _numbers_in(v)]
-    if isinstance(value, list):
-        return [n for v in value for n in _numbers_in(v)]
+    """The layers that an encoded value contains."""
+    match value:
+        case {"layer": number}:
+            return [number]
+        case {"tuple": list(items)} | list(items):
+            return [n for item in items for n in _numbers_in(item)]
+        case {"dict": dict(items)}:
+            return [n for item in items.values() for n in _numbers_in(item)]
     return []
 
 
-def _decoded(value: Any, made: dict[int, Layer]) -> Any:
-    if isinstance(value, list):
-        return [_decoded(v, made) for v in value]
-    if not isinstance(value, dict):
-        return value
+def _decoded(value: Any, made: dict[int, Layer], known: Known) -> Any:
     match value:
+        case list(items):
+            return [_decoded(v, made, known) for v in items]
         case {"layer": number}:
             return made[number]
         case {"tuple": items}:
-            return tuple(_decoded(v, made) for v in items)
+            return tuple(_decoded(v, made, known) for v in items)
         case {"dict": items}:
-            return {k: _decoded(v, made) for k, v in items.items()}
-        case {"array": items, "dtype": dtype}:
-            return np.array(items, dtype=dtype)
+            return {k: _decoded(v, made, known) for k, v in items.items()}
+        case {"array": items, "shape": shape, "dtype": dtype}:
+            return np.array(items, dtype=dtype).reshape(shape)
         case {"ufunc": name} if isinstance(getattr(np, name, None), np.ufunc):
             return getattr(np, name)
-        case {"initializer": name, "fields": fields}:
-            return _object(initializers.Initializer, name, fields, made)
-        case {"function": name, "fields": fields}:
-            return _object(functions.Function, name, fields, made)
+        case {"initializer": _, "fields": _}:
+            return _object("initializer", value, made, known)
+        case {"function": _, "fields": _}:
+            return _object("function", value, made, known)
+        case None | bool() | int() | float() | str():
+            return value
     raise StorageError("a field in the file says nothing that is known", received=str(value))
 
 
-def _object(base: type, name: str, fields: dict[str, Any], made: dict[int, Layer]) -> Any:
-    stack: list[Any] = [base]
-    while stack:
-        cls: Any
-        for cls in stack.pop().__subclasses__():
-            stack.append(cls)
-            if cls.__name__ == name and attrs.has(cls):
-                return cls(**{k: _decoded(v, made) for k, v in fields.items()})
-    raise StorageError(
-        f"the file needs {name!r}, which this program does not have",
-        expected=f"a {base.__name__} that is defined before loading",
-        received=repr(name),
-    )
+def _source_of(generators: dict[str, Any]) -> np.random.Generator:
+    """A generator to build with, of the kind of those in the file."""
+    names = {state["bit_generator"] for state in generators.values()} or {"PCG64"}
+    kinds = [kind for kind in BIT_GENERATORS if kind.__name__ in names]
+    if len(kinds) != len(names):
+        raise StorageError(
+            "the file needs a kind of random numbers that NumPy does not have",
+            expected=", ".join(kind.__name__ for kind in BIT_GENERATORS),
+            received=", ".join(map(str, names)),
+        )
+    return np.random.Generator(kinds[0](0))
 
 
 def _fill(
     model: Layer, arrays: dict[str, npt.NDArray[Any]], generators: dict[str, dict[str, Any]]
 ) -> None:
-    wanted = {f"parameters/{p.path}": p for p in _unique(model.parameters)}
-    wanted |= {f"state/{p.path}": p for p in _unique(model.state)}
-    tables = _tables(model)
-    names = {*wanted, *tables}
-    if names != set(arrays):
+    wanted = _arrays(model)
+    if set(wanted) != set(arrays):
         raise StorageError(
             "the arrays in the file are not those of its architecture",
-            expected=", ".join(sorted(names - set(arrays))) or "nothing more",
-            received=", ".join(sorted(set(arrays) - names)) or "nothing more",
+            expected=", ".join(sorted(set(wanted) - set(arrays))) or "nothing more",
+            received=", ".join(sorted(set(arrays) - set(wanted))) or "nothing more",
         )
-    for name, (layer, own) in tables.items():
-        setattr(layer, own, arrays[name])
-    for name, parameter in wanted.items():
-        if arrays[name].dtype != parameter.dtype or arrays[name].shape != parameter.shape:
+    for name, array in wanted.items():
+        if arrays[name].dtype != array.dtype or arrays[name].shape != array.shape:
             raise StorageError(
                 "an array in the file does not fit its place",
                 place=name,
-                expected=f"{parameter.shape}, {parameter.dtype}",
+                expected=f"{array.shape}, {array.dtype}",
                 received=f"{arrays[name].shape}, {arrays[name].dtype}",
             )
-        parameter.value = arrays[name]
+        array[...] = arrays[name]
     for path, generator in model.generators.items():
         generator.bit_generator.state = _arrays_again(generators[path])
 
@@ -347,17 +391,28 @@ def _arrays_again(state: Any) -> Any:
     return {k: _arrays_again(v) for k, v in state.items()} if isinstance(state, dict) else state
 
 
-def _tables(model: Layer) -> dict[str, tuple[Layer, str]]:
+# ------------------------------------------------------------------------------- both ways
+
+
+def _arrays(model: Layer) -> dict[str, npt.NDArray[Any]]:
+    """All arrays of a built model, by their names in the file."""
+    named = [("parameters", model.parameters), ("state", model.state)]
+    arrays = {
+        f"{kind}/{path}": parameter.value
+        for kind, vector in named
+        for path, parameter in zip(vector.paths, vector, strict=True)
+    }
+    return arrays | _tables(model)
+
+
+def _tables(model: Layer) -> dict[str, npt.NDArray[Any]]:
     """Arrays that a layer made in `build` besides parameters and states, such as an order."""
-    found: dict[int, tuple[str, tuple[Layer, str]]] = {}
+    found: dict[int, tuple[str, npt.NDArray[Any]]] = {}
     for path, layer in model.walk():
         for own in sorted(layer._lasting):
-            if isinstance(layer.__dict__.get(own), np.ndarray):
-                name = f"table/{path}.{own}" if path else f"table/{own}"
-                found.setdefault(id(layer.__dict__[own]), (name, (layer, own)))
+            array = layer.__dict__.get(own)
+            if isinstance(array, np.ndarray):
+                found.setdefault(
+                    id(array), (f"table/{path}.{own}" if path else f"table/{own}", array)
+                )
     return dict(found.values())
-
-
-def _unique(vector: Any) -> list[Any]:
-    _ = vector.value  # gives every parameter its final path
-    return list(vector)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,8 +32,13 @@ from chainrule.layers.functions import (
     Tanh,
 )
 
-mp.mp.dps = 50
 ULPS = 8
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fifty_digits() -> Iterator[None]:
+    with mp.workdps(50):
+        yield
 
 
 # ------------------------------------------------------------------------------- the truth

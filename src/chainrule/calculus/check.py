@@ -18,7 +18,7 @@ import numpy as np
 from attrs import define, field
 
 from chainrule.calculus import laws, loss_laws
-from chainrule.calculus.laws import Broken, Finding, Subject
+from chainrule.calculus.subject import Broken, Finding, Subject
 from chainrule.core.errors import ChainruleError, DefinitionError, LayerCheckError
 from chainrule.core.initializers import Shape
 from chainrule.core.layer import Layer

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from chainrule.calculus.dual import Dual
+from chainrule.calculus.dual import Dual, level_of
 from chainrule.core import contract
 from chainrule.core.errors import ConfigurationError, ShapeError
 from chainrule.core.layer import Layer
@@ -88,8 +88,10 @@ def jvp(model: Layer, x: Any, dx: Any = None, dparameters: Any = None) -> tuple[
     """
     inputs = _inputs(model, x)
     directions = tuple(np.zeros_like(i) for i in inputs) if dx is None else _tuple(dx)
-    replica = Replica(model, _vector(model, dparameters))
-    y = replica.layer.forward(*(Dual(i, _like(i, d, "dx")) for i, d in _pairs(inputs, directions)))
+    level = _level(model, inputs)
+    replica = Replica(model, _vector(model, dparameters), level)
+    pairs = _pairs(inputs, directions)
+    y = replica.layer.forward(*(Dual(i, _like(i, d, "dx"), level) for i, d in pairs))
     outputs = [_parts(part) for part in _tuple(y)]
     if isinstance(y, tuple):
         return tuple(value for value, _ in outputs), tuple(tangent for _, tangent in outputs)
@@ -111,9 +113,10 @@ def hvp(
         The direction, a flat vector as long as ``model.parameters.value``.
     """
     direction = _vector(model, v)
-    replica = Replica(model, direction)
-    inputs = (Dual(i, np.zeros_like(i)) for i in _inputs(model, x))
-    y = replica.layer.forward(*inputs)
+    inputs = _inputs(model, x)
+    level = _level(model, inputs)
+    replica = Replica(model, direction, level)
+    y = replica.layer.forward(*(Dual(i, np.zeros_like(i), level) for i in inputs))
     replica.layer.backward_parameters(loss.delta(y, t, sample_weights))
     return replica.tangent_of_gradient()
 
@@ -190,9 +193,13 @@ class Replica:
     tangent
         A direction for the parameters, as one flat vector: the replica's parameters are then dual
         numbers.
+    level
+        The level of these dual numbers, above that of any that flow already.
     """
 
-    def __init__(self, model: Layer, tangent: npt.NDArray[Any] | None = None) -> None:
+    def __init__(
+        self, model: Layer, tangent: npt.NDArray[Any] | None = None, level: int | None = None
+    ) -> None:
         parts: dict[int, Any] = {}
         self.parameters: list[Parameter] = []
         start = 0
@@ -200,14 +207,14 @@ class Replica:
             value = parameter.value
             if tangent is not None:
                 window = tangent[start : start + parameter.size].reshape(parameter.shape)
-                value = Dual(value, window)
+                value = Dual(value, window, level)
             self.parameters.append(Parameter(parameter.path, value))
             parts[id(parameter)] = self.parameters[-1]
             start += parameter.size
         for state in model.state:
             value = state.value.copy()
             parts[id(state)] = Parameter(
-                state.path, value if tangent is None else Dual(value, np.zeros_like(value))
+                state.path, value if tangent is None else Dual(value, np.zeros_like(value), level)
             )
         for generator in model.generators.values():
             parts[id(generator)] = contract.copied_generator(generator)
@@ -228,6 +235,11 @@ class Replica:
 def _inputs(model: Layer, x: Any) -> tuple[Array, ...]:
     contract.built(model)
     return contract.as_inputs(model, _tuple(x))
+
+
+def _level(model: Layer, inputs: tuple[Array, ...]) -> int:
+    """One more than that of any dual number that is there: derivatives of derivatives."""
+    return 1 + max(level_of(inputs), level_of([p.value for p in model.parameters]))
 
 
 def _tuple(x: Any) -> tuple[Any, ...]:

@@ -177,7 +177,7 @@ class Dual(np.lib.mixins.NDArrayOperatorsMixin):
         if method != "__call__":
             return call_method(ufunc, method, inputs, out, options)
         inputs = tuple(np.asarray(x) if isinstance(x, list | tuple) else x for x in inputs)
-        if options.get("where", True) is not True:
+        if options.get("where", True) is not True and ufunc.signature is None:
             return call_where(ufunc, inputs, out, **options)
         return call_ufunc(ufunc, inputs, out, options)
 
@@ -245,7 +245,7 @@ class Dual(np.lib.mixins.NDArrayOperatorsMixin):
     @property
     def T(self) -> Any:  # noqa: N802  (NumPy's name)
         """The axes in reverse order."""
-        return np.transpose(self)
+        return dual(self.value.T, self.tangent.T, self.level)
 
     @property
     def mT(self) -> Any:  # noqa: N802  (NumPy's name)
@@ -443,8 +443,6 @@ def push_forward(
     `Dual` of a lower level is a constant, and finds its own way through ``evaluate``.
     """
     level = max(level, level_of(arrays), level_of(out))
-    if out is not None and not (isinstance(out, Dual) and out.level == level):
-        raise lost_in_plain_array(f"writing the result of {name} into a plain array")
     values = [value_of(array, level) for array in arrays]
     tangents = [tangent_of(array, level) for array in arrays]
     result = evaluate(values)
@@ -458,7 +456,7 @@ def push_forward(
 def call_ufunc(ufunc: np.ufunc, inputs: tuple[Any, ...], out: Any, options: dict[str, Any]) -> Any:
     """Elementwise functions, and ``matmul`` and its kin."""
     if ufunc in CONSTANT:
-        return call_constant(ufunc, inputs, options, out, level_of((*inputs, out)))
+        return call_constant(name_of(ufunc), ufunc, inputs, options, out)
     rule = RULES.get(ufunc)
     if rule is None:
         raise no_rule(name_of(ufunc))
@@ -473,6 +471,8 @@ def call_where(
     ufunc: np.ufunc, inputs: tuple[Any, ...], out: Any, where: Any, **options: Any
 ) -> Any:
     """A ufunc at the places where a condition holds: gather, compute, scatter."""
+    if ufunc.nout > 1:
+        raise no_rule(f"{name_of(ufunc)} with the argument 'where'")
     shape = np.broadcast_shapes(*map(np.shape, (where, *inputs, *([] if out is None else [out]))))
     here = np.broadcast_to(where, shape)
     gathered = (np.broadcast_to(x, shape)[here] if np.ndim(x) else x for x in inputs)
@@ -491,7 +491,7 @@ def call_method(
     """``np.add.reduce`` and the other methods that ufuncs have."""
     name, bound = f"{name_of(ufunc)}.{method}", getattr(ufunc, method)
     if ufunc in CONSTANT:
-        return call_constant(bound, inputs, options, out, level_of((*inputs, out)))
+        return call_constant(name, bound, inputs, options, out)
     if method == "outer":
         a, b = inputs
         return call_ufunc(ufunc, (np.reshape(a, np.shape(a) + (1,) * np.ndim(b)), b), out, options)
@@ -523,7 +523,7 @@ def call_function(call: Call, level: int) -> Any:
         def evaluate_all(*arguments: Any) -> Any:
             return call.evaluate(dict(zip(names, arguments, strict=True)))
 
-        return call_constant(evaluate_all, tuple(call.arguments.values()), {}, out, level)
+        return call_constant(name, evaluate_all, tuple(call.arguments.values()), {}, out, level)
     if rule is None:
         raise no_rule(name)
 
@@ -548,12 +548,18 @@ def call_function(call: Call, level: int) -> Any:
 
 
 def call_constant(
-    function: Callable[..., Any], args: Any, options: dict[str, Any], out: Any, level: int
+    name: str,
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    options: dict[str, Any],
+    out: Any,
+    level: int = 0,
 ) -> Any:
     """A function whose derivative is zero: it only sees values."""
+    level = max(level, level_of(args), level_of(out))
     result = function(*(value_of(x, level) for x in args), **options)
-    result = duals(result, None, level, "")
-    return result if out is None else write(result, out, "")
+    result = duals(result, None, level, name)
+    return result if out is None else write(result, out, name)
 
 
 def write(result: Any, out: Any, name: str) -> Any:
@@ -576,14 +582,14 @@ def level_of(x: Any) -> int:
     """The highest level of any Dual in there; 0 where there is none."""
     if isinstance(x, Dual):
         return x.level
-    return max(map(level_of, x), default=0) if isinstance(x, list | tuple) else 0
+    return max(map(level_of, x), default=0) if isinstance(x, (list, tuple)) else 0
 
 
 def value_of(x: Any, level: int) -> Any:
     """The value of a Dual of this level, also within lists; anything else as it is."""
     if isinstance(x, Dual):
         return x.value if x.level == level else x
-    if isinstance(x, list | tuple) and level_of(x) == level:
+    if isinstance(x, (list, tuple)) and level_of(x) == level:
         return type(x)(value_of(part, level) for part in x)
     return x
 
@@ -592,14 +598,14 @@ def tangent_of(x: Any, level: int) -> Any:
     """The tangent of a Dual of this level, also within lists; None where there is none."""
     if isinstance(x, Dual):
         return x.tangent if x.level == level else None
-    if isinstance(x, list | tuple) and level_of(x) == level:
+    if isinstance(x, (list, tuple)) and level_of(x) == level:
         return [tangent_of(part, level) for part in x]
     return None
 
 
 def duals(value: Any, tangent: Any, level: int, name: str) -> Any:
     """The results of a function, which are one array or several."""
-    if not isinstance(value, list | tuple):
+    if not isinstance(value, (list, tuple)):
         return dual(value, tangent, level, name)
     tangents = [None] * len(value) if tangent is None else tangent
     parts = [duals(v, t, level, name) for v, t in zip(value, tangents, strict=True)]
@@ -626,7 +632,7 @@ def alike(value: Any, tangent: Any) -> tuple[Any, Any]:
     for both, or else writing into a reshaped Dual would change only one of them.
     """
     if isinstance(value, np.generic):
-        return value, value.dtype.type(0 if tangent is None else tangent)
+        return value, value.dtype.type(0 if tangent is None else np.reshape(tangent, ()))
     if isinstance(tangent, Dual) and not isinstance(value, Dual):
         value = np.asarray(value, **like(tangent))
     if (

@@ -18,7 +18,7 @@ from attrs import define, evolve
 
 from chainrule.calculus.diagnosis import factor, worst_entry
 from chainrule.calculus.dual import Dual
-from chainrule.calculus.laws import BY_DIFFERENCES, EXACT, Broken, Finding
+from chainrule.calculus.subject import BY_DIFFERENCES, EXACT, Broken, Finding
 from chainrule.core import contract
 from chainrule.core.errors import ChainruleError, NoTangentRuleError
 

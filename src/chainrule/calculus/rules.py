@@ -65,12 +65,16 @@ def derivatives(*partials: Callable[..., Any]) -> Rule:
     """The rule of an elementwise function, from ``partial(result, *values)`` for each argument.
 
     An argument that carries no tangent is left out, so its derivative is not even computed: the
-    logarithm in ∂(xᵃ)/∂a can do no harm where the exponent is a plain number.
+    logarithm in ∂(xᵃ)/∂a can do no harm where the exponent is a plain number. Arrays of another
+    type than the result (integers, or float32 among float64) are converted to it first, so that
+    the derivative is as exact as the result.
     """
 
     def tangent(at: Evaluation) -> Any:
+        dtype = at.result.dtype
+        values = [x.astype(dtype) if getattr(x, "dtype", dtype) != dtype else x for x in at.values]
         return total(
-            partial(at.result, *at.values) * dx
+            partial(at.result, *values) * dx
             for partial, dx in zip(partials, at.tangents, strict=True)
             if dx is not None
         )

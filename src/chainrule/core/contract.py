@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 RECORD = frozenset(
     {
-        "_dtype", "_rng", "_input_shapes", "_output_shapes", "_delta_shape", "_lasting",
+        "_dtype", "_rng", "_input_shapes", "_output_shapes", "_delta_shape", "_initial", "_lasting",
         "_parameters", "_states", "_generators",
     }
 )  # fmt: skip
@@ -69,26 +69,24 @@ def prepare(cls: type[Layer], layer: type[Layer]) -> None:
         if issubclass(kind, layer) and not kind.__dict__.get("_is_prepared"):
             for name, surround in SURROUND.items():
                 if name in kind.__dict__:
-                    setattr(kind, name, surround(kind.__dict__[name]))
+                    setattr(kind, name, surround(name, kind.__dict__[name]))
             kind._is_prepared = True  # type: ignore[attr-defined]
 
 
-def _around_forward(method: Callable[..., Any]) -> Callable[..., Any]:
+def _around_forward(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     def forward(self: Layer, *inputs: Any) -> Any:
         if type(self).forward is not forward:  # called by a subclass, through super()
             return method(self, *inputs)
         admit(self, inputs)
-        outputs = method(self, *inputs)
-        self.__dict__["_delta_shape"] = (
-            outputs.shape if type(outputs) is not tuple else tuple([y.shape for y in outputs])
-        )
+        outputs = method(self, *inputs) if self._rng is None else _rehearse(self, method, inputs)
+        self.__dict__["_delta_shape"] = _shapes_of(outputs)
         return outputs
 
     return forward
 
 
-def _around_apply(method: Callable[..., Any]) -> Callable[..., Any]:
+def _around_apply(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     def apply(self: Layer, *inputs: Any) -> Any:
         if type(self).apply is apply:
@@ -98,19 +96,17 @@ def _around_apply(method: Callable[..., Any]) -> Callable[..., Any]:
     return apply
 
 
-def _around_backward(method: Callable[..., Any]) -> Callable[..., Any]:
+def _around_backward(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     def backward(self: Layer, delta: Any) -> Any:
-        if getattr(type(self), method.__name__) is backward:
-            shape = delta.shape if type(delta) is not tuple else tuple([d.shape for d in delta])
-            if shape != self._delta_shape:
-                raise _unfitting_delta(self, shape)
+        if getattr(type(self), name) is backward and _shapes_of(delta) != self._delta_shape:
+            raise _unfitting_delta(self, delta)
         return method(self, delta)
 
     return backward
 
 
-def _around_build(method: Callable[..., Any]) -> Callable[..., Any]:
+def _around_build(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     def build(self: Layer, *input_shapes: Any, rng: Any = None, dtype: Any = None) -> None:
         if type(self).build is not build:
@@ -128,7 +124,25 @@ def _around_build(method: Callable[..., Any]) -> Callable[..., Any]:
     return build
 
 
+def _around_setattr(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def __setattr__(self: Layer, name: str, value: Any) -> None:  # noqa: N807
+        if name in self._parameters and not isinstance(value, Parameter):
+            raise plain_array(self, name, value)
+        method(self, name, value)
+
+    return __setattr__
+
+
+def _shapes_of(arrays: Any) -> Any:
+    """The shape of an array, or the shapes of a tuple of them; the type of what is no array."""
+    if type(arrays) is tuple:
+        return tuple([getattr(array, "shape", type(array)) for array in arrays])
+    return getattr(arrays, "shape", type(arrays))
+
+
 SURROUND = {
+    "__setattr__": _around_setattr,  # attrs writes one of its own where a field has a converter
     "build": _around_build,
     "forward": _around_forward,
     "apply": _around_apply,
@@ -153,9 +167,10 @@ def construct(
         )
     shapes = tuple(_shape(name, shape) for shape in input_shapes)
     inside = layer._rng is not None  # of a container that is being built
-    before = {id(part): (part, dict(part.__dict__)) for _, part in layer.walk()}
+    before = {id(part): (part, part.attributes()) for _, part in layer.walk()}
     try:
         _prepare_family(layer, _generator(layer, rng), _dtype(layer, dtype))
+        layer._initial = frozenset(layer.__dict__) - RECORD
         _call_build(layer, method, shapes)
         _prepare_family(layer, layer.rng, layer._dtype)  # of the layers that build has made
         _note_what_build_made(layer)
@@ -164,7 +179,8 @@ def construct(
     except BaseException:
         for part, attributes in before.values():
             part.__dict__.clear()
-            part.__dict__.update(attributes)
+            for name, value in attributes.items():
+                object.__setattr__(part, name, value)
         raise
     if not inside:
         for _, part in layer.walk():
@@ -175,13 +191,8 @@ def construct(
 
 def create(layer: Layer, name: str, shape: Any, initializer: Initializer) -> Parameter:
     """A new parameter or state, set on the layer under its name."""
-    if not isinstance(name, str) or not name.isidentifier() or name in RECORD:
-        raise DefinitionError(
-            f"{type(layer).__name__}: {name!r} cannot be the name of a parameter",
-            expected="an identifier such as 'weights'",
-            received=repr(name),
-        )
     rng = layer.rng
+    refuse_name(layer, name)
     array = initializer(_shape(type(layer).__name__, shape), rng, layer._dtype or np.float64)
     created = Parameter(name, array)
     setattr(layer, name, created)
@@ -204,10 +215,45 @@ class State(ParameterVector):
         return created
 
 
+def refuse_name(layer: Layer, name: Any) -> None:
+    """See that a new parameter, state or generator takes the place of nothing."""
+    taken = RECORD.union(
+        field_names(type(layer)), layer._parameters, layer._states, layer._generators
+    )
+    if (
+        not isinstance(name, str)
+        or not name.isidentifier()
+        or name in taken
+        or hasattr(type(layer), name)
+    ):
+        raise DefinitionError(
+            f"{type(layer).__name__}: {name!r} cannot be the name of a parameter",
+            expected="an identifier such as 'weights', which nothing else in the layer has",
+            received=repr(name),
+        )
+
+
 def _prepare_family(layer: Layer, rng: Any, dtype: Any) -> None:
     for _, part in layer.walk():
+        part._rng = rng  # of those that are built already, too: it says that this is a rehearsal
         if not part.is_built:
-            part._rng, part._dtype = rng, dtype
+            part._dtype = dtype
+
+
+def _rehearse(layer: Layer, method: Callable[..., Any], inputs: tuple[Any, ...]) -> Any:
+    """What `forward` gives while building. It moves no state and no generator.
+
+    The mean of an empty batch is not a number, and would stay in a running mean for ever.
+    """
+    states = [(state, state.value.copy()) for state in layer._states.values()]
+    places = [(g.bit_generator, g.bit_generator.state) for g in layer._generators.values()]
+    try:
+        return method(layer, *inputs)
+    finally:
+        for state, value in states:
+            state.value = value
+        for bits, place in places:
+            bits.state = place
 
 
 def _call_build(layer: Layer, method: Callable[..., Any], shapes: tuple[Shape, ...]) -> None:
@@ -295,7 +341,7 @@ def _dtype(layer: Layer, dtype: Any) -> np.dtype[Any]:
     try:
         found = np.dtype(dtype)
     except TypeError:
-        found = None
+        found = np.dtype(object)  # not None: NumPy takes that for float64
     for known in DTYPES:
         if found == known:
             return known
@@ -332,10 +378,10 @@ def admit(layer: Layer, inputs: tuple[Any, ...]) -> None:
         return
     if len(inputs) == len(shapes):
         dtype = layer._dtype
-        any_shape = layer.accepts_any_shape
         for x, shape in zip(inputs, shapes, strict=True):
             try:
-                if x.dtype is dtype and (x.shape[1:] == shape or any_shape) and x.shape:
+                fits = x.shape[1:] == shape or layer.accepts_any_shape
+                if x.dtype is dtype and fits and x.shape:
                     continue
             except AttributeError:
                 pass
@@ -351,8 +397,16 @@ def as_inputs(layer: Layer, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _as_input(layer: Layer, x: Any) -> Any:
-    if not hasattr(x, "dtype"):
-        x = np.asarray(x)
+    if not _has_dtype(x):
+        try:
+            x = np.asarray(x)
+        except ValueError as error:  # rows of unequal length
+            raise DtypeError(
+                f"{who(layer)}: no array can be made of the input",
+                expected="an array of real numbers",
+                received=f"{type(x).__name__}: {error}",
+                mend="are the rows of unequal length?",
+            ) from error
     _refuse_kind(layer, x, kinds="fiub")
     dtype = layer._dtype or (x.dtype if x.dtype in DTYPES else np.dtype(np.float64))
     return x if x.dtype is dtype else x.astype(dtype)
@@ -367,7 +421,9 @@ def _build_for(layer: Layer, inputs: tuple[Any, ...]) -> None:
                 expected="an array whose axis 0 counts the rows",
                 received="an array of shape ()",
             )
-    layer.build(*(x.shape[1:] for x in inputs), dtype=None if layer._rng else inputs[0].dtype)
+        _refuse_dtype(layer, x, layer._dtype or inputs[0].dtype)
+    dtype = inputs[0].dtype if inputs and layer._dtype is None else None
+    layer.build(*(x.shape[1:] for x in inputs), dtype=dtype)
     admit(layer, inputs)
 
 
@@ -391,17 +447,25 @@ def _refuse(layer: Layer, inputs: tuple[Any, ...]) -> None:
                 received=x.shape if x.shape[:1] != (0,) else batch_of(x.shape[1:]),
                 mend=_mend_input(x.shape, shape),
             )
-        if x.dtype != layer._dtype:
-            raise DtypeError(
-                f"{name}: the input is of another type than the parameters",
-                expected=layer._dtype,
-                received=x.dtype,
-                mend=f"x.astype({str(layer._dtype)!r}), or build the model for {x.dtype}",
-            )
+        _refuse_dtype(layer, x, layer._dtype)
+
+
+def _refuse_dtype(layer: Layer, x: Any, dtype: Any) -> None:
+    if x.dtype != dtype:
+        raise DtypeError(
+            f"{who(layer)}: the input is of another type than the parameters",
+            expected=dtype,
+            received=x.dtype,
+            mend=f"x.astype({str(dtype)!r}), or build the model for {x.dtype}",
+        )
+
+
+def _has_dtype(x: Any) -> bool:
+    return isinstance(getattr(x, "dtype", None), np.dtype)
 
 
 def _refuse_kind(layer: Layer, x: Any, kinds: str) -> None:
-    if not hasattr(x, "dtype"):
+    if not _has_dtype(x):
         raise DtypeError(
             f"{who(layer)}: the input is not an array",
             expected="an array of real numbers",
@@ -444,7 +508,8 @@ def batch_of(shape: Shape) -> str:
     return f"({', '.join(['batch', *map(str, shape)])})" if shape else "(batch,)"
 
 
-def _unfitting_delta(layer: Layer, shape: Any) -> ChainruleError:
+def _unfitting_delta(layer: Layer, delta: Any) -> ChainruleError:
+    shape = _shapes_of(delta)
     if layer._delta_shape is None:
         return BackwardBeforeForwardError(
             f"{who(layer)}: backward was called before forward",
@@ -453,6 +518,12 @@ def _unfitting_delta(layer: Layer, shape: Any) -> ChainruleError:
             mend="call model.forward(x); model(x) and apply remember nothing",
         )
     expected = layer._delta_shape
+    if isinstance(shape, type):
+        return DtypeError(
+            f"{who(layer)}: the delta is not an array",
+            expected=f"an array of shape {expected}",
+            received=shape.__name__,
+        )
     return ShapeError(
         f"{who(layer)}: the delta does not have the shape of the last output",
         expected=expected,
@@ -555,16 +626,35 @@ def field_names(cls: type) -> frozenset[str]:
     return frozenset(field.name for field in fields_of(cls))
 
 
-def copied_parts(layer: Layer) -> dict[int, Any]:
-    """Copies of all parameters, states and generators, by the ``id`` of the originals."""
+def lasting(layer: Layer) -> frozenset[str]:
+    """The attributes, besides fields and record, that are no memory of a forward pass."""
+    return layer._lasting if layer.is_built else initial(layer)
+
+
+def initial(layer: Layer) -> frozenset[str]:
+    """Those that were there before `build`, such as ``__attrs_post_init__`` may have set."""
+    return layer._initial if layer.is_built else frozenset(layer.__dict__) - RECORD
+
+
+def copied_parts(layer: Layer, known: dict[int, Any]) -> dict[int, Any]:
+    """Copies of all parameters, states and generators, by the ``id`` of the originals.
+
+    Those that are in ``known`` already, by ``id``, are taken from there.
+    """
     parts: dict[int, Any] = {}
     for _, part in layer.walk():
-        for parameter in (*part._parameters.values(), *part._states.values()):
-            parts[id(parameter)] = Parameter(parameter.path, parameter.value.copy())
-            parts[id(parameter)].accumulate(parameter.grad)
+        for original in (*part._parameters.values(), *part._states.values()):
+            parts[id(original)] = known.get(id(original)) or copied_parameter(original)
         for generator in part._generators.values():
-            parts[id(generator)] = copied_generator(generator)
+            parts[id(generator)] = known.get(id(generator)) or copied_generator(generator)
     return parts
+
+
+def copied_parameter(parameter: Parameter) -> Parameter:
+    """A parameter of the same value and gradient, with memory of its own."""
+    copy = Parameter(parameter.path, parameter.value.copy())
+    copy.accumulate(parameter.grad)
+    return copy
 
 
 def copied_generator(generator: np.random.Generator) -> np.random.Generator:

@@ -74,6 +74,7 @@ class Layer(Tree):
     _input_shapes: tuple[Shape, ...] | None = None
     _output_shapes: tuple[Shape, ...] = ()
     _delta_shape: Any = None  # of the delta that fits the last forward pass
+    _initial: frozenset[str] = frozenset()  # the attributes that were there before build
     _lasting: frozenset[str] = frozenset()  # the attributes that are not memory
     _parameters: dict[str, Parameter] = {}  # noqa: RUF012 - replaced, never changed
     _states: dict[str, Parameter] = {}  # noqa: RUF012
@@ -154,6 +155,7 @@ class Layer(Tree):
         It is spawned from the one given to `build`, so that a seed repeats the layer's draws.
         """
         spawned = self.rng.spawn(1)[0]
+        contract.refuse_name(self, name)
         setattr(self, name, spawned)
         self._generators = {**self._generators, name: spawned}
         return spawned
@@ -200,9 +202,7 @@ class Layer(Tree):
     @property
     def parameters(self) -> ParameterVector:
         """All that is learned, here and in the layers below, as one flat vector."""
-        return ParameterVector(
-            self._collected("_parameters"), contract.built(self)._dtype or np.float64
-        )
+        return ParameterVector(self._collected("_parameters"), self.dtype)
 
     @property
     def generators(self) -> dict[str, np.random.Generator]:
@@ -234,12 +234,12 @@ class Layer(Tree):
 
     def unbuilt(self) -> Self:
         """A layer with the same configuration that is not built yet."""
-        return self.rebuilt({}, keep={id(layer): () for _, layer in self.walk()})
+        return self.rebuilt({}, keep={id(part): contract.initial(part) for _, part in self.walk()})
 
     def forget(self) -> None:
         """Let go of the memory of the last forward pass."""
         for _, layer in self.walk():
-            for name in set(layer.__dict__) - layer._lasting - contract.RECORD:
+            for name in set(layer.__dict__) - contract.lasting(layer) - contract.RECORD:
                 del layer.__dict__[name]
             layer.__dict__.pop("_delta_shape", None)
 
@@ -254,11 +254,13 @@ class Layer(Tree):
         return self.rebuilt(parts, keep=self._lasting_parts())
 
     def _lasting_parts(self) -> dict[int, frozenset[str]]:
-        lasting = contract.RECORD - {"_delta_shape"}
-        return {id(layer): layer._lasting | lasting for _, layer in self.walk()}
+        record = contract.RECORD - {"_delta_shape"}
+        return {id(layer): contract.lasting(layer) | record for _, layer in self.walk()}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        copy = self.replica(contract.copied_parts(self))
+        parts = contract.copied_parts(self, memo)
+        copy = self.replica(parts)
+        memo.update(parts)
         memo[id(self)] = copy
         return copy
 
@@ -267,15 +269,12 @@ class Layer(Tree):
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         # What attrs would pickle is the fields alone: the weights would be lost without a word.
-        lasting = self._lasting | contract.RECORD - {"_delta_shape", "_rng"}
+        kept = contract.lasting(self) | contract.RECORD - {"_delta_shape", "_rng"}
         fields = contract.field_names(type(self))
-        parts = {k: v for k, v in self.attributes().items() if k in fields or k in lasting}
+        parts = {k: v for k, v in self.attributes().items() if k in fields or k in kept}
         return contract.restored, (type(self), parts)
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in self._parameters and not isinstance(value, Parameter):
-            raise contract.plain_array(self, name, value)
-        object.__setattr__(self, name, value)
+    __setattr__ = object.__setattr__  # `contract` sees that nothing takes a parameter's place
 
     def __getattr__(self, name: str) -> Any:
         raise contract.missing(self, name)

@@ -30,10 +30,11 @@ class Tree:
         """
         found: dict[str, Any] = {}
         for attribute, value in self.attributes().items():
-            for name, layer in _held(attribute, value):
-                while name in found:
-                    name = f"{attribute}_{name}"
-                found[name] = layer
+            if isinstance(value, HOLDING):
+                for name, layer in _held(attribute, value):
+                    while name in found:
+                        name = f"{attribute}_{name}"
+                    found[name] = layer
         return found
 
     def walk(self) -> Iterator[tuple[str, Self]]:
@@ -82,6 +83,10 @@ class Tree:
         return result
 
 
+HOLDING = (Tree, list, tuple, dict)
+"""What a layer can be, or be in."""
+
+
 def fields_of(cls: type) -> tuple[Any, ...]:
     """The attrs fields of a class, which are its configuration."""
     fields: tuple[Any, ...] = attrs.fields(cls)
@@ -107,12 +112,10 @@ def _held(attribute: str, value: Any) -> Iterable[tuple[str, Any]]:
     """The layers that an attribute holds, by name."""
     if isinstance(value, Tree):
         return [(attribute, value)]
-    if isinstance(value, list | tuple):
-        layers = [element for element in value if isinstance(element, Tree)]
-        return zip(numbered(type(layer).__name__ for layer in layers), layers, strict=True)
     if isinstance(value, dict):
         return [(str(key), layer) for key, layer in value.items() if isinstance(layer, Tree)]
-    return ()
+    layers = [element for element in value if isinstance(element, Tree)]
+    return zip(numbered(type(layer).__name__ for layer in layers), layers, strict=True)
 
 
 def join(path: str, name: str) -> str:
@@ -128,8 +131,8 @@ def _with(known: Mapping[int, object], value: Any, *, copy_arrays: bool) -> Any:
         make = getattr(value, "_make", type(value))  # a named tuple is not made like a tuple
         return make([_with(known, element, copy_arrays=copy_arrays) for element in value])
     if isinstance(value, dict):
-        remade = copy(value)  # of its own kind, which may be a defaultdict
-        for key, part in value.items():
+        remade = copy(value)  # of its own kind; at once, for another thread may write into it
+        for key, part in list(remade.items()):
             remade[key] = _with(known, part, copy_arrays=copy_arrays)
         return remade
     if copy_arrays and isinstance(value, np.ndarray):

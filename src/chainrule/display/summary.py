@@ -27,6 +27,8 @@ from chainrule.core.parameter import Parameter
 from chainrule.core.tree import join, snake_case
 from chainrule.graph.sequential import Sequential
 
+Shapes = tuple[Shape, ...]
+
 SHOWN = 60
 """A longer table is printed with its middle left out; `Summary.rows` has every row."""
 
@@ -54,13 +56,12 @@ def summary(model: Layer) -> Summary:
     >>> model = Sequential([Dense(30), Activation("tanh"), Dense(10)])
     >>> model.build((64,), rng=0)
     >>> print(summary(model))                                                 # doctest: +SKIP
-    layer         what                output ↓       Δ back ↑        parameters
-    ───────────────────────────────────────────────────────────────────────────
-    input                             (batch, 64)
-    dense_1       Dense(30)           (batch, 30)    (batch, 64) ¹        1,950
-    activation_1  Activation('tanh')  (batch, 30)    (batch, 30)              0
-    dense_2       Dense(10)           (batch, 10)    (batch, 30)            310
-    ───────────────────────────────────────────────────────────────────────────
+    layer                               output ↓      Δ returned ↑    parameters
+    ────────────────────────────────────────────────────────────────────────────
+    input                               (batch, 64)
+    dense_1        Dense(30)            (batch, 30)   (batch, 64) ¹        1,950
+    activation_1   Activation('tanh')   (batch, 30)   (batch, 30)              0
+    dense_2        Dense(10)            (batch, 10)   (batch, 30)            310
     2,260 parameters, all learned · 0 states · 18,080 bytes in float64
     ¹ the Δ of the data: training does not ask for it
     """
@@ -108,8 +109,8 @@ class Row:
 
     place: str
     layer: str
-    input_shapes: tuple[Shape, ...]
-    output_shapes: tuple[Shape, ...]
+    input_shapes: Shapes
+    output_shapes: Shapes
     parameters: int
     states: int
     shares_with: str | None
@@ -135,7 +136,7 @@ class Summary:
 
     name: str
     rows: list[Row]
-    input_shapes: tuple[Shape, ...]
+    input_shapes: Shapes
     dtype: str | None
 
     @property
@@ -162,9 +163,10 @@ class Summary:
     def __str__(self) -> str:
         from rich.console import Console
 
-        # As wide as the terminal, or 80 columns where there is none; never a code for a colour.
         text = io.StringIO()
         console = Console(file=text, color_system=None, force_terminal=False, force_jupyter=False)
+        # As wide as the terminal; where that is too narrow, lines are wrapped, but never cut.
+        console.width = max(console.width, _total(_fitting(self, console.width)))
         console.print(self)
         return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
@@ -191,9 +193,9 @@ class Summary:
 
 
 def _rows(model: Layer) -> list[Row]:
-    """A row for each layer that is no sequence; nothing here calls itself, however deep they are."""
+    """A row for each layer that is no sequence. Nothing here calls itself, however deep it goes."""
     rows: list[Row] = []
-    holders: dict[int, str] = {}  # by the id of a parameter or layer, the place that has it first
+    holders: dict[int, str] = {}  # by id, the first place of a parameter or a layer
     chain = _Chain(model)
     stack = [("", model, True)]
     while stack:
@@ -216,10 +218,10 @@ class _Chain:
         self.shapes = model.input_shapes if model.is_built else ()
         self.has_learned = False  # whether a layer that learns has been passed
 
-    def pass_through(self, layer: Layer, is_repeated: bool) -> tuple[tuple[Shape, ...], ...]:
+    def pass_through(self, layer: Layer, is_repeated: bool) -> tuple[Shapes, Shapes]:
         """The shapes before and after the layer."""
         before, after = layer.input_shapes, layer.output_shapes
-        if is_repeated and self.shapes != before:
+        if is_repeated and self.shapes and self.shapes != before:
             # A layer without parameters may stand in two places with different shapes, and knows
             # only the first. An empty batch tells those of the second.
             before, after = self.shapes, _outputs_for(layer, self.shapes)
@@ -228,8 +230,8 @@ class _Chain:
 
 
 def _row(place: str, layer: Layer, holders: dict[int, str], chain: _Chain | None) -> Row:
-    before: tuple[Shape, ...] = ()
-    after: tuple[Shape, ...] = ()
+    before: Shapes = ()
+    after: Shapes = ()
     is_repeated = id(layer) in holders
     shared: str | None = holders.setdefault(id(layer), place) if is_repeated else None
     holders.setdefault(id(layer), place)
@@ -266,7 +268,7 @@ def _once(parameters: list[Parameter]) -> list[Parameter]:
     return list({id(p): p for p in parameters}.values())
 
 
-def _outputs_for(layer: Layer, shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
+def _outputs_for(layer: Layer, shapes: Shapes) -> Shapes:
     inputs = [np.zeros((0, *shape), layer.dtype) for shape in shapes]
     try:
         with np.errstate(all="ignore"), warnings.catch_warnings():
@@ -287,70 +289,92 @@ def _configuration(layer: Layer) -> str:
 
 # ------------------------------------------------------------------------------- the table
 
+_PLACE, _CONFIGURATION, _OUTPUT, _DELTA = "layer", "", "output ↓", "Δ returned ↑"
+_PARAMETERS, _STATES = "parameters", "states"
+_GAP = 3  # between two columns
+Line = tuple[str, ...]
+
 
 def _table(found: Summary, width: int) -> Any:
-    """The rows as a table; where the width does not suffice, without the layers' configuration."""
+    """The rows as a table."""
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
-    lines = _lines(found)
-    if sum(max(map(_width, column)) + 2 for column in zip(*lines, strict=True)) - 2 > width:
-        lines = [(line[0], *line[2:]) for line in lines]
-    table = Table(
-        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1), show_footer=False
-    )
-    for name in lines[0]:
-        numbers = name in (_PARAMETERS, _STATES)
+    lines = _fitting(found, width)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for number, title in enumerate(lines[0]):
         table.add_column(
-            name,
-            justify="right" if numbers else "left",
-            style="dim" if name == _CONFIGURATION else "",
+            title,
+            justify="right" if title in (_PARAMETERS, _STATES) else "left",
+            style="dim" if title == _CONFIGURATION else None,
             overflow="fold",
-            no_wrap=name in (_OUTPUT, _DELTA) and width >= 40,
+            no_wrap=number > 0,
+            min_width=min(16, _widths(lines)[number]),
         )
     for line in lines[1:]:
-        table.add_row(*line)
+        table.add_row(*map(Text, line))
     return table
 
 
-_PLACE, _CONFIGURATION, _OUTPUT, _DELTA = "layer", "", "output ↓", "Δ returned ↑"
-_PARAMETERS, _STATES = "parameters", "states"
+def _fitting(found: Summary, width: int) -> list[Line]:
+    """The lines with as much as the width allows: configurations, then shapes that say batch."""
+    whole = _lines(found)
+    without = [line[:1] + line[2:] for line in whole]
+    brief = [
+        (line[0], *(cell.replace("(batch", "(n") for cell in line[1:3]), *line[3:])
+        for line in without
+    ]
+    brief[0] = tuple({_DELTA: "Δ ret. ↑"}.get(title, title) for title in brief[0])
+    return next((lines for lines in (whole, without) if _total(lines) <= width), brief)
 
 
-def _lines(found: Summary) -> list[tuple[str, ...]]:
+def _widths(lines: list[Line]) -> list[int]:
+    columns = zip(*lines, strict=True)
+    return [max(len(part) for cell in column for part in cell.split("\n")) for column in columns]
+
+
+def _total(lines: list[Line]) -> int:
+    widths = _widths(lines)
+    return sum(widths) + _GAP * (len(widths) - 1)
+
+
+def _lines(found: Summary) -> list[Line]:
     """The table's cells, the titles first."""
-    titles = [_PLACE, _CONFIGURATION, _OUTPUT, _DELTA, _PARAMETERS]
-    lines = [["input", "", _shapes(found.input_shapes), "", ""]] if found.is_built else []
-    half = SHOWN // 2
+    titles: Line = (_PLACE, _CONFIGURATION, _OUTPUT, _DELTA, _PARAMETERS, _STATES)
+    empty = ("",) * (len(titles) - 1)
+    lines = [titles]
+    if found.is_built:
+        lines.append(("input", "", _shapes(found.input_shapes), "", "", ""))
+    container = ""
     for number, row in enumerate(found.rows):
-        if len(found.rows) <= SHOWN or not half <= number < len(found.rows) - half:
-            lines.append(_line(row))
-        elif number == half:
-            lines.append([f"… {len(found.rows) - 2 * half:,} more …", "", "", "", ""])
-    if found.states:
-        titles.append(_STATES)
-        shown = {_shortened(row.place): f"{row.states:,}" for row in found.rows}
-        lines = [[*line, shown.get(line[0], "")] for line in lines]
-    return [tuple(titles), *map(tuple, lines)]
+        if len(found.rows) > SHOWN and SHOWN // 2 <= number < len(found.rows) - SHOWN // 2:
+            if number == SHOWN // 2:
+                lines.append((f"… {len(found.rows) - 2 * number:,} more …", *empty))
+            continue
+        above, _, name = row.place.rpartition("/")
+        if above and above not in (container, found.rows[number - 1].place):
+            lines.append((f"{_shortened(above)}/", *empty))
+        container = above
+        lines.append((f"  {name}" if above else name, *_line(row)))
+    return lines if found.states else [line[:-1] for line in lines]
 
 
-def _line(row: Row) -> list[str]:
+def _line(row: Row) -> Line:
     mark = "" if row.delta_is_asked_for or not row.is_built else " ¹"
-    shared = row.shares_with is not None and not row.parameters
-    return [
-        _shortened(row.place),
+    parameters = f"{row.parameters:,}" if row.is_built else "?"
+    if row.shares_with and not row.parameters:
+        parameters = f"as {_shortened(row.shares_with)}"
+    return (
         row.layer,
         _shapes(row.output_shapes),
         _shapes(row.input_shapes) + mark,
-        f"as {_shortened(row.shares_with or '')}"
-        if shared
-        else f"{row.parameters:,}"
-        if row.is_built
-        else "?",
-    ]
+        parameters,
+        f"{row.states:,}",
+    )
 
 
-def _shapes(shapes: tuple[Shape, ...]) -> str:
+def _shapes(shapes: Shapes) -> str:
     return "\n".join(map(batch_of, shapes)) or "?"
 
 
@@ -358,10 +382,6 @@ def _shortened(place: str) -> str:
     """A path of many names by its first and its last."""
     parts = place.split("/")
     return place if len(place) <= 40 or len(parts) < 3 else f"{parts[0]}/…/{parts[-1]}"
-
-
-def _width(cell: str) -> int:
-    return max(map(len, cell.split("\n")))
 
 
 def _notes(found: Summary) -> list[str]:

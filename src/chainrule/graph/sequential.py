@@ -10,7 +10,7 @@ recursion, where a Dense after an Activation together apply its M = w f′.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, ClassVar, overload
+from typing import Any, overload
 
 import numpy as np
 from attrs import define, field
@@ -78,9 +78,12 @@ class Sequential(Layer):
     (Dense(30), 3)
     """
 
-    accepts_any_shape: ClassVar[bool] = True  # it is the layers who know
-
     layers: tuple[Layer, ...] = field(converter=_as_layers)
+
+    @property
+    def accepts_any_shape(self) -> bool:  # type: ignore[override]
+        """Whether all of the layers do. If not, a misfit is refused before the first changes."""
+        return self._steps().accept_any_shape
 
     def forward(self, *inputs: Array) -> Any:
         steps = self._steps()
@@ -171,11 +174,13 @@ class Sequential(Layer):
         return iter(self.layers)
 
     def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Layer):
+            return NotImplemented
         pairs: list[tuple[Any, Any]] = [(self, other)]
         while pairs:
             one, two = pairs.pop()
-            if type(one) is Sequential and type(two) is Sequential:
-                if len(one) != len(two):
+            if isinstance(one, Sequential) and type(one).__eq__ is Sequential.__eq__:
+                if type(one) is not type(two) or len(one) != len(two):
                     return False
                 pairs.extend(zip(one, two, strict=True))
             elif one != two:
@@ -212,8 +217,8 @@ def _lines(model: Sequential) -> list[_Line]:
         indent = "    " * depth
         if isinstance(item, str):
             lines.append(_Line(indent + item))
-        elif type(item) is Sequential:
-            lines.append(_Line(f"{indent}Sequential([", opens=True))
+        elif isinstance(item, Sequential) and type(item).__repr__ is Sequential.__repr__:
+            lines.append(_Line(f"{indent}{type(item).__name__}([", opens=True))
             stack.append((depth, "]),"))
             stack.extend((depth + 1, layer) for layer in reversed(item.layers))
         else:
@@ -240,6 +245,7 @@ class _Steps:
         self.first_with_parameters = next(
             (n for n, layer in enumerate(layers) if _has_parameters(layer)), len(layers)
         )
+        self.accept_any_shape = all(layer.accepts_any_shape for layer in layers)
 
     @classmethod
     def of(cls, sequence: Sequential) -> _Steps:
@@ -254,8 +260,9 @@ class _Steps:
                 below = zip(names, layer.layers, strict=True)
                 stack.extend(reversed([(f"{path}/{name}", part) for name, part in below]))
                 continue
-            again = id(layer) in seen and layer.is_built
-            seen.add(id(layer))
+            parts = {id(part) for _, part in layer.walk()}
+            again = not seen.isdisjoint(parts) and layer.is_built
+            seen |= parts
             paths.append(path)
             layers.append(layer.twin() if again else layer)
         return cls(snake_case(type(sequence).__name__), paths, layers)

@@ -14,6 +14,7 @@ from typing import ClassVar
 import numpy as np
 from attrs import define
 
+from chainrule.core.errors import ShapeError
 from chainrule.core.layer import Layer
 from chainrule.core.parameter import Array
 
@@ -24,6 +25,11 @@ class Softmax(Layer):
 
     Forward  p_k = exp(z_k − max z) / Σ_l exp(z_l − max z), which cannot overflow
     Backward  ∂C/∂z_l = p_l (Δ_l − Σ_k Δ_k p_k),  with Δ = ∂C/∂p
+
+    Raises
+    ------
+    ShapeError
+        Where a row is a single number, so that there are no classes.
 
     Examples
     --------
@@ -42,6 +48,13 @@ class Softmax(Layer):
         return p * (delta - (delta * p).sum(axis=-1, keepdims=True))
 
     def apply(self, inputs: Array) -> Array:
+        if len(inputs.shape) < 2:
+            raise ShapeError(
+                "Softmax: a row is a single number, and the last axis is the batch",
+                expected="(batch, …, classes)",
+                received=inputs.shape,
+                mend="one row of scores is a batch too: x[np.newaxis]",
+            )
         # A maximum over no classes does not exist; `initial` cannot be larger than any score.
         # The halves keep the difference of two huge scores finite.
         lowest = np.finfo(inputs.dtype).min

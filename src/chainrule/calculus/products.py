@@ -1,0 +1,122 @@
+"""Products with a layer's Jacobian J = ∂y/∂x or ∂y/∂θ, on a way that does not use `backward`.
+
+J v      from dual numbers, x + ε v, sent through `forward`; or else from differences,
+(f(x + h v) − f(x − h v)) / 2h
+Jᵀ u     entry by entry, ⟨u, J e_i⟩: slow, and right
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from attrs import define
+
+from chainrule.calculus.derivatives import Replica
+from chainrule.calculus.dual import Dual
+from chainrule.calculus.subject import (
+    BY_DIFFERENCES,
+    EXACT,
+    Finding,
+    Subject,
+    array_of,
+    as_tuple,
+    flat,
+    inner,
+    input_name,
+    is_finite,
+    moved,
+    norm,
+    parameters_of,
+)
+from chainrule.core.errors import NoTangentRuleError
+from chainrule.core.initializers import Shape
+
+
+@define
+class Product:
+    """J v, and how it was come by."""
+
+    value: Any
+    uncertainty: float = 0.0
+    is_exact: bool = True
+
+    @property
+    def tolerance(self) -> float:
+        """The relative error that rounding and the step allow."""
+        return EXACT if self.is_exact else BY_DIFFERENCES
+
+
+def jacobian_vector(at: Subject, name: str, v: npt.NDArray[Any], finding: Finding) -> Product:
+    """J v for one input or parameter: from dual numbers if these can, else by differences."""
+    try:
+        result = _by_dual_numbers(at, name, v)
+        if is_finite(result):
+            return Product(result)
+    except (NoTangentRuleError, ValueError) as error:
+        # NumPy puts an error of its own before ours where a number is written into an array.
+        cause = error if isinstance(error, NoTangentRuleError) else error.__cause__
+        if not isinstance(cause, NoTangentRuleError):
+            raise
+        remark = f"by central differences: {cause.problem}"
+        if remark not in finding.remarks:
+            finding.remarks.append(remark)
+    return difference_quotient(at, name, v)
+
+
+def _by_dual_numbers(at: Subject, name: str, v: npt.NDArray[Any]) -> Any:
+    names = [input_name(n, len(at.inputs)) for n in range(len(at.inputs))]
+    direction = np.concatenate(
+        [
+            np.zeros(0),
+            *((v if p.path == name else np.zeros(p.shape)).ravel() for p in parameters_of(at)),
+        ]
+    )
+    replica = Replica(at.layer, direction)
+    inputs = [
+        Dual(x, v if own == name else np.zeros_like(x))
+        for own, x in zip(names, at.inputs, strict=True)
+    ]
+    with np.errstate(all="ignore"):
+        y = replica.layer.forward(*inputs)
+    parts = tuple(p.tangent if isinstance(p, Dual) else np.zeros_like(p) for p in as_tuple(y))
+    return parts if isinstance(y, tuple) else parts[0]
+
+
+def difference_quotient(at: Subject, name: str, v: npt.NDArray[Any]) -> Product:
+    """(f(x + h v) − f(x − h v)) / 2h, with how far two steps h are apart as its uncertainty."""
+    quotients = []
+    for step in (1e-5, 1e-6):
+        ahead, behind = (moved(at, name, sign * step * v).forward() for sign in (1, -1))
+        quotients.append((flat(ahead) - flat(behind)) / (2 * step))
+    apart = norm(quotients[0] - quotients[1])
+    # Where a step leaps over a kink the two differ; the shorter leaps over fewer.
+    return Product(quotients[0] if apart < 1e-5 else quotients[1], apart, is_exact=False)
+
+
+def transposed_product(at: Subject, name: str, u: Any) -> npt.NDArray[Any]:
+    """Jᵀ u entry by entry, from J along each axis: slow, and right."""
+    original = array_of(at, name)
+    result = np.full(original.size, np.nan)  # of what is too much to work out
+    finding = Finding()
+    for entry, direction in unit_directions(original.shape):
+        result[entry] = inner(u, jacobian_vector(at, name, direction, finding).value)
+    return result.reshape(original.shape)
+
+
+def unit_directions(shape: Shape, most: int = 4096) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+    """Give e_i for each entry of an array, with its number i, up to so many."""
+    for entry in range(min(most, int(np.prod(shape)))):
+        direction = np.zeros(int(np.prod(shape)))
+        direction[entry] = 1.0
+        yield entry, direction.reshape(shape)
+
+
+def mismatch(u: Any, product: Product, received: Any, v: Any) -> float:
+    """|⟨u, J v⟩ − ⟨Jᵀ u, v⟩|, relative to the vectors that are multiplied."""
+    left, right = inner(u, product.value), float(np.vdot(received, v))
+    size = norm(u) * norm(product.value) + norm(received) * norm(v) + norm(u) * norm(v)
+    doubt = 2 * norm(u) * product.uncertainty
+    return max(0.0, abs(left - right) - doubt) / max(size, np.finfo(float).tiny)

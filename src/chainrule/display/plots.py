@@ -1,0 +1,391 @@
+"""Figures of a training and of what it has led to.
+
+Whether a network learns is seen from two curves: the cost C of the data that it learns from, and
+that of data that it does not learn from. Both fall while it learns what the two have in common;
+where the second turns up again, it learns the first by heart.
+
+    C_train(epoch) → 0,    C_validation(epoch) → C_min > 0
+
+Each function takes plain data and returns a matplotlib figure, or draws into a part of one that is
+given as ``into``. Nothing here touches pyplot or its backend: ``figure.savefig("training.png")``
+writes the figure wherever a program runs, and a notebook shows it.
+
+The colours are those of M. Okabe and K. Ito, *Color Universal Design* (2002), which people with
+any kind of colour vision can tell apart.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from attrs import define
+
+from chainrule.core.errors import ChainruleError, DataError, ShapeError
+
+BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "0.4"
+_VALIDATION = "validation_"
+
+
+def plot_results(
+    history: Mapping[str, Sequence[float]],
+    images: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
+) -> Any:
+    """A training and its test on one sheet: curves, digits with predictions, worst confusions.
+
+    Parameters
+    ----------
+    history
+        As for `plot_training`.
+    images, labels, probabilities
+        All test data, as for `plot_confusions`. The first forty images are shown with what the
+        network says.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    MissingMatplotlibError, DataError, ShapeError
+        As from the functions for the parts.
+    """
+    true, p = np.asarray(labels), np.asarray(probabilities)
+    wrong = worst_confusions(true, p)
+    figure = _figure(None, width=12.0, height=7.5)
+    above, below = figure.subfigures(2, 1, height_ratios=[1.0, 1.15], hspace=0.04)
+    left, right = below.subfigures(1, 2, width_ratios=[1.75, 1.0], wspace=0.03)
+    plot_training(history, into=above)
+    plot_digits(np.asarray(images)[:40], true[:40], p[:40].argmax(axis=1), into=left)
+    plot_confusions(images, true, p, count=6, columns=3, into=right)
+    right_ones = len(true) - len(wrong)
+    _title(above, "Training")
+    _title(
+        left, f"Test: {right_ones:,} of {len(true):,} right ({100 * right_ones / len(true):.1f} %)"
+    )
+    _title(right, f"The most certain of the {len(wrong):,} wrong" if wrong else "Wrong")
+    return figure
+
+
+def plot_training(history: Mapping[str, Sequence[float]], into: Any = None) -> Any:
+    """The curves of a training: the cost, and a panel for each other quantity, over the epochs.
+
+    Parameters
+    ----------
+    history
+        Lists of one number for each epoch: ``"loss"``, any metrics such as ``"accuracy"``, and the
+        same for validation data under ``"validation_loss"``, ``"validation_accuracy"``, ….
+        What `Trainer.fit` returns is such a mapping.
+    into
+        A figure, or a part of one, to draw into; a new one if not given.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    MissingMatplotlibError
+        Where matplotlib is not installed.
+    DataError
+        Where there is no epoch to draw.
+    """
+    curves = {name: list(history[name]) for name in history if len(history[name])}
+    panels = [name for name in curves if not name.startswith(_VALIDATION) and name != "epoch"]
+    if "loss" not in panels:
+        raise DataError(
+            "plot_training: there is no cost to draw",
+            expected='a mapping with a list under "loss", one number for each epoch',
+            received=", ".join(curves) or "nothing",
+            mend="give it what Trainer.fit returned, after at least one epoch",
+        )
+    panels = ["loss", *sorted(set(panels) - {"loss"}, key=panels.index)]
+    figure = _figure(into, width=4.4 * len(panels), height=3.4)
+    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, name in zip(all_axes, panels, strict=True):
+        _draw_curves(axes, name, curves[name], curves.get(_VALIDATION + name))
+    return figure
+
+
+def plot_digits(
+    images: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    predictions: npt.ArrayLike,
+    columns: int = 10,
+    into: Any = None,
+) -> Any:
+    """Images in a grid, each with what the network said; wrong ones are framed.
+
+    Parameters
+    ----------
+    images
+        Shape (samples, height, width), or (samples, n²) for square ones. The largest number is
+        black.
+    labels, predictions
+        What they are, and what the network said they are: shape (samples,).
+    columns
+        How many images stand in a row.
+    into
+        A figure, or a part of one, to draw into; a new one if not given.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    MissingMatplotlibError
+        Where matplotlib is not installed.
+    ShapeError
+        Where the three do not fit together.
+    """
+    pictures = _pictures("plot_digits", images)
+    true, said = np.asarray(labels), np.asarray(predictions)
+    _same_length("plot_digits", images=pictures, labels=true, predictions=said)
+    wrong = true != said
+    captions = [f"{s}, is {t}" if w else f"{s}" for t, s, w in zip(true, said, wrong, strict=True)]
+    figure = _figure(into, width=0.75 * columns, height=0.95 * math.ceil(len(pictures) / columns))
+    _draw_grid(figure, pictures, captions, wrong, columns)
+    return figure
+
+
+def plot_confusions(
+    images: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
+    count: int = 8,
+    columns: int = 4,
+    into: Any = None,
+) -> Any:
+    """The images of which the network was most certain, and wrong.
+
+    Parameters
+    ----------
+    images
+        Shape (samples, height, width), or (samples, n²) for square ones. The largest number is
+        black.
+    labels
+        What they are: integers, shape (samples,).
+    probabilities
+        What the network said: p_k for every class k, shape (samples, classes). Its word is the
+        class of the largest, its certainty that p.
+    count
+        How many are shown at most, the most certain ones.
+    columns
+        How many stand in a row.
+    into
+        A figure, or a part of one, to draw into; a new one if not given.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    MissingMatplotlibError
+        Where matplotlib is not installed.
+    ShapeError
+        Where the three do not fit together.
+    """
+    pictures = _pictures("plot_confusions", images)
+    true = np.asarray(labels)
+    worst = worst_confusions(true, probabilities, count)
+    _same_length("plot_confusions", images=pictures, labels=true)
+    captions = [f"is {c.label}, said {c.said}\n({percentage(c.certainty)})" for c in worst]
+    figure = _figure(into, width=1.3 * columns, height=1.7 * math.ceil(count / columns))
+    if worst:
+        shown = pictures[[c.sample for c in worst]]
+        _draw_grid(figure, shown, captions, np.zeros(len(worst), bool), columns)
+    else:
+        axes = figure.subplots()
+        axes.set_axis_off()
+        text = f"none of {len(true):,} was wrong"
+        axes.text(0.5, 0.5, text, ha="center", va="center", color=GREY)
+    return figure
+
+
+@define(frozen=True)
+class Confusion:
+    """One sample that the network took for something else.
+
+    Attributes
+    ----------
+    sample
+        Its number in the data.
+    label, said
+        The class that it is, and the class that the network said it is.
+    certainty
+        The probability that the network gave to what it said, from 0 to 1.
+    """
+
+    sample: int
+    label: int
+    said: int
+    certainty: float
+
+
+def worst_confusions(
+    labels: npt.ArrayLike, probabilities: npt.ArrayLike, count: int | None = None
+) -> list[Confusion]:
+    """The samples of which a network was most certain, and wrong: the most certain first.
+
+    Parameters
+    ----------
+    labels
+        What they are: integers, shape (samples,).
+    probabilities
+        p_k for every class k, shape (samples, classes).
+    count
+        How many at most; all if not given.
+    """
+    true, p = np.asarray(labels), np.asarray(probabilities)
+    if p.ndim != 2:
+        raise ShapeError(
+            "plot_confusions: the probabilities have another number of axes",
+            expected="(samples, classes)",
+            received=p.shape,
+            mend="one row of probabilities for each sample: Softmax()(model(x))",
+        )
+    _same_length("plot_confusions", labels=true, probabilities=p)
+    said, certainty = p.argmax(axis=1), p.max(axis=1)
+    wrong = np.flatnonzero(said != true)
+    wrong = wrong[np.argsort(-certainty[wrong], kind="stable")]
+    return [
+        Confusion(int(n), int(true[n]), int(said[n]), float(certainty[n])) for n in wrong[:count]
+    ]
+
+
+def percentage(share: float) -> str:
+    """A share of one as a percentage that says 100 only of what is all of it.
+
+    >>> percentage(0.973), percentage(0.9986), percentage(1.0)
+    ('97 %', '99.8 %', '100 %')
+    """
+    if 0.99 < share < 1:
+        return f"{math.floor(1000 * share) / 10:.1f} %"
+    return f"{100 * share:.0f} %"
+
+
+class MissingMatplotlibError(ChainruleError, ImportError):
+    """A figure was asked for, and matplotlib, which draws it, is not installed."""
+
+
+# ------------------------------------------------------------------------------- the drawing
+
+
+def _figure(into: Any, width: float, height: float) -> Any:
+    try:
+        from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
+    except ImportError as error:
+        raise MissingMatplotlibError(
+            "figures are drawn by matplotlib, which is not installed",
+            expected="matplotlib 3.9 or newer, which the extra `plot` brings along",
+            received=str(error),
+            mend="pip install 'chainrule[plot]'",
+        ) from error
+    if into is not None:
+        return into
+    margins = ConstrainedLayoutEngine(rect=(0.01, 0.015, 0.98, 0.97))
+    return Figure(figsize=(width, height), layout=margins)
+
+
+def _title(part: Any, text: str) -> None:
+    part.suptitle(text, x=0.01, ha="left", fontsize=12, fontweight="bold")
+
+
+def _draw_curves(
+    axes: Any, name: str, training: Sequence[float], validation: Sequence[float] | None
+) -> None:
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    curves = [("training", training, BLUE, "-")]
+    if validation is not None:
+        curves.append(("validation", validation, VERMILION, "--"))
+    for label, curve, colour, dashes in curves:
+        epochs = np.arange(1, len(curve) + 1)
+        dots = "o" if len(curve) <= 10 else None
+        axes.plot(epochs, curve, color=colour, linestyle=dashes, marker=dots, label=label)
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    axes.set_ylabel({"loss": "cost C"}.get(name, name.replace("_", " ")))
+    numbers = np.concatenate([curve for _, curve, _, _ in curves])
+    numbers = numbers[np.isfinite(numbers)]
+    if numbers.size and 0 < 10 * numbers.min() < numbers.max():
+        axes.set_yscale("log")  # where C falls like e^(−c epoch), it is a straight line
+        axes.yaxis.set_major_formatter("{x:g}")
+    if name == "accuracy":
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g} %"))
+    axes.grid(color="0.9", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    if len(curves) > 1:
+        axes.legend(frameon=False)
+
+
+def _draw_grid(
+    figure: Any, pictures: npt.NDArray[Any], captions: list[str], wrong: Any, columns: int
+) -> None:
+    """Pictures side by side, each above its caption."""
+    from matplotlib.patches import Rectangle
+
+    height, width = pictures.shape[1:]
+    lines = max(caption.count("\n") + 1 for caption in captions)
+    right, down = 1.3 * width, height * (1.2 + 0.25 * lines)  # from one picture to the next
+    axes = figure.subplots()
+    darkest = max(float(np.max(pictures)), 1e-300)
+    for number, (picture, caption, is_wrong) in enumerate(
+        zip(pictures, captions, wrong, strict=True)
+    ):
+        x, y = right * (number % columns), down * (number // columns)
+        box = (x, x + width, y + height, y)
+        axes.imshow(picture, extent=box, cmap="gray_r", vmin=0, vmax=darkest)
+        colour, thickness = (VERMILION, 2.0) if is_wrong else ("0.85", 0.8)
+        frame = Rectangle((x, y), width, height, fill=False, edgecolor=colour, linewidth=thickness)
+        axes.add_patch(frame)
+        axes.text(
+            x + width / 2,
+            y + 1.1 * height,
+            caption,
+            ha="center",
+            va="top",
+            fontsize=9,
+            color=VERMILION if is_wrong else GREY,
+            fontweight="bold" if is_wrong else "normal",
+        )
+    axes.set_xlim(-0.15 * width, right * columns - 0.15 * width)
+    axes.set_ylim(down * math.ceil(len(pictures) / columns), -0.1 * height)
+    axes.set_anchor("N")
+    axes.set_axis_off()
+
+
+# ------------------------------------------------------------------------------- the data
+
+
+def _pictures(name: str, images: npt.ArrayLike) -> npt.NDArray[Any]:
+    pictures = np.asarray(images)
+    if pictures.ndim == 2 and math.isqrt(pictures.shape[1]) ** 2 == pictures.shape[1]:
+        side = math.isqrt(pictures.shape[1])
+        pictures = pictures.reshape(-1, side, side)
+    if pictures.ndim != 3 or not len(pictures):
+        raise ShapeError(
+            f"{name}: these are no images",
+            expected="(samples, height, width), or (samples, n²) for square ones; at least one",
+            received=np.shape(images),
+            mend="reshape each row to the image that it is: x.reshape(-1, height, width)",
+        )
+    return pictures
+
+
+def _same_length(name: str, **arrays: npt.NDArray[Any]) -> None:
+    if len({np.shape(array)[:1] for array in arrays.values()}) > 1:
+        raise ShapeError(
+            f"{name}: there are not as many of each",
+            expected="one of each for every sample",
+            received=", ".join(f"{key} {array.shape}" for key, array in arrays.items()),
+        )

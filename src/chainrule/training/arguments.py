@@ -1,0 +1,183 @@
+"""Arguments: what a `Trainer` and its `fit` are given, refused by name where it makes no sense.
+
+A mistake in a call is cheap to see before the first step, and dear after the thousandth. So all of
+it is looked at first, and an error says what came, what was expected, and what was likely meant.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from chainrule.core.contract import is_whole
+from chainrule.core.errors import ConfigurationError, DefinitionError
+from chainrule.core.layer import Layer
+from chainrule.training import losses, optimizers
+from chainrule.training.callbacks import Callback
+from chainrule.training.data import Data
+from chainrule.training.losses import Loss
+from chainrule.training.optimizers import Optimizer
+
+
+def require_model(trainer: object, attribute: Any, given: Any) -> None:
+    """Refuse what is no layer; this and the next two are validators of attrs."""
+    if isinstance(given, Layer):
+        return
+    mend = None
+    if isinstance(given, type) and issubclass(given, Layer):
+        mend = f"make an instance of it: {given.__name__}(…)"
+    elif isinstance(given, list | tuple):
+        mend = "Sequential([…]) makes one layer of a list"
+    raise DefinitionError(
+        "Trainer: the model is no layer",
+        expected="a Layer, such as Sequential([Dense(30), Activation('tanh'), Dense(10)])",
+        received=_described(given),
+        mend=mend,
+    )
+
+
+def require_loss(trainer: object, attribute: Any, given: Any) -> None:
+    """Refuse what is no loss; suggest the nearest for a name."""
+    _require(given, Loss, losses, "losses.HalfSquaredError()")
+
+
+def require_optimizer(trainer: object, attribute: Any, given: Any) -> None:
+    """Refuse what is no optimizer; suggest the nearest for a name."""
+    _require(given, Optimizer, optimizers, "optimizers.Adam(1e-3)")
+
+
+def as_generator(rng: Any) -> np.random.Generator:
+    """The generator that a seed makes, or the one that was given."""
+    try:
+        if isinstance(rng, bool):
+            raise TypeError
+        return np.random.default_rng(rng)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(
+            "Trainer: rng is neither a seed nor a generator",
+            expected="a whole number >= 0, a numpy.random.Generator, or None",
+            received=f"rng={rng!r:.60}",
+        ) from error
+
+
+def require_counts(*, optional: bool = False, **counts: Any) -> None:
+    """Refuse counts that are not 1, 2, 3, …, nor None if they are optional."""
+    for name, count in counts.items():
+        if (count is None and optional) or (is_whole(count) and count >= 1):
+            continue
+        is_almost_whole = isinstance(count, float) and count >= 1 and count.is_integer()
+        raise ConfigurationError(
+            f"{name} is a whole number of at least 1",
+            expected="1, 2, 3, …",
+            received=f"{name}={count!r:.60}",
+            mend=f"{name}={int(count)}" if is_almost_whole else None,
+        )
+
+
+def require_agreement(x: object, steps_per_epoch: object, **of_arrays: object) -> None:
+    """Refuse what does not go together: arrays have a batch_size, functions steps_per_epoch."""
+    if not callable(x):
+        if steps_per_epoch is not None:
+            raise ConfigurationError(
+                "steps_per_epoch is for batches that a function makes",
+                expected="fit(x, t, batch_size=…), or fit(make_batch, steps_per_epoch=…)",
+                received=f"steps_per_epoch={steps_per_epoch!r}, and an x that is no function",
+                mend="leave it out: an epoch goes once through all samples",
+            )
+        return
+    too_many = [name for name, given in of_arrays.items() if given is not None]
+    if too_many:
+        raise ConfigurationError(
+            "where a function makes the batches, it decides what is in them",
+            expected="fit(make_batch, epochs=…, steps_per_epoch=…)",
+            received=f"a function, and also {', '.join(too_many)}",
+            mend="leave that out; make_batch(rng) returns the pair (x, t) of one step",
+        )
+    if steps_per_epoch is None:
+        raise ConfigurationError(
+            "fresh batches never end, so it has to be said after how many of them an epoch does",
+            expected="fit(make_batch, epochs=…, steps_per_epoch=…)",
+            received="a function, and no steps_per_epoch",
+            mend="steps_per_epoch=100",
+        )
+
+
+def as_callbacks(given: Any) -> list[Callback]:
+    """The callbacks in a list, if that is what it is."""
+    if isinstance(given, Callback | str) or not isinstance(given, Iterable):
+        raise ConfigurationError(
+            "callbacks is a list",
+            expected="callbacks=[…], a list of callbacks",
+            received=_described(given),
+            mend="put brackets around it" if isinstance(given, Callback) else None,
+        )
+    found = list(given)
+    for number, callback in enumerate(found):
+        if not isinstance(callback, Callback):
+            is_class = isinstance(callback, type) and issubclass(callback, Callback)
+            raise ConfigurationError(
+                "something in the list of callbacks is no callback",
+                place=f"callbacks[{number}]",
+                expected="an instance of a subclass of chainrule.callbacks.Callback",
+                received=_described(callback),
+                mend=f"make an instance of it: {callback.__name__}(…)"
+                if is_class
+                else "a class of your own: class Mine(Callback), with an on_epoch_end, say",
+            )
+    return found
+
+
+def as_validation(given: Any) -> Data | None:
+    """The validation data in a pair (x, t), where there is one."""
+    if given is None:
+        return None
+    if not isinstance(given, tuple | list) or len(given) != 2:
+        length = f" of {len(given)}" if hasattr(given, "__len__") else ""
+        raise ConfigurationError(
+            "validation_data is not a pair",
+            expected="validation_data=(x, t)",
+            received=f"{type(given).__name__}{length}",
+        )
+    return Data.of(given[0], given[1], named="validation {}")
+
+
+def require_progress(given: object) -> None:
+    """Refuse what says neither yes nor no and is no rich Console."""
+    if not isinstance(given, bool) and not hasattr(given, "is_terminal"):
+        raise ConfigurationError(
+            "progress says whether to show how far the training is",
+            expected="True, False, or a rich Console to show it on",
+            received=f"progress={given!r:.60}",
+        )
+
+
+def _require(given: object, kind: type, module: Any, example: str) -> None:
+    if isinstance(given, kind):
+        return
+    what, where = kind.__name__.lower(), module.__name__.rpartition(".")[2]
+    names = [name for name in module.__all__ if name != kind.__name__]
+    mend = None
+    if isinstance(given, type) and issubclass(given, kind):
+        mend = f"make an instance of it: {where}.{given.__name__}(…)"
+    elif isinstance(given, str):
+        # "mse" is as near to MeanSquaredError as "mean_squared_eror" is.
+        ways = {name.lower(): name for name in names}
+        ways |= {"".join(filter(str.isupper, name)).lower(): name for name in names}
+        asked = given.lower().replace("_", "").replace(" ", "")
+        nearest = difflib.get_close_matches(asked, ways, n=1, cutoff=0.5)
+        mend = f"did you mean {where}.{ways[nearest[0]]}(…)?" if nearest else example
+    raise ConfigurationError(
+        f"Trainer: the {what} is none of chainrule.{where}",
+        expected=f"an object such as {example}; there are {', '.join(names)}",
+        received=_described(given),
+        mend=mend,
+    )
+
+
+def _described(thing: object) -> str:
+    if isinstance(thing, type):
+        return f"the class {thing.__name__}"
+    return f"{thing!r:.80}, of type {type(thing).__name__}"

@@ -1,0 +1,354 @@
+"""Data: what a network can learn from, looked at once before it does.
+
+A data set is N samples, each a row x_s of the inputs with its target t_s and, where some count
+for more than others, a weight w_s. One number in it that is not finite is enough to spoil
+everything: the cost
+
+    C = (1/N) Σ_s w_s c_s(y_s, t_s)
+
+is then not finite either, nor is its gradient, and one step later no parameter is. So all data
+are looked at before the first step, and what is refused is named by its array, row and column.
+
+What passes is brought into the model's own type of numbers once, not batch by batch: integers and
+float64 become float32 for a float32 model. Whole numbers that are labels stay whole numbers.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+import numpy as np
+from attrs import frozen
+
+from chainrule.core.contract import batch_of
+from chainrule.core.errors import DataError, DtypeError, ShapeError
+from chainrule.core.initializers import Shape
+from chainrule.core.layer import Layer
+from chainrule.core.parameter import Array
+from chainrule.training.losses import Loss
+
+LOOKED_AT_ONCE = 2**20
+"""How many numbers are looked at together, so that a large array needs no second one beside it."""
+
+
+@frozen(eq=False)
+class Data:
+    """Samples: their inputs, their targets and, where given, their weights.
+
+    Attributes
+    ----------
+    inputs
+        One array for each input of the model, (samples, …).
+    targets
+        (samples, …).
+    sample_weights
+        (samples,), or None where all count the same.
+    named
+        What an array is called in error messages: its name where the braces are in ``"{}"``,
+        ``"validation {}"`` or such.
+    """
+
+    inputs: tuple[Array, ...]
+    targets: Array
+    sample_weights: Array | None = None
+    named: str = "{}"
+
+    @classmethod
+    def of(cls, x: Any, t: Any, sample_weights: Any = None, named: str = "{}") -> Data:
+        """Data in arrays, if they are finite numbers and as many of each; else a named error.
+
+        Parameters
+        ----------
+        x
+            Anything that NumPy takes for an array of real numbers; a tuple of such for a model
+            with several inputs.
+        t, sample_weights
+            Likewise.
+        named
+            What error messages call them, as in the attribute.
+
+        Raises
+        ------
+        DtypeError
+            An array holds something else than real numbers.
+        ShapeError
+            An array has no rows, or rows of unequal length.
+        DataError
+            A number is not finite, the lengths differ, or there is no sample at all.
+        """
+        given = x if isinstance(x, tuple) else (x,)
+        names = _names(named, len(given))
+        inputs = tuple(map(_as_numbers, names, given))
+        targets = _as_numbers(named.format("t"), t)
+        arrays = dict(zip(names, inputs, strict=True)) | {named.format("t"): targets}
+        if sample_weights is not None:
+            sample_weights = _as_weights("sample_weights", sample_weights)
+            arrays["sample_weights"] = sample_weights
+        _require_equal_lengths(arrays)
+        for name, array in arrays.items():
+            require_finite(name, array)
+        return cls(inputs, targets, sample_weights, named)
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    @property
+    def names(self) -> list[str]:
+        """What the inputs are called: x, or x[0], x[1] and so on."""
+        return _names(self.named, len(self.inputs))
+
+    @property
+    def described(self) -> str:
+        """``x of shape (100, 2)``."""
+        pairs = zip(self.names, self.inputs, strict=True)
+        return " and ".join(f"{name} of shape {x.shape}" for name, x in pairs)
+
+    @property
+    def row_shapes(self) -> tuple[Shape, ...]:
+        """The shape of a row of each input."""
+        return tuple(x.shape[1:] for x in self.inputs)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """What a model that is built for these data computes in: float32 only if all x are."""
+        is_single = all(x.dtype == np.float32 for x in self.inputs)
+        return np.dtype(np.float32 if is_single else np.float64)
+
+    def row_of_output(self, model: Layer) -> Shape:
+        """The shape of a row of what a model makes of these data, if it takes them.
+
+        Raises
+        ------
+        ShapeError
+            The rows of x are not those that the model takes, or it has several outputs.
+        """
+        if self.row_shapes == model.input_shapes:
+            shapes = model.output_shapes
+        else:  # whether they take another shape, only the layers know
+            shapes = self._sent_through_empty(model)
+        if len(shapes) != 1:
+            raise ShapeError(
+                "the model has several outputs, and there is one loss",
+                expected="a model with one output",
+                received=", ".join(map(batch_of, shapes)),
+            )
+        return shapes[0]
+
+    def fitted(self, loss: Loss, row_of_output: Shape, dtype: np.dtype[Any]) -> Data:
+        """The same data as a loss and a model take them, or a named error.
+
+        Parameters
+        ----------
+        loss
+            What compares the targets with the model's output.
+        row_of_output
+            The shape of a row of that output.
+        dtype
+            What the model computes in.
+
+        Raises
+        ------
+        ShapeError, DtypeError, DataError
+            The loss refuses the targets, such as labels that are out of range, or a number is too
+            large for the model's type.
+        """
+        y_shape = (len(self), *row_of_output)
+        try:
+            loss.validate_targets(y_shape, self.targets)
+        except (ShapeError, DtypeError, DataError) as error:
+            error.place = f"{self.named.format('t')}, {error.place}"
+            raise
+        targets, weights = self.targets, self.sample_weights
+        if targets.dtype.kind == "f" or targets.shape == y_shape:  # else they are labels
+            targets = _converted(self.named.format("t"), targets, dtype)
+        if weights is not None:
+            weights = _converted("sample_weights", weights, dtype)
+        inputs = tuple(
+            _converted(name, x, dtype) for name, x in zip(self.names, self.inputs, strict=True)
+        )
+        return Data(inputs, targets, weights, self.named)
+
+    def parts(self, size: int) -> Iterator[tuple[Array, ...]]:
+        """The inputs in pieces of some rows each, in order; the last may be smaller."""
+        for start in range(0, len(self), size):
+            yield tuple([x[start : start + size] for x in self.inputs])
+
+    def _sent_through_empty(self, model: Layer) -> tuple[Shape, ...]:
+        empty = [np.zeros((0, *shape), model.dtype) for shape in self.row_shapes]
+        try:
+            with np.errstate(all="ignore"), warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # the mean of nothing, and such
+                outputs = model.apply(*empty)
+        except ShapeError as error:
+            described = self.described
+            if str(error.received) not in map(batch_of, self.row_shapes):
+                described = f"{error.received}, from {described}"
+            raise ShapeError(
+                f"{self.named.format('x')} does not fit the model. {error.problem}",
+                place=error.place,
+                expected=error.expected,
+                received=described,
+                mend=error.mend,
+            ) from error
+        return tuple(y.shape[1:] for y in (outputs if isinstance(outputs, tuple) else (outputs,)))
+
+
+def _names(named: str, inputs: int) -> list[str]:
+    return [named.format(f"x[{n}]" if inputs != 1 else "x") for n in range(inputs)]
+
+
+def require_finite(name: str, array: Array) -> None:
+    """Raise a `DataError` that says where, if a number in the array is NaN or infinite."""
+    if array.dtype.kind != "f":
+        return
+    rows = max(1, LOOKED_AT_ONCE // max(1, array[:1].size))
+    for start in range(0, len(array), rows):
+        if not np.isfinite(array[start : start + rows]).all():
+            _refuse_entries(
+                name,
+                array,
+                np.argwhere(~np.isfinite(array)),
+                problem="is not finite",
+                expected="finite numbers only",
+                mend="leave such rows out, or put numbers in them; np.isfinite finds them all",
+            )
+
+
+# ------------------------------------------------------------------------------- what comes
+
+
+def _as_numbers(name: str, given: Any) -> Array:
+    """The array of real numbers that NumPy takes it for, with an axis for the rows."""
+    if given is None:
+        raise DataError(
+            f"{name} is missing",
+            expected="inputs x and targets t",
+            received=f"no {name}",
+            mend="fit(x, t); where the targets are the inputs themselves: fit(x, x)",
+        )
+    if hasattr(given, "toarray") and hasattr(given, "nnz"):
+        _refuse_kind(name, f"a sparse matrix of shape {given.shape}", "its .toarray()")
+    if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
+        raise DataError(
+            f"{name} is a masked array, and what is masked in it would be learned from too",
+            expected="numbers that all count",
+            received=f"{int(np.ma.getmaskarray(given).sum()):,} of {given.size:,} numbers masked",
+            mend="leave those rows out, or put numbers there with .filled(…)",
+        )
+    try:
+        array = np.asarray(given)
+    except Exception as error:
+        if isinstance(given, list | tuple):
+            raise ShapeError(
+                f"the rows of {name} are not all of the same shape",
+                expected="as many numbers in each row",
+                received=f"{type(given).__name__} of {len(given):,} rows of different shapes",
+            ) from error
+        raise DtypeError(
+            f"{name} cannot be made an array",
+            expected="an array of real numbers",
+            received=f"{type(given).__name__}; {type(error).__name__}: {error}",
+        ) from error
+    if array.dtype.kind not in "fiub":
+        described = f"{type(given).__name__} of dtype {array.dtype}, shape {array.shape}"
+        mends = {
+            "O": "np.asarray(…, dtype=float), if there are only numbers in it",
+            "c": "give real and imaginary part as two columns",
+            "U": "names become labels by: names, labels = np.unique(…, return_inverse=True)",
+        }
+        _refuse_kind(name, described, mends.get(array.dtype.kind))
+    if not array.ndim:
+        raise ShapeError(
+            f"{name} is a single number, and no array of samples",
+            expected="an array whose axis 0 counts the samples",
+            received=f"{given!r:.60}",
+        )
+    return array
+
+
+def _refuse_kind(name: str, received: str, mend: str | None) -> NoReturn:
+    raise DtypeError(
+        f"{name} holds no real numbers",
+        expected="an array of real numbers",
+        received=received,
+        mend=mend,
+    )
+
+
+def _as_weights(name: str, given: Any) -> Array:
+    weights = _as_numbers(name, given)
+    if weights.ndim != 1:
+        raise ShapeError(
+            f"{name} has one number for each sample",
+            expected=(len(weights),),
+            received=weights.shape,
+            mend="its .ravel()" if weights.size == len(weights) else None,
+        )
+    require_finite(name, weights)
+    if (weights < 0).any():
+        _refuse_entries(
+            name,
+            weights,
+            np.argwhere(weights < 0),
+            problem="is negative",
+            expected="weights of 0 or more",
+            mend="a weight of 0 leaves a sample out",
+        )
+    return weights
+
+
+def _require_equal_lengths(arrays: dict[str, Array]) -> None:
+    lengths = {name: len(array) for name, array in arrays.items()}
+    if len(set(lengths.values())) > 1:
+        raise DataError(
+            f"{' and '.join(lengths)} are not of the same length",
+            expected="one row in each of them for each sample",
+            received=", ".join(f"{name} with {length:,} rows" for name, length in lengths.items()),
+            mend="samples are counted by axis 0; is one of the arrays transposed, or cut short?",
+        )
+    if not next(iter(lengths.values())):
+        raise DataError(
+            f"there are no samples in {' and '.join(lengths)}",
+            expected="one row at least",
+            received=", ".join(f"{name} of shape {array.shape}" for name, array in arrays.items()),
+        )
+
+
+def _converted(name: str, array: Array, dtype: np.dtype[Any]) -> Array:
+    if array.dtype == dtype:
+        return array
+    with np.errstate(over="ignore"):
+        converted = array.astype(dtype)
+    if np.can_cast(array.dtype, dtype) or np.isfinite(converted).all():
+        return converted
+    _refuse_entries(
+        name,
+        array,
+        np.argwhere(~np.isfinite(converted)),
+        problem=f"is too large for the model, which computes in {dtype}",
+        expected=f"numbers between ±{np.finfo(dtype).max:.3g}",
+        mend="scale the column, or build the model with dtype='float64'",
+    )
+
+
+def _refuse_entries(
+    name: str, array: Array, bad: Array, *, problem: str, expected: str, mend: str
+) -> NoReturn:
+    """Say which numbers they are: the first by its place, and how many in how many rows."""
+    first = tuple(int(index) for index in bad[0])
+    places = [f"row {first[0]}"]
+    if array.ndim == 2:
+        places.append(f"column {first[1]}")
+    elif array.ndim > 2:
+        places.append(f"index {first[1:]}")
+    count, rows = len(bad), len(set(bad[:, 0].tolist()))
+    total = f"{count:,} such numbers in {rows:,} rows" if count > 1 else "the only one"
+    raise DataError(
+        f"a number in {name} {problem}",
+        place=", ".join([name, *places]),
+        expected=expected,
+        received=f"{array[first]}; {total} of {len(array):,}".replace("only one of", "only one in"),
+        mend=mend,
+    )

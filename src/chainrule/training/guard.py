@@ -1,0 +1,300 @@
+"""One step of training, and the guard that stops where a number is no longer finite.
+
+A training step is five lines:
+
+    ∂C/∂θ ← 0                                  parameters.zero_grad()
+    y = F_θ(x)                                 model.forward(x)
+    C and Δ = ∂C/∂y                            loss.value_and_delta(y, t)
+    ∂C/∂θ = (∂y/∂θ)ᵀ Δ                         model.backward_parameters(Δ)
+    θ ← θ − η ∂C/∂θ, or another rule           optimizer.step(θ, ∂C/∂θ)
+
+Where the learning rate η is too large, θ runs away until something overflows, and whatever is not
+finite makes everything after it not finite. What is wanted then is the place where it began, and
+parameters that can still be used. So every step makes sure of three things:
+
+* C is finite, or the step is not taken.
+* θ·∂C/∂θ is finite, which it only is if every number of both vectors is. Where it isn't, the sum
+  alone may be too large for its type; then, and only then, the numbers are looked at one by one.
+* θ is copied before it moves. If the movement itself overflows, the next step or the end of the
+  epoch finds it and puts the copy back: the last θ of which every number was finite.
+
+This costs one pass over the gradient and two over θ: about 3 µs a step for small networks, and up
+to 3 % of a step for large ones.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import numpy as np
+from attrs import define, field
+
+from chainrule.core.contract import who
+from chainrule.core.errors import NonFiniteError
+from chainrule.core.layer import Layer
+from chainrule.core.parameter import Array, ParameterVector
+from chainrule.core.tree import join, snake_case
+from chainrule.graph.sequential import Sequential
+from chainrule.training.losses import Loss
+from chainrule.training.optimizers import Optimizer
+
+
+@define(eq=False)
+class GuardedStep:
+    """The training step of a model that is built, with a loss and an optimizer.
+
+    Raises
+    ------
+    NonFiniteError
+        The parameters are not finite to begin with.
+    """
+
+    model: Layer
+    loss: Loss
+    optimizer: Optimizer
+    _parameters: ParameterVector = field(init=False)
+    _states: ParameterVector = field(init=False)
+    _last_finite: Array = field(init=False)
+    _states_before: Array = field(init=False)
+    _quiet: dict[str, Any] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._parameters, self._states = self.model.parameters, self.model.state
+        self._last_finite = self._parameters.value.copy()
+        self._states_before = self._states.value.copy()
+        # What overflows is told by an error; NumPy's warnings would only come before it. Whoever
+        # has asked NumPy to raise wants to see the line itself, and does.
+        self._quiet = {kind: "ignore" for kind, way in np.geterr().items() if way == "warn"}
+        if not _is_finite(self._last_finite):
+            place, name, value = _first_that_is_not_finite(self.model)
+            raise NonFiniteError(
+                f"the {name} are not finite before the training begins",
+                place=place,
+                expected=FINITE,
+                received=_count(value),
+                mend="train a new model, model.unbuilt(), or give this one finite parameters",
+            )
+
+    def take(
+        self, inputs: tuple[Array, ...], targets: Array, weights: Array | None
+    ) -> tuple[float, Array]:
+        """Take one step; returns C and y, both from before the parameters move.
+
+        Raises
+        ------
+        NonFiniteError
+            A number is not finite. The error says where that began, and the parameters are the
+            last ones that were finite.
+        """
+        parameters = self._parameters
+        if self._states_before.size:
+            np.copyto(self._states_before, self._states.value)
+        with np.errstate(**self._quiet):
+            parameters.zero_grad()
+            y = self.model.forward(*inputs)
+            try:
+                cost, delta = self.loss.value_and_delta(y, targets, weights)
+            except NonFiniteError as error:
+                raise self._stopped(inputs, targets, weights, error) from error
+            cost = float(cost)
+            if not math.isfinite(cost):
+                raise self._stopped(inputs, targets, weights)
+            self.model.backward_parameters(delta)
+            value, gradient = parameters.value, parameters.grad
+            if not math.isfinite(value.dot(gradient)) and not (
+                _is_finite(value) and _is_finite(gradient)
+            ):
+                raise self._stopped(inputs, targets, weights)
+            np.copyto(self._last_finite, value)
+            self.optimizer.step(value, gradient)
+        return cost, y
+
+    def require_finite(self) -> None:
+        """Raise the error of `take` if the parameters are not finite after the last step."""
+        with np.errstate(**self._quiet):
+            if not _is_finite(self._parameters.value):
+                raise self._overflowed()
+
+    def _stopped(
+        self,
+        inputs: tuple[Array, ...],
+        targets: Array,
+        weights: Array | None,
+        error: NonFiniteError | None = None,
+    ) -> NonFiniteError:
+        """The error for a step that cannot be taken; brings the parameters in order."""
+        np.copyto(self._states.value, self._states_before)
+        if not _is_finite(self._parameters.value):
+            return self._overflowed()
+        with np.errstate(all="ignore"):
+            found = _found_forward(self.model, inputs) or error
+            found = found or _found_after_forward(self.model, self.loss, inputs, targets, weights)
+        if not found:
+            found = NonFiniteError(
+                "a number was not finite, but all were when the step was repeated to find out why",
+                place=_container(self.model),
+                expected=FINITE,
+                received="a cost or a gradient that was not; does a layer draw random numbers?",
+            )
+        found.mend = f"{found.mend or self._slower}; {KEPT}"
+        return found
+
+    def _overflowed(self) -> NonFiniteError:
+        """The error for an update that overflowed; takes it back."""
+        place, name, value = _first_that_is_not_finite(self.model)
+        received = _count(value)
+        np.copyto(self._parameters.value, self._last_finite)
+        largest = _largest(self._last_finite)
+        return NonFiniteError(
+            f"the optimizer's last step made the {name} infinite or NaN",
+            place=place,
+            expected=FINITE,
+            received=f"{received}; before that step no parameter was beyond ±{largest:.3g}",
+            mend=f"{self._slower}; that step was taken back",
+        )
+
+    @property
+    def _slower(self) -> str:
+        return f"a smaller learning rate than {getattr(self.optimizer, 'learning_rate', 'this')}"
+
+
+# ------------------------------------------------------------------------------- where it began
+
+
+def _found_forward(model: Layer, inputs: tuple[Array, ...]) -> NonFiniteError | None:
+    """The first layer that makes a number that is not finite, seen by repeating the step."""
+    values: tuple[Array, ...] = inputs
+    for place, layer in _places(copy.deepcopy(model)):
+        before, values = values, _as_tuple(layer.forward(*values))
+        if not all(map(_all_finite, values)):
+            return NonFiniteError(
+                f"{who(layer)} is the first layer whose output is not finite",
+                place=place,
+                expected=FINITE,
+                received=f"{_count(*values)}, from inputs {_up_to(*before)}{_parameters_of(layer)}",
+                mend=_look_at("forward", layer, *before),
+            )
+    return None
+
+
+def _found_after_forward(
+    model: Layer, loss: Loss, inputs: tuple[Array, ...], targets: Array, weights: Array | None
+) -> NonFiniteError | None:
+    """The loss, or the first layer on the way back, that makes such a number."""
+    model = copy.deepcopy(model)
+    model.parameters.zero_grad()
+    places = _places(model)
+    values: tuple[Array, ...] = inputs
+    for _, layer in places:
+        values = _as_tuple(layer.forward(*values))
+    cost, delta = loss.value_and_delta(values[0], targets, weights)
+    for name, array in (("cost", np.asarray(cost)), ("delta", delta)):
+        if not _all_finite(array):
+            return NonFiniteError(
+                f"the {name} is not finite, though the output of every layer is",
+                place=type(loss).__name__,
+                expected=f"a finite {name}",
+                received=f"{_count(array)}, from outputs {_up_to(*values)} of {places[-1][0]}",
+            )
+    first = next((n for n, (_, layer) in enumerate(places) if layer.parameters.size), len(places))
+    for place, layer in reversed(places[first:]):
+        before = _as_tuple(delta)
+        if place == places[first][0]:
+            layer.backward_parameters(delta)
+            made = {}
+        else:
+            delta = layer.backward(delta)
+            made = {
+                "the delta that it sends back": np.hstack([d.ravel() for d in _as_tuple(delta)])
+            }
+        made |= {f"the gradient of {p.path}": p.grad for p in layer.parameters}
+        for name, array in made.items():
+            if not _all_finite(array):
+                return NonFiniteError(
+                    f"{who(layer)} is the first layer on the way back to make a number that is "
+                    "not finite",
+                    place=place,
+                    expected=FINITE,
+                    received=f"{name}: {_count(array)}, from a delta {_up_to(*before)}"
+                    f"{_parameters_of(layer)}",
+                    mend=_look_at("backward", layer, *before),
+                )
+    return None
+
+
+def _places(model: Layer) -> list[tuple[str, Layer]]:
+    """The layers in the order in which the values go through them, each with its path."""
+    if not isinstance(model, Sequential):
+        return [(_container(model), model)]
+    steps = model._steps()
+    paths = [f"{steps.container}{path}" for path in steps.paths]
+    return list(zip(paths, steps.layers, strict=True))
+
+
+def _container(model: Layer) -> str:
+    return snake_case(type(model).__name__)
+
+
+def _first_that_is_not_finite(model: Layer) -> tuple[str, str, Array]:
+    """The place of a parameter, its name and its value."""
+    return next(
+        (join(_container(model), path), name, parameter.value)
+        for path, layer in model.walk()
+        for name, parameter in layer._parameters.items()
+        if not _all_finite(parameter.value)
+    )
+
+
+# ------------------------------------------------------------------------------- what is said
+
+FINITE = "finite numbers"
+KEPT = "the parameters are the last ones that were finite"
+ORDINARY = 1e6
+"""Numbers up to this size do not come from a learning rate that is too large."""
+
+
+def _look_at(method: str, layer: Layer, *given: Array) -> str | None:
+    """What to do about a layer that makes NaN or infinity of ordinary numbers."""
+    if _largest(*given, layer.parameters.value) > ORDINARY:
+        return None
+    return f"the numbers that it was given are ordinary ones, so look at its {method}"
+
+
+def _count(*arrays: Array) -> str:
+    """``3 NaN and 1 infinite of 40 numbers``."""
+    nans = sum(int(np.isnan(array).sum()) for array in arrays)
+    infinite = sum(int(np.isinf(array).sum()) for array in arrays)
+    size = sum(array.size for array in arrays)
+    counts = [f"{n:,} {what}" for n, what in ((nans, "NaN"), (infinite, "infinite")) if n]
+    return " and ".join(counts) + f" of {size:,} number{'s' if size != 1 else ''}"
+
+
+def _up_to(*arrays: Array) -> str:
+    return f"of up to ±{_largest(*arrays):.3g}"
+
+
+def _parameters_of(layer: Layer) -> str:
+    value = layer.parameters.value
+    return f" and parameters {_up_to(value)}" if value.size else ""
+
+
+def _largest(*arrays: Array) -> float:
+    return max((float(np.max(np.abs(array), initial=0)) for array in arrays), default=0.0)
+
+
+# ------------------------------------------------------------------------------- looking
+
+
+def _is_finite(vector: Array) -> bool:
+    # The product is the quicker look; where it overflows, the numbers may yet be finite.
+    return math.isfinite(vector.dot(vector)) or _all_finite(vector)
+
+
+def _all_finite(array: Array) -> bool:
+    return bool(np.isfinite(array).all())
+
+
+def _as_tuple(values: Any) -> tuple[Array, ...]:
+    return values if isinstance(values, tuple) else (values,)

@@ -1,0 +1,188 @@
+"""The history of a training run: one number for each epoch and figure, the learning curve.
+
+The loss of an epoch is the average of the costs of its batches B, weighted by their sizes,
+
+    loss = Σ_B |B| C_B / Σ_B |B|,        C_B taken from the parameters before the step on B,
+
+so that every sample counts the same. The network gets better while the epoch lasts. The loss of
+the validation data is that of the network at its end, which is why it can be the smaller one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from chainrule.core.errors import StorageError
+
+FORMAT = "chainrule-history-1"
+
+
+class History(Mapping[str, list[float]]):
+    """What was measured, epoch by epoch: a mapping of lists.
+
+    ``history["loss"]`` is there always; ``history["accuracy"]`` and the like where metrics were
+    asked for; ``history["validation_loss"]`` and so on where there were validation data. All
+    lists have one number for each epoch.
+
+    Examples
+    --------
+    >>> history = History({"loss": [2.0, 1.0], "validation_loss": [1.5, 1.75]})
+    >>> history["loss"]
+    [2.0, 1.0]
+    >>> print(history)
+    epoch   loss  validation_loss
+        1  2.000            1.500  ← best
+        2  1.000            1.750
+    """
+
+    def __init__(self, figures: Mapping[str, list[float]] | None = None) -> None:
+        self._figures = {name: list(values) for name, values in (figures or {}).items()}
+
+    def __getitem__(self, name: str) -> list[float]:
+        try:
+            return self._figures[name]
+        except KeyError:
+            known = ", ".join(self._figures) or "nothing yet"
+            raise KeyError(f"no {name!r} in the history; there is {known}") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._figures)
+
+    def __len__(self) -> int:
+        return len(self._figures)
+
+    def append(self, figures: Mapping[str, float]) -> None:
+        """Add an epoch."""
+        for name, figure in figures.items():
+            self._figures.setdefault(name, []).append(float(figure))
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs there are."""
+        return max(map(len, self._figures.values()), default=0)
+
+    @property
+    def best_epoch(self) -> int | None:
+        """The epoch of the least validation loss, or of the least loss without validation data.
+
+        Counted from 1; of several, the first. None where there are no epochs.
+        """
+        losses = self._figures.get("validation_loss") or self._figures.get("loss")
+        if not losses:
+            return None
+        ranks = [math.inf if math.isnan(loss) else loss for loss in losses]
+        return ranks.index(min(ranks)) + 1
+
+    def to_dict(self) -> dict[str, list[float]]:
+        """A plain dictionary of plain lists, which are copies."""
+        return {name: list(values) for name, values in self.items()}
+
+    def save(self, path: str | Path) -> None:
+        """Write it as JSON, which `load` reads.
+
+        Raises
+        ------
+        StorageError
+            The file cannot be written.
+        """
+        figures = {name: [_as_json(value) for value in values] for name, values in self.items()}
+        content = json.dumps({"format": FORMAT, "history": figures}, indent=1)
+        try:
+            Path(path).write_text(content + "\n", encoding="utf-8")
+        except OSError as error:
+            raise StorageError(
+                "the history could not be written",
+                place=str(path),
+                received=f"{type(error).__name__}: {error.strerror}",
+                mend="is the folder there, is there room, and may you write to it?",
+            ) from error
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """The history that `save` wrote.
+
+        Raises
+        ------
+        StorageError
+            There is no such file, or no history in it.
+        """
+        try:
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            if content["format"] != FORMAT:
+                raise ValueError(f"format {content['format']!r}, not {FORMAT!r}")
+            figures = content["history"].items()
+            return cls({name: [float(value) for value in values] for name, values in figures})
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise StorageError(
+                "no history could be read",
+                place=str(path),
+                received=f"{type(error).__name__}: {error}",
+            ) from error
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the learning curves with matplotlib: ``pip install 'chainrule[plot]'``.
+
+        Parameters
+        ----------
+        ax
+            The axes to draw the losses into. If not given, a new figure is made, with axes for
+            the losses and for each metric.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            The figure, for ``.savefig("history.png")``.
+
+        Raises
+        ------
+        ImportError
+            matplotlib is not installed.
+        """
+        from chainrule.training import curves
+
+        return curves.draw(self, ax)
+
+    def __str__(self) -> str:
+        best = self.best_epoch
+        if best is None:
+            return "no epochs yet"
+        columns = [["epoch"], *([name] for name in self)]
+        shown = _shown(self.epochs, best)
+        for epoch in shown:
+            columns[0].append(str(epoch))
+            for column, values in zip(columns[1:], self.values(), strict=True):
+                column.append(_as_text(values[epoch - 1]))
+        widths = [max(map(len, column)) for column in columns]
+        lines = [
+            "  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
+            for row in zip(*columns, strict=True)
+        ]
+        lines[shown.index(best) + 1] += "  ← best"
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        ends = [f"{k} {_as_text(v[0])} → {_as_text(v[-1])}" for k, v in self.items() if v]
+        count = f"{self.epochs} epoch{'s' if self.epochs != 1 else ''}"
+        return f"History({': '.join([count, ', '.join(ends)]) if ends else count})"
+
+
+def _shown(epochs: int, best: int) -> list[int]:
+    """The epochs that are printed: the first, the last, the best, and at most ten between."""
+    steps = (factor * 10**power for power in itertools.count() for factor in (1, 2, 5))
+    step = next(step for step in steps if epochs <= 10 * step)
+    return sorted({1, *range(step, epochs + 1, step), epochs, best})
+
+
+def _as_text(value: float) -> str:
+    """Four digits: ``0.1234``, ``12.34``, ``1.234e-05``."""
+    return f"{value:#.4g}" if math.isfinite(value) else str(value)
+
+
+def _as_json(value: float) -> float | str:
+    # JSON has no NaN and no infinity; float() reads both back from a string.
+    return value if math.isfinite(value) else str(value)

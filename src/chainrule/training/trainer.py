@@ -1,0 +1,386 @@
+"""The trainer: brings a model, a loss and an optimizer together, and repeats one step.
+
+What the lecture does in its loop, for each epoch and each batch (x, t) in it:
+
+    y = F_θ(x),    C = loss(y, t),    θ ← θ − η ∂C/∂θ
+
+    trainer = Trainer(model, losses.SoftmaxCrossEntropy(), optimizers.Adam(1e-3), rng=0)
+    history = trainer.fit(x, t, epochs=20, batch_size=32, validation_data=(x_val, t_val))
+
+Everything random comes from one generator, made from ``rng``, in this order: where the model is
+not built yet, a generator is spawned from it to build it; then, epoch by epoch, one permutation
+shuffles the samples, or ``make_batch`` is given the generator for each of its batches. So the same
+``rng`` and the same calls give the same numbers, bit for bit.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from attrs import define, field
+
+from chainrule.core.contract import built, copied_generator
+from chainrule.core.errors import ChainruleError, NonFiniteError, ShapeError
+from chainrule.core.layer import Layer
+from chainrule.core.parameter import Array
+from chainrule.training import arguments
+from chainrule.training.batches import ArrayBatches, FreshBatches
+from chainrule.training.callbacks import Callback
+from chainrule.training.data import Data
+from chainrule.training.guard import GuardedStep
+from chainrule.training.history import History
+from chainrule.training.losses import Loss
+from chainrule.training.metrics import KNOWN, computed, named
+from chainrule.training.optimizers import Optimizer
+from chainrule.training.progress import Progress
+
+BATCH_SIZE = 32
+APPLIED_AT_ONCE = 1000
+"""How many samples make a step, and how many are sent through together to measure."""
+
+
+@define(eq=False)
+class Trainer:
+    """Trains a model: lets an optimizer move its parameters to where a loss is small.
+
+    Parameters
+    ----------
+    model
+        Any layer with one output. If it is not built yet, `fit` builds it for the data.
+    loss
+        One of `chainrule.losses`.
+    optimizer
+        One of `chainrule.optimizers`. What it remembers stays from one `fit` to the next.
+    metrics
+        What else is measured: a list of names (``"accuracy"``, ``"binary_accuracy"``,
+        ``"mean_absolute_error"``, ``"mean_squared_error"``), losses, or functions
+        ``(y, t) -> number``.
+    rng
+        A seed, or the generator from which everything random comes; fresh randomness if not given.
+
+    Attributes
+    ----------
+    history : History
+        Of the last `fit`, or of the one that is going on, up to its last whole epoch.
+
+    Raises
+    ------
+    DefinitionError
+        The model is no layer.
+    ConfigurationError
+        One of the others is not what it has to be.
+
+    Examples
+    --------
+    >>> x = np.array([[0.0], [1.0], [2.0], [3.0]])
+    >>> model = Sequential([Dense(1)])
+    >>> trainer = Trainer(model, losses.HalfSquaredError(), optimizers.SGD(0.3), rng=0)
+    >>> history = trainer.fit(x, 2 * x + 1, epochs=200, batch_size=4)
+    >>> model(np.array([[10.0]])).round(3)
+    array([[21.]])
+    """
+
+    model: Layer = field(validator=arguments.require_model)
+    loss: Loss = field(validator=arguments.require_loss)
+    optimizer: Optimizer = field(validator=arguments.require_optimizer)
+    metrics: Any = field(default=(), kw_only=True, repr=lambda metrics: repr(list(metrics)))
+    rng: Any = field(default=None, kw_only=True, converter=arguments.as_generator, repr=False)
+    history: History = field(factory=History, init=False, repr=False)
+    _guarded: GuardedStep | None = field(default=None, init=False, repr=False)
+    _for_building: np.random.Generator | None = field(default=None, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.metrics = named(self.metrics, self.loss)
+
+    # ---------------------------------------------------------------- what a caller does
+
+    def fit(
+        self,
+        x: npt.ArrayLike | tuple[npt.ArrayLike, ...] | Callable[[np.random.Generator], Any],
+        t: npt.ArrayLike | None = None,
+        *,
+        epochs: int = 20,
+        batch_size: int | None = None,
+        steps_per_epoch: int | None = None,
+        validation_data: tuple[Any, Any] | None = None,
+        sample_weights: npt.ArrayLike | None = None,
+        shuffle: bool = True,
+        callbacks: Iterable[Callback] = (),
+        progress: Any = True,
+    ) -> History:
+        """Train on all samples ``epochs`` times, or on fresh batches, and return the history.
+
+        Everything is looked at before anything is changed: where an array, a number or a callback
+        is refused, the model, the optimizer and the generator are as they were.
+
+        Parameters
+        ----------
+        x
+            The inputs, (samples, …), which are converted to the model's type once; for a model
+            with several inputs a tuple of such. Or a function ``make_batch(rng) -> (x, t)``, which
+            is called for every step.
+        t
+            The targets, (samples, …), as the loss takes them.
+        epochs
+            How often to go through all samples.
+        batch_size
+            How many samples make one step; 32 if not given. The last batch of an epoch has those
+            that are left over.
+        steps_per_epoch
+            With ``make_batch``, after how many steps an epoch ends.
+        validation_data
+            A pair (x, t) to measure the loss and the metrics on after each epoch, without learning
+            from it.
+        sample_weights
+            (samples,): how much each sample counts, 0 or more.
+        shuffle
+            Whether the order of the samples is drawn anew for each epoch.
+        callbacks
+            What else shall happen: see `chainrule.callbacks`.
+        progress
+            Whether to show a line with the loss and the time that is left; only ever where there
+            is a terminal. Or a rich Console to show it on.
+
+        Returns
+        -------
+        History
+            A mapping of lists, one number for each epoch: ``history["loss"]``, the average cost of
+            the epoch's samples at the time when they were learned from (see
+            `chainrule.training.history`); each metric likewise; and with validation data
+            ``history["validation_loss"]`` and so on, taken at the end of the epoch.
+
+        Raises
+        ------
+        ConfigurationError
+            A count is no whole number of at least 1, or the arguments do not go together.
+        DtypeError, ShapeError, DataError
+            Data that cannot be learned from: which array, and where in it.
+        NonFiniteError
+            The cost, a gradient or the parameters became infinite or NaN. It names the layer where
+            that began, the epoch and the step; the model has the last finite parameters, and
+            ``trainer.history`` the epochs before.
+        """
+        arguments.require_counts(epochs=epochs)
+        arguments.require_counts(
+            optional=True, batch_size=batch_size, steps_per_epoch=steps_per_epoch
+        )
+        arguments.require_agreement(
+            x,
+            t=t,
+            batch_size=batch_size,
+            steps_per_epoch=steps_per_epoch,
+            sample_weights=sample_weights,
+        )
+        callbacks = arguments.as_callbacks(callbacks)
+        arguments.require_progress(progress)
+        state = self.rng.bit_generator.state
+        try:
+            batches: ArrayBatches | FreshBatches
+            if callable(x):
+                batches = FreshBatches(x, steps_per_epoch or 1, self.rng)
+            else:
+                data = Data.of(x, t, sample_weights)
+                batches = ArrayBatches(data, batch_size or BATCH_SIZE, shuffle, self.rng)
+            validation = self._fitted_to_each_other(batches, validation_data)
+        except BaseException:
+            self.rng.bit_generator.state = state
+            raise
+        self._guarded = GuardedStep(self.model, self.loss, self.optimizer)
+        self.history = History()
+        with ExitStack() as at_the_end:
+            for callback in reversed(callbacks):
+                at_the_end.callback(callback.on_fit_end, self)
+            for callback in callbacks:
+                callback.on_fit_begin(self)
+            with Progress(progress, epochs, batches.steps) as line:
+                for epoch in range(1, epochs + 1):
+                    figures = self._one_epoch(epoch, batches, callbacks, line)
+                    if validation is not None:
+                        figures |= self._validated(validation)
+                    self.history.append(figures)
+                    line.note(figures)
+                    if epoch == epochs:
+                        line.show(epoch, batches.steps, figures)
+                    for callback in callbacks:
+                        callback.on_epoch_end(self, epoch, figures)
+        return self.history
+
+    def step(self, x: Array | tuple[Array, ...], t: Array, sample_weights: Any = None) -> float:
+        """Take one training step, for a loop of one's own, and return the cost before it.
+
+        Parameters
+        ----------
+        x, t, sample_weights
+            One batch, in arrays of the model's type. If the model is not built yet, it is built
+            for them.
+
+        Raises
+        ------
+        NonFiniteError
+            As in `fit`. Data are not looked at, beyond what the model and the loss do themselves.
+        """
+        inputs = x if isinstance(x, tuple) else (x,)
+        if not self.model.is_built:
+            self._build(Data.of(x, t, sample_weights))
+        cost, _ = self._guarded_step().take(inputs, t, sample_weights)
+        return cost
+
+    def evaluate(
+        self,
+        x: npt.ArrayLike | tuple[npt.ArrayLike, ...],
+        t: npt.ArrayLike,
+        *,
+        sample_weights: npt.ArrayLike | None = None,
+        batch_size: int | None = None,
+    ) -> dict[str, float]:
+        """The loss and the metrics of the model as it is, on all of these samples together.
+
+        Nothing is learned and nothing is remembered: the model is only applied, to
+        ``batch_size`` samples at a time (1,000 if not given).
+
+        Returns
+        -------
+        dict
+            ``{"loss": 0.1, "accuracy": 0.97}``, say.
+
+        Raises
+        ------
+        BuildError
+            The model is not built.
+        ConfigurationError, DtypeError, ShapeError, DataError
+            As in `fit`.
+        """
+        arguments.require_counts(optional=True, batch_size=batch_size)
+        data = self._fitted(Data.of(x, t, sample_weights), built(self.model))
+        y = self._applied(data, batch_size or APPLIED_AT_ONCE)
+        cost = float(self.loss(y, data.targets, data.sample_weights))
+        return {"loss": cost, **computed(self.metrics, y, data.targets)}
+
+    # ---------------------------------------------------------------- one thing after another
+
+    def _fitted_to_each_other(
+        self, batches: ArrayBatches | FreshBatches, validation_data: Any
+    ) -> Data | None:
+        """Make the data what model and loss take; build the model when nothing can be refused.
+
+        Returns the validation data, likewise.
+        """
+        validation = arguments.as_validation(validation_data)
+        data = batches.data
+        model = self.model if self.model.is_built else _trial(self.model, data)
+        batches.fit_to(self.loss, data.row_of_output(model), model.dtype)
+        if validation is not None:
+            validation = self._fitted(validation, model)
+        self._try_metrics(model, batches.data)
+        if not self.model.is_built:
+            self._build(data)
+        return validation
+
+    def _fitted(self, data: Data, model: Layer) -> Data:
+        return data.fitted(self.loss, data.row_of_output(model), model.dtype)
+
+    def _build(self, data: Data) -> None:
+        if self._for_building is None:
+            self._for_building = self.rng.spawn(1)[0]
+        rng = copied_generator(self._for_building)  # so that a build that fails takes nothing
+        self.model.build(*data.row_shapes, rng=rng, dtype=data.dtype)
+
+    def _try_metrics(self, model: Layer, data: Data) -> None:
+        """See on two samples that the metrics take what the model returns."""
+        known = {
+            name: metric
+            for name, metric in self.metrics.items()
+            if name in KNOWN or isinstance(metric, Loss)
+        }  # functions of the user's own are left for when they are due
+        if known:
+            with np.errstate(all="ignore"):
+                y = model.apply(*[x[:2] for x in data.inputs])
+                computed(known, y, data.targets[:2])
+
+    def _guarded_step(self) -> GuardedStep:
+        held = self._guarded
+        is_current = (
+            held is not None
+            and held.model is self.model
+            and held.loss is self.loss
+            and held.optimizer is self.optimizer
+        )
+        if held is None or not is_current:
+            held = self._guarded = GuardedStep(self.model, self.loss, self.optimizer)
+        return held
+
+    def _one_epoch(
+        self,
+        epoch: int,
+        batches: ArrayBatches | FreshBatches,
+        callbacks: list[Callback],
+        line: Progress,
+    ) -> dict[str, float]:
+        """Take all steps of an epoch; returns the averages over its samples."""
+        guarded = self._guarded_step()
+        at_step_end = [
+            callback.on_step_end
+            for callback in callbacks
+            if type(callback).on_step_end is not Callback.on_step_end
+        ]
+        names = ["loss", *self.metrics]
+        sums, samples, step = [0.0] * len(names), 0, 0
+        coming = batches.epoch()
+        try:
+            for step in range(1, batches.steps + 1):
+                inputs, targets, weights = next(coming)
+                cost, y = guarded.take(inputs, targets, weights)
+                size = len(targets)
+                samples += size
+                sums[0] += cost * size
+                if self.metrics:
+                    measured = computed(self.metrics, y, targets)
+                    for n, figure in enumerate(measured.values(), start=1):
+                        sums[n] += figure * size
+                for method in at_step_end:
+                    method(self, epoch, step, cost)
+                if perf_counter() >= line.due:
+                    line.show(epoch, step, _averages(names, sums, samples))
+            guarded.require_finite()
+        except ChainruleError as error:
+            place = f"epoch {epoch}, step {step}"
+            error.place = f"{error.place}, {place}" if error.place else place
+            raise
+        except Exception as error:
+            error.add_note(f"in epoch {epoch}, step {step}")
+            raise
+        return _averages(names, sums, samples)
+
+    def _validated(self, data: Data) -> dict[str, float]:
+        y = self._applied(data, APPLIED_AT_ONCE)
+        try:
+            cost = float(self.loss(y, data.targets))
+        except NonFiniteError:  # what is only measured stops nothing
+            cost = math.inf
+        figures = {"loss": cost, **computed(self.metrics, y, data.targets)}
+        return {f"validation_{name}": figure for name, figure in figures.items()}
+
+    def _applied(self, data: Data, size: int) -> Array:
+        return np.concatenate([self.model.apply(*inputs) for inputs in data.parts(size)])
+
+
+def _averages(names: list[str], sums: list[float], samples: int) -> dict[str, float]:
+    return {name: total / samples for name, total in zip(names, sums, strict=True)}
+
+
+def _trial(model: Layer, data: Data) -> Layer:
+    """A copy of a model that is built for the data, to see that it can be."""
+    model = copy.deepcopy(model)
+    try:
+        model.build(*data.row_shapes, rng=0, dtype=data.dtype)
+    except ShapeError as error:
+        error.received = f"{error.received}, from {data.described}"
+        raise
+    return model

@@ -1,0 +1,76 @@
+"""The errors: what they say, where they stand, and what else they are caught as."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from chainrule.core import errors
+from chainrule.core.errors import ChainruleError, ShapeError
+
+KINDS = {
+    "DefinitionError": TypeError,
+    "ConfigurationError": ValueError,
+    "BuildError": RuntimeError,
+    "ShapeError": ValueError,
+    "DtypeError": TypeError,
+    "BackwardBeforeForwardError": RuntimeError,
+    "DataError": ValueError,
+    "NonFiniteError": ArithmeticError,
+    "NoTangentRuleError": NotImplementedError,
+    "LayerCheckError": AssertionError,
+    "StorageError": ValueError,
+}
+
+
+def test_a_message_says_the_problem_then_place_expected_received_and_mend():
+    error = ShapeError(
+        "Dense: the input has another width",
+        place="sequential/dense_2",
+        expected=(3, 30),
+        received=(3, 31),
+        mend="give it rows of 30 numbers",
+    )
+    assert str(error).splitlines() == [
+        "Dense: the input has another width",
+        "  at        sequential/dense_2",
+        "  expected  (3, 30)",
+        "  received  (3, 31)",
+        "  mend      give it rows of 30 numbers",
+    ]
+
+
+def test_a_line_that_has_nothing_to_say_is_left_out_but_zero_is_something():
+    assert str(ShapeError("no")) == "no"
+    assert str(ShapeError("no", received=0)).splitlines() == ["no", "  received  0"]
+
+
+def test_containers_put_their_names_in_front_of_the_place():
+    error = ShapeError("no")
+    assert error.within("dense_1") is error
+    assert error.within("sequential").within("model").place == "model/sequential/dense_1"
+
+
+@pytest.mark.parametrize(("name", "builtin"), KINDS.items())
+def test_every_error_is_one_of_chainrules_and_one_of_pythons(name, builtin):
+    kind = getattr(errors, name)
+    with pytest.raises(builtin):
+        raise kind("a problem")
+    assert issubclass(kind, ChainruleError)
+    assert kind.__doc__
+
+
+def test_no_kind_of_error_is_left_out_of_these_tests():
+    written = {
+        n for n, e in vars(errors).items() if isinstance(e, type) and issubclass(e, Exception)
+    }
+    assert written == {*KINDS, "ChainruleError"}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_errors_come_whole_out_of_another_process(name):
+    error = getattr(errors, name)("a problem", place="here", expected=1, received=2, mend="so")
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error) and str(again) == str(error)
+    assert (again.place, again.expected, again.received, again.mend) == ("here", 1, 2, "so")
