@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.workloads import LEARNING_RATE, Array, Problem, flat
-from chainrule import lecture
-from chainrule.graph.sequential import Sequential
-from chainrule.layers.activation import Activation
-from chainrule.layers.dense import Dense
-from chainrule.training.losses import HalfSquaredError
-from chainrule.training.optimizers import SGD
+from chainrule import Activation, Dense, Sequential, lecture, losses, optimizers
 
 
 def sigmoid_network(problem: Problem) -> Sequential:
@@ -27,8 +22,8 @@ class Layers:
         self.inputs, self.targets = problem.inputs, problem.targets
         self.model = sigmoid_network(problem)
         self.parameters = self.model.parameters
-        self.loss = HalfSquaredError()
-        self.optimizer = SGD(LEARNING_RATE)
+        self.loss = losses.HalfSquaredError()
+        self.optimizer = optimizers.SGD(LEARNING_RATE)
 
     def step(self) -> float:
         self.parameters.zero_grad()

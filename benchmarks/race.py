@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import contenders
+from benchmarks.quartiles import Quartiles
 from benchmarks.workloads import Array, Problem, Workload
 
 STEPS_TO_AGREE = 10
@@ -49,11 +50,9 @@ class Result:
     def median(self, name: str) -> float:
         return float(np.median(self.seconds[name]))
 
-    def ratio(self, to: str) -> tuple[float, float, float]:
-        """The quartiles of chainrule's time over the other's, round by round."""
-        ratios = np.divide(self.seconds["chainrule"], self.seconds[to])
-        low, middle, high = np.percentile(ratios, [25, 50, 75])
-        return float(low), float(middle), float(high)
+    def ratio(self, to: str) -> Quartiles:
+        """Chainrule's time over the other's, round by round."""
+        return Quartiles.of(np.divide(self.seconds["chainrule"], self.seconds[to]))
 
 
 @dataclass(frozen=True)
@@ -111,8 +110,8 @@ def require_agreement(outcomes: dict[str, tuple[list[float], Array]], dtype: str
         )
         if not apart <= TOLERANCES[dtype]:
             raise DisagreementError(
-                f"after {len(costs)} steps in {dtype}, {name!r} is {apart:.1e} away from {first!r}; "
-                f"at most {TOLERANCES[dtype]:.0e} can be rounding"
+                f"after {len(costs)} steps in {dtype}, {name!r} is {apart:.1e} away from "
+                f"{first!r}; at most {TOLERANCES[dtype]:.0e} can be rounding"
             )
 
 

@@ -9,6 +9,7 @@ only far out, so that however many steps a contender takes, its numbers remain o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -52,7 +53,7 @@ class Problem:
     @classmethod
     def of(cls, widths: tuple[int, ...], batch: int, dtype: str, seed: int = 0) -> Problem:
         rng = np.random.default_rng(seed)
-        pairs = list(zip(widths, widths[1:], strict=False))
+        pairs = list(pairwise(widths))
         limits = [np.sqrt(6 / (n_in + n_out)) for n_in, n_out in pairs]
         return cls(
             inputs=rng.normal(size=(batch, widths[0])).astype(dtype),

@@ -365,7 +365,8 @@ class _Screen:
 
     def training(self, history: History, seconds: float) -> None:
         epochs, first, last = len(history["loss"]), history["loss"][0], history["loss"][-1]
-        self._print(f"{epochs} epochs in {seconds:.1f} s, cost {first:#.3g} → {last:#.3g}")
+        count = f"{epochs:,} epoch{'s' if epochs > 1 else ''}"
+        self._print(f"{count} in {seconds:.1f} s, cost {first:#.3g} → {last:#.3g}")
         self._print(
             f"right: {_percent(history['accuracy'][-1])} of the training digits, "
             f"{_percent(history['validation_accuracy'][-1])} of the validation digits"

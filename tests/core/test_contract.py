@@ -168,6 +168,31 @@ def test_a_subclass_can_call_the_methods_of_its_parent():
     refused(ShapeError, layer, layer.backward, X[:1])
 
 
+def test_methods_that_come_from_a_mixin_are_the_layers_own():
+    class Doubling:
+        def forward(self, x):
+            return 2 * x
+
+        def backward(self, delta):
+            return 2 * delta
+
+    @define
+    class Doubles(Doubling, Layer):
+        pass
+
+    @define
+    class DoublesAgain(Doubles):
+        pass
+
+    for layer in (Doubles(), DoublesAgain()):
+        np.testing.assert_array_equal(layer.forward(X), 2 * X)
+        np.testing.assert_array_equal(layer.backward(X), 2 * X)
+        assert layer.input_shape == (3,)
+        refused(ShapeError, layer, layer.forward, X[:, :2])
+        refused(ShapeError, layer, layer.backward, X[:1])
+    assert Doubling().forward(X[0, 0]) == 0  # and the mixin itself is as it was
+
+
 def test_the_signature_of_build_is_that_of_the_author_and_how_to_build():
     built(Child())
     assert list(inspect.signature(Child.build).parameters) == [
@@ -540,8 +565,8 @@ def test_plain_arrays_where_parameters_belong_are_refused(where):
     def set_them(self, *_):
         self.weights = np.zeros((3, 2))
 
-    Careless = define(type("Careless", (Layer,), {where: set_them, "forward": lambda self, x: +x}))
-    layer = Careless()
+    careless = define(type("Careless", (Layer,), {where: set_them, "forward": lambda self, x: +x}))
+    layer = careless()
     error = refused(DefinitionError, layer, layer.build, (3,))
     assert "self.weights to a plain array" in str(error)
     assert error.received == "ndarray of shape (3, 2), float64"

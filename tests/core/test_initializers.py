@@ -201,7 +201,14 @@ def test_an_initializer_of_ones_own_needs_only_to_draw():
         def draw(self, shape, rng):
             return self.scale * np.eye(*shape)
 
+    @frozen
+    class Wrong(Initializer):
+        def draw(self, shape, rng):
+            return np.zeros(shape[::-1])
+
     w = get(Diagonal(2.0))((3, 2), np.random.default_rng(0), "float32")
     np.testing.assert_array_equal(w, np.array([[2, 0], [0, 2], [0, 0]], np.float32))
+    with pytest.raises(ShapeError, match="another shape than it was asked for"):
+        Wrong()((2, 3), np.random.default_rng(0), "float64")
     with pytest.raises(NotImplementedError):
         initializers.Initializer()((2,), np.random.default_rng(0), "float64")

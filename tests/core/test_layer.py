@@ -279,9 +279,7 @@ def test_a_copy_is_whole_and_apart(make, make_copy):
     assert (copied.input_shapes, copied.output_shapes) == (model.input_shapes, model.output_shapes)
     np.testing.assert_array_equal(copied(x), model(x))
     np.testing.assert_array_equal(copied.forward(x), model.forward(x))
-    np.testing.assert_array_equal(
-        copied.backward(np.ones_like(y)), model.backward(np.ones_like(y))
-    )
+    np.testing.assert_array_equal(copied.backward(np.ones_like(y)), model.backward(np.ones_like(y)))
     np.testing.assert_array_equal(copied.parameters.grad, model.parameters.grad)
     before = model(x)
     copied.parameters.value = 0 * copied.parameters.value
@@ -297,6 +295,11 @@ def test_the_copy_of_a_random_layer_goes_on_with_the_same_draws_on_its_own(make_
     first, second = model.forward(x), model.forward(x)
     np.testing.assert_array_equal(copied.forward(x), first)
     np.testing.assert_array_equal(copied.forward(x), second)
+
+
+def test_a_model_from_another_process_has_numpys_own_types_by_which_inputs_are_compared():
+    copied = pickled(built(Sequential([Dense(2, use_bias=False)])))
+    assert copied.dtype is copied[0].dtype is copied.parameters.value.dtype is np.dtype(np.float64)
 
 
 @pytest.mark.parametrize("make_copy", [copy.deepcopy, pickled], ids=["deepcopy", "pickle"])
@@ -326,7 +329,9 @@ def test_an_unbuilt_copy_has_the_configuration_and_nothing_else(make):
     assert fresh == make()
     built(fresh, (3,), dtype="float32")
     assert model.dtype == np.float64 and fresh.dtype == np.float32
-    np.testing.assert_array_equal(fresh.parameters.value, built(make()).parameters.value.astype("f4"))
+    np.testing.assert_array_equal(
+        fresh.parameters.value, built(make()).parameters.value.astype("f4")
+    )
 
 
 def test_what_the_constructor_works_out_is_part_of_the_configuration():

@@ -69,6 +69,14 @@ HOLDING = {
     "a named tuple": (lambda a, b: Holder(Pair(a, b)), ["leaf_1", "leaf_2"]),
     "a list of one's own": (lambda a, b: Holder(Layers([a, b])), ["leaf_1", "leaf_2"]),
     "an ordered dictionary": (lambda a, b: Holder(OrderedDict(up=a, down=b)), ["up", "down"]),
+    "lists in a list": (lambda a, b: Holder([[a, 3], [(b,)]]), ["leaf_1", "leaf_2"]),
+    "dictionaries in a list": (lambda a, b: Holder([{"x": a}, {"x": b}]), ["leaf_1", "leaf_2"]),
+    "lists in a dictionary": (
+        lambda a, b: Holder({"up": [a], "on": [b]}),
+        ["up_leaf_1", "on_leaf_1"],
+    ),
+    "keys that look like paths": (lambda a, b: Holder({"x/y": a, "": b}), ["x_y", "_"]),
+    "a dictionary in another": (lambda a, b: Holder({"up": {"x": a, "y": b}}), ["up_x", "up_y"]),
     "a defaultdict": (lambda a, b: Holder(defaultdict(list, up=a, down=b)), ["up", "down"]),
 }
 each_way_of_holding = pytest.mark.parametrize(("make", "names"), HOLDING.values(), ids=HOLDING)

@@ -175,7 +175,7 @@ def sheet(seed: int = 0) -> Figure:
     return figure
 
 
-def test_no_text_on_the_sheet_overlaps_another_or_leaves_it() -> None:
+def test_no_text_and_no_image_on_the_sheet_overlaps_another_or_leaves_it() -> None:
     figure = sheet()
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
@@ -193,6 +193,9 @@ def test_no_text_on_the_sheet_overlaps_another_or_leaves_it() -> None:
     width, height = canvas.get_width_height()
     for what, box in shown:
         assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height, what
+    images_shown = [i.get_window_extent(renderer) for axes in figure.axes for i in axes.images]
+    assert len(images_shown) == 46
+    shown += [("an image", box.shrunk(0.99, 0.99)) for box in images_shown]
     for (one, a), (other, b) in combinations(shown, 2):
         assert not a.overlaps(b), (one, other)
 

@@ -192,6 +192,7 @@ def test_a_layer_with_layers_inside_stands_above_them_with_what_is_its_own() -> 
         ("gate_1/other", 15, 0),
         ("dense_1", 8, 0),
     ]
+    assert [row.delta_is_asked_for for row in found.rows] == [False, True, True, True, True]
     assert found.parameters == model.parameters.size
     assert found.states == model.state.size == 4
     assert found.bytes == 8 * (39 + 4)

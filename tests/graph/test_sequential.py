@@ -14,6 +14,7 @@ from hypothesis import given, settings
 
 from chainrule import storage
 from chainrule.core.errors import (
+    BackwardBeforeForwardError,
     BuildError,
     ChainruleError,
     ConfigurationError,
@@ -85,7 +86,9 @@ def nested(data, flat):
 @given(st.data(), st.lists(layers, min_size=1, max_size=6), st.integers(0, 99))
 def test_brackets_change_nothing_to_the_last_bit(data, flat, seed):
     one = built(Sequential(flat), rng=seed)
-    other = built(Sequential(nested(data, copy.deepcopy([part.unbuilt() for part in flat]))), rng=seed)
+    other = built(
+        Sequential(nested(data, copy.deepcopy([part.unbuilt() for part in flat]))), rng=seed
+    )
     x = batch(seed=seed)
     np.testing.assert_array_equal(other.parameters.value, one.parameters.value)
     y = one.forward(x)
@@ -162,7 +165,7 @@ def test_a_layer_in_two_places_has_one_set_of_weights_whose_gradients_add_up():
 
 
 def test_layers_shared_through_containers_have_a_memory_for_each_place():
-    """Here is a layer itself, there inside another one: the places must not overwrite each other."""
+    """Here by itself, there inside another one: the places must not overwrite each other."""
     shared = Dense(3, use_bias=False)
     other = Dense(3, use_bias=False)
     model = built(Sequential([shared, TwoPaths(shared, other), TwoPaths(other, shared)]))
@@ -194,16 +197,21 @@ def test_models_that_share_layers_see_each_others_steps():
     np.testing.assert_array_equal(whole.parameters.value[:8], flat)
     np.testing.assert_array_equal(turned.parameters.value[9:], flat)
     np.testing.assert_array_equal(
-        whole(x), np.tanh(x @ encoder.weights.value + encoder.biases.value)
-        @ decoder.weights.value + decoder.biases.value
+        whole(x),
+        np.tanh(x @ encoder.weights.value + encoder.biases.value) @ decoder.weights.value
+        + decoder.biases.value,
     )
 
 
-def test_layers_that_are_built_already_keep_their_weights_in_a_new_sequence():
-    first = built(Dense(4))
+def test_layers_that_are_built_already_keep_weights_and_memory_in_a_new_sequence():
+    first, x = built(Dense(4)), batch()
     before = first.weights.value.copy()
+    first.forward(x)
     model = built(Sequential([first, Dense(2)]))
     np.testing.assert_array_equal(model[0].weights.value, before)
+    delta = batch(width=4, seed=1)
+    np.testing.assert_array_equal(first.backward(delta), delta @ before.T)
+    np.testing.assert_array_equal(first.weights.grad, x.T @ delta)
     with pytest.raises(ShapeError, match="another width"):
         Sequential([Dense(2), first]).build((3,))
     with pytest.raises(ChainruleError, match="another type"):
@@ -224,6 +232,12 @@ class Counted(np.ndarray):
         result = getattr(ufunc, method)(*plain, out=out, **how)
         return result.view(Counted) if isinstance(result, np.ndarray) and out is None else result
 
+    def __array_function__(self, function, types, arguments, how):
+        Counted.products += function is np.dot
+        plain = [x.view(np.ndarray) if isinstance(x, Counted) else x for x in arguments]
+        result = function(*plain, **how)
+        return result if how.get("out") is not None else np.asarray(result).view(Counted)
+
 
 def products(call, delta):
     Counted.products = 0
@@ -231,13 +245,18 @@ def products(call, delta):
     return Counted.products
 
 
+def plain(units):
+    """A dense layer whose only matrix products are w's: two on the way back, or one."""
+    return Dense(units, use_bias=False)
+
+
 @pytest.mark.parametrize(
     ("layers", "needed"),
     [
-        ([Dense(2)], 1),
-        ([Dense(4), Activation("tanh"), Dense(2)], 3),
-        ([Activation("tanh"), Dense(4), Dense(2)], 3),
-        ([Sequential([Activation("tanh"), Sequential([Dense(4)])]), Dense(2)], 3),
+        ([plain(2)], 1),
+        ([plain(4), Activation("tanh"), plain(2)], 3),
+        ([Activation("tanh"), plain(4), plain(2)], 3),
+        ([Sequential([Activation("tanh"), Sequential([plain(4)])]), plain(2)], 3),
     ],
 )
 def test_the_first_layer_with_parameters_is_spared_the_delta_of_the_data(layers, needed):
@@ -346,8 +365,10 @@ def test_layers_are_reached_by_number_name_and_slice():
     part = model[1:3]
     assert type(part) is Sequential and part.layers == model.layers[1:3]
     assert part[1].weights is model[2].weights
+    model.forward(batch())
     x = batch(width=4)
     np.testing.assert_array_equal(part(x), model[2](np.tanh(x)))
+    assert model.backward(np.ones((5, 2))).shape == (5, 3)  # the part is used, nothing is lost
     assert part.parameters.value.base is model.parameters.value.base
     with pytest.raises(KeyError, match=r"no layer 'dense_3'.*dense_1"):
         model["dense_3"]
@@ -501,6 +522,21 @@ def test_a_misfit_on_the_way_back_names_the_place_and_who_produced_it():
     assert caught.value.received == "(5, 2), produced by narrows_1"
 
 
+def test_a_layer_that_was_used_or_has_forgotten_in_between_is_named_on_the_way_back():
+    model = built(network())
+    model.forward(batch())
+    model[0].forget()
+    with pytest.raises(BackwardBeforeForwardError) as caught:
+        model.backward(np.ones((5, 2)))
+    assert caught.value.place == "sequential/dense_1"
+    model.forward(batch())
+    model[1].forward(batch(2, 4))
+    with pytest.raises(ShapeError) as caught:
+        model.backward(np.ones((5, 2)))
+    assert caught.value.place == "sequential/activation_1"
+    assert caught.value.received == "(5, 4), produced by dense_2"
+
+
 def test_a_place_is_told_from_the_outside_in():
     @define
     class Block(Layer):
@@ -549,7 +585,10 @@ def test_networks_give_the_values_and_gradients_of_pytorch(widths, names, use_bi
     for width, name in zip(widths, names, strict=False):
         ours += [Dense(width, use_bias=use_bias, bias_initializer="normal"), Activation(name)]
         linear = torch.nn.Linear(n_in, width, bias=use_bias, dtype=torch.float64)
-        theirs += [linear, {"tanh": torch.nn.Tanh, "sigmoid": torch.nn.Sigmoid}.get(name, torch.nn.ReLU)()]
+        theirs += [
+            linear,
+            {"tanh": torch.nn.Tanh, "sigmoid": torch.nn.Sigmoid}.get(name, torch.nn.ReLU)(),
+        ]
         n_in = width
     model = built(Sequential([*ours, Softmax()]), rng=seed)
     peer = torch.nn.Sequential(*theirs, torch.nn.Softmax(dim=-1))

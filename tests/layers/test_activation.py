@@ -1,4 +1,4 @@
-"""The activation layer: f on the way there, f′ on the way back. (f and f′ have tests of their own.)"""
+"""The activation layer: f on the way there, f′ on the way back. (They have their own tests.)"""
 
 from __future__ import annotations
 
@@ -97,7 +97,8 @@ def test_a_function_of_ones_own_is_used_like_those_of_chainrule():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "meant"), [("tahn", "tanh"), ("ReLU", "relu"), ("sigmod", "sigmoid"), ("gelus", "gelu")]
+    ("wrong", "meant"),
+    [("tahn", "tanh"), ("ReLU", "relu"), ("sigmod", "sigmoid"), ("gelus", "gelu")],
 )
 def test_an_unknown_name_is_answered_with_the_nearest_one(wrong, meant):
     with pytest.raises(ConfigurationError) as caught:

@@ -34,7 +34,7 @@ def test_two_rows_by_hand():
 
 @given(rows=st.integers(0, 5), n_in=sizes, n_out=sizes, use_bias=st.booleans(), seed=sizes)
 def test_forward_and_backward_are_the_sums_of_the_lecture(rows, n_in, n_out, use_bias, seed):
-    """z_k = Σ_j y_j w_jk + b_k;  ∂C/∂y_j = Σ_k Δ_k w_jk;  ∂C/∂w_jk = Σ y_j Δ_k;  ∂C/∂b_k = Σ Δ_k."""
+    """z_k = Σ y_j w_jk + b_k;  ∂C/∂y_j = Σ Δ_k w_jk;  ∂C/∂w_jk = Σ y_j Δ_k;  ∂C/∂b_k = Σ Δ_k."""
     rng = np.random.default_rng(seed)
     layer = built(Dense(n_out, use_bias=use_bias, bias_initializer="normal"), n_in)
     y, delta = rng.normal(size=(rows, n_in)), rng.normal(size=(rows, n_out))

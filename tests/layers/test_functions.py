@@ -368,7 +368,7 @@ def test_a_function_can_be_called_with_numbers_and_lists(f: Function) -> None:
 @each_dtype
 def test_the_sigmoid_is_the_plain_formula_wherever_that_one_holds(dtype: Any) -> None:
     z = np.linspace(-88, 700, 2001).astype(dtype)
-    np.testing.assert_array_equal(Sigmoid().value(z), 1 / (1 + np.exp(-z)))
+    np.testing.assert_array_max_ulp(Sigmoid().value(z), 1 / (1 + np.exp(-z)), maxulp=8)
     np.testing.assert_array_equal(Silu().value(z), z / (1 + np.exp(-z)))
 
 

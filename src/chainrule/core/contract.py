@@ -68,8 +68,9 @@ def prepare(cls: type[Layer], layer: type[Layer]) -> None:
     for kind in reversed(cls.__mro__):
         if issubclass(kind, layer) and not kind.__dict__.get("_is_prepared"):
             for name, surround in SURROUND.items():
-                if name in kind.__dict__:
-                    setattr(kind, name, surround(name, kind.__dict__[name]))
+                owner = next(cls for cls in kind.__mro__ if name in cls.__dict__)
+                if owner is kind or not issubclass(owner, layer):  # a mixin's method is inherited
+                    setattr(kind, name, surround(name, owner.__dict__[name]))
             kind._is_prepared = True  # type: ignore[attr-defined]
 
 
@@ -80,7 +81,7 @@ def _around_forward(name: str, method: Callable[..., Any]) -> Callable[..., Any]
             return method(self, *inputs)
         admit(self, inputs)
         outputs = method(self, *inputs) if self._rng is None else _rehearse(self, method, inputs)
-        self.__dict__["_delta_shape"] = _shapes_of(outputs)
+        self.__dict__["_delta_shape"] = shapes_of(outputs)
         return outputs
 
     return forward
@@ -99,8 +100,8 @@ def _around_apply(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
 def _around_backward(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     def backward(self: Layer, delta: Any) -> Any:
-        if getattr(type(self), name) is backward and _shapes_of(delta) != self._delta_shape:
-            raise _unfitting_delta(self, delta)
+        if getattr(type(self), name) is backward and shapes_of(delta) != self._delta_shape:
+            raise unfitting_delta(self, delta)
         return method(self, delta)
 
     return backward
@@ -124,25 +125,43 @@ def _around_build(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     return build
 
 
-def _around_setattr(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+def _guard_parameters(cls: type[Layer]) -> None:
+    """From the first parameter of a class on, see that nothing takes a parameter's place."""
+    method = cls.__setattr__
+    if hasattr(method, "__wrapped__"):
+        return
+
     @functools.wraps(method)
     def __setattr__(self: Layer, name: str, value: Any) -> None:  # noqa: N807
         if name in self._parameters and not isinstance(value, Parameter):
             raise plain_array(self, name, value)
         method(self, name, value)
 
-    return __setattr__
+    cls.__setattr__ = __setattr__  # type: ignore[method-assign, assignment]
 
 
-def _shapes_of(arrays: Any) -> Any:
+def shapes_of(arrays: Any) -> Any:
     """The shape of an array, or the shapes of a tuple of them; the type of what is no array."""
-    if type(arrays) is tuple:
+    try:
+        return arrays.shape
+    except AttributeError:
+        if type(arrays) is not tuple:
+            return type(arrays)
         return tuple([getattr(array, "shape", type(array)) for array in arrays])
-    return getattr(arrays, "shape", type(arrays))
+
+
+def bare(layer: Layer, name: str) -> Callable[..., Any]:
+    """The author's own method, without what stands around it."""
+    method: Callable[..., Any] = getattr(type(layer), name).__wrapped__.__get__(layer)
+    return method
+
+
+def as_tuple(arrays: Any) -> tuple[Any, ...]:
+    """Several arrays as they are, one as a tuple of one."""
+    return arrays if isinstance(arrays, tuple) else (arrays,)
 
 
 SURROUND = {
-    "__setattr__": _around_setattr,  # attrs writes one of its own where a field has a converter
     "build": _around_build,
     "forward": _around_forward,
     "apply": _around_apply,
@@ -167,7 +186,7 @@ def construct(
         )
     shapes = tuple(_shape(name, shape) for shape in input_shapes)
     inside = layer._rng is not None  # of a container that is being built
-    before = {id(part): (part, part.attributes()) for _, part in layer.walk()}
+    before = [(part, part.is_built, part.attributes()) for _, part in layer.walk()]
     try:
         _prepare_family(layer, _generator(layer, rng), _dtype(layer, dtype))
         layer._initial = frozenset(layer.__dict__) - RECORD
@@ -177,15 +196,16 @@ def construct(
         layer._input_shapes = shapes
         layer._output_shapes = _shapes_of_an_empty_batch(layer)
     except BaseException:
-        for part, attributes in before.values():
-            part.__dict__.clear()
-            for name, value in attributes.items():
-                object.__setattr__(part, name, value)
+        for part, _, attributes in before:
+            _put_back(part, attributes)
         raise
     if not inside:
         for _, part in layer.walk():
             part.__dict__.pop("_rng", None)
         layer.forget()
+        for part, was_built, attributes in before:
+            if was_built:  # it stands elsewhere, too, and has its memory there
+                _put_back(part, attributes)
         _ = layer.parameters.value, layer.state.value  # now every array has its final place
 
 
@@ -195,6 +215,7 @@ def create(layer: Layer, name: str, shape: Any, initializer: Initializer) -> Par
     refuse_name(layer, name)
     array = initializer(_shape(type(layer).__name__, shape), rng, layer._dtype or np.float64)
     created = Parameter(name, array)
+    _guard_parameters(type(layer))
     setattr(layer, name, created)
     return created
 
@@ -254,6 +275,12 @@ def _rehearse(layer: Layer, method: Callable[..., Any], inputs: tuple[Any, ...])
             state.value = value
         for bits, place in places:
             bits.state = place
+
+
+def _put_back(layer: Layer, attributes: dict[str, Any]) -> None:
+    layer.__dict__.clear()
+    for name, value in attributes.items():
+        object.__setattr__(layer, name, value)
 
 
 def _call_build(layer: Layer, method: Callable[..., Any], shapes: tuple[Shape, ...]) -> None:
@@ -508,8 +535,8 @@ def batch_of(shape: Shape) -> str:
     return f"({', '.join(['batch', *map(str, shape)])})" if shape else "(batch,)"
 
 
-def _unfitting_delta(layer: Layer, delta: Any) -> ChainruleError:
-    shape = _shapes_of(delta)
+def unfitting_delta(layer: Layer, delta: Any) -> ChainruleError:
+    shape = shapes_of(delta)
     if layer._delta_shape is None:
         return BackwardBeforeForwardError(
             f"{who(layer)}: backward was called before forward",
@@ -669,6 +696,9 @@ def restored(cls: type[Layer], parts: dict[str, Any]) -> Layer:
     layer = cls.__new__(cls)
     for name, value in parts.items():
         object.__setattr__(layer, name, value)
+    if layer._dtype is not None:
+        # Pickle makes a new object of it; `admit` is fast for the one that NumPy's arrays have.
+        layer._dtype = np.dtype(layer._dtype.name)
     return layer
 
 

@@ -40,7 +40,14 @@ class Initializer:
 
     def __call__(self, shape: Shape, rng: np.random.Generator, dtype: npt.DTypeLike) -> Any:
         """An array of the given shape and type, drawn from ``rng``."""
-        return np.array(self.draw(shape, rng), dtype=dtype, order="C")
+        drawn = np.array(self.draw(shape, rng), dtype=dtype, order="C")
+        if drawn.shape != shape:
+            raise ShapeError(
+                f"{self!r}: draw gives an array of another shape than it was asked for",
+                expected=shape,
+                received=drawn.shape,
+            )
+        return drawn
 
     def draw(self, shape: Shape, rng: np.random.Generator) -> npt.NDArray[np.float64]:
         """An array of the given shape in float64."""

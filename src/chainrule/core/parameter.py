@@ -116,7 +116,9 @@ class Parameter:
             and left.dtype is dtype
             and right.dtype is dtype  # np.matmul would round float64 into float32 without a word
         ):
-            np.matmul(left, right, out=self._grad)
+            # The same BLAS both times: dot starts sooner, matmul does not write zeros first.
+            multiply = np.dot if self._grad.size <= 4096 else np.matmul
+            multiply(left, right, out=self._grad)
             self._grad_is_zero = False
         else:
             self.accumulate(left @ right)

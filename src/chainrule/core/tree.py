@@ -1,7 +1,7 @@
 """Layers that hold layers: how to walk through them, name them and copy them.
 
 A layer holds another one as an attribute, or in a list, tuple or dictionary that is an attribute.
-Nothing here calls itself, so a thousand layers inside each other are no problem.
+Nothing here calls itself for a layer, so a thousand of them inside each other are no problem.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ class Tree:
 
         An attribute gives its own name; the layers of a list are numbered by class, from one:
         ``dense_1``, ``activation_1``, ``dense_2``; those of a dictionary are named by its keys.
-        A name that is taken already gets the attribute's in front: ``right_dense_1``.
+        Lists in a list count as one. A name that is taken already gets that of the attribute in
+        front: ``right_dense_1``.
         """
         found: dict[str, Any] = {}
         for attribute, value in self.attributes().items():
@@ -108,14 +109,28 @@ def numbered(class_names: Iterable[str]) -> list[str]:
     return names
 
 
-def _held(attribute: str, value: Any) -> Iterable[tuple[str, Any]]:
-    """The layers that an attribute holds, by name."""
+def _held(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """The layers that a value is or contains, by name."""
     if isinstance(value, Tree):
-        return [(attribute, value)]
-    if isinstance(value, dict):
-        return [(str(key), layer) for key, layer in value.items() if isinstance(layer, Tree)]
-    layers = [element for element in value if isinstance(element, Tree)]
-    return zip(numbered(type(layer).__name__ for layer in layers), layers, strict=True)
+        yield name, value
+    elif isinstance(value, dict):
+        for key, part in value.items():
+            own = str(key).replace("/", "_") or "_"  # a slash would look like a path
+            for inner, layer in _held(own, part):
+                yield (inner if layer is part else f"{own}_{inner}"), layer
+    elif isinstance(value, list | tuple):
+        layers = list(_within(value))
+        yield from zip(numbered(type(layer).__name__ for layer in layers), layers, strict=True)
+
+
+def _within(values: Iterable[Any]) -> Iterator[Any]:
+    for value in values:
+        if isinstance(value, Tree):
+            yield value
+        elif isinstance(value, dict):
+            yield from _within(value.values())
+        elif isinstance(value, list | tuple):
+            yield from _within(value)
 
 
 def join(path: str, name: str) -> str:

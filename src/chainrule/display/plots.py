@@ -64,10 +64,9 @@ def plot_results(
     plot_digits(np.asarray(images)[:40], true[:40], p[:40].argmax(axis=1), into=left)
     plot_confusions(images, true, p, count=6, columns=3, into=right)
     right_ones = len(true) - len(wrong)
+    share = f"{right_ones:,} of {len(true):,} right ({100 * right_ones / len(true):.1f} %)"
     _title(above, "Training")
-    _title(
-        left, f"Test: {right_ones:,} of {len(true):,} right ({100 * right_ones / len(true):.1f} %)"
-    )
+    _title(left, f"Test: {share}; below each digit, what the network said")
     _title(right, f"The most certain of the {len(wrong):,} wrong" if wrong else "Wrong")
     return figure
 

@@ -15,6 +15,7 @@ from typing import Any, overload
 import numpy as np
 from attrs import define, field
 
+from chainrule.core import contract
 from chainrule.core.errors import ChainruleError, ConfigurationError, DefinitionError, ShapeError
 from chainrule.core.layer import Layer
 from chainrule.core.parameter import Array
@@ -90,13 +91,16 @@ class Sequential(Layer):
         values: Any = inputs if len(inputs) != 1 else inputs[0]
         number = 0
         try:
-            for number, layer in enumerate(steps.layers):  # noqa: B007 - the error tells it
-                values = layer.forward(*values) if type(values) is tuple else layer.forward(values)
+            if self._rng is not None:  # it is being built
+                for number, layer in enumerate(steps.layers):  # noqa: B007 - the error tells it
+                    values = layer.forward(*contract.as_tuple(values))
+                self._settle()
+                return values
+            for number, (forward, memory) in enumerate(steps.forwards):  # noqa: B007
+                values = forward(*values) if type(values) is tuple else forward(values)
+                memory["_delta_shape"] = contract.shapes_of(values)
         except Exception as error:
-            steps.locate(error, number, "forward", values)
-            raise
-        if self._rng is not None:
-            self._settle()
+            raise steps.told(error, number, "forward", values) from error.__cause__
         return values
 
     def backward(self, delta: Any) -> Any:
@@ -117,8 +121,7 @@ class Sequential(Layer):
             for number, layer in enumerate(steps.layers):  # noqa: B007 - the error tells it
                 values = layer.apply(*values) if type(values) is tuple else layer.apply(values)
         except Exception as error:
-            steps.locate(error, number, "apply", values)
-            raise
+            raise steps.told(error, number, "apply", values) from error.__cause__
         return values
 
     @staticmethod
@@ -126,10 +129,12 @@ class Sequential(Layer):
         number = len(steps.layers)
         try:
             for number in range(len(steps.layers) - 1, down_to - 1, -1):
-                delta = steps.layers[number].backward(delta)
+                backward, memory = steps.backwards[number]
+                if contract.shapes_of(delta) != memory.get("_delta_shape"):
+                    raise contract.unfitting_delta(steps.layers[number], delta)
+                delta = backward(delta)
         except Exception as error:
-            steps.locate(error, number, "backward", delta)
-            raise
+            raise steps.told(error, number, "backward", delta) from error.__cause__
         return delta
 
     def _steps(self) -> _Steps:
@@ -246,6 +251,10 @@ class _Steps:
             (n for n, layer in enumerate(layers) if _has_parameters(layer)), len(layers)
         )
         self.accept_any_shape = all(layer.accepts_any_shape for layer in layers)
+        # What comes from one layer fits the next, as building has shown. So the authors' own
+        # methods are called, without what stands around them, each with its layer's memory.
+        self.forwards = [(contract.bare(layer, "forward"), layer.__dict__) for layer in layers]
+        self.backwards = [(contract.bare(layer, "backward"), layer.__dict__) for layer in layers]
 
     @classmethod
     def of(cls, sequence: Sequential) -> _Steps:
@@ -267,18 +276,23 @@ class _Steps:
             layers.append(layer.twin() if again else layer)
         return cls(snake_case(type(sequence).__name__), paths, layers)
 
-    def locate(self, error: Exception, number: int, method: str, values: Any) -> None:
-        """Write into an error the place where it happened."""
+    def told(self, error: Exception, number: int, method: str, values: Any) -> Exception:
+        """The error with the place where it happened; a named one, where the input is at fault."""
         place = f"{self.container}{self.paths[number]}"
+        if not isinstance(error, ChainruleError) and method != "backward":
+            try:
+                contract.admit(self.layers[number], contract.as_tuple(values))
+            except ChainruleError as named:
+                named.__cause__, error = error, named
         if not isinstance(error, ChainruleError):
-            shapes = [np.shape(v) for v in (values if isinstance(values, tuple) else (values,))]
+            shapes = [np.shape(v) for v in contract.as_tuple(values)]
             error.add_note(f"in {place}.{method}, which was given {', '.join(map(str, shapes))}")
-            return
+            return error
         if isinstance(error, ShapeError) and error.place is None:
             source = number - 1 if method != "backward" else number + 1
             if 0 <= source < len(self.paths):
                 error.received = f"{error.received}, produced by {self.paths[source][1:]}"
-        error.within(place)
+        return error.within(place)
 
 
 def _has_parameters(layer: Layer) -> bool:

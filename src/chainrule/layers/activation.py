@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from attrs import define, field
+from attrs import define, field, setters
 
 from chainrule.core.errors import ConfigurationError
 from chainrule.core.layer import Layer
@@ -20,7 +20,7 @@ from chainrule.layers import functions
 from chainrule.layers.functions import Function, Pair
 
 
-@define(repr=False)
+@define(repr=False, on_setattr=setters.NO_OP)
 class Activation(Layer):
     """y = f(z), element by element, for rows of any shape.
 

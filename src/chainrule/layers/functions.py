@@ -112,15 +112,11 @@ class Sigmoid(Function):
     name: ClassVar[str] = "sigmoid"
 
     def value(self, z: Array) -> Array:
-        """f(z) = 1 / (1 + e⁻ᶻ)."""
-        if _goes_below(z, FAR):
-            return np.where(z < FAR, np.exp(np.minimum(z, FAR)), self._near(np.maximum(z, FAR)))
-        return self._near(z)
-
-    def _near(self, z: Array) -> Array:
-        y = _one_plus_exp_of_minus(z)
-        np.reciprocal(y, out=y)
-        return y
+        """f(z) = e / (1 + e) with e = exp(min(z, 40)), for from z = 40 on f is 1 to all digits."""
+        e = np.minimum(z, 40)
+        e = np.exp(e, out=e if e.ndim else None)
+        e /= e + 1
+        return e
 
     def derivative(self, z: Array) -> Array:
         """f′ = e / (1 + e)² with e = exp(−|z|)."""

@@ -12,14 +12,14 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-from attrs import define
+from attrs import define, setters
 
 from chainrule.core.errors import ShapeError
 from chainrule.core.layer import Layer
 from chainrule.core.parameter import Array
 
 
-@define(repr=False)
+@define(repr=False, on_setattr=setters.NO_OP)
 class Softmax(Layer):
     """p = exp(z) / Σ exp(z) over the last axis.
 

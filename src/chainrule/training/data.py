@@ -186,7 +186,7 @@ class Data:
             if str(error.received) not in map(batch_of, self.row_shapes):
                 described = f"{error.received}, from {described}"
             raise ShapeError(
-                f"{self.named.format('x')} does not fit the model. {error.problem}",
+                f"{self.named.format('x')} does not fit the model: {error.problem}",
                 place=error.place,
                 expected=error.expected,
                 received=described,

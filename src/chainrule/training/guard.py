@@ -62,11 +62,9 @@ class GuardedStep:
 
     def __attrs_post_init__(self) -> None:
         self._parameters, self._states = self.model.parameters, self.model.state
+        self._quiet = quiet()
         self._last_finite = self._parameters.value.copy()
         self._states_before = self._states.value.copy()
-        # What overflows is told by an error; NumPy's warnings would only come before it. Whoever
-        # has asked NumPy to raise wants to see the line itself, and does.
-        self._quiet = {kind: "ignore" for kind, way in np.geterr().items() if way == "warn"}
         if not _is_finite(self._last_finite):
             place, name, value = _first_that_is_not_finite(self.model)
             raise NonFiniteError(
@@ -97,15 +95,16 @@ class GuardedStep:
             try:
                 cost, delta = self.loss.value_and_delta(y, targets, weights)
             except NonFiniteError as error:
-                raise self._stopped(inputs, targets, weights, error) from error
+                stopped = self._stopped(inputs, targets, weights, error)
+                if stopped is error:
+                    raise
+                raise stopped from error
             cost = float(cost)
             if not math.isfinite(cost):
                 raise self._stopped(inputs, targets, weights)
             self.model.backward_parameters(delta)
             value, gradient = parameters.value, parameters.grad
-            if not math.isfinite(value.dot(gradient)) and not (
-                _is_finite(value) and _is_finite(gradient)
-            ):
+            if not _are_finite(value, gradient):
                 raise self._stopped(inputs, targets, weights)
             np.copyto(self._last_finite, value)
             self.optimizer.step(value, gradient)
@@ -113,9 +112,14 @@ class GuardedStep:
 
     def require_finite(self) -> None:
         """Raise the error of `take` if the parameters are not finite after the last step."""
-        with np.errstate(**self._quiet):
-            if not _is_finite(self._parameters.value):
-                raise self._overflowed()
+        if not _is_finite(self._parameters.value):
+            raise self._overflowed()
+
+    def put_back(self) -> None:
+        """Take the last step back if it left parameters that are not finite."""
+        value = self._parameters.value
+        if not _is_finite(value):
+            np.copyto(value, self._last_finite)
 
     def _stopped(
         self,
@@ -158,6 +162,14 @@ class GuardedStep:
     @property
     def _slower(self) -> str:
         return f"a smaller learning rate than {getattr(self.optimizer, 'learning_rate', 'this')}"
+
+
+def quiet() -> dict[str, Any]:
+    """What `numpy.errstate` is given where an error tells what NumPy's warnings would.
+
+    Whoever has asked NumPy to raise where a number overflows wants to see that line, and does.
+    """
+    return {kind: "ignore" for kind, way in np.geterr().items() if way == "warn"}
 
 
 # ------------------------------------------------------------------------------- where it began
@@ -288,8 +300,14 @@ def _largest(*arrays: Array) -> float:
 
 
 def _is_finite(vector: Array) -> bool:
-    # The product is the quicker look; where it overflows, the numbers may yet be finite.
-    return math.isfinite(vector.dot(vector)) or _all_finite(vector)
+    return _are_finite(vector, vector)
+
+
+def _are_finite(one: Array, other: Array) -> bool:
+    """Whether every number of two vectors is finite."""
+    # Their product is the quicker look; where it overflows, the numbers may yet be finite.
+    with np.errstate(all="ignore"):
+        return math.isfinite(one.dot(other)) or (_all_finite(one) and _all_finite(other))
 
 
 def _all_finite(array: Array) -> bool:

@@ -34,7 +34,7 @@ from chainrule.training import arguments
 from chainrule.training.batches import ArrayBatches, FreshBatches
 from chainrule.training.callbacks import Callback
 from chainrule.training.data import Data
-from chainrule.training.guard import GuardedStep
+from chainrule.training.guard import GuardedStep, quiet
 from chainrule.training.history import History
 from chainrule.training.losses import Loss
 from chainrule.training.metrics import KNOWN, computed, named
@@ -186,8 +186,8 @@ class Trainer:
             if callable(x):
                 batches = FreshBatches(x, steps_per_epoch or 1, self.rng)
             else:
-                data = Data.of(x, t, sample_weights)
-                batches = ArrayBatches(data, batch_size or BATCH_SIZE, shuffle, self.rng)
+                size = batch_size or BATCH_SIZE
+                batches = ArrayBatches(Data.of(x, t, sample_weights), size, shuffle, self.rng)
             validation = self._fitted_to_each_other(batches, validation_data)
         except BaseException:
             self.rng.bit_generator.state = state
@@ -229,7 +229,9 @@ class Trainer:
         inputs = x if isinstance(x, tuple) else (x,)
         if not self.model.is_built:
             self._build(Data.of(x, t, sample_weights))
-        cost, _ = self._guarded_step().take(inputs, t, sample_weights)
+        guarded = self._guarded_step()
+        cost, _ = guarded.take(inputs, t, sample_weights)
+        guarded.require_finite()
         return cost
 
     def evaluate(
@@ -349,22 +351,24 @@ class Trainer:
                 if perf_counter() >= line.due:
                     line.show(epoch, step, _averages(names, sums, samples))
             guarded.require_finite()
-        except ChainruleError as error:
+        except BaseException as error:
+            guarded.put_back()
             place = f"epoch {epoch}, step {step}"
-            error.place = f"{error.place}, {place}" if error.place else place
-            raise
-        except Exception as error:
-            error.add_note(f"in epoch {epoch}, step {step}")
+            if isinstance(error, ChainruleError):
+                error.place = f"{error.place}, {place}" if error.place else place
+            else:
+                error.add_note(f"in {place}")
             raise
         return _averages(names, sums, samples)
 
     def _validated(self, data: Data) -> dict[str, float]:
-        y = self._applied(data, APPLIED_AT_ONCE)
-        try:
-            cost = float(self.loss(y, data.targets))
-        except NonFiniteError:  # what is only measured stops nothing
-            cost = math.inf
-        figures = {"loss": cost, **computed(self.metrics, y, data.targets)}
+        with np.errstate(**quiet()):
+            y = self._applied(data, APPLIED_AT_ONCE)
+            try:
+                cost = float(self.loss(y, data.targets))
+            except NonFiniteError:  # what is only measured stops nothing
+                cost = math.inf
+            figures = {"loss": cost, **computed(self.metrics, y, data.targets)}
         return {f"validation_{name}": figure for name, figure in figures.items()}
 
     def _applied(self, data: Data, size: int) -> Array:

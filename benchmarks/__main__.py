@@ -1,0 +1,101 @@
+"""The command: `python -m benchmarks`, or `make bench`.
+
+    python -m benchmarks                      everything, about five minutes
+    python -m benchmarks --quick              less of it, to see whether it runs
+    python -m benchmarks --only tiny,mnist    some of the networks
+    python -m benchmarks --threads 1          with one thread for everyone
+
+Only a whole run writes its tables into docs/benchmarks.md. The exit code is 0 whether the bounds
+hold or not, since a clock is no test; it is 1 where the contenders come to different parameters.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from benchmarks import contenders, machine, overheads, report
+from benchmarks.race import DisagreementError, Length, race, use_threads
+from benchmarks.workloads import DTYPES, WORKLOADS
+
+PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _options(arguments)
+    console = Console()
+    use_threads(options.threads)
+    try:
+        measured = measure(options, console)
+    except DisagreementError as error:
+        console.print(f"[red]the contenders disagree:[/] {error}")
+        return 1
+    report.show(measured, console)
+    if options.is_whole:
+        report.write(measured, PAGE)
+        console.print(f"The tables stand in {PAGE.parent.name}/{PAGE.name}.")
+    return 0
+
+
+def measure(options: argparse.Namespace, console: Console) -> report.Measured:
+    """Run the races, then what stands around a step."""
+    length = Length(starts=1, rounds=6, block=0.03, rest=0.03) if options.quick else Length()
+    workloads = [w for w in WORKLOADS if w.name in options.only]
+    names = contenders.available()
+    described = machine.described(options.threads, options.command)
+    # Drawn by hand between the rounds: a thread that draws would take part in the race.
+    with Progress(console=console, auto_refresh=False, transient=True) as progress:
+        rounds = len(DTYPES) * len(workloads) * length.starts * length.rounds
+        bar = progress.add_task("", total=rounds)
+
+        def seen() -> None:
+            progress.advance(bar)
+            progress.refresh()
+
+        results = []
+        for dtype in DTYPES:
+            for workload in workloads:
+                progress.update(bar, description=f"{workload.name} {dtype}", refresh=True)
+                results.append(race(workload, dtype, names, length, seen))
+        progress.update(bar, description="Trainer.fit", refresh=True)
+        rounds, epochs = (5, 4) if options.quick else (25, 10)
+        trainer = {dtype: overheads.trainer_overhead(dtype, rounds, epochs) for dtype in DTYPES}
+        progress.update(bar, description="import", refresh=True)
+        imports = overheads.import_times(5 if options.quick else 25)
+    return report.Measured(described, results, trainer, imports)
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__.split("\n")[0]
+    )
+    names = [workload.name for workload in WORKLOADS]
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
+    parser.add_argument(
+        "--threads", type=_threads, default=machine.cores(), help="for everyone; default: all cores"
+    )
+    parser.add_argument(
+        "--only", type=lambda text: text.split(","), default=names, help=",".join(names)
+    )
+    options = parser.parse_args(arguments)
+    unknown = set(options.only) - set(names)
+    if unknown:
+        parser.error(f"there is no network {', '.join(sorted(unknown))}; choose from {names}")
+    options.is_whole = not options.quick and set(options.only) == set(names)
+    given = sys.argv[1:] if arguments is None else arguments
+    options.command = " ".join(["python -m benchmarks", *given])
+    return options
+
+
+def _threads(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError("a whole number of at least 1")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""What stands around a step: the Trainer's loop, and the import.
+
+    overhead of fit = (time of fit)/(steps) − (time of a plain loop)/(steps)
+
+The plain loop does what cannot be left out: it shuffles, gathers each batch from the data, and
+takes the bare step. The smallest network serves, since what is looked for does not grow with it
+and would drown in the spread of a large one.
+
+An import is measured in fresh interpreters, numpy and chainrule by turns, from the line before to
+the line after. chainrule loads its parts when they are first asked for, so beside the bare import
+there is the one that a program starts with.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from benchmarks.quartiles import Quartiles
+from benchmarks.workloads import WORKLOADS, Problem
+
+TRAINER_BOUND = 15e-6
+"""Seconds that `fit` may add to a step."""
+IMPORT_BOUND = 1.5
+"""How long importing chainrule may take, in units of importing numpy."""
+
+IMPORTS = {
+    "numpy": "import numpy",
+    "`import chainrule`": "import chainrule",
+    "what a program begins with": (
+        "from chainrule import Activation, Dense, Sequential, Trainer, datasets, losses, optimizers"
+    ),
+}
+BATCHES = 50  # in an epoch
+
+
+def trainer_overhead(dtype: str, rounds: int, epochs: int) -> Quartiles:
+    """Seconds that `Trainer.fit` adds to each step of the tiny network; in a process of its own."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_trainer_overhead, (dtype, rounds, epochs))
+
+
+def _trainer_overhead(dtype: str, rounds: int, epochs: int) -> Quartiles:
+    from benchmarks.ours import Layers
+    from chainrule.training.trainer import Trainer
+
+    tiny = WORKLOADS[0]
+    data = Problem.of(tiny.widths, BATCHES * tiny.batch, dtype)
+    rng = np.random.default_rng(0)
+    plain, fitted = Layers(data), Layers(data)
+    trainer = Trainer(fitted.model, fitted.loss, fitted.optimizer, rng=rng)
+
+    def fit() -> None:
+        trainer.fit(data.inputs, data.targets, epochs=epochs, batch_size=tiny.batch, progress=False)
+
+    def plain_loop() -> None:
+        for _ in range(epochs):
+            order = rng.permutation(len(data.inputs))
+            for first in range(0, len(order), tiny.batch):
+                rows = order[first : first + tiny.batch]
+                plain.inputs, plain.targets = data.inputs[rows], data.targets[rows]
+                plain.step()
+
+    fit()
+    plain_loop()
+    steps = epochs * BATCHES
+    return Quartiles.of([(_seconds(fit) - _seconds(plain_loop)) / steps for _ in range(rounds)])
+
+
+def _seconds(work: Callable[[], None]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def import_times(rounds: int) -> dict[str, list[float]]:
+    """Seconds for each of the imports, one number for each round."""
+    for line in IMPORTS.values():
+        _import_time(line)  # writes and reads what stays in caches
+    times: dict[str, list[float]] = {name: [] for name in IMPORTS}
+    for _ in range(rounds):
+        for name, line in IMPORTS.items():
+            times[name].append(_import_time(line))
+    return times
+
+
+def import_ratio(times: dict[str, list[float]], name: str) -> Quartiles:
+    return Quartiles.of(np.divide(times[name], times["numpy"]))
+
+
+def _import_time(line: str) -> float:
+    program = f"import time; t = time.perf_counter(); {line}; print(time.perf_counter() - t)"
+    finished = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+    return float(finished.stdout)

@@ -1,0 +1,154 @@
+"""The tables: for the terminal, and for the page `docs/benchmarks.md`.
+
+Both are made of the same `Table`s of plain words, so that they cannot say different things.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as RichTable
+
+from benchmarks import overheads
+from benchmarks.quartiles import Quartiles
+from benchmarks.race import Result
+
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Words in rows; numbers stand right, and a cell may have two lines."""
+
+    title: str
+    head: list[str]
+    rows: list[list[str]]
+    numbers: bool = True
+
+    def justify(self) -> list[Literal["left", "right"]]:
+        return ["left", *["right" if self.numbers else "left"] * (len(self.head) - 1)]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All that one run has found out."""
+
+    machine: dict[str, str]
+    results: list[Result]
+    trainer: dict[str, Quartiles]
+    imports: dict[str, list[float]]
+
+    def tables(self) -> list[Table]:
+        return [_machine(self), _ratios(self), _times(self), _around(self)]
+
+    @property
+    def names(self) -> list[str]:
+        """The contenders that took part, chainrule first."""
+        return list(self.results[0].seconds)
+
+
+def show(measured: Measured, console: Console) -> None:
+    for table in measured.tables():
+        drawn = RichTable(title=table.title, title_justify="left", title_style="bold")
+        for name, justify in zip(table.head, table.justify(), strict=True):
+            drawn.add_column(name, justify=justify)
+        for row in table.rows:
+            drawn.add_row(*[_coloured(cell) for cell in row])
+        console.print(drawn)
+        console.print()
+
+
+def as_markdown(measured: Measured) -> str:
+    return "\n\n".join(_markdown(table) for table in measured.tables())
+
+
+def _markdown(table: Table) -> str:
+    ruler = ["---" if side == "left" else "---:" for side in table.justify()]
+    rows = [table.head, ruler, *table.rows]
+    lines = [f"| {' | '.join(row)} |".replace("\n", "<br>") for row in rows]
+    return "\n".join([f"**{table.title}**", "", *lines])
+
+
+def write(measured: Measured, page: Path) -> None:
+    """Put the tables between the marks of a page, in place of those of an earlier run."""
+    text = page.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{page} has no place for the tables: {BEGIN} … {END}")
+    page.write_text(f"{before}{BEGIN}\n\n{as_markdown(measured)}\n\n{END}{after}", encoding="utf-8")
+
+
+# ------------------------------------------------------------------------------- the four tables
+
+
+def _machine(measured: Measured) -> Table:
+    networks = {
+        result.workload.name: f"{list(result.workload.widths)}, batch {result.workload.batch}"
+        for result in measured.results
+    }
+    rows = [[name, what] for name, what in {**networks, **measured.machine}.items()]
+    return Table("What and where", ["", ""], rows, numbers=False)
+
+
+def _ratios(measured: Measured) -> Table:
+    """What it is all about: chainrule's time in units of the others'."""
+    others = measured.names[1:]
+    rows = []
+    for result in measured.results:
+        bounds = [result.workload.bounds.get(name) for name in others]
+        cells = [
+            _against(result.ratio(name), bound, "{:.2f}")
+            for name, bound in zip(others, bounds, strict=True)
+        ]
+        rows.append([f"{result.workload.name}\n{result.dtype}", *cells])
+    return Table(
+        "A training step of chainrule, in units of the time of …", ["network", *others], rows
+    )
+
+
+def _times(measured: Measured) -> Table:
+    rows = [
+        [
+            f"{result.workload.name} {result.dtype}",
+            *[_microseconds(result.median(name)) for name in measured.names],
+        ]
+        for result in measured.results
+    ]
+    return Table("A training step in microseconds", ["network", *measured.names], rows)
+
+
+def _around(measured: Measured) -> Table:
+    rows = []
+    for dtype, seconds in measured.trainer.items():
+        micro = Quartiles(*(1e6 * s for s in (seconds.low, seconds.middle, seconds.high)))
+        what = f"`Trainer.fit` beyond step and batch,\nmicroseconds a step, {dtype}"
+        rows.append([what, _against(micro, 1e6 * overheads.TRAINER_BOUND, "{:.1f}")])
+    for name in measured.imports:
+        if name != "numpy":
+            ratio = overheads.import_ratio(measured.imports, name)
+            what = f"{name},\nin units of `import numpy`"
+            rows.append([what, _against(ratio, overheads.IMPORT_BOUND, "{:.2f}")])
+    return Table("Around the step", ["", "measured"], rows)
+
+
+def _against(measured: Quartiles, bound: float | None, form: str) -> str:
+    """``1.04 ≤ 1.10 ✓`` and, below it, the quartiles: ``1.02–1.07``."""
+    low, middle, high = (form.format(q) for q in (measured.low, measured.middle, measured.high))
+    verdict = ""
+    if bound is not None:
+        verdict = f" ≤ {form.format(bound)} {'✓' if measured.middle <= bound else '✗'}"
+    return f"{middle}{verdict}\n{low}–{high}"
+
+
+def _microseconds(seconds: float) -> str:
+    micro = 1e6 * seconds
+    return f"{micro:,.0f}" if micro >= 100 else f"{micro:.1f}"
+
+
+def _coloured(cell: str) -> str:
+    return escape(cell).replace("✓", "[green]✓[/]").replace("✗", "[red]✗[/]").replace("`", "")

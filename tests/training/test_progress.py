@@ -1,0 +1,165 @@
+"""The line in the terminal: what it says, and that it leaves the terminal as it was."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from chainrule import Dense, Sequential, Trainer, losses, optimizers
+from chainrule.training import progress
+from chainrule.training.callbacks import Callback
+from chainrule.training.progress import Progress
+
+HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
+
+
+def terminal(width: int = 100, **options: Any) -> tuple[Console, io.StringIO]:
+    file = io.StringIO()
+    options = {"force_terminal": True, "force_interactive": True, **options}
+    return Console(file=file, width=width, color_system=None, **options), file
+
+
+def drawn(file: io.StringIO) -> list[str]:
+    """Each state of the line, without the signs that move the cursor."""
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", file.getvalue())
+    return [line for line in re.split(r"[\r\n]+", plain) if line.strip()]
+
+
+def fit(console: Any, **options: Any) -> Trainer:
+    rng = np.random.default_rng(0)
+    x, t = rng.normal(size=(50, 3)), rng.integers(0, 2, 50)
+    model = Sequential([Dense(2)])
+    loss = losses.SoftmaxCrossEntropy()
+    trainer = Trainer(model, loss, optimizers.SGD(0.1), rng=0, metrics=["accuracy"])
+    trainer.fit(x, t, epochs=12, validation_data=(x, t), progress=console, **options)
+    return trainer
+
+
+def test_it_ends_with_the_epoch_the_time_and_the_figures_of_the_last_epoch() -> None:
+    console, file = terminal(120)
+    history = fit(console).history
+    last = drawn(file)[-1]
+    assert last.startswith("epoch 12/12 ") and "100 %" in last and "━" in last
+    assert re.search(r"in 0:00:\d\d ", last)
+    loss, accuracy, validation_loss, validation_accuracy = (
+        f"{history[name][-1]:#.3g}" for name in history
+    )
+    assert last.rstrip().endswith(
+        f"  loss {loss}  validation {validation_loss}"
+        f"  accuracy {accuracy}  validation {validation_accuracy}"
+    )
+
+
+def test_it_says_on_the_way_how_much_time_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: now[0])
+    console, file = terminal()
+    with Progress(console, epochs=10, steps=4) as line:
+        for done, epoch, step, left in [(10, 3, 2, "0:15:00"), (20, 5, 4, "1:00:00")]:
+            now[0] = {10: 300.0, 20: 3600.0}[done]
+            line.show(epoch, step, {"loss": 0.123456})
+            assert f"epoch  {epoch}/10" in drawn(file)[-1]
+            assert f" {done * 100 // 40} % {left} left  loss 0.123" in drawn(file)[-1]
+            assert line.due == now[0] + progress.PERIOD
+
+
+def test_figures_that_are_not_given_anew_stay() -> None:
+    console, file = terminal()
+    with Progress(console, epochs=2, steps=2) as line:
+        line.note({"loss": 3.0, "validation_loss": 4.0})
+        line.show(2, 1, {"loss": 2.0})
+    assert "loss 2.00  validation 4.00" in drawn(file)[-1]
+
+
+@pytest.mark.parametrize("width", [200, 100, 80, 60, 45])
+def test_the_line_is_one_line_in_terminals_of_any_usual_width(width: int) -> None:
+    console, file = terminal(width)
+    figures = {"loss": 1.0, "accuracy": 0.5, "validation_loss": 2.0, "validation_accuracy": 0.25}
+    with Progress(console, epochs=100, steps=10) as line:
+        line.show(37, 3, figures)
+    texts = ["loss 1.00", "validation 2.00", "accuracy 0.500", "validation 0.250"]
+    last = drawn(file)[-1]
+    assert len(last) <= width and "epoch  37/100" in last and "…" not in last
+    shown = [text for text in texts if text in last]
+    assert shown == texts[: len(shown)] and len(shown) >= (1 if width < 80 else 2)
+    assert len(shown) == 4 or width <= 100
+
+
+def test_it_is_drawn_at_most_ten_times_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    shown = []
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr("chainrule.training.trainer.perf_counter", lambda: now[0])
+    monkeypatch.setattr(
+        Progress, "show", lambda line, *told: shown.append(told) or real(line, *told)
+    )
+
+    class Ticks(Callback):
+        def on_step_end(self, trainer: Any, epoch: int, step: int, cost: float) -> None:
+            now[0] += 0.01
+
+    x = np.ones((100, 1))
+    trainer = Trainer(Dense(1), losses.HalfSquaredError(), optimizers.SGD(0.1), rng=0)
+    console, _ = terminal()
+    trainer.fit(x, x, epochs=2, batch_size=1, callbacks=[Ticks()], progress=console)
+    assert now[0] == pytest.approx(2.0)
+    assert 18 <= len(shown) <= 22
+
+
+real = Progress.show
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_the_cursor_is_shown_again_however_training_ends(error: type[BaseException]) -> None:
+    class Fails(Callback):
+        def on_epoch_end(self, trainer: Any, epoch: int, figures: Any) -> None:
+            assert file.getvalue().rindex(HIDE) >= 0 and SHOW not in file.getvalue()
+            if epoch == 3:
+                raise error
+
+    console, file = terminal()
+    with pytest.raises(error):
+        fit(console, callbacks=[Fails()])
+    assert file.getvalue().rindex(SHOW) > file.getvalue().rindex(HIDE)
+    console, file = terminal()
+    fit(console)
+    assert file.getvalue().rindex(SHOW) > file.getvalue().rindex(HIDE)
+
+
+@pytest.mark.parametrize(
+    "options", [{"force_terminal": False}, {"_environ": {"TERM": "dumb"}}], ids=["file", "dumb"]
+)
+def test_on_what_cannot_draw_it_nothing_is_printed(options: dict[str, Any]) -> None:
+    console, file = terminal(**options)
+    fit(console)
+    assert file.getvalue() == ""
+
+
+def test_true_and_false_decide_where_there_is_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Screen(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    for wanted in (True, False):
+        screen = Screen()
+        monkeypatch.setattr("sys.stdout", screen)
+        fit(wanted)
+        assert ("epoch 12/12" in screen.getvalue()) is wanted
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_program_without_an_output_trains_in_silence(
+    monkeypatch: pytest.MonkeyPatch, closed: bool
+) -> None:
+    stream = io.StringIO()
+    stream.close()
+    monkeypatch.setattr("sys.stdout", stream if closed else None)
+    assert fit(True).history.epochs == 12
