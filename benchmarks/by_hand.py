@@ -42,7 +42,9 @@ class ByHand:
         # What each layer works on, on the way up and on the way down.
         self.up: list[tuple[Any, ...]] = []
         self.down: list[tuple[Any, ...]] = []
-        y_in, delta_in, offset = problem.inputs, None, 0
+        y_in: Any = problem.inputs
+        delta_in: Any = None
+        offset = 0
         for b in problem.biases:
             y, s, delta = (np.empty((batch, b.size), dtype) for _ in range(3))
             shape, size = (y_in.shape[1], b.size), y_in.shape[1] * b.size

@@ -25,7 +25,7 @@ class PyTorch:
         dtype = getattr(torch, problem.dtype.name)
         layers: list[Any] = []
         for w, b in zip(problem.weights, problem.biases, strict=True):
-            linear = torch.nn.Linear(*w.shape, dtype=dtype)
+            linear = torch.nn.Linear(w.shape[0], w.shape[1], dtype=dtype)
             with torch.no_grad():
                 linear.weight.copy_(torch.from_numpy(w.T))
                 linear.bias.copy_(torch.from_numpy(b))
@@ -72,7 +72,7 @@ class Jax:
 
         self.jitted = jax.jit(step, donate_argnums=0)
         self.parameters = [
-            (jax.numpy.asarray(w), jax.numpy.asarray(b))
+            (jax.numpy.array(w), jax.numpy.array(b))  # copies: their memory is given away
             for w, b in zip(problem.weights, problem.biases, strict=True)
         ]
         self.inputs = jax.numpy.asarray(problem.inputs)

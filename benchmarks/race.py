@@ -104,10 +104,11 @@ def require_agreement(outcomes: dict[str, tuple[list[float], Array]], dtype: str
     """Compare the costs and the parameters of all with those of the first."""
     (first, (costs, parameters)), *others = outcomes.items()
     for name, (other_costs, other_parameters) in others:
-        apart = max(
-            float(np.max(np.abs(other_parameters.astype(float) - parameters))),
-            float(np.max(np.abs(np.subtract(other_costs, costs)))),
-        )
+        differences = [
+            np.subtract(other_costs, costs, dtype=np.float64),
+            np.subtract(other_parameters, parameters, dtype=np.float64),
+        ]
+        apart = np.max(np.abs(np.concatenate(differences)))  # NaN if any of them is
         if not apart <= TOLERANCES[dtype]:
             raise DisagreementError(
                 f"after {len(costs)} steps in {dtype}, {name!r} is {apart:.1e} away from "

@@ -30,7 +30,7 @@ class Table:
     numbers: bool = True
 
     def justify(self) -> list[Literal["left", "right"]]:
-        return ["left", *["right" if self.numbers else "left"] * (len(self.head) - 1)]
+        return ["right" if self.numbers and number else "left" for number in range(len(self.head))]
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def _times(measured: Measured) -> Table:
         ]
         for result in measured.results
     ]
-    return Table("A training step in microseconds", ["network", *measured.names], rows)
+    return Table("A step in microseconds", ["network", *measured.names], rows)
 
 
 def _around(measured: Measured) -> Table:
@@ -128,11 +128,9 @@ def _around(measured: Measured) -> Table:
         micro = Quartiles(*(1e6 * s for s in (seconds.low, seconds.middle, seconds.high)))
         what = f"`Trainer.fit` beyond step and batch,\nmicroseconds a step, {dtype}"
         rows.append([what, _against(micro, 1e6 * overheads.TRAINER_BOUND, "{:.1f}")])
-    for name in measured.imports:
-        if name != "numpy":
-            ratio = overheads.import_ratio(measured.imports, name)
-            what = f"{name},\nin units of `import numpy`"
-            rows.append([what, _against(ratio, overheads.IMPORT_BOUND, "{:.2f}")])
+    for name, bound in overheads.IMPORT_BOUNDS.items():
+        ratio = overheads.import_ratio(measured.imports, name)
+        rows.append([f"{name},\nin units of `import numpy`", _against(ratio, bound, "{:.2f}")])
     return Table("Around the step", ["", "measured"], rows)
 
 

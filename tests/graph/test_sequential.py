@@ -336,7 +336,7 @@ def test_five_thousand_layers_are_printed_compared_copied_and_stored(name, reque
     assert sys.getrecursionlimit() < DEEP
     y = model(x)
     copied = copy.deepcopy(model)
-    assert copied == model and copied.unbuilt() == model
+    assert copied == model
     np.testing.assert_array_equal(copied(x), y)
     assert len(copied.parameters) == len(model.parameters)
     text = repr(model)

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chainrule import Activation, Dense, Layer, Sequential, Trainer, lecture, losses, optimizers
-from chainrule.core.errors import BuildError, ConfigurationError, DefinitionError, DtypeError
+from chainrule.core.errors import BuildError, DtypeError
 from chainrule.training.callbacks import Callback
 
 
@@ -459,71 +459,6 @@ def test_metrics_of_an_epoch_are_averages_over_its_samples() -> None:
     assert history["first_target"] == pytest.approx([t[:, 0].mean()] * 2)
 
 
-# ------------------------------------------------------------------------------- callbacks
-
-
-class Diary(Callback):
-    """Writes down what it is told."""
-
-    def __init__(self, name: str, entries: list[Any], fails_at: str = "") -> None:
-        self.name, self.entries, self.fails_at = name, entries, fails_at
-
-    def write(self, moment: str, *told: Any) -> None:
-        self.entries.append((self.name, moment, *told))
-        if moment == self.fails_at:
-            raise KeyboardInterrupt
-
-    def on_fit_begin(self, trainer: Any) -> None:
-        self.write("begin", trainer.model.is_built, trainer.history.epochs)
-
-    def on_step_end(self, trainer: Any, epoch: int, step: int, cost: float) -> None:
-        self.write("step", epoch, step)
-
-    def on_epoch_end(self, trainer: Any, epoch: int, figures: Any) -> None:
-        self.write("epoch", epoch, trainer.history["loss"][-1] == figures["loss"])
-
-    def on_fit_end(self, trainer: Any) -> None:
-        self.write("end", trainer.history.epochs)
-
-
-def test_callbacks_are_called_in_the_order_of_the_list_at_the_documented_moments() -> None:
-    entries: list[Any] = []
-    callbacks = [Diary("a", entries), Callback(), Diary("b", entries)]
-    trainer_of(network(None)).fit(*samples(3), epochs=2, batch_size=2, callbacks=callbacks)
-    moments = [
-        ("begin", True, 0),
-        *[("step", 1, 1), ("step", 1, 2), ("epoch", 1, True)],
-        *[("step", 2, 1), ("step", 2, 2), ("epoch", 2, True)],
-        ("end", 2),
-    ]
-    assert entries == [(name, *moment) for moment in moments for name in "ab"]
-
-
-@pytest.mark.parametrize(("moment", "epochs"), [("begin", 0), ("step", 0), ("epoch", 1)])
-def test_the_end_comes_also_after_an_interruption_and_the_history_so_far_is_kept(
-    moment: str, epochs: int
-) -> None:
-    entries: list[Any] = []
-    trainer = trainer_of(network())
-    callbacks = [Diary("a", entries, fails_at=moment), Diary("b", entries)]
-    with pytest.raises(KeyboardInterrupt):
-        trainer.fit(*samples(3), epochs=2, callbacks=callbacks)
-    assert entries[-2:] == [("a", "end", epochs), ("b", "end", epochs)]
-    assert trainer.history.epochs == epochs
-
-
-def test_a_callback_can_change_the_learning_rate() -> None:
-    class Stops(Callback):
-        def on_epoch_end(self, trainer: Any, epoch: int, figures: Any) -> None:
-            trainer.optimizer.learning_rate = 1e-300
-
-    x, t = samples(6)
-    one, two = network(), network()
-    trainer_of(one).fit(x, t, epochs=1)
-    trainer_of(two).fit(x, t, epochs=4, callbacks=[Stops()])
-    np.testing.assert_array_equal(one.parameters.value, two.parameters.value)
-
-
 # ------------------------------------------------------------------------------- the trainer itself
 
 
@@ -563,32 +498,3 @@ def test_a_step_builds_a_model_that_is_not_built() -> None:
     trainer = trainer_of(model)
     assert trainer.step(x, t) > trainer.step(x, t)
     assert model.dtype == "float32"
-
-
-@pytest.mark.parametrize(
-    ("model", "loss", "optimizer", "kind", "words"),
-    [
-        ([Dense(1)], None, None, DefinitionError, "Sequential([…])"),
-        (Dense, None, None, DefinitionError, "Dense(…)"),
-        (None, "mse", None, ConfigurationError, "losses.MeanSquaredError(…)"),
-        (None, "softmax_cross_entropy", None, ConfigurationError, "losses.SoftmaxCrossEntropy(…)"),
-        (None, losses.Huber, None, ConfigurationError, "losses.Huber(…)"),
-        (None, optimizers.SGD(1.0), None, ConfigurationError, "losses.HalfSquaredError()"),
-        (None, None, "adam", ConfigurationError, "optimizers.Adam(…)"),
-        (None, None, optimizers.SGD, ConfigurationError, "optimizers.SGD(…)"),
-        (None, None, 0.1, ConfigurationError, "0.1, of type float"),
-    ],
-)
-def test_what_is_no_model_no_loss_or_no_optimizer_is_refused(
-    model: Any, loss: Any, optimizer: Any, kind: type[Exception], words: str
-) -> None:
-    with pytest.raises(kind) as caught:
-        Trainer(model or Dense(1), loss or losses.Huber(), optimizer or optimizers.SGD(0.1))
-    assert words in str(caught.value)
-
-
-@pytest.mark.parametrize("rng", ["x", -1, True, 1.5])
-def test_what_makes_no_generator_is_refused(rng: Any) -> None:
-    with pytest.raises(ConfigurationError, match="rng") as caught:
-        trainer_of(Dense(1), rng=rng)
-    assert repr(rng) in str(caught.value)

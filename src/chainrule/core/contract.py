@@ -207,6 +207,17 @@ def construct(
             if was_built:  # it stands elsewhere, too, and has its memory there
                 _put_back(part, attributes)
         _ = layer.parameters.value, layer.state.value  # now every array has its final place
+        _keep_freed_memory()
+
+
+def _keep_freed_memory() -> None:
+    """Let the allocator of the C library learn that arrays of some megabytes come and go.
+
+    A pass through a network makes the same arrays again and again. Without this, glibc gives their
+    memory back to the system after each pass, and the next has to fetch it page by page. It goes
+    by the largest block that was ever freed, up to 32 MB; one is freed here, unused.
+    """
+    np.empty(2**25 - 2**16, np.uint8)
 
 
 def create(layer: Layer, name: str, shape: Any, initializer: Initializer) -> Parameter:

@@ -80,7 +80,11 @@ class Activation(Layer):
 
     def backward(self, delta: Array) -> Array:
         slope = self.function.derivative_from_value or self.function.derivative
-        return slope(self.remembered) * delta
+        result = slope(self.remembered)
+        if type(result) is not type(delta) or isinstance(self.function, Pair):
+            return result * delta
+        result *= delta  # what a Function returns is an array of its own
+        return result
 
     def apply(self, inputs: Array) -> Array:
         return self.function.value(inputs)

@@ -106,7 +106,7 @@ class GuardedStep:
             value, gradient = parameters.value, parameters.grad
             if not _are_finite(value, gradient):
                 raise self._stopped(inputs, targets, weights)
-            np.copyto(self._last_finite, value)
+            self._last_finite[:] = value
             self.optimizer.step(value, gradient)
         return cost, y
 
@@ -300,14 +300,18 @@ def _largest(*arrays: Array) -> float:
 
 
 def _is_finite(vector: Array) -> bool:
-    return _are_finite(vector, vector)
+    with np.errstate(all="ignore"):
+        return _are_finite(vector, vector)
 
 
 def _are_finite(one: Array, other: Array) -> bool:
     """Whether every number of two vectors is finite."""
-    # Their product is the quicker look; where it overflows, the numbers may yet be finite.
-    with np.errstate(all="ignore"):
-        return math.isfinite(one.dot(other)) or (_all_finite(one) and _all_finite(other))
+    try:
+        if math.isfinite(one.dot(other)):  # much the quicker look
+            return True
+    except FloatingPointError:
+        pass  # where NumPy is asked to raise
+    return _all_finite(one) and _all_finite(other)  # it may be the sum alone that overflows
 
 
 def _all_finite(array: Array) -> bool:

@@ -1,6 +1,6 @@
 """Progress: one line in the terminal that says how far a training run is.
 
-    epoch  7/20 ━━━━━━━━━━━━━╸───────────────  34 %   0:00:12 left   loss 0.0412
+    epoch  7/20 ━━━━━━━━━━━━╸━━━━━━━━━━━━━━━  34 % 0:00:12 left  loss 0.0412  validation 0.0533
 
 The time that is left is what all steps together would take if they took as long as those before:
 

@@ -1,0 +1,185 @@
+"""The benchmark: its contenders take the same step, and its tables say what was measured."""
+
+from __future__ import annotations
+
+import io
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from benchmarks import contenders, report
+from benchmarks.by_hand import PIECE
+from benchmarks.quartiles import Quartiles
+from benchmarks.race import DisagreementError, Length, Result, race, require_agreement
+from benchmarks.workloads import LEARNING_RATE, WORKLOADS, Problem, Workload
+from rich.console import Console
+
+SMALL = Workload("small", (3, 5, 4, 2), 7, {"by hand": 1.1})
+NETWORKS = [
+    SMALL,
+    Workload("one layer", (4, 3), 5, {}),
+    Workload("one neuron", (3, 1), 2, {}),
+    Workload("narrow", (2, 1, 3, 1), 1, {}),
+    Workload("more than a piece", (70, 500, 2), 3, {}),
+]
+
+
+def outcome(name: str, network: Workload, dtype: str) -> tuple[list[float], Any]:
+    contender = contenders.make(name, Problem.of(network.widths, network.batch, dtype))
+    return [contender.step() for _ in range(8)], contender.flat_parameters()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.name)
+def test_contenders_of_numpy_come_to_the_same_parameters(network: Workload, dtype: str) -> None:
+    outcomes = {name: outcome(name, network, dtype) for name in contenders.REQUIRED}
+    require_agreement(outcomes, dtype)
+    assert {len(costs) for costs, _ in outcomes.values()} == {8}
+    assert {parameters.dtype.name for _, parameters in outcomes.values()} == {dtype}
+
+
+def test_one_network_is_larger_than_the_pieces_by_hand() -> None:
+    widths = NETWORKS[-1].widths
+    assert sum(n * m + m for n, m in pairwise(widths)) > PIECE
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_pytorch_comes_to_the_same_parameters(dtype: str) -> None:
+    names = ["by hand", "PyTorch"]
+    require_agreement({name: outcome(name, SMALL, dtype) for name in names}, dtype)
+
+
+def test_a_step_is_the_one_of_the_formula() -> None:
+    problem = Problem.of((3, 2), 4, "float64")
+    contender = contenders.make("by hand", problem)
+    (w,), (b,) = problem.weights, problem.biases
+    x, t = problem.inputs, problem.targets
+
+    def cost_at(w: Any, b: Any) -> Any:
+        y = 1 / (1 + np.exp(-(x @ w + b)))
+        return 0.5 * ((y - t) ** 2).sum(axis=1).mean()
+
+    assert contender.step() == pytest.approx(cost_at(w, b), abs=1e-14)
+    moved = contender.flat_parameters() - problem.start()
+    for place, index in ((0, (0, 0)), (5, (2, 1))):
+        shift = np.zeros_like(w)
+        shift[index] = 1e-6
+        slope = (cost_at(w + shift, b) - cost_at(w - shift, b)) / 2e-6
+        assert moved[place] == pytest.approx(-LEARNING_RATE * slope, abs=1e-10)
+    shift = np.array([0.0, 1e-6])
+    slope = (cost_at(w, b + shift) - cost_at(w, b - shift)) / 2e-6
+    assert moved[7] == pytest.approx(-LEARNING_RATE * slope, abs=1e-10)
+
+
+@pytest.mark.parametrize("wrong", [1e-9, np.nan])
+def test_a_contender_that_goes_elsewhere_is_named(wrong: float) -> None:
+    costs, parameters = outcome("by hand", SMALL, "float64")
+    elsewhere = parameters.copy()
+    elsewhere[3] += wrong
+    with pytest.raises(DisagreementError, match=r"'lecture' is .* away from 'by hand'"):
+        require_agreement(
+            {"by hand": (costs, parameters), "lecture": (costs, elsewhere)}, "float64"
+        )
+    with pytest.raises(DisagreementError, match="lecture"):
+        worse = [*costs[:-1], costs[-1] + wrong]
+        require_agreement(
+            {"by hand": (costs, parameters), "lecture": (worse, parameters)}, "float64"
+        )
+
+
+def test_the_race_gives_everyone_the_same_number_of_turns() -> None:
+    rounds: list[None] = []
+    length = Length(starts=1, rounds=2, block=0.001, rest=0.0)
+    names = ["chainrule", "by hand"]
+    result = race(SMALL, "float32", names, length, lambda: rounds.append(None))
+    assert len(rounds) == 2
+    assert {name: len(seconds) for name, seconds in result.seconds.items()} == {
+        "chainrule": 2,
+        "by hand": 2,
+    }
+    assert all(s > 0 for seconds in result.seconds.values() for s in seconds)
+
+
+def test_what_fails_in_a_contender_says_in_which() -> None:
+    impossible = Workload("impossible", (3,), 2, {})
+    with pytest.raises(Exception) as caught:
+        race(impossible, "float32", ["by hand"], Length(1, 1, 0.001, 0.0))
+    assert any("by hand" in note for note in caught.value.__notes__)
+
+
+def measured() -> report.Measured:
+    seconds = {"chainrule": [3e-6, 2e-6, 9e-6], "by hand": [2e-6, 2e-6, 3e-6], "JAX": [1e-3] * 3}
+    return report.Measured(
+        machine={"processor": "an abacus"},
+        results=[Result(SMALL, "float32", seconds)],
+        trainer={"float32": Quartiles(1e-6, 16e-6, 17e-6)},
+        imports={
+            "numpy": [0.1, 0.1],
+            "`import chainrule`": [0.12, 0.12],
+            "what a program begins with": [0.2, 0.2],
+        },
+    )
+
+
+def test_ratios_are_taken_round_by_round() -> None:
+    assert measured().results[0].ratio("by hand") == Quartiles(1.25, 1.5, 2.25)
+    assert measured().results[0].median("chainrule") == 3e-6
+
+
+def test_the_table_shows_bounds_beside_what_was_measured() -> None:
+    text = report.as_markdown(measured())
+    assert "1.50 ≤ 1.10 ✗<br>1.25–2.25" in text
+    assert "16.0 ≤ 15.0 ✗<br>1.0–17.0" in text
+    assert "1.20 ≤ 1.50 ✓" in text
+    assert "| small float32 | 3.0 | 2.0 | 1,000 |" in text
+    assert "| processor | an abacus |" in text
+
+
+def test_the_terminal_shows_the_same_words() -> None:
+    console = Console(width=100, file=io.StringIO(), color_system=None)
+    report.show(measured(), console)
+    text = console.file.getvalue()
+    for words in ("an abacus", "1.50 ≤ 1.10 ✗", "1.20 ≤ 1.50 ✓", "[3, 5, 4, 2]"):
+        assert words in text
+
+
+def test_the_page_gets_new_tables_in_place_of_the_old(tmp_path: Path) -> None:
+    page = tmp_path / "benchmarks.md"
+    page.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n", encoding="utf-8")
+    report.write(measured(), page)
+    once = page.read_text(encoding="utf-8")
+    assert once.startswith("before\n") and once.endswith("\nafter\n")
+    assert "old" not in once and "an abacus" in once
+    report.write(measured(), page)
+    assert page.read_text(encoding="utf-8") == once
+
+
+@pytest.mark.parametrize("text", ["", report.BEGIN, report.END, f"{report.END} {report.BEGIN}"])
+def test_a_page_without_a_place_for_the_tables_is_left_alone(tmp_path: Path, text: str) -> None:
+    page = tmp_path / "benchmarks.md"
+    page.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match="no place for the tables"):
+        report.write(measured(), page)
+    assert page.read_text(encoding="utf-8") == text
+
+
+def test_the_page_of_the_site_has_a_place_for_the_tables() -> None:
+    page = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+    before, begin, rest = page.read_text(encoding="utf-8").partition(report.BEGIN)
+    assert begin and report.END in rest and "# Benchmarks" in before
+
+
+def test_the_networks_and_bounds_are_those_that_were_promised() -> None:
+    promised = {
+        "tiny": ((2, 30, 20, 1), 100, 1.5, 0.25),
+        "lecture": ((2, 150, 150, 100, 1), 200, 1.1, 0.8),
+        "mnist": ((784, 256, 128, 10), 128, 1.1, 0.8),
+        "wide": ((784, 1024, 1024, 10), 256, 1.1, 1.0),
+    }
+    found = {
+        w.name: (w.widths, w.batch, w.bounds["by hand"], w.bounds["PyTorch"]) for w in WORKLOADS
+    }
+    assert found == promised
