@@ -3,11 +3,11 @@
 #
 #   make demo ARGS="--epochs 5"             options for python -m chainrule
 #   make test ARGS="tests/core -x"          options for pytest
-#   make test WORKERS=2                     as many processes at once
+#   make test WORKERS=0                     in one process, for a debugger
 #   PYTHON=python3.13 make test             another python
 
 ARGS =
-WORKERS = 0
+WORKERS = 2
 
 PY = .venv/bin/python
 ENVIRONMENT = @sh .ci/environment
@@ -31,7 +31,7 @@ demo:
 
 test:
 	$(ENVIRONMENT) test test
-	$(PY) -m pytest -n $(WORKERS) $(ARGS)
+	OPENBLAS_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) $(ARGS)
 
 peers:
 	$(ENVIRONMENT) peers test,peers

@@ -40,10 +40,10 @@ def make_batch(rng):
 
 
 def main() -> float:
-    """Prove the layer, fit a sum of eight waves, and return the last cost."""
+    """Prove the layer, fit a sum of sixteen waves, and return the last cost."""
     print(check_layer(Wave(), (4,)), "\n")
 
-    model = Sequential([Dense(8, initializer="normal"), Wave(), Dense(1)])
+    model = Sequential([Dense(16, initializer="lecun_normal"), Wave(), Dense(1)])
     trainer = Trainer(model, losses.HalfSquaredError(), optimizers.Adam(0.01), rng=0)
     history = trainer.fit(make_batch, epochs=20, steps_per_epoch=100)
     print(model, "\n")

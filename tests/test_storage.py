@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import json
 import os
 import struct
@@ -612,3 +613,9 @@ def test_a_class_that_is_defined_anew_takes_the_place_of_the_old():
     old, new = define_another("NamedAnew"), define_another("NamedAnew")
     loaded = storage.loads(storage.dumps(built(old())))
     assert type(loaded) is new is not old
+
+
+def test_equal_models_are_equal_files():
+    model = Sequential([Dense(4), Activation("tanh"), Dense(2)])
+    model.build((3,), rng=0)
+    assert storage.dumps(model) == storage.dumps(copy.deepcopy(model)) == storage.dumps(model)

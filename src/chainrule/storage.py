@@ -117,10 +117,11 @@ def dumps(model: Layer) -> bytes:
             {path: _plain(g.bit_generator.state) for path, g in model.generators.items()}
         ),
     }
-    content: bytes = to_safetensors(
-        {name: np.array(array, order="C") for name, array in arrays.items()}, metadata=header
+    return _in_order(
+        to_safetensors(
+            {name: np.array(array, order="C") for name, array in arrays.items()}, metadata=header
+        )
     )
-    return content
 
 
 def loads(content: bytes, layers: Iterable[type[Layer]] = (), *, place: str | None = None) -> Layer:
@@ -151,6 +152,16 @@ def loads(content: bytes, layers: Iterable[type[Layer]] = (), *, place: str | No
 
 
 # ------------------------------------------------------------------------------- writing
+
+
+def _in_order(content: bytes) -> bytes:
+    """The file with its metadata sorted. The library shuffles them: equal models would differ."""
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[8 + length :]
 
 
 def _records(model: Layer) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chainrule.calculus.dual import Dual, level_of
-from chainrule.core import contract
+from chainrule.core import admission, record, wording
 from chainrule.core.errors import ConfigurationError, ShapeError
 from chainrule.core.layer import Layer
 from chainrule.core.parameter import Array, Parameter
@@ -217,7 +217,7 @@ class Replica:
                 state.path, value if tangent is None else Dual(value, np.zeros_like(value), level)
             )
         for generator in model.generators.values():
-            parts[id(generator)] = contract.copied_generator(generator)
+            parts[id(generator)] = record.copied_generator(generator)
         self.layer = model.replica(parts)
         self._empty = np.zeros(0, model.dtype)
 
@@ -233,8 +233,8 @@ class Replica:
 
 
 def _inputs(model: Layer, x: Any) -> tuple[Array, ...]:
-    contract.built(model)
-    return contract.as_inputs(model, _tuple(x))
+    wording.built(model)
+    return admission.as_inputs(model, _tuple(x))
 
 
 def _level(model: Layer, inputs: tuple[Array, ...]) -> int:

@@ -34,7 +34,7 @@ from chainrule.calculus.subject import (
     rows_of,
     shapes_of,
 )
-from chainrule.core import contract
+from chainrule.core import admission
 from chainrule.core.errors import BackwardBeforeForwardError, StorageError
 from chainrule.core.layer import Layer
 
@@ -208,7 +208,7 @@ def _rows_add_up(subject: Subject, u: Any, whole: Gradients) -> Finding:
 def dtype(subject: Subject) -> Finding:
     """float32 in, float32 out, in every array; float64 likewise."""
     shapes = subject.layer.input_shapes
-    for kind in contract.DTYPES:
+    for kind in admission.DTYPES:
         layer = subject.layer.unbuilt()
         layer.build(*shapes, rng=0, dtype=kind)
         at = evolve(subject, layer=layer, inputs=tuple(x.astype(kind) for x in subject.inputs))

@@ -19,7 +19,7 @@ from attrs import define, evolve
 from chainrule.calculus.diagnosis import factor, worst_entry
 from chainrule.calculus.dual import Dual
 from chainrule.calculus.subject import BY_DIFFERENCES, EXACT, Broken, Finding
-from chainrule.core import contract
+from chainrule.core import admission
 from chainrule.core.errors import ChainruleError, NoTangentRuleError
 
 TINY = np.finfo(float).tiny
@@ -170,7 +170,7 @@ def batch(subject: LossSubject) -> Finding:
 
 def dtype(subject: LossSubject) -> Finding:
     """float32 in, float32 out; float64 likewise."""
-    for kind in contract.DTYPES:
+    for kind in admission.DTYPES:
         at = evolve(subject, y=subject.y.astype(kind))
         for what, found in (("the cost", at.cost()), ("the delta", at.delta())):
             if found.dtype != kind:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from attrs import define, evolve, field
 
 from chainrule.calculus.derivatives import Replica
-from chainrule.core import contract
+from chainrule.core import record
 from chainrule.core.initializers import Shape
 from chainrule.core.layer import Layer
 from chainrule.core.parameter import Parameter
@@ -168,7 +168,7 @@ def moved(at: Subject, name: str, step: npt.NDArray[Any]) -> Subject:
         parts[id(p)] = Parameter(p.path, value)
     parts |= {id(s): Parameter(s.path, s.value.copy()) for s in at.layer.state}
     for generator in at.layer.generators.values():
-        parts[id(generator)] = contract.copied_generator(generator)
+        parts[id(generator)] = record.copied_generator(generator)
     return evolve(at, layer=at.layer.replica(parts))
 
 

@@ -37,7 +37,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from chainrule.core import contract, initializers
+from chainrule.core import admission, building, contract, initializers, record, wording
 from chainrule.core.errors import DefinitionError
 from chainrule.core.initializers import Initializer, Shape
 from chainrule.core.parameter import Array, Parameter, ParameterVector
@@ -136,18 +136,18 @@ class Layer(Tree):
         initializer
             A name such as ``"glorot_uniform"``, a number, or an `Initializer`.
         """
-        created = contract.create(self, name, shape, initializers.get(initializer))
+        created = building.create(self, name, shape, initializers.get(initializer))
         self._parameters = {**self._parameters, name: created}
         return created
 
     @property
-    def state(self) -> contract.State:
+    def state(self) -> building.State:
         """What is kept but not learned, as one flat vector, like `parameters`.
 
         In `build` it is called to create such an array: ``self.state("running_mean", shape,
         "zeros")``. It is shared by twins and stored in files, and no optimizer sees it.
         """
-        return contract.State(self)
+        return building.State(self)
 
     def generator(self, name: str) -> np.random.Generator:
         """Create a random generator in `build`; from then on it is ``self.<name>``.
@@ -155,7 +155,7 @@ class Layer(Tree):
         It is spawned from the one given to `build`, so that a seed repeats the layer's draws.
         """
         spawned = self.rng.spawn(1)[0]
-        contract.refuse_name(self, name)
+        building.refuse_name(self, name)
         setattr(self, name, spawned)
         self._generators = {**self._generators, name: spawned}
         return spawned
@@ -164,7 +164,7 @@ class Layer(Tree):
     def rng(self) -> np.random.Generator:
         """The generator given to `build`, while the layer is being built."""
         if self._rng is None:
-            raise contract.not_building(self)
+            raise wording.not_building(self)
         return self._rng
 
     # ---------------------------------------------------------------- what a layer knows
@@ -177,27 +177,27 @@ class Layer(Tree):
     @property
     def dtype(self) -> np.dtype[Any]:
         """The type of the numbers that it was built for: float32 or float64."""
-        return contract.built(self)._dtype  # type: ignore[return-value]
+        return wording.built(self)._dtype  # type: ignore[return-value]
 
     @property
     def input_shapes(self) -> tuple[Shape, ...]:
         """The shape of a row of each input, without the batch axis."""
-        return contract.built(self)._input_shapes or ()
+        return wording.built(self)._input_shapes or ()
 
     @property
     def input_shape(self) -> Shape:
         """The shape of a row of the only input."""
-        return contract.only(self, "input", self.input_shapes)
+        return wording.only(self, "input", self.input_shapes)
 
     @property
     def output_shapes(self) -> tuple[Shape, ...]:
         """The shape of a row of each output, without the batch axis."""
-        return contract.built(self)._output_shapes
+        return wording.built(self)._output_shapes
 
     @property
     def output_shape(self) -> Shape:
         """The shape of a row of the only output."""
-        return contract.only(self, "output", self.output_shapes)
+        return wording.only(self, "output", self.output_shapes)
 
     @property
     def parameters(self) -> ParameterVector:
@@ -220,7 +220,7 @@ class Layer(Tree):
 
     def __call__(self, *inputs: Any) -> Any:
         """Inference on anything that NumPy takes for an array of real numbers: see `apply`."""
-        return self.apply(*contract.as_inputs(self, inputs))
+        return self.apply(*admission.as_inputs(self, inputs))
 
     def save(self, path: Any) -> None:
         """Write the layer to one file, from which `chainrule.load` makes it again."""
@@ -234,12 +234,12 @@ class Layer(Tree):
 
     def unbuilt(self) -> Self:
         """A layer with the same configuration that is not built yet."""
-        return self.rebuilt({}, keep={id(part): contract.initial(part) for _, part in self.walk()})
+        return self.rebuilt({}, keep={id(part): record.initial(part) for _, part in self.walk()})
 
     def forget(self) -> None:
         """Let go of the memory of the last forward pass."""
         for _, layer in self.walk():
-            for name in set(layer.__dict__) - contract.lasting(layer) - contract.RECORD:
+            for name in set(layer.__dict__) - record.lasting(layer) - record.RECORD:
                 del layer.__dict__[name]
             layer.__dict__.pop("_delta_shape", None)
 
@@ -254,11 +254,11 @@ class Layer(Tree):
         return self.rebuilt(parts, keep=self._lasting_parts())
 
     def _lasting_parts(self) -> dict[int, frozenset[str]]:
-        record = contract.RECORD - {"_delta_shape"}
-        return {id(layer): contract.lasting(layer) | record for _, layer in self.walk()}
+        known = record.RECORD - {"_delta_shape"}
+        return {id(layer): record.lasting(layer) | known for _, layer in self.walk()}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        parts = contract.copied_parts(self, memo)
+        parts = record.copied_parts(self, memo)
         copy = self.replica(parts)
         memo.update(parts)
         memo[id(self)] = copy
@@ -269,13 +269,13 @@ class Layer(Tree):
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         # What attrs would pickle is the fields alone: the weights would be lost without a word.
-        kept = contract.lasting(self) | contract.RECORD - {"_delta_shape", "_rng"}
-        fields = contract.field_names(type(self))
+        kept = record.lasting(self) | record.RECORD - {"_delta_shape", "_rng"}
+        fields = record.field_names(type(self))
         parts = {k: v for k, v in self.attributes().items() if k in fields or k in kept}
-        return contract.restored, (type(self), parts)
+        return record.restored, (type(self), parts)
 
     def __getattr__(self, name: str) -> Any:
-        raise contract.missing(self, name)
+        raise wording.missing(self, name)
 
     def __repr__(self) -> str:
-        return contract.short_repr(self)
+        return wording.short_repr(self)

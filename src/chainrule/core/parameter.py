@@ -213,6 +213,17 @@ class ParameterVector:
                 parameter._grad_is_zero = False
         return storage.grad[self._window]
 
+    @grad.setter
+    def grad(self, new: npt.ArrayLike) -> None:
+        current = self.grad
+        if np.shape(new) != current.shape:
+            raise ShapeError(
+                "a vector of another length cannot become the gradient",
+                expected=current.shape,
+                received=np.shape(new),
+            )
+        current[...] = new
+
     @property
     def size(self) -> int:
         """How many numbers there are to learn."""

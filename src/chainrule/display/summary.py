@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 from attrs import define
 
-from chainrule.core.contract import batch_of
 from chainrule.core.errors import DefinitionError
 from chainrule.core.initializers import Shape
 from chainrule.core.layer import Layer
 from chainrule.core.parameter import Parameter
 from chainrule.core.tree import join, snake_case
+from chainrule.core.wording import batch_of
 from chainrule.graph.sequential import Sequential
 
 Shapes = tuple[Shape, ...]

@@ -15,7 +15,7 @@ from typing import Any, overload
 import numpy as np
 from attrs import define, field
 
-from chainrule.core import contract
+from chainrule.core import admission, contract
 from chainrule.core.errors import ChainruleError, ConfigurationError, DefinitionError, ShapeError
 from chainrule.core.layer import Layer
 from chainrule.core.parameter import Array
@@ -93,12 +93,12 @@ class Sequential(Layer):
         try:
             if self._rng is not None:  # it is being built
                 for number, layer in enumerate(steps.layers):  # noqa: B007 - the error tells it
-                    values = layer.forward(*contract.as_tuple(values))
+                    values = layer.forward(*admission.as_tuple(values))
                 self._settle()
                 return values
             for number, (forward, memory) in enumerate(steps.forwards):  # noqa: B007
                 values = forward(*values) if type(values) is tuple else forward(values)
-                memory["_delta_shape"] = contract.shapes_of(values)
+                memory["_delta_shape"] = admission.shapes_of(values)
         except Exception as error:
             raise steps.told(error, number, "forward", values) from error.__cause__
         return values
@@ -130,8 +130,8 @@ class Sequential(Layer):
         try:
             for number in range(len(steps.layers) - 1, down_to - 1, -1):
                 backward, memory = steps.backwards[number]
-                if contract.shapes_of(delta) != memory.get("_delta_shape"):
-                    raise contract.unfitting_delta(steps.layers[number], delta)
+                if admission.shapes_of(delta) != memory.get("_delta_shape"):
+                    raise admission.unfitting_delta(steps.layers[number], delta)
                 delta = backward(delta)
         except Exception as error:
             raise steps.told(error, number, "backward", delta) from error.__cause__
@@ -164,7 +164,12 @@ class Sequential(Layer):
     def __getitem__(self, key: int | str | slice) -> Layer:
         """A layer by its number or name (``"dense_1"``), or a sequence of some that shares them."""
         if isinstance(key, slice):
-            return Sequential(self.layers[key])
+            part = Sequential(self.layers[key])
+            if all(layer.is_built for layer in part.layers):
+                part._dtype = self._dtype
+                part._input_shapes = part.layers[0]._input_shapes
+                part._output_shapes = part.layers[-1]._output_shapes
+            return part
         if isinstance(key, str):
             children = self.children()
             if key not in children:
@@ -281,11 +286,11 @@ class _Steps:
         place = f"{self.container}{self.paths[number]}"
         if not isinstance(error, ChainruleError) and method != "backward":
             try:
-                contract.admit(self.layers[number], contract.as_tuple(values))
+                admission.admit(self.layers[number], admission.as_tuple(values))
             except ChainruleError as named:
                 named.__cause__, error = error, named
         if not isinstance(error, ChainruleError):
-            shapes = [np.shape(v) for v in contract.as_tuple(values)]
+            shapes = [np.shape(v) for v in admission.as_tuple(values)]
             error.add_note(f"in {place}.{method}, which was given {', '.join(map(str, shapes))}")
             return error
         if isinstance(error, ShapeError) and error.place is None:

@@ -16,11 +16,11 @@ import numpy.typing as npt
 from attrs import define, field, setters
 
 from chainrule.core import initializers
-from chainrule.core.contract import is_whole
 from chainrule.core.errors import ConfigurationError, ShapeError
 from chainrule.core.initializers import GlorotUniform, Initializer, Shape, Zeros
 from chainrule.core.layer import Layer
 from chainrule.core.parameter import Array
+from chainrule.core.wording import is_whole
 
 
 @define(repr=False, on_setattr=setters.NO_OP)

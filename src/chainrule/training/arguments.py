@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.core.contract import is_whole
 from chainrule.core.errors import ConfigurationError, DefinitionError
 from chainrule.core.layer import Layer
+from chainrule.core.wording import is_whole
 from chainrule.training import losses, optimizers
 from chainrule.training.callbacks import Callback
 from chainrule.training.data import Data

@@ -22,11 +22,11 @@ from typing import Any, NoReturn
 import numpy as np
 from attrs import frozen
 
-from chainrule.core.contract import batch_of
 from chainrule.core.errors import DataError, DtypeError, ShapeError
 from chainrule.core.initializers import Shape
 from chainrule.core.layer import Layer
 from chainrule.core.parameter import Array
+from chainrule.core.wording import batch_of
 from chainrule.training.losses import Loss
 
 LOOKED_AT_ONCE = 2**20

@@ -31,11 +31,11 @@ from typing import Any
 import numpy as np
 from attrs import define, field
 
-from chainrule.core.contract import who
 from chainrule.core.errors import NonFiniteError
 from chainrule.core.layer import Layer
 from chainrule.core.parameter import Array, ParameterVector
 from chainrule.core.tree import join, snake_case
+from chainrule.core.wording import who
 from chainrule.graph.sequential import Sequential
 from chainrule.training.losses import Loss
 from chainrule.training.optimizers import Optimizer

@@ -26,10 +26,11 @@ import numpy as np
 import numpy.typing as npt
 from attrs import define, field
 
-from chainrule.core.contract import built, copied_generator
 from chainrule.core.errors import ChainruleError, NonFiniteError, ShapeError
 from chainrule.core.layer import Layer
 from chainrule.core.parameter import Array
+from chainrule.core.record import copied_generator
+from chainrule.core.wording import built
 from chainrule.training import arguments
 from chainrule.training.batches import ArrayBatches, FreshBatches
 from chainrule.training.callbacks import Callback

@@ -1,0 +1,282 @@
+"""How a layer is built: its parameters made, its shapes found out, all or nothing.
+
+Shapes and type are checked and a generator is made; then comes the author's build; then an empty
+batch goes through forward, which tells the shape of the output without any arithmetic. When the
+outermost layer is done, all parameters move into one flat vector. Where anything fails on the way,
+every layer is put back to what it was.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import operator
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chainrule.core.admission import DTYPES
+from chainrule.core.errors import (
+    BuildError,
+    ChainruleError,
+    ConfigurationError,
+    DefinitionError,
+    DtypeError,
+    ShapeError,
+)
+from chainrule.core.initializers import Initializer, Shape, get
+from chainrule.core.parameter import Parameter, ParameterVector
+from chainrule.core.record import RECORD, field_names
+from chainrule.core.wording import plain_array
+
+if TYPE_CHECKING:
+    from chainrule.core.layer import Layer
+
+
+def construct(
+    layer: Layer, method: Callable[..., Any], input_shapes: Any, rng: Any, dtype: Any
+) -> None:
+    """Build a layer and all below it, or leave all of them as they were."""
+    name = type(layer).__name__
+    if layer.is_built:
+        raise BuildError(
+            f"{name}: the layer is built already, and its parameters would be lost",
+            received=f"built for {layer._input_shapes}, {layer._dtype}",
+            mend="build a copy that has no parameters yet: layer.unbuilt()",
+        )
+    shapes = tuple(_shape(name, shape) for shape in input_shapes)
+    inside = layer._rng is not None  # of a container that is being built
+    before = [(part, part.is_built, part.attributes()) for _, part in layer.walk()]
+    try:
+        _prepare_family(layer, _generator(layer, rng), _dtype(layer, dtype))
+        layer._initial = frozenset(layer.__dict__) - RECORD
+        _call_build(layer, method, shapes)
+        _prepare_family(layer, layer.rng, layer._dtype)  # of the layers that build has made
+        _note_what_build_made(layer)
+        layer._input_shapes = shapes
+        layer._output_shapes = _shapes_of_an_empty_batch(layer)
+    except BaseException:
+        for part, _, attributes in before:
+            _put_back(part, attributes)
+        raise
+    if not inside:
+        for _, part in layer.walk():
+            part.__dict__.pop("_rng", None)
+        layer.forget()
+        for part, was_built, attributes in before:
+            if was_built:  # it stands elsewhere, too, and has its memory there
+                _put_back(part, attributes)
+        _ = layer.parameters.value, layer.state.value  # now every array has its final place
+        _keep_freed_memory()
+
+
+def _keep_freed_memory() -> None:
+    """Let the allocator of the C library learn that arrays of some megabytes come and go.
+
+    A pass through a network makes the same arrays again and again. Without this, glibc gives their
+    memory back to the system after each pass, and the next has to fetch it page by page. It goes
+    by the largest block that was ever freed, up to 32 MB; one is freed here, unused.
+    """
+    np.empty(2**25 - 2**16, np.uint8)
+
+
+def create(layer: Layer, name: str, shape: Any, initializer: Initializer) -> Parameter:
+    """A new parameter or state, set on the layer under its name."""
+    rng = layer.rng
+    refuse_name(layer, name)
+    array = initializer(_shape(type(layer).__name__, shape), rng, layer._dtype or np.float64)
+    created = Parameter(name, array)
+    _guard_parameters(type(layer))
+    setattr(layer, name, created)
+    return created
+
+
+class State(ParameterVector):
+    """What a layer keeps but does not learn: a vector, and the call that adds to it."""
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__(layer._collected("_states"), layer._dtype or np.float64)
+        self._layer = layer
+
+    def __call__(
+        self, name: str, shape: Shape, initializer: str | float | Initializer = "zeros"
+    ) -> Parameter:
+        """Create an array that is kept but not learned; from then on it is ``layer.<name>``."""
+        created = create(self._layer, name, shape, get(initializer))
+        self._layer._states = {**self._layer._states, name: created}
+        return created
+
+
+def refuse_name(layer: Layer, name: Any) -> None:
+    """See that a new parameter, state or generator takes the place of nothing."""
+    taken = RECORD.union(
+        field_names(type(layer)), layer._parameters, layer._states, layer._generators
+    )
+    if (
+        not isinstance(name, str)
+        or not name.isidentifier()
+        or name in taken
+        or hasattr(type(layer), name)
+    ):
+        raise DefinitionError(
+            f"{type(layer).__name__}: {name!r} cannot be the name of a parameter",
+            expected="an identifier such as 'weights', which nothing else in the layer has",
+            received=repr(name),
+        )
+
+
+def _guard_parameters(cls: type[Layer]) -> None:
+    """From the first parameter of a class on, see that nothing takes a parameter's place."""
+    method = cls.__setattr__
+    if hasattr(method, "__wrapped__"):
+        return
+
+    @functools.wraps(method)
+    def __setattr__(self: Layer, name: str, value: Any) -> None:  # noqa: N807
+        if name in self._parameters and not isinstance(value, Parameter):
+            raise plain_array(self, name, value)
+        method(self, name, value)
+
+    cls.__setattr__ = __setattr__  # type: ignore[method-assign, assignment]
+
+
+def _prepare_family(layer: Layer, rng: Any, dtype: Any) -> None:
+    for _, part in layer.walk():
+        part._rng = rng  # of those that are built already, too: it says that this is a rehearsal
+        if not part.is_built:
+            part._dtype = dtype
+
+
+def rehearse(layer: Layer, method: Callable[..., Any], inputs: tuple[Any, ...]) -> Any:
+    """What `forward` gives while building. It moves no state and no generator.
+
+    The mean of an empty batch is not a number, and would stay in a running mean for ever.
+    """
+    states = [(state, state.value.copy()) for state in layer._states.values()]
+    places = [(g.bit_generator, g.bit_generator.state) for g in layer._generators.values()]
+    try:
+        return method(layer, *inputs)
+    finally:
+        for state, value in states:
+            state.value = value
+        for bits, place in places:
+            bits.state = place
+
+
+def _put_back(layer: Layer, attributes: dict[str, Any]) -> None:
+    layer.__dict__.clear()
+    for name, value in attributes.items():
+        object.__setattr__(layer, name, value)
+
+
+def _call_build(layer: Layer, method: Callable[..., Any], shapes: tuple[Shape, ...]) -> None:
+    name = type(layer).__name__
+    try:
+        inspect.signature(method).bind(layer, *shapes)
+    except TypeError as error:
+        raise BuildError(
+            f"{name}: its build does not take {len(shapes)} input shape(s)",
+            expected=f"build{inspect.signature(method)}",
+            received=f"build{shapes}" if len(shapes) != 1 else f"build({shapes[0]})",
+            mend="give one shape for each input of forward",
+        ) from error
+    try:
+        method(layer, *shapes)
+    except ChainruleError:
+        raise
+    except Exception as error:
+        raise BuildError(
+            f"{name}: its build fails with {type(error).__name__}: {error}",
+            received=f"input shapes {', '.join(map(str, shapes))}",
+            mend="the lines above show where in build",
+        ) from error
+
+
+def _note_what_build_made(layer: Layer) -> None:
+    fields = field_names(type(layer))
+    made = {k: v for k, v in layer.__dict__.items() if k not in fields and k not in RECORD}
+    for name, value in made.items():
+        if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+            raise plain_array(layer, name, value)
+        known = {id(p) for p in (*layer._parameters.values(), *layer._states.values())}
+        if isinstance(value, Parameter) and id(value) not in known:
+            layer._parameters = {**layer._parameters, name: value}
+        if isinstance(value, np.random.Generator) and name not in layer._generators:
+            layer._generators = {**layer._generators, name: value}
+    layer._lasting = frozenset(made)
+
+
+def _shapes_of_an_empty_batch(layer: Layer) -> tuple[Shape, ...]:
+    name = type(layer).__name__
+    inputs = [np.zeros((0, *shape), layer._dtype) for shape in layer._input_shapes or ()]
+    described = ", ".join(str(x.shape) for x in inputs)
+    try:
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # the mean of nothing, and such
+            outputs = layer.forward(*inputs)
+    except ChainruleError:
+        raise
+    except Exception as error:
+        raise BuildError(
+            f"{name}: forward fails on an empty batch with {type(error).__name__}: {error}",
+            received=f"inputs of shape {described}, which hold no row",
+            mend="if the shapes are what you meant, write forward so that it works for no rows",
+        ) from error
+    results = outputs if isinstance(outputs, tuple) else (outputs,)
+    if not results or any(getattr(y, "shape", ())[:1] != (0,) for y in results):
+        raise BuildError(
+            f"{name}: forward does not return one row for each row of the batch",
+            expected="arrays of shape (0, …) for an empty batch",
+            received=", ".join(str(getattr(y, "shape", type(y).__name__)) for y in results),
+            mend="keep axis 0, the batch, as it is; several outputs are a tuple of arrays",
+        )
+    return tuple(y.shape[1:] for y in results)
+
+
+def _shape(name: str, shape: Any) -> Shape:
+    try:
+        axes = tuple(operator.index(n) for n in shape)
+    except TypeError:
+        axes = (-1,)
+    if any(n < 0 for n in axes) or isinstance(shape, str):
+        raise ShapeError(
+            f"{name}: this is no shape",
+            expected="a tuple of whole numbers, without the batch axis, such as (64,)",
+            received=repr(shape),
+            mend=f"({shape},)" if isinstance(shape, int) else None,
+        )
+    return axes
+
+
+def _dtype(layer: Layer, dtype: Any) -> np.dtype[Any]:
+    if dtype is None:
+        return layer._dtype or np.dtype(np.float64)
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = np.dtype(object)  # not None: NumPy takes that for float64
+    for known in DTYPES:
+        if found == known:
+            return known
+    raise DtypeError(
+        f"{type(layer).__name__}: a layer cannot be built for this type of numbers",
+        expected="'float32' or 'float64'",
+        received=repr(dtype),
+    )
+
+
+def _generator(layer: Layer, rng: Any) -> np.random.Generator:
+    if rng is None and layer._rng is not None:
+        return layer._rng
+    try:
+        if isinstance(rng, bool):
+            raise TypeError
+        return np.random.default_rng(rng)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(
+            f"{type(layer).__name__}: rng is neither a seed nor a generator",
+            expected="a whole number >= 0, a numpy.random.Generator, or None",
+            received=repr(rng),
+        ) from error
