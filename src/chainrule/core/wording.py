@@ -12,7 +12,7 @@ import attrs
 import numpy as np
 
 from chainrule.core.errors import BuildError, DefinitionError, ShapeError
-from chainrule.core.initializers import Shape
+from chainrule.core.initializers import KNOWN, Initializer, Shape
 from chainrule.core.record import RECORD
 from chainrule.core.tree import fields_of
 
@@ -34,8 +34,15 @@ def short_repr(layer: Layer) -> str:
         if field.default is attrs.NOTHING:
             parts.append(repr(value))
         elif field.repr and value != _default(field):
-            parts.append(f"{field.name}={value!r}")
+            parts.append(f"{field.name}={_name_or_repr(value)}")
     return f"{type(layer).__name__}({', '.join(parts)})"
+
+
+def _name_or_repr(value: Any) -> str:
+    """``'he_normal'`` for what can be given by that name."""
+    name = getattr(value, "name", None)
+    is_named = isinstance(value, Initializer) and name in KNOWN and KNOWN[name]() == value
+    return repr(name if is_named else value)
 
 
 def _default(field: Any) -> Any:
