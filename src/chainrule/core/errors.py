@@ -107,6 +107,10 @@ class NoTangentRuleError(ChainruleError, NotImplementedError, TypeError):
     """A NumPy function met a `Dual` number and has no tangent rule."""
 
 
+class MissingExtraError(ChainruleError, ImportError):
+    """Something was asked for that needs a library which is not installed."""
+
+
 class LayerCheckError(ChainruleError, AssertionError):
     """A layer breaks a law of the contract. ``report`` lists every law with its figure."""
 

@@ -24,9 +24,10 @@ import numpy as np
 import numpy.typing as npt
 from attrs import define
 
-from chainrule.core.errors import ChainruleError, DataError, ShapeError
+from chainrule.core.errors import DataError, ShapeError
+from chainrule.training.curves import draw_panel, missing_matplotlib
 
-BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "0.4"
+VERMILION, GREY = "#D55E00", "0.4"
 _VALIDATION = "validation_"
 
 
@@ -52,7 +53,7 @@ def plot_results(
 
     Raises
     ------
-    MissingMatplotlibError, DataError, ShapeError
+    MissingExtraError, DataError, ShapeError
         As from the functions for the parts.
     """
     true, p = np.asarray(labels), np.asarray(probabilities)
@@ -89,7 +90,7 @@ def plot_training(history: Mapping[str, Sequence[float]], into: Any = None) -> A
 
     Raises
     ------
-    MissingMatplotlibError
+    MissingExtraError
         Where matplotlib is not installed.
     DataError
         Where there is no epoch to draw.
@@ -107,7 +108,7 @@ def plot_training(history: Mapping[str, Sequence[float]], into: Any = None) -> A
     figure = _figure(into, width=4.4 * len(panels), height=3.4)
     all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, name in zip(all_axes, panels, strict=True):
-        _draw_curves(axes, name, curves[name], curves.get(_VALIDATION + name))
+        draw_panel(axes, curves, name)
     return figure
 
 
@@ -138,7 +139,7 @@ def plot_digits(
 
     Raises
     ------
-    MissingMatplotlibError
+    MissingExtraError
         Where matplotlib is not installed.
     ShapeError
         Where the three do not fit together.
@@ -186,7 +187,7 @@ def plot_confusions(
 
     Raises
     ------
-    MissingMatplotlibError
+    MissingExtraError
         Where matplotlib is not installed.
     ShapeError
         Where the three do not fit together.
@@ -270,10 +271,6 @@ def percentage(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-class MissingMatplotlibError(ChainruleError, ImportError):
-    """A figure was asked for, and matplotlib, which draws it, is not installed."""
-
-
 # ------------------------------------------------------------------------------- the drawing
 
 
@@ -282,12 +279,7 @@ def _figure(into: Any, width: float, height: float) -> Any:
         from matplotlib.figure import Figure
         from matplotlib.layout_engine import ConstrainedLayoutEngine
     except ImportError as error:
-        raise MissingMatplotlibError(
-            "figures are drawn by matplotlib, which is not installed",
-            expected="matplotlib 3.9 or newer, which the extra `plot` brings along",
-            received=str(error),
-            mend="pip install 'chainrule[plot]'",
-        ) from error
+        raise missing_matplotlib(error) from error
     if into is not None:
         return into
     margins = ConstrainedLayoutEngine(rect=(0.01, 0.015, 0.98, 0.97))
@@ -296,35 +288,6 @@ def _figure(into: Any, width: float, height: float) -> Any:
 
 def _title(part: Any, text: str) -> None:
     part.suptitle(text, x=0.01, ha="left", fontsize=12, fontweight="bold")
-
-
-def _draw_curves(
-    axes: Any, name: str, training: Sequence[float], validation: Sequence[float] | None
-) -> None:
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
-
-    curves = [("training", training, BLUE, "-")]
-    if validation is not None:
-        curves.append(("validation", validation, VERMILION, "--"))
-    for label, curve, colour, dashes in curves:
-        epochs = np.arange(1, len(curve) + 1)
-        dots = "o" if len(curve) <= 10 else None
-        axes.plot(epochs, curve, color=colour, linestyle=dashes, marker=dots, label=label)
-    axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-    axes.set_ylabel({"loss": "cost C"}.get(name, name.replace("_", " ")))
-    numbers = np.concatenate([curve for _, curve, _, _ in curves])
-    numbers = numbers[np.isfinite(numbers)]
-    if numbers.size and 0 < 10 * numbers.min() < numbers.max():
-        axes.set_yscale("log")  # where C falls like e^(−c epoch), it is a straight line
-        axes.yaxis.set_major_formatter("{x:g}")
-    if name == "accuracy":
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g} %"))
-    axes.grid(color="0.9", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    if len(curves) > 1:
-        axes.legend(frameon=False)
 
 
 def _draw_grid(
