@@ -1,100 +1,75 @@
-"""The practical limit: the step of one network, written out in NumPy for speed alone.
+"""The practical limit: the lecture's step as one NumPy loop, with every array made beforehand.
 
-Nothing is general here, and nothing is checked. Every array is made once and filled again in each
-step; all parameters are one vector, and so are their gradients. The formulas are the lecture's,
-in the order that costs least:
+The formulas are the lecture's, for a network whose neurons are sigmoids:
 
-    y = e/s              with e = eᶻ in the memory of z, and s = 1 + e in an array that stays
-    Δ ← Δ y/s            in the memory of Δ, since y (1 − y) = y/s
-    Σ Δ                  as a product with a vector of ones, which is faster than a sum
-    1/N                  multiplied into the smallest array there is, the delta of the output
-    θ ← θ − η ∂C/∂θ      in pieces that stay in the cache between the two operations
+    up      z = y w + b,    y = 1/(1 + e⁻ᶻ)
+    down    Δ = (y − t) f′/N at the output, with f′ = y (1 − y);    Δ ← (Δ wᵀ) f′ below
+            ∂C/∂w = yᵀ Δ,    ∂C/∂b = Σ Δ
+    step    w ← w − η ∂C/∂w,    b ← b − η ∂C/∂b
 
-As with the other contenders, the gradient ∂C/∂θ is there after a step. Who does not want it could
-multiply η into the delta too, and would save one operation on a vector as long as θ.
+Every result goes into an array that is there already, most of them in place. Nothing is general
+here, and nothing is checked.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from benchmarks.workloads import LEARNING_RATE, Array, Problem
-
-PIECE = 32768  # numbers
+from benchmarks.workloads import LEARNING_RATE, Array, Problem, flat
 
 
 class ByHand:
-    """What one gets who writes the loop for one network by hand, and has time to spare."""
+    """What one writes who wants no array made in the loop."""
 
     def __init__(self, problem: Problem) -> None:
         batch, dtype = len(problem.inputs), problem.dtype
         self.targets = problem.targets
-        self.parameters = problem.start()
-        self.gradient = np.empty_like(self.parameters)
-        self.one = np.ones((), dtype)
-        self.ones = np.ones(batch, dtype)
-        self.share = np.array(1 / batch, dtype)
-        self.rate = np.array(LEARNING_RATE, dtype)
-        self.half_share = 0.5 / batch
-
-        # What each layer works on, on the way up and on the way down.
-        self.up: list[tuple[Any, ...]] = []
-        self.down: list[tuple[Any, ...]] = []
-        y_in: Any = problem.inputs
-        delta_in: Any = None
-        offset = 0
-        for b in problem.biases:
-            y, s, delta = (np.empty((batch, b.size), dtype) for _ in range(3))
-            shape, size = (y_in.shape[1], b.size), y_in.shape[1] * b.size
-            vectors = (self.parameters, self.gradient)
-            w, dw = (vector[offset : offset + size].reshape(shape) for vector in vectors)
-            offset += size
-            b, db = (vector[offset : offset + b.size] for vector in vectors)
-            offset += b.size
-            multiply = _fastest_product(shape)
-            self.up.append((multiply, y_in, w, b, y, s))
-            self.down.insert(0, (multiply, y, s, delta, db, y_in.T, dw, w.T, delta_in))
-            y_in, delta_in = y, delta
-        self.output, self.delta = y_in, delta_in
-        self.deviations = self.delta.ravel()
-        change = np.empty(PIECE, dtype)
-        self.pieces = [
-            (self.parameters[piece], self.gradient[piece], change[: offset - piece.start])
-            for piece in (slice(start, start + PIECE) for start in range(0, offset, PIECE))
+        self.weights = [w.copy() for w in problem.weights]
+        self.biases = [b.copy() for b in problem.biases]
+        outputs = [np.empty((batch, b.size), dtype) for b in problem.biases]
+        self.values = [problem.inputs, *outputs]
+        self.slopes = [np.empty_like(y) for y in outputs]
+        self.deltas = [np.empty_like(y) for y in outputs]
+        self.weight_gradients = [np.empty_like(w) for w in self.weights]
+        self.bias_gradients = [np.empty_like(b) for b in self.biases]
+        # Two ways to the same BLAS: dot starts sooner, matmul does not write zeros first.
+        self.products = [
+            np.dot if w.size <= 4096 or 1 in w.shape else np.matmul for w in self.weights
         ]
 
     def step(self) -> float:
-        one, ones = self.one, self.ones
-        for multiply, y_in, w, b, y, s in self.up:
-            multiply(y_in, w, y)
-            np.add(y, b, y)
-            np.exp(y, y)
-            np.add(y, one, s)
-            np.divide(y, s, y)
+        values, deltas, batch = self.values, self.deltas, len(self.targets)
+        for n, (w, b) in enumerate(zip(self.weights, self.biases, strict=True)):
+            z = values[n + 1]
+            self.products[n](values[n], w, out=z)
+            z += b
+            np.negative(z, out=z)
+            np.exp(z, out=z)
+            z += 1
+            np.reciprocal(z, out=z)
 
-        np.subtract(self.output, self.targets, self.delta)
-        cost = float(np.dot(self.deviations, self.deviations)) * self.half_share
-        np.multiply(self.delta, self.share, self.delta)
+        delta = deltas[-1]
+        np.subtract(values[-1], self.targets, out=delta)
+        cost = float(np.vdot(delta, delta)) / (2 * batch)
+        delta /= batch
+        for n in range(len(deltas) - 1, -1, -1):
+            y, slope, delta = values[n + 1], self.slopes[n], deltas[n]
+            np.subtract(1, y, out=slope)
+            slope *= y
+            delta *= slope
+            self.products[n](values[n].T, delta, out=self.weight_gradients[n])
+            np.sum(delta, axis=0, out=self.bias_gradients[n])
+            if n > 0:
+                self.products[n](delta, self.weights[n].T, out=deltas[n - 1])
 
-        for multiply, y, s, delta, db, y_in_across, dw, w_across, delta_in in self.down:
-            np.multiply(delta, y, delta)
-            np.divide(delta, s, delta)
-            np.dot(ones, delta, db)
-            multiply(y_in_across, delta, dw)
-            if delta_in is not None:
-                multiply(delta, w_across, delta_in)
-        for piece, gradient, change in self.pieces:
-            np.multiply(gradient, self.rate, change)
-            np.subtract(piece, change, piece)
+        for parameters, gradients in (
+            (self.weights, self.weight_gradients),
+            (self.biases, self.bias_gradients),
+        ):
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                gradient *= LEARNING_RATE
+                parameter -= gradient
         return cost
 
     def flat_parameters(self) -> Array:
-        return self.parameters
-
-
-def _fastest_product(shape: tuple[int, int]) -> Any:
-    """Two ways to the same BLAS: `dot` starts sooner and knows columns, `matmul` moves less."""
-    small = 1 in shape or shape[0] * shape[1] <= 4096
-    return np.dot if small else np.matmul
+        return flat(self.weights, self.biases)

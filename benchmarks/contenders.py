@@ -17,7 +17,12 @@ class Contender(Protocol):
     def flat_parameters(self) -> Array: ...
 
 
-REQUIRED = {"chainrule": "numpy", "by hand": "numpy", "lecture": "numpy"}
+REQUIRED = {
+    "chainrule": "numpy",
+    "by hand": "numpy",
+    "for speed alone": "numpy",
+    "lecture": "numpy",
+}
 PEERS = {"PyTorch": "torch", "JAX": "jax"}
 """Each contender with the distribution that does its arithmetic."""
 
@@ -42,6 +47,10 @@ def make(name: str, problem: Problem) -> Contender:
         from benchmarks.by_hand import ByHand
 
         return ByHand(problem)
+    if name == "for speed alone":
+        from benchmarks.for_speed_alone import ForSpeedAlone
+
+        return ForSpeedAlone(problem)
     if name in ("chainrule", "lecture"):
         from benchmarks.ours import Layers, Lecture
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from benchmarks import contenders, report
-from benchmarks.by_hand import PIECE
+from benchmarks.for_speed_alone import PIECE
 from benchmarks.quartiles import Quartiles
 from benchmarks.race import DisagreementError, Length, Result, race, require_agreement
 from benchmarks.workloads import LEARNING_RATE, WORKLOADS, Problem, Workload
