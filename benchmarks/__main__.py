@@ -43,14 +43,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 def measure(options: argparse.Namespace, console: Console) -> report.Measured:
     """Run the races, then what stands around a step."""
-    length = Length(starts=1, rounds=6, block=0.03, rest=0.03) if options.quick else Length()
+    length = Length(1, 1.0, block=0.03, rest=0.03) if options.quick else Length()
     workloads = [w for w in WORKLOADS if w.name in options.only]
     names = contenders.available()
     described = machine.described(options.threads, options.command)
-    # Drawn by hand between the rounds: a thread that draws would take part in the race.
+    # Drawn by hand between the races: a thread that draws would take part in the race.
     with Progress(console=console, auto_refresh=False, transient=True) as progress:
-        rounds = len(DTYPES) * len(workloads) * length.starts * length.rounds
-        bar = progress.add_task("", total=rounds)
+        bar = progress.add_task("", total=len(DTYPES) * len(workloads) * length.starts + 2)
 
         def seen() -> None:
             progress.advance(bar)
@@ -64,7 +63,7 @@ def measure(options: argparse.Namespace, console: Console) -> report.Measured:
         progress.update(bar, description="Trainer.fit", refresh=True)
         rounds, epochs = (5, 4) if options.quick else (25, 10)
         trainer = {dtype: overheads.trainer_overhead(dtype, rounds, epochs) for dtype in DTYPES}
-        progress.update(bar, description="import", refresh=True)
+        progress.update(bar, description="import", advance=1, refresh=True)
         imports = overheads.import_times(5 if options.quick else 25)
     return report.Measured(described, results, trainer, imports)
 

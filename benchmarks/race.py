@@ -57,12 +57,13 @@ class Result:
 
 @dataclass(frozen=True)
 class Length:
-    """How long a race takes: starts of all processes, rounds after each, seconds on the clock."""
+    """How long a race takes: how often all processes are started, and what follows each start."""
 
     starts: int = 2
-    rounds: int = 25
-    block: float = 0.08
-    rest: float = 0.05
+    seconds: float = 14.0  # of rounds, as many as begin in this time
+    fewest: int = 5  # rounds, even if they take longer
+    block: float = 0.08  # seconds on the clock
+    rest: float = 0.05  # seconds between two turns
 
 
 def race(
@@ -77,7 +78,7 @@ def race(
     Parameters
     ----------
     seen
-        Called after each round, to show that something goes on.
+        Called after each start's rounds, to show that something goes on.
 
     Raises
     ------
@@ -91,12 +92,14 @@ def race(
         with Runners(workload, dtype, names) as runners:
             require_agreement({name: runners.ask(name, "agree") for name in names}, dtype)
             steps = {name: runners.ask(name, "calibrate", length.block) for name in names}
-            for _ in range(length.rounds):
+            end, rounds = time.monotonic() + length.seconds, 0
+            while rounds < length.fewest or time.monotonic() < end:
                 shuffle(order)
                 for name in order:
                     time.sleep(length.rest)
                     result.seconds[name].append(runners.ask(name, "run", steps[name]))
-                seen()
+                rounds += 1
+        seen()
     return result
 
 

@@ -91,22 +91,19 @@ def test_a_contender_that_goes_elsewhere_is_named(wrong: float) -> None:
 
 
 def test_the_race_gives_everyone_the_same_number_of_turns() -> None:
-    rounds: list[None] = []
-    length = Length(starts=1, rounds=2, block=0.001, rest=0.0)
-    names = ["chainrule", "by hand"]
-    result = race(SMALL, "float32", names, length, lambda: rounds.append(None))
-    assert len(rounds) == 2
-    assert {name: len(seconds) for name, seconds in result.seconds.items()} == {
-        "chainrule": 2,
-        "by hand": 2,
-    }
+    starts: list[None] = []
+    length = Length(starts=2, seconds=0.0, fewest=3, block=0.001, rest=0.0)
+    result = race(SMALL, "float32", ["chainrule", "by hand"], length, lambda: starts.append(None))
+    assert len(starts) == 2
+    turns = {name: len(seconds) for name, seconds in result.seconds.items()}
+    assert turns == {"chainrule": 6, "by hand": 6}
     assert all(s > 0 for seconds in result.seconds.values() for s in seconds)
 
 
 def test_what_fails_in_a_contender_says_in_which() -> None:
     impossible = Workload("impossible", (3,), 2, {})
     with pytest.raises(Exception) as caught:
-        race(impossible, "float32", ["by hand"], Length(1, 1, 0.001, 0.0))
+        race(impossible, "float32", ["by hand"], Length(1, 0.0, 1, 0.001, 0.0))
     assert any("by hand" in note for note in caught.value.__notes__)
 
 

@@ -44,8 +44,8 @@ class Activation(Layer):
     --------
     >>> Activation("sigmoid")(np.array([[0.0]]))
     array([[0.5]])
-    >>> Activation(np.sin, np.cos).derivative(0.0)
-    1.0
+    >>> Activation(np.sin, np.cos).derivative(np.array([0.0]))
+    array([1.])
     """
 
     accepts_any_shape: ClassVar[bool] = True

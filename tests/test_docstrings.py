@@ -1,0 +1,40 @@
+"""The examples in the docstrings print what they say."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+
+import numpy as np
+import pytest
+from attrs import frozen
+
+import chainrule
+from chainrule.layers.functions import Function, Pair
+
+MODULES = [
+    module.name
+    for module in pkgutil.walk_packages(chainrule.__path__, "chainrule.")
+    if not module.name.endswith("__main__")
+]
+NAMES = (
+    "losses",
+    "optimizers",
+    "Activation",
+    "Dense",
+    "Layer",
+    "Sequential",
+    "Softmax",
+    "check_layer",
+)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_examples_of_a_module_print_what_they_say(name):
+    module = importlib.import_module(name)
+    shown = {key: getattr(chainrule, key) for key in NAMES}
+    shown |= {"np": np, "frozen": frozen, "Function": Function, "Pair": Pair}
+    shown |= vars(module)
+    failures, _ = doctest.testmod(module, extraglobs=shown)
+    assert failures == 0
