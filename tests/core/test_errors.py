@@ -20,6 +20,7 @@ KINDS = {
     "NonFiniteError": ArithmeticError,
     "NoTangentRuleError": NotImplementedError,
     "LayerCheckError": AssertionError,
+    "MissingExtraError": ImportError,
     "StorageError": ValueError,
 }
 

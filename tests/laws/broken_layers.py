@@ -353,6 +353,59 @@ class FailsForNoRows(Layer):
         return delta
 
 
+@define
+class LearnsNothingInFront(Linear):
+    """Its short cut for the first place in a network forgets the parameters."""
+
+    def backward_parameters(self, delta):
+        pass
+
+
+@define
+class ChangesItsMemory(Layer):
+    """Right at the first backward pass, and twice too large at the second."""
+
+    def forward(self, inputs):
+        self.inputs = +inputs
+        return inputs**2
+
+    def backward(self, delta):
+        self.inputs *= 2
+        return self.inputs * delta
+
+
+@define
+class KinkAtAnotherPlace(Layer):
+    """relu, whose slope begins a little too early."""
+
+    def forward(self, inputs):
+        self.inputs = inputs
+        return np.maximum(inputs, 0)
+
+    def backward(self, delta):
+        return delta * (self.inputs > -0.01)
+
+
+@define
+class ForgetsToReturn(Linear):
+    def backward(self, delta):
+        self.weights.accumulate(self.inputs.T @ delta)
+        self.biases.accumulate(delta.sum(axis=0))
+
+
+@define
+class ByDifferences(Layer):
+    """A derivative by differences, right to some digits."""
+
+    def forward(self, inputs):
+        self.inputs = inputs
+        return np.sin(inputs)
+
+    def backward(self, delta):
+        step = 1e-5
+        return delta * (np.sin(self.inputs + step) - np.sin(self.inputs - step)) / (2 * step)
+
+
 BROKEN: list[tuple[Layer, Any, str, str]] = [
     # the layer, the shape of a row, the law that must be broken, words of the diagnosis
     (ExtraAverage(3), (4,), "adjoint", "7 times too small, and 7 is the batch size"),
@@ -386,4 +439,9 @@ BROKEN: list[tuple[Layer, Any, str, str]] = [
     (SecondInputLikeFirst(), ((4,), (4,)), "adjoint", "Only input 2 is wrong"),
     (MissingTerm(), (4,), "adjoint", "delta of the input"),
     (FailsForNoRows(), (4,), "build", "empty batch"),
+    (LearnsNothingInFront(3), (4,), "accumulate", "backward_parameters"),
+    (ChangesItsMemory(), (4,), "accumulate", "after one forward"),
+    (KinkAtAnotherPlace(), (4,), "adjoint", "near zero"),
+    (ForgetsToReturn(3), (4,), "adjoint", "return missing"),
+    (ByDifferences(), (4,), "adjoint", "a few digits"),
 ]

@@ -317,6 +317,31 @@ class LengthOfRow(Layer):
         return self.x * (delta / self.y)[:, np.newaxis]
 
 
+@define
+class Sorted(Layer):
+    """Who ties with whom at zero decides about the slope there, and anyone may come first."""
+
+    def forward(self, x):
+        self.order = np.argsort(x, axis=-1)
+        return np.take_along_axis(x, self.order, axis=-1)
+
+    def backward(self, delta):
+        result = np.zeros_like(delta)
+        np.put_along_axis(result, self.order, delta, axis=-1)
+        return result
+
+
+@define
+class WiderDense(Dense):
+    """A subclass that changes what Dense computes, and knows nothing of its short cuts."""
+
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+    def backward(self, delta):
+        return super().backward(2 * delta)
+
+
 UNUSUAL: list[tuple[Layer, Any]] = [
     (PassesOn(), (4,)),
     (BatchNorm(), (4,)),
@@ -338,4 +363,6 @@ UNUSUAL: list[tuple[Layer, Any]] = [
     (Outer(), (3,)),
     (NoLearning(), (4,)),
     (LengthOfRow(), (4,)),
+    (Sorted(), (5,)),
+    (WiderDense(3), (4,)),
 ]

@@ -19,7 +19,7 @@ from attrs import define, field
 
 from chainrule.calculus import laws, loss_laws
 from chainrule.calculus.subject import Broken, Finding, Subject
-from chainrule.core.errors import ChainruleError, DefinitionError, LayerCheckError
+from chainrule.core.errors import ChainruleError, DefinitionError, LayerCheckError, ShapeError
 from chainrule.core.initializers import Shape
 from chainrule.core.layer import Layer
 
@@ -191,6 +191,20 @@ def check_loss(
     LayerCheckError
         Where a law is broken; its ``report`` lists all of them.
     """
+    if isinstance(loss, type) or not all(
+        hasattr(loss, name) for name in ("__call__", "delta", "value_and_delta")
+    ):
+        raise DefinitionError(
+            "check_loss checks losses",
+            expected="a Loss such as losses.HalfSquaredError()",
+            received=f"{loss!r}, of type {type(loss).__name__}",
+        )
+    if not isinstance(output_shape, tuple):
+        raise ShapeError(
+            "check_loss: this is no shape",
+            expected="the shape of a row of the output, such as (10,)",
+            received=repr(output_shape),
+        )
     subjects = loss_laws.candidates(
         loss, output_shape, np.random.default_rng(rng), outputs, targets
     )

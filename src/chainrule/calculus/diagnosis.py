@@ -40,7 +40,8 @@ def sentence(case: Case) -> str:
     """What is wrong, and what that looks like."""
     said = f"{case.gradient} is wrong"
     if not case.is_first_scale:
-        said += f" in the tails, for inputs of about {case.scale:g}, and right in the middle"
+        where = "in the tails" if case.scale > 1 else "near zero"
+        said += f" {where}, for inputs of about {case.scale:g}, and right in the middle"
     if case.others_are_right:
         said += f". Only {case.name} is wrong: everything else that backward gives is right"
     return f"{said}.\n{_pattern(case)}\n{worst_entry(case.received, case.expected)}"
@@ -56,6 +57,8 @@ def factor(
     c = float(np.vdot(expected, received)) / length
     if abs(c) < CLOSE or not _close(received, c * expected):
         return None
+    if abs(c - 1) < CLOSE:
+        return "It is right, but to a few digits only: is it worked out by differences?"
     if abs(c + 1) < CLOSE:
         return "It has the wrong sign: −1 times what it should be."
     for what, size in sizes.items():
@@ -109,8 +112,10 @@ def _pattern(case: Case) -> str:
             "It is what one gets with the slope taken at the output y = f(z) in place of the input "
             "z: the derivative of the wrong argument."
         )
-    if not case.is_first_scale:
+    if not case.is_first_scale and case.scale > 1:
         return "Does a function overflow, cancel or get cut off there?"
+    if not case.is_first_scale:
+        return "Is there a kink, or a case that begins at another place than in forward?"
     if received.ndim and len(received) == case.sizes["the batch size"] > 1:
         rows = [_close(r, e) for r, e in zip(received, expected, strict=True)]
         if rows[0] and not any(rows[1:]):

@@ -165,6 +165,16 @@ class Dual(np.lib.mixins.NDArrayOperatorsMixin):
             )
         self.value, self.tangent = alike(value, np.copy(tangent))
 
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("_") and hasattr(np.ndarray, name):
+            raise NoTangentRuleError(
+                f"ndarray.{name} has no tangent rule",
+                expected="what a Dual has: arithmetic, indexing and the functions of NumPy",
+                received=f".{name} of a Dual",
+                mend=f"np.{name}(x), if there is such a function, or another way to write it",
+            )
+        raise AttributeError(f"a Dual has no attribute {name!r}")
+
     # ---- NumPy's protocols
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:

@@ -56,6 +56,8 @@ def accumulate(subject: Subject) -> Finding:
     once = grads()
     both_passes()
     twice = grads()
+    _backward_twice(subject, u)
+    _parameters_alone(subject, u)
     for p in replica.parameters:
         p.zero_grad()
     both_passes()
@@ -74,6 +76,33 @@ def accumulate(subject: Subject) -> Finding:
         if not np.array_equal(one, again):
             raise Broken(f"after zero_grad the gradient of {p.path} is not what it was at first")
     return Finding(worst, EXACT)
+
+
+def _parameters_alone(subject: Subject, u: Any) -> None:
+    """`backward_parameters`, which training calls in the first layer, adds what backward adds."""
+    whole, alone = Replica(subject.layer), Replica(subject.layer)
+    for replica in (whole, alone):
+        replica.layer.forward(*copied(subject.inputs))
+    whole.layer.backward(copied(u))
+    alone.layer.backward_parameters(copied(u))
+    for one, other in zip(whole.parameters, alone.parameters, strict=True):
+        error = norm(one.grad - other.grad) / (norm(one.grad) + np.finfo(float).tiny)
+        if not error <= EXACT:
+            raise Broken(
+                f"backward_parameters gives another gradient of {one.path} than backward", error
+            )
+
+
+def _backward_twice(subject: Subject, u: Any) -> None:
+    """After one forward pass, a second backward pass gives what the first gave."""
+    replica = Replica(subject.layer)
+    replica.layer.forward(*copied(subject.inputs))
+    deltas = [copied(replica.layer.backward(copied(u))) for _ in range(2)]
+    if not are_identical(*deltas):
+        raise Broken(
+            "after one forward, a second backward gives another delta than the first: backward "
+            "changes what forward has remembered"
+        )
 
 
 def purity(subject: Subject) -> Finding:
@@ -140,14 +169,14 @@ def batch(subject: Subject) -> Finding:
     for rows in (0, 1):
         part = subject.rows(slice(0, rows)).passes(rows_of(u, slice(0, rows)))
         for what, small, full in (
-            ("output", part.output, whole.output),
+            ("the output", part.output, whole.output),
             *((gradient_of(n), part.arrays[n], a) for n, a in whole.arrays.items()),
         ):
-            per_row = what == "output" or "input" in what
+            per_row = what == "the output" or "input" in what
             expected = shapes_of(rows_of(full, slice(0, rows))) if per_row else shapes_of(full)
             if shapes_of(small) != expected:
                 raise Broken(
-                    f"with a batch of {rows} row(s) the {what} has the shape {shapes_of(small)}, "
+                    f"with a batch of {rows} row(s) {what} has the shape {shapes_of(small)}, "
                     f"and should have {expected}"
                 )
     if subject.layer.couples_batch or any(p.couples_batch for _, p in subject.layer.walk()):
@@ -168,7 +197,7 @@ def _rows_are_alone(subject: Subject, u: Any, whole: Gradients) -> None:
         ),
     )
     after = mixed.passes(u)
-    compared = [("output", after.output, whole.output)]
+    compared = [("the output", after.output, whole.output)]
     compared += [
         (gradient_of(n), a, whole.arrays[n]) for n, a in after.arrays.items() if is_input(n)
     ]
@@ -177,7 +206,7 @@ def _rows_are_alone(subject: Subject, u: Any, whole: Gradients) -> None:
         error = norm(first - before) / (norm(before) + np.finfo(float).tiny)
         if not error <= EXACT:
             raise Broken(
-                f"the {what} of one row changes with the other rows of the batch: rows see each "
+                f"{what} of one row changes with the other rows of the batch: rows see each "
                 "other. If that is meant, say couples_batch: ClassVar[bool] = True in the class",
                 error,
             )

@@ -20,7 +20,7 @@ from chainrule.calculus.diagnosis import factor, worst_entry
 from chainrule.calculus.dual import Dual
 from chainrule.calculus.subject import BY_DIFFERENCES, EXACT, Broken, Finding
 from chainrule.core import admission
-from chainrule.core.errors import ChainruleError, NoTangentRuleError
+from chainrule.core.errors import ChainruleError, DefinitionError, NoTangentRuleError
 
 TINY = np.finfo(float).tiny
 
@@ -83,8 +83,10 @@ def _accepts(subject: LossSubject) -> bool:
     try:
         with np.errstate(all="ignore"):
             return bool(np.isfinite(subject.cost()) and np.all(np.isfinite(subject.delta())))
-    except ChainruleError:
-        return False
+    except DefinitionError:
+        raise  # the loss itself is at fault, and says in what way
+    except (ChainruleError, ValueError, TypeError, IndexError):
+        return False  # it is not made for such targets
 
 
 def adjoint(subject: LossSubject) -> Finding:

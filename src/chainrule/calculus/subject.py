@@ -107,6 +107,12 @@ class Gradients:
     def of(cls, output: Any, delta_in: Any, replica: Replica) -> Gradients:
         """Under their names."""
         deltas = as_tuple(delta_in)
+        if any(not hasattr(delta, "dtype") for delta in deltas):
+            what = "None: is the return missing?" if delta_in is None else type(delta_in).__name__
+            raise Broken(
+                f"backward returns {what}\nIt should return ∂C/∂x, one array, or a tuple of one "
+                "for each input."
+            )
         names = ["input"] if len(deltas) == 1 else [f"input {n + 1}" for n in range(len(deltas))]
         arrays = dict(zip(names, deltas, strict=True))
         return cls(output, arrays | {p.path: p.grad for p in replica.parameters})

@@ -175,12 +175,25 @@ def unfitting_delta(layer: Layer, delta: Any) -> ChainruleError:
             expected=f"an array of shape {expected}",
             received=shape.__name__,
         )
+    if shape == expected:
+        types = ", ".join(str(d.dtype) for d in as_tuple(delta))
+        return DtypeError(
+            f"{who(layer)}: the delta is of another type than the parameters",
+            expected=layer._dtype,
+            received=types,
+            mend=f"delta.astype({str(layer._dtype)!r})",
+        )
     return ShapeError(
         f"{who(layer)}: the delta does not have the shape of the last output",
         expected=expected,
         received=shape,
         mend="delta is ∂C/∂y, one number for each that forward returned: loss.delta(y, target)",
     )
+
+
+def has_dtype_of(layer: Layer, delta: Any) -> bool:
+    """Whether a delta, or each of several, is of the type that the layer was built for."""
+    return all(d.dtype is layer._dtype or d.dtype == layer._dtype for d in as_tuple(delta))
 
 
 def shapes_of(arrays: Any) -> Any:

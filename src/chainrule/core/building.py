@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from chainrule.core.admission import DTYPES
 from chainrule.core.errors import (
@@ -198,14 +199,23 @@ def _note_what_build_made(layer: Layer) -> None:
     fields = field_names(type(layer))
     made = {k: v for k, v in layer.__dict__.items() if k not in fields and k not in RECORD}
     for name, value in made.items():
-        if isinstance(value, np.ndarray) and value.dtype.kind == "f":
-            raise plain_array(layer, name, value)
+        for array in _arrays_in(value):
+            if array.dtype.kind == "f":
+                raise plain_array(layer, name, array)
         known = {id(p) for p in (*layer._parameters.values(), *layer._states.values())}
         if isinstance(value, Parameter) and id(value) not in known:
             layer._parameters = {**layer._parameters, name: value}
         if isinstance(value, np.random.Generator) and name not in layer._generators:
             layer._generators = {**layer._generators, name: value}
     layer._lasting = frozenset(made)
+
+
+def _arrays_in(value: Any) -> list[npt.NDArray[Any]]:
+    """An array, or the arrays in a list, tuple or dictionary of some."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    parts = value if isinstance(value, list | tuple) else [value]
+    return [part for part in parts if isinstance(part, np.ndarray)]
 
 
 def _shapes_of_an_empty_batch(layer: Layer) -> tuple[Shape, ...]:
@@ -222,7 +232,7 @@ def _shapes_of_an_empty_batch(layer: Layer) -> tuple[Shape, ...]:
         raise BuildError(
             f"{name}: forward fails on an empty batch with {type(error).__name__}: {error}",
             received=f"inputs of shape {described}, which hold no row",
-            mend="if the shapes are what you meant, write forward so that it works for no rows",
+            mend=_mend_for_no_rows(error),
         ) from error
     results = outputs if isinstance(outputs, tuple) else (outputs,)
     if not results or any(getattr(y, "shape", ())[:1] != (0,) for y in results):
@@ -233,6 +243,15 @@ def _shapes_of_an_empty_batch(layer: Layer) -> tuple[Shape, ...]:
             mend="keep axis 0, the batch, as it is; several outputs are a tuple of arrays",
         )
     return tuple(y.shape[1:] for y in results)
+
+
+def _mend_for_no_rows(error: Exception) -> str:
+    if "reshape" in str(error):
+        return (
+            "a −1 cannot be worked out where there are no rows: name the width, "
+            "x.reshape(len(x), math.prod(self.input_shape))"
+        )
+    return "if the shapes are what you meant, write forward so that it works for no rows"
 
 
 def _shape(name: str, shape: Any) -> Shape:

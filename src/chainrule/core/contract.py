@@ -17,7 +17,7 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from chainrule.core.admission import admit, shapes_of, unfitting_delta
+from chainrule.core.admission import admit, has_dtype_of, shapes_of, unfitting_delta
 from chainrule.core.building import construct, rehearse
 from chainrule.core.errors import DefinitionError
 
@@ -42,7 +42,19 @@ def prepare(cls: type[Layer], layer: type[Layer]) -> None:
                 owner = next(cls for cls in kind.__mro__ if name in cls.__dict__)
                 if owner is kind or not issubclass(owner, layer):  # a mixin's method is inherited
                     setattr(kind, name, surround(name, owner.__dict__[name]))
+            _follow(kind, layer)
             kind._is_prepared = True  # type: ignore[attr-defined]
+
+
+def _follow(kind: type[Layer], layer: type[Layer]) -> None:
+    """Let a short cut give way where a subclass has a new method of which it is the short cut.
+
+    A class that changes `forward` and inherits the `apply` of another layer would otherwise go on
+    to apply what that layer computes; and likewise `backward` and `backward_parameters`.
+    """
+    for name, short_cut in (("forward", "apply"), ("backward", "backward_parameters")):
+        if name in kind.__dict__ and short_cut not in kind.__dict__:
+            setattr(kind, short_cut, getattr(layer, short_cut))
 
 
 def _around_forward(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
@@ -71,7 +83,9 @@ def _around_apply(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
 def _around_backward(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     def backward(self: Layer, delta: Any) -> Any:
-        if getattr(type(self), name) is backward and shapes_of(delta) != self._delta_shape:
+        if getattr(type(self), name) is backward and (
+            shapes_of(delta) != self._delta_shape or not has_dtype_of(self, delta)
+        ):
             raise unfitting_delta(self, delta)
         return method(self, delta)
 

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from chainrule.core.errors import DtypeError, ShapeError
+from chainrule.core.errors import DefinitionError, DtypeError, ShapeError
 
 Array: TypeAlias = Any
 """An ndarray, or what NumPy's functions take for one: a `Dual`, an array on a GPU, a tracer."""
@@ -68,6 +68,18 @@ class Parameter:
             self._grad[...] = 0
             self._grad_is_zero = False
         return self._grad
+
+    @grad.setter
+    def grad(self, new: Array) -> None:
+        # `parameter.grad += g` ends here too, with the very array that it has added to.
+        if new is not self._grad:
+            raise DefinitionError(
+                f"a gradient is added to what is there, and cannot take its place: {self.path!r}",
+                place=self.path,
+                expected="parameter.accumulate(gradient)",
+                received="an assignment to grad",
+                mend="accumulate adds it; zero_grad starts afresh",
+            )
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -137,6 +149,28 @@ class Parameter:
     def __setstate__(self, state: tuple[str, Array, Array]) -> None:
         self.path, self._value, self._grad = state
         self._grad_is_zero, self._storage, self._offset = False, None, 0
+
+    def __array_ufunc__(self, *arguments: Any, **how: Any) -> Any:
+        raise self._no_array()
+
+    def __array__(self, *arguments: Any, **how: Any) -> Any:
+        raise self._no_array()
+
+    def _no_array(self, *arguments: Any) -> DefinitionError:
+        return DefinitionError(
+            f"{self.path!r} is a parameter, not an array",
+            place=self.path,
+            expected="its value, which is the array",
+            received="the Parameter itself in a computation",
+            mend=f"self.{self.path.rpartition('.')[2]}.value",
+        )
+
+    def _refuse_arithmetic(self, *arguments: Any) -> Any:
+        raise self._no_array()
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _refuse_arithmetic
+    __truediv__ = __rtruediv__ = __pow__ = __rpow__ = __neg__ = _refuse_arithmetic
+    __matmul__ = __rmatmul__ = __getitem__ = _refuse_arithmetic
 
     def _refuse(self, gradient: Array) -> None:
         if gradient.shape != self.shape:

@@ -10,7 +10,7 @@ recursion, where a Dense after an Activation together apply its M = w f′.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, overload
+from typing import Any, Self, overload
 
 import numpy as np
 from attrs import define, field
@@ -49,6 +49,14 @@ def _as_layers(layers: Any) -> tuple[Layer, ...]:
     return found
 
 
+def _refuse_new_layers(sequence: Any, attribute: Any, layers: Any) -> Any:
+    raise ConfigurationError(
+        "Sequential: the layers of a sequence stay the same",
+        received="an assignment to layers",
+        mend="make a new sequence of them: Sequential([*model.layers[:2], Dense(3)])",
+    )
+
+
 @define(repr=False, eq=False)
 class Sequential(Layer):
     """Layers one behind the other; itself a layer, so sequences nest in each other.
@@ -79,7 +87,17 @@ class Sequential(Layer):
     (Dense(30), 3)
     """
 
-    layers: tuple[Layer, ...] = field(converter=_as_layers)
+    layers: tuple[Layer, ...] = field(converter=_as_layers, on_setattr=_refuse_new_layers)
+
+    def __new__(cls, *layers: Any, **how: Any) -> Self:
+        if len(layers) > 1:
+            raise DefinitionError(
+                f"{cls.__name__} takes its layers as one list",
+                expected="Sequential([Dense(30), Activation('tanh'), Dense(10)])",
+                received=f"{len(layers)} arguments",
+                mend="put brackets around the layers",
+            )
+        return super().__new__(cls)
 
     @property
     def accepts_any_shape(self) -> bool:  # type: ignore[override]

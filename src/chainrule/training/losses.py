@@ -9,7 +9,7 @@ This is the one place where the average over the batch is taken: the deltas carr
 here through all layers, and no layer divides by it again.
 
 A sample weight w_s multiplies its sample's contribution, and the average stays over all N: weights
-of one change nothing, a weight of two counts as the sample given twice, and a weight of zero
+of one change nothing, a weight of two doubles what the sample adds, and a weight of zero
 silences the sample, whatever stands in its row of y. (A weighted mean would divide by Σ w_s
 instead; then the parts of a batch would no longer add up to the whole.)
 
