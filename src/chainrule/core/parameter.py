@@ -124,6 +124,7 @@ class Parameter:
         dtype = self._value.dtype
         if (
             self._grad_is_zero
+            and left.ndim <= 2 >= right.ndim  # for stacks of matrices dot and matmul differ
             and left.shape[:-1] + right.shape[1:] == self._value.shape
             and left.dtype is dtype
             and right.dtype is dtype  # np.matmul would round float64 into float32 without a word
