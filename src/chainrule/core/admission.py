@@ -191,9 +191,12 @@ def unfitting_delta(layer: Layer, delta: Any) -> ChainruleError:
     )
 
 
-def has_dtype_of(layer: Layer, delta: Any) -> bool:
-    """Whether a delta, or each of several, is of the type that the layer was built for."""
-    return all(d.dtype is layer._dtype or d.dtype == layer._dtype for d in as_tuple(delta))
+def fits_output(layer: Layer, delta: Any) -> bool:
+    """Whether a delta has the shape of the layer's last output and the type it was built for."""
+    if shapes_of(delta) != layer._delta_shape:
+        return False
+    dtype = layer._dtype
+    return all([d.dtype is dtype or d.dtype == dtype for d in as_tuple(delta)])
 
 
 def shapes_of(arrays: Any) -> Any:

@@ -17,7 +17,7 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from chainrule.core.admission import admit, has_dtype_of, shapes_of, unfitting_delta
+from chainrule.core.admission import admit, fits_output, shapes_of, unfitting_delta
 from chainrule.core.building import construct, rehearse
 from chainrule.core.errors import DefinitionError
 
@@ -83,9 +83,7 @@ def _around_apply(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
 def _around_backward(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     def backward(self: Layer, delta: Any) -> Any:
-        if getattr(type(self), name) is backward and (
-            shapes_of(delta) != self._delta_shape or not has_dtype_of(self, delta)
-        ):
+        if getattr(type(self), name) is backward and not fits_output(self, delta):
             raise unfitting_delta(self, delta)
         return method(self, delta)
 

@@ -121,20 +121,18 @@ class Parameter:
 
         The first product after `zero_grad` is written where it belongs, without an array between.
         """
-        dtype = self._value.dtype
-        if (
-            self._grad_is_zero
-            and left.ndim <= 2 >= right.ndim  # for stacks of matrices dot and matmul differ
-            and left.shape[:-1] + right.shape[1:] == self._value.shape
-            and left.dtype is dtype
-            and right.dtype is dtype  # np.matmul would round float64 into float32 without a word
-        ):
-            # The same BLAS both times: dot starts sooner, matmul does not write zeros first.
-            multiply = np.dot if self._grad.size <= 4096 else np.matmul
-            multiply(left, right, out=self._grad)
-            self._grad_is_zero = False
-        else:
-            self.accumulate(left @ right)
+        if self._grad_is_zero and left.ndim <= 2 >= right.ndim:  # of stacks, dot is another product
+            try:
+                # The same BLAS both times: dot starts sooner, matmul does not write zeros first.
+                if self._grad.size <= 4096:
+                    np.dot(left, right, out=self._grad)
+                else:
+                    np.matmul(left, right, out=self._grad, casting="no")
+                self._grad_is_zero = False
+                return
+            except (ValueError, TypeError):
+                pass  # another shape or type than the parameter's, which accumulate will say
+        self.accumulate(left @ right)
 
     def zero_grad(self) -> None:
         """Start the gradient afresh: the next contribution is the first."""

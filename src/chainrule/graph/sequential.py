@@ -126,10 +126,8 @@ class Sequential(Layer):
 
     def backward_parameters(self, delta: Any) -> None:
         steps = self._steps()
-        first = steps.first_with_parameters
-        if first < len(steps.layers):
-            delta = self._back(delta, steps, down_to=first + 1)
-            steps.layers[first].backward_parameters(delta)
+        if steps.first_with_parameters < len(steps.layers):
+            self._back(delta, steps, down_to=steps.first_with_parameters, parameters_only=True)
 
     def apply(self, *inputs: Array) -> Any:
         steps = self._steps()
@@ -143,13 +141,15 @@ class Sequential(Layer):
         return values
 
     @staticmethod
-    def _back(delta: Any, steps: _Steps, down_to: int) -> Any:
+    def _back(delta: Any, steps: _Steps, down_to: int, parameters_only: bool = False) -> Any:
         number = len(steps.layers)
         try:
             for number in range(len(steps.layers) - 1, down_to - 1, -1):
                 backward, memory = steps.backwards[number]
                 if admission.shapes_of(delta) != memory.get("_delta_shape"):
                     raise admission.unfitting_delta(steps.layers[number], delta)
+                if parameters_only and number == down_to:
+                    return steps.last_backward(delta)
                 delta = backward(delta)
         except Exception as error:
             raise steps.told(error, number, "backward", delta) from error.__cause__
@@ -278,6 +278,9 @@ class _Steps:
         # methods are called, without what stands around them, each with its layer's memory.
         self.forwards = [(contract.bare(layer, "forward"), layer.__dict__) for layer in layers]
         self.backwards = [(contract.bare(layer, "backward"), layer.__dict__) for layer in layers]
+        if self.first_with_parameters < len(layers):
+            first = layers[self.first_with_parameters]
+            self.last_backward = contract.bare(first, "backward_parameters")
 
     @classmethod
     def of(cls, sequence: Sequential) -> _Steps:

@@ -73,18 +73,19 @@ class Activation(Layer):
         return slope
 
     def forward(self, inputs: Array) -> Array:
-        outputs = self.function.value(inputs)
+        function = self.function
+        outputs = function.value(inputs)
         # Where f′ can be had from y = f(z) alone, z itself is let go.
-        self.remembered = inputs if self.function.derivative_from_value is None else outputs
+        self.remembered = inputs if function.derivative_from_value is None else outputs
         return outputs
 
     def backward(self, delta: Array) -> Array:
-        slope = self.function.derivative_from_value or self.function.derivative
-        result = slope(self.remembered)
-        if type(result) is not type(delta) or isinstance(self.function, Pair):
-            return result * delta
-        result *= delta  # what a Function returns is an array of its own
-        return result
+        function = self.function
+        slope = (function.derivative_from_value or function.derivative)(self.remembered)
+        if type(slope) is not type(delta) or isinstance(function, Pair):
+            return slope * delta
+        slope *= delta  # what a Function returns is an array of its own
+        return slope
 
     def apply(self, inputs: Array) -> Array:
         return self.function.value(inputs)

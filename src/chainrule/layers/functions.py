@@ -113,9 +113,9 @@ class Sigmoid(Function):
 
     def value(self, z: Array) -> Array:
         """f(z) = e / (1 + e) with e = exp(min(z, 40)), for from z = 40 on f is 1 to all digits."""
-        e = np.minimum(z, 40)
-        e = np.exp(e, out=e if e.ndim else None)
-        e /= e + 1
+        # To look for the largest z is quicker than to compare every z with 40.
+        e = np.exp(z if _stays_below(z, 40) else np.minimum(z, 40))
+        e /= e + 1.0
         return e
 
     def derivative(self, z: Array) -> Array:
@@ -124,10 +124,9 @@ class Sigmoid(Function):
         return e / (1 + e) ** 2
 
     def derivative_from_value(self, y: Array) -> Array:
-        """f′ = y (1 − y)."""
-        slope = 1 - y
-        slope *= y
-        return slope
+        """f′ = y (1 − y) = y − y²."""
+        slope = y * y
+        return np.subtract(y, slope, out=slope if slope.ndim else None)
 
 
 @frozen
@@ -534,6 +533,11 @@ def _goes_below(z: Array, limit: float) -> bool:
     This look costs a tenth of the sigmoid; the careful formula costs several times as much.
     """
     return z.size > 0 and not z.min() >= limit
+
+
+def _stays_below(z: Array, limit: float) -> bool:
+    """Whether every z of a plain array lies below the limit. One that is not a number does not."""
+    return type(z) is np.ndarray and z.size > 0 and z.item(z.argmax()) < limit
 
 
 def _one_plus_exp_of_minus(z: Array) -> Array:
