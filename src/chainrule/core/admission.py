@@ -33,7 +33,8 @@ def admit(layer: Layer, inputs: tuple[Any, ...]) -> None:
         return
     if len(inputs) == len(shapes):
         dtype = layer._dtype
-        for x, shape in zip(inputs, shapes, strict=True):
+        for number, shape in enumerate(shapes):
+            x = inputs[number]
             try:
                 fits = x.shape[1:] == shape or layer.accepts_any_shape
                 if x.dtype is dtype and fits and x.shape:
@@ -193,10 +194,11 @@ def unfitting_delta(layer: Layer, delta: Any) -> ChainruleError:
 
 def fits_output(layer: Layer, delta: Any) -> bool:
     """Whether a delta has the shape of the layer's last output and the type it was built for."""
-    if shapes_of(delta) != layer._delta_shape:
-        return False
     dtype = layer._dtype
-    return all([d.dtype is dtype or d.dtype == dtype for d in as_tuple(delta)])
+    if type(delta) is not tuple:
+        shape = getattr(delta, "shape", None)
+        return shape == layer._delta_shape and (delta.dtype is dtype or delta.dtype == dtype)
+    return shapes_of(delta) == layer._delta_shape and all(d.dtype == dtype for d in delta)
 
 
 def shapes_of(arrays: Any) -> Any:

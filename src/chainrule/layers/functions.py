@@ -115,7 +115,7 @@ class Sigmoid(Function):
         """f(z) = e / (1 + e) with e = exp(min(z, 40)), for from z = 40 on f is 1 to all digits."""
         # To look for the largest z is quicker than to compare every z with 40.
         e = np.exp(z if _stays_below(z, 40) else np.minimum(z, 40))
-        e /= e + 1.0
+        e /= _plus_one(e)
         return e
 
     def derivative(self, z: Array) -> Array:
@@ -538,6 +538,14 @@ def _goes_below(z: Array, limit: float) -> bool:
 def _stays_below(z: Array, limit: float) -> bool:
     """Whether every z of a plain array lies below the limit. One that is not a number does not."""
     return type(z) is np.ndarray and z.size > 0 and z.item(z.argmax()) < limit
+
+
+_ONE = {np.dtype(kind): np.ones((), kind) for kind in (np.float32, np.float64)}
+
+
+def _plus_one(x: Array) -> Array:
+    """x + 1. A one of NumPy's own spares a small array half the time: Python's is converted."""
+    return x + (_ONE.get(x.dtype, 1) if type(x) is np.ndarray else 1)
 
 
 def _one_plus_exp_of_minus(z: Array) -> Array:

@@ -627,7 +627,7 @@ def _sum_of_each_sample(terms: Array) -> Array:
 def _shares(loss: Loss, y: Array, sample_weights: Array | None, terms: int = 1) -> Array:
     """Weight of a term in C: 1/(N terms), or w_s/(N terms) for each sample, (batch,)."""
     samples = y.shape[0]
-    count = float(max(samples, 1) * terms)
+    count = (samples or 1) * terms
     if sample_weights is None:
         return 1.0 / count
     if not hasattr(sample_weights, "dtype") or sample_weights.dtype.kind not in "fiub":
