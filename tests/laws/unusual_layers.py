@@ -8,6 +8,8 @@ import numpy as np
 from attrs import define, field
 
 from chainrule.core.layer import Layer
+from chainrule.graph.sequential import Sequential
+from chainrule.layers.activation import Activation
 from chainrule.layers.dense import Dense
 
 
@@ -365,4 +367,6 @@ UNUSUAL: list[tuple[Layer, Any]] = [
     (LengthOfRow(), (4,)),
     (Sorted(), (5,)),
     (WiderDense(3), (4,)),
+    # At an input of zeros all its kinks come together, and no direction has the slope of backward.
+    (Sequential([Dense(2, False), Activation("leaky_relu"), Dense(1, False)]), (1,)),
 ]

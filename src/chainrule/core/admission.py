@@ -196,9 +196,10 @@ def fits_output(layer: Layer, delta: Any) -> bool:
     """Whether a delta has the shape of the layer's last output and the type it was built for."""
     dtype = layer._dtype
     if type(delta) is not tuple:
-        shape = getattr(delta, "shape", None)
-        return shape == layer._delta_shape and (delta.dtype is dtype or delta.dtype == dtype)
-    return shapes_of(delta) == layer._delta_shape and all(d.dtype == dtype for d in delta)
+        if getattr(delta, "shape", None) != layer._delta_shape or layer._delta_shape is None:
+            return False
+        return delta.dtype is dtype or bool(delta.dtype == dtype)
+    return bool(shapes_of(delta) == layer._delta_shape and all(d.dtype == dtype for d in delta))
 
 
 def shapes_of(arrays: Any) -> Any:
