@@ -142,6 +142,21 @@ def test_an_exception_inside_the_layer_is_a_finding_with_its_line():
     assert "return delta @ self.x" in text
 
 
+def test_what_breaks_several_laws_is_told_once():
+    @define
+    class Forgets(Layer):
+        def forward(self, x):
+            return 2 * x
+
+        def backward(self, delta):
+            return delta * self.y
+
+    with pytest.raises(LayerCheckError) as caught:
+        check_layer(Forgets(), (3,))
+    assert str(caught.value).count("has no attribute 'y'") == 1
+    assert caught.value.report["purity"].diagnosis == "as for law 1"
+
+
 def test_a_layer_that_cannot_be_built_for_the_shape_is_reported():
     with pytest.raises(LayerCheckError, match="rows of its input are not vectors"):
         check_layer(Dense(3), (4, 4))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from attrs import define
+from attrs import define, frozen
 
 from chainrule import Activation, Dense, Layer, Sequential
 from chainrule.core.errors import BuildError, ConfigurationError, DefinitionError, DtypeError
@@ -127,3 +127,13 @@ def test_a_subclass_with_a_new_backward_does_not_keep_the_old_short_cut():
     layer.parameters.zero_grad()
     layer.backward_parameters(np.ones_like(y))
     np.testing.assert_allclose(layer.weights.grad, 2 * x.T @ np.ones((5, 3)), rtol=1e-13)
+
+
+def test_a_frozen_layer_is_refused_since_it_could_remember_nothing():
+    @frozen
+    class Fixed(Layer):
+        def forward(self, x):
+            return x
+
+    with pytest.raises(DefinitionError, match="remember things on self"):
+        Fixed()

@@ -355,8 +355,15 @@ def refused(make, name, received):
     assert caught.value.mend
 
 
-@pytest.mark.parametrize("rate", NO_POSITIVE_NUMBERS, ids=repr)
-def test_a_learning_rate_that_is_no_positive_number_is_refused(rate):
+@pytest.mark.parametrize("kind", [SGD, Adam])
+def test_with_a_learning_rate_of_zero_nothing_moves(kind):
+    value, optimizer = np.array([1.0, -2.0]), kind(0)  # where a schedule begins or ends
+    optimizer.step(value, np.array([3.0, 1e9]))
+    np.testing.assert_array_equal(value, [1.0, -2.0])
+
+
+@pytest.mark.parametrize("rate", NO_POSITIVE_NUMBERS[1:], ids=repr)
+def test_a_learning_rate_below_zero_or_no_number_is_refused(rate):
     for kind in (SGD, Adam):
         refused(lambda kind=kind: kind(rate), "learning_rate", rate)
         optimizer = kind(0.5)

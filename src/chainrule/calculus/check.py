@@ -157,7 +157,9 @@ def check_layer(
         raise _failure(report) from error
     report = CheckReport(
         f"{name}, for rows of shape {_joined(shapes)} in batches of {subject.batch},",
-        [_try(n, name, law, subject) for n, (name, law) in enumerate(laws.LAWS.items(), start=1)],
+        _told_once(
+            [_try(n, law, tried, subject) for n, (law, tried) in enumerate(laws.LAWS.items(), 1)]
+        ),
     )
     if not report.ok:
         raise _failure(report)
@@ -263,6 +265,17 @@ def _try(number: int, name: str, law: Callable[[Any], Finding], subject: Any) ->
     except Exception as error:
         result.ok, result.diagnosis = False, _told(error)
     return result
+
+
+def _told_once(results: list[LawResult]) -> list[LawResult]:
+    """The same results; what several laws end with is told for the first of them."""
+    first: dict[str, int] = {}
+    for result in results:
+        if result.diagnosis is not None:
+            number = first.setdefault(result.diagnosis, result.number)
+            if number != result.number:
+                result.diagnosis = f"as for law {number}"
+    return results
 
 
 def _told(error: Exception) -> str:

@@ -36,6 +36,13 @@ def prepare(cls: type[Layer], layer: type[Layer]) -> None:
             received="a plain class, whose fields nobody would see",
             mend="from attrs import define, and write @define in the line above the class",
         )
+    if cls.__setattr__.__name__ == "_frozen_setattrs":
+        raise DefinitionError(
+            f"the class {cls.__name__} is frozen, and a layer has to remember things on self",
+            expected=f"@define above `class {cls.__name__}(Layer):`",
+            received="@frozen, or define(frozen=True)",
+            mend="the fields of a layer are its configuration, and nobody changes them anyway",
+        )
     for kind in reversed(cls.__mro__):
         if issubclass(kind, layer) and not kind.__dict__.get("_is_prepared"):
             for name, surround in SURROUND.items():

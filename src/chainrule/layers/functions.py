@@ -544,7 +544,7 @@ _ONE = {np.dtype(kind): np.ones((), kind) for kind in (np.float32, np.float64)}
 
 
 def _plus_one(x: Array) -> Array:
-    """One more than x. A one of NumPy's own spares a small array half the time: Python's is converted."""
+    """One more than x. A small array saves half the time where NumPy needs not convert the one."""
     return x + (_ONE.get(x.dtype, 1) if type(x) is np.ndarray else 1)
 
 

@@ -59,13 +59,15 @@ def _complain(owner: object, name: str, expected: str, received: object, mend: s
 
 def _positive(owner: object, attribute: Any, value: Any) -> None:
     if not isinstance(value, float) or not 0 < value < math.inf:
-        mend = "1e-8 is usual" if attribute.name == "epsilon" else "often between 1e-4 and 1"
-        _complain(owner, attribute.name, "a finite number above 0", value, mend)
+        _complain(owner, attribute.name, "a finite number above 0", value, "1e-8 is usual")
 
 
 def _not_negative(owner: object, attribute: Any, value: Any) -> None:
     if not isinstance(value, float) or not 0 <= value < math.inf:
-        mend = "0 is no decay at all; 1e-4 is a usual one"
+        mend = {
+            "learning_rate": "often between 1e-4 and 1; with 0 nothing moves",
+            "weight_decay": "0 is no decay at all; 1e-4 is a usual one",
+        }[attribute.name]
         _complain(owner, attribute.name, "a finite number, 0 or more", value, mend)
 
 
@@ -97,7 +99,7 @@ class Optimizer:
     Parameters
     ----------
     learning_rate
-        η > 0. It may be changed between steps.
+        η ≥ 0. It may be changed between steps.
 
     Notes
     -----
@@ -105,7 +107,7 @@ class Optimizer:
     says that there is nothing yet: `reset` goes back to that.
     """
 
-    learning_rate: float = field(converter=_as_float, validator=_positive)
+    learning_rate: float = field(converter=_as_float, validator=_not_negative)
 
     def step(self, value: Array, gradient: Array) -> None:
         """Change ``value`` in place, by what ``gradient`` says; ``gradient`` stays as it is.
@@ -213,7 +215,7 @@ class SGD(_PiecewiseOptimizer):
     Parameters
     ----------
     learning_rate
-        η > 0.
+        η ≥ 0.
     momentum
         μ, from 0 up to 1: the part of the velocity v that is kept. v is zero at the beginning.
     nesterov
@@ -305,7 +307,7 @@ class Adam(_PiecewiseOptimizer):
     Parameters
     ----------
     learning_rate
-        η > 0.
+        η ≥ 0.
     betas
         (β₁, β₂), each from 0 up to 1.
     epsilon
@@ -328,7 +330,7 @@ class Adam(_PiecewiseOptimizer):
     arXiv:1412.6980, Algorithm 1.
     """
 
-    learning_rate: float = field(default=1e-3, converter=_as_float, validator=_positive)
+    learning_rate: float = field(default=1e-3, converter=_as_float, validator=_not_negative)
     betas: tuple[float, float] = field(
         default=(0.9, 0.999), converter=_as_floats, validator=_two_below_one
     )
