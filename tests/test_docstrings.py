@@ -18,22 +18,12 @@ MODULES = [
     for module in pkgutil.walk_packages(chainrule.__path__, "chainrule.")
     if not module.name.endswith("__main__")
 ]
-NAMES = (
-    "losses",
-    "optimizers",
-    "Activation",
-    "Dense",
-    "Layer",
-    "Sequential",
-    "Softmax",
-    "check_layer",
-)
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_the_examples_of_a_module_print_what_they_say(name):
     module = importlib.import_module(name)
-    shown = {key: getattr(chainrule, key) for key in NAMES}
+    shown = {key: getattr(chainrule, key) for key in chainrule.__all__}
     shown |= {"np": np, "frozen": frozen, "Function": Function, "Pair": Pair}
     shown |= vars(module)
     failures, _ = doctest.testmod(module, extraglobs=shown)

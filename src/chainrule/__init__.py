@@ -22,9 +22,24 @@ if TYPE_CHECKING:
     from chainrule.calculus.check import check_loss as check_loss
     from chainrule.core.layer import Layer as Layer
     from chainrule.display.summary import summary as summary
+    from chainrule.graph.graph import Graph as Graph
+    from chainrule.graph.node import Input as Input
+    from chainrule.graph.residual import Branches as Branches
+    from chainrule.graph.residual import Residual as Residual
     from chainrule.graph.sequential import Sequential as Sequential
     from chainrule.layers.activation import Activation as Activation
     from chainrule.layers.dense import Dense as Dense
+    from chainrule.layers.merge import Add as Add
+    from chainrule.layers.merge import Average as Average
+    from chainrule.layers.merge import Concatenate as Concatenate
+    from chainrule.layers.merge import Dot as Dot
+    from chainrule.layers.merge import Maximum as Maximum
+    from chainrule.layers.merge import Multiply as Multiply
+    from chainrule.layers.merge import Subtract as Subtract
+    from chainrule.layers.reshape import Flatten as Flatten
+    from chainrule.layers.reshape import Permute as Permute
+    from chainrule.layers.reshape import Reshape as Reshape
+    from chainrule.layers.reshape import Slice as Slice
     from chainrule.layers.softmax import Softmax as Softmax
     from chainrule.storage import load as load
     from chainrule.training import callbacks as callbacks
@@ -36,10 +51,25 @@ __version__ = "0.1.0"
 
 _PLACES = {
     "Activation": "chainrule.layers.activation",
+    "Add": "chainrule.layers.merge",
+    "Average": "chainrule.layers.merge",
+    "Branches": "chainrule.graph.residual",
+    "Concatenate": "chainrule.layers.merge",
     "Dense": "chainrule.layers.dense",
+    "Dot": "chainrule.layers.merge",
+    "Flatten": "chainrule.layers.reshape",
+    "Graph": "chainrule.graph.graph",
+    "Input": "chainrule.graph.node",
     "Layer": "chainrule.core.layer",
+    "Maximum": "chainrule.layers.merge",
+    "Multiply": "chainrule.layers.merge",
+    "Permute": "chainrule.layers.reshape",
+    "Reshape": "chainrule.layers.reshape",
+    "Residual": "chainrule.graph.residual",
     "Sequential": "chainrule.graph.sequential",
+    "Slice": "chainrule.layers.reshape",
     "Softmax": "chainrule.layers.softmax",
+    "Subtract": "chainrule.layers.merge",
     "Trainer": "chainrule.training.trainer",
     "check_layer": "chainrule.calculus.check",
     "check_loss": "chainrule.calculus.check",

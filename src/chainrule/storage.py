@@ -320,9 +320,14 @@ def _model(records: list[dict[str, Any]], known: Known) -> Layer:
 
 def _object(kind: str, record: dict[str, Any], made: dict[int, Layer], known: Known) -> Any:
     """A layer, an initializer or a function from its class and its fields."""
-    cls = _class(record[kind], known[kind])
+    cls: Any = _class(record[kind], known[kind])
     fields = {name: _decoded(value, made, known) for name, value in record["fields"].items()}
-    return cls(**{f.alias: fields[f.name] for f in fields_of(cls) if f.name in fields})
+    given = {f.alias: fields[f.name] for f in fields_of(cls) if f.name in fields}
+    if not hasattr(cls, "__attrs_init__"):
+        return cls(**given)
+    found = cls.__new__(cls)  # its own __init__ takes something else: a Graph takes nodes
+    found.__attrs_init__(**given)
+    return found
 
 
 def _numbers_in(value: Any) -> list[int]:

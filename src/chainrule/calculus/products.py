@@ -86,14 +86,22 @@ def _by_dual_numbers(at: Subject, name: str, v: npt.NDArray[Any]) -> Any:
 
 
 def difference_quotient(at: Subject, name: str, v: npt.NDArray[Any]) -> Product:
-    """(f(x + h v) − f(x − h v)) / 2h, with how far two steps h are apart as its uncertainty."""
+    """(f(x + h v) − f(x − h v)) / 2h, with how far it may be off as its uncertainty.
+
+    That is how far two steps h are apart and, in the entries where a kink lies within the shorter,
+    how far the slopes on both sides are: there either is right, and the quotient is neither.
+    """
+    here = flat(at.forward())
     quotients = []
     for step in (1e-5, 1e-6):
-        ahead, behind = (moved(at, name, sign * step * v).forward() for sign in (1, -1))
-        quotients.append((flat(ahead) - flat(behind)) / (2 * step))
+        ahead, behind = (flat(moved(at, name, sign * step * v).forward()) for sign in (1, -1))
+        quotients.append((ahead - behind) / (2 * step))
+    right, left = (ahead - here) / step, (here - behind) / step
+    bent = np.abs(right - left) > 1e-2 * (1 + np.abs(right) + np.abs(left))
     apart = norm(quotients[0] - quotients[1])
     # Where a step leaps over a kink the two differ; the shorter leaps over fewer.
-    return Product(quotients[0] if apart < 1e-5 else quotients[1], apart, is_exact=False)
+    best = quotients[0] if apart < 1e-5 else quotients[1]
+    return Product(best, apart + norm((right - left)[bent]), is_exact=False)
 
 
 def transposed_product(at: Subject, name: str, u: Any) -> npt.NDArray[Any]:

@@ -47,7 +47,7 @@ def construct(
             received=f"built for {layer._input_shapes}, {layer._dtype}",
             mend="build a copy that has no parameters yet: layer.unbuilt()",
         )
-    shapes = tuple(_shape(name, shape) for shape in input_shapes)
+    shapes = tuple(_shape(name, shape) for shape in input_shapes or layer.known_input_shapes or ())
     inside = layer._rng is not None  # of a container that is being built
     before = [(part, part.is_built, part.attributes()) for _, part in layer.walk()]
     try:

@@ -74,6 +74,7 @@ class Layer(Tree):
     _input_shapes: tuple[Shape, ...] | None = None
     _output_shapes: tuple[Shape, ...] = ()
     _delta_shape: Any = None  # of the delta that fits the last forward pass
+    _place: Any = None  # what it stands in, so that another place takes a twin
     _initial: frozenset[str] = frozenset()  # the attributes that were there before build
     _lasting: frozenset[str] = frozenset()  # the attributes that are not memory
     _parameters: dict[str, Parameter] = {}  # noqa: RUF012 - replaced, never changed
@@ -190,6 +191,11 @@ class Layer(Tree):
         return wording.only(self, "input", self.input_shapes)
 
     @property
+    def known_input_shapes(self) -> tuple[Shape, ...] | None:
+        """The shapes to build for where `build` is given none, if the layer knows them."""
+        return None
+
+    @property
     def output_shapes(self) -> tuple[Shape, ...]:
         """The shape of a row of each output, without the batch axis."""
         return wording.built(self)._output_shapes
@@ -219,7 +225,13 @@ class Layer(Tree):
     # ---------------------------------------------------------------- what a caller does
 
     def __call__(self, *inputs: Any) -> Any:
-        """Inference on anything that NumPy takes for an array of real numbers: see `apply`."""
+        """Inference on anything that NumPy takes for an array of real numbers: see `apply`.
+
+        Called on nodes of a graph, such as ``Input((64,))``, it gives a node: see `Graph`.
+        """
+        for node in inputs:
+            if hasattr(node, "extended_by"):
+                return node.extended_by(self, inputs)
         return self.apply(*admission.as_inputs(self, inputs))
 
     def save(self, path: Any) -> None:
@@ -254,7 +266,7 @@ class Layer(Tree):
         return self.rebuilt(parts, keep=self._lasting_parts())
 
     def _lasting_parts(self) -> dict[int, frozenset[str]]:
-        known = record.RECORD - {"_delta_shape"}
+        known = record.KNOWN_EVERYWHERE
         return {id(layer): record.lasting(layer) | known for _, layer in self.walk()}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
@@ -269,7 +281,7 @@ class Layer(Tree):
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         # What attrs would pickle is the fields alone: the weights would be lost without a word.
-        kept = record.lasting(self) | record.RECORD - {"_delta_shape", "_rng"}
+        kept = record.lasting(self) | record.KNOWN_EVERYWHERE - {"_rng"}
         fields = record.field_names(type(self))
         parts = {k: v for k, v in self.attributes().items() if k in fields or k in kept}
         return record.restored, (type(self), parts)

@@ -31,12 +31,13 @@ from typing import Any
 import numpy as np
 from attrs import define, field
 
+from chainrule.core.admission import as_tuple
 from chainrule.core.errors import NonFiniteError
 from chainrule.core.layer import Layer
 from chainrule.core.parameter import Array, ParameterVector
 from chainrule.core.tree import join, snake_case
 from chainrule.core.wording import who
-from chainrule.graph.sequential import Sequential
+from chainrule.graph.plan import Plan
 from chainrule.training.losses import Loss
 from chainrule.training.optimizers import Optimizer
 
@@ -177,13 +178,13 @@ def quiet() -> dict[str, Any]:
 
 def _found_forward(model: Layer, inputs: tuple[Array, ...]) -> NonFiniteError | None:
     """The first layer that makes a number that is not finite, seen by repeating the step."""
-    values: tuple[Array, ...] = inputs
-    for place, layer in _places(copy.deepcopy(model)):
-        before, values = values, _as_tuple(layer.forward(*values))
+    plan = Plan.of(copy.deepcopy(model))
+    for step, before, values in plan.steps_forward(inputs):
         if not all(map(_all_finite, values)):
+            layer = step.layer
             return NonFiniteError(
                 f"{who(layer)} is the first layer whose output is not finite",
-                place=place,
+                place=plan.place(step),
                 expected=FINITE,
                 received=f"{_count(*values)}, from inputs {_up_to(*before)}{_parameters_of(layer)}",
                 mend=_look_at("forward", layer, *before),
@@ -192,57 +193,41 @@ def _found_forward(model: Layer, inputs: tuple[Array, ...]) -> NonFiniteError | 
 
 
 def _found_after_forward(
-    model: Layer, loss: Loss, inputs: tuple[Array, ...], targets: Array, weights: Array | None
+    model: Layer, loss: Loss, inputs: tuple[Array, ...], targets: Any, weights: Array | None
 ) -> NonFiniteError | None:
     """The loss, or the first layer on the way back, that makes such a number."""
     model = copy.deepcopy(model)
     model.parameters.zero_grad()
-    places = _places(model)
-    values: tuple[Array, ...] = inputs
-    for _, layer in places:
-        values = _as_tuple(layer.forward(*values))
-    cost, delta = loss.value_and_delta(values[0], targets, weights)
-    for name, array in (("cost", np.asarray(cost)), ("delta", delta)):
-        if not _all_finite(array):
+    plan = Plan.of(model)
+    y = plan.forward(inputs)
+    cost, delta = loss.value_and_delta(y, targets, weights)
+    for name, arrays in (("cost", (np.asarray(cost),)), ("delta", as_tuple(delta))):
+        if not all(map(_all_finite, arrays)):
             return NonFiniteError(
                 f"the {name} is not finite, though the output of every layer is",
                 place=type(loss).__name__,
                 expected=f"a finite {name}",
-                received=f"{_count(array)}, from outputs {_up_to(*values)} of {places[-1][0]}",
+                received=f"{_count(*arrays)}, from outputs {_up_to(*as_tuple(y))} of "
+                + " and ".join(plan.place_of(slot) for slot in plan.outputs),
             )
-    first = next((n for n, (_, layer) in enumerate(places) if layer.parameters.size), len(places))
-    for place, layer in reversed(places[first:]):
-        before = _as_tuple(delta)
-        if place == places[first][0]:
-            layer.backward_parameters(delta)
-            made = {}
-        else:
-            delta = layer.backward(delta)
-            made = {
-                "the delta that it sends back": np.hstack([d.ravel() for d in _as_tuple(delta)])
-            }
+    for step, before, sent in plan.steps_backward(delta, parameters_only=True):
+        layer = step.layer
+        made = (
+            {"the delta that it sends back": np.hstack([d.ravel() for d in sent])} if sent else {}
+        )
         made |= {f"the gradient of {p.path}": p.grad for p in layer.parameters}
         for name, array in made.items():
             if not _all_finite(array):
                 return NonFiniteError(
                     f"{who(layer)} is the first layer on the way back to make a number that is "
                     "not finite",
-                    place=place,
+                    place=plan.place(step),
                     expected=FINITE,
                     received=f"{name}: {_count(array)}, from a delta {_up_to(*before)}"
                     f"{_parameters_of(layer)}",
                     mend=_look_at("backward", layer, *before),
                 )
     return None
-
-
-def _places(model: Layer) -> list[tuple[str, Layer]]:
-    """The layers in the order in which the values go through them, each with its path."""
-    if not isinstance(model, Sequential):
-        return [(_container(model), model)]
-    steps = model._steps()
-    paths = [f"{steps.container}{path}" for path in steps.paths]
-    return list(zip(paths, steps.layers, strict=True))
 
 
 def _container(model: Layer) -> str:
@@ -316,7 +301,3 @@ def _are_finite(one: Array, other: Array) -> bool:
 
 def _all_finite(array: Array) -> bool:
     return bool(np.isfinite(array).all())
-
-
-def _as_tuple(values: Any) -> tuple[Array, ...]:
-    return values if isinstance(values, tuple) else (values,)

@@ -1,0 +1,337 @@
+"""A graph of layers: any architecture that has no circle.
+
+    x = Input((64,))
+    h = Dense(32)(x)
+    y = Add()(h, Dense(32)(x))
+    model = Graph(x, y)
+
+Forward, every node computes its value when those that it takes are there. Backward, the deltas go
+the same ways in the other direction, and where a value went to several nodes,
+
+    Δ = Σ_n J_nᵀ Δ_n        over the nodes n that took it
+
+That is the chain rule for several variables, and all that a graph adds to a sequence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+
+from attrs import define, field
+
+from chainrule.core.errors import ConfigurationError, DefinitionError, ShapeError
+from chainrule.core.initializers import Shape
+from chainrule.core.layer import Layer
+from chainrule.core.tree import numbered
+from chainrule.core.wording import batch_of
+from chainrule.graph.composite import ALL, Composite, Source, sizes_of
+from chainrule.graph.node import Input, Node
+
+Start = tuple[str | None, Shape | None]
+"""An input: its name, and the shape of a row, where they are given."""
+
+
+def _as_starts(starts: Any) -> tuple[Start, ...]:
+    return tuple((name, shape if shape is None else tuple(shape)) for name, shape in starts)
+
+
+@define(repr=False, eq=False, init=False)
+class Graph(Composite):
+    """The layers between some nodes and others, as one layer.
+
+    Forward  every node's layer is called on the values of its sources
+    Backward  Δ = Σ_n J_nᵀ Δ_n, over the nodes n that took a value
+
+    Parameters
+    ----------
+    inputs
+        A node, or a list of nodes, where data come in: an `Input`, or any other, at which the
+        graph then begins.
+    outputs
+        A node, or a list of nodes, whose values the graph returns: a tuple where there are several.
+
+    Attributes
+    ----------
+    layers
+        The layer of each call, in an order in which they can be called. One that is called
+        several times stands in it as often; its gradients add up.
+
+    Raises
+    ------
+    DefinitionError
+        Where something is no node, an input is used by no output, an output is reached by no
+        input or needs an Input that is not among the inputs, or a node needs itself.
+
+    Examples
+    --------
+    >>> x = Input((3,))
+    >>> h = Dense(4)(x)
+    >>> model = Graph(x, Add()(h, Dense(4)(x)))
+    >>> model
+    Graph: input → add_1
+        input    Input((3,))
+        dense_1  Dense(4)(input)
+        dense_2  Dense(4)(input)
+        add_1    Add()(dense_1, dense_2)
+    """
+
+    joins_the_plan: ClassVar[bool] = True
+
+    layers: tuple[Layer, ...]
+    wires: tuple[tuple[Source, ...], ...]
+    tails: tuple[Source, ...]
+    starts: tuple[Start, ...] = field(converter=_as_starts)
+
+    def __init__(self, inputs: Any, outputs: Any) -> None:
+        begin, end = _as_nodes("inputs", inputs), _as_nodes("outputs", outputs)
+        self.__attrs_init__(*_gone_through(begin, end))
+
+    def calls(self, size: int) -> Sequence[Sequence[Source]]:
+        return self.wires
+
+    def ends(self, size: int) -> Sequence[Source]:
+        return self.tails
+
+    def children(self) -> dict[str, Layer]:  # type: ignore[override]
+        return dict(zip(self._names(), self.layers, strict=True))
+
+    def input_names(self, count: int) -> list[str]:
+        unnamed = sum(name is None for name, _ in self.starts)
+        names, number = [], 0
+        for name, _ in self.starts:
+            number += name is None
+            names.append(name or ("input" if unnamed == 1 else f"input_{number}"))
+        return names
+
+    @property
+    def accepts_any_shape(self) -> bool:  # type: ignore[override]
+        """Whether all of the layers do, and no Input says what it is for."""
+        return all(shape is None for _, shape in self.starts) and super().accepts_any_shape
+
+    @property
+    def known_input_shapes(self) -> tuple[Shape, ...] | None:
+        """The shapes that the inputs were made for; None where one does not say."""
+        shapes = [shape for _, shape in self.starts]
+        return None if None in shapes else tuple(shapes)  # type: ignore[arg-type]
+
+    def refuse_unfitting(self, shapes: Sequence[Shape], place: str) -> None:
+        names = self.input_names(len(self.starts))
+        if len(shapes) != len(self.starts):
+            raise ShapeError(
+                "Graph: another number of inputs than it was made for",
+                place=place,
+                expected=f"{len(self.starts)} input(s): {', '.join(names)}",
+                received=f"{len(shapes)}: {', '.join(map(batch_of, shapes))}",
+            )
+        for name, (_, expected), shape in zip(names, self.starts, shapes, strict=True):
+            if expected is not None and shape != expected:
+                raise ShapeError(
+                    f"Graph: rows of another shape than its Input {name!r} was made for",
+                    place=f"{place}/{name}",
+                    expected=batch_of(expected),
+                    received=batch_of(shape),
+                    mend=f"Input({shape}), or give it rows of shape {expected}",
+                )
+
+    def __getitem__(self, name: str) -> Layer:
+        """The layer of a name such as ``"dense_1"``."""
+        found = self.children()
+        if name not in found:
+            raise KeyError(f"no layer {name!r}; there are {', '.join(found)}")
+        return found[name]
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self.layers)
+
+    def _names(self) -> list[str]:
+        return numbered(type(layer).__name__ for layer in self.layers)
+
+    def _own_fields(self) -> Any:
+        return self.wires, self.tails, self.starts
+
+    def __repr__(self) -> str:
+        names, calls = self._names(), []
+        inputs = self.input_names(len(self.starts))
+
+        def called(source: Source) -> str:
+            node, output = source
+            if node == 0:
+                return inputs[output]
+            return names[node - 1] + (f"[{output}]" if output != ALL else "")
+
+        for name, (own, shape) in zip(inputs, self.starts, strict=True):
+            calls.append((name, repr(Input(shape, own)), ""))
+        for name, layer, sources in zip(names, self.layers, self.wires, strict=True):
+            given = ", ".join(map(called, sources))
+            short = repr(layer) if not layer.children() else f"{type(layer).__name__}(…)"
+            calls.append((name, f"{short}({given})", sizes_of(layer)))
+        width, length = (max(len(call[n]) for call in calls) for n in (0, 1))
+        lines = [
+            f"    {name:<{width}}  {call:<{length}}  {f'# {shapes}' if shapes else ''}".rstrip()
+            for name, call, shapes in calls
+        ]
+        head = f"{type(self).__name__}: {', '.join(inputs)} → {', '.join(map(called, self.tails))}"
+        return "\n".join([head, *lines])
+
+
+def output_shapes_of(node: Node) -> tuple[Shape, ...]:
+    """The shapes of what a node gives, by an empty batch through the layers that lead to it."""
+    begin = [found for found in _upstream(node) if isinstance(found, Input)]
+    trial = Graph(begin, node).unbuilt()
+    shapes = trial.known_input_shapes
+    if shapes is None:
+        raise DefinitionError(
+            f"how many outputs {node!r} has is not known before the shapes are",
+            expected="Inputs that say the shape of a row, such as Input((64,))",
+            received=", ".join(map(repr, begin)),
+            mend="take them by number: node[0], node[1]",
+        )
+    trial.build(*shapes, rng=0)
+    return trial.output_shapes
+
+
+# ------------------------------------------------------------------------------- through the nodes
+
+
+def _as_nodes(what: str, given: Any) -> list[Node]:
+    nodes = list(given) if isinstance(given, list | tuple) else [given]
+    for number, node in enumerate(nodes):
+        if not isinstance(node, Node):
+            is_layer = isinstance(node, Layer)
+            raise DefinitionError(
+                f"Graph: {what} are nodes, and this is none",
+                place=f"{what}[{number}]" if isinstance(given, list | tuple) else what,
+                expected="an Input, or what a layer gives that is called on one",
+                received=f"{node!r:.60}, of type {type(node).__name__}",
+                mend="call the layer: Dense(3)(x)" if is_layer else "Graph(x, y) with x = Input(…)",
+            )
+    if not nodes:
+        raise ConfigurationError(
+            f"Graph: there are no {what}", expected="at least one node", received="an empty list"
+        )
+    return nodes
+
+
+def _gone_through(inputs: list[Node], outputs: list[Node]) -> tuple[Any, ...]:
+    """The layers in order, what each takes, the outputs and the inputs, all by numbers."""
+    begin = {_key(node): number for number, node in enumerate(inputs)}
+    if len(begin) < len(inputs):
+        raise DefinitionError(
+            "Graph: a node stands twice among the inputs",
+            received=", ".join(map(repr, inputs)),
+        )
+    numbers: dict[int, int] = {}
+    calls: list[Node] = []
+    used: set[int] = set()
+    for output in outputs:
+        _number(output, begin, numbers, calls, used, inputs)
+
+    def source(node: Node) -> Source:
+        if _key(node) in begin:
+            return 0, begin[_key(node)]
+        call, output = node.origin
+        return numbers[id(call)], output
+
+    for node in inputs:
+        if begin[_key(node)] not in used:
+            raise DefinitionError(
+                "Graph: an input is used by none of the outputs",
+                place=f"inputs[{begin[_key(node)]}]",
+                expected="inputs that the outputs depend on",
+                received=repr(node),
+                mend="leave it out, or connect it: call a layer on it",
+            )
+    starts = [(n.name, n.shape) if isinstance(n, Input) else (None, None) for n in inputs]
+    return (
+        tuple(call.layer for call in calls),
+        tuple(tuple(map(source, call.sources)) for call in calls),
+        tuple(map(source, outputs)),
+        tuple(starts),
+    )
+
+
+def _key(node: Node) -> tuple[int, int]:
+    call, output = node.origin
+    return id(call), output
+
+
+def _number(
+    output: Node,
+    begin: dict[tuple[int, int], int],
+    numbers: dict[int, int],
+    calls: list[Node],
+    used: set[int],
+    inputs: list[Node],
+) -> None:
+    """Number the calls that lead to an output, each after those that it needs."""
+    open_calls: dict[int, Node] = {}
+    stack: list[tuple[Node, bool]] = [(output, False)]
+    while stack:
+        node, is_done = stack.pop()
+        if _key(node) in begin:
+            used.add(begin[_key(node)])
+            continue
+        call, _ = node.origin
+        if is_done:
+            del open_calls[id(call)]
+            calls.append(call)
+            numbers[id(call)] = len(calls)
+            continue
+        if id(call) in numbers:
+            continue
+        if isinstance(call, Input):
+            raise _foreign(call, output, list(open_calls.values()), inputs)
+        if id(call) in open_calls:
+            raise DefinitionError(
+                "Graph: a node needs its own output, and so can never be computed",
+                place=_way([*_from(call, open_calls), call]),
+                expected="a graph without circles",
+                received=f"{call!r}, which leads to itself",
+                mend="nodes are made by calling layers, and then never changed",
+            )
+        open_calls[id(call)] = call
+        stack.append((node, True))
+        stack.extend((before, False) for before in reversed(call.sources))
+
+
+def _from(call: Node, open_calls: dict[int, Node]) -> list[Node]:
+    chain = list(open_calls.values())
+    return chain[next(n for n, held in enumerate(chain) if held is call) :]
+
+
+def _way(chain: Sequence[Node]) -> str:
+    """``Dense(3) → Add()``: how values flow, from the last of the chain to the first."""
+    names = [repr(node.layer) if node.layer is not None else repr(node) for node in chain]
+    if len(names) > 7:
+        names = [*names[:3], "…", *names[-3:]]
+    return " → ".join(reversed(names))
+
+
+def _foreign(call: Input, output: Node, chain: list[Node], inputs: list[Node]) -> DefinitionError:
+    given = set(map(_key, inputs))
+    is_reached = any(_key(node) in given for node in _upstream(output))
+    return DefinitionError(
+        "Graph: an output needs an Input that is not among the inputs"
+        if is_reached
+        else "Graph: no input reaches an output",
+        place=_way([*chain, call]),
+        expected=f"outputs that depend on {', '.join(map(repr, inputs))}",
+        received=f"{output!r}, which needs {call!r} of another graph, or one that was left out",
+        mend="Graph([…, that Input], …), or call the layers on this graph's own nodes",
+    )
+
+
+def _upstream(node: Node) -> list[Node]:
+    """All nodes that lead to one, in the order in which they are found."""
+    found: dict[int, Node] = {}
+    stack = [node]
+    while stack:
+        call, _ = stack.pop().origin
+        if id(call) not in found:
+            found[id(call)] = call
+            stack.extend(reversed(call.sources))
+    return list(found.values())

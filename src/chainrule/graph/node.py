@@ -1,0 +1,191 @@
+"""A node: one call of a layer on what other calls give.
+
+    x = Input((64,))                 where data come in
+    h = Dense(32)(x)                 a node: this layer, called on x
+    y = Add()(h, Dense(32)(x))       another: it takes two values
+
+Nothing is computed here. A node only notes the layer and the nodes that it was called on, and
+never changes; `Graph` makes a layer of what lies between some nodes and others. A layer that is
+called twice has two nodes, and one set of parameters.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from attrs import field, frozen
+
+from chainrule.core.errors import ConfigurationError, DefinitionError
+from chainrule.core.initializers import Shape
+from chainrule.core.wording import batch_of, who
+
+if TYPE_CHECKING:
+    from chainrule.core.layer import Layer
+
+
+@frozen(eq=False, repr=False)
+class Node:
+    """One call of a layer. It is made by calling the layer on nodes, not by hand.
+
+    A layer with several outputs gives one node for all of them; ``node[0]`` is the first alone,
+    and ``a, b = node`` takes them apart. Where a layer is called on such a node as it is, all
+    outputs become its inputs.
+
+    Attributes
+    ----------
+    layer
+        What is called.
+    sources
+        The nodes that it is called on.
+    """
+
+    layer: Layer | None
+    sources: tuple[Node, ...]
+
+    def extended_by(self, layer: Layer, inputs: tuple[Any, ...]) -> Node:
+        """What calling a layer on nodes gives: `Layer.__call__` comes here."""
+        for number, node in enumerate(inputs):
+            if not isinstance(node, Node):
+                raise DefinitionError(
+                    f"{who(layer)} is called on a node and on something else",
+                    expected="nodes only, or arrays only",
+                    received=f"argument {number} is {node!r:.60}, of type {type(node).__name__}",
+                    mend="an array that goes into a graph needs an Input of its own",
+                )
+        return Node(layer, inputs)
+
+    @property
+    def origin(self) -> tuple[Node, int]:
+        """The call that makes this value, and which of its outputs it is; −1 for all."""
+        return self, -1
+
+    def __getitem__(self, output: int) -> Node:
+        try:
+            number = operator.index(output)
+        except TypeError:
+            number = -1
+        if number < 0:
+            raise ConfigurationError(
+                f"this is not the number of an output of {self!r}",
+                expected="node[0] for the first output",
+                received=repr(output),
+                mend="to cut rows into parts, call Slice(start, stop) on the node",
+            )
+        return Output(self.layer, self.sources, of=self, number=number)
+
+    def __iter__(self) -> Iterator[Node]:
+        from chainrule.graph.graph import output_shapes_of
+
+        return iter([self[n] for n in range(len(output_shapes_of(self)))])
+
+    def __repr__(self) -> str:
+        given = ["…" if node.sources else repr(node) for node in self.sources]
+        return f"{who(self.layer) if self.layer else 'Node'}({', '.join(given)})"
+
+
+@frozen(eq=False, repr=False)
+class Output(Node):
+    """One of the outputs of a node that has several."""
+
+    of: Node = field(kw_only=True)
+    number: int = field(kw_only=True)
+
+    @property
+    def origin(self) -> tuple[Node, int]:
+        """The call that makes this value, and which of its outputs it is."""
+        return self.of, self.number
+
+    def __getitem__(self, output: int) -> Node:
+        raise ConfigurationError(
+            f"{self!r} is one output already",
+            expected="a node",
+            received=f"[{output!r}] of it",
+            mend="to cut rows into parts, call Slice(start, stop) on the node",
+        )
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter([self])
+
+    def __repr__(self) -> str:
+        return f"{self.of!r}[{self.number}]"
+
+
+def _as_shape(shape: Any) -> Shape | None:
+    if shape is None:
+        return None
+    try:
+        axes = tuple(operator.index(n) for n in shape)
+    except TypeError:
+        axes = (-1,)
+    if isinstance(shape, str) or any(n < 0 for n in axes):
+        raise ConfigurationError(
+            "Input: this is no shape of a row",
+            expected="a tuple of whole numbers, without the batch axis, such as (64,)",
+            received=f"{shape!r:.60}",
+            mend=f"Input(({shape},))" if isinstance(shape, int) else None,
+        )
+    return axes
+
+
+def _as_name(name: Any) -> str | None:
+    if name is None or (isinstance(name, str) and name.isidentifier()):
+        return name
+    raise ConfigurationError(
+        "Input: this cannot be a name",
+        expected="letters, digits and underscores, such as 'image'",
+        received=f"{name!r:.60}",
+    )
+
+
+@frozen(eq=False, repr=False)
+class Input(Node):
+    """Where data come into a graph.
+
+    Parameters
+    ----------
+    shape
+        The shape of a row, without the batch axis, such as ``(64,)``. If it is not given, the
+        first batch tells it.
+    name
+        What error messages and tables call it. Default: ``input``, or ``input_1`` and so on.
+
+    Raises
+    ------
+    ConfigurationError
+        Where one of them makes no sense.
+
+    Examples
+    --------
+    >>> Input((64,))
+    Input((64,))
+    """
+
+    layer: None = field(init=False, default=None)
+    sources: tuple[Node, ...] = field(init=False, default=())
+    shape: Shape | None = field(default=None, converter=_as_shape)
+    name: str | None = field(default=None, converter=_as_name)
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter([self])
+
+    def __getitem__(self, output: int) -> Node:
+        raise ConfigurationError(
+            f"{self!r} is one array",
+            received=f"[{output!r}] of it",
+            mend="to cut rows into parts, call Slice(start, stop) on it",
+        )
+
+    def __repr__(self) -> str:
+        parts = [] if self.shape is None else [repr(self.shape)]
+        if self.name:
+            parts.append(f"name={self.name!r}")
+        return f"Input({', '.join(parts)})"
+
+
+def described(node: Node) -> str:
+    """A node as an error message calls it."""
+    if isinstance(node, Input) and node.shape is not None:
+        return f"{node!r}, rows {batch_of(node.shape)}"
+    return repr(node)

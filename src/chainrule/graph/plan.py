@@ -1,0 +1,501 @@
+"""The plan of a model: all its layers in one row, and which value goes where.
+
+However layers are composed, in a line, with branches, inside each other, what is computed is a row
+of steps. Each takes some values and makes new ones; a value stands in a slot. On the way back
+every step takes the deltas of what it made and sends back those of what it took:
+
+    up      v_out = f(v_in)
+    down    Δ_in = Jᵀ Δ_out,    and where a value went to several steps, Δ = Σ of what they send
+
+The sum is the chain rule for a function of several variables, and the only thing that a graph has
+beyond a sequence. Containers inside of a container are unrolled into the row, so that nesting costs
+nothing; each step has a twin of its layer if the layer stands elsewhere, too.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from attrs import define, field
+
+from chainrule.core import admission, contract
+from chainrule.core.errors import ChainruleError, DefinitionError, ShapeError
+from chainrule.core.initializers import Shape
+from chainrule.core.layer import Layer
+from chainrule.core.parameter import Array
+from chainrule.core.tree import snake_case
+from chainrule.core.wording import batch_of, who
+
+if TYPE_CHECKING:
+    from chainrule.graph.composite import Composite
+
+Slots: TypeAlias = tuple[int, ...]
+
+
+@define(eq=False)
+class Step:
+    """One layer in one place.
+
+    Attributes
+    ----------
+    layer
+        The layer, or a twin of it with a memory of its own.
+    path
+        Where it stands: ``residual_1/dense_2``.
+    takes, makes
+        The slots of its inputs and of its outputs.
+    """
+
+    layer: Layer
+    path: str
+    takes: Slots
+    makes: Slots
+
+
+@define(eq=False)
+class Plan:
+    """The steps of a model that is built, and the two ways through them.
+
+    Attributes
+    ----------
+    name
+        What the model is called in front of a path: ``graph``.
+    steps
+        In an order in which every value is made before it is taken.
+    inputs, outputs
+        The slots of what comes in and of what goes out.
+    names
+        What stands in each slot: the path of the step that makes it, or the name of an input.
+    """
+
+    name: str
+    steps: list[Step]
+    inputs: Slots
+    outputs: Slots
+    names: list[str]
+    _up: list[tuple[Any, ...]] = field(init=False, repr=False)
+    _down: list[tuple[Any, ...]] = field(init=False, repr=False)
+    _down_to_parameters: list[tuple[Any, ...]] = field(init=False, repr=False)
+    _applies: list[tuple[Any, ...]] = field(init=False, repr=False)
+    _ends_in_hand: bool = field(init=False, repr=False)
+
+    @classmethod
+    def of(cls, model: Layer) -> Plan:
+        """The plan of a built model; of a layer that is not made of layers, a single step."""
+        count = len(model.input_shapes)
+        if is_plain(model):
+            return unroll(model, count)  # type: ignore[arg-type]
+        name = snake_case(type(model).__name__)
+        inputs = tuple(range(count))
+        makes = tuple(range(count, count + len(model.output_shapes)))
+        names = [*input_names(count), *[name for _ in makes]]
+        return cls(name, [Step(model.twin(), "", inputs, makes)], inputs, makes, names)
+
+    def __attrs_post_init__(self) -> None:
+        handed = self._handed_on()
+        last = {slot: number for number, step in enumerate(self.steps) for slot in step.takes}
+        self._up, self._applies, self._down = [], [], []
+        for number, step in enumerate(self.steps):
+            layer, memory = step.layer, step.layer.__dict__
+            take = None if number in handed else _one_or_all(step.takes)
+            keep = None if number + 1 in handed else _one_or_all(step.makes)
+            drop = tuple(
+                s for s in {*step.takes} - {*self.outputs} if take is not None and last[s] == number
+            )
+            self._up.append((contract.bare(layer, "forward"), memory, take, keep, drop))
+            self._applies.append((contract.bare(layer, "apply"), memory, take, keep, drop))
+            self._down.insert(0, (number, contract.bare(layer, "backward"), memory, keep, take))
+        self._ends_in_hand = len(self.steps) in handed
+        self._down_to_parameters = list(self._without_the_deltas_of_data())
+
+    def _handed_on(self) -> set[int]:
+        """The steps that take just what the step before made, and nobody else takes.
+
+        Such a value, and its delta, is handed on without a slot. Step 0 takes what comes in; what
+        goes out counts as taken by one more step at the end.
+        """
+        taken = [*(step.takes for step in self.steps), self.outputs]
+        made = [self.inputs, *(step.makes for step in self.steps)]
+        uses = Counter(slot for slots in taken for slot in slots)
+        return {
+            number
+            for number, (before, now) in enumerate(zip(made, taken, strict=True))
+            if len(before) == 1 and now == before and uses[before[0]] == 1
+        }
+
+    def _without_the_deltas_of_data(self) -> Iterator[tuple[Any, ...]]:
+        """The way back that only asks for what some parameter needs."""
+        learning: set[int] = set()  # slots that depend on a parameter
+        modes = []
+        for step in self.steps:
+            has_parameters = any(part._parameters for _, part in step.layer.walk())
+            asks = not learning.isdisjoint(step.takes)
+            modes.append("all" if asks else "parameters" if has_parameters else "nothing")
+            if modes[-1] != "nothing":
+                learning.update(step.makes)
+        for number, backward, memory, give, send in self._down:
+            if modes[number] == "all":
+                yield number, backward, memory, give, send
+            elif modes[number] == "parameters":
+                bare = contract.bare(self.steps[number].layer, "backward_parameters")
+                yield number, bare, memory, give, ()
+
+    # ---------------------------------------------------------------- the two ways
+
+    def forward(self, inputs: tuple[Array, ...]) -> Any:
+        """All outputs; each layer remembers what its way back needs."""
+        values: list[Any] = [*inputs, *[None] * (len(self.names) - len(inputs))]
+        value = inputs[0] if inputs else None
+        number = 0
+        try:
+            for number, (forward, memory, take, keep, drop) in enumerate(self._up):  # noqa: B007
+                if take is None:
+                    value = forward(value)
+                elif type(take) is int:
+                    value = forward(values[take])
+                else:
+                    value = forward(*[values[slot] for slot in take])
+                is_one = type(value) is np.ndarray
+                memory["_delta_shape"] = value.shape if is_one else admission.shapes_of(value)
+                if keep is not None:
+                    _put(values, keep, value)
+                if drop:
+                    _drop(values, drop)
+        except Exception as error:
+            raise self._told(error, number, "forward", values, value) from error.__cause__
+        return value if self._ends_in_hand else self._outputs(values)
+
+    def apply(self, inputs: tuple[Array, ...]) -> Any:
+        """All outputs, with nothing remembered."""
+        values: list[Any] = [*inputs, *[None] * (len(self.names) - len(inputs))]
+        value = inputs[0] if inputs else None
+        number = 0
+        try:
+            for number, (apply, _, take, keep, drop) in enumerate(self._applies):  # noqa: B007
+                if take is None:
+                    value = apply(value)
+                elif type(take) is int:
+                    value = apply(values[take])
+                else:
+                    value = apply(*[values[slot] for slot in take])
+                if keep is not None:
+                    _put(values, keep, value)
+                if drop:
+                    _drop(values, drop)
+        except Exception as error:
+            raise self._told(error, number, "apply", values, value) from error.__cause__
+        return value if self._ends_in_hand else self._outputs(values)
+
+    def backward(self, delta: Any) -> Any:
+        """The deltas of all inputs; adds to the gradients of all parameters."""
+        deltas, delta = self._back(delta, self._down)
+        if self._up and self._up[0][2] is None:
+            return delta
+        found = tuple([deltas[slot] for slot in self.inputs])
+        return found if len(found) != 1 else found[0]
+
+    def backward_parameters(self, delta: Any) -> None:
+        """The gradients of all parameters, without the deltas that nobody needs for them."""
+        self._back(delta, self._down_to_parameters)
+
+    def _back(self, delta: Any, steps: list[tuple[Any, ...]]) -> tuple[list[Any], Any]:
+        """Go back along some steps: the deltas of all slots, and the one that is in hand."""
+        deltas: list[Any] = [None] * len(self.names)
+        if not self._ends_in_hand:
+            for slot, part in zip(self.outputs, admission.as_tuple(delta), strict=True):
+                _add(deltas, slot, part)
+        number = 0
+        try:
+            for number, backward, memory, give, send in steps:
+                if give is not None:
+                    delta = deltas[give] if type(give) is int else self._deltas(deltas, number)
+                    if delta is None:  # nobody took what it made
+                        (delta,) = self._deltas(deltas, number)
+                shape = delta.shape if type(delta) is np.ndarray else admission.shapes_of(delta)
+                if shape != memory.get("_delta_shape"):
+                    raise admission.unfitting_delta(self.steps[number].layer, delta)
+                delta = backward(delta)
+                if type(send) is int:
+                    _add(deltas, send, delta)
+                elif send:
+                    _add_each(deltas, send, delta, self.steps[number].layer)
+        except Exception as error:
+            raise self._told(error, number, "backward", deltas, delta) from error.__cause__
+        return deltas, delta
+
+    def _deltas(self, deltas: list[Any], number: int) -> tuple[Any, ...]:
+        """Those of all that a step made; of what nobody took, zeros."""
+        step = self.steps[number]
+        noted: Any = step.layer.__dict__.get("_delta_shape")
+        shapes: tuple[Any, ...] = noted if len(step.makes) != 1 else (noted,)
+        some = next(d for d in deltas if d is not None)
+        return tuple(
+            deltas[slot] if deltas[slot] is not None else np.zeros(shape, some.dtype, like=some)
+            for slot, shape in zip(step.makes, shapes, strict=True)
+        )
+
+    def _outputs(self, values: list[Any]) -> Any:
+        found = tuple([values[slot] for slot in self.outputs])
+        return found if len(found) != 1 else found[0]
+
+    # ---------------------------------------------------------------- one step at a time
+
+    def steps_forward(
+        self, inputs: tuple[Array, ...]
+    ) -> Iterator[tuple[Step, tuple[Array, ...], tuple[Array, ...]]]:
+        """Go up step by step: yields each with what it takes and what it makes."""
+        values: list[Any] = [*inputs, *[None] * (len(self.names) - len(inputs))]
+        for step in self.steps:
+            taken = tuple(values[slot] for slot in step.takes)
+            made = admission.as_tuple(step.layer.forward(*taken))
+            for slot, value in zip(step.makes, made, strict=True):
+                values[slot] = value
+            yield step, taken, made
+
+    def steps_backward(
+        self, delta: Any, parameters_only: bool = False
+    ) -> Iterator[tuple[Step, tuple[Array, ...], tuple[Array, ...]]]:
+        """Go down step by step, after going up: yields each with the deltas it is given and sends.
+
+        With ``parameters_only``, as training does: what nobody needs is not computed.
+        """
+        deltas: list[Any] = [None] * len(self.names)
+        for slot, part in zip(self.outputs, admission.as_tuple(delta), strict=True):
+            _add(deltas, slot, part)
+        ways = {n: send for n, *_, send in (self._down_to_parameters if parameters_only else [])}
+        for number in reversed(range(len(self.steps))):
+            step = self.steps[number]
+            if parameters_only and number not in ways:
+                continue
+            given = self._deltas(deltas, number)
+            argument = given if len(given) != 1 else given[0]
+            sent: tuple[Any, ...] = ()
+            if ways.get(number) == ():
+                step.layer.backward_parameters(argument)
+            else:
+                sent = admission.as_tuple(step.layer.backward(argument))
+                for slot, part in zip(step.takes, sent, strict=True):
+                    _add(deltas, slot, part)
+            yield step, given, sent
+
+    def place(self, step: Step) -> str:
+        """Where a step stands, seen from outside: ``graph/residual_1/dense_2``."""
+        return f"{self.name}/{step.path}" if step.path else self.name
+
+    def place_of(self, slot: int) -> str:
+        """What makes the value in a slot, likewise."""
+        return self.name if self.names[slot] == self.name else f"{self.name}/{self.names[slot]}"
+
+    # ---------------------------------------------------------------- when something fails
+
+    def _told(
+        self, error: Exception, number: int, method: str, values: list[Any], last: Any
+    ) -> Exception:
+        step = self.steps[number]
+        if method == "backward":
+            given = admission.as_tuple(last)
+            from_where = [
+                after.path for after in self.steps if not set(after.takes).isdisjoint(step.makes)
+            ]
+            sources = [from_where[0]] if len(from_where) == 1 else []
+        else:
+            # What a chained step takes stands in no slot: it is the value that was made last.
+            given = tuple(values[s] if values[s] is not None else last for s in step.takes)
+            sources = [self.names[s] for s in step.takes]
+        return told(error, step, self.name, method, given, sources)
+
+
+def unroll(model: Composite, count: int, values: list[Any] | None = None) -> Plan:
+    """The steps of a model made of layers, those of the containers in it in their places.
+
+    Parameters
+    ----------
+    model
+        The model.
+    count
+        How many inputs it has.
+    values
+        Inputs for which it is to be built: each layer is sent what comes to it, and is built by
+        that. The list is lengthened by what the layers make. Without, all layers are built.
+    """
+    name = snake_case(type(model).__name__)
+    inputs = tuple(range(count))
+    names = model.input_names(count)
+    steps: list[Step] = []
+    places: set[int] = set()
+    stack = [_Frame(model, "", inputs)]
+    outputs: Slots = ()
+    while stack:
+        frame = stack[-1]
+        if frame.number == len(frame.layers):
+            outputs = frame.slots_of(frame.container.ends(len(frame.layers)))
+            if values is not None and frame.container is not model:
+                frame.settle(values, outputs)
+            stack.pop()
+            if stack:
+                stack[-1].made.append(outputs)
+            continue
+        path, layer, takes = frame.next(values)
+        if is_plain(layer):
+            stack.append(_Frame(layer, path, takes))
+            if values is not None:
+                layer.refuse_unfitting([values[s].shape[1:] for s in takes], f"{name}/{path}")
+            continue
+        if values is None:
+            size = len(layer.output_shapes)
+            layer = _in_a_place_of_its_own(layer, places)
+        else:
+            given = tuple(values[slot] for slot in takes)
+            step = Step(layer, path, takes, ())
+            try:
+                made = admission.as_tuple(layer.forward(*given))
+            except Exception as error:
+                sources = [names[slot] for slot in takes]
+                raise told(error, step, name, "forward", given, sources) from error.__cause__
+            values.extend(made)
+            size = len(made)
+        makes = tuple(range(len(names), len(names) + size))
+        names.extend([path] * size if size == 1 else [f"{path}[{n}]" for n in range(size)])
+        steps.append(Step(layer, path, takes, makes))
+        frame.made.append(makes)
+    if values is not None:
+        return Plan(name, [], inputs, outputs, names)
+    plan = Plan(name, steps, inputs, outputs, names)
+    for step in steps:
+        for _, part in step.layer.walk():
+            part.__dict__["_place"] = weakref.ref(plan)
+    return plan
+
+
+@define(eq=False)
+class _Frame:
+    """A container whose layers are being gone through."""
+
+    container: Any
+    path: str
+    inputs: Slots
+    layers: list[tuple[str, Layer]] = field(init=False)
+    calls: Any = field(init=False)
+    made: list[Slots] = field(init=False)
+    number: int = field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.layers = list(self.container.children().items())
+        self.calls = self.container.calls(len(self.layers))
+        self.made = [self.inputs]
+
+    def next(self, values: list[Any] | None) -> tuple[str, Any, Slots]:
+        name, layer = self.layers[self.number]
+        takes = self.slots_of(self.calls[self.number])
+        self.number += 1
+        return f"{self.path}/{name}" if self.path else name, layer, takes
+
+    def slots_of(self, sources: Sequence[tuple[int, int]]) -> Slots:
+        found: list[int] = []
+        for node, output in sources:
+            slots = self.made[node]
+            found.extend(slots if output < 0 else [slots[output]])
+        return tuple(found)
+
+    def settle(self, values: list[Any], outputs: Slots) -> None:
+        """Note in a container, whose own `forward` is never called, what it is now."""
+        if not self.container.is_built:
+            self.container._input_shapes = tuple(values[s].shape[1:] for s in self.inputs)
+            self.container._output_shapes = tuple(values[s].shape[1:] for s in outputs)
+
+
+def is_plain(layer: Layer) -> bool:
+    """Whether a layer is a container that adds nothing to the layers in it."""
+    return "joins_the_plan" in type(layer).__dict__
+
+
+def _in_a_place_of_its_own(layer: Layer, places: set[int]) -> Layer:
+    """The layer, or a twin where it or a part of it stands elsewhere: a memory is private."""
+    parts = [part for _, part in layer.walk()]
+    stands_elsewhere = any(
+        id(part) in places or part.__dict__.get("_place", _nowhere)() is not None for part in parts
+    )
+    places.update(map(id, parts))
+    return layer.twin() if stands_elsewhere else layer
+
+
+def _nowhere() -> None:
+    return None
+
+
+def input_names(count: int) -> list[str]:
+    """``input``, or ``input_1``, ``input_2`` and so on."""
+    return ["input"] if count == 1 else [f"input_{n + 1}" for n in range(count)]
+
+
+def _one_or_all(slots: Slots) -> Any:
+    return slots[0] if len(slots) == 1 else slots
+
+
+def _put(values: list[Any], keep: Any, value: Any) -> None:
+    if type(keep) is int:
+        values[keep] = value
+    else:
+        for slot, part in zip(keep, value, strict=True):
+            values[slot] = part
+
+
+def _add(deltas: list[Any], slot: int, delta: Any) -> None:
+    """Where a value went to several steps, their deltas add up, in an array of their own."""
+    held = deltas[slot]
+    deltas[slot] = delta if held is None else held + delta
+
+
+def _add_each(deltas: list[Any], slots: Slots, sent: Any, layer: Layer) -> None:
+    """What a layer with several inputs sends back: a tuple, a delta for each."""
+    parts = admission.as_tuple(sent)
+    if len(parts) != len(slots):
+        raise DefinitionError(
+            f"{who(layer)}: backward returns another number of deltas than forward takes inputs",
+            expected=f"a tuple of {len(slots)} arrays",
+            received=f"{len(parts)}",
+        )
+    for slot, part in zip(slots, parts, strict=True):
+        _add(deltas, slot, part)
+
+
+def _drop(values: list[Any], slots: Slots) -> None:
+    """Let go of values that nobody takes any more."""
+    for slot in slots:
+        values[slot] = None
+
+
+def told(
+    error: Exception,
+    step: Step,
+    name: str,
+    method: str,
+    given: tuple[Any, ...],
+    sources: list[str],
+) -> Exception:
+    """The error with the place where it happened; a named one, where the input is at fault."""
+    place = f"{name}/{step.path}" if step.path else name
+    if not isinstance(error, ChainruleError) and method != "backward":
+        try:
+            admission.admit(step.layer, given)
+        except ChainruleError as named:
+            named.__cause__, error = error, named
+    shapes = [np.shape(value) for value in given]
+    if not isinstance(error, ChainruleError):
+        error.add_note(f"in {place}.{method}, which was given {', '.join(map(str, shapes))}")
+        return error
+    if isinstance(error, ShapeError) and error.place is None:
+        if len(sources) == 1:
+            error.received = f"{error.received}, produced by {sources[0]}"
+        elif sources:
+            pairs = zip(map(_described, shapes), sources, strict=True)
+            error.received = ", ".join(f"{shape} produced by {source}" for shape, source in pairs)
+    return error.within(place)
+
+
+def _described(shape: Shape) -> str:
+    return batch_of(shape[1:]) if shape[:1] == (0,) else str(shape)

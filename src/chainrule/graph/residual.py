@@ -1,0 +1,162 @@
+"""Small graphs that come up again and again: a short cut around layers, and layers side by side.
+
+    Residual    y = x + F(x)                        Δ_x = Δ + J_Fᵀ Δ
+    Branches    y = merge(F_1(x), …, F_n(x))        Δ_x = Σ_i J_iᵀ Δ_i
+
+The short cut carries Δ past F as it is, so that it reaches the first layers of a deep network
+however small J_F is: this is why residual networks can be trained at depths where others cannot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from attrs import define, field
+
+from chainrule.core.errors import ConfigurationError, DefinitionError
+from chainrule.core.layer import Layer
+from chainrule.graph.composite import ALL, Composite, Source
+from chainrule.layers.merge import Add
+
+
+@define(repr=False, eq=False, init=False)
+class Residual(Composite):
+    """y = P(x) + F(x), with F(x) = f_N(… f_1(x) …), and P(x) = x if no projection is given.
+
+    Forward  y = P(x) + F(x)
+    Backward  ∂C/∂x = J_Pᵀ Δ + J_Fᵀ Δ,  with Δ = ∂C/∂y
+
+    Parameters
+    ----------
+    *layers
+        The layers of F, in order.
+    projection
+        A layer for the short cut, such as ``Dense(32, use_bias=False)``, where F returns another
+        width than that of x.
+
+    Raises
+    ------
+    DefinitionError
+        Where there is no layer, or something is none.
+    ShapeError
+        From building, where both sides of the sum have different shapes.
+
+    Source: K. He, X. Zhang, S. Ren and J. Sun, *Deep Residual Learning for Image Recognition*,
+    CVPR 2016, eqs. 1 and 2.
+
+    Examples
+    --------
+    >>> block = Residual(Dense(3, initializer="zeros"))
+    >>> block(np.array([[1.0, 2.0, 3.0]]))
+    array([[1., 2., 3.]])
+    """
+
+    joins_the_plan: ClassVar[bool] = True
+
+    layers: tuple[Layer, ...]
+    projection: Layer | None = None
+    add: Layer = field(factory=Add, init=False)
+
+    def __init__(self, *layers: Layer, projection: Layer | None = None) -> None:
+        _require_layers("Residual", layers, "Residual(Dense(30), Activation('tanh'))")
+        if projection is not None:
+            _require_layers("Residual, projection", (projection,), "projection=Dense(30)")
+        self.__attrs_init__(layers, projection)
+
+    def calls(self, size: int) -> Sequence[Sequence[Source]]:
+        inside = len(self.layers)
+        chain = [((number, ALL),) for number in range(inside)]
+        if self.projection is None:
+            return [*chain, ((0, ALL), (inside, ALL))]
+        return [*chain, ((0, ALL),), ((inside + 1, ALL), (inside, ALL))]
+
+    def __repr__(self) -> str:
+        parts = [repr(layer) for layer in self.layers]
+        if self.projection is not None:
+            parts.append(f"projection={self.projection!r}")
+        return _joined("Residual(", parts, ")")
+
+
+def _as_branches(given: Any) -> Any:
+    if isinstance(given, Layer) or not isinstance(given, list | tuple):
+        raise DefinitionError(
+            "Branches takes its layers as one list",
+            expected="Branches([Dense(3), Dense(4)], merge=Add())",
+            received=f"{given!r:.60}",
+            mend="put brackets around the layers",
+        )
+    return tuple(given)
+
+
+@define(repr=False, eq=False)
+class Branches(Composite):
+    """Layers side by side, all of which are given x, and a layer that merges what they return.
+
+    Forward  y = merge(F_1(x), …, F_n(x)); without merge, the tuple of all F_i(x)
+    Backward  ∂C/∂x = Σ_i J_iᵀ Δ_i,  with Δ_i = ∂C/∂F_i
+
+    Parameters
+    ----------
+    branches
+        The layers F_i; what has several layers is a `Sequential`.
+    merge
+        A layer with several inputs, such as ``Concatenate()``. If not given, there are as many
+        outputs as branches.
+
+    Raises
+    ------
+    DefinitionError
+        Where there is no branch, or something is no layer.
+
+    Examples
+    --------
+    >>> Branches([Dense(3), Dense(4)], merge=Concatenate())
+    Branches([Dense(3), Dense(4)], merge=Concatenate())
+    """
+
+    joins_the_plan: ClassVar[bool] = True
+
+    branches: tuple[Layer, ...] = field(converter=_as_branches)
+    merge: Layer | None = None
+
+    def __attrs_post_init__(self) -> None:
+        _require_layers("Branches", self.branches, "Branches([Dense(3), Dense(4)], merge=Add())")
+        if self.merge is not None:
+            _require_layers("Branches, merge", (self.merge,), "merge=Concatenate()")
+
+    def calls(self, size: int) -> Sequence[Sequence[Source]]:
+        side_by_side: list[Sequence[Source]] = [((0, ALL),) for _ in self.branches]
+        return side_by_side if self.merge is None else [*side_by_side, self._results()]
+
+    def ends(self, size: int) -> Sequence[Source]:
+        return self._results() if self.merge is None else ((size, ALL),)
+
+    def _results(self) -> Sequence[Source]:
+        return tuple((number, ALL) for number in range(1, len(self.branches) + 1))
+
+    def __repr__(self) -> str:
+        merge = "" if self.merge is None else f", merge={self.merge!r}"
+        return _joined("Branches([", [repr(branch) for branch in self.branches], f"]{merge})")
+
+
+def _joined(begin: str, parts: list[str], end: str) -> str:
+    short = begin + ", ".join(parts) + end
+    if len(short) <= 88 and "\n" not in short:
+        return short
+    lines = ["    " + part.replace("\n", "\n    ") + "," for part in parts]
+    return "\n".join([begin, *lines, end])
+
+
+def _require_layers(who: str, layers: Sequence[Any], expected: str) -> None:
+    for number, layer in enumerate(layers):
+        if not isinstance(layer, Layer):
+            is_list = isinstance(layer, list | tuple)
+            raise DefinitionError(
+                f"{who}: argument {number} is no layer",
+                expected=expected,
+                received=f"{layer!r:.60}, of type {type(layer).__name__}",
+                mend="a sequence in it: Sequential([…])" if is_list else None,
+            )
+    if not layers:
+        raise ConfigurationError(f"{who}: there is no layer", expected=expected, received="none")

@@ -1,0 +1,489 @@
+"""Layers with several inputs: where the paths of a network meet.
+
+    y = f(a_1, …, a_k)          ∂C/∂a_i = (∂y/∂a_i)ᵀ Δ
+
+By the chain rule every input has a delta of its own, so `backward` returns a tuple: one delta for
+each input, in the order of `forward`. Addition hands Δ itself to each of them, and so does y = x +
+F(x): the delta of a skip connection comes back unweakened, however deep F is.
+
+Rows of different shapes are refused unless ``broadcast=True`` says that a size of 1 may be
+repeated. The chain rule then has a sum: a number that was repeated has acted at every place where
+it stands, and its delta is the sum of theirs.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import numpy as np
+from attrs import define, field, setters
+
+from chainrule.core.errors import BuildError, ConfigurationError, ShapeError
+from chainrule.core.initializers import Shape
+from chainrule.core.layer import Layer
+from chainrule.core.parameter import Array
+from chainrule.core.wording import batch_of
+from chainrule.layers.reshape import axis_of_row, plain, refuse_batch_axis
+
+
+class _Elementwise(Layer):
+    """What the elementwise ones share: rows of one shape, or such as broadcast to one."""
+
+    broadcast: bool
+    takes_two: ClassVar[bool] = False
+
+    def __attrs_post_init__(self) -> None:
+        if not isinstance(self.broadcast, bool):
+            raise ConfigurationError(
+                f"{type(self).__name__}: broadcast says whether sizes of 1 may be repeated",
+                expected="True or False",
+                received=f"broadcast={self.broadcast!r}",
+            )
+
+    def build(self, *input_shapes: Shape) -> None:
+        _refuse_number(self, input_shapes, exactly_two=self.takes_two)
+        if len(set(input_shapes)) > 1 and not (self.broadcast and _fit(input_shapes)):
+            raise ShapeError(
+                f"{self!r}: the rows of its inputs do not fit together",
+                expected="from the last axis on, sizes that are equal or 1"
+                if self.broadcast
+                else "the same shape for every input",
+                received=_listed(input_shapes),
+                mend=_mend(self, input_shapes),
+            )
+
+    def _aligned(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
+        """The inputs with equally many axes, so that none is taken for the batch."""
+        _refuse_batches(self, inputs)
+        axes = max(len(x.shape) for x in inputs)
+        return tuple(_with_axes(x, axes) for x in inputs)
+
+    def _summed(self, deltas: Iterable[Array]) -> tuple[Array, ...]:
+        """For each input its delta, of which every one has the shape of the output so far."""
+        pairs = zip(deltas, self.input_shapes, strict=True)
+        return tuple(_summed_to(delta, shape) for delta, shape in pairs)
+
+
+@define(repr=False, on_setattr=setters.NO_OP)
+class Add(_Elementwise):
+    """The sum of two or more inputs, element by element.
+
+    Forward  y = Σ_i a_i
+    Backward  ∂C/∂a_i = Δ, summed where a_i was broadcast,  with Δ = ∂C/∂y
+
+    Parameters
+    ----------
+    broadcast
+        Whether rows may have different shapes that NumPy's rule makes one of.
+
+    Raises
+    ------
+    ConfigurationError
+        Where ``broadcast`` is neither True nor False.
+    BuildError
+        Where there is one input only.
+    ShapeError
+        Where the inputs do not fit together.
+
+    Examples
+    --------
+    >>> layer = Add()
+    >>> layer(np.array([[1.0, 2.0]]), np.array([[10.0, 20.0]]))
+    array([[11., 22.]])
+    """
+
+    broadcast: bool = field(default=False, kw_only=True)
+
+    def forward(self, *inputs: Array) -> Array:
+        return functools.reduce(np.add, self._aligned(inputs))
+
+    def backward(self, delta: Array) -> tuple[Array, ...]:
+        return self._summed(delta for _ in self.input_shapes)
+
+    apply = forward
+
+
+@define(repr=False, on_setattr=setters.NO_OP)
+class Subtract(_Elementwise):
+    """The difference of two inputs, element by element.
+
+    Forward  y = a_1 − a_2
+    Backward  ∂C/∂a_1 = Δ,  ∂C/∂a_2 = −Δ, summed where broadcast,  with Δ = ∂C/∂y
+
+    Parameters
+    ----------
+    broadcast
+        Whether rows may have different shapes that NumPy's rule makes one of.
+
+    Raises
+    ------
+    ConfigurationError
+        Where ``broadcast`` is neither True nor False.
+    BuildError
+        Where there are not two inputs.
+    ShapeError
+        Where the inputs do not fit together.
+
+    Examples
+    --------
+    >>> layer = Subtract()
+    >>> layer(np.array([[1.0, 2.0]]), np.array([[10.0, 20.0]]))
+    array([[ -9., -18.]])
+    """
+
+    takes_two: ClassVar[bool] = True
+
+    broadcast: bool = field(default=False, kw_only=True)
+
+    def forward(self, *inputs: Array) -> Array:
+        return np.subtract(*self._aligned(inputs))
+
+    def backward(self, delta: Array) -> tuple[Array, ...]:
+        return self._summed((delta, -delta))
+
+    apply = forward
+
+
+@define(repr=False, on_setattr=setters.NO_OP)
+class Multiply(_Elementwise):
+    """The product of two or more inputs, element by element: one path as the gate of another.
+
+    Forward  y = Π_i a_i
+    Backward  ∂C/∂a_i = Δ Π_(j≠i) a_j, summed where a_i was broadcast,  with Δ = ∂C/∂y
+
+    Nothing is divided by, so any input may be zero.
+
+    Parameters
+    ----------
+    broadcast
+        Whether rows may have different shapes that NumPy's rule makes one of.
+
+    Raises
+    ------
+    ConfigurationError
+        Where ``broadcast`` is neither True nor False.
+    BuildError
+        Where there is one input only.
+    ShapeError
+        Where the inputs do not fit together.
+
+    Examples
+    --------
+    >>> layer = Multiply()
+    >>> layer.forward(np.array([[1.0, 2.0]]), np.array([[10.0, 20.0]]))
+    array([[10., 40.]])
+    >>> layer.backward(np.array([[1.0, 1.0]]))
+    (array([[10., 20.]]), array([[1., 2.]]))
+    """
+
+    broadcast: bool = field(default=False, kw_only=True)
+
+    def forward(self, *inputs: Array) -> Array:
+        self.factors = self._aligned(inputs)
+        return functools.reduce(np.multiply, self.factors)
+
+    def backward(self, delta: Array) -> tuple[Array, ...]:
+        a = self.factors
+        return self._summed(
+            functools.reduce(np.multiply, (*a[:i], *a[i + 1 :]), delta) for i in range(len(a))
+        )
+
+    def apply(self, *inputs: Array) -> Array:
+        return functools.reduce(np.multiply, self._aligned(inputs))
+
+
+@define(repr=False, on_setattr=setters.NO_OP)
+class Average(_Elementwise):
+    """The mean of k inputs, element by element.
+
+    Forward  y = (1/k) Σ_i a_i
+    Backward  ∂C/∂a_i = Δ / k, summed where a_i was broadcast,  with Δ = ∂C/∂y
+
+    Parameters
+    ----------
+    broadcast
+        Whether rows may have different shapes that NumPy's rule makes one of.
+
+    Raises
+    ------
+    ConfigurationError
+        Where ``broadcast`` is neither True nor False.
+    BuildError
+        Where there is one input only.
+    ShapeError
+        Where the inputs do not fit together.
+
+    Examples
+    --------
+    >>> layer = Average()
+    >>> layer(np.array([[1.0, 2.0]]), np.array([[3.0, 6.0]]))
+    array([[2., 4.]])
+    """
+
+    broadcast: bool = field(default=False, kw_only=True)
+
+    def forward(self, *inputs: Array) -> Array:
+        return functools.reduce(np.add, self._aligned(inputs)) / len(inputs)
+
+    def backward(self, delta: Array) -> tuple[Array, ...]:
+        share = delta / len(self.input_shapes)
+        return self._summed(share for _ in self.input_shapes)
+
+    apply = forward
+
+
+@define(repr=False, on_setattr=setters.NO_OP)
+class Maximum(_Elementwise):
+    """The largest of two or more inputs, element by element.
+
+    Forward  y = max_i a_i
+    Backward  ∂C/∂a_i = Δ / m where a_i is one of the m that are largest there, and 0 elsewhere;
+    summed where a_i was broadcast,  with Δ = ∂C/∂y
+
+    At a tie the slope is one of many that are right; equal shares treat all inputs alike.
+
+    Parameters
+    ----------
+    broadcast
+        Whether rows may have different shapes that NumPy's rule makes one of.
+
+    Raises
+    ------
+    ConfigurationError
+        Where ``broadcast`` is neither True nor False.
+    BuildError
+        Where there is one input only.
+    ShapeError
+        Where the inputs do not fit together.
+
+    Examples
+    --------
+    >>> layer = Maximum()
+    >>> layer.forward(np.array([[1.0, 7.0]]), np.array([[3.0, 7.0]]))
+    array([[3., 7.]])
+    >>> layer.backward(np.array([[1.0, 1.0]]))
+    (array([[0. , 0.5]]), array([[1. , 0.5]]))
+    """
+
+    broadcast: bool = field(default=False, kw_only=True)
+
+    def forward(self, *inputs: Array) -> Array:
+        aligned = self._aligned(inputs)
+        outputs = functools.reduce(np.maximum, aligned)
+        self.are_largest = [x == outputs for x in aligned]
+        return outputs
+
+    def backward(self, delta: Array) -> tuple[Array, ...]:
+        # A y that is not a number equals none of the inputs; nothing is divided by zero for it.
+        count = np.maximum(sum(mask.astype(delta.dtype) for mask in self.are_largest), 1)
+        share = delta / count
+        return self._summed(np.where(mask, share, 0) for mask in self.are_largest)
+
+    def apply(self, *inputs: Array) -> Array:
+        return functools.reduce(np.maximum, self._aligned(inputs))
+
+
+@define(repr=False, on_setattr=setters.NO_OP)
+class Concatenate(Layer):
+    """The inputs side by side along one axis.
+
+    Forward  y = (a_1, a_2, …, a_k)
+    Backward  (∂C/∂a_1, …, ∂C/∂a_k) = Δ, taken apart where y was put together,  with Δ = ∂C/∂y
+
+    Parameters
+    ----------
+    axis
+        Along which axis, counted in the arrays that flow: 1 is the first axis of a row, −1 the
+        last. Axis 0 is the batch.
+
+    Raises
+    ------
+    ConfigurationError
+        Where ``axis`` is no whole number, or that of the batch.
+    BuildError
+        Where there is one input only.
+    ShapeError
+        Where a row has no such axis, or the inputs have different sizes along another one.
+
+    Examples
+    --------
+    >>> layer = Concatenate()
+    >>> layer.forward(np.array([[1.0, 2.0]]), np.array([[3.0]]))
+    array([[1., 2., 3.]])
+    >>> layer.backward(np.array([[4.0, 5.0, 6.0]]))
+    (array([[4., 5.]]), array([[6.]]))
+    """
+
+    axis: int = field(default=-1, converter=plain)
+
+    def __attrs_post_init__(self) -> None:
+        refuse_batch_axis("Concatenate", self.axis)
+
+    def build(self, *input_shapes: Shape) -> None:
+        _refuse_number(self, input_shapes)
+        axis = axis_of_row(self, self.axis, input_shapes[0])
+        if not _differ_only(input_shapes, axis):
+            raise ShapeError(
+                f"{self!r}: its inputs differ along another axis than the one they are joined at",
+                expected=f"the same shape for every input, but for axis {self.axis}",
+                received=_listed(input_shapes),
+                mend=_side_by_side(input_shapes)
+                or "Flatten() in front of each makes vectors, which always fit",
+            )
+        sizes = [shape[axis] for shape in input_shapes]
+        self.boundaries = tuple(itertools.accumulate(sizes[:-1]))
+
+    def forward(self, *inputs: Array) -> Array:
+        _refuse_batches(self, inputs)
+        return np.concatenate(inputs, axis=self.axis)
+
+    def backward(self, delta: Array) -> tuple[Array, ...]:
+        return tuple(np.split(delta, self.boundaries, axis=self.axis))
+
+    apply = forward
+
+
+@define(repr=False, on_setattr=setters.NO_OP)
+class Dot(Layer):
+    """The inner product of two inputs over the last axis, which is kept with length 1.
+
+    Forward  y = Σ_i a_i b_i
+    Backward  ∂C/∂a_i = Δ b_i,  ∂C/∂b_i = Δ a_i,  with Δ = ∂C/∂y
+
+    Raises
+    ------
+    BuildError
+        Where there are not two inputs.
+    ShapeError
+        Where the inputs have different shapes, or their rows are single numbers.
+
+    Examples
+    --------
+    >>> layer = Dot()
+    >>> layer(np.array([[1.0, 2.0]]), np.array([[3.0, 4.0]]))
+    array([[11.]])
+    """
+
+    def build(self, *input_shapes: Shape) -> None:
+        _refuse_number(self, input_shapes, exactly_two=True)
+        if len(set(input_shapes)) > 1 or not input_shapes[0]:
+            raise ShapeError(
+                f"{self!r}: there is no inner product of such rows",
+                expected="(batch, …, n) for both inputs",
+                received=_listed(input_shapes),
+                mend=_mend(self, input_shapes)
+                if any(input_shapes)
+                else "Multiply() is the product of single numbers",
+            )
+
+    def forward(self, *inputs: Array) -> Array:
+        self.factors = inputs
+        return self._product(inputs)
+
+    def backward(self, delta: Array) -> tuple[Array, ...]:
+        a, b = self.factors
+        return delta * b, delta * a
+
+    def apply(self, *inputs: Array) -> Array:
+        return self._product(inputs)
+
+    def _product(self, inputs: tuple[Array, ...]) -> Array:
+        _refuse_batches(self, inputs)
+        return np.sum(np.multiply(*inputs), axis=-1, keepdims=True)
+
+
+# ------------------------------------------------------------------------------- broadcasting
+
+
+def _fit(shapes: Iterable[Shape]) -> bool:
+    """Whether there is one shape that rows of these shapes broadcast to."""
+    try:
+        np.broadcast_shapes(*shapes)
+    except ValueError:
+        return False
+    return True
+
+
+def _with_axes(array: Array, axes: int) -> Array:
+    """The array with so many axes: sizes of 1 between the batch and the axes of its row."""
+    missing = axes - len(array.shape)
+    if not missing:
+        return array
+    batch, *row = array.shape
+    return np.reshape(array, (batch, *(1,) * missing, *row))
+
+
+def _summed_to(delta: Array, shape: Shape) -> Array:
+    """The delta of an array with rows of this shape that was broadcast to that of the delta."""
+    row = delta.shape[1:]
+    if row == shape:
+        return delta
+    missing = len(row) - len(shape)
+    repeated = [n for n, size in enumerate((*(1,) * missing, *shape)) if size != row[n]]
+    summed = np.sum(delta, axis=tuple(n + 1 for n in repeated), keepdims=True)
+    return np.reshape(summed, (len(delta), *shape))
+
+
+# ------------------------------------------------------------------------------- what misfits
+
+
+def _refuse_number(layer: Layer, shapes: tuple[Shape, ...], *, exactly_two: bool = False) -> None:
+    if len(shapes) < 2 or (exactly_two and len(shapes) > 2):
+        raise BuildError(
+            f"{layer!r}: it takes {'two inputs' if exactly_two else 'two or more inputs'}",
+            expected=f"{type(layer).__name__}()(a, b), one argument for each input",
+            received=f"{len(shapes)} input(s): {_listed(shapes)}" if shapes else "no input",
+            mend="in a Sequential a layer has one input; a Graph gives it several"
+            if len(shapes) < 2
+            else "apply it to two of them, and again to the result",
+        )
+
+
+def _refuse_batches(layer: Layer, inputs: tuple[Array, ...]) -> None:
+    batch = len(inputs[0])
+    if any(len(x) != batch for x in inputs):
+        raise ShapeError(
+            f"{layer!r}: its inputs have different numbers of rows",
+            expected="the same batch size for every input",
+            received=", ".join(str(x.shape) for x in inputs),
+            mend="the batch is never broadcast; np.repeat(x, batch, axis=0) repeats a single row",
+        )
+
+
+def _listed(shapes: Iterable[Shape]) -> str:
+    return ", ".join(map(batch_of, shapes))
+
+
+def _differ_only(shapes: tuple[Shape, ...], axis: int) -> bool:
+    """Whether rows have equally many axes, and the same size along all but this one."""
+    others = {(*shape[:axis], *shape[axis + 1 :]) for shape in shapes}
+    return len({len(shape) for shape in shapes}) == 1 and len(others) == 1
+
+
+def _side_by_side(shapes: tuple[Shape, ...]) -> str | None:
+    """How Concatenate puts rows of these shapes together, if it can."""
+    for axis in range(len(shapes[0])):
+        if _differ_only(shapes, axis):
+            where = "" if axis == len(shapes[0]) - 1 else f"axis={axis + 1}"
+            return f"Concatenate({where}) puts them side by side"
+    return None
+
+
+def _mend(layer: Any, shapes: tuple[Shape, ...]) -> str:
+    """What brings rows of different shapes together."""
+    ways, is_elementwise = [], isinstance(layer, _Elementwise)
+    widest = max(shapes, key=math.prod)
+    if is_elementwise and not layer.broadcast and _fit(shapes):
+        ways.append("broadcast=True, if that is meant")
+    elif all(len(shape) == 1 for shape in shapes):
+        which = "narrower one" if len(shapes) == 2 else "others"
+        ways.append(f"Dense({widest[0]}) brings the {which} to width {widest[0]}")
+    elif len(set(map(math.prod, shapes))) == 1:
+        ways.append(f"Reshape({shapes[0]}) gives the same numbers that shape")
+    if is_elementwise and (joined := _side_by_side(shapes)):
+        ways.append(joined)
+    return "; ".join(ways) or "Flatten() and Dense bring both to one width"

@@ -1,0 +1,329 @@
+"""Layers that move numbers and change none: reshape, permute, slice.
+
+    y = P x          ∂C/∂x = Pᵀ Δ
+
+Every output is one of the inputs, so the Jacobian P has a single 1 in each line and zeros beside
+it. Its transpose sends each delta back to the place where its number came from; a number that was
+left out changes nothing of the cost, and its delta is zero. The batch, axis 0, stays where it is.
+
+Where a layer takes an axis, it is that of the arrays that flow: axis 0 is the batch, axis 1 the
+first of a row, and −1 the last.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from attrs import define, field, setters
+
+from chainrule.core.errors import ConfigurationError, ShapeError
+from chainrule.core.initializers import Shape
+from chainrule.core.layer import Layer
+from chainrule.core.parameter import Array
+from chainrule.core.wording import batch_of, is_whole
+
+
+def plain(value: Any) -> Any:
+    """Whole numbers of any kind as Python's own, lists of them as tuples; all else as it is."""
+    if is_whole(value):
+        return int(value)
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    return tuple(map(plain, value)) if isinstance(value, list | tuple) else value
+
+
+@define(repr=False, on_setattr=setters.NO_OP)
+class Flatten(Layer):
+    """Every row as one vector, the last axis running fastest.
+
+    Forward  y_n = x_jk with n = j K + k, where k counts up to K; likewise for more axes
+    Backward  ∂C/∂x_jk = Δ_n,  with Δ = ∂C/∂y
+
+    Examples
+    --------
+    >>> Flatten()(np.array([[[1.0, 2.0], [3.0, 4.0]]]))
+    array([[1., 2., 3., 4.]])
+    """
+
+    def forward(self, inputs: Array) -> Array:
+        return _with_rows(inputs, (math.prod(self.input_shape),))
+
+    def backward(self, delta: Array) -> Array:
+        return _with_rows(delta, self.input_shape)
+
+    apply = forward
+
+
+@define(repr=False, on_setattr=setters.NO_OP)
+class Reshape(Layer):
+    """Every row in another shape, its numbers in the same order.
+
+    Forward  y has the numbers of x, in the order in which the last axis runs fastest
+    Backward  ∂C/∂x has the numbers of Δ = ∂C/∂y, in that order
+
+    Parameters
+    ----------
+    shape
+        The shape of a row of the output, which does not count the batch. One size may be −1: it
+        is worked out in `build`.
+
+    Raises
+    ------
+    ConfigurationError
+        Where ``shape`` is no tuple of sizes, or has more than one −1.
+    ShapeError
+        Where a row has more or fewer numbers than the shape has room for.
+
+    Examples
+    --------
+    >>> layer = Reshape((-1, 2))
+    >>> layer(np.array([[1.0, 2.0, 3.0, 4.0]]))
+    array([[[1., 2.],
+            [3., 4.]]])
+    >>> layer.output_shape
+    (2, 2)
+    """
+
+    shape: tuple[int, ...] = field(converter=plain)
+
+    def __attrs_post_init__(self) -> None:
+        if not _are_whole(self.shape) or any(n < -1 for n in self.shape):
+            raise ConfigurationError(
+                "Reshape: this is no shape of a row",
+                expected="a tuple of whole numbers, without the batch axis, such as (3, 4)",
+                received=f"shape={self.shape!r}",
+                mend=f"Reshape(({self.shape},))" if is_whole(self.shape) else None,
+            )
+        if -1 in self.shape and (self.shape.count(-1) > 1 or 0 in self.shape):
+            raise ConfigurationError(
+                "Reshape: the size that stands for -1 cannot be worked out",
+                expected="at most one -1, and no 0 beside it",
+                received=f"shape={self.shape!r}",
+                mend="name the sizes",
+            )
+
+    def build(self, input_shape: Shape) -> None:
+        count, named = math.prod(input_shape), math.prod(n for n in self.shape if n != -1)
+        open_size = count // named if -1 in self.shape else 1
+        if named * open_size != count:
+            raise ShapeError(
+                f"{self!r}: a row does not have as many numbers as that shape",
+                expected=f"rows of {named} numbers"
+                if -1 not in self.shape
+                else f"rows whose count of numbers {named} divides",
+                received=f"{batch_of(input_shape)}, rows of {count}",
+                mend=_fitting_shape(self.shape, count),
+            )
+        self.row_shape = tuple(open_size if n == -1 else n for n in self.shape)
+
+    def forward(self, inputs: Array) -> Array:
+        return _with_rows(inputs, self.row_shape)
+
+    def backward(self, delta: Array) -> Array:
+        return _with_rows(delta, self.input_shape)
+
+    apply = forward
+
+
+@define(repr=False, on_setattr=setters.NO_OP)
+class Permute(Layer):
+    """The axes of every row in another order.
+
+    Forward  y_jk = x_kj for ``Permute((2, 1))``; in general axis i of y is axis ``axes[i]`` of x
+    Backward  ∂C/∂x_kj = Δ_jk, the inverse permutation,  with Δ = ∂C/∂y
+
+    Parameters
+    ----------
+    axes
+        The axes of the input, in the order in which the output has them. Axis 0 is the batch: it
+        stays in front and may be left out, so that ``Permute((0, 2, 1))`` is ``Permute((2, 1))``.
+
+    Raises
+    ------
+    ConfigurationError
+        Where ``axes`` does not name each of 1, 2, … once, or moves the batch.
+    ShapeError
+        Where a row has more or fewer axes.
+
+    Examples
+    --------
+    >>> Permute((2, 1))(np.array([[[1.0, 2.0], [3.0, 4.0]]]))
+    array([[[1., 3.],
+            [2., 4.]]])
+    """
+
+    axes: tuple[int, ...] = field(converter=plain)
+
+    def __attrs_post_init__(self) -> None:
+        of_row = self.axes
+        if isinstance(of_row, tuple) and of_row[:1] == (0,):
+            of_row = of_row[1:]
+        if not _are_whole(of_row) or sorted(of_row) != list(range(1, len(of_row) + 1)):
+            raise ConfigurationError(
+                "Permute: axes names the axes of a row in their new order, and 0 is the batch",
+                expected="each of 1, 2, … once, such as (2, 1); 0 at most in front",
+                received=f"axes={self.axes!r}",
+                mend=_counted_from_one(self.axes),
+            )
+        self.axes = of_row
+
+    def build(self, input_shape: Shape) -> None:
+        if len(self.axes) != len(input_shape):
+            rest = tuple(range(len(self.axes) + 1, len(input_shape) + 1))
+            raise ShapeError(
+                f"{self!r}: the rows of its input have another number of axes",
+                expected=f"rows with {len(self.axes)} axes",
+                received=batch_of(input_shape),
+                mend=f"name every axis of a row: Permute({self.axes + rest})"
+                if rest
+                else "name the axes that a row has; Reshape gives it more",
+            )
+
+    def forward(self, inputs: Array) -> Array:
+        return np.transpose(inputs, (0, *self.axes))
+
+    def backward(self, delta: Array) -> Array:
+        order = (0, *self.axes)
+        return np.transpose(delta, sorted(range(len(order)), key=order.__getitem__))
+
+    apply = forward
+
+
+@define(repr=False, on_setattr=setters.NO_OP)
+class Slice(Layer):
+    """Some of the entries along one axis, as Python's ``x[start:stop:step]`` takes them.
+
+    Forward  y_n = x_(start + n step)
+    Backward  ∂C/∂x_(start + n step) = Δ_n,  and 0 for all other entries,  with Δ = ∂C/∂y
+
+    Parameters
+    ----------
+    start, stop
+        The first entry, and the one in front of which to end; negative ones count from the end,
+        and None is the end itself.
+    step
+        From one entry to the next; negative for the reverse order.
+    axis
+        Along which axis, counted in the arrays that flow: 1 is the first axis of a row, −1 the
+        last. Axis 0 is the batch.
+
+    Raises
+    ------
+    ConfigurationError
+        Where these are no whole numbers, ``step`` is 0 or ``axis`` is the batch.
+    ShapeError
+        Where a row has no such axis, or nothing of it would be left.
+
+    Examples
+    --------
+    >>> layer = Slice(1, 3)
+    >>> layer.forward(np.array([[1.0, 2.0, 3.0, 4.0]]))
+    array([[2., 3.]])
+    >>> layer.backward(np.array([[5.0, 6.0]]))
+    array([[0., 5., 6., 0.]])
+    """
+
+    start: int | None = field(converter=plain)
+    stop: int | None = field(default=None, converter=plain)
+    step: int = field(default=1, converter=plain)
+    axis: int = field(default=-1, converter=plain)
+
+    def __attrs_post_init__(self) -> None:
+        for name in ("start", "stop"):
+            value = getattr(self, name)
+            if value is not None and not is_whole(value):
+                raise ConfigurationError(
+                    f"Slice: {name} is the number of an entry",
+                    expected="a whole number, or None for the end",
+                    received=f"{name}={value!r}",
+                )
+        if not is_whole(self.step) or self.step == 0:
+            raise ConfigurationError(
+                "Slice: step leads from one entry to the next",
+                expected="a whole number other than 0",
+                received=f"step={self.step!r}",
+                mend="step=1 takes every entry, step=-1 every one in reverse order",
+            )
+        refuse_batch_axis("Slice", self.axis)
+
+    def build(self, input_shape: Shape) -> None:
+        axis = axis_of_row(self, self.axis, input_shape)
+        taken, size = slice(self.start, self.stop, self.step), input_shape[axis]
+        if not range(size)[taken]:
+            raise ShapeError(
+                f"{self!r}: nothing would be left",
+                expected=f"at least one of the {size} entries along axis {self.axis}",
+                received=f"none of {batch_of(input_shape)}",
+                mend=f"they are numbered from 0 to {size - 1}, and stop itself is not taken"
+                if size
+                else "the axis is empty: look at the layer in front",
+            )
+        self.index = (*(slice(None),) * (axis + 1), taken)
+
+    def forward(self, inputs: Array) -> Array:
+        return inputs[self.index]
+
+    def backward(self, delta: Array) -> Array:
+        delta_in = np.zeros((len(delta), *self.input_shape), delta.dtype, like=delta)
+        delta_in[self.index] = delta
+        return delta_in
+
+    apply = forward
+
+
+def refuse_batch_axis(layer: str, axis: Any) -> None:
+    """See that an axis is a whole number, and not that of the batch."""
+    if not is_whole(axis) or axis == 0:
+        raise ConfigurationError(
+            f"{layer}: axis is counted in the arrays that flow, where axis 0 is the batch",
+            expected="a whole number other than 0: 1 is the first axis of a row, -1 the last",
+            received=f"axis={axis!r}",
+            mend="axis=1" if is_whole(axis) else None,
+        )
+
+
+def axis_of_row(layer: Layer, axis: int, row: Shape) -> int:
+    """Which axis of a row it is that has this number in the arrays that flow."""
+    found = axis - 1 if axis > 0 else axis + len(row)
+    if not 0 <= found < len(row):
+        last = len(row)
+        raise ShapeError(
+            f"{layer!r}: axis {axis} is the batch"
+            if found == -1
+            else f"{layer!r}: the arrays that flow have no axis {axis}",
+            expected=f"an axis from 1 to {last}, or from {-last} to -1"
+            if row
+            else "rows with at least one axis",
+            received=batch_of(row),
+            mend="axis=-1 is the last" if row else "Reshape((1,)) makes a vector of each number",
+        )
+    return found
+
+
+def _with_rows(array: Array, row: Shape) -> Array:
+    """The same numbers with rows of that shape; no −1, which fails where there are no rows."""
+    return np.reshape(array, (len(array), *row))
+
+
+def _are_whole(values: Any) -> bool:
+    return isinstance(values, tuple) and all(map(is_whole, values))
+
+
+def _fitting_shape(shape: Shape, count: int) -> str:
+    """A shape with one size changed that has room for so many numbers, if there is one."""
+    for place in reversed(range(len(shape))):
+        others = math.prod((*shape[:place], *shape[place + 1 :]))
+        if -1 not in shape and others and count % others == 0:
+            return f"Reshape({(*shape[:place], count // others, *shape[place + 1 :])})"
+    return f"Flatten() makes vectors of {count} numbers"
+
+
+def _counted_from_one(axes: Any) -> str | None:
+    """What is meant, most likely, by axes that are counted in the row."""
+    if is_whole(axes):
+        return f"Permute(({axes},))"
+    if _are_whole(axes) and sorted(axes) == list(range(len(axes))):
+        return f"with the batch as axis 0 it is Permute({tuple(axis + 1 for axis in axes)})"
+    return None
