@@ -176,6 +176,16 @@ def test_a_product_is_refused_where_the_plain_way_refuses_it(left, right, shape,
     np.testing.assert_array_equal(fast.grad, plain.grad)
 
 
+@pytest.mark.parametrize("shape", [(3, 40, 50), (40, 51), (50,)])
+def test_a_large_product_is_not_spread_over_a_parameter_of_another_shape(shape):
+    parameter = Parameter("p", np.zeros((3, *shape)))
+    for clear in (parameter.zero_grad, lambda: None):
+        clear()
+        with pytest.raises(ShapeError):
+            parameter.accumulate_product(np.ones((40, 7)), np.ones((7, 50)))
+        np.testing.assert_array_equal(parameter.grad, 0)
+
+
 def test_the_first_product_after_zero_grad_is_written_into_the_flat_vector():
     parameters = parameters_of([(3,), (2, 2), (1,)])
     vector = vector_of(parameters)

@@ -43,6 +43,8 @@ def admit(layer: Layer, inputs: tuple[Any, ...]) -> None:
                 pass
             break
         else:
+            if len(inputs) > 1 and len({len(x) for x in inputs}) > 1:
+                raise _uneven(layer, inputs)
             return
     _refuse(layer, inputs)
 
@@ -104,6 +106,15 @@ def _refuse(layer: Layer, inputs: tuple[Any, ...]) -> None:
                 mend=_mend_input(x.shape, shape),
             )
         _refuse_dtype(layer, x, layer._dtype)
+
+
+def _uneven(layer: Layer, inputs: tuple[Any, ...]) -> ShapeError:
+    return ShapeError(
+        f"{who(layer)}: its inputs are batches of different sizes",
+        expected="as many rows in each",
+        received=", ".join(str(x.shape) for x in inputs),
+        mend="axis 0 counts the rows; give the same samples to each input",
+    )
 
 
 def _refuse_dtype(layer: Layer, x: Any, dtype: Any) -> None:
@@ -184,11 +195,14 @@ def unfitting_delta(layer: Layer, delta: Any) -> ChainruleError:
             received=types,
             mend=f"delta.astype({str(layer._dtype)!r})",
         )
+    is_several = bool(expected) and isinstance(expected[0], tuple)
     return ShapeError(
         f"{who(layer)}: the delta does not have the shape of the last output",
         expected=expected,
         received=shape,
-        mend="delta is ∂C/∂y, one number for each that forward returned: loss.delta(y, target)",
+        mend=f"a tuple of {len(expected)} deltas, ∂C/∂y of each output"
+        if is_several
+        else "delta is ∂C/∂y, one number for each that forward returned: loss.delta(y, target)",
     )
 
 

@@ -38,6 +38,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from chainrule.core import admission, building, contract, initializers, record, wording
+from chainrule.core.equations import Equations, unknown
 from chainrule.core.errors import DefinitionError
 from chainrule.core.initializers import Initializer, Shape
 from chainrule.core.parameter import Array, Parameter, ParameterVector
@@ -120,6 +121,13 @@ class Layer(Tree):
         A layer may save that product here. The default is `backward`.
         """
         self.backward(delta)
+
+    def equations(self) -> Equations:
+        """The layer on paper, for `chainrule.explain`: see `chainrule.core.equations`.
+
+        The default says what holds for any layer: y = f(x) and ∂C/∂x = J_fᵀ Δ.
+        """
+        return unknown(self)
 
     # ---------------------------------------------------------------- what an author calls
 

@@ -121,18 +121,22 @@ class Parameter:
 
         The first product after `zero_grad` is written where it belongs, without an array between.
         """
-        if self._grad_is_zero and left.ndim <= 2 >= right.ndim:  # of stacks, dot is another product
+        # The same BLAS both times: dot starts sooner, and refuses an `out` that does not fit; matmul
+        # does not write zeros first, but would broadcast. Of stacks, dot is another product.
+        is_small = self._grad.size <= 4096 and left.ndim <= 2 >= right.ndim
+        if self._grad_is_zero:
             try:
-                # The same BLAS both times: dot starts sooner, matmul does not write zeros first.
-                if self._grad.size <= 4096:
+                if is_small:
                     np.dot(left, right, out=self._grad)
-                else:
+                    self._grad_is_zero = False
+                    return
+                if left.shape[:-1] + right.shape[1:] == self._grad.shape:
                     np.matmul(left, right, out=self._grad, casting="no")
-                self._grad_is_zero = False
-                return
+                    self._grad_is_zero = False
+                    return
             except (ValueError, TypeError):
                 pass  # another shape or type than the parameter's, which accumulate will say
-        self.accumulate(left @ right)
+        self.accumulate(np.dot(left, right) if is_small else left @ right)
 
     def zero_grad(self) -> None:
         """Start the gradient afresh: the next contribution is the first."""

@@ -66,6 +66,10 @@ class Composite(Layer):
     def refuse_unfitting(self, shapes: Sequence[Shape], place: str) -> None:
         """Raise a ShapeError where the container was made for rows of other shapes."""
 
+    def explained(self, error: Exception, name: str) -> Exception:
+        """The error of the layer of that name while it was built, where there is more to say."""
+        return error
+
     # ---------------------------------------------------------------- what a layer does
 
     def forward(self, *inputs: Array) -> Any:

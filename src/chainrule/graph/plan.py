@@ -355,7 +355,9 @@ def unroll(model: Composite, count: int, values: list[Any] | None = None) -> Pla
                 made = admission.as_tuple(layer.forward(*given))
             except Exception as error:
                 sources = [names[slot] for slot in takes]
-                raise told(error, step, name, "forward", given, sources) from error.__cause__
+                error = told(error, step, name, "forward", given, sources)
+                last_name = path.rpartition("/")[2]
+                raise frame.container.explained(error, last_name) from error.__cause__
             values.extend(made)
             size = len(made)
         makes = tuple(range(len(names), len(names) + size))

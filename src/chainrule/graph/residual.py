@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from attrs import define, field
 
-from chainrule.core.errors import ConfigurationError, DefinitionError
+from chainrule.core.errors import ConfigurationError, DefinitionError, ShapeError
 from chainrule.core.layer import Layer
 from chainrule.graph.composite import ALL, Composite, Source
 from chainrule.layers.merge import Add
@@ -70,6 +70,13 @@ class Residual(Composite):
         if self.projection is None:
             return [*chain, ((0, ALL), (inside, ALL))]
         return [*chain, ((0, ALL),), ((inside + 1, ALL), (inside, ALL))]
+
+    def explained(self, error: Exception, name: str) -> Exception:
+        if name == "add" and isinstance(error, ShapeError):
+            error.mend = (
+                "projection=Dense(n, use_bias=False) brings the short cut to the other width"
+            )
+        return error
 
     def __repr__(self) -> str:
         parts = [repr(layer) for layer in self.layers]

@@ -58,7 +58,6 @@ class _Elementwise(Layer):
 
     def _aligned(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
         """The inputs with equally many axes, so that none is taken for the batch."""
-        _refuse_batches(self, inputs)
         axes = max(len(x.shape) for x in inputs)
         return tuple(_with_axes(x, axes) for x in inputs)
 
@@ -338,7 +337,6 @@ class Concatenate(Layer):
         self.boundaries = tuple(itertools.accumulate(sizes[:-1]))
 
     def forward(self, *inputs: Array) -> Array:
-        _refuse_batches(self, inputs)
         return np.concatenate(inputs, axis=self.axis)
 
     def backward(self, delta: Array) -> tuple[Array, ...]:
@@ -392,7 +390,6 @@ class Dot(Layer):
         return self._product(inputs)
 
     def _product(self, inputs: tuple[Array, ...]) -> Array:
-        _refuse_batches(self, inputs)
         return np.sum(np.multiply(*inputs), axis=-1, keepdims=True)
 
 
@@ -440,17 +437,6 @@ def _refuse_number(layer: Layer, shapes: tuple[Shape, ...], *, exactly_two: bool
             mend="in a Sequential a layer has one input; a Graph gives it several"
             if len(shapes) < 2
             else "apply it to two of them, and again to the result",
-        )
-
-
-def _refuse_batches(layer: Layer, inputs: tuple[Array, ...]) -> None:
-    batch = len(inputs[0])
-    if any(len(x) != batch for x in inputs):
-        raise ShapeError(
-            f"{layer!r}: its inputs have different numbers of rows",
-            expected="the same batch size for every input",
-            received=", ".join(str(x.shape) for x in inputs),
-            mend="the batch is never broadcast; np.repeat(x, batch, axis=0) repeats a single row",
         )
 
 
