@@ -42,6 +42,13 @@ class Composite(Layer):
     joins_the_plan: ClassVar[bool] = False
     """True says that the class adds nothing to the layers in it, in any of its methods."""
 
+    def __init_subclass__(cls, **how: Any) -> None:
+        super().__init_subclass__(**how)
+        if hasattr(cls, "__attrs_init__") and "__init__" not in cls.__dict__:
+            # A Graph takes nodes, and a Residual its layers one by one: so do their subclasses,
+            # for which @define would make an __init__ of the fields.
+            cls.__init__ = cls.__init__  # type: ignore[method-assign, misc]
+
     def calls(self, size: int) -> Sequence[Sequence[Source]]:
         """For each of the layers in `children`, which stand in the order of the calls: its inputs.
 
