@@ -1,8 +1,8 @@
 """The command: `python -m benchmarks`, or `make bench`.
 
-    python -m benchmarks                      everything, about five minutes
+    python -m benchmarks                      everything, about eight minutes
     python -m benchmarks --quick              less of it, to see whether it runs
-    python -m benchmarks --only tiny,mnist    some of the networks
+    python -m benchmarks --only tiny,graphs   some of it
     python -m benchmarks --threads 1          with one thread for everyone
 
 Only a whole run writes its tables into docs/benchmarks.md. The exit code is 0 whether the bounds
@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks import contenders, machine, overheads, report
+from benchmarks import contenders, graphs, machine, overheads, report
 from benchmarks.race import DisagreementError, Length, race, use_threads
 from benchmarks.workloads import DTYPES, WORKLOADS
 
@@ -49,7 +49,8 @@ def measure(options: argparse.Namespace, console: Console) -> report.Measured:
     described = machine.described(options.threads, options.command)
     # Drawn by hand between the races: a thread that draws would take part in the race.
     with Progress(console=console, auto_refresh=False, transient=True) as progress:
-        bar = progress.add_task("", total=len(DTYPES) * len(workloads) * length.starts + 2)
+        races = len(DTYPES) * (len(workloads) + (len(graphs.CHAINS) + 1) * options.with_graphs)
+        bar = progress.add_task("", total=races * length.starts + 3)
 
         def seen() -> None:
             progress.advance(bar)
@@ -65,7 +66,11 @@ def measure(options: argparse.Namespace, console: Console) -> report.Measured:
         trainer = {dtype: overheads.trainer_overhead(dtype, rounds, epochs) for dtype in DTYPES}
         progress.update(bar, description="import", advance=1, refresh=True)
         imports = overheads.import_times(5 if options.quick else 25)
-    return report.Measured(described, results, trainer, imports)
+        of_graphs = None
+        if options.with_graphs:
+            progress.update(bar, description="graphs", refresh=True)
+            of_graphs = graphs.measure(length, seen, options.quick)
+    return report.Measured(described, results, trainer, imports, of_graphs)
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
@@ -77,6 +82,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--threads", type=_threads, default=machine.cores(), help="for everyone; default: all cores"
     )
+    names.append("graphs")
     parser.add_argument(
         "--only", type=lambda text: text.split(","), default=names, help=",".join(names)
     )
@@ -85,6 +91,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     if unknown:
         parser.error(f"there is no network {', '.join(sorted(unknown))}; choose from {names}")
     options.is_whole = not options.quick and set(options.only) == set(names)
+    options.with_graphs = "graphs" in options.only
     given = sys.argv[1:] if arguments is None else arguments
     options.command = " ".join(["python -m benchmarks", *given])
     return options

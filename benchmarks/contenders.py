@@ -26,6 +26,14 @@ REQUIRED = {
 PEERS = {"PyTorch": "torch", "JAX": "jax"}
 """Each contender with the distribution that does its arithmetic."""
 
+GRAPH, RESIDUAL, RESIDUAL_PEER = "as a Graph", "residual", "residual in PyTorch"
+OURS = {
+    "chainrule": "sigmoid_network",
+    GRAPH: "sigmoid_graph",
+    RESIDUAL: "residual_network",
+}
+"""Networks made of layers, each with the function in `benchmarks.ours` that makes it."""
+
 
 def available() -> list[str]:
     return [*REQUIRED, *(name for name, module in PEERS.items() if find_spec(module))]
@@ -51,10 +59,16 @@ def make(name: str, problem: Problem) -> Contender:
         from benchmarks.for_speed_alone import ForSpeedAlone
 
         return ForSpeedAlone(problem)
-    if name in ("chainrule", "lecture"):
-        from benchmarks.ours import Layers, Lecture
+    if name == "lecture":
+        from benchmarks.ours import Lecture
 
-        return Layers(problem) if name == "chainrule" else Lecture(problem)
-    from benchmarks.peers import Jax, PyTorch
+        return Lecture(problem)
+    if name in OURS:
+        from benchmarks import ours
 
-    return PyTorch(problem) if name == "PyTorch" else Jax(problem)
+        return ours.Layers(problem, getattr(ours, OURS[name]))
+    from benchmarks import peers
+
+    return {"PyTorch": peers.PyTorch, "JAX": peers.Jax, RESIDUAL_PEER: peers.PyTorchResidual}[name](
+        problem
+    )

@@ -2,25 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from benchmarks.workloads import LEARNING_RATE, Array, Problem, flat
-from chainrule import Activation, Dense, Sequential, lecture, losses, optimizers
+from chainrule import (
+    Activation,
+    Dense,
+    Graph,
+    Input,
+    Layer,
+    Residual,
+    Sequential,
+    lecture,
+    losses,
+    optimizers,
+)
 
 
-def sigmoid_network(problem: Problem) -> Sequential:
-    """The network of a problem as layers, with the parameters that it starts from."""
+def sigmoid_network(problem: Problem) -> Layer:
+    """The network of a problem as layers in a sequence."""
     layers = [part for b in problem.biases for part in (Dense(b.size), Activation("sigmoid"))]
-    model = Sequential(layers)
-    model.build(problem.inputs.shape[1:], rng=0, dtype=problem.dtype)
-    model.parameters.value = problem.start()
-    return model
+    return Sequential(layers)
+
+
+def sigmoid_graph(problem: Problem) -> Layer:
+    """The same, made by calling each layer on the one before."""
+    node = x = Input(problem.inputs.shape[1:])
+    for layer in sigmoid_network(problem):
+        node = layer(node)
+    return Graph(x, node)
+
+
+def residual_network(problem: Problem) -> Layer:
+    """Blocks x + F(x) of two Dense layers each, with a relu between them."""
+    widths = [b.size for b in problem.biases]
+    pairs = zip(widths[::2], widths[1::2], strict=True)
+    return Sequential([Residual(Dense(n), Activation("relu"), Dense(m)) for n, m in pairs])
 
 
 class Layers:
-    """Sequential, HalfSquaredError and SGD: what `Trainer` does with them in each step."""
+    """A model, HalfSquaredError and SGD: what `Trainer` does with them in each step."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(
+        self, problem: Problem, make_model: Callable[[Problem], Layer] = sigmoid_network
+    ) -> None:
         self.inputs, self.targets = problem.inputs, problem.targets
-        self.model = sigmoid_network(problem)
+        self.model = make_model(problem)
+        self.model.build(problem.inputs.shape[1:], rng=0, dtype=problem.dtype)
+        self.model.parameters.value = problem.start()
         self.parameters = self.model.parameters
         self.loss = losses.HalfSquaredError()
         self.optimizer = optimizers.SGD(LEARNING_RATE)

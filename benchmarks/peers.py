@@ -23,18 +23,23 @@ class PyTorch:
 
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
         dtype = getattr(torch, problem.dtype.name)
-        layers: list[Any] = []
+        self.linears: list[Any] = []
         for w, b in zip(problem.weights, problem.biases, strict=True):
             linear = torch.nn.Linear(w.shape[0], w.shape[1], dtype=dtype)
             with torch.no_grad():
                 linear.weight.copy_(torch.from_numpy(w.T))
                 linear.bias.copy_(torch.from_numpy(b))
-            layers += [linear, torch.nn.Sigmoid()]
-        self.linears = layers[::2]
-        self.model = torch.nn.Sequential(*layers)
+            self.linears.append(linear)
+        self.model = self.network(torch)
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=LEARNING_RATE)
         self.inputs = torch.from_numpy(problem.inputs)
         self.targets = torch.from_numpy(problem.targets)
+
+    def network(self, torch: Any) -> Any:
+        """The linear layers with a sigmoid after each."""
+        return torch.nn.Sequential(
+            *[part for linear in self.linears for part in (linear, torch.nn.Sigmoid())]
+        )
 
     def step(self) -> float:
         self.optimizer.zero_grad(set_to_none=True)
@@ -42,13 +47,29 @@ class PyTorch:
         cost = 0.5 * ((y - self.targets) ** 2).sum(1).mean()
         cost.backward()
         self.optimizer.step()
-        return float(cost.item())
+        return float(cost.detach())
 
     def flat_parameters(self) -> Array:
         return flat(
             [linear.weight.detach().numpy().T for linear in self.linears],
             [linear.bias.detach().numpy() for linear in self.linears],
         )
+
+
+class PyTorchResidual(PyTorch):
+    """The same with blocks x + F(x), as a torch.nn.Module of one's own."""
+
+    def network(self, torch: Any) -> Any:
+        class Block(torch.nn.Module):  # type: ignore[misc, name-defined]
+            def __init__(self, one: Any, two: Any) -> None:
+                super().__init__()
+                self.one, self.bend, self.two = one, torch.nn.ReLU(), two
+
+            def forward(self, x: Any) -> Any:
+                return x + self.two(self.bend(self.one(x)))
+
+        pairs = zip(self.linears[::2], self.linears[1::2], strict=True)
+        return torch.nn.Sequential(*[Block(one, two) for one, two in pairs])
 
 
 class Jax:

@@ -50,9 +50,14 @@ class Result:
     def median(self, name: str) -> float:
         return float(np.median(self.seconds[name]))
 
+    @property
+    def first(self) -> str:
+        """Whose time is compared with that of the others."""
+        return next(iter(self.seconds))
+
     def ratio(self, to: str) -> Quartiles:
-        """Chainrule's time over the other's, round by round."""
-        return Quartiles.of(np.divide(self.seconds["chainrule"], self.seconds[to]))
+        """The time of the first over the other's, round by round."""
+        return Quartiles.of(np.divide(self.seconds[self.first], self.seconds[to]))
 
 
 @dataclass(frozen=True)
@@ -167,9 +172,8 @@ def _serve(end: Connection, name: str, workload: Workload, dtype: str) -> None:
             return
         try:
             if contender is None:
-                contender = contenders.make(
-                    name, Problem.of(workload.widths, workload.batch, dtype)
-                )
+                problem = Problem.of(workload.widths, workload.batch, dtype, scale=workload.scale)
+                contender = contenders.make(name, problem)
             end.send(ANSWERS[what](contender, *arguments))
         except Exception as error:
             error.add_note(f"in the process of {name!r}")

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from benchmarks import overheads
+from benchmarks import contenders, graphs, overheads
 from benchmarks.quartiles import Quartiles
 from benchmarks.race import Result
 
@@ -41,14 +41,17 @@ class Measured:
     results: list[Result]
     trainer: dict[str, Quartiles]
     imports: dict[str, list[float]]
+    graphs: graphs.Measured | None = None
 
     def tables(self) -> list[Table]:
-        return [_machine(self), _ratios(self), _times(self), _around(self)]
+        of_steps = [_ratios(self), _times(self)] if self.results else []
+        of_graphs = [_graphs(self.graphs), _growth(self.graphs.growth)] if self.graphs else []
+        return [_machine(self), *of_steps, _around(self), *of_graphs]
 
     @property
     def names(self) -> list[str]:
         """The contenders that took part, chainrule first."""
-        return list(self.results[0].seconds)
+        return list(self.results[0].seconds) if self.results else []
 
 
 def show(measured: Measured, console: Console) -> None:
@@ -132,6 +135,48 @@ def _around(measured: Measured) -> Table:
         ratio = overheads.import_ratio(measured.imports, name)
         rows.append([f"{name},\nin units of `import numpy`", _against(ratio, bound, "{:.2f}")])
     return Table("Around the step", ["", "measured"], rows)
+
+
+def _graphs(measured: graphs.Measured) -> Table:
+    """Graphs beside sequences, and a residual network beside that of a peer."""
+    rows = []
+    pairs = [
+        *(
+            (result, "chainrule", "a chain as Graph,\nbeside Sequential")
+            for result in measured.chains
+        ),
+        *(
+            (
+                result,
+                contenders.RESIDUAL_PEER,
+                "20 Dense layers of 64 in residual\nblocks, beside PyTorch",
+            )
+            for result in measured.residual
+        ),
+    ]
+    for result, other, what in pairs:
+        bound = result.workload.bounds[other]
+        times = " and ".join(_microseconds(result.median(n)) for n in (result.first, other))
+        rows.append(
+            [
+                what,
+                f"{result.workload.name}\n{result.dtype}",
+                _against(result.ratio(other), bound, "{:.3f}"),
+                times,
+            ]
+        )
+    return Table(
+        "Graphs, a step in units of the other", ["", "network", "ratio", "microseconds"], rows
+    )
+
+
+def _growth(growth: graphs.Growth) -> Table:
+    rows = [
+        [f"{nodes:,}", _microseconds(growth.build[nodes]), _microseconds(growth.step[nodes])]
+        for nodes in growth.build
+    ]
+    head = ["nodes in a line", "building", "a training step"]
+    return Table("Microseconds for each node of a graph", head, rows)
 
 
 def _against(measured: Quartiles, bound: float | None, form: str) -> str:

@@ -22,12 +22,16 @@ DTYPES = ("float32", "float64")
 
 @dataclass(frozen=True)
 class Workload:
-    """A network by the widths of its layers, and how large the ratios to the others may be."""
+    """A network by the widths of its layers, and how large the ratios to the others may be.
+
+    ``scale`` makes the weights that it starts from smaller, where many layers are added up.
+    """
 
     name: str
     widths: tuple[int, ...]
     batch: int
     bounds: dict[str, float]
+    scale: float = 1.0
 
     def __str__(self) -> str:
         return f"{self.name} {list(self.widths)}, batch {self.batch}"
@@ -51,10 +55,12 @@ class Problem:
     biases: list[Array]
 
     @classmethod
-    def of(cls, widths: tuple[int, ...], batch: int, dtype: str, seed: int = 0) -> Problem:
+    def of(
+        cls, widths: tuple[int, ...], batch: int, dtype: str, seed: int = 0, scale: float = 1.0
+    ) -> Problem:
         rng = np.random.default_rng(seed)
         pairs = list(pairwise(widths))
-        limits = [np.sqrt(6 / (n_in + n_out)) for n_in, n_out in pairs]
+        limits = [scale * np.sqrt(6 / (n_in + n_out)) for n_in, n_out in pairs]
         return cls(
             inputs=rng.normal(size=(batch, widths[0])).astype(dtype),
             targets=rng.uniform(0.1, 0.9, size=(batch, widths[-1])).astype(dtype),

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from benchmarks import contenders, report
+from benchmarks import contenders, graphs, report
 from benchmarks.for_speed_alone import PIECE
 from benchmarks.quartiles import Quartiles
 from benchmarks.race import DisagreementError, Length, Result, race, require_agreement
@@ -27,7 +27,9 @@ NETWORKS = [
 
 
 def outcome(name: str, network: Workload, dtype: str) -> tuple[list[float], Any]:
-    contender = contenders.make(name, Problem.of(network.widths, network.batch, dtype))
+    contender = contenders.make(
+        name, Problem.of(network.widths, network.batch, dtype, scale=network.scale)
+    )
     return [contender.step() for _ in range(8)], contender.flat_parameters()
 
 
@@ -38,6 +40,25 @@ def test_contenders_of_numpy_come_to_the_same_parameters(network: Workload, dtyp
     require_agreement(outcomes, dtype)
     assert {len(costs) for costs, _ in outcomes.values()} == {8}
     assert {parameters.dtype.name for _, parameters in outcomes.values()} == {dtype}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_chain_as_a_graph_comes_to_the_same_parameters(dtype: str) -> None:
+    names = ["chainrule", contenders.GRAPH]
+    require_agreement({name: outcome(name, SMALL, dtype) for name in names}, dtype)
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_residual_network_of_pytorch_comes_to_the_same_parameters(dtype: str) -> None:
+    small = Workload("residual", (6,) * 5, 7, {}, scale=0.3)
+    names = [contenders.RESIDUAL, contenders.RESIDUAL_PEER]
+    require_agreement({name: outcome(name, small, dtype) for name in names}, dtype)
+
+
+def test_the_time_of_a_node_is_taken_for_every_length() -> None:
+    built, stepped = graphs._build_and_step(10)
+    assert built > 0 and stepped > 0
 
 
 def test_one_network_is_larger_than_the_pieces_by_hand() -> None:
@@ -180,3 +201,26 @@ def test_the_networks_and_bounds_are_those_that_were_promised() -> None:
         w.name: (w.widths, w.batch, w.bounds["by hand"], w.bounds["PyTorch"]) for w in WORKLOADS
     }
     assert found == promised
+
+
+def test_the_bounds_for_graphs_are_those_that_were_promised() -> None:
+    promised = {w.name: (w.widths, w.bounds) for w in (*graphs.CHAINS, graphs.RESIDUAL)}
+    assert promised == {
+        "tiny": ((2, 30, 20, 1), {"chainrule": 1.1}),
+        "wide": ((784, 1024, 1024, 10), {"chainrule": 1.02}),
+        "residual": ((64,) * 21, {contenders.RESIDUAL_PEER: 0.6}),
+    }
+
+
+def test_the_tables_of_graphs_have_a_row_for_each_race_and_each_length() -> None:
+    def result(workload: Workload, *names: str) -> Result:
+        return Result(workload, "float32", {name: [2e-3, 1e-3] for name in names})
+
+    chains = [result(w, contenders.GRAPH, "chainrule") for w in graphs.CHAINS]
+    residual = [result(graphs.RESIDUAL, contenders.RESIDUAL, contenders.RESIDUAL_PEER)]
+    growth = graphs.Growth({10: 1e-4, 100: 1e-4}, {10: 5e-6, 100: 6e-6})
+    text = report.as_markdown(
+        report.Measured({}, [], {}, measured().imports, graphs.Measured(chains, residual, growth))
+    )
+    assert "1.000 ≤ 1.020 ✓" in text and "1.000 ≤ 0.600 ✗" in text
+    assert "| 100 | 100 | 6.0 |" in text

@@ -47,7 +47,7 @@ class Composite(Layer):
         if hasattr(cls, "__attrs_init__") and "__init__" not in cls.__dict__:
             # A Graph takes nodes, and a Residual its layers one by one: so do their subclasses,
             # for which @define would make an __init__ of the fields.
-            cls.__init__ = cls.__init__  # type: ignore[method-assign, misc]
+            cls.__init__ = cls.__init__  # type: ignore[method-assign]
 
     def calls(self, size: int) -> Sequence[Sequence[Source]]:
         """For each of the layers in `children`, which stand in the order of the calls: its inputs.
