@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from chainrule.calculus.check import check_loss as check_loss
     from chainrule.core.layer import Layer as Layer
     from chainrule.display.summary import summary as summary
+    from chainrule.display.trace import trace as trace
     from chainrule.graph.graph import Graph as Graph
     from chainrule.graph.node import Input as Input
     from chainrule.graph.residual import Branches as Branches
@@ -75,6 +76,7 @@ _PLACES = {
     "check_loss": "chainrule.calculus.check",
     "load": "chainrule.storage",
     "summary": "chainrule.display.summary",
+    "trace": "chainrule.display.trace",
 }
 _MODULES = {
     "callbacks": "chainrule.training.callbacks",

@@ -8,7 +8,17 @@ import pytest
 from attrs import define
 from hypothesis import given, settings
 
-from chainrule import Activation, Dense, Layer, Sequential, Softmax, derivatives, losses
+from chainrule import (
+    Activation,
+    Dense,
+    Graph,
+    Input,
+    Layer,
+    Sequential,
+    Softmax,
+    derivatives,
+    losses,
+)
 from chainrule.core.errors import BuildError, ConfigurationError, ShapeError
 
 
@@ -265,3 +275,84 @@ def test_hvp_is_pytorchs(torch, problem):
     _, expected = torch.autograd.functional.hvp(cost, theta, torch.tensor(v))
     found = derivatives.hvp(model, losses.HalfSquaredError(), x, t, v)
     np.testing.assert_allclose(found, expected.numpy(), rtol=1e-9, atol=1e-11)
+
+
+# --- several outputs, a loss for each ------------------------------------------------------------
+
+
+def _two_outputs(seed=0):
+    """Two outputs of a shared layer, and for each the graph that has it alone: the same layers."""
+    x = Input((3,))
+    hidden = Activation("tanh")(Dense(5)(x))
+    outputs = [Dense(2)(hidden), Dense(3)(hidden)]
+    both = Graph(x, outputs)
+    both.build(rng=seed)
+    alone = [Graph(x, output) for output in outputs]
+    for graph in alone:
+        graph.build()
+    return both, alone
+
+
+def _problem_of_two_outputs(seed=0):
+    rng = np.random.default_rng(seed)
+    x, t = rng.normal(size=(6, 3)), (rng.normal(size=(6, 2)), rng.integers(0, 3, 6))
+    each = [losses.HalfSquaredError(), losses.SoftmaxCrossEntropy()]
+    return x, t, each, rng
+
+
+@given(st.floats(0.1, 10), st.floats(0.1, 10), st.booleans(), st.integers(0, 2**32 - 1))
+@settings(max_examples=20)
+def test_the_gradient_of_two_losses_is_the_weighted_sum_of_those_of_two_models(
+    first, second, is_weighted, seed
+):
+    x, t, each, rng = _problem_of_two_outputs(seed)
+    weights = rng.uniform(size=6) if is_weighted else None
+    both, alone = _two_outputs(seed)
+    loss = losses.PerOutput(each, weights=[first, second])
+    cost, gradient = derivatives.value_and_gradient(both, loss, x, t, weights)
+    expected, total = np.zeros_like(gradient), 0.0
+    head = 3 * 5 + 5  # the shared layer stands in front, then the two heads
+    sizes = [5 * 2 + 2, 5 * 3 + 3]
+    starts = [head, head + sizes[0]]
+    parts = zip((first, second), alone, each, t, starts, sizes, strict=True)
+    for factor, model, own, target, start, size in parts:
+        its_cost, its = derivatives.value_and_gradient(model, own, x, target, weights)
+        expected[:head] += factor * its[:head]
+        expected[start : start + size] = factor * its[head:]
+        total += factor * its_cost
+    assert cost == pytest.approx(total, rel=1e-14)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-12, atol=1e-14)
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=20)
+def test_hvp_of_two_losses_is_the_derivative_of_their_gradient_and_symmetric(seed):
+    x, t, each, rng = _problem_of_two_outputs(seed)
+    model, _ = _two_outputs(seed)
+    loss = losses.PerOutput(each, weights=[2.0, 0.5])
+    u, v = rng.normal(size=(2, model.parameters.size))
+    hv = derivatives.hvp(model, loss, x, t, v)
+    ahead, behind = (_moved(model, loss, x, t, v, step)[1] for step in (1e-5, -1e-5))
+    np.testing.assert_allclose(hv, (ahead - behind) / 2e-5, rtol=1e-6, atol=1e-7)
+    hu = derivatives.hvp(model, loss, x, t, u)
+    assert u @ hv == pytest.approx(v @ hu, rel=1e-10, abs=1e-12)
+
+
+def test_per_sample_gradients_of_two_losses_average_to_the_gradient():
+    x, t, each, _ = _problem_of_two_outputs()
+    model, _ = _two_outputs()
+    loss = losses.PerOutput(each, weights=[2.0, 0.5])
+    rows = derivatives.per_sample_gradients(model, loss, x, t)
+    gradient = derivatives.value_and_gradient(model, loss, x, t)[1]
+    np.testing.assert_allclose(rows.mean(axis=0), gradient, rtol=1e-12, atol=1e-15)
+    one = x[2:3], tuple(target[2:3] for target in t)
+    np.testing.assert_array_equal(rows[2], derivatives.value_and_gradient(model, loss, *one)[1])
+
+
+def test_per_sample_gradients_take_labels_in_a_tuple_where_there_is_one_output():
+    x, (_, labels), (_, loss), _ = _problem_of_two_outputs()
+    model = _model(0, Dense(3))
+    np.testing.assert_array_equal(
+        derivatives.per_sample_gradients(model, loss, x, tuple(labels.tolist())),
+        derivatives.per_sample_gradients(model, loss, x, labels),
+    )

@@ -15,7 +15,6 @@ from attrs import define
 from chainrule import (
     Activation,
     Add,
-    Branches,
     Concatenate,
     Dense,
     Dot,
@@ -530,85 +529,3 @@ def test_an_error_inside_a_layer_says_in_which_place_and_for_what():
     with pytest.raises(ZeroDivisionError) as caught:
         model.forward(batch(3, 2))
     assert caught.value.__notes__ == ["in graph/residual_1/fails_1.forward, which was given (3, 2)"]
-
-
-# ------------------------------------------------------------------------------- small graphs
-
-
-def test_a_residual_adds_what_comes_in():
-    block = built(Residual(Dense(3), Activation("tanh")), (3,))
-    a, delta = batch(), batch(seed=1)
-    dense = block.layers[0]
-    y = np.tanh(a @ dense.weights.value + dense.biases.value)
-    np.testing.assert_array_equal(block.forward(a), a + y)
-    expected = delta + (delta * (1 - y**2)) @ dense.weights.value.T
-    np.testing.assert_allclose(block.backward(delta), expected, rtol=1e-13)
-
-
-def test_a_residual_with_a_projection_adds_what_that_makes_of_it():
-    block = built(Residual(Dense(2), projection=Dense(2, use_bias=False)), (3,))
-    a = batch()
-    inside, beside = block.layers[0], block.projection
-    expected = a @ beside.weights.value + (a @ inside.weights.value + inside.biases.value)
-    np.testing.assert_allclose(block.forward(a), expected, rtol=1e-13)
-    assert block.parameters.paths == ["dense_1.weights", "dense_1.biases", "projection.weights"]
-
-
-def test_branches_are_merged_or_returned_side_by_side():
-    parts = [Dense(2), Sequential([Dense(3), Activation("sin")])]
-    merged, apart = Branches(parts, merge=Concatenate()), Branches(parts)
-    a = batch()
-    one, two = built(apart, (3,)).forward(a)
-    assert built(merged, (3,)).forward(a).shape == (5, 5)
-    np.testing.assert_array_equal(merged(a), np.hstack([one, two]))
-
-
-@pytest.mark.parametrize(
-    "model",
-    [
-        Residual(Dense(3), Activation("tanh"), Dense(3)),
-        Residual(Dense(2), projection=Dense(2)),
-        Residual(Residual(Dense(3)), Residual(Dense(3))),
-        Branches([Dense(2), Dense(2)], merge=Multiply()),
-        Branches([Dense(2), Activation("sin")]),
-        Branches([Residual(Dense(3)), Sequential([Dense(3), Activation("tanh")])], merge=Add()),
-    ],
-    ids=lambda model: repr(model).replace("\n", "")[:60],
-)
-def test_small_graphs_keep_every_law_print_as_python_and_come_back(model):
-    assert check_layer(model, (3,)).ok
-    assert eval(repr(model)) == model
-    fresh = built(model.unbuilt(), (3,))
-    assert storage.loads(storage.dumps(fresh)) == fresh
-
-
-@pytest.mark.parametrize(
-    ("make", "kind", "words"),
-    [
-        (lambda: Residual(), ConfigurationError, "there is no layer"),
-        (lambda: Residual([Dense(3)]), DefinitionError, "Sequential([…])"),
-        (lambda: Residual(Dense(3), projection=3), DefinitionError, "projection"),
-        (lambda: Branches(Dense(3)), DefinitionError, "brackets"),
-        (lambda: Branches([Dense(3), 4]), DefinitionError, "argument 1"),
-        (lambda: Branches([]), ConfigurationError, "there is no layer"),
-        (lambda: Branches([Dense(3)], merge="add"), DefinitionError, "merge"),
-    ],
-)
-def test_small_graphs_refuse_what_is_no_layer(make, kind, words):
-    refused(kind, make, words)
-
-
-def test_a_subclass_of_a_graph_that_changes_a_pass_is_left_to_itself():
-    @define
-    class Doubled(Residual):
-        def forward(self, x):
-            return 2 * super().forward(x)
-
-        def backward(self, delta):
-            return super().backward(2 * delta)
-
-    inside = Doubled(Dense(3))
-    model = built(Sequential([inside, Activation("tanh")]), (3,))
-    a = batch()
-    np.testing.assert_allclose(model(a), np.tanh(2 * (a + inside.layers[0](a))), rtol=1e-13)
-    assert check_layer(model, (3,)).ok

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from chainrule import Activation, Concatenate, Dense, Graph, Input, Trainer
 from chainrule.training.losses import (
     HalfSquaredError,
     Huber,
@@ -187,3 +188,40 @@ def test_a_learning_rate_that_changes_is_followed_as_in_pytorch(torch, kind):
         theirs.step()
         ours.step(value, gradient)
     np.testing.assert_allclose(value, parameter.detach().numpy(), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("kind", [SGD, Adam])
+def test_twenty_steps_of_two_inputs_outputs_and_losses_are_those_of_pytorch(torch, kind):
+    rng = np.random.default_rng(2)
+    left, right = rng.normal(size=(16, 3)), rng.normal(size=(16, 4))
+    numbers, labels = rng.normal(size=(16, 2)), rng.integers(0, 3, 16)
+    weights = rng.uniform(0.5, 2.0, 16)
+    inputs = Input((3,)), Input((4,))
+    hidden = Activation("tanh")(Dense(8)(Concatenate()(*inputs)))
+    model = Graph(list(inputs), [Dense(2)(hidden), Dense(3)(hidden)])
+    model.build(rng=0)
+
+    parameters = [torch.tensor(p.value, requires_grad=True) for p in model.parameters]
+    w, b, w_1, b_1, w_2, b_2 = parameters
+    theirs = getattr(torch.optim, kind.__name__)(parameters, lr=0.05)
+    x = torch.tensor(np.concatenate([left, right], axis=1))
+    cross_entropy = torch.nn.CrossEntropyLoss(reduction="none")
+    costs = []
+    for _ in range(20):
+        theirs.zero_grad()
+        h = torch.tanh(x @ w + b)
+        c_1 = 0.5 * torch.sum((h @ w_1 + b_1 - torch.tensor(numbers)) ** 2, dim=1)
+        c_2 = cross_entropy(h @ w_2 + b_2, torch.tensor(labels))
+        cost = torch.mean(torch.tensor(weights) * (c_1 + 0.3 * c_2))
+        cost.backward()
+        theirs.step()
+        costs.append(cost.item())
+
+    losses = [HalfSquaredError(), SoftmaxCrossEntropy()]
+    trainer = Trainer(model, losses, kind(0.05), loss_weights=[1.0, 0.3], rng=0)
+    history = trainer.fit(
+        (left, right), (numbers, labels), sample_weights=weights, epochs=20, batch_size=16
+    )
+    np.testing.assert_allclose(history["loss"], costs, rtol=1e-10)
+    flat = np.concatenate([p.detach().numpy().ravel() for p in parameters])
+    np.testing.assert_allclose(model.parameters.value, flat, rtol=1e-10, atol=1e-10)

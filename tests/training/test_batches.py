@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from chainrule.training.batches import ArrayBatches, FreshBatches
 from chainrule.training.data import Data
-from chainrule.training.losses import HalfSquaredError
+from chainrule.training.losses import HalfSquaredError, PerOutput, SoftmaxCrossEntropy
 
 
 def numbered(count: int) -> Data:
@@ -63,7 +63,7 @@ def test_fresh_batches_are_called_for_once_a_step_and_the_first_is_not_lost() ->
 
     batches = FreshBatches(make_batch, 3, np.random.default_rng(0))
     assert calls == [0]
-    batches.fit_to(HalfSquaredError(), (1,), np.dtype("float32"))
+    batches.fit_to(HalfSquaredError(), ((1,),), np.dtype("float32"))
     for epoch in range(2):
         given_out = [(x.item(), t.item()) for (x,), t, _ in batches.epoch()]
         assert given_out == [(n, 2 * n) for n in range(3 * epoch, 3 * epoch + 3)]
@@ -76,9 +76,36 @@ def test_fresh_batches_may_differ_in_their_number_of_rows_and_become_the_models_
         20,
         np.random.default_rng(0),
     )
-    batches.fit_to(HalfSquaredError(), (1,), np.dtype("float32"))
+    batches.fit_to(HalfSquaredError(), ((1,),), np.dtype("float32"))
     sizes = set()
     for (x,), t, w in batches.epoch():
         assert (x.dtype, t.dtype, w, len(x)) == ("float32", "float32", None, len(t))
         sizes.add(len(x))
     assert len(sizes) > 1
+
+
+@given(st.integers(1, 30), st.integers(1, 35), st.booleans())
+def test_several_targets_come_in_a_tuple_each_with_the_row_of_its_sample(
+    count: int, size: int, shuffle: bool
+) -> None:
+    n = np.arange(float(count))
+    data = Data.of(n[:, np.newaxis], (n, np.stack([n, 2 * n], axis=1)), n, outputs=2)
+    for (x,), (first, second), w in ArrayBatches(
+        data, size, shuffle, np.random.default_rng(0)
+    ).epoch():
+        np.testing.assert_array_equal(first, x[:, 0])
+        np.testing.assert_array_equal(second, x * [1.0, 2.0])
+        np.testing.assert_array_equal(w, x[:, 0])
+
+
+def test_fresh_batches_of_several_targets_become_what_the_losses_take() -> None:
+    batches = FreshBatches(
+        lambda rng: (np.ones((3, 2)), (np.ones((3, 1)), np.array([0, 1, 1]))),
+        2,
+        np.random.default_rng(0),
+        outputs=2,
+    )
+    loss = PerOutput([HalfSquaredError(), SoftmaxCrossEntropy()])
+    batches.fit_to(loss, ((1,), (2,)), np.dtype("float32"))
+    for _, (numbers, labels), w in batches.epoch():
+        assert (numbers.dtype, labels.dtype, w) == ("float32", "int64", None)

@@ -34,9 +34,11 @@ def value_and_gradient(
     Parameters
     ----------
     model, loss
-        A built model, and a loss whose first argument is the model's output.
+        A built model, and a loss whose first argument is the model's output; for a model with
+        several outputs `losses.PerOutput`.
     x, t
-        A batch of inputs (a tuple for several inputs) and its targets.
+        A batch of inputs (a tuple for several inputs) and its targets (a tuple for several
+        outputs).
     sample_weights
         One weight for each row, if the rows do not count alike.
     """
@@ -109,6 +111,8 @@ def hvp(
 
     Parameters
     ----------
+    model, loss, x, t, sample_weights
+        As in `value_and_gradient`.
     v
         The direction, a flat vector as long as ``model.parameters.value``.
     """
@@ -168,18 +172,26 @@ def per_sample_gradients(model: Layer, loss: Any, x: Any, t: Any) -> npt.NDArray
     C_s is the cost of a batch that is this one row, so the average of the rows of the result is
     the gradient of the whole batch.
 
+    Parameters
+    ----------
+    model, loss, x, t
+        As in `value_and_gradient`.
+
     Raises
     ------
     ConfigurationError
         Where rows of the batch see each other.
     """
     _refuse_coupled_rows(model, "per_sample_gradients")
-    inputs, targets = _inputs(model, x), np.asarray(t)
+    inputs, is_one = _inputs(model, x), len(model.output_shapes) == 1
+    targets = [np.asarray(one) for one in ((t,) if is_one else _tuple(t))]
     rows = [slice(n, n + 1) for n in range(len(inputs[0]))]
     gradients = np.zeros((len(rows), model.parameters.size), model.dtype)
     for row, gradient in zip(rows, gradients, strict=True):
         one = tuple(i[row] for i in inputs)
-        gradient[...] = value_and_gradient(model, loss, one, targets[row])[1]
+        its_targets = tuple(target[row] for target in targets)
+        target = its_targets[0] if is_one else its_targets
+        gradient[...] = value_and_gradient(model, loss, one, target)[1]
     return gradients
 
 

@@ -103,12 +103,12 @@ class Plan:
             layer, memory = step.layer, step.layer.__dict__
             take = None if number in handed else _one_or_all(step.takes)
             keep = None if number + 1 in handed else _one_or_all(step.makes)
-            drop = tuple(
-                s for s in {*step.takes} - {*self.outputs} if take is not None and last[s] == number
-            )
+            done = [slot for slot in {*step.takes} - {*self.outputs} if last[slot] == number]
+            drop = () if take is None else tuple(done)
             self._up.append((contract.bare(layer, "forward"), memory, take, keep, drop))
             self._applies.append((contract.bare(layer, "apply"), memory, take, keep, drop))
-            self._down.insert(0, (number, contract.bare(layer, "backward"), memory, keep, take))
+            self._down.append((number, contract.bare(layer, "backward"), memory, keep, take))
+        self._down.reverse()
         self._ends_in_hand = len(self.steps) in handed
         self._down_to_parameters = list(self._without_the_deltas_of_data())
 
@@ -339,7 +339,7 @@ def unroll(model: Composite, count: int, values: list[Any] | None = None) -> Pla
             if stack:
                 stack[-1].made.append(outputs)
             continue
-        path, layer, takes = frame.next(values)
+        path, layer, takes = frame.next()
         if is_plain(layer):
             stack.append(_Frame(layer, path, takes))
             if values is not None:
@@ -390,7 +390,7 @@ class _Frame:
         self.calls = self.container.calls(len(self.layers))
         self.made = [self.inputs]
 
-    def next(self, values: list[Any] | None) -> tuple[str, Any, Slots]:
+    def next(self) -> tuple[str, Any, Slots]:
         name, layer = self.layers[self.number]
         takes = self.slots_of(self.calls[self.number])
         self.number += 1

@@ -7,23 +7,24 @@ it is looked at first, and an error says what came, what was expected, and what 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from chainrule.core.errors import ConfigurationError, DefinitionError
+from chainrule.core.errors import ConfigurationError, DefinitionError, ShapeError
+from chainrule.core.initializers import Shape
 from chainrule.core.layer import Layer
-from chainrule.core.wording import is_whole
+from chainrule.core.wording import batch_of, is_whole
 from chainrule.training import losses, optimizers
 from chainrule.training.callbacks import Callback
 from chainrule.training.data import Data
-from chainrule.training.losses import Loss
+from chainrule.training.losses import Loss, PerOutput
 from chainrule.training.optimizers import Optimizer
 
 
 def require_model(trainer: object, attribute: Any, given: Any) -> None:
-    """Refuse what is no layer; this and the next two are validators of attrs."""
+    """Refuse what is no layer; a validator of attrs, as `require_optimizer` is."""
     if isinstance(given, Layer):
         return
     mend = None
@@ -39,9 +40,48 @@ def require_model(trainer: object, attribute: Any, given: Any) -> None:
     )
 
 
-def require_loss(trainer: object, attribute: Any, given: Any) -> None:
-    """Refuse what is no loss; suggest the nearest for a name."""
+def as_loss(given: Loss | Sequence[Loss]) -> Loss:
+    """The loss; of a list of them, one for each output, their sum. Else suggest the nearest."""
+    if isinstance(given, list | tuple):
+        for number, loss in enumerate(given):
+            _require(loss, Loss, losses, "losses.HalfSquaredError()", f"loss[{number}]")
+        return PerOutput(given)
     _require(given, Loss, losses, "losses.HalfSquaredError()")
+    return given  # type: ignore[return-value]
+
+
+def weighted(loss: Loss, weights: Any) -> Loss:
+    """The losses of several outputs with weights, where there are some."""
+    if weights is None:
+        return loss
+    if not isinstance(loss, PerOutput) or set(loss.weights) != {1.0}:
+        raise ConfigurationError(
+            "loss_weights are for a list of losses, one for each output",
+            expected="Trainer(model, [loss_1, loss_2], optimizer, loss_weights=[…, …])",
+            received=f"loss_weights={weights!r:.60}, and the loss {loss!r:.80}",
+            mend="leave loss_weights out"
+            + ("; these losses have their own" if isinstance(loss, PerOutput) else ""),
+        )
+    return PerOutput(loss.losses, weights)
+
+
+def require_a_loss_for_each(outputs: Sequence[Shape], loss: Loss) -> None:
+    """Refuse a loss, or losses, for another number of outputs than the model has."""
+    count = len(loss.for_each_output)
+    if count == len(outputs):
+        return
+    names = ", ".join(f"loss_{n + 1}" for n in range(len(outputs)))
+    has = "one output" if len(outputs) == 1 else f"{len(outputs)} outputs"
+    raise ShapeError(
+        "the model has several outputs, and there is one loss"
+        if count == 1
+        else f"the model has {has}, and there are {count} losses",
+        expected="a model with one output" if count == 1 else f"a model with {count} outputs",
+        received=", ".join(map(batch_of, outputs)),
+        mend="give one loss and no list: Trainer(model, loss, …)"
+        if len(outputs) == 1
+        else f"a loss for each output, in their order: Trainer(model, [{names}], …)",
+    )
 
 
 def require_optimizer(trainer: object, attribute: Any, given: Any) -> None:
@@ -130,7 +170,7 @@ def as_callbacks(given: Any) -> list[Callback]:
     return found
 
 
-def as_validation(given: Any) -> Data | None:
+def as_validation(given: Any, outputs: int) -> Data | None:
     """The validation data in a pair (x, t), where there is one."""
     if given is None:
         return None
@@ -141,7 +181,7 @@ def as_validation(given: Any) -> Data | None:
             expected="validation_data=(x, t)",
             received=f"{type(given).__name__}{length}",
         )
-    return Data.of(given[0], given[1], named="validation {}")
+    return Data.of(given[0], given[1], named="validation {}", outputs=outputs)
 
 
 def require_progress(given: object) -> None:
@@ -154,7 +194,9 @@ def require_progress(given: object) -> None:
         )
 
 
-def _require(given: object, kind: type, module: Any, example: str) -> None:
+def _require(
+    given: object, kind: type, module: Any, example: str, place: str | None = None
+) -> None:
     if isinstance(given, kind):
         return
     what, where = kind.__name__.lower(), module.__name__.rpartition(".")[2]
@@ -171,6 +213,7 @@ def _require(given: object, kind: type, module: Any, example: str) -> None:
         mend = f"did you mean {where}.{ways[nearest[0]]}(…)?" if nearest else example
     raise ConfigurationError(
         f"Trainer: the {what} is none of chainrule.{where}",
+        place=place,
         expected=f"an object such as {example}; there are {', '.join(names)}",
         received=_described(given),
         mend=mend,

@@ -20,11 +20,11 @@ from attrs import define, field
 from chainrule.core.errors import DataError, ShapeError
 from chainrule.core.initializers import Shape
 from chainrule.core.parameter import Array
-from chainrule.training.data import Data
+from chainrule.training.data import Data, one_or_all
 from chainrule.training.losses import Loss
 
-Batch: TypeAlias = tuple[tuple[Array, ...], Array, Array | None]
-"""The inputs, the targets and the sample weights of one step."""
+Batch: TypeAlias = tuple[tuple[Array, ...], Any, Array | None]
+"""The inputs, the target (a tuple for several outputs) and the sample weights of one step."""
 
 
 def _as_it_is(data: Data) -> Data:
@@ -57,23 +57,25 @@ class ArrayBatches:
         """How many batches an epoch has."""
         return -(-len(self.data) // self.batch_size)
 
-    def fit_to(self, loss: Loss, row_of_output: Shape, dtype: np.dtype[Any]) -> None:
+    def fit_to(self, loss: Loss, rows_of_outputs: tuple[Shape, ...], dtype: np.dtype[Any]) -> None:
         """Make the samples what a loss and a model take; see `Data.fitted`."""
-        self.data = self.data.fitted(loss, row_of_output, dtype)
+        self.data = self.data.fitted(loss, rows_of_outputs, dtype)
 
     def epoch(self) -> Iterator[Batch]:
         """The batches of one epoch."""
-        inputs, targets, weights = self.data.inputs, self.data.targets, self.data.sample_weights
-        order = self.rng.permutation(len(targets)) if self.shuffle else None
-        for start in range(0, len(targets), self.batch_size):
+        data, weights = self.data, self.data.sample_weights
+        arrays, count = (*data.inputs, *data.targets), len(data.inputs)
+        order = self.rng.permutation(len(data)) if self.shuffle else None
+        for start in range(0, len(data), self.batch_size):
             part = slice(start, start + self.batch_size)
             if order is None:
                 w = None if weights is None else weights[part]
-                yield tuple([x[part] for x in inputs]), targets[part], w
+                rows = tuple([array[part] for array in arrays])
             else:
-                rows = order[part]
-                w = None if weights is None else weights.take(rows)
-                yield tuple([x.take(rows, axis=0) for x in inputs]), targets.take(rows, axis=0), w
+                places = order[part]
+                w = None if weights is None else weights.take(places)
+                rows = tuple([array.take(places, axis=0) for array in arrays])
+            yield rows[:count], one_or_all(rows[count:]), w
 
 
 @define(eq=False)
@@ -89,6 +91,8 @@ class FreshBatches:
         How many batches an epoch has.
     rng
         The generator that it is called with; nothing else takes from it.
+    outputs
+        How many outputs there are targets for: t is a tuple where there are several.
 
     Attributes
     ----------
@@ -99,6 +103,7 @@ class FreshBatches:
     make_batch: Callable[[np.random.Generator], Any]
     steps: int
     rng: np.random.Generator
+    outputs: int = 1
     data: Data = field(init=False)
     _fitted: Callable[[Data], Data] = field(default=_as_it_is, init=False)
     _made: int = field(default=0, init=False)
@@ -107,11 +112,11 @@ class FreshBatches:
     def __attrs_post_init__(self) -> None:
         self.data = self._make()
 
-    def fit_to(self, loss: Loss, row_of_output: Shape, dtype: np.dtype[Any]) -> None:
+    def fit_to(self, loss: Loss, rows_of_outputs: tuple[Shape, ...], dtype: np.dtype[Any]) -> None:
         """From now on make every batch what a loss and a model take; see `Data.fitted`."""
 
         def fitted(data: Data) -> Data:
-            return data.fitted(loss, row_of_output, dtype)
+            return data.fitted(loss, rows_of_outputs, dtype)
 
         self._fitted, self.data = fitted, fitted(self.data)
 
@@ -120,7 +125,7 @@ class FreshBatches:
         for _ in range(self.steps):
             data = self._fitted(self._like_the_first(self._make())) if self._is_used else self.data
             self._is_used = True
-            yield data.inputs, data.targets, None
+            yield data.inputs, data.target, None
 
     def _make(self) -> Data:
         self._made += 1
@@ -138,11 +143,12 @@ class FreshBatches:
                 received=f"{type(made).__name__}{length}",
                 mend="end the function with: return x, t",
             )
-        return Data.of(made[0], made[1], named=f"{{}} of {place}")
+        return Data.of(made[0], made[1], named=f"{{}} of {place}", outputs=self.outputs)
 
     def _like_the_first(self, data: Data) -> Data:
-        shapes = (*data.row_shapes, data.targets.shape[1:])
-        expected = (*self.data.row_shapes, self.data.targets.shape[1:])
+        shapes, expected = (
+            [array.shape[1:] for array in (*of.inputs, *of.targets)] for of in (data, self.data)
+        )
         if shapes != expected:
             raise ShapeError(
                 f"the rows of batch {self._made} are of another shape than those before",

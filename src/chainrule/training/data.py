@@ -1,8 +1,8 @@
 """Data: what a network can learn from, looked at once before it does.
 
-A data set is N samples, each a row x_s of the inputs with its target t_s and, where some count
-for more than others, a weight w_s. One number in it that is not finite is enough to spoil
-everything: the cost
+A data set is N samples, each a row x_s of the inputs with its target t_s (or several, one for each
+output of the model) and, where some count for more than others, a weight w_s. One number in it
+that is not finite is enough to spoil everything: the cost
 
     C = (1/N) Σ_s w_s c_s(y_s, t_s)
 
@@ -42,7 +42,7 @@ class Data:
     inputs
         One array for each input of the model, (samples, …).
     targets
-        (samples, …).
+        One array for each output of the model, (samples, …).
     sample_weights
         (samples,), or None where all count the same.
     named
@@ -51,12 +51,14 @@ class Data:
     """
 
     inputs: tuple[Array, ...]
-    targets: Array
+    targets: tuple[Array, ...]
     sample_weights: Array | None = None
     named: str = "{}"
 
     @classmethod
-    def of(cls, x: Any, t: Any, sample_weights: Any = None, named: str = "{}") -> Data:
+    def of(
+        cls, x: Any, t: Any, sample_weights: Any = None, named: str = "{}", outputs: int = 1
+    ) -> Data:
         """Data in arrays, if they are finite numbers and as many of each; else a named error.
 
         Parameters
@@ -64,25 +66,31 @@ class Data:
         x
             Anything that NumPy takes for an array of real numbers; a tuple of such for a model
             with several inputs.
-        t, sample_weights
-            Likewise.
+        t
+            Likewise; a tuple of such where there are several outputs.
+        sample_weights
+            Likewise, one number for each sample.
         named
             What error messages call them, as in the attribute.
+        outputs
+            How many outputs there are targets for.
 
         Raises
         ------
         DtypeError
             An array holds something else than real numbers.
         ShapeError
-            An array has no rows, or rows of unequal length.
+            An array has no rows, or rows of unequal length, or there is another number of targets.
         DataError
             A number is not finite, the lengths differ, or there is no sample at all.
         """
         given = x if isinstance(x, tuple) else (x,)
-        names = _names(named, len(given))
+        names = _names(named, "x", len(given))
         inputs = tuple(map(_as_numbers, names, given))
-        targets = _as_numbers(named.format("t"), t)
-        arrays = dict(zip(names, inputs, strict=True)) | {named.format("t"): targets}
+        names_of_targets = _names(named, "t", outputs)
+        given = _as_targets(named.format("t"), t, outputs, len(inputs[0]))
+        targets = tuple(map(_as_numbers, names_of_targets, given))
+        arrays = dict(zip([*names, *names_of_targets], [*inputs, *targets], strict=True))
         if sample_weights is not None:
             sample_weights = _as_weights("sample_weights", sample_weights)
             arrays["sample_weights"] = sample_weights
@@ -92,12 +100,22 @@ class Data:
         return cls(inputs, targets, sample_weights, named)
 
     def __len__(self) -> int:
-        return len(self.targets)
+        return len(self.inputs[0])
+
+    @property
+    def target(self) -> Any:
+        """The targets as a loss takes them: an array, or a tuple of arrays for several outputs."""
+        return one_or_all(self.targets)
 
     @property
     def names(self) -> list[str]:
         """What the inputs are called: x, or x[0], x[1] and so on."""
-        return _names(self.named, len(self.inputs))
+        return _names(self.named, "x", len(self.inputs))
+
+    @property
+    def names_of_targets(self) -> list[str]:
+        """What the targets are called: t, or t[0], t[1] and so on."""
+        return _names(self.named, "t", len(self.targets))
 
     @property
     def described(self) -> str:
@@ -116,35 +134,27 @@ class Data:
         is_single = all(x.dtype == np.float32 for x in self.inputs)
         return np.dtype(np.float32 if is_single else np.float64)
 
-    def row_of_output(self, model: Layer) -> Shape:
-        """The shape of a row of what a model makes of these data, if it takes them.
+    def rows_of_outputs(self, model: Layer) -> tuple[Shape, ...]:
+        """The shape of a row of each output that a model makes of these data, if it takes them.
 
         Raises
         ------
         ShapeError
-            The rows of x are not those that the model takes, or it has several outputs.
+            The rows of x are not those that the model takes.
         """
         if self.row_shapes == model.input_shapes:
-            shapes = model.output_shapes
-        else:  # whether they take another shape, only the layers know
-            shapes = self._sent_through_empty(model)
-        if len(shapes) != 1:
-            raise ShapeError(
-                "the model has several outputs, and there is one loss",
-                expected="a model with one output",
-                received=", ".join(map(batch_of, shapes)),
-            )
-        return shapes[0]
+            return model.output_shapes
+        return self._sent_through_empty(model)  # whether they take others, only the layers know
 
-    def fitted(self, loss: Loss, row_of_output: Shape, dtype: np.dtype[Any]) -> Data:
+    def fitted(self, loss: Loss, rows_of_outputs: tuple[Shape, ...], dtype: np.dtype[Any]) -> Data:
         """The same data as a loss and a model take them, or a named error.
 
         Parameters
         ----------
         loss
-            What compares the targets with the model's output.
-        row_of_output
-            The shape of a row of that output.
+            What compares the targets with the model's outputs.
+        rows_of_outputs
+            The shape of a row of each of those outputs.
         dtype
             What the model computes in.
 
@@ -154,15 +164,11 @@ class Data:
             The loss refuses the targets, such as labels that are out of range, or a number is too
             large for the model's type.
         """
-        y_shape = (len(self), *row_of_output)
-        try:
-            loss.validate_targets(y_shape, self.targets)
-        except (ShapeError, DtypeError, DataError) as error:
-            error.place = f"{self.named.format('t')}, {error.place}"
-            raise
-        targets, weights = self.targets, self.sample_weights
-        if targets.dtype.kind == "f" or targets.shape == y_shape:  # else they are labels
-            targets = _converted(self.named.format("t"), targets, dtype)
+        of_each = zip(
+            self.names_of_targets, self.targets, loss.for_each_output, rows_of_outputs, strict=True
+        )
+        targets = tuple([_fitted_target(*of_one, dtype) for of_one in of_each])
+        weights = self.sample_weights
         if weights is not None:
             weights = _converted("sample_weights", weights, dtype)
         inputs = tuple(
@@ -195,8 +201,13 @@ class Data:
         return tuple(y.shape[1:] for y in (outputs if isinstance(outputs, tuple) else (outputs,)))
 
 
-def _names(named: str, inputs: int) -> list[str]:
-    return [named.format(f"x[{n}]" if inputs != 1 else "x") for n in range(inputs)]
+def one_or_all(arrays: tuple[Array, ...]) -> Any:
+    """A single array as it is, several in their tuple."""
+    return arrays if len(arrays) != 1 else arrays[0]
+
+
+def _names(named: str, letter: str, count: int) -> list[str]:
+    return [named.format(f"{letter}[{n}]" if count != 1 else letter) for n in range(count)]
 
 
 def require_finite(name: str, array: Array) -> None:
@@ -222,12 +233,7 @@ def require_finite(name: str, array: Array) -> None:
 def _as_numbers(name: str, given: Any) -> Array:
     """The array of real numbers that NumPy takes it for, with an axis for the rows."""
     if given is None:
-        raise DataError(
-            f"{name} is missing",
-            expected="inputs x and targets t",
-            received=f"no {name}",
-            mend="fit(x, t); where the targets are the inputs themselves: fit(x, x)",
-        )
+        raise _missing(name)
     if hasattr(given, "toarray") and hasattr(given, "nnz"):
         _refuse_kind(name, f"a sparse matrix of shape {given.shape}", "its .toarray()")
     if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
@@ -266,6 +272,65 @@ def _as_numbers(name: str, given: Any) -> Array:
             received=f"{given!r:.60}",
         )
     return array
+
+
+def _as_targets(name: str, given: Any, outputs: int, samples: int) -> tuple[Any, ...]:
+    """What was given for each of the outputs."""
+    if outputs == 1:
+        _refuse_several(name, given, samples)
+        return (given,)
+    if given is None:
+        raise _missing(name)
+    if isinstance(given, tuple) and len(given) == outputs:
+        return given
+    arrays = f"({', '.join(f't_{n + 1}' for n in range(outputs))})"
+    received = type(given).__name__
+    if hasattr(given, "shape"):
+        received = f"one array of shape {given.shape}"
+    elif hasattr(given, "__len__"):
+        received = f"a {received} of {len(given):,}"
+    raise ShapeError(
+        f"{name} is not one target for each of {outputs} outputs",
+        expected=f"{arrays}, a tuple of {outputs} arrays",
+        received=received,
+        mend=f"put the targets in a tuple, in the order of the outputs: {arrays}",
+    )
+
+
+def _refuse_several(name: str, given: Any, samples: int) -> None:
+    """Refuse a tuple of targets, where it cannot be a tuple of the rows of one."""
+    if not isinstance(given, tuple) or len(given) in (1, samples):
+        return
+    if given and all(hasattr(part, "__len__") for part in given):
+        raise ShapeError(
+            f"{name} is a tuple of targets, and there is a loss for one output",
+            expected=f"one array of {samples:,} rows",
+            received=f"a tuple of {len(given):,}",
+            mend="one target for one output; for several, also a loss for each: "
+            "Trainer(model, [loss_1, loss_2], …)",
+        )
+
+
+def _fitted_target(name: str, target: Array, loss: Loss, row: Shape, dtype: np.dtype[Any]) -> Array:
+    """A target as the loss of its output takes it."""
+    y_shape = (len(target), *row)
+    try:
+        loss.validate_targets(y_shape, target)
+    except (ShapeError, DtypeError, DataError) as error:
+        error.place = f"{name}, {error.place}"
+        raise
+    if target.dtype.kind == "f" or target.shape == y_shape:  # else they are labels
+        return _converted(name, target, dtype)
+    return target
+
+
+def _missing(name: str) -> DataError:
+    return DataError(
+        f"{name} is missing",
+        expected="inputs x and targets t",
+        received=f"no {name}",
+        mend="fit(x, t); where the targets are the inputs themselves: fit(x, x)",
+    )
 
 
 def _refuse_kind(name: str, received: str, mend: str | None) -> NoReturn:

@@ -8,6 +8,8 @@ A training step is five lines:
     ∂C/∂θ = (∂y/∂θ)ᵀ Δ                         model.backward_parameters(Δ)
     θ ← θ − η ∂C/∂θ, or another rule           optimizer.step(θ, ∂C/∂θ)
 
+Where a model has several outputs, y, t and Δ are tuples, and C = Σ_i λ_i C_i.
+
 Where the learning rate η is too large, θ runs away until something overflows, and whatever is not
 finite makes everything after it not finite. What is wanted then is the place where it began, and
 parameters that can still be used. So every step makes sure of three things:
@@ -38,7 +40,7 @@ from chainrule.core.parameter import Array, ParameterVector
 from chainrule.core.tree import join, snake_case
 from chainrule.core.wording import who
 from chainrule.graph.plan import Plan
-from chainrule.training.losses import Loss
+from chainrule.training.losses import Loss, PerOutput
 from chainrule.training.optimizers import Optimizer
 
 
@@ -60,10 +62,12 @@ class GuardedStep:
     _last_finite: Array = field(init=False)
     _states_before: Array = field(init=False)
     _quiet: dict[str, Any] = field(init=False)
+    _per_output: PerOutput | None = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._parameters, self._states = self.model.parameters, self.model.state
         self._quiet = quiet()
+        self._per_output = self.loss if isinstance(self.loss, PerOutput) else None
         self._last_finite = self._parameters.value.copy()
         self._states_before = self._states.value.copy()
         if not _is_finite(self._last_finite):
@@ -77,9 +81,12 @@ class GuardedStep:
             )
 
     def take(
-        self, inputs: tuple[Array, ...], targets: Array, weights: Array | None
-    ) -> tuple[float, Array]:
+        self, inputs: tuple[Array, ...], target: Any, weights: Array | None
+    ) -> tuple[float, Any, tuple[float, ...]]:
         """Take one step; returns C and y, both from before the parameters move.
+
+        The third is the cost of each output where there are several losses, else empty. They are
+        the C_i of C = Σ_i λ_i C_i; the target, y and Δ are then tuples.
 
         Raises
         ------
@@ -93,23 +100,28 @@ class GuardedStep:
         with np.errstate(**self._quiet):
             parameters.zero_grad()
             y = self.model.forward(*inputs)
+            costs: Any = ()
             try:
-                cost, delta = self.loss.value_and_delta(y, targets, weights)
+                if self._per_output is None:
+                    cost, delta = self.loss.value_and_delta(y, target, weights)
+                else:
+                    costs, delta = self._per_output.costs_and_deltas(y, target, weights)
+                    cost, costs = self._per_output.total(costs), tuple(map(float, costs))
             except NonFiniteError as error:
-                stopped = self._stopped(inputs, targets, weights, error)
+                stopped = self._stopped(inputs, target, weights, error)
                 if stopped is error:
                     raise
                 raise stopped from error
             cost = float(cost)
             if not math.isfinite(cost):
-                raise self._stopped(inputs, targets, weights)
+                raise self._stopped(inputs, target, weights)
             self.model.backward_parameters(delta)
             value, gradient = parameters.value, parameters.grad
             if not _are_finite(value, gradient):
-                raise self._stopped(inputs, targets, weights)
+                raise self._stopped(inputs, target, weights)
             self._last_finite[:] = value
             self.optimizer.step(value, gradient)
-        return cost, y
+        return cost, y, costs
 
     def require_finite(self) -> None:
         """Raise the error of `take` if the parameters are not finite after the last step."""
@@ -125,7 +137,7 @@ class GuardedStep:
     def _stopped(
         self,
         inputs: tuple[Array, ...],
-        targets: Array,
+        target: Any,
         weights: Array | None,
         error: NonFiniteError | None = None,
     ) -> NonFiniteError:
@@ -135,7 +147,7 @@ class GuardedStep:
             return self._overflowed()
         with np.errstate(all="ignore"):
             found = _found_forward(self.model, inputs) or error
-            found = found or _found_after_forward(self.model, self.loss, inputs, targets, weights)
+            found = found or _found_after_forward(self.model, self.loss, inputs, target, weights)
         if not found:
             found = NonFiniteError(
                 "a number was not finite, but all were when the step was repeated to find out why",
@@ -193,23 +205,18 @@ def _found_forward(model: Layer, inputs: tuple[Array, ...]) -> NonFiniteError | 
 
 
 def _found_after_forward(
-    model: Layer, loss: Loss, inputs: tuple[Array, ...], targets: Any, weights: Array | None
+    model: Layer, loss: Loss, inputs: tuple[Array, ...], target: Any, weights: Array | None
 ) -> NonFiniteError | None:
     """The loss, or the first layer on the way back, that makes such a number."""
     model = copy.deepcopy(model)
     model.parameters.zero_grad()
     plan = Plan.of(model)
     y = plan.forward(inputs)
-    cost, delta = loss.value_and_delta(y, targets, weights)
-    for name, arrays in (("cost", (np.asarray(cost),)), ("delta", as_tuple(delta))):
-        if not all(map(_all_finite, arrays)):
-            return NonFiniteError(
-                f"the {name} is not finite, though the output of every layer is",
-                place=type(loss).__name__,
-                expected=f"a finite {name}",
-                received=f"{_count(*arrays)}, from outputs {_up_to(*as_tuple(y))} of "
-                + " and ".join(plan.place_of(slot) for slot in plan.outputs),
-            )
+    cost, delta = loss.value_and_delta(y, target, weights)
+    if not _all_finite(cost):
+        return _found_in_loss("cost", _shares_of(cost, loss, y, target, weights), loss, y, plan)
+    if not all(map(_all_finite, as_tuple(delta))):
+        return _found_in_loss("delta", as_tuple(delta), loss, y, plan)
     for step, before, sent in plan.steps_backward(delta, parameters_only=True):
         layer = step.layer
         made = (
@@ -228,6 +235,41 @@ def _found_after_forward(
                     mend=_look_at("backward", layer, *before),
                 )
     return None
+
+
+def _shares_of(
+    cost: Array, loss: Loss, y: Any, target: Any, weights: Array | None
+) -> tuple[Array, ...]:
+    """What each output adds to the cost: λ_i C_i."""
+    if not isinstance(loss, PerOutput):
+        return (cost,)
+    costs, _ = loss.costs_and_deltas(y, target, weights)
+    alone = range(len(costs))
+    return tuple(loss.total([c if k == n else 0.0 for k, c in enumerate(costs)]) for n in alone)
+
+
+def _found_in_loss(
+    name: str, parts: tuple[Array, ...], loss: Loss, y: Any, plan: Plan
+) -> NonFiniteError:
+    """The error for a cost or a delta that is not finite, with the output whose part it is."""
+    each = loss.for_each_output
+    for number, (own, part) in enumerate(zip(each, parts, strict=True)):
+        if not _all_finite(part):
+            kind = type(own).__name__
+            return NonFiniteError(
+                f"the {name} is not finite, though the output of every layer is",
+                place=kind if len(each) == 1 else f"y[{number}], {kind}",
+                expected=f"a finite {name}",
+                received=f"{_count(np.asarray(part))}, from outputs "
+                f"{_up_to(as_tuple(y)[number])} of {plan.place_of(plan.outputs[number])}",
+            )
+    return NonFiniteError(
+        "the weighted cost of each output is finite, and their sum is not",
+        place=type(loss).__name__,
+        expected=f"a finite {name}",
+        received=f"costs of {', '.join(f'{float(part):.3g}' for part in parts)}",
+        mend="smaller weights: all of them may be multiplied by one number",
+    )
 
 
 def _container(model: Layer) -> str:

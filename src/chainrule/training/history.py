@@ -25,8 +25,9 @@ FORMAT = "chainrule-history-1"
 class History(Mapping[str, list[float]]):
     """What was measured, epoch by epoch: a mapping of lists.
 
-    ``history["loss"]`` is there always; ``history["accuracy"]`` and the like where metrics were
-    asked for; ``history["validation_loss"]`` and so on where there were validation data. All
+    ``history["loss"]`` is there always; ``history["dense_3_loss"]`` and the like for the outputs of
+    a model that has several; ``history["accuracy"]`` and the like where metrics were asked for;
+    ``history["validation_loss"]`` and so on where there were validation data. All
     lists have one number for each epoch.
 
     Examples

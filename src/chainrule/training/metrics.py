@@ -21,6 +21,7 @@ import numpy as np
 from chainrule.core.errors import ConfigurationError, DataError, DtypeError, ShapeError
 from chainrule.core.parameter import Array
 from chainrule.core.tree import snake_case
+from chainrule.core.wording import is_whole
 from chainrule.training import losses
 from chainrule.training.losses import Loss, SigmoidCrossEntropy
 
@@ -125,12 +126,14 @@ def named(metrics: Iterable[Any], loss: Loss) -> dict[str, Metric]:
         A name is not known (the nearest one is suggested), something is no metric, or two of them
         would have the same name.
     """
-    if isinstance(metrics, str) or not isinstance(metrics, Iterable):
+    if isinstance(metrics, str | Mapping) or not isinstance(metrics, Iterable):
         raise ConfigurationError(
             "metrics is a list",
             expected="a list such as ['accuracy']",
             received=f"metrics={metrics!r:.60}",
-            mend=f"metrics=[{metrics!r:.60}]",
+            mend="a dictionary is for a model with several outputs, and a loss for each"
+            if isinstance(metrics, Mapping)
+            else f"metrics=[{metrics!r:.60}]",
         )
     found: dict[str, Metric] = {}
     for metric in metrics:
@@ -144,6 +147,73 @@ def named(metrics: Iterable[Any], loss: Loss) -> dict[str, Metric]:
             )
         found[name] = function
     return found
+
+
+def by_output(metrics: Any, outputs: int) -> dict[int | str, dict[str, Any]]:
+    """The metrics of each output, for a model that has several.
+
+    Parameters
+    ----------
+    metrics
+        A dictionary: for the name of an output, or its number from 0, the list of its metrics. Or
+        a list with one such list for each output.
+    outputs
+        How many there are.
+
+    Returns
+    -------
+    dict
+        By the output as it was given, and the name of the metric, what was given for it. Which
+        function that is depends on the output's loss: see `named`.
+
+    Raises
+    ------
+    ConfigurationError
+        It is no such dictionary and no such list, there is no output of a number, or a list of
+        metrics is refused.
+    """
+    given: Mapping[Any, Any]
+    if isinstance(metrics, Mapping):
+        given = metrics
+    else:
+        is_series = isinstance(metrics, Iterable) and not isinstance(metrics, str)
+        each = list(metrics) if is_series else [metrics]
+        if each and not (len(each) == outputs and all(isinstance(m, list | tuple) for m in each)):
+            raise ConfigurationError(
+                "the metrics of several outputs say to which output they belong",
+                expected=f"a dictionary of lists, or a list of {outputs} lists",
+                received=f"metrics={metrics!r:.120}",
+                mend="metrics={0: ['accuracy']} for the first output, or by its name",
+            )
+        given = dict(enumerate(each))
+    found: dict[int | str, dict[str, Any]] = {}
+    for output, own in given.items():
+        if not isinstance(output, str) and not (is_whole(output) and 0 <= output < outputs):
+            raise ConfigurationError(
+                "metrics names an output that there is not",
+                expected=f"the name of an output, or a number from 0 to {outputs - 1}",
+                received=f"{output!r:.60}",
+            )
+        if isinstance(own, Iterable) and not isinstance(own, str | Mapping):
+            own = list(own)
+        try:
+            found[output] = dict(zip(named(own, Loss()), own, strict=True))
+        except ConfigurationError as error:
+            error.place = f"metrics[{output!r}]"
+            raise
+    return found
+
+
+def names_in(metrics: Mapping[Any, Any]) -> str:
+    """The names of what `named` or `by_output` gave, as a list or a dictionary of lists."""
+    each = {key: list(own) for key, own in metrics.items() if isinstance(own, dict)}
+    return repr(each or list(metrics))
+
+
+def is_known(metric: Metric) -> bool:
+    """Whether a metric is one of this module or a loss, so that it may be tried on any data."""
+    function = getattr(metric, "func", metric)
+    return isinstance(metric, Loss) or function in (accuracy, binary_accuracy)
 
 
 def computed(metrics: Mapping[str, Metric], y: Array, target: Array) -> dict[str, float]:

@@ -11,6 +11,11 @@ Everything random comes from one generator, made from ``rng``, in this order: wh
 not built yet, a generator is spawned from it to build it; then, epoch by epoch, one permutation
 shuffles the samples, or ``make_batch`` is given the generator for each of its batches. So the same
 ``rng`` and the same calls give the same numbers, bit for bit.
+
+A model with several outputs has a loss for each, and what is made small is Σ_i λ_i C_i:
+
+    trainer = Trainer(model, [loss_1, loss_2], optimizer, loss_weights=[1.0, 0.5])
+    history = trainer.fit(x, (t_1, t_2), validation_data=(x_val, (t_1_val, t_2_val)))
 """
 
 from __future__ import annotations
@@ -24,9 +29,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from attrs import define, field
+from attrs import define, field, setters
 
+from chainrule.core.admission import as_tuple
 from chainrule.core.errors import ChainruleError, NonFiniteError, ShapeError
+from chainrule.core.initializers import Shape
 from chainrule.core.layer import Layer
 from chainrule.core.parameter import Array
 from chainrule.core.record import copied_generator
@@ -34,11 +41,12 @@ from chainrule.core.wording import built
 from chainrule.training import arguments
 from chainrule.training.batches import ArrayBatches, FreshBatches
 from chainrule.training.callbacks import Callback
-from chainrule.training.data import Data
+from chainrule.training.columns import Columns
+from chainrule.training.data import Data, one_or_all
 from chainrule.training.guard import GuardedStep, quiet
 from chainrule.training.history import History
 from chainrule.training.losses import Loss
-from chainrule.training.metrics import KNOWN, computed, named
+from chainrule.training.metrics import by_output, named, names_in
 from chainrule.training.optimizers import Optimizer
 from chainrule.training.progress import Progress
 
@@ -54,15 +62,19 @@ class Trainer:
     Parameters
     ----------
     model
-        Any layer with one output. If it is not built yet, `fit` builds it for the data.
+        Any layer. If it is not built yet, `fit` builds it for the data.
     loss
-        One of `chainrule.losses`.
+        One of `chainrule.losses`; for a model with several outputs a list of them, one for each,
+        of which `losses.PerOutput` makes one.
     optimizer
         One of `chainrule.optimizers`. What it remembers stays from one `fit` to the next.
     metrics
         What else is measured: a list of names (``"accuracy"``, ``"binary_accuracy"``,
         ``"mean_absolute_error"``, ``"mean_squared_error"``), losses, or functions
-        ``(y, t) -> number``.
+        ``(y, t) -> number``. For several outputs a dictionary of such lists, each for the name of
+        an output or its number from 0; or a list with one such list for each.
+    loss_weights
+        λ_i of C = Σ_i λ_i C_i, for a list of losses; one for each if not given.
     rng
         A seed, or the generator from which everything random comes; fresh randomness if not given.
 
@@ -89,23 +101,29 @@ class Trainer:
     """
 
     model: Layer = field(validator=arguments.require_model)
-    loss: Loss = field(validator=arguments.require_loss)
+    loss: Loss = field(converter=arguments.as_loss)
     optimizer: Optimizer = field(validator=arguments.require_optimizer)
-    metrics: Any = field(default=(), kw_only=True, repr=lambda metrics: repr(list(metrics)))
+    metrics: Any = field(default=(), kw_only=True, repr=names_in)
+    loss_weights: Any = field(default=None, kw_only=True, repr=False, on_setattr=setters.frozen)
     rng: Any = field(default=None, kw_only=True, converter=arguments.as_generator, repr=False)
     history: History = field(factory=History, init=False, repr=False)
     _guarded: GuardedStep | None = field(default=None, init=False, repr=False)
     _for_building: np.random.Generator | None = field(default=None, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        self.metrics = named(self.metrics, self.loss)
+        self.loss = arguments.weighted(self.loss, self.loss_weights)
+        outputs = len(self.loss.for_each_output)
+        if outputs == 1:
+            self.metrics = named(self.metrics, self.loss)
+        else:
+            self.metrics = by_output(self.metrics, outputs)
 
     # ---------------------------------------------------------------- what a caller does
 
     def fit(
         self,
         x: npt.ArrayLike | tuple[npt.ArrayLike, ...] | Callable[[np.random.Generator], Any],
-        t: npt.ArrayLike | None = None,
+        t: npt.ArrayLike | tuple[npt.ArrayLike, ...] | None = None,
         *,
         epochs: int = 20,
         batch_size: int | None = None,
@@ -128,7 +146,8 @@ class Trainer:
             with several inputs a tuple of such. Or a function ``make_batch(rng) -> (x, t)``, which
             is called for every step.
         t
-            The targets, (samples, …), as the loss takes them.
+            The targets, (samples, …), as the loss takes them; for a model with several outputs a
+            tuple with one such for each.
         epochs
             How often to go through all samples.
         batch_size
@@ -140,7 +159,7 @@ class Trainer:
             A pair (x, t) to measure the loss and the metrics on after each epoch, without learning
             from it.
         sample_weights
-            (samples,): how much each sample counts, 0 or more.
+            (samples,): how much each sample counts, 0 or more, in all outputs.
         shuffle
             Whether the order of the samples is drawn anew for each epoch.
         callbacks
@@ -155,7 +174,11 @@ class Trainer:
             A mapping of lists, one number for each epoch: ``history["loss"]``, the average cost of
             the epoch's samples at the time when they were learned from (see
             `chainrule.training.history`); each metric likewise; and with validation data
-            ``history["validation_loss"]`` and so on, taken at the end of the epoch.
+            ``history["validation_loss"]`` and so on, taken at the end of the epoch. With several
+            outputs, the loss of each as well, without its weight, under the name of the layer that
+            the output comes from, such as ``history["dense_3_loss"]`` (``output_1_loss`` where
+            outputs come from one layer), and its metrics, such as
+            ``history["dense_3_accuracy"]``.
 
         Raises
         ------
@@ -181,15 +204,18 @@ class Trainer:
         )
         callbacks = arguments.as_callbacks(callbacks)
         arguments.require_progress(progress)
+        if self.model.is_built:
+            arguments.require_a_loss_for_each(self.model.output_shapes, self.loss)
+        outputs = len(self.loss.for_each_output)
         state = self.rng.bit_generator.state
         try:
             batches: ArrayBatches | FreshBatches
             if callable(x):
-                batches = FreshBatches(x, steps_per_epoch or 1, self.rng)
+                batches = FreshBatches(x, steps_per_epoch or 1, self.rng, outputs)
             else:
-                size = batch_size or BATCH_SIZE
-                batches = ArrayBatches(Data.of(x, t, sample_weights), size, shuffle, self.rng)
-            validation = self._fitted_to_each_other(batches, validation_data)
+                data = Data.of(x, t, sample_weights, outputs=outputs)
+                batches = ArrayBatches(data, batch_size or BATCH_SIZE, shuffle, self.rng)
+            validation, columns = self._fitted_to_each_other(batches, validation_data)
         except BaseException:
             self.rng.bit_generator.state = state
             raise
@@ -202,9 +228,9 @@ class Trainer:
                 callback.on_fit_begin(self)
             with Progress(progress, epochs, batches.steps) as line:
                 for epoch in range(1, epochs + 1):
-                    figures = self._one_epoch(epoch, batches, callbacks, line)
+                    figures = self._one_epoch(epoch, batches, columns, callbacks, line)
                     if validation is not None:
-                        figures |= self._validated(validation)
+                        figures |= self._validated(validation, columns)
                     self.history.append(figures)
                     line.note(figures)
                     if epoch == epochs:
@@ -213,7 +239,12 @@ class Trainer:
                         callback.on_epoch_end(self, epoch, figures)
         return self.history
 
-    def step(self, x: Array | tuple[Array, ...], t: Array, sample_weights: Any = None) -> float:
+    def step(
+        self,
+        x: Array | tuple[Array, ...],
+        t: Array | tuple[Array, ...],
+        sample_weights: Any = None,
+    ) -> float:
         """Take one training step, for a loop of one's own, and return the cost before it.
 
         Parameters
@@ -229,16 +260,17 @@ class Trainer:
         """
         inputs = x if isinstance(x, tuple) else (x,)
         if not self.model.is_built:
-            self._build(Data.of(x, t, sample_weights))
+            outputs = len(self.loss.for_each_output)
+            self._build(Data.of(x, t, sample_weights, outputs=outputs))
         guarded = self._guarded_step()
-        cost, _ = guarded.take(inputs, t, sample_weights)
+        cost, _, _ = guarded.take(inputs, t, sample_weights)
         guarded.require_finite()
         return cost
 
     def evaluate(
         self,
         x: npt.ArrayLike | tuple[npt.ArrayLike, ...],
-        t: npt.ArrayLike,
+        t: npt.ArrayLike | tuple[npt.ArrayLike, ...],
         *,
         sample_weights: npt.ArrayLike | None = None,
         batch_size: int | None = None,
@@ -251,7 +283,7 @@ class Trainer:
         Returns
         -------
         dict
-            ``{"loss": 0.1, "accuracy": 0.97}``, say.
+            ``{"loss": 0.1, "accuracy": 0.97}``, say: the columns that `fit` gives a history.
 
         Raises
         ------
@@ -261,51 +293,47 @@ class Trainer:
             As in `fit`.
         """
         arguments.require_counts(optional=True, batch_size=batch_size)
-        data = self._fitted(Data.of(x, t, sample_weights), built(self.model))
+        arguments.require_a_loss_for_each(built(self.model).output_shapes, self.loss)
+        data = Data.of(x, t, sample_weights, outputs=len(self.loss.for_each_output))
+        data = self._fitted(data, self.model)
+        columns = Columns.of(self.model, self.loss, self.metrics)
         y = self._applied(data, batch_size or APPLIED_AT_ONCE)
-        cost = float(self.loss(y, data.targets, data.sample_weights))
-        return {"loss": cost, **computed(self.metrics, y, data.targets)}
+        return self._figures(y, data, columns, _cost)
 
     # ---------------------------------------------------------------- one thing after another
 
     def _fitted_to_each_other(
         self, batches: ArrayBatches | FreshBatches, validation_data: Any
-    ) -> Data | None:
+    ) -> tuple[Data | None, Columns]:
         """Make the data what model and loss take; build the model when nothing can be refused.
 
-        Returns the validation data, likewise.
+        Returns the validation data, likewise, and the columns of the history.
         """
-        validation = arguments.as_validation(validation_data)
+        validation = arguments.as_validation(validation_data, len(self.loss.for_each_output))
         data = batches.data
         model = self.model if self.model.is_built else _trial(self.model, data)
-        batches.fit_to(self.loss, data.row_of_output(model), model.dtype)
+        batches.fit_to(self.loss, self._rows_of_outputs(data, model), model.dtype)
         if validation is not None:
             validation = self._fitted(validation, model)
-        self._try_metrics(model, batches.data)
+        columns = Columns.of(model, self.loss, self.metrics)
+        _try_metrics(columns, model, batches.data)
         if not self.model.is_built:
             self._build(data)
-        return validation
+        return validation, columns
 
     def _fitted(self, data: Data, model: Layer) -> Data:
-        return data.fitted(self.loss, data.row_of_output(model), model.dtype)
+        return data.fitted(self.loss, self._rows_of_outputs(data, model), model.dtype)
+
+    def _rows_of_outputs(self, data: Data, model: Layer) -> tuple[Shape, ...]:
+        shapes = data.rows_of_outputs(model)
+        arguments.require_a_loss_for_each(shapes, self.loss)
+        return shapes
 
     def _build(self, data: Data) -> None:
         if self._for_building is None:
             self._for_building = self.rng.spawn(1)[0]
         rng = copied_generator(self._for_building)  # so that a build that fails takes nothing
         self.model.build(*data.row_shapes, rng=rng, dtype=data.dtype)
-
-    def _try_metrics(self, model: Layer, data: Data) -> None:
-        """See on two samples that the metrics take what the model returns."""
-        known = {
-            name: metric
-            for name, metric in self.metrics.items()
-            if name in KNOWN or isinstance(metric, Loss)
-        }  # functions of the user's own are left for when they are due
-        if known:
-            with np.errstate(all="ignore"):
-                y = model.apply(*[x[:2] for x in data.inputs])
-                computed(known, y, data.targets[:2])
 
     def _guarded_step(self) -> GuardedStep:
         held = self._guarded
@@ -323,6 +351,7 @@ class Trainer:
         self,
         epoch: int,
         batches: ArrayBatches | FreshBatches,
+        columns: Columns,
         callbacks: list[Callback],
         line: Progress,
     ) -> dict[str, float]:
@@ -333,19 +362,20 @@ class Trainer:
             for callback in callbacks
             if type(callback).on_step_end is not Callback.on_step_end
         ]
-        names = ["loss", *self.metrics]
+        names = columns.names
         sums, samples, step = [0.0] * len(names), 0, 0
+        has_more_than_the_loss = len(names) > 1
         coming = batches.epoch()
         try:
             for step in range(1, batches.steps + 1):
-                inputs, targets, weights = next(coming)
-                cost, y = guarded.take(inputs, targets, weights)
-                size = len(targets)
+                inputs, target, weights = next(coming)
+                cost, y, costs = guarded.take(inputs, target, weights)
+                size = len(inputs[0])
                 samples += size
                 sums[0] += cost * size
-                if self.metrics:
-                    measured = computed(self.metrics, y, targets)
-                    for n, figure in enumerate(measured.values(), start=1):
+                if has_more_than_the_loss:
+                    measured = [figure for _, figure in columns.measured(y, target)]
+                    for n, figure in enumerate([*costs, *measured], start=1):
                         sums[n] += figure * size
                 for method in at_step_end:
                     method(self, epoch, step, cost)
@@ -362,18 +392,48 @@ class Trainer:
             raise
         return _averages(names, sums, samples)
 
-    def _validated(self, data: Data) -> dict[str, float]:
+    def _validated(self, data: Data, columns: Columns) -> dict[str, float]:
         with np.errstate(**quiet()):
             y = self._applied(data, APPLIED_AT_ONCE)
-            try:
-                cost = float(self.loss(y, data.targets))
-            except NonFiniteError:  # what is only measured stops nothing
-                cost = math.inf
-            figures = {"loss": cost, **computed(self.metrics, y, data.targets)}
+            figures = self._figures(y, data, columns, _cost_or_infinity)
         return {f"validation_{name}": figure for name, figure in figures.items()}
 
-    def _applied(self, data: Data, size: int) -> Array:
-        return np.concatenate([self.model.apply(*inputs) for inputs in data.parts(size)])
+    def _figures(
+        self, y: Any, data: Data, columns: Columns, cost_of: Callable[..., float]
+    ) -> dict[str, float]:
+        """What stands in the columns for these outputs and targets."""
+        of_each = zip(self.loss.for_each_output, as_tuple(y), data.targets, strict=True)
+        costs = [cost_of(*of_one, data.sample_weights) for of_one in of_each]
+        of_losses = dict(zip(columns.losses, costs, strict=False))  # no column of its own for one
+        measured = dict(columns.measured(y, data.target))
+        return {"loss": float(self.loss.total(costs)), **of_losses, **measured}
+
+    def _applied(self, data: Data, size: int) -> Any:
+        parts = [as_tuple(self.model.apply(*inputs)) for inputs in data.parts(size)]
+        return one_or_all(tuple(map(np.concatenate, zip(*parts, strict=True))))
+
+
+def _cost(loss: Loss, y: Array, target: Array, sample_weights: Array | None) -> float:
+    return float(loss(y, target, sample_weights))
+
+
+def _cost_or_infinity(*given: Any) -> float:
+    try:
+        return _cost(*given)
+    except NonFiniteError:  # what is only measured stops nothing
+        return math.inf
+
+
+def _try_metrics(columns: Columns, model: Layer, data: Data) -> None:
+    """See on two samples that the metrics take what the model returns.
+
+    Functions of the user's own are left for when they are due.
+    """
+    known = columns.known()
+    if known.metrics:
+        with np.errstate(all="ignore"):
+            y = model.apply(*[x[:2] for x in data.inputs])
+            list(known.measured(y, one_or_all(tuple([t[:2] for t in data.targets]))))
 
 
 def _averages(names: list[str], sums: list[float], samples: int) -> dict[str, float]:

@@ -1,0 +1,565 @@
+"""The trace of one pass: every value on the way forward, and every delta on the way back.
+
+A network is layers one behind the other, and each sends the delta that it is given through its
+own Jacobian. So does the size of a delta change from layer to layer:
+
+    Δ_{n−1} = J_nᵀ Δ_n        |Δ_0| ≤ ‖J_1‖ ‖J_2‖ … ‖J_N‖ |Δ_N|
+
+Where the J are a little smaller than one, as those of sigmoids are, whose f′ is at most ¼, the
+deltas **vanish**: the first layers hear nothing of the cost, and do not learn. Where they are a
+little larger, the deltas **explode**. A short cut around a layer makes its Jacobian 1 + J, and what
+comes through the 1 does not vanish.
+
+``print(trace(model, x, target, loss))`` shows it in numbers, ``.plot()`` in a figure, and
+``["dense_1"]`` holds the arrays themselves. Sizes |a| are root mean squares, √(Σ aᵢ²/n): the size
+of a typical number, which does not grow with the width of a layer.
+"""
+
+from __future__ import annotations
+
+import difflib
+import io
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from attrs import define
+
+from chainrule.core import admission
+from chainrule.core.errors import ChainruleError, DefinitionError, NonFiniteError
+from chainrule.core.layer import Layer
+from chainrule.core.parameter import Array, Parameter
+from chainrule.core.wording import built
+from chainrule.display import trace_table
+from chainrule.display.trace_table import Arrays, size_of
+from chainrule.graph.plan import Plan, told
+from chainrule.layers.activation import Activation
+
+
+def trace(model: Layer, x: Any, target: Any, loss: Any, sample_weights: Any = None) -> Trace:
+    """Go forward and back once with everything kept: values, slopes, deltas, gradients, by name.
+
+    The pass is the one of training, y = f(x; θ), then C and Δ = ∂C/∂y, then Jᵀ Δ from layer to
+    layer, with the same arithmetic to the last bit; only the delta of the data is computed too. It
+    goes through a copy, so that the parameters' gradients, the states, the random generators and
+    the memory of the model stay as they are. A Dropout would drop in the model's next `forward`
+    what it drops here.
+
+    Numbers that are not finite stop nothing, and no warning is given: `Trace.first_non_finite` says
+    where the first of them arose.
+
+    Parameters
+    ----------
+    model
+        A built layer, made of others or not.
+    x
+        A batch of inputs, (batch, …); a tuple for several inputs.
+    target
+        What the loss takes: for several outputs, as a rule, a tuple.
+    loss
+        A loss, or anything with ``value_and_delta(y, target, sample_weights)`` that returns C and
+        ∂C/∂y. For several outputs, y and ∂C/∂y are tuples: see `losses.PerOutput`.
+    sample_weights
+        One weight for each row, if the rows do not count alike.
+
+    Raises
+    ------
+    DefinitionError
+        Where the model is no layer.
+    BuildError
+        Where it is not built yet.
+    ShapeError, DtypeError, DataError
+        What the model says of x, and the loss of the target and the weights.
+
+    Examples
+    --------
+    >>> model = Sequential([Dense(1, initializer="ones"), Activation("tanh")])
+    >>> model.build((2,))
+    >>> found = trace(model, np.array([[1.0, -1.0]]), np.array([[0.5]]), losses.HalfSquaredError())
+    >>> found.cost
+    0.125
+    >>> found["activation_1"].slope  # f′(0)
+    array([[1.]])
+    >>> found["dense_1"].gradients["weights"]  # yᵀ Δ
+    array([[-0.5],
+           [ 0.5]])
+    """
+    if not isinstance(model, Layer):
+        raise DefinitionError(
+            "trace is given something that is no layer",
+            expected="a built Layer such as Sequential([Dense(30), Dense(10)])",
+            received=f"{model!r:.60}, of type {type(model).__name__}",
+            mend="trace(trainer.model, …)" if hasattr(model, "model") else None,
+        )
+    inputs = admission.as_inputs(built(model), admission.as_tuple(x))
+    inputs = tuple(np.array(value) for value in inputs)
+    admission.admit(model, inputs)
+    copy = deepcopy(model)
+    copy.parameters.zero_grad()
+    with np.errstate(all="ignore"):
+        return _Pass(copy).traced(inputs, target, loss, sample_weights)
+
+
+@define(frozen=True, eq=False, repr=False)
+class TracedStep:
+    """What went through one layer in one place. Its arrays cannot be written to.
+
+    Attributes
+    ----------
+    place
+        Its path, such as ``dense_1`` or ``residual_1/dense_2``; each call has its own.
+    layer
+        Its configuration, such as ``Dense(30)``.
+    takes
+        What it takes: for each of its inputs the place of what makes it, or the name of an input of
+        the model. ``fork_1[0]`` is the first of several outputs.
+    output
+        y, what `forward` returned; a tuple of several.
+    slope
+        f′(z) as `backward` multiplies Δ by it, where the layer is an `Activation`; else None.
+    delta
+        Δ = ∂C/∂y, what `backward` was given: where y went to several steps, the sum of what they
+        sent. None where there was no way back, for the loss gave no delta.
+    returned_delta
+        ∂C/∂(what it takes) = Jᵀ Δ, what `backward` returned; a tuple for several inputs, or None.
+    parameters, gradients
+        The value θ and the gradient ∂C/∂θ of each parameter, by name. What is shared by several
+        places has one gradient, the sum of what all of them add. Without a way back there are no
+        gradients.
+    shares_with
+        The place of the step before with which it shares parameters, if there is one.
+    """
+
+    place: str
+    layer: str
+    takes: tuple[str, ...]
+    output: Arrays
+    slope: npt.NDArray[Any] | None
+    delta: Arrays | None
+    returned_delta: Arrays | None
+    parameters: Mapping[str, npt.NDArray[Any]]
+    gradients: Mapping[str, npt.NDArray[Any]]
+    shares_with: str | None
+
+    @property
+    def output_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The shape of each output, and so of its delta, with the batch axis."""
+        return tuple(value.shape for value in admission.as_tuple(self.output))
+
+    @property
+    def output_size(self) -> float:
+        """|y|, the root mean square of all that it returned."""
+        return size_of(self.output)
+
+    @property
+    def slope_mean(self) -> float | None:
+        """The mean of f′(z): the factor by which an activation shrinks its deltas."""
+        if self.slope is None:
+            return None
+        with np.errstate(all="ignore"):
+            return float(np.mean(self.slope, dtype=np.float64)) if self.slope.size else 0.0
+
+    @property
+    def delta_size(self) -> float | None:
+        """|Δ|, the root mean square of what `backward` was given."""
+        return None if self.delta is None else size_of(self.delta)
+
+    @property
+    def returned_delta_size(self) -> float | None:
+        """|Jᵀ Δ|, the root mean square of what `backward` returned."""
+        return None if self.returned_delta is None else size_of(self.returned_delta)
+
+    @property
+    def gradient_sizes(self) -> dict[str, float]:
+        """|∂C/∂θ|, the root mean square of the gradient of each parameter, by name."""
+        return {name: size_of(gradient) for name, gradient in self.gradients.items()}
+
+    def __repr__(self) -> str:
+        sizes = {"|output|": self.output_size, "|Δ|": self.delta_size}
+        parts = [f"{name} {value:.3g}" for name, value in sizes.items() if value is not None]
+        return f"TracedStep({self.place}: {self.layer}, {', '.join(parts)})"
+
+
+@define(frozen=True)
+class NonFinite:
+    """The first numbers of a pass that are NaN or infinite.
+
+    Attributes
+    ----------
+    place
+        The place of a step, the name of an input, ``target``, or the class of the loss.
+    quantity
+        ``value`` (of an input or the target), the name of a parameter (whose own value it is),
+        ``output``, ``cost``, ``delta`` (of the loss; of a step, where the sum of what was sent to
+        it overflows), ``slope``, ``returned delta``, or ``gradient of weights``.
+    nans, infinite, size
+        How many NaN and how many infinities there are, among how many numbers. Where a loss gives
+        an error in place of a cost that would not be finite, the first two are zero.
+    """
+
+    place: str
+    quantity: str
+    nans: int
+    infinite: int
+    size: int
+
+    def __str__(self) -> str:
+        counts = [f"{n:,} {what}" for n, what in ((self.nans, "NaN"), (self.infinite, "infinite"))]
+        counts = [text for text in counts if not text.startswith("0 ")]
+        of_all = f" of {self.size:,} number{'' if self.size == 1 else 's'}"
+        said = " and ".join(counts) + of_all if counts else "refused by the loss"
+        return f"{self.quantity} of {self.place}: {said}"
+
+
+@define(frozen=True, eq=False, repr=False)
+class Trace:
+    """What `trace` returns: it prints as a table, and ``trace["dense_1"]`` is a `TracedStep`.
+
+    Attributes
+    ----------
+    name
+        The class of the model.
+    loss
+        The loss, in short.
+    steps
+        A `TracedStep` for each layer in each place, in the order in which they are computed.
+    cost
+        C; None where the loss raised an error for numbers that are not finite.
+    input_names
+        What the inputs are called.
+    inputs, outputs
+        What went into the model and what came out: an array, or a tuple of several.
+    input_deltas
+        ∂C/∂x, likewise; None where there was no way back.
+    first_non_finite
+        The first numbers in the order of computation that are not finite, or None. The order is:
+        inputs, parameters and output of each step, (target,) cost, its delta, then back.
+    error
+        What the loss raised in place of a cost, or None.
+    """
+
+    name: str
+    loss: str
+    steps: tuple[TracedStep, ...]
+    cost: float | None
+    input_names: tuple[str, ...]
+    inputs: Arrays
+    outputs: Arrays
+    input_deltas: Arrays | None
+    first_non_finite: NonFinite | None
+    error: ChainruleError | None
+
+    def __getitem__(self, place: str) -> TracedStep:
+        """The step in a place such as ``"dense_1"`` or ``"residual_1/dense_2"``."""
+        found = {step.place: step for step in self.steps}
+        if place not in found:
+            near = difflib.get_close_matches(str(place), found, n=3, cutoff=0.5)
+            names = near if near and len(found) > 9 else list(found)
+            more = "" if len(names) <= 9 else f" … {names[-1]}"
+            raise KeyError(f"no step {place!r}; there are {', '.join(names[:9])}{more}")
+        return found[place]
+
+    def __iter__(self) -> Iterator[TracedStep]:
+        return iter(self.steps)
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def to_dict(self) -> dict[str, npt.NDArray[Any]]:
+        """All arrays under flat names, as `numpy.savez` takes them; copies, which may be changed.
+
+        The names are ``"input.value"`` and ``"input.delta"``, ``"cost"``, and for each step such
+        as ``"dense_1.output"``, ``"dense_1.delta"``, ``"dense_1.returned_delta"``,
+        ``"dense_1.weights.value"``, ``"dense_1.weights.grad"`` and ``"activation_1.slope"``. Of
+        several arrays each has its number: ``"fork_1.output[0]"``. What there is none of is left
+        out.
+        """
+        found: dict[str, Any] = {}
+        deltas = (None,) * len(self.input_names)
+        if self.input_deltas is not None:
+            deltas = admission.as_tuple(self.input_deltas)
+        for name, value, delta in zip(
+            self.input_names, admission.as_tuple(self.inputs), deltas, strict=True
+        ):
+            found |= {f"{name}.value": value, f"{name}.delta": delta}
+        for step in self.steps:
+            for quantity in ("output", "slope", "delta", "returned_delta"):
+                found |= _numbered(f"{step.place}.{quantity}", getattr(step, quantity))
+            for name, value in step.parameters.items():
+                path = f"{step.place}{'/' if '.' in name else '.'}{name}"
+                found |= {f"{path}.value": value, f"{path}.grad": step.gradients.get(name)}
+        found["cost"] = self.cost
+        return {name: np.array(value) for name, value in found.items() if value is not None}
+
+    def plot(self, into: Any = None) -> Any:
+        """Draw the sizes of outputs, deltas and gradients along the depth, on logarithmic scales.
+
+        Parameters
+        ----------
+        into
+            A figure, or a part of one, to draw into; a new one if not given.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Raises
+        ------
+        MissingExtraError
+            Where matplotlib is not installed.
+        """
+        from chainrule.display.trace_plot import plot_trace
+
+        return plot_trace(self, into)
+
+    def __str__(self) -> str:
+        from rich.console import Console
+
+        text = io.StringIO()
+        console = Console(file=text, color_system=None, force_terminal=False, force_jupyter=False)
+        # As wide as the terminal; where that is too narrow, lines are wrapped, but never cut.
+        console.width = max(console.width, trace_table.least_width(self, console.width))
+        console.print(self)
+        return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+
+    __repr__ = __str__
+
+    def __rich_console__(self, console: Any, options: Any) -> Any:
+        from rich.text import Text
+
+        yield trace_table.table(self, options.max_width)
+        for note, style in trace_table.notes(self):
+            yield Text(note, style=style)
+
+    def _repr_html_(self) -> str:
+        from rich.console import Console
+
+        console = Console(file=io.StringIO(), width=110, record=True, force_jupyter=False)
+        console.print(self)
+        return console.export_html(
+            inline_styles=True, code_format='<pre style="line-height: 1.3">{code}</pre>'
+        )
+
+
+# ------------------------------------------------------------------------------- the pass
+
+
+class _Pass:
+    """One way forward and back through a model that nobody else uses."""
+
+    def __init__(self, model: Layer) -> None:
+        self.model = model
+        self.plan = Plan.of(model)
+        self.places = [step.path or self.plan.name for step in self.plan.steps]
+        self.names = _names(self.plan, self.places)
+        self.parameters = [_parameters(step.layer) for step in self.plan.steps]
+        self.first: NonFinite | None = None
+
+    def look(self, place: str, quantity: str, *arrays: Array) -> None:
+        """Note what is not finite, if it is the first."""
+        if self.first is None and not _are_finite(arrays):
+            nans, infinite = (
+                sum(int(np.count_nonzero(what(array))) for array in arrays)
+                for what in (np.isnan, np.isinf)
+            )
+            self.first = NonFinite(place, quantity, nans, infinite, sum(map(np.size, arrays)))
+
+    def traced(self, inputs: tuple[Array, ...], target: Any, loss: Any, weights: Any) -> Trace:
+        values = tuple(map(_kept, inputs))
+        for name, value in zip(self.names, values, strict=False):
+            self.look(name, "value", value)
+        outputs, slopes, y = self.forward(inputs)
+        ends = _all_kept(y)
+        cost, delta, error = self.costs(loss, _one_or_all(y), target, weights)
+        deltas, sent, at_inputs = self.backward(delta, slopes) if error is None else ({}, {}, None)
+        steps: list[TracedStep] = []
+        holders: dict[int, str] = {}  # by id, the first place of a parameter
+        for number, step in enumerate(self.plan.steps):
+            place, held = self.places[number], self.parameters[number]
+            shared = next((holders[id(p)] for p in held.values() if id(p) in holders), None)
+            holders.update({id(p): holders.get(id(p), place) for p in held.values()})
+            steps.append(
+                TracedStep(
+                    place=place,
+                    layer=_configuration(step.layer),
+                    takes=tuple(self.names[slot] for slot in step.takes),
+                    output=outputs[number],
+                    slope=slopes.get(number),
+                    delta=deltas.get(number),
+                    returned_delta=sent.get(number),
+                    parameters={name: _kept(p.value) for name, p in held.items()},
+                    gradients={} if error else {name: _kept(p.grad) for name, p in held.items()},
+                    shares_with=shared,
+                )
+            )
+        return Trace(
+            name=type(self.model).__name__,
+            loss=_shortened(loss),
+            steps=tuple(steps),
+            cost=cost,
+            input_names=tuple(self.names[: len(inputs)]),
+            inputs=_one_or_all(values),
+            outputs=ends,
+            input_deltas=at_inputs,
+            first_non_finite=self.first,
+            error=error,
+        )
+
+    def forward(
+        self, inputs: tuple[Array, ...]
+    ) -> tuple[list[Arrays], dict[int, npt.NDArray[Any]], list[Array]]:
+        """The outputs of all steps, the slopes of activations by number of the step, and y."""
+        plan = self.plan
+        slots: list[Any] = [*inputs, *[None] * (len(plan.names) - len(inputs))]
+        outputs: list[Arrays] = []
+        slopes: dict[int, npt.NDArray[Any]] = {}
+        number = 0
+        try:
+            for step, taken, made in plan.steps_forward(inputs):
+                for slot, value in zip(step.makes, made, strict=True):
+                    slots[slot] = value
+                outputs.append(_all_kept(made))
+                for name, parameter in self.parameters[number].items():
+                    self.look(self.places[number], name, parameter.value)
+                self.look(self.places[number], "output", *made)
+                if isinstance(step.layer, Activation):
+                    slopes[number] = _slope(step.layer, *taken, *made)
+                number += 1
+        except Exception as error:
+            step = plan.steps[number]
+            given = tuple(slots[slot] for slot in step.takes)
+            sources = [plan.names[slot] for slot in step.takes]
+            raise told(error, step, plan.name, "forward", given, sources) from error.__cause__
+        return outputs, slopes, [slots[slot] for slot in plan.outputs]
+
+    def costs(
+        self, loss: Any, y: Any, target: Any, weights: Any
+    ) -> tuple[float | None, Any, ChainruleError | None]:
+        """C and Δ, or the error that the loss has for numbers that are not finite."""
+        name = type(loss).__name__
+        try:
+            cost, delta = loss.value_and_delta(y, target, weights)
+        except ChainruleError as error:
+            if not isinstance(error, NonFiniteError) and _are_finite(admission.as_tuple(y)):
+                raise  # it is about something else
+            if self.first is None:
+                self.first = NonFinite(name, "cost", 0, 0, 1)
+            return None, None, error
+        self.model.__dict__["_delta_shape"] = admission.shapes_of(y)
+        if not admission.fits_output(self.model, delta):
+            raise admission.unfitting_delta(self.model, delta)
+        made = (np.asarray(cost), *admission.as_tuple(delta))
+        if not _are_finite(made):  # else a target that is not finite stands where nothing counts
+            self.look("target", "value", *map(np.asarray, admission.as_tuple(target)))
+        self.look(name, "cost", made[0])
+        self.look(name, "delta", *made[1:])
+        return float(cost), delta, None
+
+    def backward(
+        self, delta: Any, slopes: dict[int, Any]
+    ) -> tuple[dict[int, Arrays], dict[int, Arrays], Arrays]:
+        """The deltas that steps are given and return, by number, and those of the inputs."""
+        plan = self.plan
+        deltas: dict[int, Arrays] = {}
+        sent: dict[int, Arrays] = {}
+        ends: dict[int, Any] = {}
+        for slot, part in zip(plan.outputs, admission.as_tuple(delta), strict=True):
+            _add(ends, slot, part)
+        number = len(plan.steps)
+        try:
+            for step, given, back in plan.steps_backward(delta):
+                number -= 1
+                deltas[number], sent[number] = _all_kept(given), _all_kept(back)
+                self.look_back(number, given, slopes.get(number), back)
+                for slot, part in zip(step.takes, back, strict=True):
+                    _add(ends, slot, part)
+        except Exception as error:
+            step = plan.steps[number - 1]
+            if isinstance(error, ChainruleError):
+                raise error.within(plan.place(step)) from error.__cause__
+            error.add_note(f"in {plan.place(step)}.backward")
+            raise
+        return deltas, sent, _all_kept([ends[slot] for slot in plan.inputs])
+
+    def look_back(
+        self, number: int, given: tuple[Array, ...], slope: Any, back: tuple[Array, ...]
+    ) -> None:
+        place = self.places[number]
+        self.look(place, "delta", *given)
+        if slope is not None:
+            self.look(place, "slope", slope)
+        self.look(place, "returned delta", *back)
+        for name, parameter in self.parameters[number].items():
+            self.look(place, f"gradient of {name}", parameter.grad)
+
+
+def _names(plan: Plan, places: list[str]) -> list[str]:
+    """What stands in each slot; an input that is called like another or like a place is told."""
+    names = list(plan.names)
+    taken = set(places)
+    for slot in plan.inputs:
+        while names[slot] in taken:
+            names[slot] = f"{names[slot]} (input)"
+        taken.add(names[slot])
+    return names
+
+
+def _parameters(layer: Layer) -> dict[str, Parameter]:
+    return {
+        f"{path}.{name}" if path else name: parameter
+        for path, part in layer.walk()
+        for name, parameter in part._parameters.items()
+    }
+
+
+def _slope(layer: Activation, z: Array, y: Array) -> npt.NDArray[Any]:
+    """f′ as `Activation.backward` has it: from y where the function can, else from z."""
+    from_value = layer.function.derivative_from_value
+    slope = layer.derivative(z.copy()) if from_value is None else from_value(y.copy())
+    return _kept(np.broadcast_to(slope, z.shape))
+
+
+def _add(deltas: dict[int, Any], slot: int, delta: Array) -> None:
+    deltas[slot] = deltas[slot] + delta if slot in deltas else delta
+
+
+def _are_finite(arrays: tuple[Array, ...]) -> bool:
+    numbers = (array for array in arrays if np.asarray(array).dtype.kind in "fc")
+    return all(bool(np.isfinite(array).all()) for array in numbers)
+
+
+def _kept(array: Array) -> npt.NDArray[Any]:
+    """A copy that nobody changes."""
+    copy: npt.NDArray[Any] = np.array(array)
+    copy.flags.writeable = False
+    return copy
+
+
+def _all_kept(arrays: Any) -> Arrays:
+    kept: Arrays = _one_or_all(list(map(_kept, arrays)))
+    return kept
+
+
+def _one_or_all(arrays: Any) -> Any:
+    return arrays[0] if len(arrays) == 1 else tuple(arrays)
+
+
+def _numbered(name: str, arrays: Arrays | None) -> dict[str, Any]:
+    if not isinstance(arrays, tuple):
+        return {name: arrays}
+    return {f"{name}[{number}]": array for number, array in enumerate(arrays)}
+
+
+def _configuration(layer: Layer) -> str:
+    """The layer's repr where it is short, else its class; layers are also in their containers."""
+    return type(layer).__name__ if layer.children() else _shortened(layer)
+
+
+def _shortened(thing: Any) -> str:
+    text = repr(thing)
+    name = type(thing).__name__
+    if text.startswith("<"):  # what has no repr of its own
+        return name
+    return text if len(text) <= 40 and "\n" not in text else f"{name}(…)"

@@ -1,0 +1,185 @@
+"""The figure of a trace: how large everything is, from the first layer to the last.
+
+Values flow down the figure and deltas flow up, on logarithmic scales, where a factor that is the
+same for all layers makes a straight line:
+
+    |Δ_n| = γ^(N−n) |Δ_N|        slope log γ;  γ < 1 vanishes, γ > 1 explodes
+
+The three panels span the same number of powers of ten, four at least, so that a slope in one is as
+steep as the same slope in another, and a little unrest looks as little as it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from chainrule.display.plots import GREY, VERMILION
+from chainrule.training.curves import INK, PALE, missing_matplotlib
+
+if TYPE_CHECKING:
+    from chainrule.display.trace import Trace
+
+# Of M. Okabe and K. Ito, Color Universal Design (2002), as in the other figures.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "v", "P", "X")
+LABELLED = 80
+"""Of more layers than these only every second, third, … is named."""
+DECADES = 4
+"""The panels span as many powers of ten at least."""
+
+
+def plot_trace(found: Trace, into: Any = None) -> Any:
+    """Draw |y|, |Δ| and |∂C/∂θ| of every step, side by side: see `Trace.plot`.
+
+    What is zero has no place on a logarithmic scale and stands as a hollow mark on the left edge;
+    what is not finite stands as a cross on the right edge, and the row in which it began is tinted.
+    Below a panel with such marks stands what they mean.
+
+    Parameters
+    ----------
+    found
+        What `trace` returned.
+    into
+        A figure, or a part of one, to draw into; a new one if not given.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    MissingExtraError
+        Where matplotlib is not installed.
+    """
+    steps = found.steps
+    learned = list(dict.fromkeys(name for step in steps for name in step.gradients))
+    panels: list[tuple[str, dict[str, list[float | None]]]] = [
+        ("output  |y|", {"": [step.output_size for step in steps]}),
+        ("delta  |Δ| = |∂C/∂y|", {"": [step.delta_size for step in steps]}),
+        (
+            "gradient  |∂C/∂θ|",
+            {name: [step.gradient_sizes.get(name) for step in steps] for name in learned},
+        ),
+    ]
+    figure = _figure(into, height=1.5 + 0.19 * min(max(len(steps), 8), LABELLED))
+    all_axes = figure.subplots(1, len(panels), sharey=True)
+    span = max(DECADES, *(_decades(_visible(curves)) for _, curves in panels))
+    for axes, (title, curves) in zip(all_axes, panels, strict=True):
+        _prepare(axes, title, _visible(curves), span)
+        _mark_first(axes, found)
+        for (name, sizes), colour, marker in zip(
+            curves.items(),
+            _cycled(COLOURS, len(curves)),
+            _cycled(MARKERS, len(curves)),
+            strict=True,
+        ):
+            _draw_curve(axes, sizes, colour, marker, name)
+        if len(curves) > 1:
+            axes.legend(frameon=False, labelcolor=INK, fontsize=8, loc="best")
+        if not any(size is not None for sizes in curves.values() for size in sizes):
+            text = "no way back" if found.error is not None else "no parameters"
+            axes.text(0.5, 0.5, text, ha="center", transform=axes.transAxes, color=GREY)
+    _name_rows(all_axes[0], [step.place for step in steps])
+    figure.suptitle(_title(found), x=0.01, ha="left", fontsize=10.5, color=INK)
+    return figure
+
+
+def _figure(into: Any, height: float) -> Any:
+    try:
+        from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
+    except ImportError as error:
+        raise missing_matplotlib(error) from error
+    if into is not None:
+        return into
+    margins = ConstrainedLayoutEngine(rect=(0.005, 0.01, 0.985, 0.98))
+    return Figure(figsize=(10.0, height), layout=margins)
+
+
+def _title(found: Trace) -> str:
+    cost = "no cost" if found.cost is None else f"C = {found.cost:.4g}"
+    title = f"{found.name}, {cost} by {found.loss}"
+    if found.first_non_finite is not None:
+        title += f"\nfirst not finite: {found.first_non_finite}"
+    return title
+
+
+def _cycled(kinds: Sequence[str], count: int) -> list[str]:
+    return [kinds[number % len(kinds)] for number in range(count)]
+
+
+# ------------------------------------------------------------------------------- the panels
+
+
+def _visible(curves: dict[str, list[float | None]]) -> list[float]:
+    """The sizes that have a place on a logarithmic scale."""
+    sizes = (size for curve in curves.values() for size in curve if size is not None)
+    return [size for size in sizes if size > 0 and math.isfinite(size)]
+
+
+def _decades(sizes: list[float]) -> float:
+    return math.log10(max(sizes)) - math.log10(min(sizes)) if sizes else 0.0
+
+
+def _prepare(axes: Any, title: str, sizes: list[float], span: float) -> None:
+    """A logarithmic scale that spans as much as those beside it, with the sizes in its middle."""
+    lowest, highest = (min(sizes), max(sizes)) if sizes else (1.0, 1.0)
+    spare = (span - math.log10(highest) + math.log10(lowest)) / 2 + 0.04 * span
+    left = max(math.log10(lowest) - spare, -307.0)
+    right = min(math.log10(highest) + spare, 308.0)
+    step = max(1, math.ceil((right - left) / 6))
+    axes.set_xscale("log")
+    axes.set_xlim(10.0**left, 10.0**right)
+    axes.set_xticks(
+        [10.0**n for n in range(math.ceil(left / step) * step, math.floor(right) + 1, step)]
+    )
+    axes.minorticks_off()
+    axes.set_title(title, loc="left", color=INK, fontsize=10)
+    axes.grid(axis="x", color=PALE, lw=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(INK)
+    axes.tick_params(which="both", colors=INK, labelsize=8)
+
+
+def _draw_curve(axes: Any, sizes: list[float | None], colour: str, marker: str, name: str) -> None:
+    """A line through the sizes; what has no place on the scale stands on its edges."""
+    rows = [row for row, size in enumerate(sizes) if size is not None]
+    known = [size for size in sizes if size is not None]
+    shown = [size if size > 0 and math.isfinite(size) else math.nan for size in known]
+    size = 3.5 if len(sizes) <= LABELLED else 1.5
+    axes.plot(shown, rows, "-", marker=marker, color=colour, lw=1.4, ms=size, label=name or None)
+    edge = {"transform": axes.get_yaxis_transform(), "clip_on": False, "linestyle": ""}
+    zeros = [row for row, size in zip(rows, known, strict=True) if size == 0]
+    notes = axes.get_xlabel().split(" · ")
+    if zeros:
+        notes.append("hollow: zero")
+        axes.plot([0.0] * len(zeros), zeros, marker=marker, mfc="white", mec=colour, ms=4.5, **edge)
+    lost = [row for row, size in zip(rows, known, strict=True) if not math.isfinite(size)]
+    if lost:
+        notes.append("×: not finite")
+        axes.plot([1.0] * len(lost), lost, marker="x", color=VERMILION, ms=4.5, mew=1.3, **edge)
+    axes.set_xlabel(" · ".join(filter(None, dict.fromkeys(notes))), fontsize=8, color=INK)
+
+
+def _mark_first(axes: Any, found: Trace) -> None:
+    first = found.first_non_finite
+    for row, step in enumerate(found.steps):
+        if first is not None and first.place == step.place:
+            axes.axhspan(row - 0.5, row + 0.5, color=VERMILION, alpha=0.18, lw=0)
+
+
+def _name_rows(axes: Any, places: list[str]) -> None:
+    """The places beside the first panel, the first layer on top."""
+    every = math.ceil(len(places) / LABELLED)
+    rows = range(0, len(places), every)
+    axes.set_yticks(rows, [_shortened(places[row]) for row in rows], fontsize=8)
+    axes.set_ylim(len(places) - 0.4, -0.6)
+
+
+def _shortened(place: str) -> str:
+    """A path of many names by its first and its last."""
+    parts = place.split("/")
+    return place if len(place) <= 32 or len(parts) < 3 else f"{parts[0]}/…/{parts[-1]}"
