@@ -95,3 +95,23 @@ def test_a_node_and_something_else_do_not_go_together(other):
     for arguments in ((Input((3,)), other), (other, Input((3,)))):
         with pytest.raises(DefinitionError, match="on a node and on something else"):
             Add()(*arguments)
+
+
+@pytest.mark.parametrize(
+    "compute",
+    [
+        lambda x: x + x,
+        lambda x: 2 * x,
+        lambda x: -x,
+        lambda x: x @ np.ones((3, 3)),
+        lambda x: np.ones((2, 3)) + x,
+        lambda x: np.exp(x),
+        lambda x: np.concatenate([x, x]),
+        lambda x: np.asarray(x),
+        lambda x: Add()([x, x]),
+    ],
+)
+def test_arithmetic_with_nodes_is_told_to_be_a_layer(compute):
+    for node in (Input((3,)), Dense(3)(Input((3,)))):
+        with pytest.raises(DefinitionError, match=r"Add\(\)\(a, b\)"):
+            compute(node)

@@ -80,6 +80,19 @@ class Node:
 
         return iter([self[n] for n in range(len(output_shapes_of(self)))])
 
+    def _holds_no_numbers(self, *arguments: Any, **how: Any) -> Any:
+        raise DefinitionError(
+            f"{self!r} is a node of a graph, and holds no numbers to compute with",
+            expected="a layer that is called on nodes, one by one",
+            received="a node in an operation of arrays, or in a list",
+            mend="Add()(a, b), Multiply()(a, b), Activation('tanh')(a), or a layer of your own",
+        )
+
+    __array__ = __array_ufunc__ = __array_function__ = _holds_no_numbers
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _holds_no_numbers
+    __truediv__ = __rtruediv__ = __pow__ = __rpow__ = __neg__ = _holds_no_numbers
+    __matmul__ = __rmatmul__ = _holds_no_numbers
+
     def __repr__(self) -> str:
         given = ["…" if node.sources else repr(node) for node in self.sources]
         return f"{who(self.layer) if self.layer else 'Node'}({', '.join(given)})"
