@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from chainrule.calculus.check import check_layer as check_layer
     from chainrule.calculus.check import check_loss as check_loss
     from chainrule.core.layer import Layer as Layer
+    from chainrule.display.diagram import diagram as diagram
     from chainrule.display.summary import summary as summary
     from chainrule.display.trace import trace as trace
     from chainrule.graph.graph import Graph as Graph
@@ -74,6 +75,7 @@ _PLACES = {
     "Trainer": "chainrule.training.trainer",
     "check_layer": "chainrule.calculus.check",
     "check_loss": "chainrule.calculus.check",
+    "diagram": "chainrule.display.diagram",
     "load": "chainrule.storage",
     "summary": "chainrule.display.summary",
     "trace": "chainrule.display.trace",

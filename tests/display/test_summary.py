@@ -13,8 +13,25 @@ import pytest
 from attrs import define
 from rich.console import Console
 
-from chainrule import Activation, Dense, Layer, Sequential, Softmax, summary
+from chainrule import (
+    Activation,
+    Add,
+    Branches,
+    Concatenate,
+    Dense,
+    Flatten,
+    Graph,
+    Input,
+    Layer,
+    Residual,
+    Sequential,
+    Softmax,
+    Subtract,
+    summary,
+)
 from chainrule.core.errors import DefinitionError
+from chainrule.display.summary import deltas_asked_for
+from chainrule.graph.plan import Plan
 
 
 @pytest.fixture(autouse=True)
@@ -242,6 +259,267 @@ def test_a_thousand_nested_layers_and_a_thousand_in_a_row_are_no_problem() -> No
     assert any(line.startswith("dense_971 ") for line in lines)
     assert not any(line.startswith("dense_31 ") for line in lines)
     assert "all 1,000 rows" in lines[-1]
+
+
+# ------------------------------------------------------------------------------- graphs
+
+
+def two_ends() -> Graph:
+    image, text = Input((8, 8), name="image"), Input((16,), name="text")
+    both = Concatenate()(Dense(32)(Flatten()(image)), Activation("tanh")(Dense(32)(text)))
+    model = Graph([image, text], [Softmax()(Dense(10)(both)), Dense(1)(both)])
+    model.build(rng=0)
+    return model
+
+
+def residuals() -> Sequential:
+    second = Residual(Dense(8), projection=Dense(8, use_bias=False))
+    model = Sequential([Dense(5), Residual(Dense(5), Activation("tanh")), second, Softmax()])
+    model.build((4,), rng=0)
+    return model
+
+
+def siamese() -> Graph:
+    left, right = Input((5,), name="left"), Input((5,), name="right")
+    shared = Sequential([Dense(4), Activation("tanh")])
+    model = Graph([left, right], Dense(1)(Subtract()(shared(left), shared(right))))
+    model.build(rng=0)
+    return model
+
+
+def test_every_row_of_a_graph_says_what_it_takes() -> None:
+    assert {row.place: row.connected_to for row in summary(two_ends()).rows} == {
+        "flatten_1": ("image",),
+        "dense_1": ("flatten_1",),
+        "dense_2": ("text",),
+        "activation_1": ("dense_2",),
+        "concatenate_1": ("dense_1", "activation_1"),
+        "dense_3": ("concatenate_1",),
+        "softmax_1": ("dense_3",),
+        "dense_4": ("concatenate_1",),
+    }
+
+
+def test_inputs_and_outputs_have_the_names_and_shapes_of_the_graph() -> None:
+    found = summary(two_ends())
+    assert found.input_names == ("image", "text")
+    assert found.output_names == ("softmax_1", "dense_4")
+    assert found.output_shapes == ((10,), (1,))
+    assert not found.is_chain
+
+
+def test_the_table_of_a_graph_says_what_the_rows_say() -> None:
+    assert str(summary(two_ends())).splitlines() == [
+        "layer           takes           output ↓        Δ returned ↑      parameters",
+        "────────────────────────────────────────────────────────────────────────────",
+        "image                           (batch, 8, 8)",
+        "text                            (batch, 16)",
+        "flatten_1       image           (batch, 64)     (batch, 8, 8) ¹            0",
+        "dense_1         flatten_1       (batch, 32)     (batch, 64) ¹          2,080",
+        "dense_2         text            (batch, 32)     (batch, 16) ¹            544",
+        "activation_1    dense_2         (batch, 32)     (batch, 32)                0",
+        "concatenate_1   dense_1         (batch, 64)     (batch, 32)                0",
+        "                activation_1                    (batch, 32)",
+        "dense_3         concatenate_1   (batch, 10)     (batch, 64)              650",
+        "softmax_1       dense_3         (batch, 10)     (batch, 10)                0",
+        "dense_4         concatenate_1   (batch, 1)      (batch, 64)               65",
+        "output          softmax_1       (batch, 10)",
+        "                dense_4         (batch, 1)",
+        "3,339 parameters, all learned · 0 states · 26,712 bytes in float64",
+        "¹ the Δ of the data: training does not ask for it",
+    ]
+
+
+def test_containers_have_no_row_and_their_layers_stand_under_their_path() -> None:
+    model = residuals()
+    assert [row.place for row in summary(model).rows] == [
+        "dense_1",
+        "residual_1/dense_1",
+        "residual_1/activation_1",
+        "residual_1/add",
+        "residual_2/dense_1",
+        "residual_2/projection",
+        "residual_2/add",
+        "softmax_1",
+    ]
+    assert summary(model).parameters == model.parameters.size
+    text = str(summary(model))
+    assert "\nresidual_1/\n  dense_1 " in text
+    assert "Residual" not in text
+
+
+def test_a_row_in_a_container_takes_what_comes_from_outside() -> None:
+    takes = {row.place: row.connected_to for row in summary(residuals()).rows}
+    assert takes["residual_1/dense_1"] == ("dense_1",)
+    assert takes["residual_1/add"] == ("dense_1", "residual_1/activation_1")
+    assert takes["residual_2/add"] == ("residual_2/projection", "residual_2/dense_1")
+    assert takes["softmax_1"] == ("residual_2/add",)
+
+
+def test_the_rows_of_an_unbuilt_graph_are_the_same_without_shapes_and_connections() -> None:
+    before = summary(residuals().unbuilt())
+    assert [row.place for row in before.rows] == [row.place for row in summary(residuals()).rows]
+    assert {row.connected_to for row in before.rows} == {()}
+    assert {row.output_shapes for row in before.rows} == {()}
+    assert "takes" not in str(before)
+
+
+def test_a_layer_that_is_called_twice_has_two_rows_and_counts_once() -> None:
+    model = siamese()
+    found = summary(model)
+    assert [(row.place, row.parameters, row.shares_with) for row in found.rows] == [
+        ("sequential_1/dense_1", 24, None),
+        ("sequential_1/activation_1", 0, None),
+        ("sequential_2/dense_1", 0, "sequential_1/dense_1"),
+        ("sequential_2/activation_1", 0, None),
+        ("subtract_1", 0, None),
+        ("dense_1", 5, None),
+    ]
+    assert found.rows[4].connected_to == ("sequential_1/activation_1", "sequential_2/activation_1")
+    assert found.parameters == model.parameters.size == 29
+    assert found.rows[2].connected_to == ("right",)
+
+
+def test_a_layer_called_on_two_shapes_has_the_shapes_of_each() -> None:
+    x = Input((6,))
+    tanh = Activation("tanh")
+    model = Graph(x, Concatenate()(tanh(x), tanh(Dense(3)(x))))
+    model.build(rng=0)
+    rows = {row.place: row for row in summary(model).rows}
+    assert rows["activation_1"].output_shapes == ((6,),)
+    assert rows["activation_2"].output_shapes == ((3,),)
+    assert rows["concatenate_1"].input_shapes == ((6,), (3,))
+
+
+def test_a_delta_is_asked_for_where_a_parameter_lies_on_the_way() -> None:
+    x = Input((3,))
+    plain = Activation("tanh")(x)
+    learned = Dense(3)(plain)
+    model = Graph(x, Add()(Softmax()(Flatten()(plain)), Activation("tanh")(learned)))
+    model.build(rng=0)
+    asked = {row.place: row.delta_is_asked_for for row in summary(model).rows}
+    assert asked == {
+        "activation_1": False,
+        "flatten_1": False,
+        "softmax_1": False,
+        "dense_1": False,
+        "activation_2": True,
+        "add_1": True,
+    }
+
+
+@pytest.mark.parametrize("make", [digits_network, two_ends, residuals, siamese])
+def test_the_deltas_that_are_asked_for_are_those_that_training_computes(make: Any) -> None:
+    model = make()
+    plan = Plan.of(model)
+    list(plan.steps_forward(tuple(np.zeros((2, *shape)) for shape in model.input_shapes)))
+    deltas = tuple(np.ones((2, *shape)) for shape in model.output_shapes)
+    delta = deltas if len(deltas) > 1 else deltas[0]
+    sent = {
+        step.path: bool(sent) for step, _, sent in plan.steps_backward(delta, parameters_only=True)
+    }
+    asked = dict(zip([step.path for step in plan.steps], deltas_asked_for(plan), strict=True))
+    assert asked == {path: sent.get(path, False) for path in asked}
+
+
+def test_only_what_is_no_chain_says_what_it_takes() -> None:
+    x = Input((5,), name="pixels")
+    model = Graph(x, Dense(3)(Dense(4)(x)))
+    model.build(rng=0)
+    assert summary(model).is_chain
+    text = str(summary(model))
+    assert "takes" not in text
+    assert "\noutput" not in text
+    assert "\npixels " in text
+    assert [row.connected_to for row in summary(model).rows] == [("pixels",), ("dense_1",)]
+
+
+def test_a_chain_in_a_chain_is_one() -> None:
+    x = Input((5,))
+    model = Sequential([Graph(x, Dense(4)(x)), Branches([Dense(3)], merge=Flatten())])
+    model.build((5,), rng=0)
+    assert summary(model).is_chain
+
+
+def test_branches_without_a_merge_have_several_outputs() -> None:
+    model = Branches([Dense(2), Dense(3)])
+    model.build((4,), rng=0)
+    found = summary(model)
+    assert found.output_names == ("dense_1", "dense_2")
+    assert str(found).splitlines()[-5:-2] == [
+        "dense_2   Dense(3)   input     (batch, 3)   (batch, 4) ¹           15",
+        "output               dense_1   (batch, 2)",
+        "                     dense_2   (batch, 3)",
+    ]
+
+
+def test_what_has_several_outputs_is_told_apart_by_number() -> None:
+    x = Input((3,))
+    parts = Forked()(x)
+    model = Graph(x, Concatenate()(parts[1], parts[0]))
+    model.build(rng=0)
+    assert summary(model).rows[1].connected_to == ("forked_1[1]", "forked_1[0]")
+
+
+@define
+class Forked(Layer):
+    """y_1 = x, y_2 = the first number of each row."""
+
+    def forward(self, x: Any) -> Any:
+        return 1 * x, 1 * x[:, :1]
+
+    def backward(self, delta: Any) -> Any:
+        raise NotImplementedError
+
+
+def test_layers_inside_of_a_layer_in_a_graph_have_rows_without_connections() -> None:
+    x = Input((4,))
+    model = Graph(x, Add()(x, Gate(Dense(4), Dense(4))(x)))
+    model.build(rng=0)
+    rows = [(row.place, row.connected_to) for row in summary(model).rows]
+    assert rows == [
+        ("gate_1", ("input",)),
+        ("gate_1/one", ()),
+        ("gate_1/other", ()),
+        ("add_1", ("input", "gate_1")),
+    ]
+
+
+def test_a_summary_of_a_graph_leaves_it_as_it_was() -> None:
+    model = residuals()
+    y = model.forward(np.ones((2, 4)))
+    expected = model.backward(np.ones_like(y))
+    str(summary(model))
+    assert np.array_equal(model.backward(np.ones_like(y)), expected)
+
+
+@pytest.mark.parametrize("columns", [80, 100])
+@pytest.mark.parametrize("depth", [0, 1, 2, 6])
+def test_the_table_of_a_graph_fits_the_terminal(
+    depth: int, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    model: Layer = Sequential([Dense(32), Activation("tanh")])
+    for _ in range(depth):
+        model = Residual(model, Dense(32), Activation("tanh"), projection=Dense(32))
+    x, y = Input((32,)), Input((32,))
+    model = Graph([x, y], Subtract()(model(x), model(y)))
+    model.build(rng=0)
+    text = str(summary(model))
+    assert max(map(len, text.splitlines())) <= columns
+    assert "32" in text
+
+
+def test_ten_thousand_branches_are_no_problem() -> None:
+    x = Input((2,))
+    model = Graph(x, Add()(*[Dense(2)(x) for _ in range(10_000)]))
+    model.build(rng=0)
+    found = summary(model)
+    assert len(found.rows) == 10_001
+    assert len(found.rows[-1].connected_to) == 10_000
+    text = str(found)
+    assert "… 9,992 more" in text
+    assert len(text.splitlines()) < 90
 
 
 # ------------------------------------------------------------------------------- the table

@@ -7,15 +7,20 @@ each number that it is taken by, so
     shape of Δ returned = shape of the layer's input,
 
 and one table with two columns of shapes says all of it: the values run down the table, the deltas
-run up. ``print(summary(model))`` prints it; ``summary(model).rows`` are its rows for a program.
+run up. In a sequence every layer takes what the row above makes; in a graph, a column more says
+whose values it takes, and each of these gets the Δ that stands beside it.
+``print(summary(model))`` prints the table; ``summary(model).rows`` are its rows for a program.
 """
 
 from __future__ import annotations
 
 import io
+import re
 import warnings
+from collections.abc import Iterable
 from typing import Any
 
+import attrs
 import numpy as np
 from attrs import define
 
@@ -25,7 +30,8 @@ from chainrule.core.layer import Layer
 from chainrule.core.parameter import Parameter
 from chainrule.core.tree import join, snake_case
 from chainrule.core.wording import batch_of
-from chainrule.graph.sequential import Sequential
+from chainrule.graph.graph import Graph
+from chainrule.graph.plan import Plan, Step, is_plain
 
 Shapes = tuple[Shape, ...]
 
@@ -37,8 +43,10 @@ def summary(model: Layer) -> Summary:
     """The layers of a model with their shapes and parameters, as a table that prints itself.
 
     A row stands for every place where a layer is, in the order in which `model.parameters` has
-    them; sequences have none of their own, since all that they do is done by the layers in them.
-    A layer that stands in several places has a row for each, and its parameters count once.
+    them; containers such as `Sequential`, `Graph` and `Residual` have none of their own, since all
+    that they do is done by the layers in them. A layer that stands in several places, or is called
+    several times, has a row for each, and its parameters count once. Where the layers do not
+    simply follow each other, a column says what each of them takes.
 
     Parameters
     ----------
@@ -72,12 +80,16 @@ def summary(model: Layer) -> Summary:
             received=f"{model!r:.60}, of type {type(model).__name__}",
             mend="summary(trainer.model)" if hasattr(model, "model") else None,
         )
-    rows = _rows(model)
+    flow = _Flow(model) if model.is_built else None
     return Summary(
         name=type(model).__name__,
-        rows=rows,
+        rows=_rows(model, flow),
         input_shapes=model.input_shapes if model.is_built else (),
         dtype=str(model.dtype) if model.is_built else None,
+        input_names=flow.names_of(flow.plan.inputs) if flow else (),
+        output_names=flow.names_of(flow.plan.outputs) if flow else (),
+        output_shapes=flow.shapes_of(flow.plan.outputs) or model.output_shapes if flow else (),
+        is_chain=flow is None or flow.is_chain,
     )
 
 
@@ -103,8 +115,12 @@ class Row:
     is_built
         Whether shapes and parameters are known.
     delta_is_asked_for
-        Whether training needs the delta that it returns: not so for the first layer that learns
-        and all before it.
+        Whether training needs the delta that it returns: not so where no parameter lies on the
+        ways that lead to the layer.
+    connected_to
+        What it takes: for each of its inputs the place of the layer that makes it, or the name of
+        an input of the model. ``fork_1[0]`` is the first of several outputs. Empty if the model is
+        not built, and for what stands inside of a layer that is no container.
     """
 
     place: str
@@ -116,6 +132,7 @@ class Row:
     shares_with: str | None
     is_built: bool
     delta_is_asked_for: bool
+    connected_to: tuple[str, ...] = ()
 
 
 @define(frozen=True, repr=False)
@@ -132,12 +149,24 @@ class Summary:
         The shapes of a row of the model's inputs, without the batch axis; empty if not built.
     dtype
         ``"float32"`` or ``"float64"``; None if not built.
+    input_names
+        What the inputs are called.
+    output_names, output_shapes
+        The places of the layers that make the outputs, as in ``Row.connected_to``, and the shapes
+        of their rows.
+    is_chain
+        Whether every layer takes just what the one before makes. If not, the table says what each
+        of them takes, and names the inputs and the outputs.
     """
 
     name: str
     rows: list[Row]
     input_shapes: Shapes
     dtype: str | None
+    input_names: tuple[str, ...] = ()
+    output_names: tuple[str, ...] = ()
+    output_shapes: Shapes = ()
+    is_chain: bool = True
 
     @property
     def is_built(self) -> bool:
@@ -192,55 +221,34 @@ class Summary:
 # ------------------------------------------------------------------------------- the rows
 
 
-def _rows(model: Layer) -> list[Row]:
-    """A row for each layer that is no sequence. Nothing here calls itself, however deep it goes."""
+def _rows(model: Layer, flow: _Flow | None) -> list[Row]:
+    """A row for each layer that is no container. Nothing here calls itself, however deep."""
     rows: list[Row] = []
-    holders: dict[int, str] = {}  # by id, the first place of a parameter or a layer
-    chain = _Chain(model)
+    holders: dict[int, str] = {}  # by id, the first place of a parameter
+    has_learned = False  # of a model that is not built: whether a row above has parameters
     stack = [("", model, True)]
     while stack:
-        path, layer, in_chain = stack.pop()
-        is_sequence = type(layer) is Sequential
-        if not is_sequence:
+        path, layer, is_step = stack.pop()
+        joins = is_plain(layer)
+        if not joins:
             place = path or snake_case(type(layer).__name__)
-            rows.append(_row(place, layer, holders, chain if in_chain else None))
+            row = _row(place, layer, holders)
+            if is_step and flow is not None:
+                row = flow.within(row, path)
+            elif is_step:
+                row = attrs.evolve(row, delta_is_asked_for=has_learned)
+                has_learned |= has_parameters(layer)
+            rows.append(row)
         stack.extend(
-            (join(path, name), child, in_chain and is_sequence)
+            (join(path, name), child, is_step and joins)
             for name, child in reversed(layer.children().items())
         )
     return rows
 
 
-class _Chain:
-    """The layers through which a batch goes one after the other, and how far it has come."""
-
-    def __init__(self, model: Layer) -> None:
-        self.shapes = model.input_shapes if model.is_built else ()
-        self.has_learned = False  # whether a layer that learns has been passed
-
-    def pass_through(self, layer: Layer, is_repeated: bool) -> tuple[Shapes, Shapes]:
-        """The shapes before and after the layer."""
-        before, after = layer.input_shapes, layer.output_shapes
-        if is_repeated and self.shapes and self.shapes != before:
-            # A layer without parameters may stand in two places with different shapes, and knows
-            # only the first. An empty batch tells those of the second.
-            before, after = self.shapes, _outputs_for(layer, self.shapes)
-        self.shapes = after
-        return before, after
-
-
-def _row(place: str, layer: Layer, holders: dict[int, str], chain: _Chain | None) -> Row:
-    before: Shapes = ()
-    after: Shapes = ()
-    is_repeated = id(layer) in holders
-    shared: str | None = holders.setdefault(id(layer), place) if is_repeated else None
-    holders.setdefault(id(layer), place)
-    if layer.is_built:
-        before, after = (
-            chain.pass_through(layer, is_repeated)
-            if chain is not None
-            else (layer.input_shapes, layer.output_shapes)
-        )
+def _row(place: str, layer: Layer, holders: dict[int, str]) -> Row:
+    """What a layer says of itself, wherever it stands."""
+    shared: str | None = None
     counts = []
     for kept in (layer._parameters, layer._states):
         fresh = [p for p in kept.values() if id(p) not in holders]
@@ -248,19 +256,16 @@ def _row(place: str, layer: Layer, holders: dict[int, str], chain: _Chain | None
         counts.append(sum(p.size for p in _once(fresh)))
     for part in (*layer._parameters.values(), *layer._states.values()):
         holders.setdefault(id(part), place)
-    asked_for = chain is None or chain.has_learned
-    if chain is not None:
-        chain.has_learned |= any(part._parameters for _, part in layer.walk())
     return Row(
         place=place,
-        layer=_configuration(layer),
-        input_shapes=before,
-        output_shapes=after,
+        layer=configuration(layer),
+        input_shapes=layer.input_shapes if layer.is_built else (),
+        output_shapes=layer.output_shapes if layer.is_built else (),
         parameters=counts[0],
         states=counts[1],
-        shares_with=shared if layer._parameters or layer._states else None,
+        shares_with=shared,
         is_built=layer.is_built,
-        delta_is_asked_for=asked_for,
+        delta_is_asked_for=True,
     )
 
 
@@ -268,7 +273,70 @@ def _once(parameters: list[Parameter]) -> list[Parameter]:
     return list({id(p): p for p in parameters}.values())
 
 
-def _outputs_for(layer: Layer, shapes: Shapes) -> Shapes:
+def configuration(layer: Layer) -> str:
+    """The layer's repr where it is short, else its class: layers are also in their containers."""
+    if layer.children():
+        return type(layer).__name__
+    text = repr(layer)
+    return text if len(text) <= 40 and "\n" not in text else f"{type(layer).__name__}(…)"
+
+
+# ------------------------------------------------------------------------------- what goes where
+
+
+class _Flow:
+    """The plan of a built model, and what a row cannot know of itself alone."""
+
+    def __init__(self, model: Layer) -> None:
+        self.plan = Plan.of(model)
+        self.shapes = shapes_of_values(self.plan, model.input_shapes)
+        self.asked_for = deltas_asked_for(self.plan)
+        self.numbers = {step.path: number for number, step in enumerate(self.plan.steps)}
+        several = len(self.plan.inputs) > 1 or len(self.plan.outputs) > 1
+        self.is_chain = is_chain(self.plan) and not (several and isinstance(model, Graph))
+
+    def within(self, row: Row, path: str) -> Row:
+        """The row of a step, with its shapes and connections in this place."""
+        number = self.numbers[path]
+        step = self.plan.steps[number]
+        return attrs.evolve(
+            row,
+            input_shapes=self.shapes_of(step.takes) or row.input_shapes,
+            output_shapes=self.shapes_of(step.makes),
+            delta_is_asked_for=self.asked_for[number],
+            connected_to=self.names_of(step.takes),
+        )
+
+    def names_of(self, slots: Iterable[int]) -> tuple[str, ...]:
+        return tuple(self.plan.names[slot] for slot in slots)
+
+    def shapes_of(self, slots: Iterable[int]) -> Shapes:
+        """The shapes of some values; none if one of them is not known."""
+        found = tuple(self.shapes[slot] for slot in slots)
+        return () if None in found else found  # type: ignore[return-value]
+
+
+def shapes_of_values(plan: Plan, input_shapes: Shapes) -> list[Shape | None]:
+    """The shape of a row of the value in each slot of a plan; None where it cannot be known.
+
+    A layer knows the shapes that it was built for. Where it stands a second time and is given
+    others, an empty batch tells what it makes of them.
+    """
+    shapes: list[Shape | None] = [*input_shapes, *[None] * (len(plan.names) - len(input_shapes))]
+    for step in plan.steps:
+        given = tuple(shapes[slot] for slot in step.takes)
+        if None in given or given == step.layer.input_shapes:
+            made: Shapes = step.layer.output_shapes
+        else:
+            made = _outputs_for(step, given)  # type: ignore[arg-type]
+        if len(made) == len(step.makes):
+            for slot, shape in zip(step.makes, made, strict=True):
+                shapes[slot] = shape
+    return shapes
+
+
+def _outputs_for(step: Step, shapes: Shapes) -> Shapes:
+    layer = step.layer
     inputs = [np.zeros((0, *shape), layer.dtype) for shape in shapes]
     try:
         with np.errstate(all="ignore"), warnings.catch_warnings():
@@ -279,20 +347,42 @@ def _outputs_for(layer: Layer, shapes: Shapes) -> Shapes:
     return tuple(y.shape[1:] for y in (outputs if isinstance(outputs, tuple) else (outputs,)))
 
 
-def _configuration(layer: Layer) -> str:
-    """The layer's repr where it is short, else its class: layers are also in their containers."""
-    if layer.children():
-        return type(layer).__name__
-    text = repr(layer)
-    return text if len(text) <= 40 and "\n" not in text else f"{type(layer).__name__}(…)"
+def deltas_asked_for(plan: Plan) -> list[bool]:
+    """For each step of a plan, whether training asks it for the deltas of its inputs.
+
+    They are needed where a parameter lies on the ways that lead to the step, and nowhere else.
+    """
+    learning: set[int] = set()  # the slots whose values depend on a parameter
+    found = []
+    for step in plan.steps:
+        found.append(not learning.isdisjoint(step.takes))
+        if found[-1] or has_parameters(step.layer):
+            learning.update(step.makes)
+    return found
+
+
+def has_parameters(layer: Layer) -> bool:
+    """Whether the layer, or one in it, learns anything."""
+    return any(part._parameters for _, part in layer.walk())
+
+
+def is_chain(plan: Plan) -> bool:
+    """Whether each step takes just what the one before it makes."""
+    made = [plan.inputs, *(step.makes for step in plan.steps)]
+    taken = [*(step.takes for step in plan.steps), plan.outputs]
+    return made == taken
 
 
 # ------------------------------------------------------------------------------- the table
 
-_PLACE, _CONFIGURATION, _OUTPUT, _DELTA = "layer", "", "output ↓", "Δ returned ↑"
+_PLACE, _CONFIGURATION, _TAKES = "layer", "", "takes"
+_OUTPUT, _DELTA, _DELTA_IN_BRIEF = "output ↓", "Δ returned ↑", "Δ ret. ↑"
 _PARAMETERS, _STATES = "parameters", "states"
 _GAP = 3  # between two columns
 Line = tuple[str, ...]
+
+LISTED = 8
+"""A layer with more inputs is printed with some of them left out."""
 
 
 def _table(found: Summary, width: int) -> Any:
@@ -320,13 +410,31 @@ def _table(found: Summary, width: int) -> Any:
 def _fitting(found: Summary, width: int) -> list[Line]:
     """The lines with as much as the width allows: configurations, then shapes that say batch."""
     whole = _lines(found)
-    without = [line[:1] + line[2:] for line in whole]
-    brief = [
-        (line[0], *(cell.replace("(batch", "(n") for cell in line[1:3]), *line[3:])
-        for line in without
+    without = _without(whole, _CONFIGURATION)
+    if found.is_chain:
+        choices = [whole, without, _brief(without)]
+    else:
+        narrow = _brief(_without(_lines(found, in_brief=True), _CONFIGURATION))
+        choices = [whole, _brief(whole), without, _brief(without), narrow]
+    return next((lines for lines in choices if _total(lines) <= width), choices[-1])
+
+
+def _brief(lines: list[Line]) -> list[Line]:
+    """The same with ``(n, 64)`` for ``(batch, 64)``."""
+    shapes = [lines[0].index(_OUTPUT), lines[0].index(_DELTA)]
+    titles = tuple({_DELTA: _DELTA_IN_BRIEF}.get(title, title) for title in lines[0])
+    return [
+        titles,
+        *(
+            tuple(c.replace("(batch", "(n") if n in shapes else c for n, c in enumerate(line))
+            for line in lines[1:]
+        ),
     ]
-    brief[0] = tuple({_DELTA: "Δ ret. ↑"}.get(title, title) for title in brief[0])
-    return next((lines for lines in (whole, without) if _total(lines) <= width), brief)
+
+
+def _without(lines: list[Line], title: str) -> list[Line]:
+    number = lines[0].index(title)
+    return [line[:number] + line[number + 1 :] for line in lines]
 
 
 def _widths(lines: list[Line]) -> list[int]:
@@ -339,13 +447,13 @@ def _total(lines: list[Line]) -> int:
     return sum(widths) + _GAP * (len(widths) - 1)
 
 
-def _lines(found: Summary) -> list[Line]:
+def _lines(found: Summary, in_brief: bool = False) -> list[Line]:
     """The table's cells, the titles first."""
-    titles: Line = (_PLACE, _CONFIGURATION, _OUTPUT, _DELTA, _PARAMETERS, _STATES)
+    titles: Line = (_PLACE, _CONFIGURATION, _TAKES, _OUTPUT, _DELTA, _PARAMETERS, _STATES)
     empty = ("",) * (len(titles) - 1)
     lines = [titles]
-    if found.is_built:
-        lines.append(("input", "", _shapes(found.input_shapes), "", "", ""))
+    for name, shapes in _inputs(found):
+        lines.append((name, "", "", _shapes(shapes), "", "", ""))
     container = ""
     for number, row in enumerate(found.rows):
         if len(found.rows) > SHOWN and SHOWN // 2 <= number < len(found.rows) - SHOWN // 2:
@@ -354,34 +462,93 @@ def _lines(found: Summary) -> list[Line]:
             continue
         above, _, name = row.place.rpartition("/")
         if above and above not in (container, found.rows[number - 1].place):
-            lines.append((f"{_shortened(above)}/", *empty))
+            heading = f"{shortened(above)}/"
+            lines.append((_broken(heading) if in_brief else heading, *empty))
         container = above
-        lines.append((f"  {name}" if above else name, *_line(row)))
-    return lines if found.states else [line[:-1] for line in lines]
+        lines.append((f"  {name}" if above else name, *_line(row, in_brief)))
+    if not found.is_chain:
+        names = [shortened(name) for name in found.output_names]
+        ends = [batch_of(shape) for shape in found.output_shapes]
+        if in_brief and len(names) == len(ends):
+            names = list(map(_broken, names))
+            ends = _beside(names, ends)
+        lines.append(("output", "", _cut(names), _cut(ends) or "?", "", "", ""))
+    lines = lines if found.states else _without(lines, _STATES)
+    return _without(lines, _TAKES) if found.is_chain else lines
 
 
-def _line(row: Row) -> Line:
-    mark = "" if row.delta_is_asked_for or not row.is_built else " ¹"
+def _inputs(found: Summary) -> list[tuple[str, Shapes]]:
+    """The lines of the inputs: in a chain there is one, for all of them."""
+    if not found.is_built:
+        return []
+    if found.is_chain and len(found.input_names) > 1:
+        return [("input", found.input_shapes)]
+    pairs = zip(found.input_names, found.input_shapes, strict=True)
+    return [(name, (shape,)) for name, shape in pairs]
+
+
+def _line(row: Row, in_brief: bool) -> Line:
     parameters = f"{row.parameters:,}" if row.is_built else "?"
     if row.shares_with and not row.parameters:
-        parameters = f"as {_shortened(row.shares_with)}"
+        parameters = f"as {shortened(row.shares_with)}"
+        if in_brief:
+            parameters = f"as\n{_broken(shortened(row.shares_with))}"
+    takes = [shortened(name) for name in row.connected_to]
+    deltas = [batch_of(shape) for shape in row.input_shapes] or ["?"]
+    if row.is_built and not row.delta_is_asked_for:
+        deltas[-1] += " ¹"
+    if in_brief and len(takes) == len(deltas):
+        container = row.place.rpartition("/")[0]
+        takes = [_broken(seen_from(container, name)) for name in row.connected_to]
+        deltas = _beside(takes, deltas)
     return (
         row.layer,
+        _cut(takes),
         _shapes(row.output_shapes),
-        _shapes(row.input_shapes) + mark,
+        _cut(deltas),
         parameters,
         f"{row.states:,}",
     )
 
 
+def _beside(names: list[str], cells: list[str]) -> list[str]:
+    """The cells as high as the names that they belong to."""
+    return [cell + "\n" * name.count("\n") for name, cell in zip(names, cells, strict=True)]
+
+
 def _shapes(shapes: Shapes) -> str:
-    return "\n".join(map(batch_of, shapes)) or "?"
+    return _cut([batch_of(shape) for shape in shapes]) or "?"
 
 
-def _shortened(place: str) -> str:
+def _cut(cells: list[str]) -> str:
+    """A line for each; of very many, some are left out."""
+    if len(cells) > LISTED:
+        half = LISTED // 2
+        cells = [*cells[:half], f"… {len(cells) - 2 * half:,} more", *cells[-half:]]
+    return "\n".join(cells)
+
+
+def shortened(place: str, length: int = 40) -> str:
     """A path of many names by its first and its last."""
     parts = place.split("/")
-    return place if len(place) <= 40 or len(parts) < 3 else f"{parts[0]}/…/{parts[-1]}"
+    return place if len(place) <= length or len(parts) < 3 else f"{parts[0]}/…/{parts[-1]}"
+
+
+def seen_from(container: str, place: str) -> str:
+    """A place, where there is little room: one in the same container without the path of that."""
+    if container and place.startswith(container + "/"):
+        place = f"…{place[len(container) :]}"
+    return shortened(place)
+
+
+def _broken(path: str) -> str:
+    """A path in lines of no more than 18 characters, if its names allow it."""
+    lines = [""]
+    for part in re.findall("[^/]*/|[^/]+", path):
+        if lines[-1] and len(lines[-1] + part) > 18:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)
 
 
 def _notes(found: Summary) -> list[str]:
