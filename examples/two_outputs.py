@@ -57,7 +57,7 @@ def network() -> Graph:
     picture, reading = Input((HEIGHT * WIDTH,), name="picture"), Input((1,), name="reading")
     seen = Activation("relu")(Dense(64)(picture))
     body = Activation("relu")(Dense(64)(Concatenate()(seen, reading)))
-    return Graph([picture, reading], [Dense(10)(body), Dense(1)(body)])
+    return Graph([picture, reading], {"digit": Dense(10)(body), "drift": Dense(1)(body)})
 
 
 def main(epochs: int = 60, seed: int = 0, output: str | Path = "chainrule-demo") -> dict:
@@ -111,8 +111,8 @@ def draw(history, test, said, estimate) -> Figure:
     digit_curve, drift_curve, drifts = below.subplots(1, 3)
     epochs = range(1, history.epochs + 1)
     for axes, name, title in (  # the history has each loss under the name of its output's layer
-        (digit_curve, "dense_3_loss", r"$C_\mathrm{digit}$: cross entropy"),
-        (drift_curve, "dense_4_loss", r"$C_\mathrm{drift}$: half squared error (pixels²)"),
+        (digit_curve, "digit_loss", r"$C_\mathrm{digit}$: cross entropy"),
+        (drift_curve, "drift_loss", r"$C_\mathrm{drift}$: half squared error (pixels²)"),
     ):
         axes.plot(epochs, history[name], color=BLUE, label="training")
         axes.plot(epochs, history[f"validation_{name}"], color=ORANGE, label="unseen digits")

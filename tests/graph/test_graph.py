@@ -273,6 +273,17 @@ def test_it_prints_what_is_called_on_what():
     assert "Dense(2)(image)              # (3,) → (2,), 8 parameters" in repr(built(example()))
 
 
+def test_outputs_may_have_names_which_print_and_come_back():
+    x = Input((3,))
+    model = built(Graph(x, {"class_of_it": Dense(2)(x), "size": Dense(1)(x)}))
+    assert model.output_names == ("class_of_it", "size")
+    assert repr(model).startswith("Graph: input → class_of_it = dense_1, size = dense_2\n")
+    assert storage.loads(storage.dumps(model)).output_names == ("class_of_it", "size")
+    assert [y.shape for y in model(batch())] == [(5, 2), (5, 1)]
+    refused(ConfigurationError, lambda: Graph(x, {"a b": Dense(2)(x)}), "'a b'")
+    refused(ConfigurationError, lambda: Graph(x, {}), "no outputs")
+
+
 def test_layers_are_found_by_name_and_in_order():
     model = example()
     assert model["dense_1"] == Dense(2) and len(model) == 4

@@ -138,3 +138,10 @@ def test_two_columns_of_one_name_are_refused() -> None:
         Columns.of(model, TWO, by_output([[b_c], [c]], 2))
     with pytest.raises(ConfigurationError, match="'loss'"):
         by_output([[loss], []], 2)
+
+
+def test_outputs_with_names_of_their_own_are_called_by_them():
+    x = Input((3,))
+    model = Graph(x, {"digit": Dense(2)(x), "drift": Dense(1)(x)})
+    model.build(rng=0)
+    assert output_names(model) == ["digit", "drift"]

@@ -50,6 +50,8 @@ class Graph(Composite):
         graph then begins.
     outputs
         A node, or a list of nodes, whose values the graph returns: a tuple where there are several.
+        Or a dictionary of nodes, whose keys are the names of the outputs in a history:
+        ``{"digit": y_1, "drift": y_2}``.
 
     Attributes
     ----------
@@ -82,10 +84,13 @@ class Graph(Composite):
     wires: tuple[tuple[Source, ...], ...]
     tails: tuple[Source, ...]
     starts: tuple[Start, ...] = field(converter=_as_starts)
+    output_names: tuple[str, ...] | None = None
 
     def __init__(self, inputs: Any, outputs: Any) -> None:
-        begin, end = _as_nodes("inputs", inputs), _as_nodes("outputs", outputs)
-        self.__attrs_init__(*_gone_through(begin, end))
+        names = _as_names(outputs) if isinstance(outputs, dict) else None
+        given = list(outputs.values()) if isinstance(outputs, dict) else outputs
+        begin, end = _as_nodes("inputs", inputs), _as_nodes("outputs", given)
+        self.__attrs_init__(*_gone_through(begin, end), names)
 
     def calls(self, size: int) -> Sequence[Sequence[Source]]:
         return self.wires
@@ -151,7 +156,7 @@ class Graph(Composite):
         return numbered(type(layer).__name__ for layer in self.layers)
 
     def _own_fields(self) -> Any:
-        return self.wires, self.tails, self.starts
+        return self.wires, self.tails, self.starts, self.output_names
 
     def __repr__(self) -> str:
         names, calls = self._names(), []
@@ -174,7 +179,10 @@ class Graph(Composite):
             f"    {name:<{width}}  {call:<{length}}  {f'# {shapes}' if shapes else ''}".rstrip()
             for name, call, shapes in calls
         ]
-        head = f"{type(self).__name__}: {', '.join(inputs)} → {', '.join(map(called, self.tails))}"
+        ends = list(map(called, self.tails))
+        if self.output_names:
+            ends = [f"{own} = {end}" for own, end in zip(self.output_names, ends, strict=True)]
+        head = f"{type(self).__name__}: {', '.join(inputs)} → {', '.join(ends)}"
         return "\n".join([head, *lines])
 
 
@@ -214,6 +222,18 @@ def _as_nodes(what: str, given: Any) -> list[Node]:
             f"Graph: there are no {what}", expected="at least one node", received="an empty list"
         )
     return nodes
+
+
+def _as_names(outputs: dict[Any, Any]) -> tuple[str, ...]:
+    for name in outputs:
+        if not isinstance(name, str) or not name.isidentifier():
+            raise ConfigurationError(
+                "Graph: this cannot be the name of an output",
+                place=f"outputs[{name!r}]",
+                expected="letters, digits and underscores, such as 'digit'",
+                received=f"{name!r:.60}",
+            )
+    return tuple(outputs)
 
 
 def _gone_through(inputs: list[Node], outputs: list[Node]) -> tuple[Any, ...]:

@@ -5,7 +5,8 @@ There is always C, the loss. Where a model has several outputs, with a loss C_i 
     C = Σ_i λ_i C_i        and a column for each C_i, without its weight λ_i
 
 so that one sees which of them is learned, and which is not. After them come the metrics. The
-columns of an output begin with its name, which is that of the layer it comes from.
+columns of an output begin with its name, which is that of the layer it comes from if the graph gives
+it no other.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from attrs import frozen
 from chainrule.core.admission import as_tuple
 from chainrule.core.errors import ConfigurationError
 from chainrule.core.layer import Layer
+from chainrule.graph.graph import Graph
 from chainrule.graph.plan import Plan
 from chainrule.training.losses import Loss
 from chainrule.training.metrics import Metric, computed, is_known, named
@@ -89,10 +91,12 @@ class Columns:
 def output_names(model: Layer) -> list[str]:
     """What the outputs of a built model are called.
 
-    Each by the layer that it comes from, as ``print(model)`` has it: ``dense_3``; of outputs that
+    By the names that a `Graph` was given for them. Else each by the layer that it comes from, as ``print(model)`` has it: ``dense_3``; of outputs that
     come from one container, by the layers in it. Where that does not tell them apart, such as the
     outputs of one layer, they are ``output_1``, ``output_2`` and so on.
     """
+    if isinstance(model, Graph) and model.output_names:
+        return list(model.output_names)
     plan = Plan.of(model)
     paths = [plan.names[slot].split("/") for slot in plan.outputs]
     while len({path[0] for path in paths}) == 1 and all(len(path) > 1 for path in paths):
