@@ -90,7 +90,8 @@ class Graph(Composite):
         names = _as_names(outputs) if isinstance(outputs, dict) else None
         given = list(outputs.values()) if isinstance(outputs, dict) else outputs
         begin, end = _as_nodes("inputs", inputs), _as_nodes("outputs", given)
-        self.__attrs_init__(*_gone_through(begin, end), names)
+        layers, wires, tails, starts = _gone_through(begin, end)
+        self.__attrs_init__(layers, wires, tails, starts, names)
 
     def calls(self, size: int) -> Sequence[Sequence[Source]]:
         return self.wires

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from attrs import define, field, setters
 
+from chainrule.core.equations import Equations
 from chainrule.core.errors import ConfigurationError
 from chainrule.core.layer import Layer
 from chainrule.core.parameter import Array
@@ -89,6 +90,9 @@ class Activation(Layer):
 
     def apply(self, inputs: Array) -> Array:
         return self.function.value(inputs)
+
+    def equations(self) -> Equations:
+        return Equations("f(x)", "delta * df(x)", function=self.function)
 
     def __repr__(self) -> str:
         name = self.function.name

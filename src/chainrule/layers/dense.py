@@ -16,6 +16,7 @@ import numpy.typing as npt
 from attrs import define, field, setters
 
 from chainrule.core import initializers
+from chainrule.core.equations import Equations
 from chainrule.core.errors import ConfigurationError, ShapeError
 from chainrule.core.initializers import GlorotUniform, Initializer, Shape, Zeros
 from chainrule.core.layer import Layer
@@ -105,6 +106,13 @@ class Dense(Layer):
 
     def apply(self, inputs: Array) -> Array:
         return self._affine(inputs)
+
+    def equations(self) -> Equations:
+        gradients = {"weights": "x.T @ delta", "biases": "delta.sum(axis=0)"}
+        if self.use_bias:
+            return Equations("x @ weights + biases", "delta @ weights.T", gradients, letter="z")
+        del gradients["biases"]
+        return Equations("x @ weights", "delta @ weights.T", gradients, letter="z")
 
     def _affine(self, inputs: Array) -> Array:
         outputs = np.dot(inputs, self.weights.value)

@@ -44,6 +44,9 @@ class Function:
     derivative_from_value : method or None
         f′ as a function of y = f(z), for those functions where that is exact and cheap. A
         subclass that has one defines it as a method; where it is None, `derivative` serves.
+    formula : tuple of str or None
+        f and f′ as one writes them on paper, for `chainrule.explain`: two NumPy expressions of z,
+        the second of which may use f(z). How they are computed is another matter.
 
     Examples
     --------
@@ -60,6 +63,7 @@ class Function:
 
     name: ClassVar[str] = ""
     derivative_from_value: ClassVar[Any] = None
+    formula: ClassVar[Any] = None
 
     def value(self, z: Array) -> Array:
         """Compute y = f(z), of the shape and type of z."""
@@ -86,6 +90,7 @@ class Identity(Function):
     """
 
     name: ClassVar[str] = "identity"
+    formula: ClassVar[Any] = ("z", "1")
 
     def value(self, z: Array) -> Array:
         """f(z) = z, in an array of its own."""
@@ -110,6 +115,7 @@ class Sigmoid(Function):
     """
 
     name: ClassVar[str] = "sigmoid"
+    formula: ClassVar[Any] = ("1 / (1 + np.exp(-z))", "f(z) * (1 - f(z))")
 
     def value(self, z: Array) -> Array:
         """f(z) = e / (1 + e) with e = exp(min(z, 40)), for from z = 40 on f is 1 to all digits."""
@@ -139,6 +145,7 @@ class Tanh(Function):
     """
 
     name: ClassVar[str] = "tanh"
+    formula: ClassVar[Any] = ("np.tanh(z)", "1 - f(z) ** 2")
 
     def value(self, z: Array) -> Array:
         """f(z) = tanh z."""
@@ -164,6 +171,7 @@ class Relu(Function):
     """
 
     name: ClassVar[str] = "relu"
+    formula: ClassVar[Any] = ("np.maximum(z, 0)", "np.where(z > 0, 1, 0)")
 
     def value(self, z: Array) -> Array:
         """f(z) = max(z, 0)."""
@@ -199,6 +207,11 @@ class LeakyRelu(Function):
 
     def __attrs_post_init__(self) -> None:
         object.__setattr__(self, "slope", _finite("LeakyRelu: slope", self.slope))
+
+    @property
+    def formula(self) -> tuple[str, str]:
+        """On paper: z or slope · z, and 1 or slope."""
+        return f"np.where(z > 0, z, {self.slope!r} * z)", f"np.where(z > 0, 1, {self.slope!r})"
 
     def value(self, z: Array) -> Array:
         """f(z) = max(z, 0) + slope · min(z, 0)."""
@@ -240,6 +253,15 @@ class Elu(Function):
     def __attrs_post_init__(self) -> None:
         object.__setattr__(self, "alpha", _finite("Elu: alpha", self.alpha))
 
+    @property
+    def formula(self) -> tuple[str, str]:
+        """On paper: z or alpha (e^z − 1), and 1 or alpha e^z."""
+        below = "" if self.alpha == 1 else f"{self.alpha!r} * "
+        return (
+            f"np.where(z > 0, z, {below}(np.exp(z) - 1))",
+            f"np.where(z > 0, 1, {below}np.exp(z))",
+        )
+
     def value(self, z: Array) -> Array:
         """f(z) = max(z, 0) + alpha (exp(min(z, 0)) − 1), one term of which is zero."""
         y = np.expm1(_negative_part(z))
@@ -272,6 +294,7 @@ class Softplus(Function):
     """
 
     name: ClassVar[str] = "softplus"
+    formula: ClassVar[Any] = ("np.log(1 + np.exp(z))", "1 / (1 + np.exp(-z))")
 
     def value(self, z: Array) -> Array:
         """f(z) = max(z, 0) + ln(1 + exp(−|z|))."""
@@ -296,6 +319,10 @@ class Silu(Function):
     """
 
     name: ClassVar[str] = "silu"
+    formula: ClassVar[Any] = (
+        "z / (1 + np.exp(-z))",
+        "(1 + (1 + z) * np.exp(-z)) / (1 + np.exp(-z)) ** 2",
+    )
 
     def value(self, z: Array) -> Array:
         """f(z) = z / (1 + e⁻ᶻ)."""
@@ -335,6 +362,10 @@ class Gelu(Function):
     """
 
     name: ClassVar[str] = "gelu"
+    formula: ClassVar[Any] = (
+        "z * (1 + erf(z / np.sqrt(2))) / 2",
+        "(1 + erf(z / np.sqrt(2))) / 2 + z * np.exp(-(z**2 / 2)) / np.sqrt(2 * np.pi)",
+    )
 
     def value(self, z: Array) -> Array:
         """f(z) = max(z, 0) − |z| Φ(−|z|)."""
@@ -366,6 +397,7 @@ class Sin(Function):
     """
 
     name: ClassVar[str] = "sin"
+    formula: ClassVar[Any] = ("np.sin(z)", "np.cos(z)")
 
     def value(self, z: Array) -> Array:
         """f(z) = sin z."""
@@ -386,6 +418,7 @@ class Gaussian(Function):
     """
 
     name: ClassVar[str] = "gaussian"
+    formula: ClassVar[Any] = ("np.exp(-(z**2 / 2))", "-z * f(z)")
 
     def value(self, z: Array) -> Array:
         """f(z) = exp(−z²/2)."""

@@ -22,12 +22,18 @@ from typing import Any, ClassVar
 import numpy as np
 from attrs import define, field, setters
 
+from chainrule.core.equations import Equations, numbered, total
 from chainrule.core.errors import BuildError, ConfigurationError, ShapeError
 from chainrule.core.initializers import Shape
 from chainrule.core.layer import Layer
 from chainrule.core.parameter import Array
 from chainrule.core.wording import batch_of
-from chainrule.layers.reshape import axis_of_row, plain, refuse_batch_axis
+from chainrule.layers.reshape import (
+    axis_of_row,
+    index_on_paper,
+    plain,
+    refuse_batch_axis,
+)
 
 
 class _Elementwise(Layer):
@@ -65,6 +71,21 @@ class _Elementwise(Layer):
         """For each input its delta, of which every one has the shape of the output so far."""
         pairs = zip(deltas, self.input_shapes, strict=True)
         return tuple(_summed_to(delta, shape) for delta, shape in pairs)
+
+    def _on_paper(self) -> list[str]:
+        """The names of the inputs, with equally many axes as `_aligned` gives them."""
+        axes = max(map(len, self.input_shapes))
+        inputs, names = numbered("x", len(self.input_shapes)), []
+        for name, shape in zip(inputs, self.input_shapes, strict=True):
+            sizes = [f"len({name})", *["1"] * (axes - len(shape)), *map(str, shape)]
+            is_short = len(shape) < axes
+            names.append(f"{name}.reshape({', '.join(sizes)})" if is_short else name)
+        return names
+
+    def _summed_on_paper(self, deltas: Iterable[str]) -> list[str]:
+        """The expressions of deltas with what `_summed` does to them."""
+        pairs = zip(deltas, self.input_shapes, strict=True)
+        return [_summed_to_on_paper(text, self.output_shape, shape) for text, shape in pairs]
 
 
 @define(repr=False, on_setattr=setters.NO_OP)
@@ -104,6 +125,10 @@ class Add(_Elementwise):
         return self._summed(delta for _ in self.input_shapes)
 
     apply = forward
+
+    def equations(self) -> Equations:
+        inputs = self._on_paper()
+        return Equations(total(inputs), self._summed_on_paper("delta" for _ in inputs))
 
 
 @define(repr=False, on_setattr=setters.NO_OP)
@@ -145,6 +170,10 @@ class Subtract(_Elementwise):
         return self._summed((delta, -delta))
 
     apply = forward
+
+    def equations(self) -> Equations:
+        deltas = self._summed_on_paper(("delta", "-delta"))
+        return Equations(total(self._on_paper(), "-"), deltas)
 
 
 @define(repr=False, on_setattr=setters.NO_OP)
@@ -194,6 +223,11 @@ class Multiply(_Elementwise):
     def apply(self, *inputs: Array) -> Array:
         return functools.reduce(np.multiply, self._aligned(inputs))
 
+    def equations(self) -> Equations:
+        a = self._on_paper()
+        deltas = (total(("delta", *a[:i], *a[i + 1 :]), "*") for i in range(len(a)))
+        return Equations(total(a, "*"), self._summed_on_paper(deltas))
+
 
 @define(repr=False, on_setattr=setters.NO_OP)
 class Average(_Elementwise):
@@ -233,6 +267,11 @@ class Average(_Elementwise):
         return self._summed(share for _ in self.input_shapes)
 
     apply = forward
+
+    def equations(self) -> Equations:
+        inputs = self._on_paper()
+        deltas = self._summed_on_paper(f"delta / {len(inputs)}" for _ in inputs)
+        return Equations(f"({total(inputs)}) / {len(inputs)}", deltas)
 
 
 @define(repr=False, on_setattr=setters.NO_OP)
@@ -284,6 +323,13 @@ class Maximum(_Elementwise):
 
     def apply(self, *inputs: Array) -> Array:
         return functools.reduce(np.maximum, self._aligned(inputs))
+
+    def equations(self) -> Equations:
+        first, *others = self._on_paper()
+        largest = functools.reduce("np.maximum({}, {})".format, others, first)
+        masks = [f"np.where({x} == y, 1, 0)" for x in (first, *others)]
+        deltas = (f"delta * {mask} / ({total(masks)})" for mask in masks)
+        return Equations(largest, self._summed_on_paper(deltas))
 
 
 @define(repr=False, on_setattr=setters.NO_OP)
@@ -344,6 +390,16 @@ class Concatenate(Layer):
 
     apply = forward
 
+    def equations(self) -> Equations:
+        inputs = numbered("x", len(self.input_shapes))
+        axis = axis_of_row(self, self.axis, self.input_shapes[0])
+        ends = (0, *self.boundaries, self.output_shape[axis])
+        parts = itertools.pairwise(ends)
+        return Equations(
+            f"np.concatenate(({', '.join(inputs)}), axis={self.axis})",
+            [f"delta[{index_on_paper(self, axis, f'{a}:{b}')}]" for a, b in parts],
+        )
+
 
 @define(repr=False, on_setattr=setters.NO_OP)
 class Dot(Layer):
@@ -389,6 +445,10 @@ class Dot(Layer):
     def apply(self, *inputs: Array) -> Array:
         return self._product(inputs)
 
+    def equations(self) -> Equations:
+        product = "(x_1 * x_2).sum(axis=-1, keepdims=True)"
+        return Equations(product, ("delta * x_2", "delta * x_1"))
+
     def _product(self, inputs: tuple[Array, ...]) -> Array:
         return np.sum(np.multiply(*inputs), axis=-1, keepdims=True)
 
@@ -423,6 +483,18 @@ def _summed_to(delta: Array, shape: Shape) -> Array:
     repeated = [n for n, size in enumerate((*(1,) * missing, *shape)) if size != row[n]]
     summed = np.sum(delta, axis=tuple(n + 1 for n in repeated), keepdims=True)
     return np.reshape(summed, (len(delta), *shape))
+
+
+def _summed_to_on_paper(text: str, row: Shape, shape: Shape) -> str:
+    """What `_summed_to` computes of an expression whose rows have the first of these shapes."""
+    if row == shape:
+        return text
+    missing = len(row) - len(shape)
+    sizes = zip((*(1,) * missing, *shape), row, strict=True)
+    repeated = [str(n + 1) for n, (size, whole) in enumerate(sizes) if size != whole]
+    summed = f"({text}).sum(axis=({', '.join(repeated)},), keepdims=True)" if repeated else text
+    rows = ", ".join(["len(delta)", *map(str, shape)])
+    return f"({summed}).reshape({rows})" if missing else summed
 
 
 # ------------------------------------------------------------------------------- what misfits

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from attrs import define, field, setters
 
+from chainrule.core.equations import Equations
 from chainrule.core.errors import ConfigurationError, ShapeError
 from chainrule.core.initializers import Shape
 from chainrule.core.layer import Layer
@@ -54,6 +55,9 @@ class Flatten(Layer):
         return _with_rows(delta, self.input_shape)
 
     apply = forward
+
+    def equations(self) -> Equations:
+        return _reshaped_on_paper(self.output_shape, self.input_shape)
 
 
 @define(repr=False, on_setattr=setters.NO_OP)
@@ -126,6 +130,9 @@ class Reshape(Layer):
 
     apply = forward
 
+    def equations(self) -> Equations:
+        return _reshaped_on_paper(self.row_shape, self.input_shape)
+
 
 @define(repr=False, on_setattr=setters.NO_OP)
 class Permute(Layer):
@@ -189,6 +196,11 @@ class Permute(Layer):
         return np.transpose(delta, sorted(range(len(order)), key=order.__getitem__))
 
     apply = forward
+
+    def equations(self) -> Equations:
+        order = (0, *self.axes)
+        back = sorted(range(len(order)), key=order.__getitem__)
+        return Equations(f"x.transpose{order}", f"delta.transpose{tuple(back)}")
 
 
 @define(repr=False, on_setattr=setters.NO_OP)
@@ -272,6 +284,21 @@ class Slice(Layer):
 
     apply = forward
 
+    def equations(self) -> Equations:
+        axis = axis_of_row(self, self.axis, self.input_shape)
+        ends = (self.start, self.stop, None if self.step == 1 else self.step)
+        start, stop, step = ("" if n is None else str(n) for n in ends)
+        taken = f"{start}:{stop}:{step}" if step else f"{start}:{stop}"
+        # P is made of the lines of the unit matrix that are taken: y = x Pᵀ along the last axis,
+        # and y = P x along the one before.
+        p = f"np.eye({self.input_shape[axis]})[{taken}]"
+        behind, swap = len(self.input_shape) - 1 - axis, f"swapaxes({axis + 1}, -1)"
+        if behind < 2:
+            back = f"{p}.T @ delta" if behind else f"delta @ {p}"
+        else:
+            back = f"(delta.{swap} @ {p}).{swap}"
+        return Equations(f"x[{index_on_paper(self, axis, taken)}]", back)
+
 
 def refuse_batch_axis(layer: str, axis: Any) -> None:
     """See that an axis is a whole number, and not that of the batch."""
@@ -300,6 +327,19 @@ def axis_of_row(layer: Layer, axis: int, row: Shape) -> int:
             mend="axis=-1 is the last" if row else "Reshape((1,)) makes a vector of each number",
         )
     return found
+
+
+def index_on_paper(layer: Layer, axis: int, taken: str) -> str:
+    """What stands in the brackets of ``x[…]`` to take that along one axis of a row."""
+    is_last = axis == len(layer.input_shapes[0]) - 1
+    return f"..., {taken}" if is_last else ":, " * (axis + 1) + taken
+
+
+def _reshaped_on_paper(after: Shape, before: Shape) -> Equations:
+    forward, backward = (", ".join(["len({0})", *map(str, row)]) for row in (after, before))
+    return Equations(
+        f"x.reshape({forward.format('x')})", f"delta.reshape({backward.format('delta')})"
+    )
 
 
 def _with_rows(array: Array, row: Shape) -> Array:

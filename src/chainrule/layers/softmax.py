@@ -14,6 +14,7 @@ from typing import ClassVar
 import numpy as np
 from attrs import define, setters
 
+from chainrule.core.equations import Equations
 from chainrule.core.errors import ShapeError
 from chainrule.core.layer import Layer
 from chainrule.core.parameter import Array
@@ -62,3 +63,9 @@ class Softmax(Layer):
         powers = np.exp(2 * np.maximum(inputs / 2 - largest / 2, lowest / 2))
         powers /= powers.sum(axis=-1, keepdims=True)
         return powers
+
+    def equations(self) -> Equations:
+        return Equations(
+            "np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True)",
+            "y * (delta - (delta * y).sum(axis=-1, keepdims=True))",
+        )
