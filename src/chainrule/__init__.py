@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from chainrule.calculus import derivatives as derivatives
     from chainrule.calculus.check import check_layer as check_layer
     from chainrule.calculus.check import check_loss as check_loss
+    from chainrule.core.equations import Equations as Equations
     from chainrule.core.layer import Layer as Layer
     from chainrule.display.diagram import diagram as diagram
+    from chainrule.display.equations import explain as explain
     from chainrule.display.summary import summary as summary
     from chainrule.display.trace import trace as trace
     from chainrule.graph.graph import Graph as Graph
@@ -75,7 +77,9 @@ _PLACES = {
     "Trainer": "chainrule.training.trainer",
     "check_layer": "chainrule.calculus.check",
     "check_loss": "chainrule.calculus.check",
+    "Equations": "chainrule.core.equations",
     "diagram": "chainrule.display.diagram",
+    "explain": "chainrule.display.equations",
     "load": "chainrule.storage",
     "summary": "chainrule.display.summary",
     "trace": "chainrule.display.trace",

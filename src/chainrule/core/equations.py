@@ -42,7 +42,8 @@ class Equations:
     backward
         An expression for ∂C/∂x; where there are several inputs, a tuple of them.
     gradients
-        For each parameter, by name, an expression for what this layer adds to ∂C/∂θ.
+        For each parameter, by name, an expression for what this layer adds to ∂C/∂θ. Of one that
+        is not named, all that is said is (∂y/∂θ)ᵀ Δ.
     function
         What ``f(x)`` and ``df(x)`` stand for in the expressions: a
         `chainrule.layers.functions.Function`, or anything with ``value`` and ``derivative``.
@@ -84,10 +85,10 @@ def unknown(layer: Layer) -> Equations:
     outputs = len(layer.output_shapes)
     call = f"f({', '.join(inputs)})"
     delta = "delta" if outputs == 1 else f"({', '.join(numbered('delta', outputs))})"
+    # For the parameters, nothing: what is not said of them is (∂y/∂θ)ᵀ Δ.
     return Equations(
         forward=[call] if outputs == 1 else [f"{call}[{n}]" for n in range(outputs)],
         backward=[f"{name}.T @ {delta}" for name in numbered("J", len(inputs))],
-        gradients={},
         is_evaluable=False,
     )
 
@@ -111,4 +112,5 @@ def total(terms: Iterable[str], sign: str = "+") -> str:
 
 def _age(kind: type, name: str) -> int:
     """How far up the line of its ancestors the class stands that defines this."""
-    return next(n for n, cls in enumerate(kind.__mro__) if name in cls.__dict__)
+    line = kind.__mro__
+    return next((n for n, cls in enumerate(line) if name in cls.__dict__), len(line))
