@@ -121,8 +121,8 @@ class Parameter:
 
         The first product after `zero_grad` is written where it belongs, without an array between.
         """
-        # The same BLAS both times: dot starts sooner, and refuses an `out` that does not fit; matmul
-        # does not write zeros first, but would broadcast. Of stacks, dot is another product.
+        # The same BLAS both times: dot starts sooner, and refuses an `out` that does not fit;
+        # matmul does not write zeros first, but would broadcast. Of stacks, dot is another product.
         is_small = self._grad.size <= 4096 and left.ndim <= 2 >= right.ndim
         if self._grad_is_zero:
             try:

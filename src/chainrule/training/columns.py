@@ -5,8 +5,8 @@ There is always C, the loss. Where a model has several outputs, with a loss C_i 
     C = Σ_i λ_i C_i        and a column for each C_i, without its weight λ_i
 
 so that one sees which of them is learned, and which is not. After them come the metrics. The
-columns of an output begin with its name, which is that of the layer it comes from if the graph gives
-it no other.
+columns of an output begin with its name, which is that of the layer it comes from if the graph
+gives it no other.
 """
 
 from __future__ import annotations
@@ -91,9 +91,10 @@ class Columns:
 def output_names(model: Layer) -> list[str]:
     """What the outputs of a built model are called.
 
-    By the names that a `Graph` was given for them. Else each by the layer that it comes from, as ``print(model)`` has it: ``dense_3``; of outputs that
-    come from one container, by the layers in it. Where that does not tell them apart, such as the
-    outputs of one layer, they are ``output_1``, ``output_2`` and so on.
+    By the names that a `Graph` was given for them. Else each by the layer that it comes from, as
+    ``print(model)`` has it: ``dense_3``; of outputs that come from one container, by the layers in
+    it. Where that does not tell them apart, such as the outputs of one layer, they are
+    ``output_1``, ``output_2`` and so on.
     """
     if isinstance(model, Graph) and model.output_names:
         return list(model.output_names)
