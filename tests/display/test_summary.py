@@ -75,8 +75,8 @@ def test_totals_count_every_number_and_its_bytes(dtype: str, width: int) -> None
 def test_the_deltas_have_the_shapes_that_backward_takes_and_returns() -> None:
     model = digits_network()
     model.forward(np.zeros((5, 64)))
-    for row, layer in reversed(list(zip(summary(model).rows, model, strict=True))):
-        returned = layer.backward(np.zeros((5, *row.output_shapes[0])))
+    for row, step in reversed(list(zip(summary(model).rows, model.plan.steps, strict=True))):
+        returned = step.layer.backward(np.zeros((5, *row.output_shapes[0])))
         assert returned.shape == (5, *row.input_shapes[0])
 
 

@@ -394,15 +394,6 @@ def test_a_bare_layer_has_one_step() -> None:
     assert (step.place, step.layer, step.takes) == ("dense", "Dense(3)", ("input",))
 
 
-def test_an_input_that_is_called_like_a_layer_is_told_from_it() -> None:
-    x, z = Input((3,), name="dense_1"), Input((3,), name="dense_1")
-    model = built(Graph([x, z], Add()(Dense(3)(x), z)), (3,), (3,))
-    found = trace(model, many((3,), (3,)), many((3,)), HALF)
-    assert found.input_names == ("dense_1 (input)", "dense_1 (input) (input)")
-    assert found["dense_1"].takes == ("dense_1 (input)",)
-    assert len(found.to_dict()) == 2 * 2 + 2 * 3 + 2 * 2 + 1 + 1
-
-
 def test_a_place_that_is_not_there_is_an_error_that_names_those_that_are() -> None:
     found = trace(*setting("residual"))
     with pytest.raises(KeyError, match="no step 'dense_7'; there are residual_1/dense_1, "):

@@ -35,6 +35,7 @@ from chainrule.core.errors import (
     DtypeError,
     ShapeError,
 )
+from chainrule.graph.composite import ALL, Composite
 from laws.unusual_layers import Dropout, Halves
 
 MANY = 10_000
@@ -100,24 +101,27 @@ def test_one_output_in_a_list_is_an_array_all_the_same():
 
 
 def test_the_sum_at_a_fan_out_changes_no_array_in_place():
+    sent = []
+
     @define
     class Keeps(Layer):
-        """Sends back an array that it holds on to."""
+        """Sends back an array that somebody holds on to."""
 
         def forward(self, x):
-            self.sent = np.ones_like(x)
             return x * 1.0
 
         def backward(self, delta):
-            return self.sent
+            sent.append(np.ones_like(delta))
+            return sent[-1]
 
     x = Input((2,))
     keeps = [Keeps() for _ in range(3)]
     model = built(Graph(x, Add()(*(k(x) for k in keeps))))
     model.forward(batch(4, 2))
     np.testing.assert_array_equal(model.backward(batch(4, 2)), np.full((4, 2), 3.0))
-    for k in keeps:
-        np.testing.assert_array_equal(k.sent, np.ones((4, 2)))
+    assert len(sent) == 3
+    for array in sent:
+        np.testing.assert_array_equal(array, np.ones((4, 2)))
 
 
 def test_a_graph_is_a_layer_that_nests_in_graphs_and_sequences():
@@ -183,6 +187,40 @@ def test_an_output_that_nobody_takes_gets_a_delta_of_zeros():
     assert check_layer(model, (4,)).ok
 
 
+def test_outputs_of_an_inner_graph_that_nobody_takes_are_not_computed():
+    a, x = Input((3,)), Input((3,))
+    heads = Graph(a, [Dense(2)(a), Dense(1)(a)])
+    for number, width in ((0, 2), (1, 1)):
+        model = built(Graph(x, heads.unbuilt()(x)[number]))
+        assert check_layer(model, (3,)).ok
+        model.forward(batch())
+        model.parameters.zero_grad()
+        model.backward_parameters(np.ones((5, width)))
+        grad = {p.path.rpartition("/")[2]: p.grad for p in model.parameters}
+        assert np.any(grad[f"dense_{number + 1}.weights"])
+        assert not np.any(grad[f"dense_{2 - number}.weights"])
+
+
+def test_an_input_that_only_goes_out_again_gets_the_delta_of_the_output():
+    x = Input((3,))
+    model = built(Graph(x, x))
+    delta = batch()
+    model.forward(batch())
+    np.testing.assert_array_equal(model.backward(delta), delta)
+    assert check_layer(Graph(x, [x, x]), (3,)).ok
+
+
+def test_an_input_that_reaches_only_what_nobody_takes_gets_a_delta_of_zeros():
+    a, b, p, q = (Input((3,)) for _ in range(4))
+    inner = Graph([a, b], [a, Dense(3)(b)])
+    model = built(Graph([p, q], inner(p, q)[1]))
+    model.forward(batch(), batch())
+    one, two = model.backward(batch())
+    np.testing.assert_array_equal(one, np.zeros((5, 3)))
+    assert np.any(two)
+    assert check_layer(Graph([p, q], inner.unbuilt()(p, q)[1]), ((3,), (3,))).ok
+
+
 def test_branches_that_no_output_needs_are_no_part_of_the_graph():
     x = Input((3,))
     h = Dense(2)(x)
@@ -213,6 +251,26 @@ def test_a_graph_of_elementwise_layers_takes_rows_of_any_shape_unless_its_input_
     assert model(np.zeros((2, 5, 5))).shape == (2, 5, 5)
     with pytest.raises(ShapeError):
         built(Graph(bound, Activation("tanh")(bound)))(np.zeros((2, 4)))
+
+
+def test_where_building_fails_the_generator_is_where_it_was():
+    x, rng = Input((3,)), np.random.default_rng(0)
+    with pytest.raises(ShapeError):
+        Graph(x, Add()(Dense(3)(x), Dense(4)(x))).build(rng=rng)
+    assert rng.bit_generator.state == np.random.default_rng(0).bit_generator.state
+
+
+def test_a_forward_that_returns_a_tuple_of_one_is_refused():
+    @define
+    class One(Layer):
+        def forward(self, x):
+            return (2 * x,)
+
+        def backward(self, delta):
+            return 2 * delta
+
+    x = Input((3,))
+    refused(BuildError, lambda: Graph(x, Dense(2)(One()(x))).build(), "a comma behind the return")
 
 
 def test_where_building_fails_every_layer_is_as_it_was():
@@ -299,6 +357,49 @@ def test_graphs_are_equal_if_layers_and_wires_are():
     assert Graph(x, h(x)) != Graph(x, [h(x), h(x)])
     assert Graph(x, Add()(x, h(x))) != Graph(x, Add()(h(x), x))
     assert Graph(x, h(x)) != Sequential([h])
+    assert Sequential([h, h]) != Sequential([Dense(2), Dense(2)])
+    assert Graph(x, Add()(h(x), h(x))) != Graph(x, Add()(h(x), Dense(2)(x)))
+
+
+def test_containers_of_ones_own_are_compared_by_their_fields_too():
+    @define(repr=False, eq=False)
+    class Scaled(Composite):
+        inner: Layer
+        times: int = 2
+
+        def calls(self, size):
+            return [((0, ALL),)]
+
+    assert Scaled(Dense(3), 2) == Scaled(Dense(3), 2)
+    assert Scaled(Dense(3), 2) != Scaled(Dense(3), 5)
+    assert Scaled(Dense(3), 2) != Scaled(Dense(4), 2)
+
+
+def test_a_subclass_takes_what_a_graph_takes_and_prints_like_one():
+    @define
+    class Named(Graph):
+        note: str = "x"
+
+    x = Input((3,))
+    assert repr(Named(x, Dense(2)(x))).startswith("Named: input → dense_1\n")
+    assert Named(x, Dense(2)(x)) == Named(x, Dense(2)(x))
+
+
+def test_a_repeated_layer_is_told_to_be_the_same():
+    x, shared, bend = Input((4,)), Dense(4), Activation("tanh")
+    model = built(Graph(x, [shared(shared(x)), bend(x), bend(Dense(3)(x))]))
+    text = repr(model)
+    assert "# the same as dense_1" in text and "# the same as activation_1" in text
+    assert text.count("parameters") == 2
+
+
+def test_inputs_and_layers_have_different_names():
+    one, two = Input((3,), name="dense_1"), Input((3,), name="dense_1")
+    refused(ConfigurationError, lambda: Graph([one, two], Add()(one, two)), "'dense_1'")
+    refused(ConfigurationError, lambda: Graph(one, Dense(3)(one)), "dense_1_in")
+    named, unnamed = Input((3,), name="input"), Input((3,))
+    model = Graph([named, unnamed], Add()(named, unnamed))
+    assert model.input_names(2) == ["input", "input_1"]
 
 
 @pytest.mark.parametrize(
@@ -334,15 +435,32 @@ def test_two_models_that_share_a_layer_do_not_share_its_memory():
     np.testing.assert_allclose(shared.weights.grad, a.T @ delta, rtol=1e-13)
 
 
-def test_the_layer_in_its_first_place_shows_what_it_remembers():
+def test_each_place_remembers_for_itself_and_the_layer_is_left_alone():
     x = Input((3,))
     layer = Dense(2)
-    model = built(Graph(x, layer(x)))
+    model = built(Graph(x, [layer(x), layer(Activation("tanh")(x))]))
     a = batch()
     model.forward(a)
-    assert layer.inputs is a
-    model.forget()
     assert not hasattr(layer, "inputs")
+    one, two = (step.layer for step in model.plan.steps if type(step.layer) is Dense)
+    np.testing.assert_array_equal(one.inputs, a)
+    np.testing.assert_array_equal(two.inputs, np.tanh(a))
+    assert one.weights is two.weights is layer.weights
+    model.forget()
+    with pytest.raises(BackwardBeforeForwardError):
+        model.backward((np.ones((5, 2)), np.ones((5, 2))))
+
+
+def test_a_layer_used_by_itself_between_the_passes_changes_nothing():
+    layer, x = Dense(1), Input((4,))
+    layer.build((4,), rng=0)
+    model = built(Graph(x, Activation("tanh")(layer(x))))
+    own, others = batch(5, 4), batch(5, 4, 1)
+    layer.forward(own)
+    model.forward(others)
+    layer.weights.zero_grad()
+    layer.backward(np.ones((5, 1)))
+    np.testing.assert_allclose(layer.weights.grad, own.sum(axis=0)[:, np.newaxis], rtol=1e-13)
 
 
 def test_a_random_layer_in_two_places_draws_for_each():
@@ -355,17 +473,16 @@ def test_a_random_layer_in_two_places_draws_for_each():
 
 
 def test_values_that_nobody_takes_any_more_are_let_go_of():
-    held = []
+    held, alive = [], []
 
     @define
     class Watches(Layer):
         """Computes without remembering, and notes what it made."""
 
         def forward(self, x):
-            alive = sum(ref() is not None for ref in held)
+            alive.append(sum(ref() is not None for ref in held))
             y = x + 1.0
             held.append(weakref.ref(y))
-            self.alive = alive
             return y
 
         def backward(self, delta):
@@ -374,14 +491,13 @@ def test_values_that_nobody_takes_any_more_are_let_go_of():
     x = Input((2,))
     a = Watches()(x)
     b = Add()(Watches()(a), a)
-    watches = [Watches() for _ in range(5)]
     node = b
-    for layer in watches:
-        node = layer(node)
+    for _ in range(5):
+        node = Watches()(node)
     model = built(Graph(x, node))
     held.clear()
     model.forward(batch(3, 2))
-    assert watches[-1].alive <= 2
+    assert alive[-1] <= 2
 
 
 def test_inference_from_many_threads_gives_what_one_gives():
@@ -522,6 +638,29 @@ def test_a_backward_that_forgets_an_input_is_named():
     model.forward(batch())
     error = refused(DefinitionError, lambda: model.backward(batch()), "a tuple of 2 arrays")
     assert error.place == "graph/forgets_one_1"
+
+
+@pytest.mark.parametrize(
+    ("sent", "words"),
+    [(lambda d: None, "None: is the return missing?"), (lambda d: 2 * d[:, :1], "(5, 1)")],
+)
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_backward_that_returns_nothing_or_too_little_is_named_at_a_fan_out(sent, words, is_first):
+    @define
+    class Wrong(Layer):
+        def forward(self, x):
+            return 2 * x
+
+        def backward(self, delta):
+            return sent(delta)
+
+    x = Input((3,))
+    h = Dense(3)(x)
+    parts = [Wrong()(h), Activation("tanh")(h)]
+    model = built(Graph(x, Add()(*(parts if is_first else parts[::-1]))))
+    model.forward(batch())
+    error = refused(ShapeError, lambda: model.backward(batch()), "Jᵀ Δ", words)
+    assert error.place == "graph/wrong_1"
 
 
 def test_an_error_inside_a_layer_says_in_which_place_and_for_what():

@@ -50,6 +50,7 @@ def construct(
     shapes = tuple(_shape(name, shape) for shape in input_shapes or layer.known_input_shapes or ())
     inside = layer._rng is not None  # of a container that is being built
     before = [(part, part.is_built, part.attributes()) for _, part in layer.walk()]
+    given = rng.bit_generator.state if isinstance(rng, np.random.Generator) else None
     try:
         _prepare_family(layer, _generator(layer, rng), _dtype(layer, dtype))
         layer._initial = frozenset(layer.__dict__) - RECORD
@@ -61,6 +62,8 @@ def construct(
     except BaseException:
         for part, _, attributes in before:
             _put_back(part, attributes)
+        if given is not None:
+            rng.bit_generator.state = given
         raise
     if not inside:
         for _, part in layer.walk():
@@ -235,6 +238,13 @@ def _shapes_of_an_empty_batch(layer: Layer) -> tuple[Shape, ...]:
             mend=_mend_for_no_rows(error),
         ) from error
     results = outputs if isinstance(outputs, tuple) else (outputs,)
+    if isinstance(outputs, tuple) and len(outputs) == 1:
+        raise BuildError(
+            f"{name}: forward returns a tuple of one array",
+            expected="the array itself; a tuple where there are several",
+            received="a tuple of 1",
+            mend="is there a comma behind the return?",
+        )
     if not results or any(getattr(y, "shape", ())[:1] != (0,) for y in results):
         raise BuildError(
             f"{name}: forward does not return one row for each row of the batch",

@@ -75,7 +75,6 @@ class Layer(Tree):
     _input_shapes: tuple[Shape, ...] | None = None
     _output_shapes: tuple[Shape, ...] = ()
     _delta_shape: Any = None  # of the delta that fits the last forward pass
-    _place: Any = None  # what it stands in, so that another place takes a twin
     _initial: frozenset[str] = frozenset()  # the attributes that were there before build
     _lasting: frozenset[str] = frozenset()  # the attributes that are not memory
     _parameters: dict[str, Parameter] = {}  # noqa: RUF012 - replaced, never changed

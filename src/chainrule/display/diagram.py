@@ -25,7 +25,7 @@ from chainrule.core.tree import join, snake_case
 from chainrule.display.summary import configuration, seen_from, shapes_of_values, shortened
 from chainrule.graph.composite import ALL
 from chainrule.graph.graph import Graph
-from chainrule.graph.plan import Plan, is_plain
+from chainrule.graph.plan import Plan, is_unrolled
 
 SHOWN = 60
 """In a terminal, a longer diagram is printed with its middle left out."""
@@ -282,7 +282,7 @@ def _read_calls(model: Layer, found: _Found) -> list[Value]:
     names = model.input_names(len(starts)) if isinstance(model, Graph) else ["input"]
     inputs = [(found.add(Box("input", name), []), ALL) for name in names]
     found.shapes.update(zip(inputs, (shape for _, shape in starts), strict=True))
-    if not is_plain(model):
+    if not is_unrolled(model):
         return [(found.add_layer(snake_case(type(model).__name__), model, inputs), ALL)]
     stack = [_Frame(model, "", [inputs])]
     while True:
@@ -298,7 +298,7 @@ def _read_calls(model: Layer, found: _Found) -> list[Value]:
         takes = frame.values_of(frame.calls[frame.number])
         path = join(frame.path, name)
         frame.number += 1
-        if is_plain(layer):
+        if is_unrolled(layer):
             stack.append(_Frame(layer, path, [takes]))
         else:
             frame.made.append([(found.add_layer(path, layer, takes), ALL)])

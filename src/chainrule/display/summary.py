@@ -31,7 +31,7 @@ from chainrule.core.parameter import Parameter
 from chainrule.core.tree import join, snake_case
 from chainrule.core.wording import batch_of
 from chainrule.graph.graph import Graph
-from chainrule.graph.plan import Plan, Step, is_plain
+from chainrule.graph.plan import Plan, Step, is_unrolled
 
 Shapes = tuple[Shape, ...]
 
@@ -229,7 +229,7 @@ def _rows(model: Layer, flow: _Flow | None) -> list[Row]:
     stack = [("", model, True)]
     while stack:
         path, layer, is_step = stack.pop()
-        joins = is_plain(layer)
+        joins = is_unrolled(layer)
         if not joins:
             place = path or snake_case(type(layer).__name__)
             row = _row(place, layer, holders)

@@ -353,7 +353,7 @@ class _Pass:
         self.model = model
         self.plan = Plan.of(model)
         self.places = [step.path or self.plan.name for step in self.plan.steps]
-        self.names = _names(self.plan, self.places)
+        self.names = list(self.plan.names)
         self.parameters = [_parameters(step.layer) for step in self.plan.steps]
         self.first: NonFinite | None = None
 
@@ -493,17 +493,6 @@ class _Pass:
         self.look(place, "returned delta", *back)
         for name, parameter in self.parameters[number].items():
             self.look(place, f"gradient of {name}", parameter.grad)
-
-
-def _names(plan: Plan, places: list[str]) -> list[str]:
-    """What stands in each slot; an input that is called like another or like a place is told."""
-    names = list(plan.names)
-    taken = set(places)
-    for slot in plan.inputs:
-        while names[slot] in taken:
-            names[slot] = f"{names[slot]} (input)"
-        taken.add(names[slot])
-    return names
 
 
 def _parameters(layer: Layer) -> dict[str, Parameter]:

@@ -22,7 +22,7 @@ from chainrule.core.errors import DefinitionError
 from chainrule.core.initializers import Shape
 from chainrule.core.layer import Layer
 from chainrule.core.parameter import Array
-from chainrule.core.tree import snake_case
+from chainrule.core.tree import fields_of, snake_case
 from chainrule.graph.plan import Plan, input_names, unroll
 
 Source: TypeAlias = tuple[int, int]
@@ -44,10 +44,12 @@ class Composite(Layer):
 
     def __init_subclass__(cls, **how: Any) -> None:
         super().__init_subclass__(**how)
-        if hasattr(cls, "__attrs_init__") and "__init__" not in cls.__dict__:
-            # A Graph takes nodes, and a Residual its layers one by one: so do their subclasses,
-            # for which @define would make an __init__ of the fields.
-            cls.__init__ = cls.__init__  # type: ignore[method-assign]
+        # A Graph takes nodes, and a Residual its layers one by one: so do their subclasses, for
+        # which @define would make an __init__ of the fields; and likewise for the others.
+        kept = ["__eq__", "__repr__", *(["__init__"] if hasattr(cls, "__attrs_init__") else [])]
+        for name in kept:
+            if name not in cls.__dict__:
+                setattr(cls, name, getattr(cls, name))
 
     def calls(self, size: int) -> Sequence[Sequence[Source]]:
         """For each of the layers in `children`, which stand in the order of the calls: its inputs.
@@ -118,24 +120,35 @@ class Composite(Layer):
         if not isinstance(other, Layer):
             return NotImplemented
         pairs: list[tuple[Any, Any]] = [(self, other)]
+        known: dict[int, int] = {}  # so that what is shared on one side is on the other
         while pairs:
             one, two = pairs.pop()
+            learns = type(one).build is not Layer.build  # else it does not matter which one it is
+            if learns and known.setdefault(id(one), id(two)) != id(two):
+                return False
             if isinstance(one, Composite) and type(one).__eq__ is Composite.__eq__:
-                if type(one) is not type(two) or one._own_fields() != two._own_fields():
+                if type(one) is not type(two) or one._other_fields() != two._other_fields():
                     return False
-                ones, twos = list(one.children().items()), list(two.children().items())
-                if [name for name, _ in ones] != [name for name, _ in twos]:
+                ones, twos = one.children(), two.children()
+                if list(ones) != list(twos):
                     return False
-                pairs.extend((a, b) for (_, a), (_, b) in zip(ones, twos, strict=True))
+                pairs.extend(zip(ones.values(), twos.values(), strict=True))
             elif one != two:
                 return False
-        return True
+        return len(set(known.values())) == len(known)
 
     __hash__ = None  # type: ignore[assignment]
 
-    def _own_fields(self) -> Any:
-        """What tells two containers apart besides their layers."""
-        return None
+    def _other_fields(self) -> dict[str, Any]:
+        """The fields in which there are no layers."""
+        layers = set(map(id, self.children().values()))
+        values = {f.name: getattr(self, f.name) for f in fields_of(type(self))}
+        return {
+            name: value
+            for name, value in values.items()
+            if not isinstance(value, Layer)
+            and not (isinstance(value, tuple) and any(id(part) in layers for part in value))
+        }
 
 
 def sizes_of(layer: Layer) -> str:

@@ -15,6 +15,7 @@ That is the chain rule for several variables, and all that a graph adds to a seq
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
@@ -92,6 +93,7 @@ class Graph(Composite):
         begin, end = _as_nodes("inputs", inputs), _as_nodes("outputs", given)
         layers, wires, tails, starts = _gone_through(begin, end)
         self.__attrs_init__(layers, wires, tails, starts, names)
+        _require_distinct(self.input_names(len(starts)), self._names())
 
     def calls(self, size: int) -> Sequence[Sequence[Source]]:
         return self.wires
@@ -103,12 +105,14 @@ class Graph(Composite):
         return dict(zip(self._names(), self.layers, strict=True))
 
     def input_names(self, count: int) -> list[str]:
+        given = {name for name, _ in self.starts}
         unnamed = sum(name is None for name, _ in self.starts)
-        names, number = [], 0
-        for name, _ in self.starts:
-            number += name is None
-            names.append(name or ("input" if unnamed == 1 else f"input_{number}"))
-        return names
+        free = ["input"] if unnamed == 1 and "input" not in given else []
+        free += [
+            f"input_{n + 1}" for n in range(2 * len(self.starts)) if f"input_{n + 1}" not in given
+        ]
+        fresh = iter(free)
+        return [name or next(fresh) for name, _ in self.starts]
 
     @property
     def accepts_any_shape(self) -> bool:  # type: ignore[override]
@@ -156,9 +160,6 @@ class Graph(Composite):
     def _names(self) -> list[str]:
         return numbered(type(layer).__name__ for layer in self.layers)
 
-    def _own_fields(self) -> Any:
-        return self.wires, self.tails, self.starts, self.output_names
-
     def __repr__(self) -> str:
         names, calls = self._names(), []
         inputs = self.input_names(len(self.starts))
@@ -171,14 +172,17 @@ class Graph(Composite):
 
         for name, (own, shape) in zip(inputs, self.starts, strict=True):
             calls.append((name, repr(Input(shape, own)), ""))
+        first: dict[int, str] = {}
         for name, layer, sources in zip(names, self.layers, self.wires, strict=True):
             given = ", ".join(map(called, sources))
             short = repr(layer) if not layer.children() else f"{type(layer).__name__}(…)"
-            calls.append((name, f"{short}({given})", sizes_of(layer)))
+            is_again = first.setdefault(id(layer), name) != name
+            remark = f"the same as {first[id(layer)]}" if is_again else sizes_of(layer)
+            calls.append((name, f"{short}({given})", remark))
         width, length = (max(len(call[n]) for call in calls) for n in (0, 1))
         lines = [
-            f"    {name:<{width}}  {call:<{length}}  {f'# {shapes}' if shapes else ''}".rstrip()
-            for name, call, shapes in calls
+            f"    {name:<{width}}  {call:<{length}}  {f'# {remark}' if remark else ''}".rstrip()
+            for name, call, remark in calls
         ]
         ends = list(map(called, self.tails))
         if self.output_names:
@@ -223,6 +227,19 @@ def _as_nodes(what: str, given: Any) -> list[Node]:
             f"Graph: there are no {what}", expected="at least one node", received="an empty list"
         )
     return nodes
+
+
+def _require_distinct(inputs: list[str], layers: list[str]) -> None:
+    taken = Counter([*inputs, *layers])
+    for number, name in enumerate(inputs):
+        if taken[name] > 1:
+            raise ConfigurationError(
+                f"Graph: an input is called {name!r}, as another input or a layer is",
+                place=f"inputs[{number}]",
+                expected="names that tell inputs and layers apart",
+                received=", ".join(inputs),
+                mend=f"Input(…, name='{name}_in')",
+            )
 
 
 def _as_names(outputs: dict[Any, Any]) -> tuple[str, ...]:

@@ -14,7 +14,6 @@ nothing; each step has a twin of its layer if the layer stands elsewhere, too.
 
 from __future__ import annotations
 
-import weakref
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -77,17 +76,24 @@ class Plan:
     inputs: Slots
     outputs: Slots
     names: list[str]
-    _up: list[tuple[Any, ...]] = field(init=False, repr=False)
-    _down: list[tuple[Any, ...]] = field(init=False, repr=False)
+    _row: list[Step] = field(init=False, repr=False)  # those that an output depends on
+    # Of each step of the row: what is called, the layer's memory, and where values are taken from
+    # and put. None says in hand, that is from the step before or to the step behind, without a
+    # slot; a number is one slot, a tuple several.
+    _up: list[tuple[Any, ...]] = field(init=False, repr=False)  # forward, memory, take, keep, drop
+    _applies: list[tuple[Any, ...]] = field(init=False, repr=False)  # apply, likewise
+    _down: list[tuple[Any, ...]] = field(init=False, repr=False)  # number, backward, memory, …
     _down_to_parameters: list[tuple[Any, ...]] = field(init=False, repr=False)
-    _applies: list[tuple[Any, ...]] = field(init=False, repr=False)
+    _begins_in_hand: bool = field(init=False, repr=False)
     _ends_in_hand: bool = field(init=False, repr=False)
+    _untaken: tuple[int, ...] = field(init=False, repr=False)  # inputs that nobody takes
+    _shapes: dict[int, Any] = field(factory=dict, init=False, repr=False)  # of those, in forward
 
     @classmethod
     def of(cls, model: Layer) -> Plan:
         """The plan of a built model; of a layer that is not made of layers, a single step."""
         count = len(model.input_shapes)
-        if is_plain(model):
+        if is_unrolled(model):
             return unroll(model, count)  # type: ignore[arg-type]
         name = snake_case(type(model).__name__)
         inputs = tuple(range(count))
@@ -96,10 +102,11 @@ class Plan:
         return cls(name, [Step(model.twin(), "", inputs, makes)], inputs, makes, names)
 
     def __attrs_post_init__(self) -> None:
+        self._row = self._needed()
         handed = self._handed_on()
-        last = {slot: number for number, step in enumerate(self.steps) for slot in step.takes}
+        last = {slot: number for number, step in enumerate(self._row) for slot in step.takes}
         self._up, self._applies, self._down = [], [], []
-        for number, step in enumerate(self.steps):
+        for number, step in enumerate(self._row):
             layer, memory = step.layer, step.layer.__dict__
             take = None if number in handed else _one_or_all(step.takes)
             keep = None if number + 1 in handed else _one_or_all(step.makes)
@@ -109,8 +116,19 @@ class Plan:
             self._applies.append((contract.bare(layer, "apply"), memory, take, keep, drop))
             self._down.append((number, contract.bare(layer, "backward"), memory, keep, take))
         self._down.reverse()
-        self._ends_in_hand = len(self.steps) in handed
+        self._begins_in_hand, self._ends_in_hand = 0 in handed, len(self._row) in handed
+        self._untaken = tuple(s for s in self.inputs if s not in last and s not in self.outputs)
         self._down_to_parameters = list(self._without_the_deltas_of_data())
+
+    def _needed(self) -> list[Step]:
+        """The steps without those from which no way leads to an output."""
+        asked = {*self.outputs}
+        row = []
+        for step in reversed(self.steps):
+            if not asked.isdisjoint(step.makes):
+                asked.update(step.takes)
+                row.append(step)
+        return row[::-1]
 
     def _handed_on(self) -> set[int]:
         """The steps that take just what the step before made, and nobody else takes.
@@ -118,8 +136,8 @@ class Plan:
         Such a value, and its delta, is handed on without a slot. Step 0 takes what comes in; what
         goes out counts as taken by one more step at the end.
         """
-        taken = [*(step.takes for step in self.steps), self.outputs]
-        made = [self.inputs, *(step.makes for step in self.steps)]
+        taken = [*(step.takes for step in self._row), self.outputs]
+        made = [self.inputs, *(step.makes for step in self._row)]
         uses = Counter(slot for slots in taken for slot in slots)
         return {
             number
@@ -131,7 +149,7 @@ class Plan:
         """The way back that only asks for what some parameter needs."""
         learning: set[int] = set()  # slots that depend on a parameter
         modes = []
-        for step in self.steps:
+        for step in self._row:
             has_parameters = any(part._parameters for _, part in step.layer.walk())
             asks = not learning.isdisjoint(step.takes)
             modes.append("all" if asks else "parameters" if has_parameters else "nothing")
@@ -141,7 +159,7 @@ class Plan:
             if modes[number] == "all":
                 yield number, backward, memory, give, send
             elif modes[number] == "parameters":
-                bare = contract.bare(self.steps[number].layer, "backward_parameters")
+                bare = contract.bare(self._row[number].layer, "backward_parameters")
                 yield number, bare, memory, give, ()
 
     # ---------------------------------------------------------------- the two ways
@@ -150,6 +168,8 @@ class Plan:
         """All outputs; each layer remembers what its way back needs."""
         values: list[Any] = [*inputs, *[None] * (len(self.names) - len(inputs))]
         value = inputs[0] if inputs else None
+        for slot in self._untaken:
+            self._shapes[slot] = inputs[slot].shape
         number = 0
         try:
             for number, (forward, memory, take, keep, drop) in enumerate(self._up):  # noqa: B007
@@ -166,7 +186,8 @@ class Plan:
                 if drop:
                     _drop(values, drop)
         except Exception as error:
-            raise self._told(error, number, "forward", values, value) from error.__cause__
+            told = self._told(error, number, "forward", values, value)
+            raise told from told.__cause__
         return value if self._ends_in_hand else self._outputs(values)
 
     def apply(self, inputs: tuple[Array, ...]) -> Any:
@@ -187,16 +208,19 @@ class Plan:
                 if drop:
                     _drop(values, drop)
         except Exception as error:
-            raise self._told(error, number, "apply", values, value) from error.__cause__
+            told = self._told(error, number, "apply", values, value)
+            raise told from told.__cause__
         return value if self._ends_in_hand else self._outputs(values)
 
     def backward(self, delta: Any) -> Any:
         """The deltas of all inputs; adds to the gradients of all parameters."""
-        deltas, delta = self._back(delta, self._down)
-        if self._up and self._up[0][2] is None:
-            return delta
-        found = tuple([deltas[slot] for slot in self.inputs])
-        return found if len(found) != 1 else found[0]
+        deltas, last = self._back(delta, self._down)
+        if self._begins_in_hand:
+            return last
+        some = admission.as_tuple(delta)[0]
+        for slot in self._untaken:
+            deltas[slot] = np.zeros(self._shapes[slot], some.dtype, like=some)
+        return _one_or_tuple([deltas[slot] for slot in self.inputs])
 
     def backward_parameters(self, delta: Any) -> None:
         """The gradients of all parameters, without the deltas that nobody needs for them."""
@@ -205,42 +229,43 @@ class Plan:
     def _back(self, delta: Any, steps: list[tuple[Any, ...]]) -> tuple[list[Any], Any]:
         """Go back along some steps: the deltas of all slots, and the one that is in hand."""
         deltas: list[Any] = [None] * len(self.names)
-        if not self._ends_in_hand:
-            for slot, part in zip(self.outputs, admission.as_tuple(delta), strict=True):
-                _add(deltas, slot, part)
-        number = 0
+        number = len(self._row)
         try:
+            if not self._ends_in_hand:
+                for slot, part in zip(self.outputs, admission.as_tuple(delta), strict=True):
+                    _add(deltas, slot, part)
             for number, backward, memory, give, send in steps:
                 if give is not None:
                     delta = deltas[give] if type(give) is int else self._deltas(deltas, number)
-                    if delta is None:  # nobody took what it made
-                        (delta,) = self._deltas(deltas, number)
                 shape = delta.shape if type(delta) is np.ndarray else admission.shapes_of(delta)
                 if shape != memory.get("_delta_shape"):
-                    raise admission.unfitting_delta(self.steps[number].layer, delta)
+                    number, unfitting = self._unfitting(number, delta)
+                    raise unfitting
                 delta = backward(delta)
                 if type(send) is int:
                     _add(deltas, send, delta)
                 elif send:
-                    _add_each(deltas, send, delta, self.steps[number].layer)
+                    _add_each(deltas, send, delta)
+        except _UnequalError as unequal:
+            number, error = self._unequal(number, unequal)
+            raise self._told(error, number, "backward", deltas, delta) from None
         except Exception as error:
-            raise self._told(error, number, "backward", deltas, delta) from error.__cause__
+            told = self._told(error, number, "backward", deltas, delta)
+            raise told from told.__cause__
         return deltas, delta
 
     def _deltas(self, deltas: list[Any], number: int) -> tuple[Any, ...]:
-        """Those of all that a step made; of what nobody took, zeros."""
-        step = self.steps[number]
-        noted: Any = step.layer.__dict__.get("_delta_shape")
-        shapes: tuple[Any, ...] = noted if len(step.makes) != 1 else (noted,)
-        some = next(d for d in deltas if d is not None)
+        """Those of all that a step made, several values; of what nobody took, zeros."""
+        step = self._row[number]
+        shapes = step.layer.__dict__.get("_delta_shape") or ()
+        some = next(deltas[slot] for slot in step.makes if deltas[slot] is not None)
         return tuple(
             deltas[slot] if deltas[slot] is not None else np.zeros(shape, some.dtype, like=some)
             for slot, shape in zip(step.makes, shapes, strict=True)
         )
 
     def _outputs(self, values: list[Any]) -> Any:
-        found = tuple([values[slot] for slot in self.outputs])
-        return found if len(found) != 1 else found[0]
+        return _one_or_tuple([values[slot] for slot in self.outputs])
 
     # ---------------------------------------------------------------- one step at a time
 
@@ -261,25 +286,22 @@ class Plan:
     ) -> Iterator[tuple[Step, tuple[Array, ...], tuple[Array, ...]]]:
         """Go down step by step, after going up: yields each with the deltas it is given and sends.
 
-        With ``parameters_only``, as training does: what nobody needs is not computed.
+        With ``parameters_only``, as training does: what nobody needs is not computed. Steps from
+        which no way leads to an output are left out.
         """
         deltas: list[Any] = [None] * len(self.names)
         for slot, part in zip(self.outputs, admission.as_tuple(delta), strict=True):
             _add(deltas, slot, part)
-        ways = {n: send for n, *_, send in (self._down_to_parameters if parameters_only else [])}
-        for number in reversed(range(len(self.steps))):
-            step = self.steps[number]
-            if parameters_only and number not in ways:
-                continue
-            given = self._deltas(deltas, number)
-            argument = given if len(given) != 1 else given[0]
+        for number, *_, send in self._down_to_parameters if parameters_only else self._down:
+            step = self._row[number]
+            several = len(step.makes) != 1
+            given = self._deltas(deltas, number) if several else (deltas[step.makes[0]],)
             sent: tuple[Any, ...] = ()
-            if ways.get(number) == ():
-                step.layer.backward_parameters(argument)
+            if parameters_only and send == ():
+                step.layer.backward_parameters(_one_or_tuple(given))
             else:
-                sent = admission.as_tuple(step.layer.backward(argument))
-                for slot, part in zip(step.takes, sent, strict=True):
-                    _add(deltas, slot, part)
+                sent = admission.as_tuple(step.layer.backward(_one_or_tuple(given)))
+                _add_each(deltas, step.takes, sent)
             yield step, given, sent
 
     def place(self, step: Step) -> str:
@@ -295,18 +317,45 @@ class Plan:
     def _told(
         self, error: Exception, number: int, method: str, values: list[Any], last: Any
     ) -> Exception:
-        step = self.steps[number]
-        if method == "backward":
-            given = admission.as_tuple(last)
-            from_where = [
-                after.path for after in self.steps if not set(after.takes).isdisjoint(step.makes)
-            ]
-            sources = [from_where[0]] if len(from_where) == 1 else []
-        else:
-            # What a chained step takes stands in no slot: it is the value that was made last.
+        step = self._row[number]
+        given, sources = admission.as_tuple(last), []
+        if method != "backward":
+            # What is handed on stands in no slot: it is the value that was made last.
             given = tuple(values[s] if values[s] is not None else last for s in step.takes)
             sources = [self.names[s] for s in step.takes]
         return told(error, step, self.name, method, given, sources)
+
+    def _unfitting(self, number: int, delta: Any) -> tuple[int, ChainruleError]:
+        """The error for a delta that a step cannot be given, and the step that has sent it."""
+        step = self._row[number]
+        expected = step.layer.__dict__.get("_delta_shape")
+        if expected is None:
+            return number, admission.unfitting_delta(step.layer, delta)
+        took = [n for n, s in enumerate(self._row) if not set(s.takes).isdisjoint(step.makes)]
+        return took[-1], self._wrong_delta(took[-1], expected, delta)
+
+    def _unequal(self, number: int, unequal: _UnequalError) -> tuple[int, ChainruleError]:
+        """The same where several steps took a value: the one whose delta has not its shape."""
+        slot, delta, expected = unequal.slot, unequal.delta, np.shape(unequal.held)
+        for step in self._row:
+            if slot in step.makes:
+                noted: Any = step.layer.__dict__.get("_delta_shape")
+                expected = noted if len(step.makes) == 1 else noted[step.makes.index(slot)]
+        if getattr(delta, "shape", None) == expected:  # then it was one that came before
+            delta = unequal.held
+            number = next(
+                n for n in range(number + 1, len(self._row)) if slot in self._row[n].takes
+            )
+        return number, self._wrong_delta(number, expected, delta)
+
+    def _wrong_delta(self, number: int, expected: Any, delta: Any) -> ChainruleError:
+        return ShapeError(
+            f"{who(self._row[number].layer)}: backward returns a delta of another shape than "
+            "its input",
+            expected=expected if expected else "an array of the shape of the input",
+            received=_described_delta(delta),
+            mend="the delta of an input has the shape of the input: return ∂C/∂x = Jᵀ Δ",
+        )
 
 
 def unroll(model: Composite, count: int, values: list[Any] | None = None) -> Plan:
@@ -326,7 +375,6 @@ def unroll(model: Composite, count: int, values: list[Any] | None = None) -> Pla
     inputs = tuple(range(count))
     names = model.input_names(count)
     steps: list[Step] = []
-    places: set[int] = set()
     stack = [_Frame(model, "", inputs)]
     outputs: Slots = ()
     while stack:
@@ -340,14 +388,14 @@ def unroll(model: Composite, count: int, values: list[Any] | None = None) -> Pla
                 stack[-1].made.append(outputs)
             continue
         path, layer, takes = frame.next()
-        if is_plain(layer):
+        if is_unrolled(layer):
             stack.append(_Frame(layer, path, takes))
             if values is not None:
                 layer.refuse_unfitting([values[s].shape[1:] for s in takes], f"{name}/{path}")
             continue
         if values is None:
             size = len(layer.output_shapes)
-            layer = _in_a_place_of_its_own(layer, places)
+            layer = layer.twin()  # with a memory of its own, for it may stand elsewhere, too
         else:
             given = tuple(values[slot] for slot in takes)
             step = Step(layer, path, takes, ())
@@ -357,7 +405,8 @@ def unroll(model: Composite, count: int, values: list[Any] | None = None) -> Pla
                 sources = [names[slot] for slot in takes]
                 error = told(error, step, name, "forward", given, sources)
                 last_name = path.rpartition("/")[2]
-                raise frame.container.explained(error, last_name) from error.__cause__
+                error = frame.container.explained(error, last_name)
+                raise error from error.__cause__
             values.extend(made)
             size = len(made)
         makes = tuple(range(len(names), len(names) + size))
@@ -366,11 +415,7 @@ def unroll(model: Composite, count: int, values: list[Any] | None = None) -> Pla
         frame.made.append(makes)
     if values is not None:
         return Plan(name, [], inputs, outputs, names)
-    plan = Plan(name, steps, inputs, outputs, names)
-    for step in steps:
-        for _, part in step.layer.walk():
-            part.__dict__["_place"] = weakref.ref(plan)
-    return plan
+    return Plan(name, steps, inputs, outputs, names)
 
 
 @define(eq=False)
@@ -410,23 +455,9 @@ class _Frame:
             self.container._output_shapes = tuple(values[s].shape[1:] for s in outputs)
 
 
-def is_plain(layer: Layer) -> bool:
+def is_unrolled(layer: Layer) -> bool:
     """Whether a layer is a container that adds nothing to the layers in it."""
     return "joins_the_plan" in type(layer).__dict__
-
-
-def _in_a_place_of_its_own(layer: Layer, places: set[int]) -> Layer:
-    """The layer, or a twin where it or a part of it stands elsewhere: a memory is private."""
-    parts = [part for _, part in layer.walk()]
-    stands_elsewhere = any(
-        id(part) in places or part.__dict__.get("_place", _nowhere)() is not None for part in parts
-    )
-    places.update(map(id, parts))
-    return layer.twin() if stands_elsewhere else layer
-
-
-def _nowhere() -> None:
-    return None
 
 
 def input_names(count: int) -> list[str]:
@@ -446,23 +477,49 @@ def _put(values: list[Any], keep: Any, value: Any) -> None:
             values[slot] = part
 
 
+def _one_or_tuple(values: Sequence[Any]) -> Any:
+    return values[0] if len(values) == 1 else tuple(values)
+
+
+class _UnequalError(Exception):
+    """Deltas of one value that cannot be added: the slot, and the one that came last."""
+
+    def __init__(self, slot: int, held: Any, delta: Any) -> None:
+        super().__init__()
+        self.slot, self.held, self.delta = slot, held, delta
+
+
 def _add(deltas: list[Any], slot: int, delta: Any) -> None:
     """Where a value went to several steps, their deltas add up, in an array of their own."""
     held = deltas[slot]
-    deltas[slot] = delta if held is None else held + delta
+    if held is None and delta is not None:
+        deltas[slot] = delta
+    elif held is not None and getattr(delta, "shape", None) == held.shape:
+        deltas[slot] = held + delta
+    else:
+        raise _UnequalError(slot, held, delta)
 
 
-def _add_each(deltas: list[Any], slots: Slots, sent: Any, layer: Layer) -> None:
+def _add_each(deltas: list[Any], slots: Slots, sent: Any) -> None:
     """What a layer with several inputs sends back: a tuple, a delta for each."""
     parts = admission.as_tuple(sent)
     if len(parts) != len(slots):
         raise DefinitionError(
-            f"{who(layer)}: backward returns another number of deltas than forward takes inputs",
+            "backward returns another number of deltas than forward takes inputs",
             expected=f"a tuple of {len(slots)} arrays",
-            received=f"{len(parts)}",
+            received=_described_delta(sent),
+            mend="return delta_1, delta_2" if not isinstance(sent, list) else "return tuple(…)",
         )
     for slot, part in zip(slots, parts, strict=True):
         _add(deltas, slot, part)
+
+
+def _described_delta(delta: Any) -> str:
+    if delta is None:
+        return "None: is the return missing?"
+    if isinstance(delta, list | tuple):
+        return f"a {type(delta).__name__} of {len(delta)}"
+    return f"an array of shape {np.shape(delta)}"
 
 
 def _drop(values: list[Any], slots: Slots) -> None:
