@@ -522,20 +522,24 @@ def test_a_misfit_on_the_way_back_names_the_place_and_who_produced_it():
     assert (caught.value.expected, caught.value.received) == ((5, 3), "an array of shape (5, 2)")
 
 
-def test_what_a_layer_does_by_itself_in_between_does_not_matter():
-    model, alone = built(network()), built(network())
-    a, delta = batch(), np.ones((5, 2))
-    alone.forward(a)
-    expected = alone.backward(delta)
-    model.forward(a)
-    model[0].forward(2 * a)
-    model[1].forward(batch(2, 4))
-    model[2].forget()
-    np.testing.assert_array_equal(model.backward(delta), expected)
-    np.testing.assert_array_equal(model.parameters.grad, alone.parameters.grad)
-    model.forget()
-    with pytest.raises(BackwardBeforeForwardError):
+def test_a_layer_that_was_used_or_has_forgotten_in_between_is_named_on_the_way_back():
+    model, delta = built(network()), np.ones((5, 2))
+    model.forward(batch())
+    model[0].forget()
+    with pytest.raises(BackwardBeforeForwardError) as caught:
         model.backward(delta)
+    assert caught.value.place == "sequential/dense_1"
+    for other in (batch(2, 4), batch(5, 4)):  # a batch of the same size would go unseen
+        model.forward(batch())
+        model[1].forward(other)
+        for way in (model.backward, model.backward_parameters):
+            with pytest.raises(BackwardBeforeForwardError, match=r"layer\.twin\(\)") as caught:
+                way(delta)
+            assert caught.value.place == "sequential/activation_1"
+    model.forward(batch())
+    model[1].twin().forward(batch(2, 4))
+    model(batch(3))
+    model.backward(delta)
 
 
 def test_a_place_is_told_from_the_outside_in():

@@ -15,7 +15,7 @@ from chainrule.training.losses import (
     SigmoidCrossEntropy,
     SoftmaxCrossEntropy,
 )
-from chainrule.training.optimizers import SGD, Adam
+from chainrule.training.optimizers import SGD, Adagrad, Adam, Adamax, AdamW, RMSprop
 
 pytestmark = pytest.mark.peers
 
@@ -147,12 +147,50 @@ SETTINGS_OF_ADAM = [
     {"weight_decay": 0.03},
     {"betas": (0.0, 0.5), "weight_decay": 0.03},
 ]
+SETTINGS = {
+    SGD: SETTINGS_OF_SGD,
+    Adam: SETTINGS_OF_ADAM,
+    AdamW: [*SETTINGS_OF_ADAM, {"weight_decay": 0.0}],
+    Adamax: SETTINGS_OF_ADAM[:-1],
+    RMSprop: [
+        {},
+        {"alpha": 0.9, "eps": 1e-3, "weight_decay": 0.03},
+        {"momentum": 0.9},
+        {"centered": True},
+        {"centered": True, "momentum": 0.5, "alpha": 0.9, "eps": 0.1, "weight_decay": 0.03},
+    ],
+    Adagrad: [
+        {},
+        {"lr_decay": 0.1},
+        {"initial_accumulator_value": 0.5, "eps": 1e-3},
+        {"lr_decay": 0.01, "initial_accumulator_value": 0.1, "weight_decay": 0.03},
+    ],
+}
+# With these, a start that differs in the last digit ends elsewhere in PyTorch alone.
+CHAOTIC = [
+    (Adamax, {"betas": (0.0, 0.5), "weight_decay": 0.03}),
+    (RMSprop, {"centered": True, "momentum": 0.5, "alpha": 0.9, "weight_decay": 0.03}),
+]
+KINDS = list(SETTINGS)
+NAMES = {
+    "eps": "epsilon",
+    "lr_decay": "learning_rate_decay",
+    "initial_accumulator_value": "initial_accumulator",
+}
+
+
+def pair(torch, kind, parameters, rate=None, clipping=None, **settings):
+    """PyTorch's optimizer of the same name, for its parameters, and ours."""
+    given = {} if rate is None else {"lr": rate}
+    theirs = getattr(torch.optim, kind.__name__)(parameters, **given, **settings)
+    given = {} if rate is None else {"learning_rate": rate}
+    ours = {NAMES.get(name, name): value for name, value in settings.items()}
+    return theirs, kind(**given, **ours, **(clipping or {}))
 
 
 @pytest.mark.parametrize(
     ("kind", "settings"),
-    [(SGD, settings) for settings in SETTINGS_OF_SGD]
-    + [(Adam, settings) for settings in SETTINGS_OF_ADAM],
+    [(kind, settings) for kind, all_of_them in SETTINGS.items() for settings in all_of_them],
     ids=str,
 )
 def test_a_hundred_steps_are_those_of_pytorch(torch, kind, settings):
@@ -162,8 +200,7 @@ def test_a_hundred_steps_are_those_of_pytorch(torch, kind, settings):
     curvature = directions * np.linspace(0.1, 3, 20) @ directions.T
     value = rng.normal(size=20)
     parameter = torch.tensor(value, requires_grad=True)
-    theirs = getattr(torch.optim, kind.__name__)([parameter], lr=0.03, **settings)
-    ours = kind(0.03, **{"epsilon" if k == "eps" else k: v for k, v in settings.items()})
+    theirs, ours = pair(torch, kind, [parameter], 0.03, **settings)
     for _ in range(100):
         parameter.grad = torch.tensor(curvature @ parameter.detach().numpy())
         theirs.step()
@@ -172,14 +209,44 @@ def test_a_hundred_steps_are_those_of_pytorch(torch, kind, settings):
     assert difference <= 1e-12 * np.linalg.norm(value)
 
 
-@pytest.mark.parametrize("kind", [SGD, Adam])
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [(kind, settings) for kind, all_of_them in SETTINGS.items() for settings in all_of_them]
+    + CHAOTIC,
+    ids=str,
+)
+def test_a_hundred_steps_with_the_same_gradients_are_those_of_pytorch(torch, kind, settings):
+    rng = np.random.default_rng(3)
+    value = rng.normal(size=20)
+    parameter = torch.tensor(value, requires_grad=True)
+    theirs, ours = pair(torch, kind, [parameter], 0.03, **settings)
+    for gradient in rng.normal(size=(100, 20)):
+        parameter.grad = torch.tensor(gradient)
+        theirs.step()
+        ours.step(value, gradient)
+    np.testing.assert_allclose(value, parameter.detach().numpy(), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_what_is_not_given_is_as_in_pytorch(torch, kind):
+    rng = np.random.default_rng(1)
+    value = rng.normal(size=10)
+    parameter = torch.tensor(value, requires_grad=True)
+    theirs, ours = pair(torch, kind, [parameter])
+    for gradient in rng.normal(size=(20, 10)) * 10.0 ** np.arange(-10, 0):
+        parameter.grad = torch.tensor(gradient)
+        theirs.step()
+        ours.step(value, gradient)
+    np.testing.assert_allclose(value, parameter.detach().numpy(), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_learning_rate_that_changes_is_followed_as_in_pytorch(torch, kind):
     rng = np.random.default_rng(1)
     value = rng.normal(size=10)
     parameter = torch.tensor(value, requires_grad=True)
-    settings = {"momentum": 0.9} if kind is SGD else {}
-    theirs = getattr(torch.optim, kind.__name__)([parameter], lr=0.1, **settings)
-    ours = kind(0.1, **settings)
+    settings = {"momentum": 0.9} if kind in (SGD, RMSprop) else {}
+    theirs, ours = pair(torch, kind, [parameter], 0.1, **settings)
     for step in range(100):
         rate = 0.1 / (1 + step)
         gradient = rng.normal(size=10)
@@ -190,7 +257,64 @@ def test_a_learning_rate_that_changes_is_followed_as_in_pytorch(torch, kind):
     np.testing.assert_allclose(value, parameter.detach().numpy(), rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("kind", [SGD, Adam])
+@pytest.mark.parametrize(
+    "clipping",
+    [{"clip_norm": 1.5}, {"clip_value": 0.3}, {"clip_norm": 0.5, "clip_value": 0.3}],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_hundred_clipped_steps_are_those_of_pytorch(torch, kind, clipping):
+    # Two parameters there, one vector here: the norm is that of both. Some steps are clipped.
+    rng = np.random.default_rng(0)
+    value, curvature = rng.normal(size=20), np.linspace(0.1, 3, 20)
+    parameters = [
+        torch.tensor(part, requires_grad=True) for part in (value[:12].reshape(3, 4), value[12:])
+    ]
+    theirs, ours = pair(torch, kind, parameters, 0.03, clipping, weight_decay=0.03)
+    clipped = 0
+    for _ in range(100):
+        g_1 = curvature[:12].reshape(3, 4) * parameters[0].detach().numpy()
+        g_2 = curvature[12:] * parameters[1].detach().numpy()
+        parameters[0].grad, parameters[1].grad = torch.tensor(g_1), torch.tensor(g_2)
+        if "clip_value" in clipping:
+            torch.nn.utils.clip_grad_value_(parameters, clipping["clip_value"])
+        if "clip_norm" in clipping:
+            torch.nn.utils.clip_grad_norm_(parameters, clipping["clip_norm"])
+        clipped += not np.array_equal(parameters[1].grad.numpy(), g_2)
+        theirs.step()
+        ours.step(value, curvature * value)
+    assert clipped > 3
+    flat = np.concatenate([p.detach().numpy().ravel() for p in parameters])
+    assert np.linalg.norm(value - flat) <= 1e-12 * np.linalg.norm(value)
+
+
+@pytest.mark.parametrize(
+    "gradient",
+    [
+        [3.0, -4.0],
+        [0.3, -0.4],
+        [0.0, 0.0],
+        [np.inf, 1.0],
+        [-np.inf, np.inf],
+        [np.nan, 1.0],
+        [1e200, 1.0],
+    ],
+    ids=str,
+)
+def test_a_norm_that_is_not_finite_is_taken_as_in_pytorch(torch, gradient):
+    clips = {"clip_norm": torch.nn.utils.clip_grad_norm_}
+    clips["clip_value"] = torch.nn.utils.clip_grad_value_
+    for name, clip in clips.items():
+        parameter = torch.zeros(2, dtype=torch.float64, requires_grad=True)
+        parameter.grad = torch.tensor(gradient, dtype=torch.float64)
+        clip([parameter], 1.0)
+        value = np.zeros(2)
+        with np.errstate(all="ignore"):
+            SGD(1.0, **{name: 1.0}).step(value, np.array(gradient))
+        np.testing.assert_allclose(-value, parameter.grad.numpy(), rtol=1e-15)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_twenty_steps_of_two_inputs_outputs_and_losses_are_those_of_pytorch(torch, kind):
     rng = np.random.default_rng(2)
     left, right = rng.normal(size=(16, 3)), rng.normal(size=(16, 4))

@@ -395,7 +395,6 @@ def test_what_cannot_be_learned_from_is_refused_and_nothing_is_changed(
         (LOSSES, {"loss_weights": [1.0]}, "2 weights"),
         (LOSSES, {"loss_weights": [1.0, -1.0]}, "weights[1]"),
         (LOSSES, {"loss_weights": [1.0, np.nan]}, "weights[1]"),
-        ([NUMBERS], {}, "give the loss itself"),
         ([NUMBERS, "softmax_cross_entropy"], {}, "losses.SoftmaxCrossEntropy(…)"),
         ([NUMBERS, losses.Huber], {}, "losses.Huber(…)"),
         ([NUMBERS, 3], {}, "loss[1]"),

@@ -42,6 +42,7 @@ def value_and_gradient(
     sample_weights
         One weight for each row, if the rows do not count alike.
     """
+    _require_loss(loss)
     replica = Replica(model)
     y = replica.layer.forward(*_inputs(model, x))
     cost, delta = loss.value_and_delta(y, t, sample_weights)
@@ -116,6 +117,7 @@ def hvp(
     v
         The direction, a flat vector as long as ``model.parameters.value``.
     """
+    _require_loss(loss)
     direction = _vector(model, v)
     inputs = _inputs(model, x)
     level = _level(model, inputs)
@@ -242,6 +244,17 @@ class Replica:
         """The derivative of ∂C/∂θ along the tangent."""
         tangents = [_parts(p.grad)[1].ravel() for p in self.parameters]
         return np.concatenate([self._empty, *tangents])
+
+
+def _require_loss(loss: Any) -> None:
+    if not hasattr(loss, "delta"):
+        is_list = isinstance(loss, list | tuple)
+        raise ConfigurationError(
+            "derivatives: this is no loss",
+            expected="a loss such as losses.HalfSquaredError()",
+            received=f"{loss!r:.60}, of type {type(loss).__name__}",
+            mend="losses.PerOutput([…]) of them, one for each output" if is_list else None,
+        )
 
 
 def _inputs(model: Layer, x: Any) -> tuple[Array, ...]:

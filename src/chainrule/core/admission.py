@@ -55,6 +55,13 @@ def as_inputs(layer: Layer, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _as_input(layer: Layer, x: Any) -> Any:
+    if hasattr(x, "walk") and hasattr(x, "forward"):  # a layer where a node belongs
+        raise DtypeError(
+            f"{who(layer)} is called on a layer",
+            expected="an array, or a node of a graph such as Input((64,))",
+            received=f"{who(x)}, a {type(x).__name__}",
+            mend="one behind the other: Sequential([first, second]), or second(first(x))",
+        )
     if not _has_dtype(x):
         try:
             x = np.asarray(x)
@@ -63,7 +70,9 @@ def _as_input(layer: Layer, x: Any) -> Any:
                 f"{who(layer)}: no array can be made of the input",
                 expected="an array of real numbers",
                 received=f"{type(x).__name__}: {error}",
-                mend="are the rows of unequal length?",
+                mend="several inputs are several arguments: model(a, b)"
+                if isinstance(x, list | tuple) and x and hasattr(x[0], "dtype")
+                else "are the rows of unequal length?",
             ) from error
     _refuse_kind(layer, x, kinds="fiub")
     dtype = layer._dtype or (x.dtype if x.dtype in DTYPES else np.dtype(np.float64))
@@ -94,6 +103,7 @@ def _refuse(layer: Layer, inputs: tuple[Any, ...]) -> None:
             f"{name}: another number of inputs than it was built for",
             expected=f"{len(shapes)} array(s), with rows of shape {', '.join(map(str, shapes))}",
             received=f"{len(inputs)} array(s)",
+            mend="several inputs are several arguments: model(a, b)",
         )
     for x, shape in zip(inputs, shapes, strict=True):
         _refuse_kind(layer, x, kinds="f")
@@ -186,6 +196,7 @@ def unfitting_delta(layer: Layer, delta: Any) -> ChainruleError:
             f"{who(layer)}: the delta is not an array",
             expected=f"an array of shape {expected}",
             received=shape.__name__,
+            mend="several deltas are a tuple: backward((d_1, d_2))" if shape is list else None,
         )
     if shape == expected:
         types = ", ".join(str(d.dtype) for d in as_tuple(delta))

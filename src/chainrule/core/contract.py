@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from chainrule.core.admission import admit, fits_output, shapes_of, unfitting_delta
 from chainrule.core.building import construct, rehearse
 from chainrule.core.errors import DefinitionError
+from chainrule.core.place import BY_ITSELF, used_by_itself
 
 if TYPE_CHECKING:
     from chainrule.core.layer import Layer
@@ -70,7 +71,12 @@ def _around_forward(name: str, method: Callable[..., Any]) -> Callable[..., Any]
         if type(self).forward is not forward:  # called by a subclass, through super()
             return method(self, *inputs)
         admit(self, inputs)
-        outputs = method(self, *inputs) if self._rng is None else rehearse(self, method, inputs)
+        if self._rng is None:
+            outputs = method(self, *inputs)
+            if self._place is not BY_ITSELF:
+                used_by_itself(self)
+        else:
+            outputs = rehearse(self, method, inputs)
         self.__dict__["_delta_shape"] = shapes_of(outputs)
         return outputs
 

@@ -37,7 +37,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from chainrule.core import admission, building, contract, initializers, record, wording
+from chainrule.core import admission, building, contract, initializers, place, record, wording
 from chainrule.core.equations import Equations, unknown
 from chainrule.core.errors import DefinitionError
 from chainrule.core.initializers import Initializer, Shape
@@ -75,6 +75,7 @@ class Layer(Tree):
     _input_shapes: tuple[Shape, ...] | None = None
     _output_shapes: tuple[Shape, ...] = ()
     _delta_shape: Any = None  # of the delta that fits the last forward pass
+    _place: Any = None  # where it stands: see `chainrule.core.place`
     _initial: frozenset[str] = frozenset()  # the attributes that were there before build
     _lasting: frozenset[str] = frozenset()  # the attributes that are not memory
     _parameters: dict[str, Parameter] = {}  # noqa: RUF012 - replaced, never changed
@@ -261,6 +262,8 @@ class Layer(Tree):
             for name in set(layer.__dict__) - record.lasting(layer) - record.RECORD:
                 del layer.__dict__[name]
             layer.__dict__.pop("_delta_shape", None)
+            if layer._place is place.BY_ITSELF:
+                del layer.__dict__["_place"]
 
     def replica(self, parts: dict[int, Any]) -> Self:
         """A twin in which other objects stand for some parameters, states or generators.

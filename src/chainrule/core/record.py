@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 RECORD = frozenset(
     {
-        "_dtype", "_rng", "_input_shapes", "_output_shapes", "_delta_shape", "_initial", "_lasting",
-        "_parameters", "_states", "_generators",
+        "_dtype", "_rng", "_input_shapes", "_output_shapes", "_delta_shape", "_place", "_initial",
+        "_lasting", "_parameters", "_states", "_generators",
     }
 )  # fmt: skip
 """The names under which a layer notes what it knows of itself."""
 
-KNOWN_EVERYWHERE = RECORD - {"_delta_shape"}
+KNOWN_EVERYWHERE = RECORD - {"_delta_shape", "_place"}
 """Those that do not depend on the place where it stands, and are the same in its twins."""
 
 

@@ -108,11 +108,28 @@ def missing(layer: Layer, name: str) -> AttributeError:
     if name.startswith("__") or name in RECORD:
         return AttributeError(name)
     text = f"{type(layer).__name__} has no attribute {name!r}"
-    if not layer.is_built:
+    if name in ELSEWHERE:
+        text += f": that is {ELSEWHERE[name]}"
+    elif not layer.is_built:
         text += ": it is not built yet, and parameters come with build(input_shape)"
     elif layer._delta_shape is None:
         text += ": does forward set it? nothing is remembered before the first forward"
     return AttributeError(text, name=name, obj=layer)
+
+
+ELSEWHERE = {
+    "fit": "Trainer(model, loss, optimizer).fit(x, t)",
+    "compile": "Trainer(model, loss, optimizer)",
+    "evaluate": "Trainer(model, loss, optimizer).evaluate(x, t)",
+    "predict": "model(x)",
+    "train": "model.forward(x): there is no mode to switch",
+    "eval": "model(x): there is no mode to switch",
+    "summary": "chainrule.summary(model)",
+    "state_dict": "model.save(path), or model.parameters",
+    "add": "a new one: Sequential([*model.layers, layer])",
+    "append": "a new one: Sequential([*model.layers, layer])",
+}
+"""What people look for on a model by habit, and where it is here."""
 
 
 def is_whole(value: Any) -> bool:

@@ -60,7 +60,7 @@ def trace(model: Layer, x: Any, target: Any, loss: Any, sample_weights: Any = No
         What the loss takes: for several outputs, as a rule, a tuple.
     loss
         A loss, or anything with ``value_and_delta(y, target, sample_weights)`` that returns C and
-        ∂C/∂y. For several outputs, y and ∂C/∂y are tuples: see `losses.PerOutput`.
+        ∂C/∂y. For several outputs a list of losses, one for each, as `Trainer` takes it.
     sample_weights
         One weight for each row, if the rows do not count alike.
 

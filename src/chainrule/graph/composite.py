@@ -41,6 +41,8 @@ class Composite(Layer):
 
     joins_the_plan: ClassVar[bool] = False
     """True says that the class adds nothing to the layers in it, in any of its methods."""
+    is_laid_out: ClassVar[bool] = False
+    """True says that its layers print on lines of their own, also where they are few."""
 
     def __init_subclass__(cls, **how: Any) -> None:
         super().__init_subclass__(**how)
@@ -72,7 +74,9 @@ class Composite(Layer):
         """What the inputs are called."""
         return input_names(count)
 
-    def refuse_unfitting(self, shapes: Sequence[Shape], place: str) -> None:
+    def refuse_unfitting(
+        self, shapes: Sequence[Shape], place: str, producers: Sequence[str] = ()
+    ) -> None:
         """Raise a ShapeError where the container was made for rows of other shapes."""
 
     def explained(self, error: Exception, name: str) -> Exception:
@@ -116,6 +120,15 @@ class Composite(Layer):
 
     # ---------------------------------------------------------------- as a value
 
+    def as_python(self) -> tuple[str, list[tuple[str, Layer]], str]:
+        """What `repr` prints: an opening, the layers, each behind a prefix, and what closes it."""
+        named: list[tuple[str, Layer]] = [(f"{n}=", part) for n, part in self.children().items()]
+        return f"{type(self).__name__}(", named, ")"
+
+    def __repr__(self) -> str:
+        text = None if self.is_built else _on_one_line(self, 88)
+        return text or "\n".join(_on_many_lines(self)).rstrip(",")
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Layer):
             return NotImplemented
@@ -149,6 +162,56 @@ class Composite(Layer):
             if not isinstance(value, Layer)
             and not (isinstance(value, tuple) and any(id(part) in layers for part in value))
         }
+
+
+def _prints_its_layers(item: Any) -> bool:
+    return isinstance(item, Composite) and type(item).__repr__ is Composite.__repr__
+
+
+def _on_one_line(model: Composite, limit: int) -> str | None:
+    """The Python that makes a model, if it is short."""
+    text = ""
+    stack: list[Any] = [model]
+    while stack:
+        item = stack.pop()
+        if _prints_its_layers(item):
+            begin, parts, end = item.as_python()
+            inside = [piece for prefix, part in parts for piece in (", ", prefix, part)][1:]
+            stack.extend([end, *reversed(inside), begin])
+        else:
+            text += item if isinstance(item, str) else repr(item)
+        if len(text) > limit or "\n" in text:
+            return None
+    return text
+
+
+def repr_of_part(item: Layer) -> str | None:
+    """How a layer in a container prints; None where it is laid out over many lines."""
+    if isinstance(item, Composite) and _prints_its_layers(item):
+        return None if item.is_laid_out else _on_one_line(item, 60)
+    return repr(item)
+
+
+def _on_many_lines(model: Composite) -> list[str]:
+    """The same, a line for each layer, with shapes as remarks."""
+    lines: list[tuple[str, str]] = []
+    stack: list[tuple[int, str, Any]] = [(0, "", model)]
+    while stack:
+        depth, prefix, item = stack.pop()
+        indent = "    " * depth
+        short = None if isinstance(item, str) or item is model else repr_of_part(item)
+        if isinstance(item, str):
+            lines.append((indent + item, ""))
+        elif short is not None:
+            text = short.replace("\n", "\n" + indent)
+            lines.append((f"{indent}{prefix}{text},", sizes_of(item)))
+        else:
+            begin, parts, end = item.as_python()
+            lines.append((f"{indent}{prefix}{begin}", ""))
+            stack.append((depth, "", f"{end},"))
+            stack.extend((depth + 1, before, part) for before, part in reversed(parts))
+    width = max(len(text) for text, _ in lines)
+    return [f"{text:<{width}}  # {remark}" if remark else text for text, remark in lines]
 
 
 def sizes_of(layer: Layer) -> str:

@@ -77,6 +77,27 @@ class Graph(Composite):
         dense_1  Dense(4)(input)
         dense_2  Dense(4)(input)
         add_1    Add()(dense_1, dense_2)
+
+    It is a layer like any other: the first batch builds it, or ``build``, and `Trainer` trains it.
+    `summary`, `diagram` and `explain` show it, `trace` shows a pass, `check_layer` proves it.
+
+    >>> model.build(rng=0)
+    >>> model.forward(np.ones((2, 3))).shape, model.backward(np.ones((2, 4))).shape
+    ((2, 4), (2, 3))
+    >>> trainer = Trainer(model, losses.HalfSquaredError(), optimizers.SGD(0.1), rng=0)
+    >>> len(trainer.fit(np.ones((8, 3)), np.zeros((8, 4)), epochs=5, progress=False)["loss"])
+    5
+
+    With several inputs and outputs, ``forward`` takes as many arrays and returns a tuple,
+    ``backward`` takes a tuple of deltas, and `Trainer` a list of losses.
+
+    >>> a, b = Input((3,), name="image"), Input((2,))
+    >>> both = Graph([a, b], {"sum": Dense(1)(Concatenate()(a, b)), "same": Dense(3)(a)})
+    >>> cost = [losses.HalfSquaredError(), losses.HalfSquaredError()]
+    >>> trainer = Trainer(both, cost, optimizers.SGD(0.1), loss_weights=[1.0, 0.5], rng=0)
+    >>> data = (np.ones((8, 3)), np.ones((8, 2))), (np.ones((8, 1)), np.ones((8, 3)))
+    >>> list(trainer.fit(*data, epochs=2, progress=False))
+    ['loss', 'sum_loss', 'same_loss']
     """
 
     joins_the_plan: ClassVar[bool] = True
@@ -125,7 +146,9 @@ class Graph(Composite):
         shapes = [shape for _, shape in self.starts]
         return None if None in shapes else tuple(shapes)  # type: ignore[arg-type]
 
-    def refuse_unfitting(self, shapes: Sequence[Shape], place: str) -> None:
+    def refuse_unfitting(
+        self, shapes: Sequence[Shape], place: str, producers: Sequence[str] = ()
+    ) -> None:
         names = self.input_names(len(self.starts))
         if len(shapes) != len(self.starts):
             raise ShapeError(
@@ -134,13 +157,14 @@ class Graph(Composite):
                 expected=f"{len(self.starts)} input(s): {', '.join(names)}",
                 received=f"{len(shapes)}: {', '.join(map(batch_of, shapes))}",
             )
-        for name, (_, expected), shape in zip(names, self.starts, shapes, strict=True):
+        for number, (name, (_, expected)) in enumerate(zip(names, self.starts, strict=True)):
+            shape = shapes[number]
             if expected is not None and shape != expected:
                 raise ShapeError(
                     f"Graph: rows of another shape than its Input {name!r} was made for",
                     place=f"{place}/{name}",
                     expected=batch_of(expected),
-                    received=batch_of(shape),
+                    received=batch_of(shape) + (producers[number] if producers else ""),
                     mend=f"Input({shape}), or give it rows of shape {expected}",
                 )
 
@@ -192,19 +216,41 @@ class Graph(Composite):
 
 
 def output_shapes_of(node: Node) -> tuple[Shape, ...]:
-    """The shapes of what a node gives, by an empty batch through the layers that lead to it."""
-    begin = [found for found in _upstream(node) if isinstance(found, Input)]
-    trial = Graph(begin, node).unbuilt()
-    shapes = trial.known_input_shapes
-    if shapes is None:
-        raise DefinitionError(
-            f"how many outputs {node!r} has is not known before the shapes are",
-            expected="Inputs that say the shape of a row, such as Input((64,))",
-            received=", ".join(map(repr, begin)),
-            mend="take them by number: node[0], node[1]",
-        )
-    trial.build(*shapes, rng=0)
-    return trial.output_shapes
+    """The shapes of what a node gives, by an empty batch through a copy of each layer before it."""
+    stack = [node.origin[0]]
+    waiting: set[int] = set()
+    while stack:
+        call = stack[-1]
+        before = [source.origin for source in call.sources]
+        if not call.known and (missing := [c for c, _ in before if not c.known]):
+            if id(call) in waiting:
+                raise _circle([call])
+            waiting.add(id(call))
+            stack.extend(missing)
+            continue
+        if not call.known:
+            parts = [c.known[0] if n < 0 else c.known[0][n : n + 1] for c, n in before]
+            call.known.append(_shapes_behind(call, [shape for part in parts for shape in part]))
+        stack.pop()
+    return node.origin[0].known[0]
+
+
+def _shapes_behind(call: Node, shapes: list[Shape]) -> tuple[Shape, ...]:
+    if isinstance(call, Input):
+        if call.shape is None:
+            raise DefinitionError(
+                "how many outputs a node has is not known before the shapes are",
+                expected="Inputs that say the shape of a row, such as Input((64,))",
+                received=repr(call),
+                mend="take them by number: node[0], node[1]",
+            )
+        return (call.shape,)
+    layer: Any = call.layer
+    if not layer.is_built or layer.input_shapes != tuple(shapes):
+        layer = layer.unbuilt()
+        layer.build(*shapes, rng=0)
+    found: tuple[Shape, ...] = layer.output_shapes
+    return found
 
 
 # ------------------------------------------------------------------------------- through the nodes
@@ -292,6 +338,16 @@ def _gone_through(inputs: list[Node], outputs: list[Node]) -> tuple[Any, ...]:
     )
 
 
+def _cut_otherwise(node: Node) -> DefinitionError:
+    return DefinitionError(
+        "Graph: it begins at the outputs of a node, but takes them in another way",
+        place=repr(node),
+        expected="each output as an input of its own, and taken as such",
+        received="the node itself on one side, and node[…] on the other",
+        mend="a, b = node; Graph([a, b], …), with layers that are called on a and b",
+    )
+
+
 def _key(node: Node) -> tuple[int, int]:
     call, output = node.origin
     return id(call), output
@@ -307,6 +363,7 @@ def _number(
 ) -> None:
     """Number the calls that lead to an output, each after those that it needs."""
     open_calls: dict[int, Node] = {}
+    cut = {call for call, _ in begin}
     stack: list[tuple[Node, bool]] = [(output, False)]
     while stack:
         node, is_done = stack.pop()
@@ -314,6 +371,8 @@ def _number(
             used.add(begin[_key(node)])
             continue
         call, _ = node.origin
+        if id(call) in cut and not isinstance(call, Input):
+            raise _cut_otherwise(node)
         if is_done:
             del open_calls[id(call)]
             calls.append(call)
@@ -324,16 +383,20 @@ def _number(
         if isinstance(call, Input):
             raise _foreign(call, output, list(open_calls.values()), inputs)
         if id(call) in open_calls:
-            raise DefinitionError(
-                "Graph: a node needs its own output, and so can never be computed",
-                place=_way([*_from(call, open_calls), call]),
-                expected="a graph without circles",
-                received=f"{call!r}, which leads to itself",
-                mend="nodes are made by calling layers, and then never changed",
-            )
+            raise _circle([*_from(call, open_calls), call])
         open_calls[id(call)] = call
         stack.append((node, True))
         stack.extend((before, False) for before in reversed(call.sources))
+
+
+def _circle(chain: list[Node]) -> DefinitionError:
+    return DefinitionError(
+        "Graph: a node needs its own output, and so can never be computed",
+        place=_way(chain),
+        expected="a graph without circles",
+        received=f"{chain[-1]!r}, which leads to itself",
+        mend="nodes are made by calling layers, and then never changed",
+    )
 
 
 def _from(call: Node, open_calls: dict[int, Node]) -> list[Node]:

@@ -43,6 +43,8 @@ class Node:
 
     layer: Layer | None
     sources: tuple[Node, ...]
+    known: list[tuple[Shape, ...]] = field(factory=list, init=False)
+    """The shapes of the outputs, once somebody has asked."""
 
     def extended_by(self, layer: Layer, inputs: tuple[Any, ...]) -> Node:
         """What calling a layer on nodes gives: `Layer.__call__` comes here."""

@@ -22,10 +22,16 @@ import numpy as np
 from attrs import define, field
 
 from chainrule.core import admission, contract
-from chainrule.core.errors import ChainruleError, DefinitionError, ShapeError
+from chainrule.core.errors import (
+    BackwardBeforeForwardError,
+    ChainruleError,
+    DefinitionError,
+    ShapeError,
+)
 from chainrule.core.initializers import Shape
 from chainrule.core.layer import Layer
 from chainrule.core.parameter import Array
+from chainrule.core.place import Places
 from chainrule.core.tree import snake_case
 from chainrule.core.wording import batch_of, who
 
@@ -42,7 +48,7 @@ class Step:
     Attributes
     ----------
     layer
-        The layer, or a twin of it with a memory of its own.
+        The layer, or a twin of it where it stands elsewhere, too: each place has its own memory.
     path
         Where it stands: ``residual_1/dense_2``.
     takes, makes
@@ -88,6 +94,7 @@ class Plan:
     _ends_in_hand: bool = field(init=False, repr=False)
     _untaken: tuple[int, ...] = field(init=False, repr=False)  # inputs that nobody takes
     _shapes: dict[int, Any] = field(factory=dict, init=False, repr=False)  # of those, in forward
+    _disturbed: Layer | None = field(default=None, init=False, repr=False)
 
     @classmethod
     def of(cls, model: Layer) -> Plan:
@@ -166,6 +173,7 @@ class Plan:
 
     def forward(self, inputs: tuple[Array, ...]) -> Any:
         """All outputs; each layer remembers what its way back needs."""
+        self._disturbed = None
         values: list[Any] = [*inputs, *[None] * (len(self.names) - len(inputs))]
         value = inputs[0] if inputs else None
         for slot in self._untaken:
@@ -228,6 +236,8 @@ class Plan:
 
     def _back(self, delta: Any, steps: list[tuple[Any, ...]]) -> tuple[list[Any], Any]:
         """Go back along some steps: the deltas of all slots, and the one that is in hand."""
+        if self._disturbed is not None:
+            raise self._used_in_between(self._disturbed)
         deltas: list[Any] = [None] * len(self.names)
         number = len(self._row)
         try:
@@ -325,6 +335,20 @@ class Plan:
             sources = [self.names[s] for s in step.takes]
         return told(error, step, self.name, method, given, sources)
 
+    def disturb(self, layer: Layer) -> None:
+        """Note that a layer in its place here was used by itself: its memory is of that."""
+        self._disturbed = layer
+
+    def _used_in_between(self, layer: Layer) -> ChainruleError:
+        step = next(step for step in self.steps if step.layer is layer)
+        return BackwardBeforeForwardError(
+            f"{who(layer)} was used by itself since the last pass, and only remembers that",
+            place=self.place(step),
+            expected="backward right after the model's forward",
+            received="a call of the layer's own forward in between",
+            mend="use a twin by itself, layer.twin(), or call model.forward(x) once more",
+        )
+
     def _unfitting(self, number: int, delta: Any) -> tuple[int, ChainruleError]:
         """The error for a delta that a step cannot be given, and the step that has sent it."""
         step = self._row[number]
@@ -375,6 +399,7 @@ def unroll(model: Composite, count: int, values: list[Any] | None = None) -> Pla
     inputs = tuple(range(count))
     names = model.input_names(count)
     steps: list[Step] = []
+    places = Places()
     stack = [_Frame(model, "", inputs)]
     outputs: Slots = ()
     while stack:
@@ -391,11 +416,13 @@ def unroll(model: Composite, count: int, values: list[Any] | None = None) -> Pla
         if is_unrolled(layer):
             stack.append(_Frame(layer, path, takes))
             if values is not None:
-                layer.refuse_unfitting([values[s].shape[1:] for s in takes], f"{name}/{path}")
+                producers = [f", produced by {names[slot]}" for slot in takes]
+                shapes = [values[slot].shape[1:] for slot in takes]
+                layer.refuse_unfitting(shapes, f"{name}/{path}", producers)
             continue
         if values is None:
             size = len(layer.output_shapes)
-            layer = layer.twin()  # with a memory of its own, for it may stand elsewhere, too
+            layer = places.in_a_place_of_its_own(layer)
         else:
             given = tuple(values[slot] for slot in takes)
             step = Step(layer, path, takes, ())
@@ -415,7 +442,9 @@ def unroll(model: Composite, count: int, values: list[Any] | None = None) -> Pla
         frame.made.append(makes)
     if values is not None:
         return Plan(name, [], inputs, outputs, names)
-    return Plan(name, steps, inputs, outputs, names)
+    plan = Plan(name, steps, inputs, outputs, names)
+    places.claim(plan, [step.layer for step in steps])
+    return plan
 
 
 @define(eq=False)
@@ -445,6 +474,15 @@ class _Frame:
         found: list[int] = []
         for node, output in sources:
             slots = self.made[node]
+            if output >= len(slots):
+                what = self.layers[node - 1][0] if node else "the input"
+                raise DefinitionError(
+                    f"{what} has {len(slots)} output(s), and output {output} is asked for",
+                    place=self.path or None,
+                    expected=f"{what}[0]" + (f" to [{len(slots) - 1}]" if len(slots) > 1 else ""),
+                    received=f"{what}[{output}]",
+                    mend="to cut rows into parts, call Slice(start, stop) on the node",
+                )
             found.extend(slots if output < 0 else [slots[output]])
         return tuple(found)
 

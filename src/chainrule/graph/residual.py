@@ -50,6 +50,13 @@ class Residual(Composite):
     >>> block = Residual(Dense(3, initializer="zeros"))
     >>> block(np.array([[1.0, 2.0, 3.0]]))
     array([[1., 2., 3.]])
+
+    In a graph it is called like every layer; a projection lets it change the width.
+
+    >>> x = Input((3,))
+    >>> wider = Graph(x, Residual(Dense(5), Activation("relu"), projection=Dense(5))(x))
+    >>> wider(np.zeros((2, 3))).shape
+    (2, 5)
     """
 
     joins_the_plan: ClassVar[bool] = True
@@ -72,17 +79,19 @@ class Residual(Composite):
         return [*chain, ((0, ALL),), ((inside + 1, ALL), (inside, ALL))]
 
     def explained(self, error: Exception, name: str) -> Exception:
-        if name == "add" and isinstance(error, ShapeError):
+        if name == "add" and isinstance(error, ShapeError) and not self.add.is_built:
             error.mend = (
                 "projection=Dense(n, use_bias=False) brings the short cut to the other width"
+                if self.projection is None
+                else "let the projection and the last layer return rows of the same shape"
             )
         return error
 
-    def __repr__(self) -> str:
-        parts = [repr(layer) for layer in self.layers]
+    def as_python(self) -> tuple[str, list[tuple[str, Layer]], str]:
+        parts = [("", layer) for layer in self.layers]
         if self.projection is not None:
-            parts.append(f"projection={self.projection!r}")
-        return _joined("Residual(", parts, ")")
+            parts.append(("projection=", self.projection))
+        return f"{type(self).__name__}(", parts, ")"
 
 
 def _as_branches(given: Any) -> Any:
@@ -142,17 +151,10 @@ class Branches(Composite):
     def _results(self) -> Sequence[Source]:
         return tuple((number, ALL) for number in range(1, len(self.branches) + 1))
 
-    def __repr__(self) -> str:
+    def as_python(self) -> tuple[str, list[tuple[str, Layer]], str]:
         merge = "" if self.merge is None else f", merge={self.merge!r}"
-        return _joined("Branches([", [repr(branch) for branch in self.branches], f"]{merge})")
-
-
-def _joined(begin: str, parts: list[str], end: str) -> str:
-    short = begin + ", ".join(parts) + end
-    if len(short) <= 88 and "\n" not in short:
-        return short
-    lines = ["    " + part.replace("\n", "\n    ") + "," for part in parts]
-    return "\n".join([begin, *lines, end])
+        parts = [("", branch) for branch in self.branches]
+        return f"{type(self).__name__}([", parts, f"]{merge})"
 
 
 def _require_layers(who: str, layers: Sequence[Any], expected: str) -> None:

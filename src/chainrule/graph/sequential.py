@@ -16,7 +16,7 @@ from attrs import define, field
 
 from chainrule.core.errors import ConfigurationError, DefinitionError
 from chainrule.core.layer import Layer
-from chainrule.graph.composite import ALL, Composite, Source, sizes_of
+from chainrule.graph.composite import ALL, Composite, Source
 
 
 def _as_layers(layers: Any) -> tuple[Layer, ...]:
@@ -85,6 +85,7 @@ class Sequential(Composite):
     """
 
     joins_the_plan: ClassVar[bool] = True
+    is_laid_out: ClassVar[bool] = True
 
     layers: tuple[Layer, ...] = field(converter=_as_layers, on_setattr=_refuse_new_layers)
 
@@ -109,7 +110,10 @@ class Sequential(Composite):
         """A layer by its number or name (``"dense_1"``), or a sequence of some that shares them."""
         if isinstance(key, slice):
             part = Sequential(self.layers[key])
-            if all(layer.is_built for layer in part.layers):
+            # A layer that stands in several places knows the shapes of the first only: such a part
+            # is left to be built by its first batch.
+            is_once = len({id(layer) for layer in self.layers}) == len(self.layers)
+            if is_once and all(layer.is_built for layer in part.layers):
                 part._dtype = self._dtype
                 part._input_shapes = part.layers[0]._input_shapes
                 part._output_shapes = part.layers[-1]._output_shapes
@@ -127,42 +131,8 @@ class Sequential(Composite):
     def __iter__(self) -> Iterator[Layer]:
         return iter(self.layers)
 
-    def __repr__(self) -> str:
-        lines = _lines(self)
-        flat = "".join(line.text.strip() + ("" if line.opens else " ") for line in lines)
-        flat = flat.replace(", ]", "]").rstrip(" ,")
-        if len(flat) <= 88 and not self.is_built:
-            return flat
-        width = max(len(line.text) for line in lines)
-        return "\n".join(
-            f"{line.text:<{width}}  # {line.remark}" if line.remark else line.text for line in lines
-        ).rstrip(",")
-
-
-@define
-class _Line:
-    text: str
-    remark: str = ""
-    opens: bool = False
-
-
-def _lines(model: Sequential) -> list[_Line]:
-    """What `repr` prints: Python that makes the same model, with shapes as remarks."""
-    lines: list[_Line] = []
-    stack: list[tuple[int, Layer | str]] = [(0, model)]
-    while stack:
-        depth, item = stack.pop()
-        indent = "    " * depth
-        if isinstance(item, str):
-            lines.append(_Line(indent + item))
-        elif isinstance(item, Sequential) and type(item).__repr__ is Sequential.__repr__:
-            lines.append(_Line(f"{indent}{type(item).__name__}([", opens=True))
-            stack.append((depth, "]),"))
-            stack.extend((depth + 1, layer) for layer in reversed(item.layers))
-        else:
-            text = repr(item).replace("\n", "\n" + indent)
-            lines.append(_Line(f"{indent}{text},", sizes_of(item)))
-    return lines
+    def as_python(self) -> tuple[str, list[tuple[str, Layer]], str]:
+        return f"{type(self).__name__}([", [("", layer) for layer in self.layers], "])"
 
 
 def _described(item: object) -> str:

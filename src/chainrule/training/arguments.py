@@ -45,7 +45,7 @@ def as_loss(given: Loss | Sequence[Loss]) -> Loss:
     if isinstance(given, list | tuple):
         for number, loss in enumerate(given):
             _require(loss, Loss, losses, "losses.HalfSquaredError()", f"loss[{number}]")
-        return PerOutput(given)
+        return given[0] if len(given) == 1 else PerOutput(given)
     _require(given, Loss, losses, "losses.HalfSquaredError()")
     return given  # type: ignore[return-value]
 

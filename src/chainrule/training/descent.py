@@ -1,0 +1,390 @@
+"""Descent: what every optimizer is, and how it goes through a long vector in pieces.
+
+An `Optimizer` is a rule by which a vector θ moves, given its gradient g. The rules themselves
+stand in `chainrule.training.optimizers`; here is what they have in common:
+
+    g ← clipped g                   where that is asked for
+    θ, memory ← rule(θ, g, memory)  piece by piece
+
+A piece stays in the processor's cache while several operations are done on it. So beside what is
+remembered a step needs no memory that grows with the model, and it is quicker than with whole
+vectors.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+import numpy as np
+from attrs import define, field, fields
+
+from chainrule.core.errors import ConfigurationError, DefinitionError, DtypeError, ShapeError
+from chainrule.core.parameter import Array
+
+PIECE = 32768
+"""How many numbers of a vector are worked on at once. From 16384 to 65536 it matters little."""
+
+
+# ------------------------------------------------------------------- what arguments are taken for
+
+
+def as_float(value: Any) -> Any:
+    """A Python float, also of a NumPy number: that one would make float64 of float32 arrays."""
+    # What is no number, or none that a float can hold, is left for the validator to refuse.
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        return value
+    try:
+        return float(value)
+    except OverflowError:
+        return value
+
+
+def as_floats(values: Any) -> Any:
+    """Two Python floats, of a tuple or a list."""
+    return (
+        tuple(as_float(value) for value in values) if isinstance(values, list | tuple) else values
+    )
+
+
+def complain(owner: object, name: str, expected: str, received: object, mend: str) -> NoReturn:
+    """Raise the error for an argument that makes no sense."""
+    raise ConfigurationError(
+        f"{name} has a value that makes no sense",
+        place=type(owner).__name__,
+        expected=expected,
+        received=f"{received!r:.60}",
+        mend=mend,
+    )
+
+
+def positive(owner: object, attribute: Any, value: Any) -> None:
+    """Refuse all but finite numbers above 0."""
+    if not isinstance(value, float) or not 0 < value < math.inf:
+        complain(owner, attribute.name, "a finite number above 0", value, "1e-8 is usual")
+
+
+def positive_or_none(owner: object, attribute: Any, value: Any) -> None:
+    """Refuse all but None and finite numbers above 0."""
+    if value is not None and (not isinstance(value, float) or not 0 < value < math.inf):
+        mend = "None clips nothing; 1.0 is a usual one"
+        complain(owner, attribute.name, "a finite number above 0, or None", value, mend)
+
+
+def not_negative(owner: object, attribute: Any, value: Any) -> None:
+    """Refuse all but finite numbers from 0 on."""
+    if not isinstance(value, float) or not 0 <= value < math.inf:
+        mend = {
+            "learning_rate": "often between 1e-4 and 1; with 0 nothing moves",
+            "learning_rate_decay": "0 is no decay at all; 1e-3 is small, 1 is strong",
+            "initial_accumulator": "0 begins with nothing; 0.1 makes the first steps shorter",
+            "weight_decay": "0 is no decay at all; 1e-4 is a usual one",
+        }[attribute.name]
+        complain(owner, attribute.name, "a finite number, 0 or more", value, mend)
+
+
+def below_one(owner: object, attribute: Any, value: Any) -> None:
+    """Refuse all but numbers from 0 up to, but not, 1."""
+    if not isinstance(value, float) or not 0 <= value < 1:
+        mend = "it is the part of the past that is kept at each step, such as 0.9"
+        complain(owner, attribute.name, "a number from 0 up to, but not, 1", value, mend)
+
+
+def two_below_one(owner: object, attribute: Any, values: Any) -> None:
+    """Refuse all but two numbers from 0 up to, but not, 1."""
+    if not isinstance(values, tuple) or len(values) != 2:
+        complain(owner, attribute.name, "two numbers", values, "(0.9, 0.999) are usual")
+    for value in values:
+        below_one(owner, attribute, value)
+
+
+# ------------------------------------------------------------------- what every optimizer is
+
+
+@define
+class Optimizer:
+    """What every optimizer is: a rule by which a vector moves, given its gradient.
+
+    Subclass it, decorate the subclass with `attrs.define`, and write ``step``:
+
+        @define
+        class SignDescent(Optimizer):
+            def step(self, value, gradient):
+                self.check(value, gradient)
+                value -= self.learning_rate * np.sign(gradient)
+
+    Parameters
+    ----------
+    learning_rate
+        η ≥ 0. It may be changed between steps.
+
+    Notes
+    -----
+    What an optimizer remembers belongs into attrs fields with ``init=False`` and a default that
+    says that there is nothing yet: `reset` goes back to that.
+    """
+
+    learning_rate: float = field(converter=as_float, validator=not_negative)
+
+    def step(self, value: Array, gradient: Array) -> None:
+        """Change ``value`` in place, by what ``gradient`` says; ``gradient`` stays as it is.
+
+        Parameters
+        ----------
+        value
+            θ, a vector of floating-point numbers, such as ``model.parameters.value``.
+        gradient
+            ∂C/∂θ, of the same size and dtype, such as ``model.parameters.grad``.
+
+        Raises
+        ------
+        ShapeError, DtypeError, ConfigurationError
+            See `check`. Nothing is changed then.
+        """
+        raise DefinitionError(
+            "an optimizer needs a method step",
+            place=type(self).__name__,
+            expected="step(self, value, gradient), which changes value in place",
+            received="a class without step",
+            mend="write it, or use SGD or Adam",
+        )
+
+    def reset(self) -> None:
+        """Forget all earlier steps, as if the optimizer were new: for another model, or a restart.
+
+        The configuration, a changed learning rate included, stays.
+        """
+        for each in fields(type(self)):
+            if not each.init:
+                default: Any = each.default
+                fresh = default.factory() if hasattr(default, "factory") else default
+                setattr(self, each.name, fresh)
+
+    def check(self, value: Array, gradient: Array, *remembered: Array | None) -> None:
+        """Raise a named error for what a step cannot work on; cheap enough for every step.
+
+        Parameters
+        ----------
+        value, gradient
+            What ``step`` was given.
+        remembered
+            Vectors from earlier steps, where there are any: they have to have the size of value.
+
+        Raises
+        ------
+        ShapeError
+            The two are not vectors of the same size, or the optimizer remembers another size.
+        DtypeError
+            The two are not arrays of floating-point numbers of the same type, or the optimizer
+            remembers another type.
+        ConfigurationError
+            ``value`` is read-only.
+        """
+        try:
+            fits = (
+                value.ndim == 1
+                and value.shape == gradient.shape
+                and value.dtype == gradient.dtype
+                and value.dtype.kind == "f"
+                and value.flags.writeable
+            )
+        except AttributeError:
+            fits = False
+        if not fits:
+            _explain(self, value, gradient)
+        for vector in remembered:
+            if vector is not None and (vector.shape != value.shape or vector.dtype != value.dtype):
+                kind = DtypeError if vector.shape == value.shape else ShapeError
+                raise kind(
+                    "the optimizer remembers steps of another vector",
+                    place=type(self).__name__,
+                    expected=_description(vector),
+                    received=_description(value),
+                    mend="take a new optimizer for each model, or call reset() in between",
+                )
+
+
+# ------------------------------------------------------------------- piece by piece
+
+
+@define
+class PiecewiseOptimizer(Optimizer):
+    """An optimizer that works piece by piece, on gradients that it may clip first.
+
+    A rule says which vectors it remembers, `_remembered`, and how a piece moves, `_move`.
+
+    Parameters
+    ----------
+    clip_norm
+        If given, a gradient that is longer than this is made that long, its direction kept:
+        g ← g min(1, clip_norm / (‖g‖ + 10⁻⁶)), with the norm of the whole vector.
+    clip_value
+        If given, each number of the gradient is brought between −clip_value and clip_value. With
+        both given, this comes first.
+
+    Notes
+    -----
+    The same numbers as ``torch.nn.utils.clip_grad_value_`` and ``clip_grad_norm_``, whose 10⁻⁶
+    that is, before ``weight_decay`` adds to the gradient; but the gradient itself stays as it is.
+    As there, a norm that is NaN makes every number of the gradient NaN, and an infinite one makes
+    0 of those that are finite and NaN of the others. (A `Trainer` stops before such a step.) The
+    norm is summed in float64, so of float32 numbers that are finite it is finite, too.
+
+    Source: R. Pascanu, T. Mikolov and Y. Bengio, *On the difficulty of training recurrent neural
+    networks*, ICML 2013, arXiv:1211.5063, Algorithm 1, for the norm.
+    """
+
+    clip_norm: float | None = field(
+        default=None, kw_only=True, converter=as_float, validator=positive_or_none
+    )
+    clip_value: float | None = field(
+        default=None, kw_only=True, converter=as_float, validator=positive_or_none
+    )
+    _scratch: Array | None = field(default=None, init=False, repr=False, eq=False)
+    _squares: Array | None = field(default=None, init=False, repr=False, eq=False)
+
+    def step(self, value: Array, gradient: Array) -> None:
+        """Change ``value`` in place by one step; see `Optimizer.step`."""
+        names = self._remembered()
+        held = [getattr(self, name) for name in names]
+        self.check(value, gradient, *held)
+        for n, vector in enumerate(held):
+            if vector is None:
+                held[n] = self._beginning(value)
+                setattr(self, names[n], held[n])
+        scratch = self._scratch_for(value)
+        factor = 1.0 if self.clip_norm is None else self._clip_factor(gradient, scratch)
+        clips = factor != 1 or self.clip_value is not None
+        self._count()
+        if value.size <= PIECE:
+            clipped = self._clipped(gradient, factor, scratch) if clips else gradient
+            self._move(value, clipped, held, scratch)
+            return
+        for piece in _pieces(value.size):
+            part = gradient[piece]
+            clipped = self._clipped(part, factor, scratch) if clips else part
+            self._move(value[piece], clipped, [vector[piece] for vector in held], scratch)
+
+    def _remembered(self) -> tuple[str, ...]:
+        """The names of the vectors that a step needs, besides the value and the gradient."""
+        return ()
+
+    def _beginning(self, value: Array) -> Array:
+        """What such a vector is before the first step."""
+        return np.zeros_like(value)
+
+    def _count(self) -> None:
+        """Do what is done once a step, not once a piece."""
+
+    def _move(self, value: Array, gradient: Array, remembered: list[Array], scratch: Array) -> None:
+        """Move one piece, with the first two rows of ``scratch`` to work in."""
+        raise NotImplementedError
+
+    def _scratch_for(self, value: Array) -> Array:
+        """Three rows of a piece's length: two for the rule, one for the clipped gradient."""
+        held = self._scratch
+        length = min(value.size, PIECE)
+        # Assigned only when it is new: an assignment passes through attrs, which takes its time.
+        if held is None or held.shape[1] != length or held.dtype != value.dtype:
+            held = self._scratch = np.empty_like(value, shape=(3, length))
+        return held
+
+    def _clipped(self, gradient: Array, factor: float, scratch: Array) -> Array:
+        """A piece of the gradient as the rule shall see it."""
+        limit = self.clip_value
+        if limit is not None:
+            row = scratch[2, : gradient.size]
+            np.minimum(gradient, limit, out=row)
+            gradient = np.maximum(row, -limit, out=row)
+        if factor != 1:  # as NaN is
+            gradient = np.multiply(gradient, factor, out=scratch[2, : gradient.size])
+        return gradient
+
+    def _clip_factor(self, gradient: Array, scratch: Array) -> float:
+        assert self.clip_norm is not None
+        factor = self.clip_norm / (self._norm(gradient, scratch) + 1e-6)
+        return 1.0 if factor > 1 else factor  # not min(): NaN stays NaN
+
+    def _norm(self, gradient: Array, scratch: Array) -> float:
+        """‖g‖, of what clip_value has left of g, summed in float64 (or a wider type of its own)."""
+        held, length = self._squares, scratch.shape[1]
+        dtype = np.promote_types(gradient.dtype, np.float64)
+        if held is None or held.size != length or held.dtype != dtype:
+            held = self._squares = np.empty_like(gradient, shape=length, dtype=dtype)
+        # Not a dot product: the order of its sum may depend on the number of threads.
+        total = 0.0
+        for piece in _pieces(gradient.size):
+            clipped = self._clipped(gradient[piece], 1.0, scratch)
+            row = held[: clipped.size]
+            np.copyto(row, clipped)
+            total += float(np.square(row, out=row).sum())
+        return math.sqrt(total)
+
+    def __repr__(self) -> str:
+        # The options that every optimizer has stand last, and only if they are used.
+        given = [(each, getattr(self, each.name)) for each in fields(type(self)) if each.init]
+        shown = [pair for pair in given if not pair[0].kw_only]
+        shown += [pair for pair in given if pair[0].kw_only and pair[1] is not None]
+        arguments = ", ".join(f"{each.name}={value!r}" for each, value in shown)
+        return f"{type(self).__name__}({arguments})"
+
+
+def with_decay(value: Array, gradient: Array, weight_decay: float, row: Array) -> Array:
+    """The sum g + λ θ of a piece, in ``row``; or the gradient itself where λ is 0."""
+    if not weight_decay:
+        return gradient
+    decayed = np.multiply(value, weight_decay, out=row[: value.size])
+    decayed += gradient
+    return decayed
+
+
+def _pieces(size: int) -> Iterator[slice]:
+    return (slice(start, start + PIECE) for start in range(0, size, PIECE))
+
+
+# ------------------------------------------------------------------- errors
+
+
+def _description(thing: object) -> str:
+    if hasattr(thing, "dtype") and hasattr(thing, "shape"):
+        return f"{thing.dtype} {thing.shape}"
+    return f"{type(thing).__name__}: {thing!r:.60}"
+
+
+def _explain(optimizer: Optimizer, value: Array, gradient: Array) -> NoReturn:
+    """Raise the error for a value and a gradient that do not fit."""
+    place = type(optimizer).__name__
+    for name, array in (("value", value), ("gradient", gradient)):
+        if not hasattr(array, "dtype") or array.dtype.kind != "f":
+            raise DtypeError(
+                f"the {name} is no array of floating-point numbers",
+                place=place,
+                expected="a vector of float32 or float64",
+                received=_description(array),
+                mend=f"model.parameters.{'value' if name == 'value' else 'grad'} is one",
+            )
+    if value.ndim != 1 or value.shape != gradient.shape:
+        raise ShapeError(
+            "value and gradient are vectors of the same size",
+            place=place,
+            expected="two shapes (n,)",
+            received=f"value {value.shape}, gradient {gradient.shape}",
+            mend="model.parameters.value and model.parameters.grad are such vectors",
+        )
+    if value.dtype != gradient.dtype:
+        raise DtypeError(
+            "value and gradient are of different types",
+            place=place,
+            expected=f"a gradient of {value.dtype}",
+            received=gradient.dtype,
+            mend="gradient.astype(value.dtype)",
+        )
+    raise ConfigurationError(
+        "the value is read-only",
+        place=place,
+        expected="an array that can be changed in place",
+        received="value.flags.writeable = False",
+        mend="value = value.copy()",
+    )
