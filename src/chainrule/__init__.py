@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from chainrule.training import callbacks as callbacks
     from chainrule.training import losses as losses
     from chainrule.training import optimizers as optimizers
+    from chainrule.training import schedules as schedules
     from chainrule.training.trainer import Trainer as Trainer
 
 __version__ = "0.1.0"
@@ -91,6 +92,7 @@ _MODULES = {
     "lecture": "chainrule.lecture",
     "losses": "chainrule.training.losses",
     "optimizers": "chainrule.training.optimizers",
+    "schedules": "chainrule.training.schedules",
 }
 
 __all__ = [

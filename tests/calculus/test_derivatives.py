@@ -356,3 +356,17 @@ def test_per_sample_gradients_take_labels_in_a_tuple_where_there_is_one_output()
         derivatives.per_sample_gradients(model, loss, x, tuple(labels.tolist())),
         derivatives.per_sample_gradients(model, loss, x, labels),
     )
+
+
+def test_a_list_of_losses_is_told_what_to_be():
+    model = Sequential([Dense(2)])
+    model.build((3,), rng=0)
+    x, t = np.ones((4, 3)), np.ones((4, 2))
+    for call in (
+        lambda loss: derivatives.value_and_gradient(model, loss, x, t),
+        lambda loss: derivatives.hvp(model, loss, x, t, np.ones(8)),
+    ):
+        with pytest.raises(ConfigurationError, match="PerOutput"):
+            call([losses.HalfSquaredError()])
+        with pytest.raises(ConfigurationError, match="this is no loss"):
+            call("mse")

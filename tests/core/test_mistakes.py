@@ -137,3 +137,30 @@ def test_a_frozen_layer_is_refused_since_it_could_remember_nothing():
 
     with pytest.raises(DefinitionError, match="remember things on self"):
         Fixed()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("fit", "Trainer"), ("predict", "model\\(x\\)"), ("eval", "no mode"), ("summary", "summary")],
+)
+def test_what_a_model_has_elsewhere_is_told_where_it_is_here(name, words):
+    for model in (Sequential([Dense(3)]), built(Dense(3))):
+        with pytest.raises(AttributeError, match=words):
+            getattr(model, name)
+
+
+def test_a_list_of_arrays_is_told_to_be_several_arguments():
+    with pytest.raises(DtypeError, match=r"model\(a, b\)"):
+        built(Dense(3))([np.ones((2, 3)), np.ones((2, 2))])
+
+
+def test_a_layer_in_place_of_an_array_is_told():
+    with pytest.raises(DtypeError, match="called on a layer"):
+        Dense(3)(Dense(4))
+
+
+def test_a_list_of_deltas_is_told_to_be_a_tuple():
+    model = built(Dense(3))
+    model.forward(np.ones((2, 4)))
+    with pytest.raises(DtypeError, match="are a tuple"):
+        model.backward([np.ones((2, 3))])

@@ -788,3 +788,11 @@ def test_slices_of_a_value_have_deltas_that_add_up() -> None:
     model = built(Graph(x, Add()(Slice(0, 2)(x), Slice(2, 4)(x))))
     found = trace(model, many(), many((2,)), HALF)
     np.testing.assert_array_equal(found.input_deltas, np.hstack([found["add_1"].delta] * 2))
+
+
+def test_a_list_of_losses_is_one_for_each_output() -> None:
+    x = Input((3,))
+    model = built(Graph(x, [Dense(2)(x), Dense(1)(x)]), (3,))
+    data = many((3,)), (many((2,)), many((1,)))
+    both = trace(model, *data, losses.PerOutput([HALF, HALF]))
+    assert trace(model, *data, [HALF, HALF]).cost == both.cost

@@ -36,6 +36,7 @@ from chainrule.display import trace_table
 from chainrule.display.trace_table import Arrays, size_of
 from chainrule.graph.plan import Plan, told
 from chainrule.layers.activation import Activation
+from chainrule.training.arguments import as_loss
 
 
 def trace(model: Layer, x: Any, target: Any, loss: Any, sample_weights: Any = None) -> Trace:
@@ -93,6 +94,8 @@ def trace(model: Layer, x: Any, target: Any, loss: Any, sample_weights: Any = No
             received=f"{model!r:.60}, of type {type(model).__name__}",
             mend="trace(trainer.model, …)" if hasattr(model, "model") else None,
         )
+    if isinstance(loss, list | tuple):
+        loss = as_loss(loss)
     inputs = admission.as_inputs(built(model), admission.as_tuple(x))
     inputs = tuple(np.array(value) for value in inputs)
     admission.admit(model, inputs)
