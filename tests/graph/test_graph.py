@@ -15,6 +15,7 @@ from attrs import define
 from chainrule import (
     Activation,
     Add,
+    Branches,
     Concatenate,
     Dense,
     Dot,
@@ -678,3 +679,21 @@ def test_an_error_inside_a_layer_says_in_which_place_and_for_what():
     with pytest.raises(ZeroDivisionError) as caught:
         model.forward(batch(3, 2))
     assert caught.value.__notes__ == ["in graph/residual_1/fails_1.forward, which was given (3, 2)"]
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda: Graph(x := Input((3,)), Dense(2)(x)), "layers"),
+        (lambda: Graph(x := Input((3,)), Dense(2)(x)), "wires"),
+        (lambda: Residual(Dense(3)), "layers"),
+        (lambda: Residual(Dense(3)), "projection"),
+        (lambda: Branches([Dense(3)]), "merge"),
+        (lambda: Sequential([Dense(3)]), "layers"),
+    ],
+)
+def test_how_a_container_is_made_stays_the_same(make, name):
+    model = make()
+    before = getattr(model, name)
+    refused(ConfigurationError, lambda: setattr(model, name, ()), "make a new one")
+    assert getattr(model, name) is before

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, TypeAlias
 
 from attrs import define
 
-from chainrule.core.errors import DefinitionError
+from chainrule.core.errors import ConfigurationError, DefinitionError
 from chainrule.core.initializers import Shape
 from chainrule.core.layer import Layer
 from chainrule.core.parameter import Array
@@ -30,6 +30,16 @@ Source: TypeAlias = tuple[int, int]
 
 ALL = -1
 """In place of the number of an output: all of them."""
+
+
+def refuse_change(container: Any, attribute: Any, value: Any) -> Any:
+    """What attrs calls where somebody assigns to a field that says how a container is made."""
+    name = type(container).__name__
+    raise ConfigurationError(
+        f"{name}: the layers of a container stay the same, and how they are connected",
+        received=f"an assignment to {attribute.name}",
+        mend="make a new one of them: Sequential([*model.layers[:2], Dense(3)])",
+    )
 
 
 @define(repr=False, eq=False)

@@ -26,7 +26,7 @@ from chainrule.core.initializers import Shape
 from chainrule.core.layer import Layer
 from chainrule.core.tree import numbered
 from chainrule.core.wording import batch_of
-from chainrule.graph.composite import ALL, Composite, Source, sizes_of
+from chainrule.graph.composite import ALL, Composite, Source, refuse_change, sizes_of
 from chainrule.graph.node import Input, Node
 
 Start = tuple[str | None, Shape | None]
@@ -37,7 +37,7 @@ def _as_starts(starts: Any) -> tuple[Start, ...]:
     return tuple((name, shape if shape is None else tuple(shape)) for name, shape in starts)
 
 
-@define(repr=False, eq=False, init=False)
+@define(repr=False, eq=False, init=False, on_setattr=refuse_change)
 class Graph(Composite):
     """The layers between some nodes and others, as one layer.
 

@@ -16,11 +16,11 @@ from attrs import define, field
 
 from chainrule.core.errors import ConfigurationError, DefinitionError, ShapeError
 from chainrule.core.layer import Layer
-from chainrule.graph.composite import ALL, Composite, Source
+from chainrule.graph.composite import ALL, Composite, Source, refuse_change
 from chainrule.layers.merge import Add
 
 
-@define(repr=False, eq=False, init=False)
+@define(repr=False, eq=False, init=False, on_setattr=refuse_change)
 class Residual(Composite):
     """y = P(x) + F(x), with F(x) = f_N(… f_1(x) …), and P(x) = x if no projection is given.
 
@@ -105,7 +105,7 @@ def _as_branches(given: Any) -> Any:
     return tuple(given)
 
 
-@define(repr=False, eq=False)
+@define(repr=False, eq=False, on_setattr=refuse_change)
 class Branches(Composite):
     """Layers side by side, all of which are given x, and a layer that merges what they return.
 

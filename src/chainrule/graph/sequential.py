@@ -16,7 +16,7 @@ from attrs import define, field
 
 from chainrule.core.errors import ConfigurationError, DefinitionError
 from chainrule.core.layer import Layer
-from chainrule.graph.composite import ALL, Composite, Source
+from chainrule.graph.composite import ALL, Composite, Source, refuse_change
 
 
 def _as_layers(layers: Any) -> tuple[Layer, ...]:
@@ -44,14 +44,6 @@ def _as_layers(layers: Any) -> tuple[Layer, ...]:
             received="an empty list",
         )
     return found
-
-
-def _refuse_new_layers(sequence: Any, attribute: Any, layers: Any) -> Any:
-    raise ConfigurationError(
-        "Sequential: the layers of a sequence stay the same",
-        received="an assignment to layers",
-        mend="make a new sequence of them: Sequential([*model.layers[:2], Dense(3)])",
-    )
 
 
 @define(repr=False, eq=False)
@@ -87,7 +79,7 @@ class Sequential(Composite):
     joins_the_plan: ClassVar[bool] = True
     is_laid_out: ClassVar[bool] = True
 
-    layers: tuple[Layer, ...] = field(converter=_as_layers, on_setattr=_refuse_new_layers)
+    layers: tuple[Layer, ...] = field(converter=_as_layers, on_setattr=refuse_change)
 
     def __new__(cls, *layers: Any, **how: Any) -> Self:
         if len(layers) > 1:

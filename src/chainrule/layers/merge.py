@@ -215,10 +215,17 @@ class Multiply(_Elementwise):
         return functools.reduce(np.multiply, self.factors)
 
     def backward(self, delta: Array) -> tuple[Array, ...]:
-        a = self.factors
-        return self._summed(
-            functools.reduce(np.multiply, (*a[:i], *a[i + 1 :]), delta) for i in range(len(a))
-        )
+        # Δ times all factors before one, and the product of all behind it: no division, and the
+        # time grows with the number of inputs, not with its square.
+        before = [delta]
+        for factor in self.factors[:-1]:
+            before.append(before[-1] * factor)
+        behind: Array = None
+        found = []
+        for factor, product in zip(reversed(self.factors), reversed(before), strict=True):
+            found.append(product if behind is None else product * behind)
+            behind = factor if behind is None else factor * behind
+        return self._summed(reversed(found))
 
     def apply(self, *inputs: Array) -> Array:
         return functools.reduce(np.multiply, self._aligned(inputs))
