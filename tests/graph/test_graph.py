@@ -695,5 +695,5 @@ def test_an_error_inside_a_layer_says_in_which_place_and_for_what():
 def test_how_a_container_is_made_stays_the_same(make, name):
     model = make()
     before = getattr(model, name)
-    refused(ConfigurationError, lambda: setattr(model, name, ()), "make a new one")
+    refused(ConfigurationError, lambda: setattr(model, name, ()), "make a new sequence or graph")
     assert getattr(model, name) is before

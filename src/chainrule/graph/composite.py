@@ -38,7 +38,7 @@ def refuse_change(container: Any, attribute: Any, value: Any) -> Any:
     raise ConfigurationError(
         f"{name}: the layers of a container stay the same, and how they are connected",
         received=f"an assignment to {attribute.name}",
-        mend="make a new one of them: Sequential([*model.layers[:2], Dense(3)])",
+        mend="make a new sequence or graph of them: Sequential([*model.layers[:2], Dense(3)])",
     )
 
 
