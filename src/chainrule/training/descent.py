@@ -248,7 +248,7 @@ class PiecewiseOptimizer(Optimizer):
     def step(self, value: Array, gradient: Array) -> None:
         """Change ``value`` in place by one step; see `Optimizer.step`."""
         names = self._remembered()
-        held = [getattr(self, name) for name in names]
+        held = [getattr(self, name) for name in names] if names else []
         self.check(value, gradient, *held)
         for n, vector in enumerate(held):
             if vector is None:
@@ -303,8 +303,8 @@ class PiecewiseOptimizer(Optimizer):
         return gradient
 
     def _clip_factor(self, gradient: Array, scratch: Array) -> float:
-        assert self.clip_norm is not None
-        factor = self.clip_norm / (self._norm(gradient, scratch) + 1e-6)
+        """What the whole gradient is multiplied with so that it is not longer than clip_norm."""
+        factor = (self.clip_norm or 0.0) / (self._norm(gradient, scratch) + 1e-6)
         return 1.0 if factor > 1 else factor  # not min(): NaN stays NaN
 
     def _norm(self, gradient: Array, scratch: Array) -> float:

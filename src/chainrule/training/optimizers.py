@@ -6,204 +6,56 @@ beside it, and changes θ in place. The lecture's gradient descent is
     θ ← θ − η g
 
 with the learning rate η. The others remember earlier gradients: `SGD` with momentum moves on like
-a heavy ball, and `Adam` measures each parameter's step by the size that its gradient usually has.
+a heavy ball; `Adagrad`, `RMSprop`, `Adam`, `AdamW` and `Adamax` measure each parameter's step by
+the size that its gradient usually has; `Lion` looks only at its sign.
 
 What they remember stands on the optimizer under plain names (``velocity``, ``steps``, …): an
 optimizer belongs to one model until it is `reset`. A step goes through the vectors in pieces that
 stay in the processor's cache while several operations are done on them. So beside what is
 remembered it needs no memory that grows with the model, and it is quicker than with whole vectors.
+
+All of them take ``clip_norm`` and ``clip_value``, by name only: a gradient that is too long, or
+has numbers that are too large, is clipped before anything else is done with it, as by PyTorch's
+``clip_grad_norm_`` and ``clip_grad_value_``; see `chainrule.training.descent.PiecewiseOptimizer`.
 """
 
 from __future__ import annotations
 
 import math
-import numbers
-import sys
-from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
-from attrs import define, field, fields
+from attrs import define, field
 
-from chainrule.core.errors import ConfigurationError, DefinitionError, DtypeError, ShapeError
 from chainrule.core.parameter import Array
+from chainrule.training.descent import PIECE as PIECE
+from chainrule.training.descent import (
+    Optimizer,
+    PiecewiseOptimizer,
+    as_float,
+    as_floats,
+    below_one,
+    complain,
+    not_negative,
+    positive,
+    two_below_one,
+    with_decay,
+)
 
-__all__ = ["SGD", "Adam", "Optimizer"]
-
-PIECE = 32768
-"""How many numbers of a vector are worked on at once. From 16384 to 65536 it matters little."""
-
-
-def _as_float(value: Any) -> Any:
-    # A Python float, also of a NumPy number: that one would make float64 of float32 arrays.
-    # What is no number, or none that a float can hold, is left for the validator to refuse.
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    return float(value) if is_number and abs(value) <= sys.float_info.max else value
-
-
-def _as_floats(values: Any) -> Any:
-    return (
-        tuple(_as_float(value) for value in values) if isinstance(values, list | tuple) else values
-    )
-
-
-def _complain(owner: object, name: str, expected: str, received: object, mend: str) -> NoReturn:
-    raise ConfigurationError(
-        f"{name} has a value that makes no sense",
-        place=type(owner).__name__,
-        expected=expected,
-        received=f"{received!r:.60}",
-        mend=mend,
-    )
+__all__ = [
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Lion",
+    "Optimizer",
+    "RMSprop",
+]
 
 
-def _positive(owner: object, attribute: Any, value: Any) -> None:
-    if not isinstance(value, float) or not 0 < value < math.inf:
-        _complain(owner, attribute.name, "a finite number above 0", value, "1e-8 is usual")
-
-
-def _not_negative(owner: object, attribute: Any, value: Any) -> None:
-    if not isinstance(value, float) or not 0 <= value < math.inf:
-        mend = {
-            "learning_rate": "often between 1e-4 and 1; with 0 nothing moves",
-            "weight_decay": "0 is no decay at all; 1e-4 is a usual one",
-        }[attribute.name]
-        _complain(owner, attribute.name, "a finite number, 0 or more", value, mend)
-
-
-def _below_one(owner: object, attribute: Any, value: Any) -> None:
-    if not isinstance(value, float) or not 0 <= value < 1:
-        mend = "it is the part of the past that is kept at each step, such as 0.9"
-        _complain(owner, attribute.name, "a number from 0 up to, but not, 1", value, mend)
-
-
-def _two_below_one(owner: object, attribute: Any, values: Any) -> None:
-    if not isinstance(values, tuple) or len(values) != 2:
-        _complain(owner, attribute.name, "two numbers", values, "(0.9, 0.999) are usual")
-    for value in values:
-        _below_one(owner, attribute, value)
-
-
-@define
-class Optimizer:
-    """What every optimizer is: a rule by which a vector moves, given its gradient.
-
-    Subclass it, decorate the subclass with `attrs.define`, and write ``step``:
-
-        @define
-        class SignDescent(Optimizer):
-            def step(self, value, gradient):
-                self.check(value, gradient)
-                value -= self.learning_rate * np.sign(gradient)
-
-    Parameters
-    ----------
-    learning_rate
-        η ≥ 0. It may be changed between steps.
-
-    Notes
-    -----
-    What an optimizer remembers belongs into attrs fields with ``init=False`` and a default that
-    says that there is nothing yet: `reset` goes back to that.
-    """
-
-    learning_rate: float = field(converter=_as_float, validator=_not_negative)
-
-    def step(self, value: Array, gradient: Array) -> None:
-        """Change ``value`` in place, by what ``gradient`` says; ``gradient`` stays as it is.
-
-        Parameters
-        ----------
-        value
-            θ, a vector of floating-point numbers, such as ``model.parameters.value``.
-        gradient
-            ∂C/∂θ, of the same size and dtype, such as ``model.parameters.grad``.
-
-        Raises
-        ------
-        ShapeError, DtypeError, ConfigurationError
-            See `check`. Nothing is changed then.
-        """
-        raise DefinitionError(
-            "an optimizer needs a method step",
-            place=type(self).__name__,
-            expected="step(self, value, gradient), which changes value in place",
-            received="a class without step",
-            mend="write it, or use SGD or Adam",
-        )
-
-    def reset(self) -> None:
-        """Forget all earlier steps, as if the optimizer were new: for another model, or a restart.
-
-        The configuration, a changed learning rate included, stays.
-        """
-        for each in fields(type(self)):
-            if not each.init:
-                default: Any = each.default
-                fresh = default.factory() if hasattr(default, "factory") else default
-                setattr(self, each.name, fresh)
-
-    def check(self, value: Array, gradient: Array, *remembered: Array | None) -> None:
-        """Raise a named error for what a step cannot work on; cheap enough for every step.
-
-        Parameters
-        ----------
-        value, gradient
-            What ``step`` was given.
-        remembered
-            Vectors from earlier steps, where there are any: they have to have the size of value.
-
-        Raises
-        ------
-        ShapeError
-            The two are not vectors of the same size, or the optimizer remembers another size.
-        DtypeError
-            The two are not arrays of floating-point numbers of the same type, or the optimizer
-            remembers another type.
-        ConfigurationError
-            ``value`` is read-only.
-        """
-        try:
-            fits = (
-                value.ndim == 1
-                and value.shape == gradient.shape
-                and value.dtype == gradient.dtype
-                and value.dtype.kind == "f"
-                and value.flags.writeable
-            )
-        except AttributeError:
-            fits = False
-        if not fits:
-            _explain(self, value, gradient)
-        for vector in remembered:
-            if vector is not None and (vector.shape != value.shape or vector.dtype != value.dtype):
-                kind = DtypeError if vector.shape == value.shape else ShapeError
-                raise kind(
-                    "the optimizer remembers steps of another vector",
-                    place=type(self).__name__,
-                    expected=_description(vector),
-                    received=_description(value),
-                    mend="take a new optimizer for each model, or call reset() in between",
-                )
-
-
-@define
-class _PiecewiseOptimizer(Optimizer):
-    """An optimizer that works piece by piece, with two rows of a piece's length to work in."""
-
-    _scratch: Array | None = field(default=None, init=False, repr=False, eq=False)
-
-    def _scratch_for(self, value: Array) -> Array:
-        held = self._scratch
-        length = min(value.size, PIECE)
-        # Assigned only when it is new: an assignment passes through attrs, which takes its time.
-        if held is None or held.shape[1] != length or held.dtype != value.dtype:
-            held = self._scratch = np.empty_like(value, shape=(2, length))
-        return held
-
-
-@define
-class SGD(_PiecewiseOptimizer):
+@define(repr=False)
+class SGD(PiecewiseOptimizer):
     """Stochastic gradient descent: the lecture's gradient step; with momentum, a heavy ball.
 
     g = ∂C/∂θ + λ θ
@@ -222,6 +74,8 @@ class SGD(_PiecewiseOptimizer):
         Whether the gradient is meant to be taken where the ball rolls to. It needs momentum.
     weight_decay
         λ ≥ 0, as if ½ λ ‖θ‖² were added to the cost. It acts on all parameters, biases included.
+    clip_norm, clip_value
+        The largest ‖∂C/∂θ‖, and the largest single number of it; see `PiecewiseOptimizer`.
 
     Attributes
     ----------
@@ -238,48 +92,33 @@ class SGD(_PiecewiseOptimizer):
     point at which the gradient is taken.
     """
 
-    momentum: float = field(default=0.0, converter=_as_float)
+    momentum: float = field(default=0.0, converter=as_float)
     nesterov: bool = field(default=False)
-    weight_decay: float = field(default=0.0, converter=_as_float, validator=_not_negative)
+    weight_decay: float = field(default=0.0, converter=as_float, validator=not_negative)
     velocity: Array | None = field(default=None, init=False, repr=False, eq=False)
 
     @momentum.validator
     def _momentum_makes_sense(self, attribute: Any, value: Any) -> None:
-        _below_one(self, attribute, value)
+        below_one(self, attribute, value)
         self._go_together(value, self.nesterov)
 
     @nesterov.validator
     def _nesterov_makes_sense(self, attribute: Any, value: Any) -> None:
         if not isinstance(value, bool):
-            _complain(self, "nesterov", "True or False", value, "nesterov=True with momentum=0.9")
+            complain(self, "nesterov", "True or False", value, "nesterov=True with momentum=0.9")
         self._go_together(self.momentum, value)
 
     def _go_together(self, momentum: object, nesterov: object) -> None:
         if nesterov and not momentum:
             mend = "SGD(learning_rate, momentum=0.9, nesterov=True)"
-            _complain(self, "nesterov", "a momentum above 0 along with it", nesterov, mend)
+            complain(self, "nesterov", "a momentum above 0 along with it", nesterov, mend)
 
-    def step(self, value: Array, gradient: Array) -> None:
-        """Change ``value`` in place by one step; see `Optimizer.step`."""
-        velocity = self.velocity if self.momentum else None
-        self.check(value, gradient, velocity)
-        scratch = self._scratch_for(value)
-        if self.momentum and velocity is None:
-            velocity = self.velocity = np.zeros_like(value)
-        if value.size <= PIECE:
-            self._move(value, gradient, velocity, scratch)
-            return
-        for piece in _pieces(value.size):
-            held = None if velocity is None else velocity[piece]
-            self._move(value[piece], gradient[piece], held, scratch)
+    def _remembered(self) -> tuple[str, ...]:
+        return ("velocity",) if self.momentum else ()
 
-    def _move(self, value: Array, gradient: Array, velocity: Array | None, scratch: Array) -> None:
-        change = scratch[0, : value.size]
-        if self.weight_decay:
-            np.multiply(value, self.weight_decay, out=change)
-            change += gradient
-            gradient = change
-        if velocity is not None:
+    def _move(self, value: Array, gradient: Array, remembered: list[Array], scratch: Array) -> None:
+        gradient = with_decay(value, gradient, self.weight_decay, scratch[0])
+        for velocity in remembered:  # one, or none
             velocity *= self.momentum
             velocity += gradient
             if self.nesterov:
@@ -289,12 +128,177 @@ class SGD(_PiecewiseOptimizer):
                 gradient = ahead
             else:
                 gradient = velocity
-        np.multiply(gradient, self.learning_rate, out=change)
-        np.subtract(value, change, out=value)
+        _descend(value, gradient, self.learning_rate, scratch[0])
 
 
-@define
-class Adam(_PiecewiseOptimizer):
+@define(repr=False)
+class RMSprop(PiecewiseOptimizer):
+    """RMSprop: the gradient is divided by the root of its recent mean square.
+
+    g = ∂C/∂θ + λ θ
+    s ← α s + (1 − α) g²            the mean of its square, over about 1/(1 − α) steps
+    u = g / (√s + ε)
+
+    plain       θ ← θ − η u
+    momentum    v ← μ v + u,    θ ← θ − η v
+
+    centered    a ← α a + (1 − α) g, and √(s − a²) instead of √s: the gradient's deviation from
+                its mean, not its size
+
+    s, v and a start from zero.
+
+    Parameters
+    ----------
+    learning_rate
+        η ≥ 0.
+    alpha
+        α, from 0 up to 1.
+    epsilon
+        ε > 0: keeps the step finite where the gradient has been zero.
+    momentum
+        μ, from 0 up to 1.
+    centered
+        Whether the mean is subtracted. Where rounding makes s − a² negative, it is taken as 0.
+    weight_decay
+        λ ≥ 0, as if ½ λ ‖θ‖² were added to the cost.
+    clip_norm, clip_value
+        The largest ‖∂C/∂θ‖, and the largest single number of it; see `PiecewiseOptimizer`.
+
+    Attributes
+    ----------
+    mean_square
+        s, a vector like θ, from the first step on.
+    mean
+        a, likewise, from the first centered step on.
+    velocity
+        v, likewise, from the first step with momentum on.
+
+    Notes
+    -----
+    The same numbers as ``torch.optim.RMSprop``; but that is NaN where s − a² is negative.
+
+    Source: T. Tieleman and G. Hinton, *Lecture 6.5: rmsprop*, Neural Networks for Machine Learning,
+    Coursera 2012; A. Graves, *Generating Sequences With Recurrent Neural Networks*,
+    arXiv:1308.0850, eqs. (38) to (40), for the centered form, with ε outside of the root here.
+    """
+
+    learning_rate: float = field(default=1e-2, converter=as_float, validator=not_negative)
+    alpha: float = field(default=0.99, converter=as_float, validator=below_one)
+    epsilon: float = field(default=1e-8, converter=as_float, validator=positive)
+    momentum: float = field(default=0.0, converter=as_float, validator=below_one)
+    centered: bool = field(default=False)
+    weight_decay: float = field(default=0.0, converter=as_float, validator=not_negative)
+    mean_square: Array | None = field(default=None, init=False, repr=False, eq=False)
+    mean: Array | None = field(default=None, init=False, repr=False, eq=False)
+    velocity: Array | None = field(default=None, init=False, repr=False, eq=False)
+
+    @centered.validator
+    def _centered_makes_sense(self, attribute: Any, value: Any) -> None:
+        if not isinstance(value, bool):
+            complain(self, "centered", "True or False", value, "centered=True")
+
+    def _remembered(self) -> tuple[str, ...]:
+        mean = ("mean",) if self.centered else ()
+        return ("mean_square", *mean, "velocity") if self.momentum else ("mean_square", *mean)
+
+    def _move(self, value: Array, gradient: Array, remembered: list[Array], scratch: Array) -> None:
+        change = scratch[0, : value.size]
+        gradient = with_decay(value, gradient, self.weight_decay, scratch[1])
+        mean_square = remembered[0]
+        _average_square(mean_square, gradient, self.alpha, change)
+        if self.centered:
+            mean = remembered[1]
+            _average(mean, gradient, self.alpha, change)
+            np.square(mean, out=change)
+            np.subtract(mean_square, change, out=change)
+            np.maximum(change, 0, out=change)
+            np.sqrt(change, out=change)
+        else:
+            np.sqrt(mean_square, out=change)
+        change += self.epsilon
+        np.divide(gradient, change, out=change)
+        if self.momentum:
+            velocity = remembered[-1]
+            velocity *= self.momentum
+            velocity += change
+            _descend(value, velocity, self.learning_rate, change)
+        else:
+            _descend(value, change, self.learning_rate, change)
+
+
+@define(repr=False)
+class Adagrad(PiecewiseOptimizer):
+    """Adagrad: the gradient is divided by the root of the sum of all its squares so far.
+
+    g = ∂C/∂θ + λ θ
+    G ← G + g²
+    θ ← θ − η_t g / (√G + ε)        with η_t = η/(1 + (t − 1) κ) at step t = 1, 2, …
+
+    So each parameter's steps become shorter by themselves, those of a rarely used one slowly.
+
+    Parameters
+    ----------
+    learning_rate
+        η ≥ 0.
+    learning_rate_decay
+        κ ≥ 0.
+    initial_accumulator
+        What each number of G is at the beginning, 0 or more.
+    epsilon
+        ε > 0: keeps the step finite where the gradient has been zero.
+    weight_decay
+        λ ≥ 0, as if ½ λ ‖θ‖² were added to the cost.
+    clip_norm, clip_value
+        The largest ‖∂C/∂θ‖, and the largest single number of it; see `PiecewiseOptimizer`.
+
+    Attributes
+    ----------
+    steps
+        t, how many steps were taken.
+    sum_of_squares
+        G, a vector like θ, from the first step on.
+
+    Notes
+    -----
+    The same numbers as ``torch.optim.Adagrad``.
+
+    Source: J. Duchi, E. Hazan and Y. Singer, *Adaptive Subgradient Methods for Online Learning and
+    Stochastic Optimization*, Journal of Machine Learning Research 12 (2011) 2121, Figure 1, with a
+    diagonal matrix.
+    """
+
+    learning_rate: float = field(default=1e-2, converter=as_float, validator=not_negative)
+    learning_rate_decay: float = field(default=0.0, converter=as_float, validator=not_negative)
+    initial_accumulator: float = field(default=0.0, converter=as_float, validator=not_negative)
+    epsilon: float = field(default=1e-10, converter=as_float, validator=positive)
+    weight_decay: float = field(default=0.0, converter=as_float, validator=not_negative)
+    steps: int = field(default=0, init=False, repr=False, eq=False)
+    sum_of_squares: Array | None = field(default=None, init=False, repr=False, eq=False)
+
+    def _remembered(self) -> tuple[str, ...]:
+        return ("sum_of_squares",)
+
+    def _beginning(self, value: Array) -> Array:
+        return np.full_like(value, self.initial_accumulator)
+
+    def _count(self) -> None:
+        self.steps += 1
+
+    def _move(self, value: Array, gradient: Array, remembered: list[Array], scratch: Array) -> None:
+        (sum_of_squares,) = remembered
+        change = scratch[0, : value.size]
+        gradient = with_decay(value, gradient, self.weight_decay, scratch[1])
+        np.square(gradient, out=change)
+        sum_of_squares += change
+        np.sqrt(sum_of_squares, out=change)
+        change += self.epsilon
+        np.divide(gradient, change, out=change)
+        rate = self.learning_rate / (1 + (self.steps - 1) * self.learning_rate_decay)
+        _descend(value, change, rate, change)
+
+
+@define(repr=False)
+class Adam(PiecewiseOptimizer):
     """Adam: each parameter moves by about η a step, whatever the size of its gradient.
 
     g = ∂C/∂θ + λ θ
@@ -313,7 +317,9 @@ class Adam(_PiecewiseOptimizer):
     epsilon
         ε > 0: keeps the step finite where the gradient has been zero.
     weight_decay
-        λ ≥ 0, as if ½ λ ‖θ‖² were added to the cost (not the decoupled decay of AdamW).
+        λ ≥ 0, as if ½ λ ‖θ‖² were added to the cost (not the decoupled decay of `AdamW`).
+    clip_norm, clip_value
+        The largest ‖∂C/∂θ‖, and the largest single number of it; see `PiecewiseOptimizer`.
 
     Attributes
     ----------
@@ -330,98 +336,233 @@ class Adam(_PiecewiseOptimizer):
     arXiv:1412.6980, Algorithm 1.
     """
 
-    learning_rate: float = field(default=1e-3, converter=_as_float, validator=_not_negative)
+    learning_rate: float = field(default=1e-3, converter=as_float, validator=not_negative)
     betas: tuple[float, float] = field(
-        default=(0.9, 0.999), converter=_as_floats, validator=_two_below_one
+        default=(0.9, 0.999), converter=as_floats, validator=two_below_one
     )
-    epsilon: float = field(default=1e-8, converter=_as_float, validator=_positive)
-    weight_decay: float = field(default=0.0, converter=_as_float, validator=_not_negative)
+    epsilon: float = field(default=1e-8, converter=as_float, validator=positive)
+    weight_decay: float = field(default=0.0, converter=as_float, validator=not_negative)
     steps: int = field(default=0, init=False, repr=False, eq=False)
     first_moment: Array | None = field(default=None, init=False, repr=False, eq=False)
     second_moment: Array | None = field(default=None, init=False, repr=False, eq=False)
 
-    def step(self, value: Array, gradient: Array) -> None:
-        """Change ``value`` in place by one step; see `Optimizer.step`."""
-        self.check(value, gradient, self.first_moment, self.second_moment)
-        scratch = self._scratch_for(value)
-        if self.first_moment is None or self.second_moment is None:
-            self.first_moment, self.second_moment = np.zeros_like(value), np.zeros_like(value)
-        self.steps += 1
-        first, second = self.first_moment, self.second_moment
-        if value.size <= PIECE:
-            self._move(value, gradient, first, second, scratch)
-            return
-        for piece in _pieces(value.size):
-            self._move(value[piece], gradient[piece], first[piece], second[piece], scratch)
+    def _remembered(self) -> tuple[str, ...]:
+        return ("first_moment", "second_moment")
 
-    def _move(
-        self, value: Array, gradient: Array, first: Array, second: Array, scratch: Array
-    ) -> None:
+    def _count(self) -> None:
+        self.steps += 1
+
+    def _move(self, value: Array, gradient: Array, remembered: list[Array], scratch: Array) -> None:
+        if self.weight_decay:
+            gradient = self._decayed(value, gradient, scratch[1])
+        change = scratch[0, : value.size]
+        first, second = remembered
         beta_1, beta_2 = self.betas
         # η m̂/(√v̂ + ε) = (η r/(1 − β₁ᵗ)) m/(√v + ε r) with r = √(1 − β₂ᵗ): two passes less.
         root = math.sqrt(1 - beta_2**self.steps)
-        change = scratch[0, : value.size]
-        if self.weight_decay:
-            decayed = scratch[1, : value.size]
-            np.multiply(value, self.weight_decay, out=decayed)
-            decayed += gradient
-            gradient = decayed
-        np.multiply(gradient, 1 - beta_1, out=change)
-        first *= beta_1
-        first += change
-        np.square(gradient, out=change)
-        change *= 1 - beta_2
-        second *= beta_2
-        second += change
+        _average(first, gradient, beta_1, change)
+        _average_square(second, gradient, beta_2, change)
         np.sqrt(second, out=change)
         change += self.epsilon * root
         np.divide(first, change, out=change)
-        change *= self.learning_rate * root / (1 - beta_1**self.steps)
-        np.subtract(value, change, out=value)
+        _descend(value, change, self.learning_rate * root / (1 - beta_1**self.steps), change)
+
+    def _decayed(self, value: Array, gradient: Array, row: Array) -> Array:
+        return with_decay(value, gradient, self.weight_decay, row)
 
 
-def _pieces(size: int) -> Iterator[slice]:
-    return (slice(start, start + PIECE) for start in range(0, size, PIECE))
+@define(repr=False)
+class AdamW(Adam):
+    """AdamW: Adam whose weight decay pulls each parameter by itself, past the moments.
+
+    g = ∂C/∂θ
+    θ ← (1 − η λ) θ
+    θ ← θ − η m̂ / (√v̂ + ε)          with m̂ and v̂ of g, as in `Adam`
+
+    In `Adam` the decay λ θ is divided by √v̂ as the gradient is, and so acts least on the
+    parameters whose gradients are largest; here it acts on all of them alike.
+
+    Parameters
+    ----------
+    learning_rate, betas, epsilon
+        As in `Adam`.
+    weight_decay
+        λ ≥ 0: each parameter loses the part η λ of itself at each step.
+    clip_norm, clip_value
+        The largest ‖∂C/∂θ‖, and the largest single number of it; see `PiecewiseOptimizer`.
+
+    Attributes
+    ----------
+    steps, first_moment, second_moment
+        As in `Adam`.
+
+    Notes
+    -----
+    The same numbers as ``torch.optim.AdamW``.
+
+    Source: I. Loshchilov and F. Hutter, *Decoupled Weight Decay Regularization*, ICLR 2019,
+    arXiv:1711.05101, Algorithm 2, where η λ is one number of its own.
+    """
+
+    weight_decay: float = field(default=1e-2, converter=as_float, validator=not_negative)
+
+    def _decayed(self, value: Array, gradient: Array, row: Array) -> Array:
+        value *= 1 - self.learning_rate * self.weight_decay
+        return gradient
 
 
-def _description(thing: object) -> str:
-    if hasattr(thing, "dtype") and hasattr(thing, "shape"):
-        return f"{thing.dtype} {thing.shape}"
-    return f"{type(thing).__name__}: {thing!r:.60}"
+@define(repr=False)
+class Adamax(PiecewiseOptimizer):
+    """Adamax: Adam with the largest recent gradient instead of the root of the mean square.
 
+    g = ∂C/∂θ + λ θ
+    m ← β₁ m + (1 − β₁) g
+    u ← max(β₂ u, |g| + ε)
+    θ ← θ − η m̂ / u                 with m̂ = m/(1 − β₁ᵗ) at step t = 1, 2, …
 
-def _explain(optimizer: Optimizer, value: Array, gradient: Array) -> NoReturn:
-    """Raise the error for a value and a gradient that do not fit."""
-    place = type(optimizer).__name__
-    for name, array in (("value", value), ("gradient", gradient)):
-        if not hasattr(array, "dtype") or array.dtype.kind != "f":
-            raise DtypeError(
-                f"the {name} is no array of floating-point numbers",
-                place=place,
-                expected="a vector of float32 or float64",
-                received=_description(array),
-                mend=f"model.parameters.{'value' if name == 'value' else 'grad'} is one",
-            )
-    if value.ndim != 1 or value.shape != gradient.shape:
-        raise ShapeError(
-            "value and gradient are vectors of the same size",
-            place=place,
-            expected="two shapes (n,)",
-            received=f"value {value.shape}, gradient {gradient.shape}",
-            mend="model.parameters.value and model.parameters.grad are such vectors",
-        )
-    if value.dtype != gradient.dtype:
-        raise DtypeError(
-            "value and gradient are of different types",
-            place=place,
-            expected=f"a gradient of {value.dtype}",
-            received=gradient.dtype,
-            mend="gradient.astype(value.dtype)",
-        )
-    raise ConfigurationError(
-        "the value is read-only",
-        place=place,
-        expected="an array that can be changed in place",
-        received="value.flags.writeable = False",
-        mend="value = value.copy()",
+    m and u start from zero.
+
+    Parameters
+    ----------
+    learning_rate
+        η ≥ 0.
+    betas
+        (β₁, β₂), each from 0 up to 1.
+    epsilon
+        ε > 0: keeps the step finite where the gradient has been zero.
+    weight_decay
+        λ ≥ 0, as if ½ λ ‖θ‖² were added to the cost.
+    clip_norm, clip_value
+        The largest ‖∂C/∂θ‖, and the largest single number of it; see `PiecewiseOptimizer`.
+
+    Attributes
+    ----------
+    steps
+        t, how many steps were taken.
+    first_moment, infinity_norm
+        m and u, vectors like θ, from the first step on.
+
+    Notes
+    -----
+    The same numbers as ``torch.optim.Adamax``.
+
+    Source: D. P. Kingma and J. Ba, *Adam: A Method for Stochastic Optimization*, ICLR 2015,
+    arXiv:1412.6980, Algorithm 2, which has no ε.
+    """
+
+    learning_rate: float = field(default=2e-3, converter=as_float, validator=not_negative)
+    betas: tuple[float, float] = field(
+        default=(0.9, 0.999), converter=as_floats, validator=two_below_one
     )
+    epsilon: float = field(default=1e-8, converter=as_float, validator=positive)
+    weight_decay: float = field(default=0.0, converter=as_float, validator=not_negative)
+    steps: int = field(default=0, init=False, repr=False, eq=False)
+    first_moment: Array | None = field(default=None, init=False, repr=False, eq=False)
+    infinity_norm: Array | None = field(default=None, init=False, repr=False, eq=False)
+
+    def _remembered(self) -> tuple[str, ...]:
+        return ("first_moment", "infinity_norm")
+
+    def _count(self) -> None:
+        self.steps += 1
+
+    def _move(self, value: Array, gradient: Array, remembered: list[Array], scratch: Array) -> None:
+        first, largest = remembered
+        beta_1, beta_2 = self.betas
+        change = scratch[0, : value.size]
+        gradient = with_decay(value, gradient, self.weight_decay, scratch[1])
+        _average(first, gradient, beta_1, change)
+        largest *= beta_2
+        np.abs(gradient, out=change)
+        change += self.epsilon
+        np.maximum(largest, change, out=largest)
+        np.divide(first, largest, out=change)
+        _descend(value, change, self.learning_rate / (1 - beta_1**self.steps), change)
+
+
+@define(repr=False)
+class Lion(PiecewiseOptimizer):
+    """Lion: each parameter moves by η, against the sign of its mean gradient.
+
+    g = ∂C/∂θ
+    u = sign(β₁ m + (1 − β₁) g)
+    θ ← θ − η (u + λ θ)
+    m ← β₂ m + (1 − β₂) g
+
+    m starts from zero. As each step has the full length in every direction, the learning rate is
+    usually three to ten times smaller than Adam's, and the weight decay as much larger.
+
+    Parameters
+    ----------
+    learning_rate
+        η ≥ 0.
+    betas
+        (β₁, β₂), each from 0 up to 1.
+    weight_decay
+        λ ≥ 0: each parameter loses the part η λ of itself at each step, as in `AdamW`.
+    clip_norm, clip_value
+        The largest ‖∂C/∂θ‖, and the largest single number of it; see `PiecewiseOptimizer`.
+
+    Attributes
+    ----------
+    first_moment
+        m, a vector like θ, from the first step on.
+
+    Notes
+    -----
+    PyTorch has no such optimizer. The sign of an infinite number is taken as NaN, so that such a
+    gradient is seen in the parameters, as it is with Adam.
+
+    Source: X. Chen, C. Liang, D. Huang, E. Real, K. Wang and others, *Symbolic Discovery of
+    Optimization Algorithms*, NeurIPS 2023, arXiv:2302.06675, Algorithm 2.
+    """
+
+    learning_rate: float = field(default=1e-4, converter=as_float, validator=not_negative)
+    betas: tuple[float, float] = field(
+        default=(0.9, 0.99), converter=as_floats, validator=two_below_one
+    )
+    weight_decay: float = field(default=0.0, converter=as_float, validator=not_negative)
+    first_moment: Array | None = field(default=None, init=False, repr=False, eq=False)
+
+    def _remembered(self) -> tuple[str, ...]:
+        return ("first_moment",)
+
+    def _move(self, value: Array, gradient: Array, remembered: list[Array], scratch: Array) -> None:
+        (first,) = remembered
+        beta_1, beta_2 = self.betas
+        change, other = scratch[:2, : value.size]
+        np.multiply(first, beta_1, out=change)
+        change += np.multiply(gradient, 1 - beta_1, out=other)
+        # sign(c) = c/|c|, and 0 for 0; numpy.sign decides number by number and takes longer.
+        np.abs(change, out=other)
+        np.maximum(other, np.finfo(value.dtype).tiny, out=other)
+        np.divide(change, other, out=change)
+        _descend(
+            value, with_decay(value, change, self.weight_decay, other), self.learning_rate, change
+        )
+        _average(first, gradient, beta_2, change)
+
+
+# ------------------------------------------------------------------- the parts of a rule
+
+
+def _average(mean: Array, new: Array, kept: float, row: Array) -> None:
+    """Mean ← β mean + (1 − β) new."""
+    np.multiply(new, 1 - kept, out=row)
+    mean *= kept
+    mean += row
+
+
+def _average_square(mean: Array, new: Array, kept: float, row: Array) -> None:
+    """Mean ← β mean + (1 − β) new²."""
+    np.square(new, out=row)
+    row *= 1 - kept
+    mean *= kept
+    mean += row
+
+
+def _descend(value: Array, direction: Array, rate: float, row: Array) -> None:
+    """θ ← θ − η direction, where ``row`` may be the direction itself."""
+    row = row[: value.size]
+    np.multiply(direction, rate, out=row)
+    np.subtract(value, row, out=value)
