@@ -102,7 +102,8 @@ class Composite(Layer):
             outputs = unroll(self, len(inputs), values).outputs
             found = tuple(values[slot] for slot in outputs)
             return found if len(found) != 1 else found[0]
-        return self.plan.forward(inputs)
+        plan: Plan = self.__dict__.get("_plan") or self.plan
+        return plan.forward(inputs)
 
     def backward(self, delta: Any) -> Any:
         return self.plan.backward(delta)

@@ -117,7 +117,8 @@ class SGD(PiecewiseOptimizer):
         return ("velocity",) if self.momentum else ()
 
     def _move(self, value: Array, gradient: Array, remembered: list[Array], scratch: Array) -> None:
-        gradient = with_decay(value, gradient, self.weight_decay, scratch[0])
+        if self.weight_decay:
+            gradient = with_decay(value, gradient, self.weight_decay, scratch[0])
         for velocity in remembered:  # one, or none
             velocity *= self.momentum
             velocity += gradient
