@@ -28,7 +28,9 @@ CHAINS = tuple(
 )
 """Of a Graph in units of the time of a Sequential."""
 
-RESIDUAL = Workload("residual", (64,) * 21, 128, {contenders.RESIDUAL_PEER: 0.6}, scale=0.1)
+RESIDUAL = Workload(
+    "residual", (64,) * 21, 128, {contenders.RESIDUAL_PEER: 0.6}, scale=0.1, rate=1e-4
+)
 """Ten blocks x + F(x) of two Dense layers of 64 each."""
 
 NODES = (10, 100, 1000, 10_000)

@@ -52,7 +52,7 @@ class Layers:
         self.model.parameters.value = problem.start()
         self.parameters = self.model.parameters
         self.loss = losses.HalfSquaredError()
-        self.optimizer = optimizers.SGD(LEARNING_RATE)
+        self.optimizer = optimizers.SGD(problem.rate)
 
     def step(self) -> float:
         self.parameters.zero_grad()

@@ -31,7 +31,7 @@ class PyTorch:
                 linear.bias.copy_(torch.from_numpy(b))
             self.linears.append(linear)
         self.model = self.network(torch)
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=LEARNING_RATE)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=problem.rate)
         self.inputs = torch.from_numpy(problem.inputs)
         self.targets = torch.from_numpy(problem.targets)
 

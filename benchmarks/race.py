@@ -172,7 +172,13 @@ def _serve(end: Connection, name: str, workload: Workload, dtype: str) -> None:
             return
         try:
             if contender is None:
-                problem = Problem.of(workload.widths, workload.batch, dtype, scale=workload.scale)
+                problem = Problem.of(
+                    workload.widths,
+                    workload.batch,
+                    dtype,
+                    scale=workload.scale,
+                    rate=workload.rate,
+                )
                 contender = contenders.make(name, problem)
             end.send(ANSWERS[what](contender, *arguments))
         except Exception as error:

@@ -24,7 +24,8 @@ DTYPES = ("float32", "float64")
 class Workload:
     """A network by the widths of its layers, and how large the ratios to the others may be.
 
-    ``scale`` makes the weights that it starts from smaller, where many layers are added up.
+    ``scale`` makes the weights that it starts from smaller, where many layers are added up, and
+    ``rate`` is η, so that however many steps are taken the numbers remain ordinary ones.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Workload:
     batch: int
     bounds: dict[str, float]
     scale: float = 1.0
+    rate: float = LEARNING_RATE
 
     def __str__(self) -> str:
         return f"{self.name} {list(self.widths)}, batch {self.batch}"
@@ -53,10 +55,17 @@ class Problem:
     targets: Array
     weights: list[Array]
     biases: list[Array]
+    rate: float = LEARNING_RATE
 
     @classmethod
     def of(
-        cls, widths: tuple[int, ...], batch: int, dtype: str, seed: int = 0, scale: float = 1.0
+        cls,
+        widths: tuple[int, ...],
+        batch: int,
+        dtype: str,
+        seed: int = 0,
+        scale: float = 1.0,
+        rate: float = LEARNING_RATE,
     ) -> Problem:
         rng = np.random.default_rng(seed)
         pairs = list(pairwise(widths))
@@ -69,6 +78,7 @@ class Problem:
                 for limit, pair in zip(limits, pairs, strict=True)
             ],
             biases=[rng.normal(0.0, 0.1, size=n).astype(dtype) for n in widths[1:]],
+            rate=rate,
         )
 
     @property
