@@ -294,6 +294,12 @@ def read(text: str) -> str:
     return text.replace("⊙", "*")
 
 
+def test_a_minus_behind_a_factor_is_no_difference():
+    assert to_text("a @ (-a @ b)", SINGLE) == "a (−a b)"
+    assert to_text("a * (-b * a)", SINGLE) == "a ⊙ (−b ⊙ a)"
+    assert to_text("-a @ b", SINGLE) == "−a b"
+
+
 @given(expressions(), st.integers(0, 2**32 - 1))
 @settings(max_examples=300)
 def test_a_reader_understands_what_is_meant(expression, seed):
