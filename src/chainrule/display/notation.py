@@ -328,9 +328,7 @@ class _Writer:
         """A factor: in parentheses if it is a sum, or a product of the other kind."""
         text, own = self.any(node)
         is_open = own in (COMPARED, SUM) or (not last and own == PREFIXED)
-        is_open |= last and text.startswith(
-            self.minus
-        )  # it would read as a difference
+        is_open |= last and text.startswith(self.minus)  # it would read as a difference
         is_other = {own, rank} == {ELEMENTWISE, MATRIX} and not (
             self.of_numbers or (rank == MATRIX and _is_scaled(node))
         )
