@@ -17,6 +17,8 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from chainrule.core.admission import admit, fits_output, shapes_of, unfitting_delta
 from chainrule.core.building import construct, rehearse
 from chainrule.core.errors import DefinitionError
@@ -77,7 +79,8 @@ def _around_forward(name: str, method: Callable[..., Any]) -> Callable[..., Any]
                 used_by_itself(self)
         else:
             outputs = rehearse(self, method, inputs)
-        self.__dict__["_delta_shape"] = shapes_of(outputs)
+        is_one = type(outputs) is np.ndarray
+        self.__dict__["_delta_shape"] = outputs.shape if is_one else shapes_of(outputs)
         return outputs
 
     return forward

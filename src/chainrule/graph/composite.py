@@ -96,14 +96,16 @@ class Composite(Layer):
     # ---------------------------------------------------------------- what a layer does
 
     def forward(self, *inputs: Array) -> Any:
+        plan: Plan | None = self.__dict__.get("_plan")
+        if plan is not None:
+            return plan.forward(inputs)
         if self._rng is not None:  # it is being built
             self.refuse_unfitting([x.shape[1:] for x in inputs], snake_case(type(self).__name__))
             values = list(inputs)
             outputs = unroll(self, len(inputs), values).outputs
             found = tuple(values[slot] for slot in outputs)
             return found if len(found) != 1 else found[0]
-        plan: Plan = self.__dict__.get("_plan") or self.plan
-        return plan.forward(inputs)
+        return self.plan.forward(inputs)
 
     def backward(self, delta: Any) -> Any:
         return self.plan.backward(delta)

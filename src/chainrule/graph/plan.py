@@ -87,7 +87,7 @@ class Plan:
     # and put. None says in hand, that is from the step before or to the step behind, without a
     # slot; a number is one slot, a tuple several.
     _up: list[tuple[Any, ...]] = field(init=False, repr=False)  # forward, memory, take, keep, drop
-    _applies: list[tuple[Any, ...]] = field(init=False, repr=False)  # apply, likewise
+    _applies: list[tuple[Any, ...]] = field(init=False, repr=False)  # apply, None, …
     _down: list[tuple[Any, ...]] = field(init=False, repr=False)  # number, backward, memory, …
     _down_to_parameters: list[tuple[Any, ...]] = field(init=False, repr=False)
     _begins_in_hand: bool = field(init=False, repr=False)
@@ -120,7 +120,7 @@ class Plan:
             done = [slot for slot in {*step.takes} - {*self.outputs} if last[slot] == number]
             drop = () if take is None else tuple(done)
             self._up.append((contract.bare(layer, "forward"), memory, take, keep, drop))
-            self._applies.append((contract.bare(layer, "apply"), memory, take, keep, drop))
+            self._applies.append((contract.bare(layer, "apply"), None, take, keep, drop))
             self._down.append((number, contract.bare(layer, "backward"), memory, keep, take))
         self._down.reverse()
         self._begins_in_hand, self._ends_in_hand = 0 in handed, len(self._row) in handed
@@ -174,49 +174,35 @@ class Plan:
     def forward(self, inputs: tuple[Array, ...]) -> Any:
         """All outputs; each layer remembers what its way back needs."""
         self._disturbed = None
-        values: list[Any] = [*inputs, *[None] * (len(self.names) - len(inputs))]
-        value = inputs[0] if inputs else None
         for slot in self._untaken:
             self._shapes[slot] = inputs[slot].shape
-        number = 0
-        try:
-            for number, (forward, memory, take, keep, drop) in enumerate(self._up):  # noqa: B007
-                if take is None:
-                    value = forward(value)
-                elif type(take) is int:
-                    value = forward(values[take])
-                else:
-                    value = forward(*[values[slot] for slot in take])
-                is_one = type(value) is np.ndarray
-                memory["_delta_shape"] = value.shape if is_one else admission.shapes_of(value)
-                if keep is not None:
-                    _put(values, keep, value)
-                if drop:
-                    _drop(values, drop)
-        except Exception as error:
-            told = self._told(error, number, "forward", values, value)
-            raise told from told.__cause__
-        return value if self._ends_in_hand else self._outputs(values)
+        return self._go_up(inputs, self._up, "forward")
 
     def apply(self, inputs: tuple[Array, ...]) -> Any:
         """All outputs, with nothing remembered."""
+        return self._go_up(inputs, self._applies, "apply")
+
+    def _go_up(self, inputs: tuple[Array, ...], steps: list[tuple[Any, ...]], method: str) -> Any:
         values: list[Any] = [*inputs, *[None] * (len(self.names) - len(inputs))]
         value = inputs[0] if inputs else None
         number = 0
         try:
-            for number, (apply, _, take, keep, drop) in enumerate(self._applies):  # noqa: B007
+            for number, (compute, memory, take, keep, drop) in enumerate(steps):  # noqa: B007
                 if take is None:
-                    value = apply(value)
+                    value = compute(value)
                 elif type(take) is int:
-                    value = apply(values[take])
+                    value = compute(values[take])
                 else:
-                    value = apply(*[values[slot] for slot in take])
+                    value = compute(*[values[slot] for slot in take])
+                if memory is not None:
+                    is_one = type(value) is np.ndarray
+                    memory["_delta_shape"] = value.shape if is_one else admission.shapes_of(value)
                 if keep is not None:
                     _put(values, keep, value)
                 if drop:
                     _drop(values, drop)
         except Exception as error:
-            told = self._told(error, number, "apply", values, value)
+            told = self._told(error, number, method, values, value)
             raise told from told.__cause__
         return value if self._ends_in_hand else self._outputs(values)
 

@@ -183,11 +183,12 @@ class Optimizer:
             ``value`` is read-only.
         """
         try:
+            dtype = value.dtype
             fits = (
                 value.ndim == 1
                 and value.shape == gradient.shape
-                and value.dtype == gradient.dtype
-                and value.dtype.kind == "f"
+                and dtype == gradient.dtype
+                and dtype.kind == "f"
                 and value.flags.writeable
             )
         except AttributeError:
