@@ -1,6 +1,6 @@
 """The command: `python -m benchmarks`, or `make bench`.
 
-    python -m benchmarks                      everything, about eight minutes
+    python -m benchmarks                      everything, about ten minutes
     python -m benchmarks --quick              less of it, to see whether it runs
     python -m benchmarks --only tiny,graphs   some of it
     python -m benchmarks --threads 1          with one thread for everyone

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from chainrule import Activation, Add, Concatenate, Dense, Graph, Input, Residual, Sequential
+from chainrule.core.errors import ShapeError
 from chainrule.graph.plan import Plan
 from laws.unusual_layers import Halves, PassesOn, TwoPaths
 
@@ -105,3 +106,26 @@ def test_an_input_may_be_an_output():
     w = model["dense_1"].weights.value
     dx = model.backward((a, np.ones((4, 2))))
     np.testing.assert_allclose(dx, a + np.ones((4, 2)) @ w.T, rtol=1e-13)
+
+
+def test_what_a_layer_says_of_its_own_failure_stays_the_cause():
+    """The named error that takes its place tells of the shapes; the line of the layer is kept."""
+
+    class Fails(PassesOn):
+        __attrs_attrs__ = PassesOn.__attrs_attrs__
+        accepts_any_shape = False
+
+        def forward(self, inputs):
+            if len(inputs):
+                raise FloatingPointError("of its own")
+            return inputs
+
+    model = built(Sequential([Dense(3), Fails()]), (3,))
+    with pytest.raises(FloatingPointError, match="of its own") as caught:
+        model.forward(batch())
+    assert caught.value.__notes__ == ["in sequential/fails_1.forward, which was given (4, 3)"]
+    plan = model.plan
+    plan.steps[1].layer.__dict__["_input_shapes"] = ((7,),)  # so that the input is at fault, too
+    with pytest.raises(ShapeError) as caught:
+        plan.forward((batch(),))
+    assert isinstance(caught.value.__cause__, FloatingPointError)

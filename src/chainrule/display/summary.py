@@ -31,7 +31,7 @@ from chainrule.core.parameter import Parameter
 from chainrule.core.tree import join, snake_case
 from chainrule.core.wording import batch_of
 from chainrule.graph.graph import Graph
-from chainrule.graph.plan import Plan, Step, is_unrolled
+from chainrule.graph.plan import Plan, Step, has_parameters, is_unrolled
 
 Shapes = tuple[Shape, ...]
 
@@ -359,11 +359,6 @@ def deltas_asked_for(plan: Plan) -> list[bool]:
         if found[-1] or has_parameters(step.layer):
             learning.update(step.makes)
     return found
-
-
-def has_parameters(layer: Layer) -> bool:
-    """Whether the layer, or one in it, learns anything."""
-    return any(part._parameters for _, part in layer.walk())
 
 
 def is_chain(plan: Plan) -> bool:

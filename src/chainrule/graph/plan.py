@@ -157,9 +157,9 @@ class Plan:
         learning: set[int] = set()  # slots that depend on a parameter
         modes = []
         for step in self._row:
-            has_parameters = any(part._parameters for _, part in step.layer.walk())
             asks = not learning.isdisjoint(step.takes)
-            modes.append("all" if asks else "parameters" if has_parameters else "nothing")
+            learns = has_parameters(step.layer)
+            modes.append("all" if asks else "parameters" if learns else "nothing")
             if modes[-1] != "nothing":
                 learning.update(step.makes)
         for number, backward, memory, give, send in self._down:
@@ -342,6 +342,8 @@ class Plan:
         if expected is None:
             return number, admission.unfitting_delta(step.layer, delta)
         took = [n for n, s in enumerate(self._row) if not set(s.takes).isdisjoint(step.makes)]
+        if not took:  # it has come from outside
+            return number, admission.unfitting_delta(step.layer, delta)
         return took[-1], self._wrong_delta(took[-1], expected, delta)
 
     def _unequal(self, number: int, unequal: _UnequalError) -> tuple[int, ChainruleError]:
@@ -477,6 +479,11 @@ class _Frame:
         if not self.container.is_built:
             self.container._input_shapes = tuple(values[s].shape[1:] for s in self.inputs)
             self.container._output_shapes = tuple(values[s].shape[1:] for s in outputs)
+
+
+def has_parameters(layer: Layer) -> bool:
+    """Whether a layer learns anything, itself or in what it holds."""
+    return any(part._parameters for _, part in layer.walk())
 
 
 def is_unrolled(layer: Layer) -> bool:
