@@ -15,9 +15,7 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import pkgutil
-import secrets
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -28,9 +26,11 @@ import numpy.typing as npt
 
 import chainrule.graph
 import chainrule.layers
+from chainrule import files
 from chainrule.core.errors import StorageError
 from chainrule.core.initializers import Initializer
 from chainrule.core.layer import Layer
+from chainrule.core.record import set_state, state_of
 from chainrule.core.tree import fields_of
 from chainrule.layers.functions import Function
 
@@ -55,25 +55,7 @@ def save(model: Layer, path: str | Path) -> None:
     StorageError
         Where a field of a layer cannot be written as JSON, or the file cannot be written.
     """
-    content = dumps(model)
-    target = Path(os.path.realpath(path))
-    partial = target.with_name(f"{target.name}.{secrets.token_hex(4)}.partial")
-    try:
-        try:
-            with open(partial, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, target)  # all or nothing: what stood there is whole until now
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise StorageError(
-            "the model could not be written",
-            place=str(path),
-            received=f"{type(error).__name__}: {error.strerror}",
-            mend="is the folder there, is there room, and may you write to it?",
-        ) from error
+    files.write(path, dumps(model), "the model")
 
 
 def load(path: str | Path, layers: Iterable[type[Layer]] = ()) -> Layer:
@@ -92,14 +74,7 @@ def load(path: str | Path, layers: Iterable[type[Layer]] = ()) -> Layer:
     StorageError
         Where there is no such file, or it does not hold a model of chainrule.
     """
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise StorageError(
-            "there is no model to read",
-            place=str(path),
-            received=f"{type(error).__name__}: {error.strerror}",
-        ) from error
+    content = files.read(path, "a model")
     return loads(content, layers, place=str(path))
 
 
@@ -114,7 +89,7 @@ def dumps(model: Layer) -> bytes:
         "dtype": str(model.dtype),
         "input_shapes": json.dumps(model.input_shapes),
         "generators": json.dumps(
-            {path: _plain(g.bit_generator.state) for path, g in model.generators.items()}
+            {path: state_of(g) for path, g in model.generators.items()}
         ),
     }
     return _in_order(
@@ -222,15 +197,6 @@ def _encoded(value: Any, numbers: dict[int, int], place: str) -> Any:
         expected="numbers, strings, lists, layers, initializers, activation functions",
         received=f"{value!r}, of type {type(value).__name__}",
         mend="for a function of your own, make a subclass of Function and give an instance of it",
-    )
-
-
-def _plain(state: Any) -> Any:
-    """The state of a bit generator with whole numbers in place of arrays."""
-    if isinstance(state, dict):
-        return {k: _plain(v) for k, v in state.items()}
-    return (
-        {"array": state.tolist(), "dtype": str(state.dtype)} if hasattr(state, "tolist") else state
     )
 
 
@@ -398,13 +364,7 @@ def _fill(
             )
         array[...] = arrays[name]
     for path, generator in model.generators.items():
-        generator.bit_generator.state = _arrays_again(generators[path])
-
-
-def _arrays_again(state: Any) -> Any:
-    if isinstance(state, dict) and set(state) == {"array", "dtype"}:
-        return np.array(state["array"], dtype=state["dtype"])
-    return {k: _arrays_again(v) for k, v in state.items()} if isinstance(state, dict) else state
+        set_state(generator, generators[path])
 
 
 # ------------------------------------------------------------------------------- both ways

@@ -20,6 +20,7 @@ FLOORS = [
     "layers",
     "graph",
     "calculus",
+    "files",
     "storage",
     "training",
     "display",

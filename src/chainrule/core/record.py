@@ -72,6 +72,32 @@ def copied_generator(generator: np.random.Generator) -> np.random.Generator:
     return np.random.Generator(bits)
 
 
+def state_of(generator: np.random.Generator) -> dict[str, Any]:
+    """Where a generator stands, in what JSON can write; `set_state` is its inverse."""
+    plain: dict[str, Any] = _plain(generator.bit_generator.state)
+    return plain
+
+
+def set_state(generator: np.random.Generator, state: dict[str, Any]) -> None:
+    """Let a generator go on where the one of `state_of` would have."""
+    generator.bit_generator.state = _arrays_again(state)
+
+
+def _plain(state: Any) -> Any:
+    """The state of a bit generator with whole numbers in place of arrays."""
+    if isinstance(state, dict):
+        return {k: _plain(v) for k, v in state.items()}
+    return (
+        {"array": state.tolist(), "dtype": str(state.dtype)} if hasattr(state, "tolist") else state
+    )
+
+
+def _arrays_again(state: Any) -> Any:
+    if isinstance(state, dict) and set(state) == {"array", "dtype"}:
+        return np.array(state["array"], dtype=state["dtype"])
+    return {k: _arrays_again(v) for k, v in state.items()} if isinstance(state, dict) else state
+
+
 def restored(cls: type[Layer], parts: dict[str, Any]) -> Layer:
     """A layer from its class and its attributes, as pickle calls it."""
     layer = cls.__new__(cls)

@@ -1,27 +1,41 @@
 """Callbacks: what else shall happen while a network is trained.
 
-`Trainer.fit` calls the methods of each callback, in the order of the list, at four moments:
+`Trainer.fit` calls the methods of each callback at five moments:
 
     on_fit_begin
       for each epoch:
         for each step:    batch → forward → cost → backward → optimizer
           on_step_end
-        validation, the epoch's figures enter the history
+        validation
+        figures           what callbacks add to the epoch's figures, which then enter the history
         on_epoch_end
     on_fit_end            always, also where training ended with an error or with Ctrl-C
 
+in the order of the list, those that say `comes_last` after the others; `on_fit_end` in the reverse
+order, so that what began first ends last.
+
 A callback may look at everything that the trainer holds, and change what belongs to a run, such
-as ``trainer.optimizer.learning_rate``. One of one's own overrides only what it needs:
+as ``trainer.optimizer.learning_rate``. ``trainer.steps`` counts the steps of the run, and
+``trainer.stop("the reason")`` ends it after the step, or the epoch, that is going on. One of one's
+own overrides only what it needs:
 
     class HalveTheRate(Callback):
-        def on_epoch_end(self, trainer, epoch, figures):
+        def figures(self, trainer: Trainer, epoch: int) -> Mapping[str, float]:
+        """What this callback adds to the history, by column: the same columns in every epoch."""
+        return {}
+
+    def on_epoch_end(self, trainer, epoch, figures):
             trainer.optimizer.learning_rate /= 2
+
+What a callback remembers from step to step belongs into a checkpoint: `state` gives it, and
+`restore` takes it back. A run that is resumed calls `on_fit_begin` when everything is restored;
+``trainer.history`` and ``trainer.steps`` then say how far it had come.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from chainrule.training.trainer import Trainer
@@ -34,6 +48,10 @@ class Callback:
 
     A method that is not overridden costs nothing.
     """
+
+    comes_last: ClassVar[bool] = False
+    """True says that it is called after those that do not say so, wherever it stands in the list:
+    a checkpoint has to hold what the others have come to."""
 
     def on_fit_begin(self, trainer: Trainer) -> None:
         """Before the first step: all data are checked, the model is built, the history is empty.
@@ -57,6 +75,10 @@ class Callback:
             C of this step's batch, from the parameters before they moved.
         """
 
+    def figures(self, trainer: Trainer, epoch: int) -> Mapping[str, float]:
+        """What this callback adds to the history, by column: the same columns in every epoch."""
+        return {}
+
     def on_epoch_end(self, trainer: Trainer, epoch: int, figures: Mapping[str, float]) -> None:
         """After each epoch and its validation.
 
@@ -72,6 +94,16 @@ class Callback:
 
     def on_fit_end(self, trainer: Trainer) -> None:
         """At the end, however it came about: the place to close a file."""
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint has to keep: numbers, strings, None, arrays, and lists and dicts of them.
+
+        Nothing if it is not overridden.
+        """
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` gave in the run that is resumed."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
