@@ -20,11 +20,7 @@ as ``trainer.optimizer.learning_rate``. ``trainer.steps`` counts the steps of th
 own overrides only what it needs:
 
     class HalveTheRate(Callback):
-        def figures(self, trainer: Trainer, epoch: int) -> Mapping[str, float]:
-        """What this callback adds to the history, by column: the same columns in every epoch."""
-        return {}
-
-    def on_epoch_end(self, trainer, epoch, figures):
+        def on_epoch_end(self, trainer, epoch, figures):
             trainer.optimizer.learning_rate /= 2
 
 What a callback remembers from step to step belongs into a checkpoint: `state` gives it, and
