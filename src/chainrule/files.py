@@ -9,6 +9,9 @@ one's name, which the system does at once:
 
 At every moment one finds under the name either the whole old content or the whole new one. What a
 kill may leave behind is a ``.partial`` beside it, which nothing ever reads.
+
+Only files are written and read: a device or a pipe of that name is refused, for it cannot be
+replaced, and what comes out of it may never end.
 """
 
 from __future__ import annotations
@@ -17,7 +20,10 @@ import contextlib
 import errno
 import os
 import secrets
+import stat
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from chainrule.core.errors import StorageError
 
@@ -42,18 +48,22 @@ def write(path: str | os.PathLike[str], content: bytes, what: str) -> None:
     StorageError
         The file could not be written; nothing has changed.
     """
-    target = Path(os.path.realpath(path))
-    partial = target.with_name(f"{target.name}.{secrets.token_hex(4)}{PARTIAL}")
     try:
+        target = Path(os.path.realpath(path))
+        mode = _mode(target)
+        partial = target.with_name(f"{target.name[:100]}.{secrets.token_hex(4)}{PARTIAL}")
         try:
             with open(partial, "wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
+            if mode is not None:
+                os.chmod(partial, mode)  # what only its owner could read stays that way
             os.replace(partial, target)  # all or nothing: what stood there is whole until now
         finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
+            with contextlib.suppress(OSError):  # the error that led here is the one to tell
+                partial.unlink()
+    except (OSError, ValueError) as error:  # ValueError: a name with a zero in it
         raise unwritten(path, error, what) from error
     sync_folder(target.parent)
 
@@ -66,9 +76,24 @@ def read(path: str | os.PathLike[str], what: str) -> bytes:
     StorageError
         There is no such file, or it cannot be read.
     """
+    with reading(path, what) as file:
+        return file.read()
+
+
+@contextlib.contextmanager
+def reading(path: str | os.PathLike[str], what: str) -> Iterator[BinaryIO]:
+    """A file that is open for reading, for whoever does not need all of it.
+
+    Raises
+    ------
+    StorageError
+        There is no such file, or it cannot be read.
+    """
     try:
-        return Path(path).read_bytes()
-    except OSError as error:
+        _mode(Path(path))
+        with open(path, "rb") as file:
+            yield file
+    except (OSError, ValueError, MemoryError) as error:
         raise unread(path, error, what) from error
 
 
@@ -82,7 +107,7 @@ def make_folder(path: str | os.PathLike[str], what: str) -> Path:
     """
     try:
         Path(path).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise unwritten(path, error, what) from error
     return Path(path)
 
@@ -97,7 +122,7 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def unwritten(path: str | os.PathLike[str], error: OSError, what: str) -> StorageError:
+def unwritten(path: str | os.PathLike[str], error: Exception, what: str) -> StorageError:
     """The error for a file that could not be written."""
     return StorageError(
         f"{what} could not be written",
@@ -107,31 +132,57 @@ def unwritten(path: str | os.PathLike[str], error: OSError, what: str) -> Storag
     )
 
 
-def unread(path: str | os.PathLike[str], error: OSError, what: str) -> StorageError:
+def unread(path: str | os.PathLike[str], error: Exception, what: str) -> StorageError:
     """The error for a file that could not be read."""
     missing = isinstance(error, FileNotFoundError)
+    mend = {
+        errno.EISDIR: "that is a folder; give the name of a file in it",
+        errno.EACCES: "you may not read it: change its permissions",
+    }.get(getattr(error, "errno", None) or 0)
+    if missing and not Path(path).is_absolute():
+        mend = f"paths begin at {Path.cwd()}"
     return StorageError(
         f"there is no file to read {what} from" if missing else f"{what} could not be read",
         place=os.fspath(path),
         received=_said(error),
-        mend=f"paths begin at {Path.cwd()}" if missing and not Path(path).is_absolute() else None,
+        mend=mend,
     )
 
 
-def _said(error: OSError) -> str:
-    return f"{type(error).__name__}: {error.strerror or error}"
+def _mode(path: Path) -> int | None:
+    """Who may read and write a file; None where there is none. All else is no file."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None  # what it is, opening will tell
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "that is a device or a pipe, and no file")
+    return stat.S_IMODE(found.st_mode)
 
 
-def _mend(path: Path, error: OSError) -> str:
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {getattr(error, 'strerror', None) or error}"
+
+
+def _mend(path: Path, error: Exception) -> str:
     folder = path.parent
-    if path.is_dir():
-        return "that is a folder; give the name of a file in it"
-    if not folder.is_dir():
-        return f"the folder {folder} is not there: make it first, or is it misspelt?"
-    return {
+    forbidden = f"you may not write into {folder}: change its permissions, or write elsewhere"
+    known = {
         errno.ENOSPC: "the disk is full: make room, or write to another one",
         errno.EDQUOT: "your share of the disk is used up: make room, or write elsewhere",
         errno.EROFS: "the disk can only be read: write to another one",
-        errno.EACCES: f"you may not write into {folder}: change its permissions, or write elsewhere",
-        errno.EPERM: f"you may not write into {folder}: change its permissions, or write elsewhere",
-    }.get(error.errno or 0, "is the folder there, is there room, and may you write to it?")
+        errno.EACCES: forbidden,
+        errno.EPERM: forbidden,
+        errno.ENAMETOOLONG: "give it a shorter name",
+        errno.EISDIR: "that is a folder; give the name of a file in it",
+        errno.EINVAL: "give the name of a file, new or old",
+    }.get(getattr(error, "errno", None) or 0)
+    if known is not None:
+        return known
+    if not os.path.lexists(folder):
+        return f"the folder {folder} is not there: make it first, or is it misspelt?"
+    if not os.path.isdir(folder):
+        return f"{folder} is a file, and no folder that another one could stand in"
+    return "is the folder there, is there room, and may you write to it?"

@@ -32,6 +32,8 @@ FLOORS = [
 
 DOWNWARDS = {
     ("core/layer.py", "save", "storage"): "model.save(path), where everybody looks for it",
+    ("core/layer.py", "save_weights", "storage"): "likewise",
+    ("core/layer.py", "load_weights", "storage"): "likewise",
     ("calculus/laws.py", "returns", "storage"): "the law that a model comes back from its file",
 }
 """The imports from a floor below, each inside a function, with the reason."""

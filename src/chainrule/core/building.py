@@ -57,6 +57,8 @@ def construct(
         _call_build(layer, method, shapes)
         _prepare_family(layer, layer.rng, layer._dtype)  # of the layers that build has made
         _note_what_build_made(layer)
+        if layer._begins_frozen:
+            _freeze_what_build_made(layer, {id(part) for part, *_ in before})
         layer._input_shapes = shapes
         layer._output_shapes = _shapes_of_an_empty_batch(layer)
     except BaseException:
@@ -90,7 +92,10 @@ def create(layer: Layer, name: str, shape: Any, initializer: Initializer) -> Par
     """A new parameter or state, set on the layer under its name."""
     rng = layer.rng
     refuse_name(layer, name)
-    array = initializer(_shape(type(layer).__name__, shape), rng, layer._dtype or np.float64)
+    axes = _shape(type(layer).__name__, shape)
+    if hasattr(rng, "allow"):  # it counts, for a file: see `chainrule.storage.budget`
+        rng.allow(layer, name, axes)
+    array = initializer(axes, rng, layer._dtype or np.float64)
     created = Parameter(name, array)
     _guard_parameters(type(layer))
     setattr(layer, name, created)
@@ -211,6 +216,15 @@ def _note_what_build_made(layer: Layer) -> None:
         if isinstance(value, np.random.Generator) and name not in layer._generators:
             layer._generators = {**layer._generators, name: value}
     layer._lasting = frozenset(made)
+
+
+def _freeze_what_build_made(layer: Layer, were_there: set[int]) -> None:
+    """Freeze the parameters of a layer that was frozen before, and the new layers in it."""
+    for parameter in layer._parameters.values():
+        parameter.trainable = False
+    for child in layer.children().values():
+        if id(child) not in were_there:
+            child.freeze()
 
 
 def _arrays_in(value: Any) -> list[npt.NDArray[Any]]:

@@ -1,0 +1,269 @@
+"""Changed model files, and what has to hold for every one of them.
+
+A file is changed in three ways, of which each gets further than the one before:
+
+    bytes     any byte of the file becomes another one, goes, or is doubled: the digest must tell
+    header    the same in the header of a file without a digest, so that safetensors has to tell
+    values    any value in the architecture, the shapes or the generators becomes another one, the
+              lengths and the digest are made right again: the model itself has to tell
+
+What decides is a function ``pick(n)``, which gives a number from 0 up to n − 1. It may come from a
+generator of random numbers, from hypothesis, or from atheris, which watches the lines that run and
+picks what leads to new ones.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from attrs import define
+
+from chainrule import (
+    Activation,
+    Add,
+    Branches,
+    Concatenate,
+    Dense,
+    Flatten,
+    Graph,
+    Input,
+    Layer,
+    Permute,
+    Reshape,
+    Residual,
+    Sequential,
+    Slice,
+    storage,
+)
+from chainrule.core.errors import StorageError
+from chainrule.core.initializers import Constant, Orthogonal
+from chainrule.layers.functions import LeakyRelu
+from chainrule.storage import sealed_file, weights
+
+Pick = Callable[[int], int]
+
+
+@define
+class Everything(Layer):
+    """A layer with all that a file may keep: a parameter, a state, a table and a generator."""
+
+    options: Any = None
+
+    def build(self, input_shape: tuple[int, ...]) -> None:
+        self.parameter("scale", input_shape, 0.5)
+        self.state("seen", input_shape)
+        self.generator("noise")
+        self.order = np.arange(input_shape[-1])[::-1].copy()
+
+    def forward(self, x: Any) -> Any:
+        return x[..., self.order] * self.scale.value
+
+    def backward(self, delta: Any) -> Any:
+        return (delta * self.scale.value)[..., self.order]
+
+
+def models() -> list[Layer]:
+    """One model for each part of the format."""
+    shared = Dense(3, initializer=Orthogonal(0.5))
+    x, z = Input((3,), name="image"), Input((2,))
+    graph = Graph([x, z], {"sum": Add()(shared(x), shared(shared(x))), "both": Concatenate()(x, z)})
+    options = {"a": [1, (2.5, None, "text")], "b": np.arange(6.0).reshape(2, 3), "c": True}
+    line = Sequential(
+        [
+            Reshape((3, 1)),
+            Permute((2, 1)),
+            Flatten(),
+            Everything(options),
+            Residual(Dense(3), Activation(LeakyRelu(0.1)), projection=Dense(3, use_bias=False)),
+            Branches([Dense(1, bias_initializer=Constant(2.0)), Slice(0, 2)], merge=Concatenate()),
+            Activation(np.sin, np.cos),
+        ]
+    )
+    nested = Sequential([Sequential([shared, Everything()]), shared.unbuilt()])
+    for number, (model, bits) in enumerate(
+        [(graph, np.random.PCG64), (line, np.random.MT19937), (nested, np.random.Philox)]
+    ):
+        shapes = () if model is graph else ((3,),)
+        model.build(
+            *shapes, rng=np.random.Generator(bits(number)), dtype=("float64", "float32")[number % 2]
+        )
+    return [graph, line, nested]
+
+
+def files() -> list[bytes]:
+    """The files of `models`."""
+    return [storage.dumps(model) for model in models()]
+
+
+def judge(content: bytes) -> bool:
+    """Whether a file is read; if not, the error is a named one, of a length that can be read.
+
+    Raises
+    ------
+    AssertionError, or whatever else it is that must not be
+        The file was neither read as a whole model nor refused with a StorageError.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            model = storage.loads(content, layers=[Everything], place="model.safetensors")
+        except StorageError as error:
+            text = str(error)
+            assert error.problem and len(text) < 6000, f"a message of {len(text)} letters"
+            return False
+        # What was read is whole: it can be written, and that is read as the same.
+        again = storage.dumps(model)
+        assert storage.dumps(storage.loads(again, layers=[Everything])) == again
+        return True
+
+
+def judge_weights(model: Layer, content: bytes) -> bool:
+    """The same for the weights alone: if they are refused, the model is as it was."""
+    before = storage.dumps(model)
+    try:
+        weights.loads_weights(model, content)
+    except StorageError:
+        assert storage.dumps(model) == before
+        return False
+    return True
+
+
+# ------------------------------------------------------------------------------- changes
+
+
+def changed_bytes(content: bytes, pick: Pick) -> bytes:
+    """A file of which some bytes are other ones, are missing or stand there twice."""
+    changed = bytearray(content)
+    for _ in range(1 + pick(4)):
+        place = pick(len(changed)) if changed else 0
+        match pick(4):
+            case 0 if changed:
+                changed[place] ^= 1 << pick(8)
+            case 1 if changed:
+                changed[place] = pick(256)
+            case 2:
+                del changed[place : place + 1 + pick(64)]
+            case _:
+                changed[place:place] = changed[place : place + 1 + pick(64)]
+    return bytes(changed)
+
+
+def changed_header(content: bytes, pick: Pick) -> bytes:
+    """A file without a digest of which some bytes of the header are other ones; its length fits."""
+    text, data = _parts(without_digest(content))
+    header = changed_bytes(text, pick)
+    return len(header).to_bytes(8, "little") + header + data
+
+
+def changed_values(content: bytes, pick: Pick) -> bytes:
+    """A file in which some values are other ones, with a digest that is right."""
+    text, data = _parts(content)
+    header = json.loads(text)
+    metadata = header["__metadata__"]
+    parts = {name: json.loads(metadata[name]) for name in ENTRIES if name in metadata}
+    for _ in range(1 + pick(3)):
+        if pick(4) == 0:
+            _change_somewhere(header, pick)
+        else:
+            _change_somewhere(parts, pick)
+    if isinstance(header.get("__metadata__"), dict):
+        header["__metadata__"] |= {name: json.dumps(part) for name, part in parts.items()}
+        return sealed(header, data)
+    return _together(json.dumps(header).encode(), data)
+
+
+CHANGES = (changed_bytes, changed_header, changed_values)
+ENTRIES = ("architecture", "input_shapes", "generators")
+
+
+def _change_somewhere(whole: Any, pick: Pick) -> None:
+    """Go down from a value to one in it, and change that."""
+    while True:
+        keys = list(whole) if isinstance(whole, dict) else list(range(len(whole)))
+        if not keys:
+            return
+        key = keys[pick(len(keys))]
+        inner = whole[key]
+        if isinstance(inner, dict | list) and inner and pick(8):
+            whole = inner
+            continue
+        other = whole[keys[pick(len(keys))]]
+        match pick(5):
+            case 0:
+                del whole[key]
+            case 1 if isinstance(whole, list):
+                whole.insert(key, other)
+            case 1:
+                whole[WORDS[pick(len(WORDS))]] = inner
+            case 2:
+                whole[key] = other
+            case _:
+                whole[key] = _another(inner, pick)
+        return
+
+
+def _another(value: Any, pick: Pick) -> Any:
+    """A value in place of another one, often one that is near."""
+    if type(value) is int and pick(2):
+        return value + pick(5) - 2
+    if isinstance(value, str) and pick(2):
+        return WORDS[pick(len(WORDS))]
+    return json.loads(STRANGE[pick(len(STRANGE))])
+
+
+WORDS = (
+    "Dense", "Sequential", "Graph", "Residual", "Branches", "Composite", "Layer", "Everything",
+    "Add", "Zeros", "Orthogonal", "Constant", "LeakyRelu", "Pair", "Tanh", "float32", "float64",
+    "int8", "<f8", "sin", "add", "array", "shape", "dtype", "tuple", "dict", "layer", "class",
+    "fields", "units", "PCG64", "SFC64", "F32", "F64", "I64", "BOOL", "", "\x00", "\ud800",
+    "os.system", "🜁" * 50,
+)  # fmt: skip
+"""Strings that mean something somewhere in a file."""
+
+STRANGE = (
+    "null", "true", "false", "0", "-1", "1", "2", "3", "64", "1000000000", "1e12", "1e308", "NaN",
+    "Infinity", "0.5", '""', "[]", "{}", '{"layer": 0}', '{"layer": 1}', '{"layer": 2}',
+    '{"tuple": []}', '{"dict": {}}', '{"ufunc": "tanh"}', '{"ufunc": "add"}',
+    '{"array": [1, 2], "shape": [2], "dtype": "float64"}',
+    '{"array": [], "shape": [0, 1000000000000], "dtype": "int8"}',
+    '{"initializer": "Orthogonal", "fields": {}}', '{"function": "Tanh", "fields": {}}',
+    "100000000000000000000000000000", "9" * 1000, "9" * 1001, f'"{"x" * 10_000}"',
+    "[" * 60 + "]" * 60, "[1, 1, 1]", "[[3], [3]]", "[[1000000000, 1000000000, 1000000000]]",
+    '{"tuple": [[0, 0], [1, -1]]}',
+)  # fmt: skip
+"""Values, as JSON, that may stand in place of any other one."""
+
+
+# ------------------------------------------------------------------------------- the file by hand
+
+
+def without_digest(content: bytes) -> bytes:
+    """The file of a model as it was before there were digests."""
+    text, data = _parts(content)
+    header = json.loads(text)
+    header["__metadata__"] |= {"format": "chainrule-1"}
+    del header["__metadata__"]["digest"]
+    return _together(json.dumps(header).encode(), data)
+
+
+def sealed(header: dict[str, Any], data: bytes) -> bytes:
+    """A file with this header, in which the digest is right if there is a place for it."""
+    if "digest" in header["__metadata__"]:
+        header["__metadata__"]["digest"] = sealed_file.BLANK
+    text = json.dumps(header, separators=(",", ":")).encode()
+    blank = _together(text, data)
+    digest = sealed_file._digest(blank[:8], text, memoryview(data))
+    return blank.replace(sealed_file._entry(sealed_file.BLANK), sealed_file._entry(digest), 1)
+
+
+def _parts(content: bytes) -> tuple[bytes, bytes]:
+    length = int.from_bytes(content[:8], "little")
+    return content[8 : 8 + length], content[8 + length :]
+
+
+def _together(text: bytes, data: bytes) -> bytes:
+    return len(text).to_bytes(8, "little") + text + data

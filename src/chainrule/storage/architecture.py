@@ -1,0 +1,321 @@
+"""How a model is made, as JSON: a list of records, one for each layer.
+
+The layers below a layer are given by their numbers in the list. So a layer that stands in two
+places is written once, and depth does not matter:
+
+    [{"class": "Sequential", "fields": {"layers": {"tuple": [{"layer": 1}, {"layer": 2}]}}},
+     {"class": "Dense", "fields": {"units": 30, …}}, …]
+
+What JSON does not have is an object with a key that says what it is: ``{"tuple": […]}``.
+
+A few records can describe very many layers: if each of sixty sequences holds the next one twice,
+the last stands in 2⁶⁰ places. So the places are counted, from below upwards, before a layer is
+made:
+
+    places(n) = 1 + Σ places(c)        over the layers c that layer n holds
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+import numpy as np
+
+from chainrule.core.errors import StorageError
+from chainrule.core.initializers import Initializer
+from chainrule.core.layer import Layer
+from chainrule.core.tree import fields_of
+from chainrule.layers.functions import Function
+from chainrule.storage.classes import Known, class_of
+from chainrule.storage.sealed_file import DIGITS_LIMIT
+from chainrule.storage.wording import cut, short, telling
+
+NESTING_LIMIT = 50
+"""How deep lists, tuples and dictionaries may stand in each other in a field."""
+
+PLACES_LIMIT = 10_000
+"""In how many places layers may stand, besides four for each record."""
+
+PATHS_LIMIT = 2**28
+"""How many letters the paths of all places may have together."""
+
+UNMADE = "the file does not hold a model that can be made again"
+
+Record = dict[str, Any]
+
+
+def records_of(model: Layer) -> list[Record]:
+    """The records of a model.
+
+    Raises
+    ------
+    StorageError
+        A field holds something that JSON cannot be made of, or there are too many layers.
+    """
+    numbers: dict[int, int] = {}
+    found = [layer for _, layer in model.walk() if _is_new(layer, numbers)]
+    records = [
+        {
+            "class": type(layer).__name__,
+            "fields": {
+                name: _encoded(getattr(layer, name), numbers, f"{type(layer).__name__}.{name}")
+                for name in configuration(type(layer))
+            },
+        }
+        for layer in found
+    ]
+    _require_bounded(records, _order(records))
+    return records
+
+
+def model_of(records: Any, known: Known) -> Layer:
+    """The model of some records. It is not built yet.
+
+    Raises
+    ------
+    StorageError
+        They are no such records, or describe no model.
+    """
+    checked = _checked(records)
+    order = _order(checked)
+    _require_bounded(checked, order)
+    made: dict[int, Layer] = {}
+    for number in order:
+        with telling(UNMADE, _place(number, checked)):
+            made[number] = _object("class", checked[number], made, known)
+    return made[0]
+
+
+def configuration(cls: type) -> list[str]:
+    """The names of the fields that an object is made of."""
+    return [f.name for f in fields_of(cls) if f.init]
+
+
+# ------------------------------------------------------------------------------- writing
+
+
+def _is_new(layer: Layer, numbers: dict[int, int]) -> bool:
+    if id(layer) in numbers:
+        return False
+    numbers[id(layer)] = len(numbers)
+    return True
+
+
+def _encoded(value: Any, numbers: dict[int, int], place: str, depth: int = 0) -> Any:
+    """A value as JSON; what JSON does not have is an object with one key that says what it is."""
+    if depth > NESTING_LIMIT:
+        raise _too_deep(place)
+    if isinstance(value, int) and value.bit_length() > 3 * DIGITS_LIMIT:
+        raise _unwritable(place, f"a number of more than {DIGITS_LIMIT * 9 // 10} digits")
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, np.generic) and value.dtype.itemsize <= 8:
+        return _encoded(value.item(), numbers, place)
+    if isinstance(value, Layer) and id(value) in numbers:
+        return {"layer": numbers[id(value)]}
+
+    def inner(part: Any) -> Any:
+        return _encoded(part, numbers, place, depth + 1)
+
+    if isinstance(value, list):
+        return [inner(part) for part in value]
+    if isinstance(value, tuple):
+        return {"tuple": [inner(part) for part in value]}
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {"dict": {key: inner(part) for key, part in value.items()}}
+    name = getattr(value, "__name__", "")
+    if isinstance(value, np.ufunc) and vars(np).get(name) is value:
+        return {"ufunc": name}
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fiub" and value.dtype.itemsize <= 8:
+        return {"array": value.ravel().tolist(), "shape": value.shape, "dtype": str(value.dtype)}
+    for kind, base in (("initializer", Initializer), ("function", Function)):
+        if isinstance(value, base) and attrs.has(type(value)):
+            fields = {own: inner(getattr(value, own)) for own in configuration(type(value))}
+            return {kind: type(value).__name__, "fields": fields}
+    raise _unwritable(place, f"{short(value, 100)}, of type {type(value).__name__}")
+
+
+def _unwritable(place: str, received: str) -> StorageError:
+    return StorageError(
+        "a field of a layer cannot be written to a file",
+        place=place,
+        expected="numbers, strings, lists, layers, initializers, activation functions",
+        received=received,
+        mend="for a function of your own, make a subclass of Function and give an instance of it",
+    )
+
+
+# ------------------------------------------------------------------------------- measuring
+
+
+def _checked(records: Any) -> list[Record]:
+    if not isinstance(records, list) or not records:
+        raise StorageError(UNMADE, expected="a list of layers", received=short(records))
+    for number, record in enumerate(records):
+        match record:
+            case {"class": str(), "fields": dict(), **rest} if not rest:
+                continue
+        raise StorageError(
+            UNMADE,
+            place=f"layer {number}",
+            expected="a class and its fields",
+            received=short(record),
+        )
+    return records
+
+
+def _place(number: int, records: list[Record]) -> str:
+    return f"layer {number}, {cut(str(records[number]['class']), 60)}"
+
+
+def _order(records: list[Record]) -> list[int]:
+    """The numbers of the layers that are needed, each behind those that it holds."""
+    done: dict[int, None] = {}
+    opened: set[int] = set()
+    waiting = [0]
+    while waiting:
+        number = waiting[-1]
+        if number in done:
+            waiting.pop()
+            continue
+        below = [n for n, _ in _held(number, records) if n not in done]
+        if not below:
+            done[waiting.pop()] = None
+        elif number in opened:
+            raise StorageError("a layer in the file contains itself", place=_place(number, records))
+        else:
+            opened.add(number)
+            waiting.extend(reversed(below))
+    return list(done)
+
+
+def _held(number: int, records: list[Record]) -> Iterator[tuple[int, int]]:
+    """The layers that a layer holds, each with how long its name is at most."""
+    for name, value in records[number]["fields"].items():
+        for below, length in _numbers_in(value, 0, f"{_place(number, records)}.{cut(name, 60)}"):
+            if type(below) is not int or not 0 <= below < len(records):
+                raise StorageError(
+                    UNMADE,
+                    place=f"{_place(number, records)}.{cut(name, 60)}",
+                    expected=f"the number of a layer, from 0 to {len(records) - 1}",
+                    received=short(below),
+                )
+            # A field gives its name; a list that of the class, with underscores and a number.
+            yield below, max(len(name), length + len(records[below]["class"]) + 8)
+
+
+def _numbers_in(value: Any, depth: int, place: str) -> Iterator[tuple[Any, int]]:
+    """The layers that an encoded value contains, each with the length of the keys around it."""
+    if depth > NESTING_LIMIT:
+        raise _too_deep(place)
+    match value:
+        case {"layer": number}:
+            yield number, 0
+        case {"tuple": list(items)} | list(items):
+            for item in items:
+                yield from _numbers_in(item, depth + 1, place)
+        case {"dict": dict(items)}:
+            for key, item in items.items():
+                for number, length in _numbers_in(item, depth + 1, place):
+                    yield number, length + len(key) + 1
+
+
+def _require_bounded(records: list[Record], order: list[int]) -> None:
+    """Count the places of all layers and the letters of their paths, and refuse absurd numbers."""
+    limit = PLACES_LIMIT + 4 * len(records)
+    places: dict[int, int] = {}
+    letters: dict[int, int] = {}
+    for number in order:
+        held = list(_held(number, records))
+        places[number] = 1 + sum(places[n] for n, _ in held)
+        letters[number] = sum(letters[n] + places[n] * length for n, length in held)
+        if places[number] > limit or letters[number] > PATHS_LIMIT:
+            raise StorageError(
+                "there are too many layers inside each other for a file",
+                place=_place(number, records),
+                expected=f"at most {limit:,} places for {len(records):,} layers, whose paths have "
+                f"at most {PATHS_LIMIT:,} letters",
+                received=f"{places[number]:,} places or more, {letters[number]:,} letters",
+            )
+
+
+def _too_deep(place: str | None) -> StorageError:
+    return StorageError(
+        "a field of a layer is nested too deep for a file",
+        place=place,
+        expected=f"at most {NESTING_LIMIT} lists, tuples or dictionaries inside each other",
+        received="more; perhaps one that contains itself",
+    )
+
+
+# ------------------------------------------------------------------------------- reading
+
+
+def _object(kind: str, record: Record, made: dict[int, Layer], known: Known, depth: int = 0) -> Any:
+    """A layer, an initializer or a function from its class and its fields."""
+    cls: Any = class_of(record[kind], kind, known)
+    fields = {name: _decoded(v, made, known, depth) for name, v in record["fields"].items()}
+    own = {f.name: f.alias for f in fields_of(cls) if f.init}
+    unknown = [name for name in fields if name not in own]
+    if unknown:
+        raise StorageError(
+            f"the file has a field for {cls.__name__} that the class does not have",
+            expected=", ".join(own) or "no fields",
+            received=", ".join(map(short, unknown[:5])),
+            mend="is the class another one, or a newer one, than that of the file?",
+        )
+    given = {own[name]: value for name, value in fields.items()}
+    if not hasattr(cls, "__attrs_init__"):
+        return cls(**given)
+    found = cls.__new__(cls)  # its own __init__ takes something else: a Graph takes nodes
+    found.__attrs_init__(**given)
+    return found
+
+
+def _decoded(value: Any, made: dict[int, Layer], known: Known, depth: int = 0) -> Any:
+    if depth > NESTING_LIMIT:
+        raise _too_deep(None)
+    match value:
+        case list(items):
+            return [_decoded(v, made, known, depth + 1) for v in items]
+        case {"layer": int(number), **rest} if number in made and not rest:
+            return made[number]
+        case {"tuple": list(items), **rest} if not rest:
+            return tuple([_decoded(v, made, known, depth + 1) for v in items])
+        case {"dict": dict(items), **rest} if not rest:
+            return {k: _decoded(v, made, known, depth + 1) for k, v in items.items()}
+        case {"array": list(items), "shape": list(shape), "dtype": str(dtype), **rest} if not rest:
+            return _array(items, shape, dtype)
+        case {"ufunc": str(name), **rest} if isinstance(vars(np).get(name), np.ufunc) and not rest:
+            return vars(np)[name]
+        case {"initializer": _, "fields": dict(), **rest} if not rest:
+            return _object("initializer", value, made, known, depth + 1)
+        case {"function": _, "fields": dict(), **rest} if not rest:
+            return _object("function", value, made, known, depth + 1)
+        case None | bool() | int() | float() | str():
+            return value
+    raise StorageError("a field in the file says nothing that is known", received=short(value))
+
+
+def _array(items: list[Any], shape: list[Any], dtype: str) -> Any:
+    """An array in a field; refused before a number of it is made where the count is wrong."""
+    count, are_sizes = 1, len(shape) <= 32
+    for n in shape:
+        are_sizes = are_sizes and type(n) is int and 0 <= n <= 2**48
+        count = count * n if are_sizes else 0
+    are_numbers = all(isinstance(item, bool | int | float) for item in items)
+    if (
+        not re.fullmatch(r"bool|u?int(8|16|32|64)|float(16|32|64)|[<>][fiu][248]", dtype)
+        or not are_sizes
+        or not are_numbers
+        or count != len(items)
+    ):
+        raise StorageError(
+            "an array in a field of the file is none",
+            expected="as many real numbers as its shape has room for",
+            received=f"{len(items):,} items for {short(shape)} of {short(dtype)}",
+        )
+    return np.array(items, dtype=dtype).reshape(shape)

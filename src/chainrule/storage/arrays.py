@@ -1,0 +1,137 @@
+"""The arrays of a model by their names in a file, and how they are brought back: all or none.
+
+parameters/dense_1.weights        what is learned
+state/batch_norm_1.running_mean   what is kept, but not learned
+table/shuffled_1.order            what a layer made in `build` besides, such as an order
+
+A layer that stands in several places has its arrays under the first of its paths.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+import numpy as np
+
+from chainrule.core.errors import StorageError
+from chainrule.core.layer import Layer
+from chainrule.storage.sealed_file import Arrays
+from chainrule.storage.wording import cut
+
+LINES = 10
+"""How many arrays a message lists at most."""
+
+NONE = "—"
+
+
+def arrays_of(model: Layer) -> Arrays:
+    """All arrays of a built model, by their names in the file."""
+    named = [("parameters", model.parameters), ("state", model.state)]
+    arrays = {
+        f"{kind}/{path}": parameter.value
+        for kind, vector in named
+        for path, parameter in zip(vector.paths, vector, strict=True)
+    }
+    return arrays | _tables(model)
+
+
+def fill(model: Layer, arrays: Arrays, problem: str, *, widened: bool) -> None:
+    """Bring the arrays of a file into a model, after all of them have been compared.
+
+    Parameters
+    ----------
+    model, arrays
+        A built model, and the arrays by name.
+    problem
+        What is wrong where an array does not fit.
+    widened
+        Whether float32 may become float64, which is exact.
+
+    Raises
+    ------
+    StorageError
+        Arrays are missing, too many, or of another shape or type. The model is as it was.
+    """
+    wanted = arrays_of(model)
+    names = [*wanted, *sorted(name for name in arrays if name not in wanted)]
+    differing = [n for n in names if not _fits(wanted.get(n), arrays.get(n), widened=widened)]
+    if differing:
+        raise StorageError(
+            problem,
+            expected=f"{_counted(len(wanted))}, by path, shape and type",
+            received=f"{_counted(len(arrays))}, of which these differ:\n"
+            + _table(differing, wanted, arrays),
+            mend=_renamed(differing, wanted, arrays) or _of_another_type(differing, wanted, arrays),
+        )
+    for name, array in wanted.items():
+        array[...] = arrays[name]
+
+
+def _tables(model: Layer) -> Arrays:
+    """Arrays that a layer made in `build` besides parameters and states, such as an order."""
+    found: dict[int, tuple[str, Any]] = {}
+    for path, layer in model.walk():
+        for own in sorted(layer._lasting):
+            array = layer.__dict__.get(own)
+            if isinstance(array, np.ndarray):
+                found.setdefault(
+                    id(array), (f"table/{path}.{own}" if path else f"table/{own}", array)
+                )
+    return dict(found.values())
+
+
+def _fits(wanted: Any, given: Any, *, widened: bool) -> bool:
+    if wanted is None or given is None or wanted.shape != given.shape:
+        return False
+    is_wider = wanted.dtype.kind == given.dtype.kind == "f" and np.can_cast(
+        given.dtype, wanted.dtype, "safe"
+    )
+    return bool(wanted.dtype == given.dtype or (widened and is_wider))
+
+
+# ------------------------------------------------------------------------------- what is said
+
+
+def _counted(count: int) -> str:
+    return f"{count:,} array{'s' if count != 1 else ''}"
+
+
+def _table(names: list[str], wanted: Arrays, arrays: Arrays) -> str:
+    """The arrays that differ, a line for each: its path, and what it is here and there."""
+    rows = [("path", "in the model", "in the file")]
+    for name in names[:LINES]:
+        rows.append((cut(name, 60), _described(wanted.get(name)), _described(arrays.get(name))))
+    widths = [max(len(row[n]) for row in rows) for n in (0, 1)]
+    lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c}" for a, b, c in rows]
+    if len(names) > LINES:
+        lines.append(f"… and {len(names) - LINES:,} more")
+    return "\n".join(f"            {line}" for line in lines)
+
+
+def _described(array: Any) -> str:
+    return NONE if array is None else f"{cut(str(array.shape), 40)} {array.dtype}"
+
+
+def _renamed(names: list[str], wanted: Arrays, arrays: Arrays) -> str | None:
+    """Which array of the file may be one that the model has under another name."""
+    extra = [name for name in names if name not in wanted and len(name) < 200][:1000]
+    for name in names[:LINES]:
+        if name in wanted and name not in arrays and len(name) < 200:
+            alike = [n for n in extra if arrays[n].shape == wanted[name].shape]
+            nearest = difflib.get_close_matches(name, alike, n=1)
+            if nearest:
+                return f"is {nearest[0]!r} in the file what the model has as {name!r}?"
+    return None
+
+
+def _of_another_type(names: list[str], wanted: Arrays, arrays: Arrays) -> str | None:
+    """What helps where nothing differs but the type."""
+    if any(n not in wanted or n not in arrays for n in names):
+        return None
+    if any(wanted[n].shape != arrays[n].shape for n in names):
+        return None
+    kinds = {str(arrays[n].dtype) for n in names}
+    if kinds != {"float64"}:
+        return None
+    return "numbers would be rounded: take a model that was built with dtype='float64'"

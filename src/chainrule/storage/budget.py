@@ -1,0 +1,61 @@
+"""How much may be made for a file: about as much as the file holds.
+
+Five characters in a file, ``10**12``, can ask for terabytes. But a parameter of n numbers takes n
+numbers of the file as well, so its length is a bound for all that is made from it:
+
+    Σ n  over the parameters and states  =  the numbers in the file
+
+Every one of them is made by `chainrule.core.building.create`, which asks the generator that it
+draws from. To build the model of a file, it is given one that counts.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from chainrule.core.errors import StorageError
+from chainrule.core.initializers import Shape
+from chainrule.storage.wording import cut
+
+SPARE = 2**16
+"""Numbers that may always be made: a `build` may try something out and let it go again."""
+
+
+class Budget(np.random.Generator):
+    """A generator to build with that allows only so many numbers to be created.
+
+    Parameters
+    ----------
+    bits
+        Where the random numbers come from.
+    numbers
+        How many numbers the file holds.
+    """
+
+    def __init__(self, bits: np.random.BitGenerator, numbers: int) -> None:
+        super().__init__(bits)
+        self._numbers = numbers
+        self._left = 2 * numbers + SPARE
+
+    def allow(self, layer: Any, name: str, shape: Shape) -> None:
+        """Count an array that a layer is about to create.
+
+        Raises
+        ------
+        StorageError
+            It would be more than the file has room for.
+        """
+        self._left -= math.prod(shape)
+        if self._left < 0:
+            raise StorageError(
+                "the file describes a larger model than its arrays could fill",
+                expected=f"a model for the {self._numbers:,} numbers in the file",
+                received=f"{type(layer).__name__}.{name} of shape {cut(str(shape), 80)}",
+            )
+
+    def spawn(self, n_children: int) -> list[np.random.Generator]:
+        """Generators for layers to keep, which are ordinary ones."""
+        return [np.random.Generator(bits) for bits in self.bit_generator.spawn(n_children)]

@@ -1,0 +1,122 @@
+"""The classes that a file may name: those that the program has, by their names.
+
+They are found among the subclasses of `Layer`, `Initializer` and `Function` that are defined at
+the moment, or are given. So a file decides which of them are made, and never what is imported.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Iterable
+from typing import Any, TypeAlias
+
+import chainrule.graph
+import chainrule.layers
+from chainrule.core.errors import DefinitionError, StorageError
+from chainrule.core.initializers import Initializer
+from chainrule.core.layer import Layer
+from chainrule.layers.functions import Function
+from chainrule.storage.wording import short
+
+Known: TypeAlias = dict[str, dict[str, list[Any]]]
+"""What the running program has: the classes of each kind by name."""
+
+KINDS: dict[str, type] = {"class": Layer, "initializer": Initializer, "function": Function}
+"""What a file calls a kind of class, and what all of that kind are."""
+
+
+def known_classes(given: Iterable[type]) -> Known:
+    """All classes that a file may name.
+
+    Parameters
+    ----------
+    given
+        Those that come before others of the same name.
+
+    Raises
+    ------
+    DefinitionError
+        Something that is given is no such class, or two of them have the same name.
+    """
+    _import_own_layers()
+    chosen = _chosen(given)
+    return {kind: _below(base) | chosen[kind] for kind, base in KINDS.items()}
+
+
+def class_of(name: Any, kind: str, known: Known) -> Any:
+    """The class of a name in a file."""
+    found = known[kind].get(name, []) if isinstance(name, str) else []
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise StorageError(
+            f"the file needs {name!r}, and this program has {len(found)} classes of that name",
+            received=", ".join(f"{cls.__module__}.{cls.__qualname__}" for cls in found),
+            mend="load(path, layers=[…]) with the one that is meant",
+        )
+    is_name = isinstance(name, str) and name.isidentifier() and len(name) < 60
+    nearest = difflib.get_close_matches(name, known[kind], n=1) if is_name else []
+    raise StorageError(
+        f"the file needs {short(name)}, which this program does not have",
+        expected=f"a class that is derived from {KINDS[kind].__name__}"
+        + (f", such as {nearest[0]!r}" if nearest else ""),
+        received=short(name),
+        mend=f"define or import the class before loading, or load(path, layers=[{name}])"
+        if is_name
+        else None,
+    )
+
+
+def _import_own_layers() -> None:
+    """All that chainrule has, so that a program can load what it has not named itself."""
+    for package in (chainrule.layers, chainrule.graph):
+        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
+
+
+def _below(base: type) -> dict[str, list[Any]]:
+    """The classes below one, by name. One that was defined anew takes the place of the old."""
+    places: dict[str, dict[str, type]] = {}
+    stack: list[Any] = [base]
+    while stack:
+        for cls in stack.pop().__subclasses__():
+            stack.append(cls)
+            if "__attrs_attrs__" in cls.__dict__:
+                places.setdefault(cls.__name__, {})[f"{cls.__module__}.{cls.__qualname__}"] = cls
+    return {name: list(found.values()) for name, found in places.items()}
+
+
+def _chosen(given: Any) -> dict[str, dict[str, list[Any]]]:
+    """The given classes of each kind by name."""
+    if isinstance(given, type) or not isinstance(given, Iterable) or isinstance(given, Layer):
+        raise _no_class(given, "put brackets around it: layers=[…]")
+    chosen: dict[str, dict[str, list[Any]]] = {kind: {} for kind in KINDS}
+    for cls in given:
+        kinds = [k for k, b in KINDS.items() if isinstance(cls, type) and issubclass(cls, b)]
+        if not kinds:
+            own = type(cls).__name__
+            is_made = isinstance(cls, tuple(KINDS.values()))
+            raise _no_class(
+                cls, f"the class and not an object: layers=[{own}]" if is_made else None
+            )
+        before = chosen[kinds[0]].setdefault(cls.__name__, [cls])
+        if before != [cls]:
+            raise DefinitionError(
+                f"two of the given classes are called {cls.__name__!r}",
+                place="layers",
+                expected="names that tell the classes apart",
+                received=", ".join(f"{c.__module__}.{c.__qualname__}" for c in (*before, cls)),
+            )
+    return chosen
+
+
+def _no_class(given: Any, mend: str | None) -> DefinitionError:
+    return DefinitionError(
+        "what is given as layers are no classes of layers",
+        place="layers",
+        expected="a list of classes such as layers=[Linear]",
+        received=f"{short(given)}, of type {type(given).__name__}",
+        mend=mend,
+    )

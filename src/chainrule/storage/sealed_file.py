@@ -1,0 +1,344 @@
+"""The bytes of a file: safetensors, sealed with a digest of every one of them.
+
+    8 bytes     how long the header is, N
+    N bytes     the header as JSON: type, shape and place of each array, and ``__metadata__``
+    the rest    the arrays, one behind the other
+
+The metadata are strings by name. One of them, ``digest``, is the SHA-256 of the whole file as it is
+with 64 zeros in the digest's own place. So any bit that has changed is found, wherever it is, and
+the safetensors library needs to know nothing of it.
+
+A digest tells damage, not malice: whoever changes a file on purpose can compute it anew. So the
+header is also measured before it is parsed, and everything in it is held against the file's length.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from attrs import frozen
+
+from chainrule import files
+from chainrule.core.errors import StorageError
+from chainrule.storage.wording import cut, short
+
+HEADER_LIMIT = 2**25
+"""How many bytes a header may have: thirty-two megabytes, room for some ten thousand layers."""
+
+VALUE_LIMIT = 2**21
+"""How many values may stand in a header. Each takes some seventy bytes when it is parsed."""
+
+DIGITS_LIMIT = 1000
+"""How many digits a number may have: reading one takes a time that grows with their square."""
+
+BLANK = "0" * 64
+"""What stands in the place of the digest while it is computed."""
+
+UNSEALED = frozenset({"chainrule-1"})
+"""The formats from before there was a digest."""
+
+NEWEST = {"chainrule": 2, "chainrule-weights": 1, "chainrule-checkpoint": 1}
+"""The newest version of each format that this chainrule knows."""
+
+TYPES = frozenset(
+    {"F64", "F32", "F16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"}
+)
+"""What safetensors calls the types of numbers that an array may have."""
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+@frozen
+class Contents:
+    """What stands in a file."""
+
+    metadata: dict[str, str]
+    arrays: Arrays
+
+
+def pack(arrays: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str]) -> bytes:
+    """The bytes of a file. Equal arrays and metadata give equal bytes.
+
+    Raises
+    ------
+    StorageError
+        An array is of a type that cannot be stored, or the header would be too long to be read.
+    """
+    from safetensors.numpy import save as to_safetensors
+
+    for name, array in arrays.items():
+        if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
+            raise StorageError(
+                "an array of this type cannot be written to a file",
+                place=name,
+                expected="real numbers of at most 64 bits",
+                received=str(array.dtype),
+            )
+    content = to_safetensors(
+        {name: _plain(array) for name, array in arrays.items()},
+        metadata={**metadata, "digest": BLANK},
+    )
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))  # they come in any order
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    _require_bounded(text)
+    size, data = len(text).to_bytes(8, "little"), memoryview(content)[8 + length :]
+    place = text.index(_entry(BLANK))
+    digest = _digest(size, text, data)
+    sealed = text[:place] + _entry(digest) + text[place + len(_entry(BLANK)) :]
+    return b"".join([size, sealed, data])
+
+
+def unpack(content: bytes, accepted: Collection[str]) -> Contents:
+    """What stands in the bytes of a file.
+
+    Parameters
+    ----------
+    content
+        The whole file.
+    accepted
+        The formats that will do, such as ``("chainrule-1", "chainrule-2")``.
+
+    Raises
+    ------
+    StorageError
+        It is damaged, of another format, or no safetensors file.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load as from_safetensors
+
+    length = require_size(content[:8], len(content))
+    text = content[8 : 8 + length]
+    header = _header(text)
+    metadata = _metadata(header)
+    require_format(metadata.get("format"), accepted)
+    _require_to_its_end(header, len(content) - 8 - length)
+    if metadata["format"] not in UNSEALED:
+        _require_digest(content, text, metadata.get("digest"))
+    elif "digest" in metadata:
+        raise _damaged("a digest, which files of this format do not have")
+    _require_numbers(header)
+    try:
+        arrays = from_safetensors(content)
+    except (SafetensorError, ValueError, KeyError, TypeError, OverflowError) as error:
+        raise _not_whole(len(content), cut(str(error), 200)) from error
+    return Contents(metadata, arrays)
+
+
+def read(path: str | os.PathLike[str], what: str) -> bytes:
+    """All bytes of a file that may be a safetensors file.
+
+    The first of them say how long the header is. Where that cannot be, the rest is not read.
+
+    Raises
+    ------
+    StorageError
+        There is no such file, it cannot be read, or it is something else.
+    """
+    with files.reading(path, what) as file:
+        size = os.fstat(file.fileno()).st_size
+        begin = file.read(8)
+        try:
+            require_size(begin, size)
+        except StorageError as error:
+            error.place = os.fspath(path)
+            raise
+        return begin + file.read()
+
+
+def require_size(begin: bytes, size: int) -> int:
+    """The length of the header, if a file of this size can have it."""
+    length = int.from_bytes(begin, "little")
+    if len(begin) < 8 or length < 2 or length > size - 8:
+        raise _not_whole(
+            size, "too short for a header" if size < 10 else f"a header of {length:,} bytes"
+        )
+    if length > HEADER_LIMIT:
+        raise _too_long(f"{length:,} bytes")
+    return length
+
+
+def parsed(text: str | bytes) -> Any:
+    """A JSON text from a file.
+
+    Raises
+    ------
+    ValueError, RecursionError
+        It is none, a number has too many digits, or the brackets stand too deep.
+    """
+    return json.loads(text, parse_int=_whole, parse_float=_real)
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > DIGITS_LIMIT:
+        raise ValueError(f"a number of {len(digits):,} digits")
+    return int(digits)
+
+
+def _real(digits: str) -> float:
+    if len(digits) > DIGITS_LIMIT:
+        raise ValueError(f"a number of {len(digits):,} digits")
+    return float(digits)
+
+
+def _plain(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The array as it lies in the file: row by row, each number from its lowest byte on."""
+    return np.array(array, dtype=array.dtype.newbyteorder("<"), order="C")
+
+
+# ------------------------------------------------------------------------------- the header
+
+
+def _header(text: bytes) -> dict[str, Any]:
+    _require_bounded(text)
+    try:
+        header = parsed(text.decode())
+    except (ValueError, RecursionError) as error:
+        raise _not_whole(len(text), f"a header that is no JSON; {cut(str(error), 200)}") from error
+    if not isinstance(header, dict):
+        raise _not_whole(len(text), f"a header that is {short(header)}")
+    return header
+
+
+def _require_bounded(text: bytes) -> None:
+    """See that a header can be parsed in little memory, by what can be counted without that."""
+    if len(text) > HEADER_LIMIT:
+        raise _too_long(f"{len(text):,} bytes")
+    values = sum(text.count(sign) for sign in (b",", b"[", b"{"))
+    if values > VALUE_LIMIT:
+        raise _too_long(f"{values:,} values")
+
+
+def _metadata(header: dict[str, Any]) -> dict[str, str]:
+    metadata = header.get("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
+        raise _damaged(f"metadata that are {short(metadata)}")
+    return metadata
+
+
+def require_format(given: str | None, accepted: Collection[str]) -> None:
+    """See that a format will do, or tell what it is instead."""
+    if given in accepted:
+        return
+    family, version = _version(given)
+    mend = None
+    if version > NEWEST.get(family, version):
+        problem = "the file was written by a newer chainrule than this one"
+        mend = "update it: pip install --upgrade chainrule"
+    elif family.startswith("chainrule"):
+        problem = "the file is one of chainrule's, but of another kind"
+        if family == "chainrule-weights":
+            mend = "it holds weights alone: build the model, and model.load_weights(path)"
+        elif family == "chainrule-checkpoint":
+            mend = "it is a checkpoint: fit(…, resume_from=folder) with the folder that it is in"
+    else:
+        problem = "this is a safetensors file, but none that chainrule has written"
+    raise StorageError(
+        problem,
+        expected=f"format {' or '.join(map(repr, accepted))}",
+        received="no format" if given is None else f"format {short(given)}",
+        mend=mend,
+    )
+
+
+def _version(given: str | None) -> tuple[str, int]:
+    """``"chainrule-17"`` → ``("chainrule", 17)``."""
+    found = re.fullmatch(r"(chainrule(?:-[a-z]+)?)-(\d{1,9})", given or "", re.ASCII)
+    return (found[1], int(found[2])) if found else ("", 0)
+
+
+def _require_to_its_end(header: dict[str, Any], size: int) -> None:
+    """See that the arrays take just the bytes that are there."""
+    end = 0
+    for entry in header.values():
+        match entry:
+            case {"data_offsets": [int(), int(last)]}:
+                end = max(end, last)
+    if end != size:
+        raise StorageError(
+            "this is not a whole safetensors file: "
+            + ("it is cut off" if size < end else "there is something behind its end"),
+            expected=f"{end:,} bytes of numbers, as its header says",
+            received=f"{size:,} bytes",
+            mend="copy it again; was the copy interrupted?" if size < end else None,
+        )
+
+
+def _require_numbers(header: dict[str, Any]) -> None:
+    """See that every array is one of numbers that a model may have."""
+    for name, entry in header.items():
+        if name == "__metadata__":
+            continue
+        match entry:
+            case {"dtype": str(kind), "shape": list(), "data_offsets": [int(), int()]}:
+                if kind in TYPES:
+                    continue
+            case _:
+                raise _damaged(f"an entry that says {short(entry)}", name)
+        raise StorageError(
+            "an array in the file is of a type that no model has",
+            place=cut(name, 200),
+            expected=", ".join(sorted(TYPES)),
+            received=short(kind),
+        )
+
+
+# ------------------------------------------------------------------------------- the digest
+
+
+def _entry(digest: str) -> bytes:
+    """How the digest stands in the header. Inside of another string its quotes would be escaped."""
+    return f'"digest":"{digest}"'.encode()
+
+
+def _digest(size: bytes, text: bytes, data: memoryview) -> str:
+    found = hashlib.sha256(size)
+    found.update(text)
+    found.update(data)
+    return found.hexdigest()
+
+
+def _require_digest(content: bytes, text: bytes, digest: str | None) -> None:
+    if digest is None or not re.fullmatch("[0-9a-f]{64}", digest):
+        raise _damaged("no digest" if digest is None else f"the digest {short(digest)}")
+    entry = _entry(digest)
+    data = memoryview(content)[8 + len(text) :]
+    if _digest(content[:8], text.replace(entry, _entry(BLANK)), data) != digest:
+        raise _damaged("a file in which something has changed since")
+
+
+# ------------------------------------------------------------------------------- what is said
+
+
+def _damaged(received: str, place: str | None = None) -> StorageError:
+    return StorageError(
+        "the file is damaged, or another program has changed it",
+        place=place and cut(place, 200),
+        expected="every byte as chainrule wrote it",
+        received=received,
+        mend="copy it again from where it came from",
+    )
+
+
+def _not_whole(size: int, received: str) -> StorageError:
+    return StorageError(
+        "this is not a whole safetensors file", received=f"{size:,} bytes; {received}"
+    )
+
+
+def _too_long(received: str) -> StorageError:
+    return StorageError(
+        "the description of the model is too long for a file",
+        expected=f"a header of at most {HEADER_LIMIT:,} bytes and {VALUE_LIMIT:,} values",
+        received=received,
+        mend="large arrays belong into build, as a state, and not into the fields of a layer",
+    )

@@ -1,0 +1,183 @@
+"""Files: whole or not at all, whatever the disk does; each failure is named, with the way out."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from chainrule import files
+from chainrule.core.errors import StorageError
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A file in which something old stands."""
+    target = tmp_path / "model.safetensors"
+    target.write_bytes(b"old")
+    return target
+
+
+def refused(path, match="the model could not be written", content=b"new"):
+    """The error for a file that cannot be written."""
+    with pytest.raises(StorageError, match=match) as caught:
+        files.write(path, content, "the model")
+    return caught.value
+
+
+def untouched(path):
+    return path.read_bytes() == b"old" and os.listdir(path.parent) == [path.name]
+
+
+def test_a_file_is_written_and_read(path):
+    files.write(path, b"new", "the model")
+    assert files.read(path, "a model") == b"new"
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_a_disk_that_is_really_full_leaves_the_old_file(path, monkeypatch):
+    """/dev/full takes what is written and has no room for it, as a full disk."""
+    assert Path("/dev/full").exists()
+    monkeypatch.setattr(files, "open", lambda *_: io.FileIO("/dev/full", "w"), raising=False)
+    error = refused(path, content=b"x" * 10**6)
+    assert "No space left" in error.received and "make room" in error.mend
+    assert error.place == str(path)
+    assert untouched(path)
+
+
+FAILURES = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "your share of the disk",
+    errno.EROFS: "the disk can only be read",
+    errno.EACCES: "you may not write into",
+    errno.EPERM: "you may not write into",
+    errno.EIO: "is there room",
+}
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+@pytest.mark.parametrize("code", FAILURES, ids=errno.errorcode.get)
+def test_every_failure_of_the_system_is_named_and_leaves_the_old_file(
+    code, step, path, monkeypatch
+):
+    def failing(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, step, failing)
+    error = refused(path)
+    assert os.strerror(code) in error.received and FAILURES[code] in error.mend
+    assert untouched(path)
+
+
+@pytest.mark.parametrize("code", FAILURES, ids=errno.errorcode.get)
+def test_a_folder_in_which_no_file_can_be_made_leaves_the_old_file(code, path, monkeypatch):
+    def failing(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(files, "open", failing, raising=False)
+    assert FAILURES[code] in refused(path).mend
+    assert untouched(path)
+
+
+def test_a_folder_that_may_only_be_read_is_told(path):
+    """For a user whom the system holds to it, also where the tests are run by root."""
+    user = os.geteuid()
+    modes = {part: stat.S_IMODE(part.stat().st_mode) for part in path.parents}
+    closed = [part for part, mode in modes.items() if user == 0 and not mode & 0o001]
+    try:
+        for part in closed:
+            part.chmod(modes[part] | 0o001)
+        path.parent.chmod(0o555)
+        if user == 0:
+            os.seteuid(65534)
+        error = refused(path)
+    finally:
+        os.seteuid(user)
+        for part in {path.parent, *closed}:
+            part.chmod(modes[part])
+    assert "Permission denied" in error.received and "you may not write into" in error.mend
+    assert untouched(path)
+
+
+def test_an_interruption_leaves_the_old_file(path, monkeypatch):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        files.write(path, b"new", "the model")
+    assert untouched(path)
+
+
+def test_a_folder_that_is_missing_is_told(tmp_path):
+    error = refused(tmp_path / "missing" / "model")
+    assert "FileNotFoundError" in error.received and "make it first" in error.mend
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_in_place_of_a_file_is_told_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "open", None, raising=False)
+    error = refused(tmp_path)
+    assert "IsADirectoryError" in error.received and "that is a folder" in error.mend
+
+
+def test_a_file_in_place_of_a_folder_is_told(path):
+    assert "is a file, and no folder" in refused(path / "model").mend
+    assert untouched(path)
+
+
+@pytest.mark.parametrize("name", ["n" * 300, "a\0b"])
+def test_a_name_that_no_file_can_have_is_told(name, path):
+    assert refused(path.parent / name).received
+    assert untouched(path)
+
+
+def test_a_long_name_that_a_file_can_have_is_written(tmp_path):
+    path = tmp_path / ("n" * 250)
+    files.write(path, b"new", "the model")
+    assert path.read_bytes() == b"new"
+
+
+def test_a_device_or_a_pipe_is_never_replaced_and_never_read(tmp_path):
+    """Renaming a file to /dev/null would take the device away, and /dev/zero never ends."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    assert "device or a pipe" in refused(pipe).received
+    assert pipe.is_fifo() and os.listdir(tmp_path) == ["pipe"]
+    for endless in (pipe, "/dev/zero"):
+        with pytest.raises(StorageError, match="could not be read") as caught:
+            files.read(endless, "a model")
+        assert "device or a pipe" in caught.value.received
+
+
+def test_a_file_keeps_who_may_read_it(path):
+    path.chmod(0o600)
+    files.write(path, b"new", "the model")
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_cannot_be_read_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for place, received in (
+        ("missing", "No such file"),
+        (tmp_path, "Is a directory"),
+        ("a\0b", "null byte"),
+    ):
+        with pytest.raises(StorageError) as caught:
+            files.read(place, "a model")
+        assert received in caught.value.received and caught.value.place == str(place)
+    with pytest.raises(StorageError, match="no file to read a model from") as caught:
+        files.read("missing", "a model")
+    assert str(tmp_path) in caught.value.mend
+
+
+def test_a_folder_is_made_with_those_above_it_or_the_reason_is_told(path):
+    made = path.parent / "one" / "two"
+    assert files.make_folder(made, "the folder").is_dir()
+    with pytest.raises(StorageError, match="the folder could not be written"):
+        files.make_folder(path, "the folder")
+    assert path.read_bytes() == b"old"
