@@ -100,6 +100,36 @@ def test_the_table_says_what_the_rows_say() -> None:
     ]
 
 
+def test_what_is_frozen_is_told_from_what_is_learned() -> None:
+    model = Sequential([Dense(30), Activation("tanh"), Dense(20), Dense(10)])
+    model.build((64,), rng=0)
+    model["dense_1"].freeze()
+    model["dense_2"].weights.trainable = False
+    found = summary(model)
+    assert [row.frozen for row in found.rows] == [1950, 0, 600, 0]
+    assert [row.delta_is_asked_for for row in found.rows] == [False, False, False, True]
+    assert (found.parameters, found.frozen) == (1950 + 620 + 210, 1950 + 600)
+    text = str(found).splitlines()
+    assert text[3].endswith("  1,950 frozen")
+    assert text[5].endswith("  620, 600 frozen")
+    assert text[6].endswith("  210")
+    assert text[7:] == [
+        "2,780 parameters, 230 learned, 2,550 frozen · 0 states · 22,240 bytes in float64",
+        "¹ the Δ of the data and of what is frozen: training does not ask for it",
+    ]
+    model.unfreeze()
+    assert "frozen" not in str(summary(model))
+
+
+def test_what_is_shared_and_frozen_counts_once() -> None:
+    shared, x = Dense(3), Input((3,))
+    model = Graph(x, shared(shared(x)))
+    model.build(rng=0)
+    shared.freeze()
+    assert [row.frozen for row in summary(model).rows] == [12, 0]
+    assert "12 parameters, 0 learned, 12 frozen" in str(summary(model))
+
+
 def test_repr_is_the_table_too() -> None:
     found = summary(digits_network())
     assert repr(found) == str(found)

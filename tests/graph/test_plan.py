@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from collections import deque
+
+import hypothesis.strategies as st
 import numpy as np
 import pytest
+from attrs import define, field
+from hypothesis import given, settings
 
-from chainrule import Activation, Add, Concatenate, Dense, Graph, Input, Residual, Sequential
+from chainrule import (
+    Activation,
+    Add,
+    Concatenate,
+    Dense,
+    Graph,
+    Input,
+    Layer,
+    Residual,
+    Sequential,
+)
 from chainrule.core.errors import ShapeError
 from chainrule.graph.plan import Plan
+from laws.random_graphs import as_graph, drawings, random_inputs
 from laws.unusual_layers import Halves, PassesOn, TwoPaths
 
 
@@ -95,6 +111,179 @@ def test_a_delta_that_goes_back_to_the_data_is_not_computed_for_training():
     y = plan.forward((batch(),))
     went = [step.path for step, _, _ in plan.steps_backward(y, parameters_only=True)]
     assert went == ["add_1", "dense_1"]
+
+
+# ------------------------------------------------------------------------------- what is frozen
+
+
+@define
+class Watched(Dense):
+    """A Dense layer that tells what it is asked for on the way back."""
+
+    name: str = ""
+    asked: deque = field(factory=deque)  # no list: that of a twin would be another
+
+    def backward(self, delta):
+        self.asked.append(self.name)
+        return super().backward(delta)
+
+    def backward_parameters(self, delta):
+        self.asked.append(f"({self.name})")
+        super().backward_parameters(delta)
+
+
+def watched(*names):
+    asked = deque()
+    return asked, [Watched(3, name=name, asked=asked) for name in names]
+
+
+def asked_of(model, asked):
+    """What training asks for: the names of the layers, in brackets where no delta is wanted."""
+    asked.clear()
+    model.backward_parameters(np.ones_like(model.forward(batch())))
+    return list(asked)
+
+
+def test_training_asks_nothing_below_the_lowest_layer_that_learns():
+    asked, (a, b, c) = watched("a", "b", "c")
+    model = built(Sequential([a, Activation("tanh"), b, c]), (3,))
+    assert asked_of(model, asked) == ["c", "b", "(a)"]
+    a.freeze()
+    assert asked_of(model, asked) == ["c", "(b)"]
+    c.freeze()
+    assert asked_of(model, asked) == ["c", "(b)"]
+    b.freeze()
+    assert asked_of(model, asked) == []
+    c.weights.trainable = True
+    assert asked_of(model, asked) == ["(c)"]
+    model.unfreeze()
+    assert asked_of(model, asked) == ["c", "b", "(a)"]
+
+
+def test_what_is_frozen_between_the_two_ways_counts_on_the_way_back():
+    asked, (a, b) = watched("a", "b")
+    model = built(Sequential([a, b]), (3,))
+    y = model.forward(batch())
+    a.freeze()
+    model.backward_parameters(np.ones_like(y))
+    assert list(asked) == ["(b)"]
+
+
+def test_the_whole_way_back_does_not_depend_on_what_is_frozen():
+    asked, layers = watched("a", "b")
+    model = built(Sequential(layers), (3,)).freeze()
+    y = model.forward(batch())
+    assert model.backward(np.ones_like(y)).shape == (4, 3)
+    assert list(asked) == ["b", "a"]
+
+
+def test_containers_of_any_kind_follow_what_is_frozen():
+    @define
+    class Own(Sequential):  # one step of the plan, with a plan of its own
+        pass
+
+    @define
+    class Holds(PassesOn):  # one step, without a plan
+        inner: Layer
+
+        def forward(self, inputs):
+            return self.inner.forward(inputs)
+
+        def backward(self, delta):
+            return self.inner.backward(delta)
+
+    for container in (Sequential, Own, lambda layers: Holds(Sequential(layers))):
+        asked, (a, b, c) = watched("a", "b", "c")
+        model = built(Sequential([container([a, b]), c]), (3,))
+        whole = asked_of(model, asked)
+        assert whole[:2] == ["c", "b"]
+        c.freeze()
+        assert asked_of(model, asked) == whole
+        a.freeze()
+        b.freeze()
+        assert asked_of(model, asked) == []
+        c.unfreeze()
+        assert asked_of(model, asked) == ["(c)"]
+        b.unfreeze()
+        assert asked_of(model, asked)[:1] == ["c"]
+
+
+def test_a_layer_that_stands_in_several_places_is_frozen_in_all_of_them():
+    asked, (a, b) = watched("a", "b")
+    x = Input((3,))
+    model = built(Graph(x, Add()(b(a(x)), a(Activation("sin")(a(x))))), (3,))
+    assert sorted(asked_of(model, asked)) == ["(a)", "(a)", "a", "b"]
+    a.freeze()
+    assert asked_of(model, asked) == ["(b)"]
+    a.twin().unfreeze()
+    assert sorted(asked_of(model, asked)) == ["(a)", "(a)", "a", "b"]
+
+
+def test_two_models_with_one_layer_both_notice():
+    asked, (shared, b, c) = watched("shared", "b", "c")
+    one, two = built(Sequential([shared, b]), (3,)), Sequential([shared, c])
+    two.build((3,), rng=0)
+    for model, other in ((one, "b"), (two, "c")):
+        assert asked_of(model, asked) == [other, "(shared)"]
+    shared.freeze()
+    for model, other in ((one, "b"), (two, "c")):
+        assert asked_of(model, asked) == [f"({other})"]
+
+
+def test_step_by_step_the_way_back_is_the_same():
+    _, (a, b) = watched("a", "b")
+    plan = Plan.of(built(Sequential([a, b]), (3,)))
+    y = plan.forward((batch(),))
+    for freeze, expected in ((a.unfreeze, ["watched_2", "watched_1"]), (a.freeze, ["watched_2"])):
+        freeze()
+        went = [step.path for step, _, _ in plan.steps_backward(y, parameters_only=True)]
+        assert went == expected
+    went = [step.path for step, _, _ in plan.steps_backward(y)]
+    assert went == ["watched_2", "watched_1"]
+
+
+def test_a_plan_looks_at_its_layers_only_after_something_was_frozen():
+    looked = deque()
+
+    @define
+    class Counted(Dense):
+        def walk(self):
+            looked.append(self)
+            return super().walk()
+
+    model = built(Sequential([Counted(3), Dense(2)]), (3,))
+    delta = np.ones_like(model.forward(batch()))
+    model.backward_parameters(delta)
+    for freeze in (model["dense_1"].freeze, model["dense_1"].unfreeze):
+        freeze()
+        looked.clear()
+        for _ in range(5):
+            model.backward_parameters(delta)
+        assert len(looked) == 1
+
+
+@given(drawing=drawings(), seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=60)
+def test_what_is_frozen_changes_no_digit_of_the_other_gradients(drawing, seed):
+    """In any graph, and again after other parameters were frozen in the middle of a run."""
+    rng = np.random.default_rng(seed)
+    model = as_graph(drawing)
+    model.build(*[(drawing.width,)] * drawing.inputs, rng=rng)
+    x = random_inputs(drawing, 3, seed)
+    y = model.forward(*x)
+    delta = tuple(map(np.ones_like, y)) if isinstance(y, tuple) else np.ones_like(y)
+    model.parameters.zero_grad()
+    model.backward_parameters(delta)
+    expected = [p.grad.copy() for p in model.parameters]
+    for _ in range(3):
+        for parameter in model.parameters:
+            parameter.trainable = bool(rng.integers(2))
+        model.parameters.zero_grad()
+        model.forward(*x)
+        model.backward_parameters(delta)
+        for parameter, gradient in zip(model.parameters, expected, strict=True):
+            whole = gradient if parameter.trainable else np.zeros_like(gradient)
+            np.testing.assert_array_equal(parameter.grad, whole)
 
 
 def test_an_input_may_be_an_output():

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from chainrule import Activation, Concatenate, Dense, Graph, Input, Trainer
+from chainrule.core.parameter import Parameter, ParameterVector
+from chainrule.training.descent import Descent
 from chainrule.training.losses import (
     HalfSquaredError,
     Huber,
@@ -286,6 +288,79 @@ def test_a_hundred_clipped_steps_are_those_of_pytorch(torch, kind, clipping):
     assert clipped > 3
     flat = np.concatenate([p.detach().numpy().ravel() for p in parameters])
     assert np.linalg.norm(value - flat) <= 1e-12 * np.linalg.norm(value)
+
+
+def quadratic(rng):
+    """C(θ) = ½ Σ c θ² with c from 0.1 to 3, for two weights and two biases."""
+    shapes = [(3, 4), (4,), (4, 2), (2,)]
+    parameters = {f"p{n}": Parameter(f"p{n}", rng.normal(size=s)) for n, s in enumerate(shapes)}
+    vector = ParameterVector(parameters)
+    ends = np.cumsum([p.size for p in vector])
+    curvatures = np.split(np.linspace(0.1, 3, vector.size), ends[:-1])
+    return vector, [c.reshape(p.shape) for c, p in zip(curvatures, vector, strict=True)]
+
+
+def assert_same_parameters(vector, tensors):
+    flat = np.concatenate([tensor.detach().numpy().ravel() for tensor in tensors])
+    assert np.linalg.norm(vector.value - flat) <= 1e-12 * np.linalg.norm(flat)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [(kind, settings) for kind, all_of_them in SETTINGS.items() for settings in all_of_them],
+    ids=str,
+)
+def test_decay_without_biases_is_that_of_two_groups_of_parameters(torch, kind, settings):
+    settings = {**settings, "weight_decay": settings.get("weight_decay") or 0.05}
+    vector, curvatures = quadratic(np.random.default_rng(0))
+    tensors = [torch.tensor(p.value, requires_grad=True) for p in vector]
+    groups = [
+        {"params": [t for t in tensors if t.ndim > 1]},
+        {"params": [t for t in tensors if t.ndim < 2], "weight_decay": 0.0},
+    ]
+    theirs, ours = pair(torch, kind, groups, 0.03, {"decay_biases": False}, **settings)
+    for _ in range(100):
+        vector.zero_grad()
+        for parameter, tensor, curvature in zip(vector, tensors, curvatures, strict=True):
+            tensor.grad = torch.tensor(curvature * tensor.detach().numpy())
+            parameter.accumulate(curvature * parameter.value)
+        theirs.step()
+        ours.descend(vector)
+    assert_same_parameters(vector, tensors)
+
+
+@pytest.mark.parametrize("decay_biases", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_frozen_for_a_while_goes_on_as_in_pytorch(torch, kind, decay_biases):
+    # There, a parameter without a gradient takes no part in a step, and counts its own steps.
+    vector, curvatures = quadratic(np.random.default_rng(0))
+    tensors = [torch.tensor(p.value, requires_grad=True) for p in vector]
+    groups = [
+        {"params": [t for t in tensors if t.ndim > 1]},
+        {"params": [t for t in tensors if t.ndim < 2]},
+    ]
+    if not decay_biases:
+        groups[1]["weight_decay"] = 0.0
+    settings = {"momentum": 0.9} if kind in (SGD, RMSprop) else {}
+    if kind is Adagrad:
+        settings = {"lr_decay": 0.05}
+    clipping = {"clip_norm": 1.5, "decay_biases": decay_biases}
+    theirs, ours = pair(torch, kind, groups, 0.03, clipping, weight_decay=0.03, **settings)
+    descent = Descent(ours, vector)
+    frozen = {0: [0, 1], 30: [1, 2], 45: [], 60: [3], 61: [0, 1, 2, 3], 70: [1]}
+    for step in range(100):
+        for number, parameter in enumerate(vector):
+            if step in frozen:
+                parameter.trainable = number not in frozen[step]
+        vector.zero_grad()
+        for parameter, tensor, curvature in zip(vector, tensors, curvatures, strict=True):
+            gradient = curvature * tensor.detach().numpy()
+            tensor.grad = torch.tensor(gradient) if parameter.trainable else None
+            parameter.accumulate(curvature * parameter.value)
+        torch.nn.utils.clip_grad_norm_(tensors, 1.5)
+        theirs.step()
+        descent.step(vector.value, vector.grad)
+    assert_same_parameters(vector, tensors)
 
 
 @pytest.mark.parametrize(

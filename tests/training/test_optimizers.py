@@ -15,6 +15,7 @@ from attrs import define, field, fields
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from chainrule import schedules
 from chainrule.core.errors import (
     ConfigurationError,
     DefinitionError,
@@ -740,3 +741,9 @@ def test_a_vector_of_another_model_is_refused_until_the_reset(kind, other, kind_
     optimizer.reset()
     optimizer.step(vector, other)
     assert np.all(vector < other)
+
+
+def test_a_schedule_in_the_place_of_a_rate_is_told_where_it_belongs():
+    with pytest.raises(ConfigurationError, match="learning_rate") as caught:
+        Adam(schedules.Cosine(0.1, steps=900))
+    assert caught.value.mend == "fit(…, callbacks=[LearningRate(Cosine(…))])"

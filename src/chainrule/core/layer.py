@@ -81,6 +81,7 @@ class Layer(Tree):
     _parameters: dict[str, Parameter] = {}  # noqa: RUF012 - replaced, never changed
     _states: dict[str, Parameter] = {}  # noqa: RUF012
     _generators: dict[str, np.random.Generator] = {}  # noqa: RUF012
+    _begins_frozen: bool = False  # whether what build makes is frozen
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: D102
         contract.prepare(cls, Layer)
@@ -247,6 +248,49 @@ class Layer(Tree):
         from chainrule import storage  # the one way down the house, for the sake of model.save
 
         storage.save(self, path)
+
+    def save_weights(self, path: Any) -> None:
+        """Write the numbers alone to a file, for a model that is made in another way."""
+        from chainrule import storage
+
+        storage.save_weights(self, path)
+
+    def load_weights(self, path: Any) -> None:
+        """Bring the numbers of a file into the layer, if they are those of its paths and shapes."""
+        from chainrule import storage
+
+        storage.load_weights(self, path)
+
+    def freeze(self) -> Self:
+        """Keep all parameters, here and in the layers below, as they are; returns the layer.
+
+        What is frozen takes no part in training: no gradient is computed for it, nor a delta that
+        only it would need, and a `Trainer` does not change a bit of it, whatever its optimizer
+        remembers. `backward` still returns ∂C/∂x, and a derivative is what it is: the functions of
+        `chainrule.derivatives` and `check_layer` look at all parameters.
+
+        States, such as running means, are no parameters, and `forward` goes on with them.
+
+        A layer that is not built yet is built with frozen parameters. It is the parameter that is
+        frozen (see `Parameter.trainable`), so twins and shared layers are frozen along with it;
+        copies and pickles stay frozen, while `unbuilt`, and files, begin with all of it trainable.
+
+        In a loop of one's own, ``optimizer.descend(model.parameters)`` leaves out what is frozen;
+        ``optimizer.step(value, gradient)`` sees two vectors and cannot.
+        """
+        return self._set_trainable(False)
+
+    def unfreeze(self) -> Self:
+        """Let all parameters, here and in the layers below, learn again; returns the layer."""
+        return self._set_trainable(True)
+
+    def _set_trainable(self, trainable: bool) -> Self:
+        for _, layer in self.walk():
+            for parameter in layer._parameters.values():
+                parameter.trainable = trainable
+            if not layer.is_built:
+                layer.__dict__["_begins_frozen"] = not trainable
+        return self
 
     def twin(self) -> Self:
         """The same layer in another place: the same parameters, a memory of its own."""

@@ -10,12 +10,12 @@ gradient ∂C/∂θ. Both see the same memory: each parameter is a reshaped wind
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from chainrule.core.errors import DefinitionError, DtypeError, ShapeError
+from chainrule.core.errors import ConfigurationError, DefinitionError, DtypeError, ShapeError
 
 Array: TypeAlias = Any
 """An ndarray, or what NumPy's functions take for one: a `Dual`, an array on a GPU, a tracer."""
@@ -33,13 +33,18 @@ class Parameter:
         The array to begin with, of any shape; it is held, not copied.
     """
 
-    __slots__ = ("_grad", "_grad_is_zero", "_offset", "_storage", "_value", "path")
+    __slots__ = ("_grad", "_grad_is_zero", "_offset", "_storage", "_trainable", "_value", "path")
+
+    last_freezing: ClassVar[object] = object()
+    """Another object whenever any parameter is frozen or let go: while it is the one that somebody
+    has seen, he need not look at ``trainable`` of thousands of parameters again."""
 
     def __init__(self, name: str, value: Array) -> None:
         self.path = name
         self._value = value
         self._grad = np.zeros_like(value)
         self._grad_is_zero = False
+        self._trainable = True
         self._storage: _Storage | None = None
         self._offset = 0
 
@@ -82,6 +87,33 @@ class Parameter:
             )
 
     @property
+    def trainable(self) -> bool:
+        """Whether training may change it. If not, it is frozen, as by `Layer.freeze`.
+
+        While it is frozen, `accumulate` and `accumulate_product` do nothing, so that its gradient
+        is zero, and no trainer changes a bit of it. The value may still be assigned to. A layer
+        whose gradient takes long to compute can ask first: ``if self.weights.trainable: …``.
+        """
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, new: bool) -> None:
+        if not isinstance(new, bool | np.bool_):
+            raise ConfigurationError(
+                f"trainable of {self.path!r} has a value that makes no sense",
+                place=self.path,
+                expected="True or False",
+                received=f"{new!r:.60}",
+                mend="parameter.trainable = False freezes it",
+            )
+        if bool(new) is not self._trainable:
+            if not new:
+                self._grad[...] = 0  # once, not in each step
+            # After this, _grad_is_zero is never true of a frozen one, which no product looks up.
+            self._trainable = self._grad_is_zero = bool(new)
+            Parameter.last_freezing = object()
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """The shape of the value, and so of its gradient."""
         shape: tuple[int, ...] = self._value.shape
@@ -99,13 +131,15 @@ class Parameter:
         return dtype
 
     def accumulate(self, gradient: Array) -> None:
-        """Add a contribution to ``grad``: grad ← grad + gradient.
+        """Add a contribution to ``grad``: grad ← grad + gradient; to that of a frozen one, nothing.
 
         Raises
         ------
         ShapeError, DtypeError
             Where the contribution has not the parameter's own shape and type.
         """
+        if not self._trainable:
+            return
         if not hasattr(gradient, "dtype"):
             gradient = np.asarray(gradient, self.dtype)
         if gradient.shape != self._value.shape or gradient.dtype is not self._value.dtype:
@@ -119,7 +153,8 @@ class Parameter:
     def accumulate_product(self, left: Array, right: Array) -> None:
         """Add the matrix product of two arrays: ``accumulate(left @ right)``.
 
-        The first product after `zero_grad` is written where it belongs, without an array between.
+        The first product after `zero_grad` is written where it belongs, without an array between;
+        that of a frozen parameter is not computed.
         """
         # The same BLAS both times: dot starts sooner, and refuses an `out` that does not fit;
         # matmul does not write zeros first, but would broadcast. Of stacks, dot is another product.
@@ -136,21 +171,24 @@ class Parameter:
                     return
             except (ValueError, TypeError):
                 pass  # another shape or type than the parameter's, which accumulate will say
-        self.accumulate(np.dot(left, right) if is_small else left @ right)
+        if self._trainable:
+            self.accumulate(np.dot(left, right) if is_small else left @ right)
 
     def zero_grad(self) -> None:
         """Start the gradient afresh: the next contribution is the first."""
-        # The zeros are written only if somebody looks before a gradient comes.
-        self._grad_is_zero = True
+        # The zeros are written only if somebody looks before a gradient comes. Those of a frozen
+        # parameter stand there since it was frozen.
+        self._grad_is_zero = self._trainable
 
     def __repr__(self) -> str:
-        return f"Parameter({self.path!r}, shape={self.shape}, dtype={self.dtype})"
+        frozen = "" if self._trainable else ", trainable=False"
+        return f"Parameter({self.path!r}, shape={self.shape}, dtype={self.dtype}{frozen})"
 
-    def __getstate__(self) -> tuple[str, Array, Array]:
-        return self.path, self._value, self.grad
+    def __getstate__(self) -> tuple[str, Array, Array, bool]:
+        return self.path, self._value, self.grad, self._trainable
 
-    def __setstate__(self, state: tuple[str, Array, Array]) -> None:
-        self.path, self._value, self._grad = state
+    def __setstate__(self, state: tuple[str, Array, Array, bool]) -> None:
+        self.path, self._value, self._grad, self._trainable = state
         self._grad_is_zero, self._storage, self._offset = False, None, 0
 
     def __array_ufunc__(self, *arguments: Any, **how: Any) -> Any:
@@ -275,7 +313,7 @@ class ParameterVector:
     def zero_grad(self) -> None:
         """Start every gradient afresh."""
         for parameter in self._parameters:
-            parameter._grad_is_zero = True
+            parameter._grad_is_zero = parameter._trainable
 
     def __len__(self) -> int:
         return len(self._parameters)
@@ -295,7 +333,10 @@ class ParameterVector:
 
     def __repr__(self) -> str:
         pairs = zip(self.paths, self._parameters, strict=True)
-        rows = [f"  {path}  {parameter.shape}" for path, parameter in pairs]
+        rows = [
+            f"  {path}  {parameter.shape}{'' if parameter.trainable else '  frozen'}"
+            for path, parameter in pairs
+        ]
         return "\n".join([f"ParameterVector of {self.size:,} numbers", *rows])
 
     def __getstate__(self) -> dict[str, Any]:

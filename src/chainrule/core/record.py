@@ -7,6 +7,7 @@ them. All else is its memory of the last forward pass, which no copy takes along
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 RECORD = frozenset(
     {
         "_dtype", "_rng", "_input_shapes", "_output_shapes", "_delta_shape", "_place", "_initial",
-        "_lasting", "_parameters", "_states", "_generators",
+        "_lasting", "_parameters", "_states", "_generators", "_begins_frozen",
     }
 )  # fmt: skip
 """The names under which a layer notes what it knows of itself."""
@@ -60,15 +61,18 @@ def copied_parts(layer: Layer, known: dict[int, Any]) -> dict[int, Any]:
 
 def copied_parameter(parameter: Parameter) -> Parameter:
     """A parameter of the same value and gradient, with memory of its own."""
-    copy = Parameter(parameter.path, parameter.value.copy())
-    copy.accumulate(parameter.grad)
-    return copy
+    twin = Parameter(parameter.path, parameter.value.copy())
+    twin.accumulate(parameter.grad)
+    twin.trainable = parameter.trainable
+    return twin
 
 
 def copied_generator(generator: np.random.Generator) -> np.random.Generator:
-    """A generator that goes on as the original would."""
-    bits = type(generator.bit_generator)()
-    bits.state = generator.bit_generator.state
+    """A generator that goes on, and spawns others, as the original would."""
+    original = generator.bit_generator
+    seeds: Any = copy.deepcopy(original.seed_seq)
+    bits = type(original)(seeds)
+    bits.state = original.state
     return np.random.Generator(bits)
 
 

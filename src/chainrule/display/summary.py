@@ -31,7 +31,7 @@ from chainrule.core.parameter import Parameter
 from chainrule.core.tree import join, snake_case
 from chainrule.core.wording import batch_of
 from chainrule.graph.graph import Graph
-from chainrule.graph.plan import Plan, Step, has_parameters, is_unrolled
+from chainrule.graph.plan import Plan, Step, is_unrolled, learns
 
 Shapes = tuple[Shape, ...]
 
@@ -115,12 +115,14 @@ class Row:
     is_built
         Whether shapes and parameters are known.
     delta_is_asked_for
-        Whether training needs the delta that it returns: not so where no parameter lies on the
-        ways that lead to the layer.
+        Whether training needs the delta that it returns: not so where no parameter that learns
+        lies on the ways that lead to the layer.
     connected_to
         What it takes: for each of its inputs the place of the layer that makes it, or the name of
         an input of the model. ``fork_1[0]`` is the first of several outputs. Empty if the model is
         not built, and for what stands inside of a layer that is no container.
+    frozen
+        How many of the parameters are frozen: training does not change them.
     """
 
     place: str
@@ -133,6 +135,7 @@ class Row:
     is_built: bool
     delta_is_asked_for: bool
     connected_to: tuple[str, ...] = ()
+    frozen: int = 0
 
 
 @define(frozen=True, repr=False)
@@ -175,8 +178,13 @@ class Summary:
 
     @property
     def parameters(self) -> int:
-        """How many numbers the model learns."""
+        """How many numbers the model learns, or has learned where they are frozen."""
         return sum(row.parameters for row in self.rows)
+
+    @property
+    def frozen(self) -> int:
+        """How many of the parameters are frozen; the others are learned."""
+        return sum(row.frozen for row in self.rows)
 
     @property
     def states(self) -> int:
@@ -225,7 +233,7 @@ def _rows(model: Layer, flow: _Flow | None) -> list[Row]:
     """A row for each layer that is no container. Nothing here calls itself, however deep."""
     rows: list[Row] = []
     holders: dict[int, str] = {}  # by id, the first place of a parameter
-    has_learned = False  # of a model that is not built: whether a row above has parameters
+    has_learned = False  # of a model that is not built: whether a row above learns
     stack = [("", model, True)]
     while stack:
         path, layer, is_step = stack.pop()
@@ -237,7 +245,7 @@ def _rows(model: Layer, flow: _Flow | None) -> list[Row]:
                 row = flow.within(row, path)
             elif is_step:
                 row = attrs.evolve(row, delta_is_asked_for=has_learned)
-                has_learned |= has_parameters(layer)
+                has_learned |= learns(layer)
             rows.append(row)
         stack.extend(
             (join(path, name), child, is_step and joins)
@@ -249,11 +257,12 @@ def _rows(model: Layer, flow: _Flow | None) -> list[Row]:
 def _row(place: str, layer: Layer, holders: dict[int, str]) -> Row:
     """What a layer says of itself, wherever it stands."""
     shared: str | None = None
-    counts = []
+    counts, frozen = [], 0
     for kept in (layer._parameters, layer._states):
         fresh = [p for p in kept.values() if id(p) not in holders]
         shared = shared or next((holders[id(p)] for p in kept.values() if id(p) in holders), None)
         counts.append(sum(p.size for p in _once(fresh)))
+        frozen += sum(p.size for p in _once(fresh) if not p.trainable)
     for part in (*layer._parameters.values(), *layer._states.values()):
         holders.setdefault(id(part), place)
     return Row(
@@ -263,6 +272,7 @@ def _row(place: str, layer: Layer, holders: dict[int, str]) -> Row:
         output_shapes=layer.output_shapes if layer.is_built else (),
         parameters=counts[0],
         states=counts[1],
+        frozen=frozen,
         shares_with=shared,
         is_built=layer.is_built,
         delta_is_asked_for=True,
@@ -350,13 +360,14 @@ def _outputs_for(step: Step, shapes: Shapes) -> Shapes:
 def deltas_asked_for(plan: Plan) -> list[bool]:
     """For each step of a plan, whether training asks it for the deltas of its inputs.
 
-    They are needed where a parameter lies on the ways that lead to the step, and nowhere else.
+    They are needed where a parameter lies on the ways that lead to the step that is not frozen,
+    and nowhere else.
     """
-    learning: set[int] = set()  # the slots whose values depend on a parameter
+    learning: set[int] = set()  # the slots whose values depend on such a parameter
     found = []
     for step in plan.steps:
         found.append(not learning.isdisjoint(step.takes))
-        if found[-1] or has_parameters(step.layer):
+        if found[-1] or learns(step.layer):
             learning.update(step.makes)
     return found
 
@@ -484,6 +495,8 @@ def _inputs(found: Summary) -> list[tuple[str, Shapes]]:
 
 def _line(row: Row, in_brief: bool) -> Line:
     parameters = f"{row.parameters:,}" if row.is_built else "?"
+    if row.frozen:
+        parameters += " frozen" if row.frozen == row.parameters else f", {row.frozen:,} frozen"
     if row.shares_with and not row.parameters:
         parameters = f"as {shortened(row.shares_with)}"
         if in_brief:
@@ -548,9 +561,10 @@ def _broken(path: str) -> str:
 
 def _notes(found: Summary) -> list[str]:
     if found.is_built:
+        learned = f"{found.parameters - found.frozen:,} learned, {found.frozen:,} frozen"
         notes = [
-            f"{found.parameters:,} parameters, all learned · {found.states:,} states · "
-            f"{found.bytes:,} bytes in {found.dtype}"
+            f"{found.parameters:,} parameters, {learned if found.frozen else 'all learned'} · "
+            f"{found.states:,} states · {found.bytes:,} bytes in {found.dtype}"
         ]
     else:
         notes = [
@@ -558,7 +572,8 @@ def _notes(found: Summary) -> list[str]:
             "shapes and the parameters"
         ]
     if any(not row.delta_is_asked_for and row.is_built for row in found.rows):
-        notes.append("¹ the Δ of the data: training does not ask for it")
+        whose = "the data and of what is frozen" if found.frozen else "the data"
+        notes.append(f"¹ the Δ of {whose}: training does not ask for it")
     if any(row.shares_with for row in found.rows):
         notes.append("as …: the same parameters in another place; they count once")
     if len(found.rows) > SHOWN:

@@ -30,7 +30,7 @@ from chainrule.core.errors import (
 )
 from chainrule.core.initializers import Shape
 from chainrule.core.layer import Layer
-from chainrule.core.parameter import Array
+from chainrule.core.parameter import Array, Parameter
 from chainrule.core.place import Places
 from chainrule.core.tree import snake_case
 from chainrule.core.wording import batch_of, who
@@ -90,6 +90,7 @@ class Plan:
     _applies: list[tuple[Any, ...]] = field(init=False, repr=False)  # apply, None, …
     _down: list[tuple[Any, ...]] = field(init=False, repr=False)  # number, backward, memory, …
     _down_to_parameters: list[tuple[Any, ...]] = field(init=False, repr=False)
+    _last_freezing: object = field(init=False, repr=False)  # when the last line was made
     _begins_in_hand: bool = field(init=False, repr=False)
     _ends_in_hand: bool = field(init=False, repr=False)
     _untaken: tuple[int, ...] = field(init=False, repr=False)  # inputs that nobody takes
@@ -125,7 +126,7 @@ class Plan:
         self._down.reverse()
         self._begins_in_hand, self._ends_in_hand = 0 in handed, len(self._row) in handed
         self._untaken = tuple(s for s in self.inputs if s not in last and s not in self.outputs)
-        self._down_to_parameters = list(self._without_the_deltas_of_data())
+        self._follow_what_is_frozen()
 
     def _needed(self) -> list[Step]:
         """The steps without those from which no way leads to an output."""
@@ -152,15 +153,20 @@ class Plan:
             if len(before) == 1 and now == before and uses[before[0]] == 1
         }
 
+    def _follow_what_is_frozen(self) -> None:
+        # Noted first: what another thread freezes meanwhile is then looked at the next time.
+        self._last_freezing = Parameter.last_freezing
+        self._down_to_parameters = list(self._without_the_deltas_of_data())
+
     def _without_the_deltas_of_data(self) -> Iterator[tuple[Any, ...]]:
-        """The way back that only asks for what some parameter needs."""
-        learning: set[int] = set()  # slots that depend on a parameter
+        """The way back that only asks for what some parameter needs that is not frozen."""
+        learning: set[int] = set()  # slots that depend on such a parameter
         modes = []
         for step in self._row:
             asks = not learning.isdisjoint(step.takes)
-            learns = has_parameters(step.layer)
-            modes.append("all" if asks else "parameters" if learns else "nothing")
-            if modes[-1] != "nothing":
+            mode = "all" if asks else "parameters" if learns(step.layer) else "nothing"
+            modes.append(mode)
+            if mode != "nothing":
                 learning.update(step.makes)
         for number, backward, memory, give, send in self._down:
             if modes[number] == "all":
@@ -218,6 +224,8 @@ class Plan:
 
     def backward_parameters(self, delta: Any) -> None:
         """The gradients of all parameters, without the deltas that nobody needs for them."""
+        if self._last_freezing is not Parameter.last_freezing:
+            self._follow_what_is_frozen()
         self._back(delta, self._down_to_parameters)
 
     def _back(self, delta: Any, steps: list[tuple[Any, ...]]) -> tuple[list[Any], Any]:
@@ -285,6 +293,8 @@ class Plan:
         With ``parameters_only``, as training does: what nobody needs is not computed. Steps from
         which no way leads to an output are left out.
         """
+        if parameters_only and self._last_freezing is not Parameter.last_freezing:
+            self._follow_what_is_frozen()
         deltas: list[Any] = [None] * len(self.names)
         for slot, part in zip(self.outputs, admission.as_tuple(delta), strict=True):
             _add(deltas, slot, part)
@@ -481,9 +491,9 @@ class _Frame:
             self.container._output_shapes = tuple(values[s].shape[1:] for s in outputs)
 
 
-def has_parameters(layer: Layer) -> bool:
-    """Whether a layer learns anything, itself or in what it holds."""
-    return any(part._parameters for _, part in layer.walk())
+def learns(layer: Layer) -> bool:
+    """Whether a layer has a parameter that is not frozen, itself or in what it holds."""
+    return any(p.trainable for _, part in layer.walk() for p in part._parameters.values())
 
 
 def is_unrolled(layer: Layer) -> bool:

@@ -27,6 +27,9 @@ class Residual(Composite):
     Forward  y = P(x) + F(x)
     Backward  ∂C/∂x = J_Pᵀ Δ + J_Fᵀ Δ,  with Δ = ∂C/∂y
 
+    Source: K. He, X. Zhang, S. Ren and J. Sun, *Deep Residual Learning for Image Recognition*,
+    CVPR 2016, eqs. 1 and 2.
+
     Parameters
     ----------
     *layers
@@ -41,9 +44,6 @@ class Residual(Composite):
         Where there is no layer, or something is none.
     ShapeError
         From building, where both sides of the sum have different shapes.
-
-    Source: K. He, X. Zhang, S. Ren and J. Sun, *Deep Residual Learning for Image Recognition*,
-    CVPR 2016, eqs. 1 and 2.
 
     Examples
     --------

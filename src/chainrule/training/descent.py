@@ -9,24 +9,38 @@ stand in `chainrule.training.optimizers`; here is what they have in common:
 A piece stays in the processor's cache while several operations are done on it. So beside what is
 remembered a step needs no memory that grows with the model, and it is quicker than with whole
 vectors.
+
+Where some parameters are frozen, or biases are left out of the weight decay, not all of θ moves
+alike. Then a step is told of which parts θ consists (see `chainrule.training.parts`); `Descent`
+finds them for a model, and goes on finding them when something is frozen or let go between steps.
 """
 
 from __future__ import annotations
 
+import copy
 import math
 import numbers
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
 from attrs import define, field, fields
 
 from chainrule.core.errors import ConfigurationError, DefinitionError, DtypeError, ShapeError
-from chainrule.core.parameter import Array
-
-PIECE = 32768
-"""How many numbers of a vector are worked on at once. From 16384 to 65536 it matters little."""
-
+from chainrule.core.parameter import Array, Parameter, ParameterVector
+from chainrule.core.wording import is_whole
+from chainrule.training.parts import (
+    PIECE,
+    WHOLE,
+    Cut,
+    Part,
+    are_stretches,
+    between,
+    gather,
+    parts_of,
+    pieces,
+    scatter,
+)
 
 # ------------------------------------------------------------------- what arguments are taken for
 
@@ -76,6 +90,9 @@ def positive_or_none(owner: object, attribute: Any, value: Any) -> None:
 def not_negative(owner: object, attribute: Any, value: Any) -> None:
     """Refuse all but finite numbers from 0 on."""
     if not isinstance(value, float) or not 0 <= value < math.inf:
+        if attribute.name == "learning_rate" and hasattr(value, "plot"):  # a schedule
+            number, what = "the number to begin with", f"LearningRate({type(value).__name__}(…))"
+            complain(owner, attribute.name, number, value, f"fit(…, callbacks=[{what}])")
         mend = {
             "learning_rate": "often between 1e-4 and 1; with 0 nothing moves",
             "learning_rate_decay": "0 is no decay at all; 1e-3 is small, 1 is strong",
@@ -98,6 +115,13 @@ def two_below_one(owner: object, attribute: Any, values: Any) -> None:
         complain(owner, attribute.name, "two numbers", values, "(0.9, 0.999) are usual")
     for value in values:
         below_one(owner, attribute, value)
+
+
+def true_or_false(owner: object, attribute: Any, value: Any) -> None:
+    """Refuse all but True and False."""
+    if not isinstance(value, bool):
+        mend = f"{attribute.name}={not attribute.default}"
+        complain(owner, attribute.name, "True or False", value, mend)
 
 
 # ------------------------------------------------------------------- what every optimizer is
@@ -123,10 +147,12 @@ class Optimizer:
     Notes
     -----
     What an optimizer remembers belongs into attrs fields with ``init=False`` and a default that
-    says that there is nothing yet: `reset` goes back to that.
+    says that there is nothing yet: `reset` goes back to that. Those whose names have no underscore
+    in front are its `state`, which checkpoints keep.
     """
 
     learning_rate: float = field(converter=as_float, validator=not_negative)
+    _kept: Array | None = field(default=None, init=False, repr=False, eq=False)
 
     def step(self, value: Array, gradient: Array) -> None:
         """Change ``value`` in place, by what ``gradient`` says; ``gradient`` stays as it is.
@@ -150,6 +176,101 @@ class Optimizer:
             received="a class without step",
             mend="write it, or use SGD or Adam",
         )
+
+    def step_parts(self, value: Array, gradient: Array, parts: Sequence[Part]) -> None:
+        """`step` for some parts of the vector; not a bit of what lies between them changes.
+
+        Whatever ``step`` does, the numbers between the parts are put back afterwards. An optimizer
+        of one's own that has a weight decay may look at ``part.decays`` in a method of this name.
+
+        Parameters
+        ----------
+        value, gradient
+            The whole vectors, as in `step`.
+        parts
+            What moves, in the order of the vector; see `parts_of`.
+
+        Raises
+        ------
+        ShapeError
+            The parts are not in order, or do not lie within the vector.
+        ShapeError, DtypeError, ConfigurationError
+            As in `step`.
+        """
+        self.check(value, gradient)
+        gaps = between(parts, value.size, type(self).__name__)
+        size = sum(gap.stop - gap.start for gap in gaps)
+        kept = self._kept
+        if kept is None or kept.size != size or kept.dtype != value.dtype:
+            kept = self._kept = np.empty_like(value, shape=size)
+        gather(kept, value, gaps)
+        try:
+            self.step(value, gradient)
+        finally:
+            scatter(kept, value, gaps)
+
+    def descend(self, parameters: ParameterVector) -> None:
+        """Take a step with the parameters of a model and their gradient; what is frozen stays.
+
+        This is for a loop of one's own::
+
+            model.parameters.zero_grad()
+            y = model.forward(x)
+            model.backward_parameters(loss.delta(y, t))
+            optimizer.descend(model.parameters)
+
+        Raises
+        ------
+        ShapeError, DtypeError, ConfigurationError
+            As in `step`.
+        """
+        Descent(self, parameters).step(parameters.value, parameters.grad)
+
+    @property
+    def _spares_biases(self) -> bool:
+        """Whether weight decay shall leave out biases, for which a step has to know the parts."""
+        return False
+
+    def state(self) -> dict[str, Any]:
+        """All that a new optimizer of the same configuration needs to go on as this one would.
+
+        Returns
+        -------
+        dict
+            The name of the class as ``"class"``, the learning rate, which may have changed, and
+            what the steps have left behind, by name; arrays are copies.
+        """
+        held = {name: _plain(getattr(self, name)) for name in self._names_of_state()}
+        return {"class": type(self).__name__, **held}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on where the optimizer was of which this is the `state`; arrays are copied.
+
+        Raises
+        ------
+        ConfigurationError
+            The state is that of another class, something is missing in it, there is too much, or
+            something of another kind. Nothing is changed then.
+        """
+        names = self._names_of_state()
+        _refuse_state_of_another(self, state, names)
+        new = {name: copy.deepcopy(state[name]) for name in names}
+        self._refuse_state(new)
+        before = {name: getattr(self, name) for name in names}
+        try:
+            for name in names:
+                setattr(self, name, new[name])
+        except BaseException:
+            for name in names:
+                setattr(self, name, before[name])
+            raise
+
+    def _names_of_state(self) -> list[str]:
+        remembered = [each.name for each in fields(type(self)) if not each.init]
+        return ["learning_rate", *(name for name in remembered if name[0] != "_")]
+
+    def _refuse_state(self, state: dict[str, Any]) -> None:
+        """Raise an error for values that cannot be what the optimizer remembers."""
 
     def reset(self) -> None:
         """Forget all earlier steps, as if the optimizer were new: for another model, or a restart.
@@ -218,9 +339,15 @@ class PiecewiseOptimizer(Optimizer):
 
     Parameters
     ----------
+    decay_biases
+        Whether the weight decay of a rule acts on all parameters. If False, those with fewer than
+        two axes, such as biases and the scales of normalizations, are left out, as with two groups
+        of parameters in PyTorch, the second with ``weight_decay=0``. A `Trainer` and `descend` see
+        to that; `step` is given two vectors, in which no bias can be told from a weight, and lets
+        the decay act on all of them.
     clip_norm
         If given, a gradient that is longer than this is made that long, its direction kept:
-        g ← g min(1, clip_norm / (‖g‖ + 10⁻⁶)), with the norm of the whole vector.
+        g ← g min(1, clip_norm / (‖g‖ + 10⁻⁶)), with the norm of all that is not frozen.
     clip_value
         If given, each number of the gradient is brought between −clip_value and clip_value. With
         both given, this comes first.
@@ -233,10 +360,14 @@ class PiecewiseOptimizer(Optimizer):
     0 of those that are finite and NaN of the others. (A `Trainer` stops before such a step.) The
     norm is summed in float64, so of float32 numbers that are finite it is finite, too.
 
+    Of what is frozen nothing moves, what is remembered of it included; once it is let go, it goes
+    on, or begins, as if the steps between had not been, as in PyTorch.
+
     Source: R. Pascanu, T. Mikolov and Y. Bengio, *On the difficulty of training recurrent neural
     networks*, ICML 2013, arXiv:1211.5063, Algorithm 1, for the norm.
     """
 
+    decay_biases: bool = field(default=True, kw_only=True, validator=true_or_false)
     clip_norm: float | None = field(
         default=None, kw_only=True, converter=as_float, validator=positive_or_none
     )
@@ -245,6 +376,7 @@ class PiecewiseOptimizer(Optimizer):
     )
     _scratch: Array | None = field(default=None, init=False, repr=False, eq=False)
     _squares: Array | None = field(default=None, init=False, repr=False, eq=False)
+    _parts: Sequence[Part] | None = field(default=None, init=False, repr=False, eq=False)
 
     def step(self, value: Array, gradient: Array) -> None:
         """Change ``value`` in place by one step; see `Optimizer.step`."""
@@ -256,17 +388,36 @@ class PiecewiseOptimizer(Optimizer):
                 held[n] = self._beginning(value)
                 setattr(self, names[n], held[n])
         scratch = self._scratch_for(value)
+        parts = self._parts_for(value)  # None: all of it
         factor = 1.0 if self.clip_norm is None else self._clip_factor(gradient, scratch)
         clips = factor != 1 or self.clip_value is not None
         self._count()
-        if value.size <= PIECE:
+        if parts is None and value.size <= PIECE:
             clipped = self._clipped(gradient, factor, scratch) if clips else gradient
-            self._move(value, clipped, held, scratch)
+            self._move(value, clipped, held, scratch, WHOLE)
             return
-        for piece in _pieces(value.size):
-            part = gradient[piece]
-            clipped = self._clipped(part, factor, scratch) if clips else part
-            self._move(value[piece], clipped, [vector[piece] for vector in held], scratch)
+        for piece, part in pieces(parts, value.size):
+            own = gradient[piece]
+            clipped = self._clipped(own, factor, scratch) if clips else own
+            self._move(value[piece], clipped, [vector[piece] for vector in held], scratch, part)
+
+    def step_parts(self, value: Array, gradient: Array, parts: Sequence[Part]) -> None:
+        """`step` for some parts of the vector, which does not look at the others at all."""
+        self.check(value, gradient)
+        between(parts, value.size, type(self).__name__)
+        self._parts = parts
+        try:
+            if type(self).step is PiecewiseOptimizer.step:
+                self.step(value, gradient)
+            else:  # that of a subclass, which may do more
+                super().step_parts(value, gradient, parts)
+        finally:
+            self._parts = None
+
+    @property
+    def _spares_biases(self) -> bool:
+        """Whether weight decay shall leave out biases, for which a step has to know the parts."""
+        return not self.decay_biases
 
     def _remembered(self) -> tuple[str, ...]:
         """The names of the vectors that a step needs, besides the value and the gradient."""
@@ -276,12 +427,35 @@ class PiecewiseOptimizer(Optimizer):
         """What such a vector is before the first step."""
         return np.zeros_like(value)
 
+    def _parts_for(self, value: Array) -> Sequence[Part] | None:
+        """The parts that this step moves; None if it is all of the vector."""
+        return self._parts
+
     def _count(self) -> None:
         """Do what is done once a step, not once a piece."""
 
-    def _move(self, value: Array, gradient: Array, remembered: list[Array], scratch: Array) -> None:
-        """Move one piece, with the first two rows of ``scratch`` to work in."""
+    def _move(
+        self, value: Array, gradient: Array, remembered: list[Array], scratch: Array, part: Part
+    ) -> None:
+        """Move one piece, with the first two rows of ``scratch`` to work in.
+
+        It lies in ``part``, which says whether weight decay acts on it; see `WHOLE`.
+        """
         raise NotImplementedError
+
+    def _refuse_state(self, state: dict[str, Any]) -> None:
+        """What a rule remembers are vectors of one kind."""
+        place = type(self).__name__
+        first: Array | None = None
+        for name in self._remembered():
+            value = state[name]
+            if value is None:
+                continue
+            if not isinstance(value, np.ndarray) or value.ndim != 1 or value.dtype.kind != "f":
+                raise _unlike(place, name, "a vector of floating-point numbers", value)
+            first = value if first is None else first
+            if value.shape != first.shape or value.dtype != first.dtype:
+                raise _unlike(place, name, _description(first), value)
 
     def _scratch_for(self, value: Array) -> Array:
         """Three rows of a piece's length: two for the rule, one for the clipped gradient."""
@@ -316,7 +490,7 @@ class PiecewiseOptimizer(Optimizer):
             held = self._squares = np.empty_like(gradient, shape=length, dtype=dtype)
         # Not a dot product: the order of its sum may depend on the number of threads.
         total = 0.0
-        for piece in _pieces(gradient.size):
+        for piece, _ in pieces(self._parts, gradient.size):  # however they are cut
             clipped = self._clipped(gradient[piece], 1.0, scratch)
             row = held[: clipped.size]
             np.copyto(row, clipped)
@@ -327,9 +501,52 @@ class PiecewiseOptimizer(Optimizer):
         # The options that every optimizer has stand last, and only if they are used.
         given = [(each, getattr(self, each.name)) for each in fields(type(self)) if each.init]
         shown = [pair for pair in given if not pair[0].kw_only]
-        shown += [pair for pair in given if pair[0].kw_only and pair[1] is not None]
+        shown += [pair for pair in given if pair[0].kw_only and pair[1] != pair[0].default]
         arguments = ", ".join(f"{each.name}={value!r}" for each, value in shown)
         return f"{type(self).__name__}({arguments})"
+
+
+@define(repr=False)
+class CountingOptimizer(PiecewiseOptimizer):
+    """An optimizer whose rule depends on how many steps there were before.
+
+    Attributes
+    ----------
+    steps
+        How many steps were taken.
+    missed
+        Where something was frozen in some of them: each stretch of the vector, as ``[start, stop,
+        steps]``, with the number of steps that have left it out. A rule counts t without them.
+    """
+
+    steps: int = field(default=0, init=False, repr=False, eq=False)
+    missed: list[list[int]] | None = field(default=None, init=False, repr=False, eq=False)
+    _cut: Cut | None = field(default=None, init=False, repr=False, eq=False)
+
+    def _count(self) -> None:
+        self.steps += 1
+
+    def _parts_for(self, value: Array) -> Sequence[Part] | None:
+        if self._parts is None and self.missed is None:
+            return None
+        cut = self._cut
+        if cut is None or cut.parts is not self._parts or cut.missed is not self.missed:
+            cut = self._cut = Cut.of(self._parts, value.size, self.missed or [])
+            self.missed = cut.missed
+        for stretch in cut.left_out:
+            stretch[2] += 1
+        return cut.moved
+
+    def _refuse_state(self, state: dict[str, Any]) -> None:
+        super()._refuse_state(state)
+        place, steps, missed = type(self).__name__, state["steps"], state["missed"]
+        if not is_whole(steps) or steps < 0:
+            raise _unlike(place, "steps", "0, 1, 2, …", steps)
+        if missed is not None and not are_stretches(missed):
+            raise _unlike(place, "missed", "None, or stretches [start, stop, steps]", missed)
+        vector = state[self._remembered()[0]]
+        if missed and (vector is None or missed[-1][1] > vector.size):
+            raise _unlike(place, "missed", "stretches of what is remembered", missed)
 
 
 def with_decay(value: Array, gradient: Array, weight_decay: float, row: Array) -> Array:
@@ -341,8 +558,58 @@ def with_decay(value: Array, gradient: Array, weight_decay: float, row: Array) -
     return decayed
 
 
-def _pieces(size: int) -> Iterator[slice]:
-    return (slice(start, start + PIECE) for start in range(0, size, PIECE))
+# ------------------------------------------------------------------- going down with a model
+
+
+class Descent:
+    """An optimizer and the parameters of a model that it moves; what is frozen stays.
+
+    It looks for what is frozen once, and again when something was frozen or let go.
+
+    Parameters
+    ----------
+    optimizer
+        The rule.
+    parameters
+        ``model.parameters``.
+    """
+
+    __slots__ = ("_last_freezing", "_optimizer", "_parameters", "_parts", "_spares_biases")
+
+    def __init__(self, optimizer: Optimizer, parameters: ParameterVector) -> None:
+        self._optimizer, self._parameters = optimizer, parameters
+        self._look()
+
+    @property
+    def parts(self) -> tuple[Part, ...] | None:
+        """What moves; None where that is all of the vector, with nothing to tell apart in it."""
+        if (
+            self._last_freezing is not Parameter.last_freezing
+            or self._optimizer._spares_biases is not self._spares_biases
+        ):
+            self._look()
+        return self._parts
+
+    def step(self, value: Array, gradient: Array) -> None:
+        """Take a step with the value and the gradient of the parameters, which are at hand."""
+        parts = self.parts
+        if parts is None:
+            self._optimizer.step(value, gradient)
+        else:
+            self._optimizer.step_parts(value, gradient, parts)
+
+    def moving(self, vector: Array) -> list[Array]:
+        """The stretches that move of the value, the gradient, or another vector as long as they."""
+        parts = self.parts
+        return [vector] if parts is None else [vector[part.start : part.stop] for part in parts]
+
+    def _look(self) -> None:
+        # Noted first: what another thread freezes meanwhile is then looked at the next time.
+        self._last_freezing = Parameter.last_freezing
+        self._spares_biases = self._optimizer._spares_biases
+        parts = parts_of(self._parameters, decay_biases=not self._spares_biases)
+        size = self._parameters.size
+        self._parts = None if parts == (Part(0, size),) or not size else parts
 
 
 # ------------------------------------------------------------------- errors
@@ -352,6 +619,53 @@ def _description(thing: object) -> str:
     if hasattr(thing, "dtype") and hasattr(thing, "shape"):
         return f"{thing.dtype} {thing.shape}"
     return f"{type(thing).__name__}: {thing!r:.60}"
+
+
+def _plain(value: Any) -> Any:
+    """A copy; of a single NumPy number, the Python number."""
+    return value.item() if isinstance(value, np.generic) else copy.deepcopy(value)
+
+
+def _refuse_state_of_another(optimizer: Optimizer, state: Any, names: list[str]) -> None:
+    """Raise the error for a state that has not the names of this optimizer's own."""
+    place, mend = type(optimizer).__name__, "give the state() of an optimizer of the same class"
+    if not isinstance(state, Mapping):
+        raise ConfigurationError(
+            "this is no state of an optimizer",
+            place=place,
+            expected="a dictionary, as state() returns it",
+            received=f"{type(state).__name__}: {state!r:.60}",
+            mend=mend,
+        )
+    if state.get("class") != place:
+        raise ConfigurationError(
+            "the state is that of another optimizer",
+            place=place,
+            expected=f"the state of {place}",
+            received=f"that of {state['class']}" if "class" in state else "no class in it",
+            mend=mend,
+        )
+    missing = [name for name in names if name not in state]
+    unknown = [str(name) for name in state if name not in ("class", *names)]
+    if missing or unknown:
+        told = [("missing: ", missing), ("unknown: ", unknown)]
+        raise ConfigurationError(
+            "the state has not what this optimizer remembers",
+            place=place,
+            expected=", ".join(names),
+            received="; ".join(what + ", ".join(some) for what, some in told if some),
+            mend=mend,
+        )
+
+
+def _unlike(place: str, name: str, expected: str, received: Any) -> ConfigurationError:
+    return ConfigurationError(
+        f"the state cannot be one of this optimizer: {name}",
+        place=place,
+        expected=expected,
+        received=_description(received),
+        mend="give what state() has returned",
+    )
 
 
 def _explain(optimizer: Optimizer, value: Array, gradient: Array) -> NoReturn:

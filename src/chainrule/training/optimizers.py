@@ -17,6 +17,12 @@ remembered it needs no memory that grows with the model, and it is quicker than 
 All of them take ``clip_norm`` and ``clip_value``, by name only: a gradient that is too long, or
 has numbers that are too large, is clipped before anything else is done with it, as by PyTorch's
 ``clip_grad_norm_`` and ``clip_grad_value_``; see `chainrule.training.descent.PiecewiseOptimizer`.
+With ``decay_biases=False``, by name only as well, weight decay leaves out biases and all else that
+has fewer than two axes.
+
+``optimizer.step(value, gradient)`` moves all of a vector; ``optimizer.descend(model.parameters)``
+leaves out what is frozen (see `chainrule.core.layer.Layer.freeze`), as a `Trainer` does.
+``optimizer.state()`` and ``optimizer.restore(state)`` are for those who write it to a file.
 """
 
 from __future__ import annotations
@@ -28,8 +34,8 @@ import numpy as np
 from attrs import define, field
 
 from chainrule.core.parameter import Array
-from chainrule.training.descent import PIECE as PIECE
 from chainrule.training.descent import (
+    CountingOptimizer,
     Optimizer,
     PiecewiseOptimizer,
     as_float,
@@ -41,6 +47,8 @@ from chainrule.training.descent import (
     two_below_one,
     with_decay,
 )
+from chainrule.training.parts import PIECE as PIECE
+from chainrule.training.parts import Part
 
 __all__ = [
     "SGD",
@@ -73,9 +81,11 @@ class SGD(PiecewiseOptimizer):
     nesterov
         Whether the gradient is meant to be taken where the ball rolls to. It needs momentum.
     weight_decay
-        λ ≥ 0, as if ½ λ ‖θ‖² were added to the cost. It acts on all parameters, biases included.
+        λ ≥ 0, as if ½ λ ‖θ‖² were added to the cost.
+    decay_biases
+        Whether weight decay acts on biases, too; see `PiecewiseOptimizer`.
     clip_norm, clip_value
-        The largest ‖∂C/∂θ‖, and the largest single number of it; see `PiecewiseOptimizer`.
+        The largest ‖∂C/∂θ‖, and the largest single number of it; likewise.
 
     Attributes
     ----------
@@ -116,8 +126,10 @@ class SGD(PiecewiseOptimizer):
     def _remembered(self) -> tuple[str, ...]:
         return ("velocity",) if self.momentum else ()
 
-    def _move(self, value: Array, gradient: Array, remembered: list[Array], scratch: Array) -> None:
-        if self.weight_decay:
+    def _move(
+        self, value: Array, gradient: Array, remembered: list[Array], scratch: Array, part: Part
+    ) -> None:
+        if self.weight_decay and part.decays:
             gradient = with_decay(value, gradient, self.weight_decay, scratch[0])
         for velocity in remembered:  # one, or none
             velocity *= self.momentum
@@ -162,8 +174,10 @@ class RMSprop(PiecewiseOptimizer):
         Whether the mean is subtracted. Where rounding makes s − a² negative, it is taken as 0.
     weight_decay
         λ ≥ 0, as if ½ λ ‖θ‖² were added to the cost.
+    decay_biases
+        Whether weight decay acts on biases, too; see `PiecewiseOptimizer`.
     clip_norm, clip_value
-        The largest ‖∂C/∂θ‖, and the largest single number of it; see `PiecewiseOptimizer`.
+        The largest ‖∂C/∂θ‖, and the largest single number of it; likewise.
 
     Attributes
     ----------
@@ -202,9 +216,12 @@ class RMSprop(PiecewiseOptimizer):
         mean = ("mean",) if self.centered else ()
         return ("mean_square", *mean, "velocity") if self.momentum else ("mean_square", *mean)
 
-    def _move(self, value: Array, gradient: Array, remembered: list[Array], scratch: Array) -> None:
+    def _move(
+        self, value: Array, gradient: Array, remembered: list[Array], scratch: Array, part: Part
+    ) -> None:
         change = scratch[0, : value.size]
-        gradient = with_decay(value, gradient, self.weight_decay, scratch[1])
+        if part.decays:
+            gradient = with_decay(value, gradient, self.weight_decay, scratch[1])
         mean_square = remembered[0]
         _average_square(mean_square, gradient, self.alpha, change)
         if self.centered:
@@ -228,7 +245,7 @@ class RMSprop(PiecewiseOptimizer):
 
 
 @define(repr=False)
-class Adagrad(PiecewiseOptimizer):
+class Adagrad(CountingOptimizer):
     """Adagrad: the gradient is divided by the root of the sum of all its squares so far.
 
     g = ∂C/∂θ + λ θ
@@ -249,13 +266,15 @@ class Adagrad(PiecewiseOptimizer):
         ε > 0: keeps the step finite where the gradient has been zero.
     weight_decay
         λ ≥ 0, as if ½ λ ‖θ‖² were added to the cost.
+    decay_biases
+        Whether weight decay acts on biases, too; see `PiecewiseOptimizer`.
     clip_norm, clip_value
-        The largest ‖∂C/∂θ‖, and the largest single number of it; see `PiecewiseOptimizer`.
+        The largest ‖∂C/∂θ‖, and the largest single number of it; likewise.
 
     Attributes
     ----------
-    steps
-        t, how many steps were taken.
+    steps, missed
+        t, how many steps were taken; less by those that a part has missed, see `CountingOptimizer`.
     sum_of_squares
         G, a vector like θ, from the first step on.
 
@@ -273,7 +292,6 @@ class Adagrad(PiecewiseOptimizer):
     initial_accumulator: float = field(default=0.0, converter=as_float, validator=not_negative)
     epsilon: float = field(default=1e-10, converter=as_float, validator=positive)
     weight_decay: float = field(default=0.0, converter=as_float, validator=not_negative)
-    steps: int = field(default=0, init=False, repr=False, eq=False)
     sum_of_squares: Array | None = field(default=None, init=False, repr=False, eq=False)
 
     def _remembered(self) -> tuple[str, ...]:
@@ -282,24 +300,25 @@ class Adagrad(PiecewiseOptimizer):
     def _beginning(self, value: Array) -> Array:
         return np.full_like(value, self.initial_accumulator)
 
-    def _count(self) -> None:
-        self.steps += 1
-
-    def _move(self, value: Array, gradient: Array, remembered: list[Array], scratch: Array) -> None:
+    def _move(
+        self, value: Array, gradient: Array, remembered: list[Array], scratch: Array, part: Part
+    ) -> None:
         (sum_of_squares,) = remembered
         change = scratch[0, : value.size]
-        gradient = with_decay(value, gradient, self.weight_decay, scratch[1])
+        if part.decays:
+            gradient = with_decay(value, gradient, self.weight_decay, scratch[1])
         np.square(gradient, out=change)
         sum_of_squares += change
         np.sqrt(sum_of_squares, out=change)
         change += self.epsilon
         np.divide(gradient, change, out=change)
-        rate = self.learning_rate / (1 + (self.steps - 1) * self.learning_rate_decay)
+        before = self.steps - part.missed - 1
+        rate = self.learning_rate / (1 + before * self.learning_rate_decay)
         _descend(value, change, rate, change)
 
 
 @define(repr=False)
-class Adam(PiecewiseOptimizer):
+class Adam(CountingOptimizer):
     """Adam: each parameter moves by about η a step, whatever the size of its gradient.
 
     g = ∂C/∂θ + λ θ
@@ -319,13 +338,15 @@ class Adam(PiecewiseOptimizer):
         ε > 0: keeps the step finite where the gradient has been zero.
     weight_decay
         λ ≥ 0, as if ½ λ ‖θ‖² were added to the cost (not the decoupled decay of `AdamW`).
+    decay_biases
+        Whether weight decay acts on biases, too; see `PiecewiseOptimizer`.
     clip_norm, clip_value
-        The largest ‖∂C/∂θ‖, and the largest single number of it; see `PiecewiseOptimizer`.
+        The largest ‖∂C/∂θ‖, and the largest single number of it; likewise.
 
     Attributes
     ----------
-    steps
-        t, how many steps were taken.
+    steps, missed
+        t, how many steps were taken; less by those that a part has missed, see `CountingOptimizer`.
     first_moment, second_moment
         m and v, vectors like θ, from the first step on.
 
@@ -343,30 +364,29 @@ class Adam(PiecewiseOptimizer):
     )
     epsilon: float = field(default=1e-8, converter=as_float, validator=positive)
     weight_decay: float = field(default=0.0, converter=as_float, validator=not_negative)
-    steps: int = field(default=0, init=False, repr=False, eq=False)
     first_moment: Array | None = field(default=None, init=False, repr=False, eq=False)
     second_moment: Array | None = field(default=None, init=False, repr=False, eq=False)
 
     def _remembered(self) -> tuple[str, ...]:
         return ("first_moment", "second_moment")
 
-    def _count(self) -> None:
-        self.steps += 1
-
-    def _move(self, value: Array, gradient: Array, remembered: list[Array], scratch: Array) -> None:
-        if self.weight_decay:
+    def _move(
+        self, value: Array, gradient: Array, remembered: list[Array], scratch: Array, part: Part
+    ) -> None:
+        if self.weight_decay and part.decays:
             gradient = self._decayed(value, gradient, scratch[1])
         change = scratch[0, : value.size]
         first, second = remembered
         beta_1, beta_2 = self.betas
         # η m̂/(√v̂ + ε) = (η r/(1 − β₁ᵗ)) m/(√v + ε r) with r = √(1 − β₂ᵗ): two passes less.
-        root = math.sqrt(1 - beta_2**self.steps)
+        steps = self.steps - part.missed
+        root = math.sqrt(1 - beta_2**steps)
         _average(first, gradient, beta_1, change)
         _average_square(second, gradient, beta_2, change)
         np.sqrt(second, out=change)
         change += self.epsilon * root
         np.divide(first, change, out=change)
-        _descend(value, change, self.learning_rate * root / (1 - beta_1**self.steps), change)
+        _descend(value, change, self.learning_rate * root / (1 - beta_1**steps), change)
 
     def _decayed(self, value: Array, gradient: Array, row: Array) -> Array:
         return with_decay(value, gradient, self.weight_decay, row)
@@ -389,12 +409,14 @@ class AdamW(Adam):
         As in `Adam`.
     weight_decay
         λ ≥ 0: each parameter loses the part η λ of itself at each step.
+    decay_biases
+        Whether weight decay acts on biases, too; see `PiecewiseOptimizer`.
     clip_norm, clip_value
-        The largest ‖∂C/∂θ‖, and the largest single number of it; see `PiecewiseOptimizer`.
+        The largest ‖∂C/∂θ‖, and the largest single number of it; likewise.
 
     Attributes
     ----------
-    steps, first_moment, second_moment
+    steps, missed, first_moment, second_moment
         As in `Adam`.
 
     Notes
@@ -413,7 +435,7 @@ class AdamW(Adam):
 
 
 @define(repr=False)
-class Adamax(PiecewiseOptimizer):
+class Adamax(CountingOptimizer):
     """Adamax: Adam with the largest recent gradient instead of the root of the mean square.
 
     g = ∂C/∂θ + λ θ
@@ -433,13 +455,15 @@ class Adamax(PiecewiseOptimizer):
         ε > 0: keeps the step finite where the gradient has been zero.
     weight_decay
         λ ≥ 0, as if ½ λ ‖θ‖² were added to the cost.
+    decay_biases
+        Whether weight decay acts on biases, too; see `PiecewiseOptimizer`.
     clip_norm, clip_value
-        The largest ‖∂C/∂θ‖, and the largest single number of it; see `PiecewiseOptimizer`.
+        The largest ‖∂C/∂θ‖, and the largest single number of it; likewise.
 
     Attributes
     ----------
-    steps
-        t, how many steps were taken.
+    steps, missed
+        t, how many steps were taken; less by those that a part has missed, see `CountingOptimizer`.
     first_moment, infinity_norm
         m and u, vectors like θ, from the first step on.
 
@@ -457,28 +481,28 @@ class Adamax(PiecewiseOptimizer):
     )
     epsilon: float = field(default=1e-8, converter=as_float, validator=positive)
     weight_decay: float = field(default=0.0, converter=as_float, validator=not_negative)
-    steps: int = field(default=0, init=False, repr=False, eq=False)
     first_moment: Array | None = field(default=None, init=False, repr=False, eq=False)
     infinity_norm: Array | None = field(default=None, init=False, repr=False, eq=False)
 
     def _remembered(self) -> tuple[str, ...]:
         return ("first_moment", "infinity_norm")
 
-    def _count(self) -> None:
-        self.steps += 1
-
-    def _move(self, value: Array, gradient: Array, remembered: list[Array], scratch: Array) -> None:
+    def _move(
+        self, value: Array, gradient: Array, remembered: list[Array], scratch: Array, part: Part
+    ) -> None:
         first, largest = remembered
         beta_1, beta_2 = self.betas
         change = scratch[0, : value.size]
-        gradient = with_decay(value, gradient, self.weight_decay, scratch[1])
+        if part.decays:
+            gradient = with_decay(value, gradient, self.weight_decay, scratch[1])
         _average(first, gradient, beta_1, change)
         largest *= beta_2
         np.abs(gradient, out=change)
         change += self.epsilon
         np.maximum(largest, change, out=largest)
         np.divide(first, largest, out=change)
-        _descend(value, change, self.learning_rate / (1 - beta_1**self.steps), change)
+        steps = self.steps - part.missed
+        _descend(value, change, self.learning_rate / (1 - beta_1**steps), change)
 
 
 @define(repr=False)
@@ -501,8 +525,10 @@ class Lion(PiecewiseOptimizer):
         (β₁, β₂), each from 0 up to 1.
     weight_decay
         λ ≥ 0: each parameter loses the part η λ of itself at each step, as in `AdamW`.
+    decay_biases
+        Whether weight decay acts on biases, too; see `PiecewiseOptimizer`.
     clip_norm, clip_value
-        The largest ‖∂C/∂θ‖, and the largest single number of it; see `PiecewiseOptimizer`.
+        The largest ‖∂C/∂θ‖, and the largest single number of it; likewise.
 
     Attributes
     ----------
@@ -528,7 +554,9 @@ class Lion(PiecewiseOptimizer):
     def _remembered(self) -> tuple[str, ...]:
         return ("first_moment",)
 
-    def _move(self, value: Array, gradient: Array, remembered: list[Array], scratch: Array) -> None:
+    def _move(
+        self, value: Array, gradient: Array, remembered: list[Array], scratch: Array, part: Part
+    ) -> None:
         (first,) = remembered
         beta_1, beta_2 = self.betas
         change, other = scratch[:2, : value.size]
@@ -538,9 +566,8 @@ class Lion(PiecewiseOptimizer):
         np.abs(change, out=other)
         np.maximum(other, np.finfo(value.dtype).tiny, out=other)
         np.divide(change, other, out=change)
-        _descend(
-            value, with_decay(value, change, self.weight_decay, other), self.learning_rate, change
-        )
+        direction = with_decay(value, change, self.weight_decay, other) if part.decays else change
+        _descend(value, direction, self.learning_rate, change)
         _average(first, gradient, beta_2, change)
 
 
