@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chainrule.training.batches import ArrayBatches, FreshBatches
-from chainrule.training.data import Data
+from chainrule.training.data.batches import ArrayBatches, FreshBatches
+from chainrule.training.data.samples import Data
 from chainrule.training.losses import HalfSquaredError, PerOutput, SoftmaxCrossEntropy
 
 

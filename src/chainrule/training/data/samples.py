@@ -11,10 +11,15 @@ are looked at before the first step, and what is refused is named by its array, 
 
 What passes is brought into the model's own type of numbers once, not batch by batch: integers and
 float64 become float32 for a float32 model. Whole numbers that are labels stay whole numbers.
+
+Inputs that do not lie in memory, such as a `numpy.memmap`, are the exception: they are looked at
+and brought into the model's type when they are read, a part at a time (see
+`chainrule.training.data.sources`).
 """
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator
 from typing import Any, NoReturn
@@ -27,6 +32,7 @@ from chainrule.core.initializers import Shape
 from chainrule.core.layer import Layer
 from chainrule.core.parameter import Array
 from chainrule.core.wording import batch_of
+from chainrule.training.data.sources import Source, as_source, is_stored
 from chainrule.training.losses import Loss
 
 LOOKED_AT_ONCE = 2**20
@@ -40,7 +46,7 @@ class Data:
     Attributes
     ----------
     inputs
-        One array for each input of the model, (samples, …).
+        One array for each input of the model, (samples, …), or `StoredRows`.
     targets
         One array for each output of the model, (samples, …).
     sample_weights
@@ -48,30 +54,39 @@ class Data:
     named
         What an array is called in error messages: its name where the braces are in ``"{}"``,
         ``"validation {}"`` or such.
+    rows
+        Where the samples are some of many: the numbers that they have among those.
     """
 
-    inputs: tuple[Array, ...]
+    inputs: tuple[Any, ...]
     targets: tuple[Array, ...]
     sample_weights: Array | None = None
     named: str = "{}"
+    rows: Array | None = None
 
     @classmethod
     def of(
-        cls, x: Any, t: Any, sample_weights: Any = None, named: str = "{}", outputs: int = 1
+        cls,
+        x: Any,
+        t: Any,
+        sample_weights: Any = None,
+        named: str = "{}",
+        outputs: int = 1,
+        rows: Array | None = None,
     ) -> Data:
         """Data in arrays, if they are finite numbers and as many of each; else a named error.
 
         Parameters
         ----------
         x
-            Anything that NumPy takes for an array of real numbers; a tuple of such for a model
-            with several inputs.
+            Anything that NumPy takes for an array of real numbers, or that can be read row by row
+            from where it is stored; a tuple of such for a model with several inputs.
         t
-            Likewise; a tuple of such where there are several outputs.
+            Likewise, and read whole; a tuple of such where there are several outputs.
         sample_weights
             Likewise, one number for each sample.
-        named
-            What error messages call them, as in the attribute.
+        named, rows
+            What error messages call them, as in the attributes.
         outputs
             How many outputs there are targets for.
 
@@ -85,19 +100,21 @@ class Data:
             A number is not finite, the lengths differ, or there is no sample at all.
         """
         given = x if isinstance(x, tuple) else (x,)
-        names = _names(named, "x", len(given))
-        inputs = tuple(map(_as_numbers, names, given))
-        names_of_targets = _names(named, "t", outputs)
-        given = _as_targets(named.format("t"), t, outputs, len(inputs[0]))
-        targets = tuple(map(_as_numbers, names_of_targets, given))
+        names = names_of(named, "x", len(given))
+        inputs = tuple(map(_as_rows, names, given))
+        names_of_targets = names_of(named, "t", outputs)
+        given = as_targets(named.format("t"), t, outputs, len(inputs[0]))
+        targets = tuple(map(as_numbers, names_of_targets, given))
         arrays = dict(zip([*names, *names_of_targets], [*inputs, *targets], strict=True))
         if sample_weights is not None:
-            sample_weights = _as_weights("sample_weights", sample_weights)
-            arrays["sample_weights"] = sample_weights
-        _require_equal_lengths(arrays)
+            name = named.format("sample_weights")
+            sample_weights = as_weights(name, sample_weights, rows)
+            arrays[name] = sample_weights
+        require_equal_lengths(arrays)
         for name, array in arrays.items():
-            require_finite(name, array)
-        return cls(inputs, targets, sample_weights, named)
+            if not isinstance(array, StoredRows):
+                require_finite(name, array, rows)
+        return cls(inputs, targets, sample_weights, named, rows)
 
     def __len__(self) -> int:
         return len(self.inputs[0])
@@ -110,12 +127,12 @@ class Data:
     @property
     def names(self) -> list[str]:
         """What the inputs are called: x, or x[0], x[1] and so on."""
-        return _names(self.named, "x", len(self.inputs))
+        return names_of(self.named, "x", len(self.inputs))
 
     @property
     def names_of_targets(self) -> list[str]:
         """What the targets are called: t, or t[0], t[1] and so on."""
-        return _names(self.named, "t", len(self.targets))
+        return names_of(self.named, "t", len(self.targets))
 
     @property
     def described(self) -> str:
@@ -167,17 +184,25 @@ class Data:
         of_each = zip(
             self.names_of_targets, self.targets, loss.for_each_output, rows_of_outputs, strict=True
         )
-        targets = tuple([_fitted_target(*of_one, dtype) for of_one in of_each])
+        targets = tuple([fitted_target(*of_one, dtype, self.rows) for of_one in of_each])
         weights = self.sample_weights
         if weights is not None:
-            weights = _converted("sample_weights", weights, dtype)
+            name = self.named.format("sample_weights")
+            weights = converted(name, weights, dtype, self.rows)
         inputs = tuple(
-            _converted(name, x, dtype) for name, x in zip(self.names, self.inputs, strict=True)
+            x.as_type(dtype) if isinstance(x, StoredRows) else converted(name, x, dtype, self.rows)
+            for name, x in zip(self.names, self.inputs, strict=True)
         )
-        return Data(inputs, targets, weights, self.named)
+        return Data(inputs, targets, weights, self.named, self.rows)
 
     def parts(self, size: int) -> Iterator[tuple[Array, ...]]:
-        """The inputs in pieces of some rows each, in order; the last may be smaller."""
+        """The inputs in pieces of some rows each, in order; the last may be smaller.
+
+        Raises
+        ------
+        DataError
+            A number that was stored is not finite, or too large for the model's type.
+        """
         for start in range(0, len(self), size):
             yield tuple([x[start : start + size] for x in self.inputs])
 
@@ -201,26 +226,72 @@ class Data:
         return tuple(y.shape[1:] for y in (outputs if isinstance(outputs, tuple) else (outputs,)))
 
 
+@frozen(eq=False)
+class StoredRows:
+    """Inputs that are read, looked at and converted when a part of them is asked for.
+
+    Attributes
+    ----------
+    source
+        Where they are read from.
+    dtype
+        What they become.
+    """
+
+    source: Source
+    dtype: np.dtype[Any]
+
+    @property
+    def shape(self) -> Shape:
+        """Of all of them."""
+        return self.source.shape
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, part: slice) -> Array:
+        start, stop, _ = part.indices(len(self))
+        array, rows = self.source.read([(start, max(start, stop))]), np.arange(start, stop)
+        require_finite(self.source.name, array, rows)
+        return converted(self.source.name, array, self.dtype, rows)
+
+    def as_type(self, dtype: np.dtype[Any]) -> StoredRows:
+        """The same, to become numbers of another type."""
+        return StoredRows(self.source, dtype)
+
+
 def one_or_all(arrays: tuple[Array, ...]) -> Any:
     """A single array as it is, several in their tuple."""
     return arrays if len(arrays) != 1 else arrays[0]
 
 
-def _names(named: str, letter: str, count: int) -> list[str]:
+def names_of(named: str, letter: str, count: int) -> list[str]:
+    """What some arrays are called: x, or x[0], x[1] and so on."""
     return [named.format(f"{letter}[{n}]" if count != 1 else letter) for n in range(count)]
 
 
-def require_finite(name: str, array: Array) -> None:
-    """Raise a `DataError` that says where, if a number in the array is NaN or infinite."""
+def require_finite(name: str, array: Array, rows: Array | None = None) -> None:
+    """Raise a `DataError` that says where, if a number in the array is NaN or infinite.
+
+    Parameters
+    ----------
+    name
+        What the array is called.
+    array
+        All of it is looked at.
+    rows
+        The numbers that its rows have where they come from, if that is elsewhere.
+    """
     if array.dtype.kind != "f":
         return
-    rows = max(1, LOOKED_AT_ONCE // max(1, array[:1].size))
-    for start in range(0, len(array), rows):
-        if not np.isfinite(array[start : start + rows]).all():
-            _refuse_entries(
+    at_once = max(1, LOOKED_AT_ONCE // max(1, array[:1].size))
+    for start in range(0, len(array), at_once):
+        if not np.isfinite(array[start : start + at_once]).all():
+            refuse_entries(
                 name,
                 array,
                 np.argwhere(~np.isfinite(array)),
+                rows,
                 problem="is not finite",
                 expected="finite numbers only",
                 mend="leave such rows out, or put numbers in them; np.isfinite finds them all",
@@ -230,10 +301,25 @@ def require_finite(name: str, array: Array) -> None:
 # ------------------------------------------------------------------------------- what comes
 
 
-def _as_numbers(name: str, given: Any) -> Array:
-    """The array of real numbers that NumPy takes it for, with an axis for the rows."""
+def _as_rows(name: str, given: Any) -> Any:
+    if is_stored(given):
+        source = as_source(name, given)
+        return StoredRows(source, source.dtype)
+    return as_numbers(name, given)
+
+
+def as_numbers(name: str, given: Any) -> Array:
+    """The array of real numbers that NumPy takes it for, with an axis for the rows.
+
+    Raises
+    ------
+    DtypeError, ShapeError, DataError
+        As `Data.of`.
+    """
     if given is None:
-        raise _missing(name)
+        raise missing(name)
+    if is_stored(given):
+        return as_source(name, given).whole()
     if hasattr(given, "toarray") and hasattr(given, "nnz"):
         _refuse_kind(name, f"a sparse matrix of shape {given.shape}", "its .toarray()")
     if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
@@ -274,13 +360,13 @@ def _as_numbers(name: str, given: Any) -> Array:
     return array
 
 
-def _as_targets(name: str, given: Any, outputs: int, samples: int) -> tuple[Any, ...]:
-    """What was given for each of the outputs."""
+def as_targets(name: str, given: Any, outputs: int, samples: int) -> tuple[Any, ...]:
+    """What was given for each of the outputs, if it is a tuple of as many."""
     if outputs == 1:
         _refuse_several(name, given, samples)
         return (given,)
     if given is None:
-        raise _missing(name)
+        raise missing(name)
     if isinstance(given, tuple) and len(given) == outputs:
         return given
     arrays = f"({', '.join(f't_{n + 1}' for n in range(outputs))})"
@@ -311,20 +397,35 @@ def _refuse_several(name: str, given: Any, samples: int) -> None:
         )
 
 
-def _fitted_target(name: str, target: Array, loss: Loss, row: Shape, dtype: np.dtype[Any]) -> Array:
+def fitted_target(
+    name: str,
+    target: Array,
+    loss: Loss,
+    row: Shape,
+    dtype: np.dtype[Any],
+    rows: Array | None = None,
+) -> Array:
     """A target as the loss of its output takes it."""
     y_shape = (len(target), *row)
     try:
         loss.validate_targets(y_shape, target)
     except (ShapeError, DtypeError, DataError) as error:
-        error.place = f"{name}, {error.place}"
+        error.place = f"{name}, {_among(rows, error.place)}"
         raise
     if target.dtype.kind == "f" or target.shape == y_shape:  # else they are labels
-        return _converted(name, target, dtype)
+        return converted(name, target, dtype, rows)
     return target
 
 
-def _missing(name: str) -> DataError:
+def _among(rows: Array | None, place: str | None) -> str | None:
+    """The place of a row in a batch, with the number that it has among all rows."""
+    if rows is None or place is None:
+        return place
+    return re.sub(r"\b(row|index) (\d+)", lambda m: f"{m[1]} {rows[int(m[2])]}", place, count=1)
+
+
+def missing(name: str) -> DataError:
+    """The error for data of which there are none."""
     return DataError(
         f"{name} is missing",
         expected="inputs x and targets t",
@@ -342,8 +443,9 @@ def _refuse_kind(name: str, received: str, mend: str | None) -> NoReturn:
     )
 
 
-def _as_weights(name: str, given: Any) -> Array:
-    weights = _as_numbers(name, given)
+def as_weights(name: str, given: Any, rows: Array | None = None) -> Array:
+    """Sample weights: finite, and 0 or more."""
+    weights = as_numbers(name, given)
     if weights.ndim != 1:
         raise ShapeError(
             f"{name} has one number for each sample",
@@ -351,12 +453,13 @@ def _as_weights(name: str, given: Any) -> Array:
             received=weights.shape,
             mend="its .ravel()" if weights.size == len(weights) else None,
         )
-    require_finite(name, weights)
+    require_finite(name, weights, rows)
     if (weights < 0).any():
-        _refuse_entries(
+        refuse_entries(
             name,
             weights,
             np.argwhere(weights < 0),
+            rows,
             problem="is negative",
             expected="weights of 0 or more",
             mend="a weight of 0 leaves a sample out",
@@ -364,7 +467,8 @@ def _as_weights(name: str, given: Any) -> Array:
     return weights
 
 
-def _require_equal_lengths(arrays: dict[str, Array]) -> None:
+def require_equal_lengths(arrays: dict[str, Any]) -> None:
+    """Refuse arrays that do not have a row each for the same samples, or have none."""
     lengths = {name: len(array) for name, array in arrays.items()}
     if len(set(lengths.values())) > 1:
         raise DataError(
@@ -381,39 +485,51 @@ def _require_equal_lengths(arrays: dict[str, Array]) -> None:
         )
 
 
-def _converted(name: str, array: Array, dtype: np.dtype[Any]) -> Array:
+def converted(name: str, array: Array, dtype: np.dtype[Any], rows: Array | None = None) -> Array:
+    """The array in the model's type of numbers, if that can hold them all."""
     if array.dtype == dtype:
         return array
     with np.errstate(over="ignore"):
-        converted = array.astype(dtype)
-    if np.can_cast(array.dtype, dtype) or np.isfinite(converted).all():
-        return converted
-    _refuse_entries(
+        result = array.astype(dtype)
+    if np.can_cast(array.dtype, dtype) or np.isfinite(result).all():
+        return result
+    refuse_entries(
         name,
         array,
-        np.argwhere(~np.isfinite(converted)),
+        np.argwhere(~np.isfinite(result)),
+        rows,
         problem=f"is too large for the model, which computes in {dtype}",
         expected=f"numbers between ±{np.finfo(dtype).max:.3g}",
         mend="scale the column, or build the model with dtype='float64'",
     )
 
 
-def _refuse_entries(
-    name: str, array: Array, bad: Array, *, problem: str, expected: str, mend: str
+def refuse_entries(
+    name: str,
+    array: Array,
+    bad: Array,
+    rows: Array | None = None,
+    *,
+    problem: str,
+    expected: str,
+    mend: str | None,
 ) -> NoReturn:
     """Say which numbers they are: the first by its place, and how many in how many rows."""
+    if rows is not None:
+        bad = bad[np.argsort(rows[bad[:, 0]], kind="stable")]
     first = tuple(int(index) for index in bad[0])
-    places = [f"row {first[0]}"]
+    places = [f"row {first[0] if rows is None else rows[first[0]]}"]
     if array.ndim == 2:
         places.append(f"column {first[1]}")
     elif array.ndim > 2:
         places.append(f"index {first[1:]}")
-    count, rows = len(bad), len(set(bad[:, 0].tolist()))
-    total = f"{count:,} such numbers in {rows:,} rows" if count > 1 else "the only one"
+    count, in_rows = len(bad), len(set(bad[:, 0].tolist()))
+    total = f"{count:,} such numbers in {in_rows:,} rows of" if count > 1 else "the only one in"
+    those = "" if rows is None else " that were read together"
     raise DataError(
         f"a number in {name} {problem}",
         place=", ".join([name, *places]),
         expected=expected,
-        received=f"{array[first]}; {total} of {len(array):,}".replace("only one of", "only one in"),
+        received=f"{array[first]}; {total} {len(array):,}{those}",
         mend=mend,
     )

@@ -21,7 +21,8 @@ from chainrule.core.errors import (
     ShapeError,
 )
 from chainrule.training.callbacks import Callback
-from chainrule.training.data import LOOKED_AT_ONCE, Data, require_finite
+from chainrule.training.data.samples import LOOKED_AT_ONCE, Data, require_finite
+from training.data.stored import RowByRow, WithAShape
 
 RNG = np.random.default_rng(0)
 X, T = RNG.normal(size=(60, 3)), RNG.normal(size=(60, 2))
@@ -322,3 +323,57 @@ def test_parts_put_together_are_the_whole(widths: list[int], size: int) -> None:
     assert {len(part[0]) for part in parts[:-1]} <= {size}
     for number, x in enumerate(inputs):
         np.testing.assert_array_equal(np.concatenate([part[number] for part in parts]), x)
+
+
+# ------------------------------------------------------------------------------- what is stored
+
+
+@given(st.integers(1, 70), st.sampled_from(["float32", "float64"]))
+def test_stored_inputs_are_read_in_parts_and_never_more_than_one_at_once(
+    size: int, dtype: str
+) -> None:
+    stored = WithAShape(X)
+    data = Data.of((stored, X), WithAShape(T))
+    data = data.fitted(losses.HalfSquaredError(), ((2,),), np.dtype(dtype))
+    assert (len(data), data.row_shapes, stored.read) == (60, ((3,), (3,)), [])
+    for part, (x, same) in enumerate(data.parts(size)):
+        assert x.dtype == same.dtype == dtype
+        np.testing.assert_array_equal(x, same)
+        assert stored.read.pop() == (part * size, min((part + 1) * size, 60))
+    np.testing.assert_array_equal(data.target, T.astype(dtype))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "problem"),
+    [
+        ("float64", np.nan, "is not finite"),
+        ("float32", np.nan, "is not finite"),
+        ("float64", 1e39, "is too large"),
+    ],
+)
+def test_a_stored_number_that_cannot_be_used_is_told_with_its_row_when_it_is_read(
+    dtype: str, value: float, problem: str
+) -> None:
+    stored = WithAShape(spoilt(X.astype(dtype), (47, 2), value=value))
+    data = Data.of(stored, T, named="validation {}")
+    data = data.fitted(losses.HalfSquaredError(), ((2,),), np.dtype("float32"))
+    parts = data.parts(20)
+    next(parts)
+    next(parts)
+    with pytest.raises(DataError, match=f"in validation x {problem}") as caught:
+        next(parts)
+    assert "validation x, row 47, column 2" in str(caught.value)
+
+
+def test_validation_and_evaluation_take_what_is_stored_as_what_is_not() -> None:
+    figures = []
+    for x, t in [(X, T), (WithAShape(X), RowByRow(T))]:
+        trainer = Trainer(Dense(2), losses.HalfSquaredError(), optimizers.SGD(0.1), rng=0)
+        trainer.fit(X, T, epochs=2, validation_data=(x, t), progress=False)
+        figures.append([*trainer.history["validation_loss"], trainer.evaluate(x, t)["loss"]])
+    assert figures[0] == figures[1]
+
+
+def test_a_stored_array_keeps_its_type_as_far_as_a_model_is_built_for_it() -> None:
+    for dtype, built_for in [("float32", "float32"), ("float64", "float64"), ("uint8", "float64")]:
+        assert Data.of(WithAShape(X.astype(dtype)), T).dtype == built_for
