@@ -1,15 +1,16 @@
-"""Learning curves: the loss of every epoch, drawn.
+"""Learning curves: what the history holds of every epoch, drawn.
 
 The figure answers three questions. Does the loss still fall? Then train longer. Does the loss of
 the validation data rise while that of the training data falls? Then the network has begun to learn
 its samples by heart. Does it jump? Then the learning rate is too large.
 
 Losses that change by more than a factor of ten stand on a logarithmic scale, where loss ∝ e^−ct is
-a straight line.
+a straight line. The learning rate, where a schedule has put it into the history, stands last.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,15 +19,16 @@ import numpy as np
 from chainrule.core.errors import MissingExtraError
 from chainrule.training.history import History
 
-# Blue and vermilion of M. Okabe and K. Ito, Color Universal Design (2002), which people with any
-# kind of colour vision can tell apart.
-TRAINING, VALIDATION, INK, PALE = "#0072B2", "#D55E00", "#444444", "#e4e4e4"
+# Blue, vermilion and bluish green of M. Okabe and K. Ito, Color Universal Design (2002), which
+# people with any kind of colour vision can tell apart.
+TRAINING, VALIDATION, RATE, INK, PALE = "#0072B2", "#D55E00", "#009E73", "#444444", "#e4e4e4"
 VALIDATED = "validation_"
+ACROSS = 3
+"""How many panels stand side by side at most."""
 
 
 def draw(history: History, ax: Any = None) -> Any:
     """Draw the learning curves of a history, and return the figure; see `History.plot`."""
-    names = [name for name in history if not name.startswith(VALIDATED)] or ["loss"]
     if ax is not None:
         draw_panel(ax, history, "loss")
         return ax.figure
@@ -34,12 +36,29 @@ def draw(history: History, ax: Any = None) -> Any:
         import matplotlib.pyplot as plt
     except ImportError as error:
         raise missing_matplotlib(error) from error
+    names = panels_of(history)
+    rows, columns = layout(len(names))
     figure, panels = plt.subplots(
-        1, len(names), figsize=(5 * len(names), 3.6), squeeze=False, layout="constrained"
+        rows, columns, figsize=(4.6 * columns, 3.4 * rows), squeeze=False, layout="constrained"
     )
-    for panel, name in zip(panels[0], names, strict=True):
+    figure.set_layout_engine("constrained", hspace=0.06)
+    for panel, name in zip(panels.flat, names, strict=False):
         draw_panel(panel, history, name)
+    for panel in panels.flat[len(names) :]:
+        panel.remove()
     return figure
+
+
+def panels_of(history: Mapping[str, Sequence[float]]) -> list[str]:
+    """What gets a panel: each quantity, the learning rate last."""
+    names = [name for name in history if not name.startswith(VALIDATED)] or ["loss"]
+    return sorted(names, key=lambda name: name == "learning_rate")
+
+
+def layout(panels: int) -> tuple[int, int]:
+    """Rows and columns for so many panels, with as few places left empty as can be."""
+    rows = math.ceil(panels / ACROSS)
+    return rows, math.ceil(panels / rows)
 
 
 def missing_matplotlib(error: ImportError) -> MissingExtraError:
@@ -54,29 +73,60 @@ def missing_matplotlib(error: ImportError) -> MissingExtraError:
 
 def draw_panel(ax: Any, history: Mapping[str, Sequence[float]], name: str) -> None:
     """Draw one quantity over the epochs: of the training data, and of validation data if any."""
-    curves = [("training", TRAINING, name), ("validation", VALIDATION, VALIDATED + name)]
+    first = ("", RATE, name) if name == "learning_rate" else ("training", TRAINING, name)
+    curves = [first, ("validation", VALIDATION, VALIDATED + name)]
     curves = [curve for curve in curves if history.get(curve[2])]
     for label, colour, key in curves:
-        values = history[key]
-        epochs = np.arange(1, len(values) + 1)
-        marker = "o" if len(values) <= 30 else ""
-        dashes = "-" if key == name else "--"
-        ax.plot(epochs, values, dashes, marker=marker, color=colour, lw=1.8, ms=3.5, label=label)
+        _draw_curve(ax, history[key], "-" if key == name else "--", color=colour, label=label)
     ax.set_title(name.replace("_", " "), loc="left", color=INK, fontsize=11)
     ax.set_xlabel("epoch", color=INK)
+    tidy(ax)
+    values = [value for _, _, key in curves for value in history[key]]
+    if name == "learning_rate":
+        scale_for_rates(ax, values)
+    else:
+        _choose_scale(ax, values)
+    if len(curves) == 2:
+        ax.legend(frameon=False, labelcolor=INK, fontsize=9)
+    if name.endswith("accuracy"):
+        ax.yaxis.set_major_formatter(lambda share, position: f"{100 * share:g} %")
+    if name == "loss" and curves:
+        _mark_best(ax, curves[-1], history)
+
+
+def tidy(ax: Any) -> None:
+    """A frame that keeps in the background, and whole numbers below."""
     ax.grid(axis="y", color=PALE, lw=0.8)
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set_color(INK)
     ax.tick_params(which="both", colors=INK, labelsize=9)
     ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-    _choose_scale(ax, [value for _, _, key in curves for value in history[key]])
-    if len(curves) == 2:
-        ax.legend(frameon=False, labelcolor=INK, fontsize=9)
-    if name == "accuracy":
-        ax.yaxis.set_major_formatter(lambda share, position: f"{100 * share:g} %")
-    if name == "loss" and curves:
-        _mark_best(ax, curves[-1], history)
+
+
+def scale_for_rates(ax: Any, rates: Sequence[float]) -> None:
+    """A logarithmic scale where half of the rates or more are below a tenth of the largest.
+
+    Those could not be read otherwise. Else the scale begins at zero.
+    """
+    finite = [rate for rate in rates if np.isfinite(rate)] or [0.0]
+    lowest, highest = min(finite), max(finite)
+    if lowest > 0 and np.median(finite) <= 0.1000001 * highest:
+        ax.set_yscale("log")
+        ax.yaxis.set_minor_formatter(lambda value, position: "")
+    elif lowest < highest:
+        ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
+    else:
+        ax.set_ylim(0, 2 * highest or 1)
+    ax.yaxis.set_major_formatter(lambda value, position: f"{value:g}")
+
+
+def _draw_curve(ax: Any, values: Sequence[float], dashes: str, **style: Any) -> None:
+    """A curve through what was measured; where few epochs have a figure, each is a dot."""
+    measured = int(np.count_nonzero(np.isfinite(values)))
+    marker = "o" if measured <= 30 else ""
+    epochs = np.arange(1, len(values) + 1)
+    ax.plot(epochs, values, dashes, marker=marker, lw=1.8, ms=3.5, **style)
 
 
 def _choose_scale(ax: Any, values: list[float]) -> None:

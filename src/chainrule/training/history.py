@@ -13,13 +13,16 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, Self
 
-from chainrule.core.errors import StorageError
+from chainrule import files
+from chainrule.core.errors import ConfigurationError, MissingExtraError, StorageError
+from chainrule.training import table
 
 FORMAT = "chainrule-history-1"
+WHAT = "the history"
 
 
 class History(Mapping[str, list[float]]):
@@ -27,8 +30,18 @@ class History(Mapping[str, list[float]]):
 
     ``history["loss"]`` is there always; ``history["dense_3_loss"]`` and the like for the outputs of
     a model that has several; ``history["accuracy"]`` and the like where metrics were asked for;
-    ``history["validation_loss"]`` and so on where there were validation data. All
-    lists have one number for each epoch.
+    ``history["validation_loss"]`` and so on where there were validation data;
+    ``history["learning_rate"]`` where a schedule sets it. All lists have one number for each epoch.
+
+    Parameters
+    ----------
+    figures
+        Lists of the same length, by their names; what `to_dict` gives. None at all if not given.
+
+    Raises
+    ------
+    ConfigurationError
+        Lists of different lengths.
 
     Examples
     --------
@@ -42,7 +55,15 @@ class History(Mapping[str, list[float]]):
     """
 
     def __init__(self, figures: Mapping[str, list[float]] | None = None) -> None:
-        self._figures = {name: list(values) for name, values in (figures or {}).items()}
+        given = figures or {}
+        self._figures = {name: [float(value) for value in given[name]] for name in given}
+        if len({len(values) for values in self._figures.values()}) > 1:
+            raise ConfigurationError(
+                "the columns of a history are of different lengths",
+                place="History",
+                expected="one number for each epoch in every column",
+                received=", ".join(f"{name}: {len(each)}" for name, each in self._figures.items()),
+            )
 
     def __getitem__(self, name: str) -> list[float]:
         try:
@@ -58,9 +79,16 @@ class History(Mapping[str, list[float]]):
         return len(self._figures)
 
     def append(self, figures: Mapping[str, float]) -> None:
-        """Add an epoch."""
-        for name, figure in figures.items():
-            self._figures.setdefault(name, []).append(float(figure))
+        """Add an epoch.
+
+        What it lacks of the columns so far is NaN; and a column that is new is NaN in the epochs
+        before.
+        """
+        epochs = self.epochs
+        for name in [*self._figures, *figures]:
+            column = self._figures.setdefault(name, [math.nan] * epochs)
+            if len(column) == epochs:
+                column.append(float(figures.get(name, math.nan)))
 
     @property
     def epochs(self) -> int:
@@ -83,28 +111,65 @@ class History(Mapping[str, list[float]]):
         """A plain dictionary of plain lists, which are copies."""
         return {name: list(values) for name, values in self.items()}
 
-    def save(self, path: str | Path) -> None:
+    def to_pandas(self) -> Any:
+        """A pandas DataFrame with a column for each figure; the index is the epoch, from 1 on.
+
+        Raises
+        ------
+        MissingExtraError
+            pandas is not installed: ``pip install 'chainrule[pandas]'``.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise MissingExtraError(
+                "DataFrames are made by pandas, which is not installed",
+                expected="pandas 2.2 or newer, which the extra `pandas` brings along",
+                received=str(error),
+                mend="pip install 'chainrule[pandas]', or history.to_csv(path)",
+            ) from error
+        epochs = pandas.RangeIndex(1, self.epochs + 1, name=table.EPOCH)
+        return pandas.DataFrame(self.to_dict(), index=epochs, dtype=float)
+
+    def to_csv(self, path: str | os.PathLike[str]) -> None:
+        """Write it as a table, a row for each epoch, with all digits; `from_csv` reads it.
+
+        Raises
+        ------
+        StorageError
+            The file cannot be written; what stood there is as it was.
+        """
+        files.write(path, table.table(self).encode(), WHAT)
+
+    @classmethod
+    def from_csv(cls, path: str | os.PathLike[str]) -> Self:
+        """The history in a table that `to_csv` wrote, or `callbacks.CSVLogger`, bit for bit.
+
+        Raises
+        ------
+        StorageError
+            There is no such file, or no such table in it, or that of several runs.
+        """
+        content = files.read(path, WHAT)
+        try:
+            return cls(table.read(content.decode("utf-8-sig")))
+        except ValueError as error:  # that of UTF-8 among them
+            raise _unread(path, str(error)) from error
+
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write it as JSON, which `load` reads.
 
         Raises
         ------
         StorageError
-            The file cannot be written.
+            The file cannot be written; what stood there is as it was.
         """
         figures = {name: [_as_json(value) for value in values] for name, values in self.items()}
         content = json.dumps({"format": FORMAT, "history": figures}, indent=1)
-        try:
-            Path(path).write_text(content + "\n", encoding="utf-8")
-        except OSError as error:
-            raise StorageError(
-                "the history could not be written",
-                place=str(path),
-                received=f"{type(error).__name__}: {error.strerror}",
-                mend="is the folder there, is there room, and may you write to it?",
-            ) from error
+        files.write(path, f"{content}\n".encode(), WHAT)
 
     @classmethod
-    def load(cls, path: str | Path) -> Self:
+    def load(cls, path: str | os.PathLike[str]) -> Self:
         """The history that `save` wrote.
 
         Raises
@@ -112,18 +177,14 @@ class History(Mapping[str, list[float]]):
         StorageError
             There is no such file, or no history in it.
         """
+        content = files.read(path, WHAT)
         try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
-            if content["format"] != FORMAT:
-                raise ValueError(f"format {content['format']!r}, not {FORMAT!r}")
-            figures = content["history"].items()
-            return cls({name: [float(value) for value in values] for name, values in figures})
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise StorageError(
-                "no history could be read",
-                place=str(path),
-                received=f"{type(error).__name__}: {error}",
-            ) from error
+            found = json.loads(content)
+            if found["format"] != FORMAT:
+                raise ValueError(f"format {found['format']!r}, not {FORMAT!r}")
+            return cls(dict(found["history"].items()))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise _unread(path, f"{type(error).__name__}: {error}") from error
 
     def plot(self, ax: Any = None) -> Any:
         """Draw the learning curves with matplotlib: ``pip install 'chainrule[plot]'``.
@@ -132,7 +193,8 @@ class History(Mapping[str, list[float]]):
         ----------
         ax
             The axes to draw the losses into. If not given, a new figure is made, with axes for
-            the losses and for each metric.
+            the losses, for each metric, and for the learning rate where it is a column; at most
+            three side by side.
 
         Returns
         -------
@@ -141,7 +203,7 @@ class History(Mapping[str, list[float]]):
 
         Raises
         ------
-        ImportError
+        MissingExtraError
             matplotlib is not installed.
         """
         from chainrule.training import curves
@@ -170,6 +232,10 @@ class History(Mapping[str, list[float]]):
         ends = [f"{k} {_as_text(v[0])} → {_as_text(v[-1])}" for k, v in self.items() if v]
         count = f"{self.epochs} epoch{'s' if self.epochs != 1 else ''}"
         return f"History({': '.join([count, ', '.join(ends)]) if ends else count})"
+
+
+def _unread(path: str | os.PathLike[str], received: str) -> StorageError:
+    return StorageError("no history could be read", place=os.fspath(path), received=received)
 
 
 def _shown(epochs: int, best: int) -> list[int]:

@@ -6,6 +6,9 @@ The time that is left is what all steps together would take if they took as long
 
     left = elapsed (steps to go) / (steps done)
 
+In a run that is resumed the line begins where the run was, and the time is that of the steps that
+this program has taken.
+
 The line is drawn with rich, at most ten times a second, and only where there is a terminal: in a
 file, a pipe or a test nothing at all is printed, and rich is not even loaded.
 """
@@ -34,6 +37,8 @@ class Progress:
         True or False, or a rich Console to draw on.
     epochs, steps
         How many epochs there will be, and how many steps in each.
+    done
+        How many steps were taken before, in the run that is resumed.
 
     Attributes
     ----------
@@ -42,14 +47,15 @@ class Progress:
         is drawn, never.
     """
 
-    def __init__(self, wanted: Any, epochs: int, steps: int) -> None:
+    def __init__(self, wanted: Any, epochs: int, steps: int, done: int = 0) -> None:
         self.due = math.inf
         self._console = _terminal(wanted)
-        self._epochs, self._steps = epochs, steps
+        self._epochs, self._steps, self._before = epochs, steps, done
         self._line: Any = None
         self._bar: Any = None
         self._began = 0.0
         self._figures: dict[str, float] = {}
+        self._to_say: list[str] = []
 
     def __enter__(self) -> Self:
         if self._console is not None:
@@ -64,6 +70,26 @@ class Progress:
     ) -> None:
         if self._line is not None:
             self._line.stop()  # shows the cursor again
+            self._line, self.due = None, math.inf
+        self._say_it()
+
+    def say(self, text: str) -> None:
+        """Print a line below the bar, or after it if it is still drawn; without a terminal nothing.
+
+        Parameters
+        ----------
+        text
+            Such as ``"stopped by Ctrl-C after epoch 7, step 31"``.
+        """
+        self._to_say.append(text)
+        if self._line is None:
+            self._say_it()
+
+    def _say_it(self) -> None:
+        while self._to_say:
+            text = self._to_say.pop(0)
+            if self._console is not None:
+                self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def show(self, epoch: int, step: int, figures: Mapping[str, float]) -> None:
         """Draw the line anew, after a step of an epoch, both counted from 1.
@@ -77,8 +103,8 @@ class Progress:
         self.note(figures)
         done, total = (epoch - 1) * self._steps + step, self._epochs * self._steps
         elapsed = now - self._began
-        left = elapsed * (total - done) / done
-        where = f"epoch {epoch:>{len(str(self._epochs))}}/{self._epochs}"
+        left = elapsed * (total - done) / max(done - self._before, 1)
+        where = self._where(epoch)
         when = f"{_clock(left)} left" if done < total else f"in {_clock(elapsed)}"
         room = self._console.width - len(f"{where}   {100} %  {when}  ")
         text = _as_many_as_fit(_spoken(self._figures), room - SHORTEST)
@@ -90,6 +116,9 @@ class Progress:
     def note(self, figures: Mapping[str, float]) -> None:
         """Keep figures for the next time that the line is drawn."""
         self._figures.update(figures)
+
+    def _where(self, epoch: int) -> str:
+        return f"epoch {epoch:>{len(str(self._epochs))}}/{self._epochs}"
 
     def _begin(self) -> None:
         from rich.progress import BarColumn, TextColumn
@@ -105,8 +134,10 @@ class Progress:
             console=self._console,
             auto_refresh=False,
         )
-        begun = {"epoch": f"epoch 1/{self._epochs}", "time": "", "figures": ""}
-        self._line.add_task("", total=self._epochs * self._steps, **begun)
+        epoch = min(self._before // self._steps + 1, self._epochs)
+        begun = {"epoch": self._where(epoch), "time": "", "figures": ""}
+        total = self._epochs * self._steps
+        self._line.add_task("", total=total, completed=self._before, **begun)
         self._line.start()
         self._began = time.perf_counter()
         self.due = self._began

@@ -92,7 +92,7 @@ class Callback:
         """At the end, however it came about: the place to close a file."""
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint has to keep: numbers, strings, None, arrays, and lists and dicts of them.
+        """What a checkpoint has to keep: numbers, strings, None, arrays, lists and dicts of them.
 
         Nothing if it is not overridden.
         """

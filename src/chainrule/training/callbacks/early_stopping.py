@@ -1,0 +1,188 @@
+"""A callback that stops where a network gets no better, and gives back the best one.
+
+The loss of validation data falls, and rises again when the network begins to learn its samples by
+heart. The network one wants is that of the lowest point:
+
+    θ ← θ(e*),    e* = the epoch with the best figure        once e − e* ≥ patience
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from attrs import define, field
+
+from chainrule.core.errors import ConfigurationError
+from chainrule.core.parameter import Array
+from chainrule.training.callbacks.contract import Callback
+from chainrule.training.checked import as_float, as_int, counted, one_of, text, yes_or_no
+from chainrule.training.monitored import is_better, require_column, threshold_makes_sense
+
+if TYPE_CHECKING:
+    from chainrule.training.trainer import Trainer
+
+
+@define(eq=False)
+class EarlyStopping(Callback):
+    """Ends a training when a figure has not become better for a while; gives the best model back.
+
+    A figure f is better than the best so far, f₀, where f < f₀ − threshold, or, ``relative``,
+    where f < f₀ − threshold · |f₀|; for ``mode="max"`` the same holds of −f and −f₀. NaN is never
+    better.
+
+    Parameters
+    ----------
+    monitor
+        The column of the history that is looked at, at the end of each epoch.
+    patience
+        After how many epochs in a row that were not better the training ends.
+    threshold
+        How much better counts, 0 or more; where it is relative, below 1.
+    relative
+        Whether the threshold is a part of the best figure, or a number to be taken from it.
+    mode
+        ``"min"`` for a figure such as a loss, ``"max"`` for one such as an accuracy.
+    restore_best
+        Whether the model gets the parameters and the states (such as running statistics) of the
+        best epoch back. It does however the training ends: early, with its last epoch, with Ctrl-C,
+        or with an error.
+
+    Attributes
+    ----------
+    best : float or None
+        f₀; None where no figure was better than nothing.
+    best_epoch : int or None
+        Its epoch, counted from 1.
+    stopped_epoch : int or None
+        The epoch after which the training was ended early; None if it was not.
+
+    Raises
+    ------
+    ConfigurationError
+        An argument makes no sense; or, before the first step, the history will have no column
+        ``monitor``.
+
+    Notes
+    -----
+    Each `Trainer.fit` begins afresh, but one that is resumed goes on, with the best model of the
+    run that was left. What the optimizer remembers stays that of the last step. A `Checkpoint`
+    holds the model as it was at the last step, too, so that the run can go on from there.
+
+    `ReduceOnPlateau` asks in the same way; it allows ``patience`` epochs and acts after one more.
+    To stop later than the rate is reduced, give `EarlyStopping` the larger patience.
+
+    Source: L. Prechelt, *Early stopping — but when?*, in Neural Networks: Tricks of the Trade,
+    LNCS 1524 (1998) 55, criterion UP with strips of one epoch, counted from the best.
+
+    Examples
+    --------
+    >>> x, t = np.array([[0.0], [1.0]]), np.array([[1.0], [3.0]])
+    >>> stopping = callbacks.EarlyStopping("loss", patience=3, threshold=0.1)
+    >>> trainer = Trainer(Sequential([Dense(1)]), losses.HalfSquaredError(), optimizers.SGD(0.5))
+    >>> history = trainer.fit(x, t, epochs=100, callbacks=[stopping])
+    >>> history.epochs == stopping.stopped_epoch == stopping.best_epoch + 3
+    True
+    """
+
+    monitor: str = field(default="validation_loss", validator=text)
+    patience: int = field(default=10, converter=as_int, validator=counted)
+    threshold: float = field(
+        default=0.0, converter=as_float, validator=threshold_makes_sense, kw_only=True
+    )
+    relative: bool = field(default=False, validator=yes_or_no, kw_only=True)
+    mode: str = field(default="min", validator=one_of("min", "max"), kw_only=True)
+    restore_best: bool = field(default=True, validator=yes_or_no, kw_only=True)
+    best: float | None = field(default=None, init=False, repr=False)
+    best_epoch: int | None = field(default=None, init=False, repr=False)
+    stopped_epoch: int | None = field(default=None, init=False, repr=False)
+    _parameters: Array | None = field(default=None, init=False, repr=False)
+    _states: Array | None = field(default=None, init=False, repr=False)
+    _is_restored: bool = field(default=False, init=False, repr=False)
+    _is_running: bool = field(default=False, init=False, repr=False)
+
+    # ---------------------------------------------------------------- what a trainer calls
+
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        """Begin afresh, or go on in a run that is resumed."""
+        require_column(self, self.monitor, trainer.columns)
+        if not self._is_restored:
+            self._forget()
+        self._is_running = True
+        if self.stopped_epoch is not None:  # the run was left when it had just been ended
+            self._stop(trainer)
+
+    def on_epoch_end(self, trainer: Trainer, epoch: int, figures: Mapping[str, float]) -> None:
+        """Keep the model if it is the best, or stop if none was for too long."""
+        figure = figures[self.monitor]
+        if is_better(figure, self.best, self):
+            self.best, self.best_epoch = figure, epoch
+            if self.restore_best:
+                self._parameters = trainer.model.parameters.value.copy()
+                self._states = trainer.model.state.value.copy()
+        elif epoch - (self.best_epoch or 0) >= self.patience:
+            self.stopped_epoch = epoch
+            self._stop(trainer)
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        """Give the best model back."""
+        self._is_restored = False
+        if not self._is_running:  # another callback has refused to begin
+            return
+        self._is_running = False
+        if self._parameters is not None and self._states is not None:
+            np.copyto(trainer.model.parameters.value, self._parameters)
+            np.copyto(trainer.model.state.value, self._states)
+        self._parameters = self._states = None
+
+    def state(self) -> dict[str, Any]:
+        """The best figure, its epoch, and the model of it."""
+        return {
+            "monitor": self.monitor,
+            "mode": self.mode,
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "stopped_epoch": self.stopped_epoch,
+            "parameters": self._parameters,
+            "states": self._states,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` gave.
+
+        Raises
+        ------
+        ConfigurationError
+            It is about another column, or the other mode.
+        """
+        for name in ("monitor", "mode"):
+            if state[name] != getattr(self, name):
+                raise ConfigurationError(
+                    f"the run that is resumed looked for the best with another {name}",
+                    place="EarlyStopping",
+                    expected=f"{name}={state[name]!r}",
+                    received=f"{name}={getattr(self, name)!r}",
+                    mend=f"EarlyStopping(…, {name}={state[name]!r}), or begin a new run",
+                )
+        self.best, self.best_epoch = state["best"], state["best_epoch"]
+        self.stopped_epoch = state["stopped_epoch"]
+        self._parameters, self._states = state["parameters"], state["states"]
+        self._is_restored = True
+
+    # ---------------------------------------------------------------- what it does
+
+    def _forget(self) -> None:
+        self.best = self.best_epoch = self.stopped_epoch = None
+        self._parameters = self._states = None
+
+    def _stop(self, trainer: Trainer) -> None:
+        epochs = f"{self.patience} epoch{'s' if self.patience > 1 else ''}"
+        if self.best is None:
+            reason = f"{self.monitor} was not finite for {epochs}"
+        else:
+            reason = (
+                f"{self.monitor} was not better than {self.best:#.4g}, of epoch {self.best_epoch},"
+                f" for {epochs}"
+            )
+        trainer.stop(reason)
