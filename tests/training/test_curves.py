@@ -77,3 +77,89 @@ def test_without_matplotlib_the_error_names_the_extra(monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(ImportError, match=r"pip install 'chainrule\[plot\]'"):
         History(FIGURES).plot()
+
+
+def test_the_learning_rate_has_the_last_panel_and_is_neither_training_nor_validation() -> None:
+    import matplotlib.pyplot as plt
+
+    figure = History({"learning_rate": [0.1, 0.2, 0.05], **FIGURES, "accuracy": [0, 0, 1]}).plot()
+    titles = [ax.get_title("left") for ax in figure.axes]
+    assert titles == ["loss", "accuracy", "learning rate"]
+    (line,) = figure.axes[2].get_lines()
+    np.testing.assert_array_equal(line.get_ydata(), [0.1, 0.2, 0.05])
+    assert figure.axes[2].get_legend() is None and lines_of(figure.axes[2]) == {}
+    plt.close(figure)
+
+
+@pytest.mark.parametrize(
+    ("rates", "scale", "bottom"),
+    [
+        ([0.1, 0.1, 0.1], "linear", 0),
+        ([0.1, 0.09, 0.05], "linear", 0),
+        ([0.1, 0.09, 1e-9], "linear", 0),
+        ([0.1, 0.01, 0.001], "log", None),
+    ],
+)
+def test_learning_rates_stand_on_a_logarithmic_scale_only_where_most_are_small(
+    rates: list[float], scale: str, bottom: float | None
+) -> None:
+    import matplotlib.pyplot as plt
+
+    figure = History({"loss": [3.0, 2.0, 1.0], "learning_rate": rates}).plot()
+    ax = figure.axes[1]
+    assert ax.get_yscale() == scale
+    low, high = ax.get_ylim()
+    assert low <= min(rates) and max(rates) < high
+    assert bottom is None or -0.01 < low <= bottom
+    figure.canvas.draw()
+    plt.close(figure)
+
+
+@pytest.mark.parametrize(
+    ("panels", "rows_and_columns"),
+    [(1, (1, 1)), (2, (1, 2)), (3, (1, 3)), (4, (2, 2)), (5, (2, 3)), (7, (3, 3)), (10, (4, 3))],
+)
+def test_panels_stand_in_a_grid_of_at_most_three_columns(
+    panels: int, rows_and_columns: tuple[int, int]
+) -> None:
+    import matplotlib.pyplot as plt
+
+    figure = History({f"dense_{n}_loss": [1.0, 0.5] for n in range(panels)}).plot()
+    rows, columns = rows_and_columns
+    assert len(figure.axes) == panels
+    assert tuple(figure.get_size_inches()) == pytest.approx((4.6 * columns, 3.4 * rows))
+    places = {ax.get_subplotspec().num1 for ax in figure.axes}
+    assert places == set(range(panels))
+    plt.close(figure)
+
+
+def test_no_words_of_the_figure_lie_on_each_other() -> None:
+    import matplotlib.pyplot as plt
+
+    outputs = {f"dense_{n}_mean_absolute_error": [1.0, 0.5] for n in range(6)}
+    figure = History({**FIGURES, **{k: [*v, 0.1] for k, v in outputs.items()}}).plot()
+    figure.canvas.draw()
+    renderer = figure.canvas.get_renderer()
+    boxes = []
+    for ax in figure.axes:
+        titles = [ax.title, ax._left_title, ax._right_title, ax.xaxis.label]
+        ticks = [*ax.get_xticklabels(), *ax.get_yticklabels()]
+        inside = ax.get_window_extent(renderer).padded(15)
+        for text in titles + ticks:
+            box = text.get_window_extent(renderer)
+            shown = text in titles or inside.overlaps(box)
+            if text.get_text() and shown and text.get_visible():
+                boxes.append(box)
+    for n, box in enumerate(boxes):
+        assert not any(box.padded(-1).overlaps(other.padded(-1)) for other in boxes[:n])
+        assert box.x0 >= 0 and box.x1 <= figure.bbox.x1
+    plt.close(figure)
+
+
+def test_a_figure_with_gaps_is_drawn_as_dots() -> None:
+    import matplotlib.pyplot as plt
+
+    gaps = [1.0, np.nan, np.nan, 0.5] * 10
+    figure = History({"loss": [1.0] * 40, "norm": gaps}).plot()
+    assert [ax.get_lines()[0].get_marker() for ax in figure.axes] == ["", "o"]
+    plt.close(figure)

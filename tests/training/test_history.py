@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chainrule.core.errors import StorageError
+from chainrule.core.errors import ConfigurationError, MissingExtraError, StorageError
 from chainrule.training.history import History
 
 FIGURES = {"loss": [2.0, 1.0, 0.5], "validation_loss": [1.5, 0.25, 0.75]}
@@ -41,6 +42,46 @@ def test_epochs_are_appended_as_plain_numbers() -> None:
     history.append({"loss": np.float64(0.25), "accuracy": 0})
     assert history.to_dict() == {"loss": [0.5, 0.25], "accuracy": [1.0, 0.0]}
     assert {type(value) for values in history.values() for value in values} == {float}
+
+
+def test_what_an_epoch_lacks_is_nan_and_a_new_column_is_nan_before() -> None:
+    history = History()
+    for figures in ({"loss": 3.0}, {"loss": 2.0, "norm": 1.0}, {"loss": 1.0}):
+        history.append(figures)
+    np.testing.assert_array_equal(history["loss"], [3, 2, 1])
+    np.testing.assert_array_equal(history["norm"], [np.nan, 1, np.nan])
+    assert history.epochs == 3 and "nan" in str(history)
+
+
+def test_columns_of_different_lengths_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="different lengths") as caught:
+        History({"loss": [1.0, 2.0], "accuracy": [1.0]})
+    assert caught.value.received == "loss: 2, accuracy: 1"
+
+
+any_history = st.integers(0, 4).flatmap(
+    lambda epochs: st.dictionaries(
+        st.text(st.characters(codec="utf-8"), min_size=1, max_size=8).filter(
+            lambda name: name != "epoch"
+        ),
+        st.lists(st.floats(), min_size=epochs, max_size=epochs),
+        min_size=1,
+        max_size=4,
+    )
+)
+
+
+def bits(history: Mapping[str, list[float]]) -> dict[str, bytes]:
+    """Its numbers to the last bit; NaN is NaN, with whatever sign."""
+    return {k: np.array([v if v == v else np.nan for v in each]).tobytes()
+            for k, each in history.items()}  # fmt: skip
+
+
+@given(any_history)
+def test_its_dictionary_makes_the_same_history_again(figures: dict[str, list[float]]) -> None:
+    history = History(figures)
+    assert bits(History(history.to_dict())) == bits(history) == bits(figures)
+    assert bits(History(json.loads(json.dumps(history.to_dict())))) == bits(figures)
 
 
 def test_to_dict_gives_copies() -> None:
@@ -139,8 +180,111 @@ def test_a_file_that_is_no_history_is_refused(tmp_path: Path, content: str) -> N
 
 
 def test_files_that_are_not_there_are_named(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="FileNotFoundError"):
-        History.load(tmp_path / "none.json")
+    for read in (History.load, History.from_csv):
+        with pytest.raises(StorageError, match="FileNotFoundError") as caught:
+            read(tmp_path / "none.json")
+        assert caught.value.place == str(tmp_path / "none.json")
     with pytest.raises(StorageError, match="could not be written") as caught:
         History(FIGURES).save(tmp_path / "none" / "history.json")
     assert "none" in str(caught.value)
+
+
+# ------------------------------------------------------------------------------- tables
+
+
+@given(any_history)
+def test_a_table_gives_back_what_was_written_to_the_last_bit(
+    tmp_path_factory: pytest.TempPathFactory, figures: dict[str, list[float]]
+) -> None:
+    path = tmp_path_factory.mktemp("history") / "history.csv"
+    History(figures).to_csv(path)
+    assert bits(History.from_csv(path)) == bits(figures)
+
+
+def test_a_table_is_what_spreadsheets_read(tmp_path: Path) -> None:
+    History({**FIGURES, "norm": [np.nan, np.inf, 1e-300]}).to_csv(tmp_path / "history.csv")
+    assert (tmp_path / "history.csv").read_bytes() == (
+        b"epoch,loss,validation_loss,norm\n1,2.0,1.5,nan\n2,1.0,0.25,inf\n3,0.5,0.75,1e-300\n"
+    )
+
+
+def test_an_empty_history_is_a_table_without_rows(tmp_path: Path) -> None:
+    History().to_csv(tmp_path / "history.csv")
+    assert (tmp_path / "history.csv").read_text() == "epoch\n"
+    assert History.from_csv(tmp_path / "history.csv").epochs == 0
+
+
+def test_a_table_from_a_spreadsheet_with_other_line_ends_is_read(tmp_path: Path) -> None:
+    (tmp_path / "history.csv").write_bytes(b"\xef\xbb\xbfepoch,loss\r\n1,2\r\n2,1.5\r\n")
+    assert History.from_csv(tmp_path / "history.csv") == {"loss": [2.0, 1.5]}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "line 1 is ''"),
+        (b"loss\n1\n", "line 1 is 'loss'"),
+        (b"epoch,loss,loss\n", "line 1 is"),
+        (b"epoch,loss\n1,2\n2\n", "line 3 has 1 cells, and not 2"),
+        (b"epoch,loss\n1,high\n", "line 2: could not convert"),
+        (b"epoch,loss\n1,2\n1,3\n", "line 3 is of epoch '1', and not of 2"),
+        (b'epoch,loss\n1,"2\n', "line 2"),
+        (b"\xff\xfe", "decode"),
+    ],
+)
+def test_what_is_no_table_is_refused_with_the_line(
+    tmp_path: Path, content: bytes, said: str
+) -> None:
+    path = tmp_path / "history.csv"
+    path.write_bytes(content)
+    with pytest.raises(StorageError, match="no history could be read") as caught:
+        History.from_csv(path)
+    assert caught.value.place == str(path) and said in str(caught.value.received)
+
+
+@pytest.mark.parametrize("write", ["save", "to_csv"])
+def test_what_cannot_be_written_leaves_the_file_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: str
+) -> None:
+    def fails(*given: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    path = tmp_path / "history"
+    getattr(History(FIGURES), write)(path)
+    before = path.read_bytes()
+    monkeypatch.setattr("os.fsync", fails)
+    with pytest.raises(StorageError, match="the history could not be written"):
+        getattr(History({"loss": [1.0]}), write)(path)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+# ------------------------------------------------------------------------------- pandas
+
+
+def test_as_a_dataframe_the_index_is_the_epoch() -> None:
+    frame = History({**FIGURES, "norm": [np.nan, np.inf, 1e-300]}).to_pandas()
+    assert list(frame.columns) == ["loss", "validation_loss", "norm"]
+    assert frame.index.name == "epoch" and list(frame.index) == [1, 2, 3]
+    np.testing.assert_array_equal(frame["norm"], [np.nan, np.inf, 1e-300])
+    assert set(map(str, frame.dtypes)) == {"float64"}
+    assert frame["validation_loss"].idxmin() == History(FIGURES).best_epoch
+    assert History().to_pandas().empty
+    assert str(History({"loss": []}).to_pandas()["loss"].dtype) == "float64"
+
+
+def test_pandas_reads_the_same_from_the_table(tmp_path: Path) -> None:
+    import pandas
+
+    history = History({**FIGURES, "norm": [np.nan, np.inf, 1 / 3]})
+    history.to_csv(tmp_path / "history.csv")
+    read = pandas.read_csv(tmp_path / "history.csv", index_col="epoch")
+    pandas.testing.assert_frame_equal(
+        read, history.to_pandas(), check_index_type=False, rtol=1e-15, atol=0
+    )
+
+
+def test_without_pandas_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(MissingExtraError, match="not installed") as caught:
+        History(FIGURES).to_pandas()
+    assert "pip install 'chainrule[pandas]'" in str(caught.value.mend)

@@ -94,7 +94,7 @@ def test_it_is_drawn_at_most_ten_times_a_second(monkeypatch: pytest.MonkeyPatch)
     now = [0.0]
     shown = []
     monkeypatch.setattr(progress.time, "perf_counter", lambda: now[0])
-    monkeypatch.setattr("chainrule.training.trainer.perf_counter", lambda: now[0])
+    monkeypatch.setattr("chainrule.training.run.perf_counter", lambda: now[0])
     monkeypatch.setattr(
         Progress, "show", lambda line, *told: shown.append(told) or real(line, *told)
     )
@@ -163,3 +163,72 @@ def test_a_program_without_an_output_trains_in_silence(
     stream.close()
     monkeypatch.setattr("sys.stdout", stream if closed else None)
     assert fit(True).history.epochs == 12
+
+
+# ------------------------------------------------------------------------------- a resumed run
+
+
+def test_a_resumed_run_begins_where_it_was_and_counts_the_time_of_its_own_steps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: now[0])
+    console, file = terminal()
+    with Progress(console, epochs=10, steps=4, done=22) as line:
+        assert "epoch  6/10" in drawn(file)[-1] and " 55 % " in drawn(file)[-1]
+        now[0] = 60.0
+        line.show(7, 1, {"loss": 0.1})  # 3 steps in a minute; 15 are to go
+        assert "epoch  7/10" in drawn(file)[-1] and " 62 % 0:05:00 left" in drawn(file)[-1]
+
+
+def test_a_resumed_run_with_nothing_left_is_at_its_end() -> None:
+    console, file = terminal()
+    with Progress(console, epochs=3, steps=4, done=12) as line:
+        assert "epoch 3/3" in drawn(file)[-1]
+        line.show(3, 4, {})
+    assert "100 %" in drawn(file)[-1] and "in 0:00:00" in drawn(file)[-1]
+
+
+def test_the_learning_rate_stands_last_and_is_the_first_that_is_left_out() -> None:
+    figures = {"loss": 1.0, "validation_loss": 2.0, "accuracy": 0.5, "learning_rate": 0.001}
+    for width, is_shown in ((120, True), (80, False)):
+        console, file = terminal(width)
+        with Progress(console, epochs=3, steps=4) as line:
+            line.show(1, 1, figures)
+        assert "loss 1.00  validation 2.00" in drawn(file)[-1]
+        assert drawn(file)[-1].rstrip().endswith("learning rate 0.00100") is is_shown
+
+
+# ------------------------------------------------------------------------------- what is said
+
+
+def test_what_is_said_stands_below_the_line_in_one_line_of_its_own() -> None:
+    console, file = terminal(60)
+    text = "stopped by Ctrl-C after epoch 7, step 31 [of 90]: " + "x" * 40
+    with Progress(console, epochs=9, steps=2) as line:
+        line.show(7, 1, {"loss": 1.0})
+        line.say(text)
+    assert file.getvalue().rindex(SHOW) < file.getvalue().index(text)
+    assert drawn(file)[-1].rstrip() == text and drawn(file)[-2].startswith("epoch 7/9")
+    line.say("and that is all")
+    assert drawn(file)[-1].rstrip() == "and that is all"
+    assert file.getvalue().endswith("\n")
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_where_there_is_no_terminal_nothing_is_said(
+    wanted: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Progress(wanted, epochs=9, steps=2) as line:
+        line.say("stopped")
+    line.say("stopped")
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_what_was_to_be_said_is_said_also_where_an_error_passes(error: type[BaseException]) -> None:
+    console, file = terminal()
+    with pytest.raises(error), Progress(console, epochs=9, steps=2) as line:
+        line.say("stopped")
+        raise error
+    assert drawn(file)[-1].rstrip() == "stopped"

@@ -1,4 +1,4 @@
-"""Schedules: their values by hand, their properties, and what they do to a training."""
+"""Schedules: their values by hand, their properties, their figures, and PyTorch's."""
 
 from __future__ import annotations
 
@@ -17,16 +17,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chainrule import Dense, Sequential, Trainer, losses, optimizers
+from chainrule import optimizers
 from chainrule.core.errors import ConfigurationError, DefinitionError, MissingExtraError
 from chainrule.training import schedules
-from chainrule.training.optimizers import Optimizer
 from chainrule.training.schedules import (
     Chain,
     Constant,
     Cosine,
     Exponential,
-    LearningRate,
     OneCycle,
     Polynomial,
     Product,
@@ -35,6 +33,7 @@ from chainrule.training.schedules import (
     Step,
     WarmUp,
 )
+from chainrule.training.schedules.drawing import DRAWN_AT_MOST
 
 ONE_OF_EACH = [
     Constant(0.1),
@@ -328,179 +327,6 @@ def test_a_schedule_of_ones_own_composes_like_any() -> None:
         Schedule()(0)
 
 
-# ------------------------------------------------------------------------------- plateaus
-
-
-def rates_of(plateau: ReduceOnPlateau, figures: list[float]) -> list[float]:
-    return [plateau.update(figure) for figure in figures]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "figures", "expected"),
-    [
-        ({"patience": 0}, [2, 1, 1, 0.5, 0.5], [8, 8, 4, 4, 2]),
-        ({"patience": 1}, [1, 1, 1, 1, 1, 0.5], [8, 8, 4, 4, 2, 2]),
-        ({"patience": 1}, [1, 2, 0.5, 2, 0.4, 2], [8] * 6),
-        ({"patience": 0, "cooldown": 2}, [1, 1, 1, 1, 1, 1], [8, 4, 4, 4, 2, 2]),
-        ({"patience": 0, "minimum": 3}, [1, 1, 1, 1], [8, 4, 3, 3]),
-        ({"patience": 0, "minimum": 9}, [1, 1, 1], [8, 8, 8]),
-        ({"patience": 0, "threshold": 0.1}, [1, 0.95, 0.85], [8, 4, 4]),
-        ({"patience": 0, "threshold": 0.1, "relative": False}, [10, 9.95, 9.85], [8, 4, 4]),
-        ({"patience": 0, "threshold": 1.5, "relative": False}, [10, 9, 8], [8, 4, 4]),
-        ({"patience": 0, "mode": "max"}, [0.5, 0.4, 0.6, 0.6], [8, 4, 4, 2]),
-        ({"patience": 0, "threshold": 0.1}, [-1, -1.05, -1.2], [8, 4, 4]),
-        ({"patience": 0}, [math.nan, 1, math.nan, 0.5], [4, 4, 2, 2]),
-        ({"patience": 0}, [math.inf, 1, -math.inf, -math.inf], [4, 4, 4, 2]),
-        ({"patience": 0, "threshold": 0.0}, [0, 0, -1e-300], [8, 4, 4]),
-    ],
-)
-def test_a_plateau_is_waited_for_and_then_the_rate_is_reduced(
-    arguments: dict[str, Any], figures: list[float], expected: list[float]
-) -> None:
-    plateau = ReduceOnPlateau(8.0, factor=0.5, **arguments)
-    assert rates_of(plateau, figures) == expected
-    assert plateau.rate == expected[-1]
-    plateau.reset()
-    assert plateau == ReduceOnPlateau(8.0, factor=0.5, **arguments)
-    assert rates_of(plateau, figures) == expected
-
-
-@given(st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=60), st.integers(0, 4))
-def test_the_rate_of_a_plateau_never_rises_and_keeps_above_its_minimum(
-    figures: list[float], patience: int
-) -> None:
-    plateau = ReduceOnPlateau(1.0, factor=0.5, patience=patience, minimum=0.1, cooldown=1)
-    found = [1.0, *rates_of(plateau, figures)]
-    assert all(later in (earlier, max(earlier / 2, 0.1)) for earlier, later in pairwise(found))
-    falls_at = [n for n, (a, b) in enumerate(pairwise(found)) if a != b]
-    assert all(later - earlier > patience for earlier, later in pairwise(falls_at))
-
-
-# ------------------------------------------------------------------------------- in a training
-
-
-def trainer_of(optimizer: Optimizer) -> Trainer:
-    model = Sequential([Dense(2)])
-    model.build((3,), rng=0, dtype="float64")
-    return Trainer(model, losses.HalfSquaredError(), optimizer, rng=0)
-
-
-def samples(count: int) -> tuple[Any, Any]:
-    rng = np.random.default_rng(1)
-    return rng.normal(size=(count, 3)), rng.normal(size=(count, 2))
-
-
-def recording(kind: type[Optimizer]) -> tuple[Optimizer, list[float]]:
-    """An optimizer that writes down with which rate each step is taken."""
-    seen: list[float] = []
-
-    @attrs.define
-    class Recording(kind):  # type: ignore[valid-type, misc]
-        def step(self, value: Any, gradient: Any) -> None:
-            seen.append(self.learning_rate)
-            kind.step(self, value, gradient)
-
-    return Recording(learning_rate=7.0), seen
-
-
-def every_optimizer() -> list[type[Optimizer]]:
-    known = [getattr(optimizers, name) for name in optimizers.__all__]
-    kinds = [each for each in known if isinstance(each, type) and issubclass(each, Optimizer)]
-    return [kind for kind in kinds if kind is not Optimizer]
-
-
-@pytest.mark.parametrize("kind", every_optimizer())
-@pytest.mark.parametrize("schedule", ONE_OF_EACH, ids=repr)
-def test_step_t_is_taken_with_the_rate_of_t_over_several_fits(
-    kind: type[Optimizer], schedule: Schedule
-) -> None:
-    optimizer, seen = recording(kind)
-    trainer, rate = trainer_of(optimizer), LearningRate(schedule)
-    trainer.fit(*samples(5), epochs=2, batch_size=2, callbacks=[rate])
-    assert rate.steps == 6
-    trainer.fit(*samples(5), epochs=3, batch_size=2, callbacks=[rate])
-    assert rate.steps == 15
-    assert seen == values(schedule, 15)
-
-
-def test_per_epoch_the_rate_stays_the_same_within_each() -> None:
-    optimizer, seen = recording(optimizers.SGD)
-    trainer, rate = trainer_of(optimizer), LearningRate(Exponential(0.5, 0.5), per="epoch")
-    for epochs in (2, 1):
-        trainer.fit(*samples(5), epochs=epochs, batch_size=2, callbacks=[rate])
-    assert seen == [0.5, 0.5, 0.5, 0.25, 0.25, 0.25, 0.125, 0.125, 0.125]
-    assert rate.steps == 3
-
-
-def test_the_count_can_be_set_to_begin_afresh_or_go_on() -> None:
-    optimizer, seen = recording(optimizers.SGD)
-    rate = LearningRate(Exponential(0.5, 0.5), steps=2)
-    trainer = trainer_of(optimizer)
-    trainer.fit(*samples(2), epochs=1, callbacks=[rate])
-    rate.steps = 0
-    trainer.fit(*samples(2), epochs=1, callbacks=[rate])
-    assert seen == [0.125, 0.5]
-
-
-def test_a_scheduled_training_equals_the_loop_written_out() -> None:
-    schedule, (x, t) = WarmUp(Cosine(0.3, steps=6), steps=3), samples(4)
-    one, two = trainer_of(optimizers.Adam()), trainer_of(optimizers.Adam())
-    one.fit(x, t, epochs=10, shuffle=False, callbacks=[LearningRate(schedule)])
-    for n in range(10):
-        two.optimizer.learning_rate = schedule(n)
-        two.step(x, t)
-    np.testing.assert_array_equal(one.model.parameters.value, two.model.parameters.value)
-
-
-@pytest.mark.parametrize("monitor", ["validation_loss", "loss", "mean_squared_error"])
-def test_a_plateau_is_told_the_column_that_it_monitors(monitor: str) -> None:
-    optimizer, seen = recording(optimizers.SGD)
-    model, loss = Sequential([Dense(2)]), losses.HalfSquaredError()
-    trainer = Trainer(model, loss, optimizer, metrics=["mean_squared_error"], rng=0)
-    plateau = ReduceOnPlateau(1.5, factor=0.5, patience=0, threshold=0.05)
-    rate = LearningRate(plateau, monitor=monitor)
-    found: list[float] = []
-    for epochs in (12, 3):
-        history = trainer.fit(
-            *samples(6), epochs=epochs, validation_data=samples(3), callbacks=[rate]
-        )
-        found += history[monitor]
-    again = ReduceOnPlateau(1.5, factor=0.5, patience=0, threshold=0.05)
-    assert seen == [1.5, *rates_of(again, found)][:-1]
-    assert seen[-1] < 1.5 and rate.steps == 15
-    assert trainer.optimizer.learning_rate == plateau.rate == again.rate
-
-
-@pytest.mark.parametrize(
-    ("monitor", "validation", "mend"),
-    [
-        (None, False, "give validation_data to fit, or monitor='loss'"),
-        ("validation_accuracy", False, "give validation_data to fit, or monitor='loss'"),
-        ("validation_accuracy", True, "one of these: monitor='loss'"),
-        ("acuracy", False, "one of these: monitor='loss'"),
-    ],
-)
-def test_a_column_that_is_not_there_is_named_with_those_that_are(
-    monitor: str | None, validation: bool, mend: str
-) -> None:
-    plateau = ReduceOnPlateau(0.1)
-    rate = LearningRate(plateau) if monitor is None else LearningRate(plateau, monitor=monitor)
-    more = {"validation_data": samples(3)} if validation else {}
-    with pytest.raises(ConfigurationError) as caught:
-        trainer_of(optimizers.SGD(0.1)).fit(*samples(4), callbacks=[rate], **more)
-    assert caught.value.expected == f"a column {monitor or 'validation_loss'!r}"
-    assert caught.value.received == ("loss, validation_loss" if validation else "loss")
-    assert caught.value.mend == mend
-
-
-def test_print_says_what_is_done() -> None:
-    assert repr(LearningRate(Constant(0.1))) == (
-        "LearningRate(schedule=Constant(rate=0.1), per='step', monitor=None, steps=0)"
-    )
-    plateau = LearningRate(ReduceOnPlateau(0.1))
-    assert "per='epoch', monitor='validation_loss'" in repr(plateau)
-
-
 # ------------------------------------------------------------------------------- errors
 
 
@@ -554,26 +380,6 @@ def test_print_says_what_is_done() -> None:
             "after",
         ),
         (lambda: Constant(1).then(ReduceOnPlateau(0.1), after=5), "Chain", r"schedules\[1\]"),
-        (lambda: ReduceOnPlateau(-1), "ReduceOnPlateau", "start"),
-        (lambda: ReduceOnPlateau(1, factor=1), "ReduceOnPlateau", "factor"),
-        (lambda: ReduceOnPlateau(1, patience=-1), "ReduceOnPlateau", "patience"),
-        (lambda: ReduceOnPlateau(1, threshold=1), "ReduceOnPlateau", "threshold"),
-        (lambda: ReduceOnPlateau(1, threshold=-1), "ReduceOnPlateau", "threshold"),
-        (lambda: ReduceOnPlateau(1, relative=None), "ReduceOnPlateau", "relative"),
-        (lambda: ReduceOnPlateau(1, cooldown=0.5), "ReduceOnPlateau", "cooldown"),
-        (lambda: ReduceOnPlateau(1, minimum=-1), "ReduceOnPlateau", "minimum"),
-        (lambda: ReduceOnPlateau(1, mode="least"), "ReduceOnPlateau", "mode"),
-        (lambda: ReduceOnPlateau(1).update("low"), "ReduceOnPlateau", "figure"),
-        (lambda: ReduceOnPlateau(1).plot([]), "ReduceOnPlateau", "figures"),
-        (lambda: LearningRate(0.1), "LearningRate", "schedule"),
-        (lambda: LearningRate(Cosine), "LearningRate", "schedule"),
-        (lambda: LearningRate(lambda t: 0.1), "LearningRate", "schedule"),
-        (lambda: LearningRate("cosine"), "LearningRate", "schedule"),
-        (lambda: LearningRate(Constant(1), per="batch"), "LearningRate", "per"),
-        (lambda: LearningRate(Constant(1), monitor="loss"), "LearningRate", "monitor"),
-        (lambda: LearningRate(Constant(1), steps=-1), "LearningRate", "steps"),
-        (lambda: LearningRate(ReduceOnPlateau(1), per="step"), "LearningRate", "per"),
-        (lambda: LearningRate(ReduceOnPlateau(1), monitor=None), "LearningRate", "monitor"),
         (lambda: Constant(1)(-1), "Constant", "t"),
         (lambda: Constant(1)(0.5), "Constant", "t"),
         (lambda: Constant(1)(np.arange(3)), "Constant", "t"),
@@ -602,10 +408,6 @@ def test_a_rate_that_grows_beyond_all_numbers_is_told_where_it_happens() -> None
     with pytest.raises(ConfigurationError, match="no learning rate") as caught:
         WarmUp(Exponential(1.0, 2.0), 10)(2010)
     assert caught.value.place == "Exponential, step 2000" and caught.value.received == math.inf
-    trainer = trainer_of(optimizers.SGD(1.0))
-    rate = LearningRate(Exponential(1e-300, 1e150))
-    with pytest.raises(ConfigurationError, match=r"Exponential, step 3, epoch 3, step 1"):
-        trainer.fit(*samples(4), epochs=9, batch_size=4, callbacks=[rate])
 
 
 # ------------------------------------------------------------------------------- figures
@@ -655,24 +457,8 @@ def test_any_number_of_steps_is_drawn_from_the_first_to_the_last(steps: int) -> 
     figure = Cosine(0.1, steps).plot(steps)
     data = figure.axes[0].patches[0].get_data()
     assert data.edges[0] == 0 and data.edges[-1] == steps
-    assert len(data.values) == min(steps, schedules.DRAWN_AT_MOST)
+    assert len(data.values) == min(steps, DRAWN_AT_MOST)
     assert data.values[0] == 0.1
-    figure.canvas.draw()
-
-
-def test_the_figure_of_a_plateau_shows_the_figures_and_the_rates_they_lead_to() -> None:
-    plateau = ReduceOnPlateau(0.1, factor=0.5, patience=0)
-    plateau.update(0.0)
-    before = copy.deepcopy(plateau)
-    figure = plateau.plot([2.0, 1.0, 1.0, 0.5])
-    above, below = figure.axes
-    np.testing.assert_array_equal(above.lines[0].get_xydata()[:, 1], [2.0, 1.0, 1.0, 0.5])
-    data = below.patches[0].get_data()
-    np.testing.assert_array_equal(data.values, [0.1, 0.1, 0.1, 0.05])
-    np.testing.assert_array_equal(data.edges, [0.5, 1.5, 2.5, 3.5, 4.5])
-    assert (below.get_xlabel(), below.get_ylabel()) == ("epoch", "learning rate η")
-    assert above.get_ylabel() == "what is measured"
-    assert plateau == before
     figure.canvas.draw()
 
 
@@ -783,43 +569,3 @@ def rates_of_pytorch(torch: Any, start: float, make: Any) -> list[float]:
 def test_schedules_against_pytorch(torch: Any, schedule: Schedule, make: Any) -> None:
     theirs = rates_of_pytorch(torch, 0.1, make)
     np.testing.assert_allclose(values(schedule, STEPS), theirs, rtol=1e-12, atol=1e-12 * 0.1)
-
-
-@pytest.mark.peers
-@pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize(
-    ("ours", "theirs"),
-    [
-        ({}, {}),
-        ({"factor": 0.5, "patience": 2}, {"factor": 0.5, "patience": 2}),
-        (
-            {"factor": 0.5, "patience": 0, "cooldown": 3, "minimum": 1e-3},
-            {"factor": 0.5, "patience": 0, "cooldown": 3, "min_lr": 1e-3},
-        ),
-        (
-            {"patience": 1, "threshold": 0.1, "mode": "max", "factor": 0.9},
-            {"patience": 1, "threshold": 0.1, "mode": "max", "factor": 0.9},
-        ),
-        *[
-            (
-                {"patience": 1, "threshold": 0.1, "relative": False, "mode": mode, "factor": 0.9},
-                {"patience": 1, "threshold": 0.1, "threshold_mode": "abs", "mode": mode}
-                | {"factor": 0.9},
-            )
-            for mode in ("min", "max")
-        ],
-    ],
-)
-def test_plateaus_against_pytorch(torch: Any, seed: int, ours: Any, theirs: Any) -> None:
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
-    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, eps=0.0, **theirs)
-    plateau = ReduceOnPlateau(0.1, **ours)
-    rng = np.random.default_rng(seed)
-    figures = np.exp(-np.arange(STEPS) / 20) + 0.3 * rng.random(STEPS)
-    figures[rng.integers(STEPS, size=3)] = [np.inf, np.nan, 0.05]
-    if ours.get("mode") == "max":
-        figures = 1 / figures
-    for figure in figures:
-        scheduler.step(figure)
-        assert plateau.update(figure) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12)
-    assert plateau.rate < 0.1

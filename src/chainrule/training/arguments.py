@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from chainrule.core.layer import Layer
 from chainrule.core.wording import batch_of, is_whole
 from chainrule.training import losses, optimizers
 from chainrule.training.callbacks import Callback
-from chainrule.training.data import Data
+from chainrule.training.data.samples import Data
 from chainrule.training.losses import Loss, PerOutput
 from chainrule.training.optimizers import Optimizer
 
@@ -117,34 +118,6 @@ def require_counts(*, optional: bool = False, **counts: Any) -> None:
         )
 
 
-def require_agreement(x: object, steps_per_epoch: object, **of_arrays: object) -> None:
-    """Refuse what does not go together: arrays have a batch_size, functions steps_per_epoch."""
-    if not callable(x):
-        if steps_per_epoch is not None:
-            raise ConfigurationError(
-                "steps_per_epoch is for batches that a function makes",
-                expected="fit(x, t, batch_size=…), or fit(make_batch, steps_per_epoch=…)",
-                received=f"steps_per_epoch={steps_per_epoch!r}, and an x that is no function",
-                mend="leave it out: an epoch goes once through all samples",
-            )
-        return
-    too_many = [name for name, given in of_arrays.items() if given is not None]
-    if too_many:
-        raise ConfigurationError(
-            "where a function makes the batches, it decides what is in them",
-            expected="fit(make_batch, epochs=…, steps_per_epoch=…)",
-            received=f"a function, and also {', '.join(too_many)}",
-            mend="leave that out; make_batch(rng) returns the pair (x, t) of one step",
-        )
-    if steps_per_epoch is None:
-        raise ConfigurationError(
-            "fresh batches never end, so it has to be said after how many of them an epoch does",
-            expected="fit(make_batch, epochs=…, steps_per_epoch=…)",
-            received="a function, and no steps_per_epoch",
-            mend="steps_per_epoch=100",
-        )
-
-
 def as_callbacks(given: Any) -> list[Callback]:
     """The callbacks in a list, if that is what it is."""
     if isinstance(given, Callback | str) or not isinstance(given, Iterable):
@@ -157,17 +130,27 @@ def as_callbacks(given: Any) -> list[Callback]:
     found = list(given)
     for number, callback in enumerate(found):
         if not isinstance(callback, Callback):
-            is_class = isinstance(callback, type) and issubclass(callback, Callback)
             raise ConfigurationError(
                 "something in the list of callbacks is no callback",
                 place=f"callbacks[{number}]",
                 expected="an instance of a subclass of chainrule.callbacks.Callback",
                 received=_described(callback),
-                mend=f"make an instance of it: {callback.__name__}(…)"
-                if is_class
-                else "a class of your own: class Mine(Callback), with an on_epoch_end, say",
+                mend=_callback_from(callback),
             )
     return found
+
+
+def _callback_from(given: Any) -> str:
+    """What makes a callback of what is none."""
+    from chainrule.training.schedules import ReduceOnPlateau, Schedule
+
+    if isinstance(given, type) and issubclass(given, Callback):
+        return f"make an instance of it: {given.__name__}(…)"
+    if isinstance(given, Schedule | ReduceOnPlateau):
+        return f"callbacks.LearningRate({type(given).__name__}(…))"
+    if callable(given):
+        return "callbacks.Functions(on_epoch_end=…), or on_step_end, or another moment"
+    return "a class of your own: class Mine(Callback), with an on_epoch_end, say"
 
 
 def as_validation(given: Any, outputs: int) -> Data | None:
@@ -182,6 +165,20 @@ def as_validation(given: Any, outputs: int) -> Data | None:
             received=f"{type(given).__name__}{length}",
         )
     return Data.of(given[0], given[1], named="validation {}", outputs=outputs)
+
+
+def as_path(name: str, given: Any) -> Path | None:
+    """A path, where one is given."""
+    if given is None:
+        return None
+    try:
+        return Path(given)
+    except TypeError as error:
+        raise ConfigurationError(
+            f"{name} is no path",
+            expected=f"{name}='runs/first', say",
+            received=_described(given),
+        ) from error
 
 
 def require_progress(given: object) -> None:

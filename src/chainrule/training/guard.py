@@ -40,6 +40,7 @@ from chainrule.core.parameter import Array, ParameterVector
 from chainrule.core.tree import join, snake_case
 from chainrule.core.wording import who
 from chainrule.graph.plan import Plan
+from chainrule.training.descent import Descent
 from chainrule.training.losses import Loss, PerOutput
 from chainrule.training.optimizers import Optimizer
 
@@ -47,6 +48,11 @@ from chainrule.training.optimizers import Optimizer
 @define(eq=False)
 class GuardedStep:
     """The training step of a model that is built, with a loss and an optimizer.
+
+    Attributes
+    ----------
+    has_overflowed
+        Whether a step was taken back because the optimizer made a parameter infinite or NaN.
 
     Raises
     ------
@@ -57,8 +63,10 @@ class GuardedStep:
     model: Layer
     loss: Loss
     optimizer: Optimizer
+    has_overflowed: bool = field(default=False, init=False)
     _parameters: ParameterVector = field(init=False)
     _states: ParameterVector = field(init=False)
+    _descent: Descent = field(init=False)
     _last_finite: Array = field(init=False)
     _states_before: Array = field(init=False)
     _quiet: dict[str, Any] = field(init=False)
@@ -66,6 +74,7 @@ class GuardedStep:
 
     def __attrs_post_init__(self) -> None:
         self._parameters, self._states = self.model.parameters, self.model.state
+        self._descent = Descent(self.optimizer, self._parameters)
         self._quiet = quiet()
         self._per_output = self.loss if isinstance(self.loss, PerOutput) else None
         self._last_finite = self._parameters.value.copy()
@@ -94,34 +103,69 @@ class GuardedStep:
             A number is not finite. The error says where that began, and the parameters are the
             last ones that were finite.
         """
-        parameters = self._parameters
+        self.begin()
+        with np.errstate(**self._quiet):
+            y, costs, cost, delta = self._gone_up(inputs, target, weights)
+            self.model.backward_parameters(delta)
+            self._move(inputs, target, weights)
+        return cost, y, costs
+
+    def begin(self) -> None:
+        """Begin a step of several batches: `add` each of them, then `end` it."""
         if self._states_before.size:
             np.copyto(self._states_before, self._states.value)
+        self._parameters.zero_grad()
+
+    def add(
+        self, inputs: tuple[Array, ...], target: Any, weights: Array | None, rows: int
+    ) -> tuple[float, Any, tuple[float, ...]]:
+        """Add a batch to the step: ∂C/∂θ ← ∂C/∂θ + |B| ∂C_B/∂θ; returns what `take` does."""
         with np.errstate(**self._quiet):
-            parameters.zero_grad()
-            y = self.model.forward(*inputs)
-            costs: Any = ()
-            try:
-                if self._per_output is None:
-                    cost, delta = self.loss.value_and_delta(y, target, weights)
-                else:
-                    costs, delta = self._per_output.costs_and_deltas(y, target, weights)
-                    cost, costs = self._per_output.total(costs), tuple(map(float, costs))
-            except NonFiniteError as error:
-                stopped = self._stopped(inputs, target, weights, error)
-                if stopped is error:
-                    raise
-                raise stopped from error
-            cost = float(cost)
-            if not math.isfinite(cost):
+            y, costs, cost, delta = self._gone_up(inputs, target, weights)
+            several = isinstance(delta, tuple)
+            self.model.backward_parameters(
+                tuple([part * rows for part in delta]) if several else delta * rows
+            )
+            if not self._moves_finitely(self._parameters.value, self._parameters.grad):
                 raise self._stopped(inputs, target, weights)
-            self.model.backward_parameters(delta)
-            value, gradient = parameters.value, parameters.grad
-            if not _are_finite(value, gradient):
-                raise self._stopped(inputs, target, weights)
-            self._last_finite[:] = value
-            self.optimizer.step(value, gradient)
         return cost, y, costs
+
+    def end(self, rows: int) -> None:
+        """Take the step: the average over all rows of its batches, ∂C/∂θ ← ∂C/∂θ / Σ |B|."""
+        gradient = self._parameters.grad
+        with np.errstate(**self._quiet):
+            gradient /= rows
+            self._copy(self._last_finite, self._parameters.value)
+            self._descent.step(self._parameters.value, gradient)
+
+    def _gone_up(
+        self, inputs: tuple[Array, ...], target: Any, weights: Array | None
+    ) -> tuple[Any, tuple[float, ...], float, Any]:
+        """y, the costs of several outputs, C and Δ of one batch."""
+        y = self.model.forward(*inputs)
+        costs: Any = ()
+        try:
+            if self._per_output is None:
+                cost, delta = self.loss.value_and_delta(y, target, weights)
+            else:
+                costs, delta = self._per_output.costs_and_deltas(y, target, weights)
+                cost, costs = self._per_output.total(costs), tuple(map(float, costs))
+        except NonFiniteError as error:
+            stopped = self._stopped(inputs, target, weights, error)
+            if stopped is error:
+                raise
+            raise stopped from error
+        cost = float(cost)
+        if not math.isfinite(cost):
+            raise self._stopped(inputs, target, weights)
+        return y, costs, cost, delta
+
+    def _move(self, inputs: tuple[Array, ...], target: Any, weights: Array | None) -> None:
+        value, gradient = self._parameters.value, self._parameters.grad
+        if not self._moves_finitely(value, gradient):
+            raise self._stopped(inputs, target, weights)
+        self._copy(self._last_finite, value)
+        self._descent.step(value, gradient)
 
     def require_finite(self) -> None:
         """Raise the error of `take` if the parameters are not finite after the last step."""
@@ -132,7 +176,24 @@ class GuardedStep:
         """Take the last step back if it left parameters that are not finite."""
         value = self._parameters.value
         if not _is_finite(value):
-            np.copyto(value, self._last_finite)
+            self.has_overflowed = True
+            self._copy(value, self._last_finite)
+
+    def _moves_finitely(self, value: Array, gradient: Array) -> bool:
+        """Whether all that moves, and where it is to move, is finite."""
+        descent = self._descent
+        if descent.parts is None:
+            return _are_finite(value, gradient)
+        return all(map(_are_finite, descent.moving(value), descent.moving(gradient)))
+
+    def _copy(self, to: Array, of: Array) -> None:
+        """Copy all that moves; what is frozen costs nothing."""
+        descent = self._descent
+        if descent.parts is None:
+            to[:] = of
+        else:
+            for there, here in zip(descent.moving(to), descent.moving(of), strict=True):
+                there[:] = here
 
     def _stopped(
         self,
@@ -160,9 +221,10 @@ class GuardedStep:
 
     def _overflowed(self) -> NonFiniteError:
         """The error for an update that overflowed; takes it back."""
+        self.has_overflowed = True
         place, name, value = _first_that_is_not_finite(self.model)
         received = _count(value)
-        np.copyto(self._parameters.value, self._last_finite)
+        self._copy(self._parameters.value, self._last_finite)
         largest = _largest(self._last_finite)
         return NonFiniteError(
             f"the optimizer's last step made the {name} infinite or NaN",

@@ -22,9 +22,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
-from time import perf_counter
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,27 +31,27 @@ import numpy.typing as npt
 from attrs import define, field, setters
 
 from chainrule.core.admission import as_tuple
-from chainrule.core.errors import ChainruleError, NonFiniteError, ShapeError
+from chainrule.core.errors import NonFiniteError, ShapeError
 from chainrule.core.initializers import Shape
 from chainrule.core.layer import Layer
 from chainrule.core.parameter import Array
 from chainrule.core.record import copied_generator
 from chainrule.core.wording import built
 from chainrule.training import arguments
-from chainrule.training.batches import ArrayBatches, FreshBatches
 from chainrule.training.callbacks import Callback
 from chainrule.training.columns import Columns
-from chainrule.training.data import Data, one_or_all
+from chainrule.training.data.batches import Batches
+from chainrule.training.data.kinds import batches_of
+from chainrule.training.data.samples import Data, one_or_all
 from chainrule.training.guard import GuardedStep, quiet
 from chainrule.training.history import History
 from chainrule.training.losses import Loss
 from chainrule.training.metrics import by_output, named, names_in
 from chainrule.training.optimizers import Optimizer
-from chainrule.training.progress import Progress
+from chainrule.training.run import Run
 
-BATCH_SIZE = 32
 APPLIED_AT_ONCE = 1000
-"""How many samples make a step, and how many are sent through together to measure."""
+"""How many samples are sent through together to measure."""
 
 
 @define(eq=False)
@@ -80,8 +79,8 @@ class Trainer:
 
     Attributes
     ----------
-    history : History
-        Of the last `fit`, or of the one that is going on, up to its last whole epoch.
+    run : Run or None
+        The last `fit`, or the one that is going on: where it is, and why it ended.
 
     Raises
     ------
@@ -106,8 +105,9 @@ class Trainer:
     metrics: Any = field(default=(), kw_only=True, repr=names_in)
     loss_weights: Any = field(default=None, kw_only=True, repr=False, on_setattr=setters.frozen)
     rng: Any = field(default=None, kw_only=True, converter=arguments.as_generator, repr=False)
-    history: History = field(factory=History, init=False, repr=False)
+    run: Run | None = field(default=None, init=False, repr=False)
     _guarded: GuardedStep | None = field(default=None, init=False, repr=False)
+    _no_history: History = field(factory=History, init=False, repr=False)
     _for_building: np.random.Generator | None = field(default=None, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -118,55 +118,98 @@ class Trainer:
         else:
             self.metrics = by_output(self.metrics, outputs)
 
+    @property
+    def history(self) -> History:
+        """Of the last `fit`, or of the one that is going on, up to its last whole epoch."""
+        return self.run.history if self.run is not None else self._no_history
+
+    @property
+    def steps(self) -> int:
+        """How many steps of the optimizer that run has taken, also before it was resumed."""
+        return self.run.steps if self.run is not None else 0
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What that run measures in each epoch; what callbacks add to it is not among them."""
+        return self.run.measured if self.run is not None else ()
+
     # ---------------------------------------------------------------- what a caller does
 
     def fit(
         self,
-        x: npt.ArrayLike | tuple[npt.ArrayLike, ...] | Callable[[np.random.Generator], Any],
-        t: npt.ArrayLike | tuple[npt.ArrayLike, ...] | None = None,
+        x: Any,
+        t: Any = None,
         *,
         epochs: int = 20,
         batch_size: int | None = None,
         steps_per_epoch: int | None = None,
         validation_data: tuple[Any, Any] | None = None,
         sample_weights: npt.ArrayLike | None = None,
-        shuffle: bool = True,
+        class_weights: Mapping[int, float] | Sequence[float] | str | None = None,
+        shuffle: bool | str = True,
+        accumulate: int = 1,
+        ahead: bool | None = None,
         callbacks: Iterable[Callback] = (),
         progress: Any = True,
+        resume_from: str | os.PathLike[str] | None = None,
+        bad_batch: str | os.PathLike[str] | None = None,
     ) -> History:
         """Train on all samples ``epochs`` times, or on fresh batches, and return the history.
 
         Everything is looked at before anything is changed: where an array, a number or a callback
         is refused, the model, the optimizer and the generator are as they were.
 
+        Ctrl-C ends the training after the step that is going on, and the history of the epochs so
+        far is returned; ``trainer.run.reason`` says so. A second Ctrl-C does not wait.
+
         Parameters
         ----------
         x
             The inputs, (samples, …), which are converted to the model's type once; for a model
-            with several inputs a tuple of such. Or a function ``make_batch(rng) -> (x, t)``, which
-            is called for every step.
+            with several inputs a tuple of such. What lies in a file and is larger than the memory
+            (`numpy.memmap`, h5py, zarr, anything with a length and indices) is read piece by piece.
+            Or a function ``make_batch(rng) -> (x, t)``, which is called for every batch; or, with
+            no t, an iterable of batches (x, t), or a dataset of pairs, ``dataset[i]``. See
+            `chainrule.training.data.batches`.
         t
             The targets, (samples, …), as the loss takes them; for a model with several outputs a
             tuple with one such for each.
         epochs
             How often to go through all samples.
         batch_size
-            How many samples make one step; 32 if not given. The last batch of an epoch has those
+            How many samples make one batch; 32 if not given. The last batch of an epoch has those
             that are left over.
         steps_per_epoch
-            With ``make_batch``, after how many steps an epoch ends.
+            With ``make_batch`` or an iterator, how many batches an epoch has.
         validation_data
             A pair (x, t) to measure the loss and the metrics on after each epoch, without learning
             from it.
         sample_weights
             (samples,): how much each sample counts, 0 or more, in all outputs.
+        class_weights
+            How much each class counts: a dictionary by label, a sequence, or ``"balanced"``, by
+            which all classes together count the same.
         shuffle
-            Whether the order of the samples is drawn anew for each epoch.
+            Whether the order of the samples is drawn anew for each epoch. What is read from a file
+            is shuffled by blocks; ``"rows"`` mixes all rows.
+        accumulate
+            How many batches make one step of the optimizer: their gradients are added up to that
+            of all their rows together. So a batch may be as small as the memory asks for.
+        ahead
+            Whether the next batch is prepared in a second thread while the present one is learned
+            from. None decides: where reading it takes time. The numbers do not depend on it.
         callbacks
             What else shall happen: see `chainrule.callbacks`.
         progress
             Whether to show a line with the loss and the time that is left; only ever where there
             is a terminal. Or a rich Console to show it on.
+        resume_from
+            A folder of checkpoints, which `chainrule.callbacks.Checkpoint` has written: goes on
+            from the newest whole one, to the same numbers as if the run had never ended; or
+            starts, where there is none.
+        bad_batch
+            A file into which the batch is written that made a number infinite or NaN, if one does:
+            with the arrays x, t and sample_weights, for ``safetensors.numpy.load_file``.
 
         Returns
         -------
@@ -178,7 +221,7 @@ class Trainer:
             outputs, the loss of each as well, without its weight, under the name of the layer that
             the output comes from, such as ``history["dense_3_loss"]`` (``output_1_loss`` where
             outputs come from one layer), and its metrics, such as
-            ``history["dense_3_accuracy"]``.
+            ``history["dense_3_accuracy"]``. Callbacks may add columns of their own.
 
         Raises
         ------
@@ -186,58 +229,67 @@ class Trainer:
             A count is no whole number of at least 1, or the arguments do not go together.
         DtypeError, ShapeError, DataError
             Data that cannot be learned from: which array, and where in it.
+        StorageError
+            The checkpoint to go on from is one of another run.
         NonFiniteError
             The cost, a gradient or the parameters became infinite or NaN. It names the layer where
             that began, the epoch and the step; the model has the last finite parameters, and
             ``trainer.history`` the epochs before.
         """
-        arguments.require_counts(epochs=epochs)
+        arguments.require_counts(epochs=epochs, accumulate=accumulate)
         arguments.require_counts(
             optional=True, batch_size=batch_size, steps_per_epoch=steps_per_epoch
         )
-        arguments.require_agreement(
-            x,
-            t=t,
-            batch_size=batch_size,
-            steps_per_epoch=steps_per_epoch,
-            sample_weights=sample_weights,
-        )
         callbacks = arguments.as_callbacks(callbacks)
         arguments.require_progress(progress)
+        folder = arguments.as_path("resume_from", resume_from)
+        file = arguments.as_path("bad_batch", bad_batch)
         if self.model.is_built:
             arguments.require_a_loss_for_each(self.model.output_shapes, self.loss)
-        outputs = len(self.loss.for_each_output)
         state = self.rng.bit_generator.state
+        batches: Batches | None = None
         try:
-            batches: ArrayBatches | FreshBatches
-            if callable(x):
-                batches = FreshBatches(x, steps_per_epoch or 1, self.rng, outputs)
-            else:
-                data = Data.of(x, t, sample_weights, outputs=outputs)
-                batches = ArrayBatches(data, batch_size or BATCH_SIZE, shuffle, self.rng)
+            batches = batches_of(
+                x,
+                t,
+                batch_size=batch_size,
+                steps_per_epoch=steps_per_epoch,
+                sample_weights=sample_weights,
+                class_weights=class_weights,
+                shuffle=shuffle,
+                ahead=ahead,
+                rng=self.rng,
+                outputs=len(self.loss.for_each_output),
+            )
             validation, columns = self._fitted_to_each_other(batches, validation_data)
+            run = Run(self, batches, validation, columns, callbacks, epochs, accumulate, file)
+            run.how = {"batch_size": batch_size, "shuffle": shuffle}
+            if folder is not None:
+                from chainrule.training import checkpoints
+
+                checkpoints.resume(run, folder)
         except BaseException:
             self.rng.bit_generator.state = state
+            if batches is not None:
+                batches.close()
             raise
-        self._guarded = GuardedStep(self.model, self.loss, self.optimizer)
-        self.history = History()
-        with ExitStack() as at_the_end:
-            for callback in reversed(callbacks):
-                at_the_end.callback(callback.on_fit_end, self)
-            for callback in callbacks:
-                callback.on_fit_begin(self)
-            with Progress(progress, epochs, batches.steps) as line:
-                for epoch in range(1, epochs + 1):
-                    figures = self._one_epoch(epoch, batches, columns, callbacks, line)
-                    if validation is not None:
-                        figures |= self._validated(validation, columns)
-                    self.history.append(figures)
-                    line.note(figures)
-                    if epoch == epochs:
-                        line.show(epoch, batches.steps, figures)
-                    for callback in callbacks:
-                        callback.on_epoch_end(self, epoch, figures)
-        return self.history
+        self._guarded = None
+        self.run = run
+        run.go(progress)
+        return run.history
+
+    def stop(self, reason: str) -> None:
+        """End the run that is going on after its step; a callback may call it.
+
+        Where it is called at the end of an epoch, that epoch is the last one.
+
+        Parameters
+        ----------
+        reason
+            Why, for ``trainer.run.reason``.
+        """
+        if self.run is not None:
+            self.run.reason = reason
 
     def step(
         self,
@@ -262,7 +314,7 @@ class Trainer:
         if not self.model.is_built:
             outputs = len(self.loss.for_each_output)
             self._build(Data.of(x, t, sample_weights, outputs=outputs))
-        guarded = self._guarded_step()
+        guarded = self.guarded_step()
         cost, _, _ = guarded.take(inputs, t, sample_weights)
         guarded.require_finite()
         return cost
@@ -303,7 +355,7 @@ class Trainer:
     # ---------------------------------------------------------------- one thing after another
 
     def _fitted_to_each_other(
-        self, batches: ArrayBatches | FreshBatches, validation_data: Any
+        self, batches: Batches, validation_data: Any
     ) -> tuple[Data | None, Columns]:
         """Make the data what model and loss take; build the model when nothing can be refused.
 
@@ -335,7 +387,8 @@ class Trainer:
         rng = copied_generator(self._for_building)  # so that a build that fails takes nothing
         self.model.build(*data.row_shapes, rng=rng, dtype=data.dtype)
 
-    def _guarded_step(self) -> GuardedStep:
+    def guarded_step(self) -> GuardedStep:
+        """The step with its guard, made anew where model, loss or optimizer are others."""
         held = self._guarded
         is_current = (
             held is not None
@@ -347,52 +400,8 @@ class Trainer:
             held = self._guarded = GuardedStep(self.model, self.loss, self.optimizer)
         return held
 
-    def _one_epoch(
-        self,
-        epoch: int,
-        batches: ArrayBatches | FreshBatches,
-        columns: Columns,
-        callbacks: list[Callback],
-        line: Progress,
-    ) -> dict[str, float]:
-        """Take all steps of an epoch; returns the averages over its samples."""
-        guarded = self._guarded_step()
-        at_step_end = [
-            callback.on_step_end
-            for callback in callbacks
-            if type(callback).on_step_end is not Callback.on_step_end
-        ]
-        names = columns.names
-        sums, samples, step = [0.0] * len(names), 0, 0
-        has_more_than_the_loss = len(names) > 1
-        coming = batches.epoch()
-        try:
-            for step in range(1, batches.steps + 1):
-                inputs, target, weights = next(coming)
-                cost, y, costs = guarded.take(inputs, target, weights)
-                size = len(inputs[0])
-                samples += size
-                sums[0] += cost * size
-                if has_more_than_the_loss:
-                    measured = [figure for _, figure in columns.measured(y, target)]
-                    for n, figure in enumerate([*costs, *measured], start=1):
-                        sums[n] += figure * size
-                for method in at_step_end:
-                    method(self, epoch, step, cost)
-                if perf_counter() >= line.due:
-                    line.show(epoch, step, _averages(names, sums, samples))
-            guarded.require_finite()
-        except BaseException as error:
-            guarded.put_back()
-            place = f"epoch {epoch}, step {step}"
-            if isinstance(error, ChainruleError):
-                error.place = f"{error.place}, {place}" if error.place else place
-            else:
-                error.add_note(f"in {place}")
-            raise
-        return _averages(names, sums, samples)
-
-    def _validated(self, data: Data, columns: Columns) -> dict[str, float]:
+    def validated(self, data: Data, columns: Columns) -> dict[str, float]:
+        """The columns of validation data, of the model as it is."""
         with np.errstate(**quiet()):
             y = self._applied(data, APPLIED_AT_ONCE)
             figures = self._figures(y, data, columns, _cost_or_infinity)
@@ -434,10 +443,6 @@ def _try_metrics(columns: Columns, model: Layer, data: Data) -> None:
         with np.errstate(all="ignore"):
             y = model.apply(*[x[:2] for x in data.inputs])
             list(known.measured(y, one_or_all(tuple([t[:2] for t in data.targets]))))
-
-
-def _averages(names: list[str], sums: list[float], samples: int) -> dict[str, float]:
-    return {name: total / samples for name, total in zip(names, sums, strict=True)}
 
 
 def _trial(model: Layer, data: Data) -> Layer:

@@ -1,0 +1,428 @@
+"""The watch on the deltas: it tells what has gone wrong, once, and nothing where all is well."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+from attrs import define
+
+from chainrule import (
+    Activation,
+    Dense,
+    Graph,
+    Input,
+    Layer,
+    Residual,
+    Sequential,
+    Softmax,
+    Trainer,
+    losses,
+    optimizers,
+    trace,
+)
+from chainrule.core.initializers import Normal
+from chainrule.training.delta_watch import (
+    DeadActivationWarning,
+    DeltasWarning,
+    DeltaWatch,
+    ExplodingDeltasWarning,
+    VanishingDeltasWarning,
+)
+
+LOSS = losses.HalfSquaredError()
+
+
+def batch(rows: int = 32, size: float = 1.0) -> tuple[Any, Any]:
+    rng = np.random.default_rng(1)
+    return size * rng.normal(size=(rows, 8)), rng.normal(size=(rows, 3))
+
+
+def plain(function: str, depth: int, width: int = 16, **how: Any) -> Sequential:
+    """So many layers, one behind the other, and a last one for three numbers."""
+    pairs = [(Dense(width, **how), Activation(function)) for _ in range(depth)]
+    return Sequential([*[layer for pair in pairs for layer in pair], Dense(3)])
+
+
+def built(model: Layer, dtype: str = "float64") -> Any:
+    model.build((8,), rng=0, dtype=dtype)
+    return model
+
+
+def told(
+    model: Layer, data: Any = None, loss: Any = LOSS, epoch: int = 1, watch: Any = None
+) -> list[DeltasWarning]:
+    """What a watch says of a built model."""
+    x, t = batch() if data is None else data
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        watch = watch or DeltaWatch(model, loss)
+        watch.look((x,), t, None, epoch, 1)
+    assert watch.has_warned == bool(caught)
+    return [each.message for each in caught]  # type: ignore[misc]
+
+
+def the_one(warned: list[DeltasWarning], kind: type) -> Any:
+    (only,) = warned
+    assert type(only) is kind
+    return only
+
+
+# ------------------------------------------------------------------------------- what is told
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_vanishing_deltas_are_told_with_the_layer_where_they_fall_below_a_millionth(
+    dtype: str,
+) -> None:
+    model = built(plain("sigmoid", 20), dtype)
+    x, t = (array.astype(dtype) for array in batch())
+    warning = the_one(told(model, (x, t)), VanishingDeltasWarning)
+    dense = [step for step in trace(model, x, t, LOSS) if step.place.startswith("dense")]
+    last = dense[-1]
+    below = [
+        step
+        for step in dense
+        if step.delta_size < 1e-6 * last.delta_size
+        and max(step.gradient_sizes.values()) < 1e-6 * max(last.gradient_sizes.values())
+    ]
+    assert warning.place == f"sequential/{below[-1].place}, epoch 1, step 1"
+    assert f"and {len(below) - 1} more layers before it" in warning.problem
+    assert f"|Δ| = {below[-1].delta_size:.1e} here" in warning.received
+    assert f"|Δ| = {last.delta_size:.1e}, as in sequential/dense_21" in warning.expected
+    assert "tanh" in warning.mend and "Residual" in warning.mend
+    assert str(warning).splitlines()[0] == warning.problem
+    assert "print(chainrule.trace(model, x, t, loss))" in str(warning)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_exploding_deltas_are_told_with_the_layer_where_they_exceed_a_million(dtype: str) -> None:
+    model = built(
+        Sequential([*[Dense(16, initializer=Normal(2.0)) for _ in range(12)], Dense(3)]), dtype
+    )
+    x, t = (array.astype(dtype) for array in batch())
+    warning = the_one(told(model, (x, t)), ExplodingDeltasWarning)
+    dense = list(trace(model, x, t, LOSS))
+    last = dense[-1]
+    above = [step for step in dense if step.delta_size > 1e6 * last.delta_size]
+    assert above and warning.place == f"sequential/{above[-1].place}, epoch 1, step 1"
+    assert f"|Δ| = {above[-1].delta_size:.1e} here" in warning.received
+    assert "smaller weights" in warning.mend and "clip_norm" in warning.mend
+
+
+def test_a_relu_that_is_negative_for_the_whole_batch_is_said_to_have_died() -> None:
+    model = built(plain("relu", 3))
+    model[2].biases.value -= 1e3
+    warning = the_one(told(model), DeadActivationWarning)
+    assert warning.place == "sequential/activation_2, epoch 1, step 1"
+    assert "Activation('relu') has died" in warning.problem
+    assert "sequential/dense_2 learns nothing" in warning.problem
+    assert "no input is above 0, in 32 rows" in warning.received
+    assert "leaky_relu" in warning.mend and "learning rate" not in warning.mend
+
+
+def test_what_has_died_in_training_is_said_to_have_died_of_the_learning_rate() -> None:
+    model = built(plain("relu", 1))
+    model[0].biases.value -= 1e3
+    warning = the_one(told(model, epoch=4), DeadActivationWarning)
+    assert warning.place.endswith("epoch 4, step 1") and "smaller learning rate" in warning.mend
+
+
+def test_a_relu_at_the_very_end_can_die_too() -> None:
+    model = built(Sequential([Dense(16), Activation("tanh"), Dense(3), Activation("relu")]))
+    model[2].biases.value -= 1e3
+    assert "dense_2 learns nothing" in the_one(told(model), DeadActivationWarning).problem
+
+
+def test_a_saturated_activation_is_named_as_the_reason() -> None:
+    model = built(plain("sigmoid", 1))
+    model[0].weights.value *= 1e-3
+    model[0].biases.value = np.full(16, 30.0)  # σ′(30) ≈ 1e-13
+    warning = the_one(told(model), VanishingDeltasWarning)
+    assert "sequential/activation_1 is saturated, with inputs of up to ±30" in warning.mend
+    model[0].biases.value = np.full(16, 1e3)  # σ′ = 0
+    assert "up to ±1e+03" in the_one(told(model), DeadActivationWarning).received
+
+
+@pytest.mark.parametrize(
+    ("function", "named"), [("sigmoid", '"tanh"'), ("relu", '"he_normal"'), ("tanh", "Residual")]
+)
+def test_the_mend_fits_the_activation(function: str, named: str) -> None:
+    how = {} if function == "sigmoid" else {"initializer": Normal(0.02)}
+    warning = the_one(told(built(plain(function, 12, **how))), VanishingDeltasWarning)
+    assert named in warning.mend
+
+
+def test_a_layer_in_a_container_is_named_by_its_path() -> None:
+    blocks = [Sequential([Dense(8), Activation("sigmoid")]) for _ in range(20)]
+    model = built(Sequential([*blocks, Dense(3)]))
+    place = the_one(told(model), VanishingDeltasWarning).place
+    assert place.startswith("sequential/sequential_") and "/dense_1, " in place
+
+
+def test_the_message_says_the_line_that_has_called_it() -> None:
+    with pytest.warns(VanishingDeltasWarning) as caught:
+        DeltaWatch(built(plain("sigmoid", 20)), LOSS).look((batch()[0],), batch()[1], None, 1, 1)
+    assert caught[0].filename == __file__
+
+
+def test_a_watch_tells_once_and_is_never_due_again() -> None:
+    model = built(plain("sigmoid", 20))
+    watch = DeltaWatch(model, LOSS)
+    assert [epoch for epoch in range(1, 40) if watch.is_due(epoch)] == [1, 2, 4, 8, 16, 32]
+    assert told(model, watch=watch)
+    assert not any(watch.is_due(epoch) for epoch in range(1, 40))
+
+
+# ------------------------------------------------------------------------------- where all is well
+
+
+@pytest.mark.parametrize("function", ["tanh", "relu", "elu", "silu"])
+def test_thirty_layers_with_weights_that_suit_them_are_fine(function: str) -> None:
+    assert not told(built(plain(function, 30, initializer="he_normal")))
+
+
+def test_short_cuts_save_the_deltas_of_sigmoids() -> None:
+    blocks = [Residual(Dense(16), Activation("sigmoid"), Dense(16)) for _ in range(15)]
+    assert not told(built(Sequential([Dense(16), *blocks, Dense(3)])))
+
+
+def test_a_perfect_fit_says_nothing() -> None:
+    model = built(plain("tanh", 3))
+    x, _ = batch()
+    assert not told(model, (x, model(x)))
+    assert not told(model, (x, model(x) + 1e-13))  # what counts is the ratio
+
+
+def test_a_softmax_at_the_end_that_has_become_right_says_nothing() -> None:
+    model = built(Sequential([Dense(16), Activation("tanh"), Dense(3), Softmax()]))
+    model[2].weights.value *= 0
+    model[2].biases.value = [40.0, 0.0, 0.0]
+    model[2].weights.value += 1e-3 * np.random.default_rng(0).normal(size=(16, 3))
+    x, _ = batch()
+    loss = losses.NegativeLogLikelihood()
+    target = np.zeros(len(x), int)
+    found = trace(model, x, target, loss)
+    assert found["dense_2"].delta_size < 1e-12 * found["softmax_1"].delta_size
+    assert not told(model, (x, target), loss)
+
+
+def test_a_sigmoid_at_the_end_that_is_flat_says_nothing() -> None:
+    model = built(Sequential([Dense(16), Activation("tanh"), Dense(3), Activation("sigmoid")]))
+    model[2].biases.value = np.full(3, 1e3)
+    assert not told(model)
+
+
+def test_a_small_batch_in_which_a_relu_happens_to_be_silent_says_nothing_at_first() -> None:
+    model = built(plain("relu", 1))
+    model[0].biases.value -= 1e3
+    x, t = batch(6)
+    watch = DeltaWatch(model, LOSS)
+    assert not told(model, (x, t), watch=watch)
+    assert not told(model, (x, t), epoch=2, watch=watch)
+    assert (
+        "18 rows"
+        in the_one(told(model, (x, t), epoch=4, watch=watch), DeadActivationWarning).received
+    )
+
+
+def test_rows_are_counted_anew_where_a_relu_speaks_again() -> None:
+    model = built(plain("relu", 1))
+    x, t = batch(6)
+    watch = DeltaWatch(model, LOSS)
+    for epoch, shift in ((1, -1e3), (2, -1e3), (4, 1e3), (8, -1e3), (16, -1e3)):
+        model[0].biases.value = np.full(16, shift)
+        assert not told(model, (x, t), epoch=epoch, watch=watch)
+
+
+def test_last_weights_that_begin_at_zero_or_all_alike_say_nothing_in_the_first_epoch() -> None:
+    x, _ = batch()
+    labels, loss = np.arange(32) % 3, losses.SoftmaxCrossEntropy()
+    for initializer in ("zeros", 0.1):
+        last = Dense(3, initializer=initializer)
+        model = built(Sequential([Dense(16), Activation("tanh"), last]))
+        assert not told(model, (x, labels), loss)
+    assert not told(model, (x, labels), loss, epoch=1)
+
+
+def test_weights_that_stay_alike_are_told_in_the_second_epoch() -> None:
+    model = built(Sequential([Dense(16), Activation("tanh"), Dense(3)]))
+    model[2].weights.value *= 1e-9
+    assert not told(model)
+    place = the_one(told(model, epoch=2), VanishingDeltasWarning).place
+    assert place == "sequential/dense_1, epoch 2, step 1"
+
+
+def test_a_layer_that_lets_no_delta_through_on_purpose_says_nothing() -> None:
+    @define
+    class Stops(Layer):
+        def forward(self, x: Any) -> Any:
+            return x + 0
+
+        def backward(self, delta: Any) -> Any:
+            return np.zeros_like(delta)
+
+    assert not told(built(Sequential([Dense(16), Stops(), Dense(3)])))
+
+
+def test_a_parameter_that_is_used_in_many_places_is_judged_by_the_sum() -> None:
+    shared, squash = Dense(16), Activation("sigmoid")
+    steps = [layer for _ in range(30) for layer in (shared, squash)]
+    alone = [layer for _ in range(30) for layer in (Dense(16), squash)]
+    assert told(built(Sequential([Dense(16), *alone, Dense(3)])))
+    start = Dense(16)
+    model = built(Sequential([start, *steps, Dense(3)]))
+    start.freeze()  # the only layer that hears nothing in all its places
+    assert not told(model)
+
+
+def test_what_is_frozen_is_not_asked_for() -> None:
+    model = built(plain("sigmoid", 20))
+    assert told(model)
+    for layer in model.layers[:30]:
+        layer.freeze()
+    assert not told(model)
+
+
+def test_where_the_last_layer_is_frozen_the_one_before_it_is_the_last_that_learns() -> None:
+    model = built(plain("sigmoid", 20))
+    model[-1].freeze()
+    assert "as in sequential/dense_20, " in the_one(told(model), VanishingDeltasWarning).expected
+    model = built(plain("relu", 2))
+    model[2].biases.value -= 1e3
+    model[2].freeze()
+    assert (
+        "sequential/dense_1 learns nothing" in the_one(told(model), DeadActivationWarning).problem
+    )
+
+
+def test_a_gradient_that_stands_in_the_model_is_not_counted() -> None:
+    model = built(plain("sigmoid", 20))
+    model.parameters.grad[:] = 1e9
+    assert told(model)
+
+
+def test_an_output_that_counts_little_is_compared_with_itself() -> None:
+    x = Input((8,))
+    trunk = Activation("tanh")(Dense(16)(x))
+    two = [Dense(3)(Activation("tanh")(Dense(16)(trunk))) for _ in range(2)]
+    model = Graph(x, two)
+    model.build((8,), rng=0)
+    rows, target = batch()
+    weighted = losses.PerOutput([LOSS, LOSS], weights=[1.0, 1e-12])
+    assert not told(model, (rows, (target, target)), weighted)
+
+
+def test_numbers_that_are_not_finite_are_left_to_the_guard() -> None:
+    model = built(plain("tanh", 2))
+    model[0].weights.value[0, 0] = np.inf
+    assert not told(model)
+    model = built(Sequential([Dense(3)]))
+    model[0].weights.value *= 1e308
+    assert not told(model)
+
+
+def test_a_layer_that_fails_is_left_to_the_training() -> None:
+    @define
+    class Fails(Layer):
+        def forward(self, x: Any) -> Any:
+            return x + 0
+
+        def backward(self, delta: Any) -> Any:
+            raise ZeroDivisionError
+
+    assert not told(built(Sequential([Dense(16), Fails(), Dense(3)])))
+
+
+# ------------------------------------------------------------------------------- what it leaves
+
+
+@define
+class Noise(Layer):
+    """y = x + noise, with a running mean, from a generator of its own or from one it is given."""
+
+    given: Any = None
+    couples_batch = True
+
+    def build(self, shape: Any) -> None:
+        self.generator("own")
+        self.state("mean", shape, "zeros")
+
+    def forward(self, x: Any) -> Any:
+        self.mean.value = 0.9 * self.mean.value + 0.1 * x.mean(axis=0)
+        rng = self.own if self.given is None else self.given
+        return x + 0.1 * rng.normal(size=x.shape)
+
+    def backward(self, delta: Any) -> Any:
+        return delta
+
+
+@pytest.mark.parametrize("is_given", [False, True])
+def test_a_training_is_the_same_bit_for_bit_with_and_without_looks(is_given: bool) -> None:
+    x, t = batch(300)
+    ends = []
+    for looks in (False, True):
+        noise = Noise(np.random.default_rng(5) if is_given else None)
+        model = built(Sequential([Dense(16), noise, Activation("tanh"), Dense(3)]))
+        trainer = Trainer(model, LOSS, optimizers.Adam(1e-2), rng=0)
+        watch = DeltaWatch(model, LOSS)
+        for epoch in (1, 2, 3, 4):
+            model.parameters.grad = model.parameters.grad  # what stands there is kept, too
+            before = model.parameters.grad.copy()
+            remembered = dict(model[3].__dict__)
+            if looks and watch.is_due(epoch):
+                watch.look((x,), t, np.ones(300), epoch, 1)
+            np.testing.assert_array_equal(model.parameters.grad, before)
+            assert dict(model[3].__dict__) == remembered
+            trainer.step(x, t)
+        ends.append(np.concatenate([model.parameters.value, model.state.value]))
+    np.testing.assert_array_equal(*ends)
+
+
+def test_of_a_large_batch_the_first_256_rows_are_looked_at() -> None:
+    seen = []
+
+    @define
+    class Sees(Layer):
+        def forward(self, x: Any) -> Any:
+            seen.append(len(x))
+            return x + 0
+
+        def backward(self, delta: Any) -> Any:
+            return delta
+
+    @define
+    class SeesToo(losses.HalfSquaredError):
+        def value_and_delta(self, y: Any, target: Any, sample_weights: Any = None) -> Any:
+            seen.extend([len(y), len(target), len(sample_weights)])
+            return losses.HalfSquaredError.value_and_delta(self, y, target, sample_weights)
+
+    model = built(Sequential([Sees(), Dense(3)]))
+    seen.clear()
+    x, t = batch(1000)
+    DeltaWatch(model, SeesToo()).look((x,), t, np.ones(1000), 1, 1)
+    assert seen == [256] * 4
+
+
+def test_nothing_that_numpy_says_of_the_copy_is_heard() -> None:
+    model = built(plain("tanh", 2))
+    model[0].weights.value *= 1e308
+    with np.errstate(all="raise"):
+        assert not told(model, batch(size=1e10))
+    with np.errstate(all="raise"):  # σ(−800) underflows
+        model = built(plain("sigmoid", 1))
+        model[0].biases.value -= 800
+        assert told(model)
+
+
+def test_in_later_epochs_deltas_that_explode_are_told_where_the_gradients_do_so_too() -> None:
+    model = built(Sequential([*[Dense(16, initializer=Normal(2.0)) for _ in range(12)], Dense(3)]))
+    x, t = batch()
+    gradients = [step.gradient_sizes["weights"] for step in trace(model, x, t, LOSS)]
+    assert max(gradients) < 1e3 * min(gradients)  # y grows upwards as Δ grows downwards
+    assert told(model) and not told(model, epoch=2)
+    model = built(plain("tanh", 1))
+    model[2].weights.value *= 1e8
+    assert "dense_1, epoch 2" in the_one(told(model, epoch=2), ExplodingDeltasWarning).place
