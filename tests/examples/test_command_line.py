@@ -9,7 +9,18 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-DRAWING = ["autoencoder", "deep_residual", "periodic_convolution", "siamese", "two_outputs"]
+DRAWING = [
+    "autoencoder",
+    "deep_residual",
+    "lecture_function",
+    "memory_mapped",
+    "periodic_convolution",
+    "siamese",
+    "two_outputs",
+]
+
+MORE = {"memory_mapped": ["--samples", "2000"]}
+"""What else keeps an example short."""
 
 
 @pytest.mark.parametrize("name", DRAWING)
@@ -18,7 +29,7 @@ def test_an_example_writes_its_figure_into_the_folder_that_it_is_given(
 ):
     path = EXAMPLES / f"{name}.py"
     folder = tmp_path / "new" / "folder"
-    options = ["--epochs", "1", "--seed", "3", "--output", str(folder)]
+    options = ["--epochs", "1", "--seed", "3", "--output", str(folder), *MORE.get(name, [])]
     monkeypatch.setattr(sys, "argv", [str(path), *options])
     runpy.run_path(str(path), run_name="__main__")
     figure = folder / f"{name}.png"
