@@ -1,6 +1,6 @@
 """The command: `python -m benchmarks`, or `make bench`.
 
-    python -m benchmarks                      everything, about ten minutes
+    python -m benchmarks                      everything, about fifteen minutes
     python -m benchmarks --quick              less of it, to see whether it runs
     python -m benchmarks --only tiny,graphs   some of it
     python -m benchmarks --threads 1          with one thread for everyone
@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks import contenders, graphs, machine, overheads, report
+from benchmarks import contenders, graphs, machine, optimizers, overheads, report, training
 from benchmarks.race import DisagreementError, Length, race, use_threads
 from benchmarks.workloads import DTYPES, WORKLOADS
 
@@ -50,6 +50,7 @@ def measure(options: argparse.Namespace, console: Console) -> report.Measured:
     # Drawn by hand between the races: a thread that draws would take part in the race.
     with Progress(console=console, auto_refresh=False, transient=True) as progress:
         races = len(DTYPES) * (len(workloads) + (len(graphs.CHAINS) + 1) * options.with_graphs)
+        races += options.with_optimizers + options.with_training
         bar = progress.add_task("", total=races * length.starts + 3)
 
         def seen() -> None:
@@ -70,7 +71,17 @@ def measure(options: argparse.Namespace, console: Console) -> report.Measured:
         if options.with_graphs:
             progress.update(bar, description="graphs", refresh=True)
             of_graphs = graphs.measure(length, seen, options.quick)
-    return report.Measured(described, results, trainer, imports, of_graphs)
+        of_optimizers = None
+        if options.with_optimizers:
+            progress.update(bar, description="optimizers", refresh=True)
+            of_optimizers = optimizers.measure(length, seen)
+        of_training = None
+        if options.with_training:
+            progress.update(bar, description="a whole training", refresh=True)
+            of_training = training.measure(length, seen, options.quick)
+    return report.Measured(
+        described, results, trainer, imports, of_graphs, of_optimizers, of_training
+    )
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
@@ -82,7 +93,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--threads", type=_threads, default=machine.cores(), help="for everyone; default: all cores"
     )
-    names.append("graphs")
+    names += ["graphs", "optimizers", "training"]
     parser.add_argument(
         "--only", type=lambda text: text.split(","), default=names, help=",".join(names)
     )
@@ -92,6 +103,8 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         parser.error(f"there is no network {', '.join(sorted(unknown))}; choose from {names}")
     options.is_whole = not options.quick and set(options.only) == set(names)
     options.with_graphs = "graphs" in options.only
+    options.with_optimizers = "optimizers" in options.only
+    options.with_training = "training" in options.only
     given = sys.argv[1:] if arguments is None else arguments
     options.command = " ".join(["python -m benchmarks", *given])
     return options

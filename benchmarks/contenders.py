@@ -27,6 +27,8 @@ PEERS = {"PyTorch": "torch", "JAX": "jax"}
 """Each contender with the distribution that does its arithmetic."""
 
 GRAPH, RESIDUAL, RESIDUAL_PEER = "as a Graph", "residual", "residual in PyTorch"
+ADAM, ADAM_PEER, ADAM_FUSED = "Adam", "Adam in PyTorch", "Adam in PyTorch, fused"
+FIT, FIT_PEER = "Trainer.fit", "a loop in PyTorch"
 OURS = {
     "chainrule": "sigmoid_network",
     GRAPH: "sigmoid_graph",
@@ -67,6 +69,18 @@ def make(name: str, problem: Problem) -> Contender:
         from benchmarks import ours
 
         return ours.Layers(problem, getattr(ours, OURS[name]))
+    if name in (ADAM, ADAM_PEER, ADAM_FUSED):
+        from benchmarks import optimizers
+
+        return {
+            ADAM: optimizers.Adam,
+            ADAM_PEER: optimizers.AdamOfPyTorch,
+            ADAM_FUSED: optimizers.FusedAdamOfPyTorch,
+        }[name](problem)
+    if name in (FIT, FIT_PEER):
+        from benchmarks import training
+
+        return {FIT: training.Fit, FIT_PEER: training.Loop}[name](problem)
     from benchmarks import peers
 
     return {"PyTorch": peers.PyTorch, "JAX": peers.Jax, RESIDUAL_PEER: peers.PyTorchResidual}[name](

@@ -6,6 +6,7 @@ Both are made of the same `Table`s of plain words, so that they cannot say diffe
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from benchmarks import contenders, graphs, overheads
+from benchmarks import contenders, graphs, overheads, training
 from benchmarks.quartiles import Quartiles
 from benchmarks.race import Result
 
@@ -42,11 +43,20 @@ class Measured:
     trainer: dict[str, Quartiles]
     imports: dict[str, list[float]]
     graphs: graphs.Measured | None = None
+    optimizers: list[Result] | None = None
+    training: training.Measured | None = None
 
     def tables(self) -> list[Table]:
         of_steps = [_ratios(self), _times(self)] if self.results else []
         of_graphs = [_graphs(self.graphs), _growth(self.graphs.growth)] if self.graphs else []
-        return [_machine(self), *of_steps, _around(self), *of_graphs]
+        of_optimizers = [_optimizers(self.optimizers)] if self.optimizers else []
+        of_training = []
+        if self.training:
+            of_training = [_epochs(self.training.epochs)] if self.training.epochs else []
+            of_training.append(_endless(self.training.endless))
+        return [
+            _machine(self), *of_steps, _around(self), *of_graphs, *of_optimizers, *of_training
+        ]  # fmt: skip
 
     @property
     def names(self) -> list[str]:
@@ -177,6 +187,45 @@ def _growth(growth: graphs.Growth) -> Table:
     ]
     head = ["nodes in a line", "building", "a training step"]
     return Table("Microseconds for each node of a graph", head, rows)
+
+
+def _optimizers(results: list[Result]) -> Table:
+    """A step of Adam alone, beside that of a peer."""
+    rows = []
+    for result in results:
+        size = sum(n * m + m for n, m in pairwise(result.workload.widths))
+        for other in list(result.seconds)[1:]:
+            bound = result.workload.bounds.get(other)
+            times = " and ".join(_microseconds(result.median(n)) for n in (result.first, other))
+            ratio = _against(result.ratio(other), bound, "{:.2f}")
+            rows.append([f"beside {other}", f"{size:,}\n{result.dtype}", ratio, times])
+    head = ["", "numbers", "ratio", "microseconds"]
+    return Table("A step of Adam, in units of the other", head, rows)
+
+
+def _epochs(results: list[Result]) -> Table:
+    """A whole epoch beside that of a peer."""
+    rows = []
+    for result in results:
+        other = contenders.FIT_PEER
+        times = " and ".join(f"{result.median(n):.2f}" for n in (result.first, other))
+        bound = result.workload.bounds[other]
+        what = f"60,000 samples,\n{list(result.workload.widths)},\nbatch {training.BATCH}, Adam"
+        rows.append([what, result.dtype, _against(result.ratio(other), bound, "{:.2f}"), times])
+    head = ["an epoch of `Trainer.fit`", "", "ratio", "seconds"]
+    return Table("A whole training, in units of the same loop in PyTorch", head, rows)
+
+
+def _endless(endless: training.Endless) -> Table:
+    """Whether anything grows while a training goes on."""
+    rows = []
+    each = endless.steps // len(endless.seconds)
+    for number, (seconds, memory) in enumerate(
+        zip(endless.seconds, endless.memory, strict=True), start=1
+    ):
+        rows.append([f"{number * each:,}", _microseconds(seconds), f"{memory / 1e6:.1f}"])
+    head = ["steps", "microseconds a step", "MB in memory"]
+    return Table("A tiny network, without end", head, rows)
 
 
 def _against(measured: Quartiles, bound: float | None, form: str) -> str:

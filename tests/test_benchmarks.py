@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from benchmarks import contenders, graphs, report
+from benchmarks import contenders, graphs, optimizers, report, training
 from benchmarks.for_speed_alone import PIECE
 from benchmarks.quartiles import Quartiles
 from benchmarks.race import DisagreementError, Length, Result, race, require_agreement
@@ -210,6 +210,60 @@ def test_the_bounds_for_graphs_are_those_that_were_promised() -> None:
         "wide": ((784, 1024, 1024, 10), {"chainrule": 1.02}),
         "residual": ((64,) * 21, {contenders.RESIDUAL_PEER: 0.6}),
     }
+
+
+@pytest.mark.peers
+def test_adam_of_pytorch_comes_to_the_same_parameters_fused_or_not() -> None:
+    names = [contenders.ADAM, contenders.ADAM_PEER, contenders.ADAM_FUSED]
+    for dtype in ("float32", "float64"):
+        require_agreement({name: outcome(name, SMALL, dtype) for name in names}, dtype)
+
+
+def test_the_vector_of_adam_and_its_bound_are_those_that_were_promised() -> None:
+    workload = optimizers.TEN_MILLION
+    assert sum(n * m + m for n, m in pairwise(workload.widths)) == 10_000_000
+    assert (optimizers.DTYPE, workload.bounds) == ("float32", {contenders.ADAM_PEER: 0.8})
+
+
+def test_the_table_of_adam_has_a_bound_beside_the_default_and_none_beside_the_fused() -> None:
+    names = [contenders.ADAM, contenders.ADAM_PEER, contenders.ADAM_FUSED]
+    seconds = dict(zip(names, ([0.03, 0.02], [0.04, 0.04], [0.02, 0.02]), strict=True))
+    result = Result(optimizers.TEN_MILLION, "float32", seconds)
+    text = report.as_markdown(report.Measured({}, [], {}, measured().imports, optimizers=[result]))
+    assert "| beside Adam in PyTorch | 10,000,000<br>float32 | 0.62 ≤ 0.80 ✓<br>0.56–0.69 |" in text
+    assert "| beside Adam in PyTorch, fused | 10,000,000<br>float32 | 1.25<br>1.12–1.38 |" in text
+    assert "25,000 and 40,000" in text
+
+
+@pytest.mark.peers
+def test_an_epoch_of_fit_and_the_loop_in_pytorch_take_the_same_steps() -> None:
+    problem = Problem.of((7, 5, 3), training.BATCH * 12, "float32")
+    both = [contenders.make(name, problem) for name in (contenders.FIT, contenders.FIT_PEER)]
+    outcomes = {type(c).__name__: (c.first_steps(), c.flat_parameters()) for c in both}  # type: ignore[attr-defined]
+    require_agreement(outcomes, "float32")
+
+
+def test_the_epoch_and_its_bound_are_those_that_were_promised() -> None:
+    epoch = training.EPOCH
+    assert (epoch.widths, epoch.batch, training.BATCH) == ((784, 256, 128, 10), 60_000, 128)
+    assert epoch.bounds == {contenders.FIT_PEER: 0.9}
+
+
+def test_a_training_without_end_is_looked_at_after_each_of_its_epochs() -> None:
+    endless = training.go_on(3, 20)
+    assert endless.steps == 60
+    assert len(endless.seconds) == len(endless.memory) == 3 and min(endless.seconds) > 0
+
+
+def test_the_tables_of_a_whole_training_say_the_ratio_and_what_grows() -> None:
+    seconds = {contenders.FIT: [0.6, 0.8], contenders.FIT_PEER: [1.0, 1.0]}
+    found = training.Measured(
+        [Result(training.EPOCH, "float32", seconds)],
+        training.Endless(200, [5e-5, 6e-5], [10_000_000, 10_100_000]),
+    )
+    text = report.as_markdown(report.Measured({}, [], {}, measured().imports, training=found))
+    assert "| 0.70 ≤ 0.90 ✓<br>0.65–0.75 | 0.70 and 1.00 |" in text
+    assert "| 100 | 50.0 | 10.0 |" in text and "| 200 | 60.0 | 10.1 |" in text
 
 
 def test_the_tables_of_graphs_have_a_row_for_each_race_and_each_length() -> None:
