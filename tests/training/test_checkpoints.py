@@ -391,6 +391,24 @@ def test_arguments_that_make_no_sense_are_refused(arguments):
         callbacks.Checkpoint(**{"folder": "runs", **arguments})
 
 
+def test_what_is_frozen_in_the_middle_of_a_run_is_frozen_when_it_goes_on(tmp_path):
+    class Freezes(callbacks.Callback):
+        def on_epoch_end(self, trainer: Any, epoch: int, figures: Any) -> None:
+            layer = trainer.model["dense_1"]
+            if epoch == 1:
+                layer.freeze()
+            if epoch == 3:
+                layer.unfreeze()
+
+    def run(*more: Any, **how: Any) -> Trainer:
+        trainer = trainer_of()
+        trainer.fit(X, T, epochs=EPOCHS, batch_size=BATCH, callbacks=[*more, Freezes()], **how)
+        return trainer
+
+    run(callbacks.Checkpoint(tmp_path, every_steps=2), StopsAfter(12))
+    assert outcome(run(resume_from=tmp_path)) == outcome(run())
+
+
 def test_a_graph_with_two_losses_goes_on_too(tmp_path):
     def run(**how: Any) -> Trainer:
         x = Input((3,))

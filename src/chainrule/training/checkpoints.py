@@ -3,7 +3,7 @@
 A run is a sequence of steps, s₀ → s₁ → s₂ → …, each of which depends on the state before it and on
 nothing else. So whoever has s_n has the rest of the run, bit for bit. The state is
 
-    parameters, running statistics, the generators of random layers        of the model
+    parameters, running statistics, generators, what is frozen             of the model
     velocities, moments, counts, the learning rate                         of the optimizer
     schedules, the best so far, …                                          of the callbacks
     epoch, step, sums of the epoch, position in the order of the samples   of the run
@@ -29,7 +29,7 @@ from attrs import frozen
 from chainrule import files
 from chainrule.core.errors import ConfigurationError, StorageError
 from chainrule.core.layer import Layer
-from chainrule.core.parameter import Array
+from chainrule.core.parameter import Array, Parameter
 from chainrule.storage import sealed_file
 from chainrule.storage.architecture import records_of
 from chainrule.storage.arrays import arrays_of
@@ -97,6 +97,7 @@ def _record_of(run: Run, arrays: dict[str, Array]) -> dict[str, Any]:
             "dtype": str(model.dtype),
             "input_shapes": model.input_shapes,
             "generators": states_of(model),
+            "frozen": [path for path, p in _parameters_of(model) if not p.trainable],
         },
         "run": described(run),
         "position": {
@@ -117,6 +118,11 @@ def _record_of(run: Run, arrays: dict[str, Array]) -> dict[str, Any]:
             for number, callback in enumerate(run.callbacks)
         ],
     }
+
+
+def _parameters_of(model: Layer) -> Iterator[tuple[str, Parameter]]:
+    vector = model.parameters
+    return zip(vector.paths, vector, strict=True)
 
 
 def described(run: Run) -> dict[str, Any]:
@@ -240,6 +246,8 @@ def resume(run: Run, folder: Path) -> Path | None:
     for name, array in arrays_of(model).items():
         array[...] = arrays[name]
     set_states(model, record["model"]["generators"])
+    for path, parameter in _parameters_of(model):
+        parameter.trainable = path not in record["model"]["frozen"]
     position = record["position"]
     run.batches.go_to(position["batches"])
     run.epochs_done, run.steps_done = position["epochs_done"], position["steps_done"]
