@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from chainrule.calculus import derivatives as derivatives
     from chainrule.calculus.check import check_layer as check_layer
     from chainrule.calculus.check import check_loss as check_loss
+    from chainrule.calculus.dual import Dual as Dual
+    from chainrule.core import errors as errors
     from chainrule.core.equations import Equations as Equations
     from chainrule.core.layer import Layer as Layer
     from chainrule.display.diagram import diagram as diagram
@@ -62,6 +64,7 @@ _PLACES = {
     "Concatenate": "chainrule.layers.merge",
     "Dense": "chainrule.layers.dense",
     "Dot": "chainrule.layers.merge",
+    "Dual": "chainrule.calculus.dual",
     "Flatten": "chainrule.layers.reshape",
     "Graph": "chainrule.graph.graph",
     "Input": "chainrule.graph.node",
@@ -89,6 +92,7 @@ _MODULES = {
     "callbacks": "chainrule.training.callbacks",
     "datasets": "chainrule.datasets",
     "derivatives": "chainrule.calculus.derivatives",
+    "errors": "chainrule.core.errors",
     "lecture": "chainrule.lecture",
     "losses": "chainrule.training.losses",
     "optimizers": "chainrule.training.optimizers",

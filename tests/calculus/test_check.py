@@ -270,3 +270,12 @@ def test_a_loss_report_names_the_loss_and_the_nine_laws():
     report = check_loss(losses.SoftmaxCrossEntropy(), (4,))
     assert [result.name for result in report] == NAMES
     assert "SoftmaxCrossEntropy()" in str(report)
+
+
+def test_a_factor_that_is_almost_one_is_said_with_the_digits_that_tell_it_from_one():
+    from chainrule.calculus.diagnosis import factor
+
+    expected = np.array([1.0, -2.0, 3.0])
+    assert "1.00001 times" in str(factor(1.00001 * expected, expected, {}))
+    assert "-1.00001 times" in str(factor(-1.00001 * expected, expected, {}))
+    assert "1.5 times" in str(factor(1.5 * expected, expected, {}))
