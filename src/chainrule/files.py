@@ -112,6 +112,40 @@ def make_folder(path: str | os.PathLike[str], what: str) -> Path:
     return Path(path)
 
 
+def lock_folder(folder: Path) -> int | None:
+    """Keep a folder for this process, until `unlock_folder` or its end, however that comes.
+
+    Returns
+    -------
+    int or None
+        What `unlock_folder` takes; None where another process, or another part of this one, has
+        the folder. −1 where the system knows no such locks: then nobody is kept out.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return -1
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return -1
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    except OSError:  # some network file systems refuse
+        os.close(descriptor)
+        return -1
+    return descriptor
+
+
+def unlock_folder(lock: int | None) -> None:
+    """Give a folder free again."""
+    if lock is not None and lock >= 0:
+        os.close(lock)
+
+
 def sync_folder(folder: Path) -> None:
     """Bring the names in a folder onto the disk, where the system can."""
     with contextlib.suppress(OSError):  # the content is whole; some file systems sync no folders

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,12 @@ from chainrule import (
     optimizers,
     schedules,
 )
-from chainrule.core.errors import ChainruleError, ConfigurationError, StorageError
+from chainrule.core.errors import (
+    ChainruleError,
+    ConfigurationError,
+    NonFiniteError,
+    StorageError,
+)
 from chainrule.training import checkpoints
 from chainrule.training.checkpoints import DamagedCheckpointWarning
 
@@ -294,7 +301,7 @@ def test_a_checkpoint_of_another_run_is_refused_and_nothing_changes(tmp_path, ho
 )
 def test_a_call_that_would_take_other_batches_is_refused(tmp_path, how):
     stopped(tmp_path)
-    with pytest.raises(StorageError, match="of another run"):
+    with pytest.raises((StorageError, ConfigurationError), match=r"another run|the run that is"):
         trainer_of().fit(
             **{
                 "x": X,
@@ -311,7 +318,7 @@ def test_a_callback_that_remembers_something_has_to_be_there_again(tmp_path):
     keeps = callbacks.Checkpoint(tmp_path)
     rate = callbacks.LearningRate(schedules.Constant(0.1))
     trainer_of().fit(X, T, epochs=1, callbacks=[keeps, rate])
-    with pytest.raises(ConfigurationError, match="LearningRate among its callbacks"):
+    with pytest.raises(ConfigurationError, match="callbacks of the run .* was LearningRate"):
         trainer_of().fit(X, T, epochs=2, resume_from=tmp_path)
 
 
@@ -345,6 +352,157 @@ def test_figures_come_back_to_the_last_bit(tmp_path, figures):
     again = trainer_of()
     again.fit(X, T, epochs=5, callbacks=[Adds()], resume_from=tmp_path)
     np.testing.assert_array_equal(again.history["odd"], figures)
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ({"t": 2 * T}, "data, by some of its rows"),
+        ({"x": X[:22], "t": T[:22]}, "data, by some of its rows"),
+        ({"sample_weights": np.ones(23)}, "data, by some of its rows"),
+        ({"callbacks": [callbacks.EarlyStopping()]}, "'validation_loss'"),
+    ],
+)
+def test_what_is_refused_leaves_all_as_it_was(tmp_path, how, told):
+    trainer = trainer_of()
+    keeps = [callbacks.Checkpoint(tmp_path), callbacks.EarlyStopping("loss")]
+    trainer.fit(X, T, epochs=2, batch_size=BATCH, callbacks=keeps)
+    for _ in range(2):
+        model = network()
+        model.build((3,), rng=99)
+        again = trainer_of(model=model)
+        before, state = model.parameters.value.copy(), again.rng.bit_generator.state
+        stops = callbacks.EarlyStopping("loss")
+        given = {"x": X, "t": T, "batch_size": BATCH, "callbacks": [stops], **how}
+        with pytest.raises((StorageError, ConfigurationError)) as caught:
+            again.fit(**given, epochs=3, resume_from=tmp_path)
+        assert told in str(caught.value)
+        np.testing.assert_array_equal(model.parameters.value, before)
+        assert again.optimizer.state()["steps"] == 0 and again.optimizer.first_moment is None
+        assert again.rng.bit_generator.state == state and again.run is None
+        other = trainer_of()
+        other.fit(X, T, epochs=2, batch_size=BATCH, callbacks=[stops])  # begins afresh
+        assert stops.best == min(other.history["loss"])
+
+
+def test_a_refused_resumption_builds_no_model(tmp_path):
+    stopped(tmp_path)
+    model = Sequential([Dense(5), Dense(2)])
+    with pytest.raises(StorageError):
+        resumed(tmp_path, model=model)
+    assert not model.is_built
+
+
+def test_an_optimizer_that_is_configured_otherwise_is_refused(tmp_path):
+    stopped(tmp_path)
+    with pytest.raises(StorageError, match=r"betas=\(0\.9, 0\.999\)") as caught:
+        resumed(tmp_path, optimizer=optimizers.Adam(0.01, betas=(0.8, 0.999)))
+    assert "betas=(0.8, 0.999)" in str(caught.value)
+    resumed(tmp_path, optimizer=optimizers.Adam(0.5))  # the learning rate is part of the state
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path):
+    trainer = trainer_of()
+    how = {"batch_size": np.int64(BATCH), "accumulate": np.int64(1), "shuffle": np.bool_(True)}
+    keeps = callbacks.Checkpoint(tmp_path, every_steps=np.int64(2))
+    trainer.fit(X, T, epochs=np.int64(EPOCHS), callbacks=[keeps, StopsAfter(7)], **how)
+    assert outcome(resumed(tmp_path)) == outcome(left_alone())
+
+
+def test_what_is_infinite_is_not_written(tmp_path):
+    class Leaps(callbacks.Callback):
+        def on_step_end(self, trainer: Any, epoch: int, step: int, cost: float) -> None:
+            if trainer.steps == 2:
+                trainer.optimizer.learning_rate = 1e308
+
+    trainer = trainer_of(optimizers.SGD(1e-3))
+    keeps = callbacks.Checkpoint(tmp_path, every_steps=1, keep=9)
+    with pytest.raises(NonFiniteError, match="step 3"):
+        trainer.fit(1e4 * X, 1e4 * T, epochs=2, batch_size=BATCH, callbacks=[Leaps(), keeps])
+    found = checkpoints.found_in(tmp_path)
+    assert [number for number, _ in found] == [2, 1, 0]
+    for _, path in found:
+        assert all(np.isfinite(array).all() for array in checkpoints.read(path).arrays.values())
+
+
+def test_what_a_newer_chainrule_wrote_is_neither_passed_over_nor_deleted(tmp_path):
+    stopped(tmp_path)
+    for path in tmp_path.iterdir():
+        path.write_bytes(
+            path.read_bytes().replace(b"chainrule-checkpoint-1", b"chainrule-checkpoint-9")
+        )
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    trainer = trainer_of()
+    with pytest.raises(StorageError, match="newer chainrule"):
+        keeps = [callbacks.Checkpoint(tmp_path)]
+        trainer.fit(X, T, epochs=1, batch_size=BATCH, callbacks=keeps, resume_from=tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_what_cannot_be_read_now_is_not_taken_for_damaged(tmp_path, monkeypatch):
+    stopped(tmp_path)
+    before = sorted(os.listdir(tmp_path))
+    from chainrule import files
+
+    def fails(path: Any, what: str) -> Any:
+        raise files.unread(path, OSError(errno.EIO, "Input/output error"), what) from OSError()
+
+    monkeypatch.setattr(checkpoints.sealed_file, "read", fails)
+    with pytest.raises(StorageError, match="could not be read"):
+        resumed(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path):
+    class Starts(callbacks.Callback):
+        def on_step_end(self, trainer: Any, epoch: int, step: int, cost: float) -> None:
+            with pytest.raises(ConfigurationError, match="another run is writing"):
+                other = callbacks.Checkpoint(tmp_path)
+                trainer_of().fit(X, T, epochs=1, callbacks=[other], resume_from=tmp_path)
+
+    trainer_of().fit(X, T, epochs=1, callbacks=[callbacks.Checkpoint(tmp_path), Starts()])
+    trainer_of().fit(
+        X, T, epochs=1, callbacks=[callbacks.Checkpoint(tmp_path)], resume_from=tmp_path
+    )
+
+
+HOSTILE: list[Any] = [
+    lambda record: [],
+    lambda record: None,
+    lambda record: {k: v for k, v in record.items() if k != "position"},
+    lambda record: {**record, "position": {**record["position"], "epochs_done": "x"}},
+    lambda record: {**record, "position": {**record["position"], "epochs_done": -5}},
+    lambda record: {**record, "position": {**record["position"], "steps_done": 10**9}},
+    lambda record: {**record, "position": {**record["position"], "sums": []}},
+    lambda record: {**record, "position": {**record["position"], "batches": {}}},
+    lambda record: {**record, "position": {**record["position"], "batches": None}},
+    lambda record: {**record, "history": ["nothing"]},
+    lambda record: {**record, "optimizer": {}},
+    lambda record: {**record, "callbacks": [3]},
+    lambda record: {**record, "model": {**record["model"], "generators": {"a": 1}}},
+    lambda record: {**record, "model": {**record["model"], "architecture": [1]}},
+]
+
+
+@pytest.mark.parametrize("change", HOSTILE)
+def test_a_file_that_is_whole_and_says_nonsense_is_refused_by_name(tmp_path, change):
+    stopped(tmp_path)
+    path = tmp_path / "step-000000007.safetensors"
+    saved = checkpoints.read(path)
+    record = json.dumps(change(saved.record))
+    header = {"format": checkpoints.FORMAT, "record": record}
+    path.write_bytes(checkpoints.sealed_file.pack(saved.arrays, header))
+    for other in tmp_path.glob("step-00000000[0-6]*"):
+        other.unlink()
+    model = network()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DamagedCheckpointWarning)
+        try:
+            trainer = resumed(tmp_path, model=model)
+        except (StorageError, ConfigurationError):
+            assert not model.is_built
+        else:  # it was passed over
+            assert trainer.run is not None and not trainer.run.is_resumed
 
 
 # ------------------------------------------------------------------------------- the disk

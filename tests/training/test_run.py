@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from typing import Any
@@ -22,7 +23,7 @@ from chainrule import (
     losses,
     optimizers,
 )
-from chainrule.core.errors import ConfigurationError, NonFiniteError
+from chainrule.core.errors import ConfigurationError, DefinitionError, NonFiniteError
 from chainrule.training.callbacks import Callback, Checkpoint
 
 RNG = np.random.default_rng(0)
@@ -161,12 +162,76 @@ def test_a_callback_adds_columns_to_the_history():
     assert history["norm"][-1] == np.linalg.norm(trainer.model.parameters.value)
 
 
-def test_two_columns_of_one_name_are_refused():
+@pytest.mark.parametrize("given", [None, "x", 3, {"a": None}, {"a": np.ones(2)}, {3: 1.0}])
+def test_what_is_no_column_is_refused_by_name(given):
+    class Odd(Callback):
+        def figures(self, trainer: Any, epoch: int) -> Any:
+            return given
+
+    with pytest.raises(DefinitionError, match="no column") as caught:
+        trainer_of().fit(X, T, epochs=2, callbacks=[Odd()])
+    assert caught.value.place == "Odd.figures, the end of epoch 1"
+
+
+def test_an_error_at_the_end_of_an_epoch_says_of_which():
+    class Fails(Callback):
+        def on_epoch_end(self, trainer: Any, epoch: int, figures: Any) -> None:
+            if epoch == 2:
+                raise ValueError("mine")
+
+    with pytest.raises(ValueError, match="mine") as caught:
+        trainer_of().fit(X, T, epochs=3, callbacks=[Fails()])
+    assert caught.value.__notes__ == ["in the end of epoch 2"]
+
+
+def test_one_that_refuses_does_so_before_any_begins_and_before_the_model_is_built():
+    begun = []
+
+    class Begins(Callback):
+        def on_fit_begin(self, trainer: Any) -> None:
+            begun.append(trainer)
+
+    class Refuses(Callback):
+        def check(self, trainer: Any) -> None:
+            assert trainer.columns == ("loss",)
+            raise ConfigurationError("no")
+
+    trainer = trainer_of()
+    with pytest.raises(ConfigurationError, match="no"):
+        trainer.fit(X, T, epochs=3, callbacks=[Begins(), Refuses()])
+    assert not begun and not trainer.model.is_built and trainer.run is None
+
+
+def test_who_stops_when_nothing_is_going_on_changes_nothing():
+    trainer = trainer_of()
+    trainer.stop("now")
+    trainer.fit(X, T, epochs=2)
+    trainer.stop("later")
+    assert trainer.run is not None and trainer.run.reason is None
+
+
+def test_the_end_comes_also_where_the_parameters_were_not_finite_to_begin_with():
+    ended = []
+
+    class Ends(Callback):
+        def on_fit_end(self, trainer: Any) -> None:
+            ended.append(trainer)
+
+    trainer = trainer_of()
+    trainer.fit(X, T, epochs=1)
+    trainer.model.parameters.value[0] = np.nan
+    with pytest.raises(NonFiniteError, match="before the training begins"):
+        trainer.fit(X, T, epochs=1, callbacks=[Ends()])
+    assert ended == [trainer]
+
+
+@pytest.mark.parametrize("name", ["loss", "epoch"])
+def test_two_columns_of_one_name_are_refused(name):
     class Loss(Callback):
         def figures(self, trainer: Any, epoch: int) -> dict[str, float]:
-            return {"loss": 1.0}
+            return {name: 1.0}
 
-    with pytest.raises(ConfigurationError, match=r"two columns .* 'loss'"):
+    with pytest.raises(ConfigurationError, match=f"two columns .* '{name}'"):
         trainer_of().fit(X, T, epochs=2, callbacks=[Loss()])
 
 
@@ -281,12 +346,24 @@ def test_of_several_batches_of_a_step_all_are_written_and_the_bad_one_is_named(t
     np.testing.assert_array_equal(arrays["x/2"], made[7][0])
 
 
-def test_a_disk_that_fails_does_not_hide_what_went_wrong(tmp_path):
+def test_a_disk_that_fails_does_not_hide_what_went_wrong(tmp_path, monkeypatch):
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
     trainer = trainer_of(model=Sequential([Dense(2, initializer="ones")]))
-    path = tmp_path / "missing" / "bad"
+    path = tmp_path / "bad"
     with pytest.raises(NonFiniteError) as caught:
         trainer.fit(bad_at(2, []), epochs=1, steps_per_epoch=3, bad_batch=path)
     assert "could not be written" in caught.value.__notes__[0]
+
+
+@pytest.mark.parametrize("name", ["missing/bad", "."])
+def test_a_place_where_no_file_can_be_is_refused_before_it_is_needed(tmp_path, name):
+    trainer = trainer_of()
+    with pytest.raises(ConfigurationError, match="bad_batch"):
+        trainer.fit(X, T, epochs=1, bad_batch=tmp_path / name)
+    assert trainer.steps == 0
 
 
 def test_nothing_is_written_where_nothing_goes_wrong(tmp_path):

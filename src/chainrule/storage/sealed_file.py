@@ -55,6 +55,10 @@ TYPES = frozenset(
 Arrays = dict[str, npt.NDArray[Any]]
 
 
+class NewerFormatError(StorageError):
+    """A file is whole, and was written by a newer chainrule."""
+
+
 @frozen
 class Contents:
     """What stands in a file."""
@@ -230,9 +234,9 @@ def require_format(given: str | None, accepted: Collection[str]) -> None:
     if given in accepted:
         return
     family, version = _version(given)
-    mend = None
+    kind, mend = StorageError, None
     if version > NEWEST.get(family, version):
-        problem = "the file was written by a newer chainrule than this one"
+        kind, problem = NewerFormatError, "the file was written by a newer chainrule than this one"
         mend = "update it: pip install --upgrade chainrule"
     elif family.startswith("chainrule"):
         problem = "the file is one of chainrule's, but of another kind"
@@ -242,7 +246,7 @@ def require_format(given: str | None, accepted: Collection[str]) -> None:
             mend = "it is a checkpoint: fit(…, resume_from=folder) with the folder that it is in"
     else:
         problem = "this is a safetensors file, but none that chainrule has written"
-    raise StorageError(
+    raise kind(
         problem,
         expected=f"format {' or '.join(map(repr, accepted))}",
         received="no format" if given is None else f"format {short(given)}",

@@ -16,6 +16,8 @@ metadata, sealed with a digest (`chainrule.storage.sealed_file`). It is written 
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import json
 import re
 import warnings
@@ -24,22 +26,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from attrs import frozen
+from attrs import fields, frozen
 
 from chainrule import files
-from chainrule.core.errors import ConfigurationError, StorageError
+from chainrule.core.errors import ChainruleError, ConfigurationError, StorageError
 from chainrule.core.layer import Layer
 from chainrule.core.parameter import Array, Parameter
 from chainrule.storage import sealed_file
 from chainrule.storage.architecture import records_of
 from chainrule.storage.arrays import arrays_of
 from chainrule.storage.generators import bits_for, set_states, states_of
+from chainrule.training.caller import frames_to_the_caller
+from chainrule.training.data.batches import ArrayBatches, Batches
+from chainrule.training.data.stored_batches import StoredBatches
 from chainrule.training.history import History
+from chainrule.training.optimizers import Optimizer
 
 if TYPE_CHECKING:
     from chainrule.training.run import Run
 
 FORMAT = "chainrule-checkpoint-1"
+LOOKED_AT = 256
+"""Of how many rows the data are known again."""
+
 NAME = re.compile(r"step-(\d{9,})\.safetensors")
 
 
@@ -48,7 +57,7 @@ class DamagedCheckpointWarning(UserWarning):
 
 
 @frozen(eq=False)
-class Checkpoint:
+class Saved:
     """What stands in a checkpoint's file.
 
     Attributes
@@ -78,7 +87,7 @@ def write(run: Run, folder: Path) -> Path:
         The file could not be written, or a callback remembers what cannot stand in one.
     """
     arrays: dict[str, Array] = {}
-    text = json.dumps(_record_of(run, arrays))
+    text = json.dumps(_record_of(run, arrays), default=_plain_number)
     content = sealed_file.pack(arrays, {"format": FORMAT, "record": text})
     path = folder / f"step-{run.steps:09}.safetensors"
     files.write(path, content, "the checkpoint")
@@ -130,14 +139,35 @@ def described(run: Run) -> dict[str, Any]:
     trainer = run.trainer
     return {
         "loss": repr(trainer.loss),
-        "optimizer": type(trainer.optimizer).__name__,
+        "optimizer": _configured(trainer.optimizer),
         "columns": list(run.columns.names),
         "batches in an epoch": run.batches.steps,
         "batches in a step": run.accumulate,
         "validation data": run.validation is not None,
         "rows of x": [list(shape) for shape in run.batches.data.row_shapes],
-        **run.how,
+        "data, by some of its rows": _digest_of(run.batches),
     }
+
+
+def _configured(optimizer: Optimizer) -> str:
+    """An optimizer as it was made, without the learning rate: that is part of its state."""
+    given = [each.name for each in fields(type(optimizer)) if each.init]
+    shown = [f"{n}={getattr(optimizer, n)!r}" for n in given if n != "learning_rate"]
+    return f"{type(optimizer).__name__}({', '.join(shown)})"
+
+
+def _digest_of(batches: Batches) -> str | None:
+    """Some rows of the data in a few letters, where the same rows are there in every run."""
+    if not isinstance(batches, ArrayBatches | StoredBatches):
+        return None
+    data = batches.data
+    weights = () if data.sample_weights is None else (data.sample_weights,)
+    digest = hashlib.sha256()
+    for array in (*data.inputs, *data.targets, *weights):
+        rows = np.ascontiguousarray(array[:: max(1, len(array) // LOOKED_AT)])
+        digest.update(f"{len(array)} {array.shape} {array.dtype}".encode())
+        digest.update(rows.tobytes())
+    return digest.hexdigest()[:12]
 
 
 def _encoded(value: Any, name: str, arrays: dict[str, Array]) -> Any:
@@ -160,6 +190,13 @@ def _encoded(value: Any, name: str, arrays: dict[str, Array]) -> Any:
         received=f"{value!r:.60}, of type {type(value).__name__}",
         mend="let state() return what restore() can make the rest from",
     )
+
+
+def _plain_number(value: Any) -> Any:
+    """The Python number of a NumPy number, which JSON does not know."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{value!r:.60} cannot be written as JSON")
 
 
 def _decoded(value: Any, arrays: Mapping[str, Array]) -> Any:
@@ -188,16 +225,38 @@ def found_in(folder: Path) -> list[tuple[int, Path]]:
     return sorted(((int(match[1]), folder / match[0]) for match in matches), reverse=True)
 
 
-def whole_in(folder: Path) -> Iterator[Checkpoint]:
-    """The checkpoints in a folder that are what was written, the newest first."""
+def newest_in(folder: Path) -> Saved | None:
+    """The newest checkpoint in a folder that is what was written; None where there is none.
+
+    Warns
+    -----
+    DamagedCheckpointWarning
+        Of each that was passed over.
+
+    Raises
+    ------
+    StorageError
+        One cannot be read at all, or was written by a newer chainrule: it may well be whole, and
+        to go on from an earlier one would lose what it holds.
+    """
     for _, path in found_in(folder):
         try:
-            yield read(path)
+            return read(path)
         except StorageError as error:
-            warnings.warn(DamagedCheckpointWarning(f"passed over: {error}"), stacklevel=2)
+            if not is_damaged(error):
+                raise
+            warning = DamagedCheckpointWarning(f"passed over: {error}")
+            warnings.warn(warning, stacklevel=frames_to_the_caller())
+    return None
 
 
-def read(path: Path) -> Checkpoint:
+def is_damaged(error: StorageError) -> bool:
+    """Whether a file is not what was written; else it may be whole, but not for this program."""
+    is_newer = isinstance(error, sealed_file.NewerFormatError)
+    return not is_newer and not isinstance(error.__cause__, OSError)
+
+
+def read(path: Path) -> Saved:
     """What stands in a file, if it is what was written there.
 
     Raises
@@ -208,58 +267,124 @@ def read(path: Path) -> Checkpoint:
     content = sealed_file.read(path, "a checkpoint")
     try:
         contents = sealed_file.unpack(content, [FORMAT])
-        return Checkpoint(path, sealed_file.parsed(contents.metadata["record"]), contents.arrays)
+        record = sealed_file.parsed(contents.metadata.get("record", ""))
+        _require_sound(record, contents.arrays)
+        return Saved(path, record, contents.arrays)
     except StorageError as error:
         error.place = str(path)
         raise
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
+        raise _unsound(f"{type(error).__name__}: {error!s:.80}", str(path)) from error
+
+
+def _require_sound(record: Any, arrays: Mapping[str, Array]) -> None:
+    """See that all is there, of the kind that it has to be; what fits the run is seen later."""
+    model, position = record["model"], record["position"]
+    kinds = [
+        (record, {"run": dict, "history": list, "optimizer": dict, "callbacks": list}),
+        (model, {"architecture": list, "dtype": str, "input_shapes": list}),
+        (model, {"generators": dict, "frozen": list}),
+        (position, {"epochs_done": int, "steps_done": int, "steps": int, "samples": int}),
+        (position, {"sums": list, "batches": dict}),
+    ]
+    for part, wanted in kinds:
+        for name, kind in wanted.items():
+            if type(part[name]) is not kind or (kind is int and part[name] < 0):
+                raise _unsound(f"{name} is {part[name]!r:.40}")
+    epochs = position["epochs_done"]
+    for name in record["history"]:
+        if arrays[f"history/{name}"].shape != (epochs,):
+            raise _unsound(f"{name!r} has not one figure for each of {epochs} epochs")
+    if not all(type(total) is float for total in position["sums"]):
+        raise _unsound(f"the sums are {position['sums']!r:.40}")
+    if not all(isinstance(each["class"], str) for each in record["callbacks"]):
+        raise _unsound("a callback has no class")
+
+
+def _unsound(received: str, place: str | None = None) -> StorageError:
+    return StorageError(
+        "this is no checkpoint that a run could go on from",
+        place=place,
+        expected="what Checkpoint writes",
+        received=received,
+    )
 
 
 # ------------------------------------------------------------------------------- going on
 
 
-def resume(run: Run, folder: Path) -> Path | None:
-    """Put a run where the newest whole checkpoint in a folder was, if there is one.
+@frozen(eq=False)
+class Resumption:
+    """A checkpoint that a run can go on from: all of it was compared, and nothing has changed yet.
 
-    Returns
-    -------
-    Path or None
-        The file; None where there is none, so that the run starts.
-
-    Raises
-    ------
-    StorageError
-        The checkpoint is one of another model, of other data, or of another kind of run; what
-        differs is listed, and nothing has changed.
+    Attributes
+    ----------
+    saved
+        What stands in the file.
     """
-    checkpoint = next(whole_in(folder), None)
-    if checkpoint is None:
-        return None
-    record = checkpoint.record
-    _require_the_same(checkpoint, run)
-    states = _states_of_callbacks(checkpoint, run)
-    model = run.trainer.model
-    arrays = _arrays_for(checkpoint, model)
-    bits_for(record["model"]["generators"])  # which refuses what is no state of a generator
-    for callback, state in states:
-        callback.restore(state)
-    run.trainer.optimizer.restore(_decoded(record["optimizer"], checkpoint.arrays))
-    for name, array in arrays_of(model).items():
-        array[...] = arrays[name]
-    set_states(model, record["model"]["generators"])
-    for path, parameter in _parameters_of(model):
-        parameter.trainable = path not in record["model"]["frozen"]
-    position = record["position"]
-    run.batches.go_to(position["batches"])
-    run.epochs_done, run.steps_done = position["epochs_done"], position["steps_done"]
-    run.steps, run.samples = position["steps"], position["samples"]
-    run.sums, run.is_resumed = position["sums"], True
-    figures = {name: checkpoint.arrays[f"history/{name}"].tolist() for name in record["history"]}
-    run.history = History(figures)
-    return checkpoint.path
+
+    saved: Saved
+
+    @classmethod
+    def of(cls, saved: Saved, run: Run, model: Layer) -> Resumption:
+        """Compare a checkpoint with a run.
+
+        Parameters
+        ----------
+        saved
+            What stands in the file.
+        run
+            Its batches are brought to where they were; nothing else is changed.
+        model
+            That of the run, or a trial of it where it is not built yet.
+
+        Raises
+        ------
+        StorageError, ConfigurationError
+            It is one of another model, of other data, or of another kind of run; what differs is
+            listed.
+        """
+        record, arrays = saved.record, saved.arrays
+        _require_the_same(saved, run, model)
+        _require_arrays(saved, model)
+        bits_for(record["model"]["generators"])  # which refuses what is no state of a generator
+        position = record["position"]
+        if len(position["sums"]) != len(run.sums) or position["steps_done"] > run.steps_per_epoch:
+            raise _unsound("a position that the run cannot have", str(saved.path))
+        try:
+            run.batches.go_to(position["batches"])
+            copy.deepcopy(run.trainer.optimizer).restore(_decoded(record["optimizer"], arrays))
+        except ChainruleError as error:
+            error.place = f"{saved.path}, {error.place}" if error.place else str(saved.path)
+            raise
+        except Exception as error:  # a state that is none of this kind of batches
+            raise _unsound(f"{type(error).__name__}: {error!s:.80}", str(saved.path)) from error
+        return cls(saved)
+
+    def restore_callbacks(self, run: Run) -> None:
+        """Give each callback what it remembered; one that refuses it says so."""
+        for callback, state in _states_of_callbacks(self.saved, run):
+            callback.restore(state)
+
+    def apply(self, run: Run) -> None:
+        """Put the run, whose model is built, where it was."""
+        record, arrays, trainer = self.saved.record, self.saved.arrays, run.trainer
+        model = trainer.model
+        trainer.optimizer.restore(_decoded(record["optimizer"], arrays))
+        for name, array in arrays_of(model).items():
+            array[...] = arrays[f"model/{name}"]
+        set_states(model, record["model"]["generators"])
+        for path, parameter in _parameters_of(model):
+            parameter.trainable = path not in record["model"]["frozen"]
+        run.batches.go_to(record["position"]["batches"])
+        position = record["position"]
+        run.epochs_done, run.steps_done = position["epochs_done"], position["steps_done"]
+        run.steps, run.samples = position["steps"], position["samples"]
+        run.sums = position["sums"]
+        run.history = History({n: arrays[f"history/{n}"].tolist() for n in record["history"]})
 
 
-def _require_the_same(checkpoint: Checkpoint, run: Run) -> None:
-    model = run.trainer.model
+def _require_the_same(checkpoint: Saved, run: Run, model: Layer) -> None:
     before = checkpoint.record["model"]
     now = {
         "architecture": records_of(model),
@@ -317,7 +442,7 @@ def _shortly(value: Any) -> str:
     return f"{value!r:.60}"
 
 
-def _states_of_callbacks(checkpoint: Checkpoint, run: Run) -> list[tuple[Any, dict[str, Any]]]:
+def _states_of_callbacks(checkpoint: Saved, run: Run) -> list[tuple[Any, dict[str, Any]]]:
     """The callbacks that were there before, each with its state.
 
     Those are the same that have the same class, and stand in the same order among the callbacks of
@@ -334,18 +459,17 @@ def _states_of_callbacks(checkpoint: Checkpoint, run: Run) -> list[tuple[Any, di
                 found.append((same[0], state))
         elif state:
             raise ConfigurationError(
-                f"the run that wrote the checkpoint had a {record['class']} among its callbacks",
+                f"among the callbacks of the run that wrote the checkpoint was {record['class']}",
                 place=str(checkpoint.path),
-                expected=f"a {record['class']}, which goes on from what it remembered",
+                expected=f"{record['class']}, which goes on from what it remembered",
                 received=f"callbacks={run.callbacks!r:.90}",
                 mend="call fit with the same callbacks; more of them may be there",
             )
     return found
 
 
-def _arrays_for(checkpoint: Checkpoint, model: Layer) -> dict[str, Array]:
-    """The arrays of a model, looked at before anything is changed."""
-    found = {}
+def _require_arrays(checkpoint: Saved, model: Layer) -> None:
+    """See that the arrays of a model are there, as large as they have to be."""
     for name, array in arrays_of(model).items():
         held = checkpoint.arrays.get(f"model/{name}")
         if held is None or held.shape != array.shape or held.dtype != array.dtype:
@@ -355,5 +479,3 @@ def _arrays_for(checkpoint: Checkpoint, model: Layer) -> dict[str, Array]:
                 expected=f"{array.shape}, {array.dtype}",
                 received="none" if held is None else f"{held.shape}, {held.dtype}",
             )
-        found[name] = held
-    return found

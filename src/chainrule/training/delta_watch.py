@@ -29,7 +29,6 @@ neural networks*, AISTATS 2010, section 4.
 from __future__ import annotations
 
 import copy
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,6 +43,7 @@ from chainrule.core.parameter import Array
 from chainrule.core.wording import who
 from chainrule.graph.plan import Plan, Step
 from chainrule.layers.activation import Activation
+from chainrule.training.caller import frames_to_the_caller
 from chainrule.training.losses import Loss
 
 BOUND = 1e6
@@ -155,7 +155,7 @@ class DeltaWatch:
             return
         self.has_warned = True
         warning.place = f"{warning.place}, epoch {epoch}, step {step}"
-        warnings.warn(warning, stacklevel=_frames_to_the_caller())
+        warnings.warn(warning, stacklevel=frames_to_the_caller())
 
     def _died(self, heard: list[_Heard], epoch: int) -> DeltasWarning | None:
         """The warning for an activation that is flat for all inputs of all looks so far."""
@@ -447,11 +447,3 @@ def _with_more(one: _Heard, told: list[tuple[_Heard, _Heard]]) -> str:
 
 def _times(factor: float) -> str:
     return f"{factor:.1e} times"
-
-
-def _frames_to_the_caller() -> int:
-    """How many frames up the first is that is none of chainrule's: the line that called `fit`."""
-    frame, level = sys._getframe(1), 1
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("chainrule."):
-        frame, level = frame.f_back, level + 1
-    return level

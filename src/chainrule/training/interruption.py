@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -16,12 +17,20 @@ from typing import Any, Self
 class Interruption:
     """Hears Ctrl-C between ``with`` and the end of its block; `is_wanted` tells.
 
+    Parameters
+    ----------
+    tell
+        Called at the first, to say that it was heard.
+
+    Notes
+    -----
     Only the main thread of a program hears signals; and where the program has a handler of its
     own for this one, that stays.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Callable[[], None] = lambda: None) -> None:
         self.is_wanted = False
+        self._tell = tell
         self._before: Any = None
 
     def __enter__(self) -> Self:
@@ -44,3 +53,4 @@ class Interruption:
         if self.is_wanted:
             signal.default_int_handler(number, frame)
         self.is_wanted = True
+        self._tell()

@@ -13,7 +13,8 @@ goes on to the very same numbers: see `chainrule.training.checkpoints`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import numbers
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from time import perf_counter
@@ -22,9 +23,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from attrs import define, field
 
-from chainrule import files
-from chainrule.core.admission import as_tuple
-from chainrule.core.errors import ChainruleError, ConfigurationError, NonFiniteError
+from chainrule.core.errors import (
+    ChainruleError,
+    ConfigurationError,
+    DefinitionError,
+    NonFiniteError,
+)
+from chainrule.training import bad_batch
 from chainrule.training.callbacks import Callback
 from chainrule.training.columns import Columns
 from chainrule.training.data.batches import Batch, Batches
@@ -55,18 +60,16 @@ class Run:
         How many batches make one step of the optimizer.
     bad_batch
         The file into which a batch is written that spoils everything.
-    how
-        With which arguments the batches were made, for a checkpoint to compare.
     epochs_done, steps_done, steps
         How many epochs are over, how many steps of the one that is going on, and how many in all.
     history
         Of the epochs that are over.
     reason
         Why it stopped before its time; None if it did not.
-    is_resumed
-        Whether it goes on from a checkpoint.
-    is_failed
-        Whether it ended with an error.
+    resumed_from, resumes_at
+        The checkpoint that it goes on from, if it does, and its step; −1 if it does not.
+    is_going, is_failed
+        Whether it is going on, and whether it ended with an error.
     """
 
     trainer: Trainer
@@ -77,7 +80,6 @@ class Run:
     epochs: int
     accumulate: int = 1
     bad_batch: Path | None = None
-    how: dict[str, Any] = field(factory=dict, init=False, repr=False)
     epochs_done: int = field(default=0, init=False)
     steps_done: int = field(default=0, init=False)
     steps: int = field(default=0, init=False)
@@ -85,24 +87,32 @@ class Run:
     samples: int = field(default=0, init=False, repr=False)
     history: History = field(factory=History, init=False, repr=False)
     reason: str | None = field(default=None, init=False)
-    is_resumed: bool = field(default=False, init=False)
+    resumed_from: Path | None = field(default=None, init=False)
+    resumes_at: int = field(default=-1, init=False)
+    is_going: bool = field(default=False, init=False)
     is_failed: bool = field(default=False, init=False)
     _guarded: GuardedStep = field(init=False, repr=False)
     _watch: DeltaWatch = field(init=False, repr=False)
     _looks: bool = field(default=False, init=False, repr=False)
     _line: Progress = field(init=False, repr=False)
-    _interruption: Interruption = field(factory=Interruption, init=False, repr=False)
+    _interruption: Interruption = field(init=False, repr=False)
     _now: list[Batch] = field(factory=list, init=False, repr=False)  # the batches of this step
     _before: list[Batch] = field(factory=list, init=False, repr=False)  # and of the one before
 
     def __attrs_post_init__(self) -> None:
         self.callbacks = sorted(self.callbacks, key=lambda callback: callback.comes_last)
         self.sums = [0.0] * len(self.columns.names)
+        self._interruption = Interruption(self._heard)
 
     @property
     def steps_per_epoch(self) -> int:
         """How many steps of the optimizer an epoch has."""
         return -(-self.batches.steps // self.accumulate)
+
+    @property
+    def is_resumed(self) -> bool:
+        """Whether it goes on from a checkpoint."""
+        return self.resumed_from is not None
 
     @property
     def measured(self) -> tuple[str, ...]:
@@ -123,18 +133,21 @@ class Run:
 
     def go(self, progress: Any) -> None:
         """Take all steps that are left, and let the callbacks know."""
-        self._guarded = self.trainer.guarded_step()
+        self._line = Progress(progress, self.epochs, self.steps_per_epoch, self.steps)
         self._watch = DeltaWatch(self.trainer.model, self.trainer.loss)
+        self.is_going = True
         with ExitStack() as at_the_end:
             at_the_end.callback(self.batches.close)
             for callback in self.callbacks:
                 at_the_end.callback(callback.on_fit_end, self.trainer)
             at_the_end.enter_context(self._interruption)
-            at_the_end.push(self._note_failure)
+            at_the_end.push(self._note_end)
+            self._guarded = self.trainer.guarded_step()
             for callback in self.callbacks:
                 callback.on_fit_begin(self.trainer)
-            self._line = Progress(progress, self.epochs, self.steps_per_epoch, self.steps)
             with self._line:
+                if self.resumed_from is not None:
+                    self._line.say(f"goes on from {self.resumed_from.name}")
                 while not self.is_over:
                     self._one_epoch()
                 if self._interruption.is_wanted:
@@ -149,8 +162,15 @@ class Run:
             return f"epoch {self.epochs_done + 1}, step {self.steps_done}"
         return f"epoch {self.epochs_done}"
 
-    def _note_failure(self, kind: Any, error: Any, traceback: Any) -> None:
-        self.is_failed = error is not None
+    def require_finite(self) -> None:
+        """Raise the guard's error if the last step made a parameter infinite or NaN."""
+        self._guarded.require_finite()
+
+    def _note_end(self, kind: Any, error: Any, traceback: Any) -> None:
+        self.is_going, self.is_failed = False, error is not None
+
+    def _heard(self) -> None:
+        self._line.say("stopping after this step; press Ctrl-C again to stop at once")
 
     # ---------------------------------------------------------------- an epoch
 
@@ -160,25 +180,38 @@ class Run:
         self._steps_of(epoch)
         if self.steps_done < self.steps_per_epoch:
             return
-        figures = self._averages()
-        if self.validation is not None:
-            figures |= trainer.validated(self.validation, self.columns)
-        for callback in self.callbacks:
-            figures |= self._of_a_callback(callback, epoch, figures)
-        self.history.append(figures)
-        self.epochs_done, self.steps_done = epoch, 0
-        self.sums, self.samples = [0.0] * len(self.sums), 0
-        self._line.note(figures)
-        for callback in self.callbacks:
-            callback.on_epoch_end(trainer, epoch, figures)
+        try:
+            figures = self._averages()
+            if self.validation is not None:
+                figures |= trainer.validated(self.validation, self.columns)
+            for callback in self.callbacks:
+                figures |= self._of_a_callback(callback, epoch, figures)
+            self.history.append(figures)
+            self.epochs_done, self.steps_done = epoch, 0
+            self.sums, self.samples = [0.0] * len(self.sums), 0
+            self._line.note(figures)
+            for callback in self.callbacks:
+                callback.on_epoch_end(trainer, epoch, figures)
+        except Exception as error:
+            _say_place(error, f"the end of epoch {epoch}")
+            raise
         if self.is_over:
             self._line.show(epoch, self.steps_per_epoch, figures)
 
     def _of_a_callback(
         self, callback: Callback, epoch: int, figures: dict[str, float]
     ) -> dict[str, float]:
-        added = dict(callback.figures(self.trainer, epoch))
-        twice = sorted(set(added) & set(figures))
+        given = callback.figures(self.trainer, epoch)
+        if not isinstance(given, Mapping) or not all(map(_is_figure, given.items())):
+            raise DefinitionError(
+                "figures returns what is no column of the history",
+                place=f"{type(callback).__name__}.figures",
+                expected='a number for each name, such as {"norm": 1.5}',
+                received=f"{given!r:.80}",
+                mend="return float(…) for each; {} where there is nothing to add",
+            )
+        added = {name: float(figure) for name, figure in given.items()}
+        twice = sorted(set(added) & {*figures, "epoch"})
         if twice:
             raise ConfigurationError(
                 f"two columns of the history would be called {twice[0]!r}",
@@ -220,14 +253,11 @@ class Run:
             place = f"epoch {epoch}, step {step}"
             if self.accumulate > 1 and not is_taken:
                 place += f", batch {(step - 1) * self.accumulate + len(self._now)}"
-            if isinstance(error, ChainruleError):
-                error.place = f"{error.place}, {place}" if error.place else place
-            else:
-                error.add_note(f"in {place}")
+            _say_place(error, place)
             if isinstance(error, NonFiniteError) and self.bad_batch is not None:
                 # What the optimizer's step made infinite is seen one step later.
                 at_fault = self._before if guarded.has_overflowed and not is_taken else self._now
-                _write_batches(self.bad_batch, at_fault, error)
+                bad_batch.write(self.bad_batch, at_fault, error)
             raise
 
     # ---------------------------------------------------------------- a step
@@ -277,25 +307,15 @@ class Run:
         return {name: total / self.samples for name, total in pairs}
 
 
-def _write_batches(path: Path, batches: list[Batch], error: NonFiniteError) -> None:
-    """Write the batches of one step to a file, and say so in the error."""
-    from safetensors.numpy import save as to_safetensors
-
-    arrays: dict[str, Any] = {}
-    for number, (inputs, target, weights) in enumerate(batches, start=1):
-        ending = f"/{number}" if len(batches) > 1 else ""
-        for letter, parts in (("x", inputs), ("t", as_tuple(target))):
-            for n, part in enumerate(parts):
-                arrays[(f"{letter}[{n}]" if len(parts) > 1 else letter) + ending] = part
-        if weights is not None:
-            arrays[f"sample_weights{ending}"] = weights
-    try:
-        content = to_safetensors(
-            {name: np.array(array, order="C") for name, array in arrays.items()},
-            metadata={"error": str(error)},
-        )
-        files.write(path, content, "the batch that made it so")
-    except Exception as failed:  # what it is about must not be lost over it
-        error.add_note(str(failed))
+def _say_place(error: BaseException, place: str) -> None:
+    """Note in an error where in the run it came."""
+    if isinstance(error, ChainruleError):
+        error.place = f"{error.place}, {place}" if error.place else place
     else:
-        error.mend = f"{error.mend}; the batch is in {path}"
+        error.add_note(f"in {place}")
+
+
+def _is_figure(item: tuple[Any, Any]) -> bool:
+    name, figure = item
+    is_number = isinstance(figure, numbers.Real | np.number) and not isinstance(figure, bool)
+    return isinstance(name, str) and is_number

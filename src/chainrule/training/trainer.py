@@ -24,7 +24,8 @@ import copy
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +39,7 @@ from chainrule.core.parameter import Array
 from chainrule.core.record import copied_generator
 from chainrule.core.wording import built
 from chainrule.training import arguments
+from chainrule.training import bad_batch as bad_batch_file
 from chainrule.training.callbacks import Callback
 from chainrule.training.columns import Columns
 from chainrule.training.data.batches import Batches
@@ -49,6 +51,9 @@ from chainrule.training.losses import Loss
 from chainrule.training.metrics import by_output, named, names_in
 from chainrule.training.optimizers import Optimizer
 from chainrule.training.run import Run
+
+if TYPE_CHECKING:
+    from chainrule.training.checkpoints import Resumption
 
 APPLIED_AT_ONCE = 1000
 """How many samples are sent through together to measure."""
@@ -206,7 +211,10 @@ class Trainer:
         resume_from
             A folder of checkpoints, which `chainrule.callbacks.Checkpoint` has written: goes on
             from the newest whole one, to the same numbers as if the run had never ended; or
-            starts, where there is none.
+            starts, where there is none. Model, loss, optimizer, data and callbacks have to be
+            those of before, and are compared as far as that is cheap (of the data, some rows; of
+            the callbacks, their classes); the generator and the learning rate are taken from the
+            checkpoint. With more epochs than before, a run goes on after its end.
         bad_batch
             A file into which the batch is written that made a number infinite or NaN, if one does:
             with the arrays x, t and sample_weights, for ``safetensors.numpy.load_file``.
@@ -230,7 +238,7 @@ class Trainer:
         DtypeError, ShapeError, DataError
             Data that cannot be learned from: which array, and where in it.
         StorageError
-            The checkpoint to go on from is one of another run.
+            The checkpoint to go on from is one of another run, or cannot be read.
         NonFiniteError
             The cost, a gradient or the parameters became infinite or NaN. It names the layer where
             that began, the epoch and the step; the model has the last finite parameters, and
@@ -246,7 +254,10 @@ class Trainer:
         file = arguments.as_path("bad_batch", bad_batch)
         if self.model.is_built:
             arguments.require_a_loss_for_each(self.model.output_shapes, self.loss)
-        state = self.rng.bit_generator.state
+        epochs, accumulate = int(epochs), int(accumulate)
+        if file is not None:
+            bad_batch_file.require_place(file)
+        state, before = self.rng.bit_generator.state, self.run
         batches: Batches | None = None
         try:
             batches = batches_of(
@@ -261,20 +272,22 @@ class Trainer:
                 rng=self.rng,
                 outputs=len(self.loss.for_each_output),
             )
-            validation, columns = self._fitted_to_each_other(batches, validation_data)
+            model, validation, columns = self._fitted_to_each_other(batches, validation_data)
             run = Run(self, batches, validation, columns, callbacks, epochs, accumulate, file)
-            run.how = {"batch_size": batch_size, "shuffle": shuffle}
-            if folder is not None:
-                from chainrule.training import checkpoints
-
-                checkpoints.resume(run, folder)
+            resumption = None if folder is None else self._resumption(folder, run, model)
+            self.run = run
+            for callback in run.callbacks:
+                callback.check(self)
+            if not self.model.is_built:
+                self._build(batches.data)
+            if resumption is not None:
+                resumption.apply(run)
         except BaseException:
-            self.rng.bit_generator.state = state
+            self.rng.bit_generator.state, self.run = state, before
             if batches is not None:
                 batches.close()
             raise
         self._guarded = None
-        self.run = run
         run.go(progress)
         return run.history
 
@@ -288,7 +301,7 @@ class Trainer:
         reason
             Why, for ``trainer.run.reason``.
         """
-        if self.run is not None:
+        if self.run is not None and self.run.is_going:
             self.run.reason = reason
 
     def step(
@@ -356,10 +369,11 @@ class Trainer:
 
     def _fitted_to_each_other(
         self, batches: Batches, validation_data: Any
-    ) -> tuple[Data | None, Columns]:
-        """Make the data what model and loss take; build the model when nothing can be refused.
+    ) -> tuple[Layer, Data | None, Columns]:
+        """Make the data what model and loss take, or find out that they are not for each other.
 
-        Returns the validation data, likewise, and the columns of the history.
+        Returns the model, or a trial of it where it is not built yet; the validation data,
+        likewise; and the columns of the history.
         """
         validation = arguments.as_validation(validation_data, len(self.loss.for_each_output))
         data = batches.data
@@ -369,9 +383,19 @@ class Trainer:
             validation = self._fitted(validation, model)
         columns = Columns.of(model, self.loss, self.metrics)
         _try_metrics(columns, model, batches.data)
-        if not self.model.is_built:
-            self._build(data)
-        return validation, columns
+        return model, validation, columns
+
+    def _resumption(self, folder: Path, run: Run, model: Layer) -> Resumption | None:
+        """What there is in a folder to go on from; the callbacks have it already."""
+        from chainrule.training import checkpoints
+
+        saved = checkpoints.newest_in(folder)
+        if saved is None:
+            return None
+        resumption = checkpoints.Resumption.of(saved, run, model)
+        resumption.restore_callbacks(run)
+        run.resumed_from, run.resumes_at = saved.path, saved.record["position"]["steps"]
+        return resumption
 
     def _fitted(self, data: Data, model: Layer) -> Data:
         return data.fitted(self.loss, self._rows_of_outputs(data, model), model.dtype)

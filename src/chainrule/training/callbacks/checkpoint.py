@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,35 +12,14 @@ from attrs import define, field
 
 from chainrule import files
 from chainrule.core.errors import ConfigurationError, StorageError
-from chainrule.core.wording import is_whole
-from chainrule.training import checkpoints
+from chainrule.training import checked, checkpoints
 from chainrule.training.callbacks.contract import Callback
 
 if TYPE_CHECKING:
     from chainrule.training.trainer import Trainer
 
 
-def _counted(callback: object, attribute: Any, value: Any) -> None:
-    if not is_whole(value) or value < 1:
-        raise ConfigurationError(
-            f"{attribute.name} has a value that makes no sense",
-            place="Checkpoint",
-            expected="1, 2, 3, …",
-            received=f"{value!r:.60}",
-            mend=f"{attribute.name}={attribute.default}",
-        )
-
-
-def _as_path(value: Any) -> Path:
-    try:
-        return Path(value)
-    except TypeError as error:
-        raise ConfigurationError(
-            "folder is no path",
-            place="Checkpoint",
-            expected="a path such as 'runs/first'",
-            received=f"{value!r:.60}",
-        ) from error
+WHAT = "the folder of checkpoints"
 
 
 @define(eq=False)
@@ -74,17 +54,40 @@ class Checkpoint(Callback):
 
     comes_last: ClassVar[bool] = True
 
-    folder: Path = field(converter=_as_path)
-    every_steps: int = field(default=50, validator=_counted, kw_only=True)
-    keep: int = field(default=3, validator=_counted, kw_only=True)
+    folder: Any = field(validator=checked.a_path)
+    every_steps: int = field(
+        default=50, converter=checked.as_int, validator=checked.counted, kw_only=True
+    )
+    keep: int = field(default=3, converter=checked.as_int, validator=checked.counted, kw_only=True)
     _written: int = field(default=-1, init=False, repr=False)
+    _lock: int | None = field(default=None, init=False, repr=False)
+
+    def check(self, trainer: Trainer) -> None:
+        """Refuse a folder that cannot be made, or that belongs to another run."""
+        folder = Path(self.folder)
+        there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        if not there.is_dir():
+            files.make_folder(folder, WHAT)  # which says why it cannot be
+        run = trainer.run
+        resumed = run.resumes_at if run is not None else -1
+        for path in (path for number, path in checkpoints.found_in(folder) if number > resumed):
+            self._refuse_if_whole(path, resumed)
 
     def on_fit_begin(self, trainer: Trainer) -> None:
-        """Make the folder, and write down the beginning."""
-        files.make_folder(self.folder, "the folder of checkpoints")
-        for left in self.folder.glob(f"step-*{files.PARTIAL}"):  # by a run that was killed
-            left.unlink(missing_ok=True)
-        self._refuse_those_of_another_run(trainer.steps)
+        """Make the folder, keep others out of it, and write down the beginning."""
+        folder = files.make_folder(self.folder, WHAT)
+        self._lock = files.lock_folder(folder)
+        if self._lock is None:
+            raise ConfigurationError(
+                "another run is writing its checkpoints into this folder",
+                place=f"Checkpoint({os.fspath(self.folder)!r})",
+                expected="a folder for each run",
+                received="one that is in use",
+                mend="another folder; or wait until that run ends, and go on with resume_from",
+            )
+        for left in folder.glob(f"step-*{files.PARTIAL}"):  # by a run that was killed
+            with contextlib.suppress(OSError):
+                left.unlink()
         self._write(trainer)
 
     def on_step_end(self, trainer: Trainer, epoch: int, step: int, cost: float) -> None:
@@ -100,31 +103,39 @@ class Checkpoint(Callback):
     def on_fit_end(self, trainer: Trainer) -> None:
         """Write where it was stopped."""
         run = trainer.run
-        if run is not None and not run.is_failed and self._written != run.steps:
-            self._write(trainer)
+        try:
+            if run is not None and not run.is_failed and self._written != run.steps:
+                self._write(trainer)
+        finally:
+            files.unlock_folder(self._lock)
+            self._lock = None
 
-    def _refuse_those_of_another_run(self, steps: int) -> None:
-        later = [path for number, path in checkpoints.found_in(self.folder) if number > steps]
-        for path in later:
-            with contextlib.suppress(StorageError):
-                checkpoints.read(path)
-                raise ConfigurationError(
-                    "the folder has checkpoints of another run, which has come further",
-                    place=f"Checkpoint({str(self.folder)!r})",
-                    expected="an empty folder, or one that the run goes on from",
-                    received=f"{path.name}, and a run that is at step {steps}",
-                    mend=f"fit(…, resume_from={str(self.folder)!r}) goes on; else another folder",
-                )
+    def _refuse_if_whole(self, path: Path, resumed: int) -> None:
+        try:
+            checkpoints.read(path)
+        except StorageError as error:
+            if checkpoints.is_damaged(error):
+                return  # it is passed over, and stays
+            raise
+        folder = os.fspath(self.folder)
+        raise ConfigurationError(
+            "the folder has checkpoints of another run, which has come further",
+            place=f"Checkpoint({folder!r})",
+            expected="an empty folder, or the one that the run goes on from",
+            received=f"{path.name}, and a run that begins at step {max(resumed, 0)}",
+            mend=f"fit(…, resume_from={folder!r}) goes on with it; else another folder",
+        )
 
     def _write(self, trainer: Trainer) -> None:
         run = trainer.run
         if run is None:
             return
-        checkpoints.write(run, self.folder)
+        run.require_finite()
+        folder = Path(self.folder)
+        checkpoints.write(run, folder)
         self._written = run.steps
-        found = checkpoints.found_in(self.folder)
-        kept = [path for number, path in found if number <= run.steps][: self.keep]
-        for _, path in found:
-            if path not in kept:
-                with contextlib.suppress(OSError):  # one too many does no harm
-                    path.unlink()
+        found = checkpoints.found_in(folder)
+        older = [path for number, path in found if number <= run.steps][self.keep :]
+        for path in older:
+            with contextlib.suppress(OSError):  # one too many does no harm
+                path.unlink()

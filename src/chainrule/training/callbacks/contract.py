@@ -1,7 +1,8 @@
 """Callbacks: what else shall happen while a network is trained.
 
-`Trainer.fit` calls the methods of each callback at five moments:
+`Trainer.fit` calls the methods of each callback at these moments:
 
+    check                 of all of them, before anything is changed
     on_fit_begin
       for each epoch:
         for each step:    batch → forward → cost → backward → optimizer
@@ -49,13 +50,27 @@ class Callback:
     """True says that it is called after those that do not say so, wherever it stands in the list:
     a checkpoint has to hold what the others have come to."""
 
-    def on_fit_begin(self, trainer: Trainer) -> None:
-        """Before the first step: all data are checked, the model is built, the history is empty.
+    def check(self, trainer: Trainer) -> None:
+        """Refuse a run that cannot go well, by raising an error; nothing may be changed here.
+
+        It is called when all data have been looked at, and before any callback begins. So what is
+        refused costs nothing: no file is emptied, no model is built. ``trainer.columns`` has the
+        columns that will be measured. In a run that is resumed, `restore` was called before.
 
         Parameters
         ----------
         trainer
-            With its ``model``, ``loss``, ``optimizer``, ``metrics``, ``rng`` and ``history``.
+            The model may not be built yet.
+        """
+
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        """Before the first step: the model is built, and the history is empty or that resumed.
+
+        Parameters
+        ----------
+        trainer
+            With its ``model``, ``loss``, ``optimizer``, ``metrics``, ``rng`` and ``history``;
+            ``trainer.run.is_resumed`` says whether it goes on from a checkpoint.
         """
 
     def on_step_end(self, trainer: Trainer, epoch: int, step: int, cost: float) -> None:
