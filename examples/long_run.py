@@ -46,7 +46,7 @@ def shifted(x, rng):
 
 def main(epochs: int = 300, seed: int = 0, output: str | Path = "chainrule-demo", afresh=False):
     """Train, or go on training; returns the history and the digest of the parameters."""
-    folder = Path(output) / "long_run"
+    folder = Path(output) / f"long_run-epochs-{epochs}-seed-{seed}"
     if afresh:
         shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
@@ -71,7 +71,7 @@ def main(epochs: int = 300, seed: int = 0, output: str | Path = "chainrule-demo"
             callbacks.Checkpoint(folder, every_steps=50, keep=3),
             callbacks.LearningRate(rate),
             callbacks.EarlyStopping("validation_loss", patience=epochs),
-            callbacks.CSVLogger(Path(output) / "long_run.csv"),
+            callbacks.CSVLogger(folder.with_suffix(".csv")),
         ],
         resume_from=folder,
     )

@@ -29,7 +29,7 @@ def test_a_stranger_kills_it_and_starts_it_again_and_gets_the_same_digits(tmp_pa
     killed = tmp_path / "killed"
     for seen in (1, 2, 3):  # when so many checkpoints were seen: in the middle of the run
         process = start(killed)
-        while process.poll() is None and len(list(killed.glob("long_run/step-*"))) < seen:
+        while process.poll() is None and len(list(killed.glob("long_run*/step-*"))) < seen:
             time.sleep(0.001)
         with process:
             process.send_signal(signal.SIGKILL)
@@ -42,7 +42,7 @@ def test_ctrl_c_is_answered_with_how_to_go_on(tmp_path):
     command = [sys.executable, str(EXAMPLE), "--epochs", "500", "--output", str(tmp_path)]
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-    while len(list(tmp_path.glob("long_run/step-*"))) < 3:
+    while len(list(tmp_path.glob("long_run*/step-*"))) < 3:
         time.sleep(0.001)
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate()

@@ -318,7 +318,7 @@ def test_a_callback_that_remembers_something_has_to_be_there_again(tmp_path):
     keeps = callbacks.Checkpoint(tmp_path)
     rate = callbacks.LearningRate(schedules.Constant(0.1))
     trainer_of().fit(X, T, epochs=1, callbacks=[keeps, rate])
-    with pytest.raises(ConfigurationError, match="callbacks of the run .* was LearningRate"):
+    with pytest.raises(ConfigurationError, match=r"callbacks of the run .* was LearningRate"):
         trainer_of().fit(X, T, epochs=2, resume_from=tmp_path)
 
 
@@ -428,9 +428,8 @@ def test_what_is_infinite_is_not_written(tmp_path):
 def test_what_a_newer_chainrule_wrote_is_neither_passed_over_nor_deleted(tmp_path):
     stopped(tmp_path)
     for path in tmp_path.iterdir():
-        path.write_bytes(
-            path.read_bytes().replace(b"chainrule-checkpoint-1", b"chainrule-checkpoint-9")
-        )
+        content = path.read_bytes()
+        path.write_bytes(content.replace(b"chainrule-checkpoint-1", b"chainrule-checkpoint-9"))
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     trainer = trainer_of()
     with pytest.raises(StorageError, match="newer chainrule"):
@@ -461,9 +460,8 @@ def test_two_runs_do_not_share_a_folder(tmp_path):
                 trainer_of().fit(X, T, epochs=1, callbacks=[other], resume_from=tmp_path)
 
     trainer_of().fit(X, T, epochs=1, callbacks=[callbacks.Checkpoint(tmp_path), Starts()])
-    trainer_of().fit(
-        X, T, epochs=1, callbacks=[callbacks.Checkpoint(tmp_path)], resume_from=tmp_path
-    )
+    keeps = [callbacks.Checkpoint(tmp_path)]
+    trainer_of().fit(X, T, epochs=1, callbacks=keeps, resume_from=tmp_path)
 
 
 HOSTILE: list[Any] = [

@@ -280,7 +280,7 @@ def read(path: Path) -> Saved:
 def _require_sound(record: Any, arrays: Mapping[str, Array]) -> None:
     """See that all is there, of the kind that it has to be; what fits the run is seen later."""
     model, position = record["model"], record["position"]
-    kinds = [
+    kinds: list[tuple[Any, dict[str, type]]] = [
         (record, {"run": dict, "history": list, "optimizer": dict, "callbacks": list}),
         (model, {"architecture": list, "dtype": str, "input_shapes": list}),
         (model, {"generators": dict, "frozen": list}),
