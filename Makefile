@@ -13,17 +13,21 @@ PY = .venv/bin/python
 ENVIRONMENT = @sh .ci/environment
 
 .NOTPARALLEL:
-.PHONY: help demo test peers lint bench docs clean
+.PHONY: help demo test peers lint bench fuzz docs docs-next docs-serve site-tests clean
 unexport PYTHONPATH PYTHONHOME
 
 help:
-	@echo 'make demo     watch a network learn handwritten digits'
-	@echo 'make test     all tests but the comparisons with PyTorch'
-	@echo 'make peers    the comparisons with PyTorch'
-	@echo 'make lint     ruff (rules and format) and mypy --strict'
-	@echo 'make bench    time a training step beside the lecture, plain NumPy and PyTorch'
-	@echo 'make docs     build the site into site/'
-	@echo 'make clean    remove .venv, the caches and site/'
+	@echo 'make demo        watch a network learn handwritten digits'
+	@echo 'make test        all tests but the comparisons with PyTorch'
+	@echo 'make peers       the comparisons with PyTorch'
+	@echo 'make lint        ruff (rules and format), mypy --strict, spelling and blocks of the pages'
+	@echo 'make bench       time a training step beside the lecture, plain NumPy and PyTorch'
+	@echo 'make fuzz        change model files for ten minutes, to see that each is refused or whole'
+	@echo 'make docs        build the site into site/: its examples run, its figures are drawn'
+	@echo 'make docs-serve  the same, shown at http://127.0.0.1:8000/ while pages are written'
+	@echo 'make docs-next   the same site with zensical, into site-next/'
+	@echo 'make site-tests  read every page of the site in headless Chromium'
+	@echo 'make clean       remove .venv, the caches and site/'
 
 demo:
 	$(ENVIRONMENT) demo plot
@@ -42,17 +46,37 @@ lint:
 	$(ENVIRONMENT) lint dev,plot,scipy
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) -m mypy --strict src
+	$(PY) -m mypy --strict src site_builder
+	$(PY) -m site_builder lint
 
 bench:
 	$(ENVIRONMENT) bench peers
 	$(PY) -m benchmarks $(ARGS)
 
-# The variable silences the theme's announcement of its successor.
+# Less than ten minutes: make fuzz ARGS="--seconds 60"
+fuzz:
+	$(ENVIRONMENT) fuzz fuzz
+	$(PY) -m fuzz $(ARGS)
+
+# Strict: a block that fails, a number that has moved or a link that leads nowhere is an error.
+# The first time, npm fetches KaTeX and Mermaid, which the site then serves itself.
 docs:
 	$(ENVIRONMENT) docs docs
-	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
+	$(PY) -m site_builder build
+
+docs-next:
+	$(ENVIRONMENT) docs-next docs,docs-next
+	$(PY) -m site_builder next
+
+docs-serve:
+	$(ENVIRONMENT) docs docs
+	$(PY) -m site_builder serve $(ARGS)
+
+# The pages of site/ as a reader sees them; pictures of six of them are left in build/screenshots/.
+site-tests: docs
+	$(ENVIRONMENT) site-tests test,docs,browser
+	$(PY) -m pytest -m site tests/site $(ARGS)
 
 clean:
-	rm -rf .venv site dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	find src tests examples benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf .venv site site-next dist build .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find src tests examples benchmarks fuzz docs site_builder -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,29 +1,480 @@
-"""Every Python block on a page of the site runs, one after the other, as a reader types them."""
+"""The site's builder: what is no longer true on a page is found, and told with page and line.
+
+The pages themselves are run by `make docs`, and read in a browser by `make site-tests`.
+"""
 
 from __future__ import annotations
 
-import re
+import base64
+import hashlib
+import io
+import json
+import shutil
+import tarfile
+import warnings
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
+from site_builder import drawing, source, vendoring
+from site_builder.blocks import Block, parts_of
+from site_builder.checking import check_site
+from site_builder.composing import compose, rewritten
+from site_builder.drawing import drawing_of, in_the_dark, turned_round
+from site_builder.faults import PageError
+from site_builder.outputs import Tolerance, difference
+from site_builder.preparing import Places, all_pages
+from site_builder.prose import python_of
+from site_builder.running import run_page
+from site_builder.vendoring import VendoringError, vendored_files
 
-DOCS = Path(__file__).parents[1] / "docs"
-PAGES = [page for page in sorted(DOCS.glob("**/*.md")) if "```python\n" in page.read_text("utf-8")]
+ROOT = Path(__file__).parents[1]
+EXACT = Tolerance()
 
 
-def blocks(page: Path) -> list[tuple[str, str]]:
-    """Each block with the text that is shown below it, if there is one."""
-    found = re.findall(
-        r"```python\n(.*?)```(?:\n\n```text\n(.*?)```)?", page.read_text("utf-8"), re.DOTALL
+@pytest.fixture
+def house(tmp_path):
+    """A repository of one module, one test and one figure."""
+    files = {
+        "src/chainrule/small.py": (
+            'def double(x):\n    """Twice."""\n\n    y = 2 * x\n    return y\n'
+        ),
+        "tests/test_small.py": "def test_double_is_twice():\n    assert True\n",
+        "docs/figures/drawn.py": (
+            "import matplotlib.pyplot as plt\n"
+            "def line():\n"
+            "    figure, axes = plt.subplots()\n"
+            "    axes.plot([0, 1])\n"
+            "    return figure\n"
+        ),
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+def made(house, text, name="docs/page.md"):
+    """The page, run and composed."""
+    page = house / name
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(text, encoding="utf-8")
+    return compose(house, Path(name), run_page(page, house / "docs/figures"))
+
+
+def faults(house, text):
+    return [str(fault) for fault in made(house, text).faults]
+
+
+def python(code, options="", shown=None):
+    below = f"\n```text\n{shown}\n```\n" if shown is not None else ""
+    return f"```python {options}".rstrip() + f"\n{code}\n```\n{below}"
+
+
+# -- blocks that run ----------------------------------------------------------------------------
+
+
+def test_blocks_of_a_page_share_a_namespace_and_show_what_they_print(house):
+    page = made(house, python("x = 20") + "\nAnd:\n\n" + python("print(2 * x + 2)", shown="42"))
+    assert not page.faults
+    assert "``` { .text .output .no-copy }\n42\n```" in page.markdown
+    assert page.markdown.count("42") == 1  # what the page expects is not shown beside it
+
+
+def test_an_exception_is_told_with_the_line_of_the_page_where_it_was_raised(house):
+    (fault,) = faults(house, "# Page\n\n" + python("a = 1\n\nb = a / 0"))
+    assert fault == "docs/page.md:6: it raises ZeroDivisionError: division by zero"
+
+
+def test_code_that_cannot_be_read_is_told_with_its_line(house):
+    (fault,) = faults(house, python("a = 1\nb = ("))
+    assert fault.startswith("docs/page.md:3: it raises SyntaxError")
+
+
+def test_an_announced_exception_is_shown_with_its_message(house):
+    page = made(
+        house,
+        python(
+            "int('x')",
+            "raises=ValueError",
+            "ValueError: invalid literal for int() with base 10: 'x'",
+        ),
     )
-    return [(code, shown) for code, shown in found]
+    assert not page.faults
+    assert ".raised" in page.markdown
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_the_blocks_of_a_page_run_and_print_what_is_shown(page, capsys):
-    space = {"__name__": "docs"}
-    for code, shown in blocks(page):
-        exec(compile(code, page.name, "exec"), space)
-        printed = capsys.readouterr().out
-        if shown:
-            assert printed.strip() == shown.strip()
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("print(1)", "it should raise ValueError, and did not"),
+        ("[][0]", "it raises IndexError, and"),
+    ],
+)
+def test_another_exception_than_the_announced_or_none_is_a_fault(house, code, told):
+    (fault,) = faults(house, python(code, "raises=ValueError"))
+    assert told in fault
+
+
+def test_a_warning_is_a_fault(house):
+    code = python("import warnings\nwarnings.warn('old', DeprecationWarning)")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as Python would do by itself
+        (fault,) = faults(house, code)
+    assert fault == "docs/page.md:3: it raises DeprecationWarning: old"
+
+
+def test_a_number_that_moved_is_told_with_the_line_where_it_is_shown(house):
+    (fault,) = faults(house, python("print(0.5)", "tolerance=1e-3", "0.51"))
+    assert fault.startswith("docs/page.md:5: something else was printed\n    0.51 became 0.5 ")
+
+
+def test_what_is_printed_and_not_shown_is_a_fault_unless_it_is_left_open(house):
+    (fault,) = faults(house, python("print(1)"))
+    assert "has to stand below it" in fault
+    assert not faults(house, python("print(1)", "unchecked"))
+    assert not faults(house, python("print(1)", "output=none"))
+
+
+def test_what_is_shown_and_compared_with_nothing_is_a_fault(house):
+    (fault,) = faults(house, python("print(1)", "unchecked", "1"))
+    assert "not compared" in fault
+    assert "something else was printed" in faults(house, python("x = 1", shown="1"))[0]
+
+
+def test_the_tolerance_of_the_page_holds_for_blocks_that_say_none(house):
+    page = "---\ntolerance: 0.1\n---\n" + python("print(1.05)", shown="1.0")
+    assert not faults(house, page)
+    assert faults(house, page.replace("0.1\n", "0.01\n", 1))
+
+
+def test_a_block_in_an_exercise_runs_and_stays_in_it(house):
+    inside = python("print(3)", shown="3").replace("\n", "\n        ")
+    page = made(house, f"??? question\n\n    ??? success\n\n        {inside}\n")
+    assert not page.faults
+    assert "        ``` { .text .output .no-copy }\n        3\n        ```" in page.markdown
+
+
+def test_a_block_that_does_not_say_whether_it_runs_is_a_fault(house):
+    for opening in ("```", "```py", "```{ .python }"):
+        with pytest.raises(PageError):
+            parts_of(f"{opening}\nx\n```\n")
+    with pytest.raises(PageError, match="never closed"):
+        parts_of("text\n```python\nx\n")
+    assert "no option tolerence" in faults(house, python("x = 1", "tolerence=1"))[0]
+
+
+def test_other_blocks_are_left_as_they_are(house):
+    text = "```console\n$ make docs\n```\n\n- point\n\n    ```json\n    {}\n    ```\n"
+    assert made(house, text).markdown == text
+
+
+def test_a_block_of_blocks_is_shown_and_does_not_run(house):
+    text = "````markdown\n```python\n1 / 0\n```\n````\n"
+    assert made(house, text).markdown == text
+
+
+def test_only_a_page_with_a_diagram_asks_for_its_program(house):
+    assert made(house, "```mermaid\ngraph LR\n```\n").markdown.startswith("---\nmermaid: true\n---")
+    drawn = made(house, "---\nhide: [toc]\n---\n" + python("print('graph LR')", "output=mermaid"))
+    assert drawn.markdown.startswith("---\nmermaid: true\nhide: [toc]\n---")
+    assert "```mermaid\ngraph LR\n```" in drawn.markdown
+    assert "mermaid" not in made(house, "text\n").markdown
+
+
+def test_pages_do_not_write_into_the_folder_they_are_run_from(house, monkeypatch):
+    monkeypatch.chdir(house)
+    assert not faults(house, python("open('left.txt', 'w').close()"))
+    assert not list(house.rglob("left.txt"))
+
+
+def test_accepting_writes_what_was_printed_and_is_then_content(house):
+    text = (
+        python("print(1)") + "\nprose\n\n" + python("print(2)", shown="3") + "\n"
+        "!!! note\n\n    ```python\n    print(4)\n    ```\n" + python("x = 1", shown="gone")
+    )
+    page = house / "docs/page.md"
+    page.write_text(text, encoding="utf-8")
+    accepted = rewritten(text, run_page(page, house / "docs/figures"))
+    assert not faults(house, accepted)
+    assert "\n\n    ```text\n    4\n    ```\n" in accepted
+    assert "gone" not in accepted
+    page.write_text(accepted, encoding="utf-8")
+    assert rewritten(accepted, run_page(page, house / "docs/figures")) == accepted
+
+
+# -- comparing ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("printed", "shown", "tolerance", "agree"),
+    [
+        ("a  \nb\n\n", "a\nb", EXACT, True),
+        ("0.1", "0.10", EXACT, False),
+        ("0.1", "0.10", Tolerance(1e-9), True),
+        ("loss 1.001e-13 at 3", "loss 1.000e-13 at 3", Tolerance(1e-2), True),
+        ("loss 1.1e-13", "loss 1.0e-13", Tolerance(1e-2), False),
+        ("3e-17", "-1e-17", Tolerance(1e-2, 1e-12), True),
+        ("[ 0.10 -0.2]", "[0.1  -0.20]", EXACT, False),
+        ("[ 0.10 -0.2]", "[ 0.1 -0.20]", Tolerance(1e-9), True),
+        ("-1.0", "1.0", Tolerance(1e-2), False),
+        ("−1.0", "-1.001", Tolerance(1e-2), True),
+        ("nan", "nan", Tolerance(1e-2), True),
+        ("nan", "1.0", Tolerance(1e-2), False),
+        ("inf", "1.0", Tolerance(1e9), False),
+        ("2,080 parameters", "2,081 parameters", Tolerance(1e-2), True),
+        ("2,080 parameters", "2,081 parameters", Tolerance(1e-5), False),
+        ("dense_1 1.0", "dense_2 1.0", Tolerance(10.0), False),
+        ("float32", "float64", Tolerance(10.0), False),
+        ("1.0\n2.0", "1.0", Tolerance(10.0), False),
+        ("falls to 1.0", "rises to 1.0", Tolerance(10.0), False),
+    ],
+)
+def test_texts_agree_where_their_words_do_and_their_numbers_are_close(
+    printed, shown, tolerance, agree
+):
+    assert (difference(printed, shown, tolerance) is None) is agree
+
+
+# -- excerpts of the source ---------------------------------------------------------------------
+
+
+def excerpt(lines):
+    return f"\n```source\n{lines}\n```\n"
+
+
+def test_an_excerpt_is_the_source_with_links_to_its_line_and_its_test(house):
+    page = made(
+        house,
+        excerpt(
+            "of: chainrule.small:double\nline: 2 \\*\n"
+            "test: tests/test_small.py::test_double_is_twice"
+        ),
+        "docs/lecture/page.md",
+    )
+    assert not page.faults
+    assert '```python title="double"\ny = 2 * x\n```' in page.markdown
+    assert "[chainrule/small.py, line 4](../source/chainrule/small.md#L4)" in page.markdown
+    assert "[double is twice](../source/tests/test_small.md#L1)" in page.markdown
+    assert page.sources == {Path("src/chainrule/small.py"), Path("tests/test_small.py")}
+
+
+def test_an_excerpt_can_leave_out_the_docstring(house):
+    page = made(house, excerpt("of: chainrule.small:double\ndocstring: no"))
+    assert "def double(x):\n    y = 2 * x\n    return y\n```" in page.markdown
+
+
+def test_an_excerpt_can_reach_from_one_line_to_another(house):
+    page = made(house, excerpt("of: chainrule.small:double\nfrom: y =\nto: return"))
+    assert "\ny = 2 * x\nreturn y\n```" in page.markdown
+    assert "lines 4–5" in page.markdown
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ("of: chainrule.small:triple", "has no triple; there are double"),
+        ("of: chainrule.large:double", "there is no src/chainrule/large.py"),
+        ("of: chainrule.small:double\nline: 3 ", "0 lines match '3'"),
+        ("of: chainrule.small:double\nline: x", "2 lines match 'x'"),
+        ("of: chainrule.small:double\nline: (", "is no pattern"),
+        ("of: chainrule.small:double\ntest: tests/test_small.py::test_gone", "has no test_gone"),
+        ("of: chainrule.small:double\ntest: tests/test_small.py", "write tests/file.py::test_name"),
+        ("of: chainrule.small:double\nlines: 3", "there is no lines"),
+        ("line: x", "it needs `of`"),
+    ],
+)
+def test_an_excerpt_of_what_is_not_there_is_told_with_its_line(house, lines, told):
+    (fault,) = faults(house, excerpt(lines))
+    assert fault.startswith("docs/page.md:2: ")
+    assert told in fault
+
+
+def test_a_link_in_a_sentence_leads_to_the_source_or_is_told_with_its_line(house):
+    page = made(
+        house,
+        "a\n[](source:chainrule.small:double) "
+        "[it](test:tests/test_small.py::test_double_is_twice)\n",
+    )
+    assert (
+        page.markdown
+        == "a\n[`double`](source/chainrule/small.md#L1) [it](source/tests/test_small.md#L1)\n"
+    )
+    (fault,) = faults(house, "a\n\n[](source:chainrule.small:triple)\n")
+    assert fault.startswith("docs/page.md:3: ")
+    shown = "`[](source:chainrule.small:triple)`\n"
+    assert made(house, shown).markdown == shown
+
+
+def test_excerpts_of_the_package_are_the_lines_that_python_says():
+    import inspect
+
+    from chainrule.layers.dense import Dense
+
+    found = source.find(ROOT, "chainrule.layers.dense:Dense.backward")
+    lines, first = inspect.getsourcelines(Dense.backward)
+    assert (found.first, found.last - found.first + 1) == (first, len(lines))
+
+
+# -- figures ------------------------------------------------------------------------------------
+
+
+def figure_with(size=10.0, width=4.6):
+    figure, axes = plt.subplots(figsize=(width, 2), layout="constrained")
+    axes.plot([0, 1], color="#0072B2")
+    axes.tick_params(labelsize=10)
+    axes.set_title("a title", fontsize=size)
+    return figure
+
+
+def test_a_figure_becomes_a_picture_for_each_theme(house):
+    lines = "name: drawn.line\nalt: A line that rises from zero to one.\ncaption: A *line*."
+    page = made(house, f"```figure\n{lines}\n```\n")
+    assert not page.faults
+    assert sorted(page.pictures) == [
+        "assets/figures/page-1-dark.svg", "assets/figures/page-1-light.svg"
+    ]  # fmt: skip
+    for theme in ("light", "dark"):
+        alt = "![A line that rises from zero to one.]"
+        assert f"{alt}(assets/figures/page-1-{theme}.svg#only-{theme})" in page.markdown
+
+
+def test_the_last_line_of_a_block_is_a_figure_where_it_is_announced(house):
+    code = "import matplotlib.pyplot as plt\nfigure, axes = plt.subplots()\nfigure"
+    assert not faults(house, python(code, 'figure="An empty pair of axes."'))
+    (fault,) = faults(house, python(code[:-6] + "axes", 'figure="An empty pair of axes."'))
+    assert "is of type Axes" in fault
+
+
+@pytest.mark.parametrize("alt", ["", "alt: a figure\n"])
+def test_a_figure_without_a_description_is_a_fault(house, alt):
+    (fault,) = faults(house, f"```figure\nname: drawn.line\n{alt}```\n")
+    assert "needs a description" in fault
+
+
+def test_a_figure_that_is_not_there_is_a_fault(house):
+    (fault,) = faults(house, "\n```figure\nname: drawn.circle\nalt: a circle that is round\n```\n")
+    assert fault.startswith("docs/page.md:2: docs/figures has no drawn.circle")
+
+
+def test_letters_that_cannot_be_read_on_a_telephone_are_refused():
+    what = {"description": "a line that rises slowly", "caption": ""}
+    with pytest.raises(ValueError, match=r"'a title' is 7\.2 pixels high on a telephone"):
+        drawing_of(figure_with(size=7.0), may_scroll=False, **what)
+    wide = drawing_of(figure_with(width=9.2), may_scroll=True, **what)
+    assert wide.least_width == pytest.approx(9.2 * 72 * drawing.SMALLEST / 10)
+    assert drawing_of(figure_with(), may_scroll=False, **what).least_width <= drawing.PHONE
+
+
+def test_in_the_dark_black_is_light_white_is_dark_and_blue_stays_blue():
+    def lightness(colour):
+        return sum(int(colour[i : i + 2], 16) for i in (1, 3, 5)) / (3 * 255)
+
+    assert lightness(turned_round("#000000")) > 0.9
+    assert lightness(turned_round("#ffffff")) < 0.15
+    red, green, blue = (int(turned_round("#0072b2")[i : i + 2], 16) for i in (1, 3, 5))
+    assert blue > green > red
+    svg = '<svg x="1"><path style="fill: none; stroke: #000000"/><use xlink:href="#abcdef"/></svg>'
+    dark = in_the_dark(svg)
+    assert "#000000" not in dark
+    assert 'xlink:href="#abcdef"' in dark
+
+
+# -- what the site serves -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package as npm would have fetched it, and pins that name it."""
+    path = tmp_path / "small-1.0.tgz"
+    with tarfile.open(path, "w:gz") as archive:
+        entry = tarfile.TarInfo("package/dist/small.js")
+        entry.size = 2
+        archive.addfile(entry, io.BytesIO(b"ok"))
+    digest = base64.b64encode(hashlib.sha512(path.read_bytes()).digest()).decode()
+    pins = tmp_path / "pins.json"
+
+    def pin(integrity=f"sha512-{digest}", files=("dist/*.js",)):
+        entry = {"version": "1.0", "integrity": integrity, "files": list(files)}
+        pins.write_text(json.dumps({"small": entry}), encoding="utf-8")
+
+    pin()
+    monkeypatch.setattr(vendoring, "PINS", pins)
+    return path, pin
+
+
+def test_a_package_that_is_kept_is_taken_from_without_npm(package, monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    assert vendored_files(package[0].parent) == {"small/dist/small.js": b"ok"}
+
+
+def test_a_package_with_another_hash_is_refused_and_removed(package):
+    path, pin = package
+    pin(integrity="sha512-AAAA")
+    with pytest.raises(VendoringError, match="is not the package that"):
+        vendored_files(path.parent)
+    assert not path.exists()
+
+
+def test_a_package_that_lacks_a_file_or_cannot_be_fetched_is_told(package, monkeypatch):
+    path, pin = package
+    pin(files=["dist/*.css"])
+    with pytest.raises(VendoringError, match=r"there is no dist/\*\.css"):
+        vendored_files(path.parent)
+    path.unlink()
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(VendoringError, match="there is no npm here"):
+        vendored_files(path.parent)
+
+
+def built(folder, body, **more):
+    files = {"index.html": body, **more}
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    return [fault.problem for fault in check_site(folder)]
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ('<a href="other/">', None),
+        ('<a href="other/#here">', None),
+        ('<a href="#top" id="top">', None),
+        ('<a href="https://example.org/">', None),
+        ('<img src="a.svg#only-dark" alt="a line">', None),
+        ('<a href="gone/">', "there is no gone"),
+        ('<a href="other/#gone">', "other/index.html has no #gone"),
+        ('<img src="gone.svg" alt="a line">', "there is no gone.svg"),
+        ('<img src="a.svg">', "has no description"),
+        ('<img src="a.svg" alt=" ">', "has no description"),
+        ('<script src="https://example.org/a.js"></script>', "from elsewhere"),
+        ('<link rel="stylesheet" href="//example.org/a.css">', "from elsewhere"),
+    ],
+)
+def test_a_link_that_leads_nowhere_and_what_comes_from_elsewhere_are_found(tmp_path, body, told):
+    more = {"other/index.html": '<p id="here">', "a.svg": "<svg/>"}
+    found = built(tmp_path, body, **more)
+    assert found == [] if told is None else (len(found) == 1 and told in found[0])
+
+
+def test_a_style_that_loads_from_elsewhere_is_found(tmp_path):
+    found = built(tmp_path, "", **{"a.css": "a { background: url(https://example.org/a.png) }"})
+    assert found == ["loads https://example.org/a.png from elsewhere"]
+
+
+def test_the_python_of_a_page_is_linted_on_the_lines_of_the_page():
+    text = "# Page\n\n" + python("a = 1") + "\n??? question\n\n    ```python\n    b = a\n    ```\n"
+    lines = python_of(text).splitlines()
+    assert (lines[3], lines[9]) == ("a = 1", "b = a")
+
+
+def test_every_page_of_the_site_can_be_taken_apart_and_put_together_again():
+    pages = all_pages(Places(ROOT))
+    assert pages
+    for page in pages:
+        text = (ROOT / page).read_text(encoding="utf-8")
+        parts = parts_of(text)
+        lines = text.count("\n")
+        taken = sum(p.lines_on_page if isinstance(p, Block) else p.text.count("\n") for p in parts)
+        assert taken == lines, page

@@ -1,0 +1,166 @@
+"""A page as its blocks: what stands between fences, and what stands between the blocks.
+
+A fence opens with a language and options, which read `key=value` or are a bare word:
+
+    ```python tolerance=1e-3 hidden
+
+Blocks may be indented, inside an admonition or a list. Every block must say its language, for what
+is called `python` runs; the other languages are shown as they are.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias
+
+from attrs import field, frozen
+
+from site_builder.faults import PageError
+
+FENCE = re.compile(r"^(?P<indent>[ ]*)(?P<marks>`{3,}|~{3,})(?P<rest>.*)$")
+RUN_UNDER_ANOTHER_NAME = {"py", "python3", "pycon", "ipython", "py3", "pyi"}
+
+
+@frozen
+class Block:
+    """A block and its fences.
+
+    Attributes
+    ----------
+    language
+        The first word behind the opening fence.
+    options
+        The other words: `key=value`, or a bare word as `{word: ""}`.
+    content
+        The lines between the fences, without the indentation of the fences; each with its end.
+    line
+        Where the opening fence stands on the page, from 1.
+    indent
+        The blanks before the fences.
+    fence
+        The opening line as it stands on the page.
+    """
+
+    language: str
+    options: Mapping[str, str]
+    content: str
+    line: int
+    indent: str = ""
+    fence: str = field(default="", eq=False)
+
+    @property
+    def lines_on_page(self) -> int:
+        """How many lines it takes, with its two fences."""
+        return self.content.count("\n") + 2
+
+
+@frozen
+class Prose:
+    """What stands between blocks."""
+
+    text: str
+    line: int
+
+
+Part: TypeAlias = Block | Prose
+
+
+def parts_of(text: str) -> list[Part]:
+    """Take a page apart; joined again, the parts are the page.
+
+    Raises
+    ------
+    PageError
+        A fence is never closed, names no language, or calls Python by a name that would not run.
+    """
+    found: list[Part] = []
+    prose: list[str] = []
+    begins = 1
+    lines = text.splitlines(keepends=True)
+    number = 0
+    while number < len(lines):
+        opening = FENCE.match(lines[number].rstrip("\n"))
+        if opening is None:
+            prose.append(lines[number])
+            number += 1
+            continue
+        if prose:
+            found.append(Prose("".join(prose), begins))
+        closing = _closing(lines, number, opening["marks"])
+        found.append(_block(lines, number, closing, opening))
+        number = closing + 1
+        prose, begins = [], number + 1
+    if prose:
+        found.append(Prose("".join(prose), begins))
+    return found
+
+
+def blocks_of(parts: Iterable[Part], language: str) -> list[Block]:
+    """The blocks of one language."""
+    return [part for part in parts if isinstance(part, Block) and part.language == language]
+
+
+def expected_output(parts: list[Part], number: int) -> Block | None:
+    """The `text` block that stands right below a block, with nothing but empty lines between."""
+    below = parts[number + 1 : number + 3]
+    if below and isinstance(below[0], Prose) and not below[0].text.strip():
+        below = below[1:]
+    match below:
+        case [Block(language="text", indent=indent) as shown, *_] if (
+            indent == parts[number].indent and not shown.options  # type: ignore[union-attr]
+        ):
+            return shown
+    return None
+
+
+def indented(text: str, indent: str) -> str:
+    """The text with each line moved to the right that is not empty."""
+    return "".join(
+        indent + line if line.strip() else line for line in text.splitlines(keepends=True)
+    )
+
+
+def _closing(lines: list[str], opening: int, marks: str) -> int:
+    for number in range(opening + 1, len(lines)):
+        line = lines[number].strip()
+        if line.startswith(marks) and not line.strip(marks[0]):
+            return number
+    raise PageError(opening + 1, f"this block is never closed: there is no {marks} below it")
+
+
+def _block(lines: list[str], opening: int, closing: int, match: re.Match[str]) -> Block:
+    indent, rest, line = match["indent"], match["rest"].strip(), opening + 1
+    if not rest:
+        raise PageError(
+            line,
+            "this block does not say its language: write ```python for what shall run, "
+            "```text, ```console or another for what shall not",
+        )
+    options: dict[str, str] = {}
+    if rest.startswith("{"):
+        if re.search(r"\.(python|py)\b", rest):
+            raise PageError(line, "write ```python with its options behind it, without braces")
+        language = rest
+    else:
+        language, options = _options(rest, line)
+    if language in RUN_UNDER_ANOTHER_NAME:
+        raise PageError(line, f"write ```python in place of ```{language}: every such block runs")
+    content = "".join(
+        text[len(indent) :] if text.startswith(indent) else text.lstrip(" ")
+        for text in lines[opening + 1 : closing]
+    )
+    return Block(language, options, content, line, indent, lines[opening])
+
+
+def _options(rest: str, line: int) -> tuple[str, dict[str, str]]:
+    try:
+        language, *words = shlex.split(rest)
+    except ValueError as error:
+        raise PageError(line, f"the options behind ``` cannot be read: {error}") from error
+    options: dict[str, str] = {}
+    for word in words:
+        key, _, value = word.partition("=")
+        options[key] = value
+    return language, options

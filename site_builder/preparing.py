@@ -1,0 +1,247 @@
+"""`docs/` to `build/docs/`: every page run and composed, every other file copied.
+
+Pages run side by side, each in a process of its own. What came of a page is kept in
+`build/outcomes/` and used again as long as nothing has changed that it could depend on: the page,
+the figures, the package, this builder, and the versions of NumPy, matplotlib and Python.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import multiprocessing
+import os
+import pickle
+import platform
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+from attrs import frozen
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import PythonLexer
+
+from site_builder import source
+from site_builder.composing import Composed, compose, inside_site, line_anchor, source_page
+from site_builder.faults import Fault, PageError
+from site_builder.running import Job, Outcome
+from site_builder.vendoring import vendored_files
+
+WORKERS = max(1, min(4, os.cpu_count() or 1))
+KEPT = 300
+"""So many outcomes of pages are kept, the newest."""
+NOT_COPIED = {"figures", "overrides", "__pycache__"}
+
+
+@frozen
+class Places:
+    """The folders of a build.
+
+    Attributes
+    ----------
+    root
+        The repository.
+    """
+
+    root: Path
+
+    @property
+    def docs(self) -> Path:
+        """What people write."""
+        return self.root / "docs"
+
+    @property
+    def figures(self) -> Path:
+        """The functions that draw figures."""
+        return self.docs / "figures"
+
+    @property
+    def build(self) -> Path:
+        """What the builder keeps; git ignores it."""
+        return self.root / "build"
+
+    @property
+    def prepared(self) -> Path:
+        """What the renderers read."""
+        return self.build / "docs"
+
+
+def prepare(places: Places, pages: Iterable[Path] | None = None) -> list[Fault]:
+    """Make `build/docs/`, and tell what is wrong with the pages.
+
+    What is wrong in one page does not keep the others from being made.
+
+    Raises
+    ------
+    VendoringError
+        KaTeX or Mermaid could not be had.
+    """
+    files: dict[str, bytes] = {
+        f"assets/vendor/{path}": content
+        for path, content in vendored_files(places.build / "packages").items()
+    }
+    for file in _files(places.docs):
+        if file.suffix not in (".md", ".txt"):
+            files[file.relative_to(places.docs).as_posix()] = file.read_bytes()
+    chosen = list(pages) if pages is not None else all_pages(places)
+    faults: list[Fault] = []
+    linked: set[Path] = set(source.modules(places.root))
+    for page, outcomes in outcomes_of(places, chosen).items():
+        composed = (
+            compose(places.root, page, outcomes)
+            if isinstance(outcomes, dict)
+            else Composed(faults=[outcomes])
+        )
+        faults += composed.faults
+        linked |= composed.sources
+        files[inside_site(page).as_posix()] = composed.markdown.encode()
+        files |= {path: picture.encode() for path, picture in composed.pictures.items()}
+    files |= {path: text.encode() for path, text in _source_pages(places.root, linked).items()}
+    _write(places.prepared, files)
+    return sorted(faults)
+
+
+def all_pages(places: Places) -> list[Path]:
+    """The pages of the site, as seen from the root of the repository."""
+    return sorted(
+        file.relative_to(places.root) for file in _files(places.docs) if file.suffix == ".md"
+    )
+
+
+def outcomes_of(
+    places: Places, pages: Iterable[Path], *, fresh: bool = False
+) -> dict[Path, dict[int, Outcome] | Fault]:
+    """What came of the blocks of each page, from a process each or from the last time."""
+    house = _house(places)
+    kept = places.build / "outcomes"
+    kept.mkdir(parents=True, exist_ok=True)
+    found: dict[Path, dict[int, Outcome] | Fault] = {}
+    context = multiprocessing.get_context("spawn")
+    names = {page: kept / f"{_key(house, places.root / page)}.pickle" for page in pages}
+    to_run = [page for page, name in names.items() if fresh or not name.is_file()]
+    with ProcessPoolExecutor(WORKERS, mp_context=context, max_tasks_per_child=1) as processes:
+        running = {
+            page: processes.submit(Job(places.root / page, places.figures).do) for page in to_run
+        }
+        for page, job in running.items():
+            try:
+                found[page] = job.result()
+                _keep(names[page], pickle.dumps(found[page]))
+            except PageError as error:
+                found[page] = Fault(page.as_posix(), error.line, error.problem)
+    for page in set(names) - set(found):
+        found[page] = pickle.loads(names[page].read_bytes())
+    return {page: found[page] for page in names}
+
+
+def _keep(file: Path, content: bytes) -> None:
+    """Write it under its name when it is whole: others may read at the same time."""
+    part = file.with_name(f"{file.name}.{os.getpid()}")
+    part.write_bytes(content)
+    part.replace(file)
+    # What belongs to earlier states of the pages is not asked for again.
+    for old in sorted(file.parent.iterdir(), key=lambda old: old.stat().st_mtime)[:-KEPT]:
+        old.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def alone(places: Places) -> Iterator[None]:
+    """Build while nobody else builds in this working tree: the second waits for the first."""
+    places.build.mkdir(exist_ok=True)
+    with open(places.build / "lock", "w") as file:
+        with contextlib.suppress(ImportError):  # there is no such lock on Windows
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _house(places: Places) -> bytes:
+    """The hash of all that a page can depend on besides itself."""
+    digest = hashlib.sha256(f"{platform.python_version()} {sys.platform}".encode())
+    for name in ("numpy", "matplotlib"):
+        try:
+            digest.update(importlib.metadata.version(name).encode())
+        except importlib.metadata.PackageNotFoundError:
+            digest.update(b"none")
+    folders = (places.root / "src", places.figures, Path(__file__).parent)
+    for file in (file for folder in folders for file in _files(folder)):
+        digest.update(str(file).encode() + file.read_bytes())
+    return digest.digest()
+
+
+def _key(house: bytes, page: Path) -> str:
+    return hashlib.sha256(house + str(page).encode() + page.read_bytes()).hexdigest()[:32]
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(
+        file
+        for file in folder.rglob("*")
+        if file.is_file()
+        and not (set(file.relative_to(folder).parts[:-1]) & NOT_COPIED)
+        and file.suffix != ".pyc"
+    )
+
+
+def _source_pages(root: Path, files: Iterable[Path]) -> dict[str, str]:
+    """A page for every file of the source, and one that lists the modules."""
+    pages = {}
+    listed: dict[str, list[str]] = {}
+    for file in sorted(files):
+        target = source_page(file)
+        pages[target.as_posix()] = _source_page(root, file)
+        if file.parts[0] == "src":
+            says = source.first_sentence(root / file)
+            name = target.relative_to("source").as_posix()
+            folder = ".".join(file.parts[1:-1])
+            listed.setdefault(folder, []).append(f"| [`{file.name}`]({name}) | {says} |")
+    text = "# The source\n\nEvery module of the package, as it was when this site was built.\n"
+    for folder, rows in listed.items():
+        text += f"\n## {folder}\n\n| module | |\n|---|---|\n" + "\n".join(rows) + "\n"
+    pages["source/index.md"] = _unsearched(text)
+    return pages
+
+
+def _source_page(root: Path, file: Path) -> str:
+    """The code with a name and a number for each line.
+
+    It is HTML already, so that the renderers see the names of the lines when they check links.
+    """
+    code = (root / file).read_text(encoding="utf-8").rstrip("\n")
+    marked = highlight(code, PythonLexer(stripnl=False), HtmlFormatter(nowrap=True))
+    lines = "".join(
+        f'<span class="row" id="{line_anchor(number)}" data-n="{number}">{line}\n</span>'
+        for number, line in enumerate(marked.rstrip("\n").split("\n"), start=1)
+    )
+    title = file.as_posix().removeprefix("src/")
+    return _unsearched(
+        f'# {title}\n\n<div class="highlight file"><pre><code>{lines}</code></pre></div>\n',
+        hide="[toc]",
+        title=title,
+    )
+
+
+def _unsearched(text: str, **more: str) -> str:
+    lines = "".join(f"{key}: {value}\n" for key, value in more.items())
+    return f"---\n{lines}search:\n  exclude: true\n---\n\n{text}"
+
+
+def _write(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Leave these files in the folder and no others; what has not changed is not touched."""
+    for path, content in files.items():
+        target = folder / path
+        if target.is_file() and target.read_bytes() == content:
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+    for old in [file for file in folder.rglob("*") if file.is_file()]:
+        if old.relative_to(folder).as_posix() not in files:
+            old.unlink()
+    for empty in sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True):
+        if not any(empty.iterdir()):
+            shutil.rmtree(empty)

@@ -1,0 +1,82 @@
+"""Spelling of the prose, and the rules of ruff for the Python of the pages.
+
+All blocks of a page are checked as one file, in which they stand on the lines that they have on
+the page: so a name that no block defines is found, and told with its place. The rules are those of
+the repository, less what only makes sense for a file.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from site_builder.blocks import blocks_of, parts_of
+from site_builder.faults import Fault, PageError
+
+RULES = "E,F,W,UP,B,C4,SIM,RUF"
+NOT_ON_A_PAGE = "E402,E501,F811,B018,RUF001,RUF002,RUF003,W291,W293,W391"
+COLUMNS = 88
+"""So many characters of code stand on a page beside each other, at 1280 pixels."""
+
+
+def lint(root: Path, pages: Iterable[Path]) -> list[Fault]:
+    """What ruff has to say of the blocks of these pages, and which lines are too long."""
+    faults = []
+    for page in pages:
+        text = (root / page).read_text(encoding="utf-8")
+        try:
+            code = python_of(text)
+        except PageError as error:
+            faults.append(Fault(page.as_posix(), error.line, error.problem))
+            continue
+        if code.strip():
+            faults += _by_ruff(root, page, code)
+        faults += [
+            Fault(page.as_posix(), number, f"{len(line)} characters; {COLUMNS} fit on a page")
+            for number, line in enumerate(code.splitlines(), start=1)
+            if len(line) > COLUMNS
+        ]
+    return sorted(faults)
+
+
+def spelling(root: Path, files: Iterable[Path]) -> list[Fault]:
+    """Misspelt words, by codespell; `docs/words.txt` has the words that are right here."""
+    command = [sys.executable, "-m", "codespell_lib", "--ignore-words", "docs/words.txt"]
+    done = subprocess.run(
+        [*command, *(file.as_posix() for file in files)],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode not in (0, 65):  # 65: it has found something
+        raise RuntimeError(f"codespell failed:\n{done.stdout}{done.stderr}")
+    found = re.findall(r"^(.+?):(\d+): (.+)$", done.stdout, re.MULTILINE)
+    return [Fault(file, int(line), f"spelling: {told}") for file, line, told in found]
+
+
+def python_of(text: str) -> str:
+    """The Python of a page, on the lines that it has on the page."""
+    lines: list[str] = [""] * (text.count("\n") + 1)
+    for block in blocks_of(parts_of(text), "python"):
+        for number, line in enumerate(block.content.splitlines()):
+            lines[block.line + number] = line
+    return "\n".join(lines) + "\n"
+
+
+def _by_ruff(root: Path, page: Path, code: str) -> list[Fault]:
+    command = [
+        *(sys.executable, "-m", "ruff", "check", "--isolated", "--quiet"),
+        *("--select", RULES, "--ignore", NOT_ON_A_PAGE, "--target-version", "py311"),
+        *("--output-format", "concise", "--stdin-filename", f"{page.as_posix()}.py", "-"),
+    ]
+    done = subprocess.run(
+        command, cwd=root, input=code, capture_output=True, text=True, check=False
+    )
+    if done.returncode not in (0, 1):
+        raise RuntimeError(f"ruff failed:\n{done.stdout}{done.stderr}")
+    found = re.findall(r"^.+?:(\d+):\d+: (.+)$", done.stdout, re.MULTILINE)
+    return [Fault(page.as_posix(), int(line), told) for line, told in found]
