@@ -78,18 +78,38 @@ def test_a_new_run_replaces_the_file_and_append_adds_to_it(tmp_path: Path) -> No
     assert [float(row[1]) for row in rows] == second["loss"] + third["loss"]
 
 
-def test_append_begins_a_file_that_is_not_there_or_empty_and_ends_a_broken_line(
-    tmp_path: Path,
-) -> None:
+def test_append_begins_a_file_that_is_not_there_or_empty(tmp_path: Path) -> None:
     path = tmp_path / "run.csv"
     first = fit(trainer_of(), [CSVLogger(path, append=True)], epochs=1).history
     assert History.from_csv(path) == first
-    path.write_text(path.read_text().removesuffix("\n"))
-    fit(trainer_of(), [CSVLogger(path, append=True)], epochs=1)
-    assert [row[0] for row in rows_of(path)] == ["epoch", "1", "1"]
     path.write_text("")
     fit(trainer_of(), [CSVLogger(path, append=True)], epochs=1)
     assert History.from_csv(path) == first
+
+
+@pytest.mark.parametrize("lost", [1, 2, 9])
+def test_a_row_that_was_not_written_to_its_end_is_neither_taken_for_a_whole_one_nor_lost(
+    tmp_path: Path, lost: int
+) -> None:
+    path, trainer = tmp_path / "run.csv", trainer_of()
+    fit(trainer_of(), [CSVLogger(path)], epochs=2)
+    path.write_text(half := path.read_text()[:-lost])
+    with pytest.raises(StorageError, match="not written to its end") as caught:
+        fit(trainer, [CSVLogger(path, append=True)], epochs=1)
+    assert path.read_text() == half and not trainer.model.is_built
+    assert caught.value.place == f"{path}, line 3" and "take it out" in str(caught.value.mend)
+    assert half.rpartition("\n")[2] in str(caught.value.received)
+
+
+def test_half_a_row_of_the_run_that_is_resumed_is_written_anew(tmp_path: Path) -> None:
+    path, alone = tmp_path / "run.csv", tmp_path / "alone.csv"
+    for each in (path, alone):
+        fit(trainer_of(rng=8), [CSVLogger(each)], epochs=1)
+    fit(trainer_of(), [CSVLogger(alone, append=True)], epochs=3)
+    fit(trainer_of(), [CSVLogger(path, append=True), Checkpoint(tmp_path / "c")], epochs=2)
+    path.write_text(path.read_text()[:-3])
+    fit(trainer_of(), [CSVLogger(path, append=True)], epochs=3, resume_from=tmp_path / "c")
+    assert path.read_text() == alone.read_text()
 
 
 @pytest.mark.parametrize("append", [False, True])
@@ -153,16 +173,60 @@ def test_names_with_commas_and_quotes_are_read_back(tmp_path: Path) -> None:
     assert History.from_csv(path) == history and rows_of(path)[0][-1] == 'a,"b"'
 
 
+def test_how_far_one_resumed_run_was_says_nothing_of_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "run.csv"
+    logger = CSVLogger(path, append=True)
+    fit(trainer_of(), [logger, Checkpoint(tmp_path / "with")], epochs=1)
+    fit(trainer_of(), [Checkpoint(tmp_path / "without")], epochs=1)
+    fit(trainer_of(), [logger], epochs=2, resume_from=tmp_path / "with")
+    fit(trainer_of(), [logger], epochs=2, resume_from=tmp_path / "without")
+    assert [row[0] for row in rows_of(path)] == ["epoch", "1", "2", "1", "2"]
+
+
 # ------------------------------------------------------------------------------- errors
 
 
 def test_what_cannot_be_written_is_told_before_the_first_step(tmp_path: Path) -> None:
-    for path, mend in ((tmp_path / "none" / "run.csv", "make it first"), (tmp_path, "a folder")):
+    os.mkfifo(tmp_path / "pipe")
+    for path, mend in (
+        (tmp_path / "none" / "run.csv", "make it first"),
+        (tmp_path, "a folder"),
+        (tmp_path / "pipe", "the name of a file"),
+    ):
         trainer = trainer_of()
         with pytest.raises(StorageError, match="table of epochs could not be written") as caught:
             fit(trainer, [CSVLogger(path)])
-        assert trainer.steps == 0
+        assert not trainer.model.is_built
         assert caught.value.place == str(path) and mend in str(caught.value.mend)
+
+
+def test_what_may_not_be_written_is_told_before_any_callback_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = tmp_path / "first.csv", tmp_path / "second.csv"
+    first.write_text("of yesterday")
+    second.write_text("")
+    for forbidden in (second, tmp_path):
+        monkeypatch.setattr("os.access", lambda path, mode, no=forbidden: Path(path) != no)
+        trainer = trainer_of()
+        with pytest.raises(StorageError, match="could not be written") as caught:
+            fit(trainer, [CSVLogger(first), CSVLogger(second)])
+        assert first.read_text() == "of yesterday" and not trainer.model.is_built
+        assert "you may not write" in str(caught.value.mend)
+
+
+def test_a_refused_resumption_leaves_the_next_run_its_own_rows(tmp_path: Path) -> None:
+    class Refuses(Callback):
+        def check(self, trainer: Any) -> None:
+            raise RuntimeError
+
+    path = tmp_path / "run.csv"
+    logger = CSVLogger(path, append=True)
+    fit(trainer_of(), [logger, Checkpoint(tmp_path / "c")], epochs=1)
+    with pytest.raises(RuntimeError):
+        fit(trainer_of(), [logger, Refuses()], resume_from=tmp_path / "c")
+    fit(trainer_of(), [logger], epochs=1)
+    assert [row[0] for row in rows_of(path)] == ["epoch", "1", "1"]
 
 
 def test_a_disk_that_becomes_full_is_told_and_the_rows_before_stay_whole(
@@ -183,7 +247,7 @@ def test_a_disk_that_becomes_full_is_told_and_the_rows_before_stay_whole(
     path, trainer = tmp_path / "run.csv", trainer_of()
     with pytest.raises(StorageError, match="could not be written") as caught:
         fit(trainer, [CSVLogger(path)])
-    assert caught.value.place == str(path) and "make room" in str(caught.value.mend)
+    assert str(caught.value.place).startswith(str(path)) and "make room" in str(caught.value.mend)
     assert trainer.history.epochs == 3
     found = History.from_csv(path)
     assert found["loss"] == trainer.history["loss"][:2]
@@ -211,8 +275,9 @@ def test_rows_are_not_added_to_a_file_that_holds_something_else(
     path.write_bytes(content)
     with pytest.raises(StorageError, match="holds something else") as caught:
         fit(trainer, [CSVLogger(path, append=True)])
-    assert trainer.history.epochs == epochs
-    assert caught.value.place == str(path) and "append=False" in str(caught.value.mend)
+    assert trainer.history.epochs == epochs and trainer.model.is_built is (epochs > 0)
+    assert str(caught.value.place).startswith(str(path))
+    assert "append=False" in str(caught.value.mend)
     assert path.read_bytes() == content
 
 

@@ -163,3 +163,43 @@ def test_a_figure_with_gaps_is_drawn_as_dots() -> None:
     figure = History({"loss": [1.0] * 40, "norm": gaps}).plot()
     assert [ax.get_lines()[0].get_marker() for ax in figure.axes] == ["", "o"]
     plt.close(figure)
+
+
+def test_epochs_without_a_finite_figure_keep_their_place_on_the_axis() -> None:
+    import matplotlib.pyplot as plt
+
+    figure = History({"loss": [1.0, *[np.nan] * 3], "accuracy": [0.1, 0.2, 0.3, 0.4]}).plot()
+    loss, accuracy = figure.axes
+    assert loss.get_xlim() == pytest.approx(accuracy.get_xlim())
+    low, high = loss.get_xlim()
+    assert 0 < low <= 1 and 4 <= high < 5
+    figure.canvas.draw()
+    plt.close(figure)
+
+
+@pytest.mark.parametrize("never", [[np.nan] * 3, [np.inf, np.nan, -np.inf]])
+@pytest.mark.parametrize("name", ["loss", "learning_rate"])
+def test_a_panel_without_a_finite_figure_says_so(name: str, never: list[float]) -> None:
+    import matplotlib.pyplot as plt
+
+    figure = History({"accuracy": [0, 0, 1], name: never}).plot()
+    ax = next(ax for ax in figure.axes if ax.get_title("left") == name.replace("_", " "))
+    assert [text.get_text() for text in ax.texts] == ["no finite figure"]
+    assert not len(ax.get_yticks()) and not ax.get_title("right")
+    low, high = ax.get_xlim()
+    figure.canvas.draw()
+    assert 0 < low <= 1 and 3 <= high < 4
+    assert not any(text.get_text() for text in figure.axes[0].texts if ax is not figure.axes[0])
+    plt.close(figure)
+
+
+def test_a_curve_without_a_point_says_so_in_the_legend() -> None:
+    import matplotlib.pyplot as plt
+
+    figure = History({"loss": [2.0, 1.0], "validation_loss": [np.nan, np.inf]}).plot()
+    (ax,) = figure.axes
+    told = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert told == ["training", "validation: no finite figure"] and not ax.texts
+    assert len(ax.get_yticks()) and not ax.get_title("right")
+    figure.canvas.draw()
+    plt.close(figure)

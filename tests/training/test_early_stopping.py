@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 
 from chainrule import Dense, Layer, Sequential, Trainer, optimizers
 from chainrule.core.errors import ConfigurationError, NonFiniteError
-from chainrule.training.callbacks import Callback, Checkpoint, EarlyStopping
+from chainrule.training.callbacks import (
+    Callback,
+    Checkpoint,
+    EarlyStopping,
+    Functions,
+    LearningRate,
+)
+from chainrule.training.schedules import Constant
 from training.resumption import Kills, fit, killed_and_resumed, trainer_of
 
 
@@ -28,6 +35,16 @@ class Figures(Callback):
         figures["validation_loss"] = self.told[epoch - 1]
         model = trainer.model
         self.models.append((model.parameters.value.copy(), model.state.value.copy()))
+
+
+class Energy(Callback):
+    """Adds a column."""
+
+    def __init__(self, told: list[float]) -> None:
+        self.told = told
+
+    def figures(self, trainer: Any, epoch: int) -> Any:
+        return {"energy": self.told[epoch - 1]}
 
 
 @define
@@ -234,6 +251,44 @@ def test_a_run_that_had_just_been_ended_is_not_gone_on_with(tmp_path: Path) -> N
     np.testing.assert_array_equal(again.model.parameters.value, models[1][0])
 
 
+@pytest.mark.parametrize(
+    ("patience", "stopped", "waited"), [(2, 4, 2), (4, 6, 4), (20, None, None), (1, 4, 2)]
+)
+def test_a_run_that_was_ended_early_goes_on_as_far_as_more_patience_allows(
+    tmp_path: Path, patience: int, stopped: int | None, waited: int | None
+) -> None:
+    figures = [3.0, 1.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0]
+    fit(trainer_of(), [Figures(figures), EarlyStopping(patience=2), Checkpoint(tmp_path)], epochs=8)
+    stopping = EarlyStopping(patience=patience)
+    again = fit(
+        trainer_of(),
+        [Figures(figures), stopping, Checkpoint(tmp_path)],
+        epochs=8,
+        resume_from=tmp_path,
+    )
+    assert stopping.stopped_epoch == stopped and again.history.epochs == (stopped or 8)
+    said = f"validation_loss was not better than 1.000, of epoch 2, for {waited} epochs"
+    assert again.run.reason == (said if stopped else None)
+    alone, models = run(EarlyStopping(patience=max(patience, 2)), figures)
+    assert again.history == alone.history
+    np.testing.assert_array_equal(again.model.parameters.value, models[1][0])
+
+
+def test_what_a_refused_resumption_has_told_is_not_gone_on_with(tmp_path: Path) -> None:
+    class Refuses(Callback):
+        def check(self, trainer: Any) -> None:
+            raise RuntimeError
+
+    fit(trainer_of(), [Figures([0.5] * 2), EarlyStopping(), Checkpoint(tmp_path)], epochs=2)
+    stopping = EarlyStopping(patience=2)
+    run(stopping, [4, 4, 4])
+    with pytest.raises(RuntimeError):
+        fit(trainer_of(), [stopping, Refuses()], resume_from=tmp_path)
+    assert (stopping.best, stopping.best_epoch, stopping.stopped_epoch) == (4, 1, 3)
+    run(stopping, [3, 1, 2, 2])
+    assert (stopping.best, stopping.best_epoch, stopping.stopped_epoch) == (1, 2, 4)
+
+
 def test_where_a_resumed_run_is_refused_the_model_is_that_of_the_checkpoint(tmp_path: Path) -> None:
     class Refuses(Callback):
         def on_fit_begin(self, trainer: Any) -> None:
@@ -250,9 +305,11 @@ def test_where_a_resumed_run_is_refused_the_model_is_that_of_the_checkpoint(tmp_
 
 def test_a_run_is_not_resumed_with_another_column(tmp_path: Path) -> None:
     fit(trainer_of(), [EarlyStopping(), Checkpoint(tmp_path)], epochs=2)
+    trainer = trainer_of()
     with pytest.raises(ConfigurationError, match="with another monitor") as caught:
-        fit(trainer_of(), [EarlyStopping("loss")], resume_from=tmp_path)
+        fit(trainer, [EarlyStopping("loss")], resume_from=tmp_path)
     assert "monitor='validation_loss'" in str(caught.value.mend)
+    assert not trainer.model.is_built
 
 
 @pytest.mark.parametrize(
@@ -260,6 +317,13 @@ def test_a_run_is_not_resumed_with_another_column(tmp_path: Path) -> None:
     [
         ("validation_loss", {"validation_data": None}, "give validation_data to fit, or monitor='"),
         ("validation_los", {}, "did you mean monitor='validation_loss'?"),
+        ("val_loss", {}, "did you mean monitor='validation_loss'?"),
+        ("val_los", {}, "did you mean monitor='validation_loss'?"),
+        (
+            "val_loss",
+            {"validation_data": None},
+            "give validation_data to fit, and monitor='validation_loss'; or monitor='loss'",
+        ),
     ],
 )
 def test_a_column_that_is_not_there_is_named_before_the_first_step(
@@ -269,7 +333,64 @@ def test_a_column_that_is_not_there_is_named_before_the_first_step(
     with pytest.raises(ConfigurationError, match="no such column") as caught:
         fit(trainer, [EarlyStopping(monitor)], **options)
     assert mend in caught.value.mend and caught.value.place == "EarlyStopping"
-    assert trainer.steps == 0
+    assert trainer.steps == 0 and not trainer.model.is_built
+
+
+def test_a_column_that_a_callback_adds_can_be_monitored() -> None:
+    told = [3.0, 1.0, 2.0, 2.0, 0.0]
+    for energy in (
+        Functions(figures=lambda trainer, epoch: {"energy": told[epoch - 1]}),
+        Energy(told),
+    ):
+        for both in ([energy, stopping := EarlyStopping("energy", patience=2)], [stopping, energy]):
+            fit(trainer_of(), both)
+            assert (stopping.best, stopping.best_epoch, stopping.stopped_epoch) == (1, 2, 4)
+
+
+def test_the_learning_rate_can_be_monitored_where_a_schedule_sets_it() -> None:
+    stopping, rate = EarlyStopping("learning_rate", patience=2), LearningRate(Constant(0.1))
+    assert fit(trainer_of(), [stopping, rate]).history.epochs == 3
+    with pytest.raises(ConfigurationError, match="no such column"):
+        fit(trainer_of(), [stopping])
+
+
+def test_a_column_that_no_callback_has_added_is_named_after_the_first_epoch() -> None:
+    trainer = trainer_of()
+    energy = Functions(figures=lambda trainer, epoch: {"energy": 1.0})
+    with pytest.raises(ConfigurationError, match="no such column") as caught:
+        fit(trainer, [energy, EarlyStopping("enrgy")])
+    assert caught.value.received == "loss, validation_loss, energy"
+    assert caught.value.mend == "did you mean monitor='energy'?" and trainer.history.epochs == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        LearningRate(Constant(0.1)),
+        Functions(on_epoch_end=lambda trainer, epoch, figures: None),
+        Callback(),
+    ],
+)
+def test_callbacks_that_add_no_unknown_column_do_not_put_off_the_error(other: Callback) -> None:
+    trainer = trainer_of()
+    with pytest.raises(ConfigurationError, match="no such column"):
+        fit(trainer, [other, EarlyStopping("energy")])
+    assert not trainer.model.is_built
+
+
+def test_the_commonest_slip_is_named_before_the_first_step_whatever_callbacks_add() -> None:
+    trainer = trainer_of()
+    energy = Functions(figures=lambda trainer, epoch: {"energy": 1.0})
+    with pytest.raises(ConfigurationError, match="no such column"):
+        fit(trainer, [energy, EarlyStopping("val_loss")])
+    assert not trainer.model.is_built
+
+
+def test_an_epoch_without_a_figure_is_not_better() -> None:
+    stopping = EarlyStopping("now_and_then", patience=2)
+    told = iter([{"now_and_then": 2.0}, {}, {"now_and_then": 1.0}, {}, {}, {}])
+    fit(trainer_of(), [Functions(figures=lambda trainer, epoch: next(told)), stopping])
+    assert (stopping.best_epoch, stopping.stopped_epoch) == (3, 5)
 
 
 @pytest.mark.parametrize(

@@ -95,3 +95,8 @@ def test_it_prints_the_names_of_its_functions() -> None:
     def halve(trainer: Any, epoch: int, figures: Any) -> None: ...
 
     assert repr(Functions(on_epoch_end=halve)) == "Functions(on_epoch_end=halve)"
+
+
+def test_only_one_with_figures_says_that_it_measures() -> None:
+    assert Functions(figures=lambda trainer, epoch: {}).measures
+    assert not Functions(on_epoch_end=print).measures

@@ -93,9 +93,35 @@ def test_to_dict_gives_copies() -> None:
 def test_the_best_epoch_is_that_of_the_least_validation_loss_or_else_loss() -> None:
     assert History(FIGURES).best_epoch == 2
     assert History({"loss": [2.0, 1.0, 1.0]}).best_epoch == 2
-    assert History({"loss": [1.0], "validation_loss": [float("nan")]}).best_epoch == 1
     assert History({"loss": [1, 1], "validation_loss": [np.nan, 3.0]}).best_epoch == 2
+    assert History({"loss": [np.inf, 1, -np.inf, 0]}).best_epoch == 3
     assert History().best_epoch is None
+
+
+@pytest.mark.parametrize("never", [[np.nan, np.nan], [np.inf, np.nan], [np.inf, np.inf]])
+def test_no_epoch_is_the_best_where_the_loss_is_never_finite(never: list[float]) -> None:
+    history = History({"loss": [2.0, 1.0], "validation_loss": never})
+    assert history.best_epoch is None
+    lines = str(history).splitlines()
+    assert [line.split()[0] for line in lines] == ["epoch", "1", "2"] and "best" not in str(history)
+
+
+def test_no_column_can_be_called_as_the_rows_are() -> None:
+    history = History({"loss": [1.0]})
+    with pytest.raises(ConfigurationError, match="cannot be called 'epoch'") as caught:
+        history.append({"loss": 0.5, "epoch": 2.0})
+    assert history == {"loss": [1.0]} and caught.value.received == "loss, epoch"
+    with pytest.raises(ConfigurationError, match="cannot be called 'epoch'"):
+        History({"epoch": [1.0], "loss": [2.0]})
+    history.append({"epochs": 1.0, "Epoch": 1.0})
+
+
+def test_a_file_with_a_column_called_as_the_rows_are_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "history.json"
+    History({"epochs": [1.0]}).save(path)
+    path.write_text(path.read_text().replace("epochs", "epoch"))
+    with pytest.raises(StorageError, match="no history could be read"):
+        History.load(path)
 
 
 # ------------------------------------------------------------------------------- printing
@@ -229,6 +255,8 @@ def test_a_table_from_a_spreadsheet_with_other_line_ends_is_read(tmp_path: Path)
         (b"epoch,loss\n1,high\n", "line 2: could not convert"),
         (b"epoch,loss\n1,2\n1,3\n", "line 3 is of epoch '1', and not of 2"),
         (b'epoch,loss\n1,"2\n', "line 2"),
+        (b"epoch,loss\n1,2.5\n2,0.", "line 3, '2,0.', may be but half of one"),
+        (b"epoch,lo", "line 1, 'epoch,lo', may be but half"),
         (b"\xff\xfe", "decode"),
     ],
 )

@@ -12,7 +12,14 @@ import pytest
 
 from chainrule import Dense, Sequential, Trainer, losses, optimizers
 from chainrule.core.errors import ConfigurationError, NonFiniteError
-from chainrule.training.callbacks import Callback
+from chainrule.training.callbacks import (
+    Callback,
+    Checkpoint,
+    CSVLogger,
+    EarlyStopping,
+    Functions,
+    TensorBoard,
+)
 from chainrule.training.optimizers import Optimizer
 from chainrule.training.schedules import (
     Constant,
@@ -150,6 +157,7 @@ def test_a_plateau_is_told_the_column_that_it_monitors(monitor: str) -> None:
         ("accuracy", False, "one of these: monitor='loss'"),
         ("accuracy", True, "one of these: monitor='validation_loss'"),
         ("lose", False, "did you mean monitor='loss'?"),
+        ("val_loss", True, "did you mean monitor='validation_loss'?"),
     ],
 )
 def test_a_column_that_is_not_there_is_named_before_the_first_step(
@@ -164,8 +172,47 @@ def test_a_column_that_is_not_there_is_named_before_the_first_step(
         trainer.fit(*samples(4), callbacks=[rate], **more)
     np.testing.assert_array_equal(trainer.model.parameters.value, before)
     assert caught.value.expected == f"a column {monitor or 'validation_loss'!r}"
-    assert caught.value.received == ("loss, validation_loss" if validation else "loss")
+    measured = "loss, validation_loss" if validation else "loss"
+    assert caught.value.received == f"{measured}, learning_rate"
     assert caught.value.mend == mend
+
+
+def test_a_plateau_may_monitor_what_a_callback_adds() -> None:
+    told = [3.0, 3.0, 2.0, 2.0]
+    energy = Functions(figures=lambda trainer, epoch: {"energy": told[epoch - 1]})
+    rate = LearningRate(ReduceOnPlateau(0.8, factor=0.5, patience=0), monitor="energy")
+    history = trainer_of(optimizers.SGD(0.1)).fit(*samples(4), epochs=4, callbacks=[rate, energy])
+    assert history["learning_rate"] == [0.8, 0.8, 0.4, 0.4] and rate.schedule() == 0.2
+    with pytest.raises(ConfigurationError, match="no such column") as caught:
+        rate = LearningRate(ReduceOnPlateau(0.8), monitor="enrgy")
+        trainer_of(optimizers.SGD(0.1)).fit(*samples(4), epochs=4, callbacks=[rate, energy])
+    assert caught.value.mend == "did you mean monitor='energy'?"
+
+
+@pytest.mark.parametrize("is_wrapped_anew", [False, True])
+def test_with_another_trainer_a_plateau_begins_afresh_while_t_goes_on(
+    is_wrapped_anew: bool,
+) -> None:
+    plateau = ReduceOnPlateau(0.1, factor=0.5, patience=0, threshold=0.999)
+    rate = LearningRate(plateau, monitor="loss")
+    first = trainer_of(optimizers.SGD(0.1))
+    first.fit(*samples(4), epochs=5, callbacks=[rate])
+    assert plateau() == 0.1 * 0.5**4
+    if is_wrapped_anew:
+        rate = LearningRate(plateau, monitor="loss", steps=5)
+    optimizer, seen = recording(optimizers.SGD)
+    history = trainer_of(optimizer).fit(*samples(4), epochs=2, callbacks=[rate])
+    assert seen == [0.1, 0.1] and plateau.best == history["loss"][0]
+    assert rate.steps == 7
+
+
+def test_a_plateau_that_was_told_figures_by_hand_goes_on_from_them() -> None:
+    plateau = ReduceOnPlateau(0.8, factor=0.5, patience=0)
+    rates_of(plateau, [0.0, 1.0])
+    history = trainer_of(optimizers.SGD(0.1)).fit(
+        *samples(4), epochs=1, callbacks=[LearningRate(plateau, monitor="loss")]
+    )
+    assert history["learning_rate"] == [0.4] and plateau.best == 0.0
 
 
 def test_print_says_what_is_done() -> None:
@@ -288,6 +335,42 @@ def test_a_run_that_is_resumed_goes_on_with_the_same_rates(
     np.testing.assert_array_equal(resumed.model.parameters.value, alone.model.parameters.value)
 
 
+def test_a_plateau_that_is_resumed_by_the_same_object_goes_on(tmp_path: Path) -> None:
+    def make() -> LearningRate:
+        return LearningRate(ReduceOnPlateau(0.5, factor=0.5, patience=0))
+
+    alone = fit(trainer_of_two_layers(), [make()])
+    rate, saves = make(), Checkpoint(tmp_path)
+    fit(trainer_of_two_layers(), [rate, saves], epochs=4)
+    resumed = fit(trainer_of_two_layers(), [rate, saves], resume_from=tmp_path)
+    assert resumed.history == alone.history and len({*alone.history["learning_rate"]}) > 1
+
+
+def test_a_refused_resumption_leaves_the_count_as_it_was(tmp_path: Path) -> None:
+    class Refuses(Callback):
+        def check(self, trainer: Any) -> None:
+            raise RuntimeError
+
+    fit(trainer_of_two_layers(), [LearningRate(Constant(0.1)), Checkpoint(tmp_path)], epochs=2)
+    rate = LearningRate(Constant(0.1))
+    with pytest.raises(RuntimeError):
+        fit(trainer_of_two_layers(), [rate, Refuses()], resume_from=tmp_path)
+    assert rate.steps == 0
+    fit(trainer_of_two_layers(), [rate], epochs=1)
+    assert rate.steps == 3
+
+
+def test_a_plateau_is_not_resumed_with_another_column(tmp_path: Path) -> None:
+    def make(monitor: str) -> LearningRate:
+        return LearningRate(ReduceOnPlateau(0.5), monitor=monitor)
+
+    fit(trainer_of_two_layers(), [make("validation_loss"), Checkpoint(tmp_path)], epochs=2)
+    trainer = trainer_of_two_layers()
+    with pytest.raises(ConfigurationError, match="waited for another column") as caught:
+        fit(trainer, [make("loss")], resume_from=tmp_path)
+    assert "monitor='validation_loss'" in str(caught.value.mend) and not trainer.model.is_built
+
+
 # ------------------------------------------------------------------------------- errors
 
 
@@ -297,6 +380,20 @@ def test_two_that_set_the_rate_are_refused_before_the_first_step() -> None:
     with pytest.raises(ConfigurationError, match="two callbacks set the learning rate") as caught:
         trainer.fit(*samples(4), callbacks=both)
     assert trainer.steps == 0 and "first * second" in str(caught.value.mend)
+
+
+def test_what_is_refused_costs_nothing_that_another_callback_would_have_begun(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "run.csv"
+    path.write_text("of yesterday")
+    both = [LearningRate(Constant(0.1)), LearningRate(Exponential(0.1, 0.9))]
+    for refused in (both, [LearningRate(ReduceOnPlateau(0.1))], [EarlyStopping()]):
+        with pytest.raises(ConfigurationError):
+            trainer_of(optimizers.SGD(0.1)).fit(
+                *samples(4), callbacks=[CSVLogger(path), TensorBoard(tmp_path / "tb"), *refused]
+            )
+    assert path.read_text() == "of yesterday" and list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import pickle
 from itertools import pairwise
 from typing import Any
 
@@ -83,6 +84,30 @@ def test_what_a_plateau_has_come_to_can_be_given_to_another(
     rates_of(first, before)
     second.restore(first.state())
     assert second == first and rates_of(second, after) == rates_of(first, after)
+
+
+class Owner:
+    """What is trained."""
+
+
+def test_the_figures_of_one_owner_are_forgotten_for_another_also_when_that_one_is_gone() -> None:
+    plateau, first = ReduceOnPlateau(8.0, factor=0.5, patience=0), Owner()
+    rates_of(plateau, [1, 1])
+    plateau.belong_to(first)
+    assert plateau.update(1) == 2.0
+    plateau.belong_to(first)
+    assert plateau() == 2.0
+    copies = [copy.deepcopy(plateau), pickle.loads(pickle.dumps(plateau))]
+    del first
+    plateau.belong_to(Owner())
+    assert plateau == ReduceOnPlateau(8.0, factor=0.5, patience=0)
+    for each in copies:  # nobody's yet
+        each.belong_to(Owner())
+        assert each() == 2.0
+        each.reset()
+        each.update(1)
+        each.belong_to(Owner())
+        assert each.best == 1
 
 
 # ------------------------------------------------------------------------------- errors

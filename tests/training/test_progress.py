@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
 import re
+import signal
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -200,6 +204,97 @@ def test_the_learning_rate_stands_last_and_is_the_first_that_is_left_out() -> No
 
 
 # ------------------------------------------------------------------------------- what is said
+
+
+class Screen:
+    """A terminal behind a pipe, as the system would see it; `shown` is what it was sent."""
+
+    def __init__(self, width: int = 100) -> None:
+        self._end, start = os.pipe()
+        os.set_blocking(self._end, False)
+        self.file = os.fdopen(start, "w", encoding="utf-8")
+        options: dict[str, Any] = {"force_terminal": True, "force_interactive": True}
+        self.console = Console(file=self.file, width=width, color_system=None, **options)
+        self._shown = b""
+
+    @property
+    def shown(self) -> str:
+        with contextlib.suppress(BlockingIOError):
+            self._shown += os.read(self._end, 1 << 16)
+        return self._shown.decode()
+
+    @property
+    def lines(self) -> list[str]:
+        """What one would see: a return and a wipe begin the line anew."""
+        plain = re.sub(r"\x1b\[\?25[lh]", "", self.shown)
+        lines = [line.split("\r\x1b[2K")[-1] for line in plain.split("\n")]
+        return [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line).strip() for line in lines]
+
+    def close(self) -> None:
+        self.file.close()
+        os.close(self._end)
+
+
+@pytest.fixture
+def screen() -> Iterator[Screen]:
+    screen = Screen()
+    yield screen
+    screen.close()
+
+
+TEXT = "stopping after this step; press Ctrl-C again to stop at once"
+
+
+def test_what_is_said_is_seen_at_once_and_the_line_is_drawn_anew_below_it(screen: Screen) -> None:
+    with Progress(screen.console, epochs=9, steps=2) as line:
+        line.show(7, 1, {"loss": 1.0})
+        assert screen.lines[-1].startswith("epoch 7/9")
+        line.say(TEXT)
+        assert screen.lines[-2:] == [TEXT, ""]
+        line.show(7, 2, {"loss": 2.0})
+        assert screen.lines[-2] == TEXT and screen.lines[-1].startswith("epoch 7/9")
+    line.say("and that is all")
+    assert screen.lines[-4] == TEXT and screen.lines[-3].startswith("epoch 7/9")
+    assert screen.lines[-2:] == ["and that is all", ""]
+
+
+def test_a_signal_that_comes_while_the_line_is_drawn_can_say_something() -> None:
+    """Python's buffer refuses to be entered a second time, from a handler that broke it off."""
+
+    class Interrupted(io.FileIO):
+        def write(self, content: Any) -> int:
+            written = super().write(content)
+            if is_due.pop() if is_due else False:
+                signal.raise_signal(signal.SIGINT)
+            return written
+
+    is_due: list[bool] = []
+    end, start = os.pipe()
+    file = io.TextIOWrapper(io.BufferedWriter(Interrupted(start, "w")), encoding="utf-8")
+    console = Console(file=file, width=90, force_terminal=True, force_interactive=True)
+    with file:
+        line = Progress(console, epochs=9, steps=2)
+        before = signal.signal(signal.SIGINT, lambda number, frame: line.say(TEXT))
+        try:
+            with line:
+                is_due.append(True)
+                line.show(7, 1, {"loss": 1.0})
+        finally:
+            signal.signal(signal.SIGINT, before)
+    shown = os.read(end, 1 << 16).decode()
+    os.close(end)
+    assert shown.count(TEXT) == 1 and not is_due and "epoch 7/9" in shown.partition(TEXT)[2]
+
+
+def test_where_the_system_has_no_terminal_it_is_said_when_the_line_is_drawn_next() -> None:
+    console, file = terminal()
+    with Progress(console, epochs=9, steps=2) as line:
+        line.show(7, 1, {"loss": 1.0})
+        line.say(TEXT)
+        assert TEXT not in file.getvalue() and line.due <= 0
+        line.show(7, 2, {"loss": 1.0})
+        assert file.getvalue().count(TEXT) == 1 and drawn(file)[-1].startswith("epoch 7/9")
+    assert file.getvalue().count(TEXT) == 1
 
 
 def test_what_is_said_stands_below_the_line_in_one_line_of_its_own() -> None:

@@ -329,7 +329,7 @@ def test_of_a_step_that_overflowed_it_is_the_batch_before(tmp_path):
         return made[-1]
 
     path = tmp_path / "bad"
-    with pytest.raises(NonFiniteError, match=r"optimizer's last step .*\n.*epoch 1, step 2"):
+    with pytest.raises(NonFiniteError, match=r"optimizer's last step, the one before this, made .*\n.*epoch 1, step 2"):
         trainer_of(1e200).fit(make_batch, epochs=1, steps_per_epoch=9, bad_batch=path)
     assert len(made) == 2
     np.testing.assert_array_equal(load_file(path)["x"], made[0][0])

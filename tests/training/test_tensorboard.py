@@ -14,7 +14,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.record_writer import RecordWriter
 
 from chainrule.core.errors import ConfigurationError, MissingExtraError, StorageError
-from chainrule.training.callbacks import Callback, Functions, LearningRate, TensorBoard
+from chainrule.training.callbacks import Callback, CSVLogger, Functions, LearningRate, TensorBoard
 from chainrule.training.schedules import Exponential
 from training.resumption import Kills, fit, killed_and_resumed, trainer_of
 
@@ -186,3 +186,22 @@ def test_an_argument_that_makes_no_sense_is_refused_by_name(make: Any, name: str
     with pytest.raises(ConfigurationError, match=f"^{name} has a value") as caught:
         make()
     assert caught.value.place == "TensorBoard" and caught.value.mend
+
+
+@pytest.mark.parametrize("below", ["", "deeper/still"])
+def test_a_folder_that_cannot_be_made_is_told_before_any_callback_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, below: str
+) -> None:
+    table, a_file = tmp_path / "run.csv", tmp_path / "file"
+    table.write_text("of yesterday")
+    a_file.write_text("")
+    trainer = trainer_of()
+    with pytest.raises(StorageError, match="could not be written") as caught:
+        fit(trainer, [CSVLogger(table), TensorBoard(a_file / below)])
+    assert caught.value.place == str(a_file / below)
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != tmp_path / "runs")
+    (tmp_path / "runs").mkdir()
+    with pytest.raises(StorageError, match="could not be written"):
+        fit(trainer, [CSVLogger(table), TensorBoard(tmp_path / "runs" / below)])
+    assert table.read_text() == "of yesterday" and not trainer.model.is_built
+    assert not list((tmp_path / "runs").iterdir())

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chainrule import Activation, Dense, Layer, Sequential, Trainer, lecture, losses, optimizers
-from chainrule.core.errors import BuildError, DtypeError
+from chainrule.core.errors import BuildError, ConfigurationError, DtypeError
 from chainrule.training.callbacks import Callback
 
 
@@ -499,3 +499,12 @@ def test_a_step_builds_a_model_that_is_not_built() -> None:
     trainer = trainer_of(model)
     assert trainer.step(x, t) > trainer.step(x, t)
     assert model.dtype == "float32"
+
+
+def test_metrics_that_are_changed_later_are_taken_as_those_of_the_beginning() -> None:
+    x, t = samples(10)
+    trainer = trainer_of(network())
+    trainer.metrics = ["mean_absolute_error"]
+    assert list(trainer.fit(x, t, epochs=1)) == ["loss", "mean_absolute_error"]
+    with pytest.raises(ConfigurationError, match="mean_absolute_eror"):
+        trainer.metrics = ["mean_absolute_eror"]

@@ -67,7 +67,8 @@ def factor(
         if size > 1 and abs(abs(c) * size - 1) < CLOSE:
             return f"It is {1 / c:.6g} times too small, and {size} is {what}: {_average(what)}"
     digits = 6 if abs(abs(c) - 1) > 1e-4 else 12  # else it would read "1 times what it should be"
-    return f"It is {c:.{digits}g} times what it should be, in every entry: a factor too many or too few?"
+    times = f"{c:.{digits}g} times"
+    return f"It is {times} what it should be, in every entry: a factor too many or too few?"
 
 
 def worst_entry(received: npt.NDArray[Any], expected: npt.NDArray[Any]) -> str:

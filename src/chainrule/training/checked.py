@@ -1,4 +1,4 @@
-"""Checked arguments: what the fields of schedules and callbacks are taken for, and what is refused.
+"""Checked arguments: what fields of optimizers, schedules and callbacks are taken for, and refused.
 
 A field has a converter and a validator. The converter takes what stands for a number, such as
 NumPy's, for a plain one; what is none it leaves alone. The validator refuses by name:
@@ -8,14 +8,17 @@ NumPy's, for a plain one; what is none it leaves alone. The validator refuses by
 
 from __future__ import annotations
 
+import errno
 import math
 import numbers
 import os
 from collections.abc import Callable, Iterable
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
+from chainrule import files
+from chainrule.core.errors import ConfigurationError
 from chainrule.core.wording import is_whole
-from chainrule.training.descent import as_float, complain
 
 __all__ = [
     "a_path",
@@ -23,16 +26,23 @@ __all__ = [
     "a_rate_above_zero",
     "a_rate_or_none",
     "as_float",
+    "as_floats",
     "as_int",
     "as_plain_tuple",
+    "below_one",
     "complain",
     "counted",
     "counted_or_none",
     "counted_or_zero",
     "is_number",
+    "not_negative",
     "one_of",
     "positive",
+    "positive_or_none",
+    "require_place_for_file",
+    "require_place_for_folder",
     "text",
+    "two_below_one",
     "yes_or_no",
 ]
 
@@ -42,6 +52,24 @@ __all__ = [
 def is_number(value: object) -> bool:
     """Whether a value is a real number; True and False are none."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def as_float(value: Any) -> Any:
+    """A Python float, also of a NumPy number: that one would make float64 of float32 arrays."""
+    # What is no number, or none that a float can hold, is left for the validator to refuse.
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        return value
+    try:
+        return float(value)
+    except OverflowError:
+        return value
+
+
+def as_floats(values: Any) -> Any:
+    """Two Python floats, of a tuple or a list."""
+    return (
+        tuple(as_float(value) for value in values) if isinstance(values, list | tuple) else values
+    )
 
 
 def as_int(value: Any) -> Any:
@@ -55,6 +83,17 @@ def as_plain_tuple(values: Any) -> Any:
 
 
 # ------------------------------------------------------------------------------- validators
+
+
+def complain(owner: object, name: str, expected: str, received: object, mend: str) -> NoReturn:
+    """Raise the error for an argument that makes no sense."""
+    raise ConfigurationError(
+        f"{name} has a value that makes no sense",
+        place=type(owner).__name__,
+        expected=expected,
+        received=f"{received!r:.60}",
+        mend=mend,
+    )
 
 
 def a_rate(owner: object, attribute: Any, value: Any) -> None:
@@ -81,10 +120,48 @@ def positive(owner: object, attribute: Any, value: Any) -> None:
     """Refuse all but finite numbers above 0."""
     if not isinstance(value, float) or not 0 < value < math.inf:
         mend = {
+            "epsilon": "1e-8 is usual",
             "factor": "0.1 is a tenth each time; above 1, the rate grows",
             "power": "1 is a straight line, 2 a parabola",
         }[attribute.name]
         complain(owner, attribute.name, "a finite number above 0", value, mend)
+
+
+def positive_or_none(owner: object, attribute: Any, value: Any) -> None:
+    """Refuse all but None and finite numbers above 0."""
+    if value is not None and (not isinstance(value, float) or not 0 < value < math.inf):
+        mend = "None clips nothing; 1.0 is a usual one"
+        complain(owner, attribute.name, "a finite number above 0, or None", value, mend)
+
+
+def not_negative(owner: object, attribute: Any, value: Any) -> None:
+    """Refuse all but finite numbers from 0 on."""
+    if not isinstance(value, float) or not 0 <= value < math.inf:
+        if attribute.name == "learning_rate" and hasattr(value, "plot"):  # a schedule
+            number, what = "the number to begin with", f"LearningRate({type(value).__name__}(…))"
+            complain(owner, attribute.name, number, value, f"fit(…, callbacks=[{what}])")
+        mend = {
+            "learning_rate": "often between 1e-4 and 1; with 0 nothing moves",
+            "learning_rate_decay": "0 is no decay at all; 1e-3 is small, 1 is strong",
+            "initial_accumulator": "0 begins with nothing; 0.1 makes the first steps shorter",
+            "weight_decay": "0 is no decay at all; 1e-4 is a usual one",
+        }[attribute.name]
+        complain(owner, attribute.name, "a finite number, 0 or more", value, mend)
+
+
+def below_one(owner: object, attribute: Any, value: Any) -> None:
+    """Refuse all but numbers from 0 up to, but not, 1."""
+    if not isinstance(value, float) or not 0 <= value < 1:
+        mend = "it is the part of the past that is kept at each step, such as 0.9"
+        complain(owner, attribute.name, "a number from 0 up to, but not, 1", value, mend)
+
+
+def two_below_one(owner: object, attribute: Any, values: Any) -> None:
+    """Refuse all but two numbers from 0 up to, but not, 1."""
+    if not isinstance(values, tuple) or len(values) != 2:
+        complain(owner, attribute.name, "two numbers", values, "(0.9, 0.999) are usual")
+    for value in values:
+        below_one(owner, attribute, value)
 
 
 def counted(owner: object, attribute: Any, value: Any) -> None:
@@ -138,3 +215,62 @@ def one_of(*words: str) -> Callable[[object, Any, Any], None]:
             complain(owner, attribute.name, expected, value, f"{attribute.name}={words[0]!r}")
 
     return validator
+
+
+# ------------------------------------------------------------------------------- places
+
+
+def require_place_for_file(path: str | os.PathLike[str], what: str) -> None:
+    """Refuse a file that cannot be written, as far as can be seen without touching it.
+
+    Parameters
+    ----------
+    path
+        Where.
+    what
+        What it is, for the error: ``"the table of epochs"``.
+
+    Raises
+    ------
+    StorageError
+        Its folder is not there, that is no file, or one may not write there.
+    """
+    try:
+        target = Path(os.path.realpath(path))
+        if target.is_dir():
+            raise _error(errno.EISDIR)
+        if target.exists():
+            if not target.is_file():
+                raise OSError(errno.EINVAL, "that is a device or a pipe, and no file")
+            _require_permission(target)
+        if not target.parent.exists():
+            raise _error(errno.ENOENT)
+        _require_folder(target.parent)
+    except (OSError, ValueError) as error:
+        raise files.unwritten(path, error, what) from error
+
+
+def require_place_for_folder(path: str | os.PathLike[str], what: str) -> None:
+    """Refuse a folder that cannot be made, or written into; see `require_place_for_file`."""
+    try:
+        target = Path(os.path.realpath(path))
+        while not target.exists():
+            target = target.parent
+        _require_folder(target)
+    except (OSError, ValueError) as error:
+        raise files.unwritten(path, error, what) from error
+
+
+def _require_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise _error(errno.ENOTDIR)
+    _require_permission(folder)
+
+
+def _require_permission(place: Path) -> None:
+    if not os.access(place, os.W_OK):
+        raise _error(errno.EACCES)
+
+
+def _error(number: int) -> OSError:
+    return OSError(number, os.strerror(number))

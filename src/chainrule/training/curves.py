@@ -23,6 +23,7 @@ from chainrule.training.history import History
 # people with any kind of colour vision can tell apart.
 TRAINING, VALIDATION, RATE, INK, PALE = "#0072B2", "#D55E00", "#009E73", "#444444", "#e4e4e4"
 VALIDATED = "validation_"
+NOT_FINITE = "no finite figure"
 ACROSS = 3
 """How many panels stand side by side at most."""
 
@@ -75,13 +76,14 @@ def draw_panel(ax: Any, history: Mapping[str, Sequence[float]], name: str) -> No
     """Draw one quantity over the epochs: of the training data, and of validation data if any."""
     first = ("", RATE, name) if name == "learning_rate" else ("training", TRAINING, name)
     curves = [first, ("validation", VALIDATION, VALIDATED + name)]
-    curves = [curve for curve in curves if history.get(curve[2])]
+    curves = [_honest(curve, history) for curve in curves if history.get(curve[2])]
     for label, colour, key in curves:
         _draw_curve(ax, history[key], "-" if key == name else "--", color=colour, label=label)
     ax.set_title(name.replace("_", " "), loc="left", color=INK, fontsize=11)
     ax.set_xlabel("epoch", color=INK)
     tidy(ax)
     values = [value for _, _, key in curves for value in history[key]]
+    _span_all_epochs(ax, values, max((len(history[key]) for _, _, key in curves), default=0))
     if name == "learning_rate":
         scale_for_rates(ax, values)
     else:
@@ -127,6 +129,26 @@ def _draw_curve(ax: Any, values: Sequence[float], dashes: str, **style: Any) -> 
     marker = "o" if measured <= 30 else ""
     epochs = np.arange(1, len(values) + 1)
     ax.plot(epochs, values, dashes, marker=marker, lw=1.8, ms=3.5, **style)
+
+
+def _honest(
+    curve: tuple[str, str, str], history: Mapping[str, Sequence[float]]
+) -> tuple[str, str, str]:
+    """The curve; one that has no point to be seen says so in the legend."""
+    label, colour, key = curve
+    is_seen = bool(np.any(np.isfinite(history[key])))
+    return (label if is_seen or not label else f"{label}: {NOT_FINITE}", colour, key)
+
+
+def _span_all_epochs(ax: Any, values: Sequence[float], epochs: int) -> None:
+    """Leave room for epochs without a finite figure, too; say so where that is all of them."""
+    if not epochs:
+        return
+    ax.update_datalim([(1, 0), (epochs, 0)], updatey=False)
+    ax.autoscale_view(scaley=False)
+    if not np.any(np.isfinite(values)):
+        ax.set_yticks([])
+        ax.text(0.5, 0.5, NOT_FINITE, transform=ax.transAxes, ha="center", va="center", color=INK)
 
 
 def _choose_scale(ax: Any, values: list[float]) -> None:

@@ -14,7 +14,7 @@ import itertools
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
 from chainrule import files
@@ -41,7 +41,7 @@ class History(Mapping[str, list[float]]):
     Raises
     ------
     ConfigurationError
-        Lists of different lengths.
+        Lists of different lengths, or one called ``epoch``: that is what tables call the rows.
 
     Examples
     --------
@@ -56,6 +56,7 @@ class History(Mapping[str, list[float]]):
 
     def __init__(self, figures: Mapping[str, list[float]] | None = None) -> None:
         given = figures or {}
+        _require_names(given)
         self._figures = {name: [float(value) for value in given[name]] for name in given}
         if len({len(values) for values in self._figures.values()}) > 1:
             raise ConfigurationError(
@@ -83,7 +84,13 @@ class History(Mapping[str, list[float]]):
 
         What it lacks of the columns so far is NaN; and a column that is new is NaN in the epochs
         before.
+
+        Raises
+        ------
+        ConfigurationError
+            There is a figure called ``epoch``; nothing is added then.
         """
+        _require_names(figures)
         epochs = self.epochs
         for name in [*self._figures, *figures]:
             column = self._figures.setdefault(name, [math.nan] * epochs)
@@ -99,13 +106,12 @@ class History(Mapping[str, list[float]]):
     def best_epoch(self) -> int | None:
         """The epoch of the least validation loss, or of the least loss without validation data.
 
-        Counted from 1; of several, the first. None where there are no epochs.
+        Counted from 1; of several, the first. None where there are no epochs, or where in all of
+        them that loss is NaN or infinite.
         """
-        losses = self._figures.get("validation_loss") or self._figures.get("loss")
-        if not losses:
-            return None
-        ranks = [math.inf if math.isnan(loss) else loss for loss in losses]
-        return ranks.index(min(ranks)) + 1
+        losses = self._figures.get("validation_loss") or self._figures.get("loss") or []
+        least = min((loss for loss in losses if loss < math.inf), default=None)
+        return None if least is None else losses.index(least) + 1
 
     def to_dict(self) -> dict[str, list[float]]:
         """A plain dictionary of plain lists, which are copies."""
@@ -148,7 +154,8 @@ class History(Mapping[str, list[float]]):
         Raises
         ------
         StorageError
-            There is no such file, or no such table in it, or that of several runs.
+            There is no such file, or no such table in it, or that of several runs, or one whose
+            last row was not written to its end.
         """
         content = files.read(path, WHAT)
         try:
@@ -212,7 +219,7 @@ class History(Mapping[str, list[float]]):
 
     def __str__(self) -> str:
         best = self.best_epoch
-        if best is None:
+        if not self.epochs:
             return "no epochs yet"
         columns = [["epoch"], *([name] for name in self)]
         shown = _shown(self.epochs, best)
@@ -225,7 +232,8 @@ class History(Mapping[str, list[float]]):
             "  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
             for row in zip(*columns, strict=True)
         ]
-        lines[shown.index(best) + 1] += "  ← best"
+        if best is not None:
+            lines[shown.index(best) + 1] += "  ← best"
         return "\n".join(lines)
 
     def __repr__(self) -> str:
@@ -238,11 +246,22 @@ def _unread(path: str | os.PathLike[str], received: str) -> StorageError:
     return StorageError("no history could be read", place=os.fspath(path), received=received)
 
 
-def _shown(epochs: int, best: int) -> list[int]:
+def _require_names(columns: Iterable[str]) -> None:
+    if table.EPOCH in columns:
+        raise ConfigurationError(
+            "a column of the history cannot be called 'epoch'",
+            place="History",
+            expected="another name: 'epoch' is that of the rows, in every table of it",
+            received=", ".join(columns),
+            mend="such as 'epoch_number', in a callback's figures or as the name of a metric",
+        )
+
+
+def _shown(epochs: int, best: int | None) -> list[int]:
     """The epochs that are printed: the first, the last, the best, and at most ten between."""
     steps = (factor * 10**power for power in itertools.count() for factor in (1, 2, 5))
     step = next(step for step in steps if epochs <= 10 * step)
-    return sorted({1, *range(step, epochs + 1, step), epochs, best})
+    return sorted({1, *range(step, epochs + 1, step), epochs, best or 1})
 
 
 def _as_text(value: float) -> str:

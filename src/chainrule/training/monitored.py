@@ -6,19 +6,28 @@ figure so far, f*, and the new one, f,
     f < f* − threshold            or, relative,            f < f* − threshold · |f*|
 
 and for ``mode="max"`` the same of −f and −f*. A figure that is NaN is never better.
+
+Which columns there will be is known before the first step, but for those that callbacks of one's
+own add: their `figures` is asked for the first time when the first epoch is over.
 """
 
 from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from chainrule.core.errors import ConfigurationError
 from chainrule.training.checked import complain
 
+if TYPE_CHECKING:
+    from chainrule.training.callbacks.contract import Callback
+    from chainrule.training.trainer import Trainer
+
 VALIDATION = "validation_"
+SHORT = "val_"
+"""What others write for it."""
 
 
 class Rule(Protocol):
@@ -61,8 +70,11 @@ def threshold_makes_sense(owner: Any, attribute: Any, value: Any) -> None:
         complain(owner, "threshold", expected, value, mend)
 
 
-def require_column(owner: object, column: str, columns: Sequence[str]) -> None:
-    """Refuse to monitor a column that the history does not have.
+def require_column(owner: object, column: str, trainer: Trainer) -> None:
+    """Refuse, before the first step, to monitor a column that the history will not have.
+
+    Where a callback of the run adds columns of its own, any name may turn out to be one of them,
+    and `figure_of` refuses it when the first epoch is over.
 
     Parameters
     ----------
@@ -70,26 +82,74 @@ def require_column(owner: object, column: str, columns: Sequence[str]) -> None:
         The callback that monitors it.
     column
         Its name.
-    columns
-        The names that there are.
+    trainer
+        Whose run is to begin.
 
     Raises
     ------
     ConfigurationError
         It is none of them. The error suggests the nearest, or validation data where they lack.
     """
-    if column in columns:
-        return
-    nearest = _nearest(column, columns)
+    callbacks = trainer.run.callbacks if trainer.run is not None else []
+    columns, may_be_more = list(trainer.columns), False
+    for callback in callbacks:
+        added = _added_by(callback)
+        columns += added or []
+        may_be_more |= added is None
+    is_a_slip = column.startswith(SHORT) and _in_full(column) in columns
+    if column not in columns and (is_a_slip or not may_be_more):
+        raise _no_such_column(owner, column, columns)
+
+
+def figure_of(owner: object, column: str, trainer: Trainer, figures: Mapping[str, float]) -> float:
+    """What the epoch that is over has in the column that is monitored.
+
+    NaN where other epochs have a figure in it, and this one has none.
+
+    Raises
+    ------
+    ConfigurationError
+        The history has no such column, now that callbacks have added theirs.
+    """
+    if column not in figures and column not in trainer.history:
+        raise _no_such_column(owner, column, list(figures))
+    return figures.get(column, math.nan)
+
+
+def _added_by(callback: Callback) -> list[str] | None:
+    """The columns that a callback adds; None where only its first figures will tell."""
+    from chainrule.training.callbacks.contract import Callback
+    from chainrule.training.callbacks.functions import Functions
+    from chainrule.training.schedules.learning_rate import RATE, LearningRate
+
+    measures = type(callback).figures
+    if measures is LearningRate.figures:
+        return [RATE]
+    if measures is Callback.figures or (isinstance(callback, Functions) and not callback.measures):
+        return []
+    return None
+
+
+def _in_full(column: str) -> str:
+    """``val_loss`` → ``validation_loss``."""
+    is_short = column.startswith(SHORT)
+    return VALIDATION + column.removeprefix(SHORT) if is_short else column
+
+
+def _no_such_column(owner: object, column: str, columns: Sequence[str]) -> ConfigurationError:
+    meant = _in_full(column)
+    nearest = meant if meant in columns else _nearest(meant, columns)
     has_validation = any(name.startswith(VALIDATION) for name in columns)
-    if column.startswith(VALIDATION) and not has_validation:
-        bare = column.removeprefix(VALIDATION)
-        mend = f"give validation_data to fit, or monitor={bare if bare in columns else 'loss'!r}"
+    if meant.startswith(VALIDATION) and not has_validation:
+        bare = meant.removeprefix(VALIDATION)
+        mend = "give validation_data to fit, "
+        mend += "" if meant == column else f"and monitor={meant!r}; "
+        mend += f"or monitor={bare if bare in columns else 'loss'!r}"
     elif nearest is not None:
         mend = f"did you mean monitor={nearest!r}?"
     else:
         mend = f"one of these: monitor={VALIDATION + 'loss' if has_validation else 'loss'!r}"
-    raise ConfigurationError(
+    return ConfigurationError(
         "the history has no such column to monitor",
         place=type(owner).__name__,
         expected=f"a column {column!r}",

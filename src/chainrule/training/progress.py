@@ -9,6 +9,8 @@ The time that is left is what all steps together would take if they took as long
 In a run that is resumed the line begins where the run was, and the time is that of the steps that
 this program has taken.
 
+What there is to say besides stands above the line.
+
 The line is drawn with rich, at most ten times a second, and only where there is a terminal: in a
 file, a pipe or a test nothing at all is printed, and rich is not even loaded.
 """
@@ -16,6 +18,7 @@ file, a pipe or a test nothing at all is printed, and rich is not even loaded.
 from __future__ import annotations
 
 import math
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -24,6 +27,8 @@ from typing import Any, Self
 
 PERIOD = 0.1
 """Seconds between two drawings of the line."""
+TO_THE_BEGINNING = "\r\x1b[2K"
+"""What wipes out the bar, in whose place something is said; it is drawn anew below that."""
 SHORTEST, LONGEST = 6, 40
 """Between which widths the bar takes the room that the words leave."""
 
@@ -74,15 +79,27 @@ class Progress:
         self._say_it()
 
     def say(self, text: str) -> None:
-        """Print a line below the bar, or after it if it is still drawn; without a terminal nothing.
+        """Print a line at once: above the bar while that is drawn; without a terminal nothing.
+
+        It may be called from anywhere, also where a signal has broken off the drawing of the bar:
+        it does not go through rich, or through Python's buffer, neither of which can be entered
+        twice, but straight to the terminal. Where there is no way to do that, such as in a
+        notebook, it waits until the bar is drawn the next time.
 
         Parameters
         ----------
         text
-            Such as ``"stopped by Ctrl-C after epoch 7, step 31"``.
+            Such as ``"stopping after this step; press Ctrl-C again to stop at once"``.
         """
+        if self._console is None:
+            return
+        is_drawn = self._line is not None
+        if _write_at_once(self._console, (TO_THE_BEGINNING if is_drawn else "") + text):
+            return
         self._to_say.append(text)
-        if self._line is None:
+        if is_drawn:
+            self.due = 0.0
+        else:
             self._say_it()
 
     def _say_it(self) -> None:
@@ -98,6 +115,7 @@ class Progress:
         """
         if self._line is None:
             return
+        self._say_it()
         now = time.perf_counter()
         self.due = now + PERIOD
         self.note(figures)
@@ -152,6 +170,18 @@ def _terminal(wanted: Any) -> Any:
 
         wanted = Console()
     return wanted if wanted.is_terminal and not wanted.is_dumb_terminal else None
+
+
+def _write_at_once(console: Any, text: str) -> bool:
+    """Write a line past rich and Python's buffer; False where that cannot be done."""
+    if console.is_jupyter or console.legacy_windows:
+        return False
+    line = f"{text}\n".encode(console.encoding, "replace")
+    try:
+        os.write(console.file.fileno(), line)
+    except (AttributeError, OSError, ValueError):  # nothing of the system's stands behind it
+        return False
+    return True
 
 
 def _is_terminal(stream: Any) -> bool:

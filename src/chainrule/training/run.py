@@ -152,8 +152,8 @@ class Run:
                     self._one_epoch()
                 if self._interruption.is_wanted:
                     self.reason = self.reason or "Ctrl-C"
-                if self.reason is not None:
-                    self._line.say(f"stopped after {self._where}: {self.reason}")
+            if self.reason is not None:
+                self._line.say(f"stopped after {self._where}: {self.reason}")
 
     @property
     def _where(self) -> str:

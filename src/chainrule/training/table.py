@@ -35,6 +35,11 @@ def columns_in(text: str) -> list[str] | None:
     return next(csv.reader(io.StringIO(text)), None)
 
 
+def is_whole(text: str) -> bool:
+    """Whether the last line has an end; one that has none may lack digits, too."""
+    return not text or text.endswith(("\n", "\r"))
+
+
 def read(text: str) -> dict[str, list[float]]:
     """What `table` was made of.
 
@@ -43,6 +48,12 @@ def read(text: str) -> dict[str, list[float]]:
     ValueError
         It is no such table; the message says in which line.
     """
+    if not is_whole(text):
+        last, number = text.rpartition("\n")[2], text.count("\n") + 1
+        raise ValueError(
+            f"line {number}, {last!r:.40}, may be but half of one: it has no end; give it one if it"
+            " is whole"
+        )
     reader = csv.reader(io.StringIO(text), strict=True)
     try:
         header = next(reader, [])

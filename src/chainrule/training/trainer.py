@@ -59,6 +59,12 @@ APPLIED_AT_ONCE = 1000
 """How many samples are sent through together to measure."""
 
 
+def _by_name(trainer: Trainer, attribute: Any, given: Any) -> Mapping[Any, Any]:
+    """The metrics by the names of their columns, for the losses that the trainer has."""
+    outputs = len(trainer.loss.for_each_output)
+    return named(given, trainer.loss) if outputs == 1 else by_output(given, outputs)
+
+
 @define(eq=False)
 class Trainer:
     """Trains a model: lets an optimizer move its parameters to where a loss is small.
@@ -107,7 +113,7 @@ class Trainer:
     model: Layer = field(validator=arguments.require_model)
     loss: Loss = field(converter=arguments.as_loss)
     optimizer: Optimizer = field(validator=arguments.require_optimizer)
-    metrics: Any = field(default=(), kw_only=True, repr=names_in)
+    metrics: Any = field(default=(), kw_only=True, repr=names_in, on_setattr=_by_name)
     loss_weights: Any = field(default=None, kw_only=True, repr=False, on_setattr=setters.frozen)
     rng: Any = field(default=None, kw_only=True, converter=arguments.as_generator, repr=False)
     run: Run | None = field(default=None, init=False, repr=False)
@@ -117,11 +123,7 @@ class Trainer:
 
     def __attrs_post_init__(self) -> None:
         self.loss = arguments.weighted(self.loss, self.loss_weights)
-        outputs = len(self.loss.for_each_output)
-        if outputs == 1:
-            self.metrics = named(self.metrics, self.loss)
-        else:
-            self.metrics = by_output(self.metrics, outputs)
+        self.metrics = self.metrics  # by name: see _by_name
 
     @property
     def history(self) -> History:

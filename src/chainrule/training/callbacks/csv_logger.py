@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Mapping
 from io import FileIO
 from pathlib import Path
@@ -22,8 +23,8 @@ from attrs import define, field
 from chainrule import files
 from chainrule.core.errors import StorageError
 from chainrule.training.callbacks.contract import Callback
-from chainrule.training.checked import a_path, yes_or_no
-from chainrule.training.table import EPOCH, columns_in, line, table
+from chainrule.training.checked import a_path, require_place_for_file, yes_or_no
+from chainrule.training.table import EPOCH, columns_in, is_whole, line, table
 
 if TYPE_CHECKING:
     from chainrule.training.history import History
@@ -53,7 +54,7 @@ class CSVLogger(Callback):
         An argument makes no sense.
     StorageError
         The file cannot be written; what was written before stays. Or rows are to be added to a
-        file that has other columns.
+        file that has other columns, or whose last row was not written to its end.
 
     Notes
     -----
@@ -66,22 +67,23 @@ class CSVLogger(Callback):
     path: str | os.PathLike[str] = field(validator=a_path)
     append: bool = field(default=False, validator=yes_or_no, kw_only=True)
     _earlier: int = field(default=0, init=False, repr=False)
-    _is_restored: bool = field(default=False, init=False, repr=False)
+    _left: int | None = field(default=None, init=False, repr=False)  # until it begins
     _columns: list[str] | None = field(default=None, init=False, repr=False)
     _file: FileIO | None = field(default=None, init=False, repr=False)
 
     # ---------------------------------------------------------------- what a trainer calls
 
+    def check(self, trainer: Trainer) -> None:
+        """Refuse a file that cannot be written, or that rows cannot be added to."""
+        require_place_for_file(self.path, WHAT)
+        self._kept(trainer, self._there())
+
     def on_fit_begin(self, trainer: Trainer) -> None:
         """Make the file, or, in a run that is resumed, what it was at that point."""
         there = self._there()
-        earlier = _whole_lines(there or "") if self.append else []
-        if self._is_restored:
-            earlier = earlier[: self._earlier]
-        self._earlier = len(earlier)
+        earlier = self._kept(trainer, there)
+        self._left, self._earlier = None, len(earlier)
         self._columns = columns_in("".join(earlier))
-        if self._columns is not None:
-            self._require_columns([*trainer.columns, *trainer.history], at_least=True)
         self._begin(earlier, trainer.history, there)
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, figures: Mapping[str, float]) -> None:
@@ -92,7 +94,7 @@ class CSVLogger(Callback):
             self._columns = columns
             row = line(columns) + row
         elif self._earlier:
-            self._require_columns(columns)
+            self._require_columns(columns, self._columns)
         elif self._columns != columns:  # from here on there is one more
             self._begin([], trainer.history, None)
             return
@@ -100,7 +102,6 @@ class CSVLogger(Callback):
 
     def on_fit_end(self, trainer: Trainer) -> None:
         """Close the file."""
-        self._is_restored = False
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -110,10 +111,22 @@ class CSVLogger(Callback):
         return {"earlier": self._earlier}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state` gave."""
-        self._earlier, self._is_restored = state["earlier"], True
+        """Go on from what `state` gave, when the run begins."""
+        self._left = state["earlier"]
 
     # ---------------------------------------------------------------- what it does
+
+    def _kept(self, trainer: Trainer, there: str | None) -> list[str]:
+        """The lines of earlier runs, which stay; nothing is changed yet."""
+        lines = _lines(there or "") if self.append else []
+        if self._left is not None and trainer.run is not None and trainer.run.is_resumed:
+            lines = lines[: self._left]  # what comes after is gone through once more
+        if lines and not is_whole(lines[-1]):
+            raise self._not_written_to_its_end(len(lines), lines[-1])
+        columns = columns_in("".join(lines))
+        if columns is not None:
+            self._require_columns([*trainer.columns, *trainer.history], columns, at_least=True)
+        return lines
 
     def _there(self) -> str | None:
         """What stands in the file, if there is one."""
@@ -160,12 +173,24 @@ class CSVLogger(Callback):
         except OSError as error:
             raise files.unwritten(self.path, error, WHAT) from error
 
-    def _require_columns(self, columns: list[str], *, at_least: bool = False) -> None:
+    def _require_columns(
+        self, columns: list[str], there: list[str], *, at_least: bool = False
+    ) -> None:
         """Refuse to add to a file with other columns; or one that lacks some of these."""
-        there = self._columns or []
         if not {*columns} <= {*there} or (not at_least and columns != there):
             expected = ",".join(columns if not at_least else [EPOCH, *dict.fromkeys(columns)])
             raise self._not_of_these_columns(",".join(there), expected)
+
+    def _not_written_to_its_end(self, number: int, received: str) -> StorageError:
+        return StorageError(
+            "rows cannot be added after one that was not written to its end",
+            place=f"{os.fspath(self.path)}, line {number}",
+            expected="an end of the line after each row, also the last: what lacks it may lack"
+            " digits, too",
+            received=f"{received!r:.200}",
+            mend="give it an end if it is whole, else take it out; or append=False, which replaces"
+            " the file",
+        )
 
     def _not_of_these_columns(self, received: str, expected: str) -> StorageError:
         return StorageError(
@@ -177,6 +202,6 @@ class CSVLogger(Callback):
         )
 
 
-def _whole_lines(text: str) -> list[str]:
-    """The lines, each with its end, also the last."""
-    return [f"{each}\n" for each in text.removesuffix("\n").split("\n")] if text else []
+def _lines(text: str) -> list[str]:
+    """The lines, each with its end, if it has one."""
+    return [each for each in re.split(r"(?<=\n)", text) if each]

@@ -18,7 +18,12 @@ from chainrule.core.errors import ConfigurationError
 from chainrule.core.parameter import Array
 from chainrule.training.callbacks.contract import Callback
 from chainrule.training.checked import as_float, as_int, counted, one_of, text, yes_or_no
-from chainrule.training.monitored import is_better, require_column, threshold_makes_sense
+from chainrule.training.monitored import (
+    figure_of,
+    is_better,
+    require_column,
+    threshold_makes_sense,
+)
 
 if TYPE_CHECKING:
     from chainrule.training.trainer import Trainer
@@ -61,13 +66,14 @@ class EarlyStopping(Callback):
     Raises
     ------
     ConfigurationError
-        An argument makes no sense; or, before the first step, the history will have no column
-        ``monitor``.
+        An argument makes no sense; or the history will have no column ``monitor``: before the
+        first step, or after the first epoch where callbacks of one's own add columns.
 
     Notes
     -----
     Each `Trainer.fit` begins afresh, but one that is resumed goes on, with the best model of the
-    run that was left. What the optimizer remembers stays that of the last step. A `Checkpoint`
+    run that was left; where that had been ended early and has more patience now, it goes on until
+    that is used up, too. What the optimizer remembers stays that of the last step. A `Checkpoint`
     holds the model as it was at the last step, too, so that the run can go on from there.
 
     `ReduceOnPlateau` asks in the same way; it allows ``patience`` epochs and acts after one more.
@@ -99,35 +105,49 @@ class EarlyStopping(Callback):
     stopped_epoch: int | None = field(default=None, init=False, repr=False)
     _parameters: Array | None = field(default=None, init=False, repr=False)
     _states: Array | None = field(default=None, init=False, repr=False)
-    _is_restored: bool = field(default=False, init=False, repr=False)
+    _left: Mapping[str, Any] | None = field(default=None, init=False, repr=False)  # until it begins
     _is_running: bool = field(default=False, init=False, repr=False)
 
     # ---------------------------------------------------------------- what a trainer calls
 
+    def check(self, trainer: Trainer) -> None:
+        """Refuse a column that there will not be; or another than in the run that is resumed."""
+        require_column(self, self.monitor, trainer)
+        left = self._left if self._left is not None and _is_resumed(trainer) else {}
+        for name in ("monitor", "mode"):
+            if left and left[name] != getattr(self, name):
+                raise ConfigurationError(
+                    f"the run that is resumed looked for the best with another {name}",
+                    place="EarlyStopping",
+                    expected=f"{name}={left[name]!r}",
+                    received=f"{name}={getattr(self, name)!r}",
+                    mend=f"EarlyStopping(…, {name}={left[name]!r}), or begin a new run",
+                )
+
     def on_fit_begin(self, trainer: Trainer) -> None:
         """Begin afresh, or go on in a run that is resumed."""
-        require_column(self, self.monitor, trainer.columns)
-        if not self._is_restored:
-            self._forget()
+        left, self._left = self._left, None
+        self.best = self.best_epoch = self.stopped_epoch = None
+        self._parameters = self._states = None
         self._is_running = True
-        if self.stopped_epoch is not None:  # the run was left when it had just been ended
-            self._stop(trainer)
+        if left is not None and _is_resumed(trainer):
+            self.best, self.best_epoch = left["best"], left["best_epoch"]
+            self._parameters, self._states = left["parameters"], left["states"]
+            self._stop_if_waited(trainer, trainer.history.epochs)  # it may have just been ended
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, figures: Mapping[str, float]) -> None:
         """Keep the model if it is the best, or stop if none was for too long."""
-        figure = figures[self.monitor]
+        figure = figure_of(self, self.monitor, trainer, figures)
         if is_better(figure, self.best, self):
             self.best, self.best_epoch = figure, epoch
             if self.restore_best:
                 self._parameters = trainer.model.parameters.value.copy()
                 self._states = trainer.model.state.value.copy()
-        elif epoch - (self.best_epoch or 0) >= self.patience:
-            self.stopped_epoch = epoch
-            self._stop(trainer)
+        else:
+            self._stop_if_waited(trainer, epoch)
 
     def on_fit_end(self, trainer: Trainer) -> None:
         """Give the best model back."""
-        self._is_restored = False
         if not self._is_running:  # another callback has refused to begin
             return
         self._is_running = False
@@ -149,35 +169,18 @@ class EarlyStopping(Callback):
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state` gave.
-
-        Raises
-        ------
-        ConfigurationError
-            It is about another column, or the other mode.
-        """
-        for name in ("monitor", "mode"):
-            if state[name] != getattr(self, name):
-                raise ConfigurationError(
-                    f"the run that is resumed looked for the best with another {name}",
-                    place="EarlyStopping",
-                    expected=f"{name}={state[name]!r}",
-                    received=f"{name}={getattr(self, name)!r}",
-                    mend=f"EarlyStopping(…, {name}={state[name]!r}), or begin a new run",
-                )
-        self.best, self.best_epoch = state["best"], state["best_epoch"]
-        self.stopped_epoch = state["stopped_epoch"]
-        self._parameters, self._states = state["parameters"], state["states"]
-        self._is_restored = True
+        """Go on from what `state` gave, when the run begins."""
+        self._left = dict(state)
 
     # ---------------------------------------------------------------- what it does
 
-    def _forget(self) -> None:
-        self.best = self.best_epoch = self.stopped_epoch = None
-        self._parameters = self._states = None
-
-    def _stop(self, trainer: Trainer) -> None:
-        epochs = f"{self.patience} epoch{'s' if self.patience > 1 else ''}"
+    def _stop_if_waited(self, trainer: Trainer, epoch: int) -> None:
+        """End the run where this epoch, and as many before as is patience, were no better."""
+        waited = epoch - (self.best_epoch or 0)
+        if waited < self.patience:
+            return
+        self.stopped_epoch = epoch
+        epochs = f"{waited} epoch{'s' if waited > 1 else ''}"
         if self.best is None:
             reason = f"{self.monitor} was not finite for {epochs}"
         else:
@@ -186,3 +189,7 @@ class EarlyStopping(Callback):
                 f" for {epochs}"
             )
         trainer.stop(reason)
+
+
+def _is_resumed(trainer: Trainer) -> bool:
+    return trainer.run is not None and trainer.run.is_resumed

@@ -142,6 +142,11 @@ class Functions(Callback):
             self._on_fit_end(trainer)
 
     @property
+    def measures(self) -> bool:
+        """Whether it adds columns to the history."""
+        return self._figures is not None
+
+    @property
     def _given(self) -> list[str]:
         return [name for name in SIGNATURES if getattr(self, f"_{name}") is not None]
 

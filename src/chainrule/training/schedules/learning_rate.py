@@ -17,12 +17,15 @@ from attrs import define, field
 from chainrule.core.errors import ConfigurationError
 from chainrule.training.callbacks.contract import Callback
 from chainrule.training.checked import as_int, complain, counted_or_zero, one_of, text
-from chainrule.training.monitored import require_column
+from chainrule.training.monitored import figure_of, require_column
 from chainrule.training.schedules.plateau import ReduceOnPlateau
 from chainrule.training.schedules.schedule import Schedule, require_schedule
 
 if TYPE_CHECKING:
     from chainrule.training.trainer import Trainer
+
+RATE = "learning_rate"
+"""The column that it adds to the history."""
 
 
 @define(eq=False)
@@ -54,8 +57,14 @@ class LearningRate(Callback):
     Raises
     ------
     ConfigurationError
-        An argument makes no sense; or, before the first step, the history will have no column
-        ``monitor``, or there is another LearningRate.
+        An argument makes no sense; or, before the first step, there is another LearningRate, or
+        the history will have no column ``monitor`` (where callbacks of one's own add columns, that
+        is seen after the first epoch).
+
+    Notes
+    -----
+    t goes on also where the next `Trainer.fit` is that of another trainer. What a `ReduceOnPlateau`
+    has been told of one trainer says nothing of another, so with that it begins afresh.
 
     Examples
     --------
@@ -75,6 +84,7 @@ class LearningRate(Callback):
     steps: int = field(default=0, kw_only=True, converter=as_int, validator=counted_or_zero)
     _taken: float | None = field(default=None, init=False, repr=False)
     _seen: int | None = field(default=None, init=False, repr=False)
+    _left: Mapping[str, Any] | None = field(default=None, init=False, repr=False)  # until it begins
 
     @schedule.validator
     def _is_a_schedule(self, attribute: Any, value: Any) -> None:
@@ -112,11 +122,23 @@ class LearningRate(Callback):
 
     # ---------------------------------------------------------------- what a trainer calls
 
-    def on_fit_begin(self, trainer: Trainer) -> None:
-        """Set the rate of the first step."""
+    def check(self, trainer: Trainer) -> None:
+        """Refuse a second one, and a column that there will not be."""
         self._require_to_be_alone(trainer)
         if self.monitor is not None:
-            require_column(self, self.monitor, trainer.columns)
+            require_column(self, self.monitor, trainer)
+            self._require_same_column(trainer)
+
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        """Set the rate of the first step."""
+        left, self._left = self._left, None
+        is_resumed = trainer.run is not None and trainer.run.is_resumed
+        if isinstance(self.schedule, ReduceOnPlateau):
+            self.schedule.belong_to(trainer)
+        if left is not None and is_resumed:
+            self.steps, self._taken = left["steps"], left["taken"]
+            if isinstance(self.schedule, ReduceOnPlateau) and left["plateau"] is not None:
+                self.schedule.restore(left["plateau"])
         self._set(trainer)
         self._seen = trainer.steps
 
@@ -131,12 +153,12 @@ class LearningRate(Callback):
     def figures(self, trainer: Trainer, epoch: int) -> Mapping[str, float]:
         """The rate with which the last step was taken."""
         taken = trainer.optimizer.learning_rate if self._taken is None else self._taken
-        return {"learning_rate": taken}
+        return {RATE: taken}
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, figures: Mapping[str, float]) -> None:
         """Set the rate of the next epoch."""
         if isinstance(self.schedule, ReduceOnPlateau):
-            self.schedule.update(figures[str(self.monitor)])
+            self.schedule.update(figure_of(self, str(self.monitor), trainer, figures))
         if self.per == "epoch":
             self.steps += 1
         self._set(trainer)
@@ -151,13 +173,12 @@ class LearningRate(Callback):
     def state(self) -> dict[str, Any]:
         """How far it is, and what a plateau waits for."""
         plateau = self.schedule.state() if isinstance(self.schedule, ReduceOnPlateau) else None
-        return {"steps": self.steps, "taken": self._taken, "plateau": plateau}
+        counted = {"steps": self.steps, "taken": self._taken}
+        return {**counted, "plateau": plateau, "monitor": self.monitor}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state` gave."""
-        self.steps, self._taken = state["steps"], state["taken"]
-        if isinstance(self.schedule, ReduceOnPlateau) and state["plateau"] is not None:
-            self.schedule.restore(state["plateau"])
+        """Go on from what `state` gave, when the run begins."""
+        self._left = dict(state)
 
     def _require_to_be_alone(self, trainer: Trainer) -> None:
         given = trainer.run.callbacks if trainer.run is not None else []
@@ -169,6 +190,18 @@ class LearningRate(Callback):
                 expected="one LearningRate among the callbacks",
                 received=f"{self.schedule!r:.60} and {others[0].schedule!r:.60}",
                 mend="multiply them, LearningRate(first * second), or first.then(second, after=…)",
+            )
+
+    def _require_same_column(self, trainer: Trainer) -> None:
+        is_resumed = trainer.run is not None and trainer.run.is_resumed
+        before = self._left.get("monitor") if self._left is not None and is_resumed else None
+        if before not in (None, self.monitor):
+            raise ConfigurationError(
+                "the run that is resumed waited for another column to get better",
+                place="LearningRate",
+                expected=f"monitor={before!r}",
+                received=f"monitor={self.monitor!r}",
+                mend=f"LearningRate(…, monitor={before!r}), or begin a new run",
             )
 
     def _set(self, trainer: Trainer) -> None:

@@ -8,6 +8,7 @@ shorter, again and again; k counts how often:
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,6 +29,20 @@ from chainrule.training.monitored import is_better, threshold_makes_sense
 from chainrule.training.schedules.schedule import Constant, Schedule, require_schedule
 
 REMEMBERED = ("reductions", "best", "not_better", "cooling")
+
+
+class _Owner:
+    """Whose figures were told; a copy belongs to nobody yet, and keeps nobody alive."""
+
+    def __init__(self, owner: object = None) -> None:
+        self._owner = None if owner is None else weakref.ref(owner)
+
+    def is_another_than(self, owner: object) -> bool:
+        """Whether there is one, and it is not this."""
+        return self._owner is not None and self._owner() is not owner
+
+    def __reduce__(self) -> Any:
+        return _Owner, ()
 
 
 @define
@@ -102,6 +117,7 @@ class ReduceOnPlateau:
     best: float | None = field(default=None, init=False, repr=False)
     not_better: int = field(default=0, init=False, repr=False)
     cooling: int = field(default=0, init=False, repr=False)
+    _owner: _Owner = field(factory=_Owner, init=False, repr=False, eq=False)
 
     @start.validator
     def _is_a_rate_or_a_schedule(self, attribute: Any, value: Any) -> None:
@@ -161,6 +177,19 @@ class ReduceOnPlateau:
     def reset(self) -> None:
         """Forget all figures, and go back to the first rate."""
         self.reductions, self.best, self.not_better, self.cooling = 0, None, 0, 0
+        self._owner = _Owner()
+
+    def belong_to(self, owner: object) -> None:
+        """Be told the figures of this one from now on; if those so far are of another, reset.
+
+        Parameters
+        ----------
+        owner
+            What is trained, such as the `Trainer`. What was told before there was an owner stays.
+        """
+        if self._owner.is_another_than(owner):
+            self.reset()
+        self._owner = _Owner(owner)
 
     def state(self) -> dict[str, Any]:
         """What it has come to, in plain numbers; `restore` goes on from there."""
