@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hypothesis.strategies as st
 import numpy as np
+import pytest
 from hypothesis import given, settings
 
 from chainrule import Activation, Dense, Sequential, Trainer, lecture, losses, optimizers
@@ -86,6 +87,8 @@ def test_gradients_are_the_lectures(network):
         _assert_equal(layer.biases.grad, db)
 
 
+# Of networks that are drawn at random some are dead, and rightly told to be.
+@pytest.mark.filterwarnings("ignore::chainrule.training.delta_watch.DeltasWarning")
 @given(networks())
 @settings(max_examples=20)
 def test_a_hundred_steps_of_training_are_the_lectures(network):

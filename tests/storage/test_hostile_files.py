@@ -21,7 +21,7 @@ from chainrule import Dense, Layer, Sequential, storage
 from chainrule.core.errors import DefinitionError, StorageError
 from chainrule.core.initializers import Initializer
 from chainrule.layers.functions import Function
-from chainrule.storage import sealed_file
+from chainrule.storage import architecture, sealed_file
 from chainrule.storage.architecture import NESTING_LIMIT, records_of
 from laws.unusual_layers import Dropout
 
@@ -125,7 +125,64 @@ def test_input_shapes_that_are_none_are_refused(shapes):
 def test_a_file_of_sixty_records_with_two_to_the_sixty_layers_is_refused():
     doubling = [sequence(n + 1, n + 1) for n in range(60)]
     error = refused(a_file(*doubling, IDENTITY))
-    assert "too many layers inside each other" in error.problem
+    assert "too many layers" in error.problem
+
+
+@define
+class Noted(Layer):
+    """Says that it was made, and that it was built."""
+
+    def __attrs_post_init__(self):
+        noted.append("made")
+
+    def build(self, input_shape):
+        noted.append("built")
+        self.state("seen", (0,))
+
+    def forward(self, x):
+        return +x
+
+    def backward(self, delta):
+        return +delta
+
+
+noted = []
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_of_more_layers_than_a_file_may_have_not_one_is_made(shared):
+    many = architecture.PLACES_LIMIT
+    noted.clear()
+    layers = [record("Noted")] * (1 if shared else many)
+    error = refused(a_file(sequence(*([1] * many if shared else range(1, many + 1))), *layers))
+    assert "too many layers" in error.problem and "10,002 places" in error.received
+    assert not noted
+
+
+def test_as_many_layers_as_a_file_may_have_come_back_and_one_more_is_not_written(monkeypatch):
+    monkeypatch.setattr(architecture, "PLACES_LIMIT", 21)
+    model = Sequential([Dense(3) for _ in range(20)])
+    model.build((3,), rng=0)
+    assert storage.loads(storage.dumps(model)) == model
+    model = Sequential([Dense(3) for _ in range(21)])
+    model.build((3,), rng=0)
+    with pytest.raises(StorageError, match="too many layers"):
+        storage.dumps(model)
+
+
+def test_arrays_that_the_file_does_not_have_are_not_made_though_they_hold_no_number():
+    noted.clear()
+    layers = [record("Noted")] * 5_000
+    error = refused(a_file(sequence(*range(1, 5_001)), *layers))
+    assert "larger model than its arrays could fill" in error.problem
+    assert "6 numbers in the 1 array of the file" in error.expected
+    assert noted.count("built") < 300
+
+
+def test_more_arrays_than_a_model_can_have_are_refused_before_they_are_parsed():
+    arrays = {f"parameters/{n}": np.ones(0) for n in range(80_000)}
+    with pytest.raises(StorageError, match="too long for a file"):
+        sealed_file.pack(arrays, {"format": "chainrule-2"})
 
 
 def test_paths_that_would_fill_the_memory_are_refused():
@@ -139,7 +196,7 @@ def test_a_model_that_could_not_be_read_is_not_written():
     shared = Dense(3)
     for _ in range(14):
         shared = Sequential([shared, shared])
-    with pytest.raises(StorageError, match="too many layers inside each other"):
+    with pytest.raises(StorageError, match="too many layers"):
         records_of(shared)
 
 
@@ -402,7 +459,7 @@ def test_a_class_whose_own_init_does_something_is_made_of_its_fields_alone():
     calls = []
 
     @define(init=False)
-    class Noisy(Layer):
+    class TellsOfItsInit(Layer):
         size: int
 
         def __init__(self, text):
@@ -415,7 +472,7 @@ def test_a_class_whose_own_init_does_something_is_made_of_its_fields_alone():
         def backward(self, delta):
             return +delta
 
-    model = Noisy("four")
+    model = TellsOfItsInit("four")
     model.build((3,))
     assert storage.loads(storage.dumps(model)).size == 4
     assert calls == ["four"]

@@ -155,6 +155,22 @@ def test_a_header_that_could_not_be_read_is_not_written(monkeypatch):
         pack({}, {"format": "chainrule-2", "text": "x" * sealed_file.HEADER_LIMIT})
 
 
+@pytest.mark.parametrize("text", [",", "x"])
+def test_a_checkpoint_may_hold_four_times_as_much_and_a_model_that_says_it_is_one_not(
+    monkeypatch, text
+):
+    monkeypatch.setattr(sealed_file, "HEADER_LIMIT", 10_000)
+    monkeypatch.setattr(sealed_file, "VALUE_LIMIT", 1_000)
+    most = {",": 4 * 1_000 - 10, "x": 4 * 10_000 - 300}[text]
+    metadata = {"format": "chainrule-checkpoint-1", "text": text * most}
+    content = pack({}, metadata)
+    assert unpack(content, ["chainrule-checkpoint-1"]).metadata["text"] == text * most
+    with pytest.raises(StorageError, match="too long"):
+        unpack(content, ["chainrule-2"])
+    with pytest.raises(StorageError, match="too long"):
+        pack({}, metadata | {"text": text * (most + 400)})
+
+
 @pytest.mark.parametrize("array", [np.ones(2, complex), np.ones(2, object), np.array(["text"])])
 def test_an_array_that_is_no_numbers_is_refused_by_name(array):
     with pytest.raises(StorageError, match="of this type") as caught:

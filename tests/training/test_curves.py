@@ -56,6 +56,7 @@ def test_losses_over_more_than_a_decade_stand_on_a_logarithmic_scale(
 def test_it_draws_into_axes_that_are_given_and_makes_no_other_figure() -> None:
     import matplotlib.pyplot as plt
 
+    plt.close("all")
     figure, (left, right) = plt.subplots(1, 2)
     assert History({**FIGURES, "accuracy": [0, 0, 1]}).plot(ax=right) is figure
     assert plt.get_fignums() == [figure.number]

@@ -199,6 +199,90 @@ def test_a_number_that_is_finite_when_the_step_is_repeated_is_said_to_be_random(
     assert "random" in error.received
 
 
+def test_a_layer_that_draws_an_infinity_is_to_blame_and_not_the_learning_rate() -> None:
+    @define
+    class Noise(Layer):
+        def build(self, shape: Any) -> None:
+            self.generator("draws")
+
+        def forward(self, x: Any) -> Any:
+            return x * (np.inf if self.draws.random() < 0.1 else 1.0)
+
+        def backward(self, delta: Any) -> Any:
+            return delta
+
+    error, _ = stopped(Sequential([Dense(4), Noise(), Dense(2)]), optimizers.SGD(0.01))
+    assert "all were when the step was repeated" in error.problem
+    assert "what is made of the numbers that noise_1.draws draws" in error.mend
+    assert "learning rate" not in error.mend
+
+
+# ------------------------------------------------------------------------------- what was given
+
+
+@pytest.mark.parametrize("spoilt", ["x", "t"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_batch_that_is_itself_not_finite_is_named_and_no_layer(spoilt: str, value: float) -> None:
+    x, t = samples()
+    {"x": x, "t": t}[spoilt][5] = value
+    trainer = Trainer(Sequential([Dense(2)]), losses.HalfSquaredError(), optimizers.SGD(0.1), rng=0)
+    trainer.step(*samples())
+    before = trainer.model.parameters.value.copy()
+    with pytest.raises(NonFiniteError, match="batch itself is not finite") as caught:
+        trainer.step(x, t)
+    assert caught.value.place == spoilt
+    what = "NaN" if np.isnan(value) else "infinite"
+    counts = {"x": (3, 24), "t": (2, 16)}[spoilt]
+    assert caught.value.received == f"{counts[0]} {what} of {counts[1]} numbers, first in row 5"
+    assert "where the batch comes from" in caught.value.mend
+    np.testing.assert_array_equal(trainer.model.parameters.value, before)
+
+
+def test_several_inputs_and_targets_are_named_by_their_numbers() -> None:
+    from chainrule import Concatenate, Graph, Input
+
+    a, b = Input((3,)), Input((2,))
+    h = Concatenate()(a, b)
+    model = Graph([a, b], [Dense(2)(h), Dense(1)(h)])
+    each = [losses.HalfSquaredError(), losses.HalfSquaredError()]
+    trainer = Trainer(model, each, optimizers.SGD(0.1), rng=0)
+    x, t = (np.ones((4, 3)), np.ones((4, 2))), (np.ones((4, 2)), np.ones((4, 1)))
+    trainer.step(x, t)
+    t[1][2] = np.nan
+    with pytest.raises(NonFiniteError) as caught:
+        trainer.step(x, t)
+    assert caught.value.place == "t[1]"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_huge_target_is_to_blame_and_not_the_learning_rate(dtype: str) -> None:
+    huge = {"float32": 1e25, "float64": 1e200}[dtype]
+    x, t = samples()
+    t[3, 1] = huge
+    model = Sequential([Dense(5), Activation("tanh"), Dense(2)])
+    model.build((3,), rng=0, dtype=dtype)
+    error, _ = stopped(model, data=(x, t), batch_size=8)
+    assert error.place == "HalfSquaredError, epoch 1, step 1"
+    assert f"and targets of up to ±{huge:.3g}" in error.received
+    assert f"the batch has t of up to ±{huge:.3g}" in error.mend
+    assert "learning rate" not in error.mend
+
+
+def test_a_huge_input_is_to_blame_and_not_the_learning_rate() -> None:
+    x, t = samples()
+    x[2, 0] = 1e300
+    model = Sequential([Dense(2, initializer=1e10)])
+    model.build((3,), rng=0)
+    error, _ = stopped(model, data=(x, t), batch_size=8)
+    assert "the batch has x of up to ±1e+300" in error.mend
+    # A weight of 1e10 may have come from a rate that is too large.
+    assert "a smaller learning rate than 0.1" in error.mend
+    model.parameters.value[:] = 1e5
+    x[2] = 1.7e308
+    error, _ = stopped(model, data=(x, t), batch_size=8)
+    assert "of up to ±1.7e+308" in error.mend and "learning rate" not in error.mend
+
+
 # ------------------------------------------------------------------------------- what is left
 
 
@@ -248,9 +332,35 @@ def test_a_step_that_overflows_is_taken_back_and_the_parameter_named(dtype: str)
     # the gradient shows it.
     error, _ = stopped(model, Overflows(0.1), data=(x, t), callbacks=[kept])
     assert error.place == "sequential/dense_1, epoch 1, step 4"
-    assert "last step made the weights infinite" in error.problem
+    assert "last step, the one before this, made the weights infinite" in error.problem
     assert error.received.startswith("1 infinite of 6 numbers; ")
     np.testing.assert_array_equal(model.parameters.value, kept.seen[2])
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("change", ["freeze", "unfreeze"])
+def test_a_step_that_overflows_is_taken_back_whatever_was_frozen_since(
+    change: str, accumulate: int
+) -> None:
+    class Changes(Callback):
+        """Step 3 overflows; before the next one finds it, what moves is something else."""
+
+        def on_step_end(self, trainer: Any, epoch: int, step: int, cost: float) -> None:
+            if trainer.run.steps == 2:
+                self.before = trainer.model.parameters.value.copy()
+                trainer.optimizer.learning_rate = 1e308
+            if trainer.run.steps == 3:
+                getattr(trainer.model.layers[2], change)()
+
+    model, changes = Sequential([Dense(5), Activation("tanh"), Dense(2)]), Changes()
+    model.build((3,), rng=0)
+    if change == "unfreeze":
+        model.layers[2].freeze()
+    x, t = samples(40)
+    options: Any = {"data": (10 * x, 10 * t), "accumulate": accumulate, "callbacks": [changes]}
+    error, _ = stopped(model, optimizers.SGD(0.01), **options)
+    assert "that step was taken back" in error.mend
+    np.testing.assert_array_equal(model.parameters.value, changes.before)
 
 
 def test_a_step_that_overflows_at_the_end_of_an_epoch_is_found_before_anyone_looks() -> None:
@@ -268,6 +378,7 @@ def test_a_step_that_overflows_at_the_end_of_an_epoch_is_found_before_anyone_loo
     before = model.parameters.value.copy()
     error, trainer = stopped(model, Overflows(0.1), batch_size=8, callbacks=[Looks()])
     assert error.place == "sequential/dense_1, epoch 1, step 1"
+    assert "last step made the weights" in error.problem  # not the one before this
     np.testing.assert_array_equal(model.parameters.value, before)
     with pytest.raises(NonFiniteError, match="last step"):
         trainer.step(*samples())

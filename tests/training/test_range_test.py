@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import signal
 import sys
 import warnings
 from typing import Any
@@ -323,6 +324,26 @@ def test_what_is_frozen_stays_so_in_the_copy() -> None:
 # ------------------------------------------------------------------------------- where none falls
 
 
+def test_ctrl_c_gives_no_verdict_on_half_a_curve() -> None:
+    made = []
+
+    def make_batch(rng: np.random.Generator) -> tuple[Any, Any]:
+        made.append(1)
+        if len(made) == 31:  # the first one tells the shapes, and is used as well
+            signal.raise_signal(signal.SIGINT)
+        return noisy(16)
+
+    trainer = trainer_of()
+    with pytest.raises(KeyboardInterrupt, match=r"stopped after 31 of 100 steps: Ctrl-C"):
+        range_test(trainer, make_batch, steps=100)
+    assert not trainer.model.is_built
+
+
+def test_fresh_batches_that_are_accumulated_give_as_many_steps() -> None:
+    found = range_test(trainer_of(), lambda rng: noisy(4), steps=20, accumulate=3, highest=1e-4)
+    assert len(found.costs) == 20
+
+
 def test_where_the_cost_falls_nowhere_there_is_no_suggestion_and_it_says_so() -> None:
     x, t = noisy()
     found = range_test(trainer_of(rule=rules.SGD(1.0)), x, t, lowest=1e-12, highest=1e-9)
@@ -394,6 +415,7 @@ def test_the_figure_shows_the_costs_over_the_rates_with_the_suggestion_marked() 
 def test_it_draws_into_axes_that_are_given_and_makes_no_other_figure() -> None:
     import matplotlib.pyplot as plt
 
+    plt.close("all")
     figure, (left, right) = plt.subplots(1, 2)
     level = RangeTest.of(np.geomspace(1, 2, 10), [1.0] * 10)
     assert level.plot(right) is figure and not left.get_lines()
@@ -452,6 +474,14 @@ def test_an_iterator_is_refused_before_anything_is_taken_from_it() -> None:
     with pytest.raises(ConfigurationError, match="which a range test would use up"):
         range_test(trainer_of(), batches)
     assert next(batches) is not None
+
+
+def test_what_it_says_to_give_instead_of_an_iterator_does() -> None:
+    batches = [noisy(16), noisy(16)]
+    with pytest.raises(ConfigurationError) as caught:
+        range_test(trainer_of(), iter(batches))
+    assert "such as the list itself" in caught.value.mend
+    assert len(range_test(trainer_of(), batches, steps=20).costs) == 20
 
 
 def test_data_that_cannot_be_learned_from_are_refused_as_fit_does() -> None:

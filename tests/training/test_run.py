@@ -23,7 +23,7 @@ from chainrule import (
     losses,
     optimizers,
 )
-from chainrule.core.errors import ConfigurationError, DefinitionError, NonFiniteError
+from chainrule.core.errors import ConfigurationError, DataError, DefinitionError, NonFiniteError
 from chainrule.training.callbacks import Callback, Checkpoint
 
 RNG = np.random.default_rng(0)
@@ -329,7 +329,8 @@ def test_of_a_step_that_overflowed_it_is_the_batch_before(tmp_path):
         return made[-1]
 
     path = tmp_path / "bad"
-    with pytest.raises(NonFiniteError, match=r"optimizer's last step, the one before this, made .*\n.*epoch 1, step 2"):
+    told = r"optimizer's last step, the one before this, made .*\n.*epoch 1, step 2"
+    with pytest.raises(NonFiniteError, match=told):
         trainer_of(1e200).fit(make_batch, epochs=1, steps_per_epoch=9, bad_batch=path)
     assert len(made) == 2
     np.testing.assert_array_equal(load_file(path)["x"], made[0][0])
@@ -344,6 +345,24 @@ def test_of_several_batches_of_a_step_all_are_written_and_the_bad_one_is_named(t
     arrays = load_file(path)
     assert sorted(arrays) == ["t/1", "t/2", "x/1", "x/2"]
     np.testing.assert_array_equal(arrays["x/2"], made[7][0])
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_batch_that_comes_with_nan_is_written_down_too(tmp_path, ahead):
+    made: list[Any] = []
+
+    def make_batch(rng: np.random.Generator) -> Any:
+        x = rng.normal(size=(4, 3))
+        x[2, 1] = np.nan if len(made) == 3 else 0.0
+        made.append((x, rng.normal(size=(4, 2))))
+        return made[-1]
+
+    path = tmp_path / "bad"
+    with pytest.raises(DataError, match="x of batch 4") as caught:
+        trainer_of().fit(make_batch, epochs=1, steps_per_epoch=9, ahead=ahead, bad_batch=path)
+    np.testing.assert_array_equal(load_file(path)["x"], made[3][0])
+    np.testing.assert_array_equal(load_file(path)["t"], made[3][1])
+    assert str(path) in str(caught.value.mend)
 
 
 def test_a_disk_that_fails_does_not_hide_what_went_wrong(tmp_path, monkeypatch):

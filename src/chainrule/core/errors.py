@@ -96,7 +96,12 @@ class BackwardBeforeForwardError(ChainruleError, AttributeError, RuntimeError):
 
 
 class DataError(ChainruleError, ValueError):
-    """Data or targets that nothing can be learned from: not finite, of unequal length, empty."""
+    """Data or targets that nothing can be learned from: not finite, of unequal length, empty.
+
+    ``batch`` is the inputs, the target and the weights that came, where they came as one batch.
+    """
+
+    batch: Any = None
 
 
 class NonFiniteError(ChainruleError, ArithmeticError):
@@ -118,4 +123,9 @@ class LayerCheckError(ChainruleError, AssertionError):
 
 
 class StorageError(ChainruleError, ValueError):
-    """A model cannot be written to a file, or a file does not hold one."""
+    """A model cannot be written to a file, or a file does not hold one.
+
+    ``is_newer`` says that the file is one of a newer chainrule: whole, but not for this one.
+    """
+
+    is_newer: bool = False

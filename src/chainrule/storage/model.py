@@ -105,8 +105,9 @@ def _loaded(content: bytes, known: Known, place: str | None) -> Layer:
         states = _entry(contents.metadata, "generators")
         dtype = _dtype(contents.metadata.get("dtype"))
         numbers = sum(array.size for array in contents.arrays.values())
+        budget = Budget(bits_for(states), numbers, len(contents.arrays))
         with np.errstate(all="ignore"):  # the first numbers, which nobody sees, may overflow
-            model.build(*shapes, rng=Budget(bits_for(states), numbers), dtype=dtype)
+            model.build(*shapes, rng=budget, dtype=dtype)
         fill(
             model,
             contents.arrays,

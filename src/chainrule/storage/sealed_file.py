@@ -29,11 +29,14 @@ from chainrule import files
 from chainrule.core.errors import StorageError
 from chainrule.storage.wording import cut, short
 
-HEADER_LIMIT = 2**25
-"""How many bytes a header may have: thirty-two megabytes, room for some ten thousand layers."""
+HEADER_LIMIT = 2**23
+"""How many bytes a header may have: eight megabytes, room for some ten thousand layers."""
 
-VALUE_LIMIT = 2**21
-"""How many values may stand in a header. Each takes some seventy bytes when it is parsed."""
+VALUE_LIMIT = 2**19
+"""How many values may stand in a header. Each takes a hundred bytes or two when it is parsed."""
+
+LARGER = {"chainrule-checkpoint-1": 4}
+"""How many times as much may stand in some formats: a checkpoint has the history as well."""
 
 DIGITS_LIMIT = 1000
 """How many digits a number may have: reading one takes a time that grows with their square."""
@@ -53,10 +56,6 @@ TYPES = frozenset(
 """What safetensors calls the types of numbers that an array may have."""
 
 Arrays = dict[str, npt.NDArray[Any]]
-
-
-class NewerFormatError(StorageError):
-    """A file is whole, and was written by a newer chainrule."""
 
 
 @frozen
@@ -94,7 +93,7 @@ def pack(arrays: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str]) ->
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))  # they come in any order
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
-    _require_bounded(text)
+    _require_bounded(text, _times([metadata.get("format", "")]))
     size, data = len(text).to_bytes(8, "little"), memoryview(content)[8 + length :]
     place = text.index(_entry(BLANK))
     digest = _digest(size, text, data)
@@ -122,7 +121,7 @@ def unpack(content: bytes, accepted: Collection[str]) -> Contents:
 
     length = require_size(content[:8], len(content))
     text = content[8 : 8 + length]
-    header = _header(text)
+    header = _header(text, _times(accepted))
     metadata = _metadata(header)
     require_format(metadata.get("format"), accepted)
     _require_to_its_end(header, len(content) - 8 - length)
@@ -166,8 +165,9 @@ def require_size(begin: bytes, size: int) -> int:
         raise _not_whole(
             size, "too short for a header" if size < 10 else f"a header of {length:,} bytes"
         )
-    if length > HEADER_LIMIT:
-        raise _too_long(f"{length:,} bytes")
+    times = _times(LARGER)  # what it is of, stands in it
+    if length > times * HEADER_LIMIT:
+        raise _too_long(f"{length:,} bytes", times)
     return length
 
 
@@ -202,8 +202,8 @@ def _plain(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 # ------------------------------------------------------------------------------- the header
 
 
-def _header(text: bytes) -> dict[str, Any]:
-    _require_bounded(text)
+def _header(text: bytes, times: int) -> dict[str, Any]:
+    _require_bounded(text, times)
     try:
         header = parsed(text.decode())
     except (ValueError, RecursionError) as error:
@@ -213,13 +213,18 @@ def _header(text: bytes) -> dict[str, Any]:
     return header
 
 
-def _require_bounded(text: bytes) -> None:
+def _times(formats: Collection[str]) -> int:
+    """How many times the limits are allowed."""
+    return max([LARGER.get(name, 1) for name in formats], default=1)
+
+
+def _require_bounded(text: bytes, times: int) -> None:
     """See that a header can be parsed in little memory, by what can be counted without that."""
-    if len(text) > HEADER_LIMIT:
-        raise _too_long(f"{len(text):,} bytes")
+    if len(text) > times * HEADER_LIMIT:
+        raise _too_long(f"{len(text):,} bytes", times)
     values = sum(text.count(sign) for sign in (b",", b"[", b"{"))
-    if values > VALUE_LIMIT:
-        raise _too_long(f"{values:,} values")
+    if values > times * VALUE_LIMIT:
+        raise _too_long(f"{values:,} values", times)
 
 
 def _metadata(header: dict[str, Any]) -> dict[str, str]:
@@ -234,9 +239,9 @@ def require_format(given: str | None, accepted: Collection[str]) -> None:
     if given in accepted:
         return
     family, version = _version(given)
-    kind, mend = StorageError, None
+    is_newer, mend = False, None
     if version > NEWEST.get(family, version):
-        kind, problem = NewerFormatError, "the file was written by a newer chainrule than this one"
+        is_newer, problem = True, "the file was written by a newer chainrule than this one"
         mend = "update it: pip install --upgrade chainrule"
     elif family.startswith("chainrule"):
         problem = "the file is one of chainrule's, but of another kind"
@@ -246,12 +251,14 @@ def require_format(given: str | None, accepted: Collection[str]) -> None:
             mend = "it is a checkpoint: fit(…, resume_from=folder) with the folder that it is in"
     else:
         problem = "this is a safetensors file, but none that chainrule has written"
-    raise kind(
+    error = StorageError(
         problem,
         expected=f"format {' or '.join(map(repr, accepted))}",
         received="no format" if given is None else f"format {short(given)}",
         mend=mend,
     )
+    error.is_newer = is_newer
+    raise error
 
 
 def _version(given: str | None) -> tuple[str, int]:
@@ -339,10 +346,11 @@ def _not_whole(size: int, received: str) -> StorageError:
     )
 
 
-def _too_long(received: str) -> StorageError:
+def _too_long(received: str, times: int) -> StorageError:
     return StorageError(
         "the description of the model is too long for a file",
-        expected=f"a header of at most {HEADER_LIMIT:,} bytes and {VALUE_LIMIT:,} values",
+        expected=f"a header of at most {times * HEADER_LIMIT:,} bytes and "
+        f"{times * VALUE_LIMIT:,} values",
         received=received,
         mend="large arrays belong into build, as a state, and not into the fields of a layer",
     )

@@ -19,7 +19,9 @@ from chainrule.core.layer import Layer
 from chainrule.core.wording import batch_of, is_whole
 from chainrule.training import losses, optimizers
 from chainrule.training.callbacks import Callback
+from chainrule.training.data.kinds import gives_batches, gives_pairs
 from chainrule.training.data.samples import Data
+from chainrule.training.data.whole import whole
 from chainrule.training.losses import Loss, PerOutput
 from chainrule.training.optimizers import Optimizer
 
@@ -154,17 +156,39 @@ def _callback_from(given: Any) -> str:
 
 
 def as_validation(given: Any, outputs: int) -> Data | None:
-    """The validation data in a pair (x, t), where there is one."""
+    """The validation data, where there are some, from a pair (x, t) or whatever has all of them."""
     if given is None:
         return None
-    if not isinstance(given, tuple | list) or len(given) != 2:
-        length = f" of {len(given)}" if hasattr(given, "__len__") else ""
-        raise ConfigurationError(
-            "validation_data is not a pair",
-            expected="validation_data=(x, t)",
-            received=f"{type(given).__name__}{length}",
-        )
-    return Data.of(given[0], given[1], named="validation {}", outputs=outputs)
+    if isinstance(given, tuple | list) and len(given) == 2:
+        return Data.of(given[0], given[1], named="validation {}", outputs=outputs)
+    if not isinstance(given, tuple | list) and _is_whole(given):
+        return whole(given, outputs, named="validation {}", place="validation_data")
+    length = f" of {len(given)}" if hasattr(given, "__len__") else ""
+    raise ConfigurationError(
+        "validation_data is neither a pair nor a data set",
+        expected="validation_data=(x, t), a data set of pairs, or an iterable of batches with a "
+        "length",
+        received=f"{type(given).__name__}{length}",
+        mend=_validation_from(given),
+    )
+
+
+def _is_whole(given: Any) -> bool:
+    """Whether it is a data set, or an iterable of batches that comes to an end."""
+    return gives_pairs(given) or (gives_batches(given) and hasattr(given, "__len__"))
+
+
+def _validation_from(given: Any) -> str:
+    """What makes validation data of what is none."""
+    if callable(given):
+        return "call it once: validation_data=make_batch(np.random.default_rng(1))"
+    if hasattr(given, "shape"):
+        return "give the targets along with the inputs: validation_data=(x, t)"
+    if isinstance(given, tuple) and len(given) == 3:
+        return "leave the weights out, for each sample counts the same: validation_data=(x, t)"
+    if hasattr(given, "__next__") or isinstance(given, list | tuple):
+        return "put the batches together: validation_data=tuple(map(np.concatenate, zip(*batches)))"
+    return "give arrays: validation_data=(x, t)"
 
 
 def as_path(name: str, given: Any) -> Path | None:

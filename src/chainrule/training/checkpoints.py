@@ -252,8 +252,7 @@ def newest_in(folder: Path) -> Saved | None:
 
 def is_damaged(error: StorageError) -> bool:
     """Whether a file is not what was written; else it may be whole, but not for this program."""
-    is_newer = isinstance(error, sealed_file.NewerFormatError)
-    return not is_newer and not isinstance(error.__cause__, OSError)
+    return not error.is_newer and not isinstance(error.__cause__, OSError)
 
 
 def read(path: Path) -> Saved:

@@ -6,7 +6,7 @@ the deltas **explode**, and a learning rate that suits the last layers is far to
 first. Neither makes a number that is not finite. A training that goes wrong in this way just goes
 on, and what it lacks is somebody who looks.
 
-So before the first step of the epochs 1, 2, 4, 8, … a batch is sent through a copy of the model,
+So before the first step of the epochs 1, 4, 16, 64, … a batch is sent through a copy of the model,
 and each layer that learns is compared with the one nearest to the outputs. With |a| the root mean
 square, it is told where
 
@@ -122,8 +122,8 @@ class DeltaWatch:
     _flat_rows: dict[str, int] = field(factory=dict, init=False, repr=False)
 
     def is_due(self, epoch: int) -> bool:
-        """Whether to look before the first step of this epoch: 1, 2, 4, 8 and so on."""
-        return not self.has_warned and epoch.bit_count() == 1
+        """Whether to look before the first step of this epoch: 1, 4, 16, 64 and so on."""
+        return not self.has_warned and epoch.bit_count() == 1 and epoch.bit_length() % 2 == 1
 
     def look(
         self, inputs: tuple[Array, ...], target: Any, sample_weights: Any, epoch: int, step: int

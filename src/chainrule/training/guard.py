@@ -17,8 +17,9 @@ parameters that can still be used. So every step makes sure of three things:
 * C is finite, or the step is not taken.
 * θ·∂C/∂θ is finite, which it only is if every number of both vectors is. Where it isn't, the sum
   alone may be too large for its type; then, and only then, the numbers are looked at one by one.
-* θ is copied before it moves. If the movement itself overflows, the next step or the end of the
-  epoch finds it and puts the copy back: the last θ of which every number was finite.
+* θ is copied before it moves, as far as it moves. If the movement itself overflows, the next step
+  or the end of the epoch finds it and puts the copy back, whatever has been frozen or let go since:
+  the last θ of which every number was finite.
 
 This costs one pass over the gradient and two over θ: about 3 µs a step for small networks, and up
 to 3 % of a step for large ones.
@@ -43,6 +44,7 @@ from chainrule.graph.plan import Plan
 from chainrule.training.descent import Descent
 from chainrule.training.losses import Loss, PerOutput
 from chainrule.training.optimizers import Optimizer
+from chainrule.training.parts import Part
 
 
 @define(eq=False)
@@ -68,6 +70,7 @@ class GuardedStep:
     _states: ParameterVector = field(init=False)
     _descent: Descent = field(init=False)
     _last_finite: Array = field(init=False)
+    _moved: tuple[Part, ...] | None = field(default=None, init=False)  # by the last step; None: all
     _states_before: Array = field(init=False)
     _quiet: dict[str, Any] = field(init=False)
     _per_output: PerOutput | None = field(init=False)
@@ -135,7 +138,7 @@ class GuardedStep:
         gradient = self._parameters.grad
         with np.errstate(**self._quiet):
             gradient /= rows
-            self._copy(self._last_finite, self._parameters.value)
+            self._keep(self._parameters.value)
             self._descent.step(self._parameters.value, gradient)
 
     def _gone_up(
@@ -164,20 +167,19 @@ class GuardedStep:
         value, gradient = self._parameters.value, self._parameters.grad
         if not self._moves_finitely(value, gradient):
             raise self._stopped(inputs, target, weights)
-        self._copy(self._last_finite, value)
+        self._keep(value)
         self._descent.step(value, gradient)
 
     def require_finite(self) -> None:
         """Raise the error of `take` if the parameters are not finite after the last step."""
         if not _is_finite(self._parameters.value):
-            raise self._overflowed()
+            raise self._overflowed("last step")
 
     def put_back(self) -> None:
         """Take the last step back if it left parameters that are not finite."""
         value = self._parameters.value
         if not _is_finite(value):
-            self.has_overflowed = True
-            self._copy(value, self._last_finite)
+            self._take_back(value)
 
     def _moves_finitely(self, value: Array, gradient: Array) -> bool:
         """Whether all that moves, and where it is to move, is finite."""
@@ -186,14 +188,18 @@ class GuardedStep:
             return _are_finite(value, gradient)
         return all(map(_are_finite, descent.moving(value), descent.moving(gradient)))
 
-    def _copy(self, to: Array, of: Array) -> None:
-        """Copy all that moves; what is frozen costs nothing."""
-        descent = self._descent
-        if descent.parts is None:
-            to[:] = of
+    def _keep(self, value: Array) -> None:
+        """Copy all that is about to move; what is frozen costs nothing."""
+        parts = self._moved = self._descent.parts
+        if parts is None:
+            self._last_finite[:] = value
         else:
-            for there, here in zip(descent.moving(to), descent.moving(of), strict=True):
-                there[:] = here
+            _copy(self._last_finite, value, parts)
+
+    def _take_back(self, value: Array) -> None:
+        """Bring back what the last step has moved, which need not be what the next one would."""
+        self.has_overflowed = True
+        _copy(value, self._last_finite, self._moved or (Part(0, value.size),))
 
     def _stopped(
         self,
@@ -205,10 +211,12 @@ class GuardedStep:
         """The error for a step that cannot be taken; brings the parameters in order."""
         np.copyto(self._states.value, self._states_before)
         if not _is_finite(self._parameters.value):
-            return self._overflowed()
+            return self._overflowed("last step, the one before this,")
+        batch = _named(inputs, target, weights)
         with np.errstate(all="ignore"):
-            found = _found_forward(self.model, inputs) or error
+            found = _found_in_batch(batch) or _found_forward(self.model, inputs) or error
             found = found or _found_after_forward(self.model, self.loss, inputs, target, weights)
+        mend = found.mend if found else _look_at_random(self.model)
         if not found:
             found = NonFiniteError(
                 "a number was not finite, but all were when the step was repeated to find out why",
@@ -216,23 +224,30 @@ class GuardedStep:
                 expected=FINITE,
                 received="a cost or a gradient that was not; does a layer draw random numbers?",
             )
-        found.mend = f"{found.mend or self._slower}; {KEPT}"
+        found.mend = f"{mend or self._remedy(batch)}; {KEPT}"
         return found
 
-    def _overflowed(self) -> NonFiniteError:
+    def _overflowed(self, which: str) -> NonFiniteError:
         """The error for an update that overflowed; takes it back."""
-        self.has_overflowed = True
         place, name, value = _first_that_is_not_finite(self.model)
         received = _count(value)
-        self._copy(self._parameters.value, self._last_finite)
-        largest = _largest(self._last_finite)
+        self._take_back(self._parameters.value)
+        largest = _largest(self._parameters.value)
         return NonFiniteError(
-            f"the optimizer's last step made the {name} infinite or NaN",
+            f"the optimizer's {which} made the {name} infinite or NaN",
             place=place,
             expected=FINITE,
             received=f"{received}; before that step no parameter was beyond ±{largest:.3g}",
             mend=f"{self._slower}; that step was taken back",
         )
+
+    def _remedy(self, batch: dict[str, Array]) -> str:
+        """What to do where a number was too large: about the data, the learning rate, or both."""
+        large = [f"{name} {_up_to(array)}" for name, array in batch.items() if _is_large(array)]
+        if not large:
+            return self._slower
+        smaller = f"bring the data to numbers of about 1: the batch has {' and '.join(large)}"
+        return f"{smaller}; or {self._slower}" if _is_large(self._parameters.value) else smaller
 
     @property
     def _slower(self) -> str:
@@ -247,7 +262,38 @@ def quiet() -> dict[str, Any]:
     return {kind: "ignore" for kind, way in np.geterr().items() if way == "warn"}
 
 
+def _copy(to: Array, of: Array, parts: tuple[Part, ...]) -> None:
+    for part in parts:
+        to[part.start : part.stop] = of[part.start : part.stop]
+
+
 # ------------------------------------------------------------------------------- where it began
+
+
+def _named(inputs: tuple[Array, ...], target: Any, weights: Array | None) -> dict[str, Array]:
+    """The arrays of a batch that hold real numbers, by the names that `fit` has for them."""
+    several = isinstance(target, tuple)
+    names = [f"x[{n}]" for n in range(len(inputs))] if len(inputs) != 1 else ["x"]
+    names += [f"t[{n}]" for n in range(len(target))] if several else ["t"]
+    given = [np.asarray(array) for array in (*inputs, *as_tuple(target))]
+    if weights is not None:
+        names, given = [*names, "sample_weights"], [*given, np.asarray(weights)]
+    return {n: array for n, array in zip(names, given, strict=True) if array.dtype.kind == "f"}
+
+
+def _found_in_batch(batch: dict[str, Array]) -> NonFiniteError | None:
+    """The array of the batch that is itself not finite, as in `Trainer.step` it may be."""
+    for name, array in batch.items():
+        if not _all_finite(array):
+            rows = np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))
+            return NonFiniteError(
+                "the batch itself is not finite",
+                place=name,
+                expected=FINITE,
+                received=f"{_count(array)}, first in row {rows[0]:,}",
+                mend="look at where the batch comes from, and leave that row out",
+            )
+    return None
 
 
 def _found_forward(model: Layer, inputs: tuple[Array, ...]) -> NonFiniteError | None:
@@ -276,9 +322,10 @@ def _found_after_forward(
     y = plan.forward(inputs)
     cost, delta = loss.value_and_delta(y, target, weights)
     if not _all_finite(cost):
-        return _found_in_loss("cost", _shares_of(cost, loss, y, target, weights), loss, y, plan)
+        shares = _shares_of(cost, loss, y, target, weights)
+        return _found_in_loss("cost", shares, loss, y, target, plan)
     if not all(map(_all_finite, as_tuple(delta))):
-        return _found_in_loss("delta", as_tuple(delta), loss, y, plan)
+        return _found_in_loss("delta", as_tuple(delta), loss, y, target, plan)
     for step, before, sent in plan.steps_backward(delta, parameters_only=True):
         layer = step.layer
         made = (
@@ -311,7 +358,7 @@ def _shares_of(
 
 
 def _found_in_loss(
-    name: str, parts: tuple[Array, ...], loss: Loss, y: Any, plan: Plan
+    name: str, parts: tuple[Array, ...], loss: Loss, y: Any, target: Any, plan: Plan
 ) -> NonFiniteError:
     """The error for a cost or a delta that is not finite, with the output whose part it is."""
     each = loss.for_each_output
@@ -323,7 +370,8 @@ def _found_in_loss(
                 place=kind if len(each) == 1 else f"y[{number}], {kind}",
                 expected=f"a finite {name}",
                 received=f"{_count(np.asarray(part))}, from outputs "
-                f"{_up_to(as_tuple(y)[number])} of {plan.place_of(plan.outputs[number])}",
+                f"{_up_to(as_tuple(y)[number])} of {plan.place_of(plan.outputs[number])} "
+                f"and targets {_up_to(np.asarray(as_tuple(target)[number]))}",
             )
     return NonFiniteError(
         "the weighted cost of each output is finite, and their sum is not",
@@ -358,9 +406,24 @@ ORDINARY = 1e6
 
 def _look_at(method: str, layer: Layer, *given: Array) -> str | None:
     """What to do about a layer that makes NaN or infinity of ordinary numbers."""
-    if _largest(*given, layer.parameters.value) > ORDINARY:
+    if _is_large(*given, layer.parameters.value):
         return None
     return f"the numbers that it was given are ordinary ones, so look at its {method}"
+
+
+def _look_at_random(model: Layer) -> str | None:
+    """What to do where a step fails once, and not when it is repeated."""
+    if _is_large(model.parameters.value):
+        return None
+    drawing = list(model.generators)
+    if not drawing:
+        return "the parameters are ordinary ones, so look at a layer that is not the same each time"
+    more = f" and {len(drawing) - 3:,} more" if len(drawing) > 3 else ""
+    return f"look at what is made of the numbers that {', '.join(drawing[:3])}{more} draws"
+
+
+def _is_large(*arrays: Array) -> bool:
+    return _largest(*arrays) > ORDINARY
 
 
 def _count(*arrays: Array) -> str:

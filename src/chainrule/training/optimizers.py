@@ -16,7 +16,7 @@ remembered it needs no memory that grows with the model, and it is quicker than 
 
 All of them take ``clip_norm`` and ``clip_value``, by name only: a gradient that is too long, or
 has numbers that are too large, is clipped before anything else is done with it, as by PyTorch's
-``clip_grad_norm_`` and ``clip_grad_value_``; see `chainrule.training.descent.PiecewiseOptimizer`.
+``clip_grad_norm_`` and ``clip_grad_value_``; see `chainrule.training.piecewise.PiecewiseOptimizer`.
 With ``decay_biases=False``, by name only as well, weight decay leaves out biases and all else that
 has fewer than two axes.
 
@@ -34,10 +34,7 @@ import numpy as np
 from attrs import define, field
 
 from chainrule.core.parameter import Array
-from chainrule.training.descent import (
-    CountingOptimizer,
-    Optimizer,
-    PiecewiseOptimizer,
+from chainrule.training.checked import (
     as_float,
     as_floats,
     below_one,
@@ -45,10 +42,11 @@ from chainrule.training.descent import (
     not_negative,
     positive,
     two_below_one,
-    with_decay,
 )
+from chainrule.training.descent import Optimizer
 from chainrule.training.parts import PIECE as PIECE
 from chainrule.training.parts import Part
+from chainrule.training.piecewise import CountingOptimizer, PiecewiseOptimizer, with_decay
 
 __all__ = [
     "SGD",

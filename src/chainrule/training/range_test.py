@@ -102,6 +102,8 @@ def range_test(
         The very first cost is infinite or NaN, so the rate is not to blame.
     DtypeError, ShapeError, DataError
         What `Trainer.fit` says of the data.
+    KeyboardInterrupt
+        Ctrl-C was pressed before the test was over: it stops after the step that is going on.
 
     Examples
     --------
@@ -118,15 +120,15 @@ def range_test(
     _require_smoothing(smoothing)
     _refuse_what_is_no_batch(how)
     _refuse_iterator(x)
-    rise = _Rise(rates)
+    rise, twin = _Rise(rates), _copied(trainer)
     with draws_taken_back(trainer.model), warnings.catch_warnings():
         # In so short a run with all kinds of rates they say nothing of a training.
         warnings.simplefilter("ignore", DeltasWarning)
         try:
-            _copied(trainer).fit(
+            twin.fit(
                 x,
                 t,
-                epochs=1 if callable(x) else steps,  # enough, however many steps an epoch has
+                epochs=steps,  # enough, however many steps an epoch has
                 steps_per_epoch=steps if callable(x) else None,
                 batch_size=batch_size,
                 accumulate=accumulate,
@@ -137,7 +139,13 @@ def range_test(
         except NonFiniteError:
             if not rise.costs:
                 raise
-            rise.has_diverged = True
+            rise.has_diverged = rise.is_over = True
+    if not rise.is_over:
+        # fit() returns after Ctrl-C, and half of a curve would be taken for the whole.
+        reason = twin.run.reason if twin.run is not None else None
+        raise KeyboardInterrupt(
+            f"the range test was stopped after {len(rise.costs)} of {steps} steps: {reason}"
+        )
     return RangeTest.of(rates[: len(rise.costs)], rise.costs, smoothing, rise.has_diverged)
 
 
@@ -255,7 +263,7 @@ class _Rise(Callback):
     def __init__(self, rates: Sequence[float]) -> None:
         self.rates = rates
         self.costs: list[float] = []
-        self.has_diverged = False
+        self.has_diverged = self.is_over = False
 
     def on_fit_begin(self, trainer: Trainer) -> None:
         trainer.optimizer.learning_rate = self.rates[0]
@@ -265,6 +273,7 @@ class _Rise(Callback):
         done = len(self.costs)
         self.has_diverged = self._diverges()
         if done == len(self.rates) or self.has_diverged:
+            self.is_over = True
             trainer.stop("the range test is over")
         else:
             trainer.optimizer.learning_rate = self.rates[done]

@@ -26,6 +26,7 @@ from attrs import define, field
 from chainrule.core.errors import (
     ChainruleError,
     ConfigurationError,
+    DataError,
     DefinitionError,
     NonFiniteError,
 )
@@ -254,6 +255,8 @@ class Run:
             if self.accumulate > 1 and not is_taken:
                 place += f", batch {(step - 1) * self.accumulate + len(self._now)}"
             _say_place(error, place)
+            if isinstance(error, DataError) and error.batch and self.bad_batch is not None:
+                bad_batch.write(self.bad_batch, [error.batch], error)
             if isinstance(error, NonFiniteError) and self.bad_batch is not None:
                 # What the optimizer's step made infinite is seen one step later.
                 at_fault = self._before if guarded.has_overflowed and not is_taken else self._now

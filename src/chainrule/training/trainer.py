@@ -176,8 +176,8 @@ class Trainer:
             with several inputs a tuple of such. What lies in a file and is larger than the memory
             (`numpy.memmap`, h5py, zarr, anything with a length and indices) is read piece by piece.
             Or a function ``make_batch(rng) -> (x, t)``, which is called for every batch; or, with
-            no t, an iterable of batches (x, t), or a dataset of pairs, ``dataset[i]``. See
-            `chainrule.training.data.batches`.
+            no t, an iterable or a list of batches (x, t), or a dataset of pairs, ``dataset[i]``.
+            See `chainrule.training.data.kinds`.
         t
             The targets, (samples, …), as the loss takes them; for a model with several outputs a
             tuple with one such for each.
@@ -190,7 +190,7 @@ class Trainer:
             With ``make_batch`` or an iterator, how many batches an epoch has.
         validation_data
             A pair (x, t) to measure the loss and the metrics on after each epoch, without learning
-            from it.
+            from it; or a dataset of pairs, or an iterable of batches with a length.
         sample_weights
             (samples,): how much each sample counts, 0 or more, in all outputs.
         class_weights

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -12,6 +15,20 @@ from hypothesis import strategies as st
 
 from chainrule.training.data import ahead
 from chainrule.training.data.ahead import Ahead
+
+
+class Hangs:
+    """Items the second of which is never ready, until the test lets it."""
+
+    def __init__(self) -> None:
+        self.began, self.may_end, self.ended = (threading.Event() for _ in range(3))
+
+    def __iter__(self) -> Iterator[int]:
+        yield 1
+        self.began.set()
+        self.may_end.wait()
+        self.ended.set()
+        yield 2
 
 
 @given(st.lists(st.integers(), max_size=10), st.booleans())
@@ -49,32 +66,41 @@ def test_an_error_is_raised_here_when_its_item_is_asked_for() -> None:
     working.close()
 
 
-def test_what_is_in_the_making_is_waited_for_when_no_more_is_wanted(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    began, may_end, ended = threading.Event(), threading.Event(), threading.Event()
+def test_what_is_in_the_making_ends_before_anything_else_begins() -> None:
+    items, working = Hangs(), Ahead(True)
+    coming = working.through(iter(items))
+    next(coming)
+    items.began.wait()
+    coming.close()  # does not wait: there Ctrl-C would not be heard
+    assert not items.ended.is_set()
+    has_ended = working.begin(items.ended.is_set)
+    items.may_end.set()
+    assert has_ended.result()
+    working.close()
 
-    def items() -> Iterator[int]:
-        yield 1
-        began.set()
-        may_end.wait()
-        ended.set()
-        yield 2
 
-    waiting = ahead.wait
+@pytest.mark.parametrize("how", ["settle", "close"])
+def test_what_is_in_the_making_is_waited_for(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    items, working = Hangs(), Ahead(True)
+    waiting, joining = ahead.wait, threading.Thread.join
 
     def wait(futures: object) -> None:
-        may_end.set()
+        items.may_end.set()
         waiting(futures)  # type: ignore[arg-type]
 
+    def join(thread: threading.Thread) -> None:
+        items.may_end.set()
+        joining(thread)
+
     monkeypatch.setattr(ahead, "wait", wait)
-    working = Ahead(True)
-    coming = working.through(items())
+    monkeypatch.setattr(threading.Thread, "join", join)
+    coming = working.through(iter(items))
     next(coming)
-    began.wait()
+    items.began.wait()
     coming.close()
-    has_ended = ended.is_set()
-    may_end.set()
+    getattr(working, how)()
+    has_ended = items.ended.is_set()
+    items.may_end.set()
     working.close()
     assert has_ended
 
@@ -87,3 +113,113 @@ def test_the_thread_works_under_the_settings_of_the_one_that_asks() -> None:
     with np.errstate(over="call"):
         assert list(working.through(items())) == ["call"]
     working.close()
+
+
+# ------------------------------------------------------------------------------- Ctrl-C
+
+
+@pytest.fixture
+def nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    def waited(*_: object) -> None:
+        raise AssertionError("the thread was waited for")
+
+    monkeypatch.setattr(ahead, "wait", waited)
+    monkeypatch.setattr(threading.Thread, "join", waited)
+
+
+def closed_while(error: BaseException, working: Ahead) -> None:
+    try:
+        raise error
+    except BaseException:
+        working.close()
+
+
+@pytest.mark.usefixtures("nobody_waits")
+def test_after_an_impatient_ctrl_c_nobody_waits_for_a_reader_that_hangs() -> None:
+    items, working = Hangs(), Ahead(True)
+    coming = working.through(iter(items))
+    next(coming)
+    items.began.wait()
+    closed_while(KeyboardInterrupt(), working)
+    coming.close()  # as it is when the frames of the error are forgotten
+    items.may_end.set()
+
+
+@pytest.mark.usefixtures("nobody_waits")
+def test_any_other_error_waits_for_the_reader() -> None:
+    items, working = Hangs(), Ahead(True)
+    coming = working.through(iter(items))
+    next(coming)
+    items.began.wait()
+    with pytest.raises(AssertionError, match="waited for"):
+        closed_while(OSError(), working)
+    items.may_end.set()
+
+
+@pytest.mark.usefixtures("nobody_waits")
+def test_who_trains_after_an_interruption_waits_as_ever() -> None:
+    try:
+        raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        working = Ahead(True)
+        working.begin(int)
+        with pytest.raises(AssertionError, match="waited for"):
+            working.close()
+
+
+HANGING = """
+import signal, threading
+import numpy as np
+from chainrule import Dense, Sequential, Trainer, losses, optimizers
+
+x, t = np.ones((64, 3)), np.ones((64, 1))
+main, read, is_over = threading.main_thread().ident, [], []
+
+def hang():
+    read.append(1)
+    if len(read) > 40:
+        while not is_over:
+            signal.pthread_kill(main, signal.SIGINT)
+            threading.Event().wait(0.05)  # else one may come while another is being heard
+        threading.Event().wait()
+
+class Pairs:
+    def __len__(self): return 64
+    def __getitem__(self, number): hang(); return x[number], t[number]
+
+class Rows:
+    shape, dtype = x.shape, x.dtype
+    def __len__(self): return 64
+    def __getitem__(self, rows): hang(); return x[rows]
+
+class Loader:
+    def __len__(self): return 64
+    def __iter__(self):
+        for number in range(64):
+            hang()
+            yield x[:4], t[:4]
+
+def make_batch(rng):
+    hang()
+    return x[:4], t[:4]
+
+trainer = Trainer(Sequential([Dense(1)]), losses.HalfSquaredError(), optimizers.SGD(0.1), rng=0)
+"""
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "fit(Pairs(), epochs=9)",
+        "fit(Rows(), t, epochs=90)",
+        "fit(Loader(), epochs=9)",
+        "fit(make_batch, steps_per_epoch=64, ahead=True)",
+    ],
+)
+def test_the_second_ctrl_c_ends_the_program_though_a_reader_hangs(call: str) -> None:
+    # Each Ctrl-C is one too early where the step before is still going on; then comes another.
+    end = "except KeyboardInterrupt:\n    is_over.append(1)\n    raise"
+    command = [sys.executable, "-c", f"{HANGING}\ntry:\n    trainer.{call}\n{end}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == -signal.SIGINT
+    assert "\nKeyboardInterrupt" in done.stderr

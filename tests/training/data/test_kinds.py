@@ -85,6 +85,7 @@ KINDS: dict[str, Callable[[], tuple[tuple[Any, ...], dict[str, Any]]]] = {
     "pairs in order": lambda: ((Pairs(),), {"batch_size": 8, "shuffle": False}),
     "a loader": lambda: ((Loader(),), {}),
     "a loader of so many steps": lambda: ((Loader(),), {"steps_per_epoch": 5}),
+    "a list of batches": lambda: (([(X[n : n + 8], T[n : n + 8]) for n in range(0, N, 8)],), {}),
     "a stream": lambda: ((Loader(has_length=False),), {"steps_per_epoch": 5}),
     "a generator": lambda: ((endless(),), {"steps_per_epoch": 5}),
     "a function": lambda: ((made_of,), {"steps_per_epoch": 5}),
@@ -207,7 +208,8 @@ def test_no_thread_is_left_when_it_is_closed(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_thread_begins_only_where_it_pays_or_is_asked_for(kind: str) -> None:
-    has_one = kind not in ("arrays", "arrays in blocks", "arrays in order", "a function")
+    in_memory = ("arrays", "arrays in blocks", "arrays in order", "a list of batches")
+    has_one = kind not in (*in_memory, "a function")
     batches = of_kind(kind)
     next(iter(batches.epoch()))
     names = [t.name for t in threading.enumerate()]
@@ -502,6 +504,17 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], type[Exception], list[str]]] = {
                                   ["generator without a length", "steps_per_epoch=100"]),
     "a stream without steps": ((Loader(has_length=False),), {}, ConfigurationError,
                                ["Loader without a length"]),
+    "a list of samples": ((list(zip(X, T, strict=True)),), {}, ConfigurationError,
+                          ["x[0]", "x of shape (3,), t of shape (1,)", "np.stack"]),
+    "a list of samples that are their own targets": (
+        (list(zip(X, X, strict=True)),), {}, ConfigurationError, ["x[0]", "np.stack"]),
+    "a list of samples with labels": ((list(zip(X, [1] * N, strict=True)),), {},
+                                      ConfigurationError, ["t of shape ()", "np.stack"]),
+    "a list of samples of two axes": (([(X, T), (X, T[:9])],), {}, ConfigurationError,
+                                      ["x[1]", "x of shape (50, 3), t of shape (9, 1)"]),
+    "a list of arrays": (([X, T],), {}, ShapeError, ["rows of x are not all of the same shape"]),
+    "a list of batches and a batch size": (([(X, T)],), {"batch_size": 3}, ConfigurationError,
+                                           ["also batch_size"]),
     "pairs and weights": ((Pairs(),), {"sample_weights": W}, ConfigurationError,
                           ["(x_i, t_i, weight)"]),
     "steps of a file": ((WithAShape(X), T), {"steps_per_epoch": 2}, ConfigurationError,
@@ -548,6 +561,9 @@ def test_what_does_not_go_together_is_refused(what: str) -> None:
         ((RowByRow(X), T), {}, StoredBatches),
         ((Pairs(),), {}, PairBatches),
         ((Loader(),), {}, IteratedBatches),
+        (([(X, T)],), {}, IteratedBatches),
+        ((((X, T), (X[:3], T[:3], W[:3])),), {}, IteratedBatches),
+        (([[(X, X), T]],), {"steps_per_epoch": 3}, IteratedBatches),
         ((zip([X], [T], strict=True),), {"steps_per_epoch": 1}, IteratedBatches),
         ((made_of,), {"steps_per_epoch": 1}, FreshBatches),
     ],

@@ -27,7 +27,7 @@ from chainrule.core.errors import DataError, ShapeError
 from chainrule.core.initializers import Shape
 from chainrule.core.parameter import Array
 from chainrule.core.record import copied_generator, set_state, state_of
-from chainrule.training.data.ahead import Ahead, settle
+from chainrule.training.data.ahead import Ahead
 from chainrule.training.data.class_weights import ClassWeights
 from chainrule.training.data.orders import Orders, Rows, require_the_same
 from chainrule.training.data.samples import Data, one_or_all
@@ -87,7 +87,7 @@ class Batches:
         raise NotImplementedError
 
     def close(self) -> None:
-        """End the thread that works ahead, if there is one."""
+        """End the thread that works ahead, if there is one; see `Ahead.close`."""
 
 
 @define(eq=False)
@@ -237,6 +237,7 @@ class FreshBatches(Batches):
     def epoch(self, done: int = 0) -> Iterator[Batch]:
         """The batches of one epoch, or the rest of it; see `Batches.epoch`."""
         coming: _Coming | None = None
+        self._ahead.settle()  # what an epoch that was left has begun
         try:
             for number in range(done + 1, self.steps + 1):
                 data = self._next(coming)
@@ -245,7 +246,7 @@ class FreshBatches(Batches):
                 yield data.inputs, data.target, data.sample_weights
         finally:
             if coming is not None:
-                settle(coming[1])
+                coming[1].cancel()
 
     def position(self) -> dict[str, Any]:
         """Where the generator stands, and how many batches were made with it."""
@@ -275,7 +276,7 @@ class FreshBatches(Batches):
                 data, after = making.result()
                 set_state(self.rng, after)
                 return data
-            settle(making)
+            self._ahead.settle()
         return self._ready(self.rng, self._used + 1)
 
     def _begun(self) -> _Coming:
@@ -341,7 +342,11 @@ def batch_in(
         )
     x, t, *weights = made
     weight = weights[0] if weights else None
-    return Data.of(x, t, weight, named=f"{{}} of batch {number}", outputs=outputs)
+    try:
+        return Data.of(x, t, weight, named=f"{{}} of batch {number}", outputs=outputs)
+    except DataError as error:
+        error.batch = x if isinstance(x, tuple) else (x,), t, weight
+        raise
 
 
 def require_alike(data: Data, first: Data, number: int) -> None:

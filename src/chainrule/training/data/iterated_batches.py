@@ -106,6 +106,7 @@ class IteratedBatches(Batches):
     def go_to(self, position: Mapping[str, Any]) -> None:
         """Take and drop the batches that were used; see `Batches.go_to`."""
         require_the_same({"steps": self.steps}, position)
+        self._ahead.settle()
         if position["used"]:
             self._waiting.clear()
             for _ in range(position["used"] - self._given):

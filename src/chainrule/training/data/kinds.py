@@ -3,7 +3,7 @@
     fit(x, t)                                arrays: NumPy's, and what it takes for one
     fit(x, t)                                what is read where it lies: np.memmap, h5py, zarr, ...
     fit(dataset)                             dataset[i] is the pair of one sample
-    fit(loader)                              an iterable of batches, each a pair
+    fit(loader)                              an iterable of batches, each a pair; also a list
     fit(make_batch, steps_per_epoch=100)     a function of a generator that returns a pair
 
 They are told apart by what they can do, never by the library that they come from.
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.core.errors import ConfigurationError
+from chainrule.training.checked import is_number
 from chainrule.training.data.batches import ArrayBatches, Batches, FreshBatches
 from chainrule.training.data.class_weights import BALANCED, ClassWeights
 from chainrule.training.data.iterated_batches import IteratedBatches
@@ -46,7 +47,8 @@ def batches_of(
     Parameters
     ----------
     x, t
-        Inputs and targets; or, without t, a data set, an iterable or a function of the pairs.
+        Inputs and targets; or, without t, a data set, an iterable or a function of the pairs. A
+        list or a tuple of pairs of arrays is an iterable of batches, not a data set of samples.
     batch_size
         How many samples make a batch, where they come one by one; 32 if not given.
     steps_per_epoch
@@ -86,7 +88,8 @@ def batches_of(
         _require_unbalanced(class_weights, "a function")
         return FreshBatches(x, steps, outputs=outputs, ahead=bool(ahead), **options)
     options["ahead"] = ahead is not False
-    if t is None and _gives_batches(x):
+    if t is None and gives_batches(x):
+        options["ahead"] = bool(ahead) if isinstance(x, list | tuple) else ahead is not False
         length = _length_of(x) if steps_per_epoch is None else None
         _require_nothing_else("an iterable", "iterable", shuffle, given)
         _require_unbalanced(class_weights, "an iterable")
@@ -96,7 +99,7 @@ def batches_of(
         return IteratedBatches(x, steps, outputs=outputs, **options)
     _require_no_steps(steps_per_epoch)
     options |= {"batch_size": batch_size or BATCH_SIZE, "shuffle": shuffle}
-    if t is None and _gives_pairs(x):
+    if t is None and gives_pairs(x):
         _require_no_weights_beside(sample_weights)
         _require_no_blocks(shuffle)
         _require_unbalanced(class_weights, "a data set")
@@ -111,13 +114,43 @@ def _parts(given: Any) -> tuple[Any, ...]:
     return given if isinstance(given, tuple) else (given,)
 
 
-def _gives_batches(x: Any) -> bool:
+def gives_batches(x: Any) -> bool:
+    """Whether it can be gone through, and gives batches: pairs of arrays.
+
+    Raises
+    ------
+    ConfigurationError
+        It is a list of pairs, and these are single samples.
+    """
+    if isinstance(x, list | tuple):
+        return _are_batches(x)
     can_go_on = hasattr(x, "__iter__") or hasattr(x, "__next__")
     return can_go_on and not has_shape(x) and not hasattr(x, "__getitem__")
 
 
-def _gives_pairs(x: Any) -> bool:
+def gives_pairs(x: Any) -> bool:
+    """Whether ``x[i]`` is the pair of one sample."""
     return is_stored(x) and not has_shape(x)
+
+
+def _are_batches(items: list[Any] | tuple[Any, ...]) -> bool:
+    """Whether these are pairs of arrays with equally many rows, and not the rows of an array."""
+    if not items or not all(map(_is_pair, items)):
+        return False
+    for number, (x, t, *_) in enumerate(items):
+        shapes = [np.shape(part) for part in (*_parts(x), *_parts(t))]
+        counts = {shape[:1] for shape in shapes}
+        if len(counts) != 1 or any(len(np.shape(part)) < 2 for part in _parts(x)):
+            raise _no_batch(number, shapes, len(_parts(x)))
+    return True
+
+
+def _is_pair(item: Any) -> bool:
+    """Whether it is (x, t) or (x, t, weights), with arrays in it and no lists of numbers."""
+    if not isinstance(item, tuple | list) or len(item) not in (2, 3):
+        return False
+    x, t = _parts(item[0]), _parts(item[1])
+    return bool(x and t) and all(map(has_shape, x)) and all(has_shape(n) or is_number(n) for n in t)
 
 
 def _length_of(x: Any) -> int | None:
@@ -128,6 +161,17 @@ def _length_of(x: Any) -> int | None:
 
 
 # ------------------------------------------------------------------- what does not go together
+
+
+def _no_batch(number: int, shapes: list[Any], inputs: int) -> ConfigurationError:
+    x, t = (" and ".join(map(str, part)) for part in (shapes[:inputs], shapes[inputs:]))
+    return ConfigurationError(
+        "a list of pairs is a list of batches, and this pair is none",
+        place=f"x[{number}]",
+        expected="(x, t) of a batch: in both a row for each of its samples",
+        received=f"x of shape {x}, t of shape {t}",
+        mend="if these are single samples: x, t = map(np.stack, zip(*pairs)), then fit(x, t)",
+    )
 
 
 def _require_shuffle(given: Any) -> None:

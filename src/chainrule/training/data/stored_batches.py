@@ -281,7 +281,7 @@ class PairBatches(Batches):
         shuffle = "rows" if self.shuffle else False
         self._orders = Orders(shuffle, samples, self.batch_size, 1, 1, self.rng)
         self._ahead = Ahead(self.ahead)
-        self.data = self._made(np.arange(min(TRIED, samples)))
+        self.data = self.read(np.arange(min(TRIED, samples)))
 
     @property
     def steps(self) -> int:
@@ -311,11 +311,11 @@ class PairBatches(Batches):
         self._ahead.close()
 
     def _batch(self, part: Rows) -> Batch:
-        data = self._fitted(self._made(_numbers_in(part)))
+        data = self._fitted(self.read(_numbers_in(part)))
         return data.inputs, data.target, data.sample_weights
 
-    def _made(self, rows: Array) -> Data:
-        """The samples of these numbers, one after another."""
+    def read(self, rows: Array) -> Data:
+        """The samples of these numbers, one after another, as they are given."""
         places = rows.tolist()
         samples = [self._sample(n) for n in places]
         forms = [self._form(sample) for sample in samples]

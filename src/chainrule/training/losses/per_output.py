@@ -100,7 +100,8 @@ class PerOutput(Loss):
 
     Examples
     --------
-    >>> loss = PerOutput([HalfSquaredError(), MeanAbsoluteError()], weights=[1.0, 0.5])
+    >>> each = [losses.HalfSquaredError(), losses.MeanAbsoluteError()]
+    >>> loss = PerOutput(each, weights=[1.0, 0.5])
     >>> y = np.array([[3.0]]), np.array([[1.0, 2.0]])
     >>> t = np.array([[1.0]]), np.array([[1.0, 6.0]])
     >>> loss(y, t)  # ½ 2² + ½ (0 + 4)/2
