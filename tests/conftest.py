@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import Any
 
 import pytest
@@ -10,6 +11,11 @@ from hypothesis import HealthCheck, settings
 
 # Figures are drawn into memory; a test that opened a window would hang where there is no screen.
 os.environ["MPLBACKEND"] = "Agg"
+
+# Whoever starts the tests in the background of a shell has them ignore Ctrl-C, and every program
+# that they start as well. Some of the tests are about what it does.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No verdict here rests on a clock: a slow machine is not a failed law. Under CI every run draws the
 # same examples; elsewhere new ones, and a failure prints the line that repeats it.
