@@ -41,9 +41,9 @@ peers:
 	$(ENVIRONMENT) peers test,peers
 	$(PY) -m pytest -m peers $(ARGS)
 
-# matplotlib and SciPy are there for mypy, which reads the types of what is imported.
+# What the site is built with is there for mypy, which reads the types of what is imported.
 lint:
-	$(ENVIRONMENT) lint dev,plot,scipy
+	$(ENVIRONMENT) lint dev,docs
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy --strict src site_builder
