@@ -37,6 +37,10 @@ PROSE_BESIDE_DOCS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says, and return the status of the process."""
+    # In the background of a shell Ctrl-C is ignored, here and in all that is started; and a page
+    # shows what it does.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     parser = argparse.ArgumentParser(prog="python -m site_builder")
     commands: dict[str, Callable[[argparse.Namespace], list[Fault]]] = {
         "prepare": lambda options: prepare(PLACES),
