@@ -112,6 +112,47 @@ def make_folder(path: str | os.PathLike[str], what: str) -> Path:
     return Path(path)
 
 
+def require_place_for_file(path: str | os.PathLike[str], what: str) -> None:
+    """Refuse a file that cannot be written, as far as can be seen without touching it.
+
+    Parameters
+    ----------
+    path
+        Where.
+    what
+        What it is, for the error: ``"the table of epochs"``.
+
+    Raises
+    ------
+    StorageError
+        Its folder is not there, that is no file, or one may not write there.
+    """
+    try:
+        target = Path(os.path.realpath(path))
+        if target.is_dir():
+            raise _error(errno.EISDIR)
+        if target.exists():
+            if not target.is_file():
+                raise OSError(errno.EINVAL, "that is a device or a pipe, and no file")
+            _require_permission(target)
+        if not target.parent.exists():
+            raise _error(errno.ENOENT)
+        _require_folder(target.parent)
+    except (OSError, ValueError) as error:
+        raise unwritten(path, error, what) from error
+
+
+def require_place_for_folder(path: str | os.PathLike[str], what: str) -> None:
+    """Refuse a folder that cannot be made, or written into; see `require_place_for_file`."""
+    try:
+        target = Path(os.path.realpath(path))
+        while not target.exists():
+            target = target.parent
+        _require_folder(target)
+    except (OSError, ValueError) as error:
+        raise unwritten(path, error, what) from error
+
+
 def lock_folder(folder: Path) -> int | None:
     """Keep a folder for this process, until `unlock_folder` or its end, however that comes.
 
@@ -220,3 +261,18 @@ def _mend(path: Path, error: Exception) -> str:
     if not os.path.isdir(folder):
         return f"{folder} is a file, and no folder that another one could stand in"
     return "is the folder there, is there room, and may you write to it?"
+
+
+def _require_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise _error(errno.ENOTDIR)
+    _require_permission(folder)
+
+
+def _require_permission(place: Path) -> None:
+    if not os.access(place, os.W_OK):
+        raise _error(errno.EACCES)
+
+
+def _error(number: int) -> OSError:
+    return OSError(number, os.strerror(number))

@@ -23,7 +23,13 @@ from chainrule import (
     losses,
     optimizers,
 )
-from chainrule.core.errors import ConfigurationError, DataError, DefinitionError, NonFiniteError
+from chainrule.core.errors import (
+    ConfigurationError,
+    DataError,
+    DefinitionError,
+    NonFiniteError,
+    StorageError,
+)
 from chainrule.training.callbacks import Callback, Checkpoint
 
 RNG = np.random.default_rng(0)
@@ -170,7 +176,7 @@ def test_what_is_no_column_is_refused_by_name(given):
 
     with pytest.raises(DefinitionError, match="no column") as caught:
         trainer_of().fit(X, T, epochs=2, callbacks=[Odd()])
-    assert caught.value.place == "Odd.figures, the end of epoch 1"
+    assert caught.value.place == "Odd.figures, epoch 1, at its end"
 
 
 def test_an_error_at_the_end_of_an_epoch_says_of_which():
@@ -181,7 +187,7 @@ def test_an_error_at_the_end_of_an_epoch_says_of_which():
 
     with pytest.raises(ValueError, match="mine") as caught:
         trainer_of().fit(X, T, epochs=3, callbacks=[Fails()])
-    assert caught.value.__notes__ == ["in the end of epoch 2"]
+    assert caught.value.__notes__ == ["in epoch 2, at its end"]
 
 
 def test_one_that_refuses_does_so_before_any_begins_and_before_the_model_is_built():
@@ -380,8 +386,9 @@ def test_a_disk_that_fails_does_not_hide_what_went_wrong(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["missing/bad", "."])
 def test_a_place_where_no_file_can_be_is_refused_before_it_is_needed(tmp_path, name):
     trainer = trainer_of()
-    with pytest.raises(ConfigurationError, match="bad_batch"):
+    with pytest.raises(StorageError, match="the bad batch could not be written") as caught:
         trainer.fit(X, T, epochs=1, bad_batch=tmp_path / name)
+    assert caught.value.place == str(tmp_path / name) and "folder" in str(caught.value.mend)
     assert trainer.steps == 0
 
 

@@ -8,15 +8,12 @@ NumPy's, for a plain one; what is none it leaves alone. The validator refuses by
 
 from __future__ import annotations
 
-import errno
 import math
 import numbers
 import os
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any, NoReturn
 
-from chainrule import files
 from chainrule.core.errors import ConfigurationError
 from chainrule.core.wording import is_whole
 
@@ -39,8 +36,6 @@ __all__ = [
     "one_of",
     "positive",
     "positive_or_none",
-    "require_place_for_file",
-    "require_place_for_folder",
     "text",
     "two_below_one",
     "yes_or_no",
@@ -218,59 +213,3 @@ def one_of(*words: str) -> Callable[[object, Any, Any], None]:
 
 
 # ------------------------------------------------------------------------------- places
-
-
-def require_place_for_file(path: str | os.PathLike[str], what: str) -> None:
-    """Refuse a file that cannot be written, as far as can be seen without touching it.
-
-    Parameters
-    ----------
-    path
-        Where.
-    what
-        What it is, for the error: ``"the table of epochs"``.
-
-    Raises
-    ------
-    StorageError
-        Its folder is not there, that is no file, or one may not write there.
-    """
-    try:
-        target = Path(os.path.realpath(path))
-        if target.is_dir():
-            raise _error(errno.EISDIR)
-        if target.exists():
-            if not target.is_file():
-                raise OSError(errno.EINVAL, "that is a device or a pipe, and no file")
-            _require_permission(target)
-        if not target.parent.exists():
-            raise _error(errno.ENOENT)
-        _require_folder(target.parent)
-    except (OSError, ValueError) as error:
-        raise files.unwritten(path, error, what) from error
-
-
-def require_place_for_folder(path: str | os.PathLike[str], what: str) -> None:
-    """Refuse a folder that cannot be made, or written into; see `require_place_for_file`."""
-    try:
-        target = Path(os.path.realpath(path))
-        while not target.exists():
-            target = target.parent
-        _require_folder(target)
-    except (OSError, ValueError) as error:
-        raise files.unwritten(path, error, what) from error
-
-
-def _require_folder(folder: Path) -> None:
-    if not folder.is_dir():
-        raise _error(errno.ENOTDIR)
-    _require_permission(folder)
-
-
-def _require_permission(place: Path) -> None:
-    if not os.access(place, os.W_OK):
-        raise _error(errno.EACCES)
-
-
-def _error(number: int) -> OSError:
-    return OSError(number, os.strerror(number))

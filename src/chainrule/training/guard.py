@@ -11,8 +11,9 @@ A training step is five lines:
 Where a model has several outputs, y, t and Δ are tuples, and C = Σ_i λ_i C_i.
 
 Where the learning rate η is too large, θ runs away until something overflows, and whatever is not
-finite makes everything after it not finite. What is wanted then is the place where it began, and
-parameters that can still be used. So every step makes sure of three things:
+finite makes everything after it not finite. What is wanted then is the place where it began (see
+`chainrule.training.origin`), and parameters that can still be used. So every step makes sure of
+three things:
 
 * C is finite, or the step is not taken.
 * θ·∂C/∂θ is finite, which it only is if every number of both vectors is. Where it isn't, the sum
@@ -27,24 +28,36 @@ to 3 % of a step for large ones.
 
 from __future__ import annotations
 
-import copy
 import math
 from typing import Any
 
 import numpy as np
 from attrs import define, field
 
-from chainrule.core.admission import as_tuple
 from chainrule.core.errors import NonFiniteError
 from chainrule.core.layer import Layer
 from chainrule.core.parameter import Array, ParameterVector
-from chainrule.core.tree import join, snake_case
-from chainrule.core.wording import who
-from chainrule.graph.plan import Plan
+from chainrule.training.data.samples import arrays_by_name
 from chainrule.training.descent import Descent
 from chainrule.training.losses import Loss, PerOutput
 from chainrule.training.optimizers import Optimizer
+from chainrule.training.origin import (
+    FINITE,
+    all_finite,
+    container,
+    count_of,
+    first_that_is_not_finite,
+    found_after_forward,
+    found_forward,
+    found_in_batch,
+    is_large,
+    largest_of,
+    look_at_random,
+    up_to,
+)
 from chainrule.training.parts import Part
+
+KEPT = "the parameters are the last ones that were finite"
 
 
 @define(eq=False)
@@ -83,12 +96,12 @@ class GuardedStep:
         self._last_finite = self._parameters.value.copy()
         self._states_before = self._states.value.copy()
         if not _is_finite(self._last_finite):
-            place, name, value = _first_that_is_not_finite(self.model)
+            place, name, value = first_that_is_not_finite(self.model)
             raise NonFiniteError(
                 f"the {name} are not finite before the training begins",
                 place=place,
                 expected=FINITE,
-                received=_count(value),
+                received=count_of(value),
                 mend="train a new model, model.unbuilt(), or give this one finite parameters",
             )
 
@@ -212,15 +225,15 @@ class GuardedStep:
         np.copyto(self._states.value, self._states_before)
         if not _is_finite(self._parameters.value):
             return self._overflowed("last step, the one before this,")
-        batch = _named(inputs, target, weights)
+        batch = _real(arrays_by_name(inputs, target, weights))
         with np.errstate(all="ignore"):
-            found = _found_in_batch(batch) or _found_forward(self.model, inputs) or error
-            found = found or _found_after_forward(self.model, self.loss, inputs, target, weights)
-        mend = found.mend if found else _look_at_random(self.model)
+            found = found_in_batch(batch) or found_forward(self.model, inputs) or error
+            found = found or found_after_forward(self.model, self.loss, inputs, target, weights)
+        mend = found.mend if found else look_at_random(self.model)
         if not found:
             found = NonFiniteError(
                 "a number was not finite, but all were when the step was repeated to find out why",
-                place=_container(self.model),
+                place=container(self.model),
                 expected=FINITE,
                 received="a cost or a gradient that was not; does a layer draw random numbers?",
             )
@@ -229,10 +242,10 @@ class GuardedStep:
 
     def _overflowed(self, which: str) -> NonFiniteError:
         """The error for an update that overflowed; takes it back."""
-        place, name, value = _first_that_is_not_finite(self.model)
-        received = _count(value)
+        place, name, value = first_that_is_not_finite(self.model)
+        received = count_of(value)
         self._take_back(self._parameters.value)
-        largest = _largest(self._parameters.value)
+        largest = largest_of(self._parameters.value)
         return NonFiniteError(
             f"the optimizer's {which} made the {name} infinite or NaN",
             place=place,
@@ -243,11 +256,11 @@ class GuardedStep:
 
     def _remedy(self, batch: dict[str, Array]) -> str:
         """What to do where a number was too large: about the data, the learning rate, or both."""
-        large = [f"{name} {_up_to(array)}" for name, array in batch.items() if _is_large(array)]
+        large = [f"{name} {up_to(array)}" for name, array in batch.items() if is_large(array)]
         if not large:
             return self._slower
         smaller = f"bring the data to numbers of about 1: the batch has {' and '.join(large)}"
-        return f"{smaller}; or {self._slower}" if _is_large(self._parameters.value) else smaller
+        return f"{smaller}; or {self._slower}" if is_large(self._parameters.value) else smaller
 
     @property
     def _slower(self) -> str:
@@ -267,185 +280,10 @@ def _copy(to: Array, of: Array, parts: tuple[Part, ...]) -> None:
         to[part.start : part.stop] = of[part.start : part.stop]
 
 
-# ------------------------------------------------------------------------------- where it began
-
-
-def _named(inputs: tuple[Array, ...], target: Any, weights: Array | None) -> dict[str, Array]:
-    """The arrays of a batch that hold real numbers, by the names that `fit` has for them."""
-    several = isinstance(target, tuple)
-    names = [f"x[{n}]" for n in range(len(inputs))] if len(inputs) != 1 else ["x"]
-    names += [f"t[{n}]" for n in range(len(target))] if several else ["t"]
-    given = [np.asarray(array) for array in (*inputs, *as_tuple(target))]
-    if weights is not None:
-        names, given = [*names, "sample_weights"], [*given, np.asarray(weights)]
-    return {n: array for n, array in zip(names, given, strict=True) if array.dtype.kind == "f"}
-
-
-def _found_in_batch(batch: dict[str, Array]) -> NonFiniteError | None:
-    """The array of the batch that is itself not finite, as in `Trainer.step` it may be."""
-    for name, array in batch.items():
-        if not _all_finite(array):
-            rows = np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))
-            return NonFiniteError(
-                "the batch itself is not finite",
-                place=name,
-                expected=FINITE,
-                received=f"{_count(array)}, first in row {rows[0]:,}",
-                mend="look at where the batch comes from, and leave that row out",
-            )
-    return None
-
-
-def _found_forward(model: Layer, inputs: tuple[Array, ...]) -> NonFiniteError | None:
-    """The first layer that makes a number that is not finite, seen by repeating the step."""
-    plan = Plan.of(copy.deepcopy(model))
-    for step, before, values in plan.steps_forward(inputs):
-        if not all(map(_all_finite, values)):
-            layer = step.layer
-            return NonFiniteError(
-                f"{who(layer)} is the first layer whose output is not finite",
-                place=plan.place(step),
-                expected=FINITE,
-                received=f"{_count(*values)}, from inputs {_up_to(*before)}{_parameters_of(layer)}",
-                mend=_look_at("forward", layer, *before),
-            )
-    return None
-
-
-def _found_after_forward(
-    model: Layer, loss: Loss, inputs: tuple[Array, ...], target: Any, weights: Array | None
-) -> NonFiniteError | None:
-    """The loss, or the first layer on the way back, that makes such a number."""
-    model = copy.deepcopy(model)
-    model.parameters.zero_grad()
-    plan = Plan.of(model)
-    y = plan.forward(inputs)
-    cost, delta = loss.value_and_delta(y, target, weights)
-    if not _all_finite(cost):
-        shares = _shares_of(cost, loss, y, target, weights)
-        return _found_in_loss("cost", shares, loss, y, target, plan)
-    if not all(map(_all_finite, as_tuple(delta))):
-        return _found_in_loss("delta", as_tuple(delta), loss, y, target, plan)
-    for step, before, sent in plan.steps_backward(delta, parameters_only=True):
-        layer = step.layer
-        made = (
-            {"the delta that it sends back": np.hstack([d.ravel() for d in sent])} if sent else {}
-        )
-        made |= {f"the gradient of {p.path}": p.grad for p in layer.parameters}
-        for name, array in made.items():
-            if not _all_finite(array):
-                return NonFiniteError(
-                    f"{who(layer)} is the first layer on the way back to make a number that is "
-                    "not finite",
-                    place=plan.place(step),
-                    expected=FINITE,
-                    received=f"{name}: {_count(array)}, from a delta {_up_to(*before)}"
-                    f"{_parameters_of(layer)}",
-                    mend=_look_at("backward", layer, *before),
-                )
-    return None
-
-
-def _shares_of(
-    cost: Array, loss: Loss, y: Any, target: Any, weights: Array | None
-) -> tuple[Array, ...]:
-    """What each output adds to the cost: λ_i C_i."""
-    if not isinstance(loss, PerOutput):
-        return (cost,)
-    costs, _ = loss.costs_and_deltas(y, target, weights)
-    alone = range(len(costs))
-    return tuple(loss.total([c if k == n else 0.0 for k, c in enumerate(costs)]) for n in alone)
-
-
-def _found_in_loss(
-    name: str, parts: tuple[Array, ...], loss: Loss, y: Any, target: Any, plan: Plan
-) -> NonFiniteError:
-    """The error for a cost or a delta that is not finite, with the output whose part it is."""
-    each = loss.for_each_output
-    for number, (own, part) in enumerate(zip(each, parts, strict=True)):
-        if not _all_finite(part):
-            kind = type(own).__name__
-            return NonFiniteError(
-                f"the {name} is not finite, though the output of every layer is",
-                place=kind if len(each) == 1 else f"y[{number}], {kind}",
-                expected=f"a finite {name}",
-                received=f"{_count(np.asarray(part))}, from outputs "
-                f"{_up_to(as_tuple(y)[number])} of {plan.place_of(plan.outputs[number])} "
-                f"and targets {_up_to(np.asarray(as_tuple(target)[number]))}",
-            )
-    return NonFiniteError(
-        "the weighted cost of each output is finite, and their sum is not",
-        place=type(loss).__name__,
-        expected=f"a finite {name}",
-        received=f"costs of {', '.join(f'{float(part):.3g}' for part in parts)}",
-        mend="smaller weights: all of them may be multiplied by one number",
-    )
-
-
-def _container(model: Layer) -> str:
-    return snake_case(type(model).__name__)
-
-
-def _first_that_is_not_finite(model: Layer) -> tuple[str, str, Array]:
-    """The place of a parameter, its name and its value."""
-    return next(
-        (join(_container(model), path), name, parameter.value)
-        for path, layer in model.walk()
-        for name, parameter in layer._parameters.items()
-        if not _all_finite(parameter.value)
-    )
-
-
-# ------------------------------------------------------------------------------- what is said
-
-FINITE = "finite numbers"
-KEPT = "the parameters are the last ones that were finite"
-ORDINARY = 1e6
-"""Numbers up to this size do not come from a learning rate that is too large."""
-
-
-def _look_at(method: str, layer: Layer, *given: Array) -> str | None:
-    """What to do about a layer that makes NaN or infinity of ordinary numbers."""
-    if _is_large(*given, layer.parameters.value):
-        return None
-    return f"the numbers that it was given are ordinary ones, so look at its {method}"
-
-
-def _look_at_random(model: Layer) -> str | None:
-    """What to do where a step fails once, and not when it is repeated."""
-    if _is_large(model.parameters.value):
-        return None
-    drawing = list(model.generators)
-    if not drawing:
-        return "the parameters are ordinary ones, so look at a layer that is not the same each time"
-    more = f" and {len(drawing) - 3:,} more" if len(drawing) > 3 else ""
-    return f"look at what is made of the numbers that {', '.join(drawing[:3])}{more} draws"
-
-
-def _is_large(*arrays: Array) -> bool:
-    return _largest(*arrays) > ORDINARY
-
-
-def _count(*arrays: Array) -> str:
-    """``3 NaN and 1 infinite of 40 numbers``."""
-    nans = sum(int(np.isnan(array).sum()) for array in arrays)
-    infinite = sum(int(np.isinf(array).sum()) for array in arrays)
-    size = sum(array.size for array in arrays)
-    counts = [f"{n:,} {what}" for n, what in ((nans, "NaN"), (infinite, "infinite")) if n]
-    return " and ".join(counts) + f" of {size:,} number{'s' if size != 1 else ''}"
-
-
-def _up_to(*arrays: Array) -> str:
-    return f"of up to ±{_largest(*arrays):.3g}"
-
-
-def _parameters_of(layer: Layer) -> str:
-    value = layer.parameters.value
-    return f" and parameters {_up_to(value)}" if value.size else ""
-
-
-def _largest(*arrays: Array) -> float:
-    return max((float(np.max(np.abs(array), initial=0)) for array in arrays), default=0.0)
+def _real(arrays: dict[str, Array]) -> dict[str, Array]:
+    """Those of them that hold real numbers, and no labels."""
+    found = {name: np.asarray(array) for name, array in arrays.items()}
+    return {name: array for name, array in found.items() if array.dtype.kind == "f"}
 
 
 # ------------------------------------------------------------------------------- looking
@@ -463,8 +301,4 @@ def _are_finite(one: Array, other: Array) -> bool:
             return True
     except FloatingPointError:
         pass  # where NumPy is asked to raise
-    return _all_finite(one) and _all_finite(other)  # it may be the sum alone that overflows
-
-
-def _all_finite(array: Array) -> bool:
-    return bool(np.isfinite(array).all())
+    return all_finite(one) and all_finite(other)  # it may be the sum alone that overflows

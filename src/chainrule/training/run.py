@@ -30,7 +30,7 @@ from chainrule.core.errors import (
     DefinitionError,
     NonFiniteError,
 )
-from chainrule.training import bad_batch
+from chainrule.training.bad_batch import write_bad_batch
 from chainrule.training.callbacks import Callback
 from chainrule.training.columns import Columns
 from chainrule.training.data.batches import Batch, Batches
@@ -194,7 +194,7 @@ class Run:
             for callback in self.callbacks:
                 callback.on_epoch_end(trainer, epoch, figures)
         except Exception as error:
-            _say_place(error, f"the end of epoch {epoch}")
+            _say_place(error, f"epoch {epoch}, at its end")
             raise
         if self.is_over:
             self._line.show(epoch, self.steps_per_epoch, figures)
@@ -256,11 +256,11 @@ class Run:
                 place += f", batch {(step - 1) * self.accumulate + len(self._now)}"
             _say_place(error, place)
             if isinstance(error, DataError) and error.batch and self.bad_batch is not None:
-                bad_batch.write(self.bad_batch, [error.batch], error)
+                write_bad_batch(self.bad_batch, [error.batch], error)
             if isinstance(error, NonFiniteError) and self.bad_batch is not None:
                 # What the optimizer's step made infinite is seen one step later.
                 at_fault = self._before if guarded.has_overflowed and not is_taken else self._now
-                bad_batch.write(self.bad_batch, at_fault, error)
+                write_bad_batch(self.bad_batch, at_fault, error)
             raise
 
     # ---------------------------------------------------------------- a step

@@ -31,6 +31,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import define, field, setters
 
+from chainrule import files
 from chainrule.core.admission import as_tuple
 from chainrule.core.errors import NonFiniteError, ShapeError
 from chainrule.core.initializers import Shape
@@ -39,7 +40,7 @@ from chainrule.core.parameter import Array
 from chainrule.core.record import copied_generator
 from chainrule.core.wording import built
 from chainrule.training import arguments
-from chainrule.training import bad_batch as bad_batch_file
+from chainrule.training.bad_batch import WHAT as BAD_BATCH
 from chainrule.training.callbacks import Callback
 from chainrule.training.columns import Columns
 from chainrule.training.data.batches import Batches
@@ -258,7 +259,7 @@ class Trainer:
             arguments.require_a_loss_for_each(self.model.output_shapes, self.loss)
         epochs, accumulate = int(epochs), int(accumulate)
         if file is not None:
-            bad_batch_file.require_place(file)
+            files.require_place_for_file(file, BAD_BATCH)
         state, before = self.rng.bit_generator.state, self.run
         batches: Batches | None = None
         try:

@@ -19,7 +19,8 @@ from chainrule.core.errors import ConfigurationError, DataError, DtypeError, Sha
 from chainrule.training.data.batches import ArrayBatches, Batches, FreshBatches
 from chainrule.training.data.iterated_batches import IteratedBatches
 from chainrule.training.data.kinds import batches_of
-from chainrule.training.data.stored_batches import PairBatches, StoredBatches
+from chainrule.training.data.pair_batches import PairBatches
+from chainrule.training.data.stored_batches import StoredBatches
 from training.data.stored import STORED, RowByRow, WithAShape, in_hdf5, in_zarr, mapped, small
 
 N = 50

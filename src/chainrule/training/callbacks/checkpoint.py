@@ -65,9 +65,7 @@ class Checkpoint(Callback):
     def check(self, trainer: Trainer) -> None:
         """Refuse a folder that cannot be made, or that belongs to another run."""
         folder = Path(self.folder)
-        there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-        if not there.is_dir():
-            files.make_folder(folder, WHAT)  # which says why it cannot be
+        files.require_place_for_folder(folder, WHAT)
         run = trainer.run
         resumed = run.resumes_at if run is not None else -1
         for path in (path for number, path in checkpoints.found_in(folder) if number > resumed):

@@ -23,7 +23,7 @@ from attrs import define, field
 from chainrule import files
 from chainrule.core.errors import StorageError
 from chainrule.training.callbacks.contract import Callback
-from chainrule.training.checked import a_path, require_place_for_file, yes_or_no
+from chainrule.training.checked import a_path, yes_or_no
 from chainrule.training.table import EPOCH, columns_in, is_whole, line, table
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class CSVLogger(Callback):
 
     def check(self, trainer: Trainer) -> None:
         """Refuse a file that cannot be written, or that rows cannot be added to."""
-        require_place_for_file(self.path, WHAT)
+        files.require_place_for_file(self.path, WHAT)
         self._kept(trainer, self._there())
 
     def on_fit_begin(self, trainer: Trainer) -> None:

@@ -23,7 +23,7 @@ from attrs import define, field
 from chainrule import files
 from chainrule.core.errors import MissingExtraError
 from chainrule.training.callbacks.contract import Callback
-from chainrule.training.checked import a_path, as_int, counted_or_none, require_place_for_folder
+from chainrule.training.checked import a_path, as_int, counted_or_none
 from chainrule.training.monitored import VALIDATION
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class TensorBoard(Callback):
 
     def check(self, trainer: Trainer) -> None:
         """Refuse a folder that cannot be made, or written into."""
-        require_place_for_folder(self.folder, WHAT)
+        files.require_place_for_folder(self.folder, WHAT)
 
     def on_fit_begin(self, trainer: Trainer) -> None:
         """Make the folder, and hide what was written from here on."""

@@ -4,8 +4,9 @@
     with       |read 1|train 1       |train 2       |train 3|
                       |read 2|        |read 3|
 
-It pays where reading is mostly waiting, or is done in C: files, decompression, copies of large
-arrays. Python's own work gains nothing from a second thread.
+It pays where reading is mostly waiting, or is done in C while a core is free: decompression, copies
+of large arrays (measured in `chainrule.training.data.stored_batches`). Python's own work gains
+nothing from a second thread.
 
 Nothing that is computed depends on it. One thread does the work, in the same order, one item ahead,
 so that two never read at the same time; an error that happens there is raised here, when that item

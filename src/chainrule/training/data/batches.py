@@ -23,7 +23,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from attrs import define, field
 
-from chainrule.core.errors import DataError, ShapeError
+from chainrule.core.errors import ChainruleError, DataError, ShapeError
 from chainrule.core.initializers import Shape
 from chainrule.core.parameter import Array
 from chainrule.core.record import copied_generator, set_state, state_of
@@ -90,8 +90,32 @@ class Batches:
         """End the thread that works ahead, if there is one; see `Ahead.close`."""
 
 
+class OrderedBatches(Batches):
+    """Batches of samples that are there, in an order that is drawn for each epoch."""
+
+    _orders: Orders
+    _ahead: Ahead
+
+    @property
+    def steps(self) -> int:
+        """How many batches an epoch has."""
+        return self._orders.steps
+
+    def position(self) -> dict[str, Any]:
+        """Where the generator stands, and where it stood before the order was drawn."""
+        return self._orders.position()
+
+    def go_to(self, position: Mapping[str, Any]) -> None:
+        """Draw the running order again; see `Batches.go_to`."""
+        self._orders.go_to(position)
+
+    def close(self) -> None:
+        """End the thread that works ahead, if there is one."""
+        self._ahead.close()
+
+
 @define(eq=False)
-class ArrayBatches(Batches):
+class ArrayBatches(OrderedBatches):
     """Batches of the rows of arrays.
 
     Parameters
@@ -133,11 +157,6 @@ class ArrayBatches(Batches):
         )
         self._ahead = Ahead(self.ahead)
 
-    @property
-    def steps(self) -> int:
-        """How many batches an epoch has."""
-        return self._orders.steps
-
     def fit_to(self, loss: Loss, rows_of_outputs: tuple[Shape, ...], dtype: np.dtype[Any]) -> None:
         """Make the samples what a loss and a model take; see `Data.fitted`."""
         data = self.data.fitted(loss, rows_of_outputs, dtype)
@@ -152,18 +171,6 @@ class ArrayBatches(Batches):
         order = self._orders.of_epoch(done)
         parts = order.rows(self.batch_size, done * self.batch_size)
         return self._ahead.through(map(self._batch, parts))
-
-    def position(self) -> dict[str, Any]:
-        """Where the generator stands, and where it stood before the order was drawn."""
-        return self._orders.position()
-
-    def go_to(self, position: Mapping[str, Any]) -> None:
-        """Draw the running order again; see `Batches.go_to`."""
-        self._orders.go_to(position)
-
-    def close(self) -> None:
-        """End the thread that works ahead, if there is one."""
-        self._ahead.close()
 
     def _batch(self, part: Rows) -> Batch:
         data, weights = self.data, self.data.sample_weights
@@ -361,3 +368,20 @@ def require_alike(data: Data, first: Data, number: int) -> None:
             received="x and t with rows of shape " + " and ".join(map(str, shapes)),
             mend="only the number of rows may change from batch to batch",
         )
+
+
+def told(batches: Iterator[Batch], done: int) -> Iterator[Batch]:
+    """The same batches; an error of someone else's, on the way, says for which it was."""
+    number = done
+    try:
+        for number, batch in enumerate(batches, start=done + 1):  # noqa: B007
+            yield batch
+    except Exception as error:
+        if not isinstance(error, ChainruleError):
+            error.add_note(f"in batch {number + 1} of the epoch")
+        raise
+
+
+def numbers_in(part: Rows) -> Array:
+    """The numbers of the rows of a part."""
+    return np.arange(part.start, part.stop) if isinstance(part, slice) else part

@@ -21,9 +21,10 @@ from chainrule.training.checked import is_number
 from chainrule.training.data.batches import ArrayBatches, Batches, FreshBatches
 from chainrule.training.data.class_weights import BALANCED, ClassWeights
 from chainrule.training.data.iterated_batches import IteratedBatches
+from chainrule.training.data.pair_batches import PairBatches
 from chainrule.training.data.samples import Data
 from chainrule.training.data.sources import has_shape, is_stored
-from chainrule.training.data.stored_batches import PairBatches, StoredBatches
+from chainrule.training.data.stored_batches import StoredBatches
 
 BATCH_SIZE = 32
 """How many samples make a step, where it is not said."""

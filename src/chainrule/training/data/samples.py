@@ -27,6 +27,7 @@ from typing import Any, NoReturn
 import numpy as np
 from attrs import frozen
 
+from chainrule.core.admission import as_tuple
 from chainrule.core.errors import DataError, DtypeError, ShapeError
 from chainrule.core.initializers import Shape
 from chainrule.core.layer import Layer
@@ -263,6 +264,14 @@ class StoredRows:
 def one_or_all(arrays: tuple[Array, ...]) -> Any:
     """A single array as it is, several in their tuple."""
     return arrays if len(arrays) != 1 else arrays[0]
+
+
+def arrays_by_name(inputs: tuple[Array, ...], target: Any, weights: Any) -> dict[str, Array]:
+    """The arrays of a batch by what they are called: x, t and sample_weights."""
+    targets = as_tuple(target)
+    names = [*names_of("{}", "x", len(inputs)), *names_of("{}", "t", len(targets))]
+    found = dict(zip(names, (*inputs, *targets), strict=True))
+    return found if weights is None else found | {"sample_weights": weights}
 
 
 def names_of(named: str, letter: str, count: int) -> list[str]:

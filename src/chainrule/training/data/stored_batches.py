@@ -1,41 +1,40 @@
 """Stored batches: the samples of one step, read from where they are stored.
 
-Neither data larger than the memory nor a data set that makes each sample when it is asked for can
-be shuffled by moving rows about. What is shuffled is the order in which they are read:
-
-* `StoredBatches` are for arrays (see `chainrule.training.data.sources`). By default the rows are
-  read in blocks and mixed in windows of 64 MB, so that a file is read in long pieces; with
-  ``shuffle="rows"`` each row is read by itself. `chainrule.training.data.orders` says what that
-  means for the mixing. At most two windows are in memory, the one in use and the next.
-* `PairBatches` are for a data set that gives the pair of one sample, ``dataset[i] → (x_i, t_i)``.
+Data larger than the memory cannot be shuffled by moving rows about. What is shuffled is the order
+in which they are read (see `chainrule.training.data.sources` for the arrays, and
+`chainrule.training.data.orders` for what the ways of mixing mean): by default in blocks, mixed in
+windows of 64 MB, so that a file is read in long pieces; with ``shuffle="rows"`` each row by itself.
+At most two windows are in memory, the one in use and the next.
 
 What is read is looked at when it is read: a number that is not finite, or a label that does not
 exist, stops the training there and not before it, with the number of its row.
 
-The next window, or the next batch where there are no windows, is read in a thread. Whether that
-pays was measured with 60,000 float32 rows of 784 and a small network, [784, 32, 10], of which an
-epoch takes 0.12 s of computing from memory. From a memory map whose pages the system has already it
-takes 0.14 s in blocks and 0.23 s by rows, from zarr 0.4 s, from h5py packed by gzip 0.6 s: all that
-is beyond the 0.12 s is reading. NumPy, h5py and zarr let Python go on while they read, so with
-a second core that is free it is hidden behind the training as far as that takes as long; and where
-none is free the thread itself costs less than 0.03 s. So it is on unless one says
-otherwise; ``python -m benchmarks.memory`` shows what it is worth on another machine.
+The next window, or the next batch where there are no windows, is read in a thread. What that is
+worth was measured for epochs of 60,000 float32 rows of 784 through [784, 256, 128, 10], on two
+cores. The time with the thread in units of that without:
+
+    NumPy with one thread, so that a core is free    h5py, gzip 0.76    memory map by rows 0.85
+                                                     zarr 0.92          memory map in blocks 0.98
+    a source that waits 4 ms for each block          0.67 to 0.82
+    NumPy on both cores                              0.99 to 1.06
+
+So it pays where a core is free or reading is waiting, and costs next to nothing where not: it is
+on unless one says otherwise. ``python -m benchmarks.memory`` compares both on another machine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
 
 import numpy as np
 from attrs import define, field
 
-from chainrule.core.errors import ChainruleError, DataError, ShapeError
 from chainrule.core.initializers import Shape
 from chainrule.core.parameter import Array
 from chainrule.training.data.ahead import Ahead
-from chainrule.training.data.batches import Batch, Batches, fitting
+from chainrule.training.data.batches import Batch, OrderedBatches, fitting, numbers_in, told
 from chainrule.training.data.class_weights import ClassWeights
 from chainrule.training.data.orders import ByRows, Orders, Rows, Window, cut, numbers
 from chainrule.training.data.samples import (
@@ -56,7 +55,6 @@ from chainrule.training.data.sources import (
     as_source,
     block_of,
     is_stored,
-    stacked,
 )
 from chainrule.training.losses import Loss
 
@@ -65,7 +63,7 @@ TRIED = 8
 
 
 @define(eq=False)
-class StoredBatches(Batches):
+class StoredBatches(OrderedBatches):
     """Batches of the rows of arrays some of which are stored.
 
     Parameters
@@ -147,11 +145,6 @@ class StoredBatches(Batches):
             outputs=len(self.targets),
         )
 
-    @property
-    def steps(self) -> int:
-        """How many batches an epoch has."""
-        return self._orders.steps
-
     def fit_to(self, loss: Loss, rows_of_outputs: tuple[Shape, ...], dtype: np.dtype[Any]) -> None:
         """From now on make every batch what a loss and a model take; see `Data.fitted`.
 
@@ -185,18 +178,6 @@ class StoredBatches(Batches):
             return told(self._ahead.through(map(self._taken, parts)), done)
         return told(self._through_windows(order.windows(done * size)), done)
 
-    def position(self) -> dict[str, Any]:
-        """Where the generator stands, and where it stood before the order was drawn."""
-        return self._orders.position()
-
-    def go_to(self, position: Mapping[str, Any]) -> None:
-        """Draw the running order again; see `Batches.go_to`."""
-        self._orders.go_to(position)
-
-    def close(self) -> None:
-        """End the thread that reads ahead, if there is one."""
-        self._ahead.close()
-
     def _through_windows(self, windows: Iterator[Window]) -> Iterator[Batch]:
         with closing(self._ahead.through(map(self._read, windows))) as read:
             for rows, *arrays in cut(read, self.batch_size):
@@ -210,7 +191,7 @@ class StoredBatches(Batches):
         return [rows, *(_looked_at(source, source.read(runs), rows) for source in stored)], places
 
     def _taken(self, part: Rows) -> Batch:
-        rows = _numbers_in(part)
+        rows = numbers_in(part)
         stored = [source for source in self._sources if not isinstance(source, Held)]
         return self._batch(rows, [_looked_at(source, source.take(rows), rows) for source in stored])
 
@@ -229,157 +210,6 @@ class StoredBatches(Batches):
         return (*self.inputs, *self.targets)
 
 
-@define(eq=False)
-class PairBatches(Batches):
-    """Batches of the samples of a data set that gives one pair for a number.
-
-    Parameters
-    ----------
-    dataset
-        An object with a length, of which ``dataset[i]`` is the pair (x_i, t_i) of one sample, or
-        (x_i, t_i, w_i) with its weight. x_i is a tuple where the model has several inputs, and t_i
-        where it has several outputs.
-    batch_size
-        How many samples make a batch.
-    shuffle
-        Whether their order is drawn anew for every epoch, by one permutation.
-    rng
-        The generator that it is drawn from.
-    outputs
-        How many outputs there are targets for.
-    ahead
-        Whether the next batch is made ready in a thread while the current one is learned from.
-    class_weights
-        How much each class counts.
-
-    Attributes
-    ----------
-    data
-        The first samples.
-    """
-
-    dataset: Any
-    batch_size: int
-    shuffle: bool | str
-    rng: np.random.Generator
-    outputs: int = 1
-    ahead: bool = True
-    class_weights: ClassWeights | None = None
-    data: Data = field(init=False)
-    _orders: Orders = field(init=False)
-    _ahead: Ahead = field(init=False)
-    _fitted: Callable[[Data], Data] = field(default=None, init=False)
-
-    def __attrs_post_init__(self) -> None:
-        samples = len(self.dataset)
-        if not samples:
-            raise DataError(
-                "there are no samples in the data set",
-                expected="one sample at least",
-                received=f"{type(self.dataset).__name__} of length 0",
-            )
-        shuffle = "rows" if self.shuffle else False
-        self._orders = Orders(shuffle, samples, self.batch_size, 1, 1, self.rng)
-        self._ahead = Ahead(self.ahead)
-        self.data = self.read(np.arange(min(TRIED, samples)))
-
-    @property
-    def steps(self) -> int:
-        """How many batches an epoch has."""
-        return self._orders.steps
-
-    def fit_to(self, loss: Loss, rows_of_outputs: tuple[Shape, ...], dtype: np.dtype[Any]) -> None:
-        """From now on make every batch what a loss and a model take; see `Data.fitted`."""
-        fitted = fitting(loss, rows_of_outputs, dtype, self.class_weights)
-        self.data, self._fitted = fitted(self.data), fitted
-
-    def epoch(self, done: int = 0) -> Iterator[Batch]:
-        """The batches of one epoch, or the rest of it; see `Batches.epoch`."""
-        parts = self._orders.of_epoch(done).rows(self.batch_size, done * self.batch_size)
-        return told(self._ahead.through(map(self._batch, parts)), done)
-
-    def position(self) -> dict[str, Any]:
-        """Where the generator stands, and where it stood before the order was drawn."""
-        return self._orders.position()
-
-    def go_to(self, position: Mapping[str, Any]) -> None:
-        """Draw the running order again; see `Batches.go_to`."""
-        self._orders.go_to(position)
-
-    def close(self) -> None:
-        """End the thread that reads ahead, if there is one."""
-        self._ahead.close()
-
-    def _batch(self, part: Rows) -> Batch:
-        data = self._fitted(self.read(_numbers_in(part)))
-        return data.inputs, data.target, data.sample_weights
-
-    def read(self, rows: Array) -> Data:
-        """The samples of these numbers, one after another, as they are given."""
-        places = rows.tolist()
-        samples = [self._sample(n) for n in places]
-        forms = [self._form(sample) for sample in samples]
-        for number, form in zip(places, forms, strict=True):
-            self._require_form(number, form, forms[0])
-        x, t, *weights = zip(*samples, strict=True)
-        inputs = tuple(zip(*x, strict=True)) if isinstance(x[0], tuple) else (x,)
-        targets = tuple(zip(*t, strict=True)) if self.outputs != 1 else (t,)
-        return Data.of(
-            _columns("x", inputs, places),
-            one_or_all(_columns("t", targets, places)),
-            np.asarray(weights[0]) if weights else None,
-            outputs=self.outputs,
-            rows=rows,
-        )
-
-    def _sample(self, number: int) -> Any:
-        try:
-            return self.dataset[number]
-        except Exception as error:
-            error.add_note(f"while sample {number:,} of the data set was read")
-            raise
-
-    def _form(self, sample: Any) -> tuple[int, int, int] | str:
-        """How many parts a sample, its x and its t have; else what it is instead."""
-        if not isinstance(sample, tuple | list) or len(sample) not in (2, 3):
-            length = f" of {len(sample)}" if hasattr(sample, "__len__") else ""
-            return f"{type(sample).__name__}{length}"
-        x, t, *_ = sample
-        several = isinstance(t, tuple | list) and self.outputs != 1
-        return len(sample), len(x) if isinstance(x, tuple) else 1, len(t) if several else 1
-
-    def _require_form(self, number: int, form: Any, first: Any) -> None:
-        t = f"a tuple of {self.outputs}" if self.outputs != 1 else "one target"
-        if isinstance(form, str):
-            raise DataError(
-                "a sample of the data set is not a pair",
-                place=f"sample {number:,}",
-                expected="(x_i, t_i), or (x_i, t_i, weight)",
-                received=form,
-                mend="let the data set's __getitem__ return x_i, t_i; "
-                "if it holds the inputs only: fit(dataset, t)",
-            )
-        if form != first or form[2] != self.outputs:
-            raise ShapeError(
-                "a sample of the data set has other parts than it should have",
-                place=f"sample {number:,}",
-                expected=f"{first[0]} parts, with {first[1]} in x_i, and t_i {t}",
-                received=f"{form[0]} parts, with {form[1]} in x_i and {form[2]} in t_i",
-            )
-
-
-def told(batches: Iterator[Batch], done: int) -> Iterator[Batch]:
-    """The same batches; an error of someone else's, on the way, says for which it was."""
-    number = done
-    try:
-        for number, batch in enumerate(batches, start=done + 1):  # noqa: B007
-            yield batch
-    except Exception as error:
-        if not isinstance(error, ChainruleError):
-            error.add_note(f"in batch {number + 1} of the epoch")
-        raise
-
-
 def _source(name: str, given: Any) -> Source:
     if is_stored(given):
         return as_source(name, given)
@@ -395,15 +225,3 @@ def _held_again(source: Source, array: Array) -> Source:
 def _looked_at(source: Source, array: Array, rows: Array) -> Array:
     require_finite(source.name, array, rows)
     return array
-
-
-def _numbers_in(part: Rows) -> Array:
-    return np.arange(part.start, part.stop) if isinstance(part, slice) else part
-
-
-def _columns(letter: str, columns: Any, places: list[int]) -> tuple[Array, ...]:
-    names = names_of("{}", letter, len(columns))
-    return tuple(
-        stacked(name, [np.asarray(row) for row in rows], places)
-        for name, rows in zip(names, columns, strict=True)
-    )

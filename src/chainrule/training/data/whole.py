@@ -16,8 +16,8 @@ from chainrule.core.errors import ChainruleError
 from chainrule.core.parameter import Array
 from chainrule.training.data.batches import batch_in, require_alike
 from chainrule.training.data.kinds import gives_pairs
+from chainrule.training.data.pair_batches import PairBatches
 from chainrule.training.data.samples import Data
-from chainrule.training.data.stored_batches import PairBatches
 
 
 def whole(given: Any, outputs: int, *, named: str, place: str) -> Data:
