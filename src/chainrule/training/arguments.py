@@ -106,18 +106,26 @@ def as_generator(rng: Any) -> np.random.Generator:
         ) from error
 
 
-def require_counts(*, optional: bool = False, **counts: Any) -> None:
-    """Refuse counts that are not 1, 2, 3, …, nor None if they are optional."""
-    for name, count in counts.items():
-        if (count is None and optional) or (is_whole(count) and count >= 1):
-            continue
-        is_almost_whole = isinstance(count, float) and count >= 1 and count.is_integer()
-        raise ConfigurationError(
-            f"{name} is a whole number of at least 1",
-            expected="1, 2, 3, …",
-            received=f"{name}={count!r:.60}",
-            mend=f"{name}={int(count)}" if is_almost_whole else None,
-        )
+def counts(**given: Any) -> list[int]:
+    """The counts, as Python's own whole numbers; what is not 1, 2, 3, … is refused."""
+    return [_count(name, value) for name, value in given.items()]
+
+
+def optional_counts(**given: Any) -> list[int | None]:
+    """The same, where None says that nothing was given."""
+    return [None if value is None else _count(name, value) for name, value in given.items()]
+
+
+def _count(name: str, given: Any) -> int:
+    if is_whole(given) and given >= 1:
+        return int(given)
+    is_almost_whole = isinstance(given, float) and given >= 1 and given.is_integer()
+    raise ConfigurationError(
+        f"{name} is a whole number of at least 1",
+        expected="1, 2, 3, …",
+        received=f"{name}={given!r:.60}",
+        mend=f"{name}={int(given)}" if is_almost_whole else None,
+    )
 
 
 def as_callbacks(given: Any) -> list[Callback]:

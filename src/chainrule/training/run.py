@@ -92,6 +92,7 @@ class Run:
     resumes_at: int = field(default=-1, init=False)
     is_going: bool = field(default=False, init=False)
     is_failed: bool = field(default=False, init=False)
+    _made_of: dict[str, Any] | None = field(default=None, init=False, repr=False)
     _guarded: GuardedStep = field(init=False, repr=False)
     _watch: DeltaWatch = field(init=False, repr=False)
     _looks: bool = field(default=False, init=False, repr=False)
@@ -104,6 +105,15 @@ class Run:
         self.callbacks = sorted(self.callbacks, key=lambda callback: callback.comes_last)
         self.sums = [0.0] * len(self.columns.names)
         self._interruption = Interruption(self._heard)
+
+    @property
+    def made_of(self) -> dict[str, Any]:
+        """What a checkpoint says of it that does not change while it is going on."""
+        if self._made_of is None:
+            from chainrule.training.resumption import made_of
+
+            self._made_of = made_of(self, self.trainer.model)
+        return self._made_of
 
     @property
     def steps_per_epoch(self) -> int:

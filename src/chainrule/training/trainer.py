@@ -54,7 +54,7 @@ from chainrule.training.optimizers import Optimizer
 from chainrule.training.run import Run
 
 if TYPE_CHECKING:
-    from chainrule.training.checkpoints import Resumption
+    from chainrule.training.resumption import Resumption
 
 APPLIED_AT_ONCE = 1000
 """How many samples are sent through together to measure."""
@@ -247,9 +247,9 @@ class Trainer:
             that began, the epoch and the step; the model has the last finite parameters, and
             ``trainer.history`` the epochs before.
         """
-        arguments.require_counts(epochs=epochs, accumulate=accumulate)
-        arguments.require_counts(
-            optional=True, batch_size=batch_size, steps_per_epoch=steps_per_epoch
+        epochs, accumulate = arguments.counts(epochs=epochs, accumulate=accumulate)
+        batch_size, steps_per_epoch = arguments.optional_counts(
+            batch_size=batch_size, steps_per_epoch=steps_per_epoch
         )
         callbacks = arguments.as_callbacks(callbacks)
         arguments.require_progress(progress)
@@ -257,7 +257,6 @@ class Trainer:
         file = arguments.as_path("bad_batch", bad_batch)
         if self.model.is_built:
             arguments.require_a_loss_for_each(self.model.output_shapes, self.loss)
-        epochs, accumulate = int(epochs), int(accumulate)
         if file is not None:
             files.require_place_for_file(file, BAD_BATCH)
         state, before = self.rng.bit_generator.state, self.run
@@ -360,12 +359,12 @@ class Trainer:
         ConfigurationError, DtypeError, ShapeError, DataError
             As in `fit`.
         """
-        arguments.require_counts(optional=True, batch_size=batch_size)
+        (size,) = arguments.optional_counts(batch_size=batch_size)
         arguments.require_a_loss_for_each(built(self.model).output_shapes, self.loss)
         data = Data.of(x, t, sample_weights, outputs=len(self.loss.for_each_output))
         data = self._fitted(data, self.model)
         columns = Columns.of(self.model, self.loss, self.metrics)
-        y = self._applied(data, batch_size or APPLIED_AT_ONCE)
+        y = self._applied(data, size or APPLIED_AT_ONCE)
         return self._figures(y, data, columns, _cost)
 
     # ---------------------------------------------------------------- one thing after another
@@ -391,11 +390,12 @@ class Trainer:
     def _resumption(self, folder: Path, run: Run, model: Layer) -> Resumption | None:
         """What there is in a folder to go on from; the callbacks have it already."""
         from chainrule.training import checkpoints
+        from chainrule.training.resumption import Resumption
 
         saved = checkpoints.newest_in(folder)
         if saved is None:
             return None
-        resumption = checkpoints.Resumption.of(saved, run, model)
+        resumption = Resumption.of(saved, run, model)
         resumption.restore_callbacks(run)
         run.resumed_from, run.resumes_at = saved.path, saved.record["position"]["steps"]
         return resumption
