@@ -395,7 +395,9 @@ def test_a_refused_resumption_builds_no_model(tmp_path):
 
 def test_an_optimizer_that_is_configured_otherwise_is_refused(tmp_path):
     stopped(tmp_path)
-    with pytest.raises(StorageError, match=r"the optimizer's betas: .*\(0\.9, 0\.999\).* then") as caught:
+    with pytest.raises(
+        StorageError, match=r"the optimizer's betas: .*\(0\.9, 0\.999\).* then"
+    ) as caught:
         resumed(tmp_path, optimizer=optimizers.Adam(0.01, betas=(0.8, 0.999)))
     assert "(0.8, 0.999)" in str(caught.value)
     resumed(tmp_path, optimizer=optimizers.Adam(0.5))  # the learning rate is part of the state

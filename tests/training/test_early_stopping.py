@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chainrule import Dense, Layer, Sequential, Trainer, optimizers
-from chainrule.core.errors import ConfigurationError, NonFiniteError
+from chainrule.core.errors import ConfigurationError, NonFiniteError, StorageError
 from chainrule.training.callbacks import (
     Callback,
     Checkpoint,
@@ -420,3 +420,16 @@ def test_it_prints_how_it_was_made() -> None:
         "EarlyStopping(monitor='validation_loss', patience=3, threshold=0.0, relative=False, "
         "mode='min', restore_best=True)"
     )
+
+
+def test_a_best_model_of_another_size_is_refused_and_not_spread_over_the_model(
+    tmp_path: Path,
+) -> None:
+    class Short(EarlyStopping):
+        def state(self) -> Any:
+            return {**super().state(), "parameters": np.ones(1), "best": 0.0, "best_epoch": 1}
+
+    Short.__name__ = "EarlyStopping"
+    fit(trainer_of(), [Short(), Checkpoint(tmp_path)], epochs=2)
+    with pytest.raises(StorageError, match="not as large"):
+        fit(trainer_of(), [EarlyStopping()], resume_from=tmp_path)

@@ -90,9 +90,8 @@ def require_column(owner: object, column: str, trainer: Trainer) -> None:
     ConfigurationError
         It is none of them. The error suggests the nearest, or validation data where they lack.
     """
-    callbacks = trainer.run.callbacks if trainer.run is not None else []
     columns, may_be_more = list(trainer.columns), False
-    for callback in callbacks:
+    for callback in trainer.callbacks:
         added = _added_by(callback)
         columns += added or []
         may_be_more |= added is None

@@ -137,6 +137,16 @@ class Trainer:
         return self.run.steps if self.run is not None else 0
 
     @property
+    def is_resumed(self) -> bool:
+        """Whether that run goes on from a checkpoint."""
+        return self.run is not None and self.run.is_resumed
+
+    @property
+    def callbacks(self) -> list[Callback]:
+        """Those of that run, in the order in which they are called."""
+        return self.run.callbacks if self.run is not None else []
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """What that run measures in each epoch; what callbacks add to it is not among them."""
         return self.run.measured if self.run is not None else ()

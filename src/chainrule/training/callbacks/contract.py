@@ -70,7 +70,7 @@ class Callback:
         ----------
         trainer
             With its ``model``, ``loss``, ``optimizer``, ``metrics``, ``rng`` and ``history``;
-            ``trainer.run.is_resumed`` says whether it goes on from a checkpoint.
+            ``trainer.is_resumed`` says whether it goes on from a checkpoint.
         """
 
     def on_step_end(self, trainer: Trainer, epoch: int, step: int, cost: float) -> None:

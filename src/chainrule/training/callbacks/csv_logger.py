@@ -119,7 +119,7 @@ class CSVLogger(Callback):
     def _kept(self, trainer: Trainer, there: str | None) -> list[str]:
         """The lines of earlier runs, which stay; nothing is changed yet."""
         lines = _lines(there or "") if self.append else []
-        if self._left is not None and trainer.run is not None and trainer.run.is_resumed:
+        if self._left is not None and trainer.is_resumed:
             lines = lines[: self._left]  # what comes after is gone through once more
         if lines and not is_whole(lines[-1]):
             raise self._not_written_to_its_end(len(lines), lines[-1])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from attrs import define, field
 
-from chainrule.core.errors import ConfigurationError
+from chainrule.core.errors import ConfigurationError, StorageError
 from chainrule.core.parameter import Array
 from chainrule.training.callbacks.contract import Callback
 from chainrule.training.checked import as_float, as_int, counted, one_of, text, yes_or_no
@@ -113,7 +113,7 @@ class EarlyStopping(Callback):
     def check(self, trainer: Trainer) -> None:
         """Refuse a column that there will not be; or another than in the run that is resumed."""
         require_column(self, self.monitor, trainer)
-        left = self._left if self._left is not None and _is_resumed(trainer) else {}
+        left = self._left if self._left is not None and trainer.is_resumed else {}
         for name in ("monitor", "mode"):
             if left and left[name] != getattr(self, name):
                 raise ConfigurationError(
@@ -130,9 +130,10 @@ class EarlyStopping(Callback):
         self.best = self.best_epoch = self.stopped_epoch = None
         self._parameters = self._states = None
         self._is_running = True
-        if left is not None and _is_resumed(trainer):
+        if left is not None and trainer.is_resumed:
             self.best, self.best_epoch = left["best"], left["best_epoch"]
-            self._parameters, self._states = left["parameters"], left["states"]
+            self._parameters = _of_the_size(trainer.model.parameters.value, left["parameters"])
+            self._states = _of_the_size(trainer.model.state.value, left["states"])
             self._stop_if_waited(trainer, trainer.history.epochs)  # it may have just been ended
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, figures: Mapping[str, float]) -> None:
@@ -191,5 +192,13 @@ class EarlyStopping(Callback):
         trainer.stop(reason)
 
 
-def _is_resumed(trainer: Trainer) -> bool:
-    return trainer.run is not None and trainer.run.is_resumed
+def _of_the_size(vector: Array, kept: Array | None) -> Array | None:
+    """What was kept of a vector of the model, if it is as long: nothing is broadcast."""
+    if kept is not None and np.shape(kept) != vector.shape:
+        raise StorageError(
+            "the best model in the checkpoint is not as large as that of the run",
+            place="EarlyStopping",
+            expected=f"{vector.shape}",
+            received=f"{np.shape(kept)}",
+        )
+    return kept

@@ -132,10 +132,9 @@ class LearningRate(Callback):
     def on_fit_begin(self, trainer: Trainer) -> None:
         """Set the rate of the first step."""
         left, self._left = self._left, None
-        is_resumed = trainer.run is not None and trainer.run.is_resumed
         if isinstance(self.schedule, ReduceOnPlateau):
             self.schedule.belong_to(trainer)
-        if left is not None and is_resumed:
+        if left is not None and trainer.is_resumed:
             self.steps, self._taken = left["steps"], left["taken"]
             if isinstance(self.schedule, ReduceOnPlateau) and left["plateau"] is not None:
                 self.schedule.restore(left["plateau"])
@@ -181,8 +180,11 @@ class LearningRate(Callback):
         self._left = dict(state)
 
     def _require_to_be_alone(self, trainer: Trainer) -> None:
-        given = trainer.run.callbacks if trainer.run is not None else []
-        others = [each for each in given if isinstance(each, LearningRate) and each is not self]
+        others = [
+            each
+            for each in trainer.callbacks
+            if isinstance(each, LearningRate) and each is not self
+        ]
         if others:
             raise ConfigurationError(
                 "two callbacks set the learning rate, of which the last would win",
@@ -193,8 +195,9 @@ class LearningRate(Callback):
             )
 
     def _require_same_column(self, trainer: Trainer) -> None:
-        is_resumed = trainer.run is not None and trainer.run.is_resumed
-        before = self._left.get("monitor") if self._left is not None and is_resumed else None
+        before = (
+            self._left.get("monitor") if self._left is not None and trainer.is_resumed else None
+        )
         if before not in (None, self.monitor):
             raise ConfigurationError(
                 "the run that is resumed waited for another column to get better",
