@@ -16,7 +16,7 @@ so a position holds the generator's state, and the one from which the running or
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeAlias
 
@@ -31,7 +31,7 @@ from chainrule.training.data.ahead import Ahead
 from chainrule.training.data.class_weights import ClassWeights
 from chainrule.training.data.orders import Orders, Rows, require_the_same
 from chainrule.training.data.samples import Data, one_or_all
-from chainrule.training.data.sources import block_of, held
+from chainrule.training.data.sources import Source, block_of, held
 from chainrule.training.losses import Loss
 
 Batch: TypeAlias = tuple[tuple[Array, ...], Any, Array | None]
@@ -93,8 +93,22 @@ class Batches:
 class OrderedBatches(Batches):
     """Batches of samples that are there, in an order that is drawn for each epoch."""
 
+    batch_size: int
+    rng: np.random.Generator
     _orders: Orders
     _ahead: Ahead
+
+    def _arrange(self, sources: Sequence[Source], shuffle: bool | str, ahead: bool) -> None:
+        """Get ready to give the rows of these in some order, and to work ahead."""
+        self._orders = Orders(
+            shuffle,
+            len(sources[0]),
+            self.batch_size,
+            block_of(sources),
+            sum(source.row_bytes for source in sources),
+            self.rng,
+        )
+        self._ahead = Ahead(ahead)
 
     @property
     def steps(self) -> int:
@@ -147,15 +161,7 @@ class ArrayBatches(OrderedBatches):
 
     def __attrs_post_init__(self) -> None:
         sources = held((*self.data.inputs, *self.data.targets))
-        self._orders = Orders(
-            "rows" if self.shuffle is True else self.shuffle,
-            len(self.data),
-            self.batch_size,
-            block_of(sources),
-            sum(source.row_bytes for source in sources),
-            self.rng,
-        )
-        self._ahead = Ahead(self.ahead)
+        self._arrange(sources, "rows" if self.shuffle is True else self.shuffle, self.ahead)
 
     def fit_to(self, loss: Loss, rows_of_outputs: tuple[Shape, ...], dtype: np.dtype[Any]) -> None:
         """Make the samples what a loss and a model take; see `Data.fitted`."""

@@ -53,7 +53,6 @@ from chainrule.training.data.sources import (
     Held,
     Source,
     as_source,
-    block_of,
     is_stored,
 )
 from chainrule.training.losses import Loss
@@ -126,15 +125,7 @@ class StoredBatches(OrderedBatches):
 
     def __attrs_post_init__(self) -> None:
         sources = (*self.inputs, *self.targets)
-        self._orders = Orders(
-            "blocks" if self.shuffle is True else self.shuffle,
-            len(self.inputs[0]),
-            self.batch_size,
-            block_of(sources),
-            sum(source.row_bytes for source in sources),
-            self.rng,
-        )
-        self._ahead = Ahead(self.ahead)
+        self._arrange(sources, "blocks" if self.shuffle is True else self.shuffle, self.ahead)
         first = [(0, min(TRIED, self._orders.samples))]
         weights = self.sample_weights
         self.data = Data.of(
