@@ -21,7 +21,8 @@ from chainrule.core.errors import (
     ShapeError,
 )
 from chainrule.training.callbacks import Callback
-from chainrule.training.data.samples import LOOKED_AT_ONCE, Data, require_finite
+from chainrule.training.data.accepted import LOOKED_AT_ONCE, require_finite
+from chainrule.training.data.samples import Data
 from training.data.stored import RowByRow, WithAShape
 
 RNG = np.random.default_rng(0)

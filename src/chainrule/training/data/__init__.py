@@ -2,7 +2,8 @@
 
 Each module is one idea:
 
-    samples          what rows are: inputs, targets and weights, looked at before they are learned
+    samples          what rows are: inputs, targets and weights
+    accepted         which arrays will do: the looks at what comes, with their errors
     kinds            which batches are made of what `fit` is given
     batches          what every kind of batches is; of arrays in memory, of a function
     stored_batches   of what is read where it lies

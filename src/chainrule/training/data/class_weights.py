@@ -24,7 +24,8 @@ from chainrule.core.errors import ConfigurationError
 from chainrule.core.initializers import Shape
 from chainrule.core.parameter import Array
 from chainrule.core.wording import batch_of, is_whole
-from chainrule.training.data.samples import Data, refuse_entries
+from chainrule.training.data.accepted import refuse_entries
+from chainrule.training.data.samples import Data
 
 BALANCED = "balanced"
 EXPECTED = "class_weights={0: 1.0, 1: 5.0}, a list of one for each class, or 'balanced'"

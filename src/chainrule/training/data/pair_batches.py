@@ -19,11 +19,7 @@ from chainrule.training.data.ahead import Ahead
 from chainrule.training.data.batches import Batch, OrderedBatches, fitting, numbers_in, told
 from chainrule.training.data.class_weights import ClassWeights
 from chainrule.training.data.orders import Orders, Rows
-from chainrule.training.data.samples import (
-    Data,
-    names_of,
-    one_or_all,
-)
+from chainrule.training.data.samples import Data, names_of, one_or_all
 from chainrule.training.data.sources import (
     stacked,
 )

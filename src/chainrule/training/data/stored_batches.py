@@ -33,22 +33,20 @@ from attrs import define, field
 
 from chainrule.core.initializers import Shape
 from chainrule.core.parameter import Array
-from chainrule.training.data.ahead import Ahead
-from chainrule.training.data.batches import Batch, OrderedBatches, fitting, numbers_in, told
-from chainrule.training.data.class_weights import ClassWeights
-from chainrule.training.data.orders import ByRows, Orders, Rows, Window, cut, numbers
-from chainrule.training.data.samples import (
-    Data,
+from chainrule.training.data.accepted import (
     as_numbers,
     as_targets,
     as_weights,
     converted,
     fitted_target,
-    names_of,
-    one_or_all,
     require_equal_lengths,
     require_finite,
 )
+from chainrule.training.data.ahead import Ahead
+from chainrule.training.data.batches import Batch, OrderedBatches, fitting, numbers_in, told
+from chainrule.training.data.class_weights import ClassWeights
+from chainrule.training.data.orders import ByRows, Orders, Rows, Window, cut, numbers
+from chainrule.training.data.samples import Data, names_of, one_or_all
 from chainrule.training.data.sources import (
     Held,
     Source,
