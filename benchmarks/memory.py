@@ -45,7 +45,7 @@ class Case:
     path: str
     rows: int
     shuffle: bool | str
-    ahead: bool
+    prefetch: bool
 
     def __str__(self) -> str:
         order = {True: "blocks", False: "in order"}.get(self.shuffle, self.shuffle)
@@ -94,7 +94,13 @@ def _trained(case: Case) -> Measured:
     trainer = Trainer(model, losses.SoftmaxCrossEntropy(), optimizers.SGD(1e-4), rng=0)
     began = time.perf_counter()
     trainer.fit(
-        x, t, epochs=1, batch_size=BATCH, shuffle=case.shuffle, ahead=case.ahead, progress=False
+        x,
+        t,
+        epochs=1,
+        batch_size=BATCH,
+        shuffle=case.shuffle,
+        prefetch=case.prefetch,
+        progress=False,
     )
     return Measured(peak_memory(), time.perf_counter() - began)
 
@@ -138,7 +144,7 @@ def cases(folder: Path, rows: int) -> list[Case]:
         array = zarr.create_array(path, shape=(part, WIDTH), chunks=(1024, WIDTH), dtype="f4")
         array[:] = _coarse(x[:part])
         found += [("zarr zstd", str(path), part, True)]
-    return [Case(*one, ahead) for one in found for ahead in (False, True)]
+    return [Case(*one, prefetch) for one in found for prefetch in (False, True)]
 
 
 def _coarse(x: Any) -> Any:
@@ -165,7 +171,7 @@ def main(arguments: list[str] | None = None) -> int:
             table.add_row(
                 str(case),
                 f"{case.rows * ROW_BYTES / 1e6:,.0f}",
-                "yes" if case.ahead else "no",
+                "yes" if case.prefetch else "no",
                 f"{measured.peak / 1e6:,.0f}",
                 f"{measured.seconds:.2f}",
                 f"{case.rows / measured.seconds:,.0f}",

@@ -44,7 +44,7 @@ def test_a_disk_that_is_really_full_leaves_the_old_file(path, monkeypatch):
     assert Path("/dev/full").exists()
     monkeypatch.setattr(files, "open", lambda *_: io.FileIO("/dev/full", "w"), raising=False)
     error = refused(path, content=b"x" * 10**6)
-    assert "No space left" in error.received and "make room" in error.mend
+    assert "No space left" in error.received and "make room" in error.hint
     assert error.place == str(path)
     assert untouched(path)
 
@@ -69,7 +69,7 @@ def test_every_failure_of_the_system_is_named_and_leaves_the_old_file(
 
     monkeypatch.setattr(os, step, failing)
     error = refused(path)
-    assert os.strerror(code) in error.received and FAILURES[code] in error.mend
+    assert os.strerror(code) in error.received and FAILURES[code] in error.hint
     assert untouched(path)
 
 
@@ -79,7 +79,7 @@ def test_a_folder_in_which_no_file_can_be_made_leaves_the_old_file(code, path, m
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(files, "open", failing, raising=False)
-    assert FAILURES[code] in refused(path).mend
+    assert FAILURES[code] in refused(path).hint
     assert untouched(path)
 
 
@@ -99,7 +99,7 @@ def test_a_folder_that_may_only_be_read_is_told(path):
         os.seteuid(user)
         for part in {path.parent, *closed}:
             part.chmod(modes[part])
-    assert "Permission denied" in error.received and "you may not write into" in error.mend
+    assert "Permission denied" in error.received and "you may not write into" in error.hint
     assert untouched(path)
 
 
@@ -115,18 +115,18 @@ def test_an_interruption_leaves_the_old_file(path, monkeypatch):
 
 def test_a_folder_that_is_missing_is_told(tmp_path):
     error = refused(tmp_path / "missing" / "model")
-    assert "FileNotFoundError" in error.received and "make it first" in error.mend
+    assert "FileNotFoundError" in error.received and "make it first" in error.hint
     assert os.listdir(tmp_path) == []
 
 
 def test_a_folder_in_place_of_a_file_is_told_before_anything_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "open", None, raising=False)
     error = refused(tmp_path)
-    assert "IsADirectoryError" in error.received and "that is a folder" in error.mend
+    assert "IsADirectoryError" in error.received and "that is a folder" in error.hint
 
 
 def test_a_file_in_place_of_a_folder_is_told(path):
-    assert "is a file, and no folder" in refused(path / "model").mend
+    assert "is a file, and no folder" in refused(path / "model").hint
     assert untouched(path)
 
 
@@ -172,7 +172,7 @@ def test_what_cannot_be_read_is_named(tmp_path, monkeypatch):
         assert received in caught.value.received and caught.value.place == str(place)
     with pytest.raises(StorageError, match="no file to read a model from") as caught:
         files.read("missing", "a model")
-    assert str(tmp_path) in caught.value.mend
+    assert str(tmp_path) in caught.value.hint
 
 
 def test_a_folder_is_made_with_those_above_it_or_the_reason_is_told(path):

@@ -15,8 +15,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from chainrule import callbacks as callbacks
     from chainrule import datasets as datasets
     from chainrule import lecture as lecture
+    from chainrule import losses as losses
+    from chainrule import optimizers as optimizers
+    from chainrule import schedules as schedules
     from chainrule.calculus import derivatives as derivatives
     from chainrule.calculus.check import check_layer as check_layer
     from chainrule.calculus.check import check_loss as check_loss
@@ -48,10 +52,6 @@ if TYPE_CHECKING:
     from chainrule.layers.reshape import Slice as Slice
     from chainrule.layers.softmax import Softmax as Softmax
     from chainrule.storage import load as load
-    from chainrule.training import callbacks as callbacks
-    from chainrule.training import losses as losses
-    from chainrule.training import optimizers as optimizers
-    from chainrule.training import schedules as schedules
     from chainrule.training.trainer import Trainer as Trainer
 
 __version__ = "0.1.0"
@@ -89,14 +89,14 @@ _PLACES = {
     "trace": "chainrule.display.trace",
 }
 _MODULES = {
-    "callbacks": "chainrule.training.callbacks",
+    "callbacks": "chainrule.callbacks",
     "datasets": "chainrule.datasets",
     "derivatives": "chainrule.calculus.derivatives",
     "errors": "chainrule.core.errors",
     "lecture": "chainrule.lecture",
-    "losses": "chainrule.training.losses",
-    "optimizers": "chainrule.training.optimizers",
-    "schedules": "chainrule.training.schedules",
+    "losses": "chainrule.losses",
+    "optimizers": "chainrule.optimizers",
+    "schedules": "chainrule.schedules",
 }
 
 __all__ = [

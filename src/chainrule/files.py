@@ -203,24 +203,24 @@ def unwritten(path: str | os.PathLike[str], error: Exception, what: str) -> Stor
         f"{what} could not be written",
         place=os.fspath(path),
         received=_said(error),
-        mend=_mend(Path(path), error),
+        hint=_hint(Path(path), error),
     )
 
 
 def unread(path: str | os.PathLike[str], error: Exception, what: str) -> StorageError:
     """The error for a file that could not be read."""
     missing = isinstance(error, FileNotFoundError)
-    mend = {
+    hint = {
         errno.EISDIR: "that is a folder; give the name of a file in it",
         errno.EACCES: "you may not read it: change its permissions",
     }.get(getattr(error, "errno", None) or 0)
     if missing and not Path(path).is_absolute():
-        mend = f"paths begin at {Path.cwd()}"
+        hint = f"paths begin at {Path.cwd()}"
     return StorageError(
         f"there is no file to read {what} from" if missing else f"{what} could not be read",
         place=os.fspath(path),
         received=_said(error),
-        mend=mend,
+        hint=hint,
     )
 
 
@@ -241,7 +241,7 @@ def _said(error: Exception) -> str:
     return f"{type(error).__name__}: {getattr(error, 'strerror', None) or error}"
 
 
-def _mend(path: Path, error: Exception) -> str:
+def _hint(path: Path, error: Exception) -> str:
     folder = path.parent
     forbidden = f"you may not write into {folder}: change its permissions, or write elsewhere"
     known = {

@@ -12,7 +12,7 @@ from chainrule import Activation, Dense, Layer, Sequential, check_layer, check_l
 from chainrule.calculus.laws import LAWS
 from chainrule.calculus.loss_laws import LOSS_LAWS
 from chainrule.core.errors import DefinitionError, LayerCheckError
-from chainrule.training.losses import Loss
+from chainrule.losses import Loss
 
 NAMES = [
     "adjoint",

@@ -64,10 +64,10 @@ def test_the_gradient_is_the_slope_of_the_cost(problem):
     model, loss, x, t, rng = problem
     v = rng.normal(size=model.parameters.size)
     cost, gradient = derivatives.value_and_gradient(model, loss, x, t)
-    ahead, behind = (_moved(model, loss, x, t, v, step)[0] for step in (1e-5, -1e-5))
+    prefetch, behind = (_moved(model, loss, x, t, v, step)[0] for step in (1e-5, -1e-5))
     assert isinstance(cost, float)
     assert cost == float(loss(model(x), t))
-    assert (ahead - behind) / 2e-5 == pytest.approx(gradient @ v, rel=1e-6, abs=1e-8)
+    assert (prefetch - behind) / 2e-5 == pytest.approx(gradient @ v, rel=1e-6, abs=1e-8)
 
 
 @given(problems())
@@ -76,8 +76,8 @@ def test_hvp_is_the_derivative_of_the_gradient_and_symmetric(problem):
     model, loss, x, t, rng = problem
     u, v = rng.normal(size=(2, model.parameters.size))
     hv = derivatives.hvp(model, loss, x, t, v)
-    ahead, behind = (_moved(model, loss, x, t, v, step)[1] for step in (1e-5, -1e-5))
-    np.testing.assert_allclose(hv, (ahead - behind) / 2e-5, rtol=1e-6, atol=1e-7)
+    prefetch, behind = (_moved(model, loss, x, t, v, step)[1] for step in (1e-5, -1e-5))
+    np.testing.assert_allclose(hv, (prefetch - behind) / 2e-5, rtol=1e-6, atol=1e-7)
     hu = derivatives.hvp(model, loss, x, t, u)
     assert u @ hv == pytest.approx(v @ hu, rel=1e-10, abs=1e-12)
 
@@ -332,8 +332,8 @@ def test_hvp_of_two_losses_is_the_derivative_of_their_gradient_and_symmetric(see
     loss = losses.PerOutput(each, weights=[2.0, 0.5])
     u, v = rng.normal(size=(2, model.parameters.size))
     hv = derivatives.hvp(model, loss, x, t, v)
-    ahead, behind = (_moved(model, loss, x, t, v, step)[1] for step in (1e-5, -1e-5))
-    np.testing.assert_allclose(hv, (ahead - behind) / 2e-5, rtol=1e-6, atol=1e-7)
+    prefetch, behind = (_moved(model, loss, x, t, v, step)[1] for step in (1e-5, -1e-5))
+    np.testing.assert_allclose(hv, (prefetch - behind) / 2e-5, rtol=1e-6, atol=1e-7)
     hu = derivatives.hvp(model, loss, x, t, u)
     assert u @ hv == pytest.approx(v @ hu, rel=1e-10, abs=1e-12)
 

@@ -21,18 +21,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
 from chainrule.calculus import dual as dual_module
-from chainrule.calculus.array_rules import (
-    ARRAY_RULES,
-    CONSTANT_FUNCTIONS,
-    FORMULAS,
-    WRITING_RULES,
-)
+from chainrule.calculus.array_rules import ARRAY_RULES, CONSTANT_FUNCTIONS, FORMULAS, WRITING_RULES
 from chainrule.calculus.dual import RULES, Dual, tangent_rule
-from chainrule.calculus.elementwise_rules import (
-    CONSTANT_UFUNCS,
-    DERIVATIVES,
-    ELEMENTWISE_RULES,
-)
+from chainrule.calculus.elementwise_rules import CONSTANT_UFUNCS, DERIVATIVES, ELEMENTWISE_RULES
 from chainrule.core.errors import DtypeError, NoTangentRuleError, ShapeError
 
 STEP = 1e-100
@@ -1122,7 +1113,7 @@ def test_what_would_lose_a_tangent_is_refused_by_name(loss: Any, named: str) -> 
     with pytest.raises(NoTangentRuleError) as caught:
         loss()
     assert named in str(caught.value)
-    assert caught.value.mend is not None
+    assert caught.value.hint is not None
 
 
 def test_a_dual_is_never_assigned_into_a_plain_array() -> None:

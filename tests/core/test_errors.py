@@ -31,14 +31,14 @@ def test_a_message_says_the_problem_then_place_expected_received_and_mend():
         place="sequential/dense_2",
         expected=(3, 30),
         received=(3, 31),
-        mend="give it rows of 30 numbers",
+        hint="give it rows of 30 numbers",
     )
     assert str(error).splitlines() == [
         "Dense: the input has another width",
         "  at        sequential/dense_2",
         "  expected  (3, 30)",
         "  received  (3, 31)",
-        "  mend      give it rows of 30 numbers",
+        "  hint      give it rows of 30 numbers",
     ]
 
 
@@ -71,7 +71,7 @@ def test_no_kind_of_error_is_left_out_of_these_tests():
 
 @pytest.mark.parametrize("name", KINDS)
 def test_errors_come_whole_out_of_another_process(name):
-    error = getattr(errors, name)("a problem", place="here", expected=1, received=2, mend="so")
+    error = getattr(errors, name)("a problem", place="here", expected=1, received=2, hint="so")
     again = pickle.loads(pickle.dumps(error))
     assert type(again) is type(error) and str(again) == str(error)
-    assert (again.place, again.expected, again.received, again.mend) == ("here", 1, 2, "so")
+    assert (again.place, again.expected, again.received, again.hint) == ("here", 1, 2, "so")

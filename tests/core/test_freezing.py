@@ -13,7 +13,7 @@ from attrs import define
 from chainrule import Activation, Dense, Graph, Input, Layer, Sequential, check_layer, derivatives
 from chainrule.core.errors import BuildError, ConfigurationError
 from chainrule.core.parameter import Parameter, ParameterVector
-from chainrule.training.losses import HalfSquaredError
+from chainrule.losses import HalfSquaredError
 from laws.unusual_layers import BatchNorm, Tied, TwoPaths
 
 

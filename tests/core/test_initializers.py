@@ -183,7 +183,7 @@ def test_an_object_is_taken_as_it_is_and_a_number_is_a_constant():
 def test_an_unknown_name_is_answered_with_the_nearest_one(wrong, meant):
     with pytest.raises(ConfigurationError, match="there is no initializer") as caught:
         get(wrong)
-    assert caught.value.mend == f"did you mean {meant!r}?"
+    assert caught.value.hint == f"did you mean {meant!r}?"
     assert "glorot_uniform" in caught.value.expected
 
 

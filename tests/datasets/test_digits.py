@@ -159,7 +159,7 @@ def test_another_type_is_a_named_error(dtype: Any) -> None:
     assert caught.value.place == "datasets.digits"
     assert caught.value.expected == "dtype 'float64' or 'float32'"
     assert caught.value.received == repr(dtype)
-    assert caught.value.mend is not None
+    assert caught.value.hint is not None
 
 
 @pytest.mark.parametrize("damage", ["one bit", "cut short", "empty", "another file"])
@@ -180,7 +180,7 @@ def test_a_damaged_file_is_a_named_error(
         datasets.digits()
     assert str(tmp_path / "digits.npz") in caught.value.problem
     assert f"{len(damaged):,} bytes" in str(caught.value.received)
-    assert "install chainrule again" in str(caught.value.mend)
+    assert "install chainrule again" in str(caught.value.hint)
 
 
 def test_a_missing_file_is_a_named_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,15 +13,7 @@ from hypothesis import strategies as st
 
 from chainrule.core.equations import total
 from chainrule.core.errors import DefinitionError
-from chainrule.display.notation import (
-    Sign,
-    evaluate,
-    names_in,
-    parsed,
-    renamed,
-    to_latex,
-    to_text,
-)
+from chainrule.display.notation import Sign, evaluate, names_in, parsed, renamed, to_latex, to_text
 
 SIGNS = {
     "x": Sign("x^{(0)}", "x₀"),

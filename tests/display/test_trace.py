@@ -31,13 +31,7 @@ from chainrule import (
     derivatives,
     losses,
 )
-from chainrule.core.errors import (
-    BuildError,
-    DataError,
-    DefinitionError,
-    NonFiniteError,
-    ShapeError,
-)
+from chainrule.core.errors import BuildError, DataError, DefinitionError, NonFiniteError, ShapeError
 from chainrule.display.trace import NonFinite, Trace, size_of, trace
 
 

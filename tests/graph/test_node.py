@@ -87,7 +87,7 @@ def test_what_is_no_name_is_refused(name):
 def test_a_plain_number_as_shape_is_mended():
     with pytest.raises(ConfigurationError) as caught:
         Input(64)
-    assert caught.value.mend == "Input((64,))"
+    assert caught.value.hint == "Input((64,))"
 
 
 @pytest.mark.parametrize("other", [np.ones((2, 3)), 3, None, "x"])

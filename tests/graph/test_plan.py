@@ -10,17 +10,7 @@ import pytest
 from attrs import define, field
 from hypothesis import given, settings
 
-from chainrule import (
-    Activation,
-    Add,
-    Concatenate,
-    Dense,
-    Graph,
-    Input,
-    Layer,
-    Residual,
-    Sequential,
-)
+from chainrule import Activation, Add, Concatenate, Dense, Graph, Input, Layer, Residual, Sequential
 from chainrule.core.errors import ShapeError
 from chainrule.graph.plan import Plan
 from laws.random_graphs import as_graph, drawings, random_inputs

@@ -453,7 +453,7 @@ def test_the_repr_of_a_built_model_tells_shapes_and_parameters():
 
 
 @pytest.mark.parametrize(
-    ("item", "mend"),
+    ("item", "hint"),
     [
         (Dense, "make an instance of it: Dense(…)"),
         ("tanh", "Activation('tanh')"),
@@ -463,10 +463,10 @@ def test_the_repr_of_a_built_model_tells_shapes_and_parameters():
         (None, None),
     ],
 )
-def test_something_that_is_no_layer_is_refused_by_its_number(item, mend):
+def test_something_that_is_no_layer_is_refused_by_its_number(item, hint):
     with pytest.raises(DefinitionError, match="item 1 of the list is no layer") as caught:
         Sequential([Dense(3), item])
-    assert caught.value.place == "sequential[1]" and caught.value.mend == mend
+    assert caught.value.place == "sequential[1]" and caught.value.hint == hint
 
 
 @pytest.mark.parametrize("layers", [Dense(3), 3, None])

@@ -96,8 +96,8 @@ def test_jvp_and_hvp_are_differences(drawing, seed):
         moved.parameters.value = model.parameters.value + step * v
         return moved, tuple(a + step * b for a, b in zip(x, dx, strict=True))
 
-    ahead, behind = (m.apply(*a) for m, a in (at(h), at(-h)))
-    for own, up, down in zip(as_tuple(dy), as_tuple(ahead), as_tuple(behind), strict=True):
+    prefetch, behind = (m.apply(*a) for m, a in (at(h), at(-h)))
+    for own, up, down in zip(as_tuple(dy), as_tuple(prefetch), as_tuple(behind), strict=True):
         difference = (up - down) / (2 * h)
         np.testing.assert_allclose(own, difference, rtol=1e-6, atol=1e-7 * (1 + abs(up).max()))
 

@@ -103,14 +103,14 @@ def test_a_function_of_ones_own_is_used_like_those_of_chainrule():
 def test_an_unknown_name_is_answered_with_the_nearest_one(wrong, meant):
     with pytest.raises(ConfigurationError) as caught:
         Activation(wrong)
-    assert repr(meant) in caught.value.mend
+    assert repr(meant) in caught.value.hint
 
 
 def test_a_function_without_its_derivative_is_refused():
     with pytest.raises(ConfigurationError, match="needs the derivative") as caught:
         Activation(np.sin)
     assert caught.value.received == "Activation(sin)"
-    assert "Activation(np.sin, np.cos)" in caught.value.mend
+    assert "Activation(np.sin, np.cos)" in caught.value.hint
 
 
 @pytest.mark.parametrize("wrong", [None, 3, ["tanh"], Tanh, ""])

@@ -121,13 +121,13 @@ def test_units_that_are_no_number_of_outputs_are_refused(units):
     with pytest.raises(ConfigurationError, match="units is the number of outputs") as caught:
         Dense(units)
     assert caught.value.received == f"units={units!r}"
-    assert caught.value.mend is None
+    assert caught.value.hint is None
 
 
 def test_units_that_are_almost_whole_are_refused_with_the_number_that_is_meant():
     with pytest.raises(ConfigurationError) as caught:
         Dense(30.0)
-    assert caught.value.mend == "Dense(30)"
+    assert caught.value.hint == "Dense(30)"
 
 
 def test_an_unknown_initializer_is_refused_when_it_is_named():
@@ -142,7 +142,7 @@ def test_rows_that_are_no_vectors_are_refused(shape, rows):
     layer = Dense(2)
     with pytest.raises(ShapeError, match="not vectors") as caught:
         layer.build(shape)
-    assert caught.value.received == rows and "reshape" in caught.value.mend
+    assert caught.value.received == rows and "reshape" in caught.value.hint
     with pytest.raises(ShapeError, match="not vectors"):
         layer.forward(np.ones((4, *shape)))
     assert not layer.is_built

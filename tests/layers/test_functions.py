@@ -541,13 +541,13 @@ def test_a_function_is_passed_through() -> None:
 def test_an_unknown_name_is_refused_with_the_nearest_one(given: str, nearest: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         functions.get(given)
-    assert caught.value.mend == f"did you mean {nearest!r}?"
+    assert caught.value.hint == f"did you mean {nearest!r}?"
     for name in functions.KNOWN:
         assert name in caught.value.expected
 
 
 @pytest.mark.parametrize(
-    ("given", "mend"),
+    ("given", "hint"),
     [
         ("quux", None),
         (None, None),
@@ -556,11 +556,11 @@ def test_an_unknown_name_is_refused_with_the_nearest_one(given: str, nearest: st
         (np.sin, "give its derivative with it: Pair(np.sin, np.cos)"),
     ],
 )
-def test_what_is_no_function_is_refused(given: Any, mend: str | None) -> None:
+def test_what_is_no_function_is_refused(given: Any, hint: str | None) -> None:
     with pytest.raises(ConfigurationError) as caught:
         functions.get(given)
     assert caught.value.received == repr(given)
-    assert caught.value.mend == mend
+    assert caught.value.hint == hint
 
 
 @pytest.mark.parametrize("kind", [LeakyRelu, Elu])

@@ -326,7 +326,7 @@ def test_tangents_flow_forward_and_backward(layer, row_shapes, moving):
         return (layer.forward(*x), *layer.backward(delta))
 
     h = 1e-5
-    for one, value, ahead, behind in zip(
+    for one, value, prefetch, behind in zip(
         passes(Dual),
         passes(lambda a, da: a),
         passes(lambda a, da: a + h * da),
@@ -335,7 +335,7 @@ def test_tangents_flow_forward_and_backward(layer, row_shapes, moving):
     ):
         tangent = one.tangent if isinstance(one, Dual) else np.zeros_like(one)
         np.testing.assert_array_equal(getattr(one, "value", one), value)
-        np.testing.assert_allclose(tangent, (ahead - behind) / (2 * h), rtol=1e-6, atol=1e-8)
+        np.testing.assert_allclose(tangent, (prefetch - behind) / (2 * h), rtol=1e-6, atol=1e-8)
 
 
 @each_layer
@@ -414,7 +414,7 @@ def test_an_axis_that_is_the_batch_or_none_is_refused(axis):
     with pytest.raises(ConfigurationError, match=r"Concatenate: .* axis 0 is the batch") as caught:
         Concatenate(axis)
     assert "-1 the last" in caught.value.expected
-    assert caught.value.mend == (
+    assert caught.value.hint == (
         "axis=1" if isinstance(axis, int | np.integer) and not axis else None
     )
 
@@ -432,7 +432,7 @@ def test_a_single_input_is_refused(layer):
         assert caught.value.problem.startswith(f"{layer!r}: ")
         assert caught.value.expected.startswith(f"{type(layer).__name__}()(a, b)")
         assert caught.value.received == "1 input(s): (batch, 3)"
-        assert caught.value.mend.startswith("in a Sequential a layer has one input")
+        assert caught.value.hint.startswith("in a Sequential a layer has one input")
     assert not layer.is_built
     with pytest.raises(BuildError) as caught:
         layer.build()
@@ -449,7 +449,7 @@ def test_a_third_input_is_refused_where_there_is_no_place_for_it(layer):
     with pytest.raises(BuildError, match="it takes two inputs") as caught:
         layer.forward(A, A, A)
     assert caught.value.received == "3 input(s): (batch, 3), (batch, 3), (batch, 3)"
-    assert caught.value.mend == "apply it to two of them, and again to the result"
+    assert caught.value.hint == "apply it to two of them, and again to the result"
 
 
 SIDE_BY_SIDE = "Concatenate() puts them side by side"
@@ -466,8 +466,8 @@ MISFITS = [
 
 
 @each_elementwise
-@pytest.mark.parametrize(("row_shapes", "mend"), MISFITS)
-def test_rows_of_different_shapes_are_refused_before_any_arithmetic(kind, row_shapes, mend):
+@pytest.mark.parametrize(("row_shapes", "hint"), MISFITS)
+def test_rows_of_different_shapes_are_refused_before_any_arithmetic(kind, row_shapes, hint):
     layer = kind()
     rows = ", ".join(f"(batch, {', '.join(map(str, shape))})" for shape in row_shapes)
     arrays = [np.ones((2, *shape)) for shape in row_shapes]
@@ -477,7 +477,7 @@ def test_rows_of_different_shapes_are_refused_before_any_arithmetic(kind, row_sh
         assert caught.value.problem.startswith(f"{kind.__name__}(): ")
         assert caught.value.expected == "the same shape for every input"
         assert caught.value.received == rows
-        assert caught.value.mend == mend
+        assert caught.value.hint == hint
     assert not layer.is_built
 
 
@@ -494,7 +494,7 @@ def test_the_mend_for_a_misfit_mends_it():
 def test_several_narrow_inputs_are_spoken_of_as_the_others():
     with pytest.raises(ShapeError) as caught:
         Add().build((3,), (5,), (3,))
-    assert caught.value.mend == f"Dense(5) brings the others to width 5; {SIDE_BY_SIDE}"
+    assert caught.value.hint == f"Dense(5) brings the others to width 5; {SIDE_BY_SIDE}"
 
 
 @each_elementwise
@@ -504,11 +504,11 @@ def test_rows_that_do_not_broadcast_either_are_refused(kind):
         layer.build((3,), (4,))
     assert caught.value.expected == "from the last axis on, sizes that are equal or 1"
     assert caught.value.received == "(batch, 3), (batch, 4)"
-    assert caught.value.mend.startswith("Dense(4) brings the narrower one")
+    assert caught.value.hint.startswith("Dense(4) brings the narrower one")
 
 
 @pytest.mark.parametrize(
-    ("axis", "row_shapes", "mend"),
+    ("axis", "row_shapes", "hint"),
     [
         (-1, ((2, 3), (4, 3)), "Concatenate(axis=1) puts them side by side"),
         (1, ((2, 3), (2, 4)), SIDE_BY_SIDE),
@@ -517,13 +517,13 @@ def test_rows_that_do_not_broadcast_either_are_refused(kind):
         (-1, ((3,), ()), "Flatten() in front of each makes vectors, which always fit"),
     ],
 )
-def test_rows_that_differ_along_another_axis_are_not_joined(axis, row_shapes, mend):
+def test_rows_that_differ_along_another_axis_are_not_joined(axis, row_shapes, hint):
     layer = Concatenate(axis)
     with pytest.raises(ShapeError, match="differ along another axis") as caught:
         layer.build(*row_shapes)
     assert caught.value.expected == f"the same shape for every input, but for axis {axis}"
     assert caught.value.received.startswith(f"(batch, {', '.join(map(str, row_shapes[0]))}), ")
-    assert caught.value.mend == mend
+    assert caught.value.hint == hint
     assert not layer.is_built
 
 
@@ -534,11 +534,11 @@ def test_an_axis_that_the_rows_do_not_have_is_refused():
         Concatenate(2).build((3,), (3,))
     with pytest.raises(ShapeError, match="axis -1 is the batch") as caught:
         Concatenate().build((), ())
-    assert caught.value.mend == "Reshape((1,)) makes a vector of each number"
+    assert caught.value.hint == "Reshape((1,)) makes a vector of each number"
 
 
 @pytest.mark.parametrize(
-    ("row_shapes", "received", "mend"),
+    ("row_shapes", "received", "hint"),
     [
         (((3,), (4,)), "(batch, 3), (batch, 4)", "Dense(4) brings the narrower one to width 4"),
         (((3,), (1,)), "(batch, 3), (batch, 1)", "Dense(3) brings the narrower one to width 3"),
@@ -551,11 +551,11 @@ def test_an_axis_that_the_rows_do_not_have_is_refused():
         (((), ()), "(batch,), (batch,)", "Multiply() is the product of single numbers"),
     ],
 )
-def test_rows_without_an_inner_product_are_refused(row_shapes, received, mend):
+def test_rows_without_an_inner_product_are_refused(row_shapes, received, hint):
     with pytest.raises(ShapeError, match="no inner product") as caught:
         Dot().build(*row_shapes)
     assert caught.value.expected == "(batch, …, n) for both inputs"
-    assert (caught.value.received, caught.value.mend) == (received, mend)
+    assert (caught.value.received, caught.value.hint) == (received, hint)
 
 
 @pytest.mark.parametrize(

@@ -305,7 +305,7 @@ def test_the_repr_makes_an_equal_layer_and_whole_numbers_of_numpy_become_pythons
 
 
 @pytest.mark.parametrize(
-    ("shape", "mend"),
+    ("shape", "hint"),
     [
         (12, "Reshape((12,))"),
         (np.int64(12), "Reshape((12,))"),
@@ -317,10 +317,10 @@ def test_the_repr_makes_an_equal_layer_and_whole_numbers_of_numpy_become_pythons
         ([[2], [3, 4]], None),
     ],
 )
-def test_what_is_no_shape_is_refused(shape, mend):
+def test_what_is_no_shape_is_refused(shape, hint):
     with pytest.raises(ConfigurationError, match="no shape of a row") as caught:
         Reshape(shape)
-    assert caught.value.mend == mend
+    assert caught.value.hint == hint
     assert "such as (3, 4)" in caught.value.expected
 
 
@@ -328,11 +328,11 @@ def test_what_is_no_shape_is_refused(shape, mend):
 def test_an_open_size_that_cannot_be_worked_out_is_refused(shape):
     with pytest.raises(ConfigurationError, match="cannot be worked out") as caught:
         Reshape(shape)
-    assert caught.value.received == f"shape={shape}" and caught.value.mend == "name the sizes"
+    assert caught.value.received == f"shape={shape}" and caught.value.hint == "name the sizes"
 
 
 @pytest.mark.parametrize(
-    ("shape", "row", "expected", "mend"),
+    ("shape", "row", "expected", "hint"),
     [
         ((3, 4), (15,), "rows of 12 numbers", "Reshape((3, 5))"),
         ((3, 4), (5, 4), "rows of 12 numbers", "Reshape((5, 4))"),
@@ -346,21 +346,21 @@ def test_an_open_size_that_cannot_be_worked_out_is_refused(shape):
         ((), (2,), "rows of 1 numbers", "Flatten() makes vectors of 2 numbers"),
     ],
 )
-def test_rows_that_do_not_fill_a_shape_are_refused_in_build(shape, row, expected, mend):
+def test_rows_that_do_not_fill_a_shape_are_refused_in_build(shape, row, expected, hint):
     layer = Reshape(shape)
     with pytest.raises(ShapeError, match="as many numbers") as caught:
         layer.build(row)
     count = math.prod(row)
     batch = f"(batch, {', '.join(map(str, row))})"
     assert caught.value.received == f"{batch}, rows of {count}"
-    assert (caught.value.expected, caught.value.mend) == (expected, mend)
+    assert (caught.value.expected, caught.value.hint) == (expected, hint)
     assert not layer.is_built
-    if mend.startswith("Reshape"):
-        eval(mend).build(row)
+    if hint.startswith("Reshape"):
+        eval(hint).build(row)
 
 
 @pytest.mark.parametrize(
-    ("axes", "mend"),
+    ("axes", "hint"),
     [
         ((1, 0), "with the batch as axis 0 it is Permute((2, 1))"),
         ((2, 0, 1), "with the batch as axis 0 it is Permute((3, 1, 2))"),
@@ -374,16 +374,16 @@ def test_rows_that_do_not_fill_a_shape_are_refused_in_build(shape, row, expected
         ("21", None),
     ],
 )
-def test_axes_that_move_the_batch_or_are_no_permutation_are_refused(axes, mend):
+def test_axes_that_move_the_batch_or_are_no_permutation_are_refused(axes, hint):
     with pytest.raises(ConfigurationError, match="0 is the batch") as caught:
         Permute(axes)
     assert caught.value.received == f"axes={axes!r}"
-    assert caught.value.mend == mend
+    assert caught.value.hint == hint
     assert "each of 1, 2, … once" in caught.value.expected
 
 
 def test_rows_with_another_number_of_axes_than_are_permuted_are_refused():
-    for row, mend in (
+    for row, hint in (
         ((2, 3, 4), "name every axis of a row: Permute((2, 1, 3))"),
         ((2,), "name the axes that a row has; Reshape gives it more"),
     ):
@@ -391,7 +391,7 @@ def test_rows_with_another_number_of_axes_than_are_permuted_are_refused():
             Permute((2, 1)).build(row)
         assert caught.value.expected == "rows with 2 axes"
         assert caught.value.received == f"(batch, {', '.join(map(str, row))})"
-        assert caught.value.mend == mend
+        assert caught.value.hint == hint
 
 
 @pytest.mark.parametrize(
@@ -421,18 +421,18 @@ def test_a_slice_that_leaves_nothing_is_refused_in_build(layer, row):
         layer.build(row)
     assert caught.value.expected == "at least one of the 5 entries along axis -1"
     assert caught.value.received == "none of (batch, 5)"
-    assert caught.value.mend.startswith("they are numbered from 0 to 4")
+    assert caught.value.hint.startswith("they are numbered from 0 to 4")
     assert not layer.is_built
 
 
 def test_a_slice_of_an_axis_without_entries_is_refused():
     with pytest.raises(ShapeError, match="nothing would be left") as caught:
         Slice(0).build((3, 0))
-    assert caught.value.mend == "the axis is empty: look at the layer in front"
+    assert caught.value.hint == "the axis is empty: look at the layer in front"
 
 
 @pytest.mark.parametrize(
-    ("axis", "row", "problem", "expected", "mend"),
+    ("axis", "row", "problem", "expected", "hint"),
     [
         (2, (3,), "no axis 2", "an axis from 1 to 1, or from -1 to -1", "axis=-1 is the last"),
         (-2, (3,), "axis -2 is the batch", "an axis from 1 to 1, or from -1 to -1", "axis=-1"),
@@ -440,11 +440,11 @@ def test_a_slice_of_an_axis_without_entries_is_refused():
         (-1, (), "axis -1 is the batch", "rows with at least one axis", "Reshape((1,)) makes"),
     ],
 )
-def test_an_axis_that_a_row_does_not_have_is_refused(axis, row, problem, expected, mend):
+def test_an_axis_that_a_row_does_not_have_is_refused(axis, row, problem, expected, hint):
     with pytest.raises(ShapeError, match=problem) as caught:
         Slice(0, axis=axis).build(row)
     assert caught.value.expected == expected
-    assert caught.value.mend.startswith(mend)
+    assert caught.value.hint.startswith(hint)
 
 
 # ------------------------------------------------------------------------------- side by side

@@ -101,7 +101,7 @@ def test_a_row_that_is_a_single_number_is_refused_for_it_has_no_classes():
     layer.forward(np.ones((2, 4)))
     with pytest.raises(ShapeError, match="Softmax") as caught:
         layer.forward(np.ones(4))
-    assert caught.value.mend.endswith("x[np.newaxis]")
+    assert caught.value.hint.endswith("x[np.newaxis]")
     assert layer.backward(np.ones((2, 4))).shape == (2, 4)  # of the last whole forward pass
 
 

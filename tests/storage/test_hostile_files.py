@@ -420,7 +420,7 @@ class NotDecorated(Function):
 
 
 @pytest.mark.parametrize(
-    ("given", "mend"),
+    ("given", "hint"),
     [
         (Dense, "brackets"),
         (Dense(2), "brackets"),
@@ -431,10 +431,10 @@ class NotDecorated(Function):
         ([None], None),
     ],
 )
-def test_what_is_given_as_layers_has_to_be_classes(given, mend):
+def test_what_is_given_as_layers_has_to_be_classes(given, hint):
     with pytest.raises(DefinitionError, match="no classes of layers") as caught:
         storage.loads(b"", layers=given)
-    assert caught.value.mend == mend or mend in caught.value.mend
+    assert caught.value.hint == hint or hint in caught.value.hint
 
 
 def test_two_given_classes_of_one_name_are_refused():

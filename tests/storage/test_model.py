@@ -395,7 +395,7 @@ def test_a_function_without_a_name_is_refused_with_the_way_out(path):
     with pytest.raises(StorageError) as caught:
         model.save(path)
     assert (
-        caught.value.place == "Activation.function" and "subclass of Function" in caught.value.mend
+        caught.value.place == "Activation.function" and "subclass of Function" in caught.value.hint
     )
 
 
@@ -470,7 +470,7 @@ def test_a_class_that_the_program_does_not_have_is_refused_by_name():
     content = changed(built(Dense(2)), architecture=lambda text: text.replace("Dense", "Sparse"))
     with pytest.raises(StorageError, match="needs 'Sparse'") as caught:
         storage.loads(content, place="here")
-    assert "Layer" in caught.value.expected and "layers=[Sparse]" in caught.value.mend
+    assert "Layer" in caught.value.expected and "layers=[Sparse]" in caught.value.hint
     assert caught.value.place == "here, layer 0, Sparse"
     for name in ("GlorotUniform", "Zeros"):
         content = changed(
@@ -569,7 +569,7 @@ def test_of_two_classes_with_the_same_name_one_has_to_be_given():
     content = storage.dumps(built(other()))
     with pytest.raises(StorageError, match="2 classes of that name") as caught:
         storage.loads(content)
-    assert "elsewhere.NamedTwice" in caught.value.received and "layers=" in caught.value.mend
+    assert "elsewhere.NamedTwice" in caught.value.received and "layers=" in caught.value.hint
     assert type(storage.loads(content, layers=[other])) is other
     assert type(storage.loads(content, layers=[NamedTwice])) is NamedTwice
 

@@ -77,7 +77,7 @@ def test_a_file_cannot_be_made_to_look_like_one_from_before_the_digest():
 
 
 @pytest.mark.parametrize(
-    ("given", "problem", "mend"),
+    ("given", "problem", "hint"),
     [
         ("chainrule-3", "newer chainrule", "update"),
         ("chainrule-17", "newer chainrule", "update"),
@@ -90,11 +90,11 @@ def test_a_file_cannot_be_made_to_look_like_one_from_before_the_digest():
         ("pt", "none that chainrule has written", None),
     ],
 )
-def test_a_file_of_another_format_is_told_for_what_it_is(given, problem, mend):
+def test_a_file_of_another_format_is_told_for_what_it_is(given, problem, hint):
     with pytest.raises(StorageError, match=problem) as caught:
         unpack(pack(ARRAYS, {"format": given}), ACCEPTED)
     assert caught.value.expected == "format 'chainrule-1' or 'chainrule-2'"
-    assert (mend or "") in (caught.value.mend or "") and bool(mend) == bool(caught.value.mend)
+    assert (hint or "") in (caught.value.hint or "") and bool(hint) == bool(caught.value.hint)
 
 
 def test_a_newer_file_is_told_as_such_whatever_else_is_new_in_it():

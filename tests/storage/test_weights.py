@@ -8,7 +8,7 @@ from safetensors.numpy import load_file
 
 from chainrule import Activation, Dense, Sequential, storage
 from chainrule.core.errors import BuildError, StorageError
-from chainrule.core.record import state_of
+from chainrule.core.layer_state import state_of
 from chainrule.storage import sealed_file, weights
 from laws.unusual_layers import BatchNorm, Dropout, Shuffled
 
@@ -75,7 +75,7 @@ def test_a_file_of_weights_is_no_model(path):
     network(4).save_weights(path)
     with pytest.raises(StorageError, match="of another kind") as caught:
         storage.load(path)
-    assert "load_weights" in caught.value.mend
+    assert "load_weights" in caught.value.hint
 
 
 def test_float32_becomes_float64_exactly_and_the_other_way_is_refused(path):
@@ -86,7 +86,7 @@ def test_float32_becomes_float64_exactly_and_the_other_way_is_refused(path):
     np.testing.assert_array_equal(wide.parameters.value, narrow.parameters.value.astype("f8"))
     wide.save_weights(path)
     error = refused(narrow, path)
-    assert "rounded" in error.mend and "(3, 4) float64" in error.received
+    assert "rounded" in error.hint and "(3, 4) float64" in error.received
 
 
 def changed(model, path, change):
@@ -122,8 +122,8 @@ def test_a_path_that_was_renamed_is_suggested(path):
     model = network(4, 2)
     changed(model, path, change)
     error = refused(model, path)
-    assert "'parameters/output.biases'" in error.mend
-    assert "'parameters/dense_2.biases'" in error.mend
+    assert "'parameters/output.biases'" in error.hint
+    assert "'parameters/dense_2.biases'" in error.hint
 
 
 def test_of_many_differences_ten_are_listed(path):

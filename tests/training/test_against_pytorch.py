@@ -7,8 +7,7 @@ import pytest
 
 from chainrule import Activation, Concatenate, Dense, Graph, Input, Trainer
 from chainrule.core.parameter import Parameter, ParameterVector
-from chainrule.training.descent import Descent
-from chainrule.training.losses import (
+from chainrule.losses import (
     HalfSquaredError,
     Huber,
     MeanAbsoluteError,
@@ -17,7 +16,8 @@ from chainrule.training.losses import (
     SigmoidCrossEntropy,
     SoftmaxCrossEntropy,
 )
-from chainrule.training.optimizers import SGD, Adagrad, Adam, Adamax, AdamW, RMSprop
+from chainrule.optimizers import SGD, Adagrad, Adam, Adamax, AdamW, RMSprop
+from chainrule.optimizers.optimizer import Descent
 
 pytestmark = pytest.mark.peers
 

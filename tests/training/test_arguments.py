@@ -141,7 +141,7 @@ def test_what_is_no_validation_data_is_refused_with_a_way_that_works(
 ) -> None:
     with pytest.raises(ConfigurationError, match="neither a pair nor a data set") as caught:
         validated(given)
-    assert words in caught.value.mend
+    assert words in caught.value.hint
     batches = [(X[:8], T[:8]), (X[8:], T[8:])]
     assert validated(tuple(map(np.concatenate, zip(*batches, strict=True)))) == validated((X, T))
 

@@ -92,7 +92,7 @@ def test_vanishing_deltas_are_told_with_the_layer_where_they_fall_below_a_millio
     assert f"and {len(below) - 1} more layers before it" in warning.problem
     assert f"|Δ| = {below[-1].delta_size:.1e} here" in warning.received
     assert f"|Δ| = {last.delta_size:.1e}, as in sequential/dense_21" in warning.expected
-    assert "tanh" in warning.mend and "Residual" in warning.mend
+    assert "tanh" in warning.hint and "Residual" in warning.hint
     assert str(warning).splitlines()[0] == warning.problem
     assert "print(chainrule.trace(model, x, t, loss))" in str(warning)
 
@@ -109,7 +109,7 @@ def test_exploding_deltas_are_told_with_the_layer_where_they_exceed_a_million(dt
     above = [step for step in dense if step.delta_size > 1e6 * last.delta_size]
     assert above and warning.place == f"sequential/{above[-1].place}, epoch 1, step 1"
     assert f"|Δ| = {above[-1].delta_size:.1e} here" in warning.received
-    assert "smaller weights" in warning.mend and "clip_norm" in warning.mend
+    assert "smaller weights" in warning.hint and "clip_norm" in warning.hint
 
 
 def test_a_relu_that_is_negative_for_the_whole_batch_is_said_to_have_died() -> None:
@@ -120,14 +120,14 @@ def test_a_relu_that_is_negative_for_the_whole_batch_is_said_to_have_died() -> N
     assert "Activation('relu') has died" in warning.problem
     assert "sequential/dense_2 learns nothing" in warning.problem
     assert "no input is above 0, in 32 rows" in warning.received
-    assert "leaky_relu" in warning.mend and "learning rate" not in warning.mend
+    assert "leaky_relu" in warning.hint and "learning rate" not in warning.hint
 
 
 def test_what_has_died_in_training_is_said_to_have_died_of_the_learning_rate() -> None:
     model = built(plain("relu", 1))
     model[0].biases.value -= 1e3
     warning = the_one(told(model, epoch=4), DeadActivationWarning)
-    assert warning.place.endswith("epoch 4, step 1") and "smaller learning rate" in warning.mend
+    assert warning.place.endswith("epoch 4, step 1") and "smaller learning rate" in warning.hint
 
 
 def test_a_relu_at_the_very_end_can_die_too() -> None:
@@ -141,7 +141,7 @@ def test_a_saturated_activation_is_named_as_the_reason() -> None:
     model[0].weights.value *= 1e-3
     model[0].biases.value = np.full(16, 30.0)  # σ′(30) ≈ 1e-13
     warning = the_one(told(model), VanishingDeltasWarning)
-    assert "sequential/activation_1 is saturated, with inputs of up to ±30" in warning.mend
+    assert "sequential/activation_1 is saturated, with inputs of up to ±30" in warning.hint
     model[0].biases.value = np.full(16, 1e3)  # σ′ = 0
     assert "up to ±1e+03" in the_one(told(model), DeadActivationWarning).received
 
@@ -152,7 +152,7 @@ def test_a_saturated_activation_is_named_as_the_reason() -> None:
 def test_the_mend_fits_the_activation(function: str, named: str) -> None:
     how = {} if function == "sigmoid" else {"initializer": Normal(0.02)}
     warning = the_one(told(built(plain(function, 12, **how))), VanishingDeltasWarning)
-    assert named in warning.mend
+    assert named in warning.hint
 
 
 def test_a_layer_in_a_container_is_named_by_its_path() -> None:

@@ -16,19 +16,10 @@ from hypothesis import given, settings
 from chainrule import Activation, Dense, Sequential, Trainer
 from chainrule.core.errors import ConfigurationError, ShapeError
 from chainrule.core.parameter import Parameter, ParameterVector
-from chainrule.training.descent import Descent
-from chainrule.training.losses import HalfSquaredError
-from chainrule.training.optimizers import (
-    SGD,
-    Adagrad,
-    Adam,
-    Adamax,
-    AdamW,
-    Lion,
-    Optimizer,
-    RMSprop,
-)
-from chainrule.training.parts import PIECE, Part, parts_of
+from chainrule.losses import HalfSquaredError
+from chainrule.optimizers import SGD, Adagrad, Adam, Adamax, AdamW, Lion, Optimizer, RMSprop
+from chainrule.optimizers.optimizer import Descent
+from chainrule.optimizers.slices import PIECE, ParameterSlice, slices_of
 
 KINDS = [
     SGD(0.1),
@@ -110,31 +101,31 @@ def memory(optimizer):
 
 def test_the_parts_are_what_is_not_frozen_in_stretches_as_long_as_possible():
     parameters = vector()  # numbers 0–6, 6–8, 8–16, 16–20, 20–21
-    assert parts_of(parameters) == (Part(0, 21),)
+    assert slices_of(parameters) == (ParameterSlice(0, 21),)
     parameters["p1"].trainable = False
-    assert parts_of(parameters) == (Part(0, 6), Part(8, 21))
+    assert slices_of(parameters) == (ParameterSlice(0, 6), ParameterSlice(8, 21))
     parameters["p2"].trainable = parameters["p4"].trainable = False
-    assert parts_of(parameters) == (Part(0, 6), Part(16, 20))
+    assert slices_of(parameters) == (ParameterSlice(0, 6), ParameterSlice(16, 20))
     for parameter in parameters:
         parameter.trainable = False
-    assert parts_of(parameters) == ()
+    assert slices_of(parameters) == ()
 
 
 def test_biases_are_what_has_fewer_than_two_axes():
     parameters = vector()
-    assert parts_of(parameters, decay_biases=False) == (
-        Part(0, 6, True), Part(6, 8, False), Part(8, 16, True), Part(16, 21, False),
+    assert slices_of(parameters, decay_biases=False) == (
+        ParameterSlice(0, 6, True), ParameterSlice(6, 8, False), ParameterSlice(8, 16, True), ParameterSlice(16, 21, False),
     )  # fmt: skip
     parameters["p2"].trainable = False
-    assert parts_of(parameters, decay_biases=False) == (
-        Part(0, 6, True), Part(6, 8, False), Part(16, 21, False),
+    assert slices_of(parameters, decay_biases=False) == (
+        ParameterSlice(0, 6, True), ParameterSlice(6, 8, False), ParameterSlice(16, 21, False),
     )  # fmt: skip
 
 
 def test_a_vector_of_nothing_and_parameters_of_no_numbers_have_no_parts():
-    assert parts_of(vector([])) == ()
-    assert parts_of(vector([(0, 3), (2,), (0,)])) == (Part(0, 2),)
-    assert parts_of(vector([(0, 3), (2,)]), decay_biases=False) == (Part(0, 2, False),)
+    assert slices_of(vector([])) == ()
+    assert slices_of(vector([(0, 3), (2,), (0,)])) == (ParameterSlice(0, 2),)
+    assert slices_of(vector([(0, 3), (2,)]), decay_biases=False) == (ParameterSlice(0, 2, False),)
     for shapes in ([], [(0, 3)]):
         Descent(Adam(0.1), vector(shapes)).step(np.zeros(0), np.zeros(0))
 
@@ -282,7 +273,7 @@ def test_the_norm_is_that_of_what_moves():
     parameters["p0"].trainable = False
     start, gradient = parameters.value.copy(), np.array([100.0, 100.0, 3.0, -4.0])
     optimizer = SGD(1.0, clip_norm=1.0)
-    optimizer.step_parts(parameters.value, gradient, parts_of(parameters))
+    optimizer.step_parts(parameters.value, gradient, slices_of(parameters))
     moved = start - parameters.value
     np.testing.assert_allclose(moved, [0, 0, 0.6, -0.8], rtol=1e-6)
 
@@ -390,7 +381,7 @@ def test_leaving_out_biases_is_said_by_name_and_shown_where_it_is_used(kind):
 def test_decay_biases_is_true_or_false(kind, bad):
     with pytest.raises(ConfigurationError, match="decay_biases") as caught:
         type(kind)(0.1, decay_biases=bad)
-    assert caught.value.mend == "decay_biases=True or decay_biases=False"
+    assert caught.value.hint == "decay_biases=True or decay_biases=False"
 
 
 # --- noticing, and what it costs -----------------------------------------------------------------
@@ -413,7 +404,7 @@ def test_a_descent_looks_at_the_parameters_only_when_something_was_frozen():
     parameters["p0"].trainable = False
     for _ in range(5):
         descent.step(parameters.value, parameters.grad)
-    assert (descent.parts, parameters.looked) == ((Part(6, 21),), 2)
+    assert (descent.parts, parameters.looked) == ((ParameterSlice(6, 21),), 2)
     parameters["p0"].trainable = True
     assert (descent.parts, parameters.looked) == (None, 3)
 
@@ -486,7 +477,9 @@ def test_parts_that_do_not_fit_are_refused_and_nothing_moves(kind, parts):
     before = parameters.value.copy()
     with pytest.raises(ShapeError, match="parts") as caught:
         optimizer.step_parts(
-            parameters.value, parameters.grad, [Part(start, stop) for start, stop in parts]
+            parameters.value,
+            parameters.grad,
+            [ParameterSlice(start, stop) for start, stop in parts],
         )
     assert caught.value.place == type(kind).__name__
     assert "21 numbers" in caught.value.expected

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chainrule import Activation, Dense, Layer, Sequential, Softmax, Trainer, losses, optimizers
+from chainrule.callbacks import Callback
 from chainrule.core.errors import NonFiniteError
-from chainrule.training.callbacks import Callback
 
 
 def samples(count: int = 8, seed: int = 1) -> tuple[Any, Any]:
@@ -87,7 +87,7 @@ def test_the_first_layer_whose_output_is_not_finite_is_named_with_its_path(
     assert "Spoils(" in error.problem
     what = "1 NaN" if np.isnan(value) else "1 infinite"
     assert error.received.startswith(f"{what} of 16 numbers")
-    assert "forward" in error.mend
+    assert "forward" in error.hint
     np.testing.assert_array_equal(model.parameters.value, kept.seen[-1])
     assert trainer.history.epochs == 2
 
@@ -112,7 +112,7 @@ def test_the_first_layer_on_the_way_back_is_named_where_only_a_gradient_is_not_f
     kept = Parameters()
     error, _ = stopped(model, callbacks=[kept])
     assert error.place == "sequential/spoils_1, epoch 2, step 2"
-    assert "delta that it sends back" in error.received and "backward" in error.mend
+    assert "delta that it sends back" in error.received and "backward" in error.hint
     np.testing.assert_array_equal(model.parameters.value, kept.seen[-1])
     assert len(kept.seen) == 4
 
@@ -158,7 +158,7 @@ def test_the_loss_is_named_where_all_outputs_are_finite_and_the_cost_is_not() ->
     error, _ = stopped(model, optimizers.SGD(10.0))
     assert error.place.startswith("HalfSquaredError, epoch ")
     assert "sequential/dense_2" in error.received
-    assert "a smaller learning rate than 10.0" in error.mend
+    assert "a smaller learning rate than 10.0" in error.hint
     assert np.all(np.isfinite(model.parameters.value))
 
 
@@ -168,7 +168,7 @@ def test_what_a_loss_says_itself_is_kept_and_located() -> None:
     data = (x, (x[:, 0] > 0).astype(int))
     error, _ = stopped(model, optimizers.SGD(1e5), losses.NegativeLogLikelihood(), data=data)
     assert error.place.startswith("NegativeLogLikelihood, epoch 1, step ")
-    assert "SoftmaxCrossEntropy" in error.mend
+    assert "SoftmaxCrossEntropy" in error.hint
     assert np.all(np.isfinite(model.parameters.value))
 
 
@@ -213,8 +213,8 @@ def test_a_layer_that_draws_an_infinity_is_to_blame_and_not_the_learning_rate() 
 
     error, _ = stopped(Sequential([Dense(4), Noise(), Dense(2)]), optimizers.SGD(0.01))
     assert "all were when the step was repeated" in error.problem
-    assert "what is made of the numbers that noise_1.draws draws" in error.mend
-    assert "learning rate" not in error.mend
+    assert "what is made of the numbers that noise_1.draws draws" in error.hint
+    assert "learning rate" not in error.hint
 
 
 # ------------------------------------------------------------------------------- what was given
@@ -234,7 +234,7 @@ def test_a_batch_that_is_itself_not_finite_is_named_and_no_layer(spoilt: str, va
     what = "NaN" if np.isnan(value) else "infinite"
     counts = {"x": (3, 24), "t": (2, 16)}[spoilt]
     assert caught.value.received == f"{counts[0]} {what} of {counts[1]} numbers, first in row 5"
-    assert "where the batch comes from" in caught.value.mend
+    assert "where the batch comes from" in caught.value.hint
     np.testing.assert_array_equal(trainer.model.parameters.value, before)
 
 
@@ -264,8 +264,8 @@ def test_a_huge_target_is_to_blame_and_not_the_learning_rate(dtype: str) -> None
     error, _ = stopped(model, data=(x, t), batch_size=8)
     assert error.place == "HalfSquaredError, epoch 1, step 1"
     assert f"and targets of up to ±{huge:.3g}" in error.received
-    assert f"the batch has t of up to ±{huge:.3g}" in error.mend
-    assert "learning rate" not in error.mend
+    assert f"the batch has t of up to ±{huge:.3g}" in error.hint
+    assert "learning rate" not in error.hint
 
 
 def test_a_huge_input_is_to_blame_and_not_the_learning_rate() -> None:
@@ -274,13 +274,13 @@ def test_a_huge_input_is_to_blame_and_not_the_learning_rate() -> None:
     model = Sequential([Dense(2, initializer=1e10)])
     model.build((3,), rng=0)
     error, _ = stopped(model, data=(x, t), batch_size=8)
-    assert "the batch has x of up to ±1e+300" in error.mend
+    assert "the batch has x of up to ±1e+300" in error.hint
     # A weight of 1e10 may have come from a rate that is too large.
-    assert "a smaller learning rate than 0.1" in error.mend
+    assert "a smaller learning rate than 0.1" in error.hint
     model.parameters.value[:] = 1e5
     x[2] = 1.7e308
     error, _ = stopped(model, data=(x, t), batch_size=8)
-    assert "of up to ±1.7e+308" in error.mend and "learning rate" not in error.mend
+    assert "of up to ±1.7e+308" in error.hint and "learning rate" not in error.hint
 
 
 # ------------------------------------------------------------------------------- what is left
@@ -359,7 +359,7 @@ def test_a_step_that_overflows_is_taken_back_whatever_was_frozen_since(
     x, t = samples(40)
     options: Any = {"data": (10 * x, 10 * t), "accumulate": accumulate, "callbacks": [changes]}
     error, _ = stopped(model, optimizers.SGD(0.01), **options)
-    assert "that step was taken back" in error.mend
+    assert "that step was taken back" in error.hint
     np.testing.assert_array_equal(model.parameters.value, changes.before)
 
 

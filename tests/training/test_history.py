@@ -315,4 +315,4 @@ def test_without_pandas_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(MissingExtraError, match="not installed") as caught:
         History(FIGURES).to_pandas()
-    assert "pip install 'chainrule[pandas]'" in str(caught.value.mend)
+    assert "pip install 'chainrule[pandas]'" in str(caught.value.hint)

@@ -15,8 +15,8 @@ import pytest
 from rich.console import Console
 
 from chainrule import Dense, Sequential, Trainer, losses, optimizers
+from chainrule.callbacks import Callback
 from chainrule.training import progress
-from chainrule.training.callbacks import Callback
 from chainrule.training.progress import Progress
 
 HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"

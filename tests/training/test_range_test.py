@@ -15,7 +15,7 @@ from attrs import define
 from chainrule import Activation, Dense, Graph, Input, Layer, Sequential, Trainer, losses
 from chainrule import optimizers as rules
 from chainrule.core.errors import BuildError, ConfigurationError, DataError, NonFiniteError
-from chainrule.core.record import state_of
+from chainrule.core.layer_state import state_of
 from chainrule.training.delta_watch import VanishingDeltasWarning
 from chainrule.training.range_test import RangeTest, range_test
 
@@ -302,7 +302,7 @@ def test_of_a_run_with_all_kinds_of_rates_no_warning_about_deltas_is_heard() -> 
     @define
     class Warns(Layer):
         def forward(self, x: Any) -> Any:
-            text = {"place": "", "expected": "", "received": "", "mend": ""}
+            text = {"place": "", "expected": "", "received": "", "hint": ""}
             warnings.warn(VanishingDeltasWarning("they vanish", **text), stacklevel=1)
             return x + 0
 
@@ -480,7 +480,7 @@ def test_what_it_says_to_give_instead_of_an_iterator_does() -> None:
     batches = [noisy(16), noisy(16)]
     with pytest.raises(ConfigurationError) as caught:
         range_test(trainer_of(), iter(batches))
-    assert "such as the list itself" in caught.value.mend
+    assert "such as the list itself" in caught.value.hint
     assert len(range_test(trainer_of(), batches, steps=20).costs) == 20
 
 

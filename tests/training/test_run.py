@@ -23,6 +23,7 @@ from chainrule import (
     losses,
     optimizers,
 )
+from chainrule.callbacks import Callback, Checkpoint
 from chainrule.core.errors import (
     ConfigurationError,
     DataError,
@@ -30,7 +31,6 @@ from chainrule.core.errors import (
     NonFiniteError,
     StorageError,
 )
-from chainrule.training.callbacks import Callback, Checkpoint
 
 RNG = np.random.default_rng(0)
 X, T = RNG.normal(size=(23, 3)), RNG.normal(size=(23, 2))
@@ -323,7 +323,7 @@ def test_the_batch_that_spoils_everything_is_written_down(tmp_path):
     arrays = load_file(path)
     np.testing.assert_array_equal(arrays["x"], made[7][0])
     np.testing.assert_array_equal(arrays["t"], made[7][1])
-    assert str(path) in str(caught.value.mend)
+    assert str(path) in str(caught.value.hint)
     assert np.isfinite(trainer.model.parameters.value).all() and trainer.history.epochs == 1
 
 
@@ -354,7 +354,7 @@ def test_of_several_batches_of_a_step_all_are_written_and_the_bad_one_is_named(t
 
 
 @pytest.mark.parametrize("ahead", [False, True])
-def test_a_batch_that_comes_with_nan_is_written_down_too(tmp_path, ahead):
+def test_a_batch_that_comes_with_nan_is_written_down_too(tmp_path, prefetch):
     made: list[Any] = []
 
     def make_batch(rng: np.random.Generator) -> Any:
@@ -365,10 +365,10 @@ def test_a_batch_that_comes_with_nan_is_written_down_too(tmp_path, ahead):
 
     path = tmp_path / "bad"
     with pytest.raises(DataError, match="x of batch 4") as caught:
-        trainer_of().fit(make_batch, epochs=1, steps_per_epoch=9, ahead=ahead, bad_batch=path)
+        trainer_of().fit(make_batch, epochs=1, steps_per_epoch=9, prefetch=prefetch, bad_batch=path)
     np.testing.assert_array_equal(load_file(path)["x"], made[3][0])
     np.testing.assert_array_equal(load_file(path)["t"], made[3][1])
-    assert str(path) in str(caught.value.mend)
+    assert str(path) in str(caught.value.hint)
 
 
 def test_a_disk_that_fails_does_not_hide_what_went_wrong(tmp_path, monkeypatch):
@@ -388,7 +388,7 @@ def test_a_place_where_no_file_can_be_is_refused_before_it_is_needed(tmp_path, n
     trainer = trainer_of()
     with pytest.raises(StorageError, match="the bad batch could not be written") as caught:
         trainer.fit(X, T, epochs=1, bad_batch=tmp_path / name)
-    assert caught.value.place == str(tmp_path / name) and "folder" in str(caught.value.mend)
+    assert caught.value.place == str(tmp_path / name) and "folder" in str(caught.value.hint)
     assert trainer.steps == 0
 
 

@@ -21,6 +21,7 @@ from chainrule import (
     losses,
     optimizers,
 )
+from chainrule.callbacks import Callback
 from chainrule.core.errors import (
     ChainruleError,
     ConfigurationError,
@@ -29,7 +30,6 @@ from chainrule.core.errors import (
     NonFiniteError,
     ShapeError,
 )
-from chainrule.training.callbacks import Callback
 
 NUMBERS, CLASSES = losses.HalfSquaredError(), losses.SoftmaxCrossEntropy()
 LOSSES = [NUMBERS, CLASSES]
@@ -426,14 +426,14 @@ def test_several_losses_for_a_model_with_one_output_are_refused(method: str) -> 
     model.build((3,), rng=0)
     with pytest.raises(ShapeError, match="one output, and there are 2 losses") as caught:
         getattr(trainer_of(model), method)(x, (numbers, numbers))
-    assert "Trainer(model, loss, …)" in str(caught.value.mend)
+    assert "Trainer(model, loss, …)" in str(caught.value.hint)
 
 
 def test_a_step_with_one_loss_for_two_outputs_says_how_to_give_both() -> None:
     x, t = samples()
     with pytest.raises(ShapeError, match="a loss for one") as caught:
         trainer_of(network(), NUMBERS).step(x, t)
-    assert "PerOutput" in str(caught.value.mend)
+    assert "PerOutput" in str(caught.value.hint)
 
 
 def test_a_later_batch_with_other_targets_is_told_by_its_number() -> None:
@@ -498,7 +498,7 @@ def test_the_guard_says_where_only_the_sum_of_the_costs_is_not_finite() -> None:
     with pytest.raises(NonFiniteError, match="their sum is not") as caught:
         trainer_of(network(), huge).fit(X, (10 + NUM, 10 + NUM[:, [0, 1, 1]]))
     assert caught.value.place == "PerOutput, epoch 1, step 1"
-    assert "smaller weights" in str(caught.value.mend)
+    assert "smaller weights" in str(caught.value.hint)
 
 
 def test_what_the_loss_of_an_output_says_itself_is_kept_and_located() -> None:
@@ -510,7 +510,7 @@ def test_what_the_loss_of_an_output_says_itself_is_kept_and_located() -> None:
     with pytest.raises(NonFiniteError, match="probability of zero") as caught:
         trainer_of(model, loss).fit(X, T)
     assert caught.value.place == "y[1], NegativeLogLikelihood, epoch 1, step 1"
-    assert "SoftmaxCrossEntropy" in str(caught.value.mend)
+    assert "SoftmaxCrossEntropy" in str(caught.value.hint)
 
 
 def test_the_layer_is_named_where_an_output_is_not_finite() -> None:

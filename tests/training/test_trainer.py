@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chainrule import Activation, Dense, Layer, Sequential, Trainer, lecture, losses, optimizers
+from chainrule.callbacks import Callback
 from chainrule.core.errors import BuildError, ConfigurationError, DtypeError
-from chainrule.training.callbacks import Callback
 
 
 def network(dtype: str | None = "float64", rng: int = 0) -> Sequential:

@@ -24,14 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.calculus.rules import (
-    Evaluation,
-    Rule,
-    formula,
-    linear,
-    multilinear,
-    no_rule,
-)
+from chainrule.calculus.rules import Evaluation, Rule, formula, linear, multilinear, no_rule
 
 Function = Callable[..., Any]
 

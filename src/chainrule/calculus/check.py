@@ -18,10 +18,10 @@ import numpy as np
 from attrs import define, field
 
 from chainrule.calculus import laws, loss_laws
-from chainrule.calculus.subject import Broken, Finding, Subject
+from chainrule.calculus.test_case import Case, Finding, LawViolation
 from chainrule.core.errors import ChainruleError, DefinitionError, LayerCheckError, ShapeError
-from chainrule.core.initializers import Shape
 from chainrule.core.layer import Layer
+from chainrule.core.types import Shape
 
 
 @define
@@ -150,15 +150,15 @@ def check_layer(
     generator = np.random.default_rng(rng)
     shapes = _shapes(input_shape)
     try:
-        subject = _subject(layer, shapes, generator, inputs)
+        case = _case(layer, shapes, generator, inputs)
     except Exception as error:
         report = CheckReport(name, [LawResult(0, "build", "It can be built.", False)])
         report.results[0].diagnosis = _told(error)
         raise _failure(report) from error
     report = CheckReport(
-        f"{name}, for rows of shape {_joined(shapes)} in batches of {subject.batch},",
+        f"{name}, for rows of shape {_joined(shapes)} in batches of {case.batch},",
         _told_once(
-            [_try(n, law, tried, subject) for n, (law, tried) in enumerate(laws.LAWS.items(), 1)]
+            [_try(n, law, tried, case) for n, (law, tried) in enumerate(laws.LAWS.items(), 1)]
         ),
     )
     if not report.ok:
@@ -215,7 +215,7 @@ def check_loss(
         result.diagnosis = "give functions that draw some: check_loss(…, outputs=…, targets=…)"
         raise _failure(CheckReport(repr(loss), [result]))
     results = [
-        _worst([_try(n, name, law, subject) for subject in subjects])
+        _worst([_try(n, name, law, case) for case in subjects])
         for n, (name, law) in enumerate(loss_laws.LOSS_LAWS.items(), start=1)
     ]
     report = CheckReport(f"{loss!r}, for outputs of shape {output_shape},", results)
@@ -228,16 +228,14 @@ def _joined(shapes: tuple[Shape, ...]) -> str:
     return " and ".join(map(str, shapes))
 
 
-def _subject(
-    layer: Layer, shapes: tuple[Shape, ...], rng: np.random.Generator, inputs: Any
-) -> Subject:
+def _case(layer: Layer, shapes: tuple[Shape, ...], rng: np.random.Generator, inputs: Any) -> Case:
     copy = layer.unbuilt()
     copy.build(*shapes, rng=rng.spawn(1)[0], dtype="float64")
     # Zeros, such as biases begin with, would hide what is multiplied by them.
     value = copy.parameters.value
     value += 0.1 * rng.normal(size=value.shape)
     draw = inputs or (lambda shape: rng.normal(size=shape))
-    return Subject.of(copy, shapes, rng, _batch_size(copy), draw)
+    return Case.of(copy, shapes, rng, _batch_size(copy), draw)
 
 
 def _batch_size(layer: Layer) -> int:
@@ -252,15 +250,15 @@ def _worst(results: list[LawResult]) -> LawResult:
     return max(results, key=lambda r: (not r.ok, r.figure or 0.0))
 
 
-def _try(number: int, name: str, law: Callable[[Any], Finding], subject: Any) -> LawResult:
+def _try(number: int, name: str, law: Callable[[Any], Finding], case: Any) -> LawResult:
     result = LawResult(number, name, (law.__doc__ or "").splitlines()[0], True)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # the tails are meant to be extreme
-            finding = law(subject)
+            finding = law(case)
         result.figure, result.tolerance = finding.figure, finding.tolerance
         result.remarks = finding.remarks
-    except Broken as broken:
+    except LawViolation as broken:
         result.ok, result.figure, result.diagnosis = False, broken.figure, str(broken)
     except Exception as error:
         result.ok, result.diagnosis = False, _told(error)

@@ -24,13 +24,13 @@ from chainrule.calculus.products import (
     transposed_product,
     unit_directions,
 )
-from chainrule.calculus.subject import (
+from chainrule.calculus.test_case import (
     BY_DIFFERENCES,
     EXACT,
-    Broken,
+    Case,
     Finding,
     Gradients,
-    Subject,
+    LawViolation,
     array_of,
     copied,
     flat,
@@ -48,15 +48,15 @@ SCALES = (1.0, 1e-3, 10.0, 100.0, 1000.0)
 """How large the inputs are with which the derivatives are tried: from the middle to the tails."""
 
 
-def adjoint(subject: Subject) -> Finding:
+def adjoint(case: Case) -> Finding:
     """⟨u, J v⟩ = ⟨Jᵀ u, v⟩, for every input and every parameter."""
     finding = Finding(0.0, EXACT)
     for scale in SCALES:
-        at = subject.scaled(scale)
+        at = case.scaled(scale)
         y = at.forward()
         if not is_finite(y):
             if scale == 1.0:
-                raise Broken(
+                raise LawViolation(
                     "forward gives numbers that are not finite, for ordinary inputs. If it is not "
                     "made for all real numbers, give a function that draws some: "
                     "check_layer(…, inputs=lambda shape: …)"
@@ -64,24 +64,24 @@ def adjoint(subject: Subject) -> Finding:
             finding.remarks.append(f"forward is not finite for inputs of about {scale:g}")
             break
         _adjoint_at(at, y, scale, finding)
-    _adjoint_at_zero(subject, finding)
+    _adjoint_at_zero(case, finding)
     return finding
 
 
-def _adjoint_at(at: Subject, y: Any, scale: float, finding: Finding) -> None:
+def _adjoint_at(at: Case, y: Any, scale: float, finding: Finding) -> None:
     u = at.like(y)
     after_another = _passes_after_another(at, u)
     for name, received in after_another.arrays.items():
         where = f"inputs of about {scale:g}"
         original = array_of(at, name)
         if np.shape(received) != original.shape:
-            raise Broken(
+            raise LawViolation(
                 f"{gradient_of(name)} has the shape {np.shape(received)}, "
                 f"and what it belongs to has {original.shape}"
             )
         if not is_finite(received):
             n = int(np.sum(~np.isfinite(received)))
-            raise Broken(
+            raise LawViolation(
                 f"{gradient_of(name)} is not finite in {n} of {received.size} entries, where "
                 f"forward is ({where}): does it overflow in the tails?"
             )
@@ -89,13 +89,13 @@ def _adjoint_at(at: Subject, y: Any, scale: float, finding: Finding) -> None:
         product = jacobian_vector(at, name, v, finding)
         error = mismatch(u, product, received, v)
         if not error <= product.tolerance:
-            raise Broken(_diagnosed(at, name, u, received, scale), error)
+            raise LawViolation(_diagnosed(at, name, u, received, scale), error)
         if not product.is_exact:
             finding.tolerance = BY_DIFFERENCES
         finding.figure = max(finding.figure or 0.0, error)
 
 
-def _passes_after_another(at: Subject, u: Any) -> Gradients:
+def _passes_after_another(at: Case, u: Any) -> Gradients:
     """Both passes of a replica that has seen another batch before: its memory must be new."""
     replica = Replica(at.layer)
     with np.errstate(all="ignore"):
@@ -105,7 +105,7 @@ def _passes_after_another(at: Subject, u: Any) -> Gradients:
         return Gradients.of(y, replica.layer.backward(copied(u)), replica)
 
 
-def _adjoint_at_zero(subject: Subject, finding: Finding) -> None:
+def _adjoint_at_zero(case: Case, finding: Finding) -> None:
     """At an input of zeros, where many functions have a kink.
 
     There the slope from the right and that from the left may differ, and backward may choose any
@@ -113,7 +113,7 @@ def _adjoint_at_zero(subject: Subject, finding: Finding) -> None:
     other. Where several functions have their kinks at once and each chooses for itself, no
     direction may have the slope that follows; then it has to be what forward chooses likewise.
     """
-    at = subject.rows(slice(0, 1)).scaled(0.0)
+    at = case.rows(slice(0, 1)).scaled(0.0)
     y = at.forward()
     if not is_finite(y):
         finding.remarks.append("forward is not finite for an input of zeros")
@@ -137,7 +137,7 @@ def _adjoint_at_zero(subject: Subject, finding: Finding) -> None:
             if not low - margin <= received[entry] <= high + margin:
                 low, high = _slopes_nearby(at, name, direction, u, low, high)
             if not low - margin <= received[entry] <= high + margin:
-                raise Broken(
+                raise LawViolation(
                     f"{gradient_of(name)} is wrong at a kink. For an input of zeros the slope for "
                     f"entry {entry} lies between {low:.6g} and {high:.6g}, and backward gives "
                     f"{received[entry]:.6g}",
@@ -146,7 +146,7 @@ def _adjoint_at_zero(subject: Subject, finding: Finding) -> None:
 
 
 def _slopes_nearby(
-    at: Subject, name: str, direction: npt.NDArray[Any], u: Any, low: float, high: float
+    at: Case, name: str, direction: npt.NDArray[Any], u: Any, low: float, high: float
 ) -> tuple[float, float]:
     """The range of slopes at points around zero, of which backward may take any as well.
 
@@ -160,11 +160,11 @@ def _slopes_nearby(
     return low, high
 
 
-def tangent(subject: Subject) -> Finding:
+def tangent(case: Case) -> Finding:
     """J v from dual numbers agrees with central differences."""
     finding = Finding(0.0, BY_DIFFERENCES)
     for scale in SCALES[:2]:
-        at = subject.scaled(scale)
+        at = case.scaled(scale)
         if not is_finite(at.forward()):
             break
         for name in names_of(at):
@@ -177,7 +177,7 @@ def tangent(subject: Subject) -> Finding:
             apart = norm(flat(product.value) - differences.value)
             error = apart / size
             if not max(0.0, apart - 2 * differences.uncertainty) <= BY_DIFFERENCES * size:
-                raise Broken(
+                raise LawViolation(
                     f"J v for {name} by dual numbers and by central differences are apart: "
                     "does forward compute with something that numbers do not flow through?",
                     error,
@@ -186,7 +186,7 @@ def tangent(subject: Subject) -> Finding:
     return finding
 
 
-def _diagnosed(at: Subject, name: str, u: Any, received: Any, scale: float) -> str:
+def _diagnosed(at: Case, name: str, u: Any, received: Any, scale: float) -> str:
     """In what way the gradient of one input or parameter is wrong."""
     fresh = at.passes(u).arrays[name]
     expected = transposed_product(at, name, u)
@@ -207,7 +207,7 @@ def _diagnosed(at: Subject, name: str, u: Any, received: Any, scale: float) -> s
     )
 
 
-def _others_are_right(at: Subject, name: str, u: Any) -> bool:
+def _others_are_right(at: Case, name: str, u: Any) -> bool:
     found = at.passes(u).arrays
     for other in found:
         if other == name:
@@ -219,7 +219,7 @@ def _others_are_right(at: Subject, name: str, u: Any) -> bool:
     return len(found) > 1
 
 
-def _product_at_the_output(at: Subject, name: str, u: Any) -> npt.NDArray[Any] | None:
+def _product_at_the_output(at: Case, name: str, u: Any) -> npt.NDArray[Any] | None:
     """Jᵀ u with J taken at y = f(x) in place of x, for a layer where that makes sense."""
     y = at.forward()
     if len(at.inputs) != 1 or not is_input(name) or np.shape(y) != at.inputs[0].shape:
@@ -227,7 +227,7 @@ def _product_at_the_output(at: Subject, name: str, u: Any) -> npt.NDArray[Any] |
     return transposed_product(evolve(at, inputs=(y.astype(at.inputs[0].dtype),)), name, u)
 
 
-def _forward_product(at: Subject, name: str, u: Any) -> npt.NDArray[Any] | None:
+def _forward_product(at: Case, name: str, u: Any) -> npt.NDArray[Any] | None:
     """J u in place of Jᵀ u, where u has the shape for it."""
     if isinstance(u, tuple) or np.shape(u) != array_of(at, name).shape:
         return None
@@ -235,7 +235,7 @@ def _forward_product(at: Subject, name: str, u: Any) -> npt.NDArray[Any] | None:
     return np.reshape(product, np.shape(u))
 
 
-def _sizes(at: Subject) -> dict[str, int]:
+def _sizes(at: Case) -> dict[str, int]:
     """The numbers that a wrong factor may be."""
     sizes = {"the batch size": at.batch}
     for shape in at.layer.output_shapes:

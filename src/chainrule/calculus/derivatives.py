@@ -20,10 +20,11 @@ import numpy as np
 import numpy.typing as npt
 
 from chainrule.calculus.dual import Dual, level_of
-from chainrule.core import admission, record, wording
+from chainrule.core import input_checks, layer_state, messages
 from chainrule.core.errors import ConfigurationError, ShapeError
 from chainrule.core.layer import Layer
-from chainrule.core.parameter import Array, Parameter
+from chainrule.core.parameter import Parameter
+from chainrule.core.types import Array
 
 
 def value_and_gradient(
@@ -231,7 +232,7 @@ class Replica:
                 state.path, value if tangent is None else Dual(value, np.zeros_like(value), level)
             )
         for generator in model.generators.values():
-            parts[id(generator)] = record.copied_generator(generator)
+            parts[id(generator)] = layer_state.copied_generator(generator)
         self.layer = model.replica(parts)
         self._empty = np.zeros(0, model.dtype)
 
@@ -253,13 +254,13 @@ def _require_loss(loss: Any) -> None:
             "derivatives: this is no loss",
             expected="a loss such as losses.HalfSquaredError()",
             received=f"{loss!r:.60}, of type {type(loss).__name__}",
-            mend="losses.PerOutput([…]) of them, one for each output" if is_list else None,
+            hint="losses.PerOutput([…]) of them, one for each output" if is_list else None,
         )
 
 
 def _inputs(model: Layer, x: Any) -> tuple[Array, ...]:
-    wording.built(model)
-    return admission.as_inputs(model, _tuple(x))
+    messages.require_built(model)
+    return input_checks.as_inputs(model, _tuple(x))
 
 
 def _level(model: Layer, inputs: tuple[Array, ...]) -> int:
@@ -308,7 +309,7 @@ def _vector(model: Layer, v: Any) -> npt.NDArray[Any]:
             "derivatives: the direction does not fit the parameters",
             expected=(size,),
             received=array.shape,
-            mend="a flat vector as long as model.parameters.value",
+            hint="a flat vector as long as model.parameters.value",
         )
     return array
 
@@ -321,5 +322,5 @@ def _refuse_coupled_rows(model: Layer, function: str) -> None:
                 place=path or None,
                 expected="layers that treat each row on its own",
                 received=f"{type(layer).__name__}.couples_batch is True",
-                mend="vjp and jvp give products with the Jacobian of the whole batch",
+                hint="vjp and jvp give products with the Jacobian of the whole batch",
             )

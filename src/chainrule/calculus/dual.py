@@ -146,7 +146,7 @@ class Dual(np.lib.mixins.NDArrayOperatorsMixin):
                 "a Dual of a higher derivative stands inside of a lower one",
                 expected=f"a level above {inner}",
                 received=f"level {level}",
-                mend="leave the level out: it is then one more than that of the parts",
+                hint="leave the level out: it is then one more than that of the parts",
             )
         value, tangent = (x if isinstance(x, Dual) else np.asarray(x) for x in (value, tangent))
         if value.dtype.kind != "f" or tangent.dtype.kind not in "fbui":
@@ -154,14 +154,14 @@ class Dual(np.lib.mixins.NDArrayOperatorsMixin):
                 "a Dual consists of real floating-point numbers",
                 expected="float64 or float32",
                 received=value.dtype if value.dtype.kind != "f" else tangent.dtype,
-                mend="convert what can change with .astype(float); what cannot stays an array",
+                hint="convert what can change with .astype(float); what cannot stays an array",
             )
         if not broadcasts_to(tangent, value):
             raise ShapeError(
                 "the tangent has another shape than the value",
                 expected=value.shape,
                 received=tangent.shape,
-                mend="give one number for each entry of the value",
+                hint="give one number for each entry of the value",
             )
         self.value, self.tangent = alike(value, np.copy(tangent))
 
@@ -171,7 +171,7 @@ class Dual(np.lib.mixins.NDArrayOperatorsMixin):
                 f"ndarray.{name} has no tangent rule",
                 expected="what a Dual has: arithmetic, indexing and the functions of NumPy",
                 received=f".{name} of a Dual",
-                mend=f"np.{name}(x), if there is such a function, or another way to write it",
+                hint=f"np.{name}(x), if there is such a function, or another way to write it",
             )
         raise AttributeError(f"a Dual has no attribute {name!r}")
 

@@ -17,12 +17,12 @@ from attrs import evolve
 from chainrule.calculus import diagnosis
 from chainrule.calculus.derivative_laws import adjoint, tangent
 from chainrule.calculus.derivatives import Replica
-from chainrule.calculus.subject import (
+from chainrule.calculus.test_case import (
     EXACT,
-    Broken,
+    Case,
     Finding,
     Gradients,
-    Subject,
+    LawViolation,
     are_identical,
     as_tuple,
     copied,
@@ -34,30 +34,30 @@ from chainrule.calculus.subject import (
     rows_of,
     shapes_of,
 )
-from chainrule.core import admission
+from chainrule.core import input_checks
 from chainrule.core.errors import BackwardBeforeForwardError, StorageError
 from chainrule.core.layer import Layer
 
 
-def accumulate(subject: Subject) -> Finding:
+def accumulate(case: Case) -> Finding:
     """Two backward passes add up; `zero_grad` starts afresh."""
-    u = subject.like(subject.forward())
-    replica = Replica(subject.layer)
+    u = case.like(case.forward())
+    replica = Replica(case.layer)
 
     def grads() -> list[npt.NDArray[Any]]:
         return [p.grad.copy() for p in replica.parameters]
 
     def both_passes() -> None:
-        reset_generators(subject.layer, replica.layer)
-        replica.layer.forward(*copied(subject.inputs))
+        reset_generators(case.layer, replica.layer)
+        replica.layer.forward(*copied(case.inputs))
         replica.layer.backward(copied(u))
 
     both_passes()
     once = grads()
     both_passes()
     twice = grads()
-    _backward_twice(subject, u)
-    _parameters_alone(subject, u)
+    _backward_twice(case, u)
+    _parameters_alone(case, u)
     for p in replica.parameters:
         p.zero_grad()
     both_passes()
@@ -68,59 +68,61 @@ def accumulate(subject: Subject) -> Finding:
         worst = max(worst, error)
         if not error <= EXACT:
             pattern = "the second replaces the first" if np.array_equal(one, two) else ""
-            raise Broken(
+            raise LawViolation(
                 f"two backward passes do not add up in the gradient of {p.path}. {pattern}\n"
                 "add with parameter.accumulate(…), do not assign to grad",
                 error,
             )
         if not np.array_equal(one, again):
-            raise Broken(f"after zero_grad the gradient of {p.path} is not what it was at first")
+            raise LawViolation(
+                f"after zero_grad the gradient of {p.path} is not what it was at first"
+            )
     return Finding(worst, EXACT)
 
 
-def _parameters_alone(subject: Subject, u: Any) -> None:
+def _parameters_alone(case: Case, u: Any) -> None:
     """`backward_parameters`, which training calls in the first layer, adds what backward adds."""
-    whole, alone = Replica(subject.layer), Replica(subject.layer)
+    whole, alone = Replica(case.layer), Replica(case.layer)
     for replica in (whole, alone):
-        replica.layer.forward(*copied(subject.inputs))
+        replica.layer.forward(*copied(case.inputs))
     whole.layer.backward(copied(u))
     alone.layer.backward_parameters(copied(u))
     for one, other in zip(whole.parameters, alone.parameters, strict=True):
         error = norm(one.grad - other.grad) / (norm(one.grad) + np.finfo(float).tiny)
         if not error <= EXACT:
-            raise Broken(
+            raise LawViolation(
                 f"backward_parameters gives another gradient of {one.path} than backward", error
             )
 
 
-def _backward_twice(subject: Subject, u: Any) -> None:
+def _backward_twice(case: Case, u: Any) -> None:
     """After one forward pass, a second backward pass gives what the first gave."""
-    replica = Replica(subject.layer)
-    replica.layer.forward(*copied(subject.inputs))
+    replica = Replica(case.layer)
+    replica.layer.forward(*copied(case.inputs))
     deltas = [copied(replica.layer.backward(copied(u))) for _ in range(2)]
     if not are_identical(*deltas):
-        raise Broken(
+        raise LawViolation(
             "after one forward, a second backward gives another delta than the first: backward "
             "changes what forward has remembered"
         )
 
 
-def purity(subject: Subject) -> Finding:
+def purity(case: Case) -> Finding:
     """Inputs and deltas are never changed; no later call changes an array that was returned."""
-    replica = Replica(subject.layer)
-    inputs = tuple(x.copy() for x in subject.inputs)
+    replica = Replica(case.layer)
+    inputs = tuple(x.copy() for x in case.inputs)
     values = [p.value.copy() for p in replica.parameters]
     y = replica.layer.forward(*inputs)
-    u = subject.like(y)
+    u = case.like(y)
     given_u, returned_y = copied(u), copied(y)
     delta_in = replica.layer.backward(u)
     returned_delta = copied(delta_in)
     applied = replica.layer.apply(*inputs)
     returned_applied = copied(applied)
-    later = replica.layer.forward(*(x.copy() for x in subject.others))
-    replica.layer.backward(subject.like(later))
+    later = replica.layer.forward(*(x.copy() for x in case.others))
+    replica.layer.backward(case.like(later))
     for what, now, before, who in (
-        ("the input", inputs, subject.inputs, "forward, backward or apply writes into it"),
+        ("the input", inputs, case.inputs, "forward, backward or apply writes into it"),
         ("the delta", u, given_u, "backward writes into it"),
         ("the output of forward", y, returned_y, "a later call writes into it"),
         (
@@ -138,36 +140,36 @@ def purity(subject: Subject) -> Finding:
         ),
     ):
         if not are_identical(now, before):
-            raise Broken(f"{what} has changed: {who}")
+            raise LawViolation(f"{what} has changed: {who}")
     return Finding()
 
 
-def repeatable(subject: Subject) -> Finding:
+def repeatable(case: Case) -> Finding:
     """The same input and generator give the same output, and the same seed the same layer."""
-    u = subject.like(subject.forward())
-    one, two = subject.passes(u), subject.passes(u)
+    u = case.like(case.forward())
+    one, two = case.passes(u), case.passes(u)
     pairs = [(one.output, two.output), *((a, two.arrays[name]) for name, a in one.arrays.items())]
     if not all(are_identical(a, b) for a, b in pairs):
-        raise Broken(
+        raise LawViolation(
             "the same input gives another result the second time: take randomness from "
             'self.generator("…"), made in build, and start from nothing in forward'
         )
-    shapes = subject.layer.input_shapes
-    built = [subject.layer.unbuilt() for _ in range(2)]
+    shapes = case.layer.input_shapes
+    built = [case.layer.unbuilt() for _ in range(2)]
     for layer in built:
-        layer.build(*shapes, rng=5, dtype=subject.layer.dtype)
+        layer.build(*shapes, rng=5, dtype=case.layer.dtype)
     if not np.array_equal(built[0].parameters.value, built[1].parameters.value):
-        raise Broken("two layers built with one seed differ: draw from self.rng in build")
+        raise LawViolation("two layers built with one seed differ: draw from self.rng in build")
     return Finding()
 
 
-def batch(subject: Subject) -> Finding:
+def batch(case: Case) -> Finding:
     """Rows do not see each other; a batch of one and an empty batch work."""
-    y = subject.forward()
-    u = subject.like(y)
-    whole = subject.passes(u)
+    y = case.forward()
+    u = case.like(y)
+    whole = case.passes(u)
     for rows in (0, 1):
-        part = subject.rows(slice(0, rows)).passes(rows_of(u, slice(0, rows)))
+        part = case.rows(slice(0, rows)).passes(rows_of(u, slice(0, rows)))
         for what, small, full in (
             ("the output", part.output, whole.output),
             *((gradient_of(n), part.arrays[n], a) for n, a in whole.arrays.items()),
@@ -175,25 +177,25 @@ def batch(subject: Subject) -> Finding:
             per_row = what == "the output" or "input" in what
             expected = shapes_of(rows_of(full, slice(0, rows))) if per_row else shapes_of(full)
             if shapes_of(small) != expected:
-                raise Broken(
+                raise LawViolation(
                     f"with a batch of {rows} row(s) {what} has the shape {shapes_of(small)}, "
                     f"and should have {expected}"
                 )
-    if subject.layer.couples_batch or any(p.couples_batch for _, p in subject.layer.walk()):
+    if case.layer.couples_batch or any(p.couples_batch for _, p in case.layer.walk()):
         return Finding(remarks=["rows see each other, as the layer says (couples_batch)"])
-    _rows_are_alone(subject, u, whole)
-    if subject.layer.generators:
+    _rows_are_alone(case, u, whole)
+    if case.layer.generators:
         return Finding()
-    return _rows_add_up(subject, u, whole)
+    return _rows_add_up(case, u, whole)
 
 
-def _rows_are_alone(subject: Subject, u: Any, whole: Gradients) -> None:
+def _rows_are_alone(case: Case, u: Any, whole: Gradients) -> None:
     """Other rows may become anything, and the first stays what it is."""
     mixed = evolve(
-        subject,
+        case,
         inputs=tuple(
             np.concatenate([x[:1], other[1:]])
-            for x, other in zip(subject.inputs, subject.others, strict=True)
+            for x, other in zip(case.inputs, case.others, strict=True)
         ),
     )
     after = mixed.passes(u)
@@ -205,18 +207,17 @@ def _rows_are_alone(subject: Subject, u: Any, whole: Gradients) -> None:
         first, before = flat(rows_of(one, slice(0, 1))), flat(rows_of(two, slice(0, 1)))
         error = norm(first - before) / (norm(before) + np.finfo(float).tiny)
         if not error <= EXACT:
-            raise Broken(
+            raise LawViolation(
                 f"{what} of one row changes with the other rows of the batch: rows see each "
                 "other. If that is meant, say couples_batch: ClassVar[bool] = True in the class",
                 error,
             )
 
 
-def _rows_add_up(subject: Subject, u: Any, whole: Gradients) -> Finding:
+def _rows_add_up(case: Case, u: Any, whole: Gradients) -> Finding:
     """What the rows give one by one is what the batch gives."""
     singles = [
-        subject.rows(slice(n, n + 1)).passes(rows_of(u, slice(n, n + 1)))
-        for n in range(subject.batch)
+        case.rows(slice(n, n + 1)).passes(rows_of(u, slice(n, n + 1))) for n in range(case.batch)
     ]
     worst = 0.0
     for name, array in whole.arrays.items():
@@ -225,8 +226,8 @@ def _rows_add_up(subject: Subject, u: Any, whole: Gradients) -> Finding:
         error = norm(joined - array) / (norm(array) + np.finfo(float).tiny)
         worst = max(worst, error)
         if not error <= EXACT:
-            pattern = diagnosis.factor(array, np.asarray(joined), {"the batch size": subject.batch})
-            raise Broken(
+            pattern = diagnosis.factor(array, np.asarray(joined), {"the batch size": case.batch})
+            raise LawViolation(
                 f"{gradient_of(name)} of a batch is not what its rows give one by one. "
                 f"{pattern or ''}",
                 error,
@@ -234,13 +235,13 @@ def _rows_add_up(subject: Subject, u: Any, whole: Gradients) -> Finding:
     return Finding(worst, EXACT)
 
 
-def dtype(subject: Subject) -> Finding:
+def dtype(case: Case) -> Finding:
     """float32 in, float32 out, in every array; float64 likewise."""
-    shapes = subject.layer.input_shapes
-    for kind in admission.DTYPES:
-        layer = subject.layer.unbuilt()
+    shapes = case.layer.input_shapes
+    for kind in input_checks.DTYPES:
+        layer = case.layer.unbuilt()
         layer.build(*shapes, rng=0, dtype=kind)
-        at = evolve(subject, layer=layer, inputs=tuple(x.astype(kind) for x in subject.inputs))
+        at = evolve(case, layer=layer, inputs=tuple(x.astype(kind) for x in case.inputs))
         y = at.forward()
         found = {
             "the output of forward": y,
@@ -256,42 +257,42 @@ def _refuse_other_types(found: dict[str, Any], kind: np.dtype[Any]) -> None:
     for what, arrays in found.items():
         for array in as_tuple(arrays):
             if array.dtype != kind:
-                raise Broken(
+                raise LawViolation(
                     f"{kind} goes in, and {what} is {array.dtype}: create arrays with like= or "
                     "zeros_like, and multiply by plain numbers, not by arrays of another type"
                 )
 
 
-def memory(subject: Subject) -> Finding:
+def memory(case: Case) -> Finding:
     """`apply` leaves no trace; `backward` before `forward` is a named error."""
-    u = subject.like(subject.forward())
-    replica = Replica(subject.layer)
+    u = case.like(case.forward())
+    replica = Replica(case.layer)
     try:
         replica.layer.backward(u)
     except BackwardBeforeForwardError:
         pass
     else:
-        raise Broken("backward before forward is not refused")
-    plain = subject.passes(u)
-    replica = Replica(subject.layer)
-    y = replica.layer.forward(*copied(subject.inputs))
+        raise LawViolation("backward before forward is not refused")
+    plain = case.passes(u)
+    replica = Replica(case.layer)
+    y = replica.layer.forward(*copied(case.inputs))
     states = [s.value.copy() for s in replica.layer.state]
-    replica.layer.apply(*copied(subject.others))
+    replica.layer.apply(*copied(case.others))
     if not all(map(np.array_equal, states, [s.value for s in replica.layer.state])):
-        raise Broken("apply changes a state: only forward may")
+        raise LawViolation("apply changes a state: only forward may")
     after = Gradients.of(y, replica.layer.backward(copied(u)), replica)
     for name, array in plain.arrays.items():
         if not are_identical(array, after.arrays[name]):
-            raise Broken(
+            raise LawViolation(
                 f"{gradient_of(name)} changes when apply is called between forward and backward: "
                 "apply writes into the memory of forward"
             )
-    if _forward_is_inference(subject.layer):
-        applied = Replica(subject.layer).layer.apply(*copied(subject.inputs))
+    if _forward_is_inference(case.layer):
+        applied = Replica(case.layer).layer.apply(*copied(case.inputs))
         apart = norm(flat(applied) - flat(plain.output))
         error = apart / (norm(plain.output) + np.finfo(float).tiny)
         if not error <= EXACT:
-            raise Broken("apply and forward compute different outputs", error)
+            raise LawViolation("apply and forward compute different outputs", error)
     return Finding()
 
 
@@ -302,23 +303,23 @@ def _forward_is_inference(layer: Layer) -> bool:
     )
 
 
-def returns(subject: Subject) -> Finding:
+def returns(case: Case) -> Finding:
     """The configuration survives saving and loading, and the copy computes the same."""
     from chainrule import storage  # a floor below this one, and the subject of this law alone
 
-    classes = {type(part) for _, part in subject.layer.walk()}
+    classes = {type(part) for _, part in case.layer.walk()}
     try:
-        copy = storage.loads(storage.dumps(subject.layer), layers=classes)
+        copy = storage.loads(storage.dumps(case.layer), layers=classes)
     except StorageError as error:
-        raise Broken(f"it cannot be saved and loaded: {error}") from error
-    if repr(copy.unbuilt()) != repr(subject.layer.unbuilt()):
-        raise Broken(f"the configuration has become {copy!r}, and was {subject.layer!r}")
-    if not are_identical(evolve(subject, layer=copy).forward(), subject.forward()):
-        raise Broken("the copy that was saved and loaded computes something else")
+        raise LawViolation(f"it cannot be saved and loaded: {error}") from error
+    if repr(copy.unbuilt()) != repr(case.layer.unbuilt()):
+        raise LawViolation(f"the configuration has become {copy!r}, and was {case.layer!r}")
+    if not are_identical(evolve(case, layer=copy).forward(), case.forward()):
+        raise LawViolation("the copy that was saved and loaded computes something else")
     return Finding()
 
 
-LAWS: dict[str, Callable[[Subject], Finding]] = {
+LAWS: dict[str, Callable[[Case], Finding]] = {
     "adjoint": adjoint,
     "tangent": tangent,
     "accumulate": accumulate,

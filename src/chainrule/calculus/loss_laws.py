@@ -18,8 +18,8 @@ from attrs import define, evolve
 
 from chainrule.calculus.diagnosis import factor, worst_entry
 from chainrule.calculus.dual import Dual
-from chainrule.calculus.subject import BY_DIFFERENCES, EXACT, Broken, Finding
-from chainrule.core import admission
+from chainrule.calculus.test_case import BY_DIFFERENCES, EXACT, Finding, LawViolation
+from chainrule.core import input_checks
 from chainrule.core.errors import ChainruleError, DefinitionError, NoTangentRuleError
 
 TINY = np.finfo(float).tiny
@@ -73,139 +73,143 @@ def candidates(
     found: dict[int, LossSubject] = {}
     for y in ys:
         for number, target in enumerate(kinds):
-            subject = LossSubject(loss, y, target, weights, rng)
-            if number not in found and _accepts(subject):
-                found[number] = subject
+            case = LossSubject(loss, y, target, weights, rng)
+            if number not in found and _accepts(case):
+                found[number] = case
     return list(found.values())
 
 
-def _accepts(subject: LossSubject) -> bool:
+def _accepts(case: LossSubject) -> bool:
     try:
         with np.errstate(all="ignore"):
-            return bool(np.isfinite(subject.cost()) and np.all(np.isfinite(subject.delta())))
+            return bool(np.isfinite(case.cost()) and np.all(np.isfinite(case.delta())))
     except DefinitionError:
         raise  # the loss itself is at fault, and says in what way
     except (ChainruleError, ValueError, TypeError, IndexError):
         return False  # it is not made for such targets
 
 
-def adjoint(subject: LossSubject) -> Finding:
+def adjoint(case: LossSubject) -> Finding:
     """⟨Δ, v⟩ = dC(y; v): the delta is the gradient of the cost."""
-    delta, v = subject.delta(), subject.rng.normal(size=subject.y.shape)
-    if delta.shape != subject.y.shape:
-        raise Broken(f"delta has the shape {delta.shape}, and the output has {subject.y.shape}")
-    slope, tolerance, remarks = _slope(subject, v)
+    delta, v = case.delta(), case.rng.normal(size=case.y.shape)
+    if delta.shape != case.y.shape:
+        raise LawViolation(f"delta has the shape {delta.shape}, and the output has {case.y.shape}")
+    slope, tolerance, remarks = _slope(case, v)
     along = delta * v
     error = abs(along.sum() - slope) / (np.abs(along).sum() + abs(slope) + TINY)
     if not error <= tolerance:
-        raise Broken(_diagnosed(subject, delta), float(error))
+        raise LawViolation(_diagnosed(case, delta), float(error))
     return Finding(float(error), tolerance, remarks)
 
 
-def tangent(subject: LossSubject) -> Finding:
+def tangent(case: LossSubject) -> Finding:
     """dC(y; v) from dual numbers agrees with central differences."""
-    v = subject.rng.normal(size=subject.y.shape)
-    slope, tolerance, remarks = _slope(subject, v)
-    differences, uncertainty = _differences(subject, v)
+    v = case.rng.normal(size=case.y.shape)
+    slope, tolerance, remarks = _slope(case, v)
+    differences, uncertainty = _differences(case, v)
     error = abs(slope - differences) / (abs(slope) + 1.0)
     if tolerance == EXACT and not error - uncertainty <= BY_DIFFERENCES:
-        raise Broken("dual numbers and central differences are apart", float(error))
+        raise LawViolation("dual numbers and central differences are apart", float(error))
     return Finding(float(error), BY_DIFFERENCES, remarks)
 
 
-def accumulate(subject: LossSubject) -> Finding:
+def accumulate(case: LossSubject) -> Finding:
     """What the parts of a batch cost adds up to what the batch costs, each by its rows."""
-    parts = [subject.rows(slice(0, 3)), subject.rows(slice(3, None))]
-    total = sum(float(part.cost()) * len(part.y) for part in parts) / len(subject.y)
-    cost = float(subject.cost())
+    parts = [case.rows(slice(0, 3)), case.rows(slice(3, None))]
+    total = sum(float(part.cost()) * len(part.y) for part in parts) / len(case.y)
+    cost = float(case.cost())
     error = abs(total - cost) / (abs(cost) + TINY)
     if not error <= EXACT:
-        raise Broken("parts of 3 and 4 rows do not make the cost of 7: is it an average?", error)
+        raise LawViolation(
+            "parts of 3 and 4 rows do not make the cost of 7: is it an average?", error
+        )
     return Finding(error, EXACT)
 
 
-def purity(subject: LossSubject) -> Finding:
+def purity(case: LossSubject) -> Finding:
     """Outputs, targets and weights are never changed; nor is what was returned."""
-    given = {"the output": subject.y, "the target": subject.target, "the weights": subject.weights}
+    given = {"the output": case.y, "the target": case.target, "the weights": case.weights}
     copies = {what: array.copy() for what, array in given.items()}
     arguments = tuple(copies.values())
-    subject.loss(*arguments)
-    delta = subject.loss.delta(*arguments)
+    case.loss(*arguments)
+    delta = case.loss.delta(*arguments)
     before = np.array(delta)
-    subject.loss.value_and_delta(*arguments)
-    subject.loss.delta(arguments[0] + 1 / 64, *arguments[1:])
+    case.loss.value_and_delta(*arguments)
+    case.loss.delta(arguments[0] + 1 / 64, *arguments[1:])
     for what, array in given.items():
         if not np.array_equal(array, copies[what]):
-            raise Broken(f"{what} has changed: the loss writes into it")
+            raise LawViolation(f"{what} has changed: the loss writes into it")
     if not np.array_equal(before, delta):
-        raise Broken("the delta that was returned has changed: a later call writes into it")
+        raise LawViolation("the delta that was returned has changed: a later call writes into it")
     return Finding()
 
 
-def repeatable(subject: LossSubject) -> Finding:
+def repeatable(case: LossSubject) -> Finding:
     """The same output and target give the same cost and delta."""
-    if subject.cost() != subject.cost() or not np.array_equal(subject.delta(), subject.delta()):
-        raise Broken("the second call gives something else")
+    if case.cost() != case.cost() or not np.array_equal(case.delta(), case.delta()):
+        raise LawViolation("the second call gives something else")
     return Finding()
 
 
-def batch(subject: LossSubject) -> Finding:
+def batch(case: LossSubject) -> Finding:
     """Rows do not see each other, a weight of zero silences one, and no rows cost nothing."""
-    none = subject.rows(slice(0, 0))
+    none = case.rows(slice(0, 0))
     if float(none.cost()) != 0.0 or none.delta().shape != none.y.shape:
-        raise Broken("an empty batch should cost 0 and have an empty delta")
-    whole, worst = subject.delta(), 0.0
-    for n in range(len(subject.y)):
-        alone = subject.rows(slice(n, n + 1)).delta()[0] / len(subject.y)
+        raise LawViolation("an empty batch should cost 0 and have an empty delta")
+    whole, worst = case.delta(), 0.0
+    for n in range(len(case.y)):
+        alone = case.rows(slice(n, n + 1)).delta()[0] / len(case.y)
         error = float(np.linalg.norm(alone - whole[n]) / (np.linalg.norm(alone) + TINY))
         worst = max(worst, error)
         if not error <= EXACT:
-            words = factor(whole[n], alone, {"the batch size": len(subject.y)}) or ""
-            raise Broken(
+            words = factor(whole[n], alone, {"the batch size": len(case.y)}) or ""
+            raise LawViolation(
                 f"the delta of row {n} in a batch is not 1/batch of its delta alone. {words}", error
             )
-    silent = evolve(subject, weights=np.where(np.arange(len(whole)) == 0, 0.0, subject.weights))
+    silent = evolve(case, weights=np.where(np.arange(len(whole)) == 0, 0.0, case.weights))
     if np.any(silent.delta()[0]):
-        raise Broken("a sample of weight zero has a delta")
+        raise LawViolation("a sample of weight zero has a delta")
     return Finding(worst, EXACT)
 
 
-def dtype(subject: LossSubject) -> Finding:
+def dtype(case: LossSubject) -> Finding:
     """float32 in, float32 out; float64 likewise."""
-    for kind in admission.DTYPES:
-        at = evolve(subject, y=subject.y.astype(kind))
+    for kind in input_checks.DTYPES:
+        at = evolve(case, y=case.y.astype(kind))
         for what, found in (("the cost", at.cost()), ("the delta", at.delta())):
             if found.dtype != kind:
-                raise Broken(f"{kind} goes in, and {what} is {found.dtype}")
+                raise LawViolation(f"{kind} goes in, and {what} is {found.dtype}")
     return Finding()
 
 
-def memory(subject: LossSubject) -> Finding:
+def memory(case: LossSubject) -> Finding:
     """Nothing is remembered: `value_and_delta` is the cost and the delta, whatever came before."""
-    cost, delta = subject.cost(), subject.delta()
-    subject.loss.value_and_delta(subject.y + 1 / 64, subject.target, subject.weights)
-    both = subject.loss.value_and_delta(subject.y, subject.target, subject.weights)
+    cost, delta = case.cost(), case.delta()
+    case.loss.value_and_delta(case.y + 1 / 64, case.target, case.weights)
+    both = case.loss.value_and_delta(case.y, case.target, case.weights)
     errors = [
         abs(float(both[0]) - float(cost)) / (abs(float(cost)) + TINY),
         float(np.linalg.norm(both[1] - delta) / (np.linalg.norm(delta) + TINY)),
     ]
     if not max(errors) <= EXACT:
-        raise Broken("value_and_delta does not give what the loss and delta give", max(errors))
+        raise LawViolation(
+            "value_and_delta does not give what the loss and delta give", max(errors)
+        )
     return Finding(max(errors), EXACT)
 
 
-def returns(subject: LossSubject) -> Finding:
+def returns(case: LossSubject) -> Finding:
     """The configuration survives being written down, and the copy computes the same."""
-    loss = subject.loss
+    loss = case.loss
     if not attrs.has(type(loss)):
-        raise Broken("its class is not decorated with @define, so it has no configuration")
+        raise LawViolation("its class is not decorated with @define, so it has no configuration")
     fields = {f.name: getattr(loss, f.name) for f in attrs.fields(type(loss)) if f.init}
     try:
         copy = type(loss)(**json.loads(json.dumps(fields)))
     except (TypeError, ValueError) as error:
-        raise Broken(f"its configuration cannot be written down: {error}") from error
-    if copy != loss or evolve(subject, loss=copy).cost() != subject.cost():
-        raise Broken(f"the configuration has become {copy!r}, and was {loss!r}")
+        raise LawViolation(f"its configuration cannot be written down: {error}") from error
+    if copy != loss or evolve(case, loss=copy).cost() != case.cost():
+        raise LawViolation(f"the configuration has become {copy!r}, and was {loss!r}")
     return Finding()
 
 
@@ -223,33 +227,32 @@ LOSS_LAWS: dict[str, Callable[[LossSubject], Finding]] = {
 """The laws in their order, by name."""
 
 
-def _slope(subject: LossSubject, v: npt.NDArray[Any]) -> tuple[float, float, list[str]]:
+def _slope(case: LossSubject, v: npt.NDArray[Any]) -> tuple[float, float, list[str]]:
     """dC(y; v), the tolerance that it allows, and what is to be said of it."""
     try:
-        cost = subject.cost(Dual(subject.y.copy(), v))
+        cost = case.cost(Dual(case.y.copy(), v))
         if isinstance(cost, Dual) and np.isfinite(cost.tangent):
             return float(cost.tangent), EXACT, []
         remark = "by central differences: the cost lost its tangent on the way"
     except NoTangentRuleError as error:
         remark = f"by central differences: {error.problem}"
-    slope, uncertainty = _differences(subject, v)
+    slope, uncertainty = _differences(case, v)
     return slope, BY_DIFFERENCES + 2 * uncertainty, [remark]
 
 
-def _differences(subject: LossSubject, v: npt.NDArray[Any]) -> tuple[float, float]:
+def _differences(case: LossSubject, v: npt.NDArray[Any]) -> tuple[float, float]:
     quotients = [
-        float(subject.cost(subject.y + h * v) - subject.cost(subject.y - h * v)) / (2 * h)
-        for h in (1e-5, 1e-6)
+        float(case.cost(case.y + h * v) - case.cost(case.y - h * v)) / (2 * h) for h in (1e-5, 1e-6)
     ]
     return quotients[0], abs(quotients[0] - quotients[1])
 
 
-def _diagnosed(subject: LossSubject, delta: npt.NDArray[Any]) -> str:
+def _diagnosed(case: LossSubject, delta: npt.NDArray[Any]) -> str:
     expected = np.zeros(delta.size)
     for entry in range(delta.size):
         direction = np.zeros(delta.size)
         direction[entry] = 1.0
-        expected[entry] = _slope(subject, direction.reshape(delta.shape))[0]
+        expected[entry] = _slope(case, direction.reshape(delta.shape))[0]
     right = expected.reshape(delta.shape)
     sizes = {"the batch size": len(delta), "the number of outputs": int(np.prod(delta.shape[1:]))}
     words = factor(delta, right, sizes) or "No simple factor or sign."

@@ -16,11 +16,11 @@ from attrs import define
 
 from chainrule.calculus.derivatives import Replica
 from chainrule.calculus.dual import Dual
-from chainrule.calculus.subject import (
+from chainrule.calculus.test_case import (
     BY_DIFFERENCES,
     EXACT,
+    Case,
     Finding,
-    Subject,
     array_of,
     as_tuple,
     flat,
@@ -32,7 +32,7 @@ from chainrule.calculus.subject import (
     parameters_of,
 )
 from chainrule.core.errors import NoTangentRuleError
-from chainrule.core.initializers import Shape
+from chainrule.core.types import Shape
 
 
 @define
@@ -49,7 +49,7 @@ class Product:
         return EXACT if self.is_exact else BY_DIFFERENCES
 
 
-def jacobian_vector(at: Subject, name: str, v: npt.NDArray[Any], finding: Finding) -> Product:
+def jacobian_vector(at: Case, name: str, v: npt.NDArray[Any], finding: Finding) -> Product:
     """J v for one input or parameter: from dual numbers if these can, else by differences."""
     try:
         result = _by_dual_numbers(at, name, v)
@@ -66,7 +66,7 @@ def jacobian_vector(at: Subject, name: str, v: npt.NDArray[Any], finding: Findin
     return difference_quotient(at, name, v)
 
 
-def _by_dual_numbers(at: Subject, name: str, v: npt.NDArray[Any]) -> Any:
+def _by_dual_numbers(at: Case, name: str, v: npt.NDArray[Any]) -> Any:
     names = [input_name(n, len(at.inputs)) for n in range(len(at.inputs))]
     direction = np.concatenate(
         [
@@ -85,7 +85,7 @@ def _by_dual_numbers(at: Subject, name: str, v: npt.NDArray[Any]) -> Any:
     return parts if isinstance(y, tuple) else parts[0]
 
 
-def difference_quotient(at: Subject, name: str, v: npt.NDArray[Any]) -> Product:
+def difference_quotient(at: Case, name: str, v: npt.NDArray[Any]) -> Product:
     """(f(x + h v) − f(x − h v)) / 2h, with how far it may be off as its uncertainty.
 
     That is how far two steps h are apart and, in the entries where a kink lies within the shorter,
@@ -104,7 +104,7 @@ def difference_quotient(at: Subject, name: str, v: npt.NDArray[Any]) -> Product:
     return Product(best, apart + norm((right - left)[bent]), is_exact=False)
 
 
-def transposed_product(at: Subject, name: str, u: Any) -> npt.NDArray[Any]:
+def transposed_product(at: Case, name: str, u: Any) -> npt.NDArray[Any]:
     """Jᵀ u entry by entry, from J along each axis: slow, and right."""
     original = array_of(at, name)
     result = np.full(original.size, np.nan)  # of what is too much to work out

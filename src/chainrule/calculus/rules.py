@@ -221,7 +221,7 @@ def no_rule(name: str) -> NoTangentRuleError:
         f"{name} has no tangent rule",
         expected="a function that Dual numbers can flow through",
         received=name,
-        mend="write it with functions that have a rule, or add one with "
+        hint="write it with functions that have a rule, or add one with "
         "chainrule.calculus.dual.tangent_rule; check_layer falls back on central differences",
     )
 
@@ -230,7 +230,7 @@ def lost(what: str) -> NoTangentRuleError:
     """The error for what would drop a tangent without a word."""
     return NoTangentRuleError(
         f"{what} would lose the tangent of a Dual",
-        mend="call np.* on what you are given and create arrays with np.zeros_like(x) or like=x; "
+        hint="call np.* on what you are given and create arrays with np.zeros_like(x) or like=x; "
         "never force an input with np.asarray or float",
     )
 
@@ -241,6 +241,6 @@ def lost_in_plain_array(what: str) -> NoTangentRuleError:
         f"{what} would lose the tangent of a Dual",
         expected="a Dual to write into",
         received="a plain array, or a Dual of a lower level",
-        mend="create it from the input, with np.zeros_like(x) or np.zeros(shape, like=x), so that "
+        hint="create it from the input, with np.zeros_like(x) or np.zeros(shape, like=x), so that "
         "it can carry a tangent",
     )

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from chainrule.core.admission import DTYPES
 from chainrule.core.errors import (
     BuildError,
     ChainruleError,
@@ -27,10 +26,12 @@ from chainrule.core.errors import (
     DtypeError,
     ShapeError,
 )
-from chainrule.core.initializers import Initializer, Shape, get
+from chainrule.core.initializers import Initializer, get
+from chainrule.core.input_checks import DTYPES
+from chainrule.core.layer_state import RECORD, field_names
+from chainrule.core.messages import plain_array
 from chainrule.core.parameter import Parameter, ParameterVector
-from chainrule.core.record import RECORD, field_names
-from chainrule.core.wording import plain_array
+from chainrule.core.types import Shape
 
 if TYPE_CHECKING:
     from chainrule.core.layer import Layer
@@ -45,7 +46,7 @@ def construct(
         raise BuildError(
             f"{name}: the layer is built already, and its parameters would be lost",
             received=f"built for {layer._input_shapes}, {layer._dtype}",
-            mend="build a copy that has no parameters yet: layer.unbuilt()",
+            hint="build a copy that has no parameters yet: layer.unbuilt()",
         )
     shapes = tuple(_shape(name, shape) for shape in input_shapes or layer.known_input_shapes or ())
     inside = layer._rng is not None  # of a container that is being built
@@ -189,7 +190,7 @@ def _call_build(layer: Layer, method: Callable[..., Any], shapes: tuple[Shape, .
             f"{name}: its build does not take {len(shapes)} input shape(s)",
             expected=f"build{inspect.signature(method)}",
             received=f"build{shapes}" if len(shapes) != 1 else f"build({shapes[0]})",
-            mend="give one shape for each input of forward",
+            hint="give one shape for each input of forward",
         ) from error
     try:
         method(layer, *shapes)
@@ -199,7 +200,7 @@ def _call_build(layer: Layer, method: Callable[..., Any], shapes: tuple[Shape, .
         raise BuildError(
             f"{name}: its build fails with {type(error).__name__}: {error}",
             received=f"input shapes {', '.join(map(str, shapes))}",
-            mend="the lines above show where in build",
+            hint="the lines above show where in build",
         ) from error
 
 
@@ -249,7 +250,7 @@ def _shapes_of_an_empty_batch(layer: Layer) -> tuple[Shape, ...]:
         raise BuildError(
             f"{name}: forward fails on an empty batch with {type(error).__name__}: {error}",
             received=f"inputs of shape {described}, which hold no row",
-            mend=_mend_for_no_rows(error),
+            hint=_hint_for_no_rows(error),
         ) from error
     results = outputs if isinstance(outputs, tuple) else (outputs,)
     if isinstance(outputs, tuple) and len(outputs) == 1:
@@ -257,19 +258,19 @@ def _shapes_of_an_empty_batch(layer: Layer) -> tuple[Shape, ...]:
             f"{name}: forward returns a tuple of one array",
             expected="the array itself; a tuple where there are several",
             received="a tuple of 1",
-            mend="is there a comma behind the return?",
+            hint="is there a comma behind the return?",
         )
     if not results or any(getattr(y, "shape", ())[:1] != (0,) for y in results):
         raise BuildError(
             f"{name}: forward does not return one row for each row of the batch",
             expected="arrays of shape (0, …) for an empty batch",
             received=", ".join(str(getattr(y, "shape", type(y).__name__)) for y in results),
-            mend="keep axis 0, the batch, as it is; several outputs are a tuple of arrays",
+            hint="keep axis 0, the batch, as it is; several outputs are a tuple of arrays",
         )
     return tuple(y.shape[1:] for y in results)
 
 
-def _mend_for_no_rows(error: Exception) -> str:
+def _hint_for_no_rows(error: Exception) -> str:
     if "reshape" in str(error):
         return (
             "a −1 cannot be worked out where there are no rows: name the width, "
@@ -288,7 +289,7 @@ def _shape(name: str, shape: Any) -> Shape:
             f"{name}: this is no shape",
             expected="a tuple of whole numbers, without the batch axis, such as (64,)",
             received=repr(shape),
-            mend=f"({shape},)" if isinstance(shape, int) else None,
+            hint=f"({shape},)" if isinstance(shape, int) else None,
         )
     return axes
 

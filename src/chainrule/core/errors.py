@@ -6,7 +6,7 @@ A message is laid out like this, and each line is also an attribute of the error
       at        sequential/dense_2
       expected  (batch, 30)
       received  (batch, 31), produced by activation_1
-      mend      build the model again, or give it rows of 30 numbers
+      hint      build the model again, or give it rows of 30 numbers
 
 A container that sees an error pass adds its own name in front of the place (`within`), so the
 layer that raises it needs to know nothing of where it stands.
@@ -28,7 +28,7 @@ class ChainruleError(Exception):
         Where it is wrong: a path of names such as ``sequential/dense_2``.
     expected, received
         What was expected there, and what came instead.
-    mend
+    hint
         What the reader most likely wants to do about it.
     """
 
@@ -39,14 +39,14 @@ class ChainruleError(Exception):
         place: str | None = None,
         expected: object = None,
         received: object = None,
-        mend: str | None = None,
+        hint: str | None = None,
     ) -> None:
         super().__init__(problem)
         self.problem = problem
         self.place = place
         self.expected = expected
         self.received = received
-        self.mend = mend
+        self.hint = hint
 
     def within(self, container: str) -> Self:
         """The same error, seen from the container it happened in."""
@@ -58,7 +58,7 @@ class ChainruleError(Exception):
             "at": self.place,
             "expected": self.expected,
             "received": self.received,
-            "mend": self.mend,
+            "hint": self.hint,
         }
         return "\n".join(
             [

@@ -18,15 +18,14 @@ import difflib
 import math
 import numbers
 from collections.abc import Callable
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 from attrs import field, frozen
 
 from chainrule.core.errors import ConfigurationError, ShapeError
-
-Shape: TypeAlias = tuple[int, ...]
+from chainrule.core.types import Shape
 
 
 class Initializer:
@@ -234,7 +233,7 @@ class Orthogonal(Initializer):
                 "Orthogonal: only a matrix can be orthogonal",
                 expected="a shape with at least two axes",
                 received=shape,
-                mend="take another initializer for this parameter, such as 'zeros'",
+                hint="take another initializer for this parameter, such as 'zeros'",
             )
         rows, columns = math.prod(shape[:-1]), shape[-1]
         gaussian = rng.normal(size=(max(rows, columns), min(rows, columns)))
@@ -281,5 +280,5 @@ def get(initializer: str | float | Initializer) -> Initializer:
         f"there is no initializer {initializer!r}",
         expected=f"one of {', '.join(KNOWN)}, or an Initializer such as Constant(0.5)",
         received=repr(initializer),
-        mend=f"did you mean {nearest[0]!r}?" if nearest else None,
+        hint=f"did you mean {nearest[0]!r}?" if nearest else None,
     )

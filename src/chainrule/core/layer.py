@@ -37,12 +37,21 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from chainrule.core import admission, building, contract, initializers, place, record, wording
+from chainrule.core import (
+    building,
+    initializers,
+    input_checks,
+    layer_state,
+    messages,
+    method_wrapping,
+    ownership,
+)
 from chainrule.core.equations import Equations, unknown
 from chainrule.core.errors import DefinitionError
-from chainrule.core.initializers import Initializer, Shape
-from chainrule.core.parameter import Array, Parameter, ParameterVector
+from chainrule.core.initializers import Initializer
+from chainrule.core.parameter import Parameter, ParameterVector
 from chainrule.core.tree import Tree
+from chainrule.core.types import Array, Shape
 
 
 class Layer(Tree):
@@ -59,7 +68,7 @@ class Layer(Tree):
     state is two things: its parameters, which are shared with its twins, and its memory of the
     last forward pass, which is private.
 
-    Around these methods (see `chainrule.core.contract`) every layer builds itself at its first
+    Around these methods (see `chainrule.core.method_wrapping`) every layer builds itself at its first
     batch, refuses inputs that are not what it was built for and deltas that do not fit its last
     output, and stays as it was where building fails.
     """
@@ -75,7 +84,7 @@ class Layer(Tree):
     _input_shapes: tuple[Shape, ...] | None = None
     _output_shapes: tuple[Shape, ...] = ()
     _delta_shape: Any = None  # of the delta that fits the last forward pass
-    _place: Any = None  # where it stands: see `chainrule.core.place`
+    _place: Any = None  # where it stands: see `chainrule.core.ownership`
     _initial: frozenset[str] = frozenset()  # the attributes that were there before build
     _lasting: frozenset[str] = frozenset()  # the attributes that are not memory
     _parameters: dict[str, Parameter] = {}  # noqa: RUF012 - replaced, never changed
@@ -84,7 +93,7 @@ class Layer(Tree):
     _begins_frozen: bool = False  # whether what build makes is frozen
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: D102
-        contract.prepare(cls, Layer)
+        method_wrapping.prepare(cls, Layer)
         return super().__new__(cls)
 
     # ---------------------------------------------------------------- what an author writes
@@ -106,11 +115,11 @@ class Layer(Tree):
 
     def forward(self, *inputs: Array) -> Any:
         """The training pass: y = f(x; θ). Remembers on ``self`` what `backward` needs."""
-        raise DefinitionError(f"{type(self).__name__} has no forward", mend="write it")
+        raise DefinitionError(f"{type(self).__name__} has no forward", hint="write it")
 
     def backward(self, delta: Any) -> Any:
         """The vector-Jacobian product ∂C/∂x = Jᵀ delta; adds to each parameter's gradient."""
-        raise DefinitionError(f"{type(self).__name__} has no backward", mend="write it")
+        raise DefinitionError(f"{type(self).__name__} has no backward", hint="write it")
 
     def apply(self, *inputs: Array) -> Any:
         """Inference: y = f(x; θ), with nothing remembered. By default `forward` of a twin."""
@@ -174,7 +183,7 @@ class Layer(Tree):
     def rng(self) -> np.random.Generator:
         """The generator given to `build`, while the layer is being built."""
         if self._rng is None:
-            raise wording.not_building(self)
+            raise messages.not_building(self)
         return self._rng
 
     # ---------------------------------------------------------------- what a layer knows
@@ -187,17 +196,17 @@ class Layer(Tree):
     @property
     def dtype(self) -> np.dtype[Any]:
         """The type of the numbers that it was built for: float32 or float64."""
-        return wording.built(self)._dtype  # type: ignore[return-value]
+        return messages.require_built(self)._dtype  # type: ignore[return-value]
 
     @property
     def input_shapes(self) -> tuple[Shape, ...]:
         """The shape of a row of each input, without the batch axis."""
-        return wording.built(self)._input_shapes or ()
+        return messages.require_built(self)._input_shapes or ()
 
     @property
     def input_shape(self) -> Shape:
         """The shape of a row of the only input."""
-        return wording.only(self, "input", self.input_shapes)
+        return messages.only(self, "input", self.input_shapes)
 
     @property
     def known_input_shapes(self) -> tuple[Shape, ...] | None:
@@ -207,12 +216,12 @@ class Layer(Tree):
     @property
     def output_shapes(self) -> tuple[Shape, ...]:
         """The shape of a row of each output, without the batch axis."""
-        return wording.built(self)._output_shapes
+        return messages.require_built(self)._output_shapes
 
     @property
     def output_shape(self) -> Shape:
         """The shape of a row of the only output."""
-        return wording.only(self, "output", self.output_shapes)
+        return messages.only(self, "output", self.output_shapes)
 
     @property
     def parameters(self) -> ParameterVector:
@@ -241,7 +250,7 @@ class Layer(Tree):
         for node in inputs:
             if hasattr(node, "extended_by"):
                 return node.extended_by(self, inputs)
-        return self.apply(*admission.as_inputs(self, inputs))
+        return self.apply(*input_checks.as_inputs(self, inputs))
 
     def save(self, path: Any) -> None:
         """Write the layer to one file, from which `chainrule.load` makes it again."""
@@ -298,15 +307,17 @@ class Layer(Tree):
 
     def unbuilt(self) -> Self:
         """A layer with the same configuration that is not built yet."""
-        return self.rebuilt({}, keep={id(part): record.initial(part) for _, part in self.walk()})
+        return self.rebuilt(
+            {}, keep={id(part): layer_state.initial(part) for _, part in self.walk()}
+        )
 
     def forget(self) -> None:
         """Let go of the memory of the last forward pass."""
         for _, layer in self.walk():
-            for name in set(layer.__dict__) - record.lasting(layer) - record.RECORD:
+            for name in set(layer.__dict__) - layer_state.lasting(layer) - layer_state.RECORD:
                 del layer.__dict__[name]
             layer.__dict__.pop("_delta_shape", None)
-            if layer._place is place.BY_ITSELF:
+            if layer._place is ownership.BY_ITSELF:
                 del layer.__dict__["_place"]
 
     def replica(self, parts: dict[int, Any]) -> Self:
@@ -320,11 +331,11 @@ class Layer(Tree):
         return self.rebuilt(parts, keep=self._lasting_parts())
 
     def _lasting_parts(self) -> dict[int, frozenset[str]]:
-        known = record.KNOWN_EVERYWHERE
-        return {id(layer): record.lasting(layer) | known for _, layer in self.walk()}
+        known = layer_state.KNOWN_EVERYWHERE
+        return {id(layer): layer_state.lasting(layer) | known for _, layer in self.walk()}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        parts = record.copied_parts(self, memo)
+        parts = layer_state.copied_parts(self, memo)
         copy = self.replica(parts)
         memo.update(parts)
         memo[id(self)] = copy
@@ -335,13 +346,13 @@ class Layer(Tree):
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         # What attrs would pickle is the fields alone: the weights would be lost without a word.
-        kept = record.lasting(self) | record.KNOWN_EVERYWHERE - {"_rng"}
-        fields = record.field_names(type(self))
+        kept = layer_state.lasting(self) | layer_state.KNOWN_EVERYWHERE - {"_rng"}
+        fields = layer_state.field_names(type(self))
         parts = {k: v for k, v in self.attributes().items() if k in fields or k in kept}
-        return record.restored, (type(self), parts)
+        return layer_state.restored, (type(self), parts)
 
     def __getattr__(self, name: str) -> Any:
-        raise wording.missing(self, name)
+        raise messages.missing(self, name)
 
     def __repr__(self) -> str:
-        return wording.short_repr(self)
+        return messages.short_repr(self)

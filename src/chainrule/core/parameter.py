@@ -10,15 +10,13 @@ gradient ∂C/∂θ. Both see the same memory: each parameter is a reshaped wind
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from chainrule.core.errors import ConfigurationError, DefinitionError, DtypeError, ShapeError
-
-Array: TypeAlias = Any
-"""An ndarray, or what NumPy's functions take for one: a `Dual`, an array on a GPU, a tracer."""
+from chainrule.core.types import Array
 
 
 class Parameter:
@@ -61,7 +59,7 @@ class Parameter:
                 place=self.path,
                 expected=self.shape,
                 received=np.shape(new),
-                mend="give an array of the parameter's own shape; nothing is broadcast",
+                hint="give an array of the parameter's own shape; nothing is broadcast",
             )
         _refuse_unreal(new, self.path)
         self._value[...] = new
@@ -83,7 +81,7 @@ class Parameter:
                 place=self.path,
                 expected="parameter.accumulate(gradient)",
                 received="an assignment to grad",
-                mend="accumulate adds it; zero_grad starts afresh",
+                hint="accumulate adds it; zero_grad starts afresh",
             )
 
     @property
@@ -104,7 +102,7 @@ class Parameter:
                 place=self.path,
                 expected="True or False",
                 received=f"{new!r:.60}",
-                mend="parameter.trainable = False freezes it",
+                hint="parameter.trainable = False freezes it",
             )
         if bool(new) is not self._trainable:
             if not new:
@@ -203,7 +201,7 @@ class Parameter:
             place=self.path,
             expected="its value, which is the array",
             received="the Parameter itself in a computation",
-            mend=f"self.{self.path.rpartition('.')[2]}.value",
+            hint=f"self.{self.path.rpartition('.')[2]}.value",
         )
 
     def _refuse_arithmetic(self, *arguments: Any) -> Any:
@@ -220,7 +218,7 @@ class Parameter:
                 place=self.path,
                 expected=self.shape,
                 received=gradient.shape,
-                mend="sum the contributions of all rows: delta.sum(axis=0), inputs.T @ delta, …",
+                hint="sum the contributions of all rows: delta.sum(axis=0), inputs.T @ delta, …",
             )
         if gradient.dtype != self.dtype:
             raise DtypeError(
@@ -228,7 +226,7 @@ class Parameter:
                 place=self.path,
                 expected=self.dtype,
                 received=gradient.dtype,
-                mend="create arrays with like= or zeros_like; NumPy makes float64 without it",
+                hint="create arrays with like= or zeros_like; NumPy makes float64 without it",
             )
 
 

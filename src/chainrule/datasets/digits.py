@@ -112,14 +112,14 @@ def _pixel_type(dtype: DTypeLike) -> np.dtype[Any]:
             place="datasets.digits",
             expected="dtype 'float64' or 'float32'",
             received=repr(dtype),
-            mend="leave dtype out for float64; convert the arrays afterwards for any other type",
+            hint="leave dtype out for float64; convert the arrays afterwards for any other type",
         )
     return pixel_type
 
 
 def _read() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Pixels (1797, 64) and labels (1797,) as they are stored, from a file proven whole."""
-    mend = "install chainrule again: the data are a part of the package"
+    hint = "install chainrule again: the data are a part of the package"
     path = resources.files("chainrule.datasets") / _FILE
     try:
         content = path.read_bytes()
@@ -129,7 +129,7 @@ def _read() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
             place="datasets.digits",
             expected=f"the file {path}",
             received=type(error).__name__,
-            mend=mend,
+            hint=hint,
         ) from error
     checksum = hashlib.sha256(content).hexdigest()
     if checksum != _SHA256:
@@ -138,7 +138,7 @@ def _read() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
             place="datasets.digits",
             expected=f"SHA-256 {_SHA256}",
             received=f"SHA-256 {checksum}, from {len(content):,} bytes",
-            mend=mend,
+            hint=hint,
         )
     with np.load(io.BytesIO(content)) as stored:
         return stored["pixels"], stored["labels"]

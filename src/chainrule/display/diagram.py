@@ -19,9 +19,9 @@ from typing import Any, Literal, TypeAlias
 from attrs import define, field
 
 from chainrule.core.errors import DefinitionError
-from chainrule.core.initializers import Shape
 from chainrule.core.layer import Layer
 from chainrule.core.tree import join, snake_case
+from chainrule.core.types import Shape
 from chainrule.display.summary import configuration, seen_from, shapes_of_values, shortened
 from chainrule.graph.composite import ALL
 from chainrule.graph.graph import Graph
@@ -84,7 +84,7 @@ def diagram(model: Layer) -> Diagram:
             "diagram is given something that is no layer",
             expected="a Layer such as Sequential([Dense(30), Dense(10)])",
             received=f"{model!r:.60}, of type {type(model).__name__}",
-            mend="diagram(trainer.model)" if hasattr(model, "model") else None,
+            hint="diagram(trainer.model)" if hasattr(model, "model") else None,
         )
     found = _Found()
     ends = _read_plan(model, found) if model.is_built else _read_calls(model, found)

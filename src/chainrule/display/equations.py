@@ -21,7 +21,7 @@ from typing import Any
 from chainrule.core.equations import numbered, total
 from chainrule.core.errors import DefinitionError
 from chainrule.core.layer import Layer
-from chainrule.core.wording import built
+from chainrule.core.messages import require_built
 from chainrule.display.explanation import Explanation, Record
 from chainrule.display.notation import Sign, lowered, renamed, to_latex, to_text
 from chainrule.display.symbols import Place, Symbols, derivative
@@ -69,9 +69,9 @@ def explain(model: Layer) -> Explanation:
             "explain is given something that is no layer",
             expected="a Layer such as Sequential([Dense(30), Dense(10)])",
             received=f"{model!r:.60}, of type {type(model).__name__}",
-            mend="explain(trainer.model)" if hasattr(model, "model") else None,
+            hint="explain(trainer.model)" if hasattr(model, "model") else None,
         )
-    built(model)
+    require_built(model)
     return _Writing(model).explanation()
 
 

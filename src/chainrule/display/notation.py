@@ -62,7 +62,7 @@ def parsed(expression: str) -> ast.expr:
             "an equation is no expression of Python",
             expected='one such as "delta @ weights.T"',
             received=repr(expression),
-            mend=error.msg,
+            hint=error.msg,
         ) from None
 
 

@@ -102,7 +102,7 @@ def plot_training(history: Mapping[str, Sequence[float]], into: Any = None) -> A
             "plot_training: there is no cost to draw",
             expected='a mapping with a list under "loss", one number for each epoch',
             received=", ".join(curves) or "nothing",
-            mend="give it what Trainer.fit returned, after at least one epoch",
+            hint="give it what Trainer.fit returned, after at least one epoch",
         )
     panels = ["loss", *sorted(set(panels) - {"loss"}, key=panels.index)]
     figure = _figure(into, width=4.4 * len(panels), height=3.4)
@@ -249,7 +249,7 @@ def worst_confusions(
             "plot_confusions: the probabilities have another number of axes",
             expected="(samples, classes)",
             received=p.shape,
-            mend="one row of probabilities for each sample: Softmax()(model(x))",
+            hint="one row of probabilities for each sample: Softmax()(model(x))",
         )
     _same_length("plot_confusions", labels=true, probabilities=p)
     said, certainty = p.argmax(axis=1), p.max(axis=1)
@@ -339,7 +339,7 @@ def _pictures(name: str, images: npt.ArrayLike) -> npt.NDArray[Any]:
             f"{name}: these are no images",
             expected="(samples, height, width), or (samples, n²) for square ones; at least one",
             received=np.shape(images),
-            mend="reshape each row to the image that it is: x.reshape(-1, height, width)",
+            hint="reshape each row to the image that it is: x.reshape(-1, height, width)",
         )
     return pictures
 

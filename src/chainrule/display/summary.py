@@ -25,11 +25,11 @@ import numpy as np
 from attrs import define
 
 from chainrule.core.errors import DefinitionError
-from chainrule.core.initializers import Shape
 from chainrule.core.layer import Layer
+from chainrule.core.messages import batch_of
 from chainrule.core.parameter import Parameter
 from chainrule.core.tree import join, snake_case
-from chainrule.core.wording import batch_of
+from chainrule.core.types import Shape
 from chainrule.graph.graph import Graph
 from chainrule.graph.plan import Plan, Step, is_unrolled, learns
 
@@ -78,7 +78,7 @@ def summary(model: Layer) -> Summary:
             "summary is given something that is no layer",
             expected="a Layer such as Sequential([Dense(30), Dense(10)])",
             received=f"{model!r:.60}, of type {type(model).__name__}",
-            mend="summary(trainer.model)" if hasattr(model, "model") else None,
+            hint="summary(trainer.model)" if hasattr(model, "model") else None,
         )
     flow = _Flow(model) if model.is_built else None
     return Summary(

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 from attrs import define, field, frozen
 
-from chainrule.core import admission
+from chainrule.core import input_checks
 from chainrule.core.equations import Equations, equations_of, is_said_by, numbered
 from chainrule.core.errors import DefinitionError
-from chainrule.core.initializers import Shape
 from chainrule.core.layer import Layer
-from chainrule.core.wording import who
+from chainrule.core.messages import label
+from chainrule.core.types import Shape
 from chainrule.display.explanation import Record
 from chainrule.display.notation import (
     Sign,
@@ -117,7 +117,7 @@ class Symbols:
         said = equations_of(step.layer)
         if not isinstance(said, Equations):
             raise DefinitionError(
-                f"{who(step.layer)}: its equations are none",
+                f"{label(step.layer)}: its equations are none",
                 place=self.plan.place(step),
                 expected='Equations(forward="2 * x", backward="2 * delta")',
                 received=f"{said!r:.60}, of type {type(said).__name__}",
@@ -127,7 +127,7 @@ class Symbols:
             if len(given) != len(slots):
                 what = "outputs" if name == "forward" else "inputs"
                 raise DefinitionError(
-                    f"{who(step.layer)}: its equations have another number of expressions for "
+                    f"{label(step.layer)}: its equations have another number of expressions for "
                     f"{name} than it has {what}",
                     place=self.plan.place(step),
                     expected=f"{len(slots)}",
@@ -197,7 +197,7 @@ class Symbols:
         place.parameters = layer._collected("_parameters")
         if others := said.gradients.keys() - place.parameters.keys():
             raise DefinitionError(
-                f"{who(layer)}: its equations have gradients of what is no parameter",
+                f"{label(layer)}: its equations have gradients of what is no parameter",
                 place=self.plan.place(place.step),
                 expected=f"gradients of {', '.join(place.parameters) or 'nothing'}",
                 received=", ".join(sorted(others)),
@@ -289,7 +289,7 @@ class Symbols:
         unknown = self._names_in(expression, place) - known.keys()
         if unknown:
             raise DefinitionError(
-                f"{who(step.layer)}: its equations speak of {', '.join(sorted(unknown))}",
+                f"{label(step.layer)}: its equations speak of {', '.join(sorted(unknown))}",
                 place=self.plan.place(step),
                 expected=f"only {', '.join(sorted(known))}, and np",
                 received=repr(expression),
@@ -368,7 +368,7 @@ def _shapes(plan: Plan, model: Layer) -> dict[int, Shape]:
         if before != step.layer.input_shapes:
             empty = [np.zeros((0, *shape), step.layer.dtype) for shape in before]
             try:
-                made = admission.as_tuple(step.layer.apply(*empty))
+                made = input_checks.as_tuple(step.layer.apply(*empty))
             except Exception:  # the first batch will say what is wrong; the formulas hold anyway
                 made = ()
             after = tuple(y.shape[1:] for y in made) or after

@@ -27,11 +27,12 @@ import numpy as np
 import numpy.typing as npt
 from attrs import define
 
-from chainrule.core import admission
+from chainrule.core import input_checks
 from chainrule.core.errors import ChainruleError, DefinitionError, NonFiniteError
 from chainrule.core.layer import Layer
-from chainrule.core.parameter import Array, Parameter
-from chainrule.core.wording import built
+from chainrule.core.messages import require_built
+from chainrule.core.parameter import Parameter
+from chainrule.core.types import Array
 from chainrule.display import trace_table
 from chainrule.display.trace_table import Arrays, size_of
 from chainrule.graph.plan import Plan, told
@@ -92,13 +93,13 @@ def trace(model: Layer, x: Any, target: Any, loss: Any, sample_weights: Any = No
             "trace is given something that is no layer",
             expected="a built Layer such as Sequential([Dense(30), Dense(10)])",
             received=f"{model!r:.60}, of type {type(model).__name__}",
-            mend="trace(trainer.model, …)" if hasattr(model, "model") else None,
+            hint="trace(trainer.model, …)" if hasattr(model, "model") else None,
         )
     if isinstance(loss, list | tuple):
         loss = as_loss(loss)
-    inputs = admission.as_inputs(built(model), admission.as_tuple(x))
+    inputs = input_checks.as_inputs(require_built(model), input_checks.as_tuple(x))
     inputs = tuple(np.array(value) for value in inputs)
-    admission.admit(model, inputs)
+    input_checks.admit(model, inputs)
     copy = deepcopy(model)
     copy.parameters.zero_grad()
     with np.errstate(all="ignore"):
@@ -149,7 +150,7 @@ class TracedStep:
     @property
     def output_shapes(self) -> tuple[tuple[int, ...], ...]:
         """The shape of each output, and so of its delta, with the batch axis."""
-        return tuple(value.shape for value in admission.as_tuple(self.output))
+        return tuple(value.shape for value in input_checks.as_tuple(self.output))
 
     @property
     def output_size(self) -> float:
@@ -282,9 +283,9 @@ class Trace:
         found: dict[str, Any] = {}
         deltas = (None,) * len(self.input_names)
         if self.input_deltas is not None:
-            deltas = admission.as_tuple(self.input_deltas)
+            deltas = input_checks.as_tuple(self.input_deltas)
         for name, value, delta in zip(
-            self.input_names, admission.as_tuple(self.inputs), deltas, strict=True
+            self.input_names, input_checks.as_tuple(self.inputs), deltas, strict=True
         ):
             found |= {f"{name}.value": value, f"{name}.delta": delta}
         for step in self.steps:
@@ -445,17 +446,17 @@ class _Pass:
         try:
             cost, delta = loss.value_and_delta(y, target, weights)
         except ChainruleError as error:
-            if not isinstance(error, NonFiniteError) and _are_finite(admission.as_tuple(y)):
+            if not isinstance(error, NonFiniteError) and _are_finite(input_checks.as_tuple(y)):
                 raise  # it is about something else
             if self.first is None:
                 self.first = NonFinite(name, "cost", 0, 0, 1)
             return None, None, error
-        self.model.__dict__["_delta_shape"] = admission.shapes_of(y)
-        if not admission.fits_output(self.model, delta):
-            raise admission.unfitting_delta(self.model, delta)
-        made = (np.asarray(cost), *admission.as_tuple(delta))
+        self.model.__dict__["_delta_shape"] = input_checks.shapes_of(y)
+        if not input_checks.fits_output(self.model, delta):
+            raise input_checks.unfitting_delta(self.model, delta)
+        made = (np.asarray(cost), *input_checks.as_tuple(delta))
         if not _are_finite(made):  # else a target that is not finite stands where nothing counts
-            self.look("target", "value", *map(np.asarray, admission.as_tuple(target)))
+            self.look("target", "value", *map(np.asarray, input_checks.as_tuple(target)))
         self.look(name, "cost", made[0])
         self.look(name, "delta", *made[1:])
         return float(cost), delta, None
@@ -468,7 +469,7 @@ class _Pass:
         deltas: dict[int, Arrays] = {}
         sent: dict[int, Arrays] = {}
         ends: dict[int, Any] = {}
-        for slot, part in zip(plan.outputs, admission.as_tuple(delta), strict=True):
+        for slot, part in zip(plan.outputs, input_checks.as_tuple(delta), strict=True):
             _add(ends, slot, part)
         number = len(plan.steps)
         try:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from chainrule.core import admission
+from chainrule.core import input_checks
 
 if TYPE_CHECKING:
     from chainrule.display.trace import Trace, TracedStep
@@ -38,7 +38,7 @@ def size_of(arrays: Arrays) -> float:
     >>> size_of(np.array([3.0, 4.0, 0.0, 0.0]))
     2.5
     """
-    flat = np.concatenate([np.ravel(a) for a in admission.as_tuple(arrays)]).astype(np.float64)
+    flat = np.concatenate([np.ravel(a) for a in input_checks.as_tuple(arrays)]).astype(np.float64)
     largest = float(np.max(np.abs(flat), initial=0.0))
     if largest == 0 or not np.isfinite(largest):
         return largest
@@ -128,8 +128,8 @@ def _lines(found: Trace) -> list[Line]:
 
 
 def _input_lines(found: Trace) -> Iterator[Line]:
-    values = admission.as_tuple(found.inputs)
-    deltas = admission.as_tuple(found.input_deltas)
+    values = input_checks.as_tuple(found.inputs)
+    deltas = input_checks.as_tuple(found.input_deltas)
     deltas = deltas if len(deltas) == len(values) else (None,) * len(values)
     first = found.first_non_finite
     for name, value, delta in zip(found.input_names, values, deltas, strict=True):

@@ -19,10 +19,9 @@ from typing import Any, ClassVar, TypeAlias
 from attrs import define
 
 from chainrule.core.errors import ConfigurationError, DefinitionError
-from chainrule.core.initializers import Shape
 from chainrule.core.layer import Layer
-from chainrule.core.parameter import Array
 from chainrule.core.tree import fields_of, snake_case
+from chainrule.core.types import Array, Shape
 from chainrule.graph.plan import Plan, input_names, unroll
 
 Source: TypeAlias = tuple[int, int]
@@ -38,7 +37,7 @@ def refuse_change(container: Any, attribute: Any, value: Any) -> Any:
     raise ConfigurationError(
         f"{name}: the layers of a container stay the same, and how they are connected",
         received=f"an assignment to {attribute.name}",
-        mend="make a new sequence or graph of them: Sequential([*model.layers[:2], Dense(3)])",
+        hint="make a new sequence or graph of them: Sequential([*model.layers[:2], Dense(3)])",
     )
 
 
@@ -73,7 +72,7 @@ class Composite(Layer):
         """
         raise DefinitionError(
             f"{type(self).__name__} does not say how its layers are connected",
-            mend="write calls, or use Graph",
+            hint="write calls, or use Graph",
         )
 
     def ends(self, size: int) -> Sequence[Source]:

@@ -22,10 +22,10 @@ from typing import Any, ClassVar
 from attrs import define, field
 
 from chainrule.core.errors import ConfigurationError, DefinitionError, ShapeError
-from chainrule.core.initializers import Shape
 from chainrule.core.layer import Layer
+from chainrule.core.messages import batch_of
 from chainrule.core.tree import numbered
-from chainrule.core.wording import batch_of
+from chainrule.core.types import Shape
 from chainrule.graph.composite import ALL, Composite, Source, refuse_change, sizes_of
 from chainrule.graph.node import Input, Node
 
@@ -165,7 +165,7 @@ class Graph(Composite):
                     place=f"{place}/{name}",
                     expected=batch_of(expected),
                     received=batch_of(shape) + (producers[number] if producers else ""),
-                    mend=f"Input({shape}), or give it rows of shape {expected}",
+                    hint=f"Input({shape}), or give it rows of shape {expected}",
                 )
 
     def __getitem__(self, name: str) -> Layer:
@@ -242,7 +242,7 @@ def _shapes_behind(call: Node, shapes: list[Shape]) -> tuple[Shape, ...]:
                 "how many outputs a node has is not known before the shapes are",
                 expected="Inputs that say the shape of a row, such as Input((64,))",
                 received=repr(call),
-                mend="take them by number: node[0], node[1]",
+                hint="take them by number: node[0], node[1]",
             )
         return (call.shape,)
     layer: Any = call.layer
@@ -266,7 +266,7 @@ def _as_nodes(what: str, given: Any) -> list[Node]:
                 place=f"{what}[{number}]" if isinstance(given, list | tuple) else what,
                 expected="an Input, or what a layer gives that is called on one",
                 received=f"{node!r:.60}, of type {type(node).__name__}",
-                mend="call the layer: Dense(3)(x)" if is_layer else "Graph(x, y) with x = Input(…)",
+                hint="call the layer: Dense(3)(x)" if is_layer else "Graph(x, y) with x = Input(…)",
             )
     if not nodes:
         raise ConfigurationError(
@@ -284,7 +284,7 @@ def _require_distinct(inputs: list[str], layers: list[str]) -> None:
                 place=f"inputs[{number}]",
                 expected="names that tell inputs and layers apart",
                 received=", ".join(inputs),
-                mend=f"Input(…, name='{name}_in')",
+                hint=f"Input(…, name='{name}_in')",
             )
 
 
@@ -327,7 +327,7 @@ def _gone_through(inputs: list[Node], outputs: list[Node]) -> tuple[Any, ...]:
                 place=f"inputs[{begin[_key(node)]}]",
                 expected="inputs that the outputs depend on",
                 received=repr(node),
-                mend="leave it out, or connect it: call a layer on it",
+                hint="leave it out, or connect it: call a layer on it",
             )
     starts = [(n.name, n.shape) if isinstance(n, Input) else (None, None) for n in inputs]
     return (
@@ -344,7 +344,7 @@ def _cut_otherwise(node: Node) -> DefinitionError:
         place=repr(node),
         expected="each output as an input of its own, and taken as such",
         received="the node itself on one side, and node[…] on the other",
-        mend="a, b = node; Graph([a, b], …), with layers that are called on a and b",
+        hint="a, b = node; Graph([a, b], …), with layers that are called on a and b",
     )
 
 
@@ -395,7 +395,7 @@ def _circle(chain: list[Node]) -> DefinitionError:
         place=_way(chain),
         expected="a graph without circles",
         received=f"{chain[-1]!r}, which leads to itself",
-        mend="nodes are made by calling layers, and then never changed",
+        hint="nodes are made by calling layers, and then never changed",
     )
 
 
@@ -422,7 +422,7 @@ def _foreign(call: Input, output: Node, chain: list[Node], inputs: list[Node]) -
         place=_way([*chain, call]),
         expected=f"outputs that depend on {', '.join(map(repr, inputs))}",
         received=f"{output!r}, which needs {call!r} of another graph, or one that was left out",
-        mend="Graph([…, that Input], …), or call the layers on this graph's own nodes",
+        hint="Graph([…, that Input], …), or call the layers on this graph's own nodes",
     )
 
 

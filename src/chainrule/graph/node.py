@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 
 from chainrule.core.errors import ConfigurationError, DefinitionError
-from chainrule.core.initializers import Shape
-from chainrule.core.wording import batch_of, who
+from chainrule.core.messages import batch_of, label
+from chainrule.core.types import Shape
 
 if TYPE_CHECKING:
     from chainrule.core.layer import Layer
@@ -51,10 +51,10 @@ class Node:
         for number, node in enumerate(inputs):
             if not isinstance(node, Node):
                 raise DefinitionError(
-                    f"{who(layer)} is called on a node and on something else",
+                    f"{label(layer)} is called on a node and on something else",
                     expected="nodes only, or arrays only",
                     received=f"argument {number} is {node!r:.60}, of type {type(node).__name__}",
-                    mend="an array that goes into a graph needs an Input of its own",
+                    hint="an array that goes into a graph needs an Input of its own",
                 )
         return Node(layer, inputs)
 
@@ -73,7 +73,7 @@ class Node:
                 f"this is not the number of an output of {self!r}",
                 expected="node[0] for the first output",
                 received=repr(output),
-                mend="to cut rows into parts, call Slice(start, stop) on the node",
+                hint="to cut rows into parts, call Slice(start, stop) on the node",
             )
         return Output(self.layer, self.sources, of=self, number=number)
 
@@ -87,7 +87,7 @@ class Node:
             f"{self!r} is a node of a graph, and holds no numbers to compute with",
             expected="a layer that is called on nodes, one by one",
             received="a node in an operation of arrays, or in a list",
-            mend="Add()(a, b), Multiply()(a, b), Activation('tanh')(a), or a layer of your own",
+            hint="Add()(a, b), Multiply()(a, b), Activation('tanh')(a), or a layer of your own",
         )
 
     __array__ = __array_ufunc__ = __array_function__ = _holds_no_numbers
@@ -97,7 +97,7 @@ class Node:
 
     def __repr__(self) -> str:
         given = ["…" if node.sources else repr(node) for node in self.sources]
-        return f"{who(self.layer) if self.layer else 'Node'}({', '.join(given)})"
+        return f"{label(self.layer) if self.layer else 'Node'}({', '.join(given)})"
 
 
 @frozen(eq=False, repr=False)
@@ -117,7 +117,7 @@ class Output(Node):
             f"{self!r} is one output already",
             expected="a node",
             received=f"[{output!r}] of it",
-            mend="to cut rows into parts, call Slice(start, stop) on the node",
+            hint="to cut rows into parts, call Slice(start, stop) on the node",
         )
 
     def __iter__(self) -> Iterator[Node]:
@@ -139,7 +139,7 @@ def _as_shape(shape: Any) -> Shape | None:
             "Input: this is no shape of a row",
             expected="a tuple of whole numbers, without the batch axis, such as (64,)",
             received=f"{shape!r:.60}",
-            mend=f"Input(({shape},))" if isinstance(shape, int) else None,
+            hint=f"Input(({shape},))" if isinstance(shape, int) else None,
         )
     return axes
 
@@ -189,7 +189,7 @@ class Input(Node):
         raise ConfigurationError(
             f"{self!r} is one array",
             received=f"[{output!r}] of it",
-            mend="to cut rows into parts, call Slice(start, stop) on it",
+            hint="to cut rows into parts, call Slice(start, stop) on it",
         )
 
     def __repr__(self) -> str:

@@ -21,19 +21,19 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from attrs import define, field
 
-from chainrule.core import admission, contract
+from chainrule.core import input_checks, method_wrapping
 from chainrule.core.errors import (
     BackwardBeforeForwardError,
     ChainruleError,
     DefinitionError,
     ShapeError,
 )
-from chainrule.core.initializers import Shape
 from chainrule.core.layer import Layer
-from chainrule.core.parameter import Array, Parameter
-from chainrule.core.place import Places
+from chainrule.core.messages import batch_of, label
+from chainrule.core.ownership import Places
+from chainrule.core.parameter import Parameter
 from chainrule.core.tree import snake_case
-from chainrule.core.wording import batch_of, who
+from chainrule.core.types import Array, Shape
 
 if TYPE_CHECKING:
     from chainrule.graph.composite import Composite
@@ -120,9 +120,9 @@ class Plan:
             keep = None if number + 1 in handed else _one_or_all(step.makes)
             done = [slot for slot in {*step.takes} - {*self.outputs} if last[slot] == number]
             drop = () if take is None else tuple(done)
-            self._up.append((contract.bare(layer, "forward"), memory, take, keep, drop))
-            self._applies.append((contract.bare(layer, "apply"), None, take, keep, drop))
-            self._down.append((number, contract.bare(layer, "backward"), memory, keep, take))
+            self._up.append((method_wrapping.bare(layer, "forward"), memory, take, keep, drop))
+            self._applies.append((method_wrapping.bare(layer, "apply"), None, take, keep, drop))
+            self._down.append((number, method_wrapping.bare(layer, "backward"), memory, keep, take))
         self._down.reverse()
         self._begins_in_hand, self._ends_in_hand = 0 in handed, len(self._row) in handed
         self._untaken = tuple(s for s in self.inputs if s not in last and s not in self.outputs)
@@ -172,7 +172,7 @@ class Plan:
             if modes[number] == "all":
                 yield number, backward, memory, give, send
             elif modes[number] == "parameters":
-                bare = contract.bare(self._row[number].layer, "backward_parameters")
+                bare = method_wrapping.bare(self._row[number].layer, "backward_parameters")
                 yield number, bare, memory, give, ()
 
     # ---------------------------------------------------------------- the two ways
@@ -202,7 +202,9 @@ class Plan:
                     value = compute(*[values[slot] for slot in take])
                 if memory is not None:
                     is_one = type(value) is np.ndarray
-                    memory["_delta_shape"] = value.shape if is_one else admission.shapes_of(value)
+                    memory["_delta_shape"] = (
+                        value.shape if is_one else input_checks.shapes_of(value)
+                    )
                 if keep is not None:
                     _put(values, keep, value)
                 if drop:
@@ -217,7 +219,7 @@ class Plan:
         deltas, last = self._back(delta, self._down)
         if self._begins_in_hand:
             return last
-        some = admission.as_tuple(delta)[0]
+        some = input_checks.as_tuple(delta)[0]
         for slot in self._untaken:
             deltas[slot] = np.zeros(self._shapes[slot], some.dtype, like=some)
         return _one_or_tuple([deltas[slot] for slot in self.inputs])
@@ -236,12 +238,12 @@ class Plan:
         number = len(self._row)
         try:
             if not self._ends_in_hand:
-                for slot, part in zip(self.outputs, admission.as_tuple(delta), strict=True):
+                for slot, part in zip(self.outputs, input_checks.as_tuple(delta), strict=True):
                     _add(deltas, slot, part)
             for number, backward, memory, give, send in steps:
                 if give is not None:
                     delta = deltas[give] if type(give) is int else self._deltas(deltas, number)
-                shape = delta.shape if type(delta) is np.ndarray else admission.shapes_of(delta)
+                shape = delta.shape if type(delta) is np.ndarray else input_checks.shapes_of(delta)
                 if shape != memory.get("_delta_shape"):
                     number, unfitting = self._unfitting(number, delta)
                     raise unfitting
@@ -280,7 +282,7 @@ class Plan:
         values: list[Any] = [*inputs, *[None] * (len(self.names) - len(inputs))]
         for step in self.steps:
             taken = tuple(values[slot] for slot in step.takes)
-            made = admission.as_tuple(step.layer.forward(*taken))
+            made = input_checks.as_tuple(step.layer.forward(*taken))
             for slot, value in zip(step.makes, made, strict=True):
                 values[slot] = value
             yield step, taken, made
@@ -296,7 +298,7 @@ class Plan:
         if parameters_only and self._last_freezing is not Parameter.last_freezing:
             self._follow_what_is_frozen()
         deltas: list[Any] = [None] * len(self.names)
-        for slot, part in zip(self.outputs, admission.as_tuple(delta), strict=True):
+        for slot, part in zip(self.outputs, input_checks.as_tuple(delta), strict=True):
             _add(deltas, slot, part)
         for number, *_, send in self._down_to_parameters if parameters_only else self._down:
             step = self._row[number]
@@ -306,7 +308,7 @@ class Plan:
             if parameters_only and send == ():
                 step.layer.backward_parameters(_one_or_tuple(given))
             else:
-                sent = admission.as_tuple(step.layer.backward(_one_or_tuple(given)))
+                sent = input_checks.as_tuple(step.layer.backward(_one_or_tuple(given)))
                 _add_each(deltas, step.takes, sent)
             yield step, given, sent
 
@@ -324,7 +326,7 @@ class Plan:
         self, error: Exception, number: int, method: str, values: list[Any], last: Any
     ) -> Exception:
         step = self._row[number]
-        given, sources = admission.as_tuple(last), []
+        given, sources = input_checks.as_tuple(last), []
         if method != "backward":
             # What is handed on stands in no slot: it is the value that was made last.
             given = tuple(values[s] if values[s] is not None else last for s in step.takes)
@@ -338,11 +340,11 @@ class Plan:
     def _used_in_between(self, layer: Layer) -> ChainruleError:
         step = next(step for step in self.steps if step.layer is layer)
         return BackwardBeforeForwardError(
-            f"{who(layer)} was used by itself since the last pass, and only remembers that",
+            f"{label(layer)} was used by itself since the last pass, and only remembers that",
             place=self.place(step),
             expected="backward right after the model's forward",
             received="a call of the layer's own forward in between",
-            mend="use a twin by itself, layer.twin(), or call model.forward(x) once more",
+            hint="use a twin by itself, layer.twin(), or call model.forward(x) once more",
         )
 
     def _unfitting(self, number: int, delta: Any) -> tuple[int, ChainruleError]:
@@ -350,10 +352,10 @@ class Plan:
         step = self._row[number]
         expected = step.layer.__dict__.get("_delta_shape")
         if expected is None:
-            return number, admission.unfitting_delta(step.layer, delta)
+            return number, input_checks.unfitting_delta(step.layer, delta)
         took = [n for n, s in enumerate(self._row) if not set(s.takes).isdisjoint(step.makes)]
         if not took:  # it has come from outside
-            return number, admission.unfitting_delta(step.layer, delta)
+            return number, input_checks.unfitting_delta(step.layer, delta)
         return took[-1], self._wrong_delta(took[-1], expected, delta)
 
     def _unequal(self, number: int, unequal: _UnequalError) -> tuple[int, ChainruleError]:
@@ -372,11 +374,11 @@ class Plan:
 
     def _wrong_delta(self, number: int, expected: Any, delta: Any) -> ChainruleError:
         return ShapeError(
-            f"{who(self._row[number].layer)}: backward returns a delta of another shape than "
+            f"{label(self._row[number].layer)}: backward returns a delta of another shape than "
             "its input",
             expected=expected if expected else "an array of the shape of the input",
             received=_described_delta(delta),
-            mend="the delta of an input has the shape of the input: return ∂C/∂x = Jᵀ Δ",
+            hint="the delta of an input has the shape of the input: return ∂C/∂x = Jᵀ Δ",
         )
 
 
@@ -425,7 +427,7 @@ def unroll(model: Composite, count: int, values: list[Any] | None = None) -> Pla
             given = tuple(values[slot] for slot in takes)
             step = Step(layer, path, takes, ())
             try:
-                made = admission.as_tuple(layer.forward(*given))
+                made = input_checks.as_tuple(layer.forward(*given))
             except Exception as error:
                 sources = [names[slot] for slot in takes]
                 error = told(error, step, name, "forward", given, sources)
@@ -479,7 +481,7 @@ class _Frame:
                     place=self.path or None,
                     expected=f"{what}[0]" + (f" to [{len(slots) - 1}]" if len(slots) > 1 else ""),
                     received=f"{what}[{output}]",
-                    mend="to cut rows into parts, call Slice(start, stop) on the node",
+                    hint="to cut rows into parts, call Slice(start, stop) on the node",
                 )
             found.extend(slots if output < 0 else [slots[output]])
         return tuple(found)
@@ -543,13 +545,13 @@ def _add(deltas: list[Any], slot: int, delta: Any) -> None:
 
 def _add_each(deltas: list[Any], slots: Slots, sent: Any) -> None:
     """What a layer with several inputs sends back: a tuple, a delta for each."""
-    parts = admission.as_tuple(sent)
+    parts = input_checks.as_tuple(sent)
     if len(parts) != len(slots):
         raise DefinitionError(
             "backward returns another number of deltas than forward takes inputs",
             expected=f"a tuple of {len(slots)} arrays",
             received=_described_delta(sent),
-            mend="return delta_1, delta_2" if not isinstance(sent, list) else "return tuple(…)",
+            hint="return delta_1, delta_2" if not isinstance(sent, list) else "return tuple(…)",
         )
     for slot, part in zip(slots, parts, strict=True):
         _add(deltas, slot, part)
@@ -581,7 +583,7 @@ def told(
     place = f"{name}/{step.path}" if step.path else name
     if not isinstance(error, ChainruleError) and method != "backward":
         try:
-            admission.admit(step.layer, given)
+            input_checks.admit(step.layer, given)
         except ChainruleError as named:
             named.__cause__, error = error, named
     shapes = [np.shape(value) for value in given]

@@ -80,7 +80,7 @@ class Residual(Composite):
 
     def explained(self, error: Exception, name: str) -> Exception:
         if name == "add" and isinstance(error, ShapeError) and not self.add.is_built:
-            error.mend = (
+            error.hint = (
                 "projection=Dense(n, use_bias=False) brings the short cut to the other width"
                 if self.projection is None
                 else "let the projection and the last layer return rows of the same shape"
@@ -100,7 +100,7 @@ def _as_branches(given: Any) -> Any:
             "Branches takes its layers as one list",
             expected="Branches([Dense(3), Dense(4)], merge=Add())",
             received=f"{given!r:.60}",
-            mend="put brackets around the layers",
+            hint="put brackets around the layers",
         )
     return tuple(given)
 
@@ -165,7 +165,7 @@ def _require_layers(who: str, layers: Sequence[Any], expected: str) -> None:
                 f"{who}: argument {number} is no layer",
                 expected=expected,
                 received=f"{layer!r:.60}, of type {type(layer).__name__}",
-                mend="a sequence in it: Sequential([…])" if is_list else None,
+                hint="a sequence in it: Sequential([…])" if is_list else None,
             )
     if not layers:
         raise ConfigurationError(f"{who}: there is no layer", expected=expected, received="none")

@@ -25,7 +25,7 @@ def _as_layers(layers: Any) -> tuple[Layer, ...]:
             "Sequential takes its layers as one list",
             expected="Sequential([Dense(30), Activation('tanh'), Dense(10)])",
             received=f"Sequential({layers!r})",
-            mend="put brackets around the layers",
+            hint="put brackets around the layers",
         )
     found = tuple(layers)
     for number, layer in enumerate(found):
@@ -35,7 +35,7 @@ def _as_layers(layers: Any) -> tuple[Layer, ...]:
                 place=f"sequential[{number}]",
                 expected="a Layer such as Dense(10)",
                 received=_described(layer),
-                mend=_mend(layer),
+                hint=_hint(layer),
             )
     if not found:
         raise ConfigurationError(
@@ -87,7 +87,7 @@ class Sequential(Composite):
                 f"{cls.__name__} takes its layers as one list",
                 expected="Sequential([Dense(30), Activation('tanh'), Dense(10)])",
                 received=f"{len(layers)} arguments",
-                mend="put brackets around the layers",
+                hint="put brackets around the layers",
             )
         return super().__new__(cls)
 
@@ -133,7 +133,7 @@ def _described(item: object) -> str:
     return f"{item!r}, of type {type(item).__name__}"
 
 
-def _mend(item: object) -> str | None:
+def _hint(item: object) -> str | None:
     if isinstance(item, type) and issubclass(item, Layer):
         return f"make an instance of it: {item.__name__}(…)"
     if isinstance(item, str):

@@ -16,7 +16,7 @@ from attrs import define, field, setters
 from chainrule.core.equations import Equations
 from chainrule.core.errors import ConfigurationError
 from chainrule.core.layer import Layer
-from chainrule.core.parameter import Array
+from chainrule.core.types import Array
 from chainrule.layers import functions
 from chainrule.layers.functions import Function, Pair
 
@@ -62,7 +62,7 @@ class Activation(Layer):
                 "Activation: the way back needs the derivative of the function too",
                 expected="Activation(function, derivative), or the name of a known function",
                 received=f"Activation({getattr(self.function, '__name__', self.function)})",
-                mend="give f′ as a function of z: Activation(np.sin, np.cos)",
+                hint="give f′ as a function of z: Activation(np.sin, np.cos)",
             )
         self.function = functions.get(self.function)
         self._derivative = None  # from here on the function has it

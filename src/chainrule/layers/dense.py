@@ -18,10 +18,10 @@ from attrs import define, field, setters
 from chainrule.core import initializers
 from chainrule.core.equations import Equations
 from chainrule.core.errors import ConfigurationError, ShapeError
-from chainrule.core.initializers import GlorotUniform, Initializer, Shape, Zeros
+from chainrule.core.initializers import GlorotUniform, Initializer, Zeros
 from chainrule.core.layer import Layer
-from chainrule.core.parameter import Array
-from chainrule.core.wording import is_whole
+from chainrule.core.types import Array, Shape
+from chainrule.core.validators import is_integer
 
 
 @define(repr=False, on_setattr=setters.NO_OP)
@@ -73,12 +73,12 @@ class Dense(Layer):
     bias_initializer: Initializer = field(default=Zeros(), converter=initializers.get)
 
     def __attrs_post_init__(self) -> None:
-        if not is_whole(self.units) or self.units < 1:
+        if not is_integer(self.units) or self.units < 1:
             raise ConfigurationError(
                 "Dense: units is the number of outputs",
                 expected="a whole number of at least 1",
                 received=f"units={self.units!r}",
-                mend=f"Dense({int(self.units)})" if _is_almost_whole(self.units) else None,
+                hint=f"Dense({int(self.units)})" if _is_almost_whole(self.units) else None,
             )
 
     def build(self, input_shape: Shape) -> None:
@@ -87,7 +87,7 @@ class Dense(Layer):
                 f"{self!r}: the rows of its input are not vectors",
                 expected="(batch, n)",
                 received=f"({', '.join(['batch', *map(str, input_shape)])})",
-                mend="make each row one vector: x.reshape(len(x), -1)",
+                hint="make each row one vector: x.reshape(len(x), -1)",
             )
         self.parameter("weights", (*input_shape, self.units), self.initializer)
         if self.use_bias:

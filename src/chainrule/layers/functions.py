@@ -27,7 +27,7 @@ import numpy as np
 from attrs import frozen
 
 from chainrule.core.errors import ConfigurationError
-from chainrule.core.parameter import Array
+from chainrule.core.types import Array
 
 
 @frozen
@@ -505,11 +505,11 @@ def get(function: str | Function) -> Function:
         f"there is no activation function {function!r}",
         expected=f"one of {', '.join(KNOWN)}, or a Function such as LeakyRelu(0.2)",
         received=repr(function),
-        mend=_mend(function),
+        hint=_hint(function),
     )
 
 
-def _mend(function: object) -> str | None:
+def _hint(function: object) -> str | None:
     if isinstance(function, str):
         nearest = difflib.get_close_matches(function.lower(), KNOWN, n=1)
         return f"did you mean {nearest[0]!r}?" if nearest else None

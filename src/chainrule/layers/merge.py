@@ -24,16 +24,10 @@ from attrs import define, field, setters
 
 from chainrule.core.equations import Equations, numbered, total
 from chainrule.core.errors import BuildError, ConfigurationError, ShapeError
-from chainrule.core.initializers import Shape
 from chainrule.core.layer import Layer
-from chainrule.core.parameter import Array
-from chainrule.core.wording import batch_of
-from chainrule.layers.reshape import (
-    axis_of_row,
-    index_on_paper,
-    plain,
-    refuse_batch_axis,
-)
+from chainrule.core.messages import batch_of
+from chainrule.core.types import Array, Shape
+from chainrule.layers.reshape import axis_of_row, index_on_paper, plain, refuse_batch_axis
 
 
 class _Elementwise(Layer):
@@ -59,7 +53,7 @@ class _Elementwise(Layer):
                 if self.broadcast
                 else "the same shape for every input",
                 received=_listed(input_shapes),
-                mend=_mend(self, input_shapes),
+                hint=_hint(self, input_shapes),
             )
 
     def _aligned(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
@@ -383,7 +377,7 @@ class Concatenate(Layer):
                 f"{self!r}: its inputs differ along another axis than the one they are joined at",
                 expected=f"the same shape for every input, but for axis {self.axis}",
                 received=_listed(input_shapes),
-                mend=_side_by_side(input_shapes)
+                hint=_side_by_side(input_shapes)
                 or "Flatten() in front of each makes vectors, which always fit",
             )
         sizes = [shape[axis] for shape in input_shapes]
@@ -436,7 +430,7 @@ class Dot(Layer):
                 f"{self!r}: there is no inner product of such rows",
                 expected="(batch, …, n) for both inputs",
                 received=_listed(input_shapes),
-                mend=_mend(self, input_shapes)
+                hint=_hint(self, input_shapes)
                 if any(input_shapes)
                 else "Multiply() is the product of single numbers",
             )
@@ -513,7 +507,7 @@ def _refuse_number(layer: Layer, shapes: tuple[Shape, ...], *, exactly_two: bool
             f"{layer!r}: it takes {'two inputs' if exactly_two else 'two or more inputs'}",
             expected=f"{type(layer).__name__}()(a, b), one argument for each input",
             received=f"{len(shapes)} input(s): {_listed(shapes)}" if shapes else "no input",
-            mend="in a Sequential a layer has one input; a Graph gives it several"
+            hint="in a Sequential a layer has one input; a Graph gives it several"
             if len(shapes) < 2
             else "apply it to two of them, and again to the result",
         )
@@ -538,7 +532,7 @@ def _side_by_side(shapes: tuple[Shape, ...]) -> str | None:
     return None
 
 
-def _mend(layer: Any, shapes: tuple[Shape, ...]) -> str:
+def _hint(layer: Any, shapes: tuple[Shape, ...]) -> str:
     """What brings rows of different shapes together."""
     ways, is_elementwise = [], isinstance(layer, _Elementwise)
     widest = max(shapes, key=math.prod)

@@ -20,15 +20,15 @@ from attrs import define, field, setters
 
 from chainrule.core.equations import Equations
 from chainrule.core.errors import ConfigurationError, ShapeError
-from chainrule.core.initializers import Shape
 from chainrule.core.layer import Layer
-from chainrule.core.parameter import Array
-from chainrule.core.wording import batch_of, is_whole
+from chainrule.core.messages import batch_of
+from chainrule.core.types import Array, Shape
+from chainrule.core.validators import is_integer
 
 
 def plain(value: Any) -> Any:
     """Whole numbers of any kind as Python's own, lists of them as tuples; all else as it is."""
-    if is_whole(value):
+    if is_integer(value):
         return int(value)
     if isinstance(value, np.ndarray):
         return plain(value.tolist())
@@ -98,14 +98,14 @@ class Reshape(Layer):
                 "Reshape: this is no shape of a row",
                 expected="a tuple of whole numbers, without the batch axis, such as (3, 4)",
                 received=f"shape={self.shape!r}",
-                mend=f"Reshape(({self.shape},))" if is_whole(self.shape) else None,
+                hint=f"Reshape(({self.shape},))" if is_integer(self.shape) else None,
             )
         if -1 in self.shape and (self.shape.count(-1) > 1 or 0 in self.shape):
             raise ConfigurationError(
                 "Reshape: the size that stands for -1 cannot be worked out",
                 expected="at most one -1, and no 0 beside it",
                 received=f"shape={self.shape!r}",
-                mend="name the sizes",
+                hint="name the sizes",
             )
 
     def build(self, input_shape: Shape) -> None:
@@ -118,7 +118,7 @@ class Reshape(Layer):
                 if -1 not in self.shape
                 else f"rows whose count of numbers {named} divides",
                 received=f"{batch_of(input_shape)}, rows of {count}",
-                mend=_fitting_shape(self.shape, count),
+                hint=_fitting_shape(self.shape, count),
             )
         self.row_shape = tuple(open_size if n == -1 else n for n in self.shape)
 
@@ -172,7 +172,7 @@ class Permute(Layer):
                 "Permute: axes names the axes of a row in their new order, and 0 is the batch",
                 expected="each of 1, 2, … once, such as (2, 1); 0 at most in front",
                 received=f"axes={self.axes!r}",
-                mend=_counted_from_one(self.axes),
+                hint=_counted_from_one(self.axes),
             )
         self.axes = of_row
 
@@ -183,7 +183,7 @@ class Permute(Layer):
                 f"{self!r}: the rows of its input have another number of axes",
                 expected=f"rows with {len(self.axes)} axes",
                 received=batch_of(input_shape),
-                mend=f"name every axis of a row: Permute({self.axes + rest})"
+                hint=f"name every axis of a row: Permute({self.axes + rest})"
                 if rest
                 else "name the axes that a row has; Reshape gives it more",
             )
@@ -245,18 +245,18 @@ class Slice(Layer):
     def __attrs_post_init__(self) -> None:
         for name in ("start", "stop"):
             value = getattr(self, name)
-            if value is not None and not is_whole(value):
+            if value is not None and not is_integer(value):
                 raise ConfigurationError(
                     f"Slice: {name} is the number of an entry",
                     expected="a whole number, or None for the end",
                     received=f"{name}={value!r}",
                 )
-        if not is_whole(self.step) or self.step == 0:
+        if not is_integer(self.step) or self.step == 0:
             raise ConfigurationError(
                 "Slice: step leads from one entry to the next",
                 expected="a whole number other than 0",
                 received=f"step={self.step!r}",
-                mend="step=1 takes every entry, step=-1 every one in reverse order",
+                hint="step=1 takes every entry, step=-1 every one in reverse order",
             )
         refuse_batch_axis("Slice", self.axis)
 
@@ -268,7 +268,7 @@ class Slice(Layer):
                 f"{self!r}: nothing would be left",
                 expected=f"at least one of the {size} entries along axis {self.axis}",
                 received=f"none of {batch_of(input_shape)}",
-                mend=f"they are numbered from 0 to {size - 1}, and stop itself is not taken"
+                hint=f"they are numbered from 0 to {size - 1}, and stop itself is not taken"
                 if size
                 else "the axis is empty: look at the layer in front",
             )
@@ -302,12 +302,12 @@ class Slice(Layer):
 
 def refuse_batch_axis(layer: str, axis: Any) -> None:
     """See that an axis is a whole number, and not that of the batch."""
-    if not is_whole(axis) or axis == 0:
+    if not is_integer(axis) or axis == 0:
         raise ConfigurationError(
             f"{layer}: axis is counted in the arrays that flow, where axis 0 is the batch",
             expected="a whole number other than 0: 1 is the first axis of a row, -1 the last",
             received=f"axis={axis!r}",
-            mend="axis=1" if is_whole(axis) else None,
+            hint="axis=1" if is_integer(axis) else None,
         )
 
 
@@ -324,7 +324,7 @@ def axis_of_row(layer: Layer, axis: int, row: Shape) -> int:
             if row
             else "rows with at least one axis",
             received=batch_of(row),
-            mend="axis=-1 is the last" if row else "Reshape((1,)) makes a vector of each number",
+            hint="axis=-1 is the last" if row else "Reshape((1,)) makes a vector of each number",
         )
     return found
 
@@ -348,7 +348,7 @@ def _with_rows(array: Array, row: Shape) -> Array:
 
 
 def _are_whole(values: Any) -> bool:
-    return isinstance(values, tuple) and all(map(is_whole, values))
+    return isinstance(values, tuple) and all(map(is_integer, values))
 
 
 def _fitting_shape(shape: Shape, count: int) -> str:
@@ -362,7 +362,7 @@ def _fitting_shape(shape: Shape, count: int) -> str:
 
 def _counted_from_one(axes: Any) -> str | None:
     """What is meant, most likely, by axes that are counted in the row."""
-    if is_whole(axes):
+    if is_integer(axes):
         return f"Permute(({axes},))"
     if _are_whole(axes) and sorted(axes) == list(range(len(axes))):
         return f"with the batch as axis 0 it is Permute({tuple(axis + 1 for axis in axes)})"

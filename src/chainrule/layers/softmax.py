@@ -17,7 +17,7 @@ from attrs import define, setters
 from chainrule.core.equations import Equations
 from chainrule.core.errors import ShapeError
 from chainrule.core.layer import Layer
-from chainrule.core.parameter import Array
+from chainrule.core.types import Array
 
 
 @define(repr=False, on_setattr=setters.NO_OP)
@@ -54,7 +54,7 @@ class Softmax(Layer):
                 "Softmax: a row is a single number, and the last axis is the batch",
                 expected="(batch, …, classes)",
                 received=inputs.shape,
-                mend="one row of scores is a batch too: x[np.newaxis]",
+                hint="one row of scores is a batch too: x[np.newaxis]",
             )
         # A maximum over no classes does not exist; `initial` cannot be larger than any score.
         # The halves keep the difference of two huge scores finite.

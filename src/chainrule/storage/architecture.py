@@ -30,8 +30,8 @@ from chainrule.core.layer import Layer
 from chainrule.core.tree import fields_of
 from chainrule.layers.functions import Function
 from chainrule.storage.classes import Known, class_of
+from chainrule.storage.messages import cut, short, telling
 from chainrule.storage.sealed_file import DIGITS_LIMIT
-from chainrule.storage.wording import cut, short, telling
 
 NESTING_LIMIT = 50
 """How deep lists, tuples and dictionaries may stand in each other in a field."""
@@ -146,7 +146,7 @@ def _unwritable(place: str, received: str) -> StorageError:
         place=place,
         expected="numbers, strings, lists, layers, initializers, activation functions",
         received=received,
-        mend="for a function of your own, make a subclass of Function and give an instance of it",
+        hint="for a function of your own, make a subclass of Function and give an instance of it",
     )
 
 
@@ -266,7 +266,7 @@ def _object(kind: str, record: Record, made: dict[int, Layer], known: Known, dep
             f"the file has a field for {cls.__name__} that the class does not have",
             expected=", ".join(own) or "no fields",
             received=", ".join(map(short, unknown[:5])),
-            mend="is the class another one, or a newer one, than that of the file?",
+            hint="is the class another one, or a newer one, than that of the file?",
         )
     given = {own[name]: value for name, value in fields.items()}
     if not hasattr(cls, "__attrs_init__"):

@@ -16,8 +16,8 @@ import numpy as np
 
 from chainrule.core.errors import StorageError
 from chainrule.core.layer import Layer
+from chainrule.storage.messages import cut
 from chainrule.storage.sealed_file import Arrays
-from chainrule.storage.wording import cut
 
 LINES = 10
 """How many arrays a message lists at most."""
@@ -62,7 +62,7 @@ def fill(model: Layer, arrays: Arrays, problem: str, *, widened: bool) -> None:
             expected=f"{_counted(len(wanted))}, by path, shape and type",
             received=f"{_counted(len(arrays))}, of which these differ:\n"
             + _table(differing, wanted, arrays),
-            mend=_renamed(differing, wanted, arrays) or _of_another_type(differing, wanted, arrays),
+            hint=_renamed(differing, wanted, arrays) or _of_another_type(differing, wanted, arrays),
         )
     for name, array in wanted.items():
         array[...] = arrays[name]

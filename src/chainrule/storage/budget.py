@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from chainrule.core.errors import StorageError
-from chainrule.core.initializers import Shape
-from chainrule.storage.wording import cut
+from chainrule.core.types import Shape
+from chainrule.storage.messages import cut
 
 SPARE = 2**16
 """Numbers that may always be made: a `build` may try something out and let it go again."""

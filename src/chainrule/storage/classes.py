@@ -18,7 +18,7 @@ from chainrule.core.errors import DefinitionError, StorageError
 from chainrule.core.initializers import Initializer
 from chainrule.core.layer import Layer
 from chainrule.layers.functions import Function
-from chainrule.storage.wording import short
+from chainrule.storage.messages import short
 
 Known: TypeAlias = dict[str, dict[str, list[Any]]]
 """What the running program has: the classes of each kind by name."""
@@ -54,7 +54,7 @@ def class_of(name: Any, kind: str, known: Known) -> Any:
         raise StorageError(
             f"the file needs {name!r}, and this program has {len(found)} classes of that name",
             received=", ".join(f"{cls.__module__}.{cls.__qualname__}" for cls in found),
-            mend="load(path, layers=[…]) with the one that is meant",
+            hint="load(path, layers=[…]) with the one that is meant",
         )
     is_name = isinstance(name, str) and name.isidentifier() and len(name) < 60
     nearest = difflib.get_close_matches(name, known[kind], n=1) if is_name else []
@@ -63,7 +63,7 @@ def class_of(name: Any, kind: str, known: Known) -> Any:
         expected=f"a class that is derived from {KINDS[kind].__name__}"
         + (f", such as {nearest[0]!r}" if nearest else ""),
         received=short(name),
-        mend=f"define or import the class before loading, or load(path, layers=[{name}])"
+        hint=f"define or import the class before loading, or load(path, layers=[{name}])"
         if is_name
         else None,
     )
@@ -112,11 +112,11 @@ def _chosen(given: Any) -> dict[str, dict[str, list[Any]]]:
     return chosen
 
 
-def _no_class(given: Any, mend: str | None) -> DefinitionError:
+def _no_class(given: Any, hint: str | None) -> DefinitionError:
     return DefinitionError(
         "what is given as layers are no classes of layers",
         place="layers",
         expected="a list of classes such as layers=[Linear]",
         received=f"{short(given)}, of type {type(given).__name__}",
-        mend=mend,
+        hint=hint,
     )

@@ -13,8 +13,8 @@ import numpy as np
 
 from chainrule.core.errors import StorageError
 from chainrule.core.layer import Layer
-from chainrule.core.record import set_state, state_of
-from chainrule.storage.wording import short
+from chainrule.core.layer_state import set_state, state_of
+from chainrule.storage.messages import short
 
 BIT_GENERATORS = (
     np.random.PCG64, np.random.PCG64DXSM, np.random.MT19937, np.random.Philox, np.random.SFC64,
@@ -42,7 +42,7 @@ def states_of(model: Layer) -> States:
             "the random generators of the model cannot be written to a file",
             expected=f"one kind: {_kinds()}",
             received=", ".join(sorted(kinds)),
-            mend="build the model with one generator: model.build(shape, rng=0)",
+            hint="build the model with one generator: model.build(shape, rng=0)",
         )
     return states
 

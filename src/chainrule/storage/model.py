@@ -24,15 +24,15 @@ import numpy as np
 
 from chainrule import files
 from chainrule.core.errors import StorageError
-from chainrule.core.initializers import Shape
 from chainrule.core.layer import Layer
+from chainrule.core.types import Shape
 from chainrule.storage import sealed_file
 from chainrule.storage.architecture import UNMADE, model_of, records_of
 from chainrule.storage.arrays import arrays_of, fill
 from chainrule.storage.budget import Budget
 from chainrule.storage.classes import Known, known_classes
 from chainrule.storage.generators import bits_for, set_states, states_of
-from chainrule.storage.wording import short, telling
+from chainrule.storage.messages import short, telling
 
 FORMAT = "chainrule-2"
 READABLE = ("chainrule-1", FORMAT)

@@ -27,7 +27,7 @@ from attrs import frozen
 
 from chainrule import files
 from chainrule.core.errors import StorageError
-from chainrule.storage.wording import cut, short
+from chainrule.storage.messages import cut, short
 
 HEADER_LIMIT = 2**23
 """How many bytes a header may have: eight megabytes, room for some ten thousand layers."""
@@ -239,23 +239,23 @@ def require_format(given: str | None, accepted: Collection[str]) -> None:
     if given in accepted:
         return
     family, version = _version(given)
-    is_newer, mend = False, None
+    is_newer, hint = False, None
     if version > NEWEST.get(family, version):
         is_newer, problem = True, "the file was written by a newer chainrule than this one"
-        mend = "update it: pip install --upgrade chainrule"
+        hint = "update it: pip install --upgrade chainrule"
     elif family.startswith("chainrule"):
         problem = "the file is one of chainrule's, but of another kind"
         if family == "chainrule-weights":
-            mend = "it holds weights alone: build the model, and model.load_weights(path)"
+            hint = "it holds weights alone: build the model, and model.load_weights(path)"
         elif family == "chainrule-checkpoint":
-            mend = "it is a checkpoint: fit(…, resume_from=folder) with the folder that it is in"
+            hint = "it is a checkpoint: fit(…, resume_from=folder) with the folder that it is in"
     else:
         problem = "this is a safetensors file, but none that chainrule has written"
     error = StorageError(
         problem,
         expected=f"format {' or '.join(map(repr, accepted))}",
         received="no format" if given is None else f"format {short(given)}",
-        mend=mend,
+        hint=hint,
     )
     error.is_newer = is_newer
     raise error
@@ -280,7 +280,7 @@ def _require_to_its_end(header: dict[str, Any], size: int) -> None:
             + ("it is cut off" if size < end else "there is something behind its end"),
             expected=f"{end:,} bytes of numbers, as its header says",
             received=f"{size:,} bytes",
-            mend="copy it again; was the copy interrupted?" if size < end else None,
+            hint="copy it again; was the copy interrupted?" if size < end else None,
         )
 
 
@@ -336,7 +336,7 @@ def _damaged(received: str, place: str | None = None) -> StorageError:
         place=place and cut(place, 200),
         expected="every byte as chainrule wrote it",
         received=received,
-        mend="copy it again from where it came from",
+        hint="copy it again from where it came from",
     )
 
 
@@ -352,5 +352,5 @@ def _too_long(received: str, times: int) -> StorageError:
         expected=f"a header of at most {times * HEADER_LIMIT:,} bytes and "
         f"{times * VALUE_LIMIT:,} values",
         received=received,
-        mend="large arrays belong into build, as a state, and not into the fields of a layer",
+        hint="large arrays belong into build, as a state, and not into the fields of a layer",
     )

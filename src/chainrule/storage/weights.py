@@ -12,11 +12,11 @@ from pathlib import Path
 
 from chainrule import files
 from chainrule.core.layer import Layer
-from chainrule.core.wording import built
+from chainrule.core.messages import require_built
 from chainrule.storage import sealed_file
 from chainrule.storage.arrays import arrays_of, fill
+from chainrule.storage.messages import telling
 from chainrule.storage.model import READABLE as MODELS
-from chainrule.storage.wording import telling
 
 FORMAT = "chainrule-weights-1"
 READABLE = (FORMAT, *MODELS)
@@ -59,13 +59,13 @@ def load_weights(model: Layer, path: str | Path) -> None:
     BuildError
         Where the model is not built yet.
     """
-    built(model)
+    require_built(model)
     loads_weights(model, sealed_file.read(path, "weights"), place=str(path))
 
 
 def loads_weights(model: Layer, content: bytes, *, place: str | None = None) -> None:
     """`load_weights` from the bytes of a file."""
-    built(model)
+    require_built(model)
     with telling("the file does not hold the weights of a model", place):
         arrays = sealed_file.unpack(content, READABLE).arrays
         fill(model, arrays, "the weights in the file are not those of the model", widened=True)

@@ -13,33 +13,34 @@ from typing import Any
 
 import numpy as np
 
+from chainrule import losses, optimizers
+from chainrule.callbacks import Callback
 from chainrule.core.errors import ConfigurationError, DefinitionError, ShapeError
-from chainrule.core.initializers import Shape
 from chainrule.core.layer import Layer
-from chainrule.core.wording import batch_of, is_whole
-from chainrule.training import losses, optimizers
-from chainrule.training.callbacks import Callback
-from chainrule.training.data.kinds import gives_batches, gives_pairs
-from chainrule.training.data.samples import Data
-from chainrule.training.data.whole import whole
-from chainrule.training.losses import Loss, PerOutput
-from chainrule.training.optimizers import Optimizer
+from chainrule.core.messages import batch_of
+from chainrule.core.types import Shape
+from chainrule.core.validators import is_integer
+from chainrule.data.batches_of import gives_batches, gives_pairs
+from chainrule.data.in_memory import whole
+from chainrule.data.samples import Data
+from chainrule.losses import Loss, PerOutput
+from chainrule.optimizers import Optimizer
 
 
 def require_model(trainer: object, attribute: Any, given: Any) -> None:
     """Refuse what is no layer; a validator of attrs, as `require_optimizer` is."""
     if isinstance(given, Layer):
         return
-    mend = None
+    hint = None
     if isinstance(given, type) and issubclass(given, Layer):
-        mend = f"make an instance of it: {given.__name__}(…)"
+        hint = f"make an instance of it: {given.__name__}(…)"
     elif isinstance(given, list | tuple):
-        mend = "Sequential([…]) makes one layer of a list"
+        hint = "Sequential([…]) makes one layer of a list"
     raise DefinitionError(
         "Trainer: the model is no layer",
         expected="a Layer, such as Sequential([Dense(30), Activation('tanh'), Dense(10)])",
         received=_described(given),
-        mend=mend,
+        hint=hint,
     )
 
 
@@ -62,7 +63,7 @@ def weighted(loss: Loss, weights: Any) -> Loss:
             "loss_weights are for a list of losses, one for each output",
             expected="Trainer(model, [loss_1, loss_2], optimizer, loss_weights=[…, …])",
             received=f"loss_weights={weights!r:.60}, and the loss {loss!r:.80}",
-            mend="leave loss_weights out"
+            hint="leave loss_weights out"
             + ("; these losses have their own" if isinstance(loss, PerOutput) else ""),
         )
     return PerOutput(loss.losses, weights)
@@ -81,7 +82,7 @@ def require_a_loss_for_each(outputs: Sequence[Shape], loss: Loss) -> None:
         else f"the model has {has}, and there are {count} losses",
         expected="a model with one output" if count == 1 else f"a model with {count} outputs",
         received=", ".join(map(batch_of, outputs)),
-        mend="give one loss and no list: Trainer(model, loss, …)"
+        hint="give one loss and no list: Trainer(model, loss, …)"
         if len(outputs) == 1
         else f"a loss for each output, in their order: Trainer(model, [{names}], …)",
     )
@@ -117,14 +118,14 @@ def optional_counts(**given: Any) -> list[int | None]:
 
 
 def _count(name: str, given: Any) -> int:
-    if is_whole(given) and given >= 1:
+    if is_integer(given) and given >= 1:
         return int(given)
     is_almost_whole = isinstance(given, float) and given >= 1 and given.is_integer()
     raise ConfigurationError(
         f"{name} is a whole number of at least 1",
         expected="1, 2, 3, …",
         received=f"{name}={given!r:.60}",
-        mend=f"{name}={int(given)}" if is_almost_whole else None,
+        hint=f"{name}={int(given)}" if is_almost_whole else None,
     )
 
 
@@ -135,7 +136,7 @@ def as_callbacks(given: Any) -> list[Callback]:
             "callbacks is a list",
             expected="callbacks=[…], a list of callbacks",
             received=_described(given),
-            mend="put brackets around it" if isinstance(given, Callback) else None,
+            hint="put brackets around it" if isinstance(given, Callback) else None,
         )
     found = list(given)
     for number, callback in enumerate(found):
@@ -145,14 +146,14 @@ def as_callbacks(given: Any) -> list[Callback]:
                 place=f"callbacks[{number}]",
                 expected="an instance of a subclass of chainrule.callbacks.Callback",
                 received=_described(callback),
-                mend=_callback_from(callback),
+                hint=_callback_from(callback),
             )
     return found
 
 
 def _callback_from(given: Any) -> str:
     """What makes a callback of what is none."""
-    from chainrule.training.schedules import ReduceOnPlateau, Schedule
+    from chainrule.schedules import ReduceOnPlateau, Schedule
 
     if isinstance(given, type) and issubclass(given, Callback):
         return f"make an instance of it: {given.__name__}(…)"
@@ -169,7 +170,7 @@ def as_validation(given: Any, outputs: int) -> Data | None:
         return None
     if isinstance(given, tuple | list) and len(given) == 2:
         return Data.of(given[0], given[1], named="validation {}", outputs=outputs)
-    if not isinstance(given, tuple | list) and _is_whole(given):
+    if not isinstance(given, tuple | list) and _is_finite_dataset(given):
         return whole(given, outputs, named="validation {}", place="validation_data")
     length = f" of {len(given)}" if hasattr(given, "__len__") else ""
     raise ConfigurationError(
@@ -177,11 +178,11 @@ def as_validation(given: Any, outputs: int) -> Data | None:
         expected="validation_data=(x, t), a data set of pairs, or an iterable of batches with a "
         "length",
         received=f"{type(given).__name__}{length}",
-        mend=_validation_from(given),
+        hint=_validation_from(given),
     )
 
 
-def _is_whole(given: Any) -> bool:
+def _is_finite_dataset(given: Any) -> bool:
     """Whether it is a data set, or an iterable of batches that comes to an end."""
     return gives_pairs(given) or (gives_batches(given) and hasattr(given, "__len__"))
 
@@ -230,22 +231,22 @@ def _require(
         return
     what, where = kind.__name__.lower(), module.__name__.rpartition(".")[2]
     names = [name for name in module.__all__ if name != kind.__name__]
-    mend = None
+    hint = None
     if isinstance(given, type) and issubclass(given, kind):
-        mend = f"make an instance of it: {where}.{given.__name__}(…)"
+        hint = f"make an instance of it: {where}.{given.__name__}(…)"
     elif isinstance(given, str):
         # "mse" is as near to MeanSquaredError as "mean_squared_eror" is.
         ways = {name.lower(): name for name in names}
         ways |= {"".join(filter(str.isupper, name)).lower(): name for name in names}
         asked = given.lower().replace("_", "").replace(" ", "")
         nearest = difflib.get_close_matches(asked, ways, n=1, cutoff=0.5)
-        mend = f"did you mean {where}.{ways[nearest[0]]}(…)?" if nearest else example
+        hint = f"did you mean {where}.{ways[nearest[0]]}(…)?" if nearest else example
     raise ConfigurationError(
         f"Trainer: the {what} is none of chainrule.{where}",
         place=place,
         expected=f"an object such as {example}; there are {', '.join(names)}",
         received=_described(given),
-        mend=mend,
+        hint=hint,
     )
 
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from chainrule import files
 from chainrule.core.errors import ChainruleError
-from chainrule.training.data.batches import Batch
-from chainrule.training.data.samples import arrays_by_name
+from chainrule.data.batches import Batch
+from chainrule.data.samples import arrays_by_name
 
 WHAT = "the bad batch"
 
@@ -34,4 +34,4 @@ def write_bad_batch(path: Path, batches: list[Batch], error: ChainruleError) -> 
     except Exception as failed:  # what it is about must not be lost over it
         error.add_note(str(failed))
     else:
-        error.mend = f"{error.mend}; the batch is in {path}" if error.mend else f"look at {path}"
+        error.hint = f"{error.hint}; the batch is in {path}" if error.hint else f"look at {path}"

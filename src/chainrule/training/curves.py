@@ -68,7 +68,7 @@ def missing_matplotlib(error: ImportError) -> MissingExtraError:
         "figures are drawn by matplotlib, which is not installed",
         expected="matplotlib 3.9 or newer, which the extra `plot` brings along",
         received=str(error),
-        mend="pip install 'chainrule[plot]'",
+        hint="pip install 'chainrule[plot]'",
     )
 
 

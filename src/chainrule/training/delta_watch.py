@@ -39,12 +39,12 @@ from attrs import define, field, frozen
 
 from chainrule.core.errors import ChainruleError
 from chainrule.core.layer import Layer
-from chainrule.core.parameter import Array
-from chainrule.core.wording import who
+from chainrule.core.messages import label
+from chainrule.core.types import Array
 from chainrule.graph.plan import Plan, Step
 from chainrule.layers.activation import Activation
+from chainrule.losses import Loss
 from chainrule.training.caller import frames_to_the_caller
-from chainrule.training.losses import Loss
 
 BOUND = 1e6
 """How many times smaller or larger than at the last layer deltas and gradients may become."""
@@ -67,14 +67,14 @@ class DeltasWarning(UserWarning):
     """
 
     def __init__(
-        self, problem: str, *, place: str, expected: str, received: str, mend: str
+        self, problem: str, *, place: str, expected: str, received: str, hint: str
     ) -> None:
         super().__init__(problem)
         self.problem = problem
         self.place = place
         self.expected = expected
         self.received = received
-        self.mend = mend
+        self.hint = hint
 
     def __str__(self) -> str:
         lines = ChainruleError(
@@ -82,7 +82,7 @@ class DeltasWarning(UserWarning):
             place=self.place,
             expected=self.expected,
             received=self.received,
-            mend=self.mend,
+            hint=self.hint,
         )
         return f"{lines}\n  {'see':<8}  {SEE}"
 
@@ -366,7 +366,7 @@ def _vanish(heard: list[_Heard], epoch: int) -> DeltasWarning | None:
         expected=_expected(last),
         received=f"|Δ| = {one.size:.1e} here, {_times(last.size / one.size)} smaller; "
         "its gradients likewise",
-        mend=_mend_of_vanishing(passed, is_new=epoch == 1),
+        hint=_mend_of_vanishing(passed, is_new=epoch == 1),
     )
 
 
@@ -385,7 +385,7 @@ def _explode(heard: list[_Heard], epoch: int) -> DeltasWarning | None:
         place=one.place,
         expected=_expected(last),
         received=f"|Δ| = {one.size:.1e} here, {_times(one.size / last.size)} larger",
-        mend=f"smaller weights to begin with, {BEGIN}; clip_norm=1.0 of the optimizer keeps "
+        hint=f"smaller weights to begin with, {BEGIN}; clip_norm=1.0 of the optimizer keeps "
         "its steps short",
     )
 
@@ -400,12 +400,12 @@ def _died(flat: _Heard, deaf: _Heard, rows: int, is_new: bool) -> DeltasWarning:
         otherwise = "data of about 1 in size"
         first = "smaller weights to begin with" if is_new else SLOWER
     return DeadActivationWarning(
-        f"{who(flat.step.layer)} has died: no delta comes back through it, "
+        f"{label(flat.step.layer)} has died: no delta comes back through it, "
         f"and {deaf.place} learns nothing",
         place=flat.place,
         expected="f′ ≠ 0 for some of its inputs",
         received=received,
-        mend=f"{first}; or {otherwise}",
+        hint=f"{first}; or {otherwise}",
     )
 
 

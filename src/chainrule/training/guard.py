@@ -12,7 +12,7 @@ Where a model has several outputs, y, t and Δ are tuples, and C = Σ_i λ_i C_i
 
 Where the learning rate η is too large, θ runs away until something overflows, and whatever is not
 finite makes everything after it not finite. What is wanted then is the place where it began (see
-`chainrule.training.origin`), and parameters that can still be used. So every step makes sure of
+`chainrule.training.nonfinite_origin`), and parameters that can still be used. So every step makes sure of
 three things:
 
 * C is finite, or the step is not taken.
@@ -36,12 +36,14 @@ from attrs import define, field
 
 from chainrule.core.errors import NonFiniteError
 from chainrule.core.layer import Layer
-from chainrule.core.parameter import Array, ParameterVector
-from chainrule.training.data.samples import arrays_by_name
-from chainrule.training.descent import Descent
-from chainrule.training.losses import Loss, PerOutput
-from chainrule.training.optimizers import Optimizer
-from chainrule.training.origin import (
+from chainrule.core.parameter import ParameterVector
+from chainrule.core.types import Array
+from chainrule.data.samples import arrays_by_name
+from chainrule.losses import Loss, PerOutput
+from chainrule.optimizers import Optimizer
+from chainrule.optimizers.optimizer import Descent
+from chainrule.optimizers.slices import ParameterSlice
+from chainrule.training.nonfinite_origin import (
     FINITE,
     all_finite,
     container,
@@ -55,7 +57,6 @@ from chainrule.training.origin import (
     look_at_random,
     up_to,
 )
-from chainrule.training.parts import Part
 
 KEPT = "the parameters are the last ones that were finite"
 
@@ -83,7 +84,9 @@ class GuardedStep:
     _states: ParameterVector = field(init=False)
     _descent: Descent = field(init=False)
     _last_finite: Array = field(init=False)
-    _moved: tuple[Part, ...] | None = field(default=None, init=False)  # by the last step; None: all
+    _moved: tuple[ParameterSlice, ...] | None = field(
+        default=None, init=False
+    )  # by the last step; None: all
     _states_before: Array = field(init=False)
     _quiet: dict[str, Any] = field(init=False)
     _per_output: PerOutput | None = field(init=False)
@@ -102,7 +105,7 @@ class GuardedStep:
                 place=place,
                 expected=FINITE,
                 received=count_of(value),
-                mend="train a new model, model.unbuilt(), or give this one finite parameters",
+                hint="train a new model, model.unbuilt(), or give this one finite parameters",
             )
 
     def take(
@@ -212,7 +215,7 @@ class GuardedStep:
     def _take_back(self, value: Array) -> None:
         """Bring back what the last step has moved, which need not be what the next one would."""
         self.has_overflowed = True
-        _copy(value, self._last_finite, self._moved or (Part(0, value.size),))
+        _copy(value, self._last_finite, self._moved or (ParameterSlice(0, value.size),))
 
     def _stopped(
         self,
@@ -229,7 +232,7 @@ class GuardedStep:
         with np.errstate(all="ignore"):
             found = found_in_batch(batch) or found_forward(self.model, inputs) or error
             found = found or found_after_forward(self.model, self.loss, inputs, target, weights)
-        mend = found.mend if found else look_at_random(self.model)
+        hint = found.hint if found else look_at_random(self.model)
         if not found:
             found = NonFiniteError(
                 "a number was not finite, but all were when the step was repeated to find out why",
@@ -237,7 +240,7 @@ class GuardedStep:
                 expected=FINITE,
                 received="a cost or a gradient that was not; does a layer draw random numbers?",
             )
-        found.mend = f"{mend or self._remedy(batch)}; {KEPT}"
+        found.hint = f"{hint or self._remedy(batch)}; {KEPT}"
         return found
 
     def _overflowed(self, which: str) -> NonFiniteError:
@@ -251,7 +254,7 @@ class GuardedStep:
             place=place,
             expected=FINITE,
             received=f"{received}; before that step no parameter was beyond ±{largest:.3g}",
-            mend=f"{self._slower}; that step was taken back",
+            hint=f"{self._slower}; that step was taken back",
         )
 
     def _remedy(self, batch: dict[str, Array]) -> str:
@@ -275,7 +278,7 @@ def quiet() -> dict[str, Any]:
     return {kind: "ignore" for kind, way in np.geterr().items() if way == "warn"}
 
 
-def _copy(to: Array, of: Array, parts: tuple[Part, ...]) -> None:
+def _copy(to: Array, of: Array, parts: tuple[ParameterSlice, ...]) -> None:
     for part in parts:
         to[part.start : part.stop] = of[part.start : part.stop]
 

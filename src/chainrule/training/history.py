@@ -18,8 +18,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
 from chainrule import files
+from chainrule.callbacks import csv_table
 from chainrule.core.errors import ConfigurationError, MissingExtraError, StorageError
-from chainrule.training import table
 
 FORMAT = "chainrule-history-1"
 WHAT = "the history"
@@ -132,9 +132,9 @@ class History(Mapping[str, list[float]]):
                 "DataFrames are made by pandas, which is not installed",
                 expected="pandas 2.2 or newer, which the extra `pandas` brings along",
                 received=str(error),
-                mend="pip install 'chainrule[pandas]', or history.to_csv(path)",
+                hint="pip install 'chainrule[pandas]', or history.to_csv(path)",
             ) from error
-        epochs = pandas.RangeIndex(1, self.epochs + 1, name=table.EPOCH)
+        epochs = pandas.RangeIndex(1, self.epochs + 1, name=csv_table.EPOCH)
         return pandas.DataFrame(self.to_dict(), index=epochs, dtype=float)
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
@@ -145,7 +145,7 @@ class History(Mapping[str, list[float]]):
         StorageError
             The file cannot be written; what stood there is as it was.
         """
-        files.write(path, table.table(self).encode(), WHAT)
+        files.write(path, csv_table.table(self).encode(), WHAT)
 
     @classmethod
     def from_csv(cls, path: str | os.PathLike[str]) -> Self:
@@ -159,7 +159,7 @@ class History(Mapping[str, list[float]]):
         """
         content = files.read(path, WHAT)
         try:
-            return cls(table.read(content.decode("utf-8-sig")))
+            return cls(csv_table.read(content.decode("utf-8-sig")))
         except ValueError as error:  # that of UTF-8 among them
             raise _unread(path, str(error)) from error
 
@@ -247,13 +247,13 @@ def _unread(path: str | os.PathLike[str], received: str) -> StorageError:
 
 
 def _require_names(columns: Iterable[str]) -> None:
-    if table.EPOCH in columns:
+    if csv_table.EPOCH in columns:
         raise ConfigurationError(
             "a column of the history cannot be called 'epoch'",
             place="History",
             expected="another name: 'epoch' is that of the rows, in every table of it",
             received=", ".join(columns),
-            mend="such as 'epoch_number', in a callback's figures or as the name of a metric",
+            hint="such as 'epoch_number', in a callback's figures or as the name of a metric",
         )
 
 

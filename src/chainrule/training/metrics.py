@@ -18,12 +18,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from chainrule import losses
 from chainrule.core.errors import ConfigurationError, DataError, DtypeError, ShapeError
-from chainrule.core.parameter import Array
 from chainrule.core.tree import snake_case
-from chainrule.core.wording import is_whole
-from chainrule.training import losses
-from chainrule.training.losses import Loss, SigmoidCrossEntropy
+from chainrule.core.types import Array
+from chainrule.core.validators import is_integer
+from chainrule.losses import Loss, SigmoidCrossEntropy
 
 Metric: TypeAlias = Callable[[Array, Array], Any]
 
@@ -54,7 +54,7 @@ def accuracy(y: Array, target: Array) -> float:
             place="accuracy",
             expected="y of the shape (batch, …, classes)",
             received=f"y of the shape {y.shape}",
-            mend="for one yes-or-no output: metrics=['binary_accuracy']",
+            hint="for one yes-or-no output: metrics=['binary_accuracy']",
         )
     if target.shape == y.shape:
         largest = target.max(axis=-1, keepdims=True)
@@ -64,7 +64,7 @@ def accuracy(y: Array, target: Array) -> float:
                 place="accuracy",
                 expected="rows of the target with one largest number",
                 received="rows with several, or with none that is larger than the others",
-                mend="for yes-or-no outputs: metrics=['binary_accuracy']",
+                hint="for yes-or-no outputs: metrics=['binary_accuracy']",
             )
         labels = target.argmax(axis=-1)
     elif target.shape == y.shape[:-1]:
@@ -74,7 +74,7 @@ def accuracy(y: Array, target: Array) -> float:
                 place="accuracy",
                 expected="labels as whole numbers",
                 received=f"an array of {target.dtype}",
-                mend="t.astype(int), or another metric for targets that are no classes",
+                hint="t.astype(int), or another metric for targets that are no classes",
             )
         labels = target
     else:
@@ -131,7 +131,7 @@ def named(metrics: Iterable[Any], loss: Loss) -> dict[str, Metric]:
             "metrics is a list",
             expected="a list such as ['accuracy']",
             received=f"metrics={metrics!r:.60}",
-            mend="a dictionary is for a model with several outputs, and a loss for each"
+            hint="a dictionary is for a model with several outputs, and a loss for each"
             if isinstance(metrics, Mapping)
             else f"metrics=[{metrics!r:.60}]",
         )
@@ -143,7 +143,7 @@ def named(metrics: Iterable[Any], loss: Loss) -> dict[str, Metric]:
                 f"two columns of the history would be called {name!r}",
                 expected="metrics of different names, and none called 'loss'",
                 received=f"metrics={list(metrics)!r:.200}",
-                mend="define a function with a name of its own that calls the other",
+                hint="define a function with a name of its own that calls the other",
             )
         found[name] = function
     return found
@@ -183,12 +183,12 @@ def by_output(metrics: Any, outputs: int) -> dict[int | str, dict[str, Any]]:
                 "the metrics of several outputs say to which output they belong",
                 expected=f"a dictionary of lists, or a list of {outputs} lists",
                 received=f"metrics={metrics!r:.120}",
-                mend="metrics={0: ['accuracy']} for the first output, or by its name",
+                hint="metrics={0: ['accuracy']} for the first output, or by its name",
             )
         given = dict(enumerate(each))
     found: dict[int | str, dict[str, Any]] = {}
     for output, own in given.items():
-        if not isinstance(output, str) and not (is_whole(output) and 0 <= output < outputs):
+        if not isinstance(output, str) and not (is_integer(output) and 0 <= output < outputs):
             raise ConfigurationError(
                 "metrics names an output that there is not",
                 expected=f"the name of an output, or a number from 0 to {outputs - 1}",
@@ -236,7 +236,7 @@ def computed(metrics: Mapping[str, Metric], y: Array, target: Array) -> dict[str
                 received=f"{type(figure).__name__} of shape {np.shape(figure)}"
                 if hasattr(figure, "shape")
                 else f"{figure!r:.60}",
-                mend="take the mean over the samples",
+                hint="take the mean over the samples",
             ) from error
     return figures
 
@@ -258,7 +258,7 @@ def _resolved(metric: Any, loss: Loss) -> tuple[str, Metric]:
                 f"there is no metric {metric!r}",
                 expected=f"one of {', '.join(KNOWN)}, a loss, or a function (y, t) -> number",
                 received=repr(metric),
-                mend=f"did you mean {nearest[0]!r}?" if nearest else None,
+                hint=f"did you mean {nearest[0]!r}?" if nearest else None,
             )
         if metric == "binary_accuracy" and isinstance(loss, SigmoidCrossEntropy):
             return metric, functools.partial(binary_accuracy, border=0.0)
@@ -268,7 +268,7 @@ def _resolved(metric: Any, loss: Loss) -> tuple[str, Metric]:
             "this is no metric",
             expected="a name such as 'accuracy', a loss, or a function (y, t) -> number",
             received=f"{metric!r:.60}",
-            mend=f"an instance: {metric.__name__}()" if isinstance(metric, type) else None,
+            hint=f"an instance: {metric.__name__}()" if isinstance(metric, type) else None,
         )
     if isinstance(metric, Loss):
         return snake_case(type(metric).__name__), metric
@@ -278,7 +278,7 @@ def _resolved(metric: Any, loss: Loss) -> tuple[str, Metric]:
             "a metric has a name, under which it stands in the history",
             expected="a function that is made with def",
             received=name,
-            mend="def my_metric(y, t): return …",
+            hint="def my_metric(y, t): return …",
         )
     return name, metric
 

@@ -36,10 +36,9 @@ import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
+from chainrule.callbacks.callback import Callback
 from chainrule.core.errors import ConfigurationError, NonFiniteError
-from chainrule.core.wording import is_whole
-from chainrule.training.callbacks.contract import Callback
-from chainrule.training.checked import is_number
+from chainrule.core.validators import is_integer, is_number
 from chainrule.training.curves import INK, TRAINING, VALIDATION, missing_matplotlib, tidy
 from chainrule.training.delta_watch import DeltasWarning, draws_taken_back
 
@@ -380,12 +379,12 @@ def _require_a_trainer(trainer: object) -> None:
             place=PLACE,
             expected="range_test(trainer, x, t)",
             received=f"{type(trainer).__name__}",
-            mend="range_test(Trainer(model, loss, optimizer), x, t)",
+            hint="range_test(Trainer(model, loss, optimizer), x, t)",
         )
 
 
 def _rates(lowest: Any, highest: Any, steps: Any) -> tuple[float, ...]:
-    from chainrule.training.schedules.decays import Exponential  # whose package holds this module
+    from chainrule.schedules.decays import Exponential  # whose package holds this module
 
     for name, rate in (("lowest", lowest), ("highest", highest)):
         if not is_number(rate) or not 0 < rate < math.inf:
@@ -394,15 +393,15 @@ def _rates(lowest: Any, highest: Any, steps: Any) -> tuple[float, ...]:
                 place=PLACE,
                 expected="a finite number above 0",
                 received=f"{name}={rate!r:.60}",
-                mend="lowest=1e-6, highest=10.0 are far apart enough for most networks",
+                hint="lowest=1e-6, highest=10.0 are far apart enough for most networks",
             )
-    if lowest >= highest or not is_whole(steps) or steps < LEAST_STEPS:
+    if lowest >= highest or not is_integer(steps) or steps < LEAST_STEPS:
         raise ConfigurationError(
             "the rates have to rise, in ten steps or more",
             place=PLACE,
             expected=f"lowest < highest, and {LEAST_STEPS} steps or more",
             received=f"lowest={lowest!r}, highest={highest!r}, steps={steps!r}",
-            mend="lowest=1e-6, highest=10.0, steps=140",
+            hint="lowest=1e-6, highest=10.0, steps=140",
         )
     rise = Exponential.between(float(lowest), float(highest), int(steps) - 1)
     return (*[rise(k) for k in range(steps - 1)], float(highest))
@@ -415,7 +414,7 @@ def _require_smoothing(smoothing: Any) -> None:
             place=PLACE,
             expected="a finite number, 0 or more",
             received=f"smoothing={smoothing!r:.60}",
-            mend="4.0 is a usual one; 0 leaves the costs as they are",
+            hint="4.0 is a usual one; 0 leaves the costs as they are",
         )
 
 
@@ -428,7 +427,7 @@ def _refuse_what_is_no_batch(how: dict[str, Any]) -> None:
             expected=f"lowest, highest, steps, smoothing, batch_size, accumulate, "
             f"{', '.join(SAYING_BATCHES)}",
             received=", ".join(f"{name}=…" for name in unknown),
-            mend="leave it out: how long the test is, is said by steps",
+            hint="leave it out: how long the test is, is said by steps",
         )
 
 
@@ -439,5 +438,5 @@ def _refuse_iterator(x: Any) -> None:
             place=PLACE,
             expected="arrays, something to be gone through again, or a function make_batch(rng)",
             received=f"{type(x).__name__}",
-            mend="give what the iterator is made of, such as the list itself or a DataLoader",
+            hint="give what the iterator is made of, such as the list itself or a DataLoader",
         )

@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from attrs import fields, frozen
 
+from chainrule.checkpoints import Saved, decoded, parameters_of, unsound
 from chainrule.core.errors import ChainruleError, ConfigurationError, StorageError
 from chainrule.core.layer import Layer
+from chainrule.data.batches import ArrayBatches, Batches
+from chainrule.data.stored_batches import StoredBatches
+from chainrule.optimizers import Optimizer
 from chainrule.storage.architecture import records_of
 from chainrule.storage.arrays import arrays_of
 from chainrule.storage.generators import bits_for, set_states
-from chainrule.training.checkpoints import Saved, decoded, parameters_of, unsound
-from chainrule.training.data.batches import ArrayBatches, Batches
-from chainrule.training.data.stored_batches import StoredBatches
 from chainrule.training.history import History
-from chainrule.training.optimizers import Optimizer
 
 if TYPE_CHECKING:
     from chainrule.training.run import Run
@@ -159,7 +159,7 @@ def _require_the_same(saved: Saved, run: Run, model: Layer) -> None:
             place=str(saved.path),
             expected="the same model, loss, optimizer and data as when it was written",
             received="; ".join(differences),
-            mend="call fit as the run was called that wrote it, or give another folder",
+            hint="call fit as the run was called that wrote it, or give another folder",
         )
 
 
@@ -213,7 +213,7 @@ def _states_of_callbacks(saved: Saved, run: Run) -> list[tuple[Any, dict[str, An
                 place=str(saved.path),
                 expected=f"{record['class']}, which goes on from what it remembered",
                 received=f"callbacks={run.callbacks!r:.90}",
-                mend="call fit with the same callbacks; more of them may be there",
+                hint="call fit with the same callbacks; more of them may be there",
             )
     return found
 

@@ -8,7 +8,7 @@ Where a run is, is a handful of numbers: how many epochs it has done, how many s
 is going on, the sums of which that epoch's averages will be made, and the position in the order of
 the samples. Together with the parameters, what the optimizer and the callbacks remember, and every
 generator, that is all that the future depends on. So a checkpoint of it, taken between two steps,
-goes on to the very same numbers: see `chainrule.training.checkpoints`.
+goes on to the very same numbers: see `chainrule.checkpoints`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from attrs import define, field
 
+from chainrule.callbacks import Callback
 from chainrule.core.errors import (
     ChainruleError,
     ConfigurationError,
@@ -30,14 +31,13 @@ from chainrule.core.errors import (
     DefinitionError,
     NonFiniteError,
 )
+from chainrule.data.batches import Batch, Batches
+from chainrule.data.samples import Data
 from chainrule.training.bad_batch import write_bad_batch
-from chainrule.training.callbacks import Callback
-from chainrule.training.columns import Columns
-from chainrule.training.data.batches import Batch, Batches
-from chainrule.training.data.samples import Data
 from chainrule.training.delta_watch import DeltaWatch
 from chainrule.training.guard import GuardedStep
 from chainrule.training.history import History
+from chainrule.training.history_columns import Columns
 from chainrule.training.interruption import Interruption
 from chainrule.training.progress import Progress
 
@@ -219,7 +219,7 @@ class Run:
                 place=f"{type(callback).__name__}.figures",
                 expected='a number for each name, such as {"norm": 1.5}',
                 received=f"{given!r:.80}",
-                mend="return float(…) for each; {} where there is nothing to add",
+                hint="return float(…) for each; {} where there is nothing to add",
             )
         added = {name: float(figure) for name, figure in given.items()}
         twice = sorted(set(added) & {*figures, "epoch"})

@@ -32,25 +32,24 @@ import numpy.typing as npt
 from attrs import define, field, setters
 
 from chainrule import files
-from chainrule.core.admission import as_tuple
+from chainrule.callbacks import Callback
 from chainrule.core.errors import NonFiniteError, ShapeError
-from chainrule.core.initializers import Shape
+from chainrule.core.input_checks import as_tuple
 from chainrule.core.layer import Layer
-from chainrule.core.parameter import Array
-from chainrule.core.record import copied_generator
-from chainrule.core.wording import built
+from chainrule.core.layer_state import copied_generator
+from chainrule.core.messages import require_built
+from chainrule.core.types import Array, Shape
+from chainrule.data.batches import Batches
+from chainrule.data.batches_of import batches_of
+from chainrule.data.samples import Data, one_or_all
+from chainrule.losses import Loss
+from chainrule.optimizers import Optimizer
 from chainrule.training import arguments
 from chainrule.training.bad_batch import WHAT as BAD_BATCH
-from chainrule.training.callbacks import Callback
-from chainrule.training.columns import Columns
-from chainrule.training.data.batches import Batches
-from chainrule.training.data.kinds import batches_of
-from chainrule.training.data.samples import Data, one_or_all
 from chainrule.training.guard import GuardedStep, quiet
 from chainrule.training.history import History
-from chainrule.training.losses import Loss
+from chainrule.training.history_columns import Columns
 from chainrule.training.metrics import by_output, named, names_in
-from chainrule.training.optimizers import Optimizer
 from chainrule.training.run import Run
 
 if TYPE_CHECKING:
@@ -166,7 +165,7 @@ class Trainer:
         class_weights: Mapping[int, float] | Sequence[float] | str | None = None,
         shuffle: bool | str = True,
         accumulate: int = 1,
-        ahead: bool | None = None,
+        prefetch: bool | None = None,
         callbacks: Iterable[Callback] = (),
         progress: Any = True,
         resume_from: str | os.PathLike[str] | None = None,
@@ -188,7 +187,7 @@ class Trainer:
             (`numpy.memmap`, h5py, zarr, anything with a length and indices) is read piece by piece.
             Or a function ``make_batch(rng) -> (x, t)``, which is called for every batch; or, with
             no t, an iterable or a list of batches (x, t), or a dataset of pairs, ``dataset[i]``.
-            See `chainrule.training.data.kinds`.
+            See `chainrule.data.batches_of`.
         t
             The targets, (samples, …), as the loss takes them; for a model with several outputs a
             tuple with one such for each.
@@ -280,7 +279,7 @@ class Trainer:
                 sample_weights=sample_weights,
                 class_weights=class_weights,
                 shuffle=shuffle,
-                ahead=ahead,
+                prefetch=prefetch,
                 rng=self.rng,
                 outputs=len(self.loss.for_each_output),
             )
@@ -370,7 +369,7 @@ class Trainer:
             As in `fit`.
         """
         (size,) = arguments.optional_counts(batch_size=batch_size)
-        arguments.require_a_loss_for_each(built(self.model).output_shapes, self.loss)
+        arguments.require_a_loss_for_each(require_built(self.model).output_shapes, self.loss)
         data = Data.of(x, t, sample_weights, outputs=len(self.loss.for_each_output))
         data = self._fitted(data, self.model)
         columns = Columns.of(self.model, self.loss, self.metrics)
@@ -399,7 +398,7 @@ class Trainer:
 
     def _resumption(self, folder: Path, run: Run, model: Layer) -> Resumption | None:
         """What there is in a folder to go on from; the callbacks have it already."""
-        from chainrule.training import checkpoints
+        from chainrule import checkpoints
         from chainrule.training.resumption import Resumption
 
         saved = checkpoints.newest_in(folder)

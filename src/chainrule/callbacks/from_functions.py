@@ -1,0 +1,159 @@
+"""A callback made of plain functions, where a class of one's own would be too much.
+
+    print_rate = callbacks.Functions(
+        on_epoch_end=lambda trainer, epoch, figures: print(epoch, figures["loss"])
+    )
+
+Each function is called as the method of the same name would be: with the trainer first.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from attrs import define, field
+
+from chainrule.callbacks.callback import Callback
+from chainrule.core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from chainrule.training.trainer import Trainer
+
+Function: TypeAlias = Callable[..., Any] | None
+
+SIGNATURES = {
+    "on_fit_begin": ("trainer",),
+    "on_step_end": ("trainer", "epoch", "step", "cost"),
+    "figures": ("trainer", "epoch"),
+    "on_epoch_end": ("trainer", "epoch", "figures"),
+    "on_fit_end": ("trainer",),
+}
+"""What each function is called with."""
+
+
+def _fits(callback: object, attribute: Any, value: Any) -> None:
+    """Refuse what cannot be called as it is going to be."""
+    if value is None:
+        return
+    arguments = SIGNATURES[attribute.alias]
+    example = f"lambda {', '.join(arguments)}: …"
+    if not callable(value):
+        raise ConfigurationError(
+            f"{attribute.alias} is no function",
+            place="Functions",
+            expected=f"a function of ({', '.join(arguments)})",
+            received=f"{value!r:.60}, of type {type(value).__name__}",
+            hint=f"{attribute.alias}={example}",
+        )
+    try:
+        signature = inspect.signature(value)
+    except (ValueError, TypeError):  # some of those written in C have none
+        return
+    try:
+        signature.bind(*arguments)
+    except TypeError as error:
+        raise ConfigurationError(
+            f"{attribute.alias} does not take what it is called with",
+            place="Functions",
+            expected=f"a function of ({', '.join(arguments)})",
+            received=f"{_name_of(value)}{signature}: {error}",
+            hint=f"{attribute.alias}={example}",
+        ) from error
+
+
+@define(eq=False, repr=False)
+class FromFunctions(Callback):
+    """Calls functions at the moments of a callback.
+
+    Parameters
+    ----------
+    on_fit_begin
+        A function of (trainer), before the first step.
+    on_step_end
+        A function of (trainer, epoch, step, cost), after each step.
+    figures
+        A function of (trainer, epoch) that returns a dictionary: what is added to the history, by
+        column.
+    on_epoch_end
+        A function of (trainer, epoch, figures), after each epoch and its validation.
+    on_fit_end
+        A function of (trainer), at the end, however it came about.
+
+    Raises
+    ------
+    ConfigurationError
+        There is none, or one of them is no function, or takes other arguments.
+
+    See Also
+    --------
+    Callback : says more of each moment.
+
+    Examples
+    --------
+    >>> costs = []
+    >>> keep = callbacks.Functions(on_step_end=lambda trainer, epoch, step, C: costs.append(C))
+    >>> x = np.array([[0.0], [1.0]])
+    >>> trainer = Trainer(Sequential([Dense(1)]), losses.HalfSquaredError(), optimizers.SGD(0.1))
+    >>> history = trainer.fit(x, x, epochs=3, batch_size=1, callbacks=[keep])
+    >>> len(costs)
+    6
+    """
+
+    _on_fit_begin: Function = field(default=None, kw_only=True, validator=_fits)
+    _on_step_end: Function = field(default=None, kw_only=True, validator=_fits)
+    _figures: Function = field(default=None, kw_only=True, validator=_fits)
+    _on_epoch_end: Function = field(default=None, kw_only=True, validator=_fits)
+    _on_fit_end: Function = field(default=None, kw_only=True, validator=_fits)
+
+    def __attrs_post_init__(self) -> None:
+        if not self._given:
+            raise ConfigurationError(
+                "there is no function to call",
+                place="Functions",
+                expected=f"one or more of {', '.join(SIGNATURES)}",
+                received="Functions()",
+                hint="Functions(on_epoch_end=lambda trainer, epoch, figures: …)",
+            )
+
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        """Call that function."""
+        if self._on_fit_begin is not None:
+            self._on_fit_begin(trainer)
+
+    def on_step_end(self, trainer: Trainer, epoch: int, step: int, cost: float) -> None:
+        """Call that function."""
+        if self._on_step_end is not None:
+            self._on_step_end(trainer, epoch, step, cost)
+
+    def figures(self, trainer: Trainer, epoch: int) -> Mapping[str, float]:
+        """What that function says."""
+        return {} if self._figures is None else self._figures(trainer, epoch)
+
+    def on_epoch_end(self, trainer: Trainer, epoch: int, figures: Mapping[str, float]) -> None:
+        """Call that function."""
+        if self._on_epoch_end is not None:
+            self._on_epoch_end(trainer, epoch, figures)
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        """Call that function."""
+        if self._on_fit_end is not None:
+            self._on_fit_end(trainer)
+
+    @property
+    def measures(self) -> bool:
+        """Whether it adds columns to the history."""
+        return self._figures is not None
+
+    @property
+    def _given(self) -> list[str]:
+        return [name for name in SIGNATURES if getattr(self, f"_{name}") is not None]
+
+    def __repr__(self) -> str:
+        named = [f"{name}={_name_of(getattr(self, f'_{name}'))}" for name in self._given]
+        return f"Functions({', '.join(named)})"
+
+
+def _name_of(function: Any) -> str:
+    return getattr(function, "__name__", type(function).__name__)

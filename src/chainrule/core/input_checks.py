@@ -1,0 +1,237 @@
+"""What is let into a layer: arrays of the shape and type that it was built for.
+
+The first batch of a layer that is not built yet says both. What does not fit is refused with the
+place, what was expected, what came, and how to mend it, before anything is computed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chainrule.core.errors import BackwardBeforeForwardError, ChainruleError, DtypeError, ShapeError
+from chainrule.core.messages import batch_of, label
+from chainrule.core.types import Shape
+
+if TYPE_CHECKING:
+    from chainrule.core.layer import Layer
+
+DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def admit(layer: Layer, inputs: tuple[Any, ...]) -> None:
+    """Compare what comes with what the layer was built for; build it if it isn't yet."""
+    shapes = layer._input_shapes
+    if shapes is None:
+        _build_for(layer, inputs)
+        return
+    if len(inputs) == len(shapes):
+        dtype = layer._dtype
+        for number, shape in enumerate(shapes):
+            x = inputs[number]
+            try:
+                fits = x.shape[1:] == shape or layer.accepts_any_shape
+                if x.dtype is dtype and fits and x.shape:
+                    continue
+            except AttributeError:
+                pass
+            break
+        else:
+            if len(inputs) > 1 and len({len(x) for x in inputs}) > 1:
+                raise _uneven(layer, inputs)
+            return
+    _refuse(layer, inputs)
+
+
+def as_inputs(layer: Layer, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Arrays of the layer's own type, from anything that holds real numbers."""
+    return tuple(_as_input(layer, x) for x in inputs)
+
+
+def _as_input(layer: Layer, x: Any) -> Any:
+    if hasattr(x, "walk") and hasattr(x, "forward"):  # a layer where a node belongs
+        raise DtypeError(
+            f"{label(layer)} is called on a layer",
+            expected="an array, or a node of a graph such as Input((64,))",
+            received=f"{label(x)}, a {type(x).__name__}",
+            hint="one behind the other: Sequential([first, second]), or second(first(x))",
+        )
+    if not _has_dtype(x):
+        try:
+            x = np.asarray(x)
+        except ValueError as error:  # rows of unequal length
+            raise DtypeError(
+                f"{label(layer)}: no array can be made of the input",
+                expected="an array of real numbers",
+                received=f"{type(x).__name__}: {error}",
+                hint="several inputs are several arguments: model(a, b)"
+                if isinstance(x, list | tuple) and x and hasattr(x[0], "dtype")
+                else "are the rows of unequal length?",
+            ) from error
+    _refuse_kind(layer, x, kinds="fiub")
+    dtype = layer._dtype or (x.dtype if x.dtype in DTYPES else np.dtype(np.float64))
+    return x if x.dtype is dtype else x.astype(dtype)
+
+
+def _build_for(layer: Layer, inputs: tuple[Any, ...]) -> None:
+    for x in inputs:
+        _refuse_kind(layer, x, kinds="f")
+        if not x.shape:
+            raise ShapeError(
+                f"{type(layer).__name__}: a single number is no batch",
+                expected="an array whose axis 0 counts the rows",
+                received="an array of shape ()",
+            )
+        _refuse_dtype(layer, x, layer._dtype or inputs[0].dtype)
+    dtype = inputs[0].dtype if inputs and layer._dtype is None else None
+    layer.build(*(x.shape[1:] for x in inputs), dtype=dtype)
+    admit(layer, inputs)
+
+
+def _refuse(layer: Layer, inputs: tuple[Any, ...]) -> None:
+    """Say what is wrong with the inputs, if anything is."""
+    name = label(layer)
+    shapes = layer.input_shapes
+    if len(inputs) != len(shapes):
+        raise ShapeError(
+            f"{name}: another number of inputs than it was built for",
+            expected=f"{len(shapes)} array(s), with rows of shape {', '.join(map(str, shapes))}",
+            received=f"{len(inputs)} array(s)",
+            hint="several inputs are several arguments: model(a, b)",
+        )
+    for x, shape in zip(inputs, shapes, strict=True):
+        _refuse_kind(layer, x, kinds="f")
+        if not x.shape or (x.shape[1:] != shape and not layer.accepts_any_shape):
+            what = _misfit(x.shape[1:], shape)
+            raise ShapeError(
+                f"{name}: the input has another {what} than it was built for",
+                expected=batch_of(shape),
+                received=x.shape if x.shape[:1] != (0,) else batch_of(x.shape[1:]),
+                hint=_hint_input(x.shape, shape),
+            )
+        _refuse_dtype(layer, x, layer._dtype)
+
+
+def _uneven(layer: Layer, inputs: tuple[Any, ...]) -> ShapeError:
+    return ShapeError(
+        f"{label(layer)}: its inputs are batches of different sizes",
+        expected="as many rows in each",
+        received=", ".join(str(x.shape) for x in inputs),
+        hint="axis 0 counts the rows; give the same samples to each input",
+    )
+
+
+def _refuse_dtype(layer: Layer, x: Any, dtype: Any) -> None:
+    if x.dtype != dtype:
+        raise DtypeError(
+            f"{label(layer)}: the input is of another type than the parameters",
+            expected=dtype,
+            received=x.dtype,
+            hint=f"x.astype({str(dtype)!r}), or build the model for {x.dtype}",
+        )
+
+
+def _has_dtype(x: Any) -> bool:
+    return isinstance(getattr(x, "dtype", None), np.dtype)
+
+
+def _refuse_kind(layer: Layer, x: Any, kinds: str) -> None:
+    if not _has_dtype(x):
+        raise DtypeError(
+            f"{label(layer)}: the input is not an array",
+            expected="an array of real numbers",
+            received=type(x).__name__,
+            hint="np.array(…), or call the layer itself: layer(x) converts what it is given",
+        )
+    if x.dtype.kind not in kinds or (
+        x.dtype.kind == "f" and kinds == "f" and x.dtype not in DTYPES
+    ):
+        what = {"O": "Python objects", "U": "strings", "S": "bytes", "c": "complex numbers"}
+        hint = {
+            "O": "are the rows of unequal length? make one array of numbers of them",
+            "c": "give real and imaginary part as two columns",
+            "i": "x.astype('float64'), or call the layer itself: layer(x) converts",
+        }
+        raise DtypeError(
+            f"{label(layer)}: the input holds {what.get(x.dtype.kind, str(x.dtype) + ' numbers')}",
+            expected="float32 or float64" if kinds == "f" else "real numbers",
+            received=f"an array of {x.dtype}, shape {x.shape}",
+            hint=hint.get(x.dtype.kind, hint["i"] if x.dtype.kind in "ubf" else None),
+        )
+
+
+def _misfit(received: Shape, expected: Shape) -> str:
+    if len(received) != len(expected):
+        return "number of axes"
+    return "width" if len(expected) == 1 else "shape"
+
+
+def _hint_input(received: Shape, expected: Shape) -> str:
+    if received == expected:
+        return "one row is a batch too: x[np.newaxis]"
+    if int(np.prod(received[1:])) == int(np.prod(expected)) and len(received) > 1:
+        return f"x.reshape({', '.join(['len(x)', *map(str, expected)])})"
+    return "give it such rows, or build a new one for these: layer.unbuilt()"
+
+
+def unfitting_delta(layer: Layer, delta: Any) -> ChainruleError:
+    """The error for a delta that is not of the shape of the last output, or comes before any."""
+    shape = shapes_of(delta)
+    if layer._delta_shape is None:
+        return BackwardBeforeForwardError(
+            f"{label(layer)}: backward was called before forward",
+            expected="forward(x) first; it remembers what backward needs",
+            received=f"a delta of shape {shape}",
+            hint="call model.forward(x); model(x) and apply remember nothing",
+        )
+    expected = layer._delta_shape
+    if isinstance(shape, type):
+        return DtypeError(
+            f"{label(layer)}: the delta is not an array",
+            expected=f"an array of shape {expected}",
+            received=shape.__name__,
+            hint="several deltas are a tuple: backward((d_1, d_2))" if shape is list else None,
+        )
+    if shape == expected:
+        types = ", ".join(str(d.dtype) for d in as_tuple(delta))
+        return DtypeError(
+            f"{label(layer)}: the delta is of another type than the parameters",
+            expected=layer._dtype,
+            received=types,
+            hint=f"delta.astype({str(layer._dtype)!r})",
+        )
+    is_several = bool(expected) and isinstance(expected[0], tuple)
+    return ShapeError(
+        f"{label(layer)}: the delta does not have the shape of the last output",
+        expected=expected,
+        received=shape,
+        hint=f"a tuple of {len(expected)} deltas, ∂C/∂y of each output"
+        if is_several
+        else "delta is ∂C/∂y, one number for each that forward returned: loss.delta(y, target)",
+    )
+
+
+def fits_output(layer: Layer, delta: Any) -> bool:
+    """Whether a delta has the shape of the layer's last output and the type it was built for."""
+    dtype = layer._dtype
+    if type(delta) is not tuple:
+        if getattr(delta, "shape", None) != layer._delta_shape or layer._delta_shape is None:
+            return False
+        return delta.dtype is dtype or bool(delta.dtype == dtype)
+    return bool(shapes_of(delta) == layer._delta_shape and all(d.dtype == dtype for d in delta))
+
+
+def shapes_of(arrays: Any) -> Any:
+    """The shape of an array, or the shapes of a tuple of them; the type of what is no array."""
+    try:
+        return arrays.shape
+    except AttributeError:
+        if type(arrays) is not tuple:
+            return type(arrays)
+        return tuple([getattr(array, "shape", type(array)) for array in arrays])
+
+
+def as_tuple(arrays: Any) -> tuple[Any, ...]:
+    """Several arrays as they are, one as a tuple of one."""
+    return arrays if isinstance(arrays, tuple) else (arrays,)

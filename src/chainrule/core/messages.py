@@ -1,0 +1,132 @@
+"""How a layer is spoken of: its short form, and the errors for what it does not have.
+
+These are sentences, and the small questions that they need answered.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import numpy as np
+
+from chainrule.core.errors import BuildError, DefinitionError, ShapeError
+from chainrule.core.initializers import KNOWN, Initializer
+from chainrule.core.layer_state import RECORD
+from chainrule.core.tree import fields_of
+from chainrule.core.types import Shape
+
+if TYPE_CHECKING:
+    from chainrule.core.layer import Layer
+
+
+def label(layer: Layer) -> str:
+    """The layer in an error message: its repr where that is short, else its class."""
+    text = repr(layer)
+    return text if len(text) <= 60 and "\n" not in text else type(layer).__name__
+
+
+def short_repr(layer: Layer) -> str:
+    """``Dense(30, use_bias=False)``: the fields that have no default, and what is not default."""
+    parts = []
+    for field in fields_of(type(layer)):
+        value = getattr(layer, field.name)
+        if field.default is attrs.NOTHING:
+            parts.append(repr(value))
+        elif field.repr and value != _default(field):
+            parts.append(f"{field.name}={_name_or_repr(value)}")
+    return f"{type(layer).__name__}({', '.join(parts)})"
+
+
+def _name_or_repr(value: Any) -> str:
+    """``'he_normal'`` for what can be given by that name."""
+    name = getattr(value, "name", None)
+    is_named = isinstance(value, Initializer) and name in KNOWN and KNOWN[name]() == value
+    return repr(name if is_named else value)
+
+
+def _default(field: Any) -> Any:
+    default = field.default.factory() if isinstance(field.default, attrs.Factory) else field.default  # type: ignore[arg-type]
+    return field.converter(default) if callable(field.converter) else default
+
+
+def batch_of(shape: Shape) -> str:
+    """``(64,)`` → ``(batch, 64)``."""
+    return f"({', '.join(['batch', *map(str, shape)])})" if shape else "(batch,)"
+
+
+def require_built(layer: Layer) -> Layer:
+    """The layer, if it is built."""
+    if layer._input_shapes is None:
+        raise BuildError(
+            f"{label(layer)} is not built yet, so it has no shapes and no parameters",
+            hint="layer.build(input_shape), or send a first batch through it",
+        )
+    return layer
+
+
+def not_building(layer: Layer) -> BuildError:
+    """The error for a parameter that is created where none can be."""
+    return BuildError(
+        f"{label(layer)}: parameters and generators are created while the layer is being built",
+        hint="move the line into build(self, input_shape)",
+    )
+
+
+def only(layer: Layer, what: str, shapes: tuple[Shape, ...]) -> Shape:
+    """The one shape of a layer that has but one."""
+    if len(shapes) != 1:
+        raise ShapeError(
+            f"{label(layer)} has {len(shapes)} {what}s, not one",
+            received=shapes,
+            hint=f"ask for {what}_shapes",
+        )
+    return shapes[0]
+
+
+def plain_array(layer: Layer, name: str, value: Any) -> DefinitionError:
+    """The error for an array that stands where a parameter belongs."""
+    kind, shape = type(value).__name__, np.shape(value)
+    if name in layer._parameters:
+        return DefinitionError(
+            f"{label(layer)}: self.{name} is a parameter, and a plain {kind} would take its place",
+            expected=f"a Parameter of shape {layer._parameters[name].shape}",
+            received=f"{kind} of shape {shape}",
+            hint=f"assign to its value: self.{name}.value = …",
+        )
+    return DefinitionError(
+        f"{label(layer)}: build sets self.{name} to a plain array, which would never be learned",
+        expected="a Parameter, or a state",
+        received=f"{kind} of shape {shape}, {value.dtype}",
+        hint=f'self.parameter("{name}", {shape}, "glorot_uniform") if it is learned, '
+        f'self.state("{name}", {shape}) if it is kept',
+    )
+
+
+def missing(layer: Layer, name: str) -> AttributeError:
+    """The error for an attribute that is not there."""
+    if name.startswith("__") or name in RECORD:
+        return AttributeError(name)
+    text = f"{type(layer).__name__} has no attribute {name!r}"
+    if name in ELSEWHERE:
+        text += f": that is {ELSEWHERE[name]}"
+    elif not layer.is_built:
+        text += ": it is not built yet, and parameters come with build(input_shape)"
+    elif layer._delta_shape is None:
+        text += ": does forward set it? nothing is remembered before the first forward"
+    return AttributeError(text, name=name, obj=layer)
+
+
+ELSEWHERE = {
+    "fit": "Trainer(model, loss, optimizer).fit(x, t)",
+    "compile": "Trainer(model, loss, optimizer)",
+    "evaluate": "Trainer(model, loss, optimizer).evaluate(x, t)",
+    "predict": "model(x)",
+    "train": "model.forward(x): there is no mode to switch",
+    "eval": "model(x): there is no mode to switch",
+    "summary": "chainrule.summary(model)",
+    "state_dict": "model.save(path), or model.parameters",
+    "add": "a new one: Sequential([*model.layers, layer])",
+    "append": "a new one: Sequential([*model.layers, layer])",
+}
+"""What people look for on a model by habit, and where it is here."""

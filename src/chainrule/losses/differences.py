@@ -1,0 +1,159 @@
+"""Losses of numbers: how far y is from t, squared, or not.
+
+½ ‖y − t‖²        mean (y − t)²        mean |y − t|        Huber: the first near t, the last far
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+import sys
+from typing import Any, ClassVar
+
+import numpy as np
+from attrs import define, field
+
+from chainrule.core.errors import ConfigurationError
+from chainrule.core.types import Array
+from chainrule.losses.loss import Loss, column_of, shares_of, sum_of_each_sample
+
+
+@define
+class _DifferenceLoss(Loss):
+    """A loss of the difference d = y − t, output by output: c_s = Σ_k f(d_sk), or the mean over k.
+
+    f is given as a product of its slope and what may be called its chord, f(d) = f′(d) f(d)/f′(d),
+    because then C = Σ Δ·chord is a dot product with the delta, which is needed anyway.
+    """
+
+    _averages_outputs: ClassVar[bool] = True
+    # f′(d) = _slope_scale × slope and f(d)/f′(d) = _chord_scale × chord, with slope and chord from
+    # _slope_and_chord: the constants are multiplied in where that costs no pass over the array.
+    _slope_scale: ClassVar[float] = 1.0
+    _chord_scale: ClassVar[float] = 1.0
+
+    def _slope_and_chord(self, difference: Array) -> tuple[Array, Array]:
+        raise NotImplementedError
+
+    def __call__(self, y: Array, target: Array, sample_weights: Array | None = None) -> Array:
+        return self.value_and_delta(y, target, sample_weights)[0]
+
+    def delta(self, y: Array, target: Array, sample_weights: Array | None = None) -> Array:
+        return self.value_and_delta(y, target, sample_weights)[1]
+
+    def value_and_delta(
+        self, y: Array, target: Array, sample_weights: Array | None = None
+    ) -> tuple[Array, Array]:
+        target = self.accept(y, target)
+        share = shares_of(self, y, sample_weights, self._terms(y))
+        difference = y - target
+        if sample_weights is not None:
+            difference[share == 0] = 0.0
+            share = column_of(share, y)
+        slope, chord = self._slope_and_chord(difference)
+        delta = slope * (self._slope_scale * share)
+        return self._chord_scale * np.vdot(delta, chord), delta
+
+    def costs(self, y: Array, target: Array) -> Array:
+        target = self.accept(y, target)
+        slope, chord = self._slope_and_chord(y - target)
+        scale = self._slope_scale * self._chord_scale / self._terms(y)
+        return scale * sum_of_each_sample(slope * chord)
+
+    def slopes(self, y: Array, target: Array) -> Array:
+        slope, _ = self._slope_and_chord(y - self.accept(y, target))
+        return slope * (self._slope_scale / self._terms(y))
+
+    def _terms(self, y: Array) -> int:
+        return max(math.prod(y.shape[1:]), 1) if self._averages_outputs else 1
+
+
+@define
+class HalfSquaredError(_DifferenceLoss):
+    """The lecture's cost function: C = ½⟨‖y − t‖²⟩, the average over the batch only.
+
+    c_s = ½ Σ_k (y_sk − t_sk)²        Δ = (y − t)/N
+
+    The sum runs over all outputs of a sample. Shapes: y and t (batch, …), the same.
+
+    Source: the lecture, and Bishop, *Pattern Recognition and Machine Learning* (2006), eq. 5.11.
+    """
+
+    _averages_outputs: ClassVar[bool] = False
+    _chord_scale: ClassVar[float] = 0.5
+
+    def _slope_and_chord(self, difference: Array) -> tuple[Array, Array]:
+        return difference, difference
+
+
+@define
+class MeanSquaredError(_DifferenceLoss):
+    """The mean of the squares, over the batch and the K outputs: 2/K of `HalfSquaredError`.
+
+    c_s = (1/K) Σ_k (y_sk − t_sk)²        Δ = 2 (y − t)/(N K)
+
+    Shapes: y and t (batch, …), the same. Source: as `HalfSquaredError`.
+    """
+
+    _slope_scale: ClassVar[float] = 2.0
+    _chord_scale: ClassVar[float] = 0.5
+
+    def _slope_and_chord(self, difference: Array) -> tuple[Array, Array]:
+        return difference, difference
+
+
+@define
+class MeanAbsoluteError(_DifferenceLoss):
+    """The mean distance, over the batch and the K outputs: a far point pulls no more than a near.
+
+    c_s = (1/K) Σ_k |y_sk − t_sk|        Δ = sign(y − t)/(N K)
+
+    At the kink, y = t, the slope is taken as zero. Shapes: y and t (batch, …), the same.
+
+    Source: Hastie, Tibshirani and Friedman, *The Elements of Statistical Learning* (2009), §10.6.
+    """
+
+    def _slope_and_chord(self, difference: Array) -> tuple[Array, Array]:
+        return np.sign(difference), difference
+
+
+def _threshold(value: Any) -> float:
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not is_number or not 0 < value <= sys.float_info.max:
+        raise ConfigurationError(
+            "the threshold of a Huber loss is a positive number",
+            place="Huber",
+            expected="0 < threshold < ∞",
+            received=repr(value),
+            hint="give the distance from which on an error counts as an outlier, such as 1.0",
+        )
+    # A Python float, also of a NumPy number: that one would make float64 of float32 arrays.
+    return float(value)
+
+
+@define
+class Huber(_DifferenceLoss):
+    """Squares near the target, distances far from it: outliers pull with a force that is bounded.
+
+    f(d) = ½ d² where |d| ≤ θ, and θ (|d| − ½ θ) beyond it;        f′(d) = min(max(d, −θ), θ)
+
+    c_s = (1/K) Σ_k f(y_sk − t_sk)        Δ = f′(y − t)/(N K)
+
+    Parameters
+    ----------
+    threshold
+        θ, the distance where the square turns into a straight line, in the units of y.
+
+    Notes
+    -----
+    Shapes: y and t (batch, …), the same; K outputs for each sample.
+
+    Source: P. J. Huber, *Robust estimation of a location parameter*, Annals of Mathematical
+    Statistics 35 (1964) 73.
+    """
+
+    threshold: float = field(default=1.0, converter=_threshold)
+
+    def _slope_and_chord(self, difference: Array) -> tuple[Array, Array]:
+        slope = np.minimum(np.maximum(difference, -self.threshold), self.threshold)
+        return slope, difference - 0.5 * slope

@@ -1,0 +1,3 @@
+"""Optimizers."""
+
+from chainrule.optimizers.methods import *  # noqa: F403

@@ -1,0 +1,50 @@
+"""Schedules: how the learning rate changes while a network learns.
+
+Far from the minimum of the cost long steps are good; near it they jump across. A schedule is a
+function that gives the learning rate η for each step number t = 0, 1, 2, …,
+
+    θ ← θ − η(t) ∂C/∂θ,        such as    η(t) = η₁ + (η₀ − η₁) ½ (1 + cos π t/T)    (`Cosine`)
+
+and remembers nothing, so what it gives at t is the same at any time. Schedules are made of others:
+
+    WarmUp(Cosine(0.1, steps=900), steps=100)             rise to 0.1, then fall to zero
+    Constant(0.1).then(Exponential(0.1, 0.99), after=50)  one after the other
+    0.5 * Cosine(0.1, steps=900)                          a product, with a number or a schedule
+
+A callback brings it to an optimizer, whichever that is, and t counts its steps or its epochs:
+
+    rate = LearningRate(WarmUp(Cosine(0.1, steps=900), steps=100))
+    trainer.fit(x, t, callbacks=[rate])
+
+`ReduceOnPlateau` is no function of t: it waits for what was measured, so it has a state. It may
+start from a schedule, which it then makes smaller:
+
+    LearningRate(ReduceOnPlateau(WarmUp(Constant(0.1), steps=100), factor=0.5, patience=5))
+
+`range_test` finds out which rates a training bears at all.
+"""
+
+from chainrule.schedules.decays import Cosine, Exponential, Polynomial, Step
+from chainrule.schedules.learning_rate import LearningRate
+from chainrule.schedules.plateau import ReduceOnPlateau
+from chainrule.schedules.schedule import Chain, Constant, Product, Schedule
+from chainrule.schedules.warmups import OneCycle, WarmUp
+
+from chainrule.training.range_test import RangeTest, range_test  # isort: skip - it needs these
+
+__all__ = [
+    "Chain",
+    "Constant",
+    "Cosine",
+    "Exponential",
+    "LearningRate",
+    "OneCycle",
+    "Polynomial",
+    "Product",
+    "RangeTest",
+    "ReduceOnPlateau",
+    "Schedule",
+    "Step",
+    "WarmUp",
+    "range_test",
+]

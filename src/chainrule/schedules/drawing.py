@@ -1,0 +1,75 @@
+"""How a schedule is drawn: a level for each step, since the rate has no value between two of them.
+
+    η(t) for t = 0, …, T − 1        stairs with the edges 0, 1, …, T
+
+The scale is that of `curves.scale_for_rates`, as in the figure of a history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from chainrule.schedules.schedule import Schedule
+from chainrule.training.curves import (
+    INK,
+    RATE,
+    VALIDATION,
+    missing_matplotlib,
+    scale_for_rates,
+    tidy,
+)
+
+DRAWN_AT_MOST = 2000
+"""How many steps a figure shows; of more, as many that lie equally far apart."""
+
+
+def draw(schedule: Schedule, steps: int) -> Any:
+    """A figure of η(t) for t = 0, …, steps − 1; see `Schedule.plot`."""
+    edges = sampled(steps)
+    figure = new_figure(height=3.4)
+    draw_rates(figure.subplots(), [schedule(int(t)) for t in edges[:-1]], edges, "step t")
+    return figure
+
+
+def draw_with_figures(rates: Sequence[float], edges: Any, figures: Sequence[float]) -> Any:
+    """A figure of what was measured in each epoch, and below it of the rates that it led to."""
+    figure = new_figure(height=5.0)
+    above, below = figure.subplots(2, 1, sharex=True)
+    draw_rates(below, rates, edges, "epoch")
+    marker = "o" if len(figures) <= 30 else ""
+    epochs = np.arange(1, len(figures) + 1)
+    above.plot(epochs, figures, marker=marker, color=VALIDATION, lw=1.8, ms=3.5)
+    above.set_ylabel("what is measured", color=INK)
+    _prepare(above)
+    return figure
+
+
+def sampled(steps: int) -> Any:
+    """The edges of the steps that are drawn, the first and the last among them."""
+    return np.linspace(0, steps, min(steps, DRAWN_AT_MOST) + 1).astype(int)
+
+
+def new_figure(height: float) -> Any:
+    """A figure that no window belongs to."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise missing_matplotlib(error) from error
+    return Figure(figsize=(5.6, height), layout="constrained")
+
+
+def draw_rates(ax: Any, rates: Sequence[float], edges: Any, unit: str) -> None:
+    """Draw the levels between their edges."""
+    ax.stairs(rates, edges, baseline=None, color=RATE, lw=1.8)
+    ax.set_xlabel(unit, color=INK)
+    ax.set_ylabel("learning rate η", color=INK)
+    _prepare(ax)
+    scale_for_rates(ax, rates)
+
+
+def _prepare(ax: Any) -> None:
+    tidy(ax)
+    ax.xaxis.set_major_formatter(lambda value, position: f"{value:,.0f}")

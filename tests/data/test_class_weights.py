@@ -1,0 +1,115 @@
+"""Class weights: each sample counts as much as its class says, and what is no class is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chainrule.core.errors import ConfigurationError, DataError
+from chainrule.data.class_weights import ClassWeights, labels_of
+
+NAN, INF = float("nan"), float("inf")
+
+
+def weights_of(given_as: Any, target: Any, row: tuple[int, ...] = (3,)) -> Any:
+    weights = ClassWeights.of(given_as, 1)
+    assert weights is not None
+    target = np.asarray(target)
+    return weights.for_targets(row, target, "t").of_targets(target, "t")
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=40), st.integers(0, 2**32 - 1))
+def test_a_target_is_worth_what_its_class_is_in_whatever_form_it_is_given(
+    labels: list[int], seed: int
+) -> None:
+    of_class = np.random.default_rng(seed).uniform(0, 3, 5)
+    expected = of_class[labels]
+    one_hot = np.eye(5)[labels]
+    for target in (np.array(labels), np.array(labels, float), one_hot, one_hot * 0.9 + 0.02):
+        for given_as in (of_class, of_class.tolist(), dict(enumerate(of_class))):
+            np.testing.assert_array_equal(weights_of(given_as, target, (5,)), expected)
+
+
+@pytest.mark.parametrize("row", [(), (1,)])
+@pytest.mark.parametrize("dtype", [bool, int, float])
+def test_of_one_output_the_classes_are_0_and_1(row: tuple[int, ...], dtype: Any) -> None:
+    target = np.array([0, 1, 1, 0]).astype(dtype).reshape(4, *row)
+    np.testing.assert_array_equal(weights_of({0: 0.5, 1: 4}, target, row), [0.5, 4, 4, 0.5])
+
+
+def test_balanced_classes_weigh_the_same_and_a_sample_1_on_average() -> None:
+    # By hand, n/(k n_c): 6/(2·4) and 6/(2·2).
+    np.testing.assert_array_equal(
+        weights_of("balanced", [0, 2, 0, 0, 2, 0]), [0.75, 1.5, 0.75, 0.75, 1.5, 0.75]
+    )
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=40))
+def test_balanced_weights_of_all_samples_of_a_class_sum_to_the_same(labels: list[int]) -> None:
+    target = np.array(labels)
+    weights = weights_of("balanced", target, (5,))
+    sums = [weights[target == label].sum() for label in set(labels)]
+    np.testing.assert_allclose(sums, len(labels) / len(sums), rtol=1e-12)
+
+
+def test_the_smallest_label_is_no_place_in_a_list() -> None:
+    np.testing.assert_array_equal(weights_of({2: 5.0}, [2, 2]), [5.0, 5.0])
+
+
+@pytest.mark.parametrize(
+    ("given_as", "words"),
+    [
+        ({0: -1.0}, ["class 0", "-1.0"]),
+        ({0: NAN}, ["class 0", "nan"]),
+        ([1.0, INF], ["class 1", "inf"]),
+        ({0: "2"}, ["class 0", "'2'"]),
+        ({0: None}, ["class 0", "None"]),
+        ({"cat": 1.0}, ["the label 'cat'", "np.unique"]),
+        ({-1: 1.0}, ["the label -1"]),
+        ({True: 1.0}, ["the label True"]),
+        ({0.5: 1.0}, ["the label 0.5"]),
+        ({}, ["class_weights={}"]),
+        ([], ["class_weights=[]"]),
+        ("balance", ["did you mean 'balanced'?"]),
+        (2.0, ["class_weights=2.0"]),
+        ([[1.0, 2.0]], ["[[1.0, 2.0]]"]),
+    ],
+)
+def test_what_are_no_weights_of_classes_is_refused(given_as: Any, words: list[str]) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        ClassWeights.of(given_as, 1)
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given_as", "target", "row", "kind", "words"),
+    [
+        ({0: 1.0, 2: 1.0}, [0, 1, 1], (3,), DataError, ["t, row 1", "1; 2 such", "0, 2"]),
+        ({0: 1.0}, [0, 1], (1,), DataError, ["t, row 1", "no weight"]),
+        ({0: 1.0, 3: 1.0}, [0], (3,), ConfigurationError, ["class 3", "from 0 to 2"]),
+        ([1.0] * 3, [0], (1,), ConfigurationError, ["class 2", "from 0 to 1"]),
+        ([1.0] * 3, [0.0, 0.5], (1,), ConfigurationError, ["class 2"]),
+        ([1.0] * 2, [0.0, 0.5], (1,), DataError, ["t, row 1", "is no label", "0.5"]),
+        ("balanced", [0.0, 0.5], (1,), DataError, ["t, row 1", "is no label"]),
+        ([1.0] * 3, [[1, 0, 0], [1, 0, 1]], (3,), DataError, ["t, row 1", "not of one class"]),
+        ([1.0] * 3, [[[0, 1]]], (2, 3), ConfigurationError, ["(batch, 2, 3)"]),
+    ],
+)
+def test_targets_that_the_weights_are_not_for_are_refused(
+    given_as: Any, target: Any, row: Any, kind: type[Exception], words: list[str]
+) -> None:
+    with pytest.raises(kind) as caught:
+        weights_of(given_as, target, row)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_a_row_of_a_batch_is_told_by_its_number_among_all() -> None:
+    with pytest.raises(DataError) as caught:
+        labels_of(np.array([1.0, 0.5, 2.5]), "t", np.array([70, 90, 80]))
+    assert caught.value.place == "t, row 80"
