@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from chainrule import callbacks as callbacks
+    from chainrule import checkpoints as checkpoints
+    from chainrule import data as data
     from chainrule import datasets as datasets
     from chainrule import lecture as lecture
     from chainrule import losses as losses
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from chainrule.calculus.check import check_loss as check_loss
     from chainrule.calculus.dual import Dual as Dual
     from chainrule.core import errors as errors
+    from chainrule.core import initializers as initializers
     from chainrule.core.equations import Equations as Equations
     from chainrule.core.layer import Layer as Layer
     from chainrule.display.diagram import diagram as diagram
@@ -65,6 +68,7 @@ _PLACES = {
     "Dense": "chainrule.layers.dense",
     "Dot": "chainrule.layers.merge",
     "Dual": "chainrule.calculus.dual",
+    "Equations": "chainrule.core.equations",
     "Flatten": "chainrule.layers.reshape",
     "Graph": "chainrule.graph.graph",
     "Input": "chainrule.graph.node",
@@ -81,7 +85,6 @@ _PLACES = {
     "Trainer": "chainrule.training.trainer",
     "check_layer": "chainrule.calculus.check",
     "check_loss": "chainrule.calculus.check",
-    "Equations": "chainrule.core.equations",
     "diagram": "chainrule.display.diagram",
     "explain": "chainrule.display.equations",
     "load": "chainrule.storage",
@@ -90,9 +93,12 @@ _PLACES = {
 }
 _MODULES = {
     "callbacks": "chainrule.callbacks",
+    "checkpoints": "chainrule.checkpoints",
+    "data": "chainrule.data",
     "datasets": "chainrule.datasets",
     "derivatives": "chainrule.calculus.derivatives",
     "errors": "chainrule.core.errors",
+    "initializers": "chainrule.core.initializers",
     "lecture": "chainrule.lecture",
     "losses": "chainrule.losses",
     "optimizers": "chainrule.optimizers",

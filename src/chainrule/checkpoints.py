@@ -19,25 +19,18 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from attrs import frozen
 
 from chainrule import files
+from chainrule.core.caller import frames_to_the_caller
 from chainrule.core.errors import StorageError
-from chainrule.core.layer import Layer
-from chainrule.core.parameter import Parameter
 from chainrule.core.types import Array
 from chainrule.storage import sealed_file
-from chainrule.storage.arrays import arrays_of
-from chainrule.storage.generators import states_of
-from chainrule.training.caller import frames_to_the_caller
-
-if TYPE_CHECKING:
-    from chainrule.training.run import Run
 
 FORMAT = "chainrule-checkpoint-1"
 NAME = re.compile(r"step-(\d{9,})\.safetensors")
@@ -69,73 +62,44 @@ class Saved:
 # ------------------------------------------------------------------------------- writing
 
 
-def write(run: Run, folder: Path) -> Path:
-    """Write where a run is into a folder, as ``step-000000150.safetensors``.
+def write(folder: Path, steps: int, record: dict[str, Any], arrays: dict[str, Array]) -> Path:
+    """Write a checkpoint into a folder, as ``step-000000150.safetensors``.
+
+    Parameters
+    ----------
+    folder
+        Where. It exists.
+    steps
+        How many steps the run has taken.
+    record
+        All but the arrays, as JSON has it.
+    arrays
+        The arrays, by name.
 
     Raises
     ------
     StorageError
-        The file could not be written, or a callback remembers what cannot stand in one.
+        The file could not be written.
     """
-    arrays: dict[str, Array] = {}
-    text = json.dumps(_record_of(run, arrays))
-    content = sealed_file.pack(arrays, {"format": FORMAT, "record": text})
-    path = folder / f"step-{run.steps:09}.safetensors"
+    content = sealed_file.pack(arrays, {"format": FORMAT, "record": json.dumps(record)})
+    path = folder / f"step-{steps:09}.safetensors"
     files.write(path, content, "the checkpoint")
     return path
 
 
-def _record_of(run: Run, arrays: dict[str, Array]) -> dict[str, Any]:
-    """All of a run's state as JSON, but for its arrays, which are put into ``arrays``."""
-    trainer = run.trainer
-    model = trainer.model
-    arrays |= {f"model/{name}": array for name, array in arrays_of(model).items()}
-    arrays |= {f"history/{name}": np.array(run.history[name]) for name in run.history}
-    return {
-        "made of": run.made_of,
-        "model": {
-            "generators": states_of(model),
-            "frozen": [path for path, p in parameters_of(model) if not p.trainable],
-        },
-        "position": {
-            "epochs_done": run.epochs_done,
-            "steps_done": run.steps_done,
-            "steps": run.steps,
-            "sums": run.sums,
-            "samples": run.samples,
-            "batches": run.batches.position(),
-        },
-        "history": list(run.history),
-        "optimizer": _encoded(trainer.optimizer.state(), "optimizer", arrays),
-        "callbacks": [
-            {
-                "class": type(callback).__name__,
-                "state": _encoded(dict(callback.state()), f"callbacks/{number}", arrays),
-            }
-            for number, callback in enumerate(run.callbacks)
-        ],
-    }
-
-
-def parameters_of(model: Layer) -> Iterator[tuple[str, Parameter]]:
-    """The parameters of a model with their paths."""
-    vector = model.parameters
-    return zip(vector.paths, vector, strict=True)
-
-
-def _encoded(value: Any, name: str, arrays: dict[str, Array]) -> Any:
+def encoded(value: Any, name: str, arrays: dict[str, Array]) -> Any:
     """A value as JSON; an array goes into ``arrays``, and its name stands for it."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, np.generic):
-        return _encoded(value.item(), name, arrays)
+        return encoded(value.item(), name, arrays)
     if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
         arrays[name] = value
         return {"array": name}
     if isinstance(value, list | tuple):
-        return [_encoded(v, f"{name}/{n}", arrays) for n, v in enumerate(value)]
+        return [encoded(v, f"{name}/{n}", arrays) for n, v in enumerate(value)]
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        return {"dict": {key: _encoded(v, f"{name}/{key}", arrays) for key, v in value.items()}}
+        return {"dict": {key: encoded(v, f"{name}/{key}", arrays) for key, v in value.items()}}
     raise StorageError(
         "what is remembered cannot be written into a checkpoint",
         place=name,
@@ -146,7 +110,7 @@ def _encoded(value: Any, name: str, arrays: dict[str, Array]) -> Any:
 
 
 def decoded(value: Any, arrays: Mapping[str, Array]) -> Any:
-    """The value of which `_encoded` has made JSON."""
+    """The value of which `encoded` has made JSON."""
     match value:
         case {"array": name}:
             return arrays[name]

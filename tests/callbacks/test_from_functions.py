@@ -79,7 +79,7 @@ def test_what_cannot_be_called_so_is_refused_with_the_arguments_that_are_expecte
     with pytest.raises(ConfigurationError, match=f"^{name} {problem}") as caught:
         FromFunctions(**{name: function})
     error = caught.value
-    arguments = ", ".join(callbacks.functions.SIGNATURES[name])
+    arguments = ", ".join(callbacks.from_functions.SIGNATURES[name])
     assert error.expected == f"a function of ({arguments})"
     assert error.hint == f"{name}=lambda {arguments}: …"
     assert " at 0x" not in str(error)
@@ -94,9 +94,9 @@ def test_none_at_all_is_refused() -> None:
 def test_it_prints_the_names_of_its_functions() -> None:
     def halve(trainer: Any, epoch: int, figures: Any) -> None: ...
 
-    assert repr(FromFunctions(on_epoch_end=halve)) == "Functions(on_epoch_end=halve)"
+    assert repr(FromFunctions(on_epoch_end=halve)) == "FromFunctions(on_epoch_end=halve)"
 
 
 def test_only_one_with_figures_says_that_it_measures() -> None:
-    assert FromFunctions(figures=lambda trainer, epoch: {}).measures
-    assert not FromFunctions(on_epoch_end=print).measures
+    assert FromFunctions(figures=lambda trainer, epoch: {}).added_columns() is None
+    assert FromFunctions(on_epoch_end=print).added_columns() == ()

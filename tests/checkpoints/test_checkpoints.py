@@ -91,7 +91,7 @@ def make_batch(rng: np.random.Generator) -> Any:
 @given(
     stop=st.integers(1, EPOCHS * 5),
     optimizer=st.sampled_from(OPTIMIZERS),
-    how=st.sampled_from(["arrays", "in order", "weighted", "function", "function ahead"]),
+    how=st.sampled_from(["arrays", "in order", "weighted", "function", "function prefetch"]),
     accumulate=st.integers(1, 3),
     every=st.integers(1, 7),
 )
@@ -105,7 +105,7 @@ def test_a_run_goes_on_bit_for_bit_wherever_it_was_stopped(
         "in order": of_arrays | {"shuffle": False},
         "weighted": of_arrays | {"sample_weights": np.arange(23.0)},
         "function": {"x": make_batch, "steps_per_epoch": 5},
-        "function ahead": {"x": make_batch, "steps_per_epoch": 5, "ahead": True},
+        "function prefetch": {"x": make_batch, "steps_per_epoch": 5, "prefetch": True},
     }[how]
 
     def run(*more: callbacks.Callback, **resumed: Any) -> tuple[Any, ...]:

@@ -155,7 +155,7 @@ def test_a_thread_changes_nothing(kind: str, asked: int, draws: bool, seed: int)
         assert all_of(True) == all_of(False)
 
 
-@pytest.mark.parametrize("ahead", [True, False])
+@pytest.mark.parametrize("prefetch", [True, False])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_position_leads_to_the_batches_that_would_have_followed(
     kind: str, prefetch: bool
@@ -377,13 +377,13 @@ LATE: dict[str, tuple[Any, Any, list[str]]] = {
 
 
 @pytest.mark.parametrize("shuffle", [True, "rows", False])
-@pytest.mark.parametrize("ahead", [True, False])
+@pytest.mark.parametrize("prefetch", [True, False])
 @pytest.mark.parametrize("what", LATE)
 def test_what_is_wrong_in_a_row_is_said_with_its_number_when_it_is_read(
     what: str, prefetch: bool, shuffle: Any
 ) -> None:
     loss, given_to, words = LATE[what]
-    options = {"batch_size": 8, "shuffle": shuffle, "ahead": prefetch}
+    options = {"batch_size": 8, "shuffle": shuffle, "prefetch": prefetch}
     batches = fitted(*given_to(), loss=loss, row=(1,) if loss is SQUARES else (3,), **options)
     with pytest.raises(DataError) as caught:
         list(batches.epoch())
@@ -409,14 +409,14 @@ class Gone(RowByRow):
         return super().__getitem__(number)
 
 
-@pytest.mark.parametrize("ahead", [True, False])
+@pytest.mark.parametrize("prefetch", [True, False])
 @pytest.mark.parametrize("shuffle", ["rows", False])
 def test_a_loader_that_fails_says_which_batch_it_was(prefetch: bool, shuffle: Any) -> None:
     for given_to, note in [
         ((Gone(X), T), "while rows 20 to 20 of x were read" if shuffle else "of x were read"),
         ((Pairs(Gone(X)),), "while sample 20 of the data set was read"),
     ]:
-        options = {"batch_size": 8, "shuffle": shuffle, "ahead": prefetch}
+        options = {"batch_size": 8, "shuffle": shuffle, "prefetch": prefetch}
         with small():
             batches = fitted(*given_to, **options)
             same = fitted(*((X, T) if len(given_to) == 2 else (Pairs(),)), **options)
@@ -433,7 +433,7 @@ def test_a_loader_that_fails_says_which_batch_it_was(prefetch: bool, shuffle: An
         same.close()
 
 
-@pytest.mark.parametrize("ahead", [True, False])
+@pytest.mark.parametrize("prefetch", [True, False])
 def test_an_iterable_that_fails_or_ends_says_after_which_batch(prefetch: bool) -> None:
     def failing() -> Iterator[Any]:
         yield from [(X, T)] * 4
@@ -495,7 +495,7 @@ def test_what_is_wrong_with_a_batch_of_an_iterable_is_said_with_its_number(
 REFUSED: dict[str, tuple[Any, dict[str, Any], type[Exception], list[str]]] = {
     "a wrong shuffle": ((X, T), {"shuffle": "row"}, ConfigurationError, ["shuffle='rows'?"]),
     "a number as shuffle": ((X, T), {"shuffle": 3}, ConfigurationError, ["shuffle=3"]),
-    "ahead of 2": ((X, T), {"ahead": 2}, ConfigurationError, ["ahead=2"]),
+    "prefetch of 2": ((X, T), {"prefetch": 2}, ConfigurationError, ["prefetch=2"]),
     "blocks of pairs": ((Pairs(),), {"shuffle": "blocks"}, ConfigurationError, ["shuffle=True"]),
     "blocks of a function": ((made_of,), {"shuffle": "blocks", "steps_per_epoch": 2},
                              ConfigurationError, ["also shuffle='blocks'"]),

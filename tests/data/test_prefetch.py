@@ -213,7 +213,7 @@ trainer = Trainer(Sequential([Dense(1)]), losses.HalfSquaredError(), optimizers.
         "fit(Pairs(), epochs=9)",
         "fit(Rows(), t, epochs=90)",
         "fit(Loader(), epochs=9)",
-        "fit(make_batch, steps_per_epoch=64, ahead=True)",
+        "fit(make_batch, steps_per_epoch=64, prefetch=True)",
     ],
 )
 def test_the_second_ctrl_c_ends_the_program_though_a_reader_hangs(call: str) -> None:

@@ -334,7 +334,7 @@ def test_an_error_within_a_loss_of_ones_own_is_told_with_its_output() -> None:
     y, t, _ = problem(loss)
     with pytest.raises(ZeroDivisionError) as caught:
         loss(y, t)
-    assert caught.value.__notes__ == ["in Broken, the loss of y[1]"]
+    assert caught.value.__notes__ == ["in LawViolation, the loss of y[1]"]
 
 
 @pytest.mark.parametrize("loss", EACH, ids=repr)

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from chainrule import Dense, Trainer
 from chainrule.core.errors import ConfigurationError
 from chainrule.losses import HalfSquaredError
-from chainrule.optimizers import PIECE, SGD, Adagrad, Adam, Adamax, AdamW, Lion, RMSprop
+from chainrule.optimizers import SGD, Adagrad, Adam, Adamax, AdamW, Lion, RMSprop
+from chainrule.optimizers.slices import CHUNK_SIZE
 
 KINDS = [SGD, RMSprop, Adagrad, Adam, AdamW, Adamax, Lion]
 every_kind = pytest.mark.parametrize("kind", KINDS)
-SIZES = [1, 5, PIECE, PIECE + 1, 3 * PIECE + 7]
+SIZES = [1, 5, CHUNK_SIZE, CHUNK_SIZE + 1, 3 * CHUNK_SIZE + 7]
 
 
 def seen(gradient, **clipping):
@@ -123,7 +124,7 @@ def test_gradients_of_zero_stay_zero():
 # --- numbers that are not finite, or nearly so ---------------------------------------------------
 
 
-@pytest.mark.parametrize("size", [3, PIECE + 3])
+@pytest.mark.parametrize("size", [3, CHUNK_SIZE + 3])
 def test_an_infinite_norm_leaves_zeros_and_one_that_is_nan_leaves_nothing(size):
     gradient = np.ones(size)
     with np.errstate(invalid="ignore"):
@@ -167,7 +168,7 @@ def test_clipping_needs_no_memory_that_grows_with_the_vector(kind, dtype):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_gaps_in_memory_change_no_digit_of_the_norm(dtype):
-    gradient = np.random.default_rng(0).normal(size=PIECE + 5).astype(dtype)
+    gradient = np.random.default_rng(0).normal(size=CHUNK_SIZE + 5).astype(dtype)
     other = np.repeat(gradient, 3)[::3]
     np.testing.assert_array_equal(
         seen(other, clip_norm=0.1), np.ascontiguousarray(seen(gradient, clip_norm=0.1))
@@ -176,7 +177,7 @@ def test_gaps_in_memory_change_no_digit_of_the_norm(dtype):
 
 def test_one_optimizer_clips_vectors_of_any_size_and_type_after_a_reset():
     optimizer = Adam(0.1, clip_norm=1.0)
-    for size, dtype in ((5, np.float32), (5, np.float64), (PIECE + 1, np.float32), (0, float)):
+    for size, dtype in ((5, np.float32), (5, np.float64), (CHUNK_SIZE + 1, np.float32), (0, float)):
         value = np.zeros(size, dtype)
         optimizer.step(value, np.full(size, 7, dtype))
         assert value.dtype == dtype

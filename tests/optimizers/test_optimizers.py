@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from chainrule import schedules
 from chainrule.core.errors import ConfigurationError, DefinitionError, DtypeError, ShapeError
-from chainrule.optimizers import PIECE, SGD, Adagrad, Adam, Adamax, AdamW, Lion, Optimizer, RMSprop
+from chainrule.optimizers import SGD, Adagrad, Adam, Adamax, AdamW, Lion, Optimizer, RMSprop
+from chainrule.optimizers.slices import CHUNK_SIZE
 
 KINDS = [SGD, RMSprop, Adagrad, Adam, AdamW, Adamax, Lion]
 EVERY_KIND = [
@@ -346,7 +347,9 @@ def test_steps_follow_the_formulas(kind, start, gradients):
 
 @every_kind
 @pytest.mark.parametrize(
-    "size", [0, 1, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE, 3 * PIECE + 7], ids=str
+    "size",
+    [0, 1, CHUNK_SIZE - 1, CHUNK_SIZE, CHUNK_SIZE + 1, 2 * CHUNK_SIZE, 3 * CHUNK_SIZE + 7],
+    ids=str,
 )
 def test_pieces_give_what_the_whole_gives(kind, size):
     rng = np.random.default_rng(size)
@@ -359,7 +362,7 @@ def test_pieces_give_what_the_whole_gives(kind, size):
 
 
 @every_kind
-@pytest.mark.parametrize("size", [5, PIECE + 5])
+@pytest.mark.parametrize("size", [5, CHUNK_SIZE + 5])
 def test_the_gradient_stays_as_it_is_and_the_value_stays_where_it_is(kind, size):
     rng = np.random.default_rng(0)
     value, gradient = rng.normal(size=size), rng.normal(size=size)
@@ -379,7 +382,7 @@ def test_the_gradient_stays_as_it_is_and_the_value_stays_where_it_is(kind, size)
 
 
 @every_kind
-@pytest.mark.parametrize("size", [5, PIECE + 5])
+@pytest.mark.parametrize("size", [5, CHUNK_SIZE + 5])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_dtype_is_kept(kind, size, dtype):
     optimizer = fresh(kind)
@@ -424,7 +427,7 @@ def test_a_step_needs_no_memory_that_grows_with_the_vector(kind, dtype):
 @every_kind
 def test_a_vector_with_gaps_in_memory_moves_too(kind):
     rng = np.random.default_rng(0)
-    value, gradient = rng.normal(size=2 * PIECE + 3), rng.normal(size=2 * PIECE + 3)
+    value, gradient = rng.normal(size=2 * CHUNK_SIZE + 3), rng.normal(size=2 * CHUNK_SIZE + 3)
     wide = np.repeat(value, 2)
     one, two = fresh(kind), fresh(kind)
     one.step(value, gradient)

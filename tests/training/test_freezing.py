@@ -19,7 +19,7 @@ from chainrule.core.parameter import Parameter, ParameterVector
 from chainrule.losses import HalfSquaredError
 from chainrule.optimizers import SGD, Adagrad, Adam, Adamax, AdamW, Lion, Optimizer, RMSprop
 from chainrule.optimizers.optimizer import Descent
-from chainrule.optimizers.slices import PIECE, ParameterSlice, slices_of
+from chainrule.optimizers.slices import CHUNK_SIZE, ParameterSlice, slices_of
 
 KINDS = [
     SGD(0.1),
@@ -114,7 +114,8 @@ def test_the_parts_are_what_is_not_frozen_in_stretches_as_long_as_possible():
 def test_biases_are_what_has_fewer_than_two_axes():
     parameters = vector()
     assert slices_of(parameters, decay_biases=False) == (
-        ParameterSlice(0, 6, True), ParameterSlice(6, 8, False), ParameterSlice(8, 16, True), ParameterSlice(16, 21, False),
+        ParameterSlice(0, 6, True), ParameterSlice(6, 8, False),
+        ParameterSlice(8, 16, True), ParameterSlice(16, 21, False),
     )  # fmt: skip
     parameters["p2"].trainable = False
     assert slices_of(parameters, decay_biases=False) == (
@@ -175,7 +176,7 @@ def test_what_is_remembered_of_what_is_frozen_stays_too(kind):
 
 
 @every_kind
-@pytest.mark.parametrize("sizes", [(3, 5, 4), (PIECE + 7, 2 * PIECE, PIECE - 1)])
+@pytest.mark.parametrize("sizes", [(3, 5, 4), (CHUNK_SIZE + 7, 2 * CHUNK_SIZE, CHUNK_SIZE - 1)])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("clipping", [{}, {"clip_norm": 0.5, "clip_value": 0.25}])
 def test_the_rest_moves_bit_for_bit_as_a_vector_of_its_own(kind, sizes, dtype, clipping):
@@ -336,7 +337,7 @@ def test_what_inherits_from_an_optimizer_leaves_biases_out_of_the_decay_as_that_
 
 
 @pytest.mark.parametrize("kind", DECAYING, ids=repr)
-@pytest.mark.parametrize("n", [1, PIECE + 3])
+@pytest.mark.parametrize("n", [1, CHUNK_SIZE + 3])
 def test_biases_are_left_out_of_the_decay_and_the_rest_is_not(kind, n):
     rng = np.random.default_rng(0)
     shapes = [(3, n), (n,), (2, 2), ()]

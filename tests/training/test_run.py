@@ -353,7 +353,7 @@ def test_of_several_batches_of_a_step_all_are_written_and_the_bad_one_is_named(t
     np.testing.assert_array_equal(arrays["x/2"], made[7][0])
 
 
-@pytest.mark.parametrize("ahead", [False, True])
+@pytest.mark.parametrize("prefetch", [False, True])
 def test_a_batch_that_comes_with_nan_is_written_down_too(tmp_path, prefetch):
     made: list[Any] = []
 

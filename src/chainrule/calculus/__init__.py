@@ -1,1 +1,17 @@
-"""Derivatives: dual numbers, what they give, and the proof of a layer's backward pass."""
+"""Derivatives: dual numbers, what they make possible, and the check of a layer's backward pass.
+
+    dual               `Dual`, a value with its tangent, which NumPy's functions accept
+    rules              the kinds of tangent rule
+    elementwise_rules  the table of derivatives of elementwise functions; add a function here
+    array_rules        the table for functions of whole arrays; add a function here
+    products           Jacobian products of a layer that do not use its `backward`
+    derivatives        public: jvp, vjp, hvp, Jacobians and gradients of models
+    check              public: `check_layer`, `check_loss` and their reports
+    laws               the laws of a layer, one function each
+    derivative_laws    the first two of them
+    loss_laws          the same laws for a loss
+    diagnosis          what is wrong with a gradient that is wrong
+    test_case          the layer and the numbers on which a law is tried
+
+A tangent rule is one line in a table. A new law is a function in `laws` and an entry in its table.
+"""

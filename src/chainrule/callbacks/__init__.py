@@ -1,4 +1,4 @@
-"""Callbacks: what else shall happen while a network is trained.
+"""Callbacks: what else happens while a network is trained.
 
     from chainrule import callbacks
 
@@ -7,9 +7,18 @@
         callbacks=[callbacks.EarlyStopping(patience=10), callbacks.CSVLogger("run.csv")],
     )
 
-What a callback is, and when it is called, stands in `chainrule.callbacks.callback`, where
-one learns how to write one's own. Here are those that come along; each is loaded when it is first
-used.
+Read in this order:
+
+    callback        what a callback is and when it is called; start here to write your own
+    from_functions  a callback made of functions
+    monitoring      the column of the history that a callback watches
+    improvement     when one figure is better than another
+    early_stopping, checkpoint, csv_logger, tensorboard    one callback each
+    csv_table       the CSV file that `CSVLogger` and `History.to_csv` write
+
+A new callback is a new module and a line in the table below; nothing else needs to change.
+`LearningRate` is defined in `chainrule.schedules`, and listed here because it is a callback. Each
+is loaded when it is first used.
 """
 
 from __future__ import annotations
@@ -31,7 +40,7 @@ _PLACES = {
     "Checkpoint": "chainrule.callbacks.checkpoint",
     "CSVLogger": "chainrule.callbacks.csv_logger",
     "EarlyStopping": "chainrule.callbacks.early_stopping",
-    "Functions": "chainrule.callbacks.from_functions",
+    "FromFunctions": "chainrule.callbacks.from_functions",
     "LearningRate": "chainrule.schedules.learning_rate",
     "TensorBoard": "chainrule.callbacks.tensorboard",
 }
@@ -41,7 +50,7 @@ __all__ = [
     "Callback",
     "Checkpoint",
     "EarlyStopping",
-    "Functions",
+    "FromFunctions",
     "LearningRate",
     "TensorBoard",
 ]

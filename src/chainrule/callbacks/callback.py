@@ -31,7 +31,7 @@ What a callback remembers from step to step belongs into a checkpoint: `state` g
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
@@ -89,6 +89,14 @@ class Callback:
     def figures(self, trainer: Trainer, epoch: int) -> Mapping[str, float]:
         """What this callback adds to the history, by column: the same columns in every epoch."""
         return {}
+
+    def added_columns(self) -> Sequence[str] | None:
+        """The columns that `figures` adds, or None if only the first epoch can tell.
+
+        A callback that knows them before the first step says so here. Then a misspelled name in
+        another callback's ``monitor=`` is refused before anything is trained.
+        """
+        return () if type(self).figures is Callback.figures else None
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, figures: Mapping[str, float]) -> None:
         """After each epoch and its validation.

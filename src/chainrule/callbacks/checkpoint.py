@@ -132,7 +132,7 @@ class Checkpoint(Callback):
             return
         run.require_finite()
         folder = Path(self.folder)
-        checkpoints.write(run, folder)
+        run.save_checkpoint(folder)
         self._written = run.steps
         found = checkpoints.found_in(folder)
         older = [path for number, path in found if number <= run.steps][self.keep :]

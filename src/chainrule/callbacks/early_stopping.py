@@ -15,12 +15,8 @@ import numpy as np
 from attrs import define, field
 
 from chainrule.callbacks.callback import Callback
-from chainrule.callbacks.monitoring import (
-    figure_of,
-    is_better,
-    require_column,
-    threshold_makes_sense,
-)
+from chainrule.callbacks.improvement import is_better, threshold_makes_sense
+from chainrule.callbacks.monitoring import figure_of, require_column
 from chainrule.core.errors import ConfigurationError, StorageError
 from chainrule.core.types import Array
 from chainrule.core.validators import as_float, as_int, counted, one_of, text, yes_or_no

@@ -1,6 +1,6 @@
 """A callback made of plain functions, where a class of one's own would be too much.
 
-    print_rate = callbacks.Functions(
+    print_rate = callbacks.FromFunctions(
         on_epoch_end=lambda trainer, epoch, figures: print(epoch, figures["loss"])
     )
 
@@ -10,7 +10,7 @@ Each function is called as the method of the same name would be: with the traine
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from attrs import define, field
@@ -42,7 +42,7 @@ def _fits(callback: object, attribute: Any, value: Any) -> None:
     if not callable(value):
         raise ConfigurationError(
             f"{attribute.alias} is no function",
-            place="Functions",
+            place="FromFunctions",
             expected=f"a function of ({', '.join(arguments)})",
             received=f"{value!r:.60}, of type {type(value).__name__}",
             hint=f"{attribute.alias}={example}",
@@ -56,7 +56,7 @@ def _fits(callback: object, attribute: Any, value: Any) -> None:
     except TypeError as error:
         raise ConfigurationError(
             f"{attribute.alias} does not take what it is called with",
-            place="Functions",
+            place="FromFunctions",
             expected=f"a function of ({', '.join(arguments)})",
             received=f"{_name_of(value)}{signature}: {error}",
             hint=f"{attribute.alias}={example}",
@@ -93,7 +93,7 @@ class FromFunctions(Callback):
     Examples
     --------
     >>> costs = []
-    >>> keep = callbacks.Functions(on_step_end=lambda trainer, epoch, step, C: costs.append(C))
+    >>> keep = callbacks.FromFunctions(on_step_end=lambda trainer, epoch, step, C: costs.append(C))
     >>> x = np.array([[0.0], [1.0]])
     >>> trainer = Trainer(Sequential([Dense(1)]), losses.HalfSquaredError(), optimizers.SGD(0.1))
     >>> history = trainer.fit(x, x, epochs=3, batch_size=1, callbacks=[keep])
@@ -111,10 +111,10 @@ class FromFunctions(Callback):
         if not self._given:
             raise ConfigurationError(
                 "there is no function to call",
-                place="Functions",
+                place="FromFunctions",
                 expected=f"one or more of {', '.join(SIGNATURES)}",
-                received="Functions()",
-                hint="Functions(on_epoch_end=lambda trainer, epoch, figures: …)",
+                received="FromFunctions()",
+                hint="FromFunctions(on_epoch_end=lambda trainer, epoch, figures: …)",
             )
 
     def on_fit_begin(self, trainer: Trainer) -> None:
@@ -141,10 +141,9 @@ class FromFunctions(Callback):
         if self._on_fit_end is not None:
             self._on_fit_end(trainer)
 
-    @property
-    def measures(self) -> bool:
-        """Whether it adds columns to the history."""
-        return self._figures is not None
+    def added_columns(self) -> Sequence[str] | None:
+        """None where there is a function for `figures`, which only its first call can answer."""
+        return () if self._figures is None else None
 
     @property
     def _given(self) -> list[str]:
@@ -152,7 +151,7 @@ class FromFunctions(Callback):
 
     def __repr__(self) -> str:
         named = [f"{name}={_name_of(getattr(self, f'_{name}'))}" for name in self._given]
-        return f"Functions({', '.join(named)})"
+        return f"FromFunctions({', '.join(named)})"
 
 
 def _name_of(function: Any) -> str:

@@ -1,14 +1,7 @@
-"""What is monitored: a column of the history, and when one of its figures is better than another.
+"""The column of the history that a callback monitors: it has to exist.
 
-A callback that waits for a network to get no better asks one question in each epoch. With the best
-figure so far, f*, and the new one, f,
-
-    f < f* − threshold            or, relative,            f < f* − threshold · |f*|
-
-and for ``mode="max"`` the same of −f and −f*. A figure that is NaN is never better.
-
-Which columns there will be is known before the first step, but for those that callbacks of one's
-own add: their `figures` is asked for the first time when the first epoch is over.
+Which columns there will be is known before the first step, except for those that a user's own
+callbacks add: their `figures` is called for the first time when the first epoch is over.
 """
 
 from __future__ import annotations
@@ -16,58 +9,16 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from chainrule.core.errors import ConfigurationError
-from chainrule.core.validators import complain
 
 if TYPE_CHECKING:
-    from chainrule.callbacks.callback import Callback
     from chainrule.training.trainer import Trainer
 
 VALIDATION = "validation_"
 SHORT = "val_"
 """What others write for it."""
-
-
-class Rule(Protocol):
-    """What has a threshold, and a mode: a callback that monitors."""
-
-    @property
-    def threshold(self) -> float: ...  # noqa: D102
-
-    @property
-    def relative(self) -> bool: ...  # noqa: D102
-
-    @property
-    def mode(self) -> str: ...  # noqa: D102
-
-
-def is_better(figure: float, best: float | None, rule: Rule) -> bool:
-    """Whether a figure is better than the best so far, by the rule above.
-
-    Parameters
-    ----------
-    figure, best
-        f, and f*, or None where there was no figure before: then any is better that is not
-        infinite in the bad direction.
-    rule
-        threshold, relative and mode.
-    """
-    sign = -1 if rule.mode == "max" else 1
-    limit = math.inf if best is None else sign * best
-    if math.isfinite(limit):
-        limit -= rule.threshold * (abs(limit) if rule.relative else 1)
-    return sign * figure < limit
-
-
-def threshold_makes_sense(owner: Any, attribute: Any, value: Any) -> None:
-    """Refuse a threshold that is no number from 0 on, or a relative one from 1 on."""
-    below = 1.0 if owner.relative else math.inf
-    if not isinstance(value, float) or not 0 <= value < below:
-        expected = "a number, 0 or more" + (", below 1" if below == 1 else "")
-        hint = "1e-4 is usual; relative=False for one that is taken from the figure as it is"
-        complain(owner, "threshold", expected, value, hint)
 
 
 def require_column(owner: object, column: str, trainer: Trainer) -> None:
@@ -92,7 +43,7 @@ def require_column(owner: object, column: str, trainer: Trainer) -> None:
     """
     columns, may_be_more = list(trainer.columns), False
     for callback in trainer.callbacks:
-        added = _added_by(callback)
+        added = callback.added_columns()
         columns += added or []
         may_be_more |= added is None
     is_a_slip = column.startswith(SHORT) and _in_full(column) in columns
@@ -113,22 +64,6 @@ def figure_of(owner: object, column: str, trainer: Trainer, figures: Mapping[str
     if column not in figures and column not in trainer.history:
         raise _no_such_column(owner, column, list(figures))
     return figures.get(column, math.nan)
-
-
-def _added_by(callback: Callback) -> list[str] | None:
-    """The columns that a callback adds; None where only its first figures will tell."""
-    from chainrule.callbacks.callback import Callback
-    from chainrule.callbacks.from_functions import FromFunctions
-    from chainrule.schedules.learning_rate import RATE, LearningRate
-
-    measures = type(callback).figures
-    if measures is LearningRate.figures:
-        return [RATE]
-    if measures is Callback.figures or (
-        isinstance(callback, FromFunctions) and not callback.measures
-    ):
-        return []
-    return None
 
 
 def _in_full(column: str) -> str:

@@ -68,8 +68,8 @@ class Layer(Tree):
     state is two things: its parameters, which are shared with its twins, and its memory of the
     last forward pass, which is private.
 
-    Around these methods (see `chainrule.core.method_wrapping`) every layer builds itself at its first
-    batch, refuses inputs that are not what it was built for and deltas that do not fit its last
+    Around these methods (see `chainrule.core.method_wrapping`) every layer builds itself at its
+    first batch, refuses inputs that it was not built for and deltas that do not fit its last
     output, and stays as it was where building fails.
     """
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 from chainrule.core.errors import ConfigurationError
+from chainrule.core.types import SuggestsUse
 
 __all__ = [
     "a_path",
@@ -137,9 +138,9 @@ def positive_or_none(owner: object, attribute: Any, value: Any) -> None:
 def not_negative(owner: object, attribute: Any, value: Any) -> None:
     """Refuse all but finite numbers from 0 on."""
     if not isinstance(value, float) or not 0 <= value < math.inf:
-        if attribute.name == "learning_rate" and hasattr(value, "plot"):  # a schedule
-            number, what = "the number to begin with", f"LearningRate({type(value).__name__}(…))"
-            complain(owner, attribute.name, number, value, f"fit(…, callbacks=[{what}])")
+        if attribute.name == "learning_rate" and isinstance(value, SuggestsUse):  # a schedule
+            hint = f"fit(…, callbacks=[{value.suggested_use}])"
+            complain(owner, attribute.name, "the number to begin with", value, hint)
         hint = {
             "learning_rate": "often between 1e-4 and 1; with 0 nothing moves",
             "learning_rate_decay": "0 is no decay at all; 1e-3 is small, 1 is strong",

@@ -30,7 +30,7 @@ from chainrule.data.class_weights import ClassWeights
 from chainrule.data.orders import Orders, Rows, require_the_same
 from chainrule.data.prefetch import Prefetcher
 from chainrule.data.samples import Data, one_or_all
-from chainrule.data.sources import Source, block_of, held
+from chainrule.data.sources import DataSource, block_of, held
 from chainrule.losses import Loss
 
 Batch: TypeAlias = tuple[tuple[Array, ...], Any, Array | None]
@@ -86,7 +86,7 @@ class Batches:
         raise NotImplementedError
 
     def close(self) -> None:
-        """End the thread that works ahead, if there is one; see `Ahead.close`."""
+        """End the prefetch thread, if there is one; see `Prefetcher.close`."""
 
 
 class OrderedBatches(Batches):
@@ -97,8 +97,8 @@ class OrderedBatches(Batches):
     _orders: Orders
     _prefetcher: Prefetcher
 
-    def _arrange(self, sources: Sequence[Source], shuffle: bool | str, prefetch: bool) -> None:
-        """Get ready to give the rows of these in some order, and to work ahead."""
+    def _arrange(self, sources: Sequence[DataSource], shuffle: bool | str, prefetch: bool) -> None:
+        """Get ready to give the rows of these in some order, and to prefetch."""
         self._orders = Orders(
             shuffle,
             len(sources[0]),
@@ -123,7 +123,7 @@ class OrderedBatches(Batches):
         self._orders.go_to(position)
 
     def close(self) -> None:
-        """End the thread that works ahead, if there is one."""
+        """End the prefetch thread, if there is one."""
         self._prefetcher.close()
 
 
@@ -142,7 +142,7 @@ class ArrayBatches(OrderedBatches):
         `chainrule.data.orders`.
     rng
         The generator that it is drawn from: one permutation for each epoch.
-    ahead
+    prefetch
         Whether the next batch is made ready in a thread. For arrays that costs more than it
         gains.
     class_weights
@@ -204,7 +204,7 @@ class FreshBatches(Batches):
         The generator that it is called with.
     outputs
         How many outputs there are targets for: t is a tuple where there are several.
-    ahead
+    prefetch
         Whether the next batch is made in a thread while the current one is learned from. The
         function is then given a copy of the generator. If someone else, such as a callback, has
         drawn from the generator in the meantime, that batch is thrown away and made again, so that
@@ -216,7 +216,7 @@ class FreshBatches(Batches):
     Attributes
     ----------
     data
-        The batch of the first step, made ahead: it says what a model has to be built for.
+        The batch of the first step, prefetched: it says what a model has to be built for.
 
     Notes
     -----
@@ -276,7 +276,7 @@ class FreshBatches(Batches):
         set_state(self.rng, position["rng"])
 
     def close(self) -> None:
-        """End the thread that works ahead, if there is one."""
+        """End the prefetch thread, if there is one."""
         self._prefetcher.close()
 
     def _next(self, coming: _Coming | None) -> Data:
@@ -375,7 +375,7 @@ def require_alike(data: Data, first: Data, number: int) -> None:
         )
 
 
-def told(batches: Iterator[Batch], done: int) -> Iterator[Batch]:
+def with_batch_numbers(batches: Iterator[Batch], done: int) -> Iterator[Batch]:
     """The same batches; an error of someone else's, on the way, says for which it was."""
     number = done
     try:

@@ -61,7 +61,7 @@ def batches_of(
     shuffle
         Whether the order of the samples is drawn anew for each epoch: True for the way that fits
         where they lie, ``"rows"`` or ``"blocks"`` (see `chainrule.data.orders`), or False.
-    ahead
+    prefetch
         Whether the next batch is made ready in a thread while the current one is learned from. None
         decides: yes for what is read, or comes from a data set or an iterable; no for arrays
         in memory, and for functions, which may not be made for it.
@@ -78,7 +78,7 @@ def batches_of(
         Data that cannot be learned from.
     """
     _require_shuffle(shuffle)
-    _require_ahead(prefetch)
+    _require_prefetch(prefetch)
     shuffle = shuffle if isinstance(shuffle, str) else bool(shuffle)
     of_classes = ClassWeights.of(class_weights, outputs)
     given = {"t": t, "batch_size": batch_size, "sample_weights": sample_weights}
@@ -88,9 +88,11 @@ def batches_of(
         steps = _steps(x, steps_per_epoch, "make_batch", "fresh batches never end")
         _require_unbalanced(class_weights, "a function")
         return FreshBatches(x, steps, outputs=outputs, prefetch=bool(prefetch), **options)
-    options["ahead"] = prefetch is not False
+    options["prefetch"] = prefetch is not False
     if t is None and gives_batches(x):
-        options["ahead"] = bool(prefetch) if isinstance(x, list | tuple) else prefetch is not False
+        options["prefetch"] = (
+            bool(prefetch) if isinstance(x, list | tuple) else prefetch is not False
+        )
         length = _length_of(x) if steps_per_epoch is None else None
         _require_nothing_else("an iterable", "iterable", shuffle, given)
         _require_unbalanced(class_weights, "an iterable")
@@ -107,7 +109,7 @@ def batches_of(
         return PairBatches(x, outputs=outputs, **options)
     if any(map(is_stored, (*_parts(x), *_parts(t)))):
         return StoredBatches.of(x, t, sample_weights, outputs=outputs, **options)
-    options["ahead"] = bool(prefetch)
+    options["prefetch"] = bool(prefetch)
     return ArrayBatches(Data.of(x, t, sample_weights, outputs=outputs), **options)
 
 
@@ -190,12 +192,12 @@ def _require_shuffle(given: Any) -> None:
 WAYS = ("rows", "blocks")
 
 
-def _require_ahead(given: Any) -> None:
+def _require_prefetch(given: Any) -> None:
     if given is not None and not isinstance(given, bool | np.bool_):
         raise ConfigurationError(
-            "ahead says whether the next batch is made ready in a thread",
+            "prefetch says whether the next batch is made ready in a thread",
             expected="True, False, or None for where it pays",
-            received=f"ahead={given!r:.60}",
+            received=f"prefetch={given!r:.60}",
         )
 
 

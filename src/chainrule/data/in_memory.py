@@ -20,7 +20,7 @@ from chainrule.data.pair_batches import PairBatches
 from chainrule.data.samples import Data
 
 
-def whole(given: Any, outputs: int, *, named: str, place: str) -> Data:
+def read_all(given: Any, outputs: int, *, named: str, place: str) -> Data:
     """The samples of a data set of pairs, or of an iterable of batches that ends.
 
     Parameters

@@ -52,7 +52,7 @@ class IteratedBatches(Batches):
         How many outputs there are targets for: t is a tuple where there are several.
     by_passes
         Whether an epoch is one pass, begun anew, and not the next ``steps`` batches.
-    ahead
+    prefetch
         Whether the next batch is taken in a thread while the current one is learned from. One that
         was taken when a run is stopped in the middle of an epoch is lost to whoever goes on
         with the iterator.
@@ -115,7 +115,7 @@ class IteratedBatches(Batches):
         set_state(self.rng, position["rng"])
 
     def close(self) -> None:
-        """End the thread that works ahead, if there is one."""
+        """End the prefetch thread, if there is one."""
         self._prefetcher.close()
 
     def _next(self, count: int) -> Iterator[Data]:

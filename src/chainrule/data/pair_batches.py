@@ -14,7 +14,7 @@ from attrs import define, field
 
 from chainrule.core.errors import DataError, ShapeError
 from chainrule.core.types import Array, Shape
-from chainrule.data.batches import Batch, OrderedBatches, fitting, numbers_in, told
+from chainrule.data.batches import Batch, OrderedBatches, fitting, numbers_in, with_batch_numbers
 from chainrule.data.class_weights import ClassWeights
 from chainrule.data.orders import Orders, Rows
 from chainrule.data.prefetch import Prefetcher
@@ -44,7 +44,7 @@ class PairBatches(OrderedBatches):
         The generator that it is drawn from.
     outputs
         How many outputs there are targets for.
-    ahead
+    prefetch
         Whether the next batch is made ready in a thread while the current one is learned from.
     class_weights
         How much each class counts.
@@ -88,7 +88,7 @@ class PairBatches(OrderedBatches):
     def epoch(self, done: int = 0) -> Iterator[Batch]:
         """The batches of one epoch, or the rest of it; see `Batches.epoch`."""
         parts = self._orders.of_epoch(done).rows(self.batch_size, done * self.batch_size)
-        return told(self._prefetcher.through(map(self._batch, parts)), done)
+        return with_batch_numbers(self._prefetcher.through(map(self._batch, parts)), done)
 
     def _batch(self, part: Rows) -> Batch:
         data = self._fitted(self.read(numbers_in(part)))

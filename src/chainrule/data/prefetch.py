@@ -70,7 +70,7 @@ class Prefetcher:
         if self._thread is None:
             # Not one of an executor: the program could not end before such a thread has.
             self._thread = Thread(
-                target=_work, args=(self._tasks,), name="chainrule-ahead", daemon=True
+                target=_work, args=(self._tasks,), name="chainrule-prefetch", daemon=True
             )
             self._thread.start()
             weakref.finalize(self, self._tasks.put, None).atexit = False

@@ -31,7 +31,7 @@ from chainrule.core.input_checks import as_tuple
 from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of
 from chainrule.core.types import Array, Shape
-from chainrule.data.sources import Source, as_source, is_stored
+from chainrule.data.sources import DataSource, as_source, is_stored
 from chainrule.data.validation import (
     as_numbers,
     as_targets,
@@ -243,7 +243,7 @@ class StoredRows:
         What they become.
     """
 
-    source: Source
+    source: DataSource
     dtype: np.dtype[Any]
 
     @property

@@ -78,7 +78,7 @@ def has_shape(given: Any) -> bool:
         return True
 
 
-def as_source(name: str, given: Any) -> Source:
+def as_source(name: str, given: Any) -> DataSource:
     """The source that a stored object, or an array, is.
 
     Raises
@@ -111,7 +111,7 @@ def as_source(name: str, given: Any) -> Source:
         ) from error
 
 
-def _real(source: Source) -> Source:
+def _real(source: DataSource) -> DataSource:
     if not source.shape:
         raise ShapeError(
             f"{source.name} is a single number, and no array of samples",
@@ -127,12 +127,12 @@ def _real(source: Source) -> Source:
     return source
 
 
-def held(arrays: Sequence[Array]) -> list[Source]:
+def held(arrays: Sequence[Array]) -> list[DataSource]:
     """Arrays in memory, as sources."""
     return [Held("", array, array.shape, array.dtype) for array in arrays]
 
 
-def block_of(sources: Sequence[Source]) -> int:
+def block_of(sources: Sequence[DataSource]) -> int:
     """How many rows of some arrays are best read together.
 
     Whole chunks of the one of them that is stored in chunks and has the longest rows, and a
@@ -146,7 +146,7 @@ def block_of(sources: Sequence[Source]) -> int:
 
 
 @define(eq=False)
-class Source:
+class DataSource:
     """An array that is read some rows at a time.
 
     Attributes
@@ -226,11 +226,11 @@ class Source:
         return np.asarray(self.given[start:stop])
 
 
-class Sliced(Source):
+class Sliced(DataSource):
     """An object with a shape, such as a dataset of h5py or an array of zarr."""
 
 
-class Listed(Source):
+class Listed(DataSource):
     """An object that has a length and gives one row for a number."""
 
     def _given_rows(self, start: int, stop: int) -> Array:
@@ -238,7 +238,7 @@ class Listed(Source):
         return stacked(self.name, rows, range(start, stop))
 
 
-class Held(Source):
+class Held(DataSource):
     """An array in memory, beside others that are not."""
 
     def take(self, places: Array) -> Array:
@@ -251,7 +251,7 @@ class Held(Source):
 
 
 @define(eq=False)
-class Mapped(Source):
+class Mapped(DataSource):
     """A memory map, or a view of one: its pages are given back when they were read."""
 
     _map: mmap.mmap | None = field(init=False, default=None)

@@ -32,12 +32,12 @@ import numpy as np
 from attrs import define, field
 
 from chainrule.core.types import Array, Shape
-from chainrule.data.batches import Batch, OrderedBatches, fitting, numbers_in, told
+from chainrule.data.batches import Batch, OrderedBatches, fitting, numbers_in, with_batch_numbers
 from chainrule.data.class_weights import ClassWeights
 from chainrule.data.orders import ByRows, Orders, Rows, Window, cut, numbers
 from chainrule.data.prefetch import Prefetcher
 from chainrule.data.samples import Data, names_of, one_or_all
-from chainrule.data.sources import Held, Source, as_source, is_stored
+from chainrule.data.sources import DataSource, Held, as_source, is_stored
 from chainrule.data.validation import (
     as_numbers,
     as_targets,
@@ -69,7 +69,7 @@ class StoredBatches(OrderedBatches):
         ``"blocks"`` or True, ``"rows"``, or False for the order in which they are stored.
     rng
         The generator that the order is drawn from.
-    ahead
+    prefetch
         Whether the next rows are read in a thread while the current ones are learned from.
     class_weights
         How much each class counts.
@@ -80,8 +80,8 @@ class StoredBatches(OrderedBatches):
         The first rows.
     """
 
-    inputs: tuple[Source, ...]
-    targets: tuple[Source, ...]
+    inputs: tuple[DataSource, ...]
+    targets: tuple[DataSource, ...]
     sample_weights: Array | None
     batch_size: int
     shuffle: bool | str
@@ -158,8 +158,8 @@ class StoredBatches(OrderedBatches):
         order, size = self._orders.of_epoch(done), self.batch_size
         if isinstance(order, ByRows):
             parts = order.rows(size, done * size)
-            return told(self._prefetcher.through(map(self._taken, parts)), done)
-        return told(self._through_windows(order.windows(done * size)), done)
+            return with_batch_numbers(self._prefetcher.through(map(self._taken, parts)), done)
+        return with_batch_numbers(self._through_windows(order.windows(done * size)), done)
 
     def _through_windows(self, windows: Iterator[Window]) -> Iterator[Batch]:
         with closing(self._prefetcher.through(map(self._read, windows))) as read:
@@ -189,11 +189,11 @@ class StoredBatches(OrderedBatches):
         return data.inputs, data.target, data.sample_weights
 
     @property
-    def _sources(self) -> tuple[Source, ...]:
+    def _sources(self) -> tuple[DataSource, ...]:
         return (*self.inputs, *self.targets)
 
 
-def _source(name: str, given: Any) -> Source:
+def _source(name: str, given: Any) -> DataSource:
     if is_stored(given):
         return as_source(name, given)
     array = as_numbers(name, given)
@@ -201,10 +201,10 @@ def _source(name: str, given: Any) -> Source:
     return as_source(name, array)
 
 
-def _held_again(source: Source, array: Array) -> Source:
+def _held_again(source: DataSource, array: Array) -> DataSource:
     return Held(source.name, array, array.shape, array.dtype)
 
 
-def _looked_at(source: Source, array: Array, rows: Array) -> Array:
+def _looked_at(source: DataSource, array: Array, rows: Array) -> Array:
     require_finite(source.name, array, rows)
     return array

@@ -1,1 +1,12 @@
-"""Composition: layers made of layers."""
+"""Composition: layers that are made of layers.
+
+    node         one call of a layer in a graph
+    graph        `Graph`: any acyclic graph of calls
+    sequential   `Sequential`: layers one after another
+    residual     `Residual` and `Branches`, two small graphs
+    composite    what these four have in common: a list of layers and of their connections
+    plan         the steps that all of them run: values forward, deltas backward
+
+A new kind of container is a new subclass of `Composite` that names its connections; it needs no
+change in `plan`.
+"""

@@ -1,1 +1,11 @@
-"""The layers: each family in a file of its own, each layer with its mathematics beside it."""
+"""The layers: one module for each family, and in it each layer with its mathematics.
+
+    dense        z = y w + b; the shortest example of a layer with parameters, so read it first
+    activation   y = f(z), elementwise; the functions f and their derivatives are in `functions`
+    softmax      probabilities from scores
+    merge        several inputs, one output: sums, products, concatenation
+    reshape      the same numbers in another shape or order, or some of them
+
+A new layer goes into the module of its family, or into a new one; nothing else has to change but
+the public names in `chainrule/__init__.py` and its line in `tests/laws/test_every_layer.py`.
+"""

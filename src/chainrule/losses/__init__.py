@@ -18,8 +18,14 @@ which is "one-hot" where one of them is one. From logits (what the last Dense re
 `SoftmaxCrossEntropy` or `SigmoidCrossEntropy`: they never form a probability that could underflow,
 and are finite for all finite logits.
 
-A model with several outputs has a loss for each of them, and their weighted sum is what is made
-small: see `PerOutput`.
+A model with several outputs has a loss for each of them, and the sum to be minimised is weighted:
+see `PerOutput`.
+
+    loss           what a loss is; subclass it for your own
+    differences    losses of numbers: squared, absolute and Huber
+    entropies      losses of classes and probabilities
+    per_output     a loss for each output of a model
+    refusals       the errors for targets and weights that do not fit
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Piece by piece: how the rules of `chainrule.optimizers` go through a long vector.
+"""Chunk by chunk: how the rules of `chainrule.optimizers` go through a long vector.
 
     g ← clipped g                   where that is asked for; see `chainrule.optimizers.clipping`
-    θ, memory ← rule(θ, g, memory)  piece by piece
+    θ, memory ← rule(θ, g, memory)  chunk by chunk
 
-A piece stays in the processor's cache while several operations are done on it. So beside what is
+A chunk stays in the processor's cache while several operations are done on it. So beside what is
 remembered a step needs no memory that grows with the model, and it is quicker than with whole
 vectors.
 """
@@ -22,21 +22,21 @@ from chainrule.optimizers.clipping import clipped, factor_for, norm_of
 from chainrule.optimizers.messages import description, unlike
 from chainrule.optimizers.optimizer import Optimizer
 from chainrule.optimizers.slices import (
-    PIECE,
-    WHOLE,
-    Cut,
+    CHUNK_SIZE,
+    WHOLE_VECTOR,
     ParameterSlice,
+    SlicesByMissedSteps,
     are_stretches,
     between,
-    pieces,
+    chunks,
 )
 
 
 @define
 class ChunkedOptimizer(Optimizer):
-    """An optimizer that works piece by piece, on gradients that it may clip first.
+    """An optimizer that works chunk by chunk, on gradients that it may clip first.
 
-    A rule says which vectors it remembers, `_remembered`, and how a piece moves, `_move`.
+    A rule says which vectors it remembers, `_remembered`, and how a chunk moves, `_move`.
 
     Parameters
     ----------
@@ -94,14 +94,14 @@ class ChunkedOptimizer(Optimizer):
         limit = self.clip_value
         clips = factor != 1 or limit is not None
         self._count()
-        if parts is None and value.size <= PIECE:
+        if parts is None and value.size <= CHUNK_SIZE:
             seen = clipped(gradient, limit, factor, scratch[2]) if clips else gradient
-            self._move(value, seen, held, scratch, WHOLE)
+            self._move(value, seen, held, scratch, WHOLE_VECTOR)
             return
-        for piece, part in pieces(parts, value.size):
-            own = gradient[piece]
+        for chunk, part in chunks(parts, value.size):
+            own = gradient[chunk]
             seen = clipped(own, limit, factor, scratch[2]) if clips else own
-            self._move(value[piece], seen, [vector[piece] for vector in held], scratch, part)
+            self._move(value[chunk], seen, [vector[chunk] for vector in held], scratch, part)
 
     def step_parts(self, value: Array, gradient: Array, parts: Sequence[ParameterSlice]) -> None:
         """`step` for some parts of the vector, which does not look at the others at all."""
@@ -134,7 +134,7 @@ class ChunkedOptimizer(Optimizer):
         return self._parts
 
     def _count(self) -> None:
-        """Do what is done once a step, not once a piece."""
+        """Do what is done once a step, not once a chunk."""
 
     def _move(
         self,
@@ -144,9 +144,9 @@ class ChunkedOptimizer(Optimizer):
         scratch: Array,
         part: ParameterSlice,
     ) -> None:
-        """Move one piece, with the first two rows of ``scratch`` to work in.
+        """Move one chunk, with the first two rows of ``scratch`` to work in.
 
-        It lies in ``part``, which says whether weight decay acts on it; see `WHOLE`.
+        It lies in ``part``, which says whether weight decay acts on it; see `WHOLE_VECTOR`.
         """
         raise NotImplementedError
 
@@ -165,9 +165,9 @@ class ChunkedOptimizer(Optimizer):
                 raise unlike(place, name, description(first), value)
 
     def _scratch_for(self, value: Array) -> Array:
-        """Three rows of a piece's length: two for the rule, one for the clipped gradient."""
+        """Three rows of a chunk's length: two for the rule, one for the clipped gradient."""
         held = self._scratch
-        length = min(value.size, PIECE)
+        length = min(value.size, CHUNK_SIZE)
         # Assigned only when it is new: an assignment passes through attrs, which takes its time.
         if held is None or held.shape[1] != length or held.dtype != value.dtype:
             held = self._scratch = np.empty_like(value, shape=(3, length))
@@ -207,7 +207,7 @@ class CountingOptimizer(ChunkedOptimizer):
 
     steps: int = field(default=0, init=False, repr=False, eq=False)
     missed: list[list[int]] | None = field(default=None, init=False, repr=False, eq=False)
-    _cut: Cut | None = field(default=None, init=False, repr=False, eq=False)
+    _cut: SlicesByMissedSteps | None = field(default=None, init=False, repr=False, eq=False)
 
     def _count(self) -> None:
         self.steps += 1
@@ -217,7 +217,7 @@ class CountingOptimizer(ChunkedOptimizer):
             return None
         cut = self._cut
         if cut is None or cut.parts is not self._parts or cut.missed is not self.missed:
-            cut = self._cut = Cut.of(self._parts, value.size, self.missed or [])
+            cut = self._cut = SlicesByMissedSteps.of(self._parts, value.size, self.missed or [])
             self.missed = cut.missed
         for stretch in cut.left_out:
             stretch[2] += 1
@@ -236,9 +236,31 @@ class CountingOptimizer(ChunkedOptimizer):
 
 
 def with_decay(value: Array, gradient: Array, weight_decay: float, row: Array) -> Array:
-    """The sum g + λ θ of a piece, in ``row``; or the gradient itself where λ is 0."""
+    """The sum g + λ θ of a chunk, in ``row``; or the gradient itself where λ is 0."""
     if not weight_decay:
         return gradient
     decayed = np.multiply(value, weight_decay, out=row[: value.size])
     decayed += gradient
     return decayed
+
+
+def add_to_average(mean: Array, new: Array, kept: float, row: Array) -> None:
+    """Mean ← β mean + (1 − β) new."""
+    np.multiply(new, 1 - kept, out=row)
+    mean *= kept
+    mean += row
+
+
+def add_to_average_of_squares(mean: Array, new: Array, kept: float, row: Array) -> None:
+    """Mean ← β mean + (1 − β) new²."""
+    np.square(new, out=row)
+    row *= 1 - kept
+    mean *= kept
+    mean += row
+
+
+def descend(value: Array, direction: Array, rate: float, row: Array) -> None:
+    """θ ← θ − η direction, where ``row`` may be the direction itself."""
+    row = row[: value.size]
+    np.multiply(direction, rate, out=row)
+    np.subtract(value, row, out=value)

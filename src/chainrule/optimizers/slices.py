@@ -5,7 +5,8 @@ are left out of the weight decay, not all of θ moves alike:
 
     θ = (w¹, b¹, w², b², w³, b³)    with w² and b² frozen    two parts: (w¹, b¹) and (w³, b³)
 
-A `Part` is such a stretch. A step goes through it in pieces, which stay in the processor's cache.
+A `ParameterSlice` is such a stretch. A step goes through it in chunks, which stay in the cache of
+the processor.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from chainrule.core.parameter import ParameterVector
 from chainrule.core.types import Array
 from chainrule.core.validators import is_integer
 
-PIECE = 32768
+CHUNK_SIZE = 32768
 """How many numbers of a vector are worked on at once. From 16384 to 65536 it matters little."""
 
 
@@ -69,17 +70,17 @@ def slices_of(parameters: ParameterVector, decay_biases: bool = True) -> tuple[P
     return tuple(found)
 
 
-WHOLE = ParameterSlice(0, 0)
+WHOLE_VECTOR = ParameterSlice(0, 0)
 """In place of the part, where all of a vector moves at once."""
 
 
-def pieces(
+def chunks(
     parts: Sequence[ParameterSlice] | None, size: int
 ) -> Iterator[tuple[slice, ParameterSlice]]:
-    """All of a vector, or some parts of it, in pieces; with each, the part in which it lies."""
+    """All of a vector, or some parts of it, in chunks; with each, the part in which it lies."""
     for part in (ParameterSlice(0, size),) if parts is None else parts:
-        for start in range(part.start, part.stop, PIECE):
-            yield slice(start, min(start + PIECE, part.stop)), part
+        for start in range(part.start, part.stop, CHUNK_SIZE):
+            yield slice(start, min(start + CHUNK_SIZE, part.stop)), part
 
 
 # ------------------------------------------------------------------- what lies between them
@@ -125,7 +126,7 @@ def scatter(kept: Array, value: Array, stretches: Iterable[slice]) -> None:
 
 
 @define
-class Cut:
+class SlicesByMissedSteps:
     """Parts, cut where what is in them has missed different numbers of steps.
 
     Attributes
@@ -146,8 +147,10 @@ class Cut:
     left_out: list[list[int]] = field(factory=list)
 
     @classmethod
-    def of(cls, parts: Sequence[ParameterSlice] | None, size: int, missed: list[list[int]]) -> Cut:
-        """Cut parts of a vector of this size, of which some stretches have missed steps."""
+    def of(
+        cls, parts: Sequence[ParameterSlice] | None, size: int, missed: list[list[int]]
+    ) -> SlicesByMissedSteps:
+        """Cut slices of a vector of this size where some stretches have missed steps."""
         cut, moving = cls(parts), (ParameterSlice(0, size),) if parts is None else parts
         edges = {0, size}.union(*((part.start, part.stop) for part in moving))
         edges = edges.union(*(stretch[:2] for stretch in missed))

@@ -21,8 +21,23 @@ start from a schedule, which it then makes smaller:
 
     LearningRate(ReduceOnPlateau(WarmUp(Constant(0.1), steps=100), factor=0.5, patience=5))
 
-`range_test` finds out which rates a training bears at all.
+`range_test` finds out which learning rates a training can use at all.
+
+Read in this order:
+
+    schedule        what a schedule is, and how schedules are combined
+    decays          Step, Exponential, Polynomial, Cosine
+    warmups         WarmUp, OneCycle
+    plateau         ReduceOnPlateau
+    learning_rate   the callback that sets the rate of an optimizer
+    drawing         the figure of a schedule
+
+A new schedule is a subclass of `Schedule` with one method, `at`.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from chainrule.schedules.decays import Cosine, Exponential, Polynomial, Step
 from chainrule.schedules.learning_rate import LearningRate
@@ -30,7 +45,9 @@ from chainrule.schedules.plateau import ReduceOnPlateau
 from chainrule.schedules.schedule import Chain, Constant, Product, Schedule
 from chainrule.schedules.warmups import OneCycle, WarmUp
 
-from chainrule.training.range_test import RangeTest, range_test  # isort: skip - it needs these
+if TYPE_CHECKING:
+    from chainrule.training.range_test import RangeTest as RangeTest
+    from chainrule.training.range_test import range_test as range_test
 
 __all__ = [
     "Chain",
@@ -48,3 +65,11 @@ __all__ = [
     "WarmUp",
     "range_test",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in ("RangeTest", "range_test"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from chainrule.training import range_test  # which trains, and is imported when it is used
+
+    return getattr(range_test, name)

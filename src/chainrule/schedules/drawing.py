@@ -2,7 +2,7 @@
 
     η(t) for t = 0, …, T − 1        stairs with the edges 0, 1, …, T
 
-The scale is that of `curves.scale_for_rates`, as in the figure of a history.
+The scale is that of `chainrule.figure_style.scale_for_rates`, as in the figure of a history.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.schedules.schedule import Schedule
-from chainrule.training.curves import (
+from chainrule.figure_style import (
     INK,
     RATE,
     VALIDATION,
@@ -21,6 +20,7 @@ from chainrule.training.curves import (
     scale_for_rates,
     tidy,
 )
+from chainrule.schedules.schedule import Schedule
 
 DRAWN_AT_MOST = 2000
 """How many steps a figure shows; of more, as many that lie equally far apart."""

@@ -9,7 +9,7 @@ next, it stands in a checkpoint, and a step that was broken off does not count.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
@@ -153,6 +153,10 @@ class LearningRate(Callback):
         """The rate with which the last step was taken."""
         taken = trainer.optimizer.learning_rate if self._taken is None else self._taken
         return {RATE: taken}
+
+    def added_columns(self) -> Sequence[str] | None:
+        """The one column, unless a subclass measures more."""
+        return (RATE,) if type(self).figures is LearningRate.figures else None
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, figures: Mapping[str, float]) -> None:
         """Set the rate of the next epoch."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from attrs import define, evolve, field
 
-from chainrule.callbacks.monitoring import is_better, threshold_makes_sense
+from chainrule.callbacks.improvement import is_better, threshold_makes_sense
 from chainrule.core.validators import (
     a_rate,
     as_float,
@@ -144,6 +144,11 @@ class ReduceOnPlateau:
         start = schedule(t)
         # Where it stands below the minimum already, it stays.
         return max(start * self.factor**self.reductions, min(self.minimum, start))
+
+    @property
+    def suggested_use(self) -> str:
+        """How a training uses it, for the error where it is given in another place."""
+        return f"callbacks.LearningRate({type(self).__name__}(…))"
 
     def update(self, figure: float, t: int = 0) -> float:
         """Take note of what was measured, and return the learning rate from now on.

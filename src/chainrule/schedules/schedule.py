@@ -93,6 +93,11 @@ class Schedule:
             )
         return rate
 
+    @property
+    def suggested_use(self) -> str:
+        """How a training uses it, for the error where it is given in another place."""
+        return f"callbacks.LearningRate({type(self).__name__}(…))"
+
     def then(self, schedule: Schedule, *, after: int) -> Chain:
         """Take this schedule for ``after`` steps, then another, whose t starts from 0.
 

@@ -14,8 +14,19 @@ for it; and what is loaded is the whole or nothing. What a file may look like:
     chainrule-2            a model, with a digest of every byte
     chainrule-weights-1    arrays by path, with a digest of every byte
 
-How the bytes are laid out stands in `chainrule.storage.sealed_file`, how layers become JSON in
-`chainrule.storage.architecture`.
+Read in this order:
+
+    model          save and load a whole model
+    weights        the same for the numbers alone
+    sealed_file    the bytes: safetensors with a digest
+    architecture   layers as JSON records
+    arrays         the arrays by name, restored all or not at all
+    generators     the state of random generators
+    classes        which classes a file may name
+    budget         how much memory a file may ask for
+    messages       how errors refer to a file
+
+Any change to what is written needs a new format name, and the old formats have to load for ever.
 """
 
 from __future__ import annotations

@@ -18,10 +18,10 @@ from chainrule.callbacks import Callback
 from chainrule.core.errors import ConfigurationError, DefinitionError, ShapeError
 from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of
-from chainrule.core.types import Shape
+from chainrule.core.types import Shape, SuggestsUse
 from chainrule.core.validators import is_integer
 from chainrule.data.batches_of import gives_batches, gives_pairs
-from chainrule.data.in_memory import whole
+from chainrule.data.in_memory import read_all
 from chainrule.data.samples import Data
 from chainrule.losses import Loss, PerOutput
 from chainrule.optimizers import Optimizer
@@ -153,12 +153,10 @@ def as_callbacks(given: Any) -> list[Callback]:
 
 def _callback_from(given: Any) -> str:
     """What makes a callback of what is none."""
-    from chainrule.schedules import ReduceOnPlateau, Schedule
-
     if isinstance(given, type) and issubclass(given, Callback):
         return f"make an instance of it: {given.__name__}(…)"
-    if isinstance(given, Schedule | ReduceOnPlateau):
-        return f"callbacks.LearningRate({type(given).__name__}(…))"
+    if isinstance(given, SuggestsUse):
+        return given.suggested_use
     if callable(given):
         return "callbacks.Functions(on_epoch_end=…), or on_step_end, or another moment"
     return "a class of your own: class Mine(Callback), with an on_epoch_end, say"
@@ -171,7 +169,7 @@ def as_validation(given: Any, outputs: int) -> Data | None:
     if isinstance(given, tuple | list) and len(given) == 2:
         return Data.of(given[0], given[1], named="validation {}", outputs=outputs)
     if not isinstance(given, tuple | list) and _is_finite_dataset(given):
-        return whole(given, outputs, named="validation {}", place="validation_data")
+        return read_all(given, outputs, named="validation {}", place="validation_data")
     length = f" of {len(given)}" if hasattr(given, "__len__") else ""
     raise ConfigurationError(
         "validation_data is neither a pair nor a data set",

@@ -16,12 +16,17 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.core.errors import MissingExtraError
+from chainrule.figure_style import (
+    INK,
+    RATE,
+    TRAINING,
+    VALIDATION,
+    missing_matplotlib,
+    scale_for_rates,
+    tidy,
+)
 from chainrule.training.history import History
 
-# Blue, vermilion and bluish green of M. Okabe and K. Ito, Color Universal Design (2002), which
-# people with any kind of colour vision can tell apart.
-TRAINING, VALIDATION, RATE, INK, PALE = "#0072B2", "#D55E00", "#009E73", "#444444", "#e4e4e4"
 VALIDATED = "validation_"
 NOT_FINITE = "no finite figure"
 ACROSS = 3
@@ -62,16 +67,6 @@ def layout(panels: int) -> tuple[int, int]:
     return rows, math.ceil(panels / rows)
 
 
-def missing_matplotlib(error: ImportError) -> MissingExtraError:
-    """The error for a figure that nothing is there to draw."""
-    return MissingExtraError(
-        "figures are drawn by matplotlib, which is not installed",
-        expected="matplotlib 3.9 or newer, which the extra `plot` brings along",
-        received=str(error),
-        hint="pip install 'chainrule[plot]'",
-    )
-
-
 def draw_panel(ax: Any, history: Mapping[str, Sequence[float]], name: str) -> None:
     """Draw one quantity over the epochs: of the training data, and of validation data if any."""
     first = ("", RATE, name) if name == "learning_rate" else ("training", TRAINING, name)
@@ -94,33 +89,6 @@ def draw_panel(ax: Any, history: Mapping[str, Sequence[float]], name: str) -> No
         ax.yaxis.set_major_formatter(lambda share, position: f"{100 * share:g} %")
     if name == "loss" and curves:
         _mark_best(ax, curves[-1], history)
-
-
-def tidy(ax: Any) -> None:
-    """A frame that keeps in the background, and whole numbers below."""
-    ax.grid(axis="y", color=PALE, lw=0.8)
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.spines[["left", "bottom"]].set_color(INK)
-    ax.tick_params(which="both", colors=INK, labelsize=9)
-    ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-
-
-def scale_for_rates(ax: Any, rates: Sequence[float]) -> None:
-    """A logarithmic scale where half of the rates or more are below a tenth of the largest.
-
-    Those could not be read otherwise. Else the scale begins at zero.
-    """
-    finite = [rate for rate in rates if np.isfinite(rate)] or [0.0]
-    lowest, highest = min(finite), max(finite)
-    if lowest > 0 and np.median(finite) <= 0.1000001 * highest:
-        ax.set_yscale("log")
-        ax.yaxis.set_minor_formatter(lambda value, position: "")
-    elif lowest < highest:
-        ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
-    else:
-        ax.set_ylim(0, 2 * highest or 1)
-    ax.yaxis.set_major_formatter(lambda value, position: f"{value:g}")
 
 
 def _draw_curve(ax: Any, values: Sequence[float], dashes: str, **style: Any) -> None:

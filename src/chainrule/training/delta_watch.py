@@ -37,6 +37,7 @@ from typing import Any
 import numpy as np
 from attrs import define, field, frozen
 
+from chainrule.core.caller import frames_to_the_caller
 from chainrule.core.errors import ChainruleError
 from chainrule.core.layer import Layer
 from chainrule.core.messages import label
@@ -44,7 +45,6 @@ from chainrule.core.types import Array
 from chainrule.graph.plan import Plan, Step
 from chainrule.layers.activation import Activation
 from chainrule.losses import Loss
-from chainrule.training.caller import frames_to_the_caller
 
 BOUND = 1e6
 """How many times smaller or larger than at the last layer deltas and gradients may become."""

@@ -12,8 +12,8 @@ Where a model has several outputs, y, t and Δ are tuples, and C = Σ_i λ_i C_i
 
 Where the learning rate η is too large, θ runs away until something overflows, and whatever is not
 finite makes everything after it not finite. What is wanted then is the place where it began (see
-`chainrule.training.nonfinite_origin`), and parameters that can still be used. So every step makes sure of
-three things:
+`chainrule.training.nonfinite_origin`), and parameters that can still be used. So every step makes
+sure of three things:
 
 * C is finite, or the step is not taken.
 * θ·∂C/∂θ is finite, which it only is if every number of both vectors is. Where it isn't, the sum

@@ -39,7 +39,7 @@ from attrs import frozen
 from chainrule.callbacks.callback import Callback
 from chainrule.core.errors import ConfigurationError, NonFiniteError
 from chainrule.core.validators import is_integer, is_number
-from chainrule.training.curves import INK, TRAINING, VALIDATION, missing_matplotlib, tidy
+from chainrule.figure_style import INK, TRAINING, VALIDATION, missing_matplotlib, tidy
 from chainrule.training.delta_watch import DeltasWarning, draws_taken_back
 
 if TYPE_CHECKING:
@@ -367,7 +367,7 @@ def _frame(ax: Any, found: RangeTest) -> None:
 # ------------------------------------------------------------------------------- what is refused
 
 PLACE = "range_test"
-SAYING_BATCHES = ("sample_weights", "class_weights", "shuffle", "ahead")
+SAYING_BATCHES = ("sample_weights", "class_weights", "shuffle", "prefetch")
 
 
 def _require_a_trainer(trainer: object) -> None:

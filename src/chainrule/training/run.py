@@ -110,7 +110,7 @@ class Run:
     def made_of(self) -> dict[str, Any]:
         """What a checkpoint says of it that does not change while it is going on."""
         if self._made_of is None:
-            from chainrule.training.resumption import made_of
+            from chainrule.training.run_state import made_of
 
             self._made_of = made_of(self, self.trainer.model)
         return self._made_of
@@ -172,6 +172,19 @@ class Run:
         if self.steps_done:
             return f"epoch {self.epochs_done + 1}, step {self.steps_done}"
         return f"epoch {self.epochs_done}"
+
+    def save_checkpoint(self, folder: Path) -> Path:
+        """Write where it is into a folder; see `chainrule.checkpoints`.
+
+        Raises
+        ------
+        StorageError
+            The file could not be written, or a callback remembers what cannot be in one.
+        """
+        from chainrule import checkpoints
+        from chainrule.training.run_state import snapshot
+
+        return checkpoints.write(folder, self.steps, *snapshot(self))
 
     def require_finite(self) -> None:
         """Raise the guard's error if the last step made a parameter infinite or NaN."""

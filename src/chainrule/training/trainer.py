@@ -53,7 +53,7 @@ from chainrule.training.metrics import by_output, named, names_in
 from chainrule.training.run import Run
 
 if TYPE_CHECKING:
-    from chainrule.training.resumption import Resumption
+    from chainrule.training.run_state import Resumption
 
 APPLIED_AT_ONCE = 1000
 """How many samples are sent through together to measure."""
@@ -212,7 +212,7 @@ class Trainer:
         accumulate
             How many batches make one step of the optimizer: their gradients are added up to that
             of all their rows together. So a batch may be as small as the memory asks for.
-        ahead
+        prefetch
             Whether the next batch is prepared in a second thread while the present one is learned
             from. None decides: where reading it takes time. The numbers do not depend on it.
         callbacks
@@ -399,7 +399,7 @@ class Trainer:
     def _resumption(self, folder: Path, run: Run, model: Layer) -> Resumption | None:
         """What there is in a folder to go on from; the callbacks have it already."""
         from chainrule import checkpoints
-        from chainrule.training.resumption import Resumption
+        from chainrule.training.run_state import Resumption
 
         saved = checkpoints.newest_in(folder)
         if saved is None:

@@ -1,10 +1,11 @@
-"""Resumption: how a run goes on from a checkpoint, or is told why it cannot.
+"""What a checkpoint holds of a run, and how a run resumes from it.
 
-    compare   model, loss, optimizer, data, callbacks: nothing has changed yet
-    apply     parameters, states, generators, what the optimizer remembers, position, history
+    snapshot   run → record, arrays      parameters, buffers, generators, optimizer, history, …
+    compare    model, loss, optimizer, data and callbacks with those of the record
+    apply      record, arrays → run      everything of the snapshot, back in its place
 
-All is compared before anything is changed. Of the data that is done by some of their rows, of the
-callbacks by their classes: what would cost more than it tells is left to whoever calls.
+Everything is compared before anything is changed. Data are compared by some of their rows,
+callbacks by their classes: comparing more would cost more than it tells.
 """
 
 from __future__ import annotations
@@ -12,20 +13,23 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from attrs import fields, frozen
 
-from chainrule.checkpoints import Saved, decoded, parameters_of, unsound
+from chainrule.checkpoints import Saved, decoded, encoded, unsound
 from chainrule.core.errors import ChainruleError, ConfigurationError, StorageError
 from chainrule.core.layer import Layer
+from chainrule.core.parameter import Parameter
+from chainrule.core.types import Array
 from chainrule.data.batches import ArrayBatches, Batches
 from chainrule.data.stored_batches import StoredBatches
 from chainrule.optimizers import Optimizer
 from chainrule.storage.architecture import records_of
 from chainrule.storage.arrays import arrays_of
-from chainrule.storage.generators import bits_for, set_states
+from chainrule.storage.generators import bits_for, set_states, states_of
 from chainrule.training.history import History
 
 if TYPE_CHECKING:
@@ -105,6 +109,46 @@ class Resumption:
         run.history = History({n: arrays[f"history/{n}"].tolist() for n in record["history"]})
 
 
+def snapshot(run: Run) -> tuple[dict[str, Any], dict[str, Array]]:
+    """All of a run's state: a record that JSON can write, and the arrays by name.
+
+    Raises
+    ------
+    StorageError
+        A callback remembers what cannot be written into a file.
+    """
+    arrays: dict[str, Array] = {}
+    trainer = run.trainer
+    model = trainer.model
+    arrays |= {f"model/{name}": array for name, array in arrays_of(model).items()}
+    arrays |= {f"history/{name}": np.array(run.history[name]) for name in run.history}
+    record = {
+        "made of": run.made_of,
+        "model": {
+            "generators": states_of(model),
+            "frozen": [path for path, p in parameters_of(model) if not p.trainable],
+        },
+        "position": {
+            "epochs_done": run.epochs_done,
+            "steps_done": run.steps_done,
+            "steps": run.steps,
+            "sums": run.sums,
+            "samples": run.samples,
+            "batches": run.batches.position(),
+        },
+        "history": list(run.history),
+        "optimizer": encoded(trainer.optimizer.state(), "optimizer", arrays),
+        "callbacks": [
+            {
+                "class": type(callback).__name__,
+                "state": encoded(dict(callback.state()), f"callbacks/{number}", arrays),
+            }
+            for number, callback in enumerate(run.callbacks)
+        ],
+    }
+    return record, arrays
+
+
 def made_of(run: Run, model: Layer) -> dict[str, Any]:
     """What has to be the same in the run that goes on, by what it is called; as JSON has it."""
     trainer = run.trainer
@@ -122,6 +166,12 @@ def made_of(run: Run, model: Layer) -> dict[str, Any]:
     }
     plain: dict[str, Any] = json.loads(json.dumps(described))
     return plain
+
+
+def parameters_of(model: Layer) -> Iterator[tuple[str, Parameter]]:
+    """The parameters of a model with their paths."""
+    vector = model.parameters
+    return zip(vector.paths, vector, strict=True)
 
 
 def _configured(optimizer: Optimizer) -> dict[str, str]:

@@ -1,0 +1,212 @@
+"""Steps measured by the size that each parameter's gradient usually has.
+
+RMSprop  s ← ρ s + (1 − ρ) g²        Adagrad  s ← s + g²        θ ← θ − η g / √s
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from attrs import define, field
+
+from chainrule.core.types import Array
+from chainrule.core.validators import (
+    as_float,
+    below_one,
+    complain,
+    not_negative,
+    positive,
+)
+from chainrule.optimizers.chunked import (
+    ChunkedOptimizer,
+    CountingOptimizer,
+    add_to_average,
+    add_to_average_of_squares,
+    descend,
+    with_decay,
+)
+from chainrule.optimizers.slices import ParameterSlice
+
+
+@define(repr=False)
+class RMSprop(ChunkedOptimizer):
+    """RMSprop: the gradient is divided by the root of its recent mean square.
+
+    g = ∂C/∂θ + λ θ
+    s ← α s + (1 − α) g²            the mean of its square, over about 1/(1 − α) steps
+    u = g / (√s + ε)
+
+    plain       θ ← θ − η u
+    momentum    v ← μ v + u,    θ ← θ − η v
+
+    centered    a ← α a + (1 − α) g, and √(s − a²) instead of √s: the gradient's deviation from
+                its mean, not its size
+
+    s, v and a start from zero.
+
+    Parameters
+    ----------
+    learning_rate
+        η ≥ 0.
+    alpha
+        α, from 0 up to 1.
+    epsilon
+        ε > 0: keeps the step finite where the gradient has been zero.
+    momentum
+        μ, from 0 up to 1.
+    centered
+        Whether the mean is subtracted. Where rounding makes s − a² negative, it is taken as 0.
+    weight_decay
+        λ ≥ 0, as if ½ λ ‖θ‖² were added to the cost.
+    decay_biases
+        Whether weight decay acts on biases, too; see `ChunkedOptimizer`.
+    clip_norm, clip_value
+        The largest ‖∂C/∂θ‖, and the largest single number of it; likewise.
+
+    Attributes
+    ----------
+    mean_square
+        s, a vector like θ, from the first step on.
+    mean
+        a, likewise, from the first centered step on.
+    velocity
+        v, likewise, from the first step with momentum on.
+
+    Notes
+    -----
+    The same numbers as ``torch.optim.RMSprop``; but that is NaN where s − a² is negative.
+
+    Source: T. Tieleman and G. Hinton, *Lecture 6.5: rmsprop*, Neural Networks for Machine Learning,
+    Coursera 2012; A. Graves, *Generating Sequences With Recurrent Neural Networks*,
+    arXiv:1308.0850, eqs. (38) to (40), for the centered form, with ε outside of the root here.
+    """
+
+    learning_rate: float = field(default=1e-2, converter=as_float, validator=not_negative)
+    alpha: float = field(default=0.99, converter=as_float, validator=below_one)
+    epsilon: float = field(default=1e-8, converter=as_float, validator=positive)
+    momentum: float = field(default=0.0, converter=as_float, validator=below_one)
+    centered: bool = field(default=False)
+    weight_decay: float = field(default=0.0, converter=as_float, validator=not_negative)
+    mean_square: Array | None = field(default=None, init=False, repr=False, eq=False)
+    mean: Array | None = field(default=None, init=False, repr=False, eq=False)
+    velocity: Array | None = field(default=None, init=False, repr=False, eq=False)
+
+    @centered.validator
+    def _centered_makes_sense(self, attribute: Any, value: Any) -> None:
+        if not isinstance(value, bool):
+            complain(self, "centered", "True or False", value, "centered=True")
+
+    def _remembered(self) -> tuple[str, ...]:
+        mean = ("mean",) if self.centered else ()
+        return ("mean_square", *mean, "velocity") if self.momentum else ("mean_square", *mean)
+
+    def _move(
+        self,
+        value: Array,
+        gradient: Array,
+        remembered: list[Array],
+        scratch: Array,
+        part: ParameterSlice,
+    ) -> None:
+        change = scratch[0, : value.size]
+        if part.decays:
+            gradient = with_decay(value, gradient, self.weight_decay, scratch[1])
+        mean_square = remembered[0]
+        add_to_average_of_squares(mean_square, gradient, self.alpha, change)
+        if self.centered:
+            mean = remembered[1]
+            add_to_average(mean, gradient, self.alpha, change)
+            np.square(mean, out=change)
+            np.subtract(mean_square, change, out=change)
+            np.maximum(change, 0, out=change)
+            np.sqrt(change, out=change)
+        else:
+            np.sqrt(mean_square, out=change)
+        change += self.epsilon
+        np.divide(gradient, change, out=change)
+        if self.momentum:
+            velocity = remembered[-1]
+            velocity *= self.momentum
+            velocity += change
+            descend(value, velocity, self.learning_rate, change)
+        else:
+            descend(value, change, self.learning_rate, change)
+
+
+@define(repr=False)
+class Adagrad(CountingOptimizer):
+    """Adagrad: the gradient is divided by the root of the sum of all its squares so far.
+
+    g = ∂C/∂θ + λ θ
+    G ← G + g²
+    θ ← θ − η_t g / (√G + ε)        with η_t = η/(1 + (t − 1) κ) at step t = 1, 2, …
+
+    So each parameter's steps become shorter by themselves, those of a rarely used one slowly.
+
+    Parameters
+    ----------
+    learning_rate
+        η ≥ 0.
+    learning_rate_decay
+        κ ≥ 0.
+    initial_accumulator
+        What each number of G is at the beginning, 0 or more.
+    epsilon
+        ε > 0: keeps the step finite where the gradient has been zero.
+    weight_decay
+        λ ≥ 0, as if ½ λ ‖θ‖² were added to the cost.
+    decay_biases
+        Whether weight decay acts on biases, too; see `ChunkedOptimizer`.
+    clip_norm, clip_value
+        The largest ‖∂C/∂θ‖, and the largest single number of it; likewise.
+
+    Attributes
+    ----------
+    steps, missed
+        t, how many steps were taken; less by those that a part has missed, see `CountingOptimizer`.
+    sum_of_squares
+        G, a vector like θ, from the first step on.
+
+    Notes
+    -----
+    The same numbers as ``torch.optim.Adagrad``.
+
+    Source: J. Duchi, E. Hazan and Y. Singer, *Adaptive Subgradient Methods for Online Learning and
+    Stochastic Optimization*, Journal of Machine Learning Research 12 (2011) 2121, Figure 1, with a
+    diagonal matrix.
+    """
+
+    learning_rate: float = field(default=1e-2, converter=as_float, validator=not_negative)
+    learning_rate_decay: float = field(default=0.0, converter=as_float, validator=not_negative)
+    initial_accumulator: float = field(default=0.0, converter=as_float, validator=not_negative)
+    epsilon: float = field(default=1e-10, converter=as_float, validator=positive)
+    weight_decay: float = field(default=0.0, converter=as_float, validator=not_negative)
+    sum_of_squares: Array | None = field(default=None, init=False, repr=False, eq=False)
+
+    def _remembered(self) -> tuple[str, ...]:
+        return ("sum_of_squares",)
+
+    def _beginning(self, value: Array) -> Array:
+        return np.full_like(value, self.initial_accumulator)
+
+    def _move(
+        self,
+        value: Array,
+        gradient: Array,
+        remembered: list[Array],
+        scratch: Array,
+        part: ParameterSlice,
+    ) -> None:
+        (sum_of_squares,) = remembered
+        change = scratch[0, : value.size]
+        if part.decays:
+            gradient = with_decay(value, gradient, self.weight_decay, scratch[1])
+        np.square(gradient, out=change)
+        sum_of_squares += change
+        np.sqrt(sum_of_squares, out=change)
+        change += self.epsilon
+        np.divide(gradient, change, out=change)
+        before = self.steps - part.missed - 1
+        rate = self.learning_rate / (1 + before * self.learning_rate_decay)
+        descend(value, change, rate, change)

@@ -1,0 +1,112 @@
+"""Gradient descent, the lecture's, and with momentum.
+
+θ ← θ − η g        v ← β v + g,  θ ← θ − η v
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from attrs import define, field
+
+from chainrule.core.types import Array
+from chainrule.core.validators import (
+    as_float,
+    below_one,
+    complain,
+    not_negative,
+)
+from chainrule.optimizers.chunked import (
+    ChunkedOptimizer,
+    descend,
+    with_decay,
+)
+from chainrule.optimizers.slices import ParameterSlice
+
+
+@define(repr=False)
+class SGD(ChunkedOptimizer):
+    """Stochastic gradient descent: the lecture's gradient step; with momentum, a heavy ball.
+
+    g = ∂C/∂θ + λ θ
+
+    plain       θ ← θ − η g
+    momentum    v ← μ v + g,    θ ← θ − η v
+    Nesterov    v ← μ v + g,    θ ← θ − η (g + μ v)
+
+    Parameters
+    ----------
+    learning_rate
+        η ≥ 0.
+    momentum
+        μ, from 0 up to 1: the part of the velocity v that is kept. v is zero at the beginning.
+    nesterov
+        Whether the gradient is meant to be taken where the ball rolls to. It needs momentum.
+    weight_decay
+        λ ≥ 0, as if ½ λ ‖θ‖² were added to the cost.
+    decay_biases
+        Whether weight decay acts on biases, too; see `ChunkedOptimizer`.
+    clip_norm, clip_value
+        The largest ‖∂C/∂θ‖, and the largest single number of it; likewise.
+
+    Attributes
+    ----------
+    velocity
+        v, a vector like θ, from the first step with momentum on.
+
+    Notes
+    -----
+    The same numbers as ``torch.optim.SGD`` without dampening.
+
+    Source: B. T. Polyak, USSR Computational Mathematics and Mathematical Physics 4 (1964) 1, for
+    momentum; I. Sutskever, J. Martens, G. Dahl and G. Hinton, *On the importance of initialization
+    and momentum in deep learning*, ICML 2013, for Nesterov's, in the form where θ stands for the
+    point at which the gradient is taken.
+    """
+
+    momentum: float = field(default=0.0, converter=as_float)
+    nesterov: bool = field(default=False)
+    weight_decay: float = field(default=0.0, converter=as_float, validator=not_negative)
+    velocity: Array | None = field(default=None, init=False, repr=False, eq=False)
+
+    @momentum.validator
+    def _momentum_makes_sense(self, attribute: Any, value: Any) -> None:
+        below_one(self, attribute, value)
+        self._go_together(value, self.nesterov)
+
+    @nesterov.validator
+    def _nesterov_makes_sense(self, attribute: Any, value: Any) -> None:
+        if not isinstance(value, bool):
+            complain(self, "nesterov", "True or False", value, "nesterov=True with momentum=0.9")
+        self._go_together(self.momentum, value)
+
+    def _go_together(self, momentum: object, nesterov: object) -> None:
+        if nesterov and not momentum:
+            hint = "SGD(learning_rate, momentum=0.9, nesterov=True)"
+            complain(self, "nesterov", "a momentum above 0 along with it", nesterov, hint)
+
+    def _remembered(self) -> tuple[str, ...]:
+        return ("velocity",) if self.momentum else ()
+
+    def _move(
+        self,
+        value: Array,
+        gradient: Array,
+        remembered: list[Array],
+        scratch: Array,
+        part: ParameterSlice,
+    ) -> None:
+        if self.weight_decay and part.decays:
+            gradient = with_decay(value, gradient, self.weight_decay, scratch[0])
+        for velocity in remembered:  # one, or none
+            velocity *= self.momentum
+            velocity += gradient
+            if self.nesterov:
+                ahead = scratch[1, : value.size]
+                np.multiply(velocity, self.momentum, out=ahead)
+                ahead += gradient
+                gradient = ahead
+            else:
+                gradient = velocity
+        descend(value, gradient, self.learning_rate, scratch[0])
