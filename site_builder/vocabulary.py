@@ -26,7 +26,7 @@ ENTRY = re.compile(r"(?P<words>.+?) -> (?P<suggestion>.+?)(?: \(except: (?P<righ
 IN_CODE = re.compile(
     r"(?P<ticks>`+)(?:(?!\n\s*\n|`).)+(?P=ticks)"
     r"|\]\([^()\s]*\)"  # the target of a link
-    r"|\{[^{}\n]*\}",  # an expression in an f-string, attributes in Markdown
+    r"|(?<!\{)\{[^{}\n]*\}(?!\})",  # an expression in an f-string, attributes in Markdown
     re.DOTALL,
 )
 EXAMPLE = re.compile(r"^ *(?:>>>|\.\.\.) .*$", re.MULTILINE)
@@ -152,7 +152,9 @@ def _prose_of_token(token: tokenize.TokenInfo) -> str | None:
     match tokenize.tok_name[token.type]:
         case "COMMENT":
             return _without_code(text.replace("#", " ", 1))
-        case "FSTRING_MIDDLE":  # from Python 3.12 on, an f-string is more than one token
+        case "FSTRING_START" | "FSTRING_END":  # from Python 3.12 on; before, it is one STRING
+            return " " * len(text)
+        case "FSTRING_MIDDLE":
             return None if text.isidentifier() else _without_code(text)
         case "STRING":
             opening = QUOTES.match(text)

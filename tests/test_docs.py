@@ -564,7 +564,7 @@ def test_a_rejected_word_is_found_on_a_page_as_a_whole_and_outside_of_code(tmp_p
         ('getattr(error, "hint")', []),
         ('raise E("the mend")', ["hint"]),
         ('f"a mend of {mend} {stand!r}"', ["hint"]),
-        ('f"{{mend}} {stand} mend"', ["hint"]),
+        ('f"{{mend}} {stand} mend"', ["hint", "hint"]),
         ('"a short " f"cut here"', ["short cut"]),
         ("# a short\n# cut", ["short cut"]),
         ('f("short", cut)', []),
