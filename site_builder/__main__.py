@@ -6,7 +6,7 @@
     python -m site_builder serve               that, and shows it, and follows what is written
     python -m site_builder run PAGE…           run pages and tell what is wrong, without a site
     python -m site_builder accept PAGE…        write what blocks print into the pages
-    python -m site_builder lint                spelling, and ruff for the blocks
+    python -m site_builder lint                spelling, rejected words, and ruff for the blocks
 
 Each ends with the faults that it has found, `docs/page.md:12: …`, and the status 1 where there are
 any.
@@ -21,7 +21,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from site_builder.checking import check_site
@@ -30,9 +30,11 @@ from site_builder.faults import Fault
 from site_builder.preparing import Places, all_pages, alone, outcomes_of, prepare
 from site_builder.prose import lint, spelling
 from site_builder.vendoring import VendoringError
+from site_builder.vocabulary import rejected_words
 
 PLACES = Places(Path(__file__).resolve().parents[1])
-PROSE_BESIDE_DOCS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+CODE = ("src", "site_builder", "examples", "benchmarks", "fuzz", "docs/figures")
+OTHER_PROSE = ("pyproject.toml", "mkdocs.yml", "Makefile", ".ci/environment", ".ci/run")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -159,7 +161,23 @@ def _accept(options: argparse.Namespace) -> list[Fault]:
 
 def _lint(options: argparse.Namespace) -> list[Fault]:
     pages = _chosen(options)
-    return spelling(PLACES.root, [*pages, *map(Path, PROSE_BESIDE_DOCS)]) + lint(PLACES.root, pages)
+    prose, code = pages, list[Path]()
+    if not options.pages:
+        at_root = [*PLACES.root.glob("*.md"), *map(PLACES.root.joinpath, OTHER_PROSE)]
+        prose = [
+            *(page for page in pages if not (PLACES.root / page).is_symlink()),
+            *_named(at_root),
+        ]
+        code = _named(file for folder in CODE for file in (PLACES.root / folder).rglob("*.py"))
+    return [
+        *spelling(PLACES.root, prose),
+        *rejected_words(PLACES.root, [*prose, *code]),
+        *lint(PLACES.root, pages),
+    ]
+
+
+def _named(files: Iterable[Path]) -> list[Path]:
+    return sorted(file.relative_to(PLACES.root) for file in files)
 
 
 def _chosen(options: argparse.Namespace) -> list[Path]:

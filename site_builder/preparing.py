@@ -1,8 +1,9 @@
 """`docs/` to `build/docs/`: every page run and composed, every other file copied.
 
-Pages run side by side, each in a process of its own. What came of a page is kept in
-`build/outcomes/` and used again as long as nothing has changed that it could depend on: the page,
-the figures, the package, this builder, and the versions of NumPy, matplotlib and Python.
+Pages run in parallel, each in its own process. The outcomes of a page are cached in
+`build/outcomes/`, unless a block failed. The key of the cache is everything that they can depend
+on: the page, the figures, the package, this builder, every installed package with its version, the
+Python, the processor as NumPy uses it, and the environment variables that choose its kernels.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.metadata
+import io
 import multiprocessing
 import os
 import pickle
@@ -20,6 +22,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+import numpy as np
 from attrs import frozen
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
@@ -35,6 +38,10 @@ WORKERS = max(1, min(4, os.cpu_count() or 1))
 KEPT = 300
 """So many outcomes of pages are kept, the newest."""
 NOT_COPIED = {"figures", "overrides", "__pycache__"}
+CHOOSES_KERNELS = (
+    "NPY_", "NUMPY_", "OPENBLAS_", "GOTO_", "OMP_", "MKL_", "BLIS_", "VECLIB_", "PYTHON",
+)  # fmt: skip
+"""How the names of the environment variables begin that can change what a page prints."""
 
 
 @frozen
@@ -115,13 +122,13 @@ def all_pages(places: Places) -> list[Path]:
 def outcomes_of(
     places: Places, pages: Iterable[Path], *, fresh: bool = False
 ) -> dict[Path, dict[int, Outcome] | Fault]:
-    """What came of the blocks of each page, from a process each or from the last time."""
-    house = _house(places)
+    """The outcomes of the blocks of each page: from the cache, or run in a process per page."""
+    surroundings = _surroundings(places)
     kept = places.build / "outcomes"
     kept.mkdir(parents=True, exist_ok=True)
     found: dict[Path, dict[int, Outcome] | Fault] = {}
     context = multiprocessing.get_context("spawn")
-    names = {page: kept / f"{_key(house, places.root / page)}.pickle" for page in pages}
+    names = {page: kept / f"{_key(surroundings, places.root / page)}.pickle" for page in pages}
     to_run = [page for page, name in names.items() if fresh or not name.is_file()]
     with ProcessPoolExecutor(WORKERS, mp_context=context, max_tasks_per_child=1) as processes:
         running = {
@@ -129,8 +136,9 @@ def outcomes_of(
         }
         for page, job in running.items():
             try:
-                found[page] = job.result()
-                _keep(names[page], pickle.dumps(found[page]))
+                outcomes = found[page] = job.result()
+                if not any(outcome.problem for outcome in outcomes.values()):
+                    _keep(names[page], pickle.dumps(outcomes))
             except PageError as error:
                 found[page] = Fault(page.as_posix(), error.line, error.problem)
     for page in set(names) - set(found):
@@ -160,22 +168,31 @@ def alone(places: Places) -> Iterator[None]:
         yield
 
 
-def _house(places: Places) -> bytes:
-    """The hash of all that a page can depend on besides itself."""
-    digest = hashlib.sha256(f"{platform.python_version()} {sys.platform}".encode())
-    for name in ("numpy", "matplotlib"):
-        try:
-            digest.update(importlib.metadata.version(name).encode())
-        except importlib.metadata.PackageNotFoundError:
-            digest.update(b"none")
+def _surroundings(places: Places) -> bytes:
+    """The hash of everything that a page can depend on besides itself."""
+    digest = hashlib.sha256("\n".join(_facts()).encode())
     folders = (places.root / "src", places.figures, Path(__file__).parent)
     for file in (file for folder in folders for file in _files(folder)):
         digest.update(str(file).encode() + file.read_bytes())
     return digest.digest()
 
 
-def _key(house: bytes, page: Path) -> str:
-    return hashlib.sha256(house + str(page).encode() + page.read_bytes()).hexdigest()[:32]
+def _facts() -> Iterator[str]:
+    """The Python, the installed packages, the processor and the variables that choose kernels."""
+    yield f"{sys.executable} {sys.version} {platform.platform()}"
+    yield from sorted(
+        f"{package.name} {package.version}" for package in importlib.metadata.distributions()
+    )
+    with contextlib.redirect_stdout(io.StringIO()) as described:
+        np.show_runtime()
+    yield described.getvalue()
+    for name, value in sorted(os.environ.items()):
+        if name.startswith(CHOOSES_KERNELS):
+            yield f"{name}={value}"
+
+
+def _key(surroundings: bytes, page: Path) -> str:
+    return hashlib.sha256(surroundings + str(page).encode() + page.read_bytes()).hexdigest()[:32]
 
 
 def _files(folder: Path) -> list[Path]:

@@ -11,22 +11,24 @@ import io
 import json
 import shutil
 import tarfile
+import types
 import warnings
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pytest
-from site_builder import drawing, source, vendoring
+from site_builder import drawing, preparing, source, vendoring, vocabulary
 from site_builder.blocks import Block, parts_of
 from site_builder.checking import check_site
 from site_builder.composing import compose, rewritten
 from site_builder.drawing import drawing_of, in_the_dark, turned_round
 from site_builder.faults import PageError
 from site_builder.outputs import Tolerance, difference
-from site_builder.preparing import Places, all_pages
+from site_builder.preparing import Places, all_pages, outcomes_of
 from site_builder.prose import python_of
 from site_builder.running import run_page
 from site_builder.vendoring import VendoringError, vendored_files
+from site_builder.vocabulary import matches, prose_of, read_list, rejected_words
 
 ROOT = Path(__file__).parents[1]
 EXACT = Tolerance()
@@ -201,6 +203,56 @@ def test_accepting_writes_what_was_printed_and_is_then_content(house):
     assert "gone" not in accepted
     page.write_text(accepted, encoding="utf-8")
     assert rewritten(accepted, run_page(page, house / "docs/figures")) == accepted
+
+
+# -- the cache ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def page(house):
+    """A page that reads a file of which the cache knows nothing, and counts how often it ran."""
+    code = "from pathlib import Path\n"
+    code += f"with open({str(house / 'runs')!r}, 'a') as file: file.write('.')\n"
+    code += f"print(Path({str(house / 'given')!r}).read_text())"
+    (house / "docs/page.md").write_text(python(code, shown="42"), encoding="utf-8")
+    return Path("docs/page.md")
+
+
+def problem_and_runs(house, page):
+    (outcome,) = outcomes_of(Places(house), [page])[page].values()
+    return outcome.problem, len((house / "runs").read_text())
+
+
+def test_a_block_that_failed_runs_again_and_one_that_succeeded_does_not(house, page):
+    problem, runs = problem_and_runs(house, page)
+    assert "FileNotFoundError" in problem and runs == 1
+    (house / "given").write_text("42")
+    assert problem_and_runs(house, page) == (None, 2)
+    assert problem_and_runs(house, page) == (None, 2)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda patch: patch.setenv("OPENBLAS_CORETYPE", "Haswell"),
+        lambda patch: patch.setenv("NPY_DISABLE_CPU_FEATURES", "X86_V4"),
+        lambda patch: patch.setattr(preparing.np, "show_runtime", lambda: print("another CPU")),
+        lambda patch: patch.setattr(preparing.sys, "version", "3.99"),
+        lambda patch: patch.setattr(
+            preparing.importlib.metadata,
+            "distributions",
+            lambda: [types.SimpleNamespace(name="numpy", version="99")],
+        ),
+    ],
+    ids=["kernel of OpenBLAS", "kernel of NumPy", "processor", "Python", "installed package"],
+)
+def test_a_page_runs_again_where_its_numbers_may_be_others(house, page, monkeypatch, change):
+    (house / "given").write_text("42")
+    assert problem_and_runs(house, page) == (None, 1)
+    with monkeypatch.context() as patch:
+        change(patch)
+        assert problem_and_runs(house, page) == (None, 2)
+    assert problem_and_runs(house, page) == (None, 2)
 
 
 # -- comparing ----------------------------------------------------------------------------------
@@ -467,6 +519,98 @@ def test_the_python_of_a_page_is_linted_on_the_lines_of_the_page():
     text = "# Page\n\n" + python("a = 1") + "\n??? question\n\n    ```python\n    b = a\n    ```\n"
     lines = python_of(text).splitlines()
     assert (lines[3], lines[9]) == ("a = 1", "b = a")
+
+
+# -- words that are rejected --------------------------------------------------------------------
+
+LISTED = """
+# a comment
+mend, mends -> fix, hint
+short cut -> skip connection
+stand, stands -> is (except: stands for, stand-alone)
+"""
+
+
+def rejected(folder, name, text):
+    file = folder / name
+    file.write_text(text, encoding="utf-8")
+    return [(line, found) for line, found, _ in matches(prose_of(file), read_list(LISTED))]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("Mend it", ["Mend"]),
+        ("it mends, and then it stands.", ["mends", "stands"]),
+        ("recommend an amended understanding, mended", []),
+        ("a short\n  cut", ["short cut"]),
+        ("shortcut; cut short", []),
+        ("δ stands for a delta; a stand-alone stand", ["stand"]),
+        ("`mend=` and ``mend it`` are code, `a\nmend` too", []),
+        ("[the mend](mend.md#mend){ #mend }", ["hint"]),
+        ("```console\n$ mend\n```\n", []),
+        ("```python\nmend = 1  # mend it\nprint('to mend', mend)\n```\n", ["hint", "hint"]),
+    ],
+)
+def test_a_rejected_word_is_found_on_a_page_as_a_whole_and_outside_of_code(tmp_path, text, found):
+    assert [word for _, word in rejected(tmp_path, "page.md", text)] == found
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("mend = stands  # no cut", []),
+        ('raise E("x", mend=mend)', []),
+        ('getattr(error, "hint")', []),
+        ('raise E("the mend")', ["hint"]),
+        ('f"a mend of {mend} {stand!r}"', ["hint"]),
+        ('f"{{mend}} {stand} mend"', ["hint", "hint"]),
+        ('"a short " f"cut here"', ["short cut"]),
+        ("# a short\n# cut", ["short cut"]),
+        ('f("short", cut)', []),
+        ('def f():\n    """It stands.\n\n    >>> mend  # it stands\n    """\n', ["stands"]),
+        ("mend = (  # it stands", ["stands"]),
+    ],
+)
+def test_a_rejected_word_is_found_in_the_comments_and_strings_of_code(tmp_path, text, found):
+    assert [word for _, word in rejected(tmp_path, "code.py", text)] == found
+
+
+def test_a_rejected_word_is_reported_with_its_line_and_the_suggestion(tmp_path):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / vocabulary.LIST).write_text(LISTED, encoding="utf-8")
+    page = "One.\n\n```python\nx = 1\n\n```\n\nA short\ncut, and `a\nb` a mend.\n"
+    (tmp_path / "page.md").write_text(page, encoding="utf-8")
+    code = '"""One.\n\nTwo."""\n\nx = f"""a\n{b}"""\n# mend\n'
+    (tmp_path / "code.py").write_text(code, encoding="utf-8")
+    assert list(map(str, rejected_words(tmp_path, [Path("page.md"), Path("code.py")]))) == [
+        "page.md:8: wording: 'short cut'; write: skip connection",
+        "page.md:10: wording: 'mend'; write: fix, hint",
+        "code.py:7: wording: 'mend'; write: fix, hint",
+    ]
+
+
+def test_a_line_of_the_list_that_cannot_be_read_is_an_error():
+    with pytest.raises(ValueError, match=r"docs/words\.txt:2: expected `words -> suggestion`"):
+        read_list("# fine\nmend: fix\n")
+
+
+def test_the_list_of_the_project_rejects_the_old_words_and_accepts_plain_english():
+    listed = read_list((ROOT / vocabulary.LIST).read_text(encoding="utf-8"))
+    for old in (
+        "what shall happen", "the mend", "it stands on the layer", "any way that has no circle",
+        "leads softly from 0 to 1", "hears less of the cost", "proven exact", "a short cut",
+        "dear after the thousandth step", "a whole number", "for ever", "is told", "at leisure",
+        "whoever stops it", "the way back", "a layer of one's own", "nobody", "somebody",
+    ):  # fmt: skip
+        assert matches(old, listed), old
+    plain = """
+        Common pitfalls when you come from another library. The symbol δ stands for the delta; a
+        circle of radius 1 and a standing wave. Whole batches, a short cutoff, the dearth of data.
+        What goes wrong and what comes next is stored on disk. Two ways back up the claim that this
+        proof is exact. Bear in mind that forever is long. Understand the standard notation.
+    """
+    assert not matches(plain, listed)
 
 
 def test_every_page_of_the_site_can_be_taken_apart_and_put_together_again():
