@@ -1,10 +1,10 @@
-# Every command first makes the .venv it needs, from nothing but a python3 (3.11 or newer) with venv;
-# .ci/environment says how, and goes on from any state.
+# Every command first creates or updates the .venv that it needs. All it requires is python3 (3.11 or
+# newer) with venv. See .ci/environment.
 #
 #   make demo ARGS="--epochs 5"             options for python -m chainrule
 #   make test ARGS="tests/core -x"          options for pytest
-#   make test WORKERS=0                     in one process, for a debugger
-#   PYTHON=python3.13 make test             another python
+#   make test WORKERS=0                     in a single process, for a debugger
+#   PYTHON=python3.13 make test             with another Python
 
 ARGS =
 WORKERS = 2
@@ -18,16 +18,16 @@ unexport PYTHONPATH PYTHONHOME
 
 help:
 	@echo 'make demo        watch a network learn handwritten digits'
-	@echo 'make test        all tests but the comparisons with PyTorch'
-	@echo 'make peers       the comparisons with PyTorch'
-	@echo 'make lint        ruff (rules and format), mypy --strict, spelling and blocks of the pages'
-	@echo 'make bench       time a training step beside the lecture, plain NumPy and PyTorch'
-	@echo 'make fuzz        change model files for ten minutes, to see that each is refused or whole'
-	@echo 'make docs        build the site into site/: its examples run, its figures are drawn'
-	@echo 'make docs-serve  the same, shown at http://127.0.0.1:8000/ while pages are written'
-	@echo 'make docs-next   the same site with zensical, into site-next/'
-	@echo 'make site-tests  read every page of the site in headless Chromium'
-	@echo 'make clean       remove .venv, the caches and site/'
+	@echo 'make test        run all tests except the comparisons with PyTorch'
+	@echo 'make peers       run the comparisons with PyTorch'
+	@echo 'make lint        ruff (rules and format), mypy --strict, spelling and code blocks of the pages'
+	@echo 'make bench       compare the time of a training step with the lecture, plain NumPy and PyTorch'
+	@echo 'make fuzz        modify model files for ten minutes and check that each is rejected or intact'
+	@echo 'make docs        build the site into site/, running its examples and drawing its figures'
+	@echo 'make docs-serve  show the site at http://127.0.0.1:8000/ and rebuild it as you write'
+	@echo 'make docs-next   build the same site with zensical into site-next/'
+	@echo 'make site-tests  test every page of the site in headless Chromium'
+	@echo 'make clean       remove .venv, the caches and the built sites'
 
 demo:
 	$(ENVIRONMENT) demo plot
@@ -41,7 +41,7 @@ peers:
 	$(ENVIRONMENT) peers test,peers
 	$(PY) -m pytest -m peers $(ARGS)
 
-# What the site is built with is there for mypy, which reads the types of what is imported.
+# The docs extra is installed so that mypy can read the types of what site_builder imports.
 lint:
 	$(ENVIRONMENT) lint dev,docs
 	$(PY) -m ruff check .
@@ -53,13 +53,13 @@ bench:
 	$(ENVIRONMENT) bench peers
 	$(PY) -m benchmarks $(ARGS)
 
-# Less than ten minutes: make fuzz ARGS="--seconds 60"
+# For less than ten minutes: make fuzz ARGS="--seconds 60"
 fuzz:
 	$(ENVIRONMENT) fuzz fuzz
 	$(PY) -m fuzz $(ARGS)
 
-# Strict: a block that fails, a number that has moved or a link that leads nowhere is an error.
-# The first time, npm fetches KaTeX and Mermaid, which the site then serves itself.
+# Strict: a failing block, a changed number or a broken link is an error.
+# The first build downloads KaTeX and Mermaid with npm; the site serves them itself.
 docs:
 	$(ENVIRONMENT) docs docs
 	$(PY) -m site_builder build
@@ -72,7 +72,7 @@ docs-serve:
 	$(ENVIRONMENT) docs docs
 	$(PY) -m site_builder serve $(ARGS)
 
-# The pages of site/ as a reader sees them; pictures of six of them are left in build/screenshots/.
+# Tests the pages in site/ as a reader sees them; saves screenshots of six in build/screenshots/.
 site-tests: docs
 	$(ENVIRONMENT) site-tests test,docs,browser
 	$(PY) -m pytest -m site tests/site $(ARGS)

@@ -1,12 +1,13 @@
 """The command: `python -m benchmarks`, or `make bench`.
 
     python -m benchmarks                      everything, about fifteen minutes
-    python -m benchmarks --quick              less of it, to see whether it runs
-    python -m benchmarks --only tiny,graphs   some of it
-    python -m benchmarks --threads 1          with one thread for everyone
+    python -m benchmarks --quick              a short run, to check that it works
+    python -m benchmarks --only tiny,graphs   a part of it
+    python -m benchmarks --threads 1          with one thread for each contender
 
-Only a whole run writes its tables into docs/benchmarks.md. The exit code is 0 whether the bounds
-hold or not, since a clock is no test; it is 1 where the contenders come to different parameters.
+Only a complete run writes its tables into docs/benchmarks.md. The exit code is 0 even if a bound
+does not hold, because timings are not tests; it is 1 if the contenders compute different
+parameters.
 """
 
 from __future__ import annotations
@@ -37,17 +38,17 @@ def main(arguments: list[str] | None = None) -> int:
     report.show(measured, console)
     if options.is_whole:
         report.write(measured, PAGE)
-        console.print(f"The tables stand in {PAGE.parent.name}/{PAGE.name}.")
+        console.print(f"The tables were written to {PAGE.parent.name}/{PAGE.name}.")
     return 0
 
 
 def measure(options: argparse.Namespace, console: Console) -> report.Measured:
-    """Run the races, then what stands around a step."""
+    """Run the races, then the other measurements."""
     length = Length(1, 1.0, block=0.03, rest=0.03) if options.quick else Length()
     workloads = [w for w in WORKLOADS if w.name in options.only]
     names = contenders.available()
     described = machine.described(options.threads, options.command)
-    # Drawn by hand between the races: a thread that draws would take part in the race.
+    # Refreshed by hand between the races: a drawing thread would disturb them.
     with Progress(console=console, auto_refresh=False, transient=True) as progress:
         races = len(DTYPES) * (len(workloads) + (len(graphs.CHAINS) + 1) * options.with_graphs)
         races += options.with_optimizers + options.with_training
@@ -77,7 +78,7 @@ def measure(options: argparse.Namespace, console: Console) -> report.Measured:
             of_optimizers = optimizers.measure(length, seen)
         of_training = None
         if options.with_training:
-            progress.update(bar, description="a whole training", refresh=True)
+            progress.update(bar, description="training runs", refresh=True)
             of_training = training.measure(length, seen, options.quick)
     return report.Measured(
         described, results, trainer, imports, of_graphs, of_optimizers, of_training
@@ -91,7 +92,10 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     names = [workload.name for workload in WORKLOADS]
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
     parser.add_argument(
-        "--threads", type=_threads, default=machine.cores(), help="for everyone; default: all cores"
+        "--threads",
+        type=_threads,
+        default=machine.cores(),
+        help="per contender; default: all",
     )
     names += ["graphs", "optimizers", "training"]
     parser.add_argument(
@@ -100,7 +104,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     unknown = set(options.only) - set(names)
     if unknown:
-        parser.error(f"there is no network {', '.join(sorted(unknown))}; choose from {names}")
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; choose from {names}")
     options.is_whole = not options.quick and set(options.only) == set(names)
     options.with_graphs = "graphs" in options.only
     options.with_optimizers = "optimizers" in options.only
@@ -112,7 +116,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 
 def _threads(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError("a whole number of at least 1")
+        raise argparse.ArgumentTypeError("must be an integer of at least 1")
     return int(text)
 
 

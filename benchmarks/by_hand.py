@@ -1,14 +1,14 @@
-"""The practical limit: the lecture's step as one NumPy loop, with every array made beforehand.
+"""A practical limit: the lecture's step as one NumPy loop with preallocated arrays.
 
 The formulas are the lecture's, for a network whose neurons are sigmoids:
 
-    up      z = y w + b,    y = 1/(1 + e⁻ᶻ)
-    down    Δ = (y − t) f′/N at the output, with f′ = y (1 − y);    Δ ← (Δ wᵀ) f′ below
-            ∂C/∂w = yᵀ Δ,    ∂C/∂b = Σ Δ
-    step    w ← w − η ∂C/∂w,    b ← b − η ∂C/∂b
+    forward   z = y w + b,    y = 1/(1 + e⁻ᶻ)
+    backward  Δ = (y − t) f′/N at the output, with f′ = y (1 − y);    then Δ ← (Δ wᵀ) f′
+              ∂C/∂w = yᵀ Δ,    ∂C/∂b = Σ Δ
+    step      w ← w − η ∂C/∂w,    b ← b − η ∂C/∂b
 
-Every result goes into an array that is there already, most of them in place. Nothing is general
-here, and nothing is checked.
+Every result is written into an existing array, mostly in place. The code is specific to this
+network and checks nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from benchmarks.workloads import LEARNING_RATE, Array, Problem, flat
 
 
 class ByHand:
-    """What one writes who wants no array made in the loop."""
+    """A loop that allocates no arrays."""
 
     def __init__(self, problem: Problem) -> None:
         batch, dtype = len(problem.inputs), problem.dtype
@@ -32,7 +32,7 @@ class ByHand:
         self.deltas = [np.empty_like(y) for y in outputs]
         self.weight_gradients = [np.empty_like(w) for w in self.weights]
         self.bias_gradients = [np.empty_like(b) for b in self.biases]
-        # Two ways to the same BLAS: dot starts sooner, matmul does not write zeros first.
+        # Both call the same BLAS: dot has less overhead, matmul does not write zeros first.
         self.products = [
             np.dot if w.size <= 4096 or 1 in w.shape else np.matmul for w in self.weights
         ]

@@ -1,4 +1,4 @@
-"""Who takes part: the contenders by name, and which of them this environment has."""
+"""The contenders by name, and which of them are available in this environment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.workloads import Array, Problem
 
 
 class Contender(Protocol):
-    """One way to take the step: made from a problem, and a step then returns its cost C."""
+    """One implementation of the step: created from a problem; `step` returns the cost C."""
 
     def step(self) -> float: ...
 
@@ -24,7 +24,7 @@ REQUIRED = {
     "lecture": "numpy",
 }
 PEERS = {"PyTorch": "torch", "JAX": "jax"}
-"""Each contender with the distribution that does its arithmetic."""
+"""Each contender with the library that does its arithmetic."""
 
 GRAPH, RESIDUAL, RESIDUAL_PEER = "as a Graph", "residual", "residual in PyTorch"
 ADAM, ADAM_PEER, ADAM_FUSED = "Adam", "Adam in PyTorch", "Adam in PyTorch, fused"
@@ -34,7 +34,7 @@ OURS = {
     GRAPH: "sigmoid_graph",
     RESIDUAL: "residual_network",
 }
-"""Networks made of layers, each with the function in `benchmarks.ours` that makes it."""
+"""Networks of layers, each with the function in `benchmarks.ours` that creates it."""
 
 
 def available() -> list[str]:
@@ -42,7 +42,7 @@ def available() -> list[str]:
 
 
 def version(name: str) -> str:
-    """``"torch 2.13.0"``, or that it isn't there."""
+    """``"torch 2.13.0"``, or ``"not installed"``."""
     distribution = {**REQUIRED, **PEERS}[name]
     try:
         return f"{distribution} {metadata.version(distribution)}"
@@ -51,8 +51,8 @@ def version(name: str) -> str:
 
 
 def make(name: str, problem: Problem) -> Contender:
-    """The contender of that name, before its first step."""
-    # Imported here, so that the process of one contender does not load another's library.
+    """Create the contender of that name, before its first step."""
+    # Imported here, so that a contender's process does not load the libraries of the others.
     if name == "by hand":
         from benchmarks.by_hand import ByHand
 

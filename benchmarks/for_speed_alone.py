@@ -1,21 +1,22 @@
-"""The step of one network, written out in NumPy for speed alone: how far that can be driven.
+"""The step of one network in NumPy, optimised only for speed: how fast NumPy can be.
 
-This is more than a loop with its arrays made beforehand, which `benchmarks.by_hand` is. It uses
-that f is the sigmoid, whose derivative is y/s; its eᶻ overflows for large z; and for each product
-it takes the call that starts soonest. No bound goes with it: it shows what is left to a program
-for one network alone.
+This goes beyond `benchmarks.by_hand`, a loop with preallocated arrays. It uses that f is the
+sigmoid, whose derivative is y/s; its eᶻ overflows for large z; and for each product it uses the
+call with the least overhead. It has no bound: it shows what a program for a single network can
+gain.
 
-Every array is made once and filled again in each step; all parameters are one vector, and so are
-their gradients. The formulas are the lecture's, in the order that costs least:
+Every array is allocated once and reused in each step; all parameters form one vector, and so do
+their gradients. The formulas are the lecture's, in the cheapest order:
 
-    y = e/s              with e = eᶻ in the memory of z, and s = 1 + e in an array that stays
+    y = e/s              with e = eᶻ in the memory of z, and s = 1 + e in a separate array
     Δ ← Δ y/s            in the memory of Δ, since y (1 − y) = y/s
-    Σ Δ                  as a product with a vector of ones, which is faster than a sum
-    1/N                  multiplied into the smallest array there is, the delta of the output
+    Σ Δ                  as a product with a vector of ones, which is faster than np.sum
+    1/N                  multiplied into the smallest array, the delta of the output
     θ ← θ − η ∂C/∂θ      in pieces that stay in the cache between the two operations
 
-As with the other contenders, the gradient ∂C/∂θ is there after a step. Who does not want it could
-multiply η into the delta too, and would save one operation on a vector as long as θ.
+As with the other contenders, the gradient ∂C/∂θ is available after a step. Without that
+requirement, η could be multiplied into the delta, which would save one operation on a vector as
+long as θ.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ PIECE = 32768  # numbers
 
 
 class ForSpeedAlone:
-    """What one gets who writes the loop for one network by hand, and has time to spare."""
+    """A hand-optimised loop for one network."""
 
     def __init__(self, problem: Problem) -> None:
         batch, dtype = len(problem.inputs), problem.dtype
@@ -43,7 +44,7 @@ class ForSpeedAlone:
         self.rate = np.array(LEARNING_RATE, dtype)
         self.half_share = 0.5 / batch
 
-        # What each layer works on, on the way up and on the way down.
+        # The arrays that each layer uses in the forward pass and in the backward pass.
         self.up: list[tuple[Any, ...]] = []
         self.down: list[tuple[Any, ...]] = []
         y_in: Any = problem.inputs
@@ -99,6 +100,6 @@ class ForSpeedAlone:
 
 
 def _fastest_product(shape: tuple[int, int]) -> Any:
-    """Two ways to the same BLAS: `dot` starts sooner and knows columns, `matmul` moves less."""
+    """Choose between two calls of the same BLAS: `dot` has less overhead, `matmul` moves less."""
     small = 1 in shape or shape[0] * shape[1] <= 4096
     return np.dot if small else np.matmul

@@ -1,10 +1,10 @@
-"""What a graph costs: a chain as a Graph, a residual network, and many nodes.
+"""The cost of graphs: a chain as a Graph, a residual network, and chains of many nodes.
 
     ratio = (a step of the chain as a Graph)/(a step of the same Sequential)
 
-Both go through the same row of steps, so the ratio says what is left of the difference. The time
-for a node, in building and in a step, is taken for chains of ten to ten thousand: where it stays
-the same, the whole grows in proportion to the number of nodes.
+Both run the same plan of steps, so the ratio should be close to 1. The time per node, for building
+and for a step, is measured for chains of ten to ten thousand nodes: if it stays constant, the total
+time is proportional to the number of nodes.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ CHAINS = tuple(
     for name, bound in (("tiny", 1.1), ("wide", 1.02))
     if w.name == name
 )
-"""Of a Graph in units of the time of a Sequential."""
+"""Bounds for the time of a Graph, divided by that of a Sequential."""
 
 RESIDUAL = Workload(
     "residual", (64,) * 21, 128, {contenders.RESIDUAL_PEER: 0.6}, scale=0.1, rate=1e-4
 )
-"""Ten blocks x + F(x) of two Dense layers of 64 each."""
+"""Ten blocks x + F(x), each with two Dense layers of 64."""
 
 NODES = (10, 100, 1000, 10_000)
 
 
 @dataclass
 class Growth:
-    """Seconds for a node, by how many of them a chain has: building it, and one training step."""
+    """Seconds per node, by the length of the chain: for building it and for one training step."""
 
     build: dict[int, float] = field(default_factory=dict)
     step: dict[int, float] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class Growth:
 
 @dataclass(frozen=True)
 class Measured:
-    """All that was found out about graphs."""
+    """All results about graphs."""
 
     chains: list[Result]
     residual: list[Result]
@@ -54,7 +54,7 @@ class Measured:
 
 
 def measure(length: Length, seen: Callable[[], None], quick: bool = False) -> Measured:
-    """Let them race, then count the nodes."""
+    """Run the races, then measure the growth with the number of nodes."""
     chains = [
         race(workload, dtype, [contenders.GRAPH, "chainrule"], length, seen)
         for dtype in DTYPES
@@ -71,7 +71,7 @@ def measure(length: Length, seen: Callable[[], None], quick: bool = False) -> Me
 
 
 def growth_with_nodes(rounds: int) -> Growth:
-    """Medians over some rounds, in which each length has its turn."""
+    """Return medians over several rounds; each round measures every length once."""
     building: dict[int, list[float]] = {nodes: [] for nodes in NODES}
     stepping: dict[int, list[float]] = {nodes: [] for nodes in NODES}
     for _ in range(rounds):
@@ -86,7 +86,7 @@ def growth_with_nodes(rounds: int) -> Growth:
 
 
 def _build_and_step(nodes: int) -> tuple[float, float]:
-    """Seconds for calling and building a chain of Dense and Activation, and for a step of it."""
+    """Seconds for creating and building a chain of Dense and Activation, and for one step."""
     from chainrule import Activation, Dense, Graph, Input
 
     batch = np.ones((1, 2))
@@ -97,7 +97,7 @@ def _build_and_step(nodes: int) -> tuple[float, float]:
     model = Graph(x, node)
     model.build(rng=0)
     built = time.perf_counter() - began
-    _step(model, batch)  # unrolls the graph, once
+    _step(model, batch)  # the first step makes the plan
     steps = max(1, 2000 // nodes)
     began = time.perf_counter()
     for _ in range(steps):

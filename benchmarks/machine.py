@@ -1,4 +1,4 @@
-"""Where and with what the numbers were taken: a number without its machine says nothing."""
+"""A description of the machine and the software: a time is meaningless without it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def cores() -> int:
 
 
 def described(threads: int, command: str) -> dict[str, str]:
-    """Each thing that matters for a time, in words."""
+    """Everything that affects the times, as text."""
     known = {
         "processor": f"{_processor()}, {cores()} cores",
         "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
@@ -27,10 +27,10 @@ def described(threads: int, command: str) -> dict[str, str]:
         "NumPy": f"{np.__version__}, with {_blas()}",
         "PyTorch": contenders.version("PyTorch"),
         "JAX": contenders.version("JAX"),
-        "threads": f"{threads} for everyone",
+        "threads": f"{threads} for each contender",
     }
     if hasattr(os, "getloadavg"):
-        known["other work"] = f"{os.getloadavg()[0]:.1f} processes on average, before it began"
+        known["other work"] = f"{os.getloadavg()[0]:.1f} processes on average, before the start"
     return {**known, "command": f"`{command}`"}
 
 
@@ -40,10 +40,10 @@ def _processor() -> str:
     except OSError:
         lines = []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or "an unnamed processor"
+    return names[0] if names else platform.processor() or "unknown processor"
 
 
 def _blas() -> str:
     config = np.show_config(mode="dicts")
     blas = config.get("Build Dependencies", {}).get("blas", {}) if config else {}
-    return f"{blas.get('name', 'an unknown BLAS')} {blas.get('version', '')}".strip()
+    return f"{blas.get('name', 'unknown BLAS')} {blas.get('version', '')}".strip()

@@ -1,18 +1,18 @@
-"""Data larger than the memory that a training may take: `python -m benchmarks.memory`.
+"""Training on files larger than the allowed memory: `python -m benchmarks.memory`.
 
-    python -m benchmarks.memory                 a file of 6 GB, some minutes
+    python -m benchmarks.memory                 a file of 6 GB, a few minutes
     python -m benchmarks.memory --quick         a file of 300 MB
-    python -m benchmarks.memory --folder …      where the files are written, and deleted after
+    python -m benchmarks.memory --folder …      where to write the temporary files
 
-One epoch of [784, 32, 10] in batches of 128, from a file of float32 rows: through `numpy.memmap`
-mixed in blocks, row by row, and in order; from h5py and zarr, packed and not, of a tenth of the
-rows, since packing takes its time; and from arrays in memory, also of a tenth. Each with the next
-rows read in a thread and without. Every training is a process of its own, which tells the most
-memory that it ever held, as the system counts it: pages of mapped files included.
+Each case trains [784, 32, 10] for one epoch in batches of 128 on float32 rows: from `numpy.memmap`,
+shuffled in blocks, row by row, and in order; from h5py and zarr, compressed and not, with a tenth
+of the rows, because compression is slow; and from arrays in memory, also with a tenth. Each case
+runs with and without prefetch in a thread. Every run has its own process, which reports its peak
+memory as the system counts it, including the pages of mapped files.
 
-The promise is that the memory stays below a gigabyte; how many rows are learned from in a second
-is only reported. The files were just written, so the system holds of them what it has room for:
-what is measured is chainrule and the libraries, not the disk.
+The memory must stay below a gigabyte; the rows per second are only reported. The files were just
+written, so the system caches as much of them as fits: the benchmark measures chainrule and the
+libraries, not the disk.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from rich.table import Table
 WIDTH, CLASSES, BATCH = 784, 10, 128
 ROW_BYTES = WIDTH * 4
 BOUND = 2**30
-"""Bytes that a training from a file may hold at most."""
+"""The largest memory, in bytes, that training from a file may use."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A training: from where, in which order, and whether a thread reads ahead."""
+    """A run: its source, its order, and whether a thread prefetches."""
 
     kind: str
     path: str
@@ -54,24 +54,24 @@ class Case:
 
 @dataclass(frozen=True)
 class Measured:
-    """What it took."""
+    """The memory and time of a run."""
 
     peak: int
     seconds: float
 
 
 def measure(case: Case) -> Measured:
-    """Train one epoch in a process of its own."""
+    """Train for one epoch in a separate process."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_trained, (case,))
 
 
 def peak_memory() -> int:
-    """The most bytes that this process ever held, mapped files included."""
+    """The peak memory of this process in bytes, including mapped files."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
-    raise OSError("this system does not tell the peak memory of a process in /proc/self/status")
+    raise OSError("this system does not report the peak memory of a process in /proc/self/status")
 
 
 def write_rows(path: Path, rows: int) -> None:
@@ -120,7 +120,7 @@ def _opened(case: Case) -> Any:
 
 
 def cases(folder: Path, rows: int) -> list[Case]:
-    """All trainings, and the files that they read written."""
+    """Write the files and return all runs that use them."""
     raw, part = folder / "rows.f32", rows // 10
     write_rows(raw, rows)
     found: list[tuple[Any, ...]] = [
@@ -148,18 +148,18 @@ def cases(folder: Path, rows: int) -> list[Case]:
 
 
 def _coarse(x: Any) -> Any:
-    """Whole numbers, as those of images: random digits do not pack."""
+    """Round to integers, as in images: random digits cannot be compressed."""
     return np.round(x * 10).clip(0, 25).astype(np.float32)
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.memory")
     parser.add_argument("--quick", action="store_true", help="a file of 300 MB")
-    parser.add_argument("--folder", default=None, help="where the files are written")
+    parser.add_argument("--folder", default=None, help="where to write the files")
     options = parser.parse_args(arguments)
     size = 300_000_000 if options.quick else 6_000_000_000
     console, broken = Console(), []
-    table = Table("from", "file, MB", "ahead", "peak memory, MB", "s", "rows/s")
+    table = Table("source", "file, MB", "prefetch", "peak memory, MB", "s", "rows/s")
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         with console.status("writing the files"):
             all_cases = cases(Path(folder), size // ROW_BYTES)
@@ -178,7 +178,7 @@ def main(arguments: list[str] | None = None) -> int:
             )
     console.print(table)
     for case in broken:
-        console.print(f"[red]{case} took more than {BOUND / 1e6:,.0f} MB[/]")
+        console.print(f"[red]{case} used more than {BOUND / 1e6:,.0f} MB[/]")
     return 1 if broken else 0
 
 

@@ -1,12 +1,12 @@
-"""What an optimizer's step costs, once the gradient is there: Adam on ten million numbers.
+"""The cost of an optimizer's step for a given gradient: Adam on ten million numbers.
 
     ratio = (time of chainrule's step)/(time of PyTorch's)
 
-A step of Adam reads four vectors and writes three, and computes little with each number. So what
-counts is how often the numbers go from memory to the processor and back: once where all operations
-are done on a piece that stays in the cache, once for each operation where they are done on whole
-vectors. PyTorch has both: its default goes through whole vectors, ``fused=True`` is one loop of
-C++ over all of them, on as many cores as there are threads.
+A step of Adam reads four vectors and writes three, with little arithmetic per number. So the time
+depends on how often the numbers move between memory and processor: once if all operations run on a
+piece that stays in the cache, once per operation if they run on whole vectors. PyTorch has both:
+its default uses whole vectors; ``fused=True`` is a single C++ loop over all of them, with as many
+cores as threads.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from benchmarks.race import Length, Result, race
 from benchmarks.workloads import Array, Problem, Workload
 
 TEN_MILLION = Workload("ten million", (3124, 3200), 1, {contenders.ADAM_PEER: 0.8}, rate=1e-3)
-"""3124 · 3200 weights and 3200 biases. There is no bound for the fused one."""
+"""3124 · 3200 weights and 3200 biases. The fused version has no bound."""
 
 DTYPE = "float32"
 
 
 def measure(length: Length, seen: Callable[[], None]) -> list[Result]:
-    """Let them race, if PyTorch is there."""
+    """Run the race, if PyTorch is installed."""
     if "PyTorch" not in contenders.available():
         return []
     names = [contenders.ADAM, contenders.ADAM_PEER, contenders.ADAM_FUSED]
@@ -36,7 +36,7 @@ def measure(length: Length, seen: Callable[[], None]) -> list[Result]:
 
 
 def gradient_of(problem: Problem) -> Array:
-    """A gradient that stays the same, with numbers of all sizes that are usual."""
+    """A fixed gradient with numbers of all usual magnitudes."""
     rng = np.random.default_rng(1)
     count = problem.start().size
     return (rng.normal(size=count) * 10.0 ** rng.uniform(-4, 0, count)).astype(problem.dtype)
@@ -81,6 +81,6 @@ class AdamOfPyTorch:
 
 
 class FusedAdamOfPyTorch(AdamOfPyTorch):
-    """The same with all of a step in one loop of C++."""
+    """The same, with the whole step in one C++ loop."""
 
     how = {"fused": True}  # noqa: RUF012

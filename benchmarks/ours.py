@@ -1,4 +1,4 @@
-"""The two contenders of this package: its layers, and the lecture's plain functions."""
+"""The contenders from this package: its layers, and the lecture's plain functions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def sigmoid_network(problem: Problem) -> Layer:
 
 
 def sigmoid_graph(problem: Problem) -> Layer:
-    """The same, made by calling each layer on the one before."""
+    """The same network as a graph: each layer is called on the output of the one before."""
     node = x = Input(problem.inputs.shape[1:])
     for layer in sigmoid_network(problem):
         node = layer(node)
@@ -41,7 +41,7 @@ def residual_network(problem: Problem) -> Layer:
 
 
 class Layers:
-    """A model, HalfSquaredError and SGD: what `Trainer` does with them in each step."""
+    """A model, HalfSquaredError and SGD, with the same step as `Trainer`."""
 
     def __init__(
         self, problem: Problem, make_model: Callable[[Problem], Layer] = sigmoid_network

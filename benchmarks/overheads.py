@@ -1,14 +1,13 @@
-"""What stands around a step: the Trainer's loop, and the import.
+"""Overheads: the Trainer's loop, and the import.
 
     overhead of fit = (time of fit)/(steps) − (time of a plain loop)/(steps)
 
-The plain loop does what cannot be left out: it shuffles, gathers each batch from the data, and
-takes the bare step. The smallest network serves, since what is looked for does not grow with it
-and would drown in the spread of a large one.
+The plain loop does only what is necessary: it shuffles, gathers each batch from the data, and takes
+the bare step. The smallest network is used, because the overhead does not grow with the network and
+would be lost in the variation of a large one.
 
-An import is measured in fresh interpreters, numpy and chainrule by turns, from the line before to
-the line after. chainrule loads its parts when they are first asked for, so beside the bare import
-there is the one that a program starts with.
+Imports are timed in new interpreters, numpy and chainrule in turn. chainrule loads its modules
+lazily, so both the bare import and the usual first line of a program are measured.
 """
 
 from __future__ import annotations
@@ -25,22 +24,22 @@ from benchmarks.quartiles import Quartiles
 from benchmarks.workloads import WORKLOADS, Problem
 
 TRAINER_BOUND = 15e-6
-"""Seconds that `fit` may add to a step."""
+"""The largest overhead of `fit` per step, in seconds."""
 
-NUMPY, BARE, USUAL = "numpy", "`import chainrule`", "what a program begins with"
+NUMPY, BARE, USUAL = "numpy", "`import chainrule`", "the usual first line of a program"
 IMPORTS = {
     NUMPY: "import numpy",
     BARE: "import chainrule",
     USUAL: "from chainrule import Activation, Dense, Sequential, Trainer, losses, optimizers",
 }
 IMPORT_BOUNDS = {BARE: 1.5, USUAL: None}
-"""How long an import may take, in units of importing numpy; for the second, nothing is promised."""
+"""Bounds for an import time, divided by that of numpy; the second has no bound."""
 
-BATCHES = 50  # in an epoch
+BATCHES = 50  # per epoch
 
 
 def trainer_overhead(dtype: str, rounds: int, epochs: int) -> Quartiles:
-    """Seconds that `Trainer.fit` adds to each step of the tiny network; in a process of its own."""
+    """Seconds that `Trainer.fit` adds to a step of the tiny network, in a separate process."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_trainer_overhead, (dtype, rounds, epochs))
 
@@ -79,9 +78,9 @@ def _seconds(work: Callable[[], None]) -> float:
 
 
 def import_times(rounds: int) -> dict[str, list[float]]:
-    """Seconds for each of the imports, one number for each round."""
+    """Seconds for each import, one number per round."""
     for line in IMPORTS.values():
-        _import_time(line)  # writes and reads what stays in caches
+        _import_time(line)  # fills the caches
     times: dict[str, list[float]] = {name: [] for name in IMPORTS}
     for _ in range(rounds):
         for name, line in IMPORTS.items():

@@ -1,8 +1,8 @@
-"""The contenders from elsewhere, each the way its own documentation has it; imported when asked.
+"""The contenders from other libraries, as their documentation recommends; imported on request.
 
-PyTorch runs eagerly: every operation is called from Python, as here, and a graph of them is
-recorded for the way back. JAX compiles the whole step once, and is then given the old parameters'
-memory for the new ones.
+PyTorch runs eagerly: every operation is called from Python, as in chainrule, and recorded in a
+graph for the backward pass. JAX compiles the whole step once; it may reuse the memory of the old
+parameters for the new ones.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from benchmarks.workloads import LEARNING_RATE, Array, Problem, flat
 
 
 class PyTorch:
-    """torch.nn.Sequential and torch.optim.SGD, eager."""
+    """torch.nn.Sequential and torch.optim.SGD, in eager mode."""
 
     def __init__(self, problem: Problem) -> None:
         import torch
@@ -57,7 +57,7 @@ class PyTorch:
 
 
 class PyTorchResidual(PyTorch):
-    """The same with blocks x + F(x), as a torch.nn.Module of one's own."""
+    """The same with blocks x + F(x), as a custom torch.nn.Module."""
 
     def network(self, torch: Any) -> Any:
         class Block(torch.nn.Module):  # type: ignore[misc, name-defined]
@@ -93,7 +93,7 @@ class Jax:
 
         self.jitted = jax.jit(step, donate_argnums=0)
         self.parameters = [
-            (jax.numpy.array(w), jax.numpy.array(b))  # copies: their memory is given away
+            (jax.numpy.array(w), jax.numpy.array(b))  # copies, because their memory is donated
             for w, b in zip(problem.weights, problem.biases, strict=True)
         ]
         self.inputs = jax.numpy.asarray(problem.inputs)

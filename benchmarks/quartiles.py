@@ -1,4 +1,4 @@
-"""What is left of many rounds."""
+"""The summary of many rounds: median and quartiles."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class Quartiles:
-    """The median, and the values that a quarter of the rounds lie below and above."""
+    """The median and the two values between which the middle half of the rounds lies."""
 
     low: float
     middle: float

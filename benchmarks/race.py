@@ -1,16 +1,15 @@
-"""The race: each contender in a process of its own, all of them in turns.
+"""The race: each contender runs in its own process, all of them in turn.
 
     ratio of a round = (chainrule's time per step) / (the other's time per step)
 
-Libraries that share a process also share its memory and its cores: their threads wait for work by
-turning in circles, in each other's way. So every contender has its own process, and only one of
-them is told to run at a time. A turn is a few steps to get warm and then a block of steps on the
-clock; between turns there is a rest, in which the threads of the one before fall asleep.
+Libraries that share a process also share its cores, and their idle threads busy-wait and slow each
+other down. So every contender has its own process, and only one process runs at a time. A turn is a
+few steps to warm up and then a timed block of steps; between turns there is a rest, in which the
+threads of the last contender fall asleep.
 
-In each round everyone has one turn, in an order that is drawn anew. What disturbs the machine for
-longer than a round disturbs all of them, and the ratios of the rounds are the least touched by it;
-what disturbs it for less is left to the median. All processes are started anew several times,
-since where the memory of a process happens to lie makes a difference of its own.
+In each round every contender has one turn, in random order. A disturbance that lasts longer than a
+round affects all of them, and hardly changes the ratios; the median takes care of shorter ones. All
+processes are restarted several times, because their memory addresses affect the times as well.
 """
 
 from __future__ import annotations
@@ -32,16 +31,16 @@ from benchmarks.workloads import Array, Problem, Workload
 
 STEPS_TO_AGREE = 10
 TOLERANCES = {"float32": 2e-5, "float64": 1e-10}
-"""How far the parameters of two contenders may be apart after that many steps."""
+"""The largest difference of the parameters of two contenders after that many steps."""
 
 
 class DisagreementError(AssertionError):
-    """Contenders that should take the same steps have come to different parameters."""
+    """Contenders that should take the same steps computed different parameters."""
 
 
 @dataclass
 class Result:
-    """The seconds per step of each contender, one number for each round."""
+    """The seconds per step of each contender, one number per round."""
 
     workload: Workload
     dtype: str
@@ -52,22 +51,22 @@ class Result:
 
     @property
     def first(self) -> str:
-        """Whose time is compared with that of the others."""
+        """The contender whose time is compared with the others."""
         return next(iter(self.seconds))
 
     def ratio(self, to: str) -> Quartiles:
-        """The time of the first over the other's, round by round."""
+        """The time of the first contender divided by the other's, in each round."""
         return Quartiles.of(np.divide(self.seconds[self.first], self.seconds[to]))
 
 
 @dataclass(frozen=True)
 class Length:
-    """How long a race takes: how often all processes are started, and what follows each start."""
+    """The length of a race: the number of starts, and what follows each start."""
 
     starts: int = 2
-    seconds: float = 14.0  # of rounds, as many as begin in this time
-    fewest: int = 5  # rounds, even if they take longer
-    block: float = 0.08  # seconds on the clock
+    seconds: float = 14.0  # in which new rounds begin
+    fewest: int = 5  # rounds at least, even if they take longer
+    block: float = 0.08  # seconds that are timed
     rest: float = 0.05  # seconds between two turns
 
 
@@ -78,17 +77,17 @@ def race(
     length: Length,
     seen: Callable[[], None] = lambda: None,
 ) -> Result:
-    """Let them run, and return what the clock said.
+    """Run the contenders in turn and return their times.
 
     Parameters
     ----------
     seen
-        Called after each start's rounds, to show that something goes on.
+        Called after the rounds of each start, to show the progress.
 
     Raises
     ------
     DisagreementError
-        Where they do not come to the same parameters.
+        The contenders did not compute the same parameters.
     """
     result = Result(workload, dtype, {name: [] for name in names})
     order = list(names)
@@ -109,7 +108,7 @@ def race(
 
 
 def require_agreement(outcomes: dict[str, tuple[list[float], Array]], dtype: str) -> None:
-    """Compare the costs and the parameters of all with those of the first."""
+    """Compare the costs and parameters of all contenders with those of the first."""
     (first, (costs, parameters)), *others = outcomes.items()
     for name, (other_costs, other_parameters) in others:
         differences = [
@@ -120,15 +119,16 @@ def require_agreement(outcomes: dict[str, tuple[list[float], Array]], dtype: str
         if not apart <= TOLERANCES[dtype]:
             raise DisagreementError(
                 f"after {len(costs)} steps in {dtype}, {name!r} is {apart:.1e} away from "
-                f"{first!r}; at most {TOLERANCES[dtype]:.0e} can be rounding"
+                f"{first!r}; rounding explains at most {TOLERANCES[dtype]:.0e}"
             )
 
 
 class Runners:
-    """The processes of all contenders, asked one at a time."""
+    """The processes of all contenders, which run one at a time."""
 
     def __init__(self, workload: Workload, dtype: str, names: Sequence[str]) -> None:
-        context = multiprocessing.get_context("spawn")  # forks would share one library's threads
+        # Not "fork": forked processes would share a library's threads.
+        context = multiprocessing.get_context("spawn")
         self._ends: dict[str, Connection] = {}
         self._processes = []
         for name in names:
@@ -142,7 +142,7 @@ class Runners:
             self._processes.append(process)
 
     def ask(self, name: str, *question: Any) -> Any:
-        """Let one contender do something, and wait for what it says."""
+        """Send a request to one contender, and wait for its answer."""
         self._ends[name].send(question)
         answer = self._ends[name].recv()
         if isinstance(answer, Exception):
@@ -163,7 +163,7 @@ class Runners:
 
 
 def _serve(end: Connection, name: str, workload: Workload, dtype: str) -> None:
-    """What the process of one contender does: answer until nobody asks any more."""
+    """The process of one contender: answer requests until the connection closes."""
     contender: contenders.Contender | None = None
     while True:
         try:
@@ -187,21 +187,21 @@ def _serve(end: Connection, name: str, workload: Workload, dtype: str) -> None:
 
 
 def _agree(contender: contenders.Contender) -> tuple[list[float], Array]:
-    # Of an epoch of steps rounding would make too much; such a contender says its first few.
+    # Over a whole epoch, rounding errors grow too large; such a contender returns its first steps.
     first_steps = getattr(contender, "first_steps", None)
     costs = first_steps() if first_steps else [contender.step() for _ in range(STEPS_TO_AGREE)]
     return costs, contender.flat_parameters()
 
 
 def _calibrate(contender: contenders.Contender, block: float) -> int:
-    """How many steps take about as long as a block should."""
+    """The number of steps that take about as long as a block."""
     took = min(_run(contender, 1) for _ in range(5))
     took = min(_run(contender, max(1, round(block / took / 4))) for _ in range(3))
     return max(1, round(block / took))
 
 
 def _run(contender: contenders.Contender, steps: int) -> float:
-    """Seconds per step, after some steps to get warm."""
+    """Seconds per step, after some steps to warm up."""
     for _ in range(max(1, steps // 4)):
         contender.step()
     began = time.perf_counter()
@@ -214,10 +214,10 @@ ANSWERS: dict[str, Callable[..., Any]] = {"agree": _agree, "calibrate": _calibra
 
 
 def use_threads(number: int) -> None:
-    """Give every contender that is started from now on the same number of threads."""
+    """Set the number of threads of every contender that starts from now on."""
     for variable in THREAD_VARIABLES:
         os.environ[variable] = str(number)
 
 
 THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NPROC")
-"""Those of NumPy's BLAS, of OpenMP and MKL in PyTorch, and of XLA in JAX."""
+"""Read by NumPy's BLAS, by OpenMP and MKL in PyTorch, and by XLA in JAX."""

@@ -1,6 +1,6 @@
-"""The tables: for the terminal, and for the page `docs/benchmarks.md`.
+"""The result tables: for the terminal and for the page `docs/benchmarks.md`.
 
-Both are made of the same `Table`s of plain words, so that they cannot say different things.
+Both are made from the same `Table`s of plain text, so they always agree.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 @dataclass(frozen=True)
 class Table:
-    """Words in rows; numbers stand right, and a cell may have two lines."""
+    """Rows of text. Numbers are right-aligned, and a cell may have two lines."""
 
     title: str
     head: list[str]
@@ -36,7 +36,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Measured:
-    """All that one run has found out."""
+    """All results of one run."""
 
     machine: dict[str, str]
     results: list[Result]
@@ -60,7 +60,7 @@ class Measured:
 
     @property
     def names(self) -> list[str]:
-        """The contenders that took part, chainrule first."""
+        """The names of the contenders, chainrule first."""
         return list(self.results[0].seconds) if self.results else []
 
 
@@ -87,16 +87,16 @@ def _markdown(table: Table) -> str:
 
 
 def write(measured: Measured, page: Path) -> None:
-    """Put the tables between the marks of a page, in place of those of an earlier run."""
+    """Replace the tables between the markers of a page."""
     text = page.read_text(encoding="utf-8")
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ValueError(f"{page} has no place for the tables: {BEGIN} … {END}")
+        raise ValueError(f"{page} has no markers for the tables: {BEGIN} … {END}")
     page.write_text(f"{before}{BEGIN}\n\n{as_markdown(measured)}\n\n{END}{after}", encoding="utf-8")
 
 
-# ------------------------------------------------------------------------------- the four tables
+# ------------------------------------------------------------------------------- the tables
 
 
 def _machine(measured: Measured) -> Table:
@@ -105,11 +105,11 @@ def _machine(measured: Measured) -> Table:
         for result in measured.results
     }
     rows = [[name, what] for name, what in {**networks, **measured.machine}.items()]
-    return Table("What and where", ["", ""], rows, numbers=False)
+    return Table("Networks and machine", ["", ""], rows, numbers=False)
 
 
 def _ratios(measured: Measured) -> Table:
-    """What it is all about: chainrule's time in units of the others'."""
+    """The main result: chainrule's time divided by that of each other contender."""
     others = measured.names[1:]
     rows = []
     for result in measured.results:
@@ -120,7 +120,7 @@ def _ratios(measured: Measured) -> Table:
         ]
         rows.append([f"{result.workload.name}\n{result.dtype}", *cells])
     return Table(
-        "A training step of chainrule, in units of the time of …", ["network", *others], rows
+        "Time of a training step of chainrule, divided by that of …", ["network", *others], rows
     )
 
 
@@ -132,34 +132,31 @@ def _times(measured: Measured) -> Table:
         ]
         for result in measured.results
     ]
-    return Table("A step in microseconds", ["network", *measured.names], rows)
+    return Table("Time of a step in microseconds", ["network", *measured.names], rows)
 
 
 def _around(measured: Measured) -> Table:
     rows = []
     for dtype, seconds in measured.trainer.items():
         micro = Quartiles(*(1e6 * s for s in (seconds.low, seconds.middle, seconds.high)))
-        what = f"`Trainer.fit` beyond step and batch,\nmicroseconds a step, {dtype}"
+        what = f"overhead of `Trainer.fit`,\nmicroseconds per step, {dtype}"
         rows.append([what, _against(micro, 1e6 * overheads.TRAINER_BOUND, "{:.1f}")])
     for name, bound in overheads.IMPORT_BOUNDS.items():
         ratio = overheads.import_ratio(measured.imports, name)
-        rows.append([f"{name},\nin units of `import numpy`", _against(ratio, bound, "{:.2f}")])
-    return Table("Around the step", ["", "measured"], rows)
+        rows.append([f"{name},\ndivided by `import numpy`", _against(ratio, bound, "{:.2f}")])
+    return Table("Overhead of `Trainer.fit` and import", ["", "measured"], rows)
 
 
 def _graphs(measured: graphs.Measured) -> Table:
-    """Graphs beside sequences, and a residual network beside that of a peer."""
+    """Graphs compared with sequences, and a residual network with that of a peer."""
     rows = []
     pairs = [
-        *(
-            (result, "chainrule", "a chain as Graph,\nbeside Sequential")
-            for result in measured.chains
-        ),
+        *((result, "chainrule", "a chain as Graph,\nvs. Sequential") for result in measured.chains),
         *(
             (
                 result,
                 contenders.RESIDUAL_PEER,
-                "20 Dense layers of 64 in residual\nblocks, beside PyTorch",
+                "20 Dense layers of 64 in residual\nblocks, vs. PyTorch",
             )
             for result in measured.residual
         ),
@@ -176,7 +173,9 @@ def _graphs(measured: graphs.Measured) -> Table:
             ]
         )
     return Table(
-        "Graphs, a step in units of the other", ["", "network", "ratio", "microseconds"], rows
+        "Graphs: time of a step, divided by that of the other",
+        ["", "network", "ratio", "microseconds"],
+        rows,
     )
 
 
@@ -185,12 +184,12 @@ def _growth(growth: graphs.Growth) -> Table:
         [f"{nodes:,}", _microseconds(growth.build[nodes]), _microseconds(growth.step[nodes])]
         for nodes in growth.build
     ]
-    head = ["nodes in a line", "building", "a training step"]
-    return Table("Microseconds for each node of a graph", head, rows)
+    head = ["nodes in a chain", "build", "training step"]
+    return Table("Microseconds per node of a graph", head, rows)
 
 
 def _optimizers(results: list[Result]) -> Table:
-    """A step of Adam alone, beside that of a peer."""
+    """A single step of Adam, compared with that of a peer."""
     rows = []
     for result in results:
         size = sum(n * m + m for n, m in pairwise(result.workload.widths))
@@ -198,13 +197,13 @@ def _optimizers(results: list[Result]) -> Table:
             bound = result.workload.bounds.get(other)
             times = " and ".join(_microseconds(result.median(n)) for n in (result.first, other))
             ratio = _against(result.ratio(other), bound, "{:.2f}")
-            rows.append([f"beside {other}", f"{size:,}\n{result.dtype}", ratio, times])
+            rows.append([f"vs. {other}", f"{size:,}\n{result.dtype}", ratio, times])
     head = ["", "numbers", "ratio", "microseconds"]
-    return Table("A step of Adam, in units of the other", head, rows)
+    return Table("Time of a step of Adam, divided by that of the other", head, rows)
 
 
 def _epochs(results: list[Result]) -> Table:
-    """A whole epoch beside that of a peer."""
+    """A whole epoch, compared with that of a peer."""
     rows = []
     for result in results:
         other = contenders.FIT_PEER
@@ -212,20 +211,20 @@ def _epochs(results: list[Result]) -> Table:
         bound = result.workload.bounds[other]
         what = f"60,000 samples,\n{list(result.workload.widths)},\nbatch {training.BATCH}, Adam"
         rows.append([what, result.dtype, _against(result.ratio(other), bound, "{:.2f}"), times])
-    head = ["an epoch of `Trainer.fit`", "", "ratio", "seconds"]
-    return Table("A whole training, in units of the same loop in PyTorch", head, rows)
+    head = ["one epoch of `Trainer.fit`", "", "ratio", "seconds"]
+    return Table("Time of an epoch, divided by that of the same loop in PyTorch", head, rows)
 
 
 def _endless(endless: training.Endless) -> Table:
-    """Whether anything grows while a training goes on."""
+    """Time and memory during a long run; neither should grow."""
     rows = []
     each = endless.steps // len(endless.seconds)
     for number, (seconds, memory) in enumerate(
         zip(endless.seconds, endless.memory, strict=True), start=1
     ):
         rows.append([f"{number * each:,}", _microseconds(seconds), f"{memory / 1e6:.1f}"])
-    head = ["steps", "microseconds a step", "MB in memory"]
-    return Table("A tiny network, without end", head, rows)
+    head = ["steps", "microseconds per step", "MB in memory"]
+    return Table("A long run of a tiny network", head, rows)
 
 
 def _against(measured: Quartiles, bound: float | None, form: str) -> str:

@@ -1,13 +1,13 @@
-"""A whole training, not a step: an epoch of `Trainer.fit` beside the usual loop in PyTorch.
+"""Whole epochs: an epoch of `Trainer.fit` compared with the usual loop in PyTorch.
 
     ratio = (an epoch of fit)/(an epoch of the loop)
 
-60,000 samples of 784 numbers, as many as MNIST has, through [784, 256, 128, 10] in batches of 128:
-shuffling, gathering each batch, the step with Adam, and the loss of the epoch. The loop in PyTorch
-is the fastest usual one: the data are held as tensors and indexed by a permutation, without a
-DataLoader.
+The data are 60,000 samples of 784 numbers, the size of MNIST; the network is [784, 256, 128, 10]
+with batches of 128. An epoch shuffles, gathers each batch, takes the step with Adam, and computes
+the loss. The loop in PyTorch is the fastest of the usual ones: the data are tensors, indexed by a
+permutation, without a DataLoader.
 
-And a training that never ends: a million steps of a tiny network, during which neither the time
+A second measurement is a long run: a million steps of a tiny network, during which neither the time
 of a step nor the memory of the process may grow.
 """
 
@@ -34,7 +34,7 @@ RATE = 1e-3
 
 @dataclass
 class Endless:
-    """Seconds for a step, and the memory of the process in bytes, after each of some epochs."""
+    """Seconds per step, and the memory of the process in bytes, after each epoch."""
 
     steps: int
     seconds: list[float] = field(default_factory=list)
@@ -43,14 +43,14 @@ class Endless:
 
 @dataclass(frozen=True)
 class Measured:
-    """All that was found out about whole trainings."""
+    """All results about whole epochs and long runs."""
 
     epochs: list[Result]
     endless: Endless
 
 
 def measure(length: Length, seen: Callable[[], None], quick: bool = False) -> Measured:
-    """Let the two race, then go on and on."""
+    """Run the race, then the long run."""
     epochs = []
     if "PyTorch" in contenders.available():
         names = [contenders.FIT, contenders.FIT_PEER]
@@ -95,7 +95,7 @@ class Fit:
 
 
 class Loop:
-    """The same in PyTorch: tensors in memory, a permutation, torch.optim.Adam as it comes."""
+    """The same in PyTorch: tensors in memory, a permutation, torch.optim.Adam with its defaults."""
 
     def __init__(self, problem: Problem) -> None:
         import torch
@@ -143,7 +143,7 @@ class Loop:
 
 
 def go_on(epochs: int, steps: int) -> Endless:
-    """Train a tiny network for some epochs of many steps, and look at the clock after each."""
+    """Train a tiny network for some long epochs, and record time and memory after each."""
     from chainrule import Activation, Dense, Sequential, Trainer, callbacks, losses, optimizers
 
     found = Endless(epochs * steps)
@@ -168,7 +168,7 @@ def go_on(epochs: int, steps: int) -> Endless:
 
 
 def resident() -> int:
-    """Bytes of this process that lie in memory, where the system says so; else 0."""
+    """The resident memory of this process in bytes, or 0 if the system does not report it."""
     try:
         with open("/proc/self/statm", encoding="ascii") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -1,9 +1,9 @@
-"""What is measured: four networks, and the numbers that every contender starts from.
+"""The workloads: four networks, and the data and parameters with which every contender starts.
 
     y ← σ(y w + b)  for each layer          C = ½⟨‖y − t‖²⟩          θ ← θ − η ∂C/∂θ
 
-One training step is this, on a batch that stays the same. The targets are no values that σ takes
-only far out, so that however many steps a contender takes, its numbers remain ordinary ones.
+This is one training step; the batch is always the same. The targets are far from the limits 0 and 1
+of σ, so the numbers stay in a normal range, however many steps a contender takes.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ DTYPES = ("float32", "float64")
 
 @dataclass(frozen=True)
 class Workload:
-    """A network by the widths of its layers, and how large the ratios to the others may be.
+    """A network, given by the widths of its layers, with upper bounds for the ratios.
 
-    ``scale`` makes the weights that it starts from smaller, where many layers are added up, and
-    ``rate`` is η, so that however many steps are taken the numbers remain ordinary ones.
+    ``scale`` multiplies the initial weights, for networks in which many layers are added up, and
+    ``rate`` is η. Both keep the numbers in a normal range, however many steps are taken.
     """
 
     name: str
@@ -49,7 +49,7 @@ WORKLOADS = (
 
 @dataclass(frozen=True)
 class Problem:
-    """The arrays that a step works on: a batch, its targets, and the parameters before step one."""
+    """The arrays of a step: a batch, its targets and the initial parameters."""
 
     inputs: Array
     targets: Array
@@ -86,11 +86,11 @@ class Problem:
         return self.inputs.dtype
 
     def start(self) -> Array:
-        """θ before the first step: w¹, b¹, w², b², … one behind the other."""
+        """θ before the first step: w¹, b¹, w², b², … concatenated."""
         return flat(self.weights, self.biases)
 
 
 def flat(weights: list[Array], biases: list[Array]) -> Array:
-    """The parameters of all layers as one vector, in the order in which chainrule has them."""
+    """The parameters of all layers as one vector, in the order that chainrule uses."""
     pairs = zip(weights, biases, strict=True)
     return np.concatenate([part.ravel() for pair in pairs for part in pair])

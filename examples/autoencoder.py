@@ -2,16 +2,17 @@
 
     python examples/autoencoder.py
 
-An encoder f turns a picture into a code of two numbers, a decoder g makes a picture of the code,
-and both learn together that the second shall be the first:
+An encoder f turns a picture into a code of two numbers, and a decoder g turns the code into a
+picture. Both learn together to reproduce the input:
 
     C = ½ ⟨‖g(f(x)) − x‖²⟩
 
-No label is ever shown. Whatever tells pictures apart has to pass the two numbers, so digits that
-look alike come to lie side by side in a plane. If f and g were linear, the best plane would be the
-one of the two principal components; what they leave over is printed beside it.
+The network sees no labels. Everything that distinguishes pictures has to pass through the two
+numbers, so digits that look alike end up close together in a plane. If f and g were linear, the
+best plane would be that of the first two principal components; the program prints the error of
+both.
 
-Three graphs share their layers here: `whole` learns, and `encoder` and `decoder` are its halves.
+Three graphs share their layers: `whole` learns, and `encoder` and `decoder` are its halves.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from matplotlib.patheffects import withStroke
 
 from chainrule import Activation, Dense, Graph, Input, Trainer, datasets, losses, optimizers
 
-# Ten colours that people with any kind of colour vision can tell apart: P. Tol, "muted", and grey.
+# Ten colours for readers with any colour vision: P. Tol, "muted", and grey.
 COLOURS = ["#332288", "#CC6677", "#117733", "#DDAA33", "#44AA99"]
 COLOURS += ["#882255", "#88CCEE", "#999933", "#AA4499", "#777777"]
 
@@ -35,7 +36,7 @@ def autoencoder() -> tuple[Graph, Graph, Graph]:
     image = Input((64,), name="image")
     h = Activation("relu")(Dense(128, initializer="he_normal")(image))
     h = Activation("relu")(Dense(64, initializer="he_normal")(h))
-    code = Activation("tanh")(Dense(2)(h))  # every code lies in the square from −1 to 1
+    code = Activation("tanh")(Dense(2)(h))  # every code is in the square from −1 to 1
     h = Activation("relu")(Dense(64, initializer="he_normal")(code))
     h = Activation("relu")(Dense(128, initializer="he_normal")(h))
     picture = Activation("sigmoid")(Dense(64)(h))
@@ -43,25 +44,25 @@ def autoencoder() -> tuple[Graph, Graph, Graph]:
 
 
 def main(epochs: int = 100, seed: int = 0, output: str | Path = "chainrule-demo") -> dict:
-    """Train on the real digits, draw the plane, and return the figures that are printed."""
+    """Train on the real digits, draw the plane, and return the printed figures."""
     x, t, x_test, t_test = datasets.digits("float32")
     whole, encoder, decoder = autoencoder()
     trainer = Trainer(whole, losses.HalfSquaredError(), optimizers.Adam(2e-3), rng=seed)
     trainer.fit(x, x, epochs=epochs, batch_size=32)
 
-    # What is left over, as a share of the variance: by the network, and by the best linear plane
+    # The squared error as a share of the variance: of the network, and of the best linear plane
     mean = x.mean(axis=0)
     axes = np.linalg.svd(x - mean, full_matrices=False)[2][:2]
     linear = mean + (x_test - mean) @ axes.T @ axes
     left, left_linear = (((y - x_test) ** 2).sum() for y in (whole(x_test), linear))
     variance = ((x_test - mean) ** 2).sum()
-    # Do two numbers still say which digit it is? Each test code takes the label of the nearest one.
+    # Do two numbers identify the digit? Each test code takes the label of its nearest neighbour.
     codes, test_codes = encoder(x), encoder(x_test)
     nearest = np.linalg.norm(test_codes[:, np.newaxis] - codes, axis=-1).argmin(axis=1)
     found = {
-        "variance that is lost": float(left / variance),
+        "variance lost by the network": float(left / variance),
         "variance lost by two principal components": float(left_linear / variance),
-        "test digits recognized from their two numbers": float(np.mean(t[nearest] == t_test)),
+        "test digits recognized from two numbers": float(np.mean(t[nearest] == t_test)),
     }
     print(f"{len(x_test)} test digits, 64 pixels → 2 numbers → 64 pixels")
     for name, share in found.items():
@@ -75,7 +76,7 @@ def main(epochs: int = 100, seed: int = 0, output: str | Path = "chainrule-demo"
 
 
 def draw(codes, labels, decoder, across: int = 15) -> Figure:
-    """The plane twice: where the test digits lie, and what the decoder makes of each place."""
+    """The plane twice: the codes of the test digits, and the decoder's picture at each point."""
     figure = Figure(figsize=(12.4, 6.6), layout="compressed")
     points, pictures = figure.subplots(1, 2, sharex=True, sharey=True)
     for digit, colour in enumerate(COLOURS):
@@ -96,7 +97,7 @@ def draw(codes, labels, decoder, across: int = 15) -> Figure:
     framed = np.pad(decoded, ((0, 0), (0, 0), (1, 1), (1, 1)))  # a white line around each
     sheet = framed.transpose(0, 2, 1, 3).reshape(10 * across, 10 * across)
     pictures.imshow(sheet, cmap="gray_r", vmin=0, vmax=1, extent=(-edge, edge, -edge, edge))
-    pictures.set(title="what the decoder draws in each place of the plane")
+    pictures.set(title="the decoder's picture at each point of the plane")
     for axes in (points, pictures):
         axes.set(xlim=(-edge, edge), ylim=(-edge, edge), aspect="equal")
         axes.set(xlabel="first number of the code", xticks=[-1, 0, 1], yticks=[-1, 0, 1])

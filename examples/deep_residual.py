@@ -1,16 +1,17 @@
-"""Thirty layers, with and without short cuts: why deltas vanish, and how a residual keeps them.
+"""Thirty layers, with and without skip connections: why deltas vanish, and how a residual helps.
 
     python examples/deep_residual.py
 
-Backward, every layer multiplies the delta by its transposed Jacobian. Here 15 blocks, each F(y) =
-w₂ σ(w₁ y + b₁) + b₂ with the sigmoid of the lecture, stand one behind the other; σ′ is at most ¼,
-so each makes the delta several times smaller, and fifteen of them make almost nothing of it:
+In the backward pass, every layer multiplies the delta by its transposed Jacobian. The network has
+15 blocks in sequence, each F(y) = w₂ σ(w₁ y + b₁) + b₂ with the sigmoid of the lecture. σ′ is at
+most ¼, so each block makes the delta several times smaller, and after fifteen almost nothing is
+left:
 
     plain      y_n = F_n(y_{n−1})              Δ_{n−1} = F_n′ᵀ Δ_n
     residual   y_n = y_{n−1} + F_n(y_{n−1})    Δ_{n−1} = Δ_n + F_n′ᵀ Δ_n
 
-The short cut adds a 1 to each Jacobian, and through the 1 the delta comes back unweakened. Both
-networks have the same layers, parameters and first numbers; they differ in the additions alone.
+The skip connection adds a 1 to each Jacobian, and the delta passes through this 1 unchanged. Both
+networks have the same layers and the same initial parameters; they differ only in the additions.
 """
 
 from __future__ import annotations
@@ -47,21 +48,21 @@ def network(is_residual: bool) -> Sequential:
 
 
 def main(epochs: int = 15, seed: int = 0, output: str | Path = "chainrule-demo") -> dict:
-    """Trace both networks at the start, train both, and return what is drawn."""
+    """Trace both networks at the start, train both, and return the data of the figure."""
     x, t, x_test, t_test = datasets.digits("float32")
     loss = losses.SoftmaxCrossEntropy()
     found = {}
     for name, is_residual in (("plain", False), ("residual", True)):
         model = network(is_residual)
         model.build((64,), rng=seed, dtype="float32")
-        every = 4 if is_residual else 3  # steps for each block; the addition is one of them
+        every = 4 if is_residual else 3  # steps per block; the addition is one of them
         steps = trace(model, x[:256], t[:256], loss).steps[: every * BLOCKS + 1 : every]
         deltas = [step.delta_size for step in steps]  # |Δ_n| = |∂C/∂y_n|, n = 0 … 15
         trainer = Trainer(model, loss, optimizers.Adam(1e-3), metrics=["accuracy"], rng=seed)
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
             history = trainer.fit(x, t, epochs=epochs, validation_data=(x_test, t_test))
-        for warning in told:  # fit itself has looked at the deltas
+        for warning in told:  # fit watches the deltas
             print(f"{name}: {str(warning.message).splitlines()[0]}")
         found[name] = {"deltas": deltas, "accuracy": history["validation_accuracy"]}
 
@@ -91,7 +92,7 @@ def draw(found: dict) -> Figure:
         percent = [100 * share for share in of["accuracy"]]
         learning.plot(range(1, len(percent) + 1), percent, **style)
     depth.set(yscale="log", title="before training: the deltas come from the right")
-    depth.set(xlabel="n, blocks behind the first layer", ylabel=r"$|\Delta_n|$, root mean square")
+    depth.set(xlabel="n, blocks after the first layer", ylabel=r"$|\Delta_n|$, root mean square")
     learning.axhline(10, color="0.5", lw=1, ls="--")
     learning.text(learning.get_xlim()[1], 11.5, "by chance", color="0.4", ha="right")
     learning.set(title="then: one learns, one does not", xlabel="epoch", ylim=(0, 102))

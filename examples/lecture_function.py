@@ -1,14 +1,14 @@
-"""The lecture's function of two variables, learned before one's eyes from batches without end.
+"""The lecture's function of two variables, learned from an endless stream of fresh batches.
 
     python examples/lecture_function.py
 
     F(x₀, x₁) = exp(−5 (x₀² + x₁²)) |x₀ + x₁|          for x₀ and x₁ between −½ and ½
 
-has a sharp valley along the diagonal, which a network of smooth neurons can only come near to. As
-in the lecture (F. Marquardt, *Machine Learning for Physicists*, lecture 2) its layers are
-[2, 150, 150, 100, 1], here of tanh, and every step has a batch of 200 points that were never seen
-before; so there is no training set, and nothing to learn by heart. In between, a callback asks the
-network for its picture of the whole square.
+has a sharp valley along a diagonal, which a network of smooth neurons can only approximate. As
+in the lecture (F. Marquardt, *Machine Learning for Physicists*, lecture 2) the layer sizes are
+[2, 150, 150, 100, 1], here with tanh, and every step uses a batch of 200 new points. So there is no
+training set, and the network cannot memorize one. During training, a callback evaluates the network
+on the whole square.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from chainrule import (
 
 BLUE, GREY = "#0072B2", "0.6"
 SIDE = 80
-"""How many points a picture has along each side."""
+"""The number of points along each side of a picture."""
 
 
 def function(x):
@@ -42,19 +42,19 @@ def function(x):
 
 
 def make_batch(rng, count=200):
-    """Points from everywhere in the square, and F there."""
+    """Random points of the square, and F at these points."""
     x = rng.uniform(-0.5, 0.5, size=(count, 2)).astype("float32")
     return x, function(x)
 
 
 def square():
-    """All points of a picture, row by row: x₀ to the right, x₁ upwards."""
+    """All points of a picture, row by row: x₀ increases to the right, x₁ upwards."""
     axis = np.linspace(-0.5, 0.5, SIDE, dtype="float32")
     return np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
 
 
 class Pictures(callbacks.Callback):
-    """Keeps what the network makes of the whole square, after some numbers of steps."""
+    """Evaluates the network on the whole square after given numbers of steps."""
 
     def __init__(self, moments):
         self.moments, self.kept, self.costs = moments, {}, []
@@ -66,7 +66,7 @@ class Pictures(callbacks.Callback):
 
 
 def main(epochs: int = 30, seed: int = 0, output: str | Path = "chainrule-demo") -> float:
-    """Learn it, draw how it was learned, and return the root of the mean square error."""
+    """Learn the function, draw the progress, and return the root mean square error."""
     layers = [part for n in (150, 150, 100) for part in (Dense(n), Activation("tanh"))]
     model = Sequential([*layers, Dense(1)])
     steps = 100 * epochs
@@ -90,7 +90,7 @@ def main(epochs: int = 30, seed: int = 0, output: str | Path = "chainrule-demo")
 
 
 def draw(truth, pictures):
-    """The network's picture at each moment, the function, the last error, and the cost below."""
+    """The network at each moment, the function, the last error, and the cost below."""
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=[1, 1.05])
     *learning, last = pictures.kept.items()

@@ -1,15 +1,14 @@
-"""A run that may be killed at any moment: start it again, and it ends with the same digits.
+"""A run that you can kill at any moment: start it again, and it ends with the same numbers.
 
     python examples/long_run.py            kill it as you like (Ctrl-C, kill -9, the power switch)
-    python examples/long_run.py            goes on where the last checkpoint was
-    python examples/long_run.py --afresh   throws the checkpoints away and begins anew
+    python examples/long_run.py            resumes from the last checkpoint
+    python examples/long_run.py --afresh   deletes the checkpoints and starts again
 
-A network of 52,650 parameters learns handwritten digits that are shifted by up to a pixel in each
-direction, at random and anew for every batch, so that no picture comes twice the same. The
-learning rate rises and then falls along a cosine, Adam remembers two numbers for each parameter,
-and the best epoch is kept. Every 50 steps all of that is written into a checkpoint. So the last
-line, a digest of all parameters, is the same however often the run was killed on its way: compare
-it with that of a run that was left alone, in another folder.
+A network of 50,826 parameters learns handwritten digits. Every batch shifts its digits at random by
+up to one pixel in each direction. The learning rate rises and then falls along a cosine, Adam keeps
+two numbers for each parameter, and early stopping keeps the best epoch. Every 50 steps a checkpoint
+saves all of this. So the last line, a digest of all parameters, is the same however often you kill
+the run: compare it with that of an uninterrupted run in another folder.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ STEPS_PER_EPOCH = 100
 
 
 def shifted(x, rng):
-    """Pictures of 8 × 8, each moved by −1, 0 or 1 pixels both ways; what leaves is lost."""
+    """Pictures of 8 × 8, each shifted by −1, 0 or 1 pixels along both axes, and cut at the edge."""
     padded = np.pad(x.reshape(-1, 8, 8), ((0, 0), (1, 1), (1, 1)))
     down, right = rng.integers(0, 3, size=(2, len(x), 1, 1))
     rows, columns = np.arange(8)[:, np.newaxis] + down, np.arange(8) + right
@@ -45,7 +44,7 @@ def shifted(x, rng):
 
 
 def main(epochs: int = 300, seed: int = 0, output: str | Path = "chainrule-demo", afresh=False):
-    """Train, or go on training; returns the history and the digest of the parameters."""
+    """Start or resume training; return the history and the digest of the parameters."""
     folder = Path(output) / f"long_run-epochs-{epochs}-seed-{seed}"
     if afresh:
         shutil.rmtree(folder, ignore_errors=True)
@@ -81,7 +80,7 @@ def main(epochs: int = 300, seed: int = 0, output: str | Path = "chainrule-demo"
         print(f"stopped by {trainer.run.reason} in epoch {history.epochs + 1}; start it again")
     else:
         right = float((model(x_test).argmax(axis=1) == t_test).mean())
-        print(f"unseen digits that are recognized  {100 * right:.2f} %")
+        print(f"unseen digits recognized           {100 * right:.2f} %")
         print(f"the last loss                      {history['loss'][-1]!r}")
         print(f"the parameters                     {digest}")
     return history, digest
@@ -92,5 +91,5 @@ if __name__ == "__main__":
     parser.add_argument("--epochs", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", default="chainrule-demo", help="the folder for the checkpoints")
-    parser.add_argument("--afresh", action="store_true", help="begin anew")
+    parser.add_argument("--afresh", action="store_true", help="delete the checkpoints first")
     main(**vars(parser.parse_args()))

@@ -1,17 +1,16 @@
-"""More data than memory: a network learns from a file that is never read as a whole.
+"""More data than memory: a network learns from a file that is never loaded completely.
 
     python examples/memory_mapped.py                     512 MB, in chainrule-demo/spectra.npy
     python examples/memory_mapped.py --samples 6000000   6 GB
 
-Each sample is a spectrum of 256 channels: one line of Lorentz's shape somewhere in it, on a
-background, with noise,
+Each sample is a spectrum of 256 channels: one Lorentzian line on a background, with noise,
 
     s_c = a / (1 + ((c − c₀)/γ)²) + background + noise
 
-and what is learned is where the line stands, c₀. The file is written once, and then opened with
-`numpy.load(…, mmap_mode="r")`, as anything may be that others have measured. Training reads it in
-blocks, mixes their rows, and lets go of the memory again; the next block is read while the network
-learns from this one.
+and the network learns the position c₀ of the line. The program writes the file once, and then opens
+it with `numpy.load(…, mmap_mode="r")`, as you would open your own measurements. Training reads the
+file in blocks, shuffles their rows, and frees the memory again; it reads the next block while the
+network learns from the current one.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ CHANNELS = 256
 
 
 def spectra(rng, count):
-    """Spectra (count, 256), and the channels (count, 1) where their lines stand, from −1 to 1."""
+    """Spectra (count, 256), and the positions (count, 1) of their lines, scaled to −1 … 1."""
     channel = np.arange(CHANNELS, dtype="float32")
     place = rng.uniform(20, CHANNELS - 20, size=(count, 1)).astype("float32")
     width = rng.uniform(2, 8, size=(count, 1)).astype("float32")
@@ -43,7 +42,7 @@ def spectra(rng, count):
 
 
 def write(path, samples, rng):
-    """A file of that many spectra, block by block, and where their lines stand."""
+    """Write a file of spectra, block by block, and return the positions of their lines."""
     places = np.empty((samples, 1), "float32")
     header = {"descr": "<f4", "fortran_order": False, "shape": (samples, CHANNELS)}
     with open(path, "wb") as file:
@@ -56,7 +55,7 @@ def write(path, samples, rng):
 
 
 def memory():
-    """The most memory, in MB, that this process has taken so far."""
+    """The peak memory of this process so far, in MB."""
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most / (2**20 if sys.platform == "darwin" else 2**10)
 
@@ -64,7 +63,7 @@ def memory():
 def main(
     epochs: int = 1, seed: int = 0, output: str | Path = "chainrule-demo", samples: int = 500_000
 ) -> float:
-    """Write the file, learn from it, and return the error on spectra that it has not seen."""
+    """Write the file, learn from it, and return the error on unseen spectra."""
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
@@ -82,7 +81,7 @@ def main(
     error = channels * np.abs(model(x_test) - place)[:, 0]
     guess = channels * np.abs(2 * x_test.argmax(axis=1) / CHANNELS - 1 - place[:, 0])
     print(f"the file                            {path.stat().st_size / 1e6:8,.0f} MB")
-    print(f"the most memory of this process     {memory():8,.0f} MB")
+    print(f"peak memory of this process         {memory():8,.0f} MB")
     print(f"median error, network               {np.median(error):8.2f} channels")
     print(f"median error, highest channel       {np.median(guess):8.2f} channels")
     figure = draw(x_test, place, model(x_test), error, guess)
@@ -94,7 +93,7 @@ def main(
 
 
 def draw(x, place, y, error, guess):
-    """Two spectra with their lines, and how far off both ways of finding them are."""
+    """Two spectra with their lines, and the errors of both ways to find them."""
     figure = Figure(figsize=(10, 3.4), layout="constrained")
     *spectra_, errors = figure.subplots(1, 3)
     for axes, spectrum, true, found in zip(spectra_, x, place[:, 0], y[:, 0], strict=False):
@@ -102,7 +101,7 @@ def draw(x, place, y, error, guess):
         axes.axvline((true + 1) * CHANNELS / 2, color="black", lw=3, alpha=0.3, label="the line")
         axes.axvline((found + 1) * CHANNELS / 2, color=BLUE, lw=1.2, label="network")
         axes.axvline(spectrum.argmax(), color=ORANGE, lw=1.2, ls="--", label="highest channel")
-        axes.set(xlabel="channel", title="a spectrum that it has not seen")
+        axes.set(xlabel="channel", title="an unseen spectrum")
     spectra_[0].legend(frameon=False, fontsize=8)
     bins = np.geomspace(0.1, CHANNELS, 40)
     errors.hist(guess, bins, color=ORANGE, alpha=0.6, label="highest channel")
@@ -118,6 +117,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", default="chainrule-demo", help="a folder for file and figure")
+    parser.add_argument("--output", default="chainrule-demo", help="the folder for file and figure")
     parser.add_argument("--samples", type=int, default=500_000)
     main(**vars(parser.parse_args()))

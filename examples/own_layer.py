@@ -1,9 +1,9 @@
-"""A layer of one's own: a trainable wave, y = a sin(k x + φ), proven and then fitted to data.
+"""A custom layer: a trainable wave, y = sin(k x + φ), checked and then fitted to data.
 
     python examples/own_layer.py
 
-The layer is two methods and a build. `check_layer` proves that its backward pass is the adjoint
-of its forward pass; then it takes its place among other layers and learns like them.
+The layer is two methods and a build. `check_layer` checks to machine precision that its backward
+pass is the adjoint of its forward pass. Then it works and learns like any other layer.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ class Wave(Layer):
 
 
 def make_batch(rng):
-    """A hundred points of 2 sin(3x + ½) − sin(x), fresh each time."""
+    """A hundred new random points of 2 sin(3x + ½) − sin(x)."""
     x = rng.uniform(-2, 2, (100, 1))
     return x, 2 * np.sin(3 * x + 0.5) - np.sin(x)
 
 
 def main() -> float:
-    """Prove the layer, fit a sum of sixteen waves, and return the last cost."""
+    """Check the layer, fit a sum of sixteen waves, and return the last cost."""
     print(check_layer(Wave(), (4,)), "\n")
 
     model = Sequential([Dense(16, initializer="lecun_normal"), Wave(), Dense(1)])

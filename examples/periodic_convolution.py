@@ -6,10 +6,11 @@ A translation-invariant linear operation on n sites of a ring is a convolution,
 
     y_i = Σ_k w_k x_{(i+k−r) mod n},    k = 0 … 2r,
 
-and the derivative is one of them. Nobody tells the layer so: it sees random Fourier series beside
-their exact derivatives, and finds its five weights by gradient descent. Numerical analysis has a
-stencil for the same task, made to be exact for polynomials up to degree four; the learned one is
-made to be as good as can be for the waves that it has seen. The lattice spacing is one.
+with 2r + 1 weights for a reach r. The derivative is such an operation, and five weights can
+approximate it. The layer sees random Fourier series with their exact derivatives, and learns its
+weights by gradient descent. Numerical analysis has a stencil for the same task, which is exact for
+polynomials up to degree four; the learned one minimizes the error for the waves in the training
+data. The lattice spacing is one.
 """
 
 from __future__ import annotations
@@ -42,12 +43,12 @@ class PeriodicConvolution(Layer):
         return self.windows @ self.kernel.value
 
     def backward(self, delta):
-        # ∂C/∂w_k = Σ δ_i x_{i+k−r}, and x_j has acted on y_{j−k+r}: ∂C/∂x_j = Σ_k w_k δ_{j−k+r}
+        # ∂C/∂w_k = Σ δ_i x_{i+k−r}, and x_j contributes to y_{j−k+r}: ∂C/∂x_j = Σ_k w_k δ_{j−k+r}
         self.kernel.accumulate(np.einsum("bi,bik->k", delta, self.windows))
         return self.shifted(delta, sign=-1) @ self.kernel.value
 
     def shifted(self, a, sign):
-        """The rows of a, moved on the ring by k − r sites, for each k along a new last axis."""
+        """The rows of a, shifted on the ring by k − r sites, for each k along a new last axis."""
         steps = range(-self.reach, self.reach + 1)
         return np.stack([np.roll(a, -sign * step, axis=1) for step in steps], axis=-1)
 
@@ -62,7 +63,7 @@ def make_batch(rng, size=32):
 
 
 def main(epochs: int = 60, seed: int = 0, output: str | Path = "chainrule-demo"):
-    """Prove the layer, let it learn the derivative, and return its kernel and the two errors."""
+    """Check the layer, let it learn the derivative, and return its kernel and the two errors."""
     print(check_layer(PeriodicConvolution(), (SITES,)), end="\n\n")
 
     model = Sequential([PeriodicConvolution()])
@@ -70,7 +71,7 @@ def main(epochs: int = 60, seed: int = 0, output: str | Path = "chainrule-demo")
     trainer.fit(make_batch, epochs=epochs, steps_per_epoch=100)
     kernel = model.parameters.value.copy()
 
-    x, t = make_batch(np.random.default_rng(seed + 1), 1000)  # signals that it has not seen
+    x, t = make_batch(np.random.default_rng(seed + 1), 1000)  # unseen signals
     by_stencil = sum(w * np.roll(x, -step, axis=1) for step, w in enumerate(STENCIL, start=-2))
     error, stencil_error = (np.sqrt(np.mean((y - t) ** 2)) for y in (model(x), by_stencil))
     print("offset            " + "".join(f"{step:>9d}" for step in range(-2, 3)) + "   rms error")
@@ -91,12 +92,12 @@ def main(epochs: int = 60, seed: int = 0, output: str | Path = "chainrule-demo")
 
 
 def draw(x, t, y, by_stencil, kernel):
-    """The signal; its derivative, true and predicted; what is wrong with it; the kernel."""
+    """The signal; its derivative, true and predicted; the errors; the kernel."""
     figure = Figure(figsize=(10, 6), layout="constrained")
     (signal, weights), (derivative, errors) = figure.subplots(2, 2, width_ratios=[1.25, 1])
     site = np.arange(SITES)
     signal.plot(site, x, ".-", color="black", lw=1)
-    signal.set(title="a signal that it has not seen", ylabel="x")
+    signal.set(title="an unseen signal", ylabel="x")
     derivative.plot(site, t, color=GREY, lw=4, alpha=0.6, label="true derivative")
     derivative.plot(site, y, ".", color=BLUE, label="learned convolution")
     derivative.set(title="its derivative", ylabel="dx/di", xlabel="site i")

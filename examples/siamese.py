@@ -1,15 +1,15 @@
-"""Are these two digits equal? One tower of layers, called on both.
+"""Are these two digits equal? One tower of layers is called on both pictures.
 
     python examples/siamese.py
 
-A siamese network sends two pictures a and b through the same tower f, and a last layer looks at
-nothing but how far apart they come out, entry by entry:
+A siamese network sends two pictures a and b through the same tower f, and the last layer sees only
+how far apart the two outputs are, entry by entry:
 
     z = b_0 + Σ_j w_j (f_j(a) − f_j(b))²,    p(equal) = 1 / (1 + e^−z)
 
-The two calls of the tower share their parameters, so its gradient is the sum of what both paths
-send back. It never learns which digit it sees, only to put equal ones together; and from 1,437
-digits there are a million pairs to learn from. Tested on pairs of digits that it has never seen.
+The two calls of the tower share their parameters, so its gradient is the sum over both paths. The
+network never sees labels of digits, only whether two are equal; the 1,437 training digits give a
+million pairs. The test uses pairs of unseen digits.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ def pairs(x, t, rng, count):
     second = np.empty_like(first)
     for n, digit in enumerate(t[first]):
         wanted = t == digit if n % 2 == 0 else t != digit
-        wanted[first[n]] = False  # a picture beside itself would be too easy
+        wanted[first[n]] = False  # a picture paired with itself would be too easy
         second[n] = rng.choice(np.flatnonzero(wanted))
     return (x[first], x[second]), (t[first] == t[second]).astype(x.dtype)[:, np.newaxis]
 
 
 def main(epochs: int = 20, seed: int = 0, output: str | Path = "chainrule-demo") -> float:
-    """Train on pairs, test on pairs of unseen digits, and return the share that is right."""
+    """Train on pairs, test on pairs of unseen digits, and return the accuracy."""
     x, t, x_test, t_test = datasets.digits("float32")
     model = siamese()
     trainer = Trainer(model, losses.SigmoidCrossEntropy(), optimizers.Adam(2e-3), rng=seed)
@@ -73,8 +73,8 @@ def main(epochs: int = 20, seed: int = 0, output: str | Path = "chainrule-demo")
     print(model, end="\n\n")
     print(f"{len(z):,} pairs of unseen digits, half of them equal")
     print(f"  right                          {100 * accuracy:5.1f} %")
-    print(f"  equal ones taken for unequal   {100 * np.mean(~right[is_equal]):5.1f} %")
-    print(f"  unequal ones taken for equal   {100 * np.mean(~right[~is_equal]):5.1f} %")
+    print(f"  equal, classified as unequal   {100 * np.mean(~right[is_equal]):5.1f} %")
+    print(f"  unequal, classified as equal   {100 * np.mean(~right[~is_equal]):5.1f} %")
 
     path = Path(output) / "siamese.png"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -84,12 +84,12 @@ def main(epochs: int = 20, seed: int = 0, output: str | Path = "chainrule-demo")
 
 
 def draw(a, b, is_equal, p, right) -> Figure:
-    """Some of all pairs and some of the wrong ones, with the scores; and the scores of all."""
+    """Some of all pairs and some of the wrong ones, with their scores; and all scores."""
     figure = Figure(figsize=(12, 5.6), layout="constrained")
     left, scores = figure.subfigures(1, 2, width_ratios=[1.3, 1])
     grid = left.subplots(4, 4, subplot_kw={"frame_on": False, "xticks": [], "yticks": []})
     shown = [*range(8), *np.flatnonzero(~right)[:8]]
-    for axes, n in zip(grid.flat, shown, strict=False):  # or fewer, where fewer are wrong
+    for axes, n in zip(grid.flat, shown, strict=False):  # or fewer, if fewer are wrong
         gap = np.full((8, 1), np.nan)
         both = np.concatenate([a[n].reshape(8, 8), gap, b[n].reshape(8, 8)], axis=1)
         axes.imshow(both, cmap="gray_r", vmin=0, vmax=1)
@@ -101,7 +101,7 @@ def draw(a, b, is_equal, p, right) -> Figure:
     for which, colour, name in ((is_equal, EQUAL, "equal"), (~is_equal, UNEQUAL, "unequal")):
         axes.hist(p[which], bins, color=colour, alpha=0.55, label=f"{name} pairs")
     axes.axvline(0.5, color="0.3", lw=1, ls="--")
-    axes.set(yscale="log", xlabel="p(equal), as the network says", ylabel="pairs")
+    axes.set(yscale="log", xlabel="p(equal), output of the network", ylabel="pairs")
     axes.set_ylim(bottom=0.8)
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(0.09, 1))
     axes.spines[["top", "right"]].set_visible(False)

@@ -2,16 +2,17 @@
 
     python examples/two_outputs.py
 
-A camera looks at a digit on a table that drifts by d pixels, and its picture is noisy. A sensor on
-the table reports d too, with an error of σ_s = ½ pixel. One network takes the picture and the
-reading, and returns the logits of the ten digits and an estimate of d. It makes small
+A camera takes noisy pictures of a digit on a table that drifts by d pixels. A sensor on the table
+measures d too, with an error of σ_s = ½ pixel. One network takes the picture and the reading, and
+returns the logits of the ten digits and an estimate of d. It minimizes
 
     C = C_digit + λ C_drift,    C_drift = ½ ⟨(d_estimated − d)²⟩,    λ = 1/σ²
 
-With σ the error that one expects of the estimate, both terms are negative log-likelihoods, and may
-be added. Two independent measurements are best used with weights that go as their inverse
-variances: an estimate with the error σ then follows the sensor by σ²/σ_s² of a pixel for each
-pixel. Nobody tells the network so. A Jacobian-vector product tells by how much it follows.
+If σ is the expected error of the estimate, both terms are negative log-likelihoods and may be
+added. The best combination of two independent measurements weights them by their inverse
+variances: if the combined estimate has the error σ, the sensor's weight in it is σ²/σ_s². The
+network has to learn this weight. A Jacobian-vector product shows how far the estimate moves with
+the sensor.
 """
 
 from __future__ import annotations
@@ -35,15 +36,15 @@ from chainrule import (
     optimizers,
 )
 
-HEIGHT, WIDTH, FARTHEST = 8, 14, 3.0  # of the camera, and of the drift, in pixels
+HEIGHT, WIDTH, FARTHEST = 8, 14, 3.0  # of the camera, and the largest drift, in pixels
 PIXEL_NOISE, SENSOR_NOISE, EXPECTED = 0.2, 0.5, 0.25
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "0.6"
 
 
 def observed(x, t, rng):
-    """What camera and sensor make of some digits: ((picture, reading), (digit, drift))."""
+    """What camera and sensor measure for some digits: ((picture, reading), (digit, drift))."""
     drift = rng.uniform(-FARTHEST, FARTHEST, (len(x), 1)).astype(x.dtype)
-    # Column s of the digit falls between two columns c of the camera: linear interpolation
+    # Column s of the digit falls between two camera columns c: linear interpolation
     s, c = np.arange(8)[:, np.newaxis], np.arange(WIDTH)
     share = np.maximum(0, 1 - np.abs(c - FARTHEST - drift[:, :, np.newaxis] - s))
     picture = (x.reshape(-1, HEIGHT, 8) @ share).reshape(len(x), HEIGHT * WIDTH)
@@ -53,7 +54,7 @@ def observed(x, t, rng):
 
 
 def network() -> Graph:
-    """One body with two heads, on the picture and on what the sensor says."""
+    """One body with two heads, on the picture and the sensor's reading."""
     picture, reading = Input((HEIGHT * WIDTH,), name="picture"), Input((1,), name="reading")
     seen = Activation("relu")(Dense(64)(picture))
     body = Activation("relu")(Dense(64)(Concatenate()(seen, reading)))
@@ -61,7 +62,7 @@ def network() -> Graph:
 
 
 def main(epochs: int = 60, seed: int = 0, output: str | Path = "chainrule-demo") -> dict:
-    """Train on fresh observations, test on unseen digits, and return what is printed."""
+    """Train on fresh observations, test on unseen digits, and return the printed figures."""
     x, t, x_test, t_test = datasets.digits("float32")
     test = observed(x_test, t_test, np.random.default_rng(seed + 1))
 
@@ -76,7 +77,7 @@ def main(epochs: int = 60, seed: int = 0, output: str | Path = "chainrule-demo")
 
     (picture, reading), (digit, drift) = test
     logits, estimate = model(picture, reading)
-    # How far the estimate goes when the reading goes by one pixel and the picture stays
+    # How far the estimate moves if the reading moves by one pixel and the picture stays the same
     move = (np.zeros_like(picture), np.ones_like(reading))
     _, (_, follows) = derivatives.jvp(model, (picture, reading), move)
     error, sensor_error = (float(np.sqrt(np.mean((y - drift) ** 2))) for y in (estimate, reading))
@@ -84,9 +85,9 @@ def main(epochs: int = 60, seed: int = 0, output: str | Path = "chainrule-demo")
     best, follows = error**2 / SENSOR_NOISE**2, float(follows.mean())
     print(model, end="\n\n")
     print(f"{len(digit)} unseen digits, {100 * accuracy:.1f} % recognized")
-    print(f"  rms error of the drift: {sensor_error:.2f} px by the sensor, {error:.2f} px here")
+    print(f"  rms error of the drift: sensor {sensor_error:.2f} px, network {error:.2f} px")
     print(f"  one pixel more from the sensor moves the estimate by {follows:.2f} px;", end=" ")
-    print(f"inverse variances say {best:.2f} px")
+    print(f"inverse variances give {best:.2f} px")
 
     path = Path(output) / "two_outputs.png"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -104,13 +105,13 @@ def draw(history, test, said, estimate) -> Figure:
     for n, axes in enumerate(above.subplots(1, 6)):
         axes.imshow(picture[n].reshape(HEIGHT, WIDTH), cmap="gray_r", vmin=0, vmax=1)
         axes.set(xticks=[], yticks=[])
-        told = f"is {digit[n]}, d = {drift[n, 0]:+.1f}\nsaid {said[n]}, d = {estimate[n, 0]:+.1f}"
+        told = f"true {digit[n]}, d = {drift[n, 0]:+.1f}\nsays {said[n]}, d = {estimate[n, 0]:+.1f}"
         is_right = said[n] == digit[n]
         axes.set_xlabel(told.replace("-", "−"), color="black" if is_right else ORANGE)
-    above.suptitle("what the camera sees, and what the network says (d in pixels)")
+    above.suptitle("camera pictures and the network's answers (d in pixels)")
     digit_curve, drift_curve, drifts = below.subplots(1, 3)
     epochs = range(1, history.epochs + 1)
-    for axes, name, title in (  # the history has each loss under the name of its output's layer
+    for axes, name, title in (  # the history names each loss after its output
         (digit_curve, "digit_loss", r"$C_\mathrm{digit}$: cross entropy"),
         (drift_curve, "drift_loss", r"$C_\mathrm{drift}$: half squared error (pixels²)"),
     ):

@@ -1,1 +1,1 @@
-"""Files that were changed at random, to see that each is refused with a named error or is whole."""
+"""Randomly changed model files: each must be rejected with a named error or be intact."""

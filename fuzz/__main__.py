@@ -1,14 +1,14 @@
 """The command: `python -m fuzz`, or `make fuzz`.
 
     python -m fuzz                     ten minutes with atheris
-    python -m fuzz --seconds 60        less
-    python -m fuzz --without-atheris   ten minutes of random changes, where atheris does not run
-    python -m fuzz --again FILE        one file that atheris has kept, once more
+    python -m fuzz --seconds 60        one minute
+    python -m fuzz --without-atheris   ten minutes of random changes, if atheris does not run
+    python -m fuzz --again FILE        repeat a file that atheris has saved
 
-Atheris changes its bytes so that lines run which have not run before. The bytes say which file is
-changed and how (`fuzz.model_files`), or are themselves the file. It stops at the first one that is
-neither read as a whole nor refused with a StorageError, and keeps it as ``crash-…``; the exit code
-is then not 0. A file that takes more than five seconds, or two gigabytes, counts as such too.
+Atheris mutates bytes so that new lines of code run. The bytes determine which file is changed and
+how (`fuzz.model_files`), or are the file itself. It stops at the first file that is neither read
+completely nor rejected with a StorageError, and saves it as ``crash-…``; the exit code is then not
+0. A file that takes more than five seconds or two gigabytes counts as a failure, too.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def change_at_random(seconds: float, seed: int) -> int:
-    """Judge changed files for some time; what must not be is raised."""
+    """Test changed files for some time; raise the error of the first one that fails."""
     from fuzz import model_files
 
     rng = random.Random(seed)
@@ -41,10 +41,10 @@ def change_at_random(seconds: float, seed: int) -> int:
         try:
             read += attempt(rng.randrange)
         except Exception:
-            print(f"attempt {count:,} of --seed {seed}; the generator stood at {hash(state)}")
+            print(f"attempt {count:,} of --seed {seed}; hash of the generator state: {hash(state)}")
             raise
         count += 1
-    print(f"{count:,} changed files: {read:,} were read as a whole, the others refused by name.")
+    print(f"{count:,} changed files: {read:,} were read, the others rejected with a named error.")
     return 0
 
 
@@ -52,7 +52,7 @@ def with_atheris(options: argparse.Namespace) -> int:
     try:
         import atheris
     except ImportError:
-        print("atheris is not installed: make fuzz, or python -m fuzz --without-atheris")
+        print("atheris is not installed; use make fuzz, or python -m fuzz --without-atheris")
         return 2
     with atheris.instrument_imports(include=["chainrule.storage", "chainrule.core", "safetensors"]):
         from fuzz import model_files
@@ -72,12 +72,12 @@ def with_atheris(options: argparse.Namespace) -> int:
         *([f"-seed={options.seed}"] if options.seed else []),
     ]  # fmt: skip
     atheris.Setup(libfuzzer, one)
-    atheris.Fuzz()  # which ends the program
+    atheris.Fuzz()  # this ends the program
     return 0
 
 
 def _attempts(model_files: Any) -> tuple[Callable[[Any], bool], Callable[[bytes], bool]]:
-    """What is done with picks, and with the bytes of a file."""
+    """Return the tests for changes by picks, and for the bytes of a file."""
     models, files = model_files.models(), model_files.files()
 
     def by_picks(pick: Any) -> bool:
@@ -91,10 +91,10 @@ def _attempts(model_files: Any) -> tuple[Callable[[Any], bool], Callable[[bytes]
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m fuzz", description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=600, help="how long (600)")
-    parser.add_argument("--seed", type=int, default=0, help="where the random numbers begin")
-    parser.add_argument("--without-atheris", action="store_true", help="random changes alone")
-    parser.add_argument("--again", type=Path, help="one file that atheris has kept")
+    parser.add_argument("--seconds", type=float, default=600, help="duration (default: 600)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random numbers")
+    parser.add_argument("--without-atheris", action="store_true", help="random changes only")
+    parser.add_argument("--again", type=Path, help="a file that atheris has saved")
     options = parser.parse_args(arguments)
     if options.again is not None:
         options.again = str(options.again)

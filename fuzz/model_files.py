@@ -1,15 +1,15 @@
-"""Changed model files, and what has to hold for every one of them.
+"""Changed model files, and the properties that each of them must have.
 
-A file is changed in three ways, of which each gets further than the one before:
+A file is changed in three ways; each reaches deeper code than the one before:
 
-    bytes     any byte of the file becomes another one, goes, or is doubled: the digest must tell
-    header    the same in the header of a file without a digest, so that safetensors has to tell
-    values    any value in the architecture, the shapes or the generators becomes another one, the
-              lengths and the digest are made right again: the model itself has to tell
+    bytes     bytes of the file are changed, removed or repeated: the digest must detect it
+    header    the same in the header of a file without a digest: safetensors must detect it
+    values    values in the architecture, the shapes or the generators are changed, and the lengths
+              and the digest are corrected: the model itself must detect it
 
-What decides is a function ``pick(n)``, which gives a number from 0 up to n − 1. It may come from a
-generator of random numbers, from hypothesis, or from atheris, which watches the lines that run and
-picks what leads to new ones.
+A function ``pick(n)`` makes the choices; it returns an integer from 0 to n − 1. It may come from a
+random generator, from hypothesis, or from atheris, which observes the executed lines and picks
+values that reach new ones.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ Pick = Callable[[int], int]
 
 @define
 class Everything(Layer):
-    """A layer with all that a file may keep: a parameter, a state, a table and a generator."""
+    """A layer with all that a file can store: a parameter, a buffer, a table and a generator."""
 
     options: Any = None
 
@@ -100,12 +100,12 @@ def files() -> list[bytes]:
 
 
 def judge(content: bytes) -> bool:
-    """Whether a file is read; if not, the error is a named one, of a length that can be read.
+    """Return whether a file is read; if not, check that the error is named and not too long.
 
     Raises
     ------
-    AssertionError, or whatever else it is that must not be
-        The file was neither read as a whole model nor refused with a StorageError.
+    AssertionError, or any other exception
+        The file was neither read as a complete model nor rejected with a StorageError.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -113,16 +113,16 @@ def judge(content: bytes) -> bool:
             model = storage.loads(content, layers=[Everything], place="model.safetensors")
         except StorageError as error:
             text = str(error)
-            assert error.problem and len(text) < 6000, f"a message of {len(text)} letters"
+            assert error.problem and len(text) < 6000, f"a message of {len(text)} characters"
             return False
-        # What was read is whole: it can be written, and that is read as the same.
+        # The model is complete: it can be saved, and loading that gives the same model.
         again = storage.dumps(model)
         assert storage.dumps(storage.loads(again, layers=[Everything])) == again
         return True
 
 
 def judge_weights(model: Layer, content: bytes) -> bool:
-    """The same for the weights alone: if they are refused, the model is as it was."""
+    """The same for weights alone: if they are rejected, the model is unchanged."""
     before = storage.dumps(model)
     try:
         weights.loads_weights(model, content)
@@ -136,7 +136,7 @@ def judge_weights(model: Layer, content: bytes) -> bool:
 
 
 def changed_bytes(content: bytes, pick: Pick) -> bytes:
-    """A file of which some bytes are other ones, are missing or stand there twice."""
+    """A file in which some bytes are changed, removed or repeated."""
     changed = bytearray(content)
     for _ in range(1 + pick(4)):
         place = pick(len(changed)) if changed else 0
@@ -153,14 +153,14 @@ def changed_bytes(content: bytes, pick: Pick) -> bytes:
 
 
 def changed_header(content: bytes, pick: Pick) -> bytes:
-    """A file without a digest of which some bytes of the header are other ones; its length fits."""
+    """A file without a digest, with changed bytes in the header and a correct header length."""
     text, data = _parts(without_digest(content))
     header = changed_bytes(text, pick)
     return len(header).to_bytes(8, "little") + header + data
 
 
 def changed_values(content: bytes, pick: Pick) -> bytes:
-    """A file in which some values are other ones, with a digest that is right."""
+    """A file in which some values are changed, with a correct digest."""
     text, data = _parts(content)
     header = json.loads(text)
     metadata = header["__metadata__"]
@@ -181,7 +181,7 @@ ENTRIES = ("architecture", "input_shapes", "generators")
 
 
 def _change_somewhere(whole: Any, pick: Pick) -> None:
-    """Go down from a value to one in it, and change that."""
+    """Choose a value nested inside this one, and change it."""
     while True:
         keys = list(whole) if isinstance(whole, dict) else list(range(len(whole)))
         if not keys:
@@ -207,7 +207,7 @@ def _change_somewhere(whole: Any, pick: Pick) -> None:
 
 
 def _another(value: Any, pick: Pick) -> Any:
-    """A value in place of another one, often one that is near."""
+    """A replacement for a value, often a similar one."""
     if type(value) is int and pick(2):
         return value + pick(5) - 2
     if isinstance(value, str) and pick(2):
@@ -222,7 +222,7 @@ WORDS = (
     "fields", "units", "PCG64", "SFC64", "F32", "F64", "I64", "BOOL", "", "\x00", "\ud800",
     "os.system", "🜁" * 50,
 )  # fmt: skip
-"""Strings that mean something somewhere in a file."""
+"""Strings that have a meaning somewhere in a file."""
 
 STRANGE = (
     "null", "true", "false", "0", "-1", "1", "2", "3", "64", "1000000000", "1e12", "1e308", "NaN",
@@ -235,14 +235,14 @@ STRANGE = (
     "[" * 60 + "]" * 60, "[1, 1, 1]", "[[3], [3]]", "[[1000000000, 1000000000, 1000000000]]",
     '{"tuple": [[0, 0], [1, -1]]}',
 )  # fmt: skip
-"""Values, as JSON, that may stand in place of any other one."""
+"""Values, as JSON, that may replace any other value."""
 
 
-# ------------------------------------------------------------------------------- the file by hand
+# ------------------------------------------------------------------------------- the file format
 
 
 def without_digest(content: bytes) -> bytes:
-    """The file of a model as it was before there were digests."""
+    """The file of a model in the old format, without a digest."""
     text, data = _parts(content)
     header = json.loads(text)
     header["__metadata__"] |= {"format": "chainrule-1"}
@@ -251,7 +251,7 @@ def without_digest(content: bytes) -> bytes:
 
 
 def sealed(header: dict[str, Any], data: bytes) -> bytes:
-    """A file with this header, in which the digest is right if there is a place for it."""
+    """A file with this header, and with the correct digest if the header has an entry for it."""
     if "digest" in header["__metadata__"]:
         header["__metadata__"]["digest"] = sealed_file.BLANK
     text = json.dumps(header, separators=(",", ":")).encode()

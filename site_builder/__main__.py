@@ -1,15 +1,15 @@
 """The commands of the site's builder.
 
-    python -m site_builder prepare             docs/ to build/docs/: run, draw, take excerpts
-    python -m site_builder build               that, then mkdocs --strict into site/, then check it
+    python -m site_builder prepare             docs/ to build/docs/: blocks, figures, excerpts
+    python -m site_builder build               prepare, build site/ with mkdocs --strict, check it
     python -m site_builder next                the same with zensical, into site-next/
-    python -m site_builder serve               that, and shows it, and follows what is written
-    python -m site_builder run PAGE…           run pages and tell what is wrong, without a site
-    python -m site_builder accept PAGE…        write what blocks print into the pages
+    python -m site_builder serve               prepare, serve the site, rebuild after each change
+    python -m site_builder run PAGE…           run pages and report faults, without building a site
+    python -m site_builder accept PAGE…        write the output of blocks into the pages
     python -m site_builder lint                spelling, rejected words, and ruff for the blocks
 
-Each ends with the faults that it has found, `docs/page.md:12: …`, and the status 1 where there are
-any.
+Each command prints the faults that it found, `docs/page.md:12: …`, and exits with status 1 if there
+are any.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ OTHER_PROSE = ("pyproject.toml", "mkdocs.yml", "Makefile", ".ci/environment", ".
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line says, and return the status of the process."""
-    # In the background of a shell Ctrl-C is ignored, here and in all that is started; and a page
-    # shows what it does.
+    """Run the command and return the exit status of the process."""
+    # A background job of a shell ignores Ctrl-C, and so do its child processes; but one page
+    # demonstrates Ctrl-C.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     parser = argparse.ArgumentParser(prog="python -m site_builder")
@@ -54,8 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "lint": _lint,
     }
     parser.add_argument("command", choices=commands)
-    parser.add_argument("pages", nargs="*", type=Path, help="docs/page.md; default: all")
-    parser.add_argument("--port", type=int, default=8000, help="for serve")
+    parser.add_argument("pages", nargs="*", type=Path, help="docs/page.md; default: all pages")
+    parser.add_argument("--port", type=int, default=8000, help="port for serve")
     options = parser.parse_args(arguments)
     began = time.perf_counter()
     try:
@@ -78,7 +78,7 @@ def _build(renderer: str, site: Path) -> list[Fault]:
 
 def _build_alone(renderer: str, site: Path) -> list[Fault]:
     faults = prepare(PLACES)
-    if faults:  # half a page would be told again by the renderer, in other words
+    if faults:  # the renderer would report an incomplete page again
         return faults
     shutil.rmtree(site, ignore_errors=True)
     done = subprocess.run(
@@ -88,26 +88,27 @@ def _build_alone(renderer: str, site: Path) -> list[Fault]:
         check=False,
     )
     if done.returncode:
-        return [Fault("mkdocs.yml", 0, f"{renderer} did not build the site; see above")]
+        return [Fault("mkdocs.yml", 0, f"{renderer} could not build the site; see above")]
     if not (site / "index.html").is_file():
-        return [Fault("mkdocs.yml", 0, f"{renderer} has built no {site.name}/index.html")]
+        return [Fault("mkdocs.yml", 0, f"{renderer} did not create {site.name}/index.html")]
     return check_site(site)
 
 
 def _environment(site: Path) -> dict[str, str]:
-    # The variable silences the theme's announcement of its successor.
+    # This variable turns off the theme's announcement of its successor.
     return os.environ | {"NO_MKDOCS_2_WARNING": "1", "SITE_DIR": str(site), "NO_COLOR": "1"}
 
 
 def _serve(options: argparse.Namespace) -> list[Fault]:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server ends with this
+    # Let the server end with this process.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     _tell(prepare(PLACES))
     address = f"127.0.0.1:{options.port}"
     command = [sys.executable, "-m", "mkdocs", "serve", "--dev-addr", address, "--quiet"]
     with subprocess.Popen(
         command, cwd=PLACES.root, env=_environment(PLACES.root / "site")
     ) as server:
-        print(f"the site is at http://{address}/; Ctrl-C ends it", file=sys.stderr)
+        print(f"serving the site at http://{address}/; press Ctrl-C to stop", file=sys.stderr)
         try:
             seen = _when_changed()
             while server.poll() is None:
@@ -147,7 +148,7 @@ def _run(options: argparse.Namespace) -> list[Fault]:
 
 def _accept(options: argparse.Namespace) -> list[Fault]:
     if not options.pages:
-        return [Fault("accept", 0, "name the pages whose outputs are to be written")]
+        return [Fault("accept", 0, "name the pages whose output blocks should be updated")]
     for page, outcomes in outcomes_of(PLACES, _chosen(options)).items():
         if isinstance(outcomes, dict):
             file = PLACES.root / page
@@ -155,7 +156,7 @@ def _accept(options: argparse.Namespace) -> list[Fault]:
             new = rewritten(text, outcomes)
             if new != text:
                 file.write_text(new, encoding="utf-8")
-                print(f"{page}: written; read what has changed: git diff {page}", file=sys.stderr)
+                print(f"{page}: updated; review the changes: git diff {page}", file=sys.stderr)
     return _run(options)
 
 

@@ -1,11 +1,11 @@
-"""A page as its blocks: what stands between fences, and what stands between the blocks.
+"""Splits a page into fenced blocks and the prose between them.
 
-A fence opens with a language and options, which read `key=value` or are a bare word:
+An opening fence has a language and options; an option is `key=value` or a single word:
 
     ```python tolerance=1e-3 hidden
 
-Blocks may be indented, inside an admonition or a list. Every block must say its language, for what
-is called `python` runs; the other languages are shown as they are.
+Blocks may be indented, inside an admonition or a list. Every block must name its language, because
+`python` blocks run; blocks of other languages are shown unchanged.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ class Block:
     Attributes
     ----------
     language
-        The first word behind the opening fence.
+        The first word of the opening fence.
     options
-        The other words: `key=value`, or a bare word as `{word: ""}`.
+        The other words: `key=value`, or a single word as `{word: ""}`.
     content
-        The lines between the fences, without the indentation of the fences; each with its end.
+        The lines between the fences, without the indentation of the fences, with their line ends.
     line
-        Where the opening fence stands on the page, from 1.
+        The line of the opening fence on the page, from 1.
     indent
-        The blanks before the fences.
+        The spaces before the fences.
     fence
-        The opening line as it stands on the page.
+        The opening line as written on the page.
     """
 
     language: str
@@ -52,13 +52,13 @@ class Block:
 
     @property
     def lines_on_page(self) -> int:
-        """How many lines it takes, with its two fences."""
+        """The number of its lines, including the two fences."""
         return self.content.count("\n") + 2
 
 
 @frozen
 class Prose:
-    """What stands between blocks."""
+    """The text between blocks."""
 
     text: str
     line: int
@@ -68,12 +68,12 @@ Part: TypeAlias = Block | Prose
 
 
 def parts_of(text: str) -> list[Part]:
-    """Take a page apart; joined again, the parts are the page.
+    """Split a page into parts; joined again, they give the page.
 
     Raises
     ------
     PageError
-        A fence is never closed, names no language, or calls Python by a name that would not run.
+        A fence is not closed, names no language, or names Python in a way that would not run.
     """
     found: list[Part] = []
     prose: list[str] = []
@@ -103,7 +103,7 @@ def blocks_of(parts: Iterable[Part], language: str) -> list[Block]:
 
 
 def expected_output(parts: list[Part], number: int) -> Block | None:
-    """The `text` block that stands right below a block, with nothing but empty lines between."""
+    """The `text` block directly below a block, with only empty lines between."""
     below = parts[number + 1 : number + 3]
     if below and isinstance(below[0], Prose) and not below[0].text.strip():
         below = below[1:]
@@ -116,7 +116,7 @@ def expected_output(parts: list[Part], number: int) -> Block | None:
 
 
 def indented(text: str, indent: str) -> str:
-    """The text with each line moved to the right that is not empty."""
+    """The text with every non-empty line indented."""
     return "".join(
         indent + line if line.strip() else line for line in text.splitlines(keepends=True)
     )
@@ -127,7 +127,7 @@ def _closing(lines: list[str], opening: int, marks: str) -> int:
         line = lines[number].strip()
         if line.startswith(marks) and not line.strip(marks[0]):
             return number
-    raise PageError(opening + 1, f"this block is never closed: there is no {marks} below it")
+    raise PageError(opening + 1, f"this block is never closed: {marks} is missing below it")
 
 
 def _block(lines: list[str], opening: int, closing: int, match: re.Match[str]) -> Block:
@@ -135,18 +135,18 @@ def _block(lines: list[str], opening: int, closing: int, match: re.Match[str]) -
     if not rest:
         raise PageError(
             line,
-            "this block does not say its language: write ```python for what shall run, "
-            "```text, ```console or another for what shall not",
+            "this block names no language: write ```python if it should run, or "
+            "```text, ```console or another language if it should not",
         )
     options: dict[str, str] = {}
     if rest.startswith("{"):
         if re.search(r"\.(python|py)\b", rest):
-            raise PageError(line, "write ```python with its options behind it, without braces")
+            raise PageError(line, "write ```python followed by its options, without braces")
         language = rest
     else:
         language, options = _options(rest, line)
     if language in RUN_UNDER_ANOTHER_NAME:
-        raise PageError(line, f"write ```python in place of ```{language}: every such block runs")
+        raise PageError(line, f"write ```python instead of ```{language}: every such block runs")
     content = "".join(
         text[len(indent) :] if text.startswith(indent) else text.lstrip(" ")
         for text in lines[opening + 1 : closing]
@@ -158,7 +158,7 @@ def _options(rest: str, line: int) -> tuple[str, dict[str, str]]:
     try:
         language, *words = shlex.split(rest)
     except ValueError as error:
-        raise PageError(line, f"the options behind ``` cannot be read: {error}") from error
+        raise PageError(line, f"the options after ``` cannot be parsed: {error}") from error
     options: dict[str, str] = {}
     for word in words:
         key, _, value = word.partition("=")

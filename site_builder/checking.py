@@ -1,8 +1,8 @@
-"""The built site, read as a browser reads it: every link leads somewhere.
+"""A check of the links in the built site.
 
-The renderers check the links that they know as such. Here every `href` and `src` of every page is
-followed: the file must be there, and in it what stands behind the #. Nothing that a browser loads
-by itself may come from elsewhere, and every picture must have a description.
+The renderers only check the links that they recognise. This module follows every `href` and `src`
+of every page: the file must exist, and contain the anchor after the #. Nothing that a browser loads
+automatically may come from another host, and every image must have a description.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ NOT_LOADED_LINKS = {"canonical", "next", "prev", "alternate", "author", "license
 
 @define
 class Page(HTMLParser):
-    """What of a page the check needs.
+    """The contents of a page that the check needs.
 
     Attributes
     ----------
     anchors
         All its ids and names.
     links
-        Line, tag, address and whether a browser loads it by itself.
+        Line, tag, address, and whether a browser loads it automatically.
     faults
-        What is wrong with it, with its line.
+        Line and problem of each fault.
     """
 
     anchors: set[str] = field(factory=set)
@@ -43,7 +43,7 @@ class Page(HTMLParser):
         super().__init__(convert_charrefs=True)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Take note of a tag."""
+        """Record the anchors, links and faults of a tag."""
         given = {key: value or "" for key, value in attrs}
         line = self.getpos()[0]
         self.anchors |= {given[key] for key in ("id", "name") if given.get(key)}
@@ -61,7 +61,7 @@ class Page(HTMLParser):
 
 
 def check_site(site: Path) -> list[Fault]:
-    """What is wrong with the links and pictures of a built site."""
+    """The faults in the links and images of a built site."""
     pages = {page: _read(page) for page in sorted(site.rglob("*.html")) if page.name != "404.html"}
     anchors = {page.resolve(): read.anchors for page, read in pages.items()}
     faults = []
@@ -84,7 +84,7 @@ def _problem(
     if parts.scheme in ("data", "mailto", "javascript"):
         return None
     if parts.scheme or parts.netloc:
-        return f"loads {link} from elsewhere" if is_loaded else None
+        return f"loads {link} from another host" if is_loaded else None
     path = unquote(parts.path)
     target = site / path.lstrip("/") if path.startswith("/") else page.parent / path
     if not path:
@@ -93,17 +93,17 @@ def _problem(
     if target.is_dir():
         target = target / "index.html"
     if not target.is_file():
-        return f"{link} leads nowhere: there is no {_seen_from(site, target)}"
+        return f"{link} is a broken link: {_seen_from(site, target)} does not exist"
     fragment = unquote(parts.fragment)
     if fragment and not is_loaded and target in anchors and fragment not in anchors[target]:
-        return f"{link} leads nowhere: {_seen_from(site, target)} has no #{fragment}"
+        return f"{link} is a broken link: {_seen_from(site, target)} has no #{fragment}"
     return None
 
 
 def _foreign_in_style(site: Path, sheet: Path) -> list[Fault]:
     found = re.findall(r"url\(\s*['\"]?((?:https?:)?//[^)'\"]+)", sheet.read_text("utf-8"))
     name = sheet.relative_to(site).as_posix()
-    return [Fault(name, 0, f"loads {address} from elsewhere") for address in found]
+    return [Fault(name, 0, f"loads {address} from another host") for address in found]
 
 
 def _seen_from(site: Path, file: Path) -> str:

@@ -1,9 +1,8 @@
-"""A page as the renderers get it: plain Markdown, with what its blocks have made of themselves.
+"""Composes the plain Markdown of a page from its blocks and their outcomes.
 
-Python blocks are followed by their output, figures become two pictures of which the theme shows
-one, and excerpts become the code with links to its place in the source and to the test that holds
-it. All links are links of Markdown between files, so each renderer makes its own of them, and
-checks them.
+Python blocks are followed by their output; figures become two images, one for each theme; excerpts
+become the code, with links to its lines in the source and to the test that checks it. All links are
+Markdown links between files, so each renderer can convert and check them.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from site_builder.outputs import Tolerance, difference
 from site_builder.running import Outcome, settings_of
 
 IN_PROSE = re.compile(
-    r"(?P<code>(?P<ticks>`+).+?(?P=ticks))"  # what stands in code is shown, and leads nowhere
+    r"(?P<code>(?P<ticks>`+).+?(?P=ticks))"  # inline code is shown, and not a link
     r"|\[(?P<text>(?:`[^`\n]*`|[^\[\]`])*)\]\((?P<kind>source|test):(?P<name>[^()\s]+)\)"
 )
 EXCERPT = {"of", "line", "from", "to", "docstring", "equation", "test", "tests", "title"}
@@ -33,18 +32,18 @@ FRONT_MATTER = re.compile(r"\A---\n(.*?)^---\n", re.DOTALL | re.MULTILINE)
 
 @define
 class Composed:
-    """What a page has become.
+    """A composed page.
 
     Attributes
     ----------
     markdown
-        For the renderers.
+        The input of the renderers.
     pictures
-        Files to write beside it, by their path from the root of the site.
+        Image files to write, by their path from the root of the site.
     sources
-        The files of the repository to which it links.
+        The files of the repository that it links to.
     faults
-        What is wrong with it.
+        Its faults.
     """
 
     markdown: str = ""
@@ -54,22 +53,22 @@ class Composed:
 
 
 def compose(root: Path, page: Path, outcomes: Mapping[int, Outcome]) -> Composed:
-    """Make Markdown of a page and of what came of its blocks.
+    """Compose the Markdown of a page from its text and the outcomes of its blocks.
 
     Parameters
     ----------
     root
         The root of the repository.
     page
-        The page, as seen from there.
+        The page, relative to the root.
     outcomes
-        By the line where a block begins; see `running.run_page`.
+        The outcomes by the first line of the block; see `running.run_page`.
     """
     return _Composer(root, page, outcomes).composed()
 
 
 def rewritten(text: str, outcomes: Mapping[int, Outcome]) -> str:
-    """The page with what its blocks have printed in the place of what it shows."""
+    """The page with its expected outputs replaced by what the blocks printed."""
     lines = text.splitlines(keepends=True)
     parts = parts_of(text)
     for number in reversed(range(len(parts))):
@@ -89,7 +88,7 @@ def rewritten(text: str, outcomes: Mapping[int, Outcome]) -> str:
 
 
 def is_compared(block: Block) -> bool:
-    """Whether what a block prints has to stand on the page."""
+    """Whether the output of a block is compared with the page."""
     return (
         block.language == "python"
         and "unchecked" not in block.options
@@ -98,12 +97,12 @@ def is_compared(block: Block) -> bool:
 
 
 def inside_site(page: Path) -> PurePosixPath:
-    """A page as seen from the folder of all pages."""
+    """The path of a page, relative to `docs/`."""
     return PurePosixPath(page.as_posix()).relative_to("docs")
 
 
 def source_page(file: Path) -> PurePosixPath:
-    """The page that shows a file of the repository, as seen from the folder of all pages."""
+    """The page that shows a file of the repository, relative to `docs/`."""
     inside = PurePosixPath(file.as_posix()).with_suffix("")
     if inside.parts[0] == "src":
         inside = inside.relative_to("src")
@@ -113,7 +112,7 @@ def source_page(file: Path) -> PurePosixPath:
 
 
 def line_anchor(line: int) -> str:
-    """The name of a line on the page of a file."""
+    """The anchor of a line on the page of a file."""
     return f"L{line}"
 
 
@@ -167,7 +166,7 @@ class _Composer:
 
     def _outcome(self, block: Block) -> Outcome:
         if block.line not in self.outcomes:
-            raise PageError(block.line, "the page was changed while it was built: build it again")
+            raise PageError(block.line, "the page changed during the build; build it again")
         return self.outcomes[block.line]
 
     # -- Python -------------------------------------------------------------------------------
@@ -177,7 +176,7 @@ class _Composer:
         if outcome.problem:
             raise PageError(outcome.problem_line or block.line, outcome.problem)
         if shown and not is_compared(block):
-            raise PageError(shown.line, "what stands here is not compared with anything: remove it")
+            raise PageError(shown.line, "this output is not compared with anything; remove it")
         if is_compared(block):
             self._compare(block, outcome.printed, shown)
         made = "" if "hidden" in block.options else _code(block)
@@ -193,10 +192,10 @@ class _Composer:
         if shown is None and printed.strip():
             raise PageError(
                 block.line,
-                "what it prints has to stand below it in a ```text block, to be compared with:\n"
+                "its output must follow in a ```text block, for comparison:\n"
                 f"{_tidy(printed)}"
-                f"`python -m site_builder accept {self.page}` writes it there; "
-                "`unchecked` leaves it open",
+                f"`python -m site_builder accept {self.page}` inserts it; "
+                "the option `unchecked` turns the comparison off",
             )
         options = block.options
         tolerance = Tolerance(
@@ -205,7 +204,7 @@ class _Composer:
         )
         found = shown and difference(printed, shown.content, tolerance)
         if shown and found:
-            raise PageError(shown.line, f"something else was printed\n{found}")
+            raise PageError(shown.line, f"the output has changed\n{found}")
 
     # -- figures ------------------------------------------------------------------------------
 
@@ -244,8 +243,8 @@ class _Composer:
         if unknown or "of" not in settings:
             raise PageError(
                 block.line,
-                f"an excerpt has the lines {', '.join(sorted(EXCERPT))}, of which it needs `of`"
-                + (f"; there is no {', '.join(sorted(unknown))}" if unknown else ""),
+                f"an excerpt accepts the lines {', '.join(sorted(EXCERPT))}, and requires `of`"
+                + (f"; unknown: {', '.join(sorted(unknown))}" if unknown else ""),
             )
         try:
             found = source.find(self.root, settings["of"])
@@ -260,7 +259,7 @@ class _Composer:
         except source.NotFoundError as error:
             raise PageError(block.line, str(error)) from error
         where = self._link(found, _where(found))
-        below = f"{where} · held by: {held}" if held else where
+        below = f"{where} · tested by: {held}" if held else where
         equation = settings.get("equation", "")
         paper = (
             f'<div class="paper" markdown>\n\n$$\n{equation}\n$$\n\n</div>\n' if equation else ""
@@ -304,7 +303,7 @@ class _Composer:
     # -- the page as a whole ------------------------------------------------------------------
 
     def _with_meta(self, markdown: str) -> str:
-        """Tell the template what the page needs; only pages with diagrams load their program."""
+        """Tell the template whether the page has diagrams; only then does it load Mermaid."""
         if not self.has_mermaid:
             return markdown
         if FRONT_MATTER.match(markdown):
@@ -330,7 +329,7 @@ def _tolerance_of_page(text: str) -> Tolerance:
         try:
             sizes[name] = float(found[1]) if found else 0.0
         except ValueError as error:
-            raise PageError(1, f"{name} is a number, such as 1e-6") from error
+            raise PageError(1, f"{name} must be a number, such as 1e-6") from error
     return Tolerance(sizes["tolerance"], sizes["absolute"])
 
 
@@ -363,5 +362,5 @@ def _closing(block: Block) -> str:
 
 
 def _plain(description: str) -> str:
-    """A description without what would be Markdown in it."""
+    """A description with Markdown characters escaped."""
     return re.sub(r"([\[\]\\`*_])", r"\\\1", " ".join(description.split()))

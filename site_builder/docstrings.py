@@ -1,14 +1,14 @@
-"""What the reference makes of docstrings, as an extension of griffe, which mkdocstrings reads with.
+"""Prepares docstrings for the reference, as an extension of griffe, the parser of mkdocstrings.
 
-Docstrings are written to be read in an editor. Three things are different on a page:
+Docstrings are written to be read in an editor. On a page, three things differ:
 
-    columns      lines that are set in columns keep them, as a block of code
-    signatures   an attrs class is called with its fields; griffe does not know that
-    names        `Dense` leads to the place where it is documented
+    columns      lines that are aligned in columns become a block of code, without Markdown in it
+    signatures   an attrs class gets a signature with its fields, which griffe does not know
+    names        `Dense` becomes a link to its documentation
 
-The names that lead somewhere are those of the directives `::: chainrule.Dense` on the pages under
-`docs/reference/` and of the places `[](){ #chainrule.core.errors.ShapeError }` in `docs/errors.md`:
-a name is never linked that the site does not have.
+The linked names are those of the directives `::: chainrule.Dense` on the pages under
+`docs/reference/` and of the anchors `[](){ #chainrule.core.errors.ShapeError }` in
+`docs/errors.md`. So a name that the site does not document is never linked.
 """
 
 from __future__ import annotations
@@ -28,19 +28,22 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 DIRECTIVE = re.compile(r"^(?:::: |\[\]\(\)\{ #)(chainrule(?:\.\w+)+)(?: \})?$", re.MULTILINE)
 COLUMN = re.compile(r"\S {2,}\S")
 NAME = re.compile(r"(?<![`\[\w])`([A-Za-z_][\w.]*)`(?!`)")
+QUOTED = re.compile(r"(`{1,2})([^`\n]+)\1")
 HEADER = re.compile(r"(\w[\w ]*)\n-{3,}\n")
+SECTIONS_OF_ITEMS = ("Parameters", "Returns", "Yields", "Raises", "Warns", "Attributes")
+"""Their items are indented, so a block of code there is indented twice."""
 
 
 class Docstrings(griffe.Extension):
-    """Prepares every docstring, and gives attrs classes their signatures."""
+    """Prepares every docstring, and adds signatures to attrs classes."""
 
     def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
-        """Set columns and links in the docstring of an object."""
+        """Format columns and add links in the docstring of an object."""
         if obj.docstring is not None:
-            obj.docstring.value = with_links(with_columns(obj.docstring.value), obj.path)
+            obj.docstring.value = for_the_page(obj.docstring.value, obj.path)
 
     def on_class(self, *, cls: griffe.Class, **kwargs: Any) -> None:
-        """Add the `__init__` that attrs writes."""
+        """Add the `__init__` that attrs generates."""
         found = getattr(importlib.import_module(cls.module.path), cls.name, None)
         if "__init__" in cls.members or "__init__" not in vars(found or object):
             return
@@ -65,40 +68,43 @@ class Docstrings(griffe.Extension):
         )
 
 
-def with_columns(text: str) -> str:
-    """The docstring with its paragraphs that are set in columns as blocks of code.
+def for_the_page(text: str, here: str = "") -> str:
+    """The docstring with columns and examples as blocks of code, and with links elsewhere.
 
-    So is an example that stands outside of a section of examples; griffe sees those by itself.
+    A page shows a block of code as it is, without reading Markdown, so names there lose their
+    backquotes.
     """
     made, section = [], ""
     for paragraph in re.split(r"(\n\s*\n)", inspect.cleandoc(text)):
-        section = found[1] if (found := HEADER.match(paragraph)) else section
-        if _is_set(paragraph) or (paragraph.startswith(">>>") and section != "Examples"):
-            paragraph = textwrap.indent(paragraph, "    ")
-        made.append(re.sub(r"::$", ":", paragraph))
+        if found := HEADER.match(paragraph):
+            section, paragraph = found[1], paragraph[found.end() :]
+            made.append(found[0])
+        has_items = section in SECTIONS_OF_ITEMS
+        if paragraph.lstrip().startswith(">>>"):
+            # An example stays as it is; griffe itself recognizes those in a section of examples.
+            indented = textwrap.indent(paragraph, "    ")
+            made.append(paragraph if section == "Examples" else indented)
+        elif not has_items and _is_set(paragraph):
+            made.append(textwrap.indent(QUOTED.sub(r"\2", paragraph), "    "))
+        elif paragraph.startswith("    " * (2 if has_items else 1)):
+            made.append(QUOTED.sub(r"\2", paragraph))
+        else:
+            linked = NAME.sub(functools.partial(_linked, here), paragraph)
+            made.append(re.sub(r"::$", ":", linked))
     return "".join(made)
-
-
-def with_links(text: str, here: str = "") -> str:
-    """The docstring with each name in single backquotes that the reference has as a link to it."""
-    lines = []
-    for line in text.splitlines():
-        is_code = line.lstrip().startswith((">>>", "...")) or line.startswith("    " * 2)
-        lines.append(line if is_code else NAME.sub(functools.partial(_linked, here), line))
-    return "\n".join(lines)
 
 
 @functools.cache
 def places() -> dict[str, str]:
-    """The full name behind each way in which a docstring may call what the reference has."""
+    """The full name of each documented object, by every name that a docstring may use for it."""
     found: dict[str, str] = {}
     for page in [*sorted((DOCS / "reference").rglob("*.md")), DOCS / "errors.md"]:
         for path in DIRECTIVE.findall(page.read_text(encoding="utf-8")):
             parts = path.split(".")
             for begin in range(len(parts)):
                 short = ".".join(parts[begin:])
-                # Where two are called alike, as callbacks.LearningRate and schedules.LearningRate,
-                # the shorter full name wins: what is imported from chainrule itself.
+                # If two share a name, as callbacks.LearningRate and schedules.LearningRate do, the
+                # shorter full name wins: the one imported from chainrule itself.
                 if short not in found or len(parts) < found[short].count(".") + 1:
                     found[short] = path
     return found
@@ -106,7 +112,7 @@ def places() -> dict[str, str]:
 
 def _is_set(paragraph: str) -> bool:
     first, *others = paragraph.split("\n")
-    if not first or first[0] in " *->" or HEADER.match(paragraph):
+    if not first or first[0] in " *->":
         return False
     return any(COLUMN.search(line) for line in (first, *others))
 
@@ -122,7 +128,11 @@ def _parameter(given: inspect.Parameter, kind: Any, cls: griffe.Class) -> griffe
     default = None
     if given.default is not inspect.Parameter.empty:
         default = "…" if repr(given.default) == "NOTHING" else repr(given.default)
-    converted = given.annotation in (Any, "Any", "typing.Any")  # then the field says more
+    converted = given.annotation in (
+        Any,
+        "Any",
+        "typing.Any",
+    )  # the field is more precise
     return griffe.Parameter(
         given.name,
         annotation=_annotation(kind if converted else given.annotation, cls),

@@ -1,16 +1,16 @@
-"""A matplotlib figure as two pictures: one for the light theme, one for the dark.
+"""Draws a matplotlib figure as two images: one for the light theme, one for the dark.
 
-A figure is drawn once, on no background. The dark picture is the same drawing with the lightness
-of every colour turned round and its hue kept,
+A figure is drawn once, without a background. In the dark image the lightness of every colour is
+inverted and its hue is kept,
 
     (h, l, s)  ↦  (h, 1 − l, s),
 
-so black lines become white ones, a pale blue becomes a deep blue, and the strong colours in
-between stay what they are called. Images within a figure are data, and stay as they are.
+so black lines become white, pale blue becomes deep blue, and strong colours hardly change.
+Images inside a figure are data, and are not changed.
 
-Letters are drawn as curves, so they look the same everywhere. On a telephone a figure is some 340
-pixels wide, and its smallest letters must still be read: `SMALLEST` pixels. A figure that
-cannot be made so may scroll within its frame.
+Text is drawn as curves, so it looks the same everywhere. On a phone a figure is about 340 pixels
+wide, and its smallest text must still be readable: `SMALLEST` pixels high. A figure that is too
+wide for that may scroll within its frame.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from typing import Any
 from attrs import frozen
 
 PHONE = 340.0
-"""The width of a figure on a telephone, in pixels."""
+"""The width of a figure on a phone, in pixels."""
 SMALLEST = 9.0
-"""The size of the smallest letters there, in pixels."""
+"""The size of the smallest readable text on a phone, in pixels."""
 WIDTH = 4.6
-"""Of a figure, in inches: letters of 10 points then have 10 pixels on a telephone."""
+"""Default width of a figure in inches: text of 10 points is then 10 pixels high on a phone."""
 PIXELS_PER_POINT = 96 / 72
 LIGHTEST, DARKEST = 0.96, 0.10
-"""What black becomes in the dark, and white: a little less than white and black, for the eye."""
+"""The lightness of black and of white in the dark theme: less contrast is easier on the eye."""
 
 STYLE: dict[Any, Any] = {
     "figure.figsize": (WIDTH, 3.0),
@@ -47,7 +47,8 @@ STYLE: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "lines.linewidth": 1.8,
-    # blue, vermilion, green, orange, purple, sky of M. Okabe and K. Ito: told apart by all eyes
+    # The palette of M. Okabe and K. Ito, which colour-blind readers can distinguish: blue,
+    # vermilion, green, orange, purple, sky blue.
     "axes.prop_cycle": "cycler('color', "
     "['#0072B2', '#D55E00', '#009E73', '#E69F00', '#CC79A7', '#56B4E9'])",
     "mathtext.fontset": "cm",
@@ -58,20 +59,20 @@ STYLE: dict[Any, Any] = {
 
 @frozen
 class Drawing:
-    """A figure, drawn.
+    """A drawn figure.
 
     Attributes
     ----------
     light, dark
-        The pictures, as SVG.
+        The images, as SVG.
     description
-        What is to be seen, for who cannot see it.
+        The alternative text.
     caption
-        Markdown that stands below; may be empty.
+        Markdown for the caption; may be empty.
     width
-        Its own width in pixels.
+        The width in pixels.
     least_width
-        Below that, its letters are too small.
+        The smallest width at which the text is readable.
     """
 
     light: str
@@ -84,7 +85,7 @@ class Drawing:
 
 @contextlib.contextmanager
 def uses_style() -> Iterator[None]:
-    """Let matplotlib draw as the site does; where it is not installed, nothing can be drawn."""
+    """Use the style of the site in matplotlib; do nothing if it is not installed."""
     try:
         import matplotlib
     except ImportError:
@@ -100,16 +101,18 @@ def drawing_of(figure: Any, description: str, caption: str, may_scroll: bool) ->
     Raises
     ------
     ValueError
-        It is no figure, has no description, or its letters are too small for a telephone.
+        It is not a figure, has no description, or its text is too small for a phone.
     """
     from matplotlib.figure import Figure
 
     if not isinstance(figure, Figure):
-        raise ValueError(f"what should be a matplotlib figure is of type {type(figure).__name__}")
+        raise ValueError(
+            f"expected a matplotlib figure, received one of type {type(figure).__name__}"
+        )
     if len(description.split()) < 4:
         raise ValueError(
-            "the figure needs a description of what is to be seen, for who cannot see it: "
-            'figure="…" at a Python block, alt: … in a figure block'
+            "the figure needs a description for readers who cannot see it: "
+            'figure="…" for a Python block, alt: … in a figure block'
         )
     file = io.StringIO()
     figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
@@ -118,10 +121,10 @@ def drawing_of(figure: Any, description: str, caption: str, may_scroll: bool) ->
     least = width * SMALLEST / smallest
     if least > PHONE and not may_scroll:
         raise ValueError(
-            f"{text!r} is {smallest * PHONE / width:.1f} pixels high on a telephone, where the "
-            f"figure is {PHONE:.0f} pixels wide; {SMALLEST:.0f} can be read. Make the figure "
-            f"narrower (figsize=({WIDTH}, …), panels below each other) or its letters larger; "
-            "`scroll` lets a figure be moved that cannot be made narrower"
+            f"{text!r} is {smallest * PHONE / width:.1f} pixels high on a phone, where the "
+            f"figure is {PHONE:.0f} pixels wide; the minimum is {SMALLEST:.0f}. Make the figure "
+            f"narrower (figsize=({WIDTH}, …), panels below each other) or its text larger; "
+            "the option `scroll` allows a figure that must be wide to scroll"
         )
     light = re.sub(r"^.*?(?=<svg)", "", file.getvalue(), flags=re.DOTALL)
     if figure.get_axes():
@@ -132,14 +135,14 @@ def drawing_of(figure: Any, description: str, caption: str, may_scroll: bool) ->
 
 
 def in_the_dark(svg: str) -> str:
-    """The picture with the lightness of its colours turned round."""
+    """The image with the lightness of its colours inverted."""
     turned = re.sub(r"(?<=: )#[0-9a-f]{6}\b", lambda found: turned_round(found[0]), svg)
-    # What has no colour of its own is black, and takes it from the picture as a whole.
+    # Elements without a colour are black; they inherit the fill of the whole image.
     return turned.replace("<svg ", f'<svg fill="{turned_round("#000000")}" ', 1)
 
 
 def turned_round(colour: str) -> str:
-    """`#rrggbb` with its lightness turned round."""
+    """`#rrggbb` with its lightness inverted."""
     red, green, blue = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
     hue, lightness, saturation = colorsys.rgb_to_hls(red, green, blue)
     lightness = DARKEST + (LIGHTEST - DARKEST) * (1 - lightness)
@@ -148,7 +151,7 @@ def turned_round(colour: str) -> str:
 
 
 def _smallest_letters(figure: Any) -> tuple[float, str]:
-    """The size in points of the smallest text that is to be seen, and that text."""
+    """The size in points of the smallest visible text, and that text."""
     from matplotlib.text import Text
 
     figure.draw_without_rendering()

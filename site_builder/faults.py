@@ -1,7 +1,7 @@
-"""What is wrong with a page, told as `docs/page.md:12: what and how to mend it`.
+"""A fault of a page, reported as `docs/page.md:12: the problem and how to fix it`.
 
-Faults are collected and told together: who has changed a name in the source wants to see every
-page that uses it, not the first.
+Faults are collected and reported together: after renaming something in the source, you want to see
+every page that uses it, not only the first.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from attrs import frozen
 
 @frozen(order=True)
 class Fault:
-    """One thing that is wrong.
+    """One fault.
 
     Attributes
     ----------
     page
-        The file, as seen from the root of the repository.
+        The file, relative to the root of the repository.
     line
-        The line in it, from 1; 0 where it is the whole page.
+        The line, from 1; 0 for the page as a whole.
     problem
-        What is wrong and, where that can be said, how to mend it.
+        The problem and, where possible, how to fix it.
     """
 
     page: str
@@ -34,7 +34,7 @@ class Fault:
 
 
 class PageError(Exception):
-    """A fault found while a block was read or worked on; its line is that of the page."""
+    """A fault found while a block was parsed or processed; its line is that of the page."""
 
     def __init__(self, line: int, problem: str) -> None:
         super().__init__(problem)

@@ -1,11 +1,11 @@
-"""Printed text, compared with the text that a page shows.
+"""Compares printed text with the text that a page shows.
 
-Without a tolerance, each line must be the same, but for blanks at its end. With one, the numbers
-may differ and all else must not. A printed p agrees with a shown s where
+Without a tolerance, the lines must be equal, except for spaces at the end. With a tolerance, only
+the numbers may differ. A printed number p agrees with a shown number s if
 
     |p − s| ≤ tolerance · max(|p|, |s|)      or      |p − s| ≤ absolute
 
-Numbers that move may change the width of their column, so blanks count as one blank then.
+A different number may change the width of its column, so several spaces then count as one.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ NUMBER = re.compile(
 
 @frozen
 class Tolerance:
-    """How far a printed number may be from the one that is shown.
+    """The largest difference between a printed number and the shown one.
 
     Attributes
     ----------
     relative, absolute
-        Either is enough. Both zero: the text must be the same.
+        One of them is enough. If both are zero, the text must be the same.
     """
 
     relative: float = 0.0
@@ -40,7 +40,7 @@ class Tolerance:
 
 
 def difference(printed: str, shown: str, tolerance: Tolerance) -> str | None:
-    """What differs, as lines to read, or None where they agree."""
+    """The differences as readable lines, or None if the texts agree."""
     here, there = _lines(printed), _lines(shown)
     if here == there:
         return None
@@ -75,9 +75,9 @@ def _line_difference(printed: str, shown: str, tolerance: Tolerance) -> str | No
 
 
 def _words(line: str) -> list[str]:
-    """The line without its numbers, and with every run of blanks as one.
+    """The line without its numbers, and with every run of spaces replaced by one.
 
-    A bracket, as in `[ 0.1 -0.2]`, may have a blank before a number that has no sign.
+    In brackets, as in `[ 0.1 -0.2]`, a number without a sign may have a space before it.
     """
     rest = re.sub(r"\s+", " ", NUMBER.sub(" 0 ", line))
     return rest.split(" ")

@@ -36,7 +36,7 @@ from site_builder.vendoring import vendored_files
 
 WORKERS = max(1, min(4, os.cpu_count() or 1))
 KEPT = 300
-"""So many outcomes of pages are kept, the newest."""
+"""The number of cached outcomes; older ones are deleted."""
 NOT_COPIED = {"figures", "overrides", "__pycache__"}
 CHOOSES_KERNELS = (
     "NPY_", "NUMPY_", "OPENBLAS_", "GOTO_", "OMP_", "MKL_", "BLIS_", "VECLIB_", "PYTHON",
@@ -58,34 +58,34 @@ class Places:
 
     @property
     def docs(self) -> Path:
-        """What people write."""
+        """The pages that authors write."""
         return self.root / "docs"
 
     @property
     def figures(self) -> Path:
-        """The functions that draw figures."""
+        """The modules with the functions that draw figures."""
         return self.docs / "figures"
 
     @property
     def build(self) -> Path:
-        """What the builder keeps; git ignores it."""
+        """The files that the builder keeps; git ignores them."""
         return self.root / "build"
 
     @property
     def prepared(self) -> Path:
-        """What the renderers read."""
+        """The input of the renderers."""
         return self.build / "docs"
 
 
 def prepare(places: Places, pages: Iterable[Path] | None = None) -> list[Fault]:
-    """Make `build/docs/`, and tell what is wrong with the pages.
+    """Create `build/docs/`, and return the faults of the pages.
 
-    What is wrong in one page does not keep the others from being made.
+    A fault in one page does not prevent the others from being composed.
 
     Raises
     ------
     VendoringError
-        KaTeX or Mermaid could not be had.
+        KaTeX or Mermaid could not be obtained.
     """
     files: dict[str, bytes] = {
         f"assets/vendor/{path}": content
@@ -113,7 +113,7 @@ def prepare(places: Places, pages: Iterable[Path] | None = None) -> list[Fault]:
 
 
 def all_pages(places: Places) -> list[Path]:
-    """The pages of the site, as seen from the root of the repository."""
+    """The pages of the site, relative to the root of the repository."""
     return sorted(
         file.relative_to(places.root) for file in _files(places.docs) if file.suffix == ".md"
     )
@@ -147,21 +147,21 @@ def outcomes_of(
 
 
 def _keep(file: Path, content: bytes) -> None:
-    """Write it under its name when it is whole: others may read at the same time."""
+    """Write the file completely, then rename it: other processes may read it at the same time."""
     part = file.with_name(f"{file.name}.{os.getpid()}")
     part.write_bytes(content)
     part.replace(file)
-    # What belongs to earlier states of the pages is not asked for again.
+    # Outcomes of earlier versions of the pages are not needed again.
     for old in sorted(file.parent.iterdir(), key=lambda old: old.stat().st_mtime)[:-KEPT]:
         old.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def alone(places: Places) -> Iterator[None]:
-    """Build while nobody else builds in this working tree: the second waits for the first."""
+    """Allow one build at a time in this working tree; a second one waits for the first."""
     places.build.mkdir(exist_ok=True)
     with open(places.build / "lock", "w") as file:
-        with contextlib.suppress(ImportError):  # there is no such lock on Windows
+        with contextlib.suppress(ImportError):  # Windows has no such lock
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -206,7 +206,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _source_pages(root: Path, files: Iterable[Path]) -> dict[str, str]:
-    """A page for every file of the source, and one that lists the modules."""
+    """Create a page for every source file, and one that lists the modules."""
     pages = {}
     listed: dict[str, list[str]] = {}
     for file in sorted(files):
@@ -217,7 +217,7 @@ def _source_pages(root: Path, files: Iterable[Path]) -> dict[str, str]:
             name = target.relative_to("source").as_posix()
             folder = ".".join(file.parts[1:-1])
             listed.setdefault(folder, []).append(f"| [`{file.name}`]({name}) | {says} |")
-    text = "# The source\n\nEvery module of the package, as it was when this site was built.\n"
+    text = "# Source code\n\nEvery module of the package, as of the build of this site.\n"
     for folder, rows in listed.items():
         text += f"\n## {folder}\n\n| module | |\n|---|---|\n" + "\n".join(rows) + "\n"
     pages["source/index.md"] = _unsearched(text)
@@ -225,9 +225,9 @@ def _source_pages(root: Path, files: Iterable[Path]) -> dict[str, str]:
 
 
 def _source_page(root: Path, file: Path) -> str:
-    """The code with a name and a number for each line.
+    """The code with an anchor and a number for each line.
 
-    It is HTML already, so that the renderers see the names of the lines when they check links.
+    It is HTML, so that the renderers see the anchors of the lines when they check links.
     """
     code = (root / file).read_text(encoding="utf-8").rstrip("\n")
     marked = highlight(code, PythonLexer(stripnl=False), HtmlFormatter(nowrap=True))
@@ -249,7 +249,7 @@ def _unsearched(text: str, **more: str) -> str:
 
 
 def _write(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Leave these files in the folder and no others; what has not changed is not touched."""
+    """Make the folder contain exactly these files; unchanged files are not rewritten."""
     for path, content in files.items():
         target = folder / path
         if target.is_file() and target.read_bytes() == content:

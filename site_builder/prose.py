@@ -1,8 +1,8 @@
-"""Spelling of the prose, and the rules of ruff for the Python of the pages.
+"""Checks the spelling of the prose, and the Python of the pages with ruff.
 
-All blocks of a page are checked as one file, in which they stand on the lines that they have on
-the page: so a name that no block defines is found, and told with its place. The rules are those of
-the repository, less what only makes sense for a file.
+All blocks of a page are checked as one file in which they keep their line numbers. So an undefined
+name is found and reported with its line. The rules are those of the repository, except for rules
+that only make sense for a file.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from site_builder.faults import Fault, PageError
 RULES = "E,F,W,UP,B,C4,SIM,RUF"
 NOT_ON_A_PAGE = "E402,E501,F811,B018,RUF001,RUF002,RUF003,W291,W293,W391"
 COLUMNS = 88
-"""So many characters of code stand on a page beside each other, at 1280 pixels."""
+"""The number of characters of code that fit in a line of a page at a width of 1280 pixels."""
 
 
 def lint(root: Path, pages: Iterable[Path]) -> list[Fault]:
-    """What ruff has to say of the blocks of these pages, and which lines are too long."""
+    """The faults that ruff finds in the blocks of these pages, and lines that are too long."""
     faults = []
     for page in pages:
         text = (root / page).read_text(encoding="utf-8")
@@ -35,7 +35,11 @@ def lint(root: Path, pages: Iterable[Path]) -> list[Fault]:
         if code.strip():
             faults += _by_ruff(root, page, code)
         faults += [
-            Fault(page.as_posix(), number, f"{len(line)} characters; {COLUMNS} fit on a page")
+            Fault(
+                page.as_posix(),
+                number,
+                f"{len(line)} characters; at most {COLUMNS} fit on a page",
+            )
             for number, line in enumerate(code.splitlines(), start=1)
             if len(line) > COLUMNS
         ]
@@ -51,14 +55,14 @@ def spelling(root: Path, files: Iterable[Path]) -> list[Fault]:
         text=True,
         check=False,
     )
-    if done.returncode not in (0, 65):  # 65: it has found something
+    if done.returncode not in (0, 65):  # 65: it found misspelt words
         raise RuntimeError(f"codespell failed:\n{done.stdout}{done.stderr}")
     found = re.findall(r"^(.+?):(\d+): (.+)$", done.stdout, re.MULTILINE)
     return [Fault(file, int(line), f"spelling: {told}") for file, line, told in found]
 
 
 def python_of(text: str) -> str:
-    """The Python of a page, on the lines that it has on the page."""
+    """The Python of a page, with the line numbers of the page."""
     lines: list[str] = [""] * (text.count("\n") + 1)
     for block in blocks_of(parts_of(text), "python"):
         for number, line in enumerate(block.content.splitlines()):

@@ -1,20 +1,20 @@
-"""The Python of a page: its blocks run in order, in one namespace, as a reader types them.
+"""Runs the Python of a page: its blocks in order, in one namespace, as a reader would type them.
 
-A page has a process of its own, so that no page can lean on another, in an empty folder of its
-own, so that what its blocks write is gone afterwards. The random generators are those that the
-blocks make; a warning is an error, unless the block says otherwise to Python.
+Every page runs in its own process, so it cannot depend on another page, and in its own temporary
+folder, so the files that its blocks write are deleted afterwards. The blocks create their own
+random generators. A warning is an error, unless the block changes the filter.
 
 The options of a block:
 
-    raises=ShapeError     it must raise that; its message is its output
-    tolerance=1e-3        how far its numbers may move, relatively; absolute=1e-9 likewise
-    output=text           or markdown, html, mermaid: what the printed text is; none: not shown
-    unchecked             what it prints is shown and not compared (times, addresses of memory)
-    hidden                it runs and is not shown; its output is
-    figure="…"            its last line is a matplotlib figure, of which this is the description
-    caption="…"           stands below that figure
-    scroll                that figure may be wider than a phone, and is then moved under the thumb
-    title="…" hl_lines="…"   as in every Markdown of this kind
+    raises=ShapeError     it must raise this error; the message is its output
+    tolerance=1e-3        the relative tolerance for its numbers; absolute=1e-9 likewise
+    output=text           or markdown, html, mermaid: the format of the output; none: not shown
+    unchecked             its output is shown and not compared (times, memory addresses)
+    hidden                it runs and is not shown; its output is shown
+    figure="…"            its last line is a matplotlib figure; the text describes the figure
+    caption="…"           the caption of that figure
+    scroll                that figure may be wider than a phone, and scrolls there
+    title="…" hl_lines="…"   as in Material for MkDocs
 """
 
 from __future__ import annotations
@@ -48,18 +48,18 @@ OUTPUTS = {"text", "markdown", "html", "mermaid", "none"}
 
 @define
 class Outcome:
-    """What came of a block that ran, or of a figure that was drawn.
+    """The outcome of a block that ran, or of a figure that was drawn.
 
     Attributes
     ----------
     printed
-        What it printed; where it raised what it should, the name and the message of that too.
+        Its output; if it raised the expected error, also the name and message of that error.
     problem
-        Why it did not do what it should; None where all is well.
+        The problem; None if there is none.
     problem_line
-        The line of the page where that happened.
+        The line of the page where the problem occurred.
     drawing
-        The figure that it made.
+        The figure that it created.
     """
 
     printed: str = ""
@@ -76,16 +76,16 @@ def run_page(page: Path, figures: Path) -> dict[int, Outcome]:
     page
         The Markdown file.
     figures
-        The folder of the modules that have a function for each figure.
+        The folder with the modules that contain a function for each figure.
 
     Returns
     -------
     dict
-        The outcome of each `python` and `figure` block, by the line where the block begins.
+        The outcome of each `python` and `figure` block, by its first line.
     """
     parts = parts_of(page.read_text(encoding="utf-8"))
     namespace = types.ModuleType("page")
-    sys.modules["page"] = namespace  # classes of the page are looked up in their module
+    sys.modules["page"] = namespace  # classes of the page are looked up in this module
     sys.path.insert(0, str(figures))
     outcomes: dict[int, Outcome] = {}
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder), uses_style():
@@ -102,7 +102,7 @@ def run_page(page: Path, figures: Path) -> dict[int, Outcome]:
 
 
 def prepare_process() -> None:
-    """What every process that runs pages begins with: the same on a laptop and in the build."""
+    """Set up a process that runs pages: the same environment on every machine."""
     os.environ |= {"MPLBACKEND": "Agg", "COLUMNS": "80", "NO_COLOR": "1"}
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     for name in ("FORCE_COLOR", "CLICOLOR_FORCE"):
@@ -110,9 +110,9 @@ def prepare_process() -> None:
 
 
 def settings_of(block: Block) -> dict[str, str]:
-    """The keys and values of a block that has them as lines, `key: value`, in place of code.
+    """The settings of a block that has lines `key: value` instead of code.
 
-    A line that begins with blanks goes on with the value above it.
+    A line that begins with spaces continues the value above it.
     """
     found: dict[str, str] = {}
     key = ""
@@ -124,7 +124,7 @@ def settings_of(block: Block) -> dict[str, str]:
             continue
         key, colon, value = line.partition(":")
         if not colon:
-            raise PageError(number, f"{line!r} should be a line like `key: value`")
+            raise PageError(number, f"{line!r} should have the form `key: value`")
         found[key.strip()] = value.strip()
     return found
 
@@ -152,7 +152,7 @@ def _run(block: Block, page: Path, namespace: dict[str, Any]) -> Outcome:
         value = None
     else:
         if "raises" in block.options:
-            raise PageError(block.line, f"it should raise {block.options['raises']}, and did not")
+            raise PageError(block.line, f"it should raise {block.options['raises']}, but did not")
     if "figure" in block.options and outcome.problem is None:
         outcome.drawing = _drawing(value, block, block.options)
     return outcome
@@ -163,28 +163,28 @@ def _check_options(block: Block) -> None:
     if unknown:
         known = ", ".join(sorted(OPTIONS))
         raise PageError(
-            block.line, f"there is no option {', '.join(sorted(unknown))}; there are {known}"
+            block.line, f"unknown option {', '.join(sorted(unknown))}; the options are {known}"
         )
     if block.options.get("output", "text") not in OUTPUTS:
-        raise PageError(block.line, f"output= is one of {', '.join(sorted(OUTPUTS))}")
+        raise PageError(block.line, f"output= must be one of {', '.join(sorted(OUTPUTS))}")
     for name in ("tolerance", "absolute"):
         try:
             float(block.options.get(name, 0))
         except ValueError:
-            raise PageError(block.line, f"{name}= is a number, such as 1e-3") from None
+            raise PageError(block.line, f"{name}= must be a number, such as 1e-3") from None
 
 
 def _compiled(block: Block, page: Path) -> tuple[Any, Any]:
-    """The code, and its last line by itself where its value is a figure.
+    """The compiled code, and separately its last expression if its value is a figure.
 
-    Its lines have the numbers that they have on the page, so what goes wrong is told with them.
+    The code keeps the line numbers of the page, so errors are reported with them.
     """
     source = "\n" * block.line + block.content
     tree = ast.parse(source, str(page))
     last = None
     if "figure" in block.options:
         if not (tree.body and isinstance(tree.body[-1], ast.Expr)):
-            raise PageError(block.line, "figure= takes the value of the last line: let it be one")
+            raise PageError(block.line, "with figure=, the last line must be an expression")
         expression = tree.body.pop()
         assert isinstance(expression, ast.Expr)
         last = compile(ast.Expression(expression.value), str(page), "eval")
@@ -192,7 +192,7 @@ def _compiled(block: Block, page: Path) -> tuple[Any, Any]:
 
 
 def _judge(error: Exception, block: Block, page: Path, outcome: Outcome) -> None:
-    """Whether an exception is the one that the block announces."""
+    """Record whether an exception is the one that the block announces."""
     name = type(error).__name__
     announced = block.options.get("raises")
     if announced == name:
@@ -206,7 +206,7 @@ def _judge(error: Exception, block: Block, page: Path, outcome: Outcome) -> None
     if isinstance(error, SyntaxError) and error.filename == str(page):
         lines = [error.lineno or block.line]
     outcome.problem_line = lines[-1] if lines else block.line
-    wanted = f", and not {announced}" if announced else ""
+    wanted = f" instead of {announced}" if announced else ""
     outcome.problem = f"it raises {name}{wanted}: {error}"
 
 
@@ -215,15 +215,14 @@ def _draw(block: Block) -> Outcome:
     unknown = set(settings) - {"name", "alt", "caption", "scroll"}
     if unknown or "name" not in settings:
         raise PageError(
-            block.line, "a figure has the lines name: module.function, alt: …, caption: …, scroll:"
+            block.line,
+            "a figure has the lines name: module.function, alt: …, caption: …, scroll:",
         )
     module, _, function = settings["name"].rpartition(".")
     try:
         draw = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError, ValueError) as error:
-        raise PageError(
-            block.line, f"docs/figures has no {settings['name']} to draw this figure: {error}"
-        ) from error
+        raise PageError(block.line, f"docs/figures has no {settings['name']}: {error}") from error
     try:
         figure = draw()
     except Exception as error:
@@ -246,12 +245,12 @@ def _drawing(figure: Any, block: Block, options: Any) -> Drawing:
 
 @frozen
 class Job:
-    """What a process of its own is asked to do with a page."""
+    """The task of the process that runs a page."""
 
     page: Path
     figures: Path
 
     def do(self) -> dict[int, Outcome]:
-        """Run the page, with whatever it prints to the error stream kept out of the way."""
+        """Prepare the process and run the page."""
         prepare_process()
         return run_page(self.page, self.figures)

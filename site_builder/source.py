@@ -1,12 +1,12 @@
-"""Pieces of the source, found by name when the site is built, and the tests that hold them.
+"""Finds pieces of the source, and tests, by name when the site is built.
 
     chainrule.layers.dense:Dense.backward      a function, method or class of a module
-    examples/own_layer.py:Scale                the same, of a file that is no part of the package
+    examples/own_layer.py:Scale                the same, in a file outside the package
     tests/layers/test_dense.py::test_two_rows_by_hand          a test
 
-A name that is no longer there is a fault of the page that asks for it. Each file that is asked for,
-and each module of the package, has a page of its own with a number for every line, so a link to a
-line leads to something within the site.
+A name that no longer exists is a fault of the page that uses it. Each file that a page refers to,
+and each module of the package, has a page with numbered lines, so a link to a line stays within the
+site.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PACKAGE = "chainrule"
 
 
 class NotFoundError(Exception):
-    """There is no such thing in the source."""
+    """The source has nothing of that name."""
 
 
 @frozen
@@ -33,11 +33,11 @@ class Excerpt:
     Attributes
     ----------
     file
-        As seen from the root of the repository.
+        The path, relative to the root of the repository.
     first, last
-        The lines that it takes there, from 1.
+        The line numbers in the file, from 1.
     code
-        These lines, moved to the left.
+        These lines, without common indentation.
     """
 
     file: Path
@@ -47,21 +47,21 @@ class Excerpt:
 
 
 def find(root: Path, name: str) -> Excerpt:
-    """The lines of what `module:qualified.name` or `file.py:qualified.name` calls.
+    """The lines of `module:qualified.name` or `file.py:qualified.name`.
 
-    Without a name behind the colon it is the whole module.
+    Without a name after the colon, the whole module.
     """
     place, _, qualified = name.partition(":")
     file = Path(place) if place.endswith(".py") else _file_of(root, place)
     if not (root / file).is_file():
-        raise NotFoundError(f"there is no {file}")
+        raise NotFoundError(f"{file} does not exist")
     lines = _lines(root / file)
     first, last = _extent(root / file, qualified) if qualified else (1, len(lines))
     return Excerpt(file, first, last, textwrap.dedent("".join(lines[first - 1 : last])))
 
 
 def without_docstring(root: Path, excerpt: Excerpt) -> Excerpt:
-    """The same with the docstring of the function or class left out."""
+    """The same without the docstring of the function or class."""
     tree = ast.parse(excerpt.code)
     lines = excerpt.code.splitlines(keepends=True)
     match tree.body[0]:
@@ -78,37 +78,37 @@ def without_docstring(root: Path, excerpt: Excerpt) -> Excerpt:
 
 
 def part(excerpt: Excerpt, begins: str, ends: str | None = None) -> Excerpt:
-    """The line that matches a pattern, or the lines from one match to the next of another."""
+    """The line that matches a pattern, or the lines from there to the next match of another."""
     lines = excerpt.code.splitlines(keepends=True)
     start = _only_match(lines, begins, excerpt)
     end = start
     if ends is not None:
         matches = [i for i in range(start, len(lines)) if re.search(ends, lines[i])]
         if not matches:
-            raise NotFoundError(f"no line matches {ends!r} after that in {excerpt.file}")
+            raise NotFoundError(f"no line after the first one matches {ends!r} in {excerpt.file}")
         end = matches[0]
     code = textwrap.dedent("".join(lines[start : end + 1]))
     return Excerpt(excerpt.file, excerpt.first + start, excerpt.first + end, code)
 
 
 def find_test(root: Path, name: str) -> Excerpt:
-    """The test that is called `tests/file.py::test_name` or `tests/file.py::Class::test_name`."""
+    """The test `tests/file.py::test_name` or `tests/file.py::Class::test_name`."""
     place, _, qualified = name.partition("::")
     if not qualified or not (root / place).is_file():
-        raise NotFoundError(f"there is no test {name}; write tests/file.py::test_name")
+        raise NotFoundError(f"the test {name} does not exist; write tests/file.py::test_name")
     qualified = re.sub(r"\[.*\]$", "", qualified).replace("::", ".")
     if not qualified.rpartition(".")[2].startswith("test_"):
-        raise NotFoundError(f"{name} is no test: its name does not begin with test_")
+        raise NotFoundError(f"{name} is not a test: its name does not begin with test_")
     return find(root, f"{place}:{qualified}")
 
 
 def test_title(name: str) -> str:
-    """The name of a test as the sentence that it is."""
+    """The name of a test as a sentence."""
     return re.sub(r"\[.*\]$", "", name).rpartition("::")[2].removeprefix("test_").replace("_", " ")
 
 
 def modules(root: Path) -> list[Path]:
-    """The files of the package, as seen from the root of the repository."""
+    """The files of the package, relative to the root of the repository."""
     return sorted(
         path.relative_to(root)
         for path in (root / "src" / PACKAGE).rglob("*.py")
@@ -117,7 +117,7 @@ def modules(root: Path) -> list[Path]:
 
 
 def first_sentence(file: Path) -> str:
-    """What the docstring of a module says first."""
+    """The first sentence of the docstring of a module."""
     text = ast.get_docstring(_tree(file, file.stat().st_mtime_ns)) or ""
     return re.split(r"\n\s*\n", text)[0].replace("\n", " ").strip()
 
@@ -134,7 +134,7 @@ def _extent(file: Path, qualified: str) -> tuple[int, int]:
         node = next((item for item in body if _name(item) == name), None)
         if node is None:
             near = ", ".join(filter(None, map(_name, body)))
-            raise NotFoundError(f"{file.name} has no {qualified}; there are {near}")
+            raise NotFoundError(f"{file.name} has no {qualified}; it has {near}")
         body = getattr(node, "body", [])
     assert node is not None
     decorators = getattr(node, "decorator_list", [])
@@ -155,12 +155,12 @@ def _only_match(lines: list[str], pattern: str, excerpt: Excerpt) -> int:
     try:
         found = [number for number, line in enumerate(lines) if re.search(pattern, line)]
     except re.error as error:
-        raise NotFoundError(f"{pattern!r} is no pattern: {error}") from error
+        raise NotFoundError(f"{pattern!r} is not a valid pattern: {error}") from error
     if len(found) != 1:
         shown = "".join(f"\n{lines[number].rstrip()}" for number in found[:5])
         raise NotFoundError(
             f"{len(found)} lines match {pattern!r} in {excerpt.file}, lines {excerpt.first} to "
-            f"{excerpt.last}; it should be one{shown}"
+            f"{excerpt.last}; exactly one should match{shown}"
         )
     return found[0]
 

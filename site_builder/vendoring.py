@@ -1,9 +1,9 @@
-"""KaTeX and Mermaid out of their npm packages, so that the site serves them itself.
+"""Extracts KaTeX and Mermaid from their npm packages, so that the site serves them itself.
 
-`vendored.json` names a version of each, the hash of its package and the files that are wanted.
-`npm pack` fetches a package by its name, from wherever npm is set up to look. It is kept in
-`build/packages/`, and its hash is checked whenever something is taken out of it: where it is the
-right one, no build needs npm or a network again.
+`vendored.json` gives the version of each, the hash of its package and the required files. `npm
+pack` downloads a package from the registry for which npm is configured. The package is kept in
+`build/packages/`, and its hash is checked before each use. So only the first build needs npm and a
+network.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ PINS = Path(__file__).with_name("vendored.json")
 
 
 class VendoringError(Exception):
-    """A package could not be had, or is not the one that was pinned."""
+    """A package could not be obtained, or is not the pinned one."""
 
 
 def vendored_files(packages: Path) -> dict[str, bytes]:
-    """The wanted files of all packages, by their path such as `katex/dist/katex.min.js`.
+    """The required files of all packages, by their path such as `katex/dist/katex.min.js`.
 
     Parameters
     ----------
     packages
-        The folder in which packages are kept.
+        The folder that holds the packages.
 
     Raises
     ------
     VendoringError
-        A package could not be fetched, its hash is another, or a wanted file is not in it.
+        A package could not be downloaded, its hash differs, or it lacks a required file.
     """
     found: dict[str, bytes] = {}
     for name, pin in json.loads(PINS.read_text(encoding="utf-8")).items():
@@ -54,8 +54,8 @@ def _fetch(name: str, version: str, package: Path) -> None:
     npm = shutil.which("npm")
     if npm is None:
         raise VendoringError(
-            f"the site needs {name} {version} from its npm package, and there is no npm here; "
-            f"install Node.js with npm, or run this where there is one and copy the file: {by_hand}"
+            f"the site needs {name} {version} from its npm package, but npm was not found; "
+            f"install Node.js with npm, or copy the file from a machine with npm: {by_hand}"
         )
     package.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=package.parent) as folder:
@@ -63,7 +63,7 @@ def _fetch(name: str, version: str, package: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         packed = sorted(Path(folder).glob("*.tgz"))
         if done.returncode != 0 or len(packed) != 1:
-            raise VendoringError(f"npm could not fetch {name} {version}:\n{done.stderr.strip()}")
+            raise VendoringError(f"npm could not download {name} {version}:\n{done.stderr.strip()}")
         packed[0].replace(package)
 
 
@@ -73,7 +73,7 @@ def _check(package: Path, integrity: str) -> None:
     if found != wanted:
         package.unlink()
         raise VendoringError(
-            f"{package.name} is not the package that {PINS.name} pins, and was removed\n"
+            f"{package.name} does not have the hash in {PINS.name}, and was removed\n"
             f"expected  {kind}-{wanted}\nreceived  {kind}-{found}"
         )
 
@@ -89,7 +89,7 @@ def _wanted(package: Path, name: str, pin: dict[str, Any]) -> dict[str, bytes]:
         for pattern in pin["files"]:
             matches = fnmatch.filter(members, pattern)
             if not matches:
-                raise VendoringError(f"there is no {pattern} in {package.name}")
+                raise VendoringError(f"{package.name} contains no {pattern}")
             for path in matches:
                 file = archive.extractfile(members[path])
                 assert file is not None

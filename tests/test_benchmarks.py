@@ -137,7 +137,7 @@ def measured() -> report.Measured:
         imports={
             "numpy": [0.1, 0.1],
             "`import chainrule`": [0.12, 0.12],
-            "what a program begins with": [0.2, 0.2],
+            "the usual first line of a program": [0.2, 0.2],
         },
     )
 
@@ -179,7 +179,7 @@ def test_the_page_gets_new_tables_in_place_of_the_old(tmp_path: Path) -> None:
 def test_a_page_without_a_place_for_the_tables_is_left_alone(tmp_path: Path, text: str) -> None:
     page = tmp_path / "benchmarks.md"
     page.write_text(text, encoding="utf-8")
-    with pytest.raises(ValueError, match="no place for the tables"):
+    with pytest.raises(ValueError, match="no markers for the tables"):
         report.write(measured(), page)
     assert page.read_text(encoding="utf-8") == text
 
@@ -230,8 +230,8 @@ def test_the_table_of_adam_has_a_bound_beside_the_default_and_none_beside_the_fu
     seconds = dict(zip(names, ([0.03, 0.02], [0.04, 0.04], [0.02, 0.02]), strict=True))
     result = Result(optimizers.TEN_MILLION, "float32", seconds)
     text = report.as_markdown(report.Measured({}, [], {}, measured().imports, optimizers=[result]))
-    assert "| beside Adam in PyTorch | 10,000,000<br>float32 | 0.62 ≤ 0.80 ✓<br>0.56–0.69 |" in text
-    assert "| beside Adam in PyTorch, fused | 10,000,000<br>float32 | 1.25<br>1.12–1.38 |" in text
+    assert "| vs. Adam in PyTorch | 10,000,000<br>float32 | 0.62 ≤ 0.80 ✓<br>0.56–0.69 |" in text
+    assert "| vs. Adam in PyTorch, fused | 10,000,000<br>float32 | 1.25<br>1.12–1.38 |" in text
     assert "25,000 and 40,000" in text
 
 

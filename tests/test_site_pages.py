@@ -128,12 +128,12 @@ def test_a_name_that_is_linked_stands_in_the_reference(page):
 
 
 @pytest.mark.parametrize("kind", told_by_name(), ids=lambda kind: kind.__name__)
-def test_every_error_and_every_warning_is_shown_with_its_mend(kind):
+def test_every_error_and_every_warning_is_shown_with_its_fix(kind):
     told = section(ERRORS, kind.__name__)
     assert kind.__doc__
     if kind is ChainruleError:
         return
-    assert "**Mend:**" in told
+    assert "**Fix:**" in told
     if kind.__subclasses__():  # what others are; these are shown
         return
     if issubclass(kind, ChainruleError):
@@ -163,8 +163,8 @@ def test_the_design_has_every_law_in_order_with_the_function_that_proves_it():
         assert LAWS[law.lower()] is getattr(importlib.import_module(module), function)
 
 
-def figure_of_the_house() -> types.ModuleType:
-    """The module that draws the house, as the site does."""
+def figure_of_the_packages() -> types.ModuleType:
+    """The module that draws the packages and their imports, as the site does."""
     return module_of(DOCS / "figures" / "design.py")
 
 
@@ -176,10 +176,10 @@ def module_of(file: Path) -> types.ModuleType:
     return module
 
 
-def test_the_drawn_house_has_the_floors_and_the_imports_that_the_laws_have():
-    drawn = figure_of_the_house()
+def test_the_figure_has_the_packages_and_the_imports_that_the_laws_have():
+    drawn = figure_of_the_packages()
     floors = module_of(ROOT / "tests" / "laws" / "test_floors.py")
-    assert list(drawn.FLOORS) == floors.FLOORS
+    assert drawn.packages() == floors.FLOORS
     found = {
         (floors.floor(path), imported)
         for path in floors.MODULES
@@ -196,20 +196,19 @@ def test_the_drawn_house_has_the_floors_and_the_imports_that_the_laws_have():
     } == downwards
 
 
-def test_a_house_with_an_import_from_below_cannot_be_drawn(monkeypatch):
+def test_a_package_that_imports_one_below_it_cannot_be_drawn(monkeypatch):
     import matplotlib
 
-    drawn = figure_of_the_house()
+    drawn = figure_of_the_packages()
     monkeypatch.setattr(drawn, "imported", lambda: {("core", "training"): True})
     with matplotlib.rc_context({"backend": "Agg"}), pytest.raises(ValueError, match="below"):
-        drawn.house()
+        drawn.imports()
     drawn.plt.close("all")
 
 
-def test_the_design_says_of_every_floor_what_stands_there():
-    floors = list(figure_of_the_house().FLOORS)
-    rows = re.findall(r"^\| `(\w+)` \| .+ \| \[", section(DESIGN, "The house"), re.MULTILINE)
-    assert rows == [floor for floor in floors if floor != "__main__"]
+def test_the_design_says_what_every_package_contains():
+    rows = re.findall(r"^\| `(\w+)` \| .+ \| \[", section(DESIGN, "The packages"), re.MULTILINE)
+    assert rows == [name for name in figure_of_the_packages().PACKAGES if name != "__main__"]
 
 
 # ------------------------------------------------------------------------------- one source

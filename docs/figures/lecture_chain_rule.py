@@ -1,4 +1,4 @@
-"""Figures of the lecture's second page: one chain, and a small network forward and back."""
+"""Figures of the lecture's second page: one chain, and a small network forward and backward."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RADIUS = 0.4
 
 
 def chain() -> Figure:
-    """Draw how a change of w becomes one of C, step by step."""
+    """Draw how a change of w becomes a change of C, step by step."""
     figure, axes = canvas(6.6, 2.2)
     places = [(0.55, 1.25), (2.35, 1.25), (4.15, 1.25), (5.95, 1.25)]
     for place, text in zip(places, ("$w$", "$z$", "$y$", "$C$"), strict=True):
@@ -43,13 +43,13 @@ def chain() -> Figure:
         middle = (start[0] + end[0]) / 2
         axes.text(middle, 2.0, forward, ha="center", va="center", size=10.5)
         axes.text(middle, 0.72, slope, ha="center", va="center", size=12.5, color=VERMILION)
-    told = "how many times as large the change becomes"
-    axes.text(3.25, 0.18, told, ha="center", va="center", size=9.5, color=VERMILION)
+    note = "factor by which the change is multiplied"
+    axes.text(3.25, 0.18, note, ha="center", va="center", size=9.5, color=VERMILION)
     return figure
 
 
 def forward() -> Figure:
-    """Draw the network of the page with its weights, its biases, every z and every y."""
+    """Draw the page's network with its weights, its biases, every z and every y."""
     figure, axes = canvas(6.6, 4.4)
     _inputs(axes)
     for place, value in zip([*HIDDEN, OUTPUT], _in_order(net.VALUES[1:]), strict=True):
@@ -68,7 +68,7 @@ def forward() -> Figure:
 
 
 def backward() -> Figure:
-    """Draw Δ of every neuron, f′, and on every connection the derivative by its weight."""
+    """Draw Δ and f′ of every neuron, and on every connection the derivative by its weight."""
     figure, axes = canvas(6.6, 4.4)
     _inputs(axes)
     deltas = _in_order([net.DELTA_HIDDEN, net.DELTA_OUT])
@@ -80,8 +80,8 @@ def backward() -> Figure:
     _connections(axes, [_fractions(row) for row in first], _fractions(second), back=True)
     places = [(3.1, 3.78), (3.1, 0.62), (5.5, 2.9)]
     for place, slope in zip(places, _in_order(net.SLOPES), strict=True):
-        told = f"$f' = {as_fraction(slope)}$"
-        axes.text(*place, told, ha="center", va="center", size=10, color=BLUE)
+        text = f"$f' = {as_fraction(slope)}$"
+        axes.text(*place, text, ha="center", va="center", size=10, color=BLUE)
     off = as_fraction((net.VALUES[2] - net.TARGET).item())
     axes.text(5.45, 1.38, f"$y - F = {off}$", ha="center", va="center", size=10)
     return figure
@@ -93,12 +93,12 @@ def _inputs(axes: Axes) -> None:
 
 
 def _in_order(arrays: Iterable[np.ndarray]) -> list[float]:
-    """List the numbers of the hidden neurons and of the output, in the order of their places."""
+    """List the numbers of the hidden neurons, then those of the output."""
     return [float(value) for array in arrays for value in array.ravel()]
 
 
 def _logarithm(y: float) -> str:
-    """Write the z that gives y: z = ln y/(1 − y)."""
+    """Write the z that gives y: z = ln(y / (1 − y))."""
     odds = Fraction(y / (1 - y)).limit_denominator(20)
     return "0" if odds == 1 else rf"\ln {odds}"
 
@@ -114,7 +114,7 @@ def _fractions(values: np.ndarray) -> tuple[str, ...]:
 def _connections(
     axes: Axes, first: list[tuple[str, ...]], second: tuple[str, ...], *, back: bool = False
 ) -> None:
-    """Draw all six; of the first layer, `first[k][j]` stands at what leads from k to j."""
+    """Draw all six; `first[k][j]` labels the first layer's connection from k to j."""
     how = {"radius": RADIUS, "size": 9.5 if back else 11, "gap": 0.28}
     if back:
         how |= {"colour": VERMILION, "ink": VERMILION}

@@ -1,4 +1,4 @@
-"""Figures of the lecture's fourth page: layers, what they send each other, and every shape."""
+"""Figures of the lecture's fourth page: layers, the arrays they exchange, and every shape."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 from neurons import BLUE, GREY, PALE_BLUE, PALE_GREY, VERMILION, canvas
 
 HALF = 0.62
-"""Half of the width of a box in a row."""
+"""Half the width of a box in a row."""
 
 
 def one_step() -> Figure:
-    """Draw a Dense between two Activations, and which two of them the lecture takes together."""
+    """Draw a Dense between two Activations, and mark the pairs that the lecture combines."""
     figure, axes = canvas(6.6, 4.1)
     for x, name in ((1.45, "Activation"), (3.3, "Dense"), (5.15, "Activation")):
         face = PALE_BLUE if name == "Dense" else PALE_GREY
@@ -37,7 +37,7 @@ def one_step() -> Figure:
 
 
 def three_layers() -> Figure:
-    """Draw three layers above each other, the values that go up, and the deltas that come down."""
+    """Draw a stack of three layers, the values that go up, and the deltas that come down."""
     sizes, batch = (2, 4, 3, 1), 5
     figure, axes = canvas(6.6, 12.35)
     y = 0.35
@@ -57,7 +57,7 @@ def three_layers() -> Figure:
 
 
 def _parameters(axes: Axes, y: float, n: int, below: int, here: int) -> float:
-    """The box of a Dense: its parameters, and their gradients, which have the same shapes."""
+    """Draw the box of a Dense: its parameters and their gradients, which have the same shapes."""
     _box(axes, (0.3, y), 6.0, 1.2, PALE_BLUE)
     axes.text(3.3, y + 0.95, f"Dense({here})", ha="center", va="center", size=10.5)
     w, b = f"({below}, {here})", f"({here},)"
@@ -78,7 +78,7 @@ def _activation(axes: Axes, y: float, n: int, shape: str) -> float:
 
 
 def _between(axes: Axes, y: float, up: str, down: str, *, is_asked: bool = True) -> float:
-    """What goes up, on the left, and what comes down, on the right."""
+    """Draw the values that go up on the left and the deltas that come down on the right."""
     top = y + 0.74
     _arrow(axes, (2.5, y + 0.05), (2.5, top - 0.05), BLUE)
     axes.text(2.3, y + 0.37, up, ha="right", va="center", size=12.5, color=BLUE)
@@ -104,7 +104,7 @@ def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], col
 def _bracket(
     axes: Axes, left: float, right: float, y: float, depth: float, colour: str, text: str
 ) -> None:
-    """A bracket that opens towards what it holds together."""
+    """Draw a bracket that opens towards the boxes that it spans."""
     axes.plot([left, left, right, right], [y, y + depth, y + depth, y], color=colour, lw=1.3)
     middle = (left + right) / 2
     axes.text(middle, y + 2.6 * depth, text, ha="center", va="center", size=10.5, color=colour)

@@ -30,20 +30,20 @@ UNIT = 1.0 / 150
 
 
 def orders() -> Figure:
-    """Draw the matrices to scale as they are multiplied, from the left and from the right."""
+    """Draw the products to scale, multiplied from the left and from the right."""
     figure, axes = canvas(6.0, 5.75)
     row_100, row_150, m_3, m_2 = (1, 100), (1, 150), (100, 150), (150, 150)
     axes.text(0.15, 5.55, "from the left: a row is carried down", va="center", size=10.5)
     _product(axes, 4.75, row_100, m_3)
     _product(axes, 3.55, row_150, m_2)
-    axes.text(0.15, 2.7, "from the right: a matrix is made first", va="center", size=10.5)
+    axes.text(0.15, 2.7, "from the right: a matrix is computed first", va="center", size=10.5)
     _product(axes, 1.68, m_3, m_2)
     _product(axes, 0.42, row_100, m_3)
     return figure
 
 
 def _product(axes: Axes, y: float, left: Shape, right: Shape) -> None:
-    """Draw two arrays, what they give, and how many multiplications that takes."""
+    """Draw two arrays, their product, and the number of multiplications."""
     result, count = (left[0], right[1]), left[0] * left[1] * right[1]
     for x, shape, sign in ((0.15, left, "·"), (1.5, right, "="), (2.85, result, "")):
         _block(axes, (x, y), *shape, is_result=not sign)
@@ -61,7 +61,7 @@ def _block(axes: Axes, place: Place, rows: int, columns: int, *, is_result: bool
 
 
 def counts(ways: dict[str, int]) -> Figure:
-    """Draw how many multiplications a gradient takes, each way by its name, the first the best."""
+    """Draw the number of multiplications for each way to the gradient, the best way first."""
     figure, axes = plt.subplots(figsize=(4.6, 2.5))
     places = range(len(ways), 0, -1)
     colours = [VERMILION, *[BLUE] * (len(ways) - 1)]
@@ -75,7 +75,7 @@ def counts(ways: dict[str, int]) -> Figure:
 
 
 def batch() -> Figure:
-    """Draw y and Δ with a row for each sample, and what becomes of one row and of all."""
+    """Draw y and Δ with a row for each sample, the product of a pair of rows, and the average."""
     figure, axes = canvas(6.8, 4.6)
     axes.text(1.25, 4.3, r"$y^{(n-1)}$", ha="center", va="center", size=14, color=BLUE)
     axes.text(3.55, 4.3, r"$\Delta^{(n)}$", ha="center", va="center", size=14, color=VERMILION)
@@ -108,7 +108,7 @@ def _grid(
     *,
     marked: int | None = None,
 ) -> None:
-    """Draw an array; the marked row is filled with the colour of its edge."""
+    """Draw an array; the marked row is filled with the edge colour."""
     x, y = corner
     for row, column in itertools.product(range(rows), range(columns)):
         fill = edge if row == marked else face
@@ -122,7 +122,7 @@ def steps() -> Figure:
     tops = (5.75, 3.5, 1.2)
     for number, y in enumerate(tops, start=1):
         _step(axes, y, number)
-    told = (
+    texts = (
         ("1  Go forward", [r"$z^{(n)} = y^{(n-1)} w^{(n)} + b^{(n)}$", r"$y^{(n)} = f(z^{(n)})$",
                            r"keep $y^{(n)}$ and $f'(z^{(n)})$"]),
         ("2  Δ at the output", [r"$\Delta_j = (y_j - F_j)\,f'(z_j)$"]),
@@ -131,7 +131,7 @@ def steps() -> Figure:
                           r"$\partial C/\partial w_{jk} = \langle \Delta_j\,y_k \rangle$",
                           r"$\partial C/\partial b_j = \langle \Delta_j \rangle$"]),
     )  # fmt: skip
-    for y, (title, lines) in zip(tops, told, strict=True):
+    for y, (title, lines) in zip(tops, texts, strict=True):
         top = y + 0.24 * len(lines)
         axes.text(3.5, top + 0.12, title, ha="left", va="center", size=11, weight="bold")
         for n, line in enumerate(lines):

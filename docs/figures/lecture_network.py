@@ -23,7 +23,7 @@ from chainrule import lecture
 
 
 def one_neuron() -> Figure:
-    """Draw two values that are weighed, added up, and sent through f."""
+    """Draw two inputs multiplied by their weights, their sum, and f of the sum."""
     figure, axes = canvas(6.6, 3.0)
     values, total, result = [(0.75, 2.15), (0.75, 0.85)], (3.3, 1.5), (5.75, 1.5)
     for place, text, weight in zip(values, ("2", "1"), ("0.5", "−1"), strict=True):
@@ -40,7 +40,7 @@ def one_neuron() -> Figure:
 
 
 def sigmoid() -> Figure:
-    """Draw f and f′ over z, with the two values that a pencil can do."""
+    """Draw f and f′ over z, and mark the values that need no calculator."""
     figure, axes = plt.subplots(figsize=(4.6, 2.8))
     z = np.linspace(-6, 6, 241)
     f, df = lecture.net_f_df(z)
@@ -59,7 +59,7 @@ def sigmoid() -> Figure:
 
 
 def layers() -> Figure:
-    """Draw a network of three layers, with the names of what belongs to a layer."""
+    """Draw a network of three layers, with the names of its arrays."""
     figure, axes = canvas(6.6, 4.4)
     columns = [(0.8, 2), (2.5, 3), (4.2, 3), (5.9, 1)]
     places = [[(x, 2.35 + 1.05 * ((n - 1) / 2 - j)) for j in range(n)] for x, n in columns]
@@ -81,7 +81,7 @@ def layers() -> Figure:
 
 
 def what_neurons_make() -> Figure:
-    """Draw what one neuron, two, and four make of the plane."""
+    """Draw the output over the plane of inputs, for one, two, and four hidden neurons."""
     figure, panels = plt.subplots(1, 3, figsize=(4.6, 2.0), sharey=True)
     axis = np.linspace(-4, 4, 121)
     plane = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
@@ -108,7 +108,7 @@ def _picture(panel: Axes, values: np.ndarray, title: str) -> None:
 
 
 def downhill() -> Figure:
-    """Draw the cost over one weight, the tangent where we are, and the way to go."""
+    """Draw the cost over one weight, the tangent where we are, and the direction downhill."""
     figure, axes = plt.subplots(figsize=(4.6, 2.8))
     w = np.linspace(-4, 8, 121)
     axes.plot(w, _cost(w), color=BLUE)
@@ -132,7 +132,7 @@ def downhill() -> Figure:
 
 
 def _cost(w: np.ndarray | float) -> np.ndarray:
-    """Compute C of the network of the page, over its weight from the first hidden neuron up."""
+    """Compute C of the page's network over the weight from hidden neuron 1 to the output."""
     hidden, above = net.VALUES[1], net.WEIGHTS[1][1, 0]
     z = hidden[0, 0] * np.asarray(w) + hidden[0, 1] * above + net.BIASES[1][0]
     return net.cost(lecture.net_f_df(z)[0][..., None])

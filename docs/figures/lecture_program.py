@@ -1,4 +1,4 @@
-"""Figures of the lecture's fifth page: what the faults of its program do."""
+"""Figures of the lecture's fifth page: the effects of the faults in its program."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from chainrule import lecture
 
 
 def tails() -> Figure:
-    """Draw the decimal exponent of f′ over z, as the program has it and as it is."""
+    """Draw the decimal exponent of f′ over z, as the program computes it and the correct one."""
     figure, axes = plt.subplots(figsize=(4.6, 2.9))
     z = np.arange(-800.0, 1.0)
     right = lecture.net_f_df(z)[1]
@@ -26,7 +26,7 @@ def tails() -> Figure:
     axes.plot([-800, first], [-345, -345], color=VERMILION, ls=":")
     axes.text((first + last) / 2, -353, "0", color=VERMILION, ha="center", va="top")
     axes.text((first - 800) / 2, -353, "nan", color=VERMILION, ha="center", va="top")
-    axes.text(-475, -175, "as it is", color=BLUE, ha="right")
+    axes.text(-475, -175, "correct", color=BLUE, ha="right")
     axes.text(-190, -135, "the program", color=VERMILION)
     axes.set(
         xlabel="$z$",
@@ -39,13 +39,13 @@ def tails() -> Figure:
 
 
 def over_batch_sizes(batches: list[int], faulty: list[float], right: list[float]) -> Figure:
-    """Draw the cost after so many steps, over the size of the batch, of both programs."""
+    """Draw the cost after the same number of steps over the batch size, for both programs."""
     figure, axes = plt.subplots(figsize=(4.6, 2.8))
     axes.plot(batches, right, "o-", color=BLUE, ms=5)
     axes.plot(batches, faulty, "s-", color=VERMILION, ms=5)
-    axes.text(batches[-1], right[-1] * 1.12, "mended", color=BLUE, ha="right", va="bottom")
+    axes.text(batches[-1], right[-1] * 1.12, "corrected", color=BLUE, ha="right", va="bottom")
     axes.text(batches[-3], faulty[-3] * 0.82, "as written", color=VERMILION, ha="center", va="top")
     axes.axhline(0, color=GREY, lw=0.6)
-    axes.set(xscale="log", ylim=(0, None), xlabel="samples in a batch", ylabel="$C$ in the end")
+    axes.set(xscale="log", ylim=(0, None), xlabel="samples per batch", ylabel="$C$ at the end")
     axes.grid(alpha=0.25)
     return figure

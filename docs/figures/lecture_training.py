@@ -1,4 +1,4 @@
-"""Figures of the lecture's last page: steps on a parabola, and a function that is learned."""
+"""Figures of the lecture's last page: steps on a parabola, and a network that learns a function."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COLOURS = ("#0072B2", "#009E73", "#D55E00")
 def steps_on_a_parabola(
     curvature: float, target: float, paths: Mapping[float, Sequence[float]]
 ) -> Figure:
-    """Draw the cost over one weight, with the steps that each learning rate makes."""
+    """Draw the cost over one weight, and the steps at each learning rate."""
     figure, panels = plt.subplots(2, 2, figsize=(4.6, 3.9), sharex=True, sharey=True)
     weights = np.linspace(-1.4, 5.4, 200)
 
@@ -35,7 +35,7 @@ def steps_on_a_parabola(
 
 
 def pictures(images: Mapping[str, np.ndarray]) -> Figure:
-    """Draw what a function makes of the square, for each of several functions."""
+    """Draw each of several functions over the square."""
     rows = (len(images) + 2) // 3
     figure, panels = plt.subplots(
         rows, 3, figsize=(4.6, 0.3 + 1.7 * rows), sharex=True, sharey=True, squeeze=False
@@ -56,7 +56,7 @@ def pictures(images: Mapping[str, np.ndarray]) -> Figure:
 
 
 def costs(curves: Mapping[str, Sequence[float]], at_once: int = 25) -> Figure:
-    """Draw the cost over the steps, for each of three learning rates, averaged over some steps."""
+    """Draw the cost over the steps for three learning rates, averaged over `at_once` steps."""
     figure, axes = plt.subplots(figsize=(4.6, 2.9))
     for colour, (name, curve) in zip(COLOURS, curves.items(), strict=True):
         whole = len(curve) // at_once * at_once

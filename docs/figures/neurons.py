@@ -1,8 +1,8 @@
 """How neurons, connections and arrays are drawn on the pages of the lecture.
 
-Values run forward in blue, Δ runs back in vermilion, and what is neither is grey. A neuron is a
-circle of radius `RADIUS`; a connection leaves one at its edge and ends at the edge of another, and
-its weight stands on the line.
+Values run forward in blue, Δ runs backward in vermilion, everything else is grey. A neuron is a
+circle of radius `RADIUS`; a connection runs from the edge of one neuron to the edge of another,
+with its weight on the line.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ RADIUS = 0.34
 def canvas(
     width: float, height: float, *, inches: float = 4.6, origin: Place = (0.0, 0.0)
 ) -> tuple[Figure, Axes]:
-    """Return an empty drawing of so many units, without axes; a unit is as long as it is high."""
+    """Return an empty drawing, `width` × `height` units, without axes and with equal scales."""
     figure, axes = plt.subplots(figsize=(inches, inches * height / width), layout="none")
     axes.set_position((0, 0, 1, 1))
     x, y = origin
@@ -62,7 +62,7 @@ def connection(
     width: float = 1.3,
     gap: float = 0.3,
 ) -> None:
-    """Draw an arrow from the edge of one neuron to that of another, around its weight."""
+    """Draw an arrow from the edge of one neuron to that of another, with a gap for its weight."""
     from_, to = np.array(start), np.array(end)
     along = (to - from_) / np.linalg.norm(to - from_)
     tail, head = from_ + radius * along, to - (radius + 0.03) * along

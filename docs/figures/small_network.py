@@ -1,7 +1,7 @@
-"""The network of the lecture's pages that a pencil can do: two inputs, two neurons, one output.
+"""The lecture pages' network for pencil and paper: two inputs, two neurons, one output.
 
-Its numbers are chosen such that every z is 0 or ln 3, so every y, f′, Δ and derivative is a
-fraction. What a figure says of it is computed here, by the lecture's functions.
+Its numbers are chosen so that every z is 0 or ln 3, so every y, f′, Δ and derivative is a
+fraction. This module computes what the figures show, with the lecture's functions.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ WEIGHT_GRADIENTS, _ = lecture.backprop(TARGET, VALUES, SLOPES, WEIGHTS)
 
 
 def cost(y: np.ndarray) -> np.ndarray:
-    """Compute the cost of each answer, given as the only number of its row."""
+    """Compute the cost of each output, given as the only number of its row."""
     return 0.5 * (y[..., 0] - TARGET.item()) ** 2
 
 
 def as_fraction(value: float) -> str:
-    """Write a number as a fraction, for the mathematics of matplotlib, without the dollars."""
+    """Write a number as a fraction in matplotlib's math notation, without the dollar signs."""
     fraction = Fraction(float(value)).limit_denominator(200)
     if abs(fraction - Fraction(float(value))) > 1e-9:
-        raise ValueError(f"{value} is no simple fraction")
+        raise ValueError(f"{value} is not a simple fraction")
     if fraction.denominator == 1:
         return str(fraction).replace("-", "−")
     sign = "-" if fraction < 0 else ""

@@ -1,4 +1,4 @@
-"""Figures of the page on data: how the rows of a file are mixed by blocks."""
+"""Figures of the page on data: how the rows of a file are shuffled in blocks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PALE = ["#dcebf7", "#fbe3d3", "#d9efe6", "#fdf0cc", "#f3e0ea", "#e0f1fb"]
 
 
 def blocks() -> Figure:
-    """Draw a file of six blocks, their order, the two windows, and the batches that come of it."""
+    """Draw a file of six blocks, their random order, the two windows and the batches."""
     rng = np.random.default_rng(3)
     order = rng.permutation(BLOCKS)
     windows = [np.sort(order[first : first + TOGETHER]) for first in (0, TOGETHER)]
@@ -31,7 +31,7 @@ def blocks() -> Figure:
     axes.axis("off")
     _label(axes, 19.6, "the file, six blocks of four rows")
     _cells(axes, range(count), 17.4)
-    _label(axes, 14.6, "1. the order of the blocks is drawn")
+    _label(axes, 14.6, "1. the blocks get a random order")
     _cells(axes, np.concatenate([b * ROWS + np.arange(ROWS) for b in order]), 12.4)
     _label(axes, 9.6, "2. a window is read in the order of the file")
     _cells(axes, np.concatenate([b * ROWS + np.arange(ROWS) for w in windows for b in w]), 7.4)
@@ -42,7 +42,7 @@ def blocks() -> Figure:
         axes.text(
             first + count / 4, 6.0, f"window {number + 1}", size=10, color=VERMILION, ha="center"
         )
-    _label(axes, 4.1, "3. its rows are mixed, and cut into batches")
+    _label(axes, 4.1, "3. its rows are shuffled and cut into batches")
     _cells(axes, np.concatenate(mixed), 1.9)
     for first in range(0, count, 6):
         axes.plot([first + 0.25, first + 5.75], [1.2, 1.2], color=BLUE, lw=1.6)
@@ -52,7 +52,7 @@ def blocks() -> Figure:
 
 
 def places(orders: Mapping[str, Sequence[int]], window: float) -> Figure:
-    """Draw which row is used when, for each way to shuffle."""
+    """Draw which row is used when, for each value of ``shuffle``."""
     figure, panels = plt.subplots(len(orders), 1, figsize=(4.6, 2.1 * len(orders)), sharex=True)
     for panel, (name, order) in zip(panels, orders.items(), strict=True):
         used = np.arange(len(order))
@@ -62,7 +62,7 @@ def places(orders: Mapping[str, Sequence[int]], window: float) -> Figure:
         if "blocks" in name:
             for edge in np.arange(window, len(order), window):
                 panel.axvline(edge / 1000, color=VERMILION, lw=0.9, ls="--")
-    panels[-1].set_xlabel("place in the epoch / 1,000")
+    panels[-1].set_xlabel("position in the epoch / 1,000")
     return figure
 
 

@@ -12,7 +12,7 @@ SAMPLES, BATCH = 12, 5
 
 
 def epoch() -> Figure:
-    """Draw twelve samples, their order in one epoch, and the three steps that come of it."""
+    """Draw twelve samples, their order in one epoch, and the three steps."""
     figure, axes = plt.subplots(figsize=(4.6, 2.75), layout="none")
     axes.set_position((0, 0, 1, 1))
     axes.set(xlim=(-0.4, 12.4), ylim=(-0.2, 7.3))

@@ -1,4 +1,4 @@
-"""Figures of the page on optimizers: paths down one valley, and schedules side by side."""
+"""Figures of the page on optimizers: paths in one valley, and schedules side by side."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures of the page on what goes wrong: how large the delta is in each layer, and curves."""
+"""Figures of the page on what goes wrong: the size of the delta in each layer, and curves."""
 
 from __future__ import annotations
 
@@ -23,9 +23,7 @@ def deltas(sizes: Mapping[str, Sequence[float]]) -> Figure:
         lowest = min(of_one[0], lowest / 20)  # of the labels, so that none covers another
         axes.text(0.7, lowest, name, color=colour, ha="right", va="center")
     last = max(map(len, sizes.values()))
-    axes.set(
-        xlim=(-4.4, last + 0.5), xlabel="layer, the outputs to the right", ylabel=r"$|\Delta|$"
-    )
+    axes.set(xlim=(-4.4, last + 0.5), xlabel="layer (outputs on the right)", ylabel=r"$|\Delta|$")
     axes.set_xticks([1, *range(4, last + 1, 4)])
     axes.spines["bottom"].set_bounds(1, last)
     axes.grid(alpha=0.25, axis="y", color=GREY)
