@@ -25,7 +25,8 @@ import numpy.typing as npt
 from attrs import define
 
 from chainrule.core.errors import DataError, ShapeError
-from chainrule.training.curves import draw_panel, missing_matplotlib
+from chainrule.figure_style import missing_matplotlib
+from chainrule.training.curves import draw_panel
 
 VERMILION, GREY = "#D55E00", "0.4"
 _VALIDATION = "validation_"

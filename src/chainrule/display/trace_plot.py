@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from chainrule.display.plots import GREY, VERMILION
-from chainrule.training.curves import INK, PALE, missing_matplotlib
+from chainrule.figure_style import INK, PALE, missing_matplotlib
 
 if TYPE_CHECKING:
     from chainrule.display.trace import Trace
