@@ -189,7 +189,7 @@ def test_how_far_one_resumed_run_was_says_nothing_of_the_next(tmp_path: Path) ->
 def test_what_cannot_be_written_is_told_before_the_first_step(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path, hint in (
-        (tmp_path / "none" / "run.csv", "make it first"),
+        (tmp_path / "none" / "run.csv", "create it first"),
         (tmp_path, "a folder"),
         (tmp_path / "pipe", "the name of a file"),
     ):
@@ -247,7 +247,9 @@ def test_a_disk_that_becomes_full_is_told_and_the_rows_before_stay_whole(
     path, trainer = tmp_path / "run.csv", trainer_of()
     with pytest.raises(StorageError, match="could not be written") as caught:
         fit(trainer, [CSVLogger(path)])
-    assert str(caught.value.place).startswith(str(path)) and "make room" in str(caught.value.hint)
+    assert str(caught.value.place).startswith(str(path)) and "free some space" in str(
+        caught.value.hint
+    )
     assert trainer.history.epochs == 3
     found = History.from_csv(path)
     assert found["loss"] == trainer.history["loss"][:2]

@@ -163,7 +163,7 @@ def test_a_disk_that_becomes_full_is_told(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(StorageError, match="could not be written") as caught:
         fit(trainer, [TensorBoard(tmp_path, every_steps=1)])
     assert str(tmp_path / "steps") in caught.value.place
-    assert "make room" in str(caught.value.hint)
+    assert "free some space" in str(caught.value.hint)
     assert trainer.history.epochs == 2
 
 

@@ -429,7 +429,7 @@ def test_what_a_newer_chainrule_wrote_is_neither_passed_over_nor_deleted(tmp_pat
         path.write_bytes(content.replace(b"chainrule-checkpoint-1", b"chainrule-checkpoint-9"))
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     trainer = trainer_of()
-    with pytest.raises(StorageError, match="newer chainrule"):
+    with pytest.raises(StorageError, match="newer version of chainrule"):
         keeps = [callbacks.Checkpoint(tmp_path)]
         trainer.fit(X, T, epochs=1, batch_size=BATCH, callbacks=keeps, resume_from=tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -67,7 +67,7 @@ def test_totals_count_every_number_and_its_bytes(dtype: str, width: int) -> None
     assert found.states == 0
     assert found.bytes == 2260 * width
     assert found.dtype == dtype
-    assert f"2,260 parameters, all learned · 0 states · {2260 * width:,} bytes in {dtype}" in str(
+    assert f"2,260 parameters, all learned · 0 buffers · {2260 * width:,} bytes ({dtype})" in str(
         found
     )
 
@@ -95,8 +95,8 @@ def test_the_table_says_what_the_rows_say() -> None:
         "dense_1        Dense(30)            (batch, 30)   (batch, 64) ¹        1,950",
         "activation_1   Activation('tanh')   (batch, 30)   (batch, 30)              0",
         "dense_2        Dense(10)            (batch, 10)   (batch, 30)            310",
-        "2,260 parameters, all learned · 0 states · 18,080 bytes in float64",
-        "¹ the Δ of the data: training does not ask for it",
+        "2,260 parameters, all learned · 0 buffers · 18,080 bytes (float64)",
+        "¹ the Δ of the data: training does not need it",
     ]
 
 
@@ -114,8 +114,8 @@ def test_what_is_frozen_is_told_from_what_is_learned() -> None:
     assert text[5].endswith("  620, 600 frozen")
     assert text[6].endswith("  210")
     assert text[7:] == [
-        "2,780 parameters, 230 learned, 2,550 frozen · 0 states · 22,240 bytes in float64",
-        "¹ the Δ of the data and of what is frozen: training does not ask for it",
+        "2,780 parameters, 230 learned, 2,550 frozen · 0 buffers · 22,240 bytes (float64)",
+        "¹ the Δ of the data and of frozen layers: training does not need it",
     ]
     model.unfreeze()
     assert "frozen" not in str(summary(model))
@@ -243,7 +243,7 @@ def test_a_layer_with_layers_inside_stands_above_them_with_what_is_its_own() -> 
     assert found.parameters == model.parameters.size
     assert found.states == model.state.size == 4
     assert found.bytes == 8 * (39 + 4)
-    assert "states" in str(found).splitlines()[0]
+    assert "buffers" in str(found).splitlines()[0]
 
 
 @define
@@ -355,8 +355,8 @@ def test_the_table_of_a_graph_says_what_the_rows_say() -> None:
         "dense_4         concatenate_1   (batch, 1)      (batch, 64)               65",
         "output          softmax_1       (batch, 10)",
         "                dense_4         (batch, 1)",
-        "3,339 parameters, all learned · 0 states · 26,712 bytes in float64",
-        "¹ the Δ of the data: training does not ask for it",
+        "3,339 parameters, all learned · 0 buffers · 26,712 bytes (float64)",
+        "¹ the Δ of the data: training does not need it",
     ]
 
 
@@ -650,5 +650,5 @@ def test_rich_is_loaded_only_when_something_is_printed() -> None:
 
 @pytest.mark.parametrize("wrong", [3, Dense, [Dense(3)], "model"])
 def test_what_is_no_layer_is_refused_by_name(wrong: object) -> None:
-    with pytest.raises(DefinitionError, match="no layer"):
+    with pytest.raises(DefinitionError, match="needs a layer"):
         summary(wrong)  # type: ignore[arg-type]

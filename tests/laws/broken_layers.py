@@ -414,7 +414,7 @@ BROKEN: list[tuple[Layer, Any, str, str]] = [
     (TransposedProduct(4), (4,), "adjoint", "transposed"),
     (TransposedGradient(4), (4,), "adjoint", "transposed"),
     (WrongSign(3), (4,), "adjoint", "sign"),
-    (ForgottenBias(3), (4,), "adjoint", "biases forgotten"),
+    (ForgottenBias(3), (4,), "adjoint", "omit biases"),
     (BiasFromOneRow(3), (4,), "adjoint", "Only biases is wrong"),
     (OnlyFirstRow(), (4,), "adjoint", "first row"),
     (StaleMemory(3), (3,), "adjoint", "stale memory"),
