@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.calculus.rules import Evaluation, Rule, formula, linear, multilinear, no_rule
+from chainrule.calculus.rules import Evaluation, TangentRule, formula, linear, multilinear, no_rule
 
 Function = Callable[..., Any]
 
@@ -57,7 +57,7 @@ LINEAR: tuple[Any, ...] = (
     *(np.linalg.matrix_transpose, np.linalg.diagonal, np.linalg.trace),
 )
 
-ARRAY_RULES: dict[Function, Rule] = {
+ARRAY_RULES: dict[Function, TangentRule] = {
     **dict.fromkeys(LINEAR, linear()),
     # jointly linear in several arguments
     np.append: linear("arr", "values"),
@@ -93,7 +93,7 @@ ARRAY_RULES: dict[Function, Rule] = {
 }
 
 # Functions that write into their first argument. All are linear in it and in the values written.
-WRITING_RULES: dict[Function, Rule] = {
+WRITING_RULES: dict[Function, TangentRule] = {
     np.copyto: linear("dst", "src"),
     np.fill_diagonal: linear("a", "val"),
     np.place: linear("arr", "vals"),
@@ -348,7 +348,7 @@ def log_determinant(a: Any, da: Any) -> Any:
     return np.trace(np.linalg.solve(a, da), axis1=-2, axis2=-1)
 
 
-FORMULAS: dict[Function, Rule] = {
+FORMULAS: dict[Function, TangentRule] = {
     np.max: formula(maximum_tangent, "a", "initial"),
     np.min: formula(minimum_tangent, "a", "initial"),
     np.amax: formula(maximum_tangent, "a", "initial"),
@@ -357,7 +357,7 @@ FORMULAS: dict[Function, Rule] = {
     np.clip: formula(clip, "a", "a_min", "a_max", "min", "max"),
     np.nan_to_num: formula(nan_to_num, "x"),
     np.interp: formula(interp, "x", "fp"),
-    np.pad: Rule(pad, ("array", "constant_values", "end_values")),
+    np.pad: TangentRule(pad, ("array", "constant_values", "end_values")),
     np.sort: formula(sort, "a"),
     np.median: formula(median, "a"),
     np.average: formula(average, "a"),

@@ -41,7 +41,7 @@ from chainrule.calculus.elementwise_rules import CONSTANT_UFUNCS, ELEMENTWISE_RU
 from chainrule.calculus.rules import (
     Call,
     Evaluation,
-    Rule,
+    TangentRule,
     formula,
     linear,
     lost,
@@ -51,7 +51,7 @@ from chainrule.calculus.rules import (
 )
 from chainrule.core.errors import DtypeError, NoTangentRuleError, ShapeError
 
-RULES: dict[Callable[..., Any], Rule] = {
+RULES: dict[Callable[..., Any], TangentRule] = {
     **ELEMENTWISE_RULES,
     **ARRAY_RULES,
     **WRITING_RULES,
@@ -441,7 +441,7 @@ def tangent_rule(
 
 def push_forward(
     name: str,
-    rule: Rule,
+    rule: TangentRule,
     evaluate: Callable[[Sequence[Any]], Any],
     arrays: Sequence[Any],
     options: Mapping[str, Any] | None = None,

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.calculus.rules import Rule, derivatives, formula, multilinear
+from chainrule.calculus.rules import TangentRule, derivatives, formula, multilinear
 
 Partial = Callable[..., Any]
 
@@ -134,7 +134,7 @@ DERIVATIVES: dict[np.ufunc, tuple[Partial, ...]] = {
     np.fmin: (share_of_first, share_of_second),
 }
 
-ELEMENTWISE_RULES: dict[Callable[..., Any], Rule] = {
+ELEMENTWISE_RULES: dict[Callable[..., Any], TangentRule] = {
     **{function: derivatives(*partials) for function, partials in DERIVATIVES.items()},
     np.sinc: derivatives(d_sinc),
     np.divmod: formula(divmod_tangents),

@@ -26,7 +26,7 @@ TINY = np.finfo(float).tiny
 
 
 @define
-class LossSubject:
+class LossCase:
     """A loss, and a batch to check it with."""
 
     loss: Any
@@ -45,14 +45,14 @@ class LossSubject:
         found = self.loss.delta(self.y.copy(), self.target.copy(), self.weights.copy())
         return np.asarray(found)
 
-    def rows(self, rows: slice) -> LossSubject:
+    def rows(self, rows: slice) -> LossCase:
         """The same loss with some of the rows."""
         return evolve(self, y=self.y[rows], target=self.target[rows], weights=self.weights[rows])
 
 
 def candidates(
     loss: Any, shape: tuple[int, ...], rng: np.random.Generator, outputs: Any, targets: Any
-) -> list[LossSubject]:
+) -> list[LossCase]:
     """Batches that the loss accepts, from the usual kinds of outputs and targets."""
     full = (7, *shape)
     classes = shape[-1] if shape else 1
@@ -70,16 +70,16 @@ def candidates(
     if targets is not None:
         kinds = [targets(full)]
     weights = rng.uniform(0.5, 2.0, size=7)
-    found: dict[int, LossSubject] = {}
+    found: dict[int, LossCase] = {}
     for y in ys:
         for number, target in enumerate(kinds):
-            case = LossSubject(loss, y, target, weights, rng)
+            case = LossCase(loss, y, target, weights, rng)
             if number not in found and _accepts(case):
                 found[number] = case
     return list(found.values())
 
 
-def _accepts(case: LossSubject) -> bool:
+def _accepts(case: LossCase) -> bool:
     try:
         with np.errstate(all="ignore"):
             return bool(np.isfinite(case.cost()) and np.all(np.isfinite(case.delta())))
@@ -89,7 +89,7 @@ def _accepts(case: LossSubject) -> bool:
         return False  # the loss does not accept such targets
 
 
-def adjoint(case: LossSubject) -> Finding:
+def adjoint(case: LossCase) -> Finding:
     """⟨Δ, v⟩ = dC(y; v): the delta is the gradient of the cost."""
     delta, v = case.delta(), case.rng.normal(size=case.y.shape)
     if delta.shape != case.y.shape:
@@ -102,7 +102,7 @@ def adjoint(case: LossSubject) -> Finding:
     return Finding(float(error), tolerance, remarks)
 
 
-def tangent(case: LossSubject) -> Finding:
+def tangent(case: LossCase) -> Finding:
     """dC(y; v) from dual numbers agrees with central differences."""
     v = case.rng.normal(size=case.y.shape)
     slope, tolerance, remarks = _slope(case, v)
@@ -113,7 +113,7 @@ def tangent(case: LossSubject) -> Finding:
     return Finding(float(error), BY_DIFFERENCES, remarks)
 
 
-def accumulate(case: LossSubject) -> Finding:
+def accumulate(case: LossCase) -> Finding:
     """The cost of a batch is the average of the costs of its parts, weighted by their rows."""
     parts = [case.rows(slice(0, 3)), case.rows(slice(3, None))]
     total = sum(float(part.cost()) * len(part.y) for part in parts) / len(case.y)
@@ -128,7 +128,7 @@ def accumulate(case: LossSubject) -> Finding:
     return Finding(error, EXACT)
 
 
-def purity(case: LossSubject) -> Finding:
+def purity(case: LossCase) -> Finding:
     """Outputs, targets and weights are never changed, nor are arrays that were returned."""
     given = {"the output": case.y, "the target": case.target, "the weights": case.weights}
     copies = {what: array.copy() for what, array in given.items()}
@@ -146,14 +146,14 @@ def purity(case: LossSubject) -> Finding:
     return Finding()
 
 
-def repeatable(case: LossSubject) -> Finding:
+def repeatable(case: LossCase) -> Finding:
     """The same output and target give the same cost and delta."""
     if case.cost() != case.cost() or not np.array_equal(case.delta(), case.delta()):
         raise LawViolation("a second call gives a different result")
     return Finding()
 
 
-def batch(case: LossSubject) -> Finding:
+def batch(case: LossCase) -> Finding:
     """Rows do not influence each other; weight zero excludes a row; an empty batch costs 0."""
     none = case.rows(slice(0, 0))
     if float(none.cost()) != 0.0 or none.delta().shape != none.y.shape:
@@ -175,7 +175,7 @@ def batch(case: LossSubject) -> Finding:
     return Finding(worst, EXACT)
 
 
-def dtype(case: LossSubject) -> Finding:
+def dtype(case: LossCase) -> Finding:
     """float32 in, float32 out; float64 likewise."""
     for kind in input_checks.DTYPES:
         at = evolve(case, y=case.y.astype(kind))
@@ -185,7 +185,7 @@ def dtype(case: LossSubject) -> Finding:
     return Finding()
 
 
-def memory(case: LossSubject) -> Finding:
+def memory(case: LossCase) -> Finding:
     """The loss has no memory: `value_and_delta` always gives the cost and its delta."""
     cost, delta = case.cost(), case.delta()
     case.loss.value_and_delta(case.y + 1 / 64, case.target, case.weights)
@@ -199,7 +199,7 @@ def memory(case: LossSubject) -> Finding:
     return Finding(max(errors), EXACT)
 
 
-def returns(case: LossSubject) -> Finding:
+def returns(case: LossCase) -> Finding:
     """The configuration survives conversion to JSON; the copy computes the same."""
     loss = case.loss
     if not attrs.has(type(loss)):
@@ -214,7 +214,7 @@ def returns(case: LossSubject) -> Finding:
     return Finding()
 
 
-LOSS_LAWS: dict[str, Callable[[LossSubject], Finding]] = {
+LOSS_LAWS: dict[str, Callable[[LossCase], Finding]] = {
     "adjoint": adjoint,
     "tangent": tangent,
     "accumulate": accumulate,
@@ -228,7 +228,7 @@ LOSS_LAWS: dict[str, Callable[[LossSubject], Finding]] = {
 """The laws by name, in order."""
 
 
-def _slope(case: LossSubject, v: npt.NDArray[Any]) -> tuple[float, float, list[str]]:
+def _slope(case: LossCase, v: npt.NDArray[Any]) -> tuple[float, float, list[str]]:
     """dC(y; v), the tolerance of the method used, and remarks on it."""
     try:
         cost = case.cost(Dual(case.y.copy(), v))
@@ -241,14 +241,14 @@ def _slope(case: LossSubject, v: npt.NDArray[Any]) -> tuple[float, float, list[s
     return slope, BY_DIFFERENCES + 2 * uncertainty, [remark]
 
 
-def _differences(case: LossSubject, v: npt.NDArray[Any]) -> tuple[float, float]:
+def _differences(case: LossCase, v: npt.NDArray[Any]) -> tuple[float, float]:
     quotients = [
         float(case.cost(case.y + h * v) - case.cost(case.y - h * v)) / (2 * h) for h in (1e-5, 1e-6)
     ]
     return quotients[0], abs(quotients[0] - quotients[1])
 
 
-def _diagnosed(case: LossSubject, delta: npt.NDArray[Any]) -> str:
+def _diagnosed(case: LossCase, delta: npt.NDArray[Any]) -> str:
     expected = np.zeros(delta.size)
     for entry in range(delta.size):
         direction = np.zeros(delta.size)

@@ -38,7 +38,7 @@ from chainrule.core.types import Shape
 
 
 @define
-class Product:
+class JacobianProduct:
     """J v, and how it was computed."""
 
     value: Any
@@ -51,12 +51,12 @@ class Product:
         return EXACT if self.is_exact else BY_DIFFERENCES
 
 
-def jacobian_vector(at: Case, name: str, v: npt.NDArray[Any], finding: Finding) -> Product:
+def jacobian_vector(at: Case, name: str, v: npt.NDArray[Any], finding: Finding) -> JacobianProduct:
     """J v for one input or parameter: from dual numbers if possible, else by differences."""
     try:
         result = _by_dual_numbers(at, name, v)
         if is_finite(result):
-            return Product(result)
+            return JacobianProduct(result)
     except (NoTangentRuleError, ValueError) as error:
         # When a number is written into an array, NumPy raises its own error from ours.
         cause = error if isinstance(error, NoTangentRuleError) else error.__cause__
@@ -87,7 +87,7 @@ def _by_dual_numbers(at: Case, name: str, v: npt.NDArray[Any]) -> Any:
     return parts if isinstance(y, tuple) else parts[0]
 
 
-def difference_quotient(at: Case, name: str, v: npt.NDArray[Any]) -> Product:
+def difference_quotient(at: Case, name: str, v: npt.NDArray[Any]) -> JacobianProduct:
     """(f(x + h v) − f(x − h v)) / 2h, with an estimate of its error as uncertainty.
 
     The uncertainty is the difference between the results for two steps h. Entries with a kink
@@ -104,7 +104,7 @@ def difference_quotient(at: Case, name: str, v: npt.NDArray[Any]) -> Product:
     apart = norm(quotients[0] - quotients[1])
     # If a step crosses a kink the two quotients differ; the shorter step crosses fewer kinks.
     best = quotients[0] if apart < 1e-5 else quotients[1]
-    return Product(best, apart + norm((right - left)[bent]), is_exact=False)
+    return JacobianProduct(best, apart + norm((right - left)[bent]), is_exact=False)
 
 
 def transposed_product(at: Case, name: str, u: Any) -> npt.NDArray[Any]:
@@ -125,7 +125,7 @@ def unit_directions(shape: Shape, most: int = 4096) -> Iterator[tuple[int, npt.N
         yield entry, direction.reshape(shape)
 
 
-def mismatch(u: Any, product: Product, received: Any, v: Any) -> float:
+def mismatch(u: Any, product: JacobianProduct, received: Any, v: Any) -> float:
     """|⟨u, J v⟩ − ⟨Jᵀ u, v⟩|, relative to the norms of the vectors."""
     left, right = inner(u, product.value), float(np.vdot(received, v))
     size = norm(u) * norm(product.value) + norm(received) * norm(v) + norm(u) * norm(v)

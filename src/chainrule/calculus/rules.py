@@ -39,7 +39,7 @@ class Evaluation(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Rule:
+class TangentRule:
     """How one function carries tangents.
 
     Attributes
@@ -61,7 +61,7 @@ class Rule:
     accepted: frozenset[str] | None = None
 
 
-def derivatives(*partials: Callable[..., Any]) -> Rule:
+def derivatives(*partials: Callable[..., Any]) -> TangentRule:
     """The rule of an elementwise function, from ``partial(result, *values)`` for each argument.
 
     Arguments without a tangent are skipped and their derivatives never computed, so the logarithm
@@ -79,10 +79,10 @@ def derivatives(*partials: Callable[..., Any]) -> Rule:
             if dx is not None
         )
 
-    return Rule(tangent)
+    return TangentRule(tangent)
 
 
-def linear(*arrays: str, condition: str | None = None) -> Rule:
+def linear(*arrays: str, condition: str | None = None) -> TangentRule:
     """The rule of a function that is jointly linear in the named arguments.
 
     A plain array among them is a constant with tangent zero, for example the ``initial`` of a sum
@@ -92,10 +92,10 @@ def linear(*arrays: str, condition: str | None = None) -> Rule:
     def tangent(at: Evaluation) -> Any:
         return at.again(list(map(or_zeros, at.tangents, at.values)))
 
-    return Rule(tangent, arrays, condition)
+    return TangentRule(tangent, arrays, condition)
 
 
-def multilinear(*arrays: str) -> Rule:
+def multilinear(*arrays: str) -> TangentRule:
     """The rule of a function that is linear in each of the named arguments separately."""
 
     def tangent(at: Evaluation) -> Any:
@@ -105,10 +105,10 @@ def multilinear(*arrays: str) -> Rule:
             if dx is not None
         )
 
-    return Rule(tangent, arrays)
+    return TangentRule(tangent, arrays)
 
 
-def formula(function: Callable[..., Any], *arrays: str) -> Rule:
+def formula(function: Callable[..., Any], *arrays: str) -> TangentRule:
     """The rule that ``function(result, *values, *tangents, **options)`` computes.
 
     An array without tangent gets a tangent of zeros. An array that was omitted from the call is
@@ -125,7 +125,7 @@ def formula(function: Callable[..., Any], *arrays: str) -> Rule:
         given = any(dy is dx for dx in at.tangents)
         return np.copy(dy) if given else dy
 
-    return Rule(tangent, arrays, accepted=None if anything else accepted)
+    return TangentRule(tangent, arrays, accepted=None if anything else accepted)
 
 
 def or_zeros(tangent: Any, value: Any) -> Any:
@@ -165,7 +165,7 @@ class Call:
         self.rest = rest
         self.arguments = {**dict(zip(self.positional, args, strict=True)), **kwargs}
 
-    def arrays_of(self, rule: Rule) -> tuple[str, ...]:
+    def arrays_of(self, rule: TangentRule) -> tuple[str, ...]:
         """Names of the arguments of this call that may carry a tangent."""
         return rule.arrays or parameter_names(self.function)[0][:1] or self.positional
 

@@ -26,7 +26,7 @@ from chainrule.core.layer import Layer
 from chainrule.core.messages import require_built
 from chainrule.display.explanation import Explanation, Record
 from chainrule.display.notation import Sign, lowered, renamed, to_latex, to_text
-from chainrule.display.symbols import Place, Symbols, derivative
+from chainrule.display.symbols import NamedStep, Symbols, derivative
 from chainrule.graph.plan import Plan
 from chainrule.layers.dense import Dense
 
@@ -125,7 +125,7 @@ class _Writing(Symbols):
             )
         )
 
-    def _forward(self, place: Place) -> None:
+    def _forward(self, place: NamedStep) -> None:
         for slot, expression in zip(place.step.makes, place.said.forward, strict=True):
             self._line(
                 "forward",
@@ -184,7 +184,7 @@ class _Writing(Symbols):
             if not self.takers[slot]:
                 self._zero(slot)
 
-    def _nobody_takes(self, place: Place) -> None:
+    def _nobody_takes(self, place: NamedStep) -> None:
         for slot in place.step.makes:
             if not self.takers[slot]:
                 self._zero(slot)
@@ -200,7 +200,7 @@ class _Writing(Symbols):
             remark="unused, so the cost does not depend on it",
         )
 
-    def _send(self, place: Place, n: int, slot: int, expression: str) -> None:
+    def _send(self, place: NamedStep, n: int, slot: int, expression: str) -> None:
         """The delta that a step sends to one of its inputs."""
         name = self.values[slot].delta
         is_evaluable = place.said.is_evaluable
@@ -250,7 +250,7 @@ class _Writing(Symbols):
             remark=f"used by {_listed(named)}: their deltas add up",
         )
 
-    def _is_last_activation(self, place: Place) -> bool:
+    def _is_last_activation(self, place: NamedStep) -> bool:
         """Whether a step turns ∂C/∂y, which comes from the cost, into the lecture's first Δ."""
         (made, *others), taken = place.step.makes, place.step.takes[0]
         return (
@@ -260,7 +260,7 @@ class _Writing(Symbols):
             and len(self.takers[taken]) == 1
         )
 
-    def _remarks(self, place: Place, slot: int, expression: str) -> dict[str, str]:
+    def _remarks(self, place: NamedStep, slot: int, expression: str) -> dict[str, str]:
         """Remarks on a delta, above all where the lecture's M is."""
         if self.is_input(slot):
             return {"remark": THE_DATA} if len(self.takers[slot]) == 1 else {}

@@ -55,7 +55,7 @@ class Symbol:
 
 
 @define
-class Place:
+class NamedStep:
     """A step with its equations and its names."""
 
     step: Step
@@ -80,7 +80,7 @@ class Symbols:
     Attributes
     ----------
     plan, steps
-        The plan, and a `Place` for each of its steps.
+        The plan, and a `NamedStep` for each of its steps.
     values
         The symbols of the values and their deltas, by slot.
     parts
@@ -96,7 +96,7 @@ class Symbols:
     def __init__(self, model: Layer) -> None:
         self.model = type(model).__name__
         self.plan = Plan.of(model)
-        self.steps = [Place(step, self._said(step)) for step in self.plan.steps]
+        self.steps = [NamedStep(step, self._said(step)) for step in self.plan.steps]
         found = {**model._collected("_states"), **model._collected("_parameters")}
         self.paths = {id(part): path for path, part in reversed(found.items())}
         self.shapes = _shapes(self.plan, model)
@@ -150,7 +150,7 @@ class Symbols:
             self._value(slot, "y", *number, has_z=False)
             self._symbol(self.values[slot].name, self.shapes[slot], name, batch=True)
 
-    def _name(self, place: Place) -> None:
+    def _name(self, place: NamedStep) -> None:
         """Number the outputs of a step: an activation gets the number of the z that it takes."""
         step, said = place.step, place.said
         place.number = ""
@@ -191,7 +191,7 @@ class Symbols:
         """Whether a value is an input of the model."""
         return slot < len(self.plan.inputs)
 
-    def _name_parts(self, place: Place) -> None:
+    def _name_parts(self, place: NamedStep) -> None:
         """Name the parameters of a step, and the buffers that its equations use."""
         layer, said = place.step.layer, place.said
         place.parameters = layer._collected("_parameters")
@@ -227,7 +227,7 @@ class Symbols:
         name = f"{letter}_{number}"
         return name, Sign(f"{latex}^{{({number})}}", GREEK.get(letter, letter) + lowered(number))
 
-    def _names_in(self, expression: str, place: Place) -> set[str]:
+    def _names_in(self, expression: str, place: NamedStep) -> set[str]:
         try:
             return names_in(expression)
         except DefinitionError as error:
@@ -279,7 +279,7 @@ class Symbols:
 
     # ---------------------------------------------------------------- from a layer's symbols
 
-    def in_symbols(self, expression: str, place: Place, parameter: str = "") -> str:
+    def in_symbols(self, expression: str, place: NamedStep, parameter: str = "") -> str:
         """An expression of a layer, with its symbols replaced by those of the model."""
         step, known = place.step, place.names
         if not known:
@@ -296,7 +296,7 @@ class Symbols:
             )
         return renamed(expression, known)
 
-    def _local_names(self, place: Place) -> dict[str, str]:
+    def _local_names(self, place: NamedStep) -> dict[str, str]:
         step = place.step
         known: dict[str, str] = {}
         for letter, slots in (("x", step.takes), ("y", step.makes), ("delta", step.makes)):
@@ -315,7 +315,7 @@ class Symbols:
             known |= {"f": f"f{ending}", "df": f"df{ending}"}
         return known
 
-    def _unknowns(self, place: Place, parameter: str) -> dict[str, str]:
+    def _unknowns(self, place: NamedStep, parameter: str) -> dict[str, str]:
         """Generic symbols f and J, for a layer that does not provide its equations."""
         own, number = type(place.step.layer).__name__, place.number
         raised, low = f"^{{({number})}}", lowered(number)

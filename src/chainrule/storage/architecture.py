@@ -47,10 +47,10 @@ containers need 160 million."""
 
 UNMADE = "the file does not contain a model that can be restored"
 
-Record = dict[str, Any]
+LayerRecord = dict[str, Any]
 
 
-def records_of(model: Layer) -> list[Record]:
+def records_of(model: Layer) -> list[LayerRecord]:
     """The records of a model.
 
     Raises
@@ -154,7 +154,7 @@ def _unwritable(place: str, received: str) -> StorageError:
 # ------------------------------------------------------------------------------- measuring
 
 
-def _checked(records: Any) -> list[Record]:
+def _checked(records: Any) -> list[LayerRecord]:
     if not isinstance(records, list) or not records:
         raise StorageError(UNMADE, expected="a list of layers", received=short(records))
     for number, record in enumerate(records):
@@ -170,11 +170,11 @@ def _checked(records: Any) -> list[Record]:
     return records
 
 
-def _place(number: int, records: list[Record]) -> str:
+def _place(number: int, records: list[LayerRecord]) -> str:
     return f"layer {number}, {cut(str(records[number]['class']), 60)}"
 
 
-def _order(records: list[Record]) -> list[int]:
+def _order(records: list[LayerRecord]) -> list[int]:
     """The indices of the layers that are needed, each after the layers that it contains."""
     done: dict[int, None] = {}
     opened: set[int] = set()
@@ -195,7 +195,7 @@ def _order(records: list[Record]) -> list[int]:
     return list(done)
 
 
-def _held(number: int, records: list[Record]) -> Iterator[tuple[int, int]]:
+def _held(number: int, records: list[LayerRecord]) -> Iterator[tuple[int, int]]:
     """The layers that a layer contains, each with the maximum length of its name."""
     for name, value in records[number]["fields"].items():
         for below, length in _numbers_in(value, 0, f"{_place(number, records)}.{cut(name, 60)}"):
@@ -227,7 +227,7 @@ def _numbers_in(value: Any, depth: int, place: str) -> Iterator[tuple[Any, int]]
                     yield number, length + len(key) + 1
 
 
-def _require_bounded(records: list[Record], order: list[int]) -> None:
+def _require_bounded(records: list[LayerRecord], order: list[int]) -> None:
     """Count the occurrences of all layers and the characters of their paths; limit both."""
     places: dict[int, int] = {}
     letters: dict[int, int] = {}
@@ -257,7 +257,9 @@ def _too_deep(place: str | None) -> StorageError:
 # ------------------------------------------------------------------------------- reading
 
 
-def _object(kind: str, record: Record, made: dict[int, Layer], known: Known, depth: int = 0) -> Any:
+def _object(
+    kind: str, record: LayerRecord, made: dict[int, Layer], known: Known, depth: int = 0
+) -> Any:
     """Create a layer, an initializer or a function from its class and its fields."""
     cls: Any = class_of(record[kind], kind, known)
     fields = {name: _decoded(v, made, known, depth) for name, v in record["fields"].items()}
