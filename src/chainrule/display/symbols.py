@@ -32,7 +32,8 @@ from chainrule.display.notation import (
     to_latex,
     to_text,
 )
-from chainrule.graph.plan import Plan, Step
+from chainrule.graph.plan import Plan
+from chainrule.graph.unrolling import PlanStep
 
 # What parameters are called on paper, and what is called something else already.
 LETTERS = {"weights": "w", "biases": "b"}
@@ -58,7 +59,7 @@ class Symbol:
 class Place:
     """A step with its equations, and what it is called here."""
 
-    step: Step
+    step: PlanStep
     said: Equations
     number: str = ""
     parameters: Mapping[str, Any] = field(factory=dict)
@@ -112,7 +113,7 @@ class Symbols:
             self._name(place)
         self._name_functions()
 
-    def _said(self, step: Step) -> Equations:
+    def _said(self, step: PlanStep) -> Equations:
         """The equations of a step, if there are as many as it takes and makes."""
         said = equations_of(step.layer)
         if not isinstance(said, Equations):
