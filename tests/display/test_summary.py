@@ -30,7 +30,6 @@ from chainrule import (
     summary,
 )
 from chainrule.core.errors import DefinitionError
-from chainrule.display.summary import deltas_asked_for
 from chainrule.graph.plan import Plan
 
 
@@ -448,8 +447,8 @@ def test_the_deltas_that_are_asked_for_are_those_that_training_computes(make: An
     sent = {
         step.path: bool(sent) for step, _, sent in plan.steps_backward(delta, parameters_only=True)
     }
-    asked = dict(zip([step.path for step in plan.steps], deltas_asked_for(plan), strict=True))
-    assert asked == {path: sent.get(path, False) for path in asked}
+    asked = plan.asked_by_training()
+    assert {path: what == "deltas" for path, what in asked.items()} == sent
 
 
 def test_only_what_is_no_chain_says_what_it_takes() -> None:

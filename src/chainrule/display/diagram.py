@@ -25,7 +25,8 @@ from chainrule.core.types import Shape
 from chainrule.display.summary import configuration, seen_from, shapes_of_values, shortened
 from chainrule.graph.composite import ALL
 from chainrule.graph.graph import Graph
-from chainrule.graph.plan import Plan, is_unrolled
+from chainrule.graph.plan import Plan
+from chainrule.graph.unrolling import is_unrolled
 
 SHOWN = 60
 """In a terminal, a longer diagram is printed without its middle."""

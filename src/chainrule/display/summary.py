@@ -31,7 +31,8 @@ from chainrule.core.parameter import Parameter
 from chainrule.core.tree import join, snake_case
 from chainrule.core.types import Shape
 from chainrule.graph.graph import Graph
-from chainrule.graph.plan import Plan, Step, is_unrolled, learns
+from chainrule.graph.plan import Plan, learns
+from chainrule.graph.unrolling import PlanStep, is_unrolled
 
 Shapes = tuple[Shape, ...]
 
@@ -298,20 +299,19 @@ class _Flow:
     def __init__(self, model: Layer) -> None:
         self.plan = Plan.of(model)
         self.shapes = shapes_of_values(self.plan, model.input_shapes)
-        self.asked_for = deltas_asked_for(self.plan)
-        self.numbers = {step.path: number for number, step in enumerate(self.plan.steps)}
+        self.asked = self.plan.asked_by_training()
+        self.steps = {step.path: step for step in self.plan.steps}
         several = len(self.plan.inputs) > 1 or len(self.plan.outputs) > 1
         self.is_chain = is_chain(self.plan) and not (several and isinstance(model, Graph))
 
     def within(self, row: Row, path: str) -> Row:
         """The row of a step, with the shapes and connections of this use."""
-        number = self.numbers[path]
-        step = self.plan.steps[number]
+        step = self.steps[path]
         return attrs.evolve(
             row,
             input_shapes=self.shapes_of(step.takes) or row.input_shapes,
             output_shapes=self.shapes_of(step.makes),
-            delta_is_asked_for=self.asked_for[number],
+            delta_is_asked_for=self.asked.get(path) == "deltas",
             connected_to=self.names_of(step.takes),
         )
 
@@ -343,7 +343,7 @@ def shapes_of_values(plan: Plan, input_shapes: Shapes) -> list[Shape | None]:
     return shapes
 
 
-def _outputs_for(step: Step, shapes: Shapes) -> Shapes:
+def _outputs_for(step: PlanStep, shapes: Shapes) -> Shapes:
     layer = step.layer
     inputs = [np.zeros((0, *shape), layer.dtype) for shape in shapes]
     try:
@@ -353,20 +353,6 @@ def _outputs_for(step: Step, shapes: Shapes) -> Shapes:
     except Exception:  # printing a table should not fail; the first batch will report the error
         return ()
     return tuple(y.shape[1:] for y in (outputs if isinstance(outputs, tuple) else (outputs,)))
-
-
-def deltas_asked_for(plan: Plan) -> list[bool]:
-    """For each step of a plan, whether training needs the deltas of its inputs.
-
-    They are needed only if the inputs depend on a parameter that is not frozen.
-    """
-    learning: set[int] = set()  # the slots whose values depend on such a parameter
-    found = []
-    for step in plan.steps:
-        found.append(not learning.isdisjoint(step.takes))
-        if found[-1] or learns(step.layer):
-            learning.update(step.makes)
-    return found
 
 
 def is_chain(plan: Plan) -> bool:

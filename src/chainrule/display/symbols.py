@@ -32,7 +32,8 @@ from chainrule.display.notation import (
     to_latex,
     to_text,
 )
-from chainrule.graph.plan import Plan, Step
+from chainrule.graph.plan import Plan
+from chainrule.graph.unrolling import PlanStep
 
 # The letters of parameters on paper, and names that are already used for something else.
 LETTERS = {"weights": "w", "biases": "b"}
@@ -58,7 +59,7 @@ class Symbol:
 class NamedStep:
     """A step with its equations and its names."""
 
-    step: Step
+    step: PlanStep
     said: Equations
     number: str = ""
     parameters: Mapping[str, Any] = field(factory=dict)
@@ -112,7 +113,7 @@ class Symbols:
             self._name(place)
         self._name_functions()
 
-    def _said(self, step: Step) -> Equations:
+    def _said(self, step: PlanStep) -> Equations:
         """The equations of a step, after checking that they match its inputs and outputs."""
         said = equations_of(step.layer)
         if not isinstance(said, Equations):
@@ -289,7 +290,7 @@ class Symbols:
         unknown = self._names_in(expression, place) - known.keys()
         if unknown:
             raise DefinitionError(
-                f"{label(step.layer)}: unknown names in its equations: {', '.join(sorted(unknown))}",
+                f"{label(step.layer)}: unknown names in equations: {', '.join(sorted(unknown))}",
                 place=self.plan.place(step),
                 expected=f"only {', '.join(sorted(known))}, and np",
                 received=repr(expression),

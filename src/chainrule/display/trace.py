@@ -35,7 +35,7 @@ from chainrule.core.parameter import Parameter
 from chainrule.core.types import Array
 from chainrule.display import trace_table
 from chainrule.display.trace_table import Arrays, size_of
-from chainrule.graph.plan import Plan, told
+from chainrule.graph.plan import Plan
 from chainrule.layers.activation import Activation
 from chainrule.training.arguments import as_loss
 
@@ -412,28 +412,18 @@ class _Pass:
         self, inputs: tuple[Array, ...]
     ) -> tuple[list[Arrays], dict[int, npt.NDArray[Any]], list[Array]]:
         """The outputs of all steps, the slopes of activations by step number, and y."""
-        plan = self.plan
-        slots: list[Any] = [*inputs, *[None] * (len(plan.names) - len(inputs))]
+        values: dict[int, Any] = dict(zip(self.plan.inputs, inputs, strict=True))
         outputs: list[Arrays] = []
         slopes: dict[int, npt.NDArray[Any]] = {}
-        number = 0
-        try:
-            for step, taken, made in plan.steps_forward(inputs):
-                for slot, value in zip(step.makes, made, strict=True):
-                    slots[slot] = value
-                outputs.append(_all_kept(made))
-                for name, parameter in self.parameters[number].items():
-                    self.look(self.places[number], name, parameter.value)
-                self.look(self.places[number], "output", *made)
-                if isinstance(step.layer, Activation):
-                    slopes[number] = _slope(step.layer, *taken, *made)
-                number += 1
-        except Exception as error:
-            step = plan.steps[number]
-            given = tuple(slots[slot] for slot in step.takes)
-            sources = [plan.names[slot] for slot in step.takes]
-            raise told(error, step, plan.name, "forward", given, sources) from error.__cause__
-        return outputs, slopes, [slots[slot] for slot in plan.outputs]
+        for number, (step, taken, made) in enumerate(self.plan.steps_forward(inputs)):
+            values.update(zip(step.makes, made, strict=True))
+            outputs.append(_all_kept(made))
+            for name, parameter in self.parameters[number].items():
+                self.look(self.places[number], name, parameter.value)
+            self.look(self.places[number], "output", *made)
+            if isinstance(step.layer, Activation):
+                slopes[number] = _slope(step.layer, *taken, *made)
+        return outputs, slopes, [values[slot] for slot in self.plan.outputs]
 
     def costs(
         self, loss: Any, y: Any, target: Any, weights: Any
@@ -462,27 +452,19 @@ class _Pass:
         self, delta: Any, slopes: dict[int, Any]
     ) -> tuple[dict[int, Arrays], dict[int, Arrays], Arrays]:
         """The deltas that steps receive and return, by step number, and those of the inputs."""
-        plan = self.plan
         deltas: dict[int, Arrays] = {}
         sent: dict[int, Arrays] = {}
         ends: dict[int, Any] = {}
-        for slot, part in zip(plan.outputs, input_checks.as_tuple(delta), strict=True):
+        for slot, part in zip(self.plan.outputs, input_checks.as_tuple(delta), strict=True):
             _add(ends, slot, part)
-        number = len(plan.steps)
-        try:
-            for step, given, back in plan.steps_backward(delta):
-                number -= 1
-                deltas[number], sent[number] = _all_kept(given), _all_kept(back)
-                self.look_back(number, given, slopes.get(number), back)
-                for slot, part in zip(step.takes, back, strict=True):
-                    _add(ends, slot, part)
-        except Exception as error:
-            step = plan.steps[number - 1]
-            if isinstance(error, ChainruleError):
-                raise error.within(plan.place(step)) from error.__cause__
-            error.add_note(f"in {plan.place(step)}.backward")
-            raise
-        return deltas, sent, _all_kept([ends[slot] for slot in plan.inputs])
+        numbers = {step.path: number for number, step in enumerate(self.plan.steps)}
+        for step, given, back in self.plan.steps_backward(delta):
+            number = numbers[step.path]
+            deltas[number], sent[number] = _all_kept(given), _all_kept(back)
+            self.look_back(number, given, slopes.get(number), back)
+            for slot, part in zip(step.takes, back, strict=True):
+                _add(ends, slot, part)
+        return deltas, sent, _all_kept([ends[slot] for slot in self.plan.inputs])
 
     def look_back(
         self, number: int, given: tuple[Array, ...], slope: Any, back: tuple[Array, ...]

@@ -1,10 +1,10 @@
-"""Small graphs that come up again and again: a short cut around layers, and layers side by side.
+"""Two common small graphs: a skip connection around layers, and parallel branches.
 
     Residual    y = x + F(x)                        Δ_x = Δ + J_Fᵀ Δ
     Branches    y = merge(F_1(x), …, F_n(x))        Δ_x = Σ_i J_iᵀ Δ_i
 
-The short cut carries Δ past F as it is, so that it reaches the first layers of a deep network
-however small J_F is: this is why residual networks can be trained at depths where others cannot.
+The skip connection passes Δ around F unchanged, so it reaches the first layers of a deep network
+however small J_F is. This is why residual networks train at depths where others do not.
 """
 
 from __future__ import annotations
@@ -35,15 +35,17 @@ class Residual(Composite):
     *layers
         The layers of F, in order.
     projection
-        A layer for the short cut, such as ``Dense(32, use_bias=False)``, where F returns another
-        width than that of x.
+        A layer for the skip connection, such as ``Dense(32, use_bias=False)``, if F returns
+        another width than that of x.
 
     Raises
     ------
     DefinitionError
-        Where there is no layer, or something is none.
+        If something is not a layer.
+    ConfigurationError
+        If there is no layer.
     ShapeError
-        From building, where both sides of the sum have different shapes.
+        When it is built, if both sides of the sum have different shapes.
 
     Examples
     --------
@@ -51,7 +53,7 @@ class Residual(Composite):
     >>> block(np.array([[1.0, 2.0, 3.0]]))
     array([[1., 2., 3.]])
 
-    In a graph it is called like every layer; a projection lets it change the width.
+    In a graph it is called like any layer; a projection lets it change the width.
 
     >>> x = Input((3,))
     >>> wider = Graph(x, Residual(Dense(5), Activation("relu"), projection=Dense(5))(x))
@@ -107,7 +109,7 @@ def _as_branches(given: Any) -> Any:
 
 @define(repr=False, eq=False, on_setattr=refuse_change)
 class Branches(Composite):
-    """Layers side by side, all of which are given x, and a layer that merges what they return.
+    """Parallel layers, all of which are given x, and a layer that merges their outputs.
 
     Forward  y = merge(F_1(x), …, F_n(x)); without merge, the tuple of all F_i(x)
     Backward  ∂C/∂x = Σ_i J_iᵀ Δ_i,  with Δ_i = ∂C/∂F_i
@@ -115,15 +117,17 @@ class Branches(Composite):
     Parameters
     ----------
     branches
-        The layers F_i; what has several layers is a `Sequential`.
+        The layers F_i; a branch of several layers is a `Sequential`.
     merge
-        A layer with several inputs, such as ``Concatenate()``. If not given, there are as many
-        outputs as branches.
+        A layer with several inputs, such as ``Concatenate()``. Without it, each branch is an
+        output.
 
     Raises
     ------
     DefinitionError
-        Where there is no branch, or something is no layer.
+        If something is not a layer.
+    ConfigurationError
+        If there is no branch.
 
     Examples
     --------

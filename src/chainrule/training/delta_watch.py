@@ -42,7 +42,8 @@ from chainrule.core.errors import ChainruleError
 from chainrule.core.layer import Layer
 from chainrule.core.messages import label
 from chainrule.core.types import Array
-from chainrule.graph.plan import Plan, Step
+from chainrule.graph.plan import Plan
+from chainrule.graph.unrolling import PlanStep
 from chainrule.layers.activation import Activation
 from chainrule.losses import Loss
 
@@ -193,7 +194,7 @@ class _Heard:
         Whether it is an activation with f′ = 0 for all of them.
     """
 
-    step: Step
+    step: PlanStep
     place: str
     size: float
     rows: int
