@@ -619,7 +619,7 @@ def test_a_container_of_ones_own_is_one_step():
 @pytest.mark.parametrize(
     ("said", "message"),
     [
-        (Equations("x * w", "delta"), "unknown names in its equations: w"),
+        (Equations("x * w", "delta"), "unknown names in equations: w"),
         (Equations("x *", "delta"), "not a Python expression"),
         (Equations(("x", "x"), "delta"), "number of forward equations"),
         (Equations("x", ("delta", "delta")), "number of backward equations"),
