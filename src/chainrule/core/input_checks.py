@@ -212,6 +212,11 @@ def unfitting_delta(layer: Layer, delta: Any) -> ChainruleError:
     )
 
 
+def record_output_shape(memory: dict[str, Any], outputs: Any) -> None:
+    """Note the shape that the next delta must have, in a layer's own ``__dict__``."""
+    memory["_delta_shape"] = outputs.shape if type(outputs) is np.ndarray else shapes_of(outputs)
+
+
 def fits_output(layer: Layer, delta: Any) -> bool:
     """Whether a delta has the shape of the layer's last output and the type it was built for."""
     dtype = layer._dtype

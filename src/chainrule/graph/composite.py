@@ -16,8 +16,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar, TypeAlias
 
-from attrs import define
-
 from chainrule.core.errors import ConfigurationError, DefinitionError
 from chainrule.core.layer import Layer
 from chainrule.core.tree import fields_of, snake_case
@@ -41,7 +39,6 @@ def refuse_change(container: Any, attribute: Any, value: Any) -> Any:
     )
 
 
-@define(repr=False, eq=False)
 class Composite(Layer):
     """What `Sequential`, `Graph`, `Residual` and `Branches` are.
 
@@ -52,15 +49,6 @@ class Composite(Layer):
     """True says that the class adds nothing to the layers in it, in any of its methods."""
     is_laid_out: ClassVar[bool] = False
     """True says that its layers print on lines of their own, also where they are few."""
-
-    def __init_subclass__(cls, **how: Any) -> None:
-        super().__init_subclass__(**how)
-        # A Graph takes nodes, and a Residual its layers one by one: so do their subclasses, for
-        # which @define would make an __init__ of the fields; and likewise for the others.
-        kept = ["__eq__", "__repr__", *(["__init__"] if hasattr(cls, "__attrs_init__") else [])]
-        for name in kept:
-            if name not in cls.__dict__:
-                setattr(cls, name, getattr(cls, name))
 
     def calls(self, size: int) -> Sequence[Sequence[Source]]:
         """For each of the layers in `children`, which stand in the order of the calls: its inputs.
@@ -162,7 +150,7 @@ class Composite(Layer):
                 return False
         return len(set(known.values())) == len(known)
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
     def _other_fields(self) -> dict[str, Any]:
         """The fields in which there are no layers."""
