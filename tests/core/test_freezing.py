@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from attrs import define
 
 from chainrule import Activation, Dense, Graph, Input, Layer, Sequential, check_layer, derivatives
 from chainrule.core.errors import BuildError, ConfigurationError
@@ -244,7 +243,6 @@ def test_the_last_word_before_building_counts():
 
 
 def test_what_a_frozen_layer_makes_in_build_is_frozen_too():
-    @define
     class Makes(Layer):
         def build(self, input_shape):
             self.inner = Sequential([Dense(3), Dense(3)])
@@ -270,7 +268,6 @@ def test_a_copy_that_begins_anew_is_not_frozen():
 
 
 def test_a_layer_that_could_not_be_built_stays_frozen():
-    @define
     class FailsOnce(Layer):
         fails: bool = True
 

@@ -8,7 +8,6 @@ every layer is put back to what it was.
 
 from __future__ import annotations
 
-import functools
 import inspect
 import operator
 import warnings
@@ -98,7 +97,6 @@ def create(layer: Layer, name: str, shape: Any, initializer: Initializer) -> Par
         rng.allow(layer, name, axes)
     array = initializer(axes, rng, layer._dtype or np.float64)
     created = Parameter(name, array)
-    _guard_parameters(type(layer))
     setattr(layer, name, created)
     return created
 
@@ -135,21 +133,6 @@ def refuse_name(layer: Layer, name: Any) -> None:
             expected="an identifier such as 'weights', which nothing else in the layer has",
             received=repr(name),
         )
-
-
-def _guard_parameters(cls: type[Layer]) -> None:
-    """From the first parameter of a class on, see that nothing takes a parameter's place."""
-    method = cls.__setattr__
-    if hasattr(method, "__wrapped__"):
-        return
-
-    @functools.wraps(method)
-    def __setattr__(self: Layer, name: str, value: Any) -> None:  # noqa: N807
-        if name in self._parameters and not isinstance(value, Parameter):
-            raise plain_array(self, name, value)
-        method(self, name, value)
-
-    cls.__setattr__ = __setattr__  # type: ignore[method-assign, assignment]
 
 
 def _prepare_family(layer: Layer, rng: Any, dtype: Any) -> None:

@@ -15,8 +15,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar, TypeAlias
 
-from attrs import define
-
 from chainrule.core.errors import ConfigurationError, DefinitionError
 from chainrule.core.layer import Layer
 from chainrule.core.tree import fields_of, snake_case
@@ -41,7 +39,6 @@ def refuse_change(container: Any, attribute: Any, value: Any) -> Any:
     )
 
 
-@define(repr=False, eq=False)
 class Composite(Layer):
     """The base class of `Sequential`, `Graph`, `Residual` and `Branches`.
 
@@ -52,15 +49,6 @@ class Composite(Layer):
     """Whether the class adds nothing to its layers in any method, so that a plan unrolls it."""
     is_laid_out: ClassVar[bool] = False
     """Whether each layer prints on a line of its own, even if there are only a few."""
-
-    def __init_subclass__(cls, **how: Any) -> None:
-        super().__init_subclass__(**how)
-        # A Graph takes nodes, and a Residual its layers one by one: so do their subclasses, for
-        # which @define would make an __init__ of the fields; and likewise for the others.
-        kept = ["__eq__", "__repr__", *(["__init__"] if hasattr(cls, "__attrs_init__") else [])]
-        for name in kept:
-            if name not in cls.__dict__:
-                setattr(cls, name, getattr(cls, name))
 
     def calls(self, size: int) -> Sequence[Sequence[Source]]:
         """The inputs of each layer in `children`, which lists the layers in the order of the calls.
@@ -159,7 +147,7 @@ class Composite(Layer):
                 return False
         return len(set(known.values())) == len(known)
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
     def _other_fields(self) -> dict[str, Any]:
         """The fields that hold no layers."""

@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
-from attrs import define, field
+from attrs import field
 
 from chainrule.core.errors import ConfigurationError, DefinitionError, ShapeError
 from chainrule.core.layer import Layer
@@ -37,8 +37,7 @@ def _as_starts(starts: Any) -> tuple[Start, ...]:
     return tuple((name, shape if shape is None else tuple(shape)) for name, shape in starts)
 
 
-@define(repr=False, eq=False, init=False, on_setattr=refuse_change)
-class Graph(Composite):
+class Graph(Composite, on_setattr=refuse_change):
     """The layers between input nodes and output nodes, as one layer.
 
     Forward  every node's layer is called on the values of its sources

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from attrs import define, field
+from attrs import field
 
 from chainrule.core.errors import ConfigurationError, DefinitionError, ShapeError
 from chainrule.core.layer import Layer
@@ -20,8 +20,7 @@ from chainrule.graph.composite import ALL, Composite, Source, refuse_change
 from chainrule.layers.merge import Add
 
 
-@define(repr=False, eq=False, init=False, on_setattr=refuse_change)
-class Residual(Composite):
+class Residual(Composite, on_setattr=refuse_change):
     """y = P(x) + F(x), with F(x) = f_N(… f_1(x) …), and P(x) = x if no projection is given.
 
     Forward  y = P(x) + F(x)
@@ -107,8 +106,7 @@ def _as_branches(given: Any) -> Any:
     return tuple(given)
 
 
-@define(repr=False, eq=False, on_setattr=refuse_change)
-class Branches(Composite):
+class Branches(Composite, on_setattr=refuse_change):
     """Parallel layers, all of which are given x, and a layer that merges their outputs.
 
     Forward  y = merge(F_1(x), …, F_n(x)); without merge, the tuple of all F_i(x)
@@ -137,7 +135,7 @@ class Branches(Composite):
 
     joins_the_plan: ClassVar[bool] = True
 
-    branches: tuple[Layer, ...] = field(converter=_as_branches)
+    branches: Sequence[Layer] = field(converter=_as_branches)
     merge: Layer | None = None
 
     def __attrs_post_init__(self) -> None:

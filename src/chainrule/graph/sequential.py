@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Self, overload
 
-from attrs import define, field
+from attrs import field
 
 from chainrule.core.errors import ConfigurationError, DefinitionError
 from chainrule.core.layer import Layer
@@ -46,7 +46,6 @@ def _as_layers(layers: Any) -> tuple[Layer, ...]:
     return found
 
 
-@define(repr=False, eq=False)
 class Sequential(Composite):
     """Layers in sequence; itself a layer, so sequences nest.
 
@@ -79,7 +78,7 @@ class Sequential(Composite):
     joins_the_plan: ClassVar[bool] = True
     is_laid_out: ClassVar[bool] = True
 
-    layers: tuple[Layer, ...] = field(converter=_as_layers, on_setattr=refuse_change)
+    layers: Sequence[Layer] = field(converter=_as_layers, on_setattr=refuse_change)
 
     def __new__(cls, *layers: Any, **how: Any) -> Self:
         if len(layers) > 1:

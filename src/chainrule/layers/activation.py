@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from attrs import define, field, setters
+from attrs import field
 
 from chainrule.core.equations import Equations
 from chainrule.core.errors import ConfigurationError
@@ -21,7 +21,6 @@ from chainrule.layers import functions
 from chainrule.layers.functions import Function, Pair
 
 
-@define(repr=False, on_setattr=setters.NO_OP)
 class Activation(Layer):
     """y = f(z), element by element, for rows of any shape.
 
@@ -52,7 +51,7 @@ class Activation(Layer):
     accepts_any_shape: ClassVar[bool] = True
 
     function: Any
-    _derivative: Any = field(default=None, eq=False)
+    _derivative: Any = field(default=None, eq=False, alias="derivative")
 
     def __attrs_post_init__(self) -> None:
         if self._derivative is not None and not isinstance(self.function, Function):

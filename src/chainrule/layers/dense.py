@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from attrs import define, field, setters
+from attrs import field
 
 from chainrule.core import initializers
 from chainrule.core.equations import Equations
@@ -24,8 +24,7 @@ from chainrule.core.types import Array, Shape
 from chainrule.core.validators import is_integer
 
 
-@define(repr=False, on_setattr=setters.NO_OP)
-class Dense(Layer):
+class Dense(Layer, repr=False):
     """z = y w + b, an affine map of every row.
 
     Forward  z = y w + b
@@ -70,8 +69,10 @@ class Dense(Layer):
 
     units: int
     use_bias: bool = True
-    initializer: Initializer = field(default=GlorotUniform(), converter=initializers.get)
-    bias_initializer: Initializer = field(default=Zeros(), converter=initializers.get)
+    initializer: str | float | Initializer = field(
+        default=GlorotUniform(), converter=initializers.get
+    )
+    bias_initializer: str | float | Initializer = field(default=Zeros(), converter=initializers.get)
 
     def __attrs_post_init__(self) -> None:
         if not is_integer(self.units) or self.units < 1:
@@ -82,7 +83,7 @@ class Dense(Layer):
                 hint=f"Dense({int(self.units)})" if _is_almost_whole(self.units) else None,
             )
 
-    def build(self, input_shape: Shape) -> None:
+    def build(self, input_shape: Shape, **options: Any) -> None:
         if len(input_shape) != 1:
             raise ShapeError(
                 f"{self!r}: the rows of the input are not vectors",
@@ -90,9 +91,9 @@ class Dense(Layer):
                 received=f"({', '.join(['batch', *map(str, input_shape)])})",
                 hint="make each row one vector: x.reshape(len(x), -1)",
             )
-        self.parameter("weights", (*input_shape, self.units), self.initializer)
+        self.weights = self.parameter("weights", (*input_shape, self.units), self.initializer)
         if self.use_bias:
-            self.parameter("biases", (self.units,), self.bias_initializer)
+            self.biases = self.parameter("biases", (self.units,), self.bias_initializer)
 
     def forward(self, inputs: Array) -> Array:
         self.inputs = inputs

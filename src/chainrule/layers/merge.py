@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import numpy as np
-from attrs import define, field, setters
+from attrs import field
 
 from chainrule.core.equations import Equations, numbered, total
 from chainrule.core.errors import BuildError, ConfigurationError, ShapeError
@@ -44,7 +44,7 @@ class _Elementwise(Layer):
                 received=f"broadcast={self.broadcast!r}",
             )
 
-    def build(self, *input_shapes: Shape) -> None:
+    def build(self, *input_shapes: Shape, **options: Any) -> None:
         _refuse_number(self, input_shapes, exactly_two=self.takes_two)
         if len(set(input_shapes)) > 1 and not (self.broadcast and _fit(input_shapes)):
             raise ShapeError(
@@ -82,8 +82,7 @@ class _Elementwise(Layer):
         return [_summed_to_on_paper(text, self.output_shape, shape) for text, shape in pairs]
 
 
-@define(repr=False, on_setattr=setters.NO_OP)
-class Add(_Elementwise):
+class Add(_Elementwise, repr=False):
     """The sum of two or more inputs, element by element.
 
     Forward  y = Σ_i a_i
@@ -125,8 +124,7 @@ class Add(_Elementwise):
         return Equations(total(inputs), self._summed_on_paper("delta" for _ in inputs))
 
 
-@define(repr=False, on_setattr=setters.NO_OP)
-class Subtract(_Elementwise):
+class Subtract(_Elementwise, repr=False):
     """The difference of two inputs, element by element.
 
     Forward  y = a_1 − a_2
@@ -170,8 +168,7 @@ class Subtract(_Elementwise):
         return Equations(total(self._on_paper(), "-"), deltas)
 
 
-@define(repr=False, on_setattr=setters.NO_OP)
-class Multiply(_Elementwise):
+class Multiply(_Elementwise, repr=False):
     """The product of two or more inputs, element by element: one path can gate another.
 
     Forward  y = Π_i a_i
@@ -230,8 +227,7 @@ class Multiply(_Elementwise):
         return Equations(total(a, "*"), self._summed_on_paper(deltas))
 
 
-@define(repr=False, on_setattr=setters.NO_OP)
-class Average(_Elementwise):
+class Average(_Elementwise, repr=False):
     """The mean of k inputs, element by element.
 
     Forward  y = (1/k) Σ_i a_i
@@ -275,8 +271,7 @@ class Average(_Elementwise):
         return Equations(f"({total(inputs)}) / {len(inputs)}", deltas)
 
 
-@define(repr=False, on_setattr=setters.NO_OP)
-class Maximum(_Elementwise):
+class Maximum(_Elementwise, repr=False):
     """The largest of two or more inputs, element by element.
 
     Forward  y = max_i a_i
@@ -333,8 +328,7 @@ class Maximum(_Elementwise):
         return Equations(largest, self._summed_on_paper(deltas))
 
 
-@define(repr=False, on_setattr=setters.NO_OP)
-class Concatenate(Layer):
+class Concatenate(Layer, repr=False):
     """The inputs side by side along one axis.
 
     Forward  y = (a_1, a_2, …, a_k)
@@ -369,7 +363,7 @@ class Concatenate(Layer):
     def __attrs_post_init__(self) -> None:
         refuse_batch_axis("Concatenate", self.axis)
 
-    def build(self, *input_shapes: Shape) -> None:
+    def build(self, *input_shapes: Shape, **options: Any) -> None:
         _refuse_number(self, input_shapes)
         axis = axis_of_row(self, self.axis, input_shapes[0])
         if not _differ_only(input_shapes, axis):
@@ -402,8 +396,7 @@ class Concatenate(Layer):
         )
 
 
-@define(repr=False, on_setattr=setters.NO_OP)
-class Dot(Layer):
+class Dot(Layer, repr=False):
     """The inner product of two inputs over the last axis, which keeps the length 1.
 
     Forward  y = Σ_i a_i b_i
@@ -423,7 +416,7 @@ class Dot(Layer):
     array([[11.]])
     """
 
-    def build(self, *input_shapes: Shape) -> None:
+    def build(self, *input_shapes: Shape, **options: Any) -> None:
         _refuse_number(self, input_shapes, exactly_two=True)
         if len(set(input_shapes)) > 1 or not input_shapes[0]:
             raise ShapeError(

@@ -16,7 +16,7 @@ import math
 from typing import Any
 
 import numpy as np
-from attrs import define, field, setters
+from attrs import field
 
 from chainrule.core.equations import Equations
 from chainrule.core.errors import ConfigurationError, ShapeError
@@ -35,8 +35,7 @@ def plain(value: Any) -> Any:
     return tuple(map(plain, value)) if isinstance(value, list | tuple) else value
 
 
-@define(repr=False, on_setattr=setters.NO_OP)
-class Flatten(Layer):
+class Flatten(Layer, repr=False):
     """Every row as one vector, with the last axis running fastest.
 
     Forward  y_n = x_jk with n = j K + k, where k counts up to K; likewise for more axes
@@ -60,8 +59,7 @@ class Flatten(Layer):
         return _reshaped_on_paper(self.output_shape, self.input_shape)
 
 
-@define(repr=False, on_setattr=setters.NO_OP)
-class Reshape(Layer):
+class Reshape(Layer, repr=False):
     """Every row in another shape, with its numbers in the same order.
 
     Forward  y has the numbers of x in the same order, with the last axis running fastest
@@ -108,7 +106,7 @@ class Reshape(Layer):
                 hint="write out all sizes",
             )
 
-    def build(self, input_shape: Shape) -> None:
+    def build(self, input_shape: Shape, **options: Any) -> None:
         count, named = math.prod(input_shape), math.prod(n for n in self.shape if n != -1)
         open_size = count // named if -1 in self.shape else 1
         if named * open_size != count:
@@ -134,8 +132,7 @@ class Reshape(Layer):
         return _reshaped_on_paper(self.row_shape, self.input_shape)
 
 
-@define(repr=False, on_setattr=setters.NO_OP)
-class Permute(Layer):
+class Permute(Layer, repr=False):
     """The axes of every row in another order.
 
     Forward  y_jk = x_kj for ``Permute((2, 1))``; in general axis i of y is axis ``axes[i]`` of x
@@ -176,7 +173,7 @@ class Permute(Layer):
             )
         self.axes = of_row
 
-    def build(self, input_shape: Shape) -> None:
+    def build(self, input_shape: Shape, **options: Any) -> None:
         if len(self.axes) != len(input_shape):
             rest = tuple(range(len(self.axes) + 1, len(input_shape) + 1))
             raise ShapeError(
@@ -203,8 +200,7 @@ class Permute(Layer):
         return Equations(f"x.transpose{order}", f"delta.transpose{tuple(back)}")
 
 
-@define(repr=False, on_setattr=setters.NO_OP)
-class Slice(Layer):
+class Slice(Layer, repr=False):
     """The entries ``start:stop:step`` along one axis, as in Python's ``x[start:stop:step]``.
 
     Forward  y_n = x_(start + n step)
@@ -260,7 +256,7 @@ class Slice(Layer):
             )
         refuse_batch_axis("Slice", self.axis)
 
-    def build(self, input_shape: Shape) -> None:
+    def build(self, input_shape: Shape, **options: Any) -> None:
         axis = axis_of_row(self, self.axis, input_shape)
         taken, size = slice(self.start, self.stop, self.step), input_shape[axis]
         if not range(size)[taken]:

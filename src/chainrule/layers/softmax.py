@@ -13,7 +13,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-from attrs import define, setters
 
 from chainrule.core.equations import Equations
 from chainrule.core.errors import ShapeError
@@ -21,8 +20,7 @@ from chainrule.core.layer import Layer
 from chainrule.core.types import Array
 
 
-@define(repr=False, on_setattr=setters.NO_OP)
-class Softmax(Layer):
+class Softmax(Layer, repr=False):
     """p = exp(z) / Σ exp(z) over the last axis.
 
     Forward  p_k = exp(z_k − max z) / Σ_l exp(z_l − max z), which cannot overflow
