@@ -32,7 +32,7 @@ from site_builder.prose import lint, spelling
 from site_builder.vendoring import VendoringError
 
 PLACES = Places(Path(__file__).resolve().parents[1])
-PROSE_BESIDE_DOCS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+PROSE_BESIDE_DOCS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -488,7 +488,7 @@ def test_the_error_stands_in_place_of_numpys_warnings() -> None:
 
 
 def test_whoever_asked_numpy_to_raise_sees_the_line_that_overflows() -> None:
-    model = Sequential([Dense(5), Dense(2)])
+    model = Sequential([Dense(5), Activation(np.square, lambda z: 2 * z), Dense(2)])
     trainer = Trainer(model, losses.HalfSquaredError(), optimizers.SGD(1e200), rng=0)
     with np.errstate(over="raise"), pytest.raises(FloatingPointError) as caught:
         trainer.fit(*samples(), epochs=10)

@@ -219,7 +219,7 @@ class Replica:
         self.parameters: list[Parameter] = []
         start = 0
         for parameter in model.parameters:
-            value = parameter.value
+            value: Array = parameter.value
             if tangent is not None:
                 window = tangent[start : start + parameter.size].reshape(parameter.shape)
                 value = Dual(value, window, level)

@@ -181,6 +181,11 @@ def _put_back(layer: Layer, attributes: dict[str, Any]) -> None:
         object.__setattr__(layer, name, value)
 
 
+def _without_options(signature: inspect.Signature) -> inspect.Signature:
+    parameters = signature.parameters.values()
+    return signature.replace(parameters=[p for p in parameters if p.kind is not p.VAR_KEYWORD])
+
+
 def _call_build(layer: Layer, method: Callable[..., Any], shapes: tuple[Shape, ...]) -> None:
     name = type(layer).__name__
     try:
@@ -188,7 +193,7 @@ def _call_build(layer: Layer, method: Callable[..., Any], shapes: tuple[Shape, .
     except TypeError as error:
         raise BuildError(
             f"{name}: its build does not take {len(shapes)} input shape(s)",
-            expected=f"build{inspect.signature(method)}",
+            expected=f"build{_without_options(inspect.signature(method))}",
             received=f"build{shapes}" if len(shapes) != 1 else f"build({shapes[0]})",
             hint="give one shape for each input of forward",
         ) from error

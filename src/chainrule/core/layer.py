@@ -33,9 +33,10 @@ one rule for it: call ``np.*`` on what you are given, create arrays with ``like=
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar, overload
 
 import numpy as np
+import numpy.typing as npt
 
 from chainrule.core import (
     building,
@@ -51,7 +52,16 @@ from chainrule.core.errors import DefinitionError
 from chainrule.core.initializers import Initializer
 from chainrule.core.parameter import Parameter, ParameterVector
 from chainrule.core.tree import Tree
-from chainrule.core.types import Array, Shape
+from chainrule.core.types import Shape
+
+Called = TypeVar("Called", covariant=True)
+
+
+class Extendable(Protocol[Called]):
+    """What a layer can be called on instead of arrays: the node of a graph."""
+
+    def extended_by(self, layer: Any, inputs: Any, /) -> Called:
+        """What calling the layer on these inputs gives."""
 
 
 class Layer(Tree):
@@ -98,7 +108,10 @@ class Layer(Tree):
 
     # ---------------------------------------------------------------- what an author writes
 
-    def build(self, *input_shapes: Any, **how: Any) -> None:
+    # To type checkers, (*arguments: Any, **options: Any) is a signature that any other overrides:
+    # an author's methods take the inputs of his own layer. None of them is called with options.
+
+    def build(self, *input_shapes: Any, **options: Any) -> None:
         """Create the parameters for inputs of these shapes, which do not count the batch axis.
 
         An author writes ``build(self, input_shape)``, or one shape for each input, and calls
@@ -113,19 +126,19 @@ class Layer(Tree):
             as it was before.
         """
 
-    def forward(self, *inputs: Array) -> Any:
+    def forward(self, *inputs: Any, **options: Any) -> Any:
         """The training pass: y = f(x; θ). Remembers on ``self`` what `backward` needs."""
         raise DefinitionError(f"{type(self).__name__} has no forward", hint="write it")
 
-    def backward(self, delta: Any) -> Any:
+    def backward(self, delta: Any, /) -> Any:
         """The vector-Jacobian product ∂C/∂x = Jᵀ delta; adds to each parameter's gradient."""
         raise DefinitionError(f"{type(self).__name__} has no backward", hint="write it")
 
-    def apply(self, *inputs: Array) -> Any:
+    def apply(self, *inputs: Any, **options: Any) -> Any:
         """Inference: y = f(x; θ), with nothing remembered. By default `forward` of a twin."""
         return self.twin().forward(*inputs)
 
-    def backward_parameters(self, delta: Any) -> None:
+    def backward_parameters(self, delta: Any, /) -> None:
         """`backward` where nobody asks for ∂C/∂x, as in the first layer of a network.
 
         A layer may save that product here. The default is `backward`.
@@ -242,10 +255,18 @@ class Layer(Tree):
 
     # ---------------------------------------------------------------- what a caller does
 
+    @overload
+    def __call__(self, *inputs: Extendable[Called]) -> Called: ...
+    @overload
+    def __call__(self, *inputs: npt.ArrayLike) -> npt.NDArray[Any]: ...
+
     def __call__(self, *inputs: Any) -> Any:
         """Inference on anything that NumPy takes for an array of real numbers: see `apply`.
 
         Called on nodes of a graph, such as ``Input((64,))``, it gives a node: see `Graph`.
+
+        A layer with several outputs returns a tuple of arrays. Type checkers cannot know how many
+        outputs a layer has and infer one array; ``a, b = model(x)`` passes them without a cast.
         """
         for node in inputs:
             if hasattr(node, "extended_by"):
@@ -351,8 +372,10 @@ class Layer(Tree):
         parts = {k: v for k, v in self.attributes().items() if k in fields or k in kept}
         return layer_state.restored, (type(self), parts)
 
-    def __getattr__(self, name: str) -> Any:
-        raise messages.missing(self, name)
+    if not TYPE_CHECKING:  # with a __getattr__, type checkers would accept any misspelled name
+
+        def __getattr__(self, name: str) -> Any:
+            raise messages.missing(self, name)
 
     def __repr__(self) -> str:
         return messages.short_repr(self)

@@ -133,7 +133,8 @@ class Branches(Composite):
 
     joins_the_plan: ClassVar[bool] = True
 
-    branches: tuple[Layer, ...] = field(converter=_as_branches)
+    # A tuple, once converted; mypy ignores the converters of a dataclass_transform.
+    branches: Sequence[Layer] = field(converter=_as_branches)
     merge: Layer | None = None
 
     def __attrs_post_init__(self) -> None:

@@ -52,7 +52,7 @@ class Activation(Layer):
     accepts_any_shape: ClassVar[bool] = True
 
     function: Any
-    _derivative: Any = field(default=None, eq=False)
+    _derivative: Any = field(default=None, eq=False, alias="derivative")
 
     def __attrs_post_init__(self) -> None:
         if self._derivative is not None and not isinstance(self.function, Function):

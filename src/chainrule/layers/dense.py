@@ -69,8 +69,11 @@ class Dense(Layer):
 
     units: int
     use_bias: bool = True
-    initializer: Initializer = field(default=GlorotUniform(), converter=initializers.get)
-    bias_initializer: Initializer = field(default=Zeros(), converter=initializers.get)
+    # Initializers, once converted; mypy ignores the converters of a dataclass_transform.
+    initializer: str | float | Initializer = field(
+        default=GlorotUniform(), converter=initializers.get
+    )
+    bias_initializer: str | float | Initializer = field(default=Zeros(), converter=initializers.get)
 
     def __attrs_post_init__(self) -> None:
         if not is_integer(self.units) or self.units < 1:
@@ -81,7 +84,7 @@ class Dense(Layer):
                 hint=f"Dense({int(self.units)})" if _is_almost_whole(self.units) else None,
             )
 
-    def build(self, input_shape: Shape) -> None:
+    def build(self, input_shape: Shape, **options: Any) -> None:
         if len(input_shape) != 1:
             raise ShapeError(
                 f"{self!r}: the rows of its input are not vectors",
@@ -89,9 +92,9 @@ class Dense(Layer):
                 received=f"({', '.join(['batch', *map(str, input_shape)])})",
                 hint="make each row one vector: x.reshape(len(x), -1)",
             )
-        self.parameter("weights", (*input_shape, self.units), self.initializer)
+        self.weights = self.parameter("weights", (*input_shape, self.units), self.initializer)
         if self.use_bias:
-            self.parameter("biases", (self.units,), self.bias_initializer)
+            self.biases = self.parameter("biases", (self.units,), self.bias_initializer)
 
     def forward(self, inputs: Array) -> Array:
         self.inputs = inputs

@@ -44,7 +44,7 @@ class _Elementwise(Layer):
                 received=f"broadcast={self.broadcast!r}",
             )
 
-    def build(self, *input_shapes: Shape) -> None:
+    def build(self, *input_shapes: Shape, **options: Any) -> None:
         _refuse_number(self, input_shapes, exactly_two=self.takes_two)
         if len(set(input_shapes)) > 1 and not (self.broadcast and _fit(input_shapes)):
             raise ShapeError(
@@ -369,7 +369,7 @@ class Concatenate(Layer):
     def __attrs_post_init__(self) -> None:
         refuse_batch_axis("Concatenate", self.axis)
 
-    def build(self, *input_shapes: Shape) -> None:
+    def build(self, *input_shapes: Shape, **options: Any) -> None:
         _refuse_number(self, input_shapes)
         axis = axis_of_row(self, self.axis, input_shapes[0])
         if not _differ_only(input_shapes, axis):
@@ -423,7 +423,7 @@ class Dot(Layer):
     array([[11.]])
     """
 
-    def build(self, *input_shapes: Shape) -> None:
+    def build(self, *input_shapes: Shape, **options: Any) -> None:
         _refuse_number(self, input_shapes, exactly_two=True)
         if len(set(input_shapes)) > 1 or not input_shapes[0]:
             raise ShapeError(

@@ -108,7 +108,7 @@ class Reshape(Layer):
                 hint="name the sizes",
             )
 
-    def build(self, input_shape: Shape) -> None:
+    def build(self, input_shape: Shape, **options: Any) -> None:
         count, named = math.prod(input_shape), math.prod(n for n in self.shape if n != -1)
         open_size = count // named if -1 in self.shape else 1
         if named * open_size != count:
@@ -176,7 +176,7 @@ class Permute(Layer):
             )
         self.axes = of_row
 
-    def build(self, input_shape: Shape) -> None:
+    def build(self, input_shape: Shape, **options: Any) -> None:
         if len(self.axes) != len(input_shape):
             rest = tuple(range(len(self.axes) + 1, len(input_shape) + 1))
             raise ShapeError(
@@ -260,7 +260,7 @@ class Slice(Layer):
             )
         refuse_batch_axis("Slice", self.axis)
 
-    def build(self, input_shape: Shape) -> None:
+    def build(self, input_shape: Shape, **options: Any) -> None:
         axis = axis_of_row(self, self.axis, input_shape)
         taken, size = slice(self.start, self.stop, self.step), input_shape[axis]
         if not range(size)[taken]:
