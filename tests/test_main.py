@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import re
 import struct
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -46,6 +48,23 @@ def demonstration(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if matplotlib were not installed."""
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+
+
+# ------------------------------------------------------------------------------- the version
+
+
+def test_the_script_and_the_module_print_the_version_that_is_installed(tmp_path: Path) -> None:
+    script = Path(sysconfig.get_path("scripts")) / "chainrule"
+    printed = subprocess.run([script, "--version"], capture_output=True, text=True, check=True)
+    version = importlib.metadata.version("chainrule")
+    assert printed.stdout == run(tmp_path, "--version").stdout == f"chainrule {version}\n"
+    assert version == chainrule.__version__
+
+
+def test_the_script_takes_the_same_options_and_returns_the_same_code(tmp_path: Path) -> None:
+    script = Path(sysconfig.get_path("scripts")) / "chainrule"
+    wrong = subprocess.run([script, "--epochs", "0"], capture_output=True, text=True, cwd=tmp_path)
+    assert (wrong.returncode, wrong.stderr) == (2, run(tmp_path, "--epochs", "0").stderr)
 
 
 # ------------------------------------------------------------------------------- what it does

@@ -216,7 +216,11 @@ def test_the_design_says_what_every_package_contains():
 
 @pytest.mark.parametrize(
     ("page", "source"),
-    [("changelog.md", "CHANGELOG.md"), ("contributing/index.md", "CONTRIBUTING.md")],
+    [
+        ("changelog.md", "CHANGELOG.md"),
+        ("contributing/index.md", "CONTRIBUTING.md"),
+        ("security.md", "SECURITY.md"),
+    ],
 )
 def test_a_page_that_is_also_a_file_at_the_root_is_that_file(page, source):
     assert (DOCS / page).resolve() == ROOT / source

@@ -1,6 +1,7 @@
 """The demonstration: a network of layers is checked, then learns to read handwritten digits.
 
-    python -m chainrule --epochs 30 --seed 0 --layers 128,64 --output chainrule-demo
+    chainrule --epochs 30 --seed 0 --layers 128,64 --output chainrule-demo
+    python -m chainrule --version
 
 The network maps the 64 pixels of an image to ten numbers z_k; p_k = exp(z_k) / Σ_l exp(z_l) is
 the probability that the image shows the digit k. Training minimises
@@ -152,10 +153,16 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="python -m chainrule",
+        prog="chainrule",
         description="Check a network of layers, then train it to read handwritten digits.",
         epilog="Writes the model, the history and a figure of the results to a folder.",
         allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--version",
+        action="version",
+        version=f"chainrule {chainrule.__version__}",
+        help="print the version and exit",
     )
     parser.add_argument(
         "--epochs",

@@ -28,7 +28,7 @@ class Figures(Callback):
     def on_epoch_end(self, trainer: Any, epoch: int, figures: Any) -> None:
         figures["validation_loss"] = self.told[epoch - 1]
         model = trainer.model
-        self.models.append((model.parameters.value.copy(), model.state.value.copy()))
+        self.models.append((model.parameters.value.copy(), model.buffers.value.copy()))
 
 
 class Energy(Callback):
@@ -46,7 +46,7 @@ class RunningMean(Layer):
     """Subtracts the mean of all batches so far: a layer with a state."""
 
     def build(self, input_shape: Any) -> Any:
-        self.mean = self.state("mean", input_shape)
+        self.mean = self.buffer("mean", input_shape)
         return input_shape
 
     def forward(self, x: Any) -> Any:
@@ -129,7 +129,7 @@ def test_it_stops_by_its_definition_and_gives_the_best_back(
 def test_the_states_are_those_of_the_best_epoch_too() -> None:
     model = Sequential([RunningMean(), Dense(2)])
     trainer, models = run(EarlyStopping(patience=2), [3, 1, 2, 2, 0], model)
-    np.testing.assert_array_equal(trainer.model.state.value, models[1][1])
+    np.testing.assert_array_equal(trainer.model.buffers.value, models[1][1])
     assert not np.array_equal(models[1][1], models[3][1])
 
 

@@ -495,7 +495,7 @@ def test_what_creates_a_parameter_state_or_generator_may_be_assigned_to_its_name
     class Noisy(Layer):
         def build(self, input_shape):
             self.scale = self.parameter("scale", input_shape, "ones")
-            self.mean = self.state("mean", input_shape)
+            self.mean = self.buffer("mean", input_shape)
             self.coin = self.generator("coin")
 
         def forward(self, x):
@@ -503,7 +503,7 @@ def test_what_creates_a_parameter_state_or_generator_may_be_assigned_to_its_name
 
     layer = Noisy()
     layer.build((3,), rng=0)
-    assert layer.parameters.paths == ["scale"] and layer.state.paths == ["mean"]
+    assert layer.parameters.paths == ["scale"] and layer.buffers.paths == ["mean"]
     assert list(layer.generators) == ["coin"]
 
 

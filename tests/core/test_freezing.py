@@ -203,9 +203,9 @@ def test_copies_of_a_layer_stay_frozen_and_are_let_go_by_themselves(again):
 
 def test_states_are_no_parameters_and_go_on():
     model = built(Sequential([BatchNorm(), Dense(2)])).freeze()
-    before = model.state.value.copy()
+    before = model.buffers.value.copy()
     model.forward(5 + batch())
-    assert np.all(model.state.value != before)
+    assert np.all(model.buffers.value != before)
 
 
 def test_a_layer_without_parameters_can_be_frozen():

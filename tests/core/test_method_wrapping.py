@@ -42,7 +42,7 @@ def everything(layer):
         for name, value in part.attributes().items():
             if name != "_unrolled":  # how a sequence is gone through, worked out at first use
                 found.append((path, name, id(value)))
-        for parameter in (*part._parameters.values(), *part._states.values()):
+        for parameter in (*part._parameters.values(), *part._buffers.values()):
             found.append((path, parameter.value.tobytes(), parameter.grad.tobytes()))
         for name, generator in part._generators.items():
             found.append((path, name, str(generator.bit_generator.state)))
@@ -457,7 +457,7 @@ class Fails(Layer):
     def build(self, input_shape):
         self.units = input_shape[0]
         self.parameter("weights", input_shape)
-        self.state("mean", input_shape)
+        self.buffer("mean", input_shape)
         self.generator("coin")
         self.extra = Dense(3)
         self.inner[0].build(input_shape)
@@ -610,7 +610,7 @@ def test_parameters_are_created_only_while_building():
     layer = built(Dense(2))
     for call in (
         lambda: layer.parameter("more", (3,)),
-        lambda: layer.state("more", (3,)),
+        lambda: layer.buffer("more", (3,)),
         lambda: layer.generator("more"),
         lambda: layer.rng,
     ):
@@ -623,7 +623,7 @@ def test_an_empty_batch_tells_the_shapes_and_leaves_no_trace_in_states_and_gener
         """A running mean as one writes it: the mean of no rows is not a number."""
 
         def build(self, input_shape):
-            self.state("mean", input_shape, 0.25)
+            self.buffer("mean", input_shape, 0.25)
             self.generator("coin")
 
         def forward(self, x):
@@ -637,7 +637,7 @@ def test_an_empty_batch_tells_the_shapes_and_leaves_no_trace_in_states_and_gener
     alone, inside, deep = Running(), Running(), Running()
     built(alone)
     model = built(Sequential([alone, inside, Sequential([Dense(3), deep])]))
-    np.testing.assert_array_equal(model.state.value, np.full(9, 0.25))
+    np.testing.assert_array_equal(model.buffers.value, np.full(9, 0.25))
     spawning = np.random.default_rng(0)
     first, second = (spawning.spawn(1)[0].random() for _ in range(2))
     for layer, draw in ((alone, first), (inside, first), (deep, second)):

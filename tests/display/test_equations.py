@@ -673,7 +673,7 @@ def test_states_that_equations_speak_of_are_symbols_too():
     @define
     class Centred(Layer):
         def build(self, input_shape):
-            self.state("mean", input_shape, "ones")
+            self.buffer("mean", input_shape, "ones")
 
         def forward(self, x):
             return x - self.mean.value

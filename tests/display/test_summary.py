@@ -215,7 +215,7 @@ class Gate(Layer):
         self.one.build(input_shape)
         self.other.build(input_shape)
         self.parameter("gate", (1,), "ones")
-        self.state("mean", input_shape)
+        self.buffer("mean", input_shape)
 
     def forward(self, x: Any) -> Any:
         self.sum = self.one.forward(x) + self.other.forward(x)
@@ -240,7 +240,7 @@ def test_a_layer_with_layers_inside_stands_above_them_with_what_is_its_own() -> 
     ]
     assert [row.delta_is_asked_for for row in found.rows] == [False, True, True, True, True]
     assert found.parameters == model.parameters.size
-    assert found.states == model.state.size == 4
+    assert found.states == model.buffers.size == 4
     assert found.bytes == 8 * (39 + 4)
     assert "buffers" in str(found).splitlines()[0]
 

@@ -63,7 +63,7 @@ class Noisy(Layer):
 
     def build(self, input_shape):
         self.generator("noise")
-        self.state("count", (1,), "zeros")
+        self.buffer("count", (1,), "zeros")
 
     def forward(self, inputs):
         self.count.value += 1
@@ -437,12 +437,12 @@ def test_a_trace_leaves_the_model_as_it_was(name: str) -> None:
     model.backward(loss.delta(y, target))
     twin = copy.deepcopy(model)
     before = [p.grad.copy() for p in model.parameters], model.parameters.value.copy()
-    state, noise = model.state.value.copy(), [g.bit_generator.state for g in _noise(model)]
+    state, noise = model.buffers.value.copy(), [g.bit_generator.state for g in _noise(model)]
     memories = [dict(layer.__dict__) for _, layer in model.walk()]
     trace(model, many(*INPUTS.get(name, ((4,),)), seed=9), target, loss)
     assert equal(tuple(p.grad for p in model.parameters), tuple(before[0]))
     assert equal(model.parameters.value, before[1])
-    assert equal(model.state.value, state)
+    assert equal(model.buffers.value, state)
     assert [g.bit_generator.state for g in _noise(model)] == noise
     for (_, layer), memory in zip(model.walk(), memories, strict=True):
         assert layer.__dict__.keys() == memory.keys()

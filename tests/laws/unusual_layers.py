@@ -32,8 +32,8 @@ class BatchNorm(Layer):
     def build(self, input_shape):
         self.parameter("scale", input_shape, "ones")
         self.parameter("shift", input_shape)
-        self.state("mean", input_shape)
-        self.state("variance", input_shape, "ones")
+        self.buffer("mean", input_shape)
+        self.buffer("variance", input_shape, "ones")
 
     def forward(self, x):
         mean, variance = x.mean(axis=0), x.var(axis=0)
@@ -230,7 +230,7 @@ class Inverse(Layer):
     """Solves a linear system for each row by a NumPy function that has no tangent rule."""
 
     def build(self, input_shape):
-        self.state("matrix", (*input_shape, *input_shape), "orthogonal")
+        self.buffer("matrix", (*input_shape, *input_shape), "orthogonal")
 
     def forward(self, x):
         return x @ np.linalg.pinv(self.matrix.value * 2 + 0 * x.sum())

@@ -88,7 +88,7 @@ def test_states_count_as_parameters_do():
         size: int
 
         def build(self, input_shape):
-            self.state("seen", (self.size,))
+            self.buffer("seen", (self.size,))
 
         def forward(self, x):
             return +x
@@ -137,7 +137,7 @@ class Noted(Layer):
 
     def build(self, input_shape):
         noted.append("built")
-        self.state("seen", (0,))
+        self.buffer("seen", (0,))
 
     def forward(self, x):
         return +x

@@ -51,7 +51,7 @@ def returned(model, path):
     assert loaded.unbuilt() == model.unbuilt() and repr(loaded) == repr(model)
     assert (loaded.dtype, loaded.input_shapes) == (model.dtype, model.input_shapes)
     assert loaded.output_shapes == model.output_shapes
-    for one, other in ((loaded.parameters, model.parameters), (loaded.state, model.state)):
+    for one, other in ((loaded.parameters, model.parameters), (loaded.buffers, model.buffers)):
         assert one.paths == other.paths
         assert one.value.dtype == other.value.dtype
         assert one.value.tobytes() == other.value.tobytes()
@@ -247,7 +247,7 @@ def test_states_tables_and_several_inputs_come_back(path):
     )
     model.forward(X, X + 1)
     loaded = returned(model, path)
-    assert loaded.state.value.any()
+    assert loaded.buffers.value.any()
     np.testing.assert_array_equal(loaded[2].order, model[2].order)
     np.testing.assert_array_equal(loaded(X, X), model(X, X))
 
@@ -300,7 +300,7 @@ def test_the_file_is_read_by_safetensors_alone(path):
         assert file.metadata()["format"] == "chainrule-2"
         found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
     expected = {f"parameters/{p.path}": p.value for p in model.parameters}
-    expected |= {f"state/{p.path}": p.value for p in model.state}
+    expected |= {f"state/{p.path}": p.value for p in model.buffers}
     assert set(found) == set(expected) and "parameters/dense_1.weights" in found
     for name, array in expected.items():
         assert found[name].dtype == np.float32
@@ -348,10 +348,10 @@ def test_another_program_loads_without_having_named_a_layer(path):
 def test_saving_leaves_the_model_as_it_was(path):
     model = built(Sequential([Dense(2), BatchNorm(), Dropout()]))
     y = model.forward(X)
-    value, state = model.parameters.value.copy(), model.state.value.copy()
+    value, state = model.parameters.value.copy(), model.buffers.value.copy()
     model.save(path)
     np.testing.assert_array_equal(model.parameters.value, value)
-    np.testing.assert_array_equal(model.state.value, state)
+    np.testing.assert_array_equal(model.buffers.value, state)
     assert model.backward(np.ones_like(y)).shape == X.shape
 
 

@@ -220,14 +220,14 @@ class Replica:
         self.parameters: list[Parameter] = []
         start = 0
         for parameter in model.parameters:
-            value = parameter.value
+            value: Array = parameter.value
             if tangent is not None:
                 window = tangent[start : start + parameter.size].reshape(parameter.shape)
                 value = Dual(value, window, level)
             self.parameters.append(Parameter(parameter.path, value))
             parts[id(parameter)] = self.parameters[-1]
             start += parameter.size
-        for state in model.state:
+        for state in model.buffers:
             value = state.value.copy()
             parts[id(state)] = Parameter(
                 state.path, value if tangent is None else Dual(value, np.zeros_like(value), level)

@@ -279,9 +279,9 @@ def memory(case: Case) -> Finding:
     plain = case.passes(u)
     replica = Replica(case.layer)
     y = replica.layer.forward(*copied(case.inputs))
-    states = [s.value.copy() for s in replica.layer.state]
+    states = [s.value.copy() for s in replica.layer.buffers]
     replica.layer.apply(*copied(case.others))
-    if not all(map(np.array_equal, states, [s.value for s in replica.layer.state])):
+    if not all(map(np.array_equal, states, [s.value for s in replica.layer.buffers])):
         raise LawViolation("apply changes a buffer: only forward may do so")
     after = Gradients.of(y, replica.layer.backward(copied(u)), replica)
     for name, array in plain.arrays.items():
@@ -302,7 +302,7 @@ def memory(case: Case) -> Finding:
 def _forward_is_inference(layer: Layer) -> bool:
     """Whether apply must equal forward: no generators, no buffers, no coupled rows."""
     return not (
-        layer.generators or len(layer.state) or any(p.couples_batch for _, p in layer.walk())
+        layer.generators or len(layer.buffers) or any(p.couples_batch for _, p in layer.walk())
     )
 
 

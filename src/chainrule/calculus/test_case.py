@@ -172,7 +172,7 @@ def moved(at: Case, name: str, step: npt.NDArray[Any]) -> Case:
     for p in parameters_of(at):
         value = p.value + step if p.path == name else p.value.copy()
         parts[id(p)] = Parameter(p.path, value)
-    parts |= {id(s): Parameter(s.path, s.value.copy()) for s in at.layer.state}
+    parts |= {id(s): Parameter(s.path, s.value.copy()) for s in at.layer.buffers}
     for generator in at.layer.generators.values():
         parts[id(generator)] = layer_state.copied_generator(generator)
     return evolve(at, layer=at.layer.replica(parts))

@@ -27,6 +27,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from chainrule.callbacks.callback import Callback
+from chainrule.core.deprecation import moved
 
 if TYPE_CHECKING:
     from chainrule.callbacks.checkpoint import Checkpoint
@@ -45,6 +46,8 @@ _PLACES = {
     "TensorBoard": "chainrule.callbacks.tensorboard",
 }
 
+_RENAMED = {"Functions": "chainrule.callbacks.FromFunctions"}
+
 __all__ = [
     "CSVLogger",
     "Callback",
@@ -56,12 +59,14 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(importlib.import_module(_PLACES[name]), name)
-    globals()[name] = found
-    return found
+if not TYPE_CHECKING:  # with a __getattr__, type checkers would accept any name
+
+    def __getattr__(name: str) -> Any:
+        if name not in _PLACES:
+            return moved(__name__, name, _RENAMED, removed_in="0.3")
+        found = getattr(importlib.import_module(_PLACES[name]), name)
+        globals()[name] = found
+        return found
 
 
 def __dir__() -> list[str]:

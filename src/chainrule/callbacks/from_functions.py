@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
@@ -20,8 +20,6 @@ from chainrule.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from chainrule.training.trainer import Trainer
-
-Function: TypeAlias = Callable[..., Any] | None
 
 SIGNATURES = {
     "on_fit_begin": ("trainer",),
@@ -101,11 +99,22 @@ class FromFunctions(Callback):
     6
     """
 
-    _on_fit_begin: Function = field(default=None, kw_only=True, validator=_fits)
-    _on_step_end: Function = field(default=None, kw_only=True, validator=_fits)
-    _figures: Function = field(default=None, kw_only=True, validator=_fits)
-    _on_epoch_end: Function = field(default=None, kw_only=True, validator=_fits)
-    _on_fit_end: Function = field(default=None, kw_only=True, validator=_fits)
+    # Each alias is what attrs would choose; it is written out for type checkers.
+    _on_fit_begin: Callable[[Trainer], object] | None = field(
+        default=None, kw_only=True, alias="on_fit_begin", validator=_fits
+    )
+    _on_step_end: Callable[[Trainer, int, int, float], object] | None = field(
+        default=None, kw_only=True, alias="on_step_end", validator=_fits
+    )
+    _figures: Callable[[Trainer, int], Mapping[str, float]] | None = field(
+        default=None, kw_only=True, alias="figures", validator=_fits
+    )
+    _on_epoch_end: Callable[[Trainer, int, Mapping[str, float]], object] | None = field(
+        default=None, kw_only=True, alias="on_epoch_end", validator=_fits
+    )
+    _on_fit_end: Callable[[Trainer], object] | None = field(
+        default=None, kw_only=True, alias="on_fit_end", validator=_fits
+    )
 
     def __attrs_post_init__(self) -> None:
         if not self._given:

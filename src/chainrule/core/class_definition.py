@@ -1,8 +1,8 @@
 """What happens at the end of ``class Scale(Layer):``, once for each class.
 
 The class becomes an attrs class: its annotated fields make its ``__init__`` and are its
-configuration. Its methods are wrapped (see `chainrule.core.method_wrapping`), and attributes are set
-through `Layer.__setattr__`. An explicit ``@define`` above the class is allowed. It runs after
+configuration. Its methods are wrapped (see `chainrule.core.method_wrapping`), and attributes are
+set through `Layer.__setattr__`. An explicit ``@define`` above the class is allowed. It runs after
 `define`, so `define` leaves the class as attrs expects to find it:
 
 * The definitions of the fields stay in the class; only attrs sees them.

@@ -34,10 +34,20 @@ one rule for it: call ``np.*`` on what you are given, create arrays with ``like=
 from __future__ import annotations
 
 import reprlib
-from typing import Any, ClassVar, Self, dataclass_transform
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Protocol,
+    Self,
+    TypeVar,
+    dataclass_transform,
+    overload,
+)
 
 import attrs
 import numpy as np
+import numpy.typing as npt
 
 from chainrule.core import (
     building,
@@ -50,12 +60,22 @@ from chainrule.core import (
     ownership,
     tree,
 )
+from chainrule.core.deprecation import renamed_attribute
 from chainrule.core.equations import Equations, unknown
 from chainrule.core.errors import DefinitionError
 from chainrule.core.initializers import Initializer
 from chainrule.core.parameter import Parameter, ParameterVector
 from chainrule.core.tree import Tree
-from chainrule.core.types import Array, Shape
+from chainrule.core.types import Shape
+
+Called = TypeVar("Called", covariant=True)
+
+
+class Extendable(Protocol[Called]):
+    """What a layer can be called on instead of arrays: the node of a graph."""
+
+    def extended_by(self, layer: Any, inputs: Any, /) -> Called:
+        """What calling the layer on these inputs gives."""
 
 
 @dataclass_transform(field_specifiers=(attrs.field,))
@@ -100,7 +120,7 @@ class Layer(Tree):
     _initial: frozenset[str] = frozenset()  # the attributes that were there before build
     _lasting: frozenset[str] = frozenset()  # the attributes that are not memory
     _parameters: dict[str, Parameter] = {}  # noqa: RUF012 - replaced, never changed
-    _states: dict[str, Parameter] = {}  # noqa: RUF012
+    _buffers: dict[str, Parameter] = {}  # noqa: RUF012
     _generators: dict[str, np.random.Generator] = {}  # noqa: RUF012
     _begins_frozen: bool = False  # whether what build makes is frozen
 
@@ -128,7 +148,10 @@ class Layer(Tree):
 
     # ---------------------------------------------------------------- what an author writes
 
-    def build(self, *input_shapes: Any, **how: Any) -> None:
+    # To type checkers, (*arguments: Any, **options: Any) is a signature that any other overrides:
+    # an author's methods take the inputs of his own layer. None of them is called with options.
+
+    def build(self, *input_shapes: Any, **options: Any) -> None:
         """Create the parameters for inputs of these shapes, which do not count the batch axis.
 
         An author writes ``build(self, input_shape)``, or one shape for each input, and calls
@@ -144,19 +167,19 @@ class Layer(Tree):
             as it was before.
         """
 
-    def forward(self, *inputs: Array) -> Any:
+    def forward(self, *inputs: Any, **options: Any) -> Any:
         """The training pass: y = f(x; θ). Remembers on ``self`` what `backward` needs."""
         raise DefinitionError(f"{type(self).__name__} has no forward", hint="write it")
 
-    def backward(self, delta: Any) -> Any:
+    def backward(self, delta: Any, /) -> Any:
         """The vector-Jacobian product ∂C/∂x = Jᵀ delta; adds to each parameter's gradient."""
         raise DefinitionError(f"{type(self).__name__} has no backward", hint="write it")
 
-    def apply(self, *inputs: Array) -> Any:
+    def apply(self, *inputs: Any, **options: Any) -> Any:
         """Inference: y = f(x; θ), with nothing remembered. By default `forward` of a twin."""
         return self.twin().forward(*inputs)
 
-    def backward_parameters(self, delta: Any) -> None:
+    def backward_parameters(self, delta: Any, /) -> None:
         """`backward` where nobody asks for ∂C/∂x, as in the first layer of a network.
 
         A layer may save that product here. The default is `backward`.
@@ -193,14 +216,32 @@ class Layer(Tree):
         self._parameters = {**self._parameters, name: created}
         return created
 
-    @property
-    def state(self) -> building.State:
-        """What is kept but not learned, as one flat vector, like `parameters`.
+    def buffer(
+        self, name: str, shape: Shape, initializer: str | float | Initializer = "zeros"
+    ) -> Parameter:
+        """Create an array in `build` that is kept but not learned, such as a running mean.
 
-        In `build` it is called to create such an array: ``self.state("running_mean", shape,
-        "zeros")``. It is shared by twins and stored in files, and no optimizer sees it.
+        Like a parameter it is ``self.<name>``, shared by twins and stored in files; no optimizer
+        sees it.
+
+        Parameters
+        ----------
+        name, shape, initializer
+            As for `parameter`.
         """
-        return building.State(self)
+        created = building.create(self, name, shape, initializers.get(initializer))
+        self._buffers = {**self._buffers, name: created}
+        return created
+
+    state = renamed_attribute(
+        "_state_by_old_name",
+        advice="layer.buffers, or layer.buffer(name, shape) to create one",
+        removed_in="0.3",
+    )
+
+    @property
+    def _state_by_old_name(self) -> building.StateByOldName:
+        return building.StateByOldName(self)
 
     def generator(self, name: str) -> np.random.Generator:
         """Create a random generator in `build`; from then on it is ``self.<name>``.
@@ -263,6 +304,11 @@ class Layer(Tree):
         return ParameterVector(self._collected("_parameters"), self.dtype)
 
     @property
+    def buffers(self) -> ParameterVector:
+        """All that is kept but not learned, here and in the layers below, as one flat vector."""
+        return ParameterVector(self._collected("_buffers"), self._dtype or np.float64)
+
+    @property
     def generators(self) -> dict[str, np.random.Generator]:
         """The random generators, here and in the layers below, by path."""
         return self._collected("_generators")
@@ -276,10 +322,18 @@ class Layer(Tree):
 
     # ---------------------------------------------------------------- what a caller does
 
+    @overload
+    def __call__(self, *inputs: Extendable[Called]) -> Called: ...
+    @overload
+    def __call__(self, *inputs: npt.ArrayLike) -> npt.NDArray[Any]: ...
+
     def __call__(self, *inputs: Any) -> Any:
         """Inference on anything that NumPy takes for an array of real numbers: see `apply`.
 
         Called on nodes of a graph, such as ``Input((64,))``, it gives a node: see `Graph`.
+
+        A layer with several outputs returns a tuple of arrays. Type checkers cannot know how many
+        outputs a layer has and infer one array; ``a, b = model(x)`` passes them without a cast.
         """
         for node in inputs:
             if hasattr(node, "extended_by"):
@@ -390,8 +444,10 @@ class Layer(Tree):
         parts = {k: v for k, v in self.attributes().items() if k in fields or k in kept}
         return layer_state.restored, (type(self), parts)
 
-    def __getattr__(self, name: str) -> Any:
-        raise messages.missing(self, name)
+    if not TYPE_CHECKING:  # with a __getattr__, type checkers would accept any misspelled name
+
+        def __getattr__(self, name: str) -> Any:
+            raise messages.missing(self, name)
 
     @reprlib.recursive_repr()
     def __repr__(self) -> str:

@@ -110,10 +110,10 @@ def plain_array(layer: Layer, name: str, value: Any) -> DefinitionError:
         )
     return DefinitionError(
         f"{label(layer)}: build sets self.{name} to a plain array, which would never be learned",
-        expected="a Parameter, or a state",
+        expected="a Parameter, or a buffer",
         received=f"{kind} of shape {shape}, {value.dtype}",
         hint=f'self.parameter("{name}", {shape}, "glorot_uniform") if it is learned, '
-        f'self.state("{name}", {shape}) if it is kept',
+        f'self.buffer("{name}", {shape}) if it is kept',
     )
 
 

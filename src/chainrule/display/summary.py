@@ -257,12 +257,12 @@ def _row(place: str, layer: Layer, holders: dict[int, str]) -> Row:
     """The row of a layer, regardless of where it is used."""
     shared: str | None = None
     counts, frozen = [], 0
-    for kept in (layer._parameters, layer._states):
+    for kept in (layer._parameters, layer._buffers):
         fresh = [p for p in kept.values() if id(p) not in holders]
         shared = shared or next((holders[id(p)] for p in kept.values() if id(p) in holders), None)
         counts.append(sum(p.size for p in _once(fresh)))
         frozen += sum(p.size for p in _once(fresh) if not p.trainable)
-    for part in (*layer._parameters.values(), *layer._states.values()):
+    for part in (*layer._parameters.values(), *layer._buffers.values()):
         holders.setdefault(id(part), place)
     return Row(
         place=place,

@@ -203,7 +203,7 @@ class Symbols:
                 expected=f"gradients of {', '.join(place.parameters) or 'nothing'}",
                 received=", ".join(sorted(others)),
             )
-        states = dict(layer._states)
+        states = dict(layer._buffers)
         if states:
             spoken = [*said.forward, *said.backward, *said.gradients.values()]
             used = {name for text in spoken for name in self._names_in(text, place)}
@@ -307,7 +307,7 @@ class Symbols:
                 known[f"{letter}_{n + 1}"] = own
                 if len(slots) == 1:
                     known[letter] = own
-        for name, part in {**step.layer._states, **step.layer._parameters}.items():
+        for name, part in {**step.layer._buffers, **step.layer._parameters}.items():
             if id(part) in self.parts:
                 known[name] = self.parts[id(part)]
         if place.said.function is not None:

@@ -13,7 +13,7 @@ and a source ``(node, output)`` is one of the values that the node makes, or all
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from chainrule.core.errors import ConfigurationError, DefinitionError
 from chainrule.core.layer import Layer
@@ -44,6 +44,10 @@ class Composite(Layer):
 
     A subclass holds layers in its fields; `calls` and `ends` say how they are connected.
     """
+
+    if TYPE_CHECKING:  # attrs adds it to a class that has an __init__ of its own
+
+        def __attrs_init__(self, *fields: Any, **named: Any) -> None: ...
 
     joins_the_plan: ClassVar[bool] = False
     """Whether the class adds nothing to its layers in any method, so that a plan unrolls it."""

@@ -90,10 +90,11 @@ class Node:
             hint="Add()(a, b), Multiply()(a, b), Activation('tanh')(a), or a layer of your own",
         )
 
-    __array__ = __array_ufunc__ = __array_function__ = _holds_no_numbers
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _holds_no_numbers
-    __truediv__ = __rtruediv__ = __pow__ = __rpow__ = __neg__ = _holds_no_numbers
-    __matmul__ = __rmatmul__ = _holds_no_numbers
+    if not TYPE_CHECKING:  # so that type checkers report it, too
+        __array__ = __array_ufunc__ = __array_function__ = _holds_no_numbers
+        __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _holds_no_numbers
+        __truediv__ = __rtruediv__ = __pow__ = __rpow__ = __neg__ = _holds_no_numbers
+        __matmul__ = __rmatmul__ = _holds_no_numbers
 
     def __repr__(self) -> str:
         given = ["…" if node.sources else repr(node) for node in self.sources]

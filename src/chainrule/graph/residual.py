@@ -135,6 +135,7 @@ class Branches(Composite, on_setattr=refuse_change):
 
     joins_the_plan: ClassVar[bool] = True
 
+    # A tuple, once converted; mypy ignores the converters of a dataclass_transform.
     branches: Sequence[Layer] = field(converter=_as_branches)
     merge: Layer | None = None
 

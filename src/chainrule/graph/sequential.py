@@ -78,6 +78,7 @@ class Sequential(Composite):
     joins_the_plan: ClassVar[bool] = True
     is_laid_out: ClassVar[bool] = True
 
+    # A tuple, once converted; mypy ignores the converters of a dataclass_transform.
     layers: Sequence[Layer] = field(converter=_as_layers, on_setattr=refuse_change)
 
     def __new__(cls, *layers: Any, **how: Any) -> Self:

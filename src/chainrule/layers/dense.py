@@ -69,6 +69,7 @@ class Dense(Layer, repr=False):
 
     units: int
     use_bias: bool = True
+    # Initializers, once converted; mypy ignores the converters of a dataclass_transform.
     initializer: str | float | Initializer = field(
         default=GlorotUniform(), converter=initializers.get
     )

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from attrs import define, field
+from attrs import Factory, define, field
 
 from chainrule.core.errors import ChainruleError, ConfigurationError, ShapeError
 from chainrule.core.types import Array
@@ -104,11 +104,10 @@ class PerOutput(Loss):
     """
 
     losses: tuple[Loss, ...] = field(converter=_losses_of_outputs)
-    weights: tuple[float, ...] = field(converter=_weights_of_outputs)
-
-    @weights.default
-    def _of_one(self) -> tuple[float, ...]:
-        return (1.0,) * len(self.losses)
+    weights: tuple[float, ...] = field(
+        default=Factory(lambda self: (1.0,) * len(self.losses), takes_self=True),
+        converter=_weights_of_outputs,
+    )
 
     @weights.validator
     def _require_one_for_each(self, attribute: Any, weights: tuple[float, ...]) -> None:

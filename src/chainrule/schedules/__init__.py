@@ -67,9 +67,11 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in ("RangeTest", "range_test"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from chainrule.training import range_test  # which trains, and is imported when it is used
+if not TYPE_CHECKING:  # with a __getattr__, type checkers would accept any name
 
-    return getattr(range_test, name)
+    def __getattr__(name: str) -> Any:
+        if name not in ("RangeTest", "range_test"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from chainrule.training import range_test  # which trains, and is imported when it is used
+
+        return getattr(range_test, name)

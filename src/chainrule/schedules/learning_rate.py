@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, field
+from attrs import Factory, define, field
 
 from chainrule.callbacks.callback import Callback
 from chainrule.callbacks.monitoring import figure_of, require_column
@@ -26,6 +26,14 @@ if TYPE_CHECKING:
 
 RATE = "learning_rate"
 """The column that it adds to the history."""
+
+
+def _usual_unit(rate: LearningRate) -> str:
+    return "epoch" if rate._waits_only else "step"
+
+
+def _usual_column(rate: LearningRate) -> str | None:
+    return "validation_loss" if isinstance(rate.schedule, ReduceOnPlateau) else None
 
 
 @define(eq=False)
@@ -79,8 +87,12 @@ class LearningRate(Callback):
     """
 
     schedule: Schedule | ReduceOnPlateau = field()
-    per: str = field(kw_only=True, validator=one_of("step", "epoch"))
-    monitor: str | None = field(kw_only=True)
+    per: str = field(
+        default=Factory(_usual_unit, takes_self=True),
+        kw_only=True,
+        validator=one_of("step", "epoch"),
+    )
+    monitor: str | None = field(default=Factory(_usual_column, takes_self=True), kw_only=True)
     steps: int = field(default=0, kw_only=True, converter=as_int, validator=counted_or_zero)
     _taken: float | None = field(default=None, init=False, repr=False)
     _seen: int | None = field(default=None, init=False, repr=False)
@@ -90,14 +102,6 @@ class LearningRate(Callback):
     def _is_a_schedule(self, attribute: Any, value: Any) -> None:
         if not isinstance(value, ReduceOnPlateau):
             require_schedule(self, "schedule", value)
-
-    @per.default
-    def _usual_unit(self) -> str:
-        return "epoch" if self._waits_only else "step"
-
-    @monitor.default
-    def _usual_column(self) -> str | None:
-        return "validation_loss" if isinstance(self.schedule, ReduceOnPlateau) else None
 
     @monitor.validator
     def _is_a_column(self, attribute: Any, value: Any) -> None:

@@ -27,7 +27,7 @@ NONE = "—"
 
 def arrays_of(model: Layer) -> Arrays:
     """All arrays of a built model, by their names in the file."""
-    named = [("parameters", model.parameters), ("state", model.state)]
+    named = [("parameters", model.parameters), ("state", model.buffers)]
     arrays = {
         f"{kind}/{path}": parameter.value
         for kind, vector in named

@@ -6,16 +6,14 @@ numbers in the file as well, so the length of the file limits everything that is
     Σ n  over the parameters and buffers  =  the numbers in the file
     Σ 1                                   =  the arrays in the file
 
-`chainrule.core.building.create` creates all of them and asks the generator that it draws from. To
-build the model of a file, we pass it a generator that counts.
+`chainrule.core.building.create` creates all of them, and asks `Budget.allow` before each while the
+model of a file is built.
 """
 
 from __future__ import annotations
 
 import math
 from typing import Any
-
-import numpy as np
 
 from chainrule.core.errors import StorageError
 from chainrule.core.types import Shape
@@ -29,21 +27,18 @@ SPARE_ARRAYS = 2**8
 """Arrays that are always allowed, for the same reason."""
 
 
-class Budget(np.random.Generator):
-    """A generator for `build` that limits how many arrays and numbers are created.
+class Budget:
+    """How many arrays and numbers the layers of a file may still create.
 
     Parameters
     ----------
-    bits
-        The source of the random numbers.
     numbers
         The number of numbers in the file.
     arrays
         The number of arrays in the file.
     """
 
-    def __init__(self, bits: np.random.BitGenerator, numbers: int, arrays: int) -> None:
-        super().__init__(bits)
+    def __init__(self, numbers: int, arrays: int) -> None:
         self._numbers, self._arrays = numbers, arrays
         self._left, self._arrays_left = 2 * numbers + SPARE, 2 * arrays + SPARE_ARRAYS
 
@@ -64,7 +59,3 @@ class Budget(np.random.Generator):
                 f"array{'s' * (self._arrays != 1)} of the file",
                 received=f"{type(layer).__name__}.{name} of shape {cut(str(shape), 80)}",
             )
-
-    def spawn(self, n_children: int) -> list[np.random.Generator]:
-        """Ordinary generators, for layers to keep."""
-        return [np.random.Generator(bits) for bits in self.bit_generator.spawn(n_children)]

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from chainrule import files
+from chainrule.core import building
 from chainrule.core.errors import StorageError
 from chainrule.core.layer import Layer
 from chainrule.core.types import Shape
@@ -107,9 +108,11 @@ def _loaded(content: bytes, known: Known, place: str | None) -> Layer:
         states = _entry(contents.metadata, "generators")
         dtype = _dtype(contents.metadata.get("dtype"))
         numbers = sum(array.size for array in contents.arrays.values())
-        budget = Budget(bits_for(states), numbers, len(contents.arrays))
-        with np.errstate(all="ignore"):  # initial values may overflow; they are replaced anyway
-            model.build(*shapes, rng=budget, dtype=dtype)
+        budget = Budget(numbers, len(contents.arrays))
+        rng = np.random.Generator(bits_for(states))
+        # Initial values may overflow; they are replaced anyway.
+        with building.limited_by(budget.allow), np.errstate(all="ignore"):
+            model.build(*shapes, rng=rng, dtype=dtype)
         fill(
             model,
             contents.arrays,

@@ -92,7 +92,7 @@ class GuardedStep:
     _per_output: PerOutput | None = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._parameters, self._states = self.model.parameters, self.model.state
+        self._parameters, self._states = self.model.parameters, self.model.buffers
         self._descent = Descent(self.optimizer, self._parameters)
         self._quiet = quiet()
         self._per_output = self.loss if isinstance(self.loss, PerOutput) else None
