@@ -644,12 +644,12 @@ def every_way(loss):
     [
         ((5, 1), (5,), "target[:, np.newaxis]"),
         ((5,), (5, 1), "target[..., 0]"),
-        ((5, 2), (4, 2), "as many targets"),
+        ((5, 2), (4, 2), "one target for each sample"),
         ((5, 2), (5, 3), "nothing is broadcast"),
-        ((5, 2), (1, 2), "as many targets"),
+        ((5, 2), (1, 2), "one target for each sample"),
         ((5, 2), (5, 1), "nothing is broadcast"),
-        ((5, 2), (), "as many targets"),
-        ((1, 5), (5, 1), "as many targets"),
+        ((5, 2), (), "one target for each sample"),
+        ((1, 5), (5, 1), "one target for each sample"),
     ],
 )
 def test_a_target_of_another_shape_is_never_broadcast(loss, y_shape, target_shape, hint):
@@ -679,14 +679,14 @@ def test_labels_for_a_loss_of_differences_are_pointed_to_a_loss_of_classes():
         (np.array([0, 2, -1]), DataError, ["row 2", "-1"]),
         (np.array([0, 2, 255], np.uint8), DataError, ["row 2", "255"]),
         (np.array([0.0, 1.0, 2.0]), DtypeError, ["target.astype(int)"]),
-        (np.array([0.0, 1.5, 2.0]), DtypeError, ["whole numbers", "HalfSquaredError"]),
-        (np.array([0.0, np.nan, 2.0]), DtypeError, ["whole numbers"]),
+        (np.array([0.0, 1.5, 2.0]), DtypeError, ["integers", "HalfSquaredError"]),
+        (np.array([0.0, np.nan, 2.0]), DtypeError, ["integers"]),
         (np.array(["a", "b", "c"]), DtypeError, ["np.unique(target, return_inverse=True)"]),
         (np.array([0, 1, 2], object), DtypeError, ["np.unique(target, return_inverse=True)"]),
         (np.array([0, 1, 2], complex), DtypeError, ["real numbers"]),
         ([0, 1, 2], DtypeError, ["np.asarray(target)"]),
         (np.array([[0], [1], [2]]), ShapeError, ["(3, 1)", "target[..., 0]"]),
-        (np.array([0, 1]), ShapeError, ["as many targets"]),
+        (np.array([0, 1]), ShapeError, ["one target for each sample"]),
         (np.ones((3, 4)), ShapeError, ["(3, 4)", "(3, 3)"]),
         (np.array([[0, 1, 0], [1, 0, 0], [1, 0, -1.0]]), DataError, ["row 2, column 2", "-1.0"]),
         (np.array([[0, np.nan, 0], [1, 0, 0], [1, 0, 0]]), DataError, ["row 0, column 1"]),
@@ -808,7 +808,7 @@ def test_a_probability_of_zero_for_what_did_not_occur_is_fine():
 @pytest.mark.parametrize("target", [np.array([1, 0]), np.array([[0.0, 1.0], [1.0, 0.0]])])
 @pytest.mark.parametrize("logit", [-0.5, 1.5])
 def test_logits_in_place_of_probabilities_are_refused(target, logit):
-    with pytest.raises(DataError, match="no probability") as caught:
+    with pytest.raises(DataError, match="not a probability") as caught:
         NegativeLogLikelihood()(np.array([[0.3, logit], [0.5, 0.5]]), target)
     assert "SoftmaxCrossEntropy" in caught.value.hint
 

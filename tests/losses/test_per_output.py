@@ -251,9 +251,9 @@ def test_targets_are_accepted_by_the_loss_of_their_output() -> None:
 @pytest.mark.parametrize(
     ("given_losses", "weights", "words"),
     [
-        (HalfSquaredError(), None, "a list of two losses"),
+        (HalfSquaredError(), None, "a list of at least two losses"),
         ([HalfSquaredError()], None, "give the loss itself"),
-        ([], None, "a list of two losses"),
+        ([], None, "a list of at least two losses"),
         ([HalfSquaredError(), "mse"], None, "losses[1]"),
         ("mse", None, "losses[0]"),
         ([HalfSquaredError, Huber()], None, "HalfSquaredError(…)"),
@@ -284,12 +284,15 @@ WAYS = ["__call__", "delta", "value_and_delta", "costs_and_deltas", "costs", "sl
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (lambda y, t: (y[0], t), ["PerOutput, y", "float64 (7, 2)", "one output takes one loss"]),
-        (lambda y, t: (y, t[0]), ["PerOutput, t", "float64 (7, 2)", "in their order: (t_1, t_2)"]),
+        (lambda y, t: (y[0], t), ["PerOutput, y", "float64 (7, 2)", "one output, use one loss"]),
+        (
+            lambda y, t: (y, t[0]),
+            ["PerOutput, t", "float64 (7, 2)", "in the same order: (t_1, t_2)"],
+        ),
         (lambda y, t: (list(y), t), ["PerOutput, y", "a list of 2", "(y_1, y_2)"]),
         (lambda y, t: (y, list(t)), ["PerOutput, t", "a list of 2", "(t_1, t_2)"]),
-        (lambda y, t: (y + y, t), ["one output for each of 2 losses", "a tuple of 4"]),
-        (lambda y, t: (y, t[:1]), ["one target for each of 2 losses", "a tuple of 1"]),
+        (lambda y, t: (y + y, t), ["one output for each of the 2 losses", "a tuple of 4"]),
+        (lambda y, t: (y, t[:1]), ["one target for each of the 2 losses", "a tuple of 1"]),
         (lambda y, t: (y, (t[0][:, :1], t[1])), ["y[0], HalfSquaredError", "(7, 1)"]),
         (lambda y, t: (y, (t[0], t[0])), ["y[1], SoftmaxCrossEntropy", "(7, 2)"]),
     ],
@@ -340,7 +343,7 @@ def test_an_error_within_a_loss_of_ones_own_is_told_with_its_output() -> None:
 @pytest.mark.parametrize("loss", EACH, ids=repr)
 def test_a_loss_of_one_output_that_is_given_several_says_how_to_make_a_sum(loss: Loss) -> None:
     y = np.ones((3, 2)), np.ones((3, 2))
-    with pytest.raises(ShapeError, match="a loss for one") as caught:
+    with pytest.raises(ShapeError, match="the loss is for one") as caught:
         loss.value_and_delta(y, y)  # type: ignore[arg-type]
     assert "PerOutput" in str(caught.value.hint)
 
