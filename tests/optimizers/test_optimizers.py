@@ -734,4 +734,4 @@ def test_a_vector_of_another_model_is_refused_until_the_reset(kind, other, kind_
 def test_a_schedule_in_the_place_of_a_rate_is_told_where_it_belongs():
     with pytest.raises(ConfigurationError, match="learning_rate") as caught:
         Adam(schedules.Cosine(0.1, steps=900))
-    assert caught.value.hint == "fit(…, callbacks=[LearningRate(Cosine(…))])"
+    assert caught.value.hint == "fit(…, callbacks=[callbacks.LearningRate(Cosine(…))])"

@@ -157,8 +157,8 @@ def test_an_optimizer_that_is_restored_to_the_beginning_begins():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda s: {**s, "class": "Adelta"}, ["another optimizer", "that of Adelta"]),
-        (lambda s: {n: v for n, v in s.items() if n != "class"}, ["no class in it"]),
+        (lambda s: {**s, "class": "Adelta"}, ["another optimizer", "the state of Adelta"]),
+        (lambda s: {n: v for n, v in s.items() if n != "class"}, ["no entry 'class'"]),
         (
             lambda s: {n: v for n, v in s.items() if n != "learning_rate"},
             ["missing: learning_rate"],
@@ -166,8 +166,8 @@ def test_an_optimizer_that_is_restored_to_the_beginning_begins():
         (lambda s: {**s, "momentums": 1.0, "more": 2}, ["unknown: momentums, more"]),
         (lambda s: {**s, "learning_rate": -1.0}, ["learning_rate"]),
         (lambda s: {**s, "learning_rate": None}, ["learning_rate"]),
-        (lambda s: list(s), ["no state", "list"]),
-        (lambda s: None, ["no state", "NoneType"]),
+        (lambda s: list(s), ["not the state", "list"]),
+        (lambda s: None, ["not the state", "NoneType"]),
     ],
 )
 def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(kind, change, words):
