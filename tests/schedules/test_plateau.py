@@ -155,7 +155,7 @@ def test_the_figure_of_a_plateau_shows_the_figures_and_the_rates_they_lead_to() 
     np.testing.assert_array_equal(data.values, [0.1, 0.1, 0.1, 0.05])
     np.testing.assert_array_equal(data.edges, [0.5, 1.5, 2.5, 3.5, 4.5])
     assert (below.get_xlabel(), below.get_ylabel()) == ("epoch", "learning rate η")
-    assert above.get_ylabel() == "what is measured"
+    assert above.get_ylabel() == "measurement"
     assert plateau == before
     figure.canvas.draw()
 

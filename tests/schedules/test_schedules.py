@@ -32,7 +32,7 @@ from chainrule.schedules import (
     Step,
     WarmUp,
 )
-from chainrule.schedules.drawing import DRAWN_AT_MOST
+from chainrule.schedules.drawing import MOST_STEPS
 
 ONE_OF_EACH = [
     Constant(0.1),
@@ -322,7 +322,7 @@ def test_a_schedule_of_ones_own_composes_like_any() -> None:
 
     own = InverseSquareRoot(2.0)
     assert (own(3), (0.5 * own)(3), WarmUp(own, 4)(7)) == (1.0, 0.5, 1.0)
-    with pytest.raises(DefinitionError, match="needs a method at"):
+    with pytest.raises(DefinitionError, match="needs a method named at"):
         Schedule()(0)
 
 
@@ -404,7 +404,7 @@ def test_a_product_with_what_is_no_number_is_a_type_error(other: Any) -> None:
 
 
 def test_a_rate_that_grows_beyond_all_numbers_is_told_where_it_happens() -> None:
-    with pytest.raises(ConfigurationError, match="no learning rate") as caught:
+    with pytest.raises(ConfigurationError, match="invalid learning rate") as caught:
         WarmUp(Exponential(1.0, 2.0), 10)(2010)
     assert caught.value.place == "Exponential, step 2000" and caught.value.received == math.inf
 
@@ -456,7 +456,7 @@ def test_any_number_of_steps_is_drawn_from_the_first_to_the_last(steps: int) -> 
     figure = Cosine(0.1, steps).plot(steps)
     data = figure.axes[0].patches[0].get_data()
     assert data.edges[0] == 0 and data.edges[-1] == steps
-    assert len(data.values) == min(steps, DRAWN_AT_MOST)
+    assert len(data.values) == min(steps, MOST_STEPS)
     assert data.values[0] == 0.1
     figure.canvas.draw()
 

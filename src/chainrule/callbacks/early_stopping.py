@@ -15,7 +15,7 @@ import numpy as np
 from attrs import define, field
 
 from chainrule.callbacks.callback import Callback
-from chainrule.callbacks.improvement import is_better, threshold_makes_sense
+from chainrule.callbacks.improvement import is_better, threshold_is_valid
 from chainrule.callbacks.monitoring import figure_of, require_column
 from chainrule.core.errors import ConfigurationError, StorageError
 from chainrule.core.types import Array
@@ -91,7 +91,7 @@ class EarlyStopping(Callback):
     monitor: str = field(default="validation_loss", validator=text)
     patience: int = field(default=10, converter=as_int, validator=counted)
     threshold: float = field(
-        default=0.0, converter=as_float, validator=threshold_makes_sense, kw_only=True
+        default=0.0, converter=as_float, validator=threshold_is_valid, kw_only=True
     )
     relative: bool = field(default=False, validator=yes_or_no, kw_only=True)
     mode: str = field(default="min", validator=one_of("min", "max"), kw_only=True)

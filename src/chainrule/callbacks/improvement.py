@@ -47,7 +47,7 @@ def is_better(figure: float, best: float | None, criterion: Criterion) -> bool:
     return sign * figure < limit
 
 
-def threshold_makes_sense(owner: Any, attribute: Any, value: Any) -> None:
+def threshold_is_valid(owner: Any, attribute: Any, value: Any) -> None:
     """Refuse a threshold that is no number from 0 on, or a relative one from 1 on."""
     below = 1.0 if owner.relative else math.inf
     if not isinstance(value, float) or not 0 <= value < below:
