@@ -94,10 +94,10 @@ def test_a_row_that_was_not_written_to_its_end_is_neither_taken_for_a_whole_one_
     path, trainer = tmp_path / "run.csv", trainer_of()
     fit(trainer_of(), [CSVLogger(path)], epochs=2)
     path.write_text(half := path.read_text()[:-lost])
-    with pytest.raises(StorageError, match="not written to its end") as caught:
+    with pytest.raises(StorageError, match="after an incomplete row") as caught:
         fit(trainer, [CSVLogger(path, append=True)], epochs=1)
     assert path.read_text() == half and not trainer.model.is_built
-    assert caught.value.place == f"{path}, line 3" and "take it out" in str(caught.value.hint)
+    assert caught.value.place == f"{path}, line 3" and "delete the row" in str(caught.value.hint)
     assert half.rpartition("\n")[2] in str(caught.value.received)
 
 
@@ -273,7 +273,7 @@ def test_rows_are_not_added_to_a_file_that_holds_something_else(
 ) -> None:
     path, trainer = tmp_path / "run.csv", trainer_of()
     path.write_bytes(content)
-    with pytest.raises(StorageError, match="holds something else") as caught:
+    with pytest.raises(StorageError, match="other content") as caught:
         fit(trainer, [CSVLogger(path, append=True)])
     assert trainer.history.epochs == epochs and trainer.model.is_built is (epochs > 0)
     assert str(caught.value.place).startswith(str(path))

@@ -143,7 +143,7 @@ def test_without_restore_best_the_model_stays_as_it_is_and_nothing_is_kept() -> 
 def test_the_reason_says_what_was_best_and_when() -> None:
     trainer, _ = run(EarlyStopping(patience=2), [3, 1.25, 2, 2, 0])
     assert trainer.run.reason == (
-        "validation_loss was not better than 1.250, of epoch 2, for 2 epochs"
+        "validation_loss did not improve for 2 epochs; the best was 1.250, in epoch 2"
     )
     trainer, _ = run(EarlyStopping(patience=1), [math.nan, 1])
     assert trainer.run.reason == "validation_loss was not finite for 1 epoch"
@@ -261,7 +261,7 @@ def test_a_run_that_was_ended_early_goes_on_as_far_as_more_patience_allows(
         resume_from=tmp_path,
     )
     assert stopping.stopped_epoch == stopped and again.history.epochs == (stopped or 8)
-    said = f"validation_loss was not better than 1.000, of epoch 2, for {waited} epochs"
+    said = f"validation_loss did not improve for {waited} epochs; the best was 1.000, in epoch 2"
     assert again.run.reason == (said if stopped else None)
     alone, models = run(EarlyStopping(patience=max(patience, 2)), figures)
     assert again.history == alone.history
@@ -300,7 +300,7 @@ def test_where_a_resumed_run_is_refused_the_model_is_that_of_the_checkpoint(tmp_
 def test_a_run_is_not_resumed_with_another_column(tmp_path: Path) -> None:
     fit(trainer_of(), [EarlyStopping(), Checkpoint(tmp_path)], epochs=2)
     trainer = trainer_of()
-    with pytest.raises(ConfigurationError, match="with another monitor") as caught:
+    with pytest.raises(ConfigurationError, match="used another monitor") as caught:
         fit(trainer, [EarlyStopping("loss")], resume_from=tmp_path)
     assert "monitor='validation_loss'" in str(caught.value.hint)
     assert not trainer.model.is_built
@@ -425,5 +425,5 @@ def test_a_best_model_of_another_size_is_refused_and_not_spread_over_the_model(
 
     Short.__name__ = "EarlyStopping"
     fit(trainer_of(), [Short(), Checkpoint(tmp_path)], epochs=2)
-    with pytest.raises(StorageError, match="not as large"):
+    with pytest.raises(StorageError, match="size of this model"):
         fit(trainer_of(), [EarlyStopping()], resume_from=tmp_path)

@@ -62,15 +62,15 @@ def test_all_that_can_be_called_so_is_taken(function: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "function", "problem"),
     [
-        ("on_epoch_end", 3, "is no function"),
-        ("on_epoch_end", "print", "is no function"),
-        ("on_epoch_end", [].append, "does not take what it is called with"),
-        ("on_epoch_end", lambda figures: None, "does not take what it is called with"),
-        ("on_step_end", lambda trainer, epoch, step: None, "does not take"),
-        ("on_step_end", lambda trainer, epoch, step, *, cost: None, "does not take"),
-        ("on_fit_begin", lambda: None, "does not take"),
-        ("on_fit_end", lambda trainer, figures: None, "does not take"),
-        ("figures", lambda trainer: {}, "does not take"),
+        ("on_epoch_end", 3, "is not a function"),
+        ("on_epoch_end", "print", "is not a function"),
+        ("on_epoch_end", [].append, "does not accept the arguments of its call"),
+        ("on_epoch_end", lambda figures: None, "does not accept the arguments of its call"),
+        ("on_step_end", lambda trainer, epoch, step: None, "does not accept"),
+        ("on_step_end", lambda trainer, epoch, step, *, cost: None, "does not accept"),
+        ("on_fit_begin", lambda: None, "does not accept"),
+        ("on_fit_end", lambda trainer, figures: None, "does not accept"),
+        ("figures", lambda trainer: {}, "does not accept"),
     ],
 )
 def test_what_cannot_be_called_so_is_refused_with_the_arguments_that_are_expected(

@@ -145,7 +145,7 @@ def test_nothing_is_left_open_however_the_run_ends(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_told_before_the_first_step(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     trainer = trainer_of()
-    with pytest.raises(StorageError, match="events for TensorBoard could not be written"):
+    with pytest.raises(StorageError, match="the TensorBoard events could not be written"):
         fit(trainer, [TensorBoard(tmp_path / "file")])
     assert trainer.steps == 0
 
