@@ -53,7 +53,7 @@ class EarlyStopping(Callback):
     Attributes
     ----------
     best : float or None
-        f₀; None if there was no best figure, because none was finite.
+        f₀; None before the first figure that counts (NaN, for example, does not).
     best_epoch : int or None
         Its epoch, counted from 1.
     stopped_epoch : int or None

@@ -121,7 +121,7 @@ class Loss:
         self._is_missing("costs")
 
     def slopes(self, y: Array, target: Array) -> Array:
-        """∂c_s/∂y_s, the derivative of each sample's cost by its outputs: the shape of y."""
+        """∂c_s/∂y_s, the gradient of each sample's cost with respect to its outputs: shape of y."""
         self._is_missing("slopes")
 
     def accept(self, y: Array, target: Array) -> Array:
