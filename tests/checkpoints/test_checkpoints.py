@@ -531,7 +531,7 @@ def test_a_disk_that_fails_in_the_middle_leaves_the_checkpoints_before(
 def test_a_folder_that_cannot_be_made_is_told_before_the_first_step(tmp_path):
     (tmp_path / "file").write_text("mine")
     trainer = trainer_of()
-    with pytest.raises(StorageError, match="the folder of checkpoints could not be written"):
+    with pytest.raises(StorageError, match="the checkpoint folder could not be written"):
         trainer.fit(X, T, callbacks=[callbacks.Checkpoint(tmp_path / "file" / "below")])
     assert trainer.steps == 0 and (tmp_path / "file").read_text() == "mine"
 
