@@ -413,8 +413,8 @@ class Gone(RowByRow):
 @pytest.mark.parametrize("shuffle", ["rows", False])
 def test_a_loader_that_fails_says_which_batch_it_was(prefetch: bool, shuffle: Any) -> None:
     for given_to, note in [
-        ((Gone(X), T), "while rows 20 to 20 of x were read" if shuffle else "of x were read"),
-        ((Pairs(Gone(X)),), "while sample 20 of the data set was read"),
+        ((Gone(X), T), "while reading rows 20 to 20 of x" if shuffle else "of x"),
+        ((Pairs(Gone(X)),), "while reading sample 20 of the dataset"),
     ]:
         options = {"batch_size": 8, "shuffle": shuffle, "prefetch": prefetch}
         with small():
@@ -445,7 +445,7 @@ def test_an_iterable_that_fails_or_ends_says_after_which_batch(prefetch: bool) -
     next(running)
     with pytest.raises(OSError, match="disk") as caught:
         next(running)
-    assert caught.value.__notes__ == ["in the iterable of batches, asked for batch 5"]
+    assert caught.value.__notes__ == ["in the iterable of batches, at batch 5"]
     batches.close()
 
     batches = fitted(iter([(X, T)] * 4), steps_per_epoch=3, prefetch=prefetch)
@@ -466,7 +466,7 @@ def test_a_loader_with_fewer_batches_than_its_length_is_refused_after_them() -> 
     batches = fitted(Short())
     with pytest.raises(DataError, match="after batch 7, in the middle of an epoch") as caught:
         list(batches.epoch())
-    assert "9 batches in each pass, as the length of Short says" in str(caught.value)
+    assert "9 batches in each pass, the length of Short" in str(caught.value)
     batches.close()
     with pytest.raises(DataError, match="ended before the first one"):
         fitted(iter([]), steps_per_epoch=1)
@@ -515,24 +515,25 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], type[Exception], list[str]]] = {
                                       ConfigurationError, ["t of shape ()", "np.stack"]),
     "a list of samples of two axes": (([(X, T), (X, T[:9])],), {}, ConfigurationError,
                                       ["x[1]", "x of shape (50, 3), t of shape (9, 1)"]),
-    "a list of arrays": (([X, T],), {}, ShapeError, ["rows of x are not all of the same shape"]),
+    "a list of arrays": (([X, T],), {}, ShapeError, ["rows of x do not all have the same shape"]),
     "a list of batches and a batch size": (([(X, T)],), {"batch_size": 3}, ConfigurationError,
                                            ["also batch_size"]),
     "pairs and weights": ((Pairs(),), {"sample_weights": W}, ConfigurationError,
                           ["(x_i, t_i, weight)"]),
     "steps of a file": ((WithAShape(X), T), {"steps_per_epoch": 2}, ConfigurationError,
-                        ["leave it out"]),
+                        ["leave out steps_per_epoch"]),
     "a file and no targets": ((WithAShape(X),), {}, DataError, ["t is missing"]),
     "too few targets": ((WithAShape(X), T[:9]), {}, DataError, ["x with 50", "t with 9"]),
     "an empty file": ((WithAShape(X[:0]), T[:0]), {}, DataError, ["no samples"]),
-    "an empty data set": ((Pairs(X[:0], T[:0]),), {}, DataError, ["no samples in the data set"]),
-    "a data set of no pairs": ((Pairs(X, T, W, W),), {}, DataError, ["sample 0", "tuple of 4"]),
-    "a data set of inputs": ((RowByRow(X),), {}, DataError, ["ndarray of 3", "fit(dataset, t)"]),
-    "a data set of pairs and triples": (
-        (RowByRow([(X[0], T[0]), (X[0], T[0], 1.0)]),), {}, ShapeError, ["sample 1", "3 parts"]),
-    "a data set of unequal rows": ((Pairs([[1.0], [1.0, 2.0]], T),), {}, ShapeError,
-                                   ["x, row 1", "(1,), as row 0"]),
-    "text in a file": ((WithAShape(X.astype(str)), T), {}, DtypeError, ["x holds no real numbers"]),
+    "an empty dataset": ((Pairs(X[:0], T[:0]),), {}, DataError, ["dataset is empty"]),
+    "a dataset of no pairs": ((Pairs(X, T, W, W),), {}, DataError, ["sample 0", "tuple of 4"]),
+    "a dataset of inputs": ((RowByRow(X),), {}, DataError, ["ndarray of 3", "fit(dataset, t)"]),
+    "a dataset of pairs and triples": (
+        (RowByRow([(X[0], T[0]), (X[0], T[0], 1.0)]),), {}, ShapeError, ["sample 1", "3 elements"]),
+    "a dataset of unequal rows": ((Pairs([[1.0], [1.0, 2.0]], T),), {}, ShapeError,
+                                   ["x, row 1", "(1,), as in row 0"]),
+    "text in a file": ((WithAShape(X.astype(str)), T), {}, DtypeError,
+                       ["x does not hold real numbers"]),
     "NaN in the first rows": ((WithAShape(BAD[41:]), T[41:]), {}, DataError,
                               ["x[:8], row 0, column 2"]),
     "weights of two outputs": ((X, (T, T)), {"class_weights": [1, 2], "outputs": 2},

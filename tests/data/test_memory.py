@@ -30,7 +30,7 @@ def peak():
     return int([line.split()[1] for line in lines if line.startswith("VmHWM:")][0])
 
 path, rows, shuffle = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-orders.WINDOW = sources.GIVEN_BACK = 2**24
+orders.WINDOW = sources.RELEASED_AFTER = 2**24
 x = np.memmap(path, np.float32, "r", shape=(rows, 1024))
 t = np.zeros((rows, 1), np.float32)
 shuffle = {"blocks": True, "rows": "rows", "order": False}[shuffle]

@@ -34,7 +34,7 @@ class Hangs:
 @given(st.lists(st.integers(), max_size=10), st.booleans())
 def test_the_items_are_the_same_in_the_same_order(items: list[int], is_on: bool) -> None:
     working = Prefetcher(is_on)
-    assert list(working.through(iter(items))) == items
+    assert list(working.iterate(iter(items))) == items
     working.close()
 
 
@@ -47,7 +47,7 @@ def test_exactly_one_item_is_in_the_making_and_in_one_thread() -> None:
             yield number
 
     working = Prefetcher(True)
-    for number in working.through(items()):
+    for number in working.iterate(items()):
         assert len(begun) <= number + 2
     working.close()
     assert len(begun) == 5 and len(set(begun)) == 1 and begun[0].startswith("chainrule")
@@ -59,7 +59,7 @@ def test_an_error_is_raised_here_when_its_item_is_asked_for() -> None:
         raise OSError("the disk is gone")
 
     working = Prefetcher(True)
-    coming = working.through(items())
+    coming = working.iterate(items())
     assert next(coming) == 1
     with pytest.raises(OSError, match="the disk is gone"):
         next(coming)
@@ -68,18 +68,18 @@ def test_an_error_is_raised_here_when_its_item_is_asked_for() -> None:
 
 def test_what_is_in_the_making_ends_before_anything_else_begins() -> None:
     items, working = Hangs(), Prefetcher(True)
-    coming = working.through(iter(items))
+    coming = working.iterate(iter(items))
     next(coming)
     items.began.wait()
     coming.close()  # does not wait: there Ctrl-C would not be heard
     assert not items.ended.is_set()
-    has_ended = working.begin(items.ended.is_set)
+    has_ended = working.submit(items.ended.is_set)
     items.may_end.set()
     assert has_ended.result()
     working.close()
 
 
-@pytest.mark.parametrize("how", ["settle", "close"])
+@pytest.mark.parametrize("how", ["wait_for_last", "close"])
 def test_what_is_in_the_making_is_waited_for(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     items, working = Hangs(), Prefetcher(True)
     waiting, joining = prefetch.wait, threading.Thread.join
@@ -94,7 +94,7 @@ def test_what_is_in_the_making_is_waited_for(how: str, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(prefetch, "wait", wait)
     monkeypatch.setattr(threading.Thread, "join", join)
-    coming = working.through(iter(items))
+    coming = working.iterate(iter(items))
     next(coming)
     items.began.wait()
     coming.close()
@@ -111,7 +111,7 @@ def test_the_thread_works_under_the_settings_of_the_one_that_asks() -> None:
 
     working = Prefetcher(True)
     with np.errstate(over="call"):
-        assert list(working.through(items())) == ["call"]
+        assert list(working.iterate(items())) == ["call"]
     working.close()
 
 
@@ -137,7 +137,7 @@ def closed_while(error: BaseException, working: Prefetcher) -> None:
 @pytest.mark.usefixtures("nobody_waits")
 def test_after_an_impatient_ctrl_c_nobody_waits_for_a_reader_that_hangs() -> None:
     items, working = Hangs(), Prefetcher(True)
-    coming = working.through(iter(items))
+    coming = working.iterate(iter(items))
     next(coming)
     items.began.wait()
     closed_while(KeyboardInterrupt(), working)
@@ -148,7 +148,7 @@ def test_after_an_impatient_ctrl_c_nobody_waits_for_a_reader_that_hangs() -> Non
 @pytest.mark.usefixtures("nobody_waits")
 def test_any_other_error_waits_for_the_reader() -> None:
     items, working = Hangs(), Prefetcher(True)
-    coming = working.through(iter(items))
+    coming = working.iterate(iter(items))
     next(coming)
     items.began.wait()
     with pytest.raises(AssertionError, match="waited for"):
@@ -162,7 +162,7 @@ def test_who_trains_after_an_interruption_waits_as_ever() -> None:
         raise KeyboardInterrupt
     except KeyboardInterrupt:
         working = Prefetcher(True)
-        working.begin(int)
+        working.submit(int)
         with pytest.raises(AssertionError, match="waited for"):
             working.close()
 

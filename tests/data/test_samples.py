@@ -22,7 +22,7 @@ from chainrule.core.errors import (
     ShapeError,
 )
 from chainrule.data.samples import Data
-from chainrule.data.validation import LOOKED_AT_ONCE, require_finite
+from chainrule.data.validation import CHECKED_AT_ONCE, require_finite
 from data.stored import RowByRow, WithAShape
 
 RNG = np.random.default_rng(0)
@@ -66,12 +66,12 @@ REFUSED: dict[str, tuple[tuple[Any, ...], dict[str, Any], type[ChainruleError], 
     "a column": ((X[:, 0], T), {}, ShapeError, ["(batch, ", "x of shape (60,)"]),
     "images": ((X.reshape(60, 3, 1), T), {}, ShapeError, ["(60, 3, 1)", "x.reshape(len(x), "]),
     "a number": ((3.0, T), {}, ShapeError, ["x is a single number", "3.0"]),
-    "objects": ((X.astype(object), T), {}, DtypeError, ["x holds no real numbers", "object"]),
-    "strings": ((X.astype(str), T), {}, DtypeError, ["x holds no real numbers", "<U"]),
+    "objects": ((X.astype(object), T), {}, DtypeError, ["x does not hold real numbers", "object"]),
+    "strings": ((X.astype(str), T), {}, DtypeError, ["x does not hold real numbers", "<U"]),
     "complex": ((X + 1j, T), {}, DtypeError, ["complex128", "two columns"]),
     "dates": ((np.zeros((60, 3), "M8[s]"), T), {}, DtypeError, ["datetime64"]),
-    "no array": (({"a": 1}, T), {}, DtypeError, ["x holds no real numbers", "dict"]),
-    "strings as targets": ((X, ["a"] * 60), {}, DtypeError, ["t holds no", "np.unique"]),
+    "no array": (({"a": 1}, T), {}, DtypeError, ["x does not hold real numbers", "dict"]),
+    "strings as targets": ((X, ["a"] * 60), {}, DtypeError, ["t does not hold", "np.unique"]),
     "unequal rows": (([[1, 2], [3]], T), {}, ShapeError, ["rows of x", "list of 2 rows"]),
     "a sparse matrix": ((Sparse(), T), {}, DtypeError, ["sparse matrix", ".toarray()"]),
     "a masked array": (
@@ -81,9 +81,9 @@ REFUSED: dict[str, tuple[tuple[Any, ...], dict[str, Any], type[ChainruleError], 
         ["masked", f"{(X > 2).sum()} of 180"],
     ),
     "NaN": ((spoilt(X, (17, 1), (17, 2), (20, 0)), T), {}, DataError,
-            ["x, row 17, column 1", "nan; 3 such numbers in 2 rows of 60"]),
+            ["x, row 17, column 1", "nan; 3 such numbers in 2 of 60 rows"]),
     "infinity": ((spoilt(X, (59, 2), value=-np.inf), T), {}, DataError,
-                 ["x, row 59, column 2", "-inf; the only one in 60"]),
+                 ["x, row 59, column 2", "-inf; the only one in 60 rows"]),
     "NaN in t": ((X, spoilt(T, (38, 1))), {}, DataError, ["t, row 38, column 1", "nan"]),
     "too few targets": ((X, T[:59]), {}, DataError, ["x with 60 rows", "t with 59 rows"]),
     "no targets": ((X,), {}, DataError, ["t is missing", "fit(x, x)"]),
@@ -132,7 +132,7 @@ REFUSED: dict[str, tuple[tuple[Any, ...], dict[str, Any], type[ChainruleError], 
     "no steps": ((making((X, T)),), {"steps_per_epoch": 0}, ConfigurationError,
                  ["steps_per_epoch=0"]),
     "steps of an array": ((X, T), {"steps_per_epoch": 3}, ConfigurationError,
-                          ["steps_per_epoch=3", "leave it out"]),
+                          ["steps_per_epoch=3", "leave out steps_per_epoch"]),
     "a function without steps": ((making((X, T)),), {}, ConfigurationError,
                                  ["steps_per_epoch=100"]),
     "a function and targets": ((making((X, T)), T), STEPS, ConfigurationError, ["also t"]),
@@ -259,7 +259,7 @@ def test_an_error_in_a_function_that_makes_batches_says_which_batch_it_was() -> 
     with pytest.raises(OSError, match="the disk is gone") as caught:
         trainer.fit(make_batch, epochs=2, steps_per_epoch=3)
     assert caught.value.__notes__ == [
-        "in make_batch, which was called for batch 4",
+        "in make_batch, called for batch 4",
         "in epoch 2, step 1",
     ]
 
@@ -303,12 +303,12 @@ def test_the_first_number_that_is_not_finite_is_found_and_all_are_counted(
         where.append(f"index {first[1:]}")
     assert caught.value.place == ", ".join(["a", *where])
     count, rows = len(places), len({place[0] for place in places})
-    told = f"{count} such numbers in {rows} rows of" if count > 1 else "the only one in"
+    told = f"{count} such numbers in {rows} of" if count > 1 else "the only one in"
     assert f"{told} {shape[0]}" in caught.value.received
 
 
 def test_large_arrays_are_looked_at_to_the_end() -> None:
-    array = np.zeros((3 * LOOKED_AT_ONCE // 64 + 5, 64), "float32")
+    array = np.zeros((3 * CHECKED_AT_ONCE // 64 + 5, 64), "float32")
     require_finite("a", array)
     array[-1, -1] = np.nan
     with pytest.raises(DataError, match="is not finite") as caught:

@@ -87,7 +87,7 @@ def test_blocks_are_whole_chunks_and_not_short(tmp_path: Path) -> None:
 def test_changes_to_a_map_are_not_lost_by_reading(
     mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "GIVEN_BACK", 24)
+    monkeypatch.setattr(sources, "RELEASED_AFTER", 24)
     x = mapped(tmp_path, np.zeros((40, 3)), mode)
     x[:] = np.arange(120.0).reshape(40, 3)
     source = as_source("x", x)
@@ -108,7 +108,7 @@ def test_pages_are_given_back_only_where_the_file_has_all_that_is_in_them(
         def madvise(self, advice: int) -> None:
             self.advice.append(advice)
 
-    monkeypatch.setattr(sources, "GIVEN_BACK", 10 * 12)
+    monkeypatch.setattr(sources, "RELEASED_AFTER", 10 * 12)
     monkeypatch.setattr(sources, "MAPPED_AROUND", 0)
     source = as_source("x", mapped(tmp_path, X, mode)[5:])
     given_back = Advised()
@@ -128,7 +128,7 @@ def test_rows_by_themselves_are_counted_with_what_the_system_maps_around_them(
         def madvise(self, advice: int) -> None:
             self.count += 1
 
-    monkeypatch.setattr(sources, "GIVEN_BACK", 4 * 100)
+    monkeypatch.setattr(sources, "RELEASED_AFTER", 4 * 100)
     monkeypatch.setattr(sources, "MAPPED_AROUND", 100 - 12)
     source = as_source("x", mapped(tmp_path, X))
     source._map = Advised()  # type: ignore[attr-defined]
@@ -172,16 +172,16 @@ class Failing(RowByRow):
 def test_an_error_of_the_storage_passes_with_the_rows_that_were_read() -> None:
     with pytest.raises(OSError, match="the disk is gone") as caught:
         as_source("x[1]", Failing(X)).read([(3, 9)])
-    assert caught.value.__notes__ == ["while rows 3 to 8 of x[1] were read"]
+    assert caught.value.__notes__ == ["while reading rows 3 to 8 of x[1]"]
 
 
 @pytest.mark.parametrize(
     ("stored", "kind", "words"),
     [
-        (RowByRow([[1.0, 2.0], [3.0]]), ShapeError, ["x, row 1", "(2,), as row 0", "(1,)"]),
+        (RowByRow([[1.0, 2.0], [3.0]]), ShapeError, ["x, row 1", "(2,), as in row 0", "(1,)"]),
         (RowByRow([[1, 2], [3, 4.5]]), DtypeError, ["x, rows 0 to 1", "int64", "float64"]),
-        (RowByRow(["a", "b"]), DtypeError, ["x holds no real numbers", "RowByRow", "<U1"]),
-        (WithAShape(X.astype(object)), DtypeError, ["x holds no real numbers", "object"]),
+        (RowByRow(["a", "b"]), DtypeError, ["x does not hold real numbers", "RowByRow", "<U1"]),
+        (WithAShape(X.astype(object)), DtypeError, ["x does not hold real numbers", "object"]),
         (WithAShape(np.float64(3.0)), ShapeError, ["single number", "shape ()"]),
         (WithAShape(X.astype("complex64")), DtypeError, ["complex64"]),
     ],

@@ -334,7 +334,7 @@ REFUSED: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any], type[ChainruleErr
     "targets in the other order": (LOSSES, (X, (LAB, NUM)), {}, ShapeError,
                                    ["t[0], HalfSquaredError", "(60, 2)", "(60,)"]),
     "NaN in the first": (LOSSES, (X, (spoilt(NUM, 7, 1), LAB)), {}, DataError,
-                         ["t[0], row 7, column 1", "nan; the only one in 60"]),
+                         ["t[0], row 7, column 1", "nan; the only one in 60 rows"]),
     "a label out of range": (LOSSES, (X, (NUM, spoilt(LAB, 9, value=3))), {}, DataError,
                              ["t[1], SoftmaxCrossEntropy, row 9", "from 0 to 2"]),
     "too few of the second": (LOSSES, (X, (NUM, LAB[:59])), {}, DataError,
