@@ -96,7 +96,7 @@ def test_what_are_no_weights_of_classes_is_refused(given_as: Any, words: list[st
         ([1.0] * 3, [0.0, 0.5], (1,), ConfigurationError, ["class 2"]),
         ([1.0] * 2, [0.0, 0.5], (1,), DataError, ["t, row 1", "is not a label", "0.5"]),
         ("balanced", [0.0, 0.5], (1,), DataError, ["t, row 1", "is not a label"]),
-        ([1.0] * 3, [[1, 0, 0], [1, 0, 1]], (3,), DataError, ["t, row 1", "more than one class"]),
+        ([1.0] * 3, [[1, 0, 0], [1, 0, 1]], (3,), DataError, ["t, row 1", "does not sum to 1"]),
         ([1.0] * 3, [[[0, 1]]], (2, 3), ConfigurationError, ["(batch, 2, 3)"]),
     ],
 )

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.core.errors import ConfigurationError
+from chainrule.core.input_checks import as_tuple
 from chainrule.core.validators import is_number
 from chainrule.data.batches import ArrayBatches, Batches, FreshBatches
 from chainrule.data.class_weights import BALANCED, ClassWeights
@@ -108,14 +109,10 @@ def batches_of(
         _require_no_blocks(shuffle)
         _require_unbalanced(class_weights, "a dataset")
         return PairBatches(x, outputs=outputs, **options)
-    if any(map(is_stored, (*_parts(x), *_parts(t)))):
+    if any(map(is_stored, (*as_tuple(x), *as_tuple(t)))):
         return StoredBatches.of(x, t, sample_weights, outputs=outputs, **options)
     options["prefetch"] = bool(prefetch)
     return ArrayBatches(Data.of(x, t, sample_weights, outputs=outputs), **options)
-
-
-def _parts(given: Any) -> tuple[Any, ...]:
-    return given if isinstance(given, tuple) else (given,)
 
 
 def gives_batches(x: Any) -> bool:
@@ -142,10 +139,10 @@ def _are_batches(items: list[Any] | tuple[Any, ...]) -> bool:
     if not items or not all(map(_is_pair, items)):
         return False
     for number, (x, t, *_) in enumerate(items):
-        shapes = [np.shape(part) for part in (*_parts(x), *_parts(t))]
+        shapes = [np.shape(array) for array in (*as_tuple(x), *as_tuple(t))]
         counts = {shape[:1] for shape in shapes}
-        if len(counts) != 1 or any(len(np.shape(part)) < 2 for part in _parts(x)):
-            raise _not_a_batch(number, shapes, len(_parts(x)))
+        if len(counts) != 1 or any(len(np.shape(array)) < 2 for array in as_tuple(x)):
+            raise _not_a_batch(number, shapes, len(as_tuple(x)))
     return True
 
 
@@ -153,7 +150,7 @@ def _is_pair(item: Any) -> bool:
     """Whether an item is (x, t) or (x, t, weights), made of arrays and not of lists of numbers."""
     if not isinstance(item, tuple | list) or len(item) not in (2, 3):
         return False
-    x, t = _parts(item[0]), _parts(item[1])
+    x, t = as_tuple(item[0]), as_tuple(item[1])
     return bool(x and t) and all(map(has_shape, x)) and all(has_shape(n) or is_number(n) for n in t)
 
 
@@ -168,7 +165,7 @@ def _length_of(x: Any) -> int | None:
 
 
 def _not_a_batch(number: int, shapes: list[Any], inputs: int) -> ConfigurationError:
-    x, t = (" and ".join(map(str, part)) for part in (shapes[:inputs], shapes[inputs:]))
+    x, t = (" and ".join(map(str, some)) for some in (shapes[:inputs], shapes[inputs:]))
     return ConfigurationError(
         "a list of pairs is a list of batches, and this pair is not a batch",
         place=f"x[{number}]",
@@ -183,7 +180,7 @@ def _require_shuffle(given: Any) -> None:
         return
     nearest = difflib.get_close_matches(str(given), SHUFFLES, n=1, cutoff=0.5)
     raise ConfigurationError(
-        "shuffle is not one of the four ways to order the samples",
+        "shuffle has an invalid value",
         expected="True, False, 'rows' or 'blocks'",
         received=f"shuffle={given!r:.60}",
         hint=f"did you mean shuffle={nearest[0]!r}?" if nearest else None,
@@ -196,7 +193,7 @@ SHUFFLES = ("rows", "blocks")
 def _require_prefetch(given: Any) -> None:
     if given is not None and not isinstance(given, bool | np.bool_):
         raise ConfigurationError(
-            "prefetch is not True, False or None",
+            "prefetch has an invalid value",
             expected="True to prepare batches in a thread, False, or None to decide by the data",
             received=f"prefetch={given!r:.60}",
         )

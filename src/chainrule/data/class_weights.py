@@ -162,7 +162,7 @@ def labels_of(target: Array, name: str, rows: Array | None = None) -> Array:
                 target,
                 np.argwhere(np.broadcast_to(bad[:, np.newaxis], target.shape)),
                 rows,
-                problem="is in a row of more than one class, where class_weights do not apply",
+                problem="is in a row that does not sum to 1, so class_weights do not apply",
                 expected="labels, or rows that sum to 1",
                 hint="use sample_weights, one for each sample",
             )
