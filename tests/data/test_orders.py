@@ -1,4 +1,4 @@
-"""Orders: every row once, drawn as documented, and entered anywhere."""
+"""Orders: every row once, drawn as documented, and entered at any batch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WAYS = st.sampled_from([False, "rows", "blocks"])
 
 
 def rows_of(order: Any, size: int, start: int = 0) -> Any:
-    """The numbers of the rows of each batch."""
+    """The row indices of each batch."""
     return [
         np.arange(part.start, part.stop) if isinstance(part, slice) else part
         for part in order.rows(size, start)
@@ -52,9 +52,7 @@ def test_an_order_can_be_entered_after_any_batch(
 
 
 @given(SIZES, st.integers(1, 20), st.integers(1, 60), st.integers(0, 2**32 - 1))
-def test_blocks_are_drawn_as_it_is_documented(
-    samples: int, block: int, window: int, seed: int
-) -> None:
+def test_blocks_are_drawn_as_documented(samples: int, block: int, window: int, seed: int) -> None:
     with small(window_bytes=window):
         order = draw_order("blocks", samples, block, 1, np.random.default_rng(seed))
     same = np.random.default_rng(seed)
@@ -71,7 +69,7 @@ def test_blocks_are_drawn_as_it_is_documented(
     assert np.concatenate(rows_of(order, 7)).tolist() == expected
 
 
-def test_a_window_is_read_from_the_beginning_of_the_file_to_its_end() -> None:
+def test_the_blocks_of_a_window_are_read_in_file_order() -> None:
     with small(window_bytes=12):
         order = draw_order("blocks", 40, 3, 1, np.random.default_rng(0))
     assert isinstance(order, ByBlocks)
@@ -80,7 +78,7 @@ def test_a_window_is_read_from_the_beginning_of_the_file_to_its_end() -> None:
     assert all(list(runs) == sorted(runs) for runs in windows)
 
 
-def test_data_that_fit_into_a_window_are_mixed_by_one_permutation_of_all() -> None:
+def test_data_that_fit_into_one_window_are_mixed_completely() -> None:
     places = np.concatenate(
         rows_of(draw_order("blocks", 1000, 10, 8, np.random.default_rng(0)), 32)
     )
@@ -89,7 +87,7 @@ def test_data_that_fit_into_a_window_are_mixed_by_one_permutation_of_all() -> No
     assert abs(moved.mean() - 1000 / 3) < 5 * 1000 / np.sqrt(18 * 1000)
 
 
-def test_in_order_the_blocks_stay_whole_when_it_is_entered_within_one() -> None:
+def test_blocks_in_order_keep_their_boundaries_when_entered_within_one() -> None:
     order = draw_order(False, 20, 8, 1, np.random.default_rng(0))
     assert [runs for runs, _ in order.windows(5)] == [[(5, 8)], [(8, 16)], [(16, 20)]]  # type: ignore[union-attr]
 
@@ -98,7 +96,7 @@ def test_in_order_the_blocks_stay_whole_when_it_is_entered_within_one() -> None:
     st.lists(st.tuples(st.integers(1, 9), st.booleans()), min_size=1, max_size=6),
     st.integers(1, 12),
 )
-def test_cutting_gives_the_rows_of_all_windows_in_their_order(
+def test_cut_batches_gives_the_rows_of_all_windows_in_order(
     windows: list[tuple[int, bool]], size: int
 ) -> None:
     rng, given_out, expected, begin = np.random.default_rng(0), [], [], 0
@@ -114,7 +112,7 @@ def test_cutting_gives_the_rows_of_all_windows_in_their_order(
     assert [len(p[0]) for p in parts[:-1]] == [size] * (len(parts) - 1)
 
 
-def test_the_numbers_of_some_runs() -> None:
+def test_row_indices_of_some_runs() -> None:
     np.testing.assert_array_equal(row_indices([(3, 5), (0, 2)]), [3, 4, 0, 1])
 
 
@@ -123,7 +121,7 @@ def test_the_numbers_of_some_runs() -> None:
 
 @pytest.mark.parametrize("bits", [np.random.PCG64, np.random.MT19937, np.random.Philox])
 @pytest.mark.parametrize("way", [False, "rows", "blocks"])
-def test_a_position_leads_to_the_same_orders_in_a_new_process(way: Any, bits: Any) -> None:
+def test_a_position_restores_the_same_orders_in_a_new_process(way: Any, bits: Any) -> None:
     def orders(seed: int) -> Orders:
         return Orders(way, 30, 4, 5, 1, np.random.Generator(bits(seed)))
 
@@ -146,7 +144,7 @@ def test_a_position_leads_to_the_same_orders_in_a_new_process(way: Any, bits: An
 @pytest.mark.parametrize(
     "change", [{"samples": 31}, {"batch_size": 5}, {"shuffle": "rows"}, {"block": 6}]
 )
-def test_a_position_of_other_data_is_refused_and_nothing_is_changed(change: Any) -> None:
+def test_a_position_of_other_data_is_rejected_and_nothing_changes(change: Any) -> None:
     of_one = {"shuffle": "blocks", "samples": 30, "batch_size": 4, "block": 5, "row_bytes": 1}
     one = Orders(**of_one, rng=np.random.default_rng(1))
     other = Orders(**of_one | change, rng=np.random.default_rng(2))
