@@ -216,7 +216,7 @@ class Data:
         empty = [np.zeros((0, *shape), model.dtype) for shape in self.row_shapes]
         try:
             with np.errstate(all="ignore"), warnings.catch_warnings():
-                # Such as: the mean of an empty slice.
+                # Some layers warn about the mean of an empty slice.
                 warnings.simplefilter("ignore", RuntimeWarning)
                 outputs = model.apply(*empty)
         except ShapeError as error:
