@@ -13,14 +13,16 @@ PY = .venv/bin/python
 ENVIRONMENT = @sh .ci/environment
 
 .NOTPARALLEL:
-.PHONY: help demo test peers lint bench fuzz docs docs-next docs-serve site-tests clean
+.PHONY: help demo test test-lowest peers lint typing bench fuzz docs docs-next docs-serve site-tests clean
 unexport PYTHONPATH PYTHONHOME
 
 help:
 	@echo 'make demo        watch a network learn handwritten digits'
 	@echo 'make test        run all tests except the comparisons with PyTorch'
+	@echo 'make test-lowest the tests with the lowest versions that pyproject.toml allows'
 	@echo 'make peers       run the comparisons with PyTorch'
 	@echo 'make lint        ruff (rules and format), mypy --strict, spelling and code blocks of the pages'
+	@echo 'make typing      what mypy and pyright report of a user program, in strict mode'
 	@echo 'make bench       compare the time of a training step with the lecture, plain NumPy and PyTorch'
 	@echo 'make fuzz        modify model files for ten minutes and check that each is rejected or intact'
 	@echo 'make docs        build the site into site/, running its examples and drawing its figures'
@@ -37,6 +39,16 @@ test:
 	$(ENVIRONMENT) test test
 	OPENBLAS_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) $(ARGS)
 
+# On Python 3.11 or 3.12, with the lowest versions that pyproject.toml allows. Left out is what no
+# library's version changes and takes longest: the laws, the derivatives, the examples, the site. Old
+# libraries may use what newer ones deprecate, such as matplotlib 3.9 with pyparsing 3.3.
+test-lowest:
+	@$${PYTHON:-python3} .ci/lowest
+	OPENBLAS_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n $(WORKERS) --ignore tests/laws \
+		--ignore tests/calculus --ignore tests/examples --ignore tests/site \
+		--ignore tests/test_docs.py --ignore tests/test_site_pages.py \
+		-W ignore::DeprecationWarning $(ARGS)
+
 peers:
 	$(ENVIRONMENT) peers test,peers
 	$(PY) -m pytest -m peers $(ARGS)
@@ -48,6 +60,10 @@ lint:
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy --strict src site_builder
 	$(PY) -m site_builder lint
+
+typing:
+	$(ENVIRONMENT) typing test,typing
+	$(PY) -m pytest -m typing tests/type_checking $(ARGS)
 
 bench:
 	$(ENVIRONMENT) bench peers
@@ -78,5 +94,5 @@ site-tests: docs
 	$(PY) -m pytest -m site tests/site $(ARGS)
 
 clean:
-	rm -rf .venv site site-next dist build .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-lowest site site-next dist build .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find src tests examples benchmarks fuzz docs site_builder -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -9,18 +9,16 @@ pass is the adjoint of its forward pass. Then it works and learns like any other
 from __future__ import annotations
 
 import numpy as np
-from attrs import define
 
 from chainrule import Dense, Layer, Sequential, Trainer, check_layer, losses, optimizers
 
 
-@define
 class Wave(Layer):
     """y = sin(k x + φ), with a wave number k and a phase φ for each column."""
 
     def build(self, input_shape):
-        self.parameter("wave_number", input_shape, "ones")
-        self.parameter("phase", input_shape, "zeros")
+        self.wave_number = self.parameter("wave_number", input_shape, "ones")
+        self.phase = self.parameter("phase", input_shape, "zeros")
 
     def forward(self, x):
         self.x, self.angle = x, self.wave_number.value * x + self.phase.value

@@ -19,7 +19,6 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from attrs import define
 from matplotlib.figure import Figure
 
 from chainrule import Layer, Sequential, Trainer, check_layer, losses, optimizers
@@ -29,14 +28,13 @@ STENCIL = np.array([1, -8, 0, 8, -1]) / 12
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "0.55"
 
 
-@define
 class PeriodicConvolution(Layer):
     """y_i = Σ_k w_k x_{(i+k−r) mod n}, with 2r + 1 weights for a reach r."""
 
     reach: int = 2
 
     def build(self, input_shape):
-        self.parameter("kernel", (2 * self.reach + 1,), "normal")
+        self.kernel = self.parameter("kernel", (2 * self.reach + 1,), "normal")
 
     def forward(self, x):
         self.windows = self.shifted(x, sign=1)  # x_{i+k−r} at […, i, k]

@@ -55,7 +55,7 @@ class Everything(Layer):
 
     def build(self, input_shape: tuple[int, ...]) -> None:
         self.parameter("scale", input_shape, 0.5)
-        self.state("seen", input_shape)
+        self.buffer("seen", input_shape)
         self.generator("noise")
         self.order = np.arange(input_shape[-1])[::-1].copy()
 

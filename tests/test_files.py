@@ -44,18 +44,18 @@ def test_a_disk_that_is_really_full_leaves_the_old_file(path, monkeypatch):
     assert Path("/dev/full").exists()
     monkeypatch.setattr(files, "open", lambda *_: io.FileIO("/dev/full", "w"), raising=False)
     error = refused(path, content=b"x" * 10**6)
-    assert "No space left" in error.received and "make room" in error.hint
+    assert "No space left" in error.received and "free some space" in error.hint
     assert error.place == str(path)
     assert untouched(path)
 
 
 FAILURES = {
     errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "your share of the disk",
-    errno.EROFS: "the disk can only be read",
-    errno.EACCES: "you may not write into",
-    errno.EPERM: "you may not write into",
-    errno.EIO: "is there room",
+    errno.EDQUOT: "your disk quota",
+    errno.EROFS: "the disk is read-only",
+    errno.EACCES: "you may not write to",
+    errno.EPERM: "you may not write to",
+    errno.EIO: "has free space",
 }
 
 
@@ -99,7 +99,7 @@ def test_a_folder_that_may_only_be_read_is_told(path):
         os.seteuid(user)
         for part in {path.parent, *closed}:
             part.chmod(modes[part])
-    assert "Permission denied" in error.received and "you may not write into" in error.hint
+    assert "Permission denied" in error.received and "you may not write to" in error.hint
     assert untouched(path)
 
 
@@ -115,18 +115,18 @@ def test_an_interruption_leaves_the_old_file(path, monkeypatch):
 
 def test_a_folder_that_is_missing_is_told(tmp_path):
     error = refused(tmp_path / "missing" / "model")
-    assert "FileNotFoundError" in error.received and "make it first" in error.hint
+    assert "FileNotFoundError" in error.received and "create it first" in error.hint
     assert os.listdir(tmp_path) == []
 
 
 def test_a_folder_in_place_of_a_file_is_told_before_anything_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "open", None, raising=False)
     error = refused(tmp_path)
-    assert "IsADirectoryError" in error.received and "that is a folder" in error.hint
+    assert "IsADirectoryError" in error.received and "this is a folder" in error.hint
 
 
 def test_a_file_in_place_of_a_folder_is_told(path):
-    assert "is a file, and no folder" in refused(path / "model").hint
+    assert "is a file, not a folder" in refused(path / "model").hint
     assert untouched(path)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import re
 import struct
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -48,6 +50,23 @@ def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
 
 
+# ------------------------------------------------------------------------------- the version
+
+
+def test_the_script_and_the_module_print_the_version_that_is_installed(tmp_path: Path) -> None:
+    script = Path(sysconfig.get_path("scripts")) / "chainrule"
+    printed = subprocess.run([script, "--version"], capture_output=True, text=True, check=True)
+    version = importlib.metadata.version("chainrule")
+    assert printed.stdout == run(tmp_path, "--version").stdout == f"chainrule {version}\n"
+    assert version == chainrule.__version__
+
+
+def test_the_script_takes_the_same_options_and_returns_the_same_code(tmp_path: Path) -> None:
+    script = Path(sysconfig.get_path("scripts")) / "chainrule"
+    wrong = subprocess.run([script, "--epochs", "0"], capture_output=True, text=True, cwd=tmp_path)
+    assert (wrong.returncode, wrong.stderr) == (2, run(tmp_path, "--epochs", "0").stderr)
+
+
 # ------------------------------------------------------------------------------- what it does
 
 
@@ -66,7 +85,7 @@ def test_the_model_that_is_loaded_reads_as_many_digits_as_was_printed(
     demonstration: tuple[Path, str],
 ) -> None:
     folder, printed = demonstration
-    share, right, total = re.findall(r"([\d.]+) %  (\d+) of (\d+) right", printed)[0]
+    share, right, total = re.findall(r"([\d.]+) %  (\d+) of (\d+) correct", printed)[0]
     digits = datasets.digits()
     model = chainrule.load(folder / "net.safetensors")
     correct = int((model(digits.x_test).argmax(axis=1) == digits.t_test).sum())
@@ -204,14 +223,14 @@ def test_a_fault_in_the_gradients_is_seen(fault: str, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--epochs", "0"], "--epochs: '0' is not a whole number of at least 1"),
+        (["--epochs", "0"], "--epochs: '0' is not an integer of at least 1"),
         (["--epochs", "2.5"], "--epochs: '2.5'"),
         (["--epochs", "many"], "--epochs: 'many'"),
-        (["--seed=-1"], "--seed: '-1' is not a whole number of at least 0"),
-        (["--layers", "64,x"], "--layers: 'x' is not a whole number of at least 1"),
+        (["--seed=-1"], "--seed: '-1' is not an integer of at least 0"),
+        (["--layers", "64,x"], "--layers: 'x' is not an integer of at least 1"),
         (["--layers", "64,,32"], "--layers: ''"),
         (["--layers", "0"], "--layers: '0'"),
-        (["--layers", "99999,9999"], "--layers: '99999,9999' makes"),
+        (["--layers", "99999,9999"], "--layers: '99999,9999' gives"),
         (["--layers", ",".join(["8"] * 21)], "these are 21 layers"),
         (["--output", ""], "--output: the name of a folder is missing"),
         (["--epoch", "3"], "unrecognized arguments: --epoch"),
@@ -293,7 +312,7 @@ def test_gradients_that_are_not_the_lectures_end_it(
     backward_step = lecture.backward_step
     monkeypatch.setattr(lecture, "backward_step", lambda *a: (1 + 1e-9) * backward_step(*a))
     assert main(["--layers", "5", "--output", str(tmp_path / "new")]) == 1
-    assert "not those of the lecture" in capsys.readouterr().err
+    assert "differ from those of the lecture" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,4 +1,4 @@
-"""The pages that list something list all of it: names, errors, laws, floors."""
+"""The pages that list something list all of it: names, errors, laws, laws."""
 
 from __future__ import annotations
 
@@ -178,21 +178,21 @@ def module_of(file: Path) -> types.ModuleType:
 
 def test_the_figure_has_the_packages_and_the_imports_that_the_laws_have():
     drawn = figure_of_the_packages()
-    floors = module_of(ROOT / "tests" / "laws" / "test_floors.py")
-    assert drawn.packages() == floors.FLOORS
+    laws = module_of(ROOT / "tests" / "laws" / "test_packages.py")
+    assert drawn.packages() == laws.PACKAGES
     found = {
-        (floors.floor(path), imported)
-        for path in floors.MODULES
-        if path != floors.ROOT / "__init__.py"
-        for _, imported in floors.floors_imported(path)
-        if imported != floors.floor(path)
+        (laws.package(path), imported)
+        for path in laws.MODULES
+        if path != laws.ROOT / "__init__.py"
+        for _, imported in laws.packages_imported(path)
+        if imported != laws.package(path)
     }
     assert set(drawn.imported()) == found
-    downwards = {(file.split("/")[0], to) for file, _, to in floors.DOWNWARDS}
+    downwards = {(file.split("/")[0], to) for file, _, to in laws.EXCEPTIONS}
     assert {
         (start, end)
         for start, end in drawn.imported()
-        if floors.FLOORS.index(end) > floors.FLOORS.index(start)
+        if laws.PACKAGES.index(end) > laws.PACKAGES.index(start)
     } == downwards
 
 
@@ -216,7 +216,11 @@ def test_the_design_says_what_every_package_contains():
 
 @pytest.mark.parametrize(
     ("page", "source"),
-    [("changelog.md", "CHANGELOG.md"), ("contributing/index.md", "CONTRIBUTING.md")],
+    [
+        ("changelog.md", "CHANGELOG.md"),
+        ("contributing/index.md", "CONTRIBUTING.md"),
+        ("security.md", "SECURITY.md"),
+    ],
 )
 def test_a_page_that_is_also_a_file_at_the_root_is_that_file(page, source):
     assert (DOCS / page).resolve() == ROOT / source

@@ -18,10 +18,11 @@ import chainrule
 ROOT = Path(chainrule.__file__).parent
 PACKAGES = {
     "core": "#dcebf7",
+    "figure_style": "#f3ead2",
+    "files": "#f3ead2",
     "layers": "#dcebf7",
     "graph": "#dcebf7",
     "calculus": "#dcebf7",
-    "files": "#f3ead2",
     "storage": "#f3ead2",
     "losses": "#fbe3d3",
     "optimizers": "#fbe3d3",

@@ -111,15 +111,17 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _PLACES:
-        found = getattr(importlib.import_module(_PLACES[name]), name)
-    elif name in _MODULES:
-        found = importlib.import_module(_MODULES[name])
-    else:
-        raise AttributeError(f"module 'chainrule' has no attribute {name!r}")
-    globals()[name] = found
-    return found
+if not TYPE_CHECKING:  # with a __getattr__, type checkers would accept any name
+
+    def __getattr__(name: str) -> Any:
+        if name in _PLACES:
+            found = getattr(importlib.import_module(_PLACES[name]), name)
+        elif name in _MODULES:
+            found = importlib.import_module(_MODULES[name])
+        else:
+            raise AttributeError(f"module 'chainrule' has no attribute {name!r}")
+        globals()[name] = found
+        return found
 
 
 def __dir__() -> list[str]:

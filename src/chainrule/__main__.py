@@ -1,14 +1,15 @@
-"""The demonstration: a network of layers learns to read handwritten digits, and is proven first.
+"""The demonstration: a network of layers is checked, then learns to read handwritten digits.
 
-    python -m chainrule --epochs 30 --seed 0 --layers 128,64 --output chainrule-demo
+    chainrule --epochs 30 --seed 0 --layers 128,64 --output chainrule-demo
+    python -m chainrule --version
 
 The network maps the 64 pixels of an image to ten numbers z_k; p_k = exp(z_k) / Σ_l exp(z_l) is
-the probability that the image shows the digit k. It learns by
+the probability that the image shows the digit k. Training minimises
 
-    C = −⟨ln p_t⟩ → minimum,      t the digit that the image shows,
+    C = −⟨ln p_t⟩,      t the digit that the image shows,
 
-from most of the training digits. The others of them, the validation digits, are only looked at
-after every epoch. Nothing is chosen by the test digits: they are read once, at the end.
+over most of the training digits. The others, the validation digits, are only evaluated after every
+epoch. No choice depends on the test digits: they are used once, at the end.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if __name__ == "__main__":
-    # To share a product of matrices as small as these among threads takes longer than to do it,
-    # and much longer where other programs run. NumPy reads this when it is loaded.
+    # Matrices this small are multiplied faster in one thread than in several, and much faster if
+    # other programs are running. NumPy reads these variables when it is imported.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("VECLIB_MAXIMUM_THREADS", "1")
 
@@ -44,12 +45,12 @@ if TYPE_CHECKING:
 # Chosen by sixfold cross-validation on the training digits.
 LAYERS, EPOCHS, LEARNING_RATE, BATCH_SIZE = (128, 64), 30, 3e-3, 32
 VALIDATION = 144  # of the training digits: a tenth
-LARGEST, DEEPEST = 5_000_000, 20  # parameters, layers: more would be a test of patience
-EXACT = 1e-12  # how far two ways of computing the same gradient may be apart
+LARGEST, DEEPEST = 5_000_000, 20  # parameters, layers: more would take too long
+EXACT = 1e-12  # the tolerance between two computations of the same gradient
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the demonstration, and return the exit code: 0, 1, 2 (options), or 130 (Ctrl-C)."""
+    """Run the demonstration and return the exit code: 0, 1, 2 (options), or 130 (Ctrl-C)."""
     options = _parser().parse_args(arguments)
     try:
         return _demonstrate(options)
@@ -80,7 +81,7 @@ def _demonstrate(options: argparse.Namespace) -> int:
     model.build((64,), rng=building)
     show.network(model)
 
-    show.proof(model, digits)
+    show.check(model, digits)
 
     from chainrule import Trainer, losses, optimizers
 
@@ -91,7 +92,7 @@ def _demonstrate(options: argparse.Namespace) -> int:
         rng=training,
         metrics=["accuracy"],
     )
-    show.heading("Training", f"by Adam, learning rate {LEARNING_RATE}, batches of {BATCH_SIZE}")
+    show.heading("Training", f"with Adam, learning rate {LEARNING_RATE}, batches of {BATCH_SIZE}")
     began = time.perf_counter()
     history = trainer.fit(
         digits.x_train[learned],
@@ -117,10 +118,10 @@ def _network(layers: Sequence[int], activation: str, last: str | None = None) ->
 def difference_to_the_lecture(
     layers: Sequence[int], x: Any, t: Any, rng: np.random.Generator | int
 ) -> float:
-    """How far the gradients of layers are from those of the lecture's thirty lines.
+    """The largest relative difference between the gradients of layers and of the lecture's code.
 
     Both compute ∂C/∂w and ∂C/∂b of a sigmoid network [64, …, 10] with the lecture's cost. The
-    result is the largest max|a − b| / max|b| of all these arrays.
+    result is the largest max|a − b| / max|b| over all these arrays.
     """
     from chainrule import derivatives, lecture, losses
 
@@ -152,31 +153,37 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="python -m chainrule",
-        description="A network of layers learns to read handwritten digits, and is proven first.",
-        epilog="The model, the history and a figure of the results are written to a folder.",
+        prog="chainrule",
+        description="Check a network of layers, then train it to read handwritten digits.",
+        epilog="Writes the model, the history and a figure of the results to a folder.",
         allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--version",
+        action="version",
+        version=f"chainrule {chainrule.__version__}",
+        help="print the version and exit",
     )
     parser.add_argument(
         "--epochs",
         type=_epochs,
         default=EPOCHS,
         metavar="N",
-        help="how often it goes through the training digits (default: %(default)s)",
+        help="the number of passes through the training digits (default: %(default)s)",
     )
     parser.add_argument(
         "--seed",
         type=_seed,
         default=0,
         metavar="N",
-        help="what all randomness comes from; a seed repeats a run (default: %(default)s)",
+        help="the seed of all random numbers; the same seed repeats a run (default: %(default)s)",
     )
     parser.add_argument(
         "--layers",
         type=_layers,
         default=LAYERS,
         metavar="N,N,...",
-        help="the widths of the layers between the 64 pixels and the 10 digits "
+        help="the widths of the hidden layers between 64 pixels and 10 digits "
         f"(default: {','.join(map(str, LAYERS))})",
     )
     parser.add_argument(
@@ -184,7 +191,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_output,
         default=Path("chainrule-demo"),
         metavar="FOLDER",
-        help="where the files go; it is made if it is not there (default: %(default)s)",
+        help="the folder for the files, created if necessary (default: %(default)s)",
     )
     return parser
 
@@ -206,11 +213,11 @@ def _layers(text: str) -> tuple[int, ...]:
     parameters = sum((n + 1) * m for n, m in pairwise(sizes))
     if parameters > LARGEST:
         raise argparse.ArgumentTypeError(
-            f"{text!r} makes {parameters:,} parameters; the demonstration takes up to {LARGEST:,}"
+            f"{text!r} gives {parameters:,} parameters; the demonstration allows up to {LARGEST:,}"
         )
     if len(widths) > DEEPEST:
         raise argparse.ArgumentTypeError(
-            f"these are {len(widths)} layers; the demonstration takes up to {DEEPEST}"
+            f"these are {len(widths)} layers; the demonstration allows up to {DEEPEST}"
         )
     return widths
 
@@ -219,7 +226,7 @@ def _whole(text: str, least: int) -> int:
     digits = text.strip()
     if digits.isascii() and digits.isdecimal() and len(digits) <= 18 and int(digits) >= least:
         return int(digits)
-    raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
+    raise argparse.ArgumentTypeError(f"{text!r} is not an integer of at least {least}")
 
 
 def _output(text: str) -> Path:
@@ -232,17 +239,17 @@ def _output(text: str) -> Path:
 
 
 class _FolderError(Exception):
-    """The folder for the files is of no use: one line that says why."""
+    """The folder for the files cannot be used; the message is one line that says why."""
 
 
 @define
 class _Folder:
-    """Where the files go: all of them or none."""
+    """The folder for the files: writes all of them or none."""
 
     path: Path
 
     def check(self) -> None:
-        """See, before anything is computed, whether it can be written to; leaves no trace."""
+        """Check that the folder can be written to, before any computation; leaves no files."""
         try:
             there = next(p for p in (self.path, *self.path.absolute().parents) if p.exists())
             with tempfile.TemporaryFile(dir=there):
@@ -251,12 +258,12 @@ class _Folder:
         except OSError as error:
             raise self._useless(error.strerror or str(error)) from error
         if taken:
-            raise self._useless(f"{taken[0]} in it is a folder")
+            raise self._useless(f"it contains a folder named {taken[0]}")
 
     def write(
         self, model: Any, history: History, digits: Digits, probabilities: Any
     ) -> tuple[list[str], str | None]:
-        """Write the files; which they are, and why there is no figure if there is none."""
+        """Write the files; return their names, and the reason if there is no figure."""
         model_name, history_name, figure_name = NAMES
         new = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         why_no_figure = None
@@ -274,7 +281,7 @@ class _Folder:
                 for name in names:
                     os.replace(made / name, self.path / name)
         except BaseException as error:
-            with contextlib.suppress(OSError):  # until one that is not there, or not empty
+            with contextlib.suppress(OSError):  # stop at one that does not exist or is not empty
                 for folder in new:
                     folder.rmdir()
             if not isinstance(error, OSError | StorageError):
@@ -288,9 +295,9 @@ class _Folder:
 
 
 NAMES = {
-    "net.safetensors": "the network: chainrule.load reads it",
+    "net.safetensors": "the network; read it with chainrule.load",
     "history.json": "cost and accuracy of every epoch",
-    "results.png": "the curves, digits with what it said, the worst confusions",
+    "results.png": "training curves, digits with predictions, the worst errors",
 }
 
 
@@ -304,13 +311,13 @@ def _draw(path: Path, history: History, digits: Digits, probabilities: Any) -> N
 
 
 class _Screen:
-    """What is printed. In a file or a pipe there are no colours, and no line is drawn twice."""
+    """The printed output. In a file or a pipe it has no colours and no progress animation."""
 
     def __init__(self) -> None:
         from rich.console import Console
 
         if hasattr(sys.stdout, "reconfigure"):
-            sys.stdout.reconfigure(errors="replace")  # where there is no Δ, it is a ?
+            sys.stdout.reconfigure(errors="replace")  # an encoding without Δ shows a ?
         self.console = Console(highlight=False)
 
     def title(self) -> None:
@@ -331,13 +338,13 @@ class _Screen:
             self._print("\n" + "\n".join(_pictures(digits)))
 
     def network(self, model: Sequential) -> None:
-        self.heading("Network", "the values go down, the deltas Δ = ∂C/∂(output) come back up")
+        self.heading("Network", "values flow down, deltas Δ = ∂C/∂(output) flow back up")
         self._indented(chainrule.summary(model))
 
-    def proof(self, model: Sequential, digits: Digits) -> None:
+    def check(self, model: Sequential, digits: Digits) -> None:
         from rich.table import Table
 
-        self.heading("Proof", "with the largest relative error that was found")
+        self.heading("Check", "with the largest relative error for each law")
         table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
         for style in ("green", "", "dim"):
             table.add_column(style=style, overflow="fold")
@@ -347,11 +354,11 @@ class _Screen:
         )
         if not distance <= EXACT:
             raise ChainruleError(
-                "the gradients of the layers are not those of the lecture",
+                "the gradients of the layers differ from those of the lecture",
                 expected=f"a relative difference of at most {EXACT:.0e}",
                 received=f"{distance:.1e}",
             )
-        said = "every ∂C/∂w and ∂C/∂b, beside the lecture's thirty lines"
+        said = "every ∂C/∂w and ∂C/∂b, compared with the lecture's code"
         table.add_row("✓ lecture", _figure([distance]), said)
         different = {(repr(part), part.input_shape): part for part in (model, *model)}
         reports = [chainrule.check_layer(part, part.input_shape) for part in different.values()]
@@ -359,16 +366,14 @@ class _Screen:
             figures = [r.figure for r in results if r.figure is not None]
             table.add_row(f"✓ {results[0].name}", _figure(figures), _short(results[0].statement))
         self._indented(table)
-        self._print(
-            ("All nine laws hold for the whole network and for each of its layers alone.", "dim")
-        )
+        self._print(("All nine laws hold for the whole network and for each of its layers.", "dim"))
 
     def training(self, history: History, seconds: float) -> None:
         epochs, first, last = len(history["loss"]), history["loss"][0], history["loss"][-1]
         count = f"{epochs:,} epoch{'s' if epochs > 1 else ''}"
         self._print(f"{count} in {seconds:.1f} s, cost {first:#.3g} → {last:#.3g}")
         self._print(
-            f"right: {_percent(history['accuracy'][-1])} of the training digits, "
+            f"correct: {_percent(history['accuracy'][-1])} of the training digits, "
             f"{_percent(history['validation_accuracy'][-1])} of the validation digits"
         )
 
@@ -377,11 +382,11 @@ class _Screen:
 
         wrong = worst_confusions(labels, probabilities)
         right = len(labels) - len(wrong)
-        self.heading("Test", f"on {len(labels)} digits that it has never seen")
+        self.heading("Test", f"on {len(labels)} digits that were not used for training")
         self._print(
-            (_percent(right / len(labels)), "bold green"), f"  {right:,} of {len(labels):,} right"
+            (_percent(right / len(labels)), "bold green"), f"  {right:,} of {len(labels):,} correct"
         )
-        worst = [f"is {c.label}, said {c.said} ({percentage(c.certainty)})" for c in wrong[:3]]
+        worst = [f"{c.label} read as {c.said} ({percentage(c.certainty)})" for c in wrong[:3]]
         if worst:
             self._print(f"worst: {'; '.join(worst)}")
 
@@ -395,7 +400,7 @@ class _Screen:
     def heading(self, text: str, remark: str) -> None:
         from rich.text import Text
 
-        # Never broken: a folder's name is to be copied.
+        # Do not wrap the line, so that a folder's name can be copied.
         self.console.print(
             Text.assemble("\n", (text, "bold"), "  ", (remark, "dim")), soft_wrap=True
         )
@@ -420,12 +425,12 @@ def _figure(errors: Sequence[float]) -> str:
 
 
 def _short(statement: str) -> str:
-    """A law's statement up to where it goes into details."""
+    """A law's statement without its details."""
     return statement.split(";")[0].split(", and")[0].rstrip(".").replace("`", "")
 
 
 def _pictures(digits: Digits) -> list[str]:
-    """The most ordinary image of each digit, side by side, a character for two pixels."""
+    """The most typical image of each digit, side by side; one character shows two pixels."""
     chosen = []
     for digit in range(10):
         images = digits.x_train[digits.t_train == digit]

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import json
 import re
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ import numpy as np
 from attrs import frozen
 
 from chainrule import files
-from chainrule.core.caller import frames_to_the_caller
+from chainrule.core.caller import warn_caller
 from chainrule.core.errors import StorageError
 from chainrule.core.types import Array
 from chainrule.storage import sealed_file
@@ -157,7 +156,7 @@ def newest_in(folder: Path) -> Saved | None:
             if not is_damaged(error):
                 raise
             warning = DamagedCheckpointWarning(f"passed over: {error}")
-            warnings.warn(warning, stacklevel=frames_to_the_caller())
+            warn_caller(warning)
     return None
 
 

@@ -1,17 +1,16 @@
-"""Files: written whole or not at all.
+"""Files: written completely or not at all.
 
-A program may be killed at any moment, a disk may be full, a folder may be gone. What stood in a
-file before is then worth more than half of what should have come. So a new content goes into a
-file of its own beside the old one; it is brought onto the disk; and only then it takes the old
-one's name, which the system does at once:
+A program may be killed at any moment, a disk may be full, a folder may be gone. The old content of
+a file is then worth more than half of the new one. So new content goes into a separate file in the
+same folder, is flushed to disk, and only then takes the name of the old file, in one atomic step:
 
     write name.1f3a.partial  →  fsync  →  rename to name  →  fsync the folder
 
-At every moment one finds under the name either the whole old content or the whole new one. What a
-kill may leave behind is a ``.partial`` beside it, which nothing ever reads.
+At every moment the name refers either to the complete old content or to the complete new one. A
+killed program may leave a ``.partial`` file, which is never read.
 
-Only files are written and read: a device or a pipe of that name is refused, for it cannot be
-replaced, and what comes out of it may never end.
+Only regular files are written and read. A device or a pipe of that name raises an error: it cannot
+be replaced, and reading it may never end.
 """
 
 from __future__ import annotations
@@ -28,25 +27,25 @@ from typing import BinaryIO
 from chainrule.core.errors import StorageError
 
 PARTIAL = ".partial"
-"""What the names of files end with that are not written to their end yet."""
+"""The suffix of files that are not completely written yet."""
 
 
 def write(path: str | os.PathLike[str], content: bytes, what: str) -> None:
-    """Write a file, or leave the one that stands there as it is.
+    """Write a file completely, or leave an existing one unchanged.
 
     Parameters
     ----------
     path
-        Where; a link is followed and stays a link.
+        Where to write; a link is followed and remains a link.
     content
-        All that shall stand in it.
+        The complete content.
     what
-        What it is, for the error: ``"the model"``.
+        What the file contains, for the error message: ``"the model"``.
 
     Raises
     ------
     StorageError
-        The file could not be written; nothing has changed.
+        If the file could not be written; nothing has changed.
     """
     try:
         target = Path(os.path.realpath(path))
@@ -58,23 +57,23 @@ def write(path: str | os.PathLike[str], content: bytes, what: str) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             if mode is not None:
-                os.chmod(partial, mode)  # what only its owner could read stays that way
-            os.replace(partial, target)  # all or nothing: what stood there is whole until now
+                os.chmod(partial, mode)  # keep a private file private
+            os.replace(partial, target)  # atomic: until here, the old file is complete
         finally:
-            with contextlib.suppress(OSError):  # the error that led here is the one to tell
+            with contextlib.suppress(OSError):  # report the original error, not this one
                 partial.unlink()
-    except (OSError, ValueError) as error:  # ValueError: a name with a zero in it
+    except (OSError, ValueError) as error:  # ValueError: a name that contains a null character
         raise unwritten(path, error, what) from error
     sync_folder(target.parent)
 
 
 def read(path: str | os.PathLike[str], what: str) -> bytes:
-    """All that stands in a file.
+    """The complete content of a file.
 
     Raises
     ------
     StorageError
-        There is no such file, or it cannot be read.
+        If the file does not exist or cannot be read.
     """
     with reading(path, what) as file:
         return file.read()
@@ -82,12 +81,12 @@ def read(path: str | os.PathLike[str], what: str) -> bytes:
 
 @contextlib.contextmanager
 def reading(path: str | os.PathLike[str], what: str) -> Iterator[BinaryIO]:
-    """A file that is open for reading, for whoever does not need all of it.
+    """Open a file for reading, for callers that need only a part of it.
 
     Raises
     ------
     StorageError
-        There is no such file, or it cannot be read.
+        If the file does not exist or cannot be read.
     """
     try:
         _mode(Path(path))
@@ -98,12 +97,12 @@ def reading(path: str | os.PathLike[str], what: str) -> Iterator[BinaryIO]:
 
 
 def make_folder(path: str | os.PathLike[str], what: str) -> Path:
-    """A folder, with those above it, made where it is not there yet.
+    """Create a folder and its parents if they do not exist yet.
 
     Raises
     ------
     StorageError
-        It cannot be made, or there is a file of that name.
+        If it cannot be created, or a file has that name.
     """
     try:
         Path(path).mkdir(parents=True, exist_ok=True)
@@ -113,19 +112,19 @@ def make_folder(path: str | os.PathLike[str], what: str) -> Path:
 
 
 def require_place_for_file(path: str | os.PathLike[str], what: str) -> None:
-    """Refuse a file that cannot be written, as far as can be seen without touching it.
+    """Raise an error if a file cannot be written, as far as can be seen without touching it.
 
     Parameters
     ----------
     path
-        Where.
+        Where to write.
     what
-        What it is, for the error: ``"the table of epochs"``.
+        What the file contains, for the error message: ``"the table of epochs"``.
 
     Raises
     ------
     StorageError
-        Its folder is not there, that is no file, or one may not write there.
+        If its folder does not exist, it is not a regular file, or writing is not permitted.
     """
     try:
         target = Path(os.path.realpath(path))
@@ -133,7 +132,7 @@ def require_place_for_file(path: str | os.PathLike[str], what: str) -> None:
             raise _error(errno.EISDIR)
         if target.exists():
             if not target.is_file():
-                raise OSError(errno.EINVAL, "that is a device or a pipe, and no file")
+                raise OSError(errno.EINVAL, "it is a device or a pipe, not a file")
             _require_permission(target)
         if not target.parent.exists():
             raise _error(errno.ENOENT)
@@ -143,7 +142,7 @@ def require_place_for_file(path: str | os.PathLike[str], what: str) -> None:
 
 
 def require_place_for_folder(path: str | os.PathLike[str], what: str) -> None:
-    """Refuse a folder that cannot be made, or written into; see `require_place_for_file`."""
+    """Raise an error if a folder cannot be created or written to; see `require_place_for_file`."""
     try:
         target = Path(os.path.realpath(path))
         while not target.exists():
@@ -154,13 +153,14 @@ def require_place_for_folder(path: str | os.PathLike[str], what: str) -> None:
 
 
 def lock_folder(folder: Path) -> int | None:
-    """Keep a folder for this process, until `unlock_folder` or its end, however that comes.
+    """Lock a folder until `unlock_folder` or the end of this process, however it ends.
 
     Returns
     -------
     int or None
-        What `unlock_folder` takes; None where another process, or another part of this one, has
-        the folder. −1 where the system knows no such locks: then nobody is kept out.
+        The argument for `unlock_folder`; None if the folder is already locked, by another process
+        or by another part of this one. −1 if the system does not support such locks; then nothing
+        is locked.
     """
     try:
         import fcntl
@@ -182,14 +182,14 @@ def lock_folder(folder: Path) -> int | None:
 
 
 def unlock_folder(lock: int | None) -> None:
-    """Give a folder free again."""
+    """Unlock a folder."""
     if lock is not None and lock >= 0:
         os.close(lock)
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring the names in a folder onto the disk, where the system can."""
-    with contextlib.suppress(OSError):  # the content is whole; some file systems sync no folders
+    """Flush the names in a folder to disk, if the system supports it."""
+    with contextlib.suppress(OSError):  # the content is safe; some file systems can't sync folders
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -211,11 +211,11 @@ def unread(path: str | os.PathLike[str], error: Exception, what: str) -> Storage
     """The error for a file that could not be read."""
     missing = isinstance(error, FileNotFoundError)
     hint = {
-        errno.EISDIR: "that is a folder; give the name of a file in it",
+        errno.EISDIR: "this is a folder: pass the name of a file in it",
         errno.EACCES: "you may not read it: change its permissions",
     }.get(getattr(error, "errno", None) or 0)
     if missing and not Path(path).is_absolute():
-        hint = f"paths begin at {Path.cwd()}"
+        hint = f"relative paths start at {Path.cwd()}"
     return StorageError(
         f"there is no file to read {what} from" if missing else f"{what} could not be read",
         place=os.fspath(path),
@@ -225,15 +225,15 @@ def unread(path: str | os.PathLike[str], error: Exception, what: str) -> Storage
 
 
 def _mode(path: Path) -> int | None:
-    """Who may read and write a file; None where there is none. All else is no file."""
+    """The permissions of a file; None if it does not exist. Raises if it is not a regular file."""
     try:
         found = os.stat(path)
     except OSError:
-        return None  # what it is, opening will tell
+        return None  # opening the file will raise the proper error
     if stat.S_ISDIR(found.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if not stat.S_ISREG(found.st_mode):
-        raise OSError(errno.EINVAL, "that is a device or a pipe, and no file")
+        raise OSError(errno.EINVAL, "it is a device or a pipe, not a file")
     return stat.S_IMODE(found.st_mode)
 
 
@@ -243,24 +243,24 @@ def _said(error: Exception) -> str:
 
 def _hint(path: Path, error: Exception) -> str:
     folder = path.parent
-    forbidden = f"you may not write into {folder}: change its permissions, or write elsewhere"
+    forbidden = f"you may not write to {folder}: change its permissions, or write elsewhere"
     known = {
-        errno.ENOSPC: "the disk is full: make room, or write to another one",
-        errno.EDQUOT: "your share of the disk is used up: make room, or write elsewhere",
-        errno.EROFS: "the disk can only be read: write to another one",
+        errno.ENOSPC: "the disk is full: free some space, or write to another disk",
+        errno.EDQUOT: "your disk quota is used up: free some space, or write elsewhere",
+        errno.EROFS: "the disk is read-only: write to another one",
         errno.EACCES: forbidden,
         errno.EPERM: forbidden,
-        errno.ENAMETOOLONG: "give it a shorter name",
-        errno.EISDIR: "that is a folder; give the name of a file in it",
-        errno.EINVAL: "give the name of a file, new or old",
+        errno.ENAMETOOLONG: "choose a shorter name",
+        errno.EISDIR: "this is a folder: pass the name of a file in it",
+        errno.EINVAL: "pass the name of a file, new or existing",
     }.get(getattr(error, "errno", None) or 0)
     if known is not None:
         return known
     if not os.path.lexists(folder):
-        return f"the folder {folder} is not there: make it first, or is it misspelt?"
+        return f"the folder {folder} does not exist: create it first, or is it misspelt?"
     if not os.path.isdir(folder):
-        return f"{folder} is a file, and no folder that another one could stand in"
-    return "is the folder there, is there room, and may you write to it?"
+        return f"{folder} is a file, not a folder"
+    return "check that the folder exists, has free space, and that you may write to it"
 
 
 def _require_folder(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The lecture's network in plain functions: oracle of the tests, baseline of the benchmarks.
+"""The lecture's network in plain functions: reference for the tests, baseline of the benchmarks.
 
 A network computes, layer by layer, y⁽ⁿ⁾ = f(z⁽ⁿ⁾) with z⁽ⁿ⁾ = y⁽ⁿ⁻¹⁾ w⁽ⁿ⁾ + b⁽ⁿ⁾. Its cost is
 
@@ -10,13 +10,13 @@ and backpropagation carries the deviation Δ from the last layer back to the fir
     ∂C/∂w⁽ⁿ⁾ = ⟨y⁽ⁿ⁻¹⁾ Δ⁽ⁿ⁾⟩,            ∂C/∂b⁽ⁿ⁾ = ⟨Δ⁽ⁿ⁾⟩.
 
 Arrays have the batch first: y is (batch, neurons), w is (neurons below, neurons), b is (neurons,).
-`weights` and `biases` are lists with one array for each layer, the one above the input first.
-`f_df` says what a layer's neurons do: a function of z that returns f(z) and f′(z), or a list with
-one such function for each layer. Computation stays in the type of the arrays, float32 or float64.
+`weights` and `biases` are lists with one array per layer, starting with the first layer after the
+input. `f_df` is the activation: a function of z that returns f(z) and f′(z), or a list with one
+such function per layer. All computation stays in the dtype of the arrays, float32 or float64.
 
-The names are the lecture's. It keeps its network in global variables; here everything is an
-argument or a result. Nothing of the rest of chainrule is used, so that the rest can be compared
-with it.
+The names are those of the lecture. The lecture keeps its network in global variables; here
+everything is an argument or a result. This module uses nothing else of chainrule, so that the
+rest can be compared with it.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ def apply_net(
     biases: Sequence[Array],
     f_df: ValueAndDerivative | Sequence[ValueAndDerivative] = net_f_df,
 ) -> tuple[list[Array], list[Array]]:
-    """Send a batch through the network, and return what `backprop` needs.
+    """Send a batch through the network and return what `backprop` needs.
 
     Returns
     -------
     y_layer
-        The values of every layer, the input first and the output last.
+        The values of every layer, from the input to the output.
     df_layer
-        f′(z) of every layer above the input.
+        f′(z) of every layer after the input.
     """
     y_layer, df_layer = [y_in], []
     for w, b, layer_f_df in zip(weights, biases, _one_for_each(weights, f_df), strict=True):
@@ -74,7 +74,7 @@ def apply_net_simple(
     biases: Sequence[Array],
     f_df: ValueAndDerivative | Sequence[ValueAndDerivative] = net_f_df,
 ) -> Array:
-    """Send a batch through the network, and return the values of the last layer only."""
+    """Send a batch through the network and return only the values of the last layer."""
     y = y_in
     for w, b, layer_f_df in zip(weights, biases, _one_for_each(weights, f_df), strict=True):
         y, _ = forward_step(y, w, b, layer_f_df)
@@ -82,7 +82,7 @@ def apply_net_simple(
 
 
 def backward_step(delta: Array, w: Array, df: Array) -> Array:
-    """Δ of the layer below: (Δ wᵀ) f′, with Δ and w of this layer and f′ of the layer below."""
+    """Δ of the previous layer: (Δ wᵀ) f′, with Δ and w of this layer and f′ of the previous one."""
     return np.asarray(np.dot(delta, w.T) * df)
 
 
@@ -92,10 +92,10 @@ def backprop(
     df_layer: Sequence[Array],
     weights: Sequence[Array],
 ) -> tuple[list[Array], list[Array]]:
-    """The derivatives of C: `dw_layer` by the weights and `db_layer` by the biases.
+    """The derivatives of C: `dw_layer` for the weights and `db_layer` for the biases.
 
-    The first three arguments are what the network should have given, shape (batch, neurons of the
-    last layer), and what `apply_net` returned.
+    `y_target` is the desired output, shape (batch, neurons of the last layer); `y_layer` and
+    `df_layer` are the results of `apply_net`.
     """
     batchsize = len(y_target)
     dw_layer: list[Array] = []
@@ -131,7 +131,7 @@ def train_net(
     biases: Sequence[Array],
     f_df: ValueAndDerivative | Sequence[ValueAndDerivative] = net_f_df,
 ) -> float:
-    """One step of gradient descent on one batch; returns the C from which the step was taken."""
+    """One step of gradient descent on one batch; returns C before the step."""
     y_layer, df_layer = apply_net(y_in, weights, biases, f_df)
     dw_layer, db_layer = backprop(y_target, y_layer, df_layer, weights)
     gradient_step(eta, weights, biases, dw_layer, db_layer)

@@ -368,5 +368,5 @@ def test_a_list_of_losses_is_told_what_to_be():
     ):
         with pytest.raises(ConfigurationError, match="PerOutput"):
             call([losses.HalfSquaredError()])
-        with pytest.raises(ConfigurationError, match="this is no loss"):
+        with pytest.raises(ConfigurationError, match="loss is not a loss"):
             call("mse")

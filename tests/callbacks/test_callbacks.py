@@ -28,7 +28,7 @@ def trainer_of(model: Sequential) -> Trainer:
 
 
 class Diary(Callback):
-    """Writes down what it is told."""
+    """Records its calls."""
 
     def __init__(self, name: str, entries: list[Any], fails_at: str = "") -> None:
         self.name, self.entries, self.fails_at = name, entries, fails_at
@@ -61,7 +61,7 @@ def test_callbacks_are_called_in_the_order_of_the_list_at_the_documented_moments
         *[("step", 2, 1), ("step", 2, 2), ("epoch", 2, True)],
         ("end", 2),
     ]
-    # The ends come in the reverse order: what began first ends last.
+    # on_fit_end is called in reverse order: the first to begin is the last to end.
     expected = [(name, *moment) for moment in moments[:-1] for name in "ab"]
     assert entries == [*expected, ("b", *moments[-1]), ("a", *moments[-1])]
 

@@ -1,4 +1,4 @@
-"""The callbacks that come along: where they are found, and that finding them costs nothing."""
+"""The built-in callbacks: they are found by name, and imported only on first use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from chainrule import callbacks, schedules
 from chainrule.callbacks import Callback
 
 
-def test_every_callback_is_found_by_its_name_and_keeps_to_the_contract() -> None:
+def test_every_callback_is_found_by_its_name_and_follows_the_contract() -> None:
     for name in callbacks.__all__:
         found = getattr(callbacks, name)
         assert issubclass(found, Callback) and found.__name__ == name
@@ -19,13 +19,13 @@ def test_every_callback_is_found_by_its_name_and_keeps_to_the_contract() -> None
     assert callbacks.LearningRate is schedules.LearningRate
 
 
-def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'EarlyStoping'"):
         _ = callbacks.EarlyStoping
 
 
-def test_what_is_heavy_is_loaded_when_it_is_used() -> None:
-    """A program that only trains loads none of what logs, draws or makes tables."""
+def test_heavy_modules_are_imported_on_first_use() -> None:
+    """A program that only trains imports no module for logging, plots or tables."""
     program = (
         "import sys; from chainrule import Trainer, callbacks, schedules;"
         "callbacks.EarlyStopping(); callbacks.CSVLogger('run.csv'); callbacks.LearningRate;"

@@ -1,4 +1,4 @@
-"""The table that grows: what stands in the file at every moment of a run."""
+"""The growing CSV file: its content at every moment of a run."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_the_file_holds_the_history_with_all_digits(tmp_path: Path) -> None:
     assert History.from_csv(path) == history
 
 
-def test_a_row_is_there_as_soon_as_its_epoch_is_over(tmp_path: Path) -> None:
+def test_a_row_is_written_as_soon_as_its_epoch_is_over(tmp_path: Path) -> None:
     path = tmp_path / "run.csv"
     seen = []
 
@@ -78,7 +78,7 @@ def test_a_new_run_replaces_the_file_and_append_adds_to_it(tmp_path: Path) -> No
     assert [float(row[1]) for row in rows] == second["loss"] + third["loss"]
 
 
-def test_append_begins_a_file_that_is_not_there_or_empty(tmp_path: Path) -> None:
+def test_append_starts_a_file_that_is_missing_or_empty(tmp_path: Path) -> None:
     path = tmp_path / "run.csv"
     first = fit(trainer_of(), [CSVLogger(path, append=True)], epochs=1).history
     assert History.from_csv(path) == first
@@ -88,20 +88,18 @@ def test_append_begins_a_file_that_is_not_there_or_empty(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("lost", [1, 2, 9])
-def test_a_row_that_was_not_written_to_its_end_is_neither_taken_for_a_whole_one_nor_lost(
-    tmp_path: Path, lost: int
-) -> None:
+def test_an_incomplete_row_is_neither_taken_as_complete_nor_lost(tmp_path: Path, lost: int) -> None:
     path, trainer = tmp_path / "run.csv", trainer_of()
     fit(trainer_of(), [CSVLogger(path)], epochs=2)
     path.write_text(half := path.read_text()[:-lost])
-    with pytest.raises(StorageError, match="not written to its end") as caught:
+    with pytest.raises(StorageError, match="after an incomplete row") as caught:
         fit(trainer, [CSVLogger(path, append=True)], epochs=1)
     assert path.read_text() == half and not trainer.model.is_built
-    assert caught.value.place == f"{path}, line 3" and "take it out" in str(caught.value.hint)
+    assert caught.value.place == f"{path}, line 3" and "delete the row" in str(caught.value.hint)
     assert half.rpartition("\n")[2] in str(caught.value.received)
 
 
-def test_half_a_row_of_the_run_that_is_resumed_is_written_anew(tmp_path: Path) -> None:
+def test_an_incomplete_row_of_a_resumed_run_is_written_again(tmp_path: Path) -> None:
     path, alone = tmp_path / "run.csv", tmp_path / "alone.csv"
     for each in (path, alone):
         fit(trainer_of(rng=8), [CSVLogger(each)], epochs=1)
@@ -123,7 +121,7 @@ def test_half_a_row_of_the_run_that_is_resumed_is_written_anew(tmp_path: Path) -
         (Kills(epochs=1), 3),
     ],
 )
-def test_a_run_that_is_resumed_leaves_the_file_of_one_that_was_left_alone(
+def test_a_resumed_run_writes_the_file_of_an_uninterrupted_run(
     tmp_path: Path, kills: Kills, every: int, append: bool
 ) -> None:
     alone, path = tmp_path / "alone.csv", tmp_path / "resumed.csv"
@@ -137,7 +135,7 @@ def test_a_run_that_is_resumed_leaves_the_file_of_one_that_was_left_alone(
     assert path.read_bytes() == alone.read_bytes()
 
 
-def test_a_file_that_was_lost_between_is_written_anew(tmp_path: Path) -> None:
+def test_a_file_that_was_lost_in_between_is_written_again(tmp_path: Path) -> None:
     path = tmp_path / "run.csv"
     fit(trainer_of(), [CSVLogger(path), Checkpoint(tmp_path / "c")], epochs=2)
     path.unlink()
@@ -145,7 +143,7 @@ def test_a_file_that_was_lost_between_is_written_anew(tmp_path: Path) -> None:
     assert History.from_csv(path) == resumed.history and resumed.history.epochs == 4
 
 
-def test_a_logger_that_was_not_there_before_keeps_what_others_wrote(tmp_path: Path) -> None:
+def test_a_logger_added_on_resumption_keeps_the_rows_of_others(tmp_path: Path) -> None:
     path = tmp_path / "run.csv"
     fit(trainer_of(rng=8), [CSVLogger(path)], epochs=2)
     before = path.read_text()
@@ -157,7 +155,7 @@ def test_a_logger_that_was_not_there_before_keeps_what_others_wrote(tmp_path: Pa
     assert [float(row[1]) for row in rows_of(path)[3:]] == resumed.history["loss"]
 
 
-def test_a_column_that_comes_later_is_nan_in_the_rows_before(tmp_path: Path) -> None:
+def test_a_column_that_is_added_later_is_nan_in_earlier_rows(tmp_path: Path) -> None:
     path = tmp_path / "run.csv"
     late = FromFunctions(figures=lambda trainer, epoch: {"late": 1.0} if epoch > 2 else {})
     history = fit(trainer_of(), [CSVLogger(path), late], epochs=4).history
@@ -173,7 +171,7 @@ def test_names_with_commas_and_quotes_are_read_back(tmp_path: Path) -> None:
     assert History.from_csv(path) == history and rows_of(path)[0][-1] == 'a,"b"'
 
 
-def test_how_far_one_resumed_run_was_says_nothing_of_the_next(tmp_path: Path) -> None:
+def test_the_position_of_one_resumed_run_does_not_affect_the_next(tmp_path: Path) -> None:
     path = tmp_path / "run.csv"
     logger = CSVLogger(path, append=True)
     fit(trainer_of(), [logger, Checkpoint(tmp_path / "with")], epochs=1)
@@ -186,10 +184,10 @@ def test_how_far_one_resumed_run_was_says_nothing_of_the_next(tmp_path: Path) ->
 # ------------------------------------------------------------------------------- errors
 
 
-def test_what_cannot_be_written_is_told_before_the_first_step(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_refused_before_the_first_step(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path, hint in (
-        (tmp_path / "none" / "run.csv", "make it first"),
+        (tmp_path / "none" / "run.csv", "create it first"),
         (tmp_path, "a folder"),
         (tmp_path / "pipe", "the name of a file"),
     ):
@@ -200,7 +198,7 @@ def test_what_cannot_be_written_is_told_before_the_first_step(tmp_path: Path) ->
         assert caught.value.place == str(path) and hint in str(caught.value.hint)
 
 
-def test_what_may_not_be_written_is_told_before_any_callback_begins(
+def test_a_file_without_permission_is_refused_before_any_callback_begins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = tmp_path / "first.csv", tmp_path / "second.csv"
@@ -229,7 +227,7 @@ def test_a_refused_resumption_leaves_the_next_run_its_own_rows(tmp_path: Path) -
     assert [row[0] for row in rows_of(path)] == ["epoch", "1", "1"]
 
 
-def test_a_disk_that_becomes_full_is_told_and_the_rows_before_stay_whole(
+def test_a_full_disk_raises_an_error_and_earlier_rows_stay_intact(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class AlmostFull(FileIO):
@@ -247,13 +245,15 @@ def test_a_disk_that_becomes_full_is_told_and_the_rows_before_stay_whole(
     path, trainer = tmp_path / "run.csv", trainer_of()
     with pytest.raises(StorageError, match="could not be written") as caught:
         fit(trainer, [CSVLogger(path)])
-    assert str(caught.value.place).startswith(str(path)) and "make room" in str(caught.value.hint)
+    assert str(caught.value.place).startswith(str(path)) and "free some space" in str(
+        caught.value.hint
+    )
     assert trainer.history.epochs == 3
     found = History.from_csv(path)
     assert found["loss"] == trainer.history["loss"][:2]
 
 
-def test_a_short_write_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_short_write_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Slow(FileIO):
         def write(self, content: Any) -> int:
             return super().write(bytes(content)[:7])
@@ -268,12 +268,12 @@ def test_a_short_write_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.Monke
     [(b"epoch,loss\n1,2\n", 0), (b"dear diary\n", 0), (b"\xff\xfe\x00", 0),
      (b"epoch,loss,validation_loss,accuracy\n1,2,3,4\n", 1)],
 )  # fmt: skip
-def test_rows_are_not_added_to_a_file_that_holds_something_else(
+def test_rows_are_not_added_to_a_file_with_other_content(
     tmp_path: Path, content: bytes, epochs: int
 ) -> None:
     path, trainer = tmp_path / "run.csv", trainer_of()
     path.write_bytes(content)
-    with pytest.raises(StorageError, match="holds something else") as caught:
+    with pytest.raises(StorageError, match="other content") as caught:
         fit(trainer, [CSVLogger(path, append=True)])
     assert trainer.history.epochs == epochs and trainer.model.is_built is (epochs > 0)
     assert str(caught.value.place).startswith(str(path))
@@ -281,7 +281,7 @@ def test_rows_are_not_added_to_a_file_that_holds_something_else(
     assert path.read_bytes() == content
 
 
-def test_the_file_is_closed_however_the_run_ends(tmp_path: Path) -> None:
+def test_the_file_is_closed_no_matter_how_the_run_ends(tmp_path: Path) -> None:
     class Fails(Callback):
         def on_step_end(self, trainer: Any, epoch: int, step: int, cost: float) -> None:
             if epoch == 2:
@@ -301,7 +301,7 @@ def test_the_file_is_closed_however_the_run_ends(tmp_path: Path) -> None:
         (lambda: CSVLogger("a.csv", append=1), "append"),
     ],
 )
-def test_an_argument_that_makes_no_sense_is_refused_by_name(make: Any, name: str) -> None:
+def test_the_error_for_an_invalid_argument_names_it(make: Any, name: str) -> None:
     with pytest.raises(ConfigurationError, match=f"^{name} has an invalid value") as caught:
         make()
     assert caught.value.place == "CSVLogger" and caught.value.hint

@@ -1,4 +1,4 @@
-"""Early stopping: when it stops, what it gives back, and that a resumed run ends the same."""
+"""Early stopping: when it stops, what it restores, and that a resumed run ends the same."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from checkpoints.resumption import Kills, fit, killed_and_resumed, trainer_of
 
 
 class Figures(Callback):
-    """Takes the place of what is measured, and writes down θ and the states of each epoch."""
+    """Replaces the measured figure, and records θ and the buffers of each epoch."""
 
     def __init__(self, figures: list[float]) -> None:
         self.told, self.models = figures, []
@@ -28,7 +28,7 @@ class Figures(Callback):
     def on_epoch_end(self, trainer: Any, epoch: int, figures: Any) -> None:
         figures["validation_loss"] = self.told[epoch - 1]
         model = trainer.model
-        self.models.append((model.parameters.value.copy(), model.state.value.copy()))
+        self.models.append((model.parameters.value.copy(), model.buffers.value.copy()))
 
 
 class Energy(Callback):
@@ -43,10 +43,10 @@ class Energy(Callback):
 
 @define
 class RunningMean(Layer):
-    """Subtracts the mean of all batches so far: a layer with a state."""
+    """Subtracts the mean of all batches so far: a layer with a buffer."""
 
     def build(self, input_shape: Any) -> Any:
-        self.mean = self.state("mean", input_shape)
+        self.mean = self.buffer("mean", input_shape)
         return input_shape
 
     def forward(self, x: Any) -> Any:
@@ -72,7 +72,7 @@ def run(
 
 
 def expected_stop(figures: list[float], patience: int, threshold: float) -> tuple[Any, Any]:
-    """The best epoch, and the one after which it ends, found from the definition."""
+    """The best epoch, and the epoch after which training stops, by the definition."""
     best = None
     for epoch, figure in enumerate(figures, start=1):
         if best is None:
@@ -99,7 +99,7 @@ def expected_stop(figures: list[float], patience: int, threshold: float) -> tupl
         ({"patience": 5}, [1.0, -math.inf, -math.inf], 2, None),
     ],
 )
-def test_it_stops_after_so_many_epochs_that_were_no_better(
+def test_it_stops_after_patience_epochs_without_improvement(
     arguments: dict[str, Any], figures: list[float], best_epoch: int | None, stopped: int | None
 ) -> None:
     stopping = EarlyStopping(**arguments)
@@ -116,7 +116,7 @@ def test_it_stops_after_so_many_epochs_that_were_no_better(
     st.integers(1, 4),
     st.sampled_from([0.0, 0.75]),
 )
-def test_it_stops_by_its_definition_and_gives_the_best_back(
+def test_it_stops_by_its_definition_and_restores_the_best_model(
     figures: list[float], patience: int, threshold: float
 ) -> None:
     stopping = EarlyStopping(patience=patience, threshold=threshold)
@@ -126,31 +126,33 @@ def test_it_stops_by_its_definition_and_gives_the_best_back(
     np.testing.assert_array_equal(trainer.model.parameters.value, models[(best or 0) - 1][0])
 
 
-def test_the_states_are_those_of_the_best_epoch_too() -> None:
+def test_the_buffers_are_those_of_the_best_epoch_too() -> None:
     model = Sequential([RunningMean(), Dense(2)])
     trainer, models = run(EarlyStopping(patience=2), [3, 1, 2, 2, 0], model)
-    np.testing.assert_array_equal(trainer.model.state.value, models[1][1])
+    np.testing.assert_array_equal(trainer.model.buffers.value, models[1][1])
     assert not np.array_equal(models[1][1], models[3][1])
 
 
-def test_without_restore_best_the_model_stays_as_it_is_and_nothing_is_kept() -> None:
+def test_without_restore_best_the_model_is_unchanged_and_nothing_is_kept() -> None:
     stopping = EarlyStopping(patience=2, restore_best=False)
     trainer, models = run(stopping, [3, 1, 2, 2, 0])
     np.testing.assert_array_equal(trainer.model.parameters.value, models[3][0])
     assert stopping.state()["parameters"] is None and stopping.best_epoch == 2
 
 
-def test_the_reason_says_what_was_best_and_when() -> None:
+def test_the_reason_names_the_best_figure_and_its_epoch() -> None:
     trainer, _ = run(EarlyStopping(patience=2), [3, 1.25, 2, 2, 0])
     assert trainer.run.reason == (
-        "validation_loss was not better than 1.250, of epoch 2, for 2 epochs"
+        "validation_loss did not improve for 2 epochs; the best was 1.250, in epoch 2"
     )
     trainer, _ = run(EarlyStopping(patience=1), [math.nan, 1])
     assert trainer.run.reason == "validation_loss was not finite for 1 epoch"
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
-def test_the_best_is_given_back_also_after_an_error_and_ctrl_c(error: type[BaseException]) -> None:
+def test_the_best_model_is_restored_even_after_an_error_or_ctrl_c(
+    error: type[BaseException],
+) -> None:
     class Fails(Callback):
         def on_step_end(self, trainer: Any, epoch: int, step: int, cost: float) -> None:
             if epoch == 4:
@@ -162,7 +164,7 @@ def test_the_best_is_given_back_also_after_an_error_and_ctrl_c(error: type[BaseE
     np.testing.assert_array_equal(trainer.model.parameters.value, measured.models[1][0])
 
 
-def test_the_best_is_given_back_also_where_numbers_run_away() -> None:
+def test_the_best_model_is_restored_even_if_training_diverges() -> None:
     class Faster(Callback):
         def on_epoch_end(self, trainer: Any, epoch: int, figures: Any) -> None:
             if epoch == 3:
@@ -174,7 +176,7 @@ def test_the_best_is_given_back_also_where_numbers_run_away() -> None:
     np.testing.assert_array_equal(trainer.model.parameters.value, measured.models[0][0])
 
 
-def test_a_second_fit_begins_afresh() -> None:
+def test_a_second_fit_starts_anew() -> None:
     stopping = EarlyStopping(patience=2)
     run(stopping, [0.5, 1, 1])
     trainer, models = run(stopping, [9, 8, 7, 8, 8, 8])
@@ -182,7 +184,7 @@ def test_a_second_fit_begins_afresh() -> None:
     np.testing.assert_array_equal(trainer.model.parameters.value, models[2][0])
 
 
-def test_where_another_callback_refuses_to_begin_no_model_is_given_back() -> None:
+def test_if_another_callback_raises_on_begin_no_model_is_restored() -> None:
     class Refuses(Callback):
         def on_fit_begin(self, trainer: Any) -> None:
             raise RuntimeError
@@ -203,7 +205,7 @@ def test_where_another_callback_refuses_to_begin_no_model_is_given_back() -> Non
     ("kills", "every"),
     [(Kills(steps=4), 3), (Kills(epochs=3), 2), (Kills(steps=11), 50), (Kills(epochs=5), 1)],
 )
-def test_a_run_that_is_resumed_ends_the_same_bit_for_bit(
+def test_a_resumed_run_ends_the_same_bit_for_bit(
     tmp_path: Path, kills: Kills, every: int, restore_best: bool
 ) -> None:
     figures = [3.0, 1.0, 2.0, 2.0, 2.0, 0.0, 0.0]
@@ -220,8 +222,8 @@ def test_a_run_that_is_resumed_ends_the_same_bit_for_bit(
     assert resumed.rng.bit_generator.state == alone.rng.bit_generator.state
 
 
-def test_a_run_that_had_just_been_ended_is_not_gone_on_with(tmp_path: Path) -> None:
-    """The checkpoint of its last epoch is there, and the process died before it gave θ back."""
+def test_a_run_that_had_just_stopped_is_not_continued(tmp_path: Path) -> None:
+    """The checkpoint of its last epoch exists, but the process died before it restored θ."""
 
     class Dies(Callback):
         comes_last = True
@@ -248,7 +250,7 @@ def test_a_run_that_had_just_been_ended_is_not_gone_on_with(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("patience", "stopped", "waited"), [(2, 4, 2), (4, 6, 4), (20, None, None), (1, 4, 2)]
 )
-def test_a_run_that_was_ended_early_goes_on_as_far_as_more_patience_allows(
+def test_a_run_that_stopped_early_continues_as_far_as_more_patience_allows(
     tmp_path: Path, patience: int, stopped: int | None, waited: int | None
 ) -> None:
     figures = [3.0, 1.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0]
@@ -261,14 +263,14 @@ def test_a_run_that_was_ended_early_goes_on_as_far_as_more_patience_allows(
         resume_from=tmp_path,
     )
     assert stopping.stopped_epoch == stopped and again.history.epochs == (stopped or 8)
-    said = f"validation_loss was not better than 1.000, of epoch 2, for {waited} epochs"
+    said = f"validation_loss did not improve for {waited} epochs; the best was 1.000, in epoch 2"
     assert again.run.reason == (said if stopped else None)
     alone, models = run(EarlyStopping(patience=max(patience, 2)), figures)
     assert again.history == alone.history
     np.testing.assert_array_equal(again.model.parameters.value, models[1][0])
 
 
-def test_what_a_refused_resumption_has_told_is_not_gone_on_with(tmp_path: Path) -> None:
+def test_the_state_of_a_refused_resumption_is_dropped(tmp_path: Path) -> None:
     class Refuses(Callback):
         def check(self, trainer: Any) -> None:
             raise RuntimeError
@@ -283,7 +285,7 @@ def test_what_a_refused_resumption_has_told_is_not_gone_on_with(tmp_path: Path) 
     assert (stopping.best, stopping.best_epoch, stopping.stopped_epoch) == (1, 2, 4)
 
 
-def test_where_a_resumed_run_is_refused_the_model_is_that_of_the_checkpoint(tmp_path: Path) -> None:
+def test_if_a_resumed_run_is_refused_the_model_is_that_of_the_checkpoint(tmp_path: Path) -> None:
     class Refuses(Callback):
         def on_fit_begin(self, trainer: Any) -> None:
             raise RuntimeError
@@ -300,7 +302,7 @@ def test_where_a_resumed_run_is_refused_the_model_is_that_of_the_checkpoint(tmp_
 def test_a_run_is_not_resumed_with_another_column(tmp_path: Path) -> None:
     fit(trainer_of(), [EarlyStopping(), Checkpoint(tmp_path)], epochs=2)
     trainer = trainer_of()
-    with pytest.raises(ConfigurationError, match="with another monitor") as caught:
+    with pytest.raises(ConfigurationError, match="used another monitor") as caught:
         fit(trainer, [EarlyStopping("loss")], resume_from=tmp_path)
     assert "monitor='validation_loss'" in str(caught.value.hint)
     assert not trainer.model.is_built
@@ -341,7 +343,7 @@ def test_a_column_that_a_callback_adds_can_be_monitored() -> None:
             assert (stopping.best, stopping.best_epoch, stopping.stopped_epoch) == (1, 2, 4)
 
 
-def test_the_learning_rate_can_be_monitored_where_a_schedule_sets_it() -> None:
+def test_the_learning_rate_can_be_monitored_if_a_schedule_sets_it() -> None:
     stopping, rate = EarlyStopping("learning_rate", patience=2), LearningRate(Constant(0.1))
     assert fit(trainer_of(), [stopping, rate]).history.epochs == 3
     with pytest.raises(ConfigurationError, match="no such column"):
@@ -365,14 +367,14 @@ def test_a_column_that_no_callback_has_added_is_named_after_the_first_epoch() ->
         Callback(),
     ],
 )
-def test_callbacks_that_add_no_unknown_column_do_not_put_off_the_error(other: Callback) -> None:
+def test_callbacks_without_unknown_columns_do_not_delay_the_error(other: Callback) -> None:
     trainer = trainer_of()
     with pytest.raises(ConfigurationError, match="no such column"):
         fit(trainer, [other, EarlyStopping("energy")])
     assert not trainer.model.is_built
 
 
-def test_the_commonest_slip_is_named_before_the_first_step_whatever_callbacks_add() -> None:
+def test_the_most_common_typo_is_named_before_the_first_step_in_any_case() -> None:
     trainer = trainer_of()
     energy = FromFunctions(figures=lambda trainer, epoch: {"energy": 1.0})
     with pytest.raises(ConfigurationError, match="no such column"):
@@ -400,23 +402,21 @@ def test_an_epoch_without_a_figure_is_not_better() -> None:
         ({"restore_best": None}, "restore_best"),
     ],
 )
-def test_an_argument_that_makes_no_sense_is_refused_by_name(
-    arguments: dict[str, Any], name: str
-) -> None:
+def test_the_error_for_an_invalid_argument_names_it(arguments: dict[str, Any], name: str) -> None:
     with pytest.raises(ConfigurationError, match=f"^{name} has an invalid value") as caught:
         EarlyStopping(**arguments)
     error = caught.value
     assert error.place == "EarlyStopping" and error.expected and error.received and error.hint
 
 
-def test_it_prints_how_it_was_made() -> None:
+def test_it_prints_its_configuration() -> None:
     assert repr(EarlyStopping(patience=3)) == (
         "EarlyStopping(monitor='validation_loss', patience=3, threshold=0.0, relative=False, "
         "mode='min', restore_best=True)"
     )
 
 
-def test_a_best_model_of_another_size_is_refused_and_not_spread_over_the_model(
+def test_a_best_model_of_another_size_is_refused_and_not_broadcast(
     tmp_path: Path,
 ) -> None:
     class Short(EarlyStopping):
@@ -425,5 +425,5 @@ def test_a_best_model_of_another_size_is_refused_and_not_spread_over_the_model(
 
     Short.__name__ = "EarlyStopping"
     fit(trainer_of(), [Short(), Checkpoint(tmp_path)], epochs=2)
-    with pytest.raises(StorageError, match="not as large"):
+    with pytest.raises(StorageError, match="size of this model"):
         fit(trainer_of(), [EarlyStopping()], resume_from=tmp_path)

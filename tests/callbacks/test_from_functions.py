@@ -1,4 +1,4 @@
-"""A callback of plain functions: called like methods, and refused where they cannot be."""
+"""A callback of plain functions: called like methods, and refused if unsuitable."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from chainrule.core.errors import ConfigurationError
 from checkpoints.resumption import fit, trainer_of
 
 
-def test_each_function_is_called_as_the_method_of_its_name() -> None:
+def test_each_function_is_called_like_the_method_of_the_same_name() -> None:
     told: list[Any] = []
 
     def note(moment: str) -> Any:
@@ -55,25 +55,25 @@ def test_one_function_is_enough() -> None:
 
 
 @pytest.mark.parametrize("function", [lambda *told: None, lambda t, e, f, more=0: None, max, print])
-def test_all_that_can_be_called_so_is_taken(function: Any) -> None:
+def test_every_suitable_callable_is_accepted(function: Any) -> None:
     assert isinstance(FromFunctions(on_epoch_end=function), Callback)
 
 
 @pytest.mark.parametrize(
     ("name", "function", "problem"),
     [
-        ("on_epoch_end", 3, "is no function"),
-        ("on_epoch_end", "print", "is no function"),
-        ("on_epoch_end", [].append, "does not take what it is called with"),
-        ("on_epoch_end", lambda figures: None, "does not take what it is called with"),
-        ("on_step_end", lambda trainer, epoch, step: None, "does not take"),
-        ("on_step_end", lambda trainer, epoch, step, *, cost: None, "does not take"),
-        ("on_fit_begin", lambda: None, "does not take"),
-        ("on_fit_end", lambda trainer, figures: None, "does not take"),
-        ("figures", lambda trainer: {}, "does not take"),
+        ("on_epoch_end", 3, "is not a function"),
+        ("on_epoch_end", "print", "is not a function"),
+        ("on_epoch_end", [].append, "does not accept the arguments of its call"),
+        ("on_epoch_end", lambda figures: None, "does not accept the arguments of its call"),
+        ("on_step_end", lambda trainer, epoch, step: None, "does not accept"),
+        ("on_step_end", lambda trainer, epoch, step, *, cost: None, "does not accept"),
+        ("on_fit_begin", lambda: None, "does not accept"),
+        ("on_fit_end", lambda trainer, figures: None, "does not accept"),
+        ("figures", lambda trainer: {}, "does not accept"),
     ],
 )
-def test_what_cannot_be_called_so_is_refused_with_the_arguments_that_are_expected(
+def test_an_unsuitable_callable_is_refused_with_the_expected_arguments(
     name: str, function: Any, problem: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=f"^{name} {problem}") as caught:
@@ -85,7 +85,7 @@ def test_what_cannot_be_called_so_is_refused_with_the_arguments_that_are_expecte
     assert " at 0x" not in str(error)
 
 
-def test_none_at_all_is_refused() -> None:
+def test_no_function_at_all_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="no function to call") as caught:
         FromFunctions()
     assert "on_epoch_end" in str(caught.value.hint)
@@ -97,6 +97,6 @@ def test_it_prints_the_names_of_its_functions() -> None:
     assert repr(FromFunctions(on_epoch_end=halve)) == "FromFunctions(on_epoch_end=halve)"
 
 
-def test_only_one_with_figures_says_that_it_measures() -> None:
+def test_only_a_figures_function_makes_the_columns_unknown() -> None:
     assert FromFunctions(figures=lambda trainer, epoch: {}).added_columns() is None
     assert FromFunctions(on_epoch_end=print).added_columns() == ()

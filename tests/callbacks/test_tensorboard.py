@@ -1,4 +1,4 @@
-"""Events for TensorBoard: read back from the files as TensorBoard reads them."""
+"""TensorBoard events: read back from the files as TensorBoard reads them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def events_in(folder: Path) -> list[Any]:
 
 
 def shown(folder: Path) -> dict[str, dict[int, Any]]:
-    """What TensorBoard shows: a start of a session hides the events from its number on."""
+    """What TensorBoard shows: the start of a session hides the events from its number on."""
     events: list[Any] = []
     for event in events_in(folder):
         if event.session_log.status == SessionLog.START:
@@ -72,7 +72,7 @@ def test_without_validation_data_there_is_one_run(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["training"]
 
 
-def test_costs_are_written_every_so_many_steps(tmp_path: Path) -> None:
+def test_costs_are_written_every_given_number_of_steps(tmp_path: Path) -> None:
     costs: list[float] = []
     notes = FromFunctions(on_step_end=lambda trainer, epoch, step, cost: costs.append(cost))
     fit(trainer_of(), [TensorBoard(tmp_path, every_steps=4), notes])
@@ -80,7 +80,9 @@ def test_costs_are_written_every_so_many_steps(tmp_path: Path) -> None:
     assert shown(tmp_path / "steps") == {"cost": {n: of_all[n] for n in (4, 8, 12, 16)}}
 
 
-def test_histograms_count_every_parameter_every_so_many_epochs(tmp_path: Path) -> None:
+def test_histograms_of_all_parameters_are_written_every_given_number_of_epochs(
+    tmp_path: Path,
+) -> None:
     trainer = fit(trainer_of(), [TensorBoard(tmp_path, histograms_every=3)])
     curves = shown(tmp_path / "training")
     parameters = trainer.model.parameters
@@ -107,9 +109,7 @@ def test_each_epoch_is_in_the_file_as_soon_as_it_is_over(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("kills", "every"), [(Kills(steps=4), 50), (Kills(steps=8), 5), (Kills(epochs=4), 1)]
 )
-def test_the_curves_of_a_run_that_is_resumed_have_no_seam(
-    tmp_path: Path, kills: Kills, every: int
-) -> None:
+def test_the_curves_of_a_resumed_run_are_seamless(tmp_path: Path, kills: Kills, every: int) -> None:
     def make() -> list[Any]:
         return [TensorBoard(tmp_path / "resumed", every_steps=1, histograms_every=2)]
 
@@ -119,7 +119,7 @@ def test_the_curves_of_a_run_that_is_resumed_have_no_seam(
         assert shown(tmp_path / "resumed" / name) == shown(tmp_path / "alone" / name)
 
 
-def test_a_new_run_hides_one_that_stands_in_the_same_folder(tmp_path: Path) -> None:
+def test_a_new_run_hides_an_earlier_one_in_the_same_folder(tmp_path: Path) -> None:
     given = [TensorBoard(tmp_path, every_steps=1)]
     fit(trainer_of(), given, epochs=5)
     history = fit(trainer_of(rng=9), given, epochs=2).history
@@ -127,7 +127,7 @@ def test_a_new_run_hides_one_that_stands_in_the_same_folder(tmp_path: Path) -> N
     assert list(shown(tmp_path / "steps")["cost"]) == [1, 2, 3, 4, 5, 6]
 
 
-def test_nothing_is_left_open_however_the_run_ends(tmp_path: Path) -> None:
+def test_no_file_stays_open_no_matter_how_the_run_ends(tmp_path: Path) -> None:
     class Fails(Callback):
         def on_step_end(self, trainer: Any, epoch: int, step: int, cost: float) -> None:
             if epoch == 2:
@@ -142,15 +142,15 @@ def test_nothing_is_left_open_however_the_run_ends(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------- errors
 
 
-def test_a_folder_that_cannot_be_made_is_told_before_the_first_step(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_refused_before_the_first_step(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     trainer = trainer_of()
-    with pytest.raises(StorageError, match="events for TensorBoard could not be written"):
+    with pytest.raises(StorageError, match="the TensorBoard events could not be written"):
         fit(trainer, [TensorBoard(tmp_path / "file")])
     assert trainer.steps == 0
 
 
-def test_a_disk_that_becomes_full_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_raises_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = RecordWriter.flush
 
     def flush(writer: Any) -> None:
@@ -163,7 +163,7 @@ def test_a_disk_that_becomes_full_is_told(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(StorageError, match="could not be written") as caught:
         fit(trainer, [TensorBoard(tmp_path, every_steps=1)])
     assert str(tmp_path / "steps") in caught.value.place
-    assert "make room" in str(caught.value.hint)
+    assert "free some space" in str(caught.value.hint)
     assert trainer.history.epochs == 2
 
 
@@ -182,14 +182,14 @@ def test_without_tensorboardx_the_error_names_the_extra(monkeypatch: pytest.Monk
         (lambda: TensorBoard("runs", histograms_every=1.5), "histograms_every"),
     ],
 )
-def test_an_argument_that_makes_no_sense_is_refused_by_name(make: Any, name: str) -> None:
+def test_the_error_for_an_invalid_argument_names_it(make: Any, name: str) -> None:
     with pytest.raises(ConfigurationError, match=f"^{name} has an invalid value") as caught:
         make()
     assert caught.value.place == "TensorBoard" and caught.value.hint
 
 
 @pytest.mark.parametrize("below", ["", "deeper/still"])
-def test_a_folder_that_cannot_be_made_is_told_before_any_callback_begins(
+def test_a_folder_that_cannot_be_created_is_refused_before_any_callback_begins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, below: str
 ) -> None:
     table, a_file = tmp_path / "run.csv", tmp_path / "file"

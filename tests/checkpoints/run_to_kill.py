@@ -45,7 +45,7 @@ class Centre(Layer):
     couples_batch = True
 
     def build(self, shape: Any) -> None:
-        self.state("mean", shape, "zeros")
+        self.buffer("mean", shape, "zeros")
 
     def forward(self, x: Any) -> Any:
         if len(x):
@@ -96,7 +96,7 @@ def main(folder: str) -> None:
         resume_from=folder,
     )
     digest = hashlib.sha256()
-    for array in (model.parameters.value, model.state.value):
+    for array in (model.parameters.value, model.buffers.value):
         digest.update(array.tobytes())
     digest.update(json.dumps(history.to_dict()).encode())
     with open(os.path.join(folder, "history.csv"), "rb") as file:

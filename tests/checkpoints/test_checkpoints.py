@@ -429,7 +429,7 @@ def test_what_a_newer_chainrule_wrote_is_neither_passed_over_nor_deleted(tmp_pat
         path.write_bytes(content.replace(b"chainrule-checkpoint-1", b"chainrule-checkpoint-9"))
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     trainer = trainer_of()
-    with pytest.raises(StorageError, match="newer chainrule"):
+    with pytest.raises(StorageError, match="newer version of chainrule"):
         keeps = [callbacks.Checkpoint(tmp_path)]
         trainer.fit(X, T, epochs=1, batch_size=BATCH, callbacks=keeps, resume_from=tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
@@ -531,7 +531,7 @@ def test_a_disk_that_fails_in_the_middle_leaves_the_checkpoints_before(
 def test_a_folder_that_cannot_be_made_is_told_before_the_first_step(tmp_path):
     (tmp_path / "file").write_text("mine")
     trainer = trainer_of()
-    with pytest.raises(StorageError, match="the folder of checkpoints could not be written"):
+    with pytest.raises(StorageError, match="the checkpoint folder could not be written"):
         trainer.fit(X, T, callbacks=[callbacks.Checkpoint(tmp_path / "file" / "below")])
     assert trainer.steps == 0 and (tmp_path / "file").read_text() == "mine"
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from attrs import define
 
 from chainrule import Activation, Dense, Graph, Input, Layer, Sequential, check_layer, derivatives
 from chainrule.core.errors import BuildError, ConfigurationError
@@ -204,9 +203,9 @@ def test_copies_of_a_layer_stay_frozen_and_are_let_go_by_themselves(again):
 
 def test_states_are_no_parameters_and_go_on():
     model = built(Sequential([BatchNorm(), Dense(2)])).freeze()
-    before = model.state.value.copy()
+    before = model.buffers.value.copy()
     model.forward(5 + batch())
-    assert np.all(model.state.value != before)
+    assert np.all(model.buffers.value != before)
 
 
 def test_a_layer_without_parameters_can_be_frozen():
@@ -244,7 +243,6 @@ def test_the_last_word_before_building_counts():
 
 
 def test_what_a_frozen_layer_makes_in_build_is_frozen_too():
-    @define
     class Makes(Layer):
         def build(self, input_shape):
             self.inner = Sequential([Dense(3), Dense(3)])
@@ -270,7 +268,6 @@ def test_a_copy_that_begins_anew_is_not_frozen():
 
 
 def test_a_layer_that_could_not_be_built_stays_frozen():
-    @define
     class FailsOnce(Layer):
         fails: bool = True
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from attrs import define, frozen
 
 from chainrule import Activation, Dense, Layer, Sequential
 from chainrule.core.errors import BuildError, ConfigurationError, DefinitionError, DtypeError
@@ -16,7 +15,6 @@ def built(*layers):
     return model
 
 
-@define
 class Scale(Layer):
     """y = s x, with the computation given, for mistakes in it."""
 
@@ -47,7 +45,6 @@ class Scale(Layer):
     ids=["x*w", "w*x", "x@w", "dot", "exp", "index"],
 )
 def test_a_parameter_in_place_of_its_value_is_told(compute):
-    @define
     class Forgetful(Scale):
         pass
 
@@ -67,7 +64,6 @@ def test_a_gradient_that_is_added_to_by_hand_is_added_once():
 
 @pytest.mark.parametrize("container", [lambda a: [a], lambda a: (a,), lambda a: {"w": a}])
 def test_plain_arrays_in_containers_are_refused_too(container):
-    @define
     class Hidden(Scale):
         def build(self, shape):
             self.weights = container(np.ones(shape))
@@ -99,7 +95,6 @@ def test_a_delta_of_another_type_is_refused_before_a_gradient_changes(dtype):
 
 
 def test_a_reshape_that_cannot_work_without_rows_is_explained():
-    @define
     class Flat(Layer):
         def forward(self, x):
             return x.reshape(len(x), -1)
@@ -112,7 +107,6 @@ def test_a_reshape_that_cannot_work_without_rows_is_explained():
 
 
 def test_a_subclass_with_a_new_backward_does_not_keep_the_old_short_cut():
-    @define
     class Doubled(Dense):
         def forward(self, x):
             return 2 * super().forward(x)
@@ -127,16 +121,6 @@ def test_a_subclass_with_a_new_backward_does_not_keep_the_old_short_cut():
     layer.parameters.zero_grad()
     layer.backward_parameters(np.ones_like(y))
     np.testing.assert_allclose(layer.weights.grad, 2 * x.T @ np.ones((5, 3)), rtol=1e-13)
-
-
-def test_a_frozen_layer_is_refused_since_it_could_remember_nothing():
-    @frozen
-    class Fixed(Layer):
-        def forward(self, x):
-            return x
-
-    with pytest.raises(DefinitionError, match="remember things on self"):
-        Fixed()
 
 
 @pytest.mark.parametrize(

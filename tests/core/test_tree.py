@@ -111,7 +111,6 @@ def test_a_twin_has_its_own_layers_wherever_they_are_held(make, names):
 
 
 def test_layers_created_by_build_are_found_too():
-    @define
     class Deep(Layer):
         def build(self, input_shape):
             self.inner = [Leaf() for _ in range(3)]
@@ -171,7 +170,6 @@ def test_layers_nested_five_thousand_deep_are_walked_and_copied():
 
 
 def test_a_copy_can_replace_objects():
-    @define
     class Keeps(Layer):
         table: Any
         names: Any = field(factory=dict)

@@ -180,7 +180,7 @@ def test_a_damaged_file_is_a_named_error(
         datasets.digits()
     assert str(tmp_path / "digits.npz") in caught.value.problem
     assert f"{len(damaged):,} bytes" in str(caught.value.received)
-    assert "install chainrule again" in str(caught.value.hint)
+    assert "reinstall chainrule" in str(caught.value.hint)
 
 
 def test_a_missing_file_is_a_named_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -496,5 +496,5 @@ def test_ten_thousand_layers_and_a_thousand_in_each_other_are_no_problem() -> No
 
 @pytest.mark.parametrize("wrong", [3, Dense, [Dense(3)], "model"])
 def test_what_is_no_layer_is_refused_by_name(wrong: object) -> None:
-    with pytest.raises(DefinitionError, match="no layer"):
+    with pytest.raises(DefinitionError, match="needs a layer"):
         diagram(wrong)  # type: ignore[arg-type]

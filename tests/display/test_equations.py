@@ -35,11 +35,14 @@ from chainrule import (
     Softmax,
     Subtract,
     lecture,
+    losses,
+    trace,
 )
 from chainrule.core.equations import Equations
 from chainrule.core.errors import BuildError, DefinitionError
 from chainrule.display.equations import explain
 from chainrule.display.explanation import Explanation, Record
+from chainrule.display.notation import lowered
 from chainrule.graph.plan import Plan
 from chainrule.layers.functions import KNOWN, Elu, LeakyRelu, Sigmoid
 from laws.random_graphs import as_graph, drawings
@@ -351,13 +354,34 @@ def test_the_formulas_are_those_of_the_lecture():
     assert {name: latex[name] for name in by_hand} == by_hand
 
 
+def test_the_matrix_of_a_remark_takes_the_delta_from_layer_to_layer():
+    """M = wᵀ diag(f′(z)) has the shape (n_out, n_in), and Δ M is the delta of the layer below."""
+    model = lecture_network()
+    found = explain(model)
+    x = np.random.default_rng(0).normal(size=(1, *model.input_shape))
+    pass_ = trace(model, x, np.zeros((1, *model.output_shape)), losses.HalfSquaredError())
+    remarks = {r.left: (r.remark, r.remark_latex) for r in found.records if "M = " in r.remark}
+    assert list(remarks) == ["Delta_2", "Delta_1"]
+    for n in (2, 1):
+        w, above = model.parameters[f"dense_{n + 1}.weights"].value, pass_[f"dense_{n + 1}"].delta
+        m = w.T @ np.diag(pass_[f"activation_{n}"].slope[0])
+        assert m.shape == w.shape[::-1]
+        np.testing.assert_allclose(above[0] @ m, pass_[f"dense_{n}"].delta[0], rtol=1e-12)
+        assert remarks[f"Delta_{n}"] == (
+            f"M = w{lowered(str(n + 1))}ᵀ diag(f′(z{lowered(str(n))}))",
+            rf"M = {{w^{{({n + 1})}}}}^\top \, \operatorname{{diag}}(f'(z^{{({n})}}))",
+        )
+
+
 def test_a_terminal_shows_the_three_steps():
     text = str(explain(lecture_network()))
     steps = [text.index(f"Step {n}") for n in (1, 2, 3)]
     assert steps == sorted(steps)
     step_1, step_2 = text[steps[0] : steps[1]], text[steps[1] : steps[2]]
     assert "Δ₃ = ∂C/∂y₃ ⊙ f′(z₃)   activation_3" in step_1
-    assert "Δ₂ = ∂C/∂y₂ ⊙ f′(z₂) = (Δ₃ w₃ᵀ) ⊙ f′(z₂)   activation_2 · M = w₃ f′(z₂)" in step_2
+    assert (
+        "Δ₂ = ∂C/∂y₂ ⊙ f′(z₂) = (Δ₃ w₃ᵀ) ⊙ f′(z₂)   activation_2 · M = w₃ᵀ diag(f′(z₂))" in step_2
+    )
     assert "∂C/∂w₁ = y₀ᵀ Δ₁   dense_1.weights" in text[steps[2] :]
     assert "w₂ ∈ ℝ^(30×20)             dense_2.weights" in text
     assert max(map(len, text.splitlines())) <= 100
@@ -529,7 +553,7 @@ def test_what_cannot_be_evaluated_can_be_given():
 
 def test_a_symbol_that_is_missing_is_named():
     found = explain(built(Dense(2), (3,)))
-    with pytest.raises(DefinitionError, match="there is nothing that w_1 stands for"):
+    with pytest.raises(DefinitionError, match="the symbol w_1 has no value"):
         found.evaluate({"y_0": np.ones((1, 3))})
 
 
@@ -595,14 +619,14 @@ def test_a_container_of_ones_own_is_one_step():
 @pytest.mark.parametrize(
     ("said", "message"),
     [
-        (Equations("x * w", "delta"), "its equations speak of w"),
-        (Equations("x *", "delta"), "no expression of Python"),
-        (Equations(("x", "x"), "delta"), "another number of expressions for forward"),
-        (Equations("x", ("delta", "delta")), "another number of expressions for backward"),
-        (Equations("x if x else y", "delta"), "no part of an equation"),
-        (Equations("x", "delta if x else y"), "no part of an equation"),
-        (Equations("x", "delta", {"w": "delta"}), "gradients of what is no parameter"),
-        (("x", "delta"), "its equations are none"),
+        (Equations("x * w", "delta"), "unknown names in equations: w"),
+        (Equations("x *", "delta"), "not a Python expression"),
+        (Equations(("x", "x"), "delta"), "number of forward equations"),
+        (Equations("x", ("delta", "delta")), "number of backward equations"),
+        (Equations("x if x else y", "delta"), "not allowed in an equation"),
+        (Equations("x", "delta if x else y"), "not allowed in an equation"),
+        (Equations("x", "delta", {"w": "delta"}), "gradients of unknown parameters"),
+        (("x", "delta"), "does not return Equations"),
     ],
     ids=lambda part: part if isinstance(part, str) else "",
 )
@@ -649,7 +673,7 @@ def test_states_that_equations_speak_of_are_symbols_too():
     @define
     class Centred(Layer):
         def build(self, input_shape):
-            self.state("mean", input_shape, "ones")
+            self.buffer("mean", input_shape, "ones")
 
         def forward(self, x):
             return x - self.mean.value
@@ -741,7 +765,7 @@ def test_a_model_that_is_not_built_cannot_be_explained():
 
 
 def test_what_is_no_layer_cannot_be_explained():
-    with pytest.raises(DefinitionError, match="no layer"):
+    with pytest.raises(DefinitionError, match="needs a layer"):
         explain([Dense(3)])  # type: ignore[arg-type]
 
 

@@ -30,7 +30,6 @@ from chainrule import (
     summary,
 )
 from chainrule.core.errors import DefinitionError
-from chainrule.display.summary import deltas_asked_for
 from chainrule.graph.plan import Plan
 
 
@@ -67,7 +66,7 @@ def test_totals_count_every_number_and_its_bytes(dtype: str, width: int) -> None
     assert found.states == 0
     assert found.bytes == 2260 * width
     assert found.dtype == dtype
-    assert f"2,260 parameters, all learned · 0 states · {2260 * width:,} bytes in {dtype}" in str(
+    assert f"2,260 parameters, all learned · 0 buffers · {2260 * width:,} bytes ({dtype})" in str(
         found
     )
 
@@ -95,8 +94,8 @@ def test_the_table_says_what_the_rows_say() -> None:
         "dense_1        Dense(30)            (batch, 30)   (batch, 64) ¹        1,950",
         "activation_1   Activation('tanh')   (batch, 30)   (batch, 30)              0",
         "dense_2        Dense(10)            (batch, 10)   (batch, 30)            310",
-        "2,260 parameters, all learned · 0 states · 18,080 bytes in float64",
-        "¹ the Δ of the data: training does not ask for it",
+        "2,260 parameters, all learned · 0 buffers · 18,080 bytes (float64)",
+        "¹ the Δ of the data: training does not need it",
     ]
 
 
@@ -114,8 +113,8 @@ def test_what_is_frozen_is_told_from_what_is_learned() -> None:
     assert text[5].endswith("  620, 600 frozen")
     assert text[6].endswith("  210")
     assert text[7:] == [
-        "2,780 parameters, 230 learned, 2,550 frozen · 0 states · 22,240 bytes in float64",
-        "¹ the Δ of the data and of what is frozen: training does not ask for it",
+        "2,780 parameters, 230 learned, 2,550 frozen · 0 buffers · 22,240 bytes (float64)",
+        "¹ the Δ of the data and of frozen layers: training does not need it",
     ]
     model.unfreeze()
     assert "frozen" not in str(summary(model))
@@ -216,7 +215,7 @@ class Gate(Layer):
         self.one.build(input_shape)
         self.other.build(input_shape)
         self.parameter("gate", (1,), "ones")
-        self.state("mean", input_shape)
+        self.buffer("mean", input_shape)
 
     def forward(self, x: Any) -> Any:
         self.sum = self.one.forward(x) + self.other.forward(x)
@@ -241,9 +240,9 @@ def test_a_layer_with_layers_inside_stands_above_them_with_what_is_its_own() -> 
     ]
     assert [row.delta_is_asked_for for row in found.rows] == [False, True, True, True, True]
     assert found.parameters == model.parameters.size
-    assert found.states == model.state.size == 4
+    assert found.states == model.buffers.size == 4
     assert found.bytes == 8 * (39 + 4)
-    assert "states" in str(found).splitlines()[0]
+    assert "buffers" in str(found).splitlines()[0]
 
 
 @define
@@ -355,8 +354,8 @@ def test_the_table_of_a_graph_says_what_the_rows_say() -> None:
         "dense_4         concatenate_1   (batch, 1)      (batch, 64)               65",
         "output          softmax_1       (batch, 10)",
         "                dense_4         (batch, 1)",
-        "3,339 parameters, all learned · 0 states · 26,712 bytes in float64",
-        "¹ the Δ of the data: training does not ask for it",
+        "3,339 parameters, all learned · 0 buffers · 26,712 bytes (float64)",
+        "¹ the Δ of the data: training does not need it",
     ]
 
 
@@ -448,8 +447,8 @@ def test_the_deltas_that_are_asked_for_are_those_that_training_computes(make: An
     sent = {
         step.path: bool(sent) for step, _, sent in plan.steps_backward(delta, parameters_only=True)
     }
-    asked = dict(zip([step.path for step in plan.steps], deltas_asked_for(plan), strict=True))
-    assert asked == {path: sent.get(path, False) for path in asked}
+    asked = plan.asked_by_training()
+    assert {path: what == "deltas" for path, what in asked.items()} == sent
 
 
 def test_only_what_is_no_chain_says_what_it_takes() -> None:
@@ -650,5 +649,5 @@ def test_rich_is_loaded_only_when_something_is_printed() -> None:
 
 @pytest.mark.parametrize("wrong", [3, Dense, [Dense(3)], "model"])
 def test_what_is_no_layer_is_refused_by_name(wrong: object) -> None:
-    with pytest.raises(DefinitionError, match="no layer"):
+    with pytest.raises(DefinitionError, match="needs a layer"):
         summary(wrong)  # type: ignore[arg-type]

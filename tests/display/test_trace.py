@@ -63,7 +63,7 @@ class Noisy(Layer):
 
     def build(self, input_shape):
         self.generator("noise")
-        self.state("count", (1,), "zeros")
+        self.buffer("count", (1,), "zeros")
 
     def forward(self, inputs):
         self.count.value += 1
@@ -437,12 +437,12 @@ def test_a_trace_leaves_the_model_as_it_was(name: str) -> None:
     model.backward(loss.delta(y, target))
     twin = copy.deepcopy(model)
     before = [p.grad.copy() for p in model.parameters], model.parameters.value.copy()
-    state, noise = model.state.value.copy(), [g.bit_generator.state for g in _noise(model)]
+    state, noise = model.buffers.value.copy(), [g.bit_generator.state for g in _noise(model)]
     memories = [dict(layer.__dict__) for _, layer in model.walk()]
     trace(model, many(*INPUTS.get(name, ((4,),)), seed=9), target, loss)
     assert equal(tuple(p.grad for p in model.parameters), tuple(before[0]))
     assert equal(model.parameters.value, before[1])
-    assert equal(model.state.value, state)
+    assert equal(model.buffers.value, state)
     assert [g.bit_generator.state for g in _noise(model)] == noise
     for (_, layer), memory in zip(model.walk(), memories, strict=True):
         assert layer.__dict__.keys() == memory.keys()
@@ -597,8 +597,8 @@ def test_a_loss_that_refuses_is_reported_and_the_way_back_is_missing() -> None:
     assert set(found["dense_1"].parameters) == {"weights", "biases"}
     assert not {"cost", "input.delta", "dense_1.delta"} & set(found.to_dict())
     text = str(found)
-    assert "▶ the first that is not finite is the cost of NegativeLogLikelihood" in text
-    assert "there is no way back: a class that occurred was given a probability of zero" in text
+    assert "▶ first not finite: cost of NegativeLogLikelihood" in text
+    assert "no backward pass: a class that occurred has probability zero" in text
 
 
 def test_a_loss_that_refuses_what_was_not_finite_before_does_not_hide_where_it_began() -> None:
@@ -621,7 +621,7 @@ def test_the_pass_completes_where_numpy_is_asked_to_raise() -> None:
 
 
 def test_what_is_no_layer_is_a_named_error() -> None:
-    with pytest.raises(DefinitionError, match="no layer"):
+    with pytest.raises(DefinitionError, match="needs a layer"):
         trace([Dense(3)], many(), many(), HALF)  # type: ignore[arg-type]
 
 
@@ -678,7 +678,7 @@ def test_the_table_says_what_was_worked_out_by_hand() -> None:
         "dense_1       …          (2, 3)      0           1.2e-01        0  2.5e-01",
         "activation_1  'sigmoid'  (2, 3)  0.500    0.250  5.0e-01",
         "dense_2       1          (2, 1)   1.50           5.0e-01  5.0e-01  1.0e+00",
-        "C = 0.5 by HalfSquaredError() · |a| = √(Σ aᵢ²/n) · Δ = ∂C/∂y",
+        "C = 0.5 with HalfSquaredError() · |a| = √(Σ aᵢ²/n) · Δ = ∂C/∂y",
     ]
 
 
@@ -709,9 +709,7 @@ def test_the_row_where_it_began_is_marked() -> None:
     found = trace(model, many(), many((2,)), HALF)
     marked = [line for line in str(found).splitlines() if line.startswith("▶")]
     assert marked[0].startswith("▶ dense_2")
-    assert marked[1:] == [
-        "▶ the first that is not finite is the weights of dense_2: 1 NaN of 16 numbers"
-    ]
+    assert marked[1:] == ["▶ first not finite: weights of dense_2: 1 NaN of 16 numbers"]
     console = Console(width=80, force_terminal=True, color_system="standard", record=True)
     with console.capture() as capture:
         console.print(found)
@@ -740,7 +738,7 @@ def test_parameters_of_many_names_stand_in_one_column() -> None:
 def test_shared_gradients_are_marked() -> None:
     text = str(trace(*setting("shared")))
     assert text.count("¹") == 5
-    assert "¹ the same parameters as in a row above, and one gradient for all" in text
+    assert "¹ parameters shared with a row above, with a single gradient" in text
 
 
 def test_a_notebook_shows_the_table() -> None:

@@ -125,8 +125,8 @@ def test_without_a_way_back_the_panels_say_so() -> None:
     model.parameters.value[:] = [5000.0, 0.0] * 6 + [0.0, 0.0]
     found = trace(model, np.ones((8, 6)), labels, loss)
     _, delta, gradient = drawn(found).axes
-    assert [text.get_text() for text in delta.texts] == ["no way back"]
-    assert [text.get_text() for text in gradient.texts] == ["no way back"]
+    assert [text.get_text() for text in delta.texts] == ["no backward pass"]
+    assert [text.get_text() for text in gradient.texts] == ["no backward pass"]
     found = traced(Activation("tanh"))
     assert [text.get_text() for text in drawn(found).axes[2].texts] == ["no parameters"]
 

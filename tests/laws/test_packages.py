@@ -234,6 +234,16 @@ def test_the_front_of_each_package_is_a_map_of_its_modules():
                 assert re.search(rf"\b{path.stem}\b", text), f"{front.parent.name}: {path.stem}"
 
 
+def test_each_package_has_its_folder_of_tests():
+    tests = Path(__file__).parents[1]
+    for name in PACKAGES:
+        folder = tests / name
+        alone = tests / f"test_{name.strip('_')}.py"
+        assert any(folder.glob("test_*.py")) or alone.is_file() or name == "figure_style", name
+    folders = {path.parent.name for path in tests.glob("*/test_*.py")}
+    assert folders <= {*PACKAGES, "laws", "examples", "site", "typing"}
+
+
 def test_public_modules_are_import_paths():
     for name in ("losses", "optimizers", "schedules", "callbacks", "data", "datasets", "lecture"):
         assert importlib.import_module(f"chainrule.{name}") is getattr(chainrule, name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-from attrs import define, field
+from attrs import field
 
 from chainrule.core.layer import Layer
 from chainrule.graph.sequential import Sequential
@@ -13,7 +13,6 @@ from chainrule.layers.activation import Activation
 from chainrule.layers.dense import Dense
 
 
-@define
 class PassesOn(Layer):
     """Returns the very array that it is given."""
 
@@ -24,7 +23,6 @@ class PassesOn(Layer):
         return delta
 
 
-@define
 class BatchNorm(Layer):
     """Rows see each other, and it says so; running statistics are a state."""
 
@@ -34,8 +32,8 @@ class BatchNorm(Layer):
     def build(self, input_shape):
         self.parameter("scale", input_shape, "ones")
         self.parameter("shift", input_shape)
-        self.state("mean", input_shape)
-        self.state("variance", input_shape, "ones")
+        self.buffer("mean", input_shape)
+        self.buffer("variance", input_shape, "ones")
 
     def forward(self, x):
         mean, variance = x.mean(axis=0), x.var(axis=0)
@@ -59,7 +57,6 @@ class BatchNorm(Layer):
         return normal * self.scale.value + self.shift.value
 
 
-@define
 class Dropout(Layer):
     """Random in training, from its own generator; the identity in use."""
 
@@ -79,7 +76,6 @@ class Dropout(Layer):
         return +x
 
 
-@define
 class LayerNorm(Layer):
     """Normalizes each row, with the three terms of its Jacobian."""
 
@@ -93,7 +89,6 @@ class LayerNorm(Layer):
         return (delta - delta.mean(axis=-1, keepdims=True) - self.normal * along) / self.deviation
 
 
-@define
 class Product(Layer):
     """Two inputs."""
 
@@ -105,7 +100,6 @@ class Product(Layer):
         return delta * self.b, delta * self.a
 
 
-@define
 class Halves(Layer):
     """Two outputs."""
 
@@ -117,7 +111,6 @@ class Halves(Layer):
         return np.concatenate(delta, axis=1)
 
 
-@define
 class Shuffled(Layer):
     """A fixed permutation, as whole numbers made in build."""
 
@@ -133,7 +126,6 @@ class Shuffled(Layer):
         return result
 
 
-@define
 class RunningSum(Layer):
     """Its Jacobian is a triangle."""
 
@@ -144,7 +136,6 @@ class RunningSum(Layer):
         return np.cumsum(delta[:, ::-1], axis=1)[:, ::-1]
 
 
-@define
 class PeriodicConvolution(Layer):
     """y_i = Σ_k w_k x_{i+k}, on a ring, with a window on the padded input."""
 
@@ -164,7 +155,6 @@ class PeriodicConvolution(Layer):
         return sum(shifted[1:], shifted[0])
 
 
-@define
 class Tied(Layer):
     """y = x W Wᵀ: one parameter, two places, two contributions to its gradient."""
 
@@ -184,7 +174,6 @@ class Tied(Layer):
         return inner @ self.weights.value.T
 
 
-@define
 class Temperature(Layer):
     """One number for everything, a parameter without axes."""
 
@@ -200,7 +189,6 @@ class Temperature(Layer):
         return delta * self.scale.value
 
 
-@define
 class Exponential(Layer):
     """Overflows for large inputs, as exp does."""
 
@@ -212,7 +200,6 @@ class Exponential(Layer):
         return delta * self.y
 
 
-@define
 class NaiveSigmoid(Layer):
     """Right everywhere, though exp overflows on the way in the tails."""
 
@@ -225,7 +212,6 @@ class NaiveSigmoid(Layer):
         return delta * self.y * (1 - self.y)
 
 
-@define
 class LargestOfPairs(Layer):
     """Max pooling by index."""
 
@@ -240,12 +226,11 @@ class LargestOfPairs(Layer):
         return result.reshape(len(delta), 2 * delta.shape[1])
 
 
-@define
 class Inverse(Layer):
     """Solves a linear system for each row by a NumPy function that has no tangent rule."""
 
     def build(self, input_shape):
-        self.state("matrix", (*input_shape, *input_shape), "orthogonal")
+        self.buffer("matrix", (*input_shape, *input_shape), "orthogonal")
 
     def forward(self, x):
         return x @ np.linalg.pinv(self.matrix.value * 2 + 0 * x.sum())
@@ -254,7 +239,6 @@ class Inverse(Layer):
         return delta @ np.linalg.pinv(self.matrix.value * 2).T
 
 
-@define
 class KeepsADictionary(Layer):
     """Its memory is a container that build made."""
 
@@ -269,7 +253,6 @@ class KeepsADictionary(Layer):
         return delta * np.cos(self.cache["x"])
 
 
-@define
 class TwoPaths(Layer):
     """A layer made of layers, without a graph."""
 
@@ -283,7 +266,6 @@ class TwoPaths(Layer):
         return self.left.backward(delta) + self.right.backward(delta)
 
 
-@define
 class Outer(Layer):
     """Rows become matrices: y_ij = x_i x_j."""
 
@@ -295,7 +277,6 @@ class Outer(Layer):
         return np.einsum("bij,bj->bi", delta, self.x) + np.einsum("bij,bi->bj", delta, self.x)
 
 
-@define
 class NoLearning(Layer):
     """A constant, which depends on nothing that comes."""
 
@@ -307,7 +288,6 @@ class NoLearning(Layer):
         return np.zeros_like(delta)
 
 
-@define
 class LengthOfRow(Layer):
     """√(1 + |x|²): one number for each row, and an axis less."""
 
@@ -319,7 +299,6 @@ class LengthOfRow(Layer):
         return self.x * (delta / self.y)[:, np.newaxis]
 
 
-@define
 class Sorted(Layer):
     """Who ties with whom at zero decides about the slope there, and anyone may come first."""
 
@@ -333,7 +312,6 @@ class Sorted(Layer):
         return result
 
 
-@define
 class WiderDense(Dense):
     """A subclass that changes what Dense computes, and knows nothing of its short cuts."""
 

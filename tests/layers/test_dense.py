@@ -118,7 +118,7 @@ def test_arrays_in_any_order_of_memory_give_the_same():
 
 @pytest.mark.parametrize("units", [0, -1, 2.5, True, "3", None, [3], float("inf"), float("nan")])
 def test_units_that_are_no_number_of_outputs_are_refused(units):
-    with pytest.raises(ConfigurationError, match="units is the number of outputs") as caught:
+    with pytest.raises(ConfigurationError, match="units must be the number of outputs") as caught:
         Dense(units)
     assert caught.value.received == f"units={units!r}"
     assert caught.value.hint is None

@@ -552,8 +552,8 @@ def test_an_unknown_name_is_refused_with_the_nearest_one(given: str, nearest: st
         ("quux", None),
         (None, None),
         (3.0, None),
-        (Sigmoid, "make one of it: Sigmoid()"),
-        (np.sin, "give its derivative with it: Pair(np.sin, np.cos)"),
+        (Sigmoid, "create an instance: Sigmoid()"),
+        (np.sin, "add its derivative: Pair(np.sin, np.cos)"),
     ],
 )
 def test_what_is_no_function_is_refused(given: Any, hint: str | None) -> None:
@@ -617,7 +617,7 @@ def test_a_pair_of_plain_functions_is_a_function() -> None:
     ("pair", "place"), [((np.sin, 2.0), "slope"), ((None, np.cos), "function")]
 )
 def test_a_pair_of_which_one_cannot_be_called_is_refused(pair: Any, place: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"{place} cannot be called"):
+    with pytest.raises(ConfigurationError, match=f"{place} is not callable"):
         Pair(*pair)
 
 

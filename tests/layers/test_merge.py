@@ -432,7 +432,7 @@ def test_a_single_input_is_refused(layer):
         assert caught.value.problem.startswith(f"{layer!r}: ")
         assert caught.value.expected.startswith(f"{type(layer).__name__}()(a, b)")
         assert caught.value.received == "1 input(s): (batch, 3)"
-        assert caught.value.hint.startswith("in a Sequential a layer has one input")
+        assert caught.value.hint.startswith("in a Sequential every layer has one input")
     assert not layer.is_built
     with pytest.raises(BuildError) as caught:
         layer.build()
@@ -449,19 +449,19 @@ def test_a_third_input_is_refused_where_there_is_no_place_for_it(layer):
     with pytest.raises(BuildError, match="it takes two inputs") as caught:
         layer.forward(A, A, A)
     assert caught.value.received == "3 input(s): (batch, 3), (batch, 3), (batch, 3)"
-    assert caught.value.hint == "apply it to two of them, and again to the result"
+    assert caught.value.hint == "apply it to two of them, then apply another one to the result"
 
 
-SIDE_BY_SIDE = "Concatenate() puts them side by side"
+SIDE_BY_SIDE = "Concatenate() joins them side by side"
 MISFITS = [
     (((32,), (16,)), f"Dense(32) brings the narrower one to width 32; {SIDE_BY_SIDE}"),
     (((16,), (32,)), f"Dense(32) brings the narrower one to width 32; {SIDE_BY_SIDE}"),
-    (((32,), (1,)), f"broadcast=True, if that is meant; {SIDE_BY_SIDE}"),
-    (((3,), (2, 3)), "broadcast=True, if that is meant"),
+    (((32,), (1,)), f"set broadcast=True if you mean to broadcast; {SIDE_BY_SIDE}"),
+    (((3,), (2, 3)), "set broadcast=True if you mean to broadcast"),
     (((4,), (2, 2)), "Reshape((4,)) gives the same numbers that shape"),
     (((2, 3), (2, 4)), SIDE_BY_SIDE),
-    (((2, 3), (4, 3)), "Concatenate(axis=1) puts them side by side"),
-    (((2, 3), (4, 5)), "Flatten() and Dense bring both to one width"),
+    (((2, 3), (4, 3)), "Concatenate(axis=1) joins them side by side"),
+    (((2, 3), (4, 5)), "Flatten() and Dense bring both to the same width"),
 ]
 
 
@@ -502,7 +502,7 @@ def test_rows_that_do_not_broadcast_either_are_refused(kind):
     layer = kind(broadcast=True)
     with pytest.raises(ShapeError, match="do not fit together") as caught:
         layer.build((3,), (4,))
-    assert caught.value.expected == "from the last axis on, sizes that are equal or 1"
+    assert caught.value.expected == "sizes that are equal or 1, compared from the last axis"
     assert caught.value.received == "(batch, 3), (batch, 4)"
     assert caught.value.hint.startswith("Dense(4) brings the narrower one")
 
@@ -510,18 +510,18 @@ def test_rows_that_do_not_broadcast_either_are_refused(kind):
 @pytest.mark.parametrize(
     ("axis", "row_shapes", "hint"),
     [
-        (-1, ((2, 3), (4, 3)), "Concatenate(axis=1) puts them side by side"),
+        (-1, ((2, 3), (4, 3)), "Concatenate(axis=1) joins them side by side"),
         (1, ((2, 3), (2, 4)), SIDE_BY_SIDE),
-        (-1, ((2, 3), (4, 5)), "Flatten() in front of each makes vectors, which always fit"),
-        (-1, ((3,), (2, 3)), "Flatten() in front of each makes vectors, which always fit"),
-        (-1, ((3,), ()), "Flatten() in front of each makes vectors, which always fit"),
+        (-1, ((2, 3), (4, 5)), "put Flatten() before each input: vectors always fit"),
+        (-1, ((3,), (2, 3)), "put Flatten() before each input: vectors always fit"),
+        (-1, ((3,), ()), "put Flatten() before each input: vectors always fit"),
     ],
 )
 def test_rows_that_differ_along_another_axis_are_not_joined(axis, row_shapes, hint):
     layer = Concatenate(axis)
-    with pytest.raises(ShapeError, match="differ along another axis") as caught:
+    with pytest.raises(ShapeError, match="differ along an axis other than") as caught:
         layer.build(*row_shapes)
-    assert caught.value.expected == f"the same shape for every input, but for axis {axis}"
+    assert caught.value.expected == f"the same shape for every input, except along axis {axis}"
     assert caught.value.received.startswith(f"(batch, {', '.join(map(str, row_shapes[0]))}), ")
     assert caught.value.hint == hint
     assert not layer.is_built
@@ -534,7 +534,7 @@ def test_an_axis_that_the_rows_do_not_have_is_refused():
         Concatenate(2).build((3,), (3,))
     with pytest.raises(ShapeError, match="axis -1 is the batch") as caught:
         Concatenate().build((), ())
-    assert caught.value.hint == "Reshape((1,)) makes a vector of each number"
+    assert caught.value.hint == "Reshape((1,)) makes each number a vector"
 
 
 @pytest.mark.parametrize(
@@ -547,8 +547,8 @@ def test_an_axis_that_the_rows_do_not_have_is_refused():
             "(batch, 2, 3), (batch, 3, 2)",
             "Reshape((2, 3)) gives the same numbers that shape",
         ),
-        (((3,), ()), "(batch, 3), (batch,)", "Flatten() and Dense bring both to one width"),
-        (((), ()), "(batch,), (batch,)", "Multiply() is the product of single numbers"),
+        (((3,), ()), "(batch, 3), (batch,)", "Flatten() and Dense bring both to the same width"),
+        (((), ()), "(batch,), (batch,)", "for single numbers, use Multiply()"),
     ],
 )
 def test_rows_without_an_inner_product_are_refused(row_shapes, received, hint):

@@ -318,7 +318,7 @@ def test_the_repr_makes_an_equal_layer_and_whole_numbers_of_numpy_become_pythons
     ],
 )
 def test_what_is_no_shape_is_refused(shape, hint):
-    with pytest.raises(ConfigurationError, match="no shape of a row") as caught:
+    with pytest.raises(ConfigurationError, match="must be the shape of a row") as caught:
         Reshape(shape)
     assert caught.value.hint == hint
     assert "such as (3, 4)" in caught.value.expected
@@ -326,9 +326,9 @@ def test_what_is_no_shape_is_refused(shape, hint):
 
 @pytest.mark.parametrize("shape", [(-1, -1), (-1, 2, -1), (0, -1)])
 def test_an_open_size_that_cannot_be_worked_out_is_refused(shape):
-    with pytest.raises(ConfigurationError, match="cannot be worked out") as caught:
+    with pytest.raises(ConfigurationError, match="cannot be determined") as caught:
         Reshape(shape)
-    assert caught.value.received == f"shape={shape}" and caught.value.hint == "name the sizes"
+    assert caught.value.received == f"shape={shape}" and caught.value.hint == "write out all sizes"
 
 
 @pytest.mark.parametrize(
@@ -336,19 +336,19 @@ def test_an_open_size_that_cannot_be_worked_out_is_refused(shape):
     [
         ((3, 4), (15,), "rows of 12 numbers", "Reshape((3, 5))"),
         ((3, 4), (5, 4), "rows of 12 numbers", "Reshape((5, 4))"),
-        ((3, 4), (7,), "rows of 12 numbers", "Flatten() makes vectors of 7 numbers"),
+        ((3, 4), (7,), "rows of 12 numbers", "Flatten() makes each row a vector of 7 numbers"),
         (
             (3, -1),
             (10,),
-            "rows whose count of numbers 3 divides",
-            "Flatten() makes vectors of 10 numbers",
+            "rows whose size is a multiple of 3",
+            "Flatten() makes each row a vector of 10 numbers",
         ),
-        ((), (2,), "rows of 1 numbers", "Flatten() makes vectors of 2 numbers"),
+        ((), (2,), "rows of 1 numbers", "Flatten() makes each row a vector of 2 numbers"),
     ],
 )
 def test_rows_that_do_not_fill_a_shape_are_refused_in_build(shape, row, expected, hint):
     layer = Reshape(shape)
-    with pytest.raises(ShapeError, match="as many numbers") as caught:
+    with pytest.raises(ShapeError, match="another number of elements") as caught:
         layer.build(row)
     count = math.prod(row)
     batch = f"(batch, {', '.join(map(str, row))})"
@@ -362,8 +362,8 @@ def test_rows_that_do_not_fill_a_shape_are_refused_in_build(shape, row, expected
 @pytest.mark.parametrize(
     ("axes", "hint"),
     [
-        ((1, 0), "with the batch as axis 0 it is Permute((2, 1))"),
-        ((2, 0, 1), "with the batch as axis 0 it is Permute((3, 1, 2))"),
+        ((1, 0), "count the batch as axis 0: Permute((2, 1))"),
+        ((2, 0, 1), "count the batch as axis 0: Permute((3, 1, 2))"),
         ((1, 1), None),
         ((1, 3), None),
         ((-1, 1), None),
@@ -384,8 +384,8 @@ def test_axes_that_move_the_batch_or_are_no_permutation_are_refused(axes, hint):
 
 def test_rows_with_another_number_of_axes_than_are_permuted_are_refused():
     for row, hint in (
-        ((2, 3, 4), "name every axis of a row: Permute((2, 1, 3))"),
-        ((2,), "name the axes that a row has; Reshape gives it more"),
+        ((2, 3, 4), "list every axis of a row: Permute((2, 1, 3))"),
+        ((2,), "list only the axes that a row has, or add axes with Reshape"),
     ):
         with pytest.raises(ShapeError, match="another number of axes") as caught:
             Permute((2, 1)).build(row)
@@ -397,11 +397,15 @@ def test_rows_with_another_number_of_axes_than_are_permuted_are_refused():
 @pytest.mark.parametrize(
     ("arguments", "problem", "received"),
     [
-        ({"start": 1.0}, "start is the number of an entry", "start=1.0"),
-        ({"start": True}, "start is the number of an entry", "start=True"),
-        ({"start": 0, "stop": "3"}, "stop is the number of an entry", "stop='3'"),
-        ({"start": 0, "step": 0}, "step leads from one entry to the next", "step=0"),
-        ({"start": 0, "step": None}, "step leads from one entry to the next", "step=None"),
+        ({"start": 1.0}, "start must be the index of an entry", "start=1.0"),
+        ({"start": True}, "start must be the index of an entry", "start=True"),
+        ({"start": 0, "stop": "3"}, "stop must be the index of an entry", "stop='3'"),
+        ({"start": 0, "step": 0}, "step must be the distance from one entry to the next", "step=0"),
+        (
+            {"start": 0, "step": None},
+            "step must be the distance from one entry to the next",
+            "step=None",
+        ),
         ({"start": 0, "axis": 0}, "axis 0 is the batch", "axis=0"),
         ({"start": 0, "axis": 1.0}, "axis 0 is the batch", "axis=1.0"),
         ({"start": 0, "axis": None}, "axis 0 is the batch", "axis=None"),
@@ -417,18 +421,18 @@ def test_what_slices_nothing_is_refused(arguments, problem, received):
     ("layer", "row"), [(Slice(5), (5,)), (Slice(3, 3), (5,)), (Slice(1, 4, -1), (5,))], ids=repr
 )
 def test_a_slice_that_leaves_nothing_is_refused_in_build(layer, row):
-    with pytest.raises(ShapeError, match="nothing would be left") as caught:
+    with pytest.raises(ShapeError, match="the result would be empty") as caught:
         layer.build(row)
     assert caught.value.expected == "at least one of the 5 entries along axis -1"
     assert caught.value.received == "none of (batch, 5)"
-    assert caught.value.hint.startswith("they are numbered from 0 to 4")
+    assert caught.value.hint.startswith("indices run from 0 to 4")
     assert not layer.is_built
 
 
 def test_a_slice_of_an_axis_without_entries_is_refused():
-    with pytest.raises(ShapeError, match="nothing would be left") as caught:
+    with pytest.raises(ShapeError, match="the result would be empty") as caught:
         Slice(0).build((3, 0))
-    assert caught.value.hint == "the axis is empty: look at the layer in front"
+    assert caught.value.hint == "the axis is empty: check the previous layer"
 
 
 @pytest.mark.parametrize(

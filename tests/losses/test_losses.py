@@ -1,4 +1,4 @@
-"""Losses, held to hand-worked numbers, to their formulas in mpmath, and to difference quotients."""
+"""Losses against numbers computed by hand, formulas in mpmath, and difference quotients."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ every_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 
 def problem(loss, shape, seed=0, dtype=np.float64, labels=False):
-    """An output of this shape and a target for it; labels where the loss takes them."""
+    """An output of this shape and a target for it; labels if the loss takes them."""
     rng = np.random.default_rng(seed)
     y = rng.normal(size=shape)
     if isinstance(loss, NegativeLogLikelihood):
@@ -56,7 +56,7 @@ def problem(loss, shape, seed=0, dtype=np.float64, labels=False):
 
 
 def cost_in_words(loss, y, t):
-    """c_s of one sample, by the formula of the docstring, in mpmath."""
+    """c_s of one sample by the formula of the docstring, in mpmath."""
     y, t = np.reshape(y, -1), np.reshape(t, -1)
     pairs = [(mpmath.mpf(float(a)), mpmath.mpf(float(b))) for a, b in zip(y, t, strict=True)]
     if isinstance(loss, HalfSquaredError):
@@ -83,7 +83,7 @@ def cost_in_words(loss, y, t):
     ) / len(pairs)
 
 
-# --- numbers worked out by hand ------------------------------------------------------------------
+# --- numbers computed by hand --------------------------------------------------------------------
 
 
 def test_half_squared_error_is_the_cost_function_of_the_lecture():
@@ -95,7 +95,7 @@ def test_half_squared_error_is_the_cost_function_of_the_lecture():
     np.testing.assert_array_equal(delta, [[0.5, 1.0], [0.0, 2.0]])
 
 
-def test_means_run_over_batch_and_outputs():
+def test_means_are_over_batch_and_outputs():
     y = np.array([[1.0, 2.0], [3.0, 5.0]])
     t = np.array([[0.0, 0.0], [3.0, 1.0]])
     assert MeanSquaredError()(y, t) == (1 + 4 + 0 + 16) / 4
@@ -107,7 +107,7 @@ def test_means_run_over_batch_and_outputs():
     np.testing.assert_array_equal(Huber(2.0).delta(y, t), [[0.25, 0.5], [0.0, 0.5]])
 
 
-def test_huber_is_symmetric_and_meets_its_own_line():
+def test_huber_is_symmetric_and_continuous_where_the_line_begins():
     y = np.array([[-3.0], [-1.0], [1.0], [3.0]])
     t = np.zeros((4, 1))
     np.testing.assert_array_equal(Huber(1.0).costs(y, t), [2.5, 0.5, 0.5, 2.5])
@@ -188,7 +188,7 @@ def test_delta_is_the_derivative_of_the_cost(loss, shape, weighted):
 @every_loss
 @pytest.mark.parametrize("shape", [(4, 3), (2, 2, 3)])
 @pytest.mark.parametrize("weights", [None, [0.5, 0.0, 1.0, 3.0]])
-def test_all_ways_to_ask_agree(loss, shape, weights):
+def test_all_methods_agree(loss, shape, weights):
     y, target = problem(loss, shape, labels=True)
     weights = None if weights is None else np.array(weights[: len(y)])
     value, delta = loss.value_and_delta(y, target, weights)
@@ -203,7 +203,7 @@ def test_all_ways_to_ask_agree(loss, shape, weights):
 
 
 @every_loss
-def test_rows_do_not_see_each_other(loss):
+def test_samples_are_independent(loss):
     y, target = problem(loss, (6, 3))
     delta = loss.delta(y, target)
     for s in range(6):
@@ -214,7 +214,7 @@ def test_rows_do_not_see_each_other(loss):
 @pytest.mark.parametrize("loss", CLASS_LOSSES, ids=repr)
 @pytest.mark.parametrize("dtype", [np.int64, np.int8, np.uint8, np.uint64])
 @pytest.mark.parametrize("shape", [(6, 4), (2, 3, 4)])
-def test_labels_mean_the_same_as_one_hot_rows(loss, dtype, shape):
+def test_labels_are_equivalent_to_one_hot_rows(loss, dtype, shape):
     y, labels = problem(loss, shape, labels=True)
     labels = labels.astype(dtype)
     one_hot = np.eye(4)[labels]
@@ -232,7 +232,7 @@ def test_true_and_false_are_labels_one_and_zero(loss):
     np.testing.assert_array_equal(loss.delta(y, yes), loss.delta(y, yes.astype(int)))
 
 
-def test_labels_of_a_sigmoid_are_its_one_true_output_or_yes_and_no():
+def test_sigmoid_labels_are_the_index_of_the_true_output_or_yes_and_no():
     loss = SigmoidCrossEntropy()
     rng = np.random.default_rng(0)
     many, labels = rng.normal(size=(5, 3)), np.array([0, 2, 1, 1, 0])
@@ -303,7 +303,7 @@ def test_sigmoid_cross_entropy_is_exact_in_both_tails(dtype):
 
 @every_dtype
 @pytest.mark.parametrize("fraction", [1e-3, 0.5, 1.0])
-def test_cross_entropies_are_finite_and_silent_for_the_largest_logits(dtype, fraction):
+def test_cross_entropies_are_finite_and_do_not_warn_for_the_largest_logits(dtype, fraction):
     large = np.finfo(dtype).max * dtype(fraction)
     logits = np.array(
         [[large, -large, 0], [-large, large, large], [large, large, large], [0, -large, -large]],
@@ -334,7 +334,7 @@ def test_the_cost_of_enormous_logits_is_still_right():
     assert SigmoidCrossEntropy()(logits, labels) == pytest.approx(0.75e300, rel=1e-15)
 
 
-def test_a_cost_that_no_number_holds_is_the_largest_number():
+def test_a_cost_too_large_for_the_dtype_is_its_largest_number():
     largest = np.finfo(float).max
     logits, label = np.array([[largest, -largest]]), np.array([1])  # costs twice the largest
     assert SoftmaxCrossEntropy()(logits, label) == largest
@@ -355,7 +355,7 @@ def test_logits_that_are_not_finite_are_not_hidden(loss, bad):
             assert not np.isfinite(loss(logits, target))
 
 
-def test_a_class_that_is_ruled_out_by_minus_infinity_costs_nothing_unless_it_occurs():
+def test_a_class_with_logit_minus_infinity_costs_nothing_unless_it_occurs():
     loss = SoftmaxCrossEntropy()
     logits = np.array([[0.0, 0.0, -np.inf]])
     for target in (np.array([0]), np.array([[1.0, 0.0, 0.0]])):
@@ -387,7 +387,7 @@ def test_a_weight_of_two_counts_as_the_sample_given_twice(loss):
 
 
 @every_loss
-def test_a_weight_of_zero_silences_a_sample_whatever_it_holds(loss):
+def test_a_weight_of_zero_silences_a_sample_whatever_it_contains(loss):
     y, target = problem(loss, (4, 3))
     weights = np.array([1.0, 0.0, 2.0, 1.0])
     kept = [0, 2, 3]
@@ -405,7 +405,7 @@ def test_a_weight_of_zero_silences_a_sample_whatever_it_holds(loss):
 @every_loss
 @settings(max_examples=50)
 @given(sizes=st.lists(st.integers(0, 6), min_size=1, max_size=4), seed=st.integers(0, 99))
-def test_minibatches_add_up_to_the_whole(loss, sizes, seed):
+def test_minibatches_add_up_to_the_batch(loss, sizes, seed):
     y, target = problem(loss, (sum(sizes), 3), seed=seed)
     weights = np.random.default_rng(seed).uniform(0, 2, size=len(y))
     ends = np.cumsum(sizes)
@@ -439,7 +439,7 @@ def test_the_dtype_of_y_is_kept(loss, dtype, target_dtype, weighted):
 
 @every_loss
 @pytest.mark.parametrize("labels", [False, True])
-def test_nothing_that_was_given_is_changed_and_nothing_returned_is_shared(loss, labels):
+def test_no_argument_is_changed_and_no_result_is_shared(loss, labels):
     y, target = problem(loss, (4, 3), labels=labels)
     weights = np.array([1.0, 0.0, 0.5, 2.0])
     for array in (y, target, weights):
@@ -548,7 +548,7 @@ def test_tangents_flow_through_and_are_exact(loss, labels, equal, weights):
     assert loss(Dual(y, v), target, weights).tangent == value.tangent
 
 
-# --- a loss of one's own -------------------------------------------------------------------------
+# --- a custom loss -------------------------------------------------------------------------------
 
 
 @define
@@ -560,7 +560,7 @@ class LogCosh(Loss):
         return np.tanh(y - target)
 
 
-def test_a_loss_of_ones_own_is_two_methods():
+def test_a_custom_loss_needs_two_methods():
     y, target = np.array([[1.0, 2.0], [0.0, 0.5]]), np.zeros((2, 2))
     weights = np.array([3.0, 0.0])
     first = math.log(math.cosh(1)) + math.log(math.cosh(2))
@@ -579,7 +579,7 @@ def test_a_loss_of_ones_own_is_two_methods():
         LogCosh()(y, target[:, 0])
 
 
-def test_a_loss_that_averages_by_itself_is_told_so():
+def test_a_custom_loss_that_averages_over_the_batch_raises_an_error():
     @define
     class Averaged(LogCosh):
         def costs(self, y, target):
@@ -597,7 +597,7 @@ def test_a_loss_that_averages_by_itself_is_told_so():
         Averaged().delta(y, y)
 
 
-def test_a_loss_without_its_methods_says_which():
+def test_a_loss_without_its_methods_names_the_missing_one():
     @define
     class Nothing(Loss):
         pass
@@ -624,7 +624,7 @@ def test_a_loss_shows_its_configuration():
 @pytest.mark.parametrize(
     "threshold", [0, -1.0, np.nan, np.inf, "1", None, True, 1j, [1.0], 10**400]
 )
-def test_a_huber_threshold_that_is_no_positive_number_is_refused(threshold):
+def test_an_invalid_huber_threshold_is_refused(threshold):
     with pytest.raises(ConfigurationError, match="threshold") as caught:
         Huber(threshold)
     assert repr(threshold) in str(caught.value)
@@ -644,12 +644,12 @@ def every_way(loss):
     [
         ((5, 1), (5,), "target[:, np.newaxis]"),
         ((5,), (5, 1), "target[..., 0]"),
-        ((5, 2), (4, 2), "as many targets"),
+        ((5, 2), (4, 2), "one target for each sample"),
         ((5, 2), (5, 3), "nothing is broadcast"),
-        ((5, 2), (1, 2), "as many targets"),
+        ((5, 2), (1, 2), "one target for each sample"),
         ((5, 2), (5, 1), "nothing is broadcast"),
-        ((5, 2), (), "as many targets"),
-        ((1, 5), (5, 1), "as many targets"),
+        ((5, 2), (), "one target for each sample"),
+        ((1, 5), (5, 1), "one target for each sample"),
     ],
 )
 def test_a_target_of_another_shape_is_never_broadcast(loss, y_shape, target_shape, hint):
@@ -666,7 +666,7 @@ def test_a_target_of_another_shape_is_never_broadcast(loss, y_shape, target_shap
         loss.validate_targets(y_shape, target)
 
 
-def test_labels_for_a_loss_of_differences_are_pointed_to_a_loss_of_classes():
+def test_labels_given_to_a_loss_for_numbers_suggest_a_loss_for_classes():
     with pytest.raises(ShapeError, match="SoftmaxCrossEntropy"):
         HalfSquaredError()(np.ones((5, 3)), np.zeros(5, int))
 
@@ -679,20 +679,20 @@ def test_labels_for_a_loss_of_differences_are_pointed_to_a_loss_of_classes():
         (np.array([0, 2, -1]), DataError, ["row 2", "-1"]),
         (np.array([0, 2, 255], np.uint8), DataError, ["row 2", "255"]),
         (np.array([0.0, 1.0, 2.0]), DtypeError, ["target.astype(int)"]),
-        (np.array([0.0, 1.5, 2.0]), DtypeError, ["whole numbers", "HalfSquaredError"]),
-        (np.array([0.0, np.nan, 2.0]), DtypeError, ["whole numbers"]),
+        (np.array([0.0, 1.5, 2.0]), DtypeError, ["integers", "HalfSquaredError"]),
+        (np.array([0.0, np.nan, 2.0]), DtypeError, ["integers"]),
         (np.array(["a", "b", "c"]), DtypeError, ["np.unique(target, return_inverse=True)"]),
         (np.array([0, 1, 2], object), DtypeError, ["np.unique(target, return_inverse=True)"]),
         (np.array([0, 1, 2], complex), DtypeError, ["real numbers"]),
         ([0, 1, 2], DtypeError, ["np.asarray(target)"]),
         (np.array([[0], [1], [2]]), ShapeError, ["(3, 1)", "target[..., 0]"]),
-        (np.array([0, 1]), ShapeError, ["as many targets"]),
+        (np.array([0, 1]), ShapeError, ["one target for each sample"]),
         (np.ones((3, 4)), ShapeError, ["(3, 4)", "(3, 3)"]),
         (np.array([[0, 1, 0], [1, 0, 0], [1, 0, -1.0]]), DataError, ["row 2, column 2", "-1.0"]),
         (np.array([[0, np.nan, 0], [1, 0, 0], [1, 0, 0]]), DataError, ["row 0, column 1"]),
     ],
 )
-def test_targets_that_are_no_classes_are_refused(loss, target, kind, words):
+def test_targets_that_are_not_classes_are_refused(loss, target, kind, words):
     y = np.full((3, 3), 0.5)
     for ask in every_way(loss):
         with pytest.raises(kind) as caught:
@@ -705,7 +705,7 @@ def test_targets_that_are_no_classes_are_refused(loss, target, kind, words):
 
 @pytest.mark.parametrize("loss", CLASS_LOSSES, ids=repr)
 @pytest.mark.parametrize("shape", [(3,), (3, 1), (3, 0), (0, 1)])
-def test_one_class_alone_is_refused(loss, shape):
+def test_a_single_class_is_refused(loss, shape):
     for target in (np.zeros(3, int), np.zeros(shape)):
         with pytest.raises(ShapeError, match="SigmoidCrossEntropy"):
             loss(np.ones(shape), target)
@@ -725,7 +725,7 @@ def test_one_class_alone_is_refused(loss, shape):
         ((3, 2), np.array(["a", "b", "b"]), DtypeError, ["np.unique"]),
     ],
 )
-def test_targets_that_are_no_yes_or_no_are_refused(y_shape, target, kind, words):
+def test_targets_that_are_not_yes_or_no_are_refused(y_shape, target, kind, words):
     loss = SigmoidCrossEntropy()
     for ask in every_way(loss):
         with pytest.raises(kind) as caught:
@@ -748,7 +748,7 @@ def test_targets_that_are_no_yes_or_no_are_refused(y_shape, target, kind, words)
         (np.array(1.0), ShapeError),
     ],
 )
-def test_an_output_that_is_no_batch_of_numbers_is_refused(loss, y, kind):
+def test_an_output_that_is_not_a_batch_of_numbers_is_refused(loss, y, kind):
     for ask in every_way(loss):
         with pytest.raises(kind) as caught:
             ask(y, np.ones((3, 2)))
@@ -771,7 +771,7 @@ def test_an_output_that_is_no_batch_of_numbers_is_refused(loss, y, kind):
         (2.0, DtypeError, ["sample weights"]),
     ],
 )
-def test_weights_that_make_no_sense_are_refused(loss, weights, kind, words):
+def test_invalid_weights_are_refused(loss, weights, kind, words):
     y, target = problem(loss, (4, 2))
     for ask in every_way(loss):
         with pytest.raises(kind) as caught:
@@ -808,7 +808,7 @@ def test_a_probability_of_zero_for_what_did_not_occur_is_fine():
 @pytest.mark.parametrize("target", [np.array([1, 0]), np.array([[0.0, 1.0], [1.0, 0.0]])])
 @pytest.mark.parametrize("logit", [-0.5, 1.5])
 def test_logits_in_place_of_probabilities_are_refused(target, logit):
-    with pytest.raises(DataError, match="no probability") as caught:
+    with pytest.raises(DataError, match="not a probability") as caught:
         NegativeLogLikelihood()(np.array([[0.3, logit], [0.5, 0.5]]), target)
     assert "SoftmaxCrossEntropy" in caught.value.hint
 
@@ -820,7 +820,7 @@ def test_nan_among_the_probabilities_is_not_hidden():
 
 
 @every_loss
-def test_good_targets_are_accepted_as_a_whole(loss):
+def test_valid_targets_are_accepted(loss):
     for labels in (False, True):
         y, target = problem(loss, (50, 3), labels=labels)
         assert loss.validate_targets(y.shape, target) is None

@@ -1,4 +1,4 @@
-"""A loss for each output: the weighted sum of the losses, held to the laws of a loss on tuples."""
+"""One loss for each output: the weighted sum of the losses, with the laws of a loss on tuples."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ TWO = PerOutput([HalfSquaredError(), SoftmaxCrossEntropy()], weights=[2.0, 0.25]
 
 
 def problem(loss: PerOutput, rows: int = 7, seed: int = 0) -> tuple[Any, Any, Any]:
-    """Outputs of two and of three numbers in turn, targets for them, and sample weights."""
+    """Outputs with two and three numbers alternately, targets for them, and sample weights."""
     rng = np.random.default_rng(seed)
     ys, ts = [], []
     for own, width in zip(loss.losses, itertools.cycle((2, 3))):
@@ -74,7 +74,7 @@ seeds = st.integers(0, 2**32 - 1)
 # ------------------------------------------------------------------------------- the sum
 
 
-def test_it_is_the_weighted_sum_of_numbers_worked_out_by_hand() -> None:
+def test_the_weighted_sum_by_hand() -> None:
     loss = PerOutput([HalfSquaredError(), MeanAbsoluteError()], weights=[1.0, 0.5])
     y = np.array([[3.0], [1.0]]), np.array([[1.0, 2.0], [0.0, 0.0]])
     t = np.array([[1.0], [1.0]]), np.array([[1.0, 6.0], [0.0, 1.0]])
@@ -86,7 +86,7 @@ def test_it_is_the_weighted_sum_of_numbers_worked_out_by_hand() -> None:
 
 
 @given(sums(), st.booleans(), seeds)
-def test_every_way_to_ask_gives_the_weighted_sum_of_what_the_losses_give_alone(
+def test_every_method_returns_the_weighted_sum_of_the_separate_losses(
     loss: PerOutput, is_weighted: bool, seed: int
 ) -> None:
     y, t, weights = problem(loss, seed=seed)
@@ -109,7 +109,7 @@ def test_every_way_to_ask_gives_the_weighted_sum_of_what_the_losses_give_alone(
         np.testing.assert_array_equal(slopes, lam * own.slopes(a, b))
 
 
-def test_weights_are_one_for_each_loss_if_not_given() -> None:
+def test_the_default_weights_are_one() -> None:
     loss = PerOutput([HalfSquaredError(), Huber()])
     assert loss.weights == (1.0, 1.0)
     y, t, _ = problem(loss)
@@ -117,7 +117,7 @@ def test_weights_are_one_for_each_loss_if_not_given() -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e308])
-def test_a_weight_of_zero_silences_an_output_whatever_stands_in_it(bad: float) -> None:
+def test_a_weight_of_zero_silences_an_output_whatever_it_contains(bad: float) -> None:
     loss = PerOutput([HalfSquaredError(), MeanSquaredError()], weights=[0, 3])
     y, t, w = problem(loss)
     y[0][2, 1] = bad
@@ -128,7 +128,7 @@ def test_a_weight_of_zero_silences_an_output_whatever_stands_in_it(bad: float) -
     np.testing.assert_array_equal(heard, 3 * MeanSquaredError().delta(y[1], t[1], w))
 
 
-def test_it_is_one_of_the_losses_that_the_package_offers() -> None:
+def test_it_is_among_the_public_losses() -> None:
     assert losses.PerOutput is PerOutput and "PerOutput" in losses.__all__
 
 
@@ -203,7 +203,7 @@ def test_purity_repeatable_memory_nothing_is_changed_or_remembered(
 
 
 @given(sums(), seeds)
-def test_batch_rows_do_not_see_each_other_and_no_rows_cost_nothing(
+def test_batch_rows_are_independent_and_an_empty_batch_costs_nothing(
     loss: PerOutput, seed: int
 ) -> None:
     y, t, w = problem(loss, seed=seed)
@@ -251,9 +251,9 @@ def test_targets_are_accepted_by_the_loss_of_their_output() -> None:
 @pytest.mark.parametrize(
     ("given_losses", "weights", "words"),
     [
-        (HalfSquaredError(), None, "a list of two losses"),
+        (HalfSquaredError(), None, "a list of at least two losses"),
         ([HalfSquaredError()], None, "give the loss itself"),
-        ([], None, "a list of two losses"),
+        ([], None, "a list of at least two losses"),
         ([HalfSquaredError(), "mse"], None, "losses[1]"),
         ("mse", None, "losses[0]"),
         ([HalfSquaredError, Huber()], None, "HalfSquaredError(…)"),
@@ -268,9 +268,7 @@ def test_targets_are_accepted_by_the_loss_of_their_output() -> None:
         ([Huber(), Huber()], 2.0, "2 weights"),
     ],
 )
-def test_what_makes_no_sum_of_losses_is_refused(
-    given_losses: Any, weights: Any, words: str
-) -> None:
+def test_invalid_losses_or_weights_are_refused(given_losses: Any, weights: Any, words: str) -> None:
     options = {} if weights is None else {"weights": weights}
     with pytest.raises(ConfigurationError) as caught:
         PerOutput(given_losses, **options)
@@ -284,12 +282,15 @@ WAYS = ["__call__", "delta", "value_and_delta", "costs_and_deltas", "costs", "sl
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (lambda y, t: (y[0], t), ["PerOutput, y", "float64 (7, 2)", "one output takes one loss"]),
-        (lambda y, t: (y, t[0]), ["PerOutput, t", "float64 (7, 2)", "in their order: (t_1, t_2)"]),
+        (lambda y, t: (y[0], t), ["PerOutput, y", "float64 (7, 2)", "one output, use one loss"]),
+        (
+            lambda y, t: (y, t[0]),
+            ["PerOutput, t", "float64 (7, 2)", "in the same order: (t_1, t_2)"],
+        ),
         (lambda y, t: (list(y), t), ["PerOutput, y", "a list of 2", "(y_1, y_2)"]),
         (lambda y, t: (y, list(t)), ["PerOutput, t", "a list of 2", "(t_1, t_2)"]),
-        (lambda y, t: (y + y, t), ["one output for each of 2 losses", "a tuple of 4"]),
-        (lambda y, t: (y, t[:1]), ["one target for each of 2 losses", "a tuple of 1"]),
+        (lambda y, t: (y + y, t), ["one output for each of the 2 losses", "a tuple of 4"]),
+        (lambda y, t: (y, t[:1]), ["one target for each of the 2 losses", "a tuple of 1"]),
         (lambda y, t: (y, (t[0][:, :1], t[1])), ["y[0], HalfSquaredError", "(7, 1)"]),
         (lambda y, t: (y, (t[0], t[0])), ["y[1], SoftmaxCrossEntropy", "(7, 2)"]),
     ],
@@ -315,7 +316,7 @@ def test_the_row_and_the_output_of_a_bad_label_are_named() -> None:
     assert caught.value.place == "y[1], SoftmaxCrossEntropy, row 4"
 
 
-def test_a_probability_of_zero_is_told_with_its_output() -> None:
+def test_the_error_for_a_probability_of_zero_names_its_output() -> None:
     loss = PerOutput([HalfSquaredError(), NegativeLogLikelihood()])
     y, t, _ = problem(loss)
     y[1][np.arange(7), t[1]] = 0.0
@@ -324,7 +325,7 @@ def test_a_probability_of_zero_is_told_with_its_output() -> None:
     assert caught.value.place == "y[1], NegativeLogLikelihood"
 
 
-def test_an_error_within_a_loss_of_ones_own_is_told_with_its_output() -> None:
+def test_an_error_in_a_custom_loss_names_its_output() -> None:
     @define
     class LawViolation(Loss):
         def costs(self, y: Any, target: Any) -> Any:
@@ -338,14 +339,14 @@ def test_an_error_within_a_loss_of_ones_own_is_told_with_its_output() -> None:
 
 
 @pytest.mark.parametrize("loss", EACH, ids=repr)
-def test_a_loss_of_one_output_that_is_given_several_says_how_to_make_a_sum(loss: Loss) -> None:
+def test_a_loss_for_one_output_that_gets_several_suggests_per_output(loss: Loss) -> None:
     y = np.ones((3, 2)), np.ones((3, 2))
-    with pytest.raises(ShapeError, match="a loss for one") as caught:
+    with pytest.raises(ShapeError, match="the loss is for one") as caught:
         loss.value_and_delta(y, y)  # type: ignore[arg-type]
     assert "PerOutput" in str(caught.value.hint)
 
 
-def test_sample_weights_that_make_no_sense_are_refused() -> None:
+def test_invalid_sample_weights_are_refused() -> None:
     y, t, _ = problem(TWO)
     with pytest.raises(DtypeError, match="sample weights"):
         TWO(y, t, [1.0] * 7)  # type: ignore[arg-type]

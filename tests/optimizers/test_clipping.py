@@ -1,4 +1,4 @@
-"""Clipping of gradients, which every optimizer does alike before anything else."""
+"""Gradient clipping, which every optimizer does in the same way, before anything else."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ SIZES = [1, 5, CHUNK_SIZE, CHUNK_SIZE + 1, 3 * CHUNK_SIZE + 7]
 
 
 def seen(gradient, **clipping):
-    """The gradient as a rule sees it: what gradient descent with η = 1 takes from zero."""
+    """The gradient that a rule receives: the step of gradient descent from zero with η = 1."""
     value = np.zeros_like(gradient)
     SGD(1.0, **clipping).step(value, gradient)
     return -value
 
 
-def test_a_long_gradient_becomes_as_long_as_allowed_and_keeps_its_direction():
+def test_a_long_gradient_is_shortened_to_the_limit_and_keeps_its_direction():
     gradient = np.array([3.0, -4.0])
     clipped = seen(gradient, clip_norm=1.0)
     np.testing.assert_allclose(clipped, gradient / 5, rtol=1e-6)
     np.testing.assert_allclose(clipped, gradient / (5 + 1e-6), rtol=1e-15)
 
 
-def test_numbers_beyond_the_value_become_the_value():
+def test_components_beyond_the_value_become_the_value():
     clipped = seen(np.array([3.0, -4.0, 0.5, -0.5, 1.0]), clip_value=1.0)
     np.testing.assert_array_equal(clipped, [1.0, -1.0, 0.5, -0.5, 1.0])
 
 
-def test_with_both_the_values_come_first():
+def test_clipping_by_value_comes_before_clipping_by_norm():
     clipped = seen(np.array([30.0, -0.75]), clip_value=1.0, clip_norm=0.5)  # (1, −¾) is 5/4 long
     np.testing.assert_allclose(clipped, np.array([1.0, -0.75]) * 0.5 / 1.25, rtol=1e-6)
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_the_norm_is_that_of_the_whole_vector_not_of_a_piece(size):
+def test_the_norm_is_that_of_the_whole_vector_not_of_a_chunk(size):
     gradient = np.random.default_rng(size).normal(size=size)
     norm = math.sqrt(math.fsum(gradient**2))
     clipped = seen(gradient, clip_norm=norm / 3)
@@ -58,7 +58,7 @@ def test_the_norm_is_that_of_the_whole_vector_not_of_a_piece(size):
     gradient=st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=8).map(np.array),
     limit=st.floats(1e-3, 1e3),
 )
-def test_what_is_clipped_is_never_longer_or_larger_and_what_is_small_stays(gradient, limit):
+def test_clipped_gradients_are_never_longer_or_larger_and_small_ones_stay(gradient, limit):
     clipped = seen(gradient, clip_norm=limit)
     assert np.linalg.norm(clipped) <= limit * (1 + 1e-12)
     if np.linalg.norm(gradient) < limit - 1e-5:
@@ -100,7 +100,7 @@ def test_what_is_within_the_limits_moves_bit_for_bit_as_without_them(kind):
     np.testing.assert_array_equal(value, other)
 
 
-def test_the_limits_may_change_between_steps():
+def test_the_limits_can_change_between_steps():
     optimizer, value, gradient = SGD(1.0), np.zeros(2), np.array([3.0, -4.0])
     optimizer.step(value, gradient)
     optimizer.clip_value = 1
@@ -141,14 +141,14 @@ def test_an_infinite_number_becomes_the_value_and_nan_stays():
     np.testing.assert_array_equal(clipped, [1.0, -1.0, np.nan, 0.5])
 
 
-def test_float32_numbers_whose_squares_are_too_large_for_float32_are_clipped_rightly():
+def test_float32_numbers_whose_squares_overflow_float32_are_clipped_correctly():
     gradient = np.array([3e30, -4e30], np.float32)
     clipped = seen(gradient, clip_norm=1.0)
     np.testing.assert_allclose(clipped, [0.6, -0.8], rtol=1e-6)
     assert clipped.dtype == np.float32
 
 
-# --- what it costs, and what does not matter -----------------------------------------------------
+# --- memory, layout and use ----------------------------------------------------------------------
 
 
 @every_kind
@@ -200,7 +200,7 @@ def test_a_trainer_takes_a_clipped_step():
 @every_kind
 @pytest.mark.parametrize("name", ["clip_norm", "clip_value"])
 @pytest.mark.parametrize("bad", [0, -1.0, np.nan, np.inf, "1", True, 1j, [1.0]], ids=repr)
-def test_a_limit_that_is_no_positive_number_is_refused(kind, name, bad):
+def test_an_invalid_limit_is_refused(kind, name, bad):
     with pytest.raises(ConfigurationError) as caught:
         kind(0.1, **{name: bad})
     assert name in caught.value.problem
@@ -213,7 +213,7 @@ def test_a_limit_that_is_no_positive_number_is_refused(kind, name, bad):
 
 
 @every_kind
-def test_the_limits_are_given_by_name_only(kind):
+def test_the_limits_are_keyword_only(kind):
     with pytest.raises(TypeError):
         kind(*[0.1] * 12)
     optimizer = kind(0.1, clip_norm=np.float32(2), clip_value=3)

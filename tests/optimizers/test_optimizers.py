@@ -1,4 +1,4 @@
-"""Optimizers, held to the formulas of their papers in plain Python, in pieces and as a whole."""
+"""Optimizers against the formulas of their papers in plain Python, in chunks and as a whole."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ every_kind = pytest.mark.parametrize("kind", EVERY_KIND, ids=repr)
 
 
 def fresh(kind):
-    """A new optimizer of the same configuration, so that tests do not see each other's steps."""
+    """A new optimizer with the same configuration, so that tests do not share steps."""
     return copy.deepcopy(kind)
 
 
@@ -81,7 +81,7 @@ MANY_DIGITS = SimpleNamespace(
 
 
 def moved_by_the_formulas(kind, value, gradients, numbers):
-    """Where a vector ends by the formulas of the docstrings: whole vectors, always new arrays.
+    """The final vector by the formulas of the docstrings: whole vectors, always new arrays.
 
     ``numbers`` are the functions to do it with: those of NumPy, or mpmath's.
     """
@@ -138,7 +138,7 @@ def moved_by_the_formulas(kind, value, gradients, numbers):
     return theta
 
 
-# --- numbers worked out by hand, and the papers' formulas ----------------------------------------
+# --- numbers computed by hand, and the formulas of the papers ------------------------------------
 
 
 def test_gradient_descent_goes_against_the_gradient():
@@ -157,7 +157,7 @@ def test_three_steps_with_momentum_by_hand():
     np.testing.assert_array_equal(optimizer.velocity, [0.25])
 
 
-def test_three_steps_after_nesterov_by_hand():
+def test_three_steps_with_nesterov_momentum_by_hand():
     value, optimizer = np.array([1.0]), SGD(0.5, momentum=0.5, nesterov=True)
     seen = []
     for gradient in (1.0, 2.0, -1.0):  # g + v/2 = 1.5, 3.25, −0.875
@@ -342,7 +342,7 @@ def test_steps_follow_the_formulas(kind, start, gradients):
     np.testing.assert_allclose(value, expected, rtol=1e-11, atol=1e-13)
 
 
-# --- in pieces, in place, in its own type --------------------------------------------------------
+# --- in chunks, in place, with its own dtype -----------------------------------------------------
 
 
 @every_kind
@@ -351,7 +351,7 @@ def test_steps_follow_the_formulas(kind, start, gradients):
     [0, 1, CHUNK_SIZE - 1, CHUNK_SIZE, CHUNK_SIZE + 1, 2 * CHUNK_SIZE, 3 * CHUNK_SIZE + 7],
     ids=str,
 )
-def test_pieces_give_what_the_whole_gives(kind, size):
+def test_chunks_give_the_same_result_as_the_whole_vector(kind, size):
     rng = np.random.default_rng(size)
     value, gradients = rng.normal(size=size), rng.normal(size=(3, size))
     expected = moved_by_the_formulas(kind, value, gradients, FLOATS)
@@ -363,7 +363,7 @@ def test_pieces_give_what_the_whole_gives(kind, size):
 
 @every_kind
 @pytest.mark.parametrize("size", [5, CHUNK_SIZE + 5])
-def test_the_gradient_stays_as_it_is_and_the_value_stays_where_it_is(kind, size):
+def test_the_gradient_is_unchanged_and_the_value_changes_in_place(kind, size):
     rng = np.random.default_rng(0)
     value, gradient = rng.normal(size=size), rng.normal(size=size)
     before, at = gradient.copy(), value.ctypes.data
@@ -439,7 +439,7 @@ def test_a_vector_with_gaps_in_memory_moves_too(kind):
 
 
 @every_kind
-def test_the_learning_rate_may_change_between_steps(kind):
+def test_the_learning_rate_can_change_between_steps(kind):
     optimizer, value, gradient = fresh(kind), np.zeros(3), np.array([1.0, -2.0, 0.5])
     optimizer.step(value, gradient)
     before = value.copy()
@@ -468,7 +468,7 @@ def test_a_reset_optimizer_is_as_good_as_new(kind):
 
 
 @every_kind
-def test_a_copied_or_stored_optimizer_goes_on_as_the_original(kind):
+def test_a_copied_or_pickled_optimizer_continues_like_the_original(kind):
     rng = np.random.default_rng(0)
     optimizer, value, gradients = fresh(kind), rng.normal(size=6), rng.normal(size=(4, 6))
     optimizer.step(value, gradients[0])
@@ -479,7 +479,7 @@ def test_a_copied_or_stored_optimizer_goes_on_as_the_original(kind):
     np.testing.assert_array_equal(other, value)
 
 
-def test_without_a_memory_any_vector_will_do():
+def test_an_optimizer_without_memory_accepts_any_vector():
     optimizer, third = SGD(1 / 3, weight_decay=0.1), 1 / 3
     for dtype, size in ((np.float32, 4), (np.float64, 4), (np.float64, 9), (np.float32, 9)):
         value, gradient = np.ones(size, dtype), np.full(size, third, dtype)
@@ -520,7 +520,7 @@ def test_the_repr_makes_the_same_optimizer_again(kind):
     assert eval(repr(kind)) == kind
 
 
-def test_all_that_is_remembered_stands_under_names_of_its_own():
+def test_everything_remembered_is_in_public_attributes():
     expected = [
         (SGD(0.1), []),
         (SGD(0.1, momentum=0.9), ["velocity"]),
@@ -540,7 +540,7 @@ def test_all_that_is_remembered_stands_under_names_of_its_own():
 
 
 @every_kind
-def test_what_is_remembered_is_all_there_is_to_go_on_from(kind):
+def test_everything_needed_to_continue_is_remembered(kind):
     # as from a checkpoint: the configuration, and the fields that have no underscore
     rng = np.random.default_rng(0)
     optimizer, value, gradients = fresh(kind), rng.normal(size=6), rng.normal(size=(6, 6))
@@ -556,7 +556,7 @@ def test_what_is_remembered_is_all_there_is_to_go_on_from(kind):
     np.testing.assert_array_equal(other, value)
 
 
-def test_an_optimizer_of_ones_own_is_one_method():
+def test_a_custom_optimizer_needs_one_method():
     @define
     class SignDescent(Optimizer):
         calls: list[int] = field(factory=list, init=False)
@@ -576,7 +576,7 @@ def test_an_optimizer_of_ones_own_is_one_method():
         optimizer.step(value, np.zeros(4))
 
 
-def test_an_optimizer_without_a_step_says_so():
+def test_an_optimizer_without_step_raises_an_error():
     @define
     class Nothing(Optimizer):
         pass
@@ -608,7 +608,7 @@ def test_with_a_learning_rate_of_zero_nothing_moves(kind):
 
 
 @pytest.mark.parametrize("rate", NO_POSITIVE_NUMBERS[1:], ids=repr)
-def test_a_learning_rate_below_zero_or_no_number_is_refused(rate):
+def test_an_invalid_learning_rate_is_refused(rate):
     for kind in KINDS:
         refused(lambda kind=kind: kind(rate), "learning_rate", rate)
         optimizer = kind(0.5)
@@ -627,14 +627,14 @@ def test_a_momentum_or_beta_outside_of_zero_to_one_is_refused(bad):
 
 
 @pytest.mark.parametrize("bad", [(0.9,), (0.9, 0.99, 0.999), 0.9, "ab", None, {0.9, 0.99}])
-def test_betas_that_are_not_two_are_refused(bad):
+def test_betas_that_are_not_a_pair_are_refused(bad):
     for kind in (Adam, AdamW, Adamax, Lion):
         with pytest.raises(ConfigurationError, match="betas"):
             kind(betas=bad)
 
 
 @pytest.mark.parametrize("bad", NO_POSITIVE_NUMBERS, ids=repr)
-def test_an_epsilon_that_is_no_positive_number_is_refused(bad):
+def test_an_invalid_epsilon_is_refused(bad):
     for kind in (RMSprop, Adagrad, Adam, AdamW, Adamax):
         refused(lambda kind=kind: kind(epsilon=bad), "epsilon", bad)
 
@@ -731,7 +731,7 @@ def test_a_vector_of_another_model_is_refused_until_the_reset(kind, other, kind_
     assert np.all(vector < other)
 
 
-def test_a_schedule_in_the_place_of_a_rate_is_told_where_it_belongs():
+def test_a_schedule_given_as_a_rate_suggests_the_callback():
     with pytest.raises(ConfigurationError, match="learning_rate") as caught:
         Adam(schedules.Cosine(0.1, steps=900))
-    assert caught.value.hint == "fit(…, callbacks=[LearningRate(Cosine(…))])"
+    assert caught.value.hint == "fit(…, callbacks=[callbacks.LearningRate(Cosine(…))])"

@@ -1,4 +1,4 @@
-"""The state of an optimizer: all that another one needs to go on, and nothing that does not fit."""
+"""The state of an optimizer: all that another one needs to continue; invalid ones are refused."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ KINDS = [
 
 @define
 class Averaged(Optimizer):
-    """One of a user's own, by the convention for what is remembered."""
+    """A custom optimizer that follows the convention for remembered values."""
 
     seen: list[int] = field(factory=list, init=False)
     best: object = field(default=None, init=False)
@@ -68,7 +68,7 @@ def step(optimizer, vector, rng):
 @every_kind
 @given(seed=st.integers(0, 2**32 - 1), steps=st.integers(0, 8), split=st.integers(0, 8))
 @settings(max_examples=25)
-def test_a_new_optimizer_goes_on_bit_for_bit_wherever_the_run_is_split(kind, seed, steps, split):
+def test_a_new_optimizer_continues_bit_for_bit_wherever_the_run_is_split(kind, seed, steps, split):
     rng = np.random.default_rng(seed)
     optimizer, vector = copy.deepcopy(kind), parameters(rng)
     for _ in range(split):
@@ -86,7 +86,7 @@ def test_a_new_optimizer_goes_on_bit_for_bit_wherever_the_run_is_split(kind, see
 
 
 @every_kind
-def test_the_state_is_a_copy_and_so_is_what_is_restored(kind):
+def test_the_state_and_the_restored_state_are_copies(kind):
     rng = np.random.default_rng(0)
     optimizer, vector = copy.deepcopy(kind), parameters(rng)
     step(optimizer, vector, rng)
@@ -126,7 +126,7 @@ def test_the_state_of_adam_by_its_names():
     np.testing.assert_allclose(state["first_moment"], [0.1, 0.1])
 
 
-def test_an_optimizer_can_go_back_to_an_earlier_state_of_its_own():
+def test_an_optimizer_can_return_to_an_earlier_state():
     rng = np.random.default_rng(0)
     optimizer, vector = Adam(0.1), parameters(rng)
     vector["b"].trainable = False
@@ -145,7 +145,7 @@ def test_an_optimizer_can_go_back_to_an_earlier_state_of_its_own():
     np.testing.assert_array_equal(*ends)
 
 
-def test_an_optimizer_that_is_restored_to_the_beginning_begins():
+def test_an_optimizer_restored_to_its_initial_state_starts_anew():
     optimizer = Adam(0.1)
     optimizer.step(np.zeros(2), np.ones(2))
     optimizer.restore(Adam(0.3).state())
@@ -157,8 +157,8 @@ def test_an_optimizer_that_is_restored_to_the_beginning_begins():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda s: {**s, "class": "Adelta"}, ["another optimizer", "that of Adelta"]),
-        (lambda s: {n: v for n, v in s.items() if n != "class"}, ["no class in it"]),
+        (lambda s: {**s, "class": "Adelta"}, ["another optimizer", "the state of Adelta"]),
+        (lambda s: {n: v for n, v in s.items() if n != "class"}, ["no entry 'class'"]),
         (
             lambda s: {n: v for n, v in s.items() if n != "learning_rate"},
             ["missing: learning_rate"],
@@ -166,8 +166,8 @@ def test_an_optimizer_that_is_restored_to_the_beginning_begins():
         (lambda s: {**s, "momentums": 1.0, "more": 2}, ["unknown: momentums, more"]),
         (lambda s: {**s, "learning_rate": -1.0}, ["learning_rate"]),
         (lambda s: {**s, "learning_rate": None}, ["learning_rate"]),
-        (lambda s: list(s), ["no state", "list"]),
-        (lambda s: None, ["no state", "NoneType"]),
+        (lambda s: list(s), ["not the state", "list"]),
+        (lambda s: None, ["not the state", "NoneType"]),
     ],
 )
 def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(kind, change, words):
@@ -209,7 +209,7 @@ def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(kind, change, 
     ],
     ids=repr,
 )
-def test_what_adam_cannot_have_remembered_is_refused(name, bad):
+def test_an_invalid_state_of_adam_is_refused(name, bad):
     optimizer = Adam(0.1)
     optimizer.step(np.zeros(2), np.ones(2))
     before = optimizer.state()
@@ -220,7 +220,7 @@ def test_what_adam_cannot_have_remembered_is_refused(name, bad):
         np.testing.assert_array_equal(optimizer.state()[key], value)
 
 
-def test_a_setter_that_refuses_leaves_everything_as_it_was():
+def test_a_setter_that_raises_leaves_the_optimizer_unchanged():
     def is_short(owner, attribute, value):
         if len(value) > 2:
             raise ConfigurationError("too long")

@@ -1,4 +1,4 @@
-"""The callback that sets the learning rate: the right rate at every step, whatever happens."""
+"""The callback that sets the learning rate: the right rate at every step, in every case."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def samples(count: int) -> tuple[Any, Any]:
 
 
 def recording(kind: type[Optimizer]) -> tuple[Optimizer, list[float]]:
-    """An optimizer that writes down with which rate each step is taken."""
+    """An optimizer that records the learning rate of each step."""
     seen: list[float] = []
 
     @attrs.define
@@ -107,7 +107,7 @@ def test_per_epoch_the_rate_stays_the_same_within_each() -> None:
     assert rate.steps == 3
 
 
-def test_the_count_can_be_set_to_begin_afresh_or_go_on() -> None:
+def test_the_count_can_be_set_to_restart_or_continue() -> None:
     optimizer, seen = recording(optimizers.SGD)
     rate = LearningRate(Exponential(0.5, 0.5), steps=2)
     trainer = trainer_of(optimizer)
@@ -128,7 +128,7 @@ def test_a_scheduled_training_equals_the_loop_written_out() -> None:
 
 
 @pytest.mark.parametrize("monitor", ["validation_loss", "loss", "mean_squared_error"])
-def test_a_plateau_is_told_the_column_that_it_monitors(monitor: str) -> None:
+def test_a_plateau_receives_the_column_that_it_monitors(monitor: str) -> None:
     optimizer, seen = recording(optimizers.SGD)
     model, loss = Sequential([Dense(2)]), losses.HalfSquaredError()
     trainer = Trainer(model, loss, optimizer, metrics=["mean_squared_error"], rng=0)
@@ -151,11 +151,11 @@ def test_a_plateau_is_told_the_column_that_it_monitors(monitor: str) -> None:
     [
         (None, False, "give validation_data to fit, or monitor='loss'"),
         ("validation_accuracy", False, "give validation_data to fit, or monitor='loss'"),
-        ("validation_accuracy", True, "one of these: monitor='validation_loss'"),
+        ("validation_accuracy", True, "for example, monitor='validation_loss'"),
         ("validation_los", True, "did you mean monitor='validation_loss'?"),
         ("validtion_loss", True, "did you mean monitor='validation_loss'?"),
-        ("accuracy", False, "one of these: monitor='loss'"),
-        ("accuracy", True, "one of these: monitor='validation_loss'"),
+        ("accuracy", False, "for example, monitor='loss'"),
+        ("accuracy", True, "for example, monitor='validation_loss'"),
         ("lose", False, "did you mean monitor='loss'?"),
         ("val_loss", True, "did you mean monitor='validation_loss'?"),
     ],
@@ -177,7 +177,7 @@ def test_a_column_that_is_not_there_is_named_before_the_first_step(
     assert caught.value.hint == hint
 
 
-def test_a_plateau_may_monitor_what_a_callback_adds() -> None:
+def test_a_plateau_can_monitor_a_column_that_a_callback_adds() -> None:
     told = [3.0, 3.0, 2.0, 2.0]
     energy = FromFunctions(figures=lambda trainer, epoch: {"energy": told[epoch - 1]})
     rate = LearningRate(ReduceOnPlateau(0.8, factor=0.5, patience=0), monitor="energy")
@@ -190,7 +190,7 @@ def test_a_plateau_may_monitor_what_a_callback_adds() -> None:
 
 
 @pytest.mark.parametrize("is_wrapped_anew", [False, True])
-def test_with_another_trainer_a_plateau_begins_afresh_while_t_goes_on(
+def test_with_another_trainer_a_plateau_restarts_while_t_continues(
     is_wrapped_anew: bool,
 ) -> None:
     plateau = ReduceOnPlateau(0.1, factor=0.5, patience=0, threshold=0.999)
@@ -206,7 +206,7 @@ def test_with_another_trainer_a_plateau_begins_afresh_while_t_goes_on(
     assert rate.steps == 7
 
 
-def test_a_plateau_that_was_told_figures_by_hand_goes_on_from_them() -> None:
+def test_a_plateau_that_was_updated_by_hand_continues_from_there() -> None:
     plateau = ReduceOnPlateau(0.8, factor=0.5, patience=0)
     rates_of(plateau, [0.0, 1.0])
     history = trainer_of(optimizers.SGD(0.1)).fit(
@@ -215,7 +215,7 @@ def test_a_plateau_that_was_told_figures_by_hand_goes_on_from_them() -> None:
     assert history["learning_rate"] == [0.4] and plateau.best == 0.0
 
 
-def test_print_says_what_is_done() -> None:
+def test_print_shows_the_configuration() -> None:
     assert repr(LearningRate(Constant(0.1))) == (
         "LearningRate(schedule=Constant(rate=0.1), per='step', monitor=None, steps=0)"
     )
@@ -235,7 +235,7 @@ def test_the_history_says_with_which_rate_the_last_step_of_each_epoch_was_taken(
     assert list(history) == ["loss", "learning_rate"]
 
 
-def test_of_a_plateau_the_history_has_the_rate_before_it_was_reduced() -> None:
+def test_the_history_has_the_rate_before_a_plateau_reduces_it() -> None:
     optimizer, seen = recording(optimizers.SGD)
     plateau = ReduceOnPlateau(0.3, factor=0.5, patience=0, threshold=0.1)
     rate = LearningRate(plateau, monitor="loss")
@@ -243,10 +243,10 @@ def test_of_a_plateau_the_history_has_the_rate_before_it_was_reduced() -> None:
     assert history["learning_rate"] == seen and seen[-1] < 0.3
 
 
-# ------------------------------------------------------------------------------- both together
+# ------------------------------------------------------------------------------- combined
 
 
-def test_a_plateau_waits_by_epochs_while_its_schedule_goes_by_steps() -> None:
+def test_a_plateau_counts_epochs_while_its_schedule_counts_steps() -> None:
     optimizer, seen = recording(optimizers.SGD)
     start = WarmUp(Constant(2.0), steps=4)
     rate = LearningRate(ReduceOnPlateau(start, factor=0.5, patience=0), monitor="loss")
@@ -260,7 +260,7 @@ def test_a_plateau_waits_by_epochs_while_its_schedule_goes_by_steps() -> None:
     assert seen == expected and k > 0
 
 
-def test_the_reduced_rate_holds_from_the_first_step_of_the_next_epoch() -> None:
+def test_the_reduced_rate_applies_from_the_first_step_of_the_next_epoch() -> None:
     optimizer, seen = recording(optimizers.SGD)
     rate = LearningRate(
         ReduceOnPlateau(Constant(1.0), factor=0.5, patience=0, threshold=0.999), monitor="loss"
@@ -269,11 +269,11 @@ def test_the_reduced_rate_holds_from_the_first_step_of_the_next_epoch() -> None:
     assert seen == [1, 1, 1, 1, 0.5, 0.5, 0.25, 0.25]
 
 
-# ------------------------------------------------------------------------------- what goes wrong
+# ------------------------------------------------------------------------------- failing steps
 
 
 def test_a_step_that_was_taken_back_does_not_count() -> None:
-    """SGD with so large a rate overflows in a step, which the next one finds."""
+    """SGD with a very large rate overflows in one step, and the next step detects it."""
     trainer = trainer_of(optimizers.SGD(0.1))
     rate = LearningRate(Constant(0.1).then(Constant(1e300), after=4))
     x, t = samples(4)
@@ -302,14 +302,14 @@ def test_after_an_error_in_another_callback_the_count_is_that_of_the_steps_taken
         assert seen == values(Exponential(0.5, 0.5), 7)
 
 
-def test_a_rate_that_grows_beyond_all_numbers_stops_the_training_where_it_does() -> None:
+def test_a_rate_that_overflows_stops_the_training_at_that_step() -> None:
     trainer = trainer_of(optimizers.SGD(1.0))
     rate = LearningRate(Exponential(1e-300, 1e150))
     with pytest.raises(ConfigurationError, match=r"Exponential, step 3, epoch 3, step 1"):
         trainer.fit(*samples(4), epochs=9, batch_size=4, callbacks=[rate])
 
 
-# ------------------------------------------------------------------------------- going on
+# ------------------------------------------------------------------------------- resumed runs
 
 
 @pytest.mark.parametrize(
@@ -324,7 +324,7 @@ def test_a_rate_that_grows_beyond_all_numbers_stops_the_training_where_it_does()
         lambda: LearningRate(ReduceOnPlateau(Exponential(0.5, 0.9), factor=0.5, patience=0)),
     ],
 )
-def test_a_run_that_is_resumed_goes_on_with_the_same_rates(
+def test_a_resumed_run_continues_with_the_same_rates(
     tmp_path: Path, make: Any, kills: Kills, every: int
 ) -> None:
     alone = fit(trainer_of_two_layers(), [left := make()])
@@ -335,7 +335,7 @@ def test_a_run_that_is_resumed_goes_on_with_the_same_rates(
     np.testing.assert_array_equal(resumed.model.parameters.value, alone.model.parameters.value)
 
 
-def test_a_plateau_that_is_resumed_by_the_same_object_goes_on(tmp_path: Path) -> None:
+def test_a_plateau_resumed_by_the_same_object_continues(tmp_path: Path) -> None:
     def make() -> LearningRate:
         return LearningRate(ReduceOnPlateau(0.5, factor=0.5, patience=0))
 
@@ -346,7 +346,7 @@ def test_a_plateau_that_is_resumed_by_the_same_object_goes_on(tmp_path: Path) ->
     assert resumed.history == alone.history and len({*alone.history["learning_rate"]}) > 1
 
 
-def test_a_refused_resumption_leaves_the_count_as_it_was(tmp_path: Path) -> None:
+def test_a_refused_resumption_leaves_the_count_unchanged(tmp_path: Path) -> None:
     class Refuses(Callback):
         def check(self, trainer: Any) -> None:
             raise RuntimeError
@@ -366,7 +366,7 @@ def test_a_plateau_is_not_resumed_with_another_column(tmp_path: Path) -> None:
 
     fit(trainer_of_two_layers(), [make("validation_loss"), Checkpoint(tmp_path)], epochs=2)
     trainer = trainer_of_two_layers()
-    with pytest.raises(ConfigurationError, match="waited for another column") as caught:
+    with pytest.raises(ConfigurationError, match="monitored another column") as caught:
         fit(trainer, [make("loss")], resume_from=tmp_path)
     assert "monitor='validation_loss'" in str(caught.value.hint) and not trainer.model.is_built
 
@@ -374,7 +374,7 @@ def test_a_plateau_is_not_resumed_with_another_column(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------- errors
 
 
-def test_two_that_set_the_rate_are_refused_before_the_first_step() -> None:
+def test_two_callbacks_that_set_the_rate_are_refused_before_the_first_step() -> None:
     trainer = trainer_of(optimizers.SGD(0.1))
     both = [LearningRate(Constant(0.1)), LearningRate(Exponential(0.1, 0.9))]
     with pytest.raises(ConfigurationError, match="two callbacks set the learning rate") as caught:
@@ -382,7 +382,7 @@ def test_two_that_set_the_rate_are_refused_before_the_first_step() -> None:
     assert trainer.steps == 0 and "first * second" in str(caught.value.hint)
 
 
-def test_what_is_refused_costs_nothing_that_another_callback_would_have_begun(
+def test_a_refused_run_does_not_begin_other_callbacks(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "run.csv"
@@ -411,7 +411,7 @@ def test_what_is_refused_costs_nothing_that_another_callback_would_have_begun(
         (lambda: LearningRate(ReduceOnPlateau(Constant(1)), monitor=3), "monitor"),
     ],
 )
-def test_an_argument_that_makes_no_sense_is_refused_by_name(make: Any, argument: str) -> None:
+def test_the_error_for_an_invalid_argument_names_it(make: Any, argument: str) -> None:
     with pytest.raises(ConfigurationError, match=f"^{argument} has an invalid value") as caught:
         make()
     error = caught.value

@@ -1,4 +1,4 @@
-"""Plateaus: when the rate is reduced, by hand, by property, and as PyTorch does it."""
+"""Plateaus: when the rate is reduced, by hand, by properties, and compared with PyTorch."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def rates_of(plateau: ReduceOnPlateau, figures: list[float]) -> list[float]:
         ({"patience": 0, "threshold": 0.0}, [0, 0, -1e-300], [8, 4, 4]),
     ],
 )
-def test_a_plateau_is_waited_for_and_then_the_rate_is_reduced(
+def test_the_rate_is_reduced_after_the_patience_of_a_plateau(
     arguments: dict[str, Any], figures: list[float], expected: list[float]
 ) -> None:
     plateau = ReduceOnPlateau(8.0, factor=0.5, **arguments)
@@ -54,7 +54,7 @@ def test_a_plateau_is_waited_for_and_then_the_rate_is_reduced(
 
 
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=60), st.integers(0, 4))
-def test_the_rate_of_a_plateau_never_rises_and_keeps_above_its_minimum(
+def test_the_rate_of_a_plateau_never_rises_and_stays_above_its_minimum(
     figures: list[float], patience: int
 ) -> None:
     plateau = ReduceOnPlateau(1.0, factor=0.5, patience=patience, minimum=0.1, cooldown=1)
@@ -77,7 +77,7 @@ def test_a_plateau_multiplies_the_schedule_that_it_starts_from(start: Any) -> No
 
 
 @given(st.lists(st.floats(0, 10), max_size=30), st.lists(st.floats(0, 10), max_size=30))
-def test_what_a_plateau_has_come_to_can_be_given_to_another(
+def test_the_state_of_a_plateau_can_be_restored_in_another(
     before: list[float], after: list[float]
 ) -> None:
     first, second = (ReduceOnPlateau(1.0, factor=0.5, patience=1, cooldown=1) for _ in range(2))
@@ -87,10 +87,10 @@ def test_what_a_plateau_has_come_to_can_be_given_to_another(
 
 
 class Owner:
-    """What is trained."""
+    """Stands for the trainer."""
 
 
-def test_the_figures_of_one_owner_are_forgotten_for_another_also_when_that_one_is_gone() -> None:
+def test_a_new_owner_resets_the_figures_even_if_the_old_owner_is_deleted() -> None:
     plateau, first = ReduceOnPlateau(8.0, factor=0.5, patience=0), Owner()
     rates_of(plateau, [1, 1])
     plateau.belong_to(first)
@@ -101,7 +101,7 @@ def test_the_figures_of_one_owner_are_forgotten_for_another_also_when_that_one_i
     del first
     plateau.belong_to(Owner())
     assert plateau == ReduceOnPlateau(8.0, factor=0.5, patience=0)
-    for each in copies:  # nobody's yet
+    for each in copies:  # without an owner
         each.belong_to(Owner())
         assert each() == 2.0
         each.reset()
@@ -134,7 +134,7 @@ def test_the_figures_of_one_owner_are_forgotten_for_another_also_when_that_one_i
         (lambda: ReduceOnPlateau(1).plot([1.0], steps_per_epoch=0), "steps_per_epoch"),
     ],
 )
-def test_an_argument_that_makes_no_sense_is_refused_by_name(make: Any, argument: str) -> None:
+def test_the_error_for_an_invalid_argument_names_it(make: Any, argument: str) -> None:
     with pytest.raises(ConfigurationError, match=f"^{argument} has an invalid value") as caught:
         make()
     error = caught.value
@@ -155,7 +155,7 @@ def test_the_figure_of_a_plateau_shows_the_figures_and_the_rates_they_lead_to() 
     np.testing.assert_array_equal(data.values, [0.1, 0.1, 0.1, 0.05])
     np.testing.assert_array_equal(data.edges, [0.5, 1.5, 2.5, 3.5, 4.5])
     assert (below.get_xlabel(), below.get_ylabel()) == ("epoch", "learning rate η")
-    assert above.get_ylabel() == "what is measured"
+    assert above.get_ylabel() == "measurement"
     assert plateau == before
     figure.canvas.draw()
 

@@ -1,4 +1,4 @@
-"""Schedules: their values by hand, their properties, their figures, and PyTorch's."""
+"""Schedules: values by hand, properties, plots, and the comparison with PyTorch."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from chainrule.schedules import (
     Step,
     WarmUp,
 )
-from chainrule.schedules.drawing import DRAWN_AT_MOST
+from chainrule.schedules.drawing import MOST_STEPS
 
 ONE_OF_EACH = [
     Constant(0.1),
@@ -101,7 +101,7 @@ def values(schedule: Schedule, steps: int) -> list[float]:
     ],
     ids=repr,
 )
-def test_the_values_are_those_worked_out_by_hand(schedule: Schedule, expected: list[float]) -> None:
+def test_the_values_are_those_computed_by_hand(schedule: Schedule, expected: list[float]) -> None:
     np.testing.assert_allclose(values(schedule, len(expected)), expected, rtol=1e-14, atol=1e-16)
 
 
@@ -114,7 +114,7 @@ def test_the_ends_are_met_exactly() -> None:
     assert OneCycle(1.0, 10)(0) == 0.04 and OneCycle(1.0, 10)(9) == pytest.approx(4e-6)
 
 
-def test_the_rise_from_zero_leaves_out_the_step_that_moves_nothing() -> None:
+def test_the_warm_up_from_zero_leaves_out_the_step_with_rate_zero() -> None:
     schedule = WarmUp(Constant(0.1), steps=9)
     np.testing.assert_allclose(values(schedule, 11), [*np.arange(1, 11) / 100, 0.1], rtol=1e-14)
 
@@ -159,9 +159,7 @@ def assert_falls(rates: list[float]) -> None:
 
 
 @given(any_schedule, st.integers(0, 10**6))
-def test_every_rate_is_a_float_that_an_optimizer_takes_and_depends_on_t_alone(
-    schedule: Schedule, t: int
-) -> None:
+def test_every_rate_is_a_valid_float_that_depends_only_on_t(schedule: Schedule, t: int) -> None:
     rate = schedule(t)
     assert type(rate) is float and 0 <= rate < math.inf
     schedule(t + 1)
@@ -170,12 +168,12 @@ def test_every_rate_is_a_float_that_an_optimizer_takes_and_depends_on_t_alone(
 
 
 @given(falls)
-def test_what_falls_never_rises(schedule: Schedule) -> None:
+def test_decaying_schedules_never_rise(schedule: Schedule) -> None:
     assert_falls(values(schedule, 400))
 
 
 @given(rates, rates, counts, st.floats(0.2, 4.0))
-def test_polynomial_and_cosine_go_one_way_and_stay_between_their_ends(
+def test_polynomial_and_cosine_are_monotonic_and_stay_between_their_ends(
     start: float, end: float, steps: int, power: float
 ) -> None:
     for schedule in (Polynomial(start, steps, end, power), Cosine(start, steps, end)):
@@ -187,9 +185,7 @@ def test_polynomial_and_cosine_go_one_way_and_stay_between_their_ends(
 
 
 @given(rates, st.integers(1, 60), st.integers(1, 3))
-def test_after_a_restart_the_same_curve_comes_more_slowly(
-    start: float, steps: int, growth: int
-) -> None:
+def test_after_a_restart_the_same_curve_is_slower(start: float, steps: int, growth: int) -> None:
     schedule = Cosine(start, steps, restarts=True, growth=growth)
     length = steps * growth
     assert schedule(steps) == schedule(steps + length) == start
@@ -199,7 +195,7 @@ def test_after_a_restart_the_same_curve_comes_more_slowly(
 
 
 @given(falls, counts, st.one_of(st.none(), st.floats(0.0, 1.0)))
-def test_a_warm_up_rises_evenly_and_meets_what_follows(
+def test_a_warm_up_rises_linearly_and_is_continuous_where_it_ends(
     schedule: Schedule, steps: int, part: float | None
 ) -> None:
     top = schedule(0)
@@ -230,7 +226,7 @@ def test_one_cycle_rises_to_its_peak_and_falls_to_its_end(
 
 
 @given(decays, falls, falls, st.integers(1, 50), st.integers(1, 50))
-def test_each_part_of_a_chain_counts_from_its_own_beginning(
+def test_each_schedule_of_a_chain_counts_its_own_steps(
     one: Schedule, two: Schedule, three: Schedule, first: int, second: int
 ) -> None:
     chain = one.then(two, after=first).then(three, after=first + second)
@@ -259,7 +255,7 @@ def test_a_product_multiplies_in_any_order_and_grouping(
         assert product(t) == pytest.approx(expected, rel=1e-14, abs=1e-300)
 
 
-def test_numbers_of_numpy_multiply_from_both_sides_and_give_plain_fields() -> None:
+def test_numpy_numbers_multiply_from_both_sides_and_become_plain_fields() -> None:
     for number in (np.float64(0.5), np.float32(0.5), Fraction(1, 2)):
         for product in (number * Constant(2.0), Constant(2.0) * number):
             assert isinstance(product, Product) and product(0) == 1.0
@@ -271,7 +267,7 @@ def test_numbers_of_numpy_multiply_from_both_sides_and_give_plain_fields() -> No
 
 
 @pytest.mark.parametrize("schedule", ONE_OF_EACH, ids=repr)
-def test_a_schedule_is_a_value_that_repr_pickle_and_its_fields_give_again(
+def test_a_schedule_can_be_rebuilt_from_repr_pickle_and_its_fields(
     schedule: Schedule,
 ) -> None:
     names = {name: getattr(schedules, name) for name in schedules.__all__}
@@ -289,7 +285,7 @@ def test_a_schedule_is_a_value_that_repr_pickle_and_its_fields_give_again(
 
 
 def as_record(schedule: Schedule) -> Any:
-    """What a file would hold: the class, and fields of numbers, words, lists and records."""
+    """The content of a file: the class, and fields of numbers, strings, lists and records."""
     fields = {field.name: getattr(schedule, field.name) for field in attrs.fields(type(schedule))}
     return {"class": type(schedule).__name__, "fields": {k: plain(v) for k, v in fields.items()}}
 
@@ -312,7 +308,7 @@ def from_record(record: Any) -> Any:
     return record
 
 
-def test_a_schedule_of_ones_own_composes_like_any() -> None:
+def test_a_custom_schedule_composes_like_any_other() -> None:
     @attrs.frozen
     class InverseSquareRoot(Schedule):
         start: float
@@ -322,7 +318,7 @@ def test_a_schedule_of_ones_own_composes_like_any() -> None:
 
     own = InverseSquareRoot(2.0)
     assert (own(3), (0.5 * own)(3), WarmUp(own, 4)(7)) == (1.0, 0.5, 1.0)
-    with pytest.raises(DefinitionError, match="needs a method at"):
+    with pytest.raises(DefinitionError, match="needs a method named at"):
         Schedule()(0)
 
 
@@ -385,9 +381,7 @@ def test_a_schedule_of_ones_own_composes_like_any() -> None:
         (lambda: Constant(1).plot(0), "Constant", "steps"),
     ],
 )
-def test_an_argument_that_makes_no_sense_is_refused_by_name(
-    make: Any, place: str, argument: str
-) -> None:
+def test_the_error_for_an_invalid_argument_names_it(make: Any, place: str, argument: str) -> None:
     with pytest.raises(ConfigurationError, match=f"^{argument} has an invalid value") as caught:
         make()
     error = caught.value
@@ -396,15 +390,15 @@ def test_an_argument_that_makes_no_sense_is_refused_by_name(
 
 
 @pytest.mark.parametrize("other", ["a", None, True, 1j, np.ones(2)])
-def test_a_product_with_what_is_no_number_is_a_type_error(other: Any) -> None:
+def test_a_product_with_anything_but_a_number_is_a_type_error(other: Any) -> None:
     with pytest.raises(TypeError):
         Constant(1) * other
     with pytest.raises(TypeError):
         other * Constant(1)
 
 
-def test_a_rate_that_grows_beyond_all_numbers_is_told_where_it_happens() -> None:
-    with pytest.raises(ConfigurationError, match="no learning rate") as caught:
+def test_the_error_for_a_rate_that_overflows_names_the_step() -> None:
+    with pytest.raises(ConfigurationError, match="invalid learning rate") as caught:
         WarmUp(Exponential(1.0, 2.0), 10)(2010)
     assert caught.value.place == "Exponential, step 2000" and caught.value.received == math.inf
 
@@ -443,9 +437,7 @@ def test_the_figure_shows_every_rate_with_labelled_axes_and_touches_no_pyplot(
     ],
     ids=repr,
 )
-def test_rates_that_span_decades_stand_on_a_logarithmic_scale(
-    schedule: Schedule, scale: str
-) -> None:
+def test_rates_that_span_decades_are_on_a_logarithmic_scale(schedule: Schedule, scale: str) -> None:
     figure = schedule.plot(90)
     assert figure.axes[0].get_yscale() == scale
     figure.canvas.draw()
@@ -456,7 +448,7 @@ def test_any_number_of_steps_is_drawn_from_the_first_to_the_last(steps: int) -> 
     figure = Cosine(0.1, steps).plot(steps)
     data = figure.axes[0].patches[0].get_data()
     assert data.edges[0] == 0 and data.edges[-1] == steps
-    assert len(data.values) == min(steps, DRAWN_AT_MOST)
+    assert len(data.values) == min(steps, MOST_STEPS)
     assert data.values[0] == 0.1
     figure.canvas.draw()
 
@@ -474,7 +466,7 @@ STEPS = 100
 
 
 def rates_of_pytorch(torch: Any, start: float, make: Any) -> list[float]:
-    """With which rates PyTorch takes the steps."""
+    """The learning rates of the steps in PyTorch."""
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=start)
     scheduler = make(torch.optim.lr_scheduler, optimizer)
     rates = []

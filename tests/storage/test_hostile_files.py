@@ -72,7 +72,7 @@ ARRAY = {"array": [], "shape": [10**12], "dtype": "float64"}
 def test_a_layer_that_the_file_cannot_fill_is_not_begun(units):
     for records in ([record("Dense", units=units)], [sequence(1), record("Dense", units=units)]):
         error = refused(a_file(*records))
-        assert "larger model than its arrays could fill" in error.problem
+        assert "larger model than its arrays can fill" in error.problem
         assert "6 numbers" in error.expected and "Dense.weights" in error.received
 
 
@@ -88,7 +88,7 @@ def test_states_count_as_parameters_do():
         size: int
 
         def build(self, input_shape):
-            self.state("seen", (self.size,))
+            self.buffer("seen", (self.size,))
 
         def forward(self, x):
             return +x
@@ -137,7 +137,7 @@ class Noted(Layer):
 
     def build(self, input_shape):
         noted.append("built")
-        self.state("seen", (0,))
+        self.buffer("seen", (0,))
 
     def forward(self, x):
         return +x
@@ -155,7 +155,7 @@ def test_of_more_layers_than_a_file_may_have_not_one_is_made(shared):
     noted.clear()
     layers = [record("Noted")] * (1 if shared else many)
     error = refused(a_file(sequence(*([1] * many if shared else range(1, many + 1))), *layers))
-    assert "too many layers" in error.problem and "10,002 places" in error.received
+    assert "too many layers" in error.problem and "10,002 layers" in error.received
     assert not noted
 
 
@@ -174,7 +174,7 @@ def test_arrays_that_the_file_does_not_have_are_not_made_though_they_hold_no_num
     noted.clear()
     layers = [record("Noted")] * 5_000
     error = refused(a_file(sequence(*range(1, 5_001)), *layers))
-    assert "larger model than its arrays could fill" in error.problem
+    assert "larger model than its arrays can fill" in error.problem
     assert "6 numbers in the 1 array of the file" in error.expected
     assert noted.count("built") < 300
 
@@ -189,7 +189,7 @@ def test_paths_that_would_fill_the_memory_are_refused():
     names = record("Storable", first={"dict": {"n" * 100_000: {"layer": 1}}})
     many = sequence(*[2] * 5_000)
     error = refused(a_file(names, many, IDENTITY))
-    assert "letters" in error.received
+    assert "characters" in error.received
 
 
 def test_a_model_that_could_not_be_read_is_not_written():
@@ -390,7 +390,7 @@ def test_generators_that_are_missing_or_too_many_are_refused():
     metadata = {name: text for name, text in contents.metadata.items() if name != "digest"}
     for other in ({}, {"another": state}, states | {"another": state}):
         content = sealed_file.pack({}, metadata | {"generators": json.dumps(other)})
-        assert "not those of its architecture" in refused(content).problem
+        assert "do not match its architecture" in refused(content).problem
 
 
 def test_a_model_with_generators_of_two_kinds_is_not_written():
@@ -422,9 +422,9 @@ class NotDecorated(Function):
 @pytest.mark.parametrize(
     ("given", "hint"),
     [
-        (Dense, "brackets"),
-        (Dense(2), "brackets"),
-        (3, "brackets"),
+        (Dense, "pass a list"),
+        (Dense(2), "pass a list"),
+        (3, "pass a list"),
         ([Dense(2)], "layers=[Dense]"),
         (["Dense"], None),
         ([int], None),
@@ -432,7 +432,7 @@ class NotDecorated(Function):
     ],
 )
 def test_what_is_given_as_layers_has_to_be_classes(given, hint):
-    with pytest.raises(DefinitionError, match="no classes of layers") as caught:
+    with pytest.raises(DefinitionError, match="must be classes of layers") as caught:
         storage.loads(b"", layers=given)
     assert caught.value.hint == hint or hint in caught.value.hint
 
@@ -440,7 +440,7 @@ def test_what_is_given_as_layers_has_to_be_classes(given, hint):
 def test_two_given_classes_of_one_name_are_refused():
     first = define(type("Twice", (Layer,), {}))
     second = define(type("Twice", (Layer,), {"__qualname__": "other.Twice"}))
-    with pytest.raises(DefinitionError, match="two of the given classes are called 'Twice'"):
+    with pytest.raises(DefinitionError, match="two of the given classes are named 'Twice'"):
         storage.loads(b"", layers=[first, second])
 
 

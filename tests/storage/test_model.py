@@ -51,7 +51,7 @@ def returned(model, path):
     assert loaded.unbuilt() == model.unbuilt() and repr(loaded) == repr(model)
     assert (loaded.dtype, loaded.input_shapes) == (model.dtype, model.input_shapes)
     assert loaded.output_shapes == model.output_shapes
-    for one, other in ((loaded.parameters, model.parameters), (loaded.state, model.state)):
+    for one, other in ((loaded.parameters, model.parameters), (loaded.buffers, model.buffers)):
         assert one.paths == other.paths
         assert one.value.dtype == other.value.dtype
         assert one.value.tobytes() == other.value.tobytes()
@@ -247,7 +247,7 @@ def test_states_tables_and_several_inputs_come_back(path):
     )
     model.forward(X, X + 1)
     loaded = returned(model, path)
-    assert loaded.state.value.any()
+    assert loaded.buffers.value.any()
     np.testing.assert_array_equal(loaded[2].order, model[2].order)
     np.testing.assert_array_equal(loaded(X, X), model(X, X))
 
@@ -300,7 +300,7 @@ def test_the_file_is_read_by_safetensors_alone(path):
         assert file.metadata()["format"] == "chainrule-2"
         found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
     expected = {f"parameters/{p.path}": p.value for p in model.parameters}
-    expected |= {f"state/{p.path}": p.value for p in model.state}
+    expected |= {f"state/{p.path}": p.value for p in model.buffers}
     assert set(found) == set(expected) and "parameters/dense_1.weights" in found
     for name, array in expected.items():
         assert found[name].dtype == np.float32
@@ -348,10 +348,10 @@ def test_another_program_loads_without_having_named_a_layer(path):
 def test_saving_leaves_the_model_as_it_was(path):
     model = built(Sequential([Dense(2), BatchNorm(), Dropout()]))
     y = model.forward(X)
-    value, state = model.parameters.value.copy(), model.state.value.copy()
+    value, state = model.parameters.value.copy(), model.buffers.value.copy()
     model.save(path)
     np.testing.assert_array_equal(model.parameters.value, value)
-    np.testing.assert_array_equal(model.state.value, state)
+    np.testing.assert_array_equal(model.buffers.value, state)
     assert model.backward(np.ones_like(y)).shape == X.shape
 
 
@@ -415,7 +415,7 @@ def test_every_truncated_file_is_refused(path):
     content = storage.dumps(built(Dense(2)))
     for length in [*range(0, 64), len(content) // 2, len(content) - 1]:
         path.write_bytes(content[:length])
-        with pytest.raises(StorageError, match="not a whole safetensors file") as caught:
+        with pytest.raises(StorageError, match="not a complete safetensors file") as caught:
             storage.load(path)
         assert caught.value.place == str(path)
 
@@ -498,9 +498,9 @@ def test_only_layers_functions_and_initializers_can_be_made():
 
 def test_fields_that_the_class_refuses_or_does_not_have_are_refused():
     for old, new, problem in (
-        ('"units": 2', '"units": -2', "can be made again"),
-        ('"units": 2', '"units": true', "can be made again"),
-        ('"units": 2, ', "", "can be made again"),
+        ('"units": 2', '"units": -2', "can be restored"),
+        ('"units": 2', '"units": true', "can be restored"),
+        ('"units": 2, ', "", "can be restored"),
         ('"units": 2', '"units": 2, "size": 2', "does not have"),
     ):
         content = changed(
@@ -523,18 +523,18 @@ def test_a_layer_that_contains_itself_is_refused():
     [
         (
             lambda a: {k: v for k, v in a.items() if "biases" not in k},
-            "not those of its architecture",
+            "do not match its architecture",
         ),
-        (lambda a: a | {"parameters/extra": np.ones(3)}, "not those of its architecture"),
+        (lambda a: a | {"parameters/extra": np.ones(3)}, "do not match its architecture"),
         (
             lambda a: {k.replace("dense_1", "dense_9"): v for k, v in a.items()},
-            "not those of its architecture",
+            "do not match its architecture",
         ),
-        (lambda a: {k: np.ones((2, 2)) for k in a}, "not those of its architecture"),
-        (lambda a: {k: v.T.copy() for k, v in a.items()}, "not those of its architecture"),
-        (lambda a: {k: v.astype("f4") for k, v in a.items()}, "not those of its architecture"),
-        (lambda a: {k: v.astype("i8") for k, v in a.items()}, "not those of its architecture"),
-        (lambda a: {k: v[np.newaxis] for k, v in a.items()}, "not those of its architecture"),
+        (lambda a: {k: np.ones((2, 2)) for k in a}, "do not match its architecture"),
+        (lambda a: {k: v.T.copy() for k, v in a.items()}, "do not match its architecture"),
+        (lambda a: {k: v.astype("f4") for k, v in a.items()}, "do not match its architecture"),
+        (lambda a: {k: v.astype("i8") for k, v in a.items()}, "do not match its architecture"),
+        (lambda a: {k: v[np.newaxis] for k, v in a.items()}, "do not match its architecture"),
     ],
 )
 def test_arrays_that_are_missing_too_many_or_do_not_fit_are_refused(change, problem):
@@ -545,7 +545,7 @@ def test_arrays_that_are_missing_too_many_or_do_not_fit_are_refused(change, prob
 
 def test_a_table_of_another_shape_is_refused():
     model = built(Shuffled())
-    with pytest.raises(StorageError, match="not those of its architecture") as caught:
+    with pytest.raises(StorageError, match="do not match its architecture") as caught:
         storage.loads(changed(model, arrays=lambda a: {k: v[:2] for k, v in a.items()}))
     assert "table/order  (3,) int64    (2,) int64" in caught.value.received
 

@@ -60,9 +60,9 @@ def test_every_bit_of_a_file_is_watched():
 def test_every_length_but_its_own_is_refused():
     content = pack(ARRAYS, METADATA)
     for length in range(len(content)):
-        with pytest.raises(StorageError, match="not a whole safetensors file"):
+        with pytest.raises(StorageError, match="not a complete safetensors file"):
             unpack(content[:length], ACCEPTED)
-    with pytest.raises(StorageError, match="behind its end"):
+    with pytest.raises(StorageError, match="after its end"):
         unpack(content + b"\0", ACCEPTED)
 
 
@@ -79,15 +79,15 @@ def test_a_file_cannot_be_made_to_look_like_one_from_before_the_digest():
 @pytest.mark.parametrize(
     ("given", "problem", "hint"),
     [
-        ("chainrule-3", "newer chainrule", "update"),
-        ("chainrule-17", "newer chainrule", "update"),
-        ("chainrule-weights-2", "newer chainrule", "update"),
+        ("chainrule-3", "newer version of chainrule", "update"),
+        ("chainrule-17", "newer version of chainrule", "update"),
+        ("chainrule-weights-2", "newer version of chainrule", "update"),
         ("chainrule-weights-1", "of another kind", "load_weights"),
         ("chainrule-0", "of another kind", None),
         ("chainrule-run-1", "of another kind", None),
-        ("chainrule-" + "9" * 50, "none that chainrule has written", None),
-        ("chainrule-x", "none that chainrule has written", None),
-        ("pt", "none that chainrule has written", None),
+        ("chainrule-" + "9" * 50, "chainrule did not write it", None),
+        ("chainrule-x", "chainrule did not write it", None),
+        ("pt", "chainrule did not write it", None),
     ],
 )
 def test_a_file_of_another_format_is_told_for_what_it_is(given, problem, hint):
@@ -99,7 +99,7 @@ def test_a_file_of_another_format_is_told_for_what_it_is(given, problem, hint):
 
 def test_a_newer_file_is_told_as_such_whatever_else_is_new_in_it():
     content = raw({"__metadata__": {"format": "chainrule-3"}, "new": {"dtype": "F4", "of": [2]}})
-    with pytest.raises(StorageError, match="newer chainrule"):
+    with pytest.raises(StorageError, match="newer version of chainrule"):
         unpack(content, ACCEPTED)
 
 
@@ -113,28 +113,28 @@ OLD = {"__metadata__": {"format": "chainrule-1"}}
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (raw(b"not json at all"), "not a whole"),
-        (raw(b"[1, 2]"), "not a whole"),
-        (raw(b'"text"'), "not a whole"),
-        (raw(b"\xff\xfe{}"), "not a whole"),
-        (raw(b"[" * 10**5), "not a whole"),
-        (raw(b'{"a": ' * 10**5), "not a whole"),
-        (raw(b'{"a": ' + b"9" * 10**6 + b"}"), "not a whole"),
-        (raw(b'{"a": 0.' + b"9" * 10**6 + b"}"), "not a whole"),
+        (raw(b"not json at all"), "not a complete"),
+        (raw(b"[1, 2]"), "not a complete"),
+        (raw(b'"text"'), "not a complete"),
+        (raw(b"\xff\xfe{}"), "not a complete"),
+        (raw(b"[" * 10**5), "not a complete"),
+        (raw(b'{"a": ' * 10**5), "not a complete"),
+        (raw(b'{"a": ' + b"9" * 10**6 + b"}"), "not a complete"),
+        (raw(b'{"a": 0.' + b"9" * 10**6 + b"}"), "not a complete"),
         (raw({"__metadata__": []}), "damaged"),
         (raw({"__metadata__": {"format": 1}}), "damaged"),
         (raw(OLD | {"a": 7}), "damaged"),
         (raw(OLD | {"a": entry(offsets=(0, "8"))}), "damaged"),
-        (raw(OLD | {"a": entry(offsets=(0, 16))}, b"x" * 8), "cut off"),
-        (raw(OLD | {"a": entry(offsets=(0, 8))}, b"x" * 16), "behind its end"),
-        (raw(OLD | {"a": entry(shape=(2,))}, b"x" * 8), "not a whole"),
-        (raw(OLD | {"a": entry(shape=(2**62, 2**62))}, b"x" * 8), "not a whole"),
-        (raw(OLD | {"a": entry(shape=(-1,))}, b"x" * 8), "not a whole"),
-        (raw(OLD | {"a": entry(offsets=(-8, 8))}, b"x" * 8), "not a whole"),
-        (raw(OLD | {"a": entry(), "b": entry()}, b"x" * 8), "not a whole"),
+        (raw(OLD | {"a": entry(offsets=(0, 16))}, b"x" * 8), "truncated"),
+        (raw(OLD | {"a": entry(offsets=(0, 8))}, b"x" * 16), "after its end"),
+        (raw(OLD | {"a": entry(shape=(2,))}, b"x" * 8), "not a complete"),
+        (raw(OLD | {"a": entry(shape=(2**62, 2**62))}, b"x" * 8), "not a complete"),
+        (raw(OLD | {"a": entry(shape=(-1,))}, b"x" * 8), "not a complete"),
+        (raw(OLD | {"a": entry(offsets=(-8, 8))}, b"x" * 8), "not a complete"),
+        (raw(OLD | {"a": entry(), "b": entry()}, b"x" * 8), "not a complete"),
         (raw(OLD | {"a": entry("C64")}, b"x" * 8), "type that no model has"),
         (raw(OLD | {"a": entry("Q" * 10**6)}, b"x" * 8), "type that no model has"),
-        ((2**63).to_bytes(8, "little") + b"{}", "not a whole"),
+        ((2**63).to_bytes(8, "little") + b"{}", "not a complete"),
         ((2**26).to_bytes(8, "little") + b" " * 2**26, "too long"),
         (raw(b'{"a": [' + b"0," * 2**21 + b"0]}"), "too long"),
     ],
@@ -173,7 +173,7 @@ def test_a_checkpoint_may_hold_four_times_as_much_and_a_model_that_says_it_is_on
 
 @pytest.mark.parametrize("array", [np.ones(2, complex), np.ones(2, object), np.array(["text"])])
 def test_an_array_that_is_no_numbers_is_refused_by_name(array):
-    with pytest.raises(StorageError, match="of this type") as caught:
+    with pytest.raises(StorageError, match="of this dtype") as caught:
         pack({"table/order": array}, METADATA)
     assert caught.value.place == "table/order"
 
@@ -183,6 +183,6 @@ def test_of_a_file_that_is_none_only_the_beginning_is_read(tmp_path):
     with open(path, "wb") as file:
         file.write(b"\xff" * 8)
         file.truncate(2**40)  # a terabyte that takes no room
-    with pytest.raises(StorageError, match="not a whole safetensors file") as caught:
+    with pytest.raises(StorageError, match="not a complete safetensors file") as caught:
         sealed_file.read(path, "a model")
     assert caught.value.place == str(path) and re.search(r"1,099,5\d\d", caught.value.received)

@@ -29,7 +29,7 @@ def everything(model):
     """All that must not change where weights are refused."""
     generators = {path: state_of(g) for path, g in model.generators.items()}
     tables = model[-2].order.tolist()
-    return model.parameters.value.tobytes(), model.state.value.tobytes(), tables, generators
+    return model.parameters.value.tobytes(), model.buffers.value.tobytes(), tables, generators
 
 
 def refused(model, path):
@@ -56,7 +56,7 @@ def test_the_file_is_read_by_safetensors_alone(path):
     found = load_file(path)
     assert set(found) == {
         *(f"parameters/{p}" for p in model.parameters.paths),
-        *(f"state/{p}" for p in model.state.paths),
+        *(f"state/{p}" for p in model.buffers.paths),
         "table/shuffled_1.order",
     }
     np.testing.assert_array_equal(

@@ -348,7 +348,7 @@ class Noise(Layer):
 
     def build(self, shape: Any) -> None:
         self.generator("own")
-        self.state("mean", shape, "zeros")
+        self.buffer("mean", shape, "zeros")
 
     def forward(self, x: Any) -> Any:
         self.mean.value = 0.9 * self.mean.value + 0.1 * x.mean(axis=0)
@@ -377,7 +377,7 @@ def test_a_training_is_the_same_bit_for_bit_with_and_without_looks(is_given: boo
             np.testing.assert_array_equal(model.parameters.grad, before)
             assert dict(model[3].__dict__) == remembered
             trainer.step(x, t)
-        ends.append(np.concatenate([model.parameters.value, model.state.value]))
+        ends.append(np.concatenate([model.parameters.value, model.buffers.value]))
     np.testing.assert_array_equal(*ends)
 
 

@@ -398,16 +398,16 @@ def test_a_descent_looks_at_the_parameters_only_when_something_was_frozen():
 
     parameters = Counts({p.path: p for p in vector()})
     descent = Descent(SGD(0.1), parameters)
-    assert (descent.parts, parameters.looked) == (None, 1)
+    assert (descent.slices, parameters.looked) == (None, 1)
     for _ in range(5):
         descent.step(parameters.value, parameters.grad)
     assert parameters.looked == 1
     parameters["p0"].trainable = False
     for _ in range(5):
         descent.step(parameters.value, parameters.grad)
-    assert (descent.parts, parameters.looked) == ((ParameterSlice(6, 21),), 2)
+    assert (descent.slices, parameters.looked) == ((ParameterSlice(6, 21),), 2)
     parameters["p0"].trainable = True
-    assert (descent.parts, parameters.looked) == (None, 3)
+    assert (descent.slices, parameters.looked) == (None, 3)
 
 
 def test_a_descent_shows_the_stretches_that_move():
@@ -424,9 +424,9 @@ def test_a_descent_shows_the_stretches_that_move():
 def test_a_descent_notices_that_biases_shall_be_left_out():
     optimizer, parameters = Adam(0.1, weight_decay=0.1), vector()
     descent = Descent(optimizer, parameters)
-    assert descent.parts is None
+    assert descent.slices is None
     optimizer.decay_biases = False
-    assert [part.decays for part in descent.parts] == [True, False, True, False]
+    assert [each.decays for each in descent.slices] == [True, False, True, False]
 
 
 @pytest.mark.parametrize("kind", [*KINDS, Noisy(0.1), Halves(0.1)], ids=repr)
@@ -476,7 +476,7 @@ def test_nothing_of_a_frozen_gradient_is_read_or_written():
 def test_parts_that_do_not_fit_are_refused_and_nothing_moves(kind, parts):
     optimizer, parameters = copy.deepcopy(kind), vector()
     before = parameters.value.copy()
-    with pytest.raises(ShapeError, match="parts") as caught:
+    with pytest.raises(ShapeError, match="slices") as caught:
         optimizer.step_parts(
             parameters.value,
             parameters.grad,

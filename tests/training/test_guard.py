@@ -417,7 +417,7 @@ def test_what_the_model_keeps_but_does_not_learn_is_that_of_before_the_step() ->
     @define
     class Mean(Layer):
         def build(self, shape: Any) -> None:
-            self.state("mean", shape, "zeros")
+            self.buffer("mean", shape, "zeros")
 
         def forward(self, x: Any) -> Any:
             self.mean.value = 0.5 * self.mean.value + 0.5 * x.mean(axis=0)
@@ -428,13 +428,13 @@ def test_what_the_model_keeps_but_does_not_learn_is_that_of_before_the_step() ->
 
     class States(Callback):
         def on_step_end(self, trainer: Any, epoch: int, step: int, cost: float) -> None:
-            self.last = trainer.model.state.value.copy()
+            self.last = trainer.model.buffers.value.copy()
 
     kept = States()
     model = Sequential([Spoils(forward_value=np.nan, from_step=4), Mean(), Dense(2)])
     stopped(model, callbacks=[kept])
     assert np.any(kept.last)
-    np.testing.assert_array_equal(model.state.value, kept.last)
+    np.testing.assert_array_equal(model.buffers.value, kept.last)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -488,7 +488,7 @@ def test_the_error_stands_in_place_of_numpys_warnings() -> None:
 
 
 def test_whoever_asked_numpy_to_raise_sees_the_line_that_overflows() -> None:
-    model = Sequential([Dense(5), Dense(2)])
+    model = Sequential([Dense(5), Activation(np.square, lambda z: 2 * z), Dense(2)])
     trainer = Trainer(model, losses.HalfSquaredError(), optimizers.SGD(1e200), rng=0)
     with np.errstate(over="raise"), pytest.raises(FloatingPointError) as caught:
         trainer.fit(*samples(), epochs=10)

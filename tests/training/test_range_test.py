@@ -219,7 +219,7 @@ class Noise(Layer):
 
     def build(self, shape: Any) -> None:
         self.generator("own")
-        self.state("mean", shape, "zeros")
+        self.buffer("mean", shape, "zeros")
 
     def forward(self, x: Any) -> Any:
         self.mean.value = 0.9 * self.mean.value + 0.1 * x.mean(axis=0)
@@ -246,7 +246,7 @@ def test_a_training_is_the_same_bit_for_bit_after_a_test(has_begun: bool) -> Non
         assert trainer.model.is_built == has_begun
         assert trainer.optimizer.learning_rate == 0.01
         trainer.fit(x, t, epochs=2)
-        ends.append(np.concatenate([model.parameters.value, model.state.value]))
+        ends.append(np.concatenate([model.parameters.value, model.buffers.value]))
     np.testing.assert_array_equal(*ends)
 
 

@@ -1,19 +1,18 @@
-"""The table of rules for whole arrays: what is linear, what is multilinear, what is neither.
+"""The table of tangent rules for functions of whole arrays.
 
-Most of what a layer does to an array is linear, and then the tangent goes the way of the value,
-ẏ = f(ẋ). Most of the rest is linear in each argument by itself, as y = a b is:
+Most of what a layer does to an array is linear; the tangent then passes through the same function
+as the value, ẏ = f(ẋ). Most of the rest is linear in each argument separately, like y = a b:
 
     ẏ = ȧ b + a ḃ.
 
-What remains are the selections, where the tangent follows the entry that was selected, and a few
-formulas, one function each at the end of this file. Where a derivative does not exist a choice is
-made:
+What remains are selections, where the tangent follows the selected entry, and a few formulas, one
+function each at the end of this file. Where a derivative does not exist, we choose one:
 
 - ``max`` and ``min`` of equal entries: the tangent of the first of them. ``sort`` and ``median``
-  keep the order that ``argsort`` finds.
-- ``clip``: an entry on the border counts as inside, and keeps its tangent.
-- ``std`` of equal entries and ``norm`` of a vector of zeros have an infinite slope; their tangent
-  is 0/0 = nan.
+  use the order that ``argsort`` finds.
+- ``clip``: an entry on the boundary counts as inside and keeps its tangent.
+- ``std`` of equal entries and ``norm`` of a zero vector have an infinite slope; their tangent is
+  0/0 = nan.
 """
 
 from __future__ import annotations
@@ -24,43 +23,43 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.calculus.rules import Evaluation, Rule, formula, linear, multilinear, no_rule
+from chainrule.calculus.rules import Evaluation, TangentRule, formula, linear, multilinear, no_rule
 
 Function = Callable[..., Any]
 
 
 def available(module: Any, *names: str) -> tuple[Any, ...]:
-    """Those of the functions that the installed NumPy has."""
+    """Those of the named functions that the installed NumPy has."""
     return tuple(getattr(module, name) for name in names if hasattr(module, name))
 
 
 # ẏ = f(ẋ), where x is the first argument (or all of *x, or a list of arrays).
 LINEAR: tuple[Any, ...] = (
-    # another shape
+    # change the shape
     *(np.reshape, np.ravel, np.squeeze, np.expand_dims, np.resize),
     *(np.atleast_1d, np.atleast_2d, np.atleast_3d, np.broadcast_to, np.broadcast_arrays),
     *(np.transpose, np.swapaxes, np.moveaxis, np.rollaxis, np.matrix_transpose),
     *(np.flip, np.fliplr, np.flipud, np.rot90, np.roll, np.repeat, np.tile, np.meshgrid),
-    # together and apart
+    # join and split
     *(np.concatenate, np.stack, np.vstack, np.hstack, np.dstack, np.column_stack, np.block),
     *(np.split, np.array_split, np.hsplit, np.vsplit, np.dsplit),
     *available(np, "unstack"),
-    # a part
+    # select a part
     *(np.take, np.take_along_axis, np.delete, np.diag, np.diagonal, np.diagflat, np.tril, np.triu),
     np.lib.stride_tricks.sliding_window_view,
     # sums and differences
     *(np.mean, np.cumsum, np.trace, np.gradient),
     *available(np, "trapezoid", "cumulative_sum"),
-    # the same
+    # copy or convert
     *(np.copy, np.array, np.asarray, np.asanyarray, np.ascontiguousarray, np.asfortranarray),
     *(np.require, np.real, *available(np, "astype")),
-    # linear algebra under its second name
+    # the same functions under numpy.linalg
     *(np.linalg.matrix_transpose, np.linalg.diagonal, np.linalg.trace),
 )
 
-ARRAY_RULES: dict[Function, Rule] = {
+ARRAY_RULES: dict[Function, TangentRule] = {
     **dict.fromkeys(LINEAR, linear()),
-    # linear in several arguments together
+    # jointly linear in several arguments
     np.append: linear("arr", "values"),
     np.bincount: linear("weights"),
     np.choose: linear("choices"),
@@ -93,8 +92,8 @@ ARRAY_RULES: dict[Function, Rule] = {
     np.linalg.vecdot: multilinear("x1", "x2"),
 }
 
-# Functions that write into their first argument. All are linear in it and in what is written.
-WRITING_RULES: dict[Function, Rule] = {
+# Functions that write into their first argument. All are linear in it and in the values written.
+WRITING_RULES: dict[Function, TangentRule] = {
     np.copyto: linear("dst", "src"),
     np.fill_diagonal: linear("a", "val"),
     np.place: linear("arr", "vals"),
@@ -103,8 +102,8 @@ WRITING_RULES: dict[Function, Rule] = {
     np.putmask: linear("a", "values"),
 }
 
-# Functions whose result does not change when their arguments change by little. What they give is a
-# plain array, or, where it consists of floating-point numbers, a Dual whose tangent is zero.
+# Functions whose result does not change under small changes of their arguments. The result is a
+# plain array, or, if it has a floating-point dtype, a Dual with tangent zero.
 CONSTANT_FUNCTIONS: tuple[Any, ...] = (
     *(np.zeros_like, np.ones_like, np.empty_like),
     *(np.zeros, np.ones, np.empty, np.arange, np.eye, np.identity, np.tri, np.fromfunction),
@@ -118,14 +117,14 @@ CONSTANT_FUNCTIONS: tuple[Any, ...] = (
     *(np.array_repr, np.array_str, np.array2string),
 )
 
-# Functions that create an array from something else than an array, and take ``like=``.
+# Functions that create an array and take ``like=``.
 CREATING: tuple[Any, ...] = (
     *(np.zeros, np.ones, np.empty, np.full, np.arange, np.eye, np.identity, np.tri),
     *(np.array, np.asarray, np.asanyarray, np.ascontiguousarray, np.asfortranarray),
     *(np.require, np.fromfunction),
 )
 
-# Methods of ufuncs are functions under another name; theirs is the first axis where none is given.
+# Methods of ufuncs that are functions under another name; their default axis is the first.
 REDUCTIONS: dict[tuple[np.ufunc, str], Function] = {
     (np.add, "reduce"): np.sum,
     (np.multiply, "reduce"): np.prod,
@@ -137,7 +136,7 @@ REDUCTIONS: dict[tuple[np.ufunc, str], Function] = {
 
 
 def merged(a: Any, axis: Any) -> Any:
-    """The array with the given axes as one, and that one last."""
+    """The array with the given axes merged into one, which becomes the last."""
     axes = range(a.ndim) if axis is None else np.lib.array_utils.normalize_axis_tuple(axis, a.ndim)
     kept = [i for i in range(a.ndim) if i not in axes]
     together = math.prod(a.shape[i] for i in axes)
@@ -145,7 +144,7 @@ def merged(a: Any, axis: Any) -> Any:
 
 
 def extremum(argument: Function, nowhere: float) -> Function:
-    """The formula of max or min: the tangent of the entry that ``argument`` finds."""
+    """The formula for max or min: the tangent of the entry that ``argument`` finds."""
 
     def tangent(
         y: Any,
@@ -173,7 +172,7 @@ minimum_tangent = extremum(np.argmin, math.inf)
 
 
 def ptp(y: Any, a: Any, da: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    """The tangent of max a - min a."""
+    """The tangent of max a − min a."""
     greatest = maximum_tangent(y, a, None, da, None, axis)
     return greatest - minimum_tangent(y, a, None, da, None, axis)
 
@@ -191,7 +190,7 @@ def clip(
     dleast: Any,
     dgreatest: Any,
 ) -> Any:
-    """min(max(a, lowest), highest), the bounds under their old names or the new ones."""
+    """min(max(a, lowest), highest), with the bounds under NumPy's old or new names."""
     low, dlow = (least, dleast) if a_min is None else (a_min, da_min)
     high, dhigh = (greatest, dgreatest) if a_max is None else (a_max, da_max)
     tangent = +da if low is None else np.where(a < low, dlow, da)
@@ -202,14 +201,14 @@ def clip(
 def nan_to_num(
     y: Any, x: Any, dx: Any, nan: float = 0.0, posinf: Any = None, neginf: Any = None
 ) -> Any:
-    """The tangent of what is finite; what is not is replaced by a constant."""
+    """The tangent of finite entries; other entries are replaced by a constant."""
     return np.where(np.isfinite(x), dx, 0)
 
 
 def interp(
     y: Any, x: Any, fp: Any, dx: Any, dfp: Any, xp: Any, left: Any = None, right: Any = None
 ) -> Any:
-    """Linear interpolation: linear in the heights, and the slope of the interval times ẋ."""
+    """Linear interpolation: linear in the heights, plus the slope of the interval times ẋ."""
     interval = np.clip(np.searchsorted(xp, x, side="right") - 1, 0, len(xp) - 2)
     slope = np.take(np.diff(fp) / np.diff(xp), interval)
     outside = (x < xp[0]) | (x > xp[-1])
@@ -218,7 +217,7 @@ def interp(
 
 
 def pad(at: Evaluation) -> Any:
-    """Linear in the array and in what is padded with, for all modes but those that search."""
+    """Linear in the array and in the padding, for all modes that do not search for entries."""
     mode = at.options.get("mode", "constant")
     if mode not in ("constant", "edge", "linear_ramp", "mean", "reflect", "symmetric", "wrap"):
         raise no_rule(f"numpy.pad(mode={mode!r})")
@@ -235,7 +234,7 @@ def sort(
 
 
 def median(y: Any, a: Any, da: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    """The mean of the two entries in the middle, which may be one and the same."""
+    """The mean of the two middle entries, which may coincide."""
     entries, tangents = merged(a, axis), merged(da, axis)
     count = entries.shape[-1]
     middle = np.argsort(entries, axis=-1)[..., [(count - 1) // 2, count // 2]]
@@ -245,7 +244,7 @@ def median(y: Any, a: Any, da: Any, axis: Any = None, keepdims: bool = False) ->
 def average(
     y: Any, a: Any, da: Any, axis: Any = None, weights: Any = None, keepdims: bool = False
 ) -> Any:
-    """Linear in what is averaged; the weights are constants."""
+    """Linear in the averaged array; the weights are constants."""
     options: dict[str, Any] = {"axis": axis, "weights": weights, "keepdims": keepdims}
     return np.average(da, **options)
 
@@ -263,7 +262,7 @@ def var(
     where: Any = True,
     correction: float | None = None,
 ) -> Any:
-    """Where y = Σ (a - ā)² / (n - ddof), dy = 2 Σ (a - ā)(da - dā) / (n - ddof)."""
+    """The variance y = Σ (a − ā)² / (n − ddof) has dy = 2 Σ (a − ā)(da − dā) / (n − ddof)."""
     if mean is None:
         mean = np.mean(a, axis=axis, keepdims=True, where=where)
         dmean = np.mean(da, axis=axis, keepdims=True, where=where)
@@ -281,7 +280,7 @@ def std(y: Any, *arguments: Any, **options: Any) -> Any:
 def running_products(a: Any, da: Any, start: Any, dstart: Any) -> Iterator[Any]:
     """Tangents of start, start·a₁, start·a₁a₂, ... along the first axis: d(pa) = dp a + p da.
 
-    Nothing is divided by, so a factor may be zero.
+    There is no division, so a factor may be zero.
     """
     product, tangent = start, dstart
     yield tangent
@@ -315,7 +314,7 @@ def cumprod(y: Any, a: Any, da: Any, axis: Any = None, dtype: Any = None) -> Any
         a, da, axis = np.ravel(a), np.ravel(da), 0
     tangent = np.zeros_like(y)
     rows = running_products(np.moveaxis(a, axis, 0), np.moveaxis(da, axis, 0), 1, 0)
-    next(rows)  # that of the empty product
+    next(rows)  # skip the empty product
     into = np.moveaxis(tangent, axis, 0)
     for i, row in enumerate(rows):
         into[i] = row
@@ -323,7 +322,7 @@ def cumprod(y: Any, a: Any, da: Any, axis: Any = None, dtype: Any = None) -> Any
 
 
 def norm(y: Any, x: Any, dx: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
-    """‖x‖ = (Σ|xᵢ|ᵖ)^(1/p), so d‖x‖ = Σ sign(xᵢ) |xᵢ|ᵖ⁻¹ dxᵢ / ‖x‖ᵖ⁻¹; and the Frobenius norm."""
+    """‖x‖ = (Σ|xᵢ|ᵖ)^(1/p) has d‖x‖ = Σ sign(xᵢ) |xᵢ|ᵖ⁻¹ dxᵢ / ‖x‖ᵖ⁻¹; also Frobenius."""
     options = {"axis": axis, "keepdims": keepdims}
     of_vectors = np.ndim(x) == 1 if axis is None else np.size(axis) == 1
     if ord is None or ord == "fro" or (ord == 2 and of_vectors):
@@ -338,7 +337,7 @@ def norm(y: Any, x: Any, dx: Any, ord: Any = None, axis: Any = None, keepdims: b
 
 
 def solve(y: Any, a: Any, b: Any, da: Any, db: Any) -> Any:
-    """Where a y = b, a dy = db - da y."""
+    """From a y = b follows a dy = db − da y."""
     if np.ndim(b) > 1:
         return np.linalg.solve(a, db - da @ y)
     return np.linalg.solve(a, (db - (da @ y[..., None])[..., 0])[..., None])[..., 0]
@@ -349,7 +348,7 @@ def log_determinant(a: Any, da: Any) -> Any:
     return np.trace(np.linalg.solve(a, da), axis1=-2, axis2=-1)
 
 
-FORMULAS: dict[Function, Rule] = {
+FORMULAS: dict[Function, TangentRule] = {
     np.max: formula(maximum_tangent, "a", "initial"),
     np.min: formula(minimum_tangent, "a", "initial"),
     np.amax: formula(maximum_tangent, "a", "initial"),
@@ -358,7 +357,7 @@ FORMULAS: dict[Function, Rule] = {
     np.clip: formula(clip, "a", "a_min", "a_max", "min", "max"),
     np.nan_to_num: formula(nan_to_num, "x"),
     np.interp: formula(interp, "x", "fp"),
-    np.pad: Rule(pad, ("array", "constant_values", "end_values")),
+    np.pad: TangentRule(pad, ("array", "constant_values", "end_values")),
     np.sort: formula(sort, "a"),
     np.median: formula(median, "a"),
     np.average: formula(average, "a"),

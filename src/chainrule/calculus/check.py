@@ -1,10 +1,12 @@
-"""`check_layer`: the proof that a layer keeps the nine laws, and a diagnosis where it doesn't.
+"""`check_layer`: check that a layer obeys the nine laws, and diagnose what is wrong if it doesn't.
 
     >>> print(check_layer(Dense(3), (4,)))                                    # doctest: +SKIP
-    Dense(3) keeps all nine laws …
+    Dense(3), checked on rows of shape (4,) in batches of 7: all 9 laws hold …
 
-The laws themselves are in `chainrule.calculus.laws`, the patterns of wrong gradients in
-`chainrule.calculus.diagnosis`. Here they are run on a copy of the layer, and reported.
+The laws are in `chainrule.calculus.laws`, the typical patterns of wrong gradients in
+`chainrule.calculus.diagnosis`. This module runs them on a copy of the layer and reports the result.
+
+The check is numerical, to machine precision, at random points. It is not a mathematical proof.
 """
 
 from __future__ import annotations
@@ -26,21 +28,21 @@ from chainrule.core.types import Shape
 
 @define
 class LawResult:
-    """What was found for one law.
+    """The result for one law.
 
     Attributes
     ----------
     number, name, statement
-        Which law it is, and what it says.
+        The law: its number, its name and what it says.
     ok
         Whether it holds.
     figure, tolerance
-        The largest relative error that was seen, and the largest that is allowed, where the law
-        is about numbers.
+        The largest relative error that occurred, and the largest that is allowed; None if the
+        law is not about numbers.
     diagnosis
-        For a law that is broken: in what way.
+        If the law is broken: what is wrong.
     remarks
-        What is to be said besides, such as that differences stood in for dual numbers.
+        Further remarks, such as that central differences were used instead of dual numbers.
     """
 
     number: int
@@ -63,12 +65,12 @@ class LawResult:
 
 @define
 class CheckReport:
-    """Every law with its figure. ``report["adjoint"]`` is one of them.
+    """The result of every law. ``report["adjoint"]`` is one of them.
 
     Attributes
     ----------
     subject
-        What was checked.
+        A description of what was checked.
     results
         One `LawResult` for each law.
     """
@@ -85,7 +87,8 @@ class CheckReport:
         for result in self.results:
             if result.name == name:
                 return result
-        raise KeyError(f"no law {name!r}; there are {', '.join(r.name for r in self.results)}")
+        names = ", ".join(r.name for r in self.results)
+        raise KeyError(f"there is no law {name!r}; the laws are {names}")
 
     def __iter__(self) -> Iterator[LawResult]:
         return iter(self.results)
@@ -96,9 +99,9 @@ class CheckReport:
     def __str__(self) -> str:
         broken = [result.name for result in self.results if not result.ok]
         head = (
-            f"{self.subject} keeps all {len(self.results)} laws"
+            f"{self.subject}: all {len(self.results)} laws hold"
             if not broken
-            else f"{self.subject} breaks {len(broken)} of {len(self.results)} laws: "
+            else f"{self.subject}: {len(broken)} of {len(self.results)} laws broken: "
             + ", ".join(broken)
         )
         return "\n".join([head, *map(str, self.results)])
@@ -113,36 +116,37 @@ def check_layer(
     *,
     inputs: Any = None,
 ) -> CheckReport:
-    """Prove that a layer keeps the nine laws of the contract, or say which it breaks and how.
+    """Check that a layer obeys the nine laws of the contract; diagnose the laws it breaks.
 
-    A copy is built and tested; the layer itself stays as it was.
+    Derivatives are checked to machine precision at random points. This builds and tests a copy;
+    the layer itself does not change.
 
     Parameters
     ----------
     layer
-        Any layer: of chainrule, of your own, or one made of layers.
+        Any layer: one of chainrule's, your own, or a container.
     input_shape
         The shape of a row, without the batch axis, such as ``(64,)``; a tuple of such shapes for a
         layer with several inputs.
     rng
-        A seed or Generator, for the numbers that it is tried with.
+        A seed or Generator for the random numbers of the check.
     inputs
-        A function of a shape that draws inputs, for a layer that is not made for all real
-        numbers: ``inputs=lambda shape: np.random.default_rng(0).uniform(1, 2, shape)``.
+        A function that takes a shape and draws inputs, for a layer that is not defined for all
+        real numbers: ``inputs=lambda shape: np.random.default_rng(0).uniform(1, 2, shape)``.
 
     Returns
     -------
     CheckReport
-        Its ``ok`` is true; ``print`` it to see every law with its figure.
+        Its ``ok`` is true; ``print`` it to see the relative error for every law.
 
     Raises
     ------
     LayerCheckError
-        Where a law is broken; its ``report`` lists all of them.
+        If a law is broken; its ``report`` lists all of them.
     """
     if not isinstance(layer, Layer):
         raise DefinitionError(
-            "check_layer checks layers",
+            "check_layer needs a layer",
             expected="a Layer such as Dense(3)",
             received=f"{layer!r}, of type {type(layer).__name__}",
         )
@@ -152,11 +156,11 @@ def check_layer(
     try:
         case = _case(layer, shapes, generator, inputs)
     except Exception as error:
-        report = CheckReport(name, [LawResult(0, "build", "It can be built.", False)])
+        report = CheckReport(name, [LawResult(0, "build", "The layer can be built.", False)])
         report.results[0].diagnosis = _told(error)
         raise _failure(report) from error
     report = CheckReport(
-        f"{name}, for rows of shape {_joined(shapes)} in batches of {case.batch},",
+        f"{name}, checked on rows of shape {_joined(shapes)} in batches of {case.batch}",
         _told_once(
             [_try(n, law, tried, case) for n, (law, tried) in enumerate(laws.LAWS.items(), 1)]
         ),
@@ -169,19 +173,20 @@ def check_layer(
 def check_loss(
     loss: Any, output_shape: Any, rng: Any = 0, *, outputs: Any = None, targets: Any = None
 ) -> CheckReport:
-    """Prove that a loss keeps the nine laws, or say which it breaks and how.
+    """Check that a loss obeys the nine laws; diagnose the laws it breaks.
 
     Parameters
     ----------
     loss
-        Any loss: of chainrule, or of your own.
+        Any loss: one of chainrule's, or your own.
     output_shape
         The shape of a row of the model's output, such as ``(10,)``.
     rng
         A seed or Generator.
     outputs, targets
-        Functions of the shape of y that draw outputs and targets. If not given, the loss is tried
-        with the kinds that it accepts of: real numbers, probabilities, labels, one-hot rows.
+        Functions that take the shape of y and draw outputs and targets. By default the loss is
+        checked with all of these that it accepts: real numbers, probabilities, labels, one-hot
+        rows.
 
     Returns
     -------
@@ -191,19 +196,19 @@ def check_loss(
     Raises
     ------
     LayerCheckError
-        Where a law is broken; its ``report`` lists all of them.
+        If a law is broken; its ``report`` lists all of them.
     """
     if isinstance(loss, type) or not all(
         hasattr(loss, name) for name in ("__call__", "delta", "value_and_delta")
     ):
         raise DefinitionError(
-            "check_loss checks losses",
+            "check_loss needs a loss",
             expected="a Loss such as losses.HalfSquaredError()",
             received=f"{loss!r}, of type {type(loss).__name__}",
         )
     if not isinstance(output_shape, tuple):
         raise ShapeError(
-            "check_loss: this is no shape",
+            "check_loss: output_shape is not a shape",
             expected="the shape of a row of the output, such as (10,)",
             received=repr(output_shape),
         )
@@ -211,14 +216,16 @@ def check_loss(
         loss, output_shape, np.random.default_rng(rng), outputs, targets
     )
     if not subjects:
-        result = LawResult(0, "targets", "There are targets that it accepts.", False)
-        result.diagnosis = "give functions that draw some: check_loss(…, outputs=…, targets=…)"
+        result = LawResult(0, "targets", "The loss accepts some of the targets tried.", False)
+        result.diagnosis = (
+            "pass functions that draw valid ones: check_loss(…, outputs=…, targets=…)"
+        )
         raise _failure(CheckReport(repr(loss), [result]))
     results = [
         _worst([_try(n, name, law, case) for case in subjects])
         for n, (name, law) in enumerate(loss_laws.LOSS_LAWS.items(), start=1)
     ]
-    report = CheckReport(f"{loss!r}, for outputs of shape {output_shape},", results)
+    report = CheckReport(f"{loss!r}, checked on outputs of shape {output_shape}", results)
     if not report.ok:
         raise _failure(report)
     return report
@@ -231,7 +238,7 @@ def _joined(shapes: tuple[Shape, ...]) -> str:
 def _case(layer: Layer, shapes: tuple[Shape, ...], rng: np.random.Generator, inputs: Any) -> Case:
     copy = layer.unbuilt()
     copy.build(*shapes, rng=rng.spawn(1)[0], dtype="float64")
-    # Zeros, such as biases begin with, would hide what is multiplied by them.
+    # Zeros, the initial value of biases, would hide errors in whatever they multiply.
     value = copy.parameters.value
     value += 0.1 * rng.normal(size=value.shape)
     draw = inputs or (lambda shape: rng.normal(size=shape))
@@ -239,14 +246,14 @@ def _case(layer: Layer, shapes: tuple[Shape, ...], rng: np.random.Generator, inp
 
 
 def _batch_size(layer: Layer) -> int:
-    """A size that is no other size here, so that a factor of it can only be the batch."""
+    """A size that differs from all others here, so that a factor of it can only be the batch."""
     sizes = {n for shape in (*layer.input_shapes, *layer.output_shapes) for n in shape}
     sizes |= {int(np.prod(shape)) for shape in (*layer.input_shapes, *layer.output_shapes)}
     return next(n for n in (7, 5, 11, 13, 17, 19, 23, 29, 31, 37, 41) if n not in sizes)
 
 
 def _worst(results: list[LawResult]) -> LawResult:
-    """Of one law tried with several kinds of targets: the one that is told."""
+    """The result to report, if a law was checked with several kinds of targets."""
     return max(results, key=lambda r: (not r.ok, r.figure or 0.0))
 
 
@@ -254,7 +261,7 @@ def _try(number: int, name: str, law: Callable[[Any], Finding], case: Any) -> La
     result = LawResult(number, name, (law.__doc__ or "").splitlines()[0], True)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # the tails are meant to be extreme
+            warnings.simplefilter("ignore", RuntimeWarning)  # extreme inputs are intended
             finding = law(case)
         result.figure, result.tolerance = finding.figure, finding.tolerance
         result.remarks = finding.remarks
@@ -266,18 +273,18 @@ def _try(number: int, name: str, law: Callable[[Any], Finding], case: Any) -> La
 
 
 def _told_once(results: list[LawResult]) -> list[LawResult]:
-    """The same results; what several laws end with is told for the first of them."""
+    """The same results, with a diagnosis shared by several laws written out only once."""
     first: dict[str, int] = {}
     for result in results:
         if result.diagnosis is not None:
             number = first.setdefault(result.diagnosis, result.number)
             if number != result.number:
-                result.diagnosis = f"as for law {number}"
+                result.diagnosis = f"same as law {number}"
     return results
 
 
 def _told(error: Exception) -> str:
-    """An error as a diagnosis: what, and in which line of the layer."""
+    """An error as a diagnosis: the message, and the line of the layer that raised it."""
     text = str(error) if isinstance(error, ChainruleError) else f"{type(error).__name__}: {error}"
     frames = traceback.extract_tb(error.__traceback__)
     own = [f for f in frames if "/chainrule/c" not in f.filename.replace("\\", "/")]

@@ -2,9 +2,9 @@
 
     ⟨u, J v⟩ = ⟨Jᵀ u, v⟩        for any direction v of the input and any delta u
 
-J v comes from dual numbers sent through `forward`, Jᵀ u from `backward`. The two are computed on
-different ways and must agree to rounding; no step size is involved. Where they don't, the right
-Jᵀ u is worked out entry by entry, for a diagnosis.
+J v comes from dual numbers sent through `forward`, Jᵀ u from `backward`. The two are computed in
+different ways and must agree to rounding; no step size is involved. If they don't, the correct
+Jᵀ u is computed entry by entry for a diagnosis.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from chainrule.calculus.test_case import (
 )
 
 SCALES = (1.0, 1e-3, 10.0, 100.0, 1000.0)
-"""How large the inputs are with which the derivatives are tried: from the middle to the tails."""
+"""The sizes of the inputs at which derivatives are checked: from the middle to the tails."""
 
 
 def adjoint(case: Case) -> Finding:
@@ -57,8 +57,8 @@ def adjoint(case: Case) -> Finding:
         if not is_finite(y):
             if scale == 1.0:
                 raise LawViolation(
-                    "forward gives numbers that are not finite, for ordinary inputs. If it is not "
-                    "made for all real numbers, give a function that draws some: "
+                    "forward returns numbers that are not finite for ordinary inputs. If the layer "
+                    "is not defined for all real numbers, pass a function that draws valid inputs: "
                     "check_layer(…, inputs=lambda shape: …)"
                 )
             finding.remarks.append(f"forward is not finite for inputs of about {scale:g}")
@@ -77,12 +77,12 @@ def _adjoint_at(at: Case, y: Any, scale: float, finding: Finding) -> None:
         if np.shape(received) != original.shape:
             raise LawViolation(
                 f"{gradient_of(name)} has the shape {np.shape(received)}, "
-                f"and what it belongs to has {original.shape}"
+                f"but should have {original.shape}"
             )
         if not is_finite(received):
             n = int(np.sum(~np.isfinite(received)))
             raise LawViolation(
-                f"{gradient_of(name)} is not finite in {n} of {received.size} entries, where "
+                f"{gradient_of(name)} is not finite in {n} of {received.size} entries, although "
                 f"forward is ({where}): does it overflow in the tails?"
             )
         v = at.rng.normal(size=original.shape)
@@ -96,7 +96,7 @@ def _adjoint_at(at: Case, y: Any, scale: float, finding: Finding) -> None:
 
 
 def _passes_after_another(at: Case, u: Any) -> Gradients:
-    """Both passes of a replica that has seen another batch before: its memory must be new."""
+    """Both passes of a replica after another batch, to detect stale memory."""
     replica = Replica(at.layer)
     with np.errstate(all="ignore"):
         replica.layer.forward(*copied(at.others))
@@ -108,10 +108,10 @@ def _passes_after_another(at: Case, u: Any) -> Gradients:
 def _adjoint_at_zero(case: Case, finding: Finding) -> None:
     """At an input of zeros, where many functions have a kink.
 
-    There the slope from the right and that from the left may differ, and backward may choose any
-    between the two. One row, and one number of it at a time, so that no two can make up for each
-    other. Where several functions have their kinks at once and each chooses for itself, no
-    direction may have the slope that follows; then it has to be what forward chooses likewise.
+    The slopes from the right and from the left may differ there, and backward may choose any
+    value between the two. The check uses one row, and one entry at a time, so that two errors
+    cannot cancel. If several functions have kinks at the same point and each makes its own choice,
+    the result may lie outside this range; it must then be what dual numbers through forward give.
     """
     at = case.rows(slice(0, 1)).scaled(0.0)
     y = at.forward()
@@ -124,9 +124,9 @@ def _adjoint_at_zero(case: Case, finding: Finding) -> None:
     for name in (n for n in names_of(at) if is_input(n)):
         received = flat(found.arrays[name])
         for entry, direction in unit_directions(array_of(at, name).shape, most=64):
-            ahead, behind = (moved(at, name, sign * step * direction).forward() for sign in (1, -1))
-            right = flat(u) * (flat(ahead) - flat(y)) / step
-            left = flat(u) * (flat(y) - flat(behind)) / step
+            above, below = (moved(at, name, sign * step * direction).forward() for sign in (1, -1))
+            right = flat(u) * (flat(above) - flat(y)) / step
+            left = flat(u) * (flat(y) - flat(below)) / step
             if not (is_finite(right) and is_finite(left)):
                 continue
             low, high = np.minimum(right, left).sum(), np.maximum(right, left).sum()
@@ -139,7 +139,7 @@ def _adjoint_at_zero(case: Case, finding: Finding) -> None:
             if not low - margin <= received[entry] <= high + margin:
                 raise LawViolation(
                     f"{gradient_of(name)} is wrong at a kink. For an input of zeros the slope for "
-                    f"entry {entry} lies between {low:.6g} and {high:.6g}, and backward gives "
+                    f"entry {entry} lies between {low:.6g} and {high:.6g}, but backward gives "
                     f"{received[entry]:.6g}",
                     float(abs(received[entry] - (low + high) / 2)),
                 )
@@ -148,10 +148,10 @@ def _adjoint_at_zero(case: Case, finding: Finding) -> None:
 def _slopes_nearby(
     at: Case, name: str, direction: npt.NDArray[Any], u: Any, low: float, high: float
 ) -> tuple[float, float]:
-    """The range of slopes at points around zero, of which backward may take any as well.
+    """The range of slopes at points near zero; backward may also choose any of these.
 
-    Where entries tie, as in a sort, the slope at the tie depends on who comes first; each of the
-    orders around it is right.
+    If entries tie, as in a sort, the slope at the tie depends on their order; the slope for any
+    order nearby is right.
     """
     for _ in range(64):
         near = evolve(at, inputs=tuple(1e-3 * at.rng.normal(size=x.shape) for x in at.inputs))
@@ -178,8 +178,8 @@ def tangent(case: Case) -> Finding:
             error = apart / size
             if not max(0.0, apart - 2 * differences.uncertainty) <= BY_DIFFERENCES * size:
                 raise LawViolation(
-                    f"J v for {name} by dual numbers and by central differences are apart: "
-                    "does forward compute with something that numbers do not flow through?",
+                    f"J v for {name} differs between dual numbers and central differences: "
+                    "does forward use something that dual numbers do not flow through?",
                     error,
                 )
             finding.figure = max(finding.figure or 0.0, error)
@@ -187,7 +187,7 @@ def tangent(case: Case) -> Finding:
 
 
 def _diagnosed(at: Case, name: str, u: Any, received: Any, scale: float) -> str:
-    """In what way the gradient of one input or parameter is wrong."""
+    """The diagnosis of a wrong gradient of one input or parameter."""
     fresh = at.passes(u).arrays[name]
     expected = transposed_product(at, name, u)
     return diagnosis.sentence(
@@ -220,7 +220,7 @@ def _others_are_right(at: Case, name: str, u: Any) -> bool:
 
 
 def _product_at_the_output(at: Case, name: str, u: Any) -> npt.NDArray[Any] | None:
-    """Jᵀ u with J taken at y = f(x) in place of x, for a layer where that makes sense."""
+    """Jᵀ u with J taken at y = f(x) instead of x, for a layer where that makes sense."""
     y = at.forward()
     if len(at.inputs) != 1 or not is_input(name) or np.shape(y) != at.inputs[0].shape:
         return None
@@ -228,7 +228,7 @@ def _product_at_the_output(at: Case, name: str, u: Any) -> npt.NDArray[Any] | No
 
 
 def _forward_product(at: Case, name: str, u: Any) -> npt.NDArray[Any] | None:
-    """J u in place of Jᵀ u, where u has the shape for it."""
+    """J u instead of Jᵀ u, if u has the shape for it."""
     if isinstance(u, tuple) or np.shape(u) != array_of(at, name).shape:
         return None
     product = jacobian_vector(at, name, u, Finding()).value
@@ -236,7 +236,7 @@ def _forward_product(at: Case, name: str, u: Any) -> npt.NDArray[Any] | None:
 
 
 def _sizes(at: Case) -> dict[str, int]:
-    """The numbers that a wrong factor may be."""
+    """The sizes that a wrong factor may be equal to."""
     sizes = {"the batch size": at.batch}
     for shape in at.layer.output_shapes:
         sizes["the number of outputs"] = int(np.prod(shape))

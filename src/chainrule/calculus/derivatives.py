@@ -1,14 +1,14 @@
-"""Derivatives of whole models, by sending other things than arrays through them.
+"""Derivatives of whole models: send dual numbers instead of arrays through them.
 
-A model with parameters θ maps rows x to y = f(x; θ), and a loss makes a number C of y and t.
+A model with parameters θ maps rows x to y = f(x; θ), and a loss maps y and t to a number C.
 
     arrays backward          vjp, value_and_gradient        Jᵀ Δ,  ∂C/∂θ
     dual numbers forward     jvp                            J v
     dual numbers through     hvp                            (∂²C/∂θ²) v: the gradient is a function
-    forward *and* backward                                  of θ, and its tangent is this product
+    forward and backward                                    of θ, and its tangent is this product
 
-Nothing here leaves a trace: each function works on a replica of the model that shares the values
-of the parameters, and has gradients, states, generators and memory of its own.
+These functions do not change the model: each works on a replica that shares the values of the
+parameters but has its own gradients, buffers, generators and memory.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ def value_and_gradient(
     ----------
     model, loss
         A built model, and a loss whose first argument is the model's output; for a model with
-        several outputs `losses.PerOutput`.
+        several outputs, `losses.PerOutput`.
     x, t
         A batch of inputs (a tuple for several inputs) and its targets (a tuple for several
         outputs).
     sample_weights
-        One weight for each row, if the rows do not count alike.
+        One weight for each row; by default all rows count equally.
     """
     _require_loss(loss)
     replica = Replica(model)
@@ -57,14 +57,14 @@ def vjp(model: Layer, x: Any, delta: Any) -> tuple[Any, Any, npt.NDArray[Any]]:
     Parameters
     ----------
     x
-        A batch of inputs, a tuple for several.
+        A batch of inputs; a tuple for several inputs.
     delta
         An array of the shape of the output; a tuple for several outputs.
 
     Returns
     -------
     y, dx, dparameters
-        The output; the product for the input (a tuple for several inputs); that for the
+        The output; the product for the input (a tuple for several inputs); the product for the
         parameters, as one flat vector.
     """
     replica = Replica(model)
@@ -79,16 +79,17 @@ def jvp(model: Layer, x: Any, dx: Any = None, dparameters: Any = None) -> tuple[
     Parameters
     ----------
     x
-        A batch of inputs, a tuple for several.
+        A batch of inputs; a tuple for several inputs.
     dx
-        The direction in which the inputs move, of their shape; they stand still if not given.
+        The direction in which the inputs move, with their shape; by default they do not move.
     dparameters
-        The direction in which the parameters move, as one flat vector.
+        The direction in which the parameters move, as one flat vector; by default they do not
+        move.
 
     Raises
     ------
     NoTangentRuleError
-        Where a layer calls a NumPy function that has no tangent rule.
+        If a layer calls a NumPy function that has no tangent rule.
     """
     inputs = _inputs(model, x)
     directions = tuple(np.zeros_like(i) for i in inputs) if dx is None else _tuple(dx)
@@ -107,16 +108,16 @@ def hvp(
 ) -> npt.NDArray[Any]:
     """The Hessian-vector product (∂²C/∂θ²) v, exact, as a flat vector.
 
-    The gradient ∂C/∂θ is what `forward`, `loss.delta` and `backward` compute from θ. Sent through
-    the three with the tangent v, θ gives the derivative of the gradient along v. One such product
-    costs about three gradients, and no matrix is ever made. Pearlmutter 1994.
+    `forward`, `loss.delta` and `backward` compute the gradient ∂C/∂θ from θ. When θ carries the
+    tangent v through all three, the gradient carries its derivative along v. One such product
+    costs about as much as three gradients and needs no matrix. Pearlmutter 1994.
 
     Parameters
     ----------
     model, loss, x, t, sample_weights
         As in `value_and_gradient`.
     v
-        The direction, a flat vector as long as ``model.parameters.value``.
+        The direction, a flat vector with the size of ``model.parameters.value``.
     """
     _require_loss(loss)
     direction = _vector(model, v)
@@ -131,7 +132,7 @@ def hvp(
 def jacobian(
     model: Layer, x: Any, with_respect_to: Literal["input", "parameters"] = "input"
 ) -> npt.NDArray[Any]:
-    """The Jacobian of every row's output, by rows.
+    """The Jacobian of the output, for each row separately.
 
     Parameters
     ----------
@@ -144,7 +145,7 @@ def jacobian(
     Raises
     ------
     ConfigurationError
-        Where rows of the batch see each other, so that rows have no Jacobian of their own.
+        If the rows of a batch influence each other, so that a single row has no Jacobian.
     """
     _refuse_coupled_rows(model, "jacobian")
     (inputs,) = _inputs(model, x)
@@ -170,10 +171,10 @@ def jacobian(
 
 
 def per_sample_gradients(model: Layer, loss: Any, x: Any, t: Any) -> npt.NDArray[Any]:
-    """∂C_s/∂θ for each row s alone, of shape (batch, parameters.size).
+    """The gradient ∂C_s/∂θ for each row s separately, with shape (batch, parameters.size).
 
-    C_s is the cost of a batch that is this one row, so the average of the rows of the result is
-    the gradient of the whole batch.
+    C_s is the cost of a batch of this one row, so the average over the rows of the result is the
+    gradient of the whole batch.
 
     Parameters
     ----------
@@ -183,7 +184,7 @@ def per_sample_gradients(model: Layer, loss: Any, x: Any, t: Any) -> npt.NDArray
     Raises
     ------
     ConfigurationError
-        Where rows of the batch see each other.
+        If the rows of a batch influence each other.
     """
     _refuse_coupled_rows(model, "per_sample_gradients")
     inputs, is_one = _inputs(model, x), len(model.output_shapes) == 1
@@ -199,17 +200,17 @@ def per_sample_gradients(model: Layer, loss: Any, x: Any, t: Any) -> npt.NDArray
 
 
 class Replica:
-    """A twin of a model that computes with other numbers and leaves the model alone.
+    """A copy of a model that computes with other numbers and never changes the model.
 
     Parameters
     ----------
     model
         A built model.
     tangent
-        A direction for the parameters, as one flat vector: the replica's parameters are then dual
-        numbers.
+        A direction for the parameters, as one flat vector; the parameters of the replica are then
+        dual numbers.
     level
-        The level of these dual numbers, above that of any that flow already.
+        The level of these dual numbers, higher than that of any dual numbers in use.
     """
 
     def __init__(
@@ -219,14 +220,14 @@ class Replica:
         self.parameters: list[Parameter] = []
         start = 0
         for parameter in model.parameters:
-            value = parameter.value
+            value: Array = parameter.value
             if tangent is not None:
                 window = tangent[start : start + parameter.size].reshape(parameter.shape)
                 value = Dual(value, window, level)
             self.parameters.append(Parameter(parameter.path, value))
             parts[id(parameter)] = self.parameters[-1]
             start += parameter.size
-        for state in model.state:
+        for state in model.buffers:
             value = state.value.copy()
             parts[id(state)] = Parameter(
                 state.path, value if tangent is None else Dual(value, np.zeros_like(value), level)
@@ -251,10 +252,10 @@ def _require_loss(loss: Any) -> None:
     if not hasattr(loss, "delta"):
         is_list = isinstance(loss, list | tuple)
         raise ConfigurationError(
-            "derivatives: this is no loss",
+            "derivatives: loss is not a loss",
             expected="a loss such as losses.HalfSquaredError()",
             received=f"{loss!r:.60}, of type {type(loss).__name__}",
-            hint="losses.PerOutput([…]) of them, one for each output" if is_list else None,
+            hint="losses.PerOutput([…]) combines one loss per output" if is_list else None,
         )
 
 
@@ -264,7 +265,7 @@ def _inputs(model: Layer, x: Any) -> tuple[Array, ...]:
 
 
 def _level(model: Layer, inputs: tuple[Array, ...]) -> int:
-    """One more than that of any dual number that is there: derivatives of derivatives."""
+    """One more than the level of any dual number in use, for derivatives of derivatives."""
     return 1 + max(level_of(inputs), level_of([p.value for p in model.parameters]))
 
 
@@ -273,18 +274,18 @@ def _tuple(x: Any) -> tuple[Any, ...]:
 
 
 def _parts(y: Any) -> tuple[Array, Array]:
-    """Value and tangent; an array that came from no dual number stands still."""
+    """Value and tangent; the tangent of a plain array is zero."""
     return (y.value, y.tangent) if isinstance(y, Dual) else (y, np.zeros_like(y))
 
 
 def _like(y: Any, given: Any, name: str) -> Any:
-    """``given`` as arrays of the shape and type of ``y``."""
+    """``given`` as arrays with the shape and dtype of ``y``."""
     if isinstance(y, tuple):
         return tuple(_like(a, b, name) for a, b in _pairs(y, _tuple(given)))
     array = np.asarray(given, dtype=y.dtype)
     if array.shape != y.shape:
         raise ShapeError(
-            f"derivatives: {name} has another shape than what it belongs to",
+            f"derivatives: {name} has the wrong shape",
             expected=y.shape,
             received=array.shape,
         )
@@ -294,7 +295,7 @@ def _like(y: Any, given: Any, name: str) -> Any:
 def _pairs(one: Sequence[Any], two: Sequence[Any]) -> list[tuple[Any, Any]]:
     if len(one) != len(two):
         raise ShapeError(
-            "derivatives: a direction is missing, or there is one too many",
+            "derivatives: wrong number of directions",
             expected=f"{len(one)} array(s)",
             received=f"{len(two)} array(s)",
         )
@@ -309,7 +310,7 @@ def _vector(model: Layer, v: Any) -> npt.NDArray[Any]:
             "derivatives: the direction does not fit the parameters",
             expected=(size,),
             received=array.shape,
-            hint="a flat vector as long as model.parameters.value",
+            hint="pass a flat vector with the size of model.parameters.value",
         )
     return array
 
@@ -318,9 +319,9 @@ def _refuse_coupled_rows(model: Layer, function: str) -> None:
     for path, layer in model.walk():
         if layer.couples_batch:
             raise ConfigurationError(
-                f"{function}: the rows of a batch see each other in {layer!r}",
+                f"{function}: the rows of a batch influence each other in {layer!r}",
                 place=path or None,
-                expected="layers that treat each row on its own",
+                expected="layers that treat each row independently",
                 received=f"{type(layer).__name__}.couples_batch is True",
-                hint="vjp and jvp give products with the Jacobian of the whole batch",
+                hint="use vjp or jvp for products with the Jacobian of the whole batch",
             )

@@ -1,25 +1,25 @@
 """Dual numbers: arrays that carry their derivative along.
 
 A `Dual` is a value x and a tangent ẋ, the velocity at which x changes. Think of x + εẋ with ε² = 0:
-then f(x + εẋ) = f(x) + ε f′(x) ẋ, and whatever is computed from x carries its own velocity,
+then f(x + εẋ) = f(x) + ε f′(x) ẋ, and everything computed from x carries its own velocity,
 
     y = f(x),   ẏ = J ẋ   with the Jacobian matrix J = ∂f/∂x,
 
-exact to rounding, without a step size. Nobody needs to know in advance: NumPy hands its functions
-over to a `Dual` that it meets (NEP 13 for ufuncs, NEP 18 for all others, NEP 35 for ``like=``), so
-a layer's ``forward``, written for arrays, gives Jacobian-vector products when a `Dual` flows in.
-Let one flow through ``backward`` too and the gradient carries its own velocity: that is the
-Hessian-vector product.
+exact to rounding, without a step size. The code that computes f need not know about it: NumPy
+dispatches its functions to a `Dual` (NEP 13 for ufuncs, NEP 18 for all others, NEP 35 for
+``like=``), so a layer's ``forward``, written for arrays, returns Jacobian-vector products when a
+`Dual` flows in. If a `Dual` flows through ``backward`` as well, the gradient carries its velocity,
+too: this is the Hessian-vector product.
 
 >>> import numpy as np
 >>> x = Dual(np.array([1.0, 2.0]), np.array([1.0, 0.0]))
 >>> np.sum(x**2)
 Dual(5., tangent=2.)
 
-What every function does to a tangent stands in two tables, `elementwise_rules` and `array_rules`,
-with the choices that are made at kinks. `tangent_rule` adds to them.
+Two tables, `elementwise_rules` and `array_rules`, give the tangent rule of every function and the
+choices at kinks. `tangent_rule` adds to them.
 
-The theory: A. Griewank, A. Walther, *Evaluating Derivatives*, 2nd ed., SIAM 2008, chapter 3.
+Theory: A. Griewank, A. Walther, *Evaluating Derivatives*, 2nd ed., SIAM 2008, chapter 3.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from chainrule.calculus.elementwise_rules import CONSTANT_UFUNCS, ELEMENTWISE_RU
 from chainrule.calculus.rules import (
     Call,
     Evaluation,
-    Rule,
+    TangentRule,
     formula,
     linear,
     lost,
@@ -51,7 +51,7 @@ from chainrule.calculus.rules import (
 )
 from chainrule.core.errors import DtypeError, NoTangentRuleError, ShapeError
 
-RULES: dict[Callable[..., Any], Rule] = {
+RULES: dict[Callable[..., Any], TangentRule] = {
     **ELEMENTWISE_RULES,
     **ARRAY_RULES,
     **WRITING_RULES,
@@ -61,7 +61,7 @@ CONSTANT: frozenset[Callable[..., Any]] = frozenset((*CONSTANT_UFUNCS, *CONSTANT
 
 
 def method(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A NumPy function as a method of the array that is its first argument."""
+    """A NumPy function as a method of its first argument."""
 
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         return function(self, *args, **kwargs)
@@ -71,11 +71,11 @@ def method(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def in_place(ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
-    """An operator such as ``+=``, which writes into both parts."""
+    """An operator such as ``+=``, which writes into value and tangent."""
 
     def call(self: Dual, other: Any) -> Any:
-        if isinstance(self.value, np.generic):  # as with NumPy's scalars, the name changes,
-            return ufunc(self, other)  # not what it stood for
+        if isinstance(self.value, np.generic):  # as for NumPy's scalars, += rebinds the name
+            return ufunc(self, other)  # and leaves the old object unchanged
         return ufunc(self, other, out=(self,))
 
     return call
@@ -91,44 +91,45 @@ def refuse(what: str) -> Callable[..., NoReturn]:
 
 
 class Dual(np.lib.mixins.NDArrayOperatorsMixin):
-    """An array and its tangent; flows through NumPy's functions in place of an array.
+    """An array and its tangent; flows through NumPy's functions like an array.
 
-    Everything that an author of a layer writes with arrays works: operators, indexing and
-    assignment, methods, ``np.*``. Views (a slice, a transpose, a reshape) are views of both parts.
-    Comparisons give plain boolean arrays. What would lose the tangent (``float(x)``,
-    ``np.asarray(x)``, assignment into a plain array, a function without a rule) is refused.
+    Everything that the author of a layer writes with arrays works: operators, indexing and
+    assignment, methods, ``np.*``. Views (a slice, a transpose, a reshape) are views of value and
+    tangent. Comparisons give plain boolean arrays. An operation that would lose the tangent
+    (``float(x)``, ``np.asarray(x)``, assignment into a plain array, a function without a rule)
+    raises an error.
 
     Parameters
     ----------
     value
         A real floating-point array, or a number. It is not copied, unless its memory has gaps.
     tangent
-        The derivative of ``value``: of the same shape, or one that broadcasts to it. It is copied,
-        in the type of ``value``.
+        The derivative of ``value``, with the same shape or one that broadcasts to it. It is
+        copied, with the dtype of ``value``.
     level
-        Which derivative this one is, when derivatives are taken within derivatives. A `Dual` of a
-        higher level sees one of a lower level as a constant; two of the same level belong to the
-        same derivative. By default one more than the level of ``value`` and ``tangent``, where
-        arrays have level 0; so ``Dual(Dual(x, dx), ddx)`` gives second derivatives. Only code
-        that differentiates with respect to a plain array, inside of a function that is itself
-        being differentiated, must give a level: one higher than that of all else in there.
+        Distinguishes nested derivatives. A `Dual` of a higher level treats one of a lower level
+        as a constant; two of the same level belong to the same derivative. The default is one
+        more than the level of ``value`` and ``tangent``, where arrays have level 0, so
+        ``Dual(Dual(x, dx), ddx)`` gives second derivatives. You only need to pass a level in code
+        that differentiates with respect to a plain array inside a function that is itself being
+        differentiated: choose one higher than all others there.
 
     Attributes
     ----------
     value, tangent
-        Arrays of the same shape, type and memory layout; NumPy scalars where NumPy gives a scalar,
-        as it does for a sum over everything.
+        Arrays with the same shape, dtype and memory layout; NumPy scalars where NumPy returns a
+        scalar, for example for the sum of all entries.
     level
         As above.
 
     Raises
     ------
     DtypeError
-        The value does not consist of real floating-point numbers.
+        If the value does not consist of real floating-point numbers.
     ShapeError
-        The tangent does not have the value's shape.
+        If the tangent does not have the shape of the value.
     NoTangentRuleError
-        From whatever would lose a tangent.
+        If an operation would lose a tangent.
     """
 
     __slots__ = ("level", "tangent", "value")
@@ -143,25 +144,25 @@ class Dual(np.lib.mixins.NDArrayOperatorsMixin):
         self.level = inner + 1 if level is None else level
         if self.level <= inner:
             raise NoTangentRuleError(
-                "a Dual of a higher derivative stands inside of a lower one",
+                "the level of a Dual must be higher than the levels of its parts",
                 expected=f"a level above {inner}",
                 received=f"level {level}",
-                hint="leave the level out: it is then one more than that of the parts",
+                hint="omit the level: the default is one more than that of the parts",
             )
         value, tangent = (x if isinstance(x, Dual) else np.asarray(x) for x in (value, tangent))
         if value.dtype.kind != "f" or tangent.dtype.kind not in "fbui":
             raise DtypeError(
-                "a Dual consists of real floating-point numbers",
+                "a Dual must consist of real floating-point numbers",
                 expected="float64 or float32",
                 received=value.dtype if value.dtype.kind != "f" else tangent.dtype,
-                hint="convert what can change with .astype(float); what cannot stays an array",
+                hint="convert it with .astype(float), or keep constants as plain arrays",
             )
         if not broadcasts_to(tangent, value):
             raise ShapeError(
-                "the tangent has another shape than the value",
+                "the tangent and the value have different shapes",
                 expected=value.shape,
                 received=tangent.shape,
-                hint="give one number for each entry of the value",
+                hint="pass one number for each entry of the value",
             )
         self.value, self.tangent = alike(value, np.copy(tangent))
 
@@ -169,16 +170,16 @@ class Dual(np.lib.mixins.NDArrayOperatorsMixin):
         if not name.startswith("_") and hasattr(np.ndarray, name):
             raise NoTangentRuleError(
                 f"ndarray.{name} has no tangent rule",
-                expected="what a Dual has: arithmetic, indexing and the functions of NumPy",
+                expected="an operation that Dual supports: arithmetic, indexing, NumPy's functions",
                 received=f".{name} of a Dual",
-                hint=f"np.{name}(x), if there is such a function, or another way to write it",
+                hint=f"use np.{name}(x), if there is such a function, or write it differently",
             )
         raise AttributeError(f"a Dual has no attribute {name!r}")
 
     # ---- NumPy's protocols
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
-        """What NumPy calls in place of a ufunc (NEP 13)."""
+        """NumPy calls this instead of a ufunc (NEP 13)."""
         if not all(map(is_understood, inputs)):
             return NotImplemented
         out = options.pop("out", None)
@@ -198,7 +199,7 @@ class Dual(np.lib.mixins.NDArrayOperatorsMixin):
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
     ) -> Any:
-        """What NumPy calls in place of any other function (NEP 18, and NEP 35 for ``like=``)."""
+        """NumPy calls this instead of any other function (NEP 18, and NEP 35 for ``like=``)."""
         if not all(issubclass(kind, Dual | np.ndarray) for kind in types):
             return NotImplemented
         call = Call(function, args, kwargs)
@@ -215,7 +216,7 @@ class Dual(np.lib.mixins.NDArrayOperatorsMixin):
     tolist = refuse("x.tolist()")
     tobytes = refuse("x.tobytes()")
 
-    # ---- what an array is
+    # ---- attributes of an array
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -224,7 +225,7 @@ class Dual(np.lib.mixins.NDArrayOperatorsMixin):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The type of the numbers in value and tangent."""
+        """The dtype of value and tangent."""
         return self.value.dtype  # type: ignore[no-any-return]
 
     @property
@@ -309,10 +310,10 @@ class Dual(np.lib.mixins.NDArrayOperatorsMixin):
         """Write one number everywhere."""
         self[...] = item
 
-    # ---- operators: those that NumPy's mixin does not get right
+    # ---- operators that NumPy's mixin does not get right
 
     def __pow__(self, exponent: Any) -> Any:
-        """``x**a``: for some exponents NumPy's operator is more exact than `numpy.power`."""
+        """``x**a``: for some exponents NumPy's operator is more accurate than `numpy.power`."""
         if not is_understood(exponent):
             return NotImplemented
         arrays = (self, np.asarray(exponent) if isinstance(exponent, list) else exponent)
@@ -361,11 +362,11 @@ class Dual(np.lib.mixins.NDArrayOperatorsMixin):
     var = method(np.var)
 
     def reshape(self, *shape: Any, **options: Any) -> Any:
-        """``numpy.reshape``; the shape as one tuple or as several numbers."""
+        """``numpy.reshape``, with the shape as one tuple or as several numbers."""
         return np.reshape(self, shape[0] if len(shape) == 1 else shape, **options)
 
     def transpose(self, *axes: Any) -> Any:
-        """``numpy.transpose``; the axes as one tuple or as several numbers."""
+        """``numpy.transpose``, with the axes as one tuple or as several numbers."""
         return np.transpose(self, axes[0] if len(axes) == 1 else axes or None)
 
     def clip(self, min: Any = None, max: Any = None, **options: Any) -> Any:
@@ -377,7 +378,7 @@ class Dual(np.lib.mixins.NDArrayOperatorsMixin):
         return np.compress(condition, self, axis)
 
     def copy(self, order: Any = "C") -> Any:
-        """A copy of both parts."""
+        """A copy of value and tangent."""
         return np.copy(self, order)
 
     __copy__ = copy
@@ -386,11 +387,11 @@ class Dual(np.lib.mixins.NDArrayOperatorsMixin):
         return np.copy(self)
 
     def flatten(self, order: Any = "C") -> Any:
-        """A copy of both parts along one axis."""
+        """A copy of value and tangent with a single axis."""
         return np.copy(np.ravel(self, order))
 
     def astype(self, dtype: Any, **options: Any) -> Any:
-        """Both parts in another floating-point type; integers and booleans are plain arrays."""
+        """Convert to another floating-point dtype; integers and booleans give a plain array."""
         value, kind = self.value.astype(dtype, **options), np.dtype(dtype).kind
         if kind in "bui":
             return value
@@ -402,24 +403,24 @@ class Dual(np.lib.mixins.NDArrayOperatorsMixin):
 def tangent_rule(
     function: Callable[..., Any], *arrays: str
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Teach `Dual` one more function, or another rule for one that it knows.
+    """Register the tangent rule of a function, or replace an existing rule.
 
-    The rule is called as ``rule(result, *values, *tangents, **options)``: the result of the
+    The rule is called as ``rule(result, *values, *tangents, **options)`` with the result of the
     function, the values of its arrays, their tangents (zeros for a constant), and its other
-    arguments under NumPy's names. It returns the tangent of the result: ẏ = J ẋ. It sees plain
-    arrays, calls ``np.*`` on them and changes none of them.
+    arguments under NumPy's names. It returns the tangent of the result, ẏ = J ẋ. The rule receives
+    plain arrays, calls ``np.*`` on them and must not change them.
 
     Parameters
     ----------
     function
-        A NumPy function, or a ufunc from anywhere, such as those of `scipy.special`.
+        A NumPy function, or a ufunc from any library, such as those of `scipy.special`.
     arrays
-        Names of the arguments that may carry a tangent. By default the first one, or all inputs
+        Names of the arguments that may carry a tangent; by default the first one, or all inputs
         of a ufunc.
 
     Examples
     --------
-    The pseudo-inverse of a square matrix that has an inverse:
+    The pseudo-inverse of an invertible square matrix:
 
     >>> @tangent_rule(np.linalg.pinv)
     ... def pinv(y, a, da):
@@ -440,7 +441,7 @@ def tangent_rule(
 
 def push_forward(
     name: str,
-    rule: Rule,
+    rule: TangentRule,
     evaluate: Callable[[Sequence[Any]], Any],
     arrays: Sequence[Any],
     options: Mapping[str, Any] | None = None,
@@ -449,8 +450,8 @@ def push_forward(
 ) -> Any:
     """Evaluate a function on the values, and its rule on the tangents.
 
-    ``evaluate(arrays)`` calls the function. Only tangents of the highest level count here; a
-    `Dual` of a lower level is a constant, and finds its own way through ``evaluate``.
+    ``evaluate(arrays)`` calls the function. Only tangents of the highest level are handled here; a
+    `Dual` of a lower level is a constant, and ``evaluate`` dispatches on it again.
     """
     level = max(level, level_of(arrays), level_of(out))
     values = [value_of(array, level) for array in arrays]
@@ -464,7 +465,7 @@ def push_forward(
 
 
 def call_ufunc(ufunc: np.ufunc, inputs: tuple[Any, ...], out: Any, options: dict[str, Any]) -> Any:
-    """Elementwise functions, and ``matmul`` and its kin."""
+    """Elementwise functions, ``matmul`` and similar functions."""
     if ufunc in CONSTANT:
         return call_constant(name_of(ufunc), ufunc, inputs, options, out)
     rule = RULES.get(ufunc)
@@ -480,14 +481,14 @@ def call_ufunc(ufunc: np.ufunc, inputs: tuple[Any, ...], out: Any, options: dict
 def call_where(
     ufunc: np.ufunc, inputs: tuple[Any, ...], out: Any, where: Any, **options: Any
 ) -> Any:
-    """A ufunc at the places where a condition holds: gather, compute, scatter."""
+    """A ufunc at the entries where a condition holds: gather, compute, scatter."""
     if ufunc.nout > 1:
         raise no_rule(f"{name_of(ufunc)} with the argument 'where'")
     shape = np.broadcast_shapes(*map(np.shape, (where, *inputs, *([] if out is None else [out]))))
     here = np.broadcast_to(where, shape)
     gathered = (np.broadcast_to(x, shape)[here] if np.ndim(x) else x for x in inputs)
     computed = ufunc(*gathered, **options)
-    if out is None:  # NumPy leaves the other places as memory happens to be; here they are zero
+    if out is None:  # NumPy leaves the other entries uninitialised; here they are zero
         out = np.zeros(shape, computed.dtype, **like(computed))
     if level_of(computed) > level_of(out):
         raise lost_in_plain_array(f"writing the result of {name_of(ufunc)} into a plain array")
@@ -498,7 +499,7 @@ def call_where(
 def call_method(
     ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], out: Any, options: dict[str, Any]
 ) -> Any:
-    """``np.add.reduce`` and the other methods that ufuncs have."""
+    """``np.add.reduce`` and other methods of ufuncs."""
     name, bound = f"{name_of(ufunc)}.{method}", getattr(ufunc, method)
     if ufunc in CONSTANT:
         return call_constant(name, bound, inputs, options, out)
@@ -522,7 +523,7 @@ def call_method(
 
 
 def call_function(call: Call, level: int) -> Any:
-    """A function that is no ufunc."""
+    """A function that is not a ufunc."""
     name, rule = name_of(call.function), RULES.get(call.function)
     out = call.arguments.get("out")
     if out is not None:
@@ -544,7 +545,7 @@ def call_function(call: Call, level: int) -> Any:
     options = {key: x for key, x in call.arguments.items() if key not in arrays and key != "out"}
     for key, option in options.items():
         if level_of(option) == level:
-            raise lost(f"the argument {key!r} of {name}, of which its rule takes no derivative,")
+            raise lost(f"the argument {key!r} of {name}, for which the rule has no derivative,")
         if rule.accepted is not None and key not in rule.accepted:
             raise no_rule(f"{name} with the argument {key!r}")
     given = [call.arguments.get(key) for key in arrays]
@@ -565,7 +566,7 @@ def call_constant(
     out: Any,
     level: int = 0,
 ) -> Any:
-    """A function whose derivative is zero: it only sees values."""
+    """A function whose derivative is zero: it only receives values."""
     level = max(level, level_of(args), level_of(out))
     result = function(*(value_of(x, level) for x in args), **options)
     result = duals(result, None, level, name)
@@ -573,7 +574,7 @@ def call_constant(
 
 
 def write(result: Any, out: Any, name: str) -> Any:
-    """Put a result into the array that the caller has provided for it."""
+    """Write a result into the array that the caller provided as ``out``."""
     if level_of(result) > level_of(out):
         raise lost_in_plain_array(f"writing the result of {name} into a plain array")
     if not broadcasts_to(result, out):
@@ -585,18 +586,18 @@ def write(result: Any, out: Any, name: str) -> Any:
     return out
 
 
-# ---- parts of a Dual, and a Dual of parts
+# ---- from a Dual to its parts, and back
 
 
 def level_of(x: Any) -> int:
-    """The highest level of any Dual in there; 0 where there is none."""
+    """The highest level of any Dual in x; 0 if there is none."""
     if isinstance(x, Dual):
         return x.level
     return max(map(level_of, x), default=0) if isinstance(x, (list, tuple)) else 0
 
 
 def value_of(x: Any, level: int) -> Any:
-    """The value of a Dual of this level, also within lists; anything else as it is."""
+    """The value of a Dual of this level, also within lists; anything else unchanged."""
     if isinstance(x, Dual):
         return x.value if x.level == level else x
     if isinstance(x, (list, tuple)) and level_of(x) == level:
@@ -605,7 +606,7 @@ def value_of(x: Any, level: int) -> Any:
 
 
 def tangent_of(x: Any, level: int) -> Any:
-    """The tangent of a Dual of this level, also within lists; None where there is none."""
+    """The tangent of a Dual of this level, also within lists; None if there is none."""
     if isinstance(x, Dual):
         return x.tangent if x.level == level else None
     if isinstance(x, (list, tuple)) and level_of(x) == level:
@@ -614,7 +615,7 @@ def tangent_of(x: Any, level: int) -> Any:
 
 
 def duals(value: Any, tangent: Any, level: int, name: str) -> Any:
-    """The results of a function, which are one array or several."""
+    """The results of a function, one array or several, as Duals."""
     if not isinstance(value, (list, tuple)):
         return dual(value, tangent, level, name)
     tangents = [None] * len(value) if tangent is None else tangent
@@ -623,7 +624,7 @@ def duals(value: Any, tangent: Any, level: int, name: str) -> Any:
 
 
 def dual(value: Any, tangent: Any, level: int, name: str = "") -> Any:
-    """A Dual of parts that are its own; without a tangent, what cannot carry one stays plain."""
+    """A Dual that owns its parts; a result that cannot carry a tangent and has none stays plain."""
     kind = getattr(getattr(value, "dtype", None), "kind", None)
     if kind != "f":
         if tangent is None:
@@ -636,10 +637,10 @@ def dual(value: Any, tangent: Any, level: int, name: str = "") -> Any:
 
 
 def alike(value: Any, tangent: Any) -> tuple[Any, Any]:
-    """Both, the tangent in the shape, type and memory layout of the value.
+    """Value and tangent, the tangent with the shape, dtype and memory layout of the value.
 
-    The layout matters: it decides whether a reshape is a view or a copy, and that must be the same
-    for both, or else writing into a reshaped Dual would change only one of them.
+    The layout matters: it decides whether a reshape is a view or a copy. This must be the same
+    for both, or writing into a reshaped Dual would change only one of them.
     """
     if isinstance(value, np.generic):
         return value, value.dtype.type(0 if tangent is None else np.reshape(tangent, ()))
@@ -660,14 +661,14 @@ def alike(value: Any, tangent: Any) -> tuple[Any, Any]:
 
 
 def same_layout(a: Any, b: Any) -> bool:
-    """Whether a walk along any axis takes the same steps in memory."""
+    """Whether both arrays have the same strides along every axis longer than 1."""
     if a.strides == b.strides:
         return True
     return all(n < 2 or s == t for n, s, t in zip(a.shape, a.strides, b.strides, strict=True))
 
 
 def broadcasts_to(a: Any, b: Any) -> bool:
-    """Whether the one has, or can be repeated to, the shape of the other."""
+    """Whether a has, or broadcasts to, the shape of b."""
     try:
         return bool(np.broadcast_shapes(np.shape(a), np.shape(b)) == np.shape(b))
     except ValueError:
@@ -680,5 +681,5 @@ def like(array: Any) -> dict[str, Any]:
 
 
 def is_understood(x: Any) -> bool:
-    """Whether an operand is an array or a number, and no array of someone else's."""
+    """Whether an operand is an array or a number, and not an array of another library."""
     return isinstance(x, Dual | np.ndarray | np.generic) or not hasattr(x, "__array_ufunc__")

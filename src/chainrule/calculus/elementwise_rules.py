@@ -1,19 +1,19 @@
-"""The table of derivatives: elementwise functions, ẏ = Σ_i (∂f/∂x_i) ẋ_i.
+"""The table of derivatives of elementwise functions, ẏ = Σ_i (∂f/∂x_i) ẋ_i.
 
 Each line names a function and gives ∂f/∂x for every argument, as a function of the result y and
-of the arguments: ``np.exp: (lambda y, x: y,)`` says that the exponential is its own derivative.
+the arguments: ``np.exp: (lambda y, x: y,)`` says that the exponential is its own derivative.
 
-Where a derivative does not exist, a choice is made:
+Where a derivative does not exist, we choose one:
 
 - ``maximum``, ``minimum``, ``fmax``, ``fmin`` of two equal numbers: the mean of both tangents, so
-  that the order of the arguments makes no difference. ``abs`` and ``sign`` at 0: zero, the mean of
-  both sides.
-- Steps (``floor``, ``sign``, ``heaviside``, ...) have the derivative 0 everywhere.
-- An infinite slope (``sqrt`` at 0) is infinite, with NumPy's warning. A branch that
-  ``np.where`` throws away still has its tangent computed, and 0 · ∞ = nan there: keep such an
-  argument away from the singular point instead, ``np.sqrt(np.where(x > 0, x, 1))``.
+  the order of the arguments does not matter. ``abs`` and ``sign`` at 0: zero, the mean of both
+  sides.
+- Steps (``floor``, ``sign``, ``heaviside``, ...) have derivative 0 everywhere.
+- An infinite slope (``sqrt`` at 0) is infinite, with NumPy's warning. The tangent of a branch that
+  ``np.where`` discards is still computed, and 0 · ∞ = nan there. Keep the argument away from the
+  singular point instead: ``np.sqrt(np.where(x > 0, x, 1))``.
 
-The derivatives are those in M. Abramowitz, I. A. Stegun, *Handbook of Mathematical Functions*,
+The derivatives are from M. Abramowitz, I. A. Stegun, *Handbook of Mathematical Functions*,
 chapters 3 and 4.
 """
 
@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.calculus.rules import Rule, derivatives, formula, multilinear
+from chainrule.calculus.rules import TangentRule, derivatives, formula, multilinear
 
 Partial = Callable[..., Any]
 
@@ -41,17 +41,17 @@ def one(y: Any, *x: Any) -> float:
 
 
 def d_power_d_base(y: Any, x: Any, a: Any) -> Any:
-    """∂(xᵃ)/∂x = a xᵃ⁻¹, which for a = 0 is 0 at x = 0 too, and not 0 · ∞."""
+    """∂(xᵃ)/∂x = a xᵃ⁻¹; for a = 0 it is 0 at x = 0 too, instead of 0 · ∞."""
     return a * x ** np.where(a == 0, 1, a - 1)
 
 
 def d_power_d_exponent(y: Any, x: Any, a: Any) -> Any:
-    """∂(xᵃ)/∂a = xᵃ ln x, which goes to 0 as x does."""
+    """∂(xᵃ)/∂a = xᵃ ln x, which tends to 0 for x → 0."""
     return y * np.log(np.where(x == 0, 1, x))
 
 
 def d_sinc(y: Any, x: Any) -> Any:
-    """d(sin t / t)/dx with t = πx: the series in t where the closed form would cancel."""
+    """d(sin t / t)/dx with t = πx; near 0 a series, where the closed form would lose digits."""
     near = np.where(np.abs(x) < 0.045, x, 0)
     far = np.where(near == 0, x, 1)
     t2 = (math.pi * near) ** 2
@@ -61,17 +61,17 @@ def d_sinc(y: Any, x: Any) -> Any:
 
 
 def share_of_first(y: Any, a: Any, b: Any) -> Any:
-    """1 where a is the one that was chosen, 0 where b is, ½ where they are equal."""
+    """1 where a was chosen, 0 where b was, ½ where they are equal."""
     return np.where(a == b, 0.5, y == a)
 
 
 def share_of_second(y: Any, a: Any, b: Any) -> Any:
-    """1 where b is the one that was chosen, 0 where a is, ½ where they are equal."""
+    """1 where b was chosen, 0 where a was, ½ where they are equal."""
     return np.where(a == b, 0.5, y == b)
 
 
 def divmod_tangents(y: Any, a: Any, b: Any, da: Any, db: Any) -> Any:
-    """Whole quotient q and remainder r = a - q b: dq = 0, dr = da - q db."""
+    """Integer quotient q and remainder r = a − q b: dq = 0, dr = da − q db."""
     return np.zeros_like(y[0]), da - y[0] * db
 
 
@@ -134,7 +134,7 @@ DERIVATIVES: dict[np.ufunc, tuple[Partial, ...]] = {
     np.fmin: (share_of_first, share_of_second),
 }
 
-ELEMENTWISE_RULES: dict[Callable[..., Any], Rule] = {
+ELEMENTWISE_RULES: dict[Callable[..., Any], TangentRule] = {
     **{function: derivatives(*partials) for function, partials in DERIVATIVES.items()},
     np.sinc: derivatives(d_sinc),
     np.divmod: formula(divmod_tangents),
@@ -145,8 +145,8 @@ ELEMENTWISE_RULES: dict[Callable[..., Any], Rule] = {
     },
 }
 
-# Functions whose result does not change when their arguments change by little. What they give is a
-# plain array, or, where it consists of floating-point numbers, a Dual whose tangent is zero.
+# Functions whose result does not change under small changes of their arguments. The result is a
+# plain array, or, if it has a floating-point dtype, a Dual with tangent zero.
 CONSTANT_UFUNCS: tuple[np.ufunc, ...] = (
     *(np.floor, np.ceil, np.trunc, np.rint, np.sign),
     *(np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal),

@@ -1,8 +1,9 @@
 """The nine laws of a layer, one function for each.
 
-Every law is tried on a `Subject`: a layer, built, with inputs and a delta drawn at random. It
-returns what it found, as a relative error where there is a number to give, or raises `Broken`.
-The first two, which are about derivatives, are in `chainrule.calculus.derivative_laws`.
+Every law is checked on a `Subject`: a built layer with random inputs and deltas. It returns a
+`Finding`, with the largest relative error if the law is about numbers, or raises `Broken`. The
+first line of a law's docstring is its statement in the report. The first two laws, which are about
+derivatives, are in `chainrule.calculus.derivative_laws`.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from chainrule.core.layer import Layer
 
 
 def accumulate(case: Case) -> Finding:
-    """Two backward passes add up; `zero_grad` starts afresh."""
+    """Two backward passes add up; `zero_grad` resets the gradients."""
     u = case.like(case.forward())
     replica = Replica(case.layer)
 
@@ -70,18 +71,18 @@ def accumulate(case: Case) -> Finding:
             pattern = "the second replaces the first" if np.array_equal(one, two) else ""
             raise LawViolation(
                 f"two backward passes do not add up in the gradient of {p.path}. {pattern}\n"
-                "add with parameter.accumulate(…), do not assign to grad",
+                "add with parameter.accumulate(…) instead of assigning to grad",
                 error,
             )
         if not np.array_equal(one, again):
             raise LawViolation(
-                f"after zero_grad the gradient of {p.path} is not what it was at first"
+                f"after zero_grad the gradient of {p.path} differs from the first one"
             )
     return Finding(worst, EXACT)
 
 
 def _parameters_alone(case: Case, u: Any) -> None:
-    """`backward_parameters`, which training calls in the first layer, adds what backward adds."""
+    """`backward_parameters`, which training calls on the first layer, agrees with `backward`."""
     whole, alone = Replica(case.layer), Replica(case.layer)
     for replica in (whole, alone):
         replica.layer.forward(*copied(case.inputs))
@@ -91,19 +92,19 @@ def _parameters_alone(case: Case, u: Any) -> None:
         error = norm(one.grad - other.grad) / (norm(one.grad) + np.finfo(float).tiny)
         if not error <= EXACT:
             raise LawViolation(
-                f"backward_parameters gives another gradient of {one.path} than backward", error
+                f"backward_parameters and backward give different gradients of {one.path}", error
             )
 
 
 def _backward_twice(case: Case, u: Any) -> None:
-    """After one forward pass, a second backward pass gives what the first gave."""
+    """After one forward pass, a second backward pass gives the same result as the first."""
     replica = Replica(case.layer)
     replica.layer.forward(*copied(case.inputs))
     deltas = [copied(replica.layer.backward(copied(u))) for _ in range(2)]
     if not are_identical(*deltas):
         raise LawViolation(
-            "after one forward, a second backward gives another delta than the first: backward "
-            "changes what forward has remembered"
+            "after one forward, a second backward gives a different delta: backward changes what "
+            "forward remembered"
         )
 
 
@@ -121,7 +122,7 @@ def purity(case: Case) -> Finding:
     returned_applied = copied(applied)
     later = replica.layer.forward(*(x.copy() for x in case.others))
     replica.layer.backward(case.like(later))
-    for what, now, before, who in (
+    for what, now, before, cause in (
         ("the input", inputs, case.inputs, "forward, backward or apply writes into it"),
         ("the delta", u, given_u, "backward writes into it"),
         ("the output of forward", y, returned_y, "a later call writes into it"),
@@ -136,35 +137,37 @@ def purity(case: Case) -> Finding:
             "the value of a parameter",
             tuple(p.value for p in replica.parameters),
             tuple(values),
-            "only an optimizer may move it",
+            "only an optimizer may change it",
         ),
     ):
         if not are_identical(now, before):
-            raise LawViolation(f"{what} has changed: {who}")
+            raise LawViolation(f"{what} has changed: {cause}")
     return Finding()
 
 
 def repeatable(case: Case) -> Finding:
-    """The same input and generator give the same output, and the same seed the same layer."""
+    """The same input and generator give the same output; the same seed gives the same layer."""
     u = case.like(case.forward())
     one, two = case.passes(u), case.passes(u)
     pairs = [(one.output, two.output), *((a, two.arrays[name]) for name, a in one.arrays.items())]
     if not all(are_identical(a, b) for a, b in pairs):
         raise LawViolation(
-            "the same input gives another result the second time: take randomness from "
-            'self.generator("…"), made in build, and start from nothing in forward'
+            "the same input gives a different result the second time: take randomness from "
+            'self.generator("…"), created in build, and do not keep results between forward passes'
         )
     shapes = case.layer.input_shapes
     built = [case.layer.unbuilt() for _ in range(2)]
     for layer in built:
         layer.build(*shapes, rng=5, dtype=case.layer.dtype)
     if not np.array_equal(built[0].parameters.value, built[1].parameters.value):
-        raise LawViolation("two layers built with one seed differ: draw from self.rng in build")
+        raise LawViolation(
+            "two layers built with the same seed differ: draw from self.rng in build"
+        )
     return Finding()
 
 
 def batch(case: Case) -> Finding:
-    """Rows do not see each other; a batch of one and an empty batch work."""
+    """Rows do not influence each other; a batch of one and an empty batch work."""
     y = case.forward()
     u = case.like(y)
     whole = case.passes(u)
@@ -179,10 +182,10 @@ def batch(case: Case) -> Finding:
             if shapes_of(small) != expected:
                 raise LawViolation(
                     f"with a batch of {rows} row(s) {what} has the shape {shapes_of(small)}, "
-                    f"and should have {expected}"
+                    f"but should have {expected}"
                 )
     if case.layer.couples_batch or any(p.couples_batch for _, p in case.layer.walk()):
-        return Finding(remarks=["rows see each other, as the layer says (couples_batch)"])
+        return Finding(remarks=["rows influence each other, as the layer declares (couples_batch)"])
     _rows_are_alone(case, u, whole)
     if case.layer.generators:
         return Finding()
@@ -190,7 +193,7 @@ def batch(case: Case) -> Finding:
 
 
 def _rows_are_alone(case: Case, u: Any, whole: Gradients) -> None:
-    """Other rows may become anything, and the first stays what it is."""
+    """Changing the other rows does not change the results of the first."""
     mixed = evolve(
         case,
         inputs=tuple(
@@ -208,14 +211,14 @@ def _rows_are_alone(case: Case, u: Any, whole: Gradients) -> None:
         error = norm(first - before) / (norm(before) + np.finfo(float).tiny)
         if not error <= EXACT:
             raise LawViolation(
-                f"{what} of one row changes with the other rows of the batch: rows see each "
-                "other. If that is meant, say couples_batch: ClassVar[bool] = True in the class",
+                f"{what} of one row changes with the other rows of the batch: rows influence each "
+                "other. If this is intended, set couples_batch: ClassVar[bool] = True in the class",
                 error,
             )
 
 
 def _rows_add_up(case: Case, u: Any, whole: Gradients) -> Finding:
-    """What the rows give one by one is what the batch gives."""
+    """The results of single rows add up to the result of the batch."""
     singles = [
         case.rows(slice(n, n + 1)).passes(rows_of(u, slice(n, n + 1))) for n in range(case.batch)
     ]
@@ -228,7 +231,7 @@ def _rows_add_up(case: Case, u: Any, whole: Gradients) -> Finding:
         if not error <= EXACT:
             pattern = diagnosis.factor(array, np.asarray(joined), {"the batch size": case.batch})
             raise LawViolation(
-                f"{gradient_of(name)} of a batch is not what its rows give one by one. "
+                f"{gradient_of(name)} of a batch differs from that of its rows one by one. "
                 f"{pattern or ''}",
                 error,
             )
@@ -258,13 +261,13 @@ def _refuse_other_types(found: dict[str, Any], kind: np.dtype[Any]) -> None:
         for array in as_tuple(arrays):
             if array.dtype != kind:
                 raise LawViolation(
-                    f"{kind} goes in, and {what} is {array.dtype}: create arrays with like= or "
-                    "zeros_like, and multiply by plain numbers, not by arrays of another type"
+                    f"the input is {kind}, but {what} is {array.dtype}: create arrays with like= "
+                    "or zeros_like, and multiply by plain numbers, not by arrays of another dtype"
                 )
 
 
 def memory(case: Case) -> Finding:
-    """`apply` leaves no trace; `backward` before `forward` is a named error."""
+    """`apply` changes nothing; `backward` before `forward` raises a named error."""
     u = case.like(case.forward())
     replica = Replica(case.layer)
     try:
@@ -272,14 +275,14 @@ def memory(case: Case) -> Finding:
     except BackwardBeforeForwardError:
         pass
     else:
-        raise LawViolation("backward before forward is not refused")
+        raise LawViolation("backward before forward does not raise BackwardBeforeForwardError")
     plain = case.passes(u)
     replica = Replica(case.layer)
     y = replica.layer.forward(*copied(case.inputs))
-    states = [s.value.copy() for s in replica.layer.state]
+    states = [s.value.copy() for s in replica.layer.buffers]
     replica.layer.apply(*copied(case.others))
-    if not all(map(np.array_equal, states, [s.value for s in replica.layer.state])):
-        raise LawViolation("apply changes a state: only forward may")
+    if not all(map(np.array_equal, states, [s.value for s in replica.layer.buffers])):
+        raise LawViolation("apply changes a buffer: only forward may do so")
     after = Gradients.of(y, replica.layer.backward(copied(u)), replica)
     for name, array in plain.arrays.items():
         if not are_identical(array, after.arrays[name]):
@@ -297,25 +300,25 @@ def memory(case: Case) -> Finding:
 
 
 def _forward_is_inference(layer: Layer) -> bool:
-    """Whether nothing random, kept or shared between rows could make the two differ."""
+    """Whether apply must equal forward: no generators, no buffers, no coupled rows."""
     return not (
-        layer.generators or len(layer.state) or any(p.couples_batch for _, p in layer.walk())
+        layer.generators or len(layer.buffers) or any(p.couples_batch for _, p in layer.walk())
     )
 
 
 def returns(case: Case) -> Finding:
-    """The configuration survives saving and loading, and the copy computes the same."""
-    from chainrule import storage  # a floor below this one, and the subject of this law alone
+    """The configuration survives saving and loading; the copy computes the same."""
+    from chainrule import storage  # a later package, needed only for this law
 
     classes = {type(part) for _, part in case.layer.walk()}
     try:
         copy = storage.loads(storage.dumps(case.layer), layers=classes)
     except StorageError as error:
-        raise LawViolation(f"it cannot be saved and loaded: {error}") from error
+        raise LawViolation(f"the layer cannot be saved and loaded: {error}") from error
     if repr(copy.unbuilt()) != repr(case.layer.unbuilt()):
-        raise LawViolation(f"the configuration has become {copy!r}, and was {case.layer!r}")
+        raise LawViolation(f"the configuration {case.layer!r} was loaded as {copy!r}")
     if not are_identical(evolve(case, layer=copy).forward(), case.forward()):
-        raise LawViolation("the copy that was saved and loaded computes something else")
+        raise LawViolation("the saved and loaded copy computes different outputs")
     return Finding()
 
 
@@ -330,4 +333,4 @@ LAWS: dict[str, Callable[[Case], Finding]] = {
     "memory": memory,
     "return": returns,
 }
-"""The laws in their order, by name."""
+"""The laws by name, in order."""

@@ -1,6 +1,6 @@
-"""The nine laws of a loss: those of a layer, as they read for a cost C with its delta ∂C/∂y.
+"""The nine laws of a loss: the laws of a layer, for a cost C with its delta ∂C/∂y.
 
-    ⟨Δ, v⟩ = dC(y; v)        the first of them: the delta is the gradient of the cost
+    ⟨Δ, v⟩ = dC(y; v)        the first law: the delta is the gradient of the cost
 
 The right side comes from dual numbers sent through the cost, the left from ``loss.delta``.
 """
@@ -26,8 +26,8 @@ TINY = np.finfo(float).tiny
 
 
 @define
-class LossSubject:
-    """A loss, and a batch that it is tried with."""
+class LossCase:
+    """A loss, and a batch to check it with."""
 
     loss: Any
     y: npt.NDArray[Any]
@@ -36,24 +36,24 @@ class LossSubject:
     rng: np.random.Generator
 
     def cost(self, y: Any = None) -> Any:
-        """C of copies of the arrays, with the sample weights."""
+        """C for copies of the arrays, with the sample weights."""
         y = self.y.copy() if y is None else y
         return self.loss(y, self.target.copy(), self.weights.copy())
 
     def delta(self) -> npt.NDArray[Any]:
-        """∂C/∂y likewise."""
+        """∂C/∂y, also for copies."""
         found = self.loss.delta(self.y.copy(), self.target.copy(), self.weights.copy())
         return np.asarray(found)
 
-    def rows(self, rows: slice) -> LossSubject:
-        """The same with some of the rows."""
+    def rows(self, rows: slice) -> LossCase:
+        """The same loss with some of the rows."""
         return evolve(self, y=self.y[rows], target=self.target[rows], weights=self.weights[rows])
 
 
 def candidates(
     loss: Any, shape: tuple[int, ...], rng: np.random.Generator, outputs: Any, targets: Any
-) -> list[LossSubject]:
-    """Batches that the loss accepts: outputs and targets of the kinds that losses are made for."""
+) -> list[LossCase]:
+    """Batches that the loss accepts, from the usual kinds of outputs and targets."""
     full = (7, *shape)
     classes = shape[-1] if shape else 1
     powers = np.exp(rng.normal(size=full))
@@ -70,30 +70,30 @@ def candidates(
     if targets is not None:
         kinds = [targets(full)]
     weights = rng.uniform(0.5, 2.0, size=7)
-    found: dict[int, LossSubject] = {}
+    found: dict[int, LossCase] = {}
     for y in ys:
         for number, target in enumerate(kinds):
-            case = LossSubject(loss, y, target, weights, rng)
+            case = LossCase(loss, y, target, weights, rng)
             if number not in found and _accepts(case):
                 found[number] = case
     return list(found.values())
 
 
-def _accepts(case: LossSubject) -> bool:
+def _accepts(case: LossCase) -> bool:
     try:
         with np.errstate(all="ignore"):
             return bool(np.isfinite(case.cost()) and np.all(np.isfinite(case.delta())))
     except DefinitionError:
-        raise  # the loss itself is at fault, and says in what way
+        raise  # the loss itself is faulty, and the error says why
     except (ChainruleError, ValueError, TypeError, IndexError):
-        return False  # it is not made for such targets
+        return False  # the loss does not accept such targets
 
 
-def adjoint(case: LossSubject) -> Finding:
+def adjoint(case: LossCase) -> Finding:
     """⟨Δ, v⟩ = dC(y; v): the delta is the gradient of the cost."""
     delta, v = case.delta(), case.rng.normal(size=case.y.shape)
     if delta.shape != case.y.shape:
-        raise LawViolation(f"delta has the shape {delta.shape}, and the output has {case.y.shape}")
+        raise LawViolation(f"delta has the shape {delta.shape}, but the output has {case.y.shape}")
     slope, tolerance, remarks = _slope(case, v)
     along = delta * v
     error = abs(along.sum() - slope) / (np.abs(along).sum() + abs(slope) + TINY)
@@ -102,32 +102,34 @@ def adjoint(case: LossSubject) -> Finding:
     return Finding(float(error), tolerance, remarks)
 
 
-def tangent(case: LossSubject) -> Finding:
+def tangent(case: LossCase) -> Finding:
     """dC(y; v) from dual numbers agrees with central differences."""
     v = case.rng.normal(size=case.y.shape)
     slope, tolerance, remarks = _slope(case, v)
     differences, uncertainty = _differences(case, v)
     error = abs(slope - differences) / (abs(slope) + 1.0)
     if tolerance == EXACT and not error - uncertainty <= BY_DIFFERENCES:
-        raise LawViolation("dual numbers and central differences are apart", float(error))
+        raise LawViolation("dual numbers and central differences disagree", float(error))
     return Finding(float(error), BY_DIFFERENCES, remarks)
 
 
-def accumulate(case: LossSubject) -> Finding:
-    """What the parts of a batch cost adds up to what the batch costs, each by its rows."""
+def accumulate(case: LossCase) -> Finding:
+    """The cost of a batch is the average of the costs of its parts, weighted by their rows."""
     parts = [case.rows(slice(0, 3)), case.rows(slice(3, None))]
     total = sum(float(part.cost()) * len(part.y) for part in parts) / len(case.y)
     cost = float(case.cost())
     error = abs(total - cost) / (abs(cost) + TINY)
     if not error <= EXACT:
         raise LawViolation(
-            "parts of 3 and 4 rows do not make the cost of 7: is it an average?", error
+            "the costs of 3 and 4 rows do not average to the cost of all 7: is the cost an average "
+            "over the rows?",
+            error,
         )
     return Finding(error, EXACT)
 
 
-def purity(case: LossSubject) -> Finding:
-    """Outputs, targets and weights are never changed; nor is what was returned."""
+def purity(case: LossCase) -> Finding:
+    """Outputs, targets and weights are never changed, nor are arrays that were returned."""
     given = {"the output": case.y, "the target": case.target, "the weights": case.weights}
     copies = {what: array.copy() for what, array in given.items()}
     arguments = tuple(copies.values())
@@ -144,15 +146,15 @@ def purity(case: LossSubject) -> Finding:
     return Finding()
 
 
-def repeatable(case: LossSubject) -> Finding:
+def repeatable(case: LossCase) -> Finding:
     """The same output and target give the same cost and delta."""
     if case.cost() != case.cost() or not np.array_equal(case.delta(), case.delta()):
-        raise LawViolation("the second call gives something else")
+        raise LawViolation("a second call gives a different result")
     return Finding()
 
 
-def batch(case: LossSubject) -> Finding:
-    """Rows do not see each other, a weight of zero silences one, and no rows cost nothing."""
+def batch(case: LossCase) -> Finding:
+    """Rows do not influence each other; weight zero excludes a row; an empty batch costs 0."""
     none = case.rows(slice(0, 0))
     if float(none.cost()) != 0.0 or none.delta().shape != none.y.shape:
         raise LawViolation("an empty batch should cost 0 and have an empty delta")
@@ -164,26 +166,27 @@ def batch(case: LossSubject) -> Finding:
         if not error <= EXACT:
             words = factor(whole[n], alone, {"the batch size": len(case.y)}) or ""
             raise LawViolation(
-                f"the delta of row {n} in a batch is not 1/batch of its delta alone. {words}", error
+                f"the delta of row {n} in a batch is not 1/batch times its delta alone. {words}",
+                error,
             )
     silent = evolve(case, weights=np.where(np.arange(len(whole)) == 0, 0.0, case.weights))
     if np.any(silent.delta()[0]):
-        raise LawViolation("a sample of weight zero has a delta")
+        raise LawViolation("a row with weight zero has a nonzero delta")
     return Finding(worst, EXACT)
 
 
-def dtype(case: LossSubject) -> Finding:
+def dtype(case: LossCase) -> Finding:
     """float32 in, float32 out; float64 likewise."""
     for kind in input_checks.DTYPES:
         at = evolve(case, y=case.y.astype(kind))
         for what, found in (("the cost", at.cost()), ("the delta", at.delta())):
             if found.dtype != kind:
-                raise LawViolation(f"{kind} goes in, and {what} is {found.dtype}")
+                raise LawViolation(f"the input is {kind}, but {what} is {found.dtype}")
     return Finding()
 
 
-def memory(case: LossSubject) -> Finding:
-    """Nothing is remembered: `value_and_delta` is the cost and the delta, whatever came before."""
+def memory(case: LossCase) -> Finding:
+    """The loss has no memory: `value_and_delta` always gives the cost and its delta."""
     cost, delta = case.cost(), case.delta()
     case.loss.value_and_delta(case.y + 1 / 64, case.target, case.weights)
     both = case.loss.value_and_delta(case.y, case.target, case.weights)
@@ -192,28 +195,26 @@ def memory(case: LossSubject) -> Finding:
         float(np.linalg.norm(both[1] - delta) / (np.linalg.norm(delta) + TINY)),
     ]
     if not max(errors) <= EXACT:
-        raise LawViolation(
-            "value_and_delta does not give what the loss and delta give", max(errors)
-        )
+        raise LawViolation("value_and_delta disagrees with the loss and its delta", max(errors))
     return Finding(max(errors), EXACT)
 
 
-def returns(case: LossSubject) -> Finding:
-    """The configuration survives being written down, and the copy computes the same."""
+def returns(case: LossCase) -> Finding:
+    """The configuration survives conversion to JSON; the copy computes the same."""
     loss = case.loss
     if not attrs.has(type(loss)):
-        raise LawViolation("its class is not decorated with @define, so it has no configuration")
+        raise LawViolation("the class is not decorated with @define, so it has no configuration")
     fields = {f.name: getattr(loss, f.name) for f in attrs.fields(type(loss)) if f.init}
     try:
         copy = type(loss)(**json.loads(json.dumps(fields)))
     except (TypeError, ValueError) as error:
-        raise LawViolation(f"its configuration cannot be written down: {error}") from error
+        raise LawViolation(f"the configuration cannot be written as JSON: {error}") from error
     if copy != loss or evolve(case, loss=copy).cost() != case.cost():
-        raise LawViolation(f"the configuration has become {copy!r}, and was {loss!r}")
+        raise LawViolation(f"the configuration {loss!r} was read back as {copy!r}")
     return Finding()
 
 
-LOSS_LAWS: dict[str, Callable[[LossSubject], Finding]] = {
+LOSS_LAWS: dict[str, Callable[[LossCase], Finding]] = {
     "adjoint": adjoint,
     "tangent": tangent,
     "accumulate": accumulate,
@@ -224,30 +225,30 @@ LOSS_LAWS: dict[str, Callable[[LossSubject], Finding]] = {
     "memory": memory,
     "return": returns,
 }
-"""The laws in their order, by name."""
+"""The laws by name, in order."""
 
 
-def _slope(case: LossSubject, v: npt.NDArray[Any]) -> tuple[float, float, list[str]]:
-    """dC(y; v), the tolerance that it allows, and what is to be said of it."""
+def _slope(case: LossCase, v: npt.NDArray[Any]) -> tuple[float, float, list[str]]:
+    """dC(y; v), the tolerance of the method used, and remarks on it."""
     try:
         cost = case.cost(Dual(case.y.copy(), v))
         if isinstance(cost, Dual) and np.isfinite(cost.tangent):
             return float(cost.tangent), EXACT, []
-        remark = "by central differences: the cost lost its tangent on the way"
+        remark = "by central differences: the cost loses its tangent"
     except NoTangentRuleError as error:
         remark = f"by central differences: {error.problem}"
     slope, uncertainty = _differences(case, v)
     return slope, BY_DIFFERENCES + 2 * uncertainty, [remark]
 
 
-def _differences(case: LossSubject, v: npt.NDArray[Any]) -> tuple[float, float]:
+def _differences(case: LossCase, v: npt.NDArray[Any]) -> tuple[float, float]:
     quotients = [
         float(case.cost(case.y + h * v) - case.cost(case.y - h * v)) / (2 * h) for h in (1e-5, 1e-6)
     ]
     return quotients[0], abs(quotients[0] - quotients[1])
 
 
-def _diagnosed(case: LossSubject, delta: npt.NDArray[Any]) -> str:
+def _diagnosed(case: LossCase, delta: npt.NDArray[Any]) -> str:
     expected = np.zeros(delta.size)
     for entry in range(delta.size):
         direction = np.zeros(delta.size)

@@ -1,8 +1,10 @@
-"""Products with a layer's Jacobian J = ∂y/∂x or ∂y/∂θ, on a way that does not use `backward`.
+"""Products with a layer's Jacobian J = ∂y/∂x or ∂y/∂θ, computed without `backward`.
 
-J v      from dual numbers, x + ε v, sent through `forward`; or else from differences,
-(f(x + h v) − f(x − h v)) / 2h
-Jᵀ u     entry by entry, ⟨u, J e_i⟩: slow, and right
+    J v      from dual numbers, x + ε v, sent through forward; if these fail,
+             from differences, (f(x + h v) − f(x − h v)) / 2h
+    Jᵀ u     entry by entry, ⟨u, J e_i⟩: slow but reliable
+
+The laws compare these products with the results of `backward`.
 """
 
 from __future__ import annotations
@@ -36,8 +38,8 @@ from chainrule.core.types import Shape
 
 
 @define
-class Product:
-    """J v, and how it was come by."""
+class JacobianProduct:
+    """J v, and how it was computed."""
 
     value: Any
     uncertainty: float = 0.0
@@ -49,14 +51,14 @@ class Product:
         return EXACT if self.is_exact else BY_DIFFERENCES
 
 
-def jacobian_vector(at: Case, name: str, v: npt.NDArray[Any], finding: Finding) -> Product:
-    """J v for one input or parameter: from dual numbers if these can, else by differences."""
+def jacobian_vector(at: Case, name: str, v: npt.NDArray[Any], finding: Finding) -> JacobianProduct:
+    """J v for one input or parameter: from dual numbers if possible, else by differences."""
     try:
         result = _by_dual_numbers(at, name, v)
         if is_finite(result):
-            return Product(result)
+            return JacobianProduct(result)
     except (NoTangentRuleError, ValueError) as error:
-        # NumPy puts an error of its own before ours where a number is written into an array.
+        # When a number is written into an array, NumPy raises its own error from ours.
         cause = error if isinstance(error, NoTangentRuleError) else error.__cause__
         if not isinstance(cause, NoTangentRuleError):
             raise
@@ -85,29 +87,30 @@ def _by_dual_numbers(at: Case, name: str, v: npt.NDArray[Any]) -> Any:
     return parts if isinstance(y, tuple) else parts[0]
 
 
-def difference_quotient(at: Case, name: str, v: npt.NDArray[Any]) -> Product:
-    """(f(x + h v) − f(x − h v)) / 2h, with how far it may be off as its uncertainty.
+def difference_quotient(at: Case, name: str, v: npt.NDArray[Any]) -> JacobianProduct:
+    """(f(x + h v) − f(x − h v)) / 2h, with an estimate of its error as uncertainty.
 
-    That is how far two steps h are apart and, in the entries where a kink lies within the shorter,
-    how far the slopes on both sides are: there either is right, and the quotient is neither.
+    The uncertainty is the difference between the results for two steps h. Entries with a kink
+    within the shorter step add the difference of the slopes on both sides: each of these is right,
+    and the quotient equals neither.
     """
     here = flat(at.forward())
     quotients = []
     for step in (1e-5, 1e-6):
-        ahead, behind = (flat(moved(at, name, sign * step * v).forward()) for sign in (1, -1))
-        quotients.append((ahead - behind) / (2 * step))
-    right, left = (ahead - here) / step, (here - behind) / step
+        above, below = (flat(moved(at, name, sign * step * v).forward()) for sign in (1, -1))
+        quotients.append((above - below) / (2 * step))
+    right, left = (above - here) / step, (here - below) / step
     bent = np.abs(right - left) > 1e-2 * (1 + np.abs(right) + np.abs(left))
     apart = norm(quotients[0] - quotients[1])
-    # Where a step leaps over a kink the two differ; the shorter leaps over fewer.
+    # If a step crosses a kink the two quotients differ; the shorter step crosses fewer kinks.
     best = quotients[0] if apart < 1e-5 else quotients[1]
-    return Product(best, apart + norm((right - left)[bent]), is_exact=False)
+    return JacobianProduct(best, apart + norm((right - left)[bent]), is_exact=False)
 
 
 def transposed_product(at: Case, name: str, u: Any) -> npt.NDArray[Any]:
-    """Jᵀ u entry by entry, from J along each axis: slow, and right."""
+    """Jᵀ u entry by entry, from J along each axis: slow but reliable."""
     original = array_of(at, name)
-    result = np.full(original.size, np.nan)  # of what is too much to work out
+    result = np.full(original.size, np.nan)  # entries beyond the limit of unit_directions stay nan
     finding = Finding()
     for entry, direction in unit_directions(original.shape):
         result[entry] = inner(u, jacobian_vector(at, name, direction, finding).value)
@@ -115,15 +118,15 @@ def transposed_product(at: Case, name: str, u: Any) -> npt.NDArray[Any]:
 
 
 def unit_directions(shape: Shape, most: int = 4096) -> Iterator[tuple[int, npt.NDArray[Any]]]:
-    """Give e_i for each entry of an array, with its number i, up to so many."""
+    """Yield i and the unit vector e_i for each entry of an array, at most ``most`` of them."""
     for entry in range(min(most, int(np.prod(shape)))):
         direction = np.zeros(int(np.prod(shape)))
         direction[entry] = 1.0
         yield entry, direction.reshape(shape)
 
 
-def mismatch(u: Any, product: Product, received: Any, v: Any) -> float:
-    """|⟨u, J v⟩ − ⟨Jᵀ u, v⟩|, relative to the vectors that are multiplied."""
+def mismatch(u: Any, product: JacobianProduct, received: Any, v: Any) -> float:
+    """|⟨u, J v⟩ − ⟨Jᵀ u, v⟩|, relative to the norms of the vectors."""
     left, right = inner(u, product.value), float(np.vdot(received, v))
     size = norm(u) * norm(product.value) + norm(received) * norm(v) + norm(u) * norm(v)
     doubt = 2 * norm(u) * product.uncertainty

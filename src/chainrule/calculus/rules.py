@@ -1,18 +1,18 @@
 """The kinds of tangent rule.
 
-A function y = f(x_1, x_2, ...) takes the tangents ẋ_i of its arguments to that of its result,
+A function y = f(x_1, x_2, ...) maps the tangents ẋ_i of its arguments to that of its result,
 
     ẏ = Σ_i (∂f/∂x_i) ẋ_i .
 
-Nearly all of NumPy does so in one of four ways, and each of them is one function below:
+Nearly all functions of NumPy do so in one of four ways, each of which is a function below:
 
     derivatives    elementwise:   ẏ = Σ_i f_i(x_1, x_2, ...) ẋ_i,  with one formula f_i for each i
     linear         ẏ = f(ẋ_1, ẋ_2, ...)                            reshape, sum, concatenate
     multilinear    ẏ = Σ_i f(x_1, ..., ẋ_i, ...)                   matmul, einsum, convolve
     formula        ẏ written out                                   var, sort, linalg.inv
 
-The tables in `elementwise_rules` and `array_rules` say which function is of which kind. No rule
-knows of `Dual`: a rule sees values and tangents, plain arrays, and calls ``np.*`` on them.
+The tables in `elementwise_rules` and `array_rules` assign a kind to each function. No rule knows
+about `Dual`: a rule receives values and tangents as plain arrays and calls ``np.*`` on them.
 """
 
 from __future__ import annotations
@@ -29,30 +29,30 @@ from chainrule.core.errors import NoTangentRuleError
 
 
 class Evaluation(NamedTuple):
-    """A function that has been evaluated, and the tangents that are to be carried through it."""
+    """An evaluated function, and the tangents to carry through it."""
 
-    again: Callable[[Sequence[Any]], Any]  # the same call with other arrays in place of its own
+    again: Callable[[Sequence[Any]], Any]  # repeats the call with other arrays
     result: Any
     values: Sequence[Any]
-    tangents: Sequence[Any]  # None where an array carries none
+    tangents: Sequence[Any]  # None for an array without tangent
     options: Mapping[str, Any]  # the other arguments, by name
 
 
 @dataclass(frozen=True)
-class Rule:
+class TangentRule:
     """How one function carries tangents.
 
     Attributes
     ----------
     tangent
-        The tangent of the result of an `Evaluation`.
+        A function that returns the tangent of the result of an `Evaluation`.
     arrays
-        Names of the arguments that may carry a tangent. Empty: the first one (all inputs of a
+        Names of the arguments that may carry a tangent. If empty, the first one (all inputs of a
         ufunc, all of ``*name``).
     condition
-        Name of an argument of which only the value counts, as in ``np.where(condition, x, y)``.
+        Name of an argument of which only the value matters, as in ``np.where(condition, x, y)``.
     accepted
-        Names of the arguments that the rule understands; ``None`` stands for all.
+        Names of the arguments that the rule supports; ``None`` means all.
     """
 
     tangent: Callable[[Evaluation], Any]
@@ -61,13 +61,13 @@ class Rule:
     accepted: frozenset[str] | None = None
 
 
-def derivatives(*partials: Callable[..., Any]) -> Rule:
+def derivatives(*partials: Callable[..., Any]) -> TangentRule:
     """The rule of an elementwise function, from ``partial(result, *values)`` for each argument.
 
-    An argument that carries no tangent is left out, so its derivative is not even computed: the
-    logarithm in ∂(xᵃ)/∂a can do no harm where the exponent is a plain number. Arrays of another
-    type than the result (integers, or float32 among float64) are converted to it first, so that
-    the derivative is as exact as the result.
+    Arguments without a tangent are skipped and their derivatives never computed, so the logarithm
+    in ∂(xᵃ)/∂a causes no problem if the exponent is a plain number. Arrays whose dtype differs from
+    the result (integers, or float32 among float64) are converted first, so that the derivative is
+    as accurate as the result.
     """
 
     def tangent(at: Evaluation) -> Any:
@@ -79,24 +79,24 @@ def derivatives(*partials: Callable[..., Any]) -> Rule:
             if dx is not None
         )
 
-    return Rule(tangent)
+    return TangentRule(tangent)
 
 
-def linear(*arrays: str, condition: str | None = None) -> Rule:
-    """The rule of a function that is linear in the named arguments together.
+def linear(*arrays: str, condition: str | None = None) -> TangentRule:
+    """The rule of a function that is jointly linear in the named arguments.
 
-    A plain array among them is a constant, and its tangent is zero: so is that of the
-    ``initial`` of a sum, or of what `numpy.pad` pads with.
+    A plain array among them is a constant with tangent zero, for example the ``initial`` of a sum
+    or the padding of `numpy.pad`.
     """
 
     def tangent(at: Evaluation) -> Any:
         return at.again(list(map(or_zeros, at.tangents, at.values)))
 
-    return Rule(tangent, arrays, condition)
+    return TangentRule(tangent, arrays, condition)
 
 
-def multilinear(*arrays: str) -> Rule:
-    """The rule of a function that is linear in each of the named arguments by itself."""
+def multilinear(*arrays: str) -> TangentRule:
+    """The rule of a function that is linear in each of the named arguments separately."""
 
     def tangent(at: Evaluation) -> Any:
         return total(
@@ -105,15 +105,15 @@ def multilinear(*arrays: str) -> Rule:
             if dx is not None
         )
 
-    return Rule(tangent, arrays)
+    return TangentRule(tangent, arrays)
 
 
-def formula(function: Callable[..., Any], *arrays: str) -> Rule:
+def formula(function: Callable[..., Any], *arrays: str) -> TangentRule:
     """The rule that ``function(result, *values, *tangents, **options)`` computes.
 
-    The tangent of an array that carries none is zero; an array that was left out of the call is
-    ``None``, and so is its tangent. The options come by their NumPy names, and one that
-    ``function`` has no parameter for is refused before anything is computed.
+    An array without tangent gets a tangent of zeros. An array that was omitted from the call is
+    ``None``, and so is its tangent. Options have their NumPy names; an option that is not a
+    parameter of ``function`` raises an error before anything is computed.
     """
     parameters = inspect.signature(function).parameters.values()
     anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
@@ -125,11 +125,11 @@ def formula(function: Callable[..., Any], *arrays: str) -> Rule:
         given = any(dy is dx for dx in at.tangents)
         return np.copy(dy) if given else dy
 
-    return Rule(tangent, arrays, accepted=None if anything else accepted)
+    return TangentRule(tangent, arrays, accepted=None if anything else accepted)
 
 
 def or_zeros(tangent: Any, value: Any) -> Any:
-    """The tangent, with zeros of the value's form wherever there is none."""
+    """The tangent, or zeros shaped like the value if there is none."""
     if isinstance(value, list | tuple):
         parts = [None] * len(value) if tangent is None else tangent
         return type(value)(map(or_zeros, parts, value))
@@ -139,7 +139,7 @@ def or_zeros(tangent: Any, value: Any) -> Any:
 
 
 def total(terms: Any) -> Any:
-    """The sum of the terms, in a fresh array if there are several."""
+    """The sum of the terms; a new array if there are several."""
     terms = iter(terms)
     result = next(terms)
     for term in terms:
@@ -148,36 +148,36 @@ def total(terms: Any) -> Any:
 
 
 class Call:
-    """One call of a NumPy function, with its arguments found by name.
+    """One call of a NumPy function, with its arguments accessible by name.
 
-    NumPy hands over the arguments as the caller wrote them, by position or by name. Rules speak of
-    them by name; `evaluate` puts them back where they came from.
+    NumPy passes on the arguments as the caller wrote them, by position or by name. Rules refer to
+    them by name; `evaluate` restores the original form of the call.
     """
 
     def __init__(
         self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> None:
         names, rest = parameter_names(function)
-        if len(args) > len(names):  # the arguments of *name are called name[0], name[1], ...
+        if len(args) > len(names):  # the arguments of *name are named name[0], name[1], ...
             names = (*names, *(f"{rest}[{i}]" for i in range(len(args) - len(names))))
         self.function = function
         self.positional = names[: len(args)]
         self.rest = rest
         self.arguments = {**dict(zip(self.positional, args, strict=True)), **kwargs}
 
-    def arrays_of(self, rule: Rule) -> tuple[str, ...]:
+    def arrays_of(self, rule: TangentRule) -> tuple[str, ...]:
         """Names of the arguments of this call that may carry a tangent."""
         return rule.arrays or parameter_names(self.function)[0][:1] or self.positional
 
     def evaluate(self, changes: Mapping[str, Any]) -> Any:
-        """What the function gives, with some of its arguments changed."""
+        """Call the function again, with some of its arguments changed."""
         arguments = {name: changes.get(name, given) for name, given in self.arguments.items()}
         return self.function(*[arguments.pop(name) for name in self.positional], **arguments)
 
 
 @cache
 def parameter_names(function: Callable[..., Any]) -> tuple[tuple[str, ...], str | None]:
-    """Names of a function's positional parameters, and of the one that takes all others."""
+    """Names of a function's positional parameters, and of its ``*name`` parameter if any."""
     if function in NAMES_IN_C:
         return tuple(NAMES_IN_C[function].split()), None
     try:
@@ -189,7 +189,7 @@ def parameter_names(function: Callable[..., Any]) -> tuple[tuple[str, ...], str 
     return tuple(named), rest[0] if rest else None
 
 
-# Functions written in C do not tell their parameters before NumPy 2.4.
+# Before NumPy 2.4, functions written in C have no signature to inspect.
 NAMES_IN_C: dict[Callable[..., Any], str] = {
     np.array: "object dtype",
     np.asarray: "a dtype order",
@@ -208,7 +208,7 @@ NAMES_IN_C: dict[Callable[..., Any], str] = {
 
 
 def name_of(function: Any) -> str:
-    """The name that a reader would look a function up by, such as ``numpy.linalg.svd``."""
+    """The full name of a function, such as ``numpy.linalg.svd``."""
     module = getattr(function, "__module__", None) or (
         "numpy" if getattr(np, function.__name__, None) is function else ""
     )
@@ -216,31 +216,31 @@ def name_of(function: Any) -> str:
 
 
 def no_rule(name: str) -> NoTangentRuleError:
-    """The error for a function that no table lists."""
+    """The error for a function without a tangent rule."""
     return NoTangentRuleError(
         f"{name} has no tangent rule",
         expected="a function that Dual numbers can flow through",
         received=name,
-        hint="write it with functions that have a rule, or add one with "
-        "chainrule.calculus.dual.tangent_rule; check_layer falls back on central differences",
+        hint="write it with functions that have a rule, or add a rule with "
+        "chainrule.calculus.dual.tangent_rule; check_layer falls back to central differences",
     )
 
 
 def lost(what: str) -> NoTangentRuleError:
-    """The error for what would drop a tangent without a word."""
+    """The error for an operation that would silently drop a tangent."""
     return NoTangentRuleError(
         f"{what} would lose the tangent of a Dual",
-        hint="call np.* on what you are given and create arrays with np.zeros_like(x) or like=x; "
-        "never force an input with np.asarray or float",
+        hint="call np.* on the inputs and create arrays with np.zeros_like(x) or like=x; "
+        "never convert an input with np.asarray or float",
     )
 
 
 def lost_in_plain_array(what: str) -> NoTangentRuleError:
-    """The same, where the array that is written into cannot hold a tangent."""
+    """The error for writing into an array that cannot hold a tangent."""
     return NoTangentRuleError(
         f"{what} would lose the tangent of a Dual",
         expected="a Dual to write into",
         received="a plain array, or a Dual of a lower level",
-        hint="create it from the input, with np.zeros_like(x) or np.zeros(shape, like=x), so that "
-        "it can carry a tangent",
+        hint="create the array from the input, with np.zeros_like(x) or np.zeros(shape, like=x), "
+        "so that it can carry a tangent",
     )

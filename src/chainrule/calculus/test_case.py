@@ -1,7 +1,7 @@
-"""What a law is tried on: a built layer with random numbers for it, and what it gives for them.
+"""The test case of a law: a built layer with random inputs, and the results of its passes.
 
-Outputs and deltas are arrays, or tuples of arrays where a layer has several; the functions at the
-end of this file take either.
+Outputs and deltas are arrays, or tuples of arrays for a layer with several; the functions at the
+end of this file accept either.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from chainrule.core.parameter import Parameter
 from chainrule.core.types import Shape
 
 EXACT = 1e-12
-"""How far two ways of computing the same float64 number may be apart, relative to its terms."""
+"""The tolerance between two computations of the same float64 number, relative to its terms."""
 BY_DIFFERENCES = 1e-6
-"""The same where one of the ways is a difference quotient."""
+"""The tolerance if one of them is a difference quotient."""
 
 
-class LawViolation(Exception):  # noqa: N818 - it is not an error of the program, but a finding
-    """A law does not hold: the sentence says in what way, the figure by how much."""
+class LawViolation(Exception):  # noqa: N818 - a finding about a layer, not an error of the program
+    """A law does not hold: the sentence says why, the figure is the relative error."""
 
     def __init__(self, sentence: str, figure: float | None = None) -> None:
         super().__init__(sentence)
@@ -34,7 +34,7 @@ class LawViolation(Exception):  # noqa: N818 - it is not an error of the program
 
 @define
 class Finding:
-    """That a law holds: the largest relative error that was seen, and what is to be said."""
+    """A law holds: the largest relative error that occurred, and remarks."""
 
     figure: float | None = None
     tolerance: float | None = None
@@ -43,7 +43,7 @@ class Finding:
 
 @define
 class Case:
-    """A built layer and the numbers that it is tried with."""
+    """A built layer and the numbers to check it with."""
 
     layer: Layer
     inputs: tuple[npt.NDArray[Any], ...]
@@ -59,7 +59,7 @@ class Case:
         batch: int,
         draw: Any,
     ) -> Case:
-        """Inputs for a layer, drawn by ``draw(shape)``."""
+        """Draw inputs for a layer with ``draw(shape)``."""
         inputs = tuple(draw((batch, *shape)) for shape in shapes)
         others = tuple(draw((batch, *shape)) for shape in shapes)
         return cls(layer, inputs, others, rng)
@@ -70,26 +70,26 @@ class Case:
         return len(self.inputs[0])
 
     def scaled(self, scale: float) -> Case:
-        """The same with larger inputs."""
+        """The same layer with larger inputs."""
         return evolve(self, inputs=tuple(x * scale for x in self.inputs))
 
     def rows(self, rows: slice | list[int]) -> Case:
-        """The same with some of the rows."""
+        """The same layer with some of the rows."""
         return evolve(self, inputs=tuple(x[rows] for x in self.inputs))
 
     def like(self, y: Any) -> Any:
-        """Random numbers of the shape and type of some output: a delta."""
+        """Random numbers with the shape and dtype of an output, to serve as a delta."""
         if isinstance(y, tuple):
             return tuple(self.like(part) for part in y)
         return self.rng.normal(size=np.shape(y)).astype(y.dtype)
 
     def forward(self) -> Any:
-        """The output of a fresh replica, which is given copies: a layer may write into them."""
+        """The output of a new replica; it gets copies, because a layer might write into them."""
         with np.errstate(all="ignore"):
             return Replica(self.layer).layer.forward(*copied(self.inputs))
 
     def passes(self, delta: Any) -> Gradients:
-        """Forward and backward pass of a fresh replica, likewise."""
+        """Forward and backward pass of a new replica, also on copies."""
         replica = Replica(self.layer)
         with np.errstate(all="ignore"):
             y = replica.layer.forward(*copied(self.inputs))
@@ -98,20 +98,20 @@ class Case:
 
 @define
 class Gradients:
-    """What one forward and one backward pass give."""
+    """The results of one forward and one backward pass."""
 
     output: Any
     arrays: dict[str, npt.NDArray[Any]]  # "input" or "input 1", …, and each parameter's path
 
     @classmethod
     def of(cls, output: Any, delta_in: Any, replica: Replica) -> Gradients:
-        """Under their names."""
+        """Collect the results by name."""
         deltas = as_tuple(delta_in)
         if any(not hasattr(delta, "dtype") for delta in deltas):
             what = "None: is the return missing?" if delta_in is None else type(delta_in).__name__
             raise LawViolation(
-                f"backward returns {what}\nIt should return ∂C/∂x, one array, or a tuple of one "
-                "for each input."
+                f"backward returns {what}\nIt should return ∂C/∂x: one array, or a tuple with one "
+                "array per input."
             )
         names = ["input"] if len(deltas) == 1 else [f"input {n + 1}" for n in range(len(deltas))]
         arrays = dict(zip(names, deltas, strict=True))
@@ -127,17 +127,17 @@ def parameters_of(at: Case) -> list[Parameter]:
 
 
 def input_name(number: int, count: int) -> str:
-    """``input``, or ``input 2`` where there are several."""
+    """``input``, or ``input 2`` if there are several."""
     return "input" if count == 1 else f"input {number + 1}"
 
 
 def is_input(name: str) -> bool:
-    """Whether the name is that of an input, not of a parameter."""
+    """Whether this is the name of an input, not of a parameter."""
     return name == "input" or name.startswith("input ")
 
 
 def gradient_of(name: str) -> str:
-    """What backward gives for this input or parameter, in words."""
+    """A phrase for the result of backward for this input or parameter."""
     return (
         f"the delta of {'the ' * (name == 'input')}{name}"
         if is_input(name)
@@ -161,7 +161,7 @@ def array_of(at: Case, name: str) -> npt.NDArray[Any]:
 
 
 def moved(at: Case, name: str, step: npt.NDArray[Any]) -> Case:
-    """The subject with one input or parameter moved."""
+    """The same test case with one input or parameter shifted by ``step``."""
     if is_input(name):
         inputs = tuple(
             x + step if input_name(n, len(at.inputs)) == name else x
@@ -172,25 +172,25 @@ def moved(at: Case, name: str, step: npt.NDArray[Any]) -> Case:
     for p in parameters_of(at):
         value = p.value + step if p.path == name else p.value.copy()
         parts[id(p)] = Parameter(p.path, value)
-    parts |= {id(s): Parameter(s.path, s.value.copy()) for s in at.layer.state}
+    parts |= {id(s): Parameter(s.path, s.value.copy()) for s in at.layer.buffers}
     for generator in at.layer.generators.values():
         parts[id(generator)] = layer_state.copied_generator(generator)
     return evolve(at, layer=at.layer.replica(parts))
 
 
 def reset_generators(source: Layer, replica: Layer) -> None:
-    """Put the random generators of a replica back to where those of its source are."""
+    """Set the random generators of a replica to the states of those of its source."""
     for path, generator in source.generators.items():
         replica.generators[path].bit_generator.state = generator.bit_generator.state
 
 
 def as_tuple(y: Any) -> tuple[Any, ...]:
-    """A tuple of arrays, of one array or of several."""
+    """One array or several, as a tuple."""
     return y if isinstance(y, tuple) else (y,)
 
 
 def flat(y: Any) -> npt.NDArray[Any]:
-    """All numbers of one array or several, in one vector."""
+    """All numbers of one array or several, as one vector."""
     return np.concatenate([np.asarray(part, dtype=float).ravel() for part in as_tuple(y)])
 
 
@@ -210,18 +210,18 @@ def is_finite(y: Any) -> bool:
 
 
 def copied(y: Any) -> Any:
-    """The same numbers in memory of their own."""
+    """A copy of one array or several."""
     return tuple(np.array(part) for part in y) if isinstance(y, tuple) else np.array(y)
 
 
 def are_identical(a: Any, b: Any) -> bool:
-    """Whether all numbers are the same, bit for bit but for the sign of zero."""
+    """Whether all numbers are bit-identical, except for the sign of zero."""
     pairs = zip(as_tuple(a), as_tuple(b), strict=True)
     return all(np.array_equal(x, y, equal_nan=True) for x, y in pairs)
 
 
 def rows_of(y: Any, rows: slice) -> Any:
-    """Some of the rows."""
+    """Some of the rows of one array or several."""
     return tuple(part[rows] for part in y) if isinstance(y, tuple) else y[rows]
 
 

@@ -1,4 +1,4 @@
-"""Callbacks: what else happens while a network is trained.
+"""Callbacks: your code, called while a network is trained.
 
     from chainrule import callbacks
 
@@ -9,16 +9,16 @@
 
 Read in this order:
 
-    callback        what a callback is and when it is called; start here to write your own
-    from_functions  a callback made of functions
-    monitoring      the column of the history that a callback watches
+    callback        the base class, and when its methods are called; start here to write your own
+    from_functions  a callback made from plain functions
+    monitoring      the column of the history that a callback monitors
     improvement     when one figure is better than another
     early_stopping, checkpoint, csv_logger, tensorboard    one callback each
-    csv_table       the CSV file that `CSVLogger` and `History.to_csv` write
+    csv_table       the CSV format that `CSVLogger` and `History.to_csv` write
 
-A new callback is a new module and a line in the table below; nothing else needs to change.
-`LearningRate` is defined in `chainrule.schedules`, and listed here because it is a callback. Each
-is loaded when it is first used.
+A new callback needs a new module and a line in the table below; nothing else changes.
+`LearningRate` is defined in `chainrule.schedules` and listed here because it is a callback. Each
+callback is imported on first use.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from chainrule.callbacks.callback import Callback
+from chainrule.core.deprecation import moved
 
 if TYPE_CHECKING:
     from chainrule.callbacks.checkpoint import Checkpoint
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from chainrule.callbacks.tensorboard import TensorBoard
     from chainrule.schedules.learning_rate import LearningRate
 
-_PLACES = {
+_MODULES = {
     "Checkpoint": "chainrule.callbacks.checkpoint",
     "CSVLogger": "chainrule.callbacks.csv_logger",
     "EarlyStopping": "chainrule.callbacks.early_stopping",
@@ -44,6 +45,8 @@ _PLACES = {
     "LearningRate": "chainrule.schedules.learning_rate",
     "TensorBoard": "chainrule.callbacks.tensorboard",
 }
+
+_RENAMED = {"Functions": "chainrule.callbacks.FromFunctions"}
 
 __all__ = [
     "CSVLogger",
@@ -56,12 +59,14 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(importlib.import_module(_PLACES[name]), name)
-    globals()[name] = found
-    return found
+if not TYPE_CHECKING:  # with a __getattr__, type checkers would accept any name
+
+    def __getattr__(name: str) -> Any:
+        if name not in _MODULES:
+            return moved(__name__, name, _RENAMED, removed_in="0.3")
+        found = getattr(importlib.import_module(_MODULES[name]), name)
+        globals()[name] = found
+        return found
 
 
 def __dir__() -> list[str]:

@@ -1,32 +1,32 @@
-"""Callbacks: what else shall happen while a network is trained.
+"""The base class of all callbacks: your code, called while a network is trained.
 
 `Trainer.fit` calls the methods of each callback at these moments:
 
-    check                 of all of them, before anything is changed
+    check                 for all callbacks, before anything is changed
     on_fit_begin
       for each epoch:
         for each step:    batch → forward → cost → backward → optimizer
           on_step_end
         validation
-        figures           what callbacks add to the epoch's figures, which then enter the history
+        figures           adds columns to the figures of the epoch, which then enter the history
         on_epoch_end
-    on_fit_end            always, also where training ended with an error or with Ctrl-C
+    on_fit_end            always, even if training ended with an error or with Ctrl-C
 
-in the order of the list, those that say `comes_last` after the others; `on_fit_end` in the reverse
-order, so that what began first ends last.
+Callbacks are called in the order of the list, those with `comes_last` after the others;
+`on_fit_end` is called in reverse order, so the first to begin is the last to end.
 
-A callback may look at everything that the trainer holds, and change what belongs to a run, such
-as ``trainer.optimizer.learning_rate``. ``trainer.steps`` counts the steps of the run, and
-``trainer.stop("the reason")`` ends it after the step, or the epoch, that is going on. One of one's
-own overrides only what it needs:
+A callback can read everything in the trainer, and change the settings of a run, such as
+``trainer.optimizer.learning_rate``. ``trainer.steps`` counts the steps of the run, and
+``trainer.stop("the reason")`` ends it after the current step or epoch. A custom callback overrides
+only the methods it needs:
 
     class HalveTheRate(Callback):
         def on_epoch_end(self, trainer, epoch, figures):
             trainer.optimizer.learning_rate /= 2
 
-What a callback remembers from step to step belongs into a checkpoint: `state` gives it, and
-`restore` takes it back. A run that is resumed calls `on_fit_begin` when everything is restored;
-``trainer.history`` and ``trainer.steps`` then say how far it had come.
+What a callback remembers from step to step belongs in a checkpoint: `state` returns it, and
+`restore` receives it. A resumed run calls `on_fit_begin` after everything is restored;
+``trainer.history`` and ``trainer.steps`` then show how far the run had come.
 """
 
 from __future__ import annotations
@@ -41,36 +41,36 @@ __all__ = ["Callback"]
 
 
 class Callback:
-    """Something that `Trainer.fit` calls while it trains; a subclass overrides what it needs.
+    """Code that `Trainer.fit` calls while it trains; a subclass overrides the methods it needs.
 
-    A method that is not overridden costs nothing.
+    Methods that are not overridden cost nothing.
     """
 
     comes_last: ClassVar[bool] = False
-    """True says that it is called after those that do not say so, wherever it stands in the list:
-    a checkpoint has to hold what the others have come to."""
+    """If True, this callback is called after all others, wherever it is in the list: a checkpoint,
+    for example, has to contain the final state of the others."""
 
     def check(self, trainer: Trainer) -> None:
-        """Refuse a run that cannot go well, by raising an error; nothing may be changed here.
+        """Raise an error for a run that cannot succeed; do not change anything here.
 
-        It is called when all data have been looked at, and before any callback begins. So what is
-        refused costs nothing: no file is emptied, no model is built. ``trainer.columns`` has the
-        columns that will be measured. In a run that is resumed, `restore` was called before.
+        It is called after all data are checked, and before any callback begins. So an error here
+        does no harm: no file is emptied, and no model is built. ``trainer.columns`` has the columns
+        that will be measured. In a resumed run, `restore` is called before.
 
         Parameters
         ----------
         trainer
-            The model may not be built yet.
+            The trainer; its model may not be built yet.
         """
 
     def on_fit_begin(self, trainer: Trainer) -> None:
-        """Before the first step: the model is built, and the history is empty or that resumed.
+        """Before the first step: the model is built; the history is empty, or the resumed one.
 
         Parameters
         ----------
         trainer
-            With its ``model``, ``loss``, ``optimizer``, ``metrics``, ``rng`` and ``history``;
-            ``trainer.is_resumed`` says whether it goes on from a checkpoint.
+            The trainer, with its ``model``, ``loss``, ``optimizer``, ``metrics``, ``rng`` and
+            ``history``; ``trainer.is_resumed`` says whether it continues from a checkpoint.
         """
 
     def on_step_end(self, trainer: Trainer, epoch: int, step: int, cost: float) -> None:
@@ -81,20 +81,20 @@ class Callback:
         trainer
             As in `on_fit_begin`; the parameters have moved.
         epoch, step
-            Which epoch, and which step of it, both counted from 1.
+            The number of the epoch, and of the step in it, both counted from 1.
         cost
-            C of this step's batch, from the parameters before they moved.
+            C of this step's batch, with the parameters from before they moved.
         """
 
     def figures(self, trainer: Trainer, epoch: int) -> Mapping[str, float]:
-        """What this callback adds to the history, by column: the same columns in every epoch."""
+        """The figures that this callback adds to the history, with the same columns every epoch."""
         return {}
 
     def added_columns(self) -> Sequence[str] | None:
-        """The columns that `figures` adds, or None if only the first epoch can tell.
+        """The columns that `figures` adds, or None if they are unknown before the first epoch.
 
-        A callback that knows them before the first step says so here. Then a misspelled name in
-        another callback's ``monitor=`` is refused before anything is trained.
+        If a callback names its columns here, a misspelled name in another callback's ``monitor=``
+        raises an error before training.
         """
         return () if type(self).figures is Callback.figures else None
 
@@ -104,25 +104,26 @@ class Callback:
         Parameters
         ----------
         trainer
-            As in `on_fit_begin`; the epoch stands in ``trainer.history`` already.
+            As in `on_fit_begin`; ``trainer.history`` already contains the epoch.
         epoch
-            Which epoch, counted from 1.
+            The number of the epoch, counted from 1.
         figures
-            What the epoch adds to the history, such as ``{"loss": 0.1, "validation_loss": 0.2}``.
+            The row that the epoch adds to the history, such as
+            ``{"loss": 0.1, "validation_loss": 0.2}``.
         """
 
     def on_fit_end(self, trainer: Trainer) -> None:
-        """At the end, however it came about: the place to close a file."""
+        """At the end of the run, for whatever reason it ended: the place to close a file."""
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint has to keep: numbers, strings, None, arrays, lists and dicts of them.
+        """The state for a checkpoint: numbers, strings, None, arrays, and lists and dicts of them.
 
-        Nothing if it is not overridden.
+        The default is an empty state.
         """
         return {}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state` gave in the run that is resumed."""
+        """Continue from the `state` of the run that is resumed."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"

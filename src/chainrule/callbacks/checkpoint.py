@@ -1,4 +1,4 @@
-"""A callback that writes checkpoints, from which a run goes on that was killed."""
+"""A callback that writes checkpoints, from which a killed run can be resumed."""
 
 from __future__ import annotations
 
@@ -19,37 +19,39 @@ if TYPE_CHECKING:
     from chainrule.training.trainer import Trainer
 
 
-WHAT = "the folder of checkpoints"
+WHAT = "the checkpoint folder"
 
 
 @define(eq=False)
 class Checkpoint(Callback):
-    """Writes where the run is into a folder, every so many steps; the last few are kept.
+    """Saves the state of the run to a folder at regular steps, and keeps the last few checkpoints.
 
-    ``fit(…, callbacks=[Checkpoint(folder)], resume_from=folder)`` begins where there is none yet,
-    and goes on where it was killed: to the same numbers, bit for bit, as if it had been left alone.
+    ``fit(…, callbacks=[Checkpoint(folder)], resume_from=folder)`` starts a new run if there is no
+    checkpoint yet, and otherwise resumes the run that was killed. The resumed run gives the same
+    numbers, bit for bit, as an uninterrupted one.
 
     Parameters
     ----------
     folder
-        Where; it is made if it is not there.
+        The folder; it is created if it does not exist.
     every_steps
-        After how many steps of the optimizer the next one is written. One more is written before
-        the first step, and one where the run ends, however it does but with an error.
+        The number of optimizer steps between checkpoints. In addition, one is written before the
+        first step, and one at the end of the run, unless the run ends with an error.
     keep
-        How many are kept.
+        The number of checkpoints to keep.
 
     Raises
     ------
     ConfigurationError
-        An argument makes no sense; or, as a run begins, the folder has later ones of another run.
+        An argument is invalid; or, when a run begins, the folder has later checkpoints of another
+        run.
     StorageError
-        The folder or a file could not be written. Those that were there are whole.
+        The folder or a file could not be written. Existing checkpoints stay intact.
 
     Notes
     -----
-    A checkpoint takes the time to write all parameters and all that the optimizer remembers of
-    them, three times the model's size for Adam, and to wait for the disk.
+    The cost of a checkpoint is the time to write all parameters and the memory of the optimizer,
+    together three times the size of the model for Adam, and to wait for the disk.
     """
 
     comes_last: ClassVar[bool] = True
@@ -65,43 +67,43 @@ class Checkpoint(Callback):
     _lock: int | None = field(default=None, init=False, repr=False)
 
     def check(self, trainer: Trainer) -> None:
-        """Refuse a folder that cannot be made, or that belongs to another run."""
+        """Raise an error if the folder cannot be created, or belongs to another run."""
         folder = Path(self.folder)
         files.require_place_for_folder(folder, WHAT)
         run = trainer.run
         resumed = run.resumes_at if run is not None else -1
         for path in (path for number, path in checkpoints.found_in(folder) if number > resumed):
-            self._refuse_if_whole(path, resumed)
+            self._refuse_if_intact(path, resumed)
 
     def on_fit_begin(self, trainer: Trainer) -> None:
-        """Make the folder, keep others out of it, and write down the beginning."""
+        """Create and lock the folder, and write the first checkpoint."""
         folder = files.make_folder(self.folder, WHAT)
         self._lock = files.lock_folder(folder)
         if self._lock is None:
             raise ConfigurationError(
-                "another run is writing its checkpoints into this folder",
+                "another run is writing checkpoints to this folder",
                 place=f"Checkpoint({os.fspath(self.folder)!r})",
-                expected="a folder for each run",
-                received="one that is in use",
-                hint="another folder; or wait until that run ends, and go on with resume_from",
+                expected="a separate folder for each run",
+                received="a folder that is in use",
+                hint="use another folder, or wait until that run ends and resume it (resume_from)",
             )
-        for left in folder.glob(f"step-*{files.PARTIAL}"):  # by a run that was killed
+        for partial in folder.glob(f"step-*{files.PARTIAL}"):  # left by a killed run
             with contextlib.suppress(OSError):
-                left.unlink()
+                partial.unlink()
         self._write(trainer)
 
     def on_step_end(self, trainer: Trainer, epoch: int, step: int, cost: float) -> None:
-        """Write every so many steps."""
+        """Write a checkpoint every ``every_steps`` steps."""
         if trainer.steps % self.every_steps == 0:
             self._write(trainer)
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, figures: Mapping[str, float]) -> None:
-        """Write at the end."""
+        """Write a checkpoint after the last epoch."""
         if trainer.run is not None and trainer.run.is_over:
             self._write(trainer)
 
     def on_fit_end(self, trainer: Trainer) -> None:
-        """Write where it was stopped."""
+        """Write a checkpoint where the run was stopped, and unlock the folder."""
         run = trainer.run
         try:
             if run is not None and not run.is_failed and self._written != run.steps:
@@ -110,20 +112,20 @@ class Checkpoint(Callback):
             files.unlock_folder(self._lock)
             self._lock = None
 
-    def _refuse_if_whole(self, path: Path, resumed: int) -> None:
+    def _refuse_if_intact(self, path: Path, resumed: int) -> None:
         try:
             checkpoints.read(path)
         except StorageError as error:
             if checkpoints.is_damaged(error):
-                return  # it is passed over, and stays
+                return  # a damaged checkpoint is ignored, and stays
             raise
         folder = os.fspath(self.folder)
         raise ConfigurationError(
-            "the folder has checkpoints of another run, which has come further",
+            "the folder has later checkpoints of another run",
             place=f"Checkpoint({folder!r})",
-            expected="an empty folder, or the one that the run goes on from",
-            received=f"{path.name}, and a run that begins at step {max(resumed, 0)}",
-            hint=f"fit(…, resume_from={folder!r}) goes on with it; else another folder",
+            expected="an empty folder, or the folder of the run that is resumed",
+            received=f"{path.name}, but the run begins at step {max(resumed, 0)}",
+            hint=f"fit(…, resume_from={folder!r}) resumes that run; otherwise use another folder",
         )
 
     def _write(self, trainer: Trainer) -> None:
@@ -137,5 +139,5 @@ class Checkpoint(Callback):
         found = checkpoints.found_in(folder)
         older = [path for number, path in found if number <= run.steps][self.keep :]
         for path in older:
-            with contextlib.suppress(OSError):  # one too many does no harm
+            with contextlib.suppress(OSError):  # a leftover checkpoint does no harm
                 path.unlink()

@@ -1,11 +1,11 @@
-"""A callback that writes the history into a table while it grows.
+"""A callback that writes the history to a CSV file while it grows.
 
     epoch,loss,validation_loss
     1,0.6931471805599453,0.7012
     2,0.5120983,0.6604
 
-A row is on its way to the disk as soon as its epoch is over, so ``tail -f run.csv`` follows a
-training, and what is there when a program is killed stays there.
+A row is written as soon as its epoch is over, so ``tail -f run.csv`` follows a training, and rows
+that were written before a program is killed stay there.
 """
 
 from __future__ import annotations
@@ -35,56 +35,56 @@ WHAT = "the table of epochs"
 
 @define(eq=False)
 class CSVLogger(Callback):
-    """Writes a row for each epoch into a CSV file, as soon as the epoch is over.
+    """Writes a row for each epoch to a CSV file, as soon as the epoch is over.
 
     The columns are ``epoch`` and those of the history. The numbers have all their digits, so
-    `History.from_csv` reads back what the history holds, bit for bit.
+    `History.from_csv` reads back the history bit for bit.
 
     Parameters
     ----------
     path
-        The file. One that is there is replaced when a new run begins.
+        The file. A new run replaces an existing file.
     append
-        Whether the rows of a new run are added to those that are there instead. Their epochs count
-        from 1 again.
+        Whether to add the rows of a new run to an existing file instead. Their epochs count from 1
+        again.
 
     Raises
     ------
     ConfigurationError
-        An argument makes no sense.
+        An argument is invalid.
     StorageError
-        The file cannot be written; what was written before stays. Or rows are to be added to a
-        file that has other columns, or whose last row was not written to its end.
+        The file cannot be written; existing rows stay. Or ``append`` is on, and the file has other
+        columns or an incomplete last row.
 
     Notes
     -----
-    A run that is resumed goes on without a seam: the rows of epochs after the checkpoint, which
-    are gone through once more, are dropped before that.
+    A resumed run continues the table seamlessly: the rows of epochs after the checkpoint, which are
+    computed again, are removed first.
 
-    Single steps are not written; `TensorBoard` does that.
+    Single steps are not written; use `TensorBoard` for them.
     """
 
     path: str | os.PathLike[str] = field(validator=a_path)
     append: bool = field(default=False, validator=yes_or_no, kw_only=True)
     _earlier: int = field(default=0, init=False, repr=False)
-    _left: int | None = field(default=None, init=False, repr=False)  # until it begins
+    _restored: int | None = field(default=None, init=False, repr=False)  # until the run begins
     _columns: list[str] | None = field(default=None, init=False, repr=False)
     _file: FileIO | None = field(default=None, init=False, repr=False)
 
-    # ---------------------------------------------------------------- what a trainer calls
+    # ---------------------------------------------------------------- called by the trainer
 
     def check(self, trainer: Trainer) -> None:
-        """Refuse a file that cannot be written, or that rows cannot be added to."""
+        """Raise an error if the file cannot be written, or rows cannot be added to it."""
         files.require_place_for_file(self.path, WHAT)
-        self._kept(trainer, self._there())
+        self._lines_to_keep(trainer, self._content())
 
     def on_fit_begin(self, trainer: Trainer) -> None:
-        """Make the file, or, in a run that is resumed, what it was at that point."""
-        there = self._there()
-        earlier = self._kept(trainer, there)
-        self._left, self._earlier = None, len(earlier)
+        """Create the file; in a resumed run, bring it back to the state at the checkpoint."""
+        content = self._content()
+        earlier = self._lines_to_keep(trainer, content)
+        self._restored, self._earlier = None, len(earlier)
         self._columns = columns_in("".join(earlier))
-        self._begin(earlier, trainer.history, there)
+        self._begin(earlier, trainer.history, content)
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, figures: Mapping[str, float]) -> None:
         """Write a row."""
@@ -95,7 +95,7 @@ class CSVLogger(Callback):
             row = line(columns) + row
         elif self._earlier:
             self._require_columns(columns, self._columns)
-        elif self._columns != columns:  # from here on there is one more
+        elif self._columns != columns:  # a column was added
             self._begin([], trainer.history, None)
             return
         self._write(row.encode())
@@ -107,29 +107,29 @@ class CSVLogger(Callback):
             self._file = None
 
     def state(self) -> dict[str, Any]:
-        """How many lines of earlier runs there are."""
+        """The number of lines from earlier runs."""
         return {"earlier": self._earlier}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state` gave, when the run begins."""
-        self._left = state["earlier"]
+        """Continue from an earlier `state` when the run begins."""
+        self._restored = state["earlier"]
 
-    # ---------------------------------------------------------------- what it does
+    # ---------------------------------------------------------------- reading and writing
 
-    def _kept(self, trainer: Trainer, there: str | None) -> list[str]:
-        """The lines of earlier runs, which stay; nothing is changed yet."""
-        lines = _lines(there or "") if self.append else []
-        if self._left is not None and trainer.is_resumed:
-            lines = lines[: self._left]  # what comes after is gone through once more
+    def _lines_to_keep(self, trainer: Trainer, content: str | None) -> list[str]:
+        """The lines of earlier runs, which are kept; nothing is changed yet."""
+        lines = _lines(content or "") if self.append else []
+        if self._restored is not None and trainer.is_resumed:
+            lines = lines[: self._restored]  # later epochs are computed again
         if lines and not ends_with_newline(lines[-1]):
-            raise self._not_written_to_its_end(len(lines), lines[-1])
+            raise self._incomplete_row(len(lines), lines[-1])
         columns = columns_in("".join(lines))
         if columns is not None:
             self._require_columns([*trainer.columns, *trainer.history], columns, at_least=True)
         return lines
 
-    def _there(self) -> str | None:
-        """What stands in the file, if there is one."""
+    def _content(self) -> str | None:
+        """The content of the file; None if there is no file."""
         if not Path(self.path).is_file():
             return None
         content = files.read(self.path, WHAT)
@@ -137,22 +137,24 @@ class CSVLogger(Callback):
             return content.decode()
         except UnicodeDecodeError:
             if self.append:
-                raise self._not_of_these_columns("no text", "the columns of a table") from None
+                raise self._other_content("not a text file", "the columns of a table") from None
             return None
 
-    def _begin(self, earlier: list[str], history: History, there: str | None) -> None:
-        """Bring the file to where the run is, and open it for what follows."""
+    def _begin(self, earlier: list[str], history: History, current: str | None) -> None:
+        """Bring the file to the state of the run, and open it for the rows that follow."""
         if history.epochs:
             self._columns = [EPOCH, *history]
             rows = table(history)
             earlier = [*earlier, rows.partition("\n")[2] if earlier else rows]
         content = "".join(earlier)
-        if content != there:
+        if content != current:
             files.write(self.path, content.encode(), WHAT)
         if self._file is not None:
             self._file.close()
         try:
-            self._file = FileIO(os.fspath(self.path), "ab")  # no buffer: what is written is there
+            self._file = FileIO(
+                os.fspath(self.path), "ab"
+            )  # unbuffered: rows reach the file at once
         except OSError as error:
             raise files.unwritten(self.path, error, WHAT) from error
 
@@ -163,45 +165,45 @@ class CSVLogger(Callback):
         try:
             size = os.fstat(file.fileno()).st_size
             try:
-                left = memoryview(content)
-                while left:
-                    left = left[file.write(left) :]
+                remaining = memoryview(content)
+                while remaining:
+                    remaining = remaining[file.write(remaining) :]
             except OSError:
                 with contextlib.suppress(OSError):
-                    os.ftruncate(file.fileno(), size)  # half a row says nothing
+                    os.ftruncate(file.fileno(), size)  # leave no incomplete row
                 raise
         except OSError as error:
             raise files.unwritten(self.path, error, WHAT) from error
 
     def _require_columns(
-        self, columns: list[str], there: list[str], *, at_least: bool = False
+        self, columns: list[str], existing: list[str], *, at_least: bool = False
     ) -> None:
-        """Refuse to add to a file with other columns; or one that lacks some of these."""
-        if not {*columns} <= {*there} or (not at_least and columns != there):
+        """Raise an error if the file has other columns, or, with ``at_least``, not all of these."""
+        if not {*columns} <= {*existing} or (not at_least and columns != existing):
             expected = ",".join(columns if not at_least else [EPOCH, *dict.fromkeys(columns)])
-            raise self._not_of_these_columns(",".join(there), expected)
+            raise self._other_content(",".join(existing), expected)
 
-    def _not_written_to_its_end(self, number: int, received: str) -> StorageError:
+    def _incomplete_row(self, number: int, received: str) -> StorageError:
         return StorageError(
-            "rows cannot be added after one that was not written to its end",
+            "rows cannot be added after an incomplete row",
             place=f"{os.fspath(self.path)}, line {number}",
-            expected="an end of the line after each row, also the last: what lacks it may lack"
-            " digits, too",
+            expected="a newline after each row, including the last; without it, digits may be"
+            " missing, too",
             received=f"{received!r:.200}",
-            hint="give it an end if it is whole, else take it out; or append=False, which replaces"
-            " the file",
+            hint="add a newline if the row is complete, otherwise delete the row; or use"
+            " append=False, which replaces the file",
         )
 
-    def _not_of_these_columns(self, received: str, expected: str) -> StorageError:
+    def _other_content(self, received: str, expected: str) -> StorageError:
         return StorageError(
-            "rows cannot be added to a file that holds something else",
+            "rows cannot be added to a file with other content",
             place=os.fspath(self.path),
             expected=f"{expected}" + ("" if expected.startswith("the") else " in its first line"),
             received=f"{received:.200}",
-            hint="give another file, or append=False, which replaces it",
+            hint="use another file, or append=False, which replaces it",
         )
 
 
 def _lines(text: str) -> list[str]:
-    """The lines, each with its end, if it has one."""
+    """The lines, each with its newline, if it has one."""
     return [each for each in re.split(r"(?<=\n)", text) if each]

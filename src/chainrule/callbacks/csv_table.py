@@ -1,10 +1,10 @@
-"""The history as a table of comma-separated values, which spreadsheets and pandas read.
+"""The history as comma-separated values, for spreadsheets and pandas.
 
     epoch,loss,validation_loss
     1,0.6931471805599453,0.7012
     2,0.5120983,nan
 
-Numbers have as many digits as it takes to read back the same bits: Python's `repr` of a float.
+Numbers have enough digits to read back the same bits: Python's `repr` of a float.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ EPOCH = "epoch"
 
 
 def line(cells: Iterable[Any]) -> str:
-    """One line, with its end."""
+    """One line, with its newline."""
     return ",".join(map(_as_text, cells)) + "\n"
 
 
@@ -31,34 +31,34 @@ def table(history: Mapping[str, Sequence[float]]) -> str:
 
 
 def columns_in(text: str) -> list[str] | None:
-    """The names in the first line; None where there is nothing at all."""
+    """The names in the first line; None if the text is empty."""
     return next(csv.reader(io.StringIO(text)), None)
 
 
 def ends_with_newline(text: str) -> bool:
-    """Whether the last line has an end; one that has none may lack digits, too."""
+    """Whether the last line has a newline; without it, digits may be missing, too."""
     return not text or text.endswith(("\n", "\r"))
 
 
 def read(text: str) -> dict[str, list[float]]:
-    """What `table` was made of.
+    """The inverse of `table`: read the columns of a history.
 
     Raises
     ------
     ValueError
-        It is no such table; the message says in which line.
+        The text is not such a table; the message names the line.
     """
     if not ends_with_newline(text):
         last, number = text.rpartition("\n")[2], text.count("\n") + 1
         raise ValueError(
-            f"line {number}, {last!r:.40}, may be but half of one: it has no end; give it one if it"
-            " is whole"
+            f"line {number}, {last!r:.40}, may be incomplete: it has no newline; add one if the"
+            " line is complete"
         )
     reader = csv.reader(io.StringIO(text), strict=True)
     try:
         header = next(reader, [])
         if header[:1] != [EPOCH] or len({*header}) < len(header):
-            raise ValueError(f"line 1 is {','.join(header)!r:.60}, and not epoch,loss,…")
+            raise ValueError(f"line 1 is {','.join(header)!r:.60} instead of epoch,loss,…")
         rows = [
             _numbers(cells, reader.line_num, epoch, len(header))
             for epoch, cells in enumerate(reader, start=1)
@@ -70,9 +70,9 @@ def read(text: str) -> dict[str, list[float]]:
 
 def _numbers(cells: list[str], number: int, epoch: int, count: int) -> list[float]:
     if len(cells) != count:
-        raise ValueError(f"line {number} has {len(cells)} cells, and not {count}")
+        raise ValueError(f"line {number} has {len(cells)} cells instead of {count}")
     if cells[0] != str(epoch):
-        raise ValueError(f"line {number} is of epoch {cells[0]!r:.20}, and not of {epoch}")
+        raise ValueError(f"line {number} is epoch {cells[0]!r:.20} instead of {epoch}")
     try:
         return [float(cell) for cell in cells[1:]]
     except ValueError as error:
@@ -80,9 +80,9 @@ def _numbers(cells: list[str], number: int, epoch: int, count: int) -> list[floa
 
 
 def _as_text(cell: Any) -> str:
-    if isinstance(cell, str):  # quoted where it has to be; csv.writer leaves a lone \\r as it is
-        doubled = cell.replace('"', '""')
-        return f'"{doubled}"' if any(sign in cell for sign in ',"\r\n') else cell
+    if isinstance(cell, str):  # quoted if necessary; csv.writer does not quote a lone \\r
+        escaped = cell.replace('"', '""')
+        return f'"{escaped}"' if any(sign in cell for sign in ',"\r\n') else cell
     if isinstance(cell, int):
         return str(cell)
     number = float(cell)

@@ -1,7 +1,7 @@
-"""A callback that stops where a network gets no better, and gives back the best one.
+"""A callback that stops training when a network no longer improves, and restores the best one.
 
-The loss of validation data falls, and rises again when the network begins to learn its samples by
-heart. The network one wants is that of the lowest point:
+The loss of the validation data falls, and rises again when the network begins to memorise its
+samples. The best network is the one at the lowest point:
 
     θ ← θ(e*),    e* = the epoch with the best figure        once e − e* ≥ patience
 """
@@ -15,7 +15,7 @@ import numpy as np
 from attrs import define, field
 
 from chainrule.callbacks.callback import Callback
-from chainrule.callbacks.improvement import is_better, threshold_makes_sense
+from chainrule.callbacks.improvement import is_better, threshold_is_valid
 from chainrule.callbacks.monitoring import figure_of, require_column
 from chainrule.core.errors import ConfigurationError, StorageError
 from chainrule.core.types import Array
@@ -27,53 +27,54 @@ if TYPE_CHECKING:
 
 @define(eq=False)
 class EarlyStopping(Callback):
-    """Ends a training when a figure has not become better for a while; gives the best model back.
+    """Stops training when a figure has not improved for a while, and restores the best model.
 
-    A figure f is better than the best so far, f₀, where f < f₀ − threshold, or, ``relative``,
-    where f < f₀ − threshold · |f₀|; for ``mode="max"`` the same holds of −f and −f₀. NaN is never
+    A figure f is better than the best so far, f₀, if f < f₀ − threshold, or, with ``relative``, if
+    f < f₀ − threshold · |f₀|; for ``mode="max"`` the same applies to −f and −f₀. NaN is never
     better.
 
     Parameters
     ----------
     monitor
-        The column of the history that is looked at, at the end of each epoch.
+        The column of the history to monitor, at the end of each epoch.
     patience
-        After how many epochs in a row that were not better the training ends.
+        Training stops after this number of epochs in a row without improvement.
     threshold
-        How much better counts, 0 or more; where it is relative, below 1.
+        The improvement that counts, 0 or more; if it is relative, below 1.
     relative
-        Whether the threshold is a part of the best figure, or a number to be taken from it.
+        Whether the threshold is a fraction of the best figure, or an absolute difference.
     mode
         ``"min"`` for a figure such as a loss, ``"max"`` for one such as an accuracy.
     restore_best
-        Whether the model gets the parameters and the states (such as running statistics) of the
-        best epoch back. It does however the training ends: early, with its last epoch, with Ctrl-C,
+        Whether to restore the parameters and the buffers (such as running statistics) of the best
+        epoch. This happens no matter how training ends: early, after its last epoch, with Ctrl-C,
         or with an error.
 
     Attributes
     ----------
     best : float or None
-        f₀; None where no figure was better than nothing.
+        f₀; None before the first figure that counts (NaN, for example, does not).
     best_epoch : int or None
         Its epoch, counted from 1.
     stopped_epoch : int or None
-        The epoch after which the training was ended early; None if it was not.
+        The epoch after which training was stopped early; None if it was not.
 
     Raises
     ------
     ConfigurationError
-        An argument makes no sense; or the history will have no column ``monitor``: before the
-        first step, or after the first epoch where callbacks of one's own add columns.
+        An argument is invalid; or the history will have no column ``monitor``. The latter is
+        noticed before the first step, or, with custom callbacks that add columns, after the first
+        epoch.
 
     Notes
     -----
-    Each `Trainer.fit` begins afresh, but one that is resumed goes on, with the best model of the
-    run that was left; where that had been ended early and has more patience now, it goes on until
-    that is used up, too. What the optimizer remembers stays that of the last step. A `Checkpoint`
-    holds the model as it was at the last step, too, so that the run can go on from there.
+    Each `Trainer.fit` starts anew. A resumed run continues with the best model of the interrupted
+    run; if that run was stopped early and the patience is larger now, it continues until the new
+    patience is used up. The memory of the optimizer stays that of the last step. A `Checkpoint`
+    also contains the model of the last step, so that the run can continue from there.
 
-    `ReduceOnPlateau` asks in the same way; it allows ``patience`` epochs and acts after one more.
-    To stop later than the rate is reduced, give `EarlyStopping` the larger patience.
+    `ReduceOnPlateau` uses the same criterion, but tolerates ``patience`` epochs and acts after one
+    more. To stop later than the rate is reduced, give `EarlyStopping` the larger patience.
 
     Source: L. Prechelt, *Early stopping — but when?*, in Neural Networks: Tricks of the Trade,
     LNCS 1524 (1998) 55, criterion UP with strips of one epoch, counted from the best.
@@ -91,7 +92,7 @@ class EarlyStopping(Callback):
     monitor: str = field(default="validation_loss", validator=text)
     patience: int = field(default=10, converter=as_int, validator=counted)
     threshold: float = field(
-        default=0.0, converter=as_float, validator=threshold_makes_sense, kw_only=True
+        default=0.0, converter=as_float, validator=threshold_is_valid, kw_only=True
     )
     relative: bool = field(default=False, validator=yes_or_no, kw_only=True)
     mode: str = field(default="min", validator=one_of("min", "max"), kw_only=True)
@@ -101,39 +102,41 @@ class EarlyStopping(Callback):
     stopped_epoch: int | None = field(default=None, init=False, repr=False)
     _parameters: Array | None = field(default=None, init=False, repr=False)
     _states: Array | None = field(default=None, init=False, repr=False)
-    _left: Mapping[str, Any] | None = field(default=None, init=False, repr=False)  # until it begins
+    # Until the run begins:
+    _restored: Mapping[str, Any] | None = field(default=None, init=False, repr=False)
     _is_running: bool = field(default=False, init=False, repr=False)
 
-    # ---------------------------------------------------------------- what a trainer calls
+    # ---------------------------------------------------------------- called by the trainer
 
     def check(self, trainer: Trainer) -> None:
-        """Refuse a column that there will not be; or another than in the run that is resumed."""
+        """Raise an error if the column will not exist, or differs from that of a resumed run."""
         require_column(self, self.monitor, trainer)
-        left = self._left if self._left is not None and trainer.is_resumed else {}
+        restored = self._restored if self._restored is not None and trainer.is_resumed else {}
         for name in ("monitor", "mode"):
-            if left and left[name] != getattr(self, name):
+            if restored and restored[name] != getattr(self, name):
                 raise ConfigurationError(
-                    f"the run that is resumed looked for the best with another {name}",
+                    f"the resumed run used another {name}",
                     place="EarlyStopping",
-                    expected=f"{name}={left[name]!r}",
+                    expected=f"{name}={restored[name]!r}",
                     received=f"{name}={getattr(self, name)!r}",
-                    hint=f"EarlyStopping(…, {name}={left[name]!r}), or begin a new run",
+                    hint=f"EarlyStopping(…, {name}={restored[name]!r}), or start a new run",
                 )
 
     def on_fit_begin(self, trainer: Trainer) -> None:
-        """Begin afresh, or go on in a run that is resumed."""
-        left, self._left = self._left, None
+        """Start anew, or continue a resumed run."""
+        restored, self._restored = self._restored, None
         self.best = self.best_epoch = self.stopped_epoch = None
         self._parameters = self._states = None
         self._is_running = True
-        if left is not None and trainer.is_resumed:
-            self.best, self.best_epoch = left["best"], left["best_epoch"]
-            self._parameters = _of_the_size(trainer.model.parameters.value, left["parameters"])
-            self._states = _of_the_size(trainer.model.state.value, left["states"])
-            self._stop_if_waited(trainer, trainer.history.epochs)  # it may have just been ended
+        if restored is not None and trainer.is_resumed:
+            self.best, self.best_epoch = restored["best"], restored["best_epoch"]
+            model = trainer.model
+            self._parameters = _of_same_size(model.parameters.value, restored["parameters"])
+            self._states = _of_same_size(model.state.value, restored["states"])
+            self._stop_if_patience_over(trainer, trainer.history.epochs)  # it may have stopped here
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, figures: Mapping[str, float]) -> None:
-        """Keep the model if it is the best, or stop if none was for too long."""
+        """Keep the model if it is the best so far; stop if the patience is used up."""
         figure = figure_of(self, self.monitor, trainer, figures)
         if is_better(figure, self.best, self):
             self.best, self.best_epoch = figure, epoch
@@ -141,11 +144,11 @@ class EarlyStopping(Callback):
                 self._parameters = trainer.model.parameters.value.copy()
                 self._states = trainer.model.state.value.copy()
         else:
-            self._stop_if_waited(trainer, epoch)
+            self._stop_if_patience_over(trainer, epoch)
 
     def on_fit_end(self, trainer: Trainer) -> None:
-        """Give the best model back."""
-        if not self._is_running:  # another callback has refused to begin
+        """Restore the best model."""
+        if not self._is_running:  # another callback has raised an error in on_fit_begin
             return
         self._is_running = False
         if self._parameters is not None and self._states is not None:
@@ -154,7 +157,7 @@ class EarlyStopping(Callback):
         self._parameters = self._states = None
 
     def state(self) -> dict[str, Any]:
-        """The best figure, its epoch, and the model of it."""
+        """The best figure, its epoch and its model."""
         return {
             "monitor": self.monitor,
             "mode": self.mode,
@@ -166,13 +169,13 @@ class EarlyStopping(Callback):
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state` gave, when the run begins."""
-        self._left = dict(state)
+        """Continue from an earlier `state` when the run begins."""
+        self._restored = dict(state)
 
-    # ---------------------------------------------------------------- what it does
+    # ---------------------------------------------------------------- stopping
 
-    def _stop_if_waited(self, trainer: Trainer, epoch: int) -> None:
-        """End the run where this epoch, and as many before as is patience, were no better."""
+    def _stop_if_patience_over(self, trainer: Trainer, epoch: int) -> None:
+        """End the run if the last ``patience`` epochs, up to this one, brought no improvement."""
         waited = epoch - (self.best_epoch or 0)
         if waited < self.patience:
             return
@@ -182,17 +185,17 @@ class EarlyStopping(Callback):
             reason = f"{self.monitor} was not finite for {epochs}"
         else:
             reason = (
-                f"{self.monitor} was not better than {self.best:#.4g}, of epoch {self.best_epoch},"
-                f" for {epochs}"
+                f"{self.monitor} did not improve for {epochs};"
+                f" the best was {self.best:#.4g}, in epoch {self.best_epoch}"
             )
         trainer.stop(reason)
 
 
-def _of_the_size(vector: Array, kept: Array | None) -> Array | None:
-    """What was kept of a vector of the model, if it is as long: nothing is broadcast."""
+def _of_same_size(vector: Array, kept: Array | None) -> Array | None:
+    """Return the saved copy of a vector of the model; raise an error if its size differs."""
     if kept is not None and np.shape(kept) != vector.shape:
         raise StorageError(
-            "the best model in the checkpoint is not as large as that of the run",
+            "the best model in the checkpoint does not have the size of this model",
             place="EarlyStopping",
             expected=f"{vector.shape}",
             received=f"{np.shape(kept)}",

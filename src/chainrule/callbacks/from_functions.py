@@ -1,17 +1,17 @@
-"""A callback made of plain functions, where a class of one's own would be too much.
+"""A callback made from plain functions, for cases too small for a class.
 
     print_rate = callbacks.FromFunctions(
         on_epoch_end=lambda trainer, epoch, figures: print(epoch, figures["loss"])
     )
 
-Each function is called as the method of the same name would be: with the trainer first.
+Each function is called like the method of the same name, with the trainer first.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
@@ -21,8 +21,6 @@ from chainrule.core.errors import ConfigurationError
 if TYPE_CHECKING:
     from chainrule.training.trainer import Trainer
 
-Function: TypeAlias = Callable[..., Any] | None
-
 SIGNATURES = {
     "on_fit_begin": ("trainer",),
     "on_step_end": ("trainer", "epoch", "step", "cost"),
@@ -30,18 +28,18 @@ SIGNATURES = {
     "on_epoch_end": ("trainer", "epoch", "figures"),
     "on_fit_end": ("trainer",),
 }
-"""What each function is called with."""
+"""The arguments of each function."""
 
 
 def _fits(callback: object, attribute: Any, value: Any) -> None:
-    """Refuse what cannot be called as it is going to be."""
+    """Raise an error if a function cannot be called with its arguments."""
     if value is None:
         return
     arguments = SIGNATURES[attribute.alias]
     example = f"lambda {', '.join(arguments)}: …"
     if not callable(value):
         raise ConfigurationError(
-            f"{attribute.alias} is no function",
+            f"{attribute.alias} is not a function",
             place="FromFunctions",
             expected=f"a function of ({', '.join(arguments)})",
             received=f"{value!r:.60}, of type {type(value).__name__}",
@@ -49,13 +47,13 @@ def _fits(callback: object, attribute: Any, value: Any) -> None:
         )
     try:
         signature = inspect.signature(value)
-    except (ValueError, TypeError):  # some of those written in C have none
+    except (ValueError, TypeError):  # some functions written in C have no signature
         return
     try:
         signature.bind(*arguments)
     except TypeError as error:
         raise ConfigurationError(
-            f"{attribute.alias} does not take what it is called with",
+            f"{attribute.alias} does not accept the arguments of its call",
             place="FromFunctions",
             expected=f"a function of ({', '.join(arguments)})",
             received=f"{_name_of(value)}{signature}: {error}",
@@ -65,7 +63,7 @@ def _fits(callback: object, attribute: Any, value: Any) -> None:
 
 @define(eq=False, repr=False)
 class FromFunctions(Callback):
-    """Calls functions at the moments of a callback.
+    """Calls your functions at the moments of a callback.
 
     Parameters
     ----------
@@ -74,21 +72,21 @@ class FromFunctions(Callback):
     on_step_end
         A function of (trainer, epoch, step, cost), after each step.
     figures
-        A function of (trainer, epoch) that returns a dictionary: what is added to the history, by
-        column.
+        A function of (trainer, epoch) that returns a dictionary: the figures to add to the history,
+        by column.
     on_epoch_end
         A function of (trainer, epoch, figures), after each epoch and its validation.
     on_fit_end
-        A function of (trainer), at the end, however it came about.
+        A function of (trainer), at the end of the run, for whatever reason it ended.
 
     Raises
     ------
     ConfigurationError
-        There is none, or one of them is no function, or takes other arguments.
+        No function is given, or one of them is not a function or takes other arguments.
 
     See Also
     --------
-    Callback : says more of each moment.
+    Callback : describes each moment in detail.
 
     Examples
     --------
@@ -101,11 +99,22 @@ class FromFunctions(Callback):
     6
     """
 
-    _on_fit_begin: Function = field(default=None, kw_only=True, validator=_fits)
-    _on_step_end: Function = field(default=None, kw_only=True, validator=_fits)
-    _figures: Function = field(default=None, kw_only=True, validator=_fits)
-    _on_epoch_end: Function = field(default=None, kw_only=True, validator=_fits)
-    _on_fit_end: Function = field(default=None, kw_only=True, validator=_fits)
+    # Each alias is what attrs would choose; it is written out for type checkers.
+    _on_fit_begin: Callable[[Trainer], object] | None = field(
+        default=None, kw_only=True, alias="on_fit_begin", validator=_fits
+    )
+    _on_step_end: Callable[[Trainer, int, int, float], object] | None = field(
+        default=None, kw_only=True, alias="on_step_end", validator=_fits
+    )
+    _figures: Callable[[Trainer, int], Mapping[str, float]] | None = field(
+        default=None, kw_only=True, alias="figures", validator=_fits
+    )
+    _on_epoch_end: Callable[[Trainer, int, Mapping[str, float]], object] | None = field(
+        default=None, kw_only=True, alias="on_epoch_end", validator=_fits
+    )
+    _on_fit_end: Callable[[Trainer], object] | None = field(
+        default=None, kw_only=True, alias="on_fit_end", validator=_fits
+    )
 
     def __attrs_post_init__(self) -> None:
         if not self._given:
@@ -118,31 +127,31 @@ class FromFunctions(Callback):
             )
 
     def on_fit_begin(self, trainer: Trainer) -> None:
-        """Call that function."""
+        """Call the function of this name, if there is one."""
         if self._on_fit_begin is not None:
             self._on_fit_begin(trainer)
 
     def on_step_end(self, trainer: Trainer, epoch: int, step: int, cost: float) -> None:
-        """Call that function."""
+        """Call the function of this name, if there is one."""
         if self._on_step_end is not None:
             self._on_step_end(trainer, epoch, step, cost)
 
     def figures(self, trainer: Trainer, epoch: int) -> Mapping[str, float]:
-        """What that function says."""
+        """The result of the function of this name, if there is one."""
         return {} if self._figures is None else self._figures(trainer, epoch)
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, figures: Mapping[str, float]) -> None:
-        """Call that function."""
+        """Call the function of this name, if there is one."""
         if self._on_epoch_end is not None:
             self._on_epoch_end(trainer, epoch, figures)
 
     def on_fit_end(self, trainer: Trainer) -> None:
-        """Call that function."""
+        """Call the function of this name, if there is one."""
         if self._on_fit_end is not None:
             self._on_fit_end(trainer)
 
     def added_columns(self) -> Sequence[str] | None:
-        """None where there is a function for `figures`, which only its first call can answer."""
+        """None if there is a function for `figures`: its columns are known after its first call."""
         return () if self._figures is None else None
 
     @property

@@ -1,11 +1,11 @@
 """When one figure is better than another.
 
-A callback that waits until a network stops improving asks one question in each epoch. With the best
-figure so far, f*, and the new one, f,
+A callback that waits until a network stops improving checks one condition in each epoch. With the
+best figure so far, f*, and the new one, f,
 
     f < f* − threshold            or, relative,            f < f* − threshold · |f*|
 
-and for ``mode="max"`` the same of −f and −f*. A figure that is NaN is never better.
+For ``mode="max"`` the same applies to −f and −f*. NaN is never better.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from chainrule.core.validators import complain
 
 
 class Criterion(Protocol):
-    """Anything with a threshold and a mode, such as a callback that monitors."""
+    """Anything with a threshold and a mode, such as a callback that monitors a column."""
 
     @property
     def threshold(self) -> float: ...  # noqa: D102
@@ -30,15 +30,15 @@ class Criterion(Protocol):
 
 
 def is_better(figure: float, best: float | None, criterion: Criterion) -> bool:
-    """Whether a figure is better than the best so far, by the rule above.
+    """Whether a figure is better than the best so far, by the condition above.
 
     Parameters
     ----------
     figure, best
-        f, and f*, or None where there was no figure before: then any is better that is not
-        infinite in the bad direction.
+        f and f*. If there was no figure before, f* is None; then every figure is better, except
+        NaN and infinity in the bad direction.
     criterion
-        threshold, relative and mode.
+        The threshold, relative and mode to use.
     """
     sign = -1 if criterion.mode == "max" else 1
     limit = math.inf if best is None else sign * best
@@ -47,10 +47,10 @@ def is_better(figure: float, best: float | None, criterion: Criterion) -> bool:
     return sign * figure < limit
 
 
-def threshold_makes_sense(owner: Any, attribute: Any, value: Any) -> None:
-    """Refuse a threshold that is no number from 0 on, or a relative one from 1 on."""
-    below = 1.0 if owner.relative else math.inf
-    if not isinstance(value, float) or not 0 <= value < below:
-        expected = "a number, 0 or more" + (", below 1" if below == 1 else "")
-        hint = "1e-4 is usual; relative=False for one that is taken from the figure as it is"
+def threshold_is_valid(owner: Any, attribute: Any, value: Any) -> None:
+    """An attrs validator for a threshold: a number of at least 0, and below 1 if it is relative."""
+    limit = 1.0 if owner.relative else math.inf
+    if not isinstance(value, float) or not 0 <= value < limit:
+        expected = "a number, 0 or more" + (", below 1" if limit == 1 else "")
+        hint = "1e-4 is usual; for an absolute threshold use relative=False"
         complain(owner, "threshold", expected, value, hint)

@@ -1,7 +1,7 @@
 """The column of the history that a callback monitors: it has to exist.
 
-Which columns there will be is known before the first step, except for those that a user's own
-callbacks add: their `figures` is called for the first time when the first epoch is over.
+The columns are known before the first step, except those that custom callbacks add: their `figures`
+is first called after the first epoch.
 """
 
 from __future__ import annotations
@@ -18,48 +18,49 @@ if TYPE_CHECKING:
 
 VALIDATION = "validation_"
 SHORT = "val_"
-"""What others write for it."""
+"""The short form of this prefix in other libraries."""
 
 
 def require_column(owner: object, column: str, trainer: Trainer) -> None:
-    """Refuse, before the first step, to monitor a column that the history will not have.
+    """Raise an error, before the first step, if the history will not have the column.
 
-    Where a callback of the run adds columns of its own, any name may turn out to be one of them,
-    and `figure_of` refuses it when the first epoch is over.
+    If a callback of the run adds columns that are not known yet, any name is allowed here, and
+    `figure_of` checks it after the first epoch.
 
     Parameters
     ----------
     owner
-        The callback that monitors it.
+        The callback that monitors the column.
     column
-        Its name.
+        The name of the column.
     trainer
-        Whose run is to begin.
+        The trainer whose run is about to begin.
 
     Raises
     ------
     ConfigurationError
-        It is none of them. The error suggests the nearest, or validation data where they lack.
+        There will be no such column. The error suggests the closest name, or validation data if
+        there are none.
     """
-    columns, may_be_more = list(trainer.columns), False
+    columns, may_gain_others = list(trainer.columns), False
     for callback in trainer.callbacks:
         added = callback.added_columns()
         columns += added or []
-        may_be_more |= added is None
-    is_a_slip = column.startswith(SHORT) and _in_full(column) in columns
-    if column not in columns and (is_a_slip or not may_be_more):
+        may_gain_others |= added is None
+    is_short_form = column.startswith(SHORT) and _in_full(column) in columns
+    if column not in columns and (is_short_form or not may_gain_others):
         raise _no_such_column(owner, column, columns)
 
 
 def figure_of(owner: object, column: str, trainer: Trainer, figures: Mapping[str, float]) -> float:
-    """What the epoch that is over has in the column that is monitored.
+    """The figure of the last epoch in the monitored column.
 
-    NaN where other epochs have a figure in it, and this one has none.
+    NaN if this epoch has no figure there, but other epochs do.
 
     Raises
     ------
     ConfigurationError
-        The history has no such column, now that callbacks have added theirs.
+        The history has no such column, even after callbacks have added theirs.
     """
     if column not in figures and column not in trainer.history:
         raise _no_such_column(owner, column, list(figures))
@@ -84,7 +85,7 @@ def _no_such_column(owner: object, column: str, columns: Sequence[str]) -> Confi
     elif nearest is not None:
         hint = f"did you mean monitor={nearest!r}?"
     else:
-        hint = f"one of these: monitor={VALIDATION + 'loss' if has_validation else 'loss'!r}"
+        hint = f"for example, monitor={VALIDATION + 'loss' if has_validation else 'loss'!r}"
     return ConfigurationError(
         "the history has no such column to monitor",
         place=type(owner).__name__,
@@ -95,10 +96,10 @@ def _no_such_column(owner: object, column: str, columns: Sequence[str]) -> Confi
 
 
 def _nearest(column: str, columns: Sequence[str]) -> str | None:
-    """The name that was likely meant, of training or validation data as the one that was given."""
+    """The name that was likely meant, for training or validation data like the given one."""
     of_validation = column.startswith(VALIDATION)
-    alike = [name for name in columns if name.startswith(VALIDATION) == of_validation]
-    bare = {name.removeprefix(VALIDATION): name for name in alike}
+    same_data = [name for name in columns if name.startswith(VALIDATION) == of_validation]
+    bare = {name.removeprefix(VALIDATION): name for name in same_data}
     close = difflib.get_close_matches(column.removeprefix(VALIDATION), bare, n=1)
     close = [bare[name] for name in close]
     close += difflib.get_close_matches(column, columns, n=1, cutoff=0.8)

@@ -1,12 +1,12 @@
-"""A callback that writes curves which TensorBoard shows in a browser while they grow.
+"""A callback that writes curves for TensorBoard, which shows them in a browser as they grow.
 
     folder/training      loss, accuracy, …, learning_rate        over the epochs
     folder/validation    loss, accuracy, …                       over the epochs, the same charts
     folder/steps         cost                                    over the steps, if asked for
 
-Each is a run of its own for TensorBoard, which draws what has the same name into one chart. The
-steps stand apart since a run has but one axis: what was written after a checkpoint is hidden, in a
-run that is resumed, by "all events from number n on".
+TensorBoard treats each of these folders as a separate run, and draws curves with the same name into
+one chart. The steps have their own folder because a TensorBoard run has a single axis: a resumed
+run hides what was written after its checkpoint with the rule "all events from number n on".
 """
 
 from __future__ import annotations
@@ -29,42 +29,43 @@ from chainrule.core.validators import a_path, as_int, counted_or_none
 if TYPE_CHECKING:
     from chainrule.training.trainer import Trainer
 
-WHAT = "the events for TensorBoard"
+WHAT = "the TensorBoard events"
 
 
 @define(eq=False)
 class TensorBoard(Callback):
-    """Writes the history for TensorBoard, through tensorboardX.
+    """Writes the history for TensorBoard, with tensorboardX.
 
-    ``pip install 'chainrule[tensorboard]'`` brings tensorboardX along; TensorBoard itself, which
-    only shows what stands there, is ``pip install tensorboard``, and ``tensorboard --logdir runs``.
+    ``pip install 'chainrule[tensorboard]'`` installs tensorboardX. TensorBoard itself, which only
+    displays the events, is separate: ``pip install tensorboard``, then
+    ``tensorboard --logdir runs``.
 
     Parameters
     ----------
     folder
-        Where; it is made if it is not there. Give each run its own, all in one: ``"runs/first"``.
-        A new run hides one that was written into the same folder.
+        The folder; it is created if it does not exist. Give each run a folder of its own inside a
+        common one: ``"runs/first"``. A new run hides an earlier run in the same folder.
     every_steps
-        After how many steps, again and again, the cost of the step's batch is written; never if
-        not given.
+        The number of steps after which the cost of the current batch is written; the default is
+        never.
     histograms_every
-        After how many epochs, again and again, the histograms of all parameters are written; never
-        if not given.
+        The number of epochs after which the histograms of all parameters are written; the default
+        is never.
 
     Raises
     ------
     MissingExtraError
-        tensorboardX is not installed; raised where the callback is made, not where it is used.
+        tensorboardX is not installed; raised when the callback is created.
     ConfigurationError
-        An argument makes no sense.
+        An argument is invalid.
     StorageError
         The events cannot be written.
 
     Notes
     -----
-    A run that is resumed has curves without a seam: what was written after the checkpoint is
-    hidden by what is written now. Numbers are float32, as TensorBoard's events are; `CSVLogger` and
-    `History.save` keep all digits.
+    The curves of a resumed run are seamless: the new events hide those written after the
+    checkpoint. Numbers are float32, as in all TensorBoard events; `CSVLogger` and `History.save`
+    keep all digits.
     """
 
     folder: str | os.PathLike[str] = field(validator=a_path)
@@ -79,36 +80,36 @@ class TensorBoard(Callback):
     def __attrs_post_init__(self) -> None:
         require_tensorboardx()
 
-    # ---------------------------------------------------------------- what a trainer calls
+    # ---------------------------------------------------------------- called by the trainer
 
     def check(self, trainer: Trainer) -> None:
-        """Refuse a folder that cannot be made, or written into."""
+        """Raise an error if the folder cannot be created or written to."""
         files.require_place_for_folder(self.folder, WHAT)
 
     def on_fit_begin(self, trainer: Trainer) -> None:
-        """Make the folder, and hide what was written from here on."""
+        """Create the folders, and hide earlier events from this point on."""
         epochs = trainer.history.epochs
-        parts = {"training": epochs}
+        last_events = {"training": epochs}
         if any(name.startswith(VALIDATION) for name in trainer.columns):
-            parts["validation"] = epochs
+            last_events["validation"] = epochs
         if self.every_steps is not None:
-            parts["steps"] = trainer.steps
-        for name, done in parts.items():
-            self._runs[name] = _Events(Path(self.folder) / name, done + 1)
+            last_events["steps"] = trainer.steps
+        for name, last in last_events.items():
+            self._runs[name] = _Events(Path(self.folder) / name, last + 1)
 
     def on_step_end(self, trainer: Trainer, epoch: int, step: int, cost: float) -> None:
-        """Write the cost, every so many steps."""
+        """Write the cost every ``every_steps`` steps."""
         if self.every_steps is not None and trainer.steps % self.every_steps == 0:
             self._runs["steps"].add(trainer.steps, {"cost": cost})
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, figures: Mapping[str, float]) -> None:
-        """Write the figures of the epoch, and histograms every so many epochs."""
-        own = {name: f for name, f in figures.items() if not name.startswith(VALIDATION)}
-        self._runs["training"].add(epoch, own)
+        """Write the figures of the epoch, and histograms every ``histograms_every`` epochs."""
+        training = {name: f for name, f in figures.items() if not name.startswith(VALIDATION)}
+        self._runs["training"].add(epoch, training)
         if "validation" in self._runs:
-            measured = {name: f for name, f in figures.items() if name.startswith(VALIDATION)}
-            measured = {name.removeprefix(VALIDATION): f for name, f in measured.items()}
-            self._runs["validation"].add(epoch, measured)
+            validation = {name: f for name, f in figures.items() if name.startswith(VALIDATION)}
+            validation = {name.removeprefix(VALIDATION): f for name, f in validation.items()}
+            self._runs["validation"].add(epoch, validation)
         if self.histograms_every is not None and epoch % self.histograms_every == 0:
             for path in trainer.model.parameters.paths:
                 value = trainer.model.parameters[path].value
@@ -119,24 +120,24 @@ class TensorBoard(Callback):
     def on_fit_end(self, trainer: Trainer) -> None:
         """Close the files."""
         runs, self._runs = self._runs, {}
-        with ExitStack() as all_of_them:
+        with ExitStack() as stack:
             for events in runs.values():
-                all_of_them.callback(events.close)
+                stack.callback(events.close)
 
 
 class _Events:
-    """One run of TensorBoard's: a folder with a file of events.
+    """One TensorBoard run: a folder with a file of events.
 
-    tensorboardX's own SummaryWriter hands events to a thread through a queue, where an error of the
-    disk is lost, and the queue fills up. So the events are written here, by the part of it that
-    writes, and an error is told.
+    The SummaryWriter of tensorboardX passes events through a queue to a thread, where a disk error
+    is lost and the queue fills up. This class writes the events directly with its RecordWriter, and
+    raises such errors.
 
     Parameters
     ----------
     folder
-        Where.
+        The folder.
     hidden_from
-        The number of the first event that is to be hidden, of those that stand there.
+        The number of the first existing event to hide.
     """
 
     def __init__(self, folder: Path, hidden_from: int) -> None:
@@ -144,7 +145,7 @@ class _Events:
         from tensorboardX.record_writer import RecordWriter
 
         folder = files.make_folder(folder, WHAT)
-        # Files are read in the order of their names: by the second, and here by the nanosecond.
+        # TensorBoard reads files in the order of their names: the second, then the nanosecond.
         now = time.time_ns()
         self._path = folder / f"events.out.tfevents.{now // 10**9}.{now}"
         try:
@@ -162,40 +163,40 @@ class _Events:
         self._write(step=number, summary=Summary(value=values))
 
     def add_histogram(self, number: int, name: str, value: Any) -> None:
-        """Write how the numbers of an array are distributed."""
+        """Write a histogram of the numbers in an array."""
         from tensorboardX.summary import histogram
 
         self._write(step=number, summary=histogram(name, value.ravel(), bins=64))
 
     def flush(self) -> None:
-        """Bring onto the disk what was written."""
-        self._told(self._file.flush)
+        """Flush the events to disk."""
+        self._call(self._file.flush)
 
     def close(self) -> None:
-        """Write what is left, and close the file."""
-        self._told(self._file.close)
+        """Write the remaining events, and close the file."""
+        self._call(self._file.close)
 
     def _write(self, **content: Any) -> None:
         from tensorboardX.proto.event_pb2 import Event
 
         event = Event(wall_time=time.time(), **content)
-        self._told(self._file.write, event.SerializeToString())
+        self._call(self._file.write, event.SerializeToString())
 
-    def _told(self, action: Any, *given: Any) -> None:
+    def _call(self, action: Any, *arguments: Any) -> None:
         try:
-            action(*given)
+            action(*arguments)
         except OSError as error:
             raise files.unwritten(self._path, error, WHAT) from error
 
 
 def require_tensorboardx() -> None:
-    """Refuse to go on without tensorboardX."""
+    """Raise an error if tensorboardX is not installed."""
     try:
         import tensorboardX  # noqa: F401
     except ImportError as error:
         raise MissingExtraError(
-            "events for TensorBoard are written by tensorboardX, which is not installed",
-            expected="tensorboardX 2.6 or newer, which the extra `tensorboard` brings along",
+            "the TensorBoard callback needs tensorboardX, which is not installed",
+            expected="tensorboardX 2.6 or newer, from the extra `tensorboard`",
             received=str(error),
             hint="pip install 'chainrule[tensorboard]'",
         ) from error

@@ -19,7 +19,9 @@ and, for changes to the contract itself:
     equations        a layer on paper, for `chainrule.explain`
     messages         how errors refer to layers
     validators       the checks of arguments that all packages share
-    caller           the line of the user's program that a warning refers to
+    caller           warnings that refer to the line of the user's program
+    class_definition  what happens when a subclass of `Layer` is defined
+    deprecation      old names that keep working for one release
 
 A new initializer, validator or error affects nothing else. Every other change here is a change for
 all layers, including those of users: the laws in `tests/laws` have to hold.

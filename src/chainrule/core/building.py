@@ -8,11 +8,12 @@ every layer is put back to what it was.
 
 from __future__ import annotations
 
-import functools
 import inspect
 import operator
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from chainrule.core.errors import (
     DtypeError,
     ShapeError,
 )
-from chainrule.core.initializers import Initializer, get
+from chainrule.core.initializers import Initializer
 from chainrule.core.input_checks import DTYPES
 from chainrule.core.layer_state import RECORD, field_names
 from chainrule.core.messages import plain_array
@@ -75,7 +76,7 @@ def construct(
         for part, was_built, attributes in before:
             if was_built:  # it stands elsewhere, too, and has its memory there
                 _put_back(part, attributes)
-        _ = layer.parameters.value, layer.state.value  # now every array has its final place
+        _ = layer.parameters.value, layer.buffers.value  # now every array has its final place
         _keep_freed_memory()
 
 
@@ -89,40 +90,54 @@ def _keep_freed_memory() -> None:
     np.empty(2**25 - 2**16, np.uint8)
 
 
+_LIMIT: ContextVar[Callable[[Layer, str, Shape], None] | None] = ContextVar("limit", default=None)
+
+
+@contextmanager
+def limited_by(check: Callable[[Layer, str, Shape], None]) -> Iterator[None]:
+    """Let ``check`` see each array that a layer creates in this context, and refuse it.
+
+    A file may describe a model that is too large for memory: see `chainrule.storage.budget`.
+    """
+    token = _LIMIT.set(check)
+    try:
+        yield
+    finally:
+        _LIMIT.reset(token)
+
+
 def create(layer: Layer, name: str, shape: Any, initializer: Initializer) -> Parameter:
-    """A new parameter or state, set on the layer under its name."""
+    """A new parameter or buffer, set on the layer under its name."""
     rng = layer.rng
     refuse_name(layer, name)
     axes = _shape(type(layer).__name__, shape)
-    if hasattr(rng, "allow"):  # it counts, for a file: see `chainrule.storage.budget`
-        rng.allow(layer, name, axes)
+    limit = _LIMIT.get()
+    if limit is not None:
+        limit(layer, name, axes)
     array = initializer(axes, rng, layer._dtype or np.float64)
     created = Parameter(name, array)
-    _guard_parameters(type(layer))
     setattr(layer, name, created)
     return created
 
 
-class State(ParameterVector):
-    """What a layer keeps but does not learn: a vector, and the call that adds to it."""
+class StateByOldName(ParameterVector):
+    """``layer.state``: the buffers, and the call that created one, as before version 0.2."""
 
     def __init__(self, layer: Layer) -> None:
-        super().__init__(layer._collected("_states"), layer._dtype or np.float64)
+        super().__init__(layer._collected("_buffers"), layer._dtype or np.float64)
         self._layer = layer
 
     def __call__(
         self, name: str, shape: Shape, initializer: str | float | Initializer = "zeros"
     ) -> Parameter:
-        """Create an array that is kept but not learned; from then on it is ``layer.<name>``."""
-        created = create(self._layer, name, shape, get(initializer))
-        self._layer._states = {**self._layer._states, name: created}
-        return created
+        """Create a buffer: see `Layer.buffer`."""
+        return self._layer.buffer(name, shape, initializer)
 
 
 def refuse_name(layer: Layer, name: Any) -> None:
-    """See that a new parameter, state or generator takes the place of nothing."""
+    """See that a new parameter, buffer or generator takes the place of nothing."""
     taken = RECORD.union(
-        field_names(type(layer)), layer._parameters, layer._states, layer._generators
+        field_names(type(layer)), layer._parameters, layer._buffers, layer._generators
     )
     if (
         not isinstance(name, str)
@@ -137,21 +152,6 @@ def refuse_name(layer: Layer, name: Any) -> None:
         )
 
 
-def _guard_parameters(cls: type[Layer]) -> None:
-    """From the first parameter of a class on, see that nothing takes a parameter's place."""
-    method = cls.__setattr__
-    if hasattr(method, "__wrapped__"):
-        return
-
-    @functools.wraps(method)
-    def __setattr__(self: Layer, name: str, value: Any) -> None:  # noqa: N807
-        if name in self._parameters and not isinstance(value, Parameter):
-            raise plain_array(self, name, value)
-        method(self, name, value)
-
-    cls.__setattr__ = __setattr__  # type: ignore[method-assign, assignment]
-
-
 def _prepare_family(layer: Layer, rng: Any, dtype: Any) -> None:
     for _, part in layer.walk():
         part._rng = rng  # of those that are built already, too: it says that this is a rehearsal
@@ -160,17 +160,17 @@ def _prepare_family(layer: Layer, rng: Any, dtype: Any) -> None:
 
 
 def rehearse(layer: Layer, method: Callable[..., Any], inputs: tuple[Any, ...]) -> Any:
-    """What `forward` gives while building. It moves no state and no generator.
+    """What `forward` gives while building. It changes no buffer and no generator.
 
     The mean of an empty batch is not a number, and would stay in a running mean for ever.
     """
-    states = [(state, state.value.copy()) for state in layer._states.values()]
+    buffers = [(buffer, buffer.value.copy()) for buffer in layer._buffers.values()]
     places = [(g.bit_generator, g.bit_generator.state) for g in layer._generators.values()]
     try:
         return method(layer, *inputs)
     finally:
-        for state, value in states:
-            state.value = value
+        for buffer, value in buffers:
+            buffer.value = value
         for bits, place in places:
             bits.state = place
 
@@ -181,6 +181,11 @@ def _put_back(layer: Layer, attributes: dict[str, Any]) -> None:
         object.__setattr__(layer, name, value)
 
 
+def _without_options(signature: inspect.Signature) -> inspect.Signature:
+    parameters = signature.parameters.values()
+    return signature.replace(parameters=[p for p in parameters if p.kind is not p.VAR_KEYWORD])
+
+
 def _call_build(layer: Layer, method: Callable[..., Any], shapes: tuple[Shape, ...]) -> None:
     name = type(layer).__name__
     try:
@@ -188,7 +193,7 @@ def _call_build(layer: Layer, method: Callable[..., Any], shapes: tuple[Shape, .
     except TypeError as error:
         raise BuildError(
             f"{name}: its build does not take {len(shapes)} input shape(s)",
-            expected=f"build{inspect.signature(method)}",
+            expected=f"build{_without_options(inspect.signature(method))}",
             received=f"build{shapes}" if len(shapes) != 1 else f"build({shapes[0]})",
             hint="give one shape for each input of forward",
         ) from error
@@ -211,7 +216,7 @@ def _note_what_build_made(layer: Layer) -> None:
         for array in _arrays_in(value):
             if array.dtype.kind == "f":
                 raise plain_array(layer, name, array)
-        known = {id(p) for p in (*layer._parameters.values(), *layer._states.values())}
+        known = {id(p) for p in (*layer._parameters.values(), *layer._buffers.values())}
         if isinstance(value, Parameter) and id(value) not in known:
             layer._parameters = {**layer._parameters, name: value}
         if isinstance(value, np.random.Generator) and name not in layer._generators:

@@ -1,16 +1,29 @@
-"""The caller: where in the user's own program a warning is about."""
+"""Warnings that refer to the user's program: to the line that called chainrule."""
 
 from __future__ import annotations
 
 import sys
+import warnings
+from typing import Any
 
 
-def frames_to_the_caller() -> int:
-    """How many frames up the first is that is none of chainrule's: the line that called `fit`.
+def warn_caller(warning: Warning) -> None:
+    """Issue a warning for the first line outside chainrule, which is the one to look at."""
+    frame = sys._getframe(1)
+    while _is_internal(frame) and frame.f_back is not None:
+        frame = frame.f_back
+    warnings.warn_explicit(
+        warning,
+        None,
+        frame.f_code.co_filename,
+        frame.f_lineno,
+        module=frame.f_globals.get("__name__"),
+        registry=frame.f_globals.setdefault("__warningregistry__", {}),
+    )
 
-    It is the ``stacklevel`` of a warning that the function warns which has called this one.
-    """
-    frame, level = sys._getframe(1), 1
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("chainrule."):
-        frame, level = frame.f_back, level + 1
-    return level
+
+def _is_internal(frame: Any) -> bool:
+    """Whether a frame is one of chainrule, of a method made by attrs, or of an import."""
+    name = frame.f_globals.get("__name__") or ""
+    is_generated = frame.f_code.co_filename.startswith(("<frozen importlib", "<attrs generated"))
+    return is_generated or name == "chainrule" or name.startswith("chainrule.")

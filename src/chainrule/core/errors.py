@@ -16,6 +16,8 @@ from __future__ import annotations
 
 from typing import Any, Self
 
+from chainrule.core.deprecation import renamed_attribute, renamed_keywords
+
 
 class ChainruleError(Exception):
     """The base class of all errors of chainrule.
@@ -32,6 +34,9 @@ class ChainruleError(Exception):
         How the reader can most likely fix it.
     """
 
+    mend = renamed_attribute("hint", removed_in="0.3")
+
+    @renamed_keywords(removed_in="0.3", mend="hint")
     def __init__(
         self,
         problem: str,

@@ -6,6 +6,7 @@ place, what was expected, what came, and how to mend it, before anything is comp
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -212,14 +213,22 @@ def unfitting_delta(layer: Layer, delta: Any) -> ChainruleError:
     )
 
 
+def record_output_shape(memory: dict[str, Any], outputs: Any) -> None:
+    """Note the shape that the next delta must have, in a layer's own ``__dict__``."""
+    try:
+        memory["_delta_shape"] = outputs.shape
+    except AttributeError:
+        memory["_delta_shape"] = shapes_of(outputs)
+
+
 def fits_output(layer: Layer, delta: Any) -> bool:
     """Whether a delta has the shape of the layer's last output and the type it was built for."""
+    if not has_recorded_shape(layer.__dict__, delta):
+        return False
     dtype = layer._dtype
-    if type(delta) is not tuple:
-        if getattr(delta, "shape", None) != layer._delta_shape or layer._delta_shape is None:
-            return False
-        return delta.dtype is dtype or bool(delta.dtype == dtype)
-    return bool(shapes_of(delta) == layer._delta_shape and all(d.dtype == dtype for d in delta))
+    if type(delta) is tuple:
+        return all(d.dtype == dtype for d in delta)
+    return delta.dtype is dtype or bool(delta.dtype == dtype)
 
 
 def shapes_of(arrays: Any) -> Any:
@@ -230,6 +239,20 @@ def shapes_of(arrays: Any) -> Any:
         if type(arrays) is not tuple:
             return type(arrays)
         return tuple([getattr(array, "shape", type(array)) for array in arrays])
+
+
+def has_recorded_shape(memory: dict[str, Any], delta: Any) -> bool:
+    """Whether a delta has the shape that `record_output_shape` noted last."""
+    try:
+        fits: bool = delta.shape == memory["_delta_shape"]
+    except (AttributeError, KeyError):  # several deltas, no array at all, or no forward before
+        fits = shapes_of(delta) == memory.get("_delta_shape")
+    return fits
+
+
+def one_or_tuple(arrays: Sequence[Any]) -> Any:
+    """One array as it is, several as a tuple."""
+    return arrays[0] if len(arrays) == 1 else tuple(arrays)
 
 
 def as_tuple(arrays: Any) -> tuple[Any, ...]:

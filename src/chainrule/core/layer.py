@@ -10,12 +10,12 @@ two things of it, and they are its two methods:
 A network is layers one behind the other, so its backward pass is the chain rule: the delta that
 comes out of one layer goes into the one before. That is all of it. A layer of one's own is
 
-    @define                                                     # from attrs
     class Linear(Layer):
         units: int                                              # fields are configuration
 
         def build(self, input_shape):                           # the shape of one row
-            self.parameter("weights", (*input_shape, self.units), "glorot_uniform")
+            shape = (*input_shape, self.units)
+            self.weights = self.parameter("weights", shape, "glorot_uniform")
 
         def forward(self, inputs):                              # (batch, n_in) -> (batch, units)
             self.inputs = inputs                                # remembered for the way back
@@ -33,40 +33,72 @@ one rule for it: call ``np.*`` on what you are given, create arrays with ``like=
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+import reprlib
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Protocol,
+    Self,
+    TypeVar,
+    dataclass_transform,
+    overload,
+)
 
+import attrs
 import numpy as np
+import numpy.typing as npt
 
 from chainrule.core import (
     building,
+    class_definition,
     initializers,
     input_checks,
     layer_state,
     messages,
     method_wrapping,
     ownership,
+    tree,
 )
+from chainrule.core.deprecation import renamed_attribute
 from chainrule.core.equations import Equations, unknown
 from chainrule.core.errors import DefinitionError
 from chainrule.core.initializers import Initializer
 from chainrule.core.parameter import Parameter, ParameterVector
 from chainrule.core.tree import Tree
-from chainrule.core.types import Array, Shape
+from chainrule.core.types import Shape
+
+Called = TypeVar("Called", covariant=True)
 
 
+class Extendable(Protocol[Called]):
+    """What a layer can be called on instead of arrays: the node of a graph."""
+
+    def extended_by(self, layer: Any, inputs: Any, /) -> Called:
+        """What calling the layer on these inputs gives."""
+
+
+@dataclass_transform(field_specifiers=(attrs.field,))
 class Layer(Tree):
     """What every layer is.
 
-    Subclass it, decorate the subclass with `attrs.define`, and write
+    Subclass it, and write
 
     * ``forward(self, *inputs)``: the training pass; set on ``self`` what backward needs;
     * ``backward(self, delta)``: Jᵀ delta, for several inputs a tuple; accumulates the gradients;
     * optionally ``build(self, *input_shapes)``: create parameters with `parameter`;
     * optionally ``apply(self, *inputs)``: inference, where it differs or can be had for less.
 
-    The attrs fields are the layer's configuration: its repr, its equality and what is saved. Its
-    state is two things: its parameters, which are shared with its twins, and its memory of the
-    last forward pass, which is private.
+    The class is an attrs class by itself (see `chainrule.core.class_definition`). Its annotated
+    fields, such as ``units: int`` or ``rate: float = attrs.field(default=0.5, kw_only=True)``, are
+    the layer's configuration: its repr, its equality and what is saved. Options of `attrs.define`
+    follow the name, ``class Scale(Layer, kw_only=True)``; an explicit ``@define`` above the class
+    does the same. With ``repr=False`` a layer prints like ``Dense(30)``, without what is default.
+    An ``__init__``, ``__repr__`` or ``__eq__`` that is written in the class, or in one that it
+    inherits from, is kept.
+
+    The layer's state is two things: its parameters, which are shared with its twins, and its
+    memory of the last forward pass, which is private.
 
     Around these methods (see `chainrule.core.method_wrapping`) every layer builds itself at its
     first batch, refuses inputs that it was not built for and deltas that do not fit its last
@@ -88,21 +120,43 @@ class Layer(Tree):
     _initial: frozenset[str] = frozenset()  # the attributes that were there before build
     _lasting: frozenset[str] = frozenset()  # the attributes that are not memory
     _parameters: dict[str, Parameter] = {}  # noqa: RUF012 - replaced, never changed
-    _states: dict[str, Parameter] = {}  # noqa: RUF012
+    _buffers: dict[str, Parameter] = {}  # noqa: RUF012
     _generators: dict[str, np.random.Generator] = {}  # noqa: RUF012
     _begins_frozen: bool = False  # whether what build makes is frozen
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: D102
-        method_wrapping.prepare(cls, Layer)
-        return super().__new__(cls)
+    # What `chainrule.core.class_definition` notes of a class.
+    _handwritten: ClassVar[dict[str, Any]] = {}  # of __init__, __repr__ and __eq__
+    _guarded: ClassVar[frozenset[str]] = frozenset()  # attributes that are not simply stored
+    _store = object.__setattr__  # stores those: a function of attrs, where it runs validators
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__()
+        class_definition.define(cls, options)
+
+    @classmethod
+    def __attrs_init_subclass__(cls) -> None:
+        class_definition.finish(cls)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Every `forward` comes here. The dictionary is asked itself: `__getattr__` below makes
+        # each look-up by `self.` several times slower.
+        attributes = self.__dict__
+        if name in type(self)._guarded or name in attributes.get("_parameters", ()):
+            class_definition.set_guarded(self, name, value)
+        else:
+            attributes[name] = value
 
     # ---------------------------------------------------------------- what an author writes
 
-    def build(self, *input_shapes: Any, **how: Any) -> None:
+    # To type checkers, (*arguments: Any, **options: Any) is a signature that any other overrides:
+    # an author's methods take the inputs of his own layer. None of them is called with options.
+
+    def build(self, *input_shapes: Any, **options: Any) -> None:
         """Create the parameters for inputs of these shapes, which do not count the batch axis.
 
         An author writes ``build(self, input_shape)``, or one shape for each input, and calls
-        `parameter` in it. A caller may add ``rng=`` (a seed or a Generator; fresh randomness if
+        `parameter` in it. Type checkers see what a caller may add where the author also declares
+        ``**options: Any``. A caller may add ``rng=`` (a seed or a Generator; fresh randomness if
         not given) and ``dtype=`` (``"float32"`` or ``"float64"``, the default). After `build`, an
         empty batch is sent through `forward` to learn the shape of the output.
 
@@ -113,19 +167,19 @@ class Layer(Tree):
             as it was before.
         """
 
-    def forward(self, *inputs: Array) -> Any:
+    def forward(self, *inputs: Any, **options: Any) -> Any:
         """The training pass: y = f(x; θ). Remembers on ``self`` what `backward` needs."""
         raise DefinitionError(f"{type(self).__name__} has no forward", hint="write it")
 
-    def backward(self, delta: Any) -> Any:
+    def backward(self, delta: Any, /) -> Any:
         """The vector-Jacobian product ∂C/∂x = Jᵀ delta; adds to each parameter's gradient."""
         raise DefinitionError(f"{type(self).__name__} has no backward", hint="write it")
 
-    def apply(self, *inputs: Array) -> Any:
+    def apply(self, *inputs: Any, **options: Any) -> Any:
         """Inference: y = f(x; θ), with nothing remembered. By default `forward` of a twin."""
         return self.twin().forward(*inputs)
 
-    def backward_parameters(self, delta: Any) -> None:
+    def backward_parameters(self, delta: Any, /) -> None:
         """`backward` where nobody asks for ∂C/∂x, as in the first layer of a network.
 
         A layer may save that product here. The default is `backward`.
@@ -144,7 +198,10 @@ class Layer(Tree):
     def parameter(
         self, name: str, shape: Shape, initializer: str | float | Initializer = "zeros"
     ) -> Parameter:
-        """Create a parameter in `build`; from then on it is ``self.<name>``.
+        """Create a parameter in `build` and set it as ``self.<name>``.
+
+        Write ``self.weights = self.parameter("weights", …)``: so readers and type checkers see
+        the attribute.
 
         Parameters
         ----------
@@ -159,14 +216,32 @@ class Layer(Tree):
         self._parameters = {**self._parameters, name: created}
         return created
 
-    @property
-    def state(self) -> building.State:
-        """What is kept but not learned, as one flat vector, like `parameters`.
+    def buffer(
+        self, name: str, shape: Shape, initializer: str | float | Initializer = "zeros"
+    ) -> Parameter:
+        """Create an array in `build` that is kept but not learned, such as a running mean.
 
-        In `build` it is called to create such an array: ``self.state("running_mean", shape,
-        "zeros")``. It is shared by twins and stored in files, and no optimizer sees it.
+        Like a parameter it is ``self.<name>``, shared by twins and stored in files; no optimizer
+        sees it.
+
+        Parameters
+        ----------
+        name, shape, initializer
+            As for `parameter`.
         """
-        return building.State(self)
+        created = building.create(self, name, shape, initializers.get(initializer))
+        self._buffers = {**self._buffers, name: created}
+        return created
+
+    state = renamed_attribute(
+        "_state_by_old_name",
+        advice="layer.buffers, or layer.buffer(name, shape) to create one",
+        removed_in="0.3",
+    )
+
+    @property
+    def _state_by_old_name(self) -> building.StateByOldName:
+        return building.StateByOldName(self)
 
     def generator(self, name: str) -> np.random.Generator:
         """Create a random generator in `build`; from then on it is ``self.<name>``.
@@ -229,6 +304,11 @@ class Layer(Tree):
         return ParameterVector(self._collected("_parameters"), self.dtype)
 
     @property
+    def buffers(self) -> ParameterVector:
+        """All that is kept but not learned, here and in the layers below, as one flat vector."""
+        return ParameterVector(self._collected("_buffers"), self._dtype or np.float64)
+
+    @property
     def generators(self) -> dict[str, np.random.Generator]:
         """The random generators, here and in the layers below, by path."""
         return self._collected("_generators")
@@ -242,10 +322,18 @@ class Layer(Tree):
 
     # ---------------------------------------------------------------- what a caller does
 
+    @overload
+    def __call__(self, *inputs: Extendable[Called]) -> Called: ...
+    @overload
+    def __call__(self, *inputs: npt.ArrayLike) -> npt.NDArray[Any]: ...
+
     def __call__(self, *inputs: Any) -> Any:
         """Inference on anything that NumPy takes for an array of real numbers: see `apply`.
 
         Called on nodes of a graph, such as ``Input((64,))``, it gives a node: see `Graph`.
+
+        A layer with several outputs returns a tuple of arrays. Type checkers cannot know how many
+        outputs a layer has and infer one array; ``a, b = model(x)`` passes them without a cast.
         """
         for node in inputs:
             if hasattr(node, "extended_by"):
@@ -314,7 +402,12 @@ class Layer(Tree):
     def forget(self) -> None:
         """Let go of the memory of the last forward pass."""
         for _, layer in self.walk():
-            for name in set(layer.__dict__) - layer_state.lasting(layer) - layer_state.RECORD:
+            lasting = (
+                layer_state.field_names(type(layer))
+                | layer_state.lasting(layer)
+                | layer_state.RECORD
+            )
+            for name in set(layer.__dict__) - lasting:
                 del layer.__dict__[name]
             layer.__dict__.pop("_delta_shape", None)
             if layer._place is ownership.BY_ITSELF:
@@ -351,8 +444,26 @@ class Layer(Tree):
         parts = {k: v for k, v in self.attributes().items() if k in fields or k in kept}
         return layer_state.restored, (type(self), parts)
 
-    def __getattr__(self, name: str) -> Any:
-        raise messages.missing(self, name)
+    if not TYPE_CHECKING:  # with a __getattr__, type checkers would accept any misspelled name
 
+        def __getattr__(self, name: str) -> Any:
+            raise messages.missing(self, name)
+
+    @reprlib.recursive_repr()
     def __repr__(self) -> str:
-        return messages.short_repr(self)
+        return messages.full_repr(self)
+
+    def __eq__(self, other: object) -> bool:
+        if other.__class__ is not self.__class__:
+            return NotImplemented
+        return all(
+            key(getattr(self, field.name)) == key(getattr(other, field.name))
+            for field in tree.fields_of(type(self))
+            if field.eq
+            for key in [field.eq_key or (lambda value: value)]
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+method_wrapping.prepare(Layer)

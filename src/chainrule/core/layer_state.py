@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 RECORD = frozenset(
     {
         "_dtype", "_rng", "_input_shapes", "_output_shapes", "_delta_shape", "_place", "_initial",
-        "_lasting", "_parameters", "_states", "_generators", "_begins_frozen",
+        "_lasting", "_parameters", "_buffers", "_generators", "_begins_frozen",
     }
 )  # fmt: skip
 """The names under which a layer notes what it knows of itself."""
@@ -52,7 +52,7 @@ def copied_parts(layer: Layer, known: dict[int, Any]) -> dict[int, Any]:
     """
     parts: dict[int, Any] = {}
     for _, part in layer.walk():
-        for original in (*part._parameters.values(), *part._states.values()):
+        for original in (*part._parameters.values(), *part._buffers.values()):
             parts[id(original)] = known.get(id(original)) or copied_parameter(original)
         for generator in part._generators.values():
             parts[id(generator)] = known.get(id(generator)) or copied_generator(generator)

@@ -26,15 +26,27 @@ def label(layer: Layer) -> str:
     return text if len(text) <= 60 and "\n" not in text else type(layer).__name__
 
 
+def full_repr(layer: Layer) -> str:
+    """``Linear(units=30, rate=0.5)``: all fields, as attrs prints them."""
+    parts = []
+    for field in fields_of(type(layer)):
+        if field.repr:
+            text = field.repr if callable(field.repr) else repr
+            parts.append(f"{field.name}={text(getattr(layer, field.name, attrs.NOTHING))}")
+    return f"{type(layer).__qualname__.rpartition('>.')[2]}({', '.join(parts)})"
+
+
 def short_repr(layer: Layer) -> str:
     """``Dense(30, use_bias=False)``: the fields that have no default, and what is not default."""
     parts = []
     for field in fields_of(type(layer)):
+        if not field.init or not field.repr:  # neither can be given, or should be seen
+            continue
         value = getattr(layer, field.name)
         if field.default is attrs.NOTHING:
-            parts.append(repr(value))
-        elif field.repr and value != _default(field):
-            parts.append(f"{field.name}={_name_or_repr(value)}")
+            parts.append(f"{field.alias}={value!r}" if field.kw_only else repr(value))
+        elif value != _default(field, layer):
+            parts.append(f"{field.alias}={_name_or_repr(value)}")
     return f"{type(layer).__name__}({', '.join(parts)})"
 
 
@@ -45,8 +57,10 @@ def _name_or_repr(value: Any) -> str:
     return repr(name if is_named else value)
 
 
-def _default(field: Any) -> Any:
-    default = field.default.factory() if isinstance(field.default, attrs.Factory) else field.default  # type: ignore[arg-type]
+def _default(field: Any, layer: Layer) -> Any:
+    default = field.default
+    if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
+        default = default.factory(layer) if default.takes_self else default.factory()
     return field.converter(default) if callable(field.converter) else default
 
 
@@ -96,10 +110,10 @@ def plain_array(layer: Layer, name: str, value: Any) -> DefinitionError:
         )
     return DefinitionError(
         f"{label(layer)}: build sets self.{name} to a plain array, which would never be learned",
-        expected="a Parameter, or a state",
+        expected="a Parameter, or a buffer",
         received=f"{kind} of shape {shape}, {value.dtype}",
         hint=f'self.parameter("{name}", {shape}, "glorot_uniform") if it is learned, '
-        f'self.state("{name}", {shape}) if it is kept',
+        f'self.buffer("{name}", {shape}) if it is kept',
     )
 
 

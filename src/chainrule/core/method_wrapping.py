@@ -1,13 +1,17 @@
 """What stands around a layer's methods: building, and refusing what does not fit.
 
-An author writes the mathematics, and nothing else. When the first instance of a class is made,
-`prepare` puts the author's methods inside these:
+An author writes the mathematics, and nothing else. When a class is defined, `prepare` wraps the
+author's methods:
 
     build     see `chainrule.core.building`: all or nothing
     forward   an unbuilt layer is built for what comes; what comes is compared with what the
               layer was built for (`chainrule.core.input_checks`); the output's shape is noted
     backward  the delta is compared with that shape: ∂C/∂y has the shape of y
     apply     as forward, with nothing noted
+
+A wrapper does its work where it is the outermost of its layer. Called through ``super()``, it is
+the author's method and nothing else. So a class that is wrapped already, as one that cloudpickle
+has brought to another process, stays as it is.
 """
 
 from __future__ import annotations
@@ -17,54 +21,52 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from chainrule.core import ownership
 from chainrule.core.building import construct, rehearse
-from chainrule.core.errors import DefinitionError
-from chainrule.core.input_checks import admit, fits_output, shapes_of, unfitting_delta
-from chainrule.core.ownership import BY_ITSELF, used_by_itself
+from chainrule.core.input_checks import admit, fits_output, record_output_shape, unfitting_delta
 
 if TYPE_CHECKING:
     from chainrule.core.layer import Layer
 
 
-def prepare(cls: type[Layer], layer: type[Layer]) -> None:
-    """See that a class keeps to the contract, and put its methods inside those of this module."""
-    if cls.__dict__.get("_is_prepared"):
-        return
-    if "__attrs_attrs__" not in cls.__dict__:
-        raise DefinitionError(
-            f"the class {cls.__name__} is a layer, but it is not decorated",
-            expected=f"@define above `class {cls.__name__}(Layer):`",
-            received="a plain class, whose fields nobody would see",
-            hint="from attrs import define, and write @define in the line above the class",
-        )
-    if cls.__setattr__.__name__ == "_frozen_setattrs":
-        raise DefinitionError(
-            f"the class {cls.__name__} is frozen, and a layer has to remember things on self",
-            expected=f"@define above `class {cls.__name__}(Layer):`",
-            received="@frozen, or define(frozen=True)",
-            hint="the fields of a layer are its configuration, and nobody changes them anyway",
-        )
-    for kind in reversed(cls.__mro__):
-        if issubclass(kind, layer) and not kind.__dict__.get("_is_prepared"):
-            for name, surround in SURROUND.items():
-                owner = next(cls for cls in kind.__mro__ if name in cls.__dict__)
-                if owner is kind or not issubclass(owner, layer):  # a mixin's method is inherited
-                    setattr(kind, name, surround(name, owner.__dict__[name]))
-            _follow(kind, layer)
-            kind._is_prepared = True  # type: ignore[attr-defined]
+def prepare(cls: type[Layer]) -> None:
+    """Wrap the methods that a new class brings along, itself or from a mixin."""
+    for name, wrap in WRAPPERS.items():
+        owner = next(kind for kind in cls.__mro__ if name in vars(kind))
+        method = vars(owner)[name]
+        if (owner is cls or "_handwritten" not in vars(owner)) and not _is_wrapper(name, method):
+            wrapper = wrap(name, method)
+            setattr(wrapper, _MARK.format(name), wrapper)
+            setattr(cls, name, wrapper)
+    _follow(cls)
 
 
-def _follow(kind: type[Layer], layer: type[Layer]) -> None:
+def unprepare(cls: type[Layer]) -> None:
+    """Give a class the author's own methods back."""
+    for name in WRAPPERS:
+        method = vars(cls).get(name)
+        if _is_wrapper(name, method):
+            setattr(cls, name, method.__wrapped__)  # type: ignore[union-attr]
+
+
+_MARK = "_wraps_{}"
+"""What a wrapper is told by: an attribute that is the wrapper itself, which no copy is."""
+
+
+def _is_wrapper(name: str, method: Any) -> bool:
+    return method is not None and getattr(method, _MARK.format(name), None) is method
+
+
+def _follow(cls: type[Layer]) -> None:
     """Let a short cut give way where a subclass has a new method of which it is the short cut.
 
     A class that changes `forward` and inherits the `apply` of another layer would otherwise go on
     to apply what that layer computes; and likewise `backward` and `backward_parameters`.
     """
+    root = next(kind for kind in reversed(cls.__mro__) if "forward" in vars(kind))
     for name, short_cut in (("forward", "apply"), ("backward", "backward_parameters")):
-        if name in kind.__dict__ and short_cut not in kind.__dict__:
-            setattr(kind, short_cut, getattr(layer, short_cut))
+        if name in vars(cls) and short_cut not in vars(cls):
+            setattr(cls, short_cut, vars(root)[short_cut])
 
 
 def _around_forward(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
@@ -75,12 +77,11 @@ def _around_forward(name: str, method: Callable[..., Any]) -> Callable[..., Any]
         admit(self, inputs)
         if self._rng is None:
             outputs = method(self, *inputs)
-            if self._place is not BY_ITSELF:
-                used_by_itself(self)
+            if self._place is not ownership.BY_ITSELF:
+                ownership.used_by_itself(self)
         else:
             outputs = rehearse(self, method, inputs)
-        is_one = type(outputs) is np.ndarray
-        self.__dict__["_delta_shape"] = outputs.shape if is_one else shapes_of(outputs)
+        record_output_shape(self.__dict__, outputs)
         return outputs
 
     return forward
@@ -119,7 +120,11 @@ def _around_build(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None)
         for name in ("rng", "dtype")
     ]
-    shapes = [p for p in own.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    shapes = [
+        p
+        for p in own.parameters.values()
+        if p.kind is not inspect.Parameter.VAR_KEYWORD and p.name not in ("rng", "dtype")
+    ]
     build.__signature__ = own.replace(parameters=[*shapes, *extra])  # type: ignore[attr-defined]
     return build
 
@@ -130,7 +135,7 @@ def bare(layer: Layer, name: str) -> Callable[..., Any]:
     return method
 
 
-SURROUND = {
+WRAPPERS = {
     "build": _around_build,
     "forward": _around_forward,
     "apply": _around_apply,

@@ -10,13 +10,13 @@ gradient ∂C/∂θ. Both see the same memory: each parameter is a reshaped wind
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from chainrule.core.errors import ConfigurationError, DefinitionError, DtypeError, ShapeError
-from chainrule.core.types import Array
+from chainrule.core.types import Array, FloatArray
 
 
 class Parameter:
@@ -39,15 +39,15 @@ class Parameter:
 
     def __init__(self, name: str, value: Array) -> None:
         self.path = name
-        self._value = value
-        self._grad = np.zeros_like(value)
+        self._value: FloatArray = value
+        self._grad: FloatArray = np.zeros_like(value)
         self._grad_is_zero = False
         self._trainable = True
         self._storage: _Storage | None = None
         self._offset = 0
 
     @property
-    def value(self) -> Array:
+    def value(self) -> FloatArray:
         """The array itself. Assigning to it copies the numbers in place."""
         return self._value
 
@@ -65,7 +65,7 @@ class Parameter:
         self._value[...] = new
 
     @property
-    def grad(self) -> Array:
+    def grad(self) -> FloatArray:
         """∂C/∂value: what `backward` has added up since the last `zero_grad`."""
         if self._grad_is_zero:
             self._grad[...] = 0
@@ -189,12 +189,6 @@ class Parameter:
         self.path, self._value, self._grad, self._trainable = state
         self._grad_is_zero, self._storage, self._offset = False, None, 0
 
-    def __array_ufunc__(self, *arguments: Any, **how: Any) -> Any:
-        raise self._no_array()
-
-    def __array__(self, *arguments: Any, **how: Any) -> Any:
-        raise self._no_array()
-
     def _no_array(self, *arguments: Any) -> DefinitionError:
         return DefinitionError(
             f"{self.path!r} is a parameter, not an array",
@@ -204,12 +198,14 @@ class Parameter:
             hint=f"self.{self.path.rpartition('.')[2]}.value",
         )
 
-    def _refuse_arithmetic(self, *arguments: Any) -> Any:
+    def _refuse_arithmetic(self, *arguments: Any, **how: Any) -> Any:
         raise self._no_array()
 
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _refuse_arithmetic
-    __truediv__ = __rtruediv__ = __pow__ = __rpow__ = __neg__ = _refuse_arithmetic
-    __matmul__ = __rmatmul__ = __getitem__ = _refuse_arithmetic
+    if not TYPE_CHECKING:  # so that type checkers report it, too
+        __array__ = __array_ufunc__ = _refuse_arithmetic
+        __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _refuse_arithmetic
+        __truediv__ = __rtruediv__ = __pow__ = __rpow__ = __neg__ = _refuse_arithmetic
+        __matmul__ = __rmatmul__ = __getitem__ = _refuse_arithmetic
 
     def _refuse(self, gradient: Array) -> None:
         if gradient.shape != self.shape:

@@ -1,7 +1,7 @@
-"""Real data, small enough to come with the package: a network {(x, t)} ↦ F is learned from it.
+"""Real data sets, small enough to be part of the package.
 
-Each data set is a function that returns arrays of samples, the batch first, and needs no network
-connection.
+Each data set is a function that returns arrays of samples (x, t), batch first, and needs no
+internet connection. A file next to the data gives its source and licence.
 
     digits   handwritten digits of 8 × 8 pixels
 

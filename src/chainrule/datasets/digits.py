@@ -1,7 +1,7 @@
 """The 1,797 handwritten digits of the UCI repository, images of 8 × 8 pixels.
 
-Thirteen people wrote the digits into forms. Each digit was scanned as 32 × 32 pixels, black or
-white, and the black ones were counted in blocks of 4 × 4, so a pixel is one of 0, 1, …, 16. Here
+Thirteen people wrote the digits into forms. Each digit was scanned as 32 × 32 black or white
+pixels, and the black ones were counted in blocks of 4 × 4, so a pixel is one of 0, 1, …, 16. Here
 
     x = pixel / 16 ∈ [0, 1],    t ∈ {0, 1, …, 9}.
 """
@@ -23,15 +23,15 @@ _SHA256 = "089d33176bf6819a5c6ebd6746c5293713f4e81c2c8fc52b672e6e15faa78f41"
 
 
 class Digits(NamedTuple):
-    """What `digits` returns: ``x_train, t_train, x_test, t_test``, by name or by position.
+    """The result of `digits`: ``x_train, t_train, x_test, t_test``, by name or by position.
 
     Parameters
     ----------
     x_train, x_test
         Images, shape (samples, 64), the 8 rows of 8 pixels one after the other, from 0 (white) to 1
-        (black). ``x_train.reshape(-1, 8, 8)`` has them as pictures.
+        (black). ``x_train.reshape(-1, 8, 8)`` gives 2-D images.
     t_train, t_test
-        The digits that they show, shape (samples,), integers from 0 to 9.
+        The digits in the images, shape (samples,), integers from 0 to 9.
     """
 
     x_train: NDArray[np.floating[Any]]
@@ -45,32 +45,32 @@ class Digits(NamedTuple):
 
 
 def digits(dtype: DTypeLike = "float64") -> Digits:
-    """Return 1,437 handwritten digits to train with and 360 to test with.
+    """Return 1,437 handwritten digits for training and 360 for testing.
 
-    The division is fixed. The images are ordered by digit, those of one digit in the order of the
-    source, and every fifth of this row, from the first on, is a test image. So each digit takes the
-    same share of both parts, to within one image. Within each part the images stand in the order of
-    the source. All thirteen writers occur in both parts: the test says how well a network reads
-    images that it has not seen, not hands that it has not seen.
+    The split is fixed. Sort the images by digit, keeping the order of the source within each digit;
+    every fifth image, starting with the first, is a test image. So each digit has the same share
+    of both parts, to within one image. Within each part the images are in the order of the source.
+    All thirteen writers occur in both parts, so the test shows how well a network reads new images,
+    not images by new writers.
 
     Parameters
     ----------
     dtype
-        The type of the pixels, ``"float64"`` or ``"float32"``. It decides the type of a model that
-        is built from them.
+        The dtype of the pixels, ``"float64"`` or ``"float32"``. It determines the dtype of a model
+        that is built from them.
 
     Returns
     -------
     Digits
         ``x_train`` (1437, 64), ``t_train`` (1437,), ``x_test`` (360, 64) and ``t_test`` (360,).
-        The arrays are new in each call, and may be changed.
+        Each call returns new arrays, which you may change.
 
     Raises
     ------
     ConfigurationError
-        If `dtype` is another type.
+        If `dtype` is another dtype.
     DataError
-        If the file that comes with the package is missing or damaged.
+        If the file in the package is missing or damaged.
 
     References
     ----------
@@ -108,18 +108,18 @@ def _pixel_type(dtype: DTypeLike) -> np.dtype[Any]:
         pixel_type = None
     if pixel_type is None or pixel_type not in (np.dtype("float64"), np.dtype("float32")):
         raise ConfigurationError(
-            "digits: pixels come in another type than this",
+            "digits: this dtype is not supported for pixels",
             place="datasets.digits",
             expected="dtype 'float64' or 'float32'",
             received=repr(dtype),
-            hint="leave dtype out for float64; convert the arrays afterwards for any other type",
+            hint="omit dtype for float64; for any other dtype, convert the arrays afterwards",
         )
     return pixel_type
 
 
 def _read() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Pixels (1797, 64) and labels (1797,) as they are stored, from a file proven whole."""
-    hint = "install chainrule again: the data are a part of the package"
+    """The stored pixels (1797, 64) and labels (1797,), after verifying the file's checksum."""
+    hint = "reinstall chainrule: the data are part of the package"
     path = resources.files("chainrule.datasets") / _FILE
     try:
         content = path.read_bytes()

@@ -1,14 +1,14 @@
-"""The diagram of a model: its layers as boxes, and on every arrow the shape of what flows along it.
+"""The diagram of a model: its layers as boxes, and on every arrow the shape of the values.
 
-A model is a directed graph without circles. Values go along its arrows, deltas come back along the
-same ones in the other direction, and where arrows part, what comes back adds up:
+A model is a directed acyclic graph. Values flow along its arrows, deltas flow back along the same
+arrows, and where arrows split, the deltas add up:
 
     Δ = Σ_n J_nᵀ Δ_n        over the arrows n that leave a box
 
-So the drawing shows at a glance where deltas are summed (arrows part) and where a layer sends back
+So the drawing shows at a glance where deltas are summed (arrows split) and where a layer returns
 several of them (arrows meet). ``print(diagram(model))`` draws it for a terminal, with the arrows
-as lines at the left; ``diagram(model).mermaid`` is the same as a Mermaid flowchart, which
-notebooks, GitHub and many wikis draw.
+as lines on the left; ``diagram(model).mermaid`` is a Mermaid flowchart, which notebooks, GitHub
+and many wikis display.
 """
 
 from __future__ import annotations
@@ -25,40 +25,41 @@ from chainrule.core.types import Shape
 from chainrule.display.summary import configuration, seen_from, shapes_of_values, shortened
 from chainrule.graph.composite import ALL
 from chainrule.graph.graph import Graph
-from chainrule.graph.plan import Plan, is_unrolled
+from chainrule.graph.plan import Plan
+from chainrule.graph.unrolling import is_unrolled
 
 SHOWN = 60
-"""In a terminal, a longer diagram is printed with its middle left out."""
+"""In a terminal, a longer diagram is printed without its middle."""
 PLACE = 60
-"""A longer path is told by its first and its last name."""
+"""A longer path is shortened to its first and last name."""
 LANES = 12
-"""If more values than this are on their way at once, the lines at the left are left out."""
+"""If more values than this are in use at once, the lines on the left are omitted."""
 LISTED = 6
-"""Of the inputs of a layer that has more, a line names the first and the last."""
+"""If a layer has more inputs, only the first and last ones are listed."""
 LONG = 80
-"""Where a line would be longer, ``…/dense_1`` says that a source is in the same container."""
+"""In longer lines, sources in the same container are written as ``…/dense_1``."""
 MERMAID_EDGES, MERMAID_CHARACTERS = 500, 50_000
-"""What Mermaid draws at most, unless the page that it stands in says otherwise."""
+"""Mermaid's default limits."""
 
 Value: TypeAlias = tuple[int, int]
-"""The number of a box, and which of its outputs it is: `ALL` where there is but one."""
+"""The number of a box and the index of its output; `ALL` if it has only one."""
 
 
 def diagram(model: Layer) -> Diagram:
-    """The layers of a model and what goes from where to where, as a drawing.
+    """Draw the layers of a model and the connections between them.
 
-    Containers such as `Sequential`, `Graph` and `Residual` are frames around the layers in them.
-    A layer that stands in several places, or is called several times, has a box for each.
+    Containers such as `Sequential`, `Graph` and `Residual` are frames around their layers. A
+    shared layer has a box for each use.
 
     Parameters
     ----------
     model
-        Any layer, with others in it or not. Where it is not built yet, the arrows have no shapes.
+        Any layer or container. If it is not built yet, the arrows have no shapes.
 
     Raises
     ------
     DefinitionError
-        Where it is no layer.
+        If it is not a layer.
 
     Examples
     --------
@@ -81,7 +82,7 @@ def diagram(model: Layer) -> Diagram:
     """
     if not isinstance(model, Layer):
         raise DefinitionError(
-            "diagram is given something that is no layer",
+            "diagram needs a layer",
             expected="a Layer such as Sequential([Dense(30), Dense(10)])",
             received=f"{model!r:.60}, of type {type(model).__name__}",
             hint="diagram(trainer.model)" if hasattr(model, "model") else None,
@@ -96,7 +97,7 @@ def diagram(model: Layer) -> Diagram:
 
 @define(frozen=True)
 class Box:
-    """An input, a layer in one place, or an output.
+    """An input, one use of a layer, or an output.
 
     Attributes
     ----------
@@ -107,8 +108,8 @@ class Box:
     layer
         The layer's configuration, such as ``Dense(30)``; empty for inputs and outputs.
     shares_with
-        The place of the first box that has the same parameters, if there is one; before building,
-        of the first that has the same layer.
+        The place of the first box with the same parameters, if there is one; before building, of
+        the first box with the same layer.
     """
 
     kind: Literal["input", "layer", "output"]
@@ -119,14 +120,14 @@ class Box:
 
 @define(frozen=True)
 class Edge:
-    """A value on its way from one box to another.
+    """A value that flows from one box to another.
 
     Attributes
     ----------
     source, target
         The numbers of the boxes in ``Diagram.boxes``.
     output
-        Which of the outputs of the source it is; −1 where there is but one.
+        The index of the output of the source; −1 if it has only one.
     shape
         The shape of a row, without the batch axis; None if it is not known.
     """
@@ -144,16 +145,16 @@ class Edge:
 
 @define(frozen=True, repr=False)
 class Diagram:
-    """What `diagram` returns: it prints as a drawing, and notebooks show it as one.
+    """The result of `diagram`: prints as a drawing, also in notebooks.
 
     Attributes
     ----------
     name
         The class of the model.
     boxes
-        Inputs, layers and outputs, in an order in which each stands below those that it takes from.
+        Inputs, layers and outputs, in topological order: each after its sources.
     edges
-        What goes from where to where, in the order of the boxes that it goes to.
+        The connections, in the order of their targets.
     """
 
     name: str
@@ -171,7 +172,7 @@ class Diagram:
     __repr__ = __str__
 
     def _repr_markdown_(self) -> str:
-        # Mermaid shows an error in place of what is larger than this.
+        # For a larger diagram, Mermaid shows an error instead.
         if not self._is_for_mermaid():
             return f"```text\n{self}\n```"
         return f"```mermaid\n{self.mermaid}\n```"
@@ -191,15 +192,15 @@ class Diagram:
 
 @define
 class _Found:
-    """The boxes and edges that were found so far."""
+    """The boxes and edges found so far."""
 
     boxes: list[Box] = field(factory=list)
     edges: list[Edge] = field(factory=list)
     shapes: dict[Value, Shape | None] = field(factory=dict)
-    holders: dict[int, str] = field(factory=dict)  # by id, the first place of what can be shared
+    holders: dict[int, str] = field(factory=dict)  # by id, the first place of a shareable object
 
     def add(self, box: Box, takes: Iterable[Value]) -> int:
-        """Add a box with the edges that lead to it; its number."""
+        """Add a box with the edges that lead to it; return its number."""
         number = len(self.boxes)
         self.boxes.append(box)
         self.edges.extend(
@@ -217,7 +218,7 @@ class _Found:
 
 
 def _what_can_be_shared(layer: Layer) -> list[int]:
-    """The ids of a layer's parameters; if it is not built, of the layers that may have some."""
+    """The ids of a layer's parameters; before building, of the layers that may have parameters."""
     parts = [part for _, part in layer.walk()]
     if layer.is_built:
         return [id(p) for part in parts for p in part._parameters.values()]
@@ -225,7 +226,7 @@ def _what_can_be_shared(layer: Layer) -> list[int]:
 
 
 def _read_plan(model: Layer, found: _Found) -> list[Value]:
-    """The boxes of a model that is built; the values that are its outputs."""
+    """Add the boxes of a built model; return the values that are its outputs."""
     plan = Plan.of(model)
     shapes = shapes_of_values(plan, model.input_shapes)
     values: dict[int, Value] = {}
@@ -245,14 +246,14 @@ def _read_plan(model: Layer, found: _Found) -> list[Value]:
 
 @define
 class _Frame:
-    """A container whose layers are being gone through, before it is built."""
+    """A container whose layers are being read, before it is built."""
 
     container: Any
     path: str
     made: list[list[Value]]
     layers: list[tuple[str, Layer]] = field(init=False)
     calls: Any = field(init=False)
-    starts: int = field(init=False)  # how many inputs it says that it has
+    starts: int = field(init=False)  # the number of inputs that it declares
     number: int = 0
 
     def __attrs_post_init__(self) -> None:
@@ -261,7 +262,7 @@ class _Frame:
         self.starts = len(self.container.starts) if isinstance(self.container, Graph) else 1
 
     def values_of(self, sources: Iterable[tuple[int, int]]) -> list[Value]:
-        """What some sources are. How many outputs a layer has comes with building: see `ALL`."""
+        """The values of some sources. The number of a layer's outputs is known after building."""
         found: list[Value] = []
         for node, output in sources:
             values = self.made[node]
@@ -277,7 +278,7 @@ class _Frame:
 
 
 def _read_calls(model: Layer, found: _Found) -> list[Value]:
-    """The boxes of a model that is not built, by what its containers say of their layers."""
+    """Add the boxes of a model that is not built, from the calls that its containers declare."""
     starts = model.starts if isinstance(model, Graph) else ((None, None),)
     names = model.input_names(len(starts)) if isinstance(model, Graph) else ["input"]
     inputs = [(found.add(Box("input", name), []), ALL) for name in names]
@@ -313,7 +314,7 @@ def _label(output: int, shape: Shape | None) -> str:
 
 
 def _mermaid(found: Diagram) -> Iterator[str]:
-    """The lines of the flowchart: boxes in their frames, edges, and what is shared."""
+    """The lines of the flowchart: boxes in their frames, edges, and the style of shared layers."""
     yield "flowchart TD"
     yield from _frames(found.boxes)
     for edge in found.edges:
@@ -326,7 +327,7 @@ def _mermaid(found: Diagram) -> Iterator[str]:
 
 
 def _frames(boxes: list[Box]) -> Iterator[str]:
-    """The boxes, those of each container between ``subgraph`` and ``end``."""
+    """The boxes; those of a container are between ``subgraph`` and ``end``."""
     opened: list[str] = []
     frames = 0
     for number, box in enumerate(boxes):
@@ -355,7 +356,7 @@ def _indent(depth: int) -> str:
 
 
 def _escaped(text: str) -> str:
-    """The text of a label: what means something to Mermaid, Markdown or HTML as an entity."""
+    """The text of a label, with special characters of Mermaid, Markdown and HTML as entities."""
     plain = []
     for before, letter, after in zip(f" {text}", text, f"{text[1:]} ", strict=False):
         within_a_name = letter == "_" and before.isalnum() and after.isalnum()
@@ -370,7 +371,7 @@ _DOTS = {"input": "○", "layer": "●", "output": "○"}
 
 
 def _drawing(found: Diagram) -> Iterator[str]:
-    """A line for each box, and one below it with the shapes of what it makes."""
+    """A line for each box, followed by a line with the shapes of its outputs."""
     boxes = found.boxes
     takes, makes = _at_each_box(found)
     shown = _shown(len(boxes))
@@ -410,7 +411,7 @@ def _at_each_box(found: Diagram) -> tuple[list[list[Edge]], list[list[Edge]]]:
 
 
 def _described(found: Diagram, number: int, takes: list[Edge], width: int, is_listed: bool) -> str:
-    """``dense_2  Dense(32)  ← dense_1``; what comes from the line above needs no word."""
+    """``dense_2  Dense(32)  ← dense_1``; a source on the line above is not mentioned."""
     box = found.boxes[number]
     parts = (
         [f"{shortened(box.place, PLACE):<{width}}", box.layer]
@@ -441,10 +442,10 @@ def _listed(names: list[str]) -> str:
 
 
 def _lanes(boxes: list[Box], takes: list[list[Edge]], makes: list[list[Edge]]) -> list[list[str]]:
-    """For each box the lines at its left, of which the last two have its dot and what leaves it.
+    """For each box the lines on its left; the last two contain its dot and its outputs.
 
-    A value has a lane from the box that makes it to the last one that takes it. Nothing is
-    returned if there are too many of them.
+    A value has a lane from the box that produces it to the last one that uses it. The result is
+    empty if there are too many lanes.
     """
     last = {(edge.source, edge.output): edge.target for edges in takes for edge in edges}
     lanes: list[Value | None] = []
@@ -476,7 +477,7 @@ def _lanes(boxes: list[Box], takes: list[list[Edge]], makes: list[list[Edge]]) -
 
 
 def _free(lanes: list[Value | None], beyond: int) -> int:
-    """A lane that nothing is on, if possible right of another one."""
+    """A free lane, if possible to the right of another one."""
     free = [lane for lane, value in enumerate(lanes) if value is None]
     if not free:
         lanes.append(None)
@@ -495,11 +496,11 @@ _LINES = {
     (False, True, True, False): "╮",
     (False, True, True, True): "┬",
 }
-"""By whether a line goes up, down, left and right from here."""
+"""The character for a line that goes up, down, left and right from here, or does not."""
 
 
 def _crossing(lanes: list[Value | None], up: set[int], down: set[int]) -> str:
-    """The line on which some lanes from above and some that go on below are connected."""
+    """The line that connects some lanes from above with some that continue below."""
     first, last = min(up | down), max(up | down)
     cells = []
     for lane in range(max(len(lanes), last + 1)):
@@ -507,7 +508,7 @@ def _crossing(lanes: list[Value | None], up: set[int], down: set[int]) -> str:
         if lane in up | down:
             cells.append(_LINES[lane in up, lane in down, lane > first, lane < last])
         elif lane < len(lanes) and lanes[lane] is not None:
-            cells.append("│")  # crosses, and has nothing to do with it
+            cells.append("│")  # a crossing without connection
         else:
             cells.append("─" if within else " ")
         cells.append("─" if within else " ")

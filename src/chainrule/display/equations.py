@@ -1,16 +1,18 @@
-r"""Backpropagation on paper, for this very model.
+r"""Backpropagation on paper, for a given model.
 
-The lecture sums it up in three steps, for layers z = y w + b and y = f(z) one after the other:
+The lecture summarises it in three steps, for layers z = y w + b and y = f(z) in sequence:
 
-    1.  Δ = ∂C/∂y at the output, which the cost gives
-    2.  Δ_k = Σ_j Δ_j M_jk    with M_jk = w_jk f′(z_k), down through all layers
+    1.  Δ = ∂C/∂y at the output, from the cost
+    2.  Δ_k = Σ_j Δ_j M_jk    with M_jk = w_jk f′(z_k), back through all layers
     3.  ∂C/∂w_jk = Δ_j y_k and ∂C/∂b_j = Δ_j, summed over the samples of the batch
 
+Here w_jk leads from neuron k to neuron j and is stored as weights[k, j], so M = wᵀ diag(f′(z)).
+
 Any other architecture has the same three steps with other Jacobians in step 2, and with a sum
-wherever a value went to several layers. `explain` goes along the plan of a model and writes down
-which they are. Every layer says its own equations (`Layer.equations`); here they get the symbols
-of the model, and what is printed is made of the same expressions that `Explanation.evaluate`
-computes.
+wherever several layers use a value. `explain` follows the plan of a model and writes these steps
+down. Every layer provides its own equations (`Layer.equations`); this module replaces their
+symbols by those of the model. The printed formulas come from the same expressions that
+`Explanation.evaluate` computes.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from chainrule.core.layer import Layer
 from chainrule.core.messages import require_built
 from chainrule.display.explanation import Explanation, Record
 from chainrule.display.notation import Sign, lowered, renamed, to_latex, to_text
-from chainrule.display.symbols import Place, Symbols, derivative
+from chainrule.display.symbols import NamedStep, Symbols, derivative
 from chainrule.graph.plan import Plan
 from chainrule.layers.dense import Dense
 
@@ -35,7 +37,7 @@ def explain(model: Layer) -> Explanation:
     Parameters
     ----------
     model
-        Any layer that is built, with others in it or not.
+        Any built layer or container.
 
     Returns
     -------
@@ -45,9 +47,9 @@ def explain(model: Layer) -> Explanation:
     Raises
     ------
     BuildError
-        Where the model is not built.
+        If the model is not built.
     DefinitionError
-        Where it is no layer, or where a layer says equations that cannot be read.
+        If it is not a layer, or the equations of a layer are invalid.
 
     Examples
     --------
@@ -66,7 +68,7 @@ def explain(model: Layer) -> Explanation:
     """
     if not isinstance(model, Layer):
         raise DefinitionError(
-            "explain is given something that is no layer",
+            "explain needs a layer",
             expected="a Layer such as Sequential([Dense(30), Dense(10)])",
             received=f"{model!r:.60}, of type {type(model).__name__}",
             hint="explain(trainer.model)" if hasattr(model, "model") else None,
@@ -76,7 +78,7 @@ def explain(model: Layer) -> Explanation:
 
 
 class _Writing(Symbols):
-    """Goes along the plan and writes the lines of the three steps."""
+    """Follows the plan and writes the lines of the three steps."""
 
     def __init__(self, model: Layer) -> None:
         super().__init__(model)
@@ -123,7 +125,7 @@ class _Writing(Symbols):
             )
         )
 
-    def _forward(self, place: Place) -> None:
+    def _forward(self, place: NamedStep) -> None:
         for slot, expression in zip(place.step.makes, place.said.forward, strict=True):
             self._line(
                 "forward",
@@ -135,10 +137,10 @@ class _Writing(Symbols):
                 remark="" if place.said.is_evaluable else UNKNOWN.format(place.kind),
             )
 
-    # ---------------------------------------------------------------- the way back
+    # ---------------------------------------------------------------- the backward pass
 
     def _at_the_output(self) -> None:
-        """Step 1: what the cost gives."""
+        """Step 1: the deltas from the cost."""
         uses = Counter(self.plan.outputs)
         for slot in dict.fromkeys(self.plan.outputs):
             for n in range(uses[slot]):
@@ -163,12 +165,12 @@ class _Writing(Symbols):
                 )
 
     def _down(self) -> None:
-        """Step 2: from the deltas of what a layer makes to those of what it takes."""
+        """Step 2: from the deltas of the outputs of a layer to those of its inputs."""
         pending = {slot: len(takers) for slot, takers in self.takers.items()}
         for slot in self.plan.outputs:
             pending[slot] -= 1
         for slot, left in pending.items():
-            if not left and len(self._terms(slot)) > 1:  # an output twice, and taken by nobody
+            if not left and len(self._terms(slot)) > 1:  # listed twice as output, otherwise unused
                 self._fan_out(slot)
         for place in reversed(self.steps):
             self._nobody_takes(place)
@@ -182,7 +184,7 @@ class _Writing(Symbols):
             if not self.takers[slot]:
                 self._zero(slot)
 
-    def _nobody_takes(self, place: Place) -> None:
+    def _nobody_takes(self, place: NamedStep) -> None:
         for slot in place.step.makes:
             if not self.takers[slot]:
                 self._zero(slot)
@@ -195,11 +197,11 @@ class _Writing(Symbols):
             self.plan.names[slot],
             symbol.delta,
             f"np.zeros_like({symbol.name})",
-            remark="nothing takes it, so the cost does not depend on it",
+            remark="unused, so the cost does not depend on it",
         )
 
-    def _send(self, place: Place, n: int, slot: int, expression: str) -> None:
-        """What a step sends to one of the values that it takes."""
+    def _send(self, place: NamedStep, n: int, slot: int, expression: str) -> None:
+        """The delta that a step sends to one of its inputs."""
         name = self.values[slot].delta
         is_evaluable = place.said.is_evaluable
         if len(self.takers[slot]) > 1:
@@ -221,7 +223,7 @@ class _Writing(Symbols):
         )
 
     def _arrow(self, slot: int, source: str, unique: str) -> str:
-        """A part of a delta: what one of the takers sends."""
+        """A part of a delta: the contribution of one of the steps that use the value."""
         symbol, unique = self.values[slot], unique or source
         name = f"{symbol.delta}_from_{unique}"
         shown = unique.replace("_", ",") if unique != source else source
@@ -236,7 +238,7 @@ class _Writing(Symbols):
         return self.sums.setdefault(slot, [])
 
     def _fan_out(self, slot: int) -> None:
-        """The sum over all that took a value."""
+        """The sum over all steps that use a value."""
         terms, symbol = self._terms(slot), self.values[slot]
         named = [_taker(self.plan, taker) for taker in self.takers[slot]]
         self._line(
@@ -245,11 +247,11 @@ class _Writing(Symbols):
             self.plan.names[slot],
             symbol.delta,
             total(terms[::-1]),
-            remark=f"went to {_listed(named)}: their deltas add up",
+            remark=f"used by {_listed(named)}: their deltas add up",
         )
 
-    def _is_last_activation(self, place: Place) -> bool:
-        """Whether a step turns ∂C/∂y, which the cost gives, into the lecture's first Δ."""
+    def _is_last_activation(self, place: NamedStep) -> bool:
+        """Whether a step turns ∂C/∂y, which comes from the cost, into the lecture's first Δ."""
         (made, *others), taken = place.step.makes, place.step.takes[0]
         return (
             place.said.function is not None
@@ -258,8 +260,8 @@ class _Writing(Symbols):
             and len(self.takers[taken]) == 1
         )
 
-    def _remarks(self, place: Place, slot: int, expression: str) -> dict[str, str]:
-        """What there is to say about a delta: above all, where the lecture's M is."""
+    def _remarks(self, place: NamedStep, slot: int, expression: str) -> dict[str, str]:
+        """Remarks on a delta, above all where the lecture's M is."""
         if self.is_input(slot):
             return {"remark": THE_DATA} if len(self.takers[slot]) == 1 else {}
         if not place.said.is_evaluable:
@@ -273,8 +275,8 @@ class _Writing(Symbols):
             return {}
         sent = self.in_symbols(above.said.backward[0], above)
         weights, slope = self.parts[id(above.step.layer.weights)], self.in_symbols("df(x)", place)
-        # A row of M is that of w, times one f′ for each of its entries: for one sample, a matrix.
-        factors = f"{weights} @ {slope}"
+        # For one sample: M_jk = weights[k, j] f′(z_k), a matrix of shape (n_out, n_in).
+        factors = f"{weights}.T @ np.diag({slope})"
         return {
             "and_so": renamed(expression, {self.values[made].delta: f"({sent})"}),
             "remark": f"M = {to_text(factors, self.signs)}",
@@ -282,7 +284,7 @@ class _Writing(Symbols):
         }
 
     def _gradients(self) -> None:
-        """Step 3: what each parameter gets, from all places where it stands."""
+        """Step 3: the gradient of each parameter, summed over all layers that share it."""
         found: dict[int, list[tuple[str, bool]]] = {}
         shared: Counter[int] = Counter()
         for place in self.steps:
@@ -308,24 +310,24 @@ class _Writing(Symbols):
                 left,
                 total(text for text, _ in terms),
                 is_evaluable=all(is_evaluable for _, is_evaluable in terms),
-                remark=f"the sum over its {count} places" if count > 1 else "",
+                remark=f"shared: the sum over its {count} uses" if count > 1 else "",
             )
 
 
 COST = -1
-"""Among those that take a value: the cost, which takes the outputs."""
+"""The pseudo step number of the cost, which uses the outputs."""
 
 SHORT = 20
-"""A term of at most so many signs stands in the sum over a fan-out as it is."""
+"""A term with at most this many characters is written directly into the sum over a fan-out."""
 
 FROM_THE_COST = "from the cost"
-FROM_THE_COST_ALONE = "from the cost, as far as it depends on this output itself"
-THE_DATA = "the delta of the data, for which training does not ask"
-UNKNOWN = "{} does not say its equations"
+FROM_THE_COST_ALONE = "from the cost, only its direct dependence on this output"
+THE_DATA = "the delta of the data, which training does not need"
+UNKNOWN = "{} does not provide its equations"
 
 
 def _takers(plan: Plan) -> dict[int, list[int]]:
-    """For each value the steps that take it, each as often as it does, and the cost."""
+    """For each value the steps that use it, listed as often as they do, and the cost."""
     takers: dict[int, list[int]] = {slot: [] for slot in range(len(plan.names))}
     for number, step in enumerate(plan.steps):
         for slot in step.takes:

@@ -1,11 +1,11 @@
-r"""What `explain` returns: the lines of backpropagation, computed and printed.
+r"""The result of `explain`: the lines of backpropagation, to compute and to print.
 
 A line such as
 
     ∂C/∂w₁ = y₀ᵀ Δ₁
 
-is kept once, as the expression ``y_0.T @ Delta_1``. `Explanation.evaluate` computes it with any
-arrays; what a terminal and a notebook show is made of it by `chainrule.display.notation`.
+is stored once, as the expression ``y_0.T @ Delta_1``. `Explanation.evaluate` computes it for given
+arrays; `chainrule.display.notation` turns it into the text of a terminal or a notebook.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from attrs import field, frozen
 from chainrule.display.notation import evaluate, latex_name
 
 SHOWN = 60
-"""A longer section is printed with its middle left out; `Explanation.records` has every line."""
+"""A longer section is printed without its middle; `Explanation.records` has every line."""
 
 WIDTH = 100
-"""How wide a line is at most, where that is possible."""
+"""The maximum width of a line, if possible."""
 
 
 @frozen
@@ -34,23 +34,23 @@ class Record:
     kind
         ``"symbol"``, ``"forward"``, ``"delta"``, ``"fan-out"`` or ``"gradient"``.
     step
-        1, 2 or 3 for the steps of the way back; 0 for what comes before them.
+        1, 2 or 3 for the steps of the backward pass; 0 for symbols and the forward pass.
     place
-        Where it happens, such as ``dense_1``; of a symbol, its name in the program, such as
+        The layer, such as ``dense_1``; for a symbol, its name in the program, such as
         ``dense_1.weights``.
     left
-        What the line says the value of, as a name: ``Delta_1``.
+        The name of the quantity that the line defines: ``Delta_1``.
     expression
-        Its value as a NumPy expression of other such names. Empty where it is given from outside.
+        Its value as a NumPy expression of other such names; empty for a quantity that is given.
     latex, text
-        The whole line on a page, for math mode, and in a terminal.
+        The whole line in LaTeX, for math mode, and as text for a terminal.
     remark
-        What there is to say about it, if anything.
+        A remark on the line, or an empty string.
     remark_latex
-        The same for math mode, where it is a formula.
+        The same for math mode, if it is a formula.
     is_evaluable
-        Whether the expression can be computed. It cannot where a layer only says that it has a
-        Jacobian.
+        Whether the expression can be computed. It cannot if a layer does not provide its
+        equations.
     """
 
     kind: str
@@ -67,7 +67,7 @@ class Record:
 
 @frozen(repr=False)
 class Explanation:
-    """What `explain` returns: it prints as text, and shows as formulas in a notebook.
+    """The result of `explain`: prints as text, and shows formulas in a notebook.
 
     Attributes
     ----------
@@ -82,24 +82,24 @@ class Explanation:
     _functions: Mapping[str, Callable[..., Any]] = field(repr=False, eq=False)
 
     def evaluate(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
-        """Compute all lines with these arrays.
+        """Compute all lines for these arrays.
 
         Parameters
         ----------
         arrays
-            What the symbols stand for, by their names in the records: the inputs, the parameters,
-            the deltas that come from the cost, and whatever cannot be evaluated. What is given is
-            not computed, so that each line can also be evaluated by itself.
+            The values of the symbols, by their names in the records: the inputs, the parameters,
+            the deltas from the cost, and everything that cannot be evaluated. A given value is not
+            recomputed, so you can also evaluate each line separately.
 
         Returns
         -------
         dict
-            For each ``left`` of a record what its expression gives, in their order.
+            For the ``left`` of each record the value of its expression, in order.
 
         Raises
         ------
         DefinitionError
-            Where an expression needs a symbol that is neither given nor computed.
+            If an expression needs a symbol that is neither given nor computed.
 
         Examples
         --------
@@ -122,7 +122,7 @@ class Explanation:
         return found
 
     def to_markdown(self) -> str:
-        """The whole of it as Markdown, with formulas in LaTeX between dollar signs."""
+        """The whole explanation as Markdown, with formulas in LaTeX between dollar signs."""
         return _markdown(self, limit=None)
 
     def _repr_markdown_(self) -> str:
@@ -140,7 +140,7 @@ TITLES = (
     "Symbols",
     "Forward",
     "Step 1: the delta at the output",
-    "Step 2: down through the layers",
+    "Step 2: back through the layers",
     "Step 3: the gradients",
 )
 
@@ -167,7 +167,7 @@ def _plain(found: Explanation) -> str:
 
 
 def _shortened(records: list[Record], limit: int | None) -> tuple[list[Record], int]:
-    """The first and the last of many, and how many are left out between them."""
+    """The first and last records if there are too many, and the number of those omitted."""
     if limit is None or len(records) <= limit:
         return records, 0
     half = limit // 2
@@ -175,7 +175,7 @@ def _shortened(records: list[Record], limit: int | None) -> tuple[list[Record], 
 
 
 def _rows(records: list[Record]) -> list[str]:
-    """Lines with their equality signs below each other, and what there is to say behind."""
+    """Lines with aligned equality signs, followed by their places and remarks."""
     sides = [record.text.partition(" = ") for record in records]
     left = min(max(len(side[0]) for side in sides), 12)
     texts = [f"  {a:>{left}}{sign}{b}" for a, sign, b in sides]
@@ -193,7 +193,7 @@ def _rows(records: list[Record]) -> list[str]:
 
 
 BROAD = 60
-"""The places stand behind the lines at most so far to the right, but for longer lines."""
+"""The places are aligned after the lines, except those of lines longer than this."""
 
 
 def _wrapped(text: str, indent: str) -> list[str]:
@@ -218,7 +218,7 @@ def _symbol_rows(records: list[Record]) -> list[str]:
 
 
 def _note(title: str, found: Explanation, page: bool) -> str:
-    """What is said in front of a section."""
+    """The introduction to a section."""
     used = {
         sign
         for record in found.records
@@ -226,32 +226,34 @@ def _note(title: str, found: Explanation, page: bool) -> str:
         if record.is_evaluable and sign in record.expression
     }
     signs = ("I is the unit matrix. " if "np.eye(" in used else "") + (
-        "[a = b] is 1 where it holds, and 0 elsewhere. " if "np.where(" in used else ""
+        "[a = b] is 1 where a = b, and 0 elsewhere. " if "np.where(" in used else ""
     )
     text, latex = {
         TITLES[0]: (
             "Rows are the samples s of a batch of N; ⊙ multiplies element by element.\n"
-            f"Δₙ = ∂C/∂zₙ, or ∂C/∂yₙ where there is no zₙ.\n{signs.strip()}",
+            f"Δₙ = ∂C/∂zₙ, or ∂C/∂yₙ if there is no zₙ.\n{signs.strip()}",
             r"Rows are the samples $s$ of a batch of $N$; $\odot$ multiplies element by element. "
             r"$\Delta^{(n)} = \partial C / \partial z^{(n)}$, "
-            r"or $\partial C / \partial y^{(n)}$ where there is no $z^{(n)}$. "
+            r"or $\partial C / \partial y^{(n)}$ if there is no $z^{(n)}$. "
             + signs.replace("I is", "$I$ is").replace("[a = b]", "$[a = b]$"),
         ),
         TITLES[2]: (
-            "The cost gives it: loss.delta(y, F). For C = ½ ⟨‖y − F‖²⟩ it is (y − F) / N.",
-            r"The cost gives it: `loss.delta(y, F)`. For "
+            "It comes from the cost: loss.delta(y, F). For C = ½ ⟨‖y − F‖²⟩ it is (y − F) / N.",
+            r"It comes from the cost: `loss.delta(y, F)`. For "
             r"$C = \frac{1}{2} \left\langle \lVert y - F \rVert^2 \right\rangle$ "
             r"it is $(y - F) / N$.",
         ),
         TITLES[3]: (
-            "M is the lecture's: Δₖ = Σⱼ Δⱼ Mⱼₖ with Mⱼₖ = wⱼₖ f′(zₖ), where wⱼₖ is weights[k, j].",
-            r"$M$ is the lecture's: $\Delta_k = \sum_j \Delta_j M_{jk}$ "
-            r"with $M_{jk} = w_{jk} f'(z_k)$, where $w_{jk}$ is `weights[k, j]`.",
+            "M is the lecture's, for one sample: Δₖ = Σⱼ Δⱼ Mⱼₖ with Mⱼₖ = wⱼₖ f′(zₖ).\n"
+            "The lecture's wⱼₖ is weights[k, j], so M = wᵀ diag(f′(z)).",
+            r"$M$ is the lecture's, for one sample: $\Delta_k = \sum_j \Delta_j M_{jk}$ "
+            r"with $M_{jk} = w_{jk} f'(z_k)$. The lecture's $w_{jk}$ is `weights[k, j]`, "
+            r"so $M = w^\top \operatorname{diag}(f'(z))$.",
         ),
         TITLES[4]: (
-            "Each sample gives yₖ Δⱼ for a weight and Δⱼ for a bias, and the batch adds them up.",
-            r"Each sample gives $y_k \Delta_j$ for a weight and $\Delta_j$ for a bias, "
-            r"and the batch adds them up.",
+            "A sample contributes yₖ Δⱼ for a weight and Δⱼ for a bias; the batch sums them.",
+            r"A sample contributes $y_k \Delta_j$ for a weight and $\Delta_j$ for a bias; "
+            r"the batch sums them.",
         ),
     }.get(title, ("", ""))
     has_m = any(record.remark.startswith("M = ") for record in found.records)
@@ -290,7 +292,7 @@ def _table(records: list[Record], middle: str) -> str:
 
 
 BLOCK = 40
-"""So many lines stand in one formula."""
+"""The maximum number of lines in one formula."""
 
 
 def _blocks(records: list[Record]) -> Iterator[str]:
@@ -306,5 +308,5 @@ def _aligned(record: Record) -> str:
         rf"\text{{{latex_name(record.remark)}}}" if record.remark else ""
     )
     place = rf"\texttt{{{latex_name(record.place)}}}"
-    behind = rf"{place} \quad {remark}" if remark else place
-    return rf"{left} &{sign.strip()} {right} && {behind}"
+    note = rf"{place} \quad {remark}" if remark else place
+    return rf"{left} &{sign.strip()} {right} && {note}"

@@ -4,11 +4,11 @@ r"""One expression, three readers: a computer, a page and a terminal.
     (\Delta^{(3)} {w^{(3)}}^\top) \odot f'(z^{(2)})         the same in LaTeX
     (Δ₃ w₃ᵀ) ⊙ f′(z₂)                                      the same in a terminal
 
-All three go through the tree that Python's own `ast` makes of the expression, so that what is
-printed is what was computed. In a product of arrays ``@`` is written as paper has it, with
-nothing between, and ``*`` as ⊙, element by element; ``.sum(axis=0)`` is Σ_s, the sum over the
-samples s of a batch. An expression is never handed to Python's `eval`: it may hold arithmetic,
-functions of NumPy that compute, and names that are given.
+All three use the syntax tree of Python's `ast` module, so the printed formula is the one that is
+computed. In a product of arrays ``@`` is written with nothing between the factors, and ``*`` as ⊙,
+element by element; ``.sum(axis=0)`` is Σ_s, the sum over the samples s of a batch. Expressions are
+never passed to Python's `eval`: they may only contain arithmetic, computing functions of NumPy, and
+given names.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from attrs import frozen
 from chainrule.core.errors import DefinitionError
 
 TERMS = 12
-"""A longer sum is written with its middle left out."""
+"""A longer sum is written without its middle."""
 
 
 @frozen
@@ -34,9 +34,9 @@ class Sign:
     Attributes
     ----------
     latex, text
-        On a page, and in a terminal.
+        In LaTeX, and in a terminal.
     is_quotient
-        Whether it is one such as ∂C/∂y, which needs parentheses in front of a matrix.
+        Whether it is a quotient such as ∂C/∂y, which needs parentheses before a matrix.
     """
 
     latex: str
@@ -48,26 +48,26 @@ Signs = Mapping[str, Sign]
 
 
 def parsed(expression: str) -> ast.expr:
-    """The tree of an expression.
+    """The syntax tree of an expression.
 
     Raises
     ------
     DefinitionError
-        Where it is none.
+        If it is not a valid expression.
     """
     try:
         return ast.parse(expression.strip(), mode="eval").body
     except SyntaxError as error:
         raise DefinitionError(
-            "an equation is no expression of Python",
-            expected='one such as "delta @ weights.T"',
+            "an equation is not a Python expression",
+            expected='an expression such as "delta @ weights.T"',
             received=repr(expression),
             hint=error.msg,
         ) from None
 
 
 def names_in(expression: str) -> set[str]:
-    """The names that an expression uses, without np and the functions that go by their own."""
+    """The names that an expression uses, without np, len and erf."""
     return _names(parsed(expression)) - KNOWN
 
 
@@ -76,7 +76,7 @@ def _names(tree: ast.expr) -> set[str]:
 
 
 def renamed(expression: str, names: Mapping[str, str]) -> str:
-    """The expression with other names or expressions in place of some names."""
+    """The expression with some names replaced by other names or expressions."""
     tree = parsed(expression)
     if isinstance(tree, ast.Name):
         return names.get(tree.id, tree.id)
@@ -100,28 +100,28 @@ def to_latex(expression: str, signs: Signs, *, of_numbers: bool = False) -> str:
     expression
         A NumPy expression.
     signs
-        How its names are written.
+        The notation of its names.
     of_numbers
-        Whether the names stand for numbers, so that their product needs no sign.
+        Whether the names are numbers, so that their product needs no sign.
     """
     return _Latex(signs, of_numbers).write(parsed(expression))
 
 
 def to_text(expression: str, signs: Signs, *, of_numbers: bool = False) -> str:
-    """The same in the signs that a terminal has."""
+    """The expression as Unicode text, for a terminal."""
     return _Text(signs, of_numbers).write(parsed(expression))
 
 
-# ------------------------------------------------------------------------------- what it is worth
+# ------------------------------------------------------------------------------- its value
 
 
 def evaluate(expression: str, names: Mapping[str, Any]) -> Any:
-    """The value of an expression where its names stand for these arrays and functions.
+    """The value of an expression for these arrays and functions.
 
     Raises
     ------
     DefinitionError
-        Where it uses a name that is not there, or something that is no part of a formula.
+        If it uses an unknown name, or a construct that is not allowed in an equation.
     """
     return _value(parsed(expression), names)
 
@@ -152,12 +152,12 @@ FUNCTIONS = frozenset(
         "take", "tensordot", "tile", "transpose", "trace", "var", "where", "zeros", "zeros_like",
     }
 )  # fmt: skip
-"""What an expression may call, as ``np.sum(x)`` or ``x.sum()``, besides NumPy's ufuncs."""
+"""The functions that an expression may call, as ``np.sum(x)`` or ``x.sum()``, besides ufuncs."""
 
 CONSTANTS = frozenset({"pi", "e", "inf", "newaxis"})
 ATTRIBUTES = frozenset({"T", "shape", "size", "ndim"})
 KNOWN = frozenset({"np", "len", "erf"})
-"""The names that are not looked for among the symbols."""
+"""Names that are not symbols."""
 
 
 def _value(node: ast.expr, names: Mapping[str, Any]) -> Any:
@@ -170,9 +170,7 @@ def _value(node: ast.expr, names: Mapping[str, Any]) -> Any:
         case ast.Name():
             if node.id in names:
                 return names[node.id]
-            raise DefinitionError(
-                f"there is nothing that {node.id} stands for", expected=", ".join(names)
-            )
+            raise DefinitionError(f"the symbol {node.id} has no value", expected=", ".join(names))
         case ast.BinOp() if type(node.op) in ARITHMETIC:
             return ARITHMETIC[type(node.op)](value(node.left), value(node.right))
         case ast.UnaryOp() if type(node.op) in ARITHMETIC:
@@ -197,7 +195,7 @@ def _value(node: ast.expr, names: Mapping[str, Any]) -> Any:
 
 
 def _called(node: ast.expr, names: Mapping[str, Any]) -> Callable[..., Any]:
-    """The function that is called: one of NumPy's, that of an array, or one that is given."""
+    """The function that is called: one of NumPy's, a method of an array, or a given one."""
     match node:
         case ast.Name(id="len"):
             return len
@@ -214,22 +212,22 @@ def _called(node: ast.expr, names: Mapping[str, Any]) -> Callable[..., Any]:
 
 def _no_formula(node: ast.AST) -> DefinitionError:
     return DefinitionError(
-        "this is no part of an equation",
-        expected="arithmetic, x.T, x[...], and functions of NumPy that compute, such as np.exp(x)",
+        "this is not allowed in an equation",
+        expected="arithmetic, x.T, x[...], and functions of NumPy such as np.exp(x)",
         received=ast.unparse(node),
     )
 
 
-# ------------------------------------------------------------------------------- how it is written
+# ------------------------------------------------------------------------------- its notation
 
-# How tightly a formula holds together, in what is written. Two products have one rank in Python,
-# but not on paper: w f ⊙ g could be read in two ways.
+# The precedence of written formulas. Both products have the same precedence in Python, but not on
+# paper: w f ⊙ g could be read in two ways.
 COMPARED, SUM, NEGATIVE, ELEMENTWISE, MATRIX, QUOTIENT, PREFIXED, ATOM = range(8)
 Written = tuple[str, int]
 
 
 class _Writer:
-    """Writes the tree of an expression. The two styles fill in how each thing looks."""
+    """Writes the tree of an expression. The two subclasses define the notation of its parts."""
 
     minus, times, elementwise, space = "−", "·", "⊙", " "
     relations: ClassVar[Mapping[type, str]] = {
@@ -281,7 +279,7 @@ class _Writer:
         raise _no_formula(node)
 
     def within(self, node: ast.expr, rank: int) -> str:
-        """Written, in parentheses where it holds together less tightly than that."""
+        """The written node, in parentheses if its precedence is lower than ``rank``."""
         text, own = self.any(node)
         return text if own >= rank else self.fenced(text)
 
@@ -291,7 +289,7 @@ class _Writer:
     # ---------------------------------------------------------------- arithmetic
 
     def sum(self, node: ast.expr) -> str:
-        """A sum, however many terms it has; a very long one without its middle."""
+        """A sum of any number of terms; a very long one without its middle."""
         terms: list[tuple[str, ast.expr]] = []
         stack = [("+", node)]
         while stack:
@@ -328,7 +326,7 @@ class _Writer:
         """A factor: in parentheses if it is a sum, or a product of the other kind."""
         text, own = self.any(node)
         is_open = own in (COMPARED, SUM) or (not last and own == PREFIXED)
-        is_open |= last and text.startswith(self.minus)  # it would read as a difference
+        is_open |= last and text.startswith(self.minus)  # else it would look like a difference
         is_other = {own, rank} == {ELEMENTWISE, MATRIX} and not (
             self.of_numbers or (rank == MATRIX and _is_scaled(node))
         )
@@ -397,7 +395,7 @@ class _Writer:
             index = known.get(text, "") or f"axis {text}"
         return self.mean(node, index) if name == "mean" else (self.total(node, index), PREFIXED)
 
-    # ---------------------------------------------------------------- what the styles have
+    # ---------------------------------------------------------------- depends on the style
 
     def constant(self, value: Any) -> Written:
         if value is ...:
@@ -450,14 +448,14 @@ class _Writer:
         return sign
 
     def cases(self, node: ast.expr) -> str | None:
-        """A whole formula that has two cases."""
+        """A whole formula that consists of two cases."""
         return None
 
     def subscript(self, node: ast.expr, index: ast.expr) -> Written:
         raise NotImplementedError
 
     def index(self, node: ast.expr) -> str:
-        """What stands in brackets."""
+        """The index inside brackets."""
         if isinstance(node, ast.Tuple):
             return ", ".join(map(self.index, node.elts))
         if isinstance(node, ast.Slice):
@@ -529,7 +527,7 @@ class _Text(_Writer):
 
 
 class _Latex(_Writer):
-    """For a page."""
+    """For LaTeX."""
 
     minus, times, elementwise, space = "-", r"\cdot", r"\odot", r" \, "
     relations: ClassVar[Mapping[type, str]] = {
@@ -576,7 +574,7 @@ class _Latex(_Writer):
         return rf"{self.raisable(node)}^\top"
 
     def raisable(self, node: ast.expr) -> str:
-        """What can have an exponent: no fraction, and no exponent of its own outside of braces."""
+        """A base for an exponent: a fraction gets parentheses, a base with an exponent braces."""
         text = self.atom(node)
         if text.startswith(r"\frac"):
             return self.fenced(text)
@@ -624,7 +622,7 @@ class _Latex(_Writer):
 
 
 def latex_name(name: str) -> str:
-    r"""A name of the program inside of ``\text`` or ``\mathrm``."""
+    r"""A name of the program inside ``\text`` or ``\mathrm``."""
     for sign in "\\{}$&#%^~":
         name = name.replace(sign, " ")
     return name.replace("_", r"\_")
@@ -641,7 +639,7 @@ def lowered(text: str) -> str:
 
 
 def _name_of(node: ast.Call) -> tuple[str, list[ast.expr]]:
-    """What is called, with the array in front of a method as its first argument."""
+    """The name and arguments of a call; the array of a method is its first argument."""
     match node.func:
         case ast.Name(id=name):
             return name, node.args
@@ -653,7 +651,7 @@ def _name_of(node: ast.Call) -> tuple[str, list[ast.expr]]:
 
 
 def _flattened(node: ast.Call, name: str) -> list[ast.expr]:
-    """What the largest is found of: ``max(max(a, b), c)`` is ``max(a, b, c)``."""
+    """The arguments of nested calls: ``max(max(a, b), c)`` is ``max(a, b, c)``."""
     parts: list[ast.expr] = []
     inner: ast.expr = node
     while isinstance(inner, ast.Call) and _name_of(inner)[0] == name:
@@ -667,12 +665,12 @@ def _is(node: ast.expr | None, value: int) -> bool:
 
 
 def _is_number(node: ast.expr) -> bool:
-    """Whether it is a number that stands there as such, or made of such."""
+    """Whether it is a literal number, or computed from literal numbers only."""
     return not any(
         isinstance(part, ast.Name) and part.id != "np" for part in ast.walk(node)
     ) and not isinstance(node, ast.Tuple | ast.Subscript)
 
 
 def _is_scaled(node: ast.expr) -> bool:
-    """A number times something that is no sum, which stands in front of a matrix as it is."""
+    """Whether it is a product with a number, which needs no parentheses before a matrix."""
     return isinstance(node, ast.BinOp) and (_is_number(node.left) or _is_number(node.right))

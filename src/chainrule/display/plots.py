@@ -1,17 +1,17 @@
-"""Figures of a training and of what it has led to.
+"""Figures of a training run and its results.
 
-Whether a network learns is seen from two curves: the cost C of the data that it learns from, and
-that of data that it does not learn from. Both fall while it learns what the two have in common;
-where the second turns up again, it learns the first by heart.
+Two curves show whether a network learns: the cost C of the training data, and that of validation
+data. Both fall while the network learns what the two have in common; if the second rises again, the
+network overfits: it memorises the training data.
 
     C_train(epoch) → 0,    C_validation(epoch) → C_min > 0
 
-Each function takes plain data and returns a matplotlib figure, or draws into a part of one that is
-given as ``into``. Nothing here touches pyplot or its backend: ``figure.savefig("training.png")``
-writes the figure wherever a program runs, and a notebook shows it.
+Each function takes plain data and returns a matplotlib figure, or draws into a given figure or
+subfigure ``into``. Nothing here uses pyplot or its backend: ``figure.savefig("training.png")``
+works in any program, and a notebook displays the figure.
 
 The colours are those of M. Okabe and K. Ito, *Color Universal Design* (2002), which people with
-any kind of colour vision can tell apart.
+any kind of colour vision can distinguish.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ import numpy.typing as npt
 from attrs import define
 
 from chainrule.core.errors import DataError, ShapeError
-from chainrule.training.curves import draw_panel, missing_matplotlib
+from chainrule.figure_style import missing_matplotlib
+from chainrule.training.curves import draw_panel
 
 VERMILION, GREY = "#D55E00", "0.4"
 _VALIDATION = "validation_"
@@ -37,15 +38,15 @@ def plot_results(
     labels: npt.ArrayLike,
     probabilities: npt.ArrayLike,
 ) -> Any:
-    """A training and its test on one sheet: curves, digits with predictions, worst confusions.
+    """Training and test on one page: curves, images with predictions, worst confusions.
 
     Parameters
     ----------
     history
         As for `plot_training`.
     images, labels, probabilities
-        All test data, as for `plot_confusions`. The first forty images are shown with what the
-        network says.
+        All test data, as for `plot_confusions`. The first forty images are shown with their
+        predictions.
 
     Returns
     -------
@@ -65,24 +66,24 @@ def plot_results(
     plot_digits(np.asarray(images)[:40], true[:40], p[:40].argmax(axis=1), into=left)
     plot_confusions(images, true, p, count=6, columns=3, into=right)
     right_ones = len(true) - len(wrong)
-    share = f"{right_ones:,} of {len(true):,} right ({100 * right_ones / len(true):.1f} %)"
+    share = f"{right_ones:,} of {len(true):,} correct ({100 * right_ones / len(true):.1f} %)"
     _title(above, "Training")
-    _title(left, f"Test: {share}; below each digit, what the network said")
-    _title(right, f"The most certain of the {len(wrong):,} wrong" if wrong else "Wrong")
+    _title(left, f"Test: {share}; predictions below the digits")
+    _title(right, f"The most certain of {len(wrong):,} errors" if wrong else "Errors")
     return figure
 
 
 def plot_training(history: Mapping[str, Sequence[float]], into: Any = None) -> Any:
-    """The curves of a training: the cost, and a panel for each other quantity, over the epochs.
+    """The training curves: one panel for the cost and one for each metric, over the epochs.
 
     Parameters
     ----------
     history
-        Lists of one number for each epoch: ``"loss"``, any metrics such as ``"accuracy"``, and the
+        Lists of one number per epoch: ``"loss"``, any metrics such as ``"accuracy"``, and the
         same for validation data under ``"validation_loss"``, ``"validation_accuracy"``, ….
-        What `Trainer.fit` returns is such a mapping.
+        `Trainer.fit` returns such a mapping.
     into
-        A figure, or a part of one, to draw into; a new one if not given.
+        A figure or subfigure to draw into; by default a new figure.
 
     Returns
     -------
@@ -91,18 +92,18 @@ def plot_training(history: Mapping[str, Sequence[float]], into: Any = None) -> A
     Raises
     ------
     MissingExtraError
-        Where matplotlib is not installed.
+        If matplotlib is not installed.
     DataError
-        Where there is no epoch to draw.
+        If there is no epoch to draw.
     """
     curves = {name: list(history[name]) for name in history if len(history[name])}
     panels = [name for name in curves if not name.startswith(_VALIDATION) and name != "epoch"]
     if "loss" not in panels:
         raise DataError(
             "plot_training: there is no cost to draw",
-            expected='a mapping with a list under "loss", one number for each epoch',
+            expected='a mapping with a list under "loss", one number per epoch',
             received=", ".join(curves) or "nothing",
-            hint="give it what Trainer.fit returned, after at least one epoch",
+            hint="pass the result of Trainer.fit, after at least one epoch",
         )
     panels = ["loss", *sorted(set(panels) - {"loss"}, key=panels.index)]
     figure = _figure(into, width=4.4 * len(panels), height=3.4)
@@ -119,7 +120,7 @@ def plot_digits(
     columns: int = 10,
     into: Any = None,
 ) -> Any:
-    """Images in a grid, each with what the network said; wrong ones are framed.
+    """A grid of images, each with its prediction; wrong ones are framed.
 
     Parameters
     ----------
@@ -127,11 +128,11 @@ def plot_digits(
         Shape (samples, height, width), or (samples, n²) for square ones. The largest number is
         black.
     labels, predictions
-        What they are, and what the network said they are: shape (samples,).
+        The true and the predicted classes: shape (samples,).
     columns
-        How many images stand in a row.
+        The number of images in a row.
     into
-        A figure, or a part of one, to draw into; a new one if not given.
+        A figure or subfigure to draw into; by default a new figure.
 
     Returns
     -------
@@ -140,15 +141,15 @@ def plot_digits(
     Raises
     ------
     MissingExtraError
-        Where matplotlib is not installed.
+        If matplotlib is not installed.
     ShapeError
-        Where the three do not fit together.
+        If the lengths of the arrays differ.
     """
     pictures = _pictures("plot_digits", images)
     true, said = np.asarray(labels), np.asarray(predictions)
     _same_length("plot_digits", images=pictures, labels=true, predictions=said)
     wrong = true != said
-    captions = [f"{s}, is {t}" if w else f"{s}" for t, s, w in zip(true, said, wrong, strict=True)]
+    captions = [f"{s}, not {t}" if w else f"{s}" for t, s, w in zip(true, said, wrong, strict=True)]
     figure = _figure(into, width=0.75 * columns, height=0.95 * math.ceil(len(pictures) / columns))
     _draw_grid(figure, pictures, captions, wrong, columns)
     return figure
@@ -162,7 +163,7 @@ def plot_confusions(
     columns: int = 4,
     into: Any = None,
 ) -> Any:
-    """The images of which the network was most certain, and wrong.
+    """The wrongly classified images of which the network was most certain.
 
     Parameters
     ----------
@@ -170,16 +171,16 @@ def plot_confusions(
         Shape (samples, height, width), or (samples, n²) for square ones. The largest number is
         black.
     labels
-        What they are: integers, shape (samples,).
+        The true classes: integers, shape (samples,).
     probabilities
-        What the network said: p_k for every class k, shape (samples, classes). Its word is the
-        class of the largest, its certainty that p.
+        The output of the network: p_k for every class k, shape (samples, classes). The prediction
+        is the class with the largest p, and its certainty is that p.
     count
-        How many are shown at most, the most certain ones.
+        The maximum number of images, the most certain ones first.
     columns
-        How many stand in a row.
+        The number of images in a row.
     into
-        A figure, or a part of one, to draw into; a new one if not given.
+        A figure or subfigure to draw into; by default a new figure.
 
     Returns
     -------
@@ -188,15 +189,15 @@ def plot_confusions(
     Raises
     ------
     MissingExtraError
-        Where matplotlib is not installed.
+        If matplotlib is not installed.
     ShapeError
-        Where the three do not fit together.
+        If the lengths of the arrays differ.
     """
     pictures = _pictures("plot_confusions", images)
     true = np.asarray(labels)
     worst = worst_confusions(true, probabilities, count)
     _same_length("plot_confusions", images=pictures, labels=true)
-    captions = [f"is {c.label}, said {c.said}\n({percentage(c.certainty)})" for c in worst]
+    captions = [f"{c.said}, not {c.label}\n({percentage(c.certainty)})" for c in worst]
     figure = _figure(into, width=1.3 * columns, height=1.7 * math.ceil(count / columns))
     if worst:
         shown = pictures[[c.sample for c in worst]]
@@ -204,23 +205,23 @@ def plot_confusions(
     else:
         axes = figure.subplots()
         axes.set_axis_off()
-        text = f"none of {len(true):,} was wrong"
+        text = f"all {len(true):,} are correct"
         axes.text(0.5, 0.5, text, ha="center", va="center", color=GREY)
     return figure
 
 
 @define(frozen=True)
 class Confusion:
-    """One sample that the network took for something else.
+    """One sample that the network classified wrongly.
 
     Attributes
     ----------
     sample
-        Its number in the data.
+        Its index in the data.
     label, said
-        The class that it is, and the class that the network said it is.
+        The true and the predicted class.
     certainty
-        The probability that the network gave to what it said, from 0 to 1.
+        The probability of the predicted class, from 0 to 1.
     """
 
     sample: int
@@ -232,24 +233,24 @@ class Confusion:
 def worst_confusions(
     labels: npt.ArrayLike, probabilities: npt.ArrayLike, count: int | None = None
 ) -> list[Confusion]:
-    """The samples of which a network was most certain, and wrong: the most certain first.
+    """The wrongly classified samples, with the most certain ones first.
 
     Parameters
     ----------
     labels
-        What they are: integers, shape (samples,).
+        The true classes: integers, shape (samples,).
     probabilities
         p_k for every class k, shape (samples, classes).
     count
-        How many at most; all if not given.
+        The maximum number of samples; by default all.
     """
     true, p = np.asarray(labels), np.asarray(probabilities)
     if p.ndim != 2:
         raise ShapeError(
-            "plot_confusions: the probabilities have another number of axes",
+            "plot_confusions: the probabilities have the wrong number of axes",
             expected="(samples, classes)",
             received=p.shape,
-            hint="one row of probabilities for each sample: Softmax()(model(x))",
+            hint="pass one row of probabilities per sample: Softmax()(model(x))",
         )
     _same_length("plot_confusions", labels=true, probabilities=p)
     said, certainty = p.argmax(axis=1), p.max(axis=1)
@@ -261,7 +262,7 @@ def worst_confusions(
 
 
 def percentage(share: float) -> str:
-    """A share of one as a percentage that says 100 only of what is all of it.
+    """A fraction as a percentage, which is never rounded up to 100 %.
 
     >>> percentage(0.973), percentage(0.9986), percentage(1.0)
     ('97 %', '99.8 %', '100 %')
@@ -336,10 +337,10 @@ def _pictures(name: str, images: npt.ArrayLike) -> npt.NDArray[Any]:
         pictures = pictures.reshape(-1, side, side)
     if pictures.ndim != 3 or not len(pictures):
         raise ShapeError(
-            f"{name}: these are no images",
+            f"{name}: the images have the wrong shape",
             expected="(samples, height, width), or (samples, n²) for square ones; at least one",
             received=np.shape(images),
-            hint="reshape each row to the image that it is: x.reshape(-1, height, width)",
+            hint="reshape each row to an image: x.reshape(-1, height, width)",
         )
     return pictures
 
@@ -347,7 +348,7 @@ def _pictures(name: str, images: npt.ArrayLike) -> npt.NDArray[Any]:
 def _same_length(name: str, **arrays: npt.NDArray[Any]) -> None:
     if len({np.shape(array)[:1] for array in arrays.values()}) > 1:
         raise ShapeError(
-            f"{name}: there are not as many of each",
-            expected="one of each for every sample",
+            f"{name}: the arrays have different lengths",
+            expected="one entry per sample in each",
             received=", ".join(f"{key} {array.shape}" for key, array in arrays.items()),
         )

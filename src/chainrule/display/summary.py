@@ -1,14 +1,14 @@
-"""The summary of a model: what goes through it forward, and what comes back.
+"""The summary of a model: a table of its layers, their shapes and their parameters.
 
 A layer maps y to z, and its `backward` maps Δ = ∂C/∂z to ∂C/∂y. A derivative has one number for
-each number that it is taken by, so
+each variable, so
 
     shape of Δ received = shape of the layer's output,
     shape of Δ returned = shape of the layer's input,
 
-and one table with two columns of shapes says all of it: the values run down the table, the deltas
-run up. In a sequence every layer takes what the row above makes; in a graph, a column more says
-whose values it takes, and each of these gets the Δ that stands beside it.
+and two columns of shapes are enough: values flow down the table, deltas flow up. In a sequence,
+the input of every layer is the output of the row above. In a graph, an additional column lists the
+sources of each layer; each source gets the Δ next to it.
 ``print(summary(model))`` prints the table; ``summary(model).rows`` are its rows for a program.
 """
 
@@ -31,33 +31,32 @@ from chainrule.core.parameter import Parameter
 from chainrule.core.tree import join, snake_case
 from chainrule.core.types import Shape
 from chainrule.graph.graph import Graph
-from chainrule.graph.plan import Plan, Step, is_unrolled, learns
+from chainrule.graph.plan import Plan, learns
+from chainrule.graph.unrolling import PlanStep, is_unrolled
 
 Shapes = tuple[Shape, ...]
 
 SHOWN = 60
-"""A longer table is printed with its middle left out; `Summary.rows` has every row."""
+"""A longer table is printed without its middle; `Summary.rows` has every row."""
 
 
 def summary(model: Layer) -> Summary:
-    """The layers of a model with their shapes and parameters, as a table that prints itself.
+    """The layers of a model with their shapes and parameters, as a printable table.
 
-    A row stands for every place where a layer is, in the order in which `model.parameters` has
-    them; containers such as `Sequential`, `Graph` and `Residual` have none of their own, since all
-    that they do is done by the layers in them. A layer that stands in several places, or is called
-    several times, has a row for each, and its parameters count once. Where the layers do not
-    simply follow each other, a column says what each of them takes.
+    There is one row per layer, in the order of `model.parameters`. Containers such as
+    `Sequential`, `Graph` and `Residual` have no row, because all computation happens in their
+    layers. A shared layer has a row for each use, but its parameters count once. If the layers are
+    not a simple sequence, a column lists the inputs of each layer.
 
     Parameters
     ----------
     model
-        Any layer, with others in it or not. Where it is not built yet, the table says ``?`` for
-        the shapes, which come with building.
+        Any layer or container. If it is not built yet, the table shows ``?`` for the shapes.
 
     Raises
     ------
     DefinitionError
-        Where it is no layer.
+        If it is not a layer.
 
     Examples
     --------
@@ -70,12 +69,12 @@ def summary(model: Layer) -> Summary:
     dense_1        Dense(30)            (batch, 30)   (batch, 64) ¹        1,950
     activation_1   Activation('tanh')   (batch, 30)   (batch, 30)              0
     dense_2        Dense(10)            (batch, 10)   (batch, 30)            310
-    2,260 parameters, all learned · 0 states · 18,080 bytes in float64
-    ¹ the Δ of the data: training does not ask for it
+    2,260 parameters, all learned · 0 buffers · 18,080 bytes (float64)
+    ¹ the Δ of the data: training does not need it
     """
     if not isinstance(model, Layer):
         raise DefinitionError(
-            "summary is given something that is no layer",
+            "summary needs a layer",
             expected="a Layer such as Sequential([Dense(30), Dense(10)])",
             received=f"{model!r:.60}, of type {type(model).__name__}",
             hint="summary(trainer.model)" if hasattr(model, "model") else None,
@@ -95,7 +94,7 @@ def summary(model: Layer) -> Summary:
 
 @define(frozen=True)
 class Row:
-    """One layer in one place.
+    """One use of a layer.
 
     Attributes
     ----------
@@ -104,25 +103,25 @@ class Row:
     layer
         Its configuration, such as ``Dense(30)``.
     input_shapes, output_shapes
-        The shapes of a row of each input and output, without the batch axis; empty if unknown.
-        A delta of the shapes of the outputs comes in on the way back, and one of the shapes of
-        the inputs goes out.
+        The shapes of a row of each input and output, without the batch axis; empty if unknown. In
+        the backward pass, the layer receives deltas with the shapes of the outputs and returns
+        deltas with the shapes of the inputs.
     parameters, states
-        How many numbers it learns, and how many it keeps but does not learn; those that are
-        shared with a row above are not counted again.
+        The number of parameters, and the number of entries of buffers, which are kept but not
+        learned. Those shared with a row above are not counted again.
     shares_with
-        The place of the row above with which it shares parameters or states, if there is one.
+        The place of the row above with which it shares parameters or buffers, if there is one.
     is_built
         Whether shapes and parameters are known.
     delta_is_asked_for
-        Whether training needs the delta that it returns: not so where no parameter that learns
-        lies on the ways that lead to the layer.
+        Whether training needs the delta that it returns: only if an earlier layer has parameters
+        that are not frozen.
     connected_to
-        What it takes: for each of its inputs the place of the layer that makes it, or the name of
-        an input of the model. ``fork_1[0]`` is the first of several outputs. Empty if the model is
-        not built, and for what stands inside of a layer that is no container.
+        For each input the place of the layer that produces it, or the name of an input of the
+        model. ``fork_1[0]`` is the first of several outputs. Empty if the model is not built, and
+        for layers inside a layer that is not a container.
     frozen
-        How many of the parameters are frozen: training does not change them.
+        The number of frozen parameters, which training does not change.
     """
 
     place: str
@@ -140,7 +139,7 @@ class Row:
 
 @define(frozen=True, repr=False)
 class Summary:
-    """What `summary` returns: it prints as a table.
+    """The result of `summary`: prints as a table.
 
     Attributes
     ----------
@@ -153,13 +152,13 @@ class Summary:
     dtype
         ``"float32"`` or ``"float64"``; None if not built.
     input_names
-        What the inputs are called.
+        The names of the inputs.
     output_names, output_shapes
-        The places of the layers that make the outputs, as in ``Row.connected_to``, and the shapes
-        of their rows.
+        The places of the layers that produce the outputs, as in ``Row.connected_to``, and the
+        shapes of their rows.
     is_chain
-        Whether every layer takes just what the one before makes. If not, the table says what each
-        of them takes, and names the inputs and the outputs.
+        Whether the model is a simple sequence. If not, the table lists the inputs of each layer
+        and names the inputs and outputs of the model.
     """
 
     name: str
@@ -173,27 +172,27 @@ class Summary:
 
     @property
     def is_built(self) -> bool:
-        """Whether the model is built, and so shapes and parameters are known."""
+        """Whether the model is built, so that shapes and parameters are known."""
         return self.dtype is not None
 
     @property
     def parameters(self) -> int:
-        """How many numbers the model learns, or has learned where they are frozen."""
+        """The number of parameters of the model, including frozen ones."""
         return sum(row.parameters for row in self.rows)
 
     @property
     def frozen(self) -> int:
-        """How many of the parameters are frozen; the others are learned."""
+        """The number of frozen parameters; the others are learned."""
         return sum(row.frozen for row in self.rows)
 
     @property
     def states(self) -> int:
-        """How many numbers it keeps but does not learn, such as running means."""
+        """The number of entries of buffers, such as running means, which are not learned."""
         return sum(row.states for row in self.rows)
 
     @property
     def bytes(self) -> int:
-        """The memory of both; the gradients take that of the parameters once more."""
+        """The memory of parameters and buffers; gradients need that of the parameters again."""
         width = np.dtype(self.dtype).itemsize if self.dtype else 0
         return (self.parameters + self.states) * width
 
@@ -202,7 +201,7 @@ class Summary:
 
         text = io.StringIO()
         console = Console(file=text, color_system=None, force_terminal=False, force_jupyter=False)
-        # As wide as the terminal; where that is too narrow, lines are wrapped, but never cut.
+        # As wide as the terminal. In a narrow one, lines are wrapped, but never truncated.
         console.width = max(console.width, _total(_fitting(self, console.width)))
         console.print(self)
         return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
@@ -230,10 +229,10 @@ class Summary:
 
 
 def _rows(model: Layer, flow: _Flow | None) -> list[Row]:
-    """A row for each layer that is no container. Nothing here calls itself, however deep."""
+    """A row for each layer that is not a container. Not recursive, so any depth works."""
     rows: list[Row] = []
     holders: dict[int, str] = {}  # by id, the first place of a parameter
-    has_learned = False  # of a model that is not built: whether a row above learns
+    has_learned = False  # for a model that is not built: whether a row above learns
     stack = [("", model, True)]
     while stack:
         path, layer, is_step = stack.pop()
@@ -255,15 +254,15 @@ def _rows(model: Layer, flow: _Flow | None) -> list[Row]:
 
 
 def _row(place: str, layer: Layer, holders: dict[int, str]) -> Row:
-    """What a layer says of itself, wherever it stands."""
+    """The row of a layer, regardless of where it is used."""
     shared: str | None = None
     counts, frozen = [], 0
-    for kept in (layer._parameters, layer._states):
+    for kept in (layer._parameters, layer._buffers):
         fresh = [p for p in kept.values() if id(p) not in holders]
         shared = shared or next((holders[id(p)] for p in kept.values() if id(p) in holders), None)
         counts.append(sum(p.size for p in _once(fresh)))
         frozen += sum(p.size for p in _once(fresh) if not p.trainable)
-    for part in (*layer._parameters.values(), *layer._states.values()):
+    for part in (*layer._parameters.values(), *layer._buffers.values()):
         holders.setdefault(id(part), place)
     return Row(
         place=place,
@@ -284,36 +283,35 @@ def _once(parameters: list[Parameter]) -> list[Parameter]:
 
 
 def configuration(layer: Layer) -> str:
-    """The layer's repr where it is short, else its class: layers are also in their containers."""
+    """The layer's repr if it is short, else its class; for a container only its class."""
     if layer.children():
         return type(layer).__name__
     text = repr(layer)
     return text if len(text) <= 40 and "\n" not in text else f"{type(layer).__name__}(…)"
 
 
-# ------------------------------------------------------------------------------- what goes where
+# ------------------------------------------------------------------------------- connections
 
 
 class _Flow:
-    """The plan of a built model, and what a row cannot know of itself alone."""
+    """The plan of a built model: connections and shapes of the rows."""
 
     def __init__(self, model: Layer) -> None:
         self.plan = Plan.of(model)
         self.shapes = shapes_of_values(self.plan, model.input_shapes)
-        self.asked_for = deltas_asked_for(self.plan)
-        self.numbers = {step.path: number for number, step in enumerate(self.plan.steps)}
+        self.asked = self.plan.asked_by_training()
+        self.steps = {step.path: step for step in self.plan.steps}
         several = len(self.plan.inputs) > 1 or len(self.plan.outputs) > 1
         self.is_chain = is_chain(self.plan) and not (several and isinstance(model, Graph))
 
     def within(self, row: Row, path: str) -> Row:
-        """The row of a step, with its shapes and connections in this place."""
-        number = self.numbers[path]
-        step = self.plan.steps[number]
+        """The row of a step, with the shapes and connections of this use."""
+        step = self.steps[path]
         return attrs.evolve(
             row,
             input_shapes=self.shapes_of(step.takes) or row.input_shapes,
             output_shapes=self.shapes_of(step.makes),
-            delta_is_asked_for=self.asked_for[number],
+            delta_is_asked_for=self.asked.get(path) == "deltas",
             connected_to=self.names_of(step.takes),
         )
 
@@ -321,16 +319,16 @@ class _Flow:
         return tuple(self.plan.names[slot] for slot in slots)
 
     def shapes_of(self, slots: Iterable[int]) -> Shapes:
-        """The shapes of some values; none if one of them is not known."""
+        """The shapes of some values; empty if one of them is not known."""
         found = tuple(self.shapes[slot] for slot in slots)
         return () if None in found else found  # type: ignore[return-value]
 
 
 def shapes_of_values(plan: Plan, input_shapes: Shapes) -> list[Shape | None]:
-    """The shape of a row of the value in each slot of a plan; None where it cannot be known.
+    """The shape of a row of the value in each slot of a plan; None if it is not known.
 
-    A layer knows the shapes that it was built for. Where it stands a second time and is given
-    others, an empty batch tells what it makes of them.
+    A layer knows the shapes that it was built for. If it is used again with other shapes, an empty
+    batch gives the shapes of its outputs.
     """
     shapes: list[Shape | None] = [*input_shapes, *[None] * (len(plan.names) - len(input_shapes))]
     for step in plan.steps:
@@ -345,35 +343,20 @@ def shapes_of_values(plan: Plan, input_shapes: Shapes) -> list[Shape | None]:
     return shapes
 
 
-def _outputs_for(step: Step, shapes: Shapes) -> Shapes:
+def _outputs_for(step: PlanStep, shapes: Shapes) -> Shapes:
     layer = step.layer
     inputs = [np.zeros((0, *shape), layer.dtype) for shape in shapes]
     try:
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
             outputs = layer.apply(*inputs)
-    except Exception:  # a table is no place to fail in: the first batch will say what is wrong
+    except Exception:  # printing a table should not fail; the first batch will report the error
         return ()
     return tuple(y.shape[1:] for y in (outputs if isinstance(outputs, tuple) else (outputs,)))
 
 
-def deltas_asked_for(plan: Plan) -> list[bool]:
-    """For each step of a plan, whether training asks it for the deltas of its inputs.
-
-    They are needed where a parameter lies on the ways that lead to the step that is not frozen,
-    and nowhere else.
-    """
-    learning: set[int] = set()  # the slots whose values depend on such a parameter
-    found = []
-    for step in plan.steps:
-        found.append(not learning.isdisjoint(step.takes))
-        if found[-1] or learns(step.layer):
-            learning.update(step.makes)
-    return found
-
-
 def is_chain(plan: Plan) -> bool:
-    """Whether each step takes just what the one before it makes."""
+    """Whether the inputs of each step are exactly the outputs of the previous one."""
     made = [plan.inputs, *(step.makes for step in plan.steps)]
     taken = [*(step.takes for step in plan.steps), plan.outputs]
     return made == taken
@@ -383,12 +366,12 @@ def is_chain(plan: Plan) -> bool:
 
 _PLACE, _CONFIGURATION, _TAKES = "layer", "", "takes"
 _OUTPUT, _DELTA, _DELTA_IN_BRIEF = "output ↓", "Δ returned ↑", "Δ ret. ↑"
-_PARAMETERS, _STATES = "parameters", "states"
+_PARAMETERS, _STATES = "parameters", "buffers"
 _GAP = 3  # between two columns
 Line = tuple[str, ...]
 
 LISTED = 8
-"""A layer with more inputs is printed with some of them left out."""
+"""If a layer has more inputs, some of them are omitted."""
 
 
 def _table(found: Summary, width: int) -> Any:
@@ -414,7 +397,7 @@ def _table(found: Summary, width: int) -> Any:
 
 
 def _fitting(found: Summary, width: int) -> list[Line]:
-    """The lines with as much as the width allows: configurations, then shapes that say batch."""
+    """The lines that fit the width; configurations are omitted first, then "batch" is shortened."""
     whole = _lines(found)
     without = _without(whole, _CONFIGURATION)
     if found.is_chain:
@@ -426,7 +409,7 @@ def _fitting(found: Summary, width: int) -> list[Line]:
 
 
 def _brief(lines: list[Line]) -> list[Line]:
-    """The same with ``(n, 64)`` for ``(batch, 64)``."""
+    """The lines with ``(n, 64)`` instead of ``(batch, 64)``."""
     shapes = [lines[0].index(_OUTPUT), lines[0].index(_DELTA)]
     titles = tuple({_DELTA: _DELTA_IN_BRIEF}.get(title, title) for title in lines[0])
     return [
@@ -454,7 +437,7 @@ def _total(lines: list[Line]) -> int:
 
 
 def _lines(found: Summary, in_brief: bool = False) -> list[Line]:
-    """The table's cells, the titles first."""
+    """The cells of the table, starting with the titles."""
     titles: Line = (_PLACE, _CONFIGURATION, _TAKES, _OUTPUT, _DELTA, _PARAMETERS, _STATES)
     empty = ("",) * (len(titles) - 1)
     lines = [titles]
@@ -484,7 +467,7 @@ def _lines(found: Summary, in_brief: bool = False) -> list[Line]:
 
 
 def _inputs(found: Summary) -> list[tuple[str, Shapes]]:
-    """The lines of the inputs: in a chain there is one, for all of them."""
+    """The lines of the inputs; in a simple sequence one line for all of them."""
     if not found.is_built:
         return []
     if found.is_chain and len(found.input_names) > 1:
@@ -520,7 +503,7 @@ def _line(row: Row, in_brief: bool) -> Line:
 
 
 def _beside(names: list[str], cells: list[str]) -> list[str]:
-    """The cells as high as the names that they belong to."""
+    """The cells, padded to as many lines as the names that they belong to."""
     return [cell + "\n" * name.count("\n") for name, cell in zip(names, cells, strict=True)]
 
 
@@ -529,7 +512,7 @@ def _shapes(shapes: Shapes) -> str:
 
 
 def _cut(cells: list[str]) -> str:
-    """A line for each; of very many, some are left out."""
+    """One line per cell; if there are too many, some are omitted."""
     if len(cells) > LISTED:
         half = LISTED // 2
         cells = [*cells[:half], f"… {len(cells) - 2 * half:,} more", *cells[-half:]]
@@ -537,20 +520,20 @@ def _cut(cells: list[str]) -> str:
 
 
 def shortened(place: str, length: int = 40) -> str:
-    """A path of many names by its first and its last."""
+    """A long path, shortened to its first and last name."""
     parts = place.split("/")
     return place if len(place) <= length or len(parts) < 3 else f"{parts[0]}/…/{parts[-1]}"
 
 
 def seen_from(container: str, place: str) -> str:
-    """A place, where there is little room: one in the same container without the path of that."""
+    """A shortened place: one in the same container is written without the container's path."""
     if container and place.startswith(container + "/"):
         place = f"…{place[len(container) :]}"
     return shortened(place)
 
 
 def _broken(path: str) -> str:
-    """A path in lines of no more than 18 characters, if its names allow it."""
+    """A path, wrapped to lines of at most 18 characters if its names allow it."""
     lines = [""]
     for part in re.findall("[^/]*/|[^/]+", path):
         if lines[-1] and len(lines[-1] + part) > 18:
@@ -564,18 +547,18 @@ def _notes(found: Summary) -> list[str]:
         learned = f"{found.parameters - found.frozen:,} learned, {found.frozen:,} frozen"
         notes = [
             f"{found.parameters:,} parameters, {learned if found.frozen else 'all learned'} · "
-            f"{found.states:,} states · {found.bytes:,} bytes in {found.dtype}"
+            f"{found.states:,} buffers · {found.bytes:,} bytes ({found.dtype})"
         ]
     else:
         notes = [
-            "not built yet: model.build((n,)) for rows of n numbers, or a first batch, brings the "
-            "shapes and the parameters"
+            "not built yet: model.build((n,)) for rows of n numbers, or the first batch, creates "
+            "the parameters and determines the shapes"
         ]
     if any(not row.delta_is_asked_for and row.is_built for row in found.rows):
-        whose = "the data and of what is frozen" if found.frozen else "the data"
-        notes.append(f"¹ the Δ of {whose}: training does not ask for it")
+        whose = "the data and of frozen layers" if found.frozen else "the data"
+        notes.append(f"¹ the Δ of {whose}: training does not need it")
     if any(row.shares_with for row in found.rows):
-        notes.append("as …: the same parameters in another place; they count once")
+        notes.append("as …: shares its parameters with another layer; they count once")
     if len(found.rows) > SHOWN:
         notes.append(f"summary(model).rows has all {len(found.rows):,} rows")
     return notes

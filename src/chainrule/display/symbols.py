@@ -1,10 +1,10 @@
-r"""The symbols of a model: what every value, delta and parameter is called on paper.
+r"""The symbols of a model: the names on paper of all values, deltas and parameters.
 
     z^{(n)} = y^{(n-1)} w^{(n)} + b^{(n)},    y^{(n)} = f(z^{(n)}),    \Delta^{(n)} = ∂C/∂z^{(n)}
 
-They are the lecture's, numbered in the order of the plan. What a `Dense` makes is a z, and an
-`Activation` of it gives the y of the same number; whatever another layer makes is a y with a number
-of its own. A layer that stands in several places has the same w in all of them.
+They are the lecture's, numbered in the order of the plan. The output of a `Dense` is a z, and its
+`Activation` gives the y of the same number. The output of any other layer is a y with a new number.
+A shared layer has the same w everywhere.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ from chainrule.display.notation import (
     to_latex,
     to_text,
 )
-from chainrule.graph.plan import Plan, Step
+from chainrule.graph.plan import Plan
+from chainrule.graph.unrolling import PlanStep
 
-# What parameters are called on paper, and what is called something else already.
+# The letters of parameters on paper, and names that are already used for something else.
 LETTERS = {"weights": "w", "biases": "b"}
 GREEK = {
     "alpha": "α", "beta": "β", "gamma": "γ", "epsilon": "ε", "theta": "θ", "kappa": "κ",
@@ -46,23 +47,23 @@ TAKEN = frozenset({"y", "z", "Delta", "f", "df", "J", "dC", "N", "C", "M"})
 
 @frozen
 class Symbol:
-    """A value of the plan: what it is called, and what its delta is called."""
+    """A value of the plan: its name, and the name of its delta."""
 
     name: str
     sign: Sign
     delta: str
-    number: str  # such as "3", which is also that of the layer's parameters
+    number: str  # such as "3", also the number of the layer's parameters
 
 
 @define
-class Place:
-    """A step with its equations, and what it is called here."""
+class NamedStep:
+    """A step with its equations and its names."""
 
-    step: Step
+    step: PlanStep
     said: Equations
     number: str = ""
     parameters: Mapping[str, Any] = field(factory=dict)
-    names: dict[str, str] = field(factory=dict)  # its own names, and those of the model
+    names: dict[str, str] = field(factory=dict)  # from the layer's names to those of the model
 
     @property
     def kind(self) -> str:
@@ -70,25 +71,25 @@ class Place:
         return type(self.step.layer).__name__
 
     def path(self, plan: Plan) -> str:
-        """Where it stands; the model itself, if that is a single layer."""
+        """The path of the step; for a model that is a single layer, the name of the model."""
         return self.step.path or plan.name
 
 
 class Symbols:
-    """The plan of a model with the equations of its steps, and a symbol for each thing in it.
+    """The plan of a model with the equations of its steps and a symbol for each quantity.
 
     Attributes
     ----------
     plan, steps
-        The plan, and a `Place` for each of its steps.
+        The plan, and a `NamedStep` for each of its steps.
     values
         The symbols of the values and their deltas, by slot.
     parts
-        The names of parameters and states, by ``id``; `paths` are those in the program.
+        The names of parameters and buffers, by ``id``; `paths` are those in the program.
     signs
-        How each name is written.
+        The notation of each name.
     functions
-        What can be called, by name: f and f′.
+        The functions by name: f and f′.
     records
         A line for each symbol.
     """
@@ -96,7 +97,7 @@ class Symbols:
     def __init__(self, model: Layer) -> None:
         self.model = type(model).__name__
         self.plan = Plan.of(model)
-        self.steps = [Place(step, self._said(step)) for step in self.plan.steps]
+        self.steps = [NamedStep(step, self._said(step)) for step in self.plan.steps]
         found = {**model._collected("_states"), **model._collected("_parameters")}
         self.paths = {id(part): path for path, part in reversed(found.items())}
         self.shapes = _shapes(self.plan, model)
@@ -106,18 +107,18 @@ class Symbols:
         self.values: dict[int, Symbol] = {}
         self.parts: dict[int, str] = {}
         self.kinds = _kinds_of_function(place.said.function for place in self.steps)
-        self.next = 1  # the number that comes next
+        self.next = 1  # the next number
         self._name_inputs()
         for place in self.steps:
             self._name(place)
         self._name_functions()
 
-    def _said(self, step: Step) -> Equations:
-        """The equations of a step, if there are as many as it takes and makes."""
+    def _said(self, step: PlanStep) -> Equations:
+        """The equations of a step, after checking that they match its inputs and outputs."""
         said = equations_of(step.layer)
         if not isinstance(said, Equations):
             raise DefinitionError(
-                f"{label(step.layer)}: its equations are none",
+                f"{label(step.layer)}: equations() does not return Equations",
                 place=self.plan.place(step),
                 expected='Equations(forward="2 * x", backward="2 * delta")',
                 received=f"{said!r:.60}, of type {type(said).__name__}",
@@ -127,8 +128,8 @@ class Symbols:
             if len(given) != len(slots):
                 what = "outputs" if name == "forward" else "inputs"
                 raise DefinitionError(
-                    f"{label(step.layer)}: its equations have another number of expressions for "
-                    f"{name} than it has {what}",
+                    f"{label(step.layer)}: the number of {name} equations differs from the number "
+                    f"of {what}",
                     place=self.plan.place(step),
                     expected=f"{len(slots)}",
                     received=f"{len(given)}: {', '.join(given)}",
@@ -150,8 +151,8 @@ class Symbols:
             self._value(slot, "y", *number, has_z=False)
             self._symbol(self.values[slot].name, self.shapes[slot], name, batch=True)
 
-    def _name(self, place: Place) -> None:
-        """Number what a step makes: an activation goes by the number of the z that it takes."""
+    def _name(self, place: NamedStep) -> None:
+        """Number the outputs of a step: an activation gets the number of the z that it takes."""
         step, said = place.step, place.said
         place.number = ""
         for slot in step.makes:
@@ -177,7 +178,7 @@ class Symbols:
         """Add the symbols for a value and for its delta."""
         name = f"{letter}_{number}"
         sign = Sign(f"{letter}^{{({shown.latex})}}", f"{letter}{shown.text}")
-        # As in the lecture Δ^(n) is that of z^(n), so that of its y^(n) is written out.
+        # As in the lecture, Δ^(n) belongs to z^(n), so the delta of y^(n) is written as ∂C/∂y^(n).
         if has_z:
             delta = f"dC_dy_{number}"
             self.signs[delta] = derivative(sign)
@@ -188,21 +189,21 @@ class Symbols:
         self.signs[name] = sign
 
     def is_input(self, slot: int) -> bool:
-        """Whether a value comes in from outside."""
+        """Whether a value is an input of the model."""
         return slot < len(self.plan.inputs)
 
-    def _name_parts(self, place: Place) -> None:
-        """Name the parameters of a step, and the states that its equations speak of."""
+    def _name_parts(self, place: NamedStep) -> None:
+        """Name the parameters of a step, and the buffers that its equations use."""
         layer, said = place.step.layer, place.said
         place.parameters = layer._collected("_parameters")
         if others := said.gradients.keys() - place.parameters.keys():
             raise DefinitionError(
-                f"{label(layer)}: its equations have gradients of what is no parameter",
+                f"{label(layer)}: its equations have gradients of unknown parameters",
                 place=self.plan.place(place.step),
                 expected=f"gradients of {', '.join(place.parameters) or 'nothing'}",
                 received=", ".join(sorted(others)),
             )
-        states = dict(layer._states)
+        states = dict(layer._buffers)
         if states:
             spoken = [*said.forward, *said.backward, *said.gradients.values()]
             used = {name for text in spoken for name in self._names_in(text, place)}
@@ -227,14 +228,14 @@ class Symbols:
         name = f"{letter}_{number}"
         return name, Sign(f"{latex}^{{({number})}}", GREEK.get(letter, letter) + lowered(number))
 
-    def _names_in(self, expression: str, place: Place) -> set[str]:
+    def _names_in(self, expression: str, place: NamedStep) -> set[str]:
         try:
             return names_in(expression)
         except DefinitionError as error:
             raise error.within(self.plan.place(place.step)) from None
 
     def _name_functions(self) -> None:
-        """The symbols f and f′, or f₁ and f₂ where there are several, with their formulas."""
+        """The symbols f and f′, or f₁, f₂, … if there are several, with their formulas."""
         several = len(self.kinds) > 1
         for count, function in enumerate(self.kinds, start=1):
             index = str(count) if several else ""
@@ -277,10 +278,10 @@ class Symbols:
             Record("symbol", 0, where, name, "", rf"{sign.latex} \in \mathbb{{R}}{power}", text)
         )
 
-    # ---------------------------------------------------------------- from a layer's own
+    # ---------------------------------------------------------------- from a layer's symbols
 
-    def in_symbols(self, expression: str, place: Place, parameter: str = "") -> str:
-        """An expression of a layer with the model's symbols in place of its own."""
+    def in_symbols(self, expression: str, place: NamedStep, parameter: str = "") -> str:
+        """An expression of a layer, with its symbols replaced by those of the model."""
         step, known = place.step, place.names
         if not known:
             known = place.names = self._local_names(place)
@@ -289,14 +290,14 @@ class Symbols:
         unknown = self._names_in(expression, place) - known.keys()
         if unknown:
             raise DefinitionError(
-                f"{label(step.layer)}: its equations speak of {', '.join(sorted(unknown))}",
+                f"{label(step.layer)}: unknown names in equations: {', '.join(sorted(unknown))}",
                 place=self.plan.place(step),
                 expected=f"only {', '.join(sorted(known))}, and np",
                 received=repr(expression),
             )
         return renamed(expression, known)
 
-    def _local_names(self, place: Place) -> dict[str, str]:
+    def _local_names(self, place: NamedStep) -> dict[str, str]:
         step = place.step
         known: dict[str, str] = {}
         for letter, slots in (("x", step.takes), ("y", step.makes), ("delta", step.makes)):
@@ -306,7 +307,7 @@ class Symbols:
                 known[f"{letter}_{n + 1}"] = own
                 if len(slots) == 1:
                     known[letter] = own
-        for name, part in {**step.layer._states, **step.layer._parameters}.items():
+        for name, part in {**step.layer._buffers, **step.layer._parameters}.items():
             if id(part) in self.parts:
                 known[name] = self.parts[id(part)]
         if place.said.function is not None:
@@ -315,8 +316,8 @@ class Symbols:
             known |= {"f": f"f{ending}", "df": f"df{ending}"}
         return known
 
-    def _unknowns(self, place: Place, parameter: str) -> dict[str, str]:
-        """The symbols f and J of a layer that does not say what they are."""
+    def _unknowns(self, place: NamedStep, parameter: str) -> dict[str, str]:
+        """Generic symbols f and J, for a layer that does not provide its equations."""
         own, number = type(place.step.layer).__name__, place.number
         raised, low = f"^{{({number})}}", lowered(number)
         name = rf"\mathrm{{{latex_name(own)}}}"
@@ -343,7 +344,7 @@ class Symbols:
 
 
 def derivative(sign: Sign) -> Sign:
-    """How the derivative of the cost by something is written."""
+    """The notation of the derivative of the cost."""
     latex = rf"\frac{{\partial C}}{{\partial {sign.latex}}}"
     return Sign(latex, f"∂C/∂{sign.text}", is_quotient=True)
 
@@ -361,7 +362,7 @@ def _index(kinds: list[Any], function: Any) -> int:
 
 
 def _shapes(plan: Plan, model: Layer) -> dict[int, Shape]:
-    """The shape of a row of every value. A layer may stand where rows have another shape."""
+    """The shape of a row of every value. A shared layer may get rows of different shapes."""
     shapes: dict[int, Shape] = dict(zip(plan.inputs, model.input_shapes, strict=True))
     for step in plan.steps:
         before, after = tuple(shapes[slot] for slot in step.takes), step.layer.output_shapes
@@ -369,7 +370,7 @@ def _shapes(plan: Plan, model: Layer) -> dict[int, Shape]:
             empty = [np.zeros((0, *shape), step.layer.dtype) for shape in before]
             try:
                 made = input_checks.as_tuple(step.layer.apply(*empty))
-            except Exception:  # the first batch will say what is wrong; the formulas hold anyway
+            except Exception:  # the first batch will report the error; the formulas hold anyway
                 made = ()
             after = tuple(y.shape[1:] for y in made) or after
         shapes.update(zip(step.makes, after, strict=True))

@@ -1,18 +1,18 @@
-"""The trace of one pass: every value on the way forward, and every delta on the way back.
+"""The trace of one pass: every value of the forward pass and every delta of the backward pass.
 
-A network is layers one behind the other, and each sends the delta that it is given through its
-own Jacobian. So does the size of a delta change from layer to layer:
+In a network of layers in sequence, each layer multiplies the delta by its Jacobian. So the size of
+the delta changes from layer to layer:
 
     Δ_{n−1} = J_nᵀ Δ_n        |Δ_0| ≤ ‖J_1‖ ‖J_2‖ … ‖J_N‖ |Δ_N|
 
-Where the J are a little smaller than one, as those of sigmoids are, whose f′ is at most ¼, the
-deltas **vanish**: the first layers hear nothing of the cost, and do not learn. Where they are a
-little larger, the deltas **explode**. A short cut around a layer makes its Jacobian 1 + J, and what
-comes through the 1 does not vanish.
+If the J are a little smaller than one, as those of sigmoids with f′ ≤ ¼, the deltas vanish: the
+first layers receive no signal from the cost and do not learn. If they are a little larger, the
+deltas explode. A skip connection around a layer makes its Jacobian 1 + J, and the part that flows
+through the 1 does not vanish.
 
-``print(trace(model, x, target, loss))`` shows it in numbers, ``.plot()`` in a figure, and
-``["dense_1"]`` holds the arrays themselves. Sizes |a| are root mean squares, √(Σ aᵢ²/n): the size
-of a typical number, which does not grow with the width of a layer.
+``print(trace(model, x, target, loss))`` shows this in numbers, ``.plot()`` in a figure, and
+``["dense_1"]`` contains the arrays themselves. Sizes |a| are root mean squares, √(Σ aᵢ²/n): the
+size of a typical number, which does not grow with the width of a layer.
 """
 
 from __future__ import annotations
@@ -35,45 +35,44 @@ from chainrule.core.parameter import Parameter
 from chainrule.core.types import Array
 from chainrule.display import trace_table
 from chainrule.display.trace_table import Arrays, size_of
-from chainrule.graph.plan import Plan, told
+from chainrule.graph.plan import Plan
 from chainrule.layers.activation import Activation
 from chainrule.training.arguments import as_loss
 
 
 def trace(model: Layer, x: Any, target: Any, loss: Any, sample_weights: Any = None) -> Trace:
-    """Go forward and back once with everything kept: values, slopes, deltas, gradients, by name.
+    """Run one forward and backward pass; keep all values, slopes, deltas and gradients by name.
 
-    The pass is the one of training, y = f(x; θ), then C and Δ = ∂C/∂y, then Jᵀ Δ from layer to
-    layer, with the same arithmetic to the last bit; only the delta of the data is computed too. It
-    goes through a copy, so that the parameters' gradients, the states, the random generators and
-    the memory of the model stay as they are. A Dropout would drop in the model's next `forward`
-    what it drops here.
+    This is the pass of training: y = f(x; θ), then C and Δ = ∂C/∂y, then Jᵀ Δ from layer to layer,
+    with bit-identical arithmetic; in addition, the delta of the data is computed. It uses a copy,
+    so the gradients, buffers, random generators and memory of the model do not change. A Dropout
+    drops the same numbers here as in the next `forward` of the model.
 
-    Numbers that are not finite stop nothing, and no warning is given: `Trace.first_non_finite` says
-    where the first of them arose.
+    Numbers that are not finite raise no error or warning: `Trace.first_non_finite` says where the
+    first of them occurred.
 
     Parameters
     ----------
     model
-        A built layer, made of others or not.
+        A built layer or container.
     x
         A batch of inputs, (batch, …); a tuple for several inputs.
     target
-        What the loss takes: for several outputs, as a rule, a tuple.
+        The target for the loss; usually a tuple for several outputs.
     loss
-        A loss, or anything with ``value_and_delta(y, target, sample_weights)`` that returns C and
-        ∂C/∂y. For several outputs a list of losses, one for each, as `Trainer` takes it.
+        A loss, or any object with a method ``value_and_delta(y, target, sample_weights)`` that
+        returns C and ∂C/∂y. For several outputs a list with one loss each, as for `Trainer`.
     sample_weights
-        One weight for each row, if the rows do not count alike.
+        One weight for each row; by default all rows count equally.
 
     Raises
     ------
     DefinitionError
-        Where the model is no layer.
+        If the model is not a layer.
     BuildError
-        Where it is not built yet.
+        If it is not built yet.
     ShapeError, DtypeError, DataError
-        What the model says of x, and the loss of the target and the weights.
+        If x does not fit the model, or the target or weights do not fit the loss.
 
     Examples
     --------
@@ -90,7 +89,7 @@ def trace(model: Layer, x: Any, target: Any, loss: Any, sample_weights: Any = No
     """
     if not isinstance(model, Layer):
         raise DefinitionError(
-            "trace is given something that is no layer",
+            "trace needs a layer",
             expected="a built Layer such as Sequential([Dense(30), Dense(10)])",
             received=f"{model!r:.60}, of type {type(model).__name__}",
             hint="trace(trainer.model, …)" if hasattr(model, "model") else None,
@@ -108,32 +107,31 @@ def trace(model: Layer, x: Any, target: Any, loss: Any, sample_weights: Any = No
 
 @define(frozen=True, eq=False, repr=False)
 class TracedStep:
-    """What went through one layer in one place. Its arrays cannot be written to.
+    """The values and deltas of one use of a layer. Its arrays are read-only.
 
     Attributes
     ----------
     place
-        Its path, such as ``dense_1`` or ``residual_1/dense_2``; each call has its own.
+        Its path, such as ``dense_1`` or ``residual_1/dense_2``; each call has its own path.
     layer
         Its configuration, such as ``Dense(30)``.
     takes
-        What it takes: for each of its inputs the place of what makes it, or the name of an input of
-        the model. ``fork_1[0]`` is the first of several outputs.
+        For each input the place of the layer that produces it, or the name of an input of the
+        model. ``fork_1[0]`` is the first of several outputs.
     output
-        y, what `forward` returned; a tuple of several.
+        The output y of `forward`; a tuple if there are several.
     slope
-        f′(z) as `backward` multiplies Δ by it, where the layer is an `Activation`; else None.
+        f′(z), by which `backward` multiplies Δ, if the layer is an `Activation`; else None.
     delta
-        Δ = ∂C/∂y, what `backward` was given: where y went to several steps, the sum of what they
-        sent. None where there was no way back, for the loss gave no delta.
+        Δ = ∂C/∂y, the argument of `backward`; if several steps use y, the sum of their deltas.
+        None if there was no backward pass, because the loss raised an error.
     returned_delta
-        ∂C/∂(what it takes) = Jᵀ Δ, what `backward` returned; a tuple for several inputs, or None.
+        The result Jᵀ Δ of `backward`, which is ∂C/∂(input); a tuple for several inputs, or None.
     parameters, gradients
-        The value θ and the gradient ∂C/∂θ of each parameter, by name. What is shared by several
-        places has one gradient, the sum of what all of them add. Without a way back there are no
-        gradients.
+        The value θ and the gradient ∂C/∂θ of each parameter, by name. A shared parameter has one
+        gradient, the sum over all its uses. Without a backward pass there are no gradients.
     shares_with
-        The place of the step before with which it shares parameters, if there is one.
+        The place of an earlier step with which it shares parameters, if there is one.
     """
 
     place: str
@@ -149,12 +147,12 @@ class TracedStep:
 
     @property
     def output_shapes(self) -> tuple[tuple[int, ...], ...]:
-        """The shape of each output, and so of its delta, with the batch axis."""
+        """The shape of each output and its delta, with the batch axis."""
         return tuple(value.shape for value in input_checks.as_tuple(self.output))
 
     @property
     def output_size(self) -> float:
-        """|y|, the root mean square of all that it returned."""
+        """|y|, the root mean square of all outputs."""
         return size_of(self.output)
 
     @property
@@ -167,12 +165,12 @@ class TracedStep:
 
     @property
     def delta_size(self) -> float | None:
-        """|Δ|, the root mean square of what `backward` was given."""
+        """|Δ|, the root mean square of the delta passed to `backward`."""
         return None if self.delta is None else size_of(self.delta)
 
     @property
     def returned_delta_size(self) -> float | None:
-        """|Jᵀ Δ|, the root mean square of what `backward` returned."""
+        """|Jᵀ Δ|, the root mean square of the delta returned by `backward`."""
         return None if self.returned_delta is None else size_of(self.returned_delta)
 
     @property
@@ -195,12 +193,12 @@ class NonFinite:
     place
         The place of a step, the name of an input, ``target``, or the class of the loss.
     quantity
-        ``value`` (of an input or the target), the name of a parameter (whose own value it is),
-        ``output``, ``cost``, ``delta`` (of the loss; of a step, where the sum of what was sent to
-        it overflows), ``slope``, ``returned delta``, or ``gradient of weights``.
+        ``value`` (of an input or the target), the name of a parameter (for its value),
+        ``output``, ``cost``, ``delta`` (of the loss, or of a step if a sum of deltas overflows),
+        ``slope``, ``returned delta``, or ``gradient of weights``.
     nans, infinite, size
-        How many NaN and how many infinities there are, among how many numbers. Where a loss gives
-        an error in place of a cost that would not be finite, the first two are zero.
+        The number of NaNs, of infinities, and of all numbers. If the loss raises an error instead
+        of returning a cost that is not finite, the first two are zero.
     """
 
     place: str
@@ -213,35 +211,35 @@ class NonFinite:
         counts = [f"{n:,} {what}" for n, what in ((self.nans, "NaN"), (self.infinite, "infinite"))]
         counts = [text for text in counts if not text.startswith("0 ")]
         of_all = f" of {self.size:,} number{'' if self.size == 1 else 's'}"
-        said = " and ".join(counts) + of_all if counts else "refused by the loss"
+        said = " and ".join(counts) + of_all if counts else "rejected by the loss"
         return f"{self.quantity} of {self.place}: {said}"
 
 
 @define(frozen=True, eq=False, repr=False)
 class Trace:
-    """What `trace` returns: it prints as a table, and ``trace["dense_1"]`` is a `TracedStep`.
+    """The result of `trace`: prints as a table, and ``trace["dense_1"]`` is a `TracedStep`.
 
     Attributes
     ----------
     name
         The class of the model.
     loss
-        The loss, in short.
+        A short form of the loss.
     steps
-        A `TracedStep` for each layer in each place, in the order in which they are computed.
+        A `TracedStep` for each use of a layer, in the order of computation.
     cost
-        C; None where the loss raised an error for numbers that are not finite.
+        C; None if the loss raised an error because of numbers that are not finite.
     input_names
-        What the inputs are called.
+        The names of the inputs.
     inputs, outputs
-        What went into the model and what came out: an array, or a tuple of several.
+        The inputs and outputs of the model: an array, or a tuple of several.
     input_deltas
-        ∂C/∂x, likewise; None where there was no way back.
+        ∂C/∂x: an array, or a tuple of several; None if there was no backward pass.
     first_non_finite
         The first numbers in the order of computation that are not finite, or None. The order is:
-        inputs, parameters and output of each step, (target,) cost, its delta, then back.
+        inputs, parameters and output of each step, (target,) cost, its delta, backward pass.
     error
-        What the loss raised in place of a cost, or None.
+        The error that the loss raised instead of returning a cost, or None.
     """
 
     name: str
@@ -256,7 +254,7 @@ class Trace:
     error: ChainruleError | None
 
     def __getitem__(self, place: str) -> TracedStep:
-        """The step in a place such as ``"dense_1"`` or ``"residual_1/dense_2"``."""
+        """The step at a place such as ``"dense_1"`` or ``"residual_1/dense_2"``."""
         found = {step.place: step for step in self.steps}
         if place not in found:
             near = difflib.get_close_matches(str(place), found, n=3, cutoff=0.5)
@@ -272,13 +270,12 @@ class Trace:
         return len(self.steps)
 
     def to_dict(self) -> dict[str, npt.NDArray[Any]]:
-        """All arrays under flat names, as `numpy.savez` takes them; copies, which may be changed.
+        """Copies of all arrays under flat names, for example for `numpy.savez`.
 
-        The names are ``"input.value"`` and ``"input.delta"``, ``"cost"``, and for each step such
-        as ``"dense_1.output"``, ``"dense_1.delta"``, ``"dense_1.returned_delta"``,
-        ``"dense_1.weights.value"``, ``"dense_1.weights.grad"`` and ``"activation_1.slope"``. Of
-        several arrays each has its number: ``"fork_1.output[0]"``. What there is none of is left
-        out.
+        The names are ``"input.value"`` and ``"input.delta"``, ``"cost"``, and for each step names
+        such as ``"dense_1.output"``, ``"dense_1.delta"``, ``"dense_1.returned_delta"``,
+        ``"dense_1.weights.value"``, ``"dense_1.weights.grad"`` and ``"activation_1.slope"``.
+        Several arrays are numbered: ``"fork_1.output[0]"``. Missing quantities are omitted.
         """
         found: dict[str, Any] = {}
         deltas = (None,) * len(self.input_names)
@@ -303,7 +300,7 @@ class Trace:
         Parameters
         ----------
         into
-            A figure, or a part of one, to draw into; a new one if not given.
+            A figure or subfigure to draw into; by default a new figure.
 
         Returns
         -------
@@ -312,7 +309,7 @@ class Trace:
         Raises
         ------
         MissingExtraError
-            Where matplotlib is not installed.
+            If matplotlib is not installed.
         """
         from chainrule.display.trace_plot import plot_trace
 
@@ -323,7 +320,7 @@ class Trace:
 
         text = io.StringIO()
         console = Console(file=text, color_system=None, force_terminal=False, force_jupyter=False)
-        # As wide as the terminal; where that is too narrow, lines are wrapped, but never cut.
+        # As wide as the terminal. In a narrow one, lines are wrapped, but never truncated.
         console.width = max(console.width, trace_table.least_width(self, console.width))
         console.print(self)
         return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
@@ -351,7 +348,7 @@ class Trace:
 
 
 class _Pass:
-    """One way forward and back through a model that nobody else uses."""
+    """One forward and backward pass through a private copy of a model."""
 
     def __init__(self, model: Layer) -> None:
         self.model = model
@@ -362,7 +359,7 @@ class _Pass:
         self.first: NonFinite | None = None
 
     def look(self, place: str, quantity: str, *arrays: Array) -> None:
-        """Note what is not finite, if it is the first."""
+        """Record numbers that are not finite, if they are the first."""
         if self.first is None and not _are_finite(arrays):
             nans, infinite = (
                 sum(int(np.count_nonzero(what(array))) for array in arrays)
@@ -414,40 +411,30 @@ class _Pass:
     def forward(
         self, inputs: tuple[Array, ...]
     ) -> tuple[list[Arrays], dict[int, npt.NDArray[Any]], list[Array]]:
-        """The outputs of all steps, the slopes of activations by number of the step, and y."""
-        plan = self.plan
-        slots: list[Any] = [*inputs, *[None] * (len(plan.names) - len(inputs))]
+        """The outputs of all steps, the slopes of activations by step number, and y."""
+        values: dict[int, Any] = dict(zip(self.plan.inputs, inputs, strict=True))
         outputs: list[Arrays] = []
         slopes: dict[int, npt.NDArray[Any]] = {}
-        number = 0
-        try:
-            for step, taken, made in plan.steps_forward(inputs):
-                for slot, value in zip(step.makes, made, strict=True):
-                    slots[slot] = value
-                outputs.append(_all_kept(made))
-                for name, parameter in self.parameters[number].items():
-                    self.look(self.places[number], name, parameter.value)
-                self.look(self.places[number], "output", *made)
-                if isinstance(step.layer, Activation):
-                    slopes[number] = _slope(step.layer, *taken, *made)
-                number += 1
-        except Exception as error:
-            step = plan.steps[number]
-            given = tuple(slots[slot] for slot in step.takes)
-            sources = [plan.names[slot] for slot in step.takes]
-            raise told(error, step, plan.name, "forward", given, sources) from error.__cause__
-        return outputs, slopes, [slots[slot] for slot in plan.outputs]
+        for number, (step, taken, made) in enumerate(self.plan.steps_forward(inputs)):
+            values.update(zip(step.makes, made, strict=True))
+            outputs.append(_all_kept(made))
+            for name, parameter in self.parameters[number].items():
+                self.look(self.places[number], name, parameter.value)
+            self.look(self.places[number], "output", *made)
+            if isinstance(step.layer, Activation):
+                slopes[number] = _slope(step.layer, *taken, *made)
+        return outputs, slopes, [values[slot] for slot in self.plan.outputs]
 
     def costs(
         self, loss: Any, y: Any, target: Any, weights: Any
     ) -> tuple[float | None, Any, ChainruleError | None]:
-        """C and Δ, or the error that the loss has for numbers that are not finite."""
+        """C and Δ, or the error that the loss raises for numbers that are not finite."""
         name = type(loss).__name__
         try:
             cost, delta = loss.value_and_delta(y, target, weights)
         except ChainruleError as error:
             if not isinstance(error, NonFiniteError) and _are_finite(input_checks.as_tuple(y)):
-                raise  # it is about something else
+                raise  # the error has another cause
             if self.first is None:
                 self.first = NonFinite(name, "cost", 0, 0, 1)
             return None, None, error
@@ -455,7 +442,7 @@ class _Pass:
         if not input_checks.fits_output(self.model, delta):
             raise input_checks.unfitting_delta(self.model, delta)
         made = (np.asarray(cost), *input_checks.as_tuple(delta))
-        if not _are_finite(made):  # else a target that is not finite stands where nothing counts
+        if not _are_finite(made):  # else the non-finite part of a target has no effect
             self.look("target", "value", *map(np.asarray, input_checks.as_tuple(target)))
         self.look(name, "cost", made[0])
         self.look(name, "delta", *made[1:])
@@ -464,28 +451,20 @@ class _Pass:
     def backward(
         self, delta: Any, slopes: dict[int, Any]
     ) -> tuple[dict[int, Arrays], dict[int, Arrays], Arrays]:
-        """The deltas that steps are given and return, by number, and those of the inputs."""
-        plan = self.plan
+        """The deltas that steps receive and return, by step number, and those of the inputs."""
         deltas: dict[int, Arrays] = {}
         sent: dict[int, Arrays] = {}
         ends: dict[int, Any] = {}
-        for slot, part in zip(plan.outputs, input_checks.as_tuple(delta), strict=True):
+        for slot, part in zip(self.plan.outputs, input_checks.as_tuple(delta), strict=True):
             _add(ends, slot, part)
-        number = len(plan.steps)
-        try:
-            for step, given, back in plan.steps_backward(delta):
-                number -= 1
-                deltas[number], sent[number] = _all_kept(given), _all_kept(back)
-                self.look_back(number, given, slopes.get(number), back)
-                for slot, part in zip(step.takes, back, strict=True):
-                    _add(ends, slot, part)
-        except Exception as error:
-            step = plan.steps[number - 1]
-            if isinstance(error, ChainruleError):
-                raise error.within(plan.place(step)) from error.__cause__
-            error.add_note(f"in {plan.place(step)}.backward")
-            raise
-        return deltas, sent, _all_kept([ends[slot] for slot in plan.inputs])
+        numbers = {step.path: number for number, step in enumerate(self.plan.steps)}
+        for step, given, back in self.plan.steps_backward(delta):
+            number = numbers[step.path]
+            deltas[number], sent[number] = _all_kept(given), _all_kept(back)
+            self.look_back(number, given, slopes.get(number), back)
+            for slot, part in zip(step.takes, back, strict=True):
+                _add(ends, slot, part)
+        return deltas, sent, _all_kept([ends[slot] for slot in self.plan.inputs])
 
     def look_back(
         self, number: int, given: tuple[Array, ...], slope: Any, back: tuple[Array, ...]
@@ -508,7 +487,7 @@ def _parameters(layer: Layer) -> dict[str, Parameter]:
 
 
 def _slope(layer: Activation, z: Array, y: Array) -> npt.NDArray[Any]:
-    """f′ as `Activation.backward` has it: from y where the function can, else from z."""
+    """f′ as in `Activation.backward`: from y if the function supports it, else from z."""
     from_value = layer.function.derivative_from_value
     slope = layer.derivative(z.copy()) if from_value is None else from_value(y.copy())
     return _kept(np.broadcast_to(slope, z.shape))
@@ -524,7 +503,7 @@ def _are_finite(arrays: tuple[Array, ...]) -> bool:
 
 
 def _kept(array: Array) -> npt.NDArray[Any]:
-    """A copy that nobody changes."""
+    """A read-only copy."""
     copy: npt.NDArray[Any] = np.array(array)
     copy.flags.writeable = False
     return copy
@@ -546,13 +525,13 @@ def _numbered(name: str, arrays: Arrays | None) -> dict[str, Any]:
 
 
 def _configuration(layer: Layer) -> str:
-    """The layer's repr where it is short, else its class; layers are also in their containers."""
+    """The layer's repr if it is short, else its class; for a container only its class."""
     return type(layer).__name__ if layer.children() else _shortened(layer)
 
 
 def _shortened(thing: Any) -> str:
     text = repr(thing)
     name = type(thing).__name__
-    if text.startswith("<"):  # what has no repr of its own
+    if text.startswith("<"):  # the default repr
         return name
     return text if len(text) <= 40 and "\n" not in text else f"{name}(…)"

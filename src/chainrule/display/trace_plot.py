@@ -1,12 +1,12 @@
-"""The figure of a trace: how large everything is, from the first layer to the last.
+"""The figure of a trace: the sizes of all quantities, from the first layer to the last.
 
-Values flow down the figure and deltas flow up, on logarithmic scales, where a factor that is the
-same for all layers makes a straight line:
+Values flow down the figure, deltas flow up. On the logarithmic scales, a constant factor per layer
+gives a straight line:
 
     |Δ_n| = γ^(N−n) |Δ_N|        slope log γ;  γ < 1 vanishes, γ > 1 explodes
 
-The three panels span the same number of powers of ten, four at least, so that a slope in one is as
-steep as the same slope in another, and a little unrest looks as little as it is.
+The three panels span the same number of decades, at least four. So equal factors have equal slopes
+in all panels, and small fluctuations look small.
 """
 
 from __future__ import annotations
@@ -16,33 +16,33 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from chainrule.display.plots import GREY, VERMILION
-from chainrule.training.curves import INK, PALE, missing_matplotlib
+from chainrule.figure_style import INK, PALE, missing_matplotlib
 
 if TYPE_CHECKING:
     from chainrule.display.trace import Trace
 
-# Of M. Okabe and K. Ito, Color Universal Design (2002), as in the other figures.
+# From M. Okabe and K. Ito, Color Universal Design (2002), as in the other figures.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "v", "P", "X")
 LABELLED = 80
-"""Of more layers than these only every second, third, … is named."""
+"""If there are more layers, only every second, third, … is named."""
 DECADES = 4
-"""The panels span as many powers of ten at least."""
+"""The minimum number of decades that the panels span."""
 
 
 def plot_trace(found: Trace, into: Any = None) -> Any:
-    """Draw |y|, |Δ| and |∂C/∂θ| of every step, side by side: see `Trace.plot`.
+    """Draw |y|, |Δ| and |∂C/∂θ| of every step side by side: see `Trace.plot`.
 
-    What is zero has no place on a logarithmic scale and stands as a hollow mark on the left edge;
-    what is not finite stands as a cross on the right edge, and the row in which it began is tinted.
-    Below a panel with such marks stands what they mean.
+    Zeros, which a logarithmic scale cannot show, are hollow marks on the left edge. Numbers that
+    are not finite are crosses on the right edge, and the row where they first occur is tinted. A
+    panel with such marks explains them below.
 
     Parameters
     ----------
     found
-        What `trace` returned.
+        The result of `trace`.
     into
-        A figure, or a part of one, to draw into; a new one if not given.
+        A figure or subfigure to draw into; by default a new figure.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def plot_trace(found: Trace, into: Any = None) -> Any:
     Raises
     ------
     MissingExtraError
-        Where matplotlib is not installed.
+        If matplotlib is not installed.
     """
     steps = found.steps
     learned = list(dict.fromkeys(name for step in steps for name in step.gradients))
@@ -79,7 +79,7 @@ def plot_trace(found: Trace, into: Any = None) -> Any:
         if len(curves) > 1:
             axes.legend(frameon=False, labelcolor=INK, fontsize=8, loc="best")
         if not any(size is not None for sizes in curves.values() for size in sizes):
-            text = "no way back" if found.error is not None else "no parameters"
+            text = "no backward pass" if found.error is not None else "no parameters"
             axes.text(0.5, 0.5, text, ha="center", transform=axes.transAxes, color=GREY)
     _name_rows(all_axes[0], [step.place for step in steps])
     figure.suptitle(_title(found), x=0.01, ha="left", fontsize=10.5, color=INK)
@@ -100,7 +100,7 @@ def _figure(into: Any, height: float) -> Any:
 
 def _title(found: Trace) -> str:
     cost = "no cost" if found.cost is None else f"C = {found.cost:.4g}"
-    title = f"{found.name}, {cost} by {found.loss}"
+    title = f"{found.name}, {cost} with {found.loss}"
     if found.first_non_finite is not None:
         title += f"\nfirst not finite: {found.first_non_finite}"
     return title
@@ -114,7 +114,7 @@ def _cycled(kinds: Sequence[str], count: int) -> list[str]:
 
 
 def _visible(curves: dict[str, list[float | None]]) -> list[float]:
-    """The sizes that have a place on a logarithmic scale."""
+    """The sizes that a logarithmic scale can show."""
     sizes = (size for curve in curves.values() for size in curve if size is not None)
     return [size for size in sizes if size > 0 and math.isfinite(size)]
 
@@ -124,7 +124,7 @@ def _decades(sizes: list[float]) -> float:
 
 
 def _prepare(axes: Any, title: str, sizes: list[float], span: float) -> None:
-    """A logarithmic scale that spans as much as those beside it, with the sizes in its middle."""
+    """A logarithmic scale with the same span as the other panels, centred on the sizes."""
     lowest, highest = (min(sizes), max(sizes)) if sizes else (1.0, 1.0)
     spare = (span - math.log10(highest) + math.log10(lowest)) / 2 + 0.04 * span
     left = max(math.log10(lowest) - spare, -307.0)
@@ -145,7 +145,7 @@ def _prepare(axes: Any, title: str, sizes: list[float], span: float) -> None:
 
 
 def _draw_curve(axes: Any, sizes: list[float | None], colour: str, marker: str, name: str) -> None:
-    """A line through the sizes; what has no place on the scale stands on its edges."""
+    """A line through the sizes; zeros and non-finite numbers are marked on the edges."""
     rows = [row for row, size in enumerate(sizes) if size is not None]
     known = [size for size in sizes if size is not None]
     shown = [size if size > 0 and math.isfinite(size) else math.nan for size in known]
@@ -172,7 +172,7 @@ def _mark_first(axes: Any, found: Trace) -> None:
 
 
 def _name_rows(axes: Any, places: list[str]) -> None:
-    """The places beside the first panel, the first layer on top."""
+    """Label the rows of the first panel with the places, the first layer on top."""
     every = math.ceil(len(places) / LABELLED)
     rows = range(0, len(places), every)
     axes.set_yticks(rows, [_shortened(places[row]) for row in rows], fontsize=8)
@@ -180,6 +180,6 @@ def _name_rows(axes: Any, places: list[str]) -> None:
 
 
 def _shortened(place: str) -> str:
-    """A path of many names by its first and its last."""
+    """A long path, shortened to its first and last name."""
     parts = place.split("/")
     return place if len(place) <= 32 or len(parts) < 3 else f"{parts[0]}/…/{parts[-1]}"

@@ -1,9 +1,9 @@
-"""The table of a trace: a line for each step, as wide as the terminal allows.
+"""The table of a trace: one line per step, as wide as the terminal allows.
 
     |a| = √(Σ aᵢ²/n)        the size of a typical number, in every column
 
-Where the width does not suffice, the configurations are shortened, then left out; a number is
-never cut.
+If the terminal is too narrow, configurations are shortened, then omitted; numbers are never
+truncated.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from chainrule.display.trace import Trace, TracedStep
 
 Arrays: TypeAlias = npt.NDArray[Any] | tuple[npt.NDArray[Any], ...]
-"""An array, or a tuple of them where there are several."""
+"""An array, or a tuple of several."""
 
 SHOWN = 60
-"""A longer table is printed with its middle left out; `Trace.steps` has every step."""
+"""A longer table is printed without its middle; `Trace.steps` has every step."""
 
 _PLACE, _CONFIGURATION, _OUTPUT = "layer", "", "output"
 _SIZES = ("|y|", "mean f′", "|Δ|")
@@ -33,7 +33,7 @@ Line: TypeAlias = tuple[str, ...]
 
 
 def size_of(arrays: Arrays) -> float:
-    """√(Σ aᵢ²/n) over all numbers; of none, zero; NaN or infinite where one of them is.
+    """√(Σ aᵢ²/n) over all numbers; zero if there are none; NaN or infinite if a number is.
 
     >>> size_of(np.array([3.0, 4.0, 0.0, 0.0]))
     2.5
@@ -42,12 +42,12 @@ def size_of(arrays: Arrays) -> float:
     largest = float(np.max(np.abs(flat), initial=0.0))
     if largest == 0 or not np.isfinite(largest):
         return largest
-    # Squares of what is divided by the largest neither overflow nor vanish.
+    # After division by the largest number, the squares neither overflow nor underflow.
     return largest * float(np.sqrt(np.mean((flat / largest) ** 2)))
 
 
 def least_width(found: Trace, width: int) -> int:
-    """How wide the table is at least, if so much is there."""
+    """The width that the table needs if this width is available."""
     return _total(_fitting(found, width))
 
 
@@ -76,7 +76,7 @@ def table(found: Trace, width: int) -> Any:
 
 
 def _fitting(found: Trace, width: int) -> list[Line]:
-    """The lines with as much as the width allows: configurations, then shapes, are left out."""
+    """The lines that fit the width; configurations are omitted first, then shapes."""
     whole = _lines(found)
     brief = [(line[0], _inside(line[1]), *line[2:]) for line in whole]
     without = [line[:1] + line[2:] for line in whole]
@@ -85,7 +85,7 @@ def _fitting(found: Trace, width: int) -> list[Line]:
 
 
 def _inside(configuration: str) -> str:
-    """``'tanh'`` of ``Activation('tanh')``: the class is in the place's name."""
+    """``'tanh'`` for ``Activation('tanh')``; the name of the place already says the class."""
     inside = configuration.partition("(")[2][:-1]
     return inside if len(inside) <= 16 else f"{inside[:15]}…"
 
@@ -101,9 +101,9 @@ def _total(lines: list[Line]) -> int:
 
 
 def _lines(found: Trace) -> list[Line]:
-    """The table's cells, the titles first; columns of which nothing is known are left out."""
+    """The cells of the table, starting with the titles; empty columns are omitted."""
     learned = list(dict.fromkeys(name for step in found.steps for name in step.parameters))
-    has_columns = len(learned) <= 2  # else a line for each parameter in a column for all
+    has_columns = len(learned) <= 2  # else one column for all, with a line for each parameter
     gradients = [f"|∂C/∂θ|\n{name}" for name in learned] if has_columns else ["|∂C/∂θ|"]
     first = found.first_non_finite
     lines: list[Line] = [(_PLACE, _CONFIGURATION, _OUTPUT, *_SIZES, *gradients)]
@@ -158,26 +158,26 @@ def _gradients(step: TracedStep, learned: list[str], has_columns: bool) -> Line:
 
 
 def _number(value: float) -> str:
-    """Three digits for what is about one, and two with a power of ten for what is not."""
+    """Three digits for numbers of order one, else two digits with a power of ten."""
     return f"{value:#.3g}" if 0.01 <= abs(value) < 100 else _power(value)
 
 
 def _power(value: float) -> str:
-    """Always with a power of ten, which is what is compared from row to row."""
+    """Always with a power of ten, so that rows are easy to compare."""
     return f"{value:.1e}" if value != 0 else "0"
 
 
 def notes(found: Trace) -> list[tuple[str, str]]:
-    """What stands below the table, each with its style."""
+    """The notes below the table, each with its style."""
     cost = "no cost" if found.cost is None else f"C = {found.cost:.6g}"
-    notes = [(f"{cost} by {found.loss} · |a| = √(Σ aᵢ²/n) · Δ = ∂C/∂y", "dim")]
+    notes = [(f"{cost} with {found.loss} · |a| = √(Σ aᵢ²/n) · Δ = ∂C/∂y", "dim")]
     if any(step.shares_with for step in found.steps):
-        notes.append(("¹ the same parameters as in a row above, and one gradient for all", "dim"))
+        notes.append(("¹ parameters shared with a row above, with a single gradient", "dim"))
     if len(found.steps) > SHOWN:
         notes.append((f"trace(…).steps has all {len(found.steps):,} steps", "dim"))
     if found.first_non_finite is not None:
-        text = f"{_MARK}the first that is not finite is the {found.first_non_finite}"
+        text = f"{_MARK}first not finite: {found.first_non_finite}"
         notes.append((text, "bold red"))
     if found.error is not None:
-        notes.append((f"there is no way back: {found.error.problem}", "bold red"))
+        notes.append((f"no backward pass: {found.error.problem}", "bold red"))
     return notes

@@ -6,6 +6,9 @@
     residual     `Residual` and `Branches`, two small graphs
     composite    what these four have in common: a list of layers and of their connections
     plan         the steps that all of them run: values forward, deltas backward
+    unrolling    how nested containers become one list of steps
+    lines        the loop through the steps, which is where the time is spent
+    plan_messages  the errors that name a step and its place
 
 A new kind of container is a new subclass of `Composite` that names its connections; it needs no
 change in `plan`.

@@ -1,11 +1,10 @@
-"""A layer that is made of layers: what is connected with what, and nothing else.
+"""A layer that is made of layers: how they are connected, and nothing else.
 
-A container says which of its layers takes which values; `chainrule.graph.plan` makes a row of
-steps of that, and goes through them. So all containers share one mechanism, and can stand inside
-each other without limit.
+A container says which of its layers takes which values; `chainrule.graph.plan` turns that into a
+list of steps and runs them. So all containers share one mechanism and nest without limit.
 
-Values are told by where they come from: node 0 is the inputs of the container, node n its n-th
-layer, and a source ``(node, output)`` is one of the values that the node makes, or all of them:
+A value is identified by its source: node 0 is the inputs of the container, node n its n-th layer,
+and a source ``(node, output)`` is one of the values that the node makes, or all of them:
 
     Sequential   layer n takes  (n − 1, ALL)
     Residual     the last, an Add, takes  (n − 1, ALL)  and  (0, ALL)
@@ -14,15 +13,14 @@ layer, and a source ``(node, output)`` is one of the values that the node makes,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, TypeAlias
-
-from attrs import define
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from chainrule.core.errors import ConfigurationError, DefinitionError
 from chainrule.core.layer import Layer
 from chainrule.core.tree import fields_of, snake_case
 from chainrule.core.types import Array, Shape
-from chainrule.graph.plan import Plan, input_names, unroll
+from chainrule.graph.plan import Plan
+from chainrule.graph.unrolling import build_by, input_names
 
 Source: TypeAlias = tuple[int, int]
 """A node and one of its outputs."""
@@ -32,7 +30,7 @@ ALL = -1
 
 
 def refuse_change(container: Any, attribute: Any, value: Any) -> Any:
-    """What attrs calls where somebody assigns to a field that says how a container is made."""
+    """Refuse an assignment to a field that defines a container; called by attrs."""
     name = type(container).__name__
     raise ConfigurationError(
         f"{name}: the layers of a container stay the same, and how they are connected",
@@ -41,29 +39,23 @@ def refuse_change(container: Any, attribute: Any, value: Any) -> Any:
     )
 
 
-@define(repr=False, eq=False)
 class Composite(Layer):
-    """What `Sequential`, `Graph`, `Residual` and `Branches` are.
+    """The base class of `Sequential`, `Graph`, `Residual` and `Branches`.
 
-    A subclass holds layers in its fields and says in `calls` and `ends` how they are connected.
+    A subclass holds layers in its fields; `calls` and `ends` say how they are connected.
     """
 
-    joins_the_plan: ClassVar[bool] = False
-    """True says that the class adds nothing to the layers in it, in any of its methods."""
-    is_laid_out: ClassVar[bool] = False
-    """True says that its layers print on lines of their own, also where they are few."""
+    if TYPE_CHECKING:  # attrs adds it to a class that has an __init__ of its own
 
-    def __init_subclass__(cls, **how: Any) -> None:
-        super().__init_subclass__(**how)
-        # A Graph takes nodes, and a Residual its layers one by one: so do their subclasses, for
-        # which @define would make an __init__ of the fields; and likewise for the others.
-        kept = ["__eq__", "__repr__", *(["__init__"] if hasattr(cls, "__attrs_init__") else [])]
-        for name in kept:
-            if name not in cls.__dict__:
-                setattr(cls, name, getattr(cls, name))
+        def __attrs_init__(self, *fields: Any, **named: Any) -> None: ...
+
+    joins_the_plan: ClassVar[bool] = False
+    """Whether the class adds nothing to its layers in any method, so that a plan unrolls it."""
+    is_laid_out: ClassVar[bool] = False
+    """Whether each layer prints on a line of its own, even if there are only a few."""
 
     def calls(self, size: int) -> Sequence[Sequence[Source]]:
-        """For each of the layers in `children`, which stand in the order of the calls: its inputs.
+        """The inputs of each layer in `children`, which lists the layers in the order of the calls.
 
         Parameters
         ----------
@@ -80,16 +72,16 @@ class Composite(Layer):
         return ((size, ALL),)
 
     def input_names(self, count: int) -> list[str]:
-        """What the inputs are called."""
+        """The names of the inputs."""
         return input_names(count)
 
     def refuse_unfitting(
         self, shapes: Sequence[Shape], place: str, producers: Sequence[str] = ()
     ) -> None:
-        """Raise a ShapeError where the container was made for rows of other shapes."""
+        """Raise a ShapeError if the container was made for rows of other shapes."""
 
     def explained(self, error: Exception, name: str) -> Exception:
-        """The error of the layer of that name while it was built, where there is more to say."""
+        """The error that the layer of that name raised while it was built, with a better hint."""
         return error
 
     # ---------------------------------------------------------------- what a layer does
@@ -100,10 +92,7 @@ class Composite(Layer):
             return plan.forward(inputs)
         if self._rng is not None:  # it is being built
             self.refuse_unfitting([x.shape[1:] for x in inputs], snake_case(type(self).__name__))
-            values = list(inputs)
-            outputs = unroll(self, len(inputs), values).outputs
-            found = tuple(values[slot] for slot in outputs)
-            return found if len(found) != 1 else found[0]
+            return build_by(self, inputs)
         return self.plan.forward(inputs)
 
     def backward(self, delta: Any) -> Any:
@@ -117,15 +106,15 @@ class Composite(Layer):
 
     @property
     def plan(self) -> Plan:
-        """The steps that are gone through. It belongs to the memory: a twin makes its own."""
+        """The steps of all passes. It belongs to the memory: a twin makes its own."""
         plan: Plan | None = self.__dict__.get("_plan")
         if plan is None:
-            plan = self.__dict__["_plan"] = unroll(self, len(self.input_shapes))
+            plan = self.__dict__["_plan"] = Plan.of_parts(self)
         return plan
 
     @property
     def accepts_any_shape(self) -> bool:  # type: ignore[override]
-        """Whether all of the layers do. If not, a misfit is refused before the first changes."""
+        """Whether all layers do. If not, a misfit is refused before any layer changes."""
         return all(
             layer.accepts_any_shape for _, layer in self.walk() if not isinstance(layer, Composite)
         )
@@ -133,7 +122,7 @@ class Composite(Layer):
     # ---------------------------------------------------------------- as a value
 
     def as_python(self) -> tuple[str, list[tuple[str, Layer]], str]:
-        """What `repr` prints: an opening, the layers, each behind a prefix, and what closes it."""
+        """What `repr` prints: an opening, the layers, each after a prefix, and a closing."""
         named: list[tuple[str, Layer]] = [(f"{n}=", part) for n, part in self.children().items()]
         return f"{type(self).__name__}(", named, ")"
 
@@ -162,10 +151,10 @@ class Composite(Layer):
                 return False
         return len(set(known.values())) == len(known)
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
     def _other_fields(self) -> dict[str, Any]:
-        """The fields in which there are no layers."""
+        """The fields that hold no layers."""
         layers = set(map(id, self.children().values()))
         values = {f.name: getattr(self, f.name) for f in fields_of(type(self))}
         return {
@@ -198,14 +187,14 @@ def _on_one_line(model: Composite, limit: int) -> str | None:
 
 
 def repr_of_part(item: Layer) -> str | None:
-    """How a layer in a container prints; None where it is laid out over many lines."""
+    """How a layer in a container prints; None if it takes several lines."""
     if isinstance(item, Composite) and _prints_its_layers(item):
         return None if item.is_laid_out else _on_one_line(item, 60)
     return repr(item)
 
 
 def _on_many_lines(model: Composite) -> list[str]:
-    """The same, a line for each layer, with shapes as remarks."""
+    """The same with a line for each layer, and shapes as comments."""
     lines: list[tuple[str, str]] = []
     stack: list[tuple[int, str, Any]] = [(0, "", model)]
     while stack:
@@ -227,7 +216,7 @@ def _on_many_lines(model: Composite) -> list[str]:
 
 
 def sizes_of(layer: Layer) -> str:
-    """``(64,) → (30,), 1,950 parameters`` for a layer that is built."""
+    """``(64,) → (30,), 1,950 parameters`` for a built layer."""
     if not layer.is_built:
         return ""
     sides = [", ".join(map(str, shapes)) for shapes in (layer.input_shapes, layer.output_shapes)]

@@ -1,16 +1,16 @@
-"""A graph of layers: any architecture that has no circle.
+"""A graph of layers: any acyclic architecture.
 
     x = Input((64,))
     h = Dense(32)(x)
     y = Add()(h, Dense(32)(x))
     model = Graph(x, y)
 
-Forward, every node computes its value when those that it takes are there. Backward, the deltas go
-the same ways in the other direction, and where a value went to several nodes,
+Forward, each node computes its value once its inputs are known. Backward, the deltas follow the
+same connections in reverse, and where a value went to several nodes,
 
     Δ = Σ_n J_nᵀ Δ_n        over the nodes n that took it
 
-That is the chain rule for several variables, and all that a graph adds to a sequence.
+This is the chain rule for several variables, and all that a graph adds to a sequence.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
-from attrs import define, field
+from attrs import field
 
 from chainrule.core.errors import ConfigurationError, DefinitionError, ShapeError
 from chainrule.core.layer import Layer
@@ -30,16 +30,15 @@ from chainrule.graph.composite import ALL, Composite, Source, refuse_change, siz
 from chainrule.graph.node import Input, Node
 
 Start = tuple[str | None, Shape | None]
-"""An input: its name, and the shape of a row, where they are given."""
+"""An input: its name and the shape of a row, if they are given."""
 
 
 def _as_starts(starts: Any) -> tuple[Start, ...]:
     return tuple((name, shape if shape is None else tuple(shape)) for name, shape in starts)
 
 
-@define(repr=False, eq=False, init=False, on_setattr=refuse_change)
-class Graph(Composite):
-    """The layers between some nodes and others, as one layer.
+class Graph(Composite, on_setattr=refuse_change):
+    """The layers between input nodes and output nodes, as one layer.
 
     Forward  every node's layer is called on the values of its sources
     Backward  Δ = Σ_n J_nᵀ Δ_n, over the nodes n that took a value
@@ -47,23 +46,22 @@ class Graph(Composite):
     Parameters
     ----------
     inputs
-        A node, or a list of nodes, where data come in: an `Input`, or any other, at which the
-        graph then begins.
+        A node, or a list of nodes: an `Input`, or any other node, at which the graph then begins.
     outputs
-        A node, or a list of nodes, whose values the graph returns: a tuple where there are several.
+        A node, or a list of nodes, whose values the graph returns: a tuple if there are several.
         Or a dictionary of nodes, whose keys are the names of the outputs in a history:
         ``{"digit": y_1, "drift": y_2}``.
 
     Attributes
     ----------
     layers
-        The layer of each call, in an order in which they can be called. One that is called
-        several times stands in it as often; its gradients add up.
+        The layer of each call, in an order in which they can be called. A layer that is called
+        several times is listed as often; its gradients add up.
 
     Raises
     ------
     DefinitionError
-        Where something is no node, an input is used by no output, an output is reached by no
+        If something is not a node, an input is used by no output, an output is reached by no
         input or needs an Input that is not among the inputs, or a node needs itself.
 
     Examples
@@ -78,8 +76,8 @@ class Graph(Composite):
         dense_2  Dense(4)(input)
         add_1    Add()(dense_1, dense_2)
 
-    It is a layer like any other: the first batch builds it, or ``build``, and `Trainer` trains it.
-    `summary`, `diagram` and `explain` show it, `trace` shows a pass, `check_layer` proves it.
+    It is a layer like any other: ``build`` or the first batch builds it, and `Trainer` trains it.
+    `summary`, `diagram` and `explain` show it, `trace` shows a pass, `check_layer` checks it.
 
     >>> model.build(rng=0)
     >>> model.forward(np.ones((2, 3))).shape, model.backward(np.ones((2, 4))).shape
@@ -137,12 +135,12 @@ class Graph(Composite):
 
     @property
     def accepts_any_shape(self) -> bool:  # type: ignore[override]
-        """Whether all of the layers do, and no Input says what it is for."""
+        """Whether all layers do, and no Input states a shape."""
         return all(shape is None for _, shape in self.starts) and super().accepts_any_shape
 
     @property
     def known_input_shapes(self) -> tuple[Shape, ...] | None:
-        """The shapes that the inputs were made for; None where one does not say."""
+        """The shapes that the inputs state; None if one of them states none."""
         shapes = [shape for _, shape in self.starts]
         return None if None in shapes else tuple(shapes)  # type: ignore[arg-type]
 
@@ -169,7 +167,7 @@ class Graph(Composite):
                 )
 
     def __getitem__(self, name: str) -> Layer:
-        """The layer of a name such as ``"dense_1"``."""
+        """The layer with a name such as ``"dense_1"``."""
         found = self.children()
         if name not in found:
             raise KeyError(f"no layer {name!r}; there are {', '.join(found)}")
@@ -216,7 +214,7 @@ class Graph(Composite):
 
 
 def output_shapes_of(node: Node) -> tuple[Shape, ...]:
-    """The shapes of what a node gives, by an empty batch through a copy of each layer before it."""
+    """The output shapes of a node: an empty batch goes through a copy of each layer before it."""
     stack = [node.origin[0]]
     waiting: set[int] = set()
     while stack:
@@ -301,7 +299,7 @@ def _as_names(outputs: dict[Any, Any]) -> tuple[str, ...]:
 
 
 def _gone_through(inputs: list[Node], outputs: list[Node]) -> tuple[Any, ...]:
-    """The layers in order, what each takes, the outputs and the inputs, all by numbers."""
+    """The layers in order, the inputs of each, the outputs and the inputs, all by numbers."""
     begin = {_key(node): number for number, node in enumerate(inputs)}
     if len(begin) < len(inputs):
         raise DefinitionError(
@@ -361,7 +359,7 @@ def _number(
     used: set[int],
     inputs: list[Node],
 ) -> None:
-    """Number the calls that lead to an output, each after those that it needs."""
+    """Number the calls that an output needs, each after those that it needs itself."""
     open_calls: dict[int, Node] = {}
     cut = {call for call, _ in begin}
     stack: list[tuple[Node, bool]] = [(output, False)]
@@ -427,7 +425,7 @@ def _foreign(call: Input, output: Node, chain: list[Node], inputs: list[Node]) -
 
 
 def _upstream(node: Node) -> list[Node]:
-    """All nodes that lead to one, in the order in which they are found."""
+    """All nodes that a node depends on, in the order in which they are found."""
     found: dict[int, Node] = {}
     stack = [node]
     while stack:

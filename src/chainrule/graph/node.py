@@ -1,12 +1,12 @@
 """A node: one call of a layer on what other calls give.
 
-    x = Input((64,))                 where data come in
+    x = Input((64,))                 an input of the graph
     h = Dense(32)(x)                 a node: this layer, called on x
     y = Add()(h, Dense(32)(x))       another: it takes two values
 
-Nothing is computed here. A node only notes the layer and the nodes that it was called on, and
-never changes; `Graph` makes a layer of what lies between some nodes and others. A layer that is
-called twice has two nodes, and one set of parameters.
+Nothing is computed here. A node only records the layer and the nodes that it was called on, and
+never changes; `Graph` makes a layer of all that lies between its inputs and outputs. A layer that
+is called twice has two nodes, and one set of parameters.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 
 @frozen(eq=False, repr=False)
 class Node:
-    """One call of a layer. It is made by calling the layer on nodes, not by hand.
+    """One call of a layer. You make it by calling the layer on nodes, not directly.
 
-    A layer with several outputs gives one node for all of them; ``node[0]`` is the first alone,
-    and ``a, b = node`` takes them apart. Where a layer is called on such a node as it is, all
-    outputs become its inputs.
+    A layer with several outputs returns one node for all of them; ``node[0]`` is the first output,
+    and ``a, b = node`` unpacks them. If a layer is called on such a node itself, all outputs
+    become its inputs.
 
     Attributes
     ----------
     layer
-        What is called.
+        The layer that is called.
     sources
         The nodes that it is called on.
     """
@@ -44,10 +44,10 @@ class Node:
     layer: Layer | None
     sources: tuple[Node, ...]
     known: list[tuple[Shape, ...]] = field(factory=list, init=False)
-    """The shapes of the outputs, once somebody has asked."""
+    """The shapes of the outputs, once they were asked for."""
 
     def extended_by(self, layer: Layer, inputs: tuple[Any, ...]) -> Node:
-        """What calling a layer on nodes gives: `Layer.__call__` comes here."""
+        """The node for a call of a layer on nodes; used by `Layer.__call__`."""
         for number, node in enumerate(inputs):
             if not isinstance(node, Node):
                 raise DefinitionError(
@@ -90,10 +90,11 @@ class Node:
             hint="Add()(a, b), Multiply()(a, b), Activation('tanh')(a), or a layer of your own",
         )
 
-    __array__ = __array_ufunc__ = __array_function__ = _holds_no_numbers
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _holds_no_numbers
-    __truediv__ = __rtruediv__ = __pow__ = __rpow__ = __neg__ = _holds_no_numbers
-    __matmul__ = __rmatmul__ = _holds_no_numbers
+    if not TYPE_CHECKING:  # so that type checkers report it, too
+        __array__ = __array_ufunc__ = __array_function__ = _holds_no_numbers
+        __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _holds_no_numbers
+        __truediv__ = __rtruediv__ = __pow__ = __rpow__ = __neg__ = _holds_no_numbers
+        __matmul__ = __rmatmul__ = _holds_no_numbers
 
     def __repr__(self) -> str:
         given = ["…" if node.sources else repr(node) for node in self.sources]
@@ -102,7 +103,7 @@ class Node:
 
 @frozen(eq=False, repr=False)
 class Output(Node):
-    """One of the outputs of a node that has several."""
+    """One output of a node that has several."""
 
     of: Node = field(kw_only=True)
     number: int = field(kw_only=True)
@@ -156,20 +157,20 @@ def _as_name(name: Any) -> str | None:
 
 @frozen(eq=False, repr=False)
 class Input(Node):
-    """Where data come into a graph.
+    """An input of a graph.
 
     Parameters
     ----------
     shape
-        The shape of a row, without the batch axis, such as ``(64,)``. If it is not given, the
-        first batch tells it.
+        The shape of a row, without the batch axis, such as ``(64,)``. If it is not given, it is
+        that of the first batch.
     name
-        What error messages and tables call it. Default: ``input``, or ``input_1`` and so on.
+        Its name in error messages and tables. Default: ``input``, or ``input_1`` and so on.
 
     Raises
     ------
     ConfigurationError
-        Where one of them makes no sense.
+        If the shape or the name is not valid.
 
     Examples
     --------
@@ -200,7 +201,7 @@ class Input(Node):
 
 
 def described(node: Node) -> str:
-    """A node as an error message calls it."""
+    """A node in an error message."""
     if isinstance(node, Input) and node.shape is not None:
         return f"{node!r}, rows {batch_of(node.shape)}"
     return repr(node)

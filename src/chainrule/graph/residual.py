@@ -1,10 +1,10 @@
-"""Small graphs that come up again and again: a short cut around layers, and layers side by side.
+"""Two common small graphs: a skip connection around layers, and parallel branches.
 
     Residual    y = x + F(x)                        Δ_x = Δ + J_Fᵀ Δ
     Branches    y = merge(F_1(x), …, F_n(x))        Δ_x = Σ_i J_iᵀ Δ_i
 
-The short cut carries Δ past F as it is, so that it reaches the first layers of a deep network
-however small J_F is: this is why residual networks can be trained at depths where others cannot.
+The skip connection passes Δ around F unchanged, so it reaches the first layers of a deep network
+however small J_F is. This is why residual networks train at depths where others do not.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from attrs import define, field
+from attrs import field
 
 from chainrule.core.errors import ConfigurationError, DefinitionError, ShapeError
 from chainrule.core.layer import Layer
@@ -20,8 +20,7 @@ from chainrule.graph.composite import ALL, Composite, Source, refuse_change
 from chainrule.layers.merge import Add
 
 
-@define(repr=False, eq=False, init=False, on_setattr=refuse_change)
-class Residual(Composite):
+class Residual(Composite, on_setattr=refuse_change):
     """y = P(x) + F(x), with F(x) = f_N(… f_1(x) …), and P(x) = x if no projection is given.
 
     Forward  y = P(x) + F(x)
@@ -35,15 +34,17 @@ class Residual(Composite):
     *layers
         The layers of F, in order.
     projection
-        A layer for the short cut, such as ``Dense(32, use_bias=False)``, where F returns another
-        width than that of x.
+        A layer for the skip connection, such as ``Dense(32, use_bias=False)``, if F returns
+        another width than that of x.
 
     Raises
     ------
     DefinitionError
-        Where there is no layer, or something is none.
+        If something is not a layer.
+    ConfigurationError
+        If there is no layer.
     ShapeError
-        From building, where both sides of the sum have different shapes.
+        When it is built, if both sides of the sum have different shapes.
 
     Examples
     --------
@@ -51,7 +52,7 @@ class Residual(Composite):
     >>> block(np.array([[1.0, 2.0, 3.0]]))
     array([[1., 2., 3.]])
 
-    In a graph it is called like every layer; a projection lets it change the width.
+    In a graph it is called like any layer; a projection lets it change the width.
 
     >>> x = Input((3,))
     >>> wider = Graph(x, Residual(Dense(5), Activation("relu"), projection=Dense(5))(x))
@@ -105,9 +106,8 @@ def _as_branches(given: Any) -> Any:
     return tuple(given)
 
 
-@define(repr=False, eq=False, on_setattr=refuse_change)
-class Branches(Composite):
-    """Layers side by side, all of which are given x, and a layer that merges what they return.
+class Branches(Composite, on_setattr=refuse_change):
+    """Parallel layers, all of which are given x, and a layer that merges their outputs.
 
     Forward  y = merge(F_1(x), …, F_n(x)); without merge, the tuple of all F_i(x)
     Backward  ∂C/∂x = Σ_i J_iᵀ Δ_i,  with Δ_i = ∂C/∂F_i
@@ -115,15 +115,17 @@ class Branches(Composite):
     Parameters
     ----------
     branches
-        The layers F_i; what has several layers is a `Sequential`.
+        The layers F_i; a branch of several layers is a `Sequential`.
     merge
-        A layer with several inputs, such as ``Concatenate()``. If not given, there are as many
-        outputs as branches.
+        A layer with several inputs, such as ``Concatenate()``. Without it, each branch is an
+        output.
 
     Raises
     ------
     DefinitionError
-        Where there is no branch, or something is no layer.
+        If something is not a layer.
+    ConfigurationError
+        If there is no branch.
 
     Examples
     --------
@@ -133,7 +135,8 @@ class Branches(Composite):
 
     joins_the_plan: ClassVar[bool] = True
 
-    branches: tuple[Layer, ...] = field(converter=_as_branches)
+    # A tuple, once converted; mypy ignores the converters of a dataclass_transform.
+    branches: Sequence[Layer] = field(converter=_as_branches)
     merge: Layer | None = None
 
     def __attrs_post_init__(self) -> None:

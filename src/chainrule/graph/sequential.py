@@ -2,9 +2,9 @@
 
     y = f_N(… f_2(f_1(x)) …)          Δ_{n−1} = J_nᵀ Δ_n      from the last layer to the first
 
-The delta that the last layer is given is ∂C/∂y; every layer turns the delta of its output into
-that of its input, and the next one before it takes it from there. This is the lecture's delta
-recursion, where a Dense after an Activation together apply its M = w f′.
+The last layer is given the delta ∂C/∂y. Each layer turns the delta of its output into that of its
+input and passes it to the layer before. This is the lecture's delta recursion, where a Dense after
+an Activation together apply its M = w f′.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Self, overload
 
-from attrs import define, field
+from attrs import field
 
 from chainrule.core.errors import ConfigurationError, DefinitionError
 from chainrule.core.layer import Layer
@@ -46,9 +46,8 @@ def _as_layers(layers: Any) -> tuple[Layer, ...]:
     return found
 
 
-@define(repr=False, eq=False)
 class Sequential(Composite):
-    """Layers one behind the other; itself a layer, so sequences nest in each other.
+    """Layers in sequence; itself a layer, so sequences nest.
 
     Forward  y = f_N(… f_2(f_1(x)) …)
     Backward  Δ_{n−1} = J_nᵀ Δ_n, from the last layer to the first
@@ -56,15 +55,15 @@ class Sequential(Composite):
     Parameters
     ----------
     layers
-        The layers in the order in which the values go through them. A layer that stands in it
-        twice shares its parameters between the two places; its gradients add up.
+        The layers in the order in which values pass through them. A layer that is listed twice
+        is used twice with the same parameters (weight sharing); its gradients add up.
 
     Raises
     ------
     DefinitionError
-        Where something in the list is no layer.
+        If something in the list is not a layer.
     ConfigurationError
-        Where the list is empty.
+        If the list is empty.
 
     Examples
     --------
@@ -79,7 +78,8 @@ class Sequential(Composite):
     joins_the_plan: ClassVar[bool] = True
     is_laid_out: ClassVar[bool] = True
 
-    layers: tuple[Layer, ...] = field(converter=_as_layers, on_setattr=refuse_change)
+    # A tuple, once converted; mypy ignores the converters of a dataclass_transform.
+    layers: Sequence[Layer] = field(converter=_as_layers, on_setattr=refuse_change)
 
     def __new__(cls, *layers: Any, **how: Any) -> Self:
         if len(layers) > 1:
@@ -99,11 +99,11 @@ class Sequential(Composite):
     @overload
     def __getitem__(self, key: slice) -> Sequential: ...
     def __getitem__(self, key: int | str | slice) -> Layer:
-        """A layer by its number or name (``"dense_1"``), or a sequence of some that shares them."""
+        """A layer by its number or name (``"dense_1"``); a slice is a sequence that shares them."""
         if isinstance(key, slice):
             part = Sequential(self.layers[key])
-            # A layer that stands in several places knows the shapes of the first only: such a part
-            # is left to be built by its first batch.
+            # A layer that is used several times knows the shapes of its first use only: such a
+            # part is built by its first batch.
             is_once = len({id(layer) for layer in self.layers}) == len(self.layers)
             if is_once and all(layer.is_built for layer in part.layers):
                 part._dtype = self._dtype

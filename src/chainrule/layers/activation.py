@@ -1,9 +1,9 @@
-"""The activation layer: one function for every number.
+"""The activation layer: one function, applied to every element.
 
     y = f(z)        the second half of the lecture's step from layer to layer
 
-Each y depends on its own z alone, so the Jacobian is diagonal and its product with Δ is f′(z) Δ,
-element by element. The functions themselves, f beside f′, are in `chainrule.layers.functions`.
+Each y depends only on its own z, so the Jacobian is diagonal and its product with Δ is f′(z) Δ,
+element by element. The functions f and their derivatives f′ are in `chainrule.layers.functions`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from attrs import define, field, setters
+from attrs import field
 
 from chainrule.core.equations import Equations
 from chainrule.core.errors import ConfigurationError
@@ -21,7 +21,6 @@ from chainrule.layers import functions
 from chainrule.layers.functions import Function, Pair
 
 
-@define(repr=False, on_setattr=setters.NO_OP)
 class Activation(Layer):
     """y = f(z), element by element, for rows of any shape.
 
@@ -32,14 +31,14 @@ class Activation(Layer):
     ----------
     function
         A name such as ``"tanh"``, a `Function` such as ``LeakyRelu(0.2)``, or any function of
-        arrays, whose ``derivative`` is then given too.
+        arrays, together with its ``derivative``.
     derivative
-        f′ as a function of z, for a ``function`` that is not one of chainrule's own.
+        f′ as a function of z; needed only if ``function`` is not one of chainrule's own.
 
     Raises
     ------
     ConfigurationError
-        Where the name is not known (the nearest one is suggested), or f′ is missing.
+        If the name is unknown (the closest one is suggested), or f′ is missing.
 
     Examples
     --------
@@ -52,20 +51,20 @@ class Activation(Layer):
     accepts_any_shape: ClassVar[bool] = True
 
     function: Any
-    _derivative: Any = field(default=None, eq=False)
+    _derivative: Any = field(default=None, eq=False, alias="derivative")
 
     def __attrs_post_init__(self) -> None:
         if self._derivative is not None and not isinstance(self.function, Function):
             self.function = Pair(self.function, self._derivative)
         elif callable(self.function) and not isinstance(self.function, Function):
             raise ConfigurationError(
-                "Activation: the way back needs the derivative of the function too",
+                "Activation: the backward pass needs the derivative of the function",
                 expected="Activation(function, derivative), or the name of a known function",
                 received=f"Activation({getattr(self.function, '__name__', self.function)})",
-                hint="give f′ as a function of z: Activation(np.sin, np.cos)",
+                hint="pass f′ as a function of z: Activation(np.sin, np.cos)",
             )
         self.function = functions.get(self.function)
-        self._derivative = None  # from here on the function has it
+        self._derivative = None  # self.function holds it now
 
     @property
     def derivative(self) -> Callable[[Array], Array]:
@@ -76,7 +75,7 @@ class Activation(Layer):
     def forward(self, inputs: Array) -> Array:
         function = self.function
         outputs = function.value(inputs)
-        # Where f′ can be had from y = f(z) alone, z itself is let go.
+        # If f′ can be computed from y = f(z) alone, z need not be kept.
         self.remembered = inputs if function.derivative_from_value is None else outputs
         return outputs
 
@@ -85,7 +84,7 @@ class Activation(Layer):
         slope = (function.derivative_from_value or function.derivative)(self.remembered)
         if type(slope) is not type(delta) or isinstance(function, Pair):
             return slope * delta
-        slope *= delta  # what a Function returns is an array of its own
+        slope *= delta  # a Function returns a new array, so this overwrites no other data
         return slope
 
     def apply(self, inputs: Array) -> Array:

@@ -1,9 +1,9 @@
-"""The dense layer: every output is connected with every input.
+"""The dense layer: every output is connected to every input.
 
     z_k = Σ_j y_j w_jk + b_k            for a batch of rows:  z = y w + b
 
-The lecture's first step from one layer to the next is this z. Its second, f(z), is a layer of
-its own, `Activation`.
+This z is the first half of the lecture's step from layer to layer. The second half, f(z), is a
+separate layer, `Activation`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from attrs import define, field, setters
+from attrs import field
 
 from chainrule.core import initializers
 from chainrule.core.equations import Equations
@@ -24,24 +24,24 @@ from chainrule.core.types import Array, Shape
 from chainrule.core.validators import is_integer
 
 
-@define(repr=False, on_setattr=setters.NO_OP)
-class Dense(Layer):
+class Dense(Layer, repr=False):
     """z = y w + b, an affine map of every row.
 
     Forward  z = y w + b
     Backward  ∂C/∂y = Δ wᵀ,  ∂C/∂w = yᵀ Δ,  ∂C/∂b = Σ_rows Δ,  with Δ = ∂C/∂z
 
-    These are sums over the rows of a batch, as the chain rule has them. The average over the
-    batch belongs to the cost, whose delta carries it.
+    As the chain rule demands, the gradients are sums over the rows of the batch. The average over
+    the batch belongs to the cost, so its 1/batch is already in Δ.
 
     Parameters
     ----------
     units
         The number of outputs, n_out.
     use_bias
-        Whether there is a b.
+        Whether to add b.
     initializer
-        What w is drawn from: a name such as ``"glorot_uniform"``, a number, or an `Initializer`.
+        The distribution of the initial w: a name such as ``"glorot_uniform"``, a number, or an
+        `Initializer`.
     bias_initializer
         The same for b.
 
@@ -50,14 +50,14 @@ class Dense(Layer):
     weights : Parameter
         w, of shape (n_in, n_out).
     biases : Parameter
-        b, of shape (n_out,); not there without bias.
+        b, of shape (n_out,); only if ``use_bias``.
 
     Raises
     ------
     ConfigurationError
-        Where ``units`` is not a whole number of at least one, or an initializer is unknown.
+        If ``units`` is not an integer of at least 1, or an initializer is unknown.
     ShapeError
-        Where the rows are not vectors.
+        If the rows are not vectors.
 
     Examples
     --------
@@ -69,29 +69,32 @@ class Dense(Layer):
 
     units: int
     use_bias: bool = True
-    initializer: Initializer = field(default=GlorotUniform(), converter=initializers.get)
-    bias_initializer: Initializer = field(default=Zeros(), converter=initializers.get)
+    # Initializers, once converted; mypy ignores the converters of a dataclass_transform.
+    initializer: str | float | Initializer = field(
+        default=GlorotUniform(), converter=initializers.get
+    )
+    bias_initializer: str | float | Initializer = field(default=Zeros(), converter=initializers.get)
 
     def __attrs_post_init__(self) -> None:
         if not is_integer(self.units) or self.units < 1:
             raise ConfigurationError(
-                "Dense: units is the number of outputs",
-                expected="a whole number of at least 1",
+                "Dense: units must be the number of outputs",
+                expected="an integer of at least 1",
                 received=f"units={self.units!r}",
                 hint=f"Dense({int(self.units)})" if _is_almost_whole(self.units) else None,
             )
 
-    def build(self, input_shape: Shape) -> None:
+    def build(self, input_shape: Shape, **options: Any) -> None:
         if len(input_shape) != 1:
             raise ShapeError(
-                f"{self!r}: the rows of its input are not vectors",
+                f"{self!r}: the rows of the input are not vectors",
                 expected="(batch, n)",
                 received=f"({', '.join(['batch', *map(str, input_shape)])})",
                 hint="make each row one vector: x.reshape(len(x), -1)",
             )
-        self.parameter("weights", (*input_shape, self.units), self.initializer)
+        self.weights = self.parameter("weights", (*input_shape, self.units), self.initializer)
         if self.use_bias:
-            self.parameter("biases", (self.units,), self.bias_initializer)
+            self.biases = self.parameter("biases", (self.units,), self.bias_initializer)
 
     def forward(self, inputs: Array) -> Array:
         self.inputs = inputs
@@ -128,7 +131,7 @@ class Dense(Layer):
 
 @functools.lru_cache(maxsize=16)
 def _ones(batch: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """What makes Σ_rows Δ a product, 1ᵀ Δ: BLAS sums columns faster than delta.sum(axis=0)."""
+    """The vector 1 in Σ_rows Δ = 1ᵀ Δ: BLAS sums columns faster than delta.sum(axis=0)."""
     ones = np.ones(batch, dtype)
     ones.flags.writeable = False
     return ones

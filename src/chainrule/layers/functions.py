@@ -1,18 +1,18 @@
-"""The functions f of an activation, each with its derivative f′ beside it.
+"""Activation functions f, each with its derivative f′.
 
     y = f(z),    δ_z = f′(z) δ_y        element by element: the lecture's f and f′
 
-A formula that is right on paper can be wrong in floating point, and it is wrong first in the
-tails. The sigmoid 1 / (1 + e⁻ᶻ) overflows for z below −710 (in float32 below −88), and its
-derivative, written with e⁻ᶻ, is then ∞/∞. So each function here is written such that it neither
-overflows nor loses its digits for any finite z: exponentials are taken of what is negative, sums
-have terms of one sign, and where a tail needs a formula of its own, it has one.
+A formula that is right on paper can fail in floating point, first of all in the tails. The
+sigmoid 1 / (1 + e⁻ᶻ) overflows for z below −710 (in float32 below −88), and its derivative,
+written with e⁻ᶻ, becomes ∞/∞. The functions here neither overflow nor lose digits for any finite
+z: they take exponentials only of negative numbers, add only terms of the same sign, and use a
+separate formula wherever a tail needs one.
 
-Some slopes can be had from y alone, such as y (1 − y) for the sigmoid. That saves an exponential
-on the way back, and the layer need not keep z.
+Some derivatives can be computed from y alone, such as y (1 − y) for the sigmoid. This saves an
+exponential in the backward pass, and the layer need not keep z.
 
-Everything is written with NumPy's functions on the array that comes, so an array of float32
-stays one, and a `Dual` brings its tangent through.
+All formulas call NumPy's functions on the array they are given, so float32 stays float32, and a
+`Dual` carries its tangent through.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ from chainrule.core.types import Array
 class Function:
     """A function y = f(z) of one number, and its derivative f′(z).
 
-    A subclass, decorated with `attrs.frozen`, implements `value` and `derivative`. They are
-    given float32 or float64 arrays of any shape and return new ones of the same shape and type.
+    A subclass, decorated with `attrs.frozen`, implements `value` and `derivative`. Both take
+    float32 or float64 arrays of any shape and return new ones of the same shape and dtype.
 
     Attributes
     ----------
     name : str
-        What it is called in ``Activation("name")``.
+        Its name in ``Activation("name")``.
     derivative_from_value : method or None
-        f′ as a function of y = f(z), for those functions where that is exact and cheap. A
-        subclass that has one defines it as a method; where it is None, `derivative` serves.
+        f′ as a function of y = f(z), if that is exact and cheap. A subclass that supports this
+        defines it as a method; if it is None, `derivative` is used.
     formula : tuple of str or None
-        f and f′ as one writes them on paper, for `chainrule.explain`: two NumPy expressions of z,
-        the second of which may use f(z). How they are computed is another matter.
+        f and f′ as written on paper, for `chainrule.explain`: two NumPy expressions of z, the
+        second of which may use f(z). The code may compute them differently.
 
     Examples
     --------
@@ -66,15 +66,15 @@ class Function:
     formula: ClassVar[Any] = None
 
     def value(self, z: Array) -> Array:
-        """Compute y = f(z), of the shape and type of z."""
+        """Compute y = f(z), with the shape and dtype of z."""
         raise NotImplementedError
 
     def derivative(self, z: Array) -> Array:
-        """Compute f′(z), of the shape and type of z."""
+        """Compute f′(z), with the shape and dtype of z."""
         raise NotImplementedError
 
     def __call__(self, z: Array) -> Array:
-        """Compute y = f(z), also of a plain number, a list, or whole numbers."""
+        """Compute y = f(z); z may also be a plain number, a list, or integers."""
         if not hasattr(z, "dtype") or z.dtype.kind in "iub":
             z = np.asarray(z, np.float64)
         return self.value(z)
@@ -82,7 +82,7 @@ class Function:
 
 @frozen
 class Identity(Function):
-    """Leave every number as it is.
+    """The identity: every number stays as it is.
 
     y = z
 
@@ -93,7 +93,7 @@ class Identity(Function):
     formula: ClassVar[Any] = ("z", "1")
 
     def value(self, z: Array) -> Array:
-        """f(z) = z, in an array of its own."""
+        """f(z) = z, in a new array."""
         return +z
 
     def derivative(self, z: Array) -> Array:
@@ -107,7 +107,7 @@ class Identity(Function):
 
 @frozen
 class Sigmoid(Function):
-    """The logistic function, from 0 to 1: the lecture's first choice.
+    """The logistic function, which rises smoothly from 0 to 1: the lecture's first choice.
 
     y = 1 / (1 + e⁻ᶻ)    → e^z for z → −∞,  → 1 − e⁻ᶻ for z → ∞
 
@@ -118,8 +118,8 @@ class Sigmoid(Function):
     formula: ClassVar[Any] = ("1 / (1 + np.exp(-z))", "f(z) * (1 - f(z))")
 
     def value(self, z: Array) -> Array:
-        """f(z) = e / (1 + e) with e = exp(min(z, 40)), for from z = 40 on f is 1 to all digits."""
-        # To look for the largest z is quicker than to compare every z with 40.
+        """f(z) = e / (1 + e) with e = exp(min(z, 40)); beyond z = 40, f is 1 to all digits."""
+        # Finding the largest z is faster than comparing every z with 40.
         e = np.exp(z if _stays_below(z, 40) else np.minimum(z, 40))
         e /= _plus_one(e)
         return e
@@ -163,7 +163,7 @@ class Tanh(Function):
 
 @frozen
 class Relu(Function):
-    """The rectifier: what is positive passes.
+    """The rectifier: positive numbers pass, negative ones become 0.
 
     y = max(z, 0)
 
@@ -188,13 +188,13 @@ class Relu(Function):
 
 @frozen
 class LeakyRelu(Function):
-    """The rectifier that lets a little of the negative pass.
+    """The leaky rectifier: negative numbers are multiplied by a small slope.
 
     y = max(z, 0) + slope · min(z, 0)
 
     f′ = 1 for z > 0, else slope;  at the kink f′(0) = slope
 
-    From y alone, f′ can be told where slope ≥ 0, for then y > 0 says z > 0.
+    If slope ≥ 0, f′ follows from y alone, because then y > 0 means z > 0.
 
     Parameters
     ----------
@@ -227,7 +227,7 @@ class LeakyRelu(Function):
 
     @property
     def derivative_from_value(self) -> Callable[[Array], Array] | None:
-        """f′ = 1 where y > 0, else slope; None where the slope is negative."""
+        """f′ = 1 where y > 0, else slope; None if the slope is negative."""
         return self.derivative if self.slope >= 0 else None
 
 
@@ -237,14 +237,14 @@ class Elu(Function):
 
     y = z for z > 0, else alpha (e^z − 1)    → −alpha for z → −∞
 
-    f′ = 1 for z > 0, else alpha e^z = y + alpha;  at the seam f′(0) = alpha
+    f′ = 1 for z > 0, else alpha e^z = y + alpha;  at the join f′(0) = alpha
 
-    From y alone, f′ can be told where alpha ≥ 0, for then y > 0 says z > 0.
+    If alpha ≥ 0, f′ follows from y alone, because then y > 0 means z > 0.
 
     Parameters
     ----------
     alpha
-        How deep it goes; any finite number.
+        The limit for z → −∞ is −alpha; any finite number.
     """
 
     alpha: float = 1.0
@@ -263,7 +263,7 @@ class Elu(Function):
         )
 
     def value(self, z: Array) -> Array:
-        """f(z) = max(z, 0) + alpha (exp(min(z, 0)) − 1), one term of which is zero."""
+        """f(z) = max(z, 0) + alpha (exp(min(z, 0)) − 1); one of the two terms is always zero."""
         y = np.expm1(_negative_part(z))
         y *= self.alpha
         y += _positive_part(z)
@@ -276,7 +276,7 @@ class Elu(Function):
 
     @property
     def derivative_from_value(self) -> Callable[[Array], Array] | None:
-        """f′ = 1 where y > 0, else y + alpha; None where alpha is negative."""
+        """f′ = 1 where y > 0, else y + alpha; None if alpha is negative."""
         return self._slope_at if self.alpha >= 0 else None
 
     def _slope_at(self, y: Array) -> Array:
@@ -299,7 +299,7 @@ class Softplus(Function):
     def value(self, z: Array) -> Array:
         """f(z) = max(z, 0) + ln(1 + exp(−|z|))."""
         positive = _positive_part(z)
-        # −|z| from the two parts, not by np.abs: so the tangent is right where they meet, too.
+        # −|z| from the two parts, not from np.abs: this gives the right tangent at z = 0, too.
         return positive + np.log1p(np.exp(_negative_part(z) - positive))
 
     def derivative(self, z: Array) -> Array:
@@ -337,14 +337,14 @@ class Silu(Function):
         return y
 
     def _far(self, z: Array) -> Array:
-        # z e^z, where e^z by itself may be subnormal and short of digits: it is taken 64 higher
-        # up, and brought down last. For such z the sum z + 64 is exact.
+        # z e^z. Here e^z itself may be subnormal and lose digits, so we compute e^(z + 64) and
+        # multiply by e^−64 last. For such z the sum z + 64 is exact.
         return z * np.exp(z + 64) * math.exp(-64)
 
     def derivative(self, z: Array) -> Array:
         """f′ = σ(z) + z σ′(z)."""
         sigmoid = Sigmoid()
-        z = np.clip(z, 100 * FAR, -100 * FAR)  # beyond, f′ is 0 or 1, and ∞ · 0 lies in wait
+        z = np.clip(z, 100 * FAR, -100 * FAR)  # beyond these, f′ is 0 or 1; avoids ∞ · 0
         return sigmoid.value(z) + z * sigmoid.derivative(z)
 
 
@@ -356,9 +356,9 @@ class Gelu(Function):
 
     f′ = Φ(z) + z φ(z)
 
-    Here Φ(z) = (1 + erf(z/√2)) / 2 is the normal distribution and φ(z) = exp(−z²/2) / √(2π) its
-    density. Hendrycks and Gimpel 2016. Since Φ(z) = 1 − Φ(−z), both sides need only one tail:
-    y = max(z, 0) − |z| Φ(−|z|).
+    Here Φ(z) = (1 + erf(z/√2)) / 2 is the normal distribution function and φ(z) =
+    exp(−z²/2) / √(2π) its density. Hendrycks and Gimpel 2016. Since Φ(z) = 1 − Φ(−z), one tail
+    serves both sides: y = max(z, 0) − |z| Φ(−|z|).
     """
 
     name: ClassVar[str] = "gelu"
@@ -370,11 +370,11 @@ class Gelu(Function):
     def value(self, z: Array) -> Array:
         """f(z) = max(z, 0) − |z| Φ(−|z|)."""
         positive = _positive_part(z)
-        # |z| from the two parts, not by np.abs: so the tangent is right where they meet, too.
+        # |z| from the two parts, not from np.abs: this gives the right tangent at z = 0, too.
         t = np.minimum(positive - _negative_part(z), NORMAL_END)
         y = _scaled_normal_tail(t)
         y *= t
-        y *= _bell(t)  # last, for it may be subnormal, and is then short of digits
+        y *= _bell(t)  # last, because it may be subnormal and then has few digits
         return positive - y
 
     def derivative(self, z: Array) -> Array:
@@ -389,7 +389,7 @@ class Gelu(Function):
 
 @frozen
 class Sin(Function):
-    """The sine: a network of Fourier components.
+    """The sine, which makes a network a sum of Fourier components.
 
     y = sin z
 
@@ -410,7 +410,7 @@ class Sin(Function):
 
 @frozen
 class Gaussian(Function):
-    """The bell, a function that is local.
+    """The Gaussian bell, a localised function.
 
     y = exp(−z²/2)
 
@@ -432,7 +432,7 @@ class Gaussian(Function):
 
 @frozen(repr=False)
 class Pair(Function):
-    """Any f, given together with its f′, both as functions of arrays.
+    """A function f and its derivative f′, both given as functions of arrays.
 
     y = function(z)
 
@@ -441,12 +441,12 @@ class Pair(Function):
     Parameters
     ----------
     function, slope
-        f and f′. They return an array of the shape and type that they are given.
+        f and f′. They return an array of the same shape and dtype as their argument.
 
     Raises
     ------
     ConfigurationError
-        Where one of them cannot be called.
+        If one of them is not callable.
 
     Examples
     --------
@@ -462,7 +462,7 @@ class Pair(Function):
         for place, given in (("function", self.function), ("slope", self.slope)):
             if not callable(given):
                 raise ConfigurationError(
-                    f"Pair: {place} cannot be called",
+                    f"Pair: {place} is not callable",
                     expected="f and f′ as functions of z, such as Pair(np.sin, np.cos)",
                     received=f"{place}={given!r}",
                 )
@@ -486,16 +486,16 @@ KNOWN: dict[str, Callable[[], Function]] = {
         Identity, Sigmoid, Tanh, Relu, LeakyRelu, Elu, Softplus, Silu, Gelu, Sin, Gaussian,
     )
 }  # fmt: skip
-"""The functions that have a name and need no argument."""
+"""The functions by name; all can be created without arguments."""
 
 
 def get(function: str | Function) -> Function:
-    """Find the function of that name, or pass the object itself on.
+    """Find the function with that name; return a `Function` unchanged.
 
     Raises
     ------
     ConfigurationError
-        Where the name is not known (the nearest one is suggested), or where it is neither.
+        If the name is unknown (the closest one is suggested), or the argument is neither.
     """
     if isinstance(function, str) and function in KNOWN:
         return KNOWN[function]()
@@ -514,14 +514,14 @@ def _hint(function: object) -> str | None:
         nearest = difflib.get_close_matches(function.lower(), KNOWN, n=1)
         return f"did you mean {nearest[0]!r}?" if nearest else None
     if isinstance(function, type) and issubclass(function, Function):
-        return f"make one of it: {function.__name__}()"
+        return f"create an instance: {function.__name__}()"
     if callable(function):
-        return "give its derivative with it: Pair(np.sin, np.cos)"
+        return "add its derivative: Pair(np.sin, np.cos)"
     return None
 
 
 def _finite(what: str, number: Any) -> float:
-    """Make it a plain float, which does not widen float32; refuse what is no finite number."""
+    """The number as a Python float, which does not widen float32; raise if it is not finite."""
     if isinstance(number, numbers.Real) and not isinstance(number, bool | np.bool_):
         try:
             plain = float(number)
@@ -535,7 +535,7 @@ def _finite(what: str, number: Any) -> float:
 
 
 def _is_positive(z: Array) -> Array:
-    """1 where z > 0, else 0, in the type of z."""
+    """1 where z > 0, else 0, in the dtype of z."""
     return (z > 0).astype(z.dtype)
 
 
@@ -543,33 +543,33 @@ def _positive_part(z: Array) -> Array:
     """max(z, 0), with the slope 0 at z = 0."""
     positive = np.maximum(z, 0)
     if type(z) is not np.ndarray:
-        # Of two equal numbers, np.maximum may give half the tangent of each. A plain array has
-        # no tangent, and is spared this pass.
+        # For two equal numbers, np.maximum may give half the tangent of each. A plain array has
+        # no tangent, so it skips this step.
         positive *= z > 0
     return positive
 
 
 def _negative_part(z: Array) -> Array:
-    """min(z, 0), with the slope 1 at z = 0, so that both parts together have the slope of z."""
+    """min(z, 0), with the slope 1 at z = 0, so that the two parts add up to the slope of z."""
     return np.clip(z, None, 0)
 
 
 # ------------------------------------------------------------------------------- the sigmoid
 
 FAR = -88.0
-"""Down to here e⁻ᶻ is finite in float32 too; from here on σ(z) = e^z to 38 digits."""
+"""Down to this z, e⁻ᶻ is finite in float32 too; below it, σ(z) = e^z to 38 digits."""
 
 
 def _goes_below(z: Array, limit: float) -> bool:
-    """Whether any z lies below the limit. One that is not a number counts, to be on the safe side.
+    """Whether any z is below the limit; to be safe, NaN counts as below.
 
-    This look costs a tenth of the sigmoid; the careful formula costs several times as much.
+    This test costs a tenth of a sigmoid; the careful formula costs several times as much.
     """
     return z.size > 0 and not z.min() >= limit
 
 
 def _stays_below(z: Array, limit: float) -> bool:
-    """Whether every z of a plain array lies below the limit. One that is not a number does not."""
+    """Whether every z of a plain array is below the limit; NaN is not."""
     return type(z) is np.ndarray and z.size > 0 and z.item(z.argmax()) < limit
 
 
@@ -577,7 +577,7 @@ _ONE = {np.dtype(kind): np.ones((), kind) for kind in (np.float32, np.float64)}
 
 
 def _plus_one(x: Array) -> Array:
-    """One more than x. A small array saves half the time where NumPy needs not convert the one."""
+    """One more than x. For small arrays, a 1 of the same dtype halves the time."""
     return x + (_ONE.get(x.dtype, 1) if type(x) is np.ndarray else 1)
 
 
@@ -593,13 +593,13 @@ def _one_plus_exp_of_minus(z: Array) -> Array:
 # ------------------------------------------------------------------------------- the normal tail
 
 NORMAL_END = 40.0
-"""From here on exp(−z²/2) is zero in float64, and so in float32."""
+"""Beyond this z, exp(−z²/2) is zero in float64, and therefore in float32."""
 
-# (t + 1.25) Φ(−t) exp(t²/2) as a polynomial in x = (t − 6) / (t + 6), the highest power first.
-# It varies so little, from 0.63 to 0.41, that one polynomial does for all t, and its coefficients
-# fall off so fast that rounding adds only a few ulp (after Shepherd and Laframboise 1981). It
-# interpolates at 23 Chebyshev points for t from 0 to 40, which leaves an error below 2⁻⁵⁷. A test
-# computes it anew.
+# (t + 1.25) Φ(−t) exp(t²/2) as a polynomial in x = (t − 6) / (t + 6), highest power first. The
+# function varies so little, from 0.63 to 0.41, that one polynomial suffices for all t, and its
+# coefficients decrease so fast that rounding adds only a few ulp (after Shepherd and Laframboise
+# 1981). It interpolates at 23 Chebyshev points for t from 0 to 40, with an error below 2⁻⁵⁷. A
+# test recomputes it.
 NORMAL_TAIL = (
     1.5340802771479736e-09, 3.052606536110794e-09, -1.4866562348828838e-08,
     -2.1233963799182923e-08, 1.2623243708637318e-07, 1.5178774573910857e-08,
@@ -612,7 +612,7 @@ NORMAL_TAIL = (
 
 
 def _scaled_normal_tail(t: Array) -> Array:
-    """Φ(−t) exp(t²/2) for 0 ≤ t ≤ 40. It falls slowly, from 1/2 as 1 / (t √(2π))."""
+    """Φ(−t) exp(t²/2) for 0 ≤ t ≤ 40. It decreases slowly from 1/2, like 1 / (t √(2π))."""
     x = (t - 6) / (t + 6)
     highest, *others, constant = NORMAL_TAIL
     tail = highest * x
@@ -627,9 +627,9 @@ def _scaled_normal_tail(t: Array) -> Array:
 def _bell(z: Array) -> Array:
     """exp(−z²/2) for |z| ≤ 40, correct to a few ulp down to the subnormal numbers.
 
-    Rounding z² moves the exponent by up to 800 ulp of 1, and the result by as many of its own.
-    What was lost is found again as Cody (1969) does it: a short q near z has an exact square, and
-    z² − q² = (z − q) (z + q). Then exp(−z²/2) = exp(−square/2) (1 − (z² − square)/2).
+    Rounding z² changes the exponent by up to 800 ulp of 1, and so the result by up to 800 ulp.
+    The lost digits are recovered as in Cody (1969): a q near z with few digits has an exact
+    square, and z² − q² = (z − q) (z + q). Then exp(−z²/2) = exp(−square/2) (1 − (z² − square)/2).
     """
     square = z * z
     q = np.trunc(64 * z) / 64

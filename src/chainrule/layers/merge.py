@@ -2,13 +2,13 @@
 
     y = f(a_1, …, a_k)          ∂C/∂a_i = (∂y/∂a_i)ᵀ Δ
 
-By the chain rule every input has a delta of its own, so `backward` returns a tuple: one delta for
-each input, in the order of `forward`. Addition hands Δ itself to each of them, and so does y = x +
-F(x): the delta of a skip connection comes back unweakened, however deep F is.
+By the chain rule every input has its own delta, so `backward` returns a tuple: one delta for each
+input, in the order of `forward`. Addition passes Δ itself to each of them. This is why the delta
+of a skip connection y = x + F(x) comes back undiminished, however deep F is.
 
-Rows of different shapes are refused unless ``broadcast=True`` says that a size of 1 may be
-repeated. The chain rule then has a sum: a number that was repeated has acted at every place where
-it stands, and its delta is the sum of theirs.
+Rows of different shapes raise an error unless ``broadcast=True`` allows a size of 1 to be
+repeated. The chain rule then has a sum: a repeated number acts at every place where it was
+copied to, and its delta is the sum of the deltas there.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import numpy as np
-from attrs import define, field, setters
+from attrs import field
 
 from chainrule.core.equations import Equations, numbered, total
 from chainrule.core.errors import BuildError, ConfigurationError, ShapeError
@@ -31,7 +31,7 @@ from chainrule.layers.reshape import axis_of_row, index_on_paper, plain, refuse_
 
 
 class _Elementwise(Layer):
-    """What the elementwise ones share: rows of one shape, or such as broadcast to one."""
+    """Common to the elementwise layers: rows of equal shape, or shapes that broadcast."""
 
     broadcast: bool
     takes_two: ClassVar[bool] = False
@@ -39,17 +39,17 @@ class _Elementwise(Layer):
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.broadcast, bool):
             raise ConfigurationError(
-                f"{type(self).__name__}: broadcast says whether sizes of 1 may be repeated",
+                f"{type(self).__name__}: broadcast must say whether sizes of 1 may be repeated",
                 expected="True or False",
                 received=f"broadcast={self.broadcast!r}",
             )
 
-    def build(self, *input_shapes: Shape) -> None:
+    def build(self, *input_shapes: Shape, **options: Any) -> None:
         _refuse_number(self, input_shapes, exactly_two=self.takes_two)
         if len(set(input_shapes)) > 1 and not (self.broadcast and _fit(input_shapes)):
             raise ShapeError(
-                f"{self!r}: the rows of its inputs do not fit together",
-                expected="from the last axis on, sizes that are equal or 1"
+                f"{self!r}: the rows of the inputs do not fit together",
+                expected="sizes that are equal or 1, compared from the last axis"
                 if self.broadcast
                 else "the same shape for every input",
                 received=_listed(input_shapes),
@@ -57,17 +57,17 @@ class _Elementwise(Layer):
             )
 
     def _aligned(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
-        """The inputs with equally many axes, so that none is taken for the batch."""
+        """The inputs with equally many axes, so that no axis is mistaken for the batch."""
         axes = max(len(x.shape) for x in inputs)
         return tuple(_with_axes(x, axes) for x in inputs)
 
     def _summed(self, deltas: Iterable[Array]) -> tuple[Array, ...]:
-        """For each input its delta, of which every one has the shape of the output so far."""
+        """The delta of each input, from deltas that have the shape of the output."""
         pairs = zip(deltas, self.input_shapes, strict=True)
         return tuple(_summed_to(delta, shape) for delta, shape in pairs)
 
     def _on_paper(self) -> list[str]:
-        """The names of the inputs, with equally many axes as `_aligned` gives them."""
+        """The names of the inputs, reshaped to equally many axes as in `_aligned`."""
         axes = max(map(len, self.input_shapes))
         inputs, names = numbered("x", len(self.input_shapes)), []
         for name, shape in zip(inputs, self.input_shapes, strict=True):
@@ -77,13 +77,12 @@ class _Elementwise(Layer):
         return names
 
     def _summed_on_paper(self, deltas: Iterable[str]) -> list[str]:
-        """The expressions of deltas with what `_summed` does to them."""
+        """The same operation as `_summed`, on expressions."""
         pairs = zip(deltas, self.input_shapes, strict=True)
         return [_summed_to_on_paper(text, self.output_shape, shape) for text, shape in pairs]
 
 
-@define(repr=False, on_setattr=setters.NO_OP)
-class Add(_Elementwise):
+class Add(_Elementwise, repr=False):
     """The sum of two or more inputs, element by element.
 
     Forward  y = Σ_i a_i
@@ -92,16 +91,16 @@ class Add(_Elementwise):
     Parameters
     ----------
     broadcast
-        Whether rows may have different shapes that NumPy's rule makes one of.
+        Whether rows may have different shapes that broadcast to one by NumPy's rules.
 
     Raises
     ------
     ConfigurationError
-        Where ``broadcast`` is neither True nor False.
+        If ``broadcast`` is neither True nor False.
     BuildError
-        Where there is one input only.
+        If there is only one input.
     ShapeError
-        Where the inputs do not fit together.
+        If the inputs do not fit together.
 
     Examples
     --------
@@ -125,8 +124,7 @@ class Add(_Elementwise):
         return Equations(total(inputs), self._summed_on_paper("delta" for _ in inputs))
 
 
-@define(repr=False, on_setattr=setters.NO_OP)
-class Subtract(_Elementwise):
+class Subtract(_Elementwise, repr=False):
     """The difference of two inputs, element by element.
 
     Forward  y = a_1 − a_2
@@ -135,16 +133,16 @@ class Subtract(_Elementwise):
     Parameters
     ----------
     broadcast
-        Whether rows may have different shapes that NumPy's rule makes one of.
+        Whether rows may have different shapes that broadcast to one by NumPy's rules.
 
     Raises
     ------
     ConfigurationError
-        Where ``broadcast`` is neither True nor False.
+        If ``broadcast`` is neither True nor False.
     BuildError
-        Where there are not two inputs.
+        If there are not two inputs.
     ShapeError
-        Where the inputs do not fit together.
+        If the inputs do not fit together.
 
     Examples
     --------
@@ -170,28 +168,27 @@ class Subtract(_Elementwise):
         return Equations(total(self._on_paper(), "-"), deltas)
 
 
-@define(repr=False, on_setattr=setters.NO_OP)
-class Multiply(_Elementwise):
-    """The product of two or more inputs, element by element: one path as the gate of another.
+class Multiply(_Elementwise, repr=False):
+    """The product of two or more inputs, element by element: one path can gate another.
 
     Forward  y = Π_i a_i
     Backward  ∂C/∂a_i = Δ Π_(j≠i) a_j, summed where a_i was broadcast,  with Δ = ∂C/∂y
 
-    Nothing is divided by, so any input may be zero.
+    There is no division, so any input may be zero.
 
     Parameters
     ----------
     broadcast
-        Whether rows may have different shapes that NumPy's rule makes one of.
+        Whether rows may have different shapes that broadcast to one by NumPy's rules.
 
     Raises
     ------
     ConfigurationError
-        Where ``broadcast`` is neither True nor False.
+        If ``broadcast`` is neither True nor False.
     BuildError
-        Where there is one input only.
+        If there is only one input.
     ShapeError
-        Where the inputs do not fit together.
+        If the inputs do not fit together.
 
     Examples
     --------
@@ -209,16 +206,16 @@ class Multiply(_Elementwise):
         return functools.reduce(np.multiply, self.factors)
 
     def backward(self, delta: Array) -> tuple[Array, ...]:
-        # Δ times all factors before one, and the product of all behind it: no division, and the
-        # time grows with the number of inputs, not with its square.
+        # For each factor: Δ times all factors before it, times the product of all factors after
+        # it. This needs no division, and the time is linear in the number of inputs.
         before = [delta]
         for factor in self.factors[:-1]:
             before.append(before[-1] * factor)
-        behind: Array = None
+        after: Array = None
         found = []
         for factor, product in zip(reversed(self.factors), reversed(before), strict=True):
-            found.append(product if behind is None else product * behind)
-            behind = factor if behind is None else factor * behind
+            found.append(product if after is None else product * after)
+            after = factor if after is None else factor * after
         return self._summed(reversed(found))
 
     def apply(self, *inputs: Array) -> Array:
@@ -230,8 +227,7 @@ class Multiply(_Elementwise):
         return Equations(total(a, "*"), self._summed_on_paper(deltas))
 
 
-@define(repr=False, on_setattr=setters.NO_OP)
-class Average(_Elementwise):
+class Average(_Elementwise, repr=False):
     """The mean of k inputs, element by element.
 
     Forward  y = (1/k) Σ_i a_i
@@ -240,16 +236,16 @@ class Average(_Elementwise):
     Parameters
     ----------
     broadcast
-        Whether rows may have different shapes that NumPy's rule makes one of.
+        Whether rows may have different shapes that broadcast to one by NumPy's rules.
 
     Raises
     ------
     ConfigurationError
-        Where ``broadcast`` is neither True nor False.
+        If ``broadcast`` is neither True nor False.
     BuildError
-        Where there is one input only.
+        If there is only one input.
     ShapeError
-        Where the inputs do not fit together.
+        If the inputs do not fit together.
 
     Examples
     --------
@@ -275,29 +271,28 @@ class Average(_Elementwise):
         return Equations(f"({total(inputs)}) / {len(inputs)}", deltas)
 
 
-@define(repr=False, on_setattr=setters.NO_OP)
-class Maximum(_Elementwise):
+class Maximum(_Elementwise, repr=False):
     """The largest of two or more inputs, element by element.
 
     Forward  y = max_i a_i
-    Backward  ∂C/∂a_i = Δ / m where a_i is one of the m that are largest there, and 0 elsewhere;
+    Backward  ∂C/∂a_i = Δ / m where a_i is one of the m largest inputs, and 0 elsewhere;
     summed where a_i was broadcast,  with Δ = ∂C/∂y
 
-    At a tie the slope is one of many that are right; equal shares treat all inputs alike.
+    At a tie the derivative is not unique; equal shares treat all inputs alike.
 
     Parameters
     ----------
     broadcast
-        Whether rows may have different shapes that NumPy's rule makes one of.
+        Whether rows may have different shapes that broadcast to one by NumPy's rules.
 
     Raises
     ------
     ConfigurationError
-        Where ``broadcast`` is neither True nor False.
+        If ``broadcast`` is neither True nor False.
     BuildError
-        Where there is one input only.
+        If there is only one input.
     ShapeError
-        Where the inputs do not fit together.
+        If the inputs do not fit together.
 
     Examples
     --------
@@ -317,7 +312,7 @@ class Maximum(_Elementwise):
         return outputs
 
     def backward(self, delta: Array) -> tuple[Array, ...]:
-        # A y that is not a number equals none of the inputs; nothing is divided by zero for it.
+        # If y is NaN, it equals none of the inputs; the 1 avoids a division by zero.
         count = np.maximum(sum(mask.astype(delta.dtype) for mask in self.are_largest), 1)
         share = delta / count
         return self._summed(np.where(mask, share, 0) for mask in self.are_largest)
@@ -333,27 +328,26 @@ class Maximum(_Elementwise):
         return Equations(largest, self._summed_on_paper(deltas))
 
 
-@define(repr=False, on_setattr=setters.NO_OP)
-class Concatenate(Layer):
+class Concatenate(Layer, repr=False):
     """The inputs side by side along one axis.
 
     Forward  y = (a_1, a_2, …, a_k)
-    Backward  (∂C/∂a_1, …, ∂C/∂a_k) = Δ, taken apart where y was put together,  with Δ = ∂C/∂y
+    Backward  (∂C/∂a_1, …, ∂C/∂a_k) = Δ, split where y was joined,  with Δ = ∂C/∂y
 
     Parameters
     ----------
     axis
-        Along which axis, counted in the arrays that flow: 1 is the first axis of a row, −1 the
-        last. Axis 0 is the batch.
+        The axis along which to join, counted with the batch: axis 0 is the batch, 1 the first
+        axis of a row, −1 the last.
 
     Raises
     ------
     ConfigurationError
-        Where ``axis`` is no whole number, or that of the batch.
+        If ``axis`` is not an integer, or is the batch axis.
     BuildError
-        Where there is one input only.
+        If there is only one input.
     ShapeError
-        Where a row has no such axis, or the inputs have different sizes along another one.
+        If a row has no such axis, or the inputs differ in size along another axis.
 
     Examples
     --------
@@ -369,16 +363,16 @@ class Concatenate(Layer):
     def __attrs_post_init__(self) -> None:
         refuse_batch_axis("Concatenate", self.axis)
 
-    def build(self, *input_shapes: Shape) -> None:
+    def build(self, *input_shapes: Shape, **options: Any) -> None:
         _refuse_number(self, input_shapes)
         axis = axis_of_row(self, self.axis, input_shapes[0])
         if not _differ_only(input_shapes, axis):
             raise ShapeError(
-                f"{self!r}: its inputs differ along another axis than the one they are joined at",
-                expected=f"the same shape for every input, but for axis {self.axis}",
+                f"{self!r}: the inputs differ along an axis other than the one that joins them",
+                expected=f"the same shape for every input, except along axis {self.axis}",
                 received=_listed(input_shapes),
                 hint=_side_by_side(input_shapes)
-                or "Flatten() in front of each makes vectors, which always fit",
+                or "put Flatten() before each input: vectors always fit",
             )
         sizes = [shape[axis] for shape in input_shapes]
         self.boundaries = tuple(itertools.accumulate(sizes[:-1]))
@@ -402,9 +396,8 @@ class Concatenate(Layer):
         )
 
 
-@define(repr=False, on_setattr=setters.NO_OP)
-class Dot(Layer):
-    """The inner product of two inputs over the last axis, which is kept with length 1.
+class Dot(Layer, repr=False):
+    """The inner product of two inputs over the last axis, which keeps the length 1.
 
     Forward  y = Σ_i a_i b_i
     Backward  ∂C/∂a_i = Δ b_i,  ∂C/∂b_i = Δ a_i,  with Δ = ∂C/∂y
@@ -412,9 +405,9 @@ class Dot(Layer):
     Raises
     ------
     BuildError
-        Where there are not two inputs.
+        If there are not two inputs.
     ShapeError
-        Where the inputs have different shapes, or their rows are single numbers.
+        If the inputs have different shapes, or their rows are single numbers.
 
     Examples
     --------
@@ -423,16 +416,16 @@ class Dot(Layer):
     array([[11.]])
     """
 
-    def build(self, *input_shapes: Shape) -> None:
+    def build(self, *input_shapes: Shape, **options: Any) -> None:
         _refuse_number(self, input_shapes, exactly_two=True)
         if len(set(input_shapes)) > 1 or not input_shapes[0]:
             raise ShapeError(
-                f"{self!r}: there is no inner product of such rows",
+                f"{self!r}: rows of these shapes have no inner product",
                 expected="(batch, …, n) for both inputs",
                 received=_listed(input_shapes),
                 hint=_hint(self, input_shapes)
                 if any(input_shapes)
-                else "Multiply() is the product of single numbers",
+                else "for single numbers, use Multiply()",
             )
 
     def forward(self, *inputs: Array) -> Array:
@@ -458,7 +451,7 @@ class Dot(Layer):
 
 
 def _fit(shapes: Iterable[Shape]) -> bool:
-    """Whether there is one shape that rows of these shapes broadcast to."""
+    """Whether rows of these shapes broadcast to a common shape."""
     try:
         np.broadcast_shapes(*shapes)
     except ValueError:
@@ -467,7 +460,7 @@ def _fit(shapes: Iterable[Shape]) -> bool:
 
 
 def _with_axes(array: Array, axes: int) -> Array:
-    """The array with so many axes: sizes of 1 between the batch and the axes of its row."""
+    """The array with that many axes, with sizes of 1 inserted after the batch axis."""
     missing = axes - len(array.shape)
     if not missing:
         return array
@@ -476,7 +469,7 @@ def _with_axes(array: Array, axes: int) -> Array:
 
 
 def _summed_to(delta: Array, shape: Shape) -> Array:
-    """The delta of an array with rows of this shape that was broadcast to that of the delta."""
+    """The delta of an array with rows of this shape that was broadcast to the shape of delta."""
     row = delta.shape[1:]
     if row == shape:
         return delta
@@ -487,7 +480,7 @@ def _summed_to(delta: Array, shape: Shape) -> Array:
 
 
 def _summed_to_on_paper(text: str, row: Shape, shape: Shape) -> str:
-    """What `_summed_to` computes of an expression whose rows have the first of these shapes."""
+    """The same operation as `_summed_to`, on an expression with rows of shape ``row``."""
     if row == shape:
         return text
     missing = len(row) - len(shape)
@@ -498,7 +491,7 @@ def _summed_to_on_paper(text: str, row: Shape, shape: Shape) -> str:
     return f"({summed}).reshape({rows})" if missing else summed
 
 
-# ------------------------------------------------------------------------------- what misfits
+# ------------------------------------------------------------------------------- shape errors
 
 
 def _refuse_number(layer: Layer, shapes: tuple[Shape, ...], *, exactly_two: bool = False) -> None:
@@ -507,9 +500,9 @@ def _refuse_number(layer: Layer, shapes: tuple[Shape, ...], *, exactly_two: bool
             f"{layer!r}: it takes {'two inputs' if exactly_two else 'two or more inputs'}",
             expected=f"{type(layer).__name__}()(a, b), one argument for each input",
             received=f"{len(shapes)} input(s): {_listed(shapes)}" if shapes else "no input",
-            hint="in a Sequential a layer has one input; a Graph gives it several"
+            hint="in a Sequential every layer has one input; use a Graph for several"
             if len(shapes) < 2
-            else "apply it to two of them, and again to the result",
+            else "apply it to two of them, then apply another one to the result",
         )
 
 
@@ -518,26 +511,26 @@ def _listed(shapes: Iterable[Shape]) -> str:
 
 
 def _differ_only(shapes: tuple[Shape, ...], axis: int) -> bool:
-    """Whether rows have equally many axes, and the same size along all but this one."""
+    """Whether rows have equally many axes, and the same size along all axes but this one."""
     others = {(*shape[:axis], *shape[axis + 1 :]) for shape in shapes}
     return len({len(shape) for shape in shapes}) == 1 and len(others) == 1
 
 
 def _side_by_side(shapes: tuple[Shape, ...]) -> str | None:
-    """How Concatenate puts rows of these shapes together, if it can."""
+    """How Concatenate can join rows of these shapes, if it can."""
     for axis in range(len(shapes[0])):
         if _differ_only(shapes, axis):
             where = "" if axis == len(shapes[0]) - 1 else f"axis={axis + 1}"
-            return f"Concatenate({where}) puts them side by side"
+            return f"Concatenate({where}) joins them side by side"
     return None
 
 
 def _hint(layer: Any, shapes: tuple[Shape, ...]) -> str:
-    """What brings rows of different shapes together."""
+    """A hint on how to combine rows of different shapes."""
     ways, is_elementwise = [], isinstance(layer, _Elementwise)
     widest = max(shapes, key=math.prod)
     if is_elementwise and not layer.broadcast and _fit(shapes):
-        ways.append("broadcast=True, if that is meant")
+        ways.append("set broadcast=True if you mean to broadcast")
     elif all(len(shape) == 1 for shape in shapes):
         which = "narrower one" if len(shapes) == 2 else "others"
         ways.append(f"Dense({widest[0]}) brings the {which} to width {widest[0]}")
@@ -545,4 +538,4 @@ def _hint(layer: Any, shapes: tuple[Shape, ...]) -> str:
         ways.append(f"Reshape({shapes[0]}) gives the same numbers that shape")
     if is_elementwise and (joined := _side_by_side(shapes)):
         ways.append(joined)
-    return "; ".join(ways) or "Flatten() and Dense bring both to one width"
+    return "; ".join(ways) or "Flatten() and Dense bring both to the same width"

@@ -1,13 +1,13 @@
-"""Layers that move numbers and change none: reshape, permute, slice.
+"""Layers that move numbers without changing them: reshape, permute, slice.
 
     y = P x          ∂C/∂x = Pᵀ Δ
 
-Every output is one of the inputs, so the Jacobian P has a single 1 in each line and zeros beside
-it. Its transpose sends each delta back to the place where its number came from; a number that was
-left out changes nothing of the cost, and its delta is zero. The batch, axis 0, stays where it is.
+Every output is one of the inputs, so each row of the Jacobian P has a single 1 and zeros
+elsewhere. Its transpose sends each delta back to where its number came from. A number that was
+left out does not change the cost, so its delta is zero. The batch, axis 0, stays where it is.
 
-Where a layer takes an axis, it is that of the arrays that flow: axis 0 is the batch, axis 1 the
-first of a row, and −1 the last.
+Axes are counted with the batch: axis 0 is the batch, axis 1 the first axis of a row, and −1 the
+last.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import math
 from typing import Any
 
 import numpy as np
-from attrs import define, field, setters
+from attrs import field
 
 from chainrule.core.equations import Equations
 from chainrule.core.errors import ConfigurationError, ShapeError
@@ -27,7 +27,7 @@ from chainrule.core.validators import is_integer
 
 
 def plain(value: Any) -> Any:
-    """Whole numbers of any kind as Python's own, lists of them as tuples; all else as it is."""
+    """Integers of any type as Python integers, lists of them as tuples; all else unchanged."""
     if is_integer(value):
         return int(value)
     if isinstance(value, np.ndarray):
@@ -35,9 +35,8 @@ def plain(value: Any) -> Any:
     return tuple(map(plain, value)) if isinstance(value, list | tuple) else value
 
 
-@define(repr=False, on_setattr=setters.NO_OP)
-class Flatten(Layer):
-    """Every row as one vector, the last axis running fastest.
+class Flatten(Layer, repr=False):
+    """Every row as one vector, with the last axis running fastest.
 
     Forward  y_n = x_jk with n = j K + k, where k counts up to K; likewise for more axes
     Backward  ∂C/∂x_jk = Δ_n,  with Δ = ∂C/∂y
@@ -60,25 +59,24 @@ class Flatten(Layer):
         return _reshaped_on_paper(self.output_shape, self.input_shape)
 
 
-@define(repr=False, on_setattr=setters.NO_OP)
-class Reshape(Layer):
-    """Every row in another shape, its numbers in the same order.
+class Reshape(Layer, repr=False):
+    """Every row in another shape, with its numbers in the same order.
 
-    Forward  y has the numbers of x, in the order in which the last axis runs fastest
-    Backward  ∂C/∂x has the numbers of Δ = ∂C/∂y, in that order
+    Forward  y has the numbers of x in the same order, with the last axis running fastest
+    Backward  ∂C/∂x has the numbers of Δ = ∂C/∂y, in the same order
 
     Parameters
     ----------
     shape
-        The shape of a row of the output, which does not count the batch. One size may be −1: it
-        is worked out in `build`.
+        The shape of a row of the output, without the batch. One size may be −1: `build` computes
+        it.
 
     Raises
     ------
     ConfigurationError
-        Where ``shape`` is no tuple of sizes, or has more than one −1.
+        If ``shape`` is not a tuple of sizes, or has more than one −1.
     ShapeError
-        Where a row has more or fewer numbers than the shape has room for.
+        If a row has more or fewer numbers than the shape.
 
     Examples
     --------
@@ -95,28 +93,28 @@ class Reshape(Layer):
     def __attrs_post_init__(self) -> None:
         if not _are_whole(self.shape) or any(n < -1 for n in self.shape):
             raise ConfigurationError(
-                "Reshape: this is no shape of a row",
-                expected="a tuple of whole numbers, without the batch axis, such as (3, 4)",
+                "Reshape: shape must be the shape of a row",
+                expected="a tuple of integers, without the batch axis, such as (3, 4)",
                 received=f"shape={self.shape!r}",
                 hint=f"Reshape(({self.shape},))" if is_integer(self.shape) else None,
             )
         if -1 in self.shape and (self.shape.count(-1) > 1 or 0 in self.shape):
             raise ConfigurationError(
-                "Reshape: the size that stands for -1 cannot be worked out",
-                expected="at most one -1, and no 0 beside it",
+                "Reshape: the size -1 cannot be determined",
+                expected="at most one -1, and then no 0",
                 received=f"shape={self.shape!r}",
-                hint="name the sizes",
+                hint="write out all sizes",
             )
 
-    def build(self, input_shape: Shape) -> None:
+    def build(self, input_shape: Shape, **options: Any) -> None:
         count, named = math.prod(input_shape), math.prod(n for n in self.shape if n != -1)
         open_size = count // named if -1 in self.shape else 1
         if named * open_size != count:
             raise ShapeError(
-                f"{self!r}: a row does not have as many numbers as that shape",
+                f"{self!r}: a row has another number of elements than this shape",
                 expected=f"rows of {named} numbers"
                 if -1 not in self.shape
-                else f"rows whose count of numbers {named} divides",
+                else f"rows whose size is a multiple of {named}",
                 received=f"{batch_of(input_shape)}, rows of {count}",
                 hint=_fitting_shape(self.shape, count),
             )
@@ -134,8 +132,7 @@ class Reshape(Layer):
         return _reshaped_on_paper(self.row_shape, self.input_shape)
 
 
-@define(repr=False, on_setattr=setters.NO_OP)
-class Permute(Layer):
+class Permute(Layer, repr=False):
     """The axes of every row in another order.
 
     Forward  y_jk = x_kj for ``Permute((2, 1))``; in general axis i of y is axis ``axes[i]`` of x
@@ -144,15 +141,15 @@ class Permute(Layer):
     Parameters
     ----------
     axes
-        The axes of the input, in the order in which the output has them. Axis 0 is the batch: it
-        stays in front and may be left out, so that ``Permute((0, 2, 1))`` is ``Permute((2, 1))``.
+        The axes of the input, in the order of the output. Axis 0 is the batch: it stays first and
+        may be left out, so ``Permute((0, 2, 1))`` is ``Permute((2, 1))``.
 
     Raises
     ------
     ConfigurationError
-        Where ``axes`` does not name each of 1, 2, … once, or moves the batch.
+        If ``axes`` does not contain each of 1, 2, … once, or moves the batch.
     ShapeError
-        Where a row has more or fewer axes.
+        If a row has more or fewer axes.
 
     Examples
     --------
@@ -169,23 +166,23 @@ class Permute(Layer):
             of_row = of_row[1:]
         if not _are_whole(of_row) or sorted(of_row) != list(range(1, len(of_row) + 1)):
             raise ConfigurationError(
-                "Permute: axes names the axes of a row in their new order, and 0 is the batch",
-                expected="each of 1, 2, … once, such as (2, 1); 0 at most in front",
+                "Permute: axes must list the axes of a row in their new order; 0 is the batch",
+                expected="each of 1, 2, … once, such as (2, 1); a 0 only at the start",
                 received=f"axes={self.axes!r}",
                 hint=_counted_from_one(self.axes),
             )
         self.axes = of_row
 
-    def build(self, input_shape: Shape) -> None:
+    def build(self, input_shape: Shape, **options: Any) -> None:
         if len(self.axes) != len(input_shape):
             rest = tuple(range(len(self.axes) + 1, len(input_shape) + 1))
             raise ShapeError(
-                f"{self!r}: the rows of its input have another number of axes",
+                f"{self!r}: the rows of the input have another number of axes",
                 expected=f"rows with {len(self.axes)} axes",
                 received=batch_of(input_shape),
-                hint=f"name every axis of a row: Permute({self.axes + rest})"
+                hint=f"list every axis of a row: Permute({self.axes + rest})"
                 if rest
-                else "name the axes that a row has; Reshape gives it more",
+                else "list only the axes that a row has, or add axes with Reshape",
             )
 
     def forward(self, inputs: Array) -> Array:
@@ -203,9 +200,8 @@ class Permute(Layer):
         return Equations(f"x.transpose{order}", f"delta.transpose{tuple(back)}")
 
 
-@define(repr=False, on_setattr=setters.NO_OP)
-class Slice(Layer):
-    """Some of the entries along one axis, as Python's ``x[start:stop:step]`` takes them.
+class Slice(Layer, repr=False):
+    """The entries ``start:stop:step`` along one axis, as in Python's ``x[start:stop:step]``.
 
     Forward  y_n = x_(start + n step)
     Backward  ∂C/∂x_(start + n step) = Δ_n,  and 0 for all other entries,  with Δ = ∂C/∂y
@@ -213,20 +209,20 @@ class Slice(Layer):
     Parameters
     ----------
     start, stop
-        The first entry, and the one in front of which to end; negative ones count from the end,
-        and None is the end itself.
+        The first entry, and the entry before which to stop. Negative values count from the end;
+        None is the end itself.
     step
-        From one entry to the next; negative for the reverse order.
+        The distance from one entry to the next; negative for the reverse order.
     axis
-        Along which axis, counted in the arrays that flow: 1 is the first axis of a row, −1 the
-        last. Axis 0 is the batch.
+        The axis to slice, counted with the batch: axis 0 is the batch, 1 the first axis of a row,
+        −1 the last.
 
     Raises
     ------
     ConfigurationError
-        Where these are no whole numbers, ``step`` is 0 or ``axis`` is the batch.
+        If a value is not an integer, ``step`` is 0, or ``axis`` is the batch.
     ShapeError
-        Where a row has no such axis, or nothing of it would be left.
+        If a row has no such axis, or the result would be empty.
 
     Examples
     --------
@@ -247,30 +243,30 @@ class Slice(Layer):
             value = getattr(self, name)
             if value is not None and not is_integer(value):
                 raise ConfigurationError(
-                    f"Slice: {name} is the number of an entry",
-                    expected="a whole number, or None for the end",
+                    f"Slice: {name} must be the index of an entry",
+                    expected="an integer, or None for the end",
                     received=f"{name}={value!r}",
                 )
         if not is_integer(self.step) or self.step == 0:
             raise ConfigurationError(
-                "Slice: step leads from one entry to the next",
-                expected="a whole number other than 0",
+                "Slice: step must be the distance from one entry to the next",
+                expected="an integer other than 0",
                 received=f"step={self.step!r}",
-                hint="step=1 takes every entry, step=-1 every one in reverse order",
+                hint="step=1 takes every entry, step=-1 takes them in reverse order",
             )
         refuse_batch_axis("Slice", self.axis)
 
-    def build(self, input_shape: Shape) -> None:
+    def build(self, input_shape: Shape, **options: Any) -> None:
         axis = axis_of_row(self, self.axis, input_shape)
         taken, size = slice(self.start, self.stop, self.step), input_shape[axis]
         if not range(size)[taken]:
             raise ShapeError(
-                f"{self!r}: nothing would be left",
+                f"{self!r}: the result would be empty",
                 expected=f"at least one of the {size} entries along axis {self.axis}",
                 received=f"none of {batch_of(input_shape)}",
-                hint=f"they are numbered from 0 to {size - 1}, and stop itself is not taken"
+                hint=f"indices run from 0 to {size - 1}, and stop itself is excluded"
                 if size
-                else "the axis is empty: look at the layer in front",
+                else "the axis is empty: check the previous layer",
             )
         self.index = (*(slice(None),) * (axis + 1), taken)
 
@@ -289,48 +285,48 @@ class Slice(Layer):
         ends = (self.start, self.stop, None if self.step == 1 else self.step)
         start, stop, step = ("" if n is None else str(n) for n in ends)
         taken = f"{start}:{stop}:{step}" if step else f"{start}:{stop}"
-        # P is made of the lines of the unit matrix that are taken: y = x Pᵀ along the last axis,
-        # and y = P x along the one before.
+        # P consists of the selected rows of the unit matrix: y = x Pᵀ along the last axis, and
+        # y = P x along the one before it.
         p = f"np.eye({self.input_shape[axis]})[{taken}]"
-        behind, swap = len(self.input_shape) - 1 - axis, f"swapaxes({axis + 1}, -1)"
-        if behind < 2:
-            back = f"{p}.T @ delta" if behind else f"delta @ {p}"
+        after, swap = len(self.input_shape) - 1 - axis, f"swapaxes({axis + 1}, -1)"
+        if after < 2:
+            back = f"{p}.T @ delta" if after else f"delta @ {p}"
         else:
             back = f"(delta.{swap} @ {p}).{swap}"
         return Equations(f"x[{index_on_paper(self, axis, taken)}]", back)
 
 
 def refuse_batch_axis(layer: str, axis: Any) -> None:
-    """See that an axis is a whole number, and not that of the batch."""
+    """Raise an error if an axis is not an integer, or is the batch axis."""
     if not is_integer(axis) or axis == 0:
         raise ConfigurationError(
-            f"{layer}: axis is counted in the arrays that flow, where axis 0 is the batch",
-            expected="a whole number other than 0: 1 is the first axis of a row, -1 the last",
+            f"{layer}: axis must be an axis of a row; axis 0 is the batch",
+            expected="an integer other than 0: 1 is the first axis of a row, -1 the last",
             received=f"axis={axis!r}",
             hint="axis=1" if is_integer(axis) else None,
         )
 
 
 def axis_of_row(layer: Layer, axis: int, row: Shape) -> int:
-    """Which axis of a row it is that has this number in the arrays that flow."""
+    """The index in the shape of a row, without the batch, for an axis counted with the batch."""
     found = axis - 1 if axis > 0 else axis + len(row)
     if not 0 <= found < len(row):
         last = len(row)
         raise ShapeError(
             f"{layer!r}: axis {axis} is the batch"
             if found == -1
-            else f"{layer!r}: the arrays that flow have no axis {axis}",
+            else f"{layer!r}: the input has no axis {axis}",
             expected=f"an axis from 1 to {last}, or from {-last} to -1"
             if row
             else "rows with at least one axis",
             received=batch_of(row),
-            hint="axis=-1 is the last" if row else "Reshape((1,)) makes a vector of each number",
+            hint="axis=-1 is the last" if row else "Reshape((1,)) makes each number a vector",
         )
     return found
 
 
 def index_on_paper(layer: Layer, axis: int, taken: str) -> str:
-    """What stands in the brackets of ``x[…]`` to take that along one axis of a row."""
+    """The index expression in ``x[…]`` that takes ``taken`` along one axis of a row."""
     is_last = axis == len(layer.input_shapes[0]) - 1
     return f"..., {taken}" if is_last else ":, " * (axis + 1) + taken
 
@@ -343,7 +339,7 @@ def _reshaped_on_paper(after: Shape, before: Shape) -> Equations:
 
 
 def _with_rows(array: Array, row: Shape) -> Array:
-    """The same numbers with rows of that shape; no −1, which fails where there are no rows."""
+    """The same numbers in rows of that shape; without −1, which fails for an empty batch."""
     return np.reshape(array, (len(array), *row))
 
 
@@ -352,18 +348,18 @@ def _are_whole(values: Any) -> bool:
 
 
 def _fitting_shape(shape: Shape, count: int) -> str:
-    """A shape with one size changed that has room for so many numbers, if there is one."""
+    """A shape of that many numbers in which only one size is changed, if there is one."""
     for place in reversed(range(len(shape))):
         others = math.prod((*shape[:place], *shape[place + 1 :]))
         if -1 not in shape and others and count % others == 0:
             return f"Reshape({(*shape[:place], count // others, *shape[place + 1 :])})"
-    return f"Flatten() makes vectors of {count} numbers"
+    return f"Flatten() makes each row a vector of {count} numbers"
 
 
 def _counted_from_one(axes: Any) -> str | None:
-    """What is meant, most likely, by axes that are counted in the row."""
+    """The axes that were most likely meant if they were counted without the batch."""
     if is_integer(axes):
         return f"Permute(({axes},))"
     if _are_whole(axes) and sorted(axes) == list(range(len(axes))):
-        return f"with the batch as axis 0 it is Permute({tuple(axis + 1 for axis in axes)})"
+        return f"count the batch as axis 0: Permute({tuple(axis + 1 for axis in axes)})"
     return None

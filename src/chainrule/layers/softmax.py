@@ -2,9 +2,10 @@
 
     p_k = exp(z_k) / Σ_l exp(z_l)          ∂p_k/∂z_l = p_k (δ_kl − p_l)
 
-Every output depends on every input of its row, so the Jacobian is a full matrix for each row;
-its product with Δ needs no matrix, though. This is a layer with a Jacobian of its own; a loss
-that takes the scores themselves and joins both is `losses.SoftmaxCrossEntropy`.
+Every output depends on every input of its row, so each row has a full Jacobian matrix; its
+product with Δ can be computed without the matrix, though. This layer has its own Jacobian. For
+the combination with the cross entropy, which takes the scores themselves, use
+`losses.SoftmaxCrossEntropy`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-from attrs import define, setters
 
 from chainrule.core.equations import Equations
 from chainrule.core.errors import ShapeError
@@ -20,8 +20,7 @@ from chainrule.core.layer import Layer
 from chainrule.core.types import Array
 
 
-@define(repr=False, on_setattr=setters.NO_OP)
-class Softmax(Layer):
+class Softmax(Layer, repr=False):
     """p = exp(z) / Σ exp(z) over the last axis.
 
     Forward  p_k = exp(z_k − max z) / Σ_l exp(z_l − max z), which cannot overflow
@@ -30,7 +29,7 @@ class Softmax(Layer):
     Raises
     ------
     ShapeError
-        Where a row is a single number, so that there are no classes.
+        If a row is a single number, so that there is no axis of classes.
 
     Examples
     --------
@@ -54,10 +53,10 @@ class Softmax(Layer):
                 "Softmax: a row is a single number, and the last axis is the batch",
                 expected="(batch, …, classes)",
                 received=inputs.shape,
-                hint="one row of scores is a batch too: x[np.newaxis]",
+                hint="make one row of scores a batch: x[np.newaxis]",
             )
-        # A maximum over no classes does not exist; `initial` cannot be larger than any score.
-        # The halves keep the difference of two huge scores finite.
+        # Without classes there is no maximum; `initial` is never larger than a score. Halving
+        # keeps the difference of two huge scores finite.
         lowest = np.finfo(inputs.dtype).min
         largest = inputs.max(axis=-1, keepdims=True, initial=lowest)
         powers = np.exp(2 * np.maximum(inputs / 2 - largest / 2, lowest / 2))

@@ -1,4 +1,4 @@
-"""Losses of numbers: how far y is from t, squared, or not.
+"""Losses for numbers: the distance between y and t, squared or not.
 
 ½ ‖y − t‖²        mean (y − t)²        mean |y − t|        Huber: the first near t, the last far
 """
@@ -20,15 +20,15 @@ from chainrule.losses.loss import Loss, column_of, shares_of, sum_of_each_sample
 
 @define
 class _DifferenceLoss(Loss):
-    """A loss of the difference d = y − t, output by output: c_s = Σ_k f(d_sk), or the mean over k.
+    """A loss of the difference d = y − t in each output: c_s = Σ_k f(d_sk), or the mean over k.
 
-    f is given as a product of its slope and what may be called its chord, f(d) = f′(d) f(d)/f′(d),
-    because then C = Σ Δ·chord is a dot product with the delta, which is needed anyway.
+    f is given as the product of its slope f′(d) and its chord f(d)/f′(d), because C = Σ Δ·chord is
+    then a dot product with the delta, which is needed anyway.
     """
 
     _averages_outputs: ClassVar[bool] = True
     # f′(d) = _slope_scale × slope and f(d)/f′(d) = _chord_scale × chord, with slope and chord from
-    # _slope_and_chord: the constants are multiplied in where that costs no pass over the array.
+    # _slope_and_chord. The constants are multiplied in where that costs no pass over the array.
     _slope_scale: ClassVar[float] = 1.0
     _chord_scale: ClassVar[float] = 1.0
 
@@ -70,11 +70,11 @@ class _DifferenceLoss(Loss):
 
 @define
 class HalfSquaredError(_DifferenceLoss):
-    """The lecture's cost function: C = ½⟨‖y − t‖²⟩, the average over the batch only.
+    """The lecture's cost function: C = ½⟨‖y − t‖²⟩, averaged over the batch only.
 
     c_s = ½ Σ_k (y_sk − t_sk)²        Δ = (y − t)/N
 
-    The sum runs over all outputs of a sample. Shapes: y and t (batch, …), the same.
+    The sum runs over all outputs of a sample. Shapes: y and t have the same shape (batch, …).
 
     Source: the lecture, and Bishop, *Pattern Recognition and Machine Learning* (2006), eq. 5.11.
     """
@@ -88,11 +88,11 @@ class HalfSquaredError(_DifferenceLoss):
 
 @define
 class MeanSquaredError(_DifferenceLoss):
-    """The mean of the squares, over the batch and the K outputs: 2/K of `HalfSquaredError`.
+    """The mean of the squares over the batch and the K outputs: 2/K times `HalfSquaredError`.
 
     c_s = (1/K) Σ_k (y_sk − t_sk)²        Δ = 2 (y − t)/(N K)
 
-    Shapes: y and t (batch, …), the same. Source: as `HalfSquaredError`.
+    Shapes: y and t have the same shape (batch, …). Source: as for `HalfSquaredError`.
     """
 
     _slope_scale: ClassVar[float] = 2.0
@@ -104,11 +104,11 @@ class MeanSquaredError(_DifferenceLoss):
 
 @define
 class MeanAbsoluteError(_DifferenceLoss):
-    """The mean distance, over the batch and the K outputs: a far point pulls no more than a near.
+    """The mean distance over the batch and the K outputs: outliers pull no harder than near points.
 
     c_s = (1/K) Σ_k |y_sk − t_sk|        Δ = sign(y − t)/(N K)
 
-    At the kink, y = t, the slope is taken as zero. Shapes: y and t (batch, …), the same.
+    At the kink, y = t, the slope is taken as zero. Shapes: y and t have the same shape (batch, …).
 
     Source: Hastie, Tibshirani and Friedman, *The Elements of Statistical Learning* (2009), §10.6.
     """
@@ -121,32 +121,32 @@ def _threshold(value: Any) -> float:
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not is_number or not 0 < value <= sys.float_info.max:
         raise ConfigurationError(
-            "the threshold of a Huber loss is a positive number",
+            "the threshold of a Huber loss must be a positive number",
             place="Huber",
             expected="0 < threshold < ∞",
             received=repr(value),
-            hint="give the distance from which on an error counts as an outlier, such as 1.0",
+            hint="give the distance beyond which an error counts as an outlier, such as 1.0",
         )
-    # A Python float, also of a NumPy number: that one would make float64 of float32 arrays.
+    # A Python float even for a NumPy number, which would turn float32 arrays into float64.
     return float(value)
 
 
 @define
 class Huber(_DifferenceLoss):
-    """Squares near the target, distances far from it: outliers pull with a force that is bounded.
+    """Squares near the target, distances far from it: the pull of an outlier is bounded.
 
-    f(d) = ½ d² where |d| ≤ θ, and θ (|d| − ½ θ) beyond it;        f′(d) = min(max(d, −θ), θ)
+    f(d) = ½ d² where |d| ≤ θ, and θ (|d| − ½ θ) beyond;         f′(d) = min(max(d, −θ), θ)
 
     c_s = (1/K) Σ_k f(y_sk − t_sk)        Δ = f′(y − t)/(N K)
 
     Parameters
     ----------
     threshold
-        θ, the distance where the square turns into a straight line, in the units of y.
+        θ, the distance at which the parabola becomes a straight line, in the units of y.
 
     Notes
     -----
-    Shapes: y and t (batch, …), the same; K outputs for each sample.
+    Shapes: y and t have the same shape (batch, …), with K outputs for each sample.
 
     Source: P. J. Huber, *Robust estimation of a location parameter*, Annals of Mathematical
     Statistics 35 (1964) 73.

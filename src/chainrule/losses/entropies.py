@@ -1,4 +1,4 @@
-"""Losses of classes: how surprised the network is by the truth.
+"""Losses for classes: how much the truth surprises the network.
 
 c = −Σ_k t_k log p_k        with p = softmax(y), p = y, or p = 1/(1 + e^−y) for each output alone
 """
@@ -25,10 +25,10 @@ from chainrule.losses.refusals import (
 
 @define
 class _EntropyLoss(Loss):
-    """A loss of probabilities or logits, made of terms: one for each label, or for each output."""
+    """A loss of probabilities or logits: a sum of terms, one for each label or each output."""
 
     def _terms_and_delta(self, y: Array, target: Array, share: Array) -> tuple[Array, Array]:
-        """Return the terms c of the cost C = Σ share·c, and ∂C/∂y, which has the share in it."""
+        """Return the terms c of the cost C = Σ share·c, and ∂C/∂y, which includes the share."""
         raise NotImplementedError
 
     def _terms_shape(self, y: Array) -> tuple[int, ...]:
@@ -40,8 +40,8 @@ class _EntropyLoss(Loss):
     def delta(self, y: Array, target: Array, sample_weights: Array | None = None) -> Array:
         return self.value_and_delta(y, target, sample_weights)[1]
 
-    # Exponentials are meant to underflow, differences of the largest numbers to overflow, and a
-    # silenced row may hold anything.
+    # Exponentials may underflow, differences of the largest numbers may overflow, and a silenced
+    # row may contain anything.
     @np.errstate(all="ignore")
     def value_and_delta(
         self, y: Array, target: Array, sample_weights: Array | None = None
@@ -73,7 +73,7 @@ class _EntropyLoss(Loss):
 
 @define
 class _ClassLoss(_EntropyLoss):
-    """A loss of K classes, the last axis of y: targets are labels, or rows of K probabilities."""
+    """A loss for K classes, the last axis of y: targets are labels, or rows of K probabilities."""
 
     def accept(self, y: Array, target: Array) -> Array:
         require_output(self, y)
@@ -91,11 +91,11 @@ class _ClassLoss(_EntropyLoss):
         require_numbers(self, target)
         if len(y_shape) < 2 or y_shape[-1] < 2:
             raise ShapeError(
-                "there is nothing to choose between: the classes are the last axis of y",
+                "a loss for classes needs two classes or more, in the last axis of y",
                 place=name_of(self),
-                expected="y of the shape (batch, …, classes), with two classes at least",
-                received=f"y of the shape {y_shape}",
-                hint="for one yes-or-no output, use SigmoidCrossEntropy",
+                expected="y with shape (batch, …, classes) and at least two classes",
+                received=f"y with shape {y_shape}",
+                hint="for a single yes-or-no output, use SigmoidCrossEntropy",
             )
         if target.shape == y_shape:
             if target.size and not target.min() >= 0:
@@ -112,23 +112,23 @@ class _ClassLoss(_EntropyLoss):
 
 @define
 class SoftmaxCrossEntropy(_ClassLoss):
-    """The cross entropy of K classes, from logits z: what a Dense returns, without a `Softmax`.
+    """The cross entropy of K classes from logits z, the output of a Dense without a `Softmax`.
 
     c_s = −Σ_k t_sk ln p_sk        p = softmax(z)        Δ = (p Σ_k t_k − t)/N
 
-    With a label ℓ in place of the row t this is −ln p_ℓ, and Δ = (p − [k = ℓ])/N. Labels are the
-    quicker way. The rows t may be soft; they are taken as they are, whether they sum to 1 or not.
+    With a label ℓ instead of the row t, c_s = −ln p_ℓ and Δ = (p − [k = ℓ])/N. Labels are faster.
+    The rows t may be soft; they are used as given, whether they sum to 1 or not.
 
     Notes
     -----
-    Shapes: z (batch, …, K); labels (batch, …), whole numbers from 0 to K−1; rows t (batch, …, K).
+    Shapes: z (batch, …, K); labels (batch, …), integers from 0 to K−1; rows t (batch, …, K).
     Axes between the first and the last are averaged over, like the batch: c_s is then a mean.
 
-    With m = max_k z_k and R = Σ exp(z_k − m) over all classes but the one that has the maximum,
-    −ln p_ℓ = ln(1 + R) − (z_ℓ − m). Both terms are positive, so that nothing cancels, and a cost
-    of 1e−30 is as exact as one of 30: to a few ulp, and to what rounding z_k − m does to its
-    exponential. For finite logits all is finite; a cost that no floating-point number can hold is
-    given as the largest one.
+    With m = max_k z_k and R = Σ exp(z_k − m) over all classes except the one with the maximum,
+    −ln p_ℓ = ln(1 + R) − (z_ℓ − m). Both terms are positive, so nothing cancels, and a cost of
+    1e−30 is as exact as a cost of 30: to a few ulp, plus the effect of rounding z_k − m on its
+    exponential. For finite logits all results are finite; a cost too large for the floating-point
+    type is returned as its largest number.
 
     Source: Bishop, *Pattern Recognition and Machine Learning* (2006), eqs. 4.108, 4.109 and 5.24.
     """
@@ -142,12 +142,12 @@ class SoftmaxCrossEntropy(_ClassLoss):
         powers[rows, winner] = 0.0
         rest = powers.sum(axis=1)  # R
         powers[rows, winner] = 1.0
-        # What stands in powers becomes (1 + R) times p Σt − t, in an order in which the 1 of the
-        # winner and the 1 of its target cancel before R is rounded away beside them.
+        # powers becomes (1 + R)(p Σt − t). The order matters: the 1 of the winner and the 1 of its
+        # target have to cancel before R is added, which would otherwise be rounded away.
         if target.shape == y.shape:
             target = target.reshape(below.shape)
             total = target.sum(axis=1)
-            spread = np.where(target > 0, target * below, 0.0)  # 0 × ∞ is no cost
+            spread = np.where(target > 0, target * below, 0.0)  # 0 × ∞ counts as 0
             terms = total * np.log1p(rest) - spread.sum(axis=1)
             powers *= total[:, np.newaxis]
             powers -= target
@@ -163,24 +163,24 @@ class SoftmaxCrossEntropy(_ClassLoss):
 
 @define
 class NegativeLogLikelihood(_ClassLoss):
-    """The cross entropy of K classes, from probabilities p: what a `Softmax` returns.
+    """The cross entropy of K classes from probabilities p, the output of a `Softmax`.
 
     c_s = −Σ_k t_sk ln p_sk        Δ = −t/(N p)
 
-    With a label ℓ in place of the row t this is −ln p_ℓ, and Δ_ℓ = −1/(N p_ℓ).
+    With a label ℓ instead of the row t, c_s = −ln p_ℓ and Δ_ℓ = −1/(N p_ℓ).
 
-    Shapes: p (batch, …, K); labels (batch, …), whole numbers from 0 to K−1; rows t (batch, …, K).
+    Shapes: p (batch, …, K); labels (batch, …), integers from 0 to K−1; rows t (batch, …, K).
     Axes between the first and the last are averaged over, like the batch.
 
     Raises
     ------
     NonFiniteError
-        A class that occurred was given the probability zero (or one so small that 1/p overflows).
-        Its cost is infinite, and behind a Softmax that underflowed its delta would vanish: nothing
-        would be learned from the sample that is the most wrong. From logits,
-        `SoftmaxCrossEntropy` does not have this limit.
+        A class that occurred has probability zero (or one so small that 1/p overflows). Its cost
+        is infinite, and after a Softmax that underflowed its delta would vanish: the network would
+        learn nothing from the sample that is most wrong. `SoftmaxCrossEntropy`, which takes
+        logits, does not have this limit.
     DataError
-        What was given for a class that occurred is negative or more than 1, so no probability.
+        The number for a class that occurred is negative or above 1, so it is not a probability.
 
     Notes
     -----
@@ -211,49 +211,49 @@ class NegativeLogLikelihood(_ClassLoss):
         return terms.reshape(y.shape[:-1]), delta
 
     def _require_probabilities(self, probabilities: Array) -> None:
-        # 1/p of the smallest normal number is finite. A little above 1 is what rounding, or the
-        # step of a difference quotient, makes of a probability; logits are above it soon.
+        # 1/p of the smallest normal number is finite. Rounding, or the step of a difference
+        # quotient, can push a probability slightly above 1; logits soon exceed 1.001.
         smallest = np.finfo(probabilities.dtype).tiny
         if np.any(probabilities > 1.001) or np.any(probabilities < 0):
             raise DataError(
-                "what was given for a class that occurred is no probability",
+                "the output for a class that occurred is not a probability",
                 place=name_of(self),
-                expected="numbers from 0 to 1, as a Softmax returns them",
+                expected="numbers from 0 to 1, such as a Softmax returns",
                 received=f"numbers from {np.min(probabilities)} to {np.max(probabilities)}",
                 hint="end the model with a Softmax, or give its logits to SoftmaxCrossEntropy",
             )
         if np.any(probabilities < smallest):
             raise NonFiniteError(
-                "a class that occurred was given a probability of zero: −ln 0 is infinite",
+                "a class that occurred has probability zero, so its cost −ln 0 is infinite",
                 place=name_of(self),
                 expected=f"probabilities of {smallest:.3g} or more where the target is not zero",
                 received=f"{np.min(probabilities)}, {np.sum(probabilities < smallest)} times",
-                hint="leave out the Softmax and give the logits to SoftmaxCrossEntropy",
+                hint="remove the Softmax and give the logits to SoftmaxCrossEntropy",
             )
 
 
 @define
 class SigmoidCrossEntropy(_EntropyLoss):
-    """The cross entropy of yes-or-no outputs, from logits z, without an ``Activation("sigmoid")``.
+    """The cross entropy of yes-or-no outputs from logits z, without an ``Activation("sigmoid")``.
 
     c_s = (1/K) Σ_k −t_sk ln p_sk − (1 − t_sk) ln(1 − p_sk)    p = 1/(1 + e⁻ᶻ)    Δ = (p − t)/(N K)
 
-    Shapes: z (batch, …, K), and targets t from 0 to 1 of the same shape; K outputs for each sample,
-    each a question of its own, so that several or none may be true. Whole numbers t of the shape
-    (batch, …) are labels: 0 or 1 where K = 1, and else the number of the one output that is true.
+    Shapes: z (batch, …, K), and targets t from 0 to 1 with the same shape; K outputs for each
+    sample, independent of each other, so several or none may be true. Integers t with shape
+    (batch, …) are labels: 0 or 1 if K = 1, otherwise the index of the one output that is true.
 
     Notes
     -----
-    With q = 1 − t where z ≥ 0 and q = t where z < 0, the chance that z has the wrong sign, the
-    cost of an output is |z| q + ln(1 + e^−|z|). Both terms are positive, so nothing cancels, and
-    it is exact to a few ulp for all z; so is p − t. For finite logits all is finite; a cost that no
-    floating-point number can hold is given as the largest one.
+    Let q be the chance that z has the wrong sign: q = 1 − t where z ≥ 0, and q = t where z < 0.
+    The cost of an output is |z| q + ln(1 + e^−|z|). Both terms are positive, so nothing cancels,
+    and the cost is exact to a few ulp for all z; so is p − t. For finite logits all results are
+    finite; a cost too large for the floating-point type is returned as its largest number.
 
     Source: Bishop, *Pattern Recognition and Machine Learning* (2006), eqs. 5.21 to 5.23.
     """
 
     def accept(self, y: Array, target: Array) -> Array:
-        """Return the target as probabilities, of the shape and dtype of y."""
+        """Return the target as probabilities with the shape and dtype of y."""
         require_output(self, y)
         self._check_targets(y.shape, target)
         if target.shape == y.shape:
@@ -263,7 +263,7 @@ class SigmoidCrossEntropy(_EntropyLoss):
         return (labels == classes).astype(y.dtype)
 
     def validate_targets(self, y_shape: tuple[int, ...], target: Array) -> None:
-        """As in `Loss`: the quick look is thorough enough here."""
+        """As in `Loss`; here the fast check is complete."""
         self._check_targets(tuple(y_shape), target)
 
     def _check_targets(self, y_shape: tuple[int, ...], target: Array) -> None:
@@ -281,7 +281,7 @@ class SigmoidCrossEntropy(_EntropyLoss):
         return shape
 
     def _terms_and_delta(self, y: Array, target: Array, share: Array) -> tuple[Array, Array]:
-        # Not abs(z): its slope at z = 0 is zero, and that of the formula is not.
+        # Not abs(z): its slope at z = 0 is zero, that of the formula is not.
         right = y >= 0
         distance = np.where(right, y, -y)
         chance = np.where(right, 1.0 - target, target)  # q
@@ -293,15 +293,15 @@ class SigmoidCrossEntropy(_EntropyLoss):
 
 def _require_labels(loss: Loss, labels: Array, classes: int) -> None:
     if labels.dtype.kind not in "iub":
-        whole = bool(np.all(labels == np.floor(labels)))
+        are_integral = bool(np.all(labels == np.floor(labels)))
         raise DtypeError(
-            "labels are whole numbers",
+            "labels must be integers",
             place=name_of(loss),
             expected=f"integers from 0 to {classes - 1}",
             received=description_of(labels),
             hint="target.astype(int)"
-            if whole
-            else "for targets that are no classes, use HalfSquaredError or another such loss",
+            if are_integral
+            else "if the targets are not classes, use a loss for numbers such as HalfSquaredError",
         )
     if labels.size and not (labels.min() >= 0 and labels.max() < classes):
         good = (labels >= 0) & (labels < classes)

@@ -2,8 +2,8 @@
 
     C = Σ_s share_s c_s        Δ_s = share_s ∂c_s/∂y_s        share_s = w_s/N
 
-A loss says c_s and its slope; the shares, and with them the one average over the batch that there
-is in all of training, are taken here.
+A loss defines c_s and its slope. This module applies the shares, and with them the average over the
+batch, which is taken nowhere else in training.
 """
 
 from __future__ import annotations
@@ -29,15 +29,16 @@ from chainrule.losses.refusals import (
 
 @define
 class Loss:
-    """What every loss is: a cost C, and the delta ∂C/∂y.
+    """The base class of all losses: a cost C, and the delta ∂C/∂y.
 
-    Subclass it, decorate the subclass with `attrs.define`, and write two methods:
+    For a custom loss, subclass it, decorate the subclass with `attrs.define`, and write two
+    methods:
 
     * ``costs(self, y, target)``: c_s, one number for each sample, shape (batch,);
-    * ``slopes(self, y, target)``: ∂c_s/∂y_s, of the shape of y.
+    * ``slopes(self, y, target)``: ∂c_s/∂y_s, with the shape of y.
 
-    The average over the batch, the sample weights, the empty batch and the checks are then done
-    here. A loss of one's own is
+    This class does the rest: the average over the batch, the sample weights, the empty batch and
+    the checks. For example:
 
         @define
         class LogCosh(Loss):
@@ -47,63 +48,62 @@ class Loss:
             def slopes(self, y, target):
                 return np.tanh(y - target)
 
-    As in a layer: call ``np.*`` on what you are given and write into none of it, so that `Dual`
-    numbers can flow through and give exact second derivatives. A loss whose targets do not have
-    the shape of y also overrides `accept` and `validate_targets`; one whose two results share work
-    overrides `value_and_delta`.
+    As in a layer, call ``np.*`` on the arguments and never write into them: then `Dual` numbers can
+    flow through and give exact second derivatives. If the targets do not have the shape of y, also
+    override `accept` and `validate_targets`; if C and Δ share work, override `value_and_delta`.
 
-    Arrays are batch first. Everything has the dtype of y, to which the target and the weights are
-    rounded.
+    The batch is the first axis. All results have the dtype of y; targets and weights are rounded
+    to it.
     """
 
     def __call__(self, y: Array, target: Array, sample_weights: Array | None = None) -> Array:
-        """C = (1/N) Σ_s w_s c_s, a scalar of the dtype of y; of an empty batch, zero.
+        """C = (1/N) Σ_s w_s c_s, a scalar with the dtype of y; zero for an empty batch.
 
         Parameters
         ----------
         y
-            What the model returned, (batch, …), float32 or float64.
+            The output of the model, (batch, …), float32 or float64.
         target
-            What it should have returned, of the shape of y unless the loss says otherwise.
+            The desired output, with the shape of y unless the loss says otherwise.
         sample_weights
-            w_s, shape (batch,), finite and not negative. Default: one for each sample.
+            w_s, shape (batch,), finite and not negative. Default: 1 for each sample.
 
         Raises
         ------
         ShapeError
-            The target or the weights have another shape; nothing is ever broadcast.
+            The target or the weights have the wrong shape; nothing is ever broadcast.
         DtypeError
-            y is not an array of floating-point numbers, or the target holds no numbers.
+            y is not an array of floating-point numbers, or the target is not an array of numbers.
         DataError
-            The weights, or the labels, have values that make no sense.
+            The weights or the labels have invalid values.
         """
         target = self.accept(y, target)
         share = shares_of(self, y, sample_weights)
         costs = self.costs(y, target)
         if np.shape(costs) != y.shape[:1]:
             raise DefinitionError(
-                "costs returns one number for each sample",
+                "costs must return one number for each sample",
                 place=name_of(self),
                 expected=y.shape[:1],
                 received=np.shape(costs),
-                hint="sum over a sample's outputs, and leave the average over the batch to Loss",
+                hint="sum over each sample's outputs; Loss averages over the batch",
             )
         if sample_weights is not None:
             costs = np.where(share == 0, 0.0, costs)
         return np.sum(costs * share)
 
     def delta(self, y: Array, target: Array, sample_weights: Array | None = None) -> Array:
-        """Δ = ∂C/∂y = (w_s/N) ∂c_s/∂y_s, of the shape and dtype of y. Arguments as for C."""
+        """Δ = ∂C/∂y = (w_s/N) ∂c_s/∂y_s, with the shape and dtype of y. Arguments as for C."""
         target = self.accept(y, target)
         share = shares_of(self, y, sample_weights)
         slopes = self.slopes(y, target)
         if np.shape(slopes) != y.shape:
             raise DefinitionError(
-                "slopes returns one number for each output",
+                "slopes must return one number for each output",
                 place=name_of(self),
                 expected=y.shape,
                 received=np.shape(slopes),
-                hint="return ∂c_s/∂y_s, and leave the average over the batch to Loss",
+                hint="return ∂c_s/∂y_s; Loss averages over the batch",
             )
         if sample_weights is not None:
             share = column_of(share, y)
@@ -113,29 +113,29 @@ class Loss:
     def value_and_delta(
         self, y: Array, target: Array, sample_weights: Array | None = None
     ) -> tuple[Array, Array]:
-        """C and Δ together, for less than the two cost apart where they share work."""
+        """C and Δ together; faster than separately where they share work."""
         return self(y, target, sample_weights), self.delta(y, target, sample_weights)
 
     def costs(self, y: Array, target: Array) -> Array:
-        """c_s, the cost of each sample before weights and average: shape (batch,)."""
+        """c_s, the cost of each sample before weighting and averaging: shape (batch,)."""
         self._is_missing("costs")
 
     def slopes(self, y: Array, target: Array) -> Array:
-        """∂c_s/∂y_s, the derivative of each sample's cost for its outputs: the shape of y."""
+        """∂c_s/∂y_s, the gradient of each sample's cost with respect to its outputs: shape of y."""
         self._is_missing("slopes")
 
     def accept(self, y: Array, target: Array) -> Array:
-        """Return the target as the formulas take it, in the dtype of y, or raise a named error.
+        """Return the target in the form and dtype that the formulas use, or raise a named error.
 
-        Every call passes through here, so it is quick; what is worth a slower look is checked by
-        `validate_targets`, once for all data.
+        Every call passes through here, so it has to be fast; `validate_targets` does the slower
+        checks, once for all data.
         """
         try:
             dtype = y.dtype
             if y.shape == target.shape and dtype == target.dtype and dtype.kind == "f" and y.ndim:
                 return target
         except AttributeError:
-            pass  # no array at all: said in full below
+            pass  # not an array: the checks below raise the full error
         require_output(self, y)
         require_numbers(self, target)
         if target.shape != y.shape:
@@ -143,14 +143,14 @@ class Loss:
         return target.astype(y.dtype)
 
     def validate_targets(self, y_shape: tuple[int, ...], target: Array) -> None:
-        """Raise a named error for targets that nothing can be learned from.
+        """Raise a named error for targets that a network cannot learn from.
 
-        The thorough look that is taken once, at all targets of a data set, before training.
+        This is the thorough check of all targets of a data set, made once, before training.
 
         Parameters
         ----------
         y_shape
-            The shape that the model's output has for all these samples, (samples, …).
+            The shape of the model's output for all these samples, (samples, …).
         target
             All targets.
 
@@ -159,7 +159,8 @@ class Loss:
         ShapeError, DtypeError
             As when the loss is called.
         DataError
-            A target is not finite, or no value that this loss can compare with. It says which.
+            A target is not finite, or not a value that this loss accepts. The error names the
+            first.
         """
         require_numbers(self, target)
         if target.shape != tuple(y_shape):
@@ -168,26 +169,26 @@ class Loss:
 
     @property
     def for_each_output(self) -> tuple[Loss, ...]:
-        """The loss of each output of the model: where there is one output, this one."""
+        """The loss of each output of the model: for a single output, this loss."""
         return (self,)
 
     def total(self, costs: Sequence[Any]) -> Any:
-        """C, from the cost of each output: where there is one output, its cost."""
+        """C, computed from the cost of each output: for a single output, its cost."""
         (cost,) = costs
         return cost
 
     def _is_missing(self, method: str) -> NoReturn:
         raise DefinitionError(
-            f"a loss needs a method {method}",
+            f"a loss needs a method named {method}",
             place=name_of(self),
             expected="costs(self, y, target) and slopes(self, y, target)",
             received=f"a class without {method}",
-            hint=f"write {method}, or use one of the losses of chainrule.losses",
+            hint=f"write {method}, or use one of the losses in chainrule.losses",
         )
 
 
 def total_of(terms: Array, share: Array, y: Array) -> Array:
-    """Σ share·terms, at most the largest finite number where y is finite."""
+    """Σ share·terms; if y is finite, at most the largest finite number."""
     total = (terms * share).sum()
     if total < math.inf or not np.all(np.abs(y) < math.inf):
         return total
@@ -196,21 +197,21 @@ def total_of(terms: Array, share: Array, y: Array) -> Array:
 
 
 def sum_of_each_sample(terms: Array) -> Array:
-    """One number for each sample, of terms that are as many as the model has outputs."""
+    """One number for each sample: the sum of its terms, one term for each output."""
     if terms.ndim == 1:
         return terms
     return np.sum(terms.reshape(terms.shape[0], math.prod(terms.shape[1:])), axis=1)
 
 
 def shares_of(loss: Loss, y: Array, sample_weights: Array | None, terms: int = 1) -> Array:
-    """Weight of a term in C: 1/(N terms), or w_s/(N terms) for each sample, (batch,)."""
+    """The weight of a term in C: 1/(N terms), or w_s/(N terms) for each sample, (batch,)."""
     samples = y.shape[0]
     count = (samples or 1) * terms
     if sample_weights is None:
         return 1.0 / count
     if not hasattr(sample_weights, "dtype") or sample_weights.dtype.kind not in "fiub":
         raise DtypeError(
-            "sample weights are an array of numbers",
+            "sample weights must be an array of numbers",
             place=name_of(loss),
             expected=f"an array of {samples} numbers",
             received=description_of(sample_weights),
@@ -218,11 +219,11 @@ def shares_of(loss: Loss, y: Array, sample_weights: Array | None, terms: int = 1
         )
     if sample_weights.shape != (samples,):
         raise ShapeError(
-            "there is one weight for each sample",
+            "there must be one weight for each sample",
             place=name_of(loss),
             expected=(samples,),
             received=sample_weights.shape,
-            hint="give a weight for every row of y, and one only",
+            hint="give exactly one weight for each row of y",
         )
     with np.errstate(over="ignore"):
         weights = sample_weights.astype(y.dtype)
@@ -234,5 +235,5 @@ def shares_of(loss: Loss, y: Array, sample_weights: Array | None, terms: int = 1
 
 
 def column_of(share: Array, y: Array) -> Array:
-    """One number for each sample, shaped so that it multiplies all of the sample's row in y."""
+    """Reshape one number for each sample so that it multiplies the sample's whole row of y."""
     return share.reshape(-1, *[1] * (y.ndim - 1))

@@ -1,4 +1,4 @@
-"""Refusals: outputs, targets and weights that no cost can be made of, named by their place."""
+"""The errors for outputs, targets and weights from which no cost can be computed."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ if TYPE_CHECKING:
 
 
 def name_of(loss: Loss) -> str:
-    """What a loss is called in an error."""
+    """The name of a loss in an error."""
     return type(loss).__name__
 
 
 def description_of(thing: object) -> str:
-    """``float64 (3, 2)`` of an array, and what there is to say of anything else."""
+    """``float64 (3, 2)`` for an array; the type and the repr for anything else."""
     if hasattr(thing, "dtype") and hasattr(thing, "shape"):
         return f"{thing.dtype} {thing.shape}"
     return f"{type(thing).__name__}: {thing!r:.60}"
 
 
 def require_output(loss: Loss, y: Array) -> None:
-    """Refuse what is no output of a model."""
+    """Raise an error for anything that is not a single output of a model."""
     if isinstance(y, tuple):
         raise ShapeError(
-            f"{len(y)} outputs in a tuple, and a loss for one",
+            f"the model has {len(y)} outputs, but the loss is for one",
             place=name_of(loss),
             expected="one array, (batch, …)",
             received=", ".join(map(description_of, y)),
-            hint="a loss for each output: losses.PerOutput([…, …])",
+            hint="give one loss for each output: losses.PerOutput([…, …])",
         )
     if not hasattr(y, "dtype") or y.dtype.kind != "f":
         raise DtypeError(
-            "the first argument is the model's output, an array of floating-point numbers",
+            "the first argument must be the model's output, an array of floating-point numbers",
             place=name_of(loss),
             expected="float32 or float64, (batch, …)",
             received=description_of(y),
-            hint="give y first and the target second; numbers of another kind: y.astype(float)",
+            hint="give y first and the target second; convert other numbers with y.astype(float)",
         )
     if not y.ndim:
         raise ShapeError(
-            "the model's output has a batch axis in front",
+            "the model's output must have a batch axis",
             place=name_of(loss),
             expected="(batch, …)",
             received="a single number",
@@ -54,10 +54,10 @@ def require_output(loss: Loss, y: Array) -> None:
 
 
 def require_numbers(loss: Loss, target: Array) -> None:
-    """Refuse a target that is no array of real numbers."""
+    """Raise an error for a target that is not an array of real numbers."""
     if not hasattr(target, "dtype"):
         raise DtypeError(
-            "the target is an array",
+            "the target must be an array",
             place=name_of(loss),
             expected="an array of numbers",
             received=description_of(target),
@@ -65,11 +65,11 @@ def require_numbers(loss: Loss, target: Array) -> None:
         )
     if target.dtype.kind not in "fiub":
         raise DtypeError(
-            "the target holds no real numbers",
+            "the target does not contain real numbers",
             place=name_of(loss),
             expected="an array of real numbers",
             received=description_of(target),
-            hint="names become labels by: names, labels = np.unique(target, return_inverse=True)",
+            hint="turn names into labels: names, labels = np.unique(target, return_inverse=True)",
         )
 
 
@@ -78,9 +78,9 @@ def require_each(
     array: Array,
     good: Array,
     expected: str,
-    hint: str = "correct these targets, or leave their samples out",
+    hint: str = "correct these targets, or leave out their samples",
 ) -> None:
-    """Refuse an array of which not every number is good; the error names the first."""
+    """Raise an error if not every number of an array is good; the error names the first bad one."""
     if np.all(good):
         return
     bad = np.argwhere(~good)
@@ -98,25 +98,25 @@ def require_each(
 def wrong_shape(
     loss: Loss, y_shape: tuple[int, ...], target: Array, expected: str | None = None
 ) -> NoReturn:
-    """Raise the error for a target that does not fit the output, with the likely mend."""
+    """Raise the error for a target that does not fit the output, with the likely fix."""
     shape = tuple(target.shape)
-    hint = "give one target for every output: nothing is broadcast"
+    hint = "give one target for each output: nothing is broadcast"
     if shape[:1] != y_shape[:1]:
-        hint = "give as many targets as there are samples"
+        hint = "give one target for each sample"
     elif (*shape, 1) == y_shape:
         hint = (
-            "target[:, np.newaxis] makes a column of it"
+            "target[:, np.newaxis] turns it into a column"
             if len(shape) == 1
             else "target[..., np.newaxis]"
         )
     elif shape == (*y_shape, 1):
-        hint = "target[..., 0] takes the axis of length one away"
+        hint = "target[..., 0] removes the axis of length one"
     elif expected is not None and shape == (*y_shape[:-1], 1):
         hint = "target[..., 0] gives labels"
     elif len(shape) == 1 and len(y_shape) == 2 and target.dtype.kind in "iub":
         hint = f"if these are labels: SoftmaxCrossEntropy, or one-hot, np.eye({y_shape[1]})[target]"
     raise ShapeError(
-        "the target has another shape than the model's output",
+        "the target does not have the shape of the model's output",
         place=name_of(loss),
         expected=expected or y_shape,
         received=shape,

@@ -1,4 +1,4 @@
-"""Adam and its relatives: a running mean of the gradient over that of its size.
+"""Adam and its variants: a running mean of the gradient divided by one of its size.
 
 m ← β₁ m + (1 − β₁) g        s ← β₂ s + (1 − β₂) g²        θ ← θ − η m̂ / (√ŝ + ε)
 """
@@ -30,34 +30,35 @@ from chainrule.optimizers.slices import ParameterSlice
 
 @define(repr=False)
 class Adam(CountingOptimizer):
-    """Adam: each parameter moves by about η a step, whatever the size of its gradient.
+    """Adam: each parameter moves by about η per step, whatever the size of its gradient.
 
     g = ∂C/∂θ + λ θ
     m ← β₁ m + (1 − β₁) g           the mean of the gradient, over about 1/(1 − β₁) steps
     v ← β₂ v + (1 − β₂) g²          the mean of its square
     θ ← θ − η m̂ / (√v̂ + ε)          with m̂ = m/(1 − β₁ᵗ) and v̂ = v/(1 − β₂ᵗ) at step t = 1, 2, …
 
-    m and v start from zero, and m̂ and v̂ make up for that.
+    m and v start from zero; m̂ and v̂ correct for that.
 
     Parameters
     ----------
     learning_rate
         η ≥ 0.
     betas
-        (β₁, β₂), each from 0 up to 1.
+        (β₁, β₂), each at least 0 and below 1.
     epsilon
-        ε > 0: keeps the step finite where the gradient has been zero.
+        ε > 0: keeps the step finite where the gradient has always been zero.
     weight_decay
         λ ≥ 0, as if ½ λ ‖θ‖² were added to the cost (not the decoupled decay of `AdamW`).
     decay_biases
-        Whether weight decay acts on biases, too; see `ChunkedOptimizer`.
+        Whether weight decay also acts on biases; see `ChunkedOptimizer`.
     clip_norm, clip_value
-        The largest ‖∂C/∂θ‖, and the largest single number of it; likewise.
+        The limits of ‖∂C/∂θ‖ and of each component of ∂C/∂θ; see `ChunkedOptimizer`.
 
     Attributes
     ----------
     steps, missed
-        t, how many steps were taken; less by those that a part has missed, see `CountingOptimizer`.
+        t, the number of steps taken; for a slice that was frozen, minus the steps it missed, see
+        `CountingOptimizer`.
     first_moment, second_moment
         m and v, vectors like θ, from the first step on.
 
@@ -87,15 +88,15 @@ class Adam(CountingOptimizer):
         gradient: Array,
         remembered: list[Array],
         scratch: Array,
-        part: ParameterSlice,
+        parameter_slice: ParameterSlice,
     ) -> None:
-        if self.weight_decay and part.decays:
+        if self.weight_decay and parameter_slice.decays:
             gradient = self._decayed(value, gradient, scratch[1])
         change = scratch[0, : value.size]
         first, second = remembered
         beta_1, beta_2 = self.betas
-        # η m̂/(√v̂ + ε) = (η r/(1 − β₁ᵗ)) m/(√v + ε r) with r = √(1 − β₂ᵗ): two passes less.
-        steps = self.steps - part.missed
+        # η m̂/(√v̂ + ε) = (η r/(1 − β₁ᵗ)) m/(√v + ε r) with r = √(1 − β₂ᵗ) saves two passes.
+        steps = self.steps - parameter_slice.missed
         root = math.sqrt(1 - beta_2**steps)
         add_to_average(first, gradient, beta_1, change)
         add_to_average_of_squares(second, gradient, beta_2, change)
@@ -110,25 +111,25 @@ class Adam(CountingOptimizer):
 
 @define(repr=False)
 class AdamW(Adam):
-    """AdamW: Adam whose weight decay pulls each parameter by itself, past the moments.
+    """AdamW: Adam with weight decay applied directly to each parameter, not through the moments.
 
     g = ∂C/∂θ
     θ ← (1 − η λ) θ
     θ ← θ − η m̂ / (√v̂ + ε)          with m̂ and v̂ of g, as in `Adam`
 
-    In `Adam` the decay λ θ is divided by √v̂ as the gradient is, and so acts least on the
-    parameters whose gradients are largest; here it acts on all of them alike.
+    In `Adam` the decay λ θ is divided by √v̂ like the gradient, so it acts least on the parameters
+    with the largest gradients; here it acts on all parameters alike.
 
     Parameters
     ----------
     learning_rate, betas, epsilon
         As in `Adam`.
     weight_decay
-        λ ≥ 0: each parameter loses the part η λ of itself at each step.
+        λ ≥ 0: each parameter shrinks by the fraction η λ at each step.
     decay_biases
-        Whether weight decay acts on biases, too; see `ChunkedOptimizer`.
+        Whether weight decay also acts on biases; see `ChunkedOptimizer`.
     clip_norm, clip_value
-        The largest ‖∂C/∂θ‖, and the largest single number of it; likewise.
+        The limits of ‖∂C/∂θ‖ and of each component of ∂C/∂θ; see `ChunkedOptimizer`.
 
     Attributes
     ----------
@@ -140,7 +141,7 @@ class AdamW(Adam):
     The same numbers as ``torch.optim.AdamW``.
 
     Source: I. Loshchilov and F. Hutter, *Decoupled Weight Decay Regularization*, ICLR 2019,
-    arXiv:1711.05101, Algorithm 2, where η λ is one number of its own.
+    arXiv:1711.05101, Algorithm 2, where η λ is a single hyperparameter.
     """
 
     weight_decay: float = field(default=1e-2, converter=as_float, validator=not_negative)
@@ -152,7 +153,7 @@ class AdamW(Adam):
 
 @define(repr=False)
 class Adamax(CountingOptimizer):
-    """Adamax: Adam with the largest recent gradient instead of the root of the mean square.
+    """Adamax: Adam with the largest recent gradient instead of the root mean square.
 
     g = ∂C/∂θ + λ θ
     m ← β₁ m + (1 − β₁) g
@@ -166,20 +167,21 @@ class Adamax(CountingOptimizer):
     learning_rate
         η ≥ 0.
     betas
-        (β₁, β₂), each from 0 up to 1.
+        (β₁, β₂), each at least 0 and below 1.
     epsilon
-        ε > 0: keeps the step finite where the gradient has been zero.
+        ε > 0: keeps the step finite where the gradient has always been zero.
     weight_decay
         λ ≥ 0, as if ½ λ ‖θ‖² were added to the cost.
     decay_biases
-        Whether weight decay acts on biases, too; see `ChunkedOptimizer`.
+        Whether weight decay also acts on biases; see `ChunkedOptimizer`.
     clip_norm, clip_value
-        The largest ‖∂C/∂θ‖, and the largest single number of it; likewise.
+        The limits of ‖∂C/∂θ‖ and of each component of ∂C/∂θ; see `ChunkedOptimizer`.
 
     Attributes
     ----------
     steps, missed
-        t, how many steps were taken; less by those that a part has missed, see `CountingOptimizer`.
+        t, the number of steps taken; for a slice that was frozen, minus the steps it missed, see
+        `CountingOptimizer`.
     first_moment, infinity_norm
         m and u, vectors like θ, from the first step on.
 
@@ -209,12 +211,12 @@ class Adamax(CountingOptimizer):
         gradient: Array,
         remembered: list[Array],
         scratch: Array,
-        part: ParameterSlice,
+        parameter_slice: ParameterSlice,
     ) -> None:
         first, largest = remembered
         beta_1, beta_2 = self.betas
         change = scratch[0, : value.size]
-        if part.decays:
+        if parameter_slice.decays:
             gradient = with_decay(value, gradient, self.weight_decay, scratch[1])
         add_to_average(first, gradient, beta_1, change)
         largest *= beta_2
@@ -222,5 +224,5 @@ class Adamax(CountingOptimizer):
         change += self.epsilon
         np.maximum(largest, change, out=largest)
         np.divide(first, largest, out=change)
-        steps = self.steps - part.missed
+        steps = self.steps - parameter_slice.missed
         descend(value, change, self.learning_rate / (1 - beta_1**steps), change)

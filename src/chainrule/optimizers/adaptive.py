@@ -1,4 +1,4 @@
-"""Steps measured by the size that each parameter's gradient usually has.
+"""Steps scaled by the usual size of each parameter's gradient.
 
 RMSprop  s ← ρ s + (1 − ρ) g²        Adagrad  s ← s + g²        θ ← θ − η g / √s
 """
@@ -31,7 +31,7 @@ from chainrule.optimizers.slices import ParameterSlice
 
 @define(repr=False)
 class RMSprop(ChunkedOptimizer):
-    """RMSprop: the gradient is divided by the root of its recent mean square.
+    """RMSprop: the gradient is divided by its recent root mean square.
 
     g = ∂C/∂θ + λ θ
     s ← α s + (1 − α) g²            the mean of its square, over about 1/(1 − α) steps
@@ -40,8 +40,8 @@ class RMSprop(ChunkedOptimizer):
     plain       θ ← θ − η u
     momentum    v ← μ v + u,    θ ← θ − η v
 
-    centered    a ← α a + (1 − α) g, and √(s − a²) instead of √s: the gradient's deviation from
-                its mean, not its size
+    centered    a ← α a + (1 − α) g, and √(s − a²) instead of √s: the standard deviation of the
+                gradient, not its size
 
     s, v and a start from zero.
 
@@ -50,36 +50,36 @@ class RMSprop(ChunkedOptimizer):
     learning_rate
         η ≥ 0.
     alpha
-        α, from 0 up to 1.
+        α, at least 0 and below 1.
     epsilon
-        ε > 0: keeps the step finite where the gradient has been zero.
+        ε > 0: keeps the step finite where the gradient has always been zero.
     momentum
-        μ, from 0 up to 1.
+        μ, at least 0 and below 1.
     centered
-        Whether the mean is subtracted. Where rounding makes s − a² negative, it is taken as 0.
+        Whether the mean is subtracted. Where rounding makes s − a² negative, 0 is used.
     weight_decay
         λ ≥ 0, as if ½ λ ‖θ‖² were added to the cost.
     decay_biases
-        Whether weight decay acts on biases, too; see `ChunkedOptimizer`.
+        Whether weight decay also acts on biases; see `ChunkedOptimizer`.
     clip_norm, clip_value
-        The largest ‖∂C/∂θ‖, and the largest single number of it; likewise.
+        The limits of ‖∂C/∂θ‖ and of each component of ∂C/∂θ; see `ChunkedOptimizer`.
 
     Attributes
     ----------
     mean_square
         s, a vector like θ, from the first step on.
     mean
-        a, likewise, from the first centered step on.
+        a, a vector like θ, from the first centered step on.
     velocity
-        v, likewise, from the first step with momentum on.
+        v, a vector like θ, from the first step with momentum on.
 
     Notes
     -----
-    The same numbers as ``torch.optim.RMSprop``; but that is NaN where s − a² is negative.
+    The same numbers as ``torch.optim.RMSprop``, which however returns NaN where s − a² is negative.
 
     Source: T. Tieleman and G. Hinton, *Lecture 6.5: rmsprop*, Neural Networks for Machine Learning,
     Coursera 2012; A. Graves, *Generating Sequences With Recurrent Neural Networks*,
-    arXiv:1308.0850, eqs. (38) to (40), for the centered form, with ε outside of the root here.
+    arXiv:1308.0850, eqs. (38) to (40), for the centered form; here ε is outside the root.
     """
 
     learning_rate: float = field(default=1e-2, converter=as_float, validator=not_negative)
@@ -93,7 +93,7 @@ class RMSprop(ChunkedOptimizer):
     velocity: Array | None = field(default=None, init=False, repr=False, eq=False)
 
     @centered.validator
-    def _centered_makes_sense(self, attribute: Any, value: Any) -> None:
+    def _centered_is_valid(self, attribute: Any, value: Any) -> None:
         if not isinstance(value, bool):
             complain(self, "centered", "True or False", value, "centered=True")
 
@@ -107,10 +107,10 @@ class RMSprop(ChunkedOptimizer):
         gradient: Array,
         remembered: list[Array],
         scratch: Array,
-        part: ParameterSlice,
+        parameter_slice: ParameterSlice,
     ) -> None:
         change = scratch[0, : value.size]
-        if part.decays:
+        if parameter_slice.decays:
             gradient = with_decay(value, gradient, self.weight_decay, scratch[1])
         mean_square = remembered[0]
         add_to_average_of_squares(mean_square, gradient, self.alpha, change)
@@ -136,13 +136,13 @@ class RMSprop(ChunkedOptimizer):
 
 @define(repr=False)
 class Adagrad(CountingOptimizer):
-    """Adagrad: the gradient is divided by the root of the sum of all its squares so far.
+    """Adagrad: the gradient is divided by the root of the sum of its squares so far.
 
     g = ∂C/∂θ + λ θ
     G ← G + g²
     θ ← θ − η_t g / (√G + ε)        with η_t = η/(1 + (t − 1) κ) at step t = 1, 2, …
 
-    So each parameter's steps become shorter by themselves, those of a rarely used one slowly.
+    So the steps of each parameter become shorter over time, more slowly for rarely used parameters.
 
     Parameters
     ----------
@@ -151,20 +151,21 @@ class Adagrad(CountingOptimizer):
     learning_rate_decay
         κ ≥ 0.
     initial_accumulator
-        What each number of G is at the beginning, 0 or more.
+        The initial value of each number of G, 0 or more.
     epsilon
-        ε > 0: keeps the step finite where the gradient has been zero.
+        ε > 0: keeps the step finite where the gradient has always been zero.
     weight_decay
         λ ≥ 0, as if ½ λ ‖θ‖² were added to the cost.
     decay_biases
-        Whether weight decay acts on biases, too; see `ChunkedOptimizer`.
+        Whether weight decay also acts on biases; see `ChunkedOptimizer`.
     clip_norm, clip_value
-        The largest ‖∂C/∂θ‖, and the largest single number of it; likewise.
+        The limits of ‖∂C/∂θ‖ and of each component of ∂C/∂θ; see `ChunkedOptimizer`.
 
     Attributes
     ----------
     steps, missed
-        t, how many steps were taken; less by those that a part has missed, see `CountingOptimizer`.
+        t, the number of steps taken; for a slice that was frozen, minus the steps it missed, see
+        `CountingOptimizer`.
     sum_of_squares
         G, a vector like θ, from the first step on.
 
@@ -187,7 +188,7 @@ class Adagrad(CountingOptimizer):
     def _remembered(self) -> tuple[str, ...]:
         return ("sum_of_squares",)
 
-    def _beginning(self, value: Array) -> Array:
+    def _initial_memory(self, value: Array) -> Array:
         return np.full_like(value, self.initial_accumulator)
 
     def _move(
@@ -196,17 +197,17 @@ class Adagrad(CountingOptimizer):
         gradient: Array,
         remembered: list[Array],
         scratch: Array,
-        part: ParameterSlice,
+        parameter_slice: ParameterSlice,
     ) -> None:
         (sum_of_squares,) = remembered
         change = scratch[0, : value.size]
-        if part.decays:
+        if parameter_slice.decays:
             gradient = with_decay(value, gradient, self.weight_decay, scratch[1])
         np.square(gradient, out=change)
         sum_of_squares += change
         np.sqrt(sum_of_squares, out=change)
         change += self.epsilon
         np.divide(gradient, change, out=change)
-        before = self.steps - part.missed - 1
-        rate = self.learning_rate / (1 + before * self.learning_rate_decay)
+        earlier_steps = self.steps - parameter_slice.missed - 1
+        rate = self.learning_rate / (1 + earlier_steps * self.learning_rate_decay)
         descend(value, change, rate, change)

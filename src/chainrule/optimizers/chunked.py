@@ -1,11 +1,11 @@
-"""Chunk by chunk: how the rules of `chainrule.optimizers` go through a long vector.
+"""Chunk by chunk: how the rules of `chainrule.optimizers` work through a long vector.
 
-    g ← clipped g                   where that is asked for; see `chainrule.optimizers.clipping`
+    g ← clipped g                   if clipping is on; see `chainrule.optimizers.clipping`
     θ, memory ← rule(θ, g, memory)  chunk by chunk
 
-A chunk stays in the processor's cache while several operations are done on it. So beside what is
-remembered a step needs no memory that grows with the model, and it is quicker than with whole
-vectors.
+A chunk stays in the processor's cache while several operations use it. This is faster than working
+on whole vectors, and beyond what the rule remembers a step needs no memory that grows with the
+model.
 """
 
 from __future__ import annotations
@@ -26,43 +26,44 @@ from chainrule.optimizers.slices import (
     WHOLE_VECTOR,
     ParameterSlice,
     SlicesByMissedSteps,
-    are_stretches,
-    between,
+    are_missed_ranges,
     chunks,
+    gaps_between,
 )
 
 
 @define
 class ChunkedOptimizer(Optimizer):
-    """An optimizer that works chunk by chunk, on gradients that it may clip first.
+    """An optimizer that works chunk by chunk, and can clip the gradient first.
 
-    A rule says which vectors it remembers, `_remembered`, and how a chunk moves, `_move`.
+    A rule defines which vectors it remembers, `_remembered`, and how a chunk moves, `_move`.
 
     Parameters
     ----------
     decay_biases
-        Whether the weight decay of a rule acts on all parameters. If False, those with fewer than
-        two axes, such as biases and the scales of normalizations, are left out, as with two groups
-        of parameters in PyTorch, the second with ``weight_decay=0``. A `Trainer` and `descend` see
-        to that; `step` is given two vectors, in which no bias can be told from a weight, and lets
-        the decay act on all of them.
+        Whether the weight decay of a rule acts on all parameters. If False, parameters with fewer
+        than two axes are left out, such as biases and the scales of normalizations. This
+        corresponds to two parameter groups in PyTorch, the second with ``weight_decay=0``. It works
+        in a `Trainer` and in `descend`; `step` takes plain vectors, in which biases cannot be told
+        from weights, and applies the decay to all numbers.
     clip_norm
-        If given, a gradient that is longer than this is made that long, its direction kept:
+        If given, a longer gradient is shortened to this length, in the same direction:
         g ← g min(1, clip_norm / (‖g‖ + 10⁻⁶)), with the norm of all that is not frozen.
     clip_value
-        If given, each number of the gradient is brought between −clip_value and clip_value. With
-        both given, this comes first.
+        If given, each component of the gradient is limited to the range from −clip_value to
+        clip_value. If both are given, this comes first.
 
     Notes
     -----
-    The same numbers as ``torch.nn.utils.clip_grad_value_`` and ``clip_grad_norm_``, whose 10⁻⁶
-    that is, before ``weight_decay`` adds to the gradient; but the gradient itself stays as it is.
-    As there, a norm that is NaN makes every number of the gradient NaN, and an infinite one makes
-    0 of those that are finite and NaN of the others. (A `Trainer` stops before such a step.) The
-    norm is summed in float64, so of float32 numbers that are finite it is finite, too.
+    Clipping gives the same numbers as ``torch.nn.utils.clip_grad_value_`` and ``clip_grad_norm_``
+    (the source of the 10⁻⁶), and comes before ``weight_decay`` is added; unlike in PyTorch, the
+    gradient itself does not change. As in PyTorch, a norm of NaN makes every component of the
+    gradient NaN, and an infinite norm makes finite components 0 and the others NaN. (A `Trainer`
+    stops before such a step.) The norm is summed in float64, so it is finite for all finite float32
+    numbers.
 
-    Of what is frozen nothing moves, what is remembered of it included; once it is let go, it goes
-    on, or begins, as if the steps between had not been, as in PyTorch.
+    Frozen parameters do not move, and what the optimizer remembers of them does not change. Once
+    unfrozen, they continue, or begin, as if the steps in between had not happened, as in PyTorch.
 
     Source: R. Pascanu, T. Mikolov and Y. Bengio, *On the difficulty of training recurrent neural
     networks*, ICML 2013, arXiv:1211.5063, Algorithm 1, for the norm.
@@ -77,64 +78,66 @@ class ChunkedOptimizer(Optimizer):
     )
     _scratch: Array | None = field(default=None, init=False, repr=False, eq=False)
     _squares: Array | None = field(default=None, init=False, repr=False, eq=False)
-    _parts: Sequence[ParameterSlice] | None = field(default=None, init=False, repr=False, eq=False)
+    _slices: Sequence[ParameterSlice] | None = field(default=None, init=False, repr=False, eq=False)
 
     def step(self, value: Array, gradient: Array) -> None:
         """Change ``value`` in place by one step; see `Optimizer.step`."""
         names = self._remembered()
-        held = [getattr(self, name) for name in names] if names else []
-        self.check(value, gradient, *held)
-        for n, vector in enumerate(held):
+        memory = [getattr(self, name) for name in names] if names else []
+        self.check(value, gradient, *memory)
+        for n, vector in enumerate(memory):
             if vector is None:
-                held[n] = self._beginning(value)
-                setattr(self, names[n], held[n])
+                memory[n] = self._initial_memory(value)
+                setattr(self, names[n], memory[n])
         scratch = self._scratch_for(value)
-        parts = self._parts_for(value)  # None: all of it
+        slices = self._slices_for(value)  # None: the whole vector
         factor = 1.0 if self.clip_norm is None else self._clip_factor(gradient, scratch[2])
         limit = self.clip_value
         clips = factor != 1 or limit is not None
         self._count()
-        if parts is None and value.size <= CHUNK_SIZE:
-            seen = clipped(gradient, limit, factor, scratch[2]) if clips else gradient
-            self._move(value, seen, held, scratch, WHOLE_VECTOR)
+        if slices is None and value.size <= CHUNK_SIZE:
+            usable = clipped(gradient, limit, factor, scratch[2]) if clips else gradient
+            self._move(value, usable, memory, scratch, WHOLE_VECTOR)
             return
-        for chunk, part in chunks(parts, value.size):
-            own = gradient[chunk]
-            seen = clipped(own, limit, factor, scratch[2]) if clips else own
-            self._move(value[chunk], seen, [vector[chunk] for vector in held], scratch, part)
+        for chunk, parameter_slice in chunks(slices, value.size):
+            usable = gradient[chunk]
+            if clips:
+                usable = clipped(usable, limit, factor, scratch[2])
+            remembered = [vector[chunk] for vector in memory]
+            self._move(value[chunk], usable, remembered, scratch, parameter_slice)
 
     def step_parts(self, value: Array, gradient: Array, parts: Sequence[ParameterSlice]) -> None:
-        """`step` for some parts of the vector, which does not look at the others at all."""
+        """`step` for some slices of the vector; the rest is neither read nor written."""
         self.check(value, gradient)
-        between(parts, value.size, type(self).__name__)
-        self._parts = parts
+        gaps_between(parts, value.size, type(self).__name__)  # raises if they do not fit
+        self._slices = parts
         try:
             if type(self).step is ChunkedOptimizer.step:
                 self.step(value, gradient)
-            else:  # that of a subclass, which may do more
+            else:  # a subclass has its own step, which may do more
                 super().step_parts(value, gradient, parts)
         finally:
-            self._parts = None
+            self._slices = None
 
     @property
-    def _spares_biases(self) -> bool:
-        """Whether weight decay shall leave out biases, for which a step has to know the parts."""
+    def _excludes_biases(self) -> bool:
+        """Whether weight decay leaves out biases; a step then has to know the slices."""
         return not self.decay_biases
 
     def _remembered(self) -> tuple[str, ...]:
-        """The names of the vectors that a step needs, besides the value and the gradient."""
+        """The names of the vectors that a step needs in addition to value and gradient."""
         return ()
 
-    def _beginning(self, value: Array) -> Array:
-        """What such a vector is before the first step."""
+    def _initial_memory(self, value: Array) -> Array:
+        """The value of such a vector before the first step."""
         return np.zeros_like(value)
 
-    def _parts_for(self, value: Array) -> Sequence[ParameterSlice] | None:
-        """The parts that this step moves; None if it is all of the vector."""
-        return self._parts
+    def _slices_for(self, value: Array) -> Sequence[ParameterSlice] | None:
+        """The slices that this step moves; None means the whole vector."""
+        return self._slices
 
     def _count(self) -> None:
-        """Do what is done once a step, not once a chunk."""
+        """Count a step; called once per step, not once per chunk."""
 
     def _move(
         self,
@@ -142,16 +145,17 @@ class ChunkedOptimizer(Optimizer):
         gradient: Array,
         remembered: list[Array],
         scratch: Array,
-        part: ParameterSlice,
+        parameter_slice: ParameterSlice,
     ) -> None:
-        """Move one chunk, with the first two rows of ``scratch`` to work in.
+        """Move one chunk; the first two rows of ``scratch`` are working memory.
 
-        It lies in ``part``, which says whether weight decay acts on it; see `WHOLE_VECTOR`.
+        The chunk belongs to ``parameter_slice``, which says whether weight decay acts on it; see
+        `WHOLE_VECTOR`.
         """
         raise NotImplementedError
 
     def _refuse_state(self, state: dict[str, Any]) -> None:
-        """What a rule remembers are vectors of one kind."""
+        """A rule remembers vectors, all of the same size and dtype."""
         place = type(self).__name__
         first: Array | None = None
         for name in self._remembered():
@@ -165,26 +169,26 @@ class ChunkedOptimizer(Optimizer):
                 raise unlike(place, name, description(first), value)
 
     def _scratch_for(self, value: Array) -> Array:
-        """Three rows of a chunk's length: two for the rule, one for the clipped gradient."""
-        held = self._scratch
+        """Three rows as long as a chunk: two for the rule, one for the clipped gradient."""
+        scratch = self._scratch
         length = min(value.size, CHUNK_SIZE)
-        # Assigned only when it is new: an assignment passes through attrs, which takes its time.
-        if held is None or held.shape[1] != length or held.dtype != value.dtype:
-            held = self._scratch = np.empty_like(value, shape=(3, length))
-        return held
+        # Assigned only when new, because an assignment goes through attrs, which is slow.
+        if scratch is None or scratch.shape[1] != length or scratch.dtype != value.dtype:
+            scratch = self._scratch = np.empty_like(value, shape=(3, length))
+        return scratch
 
     def _clip_factor(self, gradient: Array, row: Array) -> float:
-        """What the whole gradient is multiplied with so that it is not longer than clip_norm."""
-        held, length = self._squares, row.size
-        # Summed in float64, or a wider type of the gradient's own.
+        """The factor for the whole gradient that limits its norm to clip_norm."""
+        squares, length = self._squares, row.size
+        # The sum is in float64, or in the dtype of the gradient if that is wider.
         dtype = np.promote_types(gradient.dtype, np.float64)
-        if held is None or held.size != length or held.dtype != dtype:
-            held = self._squares = np.empty_like(gradient, shape=length, dtype=dtype)
-        norm = norm_of(gradient, self._parts, self.clip_value, row, held)
+        if squares is None or squares.size != length or squares.dtype != dtype:
+            squares = self._squares = np.empty_like(gradient, shape=length, dtype=dtype)
+        norm = norm_of(gradient, self._slices, self.clip_value, row, squares)
         return factor_for(self.clip_norm or 0.0, norm)
 
     def __repr__(self) -> str:
-        # The options that every optimizer has stand last, and only if they are used.
+        # The options that every optimizer has come last, and only if they are used.
         given = [(each, getattr(self, each.name)) for each in fields(type(self)) if each.init]
         shown = [pair for pair in given if not pair[0].kw_only]
         shown += [pair for pair in given if pair[0].kw_only and pair[1] != pair[0].default]
@@ -194,49 +198,50 @@ class ChunkedOptimizer(Optimizer):
 
 @define(repr=False)
 class CountingOptimizer(ChunkedOptimizer):
-    """An optimizer whose rule depends on how many steps there were before.
+    """An optimizer whose rule depends on the number of earlier steps.
 
     Attributes
     ----------
     steps
-        How many steps were taken.
+        The number of steps taken.
     missed
-        Where something was frozen in some of them: each stretch of the vector, as ``[start, stop,
-        steps]``, with the number of steps that have left it out. A rule counts t without them.
+        If parameters were frozen in some of the steps: the ranges of the vector that missed steps,
+        as ``[start, stop, steps]``, with the number of steps missed. A rule leaves these steps out
+        of its t.
     """
 
     steps: int = field(default=0, init=False, repr=False, eq=False)
     missed: list[list[int]] | None = field(default=None, init=False, repr=False, eq=False)
-    _cut: SlicesByMissedSteps | None = field(default=None, init=False, repr=False, eq=False)
+    _split: SlicesByMissedSteps | None = field(default=None, init=False, repr=False, eq=False)
 
     def _count(self) -> None:
         self.steps += 1
 
-    def _parts_for(self, value: Array) -> Sequence[ParameterSlice] | None:
-        if self._parts is None and self.missed is None:
+    def _slices_for(self, value: Array) -> Sequence[ParameterSlice] | None:
+        if self._slices is None and self.missed is None:
             return None
-        cut = self._cut
-        if cut is None or cut.parts is not self._parts or cut.missed is not self.missed:
-            cut = self._cut = SlicesByMissedSteps.of(self._parts, value.size, self.missed or [])
-            self.missed = cut.missed
-        for stretch in cut.left_out:
-            stretch[2] += 1
-        return cut.moved
+        split = self._split
+        if split is None or split.slices is not self._slices or split.missed is not self.missed:
+            split = SlicesByMissedSteps.of(self._slices, value.size, self.missed or [])
+            self._split, self.missed = split, split.missed
+        for missed_range in split.left_out:
+            missed_range[2] += 1
+        return split.moved
 
     def _refuse_state(self, state: dict[str, Any]) -> None:
         super()._refuse_state(state)
         place, steps, missed = type(self).__name__, state["steps"], state["missed"]
         if not is_integer(steps) or steps < 0:
             raise unlike(place, "steps", "0, 1, 2, …", steps)
-        if missed is not None and not are_stretches(missed):
-            raise unlike(place, "missed", "None, or stretches [start, stop, steps]", missed)
+        if missed is not None and not are_missed_ranges(missed):
+            raise unlike(place, "missed", "None, or a list of [start, stop, steps]", missed)
         vector = state[self._remembered()[0]]
         if missed and (vector is None or missed[-1][1] > vector.size):
-            raise unlike(place, "missed", "stretches of what is remembered", missed)
+            raise unlike(place, "missed", "ranges within the remembered vectors", missed)
 
 
 def with_decay(value: Array, gradient: Array, weight_decay: float, row: Array) -> Array:
-    """The sum g + λ θ of a chunk, in ``row``; or the gradient itself where λ is 0."""
+    """The sum g + λ θ of a chunk, in ``row``; if λ is 0, the gradient itself."""
     if not weight_decay:
         return gradient
     decayed = np.multiply(value, weight_decay, out=row[: value.size])

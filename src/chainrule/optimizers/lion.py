@@ -1,4 +1,4 @@
-"""Lion: only the sign of a mean of gradients decides where each parameter moves.
+"""Lion: each parameter moves by the sign of an averaged gradient.
 
 θ ← θ − η sign(β₁ m + (1 − β₁) g)        m ← β₂ m + (1 − β₂) g
 """
@@ -26,28 +26,29 @@ from chainrule.optimizers.slices import ParameterSlice
 
 @define(repr=False)
 class Lion(ChunkedOptimizer):
-    """Lion: each parameter moves by η, against the sign of its mean gradient.
+    """Lion: each parameter moves by η against the sign of its mean gradient.
 
     g = ∂C/∂θ
     u = sign(β₁ m + (1 − β₁) g)
     θ ← θ − η (u + λ θ)
     m ← β₂ m + (1 − β₂) g
 
-    m starts from zero. As each step has the full length in every direction, the learning rate is
-    usually three to ten times smaller than Adam's, and the weight decay as much larger.
+    m starts from zero. Because every component of each step has the full length η, the learning
+    rate is usually three to ten times smaller than for Adam, and the weight decay larger by the
+    same factor.
 
     Parameters
     ----------
     learning_rate
         η ≥ 0.
     betas
-        (β₁, β₂), each from 0 up to 1.
+        (β₁, β₂), each at least 0 and below 1.
     weight_decay
-        λ ≥ 0: each parameter loses the part η λ of itself at each step, as in `AdamW`.
+        λ ≥ 0: each parameter shrinks by the fraction η λ at each step, as in `AdamW`.
     decay_biases
-        Whether weight decay acts on biases, too; see `ChunkedOptimizer`.
+        Whether weight decay also acts on biases; see `ChunkedOptimizer`.
     clip_norm, clip_value
-        The largest ‖∂C/∂θ‖, and the largest single number of it; likewise.
+        The limits of ‖∂C/∂θ‖ and of each component of ∂C/∂θ; see `ChunkedOptimizer`.
 
     Attributes
     ----------
@@ -56,8 +57,8 @@ class Lion(ChunkedOptimizer):
 
     Notes
     -----
-    PyTorch has no such optimizer. The sign of an infinite number is taken as NaN, so that such a
-    gradient is seen in the parameters, as it is with Adam.
+    PyTorch does not have this optimizer. The sign of an infinite number is NaN here, so that an
+    infinite gradient becomes visible in the parameters, as with Adam.
 
     Source: X. Chen, C. Liang, D. Huang, E. Real, K. Wang and others, *Symbolic Discovery of
     Optimization Algorithms*, NeurIPS 2023, arXiv:2302.06675, Algorithm 2.
@@ -79,20 +80,21 @@ class Lion(ChunkedOptimizer):
         gradient: Array,
         remembered: list[Array],
         scratch: Array,
-        part: ParameterSlice,
+        parameter_slice: ParameterSlice,
     ) -> None:
         (first,) = remembered
         beta_1, beta_2 = self.betas
         change, other = scratch[:2, : value.size]
         np.multiply(first, beta_1, out=change)
         change += np.multiply(gradient, 1 - beta_1, out=other)
-        # sign(c) = c/|c|, and 0 for 0; numpy.sign decides number by number and takes longer.
+        # sign(c) = c/|c|, and 0 for 0; faster than numpy.sign, which branches for each number.
         np.abs(change, out=other)
         np.maximum(other, np.finfo(value.dtype).tiny, out=other)
         np.divide(change, other, out=change)
-        direction = with_decay(value, change, self.weight_decay, other) if part.decays else change
+        direction = (
+            with_decay(value, change, self.weight_decay, other)
+            if parameter_slice.decays
+            else change
+        )
         descend(value, direction, self.learning_rate, change)
         add_to_average(first, gradient, beta_2, change)
-
-
-# ------------------------------------------------------------------- the parts of a rule

@@ -1,10 +1,10 @@
-"""Refusals: what an optimizer cannot work on, and what none of its kind can have remembered.
+"""The errors for vectors that an optimizer cannot step on, and for states it cannot restore.
 
-    step(θ, g)         θ and g are vectors of floating-point numbers, equally long and of one type
-    restore(state)     the state has the names, the kinds and the sizes of what the rule remembers
+    step(θ, g)         θ and g have to be floating-point vectors of the same size and dtype
+    restore(state)     the state has to have the names, types and sizes of what the rule remembers
 
-A step looks at what it is given in one expression, since it does so every time; only where that
-fails is it asked here what is wrong.
+A step checks its arguments in a single expression, because it does so every time; only if that
+check fails, the functions here find out what is wrong.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ def refuse_vectors(optimizer: Optimizer, value: Array, gradient: Array) -> NoRet
     for name, array in (("value", value), ("gradient", gradient)):
         if not hasattr(array, "dtype") or array.dtype.kind != "f":
             raise DtypeError(
-                f"the {name} is no array of floating-point numbers",
+                f"the {name} is not an array of floating-point numbers",
                 place=place,
-                expected="a vector of float32 or float64",
+                expected="a vector of dtype float32 or float64",
                 received=description(array),
-                hint=f"model.parameters.{'value' if name == 'value' else 'grad'} is one",
+                hint=f"model.parameters.{'value' if name == 'value' else 'grad'} is such a vector",
             )
     if value.ndim != 1 or value.shape != gradient.shape:
         raise ShapeError(
-            "value and gradient are vectors of the same size",
+            "value and gradient must be vectors of the same size",
             place=place,
-            expected="two shapes (n,)",
+            expected="the same shape (n,) for both",
             received=f"value {value.shape}, gradient {gradient.shape}",
             hint="model.parameters.value and model.parameters.grad are such vectors",
         )
     if value.dtype != gradient.dtype:
         raise DtypeError(
-            "value and gradient are of different types",
+            "value and gradient have different dtypes",
             place=place,
-            expected=f"a gradient of {value.dtype}",
+            expected=f"a gradient of dtype {value.dtype}",
             received=gradient.dtype,
             hint="gradient.astype(value.dtype)",
         )
@@ -57,50 +57,50 @@ def refuse_vectors(optimizer: Optimizer, value: Array, gradient: Array) -> NoRet
 
 
 def refuse_state_of_another(optimizer: Optimizer, state: Any, names: list[str]) -> None:
-    """Raise the error for a state that has not the names of this optimizer's own."""
+    """Raise an error for a state that does not have the names of this optimizer's state."""
     place, hint = type(optimizer).__name__, "give the state() of an optimizer of the same class"
     if not isinstance(state, Mapping):
         raise ConfigurationError(
-            "this is no state of an optimizer",
+            "this is not the state of an optimizer",
             place=place,
-            expected="a dictionary, as state() returns it",
+            expected="a dictionary, as returned by state()",
             received=f"{type(state).__name__}: {state!r:.60}",
             hint=hint,
         )
     if state.get("class") != place:
         raise ConfigurationError(
-            "the state is that of another optimizer",
+            "the state belongs to another optimizer",
             place=place,
             expected=f"the state of {place}",
-            received=f"that of {state['class']}" if "class" in state else "no class in it",
+            received=f"the state of {state['class']}" if "class" in state else "no entry 'class'",
             hint=hint,
         )
     missing = [name for name in names if name not in state]
     unknown = [str(name) for name in state if name not in ("class", *names)]
     if missing or unknown:
-        told = [("missing: ", missing), ("unknown: ", unknown)]
+        differences = [("missing: ", missing), ("unknown: ", unknown)]
         raise ConfigurationError(
-            "the state has not what this optimizer remembers",
+            "the state does not have the fields of this optimizer",
             place=place,
             expected=", ".join(names),
-            received="; ".join(what + ", ".join(some) for what, some in told if some),
+            received="; ".join(kind + ", ".join(found) for kind, found in differences if found),
             hint=hint,
         )
 
 
 def unlike(place: str, name: str, expected: str, received: Any) -> ConfigurationError:
-    """The error for a state in which something is of another kind than what it is named for."""
+    """The error for a state in which one field has the wrong kind of value."""
     return ConfigurationError(
-        f"the state cannot be one of this optimizer: {name}",
+        f"the state has an invalid value for {name}",
         place=place,
         expected=expected,
         received=description(received),
-        hint="give what state() has returned",
+        hint="give a dictionary that state() has returned",
     )
 
 
 def description(thing: object) -> str:
-    """``float64 (30,)`` of an array; of anything else its type and how it looks."""
+    """``float64 (30,)`` for an array; the type and the repr for anything else."""
     if hasattr(thing, "dtype") and hasattr(thing, "shape"):
         return f"{thing.dtype} {thing.shape}"
     return f"{type(thing).__name__}: {thing!r:.60}"

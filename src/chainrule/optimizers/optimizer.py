@@ -1,15 +1,15 @@
-"""Descent: what every optimizer is, and how it goes down with a model.
+"""The base class of all optimizers, and how an optimizer moves the parameters of a model.
 
 An `Optimizer` is a rule by which a vector θ moves, given its gradient g:
 
     θ, memory ← rule(θ, g, memory)
 
-The rules themselves stand in `chainrule.optimizers`; `chainrule.optimizers.chunked` has
-what they have in common.
+The other modules of `chainrule.optimizers` contain the rules; `chainrule.optimizers.chunked` has
+what they share.
 
-Where some parameters are frozen, or biases are left out of the weight decay, not all of θ moves
-alike. Then a step is told of which parts θ consists (see `chainrule.optimizers.slices`); `Descent`
-finds them for a model, and goes on finding them when something is frozen or let go between steps.
+If some parameters are frozen, or biases are left out of the weight decay, not all of θ moves alike.
+A step then takes the slices of θ that move (see `chainrule.optimizers.slices`). `Descent` finds
+them for a model, and updates them when parameters are frozen or unfrozen between steps.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from chainrule.core.parameter import Parameter, ParameterVector
 from chainrule.core.types import Array
 from chainrule.core.validators import as_float, not_negative
 from chainrule.optimizers.messages import description, refuse_state_of_another, refuse_vectors
-from chainrule.optimizers.slices import ParameterSlice, between, gather, scatter, slices_of
+from chainrule.optimizers.slices import ParameterSlice, gaps_between, gather, scatter, slices_of
 
 
 @define
 class Optimizer:
-    """What every optimizer is: a rule by which a vector moves, given its gradient.
+    """The base class of all optimizers: a rule by which a vector moves, given its gradient.
 
-    Subclass it, decorate the subclass with `attrs.define`, and write ``step``:
+    For a custom rule, subclass it, decorate the subclass with `attrs.define`, and write ``step``:
 
         @define
         class SignDescent(Optimizer):
@@ -44,63 +44,63 @@ class Optimizer:
     Parameters
     ----------
     learning_rate
-        η ≥ 0. It may be changed between steps.
+        η ≥ 0. It can be changed between steps.
 
     Notes
     -----
-    What an optimizer remembers belongs into attrs fields with ``init=False`` and a default that
-    says that there is nothing yet: `reset` goes back to that. Those whose names have no underscore
-    in front are its `state`, which checkpoints keep.
+    What an optimizer remembers belongs in attrs fields with ``init=False`` and a default that means
+    "nothing yet", to which `reset` returns. The fields without a leading underscore make up its
+    `state`, which checkpoints save.
     """
 
     learning_rate: float = field(converter=as_float, validator=not_negative)
     _kept: Array | None = field(default=None, init=False, repr=False, eq=False)
 
     def step(self, value: Array, gradient: Array) -> None:
-        """Change ``value`` in place, by what ``gradient`` says; ``gradient`` stays as it is.
+        """Change ``value`` in place according to ``gradient``, which stays unchanged.
 
         Parameters
         ----------
         value
             θ, a vector of floating-point numbers, such as ``model.parameters.value``.
         gradient
-            ∂C/∂θ, of the same size and dtype, such as ``model.parameters.grad``.
+            ∂C/∂θ, with the same size and dtype, such as ``model.parameters.grad``.
 
         Raises
         ------
         ShapeError, DtypeError, ConfigurationError
-            See `check`. Nothing is changed then.
+            See `check`. Nothing changes in this case.
         """
         raise DefinitionError(
-            "an optimizer needs a method step",
+            "an optimizer needs a method named step",
             place=type(self).__name__,
             expected="step(self, value, gradient), which changes value in place",
             received="a class without step",
-            hint="write it, or use SGD or Adam",
+            hint="write step, or use SGD or Adam",
         )
 
     def step_parts(self, value: Array, gradient: Array, parts: Sequence[ParameterSlice]) -> None:
-        """`step` for some parts of the vector; not a bit of what lies between them changes.
+        """`step` for some slices of the vector; not a bit of the rest of the vector changes.
 
-        Whatever ``step`` does, the numbers between the parts are put back afterwards. An optimizer
-        of one's own that has a weight decay may look at ``part.decays`` in a method of this name.
+        Whatever ``step`` does, the numbers between the slices are restored afterwards. A custom
+        optimizer with weight decay can override this method and read ``decays`` of each slice.
 
         Parameters
         ----------
         value, gradient
             The whole vectors, as in `step`.
         parts
-            What moves, in the order of the vector; see `parts_of`.
+            The slices that move, in the order of the vector; see `slices_of`.
 
         Raises
         ------
         ShapeError
-            The parts are not in order, or do not lie within the vector.
+            The slices overlap, are not in order, or exceed the vector.
         ShapeError, DtypeError, ConfigurationError
             As in `step`.
         """
         self.check(value, gradient)
-        gaps = between(parts, value.size, type(self).__name__)
+        gaps = gaps_between(parts, value.size, type(self).__name__)
         size = sum(gap.stop - gap.start for gap in gaps)
         kept = self._kept
         if kept is None or kept.size != size or kept.dtype != value.dtype:
@@ -114,7 +114,7 @@ class Optimizer:
     def descend(self, parameters: ParameterVector) -> None:
         """Take a step with the parameters of a model and their gradient; what is frozen stays.
 
-        This is for a loop of one's own::
+        Use it in a custom training loop::
 
             model.parameters.zero_grad()
             y = model.forward(x)
@@ -129,30 +129,30 @@ class Optimizer:
         Descent(self, parameters).step(parameters.value, parameters.grad)
 
     @property
-    def _spares_biases(self) -> bool:
-        """Whether weight decay shall leave out biases, for which a step has to know the parts."""
+    def _excludes_biases(self) -> bool:
+        """Whether weight decay leaves out biases; a step then has to know the slices."""
         return False
 
     def state(self) -> dict[str, Any]:
-        """All that a new optimizer of the same configuration needs to go on as this one would.
+        """Everything that a new optimizer with the same configuration needs to continue this one.
 
         Returns
         -------
         dict
             The name of the class as ``"class"``, the learning rate, which may have changed, and
-            what the steps have left behind, by name; arrays are copies.
+            what the optimizer remembers of its steps, by name; arrays are copies.
         """
-        held = {name: _plain(getattr(self, name)) for name in self._names_of_state()}
-        return {"class": type(self).__name__, **held}
+        values = {name: _plain(getattr(self, name)) for name in self._names_of_state()}
+        return {"class": type(self).__name__, **values}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on where the optimizer was of which this is the `state`; arrays are copied.
+        """Continue from the `state` of another optimizer of this class; arrays are copied.
 
         Raises
         ------
         ConfigurationError
-            The state is that of another class, something is missing in it, there is too much, or
-            something of another kind. Nothing is changed then.
+            The state belongs to another class, an item is missing or unknown, or a value is
+            invalid. Nothing changes in this case.
         """
         names = self._names_of_state()
         refuse_state_of_another(self, state, names)
@@ -172,12 +172,12 @@ class Optimizer:
         return ["learning_rate", *(name for name in remembered if name[0] != "_")]
 
     def _refuse_state(self, state: dict[str, Any]) -> None:
-        """Raise an error for values that cannot be what the optimizer remembers."""
+        """Raise an error for values that this optimizer cannot have stored."""
 
     def reset(self) -> None:
         """Forget all earlier steps, as if the optimizer were new: for another model, or a restart.
 
-        The configuration, a changed learning rate included, stays.
+        The configuration stays, including a learning rate that was changed.
         """
         for each in fields(type(self)):
             if not each.init:
@@ -186,22 +186,22 @@ class Optimizer:
                 setattr(self, each.name, fresh)
 
     def check(self, value: Array, gradient: Array, *remembered: Array | None) -> None:
-        """Raise a named error for what a step cannot work on; cheap enough for every step.
+        """Raise a named error for vectors that a step cannot use; fast enough for every step.
 
         Parameters
         ----------
         value, gradient
-            What ``step`` was given.
+            The arguments of ``step``.
         remembered
-            Vectors from earlier steps, where there are any: they have to have the size of value.
+            Vectors remembered from earlier steps, or None; they must have the size of ``value``.
 
         Raises
         ------
         ShapeError
-            The two are not vectors of the same size, or the optimizer remembers another size.
+            The two are not vectors of the same size, or a remembered vector has another size.
         DtypeError
-            The two are not arrays of floating-point numbers of the same type, or the optimizer
-            remembers another type.
+            The two are not arrays of floating-point numbers with the same dtype, or a remembered
+            vector has another dtype.
         ConfigurationError
             ``value`` is read-only.
         """
@@ -226,17 +226,17 @@ class Optimizer:
                     place=type(self).__name__,
                     expected=description(vector),
                     received=description(value),
-                    hint="take a new optimizer for each model, or call reset() in between",
+                    hint="use a new optimizer for each model, or call reset() in between",
                 )
 
 
-# ------------------------------------------------------------------- going down with a model
+# ------------------------------------------------------------------- the steps of a model
 
 
 class Descent:
     """An optimizer and the parameters of a model that it moves; what is frozen stays.
 
-    It looks for what is frozen once, and again when something was frozen or let go.
+    The slices that move are found once, and again after a parameter was frozen or unfrozen.
 
     Parameters
     ----------
@@ -246,44 +246,44 @@ class Descent:
         ``model.parameters``.
     """
 
-    __slots__ = ("_last_freezing", "_optimizer", "_parameters", "_parts", "_spares_biases")
+    __slots__ = ("_excludes_biases", "_last_freezing", "_optimizer", "_parameters", "_slices")
 
     def __init__(self, optimizer: Optimizer, parameters: ParameterVector) -> None:
         self._optimizer, self._parameters = optimizer, parameters
-        self._look()
+        self._find_slices()
 
     @property
-    def parts(self) -> tuple[ParameterSlice, ...] | None:
-        """What moves; None where that is all of the vector, with nothing to tell apart in it."""
+    def slices(self) -> tuple[ParameterSlice, ...] | None:
+        """The slices that move; None if the whole vector moves as a single slice."""
         if (
             self._last_freezing is not Parameter.last_freezing
-            or self._optimizer._spares_biases is not self._spares_biases
+            or self._optimizer._excludes_biases is not self._excludes_biases
         ):
-            self._look()
-        return self._parts
+            self._find_slices()
+        return self._slices
 
     def step(self, value: Array, gradient: Array) -> None:
-        """Take a step with the value and the gradient of the parameters, which are at hand."""
-        parts = self.parts
-        if parts is None:
+        """Take a step, given the value and the gradient of the parameters."""
+        slices = self.slices
+        if slices is None:
             self._optimizer.step(value, gradient)
         else:
-            self._optimizer.step_parts(value, gradient, parts)
+            self._optimizer.step_parts(value, gradient, slices)
 
     def moving(self, vector: Array) -> list[Array]:
-        """The stretches that move of the value, the gradient, or another vector as long as they."""
-        parts = self.parts
-        return [vector] if parts is None else [vector[part.start : part.stop] for part in parts]
+        """The slices that move, taken from the value, the gradient or another vector like θ."""
+        slices = self.slices
+        return [vector] if slices is None else [vector[each.start : each.stop] for each in slices]
 
-    def _look(self) -> None:
-        # Noted first: what another thread freezes meanwhile is then looked at the next time.
+    def _find_slices(self) -> None:
+        # Stored first, so that what another thread freezes meanwhile is noticed the next time.
         self._last_freezing = Parameter.last_freezing
-        self._spares_biases = self._optimizer._spares_biases
-        parts = slices_of(self._parameters, decay_biases=not self._spares_biases)
+        self._excludes_biases = self._optimizer._excludes_biases
+        slices = slices_of(self._parameters, decay_biases=not self._excludes_biases)
         size = self._parameters.size
-        self._parts = None if parts == (ParameterSlice(0, size),) or not size else parts
+        self._slices = None if slices == (ParameterSlice(0, size),) or not size else slices
 
 
 def _plain(value: Any) -> Any:
-    """A copy; of a single NumPy number, the Python number."""
+    """A copy; for a NumPy scalar, the Python number."""
     return value.item() if isinstance(value, np.generic) else copy.deepcopy(value)

@@ -1,4 +1,4 @@
-"""Gradient descent, the lecture's, and with momentum.
+"""The lecture's gradient descent, plain and with momentum.
 
 θ ← θ − η g        v ← β v + g,  θ ← θ − η v
 """
@@ -40,15 +40,15 @@ class SGD(ChunkedOptimizer):
     learning_rate
         η ≥ 0.
     momentum
-        μ, from 0 up to 1: the part of the velocity v that is kept. v is zero at the beginning.
+        μ, at least 0 and below 1: the fraction of the velocity v that is kept. v starts from zero.
     nesterov
-        Whether the gradient is meant to be taken where the ball rolls to. It needs momentum.
+        Whether to use the gradient at the point the ball is rolling towards. Needs momentum.
     weight_decay
         λ ≥ 0, as if ½ λ ‖θ‖² were added to the cost.
     decay_biases
-        Whether weight decay acts on biases, too; see `ChunkedOptimizer`.
+        Whether weight decay also acts on biases; see `ChunkedOptimizer`.
     clip_norm, clip_value
-        The largest ‖∂C/∂θ‖, and the largest single number of it; likewise.
+        The limits of ‖∂C/∂θ‖ and of each component of ∂C/∂θ; see `ChunkedOptimizer`.
 
     Attributes
     ----------
@@ -61,8 +61,8 @@ class SGD(ChunkedOptimizer):
 
     Source: B. T. Polyak, USSR Computational Mathematics and Mathematical Physics 4 (1964) 1, for
     momentum; I. Sutskever, J. Martens, G. Dahl and G. Hinton, *On the importance of initialization
-    and momentum in deep learning*, ICML 2013, for Nesterov's, in the form where θ stands for the
-    point at which the gradient is taken.
+    and momentum in deep learning*, ICML 2013, for Nesterov's, in the form where θ is the point at
+    which the gradient is taken.
     """
 
     momentum: float = field(default=0.0, converter=as_float)
@@ -71,20 +71,22 @@ class SGD(ChunkedOptimizer):
     velocity: Array | None = field(default=None, init=False, repr=False, eq=False)
 
     @momentum.validator
-    def _momentum_makes_sense(self, attribute: Any, value: Any) -> None:
+    def _momentum_is_valid(self, attribute: Any, value: Any) -> None:
         below_one(self, attribute, value)
-        self._go_together(value, self.nesterov)
+        self._require_momentum_for_nesterov(value, self.nesterov)
 
     @nesterov.validator
-    def _nesterov_makes_sense(self, attribute: Any, value: Any) -> None:
+    def _nesterov_is_valid(self, attribute: Any, value: Any) -> None:
         if not isinstance(value, bool):
             complain(self, "nesterov", "True or False", value, "nesterov=True with momentum=0.9")
-        self._go_together(self.momentum, value)
+        self._require_momentum_for_nesterov(self.momentum, value)
 
-    def _go_together(self, momentum: object, nesterov: object) -> None:
+    def _require_momentum_for_nesterov(self, momentum: object, nesterov: object) -> None:
         if nesterov and not momentum:
             hint = "SGD(learning_rate, momentum=0.9, nesterov=True)"
-            complain(self, "nesterov", "a momentum above 0 along with it", nesterov, hint)
+            complain(
+                self, "nesterov", "a momentum above 0 together with nesterov=True", nesterov, hint
+            )
 
     def _remembered(self) -> tuple[str, ...]:
         return ("velocity",) if self.momentum else ()
@@ -95,11 +97,11 @@ class SGD(ChunkedOptimizer):
         gradient: Array,
         remembered: list[Array],
         scratch: Array,
-        part: ParameterSlice,
+        parameter_slice: ParameterSlice,
     ) -> None:
-        if self.weight_decay and part.decays:
+        if self.weight_decay and parameter_slice.decays:
             gradient = with_decay(value, gradient, self.weight_decay, scratch[0])
-        for velocity in remembered:  # one, or none
+        for velocity in remembered:  # one, or none without momentum
             velocity *= self.momentum
             velocity += gradient
             if self.nesterov:

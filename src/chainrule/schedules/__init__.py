@@ -1,36 +1,36 @@
 """Schedules: how the learning rate changes while a network learns.
 
-Far from the minimum of the cost long steps are good; near it they jump across. A schedule is a
-function that gives the learning rate η for each step number t = 0, 1, 2, …,
+Far from the minimum of the cost, long steps are good; near the minimum they jump across it. A
+schedule is a function that gives the learning rate η for each step number t = 0, 1, 2, …,
 
     θ ← θ − η(t) ∂C/∂θ,        such as    η(t) = η₁ + (η₀ − η₁) ½ (1 + cos π t/T)    (`Cosine`)
 
-and remembers nothing, so what it gives at t is the same at any time. Schedules are made of others:
+and has no memory: its value at t is always the same. Schedules can be combined:
 
     WarmUp(Cosine(0.1, steps=900), steps=100)             rise to 0.1, then fall to zero
     Constant(0.1).then(Exponential(0.1, 0.99), after=50)  one after the other
-    0.5 * Cosine(0.1, steps=900)                          a product, with a number or a schedule
+    0.5 * Cosine(0.1, steps=900)                          a product with a number or a schedule
 
-A callback brings it to an optimizer, whichever that is, and t counts its steps or its epochs:
+A callback applies the schedule to any optimizer; t counts steps or epochs:
 
     rate = LearningRate(WarmUp(Cosine(0.1, steps=900), steps=100))
     trainer.fit(x, t, callbacks=[rate])
 
-`ReduceOnPlateau` is no function of t: it waits for what was measured, so it has a state. It may
-start from a schedule, which it then makes smaller:
+`ReduceOnPlateau` is not a function of t: it reacts to measurements, so it has a state. It can start
+from a schedule, whose rate it then reduces:
 
     LearningRate(ReduceOnPlateau(WarmUp(Constant(0.1), steps=100), factor=0.5, patience=5))
 
-`range_test` finds out which learning rates a training can use at all.
+`range_test` finds out which learning rates work for a model at all.
 
 Read in this order:
 
-    schedule        what a schedule is, and how schedules are combined
+    schedule        the base class of all schedules, and how schedules are combined
     decays          Step, Exponential, Polynomial, Cosine
     warmups         WarmUp, OneCycle
     plateau         ReduceOnPlateau
-    learning_rate   the callback that sets the rate of an optimizer
-    drawing         the figure of a schedule
+    learning_rate   the callback that sets the learning rate of an optimizer
+    drawing         plots of schedules
 
 A new schedule is a subclass of `Schedule` with one method, `at`.
 """
@@ -67,9 +67,11 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in ("RangeTest", "range_test"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from chainrule.training import range_test  # which trains, and is imported when it is used
+if not TYPE_CHECKING:  # with a __getattr__, type checkers would accept any name
 
-    return getattr(range_test, name)
+    def __getattr__(name: str) -> Any:
+        if name not in ("RangeTest", "range_test"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from chainrule.training import range_test  # imported on first use
+
+        return getattr(range_test, name)

@@ -1,4 +1,4 @@
-"""Schedules that fall: by steps, at an even pace, along a power or along a cosine.
+"""Schedules that fall: in steps, exponentially, along a power or along a cosine.
 
 staircase        η(t) = η₀ γ^⌊t/T⌋                           `Step`
 exponential      η(t) = η₀ γ^t                               `Exponential`
@@ -35,9 +35,9 @@ class Step(Schedule):
     start
         η(0) ≥ 0.
     every
-        After how many steps the rate changes, again and again.
+        The number of steps between changes of the rate.
     factor
-        By how much, above 0.
+        The factor of each change, above 0.
 
     Notes
     -----
@@ -64,14 +64,14 @@ class Step(Schedule):
 
 @frozen
 class Exponential(Schedule):
-    """η(t) = start · factor^t; in an experiment's words, start · e^(−t/τ) with τ = −1/ln factor.
+    """η(t) = start · factor^t, an exponential decay start · e^(−t/τ) with τ = −1/ln factor.
 
     Parameters
     ----------
     start
         η(0) ≥ 0.
     factor
-        From each step to the next, above 0; with one above 1 the rate grows.
+        The factor from each step to the next, above 0; if it is above 1, the rate grows.
 
     Notes
     -----
@@ -88,19 +88,19 @@ class Exponential(Schedule):
 
     @classmethod
     def between(cls, start: float, end: float, steps: int) -> Exponential:
-        """The one that goes from ``start`` at t = 0 to ``end`` at t = steps, and on and on.
+        """The schedule that goes from ``start`` at t = 0 to ``end`` at t = steps, and beyond.
 
         Parameters
         ----------
         start, end
             Rates above 0.
         steps
-            How many lie between them.
+            The number of steps from ``start`` to ``end``.
 
         Raises
         ------
         ConfigurationError
-            One of them makes no sense.
+            An argument is invalid.
 
         Examples
         --------
@@ -131,23 +131,23 @@ class _Ends:
 
 @frozen
 class Polynomial(Schedule):
-    """η(t) = end + (start − end)(1 − t/steps)^power up to t = steps, and ``end`` from there on.
+    """η(t) = end + (start − end)(1 − t/steps)^power up to t = steps, then ``end``.
 
     Parameters
     ----------
     start
         η(0) ≥ 0.
     steps
-        When ``end`` is reached.
+        The number of steps after which the rate reaches ``end``.
     end
-        η ≥ 0; it may lie above ``start``.
+        η ≥ 0; it may be above ``start``.
     power
-        Above 0; with 1 it is a straight line.
+        Above 0; 1 gives a straight line.
 
     Notes
     -----
-    With ``end=0`` the same numbers as ``torch.optim.lr_scheduler.PolynomialLR``, and with
-    ``power=1`` as ``LinearLR``.
+    With ``end=0``, the same numbers as ``torch.optim.lr_scheduler.PolynomialLR``; with ``power=1``,
+    the same as ``LinearLR``.
 
     Source: L.-C. Chen, G. Papandreou, I. Kokkinos, K. Murphy and A. L. Yuille, *DeepLab*, IEEE
     TPAMI 40 (2018) 834, arXiv:1606.00915, section 4.1.2: the "poly" policy, with power 0.9.
@@ -166,35 +166,36 @@ class Polynomial(Schedule):
 
     def at(self, t: int) -> float:
         """η(t); see `Schedule.__call__`."""
-        left = max(self.steps - t, 0) / self.steps
-        return on_the_way(self.end, self.start, left**self.power)
+        remaining = max(self.steps - t, 0) / self.steps
+        return interpolate(self.end, self.start, remaining**self.power)
 
 
 @frozen
 class Cosine(Schedule):
-    """η(t) = end + (start − end) ½ (1 + cos π t/steps) up to t = steps, and ``end`` from there on.
+    """η(t) = end + (start − end) ½ (1 + cos π t/steps) up to t = steps, then ``end``.
 
-    With restarts, ``start`` comes again at t = steps, and the next such curve begins; it takes
-    ``growth`` times as long as the one before: η(t) = end + (start − end) ½ (1 + cos π u/T) with
-    T = steps · growth^n and u the number of steps since the n-th restart.
+    With restarts, the rate returns to ``start`` at t = steps, and the next such curve begins. Each
+    curve takes ``growth`` times as long as the previous one. With u steps since the n-th restart,
+    and T = steps · growth^n, the rate is η(t) = end + (start − end) ½ (1 + cos π u/T).
 
     Parameters
     ----------
     start
         η(0) ≥ 0.
     steps
-        When ``end`` is reached for the first time; with restarts, when ``start`` comes again.
+        The number of steps after which the rate reaches ``end``; with restarts, the number of
+        steps before the first restart.
     end
-        η ≥ 0; it may lie above ``start``.
+        η ≥ 0; it may be above ``start``.
     restarts
-        Whether it begins anew.
+        Whether the curve restarts.
     growth
-        With restarts, a whole number of at least 1.
+        With restarts, an integer of at least 1.
 
     Notes
     -----
-    The same numbers as ``torch.optim.lr_scheduler.CosineAnnealingLR`` up to t = steps (PyTorch's
-    rises again after that), and with restarts as ``CosineAnnealingWarmRestarts``.
+    The same numbers as ``torch.optim.lr_scheduler.CosineAnnealingLR`` up to t = steps (in PyTorch
+    the rate then rises again); with restarts, the same as ``CosineAnnealingWarmRestarts``.
 
     Source: I. Loshchilov and F. Hutter, *SGDR: Stochastic gradient descent with warm restarts*,
     ICLR 2017, arXiv:1608.03983, equation 5.
@@ -215,7 +216,7 @@ class Cosine(Schedule):
     def __attrs_post_init__(self) -> None:
         if self.growth != 1 and not self.restarts:
             hint = "Cosine(…, restarts=True, growth=2)"
-            complain(self, "growth", "restarts=True along with it", self.growth, hint)
+            complain(self, "growth", "restarts=True as well", self.growth, hint)
 
     def at(self, t: int) -> float:
         """η(t); see `Schedule.__call__`."""
@@ -227,14 +228,14 @@ class Cosine(Schedule):
         else:
             while t >= length:
                 t, length = t - length, length * self.growth
-        return on_the_way(self.start, self.end, cosine_share(t / length))
+        return interpolate(self.start, self.end, cosine_ramp(t / length))
 
 
-def on_the_way(first: float, second: float, share: float) -> float:
+def interpolate(first: float, second: float, share: float) -> float:
     """(1 − share) · first + share · second: exact at both ends, and never beyond them."""
     return (1 - share) * first + share * second
 
 
-def cosine_share(u: float) -> float:
-    """½ (1 − cos π u): from 0 to 1, level at both ends."""
+def cosine_ramp(u: float) -> float:
+    """½ (1 − cos π u): from 0 to 1, flat at both ends."""
     return (1 - math.cos(math.pi * u)) / 2

@@ -1,8 +1,8 @@
-"""How a schedule is drawn: a level for each step, since the rate has no value between two of them.
+"""Plots of schedules: one level for each step, because the rate has no value between steps.
 
     η(t) for t = 0, …, T − 1        stairs with the edges 0, 1, …, T
 
-The scale is that of `chainrule.figure_style.scale_for_rates`, as in the figure of a history.
+`chainrule.figure_style.scale_for_rates` chooses the scale, as in the plot of a history.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from chainrule.figure_style import (
 )
 from chainrule.schedules.schedule import Schedule
 
-DRAWN_AT_MOST = 2000
-"""How many steps a figure shows; of more, as many that lie equally far apart."""
+MOST_STEPS = 2000
+"""The most steps that a plot shows; of a longer schedule, this many equally spaced steps."""
 
 
 def draw(schedule: Schedule, steps: int) -> Any:
-    """A figure of η(t) for t = 0, …, steps − 1; see `Schedule.plot`."""
+    """A plot of η(t) for t = 0, …, steps − 1; see `Schedule.plot`."""
     edges = sampled(steps)
     figure = new_figure(height=3.4)
     draw_rates(figure.subplots(), [schedule(int(t)) for t in edges[:-1]], edges, "step t")
@@ -35,25 +35,25 @@ def draw(schedule: Schedule, steps: int) -> Any:
 
 
 def draw_with_figures(rates: Sequence[float], edges: Any, figures: Sequence[float]) -> Any:
-    """A figure of what was measured in each epoch, and below it of the rates that it led to."""
+    """A plot of the measurement in each epoch, and below it the resulting learning rates."""
     figure = new_figure(height=5.0)
     above, below = figure.subplots(2, 1, sharex=True)
     draw_rates(below, rates, edges, "epoch")
     marker = "o" if len(figures) <= 30 else ""
     epochs = np.arange(1, len(figures) + 1)
     above.plot(epochs, figures, marker=marker, color=VALIDATION, lw=1.8, ms=3.5)
-    above.set_ylabel("what is measured", color=INK)
+    above.set_ylabel("measurement", color=INK)
     _prepare(above)
     return figure
 
 
 def sampled(steps: int) -> Any:
-    """The edges of the steps that are drawn, the first and the last among them."""
-    return np.linspace(0, steps, min(steps, DRAWN_AT_MOST) + 1).astype(int)
+    """The edges of the steps that are drawn, including the first and the last."""
+    return np.linspace(0, steps, min(steps, MOST_STEPS) + 1).astype(int)
 
 
 def new_figure(height: float) -> Any:
-    """A figure that no window belongs to."""
+    """A matplotlib figure without a window."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:

@@ -1,7 +1,7 @@
-"""A rate that waits: it becomes smaller when what is measured has stopped getting better.
+"""A learning rate that is reduced when a measurement has stopped improving.
 
-On a plateau of the validation loss the steps are too long to get further down. So they are made
-shorter, again and again; k counts how often:
+On a plateau of the validation loss, the steps are too long to get further down. So the rate is
+reduced again and again; k counts the reductions:
 
     η(t) = max(η₀(t) γᵏ, η_min)        with η₀ a number, or a schedule such as a warm-up
 """
@@ -14,7 +14,7 @@ from typing import Any
 
 from attrs import define, evolve, field
 
-from chainrule.callbacks.improvement import is_better, threshold_makes_sense
+from chainrule.callbacks.improvement import is_better, threshold_is_valid
 from chainrule.core.validators import (
     a_rate,
     as_float,
@@ -32,13 +32,13 @@ REMEMBERED = ("reductions", "best", "not_better", "cooling")
 
 
 class _Owner:
-    """Whose figures were told; a copy belongs to nobody yet, and keeps nobody alive."""
+    """A weak reference to the trainer whose figures were received; a copy has no owner."""
 
     def __init__(self, owner: object = None) -> None:
         self._owner = None if owner is None else weakref.ref(owner)
 
     def is_another_than(self, owner: object) -> bool:
-        """Whether there is one, and it is not this."""
+        """Whether there is an owner, and it is not this one."""
         return self._owner is not None and self._owner() is not owner
 
     def __reduce__(self) -> Any:
@@ -47,14 +47,14 @@ class _Owner:
 
 @define
 class ReduceOnPlateau:
-    """A rate that becomes smaller when what is measured has stopped getting better.
+    """A learning rate that is reduced when a measurement has stopped improving.
 
-    Each `update` is told a figure f. It is better than the best so far, f*, where
+    Each `update` takes a figure f. It is better than the best so far, f*, if
 
-    f < f* − threshold · |f*|       (``relative``; else f < f* − threshold)
+    f < f* − threshold · |f*|       (``relative``; otherwise f < f* − threshold)
 
-    or, for ``mode="max"``, where −f is better than −f* in that sense. After more than ``patience``
-    figures in a row that were not better, the rate is reduced. After k reductions
+    or, for ``mode="max"``, if −f is better than −f* in this sense. After more than ``patience``
+    figures in a row without improvement, the rate is reduced. After k reductions it is
 
     η(t) = max(start(t) · factorᵏ, minimum)
 
@@ -63,38 +63,39 @@ class ReduceOnPlateau:
     Parameters
     ----------
     start
-        η ≥ 0 until then; or a `Schedule` of it: ``ReduceOnPlateau(WarmUp(Constant(0.1), 500))``.
+        η ≥ 0 before the first reduction, or a `Schedule`:
+        ``ReduceOnPlateau(WarmUp(Constant(0.1), 500))``.
     factor
         Above 0 and below 1.
     patience
-        How many figures in a row may be no better.
+        How many figures in a row may fail to improve.
     threshold
-        How much better counts, 0 or more; where it is relative, below 1.
+        The improvement that counts, 0 or more; if it is relative, below 1.
     relative
-        Whether the threshold is a part of the best figure, or a number to be taken from it.
+        Whether the threshold is a fraction of the best figure, or an absolute difference.
     cooldown
-        For how many figures after a reduction nothing is counted.
+        How many figures after a reduction are not counted.
     minimum
-        Where it ends, η ≥ 0.
+        The lowest rate, η ≥ 0.
     mode
         ``"min"`` for a figure such as a loss, ``"max"`` for one such as an accuracy.
 
     Attributes
     ----------
     reductions : int
-        k, how often the rate was reduced.
+        k, the number of reductions so far.
     best : float or None
-        f*; none before the first figure.
+        f*; None before the first figure.
     not_better : int
-        How many figures in a row were no better.
+        How many figures in a row did not improve.
     cooling : int
-        For how many figures more nothing is counted.
+        How many of the next figures will not be counted.
 
     Notes
     -----
-    The same numbers as ``torch.optim.lr_scheduler.ReduceLROnPlateau`` with ``eps=0``, but for a
-    negative best figure, of which PyTorch takes the relative threshold in the wrong direction. A
-    figure that is NaN is no better than any.
+    The same numbers as ``torch.optim.lr_scheduler.ReduceLROnPlateau`` with ``eps=0``, except for a
+    negative best figure, where PyTorch applies the relative threshold in the wrong direction. NaN
+    is never better.
 
     Examples
     --------
@@ -107,7 +108,7 @@ class ReduceOnPlateau:
     factor: float = field(default=0.1, converter=as_float, kw_only=True)
     patience: int = field(default=10, converter=as_int, validator=counted_or_zero, kw_only=True)
     threshold: float = field(
-        default=1e-4, converter=as_float, validator=threshold_makes_sense, kw_only=True
+        default=1e-4, converter=as_float, validator=threshold_is_valid, kw_only=True
     )
     relative: bool = field(default=True, validator=yes_or_no, kw_only=True)
     cooldown: int = field(default=0, converter=as_int, validator=counted_or_zero, kw_only=True)
@@ -121,7 +122,7 @@ class ReduceOnPlateau:
 
     @start.validator
     def _is_a_rate_or_a_schedule(self, attribute: Any, value: Any) -> None:
-        if callable(value):  # a schedule, or what was meant to be one
+        if callable(value):  # a schedule, or something given in its place
             require_schedule(self, "start", value)
         else:
             a_rate(self, attribute, value)
@@ -133,40 +134,40 @@ class ReduceOnPlateau:
             complain(self, "factor", "a number above 0 and below 1", value, hint)
 
     def __call__(self, t: int = 0) -> float:
-        """η(t) after all that was measured so far; without a schedule it is the same for every t.
+        """η(t) after the measurements so far; without a schedule it is the same for every t.
 
         Raises
         ------
         ConfigurationError
-            ``t`` is no step number, or the schedule gives no learning rate there.
+            ``t`` is not a step number, or the schedule returns an invalid rate there.
         """
         schedule = self.start if isinstance(self.start, Schedule) else Constant(self.start)
         start = schedule(t)
-        # Where it stands below the minimum already, it stays.
+        # A rate that starts below the minimum stays unchanged.
         return max(start * self.factor**self.reductions, min(self.minimum, start))
 
     @property
     def suggested_use(self) -> str:
-        """How a training uses it, for the error where it is given in another place."""
+        """The correct use, for the error when it is given in the wrong place."""
         return f"callbacks.LearningRate({type(self).__name__}(…))"
 
     def update(self, figure: float, t: int = 0) -> float:
-        """Take note of what was measured, and return the learning rate from now on.
+        """Take a new measurement into account, and return the new learning rate.
 
         Parameters
         ----------
         figure
             f, such as the validation loss of an epoch.
         t
-            The number of the next step, where ``start`` is a schedule.
+            The number of the next step, if ``start`` is a schedule.
 
         Raises
         ------
         ConfigurationError
-            That is no number.
+            ``figure`` is not a number.
         """
         if not is_number(figure):
-            hint = "update(float(figure)), where it is an array of one number"
+            hint = "for an array with one number: update(float(figure))"
             complain(self, "figure", "a number", figure, hint)
         figure = float(figure)
         if is_better(figure, self.best, self):
@@ -180,52 +181,54 @@ class ReduceOnPlateau:
         return self(t)
 
     def reset(self) -> None:
-        """Forget all figures, and go back to the first rate."""
+        """Forget all figures, and return to the initial rate."""
         self.reductions, self.best, self.not_better, self.cooling = 0, None, 0, 0
         self._owner = _Owner()
 
     def belong_to(self, owner: object) -> None:
-        """Be told the figures of this one from now on; if those so far are of another, reset.
+        """Receive figures from this owner from now on; reset if the owner was another one.
 
         Parameters
         ----------
         owner
-            What is trained, such as the `Trainer`. What was told before there was an owner stays.
+            The source of the figures, such as the `Trainer`. Figures received before there was an
+            owner are kept.
         """
         if self._owner.is_another_than(owner):
             self.reset()
         self._owner = _Owner(owner)
 
     def state(self) -> dict[str, Any]:
-        """What it has come to, in plain numbers; `restore` goes on from there."""
+        """The current state as plain numbers; `restore` continues from it."""
         return {name: getattr(self, name) for name in REMEMBERED}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state` gave."""
+        """Continue from an earlier `state`."""
         for name in REMEMBERED:
             setattr(self, name, state[name])
 
     def plot(self, figures: Sequence[float], steps_per_epoch: int = 1) -> Any:
-        """Draw the rates that these figures lead to, below the figures; nothing here is changed.
+        """Plot these figures, and below them the rates that result; this object does not change.
 
         Parameters
         ----------
         figures
-            What was measured in each epoch, such as ``history["validation_loss"]``; at least one.
+            The measurement of each epoch, such as ``history["validation_loss"]``; at least one.
         steps_per_epoch
-            How many t there are in an epoch, where ``start`` is a schedule of the steps.
+            The number of steps t in an epoch, if ``start`` is a schedule that counts steps.
 
         Returns
         -------
         matplotlib.figure.Figure
-            The rate of an epoch is that which the figures before it have led to.
+            The rate of each epoch results from the figures of the epochs before it.
 
         Raises
         ------
         MissingExtraError
             matplotlib is not installed.
         ConfigurationError
-            There are no figures, or one of them is no number; or there is no such number of steps.
+            There are no figures, one of them is not a number, or ``steps_per_epoch`` is not an
+            integer of at least 1.
         """
         from chainrule.schedules.drawing import draw_with_figures, sampled
 
@@ -233,15 +236,15 @@ class ReduceOnPlateau:
             hint = 'plot(history["validation_loss"])'
             complain(self, "figures", "at least one number", figures, hint)
         if not is_integer(steps_per_epoch) or steps_per_epoch < 1:
-            hint = "1 where the rate is set once an epoch"
-            complain(self, "steps_per_epoch", "a whole number, 1 or more", steps_per_epoch, hint)
+            hint = "use 1 if the rate is set once per epoch"
+            complain(self, "steps_per_epoch", "an integer, 1 or more", steps_per_epoch, hint)
         edges = sampled(len(figures) * steps_per_epoch)
-        afresh, told, rates = evolve(self), 0, []
+        fresh, epoch, rates = evolve(self), 0, []
         for t in edges[:-1]:
-            while told < t // steps_per_epoch:
-                afresh.update(figures[told])
-                told += 1
-            rates.append(afresh(int(t)))
-        for figure in figures[told:]:
-            afresh.update(figure)  # refuses what is no number there, too
+            while epoch < t // steps_per_epoch:
+                fresh.update(figures[epoch])
+                epoch += 1
+            rates.append(fresh(int(t)))
+        for figure in figures[epoch:]:
+            fresh.update(figure)  # raises an error if it is not a number
         return draw_with_figures(rates, 0.5 + edges / steps_per_epoch, figures)

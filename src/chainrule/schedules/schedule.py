@@ -1,10 +1,10 @@
-"""What a schedule is, and what is made of several of them.
+"""The base class of all schedules, and how schedules are combined.
 
-A schedule is a function η(t) of the step number t = 0, 1, 2, … that remembers nothing. So two of
-them can be multiplied, and one can follow another:
+A schedule is a function η(t) of the step number t = 0, 1, 2, … without memory. So two schedules can
+be multiplied, and one can follow another:
 
     (η₁ η₂)(t) = η₁(t) η₂(t)                                             `Product`
-    η(t) = η₁(t) for t < T, and η₂(t − T) from there on                  `Chain`
+    η(t) = η₁(t) for t < T, then η₂(t − T)                               `Chain`
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from chainrule.core.validators import (
 
 @frozen
 class Schedule:
-    """What every schedule is: a function of the step number that gives the learning rate.
+    """The base class of all schedules: a function from the step number to the learning rate.
 
-    Subclass it, decorate the subclass with `attrs.frozen`, and write ``at``:
+    For a custom schedule, subclass it, decorate the subclass with `attrs.frozen`, and write ``at``:
 
         @frozen
         class InverseSquareRoot(Schedule):
@@ -40,22 +40,22 @@ class Schedule:
             def at(self, t):
                 return self.start / math.sqrt(t + 1)
 
-    A schedule never changes, so one object may serve several optimizers, and it can be a key of a
-    dictionary. Its fields are all that there is to it: numbers, words, and other schedules.
+    A schedule never changes, so one object can serve several optimizers and can be a dictionary
+    key. Its fields define it completely: numbers, strings and other schedules.
     """
 
     __array_ufunc__: ClassVar[None] = (
-        None  # so that a NumPy number leaves `number * schedule` to us
+        None  # makes NumPy numbers leave `number * schedule` to this class
     )
 
     def at(self, t: int) -> float:
-        """η(t), for a t that is known to be a whole number, 0 or more; what a subclass writes."""
+        """η(t) for an integer t ≥ 0, already checked; every subclass defines this method."""
         raise DefinitionError(
-            "a schedule needs a method at",
+            "a schedule needs a method named at",
             place=type(self).__name__,
             expected="at(self, t), which returns the learning rate of step t = 0, 1, 2, …",
             received="a class without at",
-            hint="write it, or use Cosine or another one of chainrule.schedules",
+            hint="write at, or use Cosine or another schedule from chainrule.schedules",
         )
 
     def __call__(self, t: int) -> float:
@@ -74,45 +74,45 @@ class Schedule:
         Raises
         ------
         ConfigurationError
-            ``t`` is no step number, or the schedule gives no learning rate there.
+            ``t`` is not a step number, or the schedule returns an invalid rate there.
         """
         if not is_integer(t) or t < 0:
             hint = "one step at a time: [schedule(t) for t in range(100)]"
-            complain(self, "t", "a whole number, 0 or more", t, hint)
+            complain(self, "t", "an integer, 0 or more", t, hint)
         try:
             rate = float(self.at(int(t)))
         except OverflowError:
             rate = math.inf
         if not 0 <= rate < math.inf:
             raise ConfigurationError(
-                "the schedule gives what is no learning rate",
+                "the schedule returned an invalid learning rate",
                 place=f"{type(self).__name__}, step {t}",
                 expected="a finite number, 0 or more",
                 received=rate,
-                hint="end it before that step, with .then(…, after=…), or let it grow less",
+                hint="end it before that step with .then(…, after=…), or let it grow more slowly",
             )
         return rate
 
     @property
     def suggested_use(self) -> str:
-        """How a training uses it, for the error where it is given in another place."""
+        """The correct use, for the error when it is given in the wrong place."""
         return f"callbacks.LearningRate({type(self).__name__}(…))"
 
     def then(self, schedule: Schedule, *, after: int) -> Chain:
-        """Take this schedule for ``after`` steps, then another, whose t starts from 0.
+        """Use this schedule for ``after`` steps, then another, whose t starts from 0.
 
         Parameters
         ----------
         schedule
-            What follows.
+            The schedule that follows.
         after
-            How many steps lie before it, counted from the beginning of the whole:
-            ``a.then(b, after=30).then(c, after=40)`` takes b for 10 steps.
+            The number of steps before it, counted from the start of the whole chain:
+            ``a.then(b, after=30).then(c, after=40)`` uses b for 10 steps.
 
         Raises
         ------
         ConfigurationError
-            That is no schedule, or no such number.
+            ``schedule`` is not a schedule, or ``after`` is not a valid number of steps.
 
         Examples
         --------
@@ -130,15 +130,15 @@ class Schedule:
         return Product((other, self)) if is_number(other) else NotImplemented
 
     def plot(self, steps: int) -> Any:
-        """Draw η(t) for t = 0, …, steps − 1 with matplotlib: ``pip install 'chainrule[plot]'``.
+        """Plot η(t) for t = 0, …, steps − 1 with matplotlib: ``pip install 'chainrule[plot]'``.
 
-        The scale is logarithmic where half of the steps or more have a rate below a tenth of the
-        largest, which could not be read otherwise.
+        The scale is logarithmic if at least half of the steps have a rate below a tenth of the
+        largest, because they would not be readable otherwise.
 
         Parameters
         ----------
         steps
-            How many.
+            The number of steps to plot.
 
         Returns
         -------
@@ -150,11 +150,11 @@ class Schedule:
         MissingExtraError
             matplotlib is not installed.
         ConfigurationError
-            ``steps`` is no whole number of at least 1.
+            ``steps`` is not an integer of at least 1.
         """
         if not is_integer(steps) or steps < 1:
             hint = "schedule.plot(1000) shows the first 1000 steps"
-            complain(self, "steps", "a whole number, 1 or more", steps, hint)
+            complain(self, "steps", "an integer, 1 or more", steps, hint)
         from chainrule.schedules.drawing import draw
 
         return draw(self, int(steps))
@@ -178,7 +178,7 @@ class Constant(Schedule):
 
 
 def _as_factors(factors: Any) -> Any:
-    """Schedules all, and none that is a product itself."""
+    """Convert numbers to schedules, and replace each product by its factors."""
     if not isinstance(factors, list | tuple):
         return factors
     flat: list[Any] = []
@@ -194,12 +194,12 @@ def _as_factors(factors: Any) -> Any:
 
 @frozen
 class Product(Schedule):
-    """η(t) = η₁(t) η₂(t) …: what ``schedule * schedule`` and ``0.5 * schedule`` give.
+    """η(t) = η₁(t) η₂(t) …: the result of ``schedule * schedule`` and ``0.5 * schedule``.
 
     Parameters
     ----------
     factors
-        Schedules, or numbers, which become `Constant`; of a product among them, its factors.
+        Schedules, or numbers, which become `Constant`; a product is replaced by its factors.
 
     Examples
     --------
@@ -223,20 +223,21 @@ class Product(Schedule):
 
 @frozen
 class Chain(Schedule):
-    """One schedule after another: what ``first.then(second, after=30)`` gives.
+    """One schedule after another: the result of ``first.then(second, after=30)``.
 
     η(t) = ηₙ(t − tₙ)        for tₙ ≤ t < tₙ₊₁, with t₀ = 0
 
     Parameters
     ----------
     schedules
-        η₀, η₁, …, each of which counts its own steps from 0.
+        η₀, η₁, …; each counts its own steps from 0.
     after
-        t₁, t₂, …: how many steps lie before each but the first, counted from the beginning.
+        t₁, t₂, …: the number of steps before each schedule except the first, counted from the
+        start.
 
     Notes
     -----
-    The same numbers as ``torch.optim.lr_scheduler.SequentialLR``, where ``after`` is called
+    The same numbers as ``torch.optim.lr_scheduler.SequentialLR``, which calls ``after``
     ``milestones``.
 
     Examples
@@ -266,12 +267,12 @@ class Chain(Schedule):
             and all(a < b for a, b in pairwise((0, *value)))
         )
         if not is_right:
-            expected = f"{joins} whole number{'s' if joins != 1 else ''}, 1 or more, each larger"
-            hint = "for each schedule but the first, how many steps lie before it in all"
+            expected = f"{joins} integer{'s' if joins != 1 else ''}, 1 or more, each larger"
+            hint = "for each schedule except the first, give the number of steps before it"
             complain(self, "after", f"{expected} than the one before", value, hint)
 
     def then(self, schedule: Schedule, *, after: int) -> Chain:
-        """Take this chain for ``after`` steps, then another; see `Schedule.then`."""
+        """Use this chain for ``after`` steps, then another schedule; see `Schedule.then`."""
         return Chain((*self.schedules, schedule), (*self.after, after))
 
     def at(self, t: int) -> float:
@@ -284,12 +285,12 @@ class Chain(Schedule):
 
 
 def a_schedule(owner: object, attribute: Any, value: Any) -> None:
-    """Refuse what is no schedule; a validator of attrs."""
+    """An attrs validator that raises an error for anything that is not a schedule."""
     require_schedule(owner, attribute.name, value)
 
 
 def require_schedule(owner: object, name: str, value: Any) -> None:
-    """Refuse what is no schedule, and say what was likely meant."""
+    """Raise an error for anything that is not a schedule, with a hint at what was likely meant."""
     if isinstance(value, Schedule):
         return
     from chainrule.schedules.plateau import ReduceOnPlateau
@@ -298,12 +299,12 @@ def require_schedule(owner: object, name: str, value: Any) -> None:
     if is_number(value):
         hint = f"Constant({value!r})"
     elif isinstance(value, type) and issubclass(value, Schedule | ReduceOnPlateau):
-        hint = f"make an instance of it: {value.__name__}(…)"
+        hint = f"make an instance: {value.__name__}(…)"
     elif isinstance(value, ReduceOnPlateau):
-        hint = "it depends on what is measured, and stands outside: ReduceOnPlateau(schedule, …)"
+        hint = "it depends on measurements and goes outside: ReduceOnPlateau(schedule, …)"
     elif callable(value):
         received = f"a function, {getattr(value, '__name__', type(value).__name__)}"
-        hint = "for a rule of your own, subclass Schedule and write at(self, t)"
+        hint = "for a custom rule, subclass Schedule and write at(self, t)"
     else:
-        hint = "take one of chainrule.schedules"
+        hint = "use one of the schedules in chainrule.schedules"
     complain(owner, name, "a schedule, such as Cosine(0.1, steps=1000)", received, hint)

@@ -1,9 +1,9 @@
-"""Schedules that begin small: a network that is still as it was drawn bears no long steps.
+"""Schedules that begin small: a freshly initialised network tolerates no large steps.
 
-The gradients of the first steps are large and point anywhere. A rate that rises from near zero
-gives the statistics of an optimizer, and of a normalization, the time to become those of the data:
+The gradients of the first steps are large and point in random directions. A rate that rises from
+near zero gives the statistics of an optimizer, and of a normalization, time to adapt to the data:
 
-    η(t) = η₀ (t + 1)/(T + 1)        for t < T, and then whatever follows        `WarmUp`
+    η(t) = η₀ (t + 1)/(T + 1)        for t < T, then another schedule            `WarmUp`
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from chainrule.core.validators import (
     counted,
     one_of,
 )
-from chainrule.schedules.decays import cosine_share, on_the_way
+from chainrule.schedules.decays import cosine_ramp, interpolate
 from chainrule.schedules.schedule import Schedule, a_schedule
 
 
 @frozen
 class WarmUp(Schedule):
-    """A straight line up, then another schedule, whose t starts from 0 where the line ends.
+    """A linear rise, then another schedule, whose t starts from 0 where the rise ends.
 
     η(t) = start + (η′(0) − start) t/steps      for t < steps
-    η(t) = η′(t − steps)                        from there on
+    η(t) = η′(t − steps)                        for t ≥ steps
 
     Parameters
     ----------
     schedule
-        η′, what follows.
+        η′, the schedule that follows.
     steps
-        How long the line is.
+        The length of the rise.
     start
-        η(0) ≥ 0. If not given, it is η′(0)/(steps + 1), and then η(t) = η′(0) (t + 1)/(steps + 1):
-        the line that comes from zero, without a step that would move nothing.
+        η(0) ≥ 0. The default is η′(0)/(steps + 1), which gives η(t) = η′(0) (t + 1)/(steps + 1): a
+        line from zero that leaves out the step with rate zero, which would not move anything.
 
     Notes
     -----
@@ -67,44 +67,44 @@ class WarmUp(Schedule):
         top = self.schedule(0)
         if self.start is None:
             return top * ((t + 1) / (self.steps + 1))
-        return on_the_way(self.start, top, t / self.steps)
+        return interpolate(self.start, top, t / self.steps)
 
 
 @frozen
 class OneCycle(Schedule):
-    """Up to a large rate, and down to a very small one: one cycle for the whole training.
+    """Up to a large rate and down to a very small one: one cycle for the whole training.
 
-    With r = rise · steps − 1, and the rate on the way from a to b being a + (b − a) s(u), where u
-    goes from 0 to 1, and s(u) = ½ (1 − cos π u), or s(u) = u with ``shape="linear"``:
+    The rate moves between a and b as a + (b − a) s(u), where u goes from 0 to 1 and
+    s(u) = ½ (1 − cos π u), or s(u) = u for ``shape="linear"``. With r = rise · steps − 1:
 
     two phases      start → peak from t = 0 to r,  peak → end from r to steps − 1
     three phases    start → peak from t = 0 to r,  peak → start from r to 2 r,
                     start → end from 2 r to steps − 1
 
-    and ``end`` from there on.
+    After the cycle the rate stays at ``end``.
 
     Parameters
     ----------
     peak
         The largest rate, above 0.
     steps
-        How many steps the cycle has; the last is t = steps − 1.
+        The number of steps in the cycle; the last is t = steps − 1.
     start
-        η(0) ≥ 0, not above ``peak``; if not given, a 25th of it.
+        η(0) ≥ 0, not above ``peak``; the default is ``peak``/25.
     end
-        η(steps − 1) ≥ 0, not above ``peak``; if not given, a 10,000th of ``start``.
+        η(steps − 1) ≥ 0, not above ``peak``; the default is ``start``/10,000.
     rise
-        Which part of the steps leads up, above 0 and below 1; for three phases 0.5 at most. It has
-        to be more than one step.
+        The fraction of the steps in which the rate rises, above 0 and below 1; for three phases at
+        most 0.5. It has to be more than one step.
     shape
         ``"cosine"`` or ``"linear"``.
     phases
-        2, or 3 as in Smith's paper.
+        2, or 3 as in the paper of Smith and Topin.
 
     Notes
     -----
-    The same numbers as the learning rates of ``torch.optim.lr_scheduler.OneCycleLR``, which also
-    turns the momentum the other way round; here, the momentum stays as it is.
+    The same learning rates as ``torch.optim.lr_scheduler.OneCycleLR``, which also varies the
+    momentum in the opposite direction; here the momentum does not change.
 
     Source: L. N. Smith and N. Topin, *Super-convergence: very fast training of neural networks
     using large learning rates*, 2018, arXiv:1708.07120, section 3.
@@ -127,22 +127,20 @@ class OneCycle(Schedule):
     def __attrs_post_init__(self) -> None:
         for name, rate in (("start", self.start), ("end", self.end)):
             if rate is not None and rate > self.peak:
-                hint = "the cycle goes up to its peak and down again; is one too large?"
+                hint = "the cycle rises to its peak and falls again; is one of the rates too large?"
                 complain(self, name, f"no more than the peak, {self.peak}", rate, hint)
         if self.phases not in (2, 3):
-            hint = "2 is the usual cycle, 3 that of Smith's paper"
+            hint = "2 is the usual cycle, 3 that of the original paper"
             complain(self, "phases", "2 or 3", self.phases, hint)
         most = 0.5 if self.phases == 3 else 1.0
-        is_part = isinstance(self.rise, float) and 0 < self.rise <= most and self.rise != 1
-        if not is_part:
+        is_fraction = isinstance(self.rise, float) and 0 < self.rise <= most and self.rise != 1
+        if not is_fraction:
             expected = "a number above 0 and below 1" + (", at most 0.5" if most < 1 else "")
-            hint = "it is the part of the steps that leads up, such as 0.3"
+            hint = "it is the fraction of the steps in which the rate rises, such as 0.3"
             complain(self, "rise", expected, self.rise, hint)
         if self.rise * self.steps <= 1:
-            expected = (
-                f"more than 1/rise = {1 / self.rise:.4g}, so that the rise is over a step long"
-            )
-            hint = "take more steps, or let a larger part of them lead up"
+            expected = f"more than 1/rise = {1 / self.rise:.4g}, so that the rise takes over a step"
+            hint = "use more steps, or a larger rise"
             complain(self, "steps", expected, self.steps, hint)
 
     def at(self, t: int) -> float:
@@ -156,5 +154,5 @@ class OneCycle(Schedule):
         for (t_0, rate_0), (t_1, rate_1) in pairwise(corners):
             if t <= t_1:
                 u = (t - t_0) / (t_1 - t_0)
-                return on_the_way(rate_0, rate_1, cosine_share(u) if self.shape == "cosine" else u)
+                return interpolate(rate_0, rate_1, cosine_ramp(u) if self.shape == "cosine" else u)
         return end

@@ -3,12 +3,12 @@
     model.save("model.safetensors")                  model = chainrule.load("model.safetensors")
     model.save_weights("weights.safetensors")        model.load_weights("weights.safetensors")
 
-The first pair keeps the whole model: how it is made, its numbers, and where its random generators
-stand. The second keeps the numbers alone, for a model that the program makes itself.
+The first pair stores the whole model: its architecture, its numbers, and the state of its random
+generators. The second stores only the numbers, for a model that the program creates itself.
 
-A file may come from anywhere, and may be damaged or made to do harm. So nothing that it names is
-imported or run; nothing that it asks for is done before it is seen that the file is large enough
-for it; and what is loaded is the whole or nothing. What a file may look like:
+A file may come from anywhere, and may be damaged or malicious. So nothing that it names is
+imported or executed, memory is only allocated if the file is large enough to fill it, and a file
+is loaded completely or not at all. The formats:
 
     chainrule-1            a model, without a digest; still read
     chainrule-2            a model, with a digest of every byte
@@ -26,7 +26,8 @@ Read in this order:
     budget         how much memory a file may ask for
     messages       how errors refer to a file
 
-Any change to what is written needs a new format name, and the old formats have to load for ever.
+Error messages and limits can change safely. A change of what is written needs a new format number,
+and files of the old formats have to load as before.
 """
 
 from __future__ import annotations

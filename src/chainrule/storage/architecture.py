@@ -1,18 +1,18 @@
-"""How a model is made, as JSON: a list of records, one for each layer.
+"""The architecture of a model as JSON: a list of records, one for each layer.
 
-The layers below a layer are given by their numbers in the list. So a layer that stands in two
-places is written once, and depth does not matter:
+A container refers to its layers by their index in the list. So a shared layer is written once,
+and the nesting depth does not matter:
 
     [{"class": "Sequential", "fields": {"layers": {"tuple": [{"layer": 1}, {"layer": 2}]}}},
      {"class": "Dense", "fields": {"units": 30, …}}, …]
 
-What JSON does not have is an object with a key that says what it is: ``{"tuple": […]}``.
+A type that JSON lacks is written as an object whose key names the type: ``{"tuple": […]}``.
 
-A few records can describe very many layers: if each of sixty sequences holds the next one twice,
-the last stands in 2⁶⁰ places. So the places are counted, from below upwards, before a layer is
-made:
+A few records can describe a huge number of layers: if each of sixty sequences contains the next
+one twice, the last one occurs 2⁶⁰ times. So before any layer is created, we count the occurrences,
+starting with the innermost layers:
 
-    places(n) = 1 + Σ places(c)        over the layers c that layer n holds
+    places(n) = 1 + Σ places(c)        over the layers c that layer n contains
 """
 
 from __future__ import annotations
@@ -34,28 +34,29 @@ from chainrule.storage.messages import cut, short, telling
 from chainrule.storage.sealed_file import DIGITS_LIMIT
 
 NESTING_LIMIT = 50
-"""How deep lists, tuples and dictionaries may stand in each other in a field."""
+"""The maximum nesting depth of lists, tuples and dictionaries in a field."""
 
 PLACES_LIMIT = 10_001
-"""In how many places layers may stand: a sequence and ten thousand in it. To build each takes a
-tenth of a millisecond or two, so that this says how long a file can keep a program busy."""
+"""The maximum number of layers, counting a shared layer each time it occurs: a sequence of ten
+thousand. Building one takes 0.1 or 0.2 ms, so this limits how long a file can keep a program
+busy."""
 
 PATHS_LIMIT = 2**28
-"""How many letters the paths of all places may have together: five thousand containers inside each
-other have 160 million."""
+"""The maximum total length of the paths of all these layers, in characters. Five thousand nested
+containers need 160 million."""
 
-UNMADE = "the file does not hold a model that can be made again"
+UNMADE = "the file does not contain a model that can be restored"
 
-Record = dict[str, Any]
+LayerRecord = dict[str, Any]
 
 
-def records_of(model: Layer) -> list[Record]:
+def records_of(model: Layer) -> list[LayerRecord]:
     """The records of a model.
 
     Raises
     ------
     StorageError
-        A field holds something that JSON cannot be made of, or there are too many layers.
+        If a field cannot be written as JSON, or there are too many layers.
     """
     numbers: dict[int, int] = {}
     found = [layer for _, layer in model.walk() if _is_new(layer, numbers)]
@@ -74,12 +75,12 @@ def records_of(model: Layer) -> list[Record]:
 
 
 def model_of(records: Any, known: Known) -> Layer:
-    """The model of some records. It is not built yet.
+    """The model that the records describe, not built yet.
 
     Raises
     ------
     StorageError
-        They are no such records, or describe no model.
+        If the records are invalid or do not describe a model.
     """
     checked = _checked(records)
     order = _order(checked)
@@ -92,7 +93,7 @@ def model_of(records: Any, known: Known) -> Layer:
 
 
 def configuration(cls: type) -> list[str]:
-    """The names of the fields that an object is made of."""
+    """The names of the fields that configure an object."""
     return [f.name for f in fields_of(cls) if f.init]
 
 
@@ -107,7 +108,7 @@ def _is_new(layer: Layer, numbers: dict[int, int]) -> bool:
 
 
 def _encoded(value: Any, numbers: dict[int, int], place: str, depth: int = 0) -> Any:
-    """A value as JSON; what JSON does not have is an object with one key that says what it is."""
+    """A value as JSON; a type that JSON lacks becomes an object whose key names the type."""
     if depth > NESTING_LIMIT:
         raise _too_deep(place)
     if isinstance(value, int) and value.bit_length() > 3 * DIGITS_LIMIT:
@@ -146,14 +147,14 @@ def _unwritable(place: str, received: str) -> StorageError:
         place=place,
         expected="numbers, strings, lists, layers, initializers, activation functions",
         received=received,
-        hint="for a function of your own, make a subclass of Function and give an instance of it",
+        hint="for a custom function, define a subclass of Function and pass an instance of it",
     )
 
 
 # ------------------------------------------------------------------------------- measuring
 
 
-def _checked(records: Any) -> list[Record]:
+def _checked(records: Any) -> list[LayerRecord]:
     if not isinstance(records, list) or not records:
         raise StorageError(UNMADE, expected="a list of layers", received=short(records))
     for number, record in enumerate(records):
@@ -169,12 +170,12 @@ def _checked(records: Any) -> list[Record]:
     return records
 
 
-def _place(number: int, records: list[Record]) -> str:
+def _place(number: int, records: list[LayerRecord]) -> str:
     return f"layer {number}, {cut(str(records[number]['class']), 60)}"
 
 
-def _order(records: list[Record]) -> list[int]:
-    """The numbers of the layers that are needed, each behind those that it holds."""
+def _order(records: list[LayerRecord]) -> list[int]:
+    """The indices of the layers that are needed, each after the layers that it contains."""
     done: dict[int, None] = {}
     opened: set[int] = set()
     waiting = [0]
@@ -194,23 +195,24 @@ def _order(records: list[Record]) -> list[int]:
     return list(done)
 
 
-def _held(number: int, records: list[Record]) -> Iterator[tuple[int, int]]:
-    """The layers that a layer holds, each with how long its name is at most."""
+def _held(number: int, records: list[LayerRecord]) -> Iterator[tuple[int, int]]:
+    """The layers that a layer contains, each with the maximum length of its name."""
     for name, value in records[number]["fields"].items():
         for below, length in _numbers_in(value, 0, f"{_place(number, records)}.{cut(name, 60)}"):
             if type(below) is not int or not 0 <= below < len(records):
                 raise StorageError(
                     UNMADE,
                     place=f"{_place(number, records)}.{cut(name, 60)}",
-                    expected=f"the number of a layer, from 0 to {len(records) - 1}",
+                    expected=f"the index of a layer, from 0 to {len(records) - 1}",
                     received=short(below),
                 )
-            # A field gives its name; a list that of the class, with underscores and a number.
+            # The name is that of the field, or in a list that of the class, in snake_case with a
+            # number.
             yield below, max(len(name), length + len(records[below]["class"]) + 8)
 
 
 def _numbers_in(value: Any, depth: int, place: str) -> Iterator[tuple[Any, int]]:
-    """The layers that an encoded value contains, each with the length of the keys around it."""
+    """The layers that an encoded value contains, each with the length of its dictionary keys."""
     if depth > NESTING_LIMIT:
         raise _too_deep(place)
     match value:
@@ -225,8 +227,8 @@ def _numbers_in(value: Any, depth: int, place: str) -> Iterator[tuple[Any, int]]
                     yield number, length + len(key) + 1
 
 
-def _require_bounded(records: list[Record], order: list[int]) -> None:
-    """Count the places of all layers and the letters of their paths, and refuse absurd numbers."""
+def _require_bounded(records: list[LayerRecord], order: list[int]) -> None:
+    """Count the occurrences of all layers and the characters of their paths; limit both."""
     places: dict[int, int] = {}
     letters: dict[int, int] = {}
     for number in order:
@@ -235,11 +237,11 @@ def _require_bounded(records: list[Record], order: list[int]) -> None:
         letters[number] = sum(letters[n] + places[n] * length for n, length in held)
         if places[number] > PLACES_LIMIT or letters[number] > PATHS_LIMIT:
             raise StorageError(
-                "there are too many layers, or too many inside each other, for a file",
+                "there are too many layers for a file, or they are nested too deep",
                 place=_place(number, records),
-                expected=f"at most {PLACES_LIMIT:,} places for layers, whose paths have at most "
-                f"{PATHS_LIMIT:,} letters",
-                received=f"{places[number]:,} places or more, {letters[number]:,} letters",
+                expected=f"at most {PLACES_LIMIT:,} layers, counting shared ones each time, with "
+                f"at most {PATHS_LIMIT:,} characters in their paths",
+                received=f"{places[number]:,} layers or more, {letters[number]:,} characters",
             )
 
 
@@ -247,7 +249,7 @@ def _too_deep(place: str | None) -> StorageError:
     return StorageError(
         "a field of a layer is nested too deep for a file",
         place=place,
-        expected=f"at most {NESTING_LIMIT} lists, tuples or dictionaries inside each other",
+        expected=f"at most {NESTING_LIMIT} nested lists, tuples or dictionaries",
         received="more; perhaps one that contains itself",
     )
 
@@ -255,8 +257,10 @@ def _too_deep(place: str | None) -> StorageError:
 # ------------------------------------------------------------------------------- reading
 
 
-def _object(kind: str, record: Record, made: dict[int, Layer], known: Known, depth: int = 0) -> Any:
-    """A layer, an initializer or a function from its class and its fields."""
+def _object(
+    kind: str, record: LayerRecord, made: dict[int, Layer], known: Known, depth: int = 0
+) -> Any:
+    """Create a layer, an initializer or a function from its class and its fields."""
     cls: Any = class_of(record[kind], kind, known)
     fields = {name: _decoded(v, made, known, depth) for name, v in record["fields"].items()}
     own = {f.name: f.alias for f in fields_of(cls) if f.init}
@@ -266,12 +270,12 @@ def _object(kind: str, record: Record, made: dict[int, Layer], known: Known, dep
             f"the file has a field for {cls.__name__} that the class does not have",
             expected=", ".join(own) or "no fields",
             received=", ".join(map(short, unknown[:5])),
-            hint="is the class another one, or a newer one, than that of the file?",
+            hint="is this another class of that name, or another version of it?",
         )
     given = {own[name]: value for name, value in fields.items()}
     if not hasattr(cls, "__attrs_init__"):
         return cls(**given)
-    found = cls.__new__(cls)  # its own __init__ takes something else: a Graph takes nodes
+    found = cls.__new__(cls)  # its __init__ takes other arguments: a Graph takes nodes
     found.__attrs_init__(**given)
     return found
 
@@ -298,11 +302,11 @@ def _decoded(value: Any, made: dict[int, Layer], known: Known, depth: int = 0) -
             return _object("function", value, made, known, depth + 1)
         case None | bool() | int() | float() | str():
             return value
-    raise StorageError("a field in the file says nothing that is known", received=short(value))
+    raise StorageError("a field in the file has an unknown format", received=short(value))
 
 
 def _array(items: list[Any], shape: list[Any], dtype: str) -> Any:
-    """An array in a field; refused before a number of it is made where the count is wrong."""
+    """An array in a field; a wrong count raises an error before anything is allocated."""
     count, are_sizes = 1, len(shape) <= 32
     for n in shape:
         are_sizes = are_sizes and type(n) is int and 0 <= n <= 2**48
@@ -315,8 +319,8 @@ def _array(items: list[Any], shape: list[Any], dtype: str) -> Any:
         or count != len(items)
     ):
         raise StorageError(
-            "an array in a field of the file is none",
-            expected="as many real numbers as its shape has room for",
+            "an array in a field of the file is invalid",
+            expected="as many real numbers as its shape requires",
             received=f"{len(items):,} items for {short(shape)} of {short(dtype)}",
         )
     return np.array(items, dtype=dtype).reshape(shape)

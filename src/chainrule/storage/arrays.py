@@ -1,10 +1,10 @@
-"""The arrays of a model by their names in a file, and how they are brought back: all or none.
+"""The arrays of a model under their names in a file, and how to restore them: all or none.
 
-parameters/dense_1.weights        what is learned
-state/batch_norm_1.running_mean   what is kept, but not learned
-table/shuffled_1.order            what a layer made in `build` besides, such as an order
+    parameters/dense_1.weights        parameters, which are learned
+    state/batch_norm_1.running_mean   buffers, which are kept but not learned
+    table/shuffled_1.order            other arrays created while building, such as an order
 
-A layer that stands in several places has its arrays under the first of its paths.
+The arrays of a shared layer are stored under the first of its paths.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from chainrule.storage.messages import cut
 from chainrule.storage.sealed_file import Arrays
 
 LINES = 10
-"""How many arrays a message lists at most."""
+"""The maximum number of arrays that a message lists."""
 
 NONE = "—"
 
 
 def arrays_of(model: Layer) -> Arrays:
     """All arrays of a built model, by their names in the file."""
-    named = [("parameters", model.parameters), ("state", model.state)]
+    named = [("parameters", model.parameters), ("state", model.buffers)]
     arrays = {
         f"{kind}/{path}": parameter.value
         for kind, vector in named
@@ -37,21 +37,22 @@ def arrays_of(model: Layer) -> Arrays:
 
 
 def fill(model: Layer, arrays: Arrays, problem: str, *, widened: bool) -> None:
-    """Bring the arrays of a file into a model, after all of them have been compared.
+    """Copy the arrays of a file into a model, after comparing all of them.
 
     Parameters
     ----------
     model, arrays
         A built model, and the arrays by name.
     problem
-        What is wrong where an array does not fit.
+        The error message if an array does not fit.
     widened
         Whether float32 may become float64, which is exact.
 
     Raises
     ------
     StorageError
-        Arrays are missing, too many, or of another shape or type. The model is as it was.
+        If arrays are missing, unexpected, or have another shape or dtype. The model is then
+        unchanged.
     """
     wanted = arrays_of(model)
     names = [*wanted, *sorted(name for name in arrays if name not in wanted)]
@@ -59,8 +60,8 @@ def fill(model: Layer, arrays: Arrays, problem: str, *, widened: bool) -> None:
     if differing:
         raise StorageError(
             problem,
-            expected=f"{_counted(len(wanted))}, by path, shape and type",
-            received=f"{_counted(len(arrays))}, of which these differ:\n"
+            expected=f"{_counted(len(wanted))} with matching path, shape and dtype",
+            received=f"{_counted(len(arrays))}; these differ:\n"
             + _table(differing, wanted, arrays),
             hint=_renamed(differing, wanted, arrays) or _of_another_type(differing, wanted, arrays),
         )
@@ -69,7 +70,7 @@ def fill(model: Layer, arrays: Arrays, problem: str, *, widened: bool) -> None:
 
 
 def _tables(model: Layer) -> Arrays:
-    """Arrays that a layer made in `build` besides parameters and states, such as an order."""
+    """Arrays other than parameters and buffers that a layer created in `build`."""
     found: dict[int, tuple[str, Any]] = {}
     for path, layer in model.walk():
         for own in sorted(layer._lasting):
@@ -90,7 +91,7 @@ def _fits(wanted: Any, given: Any, *, widened: bool) -> bool:
     return bool(wanted.dtype == given.dtype or (widened and is_wider))
 
 
-# ------------------------------------------------------------------------------- what is said
+# ------------------------------------------------------------------------------- messages
 
 
 def _counted(count: int) -> str:
@@ -98,7 +99,7 @@ def _counted(count: int) -> str:
 
 
 def _table(names: list[str], wanted: Arrays, arrays: Arrays) -> str:
-    """The arrays that differ, a line for each: its path, and what it is here and there."""
+    """The arrays that differ, one per line: path, shape and dtype in the model and in the file."""
     rows = [("path", "in the model", "in the file")]
     for name in names[:LINES]:
         rows.append((cut(name, 60), _described(wanted.get(name)), _described(arrays.get(name))))
@@ -114,19 +115,19 @@ def _described(array: Any) -> str:
 
 
 def _renamed(names: list[str], wanted: Arrays, arrays: Arrays) -> str | None:
-    """Which array of the file may be one that the model has under another name."""
+    """An array of the file that the model may have under another name."""
     extra = [name for name in names if name not in wanted and len(name) < 200][:1000]
     for name in names[:LINES]:
         if name in wanted and name not in arrays and len(name) < 200:
             alike = [n for n in extra if arrays[n].shape == wanted[name].shape]
             nearest = difflib.get_close_matches(name, alike, n=1)
             if nearest:
-                return f"is {nearest[0]!r} in the file what the model has as {name!r}?"
+                return f"is {nearest[0]!r} in the file the same as {name!r} in the model?"
     return None
 
 
 def _of_another_type(names: list[str], wanted: Arrays, arrays: Arrays) -> str | None:
-    """What helps where nothing differs but the type."""
+    """A hint if only the dtype differs."""
     if any(n not in wanted or n not in arrays for n in names):
         return None
     if any(wanted[n].shape != arrays[n].shape for n in names):
@@ -134,4 +135,4 @@ def _of_another_type(names: list[str], wanted: Arrays, arrays: Arrays) -> str | 
     kinds = {str(arrays[n].dtype) for n in names}
     if kinds != {"float64"}:
         return None
-    return "numbers would be rounded: take a model that was built with dtype='float64'"
+    return "numbers would be rounded: use a model that was built with dtype='float64'"

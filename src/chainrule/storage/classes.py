@@ -1,7 +1,7 @@
-"""The classes that a file may name: those that the program has, by their names.
+"""The classes that a file may name: those that are defined in the running program.
 
-They are found among the subclasses of `Layer`, `Initializer` and `Function` that are defined at
-the moment, or are given. So a file decides which of them are made, and never what is imported.
+These are the subclasses of `Layer`, `Initializer` and `Function` that are currently defined, or
+that the caller passes. So a file can choose among existing classes, but never import anything.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from chainrule.layers.functions import Function
 from chainrule.storage.messages import short
 
 Known: TypeAlias = dict[str, dict[str, list[Any]]]
-"""What the running program has: the classes of each kind by name."""
+"""The classes of the running program: for each kind, the classes by name."""
 
 KINDS: dict[str, type] = {"class": Layer, "initializer": Initializer, "function": Function}
-"""What a file calls a kind of class, and what all of that kind are."""
+"""The kinds of classes under their names in a file, each with its base class."""
 
 
 def known_classes(given: Iterable[type]) -> Known:
@@ -33,12 +33,12 @@ def known_classes(given: Iterable[type]) -> Known:
     Parameters
     ----------
     given
-        Those that come before others of the same name.
+        Classes that take precedence over others of the same name.
 
     Raises
     ------
     DefinitionError
-        Something that is given is no such class, or two of them have the same name.
+        If something given is not such a class, or two of them have the same name.
     """
     _import_own_layers()
     chosen = _chosen(given)
@@ -46,38 +46,38 @@ def known_classes(given: Iterable[type]) -> Known:
 
 
 def class_of(name: Any, kind: str, known: Known) -> Any:
-    """The class of a name in a file."""
+    """The class for a name in a file."""
     found = known[kind].get(name, []) if isinstance(name, str) else []
     if len(found) == 1:
         return found[0]
     if found:
         raise StorageError(
-            f"the file needs {name!r}, and this program has {len(found)} classes of that name",
+            f"the file needs {name!r}, but this program has {len(found)} classes of that name",
             received=", ".join(f"{cls.__module__}.{cls.__qualname__}" for cls in found),
-            hint="load(path, layers=[…]) with the one that is meant",
+            hint="pass the one that you mean: load(path, layers=[…])",
         )
     is_name = isinstance(name, str) and name.isidentifier() and len(name) < 60
     nearest = difflib.get_close_matches(name, known[kind], n=1) if is_name else []
     raise StorageError(
         f"the file needs {short(name)}, which this program does not have",
-        expected=f"a class that is derived from {KINDS[kind].__name__}"
+        expected=f"a subclass of {KINDS[kind].__name__}"
         + (f", such as {nearest[0]!r}" if nearest else ""),
         received=short(name),
-        hint=f"define or import the class before loading, or load(path, layers=[{name}])"
+        hint=f"define or import the class before loading, or use load(path, layers=[{name}])"
         if is_name
         else None,
     )
 
 
 def _import_own_layers() -> None:
-    """All that chainrule has, so that a program can load what it has not named itself."""
+    """Import all of chainrule's layers, so that a program can load those it did not import."""
     for package in (chainrule.layers, chainrule.graph):
         for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)
 
 
 def _below(base: type) -> dict[str, list[Any]]:
-    """The classes below one, by name. One that was defined anew takes the place of the old."""
+    """All subclasses of a class, by name. A redefined class replaces the old one."""
     places: dict[str, dict[str, type]] = {}
     stack: list[Any] = [base]
     while stack:
@@ -91,7 +91,7 @@ def _below(base: type) -> dict[str, list[Any]]:
 def _chosen(given: Any) -> dict[str, dict[str, list[Any]]]:
     """The given classes of each kind by name."""
     if isinstance(given, type) or not isinstance(given, Iterable) or isinstance(given, Layer):
-        raise _no_class(given, "put brackets around it: layers=[…]")
+        raise _no_class(given, "pass a list: layers=[…]")
     chosen: dict[str, dict[str, list[Any]]] = {kind: {} for kind in KINDS}
     for cls in given:
         kinds = [k for k, b in KINDS.items() if isinstance(cls, type) and issubclass(cls, b)]
@@ -99,14 +99,14 @@ def _chosen(given: Any) -> dict[str, dict[str, list[Any]]]:
             own = type(cls).__name__
             is_made = isinstance(cls, tuple(KINDS.values()))
             raise _no_class(
-                cls, f"the class and not an object: layers=[{own}]" if is_made else None
+                cls, f"pass the class, not an instance: layers=[{own}]" if is_made else None
             )
         before = chosen[kinds[0]].setdefault(cls.__name__, [cls])
         if before != [cls]:
             raise DefinitionError(
-                f"two of the given classes are called {cls.__name__!r}",
+                f"two of the given classes are named {cls.__name__!r}",
                 place="layers",
-                expected="names that tell the classes apart",
+                expected="classes with different names",
                 received=", ".join(f"{c.__module__}.{c.__qualname__}" for c in (*before, cls)),
             )
     return chosen
@@ -114,7 +114,7 @@ def _chosen(given: Any) -> dict[str, dict[str, list[Any]]]:
 
 def _no_class(given: Any, hint: str | None) -> DefinitionError:
     return DefinitionError(
-        "what is given as layers are no classes of layers",
+        "layers must be classes of layers",
         place="layers",
         expected="a list of classes such as layers=[Linear]",
         received=f"{short(given)}, of type {type(given).__name__}",

@@ -1,8 +1,8 @@
-"""Random generators in a file: where each of them stands, so that its numbers go on.
+"""The states of random generators in a file, so that a loaded model continues their sequences.
 
-A generator is whole numbers, and NumPy takes what it is given for them: a position beyond the end
-of an array would be read there. So a state from a file is held against that of a fresh generator,
-number by number, before it is used.
+The state of a generator consists of integers, which NumPy does not check: it would read a position
+beyond the end of an array. So before we use a state from a file, we compare its structure with that
+of a new generator, number by number.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from chainrule.storage.messages import short
 BIT_GENERATORS = (
     np.random.PCG64, np.random.PCG64DXSM, np.random.MT19937, np.random.Philox, np.random.SFC64,
 )  # fmt: skip
-"""Where random numbers may come from."""
+"""The bit generators that a file may use."""
 
 LIMITS = {"pos": 624, "buffer_pos": 4, "has_uint32": 1, "uinteger": 2**32 - 1}
-"""The largest values of the numbers in a state that are no random bits."""
+"""The largest values of those numbers in a state that are not random bits."""
 
 States = dict[str, dict[str, Any]]
 
 
 def states_of(model: Layer) -> States:
-    """Where the generators of a model stand, by path.
+    """The states of the generators of a model, by path.
 
     Raises
     ------
     StorageError
-        They are of several kinds.
+        If they are of several kinds.
     """
     states = {path: state_of(generator) for path, generator in model.generators.items()}
     kinds = {state["bit_generator"] for state in states.values()}
@@ -48,7 +48,7 @@ def states_of(model: Layer) -> States:
 
 
 def bits_for(states: Any) -> np.random.BitGenerator:
-    """Random bits to build with, of the kind of those in the file, if all states are such."""
+    """A bit generator to build with, of the same kind as those in the file."""
     if not isinstance(states, dict):
         raise _none("generators", states)
     kind: type[np.random.BitGenerator] = np.random.PCG64
@@ -57,9 +57,9 @@ def bits_for(states: Any) -> np.random.BitGenerator:
         found = next((kind for kind in BIT_GENERATORS if kind.__name__ == name), None)
         if found is None or (number and found is not kind):
             raise StorageError(
-                "the file needs a kind of random numbers that NumPy does not have"
+                "the file needs a random generator that NumPy does not have"
                 if found is None
-                else "the file needs several kinds of random numbers",
+                else "the file needs several kinds of random generators",
                 place=path,
                 expected=_kinds(),
                 received=short(name),
@@ -71,11 +71,11 @@ def bits_for(states: Any) -> np.random.BitGenerator:
 
 
 def set_states(model: Layer, states: States) -> None:
-    """Let the generators of a model go on where those of the file stood."""
+    """Set the generators of a model to the states in the file."""
     generators = model.generators
     if set(generators) != set(states):
         raise StorageError(
-            "the random generators in the file are not those of its architecture",
+            "the random generators in the file do not match its architecture",
             expected=short(sorted(generators)),
             received=short(sorted(states)),
         )
@@ -84,7 +84,7 @@ def set_states(model: Layer, states: States) -> None:
 
 
 def _fits(pattern: Any, given: Any, name: str = "") -> bool:
-    """Whether a state from a file is made like one of a fresh generator."""
+    """Whether a state from a file has the same structure as that of a new generator."""
     if isinstance(pattern, dict):
         return (
             isinstance(given, dict)
@@ -105,9 +105,9 @@ def _fits(pattern: Any, given: Any, name: str = "") -> bool:
 
 def _none(path: str, state: Any) -> StorageError:
     return StorageError(
-        "the state of a random generator in the file is none",
+        "the state of a random generator in the file is invalid",
         place=path,
-        expected="the whole numbers of one of NumPy's generators",
+        expected="the integers of one of NumPy's generators",
         received=short(state),
     )
 

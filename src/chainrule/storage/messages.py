@@ -1,6 +1,6 @@
-"""How a file is spoken of: values cut to a length that can be read, and errors that tell the place.
+"""Messages about files: values cut to a readable length, and errors with their location.
 
-What stands in a file may be of any size, and none of it belongs into a message at full length.
+Anything in a file may be of any size, so a message never shows it at full length.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from chainrule.core.errors import ChainruleError, StorageError
 
 
 def short(value: Any, limit: int = 60) -> str:
-    """The ``repr`` of a value from a file, cut to a length that can be read."""
+    """The ``repr`` of a value from a file, cut to a readable length."""
     brief = reprlib.Repr()
     brief.maxstring = brief.maxother = brief.maxlong = limit
     return cut(brief.repr(value), 2 * limit)
 
 
 def cut(text: str, limit: int) -> str:
-    """A text with its middle left out where it is too long."""
+    """A text, with its middle omitted if it is too long."""
     half = (limit - 3) // 2
     return text if len(text) <= limit else f"{text[:half]} … {text[-half:]}"
 
 
 @contextlib.contextmanager
 def telling(problem: str, place: str | None = None) -> Iterator[None]:
-    """Let whatever goes wrong inside be a StorageError that says where.
+    """Convert any error inside to a StorageError with its location.
 
     Parameters
     ----------
     problem
-        What is wrong where something else is raised, such as by a class with what it is given.
+        The message for errors other than StorageError, such as those raised by a layer's class.
     place
-        Put in front of the place of the error.
+        The location to prepend to that of the error.
     """
     try:
         yield
@@ -50,7 +50,7 @@ def telling(problem: str, place: str | None = None) -> Iterator[None]:
             expected=None if error.expected is None else cut(str(error.expected), 200),
             received=cut(f"{type(error).__name__}: {error.problem}{received}", 300),
         ) from error
-    except Exception as error:  # whatever a class or NumPy says to what stands in the file
+    except Exception as error:  # a class or NumPy may raise anything for the values in a file
         raise StorageError(
             problem, place=place, received=cut(f"{type(error).__name__}: {error}", 300)
         ) from error

@@ -1,16 +1,17 @@
-"""A whole model in one file: what it is made of, its numbers, and where its generators stand.
+"""A whole model in one file: its architecture, its numbers, and the states of its generators.
 
-Beside the arrays, the file's metadata say all that is needed to make the model again:
+In addition to the arrays, the metadata contain everything needed to restore the model:
 
     format          chainrule-2
-    architecture    the layers: see `chainrule.storage.architecture`
-    dtype           the type of the numbers it was built for
+    architecture    the layers as JSON
+    dtype           the dtype it was built for
     input_shapes    the shapes it was built for
-    generators      where its random generators stand, by path
-    digest          of the whole file: see `chainrule.storage.sealed_file`
+    generators      the states of its random generators, by path
+    digest          the SHA-256 of the whole file
 
-A model is made again in that order: its layers from the architecture, its parameters by `build`,
-and then the numbers of the file take the place of the first ones.
+`chainrule.storage.architecture` describes the JSON, `chainrule.storage.sealed_file` the digest.
+Loading first creates the layers from the architecture, then the parameters by `build`, and finally
+replaces their initial values by the numbers in the file.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from chainrule import files
+from chainrule.core import building
 from chainrule.core.errors import StorageError
 from chainrule.core.layer import Layer
 from chainrule.core.types import Shape
@@ -38,41 +40,42 @@ FORMAT = "chainrule-2"
 READABLE = ("chainrule-1", FORMAT)
 
 INPUTS_LIMIT = 10_000
-"""How many inputs a model may have."""
+"""The maximum number of inputs of a model."""
 
 
 def save(model: Layer, path: str | Path) -> None:
-    """Write a model to one file that the safetensors library can read by itself.
+    """Write a model to one file that the safetensors library can read on its own.
 
-    A file that stands there already is replaced at the end, at once, or stays as it is.
+    An existing file is replaced atomically at the end, or remains unchanged.
 
     Raises
     ------
     StorageError
-        Where a field of a layer cannot be written as JSON, or the file cannot be written.
+        If a field of a layer cannot be written as JSON, or the file cannot be written.
     BuildError
-        Where the model is not built yet.
+        If the model is not built yet.
     """
     files.write(path, dumps(model), "the model")
 
 
 def load(path: str | Path, layers: Iterable[type] = ()) -> Layer:
-    """The model that `save` wrote: all of it, or an error.
+    """Load the model that `save` wrote: all of it, or an error.
 
     Parameters
     ----------
     path
         The file.
     layers
-        Classes of your own that the model contains, where they are not yet defined in the
-        running program or two of them have the same name.
+        Custom classes that the model contains. Optional if they are already defined in the running
+        program under unique names.
 
     Raises
     ------
     StorageError
-        Where there is no such file, it is damaged, of a newer chainrule, or does not hold a model.
+        If the file does not exist, is damaged, was written by a newer chainrule, or does not
+        contain a model.
     DefinitionError
-        Where ``layers`` are no classes.
+        If ``layers`` are not classes.
     """
     known = known_classes(layers)
     return _loaded(sealed_file.read(path, "a model"), known, str(path))
@@ -93,7 +96,7 @@ def dumps(model: Layer) -> bytes:
 
 
 def loads(content: bytes, layers: Iterable[type] = (), *, place: str | None = None) -> Layer:
-    """The model in the bytes that `dumps` gave."""
+    """The model in the bytes that `dumps` returned."""
     return _loaded(content, known_classes(layers), place)
 
 
@@ -105,13 +108,15 @@ def _loaded(content: bytes, known: Known, place: str | None) -> Layer:
         states = _entry(contents.metadata, "generators")
         dtype = _dtype(contents.metadata.get("dtype"))
         numbers = sum(array.size for array in contents.arrays.values())
-        budget = Budget(bits_for(states), numbers, len(contents.arrays))
-        with np.errstate(all="ignore"):  # the first numbers, which nobody sees, may overflow
-            model.build(*shapes, rng=budget, dtype=dtype)
+        budget = Budget(numbers, len(contents.arrays))
+        rng = np.random.Generator(bits_for(states))
+        # Initial values may overflow; they are replaced anyway.
+        with building.limited_by(budget.allow), np.errstate(all="ignore"):
+            model.build(*shapes, rng=rng, dtype=dtype)
         fill(
             model,
             contents.arrays,
-            "the arrays in the file are not those of its architecture",
+            "the arrays in the file do not match its architecture",
             widened=False,
         )
         set_states(model, states)
@@ -119,9 +124,9 @@ def _loaded(content: bytes, known: Known, place: str | None) -> Layer:
 
 
 def _entry(metadata: dict[str, str], name: str) -> Any:
-    """What an entry of the metadata says, which is JSON."""
+    """An entry of the metadata, parsed as JSON."""
     if name not in metadata:
-        raise StorageError(UNMADE, expected=f"the metadata {name!r}", received="none of that name")
+        raise StorageError(UNMADE, expected=f"metadata named {name!r}", received="none")
     with telling(UNMADE, name):
         return sealed_file.parsed(metadata[name])
 
@@ -136,7 +141,7 @@ def _shapes(given: Any) -> list[Shape]:
         raise StorageError(
             UNMADE,
             place="input_shapes",
-            expected="for each input the sizes of a row, such as [[64]]",
+            expected="the shape of a row for each input, such as [[64]]",
             received=short(given),
         )
     return [tuple(shape) for shape in given]

@@ -1,15 +1,16 @@
-"""The bytes of a file: safetensors, sealed with a digest of every one of them.
+"""The bytes of a file: safetensors, sealed with a digest of every byte.
 
-    8 bytes     how long the header is, N
-    N bytes     the header as JSON: type, shape and place of each array, and ``__metadata__``
-    the rest    the arrays, one behind the other
+    8 bytes     N, the length of the header
+    N bytes     the header as JSON: dtype, shape and offset of each array, and __metadata__
+    the rest    the arrays, one after the other
 
-The metadata are strings by name. One of them, ``digest``, is the SHA-256 of the whole file as it is
-with 64 zeros in the digest's own place. So any bit that has changed is found, wherever it is, and
-the safetensors library needs to know nothing of it.
+The metadata are named strings. One of them, ``digest``, is the SHA-256 of the whole file with 64
+zeros in place of the digest itself. So any changed bit is detected, wherever it is, and the
+safetensors library can ignore the digest.
 
-A digest tells damage, not malice: whoever changes a file on purpose can compute it anew. So the
-header is also measured before it is parsed, and everything in it is held against the file's length.
+A digest detects damage, not malice: anyone who changes a file on purpose can recompute it. So the
+header is also measured before it is parsed, and everything in it is compared with the length of
+the file.
 """
 
 from __future__ import annotations
@@ -30,37 +31,37 @@ from chainrule.core.errors import StorageError
 from chainrule.storage.messages import cut, short
 
 HEADER_LIMIT = 2**23
-"""How many bytes a header may have: eight megabytes, room for some ten thousand layers."""
+"""The maximum size of a header in bytes: eight megabytes, enough for some ten thousand layers."""
 
 VALUE_LIMIT = 2**19
-"""How many values may stand in a header. Each takes a hundred bytes or two when it is parsed."""
+"""The maximum number of values in a header. Parsing needs one or two hundred bytes for each."""
 
 LARGER = {"chainrule-checkpoint-1": 4}
-"""How many times as much may stand in some formats: a checkpoint has the history as well."""
+"""Factors by which some formats may exceed these limits: a checkpoint also contains the history."""
 
 DIGITS_LIMIT = 1000
-"""How many digits a number may have: reading one takes a time that grows with their square."""
+"""The maximum number of digits of a number: the time to parse it grows with their square."""
 
 BLANK = "0" * 64
-"""What stands in the place of the digest while it is computed."""
+"""The placeholder for the digest while it is computed."""
 
 UNSEALED = frozenset({"chainrule-1"})
-"""The formats from before there was a digest."""
+"""The formats without a digest."""
 
 NEWEST = {"chainrule": 2, "chainrule-weights": 1, "chainrule-checkpoint": 1}
-"""The newest version of each format that this chainrule knows."""
+"""The newest version of each format that this version of chainrule can read."""
 
 TYPES = frozenset(
     {"F64", "F32", "F16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"}
 )
-"""What safetensors calls the types of numbers that an array may have."""
+"""The safetensors names of the dtypes that an array may have."""
 
 Arrays = dict[str, npt.NDArray[Any]]
 
 
 @frozen
 class Contents:
-    """What stands in a file."""
+    """The contents of a file."""
 
     metadata: dict[str, str]
     arrays: Arrays
@@ -72,14 +73,14 @@ def pack(arrays: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str]) ->
     Raises
     ------
     StorageError
-        An array is of a type that cannot be stored, or the header would be too long to be read.
+        If an array has a dtype that cannot be stored, or the header would be too long to read.
     """
     from safetensors.numpy import save as to_safetensors
 
     for name, array in arrays.items():
         if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
             raise StorageError(
-                "an array of this type cannot be written to a file",
+                "an array of this dtype cannot be written to a file",
                 place=name,
                 expected="real numbers of at most 64 bits",
                 received=str(array.dtype),
@@ -90,7 +91,7 @@ def pack(arrays: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str]) ->
     )
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))  # they come in any order
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))  # a defined order
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
     _require_bounded(text, _times([metadata.get("format", "")]))
@@ -102,19 +103,19 @@ def pack(arrays: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str]) ->
 
 
 def unpack(content: bytes, accepted: Collection[str]) -> Contents:
-    """What stands in the bytes of a file.
+    """The contents of a file, from its bytes.
 
     Parameters
     ----------
     content
         The whole file.
     accepted
-        The formats that will do, such as ``("chainrule-1", "chainrule-2")``.
+        The accepted formats, such as ``("chainrule-1", "chainrule-2")``.
 
     Raises
     ------
     StorageError
-        It is damaged, of another format, or no safetensors file.
+        If it is damaged, has another format, or is not a safetensors file.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load as from_safetensors
@@ -128,7 +129,7 @@ def unpack(content: bytes, accepted: Collection[str]) -> Contents:
     if metadata["format"] not in UNSEALED:
         _require_digest(content, text, metadata.get("digest"))
     elif "digest" in metadata:
-        raise _damaged("a digest, which files of this format do not have")
+        raise _damaged("a digest, although files of this format have none")
     _require_numbers(header)
     try:
         arrays = from_safetensors(content)
@@ -140,12 +141,12 @@ def unpack(content: bytes, accepted: Collection[str]) -> Contents:
 def read(path: str | os.PathLike[str], what: str) -> bytes:
     """All bytes of a file that may be a safetensors file.
 
-    The first of them say how long the header is. Where that cannot be, the rest is not read.
+    The first 8 bytes give the length of the header. If it is impossible, the rest is not read.
 
     Raises
     ------
     StorageError
-        There is no such file, it cannot be read, or it is something else.
+        If the file does not exist, cannot be read, or is not a safetensors file.
     """
     with files.reading(path, what) as file:
         size = os.fstat(file.fileno()).st_size
@@ -159,13 +160,13 @@ def read(path: str | os.PathLike[str], what: str) -> bytes:
 
 
 def require_size(begin: bytes, size: int) -> int:
-    """The length of the header, if a file of this size can have it."""
+    """The length of the header; raises if a file of this size cannot have it."""
     length = int.from_bytes(begin, "little")
     if len(begin) < 8 or length < 2 or length > size - 8:
         raise _not_whole(
             size, "too short for a header" if size < 10 else f"a header of {length:,} bytes"
         )
-    times = _times(LARGER)  # what it is of, stands in it
+    times = _times(LARGER)  # the format is only known after reading the header
     if length > times * HEADER_LIMIT:
         raise _too_long(f"{length:,} bytes", times)
     return length
@@ -177,7 +178,7 @@ def parsed(text: str | bytes) -> Any:
     Raises
     ------
     ValueError, RecursionError
-        It is none, a number has too many digits, or the brackets stand too deep.
+        If it is not JSON, a number has too many digits, or it is nested too deep.
     """
     return json.loads(text, parse_int=_whole, parse_float=_real)
 
@@ -195,7 +196,7 @@ def _real(digits: str) -> float:
 
 
 def _plain(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The array as it lies in the file: row by row, each number from its lowest byte on."""
+    """The array in the memory layout of the file: row-major and little-endian."""
     return np.array(array, dtype=array.dtype.newbyteorder("<"), order="C")
 
 
@@ -207,19 +208,19 @@ def _header(text: bytes, times: int) -> dict[str, Any]:
     try:
         header = parsed(text.decode())
     except (ValueError, RecursionError) as error:
-        raise _not_whole(len(text), f"a header that is no JSON; {cut(str(error), 200)}") from error
+        raise _not_whole(len(text), f"a header that is not JSON; {cut(str(error), 200)}") from error
     if not isinstance(header, dict):
         raise _not_whole(len(text), f"a header that is {short(header)}")
     return header
 
 
 def _times(formats: Collection[str]) -> int:
-    """How many times the limits are allowed."""
+    """The factor by which these formats may exceed the limits."""
     return max([LARGER.get(name, 1) for name in formats], default=1)
 
 
 def _require_bounded(text: bytes, times: int) -> None:
-    """See that a header can be parsed in little memory, by what can be counted without that."""
+    """Raise an error if parsing a header could take much memory; count without parsing it."""
     if len(text) > times * HEADER_LIMIT:
         raise _too_long(f"{len(text):,} bytes", times)
     values = sum(text.count(sign) for sign in (b",", b"[", b"{"))
@@ -235,22 +236,22 @@ def _metadata(header: dict[str, Any]) -> dict[str, str]:
 
 
 def require_format(given: str | None, accepted: Collection[str]) -> None:
-    """See that a format will do, or tell what it is instead."""
+    """Raise an error if the format is not accepted; say what the file contains instead."""
     if given in accepted:
         return
     family, version = _version(given)
     is_newer, hint = False, None
     if version > NEWEST.get(family, version):
-        is_newer, problem = True, "the file was written by a newer chainrule than this one"
-        hint = "update it: pip install --upgrade chainrule"
+        is_newer, problem = True, "the file was written by a newer version of chainrule"
+        hint = "update chainrule: pip install --upgrade chainrule"
     elif family.startswith("chainrule"):
-        problem = "the file is one of chainrule's, but of another kind"
+        problem = "this is a file of chainrule, but of another kind"
         if family == "chainrule-weights":
-            hint = "it holds weights alone: build the model, and model.load_weights(path)"
+            hint = "it contains only weights: build the model and call model.load_weights(path)"
         elif family == "chainrule-checkpoint":
-            hint = "it is a checkpoint: fit(…, resume_from=folder) with the folder that it is in"
+            hint = "it is a checkpoint: pass its folder to fit(…, resume_from=folder)"
     else:
-        problem = "this is a safetensors file, but none that chainrule has written"
+        problem = "this is a safetensors file, but chainrule did not write it"
     error = StorageError(
         problem,
         expected=f"format {' or '.join(map(repr, accepted))}",
@@ -268,7 +269,7 @@ def _version(given: str | None) -> tuple[str, int]:
 
 
 def _require_to_its_end(header: dict[str, Any], size: int) -> None:
-    """See that the arrays take just the bytes that are there."""
+    """Raise an error unless the arrays end exactly at the end of the file."""
     end = 0
     for entry in header.values():
         match entry:
@@ -276,16 +277,16 @@ def _require_to_its_end(header: dict[str, Any], size: int) -> None:
                 end = max(end, last)
     if end != size:
         raise StorageError(
-            "this is not a whole safetensors file: "
-            + ("it is cut off" if size < end else "there is something behind its end"),
-            expected=f"{end:,} bytes of numbers, as its header says",
+            "this is not a complete safetensors file: "
+            + ("it is truncated" if size < end else "there are extra bytes after its end"),
+            expected=f"{end:,} bytes of numbers, according to its header",
             received=f"{size:,} bytes",
             hint="copy it again; was the copy interrupted?" if size < end else None,
         )
 
 
 def _require_numbers(header: dict[str, Any]) -> None:
-    """See that every array is one of numbers that a model may have."""
+    """Raise an error if an array has a dtype that no model has."""
     for name, entry in header.items():
         if name == "__metadata__":
             continue
@@ -294,9 +295,9 @@ def _require_numbers(header: dict[str, Any]) -> None:
                 if kind in TYPES:
                     continue
             case _:
-                raise _damaged(f"an entry that says {short(entry)}", name)
+                raise _damaged(f"the entry {short(entry)}", name)
         raise StorageError(
-            "an array in the file is of a type that no model has",
+            "an array in the file has a dtype that no model has",
             place=cut(name, 200),
             expected=", ".join(sorted(TYPES)),
             received=short(kind),
@@ -307,7 +308,7 @@ def _require_numbers(header: dict[str, Any]) -> None:
 
 
 def _entry(digest: str) -> bytes:
-    """How the digest stands in the header. Inside of another string its quotes would be escaped."""
+    """The digest as it appears in the header. Inside another string its quotes would be escaped."""
     return f'"digest":"{digest}"'.encode()
 
 
@@ -324,10 +325,10 @@ def _require_digest(content: bytes, text: bytes, digest: str | None) -> None:
     entry = _entry(digest)
     data = memoryview(content)[8 + len(text) :]
     if _digest(content[:8], text.replace(entry, _entry(BLANK)), data) != digest:
-        raise _damaged("a file in which something has changed since")
+        raise _damaged("a file that has changed since it was written")
 
 
-# ------------------------------------------------------------------------------- what is said
+# ------------------------------------------------------------------------------- messages
 
 
 def _damaged(received: str, place: str | None = None) -> StorageError:
@@ -336,13 +337,13 @@ def _damaged(received: str, place: str | None = None) -> StorageError:
         place=place and cut(place, 200),
         expected="every byte as chainrule wrote it",
         received=received,
-        hint="copy it again from where it came from",
+        hint="copy it again from its source",
     )
 
 
 def _not_whole(size: int, received: str) -> StorageError:
     return StorageError(
-        "this is not a whole safetensors file", received=f"{size:,} bytes; {received}"
+        "this is not a complete safetensors file", received=f"{size:,} bytes; {received}"
     )
 
 
@@ -352,5 +353,5 @@ def _too_long(received: str, times: int) -> StorageError:
         expected=f"a header of at most {times * HEADER_LIMIT:,} bytes and "
         f"{times * VALUE_LIMIT:,} values",
         received=received,
-        hint="large arrays belong into build, as a state, and not into the fields of a layer",
+        hint="keep large arrays in a buffer created in build, not in the fields of a layer",
     )

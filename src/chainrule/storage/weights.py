@@ -1,9 +1,9 @@
-"""The numbers of a model in a file, without what it is made of.
+"""The numbers of a model in a file, without its architecture.
 
     model.save_weights("weights.safetensors")        model.load_weights("weights.safetensors")
 
-Whoever reads them brings the model along. It has to have the same arrays: each is found by its
-path, such as ``parameters/dense_1.weights``, and the paths that differ are listed in the error.
+Loading needs a model with the same arrays. Each array is found by its path, such as
+``parameters/dense_1.weights``; the error lists paths that differ.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ READABLE = (FORMAT, *MODELS)
 
 
 def save_weights(model: Layer, path: str | Path) -> None:
-    """Write the arrays of a model to a file: parameters, states, and tables made in `build`.
+    """Write the arrays of a model to a file: parameters, buffers, and tables created in `build`.
 
     Raises
     ------
     StorageError
-        Where the file cannot be written; one that stands there stays as it is.
+        If the file cannot be written; an existing file then remains unchanged.
     BuildError
-        Where the model is not built yet.
+        If the model is not built yet.
     """
     arrays = arrays_of(model)
     with telling("the weights cannot be written to a file"):
@@ -39,25 +39,25 @@ def save_weights(model: Layer, path: str | Path) -> None:
 
 
 def load_weights(model: Layer, path: str | Path) -> None:
-    """Bring the arrays of a file into a model: all of them, or none.
+    """Load the arrays of a file into a model: all of them, or none.
 
     Parameters
     ----------
     model
-        A model that is built. Its random generators stay where they are.
+        A built model. Its random generators do not change.
     path
-        A file of `save_weights`, or of `save`, of which the arrays are taken. Numbers of type
-        float32 become float64 where the model has those, which is exact; the other way round they
-        would be rounded, and are refused.
+        A file written by `save_weights`, or by `save`, of which only the arrays are used. float32
+        numbers become float64 if the model has those, which is exact; the opposite would round
+        them and raises an error.
 
     Raises
     ------
     StorageError
-        Where the file cannot be read, is damaged or holds something else, or where arrays are
-        missing, too many, or of another shape or type. The error lists their paths, and the model
-        is as it was.
+        If the file cannot be read, is damaged or contains something else, or if arrays are
+        missing, unexpected, or have another shape or dtype. The error lists their paths, and the
+        model is unchanged.
     BuildError
-        Where the model is not built yet.
+        If the model is not built yet.
     """
     require_built(model)
     loads_weights(model, sealed_file.read(path, "weights"), place=str(path))
@@ -66,6 +66,6 @@ def load_weights(model: Layer, path: str | Path) -> None:
 def loads_weights(model: Layer, content: bytes, *, place: str | None = None) -> None:
     """`load_weights` from the bytes of a file."""
     require_built(model)
-    with telling("the file does not hold the weights of a model", place):
+    with telling("the file does not contain the weights of a model", place):
         arrays = sealed_file.unpack(content, READABLE).arrays
-        fill(model, arrays, "the weights in the file are not those of the model", widened=True)
+        fill(model, arrays, "the weights in the file do not match the model", widened=True)

@@ -23,3 +23,19 @@ What a run needs along the way:
 Losses, optimizers, data, checkpoints, callbacks and schedules are packages of their own above this
 one, and know nothing of it but the type `Trainer`. A new metric is a function in `metrics`.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+_MOVED = {
+    name: f"chainrule.{name}"
+    for name in ("callbacks", "checkpoints", "data", "losses", "optimizers", "schedules")
+}
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        from chainrule.core.deprecation import moved
+
+        return moved(__name__, name, _MOVED, removed_in="0.3")

@@ -29,7 +29,6 @@ neural networks*, AISTATS 2010, section 4.
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -37,12 +36,13 @@ from typing import Any
 import numpy as np
 from attrs import define, field, frozen
 
-from chainrule.core.caller import frames_to_the_caller
+from chainrule.core.caller import warn_caller
 from chainrule.core.errors import ChainruleError
 from chainrule.core.layer import Layer
 from chainrule.core.messages import label
 from chainrule.core.types import Array
-from chainrule.graph.plan import Plan, Step
+from chainrule.graph.plan import Plan
+from chainrule.graph.unrolling import PlanStep
 from chainrule.layers.activation import Activation
 from chainrule.losses import Loss
 
@@ -155,7 +155,7 @@ class DeltaWatch:
             return
         self.has_warned = True
         warning.place = f"{warning.place}, epoch {epoch}, step {step}"
-        warnings.warn(warning, stacklevel=frames_to_the_caller())
+        warn_caller(warning)
 
     def _died(self, heard: list[_Heard], epoch: int) -> DeltasWarning | None:
         """The warning for an activation that is flat for all inputs of all looks so far."""
@@ -193,7 +193,7 @@ class _Heard:
         Whether it is an activation with f′ = 0 for all of them.
     """
 
-    step: Step
+    step: PlanStep
     place: str
     size: float
     rows: int

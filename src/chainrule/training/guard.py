@@ -92,7 +92,7 @@ class GuardedStep:
     _per_output: PerOutput | None = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._parameters, self._states = self.model.parameters, self.model.state
+        self._parameters, self._states = self.model.parameters, self.model.buffers
         self._descent = Descent(self.optimizer, self._parameters)
         self._quiet = quiet()
         self._per_output = self.loss if isinstance(self.loss, PerOutput) else None
@@ -200,17 +200,17 @@ class GuardedStep:
     def _moves_finitely(self, value: Array, gradient: Array) -> bool:
         """Whether all that moves, and where it is to move, is finite."""
         descent = self._descent
-        if descent.parts is None:
+        if descent.slices is None:
             return _are_finite(value, gradient)
         return all(map(_are_finite, descent.moving(value), descent.moving(gradient)))
 
     def _keep(self, value: Array) -> None:
         """Copy all that is about to move; what is frozen costs nothing."""
-        parts = self._moved = self._descent.parts
-        if parts is None:
+        slices = self._moved = self._descent.slices
+        if slices is None:
             self._last_finite[:] = value
         else:
-            _copy(self._last_finite, value, parts)
+            _copy(self._last_finite, value, slices)
 
     def _take_back(self, value: Array) -> None:
         """Bring back what the last step has moved, which need not be what the next one would."""
@@ -278,9 +278,9 @@ def quiet() -> dict[str, Any]:
     return {kind: "ignore" for kind, way in np.geterr().items() if way == "warn"}
 
 
-def _copy(to: Array, of: Array, parts: tuple[ParameterSlice, ...]) -> None:
-    for part in parts:
-        to[part.start : part.stop] = of[part.start : part.stop]
+def _copy(to: Array, of: Array, slices: tuple[ParameterSlice, ...]) -> None:
+    for each in slices:
+        to[each.start : each.stop] = of[each.start : each.stop]
 
 
 def _real(arrays: dict[str, Array]) -> dict[str, Array]:

@@ -37,6 +37,7 @@ import numpy.typing as npt
 from attrs import frozen
 
 from chainrule.callbacks.callback import Callback
+from chainrule.core.deprecation import renamed_keywords
 from chainrule.core.errors import ConfigurationError, NonFiniteError
 from chainrule.core.validators import is_integer, is_number
 from chainrule.figure_style import INK, TRAINING, VALIDATION, missing_matplotlib, tidy
@@ -51,6 +52,7 @@ TOO_FAR = 4.0
 """The cost has diverged where it is so many times that of the beginning."""
 
 
+@renamed_keywords(removed_in="0.3", ahead="prefetch")
 def range_test(
     trainer: Trainer,
     x: Any,

@@ -33,6 +33,7 @@ from attrs import define, field, setters
 
 from chainrule import files
 from chainrule.callbacks import Callback
+from chainrule.core.deprecation import renamed_keywords
 from chainrule.core.errors import NonFiniteError, ShapeError
 from chainrule.core.input_checks import as_tuple
 from chainrule.core.layer import Layer
@@ -152,6 +153,7 @@ class Trainer:
 
     # ---------------------------------------------------------------- what a caller does
 
+    @renamed_keywords(removed_in="0.3", ahead="prefetch")
     def fit(
         self,
         x: Any,

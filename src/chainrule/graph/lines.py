@@ -1,0 +1,109 @@
+"""Lines: how the passes of a plan go through its steps.
+
+In most models many steps take just what the step before makes. Such steps form a line, and what one
+returns is handed to the next. Only at the ends of a line values are read from slots and put there:
+
+    slots → f_1 → f_2 → … → f_N → slots             slots ← J_1ᵀ ← J_2ᵀ ← … ← J_Nᵀ ← slots
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
+from typing import Any, Literal, TypeAlias
+
+from attrs import define, field
+
+from chainrule.core import method_wrapping
+from chainrule.graph.unrolling import PlanStep, Slots
+
+Asked: TypeAlias = Literal["deltas", "gradients"]
+
+
+@define(eq=False)
+class _Call:
+    """The author's own method of a layer, without the checks around it, and the layer's memory."""
+
+    step: PlanStep
+    method: Callable[[Any], Any]
+    memory: dict[str, Any]
+
+    @classmethod
+    def of(cls, step: PlanStep, name: str) -> _Call:
+        method = method_wrapping.bare(step.layer, name)
+        if name in ("forward", "apply") and len(step.takes) != 1:
+            return cls(step, lambda several: method(*several), step.layer.__dict__)
+        return cls(step, method, step.layer.__dict__)
+
+
+@define(eq=False)
+class Line:
+    """Calls in sequence, each on just what the one before returned; only the ends have slots.
+
+    Attributes
+    ----------
+    takes, puts
+        The slots of what the first call is given, and of what the last one returns.
+    drops
+        The slots of values that no later line takes.
+    take
+        Reads the slots: one value, or a tuple of several.
+    """
+
+    calls: list[_Call]
+    takes: Slots
+    puts: Slots
+    drops: Slots = ()
+    take: Callable[[list[Any]], Any] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.take = reader_of(self.takes)
+
+
+def in_lines(steps: Sequence[PlanStep], outputs: Slots) -> list[list[PlanStep]]:
+    """The steps in lines: a line goes on while nothing else takes what its last step makes."""
+    taken = Counter(slot for step in steps for slot in step.takes)
+    taken.update(outputs)
+    lines: list[list[PlanStep]] = []
+    for step in steps:
+        goes_on = lines and len(step.takes) == 1 and step.takes == lines[-1][-1].makes
+        if goes_on and taken[step.takes[0]] == 1:
+            lines[-1].append(step)
+        else:
+            lines.append([step])
+    return lines
+
+
+def lines_forward(rows: list[list[PlanStep]], outputs: Slots, method: str) -> list[Line]:
+    """The lines of a forward pass, which drop each value after it was taken for the last time."""
+    lines = []
+    used = {*outputs}
+    for steps in reversed(rows):
+        takes = steps[0].takes
+        calls = [_Call.of(step, method) for step in steps]
+        lines.append(Line(calls, takes, steps[-1].makes, tuple({*takes} - used)))
+        used.update(takes)
+    return lines[::-1]
+
+
+def lines_backward(
+    rows: list[list[PlanStep]], asked: Mapping[str, Asked] | None = None
+) -> list[Line]:
+    """The lines of a backward pass: all steps, or those of which something is asked, by path."""
+    lines = []
+    for steps in reversed(rows):
+        computed = [step for step in reversed(steps) if asked is None or step.path in asked]
+        if computed:
+            first, last = computed[-1], computed[0]
+            sends = asked is None or asked[first.path] == "deltas"
+            calls = [_Call.of(step, "backward") for step in computed]
+            if not sends:
+                calls[-1] = _Call.of(first, "backward_parameters")
+            lines.append(Line(calls, last.makes, first.takes if sends else ()))
+    return lines
+
+
+def reader_of(slots: Slots) -> Callable[[list[Any]], Any]:
+    """A function that reads slots: one value as it is, several as a tuple."""
+    return itemgetter(*slots) if slots else lambda _: ()

@@ -1,0 +1,183 @@
+"""Unrolling: nested containers become one list of steps.
+
+A container says which of its layers takes which values (`Composite.calls`). `walk` follows these
+calls, and those of the containers inside it. With numbers in place of values, called slots, it
+finds the steps of a plan; with arrays it builds a model, since a layer builds itself when called.
+
+    Sequential([Dense(3), Residual(Dense(3))])        dense_1                 0 → 1
+                                                      residual_1/dense_1      1 → 2
+                                                      residual_1/add       1, 2 → 3
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from attrs import define
+
+from chainrule.core.input_checks import as_tuple, one_or_tuple
+from chainrule.core.layer import Layer
+from chainrule.core.ownership import Places
+from chainrule.core.tree import snake_case
+from chainrule.core.types import Array
+from chainrule.graph.plan_messages import no_such_output, with_location
+
+if TYPE_CHECKING:
+    from chainrule.graph.composite import Composite
+
+Slots: TypeAlias = tuple[int, ...]
+
+
+@define(eq=False)
+class PlanStep:
+    """One layer where it is used.
+
+    Attributes
+    ----------
+    layer
+        The layer, or a twin of it if it is used elsewhere too: each use has its own memory.
+    path
+        Where it is: ``residual_1/dense_2``.
+    takes, makes
+        The slots of its inputs and of its outputs.
+    """
+
+    layer: Layer
+    path: str
+    takes: Slots
+    makes: Slots
+
+
+def unroll(model: Composite, places: Places) -> tuple[str, list[PlanStep], Slots, Slots, list[str]]:
+    """The fields of a `Plan` of a built model made of layers."""
+    inputs: Slots = tuple(range(len(model.input_shapes)))
+    names = model.input_names(len(inputs))
+    steps: list[PlanStep] = []
+
+    def add_step(container: Composite, layer: Layer, path: str, takes: Slots) -> Slots:
+        size = len(layer.output_shapes)
+        makes = tuple(range(len(names), len(names) + size))
+        names.extend(output_names(path, size))
+        steps.append(PlanStep(places.in_a_place_of_its_own(layer), path, takes, makes))
+        return makes
+
+    outputs = walk(model, inputs, add_step)
+    return snake_case(type(model).__name__), steps, inputs, outputs, names
+
+
+def build_by(model: Composite, inputs: Sequence[Array]) -> Any:
+    """Build each layer by what the layers before it return for a batch: the model's outputs."""
+    name = snake_case(type(model).__name__)
+    named_inputs = tuple(zip(inputs, model.input_names(len(inputs)), strict=True))
+
+    def refuse(container: Composite, path: str, takes: Any) -> None:
+        producers = [f", produced by {source}" for _, source in takes]
+        container.refuse_unfitting(_shapes(takes), f"{name}/{path}", producers)
+
+    def call(container: Composite, layer: Layer, path: str, takes: Any) -> Any:
+        given, sources = [value for value, _ in takes], [source for _, source in takes]
+        try:
+            made = as_tuple(layer.forward(*given))
+        except Exception as error:
+            located = with_location(error, layer, f"{name}/{path}", "forward", given, sources)
+            explained = container.explained(located, path.rpartition("/")[2])
+            raise explained from explained.__cause__
+        return tuple(zip(made, output_names(path, len(made)), strict=True))
+
+    def note_shapes(container: Composite, takes: Any, makes: Any) -> None:
+        if not container.is_built:  # its own forward, which would note them, is never called
+            container._input_shapes, container._output_shapes = _shapes(takes), _shapes(makes)
+
+    outputs = walk(model, named_inputs, call, refuse, note_shapes)
+    return one_or_tuple([value for value, _ in outputs])
+
+
+def _shapes(named: Any) -> tuple[Any, ...]:
+    return tuple(value.shape[1:] for value, _ in named)
+
+
+def walk(
+    model: Composite,
+    inputs: tuple[Any, ...],
+    call: Callable[..., Any],
+    enter: Callable[..., None] = lambda *_: None,
+    leave: Callable[..., None] = lambda *_: None,
+) -> Any:
+    """Call what is called for each layer, in order, those of inner containers included.
+
+    Parameters
+    ----------
+    model, inputs
+        The outermost container, and what stands for its inputs: slots or arrays.
+    call
+        Is given the container, a layer of it, its path and inputs, and returns its outputs.
+    enter, leave
+        Are given an inner container with its path and inputs, and with its inputs and outputs.
+    """
+    stack = [_Container(model, "", inputs)]
+    while True:
+        container = stack[-1]
+        if container.is_finished:
+            outputs = container.outputs
+            stack.pop()
+            if not stack:
+                return outputs
+            leave(container.layer, container.made[0], outputs)
+            stack[-1].made.append(outputs)
+            continue
+        path, layer, takes = container.next_call()
+        if is_unrolled(layer):
+            stack.append(_Container(layer, path, takes))
+            enter(layer, path, takes)
+        else:
+            container.made.append(call(container.layer, layer, path, takes))
+
+
+class _Container:
+    """A container on the walk. ``made`` holds what its nodes made so far; node 0 is its inputs."""
+
+    def __init__(self, layer: Any, path: str, inputs: tuple[Any, ...]) -> None:
+        self.layer, self.path, self.made = layer, path, [inputs]
+        self._children = list(layer.children().items())
+        self._calls = layer.calls(len(self._children))
+
+    @property
+    def is_finished(self) -> bool:
+        return len(self.made) > len(self._children)
+
+    @property
+    def outputs(self) -> tuple[Any, ...]:
+        return self._values(self.layer.ends(len(self._children)))
+
+    def next_call(self) -> tuple[str, Any, tuple[Any, ...]]:
+        """The path of the next layer, the layer, and what it takes."""
+        number = len(self.made) - 1
+        name, layer = self._children[number]
+        path = f"{self.path}/{name}" if self.path else name
+        return path, layer, self._values(self._calls[number])
+
+    def _values(self, sources: Sequence[tuple[int, int]]) -> tuple[Any, ...]:
+        found: list[Any] = []
+        for node, output in sources:
+            made = self.made[node]
+            if output >= len(made):
+                what = self._children[node - 1][0] if node else "the input"
+                raise no_such_output(what, output, len(made), self.path)
+            found.extend(made if output < 0 else [made[output]])
+        return tuple(found)
+
+
+def is_unrolled(layer: Layer) -> bool:
+    """Whether a layer is a container that adds nothing to the layers in it."""
+    return "joins_the_plan" in type(layer).__dict__
+
+
+def input_names(count: int) -> list[str]:
+    """``input``, or ``input_1``, ``input_2`` and so on."""
+    return ["input"] if count == 1 else [f"input_{n + 1}" for n in range(count)]
+
+
+def output_names(path: str, count: int) -> list[str]:
+    """The path of the layer, or ``halves_1[0]``, ``halves_1[1]`` and so on."""
+    return [path] if count == 1 else [f"{path}[{n}]" for n in range(count)]
