@@ -296,7 +296,7 @@ def test_a_checkpoint_of_another_run_is_refused_and_nothing_changes(tmp_path, ho
 )
 def test_a_call_that_would_take_other_batches_is_refused(tmp_path, how):
     stopped(tmp_path)
-    with pytest.raises((StorageError, ConfigurationError), match=r"another run|the run that is"):
+    with pytest.raises((StorageError, ConfigurationError), match=r"another run|the run to resume"):
         trainer_of().fit(
             **{
                 "x": X,
