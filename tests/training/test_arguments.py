@@ -129,8 +129,8 @@ def test_a_data_set_of_several_outputs_validates_each() -> None:
     ("given", "words"),
     [
         (lambda rng: (X, T), "validation_data=make_batch(np.random.default_rng(1))"),
-        (X, "the targets along with the inputs"),
-        ((X, T, W), "leave the weights out"),
+        (X, "the targets with the inputs"),
+        ((X, T, W), "omit the weights"),
         ([(X, T)] * 3, "tuple(map(np.concatenate, zip(*batches)))"),
         (iter([(X, T)]), "tuple(map(np.concatenate, zip(*batches)))"),
         (3, "validation_data=(x, t)"),
@@ -139,7 +139,7 @@ def test_a_data_set_of_several_outputs_validates_each() -> None:
 def test_what_is_no_validation_data_is_refused_with_a_way_that_works(
     given: Any, words: str
 ) -> None:
-    with pytest.raises(ConfigurationError, match="neither a pair nor a data set") as caught:
+    with pytest.raises(ConfigurationError, match="neither a pair nor a dataset") as caught:
         validated(given)
     assert words in caught.value.hint
     batches = [(X[:8], T[:8]), (X[8:], T[8:])]

@@ -185,7 +185,7 @@ def test_a_panel_without_a_finite_figure_says_so(name: str, never: list[float]) 
 
     figure = History({"accuracy": [0, 0, 1], name: never}).plot()
     ax = next(ax for ax in figure.axes if ax.get_title("left") == name.replace("_", " "))
-    assert [text.get_text() for text in ax.texts] == ["no finite figure"]
+    assert [text.get_text() for text in ax.texts] == ["no finite value"]
     assert not len(ax.get_yticks()) and not ax.get_title("right")
     low, high = ax.get_xlim()
     figure.canvas.draw()
@@ -200,7 +200,7 @@ def test_a_curve_without_a_point_says_so_in_the_legend() -> None:
     figure = History({"loss": [2.0, 1.0], "validation_loss": [np.nan, np.inf]}).plot()
     (ax,) = figure.axes
     told = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert told == ["training", "validation: no finite figure"] and not ax.texts
+    assert told == ["training", "validation: no finite value"] and not ax.texts
     assert len(ax.get_yticks()) and not ax.get_title("right")
     figure.canvas.draw()
     plt.close(figure)

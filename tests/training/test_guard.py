@@ -112,7 +112,7 @@ def test_the_first_layer_on_the_way_back_is_named_where_only_a_gradient_is_not_f
     kept = Parameters()
     error, _ = stopped(model, callbacks=[kept])
     assert error.place == "sequential/spoils_1, epoch 2, step 2"
-    assert "delta that it sends back" in error.received and "backward" in error.hint
+    assert "delta that it returns" in error.received and "backward" in error.hint
     np.testing.assert_array_equal(model.parameters.value, kept.seen[-1])
     assert len(kept.seen) == 4
 
@@ -213,7 +213,7 @@ def test_a_layer_that_draws_an_infinity_is_to_blame_and_not_the_learning_rate() 
 
     error, _ = stopped(Sequential([Dense(4), Noise(), Dense(2)]), optimizers.SGD(0.01))
     assert "all were when the step was repeated" in error.problem
-    assert "what is made of the numbers that noise_1.draws draws" in error.hint
+    assert "how the random numbers of noise_1.draws are used" in error.hint
     assert "learning rate" not in error.hint
 
 
@@ -359,7 +359,7 @@ def test_a_step_that_overflows_is_taken_back_whatever_was_frozen_since(
     x, t = samples(40)
     options: Any = {"data": (10 * x, 10 * t), "accumulate": accumulate, "callbacks": [changes]}
     error, _ = stopped(model, optimizers.SGD(0.01), **options)
-    assert "that step was taken back" in error.hint
+    assert "that step was undone" in error.hint
     np.testing.assert_array_equal(model.parameters.value, changes.before)
 
 

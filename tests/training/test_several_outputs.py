@@ -391,8 +391,8 @@ def test_what_cannot_be_learned_from_is_refused_and_nothing_is_changed(
 @pytest.mark.parametrize(
     ("loss", "options", "words"),
     [
-        (NUMBERS, {"loss_weights": [1.0, 2.0]}, "leave loss_weights out"),
-        (losses.PerOutput(LOSSES, [1, 2]), {"loss_weights": [1.0, 2.0]}, "have their own"),
+        (NUMBERS, {"loss_weights": [1.0, 2.0]}, "omit loss_weights"),
+        (losses.PerOutput(LOSSES, [1, 2]), {"loss_weights": [1.0, 2.0]}, "already have weights"),
         (LOSSES, {"loss_weights": [1.0]}, "2 weights"),
         (LOSSES, {"loss_weights": [1.0, -1.0]}, "weights[1]"),
         (LOSSES, {"loss_weights": [1.0, np.nan]}, "weights[1]"),
@@ -424,7 +424,7 @@ def test_several_losses_for_a_model_with_one_output_are_refused(method: str) -> 
     x, (numbers, _) = samples()
     model = Sequential([Dense(2)])
     model.build((3,), rng=0)
-    with pytest.raises(ShapeError, match="one output, and there are 2 losses") as caught:
+    with pytest.raises(ShapeError, match="one output but there are 2 losses") as caught:
         getattr(trainer_of(model), method)(x, (numbers, numbers))
     assert "Trainer(model, loss, …)" in str(caught.value.hint)
 
