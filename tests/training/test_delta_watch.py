@@ -109,7 +109,7 @@ def test_exploding_deltas_are_told_with_the_layer_where_they_exceed_a_million(dt
     above = [step for step in dense if step.delta_size > 1e6 * last.delta_size]
     assert above and warning.place == f"sequential/{above[-1].place}, epoch 1, step 1"
     assert f"|Δ| = {above[-1].delta_size:.1e} here" in warning.received
-    assert "smaller weights" in warning.hint and "clip_norm" in warning.hint
+    assert "smaller initial weights" in warning.hint and "clip_norm" in warning.hint
 
 
 def test_a_relu_that_is_negative_for_the_whole_batch_is_said_to_have_died() -> None:
@@ -117,9 +117,9 @@ def test_a_relu_that_is_negative_for_the_whole_batch_is_said_to_have_died() -> N
     model[2].biases.value -= 1e3
     warning = the_one(told(model), DeadActivationWarning)
     assert warning.place == "sequential/activation_2, epoch 1, step 1"
-    assert "Activation('relu') has died" in warning.problem
+    assert "Activation('relu') is dead" in warning.problem
     assert "sequential/dense_2 learns nothing" in warning.problem
-    assert "no input is above 0, in 32 rows" in warning.received
+    assert "no input is above 0 in 32 rows" in warning.received
     assert "leaky_relu" in warning.hint and "learning rate" not in warning.hint
 
 

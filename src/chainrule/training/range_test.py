@@ -40,7 +40,7 @@ from chainrule.callbacks.callback import Callback
 from chainrule.core.errors import ConfigurationError, NonFiniteError
 from chainrule.core.validators import is_integer, is_number
 from chainrule.figure_style import INK, TRAINING, VALIDATION, missing_matplotlib, tidy
-from chainrule.training.delta_watch import DeltasWarning, draws_taken_back
+from chainrule.training.delta_watch import DeltasWarning, generators_restored
 
 if TYPE_CHECKING:
     from chainrule.training.trainer import Trainer
@@ -120,7 +120,7 @@ def range_test(
     _refuse_what_is_no_batch(how)
     _refuse_iterator(x)
     rise, twin = _Rise(rates), _copied(trainer)
-    with draws_taken_back(trainer.model), warnings.catch_warnings():
+    with generators_restored(trainer.model), warnings.catch_warnings():
         # In so short a run with all kinds of rates they say nothing of a training.
         warnings.simplefilter("ignore", DeltasWarning)
         try:
