@@ -120,7 +120,7 @@ def test_a_file_with_a_column_called_as_the_rows_are_is_refused(tmp_path: Path) 
     path = tmp_path / "history.json"
     History({"epochs": [1.0]}).save(path)
     path.write_text(path.read_text().replace("epochs", "epoch"))
-    with pytest.raises(StorageError, match="no history could be read"):
+    with pytest.raises(StorageError, match="the history could not be read"):
         History.load(path)
 
 
@@ -200,7 +200,7 @@ def test_the_file_is_json_as_every_reader_knows_it(tmp_path: Path) -> None:
 def test_a_file_that_is_no_history_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "history.json"
     path.write_text(content, encoding="utf-8")
-    with pytest.raises(StorageError, match="no history could be read") as caught:
+    with pytest.raises(StorageError, match="the history could not be read") as caught:
         History.load(path)
     assert caught.value.place == str(path)
 
@@ -265,7 +265,7 @@ def test_what_is_no_table_is_refused_with_the_line(
 ) -> None:
     path = tmp_path / "history.csv"
     path.write_bytes(content)
-    with pytest.raises(StorageError, match="no history could be read") as caught:
+    with pytest.raises(StorageError, match="the history could not be read") as caught:
         History.from_csv(path)
     assert caught.value.place == str(path) and said in str(caught.value.received)
 

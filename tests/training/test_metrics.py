@@ -100,7 +100,7 @@ def test_metrics_are_names_losses_and_functions_and_keep_their_order() -> None:
         (["Mean_Squared_Eror"], "did you mean 'mean_squared_error'?"),
         (["qqqq"], "no metric 'qqqq'"),
         ("accuracy", "metrics=['accuracy']"),
-        (3, "metrics is a list"),
+        (3, "metrics must be a list"),
         ([3], "no metric"),
         ([losses.Huber], "Huber()"),
         ([lambda y, t: 0], "def my_metric"),
