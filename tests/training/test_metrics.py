@@ -101,7 +101,7 @@ def test_metrics_are_names_losses_and_functions_and_keep_their_order() -> None:
         (["qqqq"], "no metric 'qqqq'"),
         ("accuracy", "metrics=['accuracy']"),
         (3, "metrics must be a list"),
-        ([3], "no metric"),
+        ([3], "not a metric"),
         ([losses.Huber], "Huber()"),
         ([lambda y, t: 0], "def my_metric"),
         (["accuracy", "accuracy"], "'accuracy'"),

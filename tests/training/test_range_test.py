@@ -356,7 +356,7 @@ def test_rates_that_are_all_too_large_are_said_to_be_so() -> None:
     trainer, x, t = parabola(1.0)
     found = range_test(trainer, x, t, lowest=3.0, highest=1e9, steps=40)
     assert found.suggestion is None and found.diverged_at is not None
-    assert "No suggestion; begin lower: lowest=0.003" in str(found)
+    assert "No suggestion; start lower: lowest=0.003" in str(found)
 
 
 def test_it_ends_where_a_number_is_no_longer_finite() -> None:
@@ -392,7 +392,7 @@ def test_it_says_what_to_take_from_it() -> None:
     text = str(found)
     assert f"most steeply at {found.steepest_at:.2g}" in text
     assert f"least at {found.least_at:.2g}" in text
-    assert f"at {found.diverged_at:.2g} it has run away" in text
+    assert f"at {found.diverged_at:.2g} it has diverged" in text
     assert f"Suggestion: {found.suggestion:.2g}" in text
     with pytest.raises(AttributeError):
         found.suggestion = 1.0  # type: ignore[misc]
@@ -420,7 +420,7 @@ def test_it_draws_into_axes_that_are_given_and_makes_no_other_figure() -> None:
     level = RangeTest.of(np.geomspace(1, 2, 10), [1.0] * 10)
     assert level.plot(right) is figure and not left.get_lines()
     assert plt.get_fignums() == [figure.number]
-    assert right.get_title("right") == "falls nowhere"
+    assert right.get_title("right") == "does not fall"
     figure.canvas.draw()
     plt.close(figure)
 
@@ -464,14 +464,14 @@ def test_an_argument_that_makes_no_sense_is_refused_by_name(
 
 
 def test_what_is_no_trainer_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="what is tested is a trainer") as caught:
+    with pytest.raises(ConfigurationError, match="range_test needs a trainer") as caught:
         range_test(network(), *noisy())  # type: ignore[arg-type]
     assert caught.value.received == "Sequential"
 
 
 def test_an_iterator_is_refused_before_anything_is_taken_from_it() -> None:
     batches = iter([noisy()])
-    with pytest.raises(ConfigurationError, match="which a range test would use up"):
+    with pytest.raises(ConfigurationError, match="which a range test would exhaust"):
         range_test(trainer_of(), batches)
     assert next(batches) is not None
 

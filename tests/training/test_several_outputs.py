@@ -359,7 +359,7 @@ REFUSED: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any], type[ChainruleErr
                              ConfigurationError,
                              ["'dense_4'", "dense_2, dense_3, or a number from 0 to 1"]),
     "accuracy of numbers": (LOSSES, (X, (0 * NUM, LAB)), {"metrics": {0: ["accuracy"]}}, DataError,
-                            ["one class for each sample"]),
+                            ["one class per sample"]),
     "a metric twice": (LOSSES, (X, T), {"metrics": {1: ["accuracy"], "dense_3": ["accuracy"]}},
                        ConfigurationError, ["'accuracy'"]),
 }  # fmt: skip
