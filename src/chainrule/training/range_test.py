@@ -245,7 +245,7 @@ class RangeTest:
             last += f", and at {self.diverged_at:.2g} it has diverged"
         return (
             f"{first}.\nThe cost falls most steeply at {self.steepest_at:.2g}, and {last}.\n"
-            f"Suggestion: {self.suggestion:.2g}; rates a few times smaller or larger are worth trying."
+            f"Suggestion: {self.suggestion:.2g}; also try rates a few times smaller or larger."
         )
 
     def __repr__(self) -> str:
@@ -388,7 +388,7 @@ def _require_a_trainer(trainer: object) -> None:
 def _rates(lowest: Any, highest: Any, steps: Any) -> tuple[float, ...]:
     from chainrule.schedules.decays import (
         Exponential,
-    )  # not above: that package exports this module
+    )  # exports this module
 
     for name, rate in (("lowest", lowest), ("highest", highest)):
         if not is_number(rate) or not 0 < rate < math.inf:
