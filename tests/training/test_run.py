@@ -174,7 +174,7 @@ def test_what_is_no_column_is_refused_by_name(given):
         def figures(self, trainer: Any, epoch: int) -> Any:
             return given
 
-    with pytest.raises(DefinitionError, match="no column") as caught:
+    with pytest.raises(DefinitionError, match="does not return columns") as caught:
         trainer_of().fit(X, T, epochs=2, callbacks=[Odd()])
     assert caught.value.place == "Odd.figures, epoch 1, at its end"
 
