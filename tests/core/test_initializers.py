@@ -208,7 +208,7 @@ def test_an_initializer_of_ones_own_needs_only_to_draw():
 
     w = get(Diagonal(2.0))((3, 2), np.random.default_rng(0), "float32")
     np.testing.assert_array_equal(w, np.array([[2, 0], [0, 2], [0, 0]], np.float32))
-    with pytest.raises(ShapeError, match="another shape than it was asked for"):
+    with pytest.raises(ShapeError, match="draw returned an array of the wrong shape"):
         Wrong()((2, 3), np.random.default_rng(0), "float64")
     with pytest.raises(NotImplementedError):
         initializers.Initializer()((2,), np.random.default_rng(0), "float64")

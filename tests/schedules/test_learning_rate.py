@@ -412,7 +412,7 @@ def test_what_is_refused_costs_nothing_that_another_callback_would_have_begun(
     ],
 )
 def test_an_argument_that_makes_no_sense_is_refused_by_name(make: Any, argument: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"^{argument} has a value") as caught:
+    with pytest.raises(ConfigurationError, match=f"^{argument} has an invalid value") as caught:
         make()
     error = caught.value
     assert error.place == "LearningRate" and error.expected and error.received and error.hint

@@ -135,7 +135,7 @@ def test_the_figures_of_one_owner_are_forgotten_for_another_also_when_that_one_i
     ],
 )
 def test_an_argument_that_makes_no_sense_is_refused_by_name(make: Any, argument: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"^{argument} has a value") as caught:
+    with pytest.raises(ConfigurationError, match=f"^{argument} has an invalid value") as caught:
         make()
     error = caught.value
     assert error.place == "ReduceOnPlateau" and error.expected and error.received and error.hint

@@ -388,7 +388,7 @@ def test_a_schedule_of_ones_own_composes_like_any() -> None:
 def test_an_argument_that_makes_no_sense_is_refused_by_name(
     make: Any, place: str, argument: str
 ) -> None:
-    with pytest.raises(ConfigurationError, match=f"^{argument} has a value") as caught:
+    with pytest.raises(ConfigurationError, match=f"^{argument} has an invalid value") as caught:
         make()
     error = caught.value
     assert error.place == place and error.expected and error.received and error.hint

@@ -1,6 +1,6 @@
-"""The errors: every one says where, what was expected, what came, and how to mend it.
+"""Errors: each says where, what was expected, what was received, and how to fix it.
 
-A message is laid out like this, and each line is also an attribute of the error::
+A message looks like this, and each line is also an attribute of the error::
 
     Dense: the input has another width than the one it was built for
       at        sequential/dense_2
@@ -8,8 +8,8 @@ A message is laid out like this, and each line is also an attribute of the error
       received  (batch, 31), produced by activation_1
       hint      build the model again, or give it rows of 30 numbers
 
-A container that sees an error pass adds its own name in front of the place (`within`), so the
-layer that raises it needs to know nothing of where it stands.
+A container that an error passes through puts its own name in front of the place (`within`), so the
+layer that raises it need not know where in the model it is.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from typing import Any, Self
 
 
 class ChainruleError(Exception):
-    """What every error of chainrule is.
+    """The base class of all errors of chainrule.
 
     Parameters
     ----------
     problem
-        What is wrong, in a sentence without a full stop.
+        What is wrong, in a short sentence without a full stop.
     place
-        Where it is wrong: a path of names such as ``sequential/dense_2``.
+        Where: a path of names such as ``sequential/dense_2``.
     expected, received
-        What was expected there, and what came instead.
+        What was expected there, and what was received instead.
     hint
-        What the reader most likely wants to do about it.
+        The most likely fix.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class ChainruleError(Exception):
         self.hint = hint
 
     def within(self, container: str) -> Self:
-        """The same error, seen from the container it happened in."""
+        """The same error, with the name of the container in front of its place."""
         self.place = f"{container}/{self.place}" if self.place else container
         return self
 
@@ -72,33 +72,33 @@ class ChainruleError(Exception):
 
 
 class DefinitionError(ChainruleError, TypeError):
-    """A layer's class, or what stands where a layer belongs, does not keep to the contract."""
+    """A layer's class, or an object used in place of a layer, violates the contract of a layer."""
 
 
 class ConfigurationError(ChainruleError, ValueError):
-    """An argument that configures a layer, a loss, an optimizer or a run makes no sense."""
+    """An argument of a layer, a loss, an optimizer or a run is invalid."""
 
 
 class BuildError(ChainruleError, RuntimeError):
-    """A layer could not be built, or was used as if it had been."""
+    """A layer could not be built, or was used before it was built."""
 
 
 class ShapeError(ChainruleError, ValueError):
-    """An array has another shape than the one that fits."""
+    """An array has the wrong shape."""
 
 
 class DtypeError(ChainruleError, TypeError):
-    """An array holds another kind of numbers than the one that fits."""
+    """An array has the wrong type of numbers."""
 
 
 class BackwardBeforeForwardError(ChainruleError, AttributeError, RuntimeError):
-    """``backward`` was called, but there is no ``forward`` for it to go back along."""
+    """``backward`` was called without a ``forward`` before it."""
 
 
 class DataError(ChainruleError, ValueError):
-    """Data or targets that nothing can be learned from: not finite, of unequal length, empty.
+    """Data or targets are unusable: not finite, of unequal length, or empty.
 
-    ``batch`` is the inputs, the target and the weights that came, where they came as one batch.
+    If they came as one batch, ``batch`` holds its inputs, target and weights.
     """
 
     batch: Any = None
@@ -109,23 +109,24 @@ class NonFiniteError(ChainruleError, ArithmeticError):
 
 
 class NoTangentRuleError(ChainruleError, NotImplementedError, TypeError):
-    """A NumPy function met a `Dual` number and has no tangent rule."""
+    """A NumPy function without a tangent rule was called with a `Dual` number."""
 
 
 class MissingExtraError(ChainruleError, ImportError):
-    """Something was asked for that needs a library which is not installed."""
+    """A feature needs a library that is not installed."""
 
 
 class LayerCheckError(ChainruleError, AssertionError):
-    """A layer breaks a law of the contract. ``report`` lists every law with its figure."""
+    """A layer violates a law of the contract. ``report`` lists every law with its deviation."""
 
     report: Any = None
 
 
 class StorageError(ChainruleError, ValueError):
-    """A model cannot be written to a file, or a file does not hold one.
+    """A file could not be written, or does not hold what it should.
 
-    ``is_newer`` says that the file is one of a newer chainrule: whole, but not for this one.
+    ``is_newer`` is True if a newer chainrule wrote the file: it is intact, but this version cannot
+    read it.
     """
 
     is_newer: bool = False

@@ -1,15 +1,15 @@
-"""Initializers: the numbers that a parameter begins with.
+"""Initializers: the initial values of a parameter.
 
-A sum z_k = Σ_j y_j w_jk over n_in inputs has n_in times the variance of one term. So that values
-neither die out nor blow up on their way through many layers, the weights of a layer are drawn
-with a variance that goes as one over the number of its connections:
+A sum z_k = Σ_j y_j w_jk over n_in inputs has n_in times the variance of one term. To keep values
+from vanishing or exploding in a deep network, the weights of a layer are drawn with a variance
+proportional to one over the number of its connections:
 
     Glorot  Var w = 2 / (n_in + n_out)     a compromise between forward and backward pass
-    He      Var w = 2 / n_in               for relu, which silences half of its inputs
+    He      Var w = 2 / n_in               for relu, which sets half of its inputs to zero
     LeCun   Var w = 1 / n_in               for functions with slope one at zero
 
-For weights of shape (…, n_in, n_out) further axes in front are positions of a kernel: each of
-them is a connection, so they multiply n_in and n_out.
+For weights of shape (…, n_in, n_out) the axes in front are positions in a kernel: each of them is a
+connection, so they multiply n_in and n_out.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from chainrule.core.types import Shape
 
 
 class Initializer:
-    """Draws the first numbers of a parameter.
+    """Draws the initial values of a parameter.
 
-    A subclass, decorated with `attrs.frozen`, implements `draw`. Numbers are drawn in float64 and
-    rounded, so that a float32 model begins with the same numbers as a float64 one.
+    A subclass, decorated with `attrs.frozen`, implements `draw`. Values are drawn in float64 and
+    then rounded, so a float32 model starts from the same values as a float64 one.
     """
 
     name: ClassVar[str] = ""
@@ -42,7 +42,7 @@ class Initializer:
         drawn = np.array(self.draw(shape, rng), dtype=dtype, order="C")
         if drawn.shape != shape:
             raise ShapeError(
-                f"{self!r}: draw gives an array of another shape than it was asked for",
+                f"{self!r}: draw returned an array of the wrong shape",
                 expected=shape,
                 received=drawn.shape,
             )
@@ -55,7 +55,7 @@ class Initializer:
 
 @frozen
 class Zeros(Initializer):
-    """w = 0. Right for biases; for weights it makes all units of a layer the same for ever."""
+    """w = 0. Right for biases; with zero weights all units of a layer stay identical forever."""
 
     name: ClassVar[str] = "zeros"
 
@@ -83,7 +83,7 @@ class Constant(Initializer):
     name: ClassVar[str] = "constant"
 
     def draw(self, shape: Shape, rng: np.random.Generator) -> npt.NDArray[np.float64]:
-        """The one number, everywhere."""
+        """The value, everywhere."""
         return np.full(shape, self.value, dtype=np.float64)
 
 
@@ -98,19 +98,19 @@ class Uniform(Initializer):
     def __attrs_post_init__(self) -> None:
         if not self.low <= self.high:
             raise ConfigurationError(
-                "Uniform: an interval that is empty",
+                "Uniform: the interval is empty",
                 expected="low <= high",
                 received=f"low={self.low}, high={self.high}",
             )
 
     def draw(self, shape: Shape, rng: np.random.Generator) -> npt.NDArray[np.float64]:
-        """Numbers between low and high."""
+        """Uniform numbers between low and high."""
         return rng.uniform(self.low, self.high, shape)
 
 
 @frozen
 class LectureUniform(Uniform):
-    """w ~ U(−0.1, 0.1): what the lecture draws its weights from when it learns a 2D function."""
+    """w ~ U(−0.1, 0.1): the initial weights in the lecture's example of a 2D function."""
 
     name: ClassVar[str] = "lecture_uniform"
 
@@ -137,7 +137,7 @@ class Normal(Initializer):
 
 
 class _Scaled(Initializer):
-    """Draws with the variance that `variance` gives for the numbers of connections."""
+    """Draws numbers with the variance that `variance` returns for the numbers of connections."""
 
     uniform: ClassVar[bool]
 
@@ -219,31 +219,31 @@ class LeCunNormal(_LeCun):
 class Orthogonal(Initializer):
     """A matrix with orthonormal rows or columns, times ``gain``: wᵀ w = gain² 1 (or w wᵀ).
 
-    It keeps the length of every vector that it has room for. Saxe et al. 2014. Axes in front of
-    the last are taken together as rows.
+    If it has no more rows than columns, y w is ``gain`` times as long as y, for every vector y.
+    Saxe et al. 2014. All axes before the last are combined into rows.
     """
 
     gain: float = 1.0
     name: ClassVar[str] = "orthogonal"
 
     def draw(self, shape: Shape, rng: np.random.Generator) -> npt.NDArray[np.float64]:
-        """An orthogonal matrix, uniform over all of them."""
+        """A random orthogonal matrix, uniformly distributed."""
         if len(shape) < 2:
             raise ShapeError(
                 "Orthogonal: only a matrix can be orthogonal",
                 expected="a shape with at least two axes",
                 received=shape,
-                hint="take another initializer for this parameter, such as 'zeros'",
+                hint="use another initializer for this parameter, such as 'zeros'",
             )
         rows, columns = math.prod(shape[:-1]), shape[-1]
         gaussian = rng.normal(size=(max(rows, columns), min(rows, columns)))
         q, r = np.linalg.qr(gaussian)
-        q = q * np.sign(np.diagonal(r))  # without the signs of r, q is not uniformly distributed
+        q = q * np.sign(np.diagonal(r))  # otherwise q is not uniformly distributed
         return np.reshape(self.gain * (q if rows >= columns else q.T), shape)
 
 
 def connections(shape: Shape) -> tuple[int, int]:
-    """The numbers (n_in, n_out) of connections of one unit, from the shape of the weights."""
+    """(n_in, n_out), the numbers of connections of one unit, from the shape of the weights."""
     if len(shape) < 2:
         n = math.prod(shape)
         return n, n
@@ -258,16 +258,16 @@ KNOWN: dict[str, Callable[[], Initializer]] = {
         HeNormal, LeCunUniform, LeCunNormal, Orthogonal,
     )
 }  # fmt: skip
-"""The initializers that have a name and need no argument."""
+"""The initializers that can be given by name, without arguments."""
 
 
 def get(initializer: str | float | Initializer) -> Initializer:
-    """The initializer of that name, the constant of that number, or the object itself.
+    """The initializer with that name, a `Constant` for a number, or the object itself.
 
     Raises
     ------
     ConfigurationError
-        Where the name is not known; the nearest one is suggested.
+        The name is unknown; the closest one is suggested.
     """
     if isinstance(initializer, str) and initializer in KNOWN:
         return KNOWN[initializer]()
@@ -275,10 +275,10 @@ def get(initializer: str | float | Initializer) -> Initializer:
         return initializer
     if isinstance(initializer, numbers.Real) and not isinstance(initializer, bool):
         return Constant(float(initializer))
-    nearest = difflib.get_close_matches(str(initializer), KNOWN, n=1)
+    closest = difflib.get_close_matches(str(initializer), KNOWN, n=1)
     raise ConfigurationError(
         f"there is no initializer {initializer!r}",
         expected=f"one of {', '.join(KNOWN)}, or an Initializer such as Constant(0.5)",
         received=repr(initializer),
-        hint=f"did you mean {nearest[0]!r}?" if nearest else None,
+        hint=f"did you mean {closest[0]!r}?" if closest else None,
     )

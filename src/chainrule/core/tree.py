@@ -1,7 +1,7 @@
 """Layers that hold layers: how to walk through them, name them and copy them.
 
-A layer holds another one as an attribute, or in a list, tuple or dictionary that is an attribute.
-Nothing here calls itself for a layer, so a thousand of them inside each other are no problem.
+A layer holds another layer as an attribute, or in a list, tuple or dictionary that is an attribute.
+There is no recursion over layers, so a thousand nested layers are no problem.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ T = TypeVar("T")
 
 
 class Tree:
-    """What `Layer` inherits: its place in a tree of layers."""
+    """The base of `Layer`: a node in a tree of layers."""
 
     def children(self) -> dict[str, Self]:
-        """The layers that this one holds itself, by name.
+        """The layers that this one holds directly, by name.
 
-        An attribute gives its own name; the layers of a list are numbered by class, from one:
-        ``dense_1``, ``activation_1``, ``dense_2``; those of a dictionary are named by its keys.
-        Lists in a list count as one. A name that is taken already gets that of the attribute in
-        front: ``right_dense_1``.
+        A layer in an attribute has the attribute's name; layers in a list are numbered by class,
+        from one: ``dense_1``, ``activation_1``, ``dense_2``; layers in a dictionary are named by
+        its keys. Nested lists are numbered as one. A name that is already in use gets the name of
+        the attribute in front: ``right_dense_1``.
         """
         found: dict[str, Any] = {}
         for attribute, value in self.attributes().items():
@@ -39,7 +39,7 @@ class Tree:
         return found
 
     def walk(self) -> Iterator[tuple[str, Self]]:
-        """Yield this layer and every one below it, each with its path, parents before children."""
+        """Yield this layer and all layers below it with their paths, parents before children."""
         stack: list[tuple[str, Self]] = [("", self)]
         while stack:
             path, layer = stack.pop()
@@ -48,7 +48,7 @@ class Tree:
             stack.extend(reversed(below))
 
     def attributes(self) -> dict[str, Any]:
-        """What is set on this layer: its fields first, then what `build` and `forward` made."""
+        """The attributes of this layer: its fields, then what `build` and `forward` have set."""
         fields = {
             field.name: getattr(self, field.name)
             for field in fields_of(type(self))
@@ -59,16 +59,16 @@ class Tree:
     def rebuilt(
         self, replace: Mapping[int, object], keep: Mapping[int, Iterable[str]] | None = None
     ) -> Self:
-        """A copy of this layer and of all below it, with other parts in place of some.
+        """A copy of this layer and all layers below it, with some objects replaced.
 
         Parameters
         ----------
         replace
-            What shall stand in the copy for an object, by the object's ``id``. Everything that is
-            not named here, not a layer and not a container, is shared with the copy.
+            The replacement for an object, by the object's ``id``. Other objects that are neither
+            layers nor containers are shared with the copy.
         keep
-            For each layer, by its ``id``, the attributes besides its fields that the copy gets.
-            All of them if not given.
+            For each layer, by its ``id``, which attributes besides its fields to copy; all of them
+            if not given.
         """
         originals = {id(layer): layer for _, layer in self.walk()}
         copies: dict[int, Any] = {key: object.__new__(type(o)) for key, o in originals.items()}
@@ -78,14 +78,14 @@ class Tree:
             kept = fields.union(keep[key]) if keep is not None else None
             for name, value in original.attributes().items():
                 if kept is None or name in kept:
-                    part = _with(known, value, copy_arrays=name not in fields)
-                    object.__setattr__(copies[key], name, part)
+                    copied = _with(known, value, copy_arrays=name not in fields)
+                    object.__setattr__(copies[key], name, copied)
         result: Self = copies[id(self)]
         return result
 
 
 HOLDING = (Tree, list, tuple, dict)
-"""What a layer can be, or be in."""
+"""The types of attributes that can be or contain layers."""
 
 
 def fields_of(cls: type) -> tuple[Any, ...]:
@@ -114,10 +114,10 @@ def _held(name: str, value: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(value, Tree):
         yield name, value
     elif isinstance(value, dict):
-        for key, part in value.items():
+        for key, element in value.items():
             own = str(key).replace("/", "_") or "_"  # a slash would look like a path
-            for inner, layer in _held(own, part):
-                yield (inner if layer is part else f"{own}_{inner}"), layer
+            for inner, layer in _held(own, element):
+                yield (inner if layer is element else f"{own}_{inner}"), layer
     elif isinstance(value, list | tuple):
         layers = list(_within(value))
         yield from zip(numbered(type(layer).__name__ for layer in layers), layers, strict=True)
@@ -134,22 +134,23 @@ def _within(values: Iterable[Any]) -> Iterator[Any]:
 
 
 def join(path: str, name: str) -> str:
-    """Two parts of a path, of which the first may be empty."""
+    """A path followed by a name; the path may be empty."""
     return f"{path}/{name}" if path else name
 
 
 def _with(known: Mapping[int, object], value: Any, *, copy_arrays: bool) -> Any:
-    """The value itself, or what stands for it; containers are made anew."""
+    """The value or its replacement; containers are copied."""
     if id(value) in known:
         return known[id(value)]
     if isinstance(value, list | tuple | set):
-        make = getattr(value, "_make", type(value))  # a named tuple is not made like a tuple
+        make = getattr(value, "_make", type(value))  # for named tuples
         return make([_with(known, element, copy_arrays=copy_arrays) for element in value])
     if isinstance(value, dict):
-        remade = copy(value)  # of its own kind; at once, for another thread may write into it
-        for key, part in list(remade.items()):
-            remade[key] = _with(known, part, copy_arrays=copy_arrays)
-        return remade
+        # Keeps the dictionary's class; in one call, since another thread may write into it.
+        copied = copy(value)
+        for key, element in list(copied.items()):
+            copied[key] = _with(known, element, copy_arrays=copy_arrays)
+        return copied
     if copy_arrays and isinstance(value, np.ndarray):
         return value.copy()
     return value
