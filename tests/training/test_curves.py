@@ -120,7 +120,7 @@ def test_learning_rates_stand_on_a_logarithmic_scale_only_where_most_are_small(
     ("panels", "rows_and_columns"),
     [(1, (1, 1)), (2, (1, 2)), (3, (1, 3)), (4, (2, 2)), (5, (2, 3)), (7, (3, 3)), (10, (4, 3))],
 )
-def test_panels_stand_in_a_grid_of_at_most_three_columns(
+def test_panels_are_in_a_grid_of_at_most_three_columns(
     panels: int, rows_and_columns: tuple[int, int]
 ) -> None:
     import matplotlib.pyplot as plt
@@ -180,7 +180,7 @@ def test_epochs_without_a_finite_figure_keep_their_place_on_the_axis() -> None:
 
 @pytest.mark.parametrize("never", [[np.nan] * 3, [np.inf, np.nan, -np.inf]])
 @pytest.mark.parametrize("name", ["loss", "learning_rate"])
-def test_a_panel_without_a_finite_figure_says_so(name: str, never: list[float]) -> None:
+def test_a_panel_without_a_finite_value_says_so(name: str, never: list[float]) -> None:
     import matplotlib.pyplot as plt
 
     figure = History({"accuracy": [0, 0, 1], name: never}).plot()
