@@ -192,7 +192,11 @@ def test_apply_leaves_no_trace(make):
     layer = built(make())
     x = batch(seed=1)
     y = layer.forward(x)
-    before, state, grad = remembered(layer), layer.buffers.value.copy(), layer.parameters.grad.copy()
+    before, state, grad = (
+        remembered(layer),
+        layer.buffers.value.copy(),
+        layer.parameters.grad.copy(),
+    )
     for use in (layer.apply, layer):
         assert use(batch(seed=2)).shape == y.shape
     assert remembered(layer) == before

@@ -155,7 +155,7 @@ REFUSED: dict[str, tuple[tuple[Any, ...], dict[str, Any], type[ChainruleError], 
     "accuracy of yes or no": ((X, T[:, :1]), {"units": 1, "metrics": ["accuracy"]}, ShapeError,
                               ["binary_accuracy"]),
     "accuracy without classes": ((X, np.ones((60, 2))), {"metrics": ["accuracy"]}, DataError,
-                                 ["one class for each sample"]),
+                                 ["one class per sample"]),
 }  # fmt: skip
 
 
