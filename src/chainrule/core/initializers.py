@@ -27,6 +27,23 @@ from attrs import field, frozen
 from chainrule.core.errors import ConfigurationError, ShapeError
 from chainrule.core.types import Shape
 
+__all__ = [
+    "Constant",
+    "GlorotNormal",
+    "GlorotUniform",
+    "HeNormal",
+    "HeUniform",
+    "Initializer",
+    "LeCunNormal",
+    "LeCunUniform",
+    "LectureUniform",
+    "Normal",
+    "Ones",
+    "Orthogonal",
+    "Uniform",
+    "Zeros",
+]
+
 
 class Initializer:
     """Draws the initial values of a parameter.
