@@ -231,10 +231,15 @@ def test_a_block_that_failed_runs_again_and_one_that_succeeded_does_not(house, p
     assert problem_and_runs(house, page) == (None, 2)
 
 
+def another_kernel() -> str:
+    """One that is not set already, as it is where a processor needs it."""
+    return "Nehalem" if os.environ.get("OPENBLAS_CORETYPE") == "Haswell" else "Haswell"
+
+
 @pytest.mark.parametrize(
     "change",
     [
-        lambda patch: patch.setenv("OPENBLAS_CORETYPE", "Haswell"),
+        lambda patch: patch.setenv("OPENBLAS_CORETYPE", another_kernel()),
         lambda patch: patch.setenv("NPY_DISABLE_CPU_FEATURES", "X86_V4"),
         lambda patch: patch.setattr(preparing.np, "show_runtime", lambda: print("another CPU")),
         lambda patch: patch.setattr(preparing.sys, "version", "3.99"),
