@@ -589,7 +589,7 @@ def test_a_parameter_of_another_layer_can_be_shared_by_assigning_it_in_build():
 @pytest.mark.parametrize(
     "name", ["two words", "", "1st", 3, None, "_rng", "forward", "units", "parameters", "taken"]
 )
-@pytest.mark.parametrize("what", ["parameter", "state", "generator"])
+@pytest.mark.parametrize("what", ["parameter", "buffer", "generator"])
 def test_a_name_that_would_take_the_place_of_something_is_refused(what, name):
     class Named(Layer):
         units: int = 3

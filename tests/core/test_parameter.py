@@ -268,7 +268,7 @@ def test_assigning_to_the_vector_copies_in_place_and_refuses_other_lengths():
     assert vector.value.base is flat.base
     np.testing.assert_array_equal(parameters[1].value, [4, 5, 6])
     for wrong in (np.zeros(6), np.zeros((7, 1)), 0.0):
-        with pytest.raises(ShapeError, match="another length"):
+        with pytest.raises(ShapeError, match="wrong length"):
             vector.value = wrong
     np.testing.assert_array_equal(flat, range(7))
 

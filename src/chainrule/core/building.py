@@ -29,7 +29,7 @@ from chainrule.core.errors import (
 )
 from chainrule.core.initializers import Initializer
 from chainrule.core.input_checks import DTYPES
-from chainrule.core.layer_state import RECORD, field_names
+from chainrule.core.layer_state import BOOKKEEPING, field_names
 from chainrule.core.messages import plain_array
 from chainrule.core.parameter import Parameter, ParameterVector
 from chainrule.core.types import Shape
@@ -55,7 +55,7 @@ def construct(
     given = rng.bit_generator.state if isinstance(rng, np.random.Generator) else None
     try:
         _prepare_family(layer, _generator(layer, rng), _dtype(layer, dtype))
-        layer._initial = frozenset(layer.__dict__) - RECORD
+        layer._initial = frozenset(layer.__dict__) - BOOKKEEPING
         _call_build(layer, method, shapes)
         _prepare_family(layer, layer.rng, layer._dtype)  # of the layers that build has made
         _note_what_build_made(layer)
@@ -136,7 +136,7 @@ class StateByOldName(ParameterVector):
 
 def refuse_name(layer: Layer, name: Any) -> None:
     """See that a new parameter, buffer or generator takes the place of nothing."""
-    taken = RECORD.union(
+    taken = BOOKKEEPING.union(
         field_names(type(layer)), layer._parameters, layer._buffers, layer._generators
     )
     if (
@@ -211,7 +211,7 @@ def _call_build(layer: Layer, method: Callable[..., Any], shapes: tuple[Shape, .
 
 def _note_what_build_made(layer: Layer) -> None:
     fields = field_names(type(layer))
-    made = {k: v for k, v in layer.__dict__.items() if k not in fields and k not in RECORD}
+    made = {k: v for k, v in layer.__dict__.items() if k not in fields and k not in BOOKKEEPING}
     for name, value in made.items():
         for array in _arrays_in(value):
             if array.dtype.kind == "f":

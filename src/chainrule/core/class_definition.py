@@ -22,7 +22,7 @@ import attrs
 from chainrule.core.errors import DefinitionError
 from chainrule.core.layer_state import field_names
 from chainrule.core.messages import plain_array, short_repr
-from chainrule.core.method_wrapping import prepare, unprepare
+from chainrule.core.method_wrapping import unwrap_methods, wrap_methods
 from chainrule.core.parameter import Parameter
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def define(cls: type[Layer], options: dict[str, Any]) -> None:
     if "_handwritten" in vars(cls):
         # An explicit @define makes a second class, with slots, from the first. It then corrects
         # super() in the author's functions, which it has to find for that.
-        unprepare(cls)
+        unwrap_methods(cls)
         return
     before = dict(vars(cls))
     found = {name: _handwritten(cls, name) for name in ("__init__", "__repr__", "__eq__")}
@@ -72,7 +72,7 @@ def finish(cls: type[Layer]) -> None:
         cls.__init__ = cls.__attrs_init__  # type: ignore[attr-defined, method-assign]
     if is_explicit:
         _without(cls, [name for name in ("repr", "eq") if f"__{name}__" not in vars(cls)])
-    prepare(cls)
+    wrap_methods(cls)
     cls._guarded = _guarded(cls)
 
 

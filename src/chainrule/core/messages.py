@@ -12,7 +12,7 @@ import numpy as np
 
 from chainrule.core.errors import BuildError, DefinitionError, ShapeError
 from chainrule.core.initializers import KNOWN, Initializer
-from chainrule.core.layer_state import RECORD
+from chainrule.core.layer_state import BOOKKEEPING
 from chainrule.core.tree import fields_of
 from chainrule.core.types import Shape
 
@@ -119,7 +119,7 @@ def plain_array(layer: Layer, name: str, value: Any) -> DefinitionError:
 
 def missing(layer: Layer, name: str) -> AttributeError:
     """The error for an attribute that is not there."""
-    if name.startswith("__") or name in RECORD:
+    if name.startswith("__") or name in BOOKKEEPING:
         return AttributeError(name)
     text = f"{type(layer).__name__} has no attribute {name!r}"
     if name in ELSEWHERE:

@@ -1,8 +1,8 @@
-"""Parameters: what a network learns, and the one flat vector that holds all of it.
+"""Parameters: what a network learns, and the flat vector that holds all of them.
 
-A layer sees a `Parameter`, an array w with its gradient ∂C/∂w beside it. An optimizer sees a
-`ParameterVector`: all parameters of a model, one behind the other, as one vector θ with its
-gradient ∂C/∂θ. Both see the same memory: each parameter is a reshaped window of the vector.
+A layer sees a `Parameter`, an array w and its gradient ∂C/∂w. An optimizer sees a
+`ParameterVector`: all parameters of a model in sequence, as one vector θ with its gradient ∂C/∂θ.
+Both use the same memory: each parameter is a reshaped window of the vector.
 
     θ = (w¹, b¹, w², b², …)        θ ← θ − η ∂C/∂θ        moves every w and b at once
 """
@@ -20,22 +20,22 @@ from chainrule.core.types import Array, FloatArray
 
 
 class Parameter:
-    """An array that is learned, ``value``, and the gradient of the cost for it, ``grad``.
+    """An array that is learned, ``value``, and its gradient ∂C/∂value, ``grad``.
 
     Parameters
     ----------
     name
-        What the layer calls it, such as ``"weights"``. A model puts its own names in front of it:
-        ``parameter.path`` is then such as ``"dense_1.weights"``.
+        The name in the layer, such as ``"weights"``. A model puts the path of the layer in front:
+        ``parameter.path`` is then ``"dense_1.weights"``, for example.
     value
-        The array to begin with, of any shape; it is held, not copied.
+        The initial array, of any shape; it is not copied.
     """
 
     __slots__ = ("_grad", "_grad_is_zero", "_offset", "_storage", "_trainable", "_value", "path")
 
     last_freezing: ClassVar[object] = object()
-    """Another object whenever any parameter is frozen or let go: while it is the one that somebody
-    has seen, he need not look at ``trainable`` of thousands of parameters again."""
+    """A new object each time any parameter is frozen or unfrozen: a cache that holds the current
+    object is up to date, without looking at ``trainable`` of thousands of parameters."""
 
     def __init__(self, name: str, value: Array) -> None:
         self.path = name
@@ -48,25 +48,25 @@ class Parameter:
 
     @property
     def value(self) -> FloatArray:
-        """The array itself. Assigning to it copies the numbers in place."""
+        """The array. Assigning to it copies the numbers in place."""
         return self._value
 
     @value.setter
     def value(self, new: Array) -> None:
         if np.shape(new) != self.shape:
             raise ShapeError(
-                f"an array of another shape cannot become the value of {self.path!r}",
+                f"the new value of {self.path!r} has the wrong shape",
                 place=self.path,
                 expected=self.shape,
                 received=np.shape(new),
-                hint="give an array of the parameter's own shape; nothing is broadcast",
+                hint="pass an array of the parameter's shape; values are not broadcast",
             )
         _refuse_unreal(new, self.path)
         self._value[...] = new
 
     @property
     def grad(self) -> FloatArray:
-        """∂C/∂value: what `backward` has added up since the last `zero_grad`."""
+        """∂C/∂value: the sum of what `backward` has added since the last `zero_grad`."""
         if self._grad_is_zero:
             self._grad[...] = 0
             self._grad_is_zero = False
@@ -74,23 +74,23 @@ class Parameter:
 
     @grad.setter
     def grad(self, new: Array) -> None:
-        # `parameter.grad += g` ends here too, with the very array that it has added to.
+        # `parameter.grad += g` also ends here, with the same array.
         if new is not self._grad:
             raise DefinitionError(
-                f"a gradient is added to what is there, and cannot take its place: {self.path!r}",
+                f"the gradient of {self.path!r} can be added to, but not replaced",
                 place=self.path,
                 expected="parameter.accumulate(gradient)",
                 received="an assignment to grad",
-                hint="accumulate adds it; zero_grad starts afresh",
+                hint="accumulate adds to it; zero_grad resets it",
             )
 
     @property
     def trainable(self) -> bool:
-        """Whether training may change it. If not, it is frozen, as by `Layer.freeze`.
+        """Whether training can change it. If not, it is frozen, as by `Layer.freeze`.
 
-        While it is frozen, `accumulate` and `accumulate_product` do nothing, so that its gradient
-        is zero, and no trainer changes a bit of it. The value may still be assigned to. A layer
-        whose gradient takes long to compute can ask first: ``if self.weights.trainable: …``.
+        While it is frozen, `accumulate` and `accumulate_product` do nothing, so its gradient is
+        zero, and no trainer changes a bit of it. You can still assign to the value. A layer whose
+        gradient is expensive can check first: ``if self.weights.trainable: …``.
         """
         return self._trainable
 
@@ -98,7 +98,7 @@ class Parameter:
     def trainable(self, new: bool) -> None:
         if not isinstance(new, bool | np.bool_):
             raise ConfigurationError(
-                f"trainable of {self.path!r} has a value that makes no sense",
+                f"trainable of {self.path!r} has an invalid value",
                 place=self.path,
                 expected="True or False",
                 received=f"{new!r:.60}",
@@ -107,34 +107,34 @@ class Parameter:
         if bool(new) is not self._trainable:
             if not new:
                 self._grad[...] = 0  # once, not in each step
-            # After this, _grad_is_zero is never true of a frozen one, which no product looks up.
+            # accumulate_product relies on _grad_is_zero being False while frozen.
             self._trainable = self._grad_is_zero = bool(new)
             Parameter.last_freezing = object()
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of the value, and so of its gradient."""
+        """The shape of the value and the gradient."""
         shape: tuple[int, ...] = self._value.shape
         return shape
 
     @property
     def size(self) -> int:
-        """How many numbers it holds."""
+        """The number of entries."""
         return int(self._value.size)
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The type of its numbers: float32 or float64."""
+        """The type of the numbers: float32 or float64."""
         dtype: np.dtype[Any] = self._value.dtype
         return dtype
 
     def accumulate(self, gradient: Array) -> None:
-        """Add a contribution to ``grad``: grad ← grad + gradient; to that of a frozen one, nothing.
+        """Add a contribution to ``grad``: grad ← grad + gradient. If frozen, do nothing.
 
         Raises
         ------
         ShapeError, DtypeError
-            Where the contribution has not the parameter's own shape and type.
+            The contribution does not have the parameter's shape and type.
         """
         if not self._trainable:
             return
@@ -151,11 +151,11 @@ class Parameter:
     def accumulate_product(self, left: Array, right: Array) -> None:
         """Add the matrix product of two arrays: ``accumulate(left @ right)``.
 
-        The first product after `zero_grad` is written where it belongs, without an array between;
-        that of a frozen parameter is not computed.
+        The first product after `zero_grad` is written directly into ``grad``, without a temporary
+        array; if the parameter is frozen, the product is not computed.
         """
-        # The same BLAS both times: dot starts sooner, and refuses an `out` that does not fit;
-        # matmul does not write zeros first, but would broadcast. Of stacks, dot is another product.
+        # Both call the same BLAS. dot has less overhead and rejects an `out` that does not fit;
+        # matmul does not write zeros first but would broadcast. For stacks, dot is not matmul.
         is_small = self._grad.size <= 4096 and left.ndim <= 2 >= right.ndim
         if self._grad_is_zero:
             try:
@@ -168,14 +168,14 @@ class Parameter:
                     self._grad_is_zero = False
                     return
             except (ValueError, TypeError):
-                pass  # another shape or type than the parameter's, which accumulate will say
+                pass  # the wrong shape or type: accumulate raises the error
         if self._trainable:
             self.accumulate(np.dot(left, right) if is_small else left @ right)
 
     def zero_grad(self) -> None:
-        """Start the gradient afresh: the next contribution is the first."""
-        # The zeros are written only if somebody looks before a gradient comes. Those of a frozen
-        # parameter stand there since it was frozen.
+        """Reset the gradient to zero."""
+        # The zeros are written only if grad is read before a contribution arrives. A frozen
+        # parameter has had its zeros since it was frozen.
         self._grad_is_zero = self._trainable
 
     def __repr__(self) -> str:
@@ -210,7 +210,7 @@ class Parameter:
     def _refuse(self, gradient: Array) -> None:
         if gradient.shape != self.shape:
             raise ShapeError(
-                f"a gradient of another shape than the parameter {self.path!r}",
+                f"the gradient does not have the shape of the parameter {self.path!r}",
                 place=self.path,
                 expected=self.shape,
                 received=gradient.shape,
@@ -218,11 +218,11 @@ class Parameter:
             )
         if gradient.dtype != self.dtype:
             raise DtypeError(
-                f"a gradient of another type than the parameter {self.path!r}",
+                f"the gradient does not have the type of the parameter {self.path!r}",
                 place=self.path,
                 expected=self.dtype,
                 received=gradient.dtype,
-                hint="create arrays with like= or zeros_like; NumPy makes float64 without it",
+                hint="create arrays with like= or zeros_like; otherwise NumPy makes float64",
             )
 
 
@@ -238,9 +238,9 @@ class ParameterVector:
     Parameters
     ----------
     named
-        The parameters by their paths. One that has several paths counts once.
+        The parameters by path. One with several paths counts once.
     dtype
-        The type of the vector where there is no parameter to tell it.
+        The type of the vector if there are no parameters.
     """
 
     def __init__(self, named: Mapping[str, Parameter], dtype: npt.DTypeLike = np.float64) -> None:
@@ -252,7 +252,7 @@ class ParameterVector:
 
     @property
     def value(self) -> npt.NDArray[Any]:
-        """θ, every parameter one behind the other. Assigning to it copies in place."""
+        """θ, all parameters in sequence. Assigning to it copies the numbers in place."""
         storage = self._storage
         if storage is None or storage.was_left:
             storage = self._find_storage()
@@ -263,7 +263,7 @@ class ParameterVector:
         current = self.value
         if np.shape(new) != current.shape:
             raise ShapeError(
-                "a vector of another length cannot become the parameters",
+                "the new vector of parameters has the wrong length",
                 expected=current.shape,
                 received=np.shape(new),
             )
@@ -287,7 +287,7 @@ class ParameterVector:
         current = self.grad
         if np.shape(new) != current.shape:
             raise ShapeError(
-                "a vector of another length cannot become the gradient",
+                "the new gradient has the wrong length",
                 expected=current.shape,
                 received=np.shape(new),
             )
@@ -295,7 +295,7 @@ class ParameterVector:
 
     @property
     def size(self) -> int:
-        """How many numbers there are to learn."""
+        """The number of entries of all parameters."""
         return sum(parameter.size for parameter in self._parameters)
 
     @property
@@ -305,7 +305,7 @@ class ParameterVector:
         return [first[id(parameter)] for parameter in self._parameters]
 
     def zero_grad(self) -> None:
-        """Start every gradient afresh."""
+        """Reset every gradient to zero."""
         for parameter in self._parameters:
             parameter._grad_is_zero = parameter._trainable
 
@@ -334,11 +334,11 @@ class ParameterVector:
         return "\n".join([f"ParameterVector of {self.size:,} numbers", *rows])
 
     def __getstate__(self) -> dict[str, Any]:
-        # Copies of the parameters lie elsewhere, and are to be looked for anew.
+        # Copies of the parameters have other memory, which must be found again.
         return {**self.__dict__, "_storage": None}
 
     def _find_storage(self) -> _Storage:
-        """Where the parameters lie one behind the other; they are moved if they don't."""
+        """The memory that holds the parameters in sequence; they are moved if necessary."""
         first = self._parameters[0]._storage if self._parameters else None
         if first is None or not self._lie_in(first):
             first = _Storage.of(self._parameters, self._empty)
@@ -361,7 +361,7 @@ def _refuse_unreal(new: Array, place: str | None) -> None:
     kind = new.dtype.kind if hasattr(new, "dtype") else "f"
     if kind not in "fiub":
         raise DtypeError(
-            "only real numbers can become the value of a parameter",
+            "the value of a parameter must be real numbers",
             place=place,
             expected="real numbers",
             received=f"an array of {new.dtype}",
@@ -369,7 +369,7 @@ def _refuse_unreal(new: Array, place: str | None) -> None:
 
 
 class _Storage:
-    """The memory behind a vector: a value, a gradient, and whether a parameter has moved out."""
+    """The memory of a vector: value, gradient, and whether a parameter has moved elsewhere."""
 
     __slots__ = ("grad", "value", "was_left")
 

@@ -98,7 +98,7 @@ class Symbols:
         self.model = type(model).__name__
         self.plan = Plan.of(model)
         self.steps = [NamedStep(step, self._said(step)) for step in self.plan.steps]
-        found = {**model._collected("_states"), **model._collected("_parameters")}
+        found = {**model._collected("_buffers"), **model._collected("_parameters")}
         self.paths = {id(part): path for path, part in reversed(found.items())}
         self.shapes = _shapes(self.plan, model)
         self.records: list[Record] = []
