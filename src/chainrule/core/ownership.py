@@ -9,30 +9,43 @@ a twin, which has the same parameters and a memory of its own.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol, TypeVar
 
-if TYPE_CHECKING:
-    from chainrule.core.layer import Layer
+
+class HasMemory(Protocol):
+    """What ownership needs of a layer."""
+
+    _owner: Any
+
+    def walk(self) -> Iterator[tuple[str, Any]]:
+        """The layer and all inside it, with their paths."""
+
+    def twin(self) -> Any:
+        """A copy with its own memory."""
+
+
+L = TypeVar("L", bound=HasMemory)
 
 USED_ALONE = "used alone"
 """The owner of a layer whose own `forward` was called, outside any plan."""
 
 
-class Owners:
-    """The layers that a new plan will own."""
+class Claims:
+    """The layers that a new plan claims."""
 
     def __init__(self) -> None:
         self._taken: set[int] = set()
 
-    def owned_or_twin(self, layer: Layer) -> Layer:
+    def owned_or_twin(self, layer: L) -> L:
         """The layer, or a twin of it if the layer or one inside it already has an owner."""
         family = [member for _, member in layer.walk()]
         has_other = any(id(member) in self._taken or has_owner(member) for member in family)
         self._taken.update(map(id, family))
-        return layer.twin() if has_other else layer
+        owned: L = layer.twin() if has_other else layer
+        return owned
 
-    def claim(self, plan: Any, layers: Iterable[Layer]) -> None:
+    def assign(self, plan: Any, layers: Iterable[HasMemory]) -> None:
         """Record in the layers, and in those inside them, that the plan owns them."""
         owner = weakref.ref(plan)
         for layer in layers:
@@ -40,14 +53,14 @@ class Owners:
                 member.__dict__["_owner"] = (owner, member is layer)
 
 
-def has_owner(layer: Layer) -> bool:
+def has_owner(layer: HasMemory) -> bool:
     """Whether a plan or a direct call owns the layer's memory."""
     owner = layer._owner
     return owner is USED_ALONE or (owner is not None and owner[0]() is not None)
 
 
-def note_used_alone(layer: Layer) -> None:
-    """Record that the layer's own `forward` was called; and inform the plan that owns it."""
+def note_used_alone(layer: HasMemory) -> None:
+    """Record that the layer's own `forward` was called, and inform the plan that owns it."""
     owner = layer._owner
     if owner is USED_ALONE:
         return

@@ -27,7 +27,7 @@ from chainrule.core.input_checks import (
     record_output_shape,
 )
 from chainrule.core.layer import Layer
-from chainrule.core.ownership import Owners
+from chainrule.core.ownership import Claims
 from chainrule.core.parameter import Parameter
 from chainrule.core.tree import snake_case
 from chainrule.core.types import Array
@@ -87,9 +87,9 @@ class Plan:
     @classmethod
     def of_parts(cls, model: Composite) -> Plan:
         """The plan of the layers in a built container."""
-        places = Owners()
-        plan = cls(*unroll(model, places))
-        places.claim(plan, [step.layer for step in plan.steps])
+        claims = Claims()
+        plan = cls(*unroll(model, claims))
+        claims.assign(plan, [step.layer for step in plan.steps])
         return plan
 
     def __attrs_post_init__(self) -> None:

@@ -18,7 +18,7 @@ from attrs import define
 
 from chainrule.core.input_checks import as_tuple, one_or_tuple
 from chainrule.core.layer import Layer
-from chainrule.core.ownership import Owners
+from chainrule.core.ownership import Claims
 from chainrule.core.tree import snake_case
 from chainrule.core.types import Array
 from chainrule.graph.plan_messages import no_such_output, with_location
@@ -49,7 +49,7 @@ class PlanStep:
     makes: Slots
 
 
-def unroll(model: Composite, places: Owners) -> tuple[str, list[PlanStep], Slots, Slots, list[str]]:
+def unroll(model: Composite, claims: Claims) -> tuple[str, list[PlanStep], Slots, Slots, list[str]]:
     """The fields of a `Plan` of a built model made of layers."""
     inputs: Slots = tuple(range(len(model.input_shapes)))
     names = model.input_names(len(inputs))
@@ -59,7 +59,7 @@ def unroll(model: Composite, places: Owners) -> tuple[str, list[PlanStep], Slots
         size = len(layer.output_shapes)
         makes = tuple(range(len(names), len(names) + size))
         names.extend(output_names(path, size))
-        steps.append(PlanStep(places.owned_or_twin(layer), path, takes, makes))
+        steps.append(PlanStep(claims.owned_or_twin(layer), path, takes, makes))
         return makes
 
     outputs = walk(model, inputs, add_step)
