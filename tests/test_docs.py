@@ -9,6 +9,7 @@ import base64
 import hashlib
 import io
 import json
+import os
 import shutil
 import tarfile
 import types

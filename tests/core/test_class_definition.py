@@ -531,7 +531,7 @@ def test_properties_and_setters_of_an_author_work(decorate):
     layer.rate = 3
     assert layer.rate == 6 and "rate" not in vars(layer) and log[-2:] == ["rate", "_rate"]
     layer.forward(X)
-    with pytest.raises(DefinitionError, match="a plain ndarray would take its place"):
+    with pytest.raises(DefinitionError, match="which a plain ndarray cannot replace"):
         layer.scale = np.ones(3)
     with pytest.raises(AttributeError):
         layer.dtype = np.float64
@@ -541,7 +541,7 @@ def test_properties_and_setters_of_an_author_work(decorate):
 def test_a_parameter_is_guarded_also_where_attrs_validates(decorate):
     layer = body_of(decorate)(units=3)
     layer.forward(X)
-    with pytest.raises(DefinitionError, match="a plain ndarray would take its place"):
+    with pytest.raises(DefinitionError, match="which a plain ndarray cannot replace"):
         layer.scale = np.ones(3)
     layer.scale = layer.scale
     layer.units = "5"

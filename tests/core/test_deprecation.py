@@ -76,7 +76,7 @@ def test_an_attribute_is_read_and_set_by_its_old_name() -> None:
 
 
 def test_a_module_gives_what_has_moved_by_its_old_name() -> None:
-    with pytest.warns(DeprecationWarning, match=r"m\.rates is .* use chainrule\.sched"):
+    with pytest.warns(DeprecationWarning, match=r"m\.rates is .* use chainrule\.schedules$"):
         assert moved("m", "rates", PLACES, removed_in="9.0") is chainrule.schedules
     with pytest.warns(DeprecationWarning, match=r"use chainrule\.core\.errors\.ChainruleError$"):
         assert moved("m", "Error", PLACES, removed_in="9.0") is ChainruleError

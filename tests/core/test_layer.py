@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import sys
+import textwrap
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from attrs import field
 
+import chainrule.core.layer
 from chainrule.core.layer import Layer
 from chainrule.core.layer_state import field_names
 from chainrule.graph.sequential import Sequential
@@ -192,15 +194,12 @@ def test_apply_leaves_no_trace(make):
     layer = built(make())
     x = batch(seed=1)
     y = layer.forward(x)
-    before, state, grad = (
-        remembered(layer),
-        layer.buffers.value.copy(),
-        layer.parameters.grad.copy(),
-    )
+    before, grad = remembered(layer), layer.parameters.grad.copy()
+    buffers = layer.buffers.value.copy()
     for use in (layer.apply, layer):
         assert use(batch(seed=2)).shape == y.shape
     assert remembered(layer) == before
-    np.testing.assert_array_equal(layer.buffers.value, state)
+    np.testing.assert_array_equal(layer.buffers.value, buffers)
     np.testing.assert_array_equal(layer.parameters.grad, grad)
     layer.forget()
     layer.apply(x)
@@ -394,3 +393,12 @@ def test_what_a_layer_knows_once_it_is_built():
     assert (layer.input_shape, layer.output_shape) == ((3,), (2,))
     assert (layer.input_shapes, layer.output_shapes) == (((3,),), ((2,),))
     assert not Linear(2).is_built
+
+
+def test_the_example_of_the_lesson_runs_as_written(capsys):
+    lesson = chainrule.core.layer.__doc__
+    first, last = lesson.index("    from chainrule"), lesson.index("The first batch")
+    names: dict[str, Any] = {"__name__": __name__}
+    exec(textwrap.dedent(lesson[first:last]), names)
+    assert "Linear" in capsys.readouterr().out
+    assert names["Linear"](2) == names["Linear"](units=2)

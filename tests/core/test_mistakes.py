@@ -89,7 +89,7 @@ def test_a_delta_of_another_type_is_refused_before_a_gradient_changes(dtype):
     model = built(Dense(3), Activation("tanh"), Dense(2))
     y = model.forward(np.ones((5, 4)))
     model.parameters.zero_grad()
-    with pytest.raises(DtypeError, match="the delta is of another type"):
+    with pytest.raises(DtypeError, match="does not have the dtype"):
         model.backward(np.ones_like(y).astype(dtype))
     assert not model.parameters.grad.any()
 
@@ -102,7 +102,7 @@ def test_a_reshape_that_cannot_work_without_rows_is_explained():
         def backward(self, delta):
             return delta
 
-    with pytest.raises(BuildError, match="name the width"):
+    with pytest.raises(BuildError, match="give the width"):
         Flat().build((2, 3))
 
 
@@ -146,5 +146,5 @@ def test_a_layer_in_place_of_an_array_is_told():
 def test_a_list_of_deltas_is_told_to_be_a_tuple():
     model = built(Dense(3))
     model.forward(np.ones((2, 4)))
-    with pytest.raises(DtypeError, match="are a tuple"):
+    with pytest.raises(DtypeError, match="as a tuple"):
         model.backward([np.ones((2, 3))])

@@ -152,7 +152,7 @@ for cls in (shifted, decorated):
     try:
         layer.scale = np.ones(3)
     except Exception as error:
-        assert "would take its place" in str(error)
+        assert "is a parameter, which a plain" in str(error)
     else:
         raise AssertionError("not guarded")
     assert not hasattr(cls.forward.__wrapped__, "__wrapped__")

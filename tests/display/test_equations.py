@@ -754,9 +754,9 @@ def test_explaining_leaves_the_model_as_it_was():
     model.backward(np.ones_like(y))
     assert not np.array_equal(model.parameters.grad, before)
     fresh = built(Sequential([Dense(2), Activation("tanh")]), (2,))
-    attributes = [set(layer.__dict__) - {"_place"} for _, layer in fresh.walk()]
+    attributes = [set(layer.__dict__) - {"_owner"} for _, layer in fresh.walk()]
     explain(fresh)
-    assert [set(layer.__dict__) - {"_place"} for _, layer in fresh.walk()] == attributes
+    assert [set(layer.__dict__) - {"_owner"} for _, layer in fresh.walk()] == attributes
 
 
 def test_a_model_that_is_not_built_cannot_be_explained():

@@ -271,7 +271,7 @@ def test_a_forward_that_returns_a_tuple_of_one_is_refused():
             return 2 * delta
 
     x = Input((3,))
-    refused(BuildError, lambda: Graph(x, Dense(2)(One()(x))).build(), "a comma behind the return")
+    refused(BuildError, lambda: Graph(x, Dense(2)(One()(x))).build(), "after the returned value")
 
 
 def test_where_building_fails_every_layer_is_as_it_was():

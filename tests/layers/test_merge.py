@@ -566,7 +566,7 @@ def test_inputs_with_different_numbers_of_rows_are_refused_and_one_row_is_not_re
     arrays = [np.ones((n, 4)) for n in rows]
     layer = layer.unbuilt()
     for call in (layer, layer.forward):
-        with pytest.raises(ShapeError, match="batches of different sizes") as caught:
+        with pytest.raises(ShapeError, match="different batch sizes") as caught:
             call(*arrays)
         assert caught.value.received == f"({rows[0]}, 4), ({rows[1]}, 4)"
 

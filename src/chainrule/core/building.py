@@ -1,9 +1,12 @@
-"""How a layer is built: its parameters made, its shapes found out, all or nothing.
+"""How a layer is built: completely, or not at all.
 
-Shapes and type are checked and a generator is made; then comes the author's build; then an empty
-batch goes through forward, which tells the shape of the output without any arithmetic. When the
-outermost layer is done, all parameters move into one flat vector. Where anything fails on the way,
-every layer is put back to what it was.
+    1. The shapes, the dtype and the seed are checked.
+    2. The author's `build` creates the parameters.
+    3. An empty batch goes through `forward`: its output has the output's shape, without any
+       arithmetic.
+    4. Once the outermost layer is built, all its parameters move into one flat vector.
+
+If any step fails, every layer is restored to what it was before.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ from chainrule.core.errors import (
 )
 from chainrule.core.initializers import Initializer
 from chainrule.core.input_checks import DTYPES
-from chainrule.core.layer_state import RECORD, field_names
+from chainrule.core.layer_state import BOOKKEEPING, field_names
 from chainrule.core.messages import plain_array
 from chainrule.core.parameter import Parameter, ParameterVector
 from chainrule.core.types import Shape
@@ -41,51 +44,51 @@ if TYPE_CHECKING:
 def construct(
     layer: Layer, method: Callable[..., Any], input_shapes: Any, rng: Any, dtype: Any
 ) -> None:
-    """Build a layer and all below it, or leave all of them as they were."""
+    """Build a layer and all inside it, or leave all of them unchanged."""
     name = type(layer).__name__
     if layer.is_built:
         raise BuildError(
-            f"{name}: the layer is built already, and its parameters would be lost",
+            f"{name}: the layer is already built, and building it again would lose its parameters",
             received=f"built for {layer._input_shapes}, {layer._dtype}",
-            hint="build a copy that has no parameters yet: layer.unbuilt()",
+            hint="build a copy without parameters: layer.unbuilt()",
         )
     shapes = tuple(_shape(name, shape) for shape in input_shapes or layer.known_input_shapes or ())
-    inside = layer._rng is not None  # of a container that is being built
-    before = [(part, part.is_built, part.attributes()) for _, part in layer.walk()]
-    given = rng.bit_generator.state if isinstance(rng, np.random.Generator) else None
+    is_inner = layer._rng is not None  # inside a container that is being built
+    before = [(member, member.is_built, member.attributes()) for _, member in layer.walk()]
+    rng_state = rng.bit_generator.state if isinstance(rng, np.random.Generator) else None
     try:
-        _prepare_family(layer, _generator(layer, rng), _dtype(layer, dtype))
-        layer._initial = frozenset(layer.__dict__) - RECORD
+        _begin_building(layer, _generator(layer, rng), _dtype(layer, dtype))
+        layer._initial = frozenset(layer.__dict__) - BOOKKEEPING
         _call_build(layer, method, shapes)
-        _prepare_family(layer, layer.rng, layer._dtype)  # of the layers that build has made
-        _note_what_build_made(layer)
+        _begin_building(layer, layer.rng, layer._dtype)  # now also the layers that build created
+        _register_what_build_set(layer)
         if layer._begins_frozen:
-            _freeze_what_build_made(layer, {id(part) for part, *_ in before})
+            _freeze_what_build_set(layer, {id(member) for member, *_ in before})
         layer._input_shapes = shapes
         layer._output_shapes = _shapes_of_an_empty_batch(layer)
     except BaseException:
-        for part, _, attributes in before:
-            _put_back(part, attributes)
-        if given is not None:
-            rng.bit_generator.state = given
+        for member, _, attributes in before:
+            _restore(member, attributes)
+        if rng_state is not None:
+            rng.bit_generator.state = rng_state
         raise
-    if not inside:
-        for _, part in layer.walk():
-            part.__dict__.pop("_rng", None)
+    if not is_inner:
+        for _, member in layer.walk():
+            member.__dict__.pop("_rng", None)
         layer.forget()
-        for part, was_built, attributes in before:
-            if was_built:  # it stands elsewhere, too, and has its memory there
-                _put_back(part, attributes)
-        _ = layer.parameters.value, layer.buffers.value  # now every array has its final place
+        for member, was_built, attributes in before:
+            if was_built:  # it is also in another model, and has its memory there
+                _restore(member, attributes)
+        _ = layer.parameters.value, layer.buffers.value  # moves every array to its final memory
         _keep_freed_memory()
 
 
 def _keep_freed_memory() -> None:
-    """Let the allocator of the C library learn that arrays of some megabytes come and go.
+    """Make the allocator of the C library keep freed arrays of several megabytes.
 
-    A pass through a network makes the same arrays again and again. Without this, glibc gives their
-    memory back to the system after each pass, and the next has to fetch it page by page. It goes
-    by the largest block that was ever freed, up to 32 MB; one is freed here, unused.
+    Each pass through a network allocates the same arrays. By default glibc returns their memory to
+    the system after a pass, and the next pass has to fetch it page by page. glibc keeps blocks up
+    to the size of the largest that was ever freed, at most 32 MB; so this frees one, unused.
     """
     np.empty(2**25 - 2**16, np.uint8)
 
@@ -95,9 +98,9 @@ _LIMIT: ContextVar[Callable[[Layer, str, Shape], None] | None] = ContextVar("lim
 
 @contextmanager
 def limited_by(check: Callable[[Layer, str, Shape], None]) -> Iterator[None]:
-    """Let ``check`` see each array that a layer creates in this context, and refuse it.
+    """Call ``check`` before a layer creates an array in this context; it can raise an error.
 
-    A file may describe a model that is too large for memory: see `chainrule.storage.budget`.
+    A file can describe a model that is too large for memory: see `chainrule.storage.budget`.
     """
     token = _LIMIT.set(check)
     try:
@@ -107,7 +110,7 @@ def limited_by(check: Callable[[Layer, str, Shape], None]) -> Iterator[None]:
 
 
 def create(layer: Layer, name: str, shape: Any, initializer: Initializer) -> Parameter:
-    """A new parameter or buffer, set on the layer under its name."""
+    """Create a parameter or buffer and set it on the layer under its name."""
     rng = layer.rng
     refuse_name(layer, name)
     axes = _shape(type(layer).__name__, shape)
@@ -121,7 +124,7 @@ def create(layer: Layer, name: str, shape: Any, initializer: Initializer) -> Par
 
 
 class StateByOldName(ParameterVector):
-    """``layer.state``: the buffers, and the call that created one, as before version 0.2."""
+    """``layer.state`` of version 0.1: the buffers, and the call that creates one."""
 
     def __init__(self, layer: Layer) -> None:
         super().__init__(layer._collected("_buffers"), layer._dtype or np.float64)
@@ -135,8 +138,8 @@ class StateByOldName(ParameterVector):
 
 
 def refuse_name(layer: Layer, name: Any) -> None:
-    """See that a new parameter, buffer or generator takes the place of nothing."""
-    taken = RECORD.union(
+    """Raise an error if a new parameter, buffer or generator cannot have this name."""
+    taken = BOOKKEEPING.union(
         field_names(type(layer)), layer._parameters, layer._buffers, layer._generators
     )
     if (
@@ -147,35 +150,35 @@ def refuse_name(layer: Layer, name: Any) -> None:
     ):
         raise DefinitionError(
             f"{type(layer).__name__}: {name!r} cannot be the name of a parameter",
-            expected="an identifier such as 'weights', which nothing else in the layer has",
+            expected="an identifier such as 'weights' that the layer does not use yet",
             received=repr(name),
         )
 
 
-def _prepare_family(layer: Layer, rng: Any, dtype: Any) -> None:
-    for _, part in layer.walk():
-        part._rng = rng  # of those that are built already, too: it says that this is a rehearsal
-        if not part.is_built:
-            part._dtype = dtype
+def _begin_building(layer: Layer, rng: Any, dtype: Any) -> None:
+    for _, member in layer.walk():
+        member._rng = rng  # also if it is already built: its `forward` is then a rehearsal
+        if not member.is_built:
+            member._dtype = dtype
 
 
 def rehearse(layer: Layer, method: Callable[..., Any], inputs: tuple[Any, ...]) -> Any:
-    """What `forward` gives while building. It changes no buffer and no generator.
+    """The output of `forward` during building, which changes no buffer and no generator.
 
-    The mean of an empty batch is not a number, and would stay in a running mean for ever.
+    The mean of an empty batch is not a number, and a running mean would keep it forever.
     """
     buffers = [(buffer, buffer.value.copy()) for buffer in layer._buffers.values()]
-    places = [(g.bit_generator, g.bit_generator.state) for g in layer._generators.values()]
+    states = [(g.bit_generator, g.bit_generator.state) for g in layer._generators.values()]
     try:
         return method(layer, *inputs)
     finally:
         for buffer, value in buffers:
             buffer.value = value
-        for bits, place in places:
-            bits.state = place
+        for bits, state in states:
+            bits.state = state
 
 
-def _put_back(layer: Layer, attributes: dict[str, Any]) -> None:
+def _restore(layer: Layer, attributes: dict[str, Any]) -> None:
     layer.__dict__.clear()
     for name, value in attributes.items():
         object.__setattr__(layer, name, value)
@@ -192,10 +195,10 @@ def _call_build(layer: Layer, method: Callable[..., Any], shapes: tuple[Shape, .
         inspect.signature(method).bind(layer, *shapes)
     except TypeError as error:
         raise BuildError(
-            f"{name}: its build does not take {len(shapes)} input shape(s)",
+            f"{name}: build does not accept {len(shapes)} input shape(s)",
             expected=f"build{_without_options(inspect.signature(method))}",
             received=f"build{shapes}" if len(shapes) != 1 else f"build({shapes[0]})",
-            hint="give one shape for each input of forward",
+            hint="pass one shape for each input of forward",
         ) from error
     try:
         method(layer, *shapes)
@@ -203,16 +206,16 @@ def _call_build(layer: Layer, method: Callable[..., Any], shapes: tuple[Shape, .
         raise
     except Exception as error:
         raise BuildError(
-            f"{name}: its build fails with {type(error).__name__}: {error}",
+            f"{name}: build fails with {type(error).__name__}: {error}",
             received=f"input shapes {', '.join(map(str, shapes))}",
-            hint="the lines above show where in build",
+            hint="the traceback above shows the line in build",
         ) from error
 
 
-def _note_what_build_made(layer: Layer) -> None:
+def _register_what_build_set(layer: Layer) -> None:
     fields = field_names(type(layer))
-    made = {k: v for k, v in layer.__dict__.items() if k not in fields and k not in RECORD}
-    for name, value in made.items():
+    new = {k: v for k, v in layer.__dict__.items() if k not in fields and k not in BOOKKEEPING}
+    for name, value in new.items():
         for array in _arrays_in(value):
             if array.dtype.kind == "f":
                 raise plain_array(layer, name, array)
@@ -221,24 +224,24 @@ def _note_what_build_made(layer: Layer) -> None:
             layer._parameters = {**layer._parameters, name: value}
         if isinstance(value, np.random.Generator) and name not in layer._generators:
             layer._generators = {**layer._generators, name: value}
-    layer._lasting = frozenset(made)
+    layer._lasting = frozenset(new)
 
 
-def _freeze_what_build_made(layer: Layer, were_there: set[int]) -> None:
-    """Freeze the parameters of a layer that was frozen before, and the new layers in it."""
+def _freeze_what_build_set(layer: Layer, existing: set[int]) -> None:
+    """Freeze the parameters of a layer that was frozen before it was built, and its new layers."""
     for parameter in layer._parameters.values():
         parameter.trainable = False
     for child in layer.children().values():
-        if id(child) not in were_there:
+        if id(child) not in existing:
             child.freeze()
 
 
 def _arrays_in(value: Any) -> list[npt.NDArray[Any]]:
-    """An array, or the arrays in a list, tuple or dictionary of some."""
+    """The value itself if it is an array, or the arrays in a list, tuple or dictionary."""
     if isinstance(value, dict):
         value = list(value.values())
-    parts = value if isinstance(value, list | tuple) else [value]
-    return [part for part in parts if isinstance(part, np.ndarray)]
+    items = value if isinstance(value, list | tuple) else [value]
+    return [item for item in items if isinstance(item, np.ndarray)]
 
 
 def _shapes_of_an_empty_batch(layer: Layer) -> tuple[Shape, ...]:
@@ -247,41 +250,41 @@ def _shapes_of_an_empty_batch(layer: Layer) -> tuple[Shape, ...]:
     described = ", ".join(str(x.shape) for x in inputs)
     try:
         with np.errstate(all="ignore"), warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # the mean of nothing, and such
+            warnings.simplefilter("ignore", RuntimeWarning)  # such as for the mean of no rows
             outputs = layer.forward(*inputs)
     except ChainruleError:
         raise
     except Exception as error:
         raise BuildError(
             f"{name}: forward fails on an empty batch with {type(error).__name__}: {error}",
-            received=f"inputs of shape {described}, which hold no row",
-            hint=_hint_for_no_rows(error),
+            received=f"inputs of shape {described}, without rows",
+            hint=_hint_for_empty_batch(error),
         ) from error
     results = outputs if isinstance(outputs, tuple) else (outputs,)
     if isinstance(outputs, tuple) and len(outputs) == 1:
         raise BuildError(
             f"{name}: forward returns a tuple of one array",
-            expected="the array itself; a tuple where there are several",
+            expected="the array itself; a tuple only for several outputs",
             received="a tuple of 1",
-            hint="is there a comma behind the return?",
+            hint="is there a comma after the returned value?",
         )
     if not results or any(getattr(y, "shape", ())[:1] != (0,) for y in results):
         raise BuildError(
             f"{name}: forward does not return one row for each row of the batch",
             expected="arrays of shape (0, …) for an empty batch",
             received=", ".join(str(getattr(y, "shape", type(y).__name__)) for y in results),
-            hint="keep axis 0, the batch, as it is; several outputs are a tuple of arrays",
+            hint="keep axis 0, the batch; return several outputs as a tuple of arrays",
         )
     return tuple(y.shape[1:] for y in results)
 
 
-def _hint_for_no_rows(error: Exception) -> str:
+def _hint_for_empty_batch(error: Exception) -> str:
     if "reshape" in str(error):
         return (
-            "a −1 cannot be worked out where there are no rows: name the width, "
+            "reshape cannot infer −1 without rows; give the width: "
             "x.reshape(len(x), math.prod(self.input_shape))"
         )
-    return "if the shapes are what you meant, write forward so that it works for no rows"
+    return "if the shapes are right, make forward work for a batch without rows"
 
 
 def _shape(name: str, shape: Any) -> Shape:
@@ -291,8 +294,8 @@ def _shape(name: str, shape: Any) -> Shape:
         axes = (-1,)
     if any(n < 0 for n in axes) or isinstance(shape, str):
         raise ShapeError(
-            f"{name}: this is no shape",
-            expected="a tuple of whole numbers, without the batch axis, such as (64,)",
+            f"{name}: invalid shape",
+            expected="a tuple of integers, without the batch axis, such as (64,)",
             received=repr(shape),
             hint=f"({shape},)" if isinstance(shape, int) else None,
         )
@@ -305,12 +308,12 @@ def _dtype(layer: Layer, dtype: Any) -> np.dtype[Any]:
     try:
         found = np.dtype(dtype)
     except TypeError:
-        found = np.dtype(object)  # not None: NumPy takes that for float64
+        found = np.dtype(object)  # not None, which NumPy takes for float64
     for known in DTYPES:
         if found == known:
             return known
     raise DtypeError(
-        f"{type(layer).__name__}: a layer cannot be built for this type of numbers",
+        f"{type(layer).__name__}: a layer cannot be built for this dtype",
         expected="'float32' or 'float64'",
         received=repr(dtype),
     )
@@ -326,6 +329,6 @@ def _generator(layer: Layer, rng: Any) -> np.random.Generator:
     except (TypeError, ValueError) as error:
         raise ConfigurationError(
             f"{type(layer).__name__}: rng is neither a seed nor a generator",
-            expected="a whole number >= 0, a numpy.random.Generator, or None",
+            expected="an integer >= 0, a numpy.random.Generator, or None",
             received=repr(rng),
         ) from error

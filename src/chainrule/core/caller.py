@@ -1,4 +1,4 @@
-"""Warnings that refer to the user's program: to the line that called chainrule."""
+"""Warnings that point to the line of the user's program that called chainrule."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def warn_caller(warning: Warning) -> None:
-    """Issue a warning for the first line outside chainrule, which is the one to look at."""
+    """Issue a warning that points to the innermost line outside chainrule."""
     frame = sys._getframe(1)
     while _is_internal(frame) and frame.f_back is not None:
         frame = frame.f_back
@@ -23,7 +23,7 @@ def warn_caller(warning: Warning) -> None:
 
 
 def _is_internal(frame: Any) -> bool:
-    """Whether a frame is one of chainrule, of a method made by attrs, or of an import."""
+    """Whether a frame belongs to chainrule, to a method that attrs generated, or to an import."""
     name = frame.f_globals.get("__name__") or ""
     is_generated = frame.f_code.co_filename.startswith(("<frozen importlib", "<attrs generated"))
     return is_generated or name == "chainrule" or name.startswith("chainrule.")

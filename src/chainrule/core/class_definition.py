@@ -1,15 +1,17 @@
-"""What happens at the end of ``class Scale(Layer):``, once for each class.
+"""What happens when Python reaches the end of ``class Scale(Layer):``, once for each class.
 
-The class becomes an attrs class: its annotated fields make its ``__init__`` and are its
-configuration. Its methods are wrapped (see `chainrule.core.method_wrapping`), and attributes are
-set through `Layer.__setattr__`. An explicit ``@define`` above the class is allowed. It runs after
-`define`, so `define` leaves the class as attrs expects to find it:
+The class becomes an attrs class: its annotated fields are its configuration, and the arguments of
+its ``__init__``. Its methods are wrapped (see `chainrule.core.method_wrapping`), and its attributes
+are set through `Layer.__setattr__`.
 
-* The definitions of the fields stay in the class; only attrs sees them.
-* Nothing is in the class that attrs would take for the author's, except an ``__init__``,
-  ``__repr__`` or ``__eq__`` that the author wrote, in this class or in one that it inherits from.
+An explicit ``@define`` above the class is allowed. It runs after `define`, so `define` leaves the
+class as attrs expects it:
 
-After either of the two, attrs calls `finish`.
+* The definitions of the fields stay in the class, where only attrs sees them.
+* The class contains nothing that attrs would mistake for the author's, except an ``__init__``,
+  ``__repr__`` or ``__eq__`` that the author wrote in this class or in one that it inherits from.
+
+attrs calls `finish` after `define`, and again after an explicit ``@define``.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ import attrs
 from chainrule.core.errors import DefinitionError
 from chainrule.core.layer_state import field_names
 from chainrule.core.messages import plain_array, short_repr
-from chainrule.core.method_wrapping import prepare, unprepare
+from chainrule.core.method_wrapping import unwrap_methods, wrap_methods
 from chainrule.core.parameter import Parameter
 
 if TYPE_CHECKING:
@@ -30,11 +32,11 @@ if TYPE_CHECKING:
 
 
 def define(cls: type[Layer], options: dict[str, Any]) -> None:
-    """Turn a new class into a layer's class; ``options`` are those of `attrs.define`."""
+    """Turn a new class into a layer class; ``options`` are those of `attrs.define`."""
     if "_handwritten" in vars(cls):
-        # An explicit @define makes a second class, with slots, from the first. It then corrects
-        # super() in the author's functions, which it has to find for that.
-        unprepare(cls)
+        # An explicit @define creates a second class, with slots, from the first. It then corrects
+        # super() in the author's functions, so it must find them unwrapped.
+        unwrap_methods(cls)
         return
     before = dict(vars(cls))
     found = {name: _handwritten(cls, name) for name in ("__init__", "__repr__", "__eq__")}
@@ -50,20 +52,20 @@ def define(cls: type[Layer], options: dict[str, Any]) -> None:
 
 
 def finish(cls: type[Layer]) -> None:
-    """Do what remains when attrs has made a class, by `define` or by an explicit ``@define``."""
-    is_explicit = "_handwritten" in vars(cls)  # which `define` notes at its end
+    """Complete a class that attrs has made, in `define` or by an explicit ``@define``."""
+    is_explicit = "_handwritten" in vars(cls)  # which `define` sets at its end
     setter = vars(cls).get("__setattr__")
     if getattr(setter, "__name__", "") == "_frozen_setattrs":
         raise DefinitionError(
-            f"the class {cls.__name__} is frozen, and a layer has to remember things on self",
+            f"the class {cls.__name__} is frozen, but a layer must be able to set attributes",
             expected=f"`class {cls.__name__}(Layer):`, with or without @define above it",
             received="@frozen, or define(frozen=True)",
-            hint="remove @frozen; the annotated fields are the configuration without it",
+            hint="remove @frozen; annotated fields are the configuration in any case",
         )
     if "_store" in vars(cls):
         del cls._store
     if setter is object.__setattr__ or vars(cls).get("__attrs_own_setattr__"):
-        # attrs wrote it, for converters and validators, or to get rid of that of a base class.
+        # attrs wrote it, for converters and validators, or to replace that of a base class.
         cls._store = setter  # type: ignore[assignment]
         del cls.__setattr__
     init = vars(cls).get("__init__")
@@ -72,19 +74,19 @@ def finish(cls: type[Layer]) -> None:
         cls.__init__ = cls.__attrs_init__  # type: ignore[attr-defined, method-assign]
     if is_explicit:
         _without(cls, [name for name in ("repr", "eq") if f"__{name}__" not in vars(cls)])
-    prepare(cls)
+    wrap_methods(cls)
     cls._guarded = _guarded(cls)
 
 
 def set_guarded(layer: Layer, name: str, value: Any) -> None:
-    """Set a parameter, or an attribute that is not simply put into the layer's ``__dict__``."""
+    """Set a parameter, or an attribute that needs more than an entry in the ``__dict__``."""
     if name in layer._parameters and not isinstance(value, Parameter):
         raise plain_array(layer, name, value)
     layer._store(name, value)
 
 
 def _guarded(cls: type[Layer]) -> frozenset[str]:
-    """Properties, slots and such; and all fields, if attrs converts or validates some."""
+    """Properties, slots and other descriptors; all fields, if attrs converts or validates one."""
     names = {
         name
         for kind in cls.__mro__
@@ -96,7 +98,7 @@ def _guarded(cls: type[Layer]) -> frozenset[str]:
 
 
 def _handwritten(cls: type[Layer], name: str) -> Callable[..., Any] | None:
-    """The method that a class has from an author, as plain inheritance would have it."""
+    """The method that an author wrote for a class or that it inherits, as in plain Python."""
     for kind in cls.__mro__:
         if name in vars(kind):
             method: Callable[..., Any] = vars(kind)[name]
@@ -104,32 +106,32 @@ def _handwritten(cls: type[Layer], name: str) -> Callable[..., Any] | None:
                 return method
             if "_handwritten" in vars(kind):
                 return method if vars(kind)["_handwritten"].get(name) is method else None
-            if name != "__init__":  # of a mixin; what attrs wrote for it knows its fields alone
+            if name != "__init__":  # a mixin's; one that attrs wrote knows only the mixin's fields
                 root = next(base for base in reversed(cls.__mro__) if "_handwritten" in vars(base))
                 return vars(root)[name] if "__attrs_attrs__" in vars(kind) else method
     return None
 
 
 def _without(cls: type[Layer], unwanted: list[str]) -> None:
-    """Do what ``repr=False`` and ``eq=False`` ask for."""
+    """Apply ``repr=False`` and ``eq=False``."""
     if "repr" in unwanted:
         cls.__repr__ = short_repr  # type: ignore[method-assign]
         cls._handwritten = {**cls._handwritten, "__repr__": short_repr}
-    if "eq" in unwanted:  # equal is what is the same object
+    if "eq" in unwanted:  # then only the same object is equal
         cls.__eq__ = object.__eq__  # type: ignore[method-assign]
         cls.__hash__ = object.__hash__  # type: ignore[method-assign, assignment]
 
 
 class _FieldDefinition:
-    """What a class says about a field, kept in the class where only attrs finds it.
+    """The definition of a field, kept in the class where only attrs finds it.
 
-    attrs reads the ``__dict__`` of the class and asks for the ``__class__`` of what it finds there.
-    For all others the attribute does not exist, as in every attrs class.
+    attrs reads the ``__dict__`` of the class and the ``__class__`` of each entry. To all other code
+    the attribute does not exist, as in every attrs class.
     """
 
-    def __init__(self, written: Any) -> None:
-        is_field = type(written) is type(attrs.field())
-        self._definition = written if is_field else attrs.field(default=written)
+    def __init__(self, assigned: Any) -> None:
+        is_field = type(assigned) is type(attrs.field())
+        self._definition = assigned if is_field else attrs.field(default=assigned)
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:
@@ -139,7 +141,9 @@ class _FieldDefinition:
         return getattr(object.__getattribute__(self, "_definition"), name)
 
     def __get__(self, layer: Any, owner: type) -> Any:
-        raise AttributeError(f"{owner.__name__} has a field here, whose value each layer has")
+        raise AttributeError(
+            f"{owner.__name__} has a field of this name; its value is set on each layer"
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _FieldDefinition, (self._definition,)

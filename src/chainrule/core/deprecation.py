@@ -1,15 +1,15 @@
-"""Deprecations: a public name that changes keeps working for one release, with a warning.
+"""Deprecations: an old public name keeps working for one release, with a warning.
 
     @renamed_keywords(removed_in="0.3", ahead="prefetch")      # fit(ahead=) → fit(prefetch=)
     def fit(self, x, t, *, prefetch=None): ...
 
-    mend = renamed_attribute("hint", removed_in="0.3")         # error.mend → error.hint
+    state = renamed_attribute("buffers", removed_in="0.3")     # model.state → model.buffers
 
     return moved(__name__, name, MOVED, removed_in="0.3")      # in a module's __getattr__
 
 Each warning is a DeprecationWarning that names the old name, the new one and the release in which
-the old one will be removed. It points to the first line outside chainrule, because that is the line
-to change, and Python shows it by default only where that line is in the main program or a test.
+the old one will be removed. It points to the first line outside chainrule, which is the line to
+change. By default Python shows it only if this line is in the main program or in a test.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ def warn_deprecated(old: str, new: str, *, removed_in: str) -> None:
 def renamed_keywords(
     *, removed_in: str, **names: str
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Let a function accept keywords by their old names: ``old="new"``.
+    """Make a function accept keywords by their old names: ``old="new"``.
 
-    The signature that type checkers and `help` show has the new names alone.
+    Type checkers and `help` show only the new names.
 
     Raises
     ------
     TypeError
-        When the function is called with the old and the new name of one argument.
+        The function is called with both the old and the new name of an argument.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -62,14 +62,14 @@ def renamed_keywords(
 
 
 class renamed_attribute:  # noqa: N801 - used like property
-    """The old name of an attribute: reads, and sets, the new one with a warning.
+    """The old name of an attribute: reads or sets the new one, with a warning.
 
     Parameters
     ----------
     new
         The attribute's new name.
     advice
-        What to use instead, for the warning, where that is not just the new name.
+        What the warning suggests, if that is not just the new name.
     removed_in
         The release in which the old name will be removed.
     """
@@ -97,20 +97,20 @@ class renamed_attribute:  # noqa: N801 - used like property
 
 
 def moved(module: str, name: str, places: Mapping[str, str], *, removed_in: str) -> Any:
-    """What a module's old name stands for, with a warning: for the module's ``__getattr__``.
+    """The object that an old name in a module refers to, for the module's ``__getattr__``.
 
     Parameters
     ----------
     module, name
-        The module's ``__name__``, and the name that is asked for.
+        The module's ``__name__``, and the name to look up.
     places
-        The full new name of each old one: of a module, ``"chainrule.losses"``, or of what is in
-        one, ``"chainrule.callbacks.FromFunctions"``.
+        The full new name for each old one: a module, ``"chainrule.losses"``, or an object in
+        a module, ``"chainrule.callbacks.FromFunctions"``.
 
     Raises
     ------
     AttributeError
-        The name is not among the old ones.
+        The name is not one of the old names.
     """
     if name not in places:
         raise AttributeError(f"module {module!r} has no attribute {name!r}")

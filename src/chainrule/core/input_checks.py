@@ -1,7 +1,7 @@
-"""What is let into a layer: arrays of the shape and type that it was built for.
+"""The checks of inputs and deltas, before anything is computed.
 
-The first batch of a layer that is not built yet says both. What does not fit is refused with the
-place, what was expected, what came, and how to mend it, before anything is computed.
+Inputs must be arrays of the shape and dtype that the layer was built for, which its first batch
+decides unless `build` was called. A delta must have the shape of the last output.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def admit(layer: Layer, inputs: tuple[Any, ...]) -> None:
-    """Compare what comes with what the layer was built for; build it if it isn't yet."""
+    """Check the inputs against what the layer was built for; if it is not built, build it."""
     shapes = layer._input_shapes
     if shapes is None:
         _build_for(layer, inputs)
@@ -40,33 +40,33 @@ def admit(layer: Layer, inputs: tuple[Any, ...]) -> None:
             break
         else:
             if len(inputs) > 1 and len({len(x) for x in inputs}) > 1:
-                raise _uneven(layer, inputs)
+                raise _unequal_batches(layer, inputs)
             return
-    _refuse(layer, inputs)
+    _raise_if_unfit(layer, inputs)
 
 
 def as_inputs(layer: Layer, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Arrays of the layer's own type, from anything that holds real numbers."""
+    """The inputs as arrays of the layer's dtype, from anything that contains real numbers."""
     return tuple(_as_input(layer, x) for x in inputs)
 
 
 def _as_input(layer: Layer, x: Any) -> Any:
-    if hasattr(x, "walk") and hasattr(x, "forward"):  # a layer where a node belongs
+    if hasattr(x, "walk") and hasattr(x, "forward"):  # a layer instead of a node
         raise DtypeError(
             f"{label(layer)} is called on a layer",
             expected="an array, or a node of a graph such as Input((64,))",
             received=f"{label(x)}, a {type(x).__name__}",
-            hint="one behind the other: Sequential([first, second]), or second(first(x))",
+            hint="in sequence: Sequential([first, second]), or second(first(x))",
         )
     if not _has_dtype(x):
         try:
             x = np.asarray(x)
         except ValueError as error:  # rows of unequal length
             raise DtypeError(
-                f"{label(layer)}: no array can be made of the input",
+                f"{label(layer)}: the input cannot be converted to an array",
                 expected="an array of real numbers",
                 received=f"{type(x).__name__}: {error}",
-                hint="several inputs are several arguments: model(a, b)"
+                hint="pass several inputs as several arguments: model(a, b)"
                 if isinstance(x, list | tuple) and x and hasattr(x[0], "dtype")
                 else "are the rows of unequal length?",
             ) from error
@@ -80,8 +80,8 @@ def _build_for(layer: Layer, inputs: tuple[Any, ...]) -> None:
         _refuse_kind(layer, x, kinds="f")
         if not x.shape:
             raise ShapeError(
-                f"{type(layer).__name__}: a single number is no batch",
-                expected="an array whose axis 0 counts the rows",
+                f"{type(layer).__name__}: a single number is not a batch",
+                expected="an array whose axis 0 is the batch",
                 received="an array of shape ()",
             )
         _refuse_dtype(layer, x, layer._dtype or inputs[0].dtype)
@@ -90,23 +90,23 @@ def _build_for(layer: Layer, inputs: tuple[Any, ...]) -> None:
     admit(layer, inputs)
 
 
-def _refuse(layer: Layer, inputs: tuple[Any, ...]) -> None:
-    """Say what is wrong with the inputs, if anything is."""
+def _raise_if_unfit(layer: Layer, inputs: tuple[Any, ...]) -> None:
+    """Raise the error that says what is wrong with the inputs, if anything is."""
     name = label(layer)
     shapes = layer.input_shapes
     if len(inputs) != len(shapes):
         raise ShapeError(
-            f"{name}: another number of inputs than it was built for",
+            f"{name}: wrong number of inputs",
             expected=f"{len(shapes)} array(s), with rows of shape {', '.join(map(str, shapes))}",
             received=f"{len(inputs)} array(s)",
-            hint="several inputs are several arguments: model(a, b)",
+            hint="pass several inputs as several arguments: model(a, b)",
         )
     for x, shape in zip(inputs, shapes, strict=True):
         _refuse_kind(layer, x, kinds="f")
         if not x.shape or (x.shape[1:] != shape and not layer.accepts_any_shape):
-            what = _misfit(x.shape[1:], shape)
+            what = _what_differs(x.shape[1:], shape)
             raise ShapeError(
-                f"{name}: the input has another {what} than it was built for",
+                f"{name}: the input has the wrong {what}",
                 expected=batch_of(shape),
                 received=x.shape if x.shape[:1] != (0,) else batch_of(x.shape[1:]),
                 hint=_hint_input(x.shape, shape),
@@ -114,19 +114,19 @@ def _refuse(layer: Layer, inputs: tuple[Any, ...]) -> None:
         _refuse_dtype(layer, x, layer._dtype)
 
 
-def _uneven(layer: Layer, inputs: tuple[Any, ...]) -> ShapeError:
+def _unequal_batches(layer: Layer, inputs: tuple[Any, ...]) -> ShapeError:
     return ShapeError(
-        f"{label(layer)}: its inputs are batches of different sizes",
-        expected="as many rows in each",
+        f"{label(layer)}: the inputs have different batch sizes",
+        expected="the same number of rows in each",
         received=", ".join(str(x.shape) for x in inputs),
-        hint="axis 0 counts the rows; give the same samples to each input",
+        hint="axis 0 is the batch; pass the same samples to each input",
     )
 
 
 def _refuse_dtype(layer: Layer, x: Any, dtype: Any) -> None:
     if x.dtype != dtype:
         raise DtypeError(
-            f"{label(layer)}: the input is of another type than the parameters",
+            f"{label(layer)}: the input does not have the dtype of the parameters",
             expected=dtype,
             received=x.dtype,
             hint=f"x.astype({str(dtype)!r}), or build the model for {x.dtype}",
@@ -143,26 +143,27 @@ def _refuse_kind(layer: Layer, x: Any, kinds: str) -> None:
             f"{label(layer)}: the input is not an array",
             expected="an array of real numbers",
             received=type(x).__name__,
-            hint="np.array(…), or call the layer itself: layer(x) converts what it is given",
+            hint="np.array(…), or layer(x), which converts its inputs",
         )
     if x.dtype.kind not in kinds or (
         x.dtype.kind == "f" and kinds == "f" and x.dtype not in DTYPES
     ):
         what = {"O": "Python objects", "U": "strings", "S": "bytes", "c": "complex numbers"}
+        content = what.get(x.dtype.kind, f"{x.dtype} numbers")
         hint = {
-            "O": "are the rows of unequal length? make one array of numbers of them",
-            "c": "give real and imaginary part as two columns",
-            "i": "x.astype('float64'), or call the layer itself: layer(x) converts",
+            "O": "are the rows of unequal length? make them one array of numbers",
+            "c": "pass the real and imaginary parts as two columns",
+            "i": "x.astype('float64'), or layer(x), which converts its inputs",
         }
         raise DtypeError(
-            f"{label(layer)}: the input holds {what.get(x.dtype.kind, str(x.dtype) + ' numbers')}",
+            f"{label(layer)}: the input contains {content}",
             expected="float32 or float64" if kinds == "f" else "real numbers",
             received=f"an array of {x.dtype}, shape {x.shape}",
             hint=hint.get(x.dtype.kind, hint["i"] if x.dtype.kind in "ubf" else None),
         )
 
 
-def _misfit(received: Shape, expected: Shape) -> str:
+def _what_differs(received: Shape, expected: Shape) -> str:
     if len(received) != len(expected):
         return "number of axes"
     return "width" if len(expected) == 1 else "shape"
@@ -170,14 +171,14 @@ def _misfit(received: Shape, expected: Shape) -> str:
 
 def _hint_input(received: Shape, expected: Shape) -> str:
     if received == expected:
-        return "one row is a batch too: x[np.newaxis]"
+        return "make it a batch of one row: x[np.newaxis]"
     if int(np.prod(received[1:])) == int(np.prod(expected)) and len(received) > 1:
         return f"x.reshape({', '.join(['len(x)', *map(str, expected)])})"
-    return "give it such rows, or build a new one for these: layer.unbuilt()"
+    return f"pass rows of shape {expected}, or build a copy for this input: layer.unbuilt()"
 
 
 def unfitting_delta(layer: Layer, delta: Any) -> ChainruleError:
-    """The error for a delta that is not of the shape of the last output, or comes before any."""
+    """The error for a delta that does not fit the last output, or for which there is none."""
     shape = shapes_of(delta)
     if layer._delta_shape is None:
         return BackwardBeforeForwardError(
@@ -192,12 +193,12 @@ def unfitting_delta(layer: Layer, delta: Any) -> ChainruleError:
             f"{label(layer)}: the delta is not an array",
             expected=f"an array of shape {expected}",
             received=shape.__name__,
-            hint="several deltas are a tuple: backward((d_1, d_2))" if shape is list else None,
+            hint="pass several deltas as a tuple: backward((d_1, d_2))" if shape is list else None,
         )
     if shape == expected:
         types = ", ".join(str(d.dtype) for d in as_tuple(delta))
         return DtypeError(
-            f"{label(layer)}: the delta is of another type than the parameters",
+            f"{label(layer)}: the delta does not have the dtype of the parameters",
             expected=layer._dtype,
             received=types,
             hint=f"delta.astype({str(layer._dtype)!r})",
@@ -209,12 +210,12 @@ def unfitting_delta(layer: Layer, delta: Any) -> ChainruleError:
         received=shape,
         hint=f"a tuple of {len(expected)} deltas, ∂C/∂y of each output"
         if is_several
-        else "delta is ∂C/∂y, one number for each that forward returned: loss.delta(y, target)",
+        else "the delta is ∂C/∂y, with the shape of what forward returned: loss.delta(y, target)",
     )
 
 
 def record_output_shape(memory: dict[str, Any], outputs: Any) -> None:
-    """Note the shape that the next delta must have, in a layer's own ``__dict__``."""
+    """Record the shape that the next delta must have in ``memory``, a layer's ``__dict__``."""
     try:
         memory["_delta_shape"] = outputs.shape
     except AttributeError:
@@ -232,7 +233,7 @@ def fits_output(layer: Layer, delta: Any) -> bool:
 
 
 def shapes_of(arrays: Any) -> Any:
-    """The shape of an array, or the shapes of a tuple of them; the type of what is no array."""
+    """The shape of an array or the shapes of a tuple of arrays; for anything else its type."""
     try:
         return arrays.shape
     except AttributeError:
@@ -242,19 +243,19 @@ def shapes_of(arrays: Any) -> Any:
 
 
 def has_recorded_shape(memory: dict[str, Any], delta: Any) -> bool:
-    """Whether a delta has the shape that `record_output_shape` noted last."""
+    """Whether a delta has the shape that `record_output_shape` recorded last."""
     try:
         fits: bool = delta.shape == memory["_delta_shape"]
-    except (AttributeError, KeyError):  # several deltas, no array at all, or no forward before
+    except (AttributeError, KeyError):  # several deltas, no array, or no forward yet
         fits = shapes_of(delta) == memory.get("_delta_shape")
     return fits
 
 
 def one_or_tuple(arrays: Sequence[Any]) -> Any:
-    """One array as it is, several as a tuple."""
+    """A single array itself, several arrays as a tuple."""
     return arrays[0] if len(arrays) == 1 else tuple(arrays)
 
 
 def as_tuple(arrays: Any) -> tuple[Any, ...]:
-    """Several arrays as they are, one as a tuple of one."""
+    """A tuple of arrays unchanged, a single array as a tuple of one."""
     return arrays if isinstance(arrays, tuple) else (arrays,)

@@ -1,33 +1,40 @@
-"""What lasts of a layer: the names of its attributes, and copies of its parts.
+"""The attributes of a layer, by what happens to them in a copy; and the copies.
 
-Of what is set on a layer, the fields are its configuration, the record is what it knows of itself
-(its shapes, type and parameters), and what `build` and ``__attrs_post_init__`` made lasts with
-them. All else is its memory of the last forward pass, which no copy takes along.
+    fields       the annotated attributes: the configuration            in every copy
+    bookkeeping  what the framework keeps: shapes, dtype, parameters    in copies of a built layer
+    lasting      what `build` and ``__attrs_post_init__`` set           likewise
+    memory       everything else: what `forward` set for `backward`     in no copy
+
+A twin shares parameters, buffers and generators with the original; a deep copy and a pickle copy
+them. An unbuilt copy has the configuration alone.
 """
 
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from chainrule.core.ownership import USED_ALONE
 from chainrule.core.parameter import Parameter
 from chainrule.core.tree import fields_of
 
 if TYPE_CHECKING:
     from chainrule.core.layer import Layer
 
-RECORD = frozenset(
+L = TypeVar("L", bound="Layer")
+
+BOOKKEEPING = frozenset(
     {
-        "_dtype", "_rng", "_input_shapes", "_output_shapes", "_delta_shape", "_place", "_initial",
+        "_dtype", "_rng", "_input_shapes", "_output_shapes", "_delta_shape", "_owner", "_initial",
         "_lasting", "_parameters", "_buffers", "_generators", "_begins_frozen",
     }
 )  # fmt: skip
-"""The names under which a layer notes what it knows of itself."""
+"""The attributes in which the framework keeps what it knows about a layer."""
 
-KNOWN_EVERYWHERE = RECORD - {"_delta_shape", "_place"}
-"""Those that do not depend on the place where it stands, and are the same in its twins."""
+SHARED_BY_TWINS = BOOKKEEPING - {"_delta_shape", "_owner"}
+"""Those that a layer and its twins have in common."""
 
 
 def field_names(cls: type) -> frozenset[str]:
@@ -36,39 +43,120 @@ def field_names(cls: type) -> frozenset[str]:
 
 
 def lasting(layer: Layer) -> frozenset[str]:
-    """The attributes, besides fields and record, that are no memory of a forward pass."""
+    """The attributes, besides fields and bookkeeping, that are not memory."""
     return layer._lasting if layer.is_built else initial(layer)
 
 
 def initial(layer: Layer) -> frozenset[str]:
-    """Those that were there before `build`, such as ``__attrs_post_init__`` may have set."""
-    return layer._initial if layer.is_built else frozenset(layer.__dict__) - RECORD
+    """The lasting attributes from before `build`, as ``__attrs_post_init__`` may set them."""
+    return layer._initial if layer.is_built else frozenset(layer.__dict__) - BOOKKEEPING
 
 
-def copied_parts(layer: Layer, known: dict[int, Any]) -> dict[int, Any]:
-    """Copies of all parameters, states and generators, by the ``id`` of the originals.
+# ---------------------------------------------------------------- copies of a layer
 
-    Those that are in ``known`` already, by ``id``, are taken from there.
+
+def twin(layer: L, replacements: dict[int, Any] | None = None) -> L:
+    """A copy without memory that shares parameters, buffers and generators.
+
+    ``replacements`` maps the ``id`` of a parameter, buffer or generator to what replaces it.
     """
-    parts: dict[int, Any] = {}
-    for _, part in layer.walk():
-        for original in (*part._parameters.values(), *part._buffers.values()):
-            parts[id(original)] = known.get(id(original)) or copied_parameter(original)
-        for generator in part._generators.values():
-            parts[id(generator)] = known.get(id(generator)) or copied_generator(generator)
-    return parts
+    keep = {id(member): lasting(member) | SHARED_BY_TWINS for _, member in layer.walk()}
+    return layer.rebuilt(replacements or {}, keep=keep)
+
+
+def unbuilt(layer: L) -> L:
+    """A copy of the configuration alone."""
+    return layer.rebuilt({}, keep={id(member): initial(member) for _, member in layer.walk()})
+
+
+def deep_copy(layer: L, memo: dict[int, Any]) -> L:
+    """A copy that shares nothing, for `copy.deepcopy`."""
+    replacements = copied_arrays_and_generators(layer, memo)
+    copied = twin(layer, replacements)
+    memo.update(replacements)
+    memo[id(layer)] = copied
+    return copied
+
+
+def pickled(layer: Layer) -> tuple[Any, ...]:
+    """What pickle calls to restore a layer: `restored`, with the class and the attributes."""
+    kept = field_names(type(layer)) | lasting(layer) | SHARED_BY_TWINS - {"_rng"}
+    attributes = {name: value for name, value in layer.attributes().items() if name in kept}
+    return restored, (type(layer), attributes)
+
+
+def restored(cls: type[Layer], attributes: dict[str, Any]) -> Layer:
+    """A layer from its class and its attributes, for pickle."""
+    layer = cls.__new__(cls)
+    for name, value in attributes.items():
+        object.__setattr__(layer, name, value)
+    if layer._dtype is not None:
+        # Unpickling creates another dtype object; `admit` is fast if it is the one of NumPy.
+        layer._dtype = np.dtype(layer._dtype.name)
+    return layer
+
+
+def forget(layer: Layer) -> None:
+    """Delete the memory of the last forward pass, here and in the layers inside."""
+    for _, member in layer.walk():
+        kept = field_names(type(member)) | lasting(member) | BOOKKEEPING
+        for name in set(member.__dict__) - kept:
+            del member.__dict__[name]
+        member.__dict__.pop("_delta_shape", None)
+        if member._owner is USED_ALONE:
+            del member.__dict__["_owner"]
+
+
+# ---------------------------------------------------------------- the whole tree at once
+
+
+def set_trainable(layer: L, trainable: bool) -> L:
+    """Freeze or unfreeze all parameters, also those that are still to be built."""
+    for _, member in layer.walk():
+        for parameter in member._parameters.values():
+            parameter.trainable = trainable
+        if not member.is_built:
+            member.__dict__["_begins_frozen"] = not trainable
+    return layer
+
+
+def have_equal_fields(layer: Layer, other: Layer) -> bool:
+    """Whether two layers of one class have the same configuration."""
+    return all(
+        key(getattr(layer, field.name)) == key(getattr(other, field.name))
+        for field in fields_of(type(layer))
+        if field.eq
+        for key in [field.eq_key or (lambda value: value)]
+    )
+
+
+# ---------------------------------------------------------------- parameters and generators
+
+
+def copied_arrays_and_generators(layer: Layer, known: dict[int, Any]) -> dict[int, Any]:
+    """Copies of all parameters, buffers and generators, by the ``id`` of the originals.
+
+    Copies that ``known`` already contains, by the same ``id``, are reused.
+    """
+    copies: dict[int, Any] = {}
+    for _, member in layer.walk():
+        for original in (*member._parameters.values(), *member._buffers.values()):
+            copies[id(original)] = known.get(id(original)) or copied_parameter(original)
+        for generator in member._generators.values():
+            copies[id(generator)] = known.get(id(generator)) or copied_generator(generator)
+    return copies
 
 
 def copied_parameter(parameter: Parameter) -> Parameter:
-    """A parameter of the same value and gradient, with memory of its own."""
-    twin = Parameter(parameter.path, parameter.value.copy())
-    twin.accumulate(parameter.grad)
-    twin.trainable = parameter.trainable
-    return twin
+    """A parameter with the same value and gradient, in its own memory."""
+    copied = Parameter(parameter.path, parameter.value.copy())
+    copied.accumulate(parameter.grad)
+    copied.trainable = parameter.trainable
+    return copied
 
 
 def copied_generator(generator: np.random.Generator) -> np.random.Generator:
-    """A generator that goes on, and spawns others, as the original would."""
+    """A generator that continues, and spawns others, as the original would."""
     original = generator.bit_generator
     seeds: Any = copy.deepcopy(original.seed_seq)
     bits = type(original)(seeds)
@@ -77,18 +165,18 @@ def copied_generator(generator: np.random.Generator) -> np.random.Generator:
 
 
 def state_of(generator: np.random.Generator) -> dict[str, Any]:
-    """Where a generator stands, in what JSON can write; `set_state` is its inverse."""
+    """The state of a generator, in a form that JSON can write; `set_state` is the inverse."""
     plain: dict[str, Any] = _plain(generator.bit_generator.state)
     return plain
 
 
 def set_state(generator: np.random.Generator, state: dict[str, Any]) -> None:
-    """Let a generator go on where the one of `state_of` would have."""
-    generator.bit_generator.state = _arrays_again(state)
+    """Let a generator continue from a state that `state_of` returned."""
+    generator.bit_generator.state = _with_arrays(state)
 
 
 def _plain(state: Any) -> Any:
-    """The state of a bit generator with whole numbers in place of arrays."""
+    """The state of a bit generator, with lists of integers in place of arrays."""
     if isinstance(state, dict):
         return {k: _plain(v) for k, v in state.items()}
     return (
@@ -96,18 +184,7 @@ def _plain(state: Any) -> Any:
     )
 
 
-def _arrays_again(state: Any) -> Any:
+def _with_arrays(state: Any) -> Any:
     if isinstance(state, dict) and set(state) == {"array", "dtype"}:
         return np.array(state["array"], dtype=state["dtype"])
-    return {k: _arrays_again(v) for k, v in state.items()} if isinstance(state, dict) else state
-
-
-def restored(cls: type[Layer], parts: dict[str, Any]) -> Layer:
-    """A layer from its class and its attributes, as pickle calls it."""
-    layer = cls.__new__(cls)
-    for name, value in parts.items():
-        object.__setattr__(layer, name, value)
-    if layer._dtype is not None:
-        # Pickle makes a new object of it; `admit` is fast for the one that NumPy's arrays have.
-        layer._dtype = np.dtype(layer._dtype.name)
-    return layer
+    return {k: _with_arrays(v) for k, v in state.items()} if isinstance(state, dict) else state

@@ -1,7 +1,4 @@
-"""How a layer is spoken of: its short form, and the errors for what it does not have.
-
-These are sentences, and the small questions that they need answered.
-"""
+"""How a layer appears in text: its repr, its label in errors, and the errors about a layer."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ import numpy as np
 
 from chainrule.core.errors import BuildError, DefinitionError, ShapeError
 from chainrule.core.initializers import KNOWN, Initializer
-from chainrule.core.layer_state import RECORD
+from chainrule.core.layer_state import BOOKKEEPING
 from chainrule.core.tree import fields_of
 from chainrule.core.types import Shape
 
@@ -21,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def label(layer: Layer) -> str:
-    """The layer in an error message: its repr where that is short, else its class."""
+    """The layer in an error message: its repr if that is short, otherwise its class."""
     text = repr(layer)
     return text if len(text) <= 60 and "\n" not in text else type(layer).__name__
 
@@ -37,10 +34,10 @@ def full_repr(layer: Layer) -> str:
 
 
 def short_repr(layer: Layer) -> str:
-    """``Dense(30, use_bias=False)``: the fields that have no default, and what is not default."""
+    """``Dense(30, use_bias=False)``: the fields without a default or with another value."""
     parts = []
     for field in fields_of(type(layer)):
-        if not field.init or not field.repr:  # neither can be given, or should be seen
+        if not field.init or not field.repr:  # not an argument, or excluded from the repr
             continue
         value = getattr(layer, field.name)
         if field.default is attrs.NOTHING:
@@ -51,7 +48,7 @@ def short_repr(layer: Layer) -> str:
 
 
 def _name_or_repr(value: Any) -> str:
-    """``'he_normal'`` for what can be given by that name."""
+    """``'he_normal'`` for an initializer that has this name, otherwise the repr."""
     name = getattr(value, "name", None)
     is_named = isinstance(value, Initializer) and name in KNOWN and KNOWN[name]() == value
     return repr(name if is_named else value)
@@ -74,36 +71,36 @@ def require_built(layer: Layer) -> Layer:
     if layer._input_shapes is None:
         raise BuildError(
             f"{label(layer)} is not built yet, so it has no shapes and no parameters",
-            hint="layer.build(input_shape), or send a first batch through it",
+            hint="call layer.build(input_shape), or send a first batch through it",
         )
     return layer
 
 
 def not_building(layer: Layer) -> BuildError:
-    """The error for a parameter that is created where none can be."""
+    """The error for a parameter or generator that is created outside `build`."""
     return BuildError(
-        f"{label(layer)}: parameters and generators are created while the layer is being built",
+        f"{label(layer)}: parameters, buffers and generators can only be created in build",
         hint="move the line into build(self, input_shape)",
     )
 
 
 def only(layer: Layer, what: str, shapes: tuple[Shape, ...]) -> Shape:
-    """The one shape of a layer that has but one."""
+    """The shape of the only input or output of a layer."""
     if len(shapes) != 1:
         raise ShapeError(
             f"{label(layer)} has {len(shapes)} {what}s, not one",
             received=shapes,
-            hint=f"ask for {what}_shapes",
+            hint=f"use {what}_shapes",
         )
     return shapes[0]
 
 
 def plain_array(layer: Layer, name: str, value: Any) -> DefinitionError:
-    """The error for an array that stands where a parameter belongs."""
+    """The error for an array where a parameter belongs."""
     kind, shape = type(value).__name__, np.shape(value)
     if name in layer._parameters:
         return DefinitionError(
-            f"{label(layer)}: self.{name} is a parameter, and a plain {kind} would take its place",
+            f"{label(layer)}: self.{name} is a parameter, which a plain {kind} cannot replace",
             expected=f"a Parameter of shape {layer._parameters[name].shape}",
             received=f"{kind} of shape {shape}",
             hint=f"assign to its value: self.{name}.value = …",
@@ -118,16 +115,16 @@ def plain_array(layer: Layer, name: str, value: Any) -> DefinitionError:
 
 
 def missing(layer: Layer, name: str) -> AttributeError:
-    """The error for an attribute that is not there."""
-    if name.startswith("__") or name in RECORD:
+    """The error for an attribute that does not exist."""
+    if name.startswith("__") or name in BOOKKEEPING:
         return AttributeError(name)
     text = f"{type(layer).__name__} has no attribute {name!r}"
     if name in ELSEWHERE:
         text += f": that is {ELSEWHERE[name]}"
     elif not layer.is_built:
-        text += ": it is not built yet, and parameters come with build(input_shape)"
+        text += ": it is not built yet; build(input_shape) creates the parameters"
     elif layer._delta_shape is None:
-        text += ": does forward set it? nothing is remembered before the first forward"
+        text += ": if forward sets it, call forward first"
     return AttributeError(text, name=name, obj=layer)
 
 
@@ -143,4 +140,4 @@ ELSEWHERE = {
     "add": "a new one: Sequential([*model.layers, layer])",
     "append": "a new one: Sequential([*model.layers, layer])",
 }
-"""What people look for on a model by habit, and where it is here."""
+"""What users of other libraries look for on a model, and what to use here."""

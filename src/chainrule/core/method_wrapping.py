@@ -1,17 +1,16 @@
-"""What stands around a layer's methods: building, and refusing what does not fit.
+"""What runs around a layer's methods: building it, and checking inputs and deltas.
 
-An author writes the mathematics, and nothing else. When a class is defined, `prepare` wraps the
-author's methods:
+An author writes only the mathematics. When a class is defined, `wrap_methods` wraps its methods:
 
-    build     see `chainrule.core.building`: all or nothing
-    forward   an unbuilt layer is built for what comes; what comes is compared with what the
-              layer was built for (`chainrule.core.input_checks`); the output's shape is noted
-    backward  the delta is compared with that shape: ∂C/∂y has the shape of y
-    apply     as forward, with nothing noted
+    build     builds the layer completely, or leaves it unchanged (`chainrule.core.building`)
+    forward   builds an unbuilt layer for its first batch; checks that the inputs are as the layer
+              was built for (`chainrule.core.input_checks`); records the shape of the output
+    backward  checks that the delta has this shape: ∂C/∂y has the shape of y
+    apply     as forward, but records nothing
 
-A wrapper does its work where it is the outermost of its layer. Called through ``super()``, it is
-the author's method and nothing else. So a class that is wrapped already, as one that cloudpickle
-has brought to another process, stays as it is.
+Only the outermost wrapper of a layer does this. Called through ``super()``, a wrapper just calls
+the author's method. So a class that is already wrapped, such as one that cloudpickle has brought to
+another process, needs no second wrapping.
 """
 
 from __future__ import annotations
@@ -29,20 +28,22 @@ if TYPE_CHECKING:
     from chainrule.core.layer import Layer
 
 
-def prepare(cls: type[Layer]) -> None:
-    """Wrap the methods that a new class brings along, itself or from a mixin."""
+def wrap_methods(cls: type[Layer]) -> None:
+    """Wrap the methods that a new class defines, itself or through a mixin."""
     for name, wrap in WRAPPERS.items():
-        owner = next(kind for kind in cls.__mro__ if name in vars(kind))
-        method = vars(owner)[name]
-        if (owner is cls or "_handwritten" not in vars(owner)) and not _is_wrapper(name, method):
+        definer = next(kind for kind in cls.__mro__ if name in vars(kind))
+        method = vars(definer)[name]
+        if (definer is cls or "_handwritten" not in vars(definer)) and not _is_wrapper(
+            name, method
+        ):
             wrapper = wrap(name, method)
             setattr(wrapper, _MARK.format(name), wrapper)
             setattr(cls, name, wrapper)
-    _follow(cls)
+    _reset_derived_methods(cls)
 
 
-def unprepare(cls: type[Layer]) -> None:
-    """Give a class the author's own methods back."""
+def unwrap_methods(cls: type[Layer]) -> None:
+    """Put the author's own methods back into a class."""
     for name in WRAPPERS:
         method = vars(cls).get(name)
         if _is_wrapper(name, method):
@@ -50,23 +51,23 @@ def unprepare(cls: type[Layer]) -> None:
 
 
 _MARK = "_wraps_{}"
-"""What a wrapper is told by: an attribute that is the wrapper itself, which no copy is."""
+"""The attribute that identifies a wrapper: it is the wrapper itself, which is false for a copy."""
 
 
 def _is_wrapper(name: str, method: Any) -> bool:
     return method is not None and getattr(method, _MARK.format(name), None) is method
 
 
-def _follow(cls: type[Layer]) -> None:
-    """Let a short cut give way where a subclass has a new method of which it is the short cut.
+def _reset_derived_methods(cls: type[Layer]) -> None:
+    """Use the default `apply` and `backward_parameters` again where an override made them wrong.
 
-    A class that changes `forward` and inherits the `apply` of another layer would otherwise go on
-    to apply what that layer computes; and likewise `backward` and `backward_parameters`.
+    A class that overrides `forward` and inherits the `apply` of another layer would otherwise still
+    apply what that layer computes; likewise `backward` and `backward_parameters`.
     """
     root = next(kind for kind in reversed(cls.__mro__) if "forward" in vars(kind))
-    for name, short_cut in (("forward", "apply"), ("backward", "backward_parameters")):
-        if name in vars(cls) and short_cut not in vars(cls):
-            setattr(cls, short_cut, vars(root)[short_cut])
+    for overridden, derived in (("forward", "apply"), ("backward", "backward_parameters")):
+        if overridden in vars(cls) and derived not in vars(cls):
+            setattr(cls, derived, vars(root)[derived])
 
 
 def _around_forward(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
@@ -77,8 +78,8 @@ def _around_forward(name: str, method: Callable[..., Any]) -> Callable[..., Any]
         admit(self, inputs)
         if self._rng is None:
             outputs = method(self, *inputs)
-            if self._place is not ownership.BY_ITSELF:
-                ownership.used_by_itself(self)
+            if self._owner is not ownership.USED_ALONE:
+                ownership.note_used_alone(self)
         else:
             outputs = rehearse(self, method, inputs)
         record_output_shape(self.__dict__, outputs)
@@ -115,22 +116,22 @@ def _around_build(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
         else:
             construct(self, method, input_shapes, rng, dtype)
 
-    own = inspect.signature(method)
-    extra = [
+    signature = inspect.signature(method)
+    options = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None)
         for name in ("rng", "dtype")
     ]
     shapes = [
         p
-        for p in own.parameters.values()
+        for p in signature.parameters.values()
         if p.kind is not inspect.Parameter.VAR_KEYWORD and p.name not in ("rng", "dtype")
     ]
-    build.__signature__ = own.replace(parameters=[*shapes, *extra])  # type: ignore[attr-defined]
+    build.__signature__ = signature.replace(parameters=[*shapes, *options])  # type: ignore[attr-defined]
     return build
 
 
 def bare(layer: Layer, name: str) -> Callable[..., Any]:
-    """The author's own method, without what stands around it."""
+    """The author's own method, without its wrapper."""
     method: Callable[..., Any] = getattr(type(layer), name).__wrapped__.__get__(layer)
     return method
 

@@ -1,57 +1,71 @@
-"""Where a layer stands: a memory belongs to one place only.
+"""Ownership: which use of a layer owns its memory.
 
-What `forward` remembers is set on the layer. So a layer stands as itself in one place, where one
-can look at what it remembers; in every other, a twin stands for it. A place is a step of a plan
-(see `chainrule.graph.plan`), or the layer's use by itself, whichever comes first.
+What `forward` remembers is set on the layer, so only one use of the layer can have this memory:
+a step of a plan (see `chainrule.graph.plan`), or a direct call of the layer's own `forward`. The
+first of them owns the layer, and you can inspect there what it remembers. Each other step runs
+a twin, which has the same parameters and a memory of its own.
 """
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from chainrule.core.layer import Layer
-
-BY_ITSELF = "by itself"
-"""The place of a layer whose own `forward` was called."""
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol, TypeVar
 
 
-class Places:
-    """The layers that are given a place in a new plan."""
+class HasMemory(Protocol):
+    """What ownership needs of a layer."""
+
+    _owner: Any
+
+    def walk(self) -> Iterator[tuple[str, Any]]:
+        """The layer and all inside it, with their paths."""
+
+    def twin(self) -> Any:
+        """A copy with its own memory."""
+
+
+L = TypeVar("L", bound=HasMemory)
+
+USED_ALONE = "used alone"
+"""The owner of a layer whose own `forward` was called, outside any plan."""
+
+
+class Claims:
+    """The layers that a new plan claims."""
 
     def __init__(self) -> None:
         self._taken: set[int] = set()
 
-    def in_a_place_of_its_own(self, layer: Layer) -> Layer:
-        """The layer, or a twin where it or a part of it stands elsewhere."""
-        parts = [part for _, part in layer.walk()]
-        elsewhere = any(id(part) in self._taken or has_owner(part) for part in parts)
-        self._taken.update(map(id, parts))
-        return layer.twin() if elsewhere else layer
+    def owned_or_twin(self, layer: L) -> L:
+        """The layer, or a twin of it if the layer or one inside it already has an owner."""
+        family = [member for _, member in layer.walk()]
+        has_other = any(id(member) in self._taken or has_owner(member) for member in family)
+        self._taken.update(map(id, family))
+        owned: L = layer.twin() if has_other else layer
+        return owned
 
-    def claim(self, plan: Any, layers: Iterable[Layer]) -> None:
-        """Note in the layers, and in what they hold, that the plan is their place."""
-        here = weakref.ref(plan)
+    def assign(self, plan: Any, layers: Iterable[HasMemory]) -> None:
+        """Record in the layers, and in those inside them, that the plan owns them."""
+        owner = weakref.ref(plan)
         for layer in layers:
-            for _, part in layer.walk():
-                part.__dict__["_place"] = (here, part is layer)
+            for _, member in layer.walk():
+                member.__dict__["_owner"] = (owner, member is layer)
 
 
-def has_owner(layer: Layer) -> bool:
-    """Whether a layer has a place."""
-    place = layer._place
-    return place is BY_ITSELF or (place is not None and place[0]() is not None)
+def has_owner(layer: HasMemory) -> bool:
+    """Whether a plan or a direct call owns the layer's memory."""
+    owner = layer._owner
+    return owner is USED_ALONE or (owner is not None and owner[0]() is not None)
 
 
-def used_by_itself(layer: Layer) -> None:
-    """Note that the layer's own `forward` was called, and tell the plan in which it stands."""
-    place = layer._place
-    if place is BY_ITSELF:
+def note_used_alone(layer: HasMemory) -> None:
+    """Record that the layer's own `forward` was called, and inform the plan that owns it."""
+    owner = layer._owner
+    if owner is USED_ALONE:
         return
-    plan = None if place is None else place[0]()
+    plan = None if owner is None else owner[0]()
     if plan is None:
-        layer.__dict__["_place"] = BY_ITSELF
-    elif place[1]:
-        plan.disturb(layer)
+        layer.__dict__["_owner"] = USED_ALONE
+    elif owner[1]:  # the layer itself is a step
+        plan.note_used_alone(layer)

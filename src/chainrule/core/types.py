@@ -1,4 +1,4 @@
-"""The types that all of chainrule speaks of: arrays, and the shapes of their rows."""
+"""The types that all of chainrule uses: arrays, and the shapes of their rows."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ Array: TypeAlias = Any
 """An ndarray, or anything that NumPy's functions accept as one: a `Dual`, a GPU array, a tracer."""
 
 FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]
-"""The arrays of a parameter, for type checkers: float32 or float64."""
+"""An array of float32 or float64, as type checkers see the arrays of a parameter."""
 
 Shape: TypeAlias = tuple[int, ...]
-"""The shape of an array, or of one row of a batch: then without the batch axis."""
+"""The shape of an array, or of one row of a batch, without the batch axis."""
 
 
 @runtime_checkable
 class SuggestsUse(Protocol):
-    """An object that knows how it is meant to be used.
+    """An object that says how to use it.
 
-    Where it is given as an argument that cannot take it, the error quotes this as its hint.
+    If it is passed as an argument of the wrong kind, the error shows this as its hint.
     """
 
     @property

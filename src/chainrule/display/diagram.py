@@ -26,7 +26,7 @@ from chainrule.display.summary import configuration, seen_from, shapes_of_values
 from chainrule.graph.composite import ALL
 from chainrule.graph.graph import Graph
 from chainrule.graph.plan import Plan
-from chainrule.graph.unrolling import is_unrolled
+from chainrule.graph.unrolling import is_inlined_container
 
 SHOWN = 60
 """In a terminal, a longer diagram is printed without its middle."""
@@ -283,7 +283,7 @@ def _read_calls(model: Layer, found: _Found) -> list[Value]:
     names = model.input_names(len(starts)) if isinstance(model, Graph) else ["input"]
     inputs = [(found.add(Box("input", name), []), ALL) for name in names]
     found.shapes.update(zip(inputs, (shape for _, shape in starts), strict=True))
-    if not is_unrolled(model):
+    if not is_inlined_container(model):
         return [(found.add_layer(snake_case(type(model).__name__), model, inputs), ALL)]
     stack = [_Frame(model, "", [inputs])]
     while True:
@@ -299,7 +299,7 @@ def _read_calls(model: Layer, found: _Found) -> list[Value]:
         takes = frame.values_of(frame.calls[frame.number])
         path = join(frame.path, name)
         frame.number += 1
-        if is_unrolled(layer):
+        if is_inlined_container(layer):
             stack.append(_Frame(layer, path, [takes]))
         else:
             frame.made.append([(found.add_layer(path, layer, takes), ALL)])

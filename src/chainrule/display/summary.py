@@ -32,7 +32,7 @@ from chainrule.core.tree import join, snake_case
 from chainrule.core.types import Shape
 from chainrule.graph.graph import Graph
 from chainrule.graph.plan import Plan, learns
-from chainrule.graph.unrolling import PlanStep, is_unrolled
+from chainrule.graph.unrolling import PlanStep, is_inlined_container
 
 Shapes = tuple[Shape, ...]
 
@@ -236,7 +236,7 @@ def _rows(model: Layer, flow: _Flow | None) -> list[Row]:
     stack = [("", model, True)]
     while stack:
         path, layer, is_step = stack.pop()
-        joins = is_unrolled(layer)
+        joins = is_inlined_container(layer)
         if not joins:
             place = path or snake_case(type(layer).__name__)
             row = _row(place, layer, holders)

@@ -22,7 +22,7 @@ from chainrule.core.types import Array, Shape
 from chainrule.graph.plan import Plan
 from chainrule.graph.unrolling import build_by, input_names
 
-Source: TypeAlias = tuple[int, int]
+NodeOutput: TypeAlias = tuple[int, int]
 """A node and one of its outputs."""
 
 ALL = -1
@@ -49,12 +49,12 @@ class Composite(Layer):
 
         def __attrs_init__(self, *fields: Any, **named: Any) -> None: ...
 
-    joins_the_plan: ClassVar[bool] = False
+    is_inlined: ClassVar[bool] = False
     """Whether the class adds nothing to its layers in any method, so that a plan unrolls it."""
     is_laid_out: ClassVar[bool] = False
     """Whether each layer prints on a line of its own, even if there are only a few."""
 
-    def calls(self, size: int) -> Sequence[Sequence[Source]]:
+    def calls(self, size: int) -> Sequence[Sequence[NodeOutput]]:
         """The inputs of each layer in `children`, which lists the layers in the order of the calls.
 
         Parameters
@@ -67,7 +67,7 @@ class Composite(Layer):
             hint="write calls, or use Graph",
         )
 
-    def ends(self, size: int) -> Sequence[Source]:
+    def ends(self, size: int) -> Sequence[NodeOutput]:
         """The outputs of the container."""
         return ((size, ALL),)
 

@@ -26,7 +26,7 @@ from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of
 from chainrule.core.tree import numbered
 from chainrule.core.types import Shape
-from chainrule.graph.composite import ALL, Composite, Source, refuse_change, sizes_of
+from chainrule.graph.composite import ALL, Composite, NodeOutput, refuse_change, sizes_of
 from chainrule.graph.node import Input, Node
 
 Start = tuple[str | None, Shape | None]
@@ -98,11 +98,11 @@ class Graph(Composite, on_setattr=refuse_change):
     ['loss', 'sum_loss', 'same_loss']
     """
 
-    joins_the_plan: ClassVar[bool] = True
+    is_inlined: ClassVar[bool] = True
 
     layers: tuple[Layer, ...]
-    wires: tuple[tuple[Source, ...], ...]
-    tails: tuple[Source, ...]
+    wires: tuple[tuple[NodeOutput, ...], ...]
+    tails: tuple[NodeOutput, ...]
     starts: tuple[Start, ...] = field(converter=_as_starts)
     output_names: tuple[str, ...] | None = None
 
@@ -114,10 +114,10 @@ class Graph(Composite, on_setattr=refuse_change):
         self.__attrs_init__(layers, wires, tails, starts, names)
         _require_distinct(self.input_names(len(starts)), self._names())
 
-    def calls(self, size: int) -> Sequence[Sequence[Source]]:
+    def calls(self, size: int) -> Sequence[Sequence[NodeOutput]]:
         return self.wires
 
-    def ends(self, size: int) -> Sequence[Source]:
+    def ends(self, size: int) -> Sequence[NodeOutput]:
         return self.tails
 
     def children(self) -> dict[str, Layer]:  # type: ignore[override]
@@ -186,7 +186,7 @@ class Graph(Composite, on_setattr=refuse_change):
         names, calls = self._names(), []
         inputs = self.input_names(len(self.starts))
 
-        def called(source: Source) -> str:
+        def called(source: NodeOutput) -> str:
             node, output = source
             if node == 0:
                 return inputs[output]
@@ -312,7 +312,7 @@ def _gone_through(inputs: list[Node], outputs: list[Node]) -> tuple[Any, ...]:
     for output in outputs:
         _number(output, begin, numbers, calls, used, inputs)
 
-    def source(node: Node) -> Source:
+    def source(node: Node) -> NodeOutput:
         if _key(node) in begin:
             return 0, begin[_key(node)]
         call, output = node.origin

@@ -27,13 +27,13 @@ from chainrule.core.input_checks import (
     record_output_shape,
 )
 from chainrule.core.layer import Layer
-from chainrule.core.ownership import Places
+from chainrule.core.ownership import Claims
 from chainrule.core.parameter import Parameter
 from chainrule.core.tree import snake_case
 from chainrule.core.types import Array
 from chainrule.graph import plan_messages
 from chainrule.graph.lines import Asked, Line, in_lines, lines_backward, lines_forward, reader_of
-from chainrule.graph.unrolling import PlanStep, Slots, input_names, is_unrolled, unroll
+from chainrule.graph.unrolling import PlanStep, Slots, input_names, is_inlined_container, unroll
 
 if TYPE_CHECKING:
     from chainrule.graph.composite import Composite
@@ -71,12 +71,12 @@ class Plan:
     _rows: list[list[PlanStep]] = field(init=False, repr=False)  # the needed steps, line by line
     _lines: dict[str, list[Line]] = field(init=False, repr=False)  # by method
     _last_freezing: object = field(default=None, init=False, repr=False)  # seen by the last pass
-    _disturbed: Layer | None = field(default=None, init=False, repr=False)
+    _used_alone: Layer | None = field(default=None, init=False, repr=False)
 
     @classmethod
     def of(cls, model: Layer) -> Plan:
         """The plan of a built model; for a layer that is not made of layers, a single step."""
-        if is_unrolled(model):
+        if is_inlined_container(model):
             return cls.of_parts(model)  # type: ignore[arg-type]
         name, count = snake_case(type(model).__name__), len(model.input_shapes)
         inputs = tuple(range(count))
@@ -87,9 +87,9 @@ class Plan:
     @classmethod
     def of_parts(cls, model: Composite) -> Plan:
         """The plan of the layers in a built container."""
-        places = Places()
-        plan = cls(*unroll(model, places))
-        places.claim(plan, [step.layer for step in plan.steps])
+        claims = Claims()
+        plan = cls(*unroll(model, claims))
+        claims.assign(plan, [step.layer for step in plan.steps])
         return plan
 
     def __attrs_post_init__(self) -> None:
@@ -133,7 +133,7 @@ class Plan:
 
     def forward(self, inputs: tuple[Array, ...]) -> Any:
         """All outputs; each layer remembers what its backward pass needs."""
-        self._disturbed = None
+        self._used_alone = None
         for slot in self._unused_inputs:
             self._unused_shapes[slot] = inputs[slot].shape
         return self._run(inputs, "forward")
@@ -184,8 +184,8 @@ class Plan:
 
     def _run_back(self, delta: Any, lines: list[Line]) -> list[Any]:
         """The deltas of the inputs, each in its slot."""
-        if self._disturbed is not None:
-            step = next(step for step in self.steps if step.layer is self._disturbed)
+        if self._used_alone is not None:
+            step = next(step for step in self.steps if step.layer is self._used_alone)
             raise plan_messages.used_in_between(step.layer, self.place(step))
         deltas = self._output_deltas(delta)
         try:
@@ -268,9 +268,9 @@ class Plan:
         """What makes the value in a slot, likewise."""
         return self.name if self.names[slot] == self.name else f"{self.name}/{self.names[slot]}"
 
-    def disturb(self, layer: Layer) -> None:
+    def note_used_alone(self, layer: Layer) -> None:
         """Note that a layer of the plan was used by itself: what it remembers is of that use."""
-        self._disturbed = layer
+        self._used_alone = layer
 
     def _located(
         self, error: Exception, step: PlanStep, method: str, given: Sequence[Any]

@@ -16,7 +16,7 @@ from attrs import field
 
 from chainrule.core.errors import ConfigurationError, DefinitionError, ShapeError
 from chainrule.core.layer import Layer
-from chainrule.graph.composite import ALL, Composite, Source, refuse_change
+from chainrule.graph.composite import ALL, Composite, NodeOutput, refuse_change
 from chainrule.layers.merge import Add
 
 
@@ -60,7 +60,7 @@ class Residual(Composite, on_setattr=refuse_change):
     (2, 5)
     """
 
-    joins_the_plan: ClassVar[bool] = True
+    is_inlined: ClassVar[bool] = True
 
     layers: tuple[Layer, ...]
     projection: Layer | None = None
@@ -72,7 +72,7 @@ class Residual(Composite, on_setattr=refuse_change):
             _require_layers("Residual, projection", (projection,), "projection=Dense(30)")
         self.__attrs_init__(layers, projection)
 
-    def calls(self, size: int) -> Sequence[Sequence[Source]]:
+    def calls(self, size: int) -> Sequence[Sequence[NodeOutput]]:
         inside = len(self.layers)
         chain = [((number, ALL),) for number in range(inside)]
         if self.projection is None:
@@ -133,7 +133,7 @@ class Branches(Composite, on_setattr=refuse_change):
     Branches([Dense(3), Dense(4)], merge=Concatenate())
     """
 
-    joins_the_plan: ClassVar[bool] = True
+    is_inlined: ClassVar[bool] = True
 
     # A tuple, once converted; mypy ignores the converters of a dataclass_transform.
     branches: Sequence[Layer] = field(converter=_as_branches)
@@ -144,14 +144,14 @@ class Branches(Composite, on_setattr=refuse_change):
         if self.merge is not None:
             _require_layers("Branches, merge", (self.merge,), "merge=Concatenate()")
 
-    def calls(self, size: int) -> Sequence[Sequence[Source]]:
-        side_by_side: list[Sequence[Source]] = [((0, ALL),) for _ in self.branches]
+    def calls(self, size: int) -> Sequence[Sequence[NodeOutput]]:
+        side_by_side: list[Sequence[NodeOutput]] = [((0, ALL),) for _ in self.branches]
         return side_by_side if self.merge is None else [*side_by_side, self._results()]
 
-    def ends(self, size: int) -> Sequence[Source]:
+    def ends(self, size: int) -> Sequence[NodeOutput]:
         return self._results() if self.merge is None else ((size, ALL),)
 
-    def _results(self) -> Sequence[Source]:
+    def _results(self) -> Sequence[NodeOutput]:
         return tuple((number, ALL) for number in range(1, len(self.branches) + 1))
 
     def as_python(self) -> tuple[str, list[tuple[str, Layer]], str]:

@@ -16,7 +16,7 @@ from attrs import field
 
 from chainrule.core.errors import ConfigurationError, DefinitionError
 from chainrule.core.layer import Layer
-from chainrule.graph.composite import ALL, Composite, Source, refuse_change
+from chainrule.graph.composite import ALL, Composite, NodeOutput, refuse_change
 
 
 def _as_layers(layers: Any) -> tuple[Layer, ...]:
@@ -75,7 +75,7 @@ class Sequential(Composite):
     (Dense(30), 3)
     """
 
-    joins_the_plan: ClassVar[bool] = True
+    is_inlined: ClassVar[bool] = True
     is_laid_out: ClassVar[bool] = True
 
     # A tuple, once converted; mypy ignores the converters of a dataclass_transform.
@@ -91,7 +91,7 @@ class Sequential(Composite):
             )
         return super().__new__(cls)
 
-    def calls(self, size: int) -> Sequence[Sequence[Source]]:
+    def calls(self, size: int) -> Sequence[Sequence[NodeOutput]]:
         return [((number, ALL),) for number in range(size)]
 
     @overload

@@ -18,7 +18,7 @@ from attrs import define
 
 from chainrule.core.input_checks import as_tuple, one_or_tuple
 from chainrule.core.layer import Layer
-from chainrule.core.ownership import Places
+from chainrule.core.ownership import Claims
 from chainrule.core.tree import snake_case
 from chainrule.core.types import Array
 from chainrule.graph.plan_messages import no_such_output, with_location
@@ -49,7 +49,7 @@ class PlanStep:
     makes: Slots
 
 
-def unroll(model: Composite, places: Places) -> tuple[str, list[PlanStep], Slots, Slots, list[str]]:
+def unroll(model: Composite, claims: Claims) -> tuple[str, list[PlanStep], Slots, Slots, list[str]]:
     """The fields of a `Plan` of a built model made of layers."""
     inputs: Slots = tuple(range(len(model.input_shapes)))
     names = model.input_names(len(inputs))
@@ -59,7 +59,7 @@ def unroll(model: Composite, places: Places) -> tuple[str, list[PlanStep], Slots
         size = len(layer.output_shapes)
         makes = tuple(range(len(names), len(names) + size))
         names.extend(output_names(path, size))
-        steps.append(PlanStep(places.in_a_place_of_its_own(layer), path, takes, makes))
+        steps.append(PlanStep(claims.owned_or_twin(layer), path, takes, makes))
         return makes
 
     outputs = walk(model, inputs, add_step)
@@ -127,7 +127,7 @@ def walk(
             stack[-1].made.append(outputs)
             continue
         path, layer, takes = container.next_call()
-        if is_unrolled(layer):
+        if is_inlined_container(layer):
             stack.append(_Container(layer, path, takes))
             enter(layer, path, takes)
         else:
@@ -168,9 +168,9 @@ class _Container:
         return tuple(found)
 
 
-def is_unrolled(layer: Layer) -> bool:
+def is_inlined_container(layer: Layer) -> bool:
     """Whether a layer is a container that adds nothing to the layers in it."""
-    return "joins_the_plan" in type(layer).__dict__
+    return "is_inlined" in type(layer).__dict__
 
 
 def input_names(count: int) -> list[str]:
