@@ -34,6 +34,7 @@ PACKAGES = {
     "display": "#d5f0e6",
     "datasets": "#eeeeee",
     "lecture": "#eeeeee",
+    "command": "#eeeeee",
     "__main__": "#eeeeee",
 }
 """Every package from the top down, with its colour; some are single modules."""

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from chainrule import callbacks as callbacks
-    from chainrule import checkpoints as checkpoints
     from chainrule import data as data
     from chainrule import datasets as datasets
     from chainrule import lecture as lecture
@@ -93,7 +92,6 @@ _PLACES = {
 }
 _MODULES = {
     "callbacks": "chainrule.callbacks",
-    "checkpoints": "chainrule.checkpoints",
     "data": "chainrule.data",
     "datasets": "chainrule.datasets",
     "derivatives": "chainrule.calculus.derivatives",

@@ -1,17 +1,17 @@
-"""Checkpoints: all that the rest of a run depends on, in one file.
+"""Checkpoints: everything that determines the rest of a run, in one file.
 
-A run is a sequence of steps, s₀ → s₁ → s₂ → …, each of which depends on the state before it and on
-nothing else. So whoever has s_n has the rest of the run, bit for bit. The state is
+A run is a sequence of states, s₀ → s₁ → s₂ → …, each of which depends only on the one before. So
+the state s_n determines the rest of the run, bit for bit. The state is
 
-    parameters, running statistics, generators, what is frozen             of the model
+    parameters, running statistics, generators, frozen parameters          of the model
     velocities, moments, counts, the learning rate                         of the optimizer
     schedules, the best so far, …                                          of the callbacks
     epoch, step, sums of the epoch, position in the order of the samples   of the run
     the history
 
-and a checkpoint is a safetensors file with the arrays of all that, and the rest as JSON in its
-metadata, sealed with a digest (`chainrule.storage.sealed_file`). It is written whole or not at all
-(`chainrule.files`); a file that was damaged later is passed over for the one before.
+A checkpoint is a safetensors file with the arrays of this state, and everything else as JSON in its
+metadata, sealed with a digest (`chainrule.storage.sealed_file`). It is written completely or not at
+all (`chainrule.files`); if a file is damaged later, the run resumes from the one before it.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ NAME = re.compile(r"step-(\d{9,})\.safetensors")
 
 
 class DamagedCheckpointWarning(UserWarning):
-    """A checkpoint was passed over, since it is not what was written."""
+    """A checkpoint was skipped because the file is damaged."""
 
 
 @frozen(eq=False)
 class Saved:
-    """What stands in a checkpoint's file.
+    """The contents of a checkpoint file.
 
     Attributes
     ----------
     path
         The file.
     record
-        All but the arrays.
+        Everything except the arrays.
     arrays
         The arrays, by name.
     """
@@ -67,11 +67,11 @@ def write(folder: Path, steps: int, record: dict[str, Any], arrays: dict[str, Ar
     Parameters
     ----------
     folder
-        Where. It exists.
+        An existing folder.
     steps
-        How many steps the run has taken.
+        The number of steps that the run has taken.
     record
-        All but the arrays, as JSON has it.
+        Everything except the arrays, in a form that JSON can represent.
     arrays
         The arrays, by name.
 
@@ -87,7 +87,7 @@ def write(folder: Path, steps: int, record: dict[str, Any], arrays: dict[str, Ar
 
 
 def encoded(value: Any, name: str, arrays: dict[str, Array]) -> Any:
-    """A value as JSON; an array goes into ``arrays``, and its name stands for it."""
+    """A value in JSON form; arrays are moved into ``arrays`` and replaced by their names."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, np.generic):
@@ -100,16 +100,16 @@ def encoded(value: Any, name: str, arrays: dict[str, Array]) -> Any:
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
         return {"dict": {key: encoded(v, f"{name}/{key}", arrays) for key, v in value.items()}}
     raise StorageError(
-        "what is remembered cannot be written into a checkpoint",
+        "this state cannot be written into a checkpoint",
         place=name,
-        expected="numbers, strings, None, arrays of numbers, and lists and dicts of such",
+        expected="numbers, strings, None, arrays of numbers, and lists and dicts of these",
         received=f"{value!r:.60}, of type {type(value).__name__}",
-        hint="let state() return what restore() can make the rest from",
+        hint="return from state() only values from which restore() can rebuild the rest",
     )
 
 
 def decoded(value: Any, arrays: Mapping[str, Array]) -> Any:
-    """The value of which `encoded` has made JSON."""
+    """The value that `encoded` converted."""
     match value:
         case {"array": name}:
             return arrays[name]
@@ -124,7 +124,7 @@ def decoded(value: Any, arrays: Mapping[str, Array]) -> Any:
 
 
 def found_in(folder: Path) -> list[tuple[int, Path]]:
-    """The checkpoints in a folder, by the number of steps, the newest first."""
+    """The checkpoints in a folder with their numbers of steps, the newest first."""
     try:
         names = sorted(entry.name for entry in folder.iterdir())
     except FileNotFoundError:
@@ -136,18 +136,18 @@ def found_in(folder: Path) -> list[tuple[int, Path]]:
 
 
 def newest_in(folder: Path) -> Saved | None:
-    """The newest checkpoint in a folder that is what was written; None where there is none.
+    """The newest undamaged checkpoint in a folder; None if there is none.
 
     Warns
     -----
     DamagedCheckpointWarning
-        Of each that was passed over.
+        For each file that is skipped.
 
     Raises
     ------
     StorageError
-        One cannot be read at all, or was written by a newer chainrule: it may well be whole, and
-        to go on from an earlier one would lose what it holds.
+        A file cannot be read at all, or was written by a newer chainrule: it may be intact, and
+        resuming from an earlier one would lose its progress.
     """
     for _, path in found_in(folder):
         try:
@@ -155,39 +155,38 @@ def newest_in(folder: Path) -> Saved | None:
         except StorageError as error:
             if not is_damaged(error):
                 raise
-            warning = DamagedCheckpointWarning(f"passed over: {error}")
-            warn_caller(warning)
+            warn_caller(DamagedCheckpointWarning(f"skipped: {error}"))
     return None
 
 
 def is_damaged(error: StorageError) -> bool:
-    """Whether a file is not what was written; else it may be whole, but not for this program."""
+    """Whether the file is damaged; otherwise it may be intact, but this program cannot read it."""
     return not error.is_newer and not isinstance(error.__cause__, OSError)
 
 
 def read(path: Path) -> Saved:
-    """What stands in a file, if it is what was written there.
+    """Read a checkpoint file.
 
     Raises
     ------
     StorageError
-        It is not, or there is no such file.
+        The file is damaged or does not exist.
     """
     content = sealed_file.read(path, "a checkpoint")
     try:
         contents = sealed_file.unpack(content, [FORMAT])
         record = sealed_file.parsed(contents.metadata.get("record", ""))
-        _require_sound(record, contents.arrays)
+        _require_valid(record, contents.arrays)
         return Saved(path, record, contents.arrays)
     except StorageError as error:
         error.place = str(path)
         raise
     except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
-        raise unsound(f"{type(error).__name__}: {error!s:.80}", str(path)) from error
+        raise invalid(f"{type(error).__name__}: {error!s:.80}", str(path)) from error
 
 
-def _require_sound(record: Any, arrays: Mapping[str, Array]) -> None:
-    """See that all is there, of the kind that it has to be; what fits the run is seen later."""
+def _require_valid(record: Any, arrays: Mapping[str, Array]) -> None:
+    """Check that every entry exists and has the right type; whether it fits the run comes later."""
     model, position = record["model"], record["position"]
     kinds: list[tuple[Any, dict[str, type]]] = [
         (record, {"made of": dict, "history": list, "optimizer": dict, "callbacks": list}),
@@ -195,25 +194,25 @@ def _require_sound(record: Any, arrays: Mapping[str, Array]) -> None:
         (position, {"epochs_done": int, "steps_done": int, "steps": int, "samples": int}),
         (position, {"sums": list, "batches": dict}),
     ]
-    for part, wanted in kinds:
-        for name, kind in wanted.items():
-            if type(part[name]) is not kind or (kind is int and part[name] < 0):
-                raise unsound(f"{name} is {part[name]!r:.40}")
+    for entries, types in kinds:
+        for name, kind in types.items():
+            if type(entries[name]) is not kind or (kind is int and entries[name] < 0):
+                raise invalid(f"{name} is {entries[name]!r:.40}")
     epochs = position["epochs_done"]
     for name in record["history"]:
         if arrays[f"history/{name}"].shape != (epochs,):
-            raise unsound(f"{name!r} has not one figure for each of {epochs} epochs")
+            raise invalid(f"{name!r} does not have one number for each of {epochs} epochs")
     if not all(type(total) is float for total in position["sums"]):
-        raise unsound(f"the sums are {position['sums']!r:.40}")
+        raise invalid(f"the sums are {position['sums']!r:.40}")
     if not all(isinstance(each["class"], str) for each in record["callbacks"]):
-        raise unsound("a callback has no class")
+        raise invalid("a callback has no class")
 
 
-def unsound(received: str, place: str | None = None) -> StorageError:
-    """The error for a file that is whole, and says nothing that makes sense."""
+def invalid(received: str, place: str | None = None) -> StorageError:
+    """The error for a file that is intact but not a valid checkpoint."""
     return StorageError(
-        "this is no checkpoint that a run could go on from",
+        "this is not a checkpoint from which a run can resume",
         place=place,
-        expected="what Checkpoint writes",
+        expected="a file written by callbacks.Checkpoint",
         received=received,
     )

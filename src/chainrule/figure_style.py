@@ -1,4 +1,4 @@
-"""The look of all figures: colours, axes, and the error where matplotlib is not installed."""
+"""The style of all figures: colours, axes, and the error if matplotlib is not installed."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ import numpy as np
 
 from chainrule.core.errors import MissingExtraError
 
-# Blue, vermilion and bluish green of M. Okabe and K. Ito, Color Universal Design (2002), which
-# people with any kind of colour vision can tell apart.
+# Blue, vermilion and bluish green from M. Okabe and K. Ito, Color Universal Design (2002): people
+# with any kind of colour vision can distinguish them.
 TRAINING, VALIDATION, RATE, INK, PALE = "#0072B2", "#D55E00", "#009E73", "#444444", "#e4e4e4"
 
 
 def missing_matplotlib(error: ImportError) -> MissingExtraError:
-    """The error for a figure that nothing is there to draw."""
+    """The error for a figure when matplotlib is not installed."""
     return MissingExtraError(
-        "figures are drawn by matplotlib, which is not installed",
-        expected="matplotlib 3.9 or newer, which the extra `plot` brings along",
+        "figures need matplotlib, which is not installed",
+        expected="matplotlib 3.9 or newer, which the extra `plot` installs",
         received=str(error),
         hint="pip install 'chainrule[plot]'",
     )
 
 
 def tidy(ax: Any) -> None:
-    """A frame that keeps in the background, and whole numbers below."""
+    """An unobtrusive frame, and integers on the x axis."""
     ax.grid(axis="y", color=PALE, lw=0.8)
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
@@ -35,9 +35,9 @@ def tidy(ax: Any) -> None:
 
 
 def scale_for_rates(ax: Any, rates: Sequence[float]) -> None:
-    """A logarithmic scale where half of the rates or more are below a tenth of the largest.
+    """A logarithmic scale if at least half of the rates are below a tenth of the largest.
 
-    Those could not be read otherwise. Else the scale begins at zero.
+    On a linear scale those rates could not be read. Otherwise the scale begins at zero.
     """
     finite = [rate for rate in rates if np.isfinite(rate)] or [0.0]
     lowest, highest = min(finite), max(finite)

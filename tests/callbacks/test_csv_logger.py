@@ -302,6 +302,6 @@ def test_the_file_is_closed_no_matter_how_the_run_ends(tmp_path: Path) -> None:
     ],
 )
 def test_the_error_for_an_invalid_argument_names_it(make: Any, name: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"^{name} has a value") as caught:
+    with pytest.raises(ConfigurationError, match=f"^{name} has an invalid value") as caught:
         make()
     assert caught.value.place == "CSVLogger" and caught.value.hint

@@ -403,7 +403,7 @@ def test_an_epoch_without_a_figure_is_not_better() -> None:
     ],
 )
 def test_the_error_for_an_invalid_argument_names_it(arguments: dict[str, Any], name: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"^{name} has a value") as caught:
+    with pytest.raises(ConfigurationError, match=f"^{name} has an invalid value") as caught:
         EarlyStopping(**arguments)
     error = caught.value
     assert error.place == "EarlyStopping" and error.expected and error.received and error.hint

@@ -183,7 +183,7 @@ def test_without_tensorboardx_the_error_names_the_extra(monkeypatch: pytest.Monk
     ],
 )
 def test_the_error_for_an_invalid_argument_names_it(make: Any, name: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"^{name} has a value") as caught:
+    with pytest.raises(ConfigurationError, match=f"^{name} has an invalid value") as caught:
         make()
     assert caught.value.place == "TensorBoard" and caught.value.hint
 

@@ -1,4 +1,4 @@
-"""Runs that are killed and resumed, and the same run left alone: what the tests share."""
+"""Runs that are killed and resumed, and the same run undisturbed: shared by the tests."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ STEPS_PER_EPOCH = 3
 
 
 class KilledError(Exception):
-    """What stands for the end of a process."""
+    """Simulates the end of a process."""
 
 
 class Kills(callbacks.Callback):
-    """Ends the run with an error after so many steps, or so many epochs."""
+    """Ends the run with an error after some steps or epochs."""
 
     def __init__(self, steps: int = -1, epochs: int = -1) -> None:
         self.steps, self.epochs = steps, epochs
@@ -50,7 +50,7 @@ def fit(trainer: Trainer, given: list[Any], epochs: int = 6, **options: Any) -> 
 def killed_and_resumed(
     make: Callable[[], list[Any]], folder: Path, kills: Kills, every: int = 2, **options: Any
 ) -> tuple[Trainer, list[Any]]:
-    """A run with the callbacks of ``make`` that is killed, and gone on with by new objects."""
+    """A run with the callbacks of ``make`` that is killed, and resumed by new objects."""
     try:
         fit(
             trainer_of(),

@@ -1,8 +1,8 @@
-"""The program that `test_killed.py` kills: a run with everything in it that a run may remember.
+"""The program that `test_killed.py` kills: a run with every kind of state that a run can have.
 
     python run_to_kill.py FOLDER
 
-It says the number of each step that it has taken, and at the end a digest of all that came out.
+It prints the number of each step, and at the end a digest of all results.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ EPOCHS, EVERY_STEPS, SAMPLES, BATCH = 40, 9, 100, 8
 
 @define
 class Noise(Layer):
-    """y = x + σ ξ in training, with ξ from a generator of its own."""
+    """y = x + σ ξ in training, with ξ from its own generator."""
 
     def build(self, shape: Any) -> None:
         self.generator("source")
@@ -40,7 +40,7 @@ class Noise(Layer):
 
 @define
 class Centre(Layer):
-    """y = x − m, with a running mean m that is kept and not learned."""
+    """y = x − m, with a running mean m, a buffer."""
 
     couples_batch = True
 
@@ -60,7 +60,7 @@ class Centre(Layer):
 
 
 class Says(callbacks.Callback):
-    """Says each step, at once."""
+    """Prints each step immediately."""
 
     def on_step_end(self, trainer: Any, epoch: int, step: int, cost: float) -> None:
         os.write(1, b"%d\n" % trainer.steps)

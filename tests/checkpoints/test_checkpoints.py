@@ -1,4 +1,4 @@
-"""Checkpoints: a run goes on from one to the numbers of a run that was never interrupted."""
+"""Checkpoints: a resumed run gives the numbers of a run that was never interrupted."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def network() -> Sequential:
 
 
 class StopsAfter(callbacks.Callback):
-    """Ends the run after so many steps, as a kill between two steps would."""
+    """Ends the run after some steps, like a kill between two steps."""
 
     def __init__(self, steps: int) -> None:
         self.steps = steps
@@ -71,7 +71,7 @@ def trainer_of(optimizer: Any = None, model: Any = None, loss: Any = None, rng: 
 
 
 def outcome(trainer: Trainer) -> tuple[Any, ...]:
-    """All that a run has come to."""
+    """All results of a run."""
     state = trainer.optimizer.state()
     return (
         trainer.model.parameters.value.tobytes(),
@@ -95,7 +95,7 @@ def make_batch(rng: np.random.Generator) -> Any:
     accumulate=st.integers(1, 3),
     every=st.integers(1, 7),
 )
-def test_a_run_goes_on_bit_for_bit_wherever_it_was_stopped(
+def test_a_run_resumes_bit_for_bit_wherever_it_was_stopped(
     tmp_path_factory: Any, stop: int, optimizer: Any, how: str, accumulate: int, every: int
 ) -> None:
     folder = tmp_path_factory.mktemp("run")
@@ -154,7 +154,7 @@ def test_the_last_few_are_kept_and_the_names_count_the_steps(tmp_path):
     assert sorted(os.listdir(tmp_path)) == [f"step-{number:09}.safetensors" for number in (4, 6, 7)]
 
 
-def test_the_beginning_is_kept_so_that_a_seed_that_nobody_chose_is_not_lost(tmp_path):
+def test_the_first_checkpoint_keeps_a_random_seed(tmp_path):
     first = Trainer(network(), losses.HalfSquaredError(), optimizers.SGD(0.1))
     keeps = [callbacks.Checkpoint(tmp_path, every_steps=100, keep=1), StopsAfter(3)]
     first.fit(X, T, epochs=2, callbacks=keeps[:1])
@@ -175,7 +175,7 @@ def test_the_file_can_be_read_by_the_safetensors_library_alone(tmp_path):
     np.testing.assert_array_equal(weights, trainer.model.parameters["dense_1.weights"].value)
 
 
-def test_a_folder_that_is_not_there_yet_is_the_beginning(tmp_path):
+def test_resuming_from_a_missing_folder_starts_from_the_beginning(tmp_path):
     folder = tmp_path / "a" / "b"
     trainer = trainer_of()
     keeps = [callbacks.Checkpoint(folder)]
@@ -242,7 +242,7 @@ def test_no_flipped_bit_is_taken_for_a_checkpoint(tmp_path_factory, place, bit):
         found = checkpoints.read(damaged)
     except StorageError:
         return
-    # What was hit is no part of it: a space between the header and the arrays.
+    # The damaged byte is padding between the header and the arrays.
     whole = checkpoints.read(folder / "step-000000007.safetensors")
     assert found.record == whole.record
     for name, array in whole.arrays.items():
@@ -268,13 +268,13 @@ def test_what_a_killed_run_left_half_written_is_swept_away(tmp_path):
     [
         (
             {"model": Sequential([Dense(5), Activation("tanh"), Dense(2)])},
-            "Dense.units was 4, and is 5",
+            "Dense.units was 4, is now 5",
         ),
         (
             {"model": Sequential([Dense(4), Activation("relu"), Dense(2)])},
-            "Activation.function was Tanh, and is Relu",
+            "Activation.function was Tanh, is now Relu",
         ),
-        ({"model": Sequential([Dense(4), Dense(2)])}, "'Activation', 'Dense'] then"),
+        ({"model": Sequential([Dense(4), Dense(2)])}, "'Activation', 'Dense'], is now"),
         ({"loss": losses.MeanAbsoluteError()}, "MeanAbsoluteError"),
         ({"optimizer": optimizers.SGD(0.1)}, "SGD"),
     ],
@@ -284,7 +284,7 @@ def test_a_checkpoint_of_another_run_is_refused_and_nothing_changes(tmp_path, ho
     trainer = trainer_of(**how)
     trainer.model.build((3,), rng=1)
     before, rng = trainer.model.parameters.value.copy(), trainer.rng.bit_generator.state
-    with pytest.raises(StorageError, match="of another run") as caught:
+    with pytest.raises(StorageError, match="different run") as caught:
         trainer.fit(X, T, epochs=EPOCHS, batch_size=BATCH, resume_from=tmp_path)
     assert told in str(caught.value) and "step-000000007" in str(caught.value)
     np.testing.assert_array_equal(trainer.model.parameters.value, before)
@@ -296,7 +296,9 @@ def test_a_checkpoint_of_another_run_is_refused_and_nothing_changes(tmp_path, ho
 )
 def test_a_call_that_would_take_other_batches_is_refused(tmp_path, how):
     stopped(tmp_path)
-    with pytest.raises((StorageError, ConfigurationError), match=r"another run|the run that is"):
+    with pytest.raises(
+        (StorageError, ConfigurationError), match=r"different run|the run to resume"
+    ):
         trainer_of().fit(
             **{
                 "x": X,
@@ -313,7 +315,7 @@ def test_a_callback_that_remembers_something_has_to_be_there_again(tmp_path):
     keeps = callbacks.Checkpoint(tmp_path)
     rate = callbacks.LearningRate(schedules.Constant(0.1))
     trainer_of().fit(X, T, epochs=1, callbacks=[keeps, rate])
-    with pytest.raises(ConfigurationError, match=r"callbacks of the run .* was LearningRate"):
+    with pytest.raises(ConfigurationError, match=r"had a callback LearningRate"):
         trainer_of().fit(X, T, epochs=2, resume_from=tmp_path)
 
 
@@ -337,7 +339,7 @@ def test_what_a_callback_remembers_must_fit_into_a_file(tmp_path):
 
 
 @pytest.mark.parametrize("figures", [[np.nan, np.inf, -np.inf, 0.1 + 0.2, 5e-324]])
-def test_figures_come_back_to_the_last_bit(tmp_path, figures):
+def test_figures_are_restored_to_the_last_bit(tmp_path, figures):
     class Adds(callbacks.Callback):
         def figures(self, trainer: Any, epoch: int) -> dict[str, float]:
             return {"odd": figures[epoch - 1]}
@@ -358,7 +360,7 @@ def test_figures_come_back_to_the_last_bit(tmp_path, figures):
         ({"callbacks": [callbacks.EarlyStopping()]}, "'validation_loss'"),
     ],
 )
-def test_what_is_refused_leaves_all_as_it_was(tmp_path, how, told):
+def test_a_refused_resumption_changes_nothing(tmp_path, how, told):
     trainer = trainer_of()
     keeps = [callbacks.Checkpoint(tmp_path), callbacks.EarlyStopping("loss")]
     trainer.fit(X, T, epochs=2, batch_size=BATCH, callbacks=keeps)
@@ -376,11 +378,11 @@ def test_what_is_refused_leaves_all_as_it_was(tmp_path, how, told):
         assert again.optimizer.state()["steps"] == 0 and again.optimizer.first_moment is None
         assert again.rng.bit_generator.state == state and again.run is None
         other = trainer_of()
-        other.fit(X, T, epochs=2, batch_size=BATCH, callbacks=[stops])  # begins afresh
+        other.fit(X, T, epochs=2, batch_size=BATCH, callbacks=[stops])  # starts over
         assert stops.best == min(other.history["loss"])
 
 
-def test_a_refused_resumption_builds_no_model(tmp_path):
+def test_a_failed_resumption_builds_no_model(tmp_path):
     stopped(tmp_path)
     model = Sequential([Dense(5), Dense(2)])
     with pytest.raises(StorageError):
@@ -388,10 +390,10 @@ def test_a_refused_resumption_builds_no_model(tmp_path):
     assert not model.is_built
 
 
-def test_an_optimizer_that_is_configured_otherwise_is_refused(tmp_path):
+def test_an_optimizer_with_another_configuration_is_refused(tmp_path):
     stopped(tmp_path)
     with pytest.raises(
-        StorageError, match=r"the optimizer's betas: .*\(0\.9, 0\.999\).* then"
+        StorageError, match=r"the optimizer's betas: .*\(0\.9, 0\.999\).*, is now"
     ) as caught:
         resumed(tmp_path, optimizer=optimizers.Adam(0.01, betas=(0.8, 0.999)))
     assert "(0.8, 0.999)" in str(caught.value)
@@ -481,7 +483,7 @@ HOSTILE: list[Any] = [
 
 
 @pytest.mark.parametrize("change", HOSTILE)
-def test_a_file_that_is_whole_and_says_nonsense_is_refused_by_name(tmp_path, change):
+def test_an_intact_file_with_invalid_contents_raises_a_named_error(tmp_path, change):
     stopped(tmp_path)
     path = tmp_path / "step-000000007.safetensors"
     saved = checkpoints.read(path)
@@ -497,7 +499,7 @@ def test_a_file_that_is_whole_and_says_nonsense_is_refused_by_name(tmp_path, cha
             trainer = resumed(tmp_path, model=model)
         except (StorageError, ConfigurationError):
             assert not model.is_built
-        else:  # it was passed over
+        else:  # it was skipped
             assert trainer.run is not None and not trainer.run.is_resumed
 
 
@@ -528,7 +530,7 @@ def test_a_disk_that_fails_in_the_middle_leaves_the_checkpoints_before(
     assert outcome(resumed(tmp_path)) == outcome(left_alone())
 
 
-def test_a_folder_that_cannot_be_made_is_told_before_the_first_step(tmp_path):
+def test_a_folder_that_cannot_be_created_is_an_error_before_the_first_step(tmp_path):
     (tmp_path / "file").write_text("mine")
     trainer = trainer_of()
     with pytest.raises(StorageError, match="the checkpoint folder could not be written"):
@@ -540,12 +542,12 @@ def test_a_folder_that_cannot_be_made_is_told_before_the_first_step(tmp_path):
     "arguments",
     [{"every_steps": 0}, {"every_steps": 2.5}, {"keep": 0}, {"keep": True}, {"folder": 3}],
 )
-def test_arguments_that_make_no_sense_are_refused(arguments):
+def test_invalid_arguments_are_refused(arguments):
     with pytest.raises(ChainruleError, match=next(iter(arguments))):
         callbacks.Checkpoint(**{"folder": "runs", **arguments})
 
 
-def test_what_is_frozen_in_the_middle_of_a_run_is_frozen_when_it_goes_on(tmp_path):
+def test_a_layer_frozen_during_a_run_is_frozen_after_resuming(tmp_path):
     class Freezes(callbacks.Callback):
         def on_epoch_end(self, trainer: Any, epoch: int, figures: Any) -> None:
             layer = trainer.model["dense_1"]
@@ -563,7 +565,7 @@ def test_what_is_frozen_in_the_middle_of_a_run_is_frozen_when_it_goes_on(tmp_pat
     assert outcome(run(resume_from=tmp_path)) == outcome(run())
 
 
-def test_a_graph_with_two_losses_goes_on_too(tmp_path):
+def test_a_graph_with_two_losses_resumes(tmp_path):
     def run(**how: Any) -> Trainer:
         x = Input((3,))
         h = Activation("tanh")(Dense(4)(x))

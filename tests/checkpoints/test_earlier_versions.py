@@ -31,7 +31,7 @@ def test_a_run_that_version_0_1_began_ends_as_it_did_then(tmp_path):
         losses.HalfSquaredError(),
         optimizers.Adam(0.05),
         metrics=["mean_absolute_error"],
-        rng=99,  # the checkpoint has the generator of the run that it was written by
+        rng=99,  # the checkpoint has the generator of the run that wrote it
     )
     history = trainer.fit(
         x,

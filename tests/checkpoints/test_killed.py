@@ -1,4 +1,4 @@
-"""A run that is killed at any moment goes on to the numbers of a run that was left alone."""
+"""A run that is killed at any moment resumes to the numbers of an undisturbed run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def output(process: subprocess.Popen[bytes]) -> IO[bytes]:
 
 
 def steps_until(process: subprocess.Popen[bytes], wanted: int) -> int:
-    """Read what the program says until it has taken so many steps; returns the last one."""
+    """Read the output until the program has taken that many steps; returns the last one."""
     step = 0
     for line in output(process):
         assert not line.startswith(b"end"), "it came to its end before it was killed"
@@ -58,7 +58,7 @@ def left_alone(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def kill(process: subprocess.Popen[bytes], steps: int) -> int:
-    """Kill it, and return the last step that it said."""
+    """Kill it, and return the last step that it printed."""
     process.send_signal(signal.SIGKILL)
     with process:
         rest = output(process).read().split(b"\n")[:-1]  # the last may be half a line
@@ -67,7 +67,7 @@ def kill(process: subprocess.Popen[bytes], steps: int) -> int:
 
 
 def require_sound(folder: Path, steps: int) -> None:
-    """Every file that can be found is whole, and no more is lost than since the last of them."""
+    """Every file is intact, and nothing is lost except the steps after the last one."""
     found = checkpoints.found_in(folder)
     for number, path in found:
         assert checkpoints.read(path).record["position"]["steps"] == number
@@ -96,7 +96,7 @@ def test_a_run_that_is_killed_thirty_times_ends_as_if_it_had_been_left_alone(tmp
     assert end_of(started(tmp_path)) == left_alone
 
 
-def test_a_run_that_is_over_says_the_same_again(tmp_path, left_alone):
+def test_a_finished_run_prints_the_same_again(tmp_path, left_alone):
     assert end_of(started(tmp_path)) == left_alone
     again = started(tmp_path)
     assert end_of(again) == left_alone

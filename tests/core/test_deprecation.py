@@ -8,7 +8,9 @@ import sys
 import types
 import warnings
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 import chainrule
@@ -151,3 +153,57 @@ def test_no_old_name_outlives_the_release_that_removes_it() -> None:
 
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("."))
+
+
+# ------------------------------------------------------------- what is deprecated at present
+
+
+def test_fit_takes_prefetch_by_its_old_name() -> None:
+    model = chainrule.Sequential([chainrule.Dense(1)])
+    loss, optimizer = chainrule.losses.HalfSquaredError(), chainrule.optimizers.SGD(0.1)
+    trainer = chainrule.Trainer(model, loss, optimizer, rng=0)
+    x = np.ones((4, 2))
+    with pytest.warns(DeprecationWarning, match="ahead= is deprecated .* use prefetch="):
+        trainer.fit(x, x[:, :1], epochs=1, progress=False, ahead=False)  # type: ignore[call-arg]
+
+
+def test_an_error_has_its_hint_by_the_old_name() -> None:
+    with pytest.warns(DeprecationWarning, match="use hint="):
+        error = ChainruleError("wrong", mend="do this")  # type: ignore[call-arg]
+    assert error.hint == "do this" and "hint      do this" in str(error)
+    with pytest.warns(DeprecationWarning, match=r"use ChainruleError\.hint$"):
+        assert error.mend == "do this"
+
+
+class Centre(chainrule.Layer):
+    def build(self, input_shape: tuple[int, ...]) -> None:
+        self.state("mean", input_shape, "ones")
+
+    def forward(self, x: Any) -> Any:
+        return x - self.mean.value
+
+    def backward(self, delta: Any) -> Any:
+        return delta
+
+
+def test_buffers_have_their_old_name() -> None:
+    layer = Centre()
+    with pytest.warns(DeprecationWarning, match=r"layer\.buffer\(name, shape\)"):
+        layer.build((3,))
+    assert layer.buffers.paths == ["mean"]
+    with pytest.warns(DeprecationWarning, match=r"layer\.buffers"):
+        state = layer.state
+    assert state.value is not None and list(state) == list(layer.buffers)
+    assert np.shares_memory(state.value, layer.buffers.value)
+
+
+def test_a_callback_of_functions_has_its_old_name() -> None:
+    with pytest.warns(DeprecationWarning, match=r"use chainrule\.callbacks\.FromFunctions$"):
+        assert chainrule.callbacks.Functions is chainrule.callbacks.FromFunctions
+
+
+@pytest.mark.parametrize("name", ["losses", "optimizers", "schedules", "callbacks", "data"])
+def test_packages_that_were_part_of_training_are_found_there(name: str) -> None:
+    training = importlib.import_module("chainrule.training")
+    with pytest.warns(DeprecationWarning, match=f"use chainrule.{name}$"):
+        assert getattr(training, name) is getattr(chainrule, name)

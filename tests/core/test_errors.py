@@ -1,4 +1,4 @@
-"""The errors: what they say, where they stand, and what else they are caught as."""
+"""The errors: their messages, their places, and the built-in errors that they are."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KINDS = {
 }
 
 
-def test_a_message_says_the_problem_then_place_expected_received_and_mend():
+def test_a_message_is_the_problem_then_place_expected_received_and_hint():
     error = ShapeError(
         "Dense: the input has another width",
         place="sequential/dense_2",
@@ -42,7 +42,7 @@ def test_a_message_says_the_problem_then_place_expected_received_and_mend():
     ]
 
 
-def test_a_line_that_has_nothing_to_say_is_left_out_but_zero_is_something():
+def test_an_empty_line_is_left_out_but_zero_is_shown():
     assert str(ShapeError("no")) == "no"
     assert str(ShapeError("no", received=0)).splitlines() == ["no", "  received  0"]
 
@@ -54,7 +54,7 @@ def test_containers_put_their_names_in_front_of_the_place():
 
 
 @pytest.mark.parametrize(("name", "builtin"), KINDS.items())
-def test_every_error_is_one_of_chainrules_and_one_of_pythons(name, builtin):
+def test_every_error_is_a_chainrule_error_and_a_built_in_error(name, builtin):
     kind = getattr(errors, name)
     with pytest.raises(builtin):
         raise kind("a problem")
@@ -62,7 +62,7 @@ def test_every_error_is_one_of_chainrules_and_one_of_pythons(name, builtin):
     assert kind.__doc__
 
 
-def test_no_kind_of_error_is_left_out_of_these_tests():
+def test_these_tests_cover_every_error():
     written = {
         n for n, e in vars(errors).items() if isinstance(e, type) and issubclass(e, Exception)
     }
@@ -70,7 +70,7 @@ def test_no_kind_of_error_is_left_out_of_these_tests():
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_errors_come_whole_out_of_another_process(name):
+def test_errors_survive_pickling(name):
     error = getattr(errors, name)("a problem", place="here", expected=1, received=2, hint="so")
     again = pickle.loads(pickle.dumps(error))
     assert type(again) is type(error) and str(again) == str(error)

@@ -1,4 +1,4 @@
-"""Initializers, against the formulas of the papers that they are named after."""
+"""Initializers, compared with the formulas of the papers that they are named after."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_uniform_weights_have_the_variance_of_the_paper_and_fill_their_interval(
         assert limit * (1 - 40 / N) <= extreme <= limit
 
 
-def test_glorots_uniform_limit_is_that_of_his_equation_16():
+def test_the_limit_of_glorot_uniform_is_equation_16_of_the_paper():
     w = drawn("glorot_uniform", (24, 30))
     limit = math.sqrt(6) / math.sqrt(24 + 30)
     assert 0.95 * limit < np.abs(w).max() <= limit
@@ -90,7 +90,7 @@ def test_positions_of_a_kernel_multiply_the_connections(shape, expected):
 
 @pytest.mark.parametrize("shape", [(6, 6), (8, 3), (3, 8), (2, 3, 4), (5, 1), (1, 5), (1, 1)])
 @pytest.mark.parametrize("gain", [1.0, 0.3, 2.5])
-def test_orthogonal_weights_keep_lengths_where_there_is_room(shape, gain):
+def test_orthogonal_weights_preserve_lengths_up_to_the_gain(shape, gain):
     w = Orthogonal(gain)(shape, np.random.default_rng(1), np.float64)
     assert w.shape == shape
     matrix = w.reshape(-1, shape[-1])
@@ -98,7 +98,7 @@ def test_orthogonal_weights_keep_lengths_where_there_is_room(shape, gain):
     np.testing.assert_allclose(smaller, gain**2 * np.eye(len(smaller)), rtol=0, atol=1e-12)
 
 
-def test_orthogonal_matrices_prefer_no_direction():
+def test_orthogonal_matrices_are_distributed_uniformly():
     """Uniform over all: an entry of a 3×3 rotation has mean 0 and variance 1/3."""
     rng, number = np.random.default_rng(0), 2000
     w = np.array([Orthogonal()((3, 3), rng, np.float64) for _ in range(number)])
@@ -126,7 +126,7 @@ def test_the_lecture_draws_between_minus_and_plus_a_tenth():
     assert abs(w.var() / (0.01 / 3) - 1) <= FIVE_ERRORS * math.sqrt(4 / 5 / N)
 
 
-def test_uniform_and_normal_have_the_moments_that_they_are_given():
+def test_uniform_and_normal_have_the_requested_moments():
     rng = np.random.default_rng(0)
     w = Uniform(2, 5)(MANY, rng, np.float64)
     assert 2 <= w.min() < 2.001 and 4.999 < w.max() <= 5
@@ -138,13 +138,13 @@ def test_uniform_and_normal_have_the_moments_that_they_are_given():
 @pytest.mark.parametrize(
     "wrong", [lambda: Uniform(1, 0), lambda: Uniform(0, math.nan), lambda: Normal(0, -1)]
 )
-def test_a_distribution_that_cannot_be_is_refused(wrong):
+def test_an_invalid_distribution_is_rejected(wrong):
     with pytest.raises(ConfigurationError):
         wrong()
 
 
 @pytest.mark.parametrize("name", KNOWN)
-def test_the_same_seed_draws_the_same_numbers_and_float32_are_those_rounded(name):
+def test_the_same_seed_draws_the_same_values_and_float32_rounds_them(name):
     w = drawn(name, (7, 4), seed=3)
     assert w.dtype == np.float64 and w.flags.c_contiguous and w.flags.writeable
     np.testing.assert_array_equal(w, drawn(name, (7, 4), seed=3))
@@ -156,12 +156,12 @@ def test_the_same_seed_draws_the_same_numbers_and_float32_are_those_rounded(name
 
 
 @given(st.sampled_from(sorted(KNOWN)), st.tuples(st.integers(0, 3), st.integers(0, 3)))
-def test_every_shape_with_or_without_room_can_be_drawn(name, shape):
+def test_every_shape_can_be_drawn_even_an_empty_one(name, shape):
     w = drawn(name, shape)
     assert w.shape == shape and np.isfinite(w).all()
 
 
-def test_the_names_are_those_of_the_design():
+def test_the_names_of_the_initializers():
     of_papers = {f"{paper}_{kind}" for paper in VARIANCES for kind in ("uniform", "normal")}
     others = {"orthogonal", "zeros", "ones", "uniform", "normal", "lecture_uniform"}
     assert set(KNOWN) == of_papers | others
@@ -169,7 +169,7 @@ def test_the_names_are_those_of_the_design():
         assert get(name).name == name and get(name) == get(name)
 
 
-def test_an_object_is_taken_as_it_is_and_a_number_is_a_constant():
+def test_an_object_is_used_unchanged_and_a_number_is_a_constant():
     given = GlorotUniform()
     assert get(given) is given
     for number in (0.5, 1, np.float32(0.5), np.float64(2), np.int64(3)):
@@ -180,7 +180,7 @@ def test_an_object_is_taken_as_it_is_and_a_number_is_a_constant():
     ("wrong", "meant"),
     [("glorot", "glorot_normal"), ("he_unifrom", "he_uniform"), ("Orthogonal", "orthogonal")],
 )
-def test_an_unknown_name_is_answered_with_the_nearest_one(wrong, meant):
+def test_an_unknown_name_suggests_the_most_similar_one(wrong, meant):
     with pytest.raises(ConfigurationError, match="there is no initializer") as caught:
         get(wrong)
     assert caught.value.hint == f"did you mean {meant!r}?"
@@ -188,12 +188,12 @@ def test_an_unknown_name_is_answered_with_the_nearest_one(wrong, meant):
 
 
 @pytest.mark.parametrize("wrong", ["xyz", None, True, [0.1], GlorotUniform, np.zeros(3)])
-def test_what_is_no_initializer_is_refused(wrong):
+def test_an_object_that_is_not_an_initializer_is_rejected(wrong):
     with pytest.raises(ConfigurationError, match="there is no initializer"):
         get(wrong)
 
 
-def test_an_initializer_of_ones_own_needs_only_to_draw():
+def test_a_custom_initializer_needs_only_draw():
     @frozen
     class Diagonal(Initializer):
         scale: float
@@ -208,7 +208,7 @@ def test_an_initializer_of_ones_own_needs_only_to_draw():
 
     w = get(Diagonal(2.0))((3, 2), np.random.default_rng(0), "float32")
     np.testing.assert_array_equal(w, np.array([[2, 0], [0, 2], [0, 0]], np.float32))
-    with pytest.raises(ShapeError, match="another shape than it was asked for"):
+    with pytest.raises(ShapeError, match="an array of the wrong shape"):
         Wrong()((2, 3), np.random.default_rng(0), "float64")
     with pytest.raises(NotImplementedError):
         initializers.Initializer()((2,), np.random.default_rng(0), "float64")

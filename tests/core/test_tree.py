@@ -1,4 +1,4 @@
-"""Layers that hold layers: names, the walk, and copies with other parts."""
+"""The tree of layers: names, the walk, and copies with replacements."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from chainrule.core.tree import join, numbered, snake_case
 
 @define(eq=False)
 class Leaf(Layer):
-    """A layer with one parameter, so that it can be seen whether it is reached."""
+    """A layer with one parameter, which shows whether it is reached."""
 
     def build(self, input_shape):
         self.parameter("shift", input_shape, "normal")
@@ -32,7 +32,7 @@ class Leaf(Layer):
 
 @define(eq=False)
 class Holder(Layer):
-    """The sum of all layers below it, wherever they are held."""
+    """The sum of all layers inside it, wherever they are held."""
 
     first: Any = None
     second: Any = None
@@ -50,7 +50,7 @@ class Pair(NamedTuple):
 
 
 class Layers(list):
-    """A list of one's own."""
+    """A custom list."""
 
 
 def two() -> tuple[Leaf, Leaf]:
@@ -110,7 +110,7 @@ def test_a_twin_has_its_own_layers_wherever_they_are_held(make, names):
     np.testing.assert_array_equal(twin(x), holder(x))
 
 
-def test_layers_that_build_makes_are_found_too():
+def test_layers_created_by_build_are_found_too():
     class Deep(Layer):
         def build(self, input_shape):
             self.inner = [Leaf() for _ in range(3)]
@@ -135,7 +135,7 @@ def test_layers_that_build_makes_are_found_too():
     assert models[0].unbuilt().children() == {}
 
 
-def test_the_walk_visits_parents_before_children_and_in_their_order():
+def test_the_walk_visits_parents_before_children_in_order():
     a, b, c, d = Leaf(), Leaf(), Leaf(), Leaf()
     inner = Holder([b, c])
     root = Holder([a, inner, d])
@@ -157,7 +157,7 @@ def test_a_layer_in_two_places_is_visited_in_both_and_copied_once():
     assert copy.first is copy.second[0] and copy.first is not shared
 
 
-def test_layers_in_each_other_five_thousand_deep_are_walked_and_copied():
+def test_layers_nested_five_thousand_deep_are_walked_and_copied():
     root = Leaf()
     for _ in range(5000):
         root = Holder(root)
@@ -169,7 +169,7 @@ def test_layers_in_each_other_five_thousand_deep_are_walked_and_copied():
     assert sum(1 for _ in root.walk()) == 5001
 
 
-def test_a_copy_can_have_other_parts_in_place_of_some():
+def test_a_copy_can_replace_objects():
     class Keeps(Layer):
         table: Any
         names: Any = field(factory=dict)

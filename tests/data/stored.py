@@ -1,4 +1,4 @@
-"""Arrays stored in every way, and small blocks and windows, so that few rows are many of them."""
+"""Arrays stored in every supported way, and blocks and windows of only a few rows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FILES = itertools.count()
 
 
 class RowByRow:
-    """An object with a length, of which one row is asked for at a time."""
+    """An object with a length that gives one row at a time."""
 
     def __init__(self, array: Any) -> None:
         self.array = array
@@ -34,7 +34,7 @@ class RowByRow:
 
 
 class WithAShape:
-    """An object with a shape, of which slices are asked for; it counts the rows."""
+    """An object with a shape that gives slices and records them."""
 
     def __init__(self, array: Any, chunks: Any = None) -> None:
         self.array, self.shape, self.dtype = array, array.shape, array.dtype
@@ -48,7 +48,7 @@ class WithAShape:
 
 
 class Blocked(WithAShape):
-    """Like an array of dask, whose chunks are told one by one."""
+    """Like an array of dask, which reports the length of each chunk."""
 
     def __init__(self, array: Any, rows: int) -> None:
         super().__init__(array, ((rows,) * (len(array) // rows), (array.shape[1],)))
@@ -62,7 +62,7 @@ def mapped(folder: Path, array: Any, mode: Any = "r") -> np.memmap[Any, Any]:
 
 
 def in_hdf5(array: Any, rows: int | None = None, **options: Any) -> Any:
-    """A data set of a file of HDF5 that lies in memory."""
+    """A dataset in an HDF5 file in memory."""
     file = h5py.File(f"in memory {next(FILES)}", "w", driver="core", backing_store=False)
     chunks = None if rows is None else (rows, *array.shape[1:])
     return file.create_dataset("x", data=array, chunks=chunks, **options)
@@ -95,7 +95,7 @@ STORED: dict[str, Any] = {
 
 @contextlib.contextmanager
 def small(block_bytes: int = 1, window_bytes: int = 1) -> Iterator[None]:
-    """Blocks and windows of some bytes, in place of megabytes."""
+    """Blocks and windows of some bytes instead of megabytes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sources, "READ_TOGETHER", block_bytes)
         patch.setattr(orders, "WINDOW", window_bytes)

@@ -1,4 +1,4 @@
-"""Batches: each sample in one of them, with its own target and weight."""
+"""Batches: each sample is in one of them, with its own target and weight."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from chainrule.losses import HalfSquaredError, PerOutput, SoftmaxCrossEntropy
 
 
 def numbered(count: int) -> Data:
-    """Samples of which every array tells the number."""
+    """Samples whose arrays all contain the row number."""
     n = np.arange(float(count))
     return Data.of((n[:, np.newaxis], n), n[:, np.newaxis], n)
 
@@ -36,7 +36,7 @@ def test_an_epoch_is_a_partition_of_the_samples(
         np.testing.assert_array_equal(np.sort(order) if shuffle else order, np.arange(count))
 
 
-def test_shuffling_takes_one_permutation_for_each_epoch_and_nothing_else() -> None:
+def test_shuffling_draws_one_permutation_per_epoch_and_nothing_else() -> None:
     rng, same = np.random.default_rng(3), np.random.default_rng(3)
     batches = ArrayBatches(numbered(10), 4, True, rng)
     for _ in range(3):
@@ -47,14 +47,14 @@ def test_shuffling_takes_one_permutation_for_each_epoch_and_nothing_else() -> No
     assert rng.bit_generator.state == same.bit_generator.state
 
 
-def test_batches_share_no_memory_so_that_one_may_be_kept_while_the_next_is_made() -> None:
+def test_batches_share_no_memory() -> None:
     batches = ArrayBatches(numbered(9), 3, True, np.random.default_rng(0))
     arrays = [array for (left, right), t, w in batches.epoch() for array in (left, right, t, w)]
     for number, one in enumerate(arrays):
         assert not any(np.shares_memory(one, other) for other in arrays[:number])
 
 
-def test_fresh_batches_are_called_for_once_a_step_and_the_first_is_not_lost() -> None:
+def test_make_batch_is_called_once_per_step_and_the_first_batch_is_used() -> None:
     calls: list[int] = []
 
     def make_batch(rng: np.random.Generator) -> Any:
@@ -70,7 +70,7 @@ def test_fresh_batches_are_called_for_once_a_step_and_the_first_is_not_lost() ->
     assert calls == list(range(6))
 
 
-def test_fresh_batches_may_differ_in_their_number_of_rows_and_become_the_models_type() -> None:
+def test_fresh_batches_may_differ_in_length_and_are_converted_to_the_dtype_of_the_model() -> None:
     batches = FreshBatches(
         lambda rng: (rng.normal(size=(n := int(rng.integers(1, 9)), 2)), np.ones((n, 1), int)),
         20,
@@ -85,7 +85,7 @@ def test_fresh_batches_may_differ_in_their_number_of_rows_and_become_the_models_
 
 
 @given(st.integers(1, 30), st.integers(1, 35), st.booleans())
-def test_several_targets_come_in_a_tuple_each_with_the_row_of_its_sample(
+def test_several_targets_are_a_tuple_with_the_rows_of_the_same_samples(
     count: int, size: int, shuffle: bool
 ) -> None:
     n = np.arange(float(count))
@@ -98,7 +98,7 @@ def test_several_targets_come_in_a_tuple_each_with_the_row_of_its_sample(
         np.testing.assert_array_equal(w, x[:, 0])
 
 
-def test_fresh_batches_of_several_targets_become_what_the_losses_take() -> None:
+def test_fresh_batches_of_several_targets_are_fitted_to_their_losses() -> None:
     batches = FreshBatches(
         lambda rng: (np.ones((3, 2)), (np.ones((3, 1)), np.array([0, 1, 1]))),
         2,

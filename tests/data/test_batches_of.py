@@ -1,4 +1,4 @@
-"""Data of every kind: the same promises for all of them, whatever they come from."""
+"""Data of every kind keep the same promises, wherever they come from."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from data.stored import STORED, RowByRow, WithAShape, in_hdf5, in_zarr, mapped, 
 
 N = 50
 X = np.random.default_rng(0).normal(size=(N, 3)).astype("float32")
-T = np.arange(float(N))[:, np.newaxis]  # every target tells the number of its row
+T = np.arange(float(N))[:, np.newaxis]  # every target is its row number
 W = np.linspace(0.5, 2, N)
 LABELS = np.arange(N) % 3
 SQUARES, CLASSES = losses.HalfSquaredError(), losses.SoftmaxCrossEntropy()
 
 
 class Pairs:
-    """A data set as other libraries have it."""
+    """A dataset like those of other libraries."""
 
     def __init__(self, x: Any = X, t: Any = T, *more: Any) -> None:
         self.arrays = (x, t, *more)
@@ -45,7 +45,7 @@ class Pairs:
 
 
 class Loader:
-    """A loader of batches as other libraries have it: it shuffles, and begins again when asked."""
+    """A loader like those of other libraries: it shuffles, and every pass begins again."""
 
     def __init__(self, size: int = 8, has_length: bool = True) -> None:
         self.size, self.rng = size, np.random.default_rng(5)
@@ -53,7 +53,7 @@ class Loader:
 
     def __len__(self) -> int:
         if not self.has_length:
-            raise TypeError("of a stream nobody knows the length")
+            raise TypeError("a stream has no length")
         return -(-N // self.size)
 
     def __iter__(self) -> Iterator[Any]:
@@ -74,7 +74,7 @@ def endless() -> Iterator[Any]:
         yield made_of(rng)
 
 
-# What is given to batches_of, made anew each time.
+# The arguments of batches_of, made again for each test.
 KINDS: dict[str, Callable[[], tuple[tuple[Any, ...], dict[str, Any]]]] = {
     "arrays": lambda: ((X, T), {"batch_size": 8}),
     "arrays in blocks": lambda: ((X, T), {"batch_size": 8, "shuffle": "blocks"}),
@@ -106,7 +106,7 @@ def of_kind(kind: str, seed: int = 1, **more: Any) -> Batches:
     return fitted(*given_to, seed=seed, **options, **more)
 
 
-def told_by(batches: Iterator[Any]) -> Any:
+def bytes_of(batches: Iterator[Any]) -> Any:
     """All numbers of some batches, as bytes."""
     return [
         (x.tobytes(), x.dtype, t.tobytes(), w is not None and w.tobytes()) for (x,), t, w in batches
@@ -139,17 +139,17 @@ def test_a_thread_changes_nothing(kind: str, asked: int, draws: bool, seed: int)
         rng = np.random.default_rng(seed)
         given_to, options = KINDS[kind]()
         batches = fitted(*given_to, **options, prefetch=prefetch, rng=rng)
-        told, left = [], asked
+        seen, left = [], asked
         for _ in range(2):
             for batch in batches.epoch():
-                told += told_by(iter([batch]))
+                seen += bytes_of(iter([batch]))
                 if draws and left % 3 == 0:
                     rng.normal()  # as a callback may
                 left -= 1
                 if left == 0:
-                    told.append(json.dumps(batches.position()))
+                    seen.append(json.dumps(batches.position()))
         batches.close()
-        return told, rng.bit_generator.state
+        return seen, rng.bit_generator.state
 
     with small(block_bytes=50, window_bytes=200):
         assert all_of(True) == all_of(False)
@@ -157,7 +157,7 @@ def test_a_thread_changes_nothing(kind: str, asked: int, draws: bool, seed: int)
 
 @pytest.mark.parametrize("prefetch", [True, False])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_position_leads_to_the_batches_that_would_have_followed(
+def test_a_position_restores_the_batches_that_would_have_followed(
     kind: str, prefetch: bool
 ) -> None:
     with small(block_bytes=50, window_bytes=200):
@@ -172,30 +172,30 @@ def test_a_position_leads_to_the_batches_that_would_have_followed(
             other = of_kind(kind, seed=2, prefetch=prefetch)
             other.go_to(json.loads(json.dumps(one.position())))
             assert other.position() == one.position()
-            if done:  # left in the middle, or at the end, where nothing is left of it
-                rest = told_by(other.epoch(done))
-                assert rest == told_by(running) and len(rest) == steps - done
-            assert told_by(one.epoch()) == told_by(other.epoch())
+            if done:  # interrupted in the middle, or at the end, where no batches remain
+                rest = bytes_of(other.epoch(done))
+                assert rest == bytes_of(running) and len(rest) == steps - done
+            assert bytes_of(one.epoch()) == bytes_of(other.epoch())
             assert one.position() == other.position()
             one.close()
             other.close()
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_epoch_that_is_left_can_be_gone_on_with(kind: str) -> None:
+def test_an_interrupted_epoch_can_be_continued(kind: str) -> None:
     with small(block_bytes=50, window_bytes=200):
         whole, left = of_kind(kind), of_kind(kind, prefetch=True)
-        expected = told_by(whole.epoch())
+        expected = bytes_of(whole.epoch())
         running = left.epoch()
-        got = told_by(next(running) for _ in range(3))
+        got = bytes_of(next(running) for _ in range(3))
         running.close()  # type: ignore[attr-defined]
-        assert got + told_by(left.epoch(3)) == expected
+        assert got + bytes_of(left.epoch(3)) == expected
         whole.close()
         left.close()
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_thread_is_left_when_it_is_closed(kind: str) -> None:
+def test_close_ends_the_thread(kind: str) -> None:
     def threads() -> list[str]:
         return [t.name for t in threading.enumerate() if t.name.startswith("chainrule")]
 
@@ -210,7 +210,7 @@ def test_no_thread_is_left_when_it_is_closed(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_thread_begins_only_where_it_pays_or_is_asked_for(kind: str) -> None:
+def test_a_thread_starts_only_where_it_helps_or_is_requested(kind: str) -> None:
     in_memory = ("arrays", "arrays in blocks", "arrays in order", "a list of batches")
     has_one = kind not in (*in_memory, "a function")
     batches = of_kind(kind)
@@ -222,19 +222,17 @@ def test_a_thread_begins_only_where_it_pays_or_is_asked_for(kind: str) -> None:
 
 @pytest.mark.parametrize("way", STORED)
 @pytest.mark.parametrize("shuffle", [True, "rows", False])
-def test_storage_of_every_kind_gives_the_same_batches(
-    way: str, shuffle: Any, tmp_path: Path
-) -> None:
+def test_every_storage_gives_the_same_batches(way: str, shuffle: Any, tmp_path: Path) -> None:
     with small(block_bytes=7 * 20, window_bytes=3 * 7 * 20):  # blocks of 7 rows, windows of 3
         stored = fitted(STORED[way](tmp_path, X), T, batch_size=8, shuffle=shuffle)
         arrays = fitted(X, T, batch_size=8, shuffle="blocks" if shuffle is True else shuffle)
         assert isinstance(stored, StoredBatches) and isinstance(arrays, ArrayBatches)
         for _ in range(2):
-            assert told_by(stored.epoch()) == told_by(arrays.epoch())
+            assert bytes_of(stored.epoch()) == bytes_of(arrays.epoch())
         stored.close()
 
 
-def test_a_model_trained_by_rows_from_a_file_is_the_one_trained_from_arrays(
+def test_training_by_rows_from_a_file_equals_training_from_arrays(
     tmp_path: Path,
 ) -> None:
     trained = []
@@ -249,7 +247,7 @@ def test_a_model_trained_by_rows_from_a_file_is_the_one_trained_from_arrays(
 # ------------------------------------------------------------------------------- several, weights
 
 
-def test_inputs_and_targets_may_be_stored_or_not_each_for_itself(tmp_path: Path) -> None:
+def test_inputs_and_targets_may_each_be_stored_or_in_memory(tmp_path: Path) -> None:
     for x in itertools.product([X, mapped(tmp_path, X)], [T, in_hdf5(T)]):
         for t in itertools.product([T, RowByRow(T)], [LABELS, WithAShape(LABELS)]):
             batches = batches_of(
@@ -267,7 +265,7 @@ def test_inputs_and_targets_may_be_stored_or_not_each_for_itself(tmp_path: Path)
             batches.close()
 
 
-def test_a_data_set_may_give_several_inputs_and_targets_and_a_weight() -> None:
+def test_a_dataset_may_give_several_inputs_and_targets_and_a_weight() -> None:
     class Several(Pairs):
         def __getitem__(self, n: int) -> Any:
             return (X[n], T[n]), (T[n], LABELS[n]), W[n]
@@ -291,7 +289,7 @@ def test_an_iterable_may_give_weights_with_its_batches() -> None:
     batches.close()
 
 
-def test_a_pass_of_a_loader_is_an_epoch_and_steps_cut_the_stream_of_passes() -> None:
+def test_a_pass_of_a_loader_is_an_epoch_unless_steps_are_given() -> None:
     by_passes, alone = of_kind("a loader"), Loader()
     for _ in range(2):
         expected = [int(n) for _, t in alone for n in t[:, 0]]
@@ -305,7 +303,9 @@ def test_a_pass_of_a_loader_is_an_epoch_and_steps_cut_the_stream_of_passes() -> 
     by_steps.close()
 
 
-def test_what_a_loader_has_beyond_its_length_is_left_and_the_next_epoch_begins_anew() -> None:
+def test_batches_beyond_the_length_of_a_loader_are_ignored_and_the_next_epoch_is_a_new_pass() -> (
+    None
+):
     class Long(Loader):
         def __len__(self) -> int:
             return 5
@@ -317,7 +317,7 @@ def test_what_a_loader_has_beyond_its_length_is_left_and_the_next_epoch_begins_a
     batches.close()
 
 
-def test_an_iterator_is_asked_for_no_batch_more_than_is_used() -> None:
+def test_no_more_batches_are_taken_from_an_iterator_than_are_used() -> None:
     given_out = iter([(X, T)] * 7)
     batches = fitted(given_out, steps_per_epoch=3)
     for _ in range(2):
@@ -328,7 +328,7 @@ def test_an_iterator_is_asked_for_no_batch_more_than_is_used() -> None:
 
 @pytest.mark.parametrize("kind", ["h5py", "pairs", "a generator", "a function", "arrays"])
 @pytest.mark.parametrize("given_as", [{0: 1.0, 1: 2.0, 2: 0.5}, [1.0, 2.0, 0.5]])
-def test_class_weights_multiply_the_weights_of_the_samples(kind: str, given_as: Any) -> None:
+def test_class_weights_multiply_sample_weights(kind: str, given_as: Any) -> None:
     def pairs() -> Iterator[Any]:
         while True:
             yield X[:9], LABELS[:9]
@@ -351,7 +351,7 @@ def test_class_weights_multiply_the_weights_of_the_samples(kind: str, given_as: 
     batches.close()
 
 
-def test_balanced_class_weights_are_counted_where_the_targets_are_in_memory() -> None:
+def test_balanced_class_weights_are_counted_from_targets_in_memory() -> None:
     labels = np.repeat([0, 1, 2], [30, 15, 5])
     for x in (X, in_hdf5(X)):
         batches = fitted(x, labels, class_weights="balanced", loss=CLASSES, row=(3,))
@@ -360,7 +360,7 @@ def test_balanced_class_weights_are_counted_where_the_targets_are_in_memory() ->
         batches.close()
 
 
-# ------------------------------------------------------------------------------- what is refused
+# ------------------------------------------------------------------------------- what is rejected
 
 BAD = X.copy()
 BAD[41, 2] = np.nan
@@ -379,7 +379,7 @@ LATE: dict[str, tuple[Any, Any, list[str]]] = {
 @pytest.mark.parametrize("shuffle", [True, "rows", False])
 @pytest.mark.parametrize("prefetch", [True, False])
 @pytest.mark.parametrize("what", LATE)
-def test_what_is_wrong_in_a_row_is_said_with_its_number_when_it_is_read(
+def test_a_bad_row_is_reported_with_its_number_when_it_is_read(
     what: str, prefetch: bool, shuffle: Any
 ) -> None:
     loss, given_to, words = LATE[what]
@@ -393,7 +393,7 @@ def test_what_is_wrong_in_a_row_is_said_with_its_number_when_it_is_read(
 
 
 @pytest.mark.parametrize("stored", [0, 1])
-def test_what_is_wrong_in_memory_is_refused_before_anything_is_read(stored: int) -> None:
+def test_bad_arrays_in_memory_are_rejected_before_anything_is_read(stored: int) -> None:
     given_to: list[Any] = [BAD, WRONG]
     given_to[stored] = WithAShape([X, LABELS][stored])
     with pytest.raises(DataError) as caught:
@@ -411,10 +411,10 @@ class Gone(RowByRow):
 
 @pytest.mark.parametrize("prefetch", [True, False])
 @pytest.mark.parametrize("shuffle", ["rows", False])
-def test_a_loader_that_fails_says_which_batch_it_was(prefetch: bool, shuffle: Any) -> None:
+def test_an_error_while_reading_names_the_batch(prefetch: bool, shuffle: Any) -> None:
     for given_to, note in [
-        ((Gone(X), T), "while rows 20 to 20 of x were read" if shuffle else "of x were read"),
-        ((Pairs(Gone(X)),), "while sample 20 of the data set was read"),
+        ((Gone(X), T), "while reading rows 20 to 20 of x" if shuffle else "of x"),
+        ((Pairs(Gone(X)),), "while reading sample 20 of the dataset"),
     ]:
         options = {"batch_size": 8, "shuffle": shuffle, "prefetch": prefetch}
         with small():
@@ -434,7 +434,7 @@ def test_a_loader_that_fails_says_which_batch_it_was(prefetch: bool, shuffle: An
 
 
 @pytest.mark.parametrize("prefetch", [True, False])
-def test_an_iterable_that_fails_or_ends_says_after_which_batch(prefetch: bool) -> None:
+def test_an_iterable_that_fails_or_ends_reports_the_batch(prefetch: bool) -> None:
     def failing() -> Iterator[Any]:
         yield from [(X, T)] * 4
         raise OSError("the disk is gone")
@@ -445,7 +445,7 @@ def test_an_iterable_that_fails_or_ends_says_after_which_batch(prefetch: bool) -
     next(running)
     with pytest.raises(OSError, match="disk") as caught:
         next(running)
-    assert caught.value.__notes__ == ["in the iterable of batches, asked for batch 5"]
+    assert caught.value.__notes__ == ["in the iterable of batches, at batch 5"]
     batches.close()
 
     batches = fitted(iter([(X, T)] * 4), steps_per_epoch=3, prefetch=prefetch)
@@ -458,7 +458,7 @@ def test_an_iterable_that_fails_or_ends_says_after_which_batch(prefetch: bool) -
     batches.close()
 
 
-def test_a_loader_with_fewer_batches_than_its_length_is_refused_after_them() -> None:
+def test_a_loader_with_fewer_batches_than_its_length_raises_an_error_after_them() -> None:
     class Short(Loader):
         def __len__(self) -> int:
             return 9
@@ -466,7 +466,7 @@ def test_a_loader_with_fewer_batches_than_its_length_is_refused_after_them() -> 
     batches = fitted(Short())
     with pytest.raises(DataError, match="after batch 7, in the middle of an epoch") as caught:
         list(batches.epoch())
-    assert "9 batches in each pass, as the length of Short says" in str(caught.value)
+    assert "9 batches in each pass, the length of Short" in str(caught.value)
     batches.close()
     with pytest.raises(DataError, match="ended before the first one"):
         fitted(iter([]), steps_per_epoch=1)
@@ -481,7 +481,7 @@ def test_a_loader_with_fewer_batches_than_its_length_is_refused_after_them() -> 
         ((X, T, -W), DataError, ["sample_weights of batch 2, row 0", "negative"]),
     ],
 )
-def test_what_is_wrong_with_a_batch_of_an_iterable_is_said_with_its_number(
+def test_a_bad_batch_of_an_iterable_is_reported_with_its_number(
     item: Any, kind: type[Exception], words: list[str]
 ) -> None:
     batches = fitted(iter([(X, T), item]), steps_per_epoch=2)
@@ -515,24 +515,25 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], type[Exception], list[str]]] = {
                                       ConfigurationError, ["t of shape ()", "np.stack"]),
     "a list of samples of two axes": (([(X, T), (X, T[:9])],), {}, ConfigurationError,
                                       ["x[1]", "x of shape (50, 3), t of shape (9, 1)"]),
-    "a list of arrays": (([X, T],), {}, ShapeError, ["rows of x are not all of the same shape"]),
+    "a list of arrays": (([X, T],), {}, ShapeError, ["rows of x do not all have the same shape"]),
     "a list of batches and a batch size": (([(X, T)],), {"batch_size": 3}, ConfigurationError,
                                            ["also batch_size"]),
     "pairs and weights": ((Pairs(),), {"sample_weights": W}, ConfigurationError,
                           ["(x_i, t_i, weight)"]),
     "steps of a file": ((WithAShape(X), T), {"steps_per_epoch": 2}, ConfigurationError,
-                        ["leave it out"]),
+                        ["leave out steps_per_epoch"]),
     "a file and no targets": ((WithAShape(X),), {}, DataError, ["t is missing"]),
     "too few targets": ((WithAShape(X), T[:9]), {}, DataError, ["x with 50", "t with 9"]),
     "an empty file": ((WithAShape(X[:0]), T[:0]), {}, DataError, ["no samples"]),
-    "an empty data set": ((Pairs(X[:0], T[:0]),), {}, DataError, ["no samples in the data set"]),
-    "a data set of no pairs": ((Pairs(X, T, W, W),), {}, DataError, ["sample 0", "tuple of 4"]),
-    "a data set of inputs": ((RowByRow(X),), {}, DataError, ["ndarray of 3", "fit(dataset, t)"]),
-    "a data set of pairs and triples": (
-        (RowByRow([(X[0], T[0]), (X[0], T[0], 1.0)]),), {}, ShapeError, ["sample 1", "3 parts"]),
-    "a data set of unequal rows": ((Pairs([[1.0], [1.0, 2.0]], T),), {}, ShapeError,
-                                   ["x, row 1", "(1,), as row 0"]),
-    "text in a file": ((WithAShape(X.astype(str)), T), {}, DtypeError, ["x holds no real numbers"]),
+    "an empty dataset": ((Pairs(X[:0], T[:0]),), {}, DataError, ["dataset is empty"]),
+    "a dataset of no pairs": ((Pairs(X, T, W, W),), {}, DataError, ["sample 0", "tuple of 4"]),
+    "a dataset of inputs": ((RowByRow(X),), {}, DataError, ["ndarray of 3", "fit(dataset, t)"]),
+    "a dataset of pairs and triples": (
+        (RowByRow([(X[0], T[0]), (X[0], T[0], 1.0)]),), {}, ShapeError, ["sample 1", "3 elements"]),
+    "a dataset of unequal rows": ((Pairs([[1.0], [1.0, 2.0]], T),), {}, ShapeError,
+                                   ["x, row 1", "(1,), as in row 0"]),
+    "text in a file": ((WithAShape(X.astype(str)), T), {}, DtypeError,
+                       ["x does not hold real numbers"]),
     "NaN in the first rows": ((WithAShape(BAD[41:]), T[41:]), {}, DataError,
                               ["x[:8], row 0, column 2"]),
     "weights of two outputs": ((X, (T, T)), {"class_weights": [1, 2], "outputs": 2},
@@ -546,7 +547,7 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], type[Exception], list[str]]] = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_what_does_not_go_together_is_refused(what: str) -> None:
+def test_conflicting_arguments_are_rejected(what: str) -> None:
     given_to, options, kind, words = REFUSED[what]
     with pytest.raises(kind) as caught:
         fitted(*given_to, **options)
@@ -571,7 +572,9 @@ def test_what_does_not_go_together_is_refused(what: str) -> None:
         ((made_of,), {"steps_per_epoch": 1}, FreshBatches),
     ],
 )
-def test_kinds_are_told_apart_by_what_they_can_do(given_to: Any, options: Any, kind: type) -> None:
+def test_the_kind_is_decided_by_what_an_object_can_do(
+    given_to: Any, options: Any, kind: type
+) -> None:
     assert type(batches_of(*given_to, rng=np.random.default_rng(0), **options)) is kind
 
 
@@ -583,7 +586,7 @@ def test_kinds_are_told_apart_by_what_they_can_do(given_to: Any, options: Any, k
         ("a loader of so many steps", "steps_per_epoch"),
     ],
 )
-def test_a_position_is_refused_where_the_batches_are_cut_otherwise(kind: str, change: str) -> None:
+def test_a_position_is_rejected_if_the_batches_have_other_sizes(kind: str, change: str) -> None:
     given_to, options = KINDS[kind]()
     other = fitted(*given_to, **options | {change: 3})
     with pytest.raises(ConfigurationError, match="not those of the run"):

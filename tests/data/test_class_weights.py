@@ -1,4 +1,4 @@
-"""Class weights: each sample counts as much as its class says, and what is no class is refused."""
+"""Class weights: each sample has the weight of its class, and invalid classes are rejected."""
 
 from __future__ import annotations
 
@@ -23,9 +23,7 @@ def weights_of(given_as: Any, target: Any, row: tuple[int, ...] = (3,)) -> Any:
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=40), st.integers(0, 2**32 - 1))
-def test_a_target_is_worth_what_its_class_is_in_whatever_form_it_is_given(
-    labels: list[int], seed: int
-) -> None:
+def test_a_target_has_the_weight_of_its_class_in_every_form(labels: list[int], seed: int) -> None:
     of_class = np.random.default_rng(seed).uniform(0, 3, 5)
     expected = of_class[labels]
     one_hot = np.eye(5)[labels]
@@ -36,7 +34,7 @@ def test_a_target_is_worth_what_its_class_is_in_whatever_form_it_is_given(
 
 @pytest.mark.parametrize("row", [(), (1,)])
 @pytest.mark.parametrize("dtype", [bool, int, float])
-def test_of_one_output_the_classes_are_0_and_1(row: tuple[int, ...], dtype: Any) -> None:
+def test_a_single_output_has_the_classes_0_and_1(row: tuple[int, ...], dtype: Any) -> None:
     target = np.array([0, 1, 1, 0]).astype(dtype).reshape(4, *row)
     np.testing.assert_array_equal(weights_of({0: 0.5, 1: 4}, target, row), [0.5, 4, 4, 0.5])
 
@@ -56,7 +54,7 @@ def test_balanced_weights_of_all_samples_of_a_class_sum_to_the_same(labels: list
     np.testing.assert_allclose(sums, len(labels) / len(sums), rtol=1e-12)
 
 
-def test_the_smallest_label_is_no_place_in_a_list() -> None:
+def test_labels_are_not_indices_into_the_weights() -> None:
     np.testing.assert_array_equal(weights_of({2: 5.0}, [2, 2]), [5.0, 5.0])
 
 
@@ -79,7 +77,7 @@ def test_the_smallest_label_is_no_place_in_a_list() -> None:
         ([[1.0, 2.0]], ["[[1.0, 2.0]]"]),
     ],
 )
-def test_what_are_no_weights_of_classes_is_refused(given_as: Any, words: list[str]) -> None:
+def test_invalid_class_weights_are_rejected(given_as: Any, words: list[str]) -> None:
     with pytest.raises(ConfigurationError) as caught:
         ClassWeights.of(given_as, 1)
     for word in words:
@@ -94,13 +92,13 @@ def test_what_are_no_weights_of_classes_is_refused(given_as: Any, words: list[st
         ({0: 1.0, 3: 1.0}, [0], (3,), ConfigurationError, ["class 3", "from 0 to 2"]),
         ([1.0] * 3, [0], (1,), ConfigurationError, ["class 2", "from 0 to 1"]),
         ([1.0] * 3, [0.0, 0.5], (1,), ConfigurationError, ["class 2"]),
-        ([1.0] * 2, [0.0, 0.5], (1,), DataError, ["t, row 1", "is no label", "0.5"]),
-        ("balanced", [0.0, 0.5], (1,), DataError, ["t, row 1", "is no label"]),
-        ([1.0] * 3, [[1, 0, 0], [1, 0, 1]], (3,), DataError, ["t, row 1", "not of one class"]),
+        ([1.0] * 2, [0.0, 0.5], (1,), DataError, ["t, row 1", "is not a label", "0.5"]),
+        ("balanced", [0.0, 0.5], (1,), DataError, ["t, row 1", "is not a label"]),
+        ([1.0] * 3, [[1, 0, 0], [1, 0, 1]], (3,), DataError, ["t, row 1", "does not sum to 1"]),
         ([1.0] * 3, [[[0, 1]]], (2, 3), ConfigurationError, ["(batch, 2, 3)"]),
     ],
 )
-def test_targets_that_the_weights_are_not_for_are_refused(
+def test_targets_without_a_class_weight_are_rejected(
     given_as: Any, target: Any, row: Any, kind: type[Exception], words: list[str]
 ) -> None:
     with pytest.raises(kind) as caught:
@@ -109,7 +107,7 @@ def test_targets_that_the_weights_are_not_for_are_refused(
         assert word in str(caught.value)
 
 
-def test_a_row_of_a_batch_is_told_by_its_number_among_all() -> None:
+def test_an_error_names_the_row_number_in_the_full_data() -> None:
     with pytest.raises(DataError) as caught:
         labels_of(np.array([1.0, 0.5, 2.5]), "t", np.array([70, 90, 80]))
     assert caught.value.place == "t, row 80"

@@ -1,4 +1,4 @@
-"""A file that is larger than the memory that training may take: it never is in it as a whole."""
+"""Training from a file larger than its memory limit: the file is never in memory as a whole."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 MEGABYTES = 320
 BOUND = 150
-"""What a training from the file may take, in megabytes, beyond what it takes from a small one."""
+"""Megabytes that training from a large file may use beyond training from a small one."""
 
 PROGRAM = """
 import sys
@@ -24,13 +24,13 @@ def peak():
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:
-        import resource  # elsewhere than on Linux, in bytes, and not inherited
+        import resource  # not on Linux: in bytes, and not inherited
 
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     return int([line.split()[1] for line in lines if line.startswith("VmHWM:")][0])
 
 path, rows, shuffle = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-orders.WINDOW = sources.GIVEN_BACK = 2**24
+orders.WINDOW = sources.RELEASED_AFTER = 2**24
 x = np.memmap(path, np.float32, "r", shape=(rows, 1024))
 t = np.zeros((rows, 1), np.float32)
 shuffle = {"blocks": True, "rows": "rows", "order": False}[shuffle]
@@ -44,7 +44,7 @@ print(peak())
 
 
 def peak(path: Path, rows: int, shuffle: str) -> float:
-    """The most memory that a process held which went through so many rows, in megabytes."""
+    """The peak memory of a process that reads so many rows, in megabytes."""
     finished = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(path), str(rows), shuffle],
         check=True,
@@ -59,5 +59,5 @@ def test_memory_does_not_grow_with_the_file(shuffle: str, tmp_path: Path) -> Non
     path = tmp_path / "zeros"
     rows = MEGABYTES * 1_000_000 // 4096
     with open(path, "wb") as file:
-        file.truncate(rows * 4096)  # takes no room on the disk
+        file.truncate(rows * 4096)  # takes no disk space
     assert peak(path, rows, shuffle) - peak(path, 1000, shuffle) < BOUND

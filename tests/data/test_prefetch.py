@@ -1,4 +1,4 @@
-"""Working ahead: the same items in the same order, and nothing goes on behind one's back."""
+"""Prefetch: the same items in the same order, and no work continues unnoticed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from chainrule.data.prefetch import Prefetcher
 
 
 class Hangs:
-    """Items the second of which is never ready, until the test lets it."""
+    """Items of which the second is not ready until the test allows it."""
 
     def __init__(self) -> None:
         self.began, self.may_end, self.ended = (threading.Event() for _ in range(3))
@@ -34,11 +34,11 @@ class Hangs:
 @given(st.lists(st.integers(), max_size=10), st.booleans())
 def test_the_items_are_the_same_in_the_same_order(items: list[int], is_on: bool) -> None:
     working = Prefetcher(is_on)
-    assert list(working.through(iter(items))) == items
+    assert list(working.iterate(iter(items))) == items
     working.close()
 
 
-def test_exactly_one_item_is_in_the_making_and_in_one_thread() -> None:
+def test_exactly_one_item_is_prefetched_in_a_single_thread() -> None:
     begun: list[str] = []
 
     def items() -> Iterator[int]:
@@ -47,40 +47,40 @@ def test_exactly_one_item_is_in_the_making_and_in_one_thread() -> None:
             yield number
 
     working = Prefetcher(True)
-    for number in working.through(items()):
+    for number in working.iterate(items()):
         assert len(begun) <= number + 2
     working.close()
     assert len(begun) == 5 and len(set(begun)) == 1 and begun[0].startswith("chainrule")
 
 
-def test_an_error_is_raised_here_when_its_item_is_asked_for() -> None:
+def test_an_error_is_raised_here_when_its_item_is_requested() -> None:
     def items() -> Iterator[int]:
         yield 1
         raise OSError("the disk is gone")
 
     working = Prefetcher(True)
-    coming = working.through(items())
+    coming = working.iterate(items())
     assert next(coming) == 1
     with pytest.raises(OSError, match="the disk is gone"):
         next(coming)
     working.close()
 
 
-def test_what_is_in_the_making_ends_before_anything_else_begins() -> None:
+def test_a_task_ends_before_the_next_begins() -> None:
     items, working = Hangs(), Prefetcher(True)
-    coming = working.through(iter(items))
+    coming = working.iterate(iter(items))
     next(coming)
     items.began.wait()
-    coming.close()  # does not wait: there Ctrl-C would not be heard
+    coming.close()  # does not wait: Ctrl-C would have no effect there
     assert not items.ended.is_set()
-    has_ended = working.begin(items.ended.is_set)
+    has_ended = working.submit(items.ended.is_set)
     items.may_end.set()
     assert has_ended.result()
     working.close()
 
 
-@pytest.mark.parametrize("how", ["settle", "close"])
-def test_what_is_in_the_making_is_waited_for(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("how", ["wait_for_last", "close"])
+def test_the_current_task_is_waited_for(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     items, working = Hangs(), Prefetcher(True)
     waiting, joining = prefetch.wait, threading.Thread.join
 
@@ -94,7 +94,7 @@ def test_what_is_in_the_making_is_waited_for(how: str, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(prefetch, "wait", wait)
     monkeypatch.setattr(threading.Thread, "join", join)
-    coming = working.through(iter(items))
+    coming = working.iterate(iter(items))
     next(coming)
     items.began.wait()
     coming.close()
@@ -105,13 +105,13 @@ def test_what_is_in_the_making_is_waited_for(how: str, monkeypatch: pytest.Monke
     assert has_ended
 
 
-def test_the_thread_works_under_the_settings_of_the_one_that_asks() -> None:
+def test_the_thread_has_the_numpy_settings_of_the_caller() -> None:
     def items() -> Iterator[object]:
         yield np.geterr()["over"]
 
     working = Prefetcher(True)
     with np.errstate(over="call"):
-        assert list(working.through(items())) == ["call"]
+        assert list(working.iterate(items())) == ["call"]
     working.close()
 
 
@@ -119,7 +119,7 @@ def test_the_thread_works_under_the_settings_of_the_one_that_asks() -> None:
 
 
 @pytest.fixture
-def nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     def waited(*_: object) -> None:
         raise AssertionError("the thread was waited for")
 
@@ -134,21 +134,21 @@ def closed_while(error: BaseException, working: Prefetcher) -> None:
         working.close()
 
 
-@pytest.mark.usefixtures("nobody_waits")
-def test_after_an_impatient_ctrl_c_nobody_waits_for_a_reader_that_hangs() -> None:
+@pytest.mark.usefixtures("no_waiting")
+def test_ctrl_c_does_not_wait_for_a_reader_that_hangs() -> None:
     items, working = Hangs(), Prefetcher(True)
-    coming = working.through(iter(items))
+    coming = working.iterate(iter(items))
     next(coming)
     items.began.wait()
     closed_while(KeyboardInterrupt(), working)
-    coming.close()  # as it is when the frames of the error are forgotten
+    coming.close()  # as when the frames of the error are deleted
     items.may_end.set()
 
 
-@pytest.mark.usefixtures("nobody_waits")
-def test_any_other_error_waits_for_the_reader() -> None:
+@pytest.mark.usefixtures("no_waiting")
+def test_every_other_error_waits_for_the_reader() -> None:
     items, working = Hangs(), Prefetcher(True)
-    coming = working.through(iter(items))
+    coming = working.iterate(iter(items))
     next(coming)
     items.began.wait()
     with pytest.raises(AssertionError, match="waited for"):
@@ -156,13 +156,13 @@ def test_any_other_error_waits_for_the_reader() -> None:
     items.may_end.set()
 
 
-@pytest.mark.usefixtures("nobody_waits")
-def test_who_trains_after_an_interruption_waits_as_ever() -> None:
+@pytest.mark.usefixtures("no_waiting")
+def test_training_in_an_except_block_still_waits() -> None:
     try:
         raise KeyboardInterrupt
     except KeyboardInterrupt:
         working = Prefetcher(True)
-        working.begin(int)
+        working.submit(int)
         with pytest.raises(AssertionError, match="waited for"):
             working.close()
 
@@ -180,7 +180,7 @@ def hang():
     if len(read) > 40:
         while not is_over:
             signal.pthread_kill(main, signal.SIGINT)
-            threading.Event().wait(0.05)  # else one may come while another is being heard
+            threading.Event().wait(0.05)  # else one may arrive while another is handled
         threading.Event().wait()
 
 class Pairs:
@@ -216,8 +216,8 @@ trainer = Trainer(Sequential([Dense(1)]), losses.HalfSquaredError(), optimizers.
         "fit(make_batch, steps_per_epoch=64, prefetch=True)",
     ],
 )
-def test_the_second_ctrl_c_ends_the_program_though_a_reader_hangs(call: str) -> None:
-    # Each Ctrl-C is one too early where the step before is still going on; then comes another.
+def test_the_second_ctrl_c_ends_the_program_even_if_a_reader_hangs(call: str) -> None:
+    # A Ctrl-C may arrive during the step before; then another one follows.
     end = "except KeyboardInterrupt:\n    is_over.append(1)\n    raise"
     command = [sys.executable, "-c", f"{HANGING}\ntry:\n    trainer.{call}\n{end}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)

@@ -1,4 +1,4 @@
-"""Data that cannot be learned from are refused before anything is changed, each by name."""
+"""Data that cannot be learned from are rejected with a named error before anything changes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from chainrule.core.errors import (
     ShapeError,
 )
 from chainrule.data.samples import Data
-from chainrule.data.validation import LOOKED_AT_ONCE, require_finite
+from chainrule.data.validation import CHECKED_AT_ONCE, require_finite
 from data.stored import RowByRow, WithAShape
 
 RNG = np.random.default_rng(0)
@@ -31,7 +31,7 @@ LABELS = RNG.integers(0, 2, 60)
 
 
 def spoilt(array: Any, *places: tuple[int, ...], value: float = np.nan) -> Any:
-    """A copy with another value at some places."""
+    """A copy with another value at some indices."""
     array = array.copy()
     for place in places:
         array[place] = value
@@ -39,7 +39,7 @@ def spoilt(array: Any, *places: tuple[int, ...], value: float = np.nan) -> Any:
 
 
 class Sparse:
-    """What a sparse matrix of SciPy looks like from outside."""
+    """An object with the interface of a sparse matrix of SciPy."""
 
     nnz, shape, dtype = 1, (60, 3), np.dtype(float)
 
@@ -48,7 +48,7 @@ class Sparse:
 
 
 def making(batch: Any) -> Any:
-    """A function that returns the same batch every time, and takes from the generator for it."""
+    """A function that draws from the generator and always returns the same batch."""
 
     def make_batch(rng: np.random.Generator) -> Any:
         rng.normal(size=3)
@@ -61,17 +61,17 @@ OF_THE_TRAINER = ("loss", "units", "metrics")
 CLASSES = losses.SoftmaxCrossEntropy()
 STEPS = {"steps_per_epoch": 2, "epochs": 2}
 
-# What is given to fit, beside what would be right; the error; words of its message.
+# Arguments of fit, one of them wrong; the error; words of its message.
 REFUSED: dict[str, tuple[tuple[Any, ...], dict[str, Any], type[ChainruleError], list[str]]] = {
     "a column": ((X[:, 0], T), {}, ShapeError, ["(batch, ", "x of shape (60,)"]),
     "images": ((X.reshape(60, 3, 1), T), {}, ShapeError, ["(60, 3, 1)", "x.reshape(len(x), "]),
     "a number": ((3.0, T), {}, ShapeError, ["x is a single number", "3.0"]),
-    "objects": ((X.astype(object), T), {}, DtypeError, ["x holds no real numbers", "object"]),
-    "strings": ((X.astype(str), T), {}, DtypeError, ["x holds no real numbers", "<U"]),
+    "objects": ((X.astype(object), T), {}, DtypeError, ["x does not hold real numbers", "object"]),
+    "strings": ((X.astype(str), T), {}, DtypeError, ["x does not hold real numbers", "<U"]),
     "complex": ((X + 1j, T), {}, DtypeError, ["complex128", "two columns"]),
     "dates": ((np.zeros((60, 3), "M8[s]"), T), {}, DtypeError, ["datetime64"]),
-    "no array": (({"a": 1}, T), {}, DtypeError, ["x holds no real numbers", "dict"]),
-    "strings as targets": ((X, ["a"] * 60), {}, DtypeError, ["t holds no", "np.unique"]),
+    "no array": (({"a": 1}, T), {}, DtypeError, ["x does not hold real numbers", "dict"]),
+    "strings as targets": ((X, ["a"] * 60), {}, DtypeError, ["t does not hold", "np.unique"]),
     "unequal rows": (([[1, 2], [3]], T), {}, ShapeError, ["rows of x", "list of 2 rows"]),
     "a sparse matrix": ((Sparse(), T), {}, DtypeError, ["sparse matrix", ".toarray()"]),
     "a masked array": (
@@ -81,9 +81,9 @@ REFUSED: dict[str, tuple[tuple[Any, ...], dict[str, Any], type[ChainruleError], 
         ["masked", f"{(X > 2).sum()} of 180"],
     ),
     "NaN": ((spoilt(X, (17, 1), (17, 2), (20, 0)), T), {}, DataError,
-            ["x, row 17, column 1", "nan; 3 such numbers in 2 rows of 60"]),
+            ["x, row 17, column 1", "nan; 3 such numbers in 2 of 60 rows"]),
     "infinity": ((spoilt(X, (59, 2), value=-np.inf), T), {}, DataError,
-                 ["x, row 59, column 2", "-inf; the only one in 60"]),
+                 ["x, row 59, column 2", "-inf; the only one in 60 rows"]),
     "NaN in t": ((X, spoilt(T, (38, 1))), {}, DataError, ["t, row 38, column 1", "nan"]),
     "too few targets": ((X, T[:59]), {}, DataError, ["x with 60 rows", "t with 59 rows"]),
     "no targets": ((X,), {}, DataError, ["t is missing", "fit(x, x)"]),
@@ -132,7 +132,7 @@ REFUSED: dict[str, tuple[tuple[Any, ...], dict[str, Any], type[ChainruleError], 
     "no steps": ((making((X, T)),), {"steps_per_epoch": 0}, ConfigurationError,
                  ["steps_per_epoch=0"]),
     "steps of an array": ((X, T), {"steps_per_epoch": 3}, ConfigurationError,
-                          ["steps_per_epoch=3", "leave it out"]),
+                          ["steps_per_epoch=3", "leave out steps_per_epoch"]),
     "a function without steps": ((making((X, T)),), {}, ConfigurationError,
                                  ["steps_per_epoch=100"]),
     "a function and targets": ((making((X, T)), T), STEPS, ConfigurationError, ["also t"]),
@@ -155,7 +155,7 @@ REFUSED: dict[str, tuple[tuple[Any, ...], dict[str, Any], type[ChainruleError], 
     "accuracy of yes or no": ((X, T[:, :1]), {"units": 1, "metrics": ["accuracy"]}, ShapeError,
                               ["binary_accuracy"]),
     "accuracy without classes": ((X, np.ones((60, 2))), {"metrics": ["accuracy"]}, DataError,
-                                 ["one class for each sample"]),
+                                 ["one class per sample"]),
 }  # fmt: skip
 
 
@@ -191,7 +191,7 @@ def test_what_cannot_be_learned_from_is_refused_and_nothing_is_changed(
 
 
 @pytest.mark.parametrize("of_a_batch", [False, True])
-def test_rows_that_a_model_was_not_built_for_are_refused(of_a_batch: bool) -> None:
+def test_rows_that_do_not_fit_a_built_model_are_rejected(of_a_batch: bool) -> None:
     model = Sequential([Sequential([Activation("tanh")]), Dense(2)])
     model.build((3,), rng=0)
     trainer = Trainer(model, losses.HalfSquaredError(), optimizers.SGD(0.1), rng=0)
@@ -207,14 +207,14 @@ def test_rows_that_a_model_was_not_built_for_are_refused(of_a_batch: bool) -> No
     assert trainer.rng.bit_generator.state == state
 
 
-def test_rows_that_only_the_layers_know_to_be_right_are_taken() -> None:
+def test_rows_of_another_shape_are_accepted_if_the_layers_accept_them() -> None:
     model = Activation("tanh")
     model.build((3,))
     trainer = Trainer(model, losses.HalfSquaredError(), optimizers.SGD(0.1), rng=0)
     assert trainer.fit(X[:, :2], T, epochs=2).epochs == 2
 
 
-def test_a_model_with_two_outputs_is_refused() -> None:
+def test_one_loss_for_a_model_with_two_outputs_is_rejected() -> None:
     @define
     class Splits(Layer):
         def forward(self, x: Any) -> Any:
@@ -229,7 +229,7 @@ def test_a_model_with_two_outputs_is_refused() -> None:
     assert "(batch, 1), (batch, 2)" in str(caught.value)
 
 
-def test_what_is_wrong_with_a_later_batch_is_said_with_its_number() -> None:
+def test_a_bad_later_batch_is_reported_with_its_number() -> None:
     for spoilt_batch, kind, words in [
         ((spoilt(X, (2, 1)), T), DataError, ["x of batch 4, row 2, column 1, epoch 2, step 1"]),
         ((X, spoilt(T, (2, 1))), DataError, ["t of batch 4, row 2, column 1, epoch 2, step 1"]),
@@ -247,7 +247,7 @@ def test_what_is_wrong_with_a_later_batch_is_said_with_its_number() -> None:
         assert trainer.history.epochs == 1
 
 
-def test_an_error_in_a_function_that_makes_batches_says_which_batch_it_was() -> None:
+def test_an_error_in_make_batch_names_the_batch() -> None:
     def make_batch(rng: np.random.Generator) -> Any:
         calls.append(rng)
         if len(calls) == 4:
@@ -259,13 +259,13 @@ def test_an_error_in_a_function_that_makes_batches_says_which_batch_it_was() -> 
     with pytest.raises(OSError, match="the disk is gone") as caught:
         trainer.fit(make_batch, epochs=2, steps_per_epoch=3)
     assert caught.value.__notes__ == [
-        "in make_batch, which was called for batch 4",
+        "in make_batch, called for batch 4",
         "in epoch 2, step 1",
     ]
 
 
 @pytest.mark.parametrize("named", ["x", "t", "sample_weights"])
-def test_a_number_that_is_too_large_for_a_float32_model_is_refused(named: str) -> None:
+def test_a_number_too_large_for_a_float32_model_is_rejected(named: str) -> None:
     arrays = {"x": X, "t": T, "sample_weights": np.ones(60)}
     arrays[named] = arrays[named].copy()
     arrays[named][(7, 1)[: arrays[named].ndim]] = 1e39
@@ -285,7 +285,7 @@ def test_a_number_that_is_too_large_for_a_float32_model_is_refused(named: str) -
     st.data(),
     st.sampled_from(["float16", "float32", "float64"]),
 )
-def test_the_first_number_that_is_not_finite_is_found_and_all_are_counted(
+def test_the_first_number_that_is_not_finite_is_named_and_all_are_counted(
     shape: tuple[int, ...], data: st.DataObject, dtype: str
 ) -> None:
     array = np.ones(shape, dtype)
@@ -303,12 +303,12 @@ def test_the_first_number_that_is_not_finite_is_found_and_all_are_counted(
         where.append(f"index {first[1:]}")
     assert caught.value.place == ", ".join(["a", *where])
     count, rows = len(places), len({place[0] for place in places})
-    told = f"{count} such numbers in {rows} rows of" if count > 1 else "the only one in"
-    assert f"{told} {shape[0]}" in caught.value.received
+    counted = f"{count} such numbers in {rows} of" if count > 1 else "the only one in"
+    assert f"{counted} {shape[0]}" in caught.value.received
 
 
-def test_large_arrays_are_looked_at_to_the_end() -> None:
-    array = np.zeros((3 * LOOKED_AT_ONCE // 64 + 5, 64), "float32")
+def test_large_arrays_are_checked_completely() -> None:
+    array = np.zeros((3 * CHECKED_AT_ONCE // 64 + 5, 64), "float32")
     require_finite("a", array)
     array[-1, -1] = np.nan
     with pytest.raises(DataError, match="is not finite") as caught:
@@ -317,7 +317,7 @@ def test_large_arrays_are_looked_at_to_the_end() -> None:
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=3), st.integers(1, 12))
-def test_parts_put_together_are_the_whole(widths: list[int], size: int) -> None:
+def test_parts_concatenate_to_all_inputs(widths: list[int], size: int) -> None:
     inputs = tuple(np.random.default_rng(0).normal(size=(10, width)) for width in widths)
     data = Data.of(inputs, np.zeros(10))
     parts = list(data.parts(size))
@@ -330,9 +330,7 @@ def test_parts_put_together_are_the_whole(widths: list[int], size: int) -> None:
 
 
 @given(st.integers(1, 70), st.sampled_from(["float32", "float64"]))
-def test_stored_inputs_are_read_in_parts_and_never_more_than_one_at_once(
-    size: int, dtype: str
-) -> None:
+def test_stored_inputs_are_read_in_parts_one_at_a_time(size: int, dtype: str) -> None:
     stored = WithAShape(X)
     data = Data.of((stored, X), WithAShape(T))
     data = data.fitted(losses.HalfSquaredError(), ((2,),), np.dtype(dtype))
@@ -352,7 +350,7 @@ def test_stored_inputs_are_read_in_parts_and_never_more_than_one_at_once(
         ("float64", 1e39, "is too large"),
     ],
 )
-def test_a_stored_number_that_cannot_be_used_is_told_with_its_row_when_it_is_read(
+def test_a_bad_stored_number_is_reported_with_its_row_when_it_is_read(
     dtype: str, value: float, problem: str
 ) -> None:
     stored = WithAShape(spoilt(X.astype(dtype), (47, 2), value=value))
@@ -366,7 +364,7 @@ def test_a_stored_number_that_cannot_be_used_is_told_with_its_row_when_it_is_rea
     assert "validation x, row 47, column 2" in str(caught.value)
 
 
-def test_validation_and_evaluation_take_what_is_stored_as_what_is_not() -> None:
+def test_validation_and_evaluation_give_the_same_for_stored_data() -> None:
     figures = []
     for x, t in [(X, T), (WithAShape(X), RowByRow(T))]:
         trainer = Trainer(Dense(2), losses.HalfSquaredError(), optimizers.SGD(0.1), rng=0)
@@ -375,6 +373,6 @@ def test_validation_and_evaluation_take_what_is_stored_as_what_is_not() -> None:
     assert figures[0] == figures[1]
 
 
-def test_a_stored_array_keeps_its_type_as_far_as_a_model_is_built_for_it() -> None:
+def test_the_dtype_of_a_stored_array_decides_that_of_a_new_model() -> None:
     for dtype, built_for in [("float32", "float32"), ("float64", "float64"), ("uint8", "float64")]:
         assert Data.of(WithAShape(X.astype(dtype)), T).dtype == built_for

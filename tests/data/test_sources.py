@@ -1,4 +1,4 @@
-"""What is stored is read as the array that was stored there, and nothing is lost by reading."""
+"""Sources: stored arrays are read unchanged, and reading loses nothing."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_rows_may_have_any_shape(way: str, shape: tuple[int, ...], tmp_path: Pat
     np.testing.assert_array_equal(source.whole(), x)
 
 
-def test_what_numpy_takes_whole_is_not_stored_and_what_is_read_is(tmp_path: Path) -> None:
+def test_is_stored_distinguishes_arrays_from_what_is_read(tmp_path: Path) -> None:
     class Table(WithAShape):
         iloc = None
 
@@ -71,7 +71,7 @@ def test_what_numpy_takes_whole_is_not_stored_and_what_is_read_is(tmp_path: Path
     assert [is_stored(one) for one in read] == [True] * len(read)
 
 
-def test_blocks_are_whole_chunks_and_not_short(tmp_path: Path) -> None:
+def test_blocks_are_whole_chunks_and_long_enough(tmp_path: Path) -> None:
     assert block_of([as_source("x", in_zarr(X, 7))]) == 7 * -(-(2**20) // (7 * 12))
     assert block_of([as_source("x", Blocked(X, 10))]) == 10 * -(-(2**20) // (10 * 12))
     assert block_of([as_source("x", mapped(tmp_path, X))]) == -(-(2**20) // 12)
@@ -87,7 +87,7 @@ def test_blocks_are_whole_chunks_and_not_short(tmp_path: Path) -> None:
 def test_changes_to_a_map_are_not_lost_by_reading(
     mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "GIVEN_BACK", 24)
+    monkeypatch.setattr(sources, "RELEASED_AFTER", 24)
     x = mapped(tmp_path, np.zeros((40, 3)), mode)
     x[:] = np.arange(120.0).reshape(40, 3)
     source = as_source("x", x)
@@ -98,7 +98,7 @@ def test_changes_to_a_map_are_not_lost_by_reading(
 
 
 @pytest.mark.parametrize("mode", ["r", "r+", "w+", "c"])
-def test_pages_are_given_back_only_where_the_file_has_all_that_is_in_them(
+def test_pages_are_released_only_if_the_file_backs_them(
     mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Advised:
@@ -108,18 +108,18 @@ def test_pages_are_given_back_only_where_the_file_has_all_that_is_in_them(
         def madvise(self, advice: int) -> None:
             self.advice.append(advice)
 
-    monkeypatch.setattr(sources, "GIVEN_BACK", 10 * 12)
+    monkeypatch.setattr(sources, "RELEASED_AFTER", 10 * 12)
     monkeypatch.setattr(sources, "MAPPED_AROUND", 0)
     source = as_source("x", mapped(tmp_path, X, mode)[5:])
-    given_back = Advised()
+    released = Advised()
     if source._map is not None:  # type: ignore[attr-defined]
-        source._map = given_back  # type: ignore[attr-defined]
+        source._map = released  # type: ignore[attr-defined]
     source.read([(0, 25)])
     source.read([(0, 5)])
-    assert given_back.advice == ([] if mode == "c" else [mmap.MADV_DONTNEED] * 3)
+    assert released.advice == ([] if mode == "c" else [mmap.MADV_DONTNEED] * 3)
 
 
-def test_rows_by_themselves_are_counted_with_what_the_system_maps_around_them(
+def test_single_rows_count_with_the_bytes_mapped_around_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Advised:
@@ -128,7 +128,7 @@ def test_rows_by_themselves_are_counted_with_what_the_system_maps_around_them(
         def madvise(self, advice: int) -> None:
             self.count += 1
 
-    monkeypatch.setattr(sources, "GIVEN_BACK", 4 * 100)
+    monkeypatch.setattr(sources, "RELEASED_AFTER", 4 * 100)
     monkeypatch.setattr(sources, "MAPPED_AROUND", 100 - 12)
     source = as_source("x", mapped(tmp_path, X))
     source._map = Advised()  # type: ignore[attr-defined]
@@ -137,7 +137,7 @@ def test_rows_by_themselves_are_counted_with_what_the_system_maps_around_them(
     assert source._map.count == 3  # type: ignore[attr-defined]
 
 
-def test_a_view_of_a_map_of_which_nobody_knows_the_mode_is_read_and_left_alone(
+def test_the_pages_of_a_map_with_unknown_mode_are_kept(
     tmp_path: Path,
 ) -> None:
     X.tofile(tmp_path / "x")
@@ -149,7 +149,7 @@ def test_a_view_of_a_map_of_which_nobody_knows_the_mode_is_read_and_left_alone(
 
 
 @given(st.lists(st.integers(0, 39), min_size=1, max_size=30))
-def test_rows_in_any_order_are_read_in_as_few_pieces_as_they_stand_in(places: list[int]) -> None:
+def test_rows_in_any_order_are_read_in_as_few_pieces_as_possible(places: list[int]) -> None:
     stored = WithAShape(X)
     taken = as_source("x", stored).take(np.array(places))
     np.testing.assert_array_equal(taken, X[places])
@@ -159,7 +159,7 @@ def test_rows_in_any_order_are_read_in_as_few_pieces_as_they_stand_in(places: li
         assert all(stop < start for (_, stop), (start, _) in pairwise(stored.read))
 
 
-# ------------------------------------------------------------------------------- what is refused
+# ------------------------------------------------------------------------------- what is rejected
 
 
 class Failing(RowByRow):
@@ -169,24 +169,24 @@ class Failing(RowByRow):
         return super().__getitem__(number)
 
 
-def test_an_error_of_the_storage_passes_with_the_rows_that_were_read() -> None:
+def test_an_error_of_the_storage_gets_a_note_with_the_rows() -> None:
     with pytest.raises(OSError, match="the disk is gone") as caught:
         as_source("x[1]", Failing(X)).read([(3, 9)])
-    assert caught.value.__notes__ == ["while rows 3 to 8 of x[1] were read"]
+    assert caught.value.__notes__ == ["while reading rows 3 to 8 of x[1]"]
 
 
 @pytest.mark.parametrize(
     ("stored", "kind", "words"),
     [
-        (RowByRow([[1.0, 2.0], [3.0]]), ShapeError, ["x, row 1", "(2,), as row 0", "(1,)"]),
+        (RowByRow([[1.0, 2.0], [3.0]]), ShapeError, ["x, row 1", "(2,), as in row 0", "(1,)"]),
         (RowByRow([[1, 2], [3, 4.5]]), DtypeError, ["x, rows 0 to 1", "int64", "float64"]),
-        (RowByRow(["a", "b"]), DtypeError, ["x holds no real numbers", "RowByRow", "<U1"]),
-        (WithAShape(X.astype(object)), DtypeError, ["x holds no real numbers", "object"]),
+        (RowByRow(["a", "b"]), DtypeError, ["x does not hold real numbers", "RowByRow", "<U1"]),
+        (WithAShape(X.astype(object)), DtypeError, ["x does not hold real numbers", "object"]),
         (WithAShape(np.float64(3.0)), ShapeError, ["single number", "shape ()"]),
         (WithAShape(X.astype("complex64")), DtypeError, ["complex64"]),
     ],
 )
-def test_what_is_stored_and_no_array_of_numbers_is_refused(
+def test_stored_objects_that_are_not_arrays_of_numbers_are_rejected(
     stored: Any, kind: type[Exception], words: list[str]
 ) -> None:
     with pytest.raises(kind) as caught:
@@ -195,7 +195,7 @@ def test_what_is_stored_and_no_array_of_numbers_is_refused(
         assert word in str(caught.value)
 
 
-def test_a_slice_that_is_shorter_than_it_should_be_is_refused() -> None:
+def test_a_slice_that_is_too_short_is_rejected() -> None:
     stored = WithAShape(X)
     stored.shape = (50, 3)
     with pytest.raises(ShapeError) as caught:
@@ -203,7 +203,7 @@ def test_a_slice_that_is_shorter_than_it_should_be_is_refused() -> None:
     assert "x, rows 0 to 49" in str(caught.value) and "(40, 3)" in str(caught.value)
 
 
-def test_a_file_that_was_closed_is_said_to_be() -> None:
+def test_a_closed_file_is_reported() -> None:
     stored = in_hdf5(X)
     stored.file.close()
     assert is_stored(stored)

@@ -412,7 +412,7 @@ def test_a_refused_run_does_not_begin_other_callbacks(
     ],
 )
 def test_the_error_for_an_invalid_argument_names_it(make: Any, argument: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"^{argument} has a value") as caught:
+    with pytest.raises(ConfigurationError, match=f"^{argument} has an invalid value") as caught:
         make()
     error = caught.value
     assert error.place == "LearningRate" and error.expected and error.received and error.hint

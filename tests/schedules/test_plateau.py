@@ -135,7 +135,7 @@ def test_a_new_owner_resets_the_figures_even_if_the_old_owner_is_deleted() -> No
     ],
 )
 def test_the_error_for_an_invalid_argument_names_it(make: Any, argument: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"^{argument} has a value") as caught:
+    with pytest.raises(ConfigurationError, match=f"^{argument} has an invalid value") as caught:
         make()
     error = caught.value
     assert error.place == "ReduceOnPlateau" and error.expected and error.received and error.hint

@@ -382,7 +382,7 @@ def test_a_custom_schedule_composes_like_any_other() -> None:
     ],
 )
 def test_the_error_for_an_invalid_argument_names_it(make: Any, place: str, argument: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"^{argument} has a value") as caught:
+    with pytest.raises(ConfigurationError, match=f"^{argument} has an invalid value") as caught:
         make()
     error = caught.value
     assert error.place == place and error.expected and error.received and error.hint

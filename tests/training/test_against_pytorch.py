@@ -25,7 +25,7 @@ EXACTNESS = {np.float32: 2e-6, np.float64: 1e-13}
 
 
 def assert_same_value_and_delta(torch, loss, y, target, theirs, sample_weights=None):
-    """Compare with ``theirs(y)``, a scalar of PyTorch, and what it gives back to y."""
+    """Compare with ``theirs(y)``, a scalar of PyTorch, and its gradient with respect to y."""
     output = torch.tensor(y, requires_grad=True)
     cost = theirs(output)
     cost.backward()
@@ -230,7 +230,7 @@ def test_a_hundred_steps_with_the_same_gradients_are_those_of_pytorch(torch, kin
 
 
 @pytest.mark.parametrize("kind", KINDS[1:])
-def test_what_is_not_given_is_as_in_pytorch(torch, kind):
+def test_defaults_are_those_of_pytorch(torch, kind):
     rng = np.random.default_rng(1)
     value = rng.normal(size=10)
     parameter = torch.tensor(value, requires_grad=True)
@@ -331,7 +331,7 @@ def test_decay_without_biases_is_that_of_two_groups_of_parameters(torch, kind, s
 
 @pytest.mark.parametrize("decay_biases", [True, False])
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_frozen_for_a_while_goes_on_as_in_pytorch(torch, kind, decay_biases):
+def test_a_temporarily_frozen_parameter_continues_as_in_pytorch(torch, kind, decay_biases):
     # There, a parameter without a gradient takes no part in a step, and counts its own steps.
     vector, curvatures = quadratic(np.random.default_rng(0))
     tensors = [torch.tensor(p.value, requires_grad=True) for p in vector]

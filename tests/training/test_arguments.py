@@ -1,4 +1,4 @@
-"""What is no model, no loss, no optimizer and no generator is refused with what was likely meant.
+"""Invalid models, losses, optimizers and generators are errors that suggest what was meant.
 
 What `fit` is given besides is in `test_data.py`, with the data.
 """
@@ -35,7 +35,7 @@ from chainrule.core.errors import (
         (None, None, 0.1, ConfigurationError, "0.1, of type float"),
     ],
 )
-def test_what_is_no_model_no_loss_or_no_optimizer_is_refused(
+def test_an_invalid_model_loss_or_optimizer_is_refused(
     model: Any, loss: Any, optimizer: Any, kind: type[Exception], words: str
 ) -> None:
     with pytest.raises(kind) as caught:
@@ -44,7 +44,7 @@ def test_what_is_no_model_no_loss_or_no_optimizer_is_refused(
 
 
 @pytest.mark.parametrize("rng", ["x", -1, True, 1.5])
-def test_what_makes_no_generator_is_refused(rng: Any) -> None:
+def test_an_invalid_rng_is_refused(rng: Any) -> None:
     with pytest.raises(ConfigurationError, match="rng") as caught:
         Trainer(Dense(1), losses.Huber(), optimizers.SGD(0.1), rng=rng)
     assert repr(rng) in str(caught.value)
@@ -58,7 +58,7 @@ W = np.linspace(0.0, 2.0, 20)
 
 
 class Pairs:
-    """A data set of samples."""
+    """A dataset of samples."""
 
     def __init__(self, *arrays: Any) -> None:
         self.arrays = arrays
@@ -71,7 +71,7 @@ class Pairs:
 
 
 class Loader:
-    """An iterable of batches, the last a short one; every second has weights if there are some."""
+    """An iterable of batches, the last one short; with weights, every second batch has them."""
 
     def __init__(self, x: Any = X, t: Any = T, weights: Any = None) -> None:
         self.x, self.t, self.weights = x, t, weights
@@ -129,17 +129,15 @@ def test_a_data_set_of_several_outputs_validates_each() -> None:
     ("given", "words"),
     [
         (lambda rng: (X, T), "validation_data=make_batch(np.random.default_rng(1))"),
-        (X, "the targets along with the inputs"),
-        ((X, T, W), "leave the weights out"),
+        (X, "the targets with the inputs"),
+        ((X, T, W), "omit the weights"),
         ([(X, T)] * 3, "tuple(map(np.concatenate, zip(*batches)))"),
         (iter([(X, T)]), "tuple(map(np.concatenate, zip(*batches)))"),
         (3, "validation_data=(x, t)"),
     ],
 )
-def test_what_is_no_validation_data_is_refused_with_a_way_that_works(
-    given: Any, words: str
-) -> None:
-    with pytest.raises(ConfigurationError, match="neither a pair nor a data set") as caught:
+def test_the_hint_for_invalid_validation_data_works(given: Any, words: str) -> None:
+    with pytest.raises(ConfigurationError, match="neither a pair nor a dataset") as caught:
         validated(given)
     assert words in caught.value.hint
     batches = [(X[:8], T[:8]), (X[8:], T[8:])]
@@ -156,7 +154,7 @@ def test_what_is_no_validation_data_is_refused_with_a_way_that_works(
         (Pairs(X, X), ShapeError, "validation t, HalfSquaredError"),
     ],
 )
-def test_what_is_wrong_in_a_validation_data_set_is_said_with_its_place(
+def test_an_error_in_a_validation_dataset_names_its_place(
     given: Any, kind: type[ChainruleError], place: str
 ) -> None:
     with pytest.raises(kind) as caught:

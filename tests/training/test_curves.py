@@ -120,7 +120,7 @@ def test_learning_rates_stand_on_a_logarithmic_scale_only_where_most_are_small(
     ("panels", "rows_and_columns"),
     [(1, (1, 1)), (2, (1, 2)), (3, (1, 3)), (4, (2, 2)), (5, (2, 3)), (7, (3, 3)), (10, (4, 3))],
 )
-def test_panels_stand_in_a_grid_of_at_most_three_columns(
+def test_panels_are_in_a_grid_of_at_most_three_columns(
     panels: int, rows_and_columns: tuple[int, int]
 ) -> None:
     import matplotlib.pyplot as plt
@@ -180,12 +180,12 @@ def test_epochs_without_a_finite_figure_keep_their_place_on_the_axis() -> None:
 
 @pytest.mark.parametrize("never", [[np.nan] * 3, [np.inf, np.nan, -np.inf]])
 @pytest.mark.parametrize("name", ["loss", "learning_rate"])
-def test_a_panel_without_a_finite_figure_says_so(name: str, never: list[float]) -> None:
+def test_a_panel_without_a_finite_value_says_so(name: str, never: list[float]) -> None:
     import matplotlib.pyplot as plt
 
     figure = History({"accuracy": [0, 0, 1], name: never}).plot()
     ax = next(ax for ax in figure.axes if ax.get_title("left") == name.replace("_", " "))
-    assert [text.get_text() for text in ax.texts] == ["no finite figure"]
+    assert [text.get_text() for text in ax.texts] == ["no finite value"]
     assert not len(ax.get_yticks()) and not ax.get_title("right")
     low, high = ax.get_xlim()
     figure.canvas.draw()
@@ -200,7 +200,7 @@ def test_a_curve_without_a_point_says_so_in_the_legend() -> None:
     figure = History({"loss": [2.0, 1.0], "validation_loss": [np.nan, np.inf]}).plot()
     (ax,) = figure.axes
     told = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert told == ["training", "validation: no finite figure"] and not ax.texts
+    assert told == ["training", "validation: no finite value"] and not ax.texts
     assert len(ax.get_yticks()) and not ax.get_title("right")
     figure.canvas.draw()
     plt.close(figure)

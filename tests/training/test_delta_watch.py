@@ -1,4 +1,4 @@
-"""The watch on the deltas: it tells what has gone wrong, once, and nothing where all is well."""
+"""The delta watch: it warns once if something is wrong, and never if all is well."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def batch(rows: int = 32, size: float = 1.0) -> tuple[Any, Any]:
 
 
 def plain(function: str, depth: int, width: int = 16, **how: Any) -> Sequential:
-    """So many layers, one behind the other, and a last one for three numbers."""
+    """A sequence of layers, and a last one with three units."""
     pairs = [(Dense(width, **how), Activation(function)) for _ in range(depth)]
     return Sequential([*[layer for pair in pairs for layer in pair], Dense(3)])
 
@@ -51,10 +51,10 @@ def built(model: Layer, dtype: str = "float64") -> Any:
     return model
 
 
-def told(
+def warned(
     model: Layer, data: Any = None, loss: Any = LOSS, epoch: int = 1, watch: Any = None
 ) -> list[DeltasWarning]:
-    """What a watch says of a built model."""
+    """The warnings of a watch for a built model."""
     x, t = batch() if data is None else data
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -70,16 +70,16 @@ def the_one(warned: list[DeltasWarning], kind: type) -> Any:
     return only
 
 
-# ------------------------------------------------------------------------------- what is told
+# ------------------------------------------------------------------------------- warnings
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_vanishing_deltas_are_told_with_the_layer_where_they_fall_below_a_millionth(
+def test_vanishing_deltas_are_reported_with_the_layer_where_they_fall_below_a_millionth(
     dtype: str,
 ) -> None:
     model = built(plain("sigmoid", 20), dtype)
     x, t = (array.astype(dtype) for array in batch())
-    warning = the_one(told(model, (x, t)), VanishingDeltasWarning)
+    warning = the_one(warned(model, (x, t)), VanishingDeltasWarning)
     dense = [step for step in trace(model, x, t, LOSS) if step.place.startswith("dense")]
     last = dense[-1]
     below = [
@@ -98,105 +98,107 @@ def test_vanishing_deltas_are_told_with_the_layer_where_they_fall_below_a_millio
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_exploding_deltas_are_told_with_the_layer_where_they_exceed_a_million(dtype: str) -> None:
+def test_exploding_deltas_are_reported_with_the_layer_where_they_exceed_a_million(
+    dtype: str,
+) -> None:
     model = built(
         Sequential([*[Dense(16, initializer=Normal(2.0)) for _ in range(12)], Dense(3)]), dtype
     )
     x, t = (array.astype(dtype) for array in batch())
-    warning = the_one(told(model, (x, t)), ExplodingDeltasWarning)
+    warning = the_one(warned(model, (x, t)), ExplodingDeltasWarning)
     dense = list(trace(model, x, t, LOSS))
     last = dense[-1]
     above = [step for step in dense if step.delta_size > 1e6 * last.delta_size]
     assert above and warning.place == f"sequential/{above[-1].place}, epoch 1, step 1"
     assert f"|Δ| = {above[-1].delta_size:.1e} here" in warning.received
-    assert "smaller weights" in warning.hint and "clip_norm" in warning.hint
+    assert "smaller initial weights" in warning.hint and "clip_norm" in warning.hint
 
 
-def test_a_relu_that_is_negative_for_the_whole_batch_is_said_to_have_died() -> None:
+def test_a_relu_whose_inputs_are_all_negative_is_reported_as_dead() -> None:
     model = built(plain("relu", 3))
     model[2].biases.value -= 1e3
-    warning = the_one(told(model), DeadActivationWarning)
+    warning = the_one(warned(model), DeadActivationWarning)
     assert warning.place == "sequential/activation_2, epoch 1, step 1"
-    assert "Activation('relu') has died" in warning.problem
+    assert "Activation('relu') is dead" in warning.problem
     assert "sequential/dense_2 learns nothing" in warning.problem
-    assert "no input is above 0, in 32 rows" in warning.received
+    assert "no input is above 0 in 32 rows" in warning.received
     assert "leaky_relu" in warning.hint and "learning rate" not in warning.hint
 
 
-def test_what_has_died_in_training_is_said_to_have_died_of_the_learning_rate() -> None:
+def test_for_an_activation_that_died_in_training_the_hint_is_the_learning_rate() -> None:
     model = built(plain("relu", 1))
     model[0].biases.value -= 1e3
-    warning = the_one(told(model, epoch=4), DeadActivationWarning)
+    warning = the_one(warned(model, epoch=4), DeadActivationWarning)
     assert warning.place.endswith("epoch 4, step 1") and "smaller learning rate" in warning.hint
 
 
 def test_a_relu_at_the_very_end_can_die_too() -> None:
     model = built(Sequential([Dense(16), Activation("tanh"), Dense(3), Activation("relu")]))
     model[2].biases.value -= 1e3
-    assert "dense_2 learns nothing" in the_one(told(model), DeadActivationWarning).problem
+    assert "dense_2 learns nothing" in the_one(warned(model), DeadActivationWarning).problem
 
 
 def test_a_saturated_activation_is_named_as_the_reason() -> None:
     model = built(plain("sigmoid", 1))
     model[0].weights.value *= 1e-3
     model[0].biases.value = np.full(16, 30.0)  # σ′(30) ≈ 1e-13
-    warning = the_one(told(model), VanishingDeltasWarning)
+    warning = the_one(warned(model), VanishingDeltasWarning)
     assert "sequential/activation_1 is saturated, with inputs of up to ±30" in warning.hint
     model[0].biases.value = np.full(16, 1e3)  # σ′ = 0
-    assert "up to ±1e+03" in the_one(told(model), DeadActivationWarning).received
+    assert "up to ±1e+03" in the_one(warned(model), DeadActivationWarning).received
 
 
 @pytest.mark.parametrize(
     ("function", "named"), [("sigmoid", '"tanh"'), ("relu", '"he_normal"'), ("tanh", "Residual")]
 )
-def test_the_mend_fits_the_activation(function: str, named: str) -> None:
+def test_the_hint_fits_the_activation(function: str, named: str) -> None:
     how = {} if function == "sigmoid" else {"initializer": Normal(0.02)}
-    warning = the_one(told(built(plain(function, 12, **how))), VanishingDeltasWarning)
+    warning = the_one(warned(built(plain(function, 12, **how))), VanishingDeltasWarning)
     assert named in warning.hint
 
 
 def test_a_layer_in_a_container_is_named_by_its_path() -> None:
     blocks = [Sequential([Dense(8), Activation("sigmoid")]) for _ in range(20)]
     model = built(Sequential([*blocks, Dense(3)]))
-    place = the_one(told(model), VanishingDeltasWarning).place
+    place = the_one(warned(model), VanishingDeltasWarning).place
     assert place.startswith("sequential/sequential_") and "/dense_1, " in place
 
 
-def test_the_message_says_the_line_that_has_called_it() -> None:
+def test_the_warning_points_to_the_caller_s_line() -> None:
     with pytest.warns(VanishingDeltasWarning) as caught:
         DeltaWatch(built(plain("sigmoid", 20)), LOSS).look((batch()[0],), batch()[1], None, 1, 1)
     assert caught[0].filename == __file__
 
 
-def test_a_watch_tells_once_and_is_never_due_again() -> None:
+def test_a_watch_warns_once_and_is_never_due_again() -> None:
     model = built(plain("sigmoid", 20))
     watch = DeltaWatch(model, LOSS)
     assert [epoch for epoch in range(1, 40) if watch.is_due(epoch)] == [1, 4, 16]
-    assert told(model, watch=watch)
+    assert warned(model, watch=watch)
     assert not any(watch.is_due(epoch) for epoch in range(1, 40))
 
 
-# ------------------------------------------------------------------------------- where all is well
+# ------------------------------------------------------------------------------- no warnings
 
 
 @pytest.mark.parametrize("function", ["tanh", "relu", "elu", "silu"])
 def test_thirty_layers_with_weights_that_suit_them_are_fine(function: str) -> None:
-    assert not told(built(plain(function, 30, initializer="he_normal")))
+    assert not warned(built(plain(function, 30, initializer="he_normal")))
 
 
 def test_short_cuts_save_the_deltas_of_sigmoids() -> None:
     blocks = [Residual(Dense(16), Activation("sigmoid"), Dense(16)) for _ in range(15)]
-    assert not told(built(Sequential([Dense(16), *blocks, Dense(3)])))
+    assert not warned(built(Sequential([Dense(16), *blocks, Dense(3)])))
 
 
-def test_a_perfect_fit_says_nothing() -> None:
+def test_a_perfect_fit_gives_no_warning() -> None:
     model = built(plain("tanh", 3))
     x, _ = batch()
-    assert not told(model, (x, model(x)))
-    assert not told(model, (x, model(x) + 1e-13))  # what counts is the ratio
+    assert not warned(model, (x, model(x)))
+    assert not warned(model, (x, model(x) + 1e-13))  # what counts is the ratio
 
 
-def test_a_softmax_at_the_end_that_has_become_right_says_nothing() -> None:
+def test_a_softmax_that_has_become_right_gives_no_warning() -> None:
     model = built(Sequential([Dense(16), Activation("tanh"), Dense(3), Softmax()]))
     model[2].weights.value *= 0
     model[2].biases.value = [40.0, 0.0, 0.0]
@@ -206,56 +208,56 @@ def test_a_softmax_at_the_end_that_has_become_right_says_nothing() -> None:
     target = np.zeros(len(x), int)
     found = trace(model, x, target, loss)
     assert found["dense_2"].delta_size < 1e-12 * found["softmax_1"].delta_size
-    assert not told(model, (x, target), loss)
+    assert not warned(model, (x, target), loss)
 
 
-def test_a_sigmoid_at_the_end_that_is_flat_says_nothing() -> None:
+def test_a_flat_sigmoid_at_the_output_gives_no_warning() -> None:
     model = built(Sequential([Dense(16), Activation("tanh"), Dense(3), Activation("sigmoid")]))
     model[2].biases.value = np.full(3, 1e3)
-    assert not told(model)
+    assert not warned(model)
 
 
-def test_a_small_batch_in_which_a_relu_happens_to_be_silent_says_nothing_at_first() -> None:
+def test_a_relu_that_is_zero_in_one_small_batch_gives_no_warning_yet() -> None:
     model = built(plain("relu", 1))
     model[0].biases.value -= 1e3
     x, t = batch(6)
     watch = DeltaWatch(model, LOSS)
-    assert not told(model, (x, t), watch=watch)
-    assert not told(model, (x, t), epoch=2, watch=watch)
+    assert not warned(model, (x, t), watch=watch)
+    assert not warned(model, (x, t), epoch=2, watch=watch)
     assert (
         "18 rows"
-        in the_one(told(model, (x, t), epoch=4, watch=watch), DeadActivationWarning).received
+        in the_one(warned(model, (x, t), epoch=4, watch=watch), DeadActivationWarning).received
     )
 
 
-def test_rows_are_counted_anew_where_a_relu_speaks_again() -> None:
+def test_the_row_count_restarts_once_a_relu_is_active_again() -> None:
     model = built(plain("relu", 1))
     x, t = batch(6)
     watch = DeltaWatch(model, LOSS)
     for epoch, shift in ((1, -1e3), (2, -1e3), (4, 1e3), (8, -1e3), (16, -1e3)):
         model[0].biases.value = np.full(16, shift)
-        assert not told(model, (x, t), epoch=epoch, watch=watch)
+        assert not warned(model, (x, t), epoch=epoch, watch=watch)
 
 
-def test_last_weights_that_begin_at_zero_or_all_alike_say_nothing_in_the_first_epoch() -> None:
+def test_last_weights_that_start_at_zero_or_equal_give_no_warning_in_the_first_epoch() -> None:
     x, _ = batch()
     labels, loss = np.arange(32) % 3, losses.SoftmaxCrossEntropy()
     for initializer in ("zeros", 0.1):
         last = Dense(3, initializer=initializer)
         model = built(Sequential([Dense(16), Activation("tanh"), last]))
-        assert not told(model, (x, labels), loss)
-    assert not told(model, (x, labels), loss, epoch=1)
+        assert not warned(model, (x, labels), loss)
+    assert not warned(model, (x, labels), loss, epoch=1)
 
 
-def test_weights_that_stay_alike_are_told_in_the_second_epoch() -> None:
+def test_weights_that_stay_equal_are_reported_in_the_second_epoch() -> None:
     model = built(Sequential([Dense(16), Activation("tanh"), Dense(3)]))
     model[2].weights.value *= 1e-9
-    assert not told(model)
-    place = the_one(told(model, epoch=2), VanishingDeltasWarning).place
+    assert not warned(model)
+    place = the_one(warned(model, epoch=2), VanishingDeltasWarning).place
     assert place == "sequential/dense_1, epoch 2, step 1"
 
 
-def test_a_layer_that_lets_no_delta_through_on_purpose_says_nothing() -> None:
+def test_a_layer_that_blocks_deltas_on_purpose_gives_no_warning() -> None:
     @define
     class Stops(Layer):
         def forward(self, x: Any) -> Any:
@@ -264,44 +266,44 @@ def test_a_layer_that_lets_no_delta_through_on_purpose_says_nothing() -> None:
         def backward(self, delta: Any) -> Any:
             return np.zeros_like(delta)
 
-    assert not told(built(Sequential([Dense(16), Stops(), Dense(3)])))
+    assert not warned(built(Sequential([Dense(16), Stops(), Dense(3)])))
 
 
 def test_a_parameter_that_is_used_in_many_places_is_judged_by_the_sum() -> None:
     shared, squash = Dense(16), Activation("sigmoid")
     steps = [layer for _ in range(30) for layer in (shared, squash)]
     alone = [layer for _ in range(30) for layer in (Dense(16), squash)]
-    assert told(built(Sequential([Dense(16), *alone, Dense(3)])))
+    assert warned(built(Sequential([Dense(16), *alone, Dense(3)])))
     start = Dense(16)
     model = built(Sequential([start, *steps, Dense(3)]))
-    start.freeze()  # the only layer that hears nothing in all its places
-    assert not told(model)
+    start.freeze()  # the only layer that receives nothing in all its places
+    assert not warned(model)
 
 
-def test_what_is_frozen_is_not_asked_for() -> None:
+def test_frozen_layers_are_not_checked() -> None:
     model = built(plain("sigmoid", 20))
-    assert told(model)
+    assert warned(model)
     for layer in model.layers[:30]:
         layer.freeze()
-    assert not told(model)
+    assert not warned(model)
 
 
 def test_where_the_last_layer_is_frozen_the_one_before_it_is_the_last_that_learns() -> None:
     model = built(plain("sigmoid", 20))
     model[-1].freeze()
-    assert "as in sequential/dense_20, " in the_one(told(model), VanishingDeltasWarning).expected
+    assert "as in sequential/dense_20, " in the_one(warned(model), VanishingDeltasWarning).expected
     model = built(plain("relu", 2))
     model[2].biases.value -= 1e3
     model[2].freeze()
     assert (
-        "sequential/dense_1 learns nothing" in the_one(told(model), DeadActivationWarning).problem
+        "sequential/dense_1 learns nothing" in the_one(warned(model), DeadActivationWarning).problem
     )
 
 
-def test_a_gradient_that_stands_in_the_model_is_not_counted() -> None:
+def test_a_gradient_already_in_the_model_is_not_counted() -> None:
     model = built(plain("sigmoid", 20))
     model.parameters.grad[:] = 1e9
-    assert told(model)
+    assert warned(model)
 
 
 def test_an_output_that_counts_little_is_compared_with_itself() -> None:
@@ -312,16 +314,16 @@ def test_an_output_that_counts_little_is_compared_with_itself() -> None:
     model.build((8,), rng=0)
     rows, target = batch()
     weighted = losses.PerOutput([LOSS, LOSS], weights=[1.0, 1e-12])
-    assert not told(model, (rows, (target, target)), weighted)
+    assert not warned(model, (rows, (target, target)), weighted)
 
 
 def test_numbers_that_are_not_finite_are_left_to_the_guard() -> None:
     model = built(plain("tanh", 2))
     model[0].weights.value[0, 0] = np.inf
-    assert not told(model)
+    assert not warned(model)
     model = built(Sequential([Dense(3)]))
     model[0].weights.value *= 1e308
-    assert not told(model)
+    assert not warned(model)
 
 
 def test_a_layer_that_fails_is_left_to_the_training() -> None:
@@ -333,15 +335,15 @@ def test_a_layer_that_fails_is_left_to_the_training() -> None:
         def backward(self, delta: Any) -> Any:
             raise ZeroDivisionError
 
-    assert not told(built(Sequential([Dense(16), Fails(), Dense(3)])))
+    assert not warned(built(Sequential([Dense(16), Fails(), Dense(3)])))
 
 
-# ------------------------------------------------------------------------------- what it leaves
+# ------------------------------------------------------------------------------- side effects
 
 
 @define
 class Noise(Layer):
-    """y = x + noise, with a running mean, from a generator of its own or from one it is given."""
+    """y = x + noise, with a running mean, from its own generator or from one passed to it."""
 
     given: Any = None
     couples_batch = True
@@ -360,7 +362,7 @@ class Noise(Layer):
 
 
 @pytest.mark.parametrize("is_given", [False, True])
-def test_a_training_is_the_same_bit_for_bit_with_and_without_looks(is_given: bool) -> None:
+def test_training_is_the_same_bit_for_bit_with_and_without_the_watch(is_given: bool) -> None:
     x, t = batch(300)
     ends = []
     for looks in (False, True):
@@ -369,7 +371,7 @@ def test_a_training_is_the_same_bit_for_bit_with_and_without_looks(is_given: boo
         trainer = Trainer(model, LOSS, optimizers.Adam(1e-2), rng=0)
         watch = DeltaWatch(model, LOSS)
         for epoch in (1, 2, 3, 4):
-            model.parameters.grad = model.parameters.grad  # what stands there is kept, too
+            model.parameters.grad = model.parameters.grad  # the current gradient is kept, too
             before = model.parameters.grad.copy()
             remembered = dict(model[3].__dict__)
             if looks and watch.is_due(epoch):
@@ -381,7 +383,7 @@ def test_a_training_is_the_same_bit_for_bit_with_and_without_looks(is_given: boo
     np.testing.assert_array_equal(*ends)
 
 
-def test_of_a_large_batch_the_first_256_rows_are_looked_at() -> None:
+def test_the_first_256_rows_of_a_large_batch_are_used() -> None:
     seen = []
 
     @define
@@ -406,23 +408,23 @@ def test_of_a_large_batch_the_first_256_rows_are_looked_at() -> None:
     assert seen == [256] * 4
 
 
-def test_nothing_that_numpy_says_of_the_copy_is_heard() -> None:
+def test_numpy_warnings_about_the_copy_are_silenced() -> None:
     model = built(plain("tanh", 2))
     model[0].weights.value *= 1e308
     with np.errstate(all="raise"):
-        assert not told(model, batch(size=1e10))
+        assert not warned(model, batch(size=1e10))
     with np.errstate(all="raise"):  # σ(−800) underflows
         model = built(plain("sigmoid", 1))
         model[0].biases.value -= 800
-        assert told(model)
+        assert warned(model)
 
 
-def test_in_later_epochs_deltas_that_explode_are_told_where_the_gradients_do_so_too() -> None:
+def test_in_later_epochs_exploding_deltas_are_reported_if_gradients_explode_too() -> None:
     model = built(Sequential([*[Dense(16, initializer=Normal(2.0)) for _ in range(12)], Dense(3)]))
     x, t = batch()
     gradients = [step.gradient_sizes["weights"] for step in trace(model, x, t, LOSS)]
     assert max(gradients) < 1e3 * min(gradients)  # y grows upwards as Δ grows downwards
-    assert told(model) and not told(model, epoch=2)
+    assert warned(model) and not warned(model, epoch=2)
     model = built(plain("tanh", 1))
     model[2].weights.value *= 1e8
-    assert "dense_1, epoch 2" in the_one(told(model, epoch=2), ExplodingDeltasWarning).place
+    assert "dense_1, epoch 2" in the_one(warned(model, epoch=2), ExplodingDeltasWarning).place

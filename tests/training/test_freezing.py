@@ -1,4 +1,4 @@
-"""What is frozen never moves, and what is not moves as if nothing else was there."""
+"""Frozen parameters never move, and the others move as if the frozen ones did not exist."""
 
 from __future__ import annotations
 
@@ -96,10 +96,10 @@ def memory(optimizer):
     }
 
 
-# --- the parts of a vector -----------------------------------------------------------------------
+# --- the slices of a vector ----------------------------------------------------------------------
 
 
-def test_the_parts_are_what_is_not_frozen_in_stretches_as_long_as_possible():
+def test_the_slices_cover_what_is_not_frozen_and_are_as_long_as_possible():
     parameters = vector()  # numbers 0–6, 6–8, 8–16, 16–20, 20–21
     assert slices_of(parameters) == (ParameterSlice(0, 21),)
     parameters["p1"].trainable = False
@@ -131,7 +131,7 @@ def test_a_vector_of_nothing_and_parameters_of_no_numbers_have_no_parts():
         Descent(Adam(0.1), vector(shapes)).step(np.zeros(0), np.zeros(0))
 
 
-# --- not a bit of it moves -----------------------------------------------------------------------
+# --- frozen bits do not move ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", [*KINDS, *OWN], ids=repr)
@@ -158,7 +158,7 @@ def test_no_optimizer_moves_a_bit_of_what_is_frozen(kind, seed, clips):
 
 
 @every_kind
-def test_what_is_remembered_of_what_is_frozen_stays_too(kind):
+def test_optimizer_state_of_frozen_parameters_stays(kind):
     rng = np.random.default_rng(0)
     optimizer, parameters = copy.deepcopy(kind), vector()
     descent = Descent(optimizer, parameters)
@@ -189,7 +189,7 @@ def test_the_rest_moves_bit_for_bit_as_a_vector_of_its_own(kind, sizes, dtype, c
     parameters["p1"].trainable = False
     free = slice(0, sizes[0])
     alone = parameters.value[free].copy()
-    parameters["p2"].trainable = False  # with one stretch, the norm is summed in the same order
+    parameters["p2"].trainable = False  # with one slice, the norm is summed in the same order
     for _ in range(3):
         put_gradient(parameters, rng)
         whole.descend(parameters)
@@ -202,7 +202,7 @@ def test_the_rest_moves_bit_for_bit_as_a_vector_of_its_own(kind, sizes, dtype, c
 @every_kind
 @given(seed=st.integers(0, 2**32 - 1))
 @settings(max_examples=20)
-def test_each_parameter_goes_on_as_if_the_steps_that_it_missed_had_not_been(kind, seed):
+def test_each_parameter_continues_as_if_the_missed_steps_had_not_happened(kind, seed):
     """As with an optimizer for each parameter, which takes a step when that is not frozen."""
     rng = np.random.default_rng(seed)
     optimizer, parameters = copy.deepcopy(kind), vector(seed=seed)
@@ -236,7 +236,7 @@ def test_a_part_that_joins_late_is_not_pushed_farther_than_the_learning_rate():
         assert np.all(np.abs(parameters["p1"].value - before) <= 0.01 * (1 + 1e-6))
 
 
-def test_missed_steps_are_counted_in_few_stretches_however_long_one_goes_on():
+def test_missed_steps_are_counted_in_few_slices_however_long_training_lasts():
     optimizer, parameters = Adam(0.1), vector([(2, 1)] * 6)
     descent = Descent(optimizer, parameters)
     counts = np.zeros(6, int)
@@ -293,10 +293,10 @@ def test_with_everything_frozen_nothing_happens(kind):
         np.testing.assert_array_equal(array, held[name])
 
 
-# --- an optimizer of one's own -------------------------------------------------------------------
+# --- a custom optimizer --------------------------------------------------------------------------
 
 
-def test_where_the_step_of_ones_own_fails_what_is_frozen_is_put_back():
+def test_if_a_custom_step_fails_frozen_parameters_are_restored():
     @define
     class Fails(Optimizer):
         def step(self, value, gradient):
@@ -311,7 +311,7 @@ def test_where_the_step_of_ones_own_fails_what_is_frozen_is_put_back():
     np.testing.assert_array_equal(parameters["p2"].value, before)
 
 
-def test_an_optimizer_of_ones_own_goes_on_where_it_was_when_all_is_let_go():
+def test_a_custom_optimizer_continues_where_it_was_after_unfreezing():
     parameters, optimizer = vector(), SignDescent(0.1)
     descent, rng = Descent(optimizer, parameters), np.random.default_rng(0)
     for step in range(6):
@@ -369,7 +369,7 @@ def test_a_step_with_two_plain_vectors_decays_all_of_them(kind):
 
 
 @every_kind
-def test_leaving_out_biases_is_said_by_name_and_shown_where_it_is_used(kind):
+def test_excluding_biases_is_shown_in_the_repr(kind):
     text = repr(kind)
     assert "decay_biases" not in text
     optimizer = eval(text[:-1] + ", decay_biases=False)")
@@ -385,10 +385,10 @@ def test_decay_biases_is_true_or_false(kind, bad):
     assert caught.value.hint == "decay_biases=True or decay_biases=False"
 
 
-# --- noticing, and what it costs -----------------------------------------------------------------
+# --- detection and its cost ----------------------------------------------------------------------
 
 
-def test_a_descent_looks_at_the_parameters_only_when_something_was_frozen():
+def test_a_descent_checks_the_parameters_only_after_something_was_frozen():
     class Counts(ParameterVector):
         looked = 0
 
@@ -421,7 +421,7 @@ def test_a_descent_shows_the_stretches_that_move():
         assert np.any(parameter.value) == (parameter.path == "p1")
 
 
-def test_a_descent_notices_that_biases_shall_be_left_out():
+def test_a_descent_notices_that_biases_are_excluded():
     optimizer, parameters = Adam(0.1, weight_decay=0.1), vector()
     descent = Descent(optimizer, parameters)
     assert descent.slices is None
@@ -464,7 +464,7 @@ def test_nothing_of_a_frozen_gradient_is_read_or_written():
         assert np.all(np.isnan(gradient[8:16]))
 
 
-# --- parts that make no sense --------------------------------------------------------------------
+# --- invalid slices ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", [*KINDS, *OWN], ids=repr)
@@ -473,7 +473,7 @@ def test_nothing_of_a_frozen_gradient_is_read_or_written():
     [[(0, 22)], [(5, 3)], [(4, 4)], [(-1, 3)], [(3, 6), (0, 2)], [(0, 6), (5, 8)]],
     ids=str,
 )
-def test_parts_that_do_not_fit_are_refused_and_nothing_moves(kind, parts):
+def test_slices_that_do_not_fit_are_refused_and_nothing_moves(kind, parts):
     optimizer, parameters = copy.deepcopy(kind), vector()
     before = parameters.value.copy()
     with pytest.raises(ShapeError, match="slices") as caught:
@@ -488,7 +488,7 @@ def test_parts_that_do_not_fit_are_refused_and_nothing_moves(kind, parts):
     assert not memory(optimizer)
 
 
-# --- in a training -------------------------------------------------------------------------------
+# --- in training ---------------------------------------------------------------------------------
 
 
 def network():

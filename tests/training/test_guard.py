@@ -1,4 +1,4 @@
-"""The guard: training stops where a number is not finite, says where, and leaves finite ones."""
+"""The guard: training stops at a number that is not finite, names the place, and stays finite."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def samples(count: int = 8, seed: int = 1) -> tuple[Any, Any]:
 def stopped(
     model: Layer, optimizer: Any = None, loss: Any = None, **options: Any
 ) -> tuple[Any, Any]:
-    """The error that training ends with, and the trainer."""
+    """The error that ends the training, and the trainer."""
     x, t = options.pop("data", samples())
     optimizer = optimizer or optimizers.SGD(0.1)
     trainer = Trainer(model, loss or losses.HalfSquaredError(), optimizer, rng=0)
@@ -92,7 +92,7 @@ def test_the_first_layer_whose_output_is_not_finite_is_named_with_its_path(
     assert trainer.history.epochs == 2
 
 
-def test_a_layer_that_stands_in_two_places_is_named_by_the_place_that_spoils() -> None:
+def test_a_layer_in_two_places_is_named_by_the_place_that_fails() -> None:
     twice = Dense(3, initializer="ones", use_bias=False)
     model = Sequential([twice, Activation("tanh"), twice])
     model.build((3,), rng=0)
@@ -104,7 +104,7 @@ def test_a_layer_that_stands_in_two_places_is_named_by_the_place_that_spoils() -
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_the_first_layer_on_the_way_back_is_named_where_only_a_gradient_is_not_finite(
+def test_the_first_layer_of_the_backward_pass_is_named_if_only_a_gradient_is_not_finite(
     value: float,
 ) -> None:
     spoils = Spoils(backward_value=value, from_step=4)
@@ -112,7 +112,7 @@ def test_the_first_layer_on_the_way_back_is_named_where_only_a_gradient_is_not_f
     kept = Parameters()
     error, _ = stopped(model, callbacks=[kept])
     assert error.place == "sequential/spoils_1, epoch 2, step 2"
-    assert "delta that it sends back" in error.received and "backward" in error.hint
+    assert "delta that it returns" in error.received and "backward" in error.hint
     np.testing.assert_array_equal(model.parameters.value, kept.seen[-1])
     assert len(kept.seen) == 4
 
@@ -131,14 +131,14 @@ def test_a_layer_whose_own_gradient_is_not_finite_is_named_with_the_parameter() 
             self.scale.accumulate(delta.sum(axis=0) / (2 * np.sqrt(self.scale.value)))
             return delta
 
-    model = Sequential([Root(), Dense(2)])  # the first layer: only its parameters are asked for
+    model = Sequential([Root(), Dense(2)])  # the first layer needs no delta for x
     error, _ = stopped(model)
     assert error.place == "sequential/root_1, epoch 1, step 1"
     assert "gradient of root_1.scale: 3 infinite of 3 numbers" in error.received
     np.testing.assert_array_equal(model[0].scale.value, np.zeros(3))
 
 
-def test_a_delta_that_nobody_asks_for_stops_nothing() -> None:
+def test_an_unneeded_delta_stops_nothing() -> None:
     @define
     class Blocks(Layer):
         def forward(self, x: Any) -> Any:
@@ -162,7 +162,7 @@ def test_the_loss_is_named_where_all_outputs_are_finite_and_the_cost_is_not() ->
     assert np.all(np.isfinite(model.parameters.value))
 
 
-def test_what_a_loss_says_itself_is_kept_and_located() -> None:
+def test_an_error_from_a_loss_is_kept_and_located() -> None:
     model = Sequential([Dense(2), Softmax()])
     x, _ = samples()
     data = (x, (x[:, 0] > 0).astype(int))
@@ -177,7 +177,7 @@ def test_a_model_that_is_one_layer_is_named_as_it_is() -> None:
     assert error.place == "spoils, epoch 1, step 1"
 
 
-def test_a_number_that_is_finite_when_the_step_is_repeated_is_said_to_be_random() -> None:
+def test_an_error_that_is_not_reproducible_is_attributed_to_randomness() -> None:
     armed = []
 
     class Arms(Callback):
@@ -213,11 +213,11 @@ def test_a_layer_that_draws_an_infinity_is_to_blame_and_not_the_learning_rate() 
 
     error, _ = stopped(Sequential([Dense(4), Noise(), Dense(2)]), optimizers.SGD(0.01))
     assert "all were when the step was repeated" in error.problem
-    assert "what is made of the numbers that noise_1.draws draws" in error.hint
+    assert "how the random numbers of noise_1.draws are used" in error.hint
     assert "learning rate" not in error.hint
 
 
-# ------------------------------------------------------------------------------- what was given
+# ------------------------------------------------------------------------------- bad data
 
 
 @pytest.mark.parametrize("spoilt", ["x", "t"])
@@ -283,7 +283,7 @@ def test_a_huge_input_is_to_blame_and_not_the_learning_rate() -> None:
     assert "of up to ±1.7e+308" in error.hint and "learning rate" not in error.hint
 
 
-# ------------------------------------------------------------------------------- what is left
+# ------------------------------------------------------------------------------- afterwards
 
 
 @pytest.mark.filterwarnings("ignore::chainrule.training.delta_watch.DeltasWarning")
@@ -313,7 +313,7 @@ def test_however_training_ends_the_parameters_are_finite_and_the_last_that_were(
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_step_that_overflows_is_taken_back_and_the_parameter_named(dtype: str) -> None:
+def test_a_step_that_overflows_is_undone_and_the_parameter_named(dtype: str) -> None:
     @define
     class Overflows(optimizers.Optimizer):
         steps: int = 0
@@ -339,7 +339,7 @@ def test_a_step_that_overflows_is_taken_back_and_the_parameter_named(dtype: str)
 
 @pytest.mark.parametrize("accumulate", [1, 2])
 @pytest.mark.parametrize("change", ["freeze", "unfreeze"])
-def test_a_step_that_overflows_is_taken_back_whatever_was_frozen_since(
+def test_a_step_that_overflows_is_undone_whatever_was_frozen_since(
     change: str, accumulate: int
 ) -> None:
     class Changes(Callback):
@@ -359,11 +359,11 @@ def test_a_step_that_overflows_is_taken_back_whatever_was_frozen_since(
     x, t = samples(40)
     options: Any = {"data": (10 * x, 10 * t), "accumulate": accumulate, "callbacks": [changes]}
     error, _ = stopped(model, optimizers.SGD(0.01), **options)
-    assert "that step was taken back" in error.hint
+    assert "that step was undone" in error.hint
     np.testing.assert_array_equal(model.parameters.value, changes.before)
 
 
-def test_a_step_that_overflows_at_the_end_of_an_epoch_is_found_before_anyone_looks() -> None:
+def test_a_step_that_overflows_at_the_end_of_an_epoch_is_found_before_callbacks_run() -> None:
     @define
     class Overflows(optimizers.Optimizer):
         def step(self, value: Any, gradient: Any) -> None:
@@ -385,7 +385,7 @@ def test_a_step_that_overflows_at_the_end_of_an_epoch_is_found_before_anyone_loo
     np.testing.assert_array_equal(model.parameters.value, before)
 
 
-def test_a_step_that_overflows_is_taken_back_also_where_something_else_ends_the_training() -> None:
+def test_a_step_that_overflows_is_undone_even_if_another_error_ends_the_training() -> None:
     @define
     class Overflows(optimizers.Optimizer):
         def step(self, value: Any, gradient: Any) -> None:
@@ -439,7 +439,7 @@ def test_what_the_model_keeps_but_does_not_learn_is_that_of_before_the_step() ->
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_numbers_that_are_huge_but_finite_stop_nothing(dtype: str) -> None:
-    # Their product overflows, so they are looked at one by one.
+    # Their product overflows, so the numbers are checked one by one.
     huge = float(np.sqrt(np.finfo(dtype).max)) * 8
 
     @define
@@ -467,7 +467,7 @@ def test_numbers_that_are_huge_but_finite_stop_nothing(dtype: str) -> None:
     assert trainer.fit(x, x, epochs=2).epochs == 2
 
 
-def test_parameters_that_are_not_finite_to_begin_with_are_refused() -> None:
+def test_initial_parameters_that_are_not_finite_are_refused() -> None:
     model = Sequential([Dense(3), Dense(2)])
     model.build((3,), rng=0)
     model[1].biases.value = [0.0, np.nan]
@@ -481,13 +481,13 @@ def test_parameters_that_are_not_finite_to_begin_with_are_refused() -> None:
 # ------------------------------------------------------------------------------- warnings
 
 
-def test_the_error_stands_in_place_of_numpys_warnings() -> None:
+def test_the_error_replaces_numpys_warnings() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         stopped(Sequential([Dense(5), Dense(2)]), optimizers.SGD(1e200), validation_data=samples())
 
 
-def test_whoever_asked_numpy_to_raise_sees_the_line_that_overflows() -> None:
+def test_numpy_set_to_raise_shows_the_line_that_overflows() -> None:
     model = Sequential([Dense(5), Activation(np.square, lambda z: 2 * z), Dense(2)])
     trainer = Trainer(model, losses.HalfSquaredError(), optimizers.SGD(1e200), rng=0)
     with np.errstate(over="raise"), pytest.raises(FloatingPointError) as caught:

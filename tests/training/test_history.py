@@ -29,7 +29,7 @@ def test_it_is_a_mapping_of_lists() -> None:
     assert history.epochs == 3 and History().epochs == 0
 
 
-def test_what_is_not_in_it_is_said_with_what_is() -> None:
+def test_the_error_for_a_missing_name_lists_the_existing_ones() -> None:
     with pytest.raises(KeyError, match="no 'acuracy' in the history; there is loss, validation_l"):
         History(FIGURES)["acuracy"]
     with pytest.raises(KeyError, match="nothing yet"):
@@ -116,11 +116,11 @@ def test_no_column_can_be_called_as_the_rows_are() -> None:
     history.append({"epochs": 1.0, "Epoch": 1.0})
 
 
-def test_a_file_with_a_column_called_as_the_rows_are_is_refused(tmp_path: Path) -> None:
+def test_a_file_with_a_column_called_epoch_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "history.json"
     History({"epochs": [1.0]}).save(path)
     path.write_text(path.read_text().replace("epochs", "epoch"))
-    with pytest.raises(StorageError, match="no history could be read"):
+    with pytest.raises(StorageError, match="the history could not be read"):
         History.load(path)
 
 
@@ -172,7 +172,7 @@ def test_its_repr_is_one_line() -> None:
         st.text(min_size=1, max_size=8), st.lists(st.floats(), min_size=2, max_size=2), max_size=4
     )
 )
-def test_what_was_saved_is_loaded_to_the_last_bit(
+def test_a_saved_history_is_loaded_to_the_last_bit(
     tmp_path_factory: pytest.TempPathFactory, figures: dict[str, list[float]]
 ) -> None:
     path = tmp_path_factory.mktemp("history") / "history.json"
@@ -200,7 +200,7 @@ def test_the_file_is_json_as_every_reader_knows_it(tmp_path: Path) -> None:
 def test_a_file_that_is_no_history_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "history.json"
     path.write_text(content, encoding="utf-8")
-    with pytest.raises(StorageError, match="no history could be read") as caught:
+    with pytest.raises(StorageError, match="the history could not be read") as caught:
         History.load(path)
     assert caught.value.place == str(path)
 
@@ -260,12 +260,12 @@ def test_a_table_from_a_spreadsheet_with_other_line_ends_is_read(tmp_path: Path)
         (b"\xff\xfe", "decode"),
     ],
 )
-def test_what_is_no_table_is_refused_with_the_line(
+def test_an_invalid_table_is_refused_with_the_line(
     tmp_path: Path, content: bytes, said: str
 ) -> None:
     path = tmp_path / "history.csv"
     path.write_bytes(content)
-    with pytest.raises(StorageError, match="no history could be read") as caught:
+    with pytest.raises(StorageError, match="the history could not be read") as caught:
         History.from_csv(path)
     assert caught.value.place == str(path) and said in str(caught.value.received)
 

@@ -140,7 +140,7 @@ def test_two_columns_of_one_name_are_refused() -> None:
         by_output([[loss], []], 2)
 
 
-def test_outputs_with_names_of_their_own_are_called_by_them():
+def test_named_outputs_keep_their_names():
     x = Input((3,))
     model = Graph(x, {"digit": Dense(2)(x), "drift": Dense(1)(x)})
     model.build(rng=0)

@@ -1,4 +1,4 @@
-"""Metrics: counted by hand, and found by their names."""
+"""Metrics: counted by hand, and looked up by name."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_accuracy_of_images_counts_every_pixel() -> None:
 def test_binary_accuracy_counts_the_answers_on_the_right_side(count: int) -> None:
     probabilities = np.tile([[0.1, 0.6, 0.5]], (count, 1))
     target = np.tile([[0, 1, 1]], (count, 1))
-    assert binary_accuracy(probabilities, target) == pytest.approx(2 / 3)  # ½ is no yes
+    assert binary_accuracy(probabilities, target) == pytest.approx(2 / 3)  # ½ is not a yes
     logits = np.tile([[-2.0, 0.1, 3.0]], (count, 1))
     assert binary_accuracy(logits, target, border=0.0) == 1
     assert binary_accuracy(logits[:, :1], target[:, 0], border=0.0) == 1  # labels of one output
@@ -100,14 +100,14 @@ def test_metrics_are_names_losses_and_functions_and_keep_their_order() -> None:
         (["Mean_Squared_Eror"], "did you mean 'mean_squared_error'?"),
         (["qqqq"], "no metric 'qqqq'"),
         ("accuracy", "metrics=['accuracy']"),
-        (3, "metrics is a list"),
-        ([3], "no metric"),
+        (3, "metrics must be a list"),
+        ([3], "not a metric"),
         ([losses.Huber], "Huber()"),
         ([lambda y, t: 0], "def my_metric"),
         (["accuracy", "accuracy"], "'accuracy'"),
     ],
 )
-def test_what_is_no_metric_is_refused_when_the_trainer_is_made(metrics: Any, words: str) -> None:
+def test_an_invalid_metric_is_refused_when_the_trainer_is_created(metrics: Any, words: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         Trainer(Dense(1), LOSS, optimizers.SGD(0.1), metrics=metrics)
     assert words in str(caught.value)
@@ -132,7 +132,7 @@ def test_a_metric_that_returns_no_number_is_named(result: Any) -> None:
     assert caught.value.place == "epoch 1, step 1"
 
 
-def test_an_error_in_a_metric_says_in_which_and_what_it_was_given() -> None:
+def test_an_error_in_a_metric_names_the_metric_and_its_arguments() -> None:
     def broken(y: Any, t: Any) -> Any:
         raise ZeroDivisionError
 

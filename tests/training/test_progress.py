@@ -1,4 +1,4 @@
-"""The line in the terminal: what it says, and that it leaves the terminal as it was."""
+"""The progress line: its text, and that it restores the terminal."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_it_ends_with_the_epoch_the_time_and_the_figures_of_the_last_epoch() -> 
     )
 
 
-def test_it_says_on_the_way_how_much_time_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_shows_the_remaining_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(progress.time, "perf_counter", lambda: now[0])
     console, file = terminal()
@@ -72,7 +72,7 @@ def test_it_says_on_the_way_how_much_time_is_left(monkeypatch: pytest.MonkeyPatc
             assert line.due == now[0] + progress.PERIOD
 
 
-def test_figures_that_are_not_given_anew_stay() -> None:
+def test_figures_that_are_not_updated_stay() -> None:
     console, file = terminal()
     with Progress(console, epochs=2, steps=2) as line:
         line.note({"loss": 3.0, "validation_loss": 4.0})
@@ -172,7 +172,7 @@ def test_a_program_without_an_output_trains_in_silence(
 # ------------------------------------------------------------------------------- a resumed run
 
 
-def test_a_resumed_run_begins_where_it_was_and_counts_the_time_of_its_own_steps(
+def test_a_resumed_run_starts_where_it_was_and_times_only_its_own_steps(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = [0.0]
@@ -193,7 +193,7 @@ def test_a_resumed_run_with_nothing_left_is_at_its_end() -> None:
     assert "100 %" in drawn(file)[-1] and "in 0:00:00" in drawn(file)[-1]
 
 
-def test_the_learning_rate_stands_last_and_is_the_first_that_is_left_out() -> None:
+def test_the_learning_rate_is_last_and_the_first_to_be_omitted() -> None:
     figures = {"loss": 1.0, "validation_loss": 2.0, "accuracy": 0.5, "learning_rate": 0.001}
     for width, is_shown in ((120, True), (80, False)):
         console, file = terminal(width)
@@ -203,11 +203,11 @@ def test_the_learning_rate_stands_last_and_is_the_first_that_is_left_out() -> No
         assert drawn(file)[-1].rstrip().endswith("learning rate 0.00100") is is_shown
 
 
-# ------------------------------------------------------------------------------- what is said
+# ------------------------------------------------------------------------------- messages
 
 
 class Screen:
-    """A terminal behind a pipe, as the system would see it; `shown` is what it was sent."""
+    """A terminal at the end of a pipe; `shown` is what was written to it."""
 
     def __init__(self, width: int = 100) -> None:
         self._end, start = os.pipe()
@@ -225,7 +225,7 @@ class Screen:
 
     @property
     def lines(self) -> list[str]:
-        """What one would see: a return and a wipe begin the line anew."""
+        """What is visible: a carriage return and an erase restart the line."""
         plain = re.sub(r"\x1b\[\?25[lh]", "", self.shown)
         lines = [line.split("\r\x1b[2K")[-1] for line in plain.split("\n")]
         return [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line).strip() for line in lines]
@@ -245,7 +245,7 @@ def screen() -> Iterator[Screen]:
 TEXT = "stopping after this step; press Ctrl-C again to stop at once"
 
 
-def test_what_is_said_is_seen_at_once_and_the_line_is_drawn_anew_below_it(screen: Screen) -> None:
+def test_a_message_appears_at_once_and_the_line_is_redrawn_below(screen: Screen) -> None:
     with Progress(screen.console, epochs=9, steps=2) as line:
         line.show(7, 1, {"loss": 1.0})
         assert screen.lines[-1].startswith("epoch 7/9")
@@ -258,8 +258,8 @@ def test_what_is_said_is_seen_at_once_and_the_line_is_drawn_anew_below_it(screen
     assert screen.lines[-2:] == ["and that is all", ""]
 
 
-def test_a_signal_that_comes_while_the_line_is_drawn_can_say_something() -> None:
-    """Python's buffer refuses to be entered a second time, from a handler that broke it off."""
+def test_a_signal_handler_can_print_while_the_line_is_drawn() -> None:
+    """Python's buffer is not reentrant: a signal handler that interrupts it cannot write to it."""
 
     class Interrupted(io.FileIO):
         def write(self, content: Any) -> int:
@@ -286,7 +286,7 @@ def test_a_signal_that_comes_while_the_line_is_drawn_can_say_something() -> None
     assert shown.count(TEXT) == 1 and not is_due and "epoch 7/9" in shown.partition(TEXT)[2]
 
 
-def test_where_the_system_has_no_terminal_it_is_said_when_the_line_is_drawn_next() -> None:
+def test_without_direct_access_a_message_waits_for_the_next_update() -> None:
     console, file = terminal()
     with Progress(console, epochs=9, steps=2) as line:
         line.show(7, 1, {"loss": 1.0})
@@ -297,7 +297,7 @@ def test_where_the_system_has_no_terminal_it_is_said_when_the_line_is_drawn_next
     assert file.getvalue().count(TEXT) == 1
 
 
-def test_what_is_said_stands_below_the_line_in_one_line_of_its_own() -> None:
+def test_a_message_after_the_end_is_one_line_below_the_bar() -> None:
     console, file = terminal(60)
     text = "stopped by Ctrl-C after epoch 7, step 31 [of 90]: " + "x" * 40
     with Progress(console, epochs=9, steps=2) as line:
@@ -311,7 +311,7 @@ def test_what_is_said_stands_below_the_line_in_one_line_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("wanted", [False, True])
-def test_where_there_is_no_terminal_nothing_is_said(
+def test_without_a_terminal_say_prints_nothing(
     wanted: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with Progress(wanted, epochs=9, steps=2) as line:
@@ -321,7 +321,9 @@ def test_where_there_is_no_terminal_nothing_is_said(
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
-def test_what_was_to_be_said_is_said_also_where_an_error_passes(error: type[BaseException]) -> None:
+def test_pending_messages_are_printed_even_if_an_error_is_raised(
+    error: type[BaseException],
+) -> None:
     console, file = terminal()
     with pytest.raises(error), Progress(console, epochs=9, steps=2) as line:
         line.say("stopped")

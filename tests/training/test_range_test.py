@@ -1,4 +1,4 @@
-"""The range test: it finds the rates that are known by hand, and leaves the trainer as it was."""
+"""The range test: it finds rates that are known by hand, and does not change the trainer."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def trainer_of(model: Layer | None = None, rule: Any = None) -> Trainer:
     return Trainer(model or network(), losses.HalfSquaredError(), rule or rules.Adam(0.01), rng=7)
 
 
-# ------------------------------------------------------------------------------- what it finds
+# ------------------------------------------------------------------------------- results
 
 
 @pytest.mark.parametrize("curvature", [0.05, 1.0, 30.0])
@@ -80,7 +80,7 @@ def test_a_parabola_that_is_ten_times_steeper_bears_rates_ten_times_smaller() ->
     assert suggestions[0] == pytest.approx(10 * suggestions[1])
 
 
-def test_of_a_logistic_function_of_log_eta_the_steepest_is_in_its_middle() -> None:
+def test_a_logistic_function_of_log_eta_is_steepest_in_its_middle() -> None:
     rates = np.geomspace(1e-5, 1e1, 200)
     costs = 1 / (1 + (rates / 1e-2))
     found = RangeTest.of(rates, costs)
@@ -111,7 +111,7 @@ def test_what_runs_away_does_not_drown_what_came_before() -> None:
     assert RangeTest.of(rates, worse).least_at == pytest.approx(1.0, rel=0.5)
 
 
-def test_what_falls_beyond_the_least_is_not_looked_at() -> None:
+def test_slopes_beyond_the_least_cost_are_ignored() -> None:
     rates = np.geomspace(1e-5, 1e1, 200)
     valley = 1 - 0.9 * np.exp(-(np.log(rates / 1e-2) ** 2) / 8)
     cliff = np.where((rates > 0.5) & (rates < 2), 1.0, np.where(rates < 2, valley, 0.2))
@@ -134,7 +134,7 @@ def test_without_smoothing_the_costs_are_what_they_are() -> None:
     assert range_test(trainer_of(), *noisy(), steps=12, smoothing=0).smoothed
 
 
-def test_smoothing_keeps_what_is_level() -> None:
+def test_smoothing_keeps_a_constant() -> None:
     found = RangeTest.of(np.geomspace(1, 10, 50), [2.0] * 50)
     np.testing.assert_allclose(found.smoothed, 2.0, rtol=1e-15)
 
@@ -201,19 +201,19 @@ def test_it_takes_several_outputs() -> None:
     assert first == pytest.approx(again.history["loss"][0])  # with its weights
 
 
-def test_an_epoch_of_any_length_gives_the_steps_that_were_asked_for() -> None:
+def test_an_epoch_of_any_length_gives_the_requested_steps() -> None:
     x, t = noisy()
     for size in (1, 32, 64):
         found = range_test(trainer_of(), x, t, steps=20, highest=1e-3, batch_size=size)
         assert len(found.rates) == len(found.costs) == len(found.smoothed) == 20
 
 
-# ------------------------------------------------------------------------------- what it leaves
+# ------------------------------------------------------------------------------- side effects
 
 
 @define
 class Noise(Layer):
-    """y = x + noise, with a running mean; from a generator of its own or one that it is given."""
+    """y = x + noise, with a running mean; from its own generator or one passed to it."""
 
     given: Any = None
 
@@ -251,7 +251,7 @@ def test_a_training_is_the_same_bit_for_bit_after_a_test(has_begun: bool) -> Non
 
 
 @pytest.mark.parametrize("is_built", [False, True])
-def test_the_generator_stands_where_it_stood_and_spawns_what_it_would_have_spawned(
+def test_the_generator_is_unchanged_and_spawns_what_it_would_have_spawned(
     is_built: bool,
 ) -> None:
     trainer, other = trainer_of(), trainer_of()
@@ -298,7 +298,7 @@ def test_it_is_so_too_where_a_build_has_failed_before() -> None:
     assert found.costs[0] == data.fit(x, t, epochs=1, batch_size=64)["loss"][0]
 
 
-def test_of_a_run_with_all_kinds_of_rates_no_warning_about_deltas_is_heard() -> None:
+def test_no_delta_warning_is_shown_during_the_range_test() -> None:
     @define
     class Warns(Layer):
         def forward(self, x: Any) -> Any:
@@ -312,7 +312,7 @@ def test_of_a_run_with_all_kinds_of_rates_no_warning_about_deltas_is_heard() -> 
     assert range_test(trainer_of(Sequential([Warns(), Dense(2)])), *noisy(), steps=10)
 
 
-def test_what_is_frozen_stays_so_in_the_copy() -> None:
+def test_frozen_layers_are_frozen_in_the_copy() -> None:
     model = network()
     model.build((4,), rng=0)
     model.freeze()
@@ -321,7 +321,7 @@ def test_what_is_frozen_stays_so_in_the_copy() -> None:
     np.testing.assert_allclose(found.costs, found.costs[0], rtol=1e-12)
 
 
-# ------------------------------------------------------------------------------- where none falls
+# ------------------------------------------------------------------------------- no suggestion
 
 
 def test_ctrl_c_gives_no_verdict_on_half_a_curve() -> None:
@@ -329,7 +329,7 @@ def test_ctrl_c_gives_no_verdict_on_half_a_curve() -> None:
 
     def make_batch(rng: np.random.Generator) -> tuple[Any, Any]:
         made.append(1)
-        if len(made) == 31:  # the first one tells the shapes, and is used as well
+        if len(made) == 31:  # the first one also determines the shapes
             signal.raise_signal(signal.SIGINT)
         return noisy(16)
 
@@ -344,7 +344,7 @@ def test_fresh_batches_that_are_accumulated_give_as_many_steps() -> None:
     assert len(found.costs) == 20
 
 
-def test_where_the_cost_falls_nowhere_there_is_no_suggestion_and_it_says_so() -> None:
+def test_without_a_falling_cost_there_is_no_suggestion() -> None:
     x, t = noisy()
     found = range_test(trainer_of(rule=rules.SGD(1.0)), x, t, lowest=1e-12, highest=1e-9)
     assert found.suggestion is found.steepest_at is found.least_at is found.diverged_at is None
@@ -352,21 +352,21 @@ def test_where_the_cost_falls_nowhere_there_is_no_suggestion_and_it_says_so() ->
     assert repr(found) == "RangeTest(140 steps, suggestion=None)"
 
 
-def test_rates_that_are_all_too_large_are_said_to_be_so() -> None:
+def test_rates_that_are_all_too_large_are_reported() -> None:
     trainer, x, t = parabola(1.0)
     found = range_test(trainer, x, t, lowest=3.0, highest=1e9, steps=40)
     assert found.suggestion is None and found.diverged_at is not None
-    assert "No suggestion; begin lower: lowest=0.003" in str(found)
+    assert "No suggestion; start lower: lowest=0.003" in str(found)
 
 
-def test_it_ends_where_a_number_is_no_longer_finite() -> None:
+def test_it_ends_when_a_number_is_not_finite() -> None:
     trainer, x, t = parabola(1.0)
     found = range_test(trainer, x, t, lowest=1e-2, highest=1e300, steps=30)
     assert len(found.costs) < 30 and found.diverged_at == found.rates[-1]
     assert all(map(np.isfinite, found.costs))
 
 
-def test_a_first_cost_that_is_not_finite_is_no_matter_of_the_rate() -> None:
+def test_a_first_cost_that_is_not_finite_is_not_blamed_on_the_rate() -> None:
     x, t = noisy()
     model = network()
     model.build((4,), rng=0)
@@ -377,22 +377,22 @@ def test_a_first_cost_that_is_not_finite_is_no_matter_of_the_rate() -> None:
 
 def test_a_single_outlier_does_not_end_it() -> None:
     x, t = noisy()
-    t[62] = 1e3  # in the last batch of the first epoch, which is no beginning any more
+    t[62] = 1e3  # in the last batch of the first epoch, which is past the beginning
     found = range_test(trainer_of(), x, t, batch_size=4, highest=1e-5, steps=40, shuffle=False)
     assert len(found.rates) == 40 and found.diverged_at is None
     assert found.costs[15] > 1e3 * max(found.costs[:15])
 
 
-# ------------------------------------------------------------------------------- what it says
+# ------------------------------------------------------------------------------- printing
 
 
-def test_it_says_what_to_take_from_it() -> None:
+def test_it_prints_the_result() -> None:
     trainer, x, t = parabola(1.0)
     found = range_test(trainer, x, t, lowest=1e-3, highest=1e3)
     text = str(found)
     assert f"most steeply at {found.steepest_at:.2g}" in text
     assert f"least at {found.least_at:.2g}" in text
-    assert f"at {found.diverged_at:.2g} it has run away" in text
+    assert f"at {found.diverged_at:.2g} it has diverged" in text
     assert f"Suggestion: {found.suggestion:.2g}" in text
     with pytest.raises(AttributeError):
         found.suggestion = 1.0  # type: ignore[misc]
@@ -420,7 +420,7 @@ def test_it_draws_into_axes_that_are_given_and_makes_no_other_figure() -> None:
     level = RangeTest.of(np.geomspace(1, 2, 10), [1.0] * 10)
     assert level.plot(right) is figure and not left.get_lines()
     assert plt.get_fignums() == [figure.number]
-    assert right.get_title("right") == "falls nowhere"
+    assert right.get_title("right") == "does not fall"
     figure.canvas.draw()
     plt.close(figure)
 
@@ -432,7 +432,7 @@ def test_without_matplotlib_the_error_names_the_extra(monkeypatch: pytest.Monkey
         RangeTest.of(np.geomspace(1, 2, 10), [1.0] * 10).plot()
 
 
-# ------------------------------------------------------------------------------- what it refuses
+# ------------------------------------------------------------------------------- invalid arguments
 
 
 @pytest.mark.parametrize(
@@ -463,20 +463,20 @@ def test_an_argument_that_makes_no_sense_is_refused_by_name(
     assert state_of(trainer.rng) == before and not trainer.model.is_built
 
 
-def test_what_is_no_trainer_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="what is tested is a trainer") as caught:
+def test_an_argument_that_is_not_a_trainer_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="range_test needs a trainer") as caught:
         range_test(network(), *noisy())  # type: ignore[arg-type]
     assert caught.value.received == "Sequential"
 
 
-def test_an_iterator_is_refused_before_anything_is_taken_from_it() -> None:
+def test_an_iterator_is_refused_before_it_is_advanced() -> None:
     batches = iter([noisy()])
-    with pytest.raises(ConfigurationError, match="which a range test would use up"):
+    with pytest.raises(ConfigurationError, match="which a range test would exhaust"):
         range_test(trainer_of(), batches)
     assert next(batches) is not None
 
 
-def test_what_it_says_to_give_instead_of_an_iterator_does() -> None:
+def test_the_hint_for_an_iterator_works() -> None:
     batches = [noisy(16), noisy(16)]
     with pytest.raises(ConfigurationError) as caught:
         range_test(trainer_of(), iter(batches))
@@ -484,7 +484,7 @@ def test_what_it_says_to_give_instead_of_an_iterator_does() -> None:
     assert len(range_test(trainer_of(), batches, steps=20).costs) == 20
 
 
-def test_data_that_cannot_be_learned_from_are_refused_as_fit_does() -> None:
+def test_unusable_data_raise_the_same_error_as_in_fit() -> None:
     x, t = noisy()
     x[3, 1] = np.nan
     with pytest.raises(DataError, match="not finite"):

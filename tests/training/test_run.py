@@ -116,7 +116,7 @@ def test_a_handler_of_the_program_s_own_stays():
         signal.signal(signal.SIGINT, before)
 
 
-def test_training_works_in_a_thread_which_hears_no_signals():
+def test_training_works_in_a_thread_that_receives_no_signals():
     trainer = trainer_of()
     thread = threading.Thread(target=trainer.fit, args=(X, T), kwargs={"epochs": 2})
     thread.start()
@@ -131,7 +131,7 @@ def test_a_callback_stops_the_run(when, epochs, steps):
     trainer.fit(X, T, epochs=9, batch_size=5, callbacks=[at])
     assert trainer.history.epochs == epochs and trainer.steps == steps
     assert trainer.run is not None and trainer.run.reason == "enough"
-    assert trainer.fit(X, T, epochs=3).epochs == 3  # the next run does not know of it
+    assert trainer.fit(X, T, epochs=3).epochs == 3  # the next run is not affected
     assert trainer.run.reason is None
 
 
@@ -169,17 +169,17 @@ def test_a_callback_adds_columns_to_the_history():
 
 
 @pytest.mark.parametrize("given", [None, "x", 3, {"a": None}, {"a": np.ones(2)}, {3: 1.0}])
-def test_what_is_no_column_is_refused_by_name(given):
+def test_an_invalid_column_raises_a_named_error(given):
     class Odd(Callback):
         def figures(self, trainer: Any, epoch: int) -> Any:
             return given
 
-    with pytest.raises(DefinitionError, match="no column") as caught:
+    with pytest.raises(DefinitionError, match="does not return columns") as caught:
         trainer_of().fit(X, T, epochs=2, callbacks=[Odd()])
     assert caught.value.place == "Odd.figures, epoch 1, at its end"
 
 
-def test_an_error_at_the_end_of_an_epoch_says_of_which():
+def test_an_error_at_the_end_of_an_epoch_names_the_epoch():
     class Fails(Callback):
         def on_epoch_end(self, trainer: Any, epoch: int, figures: Any) -> None:
             if epoch == 2:
@@ -190,7 +190,7 @@ def test_an_error_at_the_end_of_an_epoch_says_of_which():
     assert caught.value.__notes__ == ["in epoch 2, at its end"]
 
 
-def test_one_that_refuses_does_so_before_any_begins_and_before_the_model_is_built():
+def test_a_failing_check_comes_before_callbacks_begin_and_before_the_model_is_built():
     begun = []
 
     class Begins(Callback):
@@ -208,7 +208,7 @@ def test_one_that_refuses_does_so_before_any_begins_and_before_the_model_is_buil
     assert not begun and not trainer.model.is_built and trainer.run is None
 
 
-def test_who_stops_when_nothing_is_going_on_changes_nothing():
+def test_stopping_without_a_run_changes_nothing():
     trainer = trainer_of()
     trainer.stop("now")
     trainer.fit(X, T, epochs=2)
@@ -216,7 +216,7 @@ def test_who_stops_when_nothing_is_going_on_changes_nothing():
     assert trainer.run is not None and trainer.run.reason is None
 
 
-def test_the_end_comes_also_where_the_parameters_were_not_finite_to_begin_with():
+def test_on_fit_end_is_called_even_if_the_initial_parameters_are_not_finite():
     ended = []
 
     class Ends(Callback):
@@ -296,7 +296,7 @@ def test_steps_are_those_of_the_optimizer():
 
 
 @pytest.mark.parametrize("accumulate", [0, -1, 1.5, None])
-def test_a_number_of_batches_that_makes_no_sense_is_refused(accumulate):
+def test_an_invalid_number_of_batches_is_refused(accumulate):
     with pytest.raises(ConfigurationError, match="accumulate"):
         trainer_of().fit(X, T, accumulate=accumulate)
 
@@ -305,7 +305,7 @@ def test_a_number_of_batches_that_makes_no_sense_is_refused(accumulate):
 
 
 def bad_at(number: int, made: list[Any]) -> Any:
-    """A function whose batch of that number makes the output of the first layer overflow."""
+    """A function whose batch with that number makes the output of the first layer overflow."""
 
     def make_batch(rng: np.random.Generator) -> Any:
         scale = 8.9e307 if len(made) == number - 1 else 1.0
@@ -354,7 +354,7 @@ def test_of_several_batches_of_a_step_all_are_written_and_the_bad_one_is_named(t
 
 
 @pytest.mark.parametrize("prefetch", [False, True])
-def test_a_batch_that_comes_with_nan_is_written_down_too(tmp_path, prefetch):
+def test_a_batch_that_contains_nan_is_written_too(tmp_path, prefetch):
     made: list[Any] = []
 
     def make_batch(rng: np.random.Generator) -> Any:
@@ -384,7 +384,7 @@ def test_a_disk_that_fails_does_not_hide_what_went_wrong(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["missing/bad", "."])
-def test_a_place_where_no_file_can_be_is_refused_before_it_is_needed(tmp_path, name):
+def test_an_unwritable_path_is_refused_before_it_is_needed(tmp_path, name):
     trainer = trainer_of()
     with pytest.raises(StorageError, match="the bad batch could not be written") as caught:
         trainer.fit(X, T, epochs=1, bad_batch=tmp_path / name)

@@ -1,4 +1,4 @@
-"""Training with a loss for each output: the same five lines, with tuples in place of arrays."""
+"""Training with a loss for each output: the same five lines, with tuples instead of arrays."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LOSSES = [NUMBERS, CLASSES]
 
 
 def network(dtype: str | None = "float64") -> Graph:
-    """One input, a layer that is shared, and two outputs: two numbers, and three classes."""
+    """One input, a shared layer, and two outputs: two numbers, and three classes."""
     x = Input((3,))
     h = Activation("tanh")(Dense(5)(x))
     model = Graph(x, [Dense(2)(h), Dense(3)(h)])
@@ -178,7 +178,7 @@ def test_a_step_takes_tuples_returns_the_weighted_sum_and_builds_what_is_not_bui
     assert trainer.step(x, t) < before
 
 
-def test_targets_become_the_models_type_and_labels_stay_whole() -> None:
+def test_targets_become_the_models_type_and_labels_stay_integers() -> None:
     seen = []
 
     @define
@@ -196,7 +196,7 @@ def test_targets_become_the_models_type_and_labels_stay_whole() -> None:
     x, (numbers, labels) = samples()
     trainer = trainer_of(network("float32"), [Watching(), WatchingClasses()])
     trainer.fit(x, (numbers.tolist(), labels.tolist()), epochs=1)
-    assert seen[::2] == [np.dtype("float32")] * 2  # before the first step the deltas are looked at
+    assert seen[::2] == [np.dtype("float32")] * 2  # before the first step the deltas are checked
     assert seen[1::2] == [labels.dtype] * 2
 
 
@@ -240,7 +240,7 @@ def largest_error(y: Any, t: Any) -> Any:
     return np.abs(y - t).max()
 
 
-def test_sample_weights_weigh_the_losses_of_all_outputs() -> None:
+def test_sample_weights_apply_to_the_losses_of_all_outputs() -> None:
     x, t = samples()
     weights = np.linspace(0, 2, 20)
     trainer = trainer_of(network())
@@ -300,7 +300,7 @@ def test_a_trainer_prints_the_losses_and_the_names_of_the_metrics_by_output() ->
     assert " at 0x" not in text
 
 
-# ------------------------------------------------------------------------------- what is refused
+# ------------------------------------------------------------------------------- errors
 
 X, (NUM, LAB) = samples(60)
 T = (NUM, LAB)
@@ -327,19 +327,19 @@ REFUSED: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any], type[ChainruleErr
     "one target": (LOSSES, (X, NUM), {}, ShapeError,
                    ["t is not one target", "one array of shape (60, 2)", "(t_1, t_2)"]),
     "a list of targets": (LOSSES, (X, [NUM, LAB]), {}, ShapeError,
-                          ["a list of 2", "in a tuple", "(t_1, t_2)"]),
+                          ["a list of 2", "a tuple of", "(t_1, t_2)"]),
     "three targets": (LOSSES, (X, (NUM, LAB, LAB)), {}, ShapeError, ["a tuple of 3"]),
     "no targets": (LOSSES, (X,), {}, DataError, ["t is missing"]),
     "half of the targets": (LOSSES, (X, (NUM, None)), {}, DataError, ["t[1] is missing"]),
     "targets in the other order": (LOSSES, (X, (LAB, NUM)), {}, ShapeError,
                                    ["t[0], HalfSquaredError", "(60, 2)", "(60,)"]),
     "NaN in the first": (LOSSES, (X, (spoilt(NUM, 7, 1), LAB)), {}, DataError,
-                         ["t[0], row 7, column 1", "nan; the only one in 60"]),
+                         ["t[0], row 7, column 1", "nan; the only one in 60 rows"]),
     "a label out of range": (LOSSES, (X, (NUM, spoilt(LAB, 9, value=3))), {}, DataError,
                              ["t[1], SoftmaxCrossEntropy, row 9", "from 0 to 2"]),
     "too few of the second": (LOSSES, (X, (NUM, LAB[:59])), {}, DataError,
                               ["x with 60 rows", "t[0] with 60 rows", "t[1] with 59 rows"]),
-    "strings in the second": (LOSSES, (X, (NUM, ["a"] * 60)), {}, DtypeError, ["t[1] holds no"]),
+    "strings in the second": (LOSSES, (X, (NUM, ["a"] * 60)), {}, DtypeError, ["t[1] does not"]),
     "one target to validate": (LOSSES, (X, T), {"validation_data": (X, NUM)}, ShapeError,
                                ["validation t is not one target"]),
     "NaN to validate": (LOSSES, (X, T), {"validation_data": (X, (spoilt(NUM, 4, 0), LAB))},
@@ -359,7 +359,7 @@ REFUSED: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any], type[ChainruleErr
                              ConfigurationError,
                              ["'dense_4'", "dense_2, dense_3, or a number from 0 to 1"]),
     "accuracy of numbers": (LOSSES, (X, (0 * NUM, LAB)), {"metrics": {0: ["accuracy"]}}, DataError,
-                            ["one class for each sample"]),
+                            ["one class per sample"]),
     "a metric twice": (LOSSES, (X, T), {"metrics": {1: ["accuracy"], "dense_3": ["accuracy"]}},
                        ConfigurationError, ["'accuracy'"]),
 }  # fmt: skip
@@ -391,8 +391,8 @@ def test_what_cannot_be_learned_from_is_refused_and_nothing_is_changed(
 @pytest.mark.parametrize(
     ("loss", "options", "words"),
     [
-        (NUMBERS, {"loss_weights": [1.0, 2.0]}, "leave loss_weights out"),
-        (losses.PerOutput(LOSSES, [1, 2]), {"loss_weights": [1.0, 2.0]}, "have their own"),
+        (NUMBERS, {"loss_weights": [1.0, 2.0]}, "omit loss_weights"),
+        (losses.PerOutput(LOSSES, [1, 2]), {"loss_weights": [1.0, 2.0]}, "already have weights"),
         (LOSSES, {"loss_weights": [1.0]}, "2 weights"),
         (LOSSES, {"loss_weights": [1.0, -1.0]}, "weights[1]"),
         (LOSSES, {"loss_weights": [1.0, np.nan]}, "weights[1]"),
@@ -411,7 +411,7 @@ def test_what_cannot_be_learned_from_is_refused_and_nothing_is_changed(
         (NUMBERS, {"metrics": {"dense_1": ["accuracy"]}}, "several outputs"),
     ],
 )
-def test_what_does_not_go_together_is_refused_when_the_trainer_is_made(
+def test_contradictory_arguments_are_refused_when_the_trainer_is_created(
     loss: Any, options: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(ConfigurationError) as caught:
@@ -424,26 +424,26 @@ def test_several_losses_for_a_model_with_one_output_are_refused(method: str) -> 
     x, (numbers, _) = samples()
     model = Sequential([Dense(2)])
     model.build((3,), rng=0)
-    with pytest.raises(ShapeError, match="one output, and there are 2 losses") as caught:
+    with pytest.raises(ShapeError, match="one output but there are 2 losses") as caught:
         getattr(trainer_of(model), method)(x, (numbers, numbers))
     assert "Trainer(model, loss, …)" in str(caught.value.hint)
 
 
-def test_a_step_with_one_loss_for_two_outputs_says_how_to_give_both() -> None:
+def test_the_error_for_one_loss_and_two_outputs_says_how_to_pass_both() -> None:
     x, t = samples()
     with pytest.raises(ShapeError, match="the loss is for one") as caught:
         trainer_of(network(), NUMBERS).step(x, t)
     assert "PerOutput" in str(caught.value.hint)
 
 
-def test_a_later_batch_with_other_targets_is_told_by_its_number() -> None:
+def test_a_later_batch_with_other_targets_is_named_by_its_number() -> None:
     coming = iter([(X, T), (X, T), (X, (NUM, NUM))])
     with pytest.raises(ShapeError, match="batch 3") as caught:
         trainer_of(network()).fit(lambda rng: next(coming), steps_per_epoch=2)
     assert "(3,) and (2,) and ()" in str(caught.value) and "epoch 2, step 1" in str(caught.value)
 
 
-def test_an_error_in_a_metric_is_told_with_its_output() -> None:
+def test_an_error_in_a_metric_names_its_output() -> None:
     def broken(y: Any, t: Any) -> Any:
         raise ZeroDivisionError
 
@@ -493,7 +493,7 @@ def test_the_guard_names_the_loss_and_the_output_where_something_is_not_finite(
     np.testing.assert_array_equal(model.parameters.value, before)
 
 
-def test_the_guard_says_where_only_the_sum_of_the_costs_is_not_finite() -> None:
+def test_the_guard_reports_if_only_the_sum_of_the_costs_is_not_finite() -> None:
     huge = Spoils(cost=1e306), Spoils(cost=1e306)
     with pytest.raises(NonFiniteError, match="their sum is not") as caught:
         trainer_of(network(), huge).fit(X, (10 + NUM, 10 + NUM[:, [0, 1, 1]]))
@@ -501,7 +501,7 @@ def test_the_guard_says_where_only_the_sum_of_the_costs_is_not_finite() -> None:
     assert "smaller weights" in str(caught.value.hint)
 
 
-def test_what_the_loss_of_an_output_says_itself_is_kept_and_located() -> None:
+def test_an_error_from_the_loss_of_an_output_is_kept_and_located() -> None:
     x = Input((3,))
     model = Graph(x, [Dense(2)(x), Softmax()(Dense(3)(x))])
     model.build(rng=0)
@@ -529,7 +529,7 @@ def test_the_layer_is_named_where_an_output_is_not_finite() -> None:
     assert caught.value.place == "graph/infinite_1, epoch 1, step 1"
 
 
-def test_callbacks_are_told_the_weighted_sum() -> None:
+def test_callbacks_receive_the_weighted_sum() -> None:
     class Keeps(Callback):
         def __init__(self) -> None:
             self.costs: list[float] = []

@@ -20,7 +20,7 @@ from chainrule.core.errors import BuildError, ConfigurationError, DtypeError
 
 
 def network(dtype: str | None = "float64", rng: int = 0) -> Sequential:
-    """A small network; not built where no type is given."""
+    """A small network; not built if no type is given."""
     model = Sequential([Dense(5, bias_initializer="normal"), Activation("sigmoid"), Dense(2)])
     if dtype is not None:
         model.build((3,), rng=rng, dtype=dtype)
@@ -38,7 +38,7 @@ def trainer_of(model: Layer, **options: Any) -> Trainer:
 
 @define
 class Recorder(Layer):
-    """Hands on what it is given, and keeps a copy of every training batch."""
+    """Passes its input on, and keeps a copy of every training batch."""
 
     def build(self, shape: Any) -> None:
         self.seen: list[Any] = []
@@ -57,7 +57,7 @@ class Recorder(Layer):
 
 @define
 class CostKeeper(Callback):
-    """Keeps what it is told at the end of every step."""
+    """Keeps the costs passed to it at the end of every step."""
 
     def __attrs_post_init__(self) -> None:
         self.costs: list[tuple[int, int, float]] = []
@@ -240,7 +240,7 @@ def test_every_epoch_visits_every_row_once(count: int, batch_size: int, seed: in
         assert sorted(np.concatenate(batches).ravel()) == list(range(count))
 
 
-def test_every_epoch_has_an_order_of_its_own_and_without_shuffling_that_of_the_data() -> None:
+def test_each_epoch_has_a_new_order_and_without_shuffling_that_of_the_data() -> None:
     rows = np.arange(50)[:, np.newaxis]
     orders = {}
     for shuffle in (True, False):
@@ -303,7 +303,7 @@ def test_data_become_the_models_type_once_and_the_callers_arrays_stay_as_they_we
 
 
 @pytest.mark.parametrize("dtype", ["int64", "uint8", "bool"])
-def test_labels_stay_whole_numbers_and_other_targets_become_the_models_type(dtype: str) -> None:
+def test_labels_stay_integers_and_other_targets_become_the_models_type(dtype: str) -> None:
     seen = []
 
     @define
@@ -317,7 +317,7 @@ def test_labels_stay_whole_numbers_and_other_targets_become_the_models_type(dtyp
     model = network("float32")
     for target in (labels, np.eye(2, dtype=dtype)[labels.astype(int)]):
         Trainer(model, Watching(), optimizers.SGD(0.1), rng=0).fit(x, target, epochs=1)
-    # Twice each: before the first step the deltas are looked at.
+    # Twice each: before the first step the deltas are checked.
     assert seen == [np.dtype(dtype)] * 2 + [np.dtype("float32")] * 2
 
 
@@ -379,7 +379,7 @@ def largest_error(y: Any, t: Any) -> Any:
 
 def test_validation_is_measured_at_the_end_of_the_epoch_on_all_samples_together() -> None:
     x, t = samples(20)
-    xv, tv = samples(2500, seed=4)  # more than are sent through at once
+    xv, tv = samples(2500, seed=4)  # more than are evaluated at once
     model = network()
     history = trainer_of(model, metrics=[largest_error, "mean_absolute_error"]).fit(
         x, t, epochs=3, batch_size=8, validation_data=(xv, tv)
@@ -446,7 +446,7 @@ def test_evaluate_measures_the_model_as_it_is_in_batches_of_any_size() -> None:
     assert trainer.history.epochs == 0
 
 
-def test_evaluate_of_a_model_that_is_not_built_says_so() -> None:
+def test_evaluate_of_an_unbuilt_model_is_a_named_error() -> None:
     with pytest.raises(BuildError, match="not built"):
         trainer_of(network(None)).evaluate(*samples(3))
 
@@ -468,7 +468,7 @@ def test_without_a_terminal_nothing_is_printed(capfd: pytest.CaptureFixture[str]
     assert capfd.readouterr() == ("", "")
 
 
-def test_training_loads_neither_rich_nor_matplotlib_where_nothing_is_shown() -> None:
+def test_training_imports_neither_rich_nor_matplotlib_if_nothing_is_shown() -> None:
     program = """
 import sys
 from chainrule import Dense, Sequential, Trainer, losses, optimizers
@@ -501,7 +501,7 @@ def test_a_step_builds_a_model_that_is_not_built() -> None:
     assert model.dtype == "float32"
 
 
-def test_metrics_that_are_changed_later_are_taken_as_those_of_the_beginning() -> None:
+def test_metrics_assigned_later_are_resolved_like_initial_ones() -> None:
     x, t = samples(10)
     trainer = trainer_of(network())
     trainer.metrics = ["mean_absolute_error"]

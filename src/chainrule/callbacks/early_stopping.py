@@ -101,7 +101,7 @@ class EarlyStopping(Callback):
     best_epoch: int | None = field(default=None, init=False, repr=False)
     stopped_epoch: int | None = field(default=None, init=False, repr=False)
     _parameters: Array | None = field(default=None, init=False, repr=False)
-    _states: Array | None = field(default=None, init=False, repr=False)
+    _buffers: Array | None = field(default=None, init=False, repr=False)
     # Until the run begins:
     _restored: Mapping[str, Any] | None = field(default=None, init=False, repr=False)
     _is_running: bool = field(default=False, init=False, repr=False)
@@ -126,13 +126,13 @@ class EarlyStopping(Callback):
         """Start anew, or continue a resumed run."""
         restored, self._restored = self._restored, None
         self.best = self.best_epoch = self.stopped_epoch = None
-        self._parameters = self._states = None
+        self._parameters = self._buffers = None
         self._is_running = True
         if restored is not None and trainer.is_resumed:
             self.best, self.best_epoch = restored["best"], restored["best_epoch"]
             model = trainer.model
             self._parameters = _of_same_size(model.parameters.value, restored["parameters"])
-            self._states = _of_same_size(model.state.value, restored["states"])
+            self._buffers = _of_same_size(model.buffers.value, restored["states"])
             self._stop_if_patience_over(trainer, trainer.history.epochs)  # it may have stopped here
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, figures: Mapping[str, float]) -> None:
@@ -142,7 +142,7 @@ class EarlyStopping(Callback):
             self.best, self.best_epoch = figure, epoch
             if self.restore_best:
                 self._parameters = trainer.model.parameters.value.copy()
-                self._states = trainer.model.state.value.copy()
+                self._buffers = trainer.model.buffers.value.copy()
         else:
             self._stop_if_patience_over(trainer, epoch)
 
@@ -151,10 +151,10 @@ class EarlyStopping(Callback):
         if not self._is_running:  # another callback has raised an error in on_fit_begin
             return
         self._is_running = False
-        if self._parameters is not None and self._states is not None:
+        if self._parameters is not None and self._buffers is not None:
             np.copyto(trainer.model.parameters.value, self._parameters)
-            np.copyto(trainer.model.state.value, self._states)
-        self._parameters = self._states = None
+            np.copyto(trainer.model.buffers.value, self._buffers)
+        self._parameters = self._buffers = None
 
     def state(self) -> dict[str, Any]:
         """The best figure, its epoch and its model."""
@@ -165,7 +165,7 @@ class EarlyStopping(Callback):
             "best_epoch": self.best_epoch,
             "stopped_epoch": self.stopped_epoch,
             "parameters": self._parameters,
-            "states": self._states,
+            "states": self._buffers,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:

@@ -1,8 +1,8 @@
-"""What a layer computes, on paper: one expression for each of its ways.
+"""Equations: what a layer computes, as expressions for its output and its gradients.
 
     y = f(x),    ∂C/∂x = J_fᵀ Δ,    ∂C/∂θ = (∂y/∂θ)ᵀ Δ        with Δ = ∂C/∂y
 
-A layer that wants to be read says these three in NumPy's own words, from which
+A layer that should be explained states these three as NumPy expressions, from which
 `chainrule.explain` makes the formulas of a whole model:
 
     def equations(self):                                       # of a Dense
@@ -12,8 +12,8 @@ A layer that wants to be read says these three in NumPy's own words, from which
             gradients={"weights": "x.T @ delta", "biases": "delta.sum(axis=0)"},
         )
 
-The names in them are x (or x_1, x_2, ...), y and delta (or y_1, delta_1, ..., where there are
-several outputs), those of the layer's parameters and states, and np.
+The names in them are x (or x_1, x_2, ...), y and delta (or y_1, delta_1, ..., if there are
+several outputs), the parameters and buffers of the layer, and np.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ class Equations:
     Attributes
     ----------
     forward
-        An expression for y; where there are several outputs, a tuple of them.
+        An expression for y; a tuple of them if there are several outputs.
     backward
-        An expression for ∂C/∂x; where there are several inputs, a tuple of them.
+        An expression for ∂C/∂x; a tuple of them if there are several inputs.
     gradients
-        For each parameter, by name, an expression for what this layer adds to ∂C/∂θ. Of one that
-        is not named, all that is said is (∂y/∂θ)ᵀ Δ.
+        For each parameter, by name, an expression for the contribution of this layer to ∂C/∂θ. A
+        parameter that is missing is shown as (∂y/∂θ)ᵀ Δ.
     function
-        What ``f(x)`` and ``df(x)`` stand for in the expressions: a
-        `chainrule.layers.functions.Function`, or anything with ``value`` and ``derivative``.
+        The function written as ``f(x)`` and ``df(x)`` in the expressions: a
+        `chainrule.layers.functions.Function`, or any object with ``value`` and ``derivative``.
     letter
-        What the output is called on paper: ``"y"``, or ``"z"`` for the input of an activation.
+        The name of the output in formulas: ``"y"``, or ``"z"`` for the input of an activation.
     is_evaluable
-        Whether the expressions can be computed. If not, they hold f and J, of which is known only
-        that they are there.
+        Whether the expressions can be evaluated. If not, they contain an unspecified function f and
+        its Jacobian J.
     """
 
     forward: tuple[str, ...] = field(converter=_as_tuple)
@@ -63,10 +63,10 @@ class Equations:
 
 
 def equations_of(layer: Layer) -> Equations:
-    """The equations that hold for a built layer.
+    """The equations of a built layer.
 
-    A class that has a new `forward` or `backward` and inherits the equations of another one is not
-    taken at that word.
+    A class that overrides `forward` or `backward` but inherits the equations is shown as an unknown
+    function: the inherited equations may be wrong for it.
     """
     if is_said_by(type(layer), "equations", ("forward", "backward")):
         return layer.equations()
@@ -74,18 +74,18 @@ def equations_of(layer: Layer) -> Equations:
 
 
 def is_said_by(kind: type, name: str, about: Iterable[str]) -> bool:
-    """Whether a class has an attribute that is not older than the methods which it is about."""
-    ages = [_age(kind, other) for other in about]
-    return _age(kind, name) <= min(ages)
+    """Whether an attribute is defined by the class of the methods it is about, or a subclass."""
+    positions = [_mro_position(kind, other) for other in about]
+    return _mro_position(kind, name) <= min(positions)
 
 
 def unknown(layer: Layer) -> Equations:
-    """What can be said of any layer: y = f(x) and ∂C/∂x = Jᵀ Δ."""
+    """The equations of any layer: y = f(x) and ∂C/∂x = Jᵀ Δ."""
     inputs = numbered("x", len(layer.input_shapes))
     outputs = len(layer.output_shapes)
     call = f"f({', '.join(inputs)})"
     delta = "delta" if outputs == 1 else f"({', '.join(numbered('delta', outputs))})"
-    # For the parameters, nothing: what is not said of them is (∂y/∂θ)ᵀ Δ.
+    # No gradients: a parameter without an expression is shown as (∂y/∂θ)ᵀ Δ.
     return Equations(
         forward=[call] if outputs == 1 else [f"{call}[{n}]" for n in range(outputs)],
         backward=[f"{name}.T @ {delta}" for name in numbered("J", len(inputs))],
@@ -94,23 +94,23 @@ def unknown(layer: Layer) -> Equations:
 
 
 def numbered(name: str, count: int) -> list[str]:
-    """``x``; of several ``x_1``, ``x_2`` and so on."""
+    """``x``; for several, ``x_1``, ``x_2`` and so on."""
     return [name] if count == 1 else [f"{name}_{n + 1}" for n in range(count)]
 
 
 def total(terms: Iterable[str], sign: str = "+") -> str:
     """The sum of some terms: ``a + b + c``.
 
-    Very long ones get parentheses such that they can be read without going deep.
+    Parentheses split very long sums, so that parsing them needs no deep recursion.
     """
-    parts = list(terms)
-    while len(parts) > 50:
-        blocks = [f" {sign} ".join(parts[n : n + 50]) for n in range(0, len(parts), 50)]
-        parts = [f"({block})" for block in blocks]
-    return f" {sign} ".join(parts)
+    summands = list(terms)
+    while len(summands) > 50:
+        blocks = [f" {sign} ".join(summands[n : n + 50]) for n in range(0, len(summands), 50)]
+        summands = [f"({block})" for block in blocks]
+    return f" {sign} ".join(summands)
 
 
-def _age(kind: type, name: str) -> int:
-    """How far up the line of its ancestors the class stands that defines this."""
-    line = kind.__mro__
-    return next((n for n, cls in enumerate(line) if name in cls.__dict__), len(line))
+def _mro_position(kind: type, name: str) -> int:
+    """The position in the MRO of the class that defines an attribute."""
+    mro = kind.__mro__
+    return next((n for n, cls in enumerate(mro) if name in cls.__dict__), len(mro))

@@ -1,15 +1,15 @@
-"""The errors: every one says where, what was expected, what came, and how to mend it.
+"""The errors: each says where it happened, what was expected, what was received and how to fix it.
 
-A message is laid out like this, and each line is also an attribute of the error::
+A message has this layout, and each line is also an attribute of the error::
 
-    Dense: the input has another width than the one it was built for
+    Dense(30): the input has the wrong width
       at        sequential/dense_2
       expected  (batch, 30)
       received  (batch, 31), produced by activation_1
-      hint      build the model again, or give it rows of 30 numbers
+      hint      pass rows of shape (30,), or build a copy for this input: layer.unbuilt()
 
-A container that sees an error pass adds its own name in front of the place (`within`), so the
-layer that raises it needs to know nothing of where it stands.
+A container that an error passes through adds its own name to the front of the place (`within`), so
+the layer that raises it needs no knowledge of its position.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from chainrule.core.deprecation import renamed_attribute, renamed_keywords
 
 
 class ChainruleError(Exception):
-    """What every error of chainrule is.
+    """The base class of all errors of chainrule.
 
     Parameters
     ----------
     problem
-        What is wrong, in a sentence without a full stop.
+        What is wrong, in a short sentence without a full stop.
     place
-        Where it is wrong: a path of names such as ``sequential/dense_2``.
+        Where: a path of names such as ``sequential/dense_2``.
     expected, received
-        What was expected there, and what came instead.
+        What was expected there, and what was received.
     hint
-        What the reader most likely wants to do about it.
+        How the reader can most likely fix it.
     """
 
     mend = renamed_attribute("hint", removed_in="0.3")
@@ -54,7 +54,7 @@ class ChainruleError(Exception):
         self.hint = hint
 
     def within(self, container: str) -> Self:
-        """The same error, seen from the container it happened in."""
+        """The same error, with a container added to the front of its place."""
         self.place = f"{container}/{self.place}" if self.place else container
         return self
 
@@ -77,33 +77,33 @@ class ChainruleError(Exception):
 
 
 class DefinitionError(ChainruleError, TypeError):
-    """A layer's class, or what stands where a layer belongs, does not keep to the contract."""
+    """A layer class, or an object used as a layer, violates the contract of a layer."""
 
 
 class ConfigurationError(ChainruleError, ValueError):
-    """An argument that configures a layer, a loss, an optimizer or a run makes no sense."""
+    """An argument of a layer, a loss, an optimizer or a run is invalid."""
 
 
 class BuildError(ChainruleError, RuntimeError):
-    """A layer could not be built, or was used as if it had been."""
+    """A layer could not be built, or was used before it was built."""
 
 
 class ShapeError(ChainruleError, ValueError):
-    """An array has another shape than the one that fits."""
+    """An array has the wrong shape."""
 
 
 class DtypeError(ChainruleError, TypeError):
-    """An array holds another kind of numbers than the one that fits."""
+    """An array has the wrong dtype."""
 
 
 class BackwardBeforeForwardError(ChainruleError, AttributeError, RuntimeError):
-    """``backward`` was called, but there is no ``forward`` for it to go back along."""
+    """``backward`` was called without a preceding ``forward``."""
 
 
 class DataError(ChainruleError, ValueError):
-    """Data or targets that nothing can be learned from: not finite, of unequal length, empty.
+    """Data that cannot be learned from: not finite, of unequal length or empty.
 
-    ``batch`` is the inputs, the target and the weights that came, where they came as one batch.
+    ``batch`` holds the inputs, the target and the weights, if they came as one batch.
     """
 
     batch: Any = None
@@ -114,23 +114,23 @@ class NonFiniteError(ChainruleError, ArithmeticError):
 
 
 class NoTangentRuleError(ChainruleError, NotImplementedError, TypeError):
-    """A NumPy function met a `Dual` number and has no tangent rule."""
+    """A NumPy function without a tangent rule was called with a `Dual` number."""
 
 
 class MissingExtraError(ChainruleError, ImportError):
-    """Something was asked for that needs a library which is not installed."""
+    """A feature needs a library that is not installed."""
 
 
 class LayerCheckError(ChainruleError, AssertionError):
-    """A layer breaks a law of the contract. ``report`` lists every law with its figure."""
+    """A layer violates a law of the contract. ``report`` lists each law with its measured error."""
 
     report: Any = None
 
 
 class StorageError(ChainruleError, ValueError):
-    """A model cannot be written to a file, or a file does not hold one.
+    """A model cannot be written to a file, or a file does not hold a model.
 
-    ``is_newer`` says that the file is one of a newer chainrule: whole, but not for this one.
+    ``is_newer`` means that the file is intact, but was written by a newer chainrule.
     """
 
     is_newer: bool = False

@@ -1,15 +1,15 @@
-"""Initializers: the numbers that a parameter begins with.
+"""Initializers: the values that parameters start with.
 
 A sum z_k = Σ_j y_j w_jk over n_in inputs has n_in times the variance of one term. So that values
-neither die out nor blow up on their way through many layers, the weights of a layer are drawn
-with a variance that goes as one over the number of its connections:
+neither vanish nor explode as they pass through many layers, the weights of a layer are drawn
+with a variance inversely proportional to the number of its connections:
 
     Glorot  Var w = 2 / (n_in + n_out)     a compromise between forward and backward pass
     He      Var w = 2 / n_in               for relu, which silences half of its inputs
     LeCun   Var w = 1 / n_in               for functions with slope one at zero
 
-For weights of shape (…, n_in, n_out) further axes in front are positions of a kernel: each of
-them is a connection, so they multiply n_in and n_out.
+For weights of shape (…, n_in, n_out) the leading axes are positions of a kernel: each position is
+a connection, so they multiply n_in and n_out.
 """
 
 from __future__ import annotations
@@ -27,26 +27,43 @@ from attrs import field, frozen
 from chainrule.core.errors import ConfigurationError, ShapeError
 from chainrule.core.types import Shape
 
+__all__ = [
+    "Constant",
+    "GlorotNormal",
+    "GlorotUniform",
+    "HeNormal",
+    "HeUniform",
+    "Initializer",
+    "LeCunNormal",
+    "LeCunUniform",
+    "LectureUniform",
+    "Normal",
+    "Ones",
+    "Orthogonal",
+    "Uniform",
+    "Zeros",
+]
+
 
 class Initializer:
-    """Draws the first numbers of a parameter.
+    """Draws the initial values of a parameter.
 
-    A subclass, decorated with `attrs.frozen`, implements `draw`. Numbers are drawn in float64 and
-    rounded, so that a float32 model begins with the same numbers as a float64 one.
+    A subclass, decorated with `attrs.frozen`, implements `draw`. Values are drawn in float64 and
+    rounded, so that a float32 model starts with the same values as a float64 model.
     """
 
     name: ClassVar[str] = ""
 
     def __call__(self, shape: Shape, rng: np.random.Generator, dtype: npt.DTypeLike) -> Any:
-        """An array of the given shape and type, drawn from ``rng``."""
-        drawn = np.array(self.draw(shape, rng), dtype=dtype, order="C")
-        if drawn.shape != shape:
+        """An array of the given shape and dtype, drawn from ``rng``."""
+        values = np.array(self.draw(shape, rng), dtype=dtype, order="C")
+        if values.shape != shape:
             raise ShapeError(
-                f"{self!r}: draw gives an array of another shape than it was asked for",
+                f"{self!r}: draw returned an array of the wrong shape",
                 expected=shape,
-                received=drawn.shape,
+                received=values.shape,
             )
-        return drawn
+        return values
 
     def draw(self, shape: Shape, rng: np.random.Generator) -> npt.NDArray[np.float64]:
         """An array of the given shape in float64."""
@@ -55,7 +72,7 @@ class Initializer:
 
 @frozen
 class Zeros(Initializer):
-    """w = 0. Right for biases; for weights it makes all units of a layer the same for ever."""
+    """w = 0. Right for biases; as weights they keep all units of a layer identical forever."""
 
     name: ClassVar[str] = "zeros"
 
@@ -77,13 +94,13 @@ class Ones(Initializer):
 
 @frozen
 class Constant(Initializer):
-    """w = value, everywhere."""
+    """w = value for every element."""
 
     value: float = field()
     name: ClassVar[str] = "constant"
 
     def draw(self, shape: Shape, rng: np.random.Generator) -> npt.NDArray[np.float64]:
-        """The one number, everywhere."""
+        """An array of that value."""
         return np.full(shape, self.value, dtype=np.float64)
 
 
@@ -98,7 +115,7 @@ class Uniform(Initializer):
     def __attrs_post_init__(self) -> None:
         if not self.low <= self.high:
             raise ConfigurationError(
-                "Uniform: an interval that is empty",
+                "Uniform: the interval is empty",
                 expected="low <= high",
                 received=f"low={self.low}, high={self.high}",
             )
@@ -110,7 +127,7 @@ class Uniform(Initializer):
 
 @frozen
 class LectureUniform(Uniform):
-    """w ~ U(−0.1, 0.1): what the lecture draws its weights from when it learns a 2D function."""
+    """w ~ U(−0.1, 0.1): the initial weights of the lecture when it learns a 2D function."""
 
     name: ClassVar[str] = "lecture_uniform"
 
@@ -126,7 +143,7 @@ class Normal(Initializer):
     def __attrs_post_init__(self) -> None:
         if not self.standard_deviation >= 0:
             raise ConfigurationError(
-                "Normal: a standard deviation cannot be negative",
+                "Normal: the standard deviation is negative",
                 expected="standard_deviation >= 0",
                 received=self.standard_deviation,
             )
@@ -137,7 +154,7 @@ class Normal(Initializer):
 
 
 class _Scaled(Initializer):
-    """Draws with the variance that `variance` gives for the numbers of connections."""
+    """Draws values with the `variance` that follows from the numbers of connections."""
 
     uniform: ClassVar[bool]
 
@@ -219,21 +236,21 @@ class LeCunNormal(_LeCun):
 class Orthogonal(Initializer):
     """A matrix with orthonormal rows or columns, times ``gain``: wᵀ w = gain² 1 (or w wᵀ).
 
-    It keeps the length of every vector that it has room for. Saxe et al. 2014. Axes in front of
-    the last are taken together as rows.
+    If it has at most as many rows as columns, it scales the length of every vector by ``gain``.
+    Saxe et al. 2014. All axes before the last are flattened into rows.
     """
 
     gain: float = 1.0
     name: ClassVar[str] = "orthogonal"
 
     def draw(self, shape: Shape, rng: np.random.Generator) -> npt.NDArray[np.float64]:
-        """An orthogonal matrix, uniform over all of them."""
+        """A matrix drawn uniformly from all orthogonal ones."""
         if len(shape) < 2:
             raise ShapeError(
                 "Orthogonal: only a matrix can be orthogonal",
                 expected="a shape with at least two axes",
                 received=shape,
-                hint="take another initializer for this parameter, such as 'zeros'",
+                hint="use another initializer for this parameter, such as 'zeros'",
             )
         rows, columns = math.prod(shape[:-1]), shape[-1]
         gaussian = rng.normal(size=(max(rows, columns), min(rows, columns)))
@@ -243,7 +260,7 @@ class Orthogonal(Initializer):
 
 
 def connections(shape: Shape) -> tuple[int, int]:
-    """The numbers (n_in, n_out) of connections of one unit, from the shape of the weights."""
+    """The numbers of connections (n_in, n_out) of a unit, from the shape of the weights."""
     if len(shape) < 2:
         n = math.prod(shape)
         return n, n
@@ -258,16 +275,16 @@ KNOWN: dict[str, Callable[[], Initializer]] = {
         HeNormal, LeCunUniform, LeCunNormal, Orthogonal,
     )
 }  # fmt: skip
-"""The initializers that have a name and need no argument."""
+"""The initializers that can be given by name, without arguments."""
 
 
 def get(initializer: str | float | Initializer) -> Initializer:
-    """The initializer of that name, the constant of that number, or the object itself.
+    """The initializer of that name, the constant of that value, or the object itself.
 
     Raises
     ------
     ConfigurationError
-        Where the name is not known; the nearest one is suggested.
+        The name is unknown; the message suggests the most similar one.
     """
     if isinstance(initializer, str) and initializer in KNOWN:
         return KNOWN[initializer]()

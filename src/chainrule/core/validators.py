@@ -1,9 +1,10 @@
-"""Checked arguments: what fields of optimizers, schedules and callbacks are taken for, and refused.
+"""Validators: the checks of the arguments of optimizers, schedules and callbacks.
 
-A field has a converter and a validator. The converter takes what stands for a number, such as
-NumPy's, for a plain one; what is none it leaves alone. The validator refuses by name:
+A field has a converter and a validator. The converter turns a number, such as one of NumPy, into a
+plain one, and leaves everything else unchanged. The validator rejects invalid values with a named
+error:
 
-    given → converted → validated, or an error: what, where, what was expected, what came, the mend
+    given → converted → validated, or an error: what, where, expected, received, hint
 """
 
 from __future__ import annotations
@@ -51,13 +52,13 @@ def is_integer(value: Any) -> bool:
 
 
 def is_number(value: object) -> bool:
-    """Whether a value is a real number; True and False are none."""
+    """Whether a value is a real number; True and False are not."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 def as_float(value: Any) -> Any:
-    """A Python float, also of a NumPy number: that one would make float64 of float32 arrays."""
-    # What is no number, or none that a float can hold, is left for the validator to refuse.
+    """A Python float, also from a NumPy number: that would turn float32 arrays into float64."""
+    # Anything else, and numbers too large for a float, are left to the validator.
     if not isinstance(value, numbers.Real) or isinstance(value, bool):
         return value
     try:
@@ -67,19 +68,19 @@ def as_float(value: Any) -> Any:
 
 
 def as_floats(values: Any) -> Any:
-    """Two Python floats, of a tuple or a list."""
+    """A tuple of Python floats, from a tuple or a list of numbers."""
     return (
         tuple(as_float(value) for value in values) if isinstance(values, list | tuple) else values
     )
 
 
 def as_int(value: Any) -> Any:
-    """A Python int, also of a NumPy one."""
+    """A Python int, also from a NumPy integer."""
     return int(value) if is_integer(value) else value
 
 
 def as_plain_tuple(values: Any) -> Any:
-    """A tuple, of anything that can be gone through, with plain whole numbers."""
+    """A tuple, from any iterable, with its integers as Python ints."""
     return tuple(map(as_int, values)) if isinstance(values, Iterable) else values
 
 
@@ -87,9 +88,9 @@ def as_plain_tuple(values: Any) -> Any:
 
 
 def complain(owner: object, name: str, expected: str, received: object, hint: str) -> NoReturn:
-    """Raise the error for an argument that makes no sense."""
+    """Raise the error for an invalid argument."""
     raise ConfigurationError(
-        f"{name} has a value that makes no sense",
+        f"{name} has an invalid value",
         place=type(owner).__name__,
         expected=expected,
         received=f"{received!r:.60}",
@@ -98,67 +99,67 @@ def complain(owner: object, name: str, expected: str, received: object, hint: st
 
 
 def a_rate(owner: object, attribute: Any, value: Any) -> None:
-    """Refuse all but finite numbers from 0 on."""
+    """Accept only finite numbers, 0 or more."""
     if not isinstance(value, float) or not 0 <= value < math.inf:
         hint = "it is a learning rate, often between 1e-4 and 1"
         complain(owner, attribute.name, "a finite number, 0 or more", value, hint)
 
 
 def a_rate_above_zero(owner: object, attribute: Any, value: Any) -> None:
-    """Refuse all but finite numbers above 0."""
+    """Accept only finite numbers above 0."""
     if not isinstance(value, float) or not 0 < value < math.inf:
         hint = "it is a learning rate, often between 1e-4 and 1"
         complain(owner, attribute.name, "a finite number above 0", value, hint)
 
 
 def a_rate_or_none(owner: object, attribute: Any, value: Any) -> None:
-    """Refuse all but None and finite numbers from 0 on."""
+    """Accept only None and finite numbers, 0 or more."""
     if value is not None:
         a_rate(owner, attribute, value)
 
 
 def positive(owner: object, attribute: Any, value: Any) -> None:
-    """Refuse all but finite numbers above 0."""
+    """Accept only finite numbers above 0."""
     if not isinstance(value, float) or not 0 < value < math.inf:
         hint = {
             "epsilon": "1e-8 is usual",
-            "factor": "0.1 is a tenth each time; above 1, the rate grows",
+            "factor": "0.1 divides the rate by 10 each time; above 1, it grows",
             "power": "1 is a straight line, 2 a parabola",
         }[attribute.name]
         complain(owner, attribute.name, "a finite number above 0", value, hint)
 
 
 def positive_or_none(owner: object, attribute: Any, value: Any) -> None:
-    """Refuse all but None and finite numbers above 0."""
+    """Accept only None and finite numbers above 0."""
     if value is not None and (not isinstance(value, float) or not 0 < value < math.inf):
-        hint = "None clips nothing; 1.0 is a usual one"
+        hint = "1.0 is usual; None clips nothing"
         complain(owner, attribute.name, "a finite number above 0, or None", value, hint)
 
 
 def not_negative(owner: object, attribute: Any, value: Any) -> None:
-    """Refuse all but finite numbers from 0 on."""
+    """Accept only finite numbers, 0 or more."""
     if not isinstance(value, float) or not 0 <= value < math.inf:
         if attribute.name == "learning_rate" and isinstance(value, SuggestsUse):  # a schedule
             hint = f"fit(…, callbacks=[{value.suggested_use}])"
-            complain(owner, attribute.name, "the number to begin with", value, hint)
+            complain(owner, attribute.name, "a number, the initial learning rate", value, hint)
         hint = {
-            "learning_rate": "often between 1e-4 and 1; with 0 nothing moves",
-            "learning_rate_decay": "0 is no decay at all; 1e-3 is small, 1 is strong",
-            "initial_accumulator": "0 begins with nothing; 0.1 makes the first steps shorter",
-            "weight_decay": "0 is no decay at all; 1e-4 is a usual one",
+            "learning_rate": "often between 1e-4 and 1; 0 changes nothing",
+            "learning_rate_decay": "0 means no decay; 1e-3 is weak, 1 is strong",
+            "initial_accumulator": "0 starts empty; 0.1 shortens the first steps",
+            "weight_decay": "0 means no decay; 1e-4 is usual",
         }[attribute.name]
         complain(owner, attribute.name, "a finite number, 0 or more", value, hint)
 
 
 def below_one(owner: object, attribute: Any, value: Any) -> None:
-    """Refuse all but numbers from 0 up to, but not, 1."""
+    """Accept only numbers from 0 to below 1."""
     if not isinstance(value, float) or not 0 <= value < 1:
-        hint = "it is the part of the past that is kept at each step, such as 0.9"
-        complain(owner, attribute.name, "a number from 0 up to, but not, 1", value, hint)
+        hint = "it is the fraction of the past kept at each step, such as 0.9"
+        complain(owner, attribute.name, "a number from 0 to below 1", value, hint)
 
 
 def two_below_one(owner: object, attribute: Any, values: Any) -> None:
-    """Refuse all but two numbers from 0 up to, but not, 1."""
+    """Accept only two numbers from 0 to below 1."""
     if not isinstance(values, tuple) or len(values) != 2:
         complain(owner, attribute.name, "two numbers", values, "(0.9, 0.999) are usual")
     for value in values:
@@ -166,49 +167,49 @@ def two_below_one(owner: object, attribute: Any, values: Any) -> None:
 
 
 def counted(owner: object, attribute: Any, value: Any) -> None:
-    """Refuse all but whole numbers from 1 on."""
+    """Accept only integers, 1 or more."""
     if not is_integer(value) or value < 1:
-        hint = "it counts steps, or epochs"
-        complain(owner, attribute.name, "a whole number, 1 or more", value, hint)
+        hint = "it counts steps or epochs, such as 10"
+        complain(owner, attribute.name, "an integer, 1 or more", value, hint)
 
 
 def counted_or_none(owner: object, attribute: Any, value: Any) -> None:
-    """Refuse all but None and whole numbers from 1 on."""
+    """Accept only None and integers, 1 or more."""
     if value is not None and (not is_integer(value) or value < 1):
-        hint = "it counts steps, or epochs; None is never"
-        complain(owner, attribute.name, "a whole number, 1 or more, or None", value, hint)
+        hint = "it counts steps or epochs; None means never"
+        complain(owner, attribute.name, "an integer, 1 or more, or None", value, hint)
 
 
 def counted_or_zero(owner: object, attribute: Any, value: Any) -> None:
-    """Refuse all but whole numbers from 0 on."""
+    """Accept only integers, 0 or more."""
     if not is_integer(value) or value < 0:
-        hint = "it counts steps or epochs; 0 is none"
-        complain(owner, attribute.name, "a whole number, 0 or more", value, hint)
+        hint = "it counts steps or epochs; 0 means none"
+        complain(owner, attribute.name, "an integer, 0 or more", value, hint)
 
 
 def yes_or_no(owner: object, attribute: Any, value: Any) -> None:
-    """Refuse all but True and False."""
+    """Accept only True and False."""
     if not isinstance(value, bool):
         hint = f"{attribute.name}=True or {attribute.name}=False"
         complain(owner, attribute.name, "True or False", value, hint)
 
 
 def text(owner: object, attribute: Any, value: Any) -> None:
-    """Refuse all but words; the only ones that are asked for are names of columns."""
+    """Accept only strings; the only ones used are names of history columns."""
     if not isinstance(value, str):
         hint = f'{attribute.name}="validation_loss" or {attribute.name}="loss"'
-        complain(owner, attribute.name, "the name of a column", value, hint)
+        complain(owner, attribute.name, "the name of a column of the history", value, hint)
 
 
 def a_path(owner: object, attribute: Any, value: Any) -> None:
-    """Refuse all but what names a file or a folder."""
+    """Accept only the path of a file or a folder."""
     if not isinstance(value, str | os.PathLike) or not os.fspath(value):
         hint = f'a string such as "runs/first", or a pathlib.Path, as {attribute.name}'
         complain(owner, attribute.name, "a path", value, hint)
 
 
 def one_of(*words: str) -> Callable[[object, Any, Any], None]:
-    """A validator that refuses all but these words."""
+    """A validator that accepts only these strings."""
 
     def validator(owner: object, attribute: Any, value: Any) -> None:
         if not isinstance(value, str) or value not in words:
@@ -216,6 +217,3 @@ def one_of(*words: str) -> Callable[[object, Any, Any], None]:
             complain(owner, attribute.name, expected, value, f"{attribute.name}={words[0]!r}")
 
     return validator
-
-
-# ------------------------------------------------------------------------------- places

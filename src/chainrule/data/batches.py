@@ -4,14 +4,15 @@ The gradient of the average cost over all N samples is estimated from a few of t
 
     ∂C/∂θ ≈ (1/|B|) Σ_{s ∈ B} ∂c_s/∂θ
 
-An epoch goes once through all samples. They are shuffled before it by one permutation, so that
-each stands in exactly one batch; the last batch has what is left over. Where samples cost nothing,
-as in the lecture, a function makes fresh ones for every step and none is ever seen twice.
+An epoch uses every sample once. One permutation shuffles the samples before it, so that each is in
+exactly one batch; the last batch has the remaining ones. Where samples cost nothing, as in the
+lecture, a function makes fresh ones for every step and no sample is used twice.
 
-There are other kinds, for data that do not lie in memory: see `chainrule.data.batches_of`.
-All of them can be left after any batch and entered again there, in another process: `position` says
-where, in plain numbers, and `go_to` finds it. What is random in an epoch is drawn from a generator,
-so a position holds the generator's state, and the one from which the running order was drawn.
+For data that are not in memory there are other kinds: see `chainrule.data.batches_of`. An epoch of
+any kind can be interrupted after any batch and continued there, even in another process: `position`
+describes where, in plain numbers, and `go_to` returns there. Random orders are drawn from a
+generator, so a position holds the state of the generator, and the state from which the current
+order was drawn.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ from chainrule.core.errors import ChainruleError, DataError, ShapeError
 from chainrule.core.layer_state import copied_generator, set_state, state_of
 from chainrule.core.types import Array, Shape
 from chainrule.data.class_weights import ClassWeights
-from chainrule.data.orders import Orders, Rows, require_the_same
+from chainrule.data.orders import Orders, Rows, require_same_run
 from chainrule.data.prefetch import Prefetcher
 from chainrule.data.samples import Data, one_or_all
-from chainrule.data.sources import DataSource, block_of, held
+from chainrule.data.sources import DataSource, block_of, in_memory_sources
 from chainrule.losses import Loss
 
 Batch: TypeAlias = tuple[tuple[Array, ...], Any, Array | None]
@@ -38,24 +39,24 @@ Batch: TypeAlias = tuple[tuple[Array, ...], Any, Array | None]
 
 
 class Batches:
-    """What every kind of batches is.
+    """The interface of all kinds of batches.
 
     Attributes
     ----------
     data
-        Samples that say what a model has to be built for, and on which it is tried first: all of
-        them where they are in memory, else the first ones.
+        Samples that determine which shapes a model is built for, and on which it is tried first:
+        all of them if they are in memory, else the first ones.
     """
 
     data: Data
 
     @property
     def steps(self) -> int:
-        """How many batches an epoch has."""
+        """The number of batches in an epoch."""
         raise NotImplementedError
 
     def fit_to(self, loss: Loss, rows_of_outputs: tuple[Shape, ...], dtype: np.dtype[Any]) -> None:
-        """From now on make every batch what a loss and a model take; see `Data.fitted`."""
+        """Fit every batch to the loss and the model from now on; see `Data.fitted`."""
         raise NotImplementedError
 
     def epoch(self, done: int = 0) -> Iterator[Batch]:
@@ -64,24 +65,24 @@ class Batches:
         Parameters
         ----------
         done
-            How many of its batches were used already: then the rest of the running epoch, which
-            `go_to` has found again or which was left. If none, a new epoch.
+            How many of its batches have been used already. If not 0, the rest of the current epoch
+            follows, which was interrupted or restored by `go_to`. If 0, a new epoch begins.
         """
         raise NotImplementedError
 
     def position(self) -> dict[str, Any]:
-        """All that is needed to go on after the batch that was handed out last, for JSON."""
+        """What is needed to continue after the batch that was returned last, for JSON."""
         raise NotImplementedError
 
     def go_to(self, position: Mapping[str, Any]) -> None:
-        """Stand where another object of this kind stood when it was asked for its position.
+        """Go to the position that another object of this kind returned.
 
-        ``epoch(done)`` then gives what would have followed there.
+        ``epoch(done)`` then gives the batches that would have followed there.
 
         Raises
         ------
         ConfigurationError
-            These are other data, or they are gone through in another way.
+            The data, or the way they are shuffled and split, differ from those of the position.
         """
         raise NotImplementedError
 
@@ -90,7 +91,7 @@ class Batches:
 
 
 class OrderedBatches(Batches):
-    """Batches of samples that are there, in an order that is drawn for each epoch."""
+    """Batches of stored samples, in an order that is drawn for each epoch."""
 
     batch_size: int
     rng: np.random.Generator
@@ -98,7 +99,7 @@ class OrderedBatches(Batches):
     _prefetcher: Prefetcher
 
     def _arrange(self, sources: Sequence[DataSource], shuffle: bool | str, prefetch: bool) -> None:
-        """Get ready to give the rows of these in some order, and to prefetch."""
+        """Set up the order and the prefetching for rows of these sources."""
         self._orders = Orders(
             shuffle,
             len(sources[0]),
@@ -111,15 +112,15 @@ class OrderedBatches(Batches):
 
     @property
     def steps(self) -> int:
-        """How many batches an epoch has."""
+        """The number of batches in an epoch."""
         return self._orders.steps
 
     def position(self) -> dict[str, Any]:
-        """Where the generator stands, and where it stood before the order was drawn."""
+        """The state of the generator now, and before the current order was drawn."""
         return self._orders.position()
 
     def go_to(self, position: Mapping[str, Any]) -> None:
-        """Draw the running order again; see `Batches.go_to`."""
+        """Draw the current order again; see `Batches.go_to`."""
         self._orders.go_to(position)
 
     def close(self) -> None:
@@ -136,14 +137,14 @@ class ArrayBatches(OrderedBatches):
     data
         All samples.
     batch_size
-        How many of them make a batch.
+        The number of samples in a batch.
     shuffle
-        Whether their order is drawn anew for every epoch: ``"rows"`` or True, or ``"blocks"``; see
+        Whether to draw a new order for every epoch: ``"rows"`` or True, or ``"blocks"``; see
         `chainrule.data.orders`.
     rng
-        The generator that it is drawn from: one permutation for each epoch.
+        The generator from which the order is drawn: one permutation for each epoch.
     prefetch
-        Whether the next batch is made ready in a thread. For arrays that costs more than it
+        Whether to prepare the next batch in a thread. For arrays in memory that costs more than it
         gains.
     class_weights
         How much each class counts.
@@ -159,11 +160,11 @@ class ArrayBatches(OrderedBatches):
     _prefetcher: Prefetcher = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        sources = held((*self.data.inputs, *self.data.targets))
+        sources = in_memory_sources((*self.data.inputs, *self.data.targets))
         self._arrange(sources, "rows" if self.shuffle is True else self.shuffle, self.prefetch)
 
     def fit_to(self, loss: Loss, rows_of_outputs: tuple[Shape, ...], dtype: np.dtype[Any]) -> None:
-        """Make the samples what a loss and a model take; see `Data.fitted`."""
+        """Fit the samples to the loss and the model; see `Data.fitted`."""
         data = self.data.fitted(loss, rows_of_outputs, dtype)
         if self.class_weights is not None:
             name = data.names_of_targets[0]
@@ -173,55 +174,56 @@ class ArrayBatches(OrderedBatches):
 
     def epoch(self, done: int = 0) -> Iterator[Batch]:
         """The batches of one epoch, or the rest of it; see `Batches.epoch`."""
-        order = self._orders.of_epoch(done)
-        parts = order.rows(self.batch_size, done * self.batch_size)
-        return self._prefetcher.through(map(self._batch, parts))
+        order = self._orders.for_epoch(done)
+        row_sets = order.rows(self.batch_size, done * self.batch_size)
+        return self._prefetcher.iterate(map(self._batch, row_sets))
 
-    def _batch(self, part: Rows) -> Batch:
+    def _batch(self, rows: Rows) -> Batch:
         data, weights = self.data, self.data.sample_weights
         arrays, count = (*data.inputs, *data.targets), len(data.inputs)
-        if isinstance(part, slice):
-            w = None if weights is None else weights[part]
-            rows = tuple([array[part] for array in arrays])
+        if isinstance(rows, slice):
+            w = None if weights is None else weights[rows]
+            chosen = tuple([array[rows] for array in arrays])
         else:
-            w = None if weights is None else weights.take(part)
-            rows = tuple([array.take(part, axis=0) for array in arrays])
-        return rows[:count], one_or_all(rows[count:]), w
+            w = None if weights is None else weights.take(rows)
+            chosen = tuple([array.take(rows, axis=0) for array in arrays])
+        return chosen[:count], one_or_all(chosen[count:]), w
 
 
 @define(eq=False)
 class FreshBatches(Batches):
-    """Batches from a function, a new one for every step.
+    """Batches that a function makes, a new one for every step.
 
     Parameters
     ----------
     make_batch
-        A function of a random generator that returns a pair (x, t). It is called once for every
-        step, in order.
+        A function that takes a random generator and returns a pair (x, t). It is called once for
+        every step, in order.
     steps
         How many batches an epoch has.
     rng
-        The generator that it is called with.
+        The generator that is passed to it.
     outputs
-        How many outputs there are targets for: t is a tuple where there are several.
+        The number of outputs, each with a target: with several, t is a tuple.
     prefetch
-        Whether the next batch is made in a thread while the current one is learned from. The
-        function is then given a copy of the generator. If someone else, such as a callback, has
-        drawn from the generator in the meantime, that batch is thrown away and made again, so that
-        all numbers are those that they are without a thread. The function must be safe in
-        a thread, depend on nothing but its generator, and draw from that without spawning others.
+        Whether to make the next batch in a thread while the network learns from the current one.
+        The function then receives a copy of the generator. If anything else, such as a callback,
+        has drawn from the generator in the meantime, that batch is discarded and made again, so
+        that all numbers are the same as without a thread. The function must be safe to call in a
+        thread, depend on nothing but its generator, and draw from that without spawning others.
     class_weights
         How much each class counts.
 
     Attributes
     ----------
     data
-        The batch of the first step, prefetched: it says what a model has to be built for.
+        The batch of the first step, made in advance: it determines which shapes a model is built
+        for.
 
     Notes
     -----
-    A position holds the generator's state, and how many batches were made. A function that
-    remembers something of its own between two calls cannot be put back to where it was.
+    A position holds the state of the generator and the number of batches made. A function that
+    keeps state of its own between two calls cannot be restored.
     """
 
     make_batch: Callable[[np.random.Generator], Any]
@@ -239,39 +241,39 @@ class FreshBatches(Batches):
     def __attrs_post_init__(self) -> None:
         self._prefetcher = Prefetcher(self.prefetch)
         self._before = state_of(self.rng)
-        self.data = self._made(self.rng, 1)
+        self.data = self._make(self.rng, 1)
 
     def fit_to(self, loss: Loss, rows_of_outputs: tuple[Shape, ...], dtype: np.dtype[Any]) -> None:
-        """From now on make every batch what a loss and a model take; see `Data.fitted`."""
+        """Fit every batch to the loss and the model from now on; see `Data.fitted`."""
         self._fitted = fitting(loss, rows_of_outputs, dtype, self.class_weights)
         self.data = self._fitted(self.data)
 
     def epoch(self, done: int = 0) -> Iterator[Batch]:
         """The batches of one epoch, or the rest of it; see `Batches.epoch`."""
-        coming: _Coming | None = None
-        self._prefetcher.settle()  # what an epoch that was left has begun
+        pending: _Pending | None = None
+        self._prefetcher.wait_for_last()  # what an interrupted epoch has begun
         try:
             for number in range(done + 1, self.steps + 1):
-                data = self._next(coming)
+                data = self._next(pending)
                 self._used += 1
-                coming = self._begun() if self.prefetch and number < self.steps else None
+                pending = self._prefetched() if self.prefetch and number < self.steps else None
                 yield data.inputs, data.target, data.sample_weights
         finally:
-            if coming is not None:
-                coming[1].cancel()
+            if pending is not None:
+                pending[1].cancel()
 
     def position(self) -> dict[str, Any]:
-        """Where the generator stands, and how many batches were made with it."""
+        """The state of the generator, and the number of batches made with it."""
         before = None if self._used else self._before
         return {"used": self._used, "first": before, "rng": state_of(self.rng)}
 
     def go_to(self, position: Mapping[str, Any]) -> None:
-        """Let the generator go on where it was; see `Batches.go_to`."""
-        require_the_same({"bit_generator": state_of(self.rng)["bit_generator"]}, position["rng"])
+        """Restore the generator; see `Batches.go_to`."""
+        require_same_run({"bit_generator": state_of(self.rng)["bit_generator"]}, position["rng"])
         if not position["used"]:
             set_state(self.rng, position["first"])
             self._before = position["first"]
-            self.data = self._fitted(self._made(self.rng, 1))
+            self.data = self._fitted(self._make(self.rng, 1))
         self._used = position["used"]
         set_state(self.rng, position["rng"])
 
@@ -279,47 +281,47 @@ class FreshBatches(Batches):
         """End the prefetch thread, if there is one."""
         self._prefetcher.close()
 
-    def _next(self, coming: _Coming | None) -> Data:
+    def _next(self, pending: _Pending | None) -> Data:
         if not self._used:
             return self.data
-        if coming is not None:
-            before, making = coming
-            if state_of(self.rng) == before:  # nobody else has drawn from it
+        if pending is not None:
+            before, making = pending
+            if state_of(self.rng) == before:  # nothing else has drawn from it
                 data, after = making.result()
                 set_state(self.rng, after)
                 return data
-            self._prefetcher.settle()
-        return self._ready(self.rng, self._used + 1)
+            self._prefetcher.wait_for_last()
+        return self._make_fitted(self.rng, self._used + 1)
 
-    def _begun(self) -> _Coming:
+    def _prefetched(self) -> _Pending:
         rng, number = copied_generator(self.rng), self._used + 1
 
         def make() -> tuple[Data, dict[str, Any]]:
-            return self._ready(rng, number), state_of(rng)
+            return self._make_fitted(rng, number), state_of(rng)
 
-        return state_of(self.rng), self._prefetcher.begin(make)
+        return state_of(self.rng), self._prefetcher.submit(make)
 
-    def _ready(self, rng: np.random.Generator, number: int) -> Data:
-        data = self._made(rng, number)
-        require_alike(data, self.data, number)
+    def _make_fitted(self, rng: np.random.Generator, number: int) -> Data:
+        data = self._make(rng, number)
+        require_same_row_shapes(data, self.data, number)
         return self._fitted(data)
 
-    def _made(self, rng: np.random.Generator, number: int) -> Data:
+    def _make(self, rng: np.random.Generator, number: int) -> Data:
         try:
             made = self.make_batch(rng)
         except Exception as error:
-            error.add_note(f"in make_batch, which was called for batch {number}")
+            error.add_note(f"in make_batch, called for batch {number}")
             raise
-        return batch_in(
+        return data_from_pair(
             made,
             number,
             self.outputs,
-            what="what make_batch returned is",
-            hint="end the function with: return x, t",
+            maker="make_batch",
+            hint="end make_batch with: return x, t",
         )
 
 
-_Coming: TypeAlias = tuple[dict[str, Any], "Future[tuple[Data, dict[str, Any]]]"]
+_Pending: TypeAlias = tuple[dict[str, Any], "Future[tuple[Data, dict[str, Any]]]"]
 
 
 def fitting(
@@ -328,7 +330,7 @@ def fitting(
     dtype: np.dtype[Any],
     class_weights: ClassWeights | None,
 ) -> Callable[[Data], Data]:
-    """What makes each batch what a loss and a model take, with the weights of its classes."""
+    """A function that fits a batch to the loss and the model, and adds class weights."""
     if class_weights is not None:
         class_weights = class_weights.for_targets(rows_of_outputs[0], None, "t")
 
@@ -339,15 +341,15 @@ def fitting(
     return fitted
 
 
-def batch_in(
-    made: Any, number: int, outputs: int, *, what: str, hint: str, may_weigh: bool = False
+def data_from_pair(
+    made: Any, number: int, outputs: int, *, maker: str, hint: str, may_weigh: bool = False
 ) -> Data:
-    """The data in a pair (x, t), or where that may be in (x, t, sample_weights)."""
+    """The data in a pair (x, t), or with ``may_weigh`` in (x, t, sample_weights)."""
     counts = (2, 3) if may_weigh else (2,)
     if not isinstance(made, tuple | list) or len(made) not in counts:
         length = f" of {len(made)}" if hasattr(made, "__len__") else ""
         raise DataError(
-            f"batch {number}: {what} not a pair",
+            f"batch {number} from {maker} is not a pair",
             expected="(x, t)" + " or (x, t, sample_weights)" * may_weigh,
             received=f"{type(made).__name__}{length}",
             hint=hint,
@@ -361,14 +363,14 @@ def batch_in(
         raise
 
 
-def require_alike(data: Data, first: Data, number: int) -> None:
-    """Refuse a batch whose rows have another shape than those of the first."""
+def require_same_row_shapes(data: Data, first: Data, number: int) -> None:
+    """Raise an error if the rows of a batch have another shape than those of the first."""
     shapes, expected = (
         [array.shape[1:] for array in (*of.inputs, *of.targets)] for of in (data, first)
     )
     if shapes != expected:
         raise ShapeError(
-            f"the rows of batch {number} are of another shape than those before",
+            f"the rows of batch {number} have another shape than those before",
             expected="x and t with rows of shape " + " and ".join(map(str, expected)),
             received="x and t with rows of shape " + " and ".join(map(str, shapes)),
             hint="only the number of rows may change from batch to batch",
@@ -376,7 +378,7 @@ def require_alike(data: Data, first: Data, number: int) -> None:
 
 
 def with_batch_numbers(batches: Iterator[Batch], done: int) -> Iterator[Batch]:
-    """The same batches; an error of someone else's, on the way, says for which it was."""
+    """The same batches; an error that is not one of chainrule gets a note with the batch number."""
     number = done
     try:
         for number, batch in enumerate(batches, start=done + 1):  # noqa: B007
@@ -387,6 +389,6 @@ def with_batch_numbers(batches: Iterator[Batch], done: int) -> Iterator[Batch]:
         raise
 
 
-def numbers_in(part: Rows) -> Array:
-    """The numbers of the rows of a part."""
-    return np.arange(part.start, part.stop) if isinstance(part, slice) else part
+def indices_of(rows: Rows) -> Array:
+    """The indices of some rows."""
+    return np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows

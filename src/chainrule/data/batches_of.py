@@ -1,12 +1,12 @@
-"""Kinds: what may be given to `fit`, and which batches are made of it.
+"""What `fit` accepts as data, and which kind of batches is made from it.
 
-    fit(x, t)                                arrays: NumPy's, and what it takes for one
-    fit(x, t)                                what is read where it lies: np.memmap, h5py, zarr, ...
+    fit(x, t)                                arrays of NumPy, or anything it converts to one
+    fit(x, t)                                arrays in files: np.memmap, h5py, zarr, ...
     fit(dataset)                             dataset[i] is the pair of one sample
-    fit(loader)                              an iterable of batches, each a pair; also a list
+    fit(loader)                              an iterable, or a list, of batches; each is a pair
     fit(make_batch, steps_per_epoch=100)     a function of a generator that returns a pair
 
-They are told apart by what they can do, never by the library that they come from.
+The kind is decided by what an object can do, never by the library that it comes from.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.core.errors import ConfigurationError
+from chainrule.core.input_checks import as_tuple
 from chainrule.core.validators import is_number
 from chainrule.data.batches import ArrayBatches, Batches, FreshBatches
 from chainrule.data.class_weights import BALANCED, ClassWeights
@@ -27,7 +28,7 @@ from chainrule.data.sources import has_shape, is_stored
 from chainrule.data.stored_batches import StoredBatches
 
 BATCH_SIZE = 32
-"""How many samples make a step, where it is not said."""
+"""The default number of samples in a batch."""
 
 
 def batches_of(
@@ -43,39 +44,40 @@ def batches_of(
     rng: np.random.Generator,
     outputs: int = 1,
 ) -> Batches:
-    """The batches of what was given.
+    """The batches that `fit` trains on, made from its arguments.
 
     Parameters
     ----------
     x, t
-        Inputs and targets; or, without t, a data set, an iterable or a function of the pairs. A
-        list or a tuple of pairs of arrays is an iterable of batches, not a data set of samples.
+        Inputs and targets; or, without t, a dataset of pairs, an iterable of batches or a function
+        that makes batches. A list or a tuple of pairs of arrays is an iterable of batches, not a
+        dataset of samples.
     batch_size
-        How many samples make a batch, where they come one by one; 32 if not given.
+        The number of samples in a batch, for data that are not in batches yet; 32 if not given.
     steps_per_epoch
-        After how many batches an epoch ends, where that is not known.
+        The number of batches in an epoch, where the data do not determine it.
     sample_weights
         (samples,): how much each sample counts.
     class_weights
         How much each class counts: a dictionary by label, a sequence, or ``"balanced"``.
     shuffle
-        Whether the order of the samples is drawn anew for each epoch: True for the way that fits
-        where they lie, ``"rows"`` or ``"blocks"`` (see `chainrule.data.orders`), or False.
+        Whether to draw a new order of the samples for each epoch: True for the way that suits where
+        they are stored, ``"rows"`` or ``"blocks"`` (see `chainrule.data.orders`), or False.
     prefetch
-        Whether the next batch is made ready in a thread while the current one is learned from. None
-        decides: yes for what is read, or comes from a data set or an iterable; no for arrays
-        in memory, and for functions, which may not be made for it.
+        Whether to prepare the next batch in a thread while the network learns from the current one.
+        None decides: yes for data that are read, or come from a dataset or an iterable; no for
+        arrays in memory, and for functions, which may not be written for it.
     rng
-        The generator from which everything random comes.
+        The generator from which all random numbers are drawn.
     outputs
-        How many outputs there are targets for.
+        The number of outputs, each with a target.
 
     Raises
     ------
     ConfigurationError
-        The arguments do not go together.
+        The arguments contradict each other.
     DtypeError, ShapeError, DataError
-        Data that cannot be learned from.
+        The data cannot be learned from.
     """
     _require_shuffle(shuffle)
     _require_prefetch(prefetch)
@@ -84,7 +86,7 @@ def batches_of(
     given = {"t": t, "batch_size": batch_size, "sample_weights": sample_weights}
     options: dict[str, Any] = {"rng": rng, "class_weights": of_classes}
     if callable(x):
-        _require_nothing_else("a function", "make_batch", shuffle, given)
+        _require_no_others("a function", "make_batch", shuffle, given)
         steps = _steps(x, steps_per_epoch, "make_batch", "fresh batches never end")
         _require_unbalanced(class_weights, "a function")
         return FreshBatches(x, steps, outputs=outputs, prefetch=bool(prefetch), **options)
@@ -94,7 +96,7 @@ def batches_of(
             bool(prefetch) if isinstance(x, list | tuple) else prefetch is not False
         )
         length = _length_of(x) if steps_per_epoch is None else None
-        _require_nothing_else("an iterable", "iterable", shuffle, given)
+        _require_no_others("an iterable", "iterable", shuffle, given)
         _require_unbalanced(class_weights, "an iterable")
         if length is not None:
             return IteratedBatches(x, length, outputs=outputs, by_passes=True, **options)
@@ -105,117 +107,113 @@ def batches_of(
     if t is None and gives_pairs(x):
         _require_no_weights_beside(sample_weights)
         _require_no_blocks(shuffle)
-        _require_unbalanced(class_weights, "a data set")
+        _require_unbalanced(class_weights, "a dataset")
         return PairBatches(x, outputs=outputs, **options)
-    if any(map(is_stored, (*_parts(x), *_parts(t)))):
+    if any(map(is_stored, (*as_tuple(x), *as_tuple(t)))):
         return StoredBatches.of(x, t, sample_weights, outputs=outputs, **options)
     options["prefetch"] = bool(prefetch)
     return ArrayBatches(Data.of(x, t, sample_weights, outputs=outputs), **options)
 
 
-def _parts(given: Any) -> tuple[Any, ...]:
-    return given if isinstance(given, tuple) else (given,)
-
-
 def gives_batches(x: Any) -> bool:
-    """Whether it can be gone through, and gives batches: pairs of arrays.
+    """Whether x is an iterable of batches, each a pair of arrays.
 
     Raises
     ------
     ConfigurationError
-        It is a list of pairs, and these are single samples.
+        x is a list of pairs of single samples.
     """
     if isinstance(x, list | tuple):
         return _are_batches(x)
-    can_go_on = hasattr(x, "__iter__") or hasattr(x, "__next__")
-    return can_go_on and not has_shape(x) and not hasattr(x, "__getitem__")
+    is_iterable = hasattr(x, "__iter__") or hasattr(x, "__next__")
+    return is_iterable and not has_shape(x) and not hasattr(x, "__getitem__")
 
 
 def gives_pairs(x: Any) -> bool:
-    """Whether ``x[i]`` is the pair of one sample."""
+    """Whether x is a dataset: ``x[i]`` is the pair of one sample."""
     return is_stored(x) and not has_shape(x)
 
 
 def _are_batches(items: list[Any] | tuple[Any, ...]) -> bool:
-    """Whether these are pairs of arrays with equally many rows, and not the rows of an array."""
+    """Whether the items are pairs of arrays of equal lengths, not rows of one array."""
     if not items or not all(map(_is_pair, items)):
         return False
     for number, (x, t, *_) in enumerate(items):
-        shapes = [np.shape(part) for part in (*_parts(x), *_parts(t))]
+        shapes = [np.shape(array) for array in (*as_tuple(x), *as_tuple(t))]
         counts = {shape[:1] for shape in shapes}
-        if len(counts) != 1 or any(len(np.shape(part)) < 2 for part in _parts(x)):
-            raise _no_batch(number, shapes, len(_parts(x)))
+        if len(counts) != 1 or any(len(np.shape(array)) < 2 for array in as_tuple(x)):
+            raise _not_a_batch(number, shapes, len(as_tuple(x)))
     return True
 
 
 def _is_pair(item: Any) -> bool:
-    """Whether it is (x, t) or (x, t, weights), with arrays in it and no lists of numbers."""
+    """Whether an item is (x, t) or (x, t, weights), made of arrays and not of lists of numbers."""
     if not isinstance(item, tuple | list) or len(item) not in (2, 3):
         return False
-    x, t = _parts(item[0]), _parts(item[1])
+    x, t = as_tuple(item[0]), as_tuple(item[1])
     return bool(x and t) and all(map(has_shape, x)) and all(has_shape(n) or is_number(n) for n in t)
 
 
 def _length_of(x: Any) -> int | None:
     try:
         return len(x)
-    except TypeError:  # some loaders have a __len__, and know only then that they have no length
+    except TypeError:  # the __len__ of some loaders raises it: they have no length
         return None
 
 
-# ------------------------------------------------------------------- what does not go together
+# --------------------------------------------------------------------- arguments that conflict
 
 
-def _no_batch(number: int, shapes: list[Any], inputs: int) -> ConfigurationError:
-    x, t = (" and ".join(map(str, part)) for part in (shapes[:inputs], shapes[inputs:]))
+def _not_a_batch(number: int, shapes: list[Any], inputs: int) -> ConfigurationError:
+    x, t = (" and ".join(map(str, some)) for some in (shapes[:inputs], shapes[inputs:]))
     return ConfigurationError(
-        "a list of pairs is a list of batches, and this pair is none",
+        "a list of pairs is a list of batches, and this pair is not a batch",
         place=f"x[{number}]",
-        expected="(x, t) of a batch: in both a row for each of its samples",
+        expected="(x, t) of a batch, both with one row for each sample",
         received=f"x of shape {x}, t of shape {t}",
         hint="if these are single samples: x, t = map(np.stack, zip(*pairs)), then fit(x, t)",
     )
 
 
 def _require_shuffle(given: Any) -> None:
-    if isinstance(given, bool | np.bool_) or (isinstance(given, str) and given in WAYS):
+    if isinstance(given, bool | np.bool_) or (isinstance(given, str) and given in SHUFFLES):
         return
-    nearest = difflib.get_close_matches(str(given), WAYS, n=1, cutoff=0.5)
+    nearest = difflib.get_close_matches(str(given), SHUFFLES, n=1, cutoff=0.5)
     raise ConfigurationError(
-        "shuffle says whether the order of the samples is drawn anew, and how",
+        "shuffle has an invalid value",
         expected="True, False, 'rows' or 'blocks'",
         received=f"shuffle={given!r:.60}",
         hint=f"did you mean shuffle={nearest[0]!r}?" if nearest else None,
     )
 
 
-WAYS = ("rows", "blocks")
+SHUFFLES = ("rows", "blocks")
 
 
 def _require_prefetch(given: Any) -> None:
     if given is not None and not isinstance(given, bool | np.bool_):
         raise ConfigurationError(
-            "prefetch says whether the next batch is made ready in a thread",
-            expected="True, False, or None for where it pays",
+            "prefetch has an invalid value",
+            expected="True to prepare batches in a thread, False, or None to decide by the data",
             received=f"prefetch={given!r:.60}",
         )
 
 
-def _require_nothing_else(what: str, name: str, shuffle: Any, given: dict[str, Any]) -> None:
-    too_many = [argument for argument, value in given.items() if value is not None]
-    too_many += [f"shuffle={shuffle!r}"] * isinstance(shuffle, str)
-    if not too_many:
+def _require_no_others(what: str, name: str, shuffle: Any, given: dict[str, Any]) -> None:
+    others = [argument for argument, value in given.items() if value is not None]
+    others += [f"shuffle={shuffle!r}"] * isinstance(shuffle, str)
+    if not others:
         return
-    makes, returns = (
-        ("a function makes the batches, it", "make_batch(rng) returns the pair (x, t) of one step")
+    returns = (
+        "make_batch(rng) returns the pair (x, t) of one step"
         if name == "make_batch"
-        else ("an iterable gives the batches, it", "it gives pairs (x, t) or (x, t, weights)")
+        else "the iterable gives pairs (x, t) or (x, t, weights)"
     )
     raise ConfigurationError(
-        f"where {makes} decides what is in them",
+        f"{what} decides by itself what is in each batch",
         expected=f"fit({name}, epochs=…, steps_per_epoch=…)",
-        received=f"{what}, and also {', '.join(too_many)}",
-        hint=f"leave that out; {returns}",
+        received=f"{what}, and also {', '.join(others)}",
+        hint=f"leave out {' and '.join(others)}; {returns}",
     )
 
 
@@ -223,9 +221,7 @@ def _steps(x: Any, steps: int | None, name: str, why: str) -> int:
     if steps is None:
         what = "a function" if callable(x) else f"{type(x).__name__} without a length"
         raise ConfigurationError(
-            f"{why}, so it has to be said after how many of them an epoch does"
-            if name == "make_batch"
-            else f"{why}, so it has to be said after how many batches an epoch ends",
+            f"{why}, so steps_per_epoch has to set the length of an epoch",
             expected=f"fit({name}, epochs=…, steps_per_epoch=…)",
             received=f"{what}, and no steps_per_epoch",
             hint="steps_per_epoch=100",
@@ -236,10 +232,10 @@ def _steps(x: Any, steps: int | None, name: str, why: str) -> int:
 def _require_no_steps(steps_per_epoch: Any) -> None:
     if steps_per_epoch is not None:
         raise ConfigurationError(
-            "steps_per_epoch is for batches that a function makes, or an iterable gives",
+            "steps_per_epoch is only for a function that makes batches, or an iterable of batches",
             expected="fit(x, t, batch_size=…), or fit(make_batch, steps_per_epoch=…)",
             received=f"steps_per_epoch={steps_per_epoch!r}, and an x that is neither",
-            hint="leave it out: an epoch goes once through all samples",
+            hint="leave out steps_per_epoch: an epoch uses every sample once",
         )
 
 
@@ -248,7 +244,7 @@ def _require_unbalanced(class_weights: Any, what: str) -> None:
         raise ConfigurationError(
             "class_weights='balanced' needs all targets, to count the classes",
             expected="targets in memory, fit(x, t)",
-            received=f"{what}, which gives them one after another",
+            received=f"{what}, which gives one batch after another",
             hint="give the weights by label: class_weights={0: …, 1: …}",
         )
 
@@ -256,16 +252,16 @@ def _require_unbalanced(class_weights: Any, what: str) -> None:
 def _require_no_weights_beside(sample_weights: Any) -> None:
     if sample_weights is not None:
         raise ConfigurationError(
-            "the weights of a data set's samples come with them",
-            expected="a data set whose samples are (x_i, t_i, weight)",
-            received="a data set of pairs, and also sample_weights",
+            "a dataset of pairs gives the weights of its samples itself",
+            expected="a dataset whose samples are (x_i, t_i, weight)",
+            received="a dataset of pairs, and also sample_weights",
         )
 
 
 def _require_no_blocks(shuffle: Any) -> None:
     if shuffle == "blocks":
         raise ConfigurationError(
-            "a data set of pairs gives its samples one by one, and has no blocks",
+            "a dataset of pairs gives its samples one by one, so it has no blocks",
             expected="shuffle=True, 'rows' or False",
             received="shuffle='blocks'",
             hint="shuffle=True draws one permutation of all samples",

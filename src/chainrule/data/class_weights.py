@@ -1,12 +1,12 @@
-"""Class weights: how much each class counts, whatever there is of it in the data.
+"""Class weights: how much each class counts, however many samples it has.
 
-Where one class is rare, a network that never names it is right nearly always. So a sample s of the
-class k is given the weight of its class, times its own where it has one:
+Where one class is rare, a network that never predicts it is nearly always right. So a sample s of
+class k gets the weight of its class, multiplied by its own weight if it has one:
 
     C = (1/N) Σ_s v_{k(s)} w_s c_s(y_s, t_s)
 
 ``"balanced"`` takes v_k = N/(K N_k), with N_k samples of each of the K classes that occur: all
-classes then weigh the same, and the average weight is 1.
+classes then have the same total weight, and the average weight is 1.
 
 Source of the balanced weights: G. King and L. Zeng, *Logistic regression in rare events data*,
 Political Analysis 9 (2001) 137; scikit-learn's ``compute_class_weight`` computes the same.
@@ -28,7 +28,7 @@ from chainrule.data.samples import Data
 from chainrule.data.validation import refuse_entries
 
 BALANCED = "balanced"
-EXPECTED = "class_weights={0: 1.0, 1: 5.0}, a list of one for each class, or 'balanced'"
+EXPECTED = "class_weights={0: 1.0, 1: 5.0}, a list with one for each class, or 'balanced'"
 
 
 @frozen(eq=False)
@@ -38,9 +38,9 @@ class ClassWeights:
     Attributes
     ----------
     labels
-        The classes that have one, rising; None where they are balanced and not counted yet.
+        The classes that have a weight, in ascending order; None if balanced and not counted yet.
     weights
-        The weight of each of them.
+        Their weights, in the same order.
     """
 
     labels: Array | None
@@ -48,12 +48,13 @@ class ClassWeights:
 
     @classmethod
     def of(cls, given: Any, outputs: int) -> Self | None:
-        """The weights in a dictionary by label, or in a sequence; None stays None.
+        """The weights from a dictionary by label, or from a sequence; None stays None.
 
         Raises
         ------
         ConfigurationError
-            They are something else, or not finite, or negative; or there are several outputs.
+            The argument is something else, a weight is negative or not finite, or there are several
+            outputs.
         """
         if given is None:
             return None
@@ -62,41 +63,41 @@ class ClassWeights:
                 "class_weights are for a model with one output",
                 expected="one output, whose targets are classes",
                 received=f"a loss for each of {outputs} outputs",
-                hint="give sample_weights, which count in all outputs; or loss_weights",
+                hint="use sample_weights, which count in all outputs, or loss_weights",
             )
         if isinstance(given, str) and given == BALANCED:
             return cls(None, np.zeros(0))
-        of_labels = _by_label(given)
-        for label, weight in of_labels.items():
+        weights = _by_label(given)
+        for label, weight in weights.items():
             _require_label(label)
             _require_weight(label, weight)
-        labels = sorted(of_labels)
-        return cls(np.array(labels, int), np.array([of_labels[label] for label in labels], float))
+        labels = sorted(weights)
+        return cls(np.array(labels, int), np.array([weights[label] for label in labels], float))
 
     def for_targets(self, row: Shape, target: Array | None, name: str) -> ClassWeights:
-        """The same for a model's output, with all targets where they are in memory.
+        """The weights checked against an output of a model, and counted if they are balanced.
 
         Parameters
         ----------
         row
             The shape of a row of the output.
         target
-            All targets as the loss takes them, or None where they come batch by batch.
+            All targets in the form that the loss expects, or None if they come batch by batch.
         name
-            What the targets are called.
+            The name of the targets in error messages.
 
         Raises
         ------
         ConfigurationError
-            A class has a weight, and the model does not have the class; or the targets cannot be
-            counted and shall be balanced.
+            There is a weight for a class that the model does not have; or the weights are balanced
+            and the targets cannot be counted.
         DataError
-            A target is no class, or has no weight.
+            A target is not a class, or its class has no weight.
         """
         _require_classes(row)
         classes = row[0] if row and row[0] > 1 else 2
         if self.labels is not None:
-            _require_known(self.labels, classes)
+            _require_in_model(self.labels, classes)
             if target is not None:
                 self.of_targets(target, name)
             return self
@@ -104,14 +105,14 @@ class ClassWeights:
             raise ConfigurationError(
                 "class_weights='balanced' needs all targets, to count the classes",
                 expected="targets in memory, such as np.asarray(t)",
-                received="targets that are read, or made, batch by batch",
+                received="targets that are read or made batch by batch",
                 hint="give the weights by label: class_weights={0: …, 1: …}",
             )
         labels, counts = np.unique(labels_of(target, name), return_counts=True)
         return ClassWeights(labels, counts.sum() / (len(counts) * counts))
 
     def times(self, data: Data) -> Data:
-        """Data that were fitted to the loss, each sample with the weight of its class as well."""
+        """Fitted data, with the weight of each sample multiplied by that of its class."""
         target = data.targets[0]
         weights = self.of_targets(target, data.names_of_targets[0], data.rows)
         weights = weights.astype(data.inputs[0].dtype)
@@ -125,33 +126,33 @@ class ClassWeights:
         Raises
         ------
         DataError
-            A target is no class, or its class has no weight.
+            A target is not a class, or its class has no weight.
         """
         labels = labels_of(target, name, rows)
         known: Any = self.labels
-        places = np.minimum(np.searchsorted(known, labels), len(known) - 1)
-        has_none = known[places] != labels
-        if has_none.any():
+        indices = np.minimum(np.searchsorted(known, labels), len(known) - 1)
+        is_unknown = known[indices] != labels
+        if is_unknown.any():
             refuse_entries(
                 name,
                 labels,
-                np.argwhere(has_none),
+                np.argwhere(is_unknown),
                 rows,
                 problem="is a class that has no weight",
                 expected=f"one of {', '.join(map(str, known[:20].tolist()))}",
-                hint="give every class that occurs a weight; 1.0 leaves it as it is",
+                hint="give every class that occurs a weight; 1.0 changes nothing",
             )
-        weights: Array = self.weights[places]
+        weights: Array = self.weights[indices]
         return weights
 
 
 def labels_of(target: Array, name: str, rows: Array | None = None) -> Array:
-    """The class of each target: a label, or the place of the largest in a row of probabilities.
+    """The class of each target: its label, or the index of the largest probability in its row.
 
     Raises
     ------
     DataError
-        Something is no label, or a row is not of one class.
+        A value is not a label, or a row does not belong to one class.
     """
     if target.ndim == 2 and target.shape[1] > 1:
         bad = np.abs(target.sum(axis=1) - 1) > 1e-3
@@ -161,9 +162,9 @@ def labels_of(target: Array, name: str, rows: Array | None = None) -> Array:
                 target,
                 np.argwhere(np.broadcast_to(bad[:, np.newaxis], target.shape)),
                 rows,
-                problem="stands in a row that is not of one class, and class_weights are for such",
+                problem="is in a row that does not sum to 1, so class_weights do not apply",
                 expected="labels, or rows that sum to 1",
-                hint="give sample_weights, one for each sample",
+                hint="use sample_weights, one for each sample",
             )
         return target.argmax(axis=1)
     values = target.reshape(len(target))
@@ -173,9 +174,9 @@ def labels_of(target: Array, name: str, rows: Array | None = None) -> Array:
             values,
             np.argwhere(values != np.floor(values)),
             rows,
-            problem="is no label, and class_weights are for labels",
+            problem="is not a label, and class_weights need labels",
             expected="0, 1, 2, …",
-            hint="leave class_weights out; sample_weights are for targets of every kind",
+            hint="leave out class_weights; sample_weights work for all targets",
         )
     return values.astype(np.int64)
 
@@ -187,7 +188,7 @@ def _by_label(given: Any) -> Mapping[Any, Any]:
     if is_listed and len(given) and np.ndim(given) == 1:
         return dict(enumerate(given))
     raise ConfigurationError(
-        "class_weights are not one number for each class",
+        "class_weights do not give one number for each class",
         expected=EXPECTED,
         received=f"class_weights={given!r:.60}",
         hint=f"did you mean '{BALANCED}'?" if isinstance(given, str) else None,
@@ -197,21 +198,21 @@ def _by_label(given: Any) -> Mapping[Any, Any]:
 def _require_label(label: Any) -> None:
     if not is_integer(label) or label < 0:
         raise ConfigurationError(
-            "class_weights are given by label, and a label is a whole number from 0 on",
+            "a key of class_weights is not a label, an integer from 0",
             expected=EXPECTED,
             received=f"the label {label!r:.60}",
-            hint="names become labels by: names, labels = np.unique(…, return_inverse=True)",
+            hint="to convert names to labels: names, labels = np.unique(…, return_inverse=True)",
         )
 
 
 def _require_weight(label: int, weight: Any) -> None:
     try:
-        is_good = 0 <= float(weight) < np.inf and not isinstance(weight, str)
+        is_valid = 0 <= float(weight) < np.inf and not isinstance(weight, str)
     except (TypeError, ValueError):
-        is_good = False
-    if not is_good:
+        is_valid = False
+    if not is_valid:
         raise ConfigurationError(
-            f"the weight of class {label} is no finite number of 0 or more",
+            f"the weight of class {label} is not a finite number, 0 or more",
             expected=EXPECTED,
             received=f"{weight!r:.60}",
         )
@@ -220,14 +221,14 @@ def _require_weight(label: int, weight: Any) -> None:
 def _require_classes(row: Shape) -> None:
     if len(row) > 1:
         raise ConfigurationError(
-            "class_weights are for one class for each sample",
+            "class_weights need one class for each sample",
             expected="a model whose output is (batch, classes)",
             received=f"a model whose output is {batch_of(row)}",
-            hint="give sample_weights, one for each sample",
+            hint="use sample_weights, one for each sample",
         )
 
 
-def _require_known(labels: Array, classes: int) -> None:
+def _require_in_model(labels: Array, classes: int) -> None:
     if labels[-1] >= classes:
         raise ConfigurationError(
             f"class_weights has a weight for class {labels[-1]}, which the model does not have",

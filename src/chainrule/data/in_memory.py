@@ -1,7 +1,7 @@
-"""Whole: all samples of a data set, or of a loader, together in memory.
+"""In memory: all samples of a dataset, or of a loader, read once.
 
-What is only measured on, such as validation data, is gone through after every epoch. So it is read
-once, and kept.
+Data that are only evaluated, such as validation data, are used after every epoch. So they are read
+once and kept.
 """
 
 from __future__ import annotations
@@ -14,30 +14,30 @@ from attrs import evolve
 
 from chainrule.core.errors import ChainruleError
 from chainrule.core.types import Array
-from chainrule.data.batches import batch_in, require_alike
+from chainrule.data.batches import data_from_pair, require_same_row_shapes
 from chainrule.data.batches_of import gives_pairs
 from chainrule.data.pair_batches import PairBatches
 from chainrule.data.samples import Data
 
 
 def read_all(given: Any, outputs: int, *, named: str, place: str) -> Data:
-    """The samples of a data set of pairs, or of an iterable of batches that ends.
+    """The samples of a dataset of pairs, or of a finite iterable of batches.
 
     Parameters
     ----------
     given
-        What has them.
+        The dataset or the iterable.
     outputs
-        How many outputs there are targets for.
+        The number of outputs, each with a target.
     named
-        What the arrays are called in error messages, such as ``"validation {}"``.
+        The names of the arrays in error messages, such as ``"validation {}"``.
     place
-        What ``given`` is called there.
+        The name of ``given`` there.
 
     Raises
     ------
     DtypeError, ShapeError, DataError
-        Samples, or batches, that cannot be learned from.
+        The samples or batches cannot be learned from.
     """
     try:
         data = _of_pairs(given, outputs) if gives_pairs(given) else _of_batches(given, outputs)
@@ -48,7 +48,7 @@ def read_all(given: Any, outputs: int, *, named: str, place: str) -> Data:
 
 
 def _of_pairs(dataset: Any, outputs: int) -> Data:
-    # In order, and batch after batch nothing is asked for: no number is drawn.
+    # In order, so no random numbers are drawn.
     pairs = PairBatches(
         dataset, 1, False, np.random.default_rng(0), outputs=outputs, prefetch=False
     )
@@ -56,27 +56,27 @@ def _of_pairs(dataset: Any, outputs: int) -> Data:
 
 
 def _of_batches(loader: Any, outputs: int) -> Data:
-    found: list[Data] = []
+    batches: list[Data] = []
     for number, item in enumerate(loader, start=1):
-        data = batch_in(
+        data = data_from_pair(
             item,
             number,
             outputs,
-            what="what the iterable gave is",
-            hint="let it give pairs of arrays, x and t of one batch each",
+            maker="the iterable",
+            hint="make the iterable give pairs of arrays, the x and t of one batch",
             may_weigh=True,
         )
-        found.append(data)
-        require_alike(data, found[0], number)
-    inputs = _joined([data.inputs for data in found])
-    targets = _joined([data.targets for data in found])
-    weighs = any(data.sample_weights is not None for data in found)
-    weights = np.concatenate([_weights_of(data) for data in found]) if weighs else None
+        batches.append(data)
+        require_same_row_shapes(data, batches[0], number)
+    inputs = _joined([data.inputs for data in batches])
+    targets = _joined([data.targets for data in batches])
+    is_weighted = any(data.sample_weights is not None for data in batches)
+    weights = np.concatenate([_weights_of(data) for data in batches]) if is_weighted else None
     return Data(inputs, targets, weights)
 
 
-def _joined(parts: Sequence[tuple[Array, ...]]) -> tuple[Array, ...]:
-    return tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+def _joined(batches: Sequence[tuple[Array, ...]]) -> tuple[Array, ...]:
+    return tuple(np.concatenate(arrays) for arrays in zip(*batches, strict=True))
 
 
 def _weights_of(data: Data) -> Array:

@@ -1,25 +1,25 @@
-"""Orders: in which order an epoch goes through the samples.
+"""Orders: the order in which an epoch goes through the samples.
 
-Gradients of batches are only estimates of the whole one if a batch is a fair sample. Data come
-sorted, by class or by time, so their order is drawn anew for each epoch. There are three ways:
+The gradient of a batch is a good estimate of the whole gradient only if the batch is a random
+sample. Data are often sorted, by class or by time, so a new order is drawn for each epoch.
+There are three ways:
 
-* ``"rows"``: one permutation of all rows. The best mixing there is; every row is read by itself,
-  which costs nothing in memory and much in a file.
-* ``"blocks"``: rows that stand together in the file are read together, in blocks, about a megabyte
-  or some whole chunks each. The order of the blocks is drawn; as many blocks as make 64 MB are read
-  into a window, in the order in which they stand in the file; and the rows of the window are
-  mixed by a permutation. A batch is so drawn from some dozens of places all over the file, and
-  each row of the file is read once, in long pieces. What it does not do is to bring rows
-  of one block into different windows: where a block holds one class only and the data have many
-  windows, a batch is as unfair as the choice of about 64 blocks is. Data that fit into one window
-  are mixed perfectly.
+* ``"rows"``: one permutation of all rows. This mixes best, but reads every row separately, which is
+  cheap in memory and expensive in a file.
+* ``"blocks"``: neighbouring rows of the file are read together, in blocks of about a megabyte or
+  of whole chunks. The order of the blocks is drawn; as many blocks as make 64 MB are read into
+  a window, in their order in the file; and a permutation mixes the rows of the window. So the
+  rows of a batch come from dozens of places all over the file, and each row of the file is read
+  once, in long pieces. Rows of one block are never in different windows: where each block holds
+  a single class and the data have many windows, a batch is only as representative as a choice of
+  about 64 blocks. Data that fit into one window are mixed perfectly.
 * none: the rows in their order.
 
 All of it is drawn from one generator when the epoch begins: for ``"rows"`` one
 ``rng.permutation(samples)``; for ``"blocks"`` one ``rng.permutation(blocks)`` and one
 ``rng.integers(2**63)``, the seed from which window number w takes its permutation by
-``default_rng([seed, w])``. So an order can be drawn again, and entered anywhere, which is what a
-run that is resumed does.
+``default_rng([seed, w])``. So an order can be drawn again and entered at any batch, which is what a
+resumed run does.
 """
 
 from __future__ import annotations
@@ -36,33 +36,33 @@ from chainrule.core.types import Array
 from chainrule.data.sources import Run
 
 WINDOW = 2**26
-"""Bytes of the rows that are mixed with each other."""
+"""How many bytes of rows are mixed with each other."""
 
 Rows: TypeAlias = slice | Array
-"""The rows of a batch: some that follow each other, or their numbers."""
+"""The rows of a batch: a slice of neighbouring rows, or an array of indices."""
 
 Window: TypeAlias = tuple[Sequence[Run], Array | None]
-"""Runs of rows to be read together; and the places among them in the order of their use."""
+"""Runs of rows to read together; and the indices in them in the order of use, or None."""
 
 
 @define(eq=False)
 class Orders:
-    """The orders of one epoch after another, which can be left and entered again.
+    """The orders of successive epochs, which can be interrupted and restored.
 
     Parameters
     ----------
     shuffle
-        ``"rows"``, ``"blocks"``, or False for the order in which they stand.
+        ``"rows"``, ``"blocks"``, or False for the given order.
     samples
-        How many rows there are.
+        The number of rows.
     batch_size
-        How many of them make a batch.
+        The number of rows in a batch.
     block
-        How many rows are best read together.
+        The number of rows that are read together.
     row_bytes
-        How many bytes a row has, in all arrays together.
+        The number of bytes in a row, over all arrays.
     rng
-        What the orders are drawn from, each when its epoch begins.
+        The generator from which each order is drawn when its epoch begins.
     """
 
     shuffle: bool | str
@@ -71,48 +71,48 @@ class Orders:
     block: int
     row_bytes: int
     rng: np.random.Generator
-    _running: Order | None = field(default=None, init=False)
+    _current: Order | None = field(default=None, init=False)
     _before: dict[str, Any] | None = field(default=None, init=False)
 
     @property
     def steps(self) -> int:
-        """How many batches an epoch has."""
+        """The number of batches in an epoch."""
         return -(-self.samples // self.batch_size)
 
-    def of_epoch(self, done: int) -> Order:
-        """The order of a new epoch, or of the running one if some of its batches are done."""
-        if not done or self._running is None:
+    def for_epoch(self, done: int) -> Order:
+        """The order of a new epoch, or of the current one if some of its batches are done."""
+        if not done or self._current is None:
             self._before = state_of(self.rng)
-            self._running = self._drawn()
-        return self._running
+            self._current = self._draw()
+        return self._current
 
     def position(self) -> dict[str, Any]:
-        """The generator as it is, and as it was before the running order was drawn from it."""
-        return {**self._described, "order": self._before, "rng": state_of(self.rng)}
+        """The state of the generator now, and before the current order was drawn."""
+        return {**self._identity, "order": self._before, "rng": state_of(self.rng)}
 
     def go_to(self, position: Mapping[str, Any]) -> None:
-        """Draw the running order again, and let the generator go on where it was.
+        """Draw the current order again, and restore the generator.
 
         Raises
         ------
         ConfigurationError
-            These are other data than those of the position.
+            The data differ from those of the position.
         """
-        require_the_same(self._described, position)
-        require_the_same({"bit_generator": state_of(self.rng)["bit_generator"]}, position["rng"])
-        self._before, self._running = position["order"], None
+        require_same_run(self._identity, position)
+        require_same_run({"bit_generator": state_of(self.rng)["bit_generator"]}, position["rng"])
+        self._before, self._current = position["order"], None
         if self._before is not None:
             set_state(self.rng, self._before)
-            self._running = self._drawn()
+            self._current = self._draw()
         set_state(self.rng, position["rng"])
 
     @property
-    def _described(self) -> dict[str, Any]:
+    def _identity(self) -> dict[str, Any]:
         names = ("samples", "batch_size", "shuffle", *(["block"] * (self.shuffle == "blocks")))
         return {name: getattr(self, name) for name in names}
 
-    def _drawn(self) -> Order:
-        return drawn(self.shuffle, self.samples, self.block, self.row_bytes, self.rng)
+    def _draw(self) -> Order:
+        return draw_order(self.shuffle, self.samples, self.block, self.row_bytes, self.rng)
 
 
 @frozen(eq=False)
@@ -123,12 +123,12 @@ class InOrder:
     block: int
 
     def rows(self, size: int, start: int = 0) -> Iterator[Rows]:
-        """The rows of each batch, from the one on that begins with the row ``start``."""
+        """The rows of each batch, beginning at row ``start``."""
         for first in range(start, self.samples, size):
             yield slice(first, min(first + size, self.samples))
 
     def windows(self, start: int = 0) -> Iterator[Window]:
-        """What is to be read, and how it is to be used."""
+        """The windows to read, beginning at row ``start``."""
         while start < self.samples:
             stop = min(start // self.block * self.block + self.block, self.samples)
             yield [(start, stop)], None
@@ -139,30 +139,30 @@ class InOrder:
 class ByRows:
     """One permutation of all rows."""
 
-    places: Array
+    indices: Array
 
     def rows(self, size: int, start: int = 0) -> Iterator[Rows]:
-        """The rows of each batch, from the one on that begins at the place ``start``."""
-        for first in range(start, len(self.places), size):
-            yield self.places[first : first + size]
+        """The rows of each batch, beginning at index ``start`` of the order."""
+        for first in range(start, len(self.indices), size):
+            yield self.indices[first : first + size]
 
 
 @frozen(eq=False)
 class ByBlocks:
-    """Blocks in an order of their own, and the rows mixed in windows of several blocks.
+    """Blocks in random order, and rows mixed within windows of several blocks.
 
     Attributes
     ----------
     samples
-        How many rows there are.
+        The number of rows.
     block
-        How many of them are read together.
+        The number of rows in a block, which are read together.
     blocks
-        The order of the blocks: a permutation of their numbers.
+        The order of the blocks: a permutation of their indices.
     together
-        How many blocks make a window.
+        The number of blocks in a window.
     seed
-        What the permutations of the windows come from.
+        The seed of the permutations within the windows.
     """
 
     samples: int
@@ -172,13 +172,13 @@ class ByBlocks:
     seed: int
 
     def rows(self, size: int, start: int = 0) -> Iterator[Rows]:
-        """The rows of each batch, from the one on that begins at the place ``start``."""
-        windows = (([numbers(runs)], places) for runs, places in self.windows(start))
-        for (rows,) in cut(windows, size):
+        """The rows of each batch, beginning at index ``start`` of the order."""
+        windows = (([row_indices(runs)], indices) for runs, indices in self.windows(start))
+        for (rows,) in cut_batches(windows, size):
             yield rows
 
     def windows(self, start: int = 0) -> Iterator[Window]:
-        """What is to be read, and how it is to be used, from a place in the order on."""
+        """The windows to read, beginning at index ``start`` of the order."""
         for number, first in enumerate(range(0, len(self.blocks), self.together)):
             chosen = np.sort(self.blocks[first : first + self.together]).tolist()
             runs = [(b * self.block, min((b + 1) * self.block, self.samples)) for b in chosen]
@@ -191,7 +191,7 @@ class ByBlocks:
 Order: TypeAlias = InOrder | ByRows | ByBlocks
 
 
-def drawn(
+def draw_order(
     shuffle: bool | str, samples: int, block: int, row_bytes: int, rng: np.random.Generator
 ) -> Order:
     """The order of one epoch.
@@ -199,15 +199,15 @@ def drawn(
     Parameters
     ----------
     shuffle
-        ``"rows"``, ``"blocks"``, or False for the order in which they stand.
+        ``"rows"``, ``"blocks"``, or False for the given order.
     samples
-        How many rows there are.
+        The number of rows.
     block
-        How many rows are best read together.
+        The number of rows that are read together.
     row_bytes
-        How many bytes a row has, in all arrays together.
+        The number of bytes in a row, over all arrays.
     rng
-        What it is drawn from.
+        The generator from which the order is drawn.
     """
     if shuffle == "rows":
         return ByRows(rng.permutation(samples))
@@ -218,35 +218,35 @@ def drawn(
     return InOrder(samples, block)
 
 
-def numbers(runs: Sequence[Run]) -> Array:
-    """The numbers of the rows of some runs."""
+def row_indices(runs: Sequence[Run]) -> Array:
+    """The row indices of some runs."""
     return np.concatenate([np.arange(start, stop) for start, stop in runs])
 
 
-def cut(
+def cut_batches(
     windows: Iterable[tuple[list[Array], Array | None]], size: int
 ) -> Iterator[tuple[Array, ...]]:
-    """Batches of some rows each from windows of any length; the last has what is left over.
+    """Batches of ``size`` rows, cut from windows of any length; the last batch may be smaller.
 
     Parameters
     ----------
     windows
-        The arrays of each, and the places in them in the order of their use, or None.
+        The arrays of each window, and the indices in them in the order of use, or None.
     size
-        How many rows a batch has.
+        The number of rows in a batch.
     """
     pieces: list[list[Any]] = []
     missing = size
-    for arrays, places in windows:
-        length = len(arrays[0]) if places is None else len(places)
+    for arrays, indices in windows:
+        length = len(arrays[0]) if indices is None else len(indices)
         start = 0
         while start < length:
-            part: Rows = slice(start, min(start + missing, length))
-            start, missing = part.stop, missing - (part.stop - start)
-            if places is None:
-                pieces.append([array[part] for array in arrays])
+            chosen = slice(start, min(start + missing, length))
+            start, missing = chosen.stop, missing - (chosen.stop - start)
+            if indices is None:
+                pieces.append([array[chosen] for array in arrays])
             else:
-                pieces.append([array.take(places[part], axis=0) for array in arrays])
+                pieces.append([array.take(indices[chosen], axis=0) for array in arrays])
             if not missing:
                 yield _joined(pieces)
                 pieces, missing = [], size
@@ -260,17 +260,17 @@ def _joined(pieces: list[list[Any]]) -> tuple[Array, ...]:
     return tuple(map(np.concatenate, zip(*pieces, strict=True)))
 
 
-def require_the_same(expected: Mapping[str, Any], position: Mapping[str, Any]) -> None:
-    """Refuse a position in data of another length, or that are gone through in another way."""
+def require_same_run(expected: Mapping[str, Any], position: Mapping[str, Any]) -> None:
+    """Raise an error if a position belongs to data of another length or order."""
     received = {name: position.get(name) for name in expected}
     if received != expected:
         raise ConfigurationError(
-            "the batches are not those of the run that is to be gone on with",
+            "the batches are not those of the run to resume",
             expected=_listed(received),
             received=_listed(expected),
-            hint="call fit with the data and the arguments of that run",
+            hint="call fit with the same data and arguments as in that run",
         )
 
 
-def _listed(described: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in described.items())
+def _listed(fields: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in fields.items())

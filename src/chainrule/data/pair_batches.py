@@ -1,7 +1,7 @@
-"""Pair batches: a data set that gives one sample after another, ``dataset[i] → (x_i, t_i)``.
+"""Pair batches: a dataset that gives one sample at a time, ``dataset[i] → (x_i, t_i)``.
 
-As PyTorch's data sets are. Each batch asks for its samples by number, in an order that one
-permutation has mixed, and stacks them; what comes is looked at when it comes.
+PyTorch's datasets have this form. Each batch requests its samples by index, in an order mixed by
+one permutation, and stacks them; each sample is checked when it is read.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from attrs import define, field
 
 from chainrule.core.errors import DataError, ShapeError
 from chainrule.core.types import Array, Shape
-from chainrule.data.batches import Batch, OrderedBatches, fitting, numbers_in, with_batch_numbers
+from chainrule.data.batches import Batch, OrderedBatches, fitting, indices_of, with_batch_numbers
 from chainrule.data.class_weights import ClassWeights
 from chainrule.data.orders import Orders, Rows
 from chainrule.data.prefetch import Prefetcher
@@ -23,29 +23,29 @@ from chainrule.data.sources import stacked
 from chainrule.losses import Loss
 
 TRIED = 8
-"""How many samples are read before the training, to see what they are."""
+"""How many samples are read before training, to determine their shapes and types."""
 
 
 @define(eq=False)
 class PairBatches(OrderedBatches):
-    """Batches of the samples of a data set that gives one pair for a number.
+    """Batches of the samples of a dataset that gives one pair for an index.
 
     Parameters
     ----------
     dataset
-        An object with a length, of which ``dataset[i]`` is the pair (x_i, t_i) of one sample, or
-        (x_i, t_i, w_i) with its weight. x_i is a tuple where the model has several inputs, and t_i
-        where it has several outputs.
+        An object with a length; ``dataset[i]`` is the pair (x_i, t_i) of one sample, or (x_i, t_i,
+        w_i) with its weight. x_i is a tuple if the model has several inputs, and t_i if it has
+        several outputs.
     batch_size
-        How many samples make a batch.
+        The number of samples in a batch.
     shuffle
-        Whether their order is drawn anew for every epoch, by one permutation.
+        Whether to draw a new order for every epoch, by one permutation.
     rng
-        The generator that it is drawn from.
+        The generator from which the order is drawn.
     outputs
-        How many outputs there are targets for.
+        The number of outputs, each with a target.
     prefetch
-        Whether the next batch is made ready in a thread while the current one is learned from.
+        Whether to prepare the next batch in a thread while the network learns from the current one.
     class_weights
         How much each class counts.
 
@@ -71,8 +71,8 @@ class PairBatches(OrderedBatches):
         samples = len(self.dataset)
         if not samples:
             raise DataError(
-                "there are no samples in the data set",
-                expected="one sample at least",
+                "the dataset is empty",
+                expected="at least one sample",
                 received=f"{type(self.dataset).__name__} of length 0",
             )
         shuffle = "rows" if self.shuffle else False
@@ -81,46 +81,46 @@ class PairBatches(OrderedBatches):
         self.data = self.read(np.arange(min(TRIED, samples)))
 
     def fit_to(self, loss: Loss, rows_of_outputs: tuple[Shape, ...], dtype: np.dtype[Any]) -> None:
-        """From now on make every batch what a loss and a model take; see `Data.fitted`."""
+        """Fit every batch to the loss and the model from now on; see `Data.fitted`."""
         fitted = fitting(loss, rows_of_outputs, dtype, self.class_weights)
         self.data, self._fitted = fitted(self.data), fitted
 
     def epoch(self, done: int = 0) -> Iterator[Batch]:
         """The batches of one epoch, or the rest of it; see `Batches.epoch`."""
-        parts = self._orders.of_epoch(done).rows(self.batch_size, done * self.batch_size)
-        return with_batch_numbers(self._prefetcher.through(map(self._batch, parts)), done)
+        row_sets = self._orders.for_epoch(done).rows(self.batch_size, done * self.batch_size)
+        return with_batch_numbers(self._prefetcher.iterate(map(self._batch, row_sets)), done)
 
-    def _batch(self, part: Rows) -> Batch:
-        data = self._fitted(self.read(numbers_in(part)))
+    def _batch(self, rows: Rows) -> Batch:
+        data = self._fitted(self.read(indices_of(rows)))
         return data.inputs, data.target, data.sample_weights
 
     def read(self, rows: Array) -> Data:
-        """The samples of these numbers, one after another, as they are given."""
-        places = rows.tolist()
-        samples = [self._sample(n) for n in places]
+        """The samples with these indices, stacked but not fitted to a model."""
+        indices = rows.tolist()
+        samples = [self._sample(index) for index in indices]
         forms = [self._form(sample) for sample in samples]
-        for number, form in zip(places, forms, strict=True):
-            self._require_form(number, form, forms[0])
+        for index, form in zip(indices, forms, strict=True):
+            self._require_form(index, form, forms[0])
         x, t, *weights = zip(*samples, strict=True)
         inputs = tuple(zip(*x, strict=True)) if isinstance(x[0], tuple) else (x,)
         targets = tuple(zip(*t, strict=True)) if self.outputs != 1 else (t,)
         return Data.of(
-            _columns("x", inputs, places),
-            one_or_all(_columns("t", targets, places)),
+            _columns("x", inputs, indices),
+            one_or_all(_columns("t", targets, indices)),
             np.asarray(weights[0]) if weights else None,
             outputs=self.outputs,
             rows=rows,
         )
 
-    def _sample(self, number: int) -> Any:
+    def _sample(self, index: int) -> Any:
         try:
-            return self.dataset[number]
+            return self.dataset[index]
         except Exception as error:
-            error.add_note(f"while sample {number:,} of the data set was read")
+            error.add_note(f"while reading sample {index:,} of the dataset")
             raise
 
     def _form(self, sample: Any) -> tuple[int, int, int] | str:
-        """How many parts a sample, its x and its t have; else what it is instead."""
+        """The numbers of elements in a sample, its x and its t; or its type if it is no pair."""
         if not isinstance(sample, tuple | list) or len(sample) not in (2, 3):
             length = f" of {len(sample)}" if hasattr(sample, "__len__") else ""
             return f"{type(sample).__name__}{length}"
@@ -128,29 +128,29 @@ class PairBatches(OrderedBatches):
         several = isinstance(t, tuple | list) and self.outputs != 1
         return len(sample), len(x) if isinstance(x, tuple) else 1, len(t) if several else 1
 
-    def _require_form(self, number: int, form: Any, first: Any) -> None:
+    def _require_form(self, index: int, form: Any, first: Any) -> None:
         t = f"a tuple of {self.outputs}" if self.outputs != 1 else "one target"
         if isinstance(form, str):
             raise DataError(
-                "a sample of the data set is not a pair",
-                place=f"sample {number:,}",
+                "a sample of the dataset is not a pair",
+                place=f"sample {index:,}",
                 expected="(x_i, t_i), or (x_i, t_i, weight)",
                 received=form,
-                hint="let the data set's __getitem__ return x_i, t_i; "
-                "if it holds the inputs only: fit(dataset, t)",
+                hint="make the dataset's __getitem__ return x_i, t_i; "
+                "if it holds only the inputs: fit(dataset, t)",
             )
         if form != first or form[2] != self.outputs:
             raise ShapeError(
-                "a sample of the data set has other parts than it should have",
-                place=f"sample {number:,}",
-                expected=f"{first[0]} parts, with {first[1]} in x_i, and t_i {t}",
-                received=f"{form[0]} parts, with {form[1]} in x_i and {form[2]} in t_i",
+                "a sample of the dataset has the wrong number of elements",
+                place=f"sample {index:,}",
+                expected=f"{first[0]} elements, with {first[1]} in x_i, and t_i {t}",
+                received=f"{form[0]} elements, with {form[1]} in x_i and {form[2]} in t_i",
             )
 
 
-def _columns(letter: str, columns: Any, places: list[int]) -> tuple[Array, ...]:
+def _columns(letter: str, columns: Any, indices: list[int]) -> tuple[Array, ...]:
     names = names_of("{}", letter, len(columns))
     return tuple(
-        stacked(name, [np.asarray(row) for row in rows], places)
+        stacked(name, [np.asarray(row) for row in rows], indices)
         for name, rows in zip(names, columns, strict=True)
     )

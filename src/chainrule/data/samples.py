@@ -1,20 +1,19 @@
-"""Data: what a network can learn from, looked at once before it does.
+"""Samples: what a network learns from, checked once before it does.
 
-A data set is N samples, each a row x_s of the inputs with its target t_s (or several, one for each
-output of the model) and, where some count for more than others, a weight w_s. One number in it
-that is not finite is enough to spoil everything: the cost
+A dataset is N samples, each a row x_s of the inputs with its target t_s (or several, one for each
+output of the model) and, if some count more than others, a weight w_s. A single number in it that
+is not finite spoils everything: the cost
 
     C = (1/N) Σ_s w_s c_s(y_s, t_s)
 
 is then not finite either, nor is its gradient, and one step later no parameter is. So all data
-are looked at before the first step, and what is refused is named by its array, row and column.
+are checked before the first step, and errors name the array, row and column.
 
-What passes is brought into the model's own type of numbers once, not batch by batch: integers and
-float64 become float32 for a float32 model. Whole numbers that are labels stay whole numbers.
+Accepted data are converted to the dtype of the model once, not batch by batch: integers and
+float64 become float32 for a float32 model. Integers that are labels stay integers.
 
-Inputs that do not lie in memory, such as a `numpy.memmap`, are the exception: they are looked at
-and brought into the model's type when they are read, a part at a time (see
-`chainrule.data.sources`).
+Inputs that are not in memory, such as a `numpy.memmap`, are the exception: they are checked
+and converted when they are read, some rows at a time (see `chainrule.data.sources`).
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ from chainrule.losses import Loss
 
 @frozen(eq=False)
 class Data:
-    """Samples: their inputs, their targets and, where given, their weights.
+    """Samples: their inputs, their targets and, if given, their weights.
 
     Attributes
     ----------
@@ -55,12 +54,12 @@ class Data:
     targets
         One array for each output of the model, (samples, …).
     sample_weights
-        (samples,), or None where all count the same.
+        (samples,), or None if all count the same.
     named
-        What an array is called in error messages: its name where the braces are in ``"{}"``,
-        ``"validation {}"`` or such.
+        The names of the arrays in error messages: ``"{}"``, ``"validation {}"`` or such, with x or
+        t in place of the braces.
     rows
-        Where the samples are some of many: the numbers that they have among those.
+        If the samples are a selection: their row numbers in the full data.
     """
 
     inputs: tuple[Any, ...]
@@ -79,30 +78,31 @@ class Data:
         outputs: int = 1,
         rows: Array | None = None,
     ) -> Data:
-        """Data in arrays, if they are finite numbers and as many of each; else a named error.
+        """Samples from arrays, if they are finite numbers and of equal length; else a named error.
 
         Parameters
         ----------
         x
-            Anything that NumPy takes for an array of real numbers, or that can be read row by row
-            from where it is stored; a tuple of such for a model with several inputs.
+            Anything that NumPy converts to an array of real numbers, or that can be read row by row
+            from where it is stored; a tuple of these for a model with several inputs.
         t
-            Likewise, and read whole; a tuple of such where there are several outputs.
+            Likewise, but read completely; a tuple of these for several outputs.
         sample_weights
             Likewise, one number for each sample.
         named, rows
-            What error messages call them, as in the attributes.
+            Names and row numbers for error messages, as in the attributes.
         outputs
-            How many outputs there are targets for.
+            The number of outputs, each with a target.
 
         Raises
         ------
         DtypeError
-            An array holds something else than real numbers.
+            An array does not hold real numbers.
         ShapeError
-            An array has no rows, or rows of unequal length, or there is another number of targets.
+            An array has no axis for samples, or rows of unequal shape, or the number of targets is
+            wrong.
         DataError
-            A number is not finite, the lengths differ, or there is no sample at all.
+            A number is not finite, the lengths differ, or there are no samples.
         """
         given = x if isinstance(x, tuple) else (x,)
         names = names_of(named, "x", len(given))
@@ -126,17 +126,17 @@ class Data:
 
     @property
     def target(self) -> Any:
-        """The targets as a loss takes them: an array, or a tuple of arrays for several outputs."""
+        """The targets in the form that a loss expects: an array, or a tuple for several outputs."""
         return one_or_all(self.targets)
 
     @property
     def names(self) -> list[str]:
-        """What the inputs are called: x, or x[0], x[1] and so on."""
+        """The names of the inputs: x, or x[0], x[1] and so on."""
         return names_of(self.named, "x", len(self.inputs))
 
     @property
     def names_of_targets(self) -> list[str]:
-        """What the targets are called: t, or t[0], t[1] and so on."""
+        """The names of the targets: t, or t[0], t[1] and so on."""
         return names_of(self.named, "t", len(self.targets))
 
     @property
@@ -152,44 +152,45 @@ class Data:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """What a model that is built for these data computes in: float32 only if all x are."""
+        """The dtype of a model that is built for these data: float32 only if all x are."""
         is_single = all(x.dtype == np.float32 for x in self.inputs)
         return np.dtype(np.float32 if is_single else np.float64)
 
     def rows_of_outputs(self, model: Layer) -> tuple[Shape, ...]:
-        """The shape of a row of each output that a model makes of these data, if it takes them.
+        """The shape of a row of each output that a model computes from these data.
 
         Raises
         ------
         ShapeError
-            The rows of x are not those that the model takes.
+            The model does not accept rows of this shape.
         """
         if self.row_shapes == model.input_shapes:
             return model.output_shapes
-        return self._sent_through_empty(model)  # whether they take others, only the layers know
+        # Only the layers know whether they accept other shapes.
+        return self._output_rows_of_empty_batch(model)
 
     def fitted(self, loss: Loss, rows_of_outputs: tuple[Shape, ...], dtype: np.dtype[Any]) -> Data:
-        """The same data as a loss and a model take them, or a named error.
+        """The same data, converted to what a loss and a model expect, or a named error.
 
         Parameters
         ----------
         loss
-            What compares the targets with the model's outputs.
+            The loss that compares the targets with the outputs of the model.
         rows_of_outputs
-            The shape of a row of each of those outputs.
+            The shape of a row of each output.
         dtype
-            What the model computes in.
+            The dtype of the model.
 
         Raises
         ------
         ShapeError, DtypeError, DataError
-            The loss refuses the targets, such as labels that are out of range, or a number is too
-            large for the model's type.
+            The loss rejects the targets, such as labels that are out of range, or a number is too
+            large for the dtype of the model.
         """
-        of_each = zip(
+        calls = zip(
             self.names_of_targets, self.targets, loss.for_each_output, rows_of_outputs, strict=True
         )
-        targets = tuple([fitted_target(*of_one, dtype, self.rows) for of_one in of_each])
+        targets = tuple([fitted_target(*call, dtype, self.rows) for call in calls])
         weights = self.sample_weights
         if weights is not None:
             name = self.named.format("sample_weights")
@@ -201,21 +202,22 @@ class Data:
         return Data(inputs, targets, weights, self.named, self.rows)
 
     def parts(self, size: int) -> Iterator[tuple[Array, ...]]:
-        """The inputs in pieces of some rows each, in order; the last may be smaller.
+        """The inputs in slices of ``size`` rows, in order; the last may be smaller.
 
         Raises
         ------
         DataError
-            A number that was stored is not finite, or too large for the model's type.
+            A stored number is not finite, or too large for the dtype of the model.
         """
         for start in range(0, len(self), size):
             yield tuple([x[start : start + size] for x in self.inputs])
 
-    def _sent_through_empty(self, model: Layer) -> tuple[Shape, ...]:
+    def _output_rows_of_empty_batch(self, model: Layer) -> tuple[Shape, ...]:
         empty = [np.zeros((0, *shape), model.dtype) for shape in self.row_shapes]
         try:
             with np.errstate(all="ignore"), warnings.catch_warnings():
-                warnings.simplefilter("ignore", RuntimeWarning)  # the mean of nothing, and such
+                # Some layers warn about the mean of an empty slice.
+                warnings.simplefilter("ignore", RuntimeWarning)
                 outputs = model.apply(*empty)
         except ShapeError as error:
             described = self.described
@@ -233,14 +235,14 @@ class Data:
 
 @frozen(eq=False)
 class StoredRows:
-    """Inputs that are read, looked at and converted when a part of them is asked for.
+    """Inputs that are read, checked and converted when some rows are requested.
 
     Attributes
     ----------
     source
-        Where they are read from.
+        The source that they are read from.
     dtype
-        What they become.
+        The dtype that they are converted to.
     """
 
     source: DataSource
@@ -248,30 +250,30 @@ class StoredRows:
 
     @property
     def shape(self) -> Shape:
-        """Of all of them."""
+        """The shape of all rows together."""
         return self.source.shape
 
     def __len__(self) -> int:
         return len(self.source)
 
-    def __getitem__(self, part: slice) -> Array:
-        start, stop, _ = part.indices(len(self))
-        array, rows = self.source.read([(start, max(start, stop))]), np.arange(start, stop)
-        require_finite(self.source.name, array, rows)
-        return converted(self.source.name, array, self.dtype, rows)
+    def __getitem__(self, rows: slice) -> Array:
+        start, stop, _ = rows.indices(len(self))
+        array, indices = self.source.read([(start, max(start, stop))]), np.arange(start, stop)
+        require_finite(self.source.name, array, indices)
+        return converted(self.source.name, array, self.dtype, indices)
 
     def as_type(self, dtype: np.dtype[Any]) -> StoredRows:
-        """The same, to become numbers of another type."""
+        """The same rows, converted to another dtype."""
         return StoredRows(self.source, dtype)
 
 
 def one_or_all(arrays: tuple[Array, ...]) -> Any:
-    """A single array as it is, several in their tuple."""
+    """A single array by itself, several as a tuple."""
     return arrays if len(arrays) != 1 else arrays[0]
 
 
 def arrays_by_name(inputs: tuple[Array, ...], target: Any, weights: Any) -> dict[str, Array]:
-    """The arrays of a batch by what they are called: x, t and sample_weights."""
+    """The arrays of a batch by name: x, t and sample_weights."""
     targets = as_tuple(target)
     names = [*names_of("{}", "x", len(inputs)), *names_of("{}", "t", len(targets))]
     found = dict(zip(names, (*inputs, *targets), strict=True))
@@ -279,7 +281,7 @@ def arrays_by_name(inputs: tuple[Array, ...], target: Any, weights: Any) -> dict
 
 
 def names_of(named: str, letter: str, count: int) -> list[str]:
-    """What some arrays are called: x, or x[0], x[1] and so on."""
+    """The names of some arrays: x, or x[0], x[1] and so on."""
     return [named.format(f"{letter}[{n}]" if count != 1 else letter) for n in range(count)]
 
 

@@ -1,25 +1,25 @@
 """Stored batches: the samples of one step, read from where they are stored.
 
-Data larger than the memory cannot be shuffled by moving rows about. What is shuffled is the order
-in which they are read (see `chainrule.data.sources` for the arrays, and
-`chainrule.data.orders` for what the ways of mixing mean): by default in blocks, mixed in
-windows of 64 MB, so that a file is read in long pieces; with ``shuffle="rows"`` each row by itself.
-At most two windows are in memory, the one in use and the next.
+Data larger than memory cannot be shuffled by moving rows. Instead, the order in which they are
+read is shuffled (see `chainrule.data.sources` for the arrays, and `chainrule.data.orders` for the
+orders): by default in blocks, mixed in windows of 64 MB, so that a file is read in long pieces;
+with ``shuffle="rows"`` each row separately. At most two windows are in memory, the current one and
+the next.
 
-What is read is looked at when it is read: a number that is not finite, or a label that does not
-exist, stops the training there and not before it, with the number of its row.
+Rows are checked when they are read: a number that is not finite, or a label that does not
+exist, stops the training at that point and not before it, with its row number.
 
-The next window, or the next batch where there are no windows, is read in a thread. What that is
-worth was measured for epochs of 60,000 float32 rows of 784 through [784, 256, 128, 10], on two
-cores. The time with the thread in units of that without:
+The next window, or the next batch if there are no windows, is read in a thread. The benefit
+was measured for epochs of 60,000 float32 rows of 784 through [784, 256, 128, 10], on two
+cores. The time with the thread, in units of the time without:
 
     NumPy with one thread, so that a core is free    h5py, gzip 0.76    memory map by rows 0.85
                                                      zarr 0.92          memory map in blocks 0.98
     a source that waits 4 ms for each block          0.67 to 0.82
     NumPy on both cores                              0.99 to 1.06
 
-So it pays where a core is free or reading is waiting, and costs next to nothing where not: it is
-on unless one says otherwise. ``python -m benchmarks.memory`` compares both on another machine.
+So it helps where a core is free or reading is waiting, and costs almost nothing elsewhere: it is
+on by default. ``python -m benchmarks.memory`` compares both on your machine.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ import numpy as np
 from attrs import define, field
 
 from chainrule.core.types import Array, Shape
-from chainrule.data.batches import Batch, OrderedBatches, fitting, numbers_in, with_batch_numbers
+from chainrule.data.batches import Batch, OrderedBatches, fitting, indices_of, with_batch_numbers
 from chainrule.data.class_weights import ClassWeights
-from chainrule.data.orders import ByRows, Orders, Rows, Window, cut, numbers
+from chainrule.data.orders import ByRows, Orders, Rows, Window, cut_batches, row_indices
 from chainrule.data.prefetch import Prefetcher
 from chainrule.data.samples import Data, names_of, one_or_all
-from chainrule.data.sources import DataSource, Held, as_source, is_stored
+from chainrule.data.sources import DataSource, InMemory, as_source, is_stored
 from chainrule.data.validation import (
     as_numbers,
     as_targets,
@@ -50,27 +50,27 @@ from chainrule.data.validation import (
 from chainrule.losses import Loss
 
 TRIED = 8
-"""How many samples are read before the training, to see what they are."""
+"""How many samples are read before training, to determine their shapes and types."""
 
 
 @define(eq=False)
 class StoredBatches(OrderedBatches):
-    """Batches of the rows of arrays some of which are stored.
+    """Batches of rows of arrays, at least one of which is stored.
 
     Parameters
     ----------
     inputs, targets
-        One source for each input and each output of the model.
+        One source for each input or output of the model.
     sample_weights
-        (samples,), or None where all count the same.
+        (samples,), or None if all count the same.
     batch_size
-        How many samples make a batch.
+        The number of samples in a batch.
     shuffle
         ``"blocks"`` or True, ``"rows"``, or False for the order in which they are stored.
     rng
-        The generator that the order is drawn from.
+        The generator from which the order is drawn.
     prefetch
-        Whether the next rows are read in a thread while the current ones are learned from.
+        Whether to read the next rows in a thread while the network learns from the current ones.
     class_weights
         How much each class counts.
 
@@ -97,7 +97,7 @@ class StoredBatches(OrderedBatches):
     def of(
         cls, x: Any, t: Any, sample_weights: Any = None, *, outputs: int = 1, **options: Any
     ) -> StoredBatches:
-        """Batches of what is stored and what is not, each looked at as far as it is in memory.
+        """Batches of stored arrays and arrays in memory; the latter are checked at once.
 
         Raises
         ------
@@ -129,59 +129,61 @@ class StoredBatches(OrderedBatches):
         )
 
     def fit_to(self, loss: Loss, rows_of_outputs: tuple[Shape, ...], dtype: np.dtype[Any]) -> None:
-        """From now on make every batch what a loss and a model take; see `Data.fitted`.
+        """Fit every batch to the loss and the model from now on; see `Data.fitted`.
 
-        What is in memory becomes so at once.
+        Arrays in memory are converted at once.
         """
         inputs = tuple(
-            _held_again(x, converted(x.name, x.given, dtype)) if isinstance(x, Held) else x
+            _in_memory(x, converted(x.name, x.given, dtype)) if isinstance(x, InMemory) else x
             for x in self.inputs
         )
-        of_each = zip(self.targets, loss.for_each_output, rows_of_outputs, strict=True)
+        for_each_target = zip(self.targets, loss.for_each_output, rows_of_outputs, strict=True)
         targets = tuple(
-            _held_again(t, fitted_target(t.name, t.given, one, row, dtype))
-            if isinstance(t, Held)
+            _in_memory(t, fitted_target(t.name, t.given, one_loss, row, dtype))
+            if isinstance(t, InMemory)
             else t
-            for t, one, row in of_each
+            for t, one_loss, row in for_each_target
         )
         weights = self.class_weights
         if weights is not None:
             (t,) = targets
-            whole = t.given if isinstance(t, Held) else None
-            weights = weights.for_targets(rows_of_outputs[0], whole, t.name)
+            target = t.given if isinstance(t, InMemory) else None
+            weights = weights.for_targets(rows_of_outputs[0], target, t.name)
         fitted = fitting(loss, rows_of_outputs, dtype, weights)
         self.data = fitted(self.data)
         self.inputs, self.targets, self._fitted = inputs, targets, fitted
 
     def epoch(self, done: int = 0) -> Iterator[Batch]:
         """The batches of one epoch, or the rest of it; see `Batches.epoch`."""
-        order, size = self._orders.of_epoch(done), self.batch_size
+        order, size = self._orders.for_epoch(done), self.batch_size
         if isinstance(order, ByRows):
-            parts = order.rows(size, done * size)
-            return with_batch_numbers(self._prefetcher.through(map(self._taken, parts)), done)
-        return with_batch_numbers(self._through_windows(order.windows(done * size)), done)
+            row_sets = order.rows(size, done * size)
+            batches = self._prefetcher.iterate(map(self._take_batch, row_sets))
+            return with_batch_numbers(batches, done)
+        return with_batch_numbers(self._from_windows(order.windows(done * size)), done)
 
-    def _through_windows(self, windows: Iterator[Window]) -> Iterator[Batch]:
-        with closing(self._prefetcher.through(map(self._read, windows))) as read:
-            for rows, *arrays in cut(read, self.batch_size):
+    def _from_windows(self, windows: Iterator[Window]) -> Iterator[Batch]:
+        with closing(self._prefetcher.iterate(map(self._read, windows))) as read:
+            for rows, *arrays in cut_batches(read, self.batch_size):
                 yield self._batch(rows, arrays)
 
     def _read(self, window: Window) -> tuple[list[Array], Array | None]:
-        """What is stored of the rows of a window, and the numbers of the rows before it."""
-        runs, places = window
-        rows = numbers(runs)
-        stored = [source for source in self._sources if not isinstance(source, Held)]
-        return [rows, *(_looked_at(source, source.read(runs), rows) for source in stored)], places
+        """The row indices and stored rows of a window; and its indices in order of use."""
+        runs, indices = window
+        rows = row_indices(runs)
+        stored = [source for source in self._sources if not isinstance(source, InMemory)]
+        return [rows, *(_checked(source, source.read(runs), rows) for source in stored)], indices
 
-    def _taken(self, part: Rows) -> Batch:
-        rows = numbers_in(part)
-        stored = [source for source in self._sources if not isinstance(source, Held)]
-        return self._batch(rows, [_looked_at(source, source.take(rows), rows) for source in stored])
+    def _take_batch(self, rows: Rows) -> Batch:
+        indices = indices_of(rows)
+        stored = [source for source in self._sources if not isinstance(source, InMemory)]
+        arrays = [_checked(source, source.take(indices), indices) for source in stored]
+        return self._batch(indices, arrays)
 
     def _batch(self, rows: Array, stored: list[Array]) -> Batch:
-        """The batch of some rows, with what was stored of them."""
+        """The batch of some rows, given those of them that are stored."""
         read = iter(stored)
-        arrays = [s.take(rows) if isinstance(s, Held) else next(read) for s in self._sources]
+        arrays = [s.take(rows) if isinstance(s, InMemory) else next(read) for s in self._sources]
         weights = None if self.sample_weights is None else self.sample_weights.take(rows)
         count = len(self.inputs)
         data = Data(tuple(arrays[:count]), tuple(arrays[count:]), weights, rows=rows)
@@ -201,10 +203,10 @@ def _source(name: str, given: Any) -> DataSource:
     return as_source(name, array)
 
 
-def _held_again(source: DataSource, array: Array) -> DataSource:
-    return Held(source.name, array, array.shape, array.dtype)
+def _in_memory(source: DataSource, array: Array) -> DataSource:
+    return InMemory(source.name, array, array.shape, array.dtype)
 
 
-def _looked_at(source: DataSource, array: Array, rows: Array) -> Array:
+def _checked(source: DataSource, array: Array, rows: Array) -> Array:
     require_finite(source.name, array, rows)
     return array

@@ -1,11 +1,11 @@
-"""What is accepted: arrays of finite real numbers, as many rows in each, and nothing else.
+"""Validation: data must be arrays of finite real numbers with equally many rows.
 
-A number that is not finite spoils everything after it, and words, masks or rows of unequal length
-are no numbers at all. What is refused is named by its array, its row and its column:
+A number that is not finite spoils everything after it, and text, masks or rows of unequal length
+are not numbers at all. Errors name the array, the row and the column:
 
     x, row 17, column 3: nan        expected finite numbers only
 
-Here are the looks; `chainrule.data.samples` and the batches say when each is taken.
+This module holds the checks; `chainrule.data.samples` and the batches decide when each is made.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from chainrule.core.types import Array, Shape
 from chainrule.data.sources import as_source, is_stored
 from chainrule.losses import Loss
 
-LOOKED_AT_ONCE = 2**20
-"""How many numbers are looked at together, so that a large array needs no second one beside it."""
+CHECKED_AT_ONCE = 2**20
+"""How many numbers are checked at a time, so that a large array needs no temporary of its size."""
 
 
 def require_finite(name: str, array: Array, rows: Array | None = None) -> None:
-    """Raise a `DataError` that says where, if a number in the array is NaN or infinite.
+    """Raise a `DataError` that names the place if a number in the array is NaN or infinite.
 
     Parameters
     ----------
     name
-        What the array is called.
+        The name of the array.
     array
-        All of it is looked at.
+        The array to check.
     rows
-        The numbers that its rows have where they come from, if that is elsewhere.
+        The row numbers in the full data, if the array is a selection of them.
     """
     if array.dtype.kind != "f":
         return
-    at_once = max(1, LOOKED_AT_ONCE // max(1, array[:1].size))
+    at_once = max(1, CHECKED_AT_ONCE // max(1, array[:1].size))
     for start in range(0, len(array), at_once):
         if not np.isfinite(array[start : start + at_once]).all():
             refuse_entries(
@@ -48,12 +48,12 @@ def require_finite(name: str, array: Array, rows: Array | None = None) -> None:
                 rows,
                 problem="is not finite",
                 expected="finite numbers only",
-                hint="leave such rows out, or put numbers in them; np.isfinite finds them all",
+                hint="remove such rows, or replace the values; np.isfinite finds them all",
             )
 
 
 def as_numbers(name: str, given: Any) -> Array:
-    """The array of real numbers that NumPy takes it for, with an axis for the rows.
+    """The array of real numbers that NumPy makes of an object, with an axis for the samples.
 
     Raises
     ------
@@ -65,39 +65,39 @@ def as_numbers(name: str, given: Any) -> Array:
     if is_stored(given):
         return as_source(name, given).whole()
     if hasattr(given, "toarray") and hasattr(given, "nnz"):
-        _refuse_kind(name, f"a sparse matrix of shape {given.shape}", "its .toarray()")
+        _refuse_type(name, f"a sparse matrix of shape {given.shape}", "use its .toarray()")
     if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
         raise DataError(
-            f"{name} is a masked array, and what is masked in it would be learned from too",
-            expected="numbers that all count",
+            f"{name} is a masked array, and the masked values would be learned from too",
+            expected="an array without masked values",
             received=f"{int(np.ma.getmaskarray(given).sum()):,} of {given.size:,} numbers masked",
-            hint="leave those rows out, or put numbers there with .filled(…)",
+            hint="remove those rows, or replace the values with .filled(…)",
         )
     try:
         array = np.asarray(given)
     except Exception as error:
         if isinstance(given, list | tuple):
             raise ShapeError(
-                f"the rows of {name} are not all of the same shape",
-                expected="as many numbers in each row",
+                f"the rows of {name} do not all have the same shape",
+                expected="the same number of values in each row",
                 received=f"{type(given).__name__} of {len(given):,} rows of different shapes",
             ) from error
         raise DtypeError(
-            f"{name} cannot be made an array",
+            f"{name} cannot be converted to an array",
             expected="an array of real numbers",
             received=f"{type(given).__name__}; {type(error).__name__}: {error}",
         ) from error
     if array.dtype.kind not in "fiub":
         described = f"{type(given).__name__} of dtype {array.dtype}, shape {array.shape}"
-        mends = {
-            "O": "np.asarray(…, dtype=float), if there are only numbers in it",
-            "c": "give real and imaginary part as two columns",
-            "U": "names become labels by: names, labels = np.unique(…, return_inverse=True)",
+        hints = {
+            "O": "np.asarray(…, dtype=float), if it holds only numbers",
+            "c": "use real and imaginary part as two columns",
+            "U": "to convert names to labels: names, labels = np.unique(…, return_inverse=True)",
         }
-        _refuse_kind(name, described, mends.get(array.dtype.kind))
+        _refuse_type(name, described, hints.get(array.dtype.kind))
     if not array.ndim:
         raise ShapeError(
-            f"{name} is a single number, and no array of samples",
+            f"{name} is a single number, not an array of samples",
             expected="an array whose axis 0 counts the samples",
             received=f"{given!r:.60}",
         )
@@ -105,7 +105,7 @@ def as_numbers(name: str, given: Any) -> Array:
 
 
 def as_targets(name: str, given: Any, outputs: int, samples: int) -> tuple[Any, ...]:
-    """What was given for each of the outputs, if it is a tuple of as many."""
+    """The targets of all outputs, from a tuple of as many."""
     if outputs == 1:
         _refuse_several(name, given, samples)
         return (given,)
@@ -123,20 +123,20 @@ def as_targets(name: str, given: Any, outputs: int, samples: int) -> tuple[Any, 
         f"{name} is not one target for each of {outputs} outputs",
         expected=f"{arrays}, a tuple of {outputs} arrays",
         received=received,
-        hint=f"put the targets in a tuple, in the order of the outputs: {arrays}",
+        hint=f"pass a tuple of targets, in the order of the outputs: {arrays}",
     )
 
 
 def _refuse_several(name: str, given: Any, samples: int) -> None:
-    """Refuse a tuple of targets, where it cannot be a tuple of the rows of one."""
+    """Raise an error for a tuple of targets that cannot be the rows of a single one."""
     if not isinstance(given, tuple) or len(given) in (1, samples):
         return
     if given and all(hasattr(part, "__len__") for part in given):
         raise ShapeError(
-            f"{name} is a tuple of targets, and there is a loss for one output",
+            f"{name} is a tuple of targets, but the loss is for one output",
             expected=f"one array of {samples:,} rows",
             received=f"a tuple of {len(given):,}",
-            hint="one target for one output; for several, also a loss for each: "
+            hint="pass one target; for several outputs, pass a loss for each: "
             "Trainer(model, [loss_1, loss_2], …)",
         )
 
@@ -149,38 +149,38 @@ def fitted_target(
     dtype: np.dtype[Any],
     rows: Array | None = None,
 ) -> Array:
-    """A target as the loss of its output takes it."""
+    """A target, converted to what the loss of its output expects."""
     y_shape = (len(target), *row)
     try:
         loss.validate_targets(y_shape, target)
     except (ShapeError, DtypeError, DataError) as error:
-        error.place = f"{name}, {_among(rows, error.place)}"
+        error.place = f"{name}, {_in_full_data(rows, error.place)}"
         raise
     if target.dtype.kind == "f" or target.shape == y_shape:  # else they are labels
         return converted(name, target, dtype, rows)
     return target
 
 
-def _among(rows: Array | None, place: str | None) -> str | None:
-    """The place of a row in a batch, with the number that it has among all rows."""
+def _in_full_data(rows: Array | None, place: str | None) -> str | None:
+    """The place of a row in a batch, with its number in the full data."""
     if rows is None or place is None:
         return place
     return re.sub(r"\b(row|index) (\d+)", lambda m: f"{m[1]} {rows[int(m[2])]}", place, count=1)
 
 
 def missing(name: str) -> DataError:
-    """The error for data of which there are none."""
+    """The error for missing data."""
     return DataError(
         f"{name} is missing",
         expected="inputs x and targets t",
         received=f"no {name}",
-        hint="fit(x, t); where the targets are the inputs themselves: fit(x, x)",
+        hint="fit(x, t); if the targets are the inputs themselves: fit(x, x)",
     )
 
 
-def _refuse_kind(name: str, received: str, hint: str | None) -> NoReturn:
+def _refuse_type(name: str, received: str, hint: str | None) -> NoReturn:
     raise DtypeError(
-        f"{name} holds no real numbers",
+        f"{name} does not hold real numbers",
         expected="an array of real numbers",
         received=received,
         hint=hint,
@@ -192,10 +192,10 @@ def as_weights(name: str, given: Any, rows: Array | None = None) -> Array:
     weights = as_numbers(name, given)
     if weights.ndim != 1:
         raise ShapeError(
-            f"{name} has one number for each sample",
+            f"{name} is not one number for each sample",
             expected=(len(weights),),
             received=weights.shape,
-            hint="its .ravel()" if weights.size == len(weights) else None,
+            hint="use its .ravel()" if weights.size == len(weights) else None,
         )
     require_finite(name, weights, rows)
     if (weights < 0).any():
@@ -212,25 +212,25 @@ def as_weights(name: str, given: Any, rows: Array | None = None) -> Array:
 
 
 def require_equal_lengths(arrays: dict[str, Any]) -> None:
-    """Refuse arrays that do not have a row each for the same samples, or have none."""
+    """Raise an error if the arrays differ in length or are empty."""
     lengths = {name: len(array) for name, array in arrays.items()}
     if len(set(lengths.values())) > 1:
         raise DataError(
-            f"{' and '.join(lengths)} are not of the same length",
+            f"{' and '.join(lengths)} do not have the same length",
             expected="one row in each of them for each sample",
             received=", ".join(f"{name} with {length:,} rows" for name, length in lengths.items()),
-            hint="samples are counted by axis 0; is one of the arrays transposed, or cut short?",
+            hint="axis 0 counts the samples; is one of the arrays transposed or truncated?",
         )
     if not next(iter(lengths.values())):
         raise DataError(
             f"there are no samples in {' and '.join(lengths)}",
-            expected="one row at least",
+            expected="at least one row",
             received=", ".join(f"{name} of shape {array.shape}" for name, array in arrays.items()),
         )
 
 
 def converted(name: str, array: Array, dtype: np.dtype[Any], rows: Array | None = None) -> Array:
-    """The array in the model's type of numbers, if that can hold them all."""
+    """The array in the dtype of the model, if that can represent all its numbers."""
     if array.dtype == dtype:
         return array
     with np.errstate(over="ignore"):
@@ -258,7 +258,7 @@ def refuse_entries(
     expected: str,
     hint: str | None,
 ) -> NoReturn:
-    """Say which numbers they are: the first by its place, and how many in how many rows."""
+    """Raise an error that names the first of the bad numbers and counts them and their rows."""
     if rows is not None:
         bad = bad[np.argsort(rows[bad[:, 0]], kind="stable")]
     first = tuple(int(index) for index in bad[0])
@@ -268,12 +268,12 @@ def refuse_entries(
     elif array.ndim > 2:
         places.append(f"index {first[1:]}")
     count, in_rows = len(bad), len(set(bad[:, 0].tolist()))
-    total = f"{count:,} such numbers in {in_rows:,} rows of" if count > 1 else "the only one in"
-    those = "" if rows is None else " that were read together"
+    total = f"{count:,} such numbers in {in_rows:,} of" if count > 1 else "the only one in"
+    selection = "" if rows is None else " read together"
     raise DataError(
         f"a number in {name} {problem}",
         place=", ".join([name, *places]),
         expected=expected,
-        received=f"{array[first]}; {total} {len(array):,}{those}",
+        received=f"{array[first]}; {total} {len(array):,} rows{selection}",
         hint=hint,
     )

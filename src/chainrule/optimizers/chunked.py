@@ -44,8 +44,8 @@ class ChunkedOptimizer(Optimizer):
         Whether the weight decay of a rule acts on all parameters. If False, parameters with fewer
         than two axes are left out, such as biases and the scales of normalizations. This
         corresponds to two parameter groups in PyTorch, the second with ``weight_decay=0``. It works
-        in a `Trainer` and in `descend`; `step` takes plain vectors, in which biases cannot be told
-        from weights, and applies the decay to all numbers.
+        in a `Trainer` and in `descend`; `step` takes plain vectors, in which biases look like
+        weights, and applies the decay to all numbers.
     clip_norm
         If given, a longer gradient is shortened to this length, in the same direction:
         g ← g min(1, clip_norm / (‖g‖ + 10⁻⁶)), with the norm of all that is not frozen.

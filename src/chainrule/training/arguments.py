@@ -1,7 +1,8 @@
-"""Arguments: what a `Trainer` and its `fit` are given, refused by name where it makes no sense.
+"""The arguments of `Trainer` and `fit`, checked before anything runs.
 
-A mistake in a call is cheap to see before the first step, and dear after the thousandth. So all of
-it is looked at first, and an error says what came, what was expected, and what was likely meant.
+A mistake in a call is cheap before the first step and expensive after the thousandth. So every
+argument is checked first; an error says what was expected, what was received, and what was probably
+meant.
 """
 
 from __future__ import annotations
@@ -28,16 +29,16 @@ from chainrule.optimizers import Optimizer
 
 
 def require_model(trainer: object, attribute: Any, given: Any) -> None:
-    """Refuse what is no layer; a validator of attrs, as `require_optimizer` is."""
+    """Raise an error unless it is a layer; an attrs validator, like `require_optimizer`."""
     if isinstance(given, Layer):
         return
     hint = None
     if isinstance(given, type) and issubclass(given, Layer):
-        hint = f"make an instance of it: {given.__name__}(…)"
+        hint = f"create an instance: {given.__name__}(…)"
     elif isinstance(given, list | tuple):
-        hint = "Sequential([…]) makes one layer of a list"
+        hint = "Sequential([…]) turns a list into one layer"
     raise DefinitionError(
-        "Trainer: the model is no layer",
+        "Trainer: the model is not a layer",
         expected="a Layer, such as Sequential([Dense(30), Activation('tanh'), Dense(10)])",
         received=_described(given),
         hint=hint,
@@ -45,7 +46,10 @@ def require_model(trainer: object, attribute: Any, given: Any) -> None:
 
 
 def as_loss(given: Loss | Sequence[Loss]) -> Loss:
-    """The loss; of a list of them, one for each output, their sum. Else suggest the nearest."""
+    """The loss, or the weighted sum of a list with one loss per output.
+
+    Anything else is an error that suggests the closest name.
+    """
     if isinstance(given, list | tuple):
         for number, loss in enumerate(given):
             _require(loss, Loss, losses, "losses.HalfSquaredError()", f"loss[{number}]")
@@ -55,46 +59,46 @@ def as_loss(given: Loss | Sequence[Loss]) -> Loss:
 
 
 def weighted(loss: Loss, weights: Any) -> Loss:
-    """The losses of several outputs with weights, where there are some."""
+    """The losses of several outputs, with ``loss_weights`` if given."""
     if weights is None:
         return loss
     if not isinstance(loss, PerOutput) or set(loss.weights) != {1.0}:
         raise ConfigurationError(
-            "loss_weights are for a list of losses, one for each output",
+            "loss_weights needs a list of losses, one per output",
             expected="Trainer(model, [loss_1, loss_2], optimizer, loss_weights=[…, …])",
-            received=f"loss_weights={weights!r:.60}, and the loss {loss!r:.80}",
-            hint="leave loss_weights out"
-            + ("; these losses have their own" if isinstance(loss, PerOutput) else ""),
+            received=f"loss_weights={weights!r:.60} with the loss {loss!r:.80}",
+            hint="omit loss_weights"
+            + ("; these losses already have weights" if isinstance(loss, PerOutput) else ""),
         )
     return PerOutput(loss.losses, weights)
 
 
 def require_a_loss_for_each(outputs: Sequence[Shape], loss: Loss) -> None:
-    """Refuse a loss, or losses, for another number of outputs than the model has."""
+    """Raise an error unless there are as many losses as outputs."""
     count = len(loss.for_each_output)
     if count == len(outputs):
         return
     names = ", ".join(f"loss_{n + 1}" for n in range(len(outputs)))
     has = "one output" if len(outputs) == 1 else f"{len(outputs)} outputs"
     raise ShapeError(
-        "the model has several outputs, and there is one loss"
+        "the model has several outputs but there is only one loss"
         if count == 1
-        else f"the model has {has}, and there are {count} losses",
+        else f"the model has {has} but there are {count} losses",
         expected="a model with one output" if count == 1 else f"a model with {count} outputs",
         received=", ".join(map(batch_of, outputs)),
-        hint="give one loss and no list: Trainer(model, loss, …)"
+        hint="pass one loss, not a list: Trainer(model, loss, …)"
         if len(outputs) == 1
-        else f"a loss for each output, in their order: Trainer(model, [{names}], …)",
+        else f"pass one loss per output, in order: Trainer(model, [{names}], …)",
     )
 
 
 def require_optimizer(trainer: object, attribute: Any, given: Any) -> None:
-    """Refuse what is no optimizer; suggest the nearest for a name."""
+    """Raise an error unless it is an optimizer; for a string, suggest the closest name."""
     _require(given, Optimizer, optimizers, "optimizers.Adam(1e-3)")
 
 
 def as_generator(rng: Any) -> np.random.Generator:
-    """The generator that a seed makes, or the one that was given."""
+    """The generator itself, or a new one from a seed."""
     try:
         if isinstance(rng, bool):
             raise TypeError
@@ -102,68 +106,68 @@ def as_generator(rng: Any) -> np.random.Generator:
     except (TypeError, ValueError) as error:
         raise ConfigurationError(
             "Trainer: rng is neither a seed nor a generator",
-            expected="a whole number >= 0, a numpy.random.Generator, or None",
+            expected="an integer >= 0, a numpy.random.Generator, or None",
             received=f"rng={rng!r:.60}",
         ) from error
 
 
 def counts(**given: Any) -> list[int]:
-    """The counts, as Python's own whole numbers; what is not 1, 2, 3, … is refused."""
+    """The counts as Python integers; anything but 1, 2, 3, … is an error."""
     return [_count(name, value) for name, value in given.items()]
 
 
 def optional_counts(**given: Any) -> list[int | None]:
-    """The same, where None says that nothing was given."""
+    """The same for optional counts, which may be None."""
     return [None if value is None else _count(name, value) for name, value in given.items()]
 
 
 def _count(name: str, given: Any) -> int:
     if is_integer(given) and given >= 1:
         return int(given)
-    is_almost_whole = isinstance(given, float) and given >= 1 and given.is_integer()
+    is_integral_float = isinstance(given, float) and given >= 1 and given.is_integer()
     raise ConfigurationError(
-        f"{name} is a whole number of at least 1",
+        f"{name} must be an integer of at least 1",
         expected="1, 2, 3, …",
         received=f"{name}={given!r:.60}",
-        hint=f"{name}={int(given)}" if is_almost_whole else None,
+        hint=f"{name}={int(given)}" if is_integral_float else None,
     )
 
 
 def as_callbacks(given: Any) -> list[Callback]:
-    """The callbacks in a list, if that is what it is."""
+    """The callbacks as a list of `Callback` objects; anything else is an error."""
     if isinstance(given, Callback | str) or not isinstance(given, Iterable):
         raise ConfigurationError(
-            "callbacks is a list",
+            "callbacks must be a list",
             expected="callbacks=[…], a list of callbacks",
             received=_described(given),
             hint="put brackets around it" if isinstance(given, Callback) else None,
         )
-    found = list(given)
-    for number, callback in enumerate(found):
+    callbacks = list(given)
+    for number, callback in enumerate(callbacks):
         if not isinstance(callback, Callback):
             raise ConfigurationError(
-                "something in the list of callbacks is no callback",
+                "an item in the list of callbacks is not a callback",
                 place=f"callbacks[{number}]",
                 expected="an instance of a subclass of chainrule.callbacks.Callback",
                 received=_described(callback),
                 hint=_callback_from(callback),
             )
-    return found
+    return callbacks
 
 
 def _callback_from(given: Any) -> str:
-    """What makes a callback of what is none."""
+    """The hint: how to make a callback from it."""
     if isinstance(given, type) and issubclass(given, Callback):
-        return f"make an instance of it: {given.__name__}(…)"
+        return f"create an instance: {given.__name__}(…)"
     if isinstance(given, SuggestsUse):
         return given.suggested_use
     if callable(given):
-        return "callbacks.Functions(on_epoch_end=…), or on_step_end, or another moment"
-    return "a class of your own: class Mine(Callback), with an on_epoch_end, say"
+        return "callbacks.Functions(on_epoch_end=…), or on_step_end, or another event"
+    return "define a class: class Mine(Callback), for example with an on_epoch_end"
 
 
 def as_validation(given: Any, outputs: int) -> Data | None:
-    """The validation data, where there are some, from a pair (x, t) or whatever has all of them."""
+    """The validation data from a pair (x, t), a dataset or finitely many batches; None if None."""
     if given is None:
         return None
     if isinstance(given, tuple | list) and len(given) == 2:
@@ -172,8 +176,8 @@ def as_validation(given: Any, outputs: int) -> Data | None:
         return read_all(given, outputs, named="validation {}", place="validation_data")
     length = f" of {len(given)}" if hasattr(given, "__len__") else ""
     raise ConfigurationError(
-        "validation_data is neither a pair nor a data set",
-        expected="validation_data=(x, t), a data set of pairs, or an iterable of batches with a "
+        "validation_data is neither a pair nor a dataset",
+        expected="validation_data=(x, t), a dataset of pairs, or an iterable of batches with a "
         "length",
         received=f"{type(given).__name__}{length}",
         hint=_validation_from(given),
@@ -181,43 +185,43 @@ def as_validation(given: Any, outputs: int) -> Data | None:
 
 
 def _is_finite_dataset(given: Any) -> bool:
-    """Whether it is a data set, or an iterable of batches that comes to an end."""
+    """Whether it is a dataset, or an iterable of batches that ends."""
     return gives_pairs(given) or (gives_batches(given) and hasattr(given, "__len__"))
 
 
 def _validation_from(given: Any) -> str:
-    """What makes validation data of what is none."""
+    """The hint: how to make validation data from it."""
     if callable(given):
         return "call it once: validation_data=make_batch(np.random.default_rng(1))"
     if hasattr(given, "shape"):
-        return "give the targets along with the inputs: validation_data=(x, t)"
+        return "pass the targets with the inputs: validation_data=(x, t)"
     if isinstance(given, tuple) and len(given) == 3:
-        return "leave the weights out, for each sample counts the same: validation_data=(x, t)"
+        return "omit the weights, every sample counts the same: validation_data=(x, t)"
     if hasattr(given, "__next__") or isinstance(given, list | tuple):
-        return "put the batches together: validation_data=tuple(map(np.concatenate, zip(*batches)))"
-    return "give arrays: validation_data=(x, t)"
+        return "join the batches: validation_data=tuple(map(np.concatenate, zip(*batches)))"
+    return "pass arrays: validation_data=(x, t)"
 
 
 def as_path(name: str, given: Any) -> Path | None:
-    """A path, where one is given."""
+    """The path, or None if None."""
     if given is None:
         return None
     try:
         return Path(given)
     except TypeError as error:
         raise ConfigurationError(
-            f"{name} is no path",
-            expected=f"{name}='runs/first', say",
+            f"{name} is not a path",
+            expected=f"a path such as {name}='runs/first'",
             received=_described(given),
         ) from error
 
 
 def require_progress(given: object) -> None:
-    """Refuse what says neither yes nor no and is no rich Console."""
+    """Raise an error unless it is a bool or a rich Console."""
     if not isinstance(given, bool) and not hasattr(given, "is_terminal"):
         raise ConfigurationError(
-            "progress says whether to show how far the training is",
-            expected="True, False, or a rich Console to show it on",
+            "progress is neither a bool nor a rich Console",
+            expected="True, False, or a rich Console to show the progress on",
             received=f"progress={given!r:.60}",
         )
 
@@ -231,18 +235,18 @@ def _require(
     names = [name for name in module.__all__ if name != kind.__name__]
     hint = None
     if isinstance(given, type) and issubclass(given, kind):
-        hint = f"make an instance of it: {where}.{given.__name__}(…)"
+        hint = f"create an instance: {where}.{given.__name__}(…)"
     elif isinstance(given, str):
-        # "mse" is as near to MeanSquaredError as "mean_squared_eror" is.
-        ways = {name.lower(): name for name in names}
-        ways |= {"".join(filter(str.isupper, name)).lower(): name for name in names}
+        # Initials such as "mse" match MeanSquaredError, as does "mean_squared_eror".
+        spellings = {name.lower(): name for name in names}
+        spellings |= {"".join(filter(str.isupper, name)).lower(): name for name in names}
         asked = given.lower().replace("_", "").replace(" ", "")
-        nearest = difflib.get_close_matches(asked, ways, n=1, cutoff=0.5)
-        hint = f"did you mean {where}.{ways[nearest[0]]}(…)?" if nearest else example
+        closest = difflib.get_close_matches(asked, spellings, n=1, cutoff=0.5)
+        hint = f"did you mean {where}.{spellings[closest[0]]}(…)?" if closest else example
     raise ConfigurationError(
-        f"Trainer: the {what} is none of chainrule.{where}",
+        f"Trainer: the {what} is not one of chainrule.{where}",
         place=place,
-        expected=f"an object such as {example}; there are {', '.join(names)}",
+        expected=f"an object such as {example}; available are {', '.join(names)}",
         received=_described(given),
         hint=hint,
     )

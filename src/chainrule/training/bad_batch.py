@@ -1,7 +1,7 @@
-"""The bad batch: what a step was given that made a number infinite or NaN, kept for study.
+"""The bad batch: the input of the step that produced a NaN or an infinity, saved for inspection.
 
-The file has the arrays as they came: x, t and sample_weights (``x[0]``, ``x[1]`` of several inputs,
-``x/1``, ``x/2`` of several batches in one step), and the error in its metadata.
+The file holds the arrays unchanged: x, t and sample_weights (``x[0]``, ``x[1]`` for several inputs,
+``x/1``, ``x/2`` for several batches in one step). Its metadata holds the error.
 
     arrays = safetensors.numpy.load_file("bad_batch.safetensors")
 """
@@ -21,7 +21,7 @@ WHAT = "the bad batch"
 
 
 def write_bad_batch(path: Path, batches: list[Batch], error: ChainruleError) -> None:
-    """Write the batches of one step to a file, and say so in the error."""
+    """Write the batches of one step to a file, and name the file in the error's hint."""
     from safetensors.numpy import save
 
     arrays = {
@@ -31,7 +31,7 @@ def write_bad_batch(path: Path, batches: list[Batch], error: ChainruleError) -> 
     }
     try:
         files.write(path, save(arrays, metadata={"error": str(error)}), WHAT)
-    except Exception as failed:  # what it is about must not be lost over it
-        error.add_note(str(failed))
+    except Exception as failure:  # must not replace the error that is being reported
+        error.add_note(str(failure))
     else:
-        error.hint = f"{error.hint}; the batch is in {path}" if error.hint else f"look at {path}"
+        error.hint = f"{error.hint}; the batch is in {path}" if error.hint else f"inspect {path}"

@@ -1,11 +1,11 @@
-"""Learning curves: what the history holds of every epoch, drawn.
+"""Learning curves: a plot of the history.
 
-The figure answers three questions. Does the loss still fall? Then train longer. Does the loss of
-the validation data rise while that of the training data falls? Then the network has begun to learn
-its samples by heart. Does it jump? Then the learning rate is too large.
+The figure answers three questions. Is the loss still falling? Then train longer. Does the
+validation loss rise while the training loss falls? Then the network is overfitting. Does the loss
+jump? Then the learning rate is too large.
 
-Losses that change by more than a factor of ten stand on a logarithmic scale, where loss ∝ e^−ct is
-a straight line. The learning rate, where a schedule has put it into the history, stands last.
+A loss that changes by more than a factor of ten gets a logarithmic scale, where loss ∝ e^−ct is a
+straight line. The learning rate, if a schedule records it in the history, is the last panel.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from chainrule.figure_style import (
 from chainrule.training.history import History
 
 VALIDATED = "validation_"
-NOT_FINITE = "no finite figure"
-ACROSS = 3
-"""How many panels stand side by side at most."""
+NOT_FINITE = "no finite value"
+MOST_COLUMNS = 3
+"""The largest number of panels in a row."""
 
 
 def draw(history: History, ax: Any = None) -> Any:
-    """Draw the learning curves of a history, and return the figure; see `History.plot`."""
+    """Draw the learning curves of a history and return the figure; see `History.plot`."""
     if ax is not None:
         draw_panel(ax, history, "loss")
         return ax.figure
@@ -56,22 +56,22 @@ def draw(history: History, ax: Any = None) -> Any:
 
 
 def panels_of(history: Mapping[str, Sequence[float]]) -> list[str]:
-    """What gets a panel: each quantity, the learning rate last."""
+    """The quantities that get a panel, the learning rate last."""
     names = [name for name in history if not name.startswith(VALIDATED)] or ["loss"]
     return sorted(names, key=lambda name: name == "learning_rate")
 
 
 def layout(panels: int) -> tuple[int, int]:
-    """Rows and columns for so many panels, with as few places left empty as can be."""
-    rows = math.ceil(panels / ACROSS)
+    """Rows and columns for this many panels, with as few empty cells as possible."""
+    rows = math.ceil(panels / MOST_COLUMNS)
     return rows, math.ceil(panels / rows)
 
 
 def draw_panel(ax: Any, history: Mapping[str, Sequence[float]], name: str) -> None:
-    """Draw one quantity over the epochs: of the training data, and of validation data if any."""
+    """Draw one quantity against the epoch: for training and, if there is any, validation data."""
     first = ("", RATE, name) if name == "learning_rate" else ("training", TRAINING, name)
     curves = [first, ("validation", VALIDATION, VALIDATED + name)]
-    curves = [_honest(curve, history) for curve in curves if history.get(curve[2])]
+    curves = [_labelled(curve, history) for curve in curves if history.get(curve[2])]
     for label, colour, key in curves:
         _draw_curve(ax, history[key], "-" if key == name else "--", color=colour, label=label)
     ax.set_title(name.replace("_", " "), loc="left", color=INK, fontsize=11)
@@ -92,24 +92,24 @@ def draw_panel(ax: Any, history: Mapping[str, Sequence[float]], name: str) -> No
 
 
 def _draw_curve(ax: Any, values: Sequence[float], dashes: str, **style: Any) -> None:
-    """A curve through what was measured; where few epochs have a figure, each is a dot."""
+    """A curve through the measured values; with few of them, each also gets a dot."""
     measured = int(np.count_nonzero(np.isfinite(values)))
     marker = "o" if measured <= 30 else ""
     epochs = np.arange(1, len(values) + 1)
     ax.plot(epochs, values, dashes, marker=marker, lw=1.8, ms=3.5, **style)
 
 
-def _honest(
+def _labelled(
     curve: tuple[str, str, str], history: Mapping[str, Sequence[float]]
 ) -> tuple[str, str, str]:
-    """The curve; one that has no point to be seen says so in the legend."""
+    """The curve; if it has no visible point, its label in the legend says so."""
     label, colour, key = curve
-    is_seen = bool(np.any(np.isfinite(history[key])))
-    return (label if is_seen or not label else f"{label}: {NOT_FINITE}", colour, key)
+    is_visible = bool(np.any(np.isfinite(history[key])))
+    return (label if is_visible or not label else f"{label}: {NOT_FINITE}", colour, key)
 
 
 def _span_all_epochs(ax: Any, values: Sequence[float], epochs: int) -> None:
-    """Leave room for epochs without a finite figure, too; say so where that is all of them."""
+    """Include epochs without a finite value in the axis; if no epoch has one, say so."""
     if not epochs:
         return
     ax.update_datalim([(1, 0), (epochs, 0)], updatey=False)
@@ -120,7 +120,7 @@ def _span_all_epochs(ax: Any, values: Sequence[float], epochs: int) -> None:
 
 
 def _choose_scale(ax: Any, values: list[float]) -> None:
-    """A logarithmic scale for what falls by more than a factor of ten, with plain numbers at it."""
+    """A logarithmic scale with plain numbers if the values span more than a factor of ten."""
     finite = [value for value in values if np.isfinite(value)]
     if not finite or min(finite) <= 0 or max(finite) <= 10 * min(finite):
         return
@@ -134,7 +134,7 @@ def _choose_scale(ax: Any, values: list[float]) -> None:
 def _mark_best(
     ax: Any, curve: tuple[str, str, str], history: Mapping[str, Sequence[float]]
 ) -> None:
-    """A ring around the least loss; what it is stands above, where no curve can cross it."""
+    """A ring around the least loss; its value goes into the title, where no curve crosses it."""
     _, colour, key = curve
     values = np.asarray(history[key], dtype=float)
     if not np.any(np.isfinite(values)):

@@ -1,11 +1,11 @@
-"""The history of a training run: one number for each epoch and figure, the learning curve.
+"""The history of a training run: the loss and the metrics of every epoch, the learning curve.
 
 The loss of an epoch is the average of the costs of its batches B, weighted by their sizes,
 
-    loss = Σ_B |B| C_B / Σ_B |B|,        C_B taken from the parameters before the step on B,
+    loss = Σ_B |B| C_B / Σ_B |B|,        C_B computed with the parameters before the step on B,
 
-so that every sample counts the same. The network gets better while the epoch lasts. The loss of
-the validation data is that of the network at its end, which is why it can be the smaller one.
+so every sample counts the same. The network improves during the epoch, and the validation loss is
+computed at its end, which is why the validation loss can be the smaller of the two.
 """
 
 from __future__ import annotations
@@ -26,22 +26,23 @@ WHAT = "the history"
 
 
 class History(Mapping[str, list[float]]):
-    """What was measured, epoch by epoch: a mapping of lists.
+    """What was measured in each epoch: a mapping from names to lists.
 
-    ``history["loss"]`` is there always; ``history["dense_3_loss"]`` and the like for the outputs of
-    a model that has several; ``history["accuracy"]`` and the like where metrics were asked for;
-    ``history["validation_loss"]`` and so on where there were validation data;
-    ``history["learning_rate"]`` where a schedule sets it. All lists have one number for each epoch.
+    ``history["loss"]`` always exists; ``history["dense_3_loss"]`` and so on for a model with
+    several outputs; ``history["accuracy"]`` and so on for metrics; ``history["validation_loss"]``
+    and so on with validation data; ``history["learning_rate"]`` if a schedule sets it. Each list
+    has one number per epoch.
 
     Parameters
     ----------
     figures
-        Lists of the same length, by their names; what `to_dict` gives. None at all if not given.
+        Lists of equal length, by name, as `to_dict` returns them; empty if not given.
 
     Raises
     ------
     ConfigurationError
-        Lists of different lengths, or one called ``epoch``: that is what tables call the rows.
+        The lists differ in length, or one is called ``epoch``, which is the name of the row numbers
+        in tables.
 
     Examples
     --------
@@ -60,7 +61,7 @@ class History(Mapping[str, list[float]]):
         self._figures = {name: [float(value) for value in given[name]] for name in given}
         if len({len(values) for values in self._figures.values()}) > 1:
             raise ConfigurationError(
-                "the columns of a history are of different lengths",
+                "the columns of a history have different lengths",
                 place="History",
                 expected="one number for each epoch in every column",
                 received=", ".join(f"{name}: {len(each)}" for name, each in self._figures.items()),
@@ -82,13 +83,12 @@ class History(Mapping[str, list[float]]):
     def append(self, figures: Mapping[str, float]) -> None:
         """Add an epoch.
 
-        What it lacks of the columns so far is NaN; and a column that is new is NaN in the epochs
-        before.
+        Existing columns that it lacks get NaN, and a new column has NaN in the earlier epochs.
 
         Raises
         ------
         ConfigurationError
-            There is a figure called ``epoch``; nothing is added then.
+            A figure is called ``epoch``; then nothing is added.
         """
         _require_names(figures)
         epochs = self.epochs
@@ -99,26 +99,26 @@ class History(Mapping[str, list[float]]):
 
     @property
     def epochs(self) -> int:
-        """How many epochs there are."""
+        """The number of epochs."""
         return max(map(len, self._figures.values()), default=0)
 
     @property
     def best_epoch(self) -> int | None:
-        """The epoch of the least validation loss, or of the least loss without validation data.
+        """The epoch with the least validation loss, or without validation data the least loss.
 
-        Counted from 1; of several, the first. None where there are no epochs, or where in all of
-        them that loss is NaN or infinite.
+        Counted from 1; the first if there are several. None if there are no epochs, or if that loss
+        is NaN or infinite in all of them.
         """
         losses = self._figures.get("validation_loss") or self._figures.get("loss") or []
         least = min((loss for loss in losses if loss < math.inf), default=None)
         return None if least is None else losses.index(least) + 1
 
     def to_dict(self) -> dict[str, list[float]]:
-        """A plain dictionary of plain lists, which are copies."""
+        """A dictionary of lists, all of them copies."""
         return {name: list(values) for name, values in self.items()}
 
     def to_pandas(self) -> Any:
-        """A pandas DataFrame with a column for each figure; the index is the epoch, from 1 on.
+        """A pandas DataFrame with the same columns; the index is the epoch, counted from 1.
 
         Raises
         ------
@@ -129,8 +129,8 @@ class History(Mapping[str, list[float]]):
             import pandas
         except ImportError as error:
             raise MissingExtraError(
-                "DataFrames are made by pandas, which is not installed",
-                expected="pandas 2.2 or newer, which the extra `pandas` brings along",
+                "a DataFrame needs pandas, which is not installed",
+                expected="pandas 2.2 or newer, which the extra `pandas` installs",
                 received=str(error),
                 hint="pip install 'chainrule[pandas]', or history.to_csv(path)",
             ) from error
@@ -138,29 +138,29 @@ class History(Mapping[str, list[float]]):
         return pandas.DataFrame(self.to_dict(), index=epochs, dtype=float)
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
-        """Write it as a table, a row for each epoch, with all digits; `from_csv` reads it.
+        """Write it as a table with one row per epoch and all digits; `from_csv` reads it.
 
         Raises
         ------
         StorageError
-            The file cannot be written; what stood there is as it was.
+            The file cannot be written; an existing file is unchanged.
         """
         files.write(path, csv_table.table(self).encode(), WHAT)
 
     @classmethod
     def from_csv(cls, path: str | os.PathLike[str]) -> Self:
-        """The history in a table that `to_csv` wrote, or `callbacks.CSVLogger`, bit for bit.
+        """Read a table written by `to_csv` or `callbacks.CSVLogger`; the numbers are bit-identical.
 
         Raises
         ------
         StorageError
-            There is no such file, or no such table in it, or that of several runs, or one whose
-            last row was not written to its end.
+            The file does not exist, holds no such table or those of several runs, or its last row
+            is incomplete.
         """
         content = files.read(path, WHAT)
         try:
             return cls(csv_table.read(content.decode("utf-8-sig")))
-        except ValueError as error:  # that of UTF-8 among them
+        except ValueError as error:  # includes UnicodeDecodeError
             raise _unread(path, str(error)) from error
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -169,7 +169,7 @@ class History(Mapping[str, list[float]]):
         Raises
         ------
         StorageError
-            The file cannot be written; what stood there is as it was.
+            The file cannot be written; an existing file is unchanged.
         """
         figures = {name: [_as_json(value) for value in values] for name, values in self.items()}
         content = json.dumps({"format": FORMAT, "history": figures}, indent=1)
@@ -177,18 +177,18 @@ class History(Mapping[str, list[float]]):
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """The history that `save` wrote.
+        """Read a history that `save` wrote.
 
         Raises
         ------
         StorageError
-            There is no such file, or no history in it.
+            The file does not exist or holds no history.
         """
         content = files.read(path, WHAT)
         try:
             found = json.loads(content)
             if found["format"] != FORMAT:
-                raise ValueError(f"format {found['format']!r}, not {FORMAT!r}")
+                raise ValueError(f"the format is {found['format']!r}, not {FORMAT!r}")
             return cls(dict(found["history"].items()))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise _unread(path, f"{type(error).__name__}: {error}") from error
@@ -199,9 +199,9 @@ class History(Mapping[str, list[float]]):
         Parameters
         ----------
         ax
-            The axes to draw the losses into. If not given, a new figure is made, with axes for
-            the losses, for each metric, and for the learning rate where it is a column; at most
-            three side by side.
+            The axes to draw the losses into. If not given, a new figure is created, with axes for
+            the losses, each metric and, if it is a column, the learning rate; at most three in a
+            row.
 
         Returns
         -------
@@ -243,7 +243,7 @@ class History(Mapping[str, list[float]]):
 
 
 def _unread(path: str | os.PathLike[str], received: str) -> StorageError:
-    return StorageError("no history could be read", place=os.fspath(path), received=received)
+    return StorageError("the history could not be read", place=os.fspath(path), received=received)
 
 
 def _require_names(columns: Iterable[str]) -> None:
@@ -251,24 +251,24 @@ def _require_names(columns: Iterable[str]) -> None:
         raise ConfigurationError(
             "a column of the history cannot be called 'epoch'",
             place="History",
-            expected="another name: 'epoch' is that of the rows, in every table of it",
+            expected="another name: 'epoch' is the index of every table of a history",
             received=", ".join(columns),
-            hint="such as 'epoch_number', in a callback's figures or as the name of a metric",
+            hint="rename the metric or the callback's figure, for example 'epoch_number'",
         )
 
 
 def _shown(epochs: int, best: int | None) -> list[int]:
-    """The epochs that are printed: the first, the last, the best, and at most ten between."""
+    """The epochs to print: the first, the last, the best, and at most ten in between."""
     steps = (factor * 10**power for power in itertools.count() for factor in (1, 2, 5))
     step = next(step for step in steps if epochs <= 10 * step)
     return sorted({1, *range(step, epochs + 1, step), epochs, best or 1})
 
 
 def _as_text(value: float) -> str:
-    """Four digits: ``0.1234``, ``12.34``, ``1.234e-05``."""
+    """Four significant digits: ``0.1234``, ``12.34``, ``1.234e-05``."""
     return f"{value:#.4g}" if math.isfinite(value) else str(value)
 
 
 def _as_json(value: float) -> float | str:
-    # JSON has no NaN and no infinity; float() reads both back from a string.
+    # JSON has no NaN or infinity; float() reads both from a string.
     return value if math.isfinite(value) else str(value)

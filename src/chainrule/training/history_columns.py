@@ -1,12 +1,12 @@
-"""Columns: what of a model's outputs enters the history.
+"""The columns of a history: the loss, the losses of single outputs, and the metrics.
 
-There is always C, the loss. Where a model has several outputs, with a loss C_i for each,
+The first column is always C, the loss. A model with several outputs has a loss C_i for each,
 
     C = Σ_i λ_i C_i        and a column for each C_i, without its weight λ_i
 
-so that one sees which of them is learned, and which is not. After them come the metrics. The
-columns of an output begin with its name, which is that of the layer it comes from if the graph
-gives it no other.
+so you can see which output is learned and which is not. The metrics follow. The columns of an
+output begin with its name; if the graph does not name it, that is the name of the layer it comes
+from.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from chainrule.training.metrics import Metric, computed, is_known, named
 
 @frozen(eq=False)
 class Columns:
-    """The names of the columns, and how they are filled.
+    """The names of the columns, and the functions that fill them.
 
     Attributes
     ----------
     losses
-        Those of the losses of several outputs, in their order; none where there is one output.
+        The names of the columns for the losses of several outputs, in order; empty for one output.
     metrics
         For each output, the metrics by the names of their columns.
     """
@@ -44,19 +44,19 @@ class Columns:
 
     @classmethod
     def of(cls, model: Layer, loss: Loss, metrics: Mapping[Any, Any]) -> Self:
-        """The columns for a model that is built.
+        """The columns for a built model.
 
         Parameters
         ----------
         model, loss
-            As a `Trainer` has them.
+            As in `Trainer`.
         metrics
-            What `metrics.named` gives where there is one output, and `metrics.by_output` else.
+            The result of `metrics.named` for one output, of `metrics.by_output` for several.
 
         Raises
         ------
         ConfigurationError
-            There is no output of the name that metrics are for, or two columns have one name.
+            The metrics name an output that does not exist, or two columns have the same name.
         """
         each = loss.for_each_output
         if len(each) == 1:
@@ -74,27 +74,27 @@ class Columns:
 
     @property
     def names(self) -> list[str]:
-        """All of them, in their order."""
+        """All column names, in order."""
         return ["loss", *self.losses, *(name for own in self.metrics for name in own)]
 
     def known(self) -> Columns:
-        """Those of them that may be tried on any data: see `metrics.is_known`."""
+        """Only the metrics that can be tried on any data: see `metrics.is_known`."""
         kept = [{name: f for name, f in own.items() if is_known(f)} for own in self.metrics]
         return Columns((), tuple(kept) if any(kept) else ())
 
     def measured(self, y: Any, target: Any) -> Iterator[tuple[str, float]]:
-        """What the metrics say of an output and its target, or of tuples of them."""
+        """The values of the metrics for an output and its target, or for tuples of them."""
         for own, y_n, t_n in zip(self.metrics, as_tuple(y), as_tuple(target), strict=True):
             yield from computed(own, y_n, t_n).items()
 
 
 def output_names(model: Layer) -> list[str]:
-    """What the outputs of a built model are called.
+    """The names of the outputs of a built model.
 
-    By the names that a `Graph` was given for them. Else each by the layer that it comes from, as
-    ``print(model)`` has it: ``dense_3``; of outputs that come from one container, by the layers in
-    it. Where that does not tell them apart, such as the outputs of one layer, they are
-    ``output_1``, ``output_2`` and so on.
+    The names passed to a `Graph`, if there are any. Otherwise each output has the name of the layer
+    that it comes from, as in ``print(model)``: ``dense_3``; outputs of the same container have the
+    names of the layers in it. If those names are not distinct, as for several outputs of one layer,
+    they are ``output_1``, ``output_2`` and so on.
     """
     if isinstance(model, Graph) and model.output_names:
         return list(model.output_names)
@@ -103,29 +103,29 @@ def output_names(model: Layer) -> list[str]:
     while len({path[0] for path in paths}) == 1 and all(len(path) > 1 for path in paths):
         paths = [path[1:] for path in paths]
     names = [path[0] for path in paths]
-    tells_apart = len({*names}) == len(names) and all(map(str.isidentifier, names))
-    return names if tells_apart else [f"output_{n + 1}" for n in range(len(names))]
+    are_usable = len({*names}) == len(names) and all(map(str.isidentifier, names))
+    return names if are_usable else [f"output_{n + 1}" for n in range(len(names))]
 
 
 def _require_known(names: Sequence[str], asked: Iterable[Any]) -> None:
     for output in asked:
         if isinstance(output, str) and output not in names:
-            nearest = difflib.get_close_matches(output, names, n=1)
+            closest = difflib.get_close_matches(output, names, n=1)
             raise ConfigurationError(
-                f"metrics are for an output {output!r}, which the model does not have",
+                f"metrics names the output {output!r}, which the model does not have",
                 place=f"metrics[{output!r}]",
                 expected=f"one of {', '.join(names)}, or a number from 0 to {len(names) - 1}",
                 received=repr(output),
-                hint=f"did you mean {nearest[0]!r}?" if nearest else None,
+                hint=f"did you mean {closest[0]!r}?" if closest else None,
             )
 
 
 def _require_distinct(columns: list[str]) -> None:
-    twice = [name for name, count in Counter(columns).items() if count > 1]
-    if twice:
+    duplicates = [name for name, count in Counter(columns).items() if count > 1]
+    if duplicates:
         raise ConfigurationError(
-            f"two columns of the history would be called {twice[0]!r}",
-            expected="outputs and metrics whose names together are different",
+            f"two columns of the history would be called {duplicates[0]!r}",
+            expected="combinations of output and metric names that are all different",
             received=", ".join(columns),
-            hint="give a metric another name",
+            hint="rename a metric",
         )

@@ -1,8 +1,7 @@
-"""Interruption: Ctrl-C as a wish to stop, heard after the step that is going on.
+"""Ctrl-C as a request to stop after the current step.
 
-A step that is broken off in the middle would leave half of an update. So the first Ctrl-C only
-sets a flag, which the run looks at between two steps. The second, from somebody who cannot wait,
-raises `KeyboardInterrupt` wherever the program is, as it always does.
+Interrupting a step in the middle would leave half an update. So the first Ctrl-C only sets a flag,
+which the run checks between two steps. The second raises `KeyboardInterrupt` immediately, as usual.
 """
 
 from __future__ import annotations
@@ -15,28 +14,28 @@ from typing import Any, Self
 
 
 class Interruption:
-    """Hears Ctrl-C between ``with`` and the end of its block; `is_wanted` tells.
+    """A context manager that catches Ctrl-C; then `is_wanted` is True.
 
     Parameters
     ----------
-    tell
-        Called at the first, to say that it was heard.
+    notify
+        Called at the first Ctrl-C, to confirm it to the user.
 
     Notes
     -----
-    Only the main thread of a program hears signals; and where the program has a handler of its
-    own for this one, that stays.
+    Only the main thread of a program receives signals. If the program has its own handler for
+    SIGINT, that handler stays.
     """
 
-    def __init__(self, tell: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, notify: Callable[[], None] = lambda: None) -> None:
         self.is_wanted = False
-        self._tell = tell
-        self._before: Any = None
+        self._notify = notify
+        self._previous: Any = None
 
     def __enter__(self) -> Self:
         is_main = threading.current_thread() is threading.main_thread()
         if is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            self._before = signal.signal(signal.SIGINT, self._hear)
+            self._previous = signal.signal(signal.SIGINT, self._on_signal)
         return self
 
     def __exit__(
@@ -45,12 +44,12 @@ class Interruption:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
-            self._before = None
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
+            self._previous = None
 
-    def _hear(self, number: int, frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.is_wanted:
             signal.default_int_handler(number, frame)
         self.is_wanted = True
-        self._tell()
+        self._notify()

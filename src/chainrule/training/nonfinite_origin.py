@@ -1,11 +1,11 @@
-"""The origin of a number that is not finite: the batch, a layer, the loss, or the way back.
+"""Where a NaN or infinity began: in the batch, a layer's forward or backward pass, or the loss.
 
-What is not finite makes everything after it not finite. So a step that has failed is repeated on a
-copy of the model, one layer after another, and the first that makes such a number is named, with
-the size of what it was given:
+A number that is not finite makes every later one not finite. So a failed step is repeated on a copy
+of the model, layer by layer, and the error names the first layer that produces such a number, with
+the size of its input:
 
-    x → layer 1 → layer 2 → … → y → C            the first whose output is not finite
-    Δ ← layer 1 ← layer 2 ← … ← Δ                the first whose delta or gradient is not
+    x → layer 1 → layer 2 → … → y → C            the first output that is not finite
+    Δ ← layer 1 ← layer 2 ← … ← Δ                the first delta or gradient that is not finite
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from chainrule.losses import Loss, PerOutput
 
 
 def found_in_batch(batch: dict[str, Array]) -> NonFiniteError | None:
-    """The array of the batch that is itself not finite, as in `Trainer.step` it may be."""
+    """The error for a batch that is itself not finite, which `Trainer.step` does not rule out."""
     for name, array in batch.items():
         if not all_finite(array):
             rows = np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))
@@ -35,13 +35,13 @@ def found_in_batch(batch: dict[str, Array]) -> NonFiniteError | None:
                 place=name,
                 expected=FINITE,
                 received=f"{count_of(array)}, first in row {rows[0]:,}",
-                hint="look at where the batch comes from, and leave that row out",
+                hint="check where the batch comes from, and drop that row",
             )
     return None
 
 
 def found_forward(model: Layer, inputs: tuple[Array, ...]) -> NonFiniteError | None:
-    """The first layer that makes a number that is not finite, seen by repeating the step."""
+    """Repeat the forward pass; the error for the first layer whose output is not finite."""
     plan = Plan.of(copy.deepcopy(model))
     for step, before, values in plan.steps_forward(inputs):
         if not all(map(all_finite, values)):
@@ -52,7 +52,7 @@ def found_forward(model: Layer, inputs: tuple[Array, ...]) -> NonFiniteError | N
                 expected=FINITE,
                 received=f"{count_of(*values)}, from inputs {up_to(*before)}"
                 f"{_parameters_of(layer)}",
-                hint=_look_at("forward", layer, *before),
+                hint=_hint_for_method("forward", layer, *before),
             )
     return None
 
@@ -60,7 +60,7 @@ def found_forward(model: Layer, inputs: tuple[Array, ...]) -> NonFiniteError | N
 def found_after_forward(
     model: Layer, loss: Loss, inputs: tuple[Array, ...], target: Any, weights: Array | None
 ) -> NonFiniteError | None:
-    """The loss, or the first layer on the way back, that makes such a number."""
+    """The error for the loss, or for the first layer of the backward pass, that is not finite."""
     model = copy.deepcopy(model)
     model.parameters.zero_grad()
     plan = Plan.of(model)
@@ -73,20 +73,20 @@ def found_after_forward(
         return _found_in_loss("delta", as_tuple(delta), loss, y, target, plan)
     for step, before, sent in plan.steps_backward(delta, parameters_only=True):
         layer = step.layer
-        made = (
-            {"the delta that it sends back": np.hstack([d.ravel() for d in sent])} if sent else {}
+        results = (
+            {"the delta that it returns": np.hstack([d.ravel() for d in sent])} if sent else {}
         )
-        made |= {f"the gradient of {p.path}": p.grad for p in layer.parameters}
-        for name, array in made.items():
+        results |= {f"the gradient of {p.path}": p.grad for p in layer.parameters}
+        for name, array in results.items():
             if not all_finite(array):
                 return NonFiniteError(
-                    f"{label(layer)} is the first layer on the way back to make a number that is "
-                    "not finite",
+                    f"{label(layer)} is the first layer of the backward pass whose result is not "
+                    "finite",
                     place=plan.place(step),
                     expected=FINITE,
                     received=f"{name}: {count_of(array)}, from a delta {up_to(*before)}"
                     f"{_parameters_of(layer)}",
-                    hint=_look_at("backward", layer, *before),
+                    hint=_hint_for_method("backward", layer, *before),
                 )
     return None
 
@@ -94,46 +94,46 @@ def found_after_forward(
 def _shares_of(
     cost: Array, loss: Loss, y: Any, target: Any, weights: Array | None
 ) -> tuple[Array, ...]:
-    """What each output adds to the cost: λ_i C_i."""
+    """What each output contributes to the cost: λ_i C_i."""
     if not isinstance(loss, PerOutput):
         return (cost,)
     costs, _ = loss.costs_and_deltas(y, target, weights)
-    alone = range(len(costs))
-    return tuple(loss.total([c if k == n else 0.0 for k, c in enumerate(costs)]) for n in alone)
+    outputs = range(len(costs))
+    return tuple(loss.total([c if k == n else 0.0 for k, c in enumerate(costs)]) for n in outputs)
 
 
 def _found_in_loss(
-    name: str, parts: tuple[Array, ...], loss: Loss, y: Any, target: Any, plan: Plan
+    name: str, shares: tuple[Array, ...], loss: Loss, y: Any, target: Any, plan: Plan
 ) -> NonFiniteError:
-    """The error for a cost or a delta that is not finite, with the output whose part it is."""
+    """The error for a cost or delta that is not finite, with the output that it belongs to."""
     each = loss.for_each_output
-    for number, (own, part) in enumerate(zip(each, parts, strict=True)):
-        if not all_finite(part):
+    for number, (own, share) in enumerate(zip(each, shares, strict=True)):
+        if not all_finite(share):
             kind = type(own).__name__
             return NonFiniteError(
                 f"the {name} is not finite, though the output of every layer is",
                 place=kind if len(each) == 1 else f"y[{number}], {kind}",
                 expected=f"a finite {name}",
-                received=f"{count_of(np.asarray(part))}, from outputs "
+                received=f"{count_of(np.asarray(share))}, from outputs "
                 f"{up_to(as_tuple(y)[number])} of {plan.place_of(plan.outputs[number])} "
                 f"and targets {up_to(np.asarray(as_tuple(target)[number]))}",
             )
     return NonFiniteError(
-        "the weighted cost of each output is finite, and their sum is not",
+        "the weighted cost of each output is finite, but their sum is not",
         place=type(loss).__name__,
         expected=f"a finite {name}",
-        received=f"costs of {', '.join(f'{float(part):.3g}' for part in parts)}",
-        hint="smaller weights: all of them may be multiplied by one number",
+        received=f"costs of {', '.join(f'{float(share):.3g}' for share in shares)}",
+        hint="smaller weights: all of them can be multiplied by the same number",
     )
 
 
 def container(model: Layer) -> str:
-    """What a model is called in front of a path."""
+    """The name of a model as the first part of a path."""
     return snake_case(type(model).__name__)
 
 
-def first_that_is_not_finite(model: Layer) -> tuple[str, str, Array]:
-    """The place of a parameter, its name and its value."""
+def first_nonfinite_parameter(model: Layer) -> tuple[str, str, Array]:
+    """The place, name and value of the first parameter that is not finite."""
     return next(
         (join(container(model), path), name, parameter.value)
         for path, layer in model.walk()
@@ -142,33 +142,33 @@ def first_that_is_not_finite(model: Layer) -> tuple[str, str, Array]:
     )
 
 
-# ------------------------------------------------------------------------------- what is said
+# ------------------------------------------------------------------------------- messages
 
 FINITE = "finite numbers"
 ORDINARY = 1e6
-"""Numbers up to this size do not come from a learning rate that is too large."""
+"""Numbers up to this size do not indicate a learning rate that is too large."""
 
 
-def _look_at(method: str, layer: Layer, *given: Array) -> str | None:
-    """What to do about a layer that makes NaN or infinity of ordinary numbers."""
+def _hint_for_method(method: str, layer: Layer, *given: Array) -> str | None:
+    """The hint for a layer that produces NaN or infinity from numbers of ordinary size."""
     if is_large(*given, layer.parameters.value):
         return None
-    return f"the numbers that it was given are ordinary ones, so look at its {method}"
+    return f"its inputs are of ordinary size, so check its {method}"
 
 
-def look_at_random(model: Layer) -> str | None:
-    """What to do where a step fails once, and not when it is repeated."""
+def hint_for_randomness(model: Layer) -> str | None:
+    """The hint if a step fails once but not when it is repeated."""
     if is_large(model.parameters.value):
         return None
     drawing = list(model.generators)
     if not drawing:
-        return "the parameters are ordinary ones, so look at a layer that is not the same each time"
+        return "the parameters are of ordinary size, so check for a layer that is not deterministic"
     more = f" and {len(drawing) - 3:,} more" if len(drawing) > 3 else ""
-    return f"look at what is made of the numbers that {', '.join(drawing[:3])}{more} draws"
+    return f"check how the random numbers of {', '.join(drawing[:3])}{more} are used"
 
 
 def is_large(*arrays: Array) -> bool:
-    """Whether numbers are larger than those that ordinary data and parameters have."""
+    """Whether a number is larger than ordinary data and parameters are."""
     return largest_of(*arrays) > ORDINARY
 
 
@@ -192,7 +192,7 @@ def _parameters_of(layer: Layer) -> str:
 
 
 def largest_of(*arrays: Array) -> float:
-    """The largest absolute value in some arrays, 0 where there is none."""
+    """The largest absolute value in some arrays; 0 if they are empty."""
     return max((float(np.max(np.abs(array), initial=0)) for array in arrays), default=0.0)
 
 

@@ -1,18 +1,18 @@
-"""Progress: one line in the terminal that says how far a training run is.
+"""Progress: one line in the terminal that shows how far a training run is.
 
     epoch  7/20 ━━━━━━━━━━━━╸━━━━━━━━━━━━━━━  34 % 0:00:12 left  loss 0.0412  validation 0.0533
 
-The time that is left is what all steps together would take if they took as long as those before:
+The remaining time assumes that the steps to come take as long as those so far:
 
     left = elapsed (steps to go) / (steps done)
 
-In a run that is resumed the line begins where the run was, and the time is that of the steps that
-this program has taken.
+In a resumed run the line starts where the run was, and the time counts only the steps of this
+process.
 
-What there is to say besides stands above the line.
+Messages are printed above the line.
 
-The line is drawn with rich, at most ten times a second, and only where there is a terminal: in a
-file, a pipe or a test nothing at all is printed, and rich is not even loaded.
+The line is drawn with rich, at most ten times a second, and only in a terminal: in a file, a pipe
+or a test nothing is printed, and rich is not even imported.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ from types import TracebackType
 from typing import Any, Self
 
 PERIOD = 0.1
-"""Seconds between two drawings of the line."""
-TO_THE_BEGINNING = "\r\x1b[2K"
-"""What wipes out the bar, in whose place something is said; it is drawn anew below that."""
+"""Seconds between two updates of the line."""
+ERASE_LINE = "\r\x1b[2K"
+"""Erases the bar, so that a message can take its place; the bar is redrawn below."""
 SHORTEST, LONGEST = 6, 40
-"""Between which widths the bar takes the room that the words leave."""
+"""The limits of the bar's width, which is otherwise the space that the text leaves."""
 
 
 class Progress:
-    """The line, between ``with`` and the end of its block, however that is left.
+    """The progress line, a context manager that restores the terminal however its block ends.
 
     Parameters
     ----------
     wanted
         True or False, or a rich Console to draw on.
     epochs, steps
-        How many epochs there will be, and how many steps in each.
+        The number of epochs, and the number of steps in each.
     done
-        How many steps were taken before, in the run that is resumed.
+        The number of steps taken before a resumed run continues.
 
     Attributes
     ----------
     due : float
-        The time, as `time.perf_counter` tells it, when `show` is to be called next. Where nothing
-        is drawn, never.
+        The time of `time.perf_counter` at which `show` should be called next; infinite if nothing
+        is drawn.
     """
 
     def __init__(self, wanted: Any, epochs: int, steps: int, done: int = 0) -> None:
@@ -60,7 +60,7 @@ class Progress:
         self._bar: Any = None
         self._began = 0.0
         self._figures: dict[str, float] = {}
-        self._to_say: list[str] = []
+        self._pending: list[str] = []
 
     def __enter__(self) -> Self:
         if self._console is not None:
@@ -76,15 +76,15 @@ class Progress:
         if self._line is not None:
             self._line.stop()  # shows the cursor again
             self._line, self.due = None, math.inf
-        self._say_it()
+        self._print_pending()
 
     def say(self, text: str) -> None:
-        """Print a line at once: above the bar while that is drawn; without a terminal nothing.
+        """Print a message at once, above the bar if there is one; without a terminal do nothing.
 
-        It may be called from anywhere, also where a signal has broken off the drawing of the bar:
-        it does not go through rich, or through Python's buffer, neither of which can be entered
-        twice, but straight to the terminal. Where there is no way to do that, such as in a
-        notebook, it waits until the bar is drawn the next time.
+        It can be called from anywhere, even from a signal handler that interrupted the drawing of
+        the bar: it bypasses rich and Python's buffer, which are not reentrant, and writes directly
+        to the terminal. Where that is impossible, as in a notebook, the message waits for the next
+        update of the bar.
 
         Parameters
         ----------
@@ -94,28 +94,28 @@ class Progress:
         if self._console is None:
             return
         is_drawn = self._line is not None
-        if _write_at_once(self._console, (TO_THE_BEGINNING if is_drawn else "") + text):
+        if _write_directly(self._console, (ERASE_LINE if is_drawn else "") + text):
             return
-        self._to_say.append(text)
+        self._pending.append(text)
         if is_drawn:
             self.due = 0.0
         else:
-            self._say_it()
+            self._print_pending()
 
-    def _say_it(self) -> None:
-        while self._to_say:
-            text = self._to_say.pop(0)
+    def _print_pending(self) -> None:
+        while self._pending:
+            text = self._pending.pop(0)
             if self._console is not None:
                 self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def show(self, epoch: int, step: int, figures: Mapping[str, float]) -> None:
-        """Draw the line anew, after a step of an epoch, both counted from 1.
+        """Redraw the line after a step of an epoch, both counted from 1.
 
-        Figures that are not given anew, such as those of the last validation, stay.
+        Figures that are not given, such as those of the last validation, keep their values.
         """
         if self._line is None:
             return
-        self._say_it()
+        self._print_pending()
         now = time.perf_counter()
         self.due = now + PERIOD
         self.note(figures)
@@ -124,15 +124,15 @@ class Progress:
         left = elapsed * (total - done) / max(done - self._before, 1)
         where = self._where(epoch)
         when = f"{_clock(left)} left" if done < total else f"in {_clock(elapsed)}"
-        room = self._console.width - len(f"{where}   {100} %  {when}  ")
-        text = _as_many_as_fit(_spoken(self._figures), room - SHORTEST)
-        self._bar.bar_width = min(max(room - len(text), SHORTEST), LONGEST)
+        width = self._console.width - len(f"{where}   {100} %  {when}  ")
+        text = _as_many_as_fit(_formatted(self._figures), width - SHORTEST)
+        self._bar.bar_width = min(max(width - len(text), SHORTEST), LONGEST)
         self._line.update(
             0, completed=done, epoch=where, time=when, figures=f" {text}", refresh=True
         )  # fmt: skip
 
     def note(self, figures: Mapping[str, float]) -> None:
-        """Keep figures for the next time that the line is drawn."""
+        """Keep figures for the next update of the line."""
         self._figures.update(figures)
 
     def _where(self, epoch: int) -> str:
@@ -153,16 +153,16 @@ class Progress:
             auto_refresh=False,
         )
         epoch = min(self._before // self._steps + 1, self._epochs)
-        begun = {"epoch": self._where(epoch), "time": "", "figures": ""}
+        texts = {"epoch": self._where(epoch), "time": "", "figures": ""}
         total = self._epochs * self._steps
-        self._line.add_task("", total=total, completed=self._before, **begun)
+        self._line.add_task("", total=total, completed=self._before, **texts)
         self._line.start()
         self._began = time.perf_counter()
         self.due = self._began
 
 
 def _terminal(wanted: Any) -> Any:
-    """The console to draw on, if one is wanted and there is a terminal behind it."""
+    """The console to draw on, if one is wanted and writes to a terminal; otherwise None."""
     if wanted is False or (wanted is True and not _is_terminal(sys.stdout)):
         return None
     if wanted is True:
@@ -172,14 +172,14 @@ def _terminal(wanted: Any) -> Any:
     return wanted if wanted.is_terminal and not wanted.is_dumb_terminal else None
 
 
-def _write_at_once(console: Any, text: str) -> bool:
-    """Write a line past rich and Python's buffer; False where that cannot be done."""
+def _write_directly(console: Any, text: str) -> bool:
+    """Write a line, bypassing rich and Python's buffer; False if that is impossible."""
     if console.is_jupyter or console.legacy_windows:
         return False
     line = f"{text}\n".encode(console.encoding, "replace")
     try:
         os.write(console.file.fileno(), line)
-    except (AttributeError, OSError, ValueError):  # nothing of the system's stands behind it
+    except (AttributeError, OSError, ValueError):  # not a file of the operating system
         return False
     return True
 
@@ -187,7 +187,7 @@ def _write_at_once(console: Any, text: str) -> bool:
 def _is_terminal(stream: Any) -> bool:
     try:
         return bool(stream.isatty())
-    except (AttributeError, ValueError):  # no stream at all, or a closed one
+    except (AttributeError, ValueError):  # not a stream, or a closed one
         return False
 
 
@@ -198,7 +198,7 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}"
 
 
-def _spoken(figures: Mapping[str, float]) -> list[str]:
+def _formatted(figures: Mapping[str, float]) -> list[str]:
     """``loss 0.123``, ``validation 0.145``, ``accuracy 0.981`` and so on, in this order."""
     texts = []
     for name, figure in figures.items():
@@ -210,8 +210,8 @@ def _spoken(figures: Mapping[str, float]) -> list[str]:
     return texts
 
 
-def _as_many_as_fit(texts: list[str], room: int) -> str:
-    """The first of them, at least one; those for which the line is too narrow are left out."""
-    while len(texts) > 1 and len("  ".join(texts)) > room:
+def _as_many_as_fit(texts: list[str], width: int) -> str:
+    """As many of the texts as fit, from the first on, but at least one."""
+    while len(texts) > 1 and len("  ".join(texts)) > width:
         texts.pop()
     return "  ".join(texts)

@@ -1,14 +1,14 @@
-"""A run: what `Trainer.fit` goes through, and where it is.
+"""A run: one call of `Trainer.fit`, and its position.
 
     for each epoch:
         for each step:    batches → gradient → optimizer → callbacks
         validation, history, callbacks
 
-Where a run is, is a handful of numbers: how many epochs it has done, how many steps of the one that
-is going on, the sums of which that epoch's averages will be made, and the position in the order of
-the samples. Together with the parameters, what the optimizer and the callbacks remember, and every
-generator, that is all that the future depends on. So a checkpoint of it, taken between two steps,
-goes on to the very same numbers: see `chainrule.checkpoints`.
+The position of a run is a few numbers: the epochs done, the steps done in the current epoch, the
+sums for that epoch's averages, and the position in the order of the samples. Together with the
+parameters, the state of the optimizer and the callbacks, and every generator, it determines all the
+rest of the run. So a run that resumes from a checkpoint taken between two steps continues with
+exactly the same numbers: see `chainrule.checkpoints`.
 """
 
 from __future__ import annotations
@@ -52,25 +52,25 @@ class Run:
     Attributes
     ----------
     trainer, batches, validation, columns
-        What is trained, on what, what is measured on after each epoch, and what is written down.
+        The trainer, the training data, the validation data, and the columns of the history.
     callbacks
-        In the order in which they are called.
+        The callbacks, in the order in which they are called.
     epochs
-        How many there are to be.
+        The number of epochs to train.
     accumulate
-        How many batches make one step of the optimizer.
+        The number of batches in one step of the optimizer.
     bad_batch
-        The file into which a batch is written that spoils everything.
+        The file for a batch that produces a NaN or an infinity.
     epochs_done, steps_done, steps
-        How many epochs are over, how many steps of the one that is going on, and how many in all.
+        The number of complete epochs, of steps in the current epoch, and of steps in total.
     history
-        Of the epochs that are over.
+        The history of the complete epochs.
     reason
-        Why it stopped before its time; None if it did not.
+        Why it stopped early; None if it did not.
     resumed_from, resumes_at
-        The checkpoint that it goes on from, if it does, and its step; −1 if it does not.
+        The checkpoint from which it resumes, and the step; None and −1 if it does not resume.
     is_going, is_failed
-        Whether it is going on, and whether it ended with an error.
+        Whether it is running, and whether it ended with an error.
     """
 
     trainer: Trainer
@@ -95,20 +95,20 @@ class Run:
     _made_of: dict[str, Any] | None = field(default=None, init=False, repr=False)
     _guarded: GuardedStep = field(init=False, repr=False)
     _watch: DeltaWatch = field(init=False, repr=False)
-    _looks: bool = field(default=False, init=False, repr=False)
+    _watch_is_due: bool = field(default=False, init=False, repr=False)
     _line: Progress = field(init=False, repr=False)
     _interruption: Interruption = field(init=False, repr=False)
-    _now: list[Batch] = field(factory=list, init=False, repr=False)  # the batches of this step
-    _before: list[Batch] = field(factory=list, init=False, repr=False)  # and of the one before
+    _step_batches: list[Batch] = field(factory=list, init=False, repr=False)
+    _previous_batches: list[Batch] = field(factory=list, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self.callbacks = sorted(self.callbacks, key=lambda callback: callback.comes_last)
         self.sums = [0.0] * len(self.columns.names)
-        self._interruption = Interruption(self._heard)
+        self._interruption = Interruption(self._confirm_interruption)
 
     @property
     def made_of(self) -> dict[str, Any]:
-        """What a checkpoint says of it that does not change while it is going on."""
+        """The part of a checkpoint that does not change during the run."""
         if self._made_of is None:
             from chainrule.training.run_state import made_of
 
@@ -117,50 +117,50 @@ class Run:
 
     @property
     def steps_per_epoch(self) -> int:
-        """How many steps of the optimizer an epoch has."""
+        """The number of optimizer steps in an epoch."""
         return -(-self.batches.steps // self.accumulate)
 
     @property
     def is_resumed(self) -> bool:
-        """Whether it goes on from a checkpoint."""
+        """Whether it resumes from a checkpoint."""
         return self.resumed_from is not None
 
     @property
     def measured(self) -> tuple[str, ...]:
-        """The columns of the history, without those that callbacks add."""
+        """The columns of the history, except those that callbacks add."""
         names = self.columns.names
         validated = [f"validation_{name}" for name in names] if self.validation else []
         return (*names, *validated)
 
     @property
     def is_over(self) -> bool:
-        """Whether there is nothing more to do."""
+        """Whether nothing is left to do."""
         return self.epochs_done >= self.epochs or self.stops
 
     @property
     def stops(self) -> bool:
-        """Whether it ends before its time, after the step that is going on."""
+        """Whether it stops early, after the current step."""
         return self.reason is not None or self._interruption.is_wanted
 
     def go(self, progress: Any) -> None:
-        """Take all steps that are left, and let the callbacks know."""
+        """Take all remaining steps and call the callbacks."""
         self._line = Progress(progress, self.epochs, self.steps_per_epoch, self.steps)
         self._watch = DeltaWatch(self.trainer.model, self.trainer.loss)
         self.is_going = True
-        with ExitStack() as at_the_end:
-            at_the_end.callback(self.batches.close)
+        with ExitStack() as stack:
+            stack.callback(self.batches.close)
             for callback in self.callbacks:
-                at_the_end.callback(callback.on_fit_end, self.trainer)
-            at_the_end.enter_context(self._interruption)
-            at_the_end.push(self._note_end)
+                stack.callback(callback.on_fit_end, self.trainer)
+            stack.enter_context(self._interruption)
+            stack.push(self._note_end)
             self._guarded = self.trainer.guarded_step()
             for callback in self.callbacks:
                 callback.on_fit_begin(self.trainer)
             with self._line:
                 if self.resumed_from is not None:
-                    self._line.say(f"goes on from {self.resumed_from.name}")
+                    self._line.say(f"resuming from {self.resumed_from.name}")
                 while not self.is_over:
-                    self._one_epoch()
+                    self._run_epoch()
                 if self._interruption.is_wanted:
                     self.reason = self.reason or "Ctrl-C"
             if self.reason is not None:
@@ -168,18 +168,18 @@ class Run:
 
     @property
     def _where(self) -> str:
-        """``epoch 3``, or ``epoch 3, step 12``, as far as it has come."""
+        """``epoch 3``, or ``epoch 3, step 12`` within an epoch."""
         if self.steps_done:
             return f"epoch {self.epochs_done + 1}, step {self.steps_done}"
         return f"epoch {self.epochs_done}"
 
     def save_checkpoint(self, folder: Path) -> Path:
-        """Write where it is into a folder; see `chainrule.checkpoints`.
+        """Write a checkpoint into a folder; see `chainrule.checkpoints`.
 
         Raises
         ------
         StorageError
-            The file could not be written, or a callback remembers what cannot be in one.
+            The file could not be written, or the state of a callback cannot be stored.
         """
         from chainrule import checkpoints
         from chainrule.training.run_state import snapshot
@@ -193,15 +193,15 @@ class Run:
     def _note_end(self, kind: Any, error: Any, traceback: Any) -> None:
         self.is_going, self.is_failed = False, error is not None
 
-    def _heard(self) -> None:
+    def _confirm_interruption(self) -> None:
         self._line.say("stopping after this step; press Ctrl-C again to stop at once")
 
     # ---------------------------------------------------------------- an epoch
 
-    def _one_epoch(self) -> None:
-        """Take the steps of an epoch that are left, and, unless it is stopped, end it."""
+    def _run_epoch(self) -> None:
+        """Take the remaining steps of an epoch and, unless the run is stopped, complete it."""
         epoch, trainer = self.epochs_done + 1, self.trainer
-        self._steps_of(epoch)
+        self._run_steps(epoch)
         if self.steps_done < self.steps_per_epoch:
             return
         try:
@@ -209,7 +209,7 @@ class Run:
             if self.validation is not None:
                 figures |= trainer.validated(self.validation, self.columns)
             for callback in self.callbacks:
-                figures |= self._of_a_callback(callback, epoch, figures)
+                figures |= self._figures_from(callback, epoch, figures)
             self.history.append(figures)
             self.epochs_done, self.steps_done = epoch, 0
             self.sums, self.samples = [0.0] * len(self.sums), 0
@@ -217,49 +217,50 @@ class Run:
             for callback in self.callbacks:
                 callback.on_epoch_end(trainer, epoch, figures)
         except Exception as error:
-            _say_place(error, f"epoch {epoch}, at its end")
+            _add_location(error, f"epoch {epoch}, at its end")
             raise
         if self.is_over:
             self._line.show(epoch, self.steps_per_epoch, figures)
 
-    def _of_a_callback(
+    def _figures_from(
         self, callback: Callback, epoch: int, figures: dict[str, float]
     ) -> dict[str, float]:
         given = callback.figures(self.trainer, epoch)
         if not isinstance(given, Mapping) or not all(map(_is_figure, given.items())):
             raise DefinitionError(
-                "figures returns what is no column of the history",
+                "figures does not return columns for the history",
                 place=f"{type(callback).__name__}.figures",
                 expected='a number for each name, such as {"norm": 1.5}',
                 received=f"{given!r:.80}",
-                hint="return float(…) for each; {} where there is nothing to add",
+                hint="return a float for each name; return {} if there is nothing to add",
             )
         added = {name: float(figure) for name, figure in given.items()}
-        twice = sorted(set(added) & {*figures, "epoch"})
-        if twice:
+        duplicates = sorted(set(added) & {*figures, "epoch"})
+        if duplicates:
             raise ConfigurationError(
-                f"two columns of the history would be called {twice[0]!r}",
+                f"two columns of the history would be called {duplicates[0]!r}",
                 place=type(callback).__name__,
-                expected="names in figures that nobody else uses",
+                expected="names in figures that are not used elsewhere",
                 received=", ".join(figures),
             )
         return added
 
-    def _steps_of(self, epoch: int) -> None:
+    def _run_steps(self, epoch: int) -> None:
         at_step_end = [
             callback.on_step_end
             for callback in self.callbacks
             if type(callback).on_step_end is not Callback.on_step_end
         ]
         guarded, trainer, line = self._guarded, self.trainer, self._line
-        coming = self.batches.epoch(self.steps_done * self.accumulate)
+        batches = self.batches.epoch(self.steps_done * self.accumulate)
+        take_step = self._step if self.accumulate == 1 else self._accumulated_step
         step, is_taken = self.steps_done, True
-        self._looks = step == 0 and self._watch.is_due(epoch)
+        self._watch_is_due = step == 0 and self._watch.is_due(epoch)
         try:
             for step in range(self.steps_done + 1, self.steps_per_epoch + 1):
                 is_taken = False
-                self._before, self._now = self._now, []
-                cost = self._step(coming) if self.accumulate == 1 else self._long_step(coming)
+                self._previous_batches, self._step_batches = self._step_batches, []
+                cost = take_step(batches)
                 is_taken = True
                 self.steps_done = step
                 self.steps += 1
@@ -272,54 +273,57 @@ class Run:
             guarded.require_finite()
         except BaseException as error:
             guarded.put_back()
-            if guarded.has_overflowed:  # a step that was counted has been taken back
+            if guarded.has_overflowed:  # a step that was counted has been undone
                 self.steps, self.steps_done = self.steps - 1, self.steps_done - 1
             place = f"epoch {epoch}, step {step}"
             if self.accumulate > 1 and not is_taken:
-                place += f", batch {(step - 1) * self.accumulate + len(self._now)}"
-            _say_place(error, place)
+                place += f", batch {(step - 1) * self.accumulate + len(self._step_batches)}"
+            _add_location(error, place)
             if isinstance(error, DataError) and error.batch and self.bad_batch is not None:
                 write_bad_batch(self.bad_batch, [error.batch], error)
             if isinstance(error, NonFiniteError) and self.bad_batch is not None:
-                # What the optimizer's step made infinite is seen one step later.
-                at_fault = self._before if guarded.has_overflowed and not is_taken else self._now
+                # A step of the optimizer that overflows is detected one step later.
+                is_previous = guarded.has_overflowed and not is_taken
+                at_fault = self._previous_batches if is_previous else self._step_batches
                 write_bad_batch(self.bad_batch, at_fault, error)
             raise
 
     # ---------------------------------------------------------------- a step
 
-    def _step(self, coming: Iterator[Batch]) -> float:
-        """One batch, one step."""
-        inputs, target, weights = self._next(coming)
+    def _step(self, batches: Iterator[Batch]) -> float:
+        """One step with one batch."""
+        inputs, target, weights = self._next(batches)
         cost, y, costs = self._guarded.take(inputs, target, weights)
-        self._note(len(inputs[0]), cost, y, costs, target)
+        self._add_to_sums(len(inputs[0]), cost, y, costs, target)
         return cost
 
-    def _long_step(self, coming: Iterator[Batch]) -> float:
-        """Several batches, one step: that of all their rows together."""
+    def _accumulated_step(self, batches: Iterator[Batch]) -> float:
+        """One step with several batches: the step for all their rows together."""
         total, rows = 0.0, 0
         left = self.batches.steps - self.steps_done * self.accumulate
         self._guarded.begin()
         for _ in range(min(self.accumulate, left)):
-            inputs, target, weights = self._next(coming)
+            inputs, target, weights = self._next(batches)
             size = len(inputs[0])
             cost, y, costs = self._guarded.add(inputs, target, weights, size)
-            self._note(size, cost, y, costs, target)
+            self._add_to_sums(size, cost, y, costs, target)
             total, rows = total + cost * size, rows + size
         self._guarded.end(rows)
         return total / rows
 
-    def _next(self, coming: Iterator[Batch]) -> Batch:
-        """The next batch, kept for the case that it spoils everything."""
-        batch = next(coming)
-        self._now.append(batch)
-        if self._looks:
-            self._looks = False
+    def _next(self, batches: Iterator[Batch]) -> Batch:
+        """The next batch, kept in case it produces a NaN or an infinity."""
+        batch = next(batches)
+        self._step_batches.append(batch)
+        if self._watch_is_due:
+            self._watch_is_due = False
             self._watch.look(*batch, self.epochs_done + 1, self.steps_done + 1)
         return batch
 
-    def _note(self, size: int, cost: float, y: Any, costs: tuple[float, ...], target: Any) -> None:
-        """Add what a batch says to the sums of the epoch."""
+    def _add_to_sums(
+        self, size: int, cost: float, y: Any, costs: tuple[float, ...], target: Any
+    ) -> None:
+        """Add the costs and metrics of a batch to the sums of the epoch."""
         sums = self.sums
         self.samples += size
         sums[0] += cost * size
@@ -333,8 +337,8 @@ class Run:
         return {name: total / self.samples for name, total in pairs}
 
 
-def _say_place(error: BaseException, place: str) -> None:
-    """Note in an error where in the run it came."""
+def _add_location(error: BaseException, place: str) -> None:
+    """Add to an error where in the run it occurred."""
     if isinstance(error, ChainruleError):
         error.place = f"{error.place}, {place}" if error.place else place
     else:

@@ -2,10 +2,10 @@
 
     snapshot   run → record, arrays      parameters, buffers, generators, optimizer, history, …
     compare    model, loss, optimizer, data and callbacks with those of the record
-    apply      record, arrays → run      everything of the snapshot, back in its place
+    apply      record, arrays → run      everything in the snapshot, restored
 
-Everything is compared before anything is changed. Data are compared by some of their rows,
-callbacks by their classes: comparing more would cost more than it tells.
+Everything is compared before anything is changed. Of the data, some rows are compared, and of the
+callbacks their classes: a full comparison would cost more than it is worth.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from attrs import fields, frozen
 
-from chainrule.checkpoints import Saved, decoded, encoded, unsound
+from chainrule.checkpoints import Saved, decoded, encoded, invalid
 from chainrule.core.errors import ChainruleError, ConfigurationError, StorageError
 from chainrule.core.layer import Layer
 from chainrule.core.parameter import Parameter
@@ -35,18 +35,18 @@ from chainrule.training.history import History
 if TYPE_CHECKING:
     from chainrule.training.run import Run
 
-LOOKED_AT = 256
-"""Of how many rows the data are known again."""
+COMPARED_ROWS = 256
+"""About how many rows of the data are compared."""
 
 
 @frozen(eq=False)
 class Resumption:
-    """A checkpoint that a run can go on from: all of it was compared, and nothing has changed yet.
+    """A checkpoint from which a run can resume: it has been compared, and nothing has changed yet.
 
     Attributes
     ----------
     saved
-        What stands in the file.
+        The contents of the file.
     """
 
     saved: Saved
@@ -58,42 +58,42 @@ class Resumption:
         Parameters
         ----------
         saved
-            What stands in the file.
+            The contents of the file.
         run
-            Its batches are brought to where they were; nothing else is changed.
+            The run. Its batches move to the stored position; nothing else changes.
         model
-            That of the run, or a trial of it where it is not built yet.
+            The model of the run, or a built copy if it is not built yet.
 
         Raises
         ------
         StorageError, ConfigurationError
-            It is one of another model, of other data, or of another kind of run; what differs is
-            listed.
+            The checkpoint belongs to another model, other data or another kind of run; the error
+            lists the differences.
         """
         record, arrays = saved.record, saved.arrays
         _require_the_same(saved, run, model)
         _require_arrays(saved, model)
-        bits_for(record["model"]["generators"])  # which refuses what is no state of a generator
+        bits_for(record["model"]["generators"])  # raises if one is not the state of a generator
         position = record["position"]
         if len(position["sums"]) != len(run.sums) or position["steps_done"] > run.steps_per_epoch:
-            raise unsound("a position that the run cannot have", str(saved.path))
+            raise invalid("a position that is impossible in this run", str(saved.path))
         try:
             run.batches.go_to(position["batches"])
             copy.deepcopy(run.trainer.optimizer).restore(decoded(record["optimizer"], arrays))
         except ChainruleError as error:
             error.place = f"{saved.path}, {error.place}" if error.place else str(saved.path)
             raise
-        except Exception as error:  # a state that is none of this kind of batches
-            raise unsound(f"{type(error).__name__}: {error!s:.80}", str(saved.path)) from error
+        except Exception as error:  # not a state of this kind of batches
+            raise invalid(f"{type(error).__name__}: {error!s:.80}", str(saved.path)) from error
         return cls(saved)
 
     def restore_callbacks(self, run: Run) -> None:
-        """Give each callback what it remembered; one that refuses it says so."""
+        """Restore the state of each callback, which may raise an error."""
         for callback, state in _states_of_callbacks(self.saved, run):
             callback.restore(state)
 
     def apply(self, run: Run) -> None:
-        """Put the run, whose model is built, where it was."""
+        """Restore the state of the run, whose model is built."""
         record, arrays, trainer = self.saved.record, self.saved.arrays, run.trainer
         model = trainer.model
         trainer.optimizer.restore(decoded(record["optimizer"], arrays))
@@ -110,12 +110,12 @@ class Resumption:
 
 
 def snapshot(run: Run) -> tuple[dict[str, Any], dict[str, Array]]:
-    """All of a run's state: a record that JSON can write, and the arrays by name.
+    """The state of a run: a record that can be written as JSON, and the arrays by name.
 
     Raises
     ------
     StorageError
-        A callback remembers what cannot be written into a file.
+        The state of a callback cannot be written into a file.
     """
     arrays: dict[str, Array] = {}
     trainer = run.trainer
@@ -150,7 +150,10 @@ def snapshot(run: Run) -> tuple[dict[str, Any], dict[str, Array]]:
 
 
 def made_of(run: Run, model: Layer) -> dict[str, Any]:
-    """What has to be the same in the run that goes on, by what it is called; as JSON has it."""
+    """What must be equal in the run that resumes, in the form that JSON gives it.
+
+    The names are part of the file format: checkpoints with other names would not resume.
+    """
     trainer = run.trainer
     described = {
         "the model's layers": records_of(model),
@@ -175,22 +178,22 @@ def parameters_of(model: Layer) -> Iterator[tuple[str, Parameter]]:
 
 
 def _configured(optimizer: Optimizer) -> dict[str, str]:
-    """An optimizer as it was made, without the learning rate: that is part of its state."""
-    given = [each.name for each in fields(type(optimizer)) if each.init]
-    named = {f"the optimizer's {n}": repr(getattr(optimizer, n)) for n in given}
-    del named["the optimizer's learning_rate"]
-    return {"the optimizer": type(optimizer).__name__, **named}
+    """The configuration of an optimizer, without the learning rate, which is part of its state."""
+    names = [each.name for each in fields(type(optimizer)) if each.init]
+    values = {f"the optimizer's {n}": repr(getattr(optimizer, n)) for n in names}
+    del values["the optimizer's learning_rate"]
+    return {"the optimizer": type(optimizer).__name__, **values}
 
 
 def _digest_of(batches: Batches) -> str | None:
-    """Some rows of the data in a few letters, where the same rows are there in every run."""
+    """A digest of some rows, for data that are the same in every run; otherwise None."""
     if not isinstance(batches, ArrayBatches | StoredBatches):
         return None
     data = batches.data
     weights = () if data.sample_weights is None else (data.sample_weights,)
     digest = hashlib.sha256()
     for array in (*data.inputs, *data.targets, *weights):
-        rows = np.ascontiguousarray(array[:: max(1, len(array) // LOOKED_AT)])
+        rows = np.ascontiguousarray(array[:: max(1, len(array) // COMPARED_ROWS)])
         digest.update(f"{len(array)} {array.shape} {array.dtype}".encode())
         digest.update(rows.tobytes())
     return digest.hexdigest()[:12]
@@ -199,41 +202,41 @@ def _digest_of(batches: Batches) -> str | None:
 def _require_the_same(saved: Saved, run: Run, model: Layer) -> None:
     before, now = saved.record["made of"], made_of(run, model)
     differences = [
-        f"{name}: {_differing(before.get(name), now.get(name))}"
+        f"{name}: {_difference(before.get(name), now.get(name))}"
         for name in {**before, **now}
         if before.get(name) != now.get(name)
     ]
     if differences:
         raise StorageError(
-            "the checkpoint is one of another run",
+            "the checkpoint belongs to a different run",
             place=str(saved.path),
             expected="the same model, loss, optimizer and data as when it was written",
             received="; ".join(differences),
-            hint="call fit as the run was called that wrote it, or give another folder",
+            hint="call fit with the arguments of the run that wrote it, or use another folder",
         )
 
 
-def _differing(before: Any, now: Any) -> str:
-    """What two architectures differ in first, or the two values."""
+def _difference(before: Any, now: Any) -> str:
+    """The first difference between two architectures, or the two values."""
     if not (isinstance(before, list) and isinstance(now, list)):
-        return f"{before!r:.60} then, {now!r:.60} now"
-    for then, is_now in zip(before, now, strict=False):
-        if then == is_now:
+        return f"was {before!r:.60}, is now {now!r:.60}"
+    for old, new in zip(before, now, strict=False):
+        if old == new:
             continue
-        if not isinstance(then, dict) or then["class"] != is_now["class"]:
+        if not isinstance(old, dict) or old["class"] != new["class"]:
             break
-        fields = {**then["fields"], **is_now["fields"]}
-        name = next(k for k in fields if then["fields"].get(k) != is_now["fields"].get(k))
-        if '"layer"' in json.dumps(fields[name]):  # which layers it holds: their list says more
+        fields = {**old["fields"], **new["fields"]}
+        name = next(k for k in fields if old["fields"].get(k) != new["fields"].get(k))
+        if '"layer"' in json.dumps(fields[name]):  # the list of layers below says more
             break
-        pair = [_shortly(record["fields"].get(name)) for record in (then, is_now)]
-        return f"{then['class']}.{name} was {pair[0]}, and is {pair[1]}"
+        pair = [_short(record["fields"].get(name)) for record in (old, new)]
+        return f"{old['class']}.{name} was {pair[0]}, is now {pair[1]}"
     classes = [[r["class"] if isinstance(r, dict) else r for r in rs] for rs in (before, now)]
-    return f"{classes[0]!s:.90} then, {classes[1]!s:.90} now"
+    return f"was {classes[0]!s:.90}, is now {classes[1]!s:.90}"
 
 
-def _shortly(value: Any) -> str:
-    """A field as one would say it: of an object, its class."""
+def _short(value: Any) -> str:
+    """A field in readable form: an object by its class."""
     match value:
         case {"function": name} | {"initializer": name}:
             return str(name)
@@ -243,38 +246,37 @@ def _shortly(value: Any) -> str:
 
 
 def _states_of_callbacks(saved: Saved, run: Run) -> list[tuple[Any, dict[str, Any]]]:
-    """The callbacks that were there before, each with its state.
+    """The callbacks of the run that have a stored state, each with that state.
 
-    Those are the same that have the same class, and stand in the same order among the callbacks of
-    that class.
+    Callbacks are matched by class, and within a class by their order.
     """
-    left = list(run.callbacks)
+    unmatched = list(run.callbacks)
     found = []
     for record in saved.record["callbacks"]:
-        same = [callback for callback in left if type(callback).__name__ == record["class"]]
+        same = [callback for callback in unmatched if type(callback).__name__ == record["class"]]
         state = decoded(record["state"], saved.arrays)
         if same:
-            left.remove(same[0])
+            unmatched.remove(same[0])
             if state:
                 found.append((same[0], state))
         elif state:
             raise ConfigurationError(
-                f"among the callbacks of the run that wrote the checkpoint was {record['class']}",
+                f"the run that wrote the checkpoint had a callback {record['class']}",
                 place=str(saved.path),
-                expected=f"{record['class']}, which goes on from what it remembered",
+                expected=f"{record['class']}, which resumes from its stored state",
                 received=f"callbacks={run.callbacks!r:.90}",
-                hint="call fit with the same callbacks; more of them may be there",
+                hint="call fit with the same callbacks; extra callbacks are allowed",
             )
     return found
 
 
 def _require_arrays(saved: Saved, model: Layer) -> None:
-    """See that the arrays of a model are there, as large as they have to be."""
+    """Raise an error unless the model's arrays are there, with the right shapes and dtypes."""
     for name, array in arrays_of(model).items():
         held = saved.arrays.get(f"model/{name}")
         if held is None or held.shape != array.shape or held.dtype != array.dtype:
             raise StorageError(
-                "an array in the checkpoint does not fit its place",
+                "an array in the checkpoint does not fit the model",
                 place=f"{saved.path}, {name}",
                 expected=f"{array.shape}, {array.dtype}",
                 received="none" if held is None else f"{held.shape}, {held.dtype}",

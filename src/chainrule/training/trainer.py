@@ -1,18 +1,18 @@
-"""The trainer: brings a model, a loss and an optimizer together, and repeats one step.
+"""The trainer: combines a model, a loss and an optimizer, and repeats one step.
 
-What the lecture does in its loop, for each epoch and each batch (x, t) in it:
+The loop of the lecture, for each epoch and each batch (x, t) in it:
 
     y = F_θ(x),    C = loss(y, t),    θ ← θ − η ∂C/∂θ
 
     trainer = Trainer(model, losses.SoftmaxCrossEntropy(), optimizers.Adam(1e-3), rng=0)
     history = trainer.fit(x, t, epochs=20, batch_size=32, validation_data=(x_val, t_val))
 
-Everything random comes from one generator, made from ``rng``, in this order: where the model is
-not built yet, a generator is spawned from it to build it; then, epoch by epoch, one permutation
-shuffles the samples, or ``make_batch`` is given the generator for each of its batches. So the same
-``rng`` and the same calls give the same numbers, bit for bit.
+All randomness comes from one generator, created from ``rng``, in this order: if the model is not
+built yet, a generator is spawned to build it; then each epoch draws one permutation to shuffle the
+samples, or ``make_batch`` receives the generator for each batch. So the same ``rng`` and the same
+calls give the same numbers, bit for bit.
 
-A model with several outputs has a loss for each, and what is made small is Σ_i λ_i C_i:
+A model with several outputs has a loss for each, and training minimizes Σ_i λ_i C_i:
 
     trainer = Trainer(model, [loss_1, loss_2], optimizer, loss_weights=[1.0, 0.5])
     history = trainer.fit(x, (t_1, t_2), validation_data=(x_val, (t_1_val, t_2_val)))
@@ -57,49 +57,49 @@ if TYPE_CHECKING:
     from chainrule.training.run_state import Resumption
 
 APPLIED_AT_ONCE = 1000
-"""How many samples are sent through together to measure."""
+"""How many samples are evaluated together."""
 
 
 def _by_name(trainer: Trainer, attribute: Any, given: Any) -> Mapping[Any, Any]:
-    """The metrics by the names of their columns, for the losses that the trainer has."""
+    """The metrics by the names of their columns, for the losses of the trainer."""
     outputs = len(trainer.loss.for_each_output)
     return named(given, trainer.loss) if outputs == 1 else by_output(given, outputs)
 
 
 @define(eq=False)
 class Trainer:
-    """Trains a model: lets an optimizer move its parameters to where a loss is small.
+    """Trains a model: an optimizer moves its parameters to make a loss small.
 
     Parameters
     ----------
     model
         Any layer. If it is not built yet, `fit` builds it for the data.
     loss
-        One of `chainrule.losses`; for a model with several outputs a list of them, one for each,
-        of which `losses.PerOutput` makes one.
+        One of `chainrule.losses`; for a model with several outputs a list with one loss per output,
+        which becomes a `losses.PerOutput`.
     optimizer
-        One of `chainrule.optimizers`. What it remembers stays from one `fit` to the next.
+        One of `chainrule.optimizers`. Its state persists from one `fit` to the next.
     metrics
-        What else is measured: a list of names (``"accuracy"``, ``"binary_accuracy"``,
+        What else to measure: a list of names (``"accuracy"``, ``"binary_accuracy"``,
         ``"mean_absolute_error"``, ``"mean_squared_error"``), losses, or functions
-        ``(y, t) -> number``. For several outputs a dictionary of such lists, each for the name of
-        an output or its number from 0; or a list with one such list for each.
+        ``(y, t) -> number``. For several outputs a dictionary from an output's name, or its number
+        from 0, to such a list; or a list with one such list per output.
     loss_weights
-        λ_i of C = Σ_i λ_i C_i, for a list of losses; one for each if not given.
+        λ_i of C = Σ_i λ_i C_i, for a list of losses; all 1 if not given.
     rng
-        A seed, or the generator from which everything random comes; fresh randomness if not given.
+        A seed, or the generator for all randomness; unpredictable if not given.
 
     Attributes
     ----------
     run : Run or None
-        The last `fit`, or the one that is going on: where it is, and why it ended.
+        The current or last call of `fit`: its position, and why it ended.
 
     Raises
     ------
     DefinitionError
-        The model is no layer.
+        The model is not a layer.
     ConfigurationError
-        One of the others is not what it has to be.
+        Another argument is invalid.
 
     Examples
     --------
@@ -128,30 +128,30 @@ class Trainer:
 
     @property
     def history(self) -> History:
-        """Of the last `fit`, or of the one that is going on, up to its last whole epoch."""
+        """The history of the current or last `fit`, up to its last complete epoch."""
         return self.run.history if self.run is not None else self._no_history
 
     @property
     def steps(self) -> int:
-        """How many steps of the optimizer that run has taken, also before it was resumed."""
+        """The number of optimizer steps of that run, including those before it was resumed."""
         return self.run.steps if self.run is not None else 0
 
     @property
     def is_resumed(self) -> bool:
-        """Whether that run goes on from a checkpoint."""
+        """Whether that run was resumed from a checkpoint."""
         return self.run is not None and self.run.is_resumed
 
     @property
     def callbacks(self) -> list[Callback]:
-        """Those of that run, in the order in which they are called."""
+        """The callbacks of that run, in the order in which they are called."""
         return self.run.callbacks if self.run is not None else []
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """What that run measures in each epoch; what callbacks add to it is not among them."""
+        """The columns that run measures in each epoch, except those that callbacks add."""
         return self.run.measured if self.run is not None else ()
 
-    # ---------------------------------------------------------------- what a caller does
+    # ---------------------------------------------------------------- training and evaluation
 
     @renamed_keywords(removed_in="0.3", ahead="prefetch")
     def fit(
@@ -175,88 +175,88 @@ class Trainer:
     ) -> History:
         """Train on all samples ``epochs`` times, or on fresh batches, and return the history.
 
-        Everything is looked at before anything is changed: where an array, a number or a callback
-        is refused, the model, the optimizer and the generator are as they were.
+        All arguments are checked before anything changes: if one is invalid, the model, the
+        optimizer and the generator are as before.
 
-        Ctrl-C ends the training after the step that is going on, and the history of the epochs so
-        far is returned; ``trainer.run.reason`` says so. A second Ctrl-C does not wait.
+        Ctrl-C ends the training after the current step and returns the history so far;
+        ``trainer.run.reason`` says so. A second Ctrl-C stops immediately.
 
         Parameters
         ----------
         x
-            The inputs, (samples, …), which are converted to the model's type once; for a model
-            with several inputs a tuple of such. What lies in a file and is larger than the memory
-            (`numpy.memmap`, h5py, zarr, anything with a length and indices) is read piece by piece.
-            Or a function ``make_batch(rng) -> (x, t)``, which is called for every batch; or, with
-            no t, an iterable or a list of batches (x, t), or a dataset of pairs, ``dataset[i]``.
-            See `chainrule.data.batches_of`.
+            The inputs, (samples, …), converted to the model's type once; for a model with several
+            inputs a tuple of arrays. Data in a file that is larger than memory (`numpy.memmap`,
+            h5py, zarr, anything with a length and indices) are read in pieces. Or a function
+            ``make_batch(rng) -> (x, t)``, called for every batch; or, without t, an iterable or a
+            list of batches (x, t), or a dataset of pairs, ``dataset[i]``. See
+            `chainrule.data.batches_of`.
         t
             The targets, (samples, …), as the loss takes them; for a model with several outputs a
-            tuple with one such for each.
+            tuple with one array per output.
         epochs
-            How often to go through all samples.
+            The number of passes through all samples.
         batch_size
-            How many samples make one batch; 32 if not given. The last batch of an epoch has those
-            that are left over.
+            The number of samples per batch; 32 if not given. The last batch of an epoch has the
+            remaining ones.
         steps_per_epoch
-            With ``make_batch`` or an iterator, how many batches an epoch has.
+            With ``make_batch`` or an iterator, the number of batches per epoch.
         validation_data
-            A pair (x, t) to measure the loss and the metrics on after each epoch, without learning
-            from it; or a dataset of pairs, or an iterable of batches with a length.
+            A pair (x, t) on which the loss and the metrics are measured after each epoch, without
+            training on it; or a dataset of pairs, or an iterable of batches with a length.
         sample_weights
-            (samples,): how much each sample counts, 0 or more, in all outputs.
+            (samples,): the weight of each sample, 0 or more, for all outputs.
         class_weights
-            How much each class counts: a dictionary by label, a sequence, or ``"balanced"``, by
-            which all classes together count the same.
+            The weight of each class: a dictionary by label, a sequence, or ``"balanced"``, which
+            gives every class the same total weight.
         shuffle
-            Whether the order of the samples is drawn anew for each epoch. What is read from a file
-            is shuffled by blocks; ``"rows"`` mixes all rows.
+            Whether to shuffle the samples in each epoch. Data in a file are shuffled in blocks;
+            ``"rows"`` mixes all rows.
         accumulate
-            How many batches make one step of the optimizer: their gradients are added up to that
-            of all their rows together. So a batch may be as small as the memory asks for.
+            The number of batches per step of the optimizer: the step uses the gradient of all their
+            rows together. So batches can be as small as the memory requires.
         prefetch
-            Whether the next batch is prepared in a second thread while the present one is learned
-            from. None decides: where reading it takes time. The numbers do not depend on it.
+            Whether a second thread prepares the next batch during the current step. None means:
+            only if reading takes time. The numbers do not depend on it.
         callbacks
-            What else shall happen: see `chainrule.callbacks`.
+            A list of callbacks, see `chainrule.callbacks`.
         progress
-            Whether to show a line with the loss and the time that is left; only ever where there
-            is a terminal. Or a rich Console to show it on.
+            Whether to show a line with the loss and the remaining time; it appears only in a
+            terminal. Or a rich Console to show it on.
         resume_from
-            A folder of checkpoints, which `chainrule.callbacks.Checkpoint` has written: goes on
-            from the newest whole one, to the same numbers as if the run had never ended; or
-            starts, where there is none. Model, loss, optimizer, data and callbacks have to be
-            those of before, and are compared as far as that is cheap (of the data, some rows; of
-            the callbacks, their classes); the generator and the learning rate are taken from the
-            checkpoint. With more epochs than before, a run goes on after its end.
+            A folder of checkpoints written by `chainrule.callbacks.Checkpoint`: the run resumes
+            from the newest intact one, with the same numbers as if it had never stopped; without
+            one, it starts from the beginning. Model, loss, optimizer, data and callbacks must be
+            the same as before, and are compared as far as that is cheap (some rows of the data, the
+            classes of the callbacks); the generator and the learning rate come from the checkpoint.
+            With more epochs than before, a finished run continues.
         bad_batch
-            A file into which the batch is written that made a number infinite or NaN, if one does:
-            with the arrays x, t and sample_weights, for ``safetensors.numpy.load_file``.
+            A file for the batch that produces a NaN or an infinity, if one does: it holds the
+            arrays x, t and sample_weights, for ``safetensors.numpy.load_file``.
 
         Returns
         -------
         History
-            A mapping of lists, one number for each epoch: ``history["loss"]``, the average cost of
-            the epoch's samples at the time when they were learned from (see
-            `chainrule.training.history`); each metric likewise; and with validation data
-            ``history["validation_loss"]`` and so on, taken at the end of the epoch. With several
-            outputs, the loss of each as well, without its weight, under the name of the layer that
-            the output comes from, such as ``history["dense_3_loss"]`` (``output_1_loss`` where
-            outputs come from one layer), and its metrics, such as
-            ``history["dense_3_accuracy"]``. Callbacks may add columns of their own.
+            A mapping from names to lists with one number per epoch: ``history["loss"]``, the
+            average cost of the epoch's samples, each measured just before the step on its batch
+            (see `chainrule.training.history`); each metric likewise; with validation data also
+            ``history["validation_loss"]`` and so on, measured at the end of the epoch. With several
+            outputs there is also the loss of each, without its weight, named after the layer that
+            the output comes from, such as ``history["dense_3_loss"]`` (``output_1_loss`` if outputs
+            come from the same layer), and its metrics, such as ``history["dense_3_accuracy"]``.
+            Callbacks can add columns.
 
         Raises
         ------
         ConfigurationError
-            A count is no whole number of at least 1, or the arguments do not go together.
+            A count is not an integer of at least 1, or arguments contradict each other.
         DtypeError, ShapeError, DataError
-            Data that cannot be learned from: which array, and where in it.
+            The data cannot be used; the error names the array and the position in it.
         StorageError
-            The checkpoint to go on from is one of another run, or cannot be read.
+            The checkpoint to resume from belongs to a different run, or cannot be read.
         NonFiniteError
-            The cost, a gradient or the parameters became infinite or NaN. It names the layer where
-            that began, the epoch and the step; the model has the last finite parameters, and
-            ``trainer.history`` the epochs before.
+            The cost, a gradient or a parameter became infinite or NaN. The error names the layer
+            where that began, the epoch and the step; the model keeps the last finite parameters,
+            and ``trainer.history`` the epochs before.
         """
         epochs, accumulate = arguments.counts(epochs=epochs, accumulate=accumulate)
         batch_size, steps_per_epoch = arguments.optional_counts(
@@ -285,7 +285,7 @@ class Trainer:
                 rng=self.rng,
                 outputs=len(self.loss.for_each_output),
             )
-            model, validation, columns = self._fitted_to_each_other(batches, validation_data)
+            model, validation, columns = self._prepared(batches, validation_data)
             run = Run(self, batches, validation, columns, callbacks, epochs, accumulate, file)
             resumption = None if folder is None else self._resumption(folder, run, model)
             self.run = run
@@ -305,14 +305,14 @@ class Trainer:
         return run.history
 
     def stop(self, reason: str) -> None:
-        """End the run that is going on after its step; a callback may call it.
+        """Stop the run after the current step; callbacks can call this.
 
-        Where it is called at the end of an epoch, that epoch is the last one.
+        If called at the end of an epoch, that epoch is the last one.
 
         Parameters
         ----------
         reason
-            Why, for ``trainer.run.reason``.
+            The value for ``trainer.run.reason``.
         """
         if self.run is not None and self.run.is_going:
             self.run.reason = reason
@@ -323,18 +323,18 @@ class Trainer:
         t: Array | tuple[Array, ...],
         sample_weights: Any = None,
     ) -> float:
-        """Take one training step, for a loop of one's own, and return the cost before it.
+        """Take one training step, for a custom loop, and return the cost before it.
 
         Parameters
         ----------
         x, t, sample_weights
-            One batch, in arrays of the model's type. If the model is not built yet, it is built
+            One batch, as arrays of the model's type. If the model is not built yet, it is built
             for them.
 
         Raises
         ------
         NonFiniteError
-            As in `fit`. Data are not looked at, beyond what the model and the loss do themselves.
+            As in `fit`. The data are checked only by the model and the loss.
         """
         inputs = x if isinstance(x, tuple) else (x,)
         if not self.model.is_built:
@@ -353,15 +353,15 @@ class Trainer:
         sample_weights: npt.ArrayLike | None = None,
         batch_size: int | None = None,
     ) -> dict[str, float]:
-        """The loss and the metrics of the model as it is, on all of these samples together.
+        """The loss and the metrics of the model on these samples.
 
-        Nothing is learned and nothing is remembered: the model is only applied, to
-        ``batch_size`` samples at a time (1,000 if not given).
+        Nothing is trained or remembered: the model is only applied, to ``batch_size`` samples at a
+        time (1,000 if not given).
 
         Returns
         -------
         dict
-            ``{"loss": 0.1, "accuracy": 0.97}``, say: the columns that `fit` gives a history.
+            The columns that `fit` records: ``{"loss": 0.1, "accuracy": 0.97}``, for example.
 
         Raises
         ------
@@ -378,19 +378,19 @@ class Trainer:
         y = self._applied(data, size or APPLIED_AT_ONCE)
         return self._figures(y, data, columns, _cost)
 
-    # ---------------------------------------------------------------- one thing after another
+    # ---------------------------------------------------------------- the steps of fit
 
-    def _fitted_to_each_other(
+    def _prepared(
         self, batches: Batches, validation_data: Any
     ) -> tuple[Layer, Data | None, Columns]:
-        """Make the data what model and loss take, or find out that they are not for each other.
+        """Convert the data to what model and loss take, or raise an error if they do not fit.
 
-        Returns the model, or a trial of it where it is not built yet; the validation data,
-        likewise; and the columns of the history.
+        Returns the model, or a built copy if it is not built yet; the converted validation data;
+        and the columns of the history.
         """
         validation = arguments.as_validation(validation_data, len(self.loss.for_each_output))
         data = batches.data
-        model = self.model if self.model.is_built else _trial(self.model, data)
+        model = self.model if self.model.is_built else _built_copy(self.model, data)
         batches.fit_to(self.loss, self._rows_of_outputs(data, model), model.dtype)
         if validation is not None:
             validation = self._fitted(validation, model)
@@ -399,7 +399,7 @@ class Trainer:
         return model, validation, columns
 
     def _resumption(self, folder: Path, run: Run, model: Layer) -> Resumption | None:
-        """What there is in a folder to go on from; the callbacks have it already."""
+        """The checkpoint in a folder to resume from, if any; restores the callbacks."""
         from chainrule import checkpoints
         from chainrule.training.run_state import Resumption
 
@@ -422,24 +422,24 @@ class Trainer:
     def _build(self, data: Data) -> None:
         if self._for_building is None:
             self._for_building = self.rng.spawn(1)[0]
-        rng = copied_generator(self._for_building)  # so that a build that fails takes nothing
+        rng = copied_generator(self._for_building)  # so a failed build does not advance it
         self.model.build(*data.row_shapes, rng=rng, dtype=data.dtype)
 
     def guarded_step(self) -> GuardedStep:
-        """The step with its guard, made anew where model, loss or optimizer are others."""
-        held = self._guarded
+        """The guarded step, created again if the model, loss or optimizer was replaced."""
+        guarded = self._guarded
         is_current = (
-            held is not None
-            and held.model is self.model
-            and held.loss is self.loss
-            and held.optimizer is self.optimizer
+            guarded is not None
+            and guarded.model is self.model
+            and guarded.loss is self.loss
+            and guarded.optimizer is self.optimizer
         )
-        if held is None or not is_current:
-            held = self._guarded = GuardedStep(self.model, self.loss, self.optimizer)
-        return held
+        if guarded is None or not is_current:
+            guarded = self._guarded = GuardedStep(self.model, self.loss, self.optimizer)
+        return guarded
 
     def validated(self, data: Data, columns: Columns) -> dict[str, float]:
-        """The columns of validation data, of the model as it is."""
+        """The columns of the current model on validation data."""
         with np.errstate(**quiet()):
             y = self._applied(data, APPLIED_AT_ONCE)
             figures = self._figures(y, data, columns, _cost_or_infinity)
@@ -448,16 +448,16 @@ class Trainer:
     def _figures(
         self, y: Any, data: Data, columns: Columns, cost_of: Callable[..., float]
     ) -> dict[str, float]:
-        """What stands in the columns for these outputs and targets."""
-        of_each = zip(self.loss.for_each_output, as_tuple(y), data.targets, strict=True)
-        costs = [cost_of(*of_one, data.sample_weights) for of_one in of_each]
-        of_losses = dict(zip(columns.losses, costs, strict=False))  # no column of its own for one
+        """The values of the columns for these outputs and targets."""
+        outputs = zip(self.loss.for_each_output, as_tuple(y), data.targets, strict=True)
+        costs = [cost_of(*each, data.sample_weights) for each in outputs]
+        of_losses = dict(zip(columns.losses, costs, strict=False))  # a single loss has no column
         measured = dict(columns.measured(y, data.target))
         return {"loss": float(self.loss.total(costs)), **of_losses, **measured}
 
     def _applied(self, data: Data, size: int) -> Any:
-        parts = [as_tuple(self.model.apply(*inputs)) for inputs in data.parts(size)]
-        return one_or_all(tuple(map(np.concatenate, zip(*parts, strict=True))))
+        chunks = [as_tuple(self.model.apply(*inputs)) for inputs in data.parts(size)]
+        return one_or_all(tuple(map(np.concatenate, zip(*chunks, strict=True))))
 
 
 def _cost(loss: Loss, y: Array, target: Array, sample_weights: Array | None) -> float:
@@ -467,15 +467,12 @@ def _cost(loss: Loss, y: Array, target: Array, sample_weights: Array | None) -> 
 def _cost_or_infinity(*given: Any) -> float:
     try:
         return _cost(*given)
-    except NonFiniteError:  # what is only measured stops nothing
+    except NonFiniteError:  # a measurement does not stop the training
         return math.inf
 
 
 def _try_metrics(columns: Columns, model: Layer, data: Data) -> None:
-    """See on two samples that the metrics take what the model returns.
-
-    Functions of the user's own are left for when they are due.
-    """
+    """Try the built-in metrics on two samples; custom functions are not called yet."""
     known = columns.known()
     if known.metrics:
         with np.errstate(all="ignore"):
@@ -483,8 +480,8 @@ def _try_metrics(columns: Columns, model: Layer, data: Data) -> None:
             list(known.measured(y, one_or_all(tuple([t[:2] for t in data.targets]))))
 
 
-def _trial(model: Layer, data: Data) -> Layer:
-    """A copy of a model that is built for the data, to see that it can be."""
+def _built_copy(model: Layer, data: Data) -> Layer:
+    """A copy of a model, built for the data to check that this is possible."""
     model = copy.deepcopy(model)
     try:
         model.build(*data.row_shapes, rng=0, dtype=data.dtype)
