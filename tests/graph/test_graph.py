@@ -581,7 +581,7 @@ def test_a_circle_that_was_forced_is_refused_with_the_way():
     first = Dense(3)(x)
     last = Activation("tanh")(Add()(first, x))
     object.__setattr__(first, "sources", (last,))
-    error = refused(DefinitionError, lambda: Graph(x, Dense(2)(last)), "needs its own output")
+    error = refused(DefinitionError, lambda: Graph(x, Dense(2)(last)), "depends on its own output")
     assert "Dense(3) → Add() → Activation('tanh')" in error.place
 
 
@@ -589,7 +589,7 @@ def test_a_circle_that_was_forced_is_refused_with_the_way():
     ("make", "words"),
     [
         (lambda x: Graph(x, Dense(3)), "call the layer"),
-        (lambda x: Graph(np.ones(3), Dense(3)(x)), "inputs are nodes"),
+        (lambda x: Graph(np.ones(3), Dense(3)(x)), "inputs must be nodes"),
         (lambda x: Graph([x, x], Dense(3)(x)), "twice"),
         (lambda x: Graph(x, [Dense(3)(x), 7]), "outputs[1]"),
     ],

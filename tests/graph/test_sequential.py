@@ -374,7 +374,7 @@ def test_layers_are_reached_by_number_name_and_slice():
         model["dense_3"]
     with pytest.raises(IndexError):
         model[4]
-    with pytest.raises(ConfigurationError, match="no layer in the list"):
+    with pytest.raises(ConfigurationError, match="contains no layers"):
         model[4:]
 
 
@@ -455,28 +455,28 @@ def test_the_repr_of_a_built_model_tells_shapes_and_parameters():
 @pytest.mark.parametrize(
     ("item", "hint"),
     [
-        (Dense, "make an instance of it: Dense(…)"),
+        (Dense, "create an instance: Dense(…)"),
         ("tanh", "Activation('tanh')"),
-        ([Dense(2)], "a sequence in a sequence: Sequential([…])"),
-        (np.tanh, "Activation(function, derivative), or a layer of your own"),
+        ([Dense(2)], "make the list a layer: Sequential([…])"),
+        (np.tanh, "Activation(function, derivative), or your own layer"),
         (30, None),
         (None, None),
     ],
 )
 def test_something_that_is_no_layer_is_refused_by_its_number(item, hint):
-    with pytest.raises(DefinitionError, match="item 1 of the list is no layer") as caught:
+    with pytest.raises(DefinitionError, match="item 1 of the list is not a layer") as caught:
         Sequential([Dense(3), item])
     assert caught.value.place == "sequential[1]" and caught.value.hint == hint
 
 
 @pytest.mark.parametrize("layers", [Dense(3), 3, None])
 def test_layers_without_brackets_are_refused(layers):
-    with pytest.raises(DefinitionError, match="as one list"):
+    with pytest.raises(DefinitionError, match="in one list"):
         Sequential(layers)
 
 
 def test_an_empty_list_is_refused():
-    with pytest.raises(ConfigurationError, match="no layer in the list"):
+    with pytest.raises(ConfigurationError, match="contains no layers"):
         Sequential([])
 
 
