@@ -76,11 +76,11 @@ def in_lines(steps: Sequence[PlanStep], outputs: Slots) -> list[list[PlanStep]]:
     return lines
 
 
-def lines_forward(rows: list[list[PlanStep]], outputs: Slots, method: str) -> list[Line]:
+def lines_forward(step_lines: list[list[PlanStep]], outputs: Slots, method: str) -> list[Line]:
     """The lines of a forward pass, which drop each value after its last use."""
     lines = []
     used = {*outputs}
-    for steps in reversed(rows):
+    for steps in reversed(step_lines):
         takes = steps[0].takes
         calls = [_Call.of(step, method) for step in steps]
         lines.append(Line(calls, takes, steps[-1].makes, tuple({*takes} - used)))
@@ -89,11 +89,11 @@ def lines_forward(rows: list[list[PlanStep]], outputs: Slots, method: str) -> li
 
 
 def lines_backward(
-    rows: list[list[PlanStep]], asked: Mapping[str, Asked] | None = None
+    step_lines: list[list[PlanStep]], asked: Mapping[str, Asked] | None = None
 ) -> list[Line]:
     """The lines of a backward pass: through all steps, or those that ``asked`` lists by path."""
     lines = []
-    for steps in reversed(rows):
+    for steps in reversed(step_lines):
         computed = [step for step in reversed(steps) if asked is None or step.path in asked]
         if computed:
             first, last = computed[-1], computed[0]

@@ -68,7 +68,7 @@ class Plan:
     _unused_shapes: dict[int, Any] = field(factory=dict, init=False, repr=False)  # in forward
     _take_inputs: Callable[[list[Any]], Any] = field(init=False, repr=False)
     _take_outputs: Callable[[list[Any]], Any] = field(init=False, repr=False)
-    _rows: list[list[PlanStep]] = field(init=False, repr=False)  # the needed steps, as lines
+    _step_lines: list[list[PlanStep]] = field(init=False, repr=False)  # the needed steps, as lines
     _lines: dict[str, list[Line]] = field(init=False, repr=False)  # by method
     _last_freezing: object = field(default=None, init=False, repr=False)  # as of the last pass
     _used_alone: Layer | None = field(default=None, init=False, repr=False)
@@ -103,10 +103,12 @@ class Plan:
         self._unused_inputs = tuple({*self.inputs} - used)
         self._take_inputs = reader_of(self.inputs)
         self._take_outputs = reader_of(self.outputs)
-        self._rows = in_lines(self._needed, self.outputs)
+        self._step_lines = in_lines(self._needed, self.outputs)
         methods = ("forward", "apply")
-        self._lines = {name: lines_forward(self._rows, self.outputs, name) for name in methods}
-        self._lines["backward"] = lines_backward(self._rows)
+        self._lines = {
+            name: lines_forward(self._step_lines, self.outputs, name) for name in methods
+        }
+        self._lines["backward"] = lines_backward(self._step_lines)
 
     # ---------------------------------------------------------------- what training needs
 
@@ -178,7 +180,7 @@ class Plan:
             # Recorded first: if another thread freezes a parameter now, the next pass notices.
             self._last_freezing = Parameter.last_freezing
             self._lines["backward_parameters"] = lines_backward(
-                self._rows, self.asked_by_training()
+                self._step_lines, self.asked_by_training()
             )
         self._run_back(delta, self._lines["backward_parameters"])
 

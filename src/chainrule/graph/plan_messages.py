@@ -52,7 +52,9 @@ def with_location(
             named.__cause__, error = error, named
     shapes = [np.shape(value) for value in given]
     if not isinstance(error, ChainruleError):
-        error.add_note(f"in {place}.{method}, for inputs of shape {', '.join(map(str, shapes))}")
+        given_as = "deltas" if method == "backward" else "inputs"
+        described = ", ".join(map(str, shapes))
+        error.add_note(f"in {place}.{method}, for {given_as} of shape {described}")
         return error
     if isinstance(error, ShapeError) and error.place is None:
         if len(sources) == 1:
