@@ -631,9 +631,9 @@ def test_a_model_that_is_not_built_is_to_be_built_first() -> None:
 
 
 def test_the_model_and_the_loss_themselves_refuse_what_does_not_fit() -> None:
-    with pytest.raises(ShapeError, match="the input has another width"):
+    with pytest.raises(ShapeError, match="the input has the wrong width"):
         trace(deep(), many((5,)), many((2,)), HALF)
-    with pytest.raises(ShapeError, match="another number of inputs"):
+    with pytest.raises(ShapeError, match="wrong number of inputs"):
         trace(deep(), many((4,), (4,)), many((2,)), HALF)
     with pytest.raises(ShapeError, match="target"):
         trace(deep(), many(), many((3,)), HALF)

@@ -565,7 +565,7 @@ def test_an_input_that_no_output_needs_is_refused():
 def test_an_output_that_no_input_reaches_is_refused_with_the_way():
     x, z = Input((3,)), Input((2,), name="other")
     error = refused(
-        DefinitionError, lambda: Graph(x, Dense(2)(Activation("tanh")(z))), "no input reaches"
+        DefinitionError, lambda: Graph(x, Dense(2)(Activation("tanh")(z))), "none of the inputs"
     )
     assert error.place == "Input((2,), name='other') → Activation('tanh') → Dense(2)"
 
@@ -581,7 +581,7 @@ def test_a_circle_that_was_forced_is_refused_with_the_way():
     first = Dense(3)(x)
     last = Activation("tanh")(Add()(first, x))
     object.__setattr__(first, "sources", (last,))
-    error = refused(DefinitionError, lambda: Graph(x, Dense(2)(last)), "needs its own output")
+    error = refused(DefinitionError, lambda: Graph(x, Dense(2)(last)), "depends on its own output")
     assert "Dense(3) → Add() → Activation('tanh')" in error.place
 
 
@@ -589,7 +589,7 @@ def test_a_circle_that_was_forced_is_refused_with_the_way():
     ("make", "words"),
     [
         (lambda x: Graph(x, Dense(3)), "call the layer"),
-        (lambda x: Graph(np.ones(3), Dense(3)(x)), "inputs are nodes"),
+        (lambda x: Graph(np.ones(3), Dense(3)(x)), "inputs must be nodes"),
         (lambda x: Graph([x, x], Dense(3)(x)), "twice"),
         (lambda x: Graph(x, [Dense(3)(x), 7]), "outputs[1]"),
     ],
@@ -678,7 +678,9 @@ def test_an_error_inside_a_layer_says_in_which_place_and_for_what():
     model = built(Graph(x, Residual(Fails())(x)))
     with pytest.raises(ZeroDivisionError) as caught:
         model.forward(batch(3, 2))
-    assert caught.value.__notes__ == ["in graph/residual_1/fails_1.forward, which was given (3, 2)"]
+    assert caught.value.__notes__ == [
+        "in graph/residual_1/fails_1.forward, for inputs of shape (3, 2)"
+    ]
 
 
 @pytest.mark.parametrize(

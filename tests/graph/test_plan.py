@@ -302,7 +302,7 @@ def test_what_a_layer_says_of_its_own_failure_stays_the_cause():
     model = built(Sequential([Dense(3), Fails()]), (3,))
     with pytest.raises(FloatingPointError, match="of its own") as caught:
         model.forward(batch())
-    assert caught.value.__notes__ == ["in sequential/fails_1.forward, which was given (4, 3)"]
+    assert caught.value.__notes__ == ["in sequential/fails_1.forward, for inputs of shape (4, 3)"]
     plan = model.plan
     plan.steps[1].layer.__dict__["_input_shapes"] = ((7,),)  # so that the input is at fault, too
     with pytest.raises(ShapeError) as caught:

@@ -87,12 +87,12 @@ def test_small_graphs_keep_every_law_print_as_python_and_come_back(model):
 @pytest.mark.parametrize(
     ("make", "kind", "words"),
     [
-        (lambda: Residual(), ConfigurationError, "there is no layer"),
+        (lambda: Residual(), ConfigurationError, "no layers given"),
         (lambda: Residual([Dense(3)]), DefinitionError, "Sequential([…])"),
         (lambda: Residual(Dense(3), projection=3), DefinitionError, "projection"),
         (lambda: Branches(Dense(3)), DefinitionError, "brackets"),
         (lambda: Branches([Dense(3), 4]), DefinitionError, "argument 1"),
-        (lambda: Branches([]), ConfigurationError, "there is no layer"),
+        (lambda: Branches([]), ConfigurationError, "no layers given"),
         (lambda: Branches([Dense(3)], merge="add"), DefinitionError, "merge"),
     ],
 )

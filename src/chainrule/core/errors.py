@@ -2,11 +2,11 @@
 
 A message has this layout, and each line is also an attribute of the error::
 
-    Dense: the input has another width than it was built for
+    Dense(30): the input has the wrong width
       at        sequential/dense_2
       expected  (batch, 30)
       received  (batch, 31), produced by activation_1
-      hint      build the model again, or give it rows of 30 numbers
+      hint      pass rows of shape (30,), or build a copy for this input: layer.unbuilt()
 
 A container that an error passes through adds its own name to the front of the place (`within`), so
 the layer that raises it needs no knowledge of its position.

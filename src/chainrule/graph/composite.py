@@ -1,10 +1,10 @@
-"""A layer that is made of layers: how they are connected, and nothing else.
+"""A layer that consists of layers: how they are connected, and nothing else.
 
-A container says which of its layers takes which values; `chainrule.graph.plan` turns that into a
-list of steps and runs them. So all containers share one mechanism and nest without limit.
+A container says which values each of its layers takes; `chainrule.graph.plan` turns that into
+a list of steps and runs them. So all containers share one mechanism and nest without limit.
 
-A value is identified by its source: node 0 is the inputs of the container, node n its n-th layer,
-and a source ``(node, output)`` is one of the values that the node makes, or all of them:
+Node 0 is the inputs of the container, and node n its n-th layer. A pair ``(node, output)`` is one
+output of a node, or all of them:
 
     Sequential   layer n takes  (n − 1, ALL)
     Residual     the last, an Add, takes  (n − 1, ALL)  and  (0, ALL)
@@ -23,19 +23,19 @@ from chainrule.graph.plan import Plan
 from chainrule.graph.unrolling import build_by, input_names
 
 NodeOutput: TypeAlias = tuple[int, int]
-"""A node and one of its outputs."""
+"""A node and the number of one of its outputs."""
 
 ALL = -1
-"""In place of the number of an output: all of them."""
+"""Instead of the number of an output: all of them."""
 
 
 def refuse_change(container: Any, attribute: Any, value: Any) -> Any:
-    """Refuse an assignment to a field that defines a container; called by attrs."""
+    """Raise an error for an assignment to a field that defines a container; called by attrs."""
     name = type(container).__name__
     raise ConfigurationError(
-        f"{name}: the layers of a container stay the same, and how they are connected",
+        f"{name}: the layers of a container and their connections cannot be changed",
         received=f"an assignment to {attribute.name}",
-        hint="make a new sequence or graph of them: Sequential([*model.layers[:2], Dense(3)])",
+        hint="make a new sequence or graph: Sequential([*model.layers[:2], Dense(3)])",
     )
 
 
@@ -45,26 +45,27 @@ class Composite(Layer):
     A subclass holds layers in its fields; `calls` and `ends` say how they are connected.
     """
 
-    if TYPE_CHECKING:  # attrs adds it to a class that has an __init__ of its own
+    if TYPE_CHECKING:  # attrs adds it to a class with its own __init__
 
         def __attrs_init__(self, *fields: Any, **named: Any) -> None: ...
 
     is_inlined: ClassVar[bool] = False
-    """Whether the class adds nothing to its layers in any method, so that a plan unrolls it."""
+    """Whether no method of the class adds anything to its layers, so that they become steps of
+    the plan of the container around it."""
     is_laid_out: ClassVar[bool] = False
-    """Whether each layer prints on a line of its own, even if there are only a few."""
+    """Whether each layer always prints on a separate line."""
 
     def calls(self, size: int) -> Sequence[Sequence[NodeOutput]]:
-        """The inputs of each layer in `children`, which lists the layers in the order of the calls.
+        """What each layer takes, for the layers of `children`, which are in the order of the calls.
 
         Parameters
         ----------
         size
-            How many layers there are.
+            The number of layers.
         """
         raise DefinitionError(
             f"{type(self).__name__} does not say how its layers are connected",
-            hint="write calls, or use Graph",
+            hint="write calls(self, size), or use Graph",
         )
 
     def ends(self, size: int) -> Sequence[NodeOutput]:
@@ -78,10 +79,10 @@ class Composite(Layer):
     def refuse_unfitting(
         self, shapes: Sequence[Shape], place: str, producers: Sequence[str] = ()
     ) -> None:
-        """Raise a ShapeError if the container was made for rows of other shapes."""
+        """Raise a ShapeError if the container was defined for rows of other shapes."""
 
     def explained(self, error: Exception, name: str) -> Exception:
-        """The error that the layer of that name raised while it was built, with a better hint."""
+        """The error that the layer of this name raised while it was built, with a better hint."""
         return error
 
     # ---------------------------------------------------------------- what a layer does
@@ -106,7 +107,7 @@ class Composite(Layer):
 
     @property
     def plan(self) -> Plan:
-        """The steps of all passes. It belongs to the memory: a twin makes its own."""
+        """The steps of all passes. It is part of the memory, so a twin has its own."""
         plan: Plan | None = self.__dict__.get("_plan")
         if plan is None:
             plan = self.__dict__["_plan"] = Plan.of_parts(self)
@@ -114,16 +115,16 @@ class Composite(Layer):
 
     @property
     def accepts_any_shape(self) -> bool:  # type: ignore[override]
-        """Whether all layers do. If not, a misfit is refused before any layer changes."""
+        """Whether all layers do. If not, inputs are checked before any layer changes."""
         return all(
             layer.accepts_any_shape for _, layer in self.walk() if not isinstance(layer, Composite)
         )
 
-    # ---------------------------------------------------------------- as a value
+    # ---------------------------------------------------------------- repr and equality
 
     def as_python(self) -> tuple[str, list[tuple[str, Layer]], str]:
-        """What `repr` prints: an opening, the layers, each after a prefix, and a closing."""
-        named: list[tuple[str, Layer]] = [(f"{n}=", part) for n, part in self.children().items()]
+        """The parts of the repr: what precedes the layers, each layer with a prefix, the rest."""
+        named: list[tuple[str, Layer]] = [(f"{n}=", child) for n, child in self.children().items()]
         return f"{type(self).__name__}(", named, ")"
 
     def __repr__(self) -> str:
@@ -134,10 +135,10 @@ class Composite(Layer):
         if not isinstance(other, Layer):
             return NotImplemented
         pairs: list[tuple[Any, Any]] = [(self, other)]
-        known: dict[int, int] = {}  # so that what is shared on one side is on the other
+        known: dict[int, int] = {}  # a layer shared on one side must be shared on the other
         while pairs:
             one, two = pairs.pop()
-            learns = type(one).build is not Layer.build  # else it does not matter which one it is
+            learns = type(one).build is not Layer.build  # otherwise sharing makes no difference
             if learns and known.setdefault(id(one), id(two)) != id(two):
                 return False
             if isinstance(one, Composite) and type(one).__eq__ is Composite.__eq__:
@@ -161,7 +162,7 @@ class Composite(Layer):
             name: value
             for name, value in values.items()
             if not isinstance(value, Layer)
-            and not (isinstance(value, tuple) and any(id(part) in layers for part in value))
+            and not (isinstance(value, tuple) and any(id(item) in layers for item in value))
         }
 
 
@@ -170,15 +171,15 @@ def _prints_its_layers(item: Any) -> bool:
 
 
 def _on_one_line(model: Composite, limit: int) -> str | None:
-    """The Python that makes a model, if it is short."""
+    """The Python code that creates a model, if it is short."""
     text = ""
     stack: list[Any] = [model]
     while stack:
         item = stack.pop()
         if _prints_its_layers(item):
-            begin, parts, end = item.as_python()
-            inside = [piece for prefix, part in parts for piece in (", ", prefix, part)][1:]
-            stack.extend([end, *reversed(inside), begin])
+            begin, layers, end = item.as_python()
+            pieces = [piece for prefix, layer in layers for piece in (", ", prefix, layer)][1:]
+            stack.extend([end, *reversed(pieces), begin])
         else:
             text += item if isinstance(item, str) else repr(item)
         if len(text) > limit or "\n" in text:
@@ -186,31 +187,31 @@ def _on_one_line(model: Composite, limit: int) -> str | None:
     return text
 
 
-def repr_of_part(item: Layer) -> str | None:
-    """How a layer in a container prints; None if it takes several lines."""
+def repr_of_inner_layer(item: Layer) -> str | None:
+    """The repr of a layer in a container; None if it takes several lines."""
     if isinstance(item, Composite) and _prints_its_layers(item):
         return None if item.is_laid_out else _on_one_line(item, 60)
     return repr(item)
 
 
 def _on_many_lines(model: Composite) -> list[str]:
-    """The same with a line for each layer, and shapes as comments."""
+    """The same code with a line for each layer, and shapes as comments."""
     lines: list[tuple[str, str]] = []
     stack: list[tuple[int, str, Any]] = [(0, "", model)]
     while stack:
         depth, prefix, item = stack.pop()
         indent = "    " * depth
-        short = None if isinstance(item, str) or item is model else repr_of_part(item)
+        short = None if isinstance(item, str) or item is model else repr_of_inner_layer(item)
         if isinstance(item, str):
             lines.append((indent + item, ""))
         elif short is not None:
             text = short.replace("\n", "\n" + indent)
             lines.append((f"{indent}{prefix}{text},", sizes_of(item)))
         else:
-            begin, parts, end = item.as_python()
+            begin, layers, end = item.as_python()
             lines.append((f"{indent}{prefix}{begin}", ""))
             stack.append((depth, "", f"{end},"))
-            stack.extend((depth + 1, before, part) for before, part in reversed(parts))
+            stack.extend((depth + 1, before, layer) for before, layer in reversed(layers))
     width = max(len(text) for text, _ in lines)
     return [f"{text:<{width}}  # {remark}" if remark else text for text, remark in lines]
 

@@ -30,7 +30,7 @@ from chainrule.graph.composite import ALL, Composite, NodeOutput, refuse_change,
 from chainrule.graph.node import Input, Node
 
 Start = tuple[str | None, Shape | None]
-"""An input: its name and the shape of a row, if they are given."""
+"""An input: its name and the shape of a row, each None if not given."""
 
 
 def _as_starts(starts: Any) -> tuple[Start, ...]:
@@ -40,29 +40,29 @@ def _as_starts(starts: Any) -> tuple[Start, ...]:
 class Graph(Composite, on_setattr=refuse_change):
     """The layers between input nodes and output nodes, as one layer.
 
-    Forward  every node's layer is called on the values of its sources
+    Forward  each node's layer is called on the values of its sources
     Backward  Δ = Σ_n J_nᵀ Δ_n, over the nodes n that took a value
 
     Parameters
     ----------
     inputs
-        A node, or a list of nodes: an `Input`, or any other node, at which the graph then begins.
+        A node, or a list of nodes: an `Input`, or any other node, where the graph then begins.
     outputs
         A node, or a list of nodes, whose values the graph returns: a tuple if there are several.
-        Or a dictionary of nodes, whose keys are the names of the outputs in a history:
+        Or a dictionary of nodes, whose keys name the outputs in a history:
         ``{"digit": y_1, "drift": y_2}``.
 
     Attributes
     ----------
     layers
-        The layer of each call, in an order in which they can be called. A layer that is called
-        several times is listed as often; its gradients add up.
+        The layer of each call, in topological order. A layer that is called several times is listed
+        several times; its gradients add up.
 
     Raises
     ------
     DefinitionError
-        If something is not a node, an input is used by no output, an output is reached by no
-        input or needs an Input that is not among the inputs, or a node needs itself.
+        If something is not a node, no output depends on one of the inputs, an output depends on no
+        input or on an `Input` that is not in the list, or a node depends on itself.
 
     Examples
     --------
@@ -110,7 +110,7 @@ class Graph(Composite, on_setattr=refuse_change):
         names = _as_names(outputs) if isinstance(outputs, dict) else None
         given = list(outputs.values()) if isinstance(outputs, dict) else outputs
         begin, end = _as_nodes("inputs", inputs), _as_nodes("outputs", given)
-        layers, wires, tails, starts = _gone_through(begin, end)
+        layers, wires, tails, starts = _traversed(begin, end)
         self.__attrs_init__(layers, wires, tails, starts, names)
         _require_distinct(self.input_names(len(starts)), self._names())
 
@@ -135,12 +135,12 @@ class Graph(Composite, on_setattr=refuse_change):
 
     @property
     def accepts_any_shape(self) -> bool:  # type: ignore[override]
-        """Whether all layers do, and no Input states a shape."""
+        """Whether all layers do, and no `Input` specifies a shape."""
         return all(shape is None for _, shape in self.starts) and super().accepts_any_shape
 
     @property
     def known_input_shapes(self) -> tuple[Shape, ...] | None:
-        """The shapes that the inputs state; None if one of them states none."""
+        """The shapes that the inputs specify; None if one of them does not."""
         shapes = [shape for _, shape in self.starts]
         return None if None in shapes else tuple(shapes)  # type: ignore[arg-type]
 
@@ -150,7 +150,7 @@ class Graph(Composite, on_setattr=refuse_change):
         names = self.input_names(len(self.starts))
         if len(shapes) != len(self.starts):
             raise ShapeError(
-                "Graph: another number of inputs than it was made for",
+                "Graph: wrong number of inputs",
                 place=place,
                 expected=f"{len(self.starts)} input(s): {', '.join(names)}",
                 received=f"{len(shapes)}: {', '.join(map(batch_of, shapes))}",
@@ -159,11 +159,11 @@ class Graph(Composite, on_setattr=refuse_change):
             shape = shapes[number]
             if expected is not None and shape != expected:
                 raise ShapeError(
-                    f"Graph: rows of another shape than its Input {name!r} was made for",
+                    f"Graph: the rows do not have the shape of its Input {name!r}",
                     place=f"{place}/{name}",
                     expected=batch_of(expected),
                     received=batch_of(shape) + (producers[number] if producers else ""),
-                    hint=f"Input({shape}), or give it rows of shape {expected}",
+                    hint=f"Input({shape}), or pass rows of shape {expected}",
                 )
 
     def __getitem__(self, name: str) -> Layer:
@@ -192,14 +192,14 @@ class Graph(Composite, on_setattr=refuse_change):
                 return inputs[output]
             return names[node - 1] + (f"[{output}]" if output != ALL else "")
 
-        for name, (own, shape) in zip(inputs, self.starts, strict=True):
-            calls.append((name, repr(Input(shape, own)), ""))
+        for name, (given_name, shape) in zip(inputs, self.starts, strict=True):
+            calls.append((name, repr(Input(shape, given_name)), ""))
         first: dict[int, str] = {}
         for name, layer, sources in zip(names, self.layers, self.wires, strict=True):
             given = ", ".join(map(called, sources))
             short = repr(layer) if not layer.children() else f"{type(layer).__name__}(…)"
-            is_again = first.setdefault(id(layer), name) != name
-            remark = f"the same as {first[id(layer)]}" if is_again else sizes_of(layer)
+            is_repeated = first.setdefault(id(layer), name) != name
+            remark = f"the same as {first[id(layer)]}" if is_repeated else sizes_of(layer)
             calls.append((name, f"{short}({given})", remark))
         width, length = (max(len(call[n]) for call in calls) for n in (0, 1))
         lines = [
@@ -208,13 +208,13 @@ class Graph(Composite, on_setattr=refuse_change):
         ]
         ends = list(map(called, self.tails))
         if self.output_names:
-            ends = [f"{own} = {end}" for own, end in zip(self.output_names, ends, strict=True)]
+            ends = [f"{name} = {end}" for name, end in zip(self.output_names, ends, strict=True)]
         head = f"{type(self).__name__}: {', '.join(inputs)} → {', '.join(ends)}"
         return "\n".join([head, *lines])
 
 
 def output_shapes_of(node: Node) -> tuple[Shape, ...]:
-    """The output shapes of a node: an empty batch goes through a copy of each layer before it."""
+    """The output shapes of a node; an empty batch goes through a copy of each layer before it."""
     stack = [node.origin[0]]
     waiting: set[int] = set()
     while stack:
@@ -222,25 +222,25 @@ def output_shapes_of(node: Node) -> tuple[Shape, ...]:
         before = [source.origin for source in call.sources]
         if not call.known and (missing := [c for c, _ in before if not c.known]):
             if id(call) in waiting:
-                raise _circle([call])
+                raise _cycle_error([call])
             waiting.add(id(call))
             stack.extend(missing)
             continue
         if not call.known:
-            parts = [c.known[0] if n < 0 else c.known[0][n : n + 1] for c, n in before]
-            call.known.append(_shapes_behind(call, [shape for part in parts for shape in part]))
+            inputs = [c.known[0] if n < 0 else c.known[0][n : n + 1] for c, n in before]
+            call.known.append(_shapes_of_call(call, [s for shapes in inputs for s in shapes]))
         stack.pop()
     return node.origin[0].known[0]
 
 
-def _shapes_behind(call: Node, shapes: list[Shape]) -> tuple[Shape, ...]:
+def _shapes_of_call(call: Node, shapes: list[Shape]) -> tuple[Shape, ...]:
     if isinstance(call, Input):
         if call.shape is None:
             raise DefinitionError(
-                "how many outputs a node has is not known before the shapes are",
-                expected="Inputs that say the shape of a row, such as Input((64,))",
+                "the number of outputs of a node is only known once the shapes are",
+                expected="an Input with the shape of a row, such as Input((64,))",
                 received=repr(call),
-                hint="take them by number: node[0], node[1]",
+                hint="select outputs by number: node[0], node[1]",
             )
         return (call.shape,)
     layer: Any = call.layer
@@ -251,7 +251,7 @@ def _shapes_behind(call: Node, shapes: list[Shape]) -> tuple[Shape, ...]:
     return found
 
 
-# ------------------------------------------------------------------------------- through the nodes
+# ---------------------------------------------------------------- from nodes to fields
 
 
 def _as_nodes(what: str, given: Any) -> list[Node]:
@@ -260,11 +260,13 @@ def _as_nodes(what: str, given: Any) -> list[Node]:
         if not isinstance(node, Node):
             is_layer = isinstance(node, Layer)
             raise DefinitionError(
-                f"Graph: {what} are nodes, and this is none",
+                f"Graph: {what} must be nodes",
                 place=f"{what}[{number}]" if isinstance(given, list | tuple) else what,
-                expected="an Input, or what a layer gives that is called on one",
+                expected="an Input, or the result of calling a layer on a node",
                 received=f"{node!r:.60}, of type {type(node).__name__}",
-                hint="call the layer: Dense(3)(x)" if is_layer else "Graph(x, y) with x = Input(…)",
+                hint="call the layer: Dense(3)(x)"
+                if is_layer
+                else "Graph(x, y), with x = Input(…)",
             )
     if not nodes:
         raise ConfigurationError(
@@ -278,9 +280,9 @@ def _require_distinct(inputs: list[str], layers: list[str]) -> None:
     for number, name in enumerate(inputs):
         if taken[name] > 1:
             raise ConfigurationError(
-                f"Graph: an input is called {name!r}, as another input or a layer is",
+                f"Graph: an input has the name {name!r} of another input or a layer",
                 place=f"inputs[{number}]",
-                expected="names that tell inputs and layers apart",
+                expected="a different name for each input and layer",
                 received=", ".join(inputs),
                 hint=f"Input(…, name='{name}_in')",
             )
@@ -290,7 +292,7 @@ def _as_names(outputs: dict[Any, Any]) -> tuple[str, ...]:
     for name in outputs:
         if not isinstance(name, str) or not name.isidentifier():
             raise ConfigurationError(
-                "Graph: this cannot be the name of an output",
+                "Graph: invalid name of an output",
                 place=f"outputs[{name!r}]",
                 expected="letters, digits and underscores, such as 'digit'",
                 received=f"{name!r:.60}",
@@ -298,12 +300,12 @@ def _as_names(outputs: dict[Any, Any]) -> tuple[str, ...]:
     return tuple(outputs)
 
 
-def _gone_through(inputs: list[Node], outputs: list[Node]) -> tuple[Any, ...]:
-    """The layers in order, the inputs of each, the outputs and the inputs, all by numbers."""
+def _traversed(inputs: list[Node], outputs: list[Node]) -> tuple[Any, ...]:
+    """The fields of a graph: the layers in order, what each takes, the outputs and the inputs."""
     begin = {_key(node): number for number, node in enumerate(inputs)}
     if len(begin) < len(inputs):
         raise DefinitionError(
-            "Graph: a node stands twice among the inputs",
+            "Graph: a node is listed twice as an input",
             received=", ".join(map(repr, inputs)),
         )
     numbers: dict[int, int] = {}
@@ -321,11 +323,11 @@ def _gone_through(inputs: list[Node], outputs: list[Node]) -> tuple[Any, ...]:
     for node in inputs:
         if begin[_key(node)] not in used:
             raise DefinitionError(
-                "Graph: an input is used by none of the outputs",
+                "Graph: no output depends on this input",
                 place=f"inputs[{begin[_key(node)]}]",
                 expected="inputs that the outputs depend on",
                 received=repr(node),
-                hint="leave it out, or connect it: call a layer on it",
+                hint="omit it, or connect it: call a layer on it",
             )
     starts = [(n.name, n.shape) if isinstance(n, Input) else (None, None) for n in inputs]
     return (
@@ -336,12 +338,12 @@ def _gone_through(inputs: list[Node], outputs: list[Node]) -> tuple[Any, ...]:
     )
 
 
-def _cut_otherwise(node: Node) -> DefinitionError:
+def _mixed_outputs_error(node: Node) -> DefinitionError:
     return DefinitionError(
-        "Graph: it begins at the outputs of a node, but takes them in another way",
+        "Graph: it begins at a node whose outputs are used in two different ways",
         place=repr(node),
-        expected="each output as an input of its own, and taken as such",
-        received="the node itself on one side, and node[…] on the other",
+        expected="each output as a separate input, and layers called on these inputs",
+        received="the node itself in one place, and node[…] in another",
         hint="a, b = node; Graph([a, b], …), with layers that are called on a and b",
     )
 
@@ -359,9 +361,9 @@ def _number(
     used: set[int],
     inputs: list[Node],
 ) -> None:
-    """Number the calls that an output needs, each after those that it needs itself."""
-    open_calls: dict[int, Node] = {}
-    cut = {call for call, _ in begin}
+    """Number the calls that an output depends on, each after those that it depends on itself."""
+    open_calls: dict[int, Node] = {}  # begun, but not yet numbered: the path to the current node
+    begin_calls = {call for call, _ in begin}
     stack: list[tuple[Node, bool]] = [(output, False)]
     while stack:
         node, is_done = stack.pop()
@@ -369,8 +371,8 @@ def _number(
             used.add(begin[_key(node)])
             continue
         call, _ = node.origin
-        if id(call) in cut and not isinstance(call, Input):
-            raise _cut_otherwise(node)
+        if id(call) in begin_calls and not isinstance(call, Input):
+            raise _mixed_outputs_error(node)
         if is_done:
             del open_calls[id(call)]
             calls.append(call)
@@ -379,30 +381,30 @@ def _number(
         if id(call) in numbers:
             continue
         if isinstance(call, Input):
-            raise _foreign(call, output, list(open_calls.values()), inputs)
+            raise _foreign_input_error(call, output, list(open_calls.values()), inputs)
         if id(call) in open_calls:
-            raise _circle([*_from(call, open_calls), call])
+            raise _cycle_error([*_chain_from(call, open_calls), call])
         open_calls[id(call)] = call
         stack.append((node, True))
         stack.extend((before, False) for before in reversed(call.sources))
 
 
-def _circle(chain: list[Node]) -> DefinitionError:
+def _cycle_error(chain: list[Node]) -> DefinitionError:
     return DefinitionError(
-        "Graph: a node needs its own output, and so can never be computed",
-        place=_way(chain),
-        expected="a graph without circles",
-        received=f"{chain[-1]!r}, which leads to itself",
-        hint="nodes are made by calling layers, and then never changed",
+        "Graph: a node depends on its own output",
+        place=_path(chain),
+        expected="an acyclic graph",
+        received=f"a cycle through {chain[-1]!r}",
+        hint="create nodes only by calling layers, and never change them",
     )
 
 
-def _from(call: Node, open_calls: dict[int, Node]) -> list[Node]:
+def _chain_from(call: Node, open_calls: dict[int, Node]) -> list[Node]:
     chain = list(open_calls.values())
     return chain[next(n for n, held in enumerate(chain) if held is call) :]
 
 
-def _way(chain: Sequence[Node]) -> str:
+def _path(chain: Sequence[Node]) -> str:
     """``Dense(3) → Add()``: how values flow, from the last of the chain to the first."""
     names = [repr(node.layer) if node.layer is not None else repr(node) for node in chain]
     if len(names) > 7:
@@ -410,17 +412,19 @@ def _way(chain: Sequence[Node]) -> str:
     return " → ".join(reversed(names))
 
 
-def _foreign(call: Input, output: Node, chain: list[Node], inputs: list[Node]) -> DefinitionError:
+def _foreign_input_error(
+    call: Input, output: Node, chain: list[Node], inputs: list[Node]
+) -> DefinitionError:
     given = set(map(_key, inputs))
     is_reached = any(_key(node) in given for node in _upstream(output))
     return DefinitionError(
-        "Graph: an output needs an Input that is not among the inputs"
+        "Graph: an output depends on an Input that is not in the list of inputs"
         if is_reached
-        else "Graph: no input reaches an output",
-        place=_way([*chain, call]),
+        else "Graph: an output depends on none of the inputs",
+        place=_path([*chain, call]),
         expected=f"outputs that depend on {', '.join(map(repr, inputs))}",
-        received=f"{output!r}, which needs {call!r} of another graph, or one that was left out",
-        hint="Graph([…, that Input], …), or call the layers on this graph's own nodes",
+        received=f"{output!r}, which depends on {call!r} of another graph, or on an omitted one",
+        hint="Graph([…, that Input], …), or call the layers on nodes of this graph",
     )
 
 

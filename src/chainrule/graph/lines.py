@@ -1,7 +1,8 @@
-"""Lines: how the passes of a plan go through its steps.
+"""Lines: how the passes of a plan run through its steps.
 
-In most models many steps take just what the step before makes. Such steps form a line, and what one
-returns is handed to the next. Only at the ends of a line values are read from slots and put there:
+In most models, many steps take just the output of the step before. Such steps form a line, in which
+each passes its result directly to the next. Values are read from slots only at the start of a line,
+and written to slots only at its end:
 
     slots → f_1 → f_2 → … → f_N → slots             slots ← J_1ᵀ ← J_2ᵀ ← … ← J_Nᵀ ← slots
 """
@@ -23,7 +24,7 @@ Asked: TypeAlias = Literal["deltas", "gradients"]
 
 @define(eq=False)
 class _Call:
-    """The author's own method of a layer, without the checks around it, and the layer's memory."""
+    """A step, the author's own method of its layer, without the checks, and the layer's memory."""
 
     step: PlanStep
     method: Callable[[Any], Any]
@@ -39,16 +40,16 @@ class _Call:
 
 @define(eq=False)
 class Line:
-    """Calls in sequence, each on just what the one before returned; only the ends have slots.
+    """Calls in sequence, each on the result of the one before; only the ends use slots.
 
     Attributes
     ----------
     takes, puts
-        The slots of what the first call is given, and of what the last one returns.
+        The slots of the arguments of the first call, and of the result of the last call.
     drops
-        The slots of values that no later line takes.
+        The slots whose values no later line takes.
     take
-        Reads the slots: one value, or a tuple of several.
+        Reads the slots: a single value, or a tuple of several.
     """
 
     calls: list[_Call]
@@ -62,7 +63,7 @@ class Line:
 
 
 def in_lines(steps: Sequence[PlanStep], outputs: Slots) -> list[list[PlanStep]]:
-    """The steps in lines: a line goes on while nothing else takes what its last step makes."""
+    """The steps as lines: a line continues while only its next step takes its last output."""
     taken = Counter(slot for step in steps for slot in step.takes)
     taken.update(outputs)
     lines: list[list[PlanStep]] = []
@@ -75,11 +76,11 @@ def in_lines(steps: Sequence[PlanStep], outputs: Slots) -> list[list[PlanStep]]:
     return lines
 
 
-def lines_forward(rows: list[list[PlanStep]], outputs: Slots, method: str) -> list[Line]:
-    """The lines of a forward pass, which drop each value after it was taken for the last time."""
+def lines_forward(step_lines: list[list[PlanStep]], outputs: Slots, method: str) -> list[Line]:
+    """The lines of a forward pass, which drop each value after its last use."""
     lines = []
     used = {*outputs}
-    for steps in reversed(rows):
+    for steps in reversed(step_lines):
         takes = steps[0].takes
         calls = [_Call.of(step, method) for step in steps]
         lines.append(Line(calls, takes, steps[-1].makes, tuple({*takes} - used)))
@@ -88,11 +89,11 @@ def lines_forward(rows: list[list[PlanStep]], outputs: Slots, method: str) -> li
 
 
 def lines_backward(
-    rows: list[list[PlanStep]], asked: Mapping[str, Asked] | None = None
+    step_lines: list[list[PlanStep]], asked: Mapping[str, Asked] | None = None
 ) -> list[Line]:
-    """The lines of a backward pass: all steps, or those of which something is asked, by path."""
+    """The lines of a backward pass: through all steps, or those that ``asked`` lists by path."""
     lines = []
-    for steps in reversed(rows):
+    for steps in reversed(step_lines):
         computed = [step for step in reversed(steps) if asked is None or step.path in asked]
         if computed:
             first, last = computed[-1], computed[0]
@@ -105,5 +106,5 @@ def lines_backward(
 
 
 def reader_of(slots: Slots) -> Callable[[list[Any]], Any]:
-    """A function that reads slots: one value as it is, several as a tuple."""
+    """A function that reads slots: a single value, or a tuple of several."""
     return itemgetter(*slots) if slots else lambda _: ()

@@ -1,12 +1,12 @@
-"""A node: one call of a layer on what other calls give.
+"""A node: one call of a layer on the results of other calls.
 
     x = Input((64,))                 an input of the graph
     h = Dense(32)(x)                 a node: this layer, called on x
     y = Add()(h, Dense(32)(x))       another: it takes two values
 
 Nothing is computed here. A node only records the layer and the nodes that it was called on, and
-never changes; `Graph` makes a layer of all that lies between its inputs and outputs. A layer that
-is called twice has two nodes, and one set of parameters.
+never changes. `Graph` makes a layer of everything between its inputs and its outputs. A layer that
+is called twice has two nodes and one set of parameters.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 @frozen(eq=False, repr=False)
 class Node:
-    """One call of a layer. You make it by calling the layer on nodes, not directly.
+    """One call of a layer. You create it by calling the layer on nodes, not directly.
 
     A layer with several outputs returns one node for all of them; ``node[0]`` is the first output,
-    and ``a, b = node`` unpacks them. If a layer is called on such a node itself, all outputs
-    become its inputs.
+    and ``a, b = node`` unpacks them. If a layer is called on such a node itself, it takes all
+    outputs as its inputs.
 
     Attributes
     ----------
@@ -44,23 +44,23 @@ class Node:
     layer: Layer | None
     sources: tuple[Node, ...]
     known: list[tuple[Shape, ...]] = field(factory=list, init=False)
-    """The shapes of the outputs, once they were asked for."""
+    """The shapes of the outputs, once they have been computed; see `output_shapes_of`."""
 
     def extended_by(self, layer: Layer, inputs: tuple[Any, ...]) -> Node:
-        """The node for a call of a layer on nodes; used by `Layer.__call__`."""
+        """The node for a call of a layer on nodes, for `Layer.__call__`."""
         for number, node in enumerate(inputs):
             if not isinstance(node, Node):
                 raise DefinitionError(
                     f"{label(layer)} is called on a node and on something else",
-                    expected="nodes only, or arrays only",
+                    expected="only nodes, or only arrays",
                     received=f"argument {number} is {node!r:.60}, of type {type(node).__name__}",
-                    hint="an array that goes into a graph needs an Input of its own",
+                    hint="to pass an array into a graph, give the graph another Input",
                 )
         return Node(layer, inputs)
 
     @property
     def origin(self) -> tuple[Node, int]:
-        """The call that makes this value, and which of its outputs it is; −1 for all."""
+        """The call that computes this value, and the number of the output; −1 for all outputs."""
         return self, -1
 
     def __getitem__(self, output: int) -> Node:
@@ -70,10 +70,10 @@ class Node:
             number = -1
         if number < 0:
             raise ConfigurationError(
-                f"this is not the number of an output of {self!r}",
+                f"invalid number of an output of {self!r}",
                 expected="node[0] for the first output",
                 received=repr(output),
-                hint="to cut rows into parts, call Slice(start, stop) on the node",
+                hint="to slice rows, call Slice(start, stop) on the node",
             )
         return Output(self.layer, self.sources, of=self, number=number)
 
@@ -82,19 +82,19 @@ class Node:
 
         return iter([self[n] for n in range(len(output_shapes_of(self)))])
 
-    def _holds_no_numbers(self, *arguments: Any, **how: Any) -> Any:
+    def _refuse_arithmetic(self, *arguments: Any, **how: Any) -> Any:
         raise DefinitionError(
-            f"{self!r} is a node of a graph, and holds no numbers to compute with",
-            expected="a layer that is called on nodes, one by one",
-            received="a node in an operation of arrays, or in a list",
-            hint="Add()(a, b), Multiply()(a, b), Activation('tanh')(a), or a layer of your own",
+            f"{self!r} is a node of a graph and contains no numbers",
+            expected="a layer that is called on nodes, each a separate argument",
+            received="a node in an array operation, or in a list",
+            hint="Add()(a, b), Multiply()(a, b), Activation('tanh')(a), or your own layer",
         )
 
     if not TYPE_CHECKING:  # so that type checkers report it, too
-        __array__ = __array_ufunc__ = __array_function__ = _holds_no_numbers
-        __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _holds_no_numbers
-        __truediv__ = __rtruediv__ = __pow__ = __rpow__ = __neg__ = _holds_no_numbers
-        __matmul__ = __rmatmul__ = _holds_no_numbers
+        __array__ = __array_ufunc__ = __array_function__ = _refuse_arithmetic
+        __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _refuse_arithmetic
+        __truediv__ = __rtruediv__ = __pow__ = __rpow__ = __neg__ = _refuse_arithmetic
+        __matmul__ = __rmatmul__ = _refuse_arithmetic
 
     def __repr__(self) -> str:
         given = ["…" if node.sources else repr(node) for node in self.sources]
@@ -103,22 +103,22 @@ class Node:
 
 @frozen(eq=False, repr=False)
 class Output(Node):
-    """One output of a node that has several."""
+    """One output of a node with several."""
 
     of: Node = field(kw_only=True)
     number: int = field(kw_only=True)
 
     @property
     def origin(self) -> tuple[Node, int]:
-        """The call that makes this value, and which of its outputs it is."""
+        """The call that computes this value, and the number of the output."""
         return self.of, self.number
 
     def __getitem__(self, output: int) -> Node:
         raise ConfigurationError(
-            f"{self!r} is one output already",
-            expected="a node",
+            f"{self!r} is already a single output",
+            expected="the node of a layer with several outputs",
             received=f"[{output!r}] of it",
-            hint="to cut rows into parts, call Slice(start, stop) on the node",
+            hint="to slice rows, call Slice(start, stop) on the node",
         )
 
     def __iter__(self) -> Iterator[Node]:
@@ -137,8 +137,8 @@ def _as_shape(shape: Any) -> Shape | None:
         axes = (-1,)
     if isinstance(shape, str) or any(n < 0 for n in axes):
         raise ConfigurationError(
-            "Input: this is no shape of a row",
-            expected="a tuple of whole numbers, without the batch axis, such as (64,)",
+            "Input: invalid shape of a row",
+            expected="a tuple of integers, without the batch axis, such as (64,)",
             received=f"{shape!r:.60}",
             hint=f"Input(({shape},))" if isinstance(shape, int) else None,
         )
@@ -149,7 +149,7 @@ def _as_name(name: Any) -> str | None:
     if name is None or (isinstance(name, str) and name.isidentifier()):
         return name
     raise ConfigurationError(
-        "Input: this cannot be a name",
+        "Input: invalid name",
         expected="letters, digits and underscores, such as 'image'",
         received=f"{name!r:.60}",
     )
@@ -162,10 +162,10 @@ class Input(Node):
     Parameters
     ----------
     shape
-        The shape of a row, without the batch axis, such as ``(64,)``. If it is not given, it is
-        that of the first batch.
+        The shape of a row, without the batch axis, such as ``(64,)``. By default that of the first
+        batch.
     name
-        Its name in error messages and tables. Default: ``input``, or ``input_1`` and so on.
+        The name in error messages and tables. By default ``input``, or ``input_1`` and so on.
 
     Raises
     ------
@@ -188,9 +188,9 @@ class Input(Node):
 
     def __getitem__(self, output: int) -> Node:
         raise ConfigurationError(
-            f"{self!r} is one array",
+            f"{self!r} is a single array",
             received=f"[{output!r}] of it",
-            hint="to cut rows into parts, call Slice(start, stop) on it",
+            hint="to slice rows, call Slice(start, stop) on it",
         )
 
     def __repr__(self) -> str:

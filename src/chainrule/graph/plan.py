@@ -1,15 +1,15 @@
-"""The plan of a model: in which order its layers run, and where their values go.
+"""The plan of a model: the order in which its layers run, and where their values go.
 
-However layers are composed, in sequence, in branches or inside each other, a model runs as one list
-of steps. A step takes values from numbered slots and puts those that it makes into others. The
-backward pass goes through the list from the end: each step takes the deltas of what it made, and
-sends back the deltas of what it took:
+However layers are composed, in sequence, in branches or nested, a model runs as one list of steps.
+A step takes values from numbered slots and puts its outputs into other slots. The backward pass
+goes through the list in reverse: each step takes the deltas of its outputs and sends the deltas of
+its inputs:
 
     forward     v_out = f(v_in)
     backward    Δ_in = Jᵀ Δ_out,    and Δ = Σ_n Δ_n for a value that several steps took
 
-The sum is the chain rule for several variables, and all that a graph adds to a sequence. Containers
-are unrolled into the list (`chainrule.graph.unrolling`), so nesting costs nothing.
+The sum is the chain rule for several variables, and all that a graph adds to a sequence. The layers
+of containers become part of the list (`chainrule.graph.unrolling`), so nesting costs nothing.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from chainrule.graph.composite import Composite
 
 Passed: TypeAlias = tuple[PlanStep, tuple[Array, ...], tuple[Array, ...]]
-"""A step, the arrays that it was given, and those that it returned."""
+"""A step, the arrays that it took, and the arrays that it returned."""
 
 
 @define(eq=False)
@@ -49,13 +49,13 @@ class Plan:
     Attributes
     ----------
     name
-        What the model is called in front of a path: ``graph``.
+        The name of the model, which begins every place: ``graph``.
     steps
-        In an order in which every value is made before it is taken.
+        The steps, each after those whose outputs it takes.
     inputs, outputs
         The slots of the inputs and outputs of the model.
     names
-        What is in each slot: the path of the step that makes it, or the name of an input.
+        The name of the value in each slot: the path of the step that makes it, or that of an input.
     """
 
     name: str
@@ -68,14 +68,14 @@ class Plan:
     _unused_shapes: dict[int, Any] = field(factory=dict, init=False, repr=False)  # in forward
     _take_inputs: Callable[[list[Any]], Any] = field(init=False, repr=False)
     _take_outputs: Callable[[list[Any]], Any] = field(init=False, repr=False)
-    _rows: list[list[PlanStep]] = field(init=False, repr=False)  # the needed steps, line by line
+    _step_lines: list[list[PlanStep]] = field(init=False, repr=False)  # the needed steps, as lines
     _lines: dict[str, list[Line]] = field(init=False, repr=False)  # by method
-    _last_freezing: object = field(default=None, init=False, repr=False)  # seen by the last pass
+    _last_freezing: object = field(default=None, init=False, repr=False)  # as of the last pass
     _used_alone: Layer | None = field(default=None, init=False, repr=False)
 
     @classmethod
     def of(cls, model: Layer) -> Plan:
-        """The plan of a built model; for a layer that is not made of layers, a single step."""
+        """The plan of a built model; a single step for a layer that is not a container."""
         if is_inlined_container(model):
             return cls.of_parts(model)  # type: ignore[arg-type]
         name, count = snake_case(type(model).__name__), len(model.input_shapes)
@@ -103,19 +103,21 @@ class Plan:
         self._unused_inputs = tuple({*self.inputs} - used)
         self._take_inputs = reader_of(self.inputs)
         self._take_outputs = reader_of(self.outputs)
-        self._rows = in_lines(self._needed, self.outputs)
+        self._step_lines = in_lines(self._needed, self.outputs)
         methods = ("forward", "apply")
-        self._lines = {name: lines_forward(self._rows, self.outputs, name) for name in methods}
-        self._lines["backward"] = lines_backward(self._rows)
+        self._lines = {
+            name: lines_forward(self._step_lines, self.outputs, name) for name in methods
+        }
+        self._lines["backward"] = lines_backward(self._step_lines)
 
-    # ---------------------------------------------------------------- what training asks for
+    # ---------------------------------------------------------------- what training needs
 
     def asked_by_training(self) -> dict[str, Asked]:
-        """By path, what a step must compute so that all parameters get their gradients.
+        """What each step must compute so that all parameters get their gradients, by path.
 
-        The deltas of its inputs, if they depend on a parameter that is not frozen. Otherwise only
-        the gradients of its own parameters, if one of them is not frozen. Of steps that are left
-        out, nothing is asked.
+        ``"deltas"`` of its inputs, if they depend on a parameter that is not frozen; otherwise only
+        the ``"gradients"`` of its own parameters, if one of them is not frozen. Steps that need not
+        compute anything are not listed.
         """
         learning: set[int] = set()  # the slots whose values depend on such a parameter
         asked: dict[str, Asked] = {}
@@ -132,14 +134,14 @@ class Plan:
     # ---------------------------------------------------------------- the passes
 
     def forward(self, inputs: tuple[Array, ...]) -> Any:
-        """All outputs; each layer remembers what its backward pass needs."""
+        """The outputs; each layer remembers what its backward pass needs."""
         self._used_alone = None
         for slot in self._unused_inputs:
             self._unused_shapes[slot] = inputs[slot].shape
         return self._run(inputs, "forward")
 
     def apply(self, inputs: tuple[Array, ...]) -> Any:
-        """All outputs, with nothing remembered."""
+        """The outputs, without remembering anything."""
         return self._run(inputs, "apply")
 
     def _run(self, inputs: tuple[Array, ...], method: str) -> Any:
@@ -173,12 +175,12 @@ class Plan:
         return self._take_inputs(deltas)
 
     def backward_parameters(self, delta: Any) -> None:
-        """The gradients of all parameters, without the deltas that none of them needs."""
+        """Add to the gradients of all parameters; skip the deltas that none of them needs."""
         if self._last_freezing is not Parameter.last_freezing:
-            # Noted first: if another thread freezes a parameter meanwhile, the next pass looks.
+            # Recorded first: if another thread freezes a parameter now, the next pass notices.
             self._last_freezing = Parameter.last_freezing
             self._lines["backward_parameters"] = lines_backward(
-                self._rows, self.asked_by_training()
+                self._step_lines, self.asked_by_training()
             )
         self._run_back(delta, self._lines["backward_parameters"])
 
@@ -214,14 +216,14 @@ class Plan:
         if len(self.outputs) == 1:
             deltas[self.outputs[0]] = delta
         else:
-            for slot, part in zip(self.outputs, as_tuple(delta), strict=True):
-                _add(deltas, slot, part)
+            for slot, one in zip(self.outputs, as_tuple(delta), strict=True):
+                _add(deltas, slot, one)
         return deltas
 
     # ---------------------------------------------------------------- one step at a time
 
     def steps_forward(self, inputs: tuple[Array, ...]) -> Iterator[Passed]:
-        """Go forward step by step, through all steps: each with what it takes and makes."""
+        """Run the forward pass step by step: yields each step with its inputs and outputs."""
         values = [*inputs, *[None] * (len(self.names) - len(inputs))]
         for step in self.steps:
             taken = tuple(values[slot] for slot in step.takes)
@@ -234,10 +236,10 @@ class Plan:
             yield step, taken, made
 
     def steps_backward(self, delta: Any, parameters_only: bool = False) -> Iterator[Passed]:
-        """Go back step by step, after `steps_forward`: each with the deltas it is given and sends.
+        """Run the backward pass step by step: yields each step with the deltas it takes and sends.
 
-        With ``parameters_only``, as training does: only what some parameter needs is computed.
-        Steps that no output depends on are left out.
+        Call it after `steps_forward`. With ``parameters_only``, only what some parameter needs is
+        computed, as in training. Steps that no output depends on are omitted.
         """
         deltas = self._output_deltas(delta)
         asked = self.asked_by_training() if parameters_only else None
@@ -261,15 +263,15 @@ class Plan:
     # ---------------------------------------------------------------- places and errors
 
     def place(self, step: PlanStep) -> str:
-        """Where a step is, seen from outside: ``graph/residual_1/dense_2``."""
+        """The place of a step, with the name of the model: ``graph/residual_1/dense_2``."""
         return f"{self.name}/{step.path}" if step.path else self.name
 
     def place_of(self, slot: int) -> str:
-        """What makes the value in a slot, likewise."""
+        """The place of the step that makes the value in a slot."""
         return self.name if self.names[slot] == self.name else f"{self.name}/{self.names[slot]}"
 
     def note_used_alone(self, layer: Layer) -> None:
-        """Note that a layer of the plan was used by itself: what it remembers is of that use."""
+        """Record that a layer of the plan was called outside it, which replaced its memory."""
         self._used_alone = layer
 
     def _located(
@@ -286,8 +288,8 @@ class Plan:
 
 
 def learns(layer: Layer) -> bool:
-    """Whether a layer has a parameter that is not frozen, itself or in the layers that it holds."""
-    return any(p.trainable for _, part in layer.walk() for p in part._parameters.values())
+    """Whether a layer, or one inside it, has a parameter that is not frozen."""
+    return any(p.trainable for _, member in layer.walk() for p in member._parameters.values())
 
 
 def _put_each(values: list[Any], slots: Slots, made: Any) -> None:
@@ -296,7 +298,7 @@ def _put_each(values: list[Any], slots: Slots, made: Any) -> None:
 
 
 def _deltas_of(step: PlanStep, deltas: list[Any]) -> tuple[Any, ...]:
-    """The deltas of all outputs of a step; zeros for one of several that was not used."""
+    """The deltas of all outputs of a step; zeros for an output that no step took."""
     if len(step.makes) == 1:
         return (deltas[step.makes[0]],)
     shapes = step.layer.__dict__.get("_delta_shape") or ()
@@ -309,19 +311,19 @@ def _deltas_of(step: PlanStep, deltas: list[Any]) -> tuple[Any, ...]:
 
 def _add(deltas: list[Any], slot: int, delta: Any) -> None:
     """Add a delta to those of other steps that took the same value, in a new array."""
-    held = deltas[slot]
-    if held is None and delta is not None:
+    total = deltas[slot]
+    if total is None and delta is not None:
         deltas[slot] = delta
-    elif held is not None and getattr(delta, "shape", None) == held.shape:
-        deltas[slot] = held + delta
+    elif total is not None and getattr(delta, "shape", None) == total.shape:
+        deltas[slot] = total + delta
     else:
-        raise plan_messages.UnequalDeltasError(slot, held, delta)
+        raise plan_messages.UnequalDeltasError(slot, total, delta)
 
 
 def _add_each(deltas: list[Any], slots: Slots, sent: Any) -> None:
-    """The same for all deltas that a layer with several inputs sends back."""
-    parts = as_tuple(sent)
-    if len(parts) != len(slots):
+    """Add each delta that a layer with several inputs sends."""
+    several = as_tuple(sent)
+    if len(several) != len(slots):
         raise plan_messages.wrong_number_of_deltas(len(slots), sent)
-    for slot, part in zip(slots, parts, strict=True):
-        _add(deltas, slot, part)
+    for slot, delta in zip(slots, several, strict=True):
+        _add(deltas, slot, delta)

@@ -1,7 +1,7 @@
-"""Error messages of a plan: what went wrong, in which layer, and what it was given.
+"""Error messages of a plan: what went wrong, in which layer, and with which inputs.
 
-A layer that fails knows nothing of the model around it. Here its error gets the place, such as
-``graph/residual_1/dense_2``, and the names of the layers that produced its inputs.
+A layer that fails knows nothing about the model around it. The functions here add the place, such
+as ``graph/residual_1/dense_2``, and the names of the layers that produced its inputs.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def with_location(
     given: Sequence[Any],
     sources: Sequence[str] = (),
 ) -> Exception:
-    """The error with its place; a named one instead, if the inputs are at fault.
+    """The error with its place; if its cause is a wrong input, a named error instead.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def with_location(
     method
         Which method raised it: ``forward``, ``apply`` or ``backward``.
     given, sources
-        What the method was given, and the names of the layers that produced it.
+        The arguments of the method, and the names of the layers that produced them.
     """
     if not isinstance(error, ChainruleError) and method != "backward":
         try:
@@ -52,7 +52,9 @@ def with_location(
             named.__cause__, error = error, named
     shapes = [np.shape(value) for value in given]
     if not isinstance(error, ChainruleError):
-        error.add_note(f"in {place}.{method}, which was given {', '.join(map(str, shapes))}")
+        given_as = "deltas" if method == "backward" else "inputs"
+        described = ", ".join(map(str, shapes))
+        error.add_note(f"in {place}.{method}, for {given_as} of shape {described}")
         return error
     if isinstance(error, ShapeError) and error.place is None:
         if len(sources) == 1:
@@ -71,53 +73,53 @@ def _described_shape(shape: Shape) -> str:
 
 
 class UnequalDeltasError(Exception):
-    """Two deltas of one value cannot be added: the sum so far, and the one that came last."""
+    """Two deltas of one value cannot be added: the sum so far, and the next delta."""
 
-    def __init__(self, slot: int, held: Any, delta: Any) -> None:
+    def __init__(self, slot: int, total: Any, delta: Any) -> None:
         super().__init__()
-        self.slot, self.held, self.delta = slot, held, delta
+        self.slot, self.total, self.delta = slot, total, delta
 
 
 def unfitting(
-    row: Sequence[PlanStep], step: PlanStep, delta: Any
+    steps: Sequence[PlanStep], step: PlanStep, delta: Any
 ) -> tuple[PlanStep, ChainruleError]:
-    """The step that has sent a delta of the wrong shape to another one, and the error for it."""
+    """The step that sent a delta of the wrong shape to this step, and the error for it."""
     expected = step.layer.__dict__.get("_delta_shape")
-    senders = [other for other in row if not set(other.takes).isdisjoint(step.makes)]
+    senders = [other for other in steps if not set(other.takes).isdisjoint(step.makes)]
     if expected is None or not senders:  # no forward pass, or a delta from outside the model
         return step, unfitting_delta(step.layer, delta)
     return senders[-1], _wrong_delta(senders[-1], expected, delta)
 
 
 def unequal(
-    row: Sequence[PlanStep], sender: PlanStep, deltas: UnequalDeltasError
+    steps: Sequence[PlanStep], sender: PlanStep, deltas: UnequalDeltasError
 ) -> tuple[PlanStep, ChainruleError]:
-    """The same where several steps took a value: the one whose delta has another shape than it."""
-    slot, delta, expected = deltas.slot, deltas.delta, np.shape(deltas.held)
-    for step in row:
+    """The same if several steps took one value: the step whose delta has the wrong shape."""
+    slot, delta, expected = deltas.slot, deltas.delta, np.shape(deltas.total)
+    for step in steps:
         if slot in step.makes:
-            noted: Any = step.layer.__dict__.get("_delta_shape")
-            expected = noted if len(step.makes) == 1 else noted[step.makes.index(slot)]
-    if getattr(delta, "shape", None) == expected:  # then the delta before it is the wrong one
-        delta = deltas.held
-        later = row[row.index(sender) + 1 :]
+            recorded: Any = step.layer.__dict__.get("_delta_shape")
+            expected = recorded if len(step.makes) == 1 else recorded[step.makes.index(slot)]
+    if getattr(delta, "shape", None) == expected:  # then an earlier delta is wrong
+        delta = deltas.total
+        later = steps[steps.index(sender) + 1 :]
         sender = next((step for step in later if slot in step.takes), sender)
     return sender, _wrong_delta(sender, expected, delta)
 
 
 def _wrong_delta(step: PlanStep, expected: Any, delta: Any) -> ChainruleError:
     return ShapeError(
-        f"{label(step.layer)}: backward returns a delta of another shape than its input",
+        f"{label(step.layer)}: backward returns a delta that does not have the shape of the input",
         expected=expected if expected else "an array of the shape of the input",
         received=_described_delta(delta),
-        hint="the delta of an input has the shape of the input: return ∂C/∂x = Jᵀ Δ",
+        hint="return ∂C/∂x = Jᵀ Δ, which has the shape of x",
     )
 
 
 def wrong_number_of_deltas(count: int, sent: Any) -> ChainruleError:
     """The error for a `backward` that does not return one delta for each of its inputs."""
     return DefinitionError(
-        "backward returns another number of deltas than forward takes inputs",
+        "backward must return one delta for each input of forward",
         expected=f"a tuple of {count} arrays",
         received=_described_delta(sent),
         hint="return delta_1, delta_2" if not isinstance(sent, list) else "return tuple(…)",
@@ -132,26 +134,26 @@ def _described_delta(delta: Any) -> str:
     return f"an array of shape {np.shape(delta)}"
 
 
-# ---------------------------------------------------------------- uses of a model that cannot work
+# ---------------------------------------------------------------- invalid uses of a model
 
 
 def used_in_between(layer: Layer, place: str) -> ChainruleError:
-    """The error for `backward` after a layer of the model was used by itself."""
+    """The error for `backward` after a layer of the model was called outside the model."""
     return BackwardBeforeForwardError(
-        f"{label(layer)} was used by itself since the last pass, and only remembers that",
+        f"{label(layer)} was called outside the model since the model's last forward pass",
         place=place,
         expected="backward right after the model's forward",
         received="a call of the layer's own forward in between",
-        hint="use a twin by itself, layer.twin(), or call model.forward(x) once more",
+        hint="call a twin instead, layer.twin(), or call model.forward(x) again",
     )
 
 
 def no_such_output(what: str, output: int, count: int, path: str) -> ChainruleError:
     """The error for ``node[2]`` of a layer that has two outputs."""
     return DefinitionError(
-        f"{what} has {count} output(s), and output {output} is asked for",
+        f"{what} has no output {output}",
         place=path or None,
-        expected=f"{what}[0]" + (f" to [{count - 1}]" if count > 1 else ""),
+        expected=f"{what}[0]" + (f" to {what}[{count - 1}]" if count > 1 else ""),
         received=f"{what}[{output}]",
-        hint="to cut rows into parts, call Slice(start, stop) on the node",
+        hint="to slice rows, call Slice(start, stop) on the node",
     )

@@ -21,7 +21,7 @@ from chainrule.layers.merge import Add
 
 
 class Residual(Composite, on_setattr=refuse_change):
-    """y = P(x) + F(x), with F(x) = f_N(… f_1(x) …), and P(x) = x if no projection is given.
+    """y = P(x) + F(x), with F(x) = f_N(… f_1(x) …), and P(x) = x without a projection.
 
     Forward  y = P(x) + F(x)
     Backward  ∂C/∂x = J_Pᵀ Δ + J_Fᵀ Δ,  with Δ = ∂C/∂y
@@ -34,8 +34,8 @@ class Residual(Composite, on_setattr=refuse_change):
     *layers
         The layers of F, in order.
     projection
-        A layer for the skip connection, such as ``Dense(32, use_bias=False)``, if F returns
-        another width than that of x.
+        A layer P in the skip connection, such as ``Dense(32, use_bias=False)``, needed if F changes
+        the width.
 
     Raises
     ------
@@ -44,7 +44,7 @@ class Residual(Composite, on_setattr=refuse_change):
     ConfigurationError
         If there is no layer.
     ShapeError
-        When it is built, if both sides of the sum have different shapes.
+        When it is built, if the two terms of the sum have different shapes.
 
     Examples
     --------
@@ -52,7 +52,7 @@ class Residual(Composite, on_setattr=refuse_change):
     >>> block(np.array([[1.0, 2.0, 3.0]]))
     array([[1., 2., 3.]])
 
-    In a graph it is called like any layer; a projection lets it change the width.
+    In a graph you call it like any layer; with a projection it can change the width.
 
     >>> x = Input((3,))
     >>> wider = Graph(x, Residual(Dense(5), Activation("relu"), projection=Dense(5))(x))
@@ -73,32 +73,32 @@ class Residual(Composite, on_setattr=refuse_change):
         self.__attrs_init__(layers, projection)
 
     def calls(self, size: int) -> Sequence[Sequence[NodeOutput]]:
-        inside = len(self.layers)
-        chain = [((number, ALL),) for number in range(inside)]
+        last = len(self.layers)
+        chain = [((number, ALL),) for number in range(last)]
         if self.projection is None:
-            return [*chain, ((0, ALL), (inside, ALL))]
-        return [*chain, ((0, ALL),), ((inside + 1, ALL), (inside, ALL))]
+            return [*chain, ((0, ALL), (last, ALL))]
+        return [*chain, ((0, ALL),), ((last + 1, ALL), (last, ALL))]
 
     def explained(self, error: Exception, name: str) -> Exception:
         if name == "add" and isinstance(error, ShapeError) and not self.add.is_built:
             error.hint = (
-                "projection=Dense(n, use_bias=False) brings the short cut to the other width"
+                "projection=Dense(n, use_bias=False) gives the skip connection the width n"
                 if self.projection is None
-                else "let the projection and the last layer return rows of the same shape"
+                else "make the projection and the last layer return rows of the same shape"
             )
         return error
 
     def as_python(self) -> tuple[str, list[tuple[str, Layer]], str]:
-        parts = [("", layer) for layer in self.layers]
+        layers = [("", layer) for layer in self.layers]
         if self.projection is not None:
-            parts.append(("projection=", self.projection))
-        return f"{type(self).__name__}(", parts, ")"
+            layers.append(("projection=", self.projection))
+        return f"{type(self).__name__}(", layers, ")"
 
 
 def _as_branches(given: Any) -> Any:
     if isinstance(given, Layer) or not isinstance(given, list | tuple):
         raise DefinitionError(
-            "Branches takes its layers as one list",
+            "Branches takes its layers in one list",
             expected="Branches([Dense(3), Dense(4)], merge=Add())",
             received=f"{given!r:.60}",
             hint="put brackets around the layers",
@@ -107,7 +107,7 @@ def _as_branches(given: Any) -> Any:
 
 
 class Branches(Composite, on_setattr=refuse_change):
-    """Parallel layers, all of which are given x, and a layer that merges their outputs.
+    """Parallel layers that all receive x, and a layer that merges their outputs.
 
     Forward  y = merge(F_1(x), …, F_n(x)); without merge, the tuple of all F_i(x)
     Backward  ∂C/∂x = Σ_i J_iᵀ Δ_i,  with Δ_i = ∂C/∂F_i
@@ -117,8 +117,8 @@ class Branches(Composite, on_setattr=refuse_change):
     branches
         The layers F_i; a branch of several layers is a `Sequential`.
     merge
-        A layer with several inputs, such as ``Concatenate()``. Without it, each branch is an
-        output.
+        A layer with several inputs, such as ``Concatenate()``. Without it, each branch is an output
+        of the layer.
 
     Raises
     ------
@@ -145,8 +145,8 @@ class Branches(Composite, on_setattr=refuse_change):
             _require_layers("Branches, merge", (self.merge,), "merge=Concatenate()")
 
     def calls(self, size: int) -> Sequence[Sequence[NodeOutput]]:
-        side_by_side: list[Sequence[NodeOutput]] = [((0, ALL),) for _ in self.branches]
-        return side_by_side if self.merge is None else [*side_by_side, self._results()]
+        parallel: list[Sequence[NodeOutput]] = [((0, ALL),) for _ in self.branches]
+        return parallel if self.merge is None else [*parallel, self._results()]
 
     def ends(self, size: int) -> Sequence[NodeOutput]:
         return self._results() if self.merge is None else ((size, ALL),)
@@ -156,19 +156,19 @@ class Branches(Composite, on_setattr=refuse_change):
 
     def as_python(self) -> tuple[str, list[tuple[str, Layer]], str]:
         merge = "" if self.merge is None else f", merge={self.merge!r}"
-        parts = [("", branch) for branch in self.branches]
-        return f"{type(self).__name__}([", parts, f"]{merge})"
+        branches = [("", branch) for branch in self.branches]
+        return f"{type(self).__name__}([", branches, f"]{merge})"
 
 
-def _require_layers(who: str, layers: Sequence[Any], expected: str) -> None:
+def _require_layers(name: str, layers: Sequence[Any], expected: str) -> None:
     for number, layer in enumerate(layers):
         if not isinstance(layer, Layer):
             is_list = isinstance(layer, list | tuple)
             raise DefinitionError(
-                f"{who}: argument {number} is no layer",
+                f"{name}: argument {number} is not a layer",
                 expected=expected,
                 received=f"{layer!r:.60}, of type {type(layer).__name__}",
-                hint="a sequence in it: Sequential([…])" if is_list else None,
+                hint="make the list a layer: Sequential([…])" if is_list else None,
             )
     if not layers:
-        raise ConfigurationError(f"{who}: there is no layer", expected=expected, received="none")
+        raise ConfigurationError(f"{name}: no layers given", expected=expected, received="none")

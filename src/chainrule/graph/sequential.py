@@ -2,9 +2,9 @@
 
     y = f_N(… f_2(f_1(x)) …)          Δ_{n−1} = J_nᵀ Δ_n      from the last layer to the first
 
-The last layer is given the delta ∂C/∂y. Each layer turns the delta of its output into that of its
-input and passes it to the layer before. This is the lecture's delta recursion, where a Dense after
-an Activation together apply its M = w f′.
+The last layer receives the delta ∂C/∂y. Each layer turns the delta of its output into that of its
+input and passes it to the layer before. This is the lecture's delta recursion: a Dense and the
+Activation before it together apply its matrix M = wᵀ diag(f′).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from chainrule.graph.composite import ALL, Composite, NodeOutput, refuse_change
 def _as_layers(layers: Any) -> tuple[Layer, ...]:
     if isinstance(layers, Layer) or not isinstance(layers, Iterable):
         raise DefinitionError(
-            "Sequential takes its layers as one list",
+            "Sequential takes its layers in one list",
             expected="Sequential([Dense(30), Activation('tanh'), Dense(10)])",
             received=f"Sequential({layers!r})",
             hint="put brackets around the layers",
@@ -31,15 +31,15 @@ def _as_layers(layers: Any) -> tuple[Layer, ...]:
     for number, layer in enumerate(found):
         if not isinstance(layer, Layer):
             raise DefinitionError(
-                f"Sequential: item {number} of the list is no layer",
+                f"Sequential: item {number} of the list is not a layer",
                 place=f"sequential[{number}]",
-                expected="a Layer such as Dense(10)",
+                expected="a layer such as Dense(10)",
                 received=_described(layer),
                 hint=_hint(layer),
             )
     if not found:
         raise ConfigurationError(
-            "Sequential: there is no layer in the list",
+            "Sequential: the list contains no layers",
             expected="at least one layer",
             received="an empty list",
         )
@@ -84,7 +84,7 @@ class Sequential(Composite):
     def __new__(cls, *layers: Any, **how: Any) -> Self:
         if len(layers) > 1:
             raise DefinitionError(
-                f"{cls.__name__} takes its layers as one list",
+                f"{cls.__name__} takes its layers in one list",
                 expected="Sequential([Dense(30), Activation('tanh'), Dense(10)])",
                 received=f"{len(layers)} arguments",
                 hint="put brackets around the layers",
@@ -99,17 +99,17 @@ class Sequential(Composite):
     @overload
     def __getitem__(self, key: slice) -> Sequential: ...
     def __getitem__(self, key: int | str | slice) -> Layer:
-        """A layer by its number or name (``"dense_1"``); a slice is a sequence that shares them."""
+        """A layer by number or name (``"dense_1"``); for a slice, a sequence of the same layers."""
         if isinstance(key, slice):
-            part = Sequential(self.layers[key])
-            # A layer that is used several times knows the shapes of its first use only: such a
-            # part is built by its first batch.
-            is_once = len({id(layer) for layer in self.layers}) == len(self.layers)
-            if is_once and all(layer.is_built for layer in part.layers):
-                part._dtype = self._dtype
-                part._input_shapes = part.layers[0]._input_shapes
-                part._output_shapes = part.layers[-1]._output_shapes
-            return part
+            sliced = Sequential(self.layers[key])
+            # A layer that is used several times knows only the shapes of its first use. A slice of
+            # such a sequence is built by its first batch.
+            has_no_repeats = len({id(layer) for layer in self.layers}) == len(self.layers)
+            if has_no_repeats and all(layer.is_built for layer in sliced.layers):
+                sliced._dtype = self._dtype
+                sliced._input_shapes = sliced.layers[0]._input_shapes
+                sliced._output_shapes = sliced.layers[-1]._output_shapes
+            return sliced
         if isinstance(key, str):
             children = self.children()
             if key not in children:
@@ -135,11 +135,11 @@ def _described(item: object) -> str:
 
 def _hint(item: object) -> str | None:
     if isinstance(item, type) and issubclass(item, Layer):
-        return f"make an instance of it: {item.__name__}(…)"
+        return f"create an instance: {item.__name__}(…)"
     if isinstance(item, str):
         return f"Activation({item!r})"
     if isinstance(item, list | tuple):
-        return "a sequence in a sequence: Sequential([…])"
+        return "make the list a layer: Sequential([…])"
     if callable(item):
-        return "Activation(function, derivative), or a layer of your own"
+        return "Activation(function, derivative), or your own layer"
     return None

@@ -1,8 +1,8 @@
 """Unrolling: nested containers become one list of steps.
 
-A container says which of its layers takes which values (`Composite.calls`). `walk` follows these
-calls, and those of the containers inside it. With numbers in place of values, called slots, it
-finds the steps of a plan; with arrays it builds a model, since a layer builds itself when called.
+A container says which values each of its layers takes (`Composite.calls`). `walk` follows these
+calls, including those of nested containers. Called with slot numbers instead of values, it finds
+the steps of a plan; called with arrays, it builds a model, since a layer builds itself when called.
 
     Sequential([Dense(3), Residual(Dense(3))])        dense_1                 0 → 1
                                                       residual_1/dense_1      1 → 2
@@ -36,9 +36,9 @@ class PlanStep:
     Attributes
     ----------
     layer
-        The layer, or a twin of it if it is used elsewhere too: each use has its own memory.
+        The layer, or a twin of it if it is also used elsewhere: each use has its own memory.
     path
-        Where it is: ``residual_1/dense_2``.
+        Its path in the model: ``residual_1/dense_2``.
     takes, makes
         The slots of its inputs and of its outputs.
     """
@@ -50,7 +50,7 @@ class PlanStep:
 
 
 def unroll(model: Composite, claims: Claims) -> tuple[str, list[PlanStep], Slots, Slots, list[str]]:
-    """The fields of a `Plan` of a built model made of layers."""
+    """The fields of the `Plan` of a built container."""
     inputs: Slots = tuple(range(len(model.input_shapes)))
     names = model.input_names(len(inputs))
     steps: list[PlanStep] = []
@@ -67,7 +67,7 @@ def unroll(model: Composite, claims: Claims) -> tuple[str, list[PlanStep], Slots
 
 
 def build_by(model: Composite, inputs: Sequence[Array]) -> Any:
-    """Build each layer by what the layers before it return for a batch: the model's outputs."""
+    """Build each layer for what the layers before it return; returns the outputs of the model."""
     name = snake_case(type(model).__name__)
     named_inputs = tuple(zip(inputs, model.input_names(len(inputs)), strict=True))
 
@@ -85,11 +85,11 @@ def build_by(model: Composite, inputs: Sequence[Array]) -> Any:
             raise explained from explained.__cause__
         return tuple(zip(made, output_names(path, len(made)), strict=True))
 
-    def note_shapes(container: Composite, takes: Any, makes: Any) -> None:
-        if not container.is_built:  # its own forward, which would note them, is never called
+    def record_shapes(container: Composite, takes: Any, makes: Any) -> None:
+        if not container.is_built:  # inlined, so its own forward never records them
             container._input_shapes, container._output_shapes = _shapes(takes), _shapes(makes)
 
-    outputs = walk(model, named_inputs, call, refuse, note_shapes)
+    outputs = walk(model, named_inputs, call, refuse, record_shapes)
     return one_or_tuple([value for value, _ in outputs])
 
 
@@ -104,16 +104,16 @@ def walk(
     enter: Callable[..., None] = lambda *_: None,
     leave: Callable[..., None] = lambda *_: None,
 ) -> Any:
-    """Call what is called for each layer, in order, those of inner containers included.
+    """Call ``call`` for each layer in order, including those of nested containers.
 
     Parameters
     ----------
     model, inputs
-        The outermost container, and what stands for its inputs: slots or arrays.
+        The outermost container, and its inputs: arrays, or slots instead of arrays.
     call
-        Is given the container, a layer of it, its path and inputs, and returns its outputs.
+        Receives a container, one of its layers, the layer's path and inputs; returns the outputs.
     enter, leave
-        Are given an inner container with its path and inputs, and with its inputs and outputs.
+        Receive a nested container: with its path and inputs, and with its inputs and outputs.
     """
     stack = [_Container(model, "", inputs)]
     while True:
@@ -135,7 +135,7 @@ def walk(
 
 
 class _Container:
-    """A container on the walk. ``made`` holds what its nodes made so far; node 0 is its inputs."""
+    """A container on the walk. ``made`` holds the outputs of its nodes; node 0 is its inputs."""
 
     def __init__(self, layer: Any, path: str, inputs: tuple[Any, ...]) -> None:
         self.layer, self.path, self.made = layer, path, [inputs]
@@ -151,7 +151,7 @@ class _Container:
         return self._values(self.layer.ends(len(self._children)))
 
     def next_call(self) -> tuple[str, Any, tuple[Any, ...]]:
-        """The path of the next layer, the layer, and what it takes."""
+        """The path of the next layer, the layer, and its inputs."""
         number = len(self.made) - 1
         name, layer = self._children[number]
         path = f"{self.path}/{name}" if self.path else name
@@ -169,15 +169,15 @@ class _Container:
 
 
 def is_inlined_container(layer: Layer) -> bool:
-    """Whether a layer is a container that adds nothing to the layers in it."""
+    """Whether a layer's class declares `Composite.is_inlined`; a subclass must do so itself."""
     return "is_inlined" in type(layer).__dict__
 
 
 def input_names(count: int) -> list[str]:
-    """``input``, or ``input_1``, ``input_2`` and so on."""
+    """``input``, or ``input_1``, ``input_2`` and so on if there are several."""
     return ["input"] if count == 1 else [f"input_{n + 1}" for n in range(count)]
 
 
 def output_names(path: str, count: int) -> list[str]:
-    """The path of the layer, or ``halves_1[0]``, ``halves_1[1]`` and so on."""
+    """The path of the layer, or ``halves_1[0]``, ``halves_1[1]`` and so on for several outputs."""
     return [path] if count == 1 else [f"{path}[{n}]" for n in range(count)]
