@@ -39,8 +39,9 @@ PACKAGES = {
 }
 """Every package from the top down, with its colour; some are single modules."""
 ALWAYS, WHEN_CALLED = "#0072B2", "#D55E00"
-WIDTH, NAMES, HEADINGS = 4.6, 1.05, 0.9
-"""The width of the figure, of its column of names and of its row of headings, in inches."""
+WIDTH, NAMES, HEADINGS, SLANT = 4.6, 1.05, 1.0, 0.35
+"""The width of the figure, of its column of names, of its row of headings, and of what the last
+heading needs to the right of its column, in inches."""
 
 
 def packages() -> list[str]:
@@ -52,19 +53,19 @@ def packages() -> list[str]:
 def imports() -> Figure:
     """Draw a row for each package, with a dot in the column of each package that it imports."""
     names = packages()
-    unit = (WIDTH - NAMES) / (len(names) + 0.1)  # of a row and of a column, in inches
+    unit = (WIDTH - NAMES - SLANT) / (len(names) + 0.1)  # of a row and of a column, in inches
     left, top = NAMES / unit, HEADINGS / unit
-    figure, axes = plt.subplots(figsize=(WIDTH, HEADINGS + WIDTH - NAMES), layout="none")
+    figure, axes = plt.subplots(figsize=(WIDTH, HEADINGS + WIDTH - NAMES - SLANT), layout="none")
     axes.set_position((0, 0, 1, 1))
-    axes.set(xlim=(-left, len(names) + 0.1), ylim=(len(names) + 0.1, -top))
+    axes.set(xlim=(-left, len(names) + 0.1 + SLANT / unit), ylim=(len(names) + 0.1, -top))
     axes.axis("off")
     for row, name in enumerate(names):
         box = plt.Rectangle((0.1 - left, row + 0.06), left - 0.2, 0.88, fc=PACKAGES[name])
         axes.add_patch(box)
-        axes.text(0.3 - left, row + 0.5, name, va="center", size=10)
+        axes.text(0.3 - left, row + 0.5, name, va="center", size=9)
         axes.plot((0, row), (row + 0.5, row + 0.5), color="#cccccc", lw=0.8, zorder=1)
         if row + 1 < len(names):  # no package imports the last one
-            axes.text(row + 0.2, -0.2, name, rotation=60, ha="left", va="bottom", size=9.5)
+            axes.text(row + 0.2, -0.2, name, rotation=60, ha="left", va="bottom", size=9)
             line = (row + 0.5, row + 0.5), (row + 1, len(names))
             axes.plot(*line, color="#eeeeee", lw=0.8, zorder=0)
     axes.plot((0, len(names)), (0, len(names)), color="#999999", lw=1.0, ls=":")
