@@ -149,7 +149,7 @@ def test_rows_that_are_no_vectors_are_refused(shape, rows):
 
 
 def test_a_second_input_is_refused():
-    with pytest.raises(BuildError, match="does not take 2 input shape"):
+    with pytest.raises(BuildError, match="does not accept 2 input shape"):
         Dense(2).build((3,), (3,))
 
 
