@@ -34,7 +34,7 @@ def trainable(model):
 
 
 class Untouchable(np.ndarray):
-    """An array with which nobody may compute."""
+    """An array that raises an error in any computation."""
 
     def __array_ufunc__(self, *arguments: Any, **how: Any) -> Any:
         raise AssertionError("a product was computed for a frozen parameter")
@@ -94,7 +94,7 @@ def test_no_zeros_are_written_into_the_gradient_of_a_frozen_parameter():
     vector = ParameterVector({"a": frozen, "b": free})
     assert vector.grad.size == 5
     frozen.trainable = False
-    frozen.grad.flags.writeable = False  # whoever writes there now fails
+    frozen.grad.flags.writeable = False  # writing there now fails
     for _ in range(2):
         free.accumulate(np.ones(2))
         vector.zero_grad()

@@ -1,4 +1,4 @@
-"""The layer as its author and its user see it: parameters shared, memory private, copies whole."""
+"""The layer as its author and its user see it: shared parameters, private memory, complete copies."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def test_gradients_of_twins_add_up_in_the_parameters_that_they_share():
 
 
 def remembered(layer):
-    """All attributes of a layer and those below, but for how a sequence is gone through."""
+    """All attributes of a layer and those inside it."""
     return [
         (path, name, id(value))
         for path, part in layer.walk()
@@ -216,7 +216,7 @@ def test_apply_is_what_its_author_wrote():
 
 @pytest.fixture
 def many_switches():
-    """Threads take turns as often as they can, so that a race shows."""
+    """Threads switch as often as possible, so that a race shows."""
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield

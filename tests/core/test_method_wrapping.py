@@ -1,4 +1,4 @@
-"""What stands around a layer's methods: building all or nothing, and refusing what does not fit."""
+"""What runs around a layer's methods: building completely or not at all, and checking arrays."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def built(layer, *shapes, **how):
 
 
 def everything(layer):
-    """All that a layer and those below it hold: identities, and the numbers in arrays."""
+    """Everything in a layer and those inside it: identities, and the numbers in arrays."""
     found = []
     for path, part in layer.walk():
         for name, value in part.attributes().items():
@@ -50,7 +50,7 @@ def everything(layer):
 
 
 def refused(kind, layer, call, *arguments):
-    """The error of a call that must be refused, and must have changed nothing."""
+    """The error of a call that must be rejected and change nothing."""
     before = everything(layer)
     with pytest.raises(kind) as caught:
         call(*arguments)
@@ -180,7 +180,7 @@ def test_the_signature_of_build_is_that_of_the_author_with_rng_and_dtype():
     ]
 
 
-# ------------------------------------------------------------------------------- what comes in
+# ------------------------------------------------------------------------------- inputs
 
 
 WRONG_INPUTS = {
@@ -192,8 +192,8 @@ WRONG_INPUTS = {
     "transposed": (X.T, ShapeError),
     "float32": (X.astype(np.float32), DtypeError),
     "float16": (X.astype(np.float16), DtypeError),
-    "whole numbers": (X.astype(int), DtypeError),
-    "truth values": (X > 2, DtypeError),
+    "integers": (X.astype(int), DtypeError),
+    "booleans": (X > 2, DtypeError),
     "objects": (X.astype(object), DtypeError),
     "strings": (X.astype(str), DtypeError),
     "bytes": (X.astype(bytes), DtypeError),
@@ -295,7 +295,7 @@ def test_calling_a_layer_rejects_what_is_not_real(x):
 
 def test_arrays_of_other_libraries_are_converted_by_a_call_and_rejected_by_forward():
     class Foreign:
-        """What PyTorch's tensors are to NumPy: they have a dtype, but not one of NumPy's."""
+        """Like a tensor of PyTorch: it has a dtype, but not one of NumPy."""
 
         dtype, shape = "their float64", (2, 3)
 
@@ -307,7 +307,7 @@ def test_arrays_of_other_libraries_are_converted_by_a_call_and_rejected_by_forwa
     refused(DtypeError, layer, layer.forward, Foreign())
 
 
-# ------------------------------------------------------------------------------- the way back
+# ------------------------------------------------------------------------------- the backward pass
 
 
 def test_backward_before_forward_is_a_named_error():
@@ -448,7 +448,7 @@ def test_a_first_batch_of_integers_makes_a_float64_model():
 
 
 class Fails(Layer):
-    """Does much in `build`, and then fails."""
+    """Changes many things in `build`, then fails."""
 
     inner: Any = field(factory=lambda: [Dense(2), Dense(2)])
     units: int | None = None
@@ -491,7 +491,7 @@ def test_a_build_that_fails_leaves_all_layers_as_they_were(how, kind):
         assert set(part.__dict__) == field_names(type(part))
     assert first.is_built and not model.is_built
     model.layers[2].how = ""
-    model.build((3,), rng=0)  # and can be mended
+    model.build((3,), rng=0)  # and it can be repaired
 
 
 def test_the_error_of_a_failing_build_says_where_and_why():
@@ -620,7 +620,7 @@ def test_parameters_are_created_only_while_building():
 
 def test_an_empty_batch_gives_the_shapes_and_changes_no_buffer_and_no_generator():
     class Running(Layer):
-        """A running mean as one writes it: the mean of no rows is not a number."""
+        """A plain running mean: the mean of no rows is not a number."""
 
         def build(self, input_shape):
             self.buffer("mean", input_shape, 0.25)

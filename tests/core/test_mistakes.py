@@ -1,4 +1,4 @@
-"""What a newcomer does by habit, from PyTorch or by mistake, and the sentence that helps."""
+"""Common mistakes of newcomers and users of PyTorch, and the error that helps."""
 
 from __future__ import annotations
 

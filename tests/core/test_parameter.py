@@ -1,4 +1,4 @@
-"""Parameters and their flat vector: two views of one memory, whoever asks and in which order."""
+"""Parameters and their flat vector: two views of one memory, in whatever order they are used."""
 
 from __future__ import annotations
 
@@ -325,7 +325,7 @@ def test_each_vector_has_the_paths_from_its_own_model():
 
 @given(st.data())
 def test_vectors_that_share_parameters_in_any_order_all_stay_right(data):
-    """Against a dictionary of plain arrays: whoever writes where, all who read see the same."""
+    """Against a dictionary of plain arrays: every view shows what any other has written."""
     shapes = [(2,), (1, 2), (3,), ()]
     parameters = parameters_of(shapes)
     value = {n: p.value.copy() for n, p in enumerate(parameters)}

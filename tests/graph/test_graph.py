@@ -1,4 +1,4 @@
-"""Graph: any architecture without a circle, shared layers, and errors in the terms of the graph."""
+"""Graph: any acyclic architecture, weight sharing, and errors that name places in the graph."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_the_sum_at_a_fan_out_changes_no_array_in_place():
 
     @define
     class Keeps(Layer):
-        """Sends back an array that somebody holds on to."""
+        """Returns a delta to which there is another reference."""
 
         def forward(self, x):
             return x * 1.0
@@ -161,7 +161,7 @@ def test_a_graph_may_begin_at_any_node_and_shares_the_layers_of_the_larger_one()
     np.testing.assert_array_equal(decoder(encoder(a)), whole(a))
     whole.parameters.value += 0.25
     np.testing.assert_array_equal(decoder(encoder(a)), whole(a))
-    # As the parts have been built, the whole one's vector is still one, and moves both.
+    # After the smaller graph is built, the vector of the larger one still moves both.
     value = whole.parameters.value
     value -= 0.5
     np.testing.assert_array_equal(decoder(encoder(a)), whole(a))
@@ -477,7 +477,7 @@ def test_values_are_released_after_their_last_use():
 
     @define
     class Watches(Layer):
-        """Computes without remembering, and notes what it made."""
+        """Computes without remembering, and records its outputs."""
 
         def forward(self, x):
             alive.append(sum(ref() is not None for ref in held))

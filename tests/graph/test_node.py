@@ -1,4 +1,4 @@
-"""Nodes: a call that is noted, and never changes."""
+"""Nodes: each records a call and never changes."""
 
 from __future__ import annotations
 

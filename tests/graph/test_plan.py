@@ -1,4 +1,4 @@
-"""The plan: all layers in one row, whatever they stand in."""
+"""The plan: all layers as one list of steps, whatever containers they are in."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_values_in_slots_have_names():
 
 @pytest.mark.parametrize("model", [Residual(Dense(3)), Sequential([Dense(3), Residual(Dense(3))])])
 def test_what_training_does_not_need_is_not_computed(model):
-    """The first layer that learns is only asked for its gradients, what lies before for nothing."""
+    """The first layer that learns computes only its gradients; layers before it compute nothing."""
     asked = []
 
     class Spy(PassesOn):
@@ -108,7 +108,7 @@ def test_the_delta_of_the_data_is_not_computed_for_training():
 
 @define
 class Watched(Dense):
-    """A Dense layer that tells what it is asked for on the way back."""
+    """A Dense layer that records what it computes in the backward pass."""
 
     name: str = ""
     asked: deque = field(factory=deque)  # no list: that of a twin would be another
@@ -128,7 +128,7 @@ def watched(*names):
 
 
 def asked_of(model, asked):
-    """What training asks for: the names of the layers, in brackets where no delta is wanted."""
+    """What training computes: the names of the layers, in brackets if no delta is needed."""
     asked.clear()
     model.backward_parameters(np.ones_like(model.forward(batch())))
     return list(asked)
@@ -288,7 +288,7 @@ def test_an_input_may_be_an_output():
 
 
 def test_the_error_that_a_layer_raises_stays_the_cause():
-    """The named error that takes its place tells of the shapes; the line of the layer is kept."""
+    """The named error that replaces it shows the shapes; the line of the layer is kept."""
 
     class Fails(PassesOn):
         __attrs_attrs__ = PassesOn.__attrs_attrs__

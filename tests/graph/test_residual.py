@@ -1,4 +1,4 @@
-"""Residual and Branches: small graphs, made by the one mechanism of all."""
+"""Residual and Branches: two small graphs, run by the plan like all containers."""
 
 from __future__ import annotations
 

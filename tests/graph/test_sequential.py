@@ -1,4 +1,4 @@
-"""Sequential: the chain rule as a loop, however the layers are nested, shared and many."""
+"""Sequential: the chain rule as a loop, for nested, shared and thousands of layers."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ layers = st.one_of(
 
 
 def nested(data, flat):
-    """The same layers with brackets at random."""
+    """The same layers, nested at random."""
     if len(flat) < 2 or data.draw(st.booleans()):
         return flat
     cut = data.draw(st.integers(1, len(flat) - 1))
@@ -113,7 +113,7 @@ def test_an_inner_sequence_knows_its_shapes_and_works_alone():
         ["dense_1.weights", "dense_1.biases"],
         "sequential_1/dense_1.weights",
     )
-    # and it has left the outer one's memory alone
+    # and it has not changed the memory of the outer sequence
     model.forward(x)
     inner.forward(2 * x)
     assert model.backward(np.ones((5, 2))).shape == (5, 3)
@@ -165,7 +165,7 @@ def test_a_layer_in_two_places_has_one_set_of_weights_whose_gradients_add_up():
 
 
 def test_layers_shared_through_containers_have_a_memory_for_each_use():
-    """Here by itself, there inside another one: the places must not overwrite each other."""
+    """Alone and inside a container: the two uses must not overwrite each other's memory."""
     shared = Dense(3, use_bias=False)
     other = Dense(3, use_bias=False)
     model = built(Sequential([shared, TwoPaths(shared, other), TwoPaths(other, shared)]))
@@ -246,7 +246,7 @@ def products(call, delta):
 
 
 def plain(units):
-    """A dense layer whose only matrix products are w's: two on the way back, or one."""
+    """A dense layer whose only matrix products are those with w: two in the backward pass, or one."""
     return Dense(units, use_bias=False)
 
 
@@ -279,7 +279,7 @@ def test_training_runs_no_backward_before_the_first_parameters():
             return +x
 
         def backward(self, delta):
-            raise AssertionError("nobody asked for this")
+            raise AssertionError("this must not be computed")
 
     model = built(Sequential([OneWay(), Dense(2)]))
     model.forward(batch())
@@ -294,7 +294,7 @@ def test_training_runs_no_backward_before_the_first_parameters():
 
 @pytest.fixture(scope="module")
 def in_each_other():
-    """One network in five thousand pairs of brackets."""
+    """A network in five thousand nested sequences."""
     model = network()
     for _ in range(DEEP):
         model = Sequential([model])
@@ -399,7 +399,7 @@ def test_sequences_are_equal_if_their_layers_are():
 
 @define(repr=False, eq=False)
 class Perceptron(Sequential):
-    """A sequence with a name of its own."""
+    """A sequence with another name."""
 
 
 def test_a_subclass_compares_prints_and_computes_like_a_sequence():
