@@ -54,7 +54,7 @@ class Shifted(Scale):
 
 
 def body_of(decorate):
-    """The same class with and without decorators, such as `define`, that create it a second time."""
+    """The same class with and without decorators, such as `define`, that create it again."""
 
     class Affine(Scale):
         units: int = field(converter=int, validator=attrs.validators.ge(1), kw_only=True)

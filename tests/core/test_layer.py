@@ -1,4 +1,4 @@
-"""The layer as its author and its user see it: shared parameters, private memory, complete copies."""
+"""The layer as authors and users see it: shared parameters, private memory, complete copies."""
 
 from __future__ import annotations
 

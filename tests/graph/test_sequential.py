@@ -246,7 +246,7 @@ def products(call, delta):
 
 
 def plain(units):
-    """A dense layer whose only matrix products are those with w: two in the backward pass, or one."""
+    """A dense layer whose only matrix products are those with w: one or two in backward."""
     return Dense(units, use_bias=False)
 
 
