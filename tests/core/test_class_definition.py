@@ -54,7 +54,7 @@ class Shifted(Scale):
 
 
 def body_of(decorate):
-    """The same class with and without decorators, such as `define`, that make it another time."""
+    """The same class with and without decorators, such as `define`, that create it again."""
 
     class Affine(Scale):
         units: int = field(converter=int, validator=attrs.validators.ge(1), kw_only=True)
@@ -152,7 +152,7 @@ def test_an_explicit_define_changes_nothing(decorate, tmp_path):
 
 
 @each_decorator
-def test_a_field_without_a_value_is_missed_by_name(decorate):
+def test_a_missing_field_is_named(decorate):
     cls = body_of(decorate)
     layer = object.__new__(cls)
     for name in ("inner", "units"):
@@ -162,7 +162,7 @@ def test_a_field_without_a_value_is_missed_by_name(decorate):
 
 
 @each_decorator
-def test_a_file_finds_the_class_and_not_the_one_that_define_made_it_from(decorate):
+def test_a_file_finds_the_class_and_not_the_one_that_define_replaced(decorate):
     cls = body_of(decorate)
     assert known_classes([])["class"]["Affine"] == [cls]
 
@@ -193,7 +193,7 @@ def test_a_subclass_of_a_decorated_class_may_be_plain_and_the_other_way_round(de
     assert Second(3.0, 4) == Second(3.0, 4) != Second(3.0, 5)
 
 
-def test_options_of_define_are_honoured_above_the_class_and_behind_its_name():
+def test_options_of_define_work_above_the_class_and_after_its_base_class():
     @define(eq=False, repr=False)
     class Above(Layer):
         units: int = 3
@@ -247,7 +247,7 @@ def test_what_attrs_adds_without_annotations_are_fields_too():
 
 
 @pytest.mark.parametrize("decorate", [frozen, define(frozen=True), frozen(slots=False)])
-def test_a_frozen_class_is_refused_where_it_is_defined(decorate):
+def test_a_frozen_class_is_rejected_at_its_definition(decorate):
     with pytest.raises(DefinitionError, match="Fixed is frozen") as caught:
 
         @decorate
@@ -304,7 +304,7 @@ def test_what_an_author_writes_is_kept_also_in_what_inherits_from_it(decorate):
 
 
 @each_decorator
-def test_containers_of_ones_own_keep_how_they_are_made_printed_and_compared(decorate):
+def test_custom_containers_keep_their_own_init_repr_and_eq(decorate):
     @decorate
     class Chain(Sequential):
         name: str = "chain"
@@ -356,7 +356,7 @@ def test_a_mixin_may_come_first_or_last_and_bring_methods_and_a_repr():
     assert Doubling().forward(1) == 2 and "forward" in vars(First)
 
 
-def test_an_attrs_class_that_is_no_layer_may_be_a_mixin():
+def test_an_attrs_class_that_is_not_a_layer_can_be_a_mixin():
     @define(slots=False)
     class Named:
         name: str = "x"
@@ -448,7 +448,7 @@ def test_methods_of_other_layers_can_be_borrowed():
 
 
 @each_decorator
-def test_a_short_cut_gives_way_to_a_new_method(decorate):
+def test_apply_and_backward_parameters_follow_an_overridden_method(decorate):
     @decorate
     class Tripled(Dense):
         def forward(self, x):
@@ -491,7 +491,7 @@ def test_build_may_name_its_options():
 # ------------------------------------------------------------------------------- attributes
 
 
-def test_what_creates_a_parameter_state_or_generator_may_be_assigned_to_its_name():
+def test_a_new_parameter_buffer_or_generator_can_be_assigned_to_its_name():
     class Noisy(Layer):
         def build(self, input_shape):
             self.scale = self.parameter("scale", input_shape, "ones")

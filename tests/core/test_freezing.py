@@ -34,7 +34,7 @@ def trainable(model):
 
 
 class Untouchable(np.ndarray):
-    """An array with which nobody may compute."""
+    """An array that raises an error in any computation."""
 
     def __array_ufunc__(self, *arguments: Any, **how: Any) -> Any:
         raise AssertionError("a product was computed for a frozen parameter")
@@ -94,7 +94,7 @@ def test_no_zeros_are_written_into_the_gradient_of_a_frozen_parameter():
     vector = ParameterVector({"a": frozen, "b": free})
     assert vector.grad.size == 5
     frozen.trainable = False
-    frozen.grad.flags.writeable = False  # whoever writes there now fails
+    frozen.grad.flags.writeable = False  # writing there now fails
     for _ in range(2):
         free.accumulate(np.ones(2))
         vector.zero_grad()
@@ -103,7 +103,7 @@ def test_no_zeros_are_written_into_the_gradient_of_a_frozen_parameter():
         np.testing.assert_array_equal(frozen.grad, np.zeros(3))
 
 
-def test_what_somebody_wrote_into_a_frozen_gradient_is_gone_when_it_learns_again():
+def test_numbers_written_into_a_frozen_gradient_are_gone_after_unfreezing():
     parameter = Parameter("w", np.ones(2))
     parameter.trainable = False
     parameter.grad[:] = 7
@@ -119,7 +119,7 @@ def test_the_value_of_a_frozen_parameter_may_be_assigned_to():
     np.testing.assert_array_equal(parameter.value, [3, 4])
 
 
-def test_whoever_has_seen_the_last_freezing_is_told_of_the_next():
+def test_last_freezing_is_a_new_object_after_each_change():
     parameter = Parameter("w", np.ones(2))
     seen = [Parameter.last_freezing]
     for trainable in (False, True, False):
@@ -152,7 +152,7 @@ def test_a_vector_shows_what_is_frozen():
 # ------------------------------------------------------------------------------- layers
 
 
-def test_freezing_reaches_all_layers_below_and_returns_the_layer():
+def test_freezing_applies_to_all_layers_inside_and_returns_the_layer():
     model = built(network())
     inner = model["sequential_1"]
     assert inner.freeze() is inner
@@ -177,7 +177,7 @@ def test_a_frozen_layer_computes_what_it_did_and_sends_back_the_same_delta():
     np.testing.assert_array_equal(model(batch()), y)
 
 
-def test_it_is_the_parameter_that_is_frozen_so_twins_and_shared_layers_are():
+def test_the_parameter_is_frozen_so_twins_and_shared_layers_are_too():
     shared = Dense(3)
     x = Input((3,))
     model = built(Graph(x, shared(Activation("tanh")(shared(x)))))
@@ -190,7 +190,7 @@ def test_it_is_the_parameter_that_is_frozen_so_twins_and_shared_layers_are():
 
 
 @pytest.mark.parametrize("again", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
-def test_copies_of_a_layer_stay_frozen_and_are_let_go_by_themselves(again):
+def test_copies_of_a_layer_stay_frozen_and_are_unfrozen_separately(again):
     model = built(network())
     model["sequential_1"].freeze()
     copied = again(model)
@@ -201,7 +201,7 @@ def test_copies_of_a_layer_stay_frozen_and_are_let_go_by_themselves(again):
     assert trainable(model) == [True] * 2 + [False] * 4
 
 
-def test_states_are_no_parameters_and_go_on():
+def test_buffers_are_not_parameters_and_are_still_updated():
     model = built(Sequential([BatchNorm(), Dense(2)])).freeze()
     before = model.buffers.value.copy()
     model.forward(5 + batch())
@@ -236,13 +236,13 @@ def test_copies_of_a_layer_that_is_not_built_are_built_as_frozen(again):
     assert trainable(built(again(model))) == [True] * 6
 
 
-def test_the_last_word_before_building_counts():
+def test_the_last_call_before_building_counts():
     model = network().freeze()
     model["dense_1"].unfreeze()
     assert trainable(built(model)) == [True] * 2 + [False] * 4
 
 
-def test_what_a_frozen_layer_makes_in_build_is_frozen_too():
+def test_what_a_frozen_layer_creates_in_build_is_frozen_too():
     class Makes(Layer):
         def build(self, input_shape):
             self.inner = Sequential([Dense(3), Dense(3)])
@@ -262,7 +262,7 @@ def test_what_a_frozen_layer_makes_in_build_is_frozen_too():
     assert trainable(built(Sequential([Dense(3), Makes().freeze()]))) == [True] * 2 + [False] * 8
 
 
-def test_a_copy_that_begins_anew_is_not_frozen():
+def test_an_unbuilt_copy_is_not_frozen():
     for model in (built(network()).freeze(), network().freeze()):
         assert trainable(built(model.unbuilt())) == [True] * 6
 

@@ -1,4 +1,4 @@
-"""The layer as its author and its user see it: parameters shared, memory private, copies whole."""
+"""The layer as authors and users see it: shared parameters, private memory, complete copies."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def pickled(layer):
 # ------------------------------------------------------------------------------- an own layer
 
 
-def test_a_layer_of_ones_own_learns():
+def test_a_custom_layer_learns():
     """Gradient descent on ½⟨|y − t|²⟩ finds the weights that the targets were made with."""
     layer, x = built(Linear(2)), batch(50)
     truth = np.array([[1.0, -2.0], [0.5, 0.0], [3.0, 1.0]])
@@ -90,7 +90,7 @@ def test_forward_remembers_and_backward_gives_the_gradients():
     np.testing.assert_array_equal(layer.weights.grad, 2 * (x.T @ delta))
 
 
-def test_a_parameter_is_created_under_its_name_with_what_it_is_to_begin_with():
+def test_a_parameter_has_its_name_and_its_initial_values():
     class Many(Layer):
         def build(self, input_shape):
             self.returned = self.parameter("plain", input_shape)
@@ -107,7 +107,7 @@ def test_a_parameter_is_created_under_its_name_with_what_it_is_to_begin_with():
     assert {p.dtype for p in layer.parameters} == {np.dtype(np.float32)}
 
 
-def test_states_have_a_vector_of_their_own_and_no_optimizer_sees_them():
+def test_buffers_have_their_own_vector_and_no_optimizer_sees_them():
     model = built(Sequential([Dense(3), BatchNorm()]))
     assert model.buffers.paths == ["batch_norm_1.mean", "batch_norm_1.variance"]
     assert model.parameters.paths[2:] == ["batch_norm_1.scale", "batch_norm_1.shift"]
@@ -122,7 +122,7 @@ def test_states_have_a_vector_of_their_own_and_no_optimizer_sees_them():
     assert mean is model[1].mean and np.shares_memory(mean.value, model.buffers.value)
 
 
-def test_a_seed_repeats_a_random_layer_and_each_has_draws_of_its_own():
+def test_a_seed_makes_random_layers_reproducible_and_each_draws_separately():
     x = np.ones((4, 3))
     one, two = (built(Sequential([Dropout(), Dropout()]), rng=3) for _ in range(2))
     for _ in range(3):
@@ -156,7 +156,7 @@ def test_a_twin_shares_parameters_and_has_a_memory_of_its_own(make):
     np.testing.assert_array_equal(twin.parameters.value, layer.parameters.value)
 
 
-def test_twins_share_their_states_and_their_generators():
+def test_twins_share_their_buffers_and_generators():
     model = built(Sequential([BatchNorm(), Dropout()]))
     twin, x = model.twin(), batch()
     assert twin.generators == model.generators and list(twin.buffers) == list(model.buffers)
@@ -180,7 +180,7 @@ def test_gradients_of_twins_add_up_in_the_parameters_that_they_share():
 
 
 def remembered(layer):
-    """All attributes of a layer and those below, but for how a sequence is gone through."""
+    """All attributes of a layer and those inside it."""
     return [
         (path, name, id(value))
         for path, part in layer.walk()
@@ -206,7 +206,7 @@ def test_apply_leaves_no_trace(make):
     assert not any(name in ("inputs", "_delta_shape") for _, name, _ in remembered(layer))
 
 
-def test_apply_is_what_its_author_says():
+def test_apply_is_what_its_author_wrote():
     x = batch()
     dropout = built(Dropout(0.9))
     np.testing.assert_array_equal(dropout(x), x)
@@ -216,7 +216,7 @@ def test_apply_is_what_its_author_says():
 
 @pytest.fixture
 def many_switches():
-    """Threads take turns as often as they can, so that a race shows."""
+    """Threads switch as often as possible, so that a race shows."""
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield
@@ -250,7 +250,7 @@ def test_eight_threads_can_apply_a_model_while_a_ninth_goes_forward_and_back(mak
         assert all(all(verdict.result()) for verdict in verdicts)
 
 
-def test_forget_lets_go_of_the_memory_and_of_nothing_else():
+def test_forget_deletes_the_memory_and_nothing_else():
     model = built(TwoPaths(Linear(3), Shuffled()))
     before = remembered(model)
     model.forward(batch())
@@ -265,7 +265,7 @@ def test_forget_lets_go_of_the_memory_and_of_nothing_else():
 
 @each_model
 @pytest.mark.parametrize("make_copy", [copy.deepcopy, pickled], ids=["deepcopy", "pickle"])
-def test_a_copy_is_whole_and_apart(make, make_copy):
+def test_a_copy_is_complete_and_independent(make, make_copy):
     model, x = built(make()), batch()
     y = model.forward(x)
     model.backward(np.ones_like(y))
@@ -291,7 +291,7 @@ def test_a_copy_is_whole_and_apart(make, make_copy):
 
 
 @pytest.mark.parametrize("make_copy", [copy.deepcopy, pickled], ids=["deepcopy", "pickle"])
-def test_the_copy_of_a_random_layer_goes_on_with_the_same_draws_on_its_own(make_copy):
+def test_the_copy_of_a_random_layer_continues_with_the_same_draws(make_copy):
     model, x = built(Dropout()), np.ones((20, 3))
     model.forward(x)
     copied = make_copy(model)
@@ -300,7 +300,7 @@ def test_the_copy_of_a_random_layer_goes_on_with_the_same_draws_on_its_own(make_
     np.testing.assert_array_equal(copied.forward(x), second)
 
 
-def test_a_model_from_another_process_has_numpys_own_types_by_which_inputs_are_compared():
+def test_a_model_from_another_process_has_the_dtype_objects_of_numpy():
     copied = pickled(built(Sequential([Dense(2, use_bias=False)])))
     assert copied.dtype is copied[0].dtype is copied.parameters.value.dtype is np.dtype(np.float64)
 
@@ -338,7 +338,7 @@ def test_an_unbuilt_copy_has_the_configuration_and_nothing_else(make):
     )
 
 
-def test_what_the_constructor_works_out_is_part_of_the_configuration():
+def test_what_the_constructor_computes_is_part_of_the_configuration():
     class Powers(Layer):
         highest: int
         exponents: Any = field(init=False)

@@ -1,4 +1,4 @@
-"""What stands around a layer's methods: building all or nothing, and refusing what does not fit."""
+"""What runs around a layer's methods: building completely or not at all, and checking arrays."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def built(layer, *shapes, **how):
 
 
 def everything(layer):
-    """All that a layer and those below it hold: identities, and the numbers in arrays."""
+    """Everything in a layer and those inside it: identities, and the numbers in arrays."""
     found = []
     for path, part in layer.walk():
         for name, value in part.attributes().items():
@@ -50,7 +50,7 @@ def everything(layer):
 
 
 def refused(kind, layer, call, *arguments):
-    """The error of a call that must be refused, and must have changed nothing."""
+    """The error of a call that must be rejected and change nothing."""
     before = everything(layer)
     with pytest.raises(kind) as caught:
         call(*arguments)
@@ -77,7 +77,7 @@ def test_a_missing_method_is_named(method):
         layer.backward(X)
 
 
-def test_methods_can_be_written_in_any_way_that_makes_a_function():
+def test_methods_can_be_defined_in_any_way_python_allows():
     def doubled(method):
         @functools.wraps(method)
         def wrapper(self, *arguments):
@@ -147,7 +147,7 @@ def test_a_subclass_can_call_the_methods_of_its_parent():
     refused(ShapeError, layer, layer.backward, X[:1])
 
 
-def test_methods_that_come_from_a_mixin_are_the_layers_own():
+def test_methods_of_a_mixin_belong_to_the_layer():
     class Doubling:
         def forward(self, x):
             return 2 * x
@@ -170,7 +170,7 @@ def test_methods_that_come_from_a_mixin_are_the_layers_own():
     assert Doubling().forward(X[0, 0]) == 0  # and the mixin itself is as it was
 
 
-def test_the_signature_of_build_is_that_of_the_author_and_how_to_build():
+def test_the_signature_of_build_is_that_of_the_author_with_rng_and_dtype():
     built(Child())
     assert list(inspect.signature(Child.build).parameters) == [
         "self",
@@ -180,7 +180,7 @@ def test_the_signature_of_build_is_that_of_the_author_and_how_to_build():
     ]
 
 
-# ------------------------------------------------------------------------------- what comes in
+# ------------------------------------------------------------------------------- inputs
 
 
 WRONG_INPUTS = {
@@ -192,8 +192,8 @@ WRONG_INPUTS = {
     "transposed": (X.T, ShapeError),
     "float32": (X.astype(np.float32), DtypeError),
     "float16": (X.astype(np.float16), DtypeError),
-    "whole numbers": (X.astype(int), DtypeError),
-    "truth values": (X > 2, DtypeError),
+    "integers": (X.astype(int), DtypeError),
+    "booleans": (X > 2, DtypeError),
     "objects": (X.astype(object), DtypeError),
     "strings": (X.astype(str), DtypeError),
     "bytes": (X.astype(bytes), DtypeError),
@@ -215,7 +215,7 @@ each_model = pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
 
 @each_model
 @pytest.mark.parametrize(("x", "kind"), WRONG_INPUTS.values(), ids=WRONG_INPUTS)
-def test_an_input_that_does_not_fit_is_refused_and_nothing_changes(make, x, kind):
+def test_an_input_that_does_not_fit_is_rejected_and_nothing_changes(make, x, kind):
     model = built(make())
     y = model.forward(X)
     model.backward(np.ones_like(y))
@@ -227,7 +227,7 @@ def test_an_input_that_does_not_fit_is_refused_and_nothing_changes(make, x, kind
 
 @each_model
 @pytest.mark.parametrize("x", [x for x, kind in WRONG_INPUTS.values()], ids=WRONG_INPUTS)
-def test_an_unbuilt_model_that_refuses_its_first_batch_stays_unbuilt(make, x):
+def test_an_unbuilt_model_that_rejects_its_first_batch_stays_unbuilt(make, x):
     model = make()
     try:
         model.forward(x)
@@ -239,7 +239,7 @@ def test_an_unbuilt_model_that_refuses_its_first_batch_stays_unbuilt(make, x):
         assert x.dtype in (np.float32, np.float64)
 
 
-def test_the_message_of_a_misfit_says_place_expected_received_and_mend():
+def test_the_error_for_a_wrong_shape_has_place_expected_received_and_hint():
     model = built(Sequential([Dense(5), Sequential([Activation("tanh"), Dense(2)])]))
     error = refused(ShapeError, model, model.forward, np.ones((7, 31)))
     assert "the input has the wrong width" in str(error)
@@ -255,7 +255,7 @@ def test_the_message_of_a_misfit_says_place_expected_received_and_mend():
 
 
 @pytest.mark.parametrize("number", [0, 1, 3])
-def test_another_number_of_inputs_is_refused(number):
+def test_a_wrong_number_of_inputs_is_rejected(number):
     layer = built(Product(), (3,), (3,))
     error = refused(ShapeError, layer, layer.forward, *[X] * number)
     assert "wrong number of inputs" in str(error)
@@ -287,15 +287,15 @@ def test_calling_a_layer_converts_what_is_real(x):
 @pytest.mark.parametrize(
     "x", [[[1, 2, 3], [4, 5]], "abc", None, [[1j, 0, 0]], [["a", "b", "c"]], X.astype(object), {}]
 )
-def test_calling_a_layer_refuses_what_is_not_real(x):
+def test_calling_a_layer_rejects_what_is_not_real(x):
     layer = built(Grandparent())
     error = refused(DtypeError, layer, layer, x)
     assert "Grandparent" in str(error) and error.received is not None
 
 
-def test_arrays_of_other_libraries_are_converted_by_a_call_and_refused_by_forward():
+def test_arrays_of_other_libraries_are_converted_by_a_call_and_rejected_by_forward():
     class Foreign:
-        """What PyTorch's tensors are to NumPy: they have a dtype, but not one of NumPy's."""
+        """Like a tensor of PyTorch: it has a dtype, but not one of NumPy."""
 
         dtype, shape = "their float64", (2, 3)
 
@@ -307,10 +307,10 @@ def test_arrays_of_other_libraries_are_converted_by_a_call_and_refused_by_forwar
     refused(DtypeError, layer, layer.forward, Foreign())
 
 
-# ------------------------------------------------------------------------------- the way back
+# ------------------------------------------------------------------------------- the backward pass
 
 
-def test_backward_before_forward_is_refused_by_name():
+def test_backward_before_forward_is_a_named_error():
     for layer in (built(Dense(2)), built(Sequential([Dense(2)])), Dense(2)):
         for call in (layer.backward, layer.backward_parameters):
             for delta in (np.ones((2, 2)), 1.0, (X, X)):
@@ -329,7 +329,7 @@ def test_backward_before_forward_is_refused_by_name():
 @pytest.mark.parametrize(
     "delta", [np.ones((2, 3)), np.ones((1, 2)), np.ones((3, 2)), np.ones(2), np.ones((2, 2, 1))]
 )
-def test_a_delta_of_another_shape_or_batch_is_refused_and_nothing_changes(make, delta):
+def test_a_delta_of_the_wrong_shape_or_batch_is_rejected_and_nothing_changes(make, delta):
     model = built(make())
     model.forward(X)
     for call in (model.backward, model.backward_parameters):
@@ -339,7 +339,7 @@ def test_a_delta_of_another_shape_or_batch_is_refused_and_nothing_changes(make, 
 
 
 @pytest.mark.parametrize("delta", [1.0, [[1.0, 1.0], [1.0, 1.0]], None, "abc"])
-def test_a_delta_that_is_no_array_is_refused(delta):
+def test_a_delta_that_is_not_an_array_is_rejected(delta):
     model = built(Dense(2))
     model.forward(X)
     error = refused(DtypeError, model, model.backward, delta)
@@ -357,7 +357,7 @@ def test_the_delta_of_several_outputs_is_a_tuple_of_their_shapes():
         refused(ChainruleError, layer, layer.backward, wrong)
 
 
-def test_a_float64_delta_in_a_float32_model_is_refused_and_nothing_changes():
+def test_a_float64_delta_in_a_float32_model_is_rejected_and_nothing_changes():
     model = built(Sequential([Dense(4), Activation("tanh"), Dense(2)]), dtype="float32")
     for zero in (False, True):
         y = model.forward(X.astype(np.float32))
@@ -379,19 +379,19 @@ def test_build_takes_shapes_a_seed_and_a_type():
     assert not np.array_equal(layer.weights.value, built(Dense(2), rng=6).weights.value)
 
 
-def test_without_a_seed_every_model_is_another():
+def test_without_a_seed_every_model_is_different():
     one, two = (built(Dense(2), rng=None) for _ in range(2))
     assert not np.array_equal(one.weights.value, two.weights.value)
 
 
-def test_a_generator_goes_on_from_one_model_to_the_next():
+def test_a_generator_continues_from_one_model_to_the_next():
     rng = np.random.default_rng(0)
     one, two = (built(Dense(2), rng=rng) for _ in range(2))
     assert not np.array_equal(one.weights.value, two.weights.value)
 
 
 @pytest.mark.parametrize("shape", [3, "3", ("a",), (-1,), (2.5,), None, (None,), 3.0])
-def test_what_is_no_shape_is_refused(shape):
+def test_an_invalid_shape_is_rejected(shape):
     layer = Dense(2)
     error = refused(ShapeError, layer, layer.build, shape)
     assert "tuple of integers" in error.expected
@@ -399,7 +399,7 @@ def test_what_is_no_shape_is_refused(shape):
 
 
 @pytest.mark.parametrize("rng", ["seed", -1, 1.5, True, [1, "a"], np.random])
-def test_what_is_no_seed_is_refused(rng):
+def test_an_invalid_seed_is_rejected(rng):
     layer = Dense(2)
     error = refused(ConfigurationError, layer, lambda: layer.build((3,), rng=rng))
     assert "numpy.random.Generator" in error.expected
@@ -413,14 +413,14 @@ def test_only_float32_and_float64_can_be_built_for(dtype):
 
 
 @pytest.mark.parametrize("shapes", [(), ((3,), (3,)), ((3,), (3,), (3,))])
-def test_another_number_of_shapes_is_refused(shapes):
+def test_a_wrong_number_of_shapes_is_rejected(shapes):
     for layer in (Dense(2), Sequential([Dense(2)])):
         refused(BuildError, layer, layer.build, *shapes)
     error = refused(BuildError, (layer := Dense(2)), layer.build, *shapes)
     assert "input_shape" in error.expected and "build(" in error.received
 
 
-def test_building_twice_is_refused_and_unbuilt_is_the_way():
+def test_building_twice_is_rejected_and_unbuilt_is_the_hint():
     layer = built(Dense(2))
     error = refused(BuildError, layer, layer.build, (4,))
     assert "unbuilt()" in error.hint
@@ -429,7 +429,7 @@ def test_building_twice_is_refused_and_unbuilt_is_the_way():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_the_first_batch_says_shape_and_type(dtype):
+def test_the_first_batch_determines_shape_and_dtype(dtype):
     for use in (Layer.forward, Layer.apply, Layer.__call__):
         model = Sequential([Dense(4), Activation("tanh"), Dense(2)])
         y = use(model, X.astype(dtype)) if use is Layer.__call__ else None
@@ -441,14 +441,14 @@ def test_the_first_batch_says_shape_and_type(dtype):
         assert model.input_shape == (3,) and model.parameters.value.dtype == dtype
 
 
-def test_a_first_batch_of_whole_numbers_makes_a_float64_model():
+def test_a_first_batch_of_integers_makes_a_float64_model():
     model = Dense(2)
     assert model([[1, 2, 3]]).shape == (1, 2)
     assert model.dtype == np.float64
 
 
 class Fails(Layer):
-    """Does much in `build`, and then fails."""
+    """Changes many things in `build`, then fails."""
 
     inner: Any = field(factory=lambda: [Dense(2), Dense(2)])
     units: int | None = None
@@ -491,7 +491,7 @@ def test_a_build_that_fails_leaves_all_layers_as_they_were(how, kind):
         assert set(part.__dict__) == field_names(type(part))
     assert first.is_built and not model.is_built
     model.layers[2].how = ""
-    model.build((3,), rng=0)  # and can be mended
+    model.build((3,), rng=0)  # and it can be repaired
 
 
 def test_the_error_of_a_failing_build_says_where_and_why():
@@ -507,7 +507,7 @@ def test_the_error_of_a_failing_build_says_where_and_why():
     assert isinstance(caught.value.__cause__, IndexError)
 
 
-def test_an_error_in_forward_after_building_is_not_dressed_up_but_says_its_place():
+def test_an_error_in_forward_after_building_is_unchanged_but_has_its_place():
     class Touchy(Layer):
         def forward(self, x):
             if len(x):
@@ -525,7 +525,7 @@ def test_an_error_in_forward_after_building_is_not_dressed_up_but_says_its_place
 @pytest.mark.parametrize(
     "result", [None, 3.0, np.ones(3), np.ones((1, 3)), [np.ones((0, 3))], (), np.float64(1)]
 )
-def test_a_forward_that_does_not_keep_the_batch_is_refused(result):
+def test_a_forward_that_does_not_keep_the_batch_is_rejected(result):
     class Careless(Layer):
         def forward(self, x):
             return result
@@ -536,7 +536,7 @@ def test_a_forward_that_does_not_keep_the_batch_is_refused(result):
 
 
 @pytest.mark.parametrize("where", ["build", "__attrs_post_init__"])
-def test_plain_arrays_where_parameters_belong_are_refused(where):
+def test_plain_arrays_where_parameters_belong_are_rejected(where):
     def set_them(self, *_):
         self.weights = np.zeros((3, 2))
 
@@ -549,7 +549,7 @@ def test_plain_arrays_where_parameters_belong_are_refused(where):
 
 
 @pytest.mark.parametrize("array", [np.zeros((3, 2)), [[0.0] * 2] * 3, None, 0.0])
-def test_nothing_can_be_put_in_the_place_of_a_parameter_or_its_shape(array):
+def test_a_parameter_and_its_shape_cannot_be_replaced(array):
     for layer, name in ((Dense(2), "weights"), (Child(), "scale"), (Grandparent(), "scale")):
         built(layer)
         parameter = getattr(layer, name)
@@ -590,7 +590,7 @@ def test_a_parameter_of_another_layer_can_be_shared_by_assigning_it_in_build():
     "name", ["two words", "", "1st", 3, None, "_rng", "forward", "units", "parameters", "taken"]
 )
 @pytest.mark.parametrize("what", ["parameter", "buffer", "generator"])
-def test_a_name_that_would_take_the_place_of_something_is_refused(what, name):
+def test_an_invalid_or_taken_name_is_rejected(what, name):
     class Named(Layer):
         units: int = 3
 
@@ -618,9 +618,9 @@ def test_parameters_are_created_only_while_building():
         assert "build(self, input_shape)" in error.hint
 
 
-def test_an_empty_batch_tells_the_shapes_and_leaves_no_trace_in_states_and_generators():
+def test_an_empty_batch_gives_the_shapes_and_changes_no_buffer_and_no_generator():
     class Running(Layer):
-        """A running mean as one writes it: the mean of no rows is not a number."""
+        """A plain running mean: the mean of no rows is not a number."""
 
         def build(self, input_shape):
             self.buffer("mean", input_shape, 0.25)
@@ -645,7 +645,7 @@ def test_an_empty_batch_tells_the_shapes_and_leaves_no_trace_in_states_and_gener
         assert layer.draw == draw
 
 
-def test_building_warns_of_nothing_that_an_empty_batch_brings_about():
+def test_building_issues_no_warnings_about_the_empty_batch():
     class Standardized(Layer):
         def forward(self, x):
             return (x - x.mean(axis=0)) / x.std(axis=0)
@@ -653,7 +653,7 @@ def test_building_warns_of_nothing_that_an_empty_batch_brings_about():
     built(Standardized())  # pytest turns warnings into errors
 
 
-def test_questions_to_an_unbuilt_layer_are_answered_with_what_to_do():
+def test_attributes_of_an_unbuilt_layer_raise_errors_that_say_what_to_do():
     layer = Dense(2)
     for name in ("dtype", "input_shape", "input_shapes", "output_shape", "parameters"):
         with pytest.raises(BuildError, match="not built yet") as caught:
@@ -666,14 +666,14 @@ def test_questions_to_an_unbuilt_layer_are_answered_with_what_to_do():
         _ = layer.inputs
 
 
-def test_a_layer_of_several_inputs_has_shapes_and_no_shape():
+def test_a_layer_with_several_inputs_has_input_shapes_and_no_input_shape():
     layer = built(Product(), (3,), (3,))
     assert layer.input_shapes == ((3,), (3,)) and layer.output_shape == (3,)
     with pytest.raises(ShapeError, match="2 inputs, not one"):
         _ = layer.input_shape
 
 
-def test_rows_of_any_shape_are_taken_by_those_that_say_so_and_only_by_those():
+def test_only_layers_that_declare_it_accept_rows_of_any_shape():
     for layer in (Activation("tanh"), Softmax(), Sequential([Activation("tanh"), Softmax()])):
         built(layer)
         assert layer.forward(np.ones((2, 4, 5))).shape == (2, 4, 5)
@@ -681,7 +681,7 @@ def test_rows_of_any_shape_are_taken_by_those_that_say_so_and_only_by_those():
     refused(ShapeError, mixed, mixed.forward, np.ones((2, 4)))
 
 
-def test_a_frozen_function_of_attrs_is_no_obstacle():
+def test_a_frozen_attrs_object_can_be_a_field():
     @frozen
     class Settings:
         power: int

@@ -1,4 +1,4 @@
-"""What a newcomer does by habit, from PyTorch or by mistake, and the sentence that helps."""
+"""Common mistakes of newcomers and users of PyTorch, and the error that helps."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Scale(Layer):
     ],
     ids=["x*w", "w*x", "x@w", "dot", "exp", "index"],
 )
-def test_a_parameter_in_place_of_its_value_is_told(compute):
+def test_a_parameter_instead_of_its_value_is_a_named_error(compute):
     class Forgetful(Scale):
         pass
 
@@ -63,7 +63,7 @@ def test_a_gradient_that_is_added_to_by_hand_is_added_once():
 
 
 @pytest.mark.parametrize("container", [lambda a: [a], lambda a: (a,), lambda a: {"w": a}])
-def test_plain_arrays_in_containers_are_refused_too(container):
+def test_plain_arrays_in_containers_are_rejected_too(container):
     class Hidden(Scale):
         def build(self, shape):
             self.weights = container(np.ones(shape))
@@ -72,7 +72,7 @@ def test_plain_arrays_in_containers_are_refused_too(container):
         Hidden().build((4,))
 
 
-def test_layers_without_brackets_are_told_of_the_brackets():
+def test_the_error_for_layers_without_brackets_mentions_the_brackets():
     with pytest.raises(DefinitionError, match="brackets"):
         Sequential(Dense(3), Dense(4))
 
@@ -85,7 +85,7 @@ def test_the_layers_of_a_sequence_cannot_be_replaced():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int64", "complex128", "U1"])
-def test_a_delta_of_another_type_is_refused_before_a_gradient_changes(dtype):
+def test_a_delta_of_the_wrong_dtype_is_rejected_before_a_gradient_changes(dtype):
     model = built(Dense(3), Activation("tanh"), Dense(2))
     y = model.forward(np.ones((5, 4)))
     model.parameters.zero_grad()
@@ -106,7 +106,7 @@ def test_a_reshape_that_cannot_work_without_rows_is_explained():
         Flat().build((2, 3))
 
 
-def test_a_subclass_with_a_new_backward_does_not_keep_the_old_short_cut():
+def test_a_subclass_with_a_new_backward_does_not_keep_the_old_backward_parameters():
     class Doubled(Dense):
         def forward(self, x):
             return 2 * super().forward(x)
@@ -127,23 +127,23 @@ def test_a_subclass_with_a_new_backward_does_not_keep_the_old_short_cut():
     ("name", "words"),
     [("fit", "Trainer"), ("predict", "model\\(x\\)"), ("eval", "no mode"), ("summary", "summary")],
 )
-def test_what_a_model_has_elsewhere_is_told_where_it_is_here(name, words):
+def test_the_error_for_a_name_of_another_library_says_what_to_use_here(name, words):
     for model in (Sequential([Dense(3)]), built(Dense(3))):
         with pytest.raises(AttributeError, match=words):
             getattr(model, name)
 
 
-def test_a_list_of_arrays_is_told_to_be_several_arguments():
+def test_the_error_for_a_list_of_arrays_mentions_several_arguments():
     with pytest.raises(DtypeError, match=r"model\(a, b\)"):
         built(Dense(3))([np.ones((2, 3)), np.ones((2, 2))])
 
 
-def test_a_layer_in_place_of_an_array_is_told():
+def test_a_layer_instead_of_an_array_is_a_named_error():
     with pytest.raises(DtypeError, match="called on a layer"):
         Dense(3)(Dense(4))
 
 
-def test_a_list_of_deltas_is_told_to_be_a_tuple():
+def test_the_error_for_a_list_of_deltas_mentions_a_tuple():
     model = built(Dense(3))
     model.forward(np.ones((2, 4)))
     with pytest.raises(DtypeError, match="as a tuple"):

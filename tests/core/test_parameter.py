@@ -1,4 +1,4 @@
-"""Parameters and their flat vector: two views of one memory, whoever asks and in which order."""
+"""Parameters and their flat vector: two views of one memory, in whatever order they are used."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_assigning_to_the_value_copies_the_numbers_in_place(shape, seed):
 
 
 @pytest.mark.parametrize("new", [5.0, np.ones(3), np.ones((1, 3)), np.ones((3, 2)), [[1.0]]])
-def test_a_value_of_another_shape_is_refused_even_if_it_could_be_broadcast(new):
+def test_a_value_of_the_wrong_shape_is_rejected_even_if_it_could_be_broadcast(new):
     parameter = Parameter("dense_1.weights", drawn((2, 3)))
     before = parameter.value.copy()
     with pytest.raises(ShapeError) as caught:
@@ -67,7 +67,7 @@ def test_a_value_of_another_shape_is_refused_even_if_it_could_be_broadcast(new):
 
 
 @pytest.mark.parametrize("new", [np.ones(2) * 1j, np.array(["1", "2"]), np.array([1, None])])
-def test_a_value_that_is_not_real_is_refused(new):
+def test_a_value_that_is_not_real_is_rejected(new):
     parameter = Parameter("p", np.zeros(2))
     with pytest.raises(DtypeError):
         parameter.value = new
@@ -101,7 +101,7 @@ def test_contributions_are_never_changed_and_never_kept():
 
 @pytest.mark.parametrize("is_zero", [False, True])
 @pytest.mark.parametrize("gradient", [np.ones(3), np.ones((3, 2)), np.ones((1, 3)), 1.0, [1, 2]])
-def test_a_contribution_of_another_shape_is_refused_and_adds_nothing(gradient, is_zero):
+def test_a_contribution_of_the_wrong_shape_is_rejected_and_adds_nothing(gradient, is_zero):
     parameter = Parameter("dense_1.weights", np.zeros((2, 3)))
     if is_zero:
         parameter.zero_grad()
@@ -115,7 +115,7 @@ def test_a_contribution_of_another_shape_is_refused_and_adds_nothing(gradient, i
 @pytest.mark.parametrize(
     ("own", "other"), [("f4", "f8"), ("f8", "f4"), ("f8", "i8"), ("f8", "c16")]
 )
-def test_a_contribution_of_another_type_is_refused_and_adds_nothing(own, other, is_zero):
+def test_a_contribution_of_the_wrong_dtype_is_rejected_and_adds_nothing(own, other, is_zero):
     parameter = Parameter("p", np.zeros((2, 2), own))
     if is_zero:
         parameter.zero_grad()
@@ -160,7 +160,7 @@ def test_accumulating_a_product_is_accumulating_what_matmul_gives(
     shape=st.sampled_from([(), (2,), (2, 2), (4, 2, 2), (2, 4, 2), (2, 3, 2), (3, 4, 2)]),
     is_zero=st.booleans(),
 )
-def test_a_product_is_refused_where_the_plain_way_refuses_it(left, right, shape, is_zero):
+def test_a_product_is_rejected_where_accumulate_rejects_it(left, right, shape, is_zero):
     x, y = drawn(left, 1), drawn(right, 2)
     plain, fast = (Parameter("p", np.zeros(shape)) for _ in range(2))
     if is_zero:
@@ -177,7 +177,7 @@ def test_a_product_is_refused_where_the_plain_way_refuses_it(left, right, shape,
 
 
 @pytest.mark.parametrize("shape", [(3, 40, 50), (40, 51), (50,)])
-def test_a_large_product_is_not_spread_over_a_parameter_of_another_shape(shape):
+def test_a_large_product_is_not_broadcast_over_a_parameter_of_another_shape(shape):
     parameter = Parameter("p", np.zeros((3, *shape)))
     for clear in (parameter.zero_grad, lambda: None):
         clear()
@@ -199,7 +199,7 @@ def test_the_first_product_after_zero_grad_is_written_into_the_flat_vector():
     np.testing.assert_array_equal(vector.grad[[0, 1, 2, 7]], np.zeros(4))
 
 
-def test_zero_grad_reads_as_zeros_wherever_one_looks():
+def test_after_zero_grad_every_gradient_reads_as_zeros():
     parameters = parameters_of([(2,), (3,)])
     vector = vector_of(parameters)
     for parameter in parameters:
@@ -229,7 +229,7 @@ def test_a_pickled_parameter_keeps_value_and_gradient():
 
 
 @given(st.lists(shapes, max_size=5), st.sampled_from([np.float32, np.float64]))
-def test_the_vector_is_all_parameters_one_behind_the_other(shapes, dtype):
+def test_the_vector_is_all_parameters_in_sequence(shapes, dtype):
     parameters = parameters_of(shapes, dtype)
     expected = [number for p in parameters for number in p.value.ravel()]
     vector = ParameterVector({p.path: p for p in parameters}, dtype)
@@ -260,7 +260,7 @@ def test_parameters_are_windows_of_the_vector_both_ways(shapes):
     np.testing.assert_array_equal(vector.grad, 2 * np.arange(vector.size))
 
 
-def test_assigning_to_the_vector_copies_in_place_and_refuses_other_lengths():
+def test_assigning_to_the_vector_copies_in_place_and_rejects_other_lengths():
     parameters = parameters_of([(2, 2), (3,)])
     vector = vector_of(parameters)
     flat = vector.value
@@ -314,7 +314,7 @@ def test_the_vector_of_a_part_is_a_slice_of_the_whole_ones():
     assert whole.value.base is flat.base  # nothing has moved
 
 
-def test_each_vector_tells_the_paths_as_it_sees_them():
+def test_each_vector_has_the_paths_from_its_own_model():
     a, b = parameters_of([(2,), (2,)])
     inner = vector_of([b], ["weights"])
     outer = vector_of([a, b], ["first.weights", "second.weights"])
@@ -325,7 +325,7 @@ def test_each_vector_tells_the_paths_as_it_sees_them():
 
 @given(st.data())
 def test_vectors_that_share_parameters_in_any_order_all_stay_right(data):
-    """Against a dictionary of plain arrays: whoever writes where, all who read see the same."""
+    """Against a dictionary of plain arrays: every view shows what any other has written."""
     shapes = [(2,), (1, 2), (3,), ()]
     parameters = parameters_of(shapes)
     value = {n: p.value.copy() for n, p in enumerate(parameters)}

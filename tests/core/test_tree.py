@@ -67,7 +67,7 @@ HOLDING = {
     "two dictionaries": (lambda a, b: Holder({"up": a}, {"up": b}), ["up", "second_up"]),
     "a list and an attribute": (lambda a, b: Holder([a], b), ["leaf_1", "second"]),
     "a named tuple": (lambda a, b: Holder(Pair(a, b)), ["leaf_1", "leaf_2"]),
-    "a list of one's own": (lambda a, b: Holder(Layers([a, b])), ["leaf_1", "leaf_2"]),
+    "a custom list": (lambda a, b: Holder(Layers([a, b])), ["leaf_1", "leaf_2"]),
     "an ordered dictionary": (lambda a, b: Holder(OrderedDict(up=a, down=b)), ["up", "down"]),
     "lists in a list": (lambda a, b: Holder([[a, 3], [(b,)]]), ["leaf_1", "leaf_2"]),
     "dictionaries in a list": (lambda a, b: Holder([{"x": a}, {"x": b}]), ["leaf_1", "leaf_2"]),

@@ -1,4 +1,4 @@
-"""Graph: any architecture without a circle, shared layers, and errors in the terms of the graph."""
+"""Graph: any acyclic architecture, weight sharing, and errors that name places in the graph."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_several_inputs_and_outputs_are_tuples():
     np.testing.assert_allclose(dz, deltas[0] * first + deltas[2], rtol=1e-13)
 
 
-def test_one_output_in_a_list_is_an_array_all_the_same():
+def test_one_output_in_a_list_is_still_an_array():
     x = Input((3,))
     assert isinstance(built(Graph([x], [Dense(2)(x)])).forward(batch()), np.ndarray)
 
@@ -106,7 +106,7 @@ def test_the_sum_at_a_fan_out_changes_no_array_in_place():
 
     @define
     class Keeps(Layer):
-        """Sends back an array that somebody holds on to."""
+        """Returns a delta to which there is another reference."""
 
         def forward(self, x):
             return x * 1.0
@@ -161,13 +161,13 @@ def test_a_graph_may_begin_at_any_node_and_shares_the_layers_of_the_larger_one()
     np.testing.assert_array_equal(decoder(encoder(a)), whole(a))
     whole.parameters.value += 0.25
     np.testing.assert_array_equal(decoder(encoder(a)), whole(a))
-    # As the parts have been built, the whole one's vector is still one, and moves both.
+    # After the smaller graph is built, the vector of the larger one still moves both.
     value = whole.parameters.value
     value -= 0.5
     np.testing.assert_array_equal(decoder(encoder(a)), whole(a))
 
 
-def test_outputs_of_a_layer_with_several_are_taken_apart_or_handed_on_together():
+def test_several_outputs_of_a_layer_are_used_separately_or_together():
     x = Input((4,))
     first, second = Halves()(x)
     apart = Graph(x, Concatenate()(second, first))
@@ -179,7 +179,7 @@ def test_outputs_of_a_layer_with_several_are_taken_apart_or_handed_on_together()
         assert check_layer(model, (4,)).ok
 
 
-def test_an_output_that_nobody_takes_gets_a_delta_of_zeros():
+def test_an_unused_output_gets_a_delta_of_zeros():
     x = Input((4,))
     model = built(Graph(x, Halves()(x)[1]))
     model.forward(batch(3, 4))
@@ -188,7 +188,7 @@ def test_an_output_that_nobody_takes_gets_a_delta_of_zeros():
     assert check_layer(model, (4,)).ok
 
 
-def test_outputs_of_an_inner_graph_that_nobody_takes_are_not_computed():
+def test_unused_outputs_of_an_inner_graph_are_not_computed():
     a, x = Input((3,)), Input((3,))
     heads = Graph(a, [Dense(2)(a), Dense(1)(a)])
     for number, width in ((0, 2), (1, 1)):
@@ -202,7 +202,7 @@ def test_outputs_of_an_inner_graph_that_nobody_takes_are_not_computed():
         assert not np.any(grad[f"dense_{2 - number}.weights"])
 
 
-def test_an_input_that_only_goes_out_again_gets_the_delta_of_the_output():
+def test_an_input_that_is_an_output_gets_the_delta_of_the_output():
     x = Input((3,))
     model = built(Graph(x, x))
     delta = batch()
@@ -211,7 +211,7 @@ def test_an_input_that_only_goes_out_again_gets_the_delta_of_the_output():
     assert check_layer(Graph(x, [x, x]), (3,)).ok
 
 
-def test_an_input_that_reaches_only_what_nobody_takes_gets_a_delta_of_zeros():
+def test_an_input_of_unused_nodes_gets_a_delta_of_zeros():
     a, b, p, q = (Input((3,)) for _ in range(4))
     inner = Graph([a, b], [a, Dense(3)(b)])
     model = built(Graph([p, q], inner(p, q)[1]))
@@ -222,7 +222,7 @@ def test_an_input_that_reaches_only_what_nobody_takes_gets_a_delta_of_zeros():
     assert check_layer(Graph([p, q], inner.unbuilt()(p, q)[1]), ((3,), (3,))).ok
 
 
-def test_branches_that_no_output_needs_are_no_part_of_the_graph():
+def test_branches_that_no_output_needs_are_not_in_the_graph():
     x = Input((3,))
     h = Dense(2)(x)
     Dense(7)(h)
@@ -232,14 +232,14 @@ def test_branches_that_no_output_needs_are_no_part_of_the_graph():
 # ------------------------------------------------------------------------------- how it is built
 
 
-def test_inputs_that_know_their_shape_need_none_to_build():
+def test_inputs_with_a_shape_need_none_to_build():
     x = Input((3,))
     model = Graph(x, Dense(2)(x))
     model.build(rng=0, dtype="float32")
     assert (model.input_shape, model.output_shape, model.dtype) == ((3,), (2,), np.float32)
 
 
-def test_inputs_that_do_not_are_built_by_the_first_batch():
+def test_inputs_without_a_shape_are_built_by_the_first_batch():
     x = Input()
     model = Graph(x, Dense(2)(x))
     assert model.forward(batch(5, 7).astype(np.float32)).dtype == np.float32
@@ -254,14 +254,14 @@ def test_a_graph_of_elementwise_layers_takes_rows_of_any_shape_unless_its_input_
         built(Graph(bound, Activation("tanh")(bound)))(np.zeros((2, 4)))
 
 
-def test_where_building_fails_the_generator_is_where_it_was():
+def test_if_building_fails_the_generator_is_unchanged():
     x, rng = Input((3,)), np.random.default_rng(0)
     with pytest.raises(ShapeError):
         Graph(x, Add()(Dense(3)(x), Dense(4)(x))).build(rng=rng)
     assert rng.bit_generator.state == np.random.default_rng(0).bit_generator.state
 
 
-def test_a_forward_that_returns_a_tuple_of_one_is_refused():
+def test_a_forward_that_returns_a_tuple_of_one_is_rejected():
     @define
     class One(Layer):
         def forward(self, x):
@@ -274,7 +274,7 @@ def test_a_forward_that_returns_a_tuple_of_one_is_refused():
     refused(BuildError, lambda: Graph(x, Dense(2)(One()(x))).build(), "after the returned value")
 
 
-def test_where_building_fails_every_layer_is_as_it_was():
+def test_if_building_fails_every_layer_is_unchanged():
     x = Input((3,))
     first, last = Dense(4), Dense(2)
     model = Graph(x, last(Add()(first(x), x)))
@@ -319,7 +319,7 @@ def example():
     return Graph([x, z], [Add()(h, z), Residual(Dense(2))(h)])
 
 
-def test_it_prints_what_is_called_on_what():
+def test_the_repr_shows_each_call_and_its_inputs():
     assert repr(example()).splitlines() == [
         "Graph: image, input → add_1, residual_1",
         "    image         Input((3,), name='image')",
@@ -362,7 +362,7 @@ def test_graphs_are_equal_if_layers_and_wires_are():
     assert Graph(x, Add()(h(x), h(x))) != Graph(x, Add()(h(x), Dense(2)(x)))
 
 
-def test_containers_of_ones_own_are_compared_by_their_fields_too():
+def test_custom_containers_are_compared_by_their_fields_too():
     @define(repr=False, eq=False)
     class Scaled(Composite):
         inner: Layer
@@ -386,7 +386,7 @@ def test_a_subclass_takes_what_a_graph_takes_and_prints_like_one():
     assert Named(x, Dense(2)(x)) == Named(x, Dense(2)(x))
 
 
-def test_a_repeated_layer_is_told_to_be_the_same():
+def test_the_repr_marks_a_repeated_layer():
     x, shared, bend = Input((4,)), Dense(4), Activation("tanh")
     model = built(Graph(x, [shared(shared(x)), bend(x), bend(Dense(3)(x))]))
     text = repr(model)
@@ -436,7 +436,7 @@ def test_two_models_that_share_a_layer_do_not_share_its_memory():
     np.testing.assert_allclose(shared.weights.grad, a.T @ delta, rtol=1e-13)
 
 
-def test_each_place_remembers_for_itself_and_the_layer_shows_the_first():
+def test_each_step_has_its_own_memory_and_the_layer_has_that_of_the_first():
     x = Input((3,))
     layer = Dense(2)
     model = built(Graph(x, [layer(x), layer(Activation("tanh")(x))]))
@@ -451,7 +451,7 @@ def test_each_place_remembers_for_itself_and_the_layer_shows_the_first():
     assert not hasattr(layer, "inputs")
 
 
-def test_a_layer_that_is_used_by_itself_has_a_twin_in_the_graph():
+def test_a_layer_that_is_used_alone_has_a_twin_in_the_graph():
     layer, x = Dense(1), Input((4,))
     layer.build((4,), rng=0)
     model = built(Graph(x, Activation("tanh")(layer(x))))
@@ -472,12 +472,12 @@ def test_a_random_layer_in_two_places_draws_for_each():
     np.testing.assert_array_equal(back, one)
 
 
-def test_values_that_nobody_takes_any_more_are_let_go_of():
+def test_values_are_released_after_their_last_use():
     held, alive = [], []
 
     @define
     class Watches(Layer):
-        """Computes without remembering, and notes what it made."""
+        """Computes without remembering, and records its outputs."""
 
         def forward(self, x):
             alive.append(sum(ref() is not None for ref in held))
@@ -522,7 +522,7 @@ def refused(kind, make, *words):
     return caught.value
 
 
-def test_a_misfit_names_its_place_both_shapes_and_who_made_them():
+def test_the_error_for_unequal_shapes_has_the_place_both_shapes_and_their_producers():
     x = Input((64,))
     block = Residual(Dense(32), Activation("relu"), Dense(31))
     h = Residual(Dense(32))(Dense(32)(x))
@@ -537,14 +537,14 @@ def test_a_misfit_names_its_place_both_shapes_and_who_made_them():
     assert "(batch, 5) produced by dense_2" in error.received
 
 
-def test_a_misfit_of_one_input_names_the_layer_before():
+def test_the_error_for_a_wrong_input_names_the_layer_before():
     x = Input((4, 2))
     error = refused(ShapeError, lambda: Graph(x, Dense(3)(Activation("tanh")(x))).build())
     assert error.place == "graph/dense_1"
     assert "produced by activation_1" in str(error.received)
 
 
-def test_rows_of_another_shape_than_an_input_says_are_refused():
+def test_rows_without_the_shape_of_the_input_are_rejected():
     x, z = Input((3,), name="image"), Input((2,), name="tag")
     model = Graph([x, z], Concatenate()(x, z))
     error = refused(ShapeError, lambda: model.build((3,), (4,)), "(batch, 2)", "(batch, 4)")
@@ -556,13 +556,13 @@ def test_rows_of_another_shape_than_an_input_says_are_refused():
     assert error.place == "graph/graph_1/image"
 
 
-def test_an_input_that_no_output_needs_is_refused():
+def test_an_input_that_no_output_needs_is_rejected():
     x, z = Input((3,)), Input((2,), name="unused")
     error = refused(DefinitionError, lambda: Graph([x, z], Dense(2)(x)), "name='unused'")
     assert error.place == "inputs[1]"
 
 
-def test_an_output_that_no_input_reaches_is_refused_with_the_way():
+def test_an_output_that_depends_on_no_input_is_rejected_with_the_path():
     x, z = Input((3,)), Input((2,), name="other")
     error = refused(
         DefinitionError, lambda: Graph(x, Dense(2)(Activation("tanh")(z))), "none of the inputs"
@@ -570,13 +570,13 @@ def test_an_output_that_no_input_reaches_is_refused_with_the_way():
     assert error.place == "Input((2,), name='other') → Activation('tanh') → Dense(2)"
 
 
-def test_a_node_of_another_graph_is_refused_with_the_way():
+def test_a_node_of_another_graph_is_rejected_with_the_path():
     x, z = Input((3,)), Input((3,), name="other")
     error = refused(DefinitionError, lambda: Graph(x, Add()(Dense(3)(x), z)), "of another graph")
     assert error.place == "Input((3,), name='other') → Add()"
 
 
-def test_a_circle_that_was_forced_is_refused_with_the_way():
+def test_a_cycle_is_rejected_with_the_path():
     x = Input((3,))
     first = Dense(3)(x)
     last = Activation("tanh")(Add()(first, x))
@@ -594,23 +594,23 @@ def test_a_circle_that_was_forced_is_refused_with_the_way():
         (lambda x: Graph(x, [Dense(3)(x), 7]), "outputs[1]"),
     ],
 )
-def test_what_is_no_node_is_refused(make, words):
+def test_what_is_not_a_node_is_rejected(make, words):
     refused(DefinitionError, lambda: make(Input((3,))), words)
 
 
-def test_empty_lists_are_refused():
+def test_empty_lists_are_rejected():
     x = Input((3,))
     refused(ConfigurationError, lambda: Graph([], Dense(3)(x)), "no inputs")
     refused(ConfigurationError, lambda: Graph(x, []), "no outputs")
 
 
-def test_batches_of_different_sizes_are_refused_before_any_arithmetic():
+def test_different_batch_sizes_are_rejected_before_any_arithmetic():
     x, z = Input((3,)), Input((2,))
     model = built(Graph([x, z], [Dense(2)(x), Dense(2)(z)]))
     refused(ShapeError, lambda: model.forward(batch(5, 3), batch(4, 2)), "(5, 3), (4, 2)")
 
 
-def test_deltas_that_do_not_fit_the_outputs_are_refused():
+def test_deltas_that_do_not_fit_the_outputs_are_rejected():
     x = Input((3,))
     model = built(Graph(x, [Dense(2)(x), Dense(1)(x)]))
     model.forward(batch())
@@ -620,7 +620,7 @@ def test_deltas_that_do_not_fit_the_outputs_are_refused():
     refused(DtypeError, lambda: model.backward(wrong), "float64")
 
 
-def test_a_second_build_is_refused():
+def test_a_second_build_is_rejected():
     refused(BuildError, lambda: built(example()).build(), "unbuilt")
 
 
@@ -694,7 +694,7 @@ def test_an_error_inside_a_layer_says_in_which_place_and_for_what():
         (lambda: Sequential([Dense(3)]), "layers"),
     ],
 )
-def test_how_a_container_is_made_stays_the_same(make, name):
+def test_the_fields_of_a_container_cannot_be_changed(make, name):
     model = make()
     before = getattr(model, name)
     refused(ConfigurationError, lambda: setattr(model, name, ()), "make a new sequence or graph")

@@ -1,4 +1,4 @@
-"""Nodes: a call that is noted, and never changes."""
+"""Nodes: each records a call and never changes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from chainrule.graph.node import Node
 from laws.unusual_layers import Halves
 
 
-def test_calling_a_layer_on_a_node_notes_the_call_and_computes_nothing():
+def test_calling_a_layer_on_a_node_records_the_call_and_computes_nothing():
     x, layer = Input((3,)), Dense(2)
     node = layer(x)
     assert (node.layer, node.sources) == (layer, (x,))
     assert not layer.is_built
 
 
-def test_each_call_is_a_node_of_its_own():
+def test_each_call_is_a_separate_node():
     x, layer = Input((3,)), Dense(2)
     assert layer(x) is not layer(x)
     assert layer(x) != layer(x)
@@ -40,7 +40,7 @@ def test_nodes_print_as_what_was_called():
     assert repr(Halves()(x)[1]) == "Halves()(Input((3,), name='image'))[1]"
 
 
-def test_a_deep_line_of_nodes_prints_and_is_let_go_of():
+def test_a_long_chain_of_nodes_prints_and_is_released():
     node = Input((3,))
     for _ in range(100_000):
         node = Node(Activation("tanh"), (node,))
@@ -48,7 +48,7 @@ def test_a_deep_line_of_nodes_prints_and_is_let_go_of():
     del node
 
 
-def test_as_many_outputs_as_the_layer_has_are_taken_apart():
+def test_unpacking_a_node_gives_each_output_of_the_layer():
     x = Input((5,))
     first, second = Halves()(Dense(7)(x))
     assert (first.number, second.number) == (0, 1)
@@ -57,7 +57,7 @@ def test_as_many_outputs_as_the_layer_has_are_taken_apart():
     assert list(x) == [x]
 
 
-def test_how_many_outputs_there_are_is_not_guessed():
+def test_the_number_of_outputs_is_not_guessed():
     with pytest.raises(DefinitionError, match=r"node\[0\], node\[1\]"):
         _ = [*Halves()(Input())]
 
@@ -65,7 +65,7 @@ def test_how_many_outputs_there_are_is_not_guessed():
 @pytest.mark.parametrize(
     "bad", [lambda n: n[-1], lambda n: n["a"], lambda n: n[0:1], lambda n: n[0][0]]
 )
-def test_what_is_no_output_is_refused(bad):
+def test_an_invalid_output_is_rejected(bad):
     with pytest.raises(ConfigurationError, match="Slice"):
         bad(Halves()(Input((4,))))
     with pytest.raises(ConfigurationError, match="Slice"):
@@ -73,25 +73,25 @@ def test_what_is_no_output_is_refused(bad):
 
 
 @pytest.mark.parametrize("shape", [64, "64", (1.5,), (-1,), [(3,)]])
-def test_what_is_no_shape_is_refused(shape):
+def test_an_invalid_shape_is_rejected(shape):
     with pytest.raises(ConfigurationError, match="shape of a row"):
         Input(shape)
 
 
 @pytest.mark.parametrize("name", ["", "a b", "1st", 7])
-def test_what_is_no_name_is_refused(name):
+def test_an_invalid_name_is_rejected(name):
     with pytest.raises(ConfigurationError, match="name"):
         Input((3,), name=name)
 
 
-def test_a_plain_number_as_shape_is_mended():
+def test_the_error_for_a_plain_number_as_shape_has_a_hint():
     with pytest.raises(ConfigurationError) as caught:
         Input(64)
     assert caught.value.hint == "Input((64,))"
 
 
 @pytest.mark.parametrize("other", [np.ones((2, 3)), 3, None, "x"])
-def test_a_node_and_something_else_do_not_go_together(other):
+def test_a_node_and_something_else_are_rejected(other):
     for arguments in ((Input((3,)), other), (other, Input((3,)))):
         with pytest.raises(DefinitionError, match="on a node and on something else"):
             Add()(*arguments)
@@ -111,7 +111,7 @@ def test_a_node_and_something_else_do_not_go_together(other):
         lambda x: Add()([x, x]),
     ],
 )
-def test_arithmetic_with_nodes_is_told_to_be_a_layer(compute):
+def test_the_error_for_arithmetic_with_nodes_mentions_a_layer(compute):
     for node in (Input((3,)), Dense(3)(Input((3,)))):
         with pytest.raises(DefinitionError, match=r"Add\(\)\(a, b\)"):
             compute(node)

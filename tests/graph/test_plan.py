@@ -1,4 +1,4 @@
-"""The plan: all layers in one row, whatever they stand in."""
+"""The plan: all layers as one list of steps, whatever containers they are in."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_containers_are_unrolled_into_one_row_with_their_paths():
     ]
 
 
-def test_every_value_is_made_before_it_is_taken_and_only_once():
+def test_every_value_is_computed_once_and_before_its_use():
     x, z = Input((3,)), Input((3,))
     h = Dense(3)(Add()(x, z))
     plan = Plan.of(built(Graph([x, z], [Concatenate()(h, x), h, Residual(Dense(3))(h)])))
@@ -51,7 +51,7 @@ def test_every_value_is_made_before_it_is_taken_and_only_once():
     assert set(plan.outputs) <= set(made)
 
 
-def test_a_layer_that_holds_layers_in_its_own_way_is_one_step():
+def test_a_custom_layer_that_contains_layers_is_one_step():
     model = built(Sequential([TwoPaths(Dense(3)), Dense(2)]), (3,))
     assert [step.path for step in Plan.of(model).steps] == ["two_paths_1", "dense_1"]
 
@@ -75,8 +75,8 @@ def test_values_in_slots_have_names():
 
 
 @pytest.mark.parametrize("model", [Residual(Dense(3)), Sequential([Dense(3), Residual(Dense(3))])])
-def test_what_training_does_not_need_is_not_asked_for(model):
-    """The first layer that learns is only asked for its gradients, what lies before for nothing."""
+def test_what_training_does_not_need_is_not_computed(model):
+    """The first layer that learns computes only its gradients; layers before it compute nothing."""
     asked = []
 
     class Spy(PassesOn):
@@ -94,7 +94,7 @@ def test_what_training_does_not_need_is_not_asked_for(model):
     assert asked == ["delta"] * 3
 
 
-def test_a_delta_that_goes_back_to_the_data_is_not_computed_for_training():
+def test_the_delta_of_the_data_is_not_computed_for_training():
     x = Input((3,))
     model = built(Graph(x, Add()(Dense(3)(Activation("tanh")(x)), Activation("sin")(x))))
     plan = Plan.of(model)
@@ -108,7 +108,7 @@ def test_a_delta_that_goes_back_to_the_data_is_not_computed_for_training():
 
 @define
 class Watched(Dense):
-    """A Dense layer that tells what it is asked for on the way back."""
+    """A Dense layer that records what it computes in the backward pass."""
 
     name: str = ""
     asked: deque = field(factory=deque)  # no list: that of a twin would be another
@@ -128,13 +128,13 @@ def watched(*names):
 
 
 def asked_of(model, asked):
-    """What training asks for: the names of the layers, in brackets where no delta is wanted."""
+    """What training computes: the names of the layers, in brackets if no delta is needed."""
     asked.clear()
     model.backward_parameters(np.ones_like(model.forward(batch())))
     return list(asked)
 
 
-def test_training_asks_nothing_below_the_lowest_layer_that_learns():
+def test_training_computes_nothing_before_the_first_layer_that_learns():
     asked, (a, b, c) = watched("a", "b", "c")
     model = built(Sequential([a, Activation("tanh"), b, c]), (3,))
     assert asked_of(model, asked) == ["c", "b", "(a)"]
@@ -150,7 +150,7 @@ def test_training_asks_nothing_below_the_lowest_layer_that_learns():
     assert asked_of(model, asked) == ["c", "b", "(a)"]
 
 
-def test_what_is_frozen_between_the_two_ways_counts_on_the_way_back():
+def test_freezing_between_forward_and_backward_counts_in_backward():
     asked, (a, b) = watched("a", "b")
     model = built(Sequential([a, b]), (3,))
     y = model.forward(batch())
@@ -159,7 +159,7 @@ def test_what_is_frozen_between_the_two_ways_counts_on_the_way_back():
     assert list(asked) == ["(b)"]
 
 
-def test_the_whole_way_back_does_not_depend_on_what_is_frozen():
+def test_the_complete_backward_pass_does_not_depend_on_what_is_frozen():
     asked, layers = watched("a", "b")
     model = built(Sequential(layers), (3,)).freeze()
     y = model.forward(batch())
@@ -167,7 +167,7 @@ def test_the_whole_way_back_does_not_depend_on_what_is_frozen():
     assert list(asked) == ["b", "a"]
 
 
-def test_containers_of_any_kind_follow_what_is_frozen():
+def test_all_containers_follow_what_is_frozen():
     @define
     class Own(Sequential):  # one step of the plan, with a plan of its own
         pass
@@ -198,7 +198,7 @@ def test_containers_of_any_kind_follow_what_is_frozen():
         assert asked_of(model, asked)[:1] == ["c"]
 
 
-def test_a_layer_that_stands_in_several_places_is_frozen_in_all_of_them():
+def test_a_layer_that_is_used_several_times_is_frozen_everywhere():
     asked, (a, b) = watched("a", "b")
     x = Input((3,))
     model = built(Graph(x, Add()(b(a(x)), a(Activation("sin")(a(x))))), (3,))
@@ -220,7 +220,7 @@ def test_two_models_with_one_layer_both_notice():
         assert asked_of(model, asked) == [f"({other})"]
 
 
-def test_step_by_step_the_way_back_is_the_same():
+def test_step_by_step_the_backward_pass_is_the_same():
     _, (a, b) = watched("a", "b")
     plan = Plan.of(built(Sequential([a, b]), (3,)))
     y = plan.forward((batch(),))
@@ -232,7 +232,7 @@ def test_step_by_step_the_way_back_is_the_same():
     assert went == ["watched_2", "watched_1"]
 
 
-def test_a_plan_looks_at_its_layers_only_after_something_was_frozen():
+def test_a_plan_checks_its_layers_only_after_something_was_frozen():
     looked = deque()
 
     @define
@@ -287,8 +287,8 @@ def test_an_input_may_be_an_output():
     np.testing.assert_allclose(dx, a + np.ones((4, 2)) @ w.T, rtol=1e-13)
 
 
-def test_what_a_layer_says_of_its_own_failure_stays_the_cause():
-    """The named error that takes its place tells of the shapes; the line of the layer is kept."""
+def test_the_error_that_a_layer_raises_stays_the_cause():
+    """The named error that replaces it shows the shapes; the line of the layer is kept."""
 
     class Fails(PassesOn):
         __attrs_attrs__ = PassesOn.__attrs_attrs__

@@ -1,4 +1,4 @@
-"""Residual and Branches: small graphs, made by the one mechanism of all."""
+"""Residual and Branches: two small graphs, run by the plan like all containers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def refused(kind, make, *words):
         assert word in str(caught.value)
 
 
-def test_a_residual_adds_what_comes_in():
+def test_a_residual_adds_its_input():
     block = built(Residual(Dense(3), Activation("tanh")), (3,))
     a, delta = batch(), batch(seed=1)
     dense = block.layers[0]
@@ -47,7 +47,7 @@ def test_a_residual_adds_what_comes_in():
     np.testing.assert_allclose(block.backward(delta), expected, rtol=1e-13)
 
 
-def test_a_residual_with_a_projection_adds_what_that_makes_of_it():
+def test_a_residual_with_a_projection_adds_the_projected_input():
     block = built(Residual(Dense(2), projection=Dense(2, use_bias=False)), (3,))
     a = batch()
     inside, beside = block.layers[0], block.projection
@@ -56,7 +56,7 @@ def test_a_residual_with_a_projection_adds_what_that_makes_of_it():
     assert block.parameters.paths == ["dense_1.weights", "dense_1.biases", "projection.weights"]
 
 
-def test_branches_are_merged_or_returned_side_by_side():
+def test_branches_are_merged_or_returned_as_a_tuple():
     parts = [Dense(2), Sequential([Dense(3), Activation("sin")])]
     merged, apart = Branches(parts, merge=Concatenate()), Branches(parts)
     a = batch()
@@ -77,7 +77,7 @@ def test_branches_are_merged_or_returned_side_by_side():
     ],
     ids=lambda model: repr(model).replace("\n", "")[:60],
 )
-def test_small_graphs_keep_every_law_print_as_python_and_come_back(model):
+def test_small_graphs_obey_every_law_print_as_python_and_survive_saving(model):
     assert check_layer(model, (3,)).ok
     assert eval(repr(model)) == model
     fresh = built(model.unbuilt(), (3,))
@@ -96,11 +96,11 @@ def test_small_graphs_keep_every_law_print_as_python_and_come_back(model):
         (lambda: Branches([Dense(3)], merge="add"), DefinitionError, "merge"),
     ],
 )
-def test_small_graphs_refuse_what_is_no_layer(make, kind, words):
+def test_small_graphs_reject_what_is_not_a_layer(make, kind, words):
     refused(kind, make, words)
 
 
-def test_a_subclass_of_a_graph_that_changes_a_pass_is_left_to_itself():
+def test_a_subclass_of_a_graph_that_changes_a_pass_is_not_inlined():
     @define
     class Doubled(Residual):
         def forward(self, x):

@@ -1,4 +1,4 @@
-"""Sequential: the chain rule as a loop, however the layers are nested, shared and many."""
+"""Sequential: the chain rule as a loop, for nested, shared and thousands of layers."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ layers = st.one_of(
 
 
 def nested(data, flat):
-    """The same layers with brackets at random."""
+    """The same layers, nested at random."""
     if len(flat) < 2 or data.draw(st.booleans()):
         return flat
     cut = data.draw(st.integers(1, len(flat) - 1))
@@ -100,7 +100,7 @@ def test_brackets_change_nothing_to_the_last_bit(data, flat, seed):
     assert (other.input_shape, other.output_shape) == (one.input_shape, one.output_shape)
 
 
-def test_a_sequence_inside_knows_its_shapes_and_works_by_itself():
+def test_an_inner_sequence_knows_its_shapes_and_works_alone():
     inner = Sequential([Dense(4), Activation("tanh")])
     model = built(Sequential([inner, Dense(2)]))
     x = batch()
@@ -113,7 +113,7 @@ def test_a_sequence_inside_knows_its_shapes_and_works_by_itself():
         ["dense_1.weights", "dense_1.biases"],
         "sequential_1/dense_1.weights",
     )
-    # and it has left the outer one's memory alone
+    # and it has not changed the memory of the outer sequence
     model.forward(x)
     inner.forward(2 * x)
     assert model.backward(np.ones((5, 2))).shape == (5, 3)
@@ -164,8 +164,8 @@ def test_a_layer_in_two_places_has_one_set_of_weights_whose_gradients_add_up():
         assert model.layers.count(shared) >= 1
 
 
-def test_layers_shared_through_containers_have_a_memory_for_each_place():
-    """Here by itself, there inside another one: the places must not overwrite each other."""
+def test_layers_shared_through_containers_have_a_memory_for_each_use():
+    """Alone and inside a container: the two uses must not overwrite each other's memory."""
     shared = Dense(3, use_bias=False)
     other = Dense(3, use_bias=False)
     model = built(Sequential([shared, TwoPaths(shared, other), TwoPaths(other, shared)]))
@@ -246,7 +246,7 @@ def products(call, delta):
 
 
 def plain(units):
-    """A dense layer whose only matrix products are w's: two on the way back, or one."""
+    """A dense layer whose only matrix products are those with w: one or two in backward."""
     return Dense(units, use_bias=False)
 
 
@@ -259,7 +259,7 @@ def plain(units):
         ([Sequential([Activation("tanh"), Sequential([plain(4)])]), plain(2)], 3),
     ],
 )
-def test_the_first_layer_with_parameters_is_spared_the_delta_of_the_data(layers, needed):
+def test_the_first_layer_with_parameters_does_not_compute_the_delta_of_the_data(layers, needed):
     model = built(Sequential(layers))
     delta = batch(width=2)
     model.forward(batch(seed=1))
@@ -272,14 +272,14 @@ def test_the_first_layer_with_parameters_is_spared_the_delta_of_the_data(layers,
     np.testing.assert_array_equal(model.parameters.grad, gradient)
 
 
-def test_what_lies_before_the_first_parameters_is_not_gone_back_through():
+def test_training_runs_no_backward_before_the_first_parameters():
     @define
     class OneWay(Layer):
         def forward(self, x):
             return +x
 
         def backward(self, delta):
-            raise AssertionError("nobody asked for this")
+            raise AssertionError("this must not be computed")
 
     model = built(Sequential([OneWay(), Dense(2)]))
     model.forward(batch())
@@ -294,7 +294,7 @@ def test_what_lies_before_the_first_parameters_is_not_gone_back_through():
 
 @pytest.fixture(scope="module")
 def in_each_other():
-    """One network in five thousand pairs of brackets."""
+    """A network in five thousand nested sequences."""
     model = network()
     for _ in range(DEEP):
         model = Sequential([model])
@@ -309,7 +309,7 @@ def in_a_line():
     return built(Sequential([parts[n % 10].unbuilt() for n in range(DEEP)]))
 
 
-def test_five_thousand_brackets_are_no_deeper_than_none(in_each_other):
+def test_five_thousand_nested_sequences_are_no_problem(in_each_other):
     flat, x = built(network()), batch()
     np.testing.assert_array_equal(in_each_other.parameters.value, flat.parameters.value)
     np.testing.assert_array_equal(in_each_other.forward(x), flat.forward(x))
@@ -319,7 +319,7 @@ def test_five_thousand_brackets_are_no_deeper_than_none(in_each_other):
     np.testing.assert_array_equal(in_each_other.parameters.grad, flat.parameters.grad)
 
 
-def test_five_thousand_layers_in_a_line_are_gone_through_both_ways(in_a_line):
+def test_five_thousand_layers_in_sequence_run_forward_and_backward(in_a_line):
     x = batch()
     y = in_a_line.forward(x)
     np.testing.assert_array_equal(in_a_line(x), y)
@@ -347,7 +347,7 @@ def test_five_thousand_layers_are_printed_compared_copied_and_stored(name, reque
     np.testing.assert_array_equal(loaded(x), y)
 
 
-def test_five_thousand_brackets_tell_the_place_of_an_error(in_each_other):
+def test_an_error_in_five_thousand_nested_sequences_has_its_place(in_each_other):
     with pytest.raises(ShapeError, match="wrong width"):
         in_each_other.forward(np.ones((2, 4)))
     with pytest.raises(ShapeError) as caught:
@@ -399,7 +399,7 @@ def test_sequences_are_equal_if_their_layers_are():
 
 @define(repr=False, eq=False)
 class Perceptron(Sequential):
-    """A sequence with a name of its own."""
+    """A sequence with another name."""
 
 
 def test_a_subclass_compares_prints_and_computes_like_a_sequence():
@@ -435,7 +435,7 @@ def test_the_repr_is_the_python_that_makes_the_model(model, is_built):
     assert str(model) == repr(model)
 
 
-def test_the_repr_of_a_built_model_tells_shapes_and_parameters():
+def test_the_repr_of_a_built_model_shows_shapes_and_parameters():
     model = Sequential([Dense(30), Sequential([Activation("tanh"), Dense(10)])])
     assert repr(model) == "Sequential([Dense(30), Sequential([Activation('tanh'), Dense(10)])])"
     assert repr(built(model, (64,))).splitlines() == [
@@ -463,19 +463,19 @@ def test_the_repr_of_a_built_model_tells_shapes_and_parameters():
         (None, None),
     ],
 )
-def test_something_that_is_no_layer_is_refused_by_its_number(item, hint):
+def test_something_that_is_not_a_layer_is_rejected_with_its_number(item, hint):
     with pytest.raises(DefinitionError, match="item 1 of the list is not a layer") as caught:
         Sequential([Dense(3), item])
     assert caught.value.place == "sequential[1]" and caught.value.hint == hint
 
 
 @pytest.mark.parametrize("layers", [Dense(3), 3, None])
-def test_layers_without_brackets_are_refused(layers):
+def test_layers_without_brackets_are_rejected(layers):
     with pytest.raises(DefinitionError, match="in one list"):
         Sequential(layers)
 
 
-def test_an_empty_list_is_refused():
+def test_an_empty_list_is_rejected():
     with pytest.raises(ConfigurationError, match="contains no layers"):
         Sequential([])
 
@@ -491,7 +491,7 @@ class Widens(Layer):
         return delta[:, :3]
 
 
-def test_a_misfit_between_layers_names_the_place_and_who_produced_it():
+def test_a_wrong_shape_between_layers_has_its_place_and_its_producer():
     model = Sequential([Dense(3), Sequential([Activation("tanh"), Dense(4)]), Product()])
     with pytest.raises(BuildError) as caught:
         model.build((3,))
@@ -505,7 +505,7 @@ def test_a_misfit_between_layers_names_the_place_and_who_produced_it():
         assert caught.value.received == "(5, 4), produced by sequential_1/widens_1"
 
 
-def test_a_misfit_on_the_way_back_names_the_place_and_who_produced_it():
+def test_a_wrong_shape_in_the_backward_pass_has_its_place_and_its_producer():
     @define
     class Narrows(Layer):
         def forward(self, x):
@@ -522,7 +522,7 @@ def test_a_misfit_on_the_way_back_names_the_place_and_who_produced_it():
     assert (caught.value.expected, caught.value.received) == ((5, 3), "an array of shape (5, 2)")
 
 
-def test_a_layer_that_was_used_or_has_forgotten_in_between_is_named_on_the_way_back():
+def test_backward_names_a_layer_that_was_used_or_has_forgotten_since_forward():
     model, delta = built(network()), np.ones((5, 2))
     model.forward(batch())
     model[0].forget()
@@ -542,7 +542,7 @@ def test_a_layer_that_was_used_or_has_forgotten_in_between_is_named_on_the_way_b
     model.backward(delta)
 
 
-def test_a_place_is_told_from_the_outside_in():
+def test_a_place_is_listed_from_the_outside_in():
     @define
     class Block(Layer):
         body: Any

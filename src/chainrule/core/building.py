@@ -184,9 +184,11 @@ def _restore(layer: Layer, attributes: dict[str, Any]) -> None:
         object.__setattr__(layer, name, value)
 
 
-def _without_options(signature: inspect.Signature) -> inspect.Signature:
-    parameters = signature.parameters.values()
-    return signature.replace(parameters=[p for p in parameters if p.kind is not p.VAR_KEYWORD])
+def _arguments_of(method: Callable[..., Any]) -> inspect.Signature:
+    """The arguments of a method without self, options and annotations: ``(input_shape)``."""
+    arguments = list(inspect.signature(method).parameters.values())[1:]
+    shapes = [p.replace(annotation=p.empty) for p in arguments if p.kind is not p.VAR_KEYWORD]
+    return inspect.Signature(shapes)
 
 
 def _call_build(layer: Layer, method: Callable[..., Any], shapes: tuple[Shape, ...]) -> None:
@@ -196,7 +198,7 @@ def _call_build(layer: Layer, method: Callable[..., Any], shapes: tuple[Shape, .
     except TypeError as error:
         raise BuildError(
             f"{name}: build does not accept {len(shapes)} input shape(s)",
-            expected=f"build{_without_options(inspect.signature(method))}",
+            expected=f"build{_arguments_of(method)}",
             received=f"build{shapes}" if len(shapes) != 1 else f"build({shapes[0]})",
             hint="pass one shape for each input of forward",
         ) from error
