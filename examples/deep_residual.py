@@ -59,10 +59,10 @@ def main(epochs: int = 15, seed: int = 0, output: str | Path = "chainrule-demo")
         steps = trace(model, x[:256], t[:256], loss).steps[: every * BLOCKS + 1 : every]
         deltas = [step.delta_size for step in steps]  # |Δ_n| = |∂C/∂y_n|, n = 0 … 15
         trainer = Trainer(model, loss, optimizers.Adam(1e-3), metrics=["accuracy"], rng=seed)
-        with warnings.catch_warnings(record=True) as told:
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             history = trainer.fit(x, t, epochs=epochs, validation_data=(x_test, t_test))
-        for warning in told:  # fit watches the deltas
+        for warning in caught:  # fit watches the deltas
             print(f"{name}: {str(warning.message).splitlines()[0]}")
         found[name] = {"deltas": deltas, "accuracy": history["validation_accuracy"]}
 

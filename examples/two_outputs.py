@@ -105,9 +105,9 @@ def draw(history, test, said, estimate) -> Figure:
     for n, axes in enumerate(above.subplots(1, 6)):
         axes.imshow(picture[n].reshape(HEIGHT, WIDTH), cmap="gray_r", vmin=0, vmax=1)
         axes.set(xticks=[], yticks=[])
-        told = f"true {digit[n]}, d = {drift[n, 0]:+.1f}\nsays {said[n]}, d = {estimate[n, 0]:+.1f}"
+        text = f"true {digit[n]}, d = {drift[n, 0]:+.1f}\nsays {said[n]}, d = {estimate[n, 0]:+.1f}"
         is_right = said[n] == digit[n]
-        axes.set_xlabel(told.replace("-", "−"), color="black" if is_right else ORANGE)
+        axes.set_xlabel(text.replace("-", "−"), color="black" if is_right else ORANGE)
     above.suptitle("camera pictures and the network's answers (d in pixels)")
     digit_curve, drift_curve, drifts = below.subplots(1, 3)
     epochs = range(1, history.epochs + 1)

@@ -15,6 +15,7 @@ from attrs import define, field, frozen
 import chainrule
 from chainrule import Dense, Graph, Input, Layer, Sequential, check_layer
 from chainrule.core.errors import DefinitionError, ShapeError
+from chainrule.core.parameter import Parameter
 from chainrule.storage.classes import known_classes
 
 X = np.arange(6.0).reshape(2, 3)
@@ -546,3 +547,21 @@ def test_a_parameter_is_guarded_also_where_attrs_validates(decorate):
     layer.scale = layer.scale
     layer.units = "5"
     assert layer.units == 5
+
+
+def test_an_option_that_attrs_does_not_know_is_named():
+    with pytest.raises(DefinitionError, match="the class Typo has an invalid option: kwonly"):
+
+        class Typo(Layer, kwonly=True):
+            pass
+
+
+def test_a_parameter_is_not_declared_as_a_field():
+    with pytest.raises(
+        DefinitionError, match="declares the parameter 'weights' as a field"
+    ) as caught:
+
+        class Declares(Layer):
+            weights: Parameter
+
+    assert "self.weights = self.parameter" in str(caught.value.hint)

@@ -18,6 +18,7 @@ from chainrule.core.deprecation import (
     moved,
     renamed_attribute,
     renamed_keywords,
+    renamed_settable_attribute,
     warn_deprecated,
 )
 from chainrule.core.errors import ChainruleError
@@ -33,7 +34,7 @@ class Failure:
     def __init__(self) -> None:
         self.hint = "the first"
 
-    mend = renamed_attribute("hint", removed_in="9.0")
+    mend = renamed_settable_attribute("hint", removed_in="9.0")
     help = renamed_attribute("hint", removed_in="9.0", advice="str(failure)")
 
 
@@ -207,3 +208,24 @@ def test_packages_that_were_part_of_training_are_found_there(name: str) -> None:
     training = importlib.import_module("chainrule.training")
     with pytest.warns(DeprecationWarning, match=f"use chainrule.{name}$"):
         assert getattr(training, name) is getattr(chainrule, name)
+
+
+class Remembers(chainrule.Layer):
+    def forward(self, x: Any) -> Any:
+        self.state = x
+        return x
+
+    def backward(self, delta: Any) -> Any:
+        return delta * np.ones_like(self.state)
+
+
+def test_a_layer_can_remember_something_called_state() -> None:
+    assert chainrule.check_layer(Remembers(), (3,)).ok
+
+
+def test_no_message_recommends_an_old_name() -> None:
+    source = Path(chainrule.__file__).parent
+    old = re.compile(r"callbacks\.Functions\b|\bahead=|\bmend=|self\.state\(|training\.losses")
+    for file in source.rglob("*.py"):
+        if file.name not in ("deprecation.py", "trainer.py", "range_test.py", "errors.py"):
+            assert not old.search(file.read_text("utf-8")), file

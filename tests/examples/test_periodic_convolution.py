@@ -1,4 +1,4 @@
-"""The example keeps its promise: the layer is proven, and it finds the derivative's stencil."""
+"""The example keeps its promise: the layer is checked, and it finds the derivative's stencil."""
 
 from __future__ import annotations
 

@@ -238,6 +238,14 @@ def test_the_front_of_each_package_is_a_map_of_its_modules():
                 assert re.search(rf"\b{path.stem}\b", text), f"{front.parent.name}: {path.stem}"
 
 
+def test_contributing_names_every_module_in_the_row_of_its_package():
+    text = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text("utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)(?:/|\.py)` \| (.*) \|$", text, re.MULTILINE))
+    for path in MODULES:
+        if path.parent != ROOT and path.stem != "__init__":
+            assert f"`{path.stem}`" in rows[package(path)], path.relative_to(ROOT)
+
+
 def test_each_package_has_its_folder_of_tests():
     tests = Path(__file__).parents[1]
     for name in PACKAGES:

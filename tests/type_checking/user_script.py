@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, assert_type
 
+import attrs
 import numpy as np
 import numpy.typing as npt
 from attrs import define, frozen
@@ -53,7 +54,6 @@ Array = npt.NDArray[np.floating[Any]]  # float32 or float64
 # ------------------------------------------------------------------------------- layers
 
 
-@define
 class Scale(Layer):
     """y = s x, one learned s for each column."""
 
@@ -71,7 +71,6 @@ class Scale(Layer):
         return delta * self.scale.value
 
 
-@define
 class Difference(Layer):
     """y = a − b: a layer of two inputs, without parameters."""
 
@@ -85,7 +84,6 @@ class Difference(Layer):
         return a - b
 
 
-@define
 class Wrapped(Layer):
     """A layer that holds a layer, and any number of inputs."""
 
@@ -148,14 +146,16 @@ print(summary(sequence), explain(sequence), diagram(sequence))
 print(trace(sequence, x_test[:1], t_test[:1], losses.SoftmaxCrossEntropy()))
 
 
+assert [each.name for each in attrs.fields(Scale)] == ["start"]
+
 # ------------------------------------------------------------------------------- training
 
 
 class StopAtHalf(callbacks.Callback):
     """A callback of the user's own."""
 
-    def on_epoch_end(self, trainer: Trainer, epoch: int, figures: Mapping[str, float]) -> None:
-        if figures["loss"] < 0.5:
+    def on_epoch_end(self, trainer: Trainer, epoch: int, row: Mapping[str, float]) -> None:
+        if row["loss"] < 0.5:
             trainer.stop("the loss is small")
 
 
@@ -165,28 +165,28 @@ class InverseSquareRoot(schedules.Schedule):
 
     start: float
 
-    def at(self, t: int) -> float:
-        return float(self.start / (t + 1) ** 0.5)
+    def at(self, step: int) -> float:
+        return float(self.start / (step + 1) ** 0.5)
 
 
 @define
 class SignDescent(optimizers.Optimizer):
     """An optimizer of the user's own."""
 
-    def step(self, value: Array, gradient: Array) -> None:
-        self.check(value, gradient)
-        value -= self.learning_rate * np.sign(gradient)
+    def step(self, theta: Array, gradient: Array) -> None:
+        self.check(theta, gradient)
+        theta -= self.learning_rate * np.sign(gradient)
 
 
 @define
 class LogCosh(losses.Loss):
     """A loss of the user's own."""
 
-    def costs(self, y: Array, target: Array) -> Any:
-        return np.sum(np.log(np.cosh(y - target)), axis=1)
+    def costs(self, y: Array, t: Array) -> Any:
+        return np.sum(np.log(np.cosh(y - t)), axis=1)
 
-    def slopes(self, y: Array, target: Array) -> Array:
-        return np.tanh(y - target)
+    def slopes(self, y: Array, t: Array) -> Array:
+        return np.tanh(y - t)
 
 
 def largest_error(y: Array, t: Array) -> float:

@@ -157,11 +157,11 @@ def check_layer(
         case = _case(layer, shapes, generator, inputs)
     except Exception as error:
         report = CheckReport(name, [LawResult(0, "build", "The layer can be built.", False)])
-        report.results[0].diagnosis = _told(error)
+        report.results[0].diagnosis = _described_error(error)
         raise _failure(report) from error
     report = CheckReport(
         f"{name}, checked on rows of shape {_joined(shapes)} in batches of {case.batch}",
-        _told_once(
+        _same_error_once(
             [_try(n, law, tried, case) for n, (law, tried) in enumerate(laws.LAWS.items(), 1)]
         ),
     )
@@ -268,11 +268,11 @@ def _try(number: int, name: str, law: Callable[[Any], Finding], case: Any) -> La
     except LawViolation as broken:
         result.ok, result.figure, result.diagnosis = False, broken.figure, str(broken)
     except Exception as error:
-        result.ok, result.diagnosis = False, _told(error)
+        result.ok, result.diagnosis = False, _described_error(error)
     return result
 
 
-def _told_once(results: list[LawResult]) -> list[LawResult]:
+def _same_error_once(results: list[LawResult]) -> list[LawResult]:
     """The same results, with a diagnosis shared by several laws written out only once."""
     first: dict[str, int] = {}
     for result in results:
@@ -283,7 +283,7 @@ def _told_once(results: list[LawResult]) -> list[LawResult]:
     return results
 
 
-def _told(error: Exception) -> str:
+def _described_error(error: Exception) -> str:
     """An error as a diagnosis: the message, and the line of the layer that raised it."""
     text = str(error) if isinstance(error, ChainruleError) else f"{type(error).__name__}: {error}"
     frames = traceback.extract_tb(error.__traceback__)

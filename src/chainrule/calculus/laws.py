@@ -1,7 +1,8 @@
 """The nine laws of a layer, one function for each.
 
-Every law is checked on a `Subject`: a built layer with random inputs and deltas. It returns a
-`Finding`, with the largest relative error if the law is about numbers, or raises `Broken`. The
+Every law is checked on a `Case`: a built layer with random inputs and deltas. It returns a
+`Finding`, with the largest relative error if the law is about numbers, or raises `LawViolation`.
+The
 first line of a law's docstring is its statement in the report. The first two laws, which are about
 derivatives, are in `chainrule.calculus.derivative_laws`.
 """

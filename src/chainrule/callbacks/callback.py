@@ -50,7 +50,7 @@ class Callback:
     """If True, this callback is called after all others, wherever it is in the list: a checkpoint,
     for example, has to contain the final state of the others."""
 
-    def check(self, trainer: Trainer) -> None:
+    def check(self, trainer: Trainer, /) -> None:
         """Raise an error for a run that cannot succeed; do not change anything here.
 
         It is called after all data are checked, and before any callback begins. So an error here
@@ -63,7 +63,7 @@ class Callback:
             The trainer; its model may not be built yet.
         """
 
-    def on_fit_begin(self, trainer: Trainer) -> None:
+    def on_fit_begin(self, trainer: Trainer, /) -> None:
         """Before the first step: the model is built; the history is empty, or the resumed one.
 
         Parameters
@@ -73,7 +73,7 @@ class Callback:
             ``history``; ``trainer.is_resumed`` says whether it continues from a checkpoint.
         """
 
-    def on_step_end(self, trainer: Trainer, epoch: int, step: int, cost: float) -> None:
+    def on_step_end(self, trainer: Trainer, epoch: int, step: int, cost: float, /) -> None:
         """After each step.
 
         Parameters
@@ -86,7 +86,7 @@ class Callback:
             C of this step's batch, with the parameters from before they moved.
         """
 
-    def figures(self, trainer: Trainer, epoch: int) -> Mapping[str, float]:
+    def figures(self, trainer: Trainer, epoch: int, /) -> Mapping[str, float]:
         """The figures that this callback adds to the history, with the same columns every epoch."""
         return {}
 
@@ -98,7 +98,7 @@ class Callback:
         """
         return () if type(self).figures is Callback.figures else None
 
-    def on_epoch_end(self, trainer: Trainer, epoch: int, figures: Mapping[str, float]) -> None:
+    def on_epoch_end(self, trainer: Trainer, epoch: int, figures: Mapping[str, float], /) -> None:
         """After each epoch and its validation.
 
         Parameters
@@ -112,7 +112,7 @@ class Callback:
             ``{"loss": 0.1, "validation_loss": 0.2}``.
         """
 
-    def on_fit_end(self, trainer: Trainer) -> None:
+    def on_fit_end(self, trainer: Trainer, /) -> None:
         """At the end of the run, for whatever reason it ended: the place to close a file."""
 
     def state(self) -> dict[str, Any]:
@@ -122,7 +122,7 @@ class Callback:
         """
         return {}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: Mapping[str, Any], /) -> None:
         """Continue from the `state` of the run that is resumed."""
 
     def __repr__(self) -> str:

@@ -139,17 +139,18 @@ class StateByOldName(ParameterVector):
 
 def refuse_name(layer: Layer, name: Any) -> None:
     """Raise an error if a new parameter, buffer or generator cannot have this name."""
-    taken = BOOKKEEPING.union(
-        field_names(type(layer)), layer._parameters, layer._buffers, layer._generators
-    )
-    if (
-        not isinstance(name, str)
-        or not name.isidentifier()
-        or name in taken
-        or hasattr(type(layer), name)
-    ):
+    reason = None
+    if not isinstance(name, str) or not name.isidentifier():
+        reason = "it is not an identifier"
+    elif name in field_names(type(layer)):
+        reason = "it is a field of the class"
+    elif name in {*layer._parameters, *layer._buffers, *layer._generators}:
+        reason = "the layer has created it already"
+    elif name in BOOKKEEPING or hasattr(type(layer), name):
+        reason = f"{type(layer).__name__} has a method or attribute of this name"
+    if reason is not None:
         raise DefinitionError(
-            f"{type(layer).__name__}: {name!r} cannot be the name of a parameter",
+            f"{type(layer).__name__}: {name!r} cannot be the name of a parameter: {reason}",
             expected="an identifier such as 'weights' that the layer does not use yet",
             received=repr(name),
         )

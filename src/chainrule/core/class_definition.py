@@ -38,6 +38,8 @@ def define(cls: type[Layer], options: dict[str, Any]) -> None:
         # super() in the author's functions, so it must find them unwrapped.
         unwrap_methods(cls)
         return
+    _require_options(cls, options)
+    _require_no_parameter_fields(cls)
     before = dict(vars(cls))
     found = {name: _handwritten(cls, name) for name in ("__init__", "__repr__", "__eq__")}
     handwritten = {name: method for name, method in found.items() if method is not None}
@@ -49,6 +51,38 @@ def define(cls: type[Layer], options: dict[str, Any]) -> None:
     _without(cls, unwanted)
     for name in before.keys() - vars(cls).keys():
         setattr(cls, name, _FieldDefinition(before[name]))
+
+
+OPTIONS = frozenset(
+    {
+        "auto_attribs", "auto_detect", "collect_by_mro", "eq", "field_transformer", "force_kw_only",
+        "frozen", "kw_only", "on_setattr", "repr", "these", "unsafe_hash", "weakref_slot",
+    }
+)  # fmt: skip
+"""The options of `attrs.define` that can follow the base class."""
+
+
+def _require_options(cls: type[Layer], options: dict[str, Any]) -> None:
+    for name in options:
+        if name not in OPTIONS:
+            raise DefinitionError(
+                f"the class {cls.__name__} has an invalid option: {name}",
+                expected="options of attrs.define such as kw_only=True, repr=False or eq=False",
+                received=f"class {cls.__name__}(…, {name}={options[name]!r:.40})",
+                hint="put a base class that takes the option before Layer, or remove the option",
+            )
+
+
+def _require_no_parameter_fields(cls: type[Layer]) -> None:
+    """A field that is annotated as a parameter would be an argument of ``__init__``."""
+    for name, annotation in vars(cls).get("__annotations__", {}).items():
+        if annotation in (Parameter, "Parameter"):
+            raise DefinitionError(
+                f"the class {cls.__name__} declares the parameter {name!r} as a field",
+                expected="fields for the configuration; parameters are created in build",
+                received=f"{name}: Parameter in the body of the class",
+                hint=f'remove it, and write self.{name} = self.parameter("{name}", …) in build',
+            )
 
 
 def finish(cls: type[Layer]) -> None:

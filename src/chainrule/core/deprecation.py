@@ -62,7 +62,9 @@ def renamed_keywords(
 
 
 class renamed_attribute:  # noqa: N801 - used like property
-    """The old name of an attribute: reads or sets the new one, with a warning.
+    """The old name of an attribute, which reads the new one with a warning.
+
+    It can be overwritten on an instance, so that the old name is free for other uses.
 
     Parameters
     ----------
@@ -86,14 +88,18 @@ class renamed_attribute:  # noqa: N801 - used like property
         self._warn(instance)
         return getattr(instance, self._new)
 
-    def __set__(self, instance: Any, value: Any) -> None:
-        self._warn(instance)
-        setattr(instance, self._new, value)
-
     def _warn(self, instance: Any) -> None:
         name = type(instance).__name__
         advice = self._advice or f"{name}.{self._new}"
         warn_deprecated(f"{name}.{self._old}", advice, removed_in=self._removed_in)
+
+
+class renamed_settable_attribute(renamed_attribute):  # noqa: N801
+    """The same for an attribute that can be set: setting the old name sets the new one."""
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        self._warn(instance)
+        setattr(instance, self._new, value)
 
 
 def moved(module: str, name: str, places: Mapping[str, str], *, removed_in: str) -> Any:

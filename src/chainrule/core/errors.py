@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-from chainrule.core.deprecation import renamed_attribute, renamed_keywords
+from chainrule.core.deprecation import renamed_keywords, renamed_settable_attribute
 
 
 class ChainruleError(Exception):
@@ -34,7 +34,7 @@ class ChainruleError(Exception):
         How the reader can most likely fix it.
     """
 
-    mend = renamed_attribute("hint", removed_in="0.3")
+    mend = renamed_settable_attribute("hint", removed_in="0.3")
 
     @renamed_keywords(removed_in="0.3", mend="hint")
     def __init__(

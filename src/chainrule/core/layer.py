@@ -415,6 +415,9 @@ class Layer(Tree):
     _guarded: ClassVar[frozenset[str]] = frozenset()  # attributes whose assignment is special
     _store = object.__setattr__  # assigns these: a function of attrs if it runs validators
 
+    if TYPE_CHECKING:  # for attrs.evolve and attrs.fields, which ask for it
+        __attrs_attrs__: ClassVar[Any]
+
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__()
         class_definition.define(cls, options)

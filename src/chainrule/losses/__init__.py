@@ -25,7 +25,7 @@ A model with several outputs has one loss for each output, and minimises their w
     differences    losses for numbers: squared, absolute and Huber
     entropies      losses for classes and probabilities
     per_output     one loss for each output of a model
-    refusals       the errors for outputs, targets and weights that do not fit
+    messages       the errors for outputs, targets and weights that do not fit
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from attrs import define
 from chainrule.core.errors import DataError, DtypeError, NonFiniteError, ShapeError
 from chainrule.core.types import Array
 from chainrule.losses.loss import Loss, shares_of, sum_of_each_sample, total_of
-from chainrule.losses.refusals import (
+from chainrule.losses.messages import (
     description_of,
     name_of,
     require_each,

@@ -17,7 +17,7 @@ from attrs import define
 
 from chainrule.core.errors import DefinitionError, DtypeError, ShapeError
 from chainrule.core.types import Array
-from chainrule.losses.refusals import (
+from chainrule.losses.messages import (
     description_of,
     name_of,
     require_each,
@@ -116,11 +116,11 @@ class Loss:
         """C and Δ together; faster than separately where they share work."""
         return self(y, target, sample_weights), self.delta(y, target, sample_weights)
 
-    def costs(self, y: Array, target: Array) -> Array:
+    def costs(self, y: Array, target: Array, /) -> Array:
         """c_s, the cost of each sample before weighting and averaging: shape (batch,)."""
         self._is_missing("costs")
 
-    def slopes(self, y: Array, target: Array) -> Array:
+    def slopes(self, y: Array, target: Array, /) -> Array:
         """∂c_s/∂y_s, the gradient of each sample's cost with respect to its outputs: shape of y."""
         self._is_missing("slopes")
 

@@ -18,7 +18,7 @@ from attrs import Factory, define, field
 from chainrule.core.errors import ChainruleError, ConfigurationError, ShapeError
 from chainrule.core.types import Array
 from chainrule.losses.loss import Loss
-from chainrule.losses.refusals import description_of, name_of
+from chainrule.losses.messages import description_of, name_of
 
 
 def _losses_of_outputs(given: Any) -> tuple[Loss, ...]:

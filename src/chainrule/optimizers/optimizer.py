@@ -56,7 +56,7 @@ class Optimizer:
     learning_rate: float = field(converter=as_float, validator=not_negative)
     _kept: Array | None = field(default=None, init=False, repr=False, eq=False)
 
-    def step(self, value: Array, gradient: Array) -> None:
+    def step(self, value: Array, gradient: Array, /) -> None:
         """Change ``value`` in place according to ``gradient``, which stays unchanged.
 
         Parameters

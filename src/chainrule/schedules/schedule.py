@@ -48,7 +48,7 @@ class Schedule:
         None  # makes NumPy numbers leave `number * schedule` to this class
     )
 
-    def at(self, t: int) -> float:
+    def at(self, t: int, /) -> float:
         """η(t) for an integer t ≥ 0, already checked; every subclass defines this method."""
         raise DefinitionError(
             "a schedule needs a method named at",

@@ -30,7 +30,7 @@ from chainrule.core.layer import Layer
 from chainrule.core.tree import fields_of
 from chainrule.layers.functions import Function
 from chainrule.storage.classes import Known, class_of
-from chainrule.storage.messages import cut, short, telling
+from chainrule.storage.messages import cut, short, with_location
 from chainrule.storage.sealed_file import DIGITS_LIMIT
 
 NESTING_LIMIT = 50
@@ -87,7 +87,7 @@ def model_of(records: Any, known: Known) -> Layer:
     _require_bounded(checked, order)
     made: dict[int, Layer] = {}
     for number in order:
-        with telling(UNMADE, _place(number, checked)):
+        with with_location(UNMADE, _place(number, checked)):
             made[number] = _object("class", checked[number], made, known)
     return made[0]
 

@@ -27,7 +27,7 @@ def cut(text: str, limit: int) -> str:
 
 
 @contextlib.contextmanager
-def telling(problem: str, place: str | None = None) -> Iterator[None]:
+def with_location(problem: str, place: str | None = None) -> Iterator[None]:
     """Convert any error inside to a StorageError with its location.
 
     Parameters

@@ -34,7 +34,7 @@ from chainrule.storage.arrays import arrays_of, fill
 from chainrule.storage.budget import Budget
 from chainrule.storage.classes import Known, known_classes
 from chainrule.storage.generators import bits_for, set_states, states_of
-from chainrule.storage.messages import short, telling
+from chainrule.storage.messages import short, with_location
 
 FORMAT = "chainrule-2"
 READABLE = ("chainrule-1", FORMAT)
@@ -91,7 +91,7 @@ def dumps(model: Layer) -> bytes:
         "input_shapes": json.dumps(model.input_shapes),
         "generators": json.dumps(states_of(model)),
     }
-    with telling("the model cannot be written to a file"):
+    with with_location("the model cannot be written to a file"):
         return sealed_file.pack(arrays, metadata)
 
 
@@ -101,7 +101,7 @@ def loads(content: bytes, layers: Iterable[type] = (), *, place: str | None = No
 
 
 def _loaded(content: bytes, known: Known, place: str | None) -> Layer:
-    with telling(UNMADE, place):
+    with with_location(UNMADE, place):
         contents = sealed_file.unpack(content, READABLE)
         model = model_of(_entry(contents.metadata, "architecture"), known)
         shapes = _shapes(_entry(contents.metadata, "input_shapes"))
@@ -127,7 +127,7 @@ def _entry(metadata: dict[str, str], name: str) -> Any:
     """An entry of the metadata, parsed as JSON."""
     if name not in metadata:
         raise StorageError(UNMADE, expected=f"metadata named {name!r}", received="none")
-    with telling(UNMADE, name):
+    with with_location(UNMADE, name):
         return sealed_file.parsed(metadata[name])
 
 

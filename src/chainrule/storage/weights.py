@@ -15,7 +15,7 @@ from chainrule.core.layer import Layer
 from chainrule.core.messages import require_built
 from chainrule.storage import sealed_file
 from chainrule.storage.arrays import arrays_of, fill
-from chainrule.storage.messages import telling
+from chainrule.storage.messages import with_location
 from chainrule.storage.model import READABLE as MODELS
 
 FORMAT = "chainrule-weights-1"
@@ -33,7 +33,7 @@ def save_weights(model: Layer, path: str | Path) -> None:
         If the model is not built yet.
     """
     arrays = arrays_of(model)
-    with telling("the weights cannot be written to a file"):
+    with with_location("the weights cannot be written to a file"):
         content = sealed_file.pack(arrays, {"format": FORMAT})
     files.write(path, content, "the weights")
 
@@ -66,6 +66,6 @@ def load_weights(model: Layer, path: str | Path) -> None:
 def loads_weights(model: Layer, content: bytes, *, place: str | None = None) -> None:
     """`load_weights` from the bytes of a file."""
     require_built(model)
-    with telling("the file does not contain the weights of a model", place):
+    with with_location("the file does not contain the weights of a model", place):
         arrays = sealed_file.unpack(content, READABLE).arrays
         fill(model, arrays, "the weights in the file do not match the model", widened=True)
