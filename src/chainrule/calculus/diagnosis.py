@@ -1,4 +1,4 @@
-"""Diagnose a wrong gradient: say what is probably wrong with it.
+"""Diagnose a wrong gradient: name the mistake that probably caused it.
 
 The check has the correct gradient E (entry by entry, from J) and the gradient R that `backward`
 returned. Many mistakes leave a pattern: R = 7 E, if 7 is the batch size, is a forgotten average;

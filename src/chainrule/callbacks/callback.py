@@ -26,7 +26,7 @@ only the methods it needs:
 
 What a callback remembers from step to step belongs in a checkpoint: `state` returns it, and
 `restore` receives it. A resumed run calls `on_fit_begin` after everything is restored;
-``trainer.history`` and ``trainer.steps`` then show how far the run had come.
+``trainer.history`` and ``trainer.steps`` then show how far the run had got.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A callback that stops training when a network no longer improves, and restores the best one.
 
-The loss of the validation data falls, and rises again when the network begins to memorise its
+The validation loss falls at first, and rises again when the network begins to memorise the training
 samples. The best network is the one at the lowest point:
 
     θ ← θ(e*),    e* = the epoch with the best figure        once e − e* ≥ patience

@@ -1,4 +1,4 @@
-"""The contract: what a layer is, what it keeps, and how it reports that something is wrong.
+"""The contract: what a layer is, what it keeps, and how it reports errors.
 
 Read in this order:
 
@@ -23,6 +23,6 @@ and, for changes to the contract itself:
     class_definition  what happens when a subclass of `Layer` is defined
     deprecation      old names that keep working for one release
 
-A new initializer, validator or error affects nothing else. Every other change here is a change for
-all layers, including those of users: the laws in `tests/laws` have to hold.
+A new initializer, validator or error affects nothing else. Every other change here affects all
+layers, including those of users: the laws in `tests/laws` must still hold.
 """

@@ -1,15 +1,15 @@
 """The layer: two methods of plain NumPy.
 
-A layer computes y = f(x; θ) for a batch of rows x, with parameters θ. Backpropagation needs two
-methods of it:
+A layer computes y = f(x; θ) for a batch of rows x, with parameters θ. For backpropagation it needs
+two methods:
 
     forward(x)        returns  y = f(x; θ)  and remembers what backward needs
     backward(delta)   receives  Δ = ∂C/∂y  and returns  ∂C/∂x = Jᵀ Δ  with  J = ∂y/∂x;
                       it also adds  ∂C/∂θ = (∂y/∂θ)ᵀ Δ  to the gradient of each parameter
 
 A network is a sequence of layers, so its backward pass is the chain rule: the delta that a layer
-returns is the delta that the layer before it receives. That is all of it. You write your own layer
-like this:
+returns is the delta that the layer before it receives. That is the whole idea. You write your own
+layer like this:
 
     from chainrule import Layer, check_layer
 
@@ -38,7 +38,7 @@ methods.
 What you send through the two methods determines what you get: arrays give values and gradients,
 `Dual` numbers give exact derivatives along a direction, an empty batch gives the shape of the
 output. For this to work, call ``np.*`` on the inputs, create arrays with ``like=`` or
-``zeros_like``, never force an input with ``np.asarray``, and never write into an input.
+``zeros_like``, never convert an input with ``np.asarray``, and never write into an input.
 """
 
 from __future__ import annotations

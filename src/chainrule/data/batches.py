@@ -4,9 +4,9 @@ The gradient of the average cost over all N samples is estimated from a few of t
 
     ∂C/∂θ ≈ (1/|B|) Σ_{s ∈ B} ∂c_s/∂θ
 
-An epoch uses every sample once. One permutation shuffles the samples before it, so that each is in
-exactly one batch; the last batch has the remaining ones. Where samples cost nothing, as in the
-lecture, a function makes fresh ones for every step and no sample is used twice.
+An epoch uses every sample once. It begins with a permutation that shuffles the samples, so each is
+in exactly one batch; the last batch may be smaller. If samples cost nothing, as in the lecture, a
+function makes fresh ones for every step and no sample is used twice.
 
 For data that are not in memory there are other kinds: see `chainrule.data.batches_of`. An epoch of
 any kind can be interrupted after any batch and continued there, even in another process: `position`

@@ -1,7 +1,7 @@
 """Validation: data must be arrays of finite real numbers with equally many rows.
 
-A number that is not finite spoils everything after it, and text, masks or rows of unequal length
-are not numbers at all. Errors name the array, the row and the column:
+A number that is not finite spoils everything computed from it, and text, masks or rows of unequal
+length are not numbers at all. Errors name the array, the row and the column:
 
     x, row 17, column 3: nan        expected finite numbers only
 

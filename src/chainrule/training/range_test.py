@@ -10,8 +10,8 @@ For a parabola ½ λ w² the threshold is known: a step multiplies w by 1 − η
 soon as η > 2/λ.
 
 Batch costs are noisy, so they are averaged over neighbouring steps, C̄_k = Σ_j g_jk C_j/Σ_j g_jk
-with a Gaussian g_jk = e^−(j−k)²/2s². (The exponential average that is often used lags: at K = 100
-over six decades, with its usual 0.9, the rates it gives are four times too large.) Where C̄ falls
+with a Gaussian g_jk = e^−(j−k)²/2s². (The commonly used exponential average lags: at K = 100 over
+six decades, with its usual 0.9, the rates it gives are four times too large.) Where C̄ falls
 most steeply, a step gains most; where C̄ is least, gains and losses cancel, and a larger rate is
 too large. The suggestion lies between the two,
 
