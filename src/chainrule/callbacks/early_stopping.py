@@ -115,7 +115,7 @@ class EarlyStopping(Callback):
         for name in ("monitor", "mode"):
             if restored and restored[name] != getattr(self, name):
                 raise ConfigurationError(
-                    f"the resumed run used another {name}",
+                    f"the resumed run used a different {name}",
                     place="EarlyStopping",
                     expected=f"{name}={restored[name]!r}",
                     received=f"{name}={getattr(self, name)!r}",

@@ -364,13 +364,13 @@ def data_from_pair(
 
 
 def require_same_row_shapes(data: Data, first: Data, number: int) -> None:
-    """Raise an error if the rows of a batch have another shape than those of the first."""
+    """Raise an error if the rows of a batch do not have the shape of those of the first."""
     shapes, expected = (
         [array.shape[1:] for array in (*of.inputs, *of.targets)] for of in (data, first)
     )
     if shapes != expected:
         raise ShapeError(
-            f"the rows of batch {number} have another shape than those before",
+            f"the rows of batch {number} do not have the shape of those before",
             expected="x and t with rows of shape " + " and ".join(map(str, expected)),
             received="x and t with rows of shape " + " and ".join(map(str, shapes)),
             hint="only the number of rows may change from batch to batch",

@@ -207,14 +207,14 @@ class DataSource:
         expected = (stop - start, *self.shape[1:])
         if piece.shape != expected:
             raise ShapeError(
-                f"{self.name} has rows of another shape than its first",
+                f"{self.name} has rows that do not have the shape of its first",
                 place=f"{self.name}, rows {start:,} to {stop - 1:,}",
                 expected=expected,
                 received=piece.shape,
             )
         if piece.dtype != self.dtype and not np.can_cast(piece.dtype, self.dtype):
             raise DtypeError(
-                f"{self.name} has rows of another type than its first",
+                f"{self.name} has rows that do not have the type of its first",
                 place=f"{self.name}, rows {start:,} to {stop - 1:,}",
                 expected=self.dtype,
                 received=piece.dtype,

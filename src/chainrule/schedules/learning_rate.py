@@ -211,7 +211,7 @@ class LearningRate(Callback):
         )
         if before not in (None, self.monitor):
             raise ConfigurationError(
-                "the resumed run monitored another column",
+                "the resumed run monitored a different column",
                 place="LearningRate",
                 expected=f"monitor={before!r}",
                 received=f"monitor={self.monitor!r}",
