@@ -53,8 +53,8 @@ FAILURES = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "your disk quota",
     errno.EROFS: "the disk is read-only",
-    errno.EACCES: "you may not write to",
-    errno.EPERM: "you may not write to",
+    errno.EACCES: "you cannot write to",
+    errno.EPERM: "you cannot write to",
     errno.EIO: "has free space",
 }
 
@@ -99,7 +99,7 @@ def test_a_folder_that_may_only_be_read_is_told(path):
         os.seteuid(user)
         for part in {path.parent, *closed}:
             part.chmod(modes[part])
-    assert "Permission denied" in error.received and "you may not write to" in error.hint
+    assert "Permission denied" in error.received and "you cannot write to" in error.hint
     assert untouched(path)
 
 

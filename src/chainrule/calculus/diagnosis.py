@@ -117,7 +117,7 @@ def _pattern(case: Case) -> str:
     if not case.is_first_scale and case.scale > 1:
         return "Does a function overflow, lose digits by cancellation, or get clipped there?"
     if not case.is_first_scale:
-        return "Is there a kink, or a case that starts at another value than in forward?"
+        return "Is there a kink, or a case that starts at a different value than in forward?"
     if received.ndim and len(received) == case.sizes["the batch size"] > 1:
         rows = [_close(r, e) for r, e in zip(received, expected, strict=True)]
         if rows[0] and not any(rows[1:]):

@@ -113,7 +113,7 @@ class Callback:
         """
 
     def on_fit_end(self, trainer: Trainer) -> None:
-        """At the end of the run, for whatever reason it ended: the place to close a file."""
+        """At the end of the run, however it ended: the place to close a file."""
 
     def state(self) -> dict[str, Any]:
         """The state for a checkpoint: numbers, strings, None, arrays, and lists and dicts of them.

@@ -68,7 +68,7 @@ class EarlyStopping(Callback):
 
     Notes
     -----
-    Each `Trainer.fit` starts anew. A resumed run continues with the best model of the interrupted
+    Each `Trainer.fit` starts over. A resumed run continues with the best model of the interrupted
     run; if that run was stopped early and the patience is larger now, it continues until the new
     patience is used up. The memory of the optimizer stays that of the last step. A `Checkpoint`
     also contains the model of the last step, so that the run can continue from there.
@@ -123,7 +123,7 @@ class EarlyStopping(Callback):
                 )
 
     def on_fit_begin(self, trainer: Trainer) -> None:
-        """Start anew, or continue a resumed run."""
+        """Start over, or continue a resumed run."""
         restored, self._restored = self._restored, None
         self.best = self.best_epoch = self.stopped_epoch = None
         self._parameters = self._buffers = None

@@ -55,7 +55,7 @@ def batches_of(
     batch_size
         The number of samples in a batch, for data that are not in batches yet; 32 if not given.
     steps_per_epoch
-        The number of batches in an epoch, where the data do not determine it.
+        The number of batches in an epoch, if the data do not determine it.
     sample_weights
         (samples,): how much each sample counts.
     class_weights

@@ -285,7 +285,7 @@ class Slice(Layer, repr=False):
         ends = (self.start, self.stop, None if self.step == 1 else self.step)
         start, stop, step = ("" if n is None else str(n) for n in ends)
         taken = f"{start}:{stop}:{step}" if step else f"{start}:{stop}"
-        # P consists of the selected rows of the unit matrix: y = x Pᵀ along the last axis, and
+        # P consists of the selected rows of the identity matrix: y = x Pᵀ along the last axis, and
         # y = P x along the one before it.
         p = f"np.eye({self.input_shape[axis]})[{taken}]"
         after, swap = len(self.input_shape) - 1 - axis, f"swapaxes({axis + 1}, -1)"

@@ -71,7 +71,7 @@ class LearningRate(Callback):
     Notes
     -----
     t also continues if the next `Trainer.fit` is called on another trainer. The measurements that a
-    `ReduceOnPlateau` has received from one trainer say nothing about another, so it starts anew.
+    `ReduceOnPlateau` has received from one trainer say nothing about another, so it starts over.
 
     Examples
     --------
