@@ -103,9 +103,9 @@ class Layer(Tree):
     repr, its equality and what is saved come from them. The class becomes an attrs class
     automatically; options of `attrs.define` follow the base class, as in
     ``class Scale(Layer, kw_only=True)``, and an explicit ``@define`` above the class does the same.
-    With ``repr=False`` a layer prints like ``Dense(30)``, without the fields that have their default. An ``__init__``,
-    ``__repr__`` or ``__eq__`` that you write, in the class or in one that it inherits from, is
-    kept.
+    With ``repr=False`` a layer prints like ``Dense(30)``, without the fields that have their
+    default. An ``__init__``, ``__repr__`` or ``__eq__`` that you write, in the class or in one that
+    it inherits from, is kept.
 
     The state of a layer has two parts: its parameters and buffers, which it shares with its twins,
     and its memory of the last forward pass, which is private.
