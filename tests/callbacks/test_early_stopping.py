@@ -176,7 +176,7 @@ def test_the_best_model_is_restored_even_if_training_diverges() -> None:
     np.testing.assert_array_equal(trainer.model.parameters.value, measured.models[0][0])
 
 
-def test_a_second_fit_starts_anew() -> None:
+def test_a_second_fit_starts_over() -> None:
     stopping = EarlyStopping(patience=2)
     run(stopping, [0.5, 1, 1])
     trainer, models = run(stopping, [9, 8, 7, 8, 8, 8])

@@ -304,7 +304,7 @@ def test_what_an_author_writes_is_kept_also_in_what_inherits_from_it(decorate):
 
 
 @each_decorator
-def test_containers_of_ones_own_keep_how_they_are_made_printed_and_compared(decorate):
+def test_custom_containers_keep_how_they_are_made_printed_and_compared(decorate):
     @decorate
     class Chain(Sequential):
         name: str = "chain"
@@ -448,7 +448,7 @@ def test_methods_of_other_layers_can_be_borrowed():
 
 
 @each_decorator
-def test_a_short_cut_gives_way_to_a_new_method(decorate):
+def test_an_inherited_shortcut_gives_way_to_a_new_method(decorate):
     @decorate
     class Tripled(Dense):
         def forward(self, x):

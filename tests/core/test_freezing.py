@@ -103,7 +103,7 @@ def test_no_zeros_are_written_into_the_gradient_of_a_frozen_parameter():
         np.testing.assert_array_equal(frozen.grad, np.zeros(3))
 
 
-def test_what_somebody_wrote_into_a_frozen_gradient_is_gone_when_it_learns_again():
+def test_numbers_written_into_a_frozen_gradient_are_gone_when_it_learns_again():
     parameter = Parameter("w", np.ones(2))
     parameter.trainable = False
     parameter.grad[:] = 7
@@ -119,7 +119,7 @@ def test_the_value_of_a_frozen_parameter_may_be_assigned_to():
     np.testing.assert_array_equal(parameter.value, [3, 4])
 
 
-def test_whoever_has_seen_the_last_freezing_is_told_of_the_next():
+def test_a_cache_holding_the_freezing_object_notices_the_next_freezing():
     parameter = Parameter("w", np.ones(2))
     seen = [Parameter.last_freezing]
     for trainable in (False, True, False):
@@ -201,7 +201,7 @@ def test_copies_of_a_layer_stay_frozen_and_are_let_go_by_themselves(again):
     assert trainable(model) == [True] * 2 + [False] * 4
 
 
-def test_states_are_no_parameters_and_go_on():
+def test_buffers_are_not_parameters_and_still_change():
     model = built(Sequential([BatchNorm(), Dense(2)])).freeze()
     before = model.buffers.value.copy()
     model.forward(5 + batch())
@@ -262,7 +262,7 @@ def test_what_a_frozen_layer_makes_in_build_is_frozen_too():
     assert trainable(built(Sequential([Dense(3), Makes().freeze()]))) == [True] * 2 + [False] * 8
 
 
-def test_a_copy_that_begins_anew_is_not_frozen():
+def test_an_unbuilt_copy_is_not_frozen():
     for model in (built(network()).freeze(), network().freeze()):
         assert trainable(built(model.unbuilt())) == [True] * 6
 

@@ -68,7 +68,7 @@ def pickled(layer):
 # ------------------------------------------------------------------------------- an own layer
 
 
-def test_a_layer_of_ones_own_learns():
+def test_a_custom_layer_learns():
     """Gradient descent on ½⟨|y − t|²⟩ finds the weights that the targets were made with."""
     layer, x = built(Linear(2)), batch(50)
     truth = np.array([[1.0, -2.0], [0.5, 0.0], [3.0, 1.0]])
@@ -122,7 +122,7 @@ def test_states_have_a_vector_of_their_own_and_no_optimizer_sees_them():
     assert mean is model[1].mean and np.shares_memory(mean.value, model.buffers.value)
 
 
-def test_a_seed_repeats_a_random_layer_and_each_has_draws_of_its_own():
+def test_a_seed_repeats_a_random_layer_and_each_has_its_own_draws():
     x = np.ones((4, 3))
     one, two = (built(Sequential([Dropout(), Dropout()]), rng=3) for _ in range(2))
     for _ in range(3):
@@ -139,7 +139,7 @@ def test_a_seed_repeats_a_random_layer_and_each_has_draws_of_its_own():
 
 
 @each_model
-def test_a_twin_shares_parameters_and_has_a_memory_of_its_own(make):
+def test_a_twin_shares_parameters_and_has_its_own_memory(make):
     layer = built(make())
     twin, x, other = layer.twin(), batch(seed=1), batch(seed=2)
     assert type(twin) is type(layer) and list(twin.parameters) == list(layer.parameters)
@@ -250,7 +250,7 @@ def test_eight_threads_can_apply_a_model_while_a_ninth_goes_forward_and_back(mak
         assert all(all(verdict.result()) for verdict in verdicts)
 
 
-def test_forget_lets_go_of_the_memory_and_of_nothing_else():
+def test_forget_releases_the_memory_and_nothing_else():
     model = built(TwoPaths(Linear(3), Shuffled()))
     before = remembered(model)
     model.forward(batch())
@@ -291,7 +291,7 @@ def test_a_copy_is_whole_and_apart(make, make_copy):
 
 
 @pytest.mark.parametrize("make_copy", [copy.deepcopy, pickled], ids=["deepcopy", "pickle"])
-def test_the_copy_of_a_random_layer_goes_on_with_the_same_draws_on_its_own(make_copy):
+def test_the_copy_of_a_random_layer_continues_independently_with_the_same_draws(make_copy):
     model, x = built(Dropout()), np.ones((20, 3))
     model.forward(x)
     copied = make_copy(model)

@@ -239,7 +239,7 @@ def test_an_unbuilt_model_that_refuses_its_first_batch_stays_unbuilt(make, x):
         assert x.dtype in (np.float32, np.float64)
 
 
-def test_the_message_of_a_misfit_says_place_expected_received_and_mend():
+def test_the_message_of_a_mismatch_gives_place_expected_received_and_hint():
     model = built(Sequential([Dense(5), Sequential([Activation("tanh"), Dense(2)])]))
     error = refused(ShapeError, model, model.forward, np.ones((7, 31)))
     assert "the input has the wrong width" in str(error)
@@ -384,7 +384,7 @@ def test_without_a_seed_every_model_is_another():
     assert not np.array_equal(one.weights.value, two.weights.value)
 
 
-def test_a_generator_goes_on_from_one_model_to_the_next():
+def test_a_generator_continues_from_one_model_to_the_next():
     rng = np.random.default_rng(0)
     one, two = (built(Dense(2), rng=rng) for _ in range(2))
     assert not np.array_equal(one.weights.value, two.weights.value)
@@ -441,7 +441,7 @@ def test_the_first_batch_says_shape_and_type(dtype):
         assert model.input_shape == (3,) and model.parameters.value.dtype == dtype
 
 
-def test_a_first_batch_of_whole_numbers_makes_a_float64_model():
+def test_a_first_batch_of_integers_makes_a_float64_model():
     model = Dense(2)
     assert model([[1, 2, 3]]).shape == (1, 2)
     assert model.dtype == np.float64

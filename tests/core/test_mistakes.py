@@ -44,7 +44,7 @@ class Scale(Layer):
     ],
     ids=["x*w", "w*x", "x@w", "dot", "exp", "index"],
 )
-def test_a_parameter_in_place_of_its_value_is_told(compute):
+def test_a_parameter_in_place_of_its_value_is_reported(compute):
     class Forgetful(Scale):
         pass
 
@@ -72,7 +72,7 @@ def test_plain_arrays_in_containers_are_refused_too(container):
         Hidden().build((4,))
 
 
-def test_layers_without_brackets_are_told_of_the_brackets():
+def test_layers_without_brackets_raise_an_error_that_suggests_brackets():
     with pytest.raises(DefinitionError, match="brackets"):
         Sequential(Dense(3), Dense(4))
 
@@ -106,7 +106,7 @@ def test_a_reshape_that_cannot_work_without_rows_is_explained():
         Flat().build((2, 3))
 
 
-def test_a_subclass_with_a_new_backward_does_not_keep_the_old_short_cut():
+def test_a_subclass_with_a_new_backward_does_not_keep_the_old_backward_parameters():
     class Doubled(Dense):
         def forward(self, x):
             return 2 * super().forward(x)
@@ -127,23 +127,23 @@ def test_a_subclass_with_a_new_backward_does_not_keep_the_old_short_cut():
     ("name", "words"),
     [("fit", "Trainer"), ("predict", "model\\(x\\)"), ("eval", "no mode"), ("summary", "summary")],
 )
-def test_what_a_model_has_elsewhere_is_told_where_it_is_here(name, words):
+def test_a_name_from_another_library_raises_an_error_with_the_name_here(name, words):
     for model in (Sequential([Dense(3)]), built(Dense(3))):
         with pytest.raises(AttributeError, match=words):
             getattr(model, name)
 
 
-def test_a_list_of_arrays_is_told_to_be_several_arguments():
+def test_a_list_of_arrays_raises_an_error_that_suggests_several_arguments():
     with pytest.raises(DtypeError, match=r"model\(a, b\)"):
         built(Dense(3))([np.ones((2, 3)), np.ones((2, 2))])
 
 
-def test_a_layer_in_place_of_an_array_is_told():
+def test_a_layer_in_place_of_an_array_is_reported():
     with pytest.raises(DtypeError, match="called on a layer"):
         Dense(3)(Dense(4))
 
 
-def test_a_list_of_deltas_is_told_to_be_a_tuple():
+def test_a_list_of_deltas_raises_an_error_that_suggests_a_tuple():
     model = built(Dense(3))
     model.forward(np.ones((2, 4)))
     with pytest.raises(DtypeError, match="as a tuple"):

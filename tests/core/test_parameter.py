@@ -229,7 +229,7 @@ def test_a_pickled_parameter_keeps_value_and_gradient():
 
 
 @given(st.lists(shapes, max_size=5), st.sampled_from([np.float32, np.float64]))
-def test_the_vector_is_all_parameters_one_behind_the_other(shapes, dtype):
+def test_the_vector_is_all_parameters_in_sequence(shapes, dtype):
     parameters = parameters_of(shapes, dtype)
     expected = [number for p in parameters for number in p.value.ravel()]
     vector = ParameterVector({p.path: p for p in parameters}, dtype)

@@ -8,7 +8,7 @@ from pathlib import Path
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_layer.py"
 
 
-def test_the_wave_is_proven_and_learned(capsys):
+def test_the_wave_is_checked_and_learned(capsys):
     cost = runpy.run_path(str(EXAMPLE))["main"]()
     printed = capsys.readouterr().out
     assert "Wave(), checked on rows of shape (4,) in batches of 7: all 9 laws hold" in printed

@@ -54,7 +54,7 @@ def built(model, *shapes, **how):
 # ------------------------------------------------------------------------------- what it computes
 
 
-def test_a_value_that_goes_two_ways_gets_the_sum_of_both_deltas():
+def test_a_value_that_takes_two_paths_gets_the_sum_of_both_deltas():
     """y = x w + x v: worked by hand."""
     x = Input((2,))
     model = built(
@@ -179,7 +179,7 @@ def test_outputs_of_a_layer_with_several_are_taken_apart_or_handed_on_together()
         assert check_layer(model, (4,)).ok
 
 
-def test_an_output_that_nobody_takes_gets_a_delta_of_zeros():
+def test_an_unused_output_gets_a_delta_of_zeros():
     x = Input((4,))
     model = built(Graph(x, Halves()(x)[1]))
     model.forward(batch(3, 4))
@@ -188,7 +188,7 @@ def test_an_output_that_nobody_takes_gets_a_delta_of_zeros():
     assert check_layer(model, (4,)).ok
 
 
-def test_outputs_of_an_inner_graph_that_nobody_takes_are_not_computed():
+def test_unused_outputs_of_an_inner_graph_are_not_computed():
     a, x = Input((3,)), Input((3,))
     heads = Graph(a, [Dense(2)(a), Dense(1)(a)])
     for number, width in ((0, 2), (1, 1)):
@@ -211,7 +211,7 @@ def test_an_input_that_only_goes_out_again_gets_the_delta_of_the_output():
     assert check_layer(Graph(x, [x, x]), (3,)).ok
 
 
-def test_an_input_that_reaches_only_what_nobody_takes_gets_a_delta_of_zeros():
+def test_an_input_that_reaches_only_unused_outputs_gets_a_delta_of_zeros():
     a, b, p, q = (Input((3,)) for _ in range(4))
     inner = Graph([a, b], [a, Dense(3)(b)])
     model = built(Graph([p, q], inner(p, q)[1]))
@@ -362,7 +362,7 @@ def test_graphs_are_equal_if_layers_and_wires_are():
     assert Graph(x, Add()(h(x), h(x))) != Graph(x, Add()(h(x), Dense(2)(x)))
 
 
-def test_containers_of_ones_own_are_compared_by_their_fields_too():
+def test_custom_containers_are_compared_by_their_fields_too():
     @define(repr=False, eq=False)
     class Scaled(Composite):
         inner: Layer
@@ -386,7 +386,7 @@ def test_a_subclass_takes_what_a_graph_takes_and_prints_like_one():
     assert Named(x, Dense(2)(x)) == Named(x, Dense(2)(x))
 
 
-def test_a_repeated_layer_is_told_to_be_the_same():
+def test_a_repeated_layer_is_marked_as_the_same():
     x, shared, bend = Input((4,)), Dense(4), Activation("tanh")
     model = built(Graph(x, [shared(shared(x)), bend(x), bend(Dense(3)(x))]))
     text = repr(model)
@@ -413,7 +413,7 @@ def test_inputs_and_layers_have_different_names():
     ],
     ids=["deepcopy", "pickle", "file", "twin"],
 )
-def test_a_copy_computes_the_same_and_has_a_memory_of_its_own(way):
+def test_a_copy_computes_the_same_and_has_its_own_memory(way):
     model = built(example())
     inputs = (batch(), batch(5, 2, 1))
     model.forward(*inputs)
@@ -472,7 +472,7 @@ def test_a_random_layer_in_two_places_draws_for_each():
     np.testing.assert_array_equal(back, one)
 
 
-def test_values_that_nobody_takes_any_more_are_let_go_of():
+def test_values_that_are_no_longer_needed_are_released():
     held, alive = [], []
 
     @define
@@ -522,7 +522,7 @@ def refused(kind, make, *words):
     return caught.value
 
 
-def test_a_misfit_names_its_place_both_shapes_and_who_made_them():
+def test_a_mismatch_names_its_place_both_shapes_and_their_producers():
     x = Input((64,))
     block = Residual(Dense(32), Activation("relu"), Dense(31))
     h = Residual(Dense(32))(Dense(32)(x))
@@ -576,7 +576,7 @@ def test_a_node_of_another_graph_is_refused_with_the_way():
     assert error.place == "Input((3,), name='other') → Add()"
 
 
-def test_a_circle_that_was_forced_is_refused_with_the_way():
+def test_a_forced_cycle_raises_an_error_that_shows_its_path():
     x = Input((3,))
     first = Dense(3)(x)
     last = Activation("tanh")(Add()(first, x))

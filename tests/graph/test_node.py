@@ -19,7 +19,7 @@ def test_calling_a_layer_on_a_node_notes_the_call_and_computes_nothing():
     assert not layer.is_built
 
 
-def test_each_call_is_a_node_of_its_own():
+def test_each_call_is_a_separate_node():
     x, layer = Input((3,)), Dense(2)
     assert layer(x) is not layer(x)
     assert layer(x) != layer(x)
@@ -84,7 +84,7 @@ def test_what_is_no_name_is_refused(name):
         Input((3,), name=name)
 
 
-def test_a_plain_number_as_shape_is_mended():
+def test_a_plain_number_as_shape_comes_with_a_hint():
     with pytest.raises(ConfigurationError) as caught:
         Input(64)
     assert caught.value.hint == "Input((64,))"
@@ -111,7 +111,7 @@ def test_a_node_and_something_else_do_not_go_together(other):
         lambda x: Add()([x, x]),
     ],
 )
-def test_arithmetic_with_nodes_is_told_to_be_a_layer(compute):
+def test_arithmetic_with_nodes_raises_an_error_that_suggests_a_layer(compute):
     for node in (Input((3,)), Dense(3)(Input((3,)))):
         with pytest.raises(DefinitionError, match=r"Add\(\)\(a, b\)"):
             compute(node)

@@ -150,7 +150,7 @@ def test_training_asks_nothing_below_the_lowest_layer_that_learns():
     assert asked_of(model, asked) == ["c", "b", "(a)"]
 
 
-def test_what_is_frozen_between_the_two_ways_counts_on_the_way_back():
+def test_freezing_between_the_passes_counts_in_the_backward_pass():
     asked, (a, b) = watched("a", "b")
     model = built(Sequential([a, b]), (3,))
     y = model.forward(batch())
@@ -159,7 +159,7 @@ def test_what_is_frozen_between_the_two_ways_counts_on_the_way_back():
     assert list(asked) == ["(b)"]
 
 
-def test_the_whole_way_back_does_not_depend_on_what_is_frozen():
+def test_the_complete_backward_pass_does_not_depend_on_what_is_frozen():
     asked, layers = watched("a", "b")
     model = built(Sequential(layers), (3,)).freeze()
     y = model.forward(batch())
@@ -198,7 +198,7 @@ def test_containers_of_any_kind_follow_what_is_frozen():
         assert asked_of(model, asked)[:1] == ["c"]
 
 
-def test_a_layer_that_stands_in_several_places_is_frozen_in_all_of_them():
+def test_a_layer_used_in_several_places_is_frozen_in_all_of_them():
     asked, (a, b) = watched("a", "b")
     x = Input((3,))
     model = built(Graph(x, Add()(b(a(x)), a(Activation("sin")(a(x))))), (3,))
@@ -220,7 +220,7 @@ def test_two_models_with_one_layer_both_notice():
         assert asked_of(model, asked) == [f"({other})"]
 
 
-def test_step_by_step_the_way_back_is_the_same():
+def test_step_by_step_the_backward_pass_is_the_same():
     _, (a, b) = watched("a", "b")
     plan = Plan.of(built(Sequential([a, b]), (3,)))
     y = plan.forward((batch(),))
@@ -287,7 +287,7 @@ def test_an_input_may_be_an_output():
     np.testing.assert_allclose(dx, a + np.ones((4, 2)) @ w.T, rtol=1e-13)
 
 
-def test_what_a_layer_says_of_its_own_failure_stays_the_cause():
+def test_a_layers_own_exception_stays_the_cause():
     """The named error that takes its place tells of the shapes; the line of the layer is kept."""
 
     class Fails(PassesOn):

@@ -48,7 +48,7 @@ def network():
 # ------------------------------------------------------------------------------- what it computes
 
 
-def test_the_passes_are_those_of_the_layers_written_one_behind_the_other():
+def test_the_passes_are_those_of_the_layers_in_sequence():
     """Two dense layers with tanh and σ, by the formulas of the lecture."""
     model = built(network())
     w1, b1, w2, b2 = (parameter.value for parameter in model.parameters)
@@ -491,7 +491,7 @@ class Widens(Layer):
         return delta[:, :3]
 
 
-def test_a_misfit_between_layers_names_the_place_and_who_produced_it():
+def test_a_mismatch_between_layers_names_the_place_and_the_producer():
     model = Sequential([Dense(3), Sequential([Activation("tanh"), Dense(4)]), Product()])
     with pytest.raises(BuildError) as caught:
         model.build((3,))
@@ -505,7 +505,7 @@ def test_a_misfit_between_layers_names_the_place_and_who_produced_it():
         assert caught.value.received == "(5, 4), produced by sequential_1/widens_1"
 
 
-def test_a_misfit_on_the_way_back_names_the_place_and_who_produced_it():
+def test_a_mismatch_in_the_backward_pass_names_the_place_and_the_producer():
     @define
     class Narrows(Layer):
         def forward(self, x):
@@ -522,7 +522,7 @@ def test_a_misfit_on_the_way_back_names_the_place_and_who_produced_it():
     assert (caught.value.expected, caught.value.received) == ((5, 3), "an array of shape (5, 2)")
 
 
-def test_a_layer_that_was_used_or_has_forgotten_in_between_is_named_on_the_way_back():
+def test_a_layer_that_was_used_or_has_forgotten_in_between_is_named_in_the_backward_pass():
     model, delta = built(network()), np.ones((5, 2))
     model.forward(batch())
     model[0].forget()
@@ -542,7 +542,7 @@ def test_a_layer_that_was_used_or_has_forgotten_in_between_is_named_on_the_way_b
     model.backward(delta)
 
 
-def test_a_place_is_told_from_the_outside_in():
+def test_a_place_is_written_from_the_outside_in():
     @define
     class Block(Layer):
         body: Any

@@ -287,7 +287,7 @@ def test_images_go_through_a_sequence_that_flattens_them():
 # ------------------------------------------------------------------------------- configuration
 
 
-def test_the_repr_makes_an_equal_layer_and_whole_numbers_of_numpy_become_pythons():
+def test_the_repr_makes_an_equal_layer_and_numpy_integers_become_python_integers():
     layers = {
         "Flatten()": Flatten(),
         "Reshape((3, -1))": Reshape([np.int64(3), -1]),
