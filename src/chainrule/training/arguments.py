@@ -162,7 +162,7 @@ def _callback_from(given: Any) -> str:
     if isinstance(given, SuggestsUse):
         return given.suggested_use
     if callable(given):
-        return "callbacks.Functions(on_epoch_end=…), or on_step_end, or another event"
+        return "callbacks.FromFunctions(on_epoch_end=…), or on_step_end, or another event"
     return "define a class: class Mine(Callback), for example with an on_epoch_end"
 
 
