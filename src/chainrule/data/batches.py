@@ -223,7 +223,7 @@ class FreshBatches(Batches):
     Notes
     -----
     A position holds the state of the generator and the number of batches made. A function that
-    keeps state of its own between two calls cannot be restored.
+    keeps state between two calls cannot be restored.
     """
 
     make_batch: Callable[[np.random.Generator], Any]
