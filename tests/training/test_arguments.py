@@ -95,7 +95,7 @@ def validated(given: Any) -> list[float]:
     return history["validation_loss"]
 
 
-@pytest.mark.parametrize("given", [Pairs(X, T), Loader()], ids=["data set", "loader"])
+@pytest.mark.parametrize("given", [Pairs(X, T), Loader()], ids=["dataset", "loader"])
 def test_validation_data_may_be_anything_that_has_all_samples(given: Any) -> None:
     assert validated(given) == validated((X, T))
 
