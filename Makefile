@@ -4,7 +4,7 @@
 #   make demo ARGS="--epochs 5"             options for python -m chainrule
 #   make test ARGS="tests/core -x"          options for pytest
 #   make test WORKERS=0                     in a single process, for a debugger
-#   PYTHON=python3.13 make test             with another Python
+#   PYTHON=python3.13 make test             with a different Python
 
 ARGS =
 WORKERS = 2
@@ -39,9 +39,9 @@ test:
 	$(ENVIRONMENT) test test
 	OPENBLAS_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) $(ARGS)
 
-# On Python 3.11 or 3.12, with the lowest versions that pyproject.toml allows. Left out is what no
-# library's version changes and takes longest: the laws, the derivatives, the examples, the site. Old
-# libraries may use what newer ones deprecate, such as matplotlib 3.9 with pyparsing 3.3.
+# On Python 3.11 or 3.12, with the lowest versions that pyproject.toml allows. The slowest tests, which
+# depend on no library's version, are left out: the laws, the derivatives, the examples, the site. Old
+# libraries may use features that newer ones deprecate, such as matplotlib 3.9 with pyparsing 3.3.
 test-lowest:
 	@$${PYTHON:-python3} .ci/lowest
 	OPENBLAS_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n $(WORKERS) --ignore tests/laws \

@@ -7,7 +7,7 @@
 has a sharp valley along a diagonal, which a network of smooth neurons can only approximate. As
 in the lecture (F. Marquardt, *Machine Learning for Physicists*, lecture 2) the layer sizes are
 [2, 150, 150, 100, 1], here with tanh, and every step uses a batch of 200 new points. So there is no
-training set, and the network cannot memorize one. During training, a callback evaluates the network
+training set, and the network cannot memorise one. During training, a callback evaluates the network
 on the whole square.
 """
 

@@ -9,7 +9,7 @@ A translation-invariant linear operation on n sites of a ring is a convolution,
 with 2r + 1 weights for a reach r. The derivative is such an operation, and five weights can
 approximate it. The layer sees random Fourier series with their exact derivatives, and learns its
 weights by gradient descent. Numerical analysis has a stencil for the same task, which is exact for
-polynomials up to degree four; the learned one minimizes the error for the waves in the training
+polynomials up to degree four; the learned one minimises the error for the waves in the training
 data. The lattice spacing is one.
 """
 

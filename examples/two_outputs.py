@@ -4,11 +4,11 @@
 
 A camera takes noisy pictures of a digit on a table that drifts by d pixels. A sensor on the table
 measures d too, with an error of σ_s = ½ pixel. One network takes the picture and the reading, and
-returns the logits of the ten digits and an estimate of d. It minimizes
+returns the logits of the ten digits and an estimate of d. It minimises
 
     C = C_digit + λ C_drift,    C_drift = ½ ⟨(d_estimated − d)²⟩,    λ = 1/σ²
 
-If σ is the expected error of the estimate, both terms are negative log-likelihoods and may be
+If σ is the expected error of the estimate, both terms are negative log-likelihoods and can be
 added. The best combination of two independent measurements weights them by their inverse
 variances: if the combined estimate has the error σ, the sensor's weight in it is σ²/σ_s². The
 network has to learn this weight. A Jacobian-vector product shows how far the estimate moves with

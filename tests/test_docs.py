@@ -84,12 +84,12 @@ def test_blocks_of_a_page_share_a_namespace_and_show_what_they_print(house):
     assert page.markdown.count("42") == 1  # what the page expects is not shown beside it
 
 
-def test_an_exception_is_told_with_the_line_of_the_page_where_it_was_raised(house):
+def test_an_exception_is_reported_with_the_line_of_the_page_where_it_was_raised(house):
     (fault,) = faults(house, "# Page\n\n" + python("a = 1\n\nb = a / 0"))
     assert fault == "docs/page.md:6: it raises ZeroDivisionError: division by zero"
 
 
-def test_code_that_cannot_be_read_is_told_with_its_line(house):
+def test_code_that_cannot_be_parsed_is_reported_with_its_line(house):
     (fault,) = faults(house, python("a = 1\nb = ("))
     assert fault.startswith("docs/page.md:3: it raises SyntaxError")
 
@@ -127,7 +127,7 @@ def test_a_warning_is_a_fault(house):
     assert fault == "docs/page.md:3: it raises DeprecationWarning: old"
 
 
-def test_a_number_that_moved_is_told_with_the_line_where_it_is_shown(house):
+def test_a_number_that_changed_is_reported_with_the_line_where_it_is_shown(house):
     (fault,) = faults(house, python("print(0.5)", "tolerance=1e-3", "0.51"))
     assert fault.startswith("docs/page.md:5: the output has changed\n    0.51 became 0.5 ")
 
@@ -342,13 +342,13 @@ def test_an_excerpt_can_reach_from_one_line_to_another(house):
         ("line: x", "requires `of`"),
     ],
 )
-def test_an_excerpt_of_what_is_not_there_is_told_with_its_line(house, lines, told):
+def test_a_missing_excerpt_is_reported_with_its_line(house, lines, told):
     (fault,) = faults(house, excerpt(lines))
     assert fault.startswith("docs/page.md:2: ")
     assert told in fault
 
 
-def test_a_link_in_a_sentence_leads_to_the_source_or_is_told_with_its_line(house):
+def test_a_link_in_a_sentence_leads_to_the_source_or_is_reported_with_its_line(house):
     page = made(
         house,
         "a\n[](source:chainrule.small:double) "
@@ -474,7 +474,7 @@ def test_a_package_with_another_hash_is_refused_and_removed(package):
     assert not path.exists()
 
 
-def test_a_package_that_lacks_a_file_or_cannot_be_fetched_is_told(package, monkeypatch):
+def test_a_package_that_lacks_a_file_or_cannot_be_fetched_is_reported(package, monkeypatch):
     path, pin = package
     pin(files=["dist/*.css"])
     with pytest.raises(VendoringError, match=r"contains no dist/\*\.css"):

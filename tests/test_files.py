@@ -53,8 +53,8 @@ FAILURES = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "your disk quota",
     errno.EROFS: "the disk is read-only",
-    errno.EACCES: "you may not write to",
-    errno.EPERM: "you may not write to",
+    errno.EACCES: "you cannot write to",
+    errno.EPERM: "you cannot write to",
     errno.EIO: "has free space",
 }
 
@@ -83,7 +83,7 @@ def test_a_folder_in_which_no_file_can_be_made_leaves_the_old_file(code, path, m
     assert untouched(path)
 
 
-def test_a_folder_that_may_only_be_read_is_told(path):
+def test_a_read_only_folder_is_reported(path):
     """For a user whom the system holds to it, also where the tests are run by root."""
     user = os.geteuid()
     modes = {part: stat.S_IMODE(part.stat().st_mode) for part in path.parents}
@@ -99,7 +99,7 @@ def test_a_folder_that_may_only_be_read_is_told(path):
         os.seteuid(user)
         for part in {path.parent, *closed}:
             part.chmod(modes[part])
-    assert "Permission denied" in error.received and "you may not write to" in error.hint
+    assert "Permission denied" in error.received and "you cannot write to" in error.hint
     assert untouched(path)
 
 
@@ -113,25 +113,25 @@ def test_an_interruption_leaves_the_old_file(path, monkeypatch):
     assert untouched(path)
 
 
-def test_a_folder_that_is_missing_is_told(tmp_path):
+def test_a_missing_folder_is_reported(tmp_path):
     error = refused(tmp_path / "missing" / "model")
     assert "FileNotFoundError" in error.received and "create it first" in error.hint
     assert os.listdir(tmp_path) == []
 
 
-def test_a_folder_in_place_of_a_file_is_told_before_anything_is_written(tmp_path, monkeypatch):
+def test_a_folder_in_place_of_a_file_is_reported_before_anything_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "open", None, raising=False)
     error = refused(tmp_path)
     assert "IsADirectoryError" in error.received and "this is a folder" in error.hint
 
 
-def test_a_file_in_place_of_a_folder_is_told(path):
+def test_a_file_in_place_of_a_folder_is_reported(path):
     assert "is a file, not a folder" in refused(path / "model").hint
     assert untouched(path)
 
 
 @pytest.mark.parametrize("name", ["n" * 300, "a\0b"])
-def test_a_name_that_no_file_can_have_is_told(name, path):
+def test_a_name_that_no_file_can_have_is_reported(name, path):
     assert refused(path.parent / name).received
     assert untouched(path)
 
@@ -154,7 +154,7 @@ def test_a_device_or_a_pipe_is_never_replaced_and_never_read(tmp_path):
         assert "device or a pipe" in caught.value.received
 
 
-def test_a_file_keeps_who_may_read_it(path):
+def test_a_file_keeps_its_permissions(path):
     path.chmod(0o600)
     files.write(path, b"new", "the model")
     assert path.stat().st_mode & 0o777 == 0o600
@@ -175,7 +175,7 @@ def test_what_cannot_be_read_is_named(tmp_path, monkeypatch):
     assert str(tmp_path) in caught.value.hint
 
 
-def test_a_folder_is_made_with_those_above_it_or_the_reason_is_told(path):
+def test_a_folder_is_created_with_its_parents_or_the_reason_is_reported(path):
     made = path.parent / "one" / "two"
     assert files.make_folder(made, "the folder").is_dir()
     with pytest.raises(StorageError, match="the folder could not be written"):

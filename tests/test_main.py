@@ -296,7 +296,7 @@ def test_ctrl_c_ends_it_with_130_and_writes_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_matplotlib_it_says_so_in_one_line_and_goes_on(
+def test_without_matplotlib_it_says_so_in_one_line_and_continues(
     tmp_path: Path, no_figures: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["--epochs", "1", "--layers", "5", "--output", str(tmp_path)]) == 0

@@ -27,7 +27,7 @@ def test_the_network_of_the_first_block_reads_digits(capsys):
     assert float(capsys.readouterr().out.split()[-1]) > 0.95
 
 
-def test_the_layer_of_ones_own_takes_under_fifteen_lines_and_trains():
+def test_the_custom_layer_takes_under_fifteen_lines_and_trains():
     import numpy as np
 
     from chainrule import Dense, Sequential, Trainer, losses, optimizers

@@ -95,7 +95,7 @@ def _without_code(text: str) -> str:
 
 
 @pytest.mark.parametrize("name", public_names())
-def test_every_public_name_stands_in_the_reference(name):
+def test_every_public_name_is_in_the_reference(name):
     assert any(thing(path) is thing(name) for path in DIRECTIVES), (
         f"write ::: {name} on the page of docs/reference/ on which it belongs"
     )
@@ -106,7 +106,7 @@ def test_what_the_reference_shows_is_there_and_says_what_it_is(path):
     assert inspect.getdoc(thing(path))
 
 
-def test_nothing_stands_in_the_reference_twice():
+def test_nothing_is_in_the_reference_twice():
     assert len(DIRECTIVES) == len(set(DIRECTIVES)) == len({id(thing(path)) for path in DIRECTIVES})
 
 
@@ -118,7 +118,7 @@ def test_every_page_of_the_reference_is_linked_from_its_first():
 
 
 @pytest.mark.parametrize("page", ["errors.md", "glossary.md", "design.md", *REFERENCE])
-def test_a_name_that_is_linked_stands_in_the_reference(page):
+def test_a_linked_name_is_in_the_reference(page):
     for name in re.findall(r"\]\[(chainrule[\w.]*)\]", (DOCS / page).read_text("utf-8")):
         owner = name.rpartition(".")[0]  # of a method
         assert name in DIRECTIVES or (owner in DIRECTIVES and inspect.getdoc(thing(name))), name

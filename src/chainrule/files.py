@@ -212,7 +212,7 @@ def unread(path: str | os.PathLike[str], error: Exception, what: str) -> Storage
     missing = isinstance(error, FileNotFoundError)
     hint = {
         errno.EISDIR: "this is a folder: pass the name of a file in it",
-        errno.EACCES: "you may not read it: change its permissions",
+        errno.EACCES: "you cannot read it: change its permissions",
     }.get(getattr(error, "errno", None) or 0)
     if missing and not Path(path).is_absolute():
         hint = f"relative paths start at {Path.cwd()}"
@@ -243,7 +243,7 @@ def _said(error: Exception) -> str:
 
 def _hint(path: Path, error: Exception) -> str:
     folder = path.parent
-    forbidden = f"you may not write to {folder}: change its permissions, or write elsewhere"
+    forbidden = f"you cannot write to {folder}: change its permissions, or write elsewhere"
     known = {
         errno.ENOSPC: "the disk is full: free some space, or write to another disk",
         errno.EDQUOT: "your disk quota is used up: free some space, or write elsewhere",
@@ -260,7 +260,7 @@ def _hint(path: Path, error: Exception) -> str:
         return f"the folder {folder} does not exist: create it first, or is it misspelt?"
     if not os.path.isdir(folder):
         return f"{folder} is a file, not a folder"
-    return "check that the folder exists, has free space, and that you may write to it"
+    return "check that the folder exists, has free space, and that you can write to it"
 
 
 def _require_folder(folder: Path) -> None:

@@ -15,8 +15,8 @@ input. `f_df` is the activation: a function of z that returns f(z) and f′(z), 
 such function per layer. All computation stays in the dtype of the arrays, float32 or float64.
 
 The names are those of the lecture. The lecture keeps its network in global variables; here
-everything is an argument or a result. This module uses nothing else of chainrule, so that the
-rest can be compared with it.
+everything is an argument or a result. This module imports nothing else from chainrule, so the rest
+can be compared with it.
 """
 
 from __future__ import annotations

@@ -142,7 +142,7 @@ def test_an_exception_inside_the_layer_is_a_finding_with_its_line():
     assert "return delta @ self.x" in text
 
 
-def test_what_breaks_several_laws_is_told_once():
+def test_a_fault_that_breaks_several_laws_is_described_once():
     @define
     class Forgets(Layer):
         def forward(self, x):
@@ -254,7 +254,7 @@ def test_a_broken_loss_is_caught_and_its_fault_named(loss, law, words):
     assert words in caught.value.report[law].diagnosis
 
 
-def test_a_loss_of_ones_own_passes():
+def test_a_custom_loss_passes():
     @define
     class LogCosh(Loss):
         def costs(self, y, target):

@@ -358,7 +358,7 @@ def test_per_sample_gradients_take_labels_in_a_tuple_where_there_is_one_output()
     )
 
 
-def test_a_list_of_losses_is_told_what_to_be():
+def test_a_list_of_losses_raises_an_error_that_suggests_per_output():
     model = Sequential([Dense(2)])
     model.build((3,), rng=0)
     x, t = np.ones((4, 3)), np.ones((4, 2))

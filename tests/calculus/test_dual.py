@@ -175,7 +175,7 @@ def test_whole_powers_have_finite_derivatives_at_zero_without_warning(exponent: 
     assert np.array_equal(power.tangent, np.where(np.equal(exponent, 1), 1.0, 0.0) * np.ones(3))
 
 
-def test_zero_to_a_moving_power_stands_still() -> None:
+def test_zero_to_a_moving_power_has_zero_tangent() -> None:
     assert (0.0 ** Dual([0.5, 2.0], [1.0, 1.0])).tangent.tolist() == [0.0, 0.0]
 
 
@@ -945,7 +945,7 @@ def test_an_entry_on_the_border_of_clip_counts_as_inside() -> None:
     assert np.clip(x, 0, None).tangent.tolist() == [0.0, 0.0, 1.0, 1.0, 1.0]
 
 
-def test_abs_stands_still_at_zero() -> None:
+def test_abs_has_slope_zero_at_zero() -> None:
     assert np.abs(Dual([-3.0, 0.0, 3.0], np.ones(3))).tangent.tolist() == [-1.0, 0.0, 1.0]
 
 
@@ -1021,7 +1021,7 @@ STEPS: list[Callable[[Any], Any]] = [
 
 
 @pytest.mark.parametrize("function", STEPS)
-def test_steps_and_constants_are_duals_that_stand_still(function: Any) -> None:
+def test_steps_and_constants_are_duals_with_zero_tangent(function: Any) -> None:
     received, expected = function(Dual(X, 1.0)), function(X)
     assert isinstance(received, Dual)
     assert np.array_equal(received.value, expected)
@@ -1128,7 +1128,7 @@ def test_a_dual_is_never_assigned_into_a_plain_array() -> None:
     assert np.array_equal(plain, np.zeros(3))
 
 
-def test_adding_a_dual_to_a_plain_array_in_place_is_refused_with_the_mend() -> None:
+def test_adding_a_dual_to_a_plain_array_in_place_raises_an_error_with_a_hint() -> None:
     z = np.zeros(3)
     with pytest.raises(NoTangentRuleError, match="zeros_like"):
         z += x3

@@ -210,7 +210,7 @@ def test_a_file_without_permission_is_refused_before_any_callback_begins(
         with pytest.raises(StorageError, match="could not be written") as caught:
             fit(trainer, [CSVLogger(first), CSVLogger(second)])
         assert first.read_text() == "of yesterday" and not trainer.model.is_built
-        assert "you may not write" in str(caught.value.hint)
+        assert "you cannot write" in str(caught.value.hint)
 
 
 def test_a_refused_resumption_leaves_the_next_run_its_own_rows(tmp_path: Path) -> None:

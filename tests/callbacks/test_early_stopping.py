@@ -176,7 +176,7 @@ def test_the_best_model_is_restored_even_if_training_diverges() -> None:
     np.testing.assert_array_equal(trainer.model.parameters.value, measured.models[0][0])
 
 
-def test_a_second_fit_starts_anew() -> None:
+def test_a_second_fit_starts_over() -> None:
     stopping = EarlyStopping(patience=2)
     run(stopping, [0.5, 1, 1])
     trainer, models = run(stopping, [9, 8, 7, 8, 8, 8])
@@ -302,7 +302,7 @@ def test_if_a_resumed_run_is_refused_the_model_is_that_of_the_checkpoint(tmp_pat
 def test_a_run_is_not_resumed_with_another_column(tmp_path: Path) -> None:
     fit(trainer_of(), [EarlyStopping(), Checkpoint(tmp_path)], epochs=2)
     trainer = trainer_of()
-    with pytest.raises(ConfigurationError, match="used another monitor") as caught:
+    with pytest.raises(ConfigurationError, match="used a different monitor") as caught:
         fit(trainer, [EarlyStopping("loss")], resume_from=tmp_path)
     assert "monitor='validation_loss'" in str(caught.value.hint)
     assert not trainer.model.is_built

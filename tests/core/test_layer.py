@@ -139,7 +139,7 @@ def test_a_seed_makes_random_layers_reproducible_and_each_draws_separately():
 
 
 @each_model
-def test_a_twin_shares_parameters_and_has_a_memory_of_its_own(make):
+def test_a_twin_shares_parameters_and_has_its_own_memory(make):
     layer = built(make())
     twin, x, other = layer.twin(), batch(seed=1), batch(seed=2)
     assert type(twin) is type(layer) and list(twin.parameters) == list(layer.parameters)

@@ -105,7 +105,7 @@ def test_every_fifth_of_the_images_ordered_by_digit_is_a_test_image() -> None:
         np.testing.assert_array_equal(t, labels[images])
 
 
-def test_no_image_stands_in_both_parts() -> None:
+def test_no_image_is_in_both_parts() -> None:
     data = datasets.digits()
     train = {image.tobytes() for image in data.x_train}
     test = {image.tobytes() for image in data.x_test}
@@ -190,7 +190,7 @@ def test_a_missing_file_is_a_named_error(tmp_path: Path, monkeypatch: pytest.Mon
     assert str(tmp_path / "digits.npz") in str(caught.value.expected)
 
 
-def test_source_and_licence_stand_beside_the_data() -> None:
+def test_source_and_licence_are_beside_the_data() -> None:
     text = (FOLDER / "digits.LICENSE.txt").read_text()
     for fact in ("Alpaydin", "Kaynak", "10.24432/C50P49", "CC BY 4.0"):
         assert fact in text

@@ -369,7 +369,7 @@ def test_a_chain_is_a_vertical_line_with_the_shapes_on_it() -> None:
     ]
 
 
-def test_a_short_cut_is_a_line_of_its_own() -> None:
+def test_a_skip_connection_is_a_separate_line() -> None:
     assert drawn(built(residuals, MODELS[residuals])) == [
         "○    input",
         "│    5",

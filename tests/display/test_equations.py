@@ -387,7 +387,7 @@ def test_a_terminal_shows_the_three_steps():
     assert max(map(len, text.splitlines())) <= 100
 
 
-def test_equality_signs_stand_below_each_other():
+def test_equality_signs_are_aligned():
     forward = str(explain(lecture_network())).split("Forward\n")[1].split("\n\n")[0]
     assert len({line.index("=") for line in forward.splitlines()}) == 1
 
@@ -595,7 +595,7 @@ def test_a_subclass_that_changes_nothing_keeps_them():
     assert lines(explain(built(Linear(2), (3,))), "forward") == ["z₁ = y₀ w₁ + b₁"]
 
 
-def test_a_container_of_ones_own_is_one_step():
+def test_a_custom_container_is_one_step():
     @define
     class Pair(Layer):
         first: Layer
@@ -648,7 +648,7 @@ def test_equations_that_make_no_sense_are_refused_with_their_place(said, message
 
 
 @pytest.mark.parametrize("name", ["y", "z", "delta_1", "weights_2", "alpha", "f", "Delta", "C"])
-def test_a_parameter_of_any_name_has_a_symbol_of_its_own(name):
+def test_a_parameter_of_any_name_has_its_own_symbol(name):
     @define
     class Shift(Layer):
         def build(self, input_shape):

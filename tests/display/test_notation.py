@@ -188,7 +188,7 @@ def test_what_is_no_expression_is_refused(expression):
         parsed(expression)
 
 
-def test_a_name_that_stands_for_nothing_is_told():
+def test_a_name_that_refers_to_nothing_is_reported():
     with pytest.raises(DefinitionError, match="the symbol w has no value"):
         evaluate("x @ w", {"x": np.ones((1, 1))})
 

@@ -99,7 +99,7 @@ def test_the_table_says_what_the_rows_say() -> None:
     ]
 
 
-def test_what_is_frozen_is_told_from_what_is_learned() -> None:
+def test_frozen_and_learned_parameters_are_counted_separately() -> None:
     model = Sequential([Dense(30), Activation("tanh"), Dense(20), Dense(10)])
     model.build((64,), rng=0)
     model["dense_1"].freeze()
@@ -227,7 +227,7 @@ class Gate(Layer):
         return self.one.backward(inside) + self.other.backward(inside)
 
 
-def test_a_layer_with_layers_inside_stands_above_them_with_what_is_its_own() -> None:
+def test_a_layer_with_inner_layers_is_listed_above_them_with_its_own_parameters() -> None:
     model = Sequential([Gate(Sequential([Dense(3), Activation("tanh")]), Dense(3)), Dense(2)])
     model.build((4,), rng=0)
     found = summary(model)
@@ -359,7 +359,7 @@ def test_the_table_of_a_graph_says_what_the_rows_say() -> None:
     ]
 
 
-def test_containers_have_no_row_and_their_layers_stand_under_their_path() -> None:
+def test_containers_have_no_row_and_their_layers_are_listed_under_their_path() -> None:
     model = residuals()
     assert [row.place for row in summary(model).rows] == [
         "dense_1",
@@ -482,7 +482,7 @@ def test_branches_without_a_merge_have_several_outputs() -> None:
     ]
 
 
-def test_what_has_several_outputs_is_told_apart_by_number() -> None:
+def test_several_outputs_are_distinguished_by_number() -> None:
     x = Input((3,))
     parts = Forked()(x)
     model = Graph(x, Concatenate()(parts[1], parts[0]))

@@ -290,7 +290,7 @@ def test_the_slope_is_the_derivative_of_the_function() -> None:
         np.testing.assert_allclose(found["activation"].slope, expected, rtol=1e-12, atol=1e-15)
 
 
-def test_the_delta_of_a_value_that_went_two_ways_is_the_sum_of_both() -> None:
+def test_the_delta_of_a_value_that_took_two_paths_is_the_sum_of_both() -> None:
     model, x, target, loss = setting("residual")
     found = trace(model, x, target, loss)
     over, through = found["residual_1/add"].returned_delta
@@ -344,7 +344,7 @@ def test_an_empty_batch_has_a_trace() -> None:
 # ------------------------------------------------------------------------------- the places
 
 
-def test_every_call_has_a_place_of_its_own_and_says_what_it_takes() -> None:
+def test_every_call_has_its_own_place_and_says_what_it_takes() -> None:
     model, x, target, loss = setting("several")
     found = trace(model, x, target, loss)
     assert found.input_names == ("image", "input")
@@ -512,7 +512,7 @@ def test_an_overflow_in_the_middle_is_found_where_it_arose_even_if_it_is_hidden_
     assert found.cost == 0
 
 
-def test_a_nan_that_only_arises_on_the_way_back_is_found_there() -> None:
+def test_a_nan_that_only_arises_in_the_backward_pass_is_found_there() -> None:
     model = built(Sequential([Dense(4), BadBackward(), Dense(2)]))
     found = trace(model, many(), many((2,)), HALF)
     assert found.first_non_finite == NonFinite("bad_backward_1", "returned delta", 1, 0, 20)
@@ -580,7 +580,7 @@ def certain(slope: float) -> Any:
     return model
 
 
-def test_a_loss_that_refuses_is_reported_and_the_way_back_is_missing() -> None:
+def test_a_loss_that_raises_is_reported_and_the_backward_pass_is_missing() -> None:
     labels = np.ones(5, int)
     found = trace(certain(1000.0), np.ones((5, 4)), labels, losses.NegativeLogLikelihood())
     assert found.first_non_finite == NonFinite("NegativeLogLikelihood", "cost", 0, 0, 1)
@@ -652,7 +652,7 @@ def test_a_loss_whose_delta_does_not_fit_is_a_named_error() -> None:
         trace(deep(), many(), None, Wrong())
 
 
-def test_a_layer_that_raises_is_told_with_its_place() -> None:
+def test_a_layer_that_raises_is_reported_with_its_place() -> None:
     for method in ("forward", "backward"):
         model = built(Sequential([Dense(3), Residual(Lost(method)), Dense(3)]))
         with pytest.raises(ValueError, match="lost") as caught:
@@ -729,7 +729,7 @@ def test_a_long_table_leaves_out_its_middle_but_not_the_row_where_it_began() -> 
     assert len(found) == 200
 
 
-def test_parameters_of_many_names_stand_in_one_column() -> None:
+def test_parameters_of_many_names_are_in_one_column() -> None:
     text = str(trace(*setting("holding layers")))
     assert "one.weights " in text
     assert "biases " in text

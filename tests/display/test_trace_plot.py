@@ -92,7 +92,7 @@ def test_the_names_of_many_layers_do_not_overlap(depth: int) -> None:
     assert labels[0].get_fontsize() >= 8
 
 
-def test_zeros_stand_on_the_left_edge_and_are_explained() -> None:
+def test_zeros_are_on_the_left_edge_and_are_explained() -> None:
     found = traced(Dense(3, initializer="zeros"), Activation("tanh"), Dense(2))
     output = found.plot().axes[0]
     line, zeros = output.lines
@@ -117,7 +117,7 @@ def test_what_is_not_finite_is_crossed_and_its_beginning_tinted() -> None:
     assert "weights of dense_2: 1 NaN of 16 numbers" in figure.get_suptitle()
 
 
-def test_without_a_way_back_the_panels_say_so() -> None:
+def test_without_a_backward_pass_the_panels_say_so() -> None:
     labels = np.ones(8, int)
     loss = losses.NegativeLogLikelihood()
     model = Sequential([Dense(2), Softmax()])

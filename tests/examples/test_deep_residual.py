@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 
-def test_deltas_vanish_without_short_cuts_and_so_does_the_learning(
+def test_deltas_vanish_without_skip_connections_and_nothing_is_learned(
     example, tmp_path, capsys, png_size
 ):
     found = example("deep_residual")["main"](epochs=4, output=tmp_path)

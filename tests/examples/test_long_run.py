@@ -38,7 +38,7 @@ def test_a_stranger_kills_it_and_starts_it_again_and_gets_the_same_digits(tmp_pa
     assert alone[-1].startswith("the parameters")
 
 
-def test_ctrl_c_is_answered_with_how_to_go_on(tmp_path):
+def test_ctrl_c_is_answered_with_how_to_continue(tmp_path):
     command = [sys.executable, str(EXAMPLE), "--epochs", "500", "--output", str(tmp_path)]
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)

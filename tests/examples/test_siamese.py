@@ -7,7 +7,7 @@ import numpy as np
 from chainrule import datasets
 
 
-def test_pairs_of_unseen_digits_are_told_apart(example, tmp_path, capsys, png_size):
+def test_pairs_of_unseen_digits_are_distinguished(example, tmp_path, capsys, png_size):
     accuracy = example("siamese")["main"](epochs=5, output=tmp_path)
     assert accuracy > 0.93
     assert f"right                          {100 * accuracy:5.1f} %" in capsys.readouterr().out

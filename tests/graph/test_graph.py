@@ -54,7 +54,7 @@ def built(model, *shapes, **how):
 # ------------------------------------------------------------------------------- what it computes
 
 
-def test_a_value_that_goes_two_ways_gets_the_sum_of_both_deltas():
+def test_a_value_that_takes_two_paths_gets_the_sum_of_both_deltas():
     """y = x w + x v: worked by hand."""
     x = Input((2,))
     model = built(
@@ -413,7 +413,7 @@ def test_inputs_and_layers_have_different_names():
     ],
     ids=["deepcopy", "pickle", "file", "twin"],
 )
-def test_a_copy_computes_the_same_and_has_a_memory_of_its_own(way):
+def test_a_copy_computes_the_same_and_has_its_own_memory(way):
     model = built(example())
     inputs = (batch(), batch(5, 2, 1))
     model.forward(*inputs)

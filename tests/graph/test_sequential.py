@@ -48,7 +48,7 @@ def network():
 # ------------------------------------------------------------------------------- what it computes
 
 
-def test_the_passes_are_those_of_the_layers_written_one_behind_the_other():
+def test_the_passes_are_those_of_the_layers_in_sequence():
     """Two dense layers with tanh and σ, by the formulas of the lecture."""
     model = built(network())
     w1, b1, w2, b2 = (parameter.value for parameter in model.parameters)

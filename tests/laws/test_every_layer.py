@@ -53,7 +53,7 @@ def test_sequences_of_sequences_keep_every_law(model, width, rng):
     assert check_layer(model, (width,), rng=rng).ok
 
 
-def test_a_layer_that_stands_in_two_places_keeps_every_law():
+def test_a_layer_used_in_two_places_keeps_every_law():
     shared, bend = Dense(4), Activation("tanh")
     model = Sequential([shared, bend, Sequential([shared, bend]), Dense(2), Softmax()])
     assert check_layer(model, (4,)).ok

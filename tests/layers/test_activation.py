@@ -79,7 +79,7 @@ def test_a_function_comes_by_name_as_an_object_or_with_its_derivative():
     assert wave.derivative(0.0) == 1.0 and Activation("tanh").derivative(np.zeros(1)) == 1.0
 
 
-def test_a_function_of_ones_own_is_used_like_those_of_chainrule():
+def test_a_custom_function_is_used_like_those_of_chainrule():
     @frozen
     class Cube(Function):
         scale: float = 1.0

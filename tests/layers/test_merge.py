@@ -116,7 +116,7 @@ def test_the_largest_share_a_delta_equally_whoever_comes_first():
             np.testing.assert_array_equal(delta, shares[n])
 
 
-def test_what_is_no_number_is_the_largest_and_no_warning_is_given_on_the_way_back():
+def test_nan_is_the_largest_and_the_backward_pass_gives_no_warning():
     layer = Maximum()
     y = layer.forward(np.array([[np.nan, 1, -np.inf]]), np.array([[1.0, 2, -np.inf]]))
     np.testing.assert_array_equal(y, [[np.nan, 2, -np.inf]])
@@ -481,7 +481,7 @@ def test_rows_of_different_shapes_are_refused_before_any_arithmetic(kind, row_sh
     assert not layer.is_built
 
 
-def test_the_mend_for_a_misfit_mends_it():
+def test_the_hint_for_a_mismatch_fixes_it():
     wide, narrow = np.ones((2, 32)), np.ones((2, 16))
     Add().forward(wide, Dense(32)(narrow))
     Concatenate().forward(wide, narrow)

@@ -287,7 +287,7 @@ def test_images_go_through_a_sequence_that_flattens_them():
 # ------------------------------------------------------------------------------- configuration
 
 
-def test_the_repr_makes_an_equal_layer_and_whole_numbers_of_numpy_become_pythons():
+def test_the_repr_makes_an_equal_layer_and_numpy_integers_become_python_integers():
     layers = {
         "Flatten()": Flatten(),
         "Reshape((3, -1))": Reshape([np.int64(3), -1]),
@@ -348,7 +348,7 @@ def test_an_open_size_that_cannot_be_worked_out_is_refused(shape):
 )
 def test_rows_that_do_not_fill_a_shape_are_refused_in_build(shape, row, expected, hint):
     layer = Reshape(shape)
-    with pytest.raises(ShapeError, match="another number of elements") as caught:
+    with pytest.raises(ShapeError, match="does not have the number of elements") as caught:
         layer.build(row)
     count = math.prod(row)
     batch = f"(batch, {', '.join(map(str, row))})"
@@ -387,7 +387,7 @@ def test_rows_with_another_number_of_axes_than_are_permuted_are_refused():
         ((2, 3, 4), "list every axis of a row: Permute((2, 1, 3))"),
         ((2,), "list only the axes that a row has, or add axes with Reshape"),
     ):
-        with pytest.raises(ShapeError, match="another number of axes") as caught:
+        with pytest.raises(ShapeError, match="a different number of axes") as caught:
             Permute((2, 1)).build(row)
         assert caught.value.expected == "rows with 2 axes"
         assert caught.value.received == f"(batch, {', '.join(map(str, row))})"

@@ -145,7 +145,7 @@ def test_an_optimizer_can_return_to_an_earlier_state():
     np.testing.assert_array_equal(*ends)
 
 
-def test_an_optimizer_restored_to_its_initial_state_starts_anew():
+def test_an_optimizer_restored_to_its_initial_state_starts_over():
     optimizer = Adam(0.1)
     optimizer.step(np.zeros(2), np.ones(2))
     optimizer.restore(Adam(0.3).state())

@@ -366,7 +366,7 @@ def test_a_plateau_is_not_resumed_with_another_column(tmp_path: Path) -> None:
 
     fit(trainer_of_two_layers(), [make("validation_loss"), Checkpoint(tmp_path)], epochs=2)
     trainer = trainer_of_two_layers()
-    with pytest.raises(ConfigurationError, match="monitored another column") as caught:
+    with pytest.raises(ConfigurationError, match="monitored a different column") as caught:
         fit(trainer, [make("loss")], resume_from=tmp_path)
     assert "monitor='validation_loss'" in str(caught.value.hint) and not trainer.model.is_built
 

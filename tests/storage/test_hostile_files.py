@@ -117,7 +117,7 @@ def test_inputs_that_no_array_fits_are_refused(shapes):
     ["[3]", "[[-1]]", "[[1.5]]", "[[true]]", "[[null]]", "{}", "null", "3", "[[%s]]" % ("9" * 999),
      "[%s[]]" % ("[]," * 20_000)],
 )  # fmt: skip
-def test_input_shapes_that_are_none_are_refused(shapes):
+def test_invalid_input_shapes_are_rejected(shapes):
     error = refused(a_file(IDENTITY, input_shapes=shapes))
     assert error.place == "x.safetensors, input_shapes"
 
@@ -240,7 +240,7 @@ def test_a_field_that_is_nested_as_deep_as_allowed_comes_back_and_deeper_is_not_
      {"array": [2], "shape": [1], "dtype": "int8"}],
     ids=lambda given: str(given)[:20],
 )  # fmt: skip
-def test_units_that_are_none_are_refused(units):
+def test_invalid_units_are_rejected(units):
     refused(a_file(record("Dense", units=units)))
 
 
@@ -295,7 +295,7 @@ def test_a_name_in_a_file_imports_nothing():
      [{"class": "Composite", "fields": {}}], [{"class": "X" * 10**6, "fields": {}}]],
     ids=lambda given: str(given)[:40],
 )  # fmt: skip
-def test_records_that_are_none_are_refused(records):
+def test_invalid_records_are_rejected(records):
     refused(a_file(architecture=json.dumps(records)))
 
 
@@ -364,7 +364,7 @@ def test_a_position_beyond_the_random_numbers_is_never_given_to_numpy(position):
         lambda state: state.clear(),
     ],
 )
-def test_a_state_of_a_generator_that_is_none_is_refused(change):
+def test_an_invalid_generator_state_is_rejected(change):
     refused(with_generator(change, np.random.PCG64))
 
 
@@ -402,7 +402,7 @@ def test_a_model_with_generators_of_two_kinds_is_not_written():
         storage.dumps(model)
 
 
-def test_first_numbers_that_nobody_sees_may_overflow():
+def test_initial_numbers_that_are_replaced_may_overflow():
     model = Dense(2, initializer=1e300)
     with np.errstate(all="ignore"):
         model.build((3,), dtype="float32")

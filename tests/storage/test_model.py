@@ -204,7 +204,7 @@ class OneField(Layer):
         return self.layer.backward(delta)
 
 
-def test_layers_of_ones_own_are_found_by_name(path):
+def test_custom_layers_are_found_by_name(path):
     model = built(Sequential([Storable(1), OneField(Dense(2))]))
     model.save(path)
     assert storage.load(path) == model
@@ -253,7 +253,7 @@ def test_states_tables_and_several_inputs_come_back(path):
 
 
 @pytest.mark.parametrize("kind", BIT_GENERATORS, ids=lambda kind: kind.__name__)
-def test_a_random_layer_goes_on_with_the_same_numbers(kind, path):
+def test_a_random_layer_continues_with_the_same_numbers(kind, path):
     model = built(Sequential([Dropout(), Dropout(0.1)]), rng=np.random.Generator(kind(7)))
     x = np.ones((30, 3))
     model.forward(x)
@@ -285,7 +285,7 @@ class Ramp(Initializer):
         return self.start + np.arange(float(np.prod(shape))).reshape(shape)
 
 
-def test_functions_and_initializers_of_ones_own_come_back(path):
+def test_custom_functions_and_initializers_are_restored(path):
     model = built(Sequential([Dense(2, initializer=Ramp(5)), Activation(Steep(3))]))
     np.testing.assert_array_equal(returned(model, path)(X), model(X))
 
@@ -574,7 +574,7 @@ def test_of_two_classes_with_the_same_name_one_has_to_be_given():
     assert type(storage.loads(content, layers=[NamedTwice])) is NamedTwice
 
 
-def test_a_class_that_is_defined_anew_takes_the_place_of_the_old():
+def test_a_redefined_class_replaces_the_old_one():
     old, new = define_another("NamedAnew"), define_another("NamedAnew")
     loaded = storage.loads(storage.dumps(built(old())))
     assert type(loaded) is new is not old

@@ -82,22 +82,22 @@ def test_a_file_cannot_be_made_to_look_like_one_from_before_the_digest():
         ("chainrule-3", "newer version of chainrule", "update"),
         ("chainrule-17", "newer version of chainrule", "update"),
         ("chainrule-weights-2", "newer version of chainrule", "update"),
-        ("chainrule-weights-1", "of another kind", "load_weights"),
-        ("chainrule-0", "of another kind", None),
-        ("chainrule-run-1", "of another kind", None),
+        ("chainrule-weights-1", "of a different kind", "load_weights"),
+        ("chainrule-0", "of a different kind", None),
+        ("chainrule-run-1", "of a different kind", None),
         ("chainrule-" + "9" * 50, "chainrule did not write it", None),
         ("chainrule-x", "chainrule did not write it", None),
         ("pt", "chainrule did not write it", None),
     ],
 )
-def test_a_file_of_another_format_is_told_for_what_it_is(given, problem, hint):
+def test_a_file_of_another_format_is_named_in_the_error(given, problem, hint):
     with pytest.raises(StorageError, match=problem) as caught:
         unpack(pack(ARRAYS, {"format": given}), ACCEPTED)
     assert caught.value.expected == "format 'chainrule-1' or 'chainrule-2'"
     assert (hint or "") in (caught.value.hint or "") and bool(hint) == bool(caught.value.hint)
 
 
-def test_a_newer_file_is_told_as_such_whatever_else_is_new_in_it():
+def test_a_newer_file_is_reported_as_newer_whatever_else_is_new_in_it():
     content = raw({"__metadata__": {"format": "chainrule-3"}, "new": {"dtype": "F4", "of": [2]}})
     with pytest.raises(StorageError, match="newer version of chainrule"):
         unpack(content, ACCEPTED)
@@ -178,7 +178,7 @@ def test_an_array_that_is_no_numbers_is_refused_by_name(array):
     assert caught.value.place == "table/order"
 
 
-def test_of_a_file_that_is_none_only_the_beginning_is_read(tmp_path):
+def test_of_a_file_in_another_format_only_the_beginning_is_read(tmp_path):
     path = tmp_path / "large"
     with open(path, "wb") as file:
         file.write(b"\xff" * 8)

@@ -73,7 +73,7 @@ def test_the_weights_of_a_whole_model_can_be_taken_too(path):
 
 def test_a_file_of_weights_is_no_model(path):
     network(4).save_weights(path)
-    with pytest.raises(StorageError, match="of another kind") as caught:
+    with pytest.raises(StorageError, match="of a different kind") as caught:
         storage.load(path)
     assert "load_weights" in caught.value.hint
 

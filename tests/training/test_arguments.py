@@ -95,8 +95,8 @@ def validated(given: Any) -> list[float]:
     return history["validation_loss"]
 
 
-@pytest.mark.parametrize("given", [Pairs(X, T), Loader()], ids=["data set", "loader"])
-def test_validation_data_may_be_whatever_has_all_of_them(given: Any) -> None:
+@pytest.mark.parametrize("given", [Pairs(X, T), Loader()], ids=["dataset", "loader"])
+def test_validation_data_may_be_anything_that_has_all_samples(given: Any) -> None:
     assert validated(given) == validated((X, T))
 
 

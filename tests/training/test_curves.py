@@ -42,7 +42,7 @@ def test_the_figure_has_a_panel_for_the_losses_and_one_for_each_metric() -> None
         ([1.0, np.nan], "linear"),
     ],
 )
-def test_losses_over_more_than_a_decade_stand_on_a_logarithmic_scale(
+def test_losses_over_more_than_a_decade_have_a_logarithmic_scale(
     losses: list[float], scale: str
 ) -> None:
     import matplotlib.pyplot as plt
@@ -101,7 +101,7 @@ def test_the_learning_rate_has_the_last_panel_and_is_neither_training_nor_valida
         ([0.1, 0.01, 0.001], "log", None),
     ],
 )
-def test_learning_rates_stand_on_a_logarithmic_scale_only_where_most_are_small(
+def test_learning_rates_have_a_logarithmic_scale_only_if_most_are_small(
     rates: list[float], scale: str, bottom: float | None
 ) -> None:
     import matplotlib.pyplot as plt

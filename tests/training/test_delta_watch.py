@@ -186,7 +186,7 @@ def test_thirty_layers_with_weights_that_suit_them_are_fine(function: str) -> No
     assert not warned(built(plain(function, 30, initializer="he_normal")))
 
 
-def test_short_cuts_save_the_deltas_of_sigmoids() -> None:
+def test_skip_connections_save_the_deltas_of_sigmoids() -> None:
     blocks = [Residual(Dense(16), Activation("sigmoid"), Dense(16)) for _ in range(15)]
     assert not warned(built(Sequential([Dense(16), *blocks, Dense(3)])))
 

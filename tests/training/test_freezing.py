@@ -179,7 +179,7 @@ def test_optimizer_state_of_frozen_parameters_stays(kind):
 @pytest.mark.parametrize("sizes", [(3, 5, 4), (CHUNK_SIZE + 7, 2 * CHUNK_SIZE, CHUNK_SIZE - 1)])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("clipping", [{}, {"clip_norm": 0.5, "clip_value": 0.25}])
-def test_the_rest_moves_bit_for_bit_as_a_vector_of_its_own(kind, sizes, dtype, clipping):
+def test_the_rest_moves_bit_for_bit_as_a_separate_vector(kind, sizes, dtype, clipping):
     rng = np.random.default_rng(1)
     whole, own = copy.deepcopy(kind), copy.deepcopy(kind)
     for optimizer in (whole, own):

@@ -195,7 +195,7 @@ def test_an_error_that_is_not_reproducible_is_attributed_to_randomness() -> None
 
     error, _ = stopped(Sequential([Once(), Dense(2)]), callbacks=[Arms()])
     assert error.place.startswith("sequential, epoch ")
-    assert "all were when the step was repeated" in error.problem
+    assert "when the step was repeated, all were" in error.problem
     assert "random" in error.received
 
 
@@ -212,7 +212,7 @@ def test_a_layer_that_draws_an_infinity_is_to_blame_and_not_the_learning_rate() 
             return delta
 
     error, _ = stopped(Sequential([Dense(4), Noise(), Dense(2)]), optimizers.SGD(0.01))
-    assert "all were when the step was repeated" in error.problem
+    assert "when the step was repeated, all were" in error.problem
     assert "how the random numbers of noise_1.draws are used" in error.hint
     assert "learning rate" not in error.hint
 

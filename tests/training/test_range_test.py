@@ -71,7 +71,7 @@ def test_on_a_parabola_the_costs_are_those_of_the_formula(curvature: float) -> N
     assert found.rates[-1] == 1.0 / curvature and found.diverged_at is None
 
 
-def test_a_parabola_that_is_ten_times_steeper_bears_rates_ten_times_smaller() -> None:
+def test_a_parabola_that_is_ten_times_steeper_tolerates_rates_ten_times_smaller() -> None:
     suggestions = []
     for curvature in (1.0, 10.0):
         trainer, x, t = parabola(curvature)
@@ -122,7 +122,7 @@ def test_slopes_beyond_the_least_cost_are_ignored() -> None:
     assert found.steepest_at is not None and found.steepest_at < 1e-2
 
 
-def test_a_fall_of_less_than_a_hundredth_is_none() -> None:
+def test_a_fall_of_less_than_a_hundredth_does_not_count() -> None:
     rates = np.geomspace(1e-5, 1e1, 100)
     assert RangeTest.of(rates, np.linspace(1, 0.995, 100)).suggestion is None
     assert RangeTest.of(rates, np.linspace(1, 0.5, 100)).suggestion is not None
@@ -391,7 +391,7 @@ def test_it_prints_the_result() -> None:
     found = range_test(trainer, x, t, lowest=1e-3, highest=1e3)
     text = str(found)
     assert f"most steeply at {found.steepest_at:.2g}" in text
-    assert f"least at {found.least_at:.2g}" in text
+    assert f"lowest at {found.least_at:.2g}" in text
     assert f"at {found.diverged_at:.2g} it has diverged" in text
     assert f"Suggestion: {found.suggestion:.2g}" in text
     with pytest.raises(AttributeError):

@@ -81,7 +81,7 @@ def test_ctrl_c_at_the_end_of_an_epoch_counts_the_epoch():
     assert at.seen[-1] == (2, 5)
 
 
-def test_who_cannot_wait_presses_again():
+def test_a_second_ctrl_c_stops_at_once():
     def twice(trainer: Any) -> None:
         press(trainer)
         press(trainer)
@@ -94,7 +94,7 @@ def test_who_cannot_wait_presses_again():
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_ctrl_c_leaves_a_checkpoint_that_the_run_goes_on_from(tmp_path):
+def test_ctrl_c_leaves_a_checkpoint_from_which_the_run_continues(tmp_path):
     alone = trainer_of()
     alone.fit(X, T, epochs=4, batch_size=5)
     at, keeps = At(press, step=7), Checkpoint(tmp_path, every_steps=1000)
@@ -241,7 +241,7 @@ def test_two_columns_of_one_name_are_refused(name):
         trainer_of().fit(X, T, epochs=2, callbacks=[Loss()])
 
 
-def test_those_that_come_last_do_wherever_they_stand():
+def test_those_that_come_last_do_so_wherever_they_are():
     order = []
 
     class Writes(Callback):

@@ -285,7 +285,7 @@ def test_one_output_keeps_the_columns_that_it_had() -> None:
     assert list(trainer.evaluate(x, numbers)) == names
 
 
-def test_rows_of_one_target_may_stand_in_a_tuple() -> None:
+def test_rows_of_one_target_may_be_in_a_tuple() -> None:
     x, (numbers, labels) = samples()
     trainer_of(Sequential([Dense(2)]), NUMBERS).fit(x, tuple(numbers), epochs=1)
     history = trainer_of(Sequential([Dense(3)]), CLASSES).fit(x, tuple(labels.tolist()), epochs=1)

@@ -254,7 +254,7 @@ def test_each_epoch_has_a_new_order_and_without_shuffling_that_of_the_data() -> 
         np.testing.assert_array_equal(order, rows.ravel())
 
 
-def test_a_second_fit_goes_on_where_the_first_ended() -> None:
+def test_a_second_fit_continues_where_the_first_ended() -> None:
     x, t = samples(20)
     parts, whole = network(), network()
     trainer = Trainer(parts, losses.HalfSquaredError(), optimizers.Adam(0.01), rng=2)

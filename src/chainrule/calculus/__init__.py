@@ -1,4 +1,4 @@
-"""Derivatives: dual numbers, what they make possible, and the check of a layer's backward pass.
+"""Derivatives: dual numbers, derivatives of whole models, and the check of a layer's backward pass.
 
     dual               `Dual`, a value with its tangent, which NumPy's functions accept
     rules              the kinds of tangent rule
@@ -8,10 +8,10 @@
     derivatives        public: jvp, vjp, hvp, Jacobians and gradients of models
     check              public: `check_layer`, `check_loss` and their reports
     laws               the laws of a layer, one function each
-    derivative_laws    the first two of them
+    derivative_laws    the first two laws
     loss_laws          the same laws for a loss
-    diagnosis          what is wrong with a gradient that is wrong
-    test_case          the layer and the numbers on which a law is tried
+    diagnosis          the likely mistake behind a wrong gradient
+    test_case          the layer and the numbers that a law is checked on
 
 A tangent rule is one line in a table. A new law is a function in `laws` and an entry in its table.
 """

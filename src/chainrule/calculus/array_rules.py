@@ -337,7 +337,7 @@ def norm(y: Any, x: Any, dx: Any, ord: Any = None, axis: Any = None, keepdims: b
 
 
 def solve(y: Any, a: Any, b: Any, da: Any, db: Any) -> Any:
-    """From a y = b follows a dy = db − da y."""
+    """The derivative of a y = b gives a dy = db − da y."""
     if np.ndim(b) > 1:
         return np.linalg.solve(a, db - da @ y)
     return np.linalg.solve(a, (db - (da @ y[..., None])[..., 0])[..., None])[..., 0]

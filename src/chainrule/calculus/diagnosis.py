@@ -1,4 +1,4 @@
-"""Diagnose a wrong gradient: say what is probably wrong with it.
+"""Diagnose a wrong gradient: name the mistake that probably caused it.
 
 The check has the correct gradient E (entry by entry, from J) and the gradient R that `backward`
 returned. Many mistakes leave a pattern: R = 7 E, if 7 is the batch size, is a forgotten average;
@@ -117,7 +117,7 @@ def _pattern(case: Case) -> str:
     if not case.is_first_scale and case.scale > 1:
         return "Does a function overflow, lose digits by cancellation, or get clipped there?"
     if not case.is_first_scale:
-        return "Is there a kink, or a case that starts at another value than in forward?"
+        return "Is there a kink, or a case that starts at a different value than in forward?"
     if received.ndim and len(received) == case.sizes["the batch size"] > 1:
         rows = [_close(r, e) for r, e in zip(received, expected, strict=True)]
         if rows[0] and not any(rows[1:]):

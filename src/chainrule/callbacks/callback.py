@@ -26,7 +26,7 @@ only the methods it needs:
 
 What a callback remembers from step to step belongs in a checkpoint: `state` returns it, and
 `restore` receives it. A resumed run calls `on_fit_begin` after everything is restored;
-``trainer.history`` and ``trainer.steps`` then show how far the run had come.
+``trainer.history`` and ``trainer.steps`` then show how far the run had got.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class Callback:
         """
 
     def on_fit_end(self, trainer: Trainer, /) -> None:
-        """At the end of the run, for whatever reason it ended: the place to close a file."""
+        """At the end of the run, however it ended: the place to close a file."""
 
     def state(self) -> dict[str, Any]:
         """The state for a checkpoint: numbers, strings, None, arrays, and lists and dicts of them.

@@ -4,8 +4,8 @@
     1,0.6931471805599453,0.7012
     2,0.5120983,0.6604
 
-A row is written as soon as its epoch is over, so ``tail -f run.csv`` follows a training, and rows
-that were written before a program is killed stay there.
+A row is written as soon as its epoch is over, so ``tail -f run.csv`` follows the training, and a
+killed program loses no row that it has written.
 """
 
 from __future__ import annotations

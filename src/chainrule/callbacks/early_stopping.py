@@ -1,6 +1,6 @@
 """A callback that stops training when a network no longer improves, and restores the best one.
 
-The loss of the validation data falls, and rises again when the network begins to memorise its
+The validation loss falls at first, and rises again when the network begins to memorise the training
 samples. The best network is the one at the lowest point:
 
     θ ← θ(e*),    e* = the epoch with the best figure        once e − e* ≥ patience
@@ -68,7 +68,7 @@ class EarlyStopping(Callback):
 
     Notes
     -----
-    Each `Trainer.fit` starts anew. A resumed run continues with the best model of the interrupted
+    Each `Trainer.fit` starts over. A resumed run continues with the best model of the interrupted
     run; if that run was stopped early and the patience is larger now, it continues until the new
     patience is used up. The memory of the optimizer stays that of the last step. A `Checkpoint`
     also contains the model of the last step, so that the run can continue from there.
@@ -115,7 +115,7 @@ class EarlyStopping(Callback):
         for name in ("monitor", "mode"):
             if restored and restored[name] != getattr(self, name):
                 raise ConfigurationError(
-                    f"the resumed run used another {name}",
+                    f"the resumed run used a different {name}",
                     place="EarlyStopping",
                     expected=f"{name}={restored[name]!r}",
                     received=f"{name}={getattr(self, name)!r}",
@@ -123,7 +123,7 @@ class EarlyStopping(Callback):
                 )
 
     def on_fit_begin(self, trainer: Trainer) -> None:
-        """Start anew, or continue a resumed run."""
+        """Start over, or continue a resumed run."""
         restored, self._restored = self._restored, None
         self.best = self.best_epoch = self.stopped_epoch = None
         self._parameters = self._buffers = None

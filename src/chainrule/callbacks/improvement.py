@@ -1,4 +1,4 @@
-"""When one figure is better than another.
+"""Improvement: whether a figure is better than the best so far.
 
 A callback that waits until a network stops improving checks one condition in each epoch. With the
 best figure so far, f*, and the new one, f,

@@ -43,7 +43,7 @@ class TensorBoard(Callback):
     Parameters
     ----------
     folder
-        The folder; it is created if it does not exist. Give each run a folder of its own inside a
+        The folder; it is created if it does not exist. Give each run its own folder inside a
         common one: ``"runs/first"``. A new run hides an earlier run in the same folder.
     every_steps
         The number of steps after which the cost of the current batch is written; the default is

@@ -1,4 +1,4 @@
-"""The contract: what a layer is, what it keeps, and how it reports that something is wrong.
+"""The contract: what a layer is, what it keeps, and how it reports errors.
 
 Read in this order:
 

@@ -2,7 +2,7 @@
 
     1. The shapes, the dtype and the seed are checked.
     2. The author's `build` creates the parameters.
-    3. An empty batch goes through `forward`: its output has the output's shape, without any
+    3. An empty batch goes through `forward`: the result shows the shape of the output, without any
        arithmetic.
     4. Once the outermost layer is built, all its parameters move into one flat vector.
 

@@ -1,15 +1,15 @@
 """The layer: two methods of plain NumPy.
 
-A layer computes y = f(x; θ) for a batch of rows x, with parameters θ. Backpropagation needs two
-methods of it:
+A layer computes y = f(x; θ) for a batch of rows x, with parameters θ. For backpropagation it needs
+two methods:
 
     forward(x)        returns  y = f(x; θ)  and remembers what backward needs
     backward(delta)   receives  Δ = ∂C/∂y  and returns  ∂C/∂x = Jᵀ Δ  with  J = ∂y/∂x;
                       it also adds  ∂C/∂θ = (∂y/∂θ)ᵀ Δ  to the gradient of each parameter
 
 A network is a sequence of layers, so its backward pass is the chain rule: the delta that a layer
-returns is the delta that the layer before it receives. That is all of it. You write your own layer
-like this:
+returns is the delta that the layer before it receives. That is the whole idea. You write your own
+layer like this:
 
     from chainrule import Layer, check_layer
 
@@ -38,7 +38,7 @@ methods.
 What you send through the two methods determines what you get: arrays give values and gradients,
 `Dual` numbers give exact derivatives along a direction, an empty batch gives the shape of the
 output. For this to work, call ``np.*`` on the inputs, create arrays with ``like=`` or
-``zeros_like``, never force an input with ``np.asarray``, and never write into an input.
+``zeros_like``, never convert an input with ``np.asarray``, and never write into an input.
 """
 
 from __future__ import annotations
@@ -100,11 +100,12 @@ class Layer(Tree):
 
     The annotated fields of the class, such as ``units: int`` or
     ``rate: float = attrs.field(default=0.5, kw_only=True)``, are the layer's configuration. Its
-    repr, its equality and what is saved come from them. The class becomes an attrs class by itself;
-    options of `attrs.define` follow the base class, ``class Scale(Layer, kw_only=True)``, and an
-    explicit ``@define`` above the class does the same. With ``repr=False`` a layer prints like
-    ``Dense(30)``, without the fields that have their default. An ``__init__``, ``__repr__`` or
-    ``__eq__`` that you write, in the class or in one that it inherits from, is kept.
+    repr, its equality and what is saved come from them. The class becomes an attrs class
+    automatically; options of `attrs.define` follow the base class, as in
+    ``class Scale(Layer, kw_only=True)``, and an explicit ``@define`` above the class does the same.
+    With ``repr=False`` a layer prints like ``Dense(30)``, without the fields that have their
+    default. An ``__init__``, ``__repr__`` or ``__eq__`` that you write, in the class or in one that
+    it inherits from, is kept.
 
     The state of a layer has two parts: its parameters and buffers, which it shares with its twins,
     and its memory of the last forward pass, which is private.

@@ -1,4 +1,4 @@
-"""The attributes of a layer, by what happens to them in a copy; and the copies.
+"""The attributes of a layer, grouped by what a copy does with them; and the copies.
 
     fields       the annotated attributes: the configuration            in every copy
     bookkeeping  what the framework keeps: shapes, dtype, parameters    in copies of a built layer

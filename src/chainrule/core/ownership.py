@@ -2,8 +2,8 @@
 
 What `forward` remembers is set on the layer, so only one use of the layer can have this memory:
 a step of a plan (see `chainrule.graph.plan`), or a direct call of the layer's own `forward`. The
-first of them owns the layer, and you can inspect there what it remembers. Each other step runs
-a twin, which has the same parameters and a memory of its own.
+first use owns the layer, and you can inspect on the layer what this use remembers. Every other step
+runs a twin, which has the same parameters but its own memory.
 """
 
 from __future__ import annotations

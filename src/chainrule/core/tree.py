@@ -1,7 +1,7 @@
 """The tree of layers: how to walk through nested layers, name them and copy them.
 
 A layer holds another one as an attribute, or in a list, tuple or dictionary that is an attribute.
-Nothing here recurses into layers, so a thousand of them nested in each other are no problem.
+Nothing here recurses into layers, so a thousand nested layers are no problem.
 """
 
 from __future__ import annotations

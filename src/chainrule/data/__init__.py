@@ -2,7 +2,7 @@
 
     samples           one set of samples: inputs, targets and weights
     validation        which arrays are accepted, and the errors for all others
-    batches_of        which kind of batches is made from the arguments of `fit`; start here
+    batches_of        which kind of batches `fit` makes from its arguments; start here
     batches           what all kinds of batches share; batches from arrays and from a function
     stored_batches    batches of rows that are read from a file
     pair_batches      batches from a dataset of pairs

@@ -4,9 +4,9 @@ The gradient of the average cost over all N samples is estimated from a few of t
 
     ∂C/∂θ ≈ (1/|B|) Σ_{s ∈ B} ∂c_s/∂θ
 
-An epoch uses every sample once. One permutation shuffles the samples before it, so that each is in
-exactly one batch; the last batch has the remaining ones. Where samples cost nothing, as in the
-lecture, a function makes fresh ones for every step and no sample is used twice.
+An epoch uses every sample once. It begins with a permutation that shuffles the samples, so each is
+in exactly one batch; the last batch may be smaller. If samples cost nothing, as in the lecture, a
+function makes fresh ones for every step and no sample is used twice.
 
 For data that are not in memory there are other kinds: see `chainrule.data.batches_of`. An epoch of
 any kind can be interrupted after any batch and continued there, even in another process: `position`
@@ -223,7 +223,7 @@ class FreshBatches(Batches):
     Notes
     -----
     A position holds the state of the generator and the number of batches made. A function that
-    keeps state of its own between two calls cannot be restored.
+    keeps state between two calls cannot be restored.
     """
 
     make_batch: Callable[[np.random.Generator], Any]
@@ -364,13 +364,13 @@ def data_from_pair(
 
 
 def require_same_row_shapes(data: Data, first: Data, number: int) -> None:
-    """Raise an error if the rows of a batch have another shape than those of the first."""
+    """Raise an error if the rows of a batch do not have the shape of those of the first."""
     shapes, expected = (
         [array.shape[1:] for array in (*of.inputs, *of.targets)] for of in (data, first)
     )
     if shapes != expected:
         raise ShapeError(
-            f"the rows of batch {number} have another shape than those before",
+            f"the rows of batch {number} do not have the shape of those before",
             expected="x and t with rows of shape " + " and ".join(map(str, expected)),
             received="x and t with rows of shape " + " and ".join(map(str, shapes)),
             hint="only the number of rows may change from batch to batch",

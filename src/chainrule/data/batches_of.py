@@ -1,12 +1,12 @@
 """What `fit` accepts as data, and which kind of batches is made from it.
 
-    fit(x, t)                                arrays of NumPy, or anything it converts to one
+    fit(x, t)                                NumPy arrays, or anything NumPy converts to one
     fit(x, t)                                arrays in files: np.memmap, h5py, zarr, ...
     fit(dataset)                             dataset[i] is the pair of one sample
     fit(loader)                              an iterable, or a list, of batches; each is a pair
     fit(make_batch, steps_per_epoch=100)     a function of a generator that returns a pair
 
-The kind is decided by what an object can do, never by the library that it comes from.
+The kind depends on what an object can do, never on the library that it comes from.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def batches_of(
     batch_size
         The number of samples in a batch, for data that are not in batches yet; 32 if not given.
     steps_per_epoch
-        The number of batches in an epoch, where the data do not determine it.
+        The number of batches in an epoch, if the data do not determine it.
     sample_weights
         (samples,): how much each sample counts.
     class_weights

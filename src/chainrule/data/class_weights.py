@@ -1,6 +1,6 @@
 """Class weights: how much each class counts, however many samples it has.
 
-Where one class is rare, a network that never predicts it is nearly always right. So a sample s of
+If one class is rare, a network that never predicts it is nearly always right. So a sample s of
 class k gets the weight of its class, multiplied by its own weight if it has one:
 
     C = (1/N) Σ_s v_{k(s)} w_s c_s(y_s, t_s)

@@ -1,16 +1,16 @@
 """Iterated batches: batches from an iterable, such as a generator or a loader.
 
 A loader already makes batches. They are used in the order in which it gives them, one for each
-step. The length of an epoch depends on what it is:
+step. The length of an epoch depends on the kind of iterable:
 
 * an iterable with a length, such as a loader of another library: one pass is one epoch;
-* with ``steps_per_epoch``: an epoch is that many batches, and where a pass ends within an epoch,
-  the next pass continues it;
+* with ``steps_per_epoch``: an epoch is that many batches, and if a pass ends in the middle of an
+  epoch, the next pass continues it;
 * an iterator, such as a generator, gives its batches only once. It needs ``steps_per_epoch``, and
   enough batches for all epochs.
 
 An iterable does not report its position. So a resumed run takes all batches that were used before
-and discards them; the iterable has to give the same batches again, even in a new process: seed
+and discards them. The iterable has to give the same batches again, even in a new process, so seed
 everything random in it.
 """
 

@@ -10,16 +10,15 @@ There are three ways:
   of whole chunks. The order of the blocks is drawn; as many blocks as make 64 MB are read into
   a window, in their order in the file; and a permutation mixes the rows of the window. So the
   rows of a batch come from dozens of places all over the file, and each row of the file is read
-  once, in long pieces. Rows of one block are never in different windows: where each block holds
+  once, in long pieces. Rows of one block are never in different windows: if each block holds
   a single class and the data have many windows, a batch is only as representative as a choice of
   about 64 blocks. Data that fit into one window are mixed perfectly.
 * none: the rows in their order.
 
-All of it is drawn from one generator when the epoch begins: for ``"rows"`` one
+An order is drawn from one generator when the epoch begins: for ``"rows"`` one
 ``rng.permutation(samples)``; for ``"blocks"`` one ``rng.permutation(blocks)`` and one
-``rng.integers(2**63)``, the seed from which window number w takes its permutation by
-``default_rng([seed, w])``. So an order can be drawn again and entered at any batch, which is what a
-resumed run does.
+``rng.integers(2**63)``, a seed: window number w takes its permutation from
+``default_rng([seed, w])``. So a resumed run can draw an order again and enter it at any batch.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@
     with       |read 1|train 1       |train 2       |train 3|
                       |read 2|        |read 3|
 
-It is useful where reading is mostly waiting, or runs in C while a core is free: decompression,
-copies of large arrays (measured in `chainrule.data.stored_batches`). Work in Python itself gains
-nothing from a second thread.
+It helps if reading mostly waits, or runs in C while a core is free: decompression, copies of large
+arrays (measured in `chainrule.data.stored_batches`). Work in Python itself gains nothing from a
+second thread.
 
 No result depends on it. One thread does the work, in the same order, one item ahead, so that two
 items are never read at the same time; an error in the thread is raised here when that item is

@@ -1,4 +1,4 @@
-"""Samples: what a network learns from, checked once before it does.
+"""Samples: what a network learns from, checked once before training.
 
 A dataset is N samples, each a row x_s of the inputs with its target t_s (or several, one for each
 output of the model) and, if some count more than others, a weight w_s. A single number in it that

@@ -1,20 +1,20 @@
-"""Sources: arrays that are read from where they are stored, some rows at a time.
+"""Sources: arrays that stay where they are stored and are read some rows at a time.
 
-Data may be larger than memory. Then they are in a file, and an object reads rows from it when it is
-indexed: a `numpy.memmap`, a dataset of h5py, an array of zarr, or your own class with a length and
-a ``[…]``. This module gives them all the same two methods:
+Data can be larger than memory. Then they are in a file, and an object reads rows from it when it is
+indexed: a `numpy.memmap`, an h5py dataset, a zarr array, or your own class with a length and a
+``[…]``. This module gives them all the same two methods:
 
     read([(start, stop), …])        the rows of some runs, in sequence
     take([i, j, k, …])              these rows, in this order
 
 The result is always an array with its own memory.
 
-Two costs matter. Neighbouring rows are read together for little more than the cost of a single
-one, because files are read, and decompressed, in pieces: h5py and zarr call them chunks. And what
-was read through a memory map counts as memory of the process until the system needs it
-elsewhere; so the pages are released after every 64 MB. That is possible where the map is backed by
-the file (modes ``"r"``, ``"r+"`` and ``"w+"``); a map of mode ``"c"`` holds changes that exist
-nowhere else, so all its pages are kept.
+Two costs matter. Reading neighbouring rows together costs little more than reading a single one,
+because files are read, and decompressed, in pieces: h5py and zarr call them chunks. And what was
+read through a memory map counts as memory of the process until the system needs it elsewhere, so
+the pages are released after every 64 MB. That is possible if the map is backed by the file (modes
+``"r"``, ``"r+"`` and ``"w+"``); a map of mode ``"c"`` holds changes that exist nowhere else, so all
+its pages are kept.
 """
 
 from __future__ import annotations
@@ -207,14 +207,14 @@ class DataSource:
         expected = (stop - start, *self.shape[1:])
         if piece.shape != expected:
             raise ShapeError(
-                f"{self.name} has rows of another shape than its first",
+                f"{self.name} has rows that do not have the shape of its first",
                 place=f"{self.name}, rows {start:,} to {stop - 1:,}",
                 expected=expected,
                 received=piece.shape,
             )
         if piece.dtype != self.dtype and not np.can_cast(piece.dtype, self.dtype):
             raise DtypeError(
-                f"{self.name} has rows of another type than its first",
+                f"{self.name} has rows that do not have the type of its first",
                 place=f"{self.name}, rows {start:,} to {stop - 1:,}",
                 expected=self.dtype,
                 received=piece.dtype,

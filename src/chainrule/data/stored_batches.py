@@ -6,8 +6,8 @@ orders): by default in blocks, mixed in windows of 64 MB, so that a file is read
 with ``shuffle="rows"`` each row separately. At most two windows are in memory, the current one and
 the next.
 
-Rows are checked when they are read: a number that is not finite, or a label that does not
-exist, stops the training at that point and not before it, with its row number.
+Rows are checked when they are read: a number that is not finite, or a label that does not exist,
+stops the training only when it is reached; the error gives its row number.
 
 The next window, or the next batch if there are no windows, is read in a thread. The benefit
 was measured for epochs of 60,000 float32 rows of 784 through [784, 256, 128, 10], on two
@@ -18,8 +18,8 @@ cores. The time with the thread, in units of the time without:
     a source that waits 4 ms for each block          0.67 to 0.82
     NumPy on both cores                              0.99 to 1.06
 
-So it helps where a core is free or reading is waiting, and costs almost nothing elsewhere: it is
-on by default. ``python -m benchmarks.memory`` compares both on your machine.
+So it helps if a core is free or reading mostly waits, and otherwise costs almost nothing: it is on
+by default. ``python -m benchmarks.memory`` compares both on your machine.
 """
 
 from __future__ import annotations

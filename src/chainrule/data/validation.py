@@ -1,7 +1,7 @@
 """Validation: data must be arrays of finite real numbers with equally many rows.
 
-A number that is not finite spoils everything after it, and text, masks or rows of unequal length
-are not numbers at all. Errors name the array, the row and the column:
+A number that is not finite spoils everything computed from it, and text, masks or rows of unequal
+length are not numbers at all. Errors name the array, the row and the column:
 
     x, row 17, column 3: nan        expected finite numbers only
 
@@ -68,7 +68,7 @@ def as_numbers(name: str, given: Any) -> Array:
         _refuse_type(name, f"a sparse matrix of shape {given.shape}", "use its .toarray()")
     if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
         raise DataError(
-            f"{name} is a masked array, and the masked values would be learned from too",
+            f"{name} is a masked array, and the model would also learn the masked values",
             expected="an array without masked values",
             received=f"{int(np.ma.getmaskarray(given).sum()):,} of {given.size:,} numbers masked",
             hint="remove those rows, or replace the values with .filled(…)",

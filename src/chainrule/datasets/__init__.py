@@ -1,11 +1,11 @@
-"""Real data sets, small enough to be part of the package.
+"""Real datasets, small enough to be part of the package.
 
-Each data set is a function that returns arrays of samples (x, t), batch first, and needs no
+Each dataset is a function that returns arrays of samples (x, t), batch first, and needs no
 internet connection. A file next to the data gives its source and licence.
 
     digits   handwritten digits of 8 × 8 pixels
 
-A new data set is a new module, with its data and their licence beside it.
+A new dataset is a new module, with its data and their licence beside it.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ Here w_jk leads from neuron k to neuron j and is stored as weights[k, j], so M =
 Any other architecture has the same three steps with other Jacobians in step 2, and with a sum
 wherever several layers use a value. `explain` follows the plan of a model and writes these steps
 down. Every layer provides its own equations (`Layer.equations`); this module replaces their
-symbols by those of the model. The printed formulas come from the same expressions that
+symbols with those of the model. The printed formulas come from the same expressions that
 `Explanation.evaluate` computes.
 """
 

@@ -225,7 +225,7 @@ def _note(title: str, found: Explanation, page: bool) -> str:
         for sign in ("np.eye(", "np.where(")
         if record.is_evaluable and sign in record.expression
     }
-    signs = ("I is the unit matrix. " if "np.eye(" in used else "") + (
+    signs = ("I is the identity matrix. " if "np.eye(" in used else "") + (
         "[a = b] is 1 where a = b, and 0 elsewhere. " if "np.where(" in used else ""
     )
     text, latex = {

@@ -340,7 +340,7 @@ def _traversed(inputs: list[Node], outputs: list[Node]) -> tuple[Any, ...]:
 
 def _mixed_outputs_error(node: Node) -> DefinitionError:
     return DefinitionError(
-        "Graph: it begins at a node whose outputs are used in two different ways",
+        "Graph: a node that it begins at is used both as a whole and output by output",
         place=repr(node),
         expected="each output as a separate input, and layers called on these inputs",
         received="the node itself in one place, and node[…] in another",

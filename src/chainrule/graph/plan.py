@@ -2,7 +2,7 @@
 
 However layers are composed, in sequence, in branches or nested, a model runs as one list of steps.
 A step takes values from numbered slots and puts its outputs into other slots. The backward pass
-goes through the list in reverse: each step takes the deltas of its outputs and sends the deltas of
+goes through the list in reverse: each step takes the deltas of its outputs and passes on those of
 its inputs:
 
     forward     v_out = f(v_in)

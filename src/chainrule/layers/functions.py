@@ -2,7 +2,7 @@
 
     y = f(z),    δ_z = f′(z) δ_y        element by element: the lecture's f and f′
 
-A formula that is right on paper can fail in floating point, first of all in the tails. The
+A formula that is right on paper can fail in floating point, above all in the tails. The
 sigmoid 1 / (1 + e⁻ᶻ) overflows for z below −710 (in float32 below −88), and its derivative,
 written with e⁻ᶻ, becomes ∞/∞. The functions here neither overflow nor lose digits for any finite
 z: they take exponentials only of negative numbers, add only terms of the same sign, and use a

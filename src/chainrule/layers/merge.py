@@ -7,8 +7,8 @@ input, in the order of `forward`. Addition passes Δ itself to each of them. Thi
 of a skip connection y = x + F(x) comes back undiminished, however deep F is.
 
 Rows of different shapes raise an error unless ``broadcast=True`` allows a size of 1 to be
-repeated. The chain rule then has a sum: a repeated number acts at every place where it was
-copied to, and its delta is the sum of the deltas there.
+repeated. The chain rule then has a sum: a repeated number acts in every place it was copied to, and
+its delta is the sum of the deltas there.
 """
 
 from __future__ import annotations

@@ -111,7 +111,7 @@ class Reshape(Layer, repr=False):
         open_size = count // named if -1 in self.shape else 1
         if named * open_size != count:
             raise ShapeError(
-                f"{self!r}: a row has another number of elements than this shape",
+                f"{self!r}: a row does not have the number of elements of this shape",
                 expected=f"rows of {named} numbers"
                 if -1 not in self.shape
                 else f"rows whose size is a multiple of {named}",
@@ -177,7 +177,7 @@ class Permute(Layer, repr=False):
         if len(self.axes) != len(input_shape):
             rest = tuple(range(len(self.axes) + 1, len(input_shape) + 1))
             raise ShapeError(
-                f"{self!r}: the rows of the input have another number of axes",
+                f"{self!r}: the rows of the input have a different number of axes",
                 expected=f"rows with {len(self.axes)} axes",
                 received=batch_of(input_shape),
                 hint=f"list every axis of a row: Permute({self.axes + rest})"
@@ -285,7 +285,7 @@ class Slice(Layer, repr=False):
         ends = (self.start, self.stop, None if self.step == 1 else self.step)
         start, stop, step = ("" if n is None else str(n) for n in ends)
         taken = f"{start}:{stop}:{step}" if step else f"{start}:{stop}"
-        # P consists of the selected rows of the unit matrix: y = x Pᵀ along the last axis, and
+        # P consists of the selected rows of the identity matrix: y = x Pᵀ along the last axis, and
         # y = P x along the one before it.
         p = f"np.eye({self.input_shape[axis]})[{taken}]"
         after, swap = len(self.input_shape) - 1 - axis, f"swapaxes({axis + 1}, -1)"

@@ -145,7 +145,7 @@ class Loss:
     def validate_targets(self, y_shape: tuple[int, ...], target: Array) -> None:
         """Raise a named error for targets that a network cannot learn from.
 
-        This is the thorough check of all targets of a data set, made once, before training.
+        This is the thorough check of all targets of a dataset, made once, before training.
 
         Parameters
         ----------

@@ -56,7 +56,7 @@ def _weights_of_outputs(given: Any) -> tuple[float, ...]:
                 place=f"weights[{number}]",
                 expected="0 ≤ weight < ∞",
                 received=f"{weight!r:.60}",
-                hint="a weight of 0 silences an output: its cost is measured, but not learned from",
+                hint="a weight of 0 silences an output: its cost is measured, but not trained on",
             )
     return tuple(map(float, weights))
 

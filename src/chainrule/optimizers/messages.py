@@ -1,10 +1,10 @@
-"""The errors for vectors that an optimizer cannot step on, and for states it cannot restore.
+"""The errors for vectors that an optimizer cannot use, and for states that it cannot restore.
 
     step(θ, g)         θ and g have to be floating-point vectors of the same size and dtype
     restore(state)     the state has to have the names, types and sizes of what the rule remembers
 
-A step checks its arguments in a single expression, because it does so every time; only if that
-check fails, the functions here find out what is wrong.
+A step checks its arguments in a single expression, because it does so every time. Only if that
+check fails do the functions here find out what is wrong.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ An `Optimizer` is a rule by which a vector θ moves, given its gradient g:
 
     θ, memory ← rule(θ, g, memory)
 
-The other modules of `chainrule.optimizers` contain the rules; `chainrule.optimizers.chunked` has
-what they share.
+The other modules of `chainrule.optimizers` contain the rules; `chainrule.optimizers.chunked`
+contains the code that they share.
 
 If some parameters are frozen, or biases are left out of the weight decay, not all of θ moves alike.
 A step then takes the slices of θ that move (see `chainrule.optimizers.slices`). `Descent` finds

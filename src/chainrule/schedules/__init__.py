@@ -21,7 +21,7 @@ from a schedule, whose rate it then reduces:
 
     LearningRate(ReduceOnPlateau(WarmUp(Constant(0.1), steps=100), factor=0.5, patience=5))
 
-`range_test` finds out which learning rates work for a model at all.
+`range_test` finds the learning rates that work for a model.
 
 Read in this order:
 

@@ -71,7 +71,7 @@ class LearningRate(Callback):
     Notes
     -----
     t also continues if the next `Trainer.fit` is called on another trainer. The measurements that a
-    `ReduceOnPlateau` has received from one trainer say nothing about another, so it starts anew.
+    `ReduceOnPlateau` has received from one trainer say nothing about another, so it starts over.
 
     Examples
     --------
@@ -211,7 +211,7 @@ class LearningRate(Callback):
         )
         if before not in (None, self.monitor):
             raise ConfigurationError(
-                "the resumed run monitored another column",
+                "the resumed run monitored a different column",
                 place="LearningRate",
                 expected=f"monitor={before!r}",
                 received=f"monitor={self.monitor!r}",

@@ -1,6 +1,6 @@
 """A learning rate that is reduced when a measurement has stopped improving.
 
-On a plateau of the validation loss, the steps are too long to get further down. So the rate is
+On a plateau of the validation loss, the steps are too long to go further down. So the rate is
 reduced again and again; k counts the reductions:
 
     η(t) = max(η₀(t) γᵏ, η_min)        with η₀ a number, or a schedule such as a warm-up

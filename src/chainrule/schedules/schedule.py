@@ -301,7 +301,7 @@ def require_schedule(owner: object, name: str, value: Any) -> None:
     elif isinstance(value, type) and issubclass(value, Schedule | ReduceOnPlateau):
         hint = f"make an instance: {value.__name__}(…)"
     elif isinstance(value, ReduceOnPlateau):
-        hint = "it depends on measurements and goes outside: ReduceOnPlateau(schedule, …)"
+        hint = "it depends on measurements: put it outside, ReduceOnPlateau(schedule, …)"
     elif callable(value):
         received = f"a function, {getattr(value, '__name__', type(value).__name__)}"
         hint = "for a custom rule, subclass Schedule and write at(self, t)"

@@ -26,8 +26,8 @@ Read in this order:
     budget         how much memory a file may ask for
     messages       how errors refer to a file
 
-Error messages and limits can change safely. A change of what is written needs a new format number,
-and files of the old formats have to load as before.
+Error messages and limits can change safely. A change to what is written needs a new format number,
+and files of the old formats must still load.
 """
 
 from __future__ import annotations

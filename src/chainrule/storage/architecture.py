@@ -270,7 +270,7 @@ def _object(
             f"the file has a field for {cls.__name__} that the class does not have",
             expected=", ".join(own) or "no fields",
             received=", ".join(map(short, unknown[:5])),
-            hint="is this another class of that name, or another version of it?",
+            hint="is this a different class of that name, or a different version of it?",
         )
     given = {own[name]: value for name, value in fields.items()}
     if not hasattr(cls, "__attrs_init__"):

@@ -245,7 +245,7 @@ def require_format(given: str | None, accepted: Collection[str]) -> None:
         is_newer, problem = True, "the file was written by a newer version of chainrule"
         hint = "update chainrule: pip install --upgrade chainrule"
     elif family.startswith("chainrule"):
-        problem = "this is a file of chainrule, but of another kind"
+        problem = "this is a chainrule file, but of a different kind"
         if family == "chainrule-weights":
             hint = "it contains only weights: build the model and call model.load_weights(path)"
         elif family == "chainrule-checkpoint":

@@ -134,7 +134,7 @@ def _choose_scale(ax: Any, values: list[float]) -> None:
 def _mark_best(
     ax: Any, curve: tuple[str, str, str], history: Mapping[str, Sequence[float]]
 ) -> None:
-    """A ring around the least loss; its value goes into the title, where no curve crosses it."""
+    """A ring around the lowest loss; its value goes into the title, where no curve crosses it."""
     _, colour, key = curve
     values = np.asarray(history[key], dtype=float)
     if not np.any(np.isfinite(values)):
@@ -142,4 +142,4 @@ def _mark_best(
     epoch = int(np.argmin(np.where(np.isfinite(values), values, np.inf))) + 1
     least = values[epoch - 1]
     ax.plot([epoch], [least], "o", ms=9, mfc="none", mec=colour, mew=1.4)
-    ax.set_title(f"least {least:#.3g}, epoch {epoch}", loc="right", color=colour, fontsize=9)
+    ax.set_title(f"lowest {least:#.3g}, epoch {epoch}", loc="right", color=colour, fontsize=9)

@@ -95,7 +95,7 @@ class ExplodingDeltasWarning(DeltasWarning):
 
 
 class DeadActivationWarning(DeltasWarning):
-    """An activation has slope 0 for all its inputs, so no delta passes it."""
+    """An activation has slope 0 for all its inputs, so no delta passes through it."""
 
 
 @define(eq=False)
@@ -405,7 +405,8 @@ def _dead(flat: _Signal, blocked: _Signal, rows: int, is_new: bool) -> DeltasWar
         otherwise = "scale the data to about 1 in size"
         first = "smaller initial weights" if is_new else SLOWER
     return DeadActivationWarning(
-        f"{label(flat.step.layer)} is dead: no delta passes it, and {blocked.place} learns nothing",
+        f"{label(flat.step.layer)} is dead: no delta passes through it, "
+        f"and {blocked.place} learns nothing",
         place=flat.place,
         expected="f′ ≠ 0 for some of its inputs",
         received=received,

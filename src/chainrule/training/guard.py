@@ -234,7 +234,7 @@ class GuardedStep:
         hint = found.hint if found else hint_for_randomness(self.model)
         if not found:
             found = NonFiniteError(
-                "a number was not finite, but all were when the step was repeated to find out why",
+                "a number was not finite, but when the step was repeated, all were",
                 place=container(self.model),
                 expected=FINITE,
                 received="a cost or gradient that was not; does a layer draw random numbers?",

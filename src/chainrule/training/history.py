@@ -104,7 +104,7 @@ class History(Mapping[str, list[float]]):
 
     @property
     def best_epoch(self) -> int | None:
-        """The epoch with the least validation loss, or without validation data the least loss.
+        """The epoch with the lowest validation loss, or without validation data the lowest loss.
 
         Counted from 1; the first if there are several. None if there are no epochs, or if that loss
         is NaN or infinite in all of them.

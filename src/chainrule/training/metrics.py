@@ -1,4 +1,4 @@
-"""Metrics: numbers that show a person how well a network performs; they are not trained on.
+"""Metrics: numbers that show how well a network performs; training does not use them.
 
 A metric is a function of the output and the target, and returns one number. The best known is the
 share of samples that are classified correctly:

@@ -10,9 +10,9 @@ For a parabola ½ λ w² the threshold is known: a step multiplies w by 1 − η
 soon as η > 2/λ.
 
 Batch costs are noisy, so they are averaged over neighbouring steps, C̄_k = Σ_j g_jk C_j/Σ_j g_jk
-with a Gaussian g_jk = e^−(j−k)²/2s². (The exponential average that is often used lags: at K = 100
-over six decades, with its usual 0.9, the rates it gives are four times too large.) Where C̄ falls
-most steeply, a step gains most; where C̄ is least, gains and losses cancel, and a larger rate is
+with a Gaussian g_jk = e^−(j−k)²/2s². (The commonly used exponential average lags: at K = 100 over
+six decades, with its usual 0.9, the rates it gives are four times too large.) Where C̄ falls
+most steeply, a step gains most; where C̄ is lowest, gains and losses cancel, and a larger rate is
 too large. The suggestion lies between the two,
 
     η* = max(η_steepest, η_least/10),      η_steepest = argmin dC̄/d(log η)  up to η_least
@@ -164,7 +164,7 @@ class RangeTest:
     suggestion
         A rate to train with, the larger of ``steepest_at`` and a tenth of ``least_at``.
     steepest_at, least_at
-        The rates at which the smoothed cost falls most steeply and at which it is least. All three
+        The rates at which the smoothed cost falls most steeply and at which it is lowest. All three
         are None if it does not fall.
     diverged_at
         The last rate, if the test ended because the cost diverged; otherwise None.
@@ -242,7 +242,7 @@ class RangeTest:
         if self._still_falls:
             last = f"is still falling at the end: go higher, highest={100 * highest:.1g}"
         else:
-            last = f"is least at {self.least_at:.2g}; beyond that it rises"
+            last = f"is lowest at {self.least_at:.2g}; beyond that it rises"
         if self.diverged_at is not None:
             last += f", and at {self.diverged_at:.2g} it has diverged"
         return (

@@ -12,7 +12,7 @@ built yet, a generator is spawned to build it; then each epoch draws one permuta
 samples, or ``make_batch`` receives the generator for each batch. So the same ``rng`` and the same
 calls give the same numbers, bit for bit.
 
-A model with several outputs has a loss for each, and training minimizes Σ_i λ_i C_i:
+A model with several outputs has a loss for each, and training minimises Σ_i λ_i C_i:
 
     trainer = Trainer(model, [loss_1, loss_2], optimizer, loss_weights=[1.0, 0.5])
     history = trainer.fit(x, (t_1, t_2), validation_data=(x_val, (t_1_val, t_2_val)))
