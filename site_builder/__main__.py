@@ -67,7 +67,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for fault in faults:
         print(fault, file=sys.stderr)
     took = f"{options.command}: {time.perf_counter() - began:.0f} s"
-    print(f"{took}, {len(faults)} faults" if faults else took, file=sys.stderr)
+    print(
+        f"{took}, {len(faults)} fault{'s' * (len(faults) != 1)}" if faults else took,
+        file=sys.stderr,
+    )
     return int(bool(faults))
 
 
