@@ -79,3 +79,7 @@ LOSSES = [
 @settings(max_examples=10)
 def test_every_loss_keeps_every_law(loss, shape, rng):
     assert check_loss(loss, shape, rng=rng).ok
+
+
+def test_probabilities_close_to_one_raise_no_false_alarm():
+    assert check_loss(losses.NegativeLogLikelihood(), (2, 2), rng=2249).ok
