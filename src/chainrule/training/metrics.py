@@ -27,6 +27,9 @@ from chainrule.losses import Loss, SigmoidCrossEntropy
 
 Metric: TypeAlias = Callable[[Array, Array], Any]
 
+MetricLike: TypeAlias = str | Loss | Metric
+"""What can be given for a metric: a name, a loss or a function of (y, t)."""
+
 
 def accuracy(y: Array, target: Array) -> float:
     """The share of samples whose largest output is at the right class, from 0 to 1.

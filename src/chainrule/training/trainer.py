@@ -25,7 +25,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -50,7 +50,7 @@ from chainrule.training.bad_batch import WHAT as BAD_BATCH
 from chainrule.training.guard import GuardedStep, quiet
 from chainrule.training.history import History
 from chainrule.training.history_columns import Columns
-from chainrule.training.metrics import by_output, named, names_in
+from chainrule.training.metrics import MetricLike, by_output, named, names_in
 from chainrule.training.run import Run
 
 if TYPE_CHECKING:
@@ -114,7 +114,9 @@ class Trainer:
     model: Layer = field(validator=arguments.require_model)
     loss: Loss = field(converter=arguments.as_loss)
     optimizer: Optimizer = field(validator=arguments.require_optimizer)
-    metrics: Any = field(default=(), kw_only=True, repr=names_in, on_setattr=_by_name)
+    metrics: (
+        Iterable[MetricLike | Iterable[MetricLike]] | Mapping[int | str, Iterable[MetricLike]]
+    ) = field(default=(), kw_only=True, repr=names_in, on_setattr=_by_name)
     loss_weights: Any = field(default=None, kw_only=True, repr=False, on_setattr=setters.frozen)
     rng: Any = field(default=None, kw_only=True, converter=arguments.as_generator, repr=False)
     run: Run | None = field(default=None, init=False, repr=False)
@@ -125,6 +127,10 @@ class Trainer:
     def __attrs_post_init__(self) -> None:
         self.loss = arguments.weighted(self.loss, self.loss_weights)
         self.metrics = self.metrics  # by name: see _by_name
+
+    @property
+    def _named_metrics(self) -> Mapping[Any, Any]:
+        return cast("Mapping[Any, Any]", self.metrics)  # which it has become: see _by_name
 
     @property
     def history(self) -> History:
@@ -374,7 +380,7 @@ class Trainer:
         arguments.require_a_loss_for_each(require_built(self.model).output_shapes, self.loss)
         data = Data.of(x, t, sample_weights, outputs=len(self.loss.for_each_output))
         data = self._fitted(data, self.model)
-        columns = Columns.of(self.model, self.loss, self.metrics)
+        columns = Columns.of(self.model, self.loss, self._named_metrics)
         y = self._applied(data, size or APPLIED_AT_ONCE)
         return self._figures(y, data, columns, _cost)
 
@@ -394,7 +400,7 @@ class Trainer:
         batches.fit_to(self.loss, self._rows_of_outputs(data, model), model.dtype)
         if validation is not None:
             validation = self._fitted(validation, model)
-        columns = Columns.of(model, self.loss, self.metrics)
+        columns = Columns.of(model, self.loss, self._named_metrics)
         _try_metrics(columns, model, batches.data)
         return model, validation, columns
 
