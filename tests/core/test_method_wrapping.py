@@ -695,3 +695,20 @@ def test_a_frozen_attrs_object_can_be_a_field():
     layer = Power(Settings(2))
     np.testing.assert_array_equal(layer(X), X**2)
     assert layer.twin().settings is layer.settings
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("zero_grad", "parameters.zero_grad()"), ("weight", "weights"), ("cuda", "on the CPU")],
+)
+def test_what_other_libraries_call_it_is_named_by_what_to_use_here(name, words):
+    with pytest.raises(AttributeError, match=f"has no attribute '{name}': that is") as caught:
+        getattr(built(Dense(2)), name)
+    assert words in str(caught.value)
+
+
+def test_a_misspelled_name_gets_a_suggestion():
+    with pytest.raises(
+        AttributeError, match=r"no attribute 'paramters': did you mean 'parameters'"
+    ):
+        _ = built(Dense(2)).paramters

@@ -220,7 +220,11 @@ print(history["loss"][-1], trainer.evaluate(x_test, t_test)["accuracy"])
 both = losses.PerOutput([losses.HalfSquaredError(), losses.MeanAbsoluteError()])
 print(rate, by_epoch, both, callbacks.Checkpoint("runs"), callbacks.CSVLogger("run.csv"))
 regression = Trainer(
-    Sequential([Dense(1)]), LogCosh(), SignDescent(0.1), metrics=[largest_error, losses.Huber()], rng=0
+    Sequential([Dense(1)]),
+    LogCosh(),
+    SignDescent(0.1),
+    metrics=[largest_error, losses.Huber()],
+    rng=0,
 )
 regression.fit(
     np.ones((8, 2)),

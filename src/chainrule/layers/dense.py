@@ -55,7 +55,8 @@ class Dense(Layer, repr=False):
     Raises
     ------
     ConfigurationError
-        If ``units`` is not an integer of at least 1, or an initializer is unknown.
+        If ``units`` is not an integer of at least 1, ``use_bias`` not a bool, or an initializer is
+        unknown.
     ShapeError
         If the rows are not vectors.
 
@@ -83,6 +84,21 @@ class Dense(Layer, repr=False):
                 received=f"units={self.units!r}",
                 hint=f"Dense({int(self.units)})" if _is_almost_whole(self.units) else None,
             )
+        if not isinstance(self.use_bias, bool):
+            raise ConfigurationError(
+                "Dense: use_bias must be True or False",
+                expected=f"Dense({self.units}) or Dense({self.units}, use_bias=False)",
+                received=f"Dense({self.units}, {self.use_bias!r:.40})",
+                hint=self._hint_for_second_argument(),
+            )
+
+    def _hint_for_second_argument(self) -> str | None:
+        """What a user of another library most likely meant by it."""
+        if isinstance(self.use_bias, str):
+            return f"an activation is a layer of its own: Dense({self.units}), Activation(…)"
+        if is_integer(self.use_bias):
+            return f"Dense({self.use_bias}) if these are n_in and n_out: the first batch sets n_in"
+        return None
 
     def build(self, input_shape: Shape, **options: Any) -> None:
         if len(input_shape) != 1:
