@@ -200,15 +200,26 @@ def test_a_hundred_steps_are_those_of_pytorch(torch, kind, settings):
     rng = np.random.default_rng(0)
     directions, _ = np.linalg.qr(rng.normal(size=(20, 20)))
     curvature = directions * np.linspace(0.1, 3, 20) @ directions.T
-    value = rng.normal(size=20)
-    parameter = torch.tensor(value, requires_grad=True)
-    theirs, ours = pair(torch, kind, [parameter], 0.03, **settings)
+    start = rng.normal(size=20)
+
+    def theirs(start):
+        parameter = torch.tensor(start, requires_grad=True)
+        optimizer, _ = pair(torch, kind, [parameter], 0.03, **settings)
+        for _ in range(100):
+            parameter.grad = torch.tensor(curvature @ parameter.detach().numpy())
+            optimizer.step()
+        return parameter.detach().numpy()
+
+    value, expected = start.copy(), theirs(start)
+    _, ours = pair(torch, kind, [torch.tensor(start, requires_grad=True)], 0.03, **settings)
     for _ in range(100):
-        parameter.grad = torch.tensor(curvature @ parameter.detach().numpy())
-        theirs.step()
         ours.step(value, curvature @ value)
-    difference = np.linalg.norm(value - parameter.detach().numpy())
-    assert difference <= 1e-12 * np.linalg.norm(value)
+    # How far PyTorch alone ends from itself when the start differs in the last digits. This depends
+    # on the order in which the kernels of a processor sum.
+    near = [start * (1 + 1e-15 * rng.uniform(-1, 1, size=20)) for _ in range(5)]
+    spread = max(np.linalg.norm(theirs(other) - expected) for other in near)
+    assert np.linalg.norm(value - expected) <= 1e-12 * np.linalg.norm(value) + 10 * spread
+    assert spread <= 1e-9 * np.linalg.norm(value)  # else the comparison would say little
 
 
 @pytest.mark.parametrize(
