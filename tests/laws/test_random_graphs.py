@@ -45,37 +45,44 @@ def test_a_random_graph_keeps_every_law(drawing, rng):
 def test_gradients_are_those_of_pytorch(torch, drawing, seed):
     model = built(drawing, seed)
     places = own_parameters(drawing, model)
-    tensors = {}
-
-    def parameters(key, rows, columns):
-        if key not in tensors:
-            if key in places:
-                pair = (places[key].weights.value, places[key].biases.value)
-            else:  # of a call that no output needs
-                pair = (np.zeros((rows, columns)), np.zeros(columns))
-            tensors[key] = [torch.tensor(np.array(p), requires_grad=True) for p in pair]
-        return tensors[key]
-
     x = random_inputs(drawing, 3, seed)
-    theirs = [torch.tensor(a, requires_grad=True) for a in x]
-    expected = in_torch(torch, drawing, theirs, parameters)
     y = model.forward(*x)
     delta = deltas_like(y, seed)
     model.parameters.zero_grad()
     dx = model.backward(delta)
-    torch.autograd.backward(expected, [torch.tensor(d) for d in as_tuple(delta)])
-    close = {"rtol": 1e-10, "atol": 1e-12}
-    for ours, other in zip(as_tuple(y), expected, strict=True):
-        np.testing.assert_allclose(ours, other.detach().numpy(), **close)
-    for ours, other in zip(as_tuple(dx), theirs, strict=True):
-        np.testing.assert_allclose(ours, other.grad.numpy(), **close)
-    seen = 0
-    for key, layer in places.items():
-        for ours, other in zip((layer.weights, layer.biases), tensors[key], strict=True):
-            grad = np.zeros(ours.shape) if other.grad is None else other.grad.numpy()
-            np.testing.assert_allclose(ours.grad, grad, **close)
-            seen += ours.size
-    assert seen == model.parameters.size
+
+    def theirs(x):
+        """The outputs, the deltas of the inputs and all gradients, in PyTorch."""
+        tensors = {}
+
+        def parameters(key, rows, columns):
+            if key not in tensors:
+                if key in places:
+                    pair = (places[key].weights.value, places[key].biases.value)
+                else:  # of a call that no output needs
+                    pair = (np.zeros((rows, columns)), np.zeros(columns))
+                tensors[key] = [torch.tensor(np.array(p), requires_grad=True) for p in pair]
+            return tensors[key]
+
+        inputs = [torch.tensor(a, requires_grad=True) for a in x]
+        outputs = in_torch(torch, drawing, inputs, parameters)
+        torch.autograd.backward(outputs, [torch.tensor(d) for d in as_tuple(delta)])
+        learned = [tensor for key in places for tensor in tensors[key]]
+        return [
+            *(output.detach().numpy() for output in outputs),
+            *(np.zeros(t.shape) if t.grad is None else t.grad.numpy() for t in (*inputs, *learned)),
+        ]
+
+    learned = [p for layer in places.values() for p in (layer.weights, layer.biases)]
+    ours = [*as_tuple(y), *as_tuple(dx), *(p.grad for p in learned)]
+    # Some graphs amplify rounding, and each processor rounds in its own way: so much that PyTorch
+    # departs from itself when the inputs differ in the last digits.
+    expected, rng = theirs(x), np.random.default_rng(seed)
+    near = [theirs([a * (1 + 1e-15 * rng.uniform(-1, 1, a.shape)) for a in x]) for _ in range(2)]
+    for number, (one, other) in enumerate(zip(ours, expected, strict=True)):
+        spread = max((np.max(np.abs(n[number] - other), initial=0) for n in near), default=0)
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12 + 100 * spread)
+    assert sum(p.size for p in learned) == model.parameters.size
 
 
 @given(drawing=drawings(), seed=seeds)
