@@ -101,8 +101,8 @@ class Layer(Tree):
     The annotated fields of the class, such as ``units: int`` or
     ``rate: float = attrs.field(default=0.5, kw_only=True)``, are the layer's configuration. Its
     repr, its equality and what is saved come from them. The class becomes an attrs class
-    automatically; options of `attrs.define` follow the base class, as in
-    ``class Scale(Layer, kw_only=True)``, and an explicit ``@define`` above the class does the same.
+    automatically. Options such as ``kw_only``, ``repr`` and ``eq`` follow the base class, as in
+    ``class Scale(Layer, kw_only=True)``. An explicit ``@define`` above the class is allowed, too.
     With ``repr=False`` a layer prints like ``Dense(30)``, without the fields that have their
     default. An ``__init__``, ``__repr__`` or ``__eq__`` that you write, in the class or in one that
     it inherits from, is kept.
