@@ -24,17 +24,18 @@ NAMES = [
     "type",
     "memory",
     "return",
+    "inference",
 ]
 
 
-def test_the_report_lists_the_nine_laws_with_their_figures():
+def test_the_report_lists_the_ten_laws_with_their_figures():
     report = check_layer(Dense(3), (4,))
     assert report.ok is True
     assert [result.name for result in report] == NAMES
     assert report["adjoint"].figure <= report["adjoint"].tolerance == 1e-12
     text = str(report)
     assert "Dense(3)" in text
-    assert "all 9 laws hold" in text
+    assert "all 10 laws hold" in text
     for number, name in enumerate(NAMES, start=1):
         assert f"✓ {number}  {name}" in text
 
@@ -92,7 +93,7 @@ def test_inputs_can_be_drawn_by_the_caller():
     assert check_layer(SquareRoot(), (4,), inputs=lambda shape: rng.uniform(1, 2, shape)).ok
 
 
-def test_a_layer_for_positive_numbers_passes_with_positive_inputs():
+def test_inputs_of_the_caller_are_taken_as_they_are():
     @define
     class Logarithm(Layer):
         def forward(self, x):
@@ -105,7 +106,7 @@ def test_a_layer_for_positive_numbers_passes_with_positive_inputs():
     rng = np.random.default_rng(0)
     report = check_layer(Logarithm(), (4,), inputs=lambda shape: rng.uniform(1, 2, shape))
     assert report.ok
-    assert "not finite for an input of zeros" in " ".join(report["adjoint"].remarks)
+    assert not report["adjoint"].remarks  # neither zeros nor negative numbers were tried
 
 
 def test_a_function_without_a_rule_is_checked_by_differences_and_the_report_says_so():
@@ -268,7 +269,7 @@ def test_a_custom_loss_passes():
 
 def test_a_loss_report_names_the_loss_and_the_nine_laws():
     report = check_loss(losses.SoftmaxCrossEntropy(), (4,))
-    assert [result.name for result in report] == NAMES
+    assert [result.name for result in report] == NAMES[:9]
     assert "SoftmaxCrossEntropy()" in str(report)
 
 

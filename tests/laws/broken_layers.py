@@ -393,7 +393,7 @@ BROKEN: list[tuple[Layer, Any, str, str]] = [
     (RowsSeeEachOther(), (4,), "batch", "couples_batch"),
     (OneBufferForAll(), (4,), "purity", "output of forward"),
     (ApplyRemembers(3), (4,), "memory", "apply"),
-    (ApplyComputesOtherwise(3), (4,), "memory", "different"),
+    (ApplyComputesOtherwise(3), (4,), "inference", "different"),
     (ConfigurationGrows(3), (4,), "return", "saved and loaded"),
     (DeltaOfAnotherShape(3), (4,), "adjoint", "shape"),
     (TwiceTheSlope(), (4,), "adjoint", "2 times what it should be"),

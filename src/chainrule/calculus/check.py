@@ -20,6 +20,7 @@ import numpy as np
 from attrs import define, field
 
 from chainrule.calculus import laws, loss_laws
+from chainrule.calculus.products import with_indices
 from chainrule.calculus.test_case import Case, Finding, LawViolation
 from chainrule.core.errors import ChainruleError, DefinitionError, LayerCheckError, ShapeError
 from chainrule.core.layer import Layer
@@ -56,7 +57,8 @@ class LawResult:
 
     def __str__(self) -> str:
         figure = "" if self.figure is None else f"{self.figure:.1e}"
-        head = f"  {'✓' if self.ok else '✗'} {self.number}  {self.name:<10}  {figure:>7}  "
+        name = self.name.ljust(11 - len(str(self.number)))
+        head = f"  {'✓' if self.ok else '✗'} {self.number}  {name}  {figure:>7}  "
         lines = [head + self.statement]
         for text in [*(self.diagnosis or "").splitlines(), *(f"({r})" for r in self.remarks)]:
             lines.append(" " * 7 + text)
@@ -237,12 +239,13 @@ def _joined(shapes: tuple[Shape, ...]) -> str:
 
 def _case(layer: Layer, shapes: tuple[Shape, ...], rng: np.random.Generator, inputs: Any) -> Case:
     copy = layer.unbuilt()
-    copy.build(*shapes, rng=rng.spawn(1)[0], dtype="float64")
+    seed = int(rng.integers(2**63))
+    copy.build(*shapes, rng=seed, dtype="float64")
     # Zeros, the initial value of biases, would hide errors in whatever they multiply.
     value = copy.parameters.value
     value += 0.1 * rng.normal(size=value.shape)
-    draw = inputs or (lambda shape: rng.normal(size=shape))
-    return Case.of(copy, shapes, rng, _batch_size(copy), draw)
+    case = Case.of(copy, rng, _batch_size(copy), inputs, seed)
+    return with_indices(case) if case.is_given else case
 
 
 def _batch_size(layer: Layer) -> int:

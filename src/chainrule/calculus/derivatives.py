@@ -218,6 +218,8 @@ class Replica:
     ) -> None:
         parts: dict[int, Any] = {}
         self.parameters: list[Parameter] = []
+        self.buffers: list[Parameter] = []
+        self.generators: list[np.random.Generator] = []
         start = 0
         for parameter in model.parameters:
             value: Array = parameter.value
@@ -229,11 +231,16 @@ class Replica:
             start += parameter.size
         for state in model.buffers:
             value = state.value.copy()
-            parts[id(state)] = Parameter(
-                state.path, value if tangent is None else Dual(value, np.zeros_like(value), level)
+            self.buffers.append(
+                Parameter(
+                    state.path,
+                    value if tangent is None else Dual(value, np.zeros_like(value), level),
+                )
             )
+            parts[id(state)] = self.buffers[-1]
         for generator in model.generators.values():
-            parts[id(generator)] = layer_state.copied_generator(generator)
+            self.generators.append(layer_state.copied_generator(generator))
+            parts[id(generator)] = self.generators[-1]
         self.layer = model.replica(parts)
         self._empty = np.zeros(0, model.dtype)
 
