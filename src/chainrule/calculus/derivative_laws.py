@@ -392,7 +392,7 @@ def nearby(at: Case) -> Iterator[Case]:
     epsilon = 4 * float(np.finfo(at.layer.dtype).eps)
 
     def perturbed(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        return x * (1 + epsilon * at.rng.uniform(-1, 1, x.shape))
+        return (x * (1 + epsilon * at.rng.uniform(-1, 1, x.shape))).astype(x.dtype)
 
     for _ in range(PERTURBATIONS):
         inputs = tuple(

@@ -287,17 +287,18 @@ def all_layouts(case: Case) -> Iterator[Situation]:
 
 
 @contextmanager
-def elsewhere() -> Iterator[None]:
+def elsewhere(seed: int) -> Iterator[None]:
     """Other states of the global random generators, and another time on the clock."""
     states = np.random.get_state(legacy=False), random.getstate()
     clocks = {name: getattr(time, name) for name in ("time", "time_ns", "perf_counter")}
+    later = {name: seed * 10 ** (15 if name == "time_ns" else 6) for name in clocks}
     shifted: dict[str, Any] = {
-        name: (lambda clock=clock, name=name: clock() + 10**6 * (10**9 if "_ns" in name else 1))
+        name: (lambda clock=clock, later=later[name]: clock() + later)
         for name, clock in clocks.items()
     }
     try:
-        np.random.seed(20_011)
-        random.seed(20_011)
+        np.random.seed(seed)
+        random.seed(seed)
         with mock.patch.multiple(time, **shifted):
             yield
     finally:
