@@ -12,7 +12,7 @@ from chainrule.core.errors import BuildError, DefinitionError, ShapeError
 from chainrule.core.initializers import KNOWN, Initializer
 from chainrule.core.layer_state import BOOKKEEPING
 from chainrule.core.tree import fields_of
-from chainrule.core.types import Shape
+from chainrule.core.types import RowPattern, Shape
 
 if TYPE_CHECKING:
     from chainrule.core.layer import Layer
@@ -62,9 +62,10 @@ def _default(field: Any, layer: Layer) -> Any:
     return field.converter(default) if callable(field.converter) else default
 
 
-def batch_of(shape: Shape) -> str:
-    """``(64,)`` → ``(batch, 64)``."""
-    return f"({', '.join(['batch', *map(str, shape)])})" if shape else "(batch,)"
+def batch_of(shape: RowPattern) -> str:
+    """``(64,)`` → ``(batch, 64)``; ``(..., 64)`` → ``(batch, …, 64)``."""
+    sizes = ["…" if n is ... else str(n) for n in shape]
+    return f"({', '.join(['batch', *sizes])})" if shape else "(batch,)"
 
 
 def require_built(layer: Layer) -> Layer:
