@@ -108,7 +108,9 @@ def construct(
             if was_built:  # it is also in another model, and has its memory there
                 _restore(member, attributes)
         if _VALUES.get() is None:
-            _ = layer.parameters.value, layer.buffers.value  # moves each array to its final memory
+            for vector in (layer.parameters, layer.buffers):
+                vector.assign_paths()
+                _ = vector.value  # moves each array to its final memory
             _keep_freed_memory()
 
 
@@ -154,15 +156,10 @@ def initialized_by(values: Callable[[Shape, Any], Array]) -> Iterator[None]:
         _VALUES.reset(token)
 
 
-def _nothing(shape: Shape, dtype: Any) -> Array:
-    """An array of this shape that occupies no memory."""
-    return np.broadcast_to(np.zeros((), dtype), shape)
-
-
 def require_fit(layer: Layer, shapes: tuple[Shape, ...]) -> None:
     """Raise an error unless `build`, for rows of these shapes, would create the same parameters."""
     other = layer.unbuilt()
-    with initialized_by(_nothing):
+    with initialized_by(np.zeros):  # which occupies memory only when it is used
         other.build(*shapes, rng=0, dtype=layer._dtype)
     for kind in ("_parameters", "_buffers"):
         needed = {path: array.shape for path, array in other._collected(kind).items()}

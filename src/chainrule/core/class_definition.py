@@ -177,7 +177,7 @@ def _is_settable(cls: type[Layer], name: str) -> bool:
 
 
 def _guarded(cls: type[Layer]) -> frozenset[str]:
-    """Properties, slots, and the names of `Layer`; all fields if attrs converts or validates one."""
+    """Properties, slots and names of `Layer`; all fields if attrs converts or validates one."""
     names = {
         name
         for kind in cls.__mro__

@@ -385,6 +385,8 @@ class Layer(Tree):
 
     def twin(self) -> Self:
         """A copy that shares parameters, buffers and generators, and has its own memory."""
+        if self._rng is not None and not self.is_built:
+            raise messages.unbuilt_twin(self)
         return layer_state.twin(self)
 
     def replica(self, parts: dict[int, Any]) -> Self:
