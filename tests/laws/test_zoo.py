@@ -17,7 +17,7 @@ from laws.conditional_faults import (
     HalvedIf,
     HalvedParametersIf,
 )
-from laws.unusual_layers import UNUSUAL
+from laws.unusual_layers import UNUSUAL, WITH_INPUTS
 
 
 def _name(layer) -> str:
@@ -48,6 +48,11 @@ def test_a_broken_layer_is_caught_and_its_fault_named(layer, shape, law, words):
 @pytest.mark.parametrize("rng", [0, 1])
 def test_an_unusual_layer_that_is_right_passes(layer, shape, rng):
     assert check_layer(layer, shape, rng=rng).ok
+
+
+@pytest.mark.parametrize(("layer", "shape", "inputs"), WITH_INPUTS)
+def test_an_unusual_layer_passes_with_its_own_inputs(layer, shape, inputs):
+    assert check_layer(layer, shape, inputs=inputs).ok
 
 
 @pytest.mark.parametrize(("layer", "shape", "law", "words"), BROKEN[:20])
