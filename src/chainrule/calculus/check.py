@@ -14,6 +14,7 @@ from __future__ import annotations
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,9 @@ class LawResult:
     tolerance: float | None = None
     diagnosis: str | None = None
     remarks: list[str] = field(factory=list)
+    origin: str = field(
+        default="", repr=False, eq=False
+    )  # what laws have in common that fail alike
 
     def __str__(self) -> str:
         figure = "" if self.figure is None else f"{self.figure:.1e}"
@@ -100,6 +104,11 @@ class CheckReport:
 
     def __str__(self) -> str:
         broken = [result.name for result in self.results if not result.ok]
+        if len(self.results) == 1 and not self.results[0].number:  # no law was checked
+            lines = (self.results[0].diagnosis or "").splitlines()
+            return "\n".join(
+                [f"{self.subject}: {self.results[0].statement}", *map("  {}".format, lines)]
+            )
         head = (
             f"{self.subject}: all {len(self.results)} laws hold"
             if not broken
@@ -156,11 +165,13 @@ def check_layer(
     generator = np.random.default_rng(rng)
     shapes = _shapes(input_shape)
     try:
-        case = _case(layer, shapes, generator, inputs)
+        built, seed = _built(layer, shapes, generator)
     except Exception as error:
-        report = CheckReport(name, [LawResult(0, "build", "The layer can be built.", False)])
+        report = CheckReport(name, [LawResult(0, "build", "the layer cannot be built", False)])
         report.results[0].diagnosis = _described_error(error)
         raise _failure(report) from error
+    case = Case.of(built, generator, _batch_size(built), inputs, seed)
+    case = with_indices(case) if case.is_given else case
     report = CheckReport(
         f"{name}, checked on rows of shape {_joined(shapes)} in batches of {case.batch}",
         _same_error_once(
@@ -218,7 +229,7 @@ def check_loss(
         loss, output_shape, np.random.default_rng(rng), outputs, targets
     )
     if not subjects:
-        result = LawResult(0, "targets", "The loss accepts some of the targets tried.", False)
+        result = LawResult(0, "targets", "the loss accepts none of the targets tried", False)
         result.diagnosis = (
             "pass functions that draw valid ones: check_loss(…, outputs=…, targets=…)"
         )
@@ -237,15 +248,15 @@ def _joined(shapes: tuple[Shape, ...]) -> str:
     return " and ".join(map(str, shapes))
 
 
-def _case(layer: Layer, shapes: tuple[Shape, ...], rng: np.random.Generator, inputs: Any) -> Case:
+def _built(layer: Layer, shapes: tuple[Shape, ...], rng: np.random.Generator) -> tuple[Layer, int]:
+    """A copy of the layer, built, and the seed with which it was built."""
     copy = layer.unbuilt()
     seed = int(rng.integers(2**63))
     copy.build(*shapes, rng=seed, dtype="float64")
     # Zeros, the initial value of biases, would hide errors in whatever they multiply.
     value = copy.parameters.value
     value += 0.1 * rng.normal(size=value.shape)
-    case = Case.of(copy, rng, _batch_size(copy), inputs, seed)
-    return with_indices(case) if case.is_given else case
+    return copy, seed
 
 
 def _batch_size(layer: Layer) -> int:
@@ -270,17 +281,19 @@ def _try(number: int, name: str, law: Callable[[Any], Finding], case: Any) -> La
         result.remarks = finding.remarks
     except LawViolation as broken:
         result.ok, result.figure, result.diagnosis = False, broken.figure, str(broken)
+        result.origin = str(broken)
     except Exception as error:
         result.ok, result.diagnosis = False, _described_error(error)
+        result.origin = _origin(error)
     return result
 
 
 def _same_error_once(results: list[LawResult]) -> list[LawResult]:
-    """The same results, with a diagnosis shared by several laws written out only once."""
+    """The same results, with an error shared by several laws written out only once."""
     first: dict[str, int] = {}
     for result in results:
         if result.diagnosis is not None:
-            number = first.setdefault(result.diagnosis, result.number)
+            number = first.setdefault(result.origin, result.number)
             if number != result.number:
                 result.diagnosis = f"same as law {number}"
     return results
@@ -289,11 +302,28 @@ def _same_error_once(results: list[LawResult]) -> list[LawResult]:
 def _described_error(error: Exception) -> str:
     """An error as a diagnosis: the message, and the line of the layer that raised it."""
     text = str(error) if isinstance(error, ChainruleError) else f"{type(error).__name__}: {error}"
+    line = _line_of_layer(error)
+    if line and not isinstance(error, ChainruleError):
+        text += f"\nin {line.name}, line {line.lineno}: {line.line}"
+    return "\n".join([text, *getattr(error, "__notes__", ())])
+
+
+def _origin(error: Exception) -> str:
+    """What is the same for one error under several laws; its message may name the batch size."""
+    line = _line_of_layer(error)
+    where = f"{line.filename}, line {line.lineno}" if line else ""
+    what = error.problem if isinstance(error, ChainruleError) else where or str(error)
+    return f"{type(error).__name__}: {what}"
+
+
+_PACKAGES = (str(Path(__file__).parents[1]), str(Path(np.__file__).parent))
+
+
+def _line_of_layer(error: Exception) -> traceback.FrameSummary | None:
+    """The last line outside chainrule and NumPy, which is in the code of the layer's author."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if "/chainrule/c" not in f.filename.replace("\\", "/")]
-    if own and not isinstance(error, ChainruleError):
-        text += f"\nin {own[-1].name}, line {own[-1].lineno}: {own[-1].line}"
-    return text
+    own = [frame for frame in frames if not frame.filename.startswith(_PACKAGES)]
+    return own[-1] if own else None
 
 
 def _failure(report: CheckReport) -> LayerCheckError:

@@ -17,7 +17,7 @@ from attrs import define, evolve, field
 
 from chainrule.calculus.derivatives import Replica
 from chainrule.core import layer_state
-from chainrule.core.errors import LayerCheckError
+from chainrule.core.errors import ShapeError
 from chainrule.core.layer import Layer
 from chainrule.core.parameter import Parameter
 from chainrule.core.types import Shape
@@ -124,6 +124,8 @@ class Case:
         none: tuple[npt.NDArray[Any], ...] = ()
         bare = cls(layer, none, none, rng, draw, seed, given is not None)
         drawn = bare.of_size(batch)
+        if given:
+            drawn.of_size(2)  # a function that ignores the shape is reported at once
         still = [n for n, x in enumerate(drawn.inputs) if x.dtype.kind != "f"]
         return evolve(drawn, still=frozenset(still))
 
@@ -198,8 +200,11 @@ def _checked(given: Callable[[Shape], Any]) -> Callable[[Shape], npt.NDArray[Any
     def draw(shape: Shape) -> npt.NDArray[Any]:
         drawn = np.asarray(given(shape))
         if drawn.shape != shape:
-            raise LayerCheckError(
-                f"check_layer: inputs returns an array of shape {drawn.shape} for the shape {shape}"
+            raise ShapeError(
+                "check_layer: inputs returns an array of the wrong shape",
+                expected=shape,
+                received=drawn.shape,
+                hint="inputs=lambda shape: rng.uniform(1, 2, shape)",
             )
         return drawn.astype(float) if drawn.dtype.kind == "f" else drawn
 
