@@ -28,7 +28,7 @@ from chainrule.calculus.derivative_laws import (
 )
 from chainrule.calculus.inference_law import inference
 from chainrule.calculus.products import jacobian_vector
-from chainrule.calculus.situations import FEW_SIZES, LAYOUTS, all_situations, elsewhere, sizes
+from chainrule.calculus.situations import FEW_SIZES, LAYOUTS, elsewhere, input_situations, sizes
 from chainrule.calculus.test_case import (
     EXACT,
     TINY,
@@ -155,20 +155,21 @@ def _parameters_alone(
 def purity(case: Case) -> Finding:
     """Inputs and deltas are never changed; no later call changes an array that was returned."""
     # With new parameters, in case an earlier pass has changed the others for good.
-    _nothing_changes(case.with_parameters(case.rng.normal(size=case.theta.size)))
-    for situation in all_situations(case):
-        if situation.at.layer is case.layer:
-            with located(situation.phrase):
-                _nothing_changes(situation.at)
+    fresh = case.with_parameters(case.rng.normal(size=case.theta.size))
+    _nothing_changes(Bench(fresh.layer), fresh)
+    bench = Bench(case.layer)
+    for situation in input_situations(case):
+        with located(situation.phrase):
+            _nothing_changes(bench, situation.at)
     for phrase, lay in LAYOUTS.items():
         if phrase != "that are read-only":  # a layer that writes into such an array raises
             with located(f"for arrays {phrase}"):
-                _nothing_changes(evolve(case, lay_inputs=lay, lay_delta=lay))
+                _nothing_changes(bench, evolve(case, lay_inputs=lay, lay_delta=lay))
     return Finding()
 
 
-def _nothing_changes(case: Case) -> None:
-    bench = Bench(case.layer)
+def _nothing_changes(bench: Bench, case: Case) -> None:
+    bench.reset()
     layer = bench.layer
     inputs = laid(case.inputs, case.lay_inputs)
     values = [p.value.copy() for p in bench.parameters]

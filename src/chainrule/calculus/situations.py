@@ -24,7 +24,7 @@ from chainrule.core.types import Shape
 Numbers: TypeAlias = npt.NDArray[Any]
 Draw: TypeAlias = Callable[[np.random.Generator, Shape], Numbers]
 
-SIZES = (1, 2, 3, 4, 5, 8, 9, 16, 30, 65, 128)
+SIZES = (1, 2, 3, 4, 8, 9, 65, 128)
 """The batch sizes, besides the usual one and the empty batch."""
 FEW_SIZES = (1, 2, 8, 65)
 """The sizes for laws in which each of them is expensive."""
@@ -48,6 +48,15 @@ def sizes(case: Case, wanted: tuple[int, ...] = SIZES) -> list[int]:
 
 def all_situations(case: Case) -> Iterator[Situation]:
     """The ordinary case first, then values of inputs, batch sizes, and values of parameters."""
+    yield from input_situations(case)
+    theta = case.theta
+    if theta.size:
+        for phrase, draw in PARAMETERS.items():
+            yield Situation(phrase, case.with_parameters(draw(case.rng, theta.shape)))
+
+
+def input_situations(case: Case) -> Iterator[Situation]:
+    """The ordinary case first, then values of inputs, and batch sizes."""
     yield Situation("", case)
     if not case.is_given:
         for phrase, draw in VALUES.items():
@@ -58,10 +67,6 @@ def all_situations(case: Case) -> Iterator[Situation]:
     for size in sizes(case):
         rows = "row" if size == 1 else "rows"
         yield Situation(f"for a batch of {size} {rows}", case.of_size(size))
-    value = case.theta
-    if value.size:
-        for phrase, draw in PARAMETERS.items():
-            yield Situation(phrase, case.with_parameters(draw(case.rng, value.shape)))
 
 
 # ------------------------------------------------------------------------------- numbers

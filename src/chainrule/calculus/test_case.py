@@ -92,6 +92,7 @@ class Case:
     still: frozenset[int] = frozenset()
     lay_inputs: Callable[[npt.NDArray[Any]], npt.NDArray[Any]] = as_drawn
     lay_delta: Callable[[npt.NDArray[Any]], npt.NDArray[Any]] = as_drawn
+    is_replica: bool = False  # whether its layer belongs to this case alone
     _known: tuple[Layer, list[Parameter]] | None = None  # a layer and its parameters
 
     @property
@@ -173,7 +174,7 @@ class Case:
         parts |= {id(s): Parameter(s.path, s.value.copy()) for s in self.layer.buffers}
         for generator in self.layer.generators.values():
             parts[id(generator)] = layer_state.copied_generator(generator)
-        return evolve(self, layer=self.layer.replica(parts))
+        return evolve(self, layer=self.layer.replica(parts), is_replica=True)
 
     def moved(self, direction: Direction, step: float) -> Case:
         """The same case, moved by ``step`` along a direction."""
@@ -190,6 +191,13 @@ class Case:
     def forward(self) -> Any:
         """The output of a new replica; it gets copies, because a layer might write into them."""
         return Bench(self.layer).forward(self)
+
+    def forward_once(self) -> Any:
+        """The same for a case that `with_parameters` has made: its layer is a replica already."""
+        if self.is_replica:
+            with np.errstate(all="ignore"):
+                return self.layer.forward(*copied(self.inputs))
+        return self.forward()
 
     def passes(self, delta: Any) -> Gradients:
         """Forward and backward pass of a new replica, also on copies."""
@@ -242,10 +250,18 @@ class Bench:
     def __init__(self, layer: Layer, tangent: npt.NDArray[Any] | None = None) -> None:
         replica = Replica(layer, tangent)
         self.layer = replica.layer
+        self._applying: Layer | None = None
         self.parameters: list[Parameter] = replica.parameters
         self.buffers: list[Parameter] = replica.buffers
         self._buffers = list(zip(layer.buffers, replica.buffers, strict=True))
         self._generators = list(zip(layer.generators.values(), replica.generators, strict=True))
+
+    @property
+    def applying(self) -> Layer:
+        """A twin whose `forward` is that of the layer, but in which the layers inside apply."""
+        if self._applying is None:
+            self._applying = layer_state.applying(self.layer)
+        return self._applying
 
     def reset(self, *, zero_grad: bool = True) -> None:
         """Set buffers and generators to what they are in the layer, and gradients to zero."""
