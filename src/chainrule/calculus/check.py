@@ -1,7 +1,7 @@
-"""`check_layer`: check that a layer obeys the nine laws, and diagnose what is wrong if it doesn't.
+"""`check_layer`: check that a layer obeys the ten laws, and diagnose what is wrong if it doesn't.
 
     >>> print(check_layer(Dense(3), (4,)))                                    # doctest: +SKIP
-    Dense(3), checked on rows of shape (4,) in batches of 7: all 9 laws hold …
+    Dense(3), checked on rows of shape (4,) in batches of 7: all 10 laws hold …
 
 The laws are in `chainrule.calculus.laws`, the typical patterns of wrong gradients in
 `chainrule.calculus.diagnosis`. This module runs them on a copy of the layer and reports the result.
@@ -127,10 +127,24 @@ def check_layer(
     *,
     inputs: Any = None,
 ) -> CheckReport:
-    """Check that a layer obeys the nine laws of the contract; diagnose the laws it breaks.
+    """Check that a layer obeys the ten laws of the contract; diagnose the laws it breaks.
 
-    Derivatives are checked to machine precision at random points. This builds and tests a copy;
-    the layer itself does not change.
+    1. *adjoint*: `backward` is the transpose of the Jacobian of `forward`, to machine precision.
+    2. *tangent*: this Jacobian agrees with central differences.
+    3. *accumulate*: gradients of several backward passes add up; `zero_grad` resets them.
+    4. *purity*: inputs, deltas and returned arrays are never changed.
+    5. *repeatable*: results depend on nothing but inputs, parameters, buffers and generators.
+    6. *batch*: rows do not affect each other, unless the class says ``couples_batch = True``.
+    7. *type*: float32 in, float32 out, with the numbers of float64.
+    8. *memory*: `apply` leaves no trace; `backward` before `forward` is a named error.
+    9. *return*: the layer survives saving and loading.
+    10. *inference*: `apply` is deterministic, treats rows alone, and equals `forward`: exactly; or
+        on average, for a layer that draws, unless it says ``noise_is_linear = False``; or to 1 %
+        after many passes of one batch, for a layer with running statistics.
+
+    It tries batches of 0 to 128 rows; inputs, parameters and deltas from tiny to huge, of one sign,
+    integer, sparse, zero, equal and constant; arrays in other layouts in memory; other batches in
+    between. This builds and tests a copy; the layer itself does not change.
 
     Parameters
     ----------
@@ -143,7 +157,9 @@ def check_layer(
         A seed or Generator for the random numbers of the check.
     inputs
         A function that takes a shape and draws inputs, for a layer that is not defined for all
-        real numbers: ``inputs=lambda shape: np.random.default_rng(0).uniform(1, 2, shape)``.
+        real numbers: ``inputs=lambda shape: rng.uniform(1, 2, shape)``, or for one that takes
+        integers: ``inputs=lambda shape: rng.integers(0, 5, shape)``. They are taken as they are.
+        Integers are not moved, and their delta must be zeros in the layer's dtype.
 
     Returns
     -------
