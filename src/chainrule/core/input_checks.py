@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chainrule.core.arrays import as_array, hint_to_convert, is_array, look_alike, read_only
 from chainrule.core.errors import BackwardBeforeForwardError, ChainruleError, DtypeError, ShapeError
 from chainrule.core.messages import batch_of, label
 from chainrule.core.types import Shape
@@ -33,7 +34,7 @@ def admit(layer: Layer, inputs: tuple[Any, ...]) -> None:
             x = inputs[number]
             try:
                 fits = x.shape[1:] == shape or layer.accepts_any_shape
-                if x.dtype is dtype and fits and x.shape:
+                if x.dtype is dtype and fits and x.shape and is_array(x):
                     continue
             except AttributeError:
                 pass
@@ -58,21 +59,29 @@ def _as_input(layer: Layer, x: Any) -> Any:
             received=f"{label(x)}, a {type(x).__name__}",
             hint="in sequence: Sequential([first, second]), or second(first(x))",
         )
-    if not _has_dtype(x):
+    if isinstance(x, np.ndarray) or not is_array(x):
         try:
-            x = np.asarray(x)
-        except ValueError as error:  # rows of unequal length
+            x = as_array(f"{label(layer)}: the input", x)
+        except ShapeError as error:  # rows of unequal length
             raise DtypeError(
                 f"{label(layer)}: the input cannot be converted to an array",
                 expected="an array of real numbers",
-                received=f"{type(x).__name__}: {error}",
+                received=error.received,
                 hint="pass several inputs as several arguments: model(a, b)"
-                if isinstance(x, list | tuple) and x and hasattr(x[0], "dtype")
+                if hasattr(x[0], "dtype")
                 else "are the rows of unequal length?",
             ) from error
     _refuse_kind(layer, x, kinds="fiub")
     dtype = layer._dtype or (x.dtype if x.dtype in DTYPES else np.dtype(np.float64))
-    return x if x.dtype is dtype else x.astype(dtype)
+    return read_only(x) if x.dtype is dtype else x.astype(dtype)
+
+
+def own_outputs(outputs: Any) -> Any:
+    """The outputs of a layer; a copy of those that are views of the caller's input."""
+    if type(outputs) is tuple:
+        return tuple([own_outputs(y) for y in outputs])
+    is_view = type(outputs) is np.ndarray and not outputs.flags.writeable
+    return outputs.copy() if is_view else outputs
 
 
 def _build_for(layer: Layer, inputs: tuple[Any, ...]) -> None:
@@ -133,17 +142,15 @@ def _refuse_dtype(layer: Layer, x: Any, dtype: Any) -> None:
         )
 
 
-def _has_dtype(x: Any) -> bool:
-    return isinstance(getattr(x, "dtype", None), np.dtype)
-
-
 def _refuse_kind(layer: Layer, x: Any, kinds: str) -> None:
-    if not _has_dtype(x):
+    if not is_array(x):
+        hint_to = hint_to_convert(x, "x")
+        is_converted = hint_to.startswith("np.asarray")
         raise DtypeError(
             f"{label(layer)}: the input is not an array",
             expected="an array of real numbers",
-            received=type(x).__name__,
-            hint="np.array(…), or layer(x), which converts its inputs",
+            received=look_alike(x) or type(x).__name__,
+            hint=hint_to + ", or layer(x), which converts its inputs" * is_converted,
         )
     if x.dtype.kind not in kinds or (
         x.dtype.kind == "f" and kinds == "f" and x.dtype not in DTYPES
@@ -188,12 +195,15 @@ def unfitting_delta(layer: Layer, delta: Any) -> ChainruleError:
             hint="call model.forward(x); model(x) and apply remember nothing",
         )
     expected = layer._delta_shape
-    if isinstance(shape, type):
+    alike = next(filter(None, map(_not_an_array, as_tuple(delta))), None)
+    if isinstance(shape, type) or alike is not None:
         return DtypeError(
             f"{label(layer)}: the delta is not an array",
             expected=f"an array of shape {expected}",
-            received=shape.__name__,
-            hint="pass several deltas as a tuple: backward((d_1, d_2))" if shape is list else None,
+            received=look_alike(alike) or type(delta).__name__,
+            hint="pass several deltas as a tuple: backward((d_1, d_2))"
+            if shape is list
+            else hint_to_convert(alike, "delta"),
         )
     if shape == expected:
         types = ", ".join(str(d.dtype) for d in as_tuple(delta))
@@ -228,8 +238,13 @@ def fits_output(layer: Layer, delta: Any) -> bool:
         return False
     dtype = layer._dtype
     if type(delta) is tuple:
-        return all(d.dtype == dtype for d in delta)
-    return delta.dtype is dtype or bool(delta.dtype == dtype)
+        return all(d.dtype == dtype and is_array(d) for d in delta)
+    return (delta.dtype is dtype or bool(delta.dtype == dtype)) and is_array(delta)
+
+
+def _not_an_array(delta: Any) -> Any:
+    """The delta, if it only looks like an array; else None."""
+    return delta if not is_array(delta) and look_alike(delta) is not None else None
 
 
 def shapes_of(arrays: Any) -> Any:
