@@ -76,7 +76,9 @@ def is_array(given: Any) -> bool:
 
 
 def look_alike(given: Any) -> str | None:
-    """What an object is that looks like an array but is none; None if it does not look like one."""
+    """What an object is that looks like an array but is none; None for anything else."""
+    if is_array(given):
+        return None
     if isinstance(given, np.matrix):
         return "a np.matrix, whose * is a matrix product"
     if isinstance(given, np.ma.MaskedArray):
@@ -107,21 +109,25 @@ def read_only(array: Any) -> Any:
     return view
 
 
-def explain_write(error: BaseException) -> None:
-    """Add a note to NumPy's error for code that writes into an array that is read-only."""
-    if isinstance(error, ValueError) and "read-only" in str(error) and NOTE not in notes_of(error):
-        error.add_note(NOTE)
+def explain_write(error: BaseException, who: str = "a layer, a loss or a metric") -> None:
+    """Add a note to NumPy's error if code wrote into an array that is read-only.
+
+    Parameters
+    ----------
+    error
+        The error. Only the first call for it adds a note.
+    who
+        The code that raised it.
+    """
+    is_write = isinstance(error, ValueError) and "read-only" in str(error)
+    if is_write and not any(note.endswith(_NOTE) for note in getattr(error, "__notes__", [])):
+        error.add_note(f"{who} {_NOTE}")
 
 
-NOTE = (
-    "the data are read-only here: a layer, a loss or a metric must not change what it is given. "
-    "Compute a new array, or work on a copy: x = x.copy()"
+_NOTE = (
+    "writes into an array that it is given. The data are read-only here, so that yours never "
+    "change: compute a new array, or work on a copy, x = x.copy()"
 )
-
-
-def notes_of(error: BaseException) -> list[str]:
-    """The notes of an error."""
-    return getattr(error, "__notes__", [])
 
 
 # ------------------------------------------------------------------------------- what is hidden

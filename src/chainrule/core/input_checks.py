@@ -34,7 +34,8 @@ def admit(layer: Layer, inputs: tuple[Any, ...]) -> None:
             x = inputs[number]
             try:
                 fits = x.shape[1:] == shape or layer.accepts_any_shape
-                if x.dtype is dtype and fits and x.shape and is_array(x):
+                is_plain = type(x) is np.ndarray or is_array(x)
+                if x.dtype is dtype and fits and x.shape and is_plain:
                     continue
             except AttributeError:
                 pass
@@ -156,6 +157,7 @@ def _refuse_kind(layer: Layer, x: Any, kinds: str) -> None:
         x.dtype.kind == "f" and kinds == "f" and x.dtype not in DTYPES
     ):
         what = {"O": "Python objects", "U": "strings", "S": "bytes", "c": "complex numbers"}
+        what |= {"V": "records", "M": "dates", "m": "time differences"}
         content = what.get(x.dtype.kind, f"{x.dtype} numbers")
         hint = {
             "O": "are the rows of unequal length? make them one array of numbers",
@@ -239,7 +241,8 @@ def fits_output(layer: Layer, delta: Any) -> bool:
     dtype = layer._dtype
     if type(delta) is tuple:
         return all(d.dtype == dtype and is_array(d) for d in delta)
-    return (delta.dtype is dtype or bool(delta.dtype == dtype)) and is_array(delta)
+    fits = delta.dtype is dtype or bool(delta.dtype == dtype)
+    return fits and (type(delta) is np.ndarray or is_array(delta))
 
 
 def _not_an_array(delta: Any) -> Any:

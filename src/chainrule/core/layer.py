@@ -60,6 +60,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chainrule.core import (
+    arrays,
     building,
     class_definition,
     initializers,
@@ -249,7 +250,12 @@ class Layer(Tree):
         for node in inputs:
             if hasattr(node, "extended_by"):
                 return node.extended_by(self, inputs)
-        return input_checks.own_outputs(self.apply(*input_checks.as_inputs(self, inputs)))
+        try:
+            outputs = self.apply(*input_checks.as_inputs(self, inputs))
+        except ValueError as error:
+            arrays.explain_write(error, messages.label(self))
+            raise
+        return input_checks.own_outputs(outputs)
 
     def freeze(self) -> Self:
         """Exclude all parameters, here and in the layers inside, from training; returns the layer.

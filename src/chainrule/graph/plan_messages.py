@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chainrule.core.arrays import explain_write
 from chainrule.core.errors import (
     BackwardBeforeForwardError,
     ChainruleError,
@@ -52,6 +53,7 @@ def with_location(
             named.__cause__, error = error, named
     shapes = [np.shape(value) for value in given]
     if not isinstance(error, ChainruleError):
+        explain_write(error, f"{place}.{method}")
         given_as = "deltas" if method == "backward" else "inputs"
         described = ", ".join(map(str, shapes))
         error.add_note(f"in {place}.{method}, for {given_as} of shape {described}")
