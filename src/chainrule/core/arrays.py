@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from chainrule.core.errors import ChainruleError, DataError, DtypeError, ShapeError
+from chainrule.core.errors import ChainruleError, DataError, DefinitionError, DtypeError, ShapeError
 from chainrule.core.types import Array
 
 REAL = "fiub"
@@ -109,25 +109,36 @@ def read_only(array: Any) -> Any:
     return view
 
 
-def explain_write(error: BaseException, who: str = "a layer, a loss or a metric") -> None:
-    """Add a note to NumPy's error if code wrote into an array that is read-only.
+def refuse_write(error: BaseException, place: str) -> None:
+    """Raise the named error if code wrote into an array that is read-only; see `write_error`."""
+    named = write_error(error, place)
+    if named is not None:
+        raise named from error
+
+
+def write_error(error: BaseException, place: str | None = None) -> DefinitionError | None:
+    """The named error for NumPy's own if code wrote into an array that is read-only, else None.
 
     Parameters
     ----------
     error
-        The error. Only the first call for it adds a note.
-    who
-        The code that raised it.
+        What was raised.
+    place
+        Which code raised it.
     """
-    is_write = isinstance(error, ValueError) and "read-only" in str(error)
-    if is_write and not any(note.endswith(_NOTE) for note in getattr(error, "__notes__", [])):
-        error.add_note(f"{who} {_NOTE}")
-
-
-_NOTE = (
-    "writes into an array that it is given. The data are read-only here, so that yours never "
-    "change: compute a new array, or work on a copy, x = x.copy()"
-)
+    if not isinstance(error, ValueError) or "read-only" not in str(error):
+        return None
+    if isinstance(error, ChainruleError):
+        return None
+    named = DefinitionError(
+        "an array that is read-only was written into",
+        place=place,
+        expected="layers, losses and metrics that leave the arrays they are given unchanged",
+        received=str(error),
+        hint="compute a new array, such as y = x - 1, or work on a copy: x = x.copy()",
+    )
+    named.__cause__ = error
+    return named
 
 
 # ------------------------------------------------------------------------------- what is hidden

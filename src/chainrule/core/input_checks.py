@@ -197,15 +197,15 @@ def unfitting_delta(layer: Layer, delta: Any) -> ChainruleError:
             hint="call model.forward(x); model(x) and apply remember nothing",
         )
     expected = layer._delta_shape
-    alike = next(filter(None, map(_not_an_array, as_tuple(delta))), None)
-    if isinstance(shape, type) or alike is not None:
+    wrong = [d for d in as_tuple(delta) if not is_array(d)]
+    if wrong:
         return DtypeError(
             f"{label(layer)}: the delta is not an array",
             expected=f"an array of shape {expected}",
-            received=look_alike(alike) or type(delta).__name__,
+            received=look_alike(wrong[0]) or type(wrong[0]).__name__,
             hint="pass several deltas as a tuple: backward((d_1, d_2))"
             if shape is list
-            else hint_to_convert(alike, "delta"),
+            else hint_to_convert(wrong[0], "delta"),
         )
     if shape == expected:
         types = ", ".join(str(d.dtype) for d in as_tuple(delta))
@@ -240,14 +240,10 @@ def fits_output(layer: Layer, delta: Any) -> bool:
         return False
     dtype = layer._dtype
     if type(delta) is tuple:
-        return all(d.dtype == dtype and is_array(d) for d in delta)
-    fits = delta.dtype is dtype or bool(delta.dtype == dtype)
-    return fits and (type(delta) is np.ndarray or is_array(delta))
-
-
-def _not_an_array(delta: Any) -> Any:
-    """The delta, if it only looks like an array; else None."""
-    return delta if not is_array(delta) and look_alike(delta) is not None else None
+        return all(is_array(d) and d.dtype == dtype for d in delta)
+    if type(delta) is not np.ndarray and not is_array(delta):
+        return False
+    return delta.dtype is dtype or bool(delta.dtype == dtype)
 
 
 def shapes_of(arrays: Any) -> Any:

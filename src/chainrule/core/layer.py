@@ -253,7 +253,7 @@ class Layer(Tree):
         try:
             outputs = self.apply(*input_checks.as_inputs(self, inputs))
         except ValueError as error:
-            arrays.explain_write(error, messages.label(self))
+            arrays.refuse_write(error, messages.label(self))
             raise
         return input_checks.own_outputs(outputs)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chainrule.core.arrays import explain_write
+from chainrule.core.arrays import write_error
 from chainrule.core.errors import (
     BackwardBeforeForwardError,
     ChainruleError,
@@ -52,8 +52,8 @@ def with_location(
         except ChainruleError as named:
             named.__cause__, error = error, named
     shapes = [np.shape(value) for value in given]
+    error = write_error(error) or error
     if not isinstance(error, ChainruleError):
-        explain_write(error, f"{place}.{method}")
         given_as = "deltas" if method == "backward" else "inputs"
         described = ", ".join(map(str, shapes))
         error.add_note(f"in {place}.{method}, for {given_as} of shape {described}")

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import numpy as np
 from attrs import define
 
-from chainrule.core.arrays import explain_write, hint_to_convert, is_array, look_alike, read_only
+from chainrule.core.arrays import hint_to_convert, is_array, look_alike, read_only, refuse_write
 from chainrule.core.errors import DefinitionError, DtypeError, ShapeError
 from chainrule.core.types import Array
 from chainrule.losses.messages import (
@@ -186,7 +186,7 @@ class Loss:
         try:
             return getattr(self, method)(read_only(y), read_only(target))
         except ValueError as error:
-            explain_write(error, f"{name_of(self)}.{method}")
+            refuse_write(error, f"{name_of(self)}.{method}")
             raise
 
     def _is_missing(self, method: str) -> NoReturn:

@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from chainrule import losses
-from chainrule.core.arrays import as_array, explain_write, read_only
+from chainrule.core.arrays import as_array, read_only, refuse_write
 from chainrule.core.errors import ConfigurationError, DataError, DtypeError, ShapeError
 from chainrule.core.tree import snake_case
 from chainrule.core.types import Array
@@ -232,7 +232,7 @@ def computed(metrics: Mapping[str, Metric], y: Array, target: Array) -> dict[str
         try:
             figure = metric(y, target)
         except Exception as error:
-            explain_write(error, f"the metric {name!r}")
+            refuse_write(error, f"the metric {name!r}")
             error.add_note(
                 f"in the metric {name!r}, given y of shape {y.shape} and t of shape {target.shape}"
             )

@@ -24,7 +24,6 @@ import numpy as np
 from attrs import define, field
 
 from chainrule.callbacks import Callback
-from chainrule.core.arrays import explain_write
 from chainrule.core.errors import (
     ChainruleError,
     ConfigurationError,
@@ -345,7 +344,6 @@ def _add_location(error: BaseException, place: str) -> None:
     if isinstance(error, ChainruleError):
         error.place = f"{error.place}, {place}" if error.place else place
     else:
-        explain_write(error)
         error.add_note(f"in {place}")
 
 
