@@ -64,7 +64,7 @@ STEPS = {"steps_per_epoch": 2, "epochs": 2}
 # Arguments of fit, one of them wrong; the error; words of its message.
 REFUSED: dict[str, tuple[tuple[Any, ...], dict[str, Any], type[ChainruleError], list[str]]] = {
     "a column": ((X[:, 0], T), {}, ShapeError, ["(batch, ", "x of shape (60,)"]),
-    "images": ((X.reshape(60, 3, 1), T), {}, ShapeError, ["(60, 3, 2)", "(60, 2)"]),
+    "images": ((X.reshape(60, 3, 1), T), {}, ShapeError, ["(60, 3, "]),
     "a number": ((3.0, T), {}, ShapeError, ["x is a single number", "3.0"]),
     "objects": ((X.astype(object), T), {}, DtypeError, ["x does not hold real numbers", "object"]),
     "strings": ((X.astype(str), T), {}, DtypeError, ["x does not hold real numbers", "<U"]),
