@@ -49,6 +49,7 @@ from chainrule.calculus.test_case import (
     norm,
     shapes_by_name,
     vector,
+    writes_into_read_only,
 )
 
 RESCUED = 1e-6
@@ -155,8 +156,13 @@ class _Comparison:
     def check_layouts(self) -> None:
         """Compare the gradients for other layouts in memory with those for the usual one."""
         for situation in all_layouts(self.case):
-            with located(situation.phrase):
-                received = self.bench.passes(situation.at, self.delta)
+            try:
+                with located(situation.phrase):
+                    received = self.bench.passes(situation.at, self.delta)
+            except ValueError as failure:
+                if writes_into_read_only(failure):
+                    continue  # the fourth law says so
+                raise
             self._require_shapes(situation.at, received)
             norms = self.ordinary.norms()
             for name, expected in self.ordinary.arrays.items():
@@ -191,18 +197,20 @@ class _Comparison:
                 has_kinks and self._has_no_slope(at, name, gradient)
             ):
                 n = int(np.sum(~np.isfinite(gradient)))
+                where = f" {situation.phrase}," if has_kinks else ","
                 raise LawViolation(
-                    f"{gradient_of(name)} is not finite in {n} of {gradient.size} entries, "
-                    f"although forward is{' ' * has_kinks}{situation.phrase}: does it overflow in "
-                    "the tails?"
+                    f"{gradient_of(name)} is not finite in {n} of {gradient.size} entries{where} "
+                    "although forward is: does it overflow in the tails?"
                 )
         if not all(map(is_finite, received.arrays.values())):
             return
         if not product.is_exact:
             self.finding.tolerance = BY_DIFFERENCES
-        error = self._mismatch(u, product, received, v)
+        error = self._mismatch(at, u, product, received, v)
         if error <= product.tolerance:
-            self.finding.figure = max(self.finding.figure or 0.0, error)
+            difference = abs(inner(u, product.value) - _inner(received, v))
+            figure = _ratio(difference, sum(self._size(u, product, received, v)))
+            self.finding.figure = max(self.finding.figure or 0.0, min(figure, product.tolerance))
             return
         self._find_fault(situation, u, received, set(v))
 
@@ -226,11 +234,13 @@ class _Comparison:
                 )
 
     def _mismatch(
-        self, u: Any, product: JacobianProduct, received: Gradients, v: Direction
+        self, at: Case, u: Any, product: JacobianProduct, received: Gradients, v: Direction
     ) -> float:
         """|⟨u, J v⟩ − ⟨Jᵀ u, v⟩| relative to the terms, beyond what rounding and the step allow."""
         left, right = inner(u, product.value), _inner(received, v)
         size, rest = self._size(u, product, received, v)
+        if at is self.case:  # a small delta may be rounded like the output that it belongs to
+            rest *= max(1.0, norm(received.output) / (norm(u) or 1.0))
         excess = abs(left - right) - 2 * norm(u) * product.uncertainty - 64 * _EPSILON * rest
         return _ratio(max(0.0, excess), size if product.is_exact else size + rest)
 
@@ -277,7 +287,7 @@ class _Comparison:
         """Whether the sides differ for a random direction of these inputs and parameters."""
         v = {name: part for name, part in self._drawn(at).items() if name in set(names)}
         product = jacobian_vector(at, v, Finding())
-        error = self._mismatch(u, product, received, v)
+        error = self._mismatch(at, u, product, received, v)
         if error <= product.tolerance:
             return False
         left, right = inner(u, product.value), _inner(received, v)
@@ -324,9 +334,14 @@ class _Comparison:
                 continue
             low, high = np.minimum(right, left).sum(), np.maximum(right, left).sum()
             margin = 1e-4 * (np.abs(right).sum() + np.abs(left).sum())
-            if high - low <= margin or not low - margin <= received_slope <= high + margin:
-                low, high = _slopes_nearby(at, name, direction, u, low, high)
-                margin = 1e-4 * max(abs(low), abs(high))
+            by_rule = float(expected.ravel()[entry])
+            if low - margin <= received_slope <= high + margin and (
+                # The second: forward is smooth, but a part of it has a kink, as in exp(−|z|).
+                high - low > margin or not low - margin <= by_rule <= high + margin
+            ):
+                continue
+            low, high = _slopes_nearby(at, name, direction, u, low, high)
+            margin = 1e-4 * max(abs(low), abs(high))
             if high - low <= margin:
                 return False
             if not low - margin <= received_slope <= high + margin:

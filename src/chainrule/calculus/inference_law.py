@@ -35,6 +35,7 @@ from chainrule.calculus.test_case import (
     laid,
     norm,
     rows_of,
+    writes_into_read_only,
 )
 
 ROWS = 512
@@ -121,7 +122,12 @@ def _agrees_exactly(case: Case) -> Finding:
     bench = Bench(case.layer)
     for situation in _for_inputs(case):
         at = situation.at
-        expected, applied = _reference(bench, at), bench.apply(at)
+        try:
+            expected, applied = _reference(bench, at), bench.apply(at)
+        except ValueError as failure:
+            if writes_into_read_only(failure):
+                continue  # the fourth law says so
+            raise
         if not is_finite(expected) and not is_finite(applied):
             continue
         error = norm(flat(applied) - flat(expected)) / (norm(expected) + TINY)

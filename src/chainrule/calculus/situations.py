@@ -202,7 +202,7 @@ PARAMETERS: dict[str, Draw] = {
 DELTAS: dict[str, Draw] = {
     "for a delta above 10": _between(1.2, 3),
     "for a delta below 0.001": _between(-6, -3.3),
-    "for a delta below 1e-8": _between(-12, -8),
+    "for a delta below 1e-8": _between(-11, -8),
     "for a delta with a single one": _one_entry,
     "for a delta of one-hot rows": _one_hot,
     "for a sparse delta": _sparse,

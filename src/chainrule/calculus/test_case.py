@@ -362,6 +362,11 @@ def vector(at: Case, direction: Direction) -> npt.NDArray[Any]:
     return np.concatenate([np.zeros(0), *windows])
 
 
+def writes_into_read_only(error: ValueError) -> bool:
+    """Whether NumPy has raised an error because code writes into a read-only array."""
+    return "read-only" in str(error)
+
+
 def as_tuple(y: Any) -> tuple[Any, ...]:
     """One array or several, as a tuple."""
     return y if isinstance(y, tuple) else (y,)
