@@ -389,3 +389,30 @@ def test_integer_inputs_are_not_moved_and_have_a_delta_of_zeros():
     with pytest.raises(LayerCheckError) as caught:
         check_layer(NotZero(), (2,), inputs=tokens)
     assert "is not zero, but this input contains integers" in str(caught.value)
+
+
+def test_numbers_for_which_a_layer_is_not_defined_are_left_out_with_a_remark():
+    class Solves(Layer):
+        def build(self, input_shape):
+            self.parameter("matrix", (*input_shape, *input_shape), "orthogonal")
+
+        def inverse(self):
+            matrix = self.matrix.value
+            if isinstance(matrix, np.ndarray) and not np.any(matrix):
+                raise np.linalg.LinAlgError("Singular matrix")
+            a, b, c, d = matrix[0, 0], matrix[0, 1], matrix[1, 0], matrix[1, 1]
+            turned = np.stack([np.stack([d, -b]), np.stack([-c, a])])
+            return turned / (a * d - b * c)
+
+        def forward(self, x):
+            self.inverted = self.inverse()
+            self.y = x @ self.inverted
+            return self.y
+
+        def backward(self, delta):
+            through = delta @ self.inverted.T
+            self.matrix.accumulate(-self.y.T @ through)
+            return through
+
+    report = check_layer(Solves(), (2,))
+    assert "not finite for parameters of zero" in " ".join(report["adjoint"].remarks)

@@ -34,6 +34,7 @@ from chainrule.calculus.test_case import (
     BY_DIFFERENCES,
     EXACT,
     TINY,
+    UNDEFINED,
     Bench,
     Case,
     Direction,
@@ -119,6 +120,9 @@ class _Comparison:
                 Bench(at.layer, vector(at, self.direction)) if has_own_parameters else self.tangents
             )
             u = at.delta()
+            if not _is_defined(bench, at):
+                self.not_finite.append(situation.phrase)
+                return
             with located(situation.phrase):
                 received = bench.passes(at, u)
         if not is_finite(received.output):
@@ -208,9 +212,7 @@ class _Comparison:
             self.finding.tolerance = BY_DIFFERENCES
         error = self._mismatch(at, u, product, received, v)
         if error <= product.tolerance:
-            difference = abs(inner(u, product.value) - _inner(received, v))
-            figure = _ratio(difference, sum(self._size(u, product, received, v)))
-            self.finding.figure = max(self.finding.figure or 0.0, min(figure, product.tolerance))
+            self.finding.figure = max(self.finding.figure or 0.0, error)
             return
         self._find_fault(situation, u, received, set(v))
 
@@ -241,8 +243,9 @@ class _Comparison:
         size, rest = self._size(u, product, received, v)
         if at is self.case:  # a small delta may be rounded like the output that it belongs to
             rest *= max(1.0, norm(received.output) / (norm(u) or 1.0))
-        excess = abs(left - right) - 2 * norm(u) * product.uncertainty - 64 * _EPSILON * rest
-        return _ratio(max(0.0, excess), size if product.is_exact else size + rest)
+        excess = max(0.0, abs(left - right) - 2 * norm(u) * product.uncertainty)
+        # As 64 units in the last place of what is ordinary, or `EXACT` times the terms here.
+        return _ratio(excess, size + rest * (64 * _EPSILON / EXACT if product.is_exact else 1))
 
     def _size(
         self, u: Any, product: JacobianProduct, received: Gradients, v: Direction
@@ -495,6 +498,17 @@ def _slopes_nearby(
         slope = inner(u, jacobian_vector(near, {name: direction}, Finding()).value)
         low, high = min(low, slope), max(high, slope)
     return low, high
+
+
+def _is_defined(bench: Bench, at: Case) -> bool:
+    """Whether `forward` accepts the numbers of a case."""
+    try:
+        bench.forward(at)
+    except UNDEFINED:
+        return False
+    except Exception:
+        return True  # the passes that follow raise it again, with the situation
+    return True
 
 
 def _product_at_the_output(at: Case, name: str, u: Any) -> npt.NDArray[Any] | None:

@@ -19,10 +19,12 @@ from typing import Any
 import numpy as np
 from attrs import evolve
 
-from chainrule.calculus.situations import LAYOUTS, Situation, elsewhere, input_situations, sizes
+from chainrule.calculus.derivative_laws import RESCUED, nearby
+from chainrule.calculus.situations import LAYOUTS, Situation, all_situations, elsewhere, sizes
 from chainrule.calculus.test_case import (
     EXACT,
     TINY,
+    UNDEFINED,
     Bench,
     Case,
     Finding,
@@ -58,6 +60,8 @@ def inference(case: Case) -> Finding:
     _require_no_effect(bench, case)
     _require_rows_alone(bench, case)
     if _has_statistics(bench, case):
+        if case.layer._generators:
+            return Finding(remarks=["forward draws and keeps statistics: apply is not compared"])
         return _agrees_after_many_passes(case)
     if case.layer._generators:
         if not case.layer.couples_batch:
@@ -120,29 +124,45 @@ def _reference(bench: Bench, at: Case) -> Any:
 def _agrees_exactly(case: Case) -> Finding:
     finding = Finding(0.0, EXACT)
     bench = Bench(case.layer)
-    for situation in _for_inputs(case):
+    for situation in _situations(case):
         at = situation.at
+        on = bench if at.layer is case.layer else Bench(at.layer)
         try:
-            expected, applied = _reference(bench, at), bench.apply(at)
+            expected, applied = _reference(on, at), on.apply(at)
+        except UNDEFINED:
+            continue
         except ValueError as failure:
             if writes_into_read_only(failure):
                 continue  # the fourth law says so
             raise
         if not is_finite(expected) and not is_finite(applied):
             continue
-        error = norm(flat(applied) - flat(expected)) / (norm(expected) + TINY)
-        if not error <= EXACT:
+        size = norm(expected)
+        error = norm(flat(applied) - flat(expected)) / (size + TINY)
+        if error <= EXACT:
+            finding.figure = max(finding.figure or 0.0, error)
+        elif not error <= RESCUED or not error * size <= 16 * _spread(at, expected):
             where = f" {situation.phrase}" if situation.phrase else ""
             raise LawViolation(f"apply and forward compute different outputs{where}", error)
-        finding.figure = max(finding.figure or 0.0, error)
     return finding
 
 
-def _for_inputs(case: Case) -> Iterator[Situation]:
-    """The situations that differ in the inputs, and their layouts in memory."""
-    yield from input_situations(case)
+def _situations(case: Case) -> Iterator[Situation]:
+    """All situations, and all layouts of the inputs in memory."""
+    yield from all_situations(case)
     for phrase, lay in LAYOUTS.items():
         yield Situation(f"for inputs {phrase}", evolve(case, lay_inputs=lay))
+
+
+def _spread(at: Case, y: Any) -> float:
+    """How far the output changes when the point is perturbed in its last digits."""
+    return max(norm(flat(_reference(Bench(near.layer), near)) - flat(y)) for near in nearby(at))
+
+
+def _rows(case: Case) -> int:
+    """`ROWS`, or fewer if a row is very large."""
+    width = max(1, sum(int(np.prod(shape)) for shape in case.layer.input_shapes))
+    return int(np.clip(4 * MOST_NUMBERS // width, 32, ROWS))
 
 
 def _has_statistics(bench: Bench, case: Case) -> bool:
@@ -156,7 +176,7 @@ def _agrees_after_many_passes(case: Case) -> Finding:
     """Parameters are large, so that a forgotten one shows, and the data is not standardized."""
     value = case.theta
     numbers = case.rng.uniform(0.5, 2.0, value.size) * case.rng.choice([-1.0, 1.0], value.size)
-    drawn = case.with_parameters(numbers).of_size(ROWS)
+    drawn = case.with_parameters(numbers).of_size(_rows(case))
     at = drawn
     if not case.is_given:
         at = evolve(drawn, inputs=tuple(3 + 2 * x for x in drawn.inputs))
@@ -174,9 +194,9 @@ def _agrees_after_many_passes(case: Case) -> Finding:
     error = norm(applied - flat(expected)) / (norm(expected) + TINY)
     if not error <= IN_PERCENT:
         raise LawViolation(
-            f"after {number} passes of one batch of {ROWS} rows, apply still differs from forward: "
-            "are the running statistics those of the batch, and does apply use them, and every "
-            "parameter, as forward does?",
+            f"after {number} passes of one batch of {at.batch} rows, apply still differs from "
+            "forward: are the running statistics those of the batch, and does apply use them, and "
+            "every parameter, as forward does?",
             error,
         )
     return Finding(error, IN_PERCENT)
@@ -185,7 +205,7 @@ def _agrees_after_many_passes(case: Case) -> Finding:
 def _require_a_draw_for_each_row(case: Case) -> None:
     """Equal rows get different noise."""
     one = case.rows(slice(0, 1))
-    at = evolve(one, inputs=tuple(np.repeat(x, ROWS, axis=0) for x in one.inputs))
+    at = evolve(one, inputs=tuple(np.repeat(x, _rows(case), axis=0) for x in one.inputs))
     bench = Bench(at.layer)
     bench.reset()
     with np.errstate(all="ignore"):

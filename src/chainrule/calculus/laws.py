@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ from chainrule.calculus.situations import FEW_SIZES, LAYOUTS, elsewhere, input_s
 from chainrule.calculus.test_case import (
     EXACT,
     TINY,
+    UNDEFINED,
     Bench,
     Case,
     Finding,
@@ -160,7 +162,7 @@ def purity(case: Case) -> Finding:
     _nothing_changes(Bench(fresh.layer), fresh)
     bench = Bench(case.layer)
     for situation in input_situations(case):
-        with located(situation.phrase):
+        with located(situation.phrase), suppress(*UNDEFINED if situation.phrase else ()):
             _nothing_changes(bench, situation.at)
     for phrase, lay in LAYOUTS.items():
         try:

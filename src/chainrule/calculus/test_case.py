@@ -32,6 +32,8 @@ SMALLEST = 1e-3
 The gradient of a parameter may be exactly zero, such as that of the key biases of attention. What
 is computed is then rounding, which has no relative accuracy."""
 TINY = float(np.finfo(float).tiny)
+UNDEFINED = (ArithmeticError, np.linalg.LinAlgError)
+"""What forward raises for numbers for which it is not defined, such as a singular matrix."""
 
 Direction: TypeAlias = Mapping[str, npt.NDArray[Any]]
 
