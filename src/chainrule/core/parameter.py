@@ -293,6 +293,31 @@ class ParameterVector:
             )
         current[...] = new
 
+    def accumulate(self, gradient: Array) -> None:
+        """Add one flat vector to the gradients of all parameters that are not frozen.
+
+        A layer whose `backward` gets the gradient of an inner network as a vector, as from
+        `chainrule.derivatives`, adds it with this. Each parameter gets its part by
+        `Parameter.accumulate`.
+
+        Raises
+        ------
+        ShapeError, DtypeError
+            The vector does not have the length and type of ``value``.
+        """
+        if np.shape(gradient) != (self.size,):
+            raise ShapeError(
+                "the gradient does not have the length of the parameters",
+                expected=(self.size,),
+                received=np.shape(gradient),
+                hint="pass a flat vector with one number for each entry of parameters.value",
+            )
+        start = 0
+        for parameter in self._parameters:
+            part = gradient[start : start + parameter.size]
+            parameter.accumulate(part.reshape(parameter.shape))
+            start += parameter.size
+
     @property
     def size(self) -> int:
         """The number of entries of all parameters."""
