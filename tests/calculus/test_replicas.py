@@ -159,6 +159,36 @@ def test_delta_may_move_by_itself_at_any_level(problem):
     np.testing.assert_allclose(expected[2].tangent, moved.tangent, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize(
+    "loss",
+    [
+        losses.HalfSquaredError(),
+        losses.MeanSquaredError(),
+        losses.Huber(0.3),
+        losses.SoftmaxCrossEntropy(),
+        losses.SigmoidCrossEntropy(),
+        losses.NegativeLogLikelihood(),
+    ],
+    ids=repr,
+)
+def test_the_gradient_of_every_loss_moves_with_the_rows(loss):
+    model = Sequential([Dense(4), Activation("tanh"), Dense(3), Softmax()])
+    model.build((3,), rng=0)
+    rng = np.random.default_rng(0)
+    x, v, w = rng.normal(size=(3, 5, 3))
+    t = rng.dirichlet(np.ones(3), size=5)
+    cost, gradient = derivatives.value_and_gradient(model, loss, Dual(Dual(x, v), w), t)
+
+    def at(moved):
+        cost, gradient = derivatives.value_and_gradient(model, loss, moved, t)
+        return cost.tangent, gradient.tangent
+
+    ahead, behind = (at(Dual(x + step * w, v)) for step in (1e-5, -1e-5))
+    assert (ahead[0] - behind[0]) / 2e-5 == pytest.approx(cost.tangent.tangent, rel=1e-6, abs=1e-8)
+    slope = (ahead[1] - behind[1]) / 2e-5
+    np.testing.assert_allclose(gradient.tangent.tangent, slope, rtol=1e-6, atol=1e-7)
+
+
 # --- against mpmath and PyTorch ---------------------------------------------------------------
 
 

@@ -223,12 +223,13 @@ def row_gradients(model: Layer, x: Any, delta: Any) -> Any:
     were sums over rows. If a layer sums in another way, each row takes its own backward pass.
     """
     inputs = _inputs(model, x)
+    parts = [None if d is None else as_numbers(d, model.dtype) for d in as_tuple(delta)]
 
     def given(y: Any, rows: slice) -> Iterator[Any]:
-        whole = _like(y, delta, "delta")
-        yield one_or_tuple([part[rows] for part in as_tuple(whole)])
+        yield _like(y, one_or_tuple([None if d is None else d[rows] for d in parts]), "delta")
 
-    return _gradients_of_rows(model, inputs, given)[:, 0]
+    found = _rows_apart(model, inputs, given)
+    return (_row_by_row(model, inputs, given) if found is None else found)[:, 0]
 
 
 def per_sample_gradients(model: Layer, loss: Any, x: Any, t: Any) -> Any:
@@ -327,14 +328,11 @@ def _unit_deltas(y: Any, rows: slice) -> Iterator[Any]:
             yield one_or_tuple(deltas)
 
 
-def _gradients_of_rows(model: Layer, inputs: tuple[Array, ...], deltas: Deltas) -> Any:
-    """J_θᵀ delta for each row and each delta: (batch, number of deltas, parameters.size)."""
-    rows = _rows_apart(model, inputs, deltas)
-    return _row_by_row(model, inputs, deltas) if rows is None else rows
-
-
 def _rows_apart(model: Layer, inputs: tuple[Array, ...], deltas: Deltas) -> Any:
-    """The same from one backward pass for each delta; None if the layers do not allow it."""
+    """J_θᵀ delta for each row and each delta: (batch, number of deltas, parameters.size).
+
+    It takes one backward pass for each delta. None if the layers do not allow it.
+    """
     batch = len(inputs[0])
     replica = RowReplica(model, batch)
     y = replica.forward(*inputs)

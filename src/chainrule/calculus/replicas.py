@@ -163,7 +163,7 @@ class RowReplica(Replica):
         if any(rows is None for rows in taken):
             return None
         empty = np.zeros((self._batch, 0), self._empty.dtype)
-        flat = [rows.reshape(self._batch, -1) for rows in taken if rows.size]
+        flat = [rows.reshape(self._batch, math.prod(rows.shape[1:])) for rows in taken]
         return np.concatenate([empty, *flat], axis=1)
 
     def _parameter(self, path: str, value: Array) -> Parameter:
@@ -235,9 +235,9 @@ def _product_of_each_row(left: Array, right: Array, batch: int) -> Any:
     entries. Whether it really is the batch, the caller must check.
     """
     count = left.shape[-1]
-    if left.ndim > 2 or right.ndim > 2 or count != len(right) or count % max(batch, 1):
-        return None
     each = count // max(batch, 1)
+    if left.ndim > 2 or right.ndim > 2 or count != len(right) or count != batch * each:
+        return None
     a, b = math.prod(left.shape[:-1]), math.prod(right.shape[1:])
     columns = np.swapaxes(left.reshape(a, batch, each), 0, 1)  # (batch, a, each)
     rows = right.reshape(batch, each, b)
