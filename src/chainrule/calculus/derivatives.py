@@ -8,7 +8,8 @@ A model with parameters θ maps rows x to y = f(x; θ), and a loss maps y and t 
     forward and backward                                    of θ, and its tangent is this product
 
 All arguments can be dual numbers themselves, and the results are then, too: this gives gradients of
-derivatives (see `vjp`). A model with several inputs or outputs takes and returns tuples.
+derivatives (see `vjp`). A model with several inputs or outputs takes and returns tuples. Type
+checkers cannot know this and infer arrays.
 
 These functions do not change the model: each works on a `Replica` that shares the values of the
 parameters but has its own gradients, buffers, generators and memory.
@@ -35,7 +36,7 @@ from chainrule.core.types import Array, Shape
 
 def value_and_gradient(
     model: Layer, loss: Any, x: Any, t: Any, sample_weights: Any = None
-) -> tuple[Any, Any]:
+) -> tuple[float, npt.NDArray[Any]]:
     """The cost C and its gradient ∂C/∂θ, as one flat vector in the order of ``model.parameters``.
 
     Parameters
@@ -54,7 +55,7 @@ def value_and_gradient(
     y = replica.forward(*_inputs(model, x))
     cost, delta = loss.value_and_delta(y, t, sample_weights)
     replica.backward_parameters(delta)
-    return cost if isinstance(cost, Dual) else float(cost), replica.gradient()
+    return cost if isinstance(cost, Dual) else float(cost), replica.gradient()  # type: ignore[return-value]
 
 
 def vjp(model: Layer, x: Any, delta: Any) -> tuple[Any, Any, Any]:
@@ -131,7 +132,9 @@ def jvp(model: Layer, x: Any, dx: Any = None, dparameters: Any = None) -> tuple[
     return one_or_tuple([o.value for o in outputs]), one_or_tuple([o.tangent for o in outputs])
 
 
-def hvp(model: Layer, loss: Any, x: Any, t: Any, v: Any, sample_weights: Any = None) -> Any:
+def hvp(
+    model: Layer, loss: Any, x: Any, t: Any, v: Any, sample_weights: Any = None
+) -> npt.NDArray[Any]:
     """The Hessian-vector product (∂²C/∂θ²) v, exact, as a flat vector.
 
     `forward`, `loss.delta` and `backward` compute the gradient ∂C/∂θ from θ. When θ carries the
@@ -152,12 +155,12 @@ def hvp(model: Layer, loss: Any, x: Any, t: Any, v: Any, sample_weights: Any = N
     replica = Replica(model, direction, level)
     y = replica.forward(*(_moving(i, None, level) for i in inputs))
     replica.backward_parameters(loss.delta(y, t, sample_weights))
-    return replica.gradient().tangent
+    return replica.gradient().tangent  # type: ignore[no-any-return]
 
 
 def jacobian(
     model: Layer, x: Any, with_respect_to: Literal["input", "parameters"] = "input"
-) -> Any:
+) -> npt.NDArray[Any]:
     """The Jacobian of the output, for each row separately.
 
     Parameters
@@ -201,10 +204,10 @@ def jacobian(
             expected="'input' or 'parameters'",
             received=repr(with_respect_to),
         )
-    return one_or_tuple(by_output)
+    return one_or_tuple(by_output)  # type: ignore[no-any-return]
 
 
-def row_gradients(model: Layer, x: Any, delta: Any) -> Any:
+def row_gradients(model: Layer, x: Any, delta: Any) -> npt.NDArray[Any]:
     """J_θᵀ delta for each row separately, with shape (batch, parameters.size).
 
     Row s is (∂y_s/∂θ)ᵀ Δ_s: what the delta of this row alone adds to the gradient. The sum of all
@@ -229,10 +232,11 @@ def row_gradients(model: Layer, x: Any, delta: Any) -> Any:
         yield _like(y, one_or_tuple([None if d is None else d[rows] for d in parts]), "delta")
 
     found = _rows_apart(model, inputs, given)
-    return (_row_by_row(model, inputs, given) if found is None else found)[:, 0]
+    rows: npt.NDArray[Any] = _row_by_row(model, inputs, given) if found is None else found
+    return rows[:, 0]
 
 
-def per_sample_gradients(model: Layer, loss: Any, x: Any, t: Any) -> Any:
+def per_sample_gradients(model: Layer, loss: Any, x: Any, t: Any) -> npt.NDArray[Any]:
     """The gradient ∂C_s/∂θ for each row s separately, with shape (batch, parameters.size).
 
     C_s is the cost of a batch of this one row, so the average over the rows of the result is the

@@ -90,9 +90,10 @@ class Replica:
         for generator in model.generators.values():
             parts[id(generator)] = layer_state.copied_generator(generator)
         self.layer = model.replica(parts)
-        self._levels: set[int] = set()
-        self._take_levels_of([p.value for p in (*self.parameters, *self._buffers)])
         self._empty = np.zeros(0, model.dtype)
+        self._levels: set[int] = set()
+        moving = [] if tangent is None else [Dual(self._empty, self._empty, level)]
+        self._take_levels_of([*moving, *(p.value for p in (*self.parameters, *self._buffers))])
 
     def forward(self, *inputs: Any) -> Any:
         """`Layer.forward` of the copy.
@@ -248,9 +249,9 @@ def _product_of_each_row(left: Array, right: Array, batch: int) -> Any:
 def unused_level(model: Layer, *arrays: Any) -> int:
     """A level for new dual numbers, above all that the model's parameters and arrays contain.
 
-    A layer that differentiates needs it for its ``Dual(x, v, level)``, because somebody may be
-    differentiating the layer at the same time: two velocities of one level would be mistaken for
-    the same.
+    A layer that differentiates a network inside needs it for its ``Dual(x, v, level)``. The layer
+    itself may be differentiated at the same time, and two velocities of one level would be mistaken
+    for the same.
 
     Parameters
     ----------
