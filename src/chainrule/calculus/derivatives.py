@@ -17,6 +17,7 @@ parameters but has its own gradients, buffers, generators and memory.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
@@ -252,14 +253,20 @@ def per_sample_gradients(model: Layer, loss: Any, x: Any, t: Any) -> npt.NDArray
     ConfigurationError
         If the rows of a batch influence each other.
     """
+    _require_loss(loss)
     _refuse_coupled_rows(model, "per_sample_gradients")
     inputs, is_one = _inputs(model, x), len(model.output_shapes) == 1
     targets = [as_numbers(one, None) for one in ((t,) if is_one else as_tuple(t))]
-    gradients = []
+    gradients, replica, has_state = [], Replica(model), _has_state(model)
     for n in range(len(inputs[0])):
         row = slice(n, n + 1)
-        one, its_targets = tuple(i[row] for i in inputs), tuple(t[row] for t in targets)
-        gradients.append(value_and_gradient(model, loss, one, one_or_tuple(its_targets))[1])
+        if has_state:  # each row meets the state that the model has now
+            replica = Replica(model)
+        y = replica.forward(*(i[row] for i in inputs))
+        _, delta = loss.value_and_delta(y, one_or_tuple([t[row] for t in targets]))
+        replica.zero_grad()
+        replica.backward_parameters(delta)
+        gradients.append(replica.gradient())
     return np.stack(gradients) if gradients else np.zeros((0, model.parameters.size), model.dtype)
 
 
@@ -270,7 +277,7 @@ def _jacobian_of_input(model: Layer, inputs: tuple[Array, ...], number: int) -> 
     """∂y/∂x of one input, for each output."""
     x = inputs[number]
     row = x.shape[1:]
-    width = int(np.prod(row)) if x.dtype.kind == "f" else 0  # an integer does not move
+    width = math.prod(row) if x.dtype.kind == "f" else 0  # an integer does not move
     directions = np.eye(width, dtype=model.dtype).reshape(width, *row if width else (0,))
     others = [None] * len(inputs)
     moves = (
@@ -284,7 +291,7 @@ def _jacobian_of_parameters(model: Layer, inputs: tuple[Array, ...]) -> list[Any
     """∂y/∂θ for each output."""
     size, batch = model.parameters.size, len(inputs[0])
     shapes = [y.shape[1:] for y in as_tuple(Replica(model).forward(*inputs))]
-    ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
+    ends = np.cumsum([math.prod(shape) for shape in shapes])
     rows = _rows_apart(model, inputs, _unit_deltas)
     if rows is None and size <= batch * ends[-1]:
         units = ((None, direction) for direction in np.eye(size, dtype=model.dtype))
@@ -294,7 +301,7 @@ def _jacobian_of_parameters(model: Layer, inputs: tuple[Array, ...]) -> list[Any
             pass
     if rows is None:
         rows = _row_by_row(model, inputs, _unit_deltas)
-    parts = [rows[:, end - int(np.prod(s)) : end] for s, end in zip(shapes, ends, strict=True)]
+    parts = [rows[:, end - math.prod(s) : end] for s, end in zip(shapes, ends, strict=True)]
     return [part.reshape(batch, *s, size) for s, part in zip(shapes, parts, strict=True)]
 
 
@@ -390,7 +397,7 @@ def _row_by_row(model: Layer, inputs: tuple[Array, ...], deltas: Deltas) -> Any:
     batch, replica = len(inputs[0]), Replica(model)
     y = replica.forward(*inputs)
     # With other rows or random numbers in it, a row is not the same alone.
-    is_alone = not model.generators and not _coupled(model)
+    is_alone = not _has_state(model) and not _coupled(model)
     found: list[Any] = []
     for row in range(batch):
         if is_alone:
@@ -475,6 +482,11 @@ def _pairs(one: Sequence[Any], two: Sequence[Any]) -> list[tuple[Any, Any]]:
             received=f"{len(two)} array(s)",
         )
     return list(zip(one, two, strict=True))
+
+
+def _has_state(model: Layer) -> bool:
+    """Whether a pass may depend on the passes before it."""
+    return bool(model.generators) or len(model.buffers) > 0
 
 
 def _coupled(model: Layer) -> list[tuple[str, Layer]]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from chainrule.calculus.dual import Dual, level_of
 from chainrule.core import input_checks, layer_state
-from chainrule.core.errors import ShapeError
+from chainrule.core.errors import ConfigurationError, ShapeError
 from chainrule.core.layer import Layer
 from chainrule.core.parameter import Parameter
 from chainrule.core.types import Array
@@ -90,6 +90,7 @@ class Replica:
         for generator in model.generators.values():
             parts[id(generator)] = layer_state.copied_generator(generator)
         self.layer = model.replica(parts)
+        self._only_apply = _use_forward(self.layer)
         self._empty = np.zeros(0, model.dtype)
         self._levels: set[int] = set()
         moving = [] if tangent is None else [Dual(self._empty, self._empty, level)]
@@ -108,12 +109,20 @@ class Replica:
         """`Layer.backward` of the copy; adds to its gradients, not to those of the model.
 
         If anything is a `Dual`, so is each delta that it returns.
+
+        Raises
+        ------
+        ConfigurationError
+            If the model is inside the `apply` of another layer, and one of its layers computes
+            something else in `apply` than in `forward`.
         """
+        self._require_forward()
         self._take_levels_of(delta)
         return self._with_all_levels(self.layer.backward(delta))
 
     def backward_parameters(self, delta: Any) -> None:
         """`backward` without ∂C/∂x."""
+        self._require_forward()
         self._take_levels_of(delta)
         self.layer.backward_parameters(delta)
 
@@ -129,6 +138,17 @@ class Replica:
 
     def _parameter(self, path: str, value: Array) -> Parameter:
         return _ReplicaParameter(path, value)
+
+    def _require_forward(self) -> None:
+        for path, layer in self._only_apply:
+            raise ConfigurationError(
+                f"derivatives: there is no backward pass through the apply of {layer!r}",
+                place=path or None,
+                expected="layers that compute the same in training and in inference",
+                received="a layer with random numbers or buffers, inside a layer that applies",
+                hint="jvp needs no backward pass; or keep such layers outside the one that "
+                "differentiates",
+            )
 
     def _take_levels_of(self, arrays: Any) -> None:
         """Make room in gradients and buffers for dual numbers of all levels in these arrays."""
@@ -178,14 +198,14 @@ class _ReplicaParameter(Parameter):
 
     def lift_gradient(self, levels: set[int]) -> None:
         """Make the gradient a Dual of all these levels."""
-        self._grad = _lifted(self.grad, levels)
+        self._grad = _lifted(self._grad, levels)
 
     def lift_value(self, levels: set[int]) -> None:
         """Make the value a Dual of all these levels."""
         self._value = _lifted(self._value, levels)
 
 
-class _RowParameter(Parameter):
+class _RowParameter(_ReplicaParameter):
     """A parameter that keeps the contributions of the rows to its gradient apart."""
 
     __slots__ = ("_batch", "_rows", "_was_summed")
@@ -224,9 +244,6 @@ class _RowParameter(Parameter):
         if self._was_summed:
             return None
         return np.zeros((self._batch, *self.shape), self.dtype) if rows is None else rows
-
-    def lift_gradient(self, levels: set[int]) -> None:
-        """Nothing: the contributions are stored as they come."""
 
 
 def _product_of_each_row(left: Array, right: Array, batch: int) -> Any:
@@ -282,6 +299,22 @@ def as_numbers(x: Any, dtype: Any) -> Any:
     if isinstance(x, Dual):
         return x if dtype is None or x.dtype == dtype else x.astype(dtype)
     return np.asarray(x, dtype=dtype)
+
+
+def _use_forward(layer: Layer) -> list[tuple[str, Layer]]:
+    """Let the layers that apply inside another one, if it is one of them, use their `forward`.
+
+    Only `forward` can be followed by `backward`. A layer without random numbers and buffers
+    computes the same in both. The others are returned, with their paths.
+    """
+    others = []
+    for path, member in layer.walk():
+        if member.__dict__.get("_applies"):
+            if member._generators or member._buffers:
+                others.append((path, member))
+            else:
+                member.__dict__["_applies"] = False
+    return others
 
 
 def _levels_in(x: Any) -> set[int]:
