@@ -522,6 +522,7 @@ def _row_cases():
         yield Sequential([Dense(5), Gain(way), Dense(2)]), (3,)
     for time_first in (False, True):
         yield Sequential([PerStep(Dense(3), time_first), Flatten(), Dense(2)]), (2, 3)
+    yield Sequential([Dense(3), Activation("tanh"), Flatten(), Dense(2)]), (2, 3)
     yield Sequential([Dense(3), Activation("tanh"), Centred(), Dense(2)]), (3,)
     yield Sequential([Dense(3), unusual_layers.BatchNorm(), Dense(2)]), (3,)
     yield Sequential([Dense(4), unusual_layers.Dropout(0.4), Gain("accumulate"), Dense(2)]), (3,)
@@ -609,6 +610,33 @@ def test_a_layer_without_tangent_rules_has_a_jacobian_of_its_parameters():
     x = np.random.default_rng(0).normal(size=(9, 3))
     found = derivatives.jacobian(layer, x, with_respect_to="parameters")
     np.testing.assert_allclose(found, x[:, :, np.newaxis] ** 2 * np.eye(3), rtol=1e-13)
+
+
+def test_integers_do_not_move_and_their_table_has_a_jacobian():
+    class Table(Layer):
+        """A vector for each integer."""
+
+        def build(self, input_shape):
+            self.vectors = self.parameter("vectors", (3, 2), "glorot_uniform")
+
+        def forward(self, x):
+            self.rows = x.astype(int)
+            return self.vectors.value[self.rows]
+
+        def backward(self, delta):
+            gradient = np.zeros_like(self.vectors.value)
+            np.add.at(gradient, self.rows, delta)
+            self.vectors.accumulate(gradient)
+            return np.zeros(self.rows.shape, delta.dtype)
+
+    layer, x = Table(), np.array([[0, 2], [2, 2]])
+    layer.build((2,))
+    np.testing.assert_array_equal(derivatives.jacobian(layer, x), np.zeros((2, 2, 2, 2)))
+    expected = np.zeros((2, 2, 2, 3, 2))
+    for row, position in np.ndindex(2, 2):
+        expected[row, position, :, x[row, position]] = np.eye(2)
+    found = derivatives.jacobian(layer, x, with_respect_to="parameters")
+    np.testing.assert_array_equal(found, expected.reshape(2, 2, 2, 6))
 
 
 def test_row_gradients_of_several_inputs_and_outputs_sum_to_the_product():

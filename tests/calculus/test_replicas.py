@@ -32,7 +32,7 @@ from chainrule import (
     derivatives,
     losses,
 )
-from chainrule.core.errors import BuildError, ShapeError
+from chainrule.core.errors import BuildError, ConfigurationError, ShapeError
 from chainrule.layers.functions import KNOWN
 from laws import unusual_layers
 
@@ -84,6 +84,7 @@ MODELS = [
     (Activation(np.sin, np.cos), [(3,)]),
     (Dense(2), [(3,)]),
     (Dense(2, use_bias=False), [(3,)]),
+    (Sequential([Dense(2), Activation("tanh"), Dense(3)]), [(4, 3)]),
     (Softmax(), [(3,)]),
     *((merge(), [(3,), (3,), (3,)]) for merge in (Add, Multiply, Average, Maximum, Concatenate)),
     (Multiply(broadcast=True), [(2, 3), (1,)]),
@@ -256,7 +257,7 @@ class Flow(Layer):
 
     def build(self, input_shape):
         if not self.energy.is_built:
-            self.energy.build(input_shape, rng=self.rng)
+            self.energy.build(input_shape)
 
     def forward(self, x):
         self.x = x
@@ -475,3 +476,13 @@ def test_a_replica_needs_a_built_model_and_a_direction_that_fits():
         derivatives.Replica(Sequential([Dense(2)]))
     with pytest.raises(ShapeError, match="expected  \\(13,\\)"):
         derivatives.Replica(_network(2), np.ones(7))
+
+
+def test_inside_apply_a_layer_differentiates_what_its_network_applies():
+    flow, x = _flow(), np.random.default_rng(0).normal(size=(4, 2))
+    np.testing.assert_array_equal(flow(x), flow.forward(x))
+    drops = Flow(Sequential([Dense(3), unusual_layers.Dropout(0.4), Dense(1)]))
+    drops.build((2,), rng=0)
+    assert drops.backward(drops.forward(x)).shape == (4, 2)  # in training it drops
+    with pytest.raises(ConfigurationError, match="no backward pass through the apply of Dropout"):
+        drops(x)
