@@ -706,3 +706,15 @@ def test_per_sample_gradients_of_moving_rows_move():
             model, loss, Dual(x, v)[n : n + 1], t[n : n + 1, :2]
         )
         np.testing.assert_array_equal(found[n].tangent, gradient.tangent)
+
+
+def test_too_few_directions_and_deltas_are_refused_by_name():
+    model, x, _ = _rotated()
+    with pytest.raises(ShapeError, match="dx has the wrong number of arrays"):
+        derivatives.jvp(model, x, x[0])
+    for call in (derivatives.vjp, derivatives.row_gradients):
+        with pytest.raises(ShapeError, match="delta has the wrong number of arrays") as caught:
+            call(model, x, np.ones((5, 2)))
+        assert "None for zeros" in str(caught.value)
+    with pytest.raises(ShapeError, match="wrong number of inputs"):
+        derivatives.jacobian(model, x[0])

@@ -32,7 +32,7 @@ from chainrule import (
     derivatives,
     losses,
 )
-from chainrule.core.errors import BuildError, ConfigurationError, ShapeError
+from chainrule.core.errors import BuildError, ConfigurationError, NoTangentRuleError, ShapeError
 from chainrule.layers.functions import KNOWN
 from laws import unusual_layers
 
@@ -486,3 +486,15 @@ def test_inside_apply_a_layer_differentiates_what_its_network_applies():
     assert drops.backward(drops.forward(x)).shape == (4, 2)  # in training it drops
     with pytest.raises(ConfigurationError, match="no backward pass through the apply of Dropout"):
         drops(x)
+
+
+@pytest.mark.parametrize("is_zeroed", [False, True])
+def test_a_dual_that_reaches_a_gradient_of_the_model_is_an_error_that_names_the_replica(is_zeroed):
+    model, x = _network(2), np.ones((4, 2))
+    if is_zeroed:
+        model.parameters.zero_grad()
+    y = model.forward(Dual(x, 1.0))
+    with pytest.raises(NoTangentRuleError, match="is a plain array and cannot hold") as caught:
+        model.backward(np.ones_like(y))
+    assert "derivatives.Replica(model)" in str(caught.value)
+    np.testing.assert_array_equal(model.parameters.grad, np.zeros(model.parameters.size))

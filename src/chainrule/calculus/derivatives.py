@@ -127,7 +127,7 @@ def jvp(model: Layer, x: Any, dx: Any = None, dparameters: Any = None) -> tuple[
     vector = as_vector(model, dparameters)
     level = unused_level(model, inputs, directions, vector)
     replica = Replica(model, vector, level)
-    pairs = _pairs(inputs, directions)
+    pairs = _pairs(inputs, directions, "dx")
     y = replica.forward(*(_moving(i, d, level) for i, d in pairs))
     outputs = as_tuple(y)
     return one_or_tuple([o.value for o in outputs]), one_or_tuple([o.tangent for o in outputs])
@@ -461,7 +461,7 @@ def _innermost(x: Any) -> npt.NDArray[Any]:
 def _like(y: Any, given: Any, name: str) -> Any:
     """``given`` as numbers with the shape and dtype of ``y``; None is zeros."""
     if isinstance(y, tuple):
-        return tuple(_like(a, b, name) for a, b in _pairs(y, as_tuple(given)))
+        return tuple(_like(a, b, name) for a, b in _pairs(y, as_tuple(given), name))
     if given is None:
         return np.zeros(y.shape, y.dtype)
     array = as_numbers(given, y.dtype)
@@ -474,12 +474,13 @@ def _like(y: Any, given: Any, name: str) -> Any:
     return array
 
 
-def _pairs(one: Sequence[Any], two: Sequence[Any]) -> list[tuple[Any, Any]]:
+def _pairs(one: Sequence[Any], two: Sequence[Any], name: str) -> list[tuple[Any, Any]]:
     if len(one) != len(two):
         raise ShapeError(
-            "derivatives: wrong number of directions",
+            f"derivatives: {name} has the wrong number of arrays",
             expected=f"{len(one)} array(s)",
             received=f"{len(two)} array(s)",
+            hint="pass a tuple with one array each, or None for zeros" if len(one) > 1 else None,
         )
     return list(zip(one, two, strict=True))
 

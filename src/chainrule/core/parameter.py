@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from chainrule.core.errors import ConfigurationError, DefinitionError, DtypeError, ShapeError
+from chainrule.core.errors import (
+    ConfigurationError,
+    DefinitionError,
+    DtypeError,
+    NoTangentRuleError,
+    ShapeError,
+)
 from chainrule.core.types import Array, FloatArray
 
 
@@ -135,6 +141,8 @@ class Parameter:
         ------
         ShapeError, DtypeError
             The contribution does not have the parameter's shape and type.
+        NoTangentRuleError
+            The contribution is a `Dual`, but the gradient is an array.
         """
         if not self._trainable:
             return
@@ -142,11 +150,21 @@ class Parameter:
             gradient = np.asarray(gradient, self.dtype)
         if gradient.shape != self._value.shape or gradient.dtype is not self._value.dtype:
             self._refuse(gradient)
-        if self._grad_is_zero:
-            self._grad[...] = gradient
-            self._grad_is_zero = False
-        else:
-            self._grad += gradient
+        try:
+            if self._grad_is_zero:
+                self._grad[...] = gradient
+                self._grad_is_zero = False
+            else:
+                self._grad += gradient
+        except NoTangentRuleError as error:
+            raise NoTangentRuleError(
+                f"the gradient of {self.path!r} is a plain array and cannot hold a tangent",
+                place=self.path,
+                expected="arrays, for a model whose parameters are arrays",
+                received=f"a {type(gradient).__name__}",
+                hint="derivatives.vjp(model, x, delta), or derivatives.Replica(model): "
+                "their gradients can be dual numbers",
+            ) from error
 
     def accumulate_product(self, left: Array, right: Array) -> None:
         """Add the matrix product of two arrays: ``accumulate(left @ right)``.
