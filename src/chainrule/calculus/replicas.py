@@ -46,8 +46,10 @@ class Replica:
     ----------
     layer : Layer
         The copy.
-    parameters : list of Parameter
-        Its parameters, in the order of ``model.parameters``.
+    parameters, buffers : list of Parameter
+        Its parameters and buffers, in the order of ``model.parameters`` and ``model.buffers``.
+    generators : list of numpy.random.Generator
+        Its random generators, in the order of ``model.generators``.
 
     Raises
     ------
@@ -85,16 +87,17 @@ class Replica:
             self.parameters.append(self._parameter(parameter.path, value))
             parts[id(parameter)] = self.parameters[-1]
             start += parameter.size
-        self._buffers = [_ReplicaParameter(b.path, b.value.copy()) for b in model.buffers]
-        parts.update(zip(map(id, model.buffers), self._buffers, strict=True))
-        for generator in model.generators.values():
-            parts[id(generator)] = layer_state.copied_generator(generator)
+        buffers, generators = list(model.buffers), list(model.generators.values())
+        self.buffers = [_ReplicaParameter(b.path, b.value.copy()) for b in buffers]
+        self.generators = [layer_state.copied_generator(g) for g in generators]
+        parts.update(zip(map(id, buffers), self.buffers, strict=True))
+        parts.update(zip(map(id, generators), self.generators, strict=True))
         self.layer = model.replica(parts)
         self._only_apply = _use_forward(self.layer)
         self._empty = np.zeros(0, model.dtype)
         self._levels: set[int] = set()
         moving = [] if tangent is None else [Dual(self._empty, self._empty, level)]
-        self._take_levels_of([*moving, *(p.value for p in (*self.parameters, *self._buffers))])
+        self._take_levels_of([*moving, *(p.value for p in (*self.parameters, *self.buffers))])
 
     def forward(self, *inputs: Any) -> Any:
         """`Layer.forward` of the copy.
@@ -157,7 +160,7 @@ class Replica:
             self._levels |= new
             for parameter in self.parameters:
                 parameter.lift_gradient(self._levels)  # type: ignore[attr-defined]
-            for buffer in self._buffers:
+            for buffer in self.buffers:
                 buffer.lift_value(self._levels)
 
     def _with_all_levels(self, arrays: Any) -> Any:
