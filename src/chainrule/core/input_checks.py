@@ -135,7 +135,7 @@ def _admit_others(layer: Layer, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         try:
             layer._require_fit(rows)
         except ShapeError as error:
-            if len(inputs) == 1:
+            if len(inputs) == 1 and len(inputs[0]):
                 described, given = (
                     f"{s}, produced by" for s in (batch_of(rows[0]), inputs[0].shape)
                 )
