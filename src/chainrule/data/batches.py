@@ -355,7 +355,7 @@ def data_from_pair(
 ) -> Data:
     """The data in a pair (x, t), or with ``may_weigh`` in (x, t, sample_weights).
 
-    With ``copies`` they are copied: whoever made the batch may reuse its memory for the next one.
+    With ``copies`` they are copied: the code that made the batch may reuse its memory.
     """
     counts = (2, 3) if may_weigh else (2,)
     if not isinstance(made, tuple | list) or len(made) not in counts:
