@@ -189,7 +189,7 @@ class ArrayBatches(OrderedBatches):
             w = None if weights is None else weights.take(rows)
             chosen = tuple([array.take(rows, axis=0) for array in arrays])
             for array in chosen:  # as views of the data are, so that every order is the same
-                array.flags.writeable = False
+                array.setflags(write=False)
         return chosen[:count], one_or_all(chosen[count:]), w
 
 
@@ -350,11 +350,18 @@ def fitting(
 
 
 def data_from_pair(
-    made: Any, number: int, outputs: int, *, maker: str, hint: str, may_weigh: bool = False
+    made: Any,
+    number: int,
+    outputs: int,
+    *,
+    maker: str,
+    hint: str,
+    may_weigh: bool = False,
+    copies: bool = True,
 ) -> Data:
     """The data in a pair (x, t), or with ``may_weigh`` in (x, t, sample_weights).
 
-    They are copied: whoever made the batch may reuse its memory for the next one.
+    With ``copies`` they are copied: the code that made the batch may reuse its memory.
     """
     counts = (2, 3) if may_weigh else (2,)
     if not isinstance(made, tuple | list) or len(made) not in counts:
@@ -368,7 +375,8 @@ def data_from_pair(
     x, t, *weights = made
     weight = weights[0] if weights else None
     try:
-        return Data.of(x, t, weight, named=f"{{}} of batch {number}", outputs=outputs).copied()
+        data = Data.of(x, t, weight, named=f"{{}} of batch {number}", outputs=outputs)
+        return data.copied() if copies or data.has_stored else data
     except DataError as error:
         error.batch = x if isinstance(x, tuple) else (x,), t, weight
         raise

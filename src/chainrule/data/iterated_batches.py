@@ -142,6 +142,7 @@ class IteratedBatches(Batches):
             maker="the iterable",
             hint="make the iterable give pairs of arrays, the x and t of one batch",
             may_weigh=True,
+            copies=not isinstance(self.iterable, list | tuple),
         )
 
     def _items(self) -> Iterator[Any]:
