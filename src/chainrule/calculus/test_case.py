@@ -8,14 +8,14 @@ end of this file accept either. Inputs and parameters are called by name: ``inpu
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from attrs import define, evolve, field
 
-from chainrule.calculus.derivatives import Replica
+from chainrule.calculus.replicas import Replica
 from chainrule.core import layer_state
 from chainrule.core.errors import ShapeError
 from chainrule.core.layer import Layer
@@ -254,7 +254,7 @@ class Bench:
         self.layer = replica.layer
         self._applying: Layer | None = None
         self.parameters: list[Parameter] = replica.parameters
-        self.buffers: list[Parameter] = replica.buffers
+        self.buffers: Sequence[Parameter] = replica.buffers
         self._buffers = list(zip(layer.buffers, replica.buffers, strict=True))
         self._generators = list(zip(layer.generators.values(), replica.generators, strict=True))
 
