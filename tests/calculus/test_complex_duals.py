@@ -202,7 +202,7 @@ SECOND: list[Callable[[Any], Any]] = [
     lambda x: np.partition(x**3, 1),
     lambda x: np.corrcoef(x**2),
     lambda x: np.emath.sqrt(-(x**2) - 1).imag,
-    lambda x: np.cumulative_prod(x**2, axis=1),
+    lambda x: np.nancumprod(x**2, axis=1),
     lambda x: np.piecewise(x, [x > 0], [np.exp, lambda z: z**3]),
     lambda x: np.apply_along_axis(np.prod, 1, x**2),
     lambda x: np.logspace(x[0] ** 2, x[1], 3),

@@ -937,10 +937,11 @@ CASES: dict[Any, list[Any]] = {
     ],
 }
 
-NEWER: dict[str, list[Any]] = {  # not in NumPy 2.0
+NEWER: dict[str, list[Any]] = {  # not in every supported version of NumPy
     "unstack": [lambda x, y: np.unstack(x, axis=1)],
     "cumulative_sum": [lambda x, y: np.cumulative_sum(x, axis=1, include_initial=True)],
     "trapezoid": [lambda x, y: np.trapezoid(x, [0.0, 1.0, 1.5, 3.0])],
+    "trapz": [lambda x, y: np.trapz(x, [0.0, 1.0, 1.5, 3.0])],  # until NumPy 2.4
     "cumulative_prod": [
         lambda x, y: np.cumulative_prod(x, axis=1),
         lambda x, y: np.cumulative_prod(x[0], include_initial=True),

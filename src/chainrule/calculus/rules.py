@@ -90,9 +90,12 @@ def derivatives(*partials: Callable[..., Any]) -> TangentRule:
 def slope_times(slope: Callable[[], Any], dx: Any) -> Any:
     """The product of a slope and ẋ, which is 0 where ẋ is 0, and without a warning there."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        term = slope() * dx
+        here = slope()
+        term = here * dx
+    if type(here) is float:  # a constant
+        return term
     finite = [np.isfinite(part) for part in parts(term)]
-    if all(map(np.all, finite)):
+    if all(part.all() for part in finite):
         return term
     still = vanishes(dx)
     if not np.all(still | np.logical_and.reduce(finite)):
