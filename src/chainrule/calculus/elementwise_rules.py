@@ -185,8 +185,17 @@ DERIVATIVES: dict[np.ufunc, tuple[Partial, ...]] = {
     np.fmin: (share_of_first, share_of_second),
 }
 
+# Those with an infinite slope somewhere.
+STEEP: frozenset[np.ufunc] = frozenset(
+    (
+        *(np.divide, np.reciprocal, np.power, np.float_power, np.sqrt, np.cbrt),
+        *(np.log, np.log2, np.log10, np.log1p),
+        *(np.arcsin, np.arccos, np.arctan2, np.arccosh, np.arctanh),
+    )
+)
+
 ELEMENTWISE_RULES: dict[Callable[..., Any], TangentRule] = {
-    **{function: derivatives(*partials) for function, partials in DERIVATIVES.items()},
+    **{f: derivatives(*partials, steep=f in STEEP) for f, partials in DERIVATIVES.items()},
     np.sinc: derivatives(d_sinc),
     np.i0: derivatives(d_bessel),
     # several results, or integers among the arguments

@@ -65,21 +65,24 @@ class TangentRule:
     accepted: frozenset[str] | None = None
 
 
-def derivatives(*partials: Callable[..., Any]) -> TangentRule:
+def derivatives(*partials: Callable[..., Any], steep: bool = False) -> TangentRule:
     """The rule of an elementwise function, from ``partial(result, *values)`` for each argument.
 
     Arguments without a tangent are skipped and their derivatives never computed, so the logarithm
     in ∂(xᵃ)/∂a causes no problem if the exponent is a plain number. Arrays whose dtype differs from
     the result (integers, or float32 among float64) are converted first, so that the derivative is
-    as accurate as the result. What does not move has no velocity: where ẋ_i is 0 so is its term,
-    even if f_i is infinite there.
+    as accurate as the result.
+
+    ``steep`` says that a slope f_i is infinite somewhere. What does not move has no velocity: where
+    ẋ_i is 0 so is its term, even if f_i is infinite.
     """
+    product = slope_times if steep else lambda slope, dx: slope() * dx
 
     def tangent(at: Evaluation) -> Any:
         dtype = at.result.dtype
         values = [x.astype(dtype) if getattr(x, "dtype", dtype) != dtype else x for x in at.values]
         return total(
-            slope_times(partial(slope, at.result, *values), dx)
+            product(partial(slope, at.result, *values), dx)
             for slope, dx in zip(partials, at.tangents, strict=True)
             if dx is not None
         )
@@ -90,10 +93,7 @@ def derivatives(*partials: Callable[..., Any]) -> TangentRule:
 def slope_times(slope: Callable[[], Any], dx: Any) -> Any:
     """The product of a slope and ẋ, which is 0 where ẋ is 0, and without a warning there."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        here = slope()
-        term = here * dx
-    if type(here) is float:  # a constant
-        return term
+        term = slope() * dx
     finite = [np.isfinite(part) for part in parts(term)]
     if all(part.all() for part in finite):
         return term
