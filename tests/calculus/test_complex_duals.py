@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calculus.complex_step import assert_close, check, flat, tangent
-from chainrule import Layer, check_layer, derivatives, losses
+from chainrule import Dense, Layer, Sequential, check_layer, derivatives, losses
 from chainrule.calculus.dual import Dual
-from chainrule.core.errors import DtypeError, NoTangentRuleError
+from chainrule.core.errors import BuildError, DtypeError, NoTangentRuleError
 
 # ---- elementwise functions, against mpmath at points away from their branch cuts
 
@@ -395,6 +395,33 @@ def test_a_spectral_layer_has_hessian_products_and_keeps_float32() -> None:
             gradients.append(derivatives.value_and_gradient(layer, loss, x, t)[1])
         accuracy = 1e-12 if dtype == np.float64 else 1e-5
         assert_close(product, (gradients[0] - gradients[1]) / 2, accuracy)
+
+
+def test_a_layer_that_returns_complex_numbers_is_refused_when_it_is_built() -> None:
+    class Spectrum(Layer):
+        def forward(self, x: Any) -> Any:
+            return np.fft.rfft(x)
+
+        def backward(self, delta: Any) -> Any:
+            return np.fft.irfft(delta)
+
+    for model in (Spectrum(), Sequential([Dense(4), Spectrum()])):
+        with pytest.raises(BuildError, match="forward returns complex numbers") as caught:
+            model.build((4,))
+        assert "np.stack([y.real, y.imag], axis=-1)" in str(caught.value.hint)
+
+
+def test_a_layer_with_a_conversion_is_checked_by_differences_and_the_report_names_it() -> None:
+    class Reversed(Layer):
+        def forward(self, x: Any) -> Any:
+            return np.ascontiguousarray(x[:, ::-1])
+
+        def backward(self, delta: Any) -> Any:
+            return delta[:, ::-1]
+
+    report = check_layer(Reversed(), (4,))
+    assert report.ok
+    assert "np.ascontiguousarray(x) would lose the tangent" in " ".join(report["adjoint"].remarks)
 
 
 def test_every_result_of_a_function_with_several_has_a_tangent() -> None:

@@ -389,8 +389,8 @@ def rebuilt_from_eigh(z: Any) -> Any:
     return [values, vectors @ np.diag(np.exp(-values)) @ np.conjugate(vectors).mT]
 
 
-def rebuilt_from_svd(z: Any) -> Any:
-    u, s, vh = np.linalg.svd(z, full_matrices=False)
+def rebuilt_from_svd(z: Any, **options: Any) -> Any:
+    u, s, vh = np.linalg.svd(z, full_matrices=False, **options)
     return [s, u @ vh, (u * np.exp(-s)) @ vh, (u / s) @ np.conjugate(u.mT)]
 
 
@@ -425,6 +425,10 @@ COMPLEX: list[Callable[[Any], Any]] = [
     lambda z: [np.linalg.norm(z, ord) for ord in ("fro", "nuc", 2, -2, 1, -1, np.inf, -np.inf)],
     lambda z: [np.linalg.norm(z[0], ord) for ord in (None, 1, 2, 3, np.inf)],
     lambda z: np.linalg.cond(z),
+    lambda z: np.linalg.svd(hermitian(z), compute_uv=False, hermitian=True),
+    lambda z: rebuilt_from_svd(hermitian(z), hermitian=True),
+    lambda z: np.linalg.eig(np.stack([z.real, z.real + z.real.T]))[0],
+    lambda z: np.linalg.pinv(np.stack([z, z[:, :1] @ z[:1]]), 1e-10),
     lambda z: [np.var(z), np.std(z, axis=0), np.cov(z), np.vdot(z, z**2), np.linalg.vecdot(z, z)],
     lambda z: np.real(np.linalg.eig(z.real).eigenvectors),
     lambda z: np.stack([np.linalg.eigvals(z), np.linalg.eigvals(2 * z.real)]),
