@@ -432,3 +432,28 @@ def test_every_result_of_a_function_with_several_has_a_tangent() -> None:
     solution, residuals, rank, s = np.linalg.lstsq(x, np.ones(3), rcond=None)
     assert isinstance(rank, np.integer | int)
     assert solution.tangent.shape == s.tangent.shape == (2,) and residuals.tangent.shape == (1,)
+
+
+@pytest.mark.peers
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # of PyTorch by itself
+@pytest.mark.parametrize(
+    "name", ["fft", "ifft", "rfft", "irfft", "hfft", "ihfft", "fft2", "ifft2", "rfft2", "irfftn"]
+)
+@pytest.mark.parametrize("norm", [None, "ortho", "forward"])
+def test_tangents_of_fourier_transforms_are_those_of_pytorch(
+    torch: Any, name: str, norm: Any
+) -> None:
+    rng = np.random.default_rng(7)
+    is_real = name in ("rfft", "rfft2", "ihfft")
+    x, v = (z.real if is_real else z for z in rng.normal(size=(2, 4, 5, 2)).view(complex)[..., 0])
+
+    def power(fft: Any, absolute: Any, z: Any) -> Any:
+        y = getattr(fft, name)(z, norm=norm)
+        return absolute(y) ** 2 * y
+
+    expected = torch.func.jvp(
+        lambda z: power(torch.fft, torch.abs, z),
+        (torch.from_numpy(x.copy()),),
+        (torch.from_numpy(v.copy()),),
+    )[1]
+    assert_close(power(np.fft, np.abs, Dual(x, v)).tangent, expected.resolve_conj().numpy(), 1e-11)

@@ -328,6 +328,18 @@ def newton(p: Any) -> Any:
     return root
 
 
+def between_moving_knots(knots: Any, heights: Any) -> Any:
+    out, knots = [], knots[np.argsort(knots.real)]
+    for x in (-0.5, 0.7, 9.0):
+        i = int(np.searchsorted(knots.real, x)) - 1
+        if 0 <= i < len(knots) - 1:
+            share = (x - knots[i]) / (knots[i + 1] - knots[i])
+            out.append(heights[i] + share * (heights[i + 1] - heights[i]))
+        else:
+            out.append(heights[max(0, i)])
+    return np.array(out)
+
+
 def weighted_line(y: Any, weight: Any) -> Any:
     """Slope and intercept by the means, for the abscissas 0, 1, 2, 4."""
     t, total = np.array([[0.0], [1.0], [2.0], [4.0]]), np.sum(weight)
@@ -454,6 +466,8 @@ CASES: dict[Any, list[Any]] = {
     np.average: [
         lambda x, y: np.average(x),
         lambda x, y: np.average(x, axis=0, weights=[1.0, 2.0, 4.0]),
+        lambda x, y: np.average(x, weights=5.0 + y),
+        lambda x, y: np.average(x + 0 * y, axis=1, weights=5.0 + y[0], keepdims=True),
     ],
     np.diff: [
         lambda x, y: np.diff(x),
@@ -503,6 +517,7 @@ CASES: dict[Any, list[Any]] = {
     np.ascontiguousarray: [lambda x, y: np.ascontiguousarray(x.T, like=x + y)],
     np.asfortranarray: [lambda x, y: np.asfortranarray(x, like=x + y)],
     np.require: [lambda x, y: np.require(x, requirements="F", like=x + y)],
+    np.arange: [lambda x, y: np.arange(4.0, like=x + y) * x],
     np.full: [lambda x, y: np.full((2, 4), x[0], like=x + y)],
     np.full_like: [lambda x, y: np.full_like(x, 3.0), lambda x, y: np.full_like(x + 0 * y, y[0])],
     # linear in several arguments
@@ -622,6 +637,10 @@ CASES: dict[Any, list[Any]] = {
         (
             lambda x, y: np.interp(x, [-1.0, 0.0, 0.5, 2.0], y[0], left=8.0),
             lambda x, y: np.where(x.real < -1, 8.0, interpolated(x, y)),
+        ),
+        (
+            lambda x, y: np.interp([-0.5, 0.7, 9.0], np.sort(x[0] + [0, 1, 2, 3]), y[0]),
+            lambda x, y: between_moving_knots(x[0] + [0, 1, 2, 3], y[0]),
         ),
     ],
     np.partition: [
@@ -1429,14 +1448,14 @@ LOSSES: list[tuple[Callable[[], Any], str]] = [
     (lambda: np.multiply.at(x3, 0, 2.0), "numpy.multiply.at has no tangent rule"),
     (lambda: np.pad(x3, 1, mode="maximum"), "numpy.pad(mode='maximum')"),
     (lambda: np.pad(x3, 1, mode="empty"), "numpy.pad(mode='empty')"),
-    (lambda: np.average(x3, weights=x3), "'weights' of numpy.average"),
+    (lambda: np.arange(x3[0], 5.0, like=x3), "np.linspace(start, stop, number)"),
+    (lambda: np.arange(0.0, 5.0, x3[0], like=x3), "numpy.arange"),
     (lambda: np.average(x3, returned=True), "numpy.average with the argument 'returned'"),
     (
         lambda: np.median(x3, overwrite_input=True),
         "numpy.median with the argument 'overwrite_input'",
     ),
     (lambda: np.nan_to_num(x3, copy=False), "numpy.nan_to_num with the argument 'copy'"),
-    (lambda: np.interp(x3, x3, x3), "'xp' of numpy.interp"),
     (lambda: np.interp(x3, [0.0, 1.0], [0.0, 1.0], period=1.0), "'period'"),
     (lambda: np.add(x3, 1.0, out=np.zeros(3)), "result of numpy.add into a plain array"),
     (lambda: np.sum(x3, out=np.zeros(())), "result of numpy.sum into a plain array"),
@@ -1466,6 +1485,19 @@ def test_without_the_source_of_the_call_the_error_describes_the_conversion() -> 
         eval("np.ascontiguousarray(x)", {"np": np, "x": x3})
     with pytest.raises(NoTangentRuleError, match=r"as_strided\(x\) would lose"):
         eval("f(x, (2, 2), (8, 8))", {"f": as_strided, "x": x3})
+
+
+def test_options_with_their_default_values_are_accepted() -> None:
+    assert np.quantile(x3, 0.5, None, None, False, weights=None).tangent == 1.0
+    assert np.nan_to_num(x3, copy=True).tangent.tolist() == [1.0, 1.0, 1.0]
+    assert np.median(x3, None, None, False).tangent == 1.0
+    assert np.average(x3, returned=False).tangent == 1.0
+
+
+def test_a_function_of_indices_may_use_a_dual() -> None:
+    y = np.fromfunction(lambda i: i * x3[0], (3,), like=x3)
+    assert y.level == 1
+    assert y.tangent.tolist() == [0.0, 1.0, 2.0]
 
 
 def test_the_alternative_to_a_conversion_keeps_the_tangent() -> None:

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.calculus.messages import no_derivative, no_rule
+from chainrule.calculus.messages import lost, no_derivative, no_rule
 from chainrule.calculus.rules import (
     Evaluation,
     TangentRule,
@@ -119,7 +119,7 @@ WRITING_RULES: dict[Function, TangentRule] = {
 # plain array, or, if it has a floating-point dtype, a Dual with tangent zero.
 CONSTANT_FUNCTIONS: tuple[Any, ...] = (
     *(np.zeros_like, np.ones_like, np.empty_like),
-    *(np.zeros, np.ones, np.empty, np.arange, np.eye, np.identity, np.tri, np.fromfunction),
+    *(np.zeros, np.ones, np.empty, np.eye, np.identity, np.tri, np.fromfunction),
     *(np.round, np.around, np.fix),
     *(np.argmax, np.argmin, np.argsort, np.argpartition, np.argwhere, np.searchsorted),
     *(np.nanargmax, np.nanargmin, np.isin),
@@ -226,14 +226,23 @@ def nan_to_num(
 
 
 def interp(
-    y: Any, x: Any, fp: Any, dx: Any, dfp: Any, xp: Any, left: Any = None, right: Any = None
+    y: Any,
+    x: Any,
+    xp: Any,
+    fp: Any,
+    dx: Any,
+    dxp: Any,
+    dfp: Any,
+    left: Any = None,
+    right: Any = None,
 ) -> Any:
-    """Linear interpolation: linear in the heights, plus the slope of the interval times ẋ."""
+    """Linear in the heights, plus the slope times the velocity of x relative to the knots."""
     interval = np.clip(np.searchsorted(xp, x, side="right") - 1, 0, len(xp) - 2)
     slope = np.take(np.diff(fp) / np.diff(xp), interval)
     outside = (x < xp[0]) | (x > xp[-1])
     zero_left, zero_right = (None if edge is None else 0.0 for edge in (left, right))
-    return np.interp(x, xp, dfp, zero_left, zero_right) + np.where(outside, 0, slope * dx)
+    relative = dx - np.interp(x, xp, dxp)
+    return np.interp(x, xp, dfp, zero_left, zero_right) + np.where(outside, 0, slope * relative)
 
 
 def pad(at: Evaluation) -> Any:
@@ -301,12 +310,15 @@ def partition(
     return tangent
 
 
-def average(
-    y: Any, a: Any, da: Any, axis: Any = None, weights: Any = None, keepdims: bool = False
-) -> Any:
-    """Linear in the averaged array; the weights are constants."""
-    options: dict[str, Any] = {"axis": axis, "weights": weights, "keepdims": keepdims}
-    return np.average(da, **options)
+def average(a: Any, weights: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+    """The mean Σ w a / Σ w; weights may have the axes of the average alone."""
+    if weights is None:
+        return np.mean(a, axis=axis)
+    if np.shape(weights) != a.shape:
+        axes = np.lib.array_utils.normalize_axis_tuple(axis, a.ndim)
+        lengths = [n if i in axes else 1 for i, n in enumerate(a.shape)]
+        weights = np.reshape(np.transpose(weights, np.argsort(axes)), lengths)
+    return np.sum(a * weights, axis=axis) / np.sum(weights + np.zeros_like(a), axis=axis)
 
 
 def var(
@@ -379,6 +391,11 @@ def cumprod(y: Any, a: Any, da: Any, axis: Any = None, dtype: Any = None) -> Any
     for i, row in enumerate(rows):
         into[i] = row
     return tangent
+
+
+def arange(at: Evaluation) -> Any:
+    """How many numbers there are depends on the limits."""
+    raise lost("numpy.arange(x)", "use np.linspace(start, stop, number)")
 
 
 def roots(y: Any, p: Any, dp: Any) -> Any:
@@ -490,6 +507,7 @@ COMPOSITIONS: dict[Function, TangentRule] = {
     np.nanstd: composition(without_nan(np.std)),
     np.polyval: composition(polyval, "p", "x"),
     np.vander: composition(vander),
+    np.average: composition(average, "a", "weights"),
     np.cov: composition(cov, "m", "y"),
     np.corrcoef: composition(corrcoef, "x", "y"),
     np.apply_along_axis: composition(apply_along_axis, "arr"),
@@ -511,11 +529,11 @@ FORMULAS: dict[Function, TangentRule] = {
     np.ptp: formula(ptp, "a"),
     np.clip: formula(clip, "a", "a_min", "a_max", "min", "max"),
     np.nan_to_num: formula(nan_to_num, "x"),
-    np.interp: formula(interp, "x", "fp"),
+    np.interp: formula(interp, "x", "xp", "fp"),
+    np.arange: TangentRule(arange),
     np.pad: TangentRule(pad, ("array", "constant_values", "end_values")),
     np.sort: formula(sort, "a"),
     np.median: formula(median, "a"),
-    np.average: formula(average, "a"),
     np.var: formula(var, "a", "mean"),
     np.std: formula(std, "a", "mean"),
     np.prod: formula(prod, "a", "initial"),

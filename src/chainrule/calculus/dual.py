@@ -595,7 +595,7 @@ def call_function(call: Call, level: int) -> Any:
         condition = call.arguments[rule.condition]
         call.arguments[rule.condition] = value_of(condition, level)
     arrays = call.arrays_of(rule)
-    options = {key: x for key, x in call.arguments.items() if key not in arrays and key != "out"}
+    options = call.options(rule)
     for key, option in options.items():
         if level_of(option) == level:
             raise lost(f"the argument {key!r} of {name}, for which the rule has no derivative,")
@@ -628,7 +628,8 @@ def call_constant(
     """A function whose derivative is zero: it only receives values."""
     level = max(level, level_of(args), level_of(out))
     result = function(*(value_of(x, level) for x in args), **options)
-    result = duals(result, None, level, name)
+    if level_of(result) < level:  # or a function among the arguments used a Dual
+        result = duals(result, None, level, name)
     return result if out is None else write(result, out, name)
 
 

@@ -132,9 +132,11 @@ def det(y: Any, a: Any, da: Any) -> Any:
 def slogdet(y: Any, a: Any, da: Any) -> Any:
     """Jacobi's formula, d ln det a = tr(a⁻¹ da): the real part is that of ln|det a|."""
     sign, _ = y
-    if np.any(sign == 0):
+    singular = (parts(sign)[0] == 0)[..., None, None]
+    if np.any(singular & ~vanishes(da)):
         raise no_derivative("numpy.linalg.slogdet", "a singular matrix", "use np.linalg.det")
-    change = np.trace(np.linalg.solve(a, da), axis1=-2, axis2=-1)
+    regular = np.where(singular, np.eye(a.shape[-1], dtype=a.dtype), a)
+    change = np.trace(np.linalg.solve(regular, da), axis1=-2, axis2=-1)
     turn = 1j * np.imag(change) if np.iscomplexobj(sign) else 0
     return turn * sign, np.real(change)
 

@@ -220,6 +220,20 @@ class Call:
         """Names of the arguments of this call that may carry a tangent."""
         return rule.arrays or parameter_names(self.function)[0][:1] or self.positional
 
+    def options(self, rule: TangentRule) -> dict[str, Any]:
+        """The other arguments, without defaults that the rule does not know."""
+        arrays = self.arrays_of(rule)
+        return {
+            key: given
+            for key, given in self.arguments.items()
+            if key not in (*arrays, "out")
+            and not (
+                rule.accepted is not None
+                and key not in rule.accepted
+                and is_default(self.function, key, given)
+            )
+        }
+
     def evaluate(self, changes: Mapping[str, Any]) -> Any:
         """Call the function again, with some of its arguments changed."""
         arguments = {name: changes.get(name, given) for name, given in self.arguments.items()}
@@ -238,6 +252,15 @@ def parameter_names(function: Callable[..., Any]) -> tuple[tuple[str, ...], str 
     rest = [p.name for p in parameters if p.kind is p.VAR_POSITIONAL]
     named = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     return tuple(named), rest[0] if rest else None
+
+
+def is_default(function: Callable[..., Any], name: str, given: Any) -> bool:
+    """Whether an argument has the value that it would have if it were omitted."""
+    try:
+        parameter = inspect.signature(function).parameters.get(name)
+    except ValueError:
+        return False
+    return parameter is not None and given is parameter.default
 
 
 # Before NumPy 2.4, functions written in C have no signature to inspect.
