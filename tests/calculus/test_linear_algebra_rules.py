@@ -501,6 +501,41 @@ def test_where_there_is_no_derivative_the_error_says_so(undefined: Any, named: s
     assert caught.value.hint is not None
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("n", [2, 8, 40])
+def test_equal_values_are_recognised_although_rounding_separates_them(dtype: Any, n: int) -> None:
+    rng = np.random.default_rng(n)
+    (left, _), (right, _) = (np.linalg.qr(rng.normal(size=(n, n))) for _ in range(2))
+    values = np.linspace(1, 3, n)
+    equal, zero = (np.concatenate([[first], values[1:]]) for first in (values[1], 0.0))
+    v = rng.normal(size=(n, n)).astype(dtype)
+
+    def matrix(spectrum: Any, other: Any = left) -> Any:
+        return ((left * spectrum) @ other.T).astype(dtype)
+
+    undefined: list[Any] = [
+        (np.linalg.eigh, Dual(matrix(equal), v)),
+        (np.linalg.svd, Dual(matrix(equal, right), v)),
+        (np.linalg.svd, Dual(matrix(zero, right), v)),
+        (lambda a: np.linalg.pinv(a, 1e-4), Dual(matrix(zero, right), v)),
+        (np.linalg.qr, Dual(matrix(equal)[:, [*range(n - 1), 0]], v)),
+    ]
+    for function, at in undefined:
+        with pytest.raises(NoTangentRuleError):
+            function(at)
+    smooth: list[Any] = [
+        (np.linalg.eigh, Dual(matrix(np.full(n, 2.0)), matrix(np.full(n, 3.0)))),
+        (np.linalg.eigh, Dual(matrix(values), v)),
+        (np.linalg.svd, Dual(matrix(np.full(n, 2.0), right), matrix(np.full(n, 3.0), right))),
+        (np.linalg.svd, Dual(matrix(values, right), v)),
+        (np.linalg.qr, Dual(matrix(values, right), v)),
+        (lambda a: np.linalg.pinv(a, 1e-4), Dual(matrix(zero), matrix(zero) @ v)),
+    ]
+    for function, at in smooth:
+        for dy in flat(function(at), tangent):
+            assert np.max(np.abs(dy)) < 1e4
+
+
 def test_equal_eigenvalues_that_stay_equal_have_a_derivative() -> None:
     values, vectors = np.linalg.eigh(Dual(2 * ONE, 3 * ONE))
     assert_close(values.tangent, [3.0, 3.0, 3.0])
@@ -568,6 +603,15 @@ def test_a_degenerate_matrix_in_a_stack_leaves_the_others_alone() -> None:
         alone = flat(function(Dual(SPLITTING, MIXING)), tangent)
         for one, other in zip(together, alone, strict=True):
             assert_close(one[1], other)
+
+
+def test_columns_of_very_different_size_are_not_dependent() -> None:
+    a, v = np.random.default_rng(4).normal(size=(2, 4, 3))
+    scale = np.array([1.0, 1e-20, 1e20])
+    q, r = np.linalg.qr(Dual(a * scale, v * scale))
+    plain = np.linalg.qr(Dual(a, v))
+    assert_close(q.tangent, plain.Q.tangent)
+    assert_close(r.tangent / scale, plain.R.tangent)
 
 
 def test_an_ill_conditioned_matrix_of_full_rank_is_no_error() -> None:

@@ -598,7 +598,11 @@ def call_function(call: Call, level: int) -> Any:
     options = call.options(rule)
     for key, option in options.items():
         if level_of(option) == level:
-            raise lost(f"the argument {key!r} of {name}, for which the rule has no derivative,")
+            raise lost(
+                f"the argument {key!r} of {name}, for which the rule has no derivative,",
+                f"pass {key} as a plain array or number, or replace the rule with "
+                "chainrule.calculus.dual.tangent_rule",
+            )
     refuse_options(name, rule, options)
     given = [call.arguments.get(key) for key in arrays]
     if call.function in WRITING_RULES and level_of(given[0]) < level:

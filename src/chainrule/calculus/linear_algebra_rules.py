@@ -83,7 +83,7 @@ def tiny(part: Any, axes: int, *wholes: Any) -> Any:
     plain = [x for whole in wholes for x in parts(whole)]
     size = sum(np.max(np.abs(x), axis=last, keepdims=True, initial=0) for x in plain)
     longest = max(max(x.shape[-axes:]) for x in plain)
-    limit = 10 * longest * np.finfo(plain[0].dtype).eps * size
+    limit = 10 * math.sqrt(longest) * np.finfo(plain[0].dtype).eps * size
     return np.logical_and.reduce([np.abs(x) <= limit for x in parts(part)])
 
 
@@ -200,8 +200,8 @@ def qr(y: Any, a: Any, da: Any, mode: str = "reduced") -> Any:
     q, r = np.linalg.qr(a) if mode == "r" else y
     count = min(rows, columns)
     of_square = parts(r)[0][..., :count]
-    dependent = np.any(tiny(diagonal(of_square)[..., None], 2, of_square), axis=(-2, -1))
-    dependent = dependent[..., None, None]
+    vanishing = tiny(diagonal(of_square)[..., None], 1, transposed(of_square))  # in its column
+    dependent = np.any(vanishing, axis=(-2, -1), keepdims=True)
     if np.any(dependent & ~np.all(vanishes(da), axis=(-2, -1), keepdims=True)):
         raise no_derivative(
             "numpy.linalg.qr",
