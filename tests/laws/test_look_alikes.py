@@ -369,3 +369,21 @@ def test_a_swapped_file_trains_a_model_of_its_precision(tmp_path: Any) -> None:
 def test_a_plain_array_is_not_copied() -> None:
     for array in (X, X.astype("f4"), np.arange(3), np.asfortranarray(X), X[::2]):
         assert as_array("x", array) is array
+
+
+@pytest.mark.peers
+def test_tensors_and_loaders_of_pytorch_train_as_arrays_do(torch: Any) -> None:
+    x, t = torch.tensor(X), torch.tensor(X)
+    assert fitted(x, t) == fitted(X, X)
+    assert fitted(list(x), t) == fitted(X, X)
+    dataset = torch.utils.data.TensorDataset(x, t)
+    assert fitted(dataset, None) == fitted(X, X)
+    trainer = trainer_of(Dense(3))
+    loader = torch.utils.data.DataLoader(dataset, batch_size=4)
+    trainer.fit(loader, epochs=2, validation_data=loader, progress=False)
+    in_order = trainer_of(Dense(3)).fit(X, X, epochs=2, batch_size=4, shuffle=False, progress=False)
+    assert trainer.history["loss"] == in_order["loss"]
+    for refused in (x.requires_grad_(True), x.detach().bfloat16(), x.detach().to_sparse()):
+        for take in TAKES.values():
+            with pytest.raises(ChainruleError):
+                take(refused)
