@@ -55,7 +55,7 @@ class Batches:
         """The number of batches in an epoch."""
         raise NotImplementedError
 
-    def fit_to(self, loss: Loss, rows_of_outputs: tuple[Shape, ...], dtype: np.dtype[Any]) -> None:
+    def fit_to(self, loss: Loss, rows_of_outputs: RowsOfOutputs, dtype: np.dtype[Any]) -> None:
         """Fit every batch to the loss and the model from now on; see `Data.fitted`."""
         raise NotImplementedError
 
@@ -163,12 +163,13 @@ class ArrayBatches(OrderedBatches):
         sources = in_memory_sources((*self.data.inputs, *self.data.targets))
         self._arrange(sources, "rows" if self.shuffle is True else self.shuffle, self.prefetch)
 
-    def fit_to(self, loss: Loss, rows_of_outputs: tuple[Shape, ...], dtype: np.dtype[Any]) -> None:
+    def fit_to(self, loss: Loss, rows_of_outputs: RowsOfOutputs, dtype: np.dtype[Any]) -> None:
         """Fit the samples to the loss and the model; see `Data.fitted`."""
-        data = self.data.fitted(loss, rows_of_outputs, dtype)
+        rows = rows_of_outputs(self.data)
+        data = self.data.fitted(loss, rows, dtype)
         if self.class_weights is not None:
             name = data.names_of_targets[0]
-            weights = self.class_weights.for_targets(rows_of_outputs[0], data.targets[0], name)
+            weights = self.class_weights.for_targets(rows[0], data.targets[0], name)
             data = weights.times(data)
         self.data = data
 
@@ -245,9 +246,9 @@ class FreshBatches(Batches):
         self._before = state_of(self.rng)
         self.data = self._make(self.rng, 1)
 
-    def fit_to(self, loss: Loss, rows_of_outputs: tuple[Shape, ...], dtype: np.dtype[Any]) -> None:
+    def fit_to(self, loss: Loss, rows_of_outputs: RowsOfOutputs, dtype: np.dtype[Any]) -> None:
         """Fit every batch to the loss and the model from now on; see `Data.fitted`."""
-        self._fitted = fitting(loss, rows_of_outputs, dtype, self.class_weights)
+        self._fitted = fitting(self.data, loss, rows_of_outputs, dtype, self.class_weights)
         self.data = self._fitted(self.data)
 
     def epoch(self, done: int = 0) -> Iterator[Batch]:
@@ -304,9 +305,7 @@ class FreshBatches(Batches):
         return state_of(self.rng), self._prefetcher.submit(make)
 
     def _make_fitted(self, rng: np.random.Generator, number: int) -> Data:
-        data = self._make(rng, number)
-        require_same_row_shapes(data, self.data, number)
-        return self._fitted(data)
+        return self._fitted(self._make(rng, number))
 
     def _make(self, rng: np.random.Generator, number: int) -> Data:
         try:
@@ -323,21 +322,28 @@ class FreshBatches(Batches):
         )
 
 
+RowsOfOutputs: TypeAlias = Callable[[Data], tuple[Shape, ...]]
+"""The shape of a row of each output of the model, for a batch; or an error if it does not fit."""
+
 _Pending: TypeAlias = tuple[dict[str, Any], "Future[tuple[Data, dict[str, Any]]]"]
 
 
 def fitting(
+    first: Data,
     loss: Loss,
-    rows_of_outputs: tuple[Shape, ...],
+    rows_of_outputs: RowsOfOutputs,
     dtype: np.dtype[Any],
     class_weights: ClassWeights | None,
 ) -> Callable[[Data], Data]:
-    """A function that fits a batch to the loss and the model, and adds class weights."""
+    """A function that fits a batch to the loss and the model, and adds class weights.
+
+    The rows of a batch may have another shape than those of the first, if the model accepts them.
+    """
     if class_weights is not None:
-        class_weights = class_weights.for_targets(rows_of_outputs[0], None, "t")
+        class_weights = class_weights.for_targets(rows_of_outputs(first)[0], None, "t")
 
     def fitted(data: Data) -> Data:
-        data = data.fitted(loss, rows_of_outputs, dtype)
+        data = data.fitted(loss, rows_of_outputs(data), dtype)
         return data if class_weights is None else class_weights.times(data)
 
     return fitted

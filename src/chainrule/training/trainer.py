@@ -402,7 +402,15 @@ class Trainer:
         validation = arguments.as_validation(validation_data, len(self.loss.for_each_output))
         data = batches.data
         model = self.model if self.model.is_built else _built_copy(self.model, data)
-        batches.fit_to(self.loss, self._rows_of_outputs(data, model), model.dtype)
+        known = {data.row_shapes: self._rows_of_outputs(data, model)}
+
+        def rows_of_outputs(batch: Data) -> tuple[Shape, ...]:
+            if batch.row_shapes not in known:
+                present = self.model if self.model.is_built else _built_copy(self.model, data)
+                known[batch.row_shapes] = self._rows_of_outputs(batch, present)
+            return known[batch.row_shapes]
+
+        batches.fit_to(self.loss, rows_of_outputs, model.dtype)
         if validation is not None:
             validation = self._fitted(validation, model)
         columns = Columns.of(model, self.loss, self._named_metrics)
