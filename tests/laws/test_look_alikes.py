@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 import scipy.sparse
 
-from chainrule import Dense, Trainer, losses, optimizers, trace
+from chainrule import Dense, Trainer, derivatives, losses, optimizers, trace
 from chainrule.core.arrays import as_array
 from chainrule.core.errors import ChainruleError
 from chainrule.training.metrics import accuracy, binary_accuracy
@@ -177,6 +177,8 @@ TAKES: dict[str, Callable[[Any], Any]] = {
     "evaluate t": lambda t: trainer_of(built(3)).evaluate(X, t),
     "accuracy of y": lambda y: accuracy(y, np.arange(6) % 3),
     "accuracy of one-hot t": lambda t: binary_accuracy(X, t),
+    "a delta of vjp": lambda delta: derivatives.vjp(built(3), X, delta)[1].tobytes(),
+    "x of jacobian": lambda x: derivatives.jacobian(built(3), x).tobytes(),
     "trace": lambda x: trace(built(3), x, X, losses.MeanSquaredError()).cost,
 }
 
