@@ -177,7 +177,9 @@ TAKES: dict[str, Callable[[Any], Any]] = {
     "evaluate t": lambda t: trainer_of(built(3)).evaluate(X, t),
     "accuracy of y": lambda y: accuracy(y, np.arange(6) % 3),
     "accuracy of one-hot t": lambda t: binary_accuracy(X, t),
-    "a delta of vjp": lambda delta: derivatives.vjp(built(3), X, delta)[1].tobytes(),
+    "t of per_sample_gradients": lambda t: derivatives.per_sample_gradients(
+        built(3), losses.MeanSquaredError(), X, t
+    ).tobytes(),
     "x of jacobian": lambda x: derivatives.jacobian(built(3), x).tobytes(),
     "trace": lambda x: trace(built(3), x, X, losses.MeanSquaredError()).cost,
 }

@@ -302,7 +302,7 @@ def as_numbers(x: Any, dtype: Any) -> Any:
     """An array of this dtype, or a Dual of it; the dtype stays if it is None."""
     if isinstance(x, Dual):
         return x if dtype is None or x.dtype == dtype else x.astype(dtype)
-    if type(x) is not np.ndarray and is_array(x):  # an array of another library
+    if not isinstance(x, np.ndarray) and is_array(x):  # an array of another library
         return np.asarray(x, dtype=dtype)
     array = as_array("derivatives: an argument", x)
     return array if dtype is None else array.astype(dtype, copy=False)
