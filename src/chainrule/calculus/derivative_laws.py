@@ -239,6 +239,8 @@ class _Comparison:
         """|⟨u, J v⟩ − ⟨Jᵀ u, v⟩| relative to the terms, beyond what rounding and the step allow."""
         left, right = inner(u, product.value), _inner(received, v)
         size, rest = self._size(u, product, received, v)
+        # What is rounded in forward may be multiplied by a large input in backward.
+        rest *= max(1.0, _largest(at) / (_largest(self.case) or 1.0))
         if at is self.case:  # a small delta may be rounded like the output that it belongs to
             rest *= max(1.0, norm(received.output) / (norm(u) or 1.0))
         excess = max(0.0, abs(left - right) - 2 * norm(u) * product.uncertainty)
@@ -566,6 +568,10 @@ def _inner(received: Gradients, v: Direction) -> float:
 
 def _root(parts: Iterable[float]) -> float:
     return float(np.sqrt(sum(part**2 for part in parts)))
+
+
+def _largest(at: Case) -> float:
+    return max(float(np.max(np.abs(x), initial=0.0)) for x in at.inputs)
 
 
 def _ratio(part: float, whole: float) -> float:
