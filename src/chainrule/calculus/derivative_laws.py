@@ -325,7 +325,9 @@ class _Comparison:
         gradient = np.asarray(received.arrays[name], dtype=float)
         expected = transposed_product(at, name, u)
         largest = max(float(np.max(np.abs(expected), initial=0.0)), TINY)
-        wrong = np.flatnonzero(~(np.abs(gradient - expected) <= 1e-9 * largest))
+        rounding = 64 * _EPSILON * self.gains[name] * norm(u)
+        rounding *= max(1.0, _largest(at) / (_largest(self.case) or 1.0))
+        wrong = np.flatnonzero(~(np.abs(gradient - expected) <= 1e-9 * largest + rounding))
         y = flat(at.forward())
         for entry in wrong[:64]:
             direction = _unit(gradient.shape, int(entry))

@@ -402,6 +402,7 @@ def _same_numbers(case: Case, single: Layer, double: Layer) -> Finding:
     double.buffers.value = single.buffers.value
     benches = Bench(single), Bench(double)
     finding = Finding(0.0, IN_FLOAT32)
+    gains: dict[str, float] = {}  # of the ordinary batch, which comes first
     for size in (case.batch, *sizes(case, FEW_SIZES)):
         some = case if size == case.batch else case.of_size(size)
         at32 = _in_type(some, single, np.dtype(np.float32))
@@ -415,8 +416,12 @@ def _same_numbers(case: Case, single: Layer, double: Layer) -> Finding:
             continue
         wide = tuple(d.astype(np.float64) for d in u) if isinstance(u, tuple) else u.astype(float)
         expected = benches[1].passes(at64, wide)
-        norms, spread = expected.norms(), Spread(at32, u, got)
-        compared = [("the output", got.output, expected.output, norm(expected.output), "")]
+        norms, spread = {"": norm(expected.output), **expected.norms()}, Spread(at32, u, got)
+        # A number that happens to be small, or a slope in saturation, is rounded as others are.
+        units = {n: norm(u) if n else np.sqrt(size) for n in norms}
+        gains = gains or {n: norms[n] / (units[n] or 1.0) for n in norms}
+        norms = {n: max(norms[n], gains[n] * units[n]) for n in norms}
+        compared = [("the output", got.output, expected.output, norms[""], "")]
         compared += [
             (gradient_of(n), got.arrays[n], a, norms[n], n) for n, a in expected.arrays.items()
         ]
