@@ -14,7 +14,7 @@ import numpy as np
 from attrs import define, field
 
 from chainrule.core.errors import ConfigurationError
-from chainrule.core.types import Array
+from chainrule.core.types import Array, Shape
 from chainrule.losses.loss import Loss, column_of, shares_of, sum_of_each_sample
 
 
@@ -45,7 +45,7 @@ class _DifferenceLoss(Loss):
         self, y: Array, target: Array, sample_weights: Array | None = None
     ) -> tuple[Array, Array]:
         target = self.accept(y, target)
-        share = shares_of(self, y, sample_weights, self._terms(y))
+        share = shares_of(self, y, sample_weights, y.shape, y.shape[0] * self._terms(y))
         difference = y - target
         if sample_weights is not None:
             difference[share == 0] = 0.0
@@ -63,6 +63,9 @@ class _DifferenceLoss(Loss):
     def slopes(self, y: Array, target: Array) -> Array:
         slope, _ = self._slope_and_chord(y - self.accept(y, target))
         return slope * (self._slope_scale / self._terms(y))
+
+    def _terms_shape(self, y_shape: Shape) -> Shape:
+        return y_shape
 
     def _terms(self, y: Array) -> int:
         return max(math.prod(y.shape[1:]), 1) if self._averages_outputs else 1

@@ -113,8 +113,16 @@ def wrong_shape(
         hint = "target[..., 0] removes the axis of length one"
     elif expected is not None and shape == (*y_shape[:-1], 1):
         hint = "target[..., 0] gives labels"
-    elif len(shape) == 1 and len(y_shape) == 2 and target.dtype.kind in "iub":
-        hint = f"if these are labels: SoftmaxCrossEntropy, or one-hot, np.eye({y_shape[1]})[target]"
+    elif shape == y_shape[:-1] and target.dtype.kind in "iub":
+        hint = (
+            f"if these are labels: SoftmaxCrossEntropy, or one-hot, np.eye({y_shape[-1]})[target]"
+        )
+    elif len(y_shape) > 2 and len(shape) <= 2:
+        axes = ", ".join(map(str, range(1, len(y_shape) - 1)))
+        hint = (
+            "the model has an output for each position: for one output for each sample, put "
+            f"Flatten(), or a pool over the axes {axes}, before the last Dense"
+        )
     raise ShapeError(
         "the target does not have the shape of the model's output",
         place=name_of(loss),

@@ -68,7 +68,8 @@ class PerOutput(Loss):
     C = Σ_i λ_i C_i(y_i, t_i)        Δ_i = ∂C/∂y_i = λ_i ∂C_i/∂y_i
 
     Where other losses take an array y and an array t, this one takes two tuples with one array for
-    each output, and returns a tuple of deltas. The sample weights apply to all outputs.
+    each output, and returns a tuple of deltas. The sample weights apply to all outputs, or are a
+    tuple with the weights of each, None for an output without.
 
     Parameters
     ----------
@@ -119,23 +120,23 @@ class PerOutput(Loss):
                 received=f"{len(weights)}: {', '.join(map(str, weights))}",
             )
 
-    def __call__(self, y: Any, target: Any, sample_weights: Array | None = None) -> Array:
+    def __call__(self, y: Any, target: Any, sample_weights: Any = None) -> Array:
         """C = Σ_i λ_i C_i, a scalar; arguments as in `Loss`, with y and the target as tuples."""
         return self.total(self._each("__call__", y, target, sample_weights))
 
-    def delta(self, y: Any, target: Any, sample_weights: Array | None = None) -> tuple[Array, ...]:
+    def delta(self, y: Any, target: Any, sample_weights: Any = None) -> tuple[Array, ...]:
         """The tuple of the Δ_i = λ_i ∂C_i/∂y_i. Arguments as for C."""
         return self._weighted(self._each("delta", y, target, sample_weights))
 
     def value_and_delta(
-        self, y: Any, target: Any, sample_weights: Array | None = None
+        self, y: Any, target: Any, sample_weights: Any = None
     ) -> tuple[Array, tuple[Array, ...]]:
         """C and the tuple of the Δ_i."""
         costs, deltas = self.costs_and_deltas(y, target, sample_weights)
         return self.total(costs), deltas
 
     def costs_and_deltas(
-        self, y: Any, target: Any, sample_weights: Array | None = None
+        self, y: Any, target: Any, sample_weights: Any = None
     ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
         """The C_i without their weights, from which `total` computes C; and the weighted Δ_i."""
         pairs = self._each("value_and_delta", y, target, sample_weights)
@@ -157,6 +158,23 @@ class PerOutput(Loss):
         """As in `Loss`, with a tuple of shapes and a tuple of targets."""
         self._each("validate_targets", tuple(y_shape), target)
 
+    def validate_weights(self, y_shape: Any, sample_weights: Any) -> None:
+        """As in `Loss`, with a tuple of shapes; one array for all outputs, or a tuple of them."""
+        for loss, shape, weights in zip(
+            self.losses, y_shape, self._split(sample_weights), strict=True
+        ):
+            if weights is not None:
+                loss.validate_weights(shape, weights)
+
+    def counted(self, y: Any, target: Any) -> int:
+        """The rows; each loss counts those of its own output."""
+        return len(target[0])
+
+    @property
+    def ignores(self) -> bool:
+        """Whether some labels of an output do not count."""
+        return any(loss.ignores for loss in self.losses)
+
     @property
     def for_each_output(self) -> tuple[Loss, ...]:
         """The losses, in the order of the outputs."""
@@ -169,14 +187,17 @@ class PerOutput(Loss):
     def _weighted(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
         return tuple([_times(w, array) for w, array in zip(self.weights, arrays, strict=True)])
 
-    def _each(self, method: str, y: Any, target: Any, *more: Any) -> list[Any]:
-        """Call a method of each loss with its own output and target; return the results."""
+    def _each(self, method: str, y: Any, target: Any, sample_weights: Any = None) -> list[Any]:
+        """Call a method of each loss with what belongs to its output; return the results."""
         self._require_tuple("y", "output", y)
         self._require_tuple("t", "target", target)
+        weights = self._split(sample_weights)
         results = []
-        for number, (loss, *given) in enumerate(zip(self.losses, y, target, strict=True)):
+        for number, (loss, *given) in enumerate(zip(self.losses, y, target, weights, strict=True)):
+            if given[2] is None:
+                del given[2]
             try:
-                results.append(getattr(loss, method)(*given, *more))
+                results.append(getattr(loss, method)(*given))
             except ChainruleError as error:
                 error.place = ", ".join(filter(None, [f"y[{number}]", error.place]))
                 raise
@@ -184,6 +205,14 @@ class PerOutput(Loss):
                 error.add_note(f"in {name_of(loss)}, the loss of y[{number}]")
                 raise
         return results
+
+    def _split(self, sample_weights: Any) -> tuple[Any, ...]:
+        """The weights of each output."""
+        if not isinstance(sample_weights, tuple):
+            return (sample_weights,) * len(self.losses)
+        if len(sample_weights) != len(self.losses):
+            self._require_tuple("sample_weights", "array of weights", sample_weights)
+        return sample_weights
 
     def _require_tuple(self, name: str, what: str, given: Any) -> None:
         count = len(self.losses)
