@@ -410,7 +410,7 @@ def test_there_must_be_a_weight_of_a_yes_for_each_output():
         SigmoidCrossEntropy(pos_weight=[1.0, 2.0, 3.0])(np.ones((4, 2)), np.ones((4, 2)))
 
 
-# --- weights of positions, and negative ones --------------------------------------------------------
+# --- weights of positions, and negative ones -----------------------------------------------------
 
 
 @every_loss

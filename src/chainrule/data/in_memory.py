@@ -17,7 +17,7 @@ from chainrule.core.types import Array
 from chainrule.data.batches import data_from_pair, require_same_row_shapes
 from chainrule.data.batches_of import gives_pairs
 from chainrule.data.pair_batches import PairBatches
-from chainrule.data.samples import Data
+from chainrule.data.samples import Data, of_output
 
 
 def read_all(given: Any, outputs: int, *, named: str, place: str) -> Data:
@@ -64,20 +64,36 @@ def _of_batches(loader: Any, outputs: int) -> Data:
             outputs,
             maker="the iterable",
             hint="make the iterable give pairs of arrays, the x and t of one batch",
-            may_weigh=True,
         )
         batches.append(data)
         require_same_row_shapes(data, batches[0], number)
     inputs = _joined([data.inputs for data in batches])
     targets = _joined([data.targets for data in batches])
-    is_weighted = any(data.sample_weights is not None for data in batches)
-    weights = np.concatenate([_weights_of(data) for data in batches]) if is_weighted else None
-    return Data(inputs, targets, weights)
+    return Data(inputs, targets, _joined_weights(batches, outputs))
+
+
+def _joined_weights(batches: Sequence[Data], outputs: int) -> Any:
+    """The weights of all batches; a batch without any counts as if all were 1."""
+    given = [data.sample_weights for data in batches]
+    if all(weights is None for weights in given):
+        return None
+    if not any(isinstance(weights, tuple) for weights in given):
+        return _joined_arrays(given, batches)
+    columns = [[of_output(weights, number) for weights in given] for number in range(outputs)]
+    return tuple([_joined_arrays(column, batches) for column in columns])
+
+
+def _joined_arrays(given: Sequence[Array | None], batches: Sequence[Data]) -> Array | None:
+    shapes = [weights.shape[1:] for weights in given if weights is not None]
+    if not shapes:
+        return None
+    return np.concatenate(
+        [
+            np.ones((len(data), *shapes[0])) if weights is None else weights
+            for weights, data in zip(given, batches, strict=True)
+        ]
+    )
 
 
 def _joined(batches: Sequence[tuple[Array, ...]]) -> tuple[Array, ...]:
     return tuple(np.concatenate(arrays) for arrays in zip(*batches, strict=True))
-
-
-def _weights_of(data: Data) -> Array:
-    return np.ones(len(data)) if data.sample_weights is None else data.sample_weights

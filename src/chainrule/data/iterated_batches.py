@@ -28,7 +28,14 @@ from attrs import define, field
 from chainrule.core.errors import DataError
 from chainrule.core.layer_state import set_state, state_of
 from chainrule.core.types import Shape
-from chainrule.data.batches import Batch, Batches, data_from_pair, fitting, require_same_row_shapes
+from chainrule.data.batches import (
+    Batch,
+    Batches,
+    data_from_pair,
+    fitted_weights,
+    fitting,
+    require_same_row_shapes,
+)
 from chainrule.data.class_weights import ClassWeights
 from chainrule.data.orders import require_same_run
 from chainrule.data.prefetch import Prefetcher
@@ -87,6 +94,7 @@ class IteratedBatches(Batches):
 
     def fit_to(self, loss: Loss, rows_of_outputs: tuple[Shape, ...], dtype: np.dtype[Any]) -> None:
         """Fit every batch to the loss and the model from now on; see `Data.fitted`."""
+        self.class_weights = fitted_weights(self.class_weights, loss, rows_of_outputs)
         fitted = fitting(loss, rows_of_outputs, dtype, self.class_weights)
         self.data, self._fitted = fitted(self.data), fitted
         self._waiting.append(self.data)
@@ -136,7 +144,6 @@ class IteratedBatches(Batches):
             self.outputs,
             maker="the iterable",
             hint="make the iterable give pairs of arrays, the x and t of one batch",
-            may_weigh=True,
         )
 
     def _items(self) -> Iterator[Any]:

@@ -14,7 +14,14 @@ from attrs import define, field
 
 from chainrule.core.errors import DataError, ShapeError
 from chainrule.core.types import Array, Shape
-from chainrule.data.batches import Batch, OrderedBatches, fitting, indices_of, with_batch_numbers
+from chainrule.data.batches import (
+    Batch,
+    OrderedBatches,
+    fitted_weights,
+    fitting,
+    indices_of,
+    with_batch_numbers,
+)
 from chainrule.data.class_weights import ClassWeights
 from chainrule.data.orders import Orders, Rows
 from chainrule.data.prefetch import Prefetcher
@@ -35,7 +42,7 @@ class PairBatches(OrderedBatches):
     dataset
         An object with a length; ``dataset[i]`` is the pair (x_i, t_i) of one sample, or (x_i, t_i,
         w_i) with its weight. x_i is a tuple if the model has several inputs, and t_i if it has
-        several outputs.
+        several outputs, for which w_i may be one, too.
     batch_size
         The number of samples in a batch.
     shuffle
@@ -82,6 +89,7 @@ class PairBatches(OrderedBatches):
 
     def fit_to(self, loss: Loss, rows_of_outputs: tuple[Shape, ...], dtype: np.dtype[Any]) -> None:
         """Fit every batch to the loss and the model from now on; see `Data.fitted`."""
+        self.class_weights = fitted_weights(self.class_weights, loss, rows_of_outputs)
         fitted = fitting(loss, rows_of_outputs, dtype, self.class_weights)
         self.data, self._fitted = fitted(self.data), fitted
 
@@ -107,7 +115,7 @@ class PairBatches(OrderedBatches):
         return Data.of(
             _columns("x", inputs, indices),
             one_or_all(_columns("t", targets, indices)),
-            np.asarray(weights[0]) if weights else None,
+            _weights_of(weights[0], self.outputs) if weights else None,
             outputs=self.outputs,
             rows=rows,
         )
@@ -146,6 +154,13 @@ class PairBatches(OrderedBatches):
                 expected=f"{first[0]} elements, with {first[1]} in x_i, and t_i {t}",
                 received=f"{form[0]} elements, with {form[1]} in x_i and {form[2]} in t_i",
             )
+
+
+def _weights_of(weights: Any, outputs: int) -> Any:
+    """The weights of some samples as an array; a tuple of arrays if each has its own output's."""
+    if all(isinstance(own, tuple) and len(own) == outputs for own in weights) and outputs != 1:
+        return tuple([np.asarray(column) for column in zip(*weights, strict=True)])
+    return np.asarray(weights)
 
 
 def _columns(letter: str, columns: Any, indices: list[int]) -> tuple[Array, ...]:
