@@ -311,7 +311,7 @@ def test_a_batch_without_any_label_costs_nothing(loss):
     value, delta = loss.value_and_delta(np.ones((3, 4)), np.full(3, -1))
     assert value == 0.0
     np.testing.assert_array_equal(delta, np.zeros((3, 4)))
-    assert loss.counted(np.ones((3, 4)), np.full(3, -1)) == 0
+    assert loss.counted((3, 4), np.full(3, -1)) == 0
 
 
 def test_the_average_is_over_the_labels_that_count_and_not_over_the_samples():
@@ -321,7 +321,9 @@ def test_the_average_is_over_the_labels_that_count_and_not_over_the_samples():
     assert loss(y, labels) == pytest.approx(math.log(2), rel=1e-15)
     weights = np.array([[3.0, 1.0, 9.0], [9.0, 9.0, 2.0]])
     assert loss(y, labels, weights) == pytest.approx(6 * math.log(2) / 3, rel=1e-15)
-    assert loss.counted(y, labels) == 3
+    assert loss.counted(y.shape, labels) == 3
+    assert loss.counted(y.shape, labels, weights) == 6
+    assert loss.counted(y.shape, labels, np.array([2.0, 5.0])) == 2 * 2 + 5
     np.testing.assert_allclose(loss.costs(y, labels), np.log(2) * np.array([4, 2]) / 3)
 
 

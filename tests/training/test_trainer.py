@@ -14,9 +14,20 @@ from attrs import define
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chainrule import Activation, Dense, Layer, Sequential, Trainer, lecture, losses, optimizers
+from chainrule import (
+    Activation,
+    Dense,
+    Graph,
+    Input,
+    Layer,
+    Sequential,
+    Trainer,
+    lecture,
+    losses,
+    optimizers,
+)
 from chainrule.callbacks import Callback
-from chainrule.core.errors import BuildError, ConfigurationError, DtypeError
+from chainrule.core.errors import BuildError, ConfigurationError, DataError, DtypeError
 
 
 def network(dtype: str | None = "float64", rng: int = 0) -> Sequential:
@@ -487,10 +498,100 @@ def test_it_prints_what_it_is_made_of() -> None:
     assert " at 0x" not in text
 
 
-def test_a_step_on_arrays_of_another_type_is_refused() -> None:
-    x, t = samples(4)
-    with pytest.raises(DtypeError, match="float32"):
-        trainer_of(network("float32")).step(x, t)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_step_converts_what_fit_converts(dtype: str) -> None:
+    x, t = np.arange(12).reshape(4, 3), np.arange(8).reshape(4, 2)
+    weights = [1, 0, 2, 3]
+    plain = trainer_of(network(dtype))
+    cost = plain.step(x.astype(dtype), t.astype(dtype), np.array(weights, dtype))
+    for batch in (
+        (x, t, weights),
+        (x.tolist(), t.tolist(), tuple(weights)),
+        (x.astype("float64"), t.astype("uint8"), np.array(weights, bool) * np.int8(1) * weights),
+        (x.astype(">f4"), t, np.array(weights, "float16")),
+    ):
+        other = trainer_of(network(dtype))
+        assert other.step(*batch) == cost
+        np.testing.assert_array_equal(other.model.parameters.value, plain.model.parameters.value)
+
+
+@pytest.mark.parametrize(
+    ("x", "t", "kind"),
+    [
+        (["a", "b"], [0, 1], DtypeError),
+        (np.full((4, 3), np.nan).tolist(), np.zeros((4, 2)), DataError),
+        (np.zeros((4, 3), int), np.zeros((5, 2)), DataError),
+    ],
+)
+def test_a_step_checks_what_it_converts(x: Any, t: Any, kind: type[Exception]) -> None:
+    trainer = trainer_of(network())
+    before = trainer.model.parameters.value.copy()
+    with pytest.raises(kind):
+        trainer.step(x, t)
+    np.testing.assert_array_equal(trainer.model.parameters.value, before)
+    assert trainer.steps == 0
+
+
+def test_steps_of_a_custom_loop_are_counted() -> None:
+    x, t = samples(8)
+    trainer = trainer_of(network())
+    for count in range(1, 4):
+        trainer.step(x, t)
+        assert trainer.steps == count
+    trainer.fit(x, t, epochs=2, batch_size=4)
+    assert trainer.steps == 4
+    trainer.step(x, t)
+    assert trainer.steps == 5
+
+
+def test_a_step_returns_the_metrics_that_belong_to_its_cost() -> None:
+    x, t = samples(8)
+    weights = np.linspace(0, 1, 8)
+    trainer = trainer_of(network(), metrics=["mean_absolute_error", "r2"])
+    before = trainer.evaluate(x, t, sample_weights=weights)
+    assert trainer.step(x, t, weights, metrics=True) == before
+    assert trainer.step(x, t, weights, metrics=False) < before["loss"]
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_accumulated_batches_average_over_the_labels_that_count(outputs: int) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(12, 3))
+    labels = rng.integers(0, 3, (2, 12))
+    labels[0, :7], labels[1, 2:6] = -1, -1  # batches of four have 0, 1 and 4 labels that count
+    inputs = Input((3,))
+    loss: Any = losses.SoftmaxCrossEntropy(ignore=-1)
+    each: Any = [Dense(3)(inputs), Dense(3)(inputs)]
+    model = Graph(inputs, each if outputs == 2 else each[0])
+    t: Any = tuple(labels) if outputs == 2 else labels[0]
+    histories, vectors = [], []
+    for options in ({"batch_size": 4, "accumulate": 3}, {"batch_size": 12}):
+        trainer = Trainer(
+            model.unbuilt(), [loss] * outputs, optimizers.SGD(0.5), metrics={0: ["accuracy"]}
+            if outputs == 2 else ["accuracy"], rng=1,
+        )  # fmt: skip
+        history = trainer.fit(x, t, epochs=3, shuffle=False, **options)
+        histories.append(history.to_dict())
+        vectors.append(trainer.model.parameters.value)
+    np.testing.assert_allclose(*vectors, rtol=1e-12)
+    for name, values in histories[0].items():
+        np.testing.assert_allclose(values, histories[1][name], rtol=1e-12)
+
+
+def test_the_loss_of_an_epoch_is_the_average_over_the_labels_that_count() -> None:
+    x, labels = np.ones((6, 3)), np.array([0, -1, -1, 1, 1, 1])
+    model = Sequential([Dense(2)])
+    trainer = Trainer(
+        model,
+        losses.SoftmaxCrossEntropy(ignore=-1),
+        optimizers.SGD(1e-300),
+        metrics=["accuracy"],
+        rng=0,
+    )
+    history = trainer.fit(x, labels, epochs=1, batch_size=3, shuffle=False)
+    expected = trainer.evaluate(x, labels)
+    assert history["loss"][0] == pytest.approx(expected["loss"], rel=1e-14)
+    assert history["accuracy"][0] == expected["accuracy"] in (0.25, 0.75)
 
 
 def test_a_step_builds_a_model_that_is_not_built() -> None:

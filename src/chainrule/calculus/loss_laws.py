@@ -45,10 +45,10 @@ class LossCase:
         found = self.loss.delta(self.y.copy(), self.target.copy(), self.weights.copy())
         return np.asarray(found)
 
-    def counted(self) -> int:
+    def counted(self) -> float:
         """How many rows or labels the average C is over."""
         counted = getattr(self.loss, "counted", None)
-        return len(self.y) if counted is None else int(counted(self.y, self.target))
+        return len(self.y) if counted is None else float(counted(self.y.shape, self.target))
 
     def rows(self, rows: slice) -> LossCase:
         """The same loss with some of the rows."""

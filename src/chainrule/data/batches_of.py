@@ -105,7 +105,7 @@ def batches_of(
     _require_no_steps(steps_per_epoch)
     options |= {"batch_size": batch_size or BATCH_SIZE, "shuffle": shuffle}
     if t is None and gives_pairs(x):
-        _require_no_weights_beside(sample_weights)
+        require_no_weights_beside(sample_weights)
         _require_no_blocks(shuffle)
         _require_unbalanced(class_weights, "a dataset")
         return PairBatches(x, outputs=outputs, **options)
@@ -127,6 +127,25 @@ def gives_batches(x: Any) -> bool:
         return _are_batches(x)
     is_iterable = hasattr(x, "__iter__") or hasattr(x, "__next__")
     return is_iterable and not has_shape(x) and not hasattr(x, "__getitem__")
+
+
+def is_list_of_batches(items: Any, inputs: int) -> bool:
+    """Whether it is a list of batches for a model with so many inputs, and not the pair (x, t).
+
+    ``[(x_1, t_1), (x_2, t_2)]`` are two batches if the model has one input; if it has two, they are
+    its inputs and its two targets.
+    """
+    if not isinstance(items, list | tuple) or not items or not all(map(_is_pair, items)):
+        return False
+    if isinstance(items, tuple) and not all(isinstance(item, tuple) for item in items):
+        return False
+    for x, t, *_ in items:
+        shapes = [np.shape(array) for array in (*as_tuple(x), *as_tuple(t))]
+        if len(as_tuple(x)) != inputs or len({shape[:1] for shape in shapes}) != 1:
+            return False
+        if any(len(np.shape(array)) < 2 for array in as_tuple(x)):
+            return False
+    return True
 
 
 def gives_pairs(x: Any) -> bool:
@@ -249,7 +268,8 @@ def _require_unbalanced(class_weights: Any, what: str) -> None:
         )
 
 
-def _require_no_weights_beside(sample_weights: Any) -> None:
+def require_no_weights_beside(sample_weights: Any) -> None:
+    """Raise an error for sample weights in addition to those that the samples may contain."""
     if sample_weights is not None:
         raise ConfigurationError(
             "a dataset of pairs gives the weights of its samples itself",

@@ -77,7 +77,7 @@ class ClassWeights:
         if not of_outputs or not known or any(map(is_number, of_outputs.values())):
             raise ConfigurationError(
                 "with several outputs, class_weights must say which output they are for",
-                expected=f"a dictionary, or a list, with the class weights of each of {outputs} outputs",
+                expected=f"a dictionary or a list with the weights for each of {outputs} outputs",
                 received=f"class_weights={given!r:.60}",
                 hint="class_weights={0: {0: 1.0, 1: 5.0}} for the classes 0 and 1 of the first "
                 "output",

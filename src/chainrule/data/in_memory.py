@@ -6,13 +6,13 @@ once and kept.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from attrs import evolve
 
-from chainrule.core.errors import ChainruleError
+from chainrule.core.errors import ChainruleError, DataError
 from chainrule.core.types import Array
 from chainrule.data.batches import data_from_pair, require_same_row_shapes
 from chainrule.data.batches_of import gives_pairs
@@ -39,24 +39,42 @@ def read_all(given: Any, outputs: int, *, named: str, place: str) -> Data:
     DtypeError, ShapeError, DataError
         The samples or batches cannot be learned from.
     """
+    return evolve(joined(list(read_parts(given, outputs, place=place))), named=named, rows=None)
+
+
+def read_parts(given: Any, outputs: int, *, place: str, size: int | None = None) -> Iterator[Data]:
+    """The same in parts: ``size`` samples of a dataset at a time, or the batches of an iterable."""
     try:
-        data = _of_pairs(given, outputs) if gives_pairs(given) else _of_batches(given, outputs)
+        yield from (
+            _of_pairs(given, outputs, size) if gives_pairs(given) else _of_batches(given, outputs)
+        )
     except ChainruleError as error:
         error.place = f"{place}, {error.place}" if error.place else place
         raise
-    return evolve(data, named=named, rows=None)
 
 
-def _of_pairs(dataset: Any, outputs: int) -> Data:
+def joined(parts: Sequence[Data]) -> Data:
+    """All samples of some parts in one. A part without weights counts as if all were 1."""
+    (first, *_), outputs = parts, len(parts[0].targets)
+    if len(parts) == 1:
+        return first
+    inputs = _joined([data.inputs for data in parts])
+    targets = _joined([data.targets for data in parts])
+    return Data(inputs, targets, _joined_weights(parts, outputs), first.named)
+
+
+def _of_pairs(dataset: Any, outputs: int, size: int | None) -> Iterator[Data]:
     # In order, so no random numbers are drawn.
     pairs = PairBatches(
         dataset, 1, False, np.random.default_rng(0), outputs=outputs, prefetch=False
     )
-    return pairs.read(np.arange(len(dataset)))
+    size = size or len(dataset)
+    for start in range(0, len(dataset), size):
+        yield pairs.read(np.arange(start, min(start + size, len(dataset))))
 
 
-def _of_batches(loader: Any, outputs: int) -> Data:
-    batches: list[Data] = []
+def _of_batches(loader: Any, outputs: int) -> Iterator[Data]:
+    first: Data | None = None
     for number, item in enumerate(loader, start=1):
         data = data_from_pair(
             item,
@@ -65,11 +83,15 @@ def _of_batches(loader: Any, outputs: int) -> Data:
             maker="the iterable",
             hint="make the iterable give pairs of arrays, the x and t of one batch",
         )
-        batches.append(data)
-        require_same_row_shapes(data, batches[0], number)
-    inputs = _joined([data.inputs for data in batches])
-    targets = _joined([data.targets for data in batches])
-    return Data(inputs, targets, _joined_weights(batches, outputs))
+        first = first or data
+        require_same_row_shapes(data, first, number)
+        yield data
+    if first is None:
+        raise DataError(
+            "there are no batches",
+            expected="an iterable of at least one batch",
+            received=f"{type(loader).__name__}, which ended before the first one",
+        )
 
 
 def _joined_weights(batches: Sequence[Data], outputs: int) -> Any:

@@ -79,7 +79,7 @@ class _EntropyLoss(Loss):
         """Return the terms c of the cost C = Σ share·c, and ∂C/∂y, which includes the share."""
         raise NotImplementedError
 
-    def _kept(self, y: Any, target: Array) -> Array | None:
+    def _kept(self, y_shape: Shape, target: Array) -> Array | None:
         """Where a term counts, in the shape of the terms; None if all do."""
         raise NotImplementedError
 
@@ -96,7 +96,7 @@ class _EntropyLoss(Loss):
         self, y: Array, target: Array, sample_weights: Array | None = None
     ) -> tuple[Array, Array]:
         accepted = self.accept(y, target)
-        shape, kept = self._terms_shape(y.shape), self._kept(y, target)
+        shape, kept = self._terms_shape(y.shape), self._kept(y.shape, target)
         count = None if kept is None else int(np.count_nonzero(kept))
         share = shares_of(self, y, sample_weights, shape, count)
         if sample_weights is None and kept is None:
@@ -114,7 +114,7 @@ class _EntropyLoss(Loss):
 
     @np.errstate(all="ignore")
     def costs(self, y: Array, target: Array) -> Array:
-        accepted, kept = self.accept(y, target), self._kept(y, target)
+        accepted, kept = self.accept(y, target), self._kept(y.shape, target)
         shape = self._terms_shape(y.shape)
         share: Any = 1.0
         if kept is not None:
@@ -126,7 +126,7 @@ class _EntropyLoss(Loss):
 
     @np.errstate(all="ignore")
     def slopes(self, y: Array, target: Array) -> Array:
-        accepted, kept = self.accept(y, target), self._kept(y, target)
+        accepted, kept = self.accept(y, target), self._kept(y.shape, target)
         share: Any = self._share(self._terms_shape(y.shape), kept)
         if kept is not None:
             share = np.where(kept, share, 0.0).astype(y.dtype)
@@ -135,10 +135,17 @@ class _EntropyLoss(Loss):
             delta[~kept] = 0.0
         return delta
 
-    def counted(self, y: Any, target: Any) -> int:
-        """The rows; with ``ignore`` the number of labels that count."""
-        kept = self._kept(y, target)
-        return len(target) if kept is None else int(np.count_nonzero(kept))
+    def counted(
+        self, y_shape: tuple[int, ...], target: Any, sample_weights: Array | None = None
+    ) -> float:
+        """The rows; with ``ignore`` the labels that count. With weights the sum of theirs."""
+        kept = self._kept(y_shape, target)
+        if kept is None:
+            return super().counted(y_shape, target, sample_weights)
+        if sample_weights is None or not kept.size:
+            return float(np.count_nonzero(kept))
+        further = kept.reshape(*sample_weights.shape, -1).sum(axis=-1)
+        return float(np.sum(further * sample_weights, dtype=float))
 
     def __repr__(self) -> str:
         """The options that are not the default; the name alone if all are."""
@@ -181,8 +188,8 @@ class _ClassLoss(_EntropyLoss):
         part = self.label_smoothing
         return rows * (1.0 - part) + part / rows.shape[-1]
 
-    def _kept(self, y: Any, target: Array) -> Array | None:
-        if self.ignore is None or target.shape == y.shape:
+    def _kept(self, y_shape: Shape, target: Array) -> Array | None:
+        if self.ignore is None or target.ndim == len(y_shape):
             return None
         return np.asarray(target != self.ignore)
 
@@ -403,13 +410,13 @@ class SigmoidCrossEntropy(_EntropyLoss):
         """As in `Loss`; here the fast check is complete."""
         self._check_targets(tuple(y_shape), target)
 
-    def _kept(self, y: Any, target: Array) -> Array | None:
+    def _kept(self, y_shape: Shape, target: Array) -> Array | None:
         if self.ignore is None:
             return None
         kept = np.asarray(target != self.ignore)
-        if target.shape == y.shape:
+        if target.ndim == len(y_shape):
             return kept
-        return np.broadcast_to(kept[..., np.newaxis], y.shape)
+        return np.repeat(kept[..., np.newaxis], y_shape[-1], axis=-1)
 
     def _check_targets(self, y_shape: tuple[int, ...], target: Array) -> None:
         require_numbers(self, target)

@@ -183,13 +183,16 @@ class Loss:
         """
         require_weights(self, sample_weights, self._terms_shape(tuple(y_shape)))
 
-    def counted(self, y: Any, target: Any) -> int:
-        """How many terms the average C is over: the rows, or the labels that are not ignored.
+    def counted(
+        self, y_shape: tuple[int, ...], target: Any, sample_weights: Array | None = None
+    ) -> float:
+        """How much the average C is over: the rows, or the labels that are not ignored.
 
         The costs of several batches, averaged with these weights, give the cost of all their rows
-        together.
+        together. With sample weights it is the sum of their weights.
         """
-        return len(target)
+        weight = 1.0 if sample_weights is None else float(np.mean(sample_weights, dtype=float))
+        return len(target) * weight
 
     @property
     def ignores(self) -> bool:

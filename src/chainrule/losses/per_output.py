@@ -166,8 +166,8 @@ class PerOutput(Loss):
             if weights is not None:
                 loss.validate_weights(shape, weights)
 
-    def counted(self, y: Any, target: Any) -> int:
-        """The rows; each loss counts those of its own output."""
+    def counted(self, y_shape: Any, target: Any, sample_weights: Any = None) -> float:
+        """The rows; each loss counts what counts in its own output."""
         return len(target[0])
 
     @property

@@ -40,6 +40,7 @@ from chainrule.core.errors import ChainruleError
 from chainrule.core.layer import Layer
 from chainrule.core.messages import label
 from chainrule.core.types import Array
+from chainrule.data.samples import each_array
 from chainrule.graph.plan import Plan
 from chainrule.graph.unrolling import PlanStep
 from chainrule.layers.activation import Activation
@@ -267,7 +268,7 @@ def _first_rows(inputs: tuple[Array, ...], target: Any, weights: Any) -> tuple[A
     return (
         tuple(x[first] for x in inputs),
         tuple(t[first] for t in target) if several else target[first],
-        None if weights is None else weights[first],
+        each_array(lambda array: array[first], weights),
     )
 
 

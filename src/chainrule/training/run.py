@@ -31,6 +31,7 @@ from chainrule.core.errors import (
     DefinitionError,
     NonFiniteError,
 )
+from chainrule.core.input_checks import as_tuple
 from chainrule.data.batches import Batch, Batches
 from chainrule.data.samples import Data
 from chainrule.training.bad_batch import write_bad_batch
@@ -84,7 +85,7 @@ class Run:
     epochs_done: int = field(default=0, init=False)
     steps_done: int = field(default=0, init=False)
     steps: int = field(default=0, init=False)
-    sums: list[float] = field(init=False, repr=False)
+    sums: list[Any] = field(init=False, repr=False)  # see Columns.add
     samples: int = field(default=0, init=False, repr=False)
     history: History = field(factory=History, init=False, repr=False)
     reason: str | None = field(default=None, init=False)
@@ -292,24 +293,48 @@ class Run:
 
     def _step(self, batches: Iterator[Batch]) -> float:
         """One step with one batch."""
-        inputs, target, weights = self._next(batches)
-        cost, y, costs = self._guarded.take(inputs, target, weights)
-        self._add_to_sums(len(inputs[0]), cost, y, costs, target)
+        batch = self._next(batches)
+        cost, y, costs = self._guarded.take(*batch)
+        self._add_to_sums(batch, cost, y, costs)
         return cost
 
     def _accumulated_step(self, batches: Iterator[Batch]) -> float:
         """One step with several batches: the step for all their rows together."""
         total, rows = 0.0, 0
         left = self.batches.steps - self.steps_done * self.accumulate
+        count = min(self.accumulate, left)
+        if self.trainer.loss.ignores:
+            return self._step_over_labels([self._next(batches) for _ in range(count)])
         self._guarded.begin()
-        for _ in range(min(self.accumulate, left)):
-            inputs, target, weights = self._next(batches)
-            size = len(inputs[0])
-            cost, y, costs = self._guarded.add(inputs, target, weights, size)
-            self._add_to_sums(size, cost, y, costs, target)
+        for _ in range(count):
+            batch = self._next(batches)
+            size = len(batch[0][0])
+            cost, y, costs = self._guarded.add(*batch, size)
+            self._add_to_sums(batch, cost, y, costs)
             total, rows = total + cost * size, rows + size
         self._guarded.end(rows)
         return total / rows
+
+    def _step_over_labels(self, batches: list[Batch]) -> float:
+        """The same for a loss that ignores labels: each C_i is averaged over those that count."""
+        each_loss, rows = self.trainer.loss.for_each_output, self.trainer.model.output_shapes
+        counts = [
+            [
+                loss.counted((len(t), *row), t)
+                for loss, row, t in zip(each_loss, rows, as_tuple(target), strict=True)
+            ]
+            for _, target, _ in batches
+        ]
+        totals = np.maximum(np.sum(counts, axis=0), 1.0)
+        averages = np.zeros(len(totals))
+        self._guarded.begin()
+        for batch, count in zip(batches, counts, strict=True):
+            shares = count / totals
+            cost, y, costs = self._guarded.add(*batch, tuple(shares.tolist()))
+            self._add_to_sums(batch, cost, y, costs)
+            averages += shares * (costs or (cost,))
+        self._guarded.end(1)
+        return float(self.trainer.loss.total(averages.tolist()))
 
     def _next(self, batches: Iterator[Batch]) -> Batch:
         """The next batch, kept in case it produces a NaN or an infinity."""
@@ -320,21 +345,15 @@ class Run:
             self._watch.look(*batch, self.epochs_done + 1, self.steps_done + 1)
         return batch
 
-    def _add_to_sums(
-        self, size: int, cost: float, y: Any, costs: tuple[float, ...], target: Any
-    ) -> None:
+    def _add_to_sums(self, batch: Batch, cost: float, y: Any, costs: tuple[float, ...]) -> None:
         """Add the costs and metrics of a batch to the sums of the epoch."""
-        sums = self.sums
+        inputs, target, weights = batch
+        size = len(inputs[0])
         self.samples += size
-        sums[0] += cost * size
-        if len(sums) > 1:
-            measured = [figure for _, figure in self.columns.measured(y, target)]
-            for n, figure in enumerate([*costs, *measured], start=1):
-                sums[n] += figure * size
+        self.columns.add(self.sums, size, (cost, *costs), y, target, weights)
 
     def _averages(self) -> dict[str, float]:
-        pairs = zip(self.columns.names, self.sums, strict=True)
-        return {name: total / self.samples for name, total in pairs}
+        return self.columns.averages(self.sums, self.samples)
 
 
 def _add_location(error: BaseException, place: str) -> None:

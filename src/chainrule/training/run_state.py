@@ -25,6 +25,7 @@ from chainrule.core.layer import Layer
 from chainrule.core.parameter import Parameter
 from chainrule.core.types import Array
 from chainrule.data.batches import ArrayBatches, Batches
+from chainrule.data.samples import weights_by_name
 from chainrule.data.stored_batches import StoredBatches
 from chainrule.optimizers import Optimizer
 from chainrule.storage.architecture import records_of
@@ -105,7 +106,7 @@ class Resumption:
         position = record["position"]
         run.epochs_done, run.steps_done = position["epochs_done"], position["steps_done"]
         run.steps, run.samples = position["steps"], position["samples"]
-        run.sums = position["sums"]
+        run.sums = run.columns.restored(position["sums"], position["samples"])
         run.history = History({n: arrays[f"history/{n}"].tolist() for n in record["history"]})
 
 
@@ -132,7 +133,7 @@ def snapshot(run: Run) -> tuple[dict[str, Any], dict[str, Array]]:
             "epochs_done": run.epochs_done,
             "steps_done": run.steps_done,
             "steps": run.steps,
-            "sums": run.sums,
+            "sums": [np.asarray(total).tolist() for total in run.sums],
             "samples": run.samples,
             "batches": run.batches.position(),
         },
@@ -190,7 +191,7 @@ def _digest_of(batches: Batches) -> str | None:
     if not isinstance(batches, ArrayBatches | StoredBatches):
         return None
     data = batches.data
-    weights = () if data.sample_weights is None else (data.sample_weights,)
+    weights = weights_by_name("{}", data.sample_weights).values()
     digest = hashlib.sha256()
     for array in (*data.inputs, *data.targets, *weights):
         rows = np.ascontiguousarray(array[:: max(1, len(array) // COMPARED_ROWS)])

@@ -23,13 +23,12 @@ from __future__ import annotations
 import copy
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import numpy as np
-import numpy.typing as npt
-from attrs import define, field, setters
+from attrs import define, evolve, field, setters
 
 from chainrule import files
 from chainrule.callbacks import Callback
@@ -40,9 +39,11 @@ from chainrule.core.layer import Layer
 from chainrule.core.layer_state import copied_generator
 from chainrule.core.messages import require_built
 from chainrule.core.types import Array, Shape
-from chainrule.data.batches import Batches
+from chainrule.data.batches import Batch, Batches
 from chainrule.data.batches_of import batches_of
-from chainrule.data.samples import Data, one_or_all
+from chainrule.data.class_weights import ClassWeights
+from chainrule.data.in_memory import joined
+from chainrule.data.samples import Data, each_array, of_output, one_or_all
 from chainrule.losses import Loss
 from chainrule.optimizers import Optimizer
 from chainrule.training import arguments
@@ -50,6 +51,7 @@ from chainrule.training.bad_batch import WHAT as BAD_BATCH
 from chainrule.training.guard import GuardedStep, quiet
 from chainrule.training.history import History
 from chainrule.training.history_columns import Columns
+from chainrule.training.metric import require_no_negative
 from chainrule.training.metrics import MetricLike, by_output, named, names_in
 from chainrule.training.run import Run
 
@@ -80,10 +82,10 @@ class Trainer:
     optimizer
         One of `chainrule.optimizers`. Its state persists from one `fit` to the next.
     metrics
-        What else to measure: a list of names (``"accuracy"``, ``"binary_accuracy"``,
-        ``"mean_absolute_error"``, ``"mean_squared_error"``), losses, or functions
-        ``(y, t) -> number``. For several outputs a dictionary from an output's name, or its number
-        from 0, to such a list; or a list with one such list per output.
+        What else to measure: a list of names (``"accuracy"``, ``"f1"``, ``"r2"``, …), of metrics
+        with options, of losses, or of functions ``(y, t) -> number``: see
+        `chainrule.training.metrics`. For several outputs a dictionary from an output's name, or its
+        number from 0, to such a list; or a list with one such list per output.
     loss_weights
         λ_i of C = Σ_i λ_i C_i, for a list of losses; all 1 if not given.
     rng
@@ -123,6 +125,8 @@ class Trainer:
     _guarded: GuardedStep | None = field(default=None, init=False, repr=False)
     _no_history: History = field(factory=History, init=False, repr=False)
     _for_building: np.random.Generator | None = field(default=None, init=False, repr=False)
+    _own_steps: int = field(default=0, init=False, repr=False)
+    _has_compared: bool = field(default=False, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self.loss = arguments.weighted(self.loss, self.loss_weights)
@@ -139,8 +143,11 @@ class Trainer:
 
     @property
     def steps(self) -> int:
-        """The number of optimizer steps of that run, including those before it was resumed."""
-        return self.run.steps if self.run is not None else 0
+        """The number of optimizer steps of that run, and of those by `step` since it began.
+
+        Those before it was resumed count, too.
+        """
+        return self._own_steps + (self.run.steps if self.run is not None else 0)
 
     @property
     def is_resumed(self) -> bool:
@@ -168,9 +175,9 @@ class Trainer:
         epochs: int = 20,
         batch_size: int | None = None,
         steps_per_epoch: int | None = None,
-        validation_data: tuple[Any, Any] | None = None,
-        sample_weights: npt.ArrayLike | None = None,
-        class_weights: Mapping[int, float] | Sequence[float] | str | None = None,
+        validation_data: Any = None,
+        sample_weights: Any = None,
+        class_weights: Any = None,
         shuffle: bool | str = True,
         accumulate: int = 1,
         prefetch: bool | None = None,
@@ -207,13 +214,18 @@ class Trainer:
         steps_per_epoch
             With ``make_batch`` or an iterator, the number of batches per epoch.
         validation_data
-            A pair (x, t) on which the loss and the metrics are measured after each epoch, without
-            training on it; or a dataset of pairs, or an iterable of batches with a length.
+            (x, t), or (x, t, sample_weights), on which the loss and the metrics are measured after
+            each epoch, without training on it; or a dataset of pairs, or a list or another iterable
+            of batches with a length. The class weights apply to it, too.
         sample_weights
-            (samples,): the weight of each sample, 0 or more, for all outputs.
+            (samples,): the weight of each sample. If a sample has several positions or outputs,
+            also one weight for each: (samples, positions), for example. A tuple has the weights of
+            each output of the model, None for an output without. The cost is linear in the weights,
+            so they may be negative, as in a policy gradient.
         class_weights
             The weight of each class: a dictionary by label, a sequence, or ``"balanced"``, which
-            gives every class the same total weight.
+            gives every class the same total weight. For several outputs a dictionary of these by
+            the name or the number of the output, or a list with one of these, or None, for each.
         shuffle
             Whether to shuffle the samples in each epoch. Data in a file are shuffled in blocks;
             ``"rows"`` mixes all rows.
@@ -285,7 +297,9 @@ class Trainer:
                 batch_size=batch_size,
                 steps_per_epoch=steps_per_epoch,
                 sample_weights=sample_weights,
-                class_weights=class_weights,
+                class_weights=arguments.class_weights_by_number(
+                    class_weights, self.model, len(self.loss.for_each_output)
+                ),
                 shuffle=shuffle,
                 prefetch=prefetch,
                 rng=self.rng,
@@ -306,7 +320,8 @@ class Trainer:
             if batches is not None:
                 batches.close()
             raise
-        self._guarded = None
+        self._guarded, self._own_steps = None, 0
+        self._warn_of_softmax()
         run.go(progress)
         return run.history
 
@@ -323,46 +338,81 @@ class Trainer:
         if self.run is not None and self.run.is_going:
             self.run.reason = reason
 
+    @overload
+    def step(self, x: Any, t: Any, sample_weights: Any = None) -> float: ...
+    @overload
     def step(
-        self,
-        x: Array | tuple[Array, ...],
-        t: Array | tuple[Array, ...],
-        sample_weights: Any = None,
-    ) -> float:
+        self, x: Any, t: Any, sample_weights: Any = None, *, metrics: Literal[False]
+    ) -> float: ...
+    @overload
+    def step(
+        self, x: Any, t: Any, sample_weights: Any = None, *, metrics: Literal[True]
+    ) -> dict[str, float]: ...
+    @overload
+    def step(
+        self, x: Any, t: Any, sample_weights: Any = None, *, metrics: bool
+    ) -> float | dict[str, float]: ...
+
+    def step(
+        self, x: Any, t: Any, sample_weights: Any = None, *, metrics: bool = False
+    ) -> float | dict[str, float]:
         """Take one training step, for a custom loop, and return the cost before it.
+
+        `steps` counts it.
 
         Parameters
         ----------
         x, t, sample_weights
-            One batch, as arrays of the model's type. If the model is not built yet, it is built
-            for them.
+            One batch, as in `fit`; what is not an array of the model's type is checked and
+            converted. If the model is not built yet, it is built for them.
+        metrics
+            Whether to return the loss and all metrics, as `evaluate` does, instead of the cost.
 
         Raises
         ------
+        DtypeError, ShapeError, DataError
+            The data cannot be used, as in `fit`.
         NonFiniteError
-            As in `fit`. The data are checked only by the model and the loss.
+            As in `fit`. Arrays of the model's type are checked only by the model and the loss.
         """
-        inputs = x if isinstance(x, tuple) else (x,)
         if not self.model.is_built:
             outputs = len(self.loss.for_each_output)
             self._build(Data.of(x, t, sample_weights, outputs=outputs))
+        batch = self._as_batch(x, t, sample_weights)
         guarded = self.guarded_step()
-        cost, _, _ = guarded.take(inputs, t, sample_weights)
+        cost, y, costs = guarded.take(*batch)
         guarded.require_finite()
-        return cost
+        self._own_steps += 1
+        self._warn_of_softmax()
+        if not metrics:
+            return cost
+        columns = Columns.of(self.model, self.loss, self._named_metrics)
+        of_losses = dict(zip(columns.losses, costs, strict=True))
+        return {"loss": cost, **of_losses, **dict(columns.measured(y, *batch[1:]))}
 
     def evaluate(
         self,
-        x: npt.ArrayLike | tuple[npt.ArrayLike, ...],
-        t: npt.ArrayLike | tuple[npt.ArrayLike, ...],
+        x: Any,
+        t: Any = None,
         *,
-        sample_weights: npt.ArrayLike | None = None,
+        sample_weights: Any = None,
+        class_weights: Any = None,
         batch_size: int | None = None,
     ) -> dict[str, float]:
         """The loss and the metrics of the model on these samples.
 
         Nothing is trained or remembered: the model is only applied, to ``batch_size`` samples at a
         time (1,000 if not given).
+
+        Parameters
+        ----------
+        x, t
+            Inputs and targets as in `fit`. Or, without t, a dataset of pairs, or an iterable of
+            batches that ends; these are read part by part, and only the outputs are kept.
+        sample_weights, class_weights
+            As in `fit`.
+        batch_size
+            How many samples are applied together.
 
         Returns
         -------
@@ -377,12 +427,45 @@ class Trainer:
             As in `fit`.
         """
         (size,) = arguments.optional_counts(batch_size=batch_size)
+        size = size or APPLIED_AT_ONCE
+        each_loss = self.loss.for_each_output
         arguments.require_a_loss_for_each(require_built(self.model).output_shapes, self.loss)
-        data = Data.of(x, t, sample_weights, outputs=len(self.loss.for_each_output))
-        data = self._fitted(data, self.model)
+        of_classes = ClassWeights.of(
+            arguments.class_weights_by_number(class_weights, self.model, len(each_loss)),
+            len(each_loss),
+        )
+        parts = arguments.as_parts(x, t, sample_weights, len(each_loss), size)
+        data = joined([self._with_outputs(part, size) for part in parts])
+        if of_classes is not None:
+            rows = tuple([y.shape[1:] for y in data.inputs])
+            names = data.names_of_targets
+            data = of_classes.fitted(self.loss, rows, data.targets, names).times(data)
         columns = Columns.of(self.model, self.loss, self._named_metrics)
-        y = self._applied(data, size or APPLIED_AT_ONCE)
-        return self._figures(y, data, columns, _cost)
+        return self._figures(one_or_all(data.inputs), data, columns, _cost)
+
+    def _with_outputs(self, data: Data, size: int) -> Data:
+        """Samples with the outputs of the model in place of its inputs."""
+        data = self._fitted(data, self.model)
+        return evolve(data, inputs=as_tuple(self._applied(data, size)))
+
+    def _as_batch(self, x: Any, t: Any, sample_weights: Any) -> Batch:
+        """One batch as the model and the loss take it."""
+        dtype, inputs = self.model.dtype, as_tuple(x)
+        weights = () if sample_weights is None else as_tuple(sample_weights)
+        numbers = all(type(a) is np.ndarray and a.dtype is dtype for a in (*inputs, *weights))
+        if numbers and all(
+            type(a) is np.ndarray and (a.dtype is dtype or a.dtype.kind == "i") for a in as_tuple(t)
+        ):
+            return inputs, t, sample_weights
+        outputs = len(self.loss.for_each_output)
+        data = self._fitted(Data.of(x, t, sample_weights, outputs=outputs), self.model)
+        return next(data.parts(len(data))), data.target, data.sample_weights
+
+    def _warn_of_softmax(self) -> None:
+        """Warn once, if the loss applies a softmax or a sigmoid and the model ends with it."""
+        if not self._has_compared:
+            self._has_compared = True
+            arguments.warn_of_softmax(self.model, self.loss)
 
     # ---------------------------------------------------------------- the steps of fit
 
@@ -394,12 +477,16 @@ class Trainer:
         Returns the model, or a built copy if it is not built yet; the converted validation data;
         and the columns of the history.
         """
-        validation = arguments.as_validation(validation_data, len(self.loss.for_each_output))
         data = batches.data
+        validation = arguments.as_validation(
+            validation_data, len(self.loss.for_each_output), len(data.inputs)
+        )
         model = self.model if self.model.is_built else _built_copy(self.model, data)
         batches.fit_to(self.loss, self._rows_of_outputs(data, model), model.dtype)
         if validation is not None:
             validation = self._fitted(validation, model)
+            if batches.class_weights is not None:
+                validation = batches.class_weights.times(validation)
         columns = Columns.of(model, self.loss, self._named_metrics)
         _try_metrics(columns, model, batches.data)
         return model, validation, columns
@@ -455,10 +542,11 @@ class Trainer:
         self, y: Any, data: Data, columns: Columns, cost_of: Callable[..., float]
     ) -> dict[str, float]:
         """The values of the columns for these outputs and targets."""
+        weights = data.sample_weights
         outputs = zip(self.loss.for_each_output, as_tuple(y), data.targets, strict=True)
-        costs = [cost_of(*each, data.sample_weights) for each in outputs]
+        costs = [cost_of(*each, of_output(weights, n)) for n, each in enumerate(outputs)]
         of_losses = dict(zip(columns.losses, costs, strict=False))  # a single loss has no column
-        measured = dict(columns.measured(y, data.target))
+        measured = dict(columns.measured(y, data.target, weights))
         return {"loss": float(self.loss.total(costs)), **of_losses, **measured}
 
     def _applied(self, data: Data, size: int) -> Any:
@@ -480,10 +568,14 @@ def _cost_or_infinity(*given: Any) -> float:
 def _try_metrics(columns: Columns, model: Layer, data: Data) -> None:
     """Try the built-in metrics on two samples; custom functions are not called yet."""
     known = columns.known()
+    for number, own in enumerate(known.metrics):
+        for name in own:
+            require_no_negative(name, of_output(data.sample_weights, number))
     if known.metrics:
         with np.errstate(all="ignore"):
             y = model.apply(*[x[:2] for x in data.inputs])
-            list(known.measured(y, one_or_all(tuple([t[:2] for t in data.targets]))))
+            weights = each_array(lambda array: array[:2], data.sample_weights)
+            list(known.measured(y, one_or_all(tuple([t[:2] for t in data.targets])), weights))
 
 
 def _built_copy(model: Layer, data: Data) -> Layer:
