@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from chainrule.layers.reshape import Slice as Slice
     from chainrule.layers.softmax import Softmax as Softmax
     from chainrule.storage import load as load
+    from chainrule.training import metrics as metrics
     from chainrule.training.trainer import Trainer as Trainer
 
 __version__ = "0.1.0"
@@ -99,6 +100,7 @@ _MODULES = {
     "initializers": "chainrule.core.initializers",
     "lecture": "chainrule.lecture",
     "losses": "chainrule.losses",
+    "metrics": "chainrule.training.metrics",
     "optimizers": "chainrule.optimizers",
     "schedules": "chainrule.schedules",
 }

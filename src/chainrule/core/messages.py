@@ -150,7 +150,6 @@ ELSEWHERE = {
     "fit": "Trainer(model, loss, optimizer).fit(x, t)",
     "compile": "Trainer(model, loss, optimizer)",
     "evaluate": "Trainer(model, loss, optimizer).evaluate(x, t)",
-    "predict": "model(x)",
     "train": "model.forward(x): there is no mode to switch",
     "eval": "model(x): there is no mode to switch",
     "summary": "chainrule.summary(model)",

@@ -15,7 +15,7 @@ from attrs import evolve
 from chainrule.core.errors import ChainruleError, DataError
 from chainrule.core.types import Array
 from chainrule.data.batches import data_from_pair, require_same_row_shapes
-from chainrule.data.batches_of import gives_pairs
+from chainrule.data.kinds import gives_pairs
 from chainrule.data.pair_batches import PairBatches
 from chainrule.data.samples import Data, of_output
 

@@ -22,13 +22,9 @@ from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of
 from chainrule.core.types import Shape, SuggestsUse
 from chainrule.core.validators import is_integer
-from chainrule.data.batches_of import (
-    gives_batches,
-    gives_pairs,
-    is_list_of_batches,
-    require_no_weights_beside,
-)
+from chainrule.data.batches_of import require_no_weights_beside
 from chainrule.data.in_memory import read_all, read_parts
+from chainrule.data.kinds import gives_batches, gives_pairs, is_list_of_batches
 from chainrule.data.samples import Data
 from chainrule.graph.plan import Plan
 from chainrule.layers.activation import Activation
