@@ -126,6 +126,10 @@ def _admit_others(layer: Layer, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
             layer._require_fit(rows)
         except ShapeError as error:
             if len(inputs) == 1:
+                described, given = (
+                    f"{s}, produced by" for s in (batch_of(rows[0]), inputs[0].shape)
+                )
+                error.received = str(error.received).replace(described, given)
                 error.hint = _hint_rearranged(inputs[0].shape, shapes[0]) or error.hint
             raise
         layer.__dict__["_fitting"] = frozenset([*itertools.islice(layer._fitting, 255), rows])
