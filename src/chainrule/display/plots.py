@@ -257,7 +257,7 @@ def plot_confusion_matrix(
             expected=f"{classes} names",
             received=f"{len(labels)}: {', '.join(labels):.60}",
         )
-    size = min(2.0 + 0.45 * max(classes, 4), 11.0)
+    size = min(1.6 + 0.3 * max(classes, 6), 11.0)
     figure = _new_figure(size, size) if into is None else into
     _draw_matrix(figure.subplots(), counts, labels)
     return figure
@@ -367,6 +367,9 @@ def _draw_matrix(axes: Any, counts: npt.NDArray[Any], labels: list[str]) -> None
         axes.axvline(line, color=PALE, lw=0.6)
     middles = np.arange(classes) + 0.5
     fontsize = float(np.clip(110 / classes, 5, 9))
+    longest = max(len(_short_number(count)) for count in counts.flat)
+    cell = 72 * 0.3 * max(6 / classes, 1.0)  # points, of which a digit is 0.6 wide
+    number_size = float(np.clip(cell / (0.6 * longest + 0.6), 4, fontsize))
     leans = max(map(len, labels)) > 4
     lean = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if leans else {}
     axes.set_xticks(middles, labels, **lean)
@@ -380,7 +383,7 @@ def _draw_matrix(axes: Any, counts: npt.NDArray[Any], labels: list[str]) -> None
     for row, column in np.argwhere(counts):
         text = _short_number(counts[row, column])
         colour = "white" if strength[row, column, 0] > 0.7 else INK
-        style = {"ha": "center", "va": "center", "fontsize": fontsize, "color": colour}
+        style = {"ha": "center", "va": "center", "fontsize": number_size, "color": colour}
         axes.text(column + 0.5, row + 0.5, text, **style)
     beside, above = axes.secondary_yaxis("right"), axes.secondary_xaxis("top")
     beside.set_yticks(middles, _percentages(right, true))
