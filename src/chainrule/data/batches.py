@@ -192,6 +192,8 @@ class ArrayBatches(OrderedBatches):
             chosen = tuple([array[rows] for array in arrays])
         else:
             chosen = tuple([array.take(rows, axis=0) for array in arrays])
+            for array in chosen:  # as views of the data are, so that every order is the same
+                array.flags.writeable = False
         return chosen[:count], one_or_all(chosen[count:]), w
 
 
@@ -367,7 +369,10 @@ def rows_taken(rows: Rows) -> Callable[[Array], Array]:
 
 
 def data_from_pair(made: Any, number: int, outputs: int, *, maker: str, hint: str) -> Data:
-    """The data in a pair (x, t), or in (x, t, sample_weights)."""
+    """The data in a pair (x, t), or in (x, t, sample_weights).
+
+    They are copied: whoever made the batch may reuse its memory for the next one.
+    """
     if not isinstance(made, tuple | list) or len(made) not in (2, 3):
         length = f" of {len(made)}" if hasattr(made, "__len__") else ""
         raise DataError(
@@ -379,7 +384,7 @@ def data_from_pair(made: Any, number: int, outputs: int, *, maker: str, hint: st
     x, t, *weights = made
     weight = weights[0] if weights else None
     try:
-        return Data.of(x, t, weight, named=f"{{}} of batch {number}", outputs=outputs)
+        return Data.of(x, t, weight, named=f"{{}} of batch {number}", outputs=outputs).copied()
     except DataError as error:
         error.batch = x if isinstance(x, tuple) else (x,), t, weight
         raise

@@ -15,6 +15,7 @@ from attrs import evolve
 from chainrule.core.errors import ChainruleError, DataError
 from chainrule.core.types import Array
 from chainrule.data.batches import data_from_pair, require_same_row_shapes
+from chainrule.data.batches_of import length_of
 from chainrule.data.kinds import gives_pairs
 from chainrule.data.pair_batches import PairBatches
 from chainrule.data.samples import Data, of_output
@@ -75,6 +76,7 @@ def _of_pairs(dataset: Any, outputs: int, size: int | None) -> Iterator[Data]:
 
 def _of_batches(loader: Any, outputs: int) -> Iterator[Data]:
     first: Data | None = None
+    found = 0
     for number, item in enumerate(loader, start=1):
         data = data_from_pair(
             item,
@@ -83,15 +85,10 @@ def _of_batches(loader: Any, outputs: int) -> Iterator[Data]:
             maker="the iterable",
             hint="make the iterable give pairs of arrays, the x and t of one batch",
         )
-        first = first or data
+        first, found = first or data, number
         require_same_row_shapes(data, first, number)
         yield data
-    if first is None:
-        raise DataError(
-            "there are no batches",
-            expected="an iterable of at least one batch",
-            received=f"{type(loader).__name__}, which ended before the first one",
-        )
+    _require_length(loader, found)
 
 
 def _joined_weights(batches: Sequence[Data], outputs: int) -> Any:
@@ -115,6 +112,21 @@ def _joined_arrays(given: Sequence[Array | None], batches: Sequence[Data]) -> Ar
             for weights, data in zip(given, batches, strict=True)
         ]
     )
+
+
+def _require_length(loader: Any, found: int) -> None:
+    length, name = length_of(loader), type(loader).__name__
+    if not found:
+        raise DataError(
+            "there are no batches in the iterable", expected="at least one batch", received=name
+        )
+    if length not in (None, found):
+        raise DataError(
+            "the number of batches is not the length of the iterable",
+            expected=f"{length:,} batches, the length of {name}",
+            received=f"{found:,} batches",
+            hint=f"make the __len__ of {name} count its batches",
+        )
 
 
 def _joined(batches: Sequence[tuple[Array, ...]]) -> tuple[Array, ...]:

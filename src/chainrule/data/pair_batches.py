@@ -26,7 +26,7 @@ from chainrule.data.class_weights import ClassWeights
 from chainrule.data.orders import Orders, Rows
 from chainrule.data.prefetch import Prefetcher
 from chainrule.data.samples import Data, names_of, one_or_all
-from chainrule.data.sources import stacked
+from chainrule.data.sources import Stack
 from chainrule.losses import Loss
 
 TRIED = 8
@@ -53,6 +53,7 @@ class PairBatches(OrderedBatches):
         The number of outputs, each with a target.
     prefetch
         Whether to prepare the next batch in a thread while the network learns from the current one.
+        The dataset must then be safe to read in a thread, and must not depend on the training.
     class_weights
         How much each class counts.
 
@@ -67,7 +68,7 @@ class PairBatches(OrderedBatches):
     shuffle: bool | str
     rng: np.random.Generator
     outputs: int = 1
-    prefetch: bool = True
+    prefetch: bool = False
     class_weights: ClassWeights | None = None
     data: Data = field(init=False)
     _orders: Orders = field(init=False)
@@ -103,19 +104,34 @@ class PairBatches(OrderedBatches):
         return data.inputs, data.target, data.sample_weights
 
     def read(self, rows: Array) -> Data:
-        """The samples with these indices, stacked but not fitted to a model."""
+        """The samples with these indices, stacked but not fitted to a model.
+
+        Each is copied before the next is read, since a dataset may reuse its memory.
+        """
         indices = rows.tolist()
-        samples = [self._sample(index) for index in indices]
-        forms = [self._form(sample) for sample in samples]
-        for index, form in zip(indices, forms, strict=True):
-            self._require_form(index, form, forms[0])
-        x, t, *weights = zip(*samples, strict=True)
-        inputs = tuple(zip(*x, strict=True)) if isinstance(x[0], tuple) else (x,)
-        targets = tuple(zip(*t, strict=True)) if self.outputs != 1 else (t,)
+        first: Any = None
+        stacks: list[Stack] = []
+        for index in indices:
+            sample = self._sample(index)
+            form = self._form(sample)
+            first = first or form
+            self._require_form(index, form, first)
+            x, t, *weights = sample
+            x, t = x if isinstance(x, tuple) else (x,), t if self.outputs != 1 else (t,)
+            if weights and self.outputs != 1 and isinstance(weights[0], tuple):
+                weights = list(weights[0])
+            if not stacks:
+                parts = {"x": x, "t": t, "sample_weights": weights}.items()
+                names = [name for letter, own in parts for name in names_of("{}", letter, len(own))]
+                stacks = [Stack(name, len(rows)) for name in names]
+            for stack, row in zip(stacks, (*x, *t, *weights), strict=True):
+                stack.add(index, row)
+        inputs = first[1]
+        arrays = [stack.array for stack in stacks]
         return Data.of(
-            _columns("x", inputs, indices),
-            one_or_all(_columns("t", targets, indices)),
-            _weights_of(weights[0], self.outputs) if weights else None,
+            tuple(arrays[:inputs]),
+            one_or_all(tuple(arrays[inputs : inputs + self.outputs])),
+            one_or_all(tuple(arrays[inputs + self.outputs :])) if first[0] == 3 else None,
             outputs=self.outputs,
             rows=rows,
         )
@@ -127,14 +143,16 @@ class PairBatches(OrderedBatches):
             error.add_note(f"while reading sample {index:,} of the dataset")
             raise
 
-    def _form(self, sample: Any) -> tuple[int, int, int] | str:
-        """The numbers of elements in a sample, its x and its t; or its type if it is no pair."""
+    def _form(self, sample: Any) -> tuple[int, ...] | str:
+        """The numbers of elements in a sample, its x, t and weights; its type if it is no pair."""
         if not isinstance(sample, tuple | list) or len(sample) not in (2, 3):
             length = f" of {len(sample)}" if hasattr(sample, "__len__") else ""
             return f"{type(sample).__name__}{length}"
-        x, t, *_ = sample
+        x, t, *weights = sample
         several = isinstance(t, tuple | list) and self.outputs != 1
-        return len(sample), len(x) if isinstance(x, tuple) else 1, len(t) if several else 1
+        of_outputs = [len(own) for own in weights if isinstance(own, tuple)]
+        counts = len(x) if isinstance(x, tuple) else 1, len(t) if several else 1
+        return len(sample), *counts, *of_outputs
 
     def _require_form(self, index: int, form: Any, first: Any) -> None:
         t = f"a tuple of {self.outputs}" if self.outputs != 1 else "one target"
@@ -154,18 +172,3 @@ class PairBatches(OrderedBatches):
                 expected=f"{first[0]} elements, with {first[1]} in x_i, and t_i {t}",
                 received=f"{form[0]} elements, with {form[1]} in x_i and {form[2]} in t_i",
             )
-
-
-def _weights_of(weights: Any, outputs: int) -> Any:
-    """The weights of some samples as an array; a tuple of arrays if each has its own output's."""
-    if all(isinstance(own, tuple) and len(own) == outputs for own in weights) and outputs != 1:
-        return tuple([np.asarray(column) for column in zip(*weights, strict=True)])
-    return np.asarray(weights)
-
-
-def _columns(letter: str, columns: Any, indices: list[int]) -> tuple[Array, ...]:
-    names = names_of("{}", letter, len(columns))
-    return tuple(
-        stacked(name, [np.asarray(row) for row in rows], indices)
-        for name, rows in zip(names, columns, strict=True)
-    )

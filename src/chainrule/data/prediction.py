@@ -17,7 +17,7 @@ from chainrule.core.errors import ConfigurationError, DataError, ShapeError
 from chainrule.core.types import Array, Shape
 from chainrule.core.validators import is_integer
 from chainrule.data.kinds import gives_batches, gives_pairs, is_list_of_batches
-from chainrule.data.sources import as_source, has_shape, is_stored, stacked
+from chainrule.data.sources import Stack, as_source, has_shape, is_stored
 
 
 def predict(
@@ -152,15 +152,18 @@ def _of_samples(dataset: Any, size: int, inputs: int | None) -> Iterator[tuple[A
     """The batches of a dataset, with the inputs of its samples stacked."""
     for start in range(0, len(dataset), size):
         indices = range(start, min(start + size, len(dataset)))
-        rows = [_row(dataset, index, inputs) for index in indices]
-        columns = zip(*rows, strict=True)
-        yield tuple([stacked("x", column, indices) for column in columns])
+        stacks: list[Stack] = []
+        for index in indices:
+            row = _row(dataset, index, inputs)
+            stacks = stacks or [Stack("x", len(indices)) for _ in row]
+            for stack, part in zip(stacks, row, strict=True):
+                stack.add(index, part)
+        yield tuple([stack.array for stack in stacks])
 
 
-def _row(dataset: Any, index: int, inputs: int | None) -> tuple[Array, ...]:
+def _row(dataset: Any, index: int, inputs: int | None) -> tuple[Any, ...]:
     try:
-        # Copied, because a dataset may reuse the memory of a sample.
-        return tuple([np.array(part) for part in _inputs_of(dataset[index], inputs)])
+        return _inputs_of(dataset[index], inputs)
     except Exception as error:
         error.add_note(f"while reading sample {index:,} of the dataset")
         raise

@@ -16,6 +16,7 @@ from typing import Any, Self
 import numpy as np
 from attrs import define, evolve, field, frozen
 
+from chainrule.core.arrays import as_array
 from chainrule.core.errors import ConfigurationError, DataError, DtypeError, ShapeError
 from chainrule.core.types import Array
 from chainrule.core.validators import is_integer, is_number
@@ -304,7 +305,7 @@ def confusion_matrix(
     ShapeError, DtypeError, DataError
         The targets cannot be compared with the output.
     """
-    y, target, name = np.asarray(y), np.asarray(target), "confusion_matrix"
+    y, target, name = as_array("y", y), as_array("the target", target), "confusion_matrix"
     if y.dtype.kind in "iub" and y.shape == target.shape:
         said = _labels_said(name, y, target, sample_weights, ignore)
     else:

@@ -18,7 +18,8 @@ from typing import Any, Self, TypeAlias
 import numpy as np
 from attrs import define, field
 
-from chainrule.core.errors import ConfigurationError, DataError, DtypeError, ShapeError
+from chainrule.core.arrays import as_array
+from chainrule.core.errors import ConfigurationError, DataError, ShapeError
 from chainrule.core.tree import snake_case
 from chainrule.core.types import Array, Shape
 from chainrule.losses import Loss
@@ -57,6 +58,7 @@ class Metric:
             How much each sample counts, or each part of one: numbers of at least 0 with the shape
             of the first axes of y. All count the same if not given.
         """
+        y, target = as_array("y", y), as_array("the target", target)
         return self.figure(self.sums(y, target, sample_weights))
 
     def sums(self, y: Array, target: Array, sample_weights: Any, /) -> Array:
@@ -179,14 +181,7 @@ def spread_weights(name: str, sample_weights: Any, shape: Shape) -> Array | None
     """
     if sample_weights is None:
         return None
-    weights = np.asarray(sample_weights)
-    if weights.dtype.kind not in "fiub":
-        raise DtypeError(
-            "sample weights must be numbers",
-            place=name,
-            expected="an array of numbers of at least 0",
-            received=f"an array of {weights.dtype}",
-        )
+    weights = as_array("sample_weights", sample_weights)
     if not weights.ndim or weights.shape != shape[: weights.ndim]:
         raise ShapeError(
             "the sample weights do not fit the targets",

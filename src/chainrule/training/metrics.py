@@ -29,6 +29,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
 from chainrule import losses
+from chainrule.core.arrays import read_only, refuse_write
 from chainrule.core.errors import ConfigurationError
 from chainrule.core.types import Array
 from chainrule.core.validators import is_integer
@@ -235,8 +236,9 @@ def computed(
 def called(function: Any, name: str, metric: Metric, y: Array, target: Array, weights: Any) -> Any:
     """What the metric, or one of its methods, returns; an error of it names the metric."""
     try:
-        return function(y, target, weights)
+        return function(read_only(y), read_only(target), read_only(weights))
     except Exception as error:
+        refuse_write(error, f"the metric {name!r}")
         if not (isinstance(error, ConfigurationError) and isinstance(metric, FunctionMetric)):
             error.add_note(
                 f"in the metric {name!r}, given y of shape {y.shape} and t of shape {target.shape}"
@@ -282,7 +284,7 @@ def _resolved(metric: Any, loss: Loss) -> tuple[str, Metric]:
             received=f"{metric!r:.60}",
             hint=f"create an instance: {metric.__name__}()" if isinstance(metric, type) else None,
         )
-    if metric in (accuracy, binary_accuracy):
+    if metric is accuracy or metric is binary_accuracy:
         found: Metric = KNOWN[metric.__name__]
     elif isinstance(metric, Metric):
         found = metric
