@@ -202,10 +202,18 @@ def _require_valid(record: Any, arrays: Mapping[str, Array]) -> None:
     for name in record["history"]:
         if arrays[f"history/{name}"].shape != (epochs,):
             raise invalid(f"{name!r} does not have one number for each of {epochs} epochs")
-    if not all(type(total) is float for total in position["sums"]):
+    if not all(map(_are_numbers, position["sums"])):
         raise invalid(f"the sums are {position['sums']!r:.40}")
     if not all(isinstance(each["class"], str) for each in record["callbacks"]):
         raise invalid("a callback has no class")
+
+
+def _are_numbers(total: Any) -> bool:
+    """Whether it is a number, or the several of a metric: a list, or a table, of numbers."""
+    rows = total if isinstance(total, list) else [total]
+    columns = [row if isinstance(row, list) and rows is total else [row] for row in rows]
+    same = len({len(column) for column in columns}) == 1
+    return same and all(type(number) is float for column in columns for number in column)
 
 
 def invalid(received: str, place: str | None = None) -> StorageError:

@@ -126,6 +126,29 @@ def test_a_run_resumes_bit_for_bit_wherever_it_was_stopped(
     assert run(callbacks.Checkpoint(folder), resume_from=folder) == run()
 
 
+@pytest.mark.parametrize("stop", range(1, 9))
+def test_metrics_of_several_sums_resume_bit_for_bit(tmp_path: Path, stop: int) -> None:
+    labels = np.arange(23) % 4 - 1
+    kinds = ["f1", "accuracy", "top_2_accuracy", "recall"]
+    for classes in (True, False):
+        loss: Any = losses.SoftmaxCrossEntropy(ignore=-1) if classes else losses.Huber()
+        target: Any = labels if classes else np.column_stack([T, X[:, 0]])
+
+        def run(folder: Path, *more: callbacks.Callback, **given: Any) -> tuple[Any, ...]:
+            model = Sequential([Dense(3)])
+            model.build((3,), rng=0)
+            metrics = kinds if classes else ["r2", "root_mean_squared_error"]  # noqa: B023
+            optimizer = optimizers.Adam(0.01)
+            trainer = Trainer(model, loss, optimizer, metrics=metrics, rng=1)  # noqa: B023
+            trainer.fit(X, target, epochs=2, batch_size=6, callbacks=more, **given)  # noqa: B023
+            return outcome(trainer)
+
+        folder = tmp_path / str(classes)
+        run(folder, callbacks.Checkpoint(folder, every_steps=1), StopsAfter(stop))
+        again = run(folder, callbacks.Checkpoint(folder), resume_from=folder)
+        assert again == run(folder)
+
+
 def stopped(folder: Path, steps: int = 7, **how: Any) -> Trainer:
     """A run that was stopped after some steps, with a checkpoint every two of them."""
     trainer = trainer_of(**how)

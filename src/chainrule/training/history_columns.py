@@ -12,6 +12,7 @@ from.
 from __future__ import annotations
 
 import difflib
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
@@ -143,7 +144,8 @@ class Columns:
             figures[0] = float(self.loss.total(figures[1:]))
         metrics = [metric for own in self.metrics for metric in own.values()]
         for metric, total in zip(metrics, sums[len(costs) :], strict=True):
-            figures.append(metric.figure(np.asarray(total)))
+            is_empty = isinstance(total, float)
+            figures.append(math.nan if is_empty else metric.figure(total))
         return dict(zip(self.names, figures, strict=True))
 
     def restored(self, sums: Sequence[Any], samples: int) -> list[Any]:

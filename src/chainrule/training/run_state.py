@@ -79,6 +79,8 @@ class Resumption:
         if len(position["sums"]) != len(run.sums) or position["steps_done"] > run.steps_per_epoch:
             raise invalid("a position that is impossible in this run", str(saved.path))
         try:
+            sums = run.columns.restored(position["sums"], position["samples"])
+            run.columns.averages(sums, max(position["samples"], 1))
             run.batches.go_to(position["batches"])
             copy.deepcopy(run.trainer.optimizer).restore(decoded(record["optimizer"], arrays))
         except ChainruleError as error:
