@@ -102,11 +102,13 @@ class _EntropyLoss(Loss):
         if sample_weights is None and kept is None:
             terms, delta = self._terms_and_delta(y, accepted, share)
             return total_of(terms, share, y), delta
-        if sample_weights is not None:
+        if sample_weights is not None and share.ndim < len(shape):
             share = share.reshape(*share.shape, *[1] * (len(shape) - share.ndim))
         if kept is not None:
             share = np.where(kept, share, 0.0).astype(y.dtype)
-        silent = np.broadcast_to(share == 0, shape)
+        silent = share == 0
+        if silent.shape != shape:
+            silent = np.broadcast_to(silent, shape)
         terms, delta = self._terms_and_delta(y, accepted, share)
         terms[silent] = 0.0
         delta[silent] = 0.0

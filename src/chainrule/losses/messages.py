@@ -121,10 +121,11 @@ def wrong_shape(
             f"if these are labels: SoftmaxCrossEntropy, or one-hot, np.eye({y_shape[-1]})[target]"
         )
     elif len(y_shape) > 2 and len(shape) <= 2:
-        axes = ", ".join(map(str, range(1, len(y_shape) - 1)))
+        between = range(1, len(y_shape) - 1)
+        axes = f"ax{'e' if len(between) > 1 else 'i'}s {' and '.join(map(str, between))}"
         hint = (
             "the model has an output for each position: for one output for each sample, put "
-            f"Flatten(), or a pool over the axes {axes}, before the last Dense"
+            f"Flatten(), or a pool over {axes}, before the last Dense"
         )
     raise ShapeError(
         "the target does not have the shape of the model's output",

@@ -14,7 +14,7 @@ import math
 from typing import Any, Self
 
 import numpy as np
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, field
 
 from chainrule.core.arrays import as_array
 from chainrule.core.errors import ConfigurationError, DataError, DtypeError, ShapeError
@@ -326,7 +326,7 @@ def confusion_matrix(
 # ------------------------------------------------------------------------------- what was said
 
 
-@frozen(eq=False)
+@define(eq=False)
 class Said:
     """The classes that the network predicted for the labels that count, and the true ones.
 
@@ -400,7 +400,7 @@ def classes_said(
         raise wrong_shape(name, target, f"labels {y.shape[:-1]}, or one-hot {y.shape}")
     classes = y.shape[-1]
     weights = spread_weights(name, sample_weights, labels.shape)
-    outputs, true = y.reshape(-1, classes), labels.reshape(-1).astype(np.int64)
+    outputs, true = y.reshape(-1, classes), labels.reshape(-1).astype(np.int64, copy=False)
     return _those_that_count(name, outputs.argmax(axis=1), true, weights, classes, outputs, ignore)
 
 
@@ -465,10 +465,11 @@ def _those_that_count(
     ignore: int | None,
 ) -> Said:
     """Without the labels that are ignored."""
-    kept = slice(None) if ignore is None else true != ignore
-    predicted, true, outputs = predicted[kept], true[kept], outputs[kept]
-    weights = None if weights is None else weights[kept]
-    if true.size and not 0 <= true.min() <= true.max() < classes:
+    if ignore is not None:
+        kept = true != ignore
+        predicted, true, outputs = predicted[kept], true[kept], outputs[kept]
+        weights = None if weights is None else weights[kept]
+    if (true.view(np.uint64) >= classes).any():  # the negative ones are large then
         wrong = true[(true < 0) | (true >= classes)][0]
         raise DataError(
             f"{name} received a label that is not a class",
@@ -486,8 +487,10 @@ def _with_nan(
     """What was said, and whether an output that counts is NaN."""
     has_nan = False
     if outputs.dtype.kind == "f":
-        is_nan = np.isnan(outputs).any(axis=1)
-        has_nan = bool(is_nan.any() if weights is None else (is_nan & (weights > 0)).any())
+        is_nan = np.isnan(outputs)
+        has_nan = bool(is_nan.any())
+        if has_nan and weights is not None:
+            has_nan = bool((is_nan.any(axis=1) & (weights > 0)).any())
     return Said(predicted, true, weights, classes, outputs, has_nan)
 
 

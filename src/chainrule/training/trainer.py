@@ -384,7 +384,8 @@ class Trainer:
         cost, y, costs = guarded.take(*batch)
         guarded.require_finite()
         self._own_steps += 1
-        self._warn_of_softmax()
+        if not self._has_compared:
+            self._warn_of_softmax()
         if not metrics:
             return cost
         columns = Columns.of(self.model, self.loss, self._named_metrics)
@@ -451,13 +452,12 @@ class Trainer:
 
     def _as_batch(self, x: Any, t: Any, sample_weights: Any) -> Batch:
         """One batch as the model and the loss take it."""
-        dtype, inputs = self.model.dtype, as_tuple(x)
-        weights = () if sample_weights is None else as_tuple(sample_weights)
-        numbers = all(type(a) is np.ndarray and a.dtype is dtype for a in (*inputs, *weights))
-        if numbers and all(
-            type(a) is np.ndarray and (a.dtype is dtype or a.dtype.kind == "i") for a in as_tuple(t)
-        ):
-            return tuple(map(read_only, inputs)), each_array(read_only, t), sample_weights
+        dtype, numbers = self.model.dtype, as_tuple(x)
+        if sample_weights is not None:
+            numbers = (*numbers, *as_tuple(sample_weights))
+        if _are_plain(numbers, dtype) and _are_plain(as_tuple(t), dtype, labels=True):
+            inputs = (read_only(x),) if len(numbers) == 1 else tuple(map(read_only, as_tuple(x)))
+            return inputs, each_array(read_only, t), sample_weights
         outputs = len(self.loss.for_each_output)
         data = self._fitted(Data.of(x, t, sample_weights, outputs=outputs), self.model)
         return next(data.parts(len(data))), data.target, data.sample_weights
@@ -557,6 +557,16 @@ class Trainer:
             refuse_write(error, f"{label(self.model)}.apply")
             raise
         return one_or_all(tuple(map(np.concatenate, zip(*chunks, strict=True))))
+
+
+def _are_plain(arrays: tuple[Any, ...], dtype: np.dtype[Any], labels: bool = False) -> bool:
+    """Whether all are arrays of this dtype, or with ``labels`` of integers, and not look-alikes."""
+    for array in arrays:
+        if type(array) is not np.ndarray:
+            return False
+        if array.dtype is not dtype and not (labels and array.dtype.kind == "i"):
+            return False
+    return True
 
 
 def _cost(loss: Loss, y: Array, target: Array, sample_weights: Array | None) -> float:
