@@ -251,7 +251,7 @@ def labels_of(
     DataError
         A value is not a label, or a row does not belong to one class.
     """
-    has_rows = target.ndim > 1 and (row is None or target.shape[1:] == row)
+    has_rows = target.ndim > 1 and (row is None or target.ndim == len(row) + 1)
     if has_rows and target.shape[-1] > 1:
         bad = np.abs(target.sum(axis=-1) - 1) > 1e-3
         if bad.any():

@@ -13,10 +13,11 @@ import numpy as np
 from attrs import define, field
 
 from chainrule.core.errors import DataError, ShapeError
-from chainrule.core.types import Array, Shape
+from chainrule.core.types import Array
 from chainrule.data.batches import (
     Batch,
     OrderedBatches,
+    RowsOfOutputs,
     fitted_weights,
     fitting,
     indices_of,
@@ -88,9 +89,10 @@ class PairBatches(OrderedBatches):
         self._prefetcher = Prefetcher(self.prefetch)
         self.data = self.read(np.arange(min(TRIED, samples)))
 
-    def fit_to(self, loss: Loss, rows_of_outputs: tuple[Shape, ...], dtype: np.dtype[Any]) -> None:
+    def fit_to(self, loss: Loss, rows_of_outputs: RowsOfOutputs, dtype: np.dtype[Any]) -> None:
         """Fit every batch to the loss and the model from now on; see `Data.fitted`."""
-        self.class_weights = fitted_weights(self.class_weights, loss, rows_of_outputs)
+        rows = rows_of_outputs(self.data)
+        self.class_weights = fitted_weights(self.class_weights, loss, rows)
         fitted = fitting(loss, rows_of_outputs, dtype, self.class_weights)
         self.data, self._fitted = fitted(self.data), fitted
 

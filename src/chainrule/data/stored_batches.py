@@ -33,10 +33,11 @@ from typing import Any
 import numpy as np
 from attrs import define, field
 
-from chainrule.core.types import Array, Shape
+from chainrule.core.types import Array
 from chainrule.data.batches import (
     Batch,
     OrderedBatches,
+    RowsOfOutputs,
     fitted_weights,
     fitting,
     indices_of,
@@ -137,7 +138,7 @@ class StoredBatches(OrderedBatches):
             outputs=len(self.targets),
         )
 
-    def fit_to(self, loss: Loss, rows_of_outputs: tuple[Shape, ...], dtype: np.dtype[Any]) -> None:
+    def fit_to(self, loss: Loss, rows_of_outputs: RowsOfOutputs, dtype: np.dtype[Any]) -> None:
         """Fit every batch to the loss and the model from now on; see `Data.fitted`.
 
         Arrays in memory are converted at once.
@@ -146,7 +147,8 @@ class StoredBatches(OrderedBatches):
             _in_memory(x, converted(x.name, x.given, dtype)) if isinstance(x, InMemory) else x
             for x in self.inputs
         )
-        for_each_target = zip(self.targets, loss.for_each_output, rows_of_outputs, strict=True)
+        rows = rows_of_outputs(self.data)
+        for_each_target = zip(self.targets, loss.for_each_output, rows, strict=True)
         targets = tuple(
             _in_memory(t, fitted_target(t.name, t.given, one_loss, row, dtype))
             if isinstance(t, InMemory)
@@ -154,7 +156,7 @@ class StoredBatches(OrderedBatches):
             for t, one_loss, row in for_each_target
         )
         in_memory = [t.given if isinstance(t, InMemory) else None for t in targets]
-        weights = fitted_weights(self.class_weights, loss, rows_of_outputs, in_memory)
+        weights = fitted_weights(self.class_weights, loss, rows, in_memory)
         fitted, self.class_weights = fitting(loss, rows_of_outputs, dtype, weights), weights
         self.data = fitted(self.data)
         self.inputs, self.targets, self._fitted = inputs, targets, fitted
