@@ -259,6 +259,34 @@ def test_the_weights_of_a_dataset_count_when_it_is_evaluated() -> None:
         trainer.evaluate(lambda rng: (X, T))
 
 
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_batches_of_sequences_of_different_lengths_can_be_evaluated(outputs: int) -> None:
+    rng = np.random.default_rng(0)
+    labels = losses.SoftmaxCrossEntropy(ignore=2)
+    inputs = Input((None, 3))
+    h = Dense(3)(inputs)
+    model = Graph(inputs, [h, Dense(1)(h)] if outputs == 2 else h)
+    each: Any = [labels, losses.MeanSquaredError()] if outputs == 2 else labels
+    metrics: Any = {0: ["f1"], 1: ["r2"]} if outputs == 2 else ["f1"]
+    trainer = Trainer(model, each, optimizers.SGD(0.1), metrics=metrics, rng=0)
+    batches = []
+    for length in (5, 2, 4):
+        x, t = rng.normal(size=(4, length, 3)), rng.integers(0, 3, (4, length))
+        batches.append((x, (t, x[..., :1]) if outputs == 2 else t))
+    trainer.fit(batches, epochs=1)
+    found = trainer.evaluate(batches)
+    # The same positions, each as a sequence of length 1.
+    flat = np.concatenate([x.reshape(-1, 1, 3) for x, _ in batches])
+    ts = [t if isinstance(t, tuple) else (t,) for _, t in batches]
+    columns = zip(*ts, strict=True)
+    t_1, *more = [np.concatenate([a.reshape(-1, 1, *a.shape[2:]) for a in c]) for c in columns]
+    expected = trainer.evaluate(flat, (t_1, *more) if outputs == 2 else t_1)
+    if outputs == 2:  # a mean over sequences, each of which is a mean over its positions
+        del expected["loss"], expected[next(n for n in expected if "r2" not in n and "2_loss" in n)]
+    for name, figure in expected.items():
+        assert found[name] == pytest.approx(figure, rel=1e-13)
+
+
 @pytest.mark.parametrize("call", ["fit", "evaluate", "step"])
 def test_a_list_of_inputs_suggests_a_tuple(call: str) -> None:
     a, b = Input((3,)), Input((3,))

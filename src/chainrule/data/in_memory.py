@@ -40,7 +40,12 @@ def read_all(given: Any, outputs: int, *, named: str, place: str) -> Data:
     DtypeError, ShapeError, DataError
         The samples or batches cannot be learned from.
     """
-    return evolve(joined(list(read_parts(given, outputs, place=place))), named=named, rows=None)
+    parts = list(read_parts(given, outputs, place=place))
+    try:
+        return evolve(joined(parts), named=named, rows=None)
+    except ChainruleError as error:
+        error.place = place
+        raise
 
 
 def read_parts(given: Any, outputs: int, *, place: str, size: int | None = None) -> Iterator[Data]:
@@ -59,6 +64,8 @@ def joined(parts: Sequence[Data]) -> Data:
     (first, *_), outputs = parts, len(parts[0].targets)
     if len(parts) == 1:
         return first
+    for number, data in enumerate(parts, start=1):
+        require_same_row_shapes(data, first, number)
     inputs = _joined([data.inputs for data in parts])
     targets = _joined([data.targets for data in parts])
     return Data(inputs, targets, _joined_weights(parts, outputs), first.named)
@@ -75,19 +82,15 @@ def _of_pairs(dataset: Any, outputs: int, size: int | None) -> Iterator[Data]:
 
 
 def _of_batches(loader: Any, outputs: int) -> Iterator[Data]:
-    first: Data | None = None
     found = 0
-    for number, item in enumerate(loader, start=1):
-        data = data_from_pair(
+    for found, item in enumerate(loader, start=1):
+        yield data_from_pair(
             item,
-            number,
+            found,
             outputs,
             maker="the iterable",
             hint="make the iterable give pairs of arrays, the x and t of one batch",
         )
-        first, found = first or data, number
-        require_same_row_shapes(data, first, number)
-        yield data
     _require_length(loader, found)
 
 

@@ -440,14 +440,27 @@ class Trainer:
             arguments.class_weights_by_number(class_weights, self.model, len(each_loss)),
             len(each_loss),
         )
-        parts = arguments.as_parts(x, t, sample_weights, len(each_loss), size)
-        data = joined([self._with_outputs(part, size) for part in parts])
+        given = arguments.as_parts(x, t, sample_weights, len(each_loss), size)
+        parts = [self._with_outputs(part, size) for part in given]
+        if len({tuple([a.shape[1:] for a in (*d.inputs, *d.targets)]) for d in parts}) == 1:
+            parts = [joined(parts)]
         if of_classes is not None:
-            rows = tuple([y.shape[1:] for y in data.inputs])
-            names = data.names_of_targets
-            data = of_classes.fitted(self.loss, rows, data.targets, names).times(data)
+            first, is_whole = parts[0], len(parts) == 1
+            rows = tuple([y.shape[1:] for y in first.inputs])
+            targets = first.targets if is_whole else (None,) * len(rows)
+            weights = of_classes.fitted(self.loss, rows, targets, first.names_of_targets)
+            parts = [weights.times(part) for part in parts]
         columns = Columns.of(self.model, self.loss, self._named_metrics)
-        return self._figures(one_or_all(data.inputs), data, columns, _cost)
+        if len(parts) == 1:
+            return self._figures(one_or_all(parts[0].inputs), parts[0], columns, _cost)
+        # Rows of different shapes, such as sequences of different lengths, cannot be joined.
+        sums: list[Any] = [0.0] * len(columns.names)
+        only_losses = evolve(columns, metrics=({},) * len(each_loss))
+        for part in parts:
+            y = one_or_all(part.inputs)
+            costs = tuple(self._figures(y, part, only_losses, _cost).values())
+            columns.add(sums, len(part), costs, y, part.target, part.sample_weights)
+        return columns.averages(sums, sum(map(len, parts)))
 
     def _with_outputs(self, data: Data, size: int) -> Data:
         """Samples with the outputs of the model in place of its inputs."""
