@@ -112,7 +112,7 @@ def test_a_function_without_a_rule_is_checked_by_differences_and_the_report_says
     @define
     class Spectrum(Layer):
         def forward(self, x):
-            self.matrix = np.linalg.pinv(np.eye(4) * 2.0 + 0 * x.sum())
+            self.matrix = np.nextafter(np.eye(4) * 2.0 + 0 * x.sum(), 0)
             return x @ self.matrix.astype(x.dtype)
 
         def backward(self, delta):
@@ -122,7 +122,7 @@ def test_a_function_without_a_rule_is_checked_by_differences_and_the_report_says
     assert report.ok
     assert report["adjoint"].tolerance == 1e-6
     assert "central differences" in str(report)
-    assert "pinv" in str(report)
+    assert "nextafter" in str(report)
 
 
 def test_an_exception_inside_the_layer_is_a_finding_with_its_line():

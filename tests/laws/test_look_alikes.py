@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 import scipy.sparse
 
-from chainrule import Dense, Trainer, losses, optimizers, trace
+from chainrule import Dense, Trainer, derivatives, losses, optimizers, trace
 from chainrule.core.arrays import as_array
 from chainrule.core.errors import ChainruleError
 from chainrule.training.metrics import accuracy, binary_accuracy
@@ -177,6 +177,10 @@ TAKES: dict[str, Callable[[Any], Any]] = {
     "evaluate t": lambda t: trainer_of(built(3)).evaluate(X, t),
     "accuracy of y": lambda y: accuracy(y, np.arange(6) % 3),
     "accuracy of one-hot t": lambda t: binary_accuracy(X, t),
+    "t of per_sample_gradients": lambda t: derivatives.per_sample_gradients(
+        built(3), losses.MeanSquaredError(), X, t
+    ).tobytes(),
+    "x of jacobian": lambda x: derivatives.jacobian(built(3), x).tobytes(),
     "trace": lambda x: trace(built(3), x, X, losses.MeanSquaredError()).cost,
 }
 
@@ -369,3 +373,21 @@ def test_a_swapped_file_trains_a_model_of_its_precision(tmp_path: Any) -> None:
 def test_a_plain_array_is_not_copied() -> None:
     for array in (X, X.astype("f4"), np.arange(3), np.asfortranarray(X), X[::2]):
         assert as_array("x", array) is array
+
+
+@pytest.mark.peers
+def test_tensors_and_loaders_of_pytorch_train_as_arrays_do(torch: Any) -> None:
+    x, t = torch.tensor(X), torch.tensor(X)
+    assert fitted(x, t) == fitted(X, X)
+    assert fitted(list(x), t) == fitted(X, X)
+    dataset = torch.utils.data.TensorDataset(x, t)
+    assert fitted(dataset, None) == fitted(X, X)
+    trainer = trainer_of(Dense(3))
+    loader = torch.utils.data.DataLoader(dataset, batch_size=4)
+    trainer.fit(loader, epochs=2, validation_data=loader, progress=False)
+    in_order = trainer_of(Dense(3)).fit(X, X, epochs=2, batch_size=4, shuffle=False, progress=False)
+    assert trainer.history["loss"] == in_order["loss"]
+    for refused in (x.requires_grad_(True), x.detach().bfloat16(), x.detach().to_sparse()):
+        for take in TAKES.values():
+            with pytest.raises(ChainruleError):
+                take(refused)

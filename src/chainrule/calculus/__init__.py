@@ -1,18 +1,20 @@
 """Derivatives: dual numbers, derivatives of whole models, and the check of a layer's backward pass.
 
-    dual               `Dual`, a value with its tangent, which NumPy's functions accept
-    rules              the kinds of tangent rule
-    elementwise_rules  the table of derivatives of elementwise functions; add a function here
-    array_rules        the table for functions of whole arrays; add a function here
-    products           Jacobian products of a layer that do not use its `backward`
-    derivatives        public: jvp, vjp, hvp, Jacobians and gradients of models
-    replicas           copies of a model that compute with other numbers
-    check              public: `check_layer`, `check_loss` and their reports
-    laws               the laws of a layer, one function each
-    derivative_laws    the first two laws
-    loss_laws          the same laws for a loss
-    diagnosis          the likely mistake behind a wrong gradient
-    test_case          the layer and the numbers that a law is checked on
+    dual                  `Dual`, a value with its tangent, which NumPy's functions accept
+    rules                 the kinds of tangent rule
+    elementwise_rules     the table of derivatives of elementwise functions; add a function here
+    array_rules           the table for functions of whole arrays; add a function here
+    linear_algebra_rules  the table for `numpy.linalg`; add a function here
+    messages              the errors for what a `Dual` cannot do
+    products              Jacobian products of a layer that do not use its `backward`
+    derivatives           public: jvp, vjp, hvp, Jacobians and gradients of models
+    replicas              copies of a model that compute with other numbers
+    check                 public: `check_layer`, `check_loss` and their reports
+    laws                  the laws of a layer, one function each
+    derivative_laws       the first two laws
+    loss_laws             the same laws for a loss
+    diagnosis             the likely mistake behind a wrong gradient
+    test_case             the layer and the numbers that a law is checked on
 
 A tangent rule is one line in a table. A new law is a function in `laws` and an entry in its table.
 """

@@ -5,25 +5,37 @@ as the value, ẏ = f(ẋ). Most of the rest is linear in each argument separate
 
     ẏ = ȧ b + a ḃ.
 
-What remains are selections, where the tangent follows the selected entry, and a few formulas, one
-function each at the end of this file. Where a derivative does not exist, we choose one:
+What remains are selections, where the tangent follows the selected entry, and formulas, one
+function each at the end of this file. Some functions are written out in terms of others, such as
+``nanmean(a) = mean(a, where=~isnan(a))``, and have the tangent of that. Where a derivative does not
+exist, we choose one:
 
-- ``max`` and ``min`` of equal entries: the tangent of the first of them. ``sort`` and ``median``
-  use the order that ``argsort`` finds.
+- ``max`` and ``min`` of equal entries: the tangent of the first of them. ``sort``, ``median`` and
+  the quantiles use the order that ``argsort`` finds.
 - ``clip``: an entry on the boundary counts as inside and keeps its tangent.
-- ``std`` of equal entries and ``norm`` of a zero vector have an infinite slope; their tangent is
-  0/0 = nan.
+- ``std`` of equal entries: 0, the mean of both sides.
+
+The rules of `numpy.linalg` are in `linear_algebra_rules`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from chainrule.calculus.rules import Evaluation, TangentRule, formula, linear, multilinear, no_rule
+from chainrule.calculus.messages import lost, no_derivative, no_rule
+from chainrule.calculus.rules import (
+    Evaluation,
+    TangentRule,
+    composition,
+    formula,
+    linear,
+    multilinear,
+)
 
 Function = Callable[..., Any]
 
@@ -49,12 +61,15 @@ LINEAR: tuple[Any, ...] = (
     np.lib.stride_tricks.sliding_window_view,
     # sums and differences
     *(np.mean, np.cumsum, np.trace, np.gradient),
-    *available(np, "trapezoid", "cumulative_sum"),
+    *available(np, "trapezoid", "trapz", "cumulative_sum"),
+    # Fourier transforms, and coefficients of polynomials
+    *(np.fft.fft, np.fft.ifft, np.fft.fft2, np.fft.ifft2, np.fft.fftn, np.fft.ifftn),
+    *(np.fft.rfft, np.fft.irfft, np.fft.rfft2, np.fft.irfft2, np.fft.rfftn, np.fft.irfftn),
+    *(np.fft.hfft, np.fft.ihfft, np.fft.fftshift, np.fft.ifftshift),
+    np.polyder,
     # copy or convert
     *(np.copy, np.array, np.asarray, np.asanyarray, np.ascontiguousarray, np.asfortranarray),
-    *(np.require, np.real, *available(np, "astype")),
-    # the same functions under numpy.linalg
-    *(np.linalg.matrix_transpose, np.linalg.diagonal, np.linalg.trace),
+    *(np.require, np.real, np.imag, *available(np, "astype")),
 )
 
 ARRAY_RULES: dict[Function, TangentRule] = {
@@ -71,6 +86,9 @@ ARRAY_RULES: dict[Function, TangentRule] = {
     np.full_like: linear("fill_value", condition="a"),
     np.insert: linear("arr", "values"),
     np.linspace: linear("start", "stop"),
+    np.polyadd: linear("a1", "a2"),
+    np.polyint: linear("p", "k"),
+    np.polysub: linear("a1", "a2"),
     np.select: linear("choicelist", "default", condition="condlist"),
     np.sum: linear("a", "initial"),
     np.where: linear("x", "y", condition="condition"),
@@ -85,11 +103,6 @@ ARRAY_RULES: dict[Function, TangentRule] = {
     np.outer: multilinear("a", "b"),
     np.tensordot: multilinear("a", "b"),
     np.vdot: multilinear("a", "b"),
-    np.linalg.cross: multilinear("x1", "x2"),
-    np.linalg.matmul: multilinear("x1", "x2"),
-    np.linalg.outer: multilinear("x1", "x2"),
-    np.linalg.tensordot: multilinear("x1", "x2"),
-    np.linalg.vecdot: multilinear("x1", "x2"),
 }
 
 # Functions that write into their first argument. All are linear in it and in the values written.
@@ -106,14 +119,16 @@ WRITING_RULES: dict[Function, TangentRule] = {
 # plain array, or, if it has a floating-point dtype, a Dual with tangent zero.
 CONSTANT_FUNCTIONS: tuple[Any, ...] = (
     *(np.zeros_like, np.ones_like, np.empty_like),
-    *(np.zeros, np.ones, np.empty, np.arange, np.eye, np.identity, np.tri, np.fromfunction),
+    *(np.zeros, np.ones, np.empty, np.eye, np.identity, np.tri, np.fromfunction),
     *(np.round, np.around, np.fix),
     *(np.argmax, np.argmin, np.argsort, np.argpartition, np.argwhere, np.searchsorted),
+    *(np.nanargmax, np.nanargmin, np.isin),
     *(np.lexsort, np.nonzero, np.flatnonzero, np.count_nonzero, np.digitize),
     *(np.any, np.all, np.isclose, np.allclose, np.array_equal, np.array_equiv),
     *(np.isposinf, np.isneginf, np.isreal, np.iscomplex, np.isrealobj, np.iscomplexobj),
     *(np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.common_type),
     *(np.min_scalar_type, np.shares_memory, np.may_share_memory),
+    *(np.diag_indices_from, np.tril_indices_from, np.triu_indices_from, np.linalg.matrix_rank),
     *(np.array_repr, np.array_str, np.array2string),
 )
 
@@ -201,19 +216,33 @@ def clip(
 def nan_to_num(
     y: Any, x: Any, dx: Any, nan: float = 0.0, posinf: Any = None, neginf: Any = None
 ) -> Any:
-    """The tangent of finite entries; other entries are replaced by a constant."""
-    return np.where(np.isfinite(x), dx, 0)
+    """The tangent of finite numbers; others are replaced by a constant."""
+    if not np.iscomplexobj(x):
+        return np.where(np.isfinite(x), dx, 0)
+    tangent = np.zeros_like(dx)  # the real and the imaginary part are replaced separately
+    tangent.real = np.where(np.isfinite(np.real(x)), np.real(dx), 0)
+    tangent.imag = np.where(np.isfinite(np.imag(x)), np.imag(dx), 0)
+    return tangent
 
 
 def interp(
-    y: Any, x: Any, fp: Any, dx: Any, dfp: Any, xp: Any, left: Any = None, right: Any = None
+    y: Any,
+    x: Any,
+    xp: Any,
+    fp: Any,
+    dx: Any,
+    dxp: Any,
+    dfp: Any,
+    left: Any = None,
+    right: Any = None,
 ) -> Any:
-    """Linear interpolation: linear in the heights, plus the slope of the interval times ẋ."""
+    """Linear in the heights, plus the slope times the velocity of x relative to the knots."""
     interval = np.clip(np.searchsorted(xp, x, side="right") - 1, 0, len(xp) - 2)
     slope = np.take(np.diff(fp) / np.diff(xp), interval)
     outside = (x < xp[0]) | (x > xp[-1])
     zero_left, zero_right = (None if edge is None else 0.0 for edge in (left, right))
-    return np.interp(x, xp, dfp, zero_left, zero_right) + np.where(outside, 0, slope * dx)
+    relative = dx - np.interp(x, xp, dxp)
+    return np.interp(x, xp, dfp, zero_left, zero_right) + np.where(outside, 0, slope * relative)
 
 
 def pad(at: Evaluation) -> Any:
@@ -241,12 +270,55 @@ def median(y: Any, a: Any, da: Any, axis: Any = None, keepdims: bool = False) ->
     return np.mean(np.take_along_axis(tangents, middle, axis=-1), axis=-1).reshape(np.shape(y))
 
 
-def average(
-    y: Any, a: Any, da: Any, axis: Any = None, weights: Any = None, keepdims: bool = False
+def quantile(
+    y: Any,
+    a: Any,
+    da: Any,
+    q: Any,
+    axis: Any = None,
+    method: Any = "linear",
+    keepdims: bool = False,
+    percent: float = 1.0,
 ) -> Any:
-    """Linear in the averaged array; the weights are constants."""
-    options: dict[str, Any] = {"axis": axis, "weights": weights, "keepdims": keepdims}
-    return np.average(da, **options)
+    """Linear between neighbours in the sorted order; NaN are last in it and do not count.
+
+    Of the numbers 0, 1, 2, ..., n − 1 the quantile is its own position in the order, so NumPy
+    itself says where it lies and this holds for all of its methods.
+    """
+    entries, tangents = merged(a, axis), merged(da, axis)
+    count = np.sum(~np.isnan(entries), axis=-1)
+    levels = np.ravel(q) / percent
+    position = np.zeros((*count.shape, levels.size))
+    for n in set(np.ravel(count)) - {0}:
+        position[count == n] = np.quantile(np.arange(float(n)), levels, method=method)
+    ordered = np.take_along_axis(tangents, np.argsort(entries, axis=-1), axis=-1)
+    lower, upper = np.floor(position).astype(int), np.ceil(position).astype(int)
+    share = (position - lower).astype(y.dtype)
+    below, above = (np.take_along_axis(ordered, i, axis=-1) for i in (lower, upper))
+    return np.moveaxis(below + share * (above - below), -1, 0).reshape(np.shape(y))
+
+
+def partition(
+    y: Any, a: Any, da: Any, kth: Any, axis: Any = -1, kind: Any = None, order: None = None
+) -> Any:
+    """The tangents in the order of the result, which is found by sorting both."""
+    if axis is None:
+        a, da, axis = np.ravel(a), np.ravel(da), 0
+    before, after = (np.argsort(entries, axis=axis, kind="stable") for entries in (a, y))
+    tangent = np.zeros_like(da)
+    np.put_along_axis(tangent, after, np.take_along_axis(da, before, axis=axis), axis=axis)
+    return tangent
+
+
+def average(a: Any, weights: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+    """The mean Σ w a / Σ w; weights may have the axes of the average alone."""
+    if weights is None:
+        return np.mean(a, axis=axis)
+    if np.shape(weights) != a.shape:
+        axes = np.lib.array_utils.normalize_axis_tuple(axis, a.ndim)
+        lengths = [n if i in axes else 1 for i, n in enumerate(a.shape)]
+        weights = np.reshape(np.transpose(weights, np.argsort(axes)), lengths)
+    return np.sum(a * weights, axis=axis) / np.sum(weights + np.zeros_like(a), axis=axis)
 
 
 def var(
@@ -262,19 +334,19 @@ def var(
     where: Any = True,
     correction: float | None = None,
 ) -> Any:
-    """The variance y = Σ (a − ā)² / (n − ddof) has dy = 2 Σ (a − ā)(da − dā) / (n − ddof)."""
+    """The variance y = Σ |a − ā|² / (n − ddof), dy = 2 Re Σ conj(a − ā)(da − dā) / (n − ddof)."""
     if mean is None:
         mean = np.mean(a, axis=axis, keepdims=True, where=where)
         dmean = np.mean(da, axis=axis, keepdims=True, where=where)
-    product = (a - mean) * (da - dmean)
+    product = np.real(np.conjugate(a - mean) * (da - dmean))
     count = np.sum(np.broadcast_to(where, a.shape), axis=axis, keepdims=keepdims)
     degrees_of_freedom = count - (ddof if correction is None else correction)
     return 2 * np.sum(product, axis=axis, keepdims=keepdims, where=where) / degrees_of_freedom
 
 
 def std(y: Any, *arguments: Any, **options: Any) -> Any:
-    """The root of the variance: dy = d(y²) / 2y."""
-    return var(y, *arguments, **options) / (2 * y)
+    """The root of the variance: dy = d(y²) / 2y, and 0 for equal entries."""
+    return var(y, *arguments, **options) / np.where(y == 0, 1, 2 * y)
 
 
 def running_products(a: Any, da: Any, start: Any, dstart: Any) -> Iterator[Any]:
@@ -321,32 +393,133 @@ def cumprod(y: Any, a: Any, da: Any, axis: Any = None, dtype: Any = None) -> Any
     return tangent
 
 
-def norm(y: Any, x: Any, dx: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
-    """‖x‖ = (Σ|xᵢ|ᵖ)^(1/p) has d‖x‖ = Σ sign(xᵢ) |xᵢ|ᵖ⁻¹ dxᵢ / ‖x‖ᵖ⁻¹; also Frobenius."""
-    options = {"axis": axis, "keepdims": keepdims}
-    of_vectors = np.ndim(x) == 1 if axis is None else np.size(axis) == 1
-    if ord is None or ord == "fro" or (ord == 2 and of_vectors):
-        return np.sum(x * dx, **options) / y
-    if not of_vectors or ord == 0:
-        raise no_rule(f"numpy.linalg.norm(ord={ord}) of {'vectors' if of_vectors else 'matrices'}")
-    if abs(ord) == math.inf:
-        formula_of_it = maximum_tangent if ord > 0 else minimum_tangent
-        return formula_of_it(y, np.abs(x), None, np.sign(x) * dx, None, axis)
-    weight = np.sign(x) if ord == 1 else np.sign(x) * np.abs(x) ** (ord - 1)
-    return np.sum(weight * dx, **options) / y ** (ord - 1)
+def arange(at: Evaluation) -> Any:
+    """How many numbers there are depends on the limits."""
+    raise lost("numpy.arange(x)", "use np.linspace(start, stop, number)")
 
 
-def solve(y: Any, a: Any, b: Any, da: Any, db: Any) -> Any:
-    """The derivative of a y = b gives a dy = db − da y."""
-    if np.ndim(b) > 1:
-        return np.linalg.solve(a, db - da @ y)
-    return np.linalg.solve(a, (db - (da @ y[..., None])[..., 0])[..., None])[..., 0]
+def roots(y: Any, p: Any, dp: Any) -> Any:
+    """Where p(y) = 0 stays true, p′(y) dy = −dp(y)."""
+    slope = np.polyval(np.polyder(p), y)
+    if np.any(slope == 0):
+        raise no_derivative(
+            "numpy.roots", "a multiple root", "a multiple root splits at infinite speed"
+        )
+    return -np.polyval(dp, y) / slope
 
 
-def log_determinant(a: Any, da: Any) -> Any:
-    """Jacobi's formula: d ln det a = tr(a⁻¹ da)."""
-    return np.trace(np.linalg.solve(a, da), axis1=-2, axis2=-1)
+def numbers(a: Any) -> Any:
+    """Which entries are not NaN."""
+    return ~np.isnan(a)
 
+
+def polyval(p: Any, x: Any) -> Any:
+    """Horner's scheme."""
+    y = 0 * x
+    for coefficient in p:
+        y = y * x + coefficient
+    return y
+
+
+def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
+    """Columns of powers, the highest first by default."""
+    powers = np.arange(len(x) if N is None else N)
+    return x[:, None] ** (powers if increasing else powers[::-1])
+
+
+def cumulative_prod(x: Any, axis: int | None = None, include_initial: bool = False) -> Any:
+    """The running products, from 1 if ``include_initial``."""
+    axis = 0 if axis is None else axis
+    if include_initial:
+        x = np.concatenate([np.ones_like(np.take(x, [0], axis=axis)), x], axis=axis)
+    return np.cumprod(x, axis=axis)
+
+
+def cov(
+    m: Any, y: Any = None, rowvar: bool = True, bias: bool = False, ddof: int | None = None
+) -> Any:
+    """The covariances of rows, X Xᴴ / (n − ddof) with centred rows X."""
+    rows = [np.atleast_2d(a if rowvar or a.ndim == 1 else a.T) for a in (m, y) if a is not None]
+    together = rows[0] if y is None else np.concatenate(rows)
+    centred = together - np.mean(together, axis=1, keepdims=True)
+    degrees_of_freedom = centred.shape[1] - (int(not bias) if ddof is None else ddof)
+    return np.squeeze(centred @ np.conjugate(centred.T) / degrees_of_freedom)
+
+
+def corrcoef(x: Any, y: Any = None, rowvar: bool = True) -> Any:
+    """Covariances of rows divided by their standard deviations."""
+    covariance = np.atleast_2d(cov(x, y, rowvar))
+    deviation = np.sqrt(np.real(np.diag(covariance)))
+    return covariance / np.outer(deviation, deviation)
+
+
+def apply_along_axis(arr: Any, func1d: Function, axis: int) -> Any:
+    """The function of each row in turn."""
+    rows = np.moveaxis(arr, axis, -1)
+    results = np.stack([func1d(rows[i]) for i in np.ndindex(rows.shape[:-1])])
+    shape = results.shape[1:]
+    results = np.reshape(results, (*rows.shape[:-1], *shape))
+    first = axis % arr.ndim
+    return np.moveaxis(results, range(-len(shape), 0), range(first, first + len(shape)))
+
+
+def piecewise(x: Any, condlist: Any, funclist: Any) -> Any:
+    """The function, or number, of the last condition that holds; an extra one where none does."""
+    conditions = np.asarray(condlist, dtype=bool)
+    conditions = conditions.reshape(-1, *np.shape(x))
+    if len(funclist) == len(conditions) + 1:
+        conditions = np.concatenate([conditions, ~np.any(conditions, axis=0, keepdims=True)])
+    y = np.zeros_like(x)
+    for condition, function in zip(conditions, funclist, strict=True):
+        y[condition] = function(x[condition]) if callable(function) else function
+    return y
+
+
+def nan_to(constant: float, function: Function) -> Function:
+    """A reduction in which NaN counts as a constant."""
+    return lambda a, **options: function(np.where(numbers(a), a, constant), **options)
+
+
+def without_nan(function: Function) -> Function:
+    """A reduction that leaves out NaN."""
+    return lambda a, where=True, **options: function(a, where=numbers(a) & where, **options)
+
+
+def extended(function: Function, *arrays: str) -> TangentRule:
+    """The rule of a function that `numpy.emath` continues into the complex numbers if need be."""
+
+    def tangent(at: Evaluation) -> Any:
+        dtype = at.result.dtype
+        return at.through(lambda *given: function(*(np.multiply(x, dtype.type(1)) for x in given)))
+
+    return TangentRule(tangent, arrays)
+
+
+COMPOSITIONS: dict[Function, TangentRule] = {
+    np.nansum: composition(nan_to(0, np.sum)),
+    np.nanprod: composition(nan_to(1, np.prod)),
+    np.nanmax: composition(nan_to(-math.inf, np.max)),
+    np.nanmin: composition(nan_to(math.inf, np.min)),
+    np.nancumsum: composition(nan_to(0, np.cumsum)),
+    np.nancumprod: composition(nan_to(1, np.cumprod)),
+    np.nanmean: composition(without_nan(np.mean)),
+    np.nanvar: composition(without_nan(np.var)),
+    np.nanstd: composition(without_nan(np.std)),
+    np.polyval: composition(polyval, "p", "x"),
+    np.vander: composition(vander),
+    np.average: composition(average, "a", "weights"),
+    np.cov: composition(cov, "m", "y"),
+    np.corrcoef: composition(corrcoef, "x", "y"),
+    np.apply_along_axis: composition(apply_along_axis, "arr"),
+    np.piecewise: composition(piecewise),
+    **{f: composition(cumulative_prod, "x") for f in available(np, "cumulative_prod")},
+    **{
+        getattr(np.emath, name): extended(getattr(np, name))
+        for name in ("sqrt", "log", "log2", "log10", "arccos", "arcsin", "arctanh")
+    },
+    np.emath.logn: extended(lambda n, x: np.log(x) / np.log(n), "n", "x"),
+    np.emath.power: extended(np.power, "x", "p"),
+}
 
 FORMULAS: dict[Function, TangentRule] = {
     np.max: formula(maximum_tangent, "a", "initial"),
@@ -356,24 +529,34 @@ FORMULAS: dict[Function, TangentRule] = {
     np.ptp: formula(ptp, "a"),
     np.clip: formula(clip, "a", "a_min", "a_max", "min", "max"),
     np.nan_to_num: formula(nan_to_num, "x"),
-    np.interp: formula(interp, "x", "fp"),
+    np.interp: formula(interp, "x", "xp", "fp"),
+    np.arange: TangentRule(arange),
     np.pad: TangentRule(pad, ("array", "constant_values", "end_values")),
     np.sort: formula(sort, "a"),
     np.median: formula(median, "a"),
-    np.average: formula(average, "a"),
     np.var: formula(var, "a", "mean"),
     np.std: formula(std, "a", "mean"),
     np.prod: formula(prod, "a", "initial"),
     np.cumprod: formula(cumprod, "a"),
-    np.linalg.norm: formula(norm, "x"),
-    np.linalg.inv: formula(lambda y, a, da: -y @ da @ y, "a"),
-    np.linalg.solve: formula(solve, "a", "b"),
-    np.linalg.det: formula(lambda y, a, da: y * log_determinant(a, da), "a"),
-    np.linalg.slogdet: formula(lambda y, a, da: (0 * y[0], log_determinant(a, da)), "a"),
-    np.linalg.multi_dot: formula(
-        lambda y, a, da: sum(
-            np.linalg.multi_dot([*a[:i], da[i], *a[i + 1 :]]) for i in range(len(a))
-        ),
-        "arrays",
+    np.quantile: formula(quantile, "a"),
+    np.nanquantile: formula(quantile, "a"),
+    np.percentile: formula(partial(quantile, percent=100.0), "a"),
+    np.nanpercentile: formula(partial(quantile, percent=100.0), "a"),
+    np.nanmedian: formula(partial(quantile, q=0.5), "a"),
+    np.partition: formula(partition, "a"),
+    np.unwrap: formula(lambda y, p, dp, **options: dp, "p"),
+    np.real_if_close: formula(
+        lambda y, a, da, **options: da if np.iscomplexobj(y) else np.real(da), "a"
+    ),
+    np.logspace: formula(
+        lambda y, a, b, da, db, base=10.0, **shape: y * np.log(base) * np.linspace(da, db, **shape),
+        *("start", "stop"),
+    ),
+    np.geomspace: formula(
+        lambda y, a, b, da, db, **shape: y * np.linspace(da / a, db / b, **shape), "start", "stop"
+    ),
+    np.roots: formula(roots, "p"),
+    np.polyfit: formula(
+        lambda c, y, dy, x, deg, rcond=None, w=None: np.polyfit(x, dy, deg, rcond, w=w), "y"
     ),
 }

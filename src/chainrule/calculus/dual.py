@@ -16,8 +16,8 @@ too: this is the Hessian-vector product.
 >>> np.sum(x**2)
 Dual(5., tangent=2.)
 
-Two tables, `elementwise_rules` and `array_rules`, give the tangent rule of every function and the
-choices at kinks. `tangent_rule` adds to them.
+Three tables, `elementwise_rules`, `array_rules` and `linear_algebra_rules`, give the tangent rule
+of every function and the choices at kinks. `tangent_rule` adds to them.
 
 Theory: A. Griewank, A. Walther, *Evaluating Derivatives*, 2nd ed., SIAM 2008, chapter 3.
 """
@@ -25,30 +25,32 @@ Theory: A. Griewank, A. Walther, *Evaluating Derivatives*, 2nd ed., SIAM 2008, c
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NoReturn, Self
+from itertools import accumulate
+from typing import Any, NoReturn
 
 import numpy as np
 
 from chainrule.calculus.array_rules import (
     ARRAY_RULES,
+    COMPOSITIONS,
     CONSTANT_FUNCTIONS,
     CREATING,
     FORMULAS,
     REDUCTIONS,
     WRITING_RULES,
+    merged,
 )
 from chainrule.calculus.elementwise_rules import CONSTANT_UFUNCS, ELEMENTWISE_RULES
-from chainrule.calculus.rules import (
-    Call,
-    Evaluation,
-    TangentRule,
-    formula,
-    linear,
+from chainrule.calculus.linear_algebra_rules import LINEAR_ALGEBRA_RULES
+from chainrule.calculus.messages import (
     lost,
+    lost_in_conversion,
     lost_in_plain_array,
     name_of,
+    no_method,
     no_rule,
 )
+from chainrule.calculus.rules import Call, Evaluation, TangentRule, composition, formula, linear
 from chainrule.core.errors import DtypeError, NoTangentRuleError, ShapeError
 
 RULES: dict[Callable[..., Any], TangentRule] = {
@@ -56,6 +58,8 @@ RULES: dict[Callable[..., Any], TangentRule] = {
     **ARRAY_RULES,
     **WRITING_RULES,
     **FORMULAS,
+    **COMPOSITIONS,
+    **LINEAR_ALGEBRA_RULES,
 }
 CONSTANT: frozenset[Callable[..., Any]] = frozenset((*CONSTANT_UFUNCS, *CONSTANT_FUNCTIONS))
 
@@ -90,6 +94,15 @@ def refuse(what: str) -> Callable[..., NoReturn]:
     return call
 
 
+def refuse_conversion(what: str) -> Callable[..., NoReturn]:
+    """A method with which a function converts a Dual into a plain array or number."""
+
+    def call(self: Dual, *args: Any, **kwargs: Any) -> NoReturn:
+        raise lost_in_conversion(what)
+
+    return call
+
+
 class Dual(np.lib.mixins.NDArrayOperatorsMixin):
     """An array and its tangent; flows through NumPy's functions like an array.
 
@@ -102,10 +115,12 @@ class Dual(np.lib.mixins.NDArrayOperatorsMixin):
     Parameters
     ----------
     value
-        A real floating-point array, or a number. It is not copied, unless its memory has gaps.
+        A floating-point array, real or complex, or a number. It is not copied, unless its memory
+        has gaps.
     tangent
-        The derivative of ``value``, with the same shape or one that broadcasts to it. It is
-        copied, with the dtype of ``value``.
+        The derivative of ``value`` with respect to a real number ε, with the same shape or one that
+        broadcasts to it. It is copied, with the dtype of ``value``; if that is real, so is the
+        tangent.
     level
         Distinguishes nested derivatives. A `Dual` of a higher level treats one of a lower level
         as a constant; two of the same level belong to the same derivative. The default is one
@@ -125,7 +140,8 @@ class Dual(np.lib.mixins.NDArrayOperatorsMixin):
     Raises
     ------
     DtypeError
-        If the value does not consist of real floating-point numbers.
+        If the value does not consist of floating-point numbers, or the tangent of a real value is
+        complex.
     ShapeError
         If the tangent does not have the shape of the value.
     NoTangentRuleError
@@ -150,11 +166,12 @@ class Dual(np.lib.mixins.NDArrayOperatorsMixin):
                 hint="omit the level: the default is one more than that of the parts",
             )
         value, tangent = (x if isinstance(x, Dual) else np.asarray(x) for x in (value, tangent))
-        if value.dtype.kind != "f" or tangent.dtype.kind not in "fbui":
+        kinds = {"f": "fbui", "c": "cfbui"}.get(value.dtype.kind)
+        if kinds is None or tangent.dtype.kind not in kinds:
             raise DtypeError(
-                "a Dual must consist of real floating-point numbers",
-                expected="float64 or float32",
-                received=value.dtype if value.dtype.kind != "f" else tangent.dtype,
+                "a Dual must consist of floating-point numbers, both parts real or complex",
+                expected="float64 or float32; complex128 or complex64 for complex numbers",
+                received=value.dtype if kinds is None else f"a tangent of type {tangent.dtype}",
                 hint="convert it with .astype(float), or keep constants as plain arrays",
             )
         if not broadcasts_to(tangent, value):
@@ -168,12 +185,7 @@ class Dual(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __getattr__(self, name: str) -> Any:
         if not name.startswith("_") and hasattr(np.ndarray, name):
-            raise NoTangentRuleError(
-                f"ndarray.{name} has no tangent rule",
-                expected="an operation that Dual supports: arithmetic, indexing, NumPy's functions",
-                received=f".{name} of a Dual",
-                hint=f"use np.{name}(x), if there is such a function, or write it differently",
-            )
+            raise no_method(name)
         raise AttributeError(f"a Dual has no attribute {name!r}")
 
     # ---- NumPy's protocols
@@ -208,10 +220,10 @@ class Dual(np.lib.mixins.NDArrayOperatorsMixin):
             call.arguments.update(like(self if self.level < level else self.value))
         return call_function(call, level)
 
-    __array__ = refuse("np.asarray(x), or assigning x into a plain array,")
-    __float__ = refuse("float(x), or assigning x into a plain array,")
-    __int__ = refuse("int(x)")
-    __complex__ = refuse("complex(x)")
+    __array__ = refuse_conversion("np.asarray(x), or assigning x into a plain array,")
+    __float__ = refuse_conversion("float(x), or assigning x into a plain array,")
+    __int__ = refuse_conversion("int(x)")
+    __complex__ = refuse_conversion("complex(x), or assigning x into a plain array,")
     item = refuse("x.item()")
     tolist = refuse("x.tolist()")
     tobytes = refuse("x.tobytes()")
@@ -264,9 +276,22 @@ class Dual(np.lib.mixins.NDArrayOperatorsMixin):
         return np.matrix_transpose(self)
 
     @property
-    def real(self) -> Self:
-        """The array itself: a Dual is real."""
-        return self
+    def real(self) -> Any:
+        """The real part of value and tangent, a view."""
+        return np.real(self)
+
+    @real.setter
+    def real(self, item: Any) -> None:
+        np.real(self)[...] = item
+
+    @property
+    def imag(self) -> Any:
+        """The imaginary part of value and tangent, a view; of a real Dual zeros."""
+        return np.imag(self)
+
+    @imag.setter
+    def imag(self, item: Any) -> None:
+        np.imag(self)[...] = item
 
     def __len__(self) -> int:
         return len(self.value)
@@ -288,9 +313,13 @@ class Dual(np.lib.mixins.NDArrayOperatorsMixin):
             for part, prefix in ((self.value, "Dual("), (self.tangent, "     tangent="))
         )
         separator = ",\n     " if "\n" in value or len(value) + len(tangent) > 70 else ", "
-        dtype = "" if self.dtype == np.float64 else f", dtype={self.dtype}"
+        plain = self.dtype in (np.float64, np.complex128)
+        dtype = "" if plain else f", dtype={self.dtype}"
         level = "" if self.level == 1 else f", level={self.level}"
         return f"Dual({value}{separator}tangent={tangent}{dtype}{level})"
+
+    def __format__(self, specification: str) -> str:
+        return format(self.value, specification) if specification else repr(self)
 
     # ---- parts
 
@@ -383,6 +412,9 @@ class Dual(np.lib.mixins.NDArrayOperatorsMixin):
 
     __copy__ = copy
 
+    def __round__(self, digits: int | None = None) -> Any:
+        return np.round(self, digits or 0)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         return np.copy(self)
 
@@ -395,7 +427,7 @@ class Dual(np.lib.mixins.NDArrayOperatorsMixin):
         value, kind = self.value.astype(dtype, **options), np.dtype(dtype).kind
         if kind in "bui":
             return value
-        if kind != "f":
+        if kind not in "fc":
             raise lost(f"x.astype({np.dtype(dtype)})")
         return dual(value, self.tangent.astype(dtype, **options), self.level)
 
@@ -420,13 +452,13 @@ def tangent_rule(
 
     Examples
     --------
-    The pseudo-inverse of an invertible square matrix:
+    The different numbers in an array, in ascending order:
 
-    >>> @tangent_rule(np.linalg.pinv)
-    ... def pinv(y, a, da):
-    ...     return -y @ da @ y
-    >>> np.linalg.pinv(Dual([[2.0]], [[1.0]]))
-    Dual([[0.5]], tangent=[[-0.25]])
+    >>> @tangent_rule(np.unique)
+    ... def unique(y, a, da):
+    ...     return da.ravel()[np.unique(a, return_index=True)[1]]
+    >>> np.unique(Dual([3.0, 1.0, 3.0], [5.0, 2.0, 5.0]))
+    Dual([1., 3.], tangent=[2., 5.])
     """
 
     def register(rule: Callable[..., Any]) -> Callable[..., Any]:
@@ -458,8 +490,13 @@ def push_forward(
     tangents = [tangent_of(array, level) for array in arrays]
     result = evaluate(values)
     tangent = None
+
+    def through(function: Callable[..., Any]) -> Any:
+        return tangent_of(function(*arrays), level)
+
     if any(dx is not None for dx in tangents):
-        tangent = rule.tangent(Evaluation(evaluate, result, values, tangents, options or {}))
+        at = Evaluation(evaluate, result, values, tangents, options or {}, through)
+        tangent = rule.tangent(at)
     result = duals(result, tangent, level, name)
     return result if out is None else write(result, out, name)
 
@@ -515,11 +552,27 @@ def call_method(
     if method == "reduceat" and ufunc is np.add:
         (a, index) = inputs
         return push_forward(name, linear(), lambda v: bound(v[0], index, **options), [a], {}, out)
-    if (ufunc, method) not in REDUCTIONS:
+    if (ufunc, method) in REDUCTIONS:
+        if out is not None:
+            options["out"] = out
+        return REDUCTIONS[ufunc, method](*inputs, **{"axis": 0, **options})
+    if method not in ("reduce", "accumulate") or ufunc not in RULES:
         raise no_rule(name)
-    if out is not None:
-        options["out"] = out
-    return REDUCTIONS[ufunc, method](*inputs, **{"axis": 0, **options})
+    rule = one_by_one(ufunc, method == "accumulate")
+    refuse_options(name, rule, options)
+    return push_forward(name, rule, lambda v: bound(v[0], **options), inputs, options, out)
+
+
+def one_by_one(ufunc: np.ufunc, keep_all: bool) -> TangentRule:
+    """The rule of a ufunc that takes the entries along an axis one after the other."""
+
+    def fold(a: Any, axis: Any = 0, keepdims: bool = False) -> Any:
+        results = list(accumulate(np.moveaxis(merged(a, axis), -1, 0), ufunc))
+        if not results:
+            return None  # the constant that NumPy returns for no entries
+        return np.moveaxis(np.stack(results), 0, axis) if keep_all else results[-1]
+
+    return composition(fold)
 
 
 def call_function(call: Call, level: int) -> Any:
@@ -542,12 +595,15 @@ def call_function(call: Call, level: int) -> Any:
         condition = call.arguments[rule.condition]
         call.arguments[rule.condition] = value_of(condition, level)
     arrays = call.arrays_of(rule)
-    options = {key: x for key, x in call.arguments.items() if key not in arrays and key != "out"}
+    options = call.options(rule)
     for key, option in options.items():
         if level_of(option) == level:
-            raise lost(f"the argument {key!r} of {name}, for which the rule has no derivative,")
-        if rule.accepted is not None and key not in rule.accepted:
-            raise no_rule(f"{name} with the argument {key!r}")
+            raise lost(
+                f"the argument {key!r} of {name}, for which the rule has no derivative,",
+                f"pass {key} as a plain array or number, or replace the rule with "
+                "chainrule.calculus.dual.tangent_rule",
+            )
+    refuse_options(name, rule, options)
     given = [call.arguments.get(key) for key in arrays]
     if call.function in WRITING_RULES and level_of(given[0]) < level:
         raise lost_in_plain_array(f"{name} into a plain array")
@@ -556,6 +612,13 @@ def call_function(call: Call, level: int) -> Any:
         return call.evaluate(dict(zip(arrays, changed, strict=True)))
 
     return push_forward(name, rule, evaluate, given, options, out, level)
+
+
+def refuse_options(name: str, rule: TangentRule, options: Mapping[str, Any]) -> None:
+    """Raise an error for an option that a rule does not support."""
+    for key in options:
+        if rule.accepted is not None and key not in rule.accepted:
+            raise no_rule(f"{name} with the argument {key!r}")
 
 
 def call_constant(
@@ -569,7 +632,8 @@ def call_constant(
     """A function whose derivative is zero: it only receives values."""
     level = max(level, level_of(args), level_of(out))
     result = function(*(value_of(x, level) for x in args), **options)
-    result = duals(result, None, level, name)
+    if level_of(result) < level:  # or a function among the arguments used a Dual
+        result = duals(result, None, level, name)
     return result if out is None else write(result, out, name)
 
 
@@ -626,7 +690,7 @@ def duals(value: Any, tangent: Any, level: int, name: str) -> Any:
 def dual(value: Any, tangent: Any, level: int, name: str = "") -> Any:
     """A Dual that owns its parts; a result that cannot carry a tangent and has none stays plain."""
     kind = getattr(getattr(value, "dtype", None), "kind", None)
-    if kind != "f":
+    if kind is None or kind not in "fc":
         if tangent is None:
             return value
         raise lost(f"{name}, whose result is of type {value.dtype} here,")

@@ -3,15 +3,18 @@
 Each line names a function and gives ∂f/∂x for every argument, as a function of the result y and
 the arguments: ``np.exp: (lambda y, x: y,)`` says that the exponential is its own derivative.
 
+The formulas hold for complex numbers as well, except for the functions that are not analytic: their
+rules are in a second table.
+
 Where a derivative does not exist, we choose one:
 
 - ``maximum``, ``minimum``, ``fmax``, ``fmin`` of two equal numbers: the mean of both tangents, so
-  the order of the arguments does not matter. ``abs`` and ``sign`` at 0: zero, the mean of both
-  sides.
+  the order of the arguments does not matter. ``abs``, ``sign`` and ``hypot`` at 0: zero, the mean
+  of both sides.
 - Steps (``floor``, ``sign``, ``heaviside``, ...) have derivative 0 everywhere.
-- An infinite slope (``sqrt`` at 0) is infinite, with NumPy's warning. The tangent of a branch that
-  ``np.where`` discards is still computed, and 0 · ∞ = nan there. Keep the argument away from the
-  singular point instead: ``np.sqrt(np.where(x > 0, x, 1))``.
+- An infinite slope (``sqrt`` at 0) is infinite, with NumPy's warning; but where the argument does
+  not move, the tangent is 0. So ``np.sqrt(np.where(x > 0, x, 0))`` has a finite tangent. A
+  ``backward`` that contains the infinite slope itself, 0 · ∞ = nan, still has to avoid it.
 
 The derivatives are from M. Abramowitz, I. A. Stegun, *Handbook of Mathematical Functions*,
 chapters 3 and 4.
@@ -25,7 +28,14 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.calculus.rules import TangentRule, derivatives, formula, multilinear
+from chainrule.calculus.rules import (
+    TangentRule,
+    derivatives,
+    formula,
+    linear,
+    multilinear,
+    slope_times,
+)
 
 Partial = Callable[..., Any]
 
@@ -60,6 +70,21 @@ def d_sinc(y: Any, x: Any) -> Any:
     return np.where(near == 0, closed, -(math.pi**2) / 3 * near * series)
 
 
+def d_bessel(y: Any, x: Any) -> Any:
+    """dI₀/dx = I₁(x), the mean of sinh(x cos θ) cos θ over 0 ≤ θ ≤ π/2.
+
+    For a periodic function, the mean over equidistant points converges exponentially. Here its
+    error is about I₂₅₅(x), below rounding for all x with finite I₀(x). As cos θ = 1 − 2 sin²(θ/2),
+    the large factor eˣ can be taken out.
+    """
+    angle = (np.arange(64) + 0.5) * (math.pi / 128)
+    cosine, square = (a.astype(x.dtype) for a in (np.cos(angle), np.sin(angle / 2) ** 2))
+    side = np.where(x < 0, -1, 1).astype(x.dtype)  # I₁ is odd
+    size = (side * x)[..., None]
+    terms = cosine * np.exp(-2 * size * square) * -np.expm1(-2 * size * cosine)
+    return side * np.exp(side * x) * np.mean(terms, axis=-1) / 2
+
+
 def share_of_first(y: Any, a: Any, b: Any) -> Any:
     """1 where a was chosen, 0 where b was, ½ where they are equal."""
     return np.where(a == b, 0.5, y == a)
@@ -73,6 +98,31 @@ def share_of_second(y: Any, a: Any, b: Any) -> Any:
 def divmod_tangents(y: Any, a: Any, b: Any, da: Any, db: Any) -> Any:
     """Integer quotient q and remainder r = a − q b: dq = 0, dr = da − q db."""
     return np.zeros_like(y[0]), da - y[0] * db
+
+
+def modulus(y: Any, z: Any, dz: Any) -> Any:
+    """The derivative d|z| = Re(z̄ dz) / |z|, and 0 at 0."""
+    return np.real(np.conjugate(np.sign(z)) * dz)
+
+
+def phase(y: Any, z: Any, dz: Any, deg: bool = False) -> Any:
+    """The derivative d arg z = Im(dz / z), infinite at 0 unless dz is 0."""
+    if not np.iscomplexobj(z):
+        return np.zeros_like(dz)
+    turn = np.imag(slope_times(lambda: 1 / z, dz))
+    return np.degrees(turn) if deg else turn
+
+
+def sign(y: Any, z: Any, dz: Any) -> Any:
+    """The phase factor y = z / |z| turns: dy = (dz - y d|z|) / |z|. Of a real number, 0."""
+    if not np.iscomplexobj(z):
+        return np.zeros_like(y)
+    return (dz - y * modulus(y, z, dz)) / np.where(z == 0, 1, np.abs(z))
+
+
+def frexp(y: Any, x: Any, dx: Any) -> Any:
+    """Of x = mantissa · 2ⁿ the mantissa moves; the integer n does not."""
+    return np.ldexp(dx, -y[1]), None
 
 
 DERIVATIVES: dict[np.ufunc, tuple[Partial, ...]] = {
@@ -92,7 +142,6 @@ DERIVATIVES: dict[np.ufunc, tuple[Partial, ...]] = {
     np.square: (lambda y, x: 2 * x,),
     np.sqrt: (lambda y, x: 0.5 / y,),
     np.cbrt: (lambda y, x: 1 / (3 * y * y),),
-    np.conjugate: (one,),
     # exponentials and logarithms
     np.exp: (lambda y, x: y,),
     np.exp2: (lambda y, x: math.log(2) * y,),
@@ -107,11 +156,14 @@ DERIVATIVES: dict[np.ufunc, tuple[Partial, ...]] = {
     np.sin: (lambda y, x: np.cos(x),),
     np.cos: (lambda y, x: -np.sin(x),),
     np.tan: (lambda y, x: 1 + y * y,),
-    np.arcsin: (lambda y, x: 1 / np.sqrt((1 - x) * (1 + x)),),
-    np.arccos: (lambda y, x: -1 / np.sqrt((1 - x) * (1 + x)),),
+    np.arcsin: (lambda y, x: 1 / np.sqrt(-(x - 1) * (1 + x)),),
+    np.arccos: (lambda y, x: -1 / np.sqrt(-(x - 1) * (1 + x)),),
     np.arctan: (lambda y, x: 1 / (1 + x * x),),
     np.arctan2: (lambda y, a, b: b / (a * a + b * b), lambda y, a, b: -a / (a * a + b * b)),
-    np.hypot: (lambda y, a, b: a / y, lambda y, a, b: b / y),
+    np.hypot: (
+        lambda y, a, b: a / np.where(y == 0, 1, y),
+        lambda y, a, b: b / np.where(y == 0, 1, y),
+    ),
     np.degrees: (lambda y, x: 180 / math.pi,),
     np.rad2deg: (lambda y, x: 180 / math.pi,),
     np.radians: (lambda y, x: math.pi / 180,),
@@ -120,11 +172,10 @@ DERIVATIVES: dict[np.ufunc, tuple[Partial, ...]] = {
     np.sinh: (lambda y, x: np.cosh(x),),
     np.cosh: (lambda y, x: np.sinh(x),),
     np.tanh: (lambda y, x: 1 - y * y,),
-    np.arcsinh: (lambda y, x: 1 / np.hypot(1, x),),
-    np.arccosh: (lambda y, x: 1 / np.sqrt((x - 1) * (x + 1)),),
+    np.arcsinh: (lambda y, x: 1 / (np.sqrt(1 + x * x) if np.iscomplexobj(x) else np.hypot(1, x)),),
+    np.arccosh: (lambda y, x: 1 / (np.sqrt(x - 1) * np.sqrt(x + 1)),),
     np.arctanh: (lambda y, x: 1 / ((1 - x) * (1 + x)),),
     # kinks and steps
-    np.absolute: (lambda y, x: np.sign(x),),
     np.fabs: (lambda y, x: np.sign(x),),
     np.copysign: (lambda y, a, b: np.sign(a) * np.copysign(1.0, b), zero),
     np.heaviside: (zero, lambda y, x, at_zero: x == 0),
@@ -134,10 +185,29 @@ DERIVATIVES: dict[np.ufunc, tuple[Partial, ...]] = {
     np.fmin: (share_of_first, share_of_second),
 }
 
+# Those with an infinite slope somewhere.
+STEEP: frozenset[np.ufunc] = frozenset(
+    (
+        *(np.divide, np.reciprocal, np.power, np.float_power, np.sqrt, np.cbrt),
+        *(np.log, np.log2, np.log10, np.log1p),
+        *(np.arcsin, np.arccos, np.arctan2, np.arccosh, np.arctanh),
+    )
+)
+
 ELEMENTWISE_RULES: dict[Callable[..., Any], TangentRule] = {
-    **{function: derivatives(*partials) for function, partials in DERIVATIVES.items()},
+    **{f: derivatives(*partials, steep=f in STEEP) for f, partials in DERIVATIVES.items()},
     np.sinc: derivatives(d_sinc),
+    np.i0: derivatives(d_bessel),
+    # several results, or integers among the arguments
     np.divmod: formula(divmod_tangents),
+    np.modf: formula(lambda y, x, dx: (np.copy(dx), np.zeros_like(dx))),
+    np.frexp: formula(frexp),
+    np.ldexp: formula(lambda y, x, n, dx, dn: np.ldexp(dx, n)),
+    # not analytic
+    np.absolute: formula(modulus),
+    np.sign: formula(sign),
+    np.conjugate: linear(),
+    np.angle: formula(phase, "z"),
     **{
         getattr(np, name): multilinear()
         for name in ("matmul", "vecdot", "matvec", "vecmat")  # the last two since NumPy 2.2
@@ -148,7 +218,7 @@ ELEMENTWISE_RULES: dict[Callable[..., Any], TangentRule] = {
 # Functions whose result does not change under small changes of their arguments. The result is a
 # plain array, or, if it has a floating-point dtype, a Dual with tangent zero.
 CONSTANT_UFUNCS: tuple[np.ufunc, ...] = (
-    *(np.floor, np.ceil, np.trunc, np.rint, np.sign),
+    *(np.floor, np.ceil, np.trunc, np.rint),
     *(np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal),
     *(np.logical_and, np.logical_or, np.logical_xor, np.logical_not),
     *(np.isfinite, np.isinf, np.isnan, np.signbit),

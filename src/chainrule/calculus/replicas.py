@@ -15,6 +15,7 @@ import numpy as np
 
 from chainrule.calculus.dual import Dual, level_of
 from chainrule.core import input_checks, layer_state
+from chainrule.core.arrays import as_array, is_array
 from chainrule.core.errors import ConfigurationError, ShapeError
 from chainrule.core.layer import Layer
 from chainrule.core.parameter import Parameter
@@ -301,7 +302,10 @@ def as_numbers(x: Any, dtype: Any) -> Any:
     """An array of this dtype, or a Dual of it; the dtype stays if it is None."""
     if isinstance(x, Dual):
         return x if dtype is None or x.dtype == dtype else x.astype(dtype)
-    return np.asarray(x, dtype=dtype)
+    if not isinstance(x, np.ndarray) and is_array(x):  # an array of another library
+        return np.asarray(x, dtype=dtype)
+    array = as_array("derivatives: an argument", x)
+    return array if dtype is None else array.astype(dtype, copy=False)
 
 
 def _use_forward(layer: Layer) -> list[tuple[str, Layer]]:

@@ -4,15 +4,20 @@ A function y = f(x_1, x_2, ...) maps the tangents ẋ_i of its arguments to that
 
     ẏ = Σ_i (∂f/∂x_i) ẋ_i .
 
-Nearly all functions of NumPy do so in one of four ways, each of which is a function below:
+Nearly all functions of NumPy do so in one of five ways, each of which is a function below:
 
     derivatives    elementwise:   ẏ = Σ_i f_i(x_1, x_2, ...) ẋ_i,  with one formula f_i for each i
     linear         ẏ = f(ẋ_1, ẋ_2, ...)                            reshape, sum, concatenate
     multilinear    ẏ = Σ_i f(x_1, ..., ẋ_i, ...)                   matmul, einsum, convolve
     formula        ẏ written out                                   var, sort, linalg.inv
+    composition    f written with functions that have a rule       linalg.norm, nanmean, polyval
 
-The tables in `elementwise_rules` and `array_rules` assign a kind to each function. No rule knows
-about `Dual`: a rule receives values and tangents as plain arrays and calls ``np.*`` on them.
+The tables in `elementwise_rules`, `array_rules` and `linear_algebra_rules` assign a kind to each
+function. No rule knows about `Dual`: a rule receives values and tangents as plain arrays and calls
+``np.*`` on them.
+
+Values may be complex. The tangent is always the derivative with respect to one real number, so a
+rule is linear for real factors only: that of the complex conjugate is ẏ = conj(ẋ).
 """
 
 from __future__ import annotations
@@ -20,12 +25,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
-
-from chainrule.core.errors import NoTangentRuleError
 
 
 class Evaluation(NamedTuple):
@@ -36,6 +39,7 @@ class Evaluation(NamedTuple):
     values: Sequence[Any]
     tangents: Sequence[Any]  # None for an array without tangent
     options: Mapping[str, Any]  # the other arguments, by name
+    through: Callable[[Callable[..., Any]], Any]  # tangent of another function of the same arrays
 
 
 @dataclass(frozen=True)
@@ -61,25 +65,42 @@ class TangentRule:
     accepted: frozenset[str] | None = None
 
 
-def derivatives(*partials: Callable[..., Any]) -> TangentRule:
+def derivatives(*partials: Callable[..., Any], steep: bool = False) -> TangentRule:
     """The rule of an elementwise function, from ``partial(result, *values)`` for each argument.
 
     Arguments without a tangent are skipped and their derivatives never computed, so the logarithm
     in ∂(xᵃ)/∂a causes no problem if the exponent is a plain number. Arrays whose dtype differs from
     the result (integers, or float32 among float64) are converted first, so that the derivative is
     as accurate as the result.
+
+    ``steep`` says that a slope f_i is infinite somewhere. What does not move has no velocity: where
+    ẋ_i is 0 so is its term, even if f_i is infinite.
     """
+    product = slope_times if steep else lambda slope, dx: slope() * dx
 
     def tangent(at: Evaluation) -> Any:
         dtype = at.result.dtype
         values = [x.astype(dtype) if getattr(x, "dtype", dtype) != dtype else x for x in at.values]
         return total(
-            partial(at.result, *values) * dx
-            for partial, dx in zip(partials, at.tangents, strict=True)
+            product(partial(slope, at.result, *values), dx)
+            for slope, dx in zip(partials, at.tangents, strict=True)
             if dx is not None
         )
 
     return TangentRule(tangent)
+
+
+def slope_times(slope: Callable[[], Any], dx: Any) -> Any:
+    """The product of a slope and ẋ, which is 0 where ẋ is 0, and without a warning there."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        term = slope() * dx
+    finite = [np.isfinite(part) for part in parts(term)]
+    if all(part.all() for part in finite):
+        return term
+    still = vanishes(dx)
+    if not np.all(still | np.logical_and.reduce(finite)):
+        term = slope() * np.where(still, 1, dx)  # again, for NumPy's warning
+    return np.where(still, 0, term)
 
 
 def linear(*arrays: str, condition: str | None = None) -> TangentRule:
@@ -115,9 +136,6 @@ def formula(function: Callable[..., Any], *arrays: str) -> TangentRule:
     ``None``, and so is its tangent. Options have their NumPy names; an option that is not a
     parameter of ``function`` raises an error before anything is computed.
     """
-    parameters = inspect.signature(function).parameters.values()
-    anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
-    accepted = frozenset(parameter.name for parameter in parameters)
 
     def tangent(at: Evaluation) -> Any:
         tangents = map(or_zeros, at.tangents, at.values)
@@ -125,7 +143,40 @@ def formula(function: Callable[..., Any], *arrays: str) -> TangentRule:
         given = any(dy is dx for dx in at.tangents)
         return np.copy(dy) if given else dy
 
-    return TangentRule(tangent, arrays, accepted=None if anything else accepted)
+    return TangentRule(tangent, arrays, accepted=accepted_options(function))
+
+
+def composition(function: Callable[..., Any], *arrays: str) -> TangentRule:
+    """The rule of a function that equals ``function(*arrays, **options)``.
+
+    The latter is written with functions that have a rule; only its tangent is used. Its result may
+    lack axes of length 1, so an option such as ``keepdims`` need not be followed. Options are
+    treated as by `formula`.
+    """
+
+    def tangent(at: Evaluation) -> Any:
+        dy = at.through(lambda *given: function(*given, **at.options))
+        return dy if dy is None or isinstance(dy, list) else np.reshape(dy, np.shape(at.result))
+
+    return TangentRule(tangent, arrays, accepted=accepted_options(function))
+
+
+def accepted_options(function: Callable[..., Any]) -> frozenset[str] | None:
+    """Names of the parameters of a rule; None if it takes any."""
+    parameters = inspect.signature(function).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return None
+    return frozenset(parameter.name for parameter in parameters)
+
+
+def parts(x: Any) -> list[Any]:
+    """The plain arrays in x: itself, or value and tangent in derivatives of derivatives."""
+    return [*parts(x.value), *parts(x.tangent)] if hasattr(x, "tangent") else [x]
+
+
+def vanishes(dx: Any) -> Any:
+    """Where a tangent is zero, with all its derivatives."""
+    return np.logical_and.reduce([part == 0 for part in parts(dx)])
 
 
 def or_zeros(tangent: Any, value: Any) -> Any:
@@ -169,6 +220,20 @@ class Call:
         """Names of the arguments of this call that may carry a tangent."""
         return rule.arrays or parameter_names(self.function)[0][:1] or self.positional
 
+    def options(self, rule: TangentRule) -> dict[str, Any]:
+        """The other arguments, without defaults that the rule does not know."""
+        arrays = self.arrays_of(rule)
+        return {
+            key: given
+            for key, given in self.arguments.items()
+            if key not in (*arrays, "out")
+            and not (
+                rule.accepted is not None
+                and key not in rule.accepted
+                and is_default(self.function, key, given)
+            )
+        }
+
     def evaluate(self, changes: Mapping[str, Any]) -> Any:
         """Call the function again, with some of its arguments changed."""
         arguments = {name: changes.get(name, given) for name, given in self.arguments.items()}
@@ -189,6 +254,15 @@ def parameter_names(function: Callable[..., Any]) -> tuple[tuple[str, ...], str 
     return tuple(named), rest[0] if rest else None
 
 
+def is_default(function: Callable[..., Any], name: str, given: Any) -> bool:
+    """Whether an argument has the value that it would have if it were omitted."""
+    try:
+        parameter = inspect.signature(function).parameters.get(name)
+    except ValueError:
+        return False
+    return parameter is not None and given is parameter.default
+
+
 # Before NumPy 2.4, functions written in C have no signature to inspect.
 NAMES_IN_C: dict[Callable[..., Any], str] = {
     np.array: "object dtype",
@@ -205,42 +279,3 @@ NAMES_IN_C: dict[Callable[..., Any], str] = {
     np.vdot: "a b",
     np.where: "condition x y",
 }
-
-
-def name_of(function: Any) -> str:
-    """The full name of a function, such as ``numpy.linalg.svd``."""
-    module = getattr(function, "__module__", None) or (
-        "numpy" if getattr(np, function.__name__, None) is function else ""
-    )
-    return f"{module}.{function.__name__}".lstrip(".")
-
-
-def no_rule(name: str) -> NoTangentRuleError:
-    """The error for a function without a tangent rule."""
-    return NoTangentRuleError(
-        f"{name} has no tangent rule",
-        expected="a function that Dual numbers can flow through",
-        received=name,
-        hint="write it with functions that have a rule, or add a rule with "
-        "chainrule.calculus.dual.tangent_rule; check_layer falls back to central differences",
-    )
-
-
-def lost(what: str) -> NoTangentRuleError:
-    """The error for an operation that would silently drop a tangent."""
-    return NoTangentRuleError(
-        f"{what} would lose the tangent of a Dual",
-        hint="call np.* on the inputs and create arrays with np.zeros_like(x) or like=x; "
-        "never convert an input with np.asarray or float",
-    )
-
-
-def lost_in_plain_array(what: str) -> NoTangentRuleError:
-    """The error for writing into an array that cannot hold a tangent."""
-    return NoTangentRuleError(
-        f"{what} would lose the tangent of a Dual",
-        expected="a Dual to write into",
-        received="a plain array, or a Dual of a lower level",
-        hint="create the array from the input, with np.zeros_like(x) or np.zeros(shape, like=x), "
-        "so that it can carry a tangent",
-    )

@@ -411,6 +411,13 @@ def _shapes_of_an_empty_batch(layer: Layer, shapes: tuple[Shape, ...]) -> tuple[
             received=", ".join(str(getattr(y, "shape", type(y).__name__)) for y in results),
             hint="keep axis 0, the batch; return several outputs as a tuple of arrays",
         )
+    if any(y.dtype.kind == "c" for y in results):
+        raise BuildError(
+            f"{name}: forward returns complex numbers",
+            expected="real numbers between layers; complex ones only inside a layer",
+            received=", ".join(str(y.dtype) for y in results),
+            hint="return np.abs(y), or both parts: np.stack([y.real, y.imag], axis=-1)",
+        )
     return tuple(y.shape[1:] for y in results)
 
 

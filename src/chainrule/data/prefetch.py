@@ -8,7 +8,9 @@ It helps if reading mostly waits, or runs in C while a core is free: decompressi
 arrays (measured in `chainrule.data.stored_batches`). Work in Python itself gains nothing from a
 second thread.
 
-No result depends on it. One thread does the work, in the same order, one item ahead, so that two
+No result depends on it, as long as reading does not depend on the training. Code of the user might
+(a loader that applies the model, a database connection that belongs to its thread), so it runs here
+only on request. One thread does the work, in the same order, one item ahead, so that two
 items are never read at the same time; an error in the thread is raised here when that item is
 requested; and at the end the thread is joined.
 
