@@ -231,7 +231,7 @@ class SoftmaxCrossEntropy(_ClassLoss):
     label_smoothing
         ε, 0 ≤ ε < 1. Each target is moved towards all K classes: t becomes (1 − ε) t + ε/K.
     ignore
-        A label that does not count, such as −1 for padding or for pixels that nobody has labelled.
+        A label that does not count, such as −1 for padding or for pixels without a label.
         C is then the mean over the labels that count, and 0 if none does: N is their number, in
         the whole batch. Rows of probabilities always count.
 
