@@ -22,6 +22,7 @@ from attrs import define, field
 from chainrule.calculus import laws, loss_laws
 from chainrule.calculus.test_case import Case, Finding, LawViolation
 from chainrule.core.errors import ChainruleError, DefinitionError, LayerCheckError, ShapeError
+from chainrule.core.hints import hinted
 from chainrule.core.layer import Layer
 from chainrule.core.types import Shape
 
@@ -109,6 +110,7 @@ class CheckReport:
     __repr__ = __str__
 
 
+@hinted
 def check_layer(
     layer: Layer,
     input_shape: Any,
@@ -170,6 +172,7 @@ def check_layer(
     return report
 
 
+@hinted
 def check_loss(
     loss: Any, output_shape: Any, rng: Any = 0, *, outputs: Any = None, targets: Any = None
 ) -> CheckReport:

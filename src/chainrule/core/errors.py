@@ -14,7 +14,11 @@ the layer that raises it needs no knowledge of its position.
 
 from __future__ import annotations
 
+import re
+import reprlib
 from typing import Any, Self
+
+import numpy as np
 
 from chainrule.core.deprecation import renamed_keywords, renamed_settable_attribute
 
@@ -76,12 +80,39 @@ class ChainruleError(Exception):
         return type(self), (self.problem,), self.__dict__
 
 
+def shortened(thing: object, limit: int = 60) -> str:
+    """The repr of an object for an error: on one line, and cut between words, with "…".
+
+    An array is described by its dtype and its shape.
+
+    Parameters
+    ----------
+    thing
+        What was received.
+    limit
+        The largest number of characters.
+    """
+    if isinstance(thing, np.ndarray):
+        return f"{thing.dtype} array of shape {thing.shape}"
+    is_long = isinstance(thing, list | tuple | dict | set | str) and len(thing) > limit
+    text = " ".join((reprlib.repr if is_long else repr)(thing).split()).replace("...", "…")
+    if len(text) <= limit:
+        return text
+    cut = text[: limit - 1]
+    words = re.match(r".*[\s,;:(\[{](?=.)", cut)
+    return (words[0].rstrip() if words and len(words[0]) > limit // 2 else cut) + "…"
+
+
 class DefinitionError(ChainruleError, TypeError):
     """A layer class, or an object used as a layer, violates the contract of a layer."""
 
 
 class ConfigurationError(ChainruleError, ValueError):
     """An argument of a layer, a loss, an optimizer or a run is invalid."""
+
+
+class ArgumentError(ConfigurationError, TypeError):
+    """A call has an argument that does not exist, lacks one that it needs, or has one too many."""
 
 
 class BuildError(ChainruleError, RuntimeError):

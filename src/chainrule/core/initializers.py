@@ -18,13 +18,15 @@ import difflib
 import math
 import numbers
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 from attrs import field, frozen
 
-from chainrule.core.errors import ConfigurationError, ShapeError
+from chainrule.core.elsewhere import INITIALIZERS
+from chainrule.core.errors import ConfigurationError, ShapeError, shortened
+from chainrule.core.hints import Hinted, missing_name, value_elsewhere
 from chainrule.core.types import Shape
 
 __all__ = [
@@ -45,7 +47,7 @@ __all__ = [
 ]
 
 
-class Initializer:
+class Initializer(Hinted):
     """Draws the initial values of a parameter.
 
     A subclass, decorated with `attrs.frozen`, implements `draw`. Values are drawn in float64 and
@@ -292,10 +294,22 @@ def get(initializer: str | float | Initializer) -> Initializer:
         return initializer
     if isinstance(initializer, numbers.Real) and not isinstance(initializer, bool):
         return Constant(float(initializer))
-    nearest = difflib.get_close_matches(str(initializer), KNOWN, n=1)
+    name = initializer if isinstance(initializer, str) else ""
+    nearest = difflib.get_close_matches(name, KNOWN, n=1)
+    hint = value_elsewhere(INITIALIZERS, name)
+    if hint is None and nearest:
+        hint = f"did you mean {nearest[0]!r}?"
+    elif isinstance(initializer, type) and issubclass(initializer, Initializer):
+        hint = f"create an instance: {initializer.__name__}(…)"
     raise ConfigurationError(
-        f"there is no initializer {initializer!r}",
+        f"there is no initializer {shortened(initializer)}",
         expected=f"one of {', '.join(KNOWN)}, or an Initializer such as Constant(0.5)",
-        received=repr(initializer),
-        hint=f"did you mean {nearest[0]!r}?" if nearest else None,
+        received=f"{shortened(initializer)}, of type {type(initializer).__name__}",
+        hint=hint,
     )
+
+
+if not TYPE_CHECKING:  # with a __getattr__, type checkers would accept any name
+
+    def __getattr__(name: str) -> Any:
+        raise missing_name(__name__, name)

@@ -16,10 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from chainrule.core.errors import ConfigurationError, DefinitionError, DtypeError, ShapeError
+from chainrule.core.hints import Hinted
 from chainrule.core.types import Array, FloatArray
 
 
-class Parameter:
+class Parameter(Hinted):
     """An array that is learned, ``value``, and its gradient ∂C/∂value, ``grad``.
 
     Parameters
@@ -226,7 +227,7 @@ class Parameter:
             )
 
 
-class ParameterVector:
+class ParameterVector(Hinted):
     """All parameters of a model as one flat vector, ``value``, with its gradient, ``grad``.
 
     It is also the list of the `Parameter`s, by number or by path::
@@ -308,6 +309,18 @@ class ParameterVector:
         """Reset every gradient to zero."""
         for parameter in self._parameters:
             parameter._grad_is_zero = parameter._trainable
+
+    if not TYPE_CHECKING:  # so that type checkers report it, too
+
+        def __call__(self, *given: Any, **named: Any) -> Any:
+            """Raise the error for ``model.parameters()``, which is a method elsewhere."""
+            raise DefinitionError(
+                "model.parameters is an attribute, not a method",
+                expected="model.parameters, without brackets",
+                received="model.parameters(…)",
+                hint="a Trainer gives them to its optimizer; in your own loop, "
+                "optimizer.descend(model.parameters)",
+            )
 
     def __len__(self) -> int:
         return len(self._parameters)

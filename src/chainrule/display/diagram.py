@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeAlias
 from attrs import define, field
 
 from chainrule.core.errors import DefinitionError
+from chainrule.core.hints import hinted
 from chainrule.core.layer import Layer
 from chainrule.core.tree import join, snake_case
 from chainrule.core.types import Shape
@@ -45,6 +46,7 @@ Value: TypeAlias = tuple[int, int]
 """The number of a box and the index of its output; `ALL` if it has only one."""
 
 
+@hinted
 def diagram(model: Layer) -> Diagram:
     """Draw the layers of a model and the connections between them.
 

@@ -22,6 +22,7 @@ from typing import Any
 
 from chainrule.core.equations import numbered, total
 from chainrule.core.errors import DefinitionError
+from chainrule.core.hints import hinted
 from chainrule.core.layer import Layer
 from chainrule.core.messages import require_built
 from chainrule.display.explanation import Explanation, Record
@@ -31,6 +32,7 @@ from chainrule.graph.plan import Plan
 from chainrule.layers.dense import Dense
 
 
+@hinted
 def explain(model: Layer) -> Explanation:
     """Write down the backpropagation of a model: its symbols, its formulas, its three steps.
 

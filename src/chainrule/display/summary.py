@@ -25,6 +25,7 @@ import numpy as np
 from attrs import define
 
 from chainrule.core.errors import DefinitionError
+from chainrule.core.hints import hinted
 from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of
 from chainrule.core.parameter import Parameter
@@ -40,6 +41,7 @@ SHOWN = 60
 """A longer table is printed without its middle; `Summary.rows` has every row."""
 
 
+@hinted
 def summary(model: Layer) -> Summary:
     """The layers of a model with their shapes and parameters, as a printable table.
 

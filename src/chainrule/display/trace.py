@@ -29,6 +29,7 @@ from attrs import define
 
 from chainrule.core import input_checks
 from chainrule.core.errors import ChainruleError, DefinitionError, NonFiniteError
+from chainrule.core.hints import hinted
 from chainrule.core.layer import Layer
 from chainrule.core.messages import require_built
 from chainrule.core.parameter import Parameter
@@ -40,6 +41,7 @@ from chainrule.layers.activation import Activation
 from chainrule.training.arguments import as_loss
 
 
+@hinted
 def trace(model: Layer, x: Any, target: Any, loss: Any, sample_weights: Any = None) -> Trace:
     """Run one forward and backward pass; keep all values, slopes, deltas and gradients by name.
 

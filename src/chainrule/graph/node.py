@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 
 from chainrule.core.errors import ConfigurationError, DefinitionError
+from chainrule.core.hints import Hinted
 from chainrule.core.messages import batch_of, label
 from chainrule.core.types import Shape
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @frozen(eq=False, repr=False)
-class Node:
+class Node(Hinted):
     """One call of a layer. You create it by calling the layer on nodes, not directly.
 
     A layer with several outputs returns one node for all of them; ``node[0]`` is the first output,

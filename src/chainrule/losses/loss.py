@@ -16,6 +16,7 @@ import numpy as np
 from attrs import define
 
 from chainrule.core.errors import DefinitionError, DtypeError, ShapeError
+from chainrule.core.hints import Hinted
 from chainrule.core.types import Array
 from chainrule.losses.messages import (
     description_of,
@@ -28,7 +29,7 @@ from chainrule.losses.messages import (
 
 
 @define
-class Loss:
+class Loss(Hinted):
     """The base class of all losses: a cost C, and the delta ∂C/∂y.
 
     For a custom loss, subclass it, decorate the subclass with `attrs.define`, and write two

@@ -39,6 +39,7 @@ from attrs import frozen
 from chainrule.callbacks.callback import Callback
 from chainrule.core.deprecation import renamed_keywords
 from chainrule.core.errors import ConfigurationError, NonFiniteError
+from chainrule.core.hints import hinted
 from chainrule.core.validators import is_integer, is_number
 from chainrule.figure_style import INK, TRAINING, VALIDATION, missing_matplotlib, tidy
 from chainrule.training.delta_watch import DeltasWarning, generators_restored
@@ -53,6 +54,7 @@ DIVERGED = 4.0
 
 
 @renamed_keywords(removed_in="0.3", ahead="prefetch")
+@hinted
 def range_test(
     trainer: Trainer,
     x: Any,
