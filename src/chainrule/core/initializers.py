@@ -14,6 +14,7 @@ a connection, so they multiply n_in and n_out.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import math
 import numbers
@@ -45,6 +46,19 @@ __all__ = [
     "Uniform",
     "Zeros",
 ]
+
+
+def finite(number: Any) -> float:
+    """The number as a Python float; raise an error if it is not finite, or not a number."""
+    if isinstance(number, numbers.Real) and not isinstance(number, bool | np.bool_):
+        with contextlib.suppress(OverflowError):
+            if math.isfinite(number):
+                return float(number)
+    raise ConfigurationError(
+        "an initializer needs finite numbers",
+        expected="a finite number",
+        received=shortened(number),
+    )
 
 
 class Initializer(Hinted):
@@ -98,7 +112,7 @@ class Ones(Initializer):
 class Constant(Initializer):
     """w = value for every element."""
 
-    value: float = field()
+    value: float = field(converter=finite)
     name: ClassVar[str] = "constant"
 
     def draw(self, shape: Shape, rng: np.random.Generator) -> npt.NDArray[np.float64]:
@@ -110,8 +124,8 @@ class Constant(Initializer):
 class Uniform(Initializer):
     """w ~ U(low, high)."""
 
-    low: float = -0.1
-    high: float = 0.1
+    low: float = field(default=-0.1, converter=finite)
+    high: float = field(default=0.1, converter=finite)
     name: ClassVar[str] = "uniform"
 
     def __attrs_post_init__(self) -> None:
@@ -138,8 +152,8 @@ class LectureUniform(Uniform):
 class Normal(Initializer):
     """w ~ N(mean, standard_deviation²)."""
 
-    mean: float = 0.0
-    standard_deviation: float = 0.05
+    mean: float = field(default=0.0, converter=finite)
+    standard_deviation: float = field(default=0.05, converter=finite)
     name: ClassVar[str] = "normal"
 
     def __attrs_post_init__(self) -> None:
@@ -242,7 +256,7 @@ class Orthogonal(Initializer):
     Saxe et al. 2014. All axes before the last are flattened into rows.
     """
 
-    gain: float = 1.0
+    gain: float = field(default=1.0, converter=finite)
     name: ClassVar[str] = "orthogonal"
 
     def draw(self, shape: Shape, rng: np.random.Generator) -> npt.NDArray[np.float64]:
@@ -292,8 +306,8 @@ def get(initializer: str | float | Initializer) -> Initializer:
         return KNOWN[initializer]()
     if isinstance(initializer, Initializer):
         return initializer
-    if isinstance(initializer, numbers.Real) and not isinstance(initializer, bool):
-        return Constant(float(initializer))
+    if isinstance(initializer, numbers.Real) and not isinstance(initializer, bool | np.bool_):
+        return Constant(initializer)
     name = initializer if isinstance(initializer, str) else ""
     nearest = difflib.get_close_matches(name, KNOWN, n=1)
     hint = value_elsewhere(INITIALIZERS, name)

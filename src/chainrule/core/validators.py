@@ -81,7 +81,12 @@ def as_int(value: Any) -> Any:
 
 def as_plain_tuple(values: Any) -> Any:
     """A tuple, from any iterable, with its integers as Python ints."""
-    return tuple(map(as_int, values)) if isinstance(values, Iterable) else values
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        return values
+    try:
+        return tuple(map(as_int, values))
+    except TypeError:  # an array without axes
+        return values
 
 
 # ------------------------------------------------------------------------------- validators

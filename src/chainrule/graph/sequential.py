@@ -9,25 +9,26 @@ Activation before it together apply its matrix M = wᵀ diag(f′).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Self, overload
 
 from attrs import field
 
-from chainrule.core.errors import ConfigurationError, DefinitionError
+from chainrule.core.errors import ConfigurationError, DefinitionError, shortened
 from chainrule.core.layer import Layer
+from chainrule.core.validators import as_plain_tuple
 from chainrule.graph.composite import ALL, Composite, NodeOutput, refuse_change
 
 
 def _as_layers(layers: Any) -> tuple[Layer, ...]:
-    if isinstance(layers, Layer) or not isinstance(layers, Iterable):
+    found = layers if isinstance(layers, Layer) else as_plain_tuple(layers)
+    if not isinstance(found, tuple):
         raise DefinitionError(
             "Sequential takes its layers in one list",
             expected="Sequential([Dense(30), Activation('tanh'), Dense(10)])",
-            received=f"Sequential({layers!r})",
+            received=f"Sequential({shortened(layers)})",
             hint="put brackets around the layers",
         )
-    found = tuple(layers)
     for number, layer in enumerate(found):
         if not isinstance(layer, Layer):
             raise DefinitionError(
