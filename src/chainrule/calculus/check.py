@@ -21,8 +21,14 @@ from attrs import define, field
 
 from chainrule.calculus import laws, loss_laws
 from chainrule.calculus.test_case import Case, Finding, LawViolation
-from chainrule.core.errors import ChainruleError, DefinitionError, LayerCheckError, ShapeError
-from chainrule.core.hints import hinted
+from chainrule.core.errors import (
+    ChainruleError,
+    DefinitionError,
+    LayerCheckError,
+    ShapeError,
+    described,
+)
+from chainrule.core.hints import hint_for_layer, hinted
 from chainrule.core.layer import Layer
 from chainrule.core.types import Shape
 
@@ -150,7 +156,8 @@ def check_layer(
         raise DefinitionError(
             "check_layer needs a layer",
             expected="a Layer such as Dense(3)",
-            received=f"{layer!r}, of type {type(layer).__name__}",
+            received=described(layer),
+            hint=hint_for_layer(layer),
         )
     name = _name(layer)
     generator = np.random.default_rng(rng)
@@ -207,7 +214,8 @@ def check_loss(
         raise DefinitionError(
             "check_loss needs a loss",
             expected="a Loss such as losses.HalfSquaredError()",
-            received=f"{loss!r}, of type {type(loss).__name__}",
+            received=described(loss),
+            hint=f"create an instance: {loss.__name__}(…)" if isinstance(loss, type) else None,
         )
     if not isinstance(output_shape, tuple):
         raise ShapeError(

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from chainrule.calculus.dual import Dual, level_of
 from chainrule.core import input_checks, layer_state, messages
-from chainrule.core.errors import ConfigurationError, ShapeError
+from chainrule.core.errors import ConfigurationError, ShapeError, described
 from chainrule.core.layer import Layer
 from chainrule.core.parameter import Parameter
 from chainrule.core.types import Array
@@ -254,7 +254,7 @@ def _require_loss(loss: Any) -> None:
         raise ConfigurationError(
             "derivatives: loss is not a loss",
             expected="a loss such as losses.HalfSquaredError()",
-            received=f"{loss!r:.60}, of type {type(loss).__name__}",
+            received=described(loss),
             hint="losses.PerOutput([…]) combines one loss per output" if is_list else None,
         )
 

@@ -53,6 +53,13 @@ def construct(
             hint="build a copy without parameters: layer.unbuilt()",
         )
     shapes = tuple(_shape(name, shape) for shape in input_shapes or layer.known_input_shapes or ())
+    if not shapes:
+        raise BuildError(
+            f"{name}: build needs the shape of a row",
+            expected=f"build{_arguments_of(method)}",
+            received="build()",
+            hint="model.build((64,)) for rows of 64 numbers",
+        )
     is_inner = layer._rng is not None  # inside a container that is being built
     before = [(member, member.is_built, member.attributes()) for _, member in layer.walk()]
     rng_state = rng.bit_generator.state if isinstance(rng, np.random.Generator) else None

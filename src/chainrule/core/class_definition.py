@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from chainrule.core.errors import DefinitionError
+from chainrule.core.errors import DefinitionError, shortened
 from chainrule.core.hints import hinted, unhinted
 from chainrule.core.layer_state import field_names
 from chainrule.core.messages import plain_array, short_repr
@@ -70,7 +70,7 @@ def _require_options(cls: type[Layer], options: dict[str, Any]) -> None:
             raise DefinitionError(
                 f"the class {cls.__name__} has an invalid option: {name}",
                 expected="options of attrs.define such as kw_only=True, repr=False or eq=False",
-                received=f"class {cls.__name__}(…, {name}={options[name]!r:.40})",
+                received=f"class {cls.__name__}(…, {name}={shortened(options[name], 40)})",
                 hint="put a base class that takes the option before Layer, or remove the option",
             )
 

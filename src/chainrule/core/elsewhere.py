@@ -68,6 +68,15 @@ ARGUMENTS: Mapping[str, Mapping[str, str]] = {
         "batch_size": "omit it: shapes leave out the batch axis",
         "dtype": "the first batch sets it, or model.build(input_shape, dtype='float32')",
     },
+    "Layer.__call__": {
+        "training": "model(x) applies, model.forward(x) trains: there is no mode to switch",
+        "mask": "give it as another input: model(x, mask)",
+    },
+    "Layer.build": {"seed": "rng", "input_dim": "model.build(({value},))"},
+    "Optimizer.step": {
+        "gradient": "optimizer.descend(model.parameters)",
+        "closure": "optimizer.descend(model.parameters) after the gradient is computed",
+    },
     "Normal": {"std": "standard_deviation", "stddev": "standard_deviation"},
     "Uniform": {"minval": "low", "maxval": "high", "a": "low", "b": "high"},
     "Orthogonal": {"seed": "model.build(input_shape, rng={value})"},

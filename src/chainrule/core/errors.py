@@ -103,6 +103,13 @@ def shortened(thing: object, limit: int = 60) -> str:
     return (words[0].rstrip() if words and len(words[0]) > limit // 2 else cut) + "…"
 
 
+def described(thing: object) -> str:
+    """What was received instead of an object of another type, for an error."""
+    if isinstance(thing, type):
+        return f"the class {thing.__name__}"
+    return f"{shortened(thing)}, of type {type(thing).__name__}"
+
+
 class DefinitionError(ChainruleError, TypeError):
     """A layer class, or an object used as a layer, violates the contract of a layer."""
 

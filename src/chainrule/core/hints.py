@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import FrameType
 from typing import Any, ParamSpec, TypeVar
 
-from chainrule.core.elsewhere import ARGUMENTS, ATTRIBUTES, NAMES, NOT_HERE
+from chainrule.core.elsewhere import ARGUMENTS, ATTRIBUTES, FUNCTIONS, NAMES, NOT_HERE
 from chainrule.core.errors import ArgumentError, shortened
 
 P = ParamSpec("P")
@@ -91,6 +91,13 @@ def hinted(function: Callable[P, R]) -> Callable[P, R]:
     return called
 
 
+def require_known(called: Any, *args: Any, **kwargs: Any) -> None:
+    """Raise the error for arguments that a function collected, but does not have."""
+    refusal = _refused_call(called, args, kwargs)
+    if refusal is not None:
+        raise refusal
+
+
 def unhinted(function: Any) -> Any:
     """The author's function, without what `hinted` added."""
     is_hinted = callable(function) and getattr(function, "_hints", None) is function
@@ -119,12 +126,18 @@ def _refused_call(
         hints = [_hint_for_argument(name, kwargs[name], owner, keys, by_name) for name in unknown]
     elif len(args) > len(by_position) and inspect.Parameter.VAR_POSITIONAL not in kinds:
         problem = f"at most {len(by_position)} arguments may come without a name, not {len(args)}"
-        if len(by_name) > len(by_position):
+        inputs = [given for given in args if hasattr(given, "extended_by")]
+        inputs += [item for given in args if isinstance(given, list | tuple) for item in given]
+        if inputs and all(hasattr(each, "extended_by") for each in inputs):
+            hints = [f"first the layer, then its inputs: {owner}()(a, b)"]
+        elif len(by_name) > len(by_position):
             hints = [f"give the others by name, such as {by_name[len(by_position)]}=…"]
     elif twice:
         problem = f"{' and '.join(map(repr, twice))} is given twice"
     elif missing:
         problem = f"{' and '.join(map(repr, missing))} must be given"
+        tables = [ARGUMENTS.get(key, {}) for key in keys]
+        hints = [table.get(name) for name in missing for table in tables]
     else:
         return None
     values = [*map(shortened, args), *(f"{k}={shortened(v)}" for k, v in kwargs.items())]
@@ -143,7 +156,7 @@ def _owner(called: Any, args: tuple[Any, ...]) -> tuple[str, list[str]]:
         return name, []
     classes = [kind.__name__ for kind in type(args[0]).__mro__] if args else []
     if name not in ("__init__", "__attrs_init__"):
-        return f"{before}.{name}", [f"{kind}.{name}" for kind in classes]
+        return f"{classes[0] if classes else before}.{name}", [f"{k}.{name}" for k in classes]
     is_outermost = bool(args) and type(args[0]).__init__ is called
     return classes[0] if is_outermost else before.rpartition(".")[2], classes
 
@@ -198,6 +211,21 @@ def missing_attribute(layer: object, name: str, otherwise: str) -> AttributeErro
         # Without obj: Python would add the same suggestion, but only in some tracebacks.
         return AttributeError(f"{text}: did you mean {nearest!r}?", name=name)
     return AttributeError(text + otherwise, name=name, obj=layer)
+
+
+def hint_for_layer(given: object) -> str | None:
+    """What was meant by something that is not a layer, where one belongs."""
+    if isinstance(given, type) and hasattr(given, "backward"):
+        return f"create an instance: {given.__name__}(…)"
+    if isinstance(given, str):
+        return value_elsewhere(FUNCTIONS, given) or f"Activation({given!r})"
+    if isinstance(given, list | tuple):
+        return "make the list a layer: Sequential([…])"
+    if hasattr(given, "extended_by"):
+        return "make the nodes a layer: Graph(inputs, outputs)"
+    if callable(given) and type(given).__module__ in ("builtins", "numpy"):
+        return "Activation(function, derivative), or your own layer"
+    return None
 
 
 # ------------------------------------------------------------------------------- names in modules

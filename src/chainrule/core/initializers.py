@@ -26,7 +26,7 @@ import numpy.typing as npt
 from attrs import field, frozen
 
 from chainrule.core.elsewhere import INITIALIZERS
-from chainrule.core.errors import ConfigurationError, ShapeError, shortened
+from chainrule.core.errors import ConfigurationError, ShapeError, described, shortened
 from chainrule.core.hints import Hinted, missing_name, value_elsewhere
 from chainrule.core.types import Shape
 
@@ -318,7 +318,7 @@ def get(initializer: str | float | Initializer) -> Initializer:
     raise ConfigurationError(
         f"there is no initializer {shortened(initializer)}",
         expected=f"one of {', '.join(KNOWN)}, or an Initializer such as Constant(0.5)",
-        received=f"{shortened(initializer)}, of type {type(initializer).__name__}",
+        received=described(initializer),
         hint=hint,
     )
 

@@ -62,6 +62,7 @@ import numpy.typing as npt
 from chainrule.core import (
     building,
     class_definition,
+    hints,
     initializers,
     input_checks,
     layer_state,
@@ -236,6 +237,7 @@ class Layer(Tree):
     @overload
     def __call__(self, *inputs: npt.ArrayLike) -> npt.NDArray[Any]: ...
 
+    @hints.hinted
     def __call__(self, *inputs: Any) -> Any:
         """Inference, `apply`, on anything that NumPy can convert to an array of real numbers.
 

@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from chainrule.core.errors import ConfigurationError, DefinitionError, DtypeError, ShapeError
+from chainrule.core.errors import (
+    ConfigurationError,
+    DefinitionError,
+    DtypeError,
+    ShapeError,
+    shortened,
+)
 from chainrule.core.hints import Hinted
 from chainrule.core.types import Array, FloatArray
 
@@ -102,7 +108,7 @@ class Parameter(Hinted):
                 f"trainable of {self.path!r} has an invalid value",
                 place=self.path,
                 expected="True or False",
-                received=f"{new!r:.60}",
+                received=shortened(new),
                 hint="parameter.trainable = False freezes it",
             )
         if bool(new) is not self._trainable:

@@ -15,7 +15,7 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
-from chainrule.core.errors import ConfigurationError
+from chainrule.core.errors import ConfigurationError, shortened
 from chainrule.core.types import SuggestsUse
 
 __all__ = [
@@ -98,7 +98,7 @@ def complain(owner: object, name: str, expected: str, received: object, hint: st
         f"{name} has an invalid value",
         place=type(owner).__name__,
         expected=expected,
-        received=f"{received!r:.60}",
+        received=shortened(received),
         hint=hint,
     )
 
@@ -147,6 +147,11 @@ def not_negative(owner: object, attribute: Any, value: Any) -> None:
         if attribute.name == "learning_rate" and isinstance(value, SuggestsUse):  # a schedule
             hint = f"fit(…, callbacks=[{value.suggested_use}])"
             complain(owner, attribute.name, "a number, the initial learning rate", value, hint)
+        if hasattr(type(value), "grad") or hasattr(
+            type(value), "parameters"
+        ):  # a model, or its parameters
+            hint = "an optimizer takes no parameters: Trainer(model, loss, optimizer)"
+            complain(owner, attribute.name, "a number", type(value).__name__, hint)
         hint = {
             "learning_rate": "often between 1e-4 and 1; 0 changes nothing",
             "learning_rate_decay": "0 means no decay; 1e-3 is weak, 1 is strong",

@@ -18,8 +18,8 @@ from typing import Any, Literal, TypeAlias
 
 from attrs import define, field
 
-from chainrule.core.errors import DefinitionError
-from chainrule.core.hints import hinted
+from chainrule.core.errors import DefinitionError, described
+from chainrule.core.hints import hint_for_layer, hinted
 from chainrule.core.layer import Layer
 from chainrule.core.tree import join, snake_case
 from chainrule.core.types import Shape
@@ -86,8 +86,8 @@ def diagram(model: Layer) -> Diagram:
         raise DefinitionError(
             "diagram needs a layer",
             expected="a Layer such as Sequential([Dense(30), Dense(10)])",
-            received=f"{model!r:.60}, of type {type(model).__name__}",
-            hint="diagram(trainer.model)" if hasattr(model, "model") else None,
+            received=described(model),
+            hint="diagram(trainer.model)" if hasattr(model, "model") else hint_for_layer(model),
         )
     found = _Found()
     ends = _read_plan(model, found) if model.is_built else _read_calls(model, found)

@@ -24,8 +24,8 @@ import attrs
 import numpy as np
 from attrs import define
 
-from chainrule.core.errors import DefinitionError
-from chainrule.core.hints import hinted
+from chainrule.core.errors import DefinitionError, described
+from chainrule.core.hints import hint_for_layer, hinted
 from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of
 from chainrule.core.parameter import Parameter
@@ -78,8 +78,8 @@ def summary(model: Layer) -> Summary:
         raise DefinitionError(
             "summary needs a layer",
             expected="a Layer such as Sequential([Dense(30), Dense(10)])",
-            received=f"{model!r:.60}, of type {type(model).__name__}",
-            hint="summary(trainer.model)" if hasattr(model, "model") else None,
+            received=described(model),
+            hint="summary(trainer.model)" if hasattr(model, "model") else hint_for_layer(model),
         )
     flow = _Flow(model) if model.is_built else None
     return Summary(

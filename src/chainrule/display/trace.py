@@ -28,8 +28,8 @@ import numpy.typing as npt
 from attrs import define
 
 from chainrule.core import input_checks
-from chainrule.core.errors import ChainruleError, DefinitionError, NonFiniteError
-from chainrule.core.hints import hinted
+from chainrule.core.errors import ChainruleError, DefinitionError, NonFiniteError, described
+from chainrule.core.hints import hint_for_layer, hinted
 from chainrule.core.layer import Layer
 from chainrule.core.messages import require_built
 from chainrule.core.parameter import Parameter
@@ -93,8 +93,8 @@ def trace(model: Layer, x: Any, target: Any, loss: Any, sample_weights: Any = No
         raise DefinitionError(
             "trace needs a layer",
             expected="a built Layer such as Sequential([Dense(30), Dense(10)])",
-            received=f"{model!r:.60}, of type {type(model).__name__}",
-            hint="trace(trainer.model, …)" if hasattr(model, "model") else None,
+            received=described(model),
+            hint="trace(trainer.model, …)" if hasattr(model, "model") else hint_for_layer(model),
         )
     if isinstance(loss, list | tuple):
         loss = as_loss(loss)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from chainrule.core.errors import ConfigurationError, DefinitionError
+from chainrule.core.errors import ConfigurationError, DefinitionError, shortened
 from chainrule.core.hints import Hinted
 from chainrule.core.messages import batch_of, label
 from chainrule.core.types import Shape
@@ -54,7 +54,7 @@ class Node(Hinted):
                 raise DefinitionError(
                     f"{label(layer)} is called on a node and on something else",
                     expected="only nodes, or only arrays",
-                    received=f"argument {number} is {node!r:.60}, of type {type(node).__name__}",
+                    received=f"argument {number} is {described(node)}",
                     hint="to pass an array into a graph, give the graph another Input",
                 )
         return Node(layer, inputs)
@@ -140,7 +140,7 @@ def _as_shape(shape: Any) -> Shape | None:
         raise ConfigurationError(
             "Input: invalid shape of a row",
             expected="a tuple of integers, without the batch axis, such as (64,)",
-            received=f"{shape!r:.60}",
+            received=shortened(shape),
             hint=f"Input(({shape},))" if isinstance(shape, int) else None,
         )
     return axes
@@ -152,7 +152,7 @@ def _as_name(name: Any) -> str | None:
     raise ConfigurationError(
         "Input: invalid name",
         expected="letters, digits and underscores, such as 'image'",
-        received=f"{name!r:.60}",
+        received=shortened(name),
     )
 
 

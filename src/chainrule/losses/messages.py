@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
-from chainrule.core.errors import DataError, DtypeError, ShapeError
+from chainrule.core.errors import DataError, DtypeError, ShapeError, shortened
 from chainrule.core.types import Array
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def description_of(thing: object) -> str:
     """``float64 (3, 2)`` for an array; the type and the repr for anything else."""
     if hasattr(thing, "dtype") and hasattr(thing, "shape"):
         return f"{thing.dtype} {thing.shape}"
-    return f"{type(thing).__name__}: {thing!r:.60}"
+    return f"{type(thing).__name__}: {shortened(thing)}"
 
 
 def require_output(loss: Loss, y: Array) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from attrs import Factory, define, field
 
-from chainrule.core.errors import ChainruleError, ConfigurationError, ShapeError
+from chainrule.core.errors import ChainruleError, ConfigurationError, ShapeError, shortened
 from chainrule.core.types import Array
 from chainrule.core.validators import as_float, as_plain_tuple
 from chainrule.losses.loss import Loss
@@ -31,7 +31,7 @@ def _losses_of_outputs(given: Any) -> tuple[Loss, ...]:
                 "PerOutput takes one loss for each output",
                 place=f"losses[{number}]",
                 expected="a loss such as HalfSquaredError()",
-                received=f"{loss!r:.80}",
+                received=shortened(loss, 80),
                 hint=f"make an instance: {losses[number].__name__}(…)" if is_class else None,
             )
     if len(losses) < 2:
@@ -39,7 +39,7 @@ def _losses_of_outputs(given: Any) -> tuple[Loss, ...]:
             "PerOutput needs several outputs, with one loss for each",
             place="losses",
             expected="a list of at least two losses",
-            received=f"{given!r:.80}",
+            received=shortened(given, 80),
             hint="if the model has one output, give the loss itself",
         )
     return losses
@@ -54,7 +54,7 @@ def _weights_of_outputs(given: Any) -> tuple[float, ...]:
                 "the weight of a loss must be a finite number, 0 or more",
                 place=f"weights[{number}]",
                 expected="0 ≤ weight < ∞",
-                received=f"{weight!r:.60}",
+                received=shortened(weight),
                 hint="a weight of 0 silences an output: its cost is measured, but not trained on",
             )
     return weights
