@@ -30,6 +30,7 @@ from chainrule.core.errors import (
 )
 from chainrule.core.hints import hint_for_layer, hinted
 from chainrule.core.layer import Layer
+from chainrule.core.terminal import printable
 from chainrule.core.types import Shape
 
 
@@ -61,6 +62,7 @@ class LawResult:
     diagnosis: str | None = None
     remarks: list[str] = field(factory=list)
 
+    @printable
     def __str__(self) -> str:
         figure = "" if self.figure is None else f"{self.figure:.1e}"
         head = f"  {'✓' if self.ok else '✗'} {self.number}  {self.name:<10}  {figure:>7}  "
@@ -103,6 +105,7 @@ class CheckReport:
     def __bool__(self) -> bool:
         return self.ok
 
+    @printable
     def __str__(self) -> str:
         broken = [result.name for result in self.results if not result.ok]
         head = (

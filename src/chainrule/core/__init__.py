@@ -21,6 +21,7 @@ and, for changes to the contract itself:
     tree             the layers inside a layer, and their paths
     equations        a layer on paper, for `chainrule.explain`
     messages         how a layer prints, and the errors about layers
+    terminal         ASCII for the signs that an encoding lacks
     validators       the checks of arguments that all packages share
     caller           warnings that point to the line of the user's program
     deprecation      old names that keep working for one release

@@ -21,6 +21,7 @@ from typing import Any, Self
 import numpy as np
 
 from chainrule.core.deprecation import renamed_keywords, renamed_settable_attribute
+from chainrule.core.terminal import printable
 
 
 class ChainruleError(Exception):
@@ -62,6 +63,7 @@ class ChainruleError(Exception):
         self.place = f"{container}/{self.place}" if self.place else container
         return self
 
+    @printable
     def __str__(self) -> str:
         details = {
             "at": self.place,

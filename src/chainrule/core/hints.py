@@ -23,6 +23,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from chainrule.core.elsewhere import ARGUMENTS, ATTRIBUTES, FUNCTIONS, NAMES, NOT_HERE
 from chainrule.core.errors import ArgumentError, shortened
+from chainrule.core.terminal import for_terminal
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -62,7 +63,7 @@ class _Elsewhere:
 
     def __get__(self, thing: object, owner: type) -> Any:
         text = f"{owner.__name__} has no attribute {self._name!r}: that is {self._hint}"
-        raise AttributeError(text, name=self._name)
+        raise AttributeError(for_terminal(text), name=self._name)
 
 
 # ------------------------------------------------------------------------------- arguments
@@ -205,7 +206,8 @@ def missing_attribute(layer: object, name: str, otherwise: str) -> AttributeErro
     """
     text = f"{type(layer).__name__} has no attribute {name!r}"
     if name in ATTRIBUTES["Layer"]:
-        return AttributeError(f"{text}: that is {ATTRIBUTES['Layer'][name]}", name=name)
+        text += f": that is {ATTRIBUTES['Layer'][name]}"
+        return AttributeError(for_terminal(text), name=name)
     nearest = _nearest(name, [*dir(type(layer)), *vars(layer)])
     if nearest:
         # Without obj: Python would add the same suggestion, but only in some tracebacks.
@@ -234,7 +236,7 @@ def hint_for_layer(given: object) -> str | None:
 def missing_name(module: str, name: str) -> AttributeError | ImportError:
     """The error for a name that a module does not have, for the module's ``__getattr__``."""
     hint = None if name.startswith("_") else _hint_for_name(module, name)
-    added = f": {hint}" if hint else ""
+    added = for_terminal(f": {hint}") if hint else ""
     if _is_import(sys._getframe(2)):
         return ImportError(f"cannot import name {name!r} from {module!r}{added}", name=module)
     return AttributeError(f"module {module!r} has no attribute {name!r}{added}", name=name)

@@ -147,11 +147,10 @@ def not_negative(owner: object, attribute: Any, value: Any) -> None:
         if attribute.name == "learning_rate" and isinstance(value, SuggestsUse):  # a schedule
             hint = f"fit(…, callbacks=[{value.suggested_use}])"
             complain(owner, attribute.name, "a number, the initial learning rate", value, hint)
-        if hasattr(type(value), "grad") or hasattr(
-            type(value), "parameters"
-        ):  # a model, or its parameters
+        kind = type(value)
+        if hasattr(kind, "grad") or hasattr(kind, "parameters"):  # parameters, or a model
             hint = "an optimizer takes no parameters: Trainer(model, loss, optimizer)"
-            complain(owner, attribute.name, "a number", type(value).__name__, hint)
+            complain(owner, attribute.name, "a number, the learning rate", kind, hint)
         hint = {
             "learning_rate": "often between 1e-4 and 1; 0 changes nothing",
             "learning_rate_decay": "0 means no decay; 1e-3 is weak, 1 is strong",

@@ -21,6 +21,7 @@ from attrs import define, field
 from chainrule.core.errors import DefinitionError, described
 from chainrule.core.hints import hint_for_layer, hinted
 from chainrule.core.layer import Layer
+from chainrule.core.terminal import for_terminal, printable
 from chainrule.core.tree import join, snake_case
 from chainrule.core.types import Shape
 from chainrule.display.summary import configuration, seen_from, shapes_of_values, shortened
@@ -166,8 +167,9 @@ class Diagram:
     @property
     def mermaid(self) -> str:
         """The diagram as the text of a Mermaid flowchart."""
-        return "\n".join(_mermaid(self))
+        return for_terminal("\n".join(_mermaid(self)))
 
+    @printable
     def __str__(self) -> str:
         return "\n".join(_drawing(self))
 

@@ -29,6 +29,7 @@ from chainrule.core.hints import hint_for_layer, hinted
 from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of
 from chainrule.core.parameter import Parameter
+from chainrule.core.terminal import encodable, printable, printed
 from chainrule.core.tree import join, snake_case
 from chainrule.core.types import Shape
 from chainrule.graph.graph import Graph
@@ -198,21 +199,19 @@ class Summary:
         width = np.dtype(self.dtype).itemsize if self.dtype else 0
         return (self.parameters + self.states) * width
 
+    @printable
     def __str__(self) -> str:
-        from rich.console import Console
-
-        text = io.StringIO()
-        console = Console(file=text, color_system=None, force_terminal=False, force_jupyter=False)
         # As wide as the terminal. In a narrow one, lines are wrapped, but never truncated.
-        console.width = max(console.width, _total(_fitting(self, console.width)))
-        console.print(self)
-        return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+        return printed(self, least=lambda width: _total(_fitting(self, width)))
 
     __repr__ = __str__
 
     def __rich_console__(self, console: Any, options: Any) -> Any:
         from rich.text import Text
 
+        if options.ascii_only:  # or any other encoding without our signs
+            yield Text(encodable(printed(self, width=options.max_width), options.encoding))
+            return
         yield _table(self, options.max_width)
         for note in _notes(self):
             yield Text(note, style="dim")

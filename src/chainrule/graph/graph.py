@@ -30,6 +30,7 @@ from chainrule.core.errors import (
 )
 from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of
+from chainrule.core.terminal import printable
 from chainrule.core.tree import numbered
 from chainrule.core.types import Shape
 from chainrule.graph.composite import ALL, Composite, NodeOutput, refuse_change, sizes_of
@@ -188,6 +189,7 @@ class Graph(Composite, on_setattr=refuse_change):
     def _names(self) -> list[str]:
         return numbered(type(layer).__name__ for layer in self.layers)
 
+    @printable
     def __repr__(self) -> str:
         names, calls = self._names(), []
         inputs = self.input_names(len(self.starts))

@@ -20,6 +20,7 @@ from attrs import field, frozen
 from chainrule.core.errors import ConfigurationError, DefinitionError, shortened
 from chainrule.core.hints import Hinted
 from chainrule.core.messages import batch_of, label
+from chainrule.core.terminal import printable
 from chainrule.core.types import Shape
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ class Node(Hinted):
         __truediv__ = __rtruediv__ = __pow__ = __rpow__ = __neg__ = _refuse_arithmetic
         __matmul__ = __rmatmul__ = _refuse_arithmetic
 
+    @printable
     def __repr__(self) -> str:
         given = ["…" if node.sources else repr(node) for node in self.sources]
         return f"{label(self.layer) if self.layer else 'Node'}({', '.join(given)})"

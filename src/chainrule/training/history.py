@@ -22,6 +22,7 @@ from chainrule.callbacks import csv_table
 from chainrule.callbacks.monitoring import nearest_column
 from chainrule.core.errors import ConfigurationError, MissingExtraError, StorageError
 from chainrule.core.hints import Hinted
+from chainrule.core.terminal import printable
 
 FORMAT = "chainrule-history-1"
 WHAT = "the history"
@@ -221,6 +222,7 @@ class History(Hinted, Mapping[str, list[float]]):
 
         return curves.draw(self, ax)
 
+    @printable
     def __str__(self) -> str:
         best = self.best_epoch
         if not self.epochs:
@@ -240,6 +242,7 @@ class History(Hinted, Mapping[str, list[float]]):
             lines[shown.index(best) + 1] += "  ← best"
         return "\n".join(lines)
 
+    @printable
     def __repr__(self) -> str:
         ends = [f"{k} {_as_text(v[0])} → {_as_text(v[-1])}" for k, v in self.items() if v]
         count = f"{self.epochs} epoch{'s' if self.epochs != 1 else ''}"

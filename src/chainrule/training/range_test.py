@@ -40,6 +40,7 @@ from chainrule.callbacks.callback import Callback
 from chainrule.core.deprecation import renamed_keywords
 from chainrule.core.errors import ConfigurationError, NonFiniteError, shortened
 from chainrule.core.hints import hinted
+from chainrule.core.terminal import printable
 from chainrule.core.validators import is_integer, is_number
 from chainrule.figure_style import INK, TRAINING, VALIDATION, missing_matplotlib, tidy
 from chainrule.training.delta_watch import DeltasWarning, generators_restored
@@ -231,6 +232,7 @@ class RangeTest:
         """
         return _draw(self, ax)
 
+    @printable
     def __str__(self) -> str:
         lowest, highest = self.rates[0], self.rates[-1]
         first = f"{len(self.rates)} steps with learning rates from {lowest:.2g} to {highest:.2g}"
