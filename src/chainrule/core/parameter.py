@@ -47,7 +47,11 @@ class Parameter(Hinted):
     def __init__(self, name: str, value: Array) -> None:
         self.path = name
         self._value: FloatArray = value
-        self._grad: FloatArray = np.zeros_like(value)
+        # np.zeros occupies memory only when it is used; zeros_like also makes other arrays.
+        is_plain = type(value) is np.ndarray
+        self._grad: FloatArray = (
+            np.zeros(value.shape, value.dtype) if is_plain else np.zeros_like(value)
+        )
         self._grad_is_zero = False
         self._trainable = True
         self._storage: _Storage | None = None
@@ -328,6 +332,11 @@ class ParameterVector(Hinted):
                 "optimizer.descend(model.parameters)",
             )
 
+    def assign_paths(self) -> None:
+        """Set the `path` of each parameter to its path in this vector."""
+        for path, parameter in reversed(self._named.items()):
+            parameter.path = path
+
     def __len__(self) -> int:
         return len(self._parameters)
 
@@ -361,8 +370,7 @@ class ParameterVector(Hinted):
         first = self._parameters[0]._storage if self._parameters else None
         if first is None or not self._lie_in(first):
             first = _Storage.of(self._parameters, self._empty)
-            for path, parameter in reversed(self._named.items()):
-                parameter.path = path
+            self.assign_paths()
         start = self._parameters[0]._offset if self._parameters else 0
         self._storage, self._window = first, slice(start, start + self.size)
         return first
