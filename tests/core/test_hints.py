@@ -341,6 +341,23 @@ def test_the_tables_name_classes_and_methods_that_exist(table):
         assert not method or hasattr(known[name], method), key
 
 
+TO_COME = {"rate", "ignore"}
+"""Arguments of layers and losses that are still to come; until then they are not suggested."""
+
+
+def test_the_arguments_that_the_table_suggests_exist():
+    modules = [chainrule, losses, optimizers, callbacks, schedules, initializers]
+    public = [getattr(module, name) for module in modules for name in module.__all__]
+    kinds = [each for each in public if isinstance(each, type)]
+    for owner, table in elsewhere.ARGUMENTS.items():
+        name, _, method = owner.partition(".")
+        below = [kind for kind in kinds if name in [base.__name__ for base in kind.__mro__]]
+        functions_of = [getattr(kind, method or "__init__") for kind in below]
+        accepted = {p for f in functions_of for p in inspect.signature(f).parameters}
+        suggested = {hint for hint in table.values() if hint.isidentifier()}
+        assert suggested <= accepted | TO_COME, (owner, suggested - accepted)
+
+
 VALUES = {
     "Activation('linear')": "identity",
     "Activation('swish')": "Activation('silu')",
