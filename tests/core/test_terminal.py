@@ -50,7 +50,7 @@ for thing in (
     schedules.Cosine(0.1, 10), 0.5 * schedules.WarmUp(schedules.Constant(0.1), 5),
     schedules.range_test(trainer, X, T, steps=20), trainer, trainer.run, optimizers.Adam(),
     losses.Huber(), callbacks.EarlyStopping(), chainrule.datasets.digits(), x, h,
-    chainrule.Dual(np.ones(2), np.ones(2)), Dense(3).equations(),
+    chainrule.Dual(np.ones(2), np.ones(2)), model[0].equations(),
 ):
     print(thing)
     print(repr(thing))

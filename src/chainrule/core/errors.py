@@ -14,14 +14,12 @@ the layer that raises it needs no knowledge of its position.
 
 from __future__ import annotations
 
-import re
-import reprlib
 from typing import Any, Self
 
-import numpy as np
-
 from chainrule.core.deprecation import renamed_keywords, renamed_settable_attribute
+from chainrule.core.terminal import described as described
 from chainrule.core.terminal import printable
+from chainrule.core.terminal import shortened as shortened
 
 
 class ChainruleError(Exception):
@@ -80,36 +78,6 @@ class ChainruleError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.problem,), self.__dict__
-
-
-def shortened(thing: object, limit: int = 60) -> str:
-    """The repr of an object for an error: on one line, and cut between words, with "…".
-
-    An array is described by its dtype and its shape.
-
-    Parameters
-    ----------
-    thing
-        What was received.
-    limit
-        The largest number of characters.
-    """
-    if isinstance(thing, np.ndarray):
-        return f"{thing.dtype} array of shape {thing.shape}"
-    is_long = isinstance(thing, list | tuple | dict | set | str) and len(thing) > limit
-    text = " ".join((reprlib.repr if is_long else repr)(thing).split()).replace("...", "…")
-    if len(text) <= limit:
-        return text
-    cut = text[: limit - 1]
-    words = re.match(r".*[\s,;:(\[{](?=.)", cut)
-    return (words[0].rstrip() if words and len(words[0]) > limit // 2 else cut) + "…"
-
-
-def described(thing: object) -> str:
-    """What was received instead of an object of another type, for an error."""
-    if isinstance(thing, type):
-        return f"the class {thing.__name__}"
-    return f"{shortened(thing)}, of type {type(thing).__name__}"
 
 
 class DefinitionError(ChainruleError, TypeError):

@@ -13,10 +13,13 @@ from __future__ import annotations
 import codecs
 import io
 import re
+import reprlib
 import sys
 import unicodedata
 from collections.abc import Callable
 from typing import Any, ParamSpec
+
+import numpy as np
 
 P = ParamSpec("P")
 
@@ -109,6 +112,36 @@ def _replace(error: UnicodeError) -> tuple[str, int]:
 
 
 codecs.register_error(ERRORS, _replace)
+
+
+def shortened(thing: object, limit: int = 60) -> str:
+    """The repr of an object for an error: on one line, and cut between words, with "…".
+
+    An array is described by its dtype and its shape.
+
+    Parameters
+    ----------
+    thing
+        What was received.
+    limit
+        The largest number of characters.
+    """
+    if isinstance(thing, np.ndarray):
+        return f"{thing.dtype} array of shape {thing.shape}"
+    is_long = isinstance(thing, list | tuple | dict | set | str) and len(thing) > limit
+    text = " ".join((reprlib.repr if is_long else repr)(thing).split()).replace("...", "…")
+    if len(text) <= limit:
+        return text
+    cut = text[: limit - 1]
+    words = re.match(r".*[\s,;:(\[{](?=.)", cut)
+    return (words[0].rstrip() if words and len(words[0]) > limit // 2 else cut) + "…"
+
+
+def described(thing: object) -> str:
+    """What was received instead of an object of another type, for an error."""
+    if isinstance(thing, type):
+        return f"the class {thing.__name__}"
+    return f"{shortened(thing)}, of type {type(thing).__name__}"
 
 
 def printed(
