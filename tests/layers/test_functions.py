@@ -550,7 +550,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_one(given: str, nearest: st
     ("given", "hint"),
     [
         ("quux", None),
-        (None, None),
+        (None, "omit the layer, or Activation('identity')"),
         (3.0, None),
         (Sigmoid, "create an instance: Sigmoid()"),
         (np.sin, "add its derivative: Pair(np.sin, np.cos)"),

@@ -49,7 +49,7 @@ def is_better(figure: float, best: float | None, criterion: Criterion) -> bool:
 
 def threshold_is_valid(owner: Any, attribute: Any, value: Any) -> None:
     """An attrs validator for a threshold: a number of at least 0, and below 1 if it is relative."""
-    limit = 1.0 if owner.relative else math.inf
+    limit = 1.0 if owner.relative is True else math.inf
     if not isinstance(value, float) or not 0 <= value < limit:
         expected = "a number, 0 or more" + (", below 1" if limit == 1 else "")
         hint = "1e-4 is usual; for an absolute threshold use relative=False"

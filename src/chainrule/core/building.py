@@ -76,6 +76,13 @@ def construct(
         _shape(name, shape, may_be_open=True)
         for shape in input_shapes or layer.known_input_shapes or ()
     )
+    if not shapes and not _takes_any_number(method):
+        raise BuildError(
+            f"{name}: build needs the shape of a row",
+            expected=f"build{_arguments_of(method)}",
+            received="build()",
+            hint="model.build((64,)) for rows of 64 numbers",
+        )
     is_inner = layer._rng is not None  # inside a container that is being built
     before = [(member, member.is_built, member.attributes()) for _, member in layer.walk()]
     rng_state = rng.bit_generator.state if isinstance(rng, np.random.Generator) else None
@@ -113,6 +120,12 @@ def construct(
                 vector.assign_paths()
                 _ = vector.value  # moves each array to its final memory
             _keep_freed_memory()
+
+
+def _takes_any_number(build: Callable[..., Any]) -> bool:
+    """Whether an author's own `build` takes any number of shapes, and says itself what it needs."""
+    kinds = [p.kind for p in inspect.signature(build).parameters.values()]
+    return inspect.Parameter.VAR_POSITIONAL in kinds and build.__qualname__ != "Layer.build"
 
 
 def _keep_freed_memory() -> None:

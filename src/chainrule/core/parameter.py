@@ -21,11 +21,13 @@ from chainrule.core.errors import (
     DtypeError,
     NoTangentRuleError,
     ShapeError,
+    shortened,
 )
+from chainrule.core.hints import Hinted
 from chainrule.core.types import Array, FloatArray
 
 
-class Parameter:
+class Parameter(Hinted):
     """An array that is learned, ``value``, and its gradient ∂C/∂value, ``grad``.
 
     Parameters
@@ -111,7 +113,7 @@ class Parameter:
                 f"trainable of {self.path!r} has an invalid value",
                 place=self.path,
                 expected="True or False",
-                received=f"{new!r:.60}",
+                received=shortened(new),
                 hint="parameter.trainable = False freezes it",
             )
         if bool(new) is not self._trainable:
@@ -248,7 +250,7 @@ class Parameter:
             )
 
 
-class ParameterVector:
+class ParameterVector(Hinted):
     """All parameters of a model as one flat vector, ``value``, with its gradient, ``grad``.
 
     It is also the list of the `Parameter`s, by number or by path::
@@ -355,6 +357,18 @@ class ParameterVector:
         """Reset every gradient to zero."""
         for parameter in self._parameters:
             parameter._grad_is_zero = parameter._trainable
+
+    if not TYPE_CHECKING:  # so that type checkers report it, too
+
+        def __call__(self, *given: Any, **named: Any) -> Any:
+            """Raise the error for ``model.parameters()``, which is a method elsewhere."""
+            raise DefinitionError(
+                "model.parameters is an attribute, not a method",
+                expected="model.parameters, without brackets",
+                received="model.parameters(…)",
+                hint="a Trainer gives them to its optimizer; in your own loop, "
+                "optimizer.descend(model.parameters)",
+            )
 
     def assign_paths(self) -> None:
         """Set the `path` of each parameter to its path in this vector."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 from chainrule.core import building
 from chainrule.core.errors import ConfigurationError, DefinitionError
 from chainrule.core.layer import Layer
+from chainrule.core.terminal import printable
 from chainrule.core.tree import fields_of, snake_case
 from chainrule.core.types import Array, RowPattern, Shape
 from chainrule.graph.plan import Plan
@@ -130,6 +131,7 @@ class Composite(Layer):
         named: list[tuple[str, Layer]] = [(f"{n}=", child) for n, child in self.children().items()]
         return f"{type(self).__name__}(", named, ")"
 
+    @printable
     def __repr__(self) -> str:
         text = None if self.is_built else _on_one_line(self, 88)
         return text or "\n".join(_on_many_lines(self)).rstrip(",")

@@ -21,10 +21,17 @@ from typing import Any, ClassVar
 
 from attrs import field
 
-from chainrule.core.errors import ConfigurationError, DefinitionError, ShapeError
+from chainrule.core.errors import (
+    ConfigurationError,
+    DefinitionError,
+    ShapeError,
+    described,
+    shortened,
+)
 from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of
 from chainrule.core.open_axes import fits, merged
+from chainrule.core.terminal import printable
 from chainrule.core.tree import numbered
 from chainrule.core.types import Shape
 from chainrule.graph.composite import ALL, Composite, NodeOutput, refuse_change, sizes_of
@@ -181,6 +188,7 @@ class Graph(Composite, on_setattr=refuse_change):
     def _names(self) -> list[str]:
         return numbered(type(layer).__name__ for layer in self.layers)
 
+    @printable
     def __repr__(self) -> str:
         names, calls = self._names(), []
         inputs = self.input_names(len(self.starts))
@@ -262,7 +270,7 @@ def _as_nodes(what: str, given: Any) -> list[Node]:
                 f"Graph: {what} must be nodes",
                 place=f"{what}[{number}]" if isinstance(given, list | tuple) else what,
                 expected="an Input, or the result of calling a layer on a node",
-                received=f"{node!r:.60}, of type {type(node).__name__}",
+                received=described(node),
                 hint="call the layer: Dense(3)(x)"
                 if is_layer
                 else "Graph(x, y), with x = Input(…)",
@@ -294,7 +302,7 @@ def _as_names(outputs: dict[Any, Any]) -> tuple[str, ...]:
                 "Graph: invalid name of an output",
                 place=f"outputs[{name!r}]",
                 expected="letters, digits and underscores, such as 'digit'",
-                received=f"{name!r:.60}",
+                received=shortened(name),
             )
     return tuple(outputs)
 
@@ -423,7 +431,9 @@ def _foreign_input_error(
         place=_path([*chain, call]),
         expected=f"outputs that depend on {', '.join(map(repr, inputs))}",
         received=f"{output!r}, which depends on {call!r} of another graph, or on an omitted one",
-        hint="Graph([…, that Input], …), or call the layers on nodes of this graph",
+        hint="the order is Graph(inputs, outputs)"
+        if any(node.origin[0] is output.origin[0] for start in inputs for node in _upstream(start))
+        else "Graph([…, that Input], …), or call the layers on nodes of this graph",
     )
 
 

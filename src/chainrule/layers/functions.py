@@ -26,12 +26,14 @@ from typing import Any, ClassVar
 import numpy as np
 from attrs import frozen
 
+from chainrule.core.elsewhere import FUNCTIONS
 from chainrule.core.errors import ConfigurationError
+from chainrule.core.hints import Hinted, value_elsewhere
 from chainrule.core.types import Array
 
 
 @frozen
-class Function:
+class Function(Hinted):
     """A function y = f(z) of one number, and its derivative f′(z).
 
     A subclass, decorated with `attrs.frozen`, implements `value` and `derivative`. Both take
@@ -512,7 +514,10 @@ def get(function: str | Function) -> Function:
 def _hint(function: object) -> str | None:
     if isinstance(function, str):
         nearest = difflib.get_close_matches(function.lower(), KNOWN, n=1)
-        return f"did you mean {nearest[0]!r}?" if nearest else None
+        suggestion = f"did you mean {nearest[0]!r}?" if nearest else None
+        return value_elsewhere(FUNCTIONS, function) or suggestion
+    if function is None:
+        return FUNCTIONS["none"]
     if isinstance(function, type) and issubclass(function, Function):
         return f"create an instance: {function.__name__}()"
     if callable(function):

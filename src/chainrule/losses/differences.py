@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import math
-import numbers
-import sys
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,6 +13,7 @@ from attrs import define, field
 
 from chainrule.core.errors import ConfigurationError
 from chainrule.core.types import Array
+from chainrule.core.validators import as_float
 from chainrule.losses.loss import Loss, column_of, shares_of, sum_of_each_sample
 
 
@@ -118,8 +117,9 @@ class MeanAbsoluteError(_DifferenceLoss):
 
 
 def _threshold(value: Any) -> float:
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not is_number or not 0 < value <= sys.float_info.max:
+    # A Python float even for a NumPy number, which would turn float32 arrays into float64.
+    number = as_float(value)
+    if not isinstance(number, float) or not 0 < number < math.inf:
         raise ConfigurationError(
             "the threshold of a Huber loss must be a positive number",
             place="Huber",
@@ -127,8 +127,7 @@ def _threshold(value: Any) -> float:
             received=repr(value),
             hint="give the distance beyond which an error counts as an outlier, such as 1.0",
         )
-    # A Python float even for a NumPy number, which would turn float32 arrays into float64.
-    return float(value)
+    return number
 
 
 @define

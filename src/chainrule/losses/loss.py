@@ -17,6 +17,7 @@ from attrs import define
 
 from chainrule.core.arrays import hint_to_convert, is_array, look_alike, read_only, refuse_write
 from chainrule.core.errors import DefinitionError, DtypeError, ShapeError
+from chainrule.core.hints import Hinted
 from chainrule.core.types import Array
 from chainrule.losses.messages import (
     description_of,
@@ -29,7 +30,7 @@ from chainrule.losses.messages import (
 
 
 @define
-class Loss:
+class Loss(Hinted):
     """The base class of all losses: a cost C, and the delta ∂C/∂y.
 
     For a custom loss, subclass it, decorate the subclass with `attrs.define`, and write two

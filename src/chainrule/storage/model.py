@@ -26,6 +26,7 @@ import numpy as np
 from chainrule import files
 from chainrule.core import building
 from chainrule.core.errors import StorageError
+from chainrule.core.hints import hinted
 from chainrule.core.layer import Layer
 from chainrule.core.types import Shape
 from chainrule.storage import sealed_file
@@ -58,6 +59,7 @@ def save(model: Layer, path: str | Path) -> None:
     files.write(path, dumps(model), "the model")
 
 
+@hinted
 def load(path: str | Path, layers: Iterable[type] = ()) -> Layer:
     """Load the model that `save` wrote: all of it, or an error.
 

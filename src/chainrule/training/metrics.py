@@ -20,7 +20,7 @@ import numpy as np
 
 from chainrule import losses
 from chainrule.core.arrays import as_array, read_only, refuse_write
-from chainrule.core.errors import ConfigurationError, DataError, DtypeError, ShapeError
+from chainrule.core.errors import ConfigurationError, DataError, DtypeError, ShapeError, shortened
 from chainrule.core.tree import snake_case
 from chainrule.core.types import Array
 from chainrule.core.validators import is_integer
@@ -138,10 +138,10 @@ def named(metrics: Iterable[Any], loss: Loss) -> dict[str, Metric]:
         raise ConfigurationError(
             "metrics must be a list",
             expected="a list such as ['accuracy']",
-            received=f"metrics={metrics!r:.60}",
+            received=f"metrics={shortened(metrics)}",
             hint="a dictionary is for a model with several outputs and one loss per output"
             if isinstance(metrics, Mapping)
-            else f"metrics=[{metrics!r:.60}]",
+            else f"metrics=[{shortened(metrics)}]",
         )
     functions: dict[str, Metric] = {}
     for metric in metrics:
@@ -150,7 +150,7 @@ def named(metrics: Iterable[Any], loss: Loss) -> dict[str, Metric]:
             raise ConfigurationError(
                 f"two columns of the history would be called {name!r}",
                 expected="metrics with different names, none of them 'loss'",
-                received=f"metrics={list(metrics)!r:.200}",
+                received=f"metrics={shortened(list(metrics), 200)}",
                 hint="define a function with a different name that calls the other",
             )
         functions[name] = function
@@ -190,7 +190,7 @@ def by_output(metrics: Any, outputs: int) -> dict[int | str, dict[str, Any]]:
             raise ConfigurationError(
                 "with several outputs, metrics must say which output each metric is for",
                 expected=f"a dictionary of lists, or a list of {outputs} lists",
-                received=f"metrics={metrics!r:.120}",
+                received=f"metrics={shortened(metrics, 120)}",
                 hint="metrics={0: ['accuracy']} for the first output, or use its name",
             )
         given = dict(enumerate(each))
@@ -200,7 +200,7 @@ def by_output(metrics: Any, outputs: int) -> dict[int | str, dict[str, Any]]:
             raise ConfigurationError(
                 "metrics names an output that does not exist",
                 expected=f"the name of an output, or a number from 0 to {outputs - 1}",
-                received=f"{output!r:.60}",
+                received=shortened(output),
             )
         if isinstance(own, Iterable) and not isinstance(own, str | Mapping):
             own = list(own)
@@ -245,7 +245,7 @@ def computed(metrics: Mapping[str, Metric], y: Array, target: Array) -> dict[str
                 expected="a function (y, t) -> number",
                 received=f"{type(figure).__name__} of shape {np.shape(figure)}"
                 if hasattr(figure, "shape")
-                else f"{figure!r:.60}",
+                else f"{shortened(figure)}",
                 hint="return the mean over the samples",
             ) from error
     return figures
@@ -277,7 +277,7 @@ def _resolved(metric: Any, loss: Loss) -> tuple[str, Metric]:
         raise ConfigurationError(
             "an item of metrics is not a metric",
             expected="a name such as 'accuracy', a loss, or a function (y, t) -> number",
-            received=f"{metric!r:.60}",
+            received=shortened(metric),
             hint=f"create an instance: {metric.__name__}()" if isinstance(metric, type) else None,
         )
     if isinstance(metric, Loss):

@@ -38,7 +38,9 @@ from attrs import frozen
 
 from chainrule.callbacks.callback import Callback
 from chainrule.core.deprecation import renamed_keywords
-from chainrule.core.errors import ConfigurationError, NonFiniteError
+from chainrule.core.errors import ConfigurationError, NonFiniteError, shortened
+from chainrule.core.hints import hinted
+from chainrule.core.terminal import printable
 from chainrule.core.validators import is_integer, is_number
 from chainrule.figure_style import INK, TRAINING, VALIDATION, missing_matplotlib, tidy
 from chainrule.training.delta_watch import DeltasWarning, generators_restored
@@ -53,6 +55,7 @@ DIVERGED = 4.0
 
 
 @renamed_keywords(removed_in="0.3", ahead="prefetch")
+@hinted
 def range_test(
     trainer: Trainer,
     x: Any,
@@ -229,6 +232,7 @@ class RangeTest:
         """
         return _draw(self, ax)
 
+    @printable
     def __str__(self) -> str:
         lowest, highest = self.rates[0], self.rates[-1]
         first = f"{len(self.rates)} steps with learning rates from {lowest:.2g} to {highest:.2g}"
@@ -398,7 +402,7 @@ def _rates(lowest: Any, highest: Any, steps: Any) -> tuple[float, ...]:
                 f"{name} must be a learning rate above 0",
                 place=PLACE,
                 expected="a finite number above 0",
-                received=f"{name}={rate!r:.60}",
+                received=f"{name}={shortened(rate)}",
                 hint="lowest=1e-6, highest=10.0 covers most networks",
             )
     if lowest >= highest or not is_integer(steps) or steps < LEAST_STEPS:
@@ -419,7 +423,7 @@ def _require_smoothing(smoothing: Any) -> None:
             "smoothing must be a number of steps, 0 or more",
             place=PLACE,
             expected="a finite number, 0 or more",
-            received=f"smoothing={smoothing!r:.60}",
+            received=f"smoothing={shortened(smoothing)}",
             hint="4.0 is typical; 0 turns smoothing off",
         )
 

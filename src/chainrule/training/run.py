@@ -30,6 +30,7 @@ from chainrule.core.errors import (
     DataError,
     DefinitionError,
     NonFiniteError,
+    shortened,
 )
 from chainrule.data.batches import Batch, Batches
 from chainrule.data.samples import Data
@@ -231,7 +232,7 @@ class Run:
                 "figures does not return columns for the history",
                 place=f"{type(callback).__name__}.figures",
                 expected='a number for each name, such as {"norm": 1.5}',
-                received=f"{given!r:.80}",
+                received=shortened(given, 80),
                 hint="return a float for each name; return {} if there is nothing to add",
             )
         added = {name: float(figure) for name, figure in given.items()}

@@ -36,6 +36,7 @@ from chainrule.callbacks import Callback
 from chainrule.core.arrays import refuse_write
 from chainrule.core.deprecation import renamed_keywords
 from chainrule.core.errors import NonFiniteError, ShapeError
+from chainrule.core.hints import Hinted, hinted
 from chainrule.core.input_checks import as_tuple
 from chainrule.core.layer import Layer
 from chainrule.core.layer_state import copied_generator
@@ -68,7 +69,7 @@ def _by_name(trainer: Trainer, attribute: Any, given: Any) -> Mapping[Any, Any]:
 
 
 @define(eq=False)
-class Trainer:
+class Trainer(Hinted):
     """Trains a model: an optimizer moves its parameters to make a loss small.
 
     Parameters
@@ -161,6 +162,7 @@ class Trainer:
     # ---------------------------------------------------------------- training and evaluation
 
     @renamed_keywords(removed_in="0.3", ahead="prefetch")
+    @hinted
     def fit(
         self,
         x: Any,
@@ -328,6 +330,7 @@ class Trainer:
         if self.run is not None and self.run.is_going:
             self.run.reason = reason
 
+    @hinted
     def step(
         self,
         x: Array | tuple[Array, ...],
@@ -356,6 +359,7 @@ class Trainer:
         guarded.require_finite()
         return cost
 
+    @hinted
     def evaluate(
         self,
         x: npt.ArrayLike | tuple[npt.ArrayLike, ...],
