@@ -29,6 +29,7 @@ from chainrule.core.errors import (
     DefinitionError,
     DtypeError,
     ShapeError,
+    StorageError,
 )
 from chainrule.core.initializers import Initializer
 from chainrule.core.input_checks import DTYPES
@@ -79,6 +80,8 @@ def construct(
         for member, was_built, attributes in before:
             if was_built:  # it is also in another model, and has its memory there
                 _restore(member, attributes)
+        if _IS_BLANK.get():
+            return  # the outermost caller allocates it
         _ = layer.parameters.value, layer.buffers.value  # moves every array to its final memory
         _keep_freed_memory()
 
@@ -109,6 +112,45 @@ def limited_by(check: Callable[[Layer, str, Shape], None]) -> Iterator[None]:
         _LIMIT.reset(token)
 
 
+_IS_BLANK: ContextVar[bool] = ContextVar("is_blank", default=False)
+
+
+def build_for_stored_values(
+    layer: Layer,
+    *input_shapes: Shape,
+    rng: Any,
+    dtype: Any,
+    limit: Callable[[], Callable[[Layer, str, Shape], None]],
+) -> None:
+    """Build a layer whose parameters and buffers are about to be read from a file.
+
+    No initial values are drawn: while the layer is being built, every number is zero. Afterwards
+    they are undefined, in memory that is not touched yet. A layer that cannot be built with zeros,
+    such as one that inverts a matrix, is built with initial values.
+
+    Parameters
+    ----------
+    limit
+        Returns the check for `limited_by`; it is called for each attempt.
+    """
+    token = _IS_BLANK.set(True)
+    try:
+        with limited_by(limit()):
+            layer.build(*input_shapes, rng=rng, dtype=dtype)
+        layer.parameters.allocate()
+        layer.buffers.allocate()
+        _keep_freed_memory()
+        return
+    except StorageError:  # the limit
+        raise
+    except ChainruleError:
+        pass
+    finally:
+        _IS_BLANK.reset(token)
+    with limited_by(limit()):
+        layer.build(*input_shapes, rng=rng, dtype=dtype)
+
+
 def create(layer: Layer, name: str, shape: Any, initializer: Initializer) -> Parameter:
     """Create a parameter or buffer and set it on the layer under its name."""
     rng = layer.rng
@@ -117,7 +159,8 @@ def create(layer: Layer, name: str, shape: Any, initializer: Initializer) -> Par
     limit = _LIMIT.get()
     if limit is not None:
         limit(layer, name, axes)
-    array = initializer(axes, rng, layer._dtype or np.float64)
+    dtype = layer._dtype or np.float64
+    array = np.zeros(axes, dtype) if _IS_BLANK.get() else initializer(axes, rng, dtype)
     created = Parameter(name, array)
     setattr(layer, name, created)
     return created

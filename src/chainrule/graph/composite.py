@@ -194,6 +194,10 @@ def repr_of_inner_layer(item: Layer) -> str | None:
     return repr(item)
 
 
+DEEPEST = 100
+"""Containers that are nested deeper than this are abbreviated: indented, they would be too long."""
+
+
 def _on_many_lines(model: Composite) -> list[str]:
     """The same code with a line for each layer, and shapes as comments."""
     lines: list[tuple[str, str]] = []
@@ -207,6 +211,8 @@ def _on_many_lines(model: Composite) -> list[str]:
         elif short is not None:
             text = short.replace("\n", "\n" + indent)
             lines.append((f"{indent}{prefix}{text},", sizes_of(item)))
+        elif depth > DEEPEST:
+            lines.append((f"{indent}{prefix}{type(item).__name__}(…),", sizes_of(item)))
         else:
             begin, layers, end = item.as_python()
             lines.append((f"{indent}{prefix}{begin}", ""))
