@@ -337,6 +337,11 @@ class ParameterVector:
         for parameter in self._parameters:
             parameter._grad_is_zero = parameter._trainable
 
+    def assign_paths(self) -> None:
+        """Set the `path` of each parameter to its path in this vector."""
+        for path, parameter in reversed(self._named.items()):
+            parameter.path = path
+
     def __len__(self) -> int:
         return len(self._parameters)
 
@@ -376,8 +381,7 @@ class ParameterVector:
         first = self._parameters[0]._storage if self._parameters else None
         if first is None or not self._lie_in(first) or not copied:
             first = _Storage.of(self._parameters, self._empty, copied=copied)
-            for path, parameter in reversed(self._named.items()):
-                parameter.path = path
+            self.assign_paths()
         start = self._parameters[0]._offset if self._parameters else 0
         self._storage, self._window = first, slice(start, start + self.size)
         return first
