@@ -115,11 +115,16 @@ class Parameter:
     @property
     def has_grad(self) -> bool:
         """Whether the array of the gradient exists; if not, the gradient is zero."""
+        if self._own_grad() is not None:
+            return True
+        return self._storage is not None and self._storage.has_grad
+
+    def _own_grad(self) -> FloatArray | None:
         try:
-            object.__getattribute__(self, "_grad")
+            grad: FloatArray = object.__getattribute__(self, "_grad")
         except AttributeError:
-            return False
-        return True
+            return None
+        return grad
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -209,13 +214,12 @@ class Parameter:
                 problem = f"'Parameter' object has no attribute {name!r}"
                 raise AttributeError(problem, name=name, obj=self)
             with _CREATION:
-                if self.has_grad:  # another thread has created it
-                    return self._grad
-                if self._storage is None:
-                    self._grad = np.zeros_like(self._value)
-                else:
-                    self._grad = self._storage.grad_of(self)
-                return self._grad
+                grad = self._own_grad()  # if another thread has created it
+                if grad is None:
+                    storage = self._storage
+                    grad = np.zeros_like(self._value) if storage is None else storage.grad_of(self)
+                    self._grad = grad
+                return grad
 
     def _no_array(self, *arguments: Any) -> DefinitionError:
         return DefinitionError(
@@ -428,6 +432,11 @@ class _Storage:
                 if self._grad is None:
                     self._grad = np.zeros_like(self.value)
         return self._grad
+
+    @property
+    def has_grad(self) -> bool:
+        """Whether it has been used."""
+        return self._grad is not None
 
     def grad_of(self, p: Parameter) -> npt.NDArray[Any]:
         """The window of a parameter."""

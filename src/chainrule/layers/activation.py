@@ -54,7 +54,14 @@ class Activation(Layer):
     _derivative: Any = field(default=None, eq=False, alias="derivative")
 
     def __attrs_post_init__(self) -> None:
-        if self._derivative is not None and not isinstance(self.function, Function):
+        if self._derivative is not None and isinstance(self.function, Function):
+            raise ConfigurationError(
+                "Activation: this function has a derivative of its own",
+                expected=f"Activation({self.function!r})",
+                received=f"derivative={self._derivative!r:.60}",
+                hint="omit the derivative, or subclass Function to define another",
+            )
+        if self._derivative is not None:
             self.function = Pair(self.function, self._derivative)
         elif callable(self.function) and not isinstance(self.function, Function):
             raise ConfigurationError(
