@@ -20,7 +20,7 @@ import operator
 import re
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -162,32 +162,35 @@ def build_for_stored_values(
     *input_shapes: Shape,
     rng: Any,
     dtype: Any,
-    limit: Callable[[], Callable[[Layer, str, Shape], None]],
+    limit: Callable[[], Callable[[Layer, str, Shape], None]] | None = None,
 ) -> None:
     """Build a layer whose parameters and buffers are about to be read from a file.
 
-    No initial values are drawn: while the layer is being built, every number is zero. Afterwards
-    they are undefined, in memory that is not touched yet. A layer that cannot be built with zeros,
-    such as one that inverts a matrix, is built with initial values.
+    No initial values are drawn: every number is zero, in memory that is not touched yet. A layer
+    that cannot be built with zeros, such as one that inverts a matrix, gets initial values.
 
     Parameters
     ----------
     limit
-        Returns the check for `limited_by`; it is called for each attempt.
+        Returns the check for `limited_by`, if there is one; it is called for each attempt.
     """
-    try:
-        with limited_by(limit()), initialized_by(np.zeros):
+
+    def build() -> None:
+        with limited_by(limit()) if limit is not None else nullcontext():
             layer.build(*input_shapes, rng=rng, dtype=dtype)
+
+    _keep_freed_memory()  # first, so that its memory does not add to that of the model
+    try:
+        with initialized_by(np.zeros):
+            build()
     except StorageError:  # the limit
         raise
     except ChainruleError:
-        with limited_by(limit()):
-            layer.build(*input_shapes, rng=rng, dtype=dtype)
+        build()
         return
     for vector in (layer.parameters, layer.buffers):
         vector.assign_paths()
         vector.allocate()
-    _keep_freed_memory()
 
 
 def require_fit(layer: Layer, shapes: tuple[Shape, ...]) -> None:

@@ -375,7 +375,7 @@ class ParameterVector:
         return {**self.__dict__, "_storage": None}
 
     def allocate(self) -> None:
-        """Give new parameters their final memory; their values are undefined until they are set."""
+        """Give new parameters their final memory, which is zero until it is set."""
         for parameter in self._parameters:  # first release the memory that they have
             parameter._value = np.broadcast_to(np.zeros((), parameter.dtype), parameter.shape)
         self._find_storage(copied=False)
@@ -446,7 +446,9 @@ class _Storage:
     def of(
         cls, parameters: list[Parameter], empty: npt.NDArray[Any], *, copied: bool = True
     ) -> _Storage:
-        storage = cls(np.empty(sum(p.size for p in parameters), empty.dtype))
+        size = sum(p.size for p in parameters)
+        # np.zeros occupies memory only when it is used.
+        storage = cls(np.empty(size, empty.dtype) if copied else np.zeros(size, empty.dtype))
         offset = 0
         for p in parameters:
             value = storage.value[offset : offset + p.size].reshape(p.shape)
