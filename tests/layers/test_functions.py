@@ -312,6 +312,8 @@ def test_the_limits_at_infinity(dtype: Any) -> None:
         with strictly():
             np.testing.assert_array_equal(f.value(infinities), dtype(values), err_msg=repr(f))
             np.testing.assert_array_equal(f.derivative(infinities), dtype(slopes), err_msg=repr(f))
+            trained = slope_in_training(f, infinities)
+        np.testing.assert_array_equal(trained, dtype(slopes), err_msg=repr(f))
 
 
 @each_function

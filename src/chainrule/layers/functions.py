@@ -159,9 +159,12 @@ class Sigmoid(Function):
             return e / (1 + e), z
         # Finding the largest z is faster than comparing every z with the limit.
         limit = EXP_END.get(z.dtype, 40.0)
-        e = np.exp(z if _stays_below(z, limit) else np.minimum(z, limit))
+        is_near = _stays_below(z, limit)
+        e = np.exp(z if is_near else np.minimum(z, limit))
         one_plus_e = _plus_one(e)
         e /= one_plus_e
+        if not is_near:
+            one_plus_e = np.where(z > limit, math.inf, one_plus_e)  # there f′ is 0
         return e, (e, one_plus_e)
 
     def derivative_from_memory(self, memory: Any) -> Array:
