@@ -612,10 +612,10 @@ def test_a_function_that_overrides_f_or_f_prime_does_not_inherit_what_was_made_o
     @frozen
     class Doubled(Sigmoid):
         def value(self, z: Any) -> Any:
-            return 2 * Sigmoid().value(z)
+            return 2 * super().value(z)
 
         def derivative(self, z: Any) -> Any:
-            return 2 * Sigmoid().derivative(z)
+            return 2 * super().derivative(z)
 
     @frozen
     class Mirrored(Relu):

@@ -144,7 +144,7 @@ class Sigmoid(Function):
 
     def value(self, z: Array) -> Array:
         """f(z) = e / (1 + e) with e = e^z."""
-        return self.value_and_memory(z)[0]
+        return Sigmoid.value_and_memory(self, z)[0]  # not that of a subclass
 
     def derivative(self, z: Array) -> Array:
         """f′ = e / (1 + e)² with e = exp(−|z|)."""
