@@ -185,7 +185,8 @@ class Trainer:
         """Train on all samples ``epochs`` times, or on fresh batches, and return the history.
 
         All arguments are checked before anything changes: if one is invalid, the model, the
-        optimizer and the generator are as before.
+        optimizer and the generator are as before. Your arrays never change: layers, losses and
+        metrics see the data as read-only.
 
         Ctrl-C ends the training after the current step and returns the history so far;
         ``trainer.run.reason`` says so. A second Ctrl-C stops immediately.
@@ -225,7 +226,8 @@ class Trainer:
             rows together. So batches can be as small as the memory requires.
         prefetch
             Whether a second thread prepares the next batch during the current step. None means:
-            only if reading takes time. The numbers do not depend on it.
+            only for memory maps, h5py and zarr. Code of yours, such as a dataset or a loader, then
+            runs in order and in your thread; with True it must not depend on the training.
         callbacks
             A list of callbacks, see `chainrule.callbacks`.
         progress
@@ -260,6 +262,8 @@ class Trainer:
             A count is not an integer of at least 1, or arguments contradict each other.
         DtypeError, ShapeError, DataError
             The data cannot be used; the error names the array and the position in it.
+        DefinitionError
+            A layer, a loss or a metric writes into an array that it is given.
         StorageError
             The checkpoint to resume from belongs to a different run, or cannot be read.
         NonFiniteError
@@ -401,7 +405,17 @@ class Trainer:
         validation = arguments.as_validation(validation_data, len(self.loss.for_each_output))
         data = batches.data
         model = self.model if self.model.is_built else _built_copy(self.model, data, is_stored)
-        batches.fit_to(self.loss, self._rows_of_outputs(data, model), model.dtype)
+        known = {data.row_shapes: self._rows_of_outputs(data, model)}
+
+        def rows_of_outputs(batch: Data) -> tuple[Shape, ...]:
+            if batch.row_shapes not in known:
+                present = (
+                    self.model if self.model.is_built else _built_copy(self.model, data, is_stored)
+                )
+                known[batch.row_shapes] = self._rows_of_outputs(batch, present)
+            return known[batch.row_shapes]
+
+        batches.fit_to(self.loss, rows_of_outputs, model.dtype)
         if validation is not None:
             validation = self._fitted(validation, model)
         columns = Columns.of(model, self.loss, self._named_metrics)
