@@ -172,12 +172,12 @@ def read(path: Path) -> Saved:
     StorageError
         The file is damaged or does not exist.
     """
-    content = sealed_file.read(path, "a checkpoint")
     try:
-        contents = sealed_file.unpack(content, [FORMAT])
+        with sealed_file.opened(path, "a checkpoint", [FORMAT]) as contents:
+            arrays = contents.arrays
         record = sealed_file.parsed(contents.metadata.get("record", ""))
-        _require_valid(record, contents.arrays)
-        return Saved(path, record, contents.arrays)
+        _require_valid(record, arrays)
+        return Saved(path, record, arrays)
     except StorageError as error:
         error.place = str(path)
         raise

@@ -36,12 +36,12 @@ def is_better(figure: float, best: float | None, criterion: Criterion) -> bool:
     ----------
     figure, best
         f and f*. If there was no figure before, f* is None; then every figure is better, except
-        NaN and infinity in the bad direction.
+        NaN and infinity in the bad direction. NaN counts as None.
     criterion
         The threshold, relative and mode to use.
     """
     sign = -1 if criterion.mode == "max" else 1
-    limit = math.inf if best is None else sign * best
+    limit = math.inf if best is None or math.isnan(best) else sign * best
     if math.isfinite(limit):
         limit -= criterion.threshold * (abs(limit) if criterion.relative else 1)
     return sign * figure < limit

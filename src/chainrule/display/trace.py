@@ -425,7 +425,7 @@ class _Pass:
                 self.look(self.places[number], name, parameter.value)
             self.look(self.places[number], "output", *made)
             if isinstance(step.layer, Activation):
-                slopes[number] = _slope(step.layer, *taken, *made)
+                slopes[number] = _slope(step.layer, *taken)
         return outputs, slopes, [values[slot] for slot in self.plan.outputs]
 
     def costs(
@@ -489,11 +489,10 @@ def _parameters(layer: Layer) -> dict[str, Parameter]:
     }
 
 
-def _slope(layer: Activation, z: Array, y: Array) -> npt.NDArray[Any]:
-    """f′ as in `Activation.backward`: from y if the function supports it, else from z."""
-    from_value = layer.function.derivative_from_value
-    slope = layer.derivative(z.copy()) if from_value is None else from_value(y.copy())
-    return _kept(np.broadcast_to(slope, z.shape))
+def _slope(layer: Activation, z: Array) -> npt.NDArray[Any]:
+    """f′ as in `Activation.backward`."""
+    _, memory = layer.function.value_and_memory(z.copy())
+    return _kept(np.broadcast_to(layer.function.derivative_from_memory(memory), z.shape))
 
 
 def _add(deltas: dict[int, Any], slot: int, delta: Array) -> None:

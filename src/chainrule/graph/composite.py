@@ -199,13 +199,18 @@ def repr_of_inner_layer(item: Layer) -> str | None:
     return repr(item)
 
 
+DEEPEST = 100
+"""Deeper lines are not indented further: for ten thousand nested containers, the spaces alone would
+be two hundred megabytes."""
+
+
 def _on_many_lines(model: Composite) -> list[str]:
     """The same code with a line for each layer, and shapes as comments."""
     lines: list[tuple[str, str]] = []
     stack: list[tuple[int, str, Any]] = [(0, "", model)]
     while stack:
         depth, prefix, item = stack.pop()
-        indent = "    " * depth
+        indent = "    " * min(depth, DEEPEST)
         short = None if isinstance(item, str) or item is model else repr_of_inner_layer(item)
         if isinstance(item, str):
             lines.append((indent + item, ""))

@@ -94,15 +94,12 @@ class Activation(Layer):
         return slope
 
     def forward(self, inputs: Array) -> Array:
-        function = self.function
-        outputs = function.value(inputs)
-        # If f′ can be computed from y = f(z) alone, z need not be kept.
-        self.remembered = inputs if function.derivative_from_value is None else outputs
+        outputs, self.remembered = self.function.value_and_memory(inputs)
         return outputs
 
     def backward(self, delta: Array) -> Array:
         function = self.function
-        slope = (function.derivative_from_value or function.derivative)(self.remembered)
+        slope = function.derivative_from_memory(self.remembered)
         if type(slope) is not np.ndarray or type(delta) is not np.ndarray:
             return slope * delta  # one Dual may have no room for the tangents of the other
         if isinstance(function, Pair):

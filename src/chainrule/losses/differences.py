@@ -14,7 +14,7 @@ from attrs import define, field
 from chainrule.core.errors import ConfigurationError
 from chainrule.core.types import Array
 from chainrule.core.validators import as_float
-from chainrule.losses.loss import Loss, column_of, shares_of, sum_of_each_sample
+from chainrule.losses.loss import Loss, column_of, dot_of, shares_of, sum_of_each_sample
 
 
 @define
@@ -51,7 +51,7 @@ class _DifferenceLoss(Loss):
             share = column_of(share, y)
         slope, chord = self._slope_and_chord(difference)
         delta = slope * (self._slope_scale * share)
-        return self._chord_scale * np.vdot(delta, chord), delta
+        return self._chord_scale * dot_of(delta, chord), delta
 
     def costs(self, y: Array, target: Array) -> Array:
         target = self.accept(y, target)

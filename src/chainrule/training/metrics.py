@@ -5,6 +5,8 @@ share of samples that are classified correctly:
 
     accuracy = (1/N) Σ_s [argmax_k y_sk = ℓ_s]
 
+NaN is no answer, neither right nor wrong: if an output is NaN, so is the metric.
+
 A cost must have a useful gradient; a metric only has to be meaningful. `Trainer` takes the names
 below, any loss, and any function ``(y, t) -> number``.
 """
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
@@ -33,7 +36,7 @@ MetricLike: TypeAlias = str | Loss | Metric
 
 
 def accuracy(y: Array, target: Array) -> float:
-    """The share of samples whose largest output is at the right class, from 0 to 1.
+    """The share of samples whose largest output is at the right class, from 0 to 1, or NaN.
 
     (1/N) Σ_s [argmax_k y_sk = ℓ_s]
 
@@ -86,11 +89,11 @@ def accuracy(y: Array, target: Array) -> float:
         labels = target
     else:
         raise _wrong_shape("accuracy", target, f"labels {y.shape[:-1]}, or one-hot {y.shape}")
-    return float(np.mean(y.argmax(axis=-1) == labels))
+    return _share_of(y.argmax(axis=-1) == labels, y)
 
 
 def binary_accuracy(y: Array, target: Array, border: float = 0.5) -> float:
-    """The share of yes-or-no answers that are right, from 0 to 1.
+    """The share of yes-or-no answers that are right, from 0 to 1, or NaN.
 
     (1/NK) Σ_sk [(y_sk > border) = (t_sk > ½)]
 
@@ -114,7 +117,14 @@ def binary_accuracy(y: Array, target: Array, border: float = 0.5) -> float:
         target = target[..., np.newaxis]
     if target.shape != y.shape:
         raise _wrong_shape("binary_accuracy", target, y.shape)
-    return float(np.mean((y > border) == (target > 0.5)))
+    return _share_of((y > border) == (target > 0.5), y, target)
+
+
+def _share_of(right: Array, *compared: Array) -> float:
+    """The share of answers that are right; NaN if a number that was compared is NaN."""
+    if any(array.size and np.isnan(array.max()) for array in compared):
+        return math.nan
+    return float(np.mean(right))
 
 
 def named(metrics: Iterable[Any], loss: Loss) -> dict[str, Metric]:
