@@ -119,7 +119,9 @@ if not TYPE_CHECKING:  # with a __getattr__, type checkers would accept any name
         elif name in _MODULES:
             found = importlib.import_module(_MODULES[name])
         else:
-            raise AttributeError(f"module 'chainrule' has no attribute {name!r}")
+            from chainrule.core.hints import missing_name
+
+            raise missing_name(__name__, name)
         globals()[name] = found
         return found
 

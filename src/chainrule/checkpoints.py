@@ -27,7 +27,7 @@ from attrs import frozen
 
 from chainrule import files
 from chainrule.core.caller import warn_caller
-from chainrule.core.errors import StorageError
+from chainrule.core.errors import StorageError, described, shortened
 from chainrule.core.types import Array
 from chainrule.storage import sealed_file
 
@@ -103,7 +103,7 @@ def encoded(value: Any, name: str, arrays: dict[str, Array]) -> Any:
         "this state cannot be written into a checkpoint",
         place=name,
         expected="numbers, strings, None, arrays of numbers, and lists and dicts of these",
-        received=f"{value!r:.60}, of type {type(value).__name__}",
+        received=described(value),
         hint="return from state() only values from which restore() can rebuild the rest",
     )
 
@@ -172,12 +172,12 @@ def read(path: Path) -> Saved:
     StorageError
         The file is damaged or does not exist.
     """
-    content = sealed_file.read(path, "a checkpoint")
     try:
-        contents = sealed_file.unpack(content, [FORMAT])
+        with sealed_file.opened(path, "a checkpoint", [FORMAT]) as contents:
+            arrays = contents.arrays
         record = sealed_file.parsed(contents.metadata.get("record", ""))
-        _require_valid(record, contents.arrays)
-        return Saved(path, record, contents.arrays)
+        _require_valid(record, arrays)
+        return Saved(path, record, arrays)
     except StorageError as error:
         error.place = str(path)
         raise
@@ -197,13 +197,13 @@ def _require_valid(record: Any, arrays: Mapping[str, Array]) -> None:
     for entries, types in kinds:
         for name, kind in types.items():
             if type(entries[name]) is not kind or (kind is int and entries[name] < 0):
-                raise invalid(f"{name} is {entries[name]!r:.40}")
+                raise invalid(f"{name} is {shortened(entries[name], 40)}")
     epochs = position["epochs_done"]
     for name in record["history"]:
         if arrays[f"history/{name}"].shape != (epochs,):
             raise invalid(f"{name!r} does not have one number for each of {epochs} epochs")
     if not all(map(_are_numbers, position["sums"])):
-        raise invalid(f"the sums are {position['sums']!r:.40}")
+        raise invalid(f"the sums are {shortened(position['sums'], 40)}")
     if not all(isinstance(each["class"], str) for each in record["callbacks"]):
         raise invalid("a callback has no class")
 

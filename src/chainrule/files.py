@@ -92,6 +92,8 @@ def reading(path: str | os.PathLike[str], what: str) -> Iterator[BinaryIO]:
         _mode(Path(path))
         with open(path, "rb") as file:
             yield file
+    except StorageError:  # the caller's, about the content
+        raise
     except (OSError, ValueError, MemoryError) as error:
         raise unread(path, error, what) from error
 

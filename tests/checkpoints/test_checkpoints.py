@@ -465,10 +465,10 @@ def test_what_cannot_be_read_now_is_not_taken_for_damaged(tmp_path, monkeypatch)
     before = sorted(os.listdir(tmp_path))
     from chainrule import files
 
-    def fails(path: Any, what: str) -> Any:
+    def fails(path: Any, what: str, accepted: Any) -> Any:
         raise files.unread(path, OSError(errno.EIO, "Input/output error"), what) from OSError()
 
-    monkeypatch.setattr(checkpoints.sealed_file, "read", fails)
+    monkeypatch.setattr(checkpoints.sealed_file, "opened", fails)
     with pytest.raises(StorageError, match="could not be read"):
         resumed(tmp_path)
     assert sorted(os.listdir(tmp_path)) == before

@@ -140,6 +140,67 @@ def test_negative_log_likelihood_of_one_quarter():
     np.testing.assert_array_equal(delta, [[-2.0, 0.0], [0.0, -1.0]])
 
 
+# --- many samples --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        HalfSquaredError(), MeanSquaredError(), MeanAbsoluteError(), Huber(0.3),
+        SoftmaxCrossEntropy(), SigmoidCrossEntropy(), NegativeLogLikelihood(),
+    ],
+    ids=repr,
+)  # fmt: skip
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_cost_of_millions_of_float32_samples_has_the_digits_of_float32(loss, weighted):
+    n = 1_000_000
+    rng = np.random.default_rng(0)
+    y = rng.uniform(0.05, 0.95, size=(n, 2)).astype(np.float32)
+    target = rng.integers(0, 2, n) if loss in CLASS_LOSSES else np.zeros_like(y)
+    weights = rng.uniform(0.5, 1.5, n).astype(np.float32) if weighted else None
+    wide = weights if weights is None else weights.astype(np.float64)
+    exact = target if target.dtype.kind == "i" else target.astype(np.float64)
+    cost, delta = loss.value_and_delta(y, target, weights)
+    assert cost.dtype == np.float32
+    assert float(cost) == pytest.approx(float(loss(y.astype(np.float64), exact, wide)), rel=2e-7)
+    few = np.arange(0, n, n // 7)
+    share = np.float32(1) if weights is None else weights[few, np.newaxis]
+    scale = loss.slopes(y[few], target[few])
+    np.testing.assert_allclose(delta[few] * np.float32(n), scale * share, rtol=1e-6)
+
+
+def test_a_mean_of_ones_is_one_however_many_there_are():
+    @define
+    class Count(Loss):
+        def costs(self, y, target):
+            return np.ones_like(y[:, 0])
+
+        def slopes(self, y, target):
+            return np.zeros_like(y)
+
+    for n in (3, 1000, 2**16 + 1, 3_000_001):
+        y = np.ones((n, 1), np.float32)
+        for loss in (HalfSquaredError(), MeanSquaredError(), MeanAbsoluteError(), Count()):
+            one = 0.5 if isinstance(loss, HalfSquaredError) else 1.0
+            assert float(loss(y, 0 * y)) == pytest.approx(one, rel=1.2e-7)
+
+
+def test_the_cost_of_one_large_sample_has_the_digits_of_float32():
+    y = np.random.default_rng(0).uniform(0.5, 1.5, size=(1, 3, 700_001)).astype(np.float32)
+    for loss in (HalfSquaredError(), MeanSquaredError(), MeanAbsoluteError(), Huber(0.3)):
+        exact = loss.costs(y.astype(np.float64), np.zeros(y.shape))
+        np.testing.assert_allclose(loss.costs(y, 0 * y), exact, rtol=2e-7)
+
+
+@pytest.mark.parametrize("kind", [HalfSquaredError, MeanSquaredError, MeanAbsoluteError])
+def test_a_cost_beyond_float32_is_infinite_without_a_warning(kind):
+    y = np.full((2, 4), 3e38, np.float32)
+    expected = np.inf if kind is not MeanAbsoluteError else np.float32(3e38)
+    with np.errstate(over="ignore"):  # the square itself, which NumPy reports
+        np.testing.assert_allclose(kind()(y, 0 * y), expected, rtol=1e-6)
+    assert np.isnan(kind()(np.full((2, 4), np.nan, np.float32), np.zeros((2, 4), np.float32)))
+
+
 # --- the formulas --------------------------------------------------------------------------------
 
 

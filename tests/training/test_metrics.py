@@ -60,6 +60,33 @@ def test_binary_accuracy_counts_the_answers_on_the_right_side(count: int) -> Non
     assert binary_accuracy(logits[:, :1], target[:, 0], border=0.0) == 1  # labels of one output
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_accuracy_of_nan_is_nan(dtype: str) -> None:
+    y = np.array([[0.2, 0.8], [0.9, 0.1], [0.3, 0.7]], dtype)
+    for place in [(0, 0), (1, 1), (2, 0)]:
+        spoilt = y.copy()
+        spoilt[place] = np.nan
+        assert np.isnan(accuracy(spoilt, np.array([1, 0, 1])))
+        assert np.isnan(accuracy(spoilt, np.eye(2)[[1, 0, 1]]))
+        for border in (0.0, 0.5):
+            assert np.isnan(binary_accuracy(spoilt, np.eye(2)[[1, 0, 1]], border))
+            assert np.isnan(binary_accuracy(y, np.where(np.isnan(spoilt), np.nan, 1.0), border))
+    infinite = np.array([[-np.inf, 0.0], [np.inf, 0.0]], dtype)
+    assert accuracy(infinite, np.array([1, 0])) == 1
+
+
+def test_every_metric_that_has_a_name_is_nan_for_a_network_that_returns_nan() -> None:
+    model = Sequential([Dense(2)])
+    model.build((3,), rng=0)
+    model.parameters["dense_1.biases"].value[0] = np.nan
+    x, t = np.ones((4, 3)), np.eye(2)[[0, 1, 0, 1]]
+    for loss in (LOSS, losses.SoftmaxCrossEntropy(), losses.SigmoidCrossEntropy()):
+        trainer = Trainer(model, loss, optimizers.SGD(0.1), metrics=list(KNOWN))
+        figures = trainer.evaluate(x, t)
+        assert set(figures) == {"loss", *KNOWN}
+        assert all(np.isnan(figure) for figure in figures.values()), figures
+
+
 def test_binary_accuracy_takes_logits_where_the_loss_does() -> None:
     logits, target = np.array([[0.3], [-0.1]]), np.array([[1.0], [0.0]])
     for loss, right in ((losses.SigmoidCrossEntropy(), 1.0), (LOSS, 0.5)):

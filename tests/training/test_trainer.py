@@ -609,3 +609,25 @@ def test_metrics_assigned_later_are_resolved_like_initial_ones() -> None:
     assert list(trainer.fit(x, t, epochs=1)) == ["loss", "mean_absolute_error"]
     with pytest.raises(ConfigurationError, match="mean_absolute_eror"):
         trainer.metrics = ["mean_absolute_eror"]
+
+
+def test_figures_of_millions_of_float32_samples_are_those_of_float64() -> None:
+    """1,500,000 errors of 1 ± 0.1: in float32 their running sum would stop at a few digits."""
+    n = 1_500_000
+    x = np.random.default_rng(0).uniform(0.9, 1.1, size=(n, 1)).astype(np.float32)
+    t = np.zeros_like(x)
+    model = Sequential([Dense(1, initializer="ones")])
+    model.build((1,), rng=0, dtype="float32")
+    metrics = ["mean_squared_error", "mean_absolute_error"]
+    trainer = Trainer(model, losses.HalfSquaredError(), optimizers.SGD(0.0), metrics=metrics)
+    wide = x.astype(np.float64)
+    exact = {
+        "loss": float(np.mean(wide**2)) / 2,
+        "mean_squared_error": float(np.mean(wide**2)),
+        "mean_absolute_error": float(np.mean(wide)),
+    }
+    assert trainer.evaluate(x, t) == pytest.approx(exact, rel=2e-7)
+    history = trainer.fit(x, t, epochs=1, batch_size=n, validation_data=(x, t), progress=False)
+    for name, figure in exact.items():
+        assert history[name] == pytest.approx([figure], rel=2e-7)
+        assert history[f"validation_{name}"] == pytest.approx([figure], rel=2e-7)

@@ -21,8 +21,16 @@ from attrs import define, field
 
 from chainrule.calculus import laws, loss_laws
 from chainrule.calculus.test_case import Case, Finding, LawViolation
-from chainrule.core.errors import ChainruleError, DefinitionError, LayerCheckError, ShapeError
+from chainrule.core.errors import (
+    ChainruleError,
+    DefinitionError,
+    LayerCheckError,
+    ShapeError,
+    described,
+)
+from chainrule.core.hints import hint_for_layer, hinted
 from chainrule.core.layer import Layer
+from chainrule.core.terminal import printable
 from chainrule.core.types import Shape
 
 
@@ -54,6 +62,7 @@ class LawResult:
     diagnosis: str | None = None
     remarks: list[str] = field(factory=list)
 
+    @printable
     def __str__(self) -> str:
         figure = "" if self.figure is None else f"{self.figure:.1e}"
         head = f"  {'✓' if self.ok else '✗'} {self.number}  {self.name:<10}  {figure:>7}  "
@@ -96,6 +105,7 @@ class CheckReport:
     def __bool__(self) -> bool:
         return self.ok
 
+    @printable
     def __str__(self) -> str:
         broken = [result.name for result in self.results if not result.ok]
         head = (
@@ -109,6 +119,7 @@ class CheckReport:
     __repr__ = __str__
 
 
+@hinted
 def check_layer(
     layer: Layer,
     input_shape: Any,
@@ -148,7 +159,8 @@ def check_layer(
         raise DefinitionError(
             "check_layer needs a layer",
             expected="a Layer such as Dense(3)",
-            received=f"{layer!r}, of type {type(layer).__name__}",
+            received=described(layer),
+            hint=hint_for_layer(layer),
         )
     name = _name(layer)
     generator = np.random.default_rng(rng)
@@ -170,6 +182,7 @@ def check_layer(
     return report
 
 
+@hinted
 def check_loss(
     loss: Any, output_shape: Any, rng: Any = 0, *, outputs: Any = None, targets: Any = None
 ) -> CheckReport:
@@ -204,7 +217,8 @@ def check_loss(
         raise DefinitionError(
             "check_loss needs a loss",
             expected="a Loss such as losses.HalfSquaredError()",
-            received=f"{loss!r}, of type {type(loss).__name__}",
+            received=described(loss),
+            hint=f"create an instance: {loss.__name__}(…)" if isinstance(loss, type) else None,
         )
     if not isinstance(output_shape, tuple):
         raise ShapeError(

@@ -34,13 +34,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from chainrule.core.hints import Hinted
+
 if TYPE_CHECKING:
     from chainrule.training.trainer import Trainer
 
 __all__ = ["Callback"]
 
 
-class Callback:
+class Callback(Hinted):
     """Code that `Trainer.fit` calls while it trains; a subclass overrides the methods it needs.
 
     Methods that are not overridden cost nothing.

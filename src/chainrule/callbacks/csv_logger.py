@@ -23,7 +23,7 @@ from attrs import define, field
 from chainrule import files
 from chainrule.callbacks.callback import Callback
 from chainrule.callbacks.csv_table import EPOCH, columns_in, ends_with_newline, line, table
-from chainrule.core.errors import StorageError
+from chainrule.core.errors import StorageError, shortened
 from chainrule.core.validators import a_path, yes_or_no
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ class CSVLogger(Callback):
             place=f"{os.fspath(self.path)}, line {number}",
             expected="a newline after each row, including the last; without it, digits may be"
             " missing, too",
-            received=f"{received!r:.200}",
+            received=shortened(received, 200),
             hint="add a newline if the row is complete, otherwise delete the row; or use"
             " append=False, which replaces the file",
         )

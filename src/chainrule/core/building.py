@@ -20,7 +20,7 @@ import operator
 import re
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ from chainrule.core.errors import (
     DefinitionError,
     DtypeError,
     ShapeError,
+    StorageError,
 )
 from chainrule.core.initializers import Initializer
 from chainrule.core.input_checks import DTYPES, as_tuple
@@ -76,6 +77,13 @@ def construct(
         _shape(name, shape, may_be_open=True)
         for shape in input_shapes or layer.known_input_shapes or ()
     )
+    if not shapes and not _takes_any_number(method):
+        raise BuildError(
+            f"{name}: build needs the shape of a row",
+            expected=f"build{_arguments_of(method)}",
+            received="build()",
+            hint="model.build((64,)) for rows of 64 numbers",
+        )
     is_inner = layer._rng is not None  # inside a container that is being built
     before = [(member, member.is_built, member.attributes()) for _, member in layer.walk()]
     rng_state = rng.bit_generator.state if isinstance(rng, np.random.Generator) else None
@@ -113,6 +121,12 @@ def construct(
                 vector.assign_paths()
                 _ = vector.value  # moves each array to its final memory
             _keep_freed_memory()
+
+
+def _takes_any_number(build: Callable[..., Any]) -> bool:
+    """Whether an author's own `build` takes any number of shapes, and says itself what it needs."""
+    kinds = [p.kind for p in inspect.signature(build).parameters.values()]
+    return inspect.Parameter.VAR_POSITIONAL in kinds and build.__qualname__ != "Layer.build"
 
 
 def _keep_freed_memory() -> None:
@@ -155,6 +169,42 @@ def initialized_by(values: Callable[[Shape, Any], Array]) -> Iterator[None]:
         yield
     finally:
         _VALUES.reset(token)
+
+
+def build_for_stored_values(
+    layer: Layer,
+    *input_shapes: Shape,
+    rng: Any,
+    dtype: Any,
+    limit: Callable[[], Callable[[Layer, str, Shape], None]] | None = None,
+) -> None:
+    """Build a layer whose parameters and buffers are about to be read from a file.
+
+    No initial values are drawn: every number is zero, in memory that is not touched yet. A layer
+    that cannot be built with zeros, such as one that inverts a matrix, gets initial values.
+
+    Parameters
+    ----------
+    limit
+        Returns the check for `limited_by`, if there is one; it is called for each attempt.
+    """
+
+    def build() -> None:
+        with limited_by(limit()) if limit is not None else nullcontext():
+            layer.build(*input_shapes, rng=rng, dtype=dtype)
+
+    _keep_freed_memory()  # first, so that its memory does not add to that of the model
+    try:
+        with initialized_by(np.zeros):
+            build()
+    except StorageError:  # the limit
+        raise
+    except ChainruleError:
+        build()
+        return
+    for vector in (layer.parameters, layer.buffers):
+        vector.assign_paths()
+        vector.allocate()
 
 
 def require_fit(layer: Layer, shapes: tuple[Shape, ...]) -> None:

@@ -63,6 +63,7 @@ from chainrule.core import (
     arrays,
     building,
     class_definition,
+    hints,
     initializers,
     input_checks,
     layer_state,
@@ -248,6 +249,7 @@ class Layer(Tree):
     @overload
     def __call__(self, *inputs: npt.ArrayLike) -> npt.NDArray[Any]: ...
 
+    @hints.hinted
     def __call__(self, *inputs: Any) -> Any:
         """Inference, `apply`, on anything that NumPy can convert to an array of real numbers.
 

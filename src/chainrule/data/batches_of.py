@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.core.errors import ConfigurationError
+from chainrule.core.errors import ConfigurationError, shortened
 from chainrule.core.input_checks import as_tuple
 from chainrule.data.batches import ArrayBatches, Batches, FreshBatches
 from chainrule.data.class_weights import BALANCED, ClassWeights
@@ -136,7 +136,7 @@ def _require_shuffle(given: Any) -> None:
     raise ConfigurationError(
         "shuffle has an invalid value",
         expected="True, False, 'rows' or 'blocks'",
-        received=f"shuffle={given!r:.60}",
+        received=f"shuffle={shortened(given)}",
         hint=f"did you mean shuffle={nearest[0]!r}?" if nearest else None,
     )
 
@@ -149,7 +149,7 @@ def _require_prefetch(given: Any) -> None:
         raise ConfigurationError(
             "prefetch has an invalid value",
             expected="True to prepare batches in a thread, False, or None to decide by the data",
-            received=f"prefetch={given!r:.60}",
+            received=f"prefetch={shortened(given)}",
         )
 
 

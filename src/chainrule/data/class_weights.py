@@ -23,7 +23,7 @@ from typing import Any, Self
 import numpy as np
 from attrs import evolve, frozen
 
-from chainrule.core.errors import ConfigurationError
+from chainrule.core.errors import ConfigurationError, shortened
 from chainrule.core.types import Array, Shape
 from chainrule.core.validators import is_integer, is_number
 from chainrule.data.samples import Data, of_output, one_or_all
@@ -300,7 +300,7 @@ def _by_label(given: Any) -> Mapping[Any, Any]:
     raise ConfigurationError(
         "class_weights do not give one number for each class",
         expected=EXPECTED,
-        received=f"class_weights={given!r:.60}",
+        received=f"class_weights={shortened(given)}",
         hint=f"did you mean '{BALANCED}'?" if isinstance(given, str) else None,
     )
 
@@ -310,7 +310,7 @@ def _require_label(label: Any) -> None:
         raise ConfigurationError(
             "a key of class_weights is not a label, an integer from 0",
             expected=EXPECTED,
-            received=f"the label {label!r:.60}",
+            received=f"the label {shortened(label)}",
             hint="to convert names to labels: names, labels = np.unique(…, return_inverse=True)",
         )
 
@@ -324,7 +324,7 @@ def _require_weight(label: int, weight: Any) -> None:
         raise ConfigurationError(
             f"the weight of class {label} is not a finite number, 0 or more",
             expected=EXPECTED,
-            received=f"{weight!r:.60}",
+            received=shortened(weight),
         )
 
 

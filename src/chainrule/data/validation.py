@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from chainrule.core.arrays import as_array, read_only
-from chainrule.core.errors import DataError, DtypeError, ShapeError
+from chainrule.core.errors import DataError, DtypeError, ShapeError, shortened
 from chainrule.core.types import Array, Shape
 from chainrule.data.sources import as_source, is_stored
 from chainrule.losses import Loss
@@ -72,7 +72,7 @@ def as_numbers(name: str, given: Any) -> Array:
         raise ShapeError(
             f"{name} is a single number, not an array of samples",
             expected="an array whose axis 0 counts the samples",
-            received=f"{given!r:.60}",
+            received=shortened(given),
         )
     return array
 

@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import math
-import numbers
-import sys
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,7 +13,8 @@ from attrs import define, field
 
 from chainrule.core.errors import ConfigurationError
 from chainrule.core.types import Array, Shape
-from chainrule.losses.loss import Loss, column_of, shares_of, sum_of_each_sample
+from chainrule.core.validators import as_float
+from chainrule.losses.loss import Loss, column_of, dot_of, shares_of, sum_of_each_sample
 
 
 @define
@@ -52,7 +51,7 @@ class _DifferenceLoss(Loss):
             share = column_of(share, y)
         slope, chord = self._slope_and_chord(difference)
         delta = slope * (self._slope_scale * share)
-        return self._chord_scale * np.vdot(delta, chord), delta
+        return self._chord_scale * dot_of(delta, chord), delta
 
     def costs(self, y: Array, target: Array) -> Array:
         target = self.accept(y, target)
@@ -121,8 +120,9 @@ class MeanAbsoluteError(_DifferenceLoss):
 
 
 def _threshold(value: Any) -> float:
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not is_number or not 0 < value <= sys.float_info.max:
+    # A Python float even for a NumPy number, which would turn float32 arrays into float64.
+    number = as_float(value)
+    if not isinstance(number, float) or not 0 < number < math.inf:
         raise ConfigurationError(
             "the threshold of a Huber loss must be a positive number",
             place="Huber",
@@ -130,8 +130,7 @@ def _threshold(value: Any) -> float:
             received=repr(value),
             hint="give the distance beyond which an error counts as an outlier, such as 1.0",
         )
-    # A Python float even for a NumPy number, which would turn float32 arrays into float64.
-    return float(value)
+    return number
 
 
 @define

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from chainrule.core.arrays import hint_to_convert, is_array, look_alike
-from chainrule.core.errors import DataError, DtypeError, ShapeError
+from chainrule.core.errors import DataError, DtypeError, ShapeError, shortened
 from chainrule.core.types import Array
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def description_of(thing: Any) -> str:
     """``float64 (3, 2)`` for an array; what it is, or type and repr, for anything else."""
     if is_array(thing):
         return f"{thing.dtype} {thing.shape}"
-    return look_alike(thing) or f"{type(thing).__name__}: {thing!r:.60}"
+    return look_alike(thing) or f"{type(thing).__name__}: {shortened(thing)}"
 
 
 def require_output(loss: Loss, y: Array) -> None:

@@ -6,24 +6,24 @@ C = Σ_i λ_i C_i        Δ_i = λ_i ∂C_i/∂y_i
 from __future__ import annotations
 
 import functools
-import numbers
+import math
 import operator
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from attrs import Factory, define, field
 
-from chainrule.core.errors import ChainruleError, ConfigurationError, ShapeError
+from chainrule.core.errors import ChainruleError, ConfigurationError, ShapeError, shortened
 from chainrule.core.types import Array
+from chainrule.core.validators import as_float, as_plain_tuple
 from chainrule.losses.loss import Loss
 from chainrule.losses.messages import description_of, name_of
 
 
 def _losses_of_outputs(given: Any) -> tuple[Loss, ...]:
-    is_series = isinstance(given, Iterable) and not isinstance(given, str)
-    losses = tuple(given) if is_series else (given,)
+    series = as_plain_tuple(given)
+    losses = series if isinstance(series, tuple) else (given,)
     for number, loss in enumerate(losses):
         is_class = isinstance(loss, type) and issubclass(loss, Loss)
         if not isinstance(loss, Loss) or isinstance(loss, PerOutput):
@@ -31,7 +31,7 @@ def _losses_of_outputs(given: Any) -> tuple[Loss, ...]:
                 "PerOutput takes one loss for each output",
                 place=f"losses[{number}]",
                 expected="a loss such as HalfSquaredError()",
-                received=f"{loss!r:.80}",
+                received=shortened(loss, 80),
                 hint=f"make an instance: {losses[number].__name__}(…)" if is_class else None,
             )
     if len(losses) < 2:
@@ -39,26 +39,25 @@ def _losses_of_outputs(given: Any) -> tuple[Loss, ...]:
             "PerOutput needs several outputs, with one loss for each",
             place="losses",
             expected="a list of at least two losses",
-            received=f"{given!r:.80}",
+            received=shortened(given, 80),
             hint="if the model has one output, give the loss itself",
         )
     return losses
 
 
 def _weights_of_outputs(given: Any) -> tuple[float, ...]:
-    is_series = isinstance(given, Iterable) and not isinstance(given, str)
-    weights = tuple(given) if is_series else (given,)
+    series = as_plain_tuple(given)
+    weights = tuple(map(as_float, series if isinstance(series, tuple) else (given,)))
     for number, weight in enumerate(weights):
-        is_number = isinstance(weight, numbers.Real) and not isinstance(weight, bool)
-        if not is_number or not 0 <= weight <= sys.float_info.max:
+        if not isinstance(weight, float) or not 0 <= weight < math.inf:
             raise ConfigurationError(
                 "the weight of a loss must be a finite number, 0 or more",
                 place=f"weights[{number}]",
                 expected="0 ≤ weight < ∞",
-                received=f"{weight!r:.60}",
+                received=shortened(weight),
                 hint="a weight of 0 silences an output: its cost is measured, but not trained on",
             )
-    return tuple(map(float, weights))
+    return weights
 
 
 @define

@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 from attrs import define, field, fields
 
-from chainrule.core.errors import DefinitionError, DtypeError, ShapeError
+from chainrule.core.errors import DefinitionError, DtypeError, ShapeError, described
+from chainrule.core.hints import Hinted
 from chainrule.core.parameter import Parameter, ParameterVector
 from chainrule.core.types import Array
 from chainrule.core.validators import as_float, not_negative
@@ -30,7 +31,7 @@ from chainrule.optimizers.slices import ParameterSlice, gaps_between, gather, sc
 
 
 @define
-class Optimizer:
+class Optimizer(Hinted):
     """The base class of all optimizers: a rule by which a vector moves, given its gradient.
 
     For a custom rule, subclass it, decorate the subclass with `attrs.define`, and write ``step``:
@@ -123,9 +124,19 @@ class Optimizer:
 
         Raises
         ------
+        DefinitionError
+            It is not the ``parameters`` of a model.
         ShapeError, DtypeError, ConfigurationError
             As in `step`.
         """
+        if not isinstance(parameters, ParameterVector):
+            raise DefinitionError(
+                "descend takes the parameters of a model",
+                place=type(self).__name__,
+                expected="optimizer.descend(model.parameters)",
+                received=described(parameters),
+                hint="its .parameters" if hasattr(parameters, "forward") else None,
+            )
         Descent(self, parameters).step(parameters.value, parameters.grad)
 
     @property

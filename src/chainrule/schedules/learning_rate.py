@@ -16,7 +16,7 @@ from attrs import Factory, define, field
 
 from chainrule.callbacks.callback import Callback
 from chainrule.callbacks.monitoring import figure_of, require_column
-from chainrule.core.errors import ConfigurationError
+from chainrule.core.errors import ConfigurationError, shortened
 from chainrule.core.validators import as_int, complain, counted_or_zero, one_of, text
 from chainrule.schedules.plateau import ReduceOnPlateau
 from chainrule.schedules.schedule import Schedule, require_schedule
@@ -199,7 +199,7 @@ class LearningRate(Callback):
                 "two callbacks set the learning rate, and only the last would count",
                 place="LearningRate",
                 expected="one LearningRate among the callbacks",
-                received=f"{self.schedule!r:.60} and {others[0].schedule!r:.60}",
+                received=f"{shortened(self.schedule)} and {shortened(others[0].schedule)}",
                 hint="combine them: LearningRate(first * second), or first.then(second, after=…)",
             )
 

@@ -15,6 +15,7 @@ from typing import Any
 from attrs import define, evolve, field
 
 from chainrule.callbacks.improvement import is_better, threshold_is_valid
+from chainrule.core.hints import Hinted
 from chainrule.core.validators import (
     a_rate,
     as_float,
@@ -46,7 +47,7 @@ class _Owner:
 
 
 @define
-class ReduceOnPlateau:
+class ReduceOnPlateau(Hinted):
     """A learning rate that is reduced when a measurement has stopped improving.
 
     Each `update` takes a figure f. It is better than the best so far, f*, if

@@ -17,7 +17,14 @@ import numpy as np
 from chainrule import losses, optimizers
 from chainrule.callbacks import Callback
 from chainrule.core.caller import warn_caller
-from chainrule.core.errors import ConfigurationError, DefinitionError, ShapeError
+from chainrule.core.errors import (
+    ConfigurationError,
+    DefinitionError,
+    ShapeError,
+    described,
+    shortened,
+)
+from chainrule.core.hints import hint_for_layer
 from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of
 from chainrule.core.types import Shape, SuggestsUse
@@ -35,21 +42,19 @@ from chainrule.losses import Loss, PerOutput, SigmoidCrossEntropy, SoftmaxCrossE
 from chainrule.optimizers import Optimizer
 from chainrule.training.history_columns import output_names
 
+ORDER = "the order is Trainer(model, loss, optimizer)"
+"""The hint for arguments that are swapped."""
+
 
 def require_model(trainer: object, attribute: Any, given: Any) -> None:
     """Raise an error unless it is a layer; an attrs validator, like `require_optimizer`."""
     if isinstance(given, Layer):
         return
-    hint = None
-    if isinstance(given, type) and issubclass(given, Layer):
-        hint = f"create an instance: {given.__name__}(…)"
-    elif isinstance(given, list | tuple):
-        hint = "Sequential([…]) turns a list into one layer"
     raise DefinitionError(
         "Trainer: the model is not a layer",
         expected="a Layer, such as Sequential([Dense(30), Activation('tanh'), Dense(10)])",
-        received=_described(given),
-        hint=hint,
+        received=described(given),
+        hint=ORDER if isinstance(given, Loss | Optimizer) else hint_for_layer(given),
     )
 
 
@@ -74,7 +79,7 @@ def weighted(loss: Loss, weights: Any) -> Loss:
         raise ConfigurationError(
             "loss_weights needs a list of losses, one per output",
             expected="Trainer(model, [loss_1, loss_2], optimizer, loss_weights=[…, …])",
-            received=f"loss_weights={weights!r:.60} with the loss {loss!r:.80}",
+            received=f"loss_weights={shortened(weights)} with the loss {shortened(loss, 80)}",
             hint="omit loss_weights"
             + ("; these losses already have weights" if isinstance(loss, PerOutput) else ""),
         )
@@ -115,7 +120,7 @@ def as_generator(rng: Any) -> np.random.Generator:
         raise ConfigurationError(
             "Trainer: rng is neither a seed nor a generator",
             expected="an integer >= 0, a numpy.random.Generator, or None",
-            received=f"rng={rng!r:.60}",
+            received=f"rng={shortened(rng)}",
         ) from error
 
 
@@ -136,7 +141,7 @@ def _count(name: str, given: Any) -> int:
     raise ConfigurationError(
         f"{name} must be an integer of at least 1",
         expected="1, 2, 3, …",
-        received=f"{name}={given!r:.60}",
+        received=f"{name}={shortened(given)}",
         hint=f"{name}={int(given)}" if is_integral_float else None,
     )
 
@@ -147,8 +152,8 @@ def as_callbacks(given: Any) -> list[Callback]:
         raise ConfigurationError(
             "callbacks must be a list",
             expected="callbacks=[…], a list of callbacks",
-            received=_described(given),
-            hint="put brackets around it" if isinstance(given, Callback) else None,
+            received=described(given),
+            hint="put brackets around it" if isinstance(given, Callback) else _callback_from(given),
         )
     callbacks = list(given)
     for number, callback in enumerate(callbacks):
@@ -157,7 +162,7 @@ def as_callbacks(given: Any) -> list[Callback]:
                 "an item in the list of callbacks is not a callback",
                 place=f"callbacks[{number}]",
                 expected="an instance of a subclass of chainrule.callbacks.Callback",
-                received=_described(callback),
+                received=described(callback),
                 hint=_callback_from(callback),
             )
     return callbacks
@@ -224,7 +229,7 @@ def as_parts(x: Any, t: Any, sample_weights: Any, outputs: int, size: int) -> It
         raise ConfigurationError(
             "a function cannot be evaluated",
             expected="evaluate(x, t), a dataset of pairs, or batches that end",
-            received=_described(x),
+            received=described(x),
             hint="evaluate(*make_batch(np.random.default_rng(1)))",
         )
     return [Data.of(x, t, sample_weights, outputs=outputs)]
@@ -284,7 +289,7 @@ def as_path(name: str, given: Any) -> Path | None:
         raise ConfigurationError(
             f"{name} is not a path",
             expected=f"a path such as {name}='runs/first'",
-            received=_described(given),
+            received=described(given),
         ) from error
 
 
@@ -294,7 +299,7 @@ def require_progress(given: object) -> None:
         raise ConfigurationError(
             "progress is neither a bool nor a rich Console",
             expected="True, False, or a rich Console to show the progress on",
-            received=f"progress={given!r:.60}",
+            received=f"progress={shortened(given)}",
         )
 
 
@@ -315,16 +320,12 @@ def _require(
         asked = given.lower().replace("_", "").replace(" ", "")
         closest = difflib.get_close_matches(asked, spellings, n=1, cutoff=0.5)
         hint = f"did you mean {where}.{spellings[closest[0]]}(…)?" if closest else example
+    elif isinstance(given, Layer | Loss | Optimizer):
+        hint = ORDER
     raise ConfigurationError(
         f"Trainer: the {what} is not one of chainrule.{where}",
         place=place,
         expected=f"an object such as {example}; available are {', '.join(names)}",
-        received=_described(given),
+        received=described(given),
         hint=hint,
     )
-
-
-def _described(thing: object) -> str:
-    if isinstance(thing, type):
-        return f"the class {thing.__name__}"
-    return f"{thing!r:.80}, of type {type(thing).__name__}"

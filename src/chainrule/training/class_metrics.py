@@ -424,6 +424,8 @@ def answers_said(
         weights = kept.astype(float) if weights is None else weights * kept
     yes = y > (0.5 if border is None else border)
     is_nan = np.isnan(y).reshape(-1)
+    if target.dtype.kind == "f":
+        is_nan |= np.isnan(target).reshape(-1)
     has_nan = bool(is_nan.any() and (weights is None or (is_nan & (weights > 0)).any()))
     shape = (-1, answers)
     return Said(

@@ -39,6 +39,7 @@ from chainrule.core.caller import warn_caller
 from chainrule.core.errors import ChainruleError
 from chainrule.core.layer import Layer
 from chainrule.core.messages import label
+from chainrule.core.terminal import printable
 from chainrule.core.types import Array
 from chainrule.data.samples import each_array
 from chainrule.graph.plan import Plan
@@ -76,6 +77,7 @@ class DeltasWarning(UserWarning):
         self.received = received
         self.hint = hint
 
+    @printable
     def __str__(self) -> str:
         lines = ChainruleError(
             self.problem,

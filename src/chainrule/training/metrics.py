@@ -5,6 +5,8 @@ share of samples that are classified correctly:
 
     accuracy = (1/N) Σ_s [argmax_k y_sk = ℓ_s]
 
+NaN is no answer, neither right nor wrong: if an output is NaN, so is the metric.
+
 A cost must have a useful gradient; a metric only has to be meaningful. `Trainer` takes the names
 below, any loss, and any function ``(y, t) -> number``:
 
@@ -30,7 +32,7 @@ from typing import Any, TypeAlias
 
 from chainrule import losses
 from chainrule.core.arrays import read_only, refuse_write
-from chainrule.core.errors import ConfigurationError
+from chainrule.core.errors import ConfigurationError, shortened
 from chainrule.core.types import Array
 from chainrule.core.validators import is_integer
 from chainrule.losses import Loss
@@ -64,7 +66,7 @@ MetricLike: TypeAlias = str | Loss | Metric | MetricFunction
 
 
 def accuracy(y: Array, target: Array, sample_weights: Any = None) -> float:
-    """The share of samples whose largest output is at the right class, from 0 to 1.
+    """The share of samples whose largest output is at the right class, from 0 to 1, or NaN.
 
     Σ_s w_s [argmax_k y_sk = ℓ_s] / Σ_s w_s
 
@@ -93,7 +95,7 @@ def accuracy(y: Array, target: Array, sample_weights: Any = None) -> float:
 def binary_accuracy(
     y: Array, target: Array, border: float = 0.5, sample_weights: Any = None
 ) -> float:
-    """The share of yes-or-no answers that are right, from 0 to 1.
+    """The share of yes-or-no answers that are right, from 0 to 1, or NaN.
 
     (1/NK) Σ_sk [(y_sk > border) = (t_sk > ½)]
 
@@ -138,10 +140,10 @@ def named(metrics: Iterable[Any], loss: Loss) -> dict[str, Metric]:
         raise ConfigurationError(
             "metrics must be a list",
             expected="a list such as ['accuracy']",
-            received=f"metrics={metrics!r:.60}",
+            received=f"metrics={shortened(metrics)}",
             hint="a dictionary is for a model with several outputs and one loss per output"
             if isinstance(metrics, Mapping)
-            else f"metrics=[{metrics!r:.60}]",
+            else f"metrics=[{shortened(metrics)}]",
         )
     functions: dict[str, Metric] = {}
     for metric in metrics:
@@ -150,7 +152,7 @@ def named(metrics: Iterable[Any], loss: Loss) -> dict[str, Metric]:
             raise ConfigurationError(
                 f"two columns of the history would be called {name!r}",
                 expected="metrics with different names, none of them 'loss'",
-                received=f"metrics={list(metrics)!r:.200}",
+                received=f"metrics={shortened(list(metrics), 200)}",
                 hint="define a function with a different name that calls the other",
             )
         functions[name] = function
@@ -190,7 +192,7 @@ def by_output(metrics: Any, outputs: int) -> dict[int | str, dict[str, Any]]:
             raise ConfigurationError(
                 "with several outputs, metrics must say which output each metric is for",
                 expected=f"a dictionary of lists, or a list of {outputs} lists",
-                received=f"metrics={metrics!r:.120}",
+                received=f"metrics={shortened(metrics, 120)}",
                 hint="metrics={0: ['accuracy']} for the first output, or use its name",
             )
         given = dict(enumerate(each))
@@ -200,7 +202,7 @@ def by_output(metrics: Any, outputs: int) -> dict[int | str, dict[str, Any]]:
             raise ConfigurationError(
                 "metrics names an output that does not exist",
                 expected=f"the name of an output, or a number from 0 to {outputs - 1}",
-                received=f"{output!r:.60}",
+                received=shortened(output),
             )
         if isinstance(own, Iterable) and not isinstance(own, str | Mapping):
             own = list(own)
@@ -281,7 +283,7 @@ def _resolved(metric: Any, loss: Loss) -> tuple[str, Metric]:
         raise ConfigurationError(
             "an item of metrics is not a metric",
             expected="a name such as 'accuracy', a loss, or a function (y, t) -> number",
-            received=f"{metric!r:.60}",
+            received=shortened(metric),
             hint=f"create an instance: {metric.__name__}()" if isinstance(metric, type) else None,
         )
     if metric is accuracy or metric is binary_accuracy:

@@ -30,6 +30,7 @@ from chainrule.core.errors import (
     DataError,
     DefinitionError,
     NonFiniteError,
+    shortened,
 )
 from chainrule.core.input_checks import as_tuple
 from chainrule.data.batches import Batch, Batches
@@ -232,7 +233,7 @@ class Run:
                 "figures does not return columns for the history",
                 place=f"{type(callback).__name__}.figures",
                 expected='a number for each name, such as {"norm": 1.5}',
-                received=f"{given!r:.80}",
+                received=shortened(given, 80),
                 hint="return a float for each name; return {} if there is nothing to add",
             )
         added = {name: float(figure) for name, figure in given.items()}

@@ -20,7 +20,7 @@ import numpy as np
 from attrs import fields, frozen
 
 from chainrule.checkpoints import Saved, decoded, encoded, invalid
-from chainrule.core.errors import ChainruleError, ConfigurationError, StorageError
+from chainrule.core.errors import ChainruleError, ConfigurationError, StorageError, shortened
 from chainrule.core.layer import Layer
 from chainrule.core.parameter import Parameter
 from chainrule.core.types import Array
@@ -222,7 +222,7 @@ def _require_the_same(saved: Saved, run: Run, model: Layer) -> None:
 def _difference(before: Any, now: Any) -> str:
     """The first difference between two architectures, or the two values."""
     if not (isinstance(before, list) and isinstance(now, list)):
-        return f"was {before!r:.60}, is now {now!r:.60}"
+        return f"was {shortened(before)}, is now {shortened(now)}"
     for old, new in zip(before, now, strict=False):
         if old == new:
             continue
@@ -245,7 +245,7 @@ def _short(value: Any) -> str:
             return str(name)
         case {"tuple": items}:
             return f"{tuple(items)}"
-    return f"{value!r:.60}"
+    return f"{shortened(value)}"
 
 
 def _states_of_callbacks(saved: Saved, run: Run) -> list[tuple[Any, dict[str, Any]]]:
@@ -267,7 +267,7 @@ def _states_of_callbacks(saved: Saved, run: Run) -> list[tuple[Any, dict[str, An
                 f"the run that wrote the checkpoint had a callback {record['class']}",
                 place=str(saved.path),
                 expected=f"{record['class']}, which resumes from its stored state",
-                received=f"callbacks={run.callbacks!r:.90}",
+                received=f"callbacks={shortened(run.callbacks, 90)}",
                 hint="call fit with the same callbacks; extra callbacks are allowed",
             )
     return found

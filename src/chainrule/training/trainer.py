@@ -24,6 +24,7 @@ import copy
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
@@ -33,8 +34,10 @@ from attrs import define, evolve, field, setters
 from chainrule import files
 from chainrule.callbacks import Callback
 from chainrule.core.arrays import read_only, refuse_write
+from chainrule.core.building import build_for_stored_values
 from chainrule.core.deprecation import renamed_keywords
 from chainrule.core.errors import NonFiniteError, ShapeError
+from chainrule.core.hints import Hinted, hinted
 from chainrule.core.input_checks import as_tuple
 from chainrule.core.layer import Layer
 from chainrule.core.layer_state import copied_generator
@@ -70,7 +73,7 @@ def _by_name(trainer: Trainer, attribute: Any, given: Any) -> Mapping[Any, Any]:
 
 
 @define(eq=False)
-class Trainer:
+class Trainer(Hinted):
     """Trains a model: an optimizer moves its parameters to make a loss small.
 
     Parameters
@@ -168,6 +171,7 @@ class Trainer:
     # ---------------------------------------------------------------- training and evaluation
 
     @renamed_keywords(removed_in="0.3", ahead="prefetch")
+    @hinted
     def fit(
         self,
         x: Any,
@@ -310,14 +314,15 @@ class Trainer:
                 rng=self.rng,
                 outputs=len(self.loss.for_each_output),
             )
-            model, validation, columns = self._prepared(batches, validation_data)
+            is_stored = folder is not None and _holds_checkpoints(folder)
+            model, validation, columns = self._prepared(batches, validation_data, is_stored)
             run = Run(self, batches, validation, columns, callbacks, epochs, accumulate, file)
             resumption = None if folder is None else self._resumption(folder, run, model)
             self.run = run
             for callback in run.callbacks:
                 callback.check(self)
             if not self.model.is_built:
-                self._build(batches.data)
+                self._build(batches.data, is_stored=resumption is not None)
             if resumption is not None:
                 resumption.apply(run)
         except BaseException:
@@ -358,6 +363,7 @@ class Trainer:
         self, x: Any, t: Any, sample_weights: Any = None, *, metrics: bool
     ) -> float | dict[str, float]: ...
 
+    @hinted
     def step(
         self, x: Any, t: Any, sample_weights: Any = None, *, metrics: bool = False
     ) -> float | dict[str, float]:
@@ -396,6 +402,7 @@ class Trainer:
         of_losses = dict(zip(columns.losses, costs, strict=True))
         return {"loss": cost, **of_losses, **dict(columns.measured(y, *batch[1:]))}
 
+    @hinted
     def evaluate(
         self,
         x: Any,
@@ -488,7 +495,7 @@ class Trainer:
     # ---------------------------------------------------------------- the steps of fit
 
     def _prepared(
-        self, batches: Batches, validation_data: Any
+        self, batches: Batches, validation_data: Any, is_stored: bool
     ) -> tuple[Layer, Data | None, Columns]:
         """Convert the data to what model and loss take, or raise an error if they do not fit.
 
@@ -499,12 +506,14 @@ class Trainer:
         validation = arguments.as_validation(
             validation_data, len(self.loss.for_each_output), len(data.inputs)
         )
-        model = self.model if self.model.is_built else _built_copy(self.model, data)
+        model = self.model if self.model.is_built else _built_copy(self.model, data, is_stored)
         known = {data.row_shapes: self._rows_of_outputs(data, model)}
 
         def rows_of_outputs(batch: Data) -> tuple[Shape, ...]:
             if batch.row_shapes not in known:
-                present = self.model if self.model.is_built else _built_copy(self.model, data)
+                present = (
+                    self.model if self.model.is_built else _built_copy(self.model, data, is_stored)
+                )
                 known[batch.row_shapes] = self._rows_of_outputs(batch, present)
             return known[batch.row_shapes]
 
@@ -514,7 +523,8 @@ class Trainer:
             if batches.class_weights is not None:
                 validation = batches.class_weights.times(validation)
         columns = Columns.of(model, self.loss, self._named_metrics)
-        _try_metrics(columns, model, batches.data)
+        if self.model.is_built or not is_stored:  # otherwise the copy has no numbers
+            _try_metrics(columns, model, batches.data)
         return model, validation, columns
 
     def _resumption(self, folder: Path, run: Run, model: Layer) -> Resumption | None:
@@ -538,11 +548,13 @@ class Trainer:
         arguments.require_a_loss_for_each(shapes, self.loss)
         return shapes
 
-    def _build(self, data: Data) -> None:
+    def _build(self, data: Data, *, is_stored: bool = False) -> None:
+        """Build the model; without initial values if a checkpoint is about to replace them."""
         if self._for_building is None:
             self._for_building = self.rng.spawn(1)[0]
         rng = copied_generator(self._for_building)  # so a failed build does not advance it
-        self.model.build(*data.row_shapes, rng=rng, dtype=data.dtype)
+        build = partial(build_for_stored_values, self.model) if is_stored else self.model.build
+        build(*data.row_shapes, rng=rng, dtype=data.dtype)
 
     def guarded_step(self) -> GuardedStep:
         """The guarded step, created again if the model, loss or optimizer was replaced."""
@@ -622,11 +634,21 @@ def _try_metrics(columns: Columns, model: Layer, data: Data) -> None:
             list(known.measured(y, one_or_all(tuple([t[:2] for t in data.targets])), weights))
 
 
-def _built_copy(model: Layer, data: Data) -> Layer:
-    """A copy of a model, built for the data to check that this is possible."""
+def _holds_checkpoints(folder: Path) -> bool:
+    from chainrule import checkpoints
+
+    return bool(checkpoints.found_in(folder))
+
+
+def _built_copy(model: Layer, data: Data, is_stored: bool) -> Layer:
+    """A copy of a model, built for the data to check that this is possible.
+
+    If its numbers are stored in a checkpoint, no initial values are drawn.
+    """
     model = copy.deepcopy(model)
+    build = partial(build_for_stored_values, model) if is_stored else model.build
     try:
-        model.build(*data.row_shapes, rng=0, dtype=data.dtype)
+        build(*data.row_shapes, rng=0, dtype=data.dtype)
     except ShapeError as error:
         error.received = f"{error.received}, from {data.described}"
         raise
