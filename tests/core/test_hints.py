@@ -230,7 +230,7 @@ ATTRIBUTES = {
     "optimizers.Adam().lr": "optimizer.learning_rate",
     "losses.Huber().backward": "model.backward(loss.delta(y, t))",
     "trainer().train": "trainer.fit(x, t)",
-    "trainer().predict": "trainer.model(x)",
+    "trainer().predict": "trainer.model.predict(x)",
     "callbacks.EarlyStopping().model": "trainer.model",
     "schedules.Cosine(0.1, 10).step": "LearningRate(schedule)",
     "History().history": "history['loss']",
