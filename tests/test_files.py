@@ -42,7 +42,7 @@ def test_a_file_is_written_and_read(path):
 def test_a_disk_that_is_really_full_leaves_the_old_file(path, monkeypatch):
     """/dev/full takes what is written and has no room for it, as a full disk."""
     assert Path("/dev/full").exists()
-    monkeypatch.setattr(files, "open", lambda *_: io.FileIO("/dev/full", "w"), raising=False)
+    monkeypatch.setattr(files, "open", lambda *_, **how: io.FileIO("/dev/full", "w"), raising=False)
     error = refused(path, content=b"x" * 10**6)
     assert "No space left" in error.received and "free some space" in error.hint
     assert error.place == str(path)
@@ -64,7 +64,7 @@ FAILURES = {
 def test_every_failure_of_the_system_is_named_and_leaves_the_old_file(
     code, step, path, monkeypatch
 ):
-    def failing(*_):
+    def failing(*_, **how):
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(os, step, failing)
@@ -75,7 +75,7 @@ def test_every_failure_of_the_system_is_named_and_leaves_the_old_file(
 
 @pytest.mark.parametrize("code", FAILURES, ids=errno.errorcode.get)
 def test_a_folder_in_which_no_file_can_be_made_leaves_the_old_file(code, path, monkeypatch):
-    def failing(*_):
+    def failing(*_, **how):
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(files, "open", failing, raising=False)

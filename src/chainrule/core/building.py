@@ -32,7 +32,7 @@ from chainrule.core.errors import (
 )
 from chainrule.core.initializers import Initializer
 from chainrule.core.input_checks import DTYPES
-from chainrule.core.layer_state import BOOKKEEPING, field_names
+from chainrule.core.layer_state import BOOKKEEPING, bookmark, field_names
 from chainrule.core.messages import plain_array
 from chainrule.core.parameter import Parameter, ParameterVector
 from chainrule.core.types import Shape
@@ -55,7 +55,7 @@ def construct(
     shapes = tuple(_shape(name, shape) for shape in input_shapes or layer.known_input_shapes or ())
     is_inner = layer._rng is not None  # inside a container that is being built
     before = [(member, member.is_built, member.attributes()) for _, member in layer.walk()]
-    rng_state = rng.bit_generator.state if isinstance(rng, np.random.Generator) else None
+    put_back = bookmark(rng) if isinstance(rng, np.random.Generator) else None
     try:
         _begin_building(layer, _generator(layer, rng), _dtype(layer, dtype))
         layer._initial = frozenset(layer.__dict__) - BOOKKEEPING
@@ -69,8 +69,8 @@ def construct(
     except BaseException:
         for member, _, attributes in before:
             _restore(member, attributes)
-        if rng_state is not None:
-            rng.bit_generator.state = rng_state
+        if put_back is not None:
+            put_back()
         raise
     if not is_inner:
         for _, member in layer.walk():
@@ -169,14 +169,14 @@ def rehearse(layer: Layer, method: Callable[..., Any], inputs: tuple[Any, ...]) 
     The mean of an empty batch is not a number, and a running mean would keep it forever.
     """
     buffers = [(buffer, buffer.value.copy()) for buffer in layer._buffers.values()]
-    states = [(g.bit_generator, g.bit_generator.state) for g in layer._generators.values()]
+    bookmarks = [bookmark(generator) for generator in layer._generators.values()]
     try:
         return method(layer, *inputs)
     finally:
         for buffer, value in buffers:
             buffer.value = value
-        for bits, state in states:
-            bits.state = state
+        for put_back in bookmarks:
+            put_back()
 
 
 def _restore(layer: Layer, attributes: dict[str, Any]) -> None:

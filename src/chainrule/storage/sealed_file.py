@@ -36,7 +36,7 @@ HEADER_LIMIT = 2**23
 VALUE_LIMIT = 2**19
 """The maximum number of values in a header. Parsing needs one or two hundred bytes for each."""
 
-LARGER = {"chainrule-checkpoint-1": 4}
+LARGER = {"chainrule-checkpoint-1": 4, "chainrule-checkpoint-2": 4}
 """Factors by which some formats may exceed these limits: a checkpoint also contains the history."""
 
 DIGITS_LIMIT = 1000
@@ -48,7 +48,7 @@ BLANK = "0" * 64
 UNSEALED = frozenset({"chainrule-1"})
 """The formats without a digest."""
 
-NEWEST = {"chainrule": 2, "chainrule-weights": 1, "chainrule-checkpoint": 1}
+NEWEST = {"chainrule": 2, "chainrule-weights": 1, "chainrule-checkpoint": 2}
 """The newest version of each format that this version of chainrule can read."""
 
 TYPES = frozenset(
@@ -157,6 +157,19 @@ def read(path: str | os.PathLike[str], what: str) -> bytes:
             error.place = os.fspath(path)
             raise
         return begin + file.read()
+
+
+def read_metadata(path: str | os.PathLike[str], what: str) -> dict[str, str]:
+    """The metadata of a file, without its arrays and without comparing its digest.
+
+    Raises
+    ------
+    StorageError
+        As `read`, and if the header is not that of a safetensors file.
+    """
+    with files.reading(path, what) as file:
+        length = require_size(file.read(8), os.fstat(file.fileno()).st_size)
+        return _metadata(_header(file.read(length), _times(LARGER)))
 
 
 def require_size(begin: bytes, size: int) -> int:

@@ -23,7 +23,9 @@ from __future__ import annotations
 import copy
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -33,11 +35,12 @@ from attrs import define, field, setters
 
 from chainrule import files
 from chainrule.callbacks import Callback
+from chainrule.callbacks.checkpoint import Checkpoint
 from chainrule.core.deprecation import renamed_keywords
-from chainrule.core.errors import NonFiniteError, ShapeError
+from chainrule.core.errors import ConfigurationError, NonFiniteError, ShapeError
 from chainrule.core.input_checks import as_tuple
 from chainrule.core.layer import Layer
-from chainrule.core.layer_state import copied_generator
+from chainrule.core.layer_state import bookmark, copied_generator
 from chainrule.core.messages import require_built
 from chainrule.core.types import Array, Shape
 from chainrule.data.batches import Batches
@@ -47,6 +50,7 @@ from chainrule.losses import Loss
 from chainrule.optimizers import Optimizer
 from chainrule.training import arguments
 from chainrule.training.bad_batch import WHAT as BAD_BATCH
+from chainrule.training.exclusive import Reservation, already_training
 from chainrule.training.guard import GuardedStep, quiet
 from chainrule.training.history import History
 from chainrule.training.history_columns import Columns
@@ -58,6 +62,29 @@ if TYPE_CHECKING:
 
 APPLIED_AT_ONCE = 1000
 """How many samples are evaluated together."""
+
+
+def _not_in_a_run(trainer: Trainer, attribute: Any, given: Any) -> Any:
+    """Raise an error for an assignment during a run, which would only half take effect."""
+    if trainer.run is not None and trainer.run.is_going:
+        raise ConfigurationError(
+            f"{attribute.name} of a trainer cannot be replaced during a run",
+            place="Trainer",
+            expected=f"the {attribute.name} with which fit was called",
+            received=f"{given!r:.80}",
+            hint=f"end the run with trainer.stop(…), set trainer.{attribute.name}, and call fit"
+            " again" + _CHANGED_INSTEAD.get(attribute.name, ""),
+        )
+    return given
+
+
+_CHANGED_INSTEAD = {
+    "optimizer": "; or change its fields: trainer.optimizer.learning_rate = …",
+    "loss": "; or change its fields",
+    "model": "; or change its parameters: trainer.model.parameters[path].value = …",
+}
+
+_FIXED: list[Callable[[Any, Any, Any], Any]] = [_not_in_a_run, setters.convert, setters.validate]
 
 
 def _by_name(trainer: Trainer, attribute: Any, given: Any) -> Mapping[Any, Any]:
@@ -111,18 +138,25 @@ class Trainer:
     array([[21.]])
     """
 
-    model: Layer = field(validator=arguments.require_model)
-    loss: Loss = field(converter=arguments.as_loss)
-    optimizer: Optimizer = field(validator=arguments.require_optimizer)
+    model: Layer = field(validator=arguments.require_model, on_setattr=_FIXED)
+    loss: Loss = field(converter=arguments.as_loss, on_setattr=_FIXED)
+    optimizer: Optimizer = field(validator=arguments.require_optimizer, on_setattr=_FIXED)
     metrics: (
         Iterable[MetricLike | Iterable[MetricLike]] | Mapping[int | str, Iterable[MetricLike]]
-    ) = field(default=(), kw_only=True, repr=names_in, on_setattr=_by_name)
+    ) = field(default=(), kw_only=True, repr=names_in, on_setattr=[_not_in_a_run, _by_name])
     loss_weights: Any = field(default=None, kw_only=True, repr=False, on_setattr=setters.frozen)
-    rng: Any = field(default=None, kw_only=True, converter=arguments.as_generator, repr=False)
+    rng: Any = field(
+        default=None,
+        kw_only=True,
+        converter=arguments.as_generator,
+        repr=False,
+        on_setattr=_FIXED,
+    )
     run: Run | None = field(default=None, init=False, repr=False)
     _guarded: GuardedStep | None = field(default=None, init=False, repr=False)
     _no_history: History = field(factory=History, init=False, repr=False)
     _for_building: np.random.Generator | None = field(default=None, init=False, repr=False)
+    _busy: Any = field(factory=threading.RLock, init=False, repr=False)  # held by fit and step
 
     def __attrs_post_init__(self) -> None:
         self.loss = arguments.weighted(self.loss, self.loss_weights)
@@ -276,39 +310,61 @@ class Trainer:
             arguments.require_a_loss_for_each(self.model.output_shapes, self.loss)
         if file is not None:
             files.require_place_for_file(file, BAD_BATCH)
-        state, before = self.rng.bit_generator.state, self.run
-        batches: Batches | None = None
-        try:
-            batches = batches_of(
-                x,
-                t,
-                batch_size=batch_size,
-                steps_per_epoch=steps_per_epoch,
-                sample_weights=sample_weights,
-                class_weights=class_weights,
-                shuffle=shuffle,
-                prefetch=prefetch,
-                rng=self.rng,
-                outputs=len(self.loss.for_each_output),
-            )
-            model, validation, columns = self._prepared(batches, validation_data)
-            run = Run(self, batches, validation, columns, callbacks, epochs, accumulate, file)
-            resumption = None if folder is None else self._resumption(folder, run, model)
-            self.run = run
-            for callback in run.callbacks:
-                callback.check(self)
-            if not self.model.is_built:
-                self._build(batches.data)
-            if resumption is not None:
-                resumption.apply(run)
-        except BaseException:
-            self.rng.bit_generator.state, self.run = state, before
-            if batches is not None:
-                batches.close()
-            raise
-        self._guarded = None
-        run.go(progress)
+        checkpoints = [each for each in callbacks if isinstance(each, Checkpoint)]
+        with self._exclusively() as reservation:
+            before = self.run
+            with ExitStack() as refused:  # undone, in reverse order, unless the run can begin
+                refused.callback(setattr, self, "run", before)
+                refused.callback(bookmark(self.rng))
+                for checkpoint in checkpoints:
+                    checkpoint.lock()
+                    refused.callback(checkpoint.unlock, undo=True)
+                batches = batches_of(
+                    x,
+                    t,
+                    batch_size=batch_size,
+                    steps_per_epoch=steps_per_epoch,
+                    sample_weights=sample_weights,
+                    class_weights=class_weights,
+                    shuffle=shuffle,
+                    prefetch=prefetch,
+                    rng=self.rng,
+                    outputs=len(self.loss.for_each_output),
+                )
+                refused.callback(batches.close)
+                model, validation, columns = self._prepared(batches, validation_data)
+                run = Run(self, batches, validation, columns, callbacks, epochs, accumulate, file)
+                run.model = model
+                if checkpoints or folder is not None:
+                    run.describe(model)
+                resumption = None if folder is None else self._resumption(folder, run, model)
+                self.run = run
+                for callback in run.callbacks:
+                    callback.check(self)
+                if not self.model.is_built:
+                    self._build(batches.data)
+                    reservation.note_built()
+                run.model = self.model
+                if resumption is not None:
+                    resumption.apply(run)
+                refused.pop_all()
+            self._guarded = None
+            run.go(progress)
         return run.history
+
+    @contextmanager
+    def _exclusively(self) -> Iterator[Reservation]:
+        """Keep everything else from training the model during a run."""
+        if not self._busy.acquire(blocking=False):
+            raise already_training(True, False)
+        try:
+            reservation = Reservation(self)
+            try:
+                yield reservation
+            finally:
+                reservation.release()
+        finally:
+            self._busy.release()
 
     def stop(self, reason: str) -> None:
         """Stop the run after the current step; callbacks can call this.
@@ -342,14 +398,19 @@ class Trainer:
         NonFiniteError
             As in `fit`. The data are checked only by the model and the loss.
         """
-        inputs = x if isinstance(x, tuple) else (x,)
-        if not self.model.is_built:
-            outputs = len(self.loss.for_each_output)
-            self._build(Data.of(x, t, sample_weights, outputs=outputs))
-        guarded = self.guarded_step()
-        cost, _, _ = guarded.take(inputs, t, sample_weights)
-        guarded.require_finite()
-        return cost
+        if not self._busy.acquire(blocking=False):
+            raise already_training(True, False)
+        try:
+            inputs = x if isinstance(x, tuple) else (x,)
+            if not self.model.is_built:
+                outputs = len(self.loss.for_each_output)
+                self._build(Data.of(x, t, sample_weights, outputs=outputs))
+            guarded = self.guarded_step()
+            cost, _, _ = guarded.take(inputs, t, sample_weights)
+            guarded.require_finite()
+            return cost
+        finally:
+            self._busy.release()
 
     def evaluate(
         self,
@@ -415,6 +476,7 @@ class Trainer:
         resumption = Resumption.of(saved, run, model)
         resumption.restore_callbacks(run)
         run.resumed_from, run.resumes_at = saved.path, saved.record["position"]["steps"]
+        run.identity = saved.run or run.identity
         return resumption
 
     def _fitted(self, data: Data, model: Layer) -> Data:
@@ -441,6 +503,7 @@ class Trainer:
             and guarded.optimizer is self.optimizer
         )
         if guarded is None or not is_current:
+            Reservation.require_none_elsewhere(self)
             guarded = self._guarded = GuardedStep(self.model, self.loss, self.optimizer)
         return guarded
 
