@@ -26,7 +26,7 @@ import stat
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, ClassVar
 
 from chainrule.core.errors import StorageError
 
@@ -214,7 +214,7 @@ class FolderLock:
         If the folder does not exist and cannot be created.
     """
 
-    _all: weakref.WeakSet[FolderLock] = weakref.WeakSet()
+    _all: ClassVar[weakref.WeakSet[FolderLock]] = weakref.WeakSet()
 
     def __init__(self, folder: Path, what: str) -> None:
         self.folder = folder
@@ -234,7 +234,7 @@ class FolderLock:
         return self._identity is not None and _identity(self.folder) == self._identity
 
     def release(self, *, undo: bool = False) -> None:
-        """Unlock the folder; with ``undo``, remove it if it was created for the lock and is empty."""
+        """Unlock the folder; with ``undo``, remove it if the lock has created it and it is empty."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
@@ -316,7 +316,9 @@ def _new_partial(target: Path, mode: int | None) -> tuple[Path, BinaryIO]:
     permissions = 0o666 if mode is None else mode & 0o600
     while True:
         partial = target.with_name(f"{target.name[:100]}.{secrets.token_hex(4)}{PARTIAL}")
-        file = open(partial, "xb", opener=lambda name, flags: os.open(name, flags, permissions))
+        file = open(  # noqa: SIM115 - the caller closes it
+            partial, "xb", opener=lambda name, flags: os.open(name, flags, permissions)
+        )
         if _lock(file.fileno()) is not False and os.fstat(file.fileno()).st_nlink:
             return partial, file
         file.close()  # another program has taken it for a leftover

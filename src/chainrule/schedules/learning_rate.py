@@ -133,6 +133,7 @@ class LearningRate(Callback):
         if self.monitor is not None:
             require_column(self, self.monitor, trainer)
             self._require_same_column(trainer)
+        self._require_same_schedule(trainer)
 
     def on_fit_begin(self, trainer: Trainer) -> None:
         """Set the rate of the first step."""
@@ -182,7 +183,8 @@ class LearningRate(Callback):
         """t, the rate of the last step, and the state of a `ReduceOnPlateau`."""
         plateau = self.schedule.state() if isinstance(self.schedule, ReduceOnPlateau) else None
         counted = {"steps": self.steps, "taken": self._taken}
-        return {**counted, "plateau": plateau, "monitor": self.monitor}
+        how = {"monitor": self.monitor, "per": self.per, "schedule": repr(self.schedule)}
+        return {**counted, "plateau": plateau, **how}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue from an earlier `state` when the run begins."""
@@ -217,6 +219,20 @@ class LearningRate(Callback):
                 received=f"monitor={self.monitor!r}",
                 hint=f"LearningRate(…, monitor={before!r}), or start a new run",
             )
+
+    def _require_same_schedule(self, trainer: Trainer) -> None:
+        """Raise an error if the resumed run had another schedule; chainrule 0.1 stored none."""
+        stored = self._restored if self._restored is not None and trainer.is_resumed else {}
+        now = self.state()
+        for name in ("schedule", "per"):
+            if stored.get(name, now[name]) != now[name]:
+                raise ConfigurationError(
+                    f"the resumed run had a different {name}",
+                    place="LearningRate",
+                    expected=stored[name],
+                    received=now[name],
+                    hint="use the same as then, or start a new run with the weights of this one",
+                )
 
     def _set(self, trainer: Trainer) -> None:
         trainer.optimizer.learning_rate = self.schedule(self.steps)

@@ -26,6 +26,7 @@ from attrs import fields, frozen
 from chainrule.checkpoints import Saved, decoded, encoded, invalid
 from chainrule.core.errors import ChainruleError, ConfigurationError, StorageError
 from chainrule.core.layer import Layer
+from chainrule.core.layer_state import set_state
 from chainrule.core.parameter import Parameter
 from chainrule.core.types import Array
 from chainrule.data.batches import ArrayBatches, Batches
@@ -56,7 +57,7 @@ COMPARED_BYTES = 2**26
 """Stored arrays up to this size are compared completely."""
 
 BLOCKS = 16
-"""In how many blocks of rows an array is compared, so that an error can say which of them differ."""
+"""In how many blocks of rows an array is compared, so that an error can say which rows differ."""
 
 PLAIN = (bool, int, float, str, type(None))
 """The types of plain attributes that a checkpoint holds."""
@@ -139,6 +140,8 @@ class Resumption:
         for path, parameter in parameters_of(model):
             parameter.trainable = path not in record["model"]["frozen"]
         position = record["position"]
+        if position["batches"].get("rng") is not None:  # from which building has just spawned
+            set_state(trainer.rng, position["batches"]["rng"])
         run.epochs_done, run.steps_done = position["epochs_done"], position["steps_done"]
         run.steps, run.samples = position["steps"], position["samples"]
         run.sums = list(position["sums"])
