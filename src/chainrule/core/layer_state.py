@@ -80,10 +80,38 @@ def deep_copy(layer: L, memo: dict[int, Any]) -> L:
 
 
 def pickled(layer: Layer) -> tuple[Any, ...]:
-    """What pickle calls to restore a layer: `restored`, with the class and the attributes."""
+    """What pickle calls to restore a layer: `restored`, with the class and the attributes.
+
+    Pickle writes a layer inside another one by recursion, unless it has written it before. So some
+    layers of a deep nest come first, the innermost at the very beginning.
+    """
     kept = field_names(type(layer)) | lasting(layer) | SHARED_BY_TWINS - {"_rng"}
     attributes = {name: value for name, value in layer.attributes().items() if name in kept}
+    inside = _from_inside(layer)
+    if inside:
+        return restored_after, (inside, type(layer), attributes)
     return restored, (type(layer), attributes)
+
+
+PICKLED_DEPTH = 16
+"""How many nested layers pickle writes by recursion."""
+
+
+def _from_inside(layer: Layer) -> list[list[Layer]]:
+    """The layers at every sixteenth depth below a layer, the deepest first."""
+    found: list[list[Layer]] = []
+    level = [layer]
+    while level:
+        for _ in range(PICKLED_DEPTH):
+            inside = [child for outer in level for child in outer.children().values()]
+            level = list({id(child): child for child in inside}.values())
+        found.append(level)
+    return found[-2::-1]
+
+
+def restored_after(inside: Any, cls: type[Layer], attributes: dict[str, Any]) -> Layer:
+    """`restored`, after some of the layers inside."""
+    return restored(cls, attributes)
 
 
 def restored(cls: type[Layer], attributes: dict[str, Any]) -> Layer:
@@ -206,8 +234,8 @@ def set_state(generator: np.random.Generator, state: dict[str, Any]) -> None:
 def bookmark(generator: np.random.Generator) -> Callable[[], None]:
     """A function that puts a generator back to where it is now, with the count of `spawn`."""
     bits: Any = generator.bit_generator
-    kept = bits.state, copy.deepcopy(bits.seed_seq)
-    return lambda: bits.__setstate__(kept)
+    state, seeds = bits.state, copy.deepcopy(bits.seed_seq)
+    return lambda: bits.__setstate__((state, copy.deepcopy(seeds)))
 
 
 def _words(given: Any) -> list[int]:

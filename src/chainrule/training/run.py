@@ -49,6 +49,13 @@ if TYPE_CHECKING:
     from chainrule.training.trainer import Trainer
 
 
+_COPIED = (
+    "trainer", "columns", "epochs", "accumulate", "bad_batch", "epochs_done", "steps_done", "steps",
+    "sums", "samples", "history", "reason", "identity", "resumed_from", "resumes_at", "is_failed",
+)  # fmt: skip
+"""What a copy of a run has."""
+
+
 @define(eq=False)
 class Run:
     """One run of `Trainer.fit`.
@@ -109,6 +116,8 @@ class Run:
     _guarded: GuardedStep = field(init=False, repr=False)
     _watch: DeltaWatch = field(init=False, repr=False)
     _watch_is_due: bool = field(default=False, init=False, repr=False)
+    # What a copy knows of the data, which it does not have; see __getstate__.
+    _known: dict[str, Any] | None = field(default=None, init=False, repr=False)
     _bad_batch_at: Path | None = field(init=False, repr=False)  # wherever the program goes
     _line: Progress = field(init=False, repr=False)
     _interruption: Interruption = field(init=False, repr=False)
@@ -120,6 +129,17 @@ class Run:
         self.sums = [0.0] * len(self.columns.names)
         self._bad_batch_at = None if self.bad_batch is None else files.resolved(self.bad_batch)
         self._interruption = Interruption(self._confirm_interruption)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: how far it is, without data, callbacks and open files."""
+        known = {"measured": self.measured, "steps_per_epoch": self.steps_per_epoch}
+        return {**{name: getattr(self, name) for name in _COPIED}, "_known": known}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.callbacks, self.validation, self.is_going = [], None, False
+        self._interruption = Interruption()
+        for name, value in state.items():
+            setattr(self, name, value)
 
     def describe(self, model: Layer) -> None:
         """Note what the run is started with, which is compared when it resumes.
@@ -154,6 +174,8 @@ class Run:
     @property
     def steps_per_epoch(self) -> int:
         """The number of optimizer steps in an epoch."""
+        if self._known is not None:
+            return int(self._known["steps_per_epoch"])
         return -(-self.batches.steps // self.accumulate)
 
     @property
@@ -164,6 +186,8 @@ class Run:
     @property
     def measured(self) -> tuple[str, ...]:
         """The columns of the history, except those that callbacks add."""
+        if self._known is not None:
+            return tuple(self._known["measured"])
         names = self.columns.names
         validated = [f"validation_{name}" for name in names] if self.validation else []
         return (*names, *validated)

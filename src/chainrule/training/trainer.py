@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
-from attrs import define, field, setters
+from attrs import define, field, fields, setters
 
 from chainrule import files
 from chainrule.callbacks import Callback
@@ -161,6 +161,15 @@ class Trainer:
     def __attrs_post_init__(self) -> None:
         self.loss = arguments.weighted(self.loss, self.loss_weights)
         self.metrics = self.metrics  # by name: see _by_name
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: everything except what belongs to this process."""
+        names = [each.name for each in fields(Trainer) if each.name not in ("_guarded", "_busy")]
+        return {name: getattr(self, name) for name in names}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in {**state, "_guarded": None, "_busy": threading.RLock()}.items():
+            object.__setattr__(self, name, value)
 
     @property
     def _named_metrics(self) -> Mapping[Any, Any]:
@@ -306,12 +315,12 @@ class Trainer:
         arguments.require_progress(progress)
         folder = arguments.as_path("resume_from", resume_from)
         file = arguments.as_path("bad_batch", bad_batch)
-        if self.model.is_built:
-            arguments.require_a_loss_for_each(self.model.output_shapes, self.loss)
         if file is not None:
             files.require_place_for_file(file, BAD_BATCH)
         checkpoints = [each for each in callbacks if isinstance(each, Checkpoint)]
         with self._exclusively() as reservation:
+            if self.model.is_built:
+                arguments.require_a_loss_for_each(self.model.output_shapes, self.loss)
             before = self.run
             with ExitStack() as refused:  # undone, in reverse order, unless the run can begin
                 refused.callback(setattr, self, "run", before)
