@@ -234,7 +234,7 @@ class FolderLock:
         return self._identity is not None and _identity(self.folder) == self._identity
 
     def release(self, *, undo: bool = False) -> None:
-        """Unlock the folder; with ``undo``, remove it if the lock has created it and it is empty."""
+        """Unlock the folder; with ``undo``, remove it if the lock has created it, and if empty."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)

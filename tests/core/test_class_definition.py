@@ -534,7 +534,7 @@ def test_properties_and_setters_of_an_author_work(decorate):
     layer.forward(X)
     with pytest.raises(DefinitionError, match="which a plain ndarray cannot replace"):
         layer.scale = np.ones(3)
-    with pytest.raises(AttributeError):
+    with pytest.raises(DefinitionError, match="would hide a property of Layer"):
         layer.dtype = np.float64
 
 

@@ -192,8 +192,6 @@ WRONG_INPUTS = {
     "transposed": (X.T, ShapeError),
     "float32": (X.astype(np.float32), DtypeError),
     "float16": (X.astype(np.float16), DtypeError),
-    "integers": (X.astype(int), DtypeError),
-    "booleans": (X > 2, DtypeError),
     "objects": (X.astype(object), DtypeError),
     "strings": (X.astype(str), DtypeError),
     "bytes": (X.astype(bytes), DtypeError),
@@ -243,11 +241,12 @@ def test_the_error_for_a_wrong_shape_has_place_expected_received_and_hint():
     model = built(Sequential([Dense(5), Sequential([Activation("tanh"), Dense(2)])]))
     error = refused(ShapeError, model, model.forward, np.ones((7, 31)))
     assert "the input has the wrong width" in str(error)
-    assert (error.expected, error.received) == ("(batch, 3)", (7, 31))
+    assert error.expected == "(batch, …, 3)" and error.place == "sequential/dense_1"
+    assert error.received == "(batch, 31), produced by input"
     assert "unbuilt()" in error.hint
     assert refused(ShapeError, model, model.forward, np.ones(3)).hint.endswith("x[np.newaxis]")
     flattened = refused(ShapeError, model, model.forward, np.ones((4, 3, 1)))
-    assert flattened.hint == "x.reshape(len(x), 3)" and "number of axes" in str(flattened)
+    assert flattened.hint == "x.reshape(len(x), 3)" and "wrong width" in str(flattened)
     dtype = refused(DtypeError, model, model.forward, np.ones((2, 3), np.float32))
     assert (dtype.expected, dtype.received) == (np.float64, np.float32)
     assert dtype.hint == "x.astype('float64'), or build the model for float32"
@@ -390,7 +389,7 @@ def test_a_generator_continues_from_one_model_to_the_next():
     assert not np.array_equal(one.weights.value, two.weights.value)
 
 
-@pytest.mark.parametrize("shape", [3, "3", ("a",), (-1,), (2.5,), None, (None,), 3.0])
+@pytest.mark.parametrize("shape", [3, "3", ("a",), (-1,), (2.5,), None, 3.0])
 def test_an_invalid_shape_is_rejected(shape):
     layer = Dense(2)
     error = refused(ShapeError, layer, layer.build, shape)

@@ -538,7 +538,7 @@ def test_the_error_for_unequal_shapes_has_the_place_both_shapes_and_their_produc
 
 
 def test_the_error_for_a_wrong_input_names_the_layer_before():
-    x = Input((4, 2))
+    x = Input(())
     error = refused(ShapeError, lambda: Graph(x, Dense(3)(Activation("tanh")(x))).build())
     assert error.place == "graph/dense_1"
     assert "produced by activation_1" in str(error.received)

@@ -137,15 +137,47 @@ def test_an_unknown_initializer_is_refused_when_it_is_named():
         Dense(3, bias_initializer="zero-ish")
 
 
-@pytest.mark.parametrize(("shape", "rows"), [((), "(batch)"), ((2, 3), "(batch, 2, 3)")])
-def test_rows_that_are_no_vectors_are_refused(shape, rows):
+def test_rows_that_are_single_numbers_are_refused():
     layer = Dense(2)
     with pytest.raises(ShapeError, match="not vectors") as caught:
-        layer.build(shape)
-    assert caught.value.received == rows and "reshape" in caught.value.hint
+        layer.build(())
+    assert caught.value.received == "(batch,)" and "x[:, np.newaxis]" in caught.value.hint
     with pytest.raises(ShapeError, match="not vectors"):
-        layer.forward(np.ones((4, *shape)))
+        layer.forward(np.ones(4))
     assert not layer.is_built
+
+
+@pytest.mark.parametrize("rows", [(4,), (2, 4), (3, 0, 4), (2, 3, 1, 4)])
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_rows_of_any_rank_are_the_same_as_all_their_vectors_in_one_batch(rows, use_bias):
+    rng = np.random.default_rng(0)
+    layer, flat = Dense(3, use_bias), Dense(3, use_bias)
+    layer.build(rows, rng=1)
+    flat.build((4,), rng=1)
+    x, delta = rng.normal(size=(5, *rows)), rng.normal(size=(5, *rows[:-1], 3))
+    np.testing.assert_array_equal(layer(x).reshape(-1, 3), flat(x.reshape(-1, 4)))
+    np.testing.assert_array_equal(layer.forward(x).reshape(-1, 3), flat.forward(x.reshape(-1, 4)))
+    delta_in = layer.backward(delta)
+    assert delta_in.shape == x.shape
+    np.testing.assert_array_equal(delta_in.reshape(-1, 4), flat.backward(delta.reshape(-1, 3)))
+    np.testing.assert_array_equal(layer.parameters.grad, flat.parameters.grad)
+    # The definition, element by element.
+    np.testing.assert_allclose(
+        layer.weights.grad,
+        np.tensordot(x, delta, axes=(range(x.ndim - 1),) * 2),
+        rtol=1e-12,
+        atol=1e-12,
+    )
+
+
+def test_only_the_last_axis_is_fixed():
+    layer = Dense(2)
+    layer.build((5, 4))
+    for rows in [(4,), (7, 4), (2, 3, 4)]:
+        assert layer.forward(np.ones((3, *rows))).shape == (3, *rows[:-1], 2)
+    with pytest.raises(ShapeError, match="wrong width") as caught:
+        layer.forward(np.ones((3, 4, 5)))
+    assert caught.value.expected == "(batch, …, 4)"
 
 
 def test_a_second_input_is_refused():

@@ -155,6 +155,7 @@ def test_a_run_that_ends_with_an_error_frees_the_model():
     fit(trainer_of(trainer.model))
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_child_can_train_what_its_parent_trains():
     codes = []
 

@@ -12,6 +12,7 @@ and, for changes to the contract itself:
 
     class_definition  what happens when a subclass of `Layer` is defined
     method_wrapping  what runs around an author's methods
+    open_axes        the axes of a row that may differ from batch to batch
     input_checks     which inputs and deltas a layer accepts
     building         how a layer is built: completely, or not at all
     layer_state      which attributes are configuration, bookkeeping or memory; copies of a layer

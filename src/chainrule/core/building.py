@@ -3,8 +3,12 @@
     1. The shapes, the dtype and the seed are checked.
     2. The author's `build` creates the parameters.
     3. An empty batch goes through `forward`: the result shows the shape of the output, without any
-       arithmetic.
+       arithmetic. A layer of your own also gets a batch of two rows, because no numbers fit any
+       shape. If axes are open, a second empty batch with other sizes shows which of them stay so.
     4. Once the outermost layer is built, all its parameters move into one flat vector.
+
+A layer that `build` itself builds, by a call of its `build` or of the layer, has the dtype and the
+generator of the layer around it.
 
 If any step fails, every layer is restored to what it was before.
 """
@@ -13,6 +17,7 @@ from __future__ import annotations
 
 import inspect
 import operator
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from chainrule.core import initializers
 from chainrule.core.errors import (
     BuildError,
     ChainruleError,
@@ -31,11 +37,26 @@ from chainrule.core.errors import (
     ShapeError,
 )
 from chainrule.core.initializers import Initializer
-from chainrule.core.input_checks import DTYPES
-from chainrule.core.layer_state import BOOKKEEPING, bookmark, field_names
-from chainrule.core.messages import plain_array
+from chainrule.core.input_checks import DTYPES, as_tuple
+from chainrule.core.layer_state import (
+    BOOKKEEPING,
+    bookmark,
+    copied_generator,
+    copied_parameter,
+    field_names,
+)
+from chainrule.core.messages import batch_of, label, plain_array
+from chainrule.core.open_axes import (
+    PROBES,
+    is_open,
+    is_opening,
+    opening,
+    record_open_axes,
+    with_sizes,
+)
+from chainrule.core.ownership import Builder
 from chainrule.core.parameter import Parameter, ParameterVector
-from chainrule.core.types import Shape
+from chainrule.core.types import Array, Shape
 
 if TYPE_CHECKING:
     from chainrule.core.layer import Layer
@@ -44,7 +65,14 @@ if TYPE_CHECKING:
 def construct(
     layer: Layer, method: Callable[..., Any], input_shapes: Any, rng: Any, dtype: Any
 ) -> None:
-    """Build a layer and all inside it, or leave all of them unchanged."""
+    """Build a layer and all inside it, or leave all of them unchanged; one thread at a time."""
+    with Builder.here():
+        _construct(layer, method, input_shapes, rng, dtype)
+
+
+def _construct(
+    layer: Layer, method: Callable[..., Any], input_shapes: Any, rng: Any, dtype: Any
+) -> None:
     name = type(layer).__name__
     if layer.is_built:
         raise BuildError(
@@ -52,20 +80,29 @@ def construct(
             received=f"built for {layer._input_shapes}, {layer._dtype}",
             hint="build a copy without parameters: layer.unbuilt()",
         )
-    shapes = tuple(_shape(name, shape) for shape in input_shapes or layer.known_input_shapes or ())
+    shapes = tuple(
+        _shape(name, shape, may_be_open=True)
+        for shape in input_shapes or layer.known_input_shapes or ()
+    )
     is_inner = layer._rng is not None  # inside a container that is being built
     before = [(member, member.is_built, member.attributes()) for _, member in layer.walk()]
     put_back = bookmark(rng) if isinstance(rng, np.random.Generator) else None
     try:
         _begin_building(layer, _generator(layer, rng), _dtype(layer, dtype))
-        layer._initial = frozenset(layer.__dict__) - BOOKKEEPING
-        _call_build(layer, method, shapes)
+        layer.__dict__["_initial"] = frozenset(layer.__dict__) - BOOKKEEPING
+        sized = with_sizes(shapes, PROBES[0])
+        _call_build(layer, method, sized)
         _begin_building(layer, layer.rng, layer._dtype)  # now also the layers that build created
         _register_what_build_set(layer)
         if layer._begins_frozen:
             _freeze_what_build_set(layer, {id(member) for member, *_ in before})
-        layer._input_shapes = shapes
-        layer._output_shapes = _shapes_of_an_empty_batch(layer)
+        layer.__dict__["_input_shapes"] = sized
+        layer.__dict__["_output_shapes"] = _shapes_of_an_empty_batch(layer, sized)
+        if not _is_shipped(layer) and _VALUES.get() is None:
+            _try_two_rows(layer)
+        if is_open(shapes):
+            with opening():
+                _shapes_of_an_empty_batch(layer, with_sizes(shapes, PROBES[1]))
     except BaseException:
         for member, _, attributes in before:
             _restore(member, attributes)
@@ -73,14 +110,17 @@ def construct(
             put_back()
         raise
     if not is_inner:
-        for _, member in layer.walk():
-            member.__dict__.pop("_rng", None)
         layer.forget()
         for member, was_built, attributes in before:
             if was_built:  # it is also in another model, and has its memory there
                 _restore(member, attributes)
-        _ = layer.parameters.value, layer.buffers.value  # moves every array to its final memory
-        _keep_freed_memory()
+        if _VALUES.get() is None:
+            for vector in (layer.parameters, layer.buffers):
+                vector.assign_paths()
+                _ = vector.value  # moves each array to its final memory
+            _keep_freed_memory()
+        for _, member in layer.walk():  # last: now other threads may use the layer
+            member.__dict__.pop("_rng", None)
 
 
 def _keep_freed_memory() -> None:
@@ -109,6 +149,80 @@ def limited_by(check: Callable[[Layer, str, Shape], None]) -> Iterator[None]:
         _LIMIT.reset(token)
 
 
+_VALUES: ContextVar[Callable[[Shape, Any], Array] | None] = ContextVar("values", default=None)
+
+
+@contextmanager
+def initialized_by(values: Callable[[Shape, Any], Array]) -> Iterator[None]:
+    """Take initial values from a function of shape and dtype in this context, and draw none.
+
+    The arrays stay where they are: they are not moved into one flat vector.
+    """
+    token = _VALUES.set(values)
+    try:
+        yield
+    finally:
+        _VALUES.reset(token)
+
+
+def require_fit(layer: Layer, shapes: tuple[Shape, ...]) -> None:
+    """Raise an error unless `build`, for rows of these shapes, would create the same parameters."""
+    other = layer.unbuilt()
+    with initialized_by(np.zeros):  # which occupies memory only when it is used
+        other.build(*shapes, rng=0, dtype=layer._dtype)
+    for kind in ("_parameters", "_buffers"):
+        needed = {path: array.shape for path, array in other._collected(kind).items()}
+        present = {path: array.shape for path, array in layer._collected(kind).items()}
+        if needed != present:
+            path = next(iter(dict(needed.items() ^ present.items())))
+            raise ShapeError(
+                f"{label(layer)}: rows of this shape need other parameters",
+                expected=f"{path} of shape {present.get(path)}, as for rows "
+                + ", ".join(map(batch_of, layer.input_shapes)),
+                received=f"{path} of shape {needed.get(path)} for rows "
+                + ", ".join(map(batch_of, shapes)),
+                hint="build a copy for these rows: layer.unbuilt()",
+            )
+
+
+def send_empty_batch(container: Layer, shapes: tuple[Shape, ...]) -> None:
+    """Send an empty batch of such rows through a copy; raises the error of a layer that refuses."""
+    buffers = {id(b): copied_parameter(b) for b in container.buffers}
+    generators = {id(g): copied_generator(g) for g in container.generators.values()}
+    copied = container.replica({**buffers, **generators})
+    _begin_building(copied, np.random.default_rng(0), container._dtype)  # so it checks each layer
+    copied.__dict__["_fitting"] = frozenset([shapes])
+    _forward_of(copied, 0, shapes)
+
+
+def initial_values(
+    layer: Layer, shape: Any, initializer: str | float | Initializer
+) -> tuple[Any, Initializer]:
+    """The shape and the initializer of a buffer, for which an array can be given, too."""
+    if not isinstance(shape, np.ndarray):
+        return shape, initializers.get(initializer)
+    if shape.dtype.kind not in "fiub":
+        raise DtypeError(
+            f"{type(layer).__name__}: a buffer must contain real numbers",
+            expected="an array of real numbers",
+            received=f"an array of {shape.dtype}, shape {shape.shape}",
+            hint="make two buffers, of the real and the imaginary part"
+            if shape.dtype.kind == "c"
+            else None,
+        )
+    return shape.shape, _Given(shape)
+
+
+class _Given(Initializer):
+    """The values of an array that a layer's author computed."""
+
+    def __init__(self, values: Array) -> None:
+        self._values = values
+
+    def draw(self, shape: Shape, rng: np.random.Generator) -> Array:
+        return self._values
+
+
 def create(layer: Layer, name: str, shape: Any, initializer: Initializer) -> Parameter:
     """Create a parameter or buffer and set it on the layer under its name."""
     rng = layer.rng
@@ -117,7 +231,8 @@ def create(layer: Layer, name: str, shape: Any, initializer: Initializer) -> Par
     limit = _LIMIT.get()
     if limit is not None:
         limit(layer, name, axes)
-    array = initializer(axes, rng, layer._dtype or np.float64)
+    dtype, values = layer._dtype or np.dtype(np.float64), _VALUES.get()
+    array = initializer(axes, rng, dtype) if values is None else values(axes, dtype)
     created = Parameter(name, array)
     setattr(layer, name, created)
     return created
@@ -158,9 +273,10 @@ def refuse_name(layer: Layer, name: Any) -> None:
 
 def _begin_building(layer: Layer, rng: Any, dtype: Any) -> None:
     for _, member in layer.walk():
-        member._rng = rng  # also if it is already built: its `forward` is then a rehearsal
+        # Also if it is already built: its `forward` is then a rehearsal.
+        member.__dict__["_rng"] = rng
         if not member.is_built:
-            member._dtype = dtype
+            member.__dict__["_dtype"] = dtype
 
 
 def rehearse(layer: Layer, method: Callable[..., Any], inputs: tuple[Any, ...]) -> Any:
@@ -171,7 +287,11 @@ def rehearse(layer: Layer, method: Callable[..., Any], inputs: tuple[Any, ...]) 
     buffers = [(buffer, buffer.value.copy()) for buffer in layer._buffers.values()]
     bookmarks = [bookmark(generator) for generator in layer._generators.values()]
     try:
-        return method(layer, *inputs)
+        outputs = method(layer, *inputs)
+        if is_opening():
+            shapes = [[y.shape[1:] for y in as_tuple(some)] for some in (inputs, outputs)]
+            record_open_axes(layer, *shapes)
+        return outputs
     finally:
         for buffer, value in buffers:
             buffer.value = value
@@ -203,6 +323,7 @@ def _call_build(layer: Layer, method: Callable[..., Any], shapes: tuple[Shape, .
             received=f"build{shapes}" if len(shapes) != 1 else f"build({shapes[0]})",
             hint="pass one shape for each input of forward",
         ) from error
+    token = _BUILDER.set(layer)
     try:
         method(layer, *shapes)
     except ChainruleError:
@@ -213,6 +334,12 @@ def _call_build(layer: Layer, method: Callable[..., Any], shapes: tuple[Shape, .
             received=f"input shapes {', '.join(map(str, shapes))}",
             hint="the traceback above shows the line in build",
         ) from error
+    finally:
+        _BUILDER.reset(token)
+
+
+_BUILDER: ContextVar[Layer | None] = ContextVar("builder", default=None)
+"""The layer whose `build` is running."""
 
 
 def _register_what_build_set(layer: Layer) -> None:
@@ -224,10 +351,10 @@ def _register_what_build_set(layer: Layer) -> None:
                 raise plain_array(layer, name, array)
         known = {id(p) for p in (*layer._parameters.values(), *layer._buffers.values())}
         if isinstance(value, Parameter) and id(value) not in known:
-            layer._parameters = {**layer._parameters, name: value}
+            layer.__dict__["_parameters"] = {**layer._parameters, name: value}
         if isinstance(value, np.random.Generator) and name not in layer._generators:
-            layer._generators = {**layer._generators, name: value}
-    layer._lasting = frozenset(new)
+            layer.__dict__["_generators"] = {**layer._generators, name: value}
+    layer.__dict__["_lasting"] = frozenset(new)
 
 
 def _freeze_what_build_set(layer: Layer, existing: set[int]) -> None:
@@ -247,14 +374,18 @@ def _arrays_in(value: Any) -> list[npt.NDArray[Any]]:
     return [item for item in items if isinstance(item, np.ndarray)]
 
 
-def _shapes_of_an_empty_batch(layer: Layer) -> tuple[Shape, ...]:
+def _forward_of(layer: Layer, rows: int, shapes: tuple[Shape, ...]) -> Any:
+    inputs = [np.zeros((rows, *shape), layer._dtype) for shape in shapes]
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # such as for the mean of no rows
+        return layer.forward(*inputs)
+
+
+def _shapes_of_an_empty_batch(layer: Layer, shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
     name = type(layer).__name__
-    inputs = [np.zeros((0, *shape), layer._dtype) for shape in layer._input_shapes or ()]
-    described = ", ".join(str(x.shape) for x in inputs)
+    described = ", ".join(str((0, *shape)) for shape in shapes)
     try:
-        with np.errstate(all="ignore"), warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # such as for the mean of no rows
-            outputs = layer.forward(*inputs)
+        outputs = _forward_of(layer, 0, shapes)
     except ChainruleError:
         raise
     except Exception as error:
@@ -281,6 +412,46 @@ def _shapes_of_an_empty_batch(layer: Layer) -> tuple[Shape, ...]:
     return tuple(y.shape[1:] for y in results)
 
 
+def _is_shipped(layer: Layer) -> bool:
+    """Whether a layer is one of chainrule's own, whose shapes the tests check."""
+    return type(layer).__module__.partition(".")[0] == "chainrule"
+
+
+def _try_two_rows(layer: Layer) -> None:
+    """Raise an error if a batch of two rows does not fit, although an empty one did.
+
+    An error about the values is none about the shapes: the rows are zeros, not the user's data.
+    """
+    name, shapes = type(layer).__name__, layer._input_shapes or ()
+    described = ", ".join(str((2, *shape)) for shape in shapes)
+    try:
+        outputs = _forward_of(layer, 2, shapes)
+    except Exception as error:
+        is_about_shapes = isinstance(error, ValueError | IndexError) and _ABOUT_SHAPES.search(
+            str(error)
+        )
+        if isinstance(error, ChainruleError) or not is_about_shapes:
+            return
+        raise BuildError(
+            f"{name}: forward fails on a batch of two rows with {type(error).__name__}: {error}",
+            received=f"inputs of shape {described}",
+            hint="check that the sizes fit these rows; the traceback above shows the line",
+        ) from error
+    found = [getattr(y, "shape", None) for y in as_tuple(outputs)]
+    expected = [(2, *shape) for shape in layer._output_shapes]
+    if found != expected:
+        raise BuildError(
+            f"{name}: for two rows, forward does not return the shape that an empty batch showed",
+            expected=", ".join(map(str, expected)),
+            received=", ".join(map(str, found)),
+            hint="return one row for each row of the batch, of the same shape for any batch",
+        )
+
+
+_ABOUT_SHAPES = re.compile(r"shape|broadcast|dimension|aligned|axis|axes|size")
+"""What NumPy's messages about shapes contain."""
+
+
 def _hint_for_empty_batch(error: Exception) -> str:
     if "reshape" in str(error):
         return (
@@ -290,24 +461,28 @@ def _hint_for_empty_batch(error: Exception) -> str:
     return "if the shapes are right, make forward work for a batch without rows"
 
 
-def _shape(name: str, shape: Any) -> Shape:
+def _shape(name: str, shape: Any, *, may_be_open: bool = False) -> Shape:
     try:
-        axes = tuple(operator.index(n) for n in shape)
+        axes: Any = tuple(n if n is None and may_be_open else operator.index(n) for n in shape)
     except TypeError:
         axes = (-1,)
-    if any(n < 0 for n in axes) or isinstance(shape, str):
+    if any(n is not None and n < 0 for n in axes) or isinstance(shape, str):
         raise ShapeError(
             f"{name}: invalid shape",
-            expected="a tuple of integers, without the batch axis, such as (64,)",
+            expected="a tuple of integers, without the batch axis, such as (64,)"
+            + (", or with None for an axis of any size" if may_be_open else ""),
             received=repr(shape),
             hint=f"({shape},)" if isinstance(shape, int) else None,
         )
-    return axes
+    found: Shape = axes
+    return found
 
 
 def _dtype(layer: Layer, dtype: Any) -> np.dtype[Any]:
     if dtype is None:
-        return layer._dtype or np.dtype(np.float64)
+        builder = _BUILDER.get()
+        inherited = builder._dtype if builder is not None else None
+        return layer._dtype or inherited or np.dtype(np.float64)
     try:
         found = np.dtype(dtype)
     except TypeError:
@@ -325,6 +500,9 @@ def _dtype(layer: Layer, dtype: Any) -> np.dtype[Any]:
 def _generator(layer: Layer, rng: Any) -> np.random.Generator:
     if rng is None and layer._rng is not None:
         return layer._rng
+    builder = _BUILDER.get()
+    if rng is None and builder is not None and builder._rng is not None:
+        return builder._rng
     try:
         if isinstance(rng, bool):
             raise TypeError

@@ -16,13 +16,15 @@ attrs calls `finish` after `define`, and again after an explicit ``@define``.
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from chainrule.core.errors import DefinitionError
-from chainrule.core.layer_state import field_names
+from chainrule.core.layer_state import BOOKKEEPING, field_names
 from chainrule.core.messages import plain_array, short_repr
 from chainrule.core.method_wrapping import unwrap_methods, wrap_methods
 from chainrule.core.parameter import Parameter
@@ -40,6 +42,7 @@ def define(cls: type[Layer], options: dict[str, Any]) -> None:
         return
     _require_options(cls, options)
     _require_no_parameter_fields(cls)
+    _require_free_names(cls)
     before = dict(vars(cls))
     found = {name: _handwritten(cls, name) for name in ("__init__", "__repr__", "__eq__")}
     handwritten = {name: method for name, method in found.items() if method is not None}
@@ -85,6 +88,45 @@ def _require_no_parameter_fields(cls: type[Layer]) -> None:
             )
 
 
+def _reserved(cls: type[Layer]) -> dict[str, Any]:
+    """The methods and properties of `Layer`, and the attributes in which it keeps its state."""
+    root = next(kind for kind in reversed(cls.__mro__) if "_handwritten" in vars(kind))
+    return _reserved_by(root)
+
+
+@functools.cache
+def _reserved_by(root: type[Layer]) -> dict[str, Any]:
+    return {
+        name: value
+        for kind in reversed(root.__mro__[:-1])
+        for name, value in vars(kind).items()
+        if not name.startswith("__")
+        and (name in BOOKKEEPING or callable(value) or isinstance(value, property | classmethod))
+    }
+
+
+def _require_free_names(cls: type[Layer]) -> None:
+    """A field or class attribute that hides a method or property of `Layer` would break it."""
+    annotations = vars(cls).get("__annotations__", {})
+    for name, hidden in _reserved(cls).items():
+        is_field = name in annotations and "ClassVar" not in str(annotations[name])
+        value = vars(cls).get(name, hidden)
+        is_plain = value is not hidden and not hasattr(type(value), "__get__")
+        if is_field or is_plain:
+            raise DefinitionError(
+                f"the class {cls.__name__} uses the name {name!r} of {_described(name, hidden)}",
+                expected="names that Layer does not use itself",
+                received=f"{name} in the body of the class",
+                hint=f"another name, such as {cls.__name__.lower()}_{name.lstrip('_')}",
+            )
+
+
+def _described(name: str, hidden: Any) -> str:
+    if name in BOOKKEEPING:
+        return "an attribute in which Layer keeps its state"
+    return f"a {'property' if isinstance(hidden, property) else 'method'} of Layer"
+
+
 def finish(cls: type[Layer]) -> None:
     """Complete a class that attrs has made, in `define` or by an explicit ``@define``."""
     is_explicit = "_handwritten" in vars(cls)  # which `define` sets at its end
@@ -116,11 +158,26 @@ def set_guarded(layer: Layer, name: str, value: Any) -> None:
     """Set a parameter, or an attribute that needs more than an entry in the ``__dict__``."""
     if name in layer._parameters and not isinstance(value, Parameter):
         raise plain_array(layer, name, value)
+    if name in _reserved(type(layer)) and not _is_settable(type(layer), name):
+        kind = type(layer).__name__
+        raise DefinitionError(
+            f"{kind}: self.{name} cannot be set, because it would hide "
+            f"{_described(name, _reserved(type(layer))[name])}",
+            expected="an attribute with another name",
+            received=f"self.{name} = …, of type {type(value).__name__}",
+            hint=f"self.{kind.lower()}_{name.lstrip('_')} = …",
+        )
     layer._store(name, value)
 
 
+def _is_settable(cls: type[Layer], name: str) -> bool:
+    """Whether an author has made a name of `Layer` an attribute that can be set."""
+    present = inspect.getattr_static(cls, name)
+    return getattr(present, "fset", None) is not None and name not in BOOKKEEPING
+
+
 def _guarded(cls: type[Layer]) -> frozenset[str]:
-    """Properties, slots and other descriptors; all fields, if attrs converts or validates one."""
+    """Properties, slots and names of `Layer`; all fields if attrs converts or validates one."""
     names = {
         name
         for kind in cls.__mro__
@@ -128,6 +185,7 @@ def _guarded(cls: type[Layer]) -> frozenset[str]:
         if hasattr(type(value), "__set__")
     }
     is_plain = cls._store is object.__setattr__
+    names.update(_reserved(cls))
     return frozenset(names if is_plain else names | field_names(cls))
 
 

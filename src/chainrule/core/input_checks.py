@@ -1,11 +1,15 @@
 """The checks of inputs and deltas, before anything is computed.
 
-Inputs must be arrays of the shape and dtype that the layer was built for, which its first batch
-decides unless `build` was called. A delta must have the shape of the last output.
+Inputs must be arrays of the dtype that the layer was built for, with rows of the shape that it was
+built for or of another one that it accepts (`chainrule.core.open_axes`). The first batch decides
+both unless `build` was called. Integers are converted. A delta must have the shape of the last
+output.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +17,9 @@ import numpy as np
 
 from chainrule.core.errors import BackwardBeforeForwardError, ChainruleError, DtypeError, ShapeError
 from chainrule.core.messages import batch_of, label
-from chainrule.core.types import Shape
+from chainrule.core.open_axes import fits, is_opening, merged
+from chainrule.core.ownership import Builder
+from chainrule.core.types import RowPattern, Shape
 
 if TYPE_CHECKING:
     from chainrule.core.layer import Layer
@@ -21,19 +27,23 @@ if TYPE_CHECKING:
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
 
-def admit(layer: Layer, inputs: tuple[Any, ...]) -> None:
-    """Check the inputs against what the layer was built for; if it is not built, build it."""
+def admit(layer: Layer, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Check the inputs against what the layer was built for; if it is not built, build it.
+
+    Returns the inputs, with numbers of the layer's dtype in place of integers.
+    """
     shapes = layer._input_shapes
     if shapes is None:
-        _build_for(layer, inputs)
-        return
+        with Builder.here():
+            return _build_for(layer, inputs)
+    if layer._rng is not None:
+        Builder.wait()  # another thread may be building it
     if len(inputs) == len(shapes):
         dtype = layer._dtype
         for number, shape in enumerate(shapes):
             x = inputs[number]
             try:
-                fits = x.shape[1:] == shape or layer.accepts_any_shape
-                if x.dtype is dtype and fits and x.shape:
+                if x.dtype is dtype and x.shape[1:] == shape and x.shape:
                     continue
             except AttributeError:
                 pass
@@ -41,8 +51,8 @@ def admit(layer: Layer, inputs: tuple[Any, ...]) -> None:
         else:
             if len(inputs) > 1 and len({len(x) for x in inputs}) > 1:
                 raise _unequal_batches(layer, inputs)
-            return
-    _raise_if_unfit(layer, inputs)
+            return inputs
+    return _admit_others(layer, inputs)
 
 
 def as_inputs(layer: Layer, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -75,23 +85,32 @@ def _as_input(layer: Layer, x: Any) -> Any:
     return x if x.dtype is dtype else x.astype(dtype)
 
 
-def _build_for(layer: Layer, inputs: tuple[Any, ...]) -> None:
+def _build_for(layer: Layer, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    if layer.is_built:  # by another thread, meanwhile
+        return admit(layer, inputs)
     for x in inputs:
-        _refuse_kind(layer, x, kinds="f")
+        _refuse_kind(layer, x, kinds="fiub", floats=DTYPES)
+    dtypes = [x.dtype for x in inputs if x.dtype.kind == "f"]
+    dtype = layer._dtype or (dtypes[0] if dtypes else np.dtype(np.float64))
+    inputs = tuple(_as_float(x, dtype) for x in inputs)
+    for x in inputs:
         if not x.shape:
             raise ShapeError(
                 f"{type(layer).__name__}: a single number is not a batch",
                 expected="an array whose axis 0 is the batch",
                 received="an array of shape ()",
             )
-        _refuse_dtype(layer, x, layer._dtype or inputs[0].dtype)
-    dtype = inputs[0].dtype if inputs and layer._dtype is None else None
-    layer.build(*(x.shape[1:] for x in inputs), dtype=dtype)
-    admit(layer, inputs)
+        _refuse_dtype(layer, x, dtype)
+    layer.build(*(x.shape[1:] for x in inputs), dtype=dtype if inputs else None)
+    return admit(layer, inputs)
 
 
-def _raise_if_unfit(layer: Layer, inputs: tuple[Any, ...]) -> None:
-    """Raise the error that says what is wrong with the inputs, if anything is."""
+def _as_float(x: Any, dtype: np.dtype[Any] | None) -> Any:
+    return x.astype(dtype) if x.dtype.kind in "iub" else x
+
+
+def _admit_others(layer: Layer, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The inputs, if the layer accepts them although it was built for others."""
     name = label(layer)
     shapes = layer.input_shapes
     if len(inputs) != len(shapes):
@@ -101,17 +120,54 @@ def _raise_if_unfit(layer: Layer, inputs: tuple[Any, ...]) -> None:
             received=f"{len(inputs)} array(s)",
             hint="pass several inputs as several arguments: model(a, b)",
         )
-    for x, shape in zip(inputs, shapes, strict=True):
-        _refuse_kind(layer, x, kinds="f")
-        if not x.shape or (x.shape[1:] != shape and not layer.accepts_any_shape):
-            what = _what_differs(x.shape[1:], shape)
-            raise ShapeError(
-                f"{name}: the input has the wrong {what}",
-                expected=batch_of(shape),
-                received=x.shape if x.shape[:1] != (0,) else batch_of(x.shape[1:]),
-                hint=_hint_input(x.shape, shape),
-            )
+    for x in inputs:
+        _refuse_kind(layer, x, kinds="fiub", floats=DTYPES)
+    rows = tuple(x.shape[1:] for x in inputs)
+    if not all(x.shape for x in inputs):
+        raise _unfitting_input(layer, inputs, shapes)
+    if rows != shapes and rows not in layer._fitting:
+        if not all(map(fits, rows, layer.accepted_shapes)):
+            raise _unfitting_input(layer, inputs, layer.accepted_shapes)
+        try:
+            layer._require_fit(rows)
+        except ShapeError as error:
+            if len(inputs) == 1:
+                error.hint = _hint_rearranged(inputs[0].shape, shapes[0]) or error.hint
+            raise
+        layer.__dict__["_fitting"] = frozenset([*itertools.islice(layer._fitting, 255), rows])
+    numbers = tuple(_as_float(x, layer._dtype) for x in inputs)
+    for x in numbers:
         _refuse_dtype(layer, x, layer._dtype)
+    if len({len(x) for x in numbers}) > 1:
+        raise _unequal_batches(layer, numbers)
+    return numbers
+
+
+def _unfitting_input(
+    layer: Layer, inputs: tuple[Any, ...], patterns: tuple[RowPattern, ...]
+) -> ShapeError:
+    """The error for the first input whose rows do not fit what the layer accepts."""
+    pairs = zip(inputs, patterns, layer.input_shapes, strict=True)
+    x, pattern, shape = next(
+        (x, pattern, shape)
+        for x, pattern, shape in pairs
+        if not x.shape or not fits(x.shape[1:], pattern)
+    )
+    received = x.shape if x.shape[:1] != (0,) else batch_of(x.shape[1:])
+    if is_opening():
+        return ShapeError(
+            f"{label(layer)}: the layer needs a fixed size where the rows have an open axis",
+            expected="rows without None",
+            received=batch_of(merged(x.shape[1:], shape)),
+            hint="give the axis a size in build or Input; a layer of your own can declare the "
+            "rows that it accepts: accepted_shapes",
+        )
+    return ShapeError(
+        f"{label(layer)}: the input has the wrong {_what_differs(x.shape[1:], pattern)}",
+        expected=batch_of(pattern),
+        received=received,
+        hint=_hint_input(x.shape, shape),
+    )
 
 
 def _unequal_batches(layer: Layer, inputs: tuple[Any, ...]) -> ShapeError:
@@ -137,7 +193,7 @@ def _has_dtype(x: Any) -> bool:
     return isinstance(getattr(x, "dtype", None), np.dtype)
 
 
-def _refuse_kind(layer: Layer, x: Any, kinds: str) -> None:
+def _refuse_kind(layer: Layer, x: Any, kinds: str, floats: Any = None) -> None:
     if not _has_dtype(x):
         raise DtypeError(
             f"{label(layer)}: the input is not an array",
@@ -145,36 +201,46 @@ def _refuse_kind(layer: Layer, x: Any, kinds: str) -> None:
             received=type(x).__name__,
             hint="np.array(…), or layer(x), which converts its inputs",
         )
-    if x.dtype.kind not in kinds or (
-        x.dtype.kind == "f" and kinds == "f" and x.dtype not in DTYPES
-    ):
+    if x.dtype.kind not in kinds or (x.dtype.kind == "f" and floats and x.dtype not in floats):
         what = {"O": "Python objects", "U": "strings", "S": "bytes", "c": "complex numbers"}
         content = what.get(x.dtype.kind, f"{x.dtype} numbers")
         hint = {
             "O": "are the rows of unequal length? make them one array of numbers",
             "c": "pass the real and imaginary parts as two columns",
-            "i": "x.astype('float64'), or layer(x), which converts its inputs",
+            "f": "x.astype('float64'), or layer(x), which converts its inputs",
         }
         raise DtypeError(
             f"{label(layer)}: the input contains {content}",
-            expected="float32 or float64" if kinds == "f" else "real numbers",
+            expected="float32, float64 or integers" if floats else "real numbers",
             received=f"an array of {x.dtype}, shape {x.shape}",
-            hint=hint.get(x.dtype.kind, hint["i"] if x.dtype.kind in "ubf" else None),
+            hint=hint.get(x.dtype.kind),
         )
 
 
-def _what_differs(received: Shape, expected: Shape) -> str:
+def _what_differs(received: Shape, expected: RowPattern) -> str:
+    if ... in expected:
+        return "width" if received else "number of axes"
     if len(received) != len(expected):
         return "number of axes"
     return "width" if len(expected) == 1 else "shape"
 
 
 def _hint_input(received: Shape, expected: Shape) -> str:
+    if None in expected:
+        return f"pass rows of shape {expected}, where None is any size"
+    return (
+        _hint_rearranged(received, expected)
+        or f"pass rows of shape {expected}, or build a copy for this input: layer.unbuilt()"
+    )
+
+
+def _hint_rearranged(received: Shape, expected: Shape) -> str | None:
+    """How the same numbers become rows of the expected shape, if they can."""
     if received == expected:
         return "make it a batch of one row: x[np.newaxis]"
-    if int(np.prod(received[1:])) == int(np.prod(expected)) and len(received) > 1:
+    if None not in expected and math.prod(received[1:]) == math.prod(expected) and received[1:]:
         return f"x.reshape({', '.join(['len(x)', *map(str, expected)])})"
-    return f"pass rows of shape {expected}, or build a copy for this input: layer.unbuilt()"
+    return None
 
 
 def unfitting_delta(layer: Layer, delta: Any) -> ChainruleError:

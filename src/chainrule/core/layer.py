@@ -74,7 +74,7 @@ from chainrule.core.errors import DefinitionError
 from chainrule.core.initializers import Initializer
 from chainrule.core.parameter import Parameter, ParameterVector
 from chainrule.core.tree import Tree
-from chainrule.core.types import Shape
+from chainrule.core.types import FloatArray, RowPattern, Shape
 
 Called = TypeVar("Called", covariant=True)
 
@@ -118,7 +118,8 @@ class Layer(Tree):
     couples_batch: ClassVar[bool] = False
     """True declares that the rows of a batch affect each other, as in batch normalization."""
     accepts_any_shape: ClassVar[bool] = False
-    """True declares that the layer works on rows of any shape, whatever it was built for."""
+    """True declares that the layer works on rows of any shape that `build` accepts, whatever it was
+    built for; see `accepted_shapes`."""
 
     # ---------------------------------------------------------------- what an author writes
 
@@ -154,8 +155,12 @@ class Layer(Tree):
         )
 
     def apply(self, *inputs: Any, **options: Any) -> Any:
-        """Inference: returns y = f(x; θ) and remembers nothing. By default `forward` of a twin."""
-        return self.twin().forward(*inputs)
+        """Inference: returns y = f(x; θ) and remembers nothing.
+
+        By default `forward` of a twin in which every inner layer applies: its `forward` is its
+        `apply`. So a layer around a `Dropout` drops only in training.
+        """
+        return layer_state.applying(self).forward(*inputs)
 
     def backward_parameters(self, delta: Any, /) -> None:
         """`backward` without ∂C/∂x, which the first layer of a network does not need.
@@ -191,11 +196,14 @@ class Layer(Tree):
             A name such as ``"glorot_uniform"``, a number, or an `Initializer`.
         """
         created = building.create(self, name, shape, initializers.get(initializer))
-        self._parameters = {**self._parameters, name: created}
+        self.__dict__["_parameters"] = {**self._parameters, name: created}
         return created
 
     def buffer(
-        self, name: str, shape: Shape, initializer: str | float | Initializer = "zeros"
+        self,
+        name: str,
+        shape: Shape | FloatArray,
+        initializer: str | float | Initializer = "zeros",
     ) -> Parameter:
         """Create an array that is kept but not learned, such as a running mean; for use in `build`.
 
@@ -204,11 +212,14 @@ class Layer(Tree):
 
         Parameters
         ----------
-        name, shape, initializer
+        name, initializer
             As for `parameter`.
+        shape
+            The shape of the array; or an array, such as a fixed filter, which is copied in the
+            layer's dtype.
         """
-        created = building.create(self, name, shape, initializers.get(initializer))
-        self._buffers = {**self._buffers, name: created}
+        created = building.create(self, name, *building.initial_values(self, shape, initializer))
+        self.__dict__["_buffers"] = {**self._buffers, name: created}
         return created
 
     def generator(self, name: str) -> np.random.Generator:
@@ -219,7 +230,7 @@ class Layer(Tree):
         spawned = self.rng.spawn(1)[0]
         building.refuse_name(self, name)
         setattr(self, name, spawned)
-        self._generators = {**self._generators, name: spawned}
+        self.__dict__["_generators"] = {**self._generators, name: spawned}
         return spawned
 
     @property
@@ -298,13 +309,27 @@ class Layer(Tree):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The type of the numbers that it was built for: float32 or float64."""
-        return messages.require_built(self)._dtype  # type: ignore[return-value]
+        """The type of the numbers that it was built for, known in `build`: float32 or float64."""
+        layer = self if self._rng is not None else messages.require_built(self)
+        return layer._dtype  # type: ignore[return-value]
 
     @property
     def input_shapes(self) -> tuple[Shape, ...]:
-        """The shape of a row of each input, without the batch axis."""
+        """The shape of a row of each input, without the batch axis; None is an axis of any size."""
         return messages.require_built(self)._input_shapes or ()
+
+    @property
+    def accepted_shapes(self) -> tuple[RowPattern, ...]:
+        """The shapes of the rows that each input may have.
+
+        None stands for an axis of any size, ``...`` for any number of axes: a `Dense` that was
+        built for ``(5, 64)`` accepts ``(..., 64)``. By default only the `input_shapes`, or all with
+        `accepts_any_shape`. Override it in a layer that works on other rows with the same
+        parameters. The first batch of a new shape is tried on a copy, whose `build` can raise an
+        error.
+        """
+        shapes = self.input_shapes
+        return tuple((...,) for _ in shapes) if self.accepts_any_shape else shapes
 
     @property
     def input_shape(self) -> Shape:
@@ -341,6 +366,14 @@ class Layer(Tree):
         """The random generators, here and in the layers inside, by path."""
         return self._collected("_generators")
 
+    def _require_fit(self, shapes: tuple[Shape, ...]) -> None:
+        """Raise an error unless the layer works on rows of these accepted shapes."""
+        if type(self).build is not Layer.build:
+            building.require_fit(self, shapes)
+
+    def _is_memory(self, attribute: str) -> bool:
+        return layer_state.is_memory(self, attribute)
+
     def _collected(self, kind: str) -> dict[str, Any]:
         return {
             f"{path}.{name}" if path else name: item
@@ -352,6 +385,8 @@ class Layer(Tree):
 
     def twin(self) -> Self:
         """A copy that shares parameters, buffers and generators, and has its own memory."""
+        if self._rng is not None and not self.is_built:
+            raise messages.unbuilt_twin(self)
         return layer_state.twin(self)
 
     def replica(self, parts: dict[int, Any]) -> Self:
@@ -410,6 +445,8 @@ class Layer(Tree):
     _buffers: dict[str, Parameter] = {}  # noqa: RUF012
     _generators: dict[str, np.random.Generator] = {}  # noqa: RUF012
     _begins_frozen: bool = False  # whether build creates frozen parameters
+    _applies: bool = False  # whether `forward` is `apply`, as inside a layer that applies
+    _fitting: frozenset[tuple[Shape, ...]] = frozenset()  # other rows that it accepts, once tried
 
     # What `chainrule.core.class_definition` keeps about a class.
     _handwritten: ClassVar[dict[str, Any]] = {}  # its own __init__, __repr__ and __eq__

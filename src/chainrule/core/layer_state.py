@@ -29,7 +29,8 @@ L = TypeVar("L", bound="Layer")
 BOOKKEEPING = frozenset(
     {
         "_dtype", "_rng", "_input_shapes", "_output_shapes", "_delta_shape", "_owner", "_initial",
-        "_lasting", "_parameters", "_buffers", "_generators", "_begins_frozen",
+        "_lasting", "_parameters", "_buffers", "_generators", "_begins_frozen", "_applies",
+        "_fitting",
     }
 )  # fmt: skip
 """The attributes in which the framework keeps what it knows about a layer."""
@@ -53,6 +54,11 @@ def initial(layer: Layer) -> frozenset[str]:
     return layer._initial if layer.is_built else frozenset(layer.__dict__) - BOOKKEEPING
 
 
+def is_memory(layer: Layer, attribute: str) -> bool:
+    """Whether an attribute belongs to the memory of the last forward pass."""
+    return attribute not in lasting(layer) and attribute not in field_names(type(layer))
+
+
 # ---------------------------------------------------------------- copies of a layer
 
 
@@ -63,6 +69,14 @@ def twin(layer: L, replacements: dict[int, Any] | None = None) -> L:
     """
     keep = {id(member): lasting(member) | SHARED_BY_TWINS for _, member in layer.walk()}
     return layer.rebuilt(replacements or {}, keep=keep)
+
+
+def applying(layer: L) -> L:
+    """A twin for inference: in its `forward`, every inner layer's `forward` is its `apply`."""
+    copied = twin(layer)
+    for _, member in copied.walk():
+        member.__dict__["_applies"] = member is not copied
+    return copied
 
 
 def unbuilt(layer: L) -> L:
@@ -121,7 +135,7 @@ def restored(cls: type[Layer], attributes: dict[str, Any]) -> Layer:
         object.__setattr__(layer, name, value)
     if layer._dtype is not None:
         # Unpickling creates another dtype object; `admit` is fast if it is the one of NumPy.
-        layer._dtype = np.dtype(layer._dtype.name)
+        layer.__dict__["_dtype"] = np.dtype(layer._dtype.name)
     return layer
 
 

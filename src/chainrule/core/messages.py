@@ -12,7 +12,7 @@ from chainrule.core.errors import BuildError, DefinitionError, ShapeError
 from chainrule.core.initializers import KNOWN, Initializer
 from chainrule.core.layer_state import BOOKKEEPING
 from chainrule.core.tree import fields_of
-from chainrule.core.types import Shape
+from chainrule.core.types import RowPattern, Shape
 
 if TYPE_CHECKING:
     from chainrule.core.layer import Layer
@@ -62,9 +62,10 @@ def _default(field: Any, layer: Layer) -> Any:
     return field.converter(default) if callable(field.converter) else default
 
 
-def batch_of(shape: Shape) -> str:
-    """``(64,)`` → ``(batch, 64)``."""
-    return f"({', '.join(['batch', *map(str, shape)])})" if shape else "(batch,)"
+def batch_of(shape: RowPattern) -> str:
+    """``(64,)`` → ``(batch, 64)``; ``(..., None, 64)`` → ``(batch, …, any, 64)``."""
+    sizes = ["…" if n is ... else "any" if n is None else str(n) for n in shape]
+    return f"({', '.join(['batch', *sizes])})" if shape else "(batch,)"
 
 
 def require_built(layer: Layer) -> Layer:
@@ -82,6 +83,18 @@ def not_building(layer: Layer) -> BuildError:
     return BuildError(
         f"{label(layer)}: parameters, buffers and generators can only be created in build",
         hint="move the line into build(self, input_shape)",
+    )
+
+
+def unbuilt_twin(layer: Layer) -> BuildError:
+    """The error for a twin of an inner layer that is not built yet, made while its outer is."""
+    return BuildError(
+        f"{label(layer)} is not built yet: a twin of it would create parameters that no model "
+        "would contain",
+        expected="the layer itself to be built before its twins are made",
+        received="twin() of a layer that has no parameters yet",
+        hint="build the inner layer in build of the layer around it, as in "
+        "self.cell.build(input_shape)",
     )
 
 

@@ -4,7 +4,8 @@ An author writes only the mathematics. When a class is defined, `wrap_methods` w
 
     build     builds the layer completely, or leaves it unchanged (`chainrule.core.building`)
     forward   builds an unbuilt layer for its first batch; checks that the inputs are as the layer
-              was built for (`chainrule.core.input_checks`); records the shape of the output
+              was built for, and converts integers (`chainrule.core.input_checks`); records the
+              shape of the output. Inside a layer that applies, it is `apply`
     backward  checks that the delta has this shape: ∂C/∂y has the shape of y
     apply     as forward, but records nothing
 
@@ -75,8 +76,10 @@ def _around_forward(name: str, method: Callable[..., Any]) -> Callable[..., Any]
     def forward(self: Layer, *inputs: Any) -> Any:
         if type(self).forward is not forward:  # called by a subclass, through super()
             return method(self, *inputs)
-        admit(self, inputs)
-        if self._rng is None:
+        if self._applies:
+            return self.apply(*inputs)
+        inputs = admit(self, inputs)
+        if self._rng is None or not ownership.Builder.is_here():
             outputs = method(self, *inputs)
             if self._owner is not ownership.USED_ALONE:
                 ownership.note_used_alone(self)
@@ -92,7 +95,7 @@ def _around_apply(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     def apply(self: Layer, *inputs: Any) -> Any:
         if type(self).apply is apply:
-            admit(self, inputs)
+            inputs = admit(self, inputs)
         return method(self, *inputs)
 
     return apply
@@ -131,7 +134,9 @@ def _around_build(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def bare(layer: Layer, name: str) -> Callable[..., Any]:
-    """The author's own method, without its wrapper."""
+    """The author's own method, without its wrapper; `apply` for the `forward` inside `apply`."""
+    if name == "forward" and layer._applies:
+        name = "apply"
     method: Callable[..., Any] = getattr(type(layer), name).__wrapped__.__get__(layer)
     return method
 

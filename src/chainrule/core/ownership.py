@@ -4,13 +4,20 @@ What `forward` remembers is set on the layer, so only one use of the layer can h
 a step of a plan (see `chainrule.graph.plan`), or a direct call of the layer's own `forward`. The
 first use owns the layer, and you can inspect on the layer what this use remembers. Every other step
 runs a twin, which has the same parameters but its own memory.
+
+While a layer is being built, it belongs to the thread that builds it. Others wait: of several
+threads that make the first call to a model, one builds it.
 """
 
 from __future__ import annotations
 
+import os
+import threading
 import weakref
 from collections.abc import Iterable, Iterator
-from typing import Any, Protocol, TypeVar
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 
 class HasMemory(Protocol):
@@ -69,3 +76,41 @@ def note_used_alone(layer: HasMemory) -> None:
         layer.__dict__["_owner"] = USED_ALONE
     elif owner[1]:  # the layer itself is a step
         plan.note_used_alone(layer)
+
+
+class Builder:
+    """The thread that may build layers: one at a time, as models can share layers."""
+
+    _lock: ClassVar[Any] = threading.RLock()
+    _is_here: ClassVar[ContextVar[bool]] = ContextVar("is_here", default=False)
+
+    @classmethod
+    @contextmanager
+    def here(cls) -> Iterator[None]:
+        """Be the builder; wait until another thread has finished."""
+        with cls._lock:
+            token = cls._is_here.set(True)
+            try:
+                yield
+            finally:
+                cls._is_here.reset(token)
+
+    @classmethod
+    def is_here(cls) -> bool:
+        """Whether this thread is the builder."""
+        return cls._is_here.get()
+
+    @classmethod
+    def wait(cls) -> None:
+        """Wait until no other thread builds."""
+        with cls._lock:
+            pass
+
+    @classmethod
+    def forget_in_child(cls) -> None:
+        """In a forked child, no other thread builds."""
+        cls._lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=Builder.forget_in_child)

@@ -40,7 +40,7 @@ class Parameter:
     def __init__(self, name: str, value: Array) -> None:
         self.path = name
         self._value: FloatArray = value
-        self._grad: FloatArray = np.zeros_like(value)
+        self._grad: FloatArray = np.zeros(value.shape, value.dtype, like=value)
         self._grad_is_zero = False
         self._trainable = True
         self._storage: _Storage | None = None
@@ -309,6 +309,11 @@ class ParameterVector:
         for parameter in self._parameters:
             parameter._grad_is_zero = parameter._trainable
 
+    def assign_paths(self) -> None:
+        """Set the `path` of each parameter to its path in this vector."""
+        for path, parameter in reversed(self._named.items()):
+            parameter.path = path
+
     def __len__(self) -> int:
         return len(self._parameters)
 
@@ -342,8 +347,7 @@ class ParameterVector:
         first = self._parameters[0]._storage if self._parameters else None
         if first is None or not self._lie_in(first):
             first = _Storage.of(self._parameters, self._empty)
-            for path, parameter in reversed(self._named.items()):
-                parameter.path = path
+            self.assign_paths()
         start = self._parameters[0]._offset if self._parameters else 0
         self._storage, self._window = first, slice(start, start + self.size)
         return first

@@ -27,16 +27,21 @@ class Tree:
         A layer that is an attribute has the name of the attribute; the layers of a list are
         numbered by class, from one: ``dense_1``, ``activation_1``, ``dense_2``; those of
         a dictionary are named by its keys. Nested lists are flattened. A name that is already taken
-        is prefixed with the name of the attribute: ``right_dense_1``.
+        is prefixed with the name of the attribute: ``right_dense_1``. Layers that `forward` set are
+        memory, not children.
         """
         found: dict[str, Any] = {}
         for attribute, value in self.attributes().items():
-            if isinstance(value, LAYER_OR_CONTAINER):
+            if isinstance(value, LAYER_OR_CONTAINER) and not self._is_memory(attribute):
                 for name, layer in _named_layers(attribute, value):
                     while name in found:
                         name = f"{attribute}_{name}"
                     found[name] = layer
         return found
+
+    def _is_memory(self, attribute: str) -> bool:
+        """Whether `forward` set this attribute, for `backward`."""
+        return False
 
     def walk(self) -> Iterator[tuple[str, Self]]:
         """Yield this layer and every one inside it, each with its path, parents before children."""

@@ -17,6 +17,10 @@ Shape: TypeAlias = tuple[int, ...]
 """The shape of an array, or of one row of a batch, without the batch axis."""
 
 
+RowPattern: TypeAlias = tuple[Any, ...]
+"""A shape of rows in which None is an axis of any size, and ``...`` any number of axes."""
+
+
 @runtime_checkable
 class SuggestsUse(Protocol):
     """An object that says how to use it.

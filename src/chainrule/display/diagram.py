@@ -306,7 +306,8 @@ def _read_calls(model: Layer, found: _Found) -> list[Value]:
 
 
 def _label(output: int, shape: Shape | None) -> str:
-    text = "" if shape is None else "×".join(map(str, shape)) or "()"
+    sizes = ["any" if n is None else str(n) for n in shape or ()]
+    text = "" if shape is None else "×".join(sizes) or "()"
     return text if output == ALL else f"[{output}] {text}".rstrip()
 
 

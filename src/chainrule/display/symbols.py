@@ -269,7 +269,7 @@ class Symbols:
             )
 
     def _symbol(self, name: str, shape: Shape, where: str, batch: bool) -> None:
-        sizes = (["N"] if batch else []) + [str(n) for n in shape]
+        sizes = (["N"] if batch else []) + ["any" if n is None else str(n) for n in shape]
         sign = self.signs[name]
         power = "^{" + r" \times ".join(sizes) + "}" if sizes else ""
         text = f"{sign.text} ∈ ℝ" + (f"^({'×'.join(sizes)})" if sizes[1:] else

@@ -15,10 +15,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
+from chainrule.core import building
 from chainrule.core.errors import ConfigurationError, DefinitionError
 from chainrule.core.layer import Layer
+from chainrule.core.ownership import Builder
 from chainrule.core.tree import fields_of, snake_case
-from chainrule.core.types import Array, Shape
+from chainrule.core.types import Array, RowPattern, Shape
 from chainrule.graph.plan import Plan
 from chainrule.graph.unrolling import build_by, input_names
 
@@ -110,15 +112,19 @@ class Composite(Layer):
         """The steps of all passes. It is part of the memory, so a twin has its own."""
         plan: Plan | None = self.__dict__.get("_plan")
         if plan is None:
-            plan = self.__dict__["_plan"] = Plan.of_parts(self)
+            with Builder.here():
+                plan = self.__dict__.get("_plan") or Plan.of_parts(self)
+                self.__dict__["_plan"] = plan
         return plan
 
     @property
-    def accepts_any_shape(self) -> bool:  # type: ignore[override]
-        """Whether all layers do. If not, inputs are checked before any layer changes."""
-        return all(
-            layer.accepts_any_shape for _, layer in self.walk() if not isinstance(layer, Composite)
-        )
+    def accepted_shapes(self) -> tuple[RowPattern, ...]:
+        """Any: an empty batch of a new shape shows whether each layer accepts what it receives."""
+        return tuple((...,) for _ in self.input_shapes)
+
+    def _require_fit(self, shapes: tuple[Shape, ...]) -> None:
+        if self._rng is None:  # otherwise it is being built, and its forward does the same
+            building.send_empty_batch(self, shapes)
 
     # ---------------------------------------------------------------- repr and equality
 

@@ -24,6 +24,7 @@ from attrs import field
 from chainrule.core.errors import ConfigurationError, DefinitionError, ShapeError
 from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of
+from chainrule.core.open_axes import fits, merged
 from chainrule.core.tree import numbered
 from chainrule.core.types import Shape
 from chainrule.graph.composite import ALL, Composite, NodeOutput, refuse_change, sizes_of
@@ -134,11 +135,6 @@ class Graph(Composite, on_setattr=refuse_change):
         return [name or next(fresh) for name, _ in self.starts]
 
     @property
-    def accepts_any_shape(self) -> bool:  # type: ignore[override]
-        """Whether all layers do, and no `Input` specifies a shape."""
-        return all(shape is None for _, shape in self.starts) and super().accepts_any_shape
-
-    @property
     def known_input_shapes(self) -> tuple[Shape, ...] | None:
         """The shapes that the inputs specify; None if one of them does not."""
         shapes = [shape for _, shape in self.starts]
@@ -157,13 +153,16 @@ class Graph(Composite, on_setattr=refuse_change):
             )
         for number, (name, (_, expected)) in enumerate(zip(names, self.starts, strict=True)):
             shape = shapes[number]
-            if expected is not None and shape != expected:
+            if expected is not None and not fits(shape, expected):
                 raise ShapeError(
                     f"Graph: the rows do not have the shape of its Input {name!r}",
                     place=f"{place}/{name}",
                     expected=batch_of(expected),
                     received=batch_of(shape) + (producers[number] if producers else ""),
-                    hint=f"Input({shape}), or pass rows of shape {expected}",
+                    hint=f"Input({merged(expected, shape)}) leaves the axis open, "
+                    f"or pass rows of shape {expected}"
+                    if len(shape) == len(expected) > 1
+                    else f"Input({shape}), or pass rows of shape {expected}",
                 )
 
     def __getitem__(self, name: str) -> Layer:

@@ -132,17 +132,19 @@ def _as_shape(shape: Any) -> Shape | None:
     if shape is None:
         return None
     try:
-        axes = tuple(operator.index(n) for n in shape)
+        axes: Any = tuple(None if n is None else operator.index(n) for n in shape)
     except TypeError:
         axes = (-1,)
-    if isinstance(shape, str) or any(n < 0 for n in axes):
+    if isinstance(shape, str) or any(n is not None and n < 0 for n in axes):
         raise ConfigurationError(
             "Input: invalid shape of a row",
-            expected="a tuple of integers, without the batch axis, such as (64,)",
+            expected="a tuple of integers, without the batch axis, such as (64,), or with None for "
+            "an axis of any size",
             received=f"{shape!r:.60}",
             hint=f"Input(({shape},))" if isinstance(shape, int) else None,
         )
-    return axes
+    found: Shape = axes
+    return found
 
 
 def _as_name(name: Any) -> str | None:
@@ -162,8 +164,9 @@ class Input(Node):
     Parameters
     ----------
     shape
-        The shape of a row, without the batch axis, such as ``(64,)``. By default that of the first
-        batch.
+        The shape of a row, without the batch axis, such as ``(64,)``; None stands for an axis whose
+        size may differ from batch to batch, as in ``(None, None, 3)``. By default the shape of the
+        first batch.
     name
         The name in error messages and tables. By default ``input``, or ``input_1`` and so on.
 

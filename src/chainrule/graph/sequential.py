@@ -106,9 +106,11 @@ class Sequential(Composite):
             # such a sequence is built by its first batch.
             has_no_repeats = len({id(layer) for layer in self.layers}) == len(self.layers)
             if has_no_repeats and all(layer.is_built for layer in sliced.layers):
-                sliced._dtype = self._dtype
-                sliced._input_shapes = sliced.layers[0]._input_shapes
-                sliced._output_shapes = sliced.layers[-1]._output_shapes
+                sliced.__dict__.update(
+                    _dtype=self._dtype,
+                    _input_shapes=sliced.layers[0]._input_shapes,
+                    _output_shapes=sliced.layers[-1]._output_shapes,
+                )
             return sliced
         if isinstance(key, str):
             children = self.children()

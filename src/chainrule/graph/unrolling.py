@@ -18,6 +18,7 @@ from attrs import define
 
 from chainrule.core.input_checks import as_tuple, one_or_tuple
 from chainrule.core.layer import Layer
+from chainrule.core.open_axes import is_opening, record_open_axes
 from chainrule.core.ownership import Claims
 from chainrule.core.tree import snake_case
 from chainrule.core.types import Array
@@ -86,8 +87,12 @@ def build_by(model: Composite, inputs: Sequence[Array]) -> Any:
         return tuple(zip(made, output_names(path, len(made)), strict=True))
 
     def record_shapes(container: Composite, takes: Any, makes: Any) -> None:
-        if not container.is_built:  # inlined, so its own forward never records them
-            container._input_shapes, container._output_shapes = _shapes(takes), _shapes(makes)
+        # It is inlined, so its own forward never records them.
+        if not container.is_built:
+            container.__dict__["_input_shapes"] = _shapes(takes)
+            container.__dict__["_output_shapes"] = _shapes(makes)
+        elif is_opening():
+            record_open_axes(container, _shapes(takes), _shapes(makes))
 
     outputs = walk(model, named_inputs, call, refuse, record_shapes)
     return one_or_tuple([value for value, _ in outputs])

@@ -2,6 +2,9 @@
 
     z_k = Σ_j y_j w_jk + b_k            for a batch of rows:  z = y w + b
 
+Rows of higher rank, such as the time steps of a series, are many vectors: the layer acts on the
+last axis, with the same w and b for all of them.
+
 This z is the first half of the lecture's step from layer to layer. The second half, f(z), is a
 separate layer, `Activation`.
 """
@@ -9,6 +12,7 @@ separate layer, `Activation`.
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -20,7 +24,7 @@ from chainrule.core.equations import Equations
 from chainrule.core.errors import ConfigurationError, ShapeError
 from chainrule.core.initializers import GlorotUniform, Initializer, Zeros
 from chainrule.core.layer import Layer
-from chainrule.core.types import Array, Shape
+from chainrule.core.types import Array, RowPattern, Shape
 from chainrule.core.validators import is_integer
 
 
@@ -29,6 +33,9 @@ class Dense(Layer, repr=False):
 
     Forward  z = y w + b
     Backward  ∂C/∂y = Δ wᵀ,  ∂C/∂w = yᵀ Δ,  ∂C/∂b = Σ_rows Δ,  with Δ = ∂C/∂z
+
+    The vectors y are the last axis: (batch, …, n_in) becomes (batch, …, n_out), and the sums are
+    over all other axes. Only n_in is fixed; the other axes may differ from batch to batch.
 
     As the chain rule demands, the gradients are sums over the rows of the batch. The average over
     the batch belongs to the cost, so its 1/batch is already in Δ.
@@ -58,7 +65,7 @@ class Dense(Layer, repr=False):
         If ``units`` is not an integer of at least 1, ``use_bias`` not a bool, or an initializer is
         unknown.
     ShapeError
-        If the rows are not vectors.
+        If the rows are single numbers.
 
     Examples
     --------
@@ -101,14 +108,15 @@ class Dense(Layer, repr=False):
         return None
 
     def build(self, input_shape: Shape, **options: Any) -> None:
-        if len(input_shape) != 1:
+        if not input_shape:
             raise ShapeError(
                 f"{self!r}: the rows of the input are not vectors",
-                expected="(batch, n)",
-                received=f"({', '.join(['batch', *map(str, input_shape)])})",
-                hint="make each row one vector: x.reshape(len(x), -1)",
+                expected="(batch, …, n)",
+                received="(batch,)",
+                hint="make each number a vector: x[:, np.newaxis]",
             )
-        self.weights = self.parameter("weights", (*input_shape, self.units), self.initializer)
+        shape = (input_shape[-1], self.units)
+        self.weights = self.parameter("weights", shape, self.initializer)
         if self.use_bias:
             self.biases = self.parameter("biases", (self.units,), self.bias_initializer)
 
@@ -118,7 +126,7 @@ class Dense(Layer, repr=False):
 
     def backward(self, delta: Array) -> Array:
         self._accumulate(delta)
-        return np.dot(delta, self.weights.value.T)
+        return _product(delta, self.weights.value.T)
 
     def backward_parameters(self, delta: Array) -> None:
         self._accumulate(delta)
@@ -126,7 +134,12 @@ class Dense(Layer, repr=False):
     def apply(self, inputs: Array) -> Array:
         return self._affine(inputs)
 
+    @property
+    def accepted_shapes(self) -> tuple[RowPattern, ...]:
+        return ((..., self.input_shape[-1]),)
+
     def equations(self) -> Equations:
+        # On paper, rows of any rank are vectors, one below the other.
         gradients = {"weights": "x.T @ delta", "biases": "delta.sum(axis=0)"}
         if self.use_bias:
             return Equations("x @ weights + biases", "delta @ weights.T", gradients, letter="z")
@@ -134,15 +147,30 @@ class Dense(Layer, repr=False):
         return Equations("x @ weights", "delta @ weights.T", gradients, letter="z")
 
     def _affine(self, inputs: Array) -> Array:
-        outputs = np.dot(inputs, self.weights.value)
+        outputs = _product(inputs, self.weights.value)
         if self.use_bias:
             outputs += self.biases.value
         return outputs
 
     def _accumulate(self, delta: Array) -> None:
-        self.weights.accumulate_product(self.inputs.T, delta)
+        inputs, delta = _vectors(self.inputs), _vectors(delta)
+        self.weights.accumulate_product(inputs.T, delta)
         if self.use_bias:
             self.biases.accumulate_product(_ones(len(delta), delta.dtype), delta)
+
+
+def _product(rows: Array, matrix: Array) -> Array:
+    """The product with the last axis of rows of any rank, as one product of two matrices."""
+    if rows.ndim == 2:
+        return np.dot(rows, matrix)
+    return np.reshape(np.dot(_vectors(rows), matrix), (*rows.shape[:-1], matrix.shape[1]))
+
+
+def _vectors(rows: Array) -> Array:
+    """All vectors along the last axis, as the rows of one matrix."""
+    if rows.ndim == 2:
+        return rows
+    return np.reshape(rows, (math.prod(rows.shape[:-1]), rows.shape[-1]))
 
 
 @functools.lru_cache(maxsize=16)

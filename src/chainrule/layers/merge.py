@@ -33,6 +33,8 @@ from chainrule.layers.reshape import axis_of_row, index_on_paper, plain, refuse_
 class _Elementwise(Layer):
     """Common to the elementwise layers: rows of equal shape, or shapes that broadcast."""
 
+    accepts_any_shape: ClassVar[bool] = True
+
     broadcast: bool
     takes_two: ClassVar[bool] = False
 
@@ -61,9 +63,12 @@ class _Elementwise(Layer):
         axes = max(len(x.shape) for x in inputs)
         return tuple(_with_axes(x, axes) for x in inputs)
 
+    def _remember_rows(self, inputs: tuple[Array, ...]) -> None:
+        self.rows = [x.shape[1:] for x in inputs]
+
     def _summed(self, deltas: Iterable[Array]) -> tuple[Array, ...]:
         """The delta of each input, from deltas that have the shape of the output."""
-        pairs = zip(deltas, self.input_shapes, strict=True)
+        pairs = zip(deltas, self.rows, strict=True)
         return tuple(_summed_to(delta, shape) for delta, shape in pairs)
 
     def _on_paper(self) -> list[str]:
@@ -112,12 +117,17 @@ class Add(_Elementwise, repr=False):
     broadcast: bool = field(default=False, kw_only=True)
 
     def forward(self, *inputs: Array) -> Array:
-        return functools.reduce(np.add, self._aligned(inputs))
+        self._remember_rows(inputs)
+        return self._merged(inputs)
 
     def backward(self, delta: Array) -> tuple[Array, ...]:
-        return self._summed(delta for _ in self.input_shapes)
+        return self._summed(delta for _ in self.rows)
 
-    apply = forward
+    def apply(self, *inputs: Array) -> Array:
+        return self._merged(inputs)
+
+    def _merged(self, inputs: tuple[Array, ...]) -> Array:
+        return functools.reduce(np.add, self._aligned(inputs))
 
     def equations(self) -> Equations:
         inputs = self._on_paper()
@@ -156,12 +166,17 @@ class Subtract(_Elementwise, repr=False):
     broadcast: bool = field(default=False, kw_only=True)
 
     def forward(self, *inputs: Array) -> Array:
-        return np.subtract(*self._aligned(inputs))
+        self._remember_rows(inputs)
+        return self._merged(inputs)
 
     def backward(self, delta: Array) -> tuple[Array, ...]:
         return self._summed((delta, -delta))
 
-    apply = forward
+    def apply(self, *inputs: Array) -> Array:
+        return self._merged(inputs)
+
+    def _merged(self, inputs: tuple[Array, ...]) -> Array:
+        return np.subtract(*self._aligned(inputs))
 
     def equations(self) -> Equations:
         deltas = self._summed_on_paper(("delta", "-delta"))
@@ -202,6 +217,7 @@ class Multiply(_Elementwise, repr=False):
     broadcast: bool = field(default=False, kw_only=True)
 
     def forward(self, *inputs: Array) -> Array:
+        self._remember_rows(inputs)
         self.factors = self._aligned(inputs)
         return functools.reduce(np.multiply, self.factors)
 
@@ -257,13 +273,18 @@ class Average(_Elementwise, repr=False):
     broadcast: bool = field(default=False, kw_only=True)
 
     def forward(self, *inputs: Array) -> Array:
-        return functools.reduce(np.add, self._aligned(inputs)) / len(inputs)
+        self._remember_rows(inputs)
+        return self._merged(inputs)
 
     def backward(self, delta: Array) -> tuple[Array, ...]:
-        share = delta / len(self.input_shapes)
-        return self._summed(share for _ in self.input_shapes)
+        share = delta / len(self.rows)
+        return self._summed(share for _ in self.rows)
 
-    apply = forward
+    def apply(self, *inputs: Array) -> Array:
+        return self._merged(inputs)
+
+    def _merged(self, inputs: tuple[Array, ...]) -> Array:
+        return functools.reduce(np.add, self._aligned(inputs)) / len(inputs)
 
     def equations(self) -> Equations:
         inputs = self._on_paper()
@@ -306,6 +327,7 @@ class Maximum(_Elementwise, repr=False):
     broadcast: bool = field(default=False, kw_only=True)
 
     def forward(self, *inputs: Array) -> Array:
+        self._remember_rows(inputs)
         aligned = self._aligned(inputs)
         outputs = functools.reduce(np.maximum, aligned)
         self.are_largest = [x == outputs for x in aligned]
@@ -358,6 +380,8 @@ class Concatenate(Layer, repr=False):
     (array([[4., 5.]]), array([[6.]]))
     """
 
+    accepts_any_shape: ClassVar[bool] = True
+
     axis: int = field(default=-1, converter=plain)
 
     def __attrs_post_init__(self) -> None:
@@ -374,22 +398,26 @@ class Concatenate(Layer, repr=False):
                 hint=_side_by_side(input_shapes)
                 or "put Flatten() before each input: vectors always fit",
             )
-        sizes = [shape[axis] for shape in input_shapes]
-        self.boundaries = tuple(itertools.accumulate(sizes[:-1]))
 
     def forward(self, *inputs: Array) -> Array:
-        return np.concatenate(inputs, axis=self.axis)
+        self.sizes = [x.shape[self.axis] for x in inputs]
+        return self._merged(inputs)
 
     def backward(self, delta: Array) -> tuple[Array, ...]:
-        return tuple(np.split(delta, self.boundaries, axis=self.axis))
+        boundaries = tuple(itertools.accumulate(self.sizes[:-1]))
+        return tuple(np.split(delta, boundaries, axis=self.axis))
 
-    apply = forward
+    def apply(self, *inputs: Array) -> Array:
+        return self._merged(inputs)
+
+    def _merged(self, inputs: tuple[Array, ...]) -> Array:
+        return np.concatenate(inputs, axis=self.axis)
 
     def equations(self) -> Equations:
         inputs = numbered("x", len(self.input_shapes))
         axis = axis_of_row(self, self.axis, self.input_shapes[0])
-        ends = (0, *self.boundaries, self.output_shape[axis])
-        parts = itertools.pairwise(ends)
+        sizes = [shape[axis] for shape in self.input_shapes]
+        parts = itertools.pairwise(itertools.accumulate(sizes, initial=0))
         return Equations(
             f"np.concatenate(({', '.join(inputs)}), axis={self.axis})",
             [f"delta[{index_on_paper(self, axis, f'{a}:{b}')}]" for a, b in parts],
@@ -415,6 +443,8 @@ class Dot(Layer, repr=False):
     >>> layer(np.array([[1.0, 2.0]]), np.array([[3.0, 4.0]]))
     array([[11.]])
     """
+
+    accepts_any_shape: ClassVar[bool] = True
 
     def build(self, *input_shapes: Shape, **options: Any) -> None:
         _refuse_number(self, input_shapes, exactly_two=True)

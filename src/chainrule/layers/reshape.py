@@ -13,7 +13,7 @@ last.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from attrs import field
@@ -47,13 +47,20 @@ class Flatten(Layer, repr=False):
     array([[1., 2., 3., 4.]])
     """
 
+    accepts_any_shape: ClassVar[bool] = True
+
     def forward(self, inputs: Array) -> Array:
-        return _with_rows(inputs, (math.prod(self.input_shape),))
+        self.row = inputs.shape[1:]
+        return self._moved(inputs)
 
     def backward(self, delta: Array) -> Array:
-        return _with_rows(delta, self.input_shape)
+        return _with_rows(delta, self.row)
 
-    apply = forward
+    def apply(self, inputs: Array) -> Array:
+        return self._moved(inputs)
+
+    def _moved(self, inputs: Array) -> Array:
+        return _with_rows(inputs, (math.prod(inputs.shape[1:]),))
 
     def equations(self) -> Equations:
         return _reshaped_on_paper(self.output_shape, self.input_shape)
@@ -68,8 +75,8 @@ class Reshape(Layer, repr=False):
     Parameters
     ----------
     shape
-        The shape of a row of the output, without the batch. One size may be −1: `build` computes
-        it.
+        The shape of a row of the output, without the batch. One size may be −1: it follows from
+        the number of elements in a row.
 
     Raises
     ------
@@ -87,6 +94,8 @@ class Reshape(Layer, repr=False):
     >>> layer.output_shape
     (2, 2)
     """
+
+    accepts_any_shape: ClassVar[bool] = True
 
     shape: tuple[int, ...] = field(converter=plain)
 
@@ -108,8 +117,7 @@ class Reshape(Layer, repr=False):
 
     def build(self, input_shape: Shape, **options: Any) -> None:
         count, named = math.prod(input_shape), math.prod(n for n in self.shape if n != -1)
-        open_size = count // named if -1 in self.shape else 1
-        if named * open_size != count:
+        if math.prod(self._row_for(input_shape)) != count:
             raise ShapeError(
                 f"{self!r}: a row does not have the number of elements of this shape",
                 expected=f"rows of {named} numbers"
@@ -118,18 +126,29 @@ class Reshape(Layer, repr=False):
                 received=f"{batch_of(input_shape)}, rows of {count}",
                 hint=_fitting_shape(self.shape, count),
             )
-        self.row_shape = tuple(open_size if n == -1 else n for n in self.shape)
 
     def forward(self, inputs: Array) -> Array:
-        return _with_rows(inputs, self.row_shape)
+        self.row = inputs.shape[1:]
+        return self._moved(inputs)
 
     def backward(self, delta: Array) -> Array:
-        return _with_rows(delta, self.input_shape)
+        return _with_rows(delta, self.row)
 
-    apply = forward
+    def apply(self, inputs: Array) -> Array:
+        return self._moved(inputs)
+
+    def _moved(self, inputs: Array) -> Array:
+        return _with_rows(inputs, self._row_for(inputs.shape[1:]))
 
     def equations(self) -> Equations:
-        return _reshaped_on_paper(self.row_shape, self.input_shape)
+        return _reshaped_on_paper(self.output_shape, self.input_shape)
+
+    def _row_for(self, row: Shape) -> Shape:
+        """The shape of a row of the output for a row of the input."""
+        if -1 not in self.shape:
+            return self.shape
+        named = -math.prod(self.shape)
+        return tuple(math.prod(row) // named if n == -1 else n for n in self.shape)
 
 
 class Permute(Layer, repr=False):
@@ -157,6 +176,8 @@ class Permute(Layer, repr=False):
     array([[[1., 3.],
             [2., 4.]]])
     """
+
+    accepts_any_shape: ClassVar[bool] = True
 
     axes: tuple[int, ...] = field(converter=plain)
 
@@ -233,6 +254,8 @@ class Slice(Layer, repr=False):
     array([[0., 5., 6., 0.]])
     """
 
+    accepts_any_shape: ClassVar[bool] = True
+
     start: int | None = field(converter=plain)
     stop: int | None = field(default=None, converter=plain)
     step: int = field(default=1, converter=plain)
@@ -268,17 +291,25 @@ class Slice(Layer, repr=False):
                 if size
                 else "the axis is empty: check the previous layer",
             )
-        self.index = (*(slice(None),) * (axis + 1), taken)
 
     def forward(self, inputs: Array) -> Array:
-        return inputs[self.index]
+        self.row = inputs.shape[1:]
+        return self._moved(inputs)
 
     def backward(self, delta: Array) -> Array:
-        delta_in = np.zeros((len(delta), *self.input_shape), delta.dtype, like=delta)
-        delta_in[self.index] = delta
+        delta_in = np.zeros((len(delta), *self.row), delta.dtype, like=delta)
+        delta_in[self._index(self.row)] = delta
         return delta_in
 
-    apply = forward
+    def apply(self, inputs: Array) -> Array:
+        return self._moved(inputs)
+
+    def _moved(self, inputs: Array) -> Array:
+        return inputs[self._index(inputs.shape[1:])]
+
+    def _index(self, row: Shape) -> tuple[slice, ...]:
+        axis = axis_of_row(self, self.axis, row)
+        return (*(slice(None),) * (axis + 1), slice(self.start, self.stop, self.step))
 
     def equations(self) -> Equations:
         axis = axis_of_row(self, self.axis, self.input_shape)
@@ -332,7 +363,8 @@ def index_on_paper(layer: Layer, axis: int, taken: str) -> str:
 
 
 def _reshaped_on_paper(after: Shape, before: Shape) -> Equations:
-    forward, backward = (", ".join(["len({0})", *map(str, row)]) for row in (after, before))
+    rows = ((-1 if n is None else n for n in row) for row in (after, before))
+    forward, backward = (", ".join(["len({0})", *map(str, row)]) for row in rows)
     return Equations(
         f"x.reshape({forward.format('x')})", f"delta.reshape({backward.format('delta')})"
     )

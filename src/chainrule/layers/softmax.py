@@ -40,7 +40,7 @@ class Softmax(Layer, repr=False):
     accepts_any_shape: ClassVar[bool] = True
 
     def forward(self, inputs: Array) -> Array:
-        self.probabilities = self.apply(inputs)
+        self.probabilities = self._softmax(inputs)
         return self.probabilities
 
     def backward(self, delta: Array) -> Array:
@@ -48,6 +48,15 @@ class Softmax(Layer, repr=False):
         return p * (delta - (delta * p).sum(axis=-1, keepdims=True))
 
     def apply(self, inputs: Array) -> Array:
+        return self._softmax(inputs)
+
+    def equations(self) -> Equations:
+        return Equations(
+            "np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True)",
+            "y * (delta - (delta * y).sum(axis=-1, keepdims=True))",
+        )
+
+    def _softmax(self, inputs: Array) -> Array:
         if len(inputs.shape) < 2:
             raise ShapeError(
                 "Softmax: a row is a single number, and the last axis is the batch",
@@ -62,9 +71,3 @@ class Softmax(Layer, repr=False):
         powers = np.exp(2 * np.maximum(inputs / 2 - largest / 2, lowest / 2))
         powers /= powers.sum(axis=-1, keepdims=True)
         return powers
-
-    def equations(self) -> Equations:
-        return Equations(
-            "np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True)",
-            "y * (delta - (delta * y).sum(axis=-1, keepdims=True))",
-        )

@@ -183,8 +183,7 @@ class LearningRate(Callback):
         """t, the rate of the last step, and the state of a `ReduceOnPlateau`."""
         plateau = self.schedule.state() if isinstance(self.schedule, ReduceOnPlateau) else None
         counted = {"steps": self.steps, "taken": self._taken}
-        how = {"monitor": self.monitor, "per": self.per, "schedule": repr(self.schedule)}
-        return {**counted, "plateau": plateau, **how}
+        return {**counted, "plateau": plateau, "monitor": self.monitor, **self._rule}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue from an earlier `state` when the run begins."""
@@ -220,17 +219,20 @@ class LearningRate(Callback):
                 hint=f"LearningRate(…, monitor={before!r}), or start a new run",
             )
 
+    @property
+    def _rule(self) -> dict[str, str]:
+        return {"schedule": repr(self.schedule), "per": self.per}
+
     def _require_same_schedule(self, trainer: Trainer) -> None:
         """Raise an error if the resumed run had another schedule; chainrule 0.1 stored none."""
         stored = self._restored if self._restored is not None and trainer.is_resumed else {}
-        now = self.state()
-        for name in ("schedule", "per"):
-            if stored.get(name, now[name]) != now[name]:
+        for name, now in self._rule.items():
+            if stored.get(name, now) != now:
                 raise ConfigurationError(
                     f"the resumed run had a different {name}",
                     place="LearningRate",
                     expected=stored[name],
-                    received=now[name],
+                    received=now,
                     hint="use the same as then, or start a new run with the weights of this one",
                 )
 

@@ -136,12 +136,14 @@ def _shapes(given: Any) -> list[Shape]:
     if (
         not are_lists
         or len(given) > INPUTS_LIMIT
-        or not all(type(n) is int and 0 <= n <= 2**48 for shape in given for n in shape)
+        or not all(
+            n is None or (type(n) is int and 0 <= n <= 2**48) for shape in given for n in shape
+        )
     ):
         raise StorageError(
             UNMADE,
             place="input_shapes",
-            expected="the shape of a row for each input, such as [[64]]",
+            expected="the shape of a row for each input, such as [[64]] or [[null, 3]]",
             received=short(given),
         )
     return [tuple(shape) for shape in given]

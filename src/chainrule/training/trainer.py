@@ -42,6 +42,7 @@ from chainrule.core.input_checks import as_tuple
 from chainrule.core.layer import Layer
 from chainrule.core.layer_state import bookmark, copied_generator
 from chainrule.core.messages import require_built
+from chainrule.core.ownership import Builder
 from chainrule.core.types import Array, Shape
 from chainrule.data.batches import Batches
 from chainrule.data.batches_of import batches_of
@@ -319,6 +320,7 @@ class Trainer:
             files.require_place_for_file(file, BAD_BATCH)
         checkpoints = [each for each in callbacks if isinstance(each, Checkpoint)]
         with self._exclusively() as reservation:
+            Builder.wait()  # another thread may be building the model
             if self.model.is_built:
                 arguments.require_a_loss_for_each(self.model.output_shapes, self.loss)
             before = self.run
