@@ -229,7 +229,11 @@ def test_what_a_killed_program_left_is_removed_and_what_a_living_one_writes_is_n
 
 
 def test_the_files_of_a_user_are_not_taken_for_leftovers(path):
-    names = ["model.safetensors.partial", "model.safetensors.mine.partial", "other.1234abcd.partial"]
+    names = [
+        "model.safetensors.partial",
+        "model.safetensors.mine.partial",
+        "other.1234abcd.partial",
+    ]
     for name in names:
         (path.parent / name).write_text("mine")
     files.write(path, b"new", "the model")

@@ -34,6 +34,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from chainrule.core.errors import StorageError
+
 if TYPE_CHECKING:
     from chainrule.training.trainer import Trainer
 
@@ -127,3 +129,27 @@ class Callback:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
+
+
+def require_state(
+    callback: Callback, state: Mapping[str, Any], kinds: Mapping[str, tuple[type, ...]]
+) -> None:
+    """Raise an error unless a stored state has these entries, each of one of these types.
+
+    Numbers must not be negative: all that the callbacks of this package count begins at 0.
+
+    Raises
+    ------
+    StorageError
+        An entry is missing or invalid.
+    """
+    for name, types in kinds.items():
+        value = state.get(name, ...)
+        is_negative = type(value) is int and value < 0
+        if type(value) not in types or is_negative:
+            raise StorageError(
+                "the stored state of a callback is invalid",
+                place=type(callback).__name__,
+                expected=f"{name}: {' or '.join(kind.__name__ for kind in types)}",
+                received="none" if value is ... else f"{value!r:.60}",
+            )

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field
 
 from chainrule import files
-from chainrule.callbacks.callback import Callback
+from chainrule.callbacks.callback import Callback, require_state
 from chainrule.callbacks.csv_table import EPOCH, columns_in, ends_with_newline, line, table
 from chainrule.core.errors import StorageError
 from chainrule.core.validators import a_path, yes_or_no
@@ -114,6 +114,7 @@ class CSVLogger(Callback):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue from an earlier `state` when the run begins."""
+        require_state(self, state, {"earlier": (int,)})
         self._restored = state["earlier"]
 
     # ---------------------------------------------------------------- reading and writing

@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, ClassVar, Protocol, TypeVar
 
+from chainrule.core.caller import warn_caller
+
 
 class HasMemory(Protocol):
     """What ownership needs of a layer."""
@@ -76,6 +78,38 @@ def note_used_alone(layer: HasMemory) -> None:
         layer.__dict__["_owner"] = USED_ALONE
     elif owner[1]:  # the layer itself is a step
         plan.note_used_alone(layer)
+
+
+class ReusedStateWarning(UserWarning):
+    """An optimizer or a schedule continues with another model from where it was with the first."""
+
+
+class UsedBy:
+    """A weak reference to what an object with a memory has worked for; a copy has none."""
+
+    def __init__(self, user: object = None) -> None:
+        self._user = None if user is None else weakref.ref(user)
+        self._has_warned = False
+
+    def is_another_than(self, user: object) -> bool:
+        """Whether there was a user, and it is not this one."""
+        return self._user is not None and self._user() is not user
+
+    def is_now(self, user: object, warning: str | None) -> None:
+        """Note the user; the first time that it is another one, warn, if there is something to say.
+
+        Warns
+        -----
+        ReusedStateWarning
+            With the text of ``warning``.
+        """
+        if warning is not None and not self._has_warned and self.is_another_than(user):
+            self._has_warned = True
+            warn_caller(ReusedStateWarning(warning))
+        self._user = weakref.ref(user)
+
+    def __reduce__(self) -> Any:
+        return UsedBy, ()
 
 
 class Builder:

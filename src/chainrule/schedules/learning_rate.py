@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import Factory, define, field
 
-from chainrule.callbacks.callback import Callback
+from chainrule.callbacks.callback import Callback, require_state
 from chainrule.callbacks.monitoring import figure_of, require_column
 from chainrule.core.errors import ConfigurationError
+from chainrule.core.ownership import UsedBy
 from chainrule.core.validators import as_int, complain, counted_or_zero, one_of, text
 from chainrule.schedules.plateau import ReduceOnPlateau
-from chainrule.schedules.schedule import Schedule, require_schedule
+from chainrule.schedules.schedule import Constant, Schedule, require_schedule
 
 if TYPE_CHECKING:
     from chainrule.training.trainer import Trainer
@@ -98,6 +99,7 @@ class LearningRate(Callback):
     _restored: Mapping[str, Any] | None = field(
         default=None, init=False, repr=False
     )  # until the run begins
+    _used_by: UsedBy = field(factory=UsedBy, init=False, repr=False)
 
     @schedule.validator
     def _is_a_schedule(self, attribute: Any, value: Any) -> None:
@@ -144,6 +146,7 @@ class LearningRate(Callback):
             self.steps, self._taken = restored["steps"], restored["taken"]
             if isinstance(self.schedule, ReduceOnPlateau) and restored["plateau"] is not None:
                 self.schedule.restore(restored["plateau"])
+        self._note_model(trainer, is_restored=restored is not None and trainer.is_resumed)
         self._set(trainer)
         self._seen = trainer.steps
 
@@ -187,6 +190,13 @@ class LearningRate(Callback):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue from an earlier `state` when the run begins."""
+        is_plateau = isinstance(self.schedule, ReduceOnPlateau)
+        none = type(None)
+        kinds = {"steps": (int,), "taken": (float, none), "monitor": (str, none)}
+        require_state(self, state, {**kinds, "plateau": (dict,) if is_plateau else (none, dict)})
+        if is_plateau:
+            counts = {"reductions": (int,), "not_better": (int,), "cooling": (int,)}
+            require_state(self, state["plateau"], {**counts, "best": (float, none)})
         self._restored = dict(state)
 
     def _require_no_other(self, trainer: Trainer) -> None:
@@ -218,6 +228,20 @@ class LearningRate(Callback):
                 received=f"monitor={self.monitor!r}",
                 hint=f"LearningRate(…, monitor={before!r}), or start a new run",
             )
+
+    def _note_model(self, trainer: Trainer, *, is_restored: bool) -> None:
+        """Warn if t continues from the training of another model."""
+        continues = self.steps > 0 and not is_restored
+        has_memory = (
+            not isinstance(self.schedule, Constant) and not self._depends_on_measurements_only
+        )
+        text = (
+            f"LearningRate({self.schedule!r:.120}) continues at {self.per} {self.steps} of its"
+            " schedule, to which the training of another model has brought it\n"
+            "  hint      before fit, restart it: rate.steps = 0; or create a new LearningRate for"
+            " each model"
+        )
+        self._used_by.is_now(trainer.model, text if continues and has_memory else None)
 
     @property
     def _rule(self) -> dict[str, str]:

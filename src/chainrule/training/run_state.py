@@ -16,6 +16,7 @@ import copy
 import hashlib
 import json
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -457,7 +458,10 @@ def _difference(before: Any, now: Any) -> str:
         if not _are_records(old, new) or old["class"] != new["class"]:
             break
         fields = {**old["fields"], **new["fields"]}
-        name = next(k for k in fields if old["fields"].get(k) != new["fields"].get(k))
+        changed = [k for k in fields if old["fields"].get(k) != new["fields"].get(k)]
+        if not changed:
+            break
+        name = changed[0]
         if '"layer"' in json.dumps(fields[name]):  # the list of layers below says more
             break
         pair = [_short(record["fields"].get(name)) for record in (old, new)]
@@ -587,10 +591,29 @@ def _require_settings(saved: Saved, run: Run, model: Layer) -> None:
     unknown = [path for path in saved.record["model"]["frozen"] if path not in vector.paths]
     if unknown:
         raise invalid(f"a frozen parameter {unknown[0]!r:.60}, which the model lacks")
-    _attributes_to_set(saved, model)
     changed = _changed_fields(saved, model)
-    if changed:
-        positions = {id(layer): n for n, layer in enumerate(_unique_layers(model).values())}
-        layers = list(_unique_layers(copy.deepcopy(model)).values())
-        for layer, name, value in changed:
-            setattr(layers[positions[id(layer)]], name, value)
+    attributes = _attributes_to_set(saved, model)
+    if changed or attributes:
+        _try_changes(model, changed, attributes)
+
+
+def _try_changes(
+    model: Layer, changed: list[tuple[Layer, str, Any]], attributes: list[tuple[Layer, str, Any]]
+) -> None:
+    """Raise an error if a copy of the model fails with these fields and attributes."""
+    number = {id(layer): n for n, layer in enumerate(_unique_layers(model).values())}
+    copied = copy.deepcopy(model)
+    layers = list(_unique_layers(copied).values())
+    for layer, name, value in changed:
+        setattr(layers[number[id(layer)]], name, value)
+    for layer, name, value in attributes:
+        layers[number[id(layer)]].__dict__[name] = value
+    try:
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            copied.forward(*[np.zeros((2, *row), model.dtype) for row in model.input_shapes])
+    except Exception as error:
+        names = ", ".join(
+            f"{type(layer).__name__}.{name}" for layer, name, _ in [*changed, *attributes]
+        )
+        raise invalid(f"values with which the model fails, {names:.80}: {error!s:.80}") from error
