@@ -174,8 +174,8 @@ class EarlyStopping(Callback):
         """Continue from an earlier `state` when the run begins."""
         none = type(None)
         kinds: dict[str, Any] = {"monitor": (str,), "mode": (str,), "best": (float, none)}
-        kinds |= {name: (int, none) for name in ("best_epoch", "stopped_epoch")}
-        kinds |= {name: (np.ndarray, none) for name in ("parameters", "states")}
+        kinds |= dict.fromkeys(("best_epoch", "stopped_epoch"), (int, none))
+        kinds |= dict.fromkeys(("parameters", "states"), (np.ndarray, none))
         require_state(self, state, kinds)
         self._restored = dict(state)
 

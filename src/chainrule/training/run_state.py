@@ -333,7 +333,7 @@ def _attributes_of(model: Layer) -> dict[str, Any]:
 
 def _attributes_to_set(saved: Saved, model: Layer) -> list[tuple[Layer, str, Any]]:
     """The attributes of layers that differ from those in the checkpoint, and their values there."""
-    now = _attributes_of(model)
+    now, layers = _attributes_of(model), _unique_layers(model)
     found = []
     stored = saved.record["model"].get("attributes", {"dict": {}})
     for key, value in decoded(stored, saved.arrays).items():
@@ -345,8 +345,9 @@ def _attributes_to_set(saved: Saved, model: Layer) -> list[tuple[Layer, str, Any
             value = type(before)(value) if fits else value
         if not fits:
             raise invalid(f"the attribute {key!r:.60}, which the model lacks or has otherwise")
-        path, _, name = key.rpartition(".")
-        found.append((_unique_layers(model)[path], name, value))
+        if value != before or type(value) is not type(before):
+            path, _, name = key.rpartition(".")
+            found.append((layers[path], name, value))
     return found
 
 
