@@ -242,7 +242,7 @@ def test_the_error_for_a_wrong_shape_has_place_expected_received_and_hint():
     error = refused(ShapeError, model, model.forward, np.ones((7, 31)))
     assert "the input has the wrong width" in str(error)
     assert error.expected == "(batch, …, 3)" and error.place == "sequential/dense_1"
-    assert error.received == "(batch, 31), produced by input"
+    assert error.received == "(7, 31), produced by input"
     assert "unbuilt()" in error.hint
     assert refused(ShapeError, model, model.forward, np.ones(3)).hint.endswith("x[np.newaxis]")
     flattened = refused(ShapeError, model, model.forward, np.ones((4, 3, 1)))

@@ -162,7 +162,7 @@ def test_a_wrong_width_is_reported_before_any_arithmetic(monkeypatch):
             call(series(7, features=3))
         assert caught.value.place == "sequential/blur_1"
         assert caught.value.expected == "(batch, any, 2)"
-        assert "(batch, 7, 3)" in caught.value.received
+        assert "(3, 7, 3)" in caught.value.received
 
 
 def test_a_misfit_inside_a_container_has_its_place():

@@ -210,9 +210,8 @@ def test_close_ends_the_thread(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_thread_starts_only_where_it_helps_or_is_requested(kind: str) -> None:
-    in_memory = ("arrays", "arrays in blocks", "arrays in order", "a list of batches")
-    has_one = kind not in (*in_memory, "a function")
+def test_a_thread_starts_only_for_files_that_chainrule_reads_or_on_request(kind: str) -> None:
+    has_one = kind in ("h5py", "zarr by rows")
     batches = of_kind(kind)
     next(iter(batches.epoch()))
     names = [t.name for t in threading.enumerate()]
@@ -303,18 +302,39 @@ def test_a_pass_of_a_loader_is_an_epoch_unless_steps_are_given() -> None:
     by_steps.close()
 
 
-def test_batches_beyond_the_length_of_a_loader_are_ignored_and_the_next_epoch_is_a_new_pass() -> (
-    None
-):
+@pytest.mark.parametrize("prefetch", [False, True])
+def test_a_batch_beyond_the_length_of_a_loader_is_an_error_at_the_end_of_the_pass(
+    prefetch: bool,
+) -> None:
     class Long(Loader):
         def __len__(self) -> int:
-            return 5
+            return 6
 
-    batches, alone = fitted(Long()), Loader()
-    for _ in range(2):
-        expected = [int(n) for _, t in list(alone)[:5] for n in t[:, 0]]
-        assert rows_in(batches.epoch()) == expected
+    batches, seen = fitted(Long(), prefetch=prefetch), []
+    with pytest.raises(DataError, match="more batches than its length, which is 6") as caught:
+        seen.extend(batch[1] for batch in batches.epoch())
+    assert "batch 7 of a pass" in str(caught.value) and "Long" in str(caught.value)
+    assert len(seen) == 6 or prefetch
     batches.close()
+    trainer = Trainer(Dense(1), SQUARES, optimizers.SGD(0.1), rng=0)
+    with pytest.raises(DataError, match="more batches than its length") as caught:
+        trainer.fit(Long(), epochs=1, prefetch=prefetch, progress=False)
+    assert "epoch 1, step 6" in str(caught.value)
+
+
+@pytest.mark.parametrize("length", [6, 8])
+def test_validation_batches_that_contradict_the_length_of_their_loader_are_an_error(
+    length: int,
+) -> None:
+    class Wrong(Loader):
+        def __len__(self) -> int:
+            return length
+
+    trainer = Trainer(Dense(1), SQUARES, optimizers.SGD(0.1), rng=0)
+    with pytest.raises(DataError, match="not the length of the iterable") as caught:
+        trainer.fit(X, T, validation_data=Wrong(), epochs=1, progress=False)
+    assert f"{length} batches, the length of Wrong" in str(caught.value)
+    assert "7 batches" in str(caught.value) and caught.value.place == "validation_data"
 
 
 def test_no_more_batches_are_taken_from_an_iterator_than_are_used() -> None:

@@ -64,7 +64,7 @@ STEPS = {"steps_per_epoch": 2, "epochs": 2}
 # Arguments of fit, one of them wrong; the error; words of its message.
 REFUSED: dict[str, tuple[tuple[Any, ...], dict[str, Any], type[ChainruleError], list[str]]] = {
     "a column": ((X[:, 0], T), {}, ShapeError, ["(batch, ", "x of shape (60,)"]),
-    "images": ((X.reshape(60, 3, 1), T), {}, ShapeError, ["(60, 3, 1)", "x.reshape(len(x), "]),
+    "images": ((X.reshape(60, 3, 1), T), {}, ShapeError, ["(60, 3, "]),
     "a number": ((3.0, T), {}, ShapeError, ["x is a single number", "3.0"]),
     "objects": ((X.astype(object), T), {}, DtypeError, ["x does not hold real numbers", "object"]),
     "strings": ((X.astype(str), T), {}, DtypeError, ["x does not hold real numbers", "<U"]),
@@ -103,7 +103,7 @@ REFUSED: dict[str, tuple[tuple[Any, ...], dict[str, Any], type[ChainruleError], 
         ["validation t, row 4, column 0"],
     ),
     "another width to validate": ((X, T), {"validation_data": (X[:, :2], T)}, ShapeError,
-                                  ["validation x does not fit", "(batch, 3)", "(60, 2)"]),
+                                  ["validation x does not fit", "(batch, …, 3)", "(60, 2)"]),
     "other targets to validate": ((X, T), {"validation_data": (X, T[:, :1])}, ShapeError,
                                   ["validation t, HalfSquaredError", "(60, 1)"]),
     "fewer targets to validate": ((X, T), {"validation_data": (X, T[:5])}, DataError,
@@ -202,7 +202,7 @@ def test_rows_that_do_not_fit_a_built_model_are_rejected(of_a_batch: bool) -> No
         else:
             trainer.fit(X[:, :2], T)
     message = str(caught.value)
-    assert "(batch, 3)" in message and "of shape (60, 2)" in message
+    assert "(batch, …, 3)" in message and "of shape (60, 2)" in message
     assert ("x of batch 1" in message) is of_a_batch
     assert trainer.rng.bit_generator.state == state
 

@@ -14,6 +14,7 @@ and, for changes to the contract itself:
     method_wrapping  what runs around an author's methods
     open_axes        the axes of a row that may differ from batch to batch
     input_checks     which inputs and deltas a layer accepts
+    arrays           what is an array of numbers, and what only looks like one
     building         how a layer is built: completely, or not at all
     layer_state      which attributes are configuration, bookkeeping or memory; copies of a layer
     ownership        which use of a layer owns its memory

@@ -420,12 +420,13 @@ def _is_shipped(layer: Layer) -> bool:
 def _try_two_rows(layer: Layer) -> None:
     """Raise an error if a batch of two rows does not fit, although an empty one did.
 
+    A twin takes them: what a layer counts or collects in `forward` begins with the user's data.
     An error about the values is none about the shapes: the rows are zeros, not the user's data.
     """
     name, shapes = type(layer).__name__, layer._input_shapes or ()
     described = ", ".join(str((2, *shape)) for shape in shapes)
     try:
-        outputs = _forward_of(layer, 2, shapes)
+        outputs = _forward_of(layer.twin(), 2, shapes)
     except Exception as error:
         is_about_shapes = isinstance(error, ValueError | IndexError) and _ABOUT_SHAPES.search(
             str(error)

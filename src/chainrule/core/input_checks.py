@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chainrule.core.arrays import as_array, hint_to_convert, is_array, look_alike, read_only
 from chainrule.core.errors import BackwardBeforeForwardError, ChainruleError, DtypeError, ShapeError
 from chainrule.core.messages import batch_of, label
 from chainrule.core.open_axes import fits, is_opening, merged
@@ -43,7 +44,8 @@ def admit(layer: Layer, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         for number, shape in enumerate(shapes):
             x = inputs[number]
             try:
-                if x.dtype is dtype and x.shape[1:] == shape and x.shape:
+                is_plain = type(x) is np.ndarray or is_array(x)
+                if x.dtype is dtype and x.shape[1:] == shape and x.shape and is_plain:
                     continue
             except AttributeError:
                 pass
@@ -68,21 +70,29 @@ def _as_input(layer: Layer, x: Any) -> Any:
             received=f"{label(x)}, a {type(x).__name__}",
             hint="in sequence: Sequential([first, second]), or second(first(x))",
         )
-    if not _has_dtype(x):
+    if isinstance(x, np.ndarray) or not is_array(x):
         try:
-            x = np.asarray(x)
-        except ValueError as error:  # rows of unequal length
+            x = as_array(f"{label(layer)}: the input", x)
+        except ShapeError as error:  # rows of unequal length
             raise DtypeError(
                 f"{label(layer)}: the input cannot be converted to an array",
                 expected="an array of real numbers",
-                received=f"{type(x).__name__}: {error}",
+                received=error.received,
                 hint="pass several inputs as several arguments: model(a, b)"
-                if isinstance(x, list | tuple) and x and hasattr(x[0], "dtype")
+                if hasattr(x[0], "dtype")
                 else "are the rows of unequal length?",
             ) from error
     _refuse_kind(layer, x, kinds="fiub")
     dtype = layer._dtype or (x.dtype if x.dtype in DTYPES else np.dtype(np.float64))
-    return x if x.dtype is dtype else x.astype(dtype)
+    return read_only(x) if x.dtype is dtype else x.astype(dtype)
+
+
+def own_outputs(outputs: Any) -> Any:
+    """The outputs of a layer; a copy of those that are views of the caller's input."""
+    if type(outputs) is tuple:
+        return tuple([own_outputs(y) for y in outputs])
+    is_view = type(outputs) is np.ndarray and not outputs.flags.writeable
+    return outputs.copy() if is_view else outputs
 
 
 def _build_for(layer: Layer, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -131,7 +141,11 @@ def _admit_others(layer: Layer, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         try:
             layer._require_fit(rows)
         except ShapeError as error:
-            if len(inputs) == 1:
+            if len(inputs) == 1 and len(inputs[0]):
+                described, given = (
+                    f"{s}, produced by" for s in (batch_of(rows[0]), inputs[0].shape)
+                )
+                error.received = str(error.received).replace(described, given)
                 error.hint = _hint_rearranged(inputs[0].shape, shapes[0]) or error.hint
             raise
         layer.__dict__["_fitting"] = frozenset([*itertools.islice(layer._fitting, 255), rows])
@@ -189,20 +203,19 @@ def _refuse_dtype(layer: Layer, x: Any, dtype: Any) -> None:
         )
 
 
-def _has_dtype(x: Any) -> bool:
-    return isinstance(getattr(x, "dtype", None), np.dtype)
-
-
 def _refuse_kind(layer: Layer, x: Any, kinds: str, floats: Any = None) -> None:
-    if not _has_dtype(x):
+    if not is_array(x):
+        hint_to = hint_to_convert(x, "x")
+        is_converted = hint_to.startswith("np.asarray")
         raise DtypeError(
             f"{label(layer)}: the input is not an array",
             expected="an array of real numbers",
-            received=type(x).__name__,
-            hint="np.array(…), or layer(x), which converts its inputs",
+            received=look_alike(x) or type(x).__name__,
+            hint=hint_to + ", or layer(x), which converts its inputs" * is_converted,
         )
     if x.dtype.kind not in kinds or (x.dtype.kind == "f" and floats and x.dtype not in floats):
         what = {"O": "Python objects", "U": "strings", "S": "bytes", "c": "complex numbers"}
+        what |= {"V": "records", "M": "dates", "m": "time differences"}
         content = what.get(x.dtype.kind, f"{x.dtype} numbers")
         hint = {
             "O": "are the rows of unequal length? make them one array of numbers",
@@ -254,12 +267,15 @@ def unfitting_delta(layer: Layer, delta: Any) -> ChainruleError:
             hint="call model.forward(x); model(x) and apply remember nothing",
         )
     expected = layer._delta_shape
-    if isinstance(shape, type):
+    wrong = [d for d in as_tuple(delta) if not is_array(d)]
+    if wrong:
         return DtypeError(
             f"{label(layer)}: the delta is not an array",
             expected=f"an array of shape {expected}",
-            received=shape.__name__,
-            hint="pass several deltas as a tuple: backward((d_1, d_2))" if shape is list else None,
+            received=look_alike(wrong[0]) or type(wrong[0]).__name__,
+            hint="pass several deltas as a tuple: backward((d_1, d_2))"
+            if shape is list
+            else hint_to_convert(wrong[0], "delta"),
         )
     if shape == expected:
         types = ", ".join(str(d.dtype) for d in as_tuple(delta))
@@ -294,7 +310,9 @@ def fits_output(layer: Layer, delta: Any) -> bool:
         return False
     dtype = layer._dtype
     if type(delta) is tuple:
-        return all(d.dtype == dtype for d in delta)
+        return all(is_array(d) and d.dtype == dtype for d in delta)
+    if type(delta) is not np.ndarray and not is_array(delta):
+        return False
     return delta.dtype is dtype or bool(delta.dtype == dtype)
 
 

@@ -60,6 +60,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chainrule.core import (
+    arrays,
     building,
     class_definition,
     initializers,
@@ -250,6 +251,8 @@ class Layer(Tree):
     def __call__(self, *inputs: Any) -> Any:
         """Inference, `apply`, on anything that NumPy can convert to an array of real numbers.
 
+        The layers see your arrays as read-only, and the result is an array of its own.
+
         Called on nodes of a graph, such as ``Input((64,))``, it returns a node: see `Graph`.
 
         A layer with several outputs returns a tuple of arrays. Type checkers cannot know the number
@@ -258,7 +261,12 @@ class Layer(Tree):
         for node in inputs:
             if hasattr(node, "extended_by"):
                 return node.extended_by(self, inputs)
-        return self.apply(*input_checks.as_inputs(self, inputs))
+        try:
+            outputs = self.apply(*input_checks.as_inputs(self, inputs))
+        except ValueError as error:
+            arrays.refuse_write(error, messages.label(self))
+            raise
+        return input_checks.own_outputs(outputs)
 
     def freeze(self) -> Self:
         """Exclude all parameters, here and in the layers inside, from training; returns the layer.

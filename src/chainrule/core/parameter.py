@@ -40,7 +40,11 @@ class Parameter:
     def __init__(self, name: str, value: Array) -> None:
         self.path = name
         self._value: FloatArray = value
-        self._grad: FloatArray = np.zeros(value.shape, value.dtype, like=value)
+        # np.zeros occupies memory only when it is used; zeros_like also makes other arrays.
+        is_plain = type(value) is np.ndarray
+        self._grad: FloatArray = (
+            np.zeros(value.shape, value.dtype) if is_plain else np.zeros_like(value)
+        )
         self._grad_is_zero = False
         self._trainable = True
         self._storage: _Storage | None = None

@@ -187,6 +187,8 @@ class ArrayBatches(OrderedBatches):
         else:
             w = None if weights is None else weights.take(rows)
             chosen = tuple([array.take(rows, axis=0) for array in arrays])
+            for array in chosen:  # as views of the data are, so that every order is the same
+                array.flags.writeable = False
         return chosen[:count], one_or_all(chosen[count:]), w
 
 
@@ -344,7 +346,10 @@ def fitting(
 def data_from_pair(
     made: Any, number: int, outputs: int, *, maker: str, hint: str, may_weigh: bool = False
 ) -> Data:
-    """The data in a pair (x, t), or with ``may_weigh`` in (x, t, sample_weights)."""
+    """The data in a pair (x, t), or with ``may_weigh`` in (x, t, sample_weights).
+
+    They are copied: whoever made the batch may reuse its memory for the next one.
+    """
     counts = (2, 3) if may_weigh else (2,)
     if not isinstance(made, tuple | list) or len(made) not in counts:
         length = f" of {len(made)}" if hasattr(made, "__len__") else ""
@@ -357,7 +362,7 @@ def data_from_pair(
     x, t, *weights = made
     weight = weights[0] if weights else None
     try:
-        return Data.of(x, t, weight, named=f"{{}} of batch {number}", outputs=outputs)
+        return Data.of(x, t, weight, named=f"{{}} of batch {number}", outputs=outputs).copied()
     except DataError as error:
         error.batch = x if isinstance(x, tuple) else (x,), t, weight
         raise

@@ -24,7 +24,7 @@ from chainrule.data.class_weights import BALANCED, ClassWeights
 from chainrule.data.iterated_batches import IteratedBatches
 from chainrule.data.pair_batches import PairBatches
 from chainrule.data.samples import Data
-from chainrule.data.sources import has_shape, is_stored
+from chainrule.data.sources import has_shape, is_read_here, is_stored
 from chainrule.data.stored_batches import StoredBatches
 
 BATCH_SIZE = 32
@@ -65,8 +65,9 @@ def batches_of(
         they are stored, ``"rows"`` or ``"blocks"`` (see `chainrule.data.orders`), or False.
     prefetch
         Whether to prepare the next batch in a thread while the network learns from the current one.
-        None decides: yes for data that are read, or come from a dataset or an iterable; no for
-        arrays in memory, and for functions, which may not be written for it.
+        None decides: yes where chainrule itself reads from a file (a memory map, h5py, zarr); no
+        for arrays in memory, and for everything that runs code of the user, which stays in the
+        thread of the caller and in order.
     rng
         The generator from which all random numbers are drawn.
     outputs
@@ -84,18 +85,18 @@ def batches_of(
     shuffle = shuffle if isinstance(shuffle, str) else bool(shuffle)
     of_classes = ClassWeights.of(class_weights, outputs)
     given = {"t": t, "batch_size": batch_size, "sample_weights": sample_weights}
-    options: dict[str, Any] = {"rng": rng, "class_weights": of_classes}
+    options: dict[str, Any] = {
+        "rng": rng,
+        "class_weights": of_classes,
+        "prefetch": bool(prefetch),
+    }
     if callable(x):
         _require_no_others("a function", "make_batch", shuffle, given)
         steps = _steps(x, steps_per_epoch, "make_batch", "fresh batches never end")
         _require_unbalanced(class_weights, "a function")
-        return FreshBatches(x, steps, outputs=outputs, prefetch=bool(prefetch), **options)
-    options["prefetch"] = prefetch is not False
+        return FreshBatches(x, steps, outputs=outputs, **options)
     if t is None and gives_batches(x):
-        options["prefetch"] = (
-            bool(prefetch) if isinstance(x, list | tuple) else prefetch is not False
-        )
-        length = _length_of(x) if steps_per_epoch is None else None
+        length = length_of(x) if steps_per_epoch is None else None
         _require_no_others("an iterable", "iterable", shuffle, given)
         _require_unbalanced(class_weights, "an iterable")
         if length is not None:
@@ -109,9 +110,11 @@ def batches_of(
         _require_no_blocks(shuffle)
         _require_unbalanced(class_weights, "a dataset")
         return PairBatches(x, outputs=outputs, **options)
-    if any(map(is_stored, (*as_tuple(x), *as_tuple(t)))):
+    stored = list(filter(is_stored, (*as_tuple(x), *as_tuple(t))))
+    if stored:
+        if prefetch is None:
+            options["prefetch"] = all(map(is_read_here, stored))
         return StoredBatches.of(x, t, sample_weights, outputs=outputs, **options)
-    options["prefetch"] = bool(prefetch)
     return ArrayBatches(Data.of(x, t, sample_weights, outputs=outputs), **options)
 
 
@@ -154,7 +157,8 @@ def _is_pair(item: Any) -> bool:
     return bool(x and t) and all(map(has_shape, x)) and all(has_shape(n) or is_number(n) for n in t)
 
 
-def _length_of(x: Any) -> int | None:
+def length_of(x: Any) -> int | None:
+    """The length of an iterable, or None if it has none."""
     try:
         return len(x)
     except TypeError:  # the __len__ of some loaders raises it: they have no length

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from attrs import evolve
 
-from chainrule.core.errors import ChainruleError
+from chainrule.core.errors import ChainruleError, DataError
 from chainrule.core.types import Array
 from chainrule.data.batches import data_from_pair, require_same_row_shapes
-from chainrule.data.batches_of import gives_pairs
+from chainrule.data.batches_of import gives_pairs, length_of
 from chainrule.data.pair_batches import PairBatches
 from chainrule.data.samples import Data
 
@@ -68,11 +68,27 @@ def _of_batches(loader: Any, outputs: int) -> Data:
         )
         batches.append(data)
         require_same_row_shapes(data, batches[0], number)
+    _require_length(loader, len(batches))
     inputs = _joined([data.inputs for data in batches])
     targets = _joined([data.targets for data in batches])
     is_weighted = any(data.sample_weights is not None for data in batches)
     weights = np.concatenate([_weights_of(data) for data in batches]) if is_weighted else None
     return Data(inputs, targets, weights)
+
+
+def _require_length(loader: Any, found: int) -> None:
+    length, name = length_of(loader), type(loader).__name__
+    if not found:
+        raise DataError(
+            "there are no batches in the iterable", expected="at least one batch", received=name
+        )
+    if length not in (None, found):
+        raise DataError(
+            "the number of batches is not the length of the iterable",
+            expected=f"{length:,} batches, the length of {name}",
+            received=f"{found:,} batches",
+            hint=f"make the __len__ of {name} count its batches",
+        )
 
 
 def _joined(batches: Sequence[tuple[Array, ...]]) -> tuple[Array, ...]:

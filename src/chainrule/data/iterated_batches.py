@@ -3,7 +3,8 @@
 A loader already makes batches. They are used in the order in which it gives them, one for each
 step. The length of an epoch depends on the kind of iterable:
 
-* an iterable with a length, such as a loader of another library: one pass is one epoch;
+* an iterable with a length, such as a loader of another library: one pass is one epoch, and has as
+  many batches as the length says, no fewer and no more;
 * with ``steps_per_epoch``: an epoch is that many batches, and if a pass ends in the middle of an
   epoch, the next pass continues it;
 * an iterator, such as a generator, gives its batches only once. It needs ``steps_per_epoch``, and
@@ -19,7 +20,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ from chainrule.core.types import Shape
 from chainrule.data.batches import Batch, Batches, data_from_pair, fitting, require_same_row_shapes
 from chainrule.data.class_weights import ClassWeights
 from chainrule.data.orders import require_same_run
-from chainrule.data.prefetch import Prefetcher
+from chainrule.data.prefetch import END, Prefetcher
 from chainrule.data.samples import Data
 from chainrule.losses import Loss
 
@@ -53,9 +53,10 @@ class IteratedBatches(Batches):
     by_passes
         Whether each epoch is one new pass, rather than the next ``steps`` batches.
     prefetch
-        Whether to take the next batch in a thread while the network learns from the current one. If
-        the run is stopped in the middle of an epoch, a batch that was already taken is lost to
-        later uses of the iterator.
+        Whether to take the next batch in a thread while the network learns from the current one.
+        The iterable must then be safe in a thread and must not depend on the training. If the run
+        is stopped in the middle of an epoch, a batch that was already taken is lost to later uses
+        of the iterator.
     class_weights
         How much each class counts.
 
@@ -70,7 +71,7 @@ class IteratedBatches(Batches):
     rng: np.random.Generator
     outputs: int = 1
     by_passes: bool = False
-    prefetch: bool = True
+    prefetch: bool = False
     class_weights: ClassWeights | None = None
     data: Data = field(init=False)
     _iterator: Iterator[Any] = field(init=False)
@@ -83,7 +84,7 @@ class IteratedBatches(Batches):
     def __attrs_post_init__(self) -> None:
         self._prefetcher = Prefetcher(self.prefetch)
         self._iterator = self._items()
-        self.data = self._read(next(self._iterator))
+        self.data = self._read(self._take())
 
     def fit_to(self, loss: Loss, rows_of_outputs: tuple[Shape, ...], dtype: np.dtype[Any]) -> None:
         """Fit every batch to the loss and the model from now on; see `Data.fitted`."""
@@ -110,7 +111,7 @@ class IteratedBatches(Batches):
         if position["used"]:
             self._waiting.clear()
             for _ in range(position["used"] - self._given):
-                next(self._iterator)
+                self._take()
         self._used = position["used"]
         set_state(self.rng, position["rng"])
 
@@ -123,11 +124,18 @@ class IteratedBatches(Batches):
         waiting = list(self._waiting)
         yield from waiting[:count]
         for _ in range(count - len(waiting)):
-            data = self._read(next(self._iterator))
+            data = self._read(self._take())
             require_same_row_shapes(data, self.data, self._given)
             data = self._fitted(data)
             self._waiting.append(data)
             yield data
+        if self.by_passes and count:
+            next(self._iterator)  # the end of the pass, or an error if there is another batch
+
+    def _take(self) -> Any:
+        """The next item, of this pass or of the next one."""
+        item = next(self._iterator)
+        return next(self._iterator) if item is END else item
 
     def _read(self, item: Any) -> Data:
         return data_from_pair(
@@ -140,16 +148,21 @@ class IteratedBatches(Batches):
         )
 
     def _items(self) -> Iterator[Any]:
-        """The items of one pass after another, without end."""
+        """The items of one pass after another, without end; with ``by_passes``, END after each."""
         while True:
             start = self._given
             iterator = self._call(iter, self.iterable)
-            is_only_pass = iterator is self.iterable
-            for item in self._each(islice(iterator, self.steps if self.by_passes else None)):
+            for item in self._each(iterator):
+                if self.by_passes and self._given - start == self.steps:
+                    raise self._too_long()
                 self._given += 1
                 yield item
             found = self._given - start
-            if is_only_pass or not found or (self.by_passes and found < self.steps):
+            if not found or (self.by_passes and found < self.steps):
+                raise self._ended(found)
+            if self.by_passes:
+                yield END
+            if iterator is self.iterable:  # it has only one pass
                 raise self._ended(found)
 
     def _each(self, iterator: Iterator[Any]) -> Iterator[Any]:
@@ -163,6 +176,16 @@ class IteratedBatches(Batches):
         except Exception as error:
             error.add_note(f"in the iterable of batches, at batch {self._given + 1}")
             raise
+
+    def _too_long(self) -> DataError:
+        name = type(self.iterable).__name__
+        return DataError(
+            f"the iterable gave more batches than its length, which is {self.steps:,}",
+            expected=f"{self.steps:,} batches in each pass, the length of {name}",
+            received=f"batch {self.steps + 1:,} of a pass",
+            hint=f"make the __len__ of {name} count its batches; or "
+            "steps_per_epoch=…, with which passes and epochs are independent",
+        )
 
     def _ended(self, found: int) -> DataError:
         name = type(self.iterable).__name__

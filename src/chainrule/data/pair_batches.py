@@ -19,7 +19,7 @@ from chainrule.data.class_weights import ClassWeights
 from chainrule.data.orders import Orders, Rows
 from chainrule.data.prefetch import Prefetcher
 from chainrule.data.samples import Data, names_of, one_or_all
-from chainrule.data.sources import stacked
+from chainrule.data.sources import Stack
 from chainrule.losses import Loss
 
 TRIED = 8
@@ -46,6 +46,7 @@ class PairBatches(OrderedBatches):
         The number of outputs, each with a target.
     prefetch
         Whether to prepare the next batch in a thread while the network learns from the current one.
+        The dataset must then be safe to read in a thread, and must not depend on the training.
     class_weights
         How much each class counts.
 
@@ -60,7 +61,7 @@ class PairBatches(OrderedBatches):
     shuffle: bool | str
     rng: np.random.Generator
     outputs: int = 1
-    prefetch: bool = True
+    prefetch: bool = False
     class_weights: ClassWeights | None = None
     data: Data = field(init=False)
     _orders: Orders = field(init=False)
@@ -95,19 +96,31 @@ class PairBatches(OrderedBatches):
         return data.inputs, data.target, data.sample_weights
 
     def read(self, rows: Array) -> Data:
-        """The samples with these indices, stacked but not fitted to a model."""
+        """The samples with these indices, stacked but not fitted to a model.
+
+        Each is copied before the next is read, since a dataset may reuse its memory.
+        """
         indices = rows.tolist()
-        samples = [self._sample(index) for index in indices]
-        forms = [self._form(sample) for sample in samples]
-        for index, form in zip(indices, forms, strict=True):
-            self._require_form(index, form, forms[0])
-        x, t, *weights = zip(*samples, strict=True)
-        inputs = tuple(zip(*x, strict=True)) if isinstance(x[0], tuple) else (x,)
-        targets = tuple(zip(*t, strict=True)) if self.outputs != 1 else (t,)
+        first: Any = None
+        stacks: list[Stack] = []
+        for index in indices:
+            sample = self._sample(index)
+            form = self._form(sample)
+            first = first or form
+            self._require_form(index, form, first)
+            x, t, *weight = sample
+            x, t = x if isinstance(x, tuple) else (x,), t if self.outputs != 1 else (t,)
+            if not stacks:
+                names = (*names_of("{}", "x", len(x)), *names_of("{}", "t", len(t)))
+                stacks = [Stack(name, len(rows)) for name in (*names, "sample_weights")]
+            for stack, row in zip(stacks, (*x, *t, *weight), strict=False):
+                stack.add(index, row)
+        inputs = first[1]
+        *arrays, weights = [stack.array for stack in stacks]
         return Data.of(
-            _columns("x", inputs, indices),
-            one_or_all(_columns("t", targets, indices)),
-            np.asarray(weights[0]) if weights else None,
+            tuple(arrays[:inputs]),
+            one_or_all(tuple(arrays[inputs:])),
+            weights,
             outputs=self.outputs,
             rows=rows,
         )
@@ -146,11 +159,3 @@ class PairBatches(OrderedBatches):
                 expected=f"{first[0]} elements, with {first[1]} in x_i, and t_i {t}",
                 received=f"{form[0]} elements, with {form[1]} in x_i and {form[2]} in t_i",
             )
-
-
-def _columns(letter: str, columns: Any, indices: list[int]) -> tuple[Array, ...]:
-    names = names_of("{}", letter, len(columns))
-    return tuple(
-        stacked(name, [np.asarray(row) for row in rows], indices)
-        for name, rows in zip(names, columns, strict=True)
-    )

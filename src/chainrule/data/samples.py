@@ -23,8 +23,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from attrs import frozen
+from attrs import field, frozen
 
+from chainrule.core.arrays import read_only
 from chainrule.core.errors import ShapeError
 from chainrule.core.input_checks import as_tuple
 from chainrule.core.layer import Layer
@@ -43,9 +44,15 @@ from chainrule.data.validation import (
 from chainrule.losses import Loss
 
 
+def _all_read_only(arrays: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(map(read_only, arrays))
+
+
 @frozen(eq=False)
 class Data:
     """Samples: their inputs, their targets and, if given, their weights.
+
+    The arrays are read-only views, so no layer, loss or metric can change those of the user.
 
     Attributes
     ----------
@@ -62,9 +69,9 @@ class Data:
         If the samples are a selection: their row numbers in the full data.
     """
 
-    inputs: tuple[Any, ...]
-    targets: tuple[Array, ...]
-    sample_weights: Array | None = None
+    inputs: tuple[Any, ...] = field(converter=_all_read_only)
+    targets: tuple[Array, ...] = field(converter=_all_read_only)
+    sample_weights: Array | None = field(default=None, converter=read_only)
     named: str = "{}"
     rows: Array | None = None
 
@@ -201,6 +208,12 @@ class Data:
         )
         return Data(inputs, targets, weights, self.named, self.rows)
 
+    def copied(self) -> Data:
+        """The same data in memory of their own; what is stored is read."""
+        inputs, targets = (tuple(map(_copy, some)) for some in (self.inputs, self.targets))
+        weights = None if self.sample_weights is None else _copy(self.sample_weights)
+        return Data(inputs, targets, weights, self.named, self.rows)
+
     def parts(self, size: int) -> Iterator[tuple[Array, ...]]:
         """The inputs in slices of ``size`` rows, in order; the last may be smaller.
 
@@ -283,6 +296,10 @@ def arrays_by_name(inputs: tuple[Array, ...], target: Any, weights: Any) -> dict
 def names_of(named: str, letter: str, count: int) -> list[str]:
     """The names of some arrays: x, or x[0], x[1] and so on."""
     return [named.format(f"{letter}[{n}]" if count != 1 else letter) for n in range(count)]
+
+
+def _copy(array: Any) -> Any:
+    return array[:] if isinstance(array, StoredRows) else array.copy(order="K")
 
 
 def _as_rows(name: str, given: Any) -> Any:

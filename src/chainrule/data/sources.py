@@ -27,7 +27,8 @@ from typing import Any
 import numpy as np
 from attrs import define, field
 
-from chainrule.core.errors import DataError, DtypeError, ShapeError
+from chainrule.core.arrays import REAL, as_array
+from chainrule.core.errors import ChainruleError, DataError, DtypeError, ShapeError
 from chainrule.core.types import Array, Shape
 
 READ_TOGETHER = 2**20
@@ -70,6 +71,20 @@ def _exposes_memory(given: Any) -> bool:
     return True
 
 
+def is_read_here(given: Any) -> bool:
+    """Whether only chainrule and a known library run when rows are read, and no code of the user.
+
+    That is a memory map, or an array of h5py or zarr: reading it in a thread is safe, in any order.
+    """
+    if isinstance(given, np.ndarray):
+        return True
+    return type(given).__module__.partition(".")[0] in READ_HERE
+
+
+READ_HERE = ("h5py", "zarr")
+"""The libraries whose arrays are read by code that is known."""
+
+
 def has_shape(given: Any) -> bool:
     """Whether an object has an attribute ``shape``."""
     try:
@@ -91,16 +106,17 @@ def as_source(name: str, given: Any) -> DataSource:
     if isinstance(given, np.ndarray):
         if _map_of(given) is None:
             return InMemory(name, given, given.shape, given.dtype)
-        return _require_real_rows(Mapped(name, given, given.shape, given.dtype))
+        return _require_real_rows(Mapped(name, given, given.shape, _native(given.dtype)))
     try:
         if has_shape(given):
             shape, dtype = tuple(given.shape), getattr(given, "dtype", None)
             if dtype is None:
-                dtype = np.asarray(given[0:1]).dtype
-            return _require_real_rows(Sliced(name, given, shape, np.dtype(dtype)))
-        first = np.asarray(given[0]) if len(given) else np.zeros(0)
+                dtype = as_array(name, given[0:1]).dtype
+            return _require_real_rows(Sliced(name, given, shape, _native(np.dtype(dtype))))
+        first = as_array(name, given[0]) if len(given) else np.zeros(0)
         return _require_real_rows(Listed(name, given, (len(given), *first.shape), first.dtype))
-    except (ShapeError, DtypeError):
+    except ChainruleError as error:
+        error.place = error.place or f"{name}, read from {type(given).__name__}"
         raise
     except Exception as error:
         raise DataError(
@@ -111,6 +127,11 @@ def as_source(name: str, given: Any) -> DataSource:
         ) from error
 
 
+def _native(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The same dtype in the byte order of this machine; reading converts to it."""
+    return dtype if dtype.isnative else dtype.newbyteorder("=")
+
+
 def _require_real_rows(source: DataSource) -> DataSource:
     if not source.shape:
         raise ShapeError(
@@ -118,7 +139,7 @@ def _require_real_rows(source: DataSource) -> DataSource:
             expected="an array whose axis 0 counts the samples",
             received=f"{type(source.given).__name__} of shape ()",
         )
-    if source.dtype.kind not in "fiub":
+    if source.dtype.kind not in REAL:
         raise DtypeError(
             f"{source.name} does not hold real numbers",
             expected="an array of real numbers",
@@ -223,7 +244,7 @@ class DataSource:
         return piece
 
     def _given_rows(self, start: int, stop: int) -> Array:
-        return np.asarray(self.given[start:stop])
+        return as_array(self.name, self.given[start:stop])
 
 
 class Sliced(DataSource):
@@ -234,8 +255,10 @@ class Listed(DataSource):
     """An object that has a length and gives one row for an index."""
 
     def _given_rows(self, start: int, stop: int) -> Array:
-        rows = [np.asarray(self.given[n]) for n in range(start, stop)]
-        return stacked(self.name, rows, range(start, stop))
+        rows = Stack(self.name, stop - start)
+        for number in range(start, stop):
+            rows.add(number, self.given[number])
+        return rows.array
 
 
 class InMemory(DataSource):
@@ -301,17 +324,52 @@ class Mapped(DataSource):
             self._map.madvise(mmap.MADV_DONTNEED)
 
 
-def stacked(name: str, rows: Sequence[Array], indices: Sequence[int]) -> Array:
-    """Rows stacked into one array, if they all have the same shape."""
-    for index, row in zip(indices, rows, strict=True):
-        if row.shape != rows[0].shape:
+@define(eq=False)
+class Stack:
+    """Rows of the same shape, each copied when it is added: a dataset may reuse its memory.
+
+    Parameters
+    ----------
+    name
+        The name of the array in error messages.
+    expected
+        The number of rows that will be added, for which memory is reserved.
+
+    Raises
+    ------
+    ShapeError
+        A row does not have the shape of the first.
+    DtypeError, DataError
+        A row does not hold real numbers.
+    """
+
+    name: str
+    expected: int
+    _rows: Array = field(init=False, default=None)
+    _count: int = field(init=False, default=0)
+    _first: int = field(init=False, default=0)
+
+    def add(self, index: int, row: Any) -> None:
+        """Add the row with this index in the dataset."""
+        row = as_array(self.name, row)
+        if self._rows is None:
+            self._rows, self._first = np.empty((self.expected, *row.shape), row.dtype), index
+        elif row.shape != self._rows.shape[1:]:
             raise ShapeError(
-                f"the rows of {name} do not all have the same shape",
-                place=f"{name}, row {index:,}",
-                expected=f"{rows[0].shape}, as in row {indices[0]:,}",
+                f"the rows of {self.name} do not all have the same shape",
+                place=f"{self.name}, row {index:,}",
+                expected=f"{self._rows.shape[1:]}, as in row {self._first:,}",
                 received=row.shape,
             )
-    return np.stack(rows)
+        elif row.dtype != self._rows.dtype:
+            self._rows = self._rows.astype(np.result_type(self._rows.dtype, row.dtype))
+        self._rows[self._count] = row
+        self._count += 1
+
+    @property
+    def array(self) -> Array:
+        """All rows in one array."""
+        return self._rows
 
 
 def _consecutive(indices: Array) -> Iterator[Run]:

@@ -19,7 +19,9 @@ cores. The time with the thread, in units of the time without:
     NumPy on both cores                              0.99 to 1.06
 
 So it helps if a core is free or reading mostly waits, and otherwise costs almost nothing: it is on
-by default. ``python -m benchmarks.memory`` compares both on your machine.
+by default for memory maps, h5py and zarr. An object of the user is read in the thread of the
+caller: its code may not be safe in another one, and may depend on the training. ``python -m
+benchmarks.memory`` compares both on your machine.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from chainrule.core.arrays import as_array, read_only
 from chainrule.core.errors import DataError, DtypeError, ShapeError
 from chainrule.core.types import Array, Shape
 from chainrule.data.sources import as_source, is_stored
@@ -53,7 +54,7 @@ def require_finite(name: str, array: Array, rows: Array | None = None) -> None:
 
 
 def as_numbers(name: str, given: Any) -> Array:
-    """The array of real numbers that NumPy makes of an object, with an axis for the samples.
+    """The array of real numbers that an object holds, read-only, with an axis for the samples.
 
     Raises
     ------
@@ -64,37 +65,7 @@ def as_numbers(name: str, given: Any) -> Array:
         raise missing(name)
     if is_stored(given):
         return as_source(name, given).whole()
-    if hasattr(given, "toarray") and hasattr(given, "nnz"):
-        _refuse_type(name, f"a sparse matrix of shape {given.shape}", "use its .toarray()")
-    if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
-        raise DataError(
-            f"{name} is a masked array, and the model would also learn the masked values",
-            expected="an array without masked values",
-            received=f"{int(np.ma.getmaskarray(given).sum()):,} of {given.size:,} numbers masked",
-            hint="remove those rows, or replace the values with .filled(…)",
-        )
-    try:
-        array = np.asarray(given)
-    except Exception as error:
-        if isinstance(given, list | tuple):
-            raise ShapeError(
-                f"the rows of {name} do not all have the same shape",
-                expected="the same number of values in each row",
-                received=f"{type(given).__name__} of {len(given):,} rows of different shapes",
-            ) from error
-        raise DtypeError(
-            f"{name} cannot be converted to an array",
-            expected="an array of real numbers",
-            received=f"{type(given).__name__}; {type(error).__name__}: {error}",
-        ) from error
-    if array.dtype.kind not in "fiub":
-        described = f"{type(given).__name__} of dtype {array.dtype}, shape {array.shape}"
-        hints = {
-            "O": "np.asarray(…, dtype=float), if it holds only numbers",
-            "c": "use real and imaginary part as two columns",
-            "U": "to convert names to labels: names, labels = np.unique(…, return_inverse=True)",
-        }
-        _refuse_type(name, described, hints.get(array.dtype.kind))
+    array = read_only(as_array(name, given))
     if not array.ndim:
         raise ShapeError(
             f"{name} is a single number, not an array of samples",
@@ -175,15 +146,6 @@ def missing(name: str) -> DataError:
         expected="inputs x and targets t",
         received=f"no {name}",
         hint="fit(x, t); if the targets are the inputs themselves: fit(x, x)",
-    )
-
-
-def _refuse_type(name: str, received: str, hint: str | None) -> NoReturn:
-    raise DtypeError(
-        f"{name} does not hold real numbers",
-        expected="an array of real numbers",
-        received=received,
-        hint=hint,
     )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chainrule.core.arrays import write_error
 from chainrule.core.errors import (
     BackwardBeforeForwardError,
     ChainruleError,
@@ -51,6 +52,7 @@ def with_location(
         except ChainruleError as named:
             named.__cause__, error = error, named
     shapes = [np.shape(value) for value in given]
+    error = write_error(error) or error
     if not isinstance(error, ChainruleError):
         given_as = "deltas" if method == "backward" else "inputs"
         described = ", ".join(map(str, shapes))

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import numpy as np
 from attrs import define
 
+from chainrule.core.arrays import hint_to_convert, is_array, look_alike, read_only, refuse_write
 from chainrule.core.errors import DefinitionError, DtypeError, ShapeError
 from chainrule.core.types import Array
 from chainrule.losses.messages import (
@@ -48,9 +49,10 @@ class Loss:
             def slopes(self, y, target):
                 return np.tanh(y - target)
 
-    As in a layer, call ``np.*`` on the arguments and never write into them: then `Dual` numbers can
-    flow through and give exact second derivatives. If the targets do not have the shape of y, also
-    override `accept` and `validate_targets`; if C and Δ share work, override `value_and_delta`.
+    As in a layer, call ``np.*`` on the arguments and never write into them (they are read-only):
+    then `Dual` numbers can flow through and give exact second derivatives. If the targets do not
+    have the shape of y, also override `accept` and `validate_targets`; if C and Δ share work,
+    override `value_and_delta`.
 
     The batch is the first axis. All results have the dtype of y; targets and weights are rounded
     to it.
@@ -79,7 +81,7 @@ class Loss:
         """
         target = self.accept(y, target)
         share = shares_of(self, y, sample_weights)
-        costs = self.costs(y, target)
+        costs = self._own("costs", y, target)
         if np.shape(costs) != y.shape[:1]:
             raise DefinitionError(
                 "costs must return one number for each sample",
@@ -96,7 +98,7 @@ class Loss:
         """Δ = ∂C/∂y = (w_s/N) ∂c_s/∂y_s, with the shape and dtype of y. Arguments as for C."""
         target = self.accept(y, target)
         share = shares_of(self, y, sample_weights)
-        slopes = self.slopes(y, target)
+        slopes = self._own("slopes", y, target)
         if np.shape(slopes) != y.shape:
             raise DefinitionError(
                 "slopes must return one number for each output",
@@ -132,7 +134,9 @@ class Loss:
         """
         try:
             dtype = y.dtype
-            if y.shape == target.shape and dtype == target.dtype and dtype.kind == "f" and y.ndim:
+            fits = y.shape == target.shape and dtype == target.dtype and dtype.kind == "f"
+            are_plain = type(y) is type(target) is np.ndarray
+            if fits and y.ndim and (are_plain or (is_array(y) and is_array(target))):
                 return target
         except AttributeError:
             pass  # not an array: the checks below raise the full error
@@ -177,6 +181,14 @@ class Loss:
         (cost,) = costs
         return cost
 
+    def _own(self, method: str, y: Array, target: Array) -> Any:
+        """What a method of the author returns, which must not change its arguments."""
+        try:
+            return getattr(self, method)(read_only(y), read_only(target))
+        except ValueError as error:
+            refuse_write(error, f"{name_of(self)}.{method}")
+            raise
+
     def _is_missing(self, method: str) -> NoReturn:
         raise DefinitionError(
             f"a loss needs a method named {method}",
@@ -209,13 +221,15 @@ def shares_of(loss: Loss, y: Array, sample_weights: Array | None, terms: int = 1
     count = (samples or 1) * terms
     if sample_weights is None:
         return 1.0 / count
-    if not hasattr(sample_weights, "dtype") or sample_weights.dtype.kind not in "fiub":
+    if not is_array(sample_weights) or sample_weights.dtype.kind not in "fiub":
         raise DtypeError(
             "sample weights must be an array of numbers",
             place=name_of(loss),
             expected=f"an array of {samples} numbers",
             received=description_of(sample_weights),
-            hint="np.asarray(sample_weights, dtype=float)",
+            hint=hint_to_convert(sample_weights, "sample_weights")
+            if look_alike(sample_weights)
+            else "np.asarray(sample_weights, dtype=float)",
         )
     if sample_weights.shape != (samples,):
         raise ShapeError(

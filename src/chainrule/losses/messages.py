@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
+from chainrule.core.arrays import hint_to_convert, is_array, look_alike
 from chainrule.core.errors import DataError, DtypeError, ShapeError
 from chainrule.core.types import Array
 
@@ -18,11 +19,11 @@ def name_of(loss: Loss) -> str:
     return type(loss).__name__
 
 
-def description_of(thing: object) -> str:
-    """``float64 (3, 2)`` for an array; the type and the repr for anything else."""
-    if hasattr(thing, "dtype") and hasattr(thing, "shape"):
+def description_of(thing: Any) -> str:
+    """``float64 (3, 2)`` for an array; what it is, or type and repr, for anything else."""
+    if is_array(thing):
         return f"{thing.dtype} {thing.shape}"
-    return f"{type(thing).__name__}: {thing!r:.60}"
+    return look_alike(thing) or f"{type(thing).__name__}: {thing!r:.60}"
 
 
 def require_output(loss: Loss, y: Array) -> None:
@@ -35,13 +36,15 @@ def require_output(loss: Loss, y: Array) -> None:
             received=", ".join(map(description_of, y)),
             hint="give one loss for each output: losses.PerOutput([…, …])",
         )
-    if not hasattr(y, "dtype") or y.dtype.kind != "f":
+    if not is_array(y) or y.dtype.kind != "f":
         raise DtypeError(
             "the first argument must be the model's output, an array of floating-point numbers",
             place=name_of(loss),
             expected="float32 or float64, (batch, …)",
             received=description_of(y),
-            hint="give y first and the target second; convert other numbers with y.astype(float)",
+            hint=hint_to_convert(y, "y")
+            if look_alike(y)
+            else "give y first and the target second; convert other numbers with y.astype(float)",
         )
     if not y.ndim:
         raise ShapeError(
@@ -55,13 +58,13 @@ def require_output(loss: Loss, y: Array) -> None:
 
 def require_numbers(loss: Loss, target: Array) -> None:
     """Raise an error for a target that is not an array of real numbers."""
-    if not hasattr(target, "dtype"):
+    if not is_array(target):
         raise DtypeError(
             "the target must be an array",
             place=name_of(loss),
             expected="an array of numbers",
             received=description_of(target),
-            hint="np.asarray(target)",
+            hint=hint_to_convert(target, "target"),
         )
     if target.dtype.kind not in "fiub":
         raise DtypeError(

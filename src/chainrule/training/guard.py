@@ -34,8 +34,10 @@ from typing import Any
 import numpy as np
 from attrs import define, field
 
+from chainrule.core.arrays import refuse_write
 from chainrule.core.errors import NonFiniteError
 from chainrule.core.layer import Layer
+from chainrule.core.messages import label
 from chainrule.core.parameter import ParameterVector
 from chainrule.core.types import Array
 from chainrule.data.samples import arrays_by_name
@@ -161,8 +163,12 @@ class GuardedStep:
         self, inputs: tuple[Array, ...], target: Any, weights: Array | None
     ) -> tuple[Any, tuple[float, ...], float, Any]:
         """y, the costs C_i of several outputs, C and Δ of one batch."""
-        y = self.model.forward(*inputs)
         costs: Any = ()
+        try:
+            y = self.model.forward(*inputs)
+        except ValueError as error:
+            refuse_write(error, f"{label(self.model)}.forward")
+            raise
         try:
             if self._per_output is None:
                 cost, delta = self.loss.value_and_delta(y, target, weights)
@@ -174,6 +180,9 @@ class GuardedStep:
             if failure is error:
                 raise
             raise failure from error
+        except ValueError as error:
+            refuse_write(error, type(self.loss).__name__)
+            raise
         cost = float(cost)
         if not math.isfinite(cost):
             raise self._failure(inputs, target, weights)

@@ -19,6 +19,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from chainrule import losses
+from chainrule.core.arrays import as_array, read_only, refuse_write
 from chainrule.core.errors import ConfigurationError, DataError, DtypeError, ShapeError
 from chainrule.core.tree import snake_case
 from chainrule.core.types import Array
@@ -53,6 +54,7 @@ def accuracy(y: Array, target: Array) -> float:
     DataError
         A row of a one-hot target has no unique largest number.
     """
+    y, target = as_array("y", y), as_array("the target", target)
     if y.ndim < 2 or y.shape[-1] < 2:
         raise ShapeError(
             "accuracy needs outputs for at least two classes",
@@ -107,6 +109,7 @@ def binary_accuracy(y: Array, target: Array, border: float = 0.5) -> float:
     ShapeError
         The target has another shape.
     """
+    y, target = as_array("y", y), as_array("the target", target)
     if y.shape == (*target.shape, 1) and target.dtype.kind in "iub":
         target = target[..., np.newaxis]
     if target.shape != y.shape:
@@ -224,10 +227,12 @@ def is_known(metric: Metric) -> bool:
 def computed(metrics: Mapping[str, Metric], y: Array, target: Array) -> dict[str, float]:
     """The values of the metrics for these outputs."""
     figures = {}
+    y, target = read_only(y), read_only(target)
     for name, metric in metrics.items():
         try:
             figure = metric(y, target)
         except Exception as error:
+            refuse_write(error, f"the metric {name!r}")
             error.add_note(
                 f"in the metric {name!r}, given y of shape {y.shape} and t of shape {target.shape}"
             )

@@ -333,6 +333,8 @@ class Run:
                 if self.stops:
                     break
             guarded.require_finite()
+            if self.steps_done == self.steps_per_epoch:
+                next(batches, None)  # an iterable of batches checks that there are no more
         except BaseException as error:
             guarded.put_back()
             if guarded.has_overflowed:  # a step that was counted has been undone

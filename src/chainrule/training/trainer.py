@@ -36,12 +36,13 @@ from attrs import define, field, fields, setters
 from chainrule import files
 from chainrule.callbacks import Callback
 from chainrule.callbacks.checkpoint import Checkpoint
+from chainrule.core.arrays import refuse_write
 from chainrule.core.deprecation import renamed_keywords
 from chainrule.core.errors import ConfigurationError, NonFiniteError, ShapeError
 from chainrule.core.input_checks import as_tuple
 from chainrule.core.layer import Layer
 from chainrule.core.layer_state import bookmark, copied_generator
-from chainrule.core.messages import require_built
+from chainrule.core.messages import label, require_built
 from chainrule.core.ownership import Builder
 from chainrule.core.types import Array, Shape
 from chainrule.data.batches import Batches
@@ -536,12 +537,20 @@ class Trainer:
         return {"loss": float(self.loss.total(costs)), **of_losses, **measured}
 
     def _applied(self, data: Data, size: int) -> Any:
-        chunks = [as_tuple(self.model.apply(*inputs)) for inputs in data.parts(size)]
+        try:
+            chunks = [as_tuple(self.model.apply(*inputs)) for inputs in data.parts(size)]
+        except ValueError as error:
+            refuse_write(error, f"{label(self.model)}.apply")
+            raise
         return one_or_all(tuple(map(np.concatenate, zip(*chunks, strict=True))))
 
 
 def _cost(loss: Loss, y: Array, target: Array, sample_weights: Array | None) -> float:
-    return float(loss(y, target, sample_weights))
+    try:
+        return float(loss(y, target, sample_weights))
+    except ValueError as error:
+        refuse_write(error, type(loss).__name__)
+        raise
 
 
 def _cost_or_infinity(*given: Any) -> float:
