@@ -194,6 +194,32 @@ def test_a_loss_of_several_outputs_cannot_be_replaced_unseen(tmp_path):
         trainer.fit(X, (T, T), epochs=1, batch_size=10, callbacks=[At(1, replace), saves])
 
 
+def test_a_changed_field_takes_effect_wherever_the_layer_is_used(tmp_path):
+    """A layer that is used twice has a twin, with its own memory."""
+    from chainrule import Graph, Input
+
+    def make() -> Trainer:
+        node, scaled = Input((3,)), Scaled()
+        model = Graph(node, Dense(2)(scaled(Dense(3)(scaled(node)))))
+        return Trainer(model, losses.HalfSquaredError(), optimizers.SGD(0.05), rng=3)
+
+    def change(trainer: Any) -> None:
+        next(layer for _, layer in trainer.model.walk() if isinstance(layer, Scaled)).factor = 0.5
+
+    whole, resumed, unchanged = resumed_after(tmp_path, make, change)
+    assert resumed == whole and whole[0] != unchanged[0]
+
+
+def test_a_replaced_generator_is_refused_when_it_would_be_lost(tmp_path):
+    def replace(trainer: Any) -> None:
+        trainer.model[2].source = np.random.default_rng(5)
+
+    saves = callbacks.Checkpoint(tmp_path, every_steps=1)
+    with pytest.raises(StorageError, match="generator of the model was replaced") as caught:
+        fit(trainer_of(layer=Spawns()), At(1, replace), saves)
+    assert caught.value.place.startswith("spawns_1.source")
+
+
 # ------------------------------------------------------------------------------- spawn
 
 

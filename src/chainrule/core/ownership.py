@@ -45,14 +45,19 @@ class Claims:
 
     def __init__(self) -> None:
         self._taken: set[int] = set()
+        self.twins: list[tuple[Any, Any]] = []
+        """The twins that were made, each with its original."""
 
     def owned_or_twin(self, layer: L) -> L:
         """The layer, or a twin of it if the layer or one inside it already has an owner."""
-        family = [member for _, member in layer.walk()]
+        family = _members(layer)
         has_other = any(id(member) in self._taken or has_owner(member) for member in family)
         self._taken.update(map(id, family))
-        owned: L = layer.twin() if has_other else layer
-        return owned
+        if not has_other:
+            return layer
+        twin: L = layer.twin()
+        self.twins.extend(zip(_members(twin), family, strict=True))
+        return twin
 
     def assign(self, plan: Any, layers: Iterable[HasMemory]) -> None:
         """Record in the layers, and in those inside them, that the plan owns them."""
@@ -60,6 +65,10 @@ class Claims:
         for layer in layers:
             for _, member in layer.walk():
                 member.__dict__["_owner"] = (owner, member is layer)
+
+
+def _members(layer: HasMemory) -> list[Any]:
+    return [member for _, member in layer.walk()]
 
 
 def has_owner(layer: HasMemory) -> bool:

@@ -35,6 +35,16 @@ def states_of(model: Layer) -> States:
     StorageError
         If they are of several kinds.
     """
+    for place, layer in model.walk():
+        for name, generator in layer._generators.items():
+            if layer.__dict__.get(name, generator) is not generator:
+                raise StorageError(
+                    "a random generator of the model was replaced, and its new state would be lost",
+                    place=f"{place}.{name}" if place else name,
+                    expected="the generator that build has created",
+                    received=short(layer.__dict__[name]),
+                    hint="set its state, generator.bit_generator.state = …, or build a new model",
+                )
     states = {path: state_of(generator) for path, generator in model.generators.items()}
     kinds = {state["bit_generator"] for state in states.values()}
     if len(kinds) > 1 or not kinds <= {kind.__name__ for kind in BIT_GENERATORS}:
