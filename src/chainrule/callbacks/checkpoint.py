@@ -43,13 +43,16 @@ class Checkpoint(Callback):
     Raises
     ------
     ConfigurationError
-        An argument is invalid; or, when a run begins, the folder has later checkpoints of another
-        run.
+        An argument is invalid; or, when a run begins, the folder is in use, or has checkpoints of
+        another run.
     StorageError
         The folder or a file could not be written. Existing checkpoints stay intact.
 
     Notes
     -----
+    The folder is locked before anything else of the run begins, and until it ends or is killed. Each
+    run has a random identity, and only checkpoints of the same run are deleted.
+
     The cost of a checkpoint is the time to write all parameters and the memory of the optimizer,
     together three times the size of the model for Adam, and to wait for the disk.
     """

@@ -226,8 +226,10 @@ class Trainer:
     ) -> History:
         """Train on all samples ``epochs`` times, or on fresh batches, and return the history.
 
-        All arguments are checked before anything changes: if one is invalid, the model, the
-        optimizer and the generator are as before.
+        All arguments are checked before anything changes: if a start is refused, the model, the
+        optimizer, the generator, and all files and logs are as before. While a run is going on,
+        nothing else can train its model, and what it was started with cannot be replaced; fields
+        of the optimizer, the loss and the layers can be changed.
 
         Ctrl-C ends the training after the current step and returns the history so far;
         ``trainer.run.reason`` says so. A second Ctrl-C stops immediately.
@@ -277,8 +279,9 @@ class Trainer:
             A folder of checkpoints written by `chainrule.callbacks.Checkpoint`: the run resumes
             from the newest intact one, with the same numbers as if it had never stopped; without
             one, it starts from the beginning. Model, loss, optimizer, data and callbacks must be
-            the same as before, and are compared as far as that is cheap (some rows of the data, the
-            classes of the callbacks); the generator and the learning rate come from the checkpoint.
+            those with which the run was started, and are compared (data in memory completely,
+            large stored data by some of their rows); what was changed during the run, the
+            generator and the learning rate come from the checkpoint.
             With more epochs than before, a finished run continues.
         bad_batch
             A file for the batch that produces a NaN or an infinity, if one does: it holds the
@@ -299,7 +302,8 @@ class Trainer:
         Raises
         ------
         ConfigurationError
-            A count is not an integer of at least 1, or arguments contradict each other.
+            A count is not an integer of at least 1, arguments contradict each other, or another
+            run trains the model, or a part of it.
         DtypeError, ShapeError, DataError
             The data cannot be used; the error names the array and the position in it.
         StorageError
