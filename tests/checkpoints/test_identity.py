@@ -140,7 +140,9 @@ def test_a_run_does_not_delete_the_older_checkpoints_of_another(tmp_path):
 
 
 @pytest.mark.parametrize("is_taken", [False, True])
-def test_a_folder_that_is_removed_and_recreated_belongs_to_whoever_writes_there(tmp_path, is_taken):
+def test_a_folder_that_is_removed_and_recreated_belongs_to_the_run_that_writes_there(
+    tmp_path, is_taken
+):
     folder, kept = tmp_path / "run", {}
 
     def recreate(trainer: Any) -> None:

@@ -17,9 +17,9 @@ Callbacks are called in the order of the list, those with `comes_last` after the
 
 A callback can read everything in the trainer, and change the settings of a run: fields of the
 optimizer, the loss and the layers, such as ``trainer.optimizer.learning_rate``, and what is frozen.
-Checkpoints contain these changes. The objects themselves cannot be replaced during a run. ``trainer.steps`` counts the steps of the run, and
-``trainer.stop("the reason")`` ends it after the current step or epoch. A custom callback overrides
-only the methods it needs:
+Checkpoints contain these changes. The objects themselves cannot be replaced during a run.
+``trainer.steps`` counts the steps of the run, and ``trainer.stop("the reason")`` ends it after the
+current step or epoch. A custom callback overrides only the methods it needs:
 
     class HalveTheRate(Callback):
         def on_epoch_end(self, trainer, epoch, figures):

@@ -50,7 +50,7 @@ class Checkpoint(Callback):
 
     Notes
     -----
-    The folder is locked before anything else of the run begins, and until it ends or is killed. Each
+    The folder is locked before anything else of the run begins, until it ends or is killed. Each
     run has a random identity, and only checkpoints of the same run are deleted.
 
     The cost of a checkpoint is the time to write all parameters and the memory of the optimizer,

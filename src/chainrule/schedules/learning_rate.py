@@ -72,8 +72,8 @@ class LearningRate(Callback):
     Notes
     -----
     t also continues if the next `Trainer.fit` is called on another trainer; for another model, a
-    `ReusedStateWarning` says so. The measurements that a
-    `ReduceOnPlateau` has received from one trainer say nothing about another, so it starts over.
+    `ReusedStateWarning` says so. The measurements that a `ReduceOnPlateau` has received from one
+    trainer say nothing about another, so it starts over.
 
     Examples
     --------
