@@ -586,7 +586,7 @@ def test_equal_models_are_equal_files():
     assert storage.dumps(model) == storage.dumps(copy.deepcopy(model)) == storage.dumps(model)
 
 
-class Spawns(Layer):
+class SpawnsNoise(Layer):
     """y = x + noise, each batch from a new child of the layer's generator."""
 
     def build(self, input_shape):
@@ -601,7 +601,7 @@ class Spawns(Layer):
 
 
 def test_a_loaded_generator_spawns_what_the_saved_one_would_have_spawned(path):
-    model = built(Spawns())
+    model = built(SpawnsNoise())
     for _ in range(3):
         model.forward(X)
     model.save(path)
