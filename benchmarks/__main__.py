@@ -68,6 +68,7 @@ def measure(options: argparse.Namespace, console: Console) -> report.Measured:
         trainer = {dtype: overheads.trainer_overhead(dtype, rounds, epochs) for dtype in DTYPES}
         progress.update(bar, description="import", advance=1, refresh=True)
         imports = overheads.import_times(5 if options.quick else 25)
+        jacobian = overheads.jacobian_time(rounds)
         of_graphs = None
         if options.with_graphs:
             progress.update(bar, description="graphs", refresh=True)
@@ -81,7 +82,7 @@ def measure(options: argparse.Namespace, console: Console) -> report.Measured:
             progress.update(bar, description="training runs", refresh=True)
             of_training = training.measure(length, seen, options.quick)
     return report.Measured(
-        described, results, trainer, imports, of_graphs, of_optimizers, of_training
+        described, results, trainer, imports, of_graphs, of_optimizers, of_training, jacobian
     )
 
 

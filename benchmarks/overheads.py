@@ -1,10 +1,13 @@
-"""Overheads: the Trainer's loop, and the import.
+"""Overheads: the Trainer's loop, a Jacobian, and the import.
 
     overhead of fit = (time of fit)/(steps) − (time of a plain loop)/(steps)
 
 The plain loop does only what is necessary: it shuffles, gathers each batch from the data, and takes
 the bare step. The smallest network is used, because the overhead does not grow with the network and
 would be lost in the variation of a large one.
+
+The Jacobian with respect to the parameters needs one backward pass for each output, so its time is
+mostly overhead in a small network.
 
 Imports are timed in new interpreters, numpy and chainrule in turn. chainrule loads its modules
 lazily, so both the bare import and the usual first line of a program are measured.
@@ -69,6 +72,21 @@ def _trainer_overhead(dtype: str, rounds: int, epochs: int) -> Quartiles:
     plain_loop()
     steps = epochs * BATCHES
     return Quartiles.of([(_seconds(fit) - _seconds(plain_loop)) / steps for _ in range(rounds)])
+
+
+def jacobian_time(rounds: int) -> Quartiles:
+    """Seconds for ∂y/∂θ of 200 rows and 321 parameters."""
+    from chainrule import Activation, Dense, Sequential, derivatives
+
+    model = Sequential([Dense(32), Activation("tanh"), Dense(1)])
+    model.build((8,), rng=0)
+    x = np.random.default_rng(0).normal(size=(200, 8))
+
+    def jacobian() -> None:
+        derivatives.jacobian(model, x, with_respect_to="parameters")
+
+    jacobian()
+    return Quartiles.of([_seconds(jacobian) for _ in range(rounds)])
 
 
 def _seconds(work: Callable[[], None]) -> float:

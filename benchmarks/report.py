@@ -45,6 +45,7 @@ class Measured:
     graphs: graphs.Measured | None = None
     optimizers: list[Result] | None = None
     training: training.Measured | None = None
+    jacobian: Quartiles | None = None
 
     def tables(self) -> list[Table]:
         of_steps = [_ratios(self), _times(self)] if self.results else []
@@ -138,13 +139,21 @@ def _times(measured: Measured) -> Table:
 def _around(measured: Measured) -> Table:
     rows = []
     for dtype, seconds in measured.trainer.items():
-        micro = Quartiles(*(1e6 * s for s in (seconds.low, seconds.middle, seconds.high)))
+        micro = _scaled(seconds, 1e6)
         what = f"overhead of `Trainer.fit`,\nmicroseconds per step, {dtype}"
         rows.append([what, _against(micro, 1e6 * overheads.TRAINER_BOUND, "{:.1f}")])
+    if measured.jacobian:
+        milli = _scaled(measured.jacobian, 1e3)
+        what = "Jacobian of 200 rows with respect to\n321 parameters, milliseconds"
+        rows.append([what, _against(milli, None, "{:.1f}")])
     for name, bound in overheads.IMPORT_BOUNDS.items():
         ratio = overheads.import_ratio(measured.imports, name)
         rows.append([f"{name},\ndivided by `import numpy`", _against(ratio, bound, "{:.2f}")])
     return Table("Overhead of `Trainer.fit` and import", ["", "measured"], rows)
+
+
+def _scaled(seconds: Quartiles, factor: float) -> Quartiles:
+    return Quartiles(*(factor * s for s in (seconds.low, seconds.middle, seconds.high)))
 
 
 def _graphs(measured: graphs.Measured) -> Table:

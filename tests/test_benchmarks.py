@@ -139,6 +139,7 @@ def measured() -> report.Measured:
             "`import chainrule`": [0.12, 0.12],
             "the usual first line of a program": [0.2, 0.2],
         },
+        jacobian=Quartiles(2e-3, 3e-3, 4e-3),
     )
 
 
@@ -152,6 +153,7 @@ def test_the_table_shows_bounds_beside_what_was_measured() -> None:
     assert "1.50 ≤ 1.10 ✗<br>1.25–2.25" in text
     assert "16.0 ≤ 15.0 ✗<br>1.0–17.0" in text
     assert "1.20 ≤ 1.50 ✓" in text
+    assert "321 parameters, milliseconds | 3.0<br>2.0–4.0 |" in text
     assert "| small float32 | 3.0 | 2.0 | 1,000 |" in text
     assert "| processor | an abacus |" in text
 

@@ -10,16 +10,23 @@ from hypothesis import given, settings
 
 from chainrule import (
     Activation,
+    Add,
     Dense,
+    Dual,
+    Flatten,
     Graph,
     Input,
     Layer,
+    Multiply,
+    Reshape,
+    Residual,
     Sequential,
     Softmax,
     derivatives,
     losses,
 )
 from chainrule.core.errors import BuildError, ConfigurationError, ShapeError
+from laws import unusual_layers
 
 
 def _model(seed: int, *layers, width: int = 3, dtype: str = "float64"):
@@ -370,3 +377,344 @@ def test_a_list_of_losses_raises_an_error_that_suggests_per_output():
             call([losses.HalfSquaredError()])
         with pytest.raises(ConfigurationError, match="loss is not a loss"):
             call("mse")
+
+
+# --- several inputs and outputs ------------------------------------------------------------------
+
+
+def _rotated(seed=0):
+    """Two inputs of different widths, two outputs of different shapes, and shared parameters."""
+    a, b = Input((3,)), Input((2,))
+    shared = Dense(4)
+    one, two = Activation("tanh")(shared(Dense(4)(a))), shared(Dense(4)(b))
+    outputs = [Dense(2)(Residual(Dense(4))(Multiply()(one, two))), Reshape((2, 2))(Add()(one, two))]
+    model = Graph([a, b], outputs)
+    model.build(rng=seed)
+    rng = np.random.default_rng(seed)
+    model.parameters.value += rng.normal(size=model.parameters.size) / 3
+    return model, (rng.normal(size=(5, 3)), rng.normal(size=(5, 2))), rng
+
+
+def test_the_jacobian_of_two_inputs_and_two_outputs_is_a_tuple_of_tuples():
+    layer = Rotated()
+    layer.build((2,), (2,))
+    a, b = np.random.default_rng(0).normal(size=(2, 4, 2))
+    (product_a, product_b), (difference_a, difference_b) = derivatives.jacobian(layer, (a, b))
+    for found, rows in ((product_a, b), (product_b, a), (difference_a, [1]), (difference_b, [-1])):
+        expected = np.array(
+            [np.diag(np.broadcast_to(row, 2)) for row in np.broadcast_to(rows, (4, 2))]
+        )
+        np.testing.assert_array_equal(found, expected)
+    by_nothing = derivatives.jacobian(layer, (a, b), with_respect_to="parameters")
+    assert [part.shape for part in by_nothing] == [(4, 2, 0), (4, 2, 0)]
+
+
+def test_jacobians_of_several_inputs_and_outputs_give_the_products():
+    model, x, rng = _rotated()
+    by_input = derivatives.jacobian(model, x)
+    by_parameters = derivatives.jacobian(model, x, with_respect_to="parameters")
+    v, v_theta = tuple(rng.normal(size=a.shape) for a in x), rng.normal(size=model.parameters.size)
+    _, dy = derivatives.jvp(model, x, v, v_theta)
+    for output, shape in enumerate(((2,), (2, 2))):
+        assert by_parameters[output].shape == (5, *shape, model.parameters.size)
+        total = by_parameters[output] @ v_theta
+        for one, direction in zip(by_input[output], v, strict=True):
+            assert one.shape == (5, *shape, direction.shape[1])
+            total = total + np.einsum("s...j,sj->s...", one, direction)
+        np.testing.assert_allclose(total, dy[output], rtol=1e-12, atol=1e-13)
+
+
+def test_with_one_input_or_one_output_the_jacobian_has_no_tuple_for_it():
+    model, _ = _two_outputs()
+    first, second = derivatives.jacobian(model, np.ones((4, 3)))
+    assert (first.shape, second.shape) == ((4, 2, 3), (4, 3, 3))
+    layer = Multiply()
+    layer.build((3,), (3,))
+    a, b = np.ones((2, 4, 3))
+    left, right = derivatives.jacobian(layer, (a, 2 * b))
+    np.testing.assert_array_equal(left, np.broadcast_to(2 * np.eye(3), (4, 3, 3)))
+    np.testing.assert_array_equal(right, np.broadcast_to(np.eye(3), (4, 3, 3)))
+
+
+def test_none_stands_for_an_input_that_does_not_move_and_for_a_delta_of_zeros():
+    model, x, rng = _rotated()
+    da, delta = rng.normal(size=x[0].shape), rng.normal(size=(5, 2))
+    zeros = np.zeros_like(x[1]), np.zeros((5, 2, 2))
+    for found, expected in (
+        (derivatives.jvp(model, x, (da, None))[1], derivatives.jvp(model, x, (da, zeros[0]))[1]),
+        (
+            derivatives.vjp(model, x, (delta, None))[1],
+            derivatives.vjp(model, x, (delta, zeros[1]))[1],
+        ),
+    ):
+        for one, two in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(one, two)
+
+
+# --- rows apart ----------------------------------------------------------------------------------
+
+
+class Gain(Layer):
+    """y = w x², elementwise, in three ways to add the gradient of w; all of them sum the rows."""
+
+    way: str
+
+    def build(self, input_shape):
+        self.weights = self.parameter("weights", input_shape, "ones")
+
+    def forward(self, x):
+        self.x = x
+        return self.weights.value * x**2
+
+    def backward(self, delta):
+        gradient = (delta * self.x**2).sum(axis=0)
+        if self.way == "accumulate":
+            self.weights.accumulate(gradient)
+        elif self.way == "in place":
+            self.weights.grad += gradient
+        elif self.way == "product":  # sums over something else that is as long as the batch
+            self.weights.accumulate_product(
+                gradient * np.eye(len(gradient)), np.ones(len(gradient))
+            )
+        return 2 * self.x * self.weights.value * delta
+
+
+class PerStep(Layer):
+    """A Dense for each step of a row (time, n): its product sums over rows and steps at once."""
+
+    inner: Layer
+    time_first: bool = False
+
+    def forward(self, x):
+        self.shape = x.shape
+        self.order = (1, 0, 2) if self.time_first else (0, 1, 2)
+        rows = np.transpose(x, self.order)
+        y = self.inner.forward(rows.reshape(rows.shape[0] * rows.shape[1], x.shape[2]))
+        y = y.reshape(rows.shape[0], rows.shape[1], y.shape[1])
+        return np.transpose(y, self.order)
+
+    def backward(self, delta):
+        rows = np.transpose(delta, self.order)
+        flat = self.inner.backward(rows.reshape(rows.shape[0] * rows.shape[1], rows.shape[2]))
+        shape = (*rows.shape[:2], self.shape[2])
+        return np.transpose(flat.reshape(shape), self.order)
+
+
+class Centred(Layer):
+    """Rows see each other."""
+
+    couples_batch = True
+
+    def forward(self, x):
+        return x - x.mean(axis=0)
+
+    def backward(self, delta):
+        return delta - delta.mean(axis=0)
+
+
+def _row_cases():
+    shared = Dense(3)
+    yield Dense(2), (3,)
+    yield Dense(2, use_bias=False), (3,)
+    yield Sequential([Dense(4), Residual(Dense(4), Activation("tanh")), Dense(2), Softmax()]), (3,)
+    yield Sequential([shared, Activation("sin"), Sequential([shared]), Dense(2)]), (3,)
+    for way in ("accumulate", "in place", "product"):
+        yield Sequential([Dense(5), Gain(way), Dense(2)]), (3,)
+    for time_first in (False, True):
+        yield Sequential([PerStep(Dense(3), time_first), Flatten(), Dense(2)]), (2, 3)
+    yield Sequential([Dense(3), Activation("tanh"), Flatten(), Dense(2)]), (2, 3)
+    yield Sequential([Dense(3), Activation("tanh"), Centred(), Dense(2)]), (3,)
+    yield Sequential([Dense(3), unusual_layers.BatchNorm(), Dense(2)]), (3,)
+    yield Sequential([Dense(4), unusual_layers.Dropout(0.4), Gain("accumulate"), Dense(2)]), (3,)
+    yield Sequential([unusual_layers.LayerNorm(), Dense(2)]), (3,)
+    yield Activation("tanh"), (3,)
+
+
+@pytest.mark.parametrize("case", list(_row_cases()), ids=lambda case: repr(case[0])[:60])
+@pytest.mark.parametrize("batch", [1, 5, 40])
+def test_the_jacobian_of_the_parameters_is_made_of_exact_columns(case, batch):
+    # Each column is J v by dual numbers, which use neither `backward` nor the rows.
+    model, shape = case[0].unbuilt(), case[1]
+    model.build(shape, rng=0)
+    rng = np.random.default_rng(0)
+    x, size = rng.normal(size=(batch, *shape)), model.parameters.size
+    found = derivatives.jacobian(model, x, with_respect_to="parameters")
+    y = derivatives.jvp(model, x)[0]
+    columns = [derivatives.jvp(model, x, dparameters=v)[1] for v in np.eye(size)]
+    expected = np.stack(columns, axis=-1) if columns else np.zeros((*y.shape, 0))
+    assert found.shape == (*y.shape, size)
+    np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-13)
+    delta = rng.normal(size=y.shape)
+    rows = derivatives.row_gradients(model, x, delta)
+    assert rows.shape == (batch, size)
+    expected_rows = np.einsum("sn,snp->sp", delta, expected)
+    np.testing.assert_allclose(rows, expected_rows, rtol=1e-11, atol=1e-12)
+    total = derivatives.vjp(model, x, delta)[2]
+    np.testing.assert_allclose(rows.sum(axis=0), total, rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("way", ["accumulate", "in place", "product"])
+def test_an_empty_batch_has_an_empty_jacobian(way):
+    model = Sequential([Dense(5), Gain(way), Dense(2)])
+    model.build((3,))
+    x, size = np.zeros((0, 3)), model.parameters.size
+    assert derivatives.jacobian(model, x).shape == (0, 2, 3)
+    assert derivatives.jacobian(model, x, with_respect_to="parameters").shape == (0, 2, size)
+    assert derivatives.row_gradients(model, x, np.zeros((0, 2))).shape == (0, size)
+
+
+@pytest.mark.parametrize("way", ["accumulate", "in place", "product"])
+def test_layers_that_sum_the_rows_themselves_are_taken_row_by_row(way):
+    layer, rng = Gain(way), np.random.default_rng(0)
+    layer.build((3,))
+    x, delta = rng.normal(
+        size=(2, 3, 3)
+    )  # as many rows as entries: a product looks like one of rows
+    np.testing.assert_allclose(derivatives.row_gradients(layer, x, delta), delta * x**2, rtol=1e-13)
+    found = derivatives.jacobian(layer, x, with_respect_to="parameters")
+    np.testing.assert_allclose(found, x[:, :, np.newaxis] ** 2 * np.eye(3), rtol=1e-13)
+
+
+def test_the_jacobian_of_the_parameters_takes_one_backward_pass_for_each_output():
+    passes = []
+
+    class Counted(Layer):
+        """The identity, which counts the rows that pass."""
+
+        def forward(self, x):
+            return +x
+
+        def backward(self, delta):
+            passes.append(len(delta))
+            return delta
+
+    step, shared = PerStep(Dense(4)), Residual(Dense(8))
+    model = Sequential([step, Flatten(), shared, Counted(), shared, Dense(3)])
+    model.build((2, 5), rng=0)
+    x = np.random.default_rng(0).normal(size=(30, 2, 5))
+    derivatives.jacobian(model, x, with_respect_to="parameters")
+    assert passes == [30] * 4  # one for each output, and one that checks them
+    passes.clear()
+    derivatives.row_gradients(model, x, np.ones((30, 3)))
+    assert passes == [30] * 2
+
+
+def test_a_layer_without_tangent_rules_has_a_jacobian_of_its_parameters():
+    class Forced(Gain):
+        def forward(self, x):
+            self.x = np.asarray(x)
+            return np.asarray(self.weights.value) * self.x**2
+
+    layer = Forced("accumulate")
+    layer.build((3,))
+    x = np.random.default_rng(0).normal(size=(9, 3))
+    found = derivatives.jacobian(layer, x, with_respect_to="parameters")
+    np.testing.assert_allclose(found, x[:, :, np.newaxis] ** 2 * np.eye(3), rtol=1e-13)
+
+
+def test_integers_do_not_move_and_their_table_has_a_jacobian():
+    class Table(Layer):
+        """A vector for each integer."""
+
+        def build(self, input_shape):
+            self.vectors = self.parameter("vectors", (3, 2), "glorot_uniform")
+
+        def forward(self, x):
+            self.rows = x.astype(int)
+            return self.vectors.value[self.rows]
+
+        def backward(self, delta):
+            gradient = np.zeros_like(self.vectors.value)
+            np.add.at(gradient, self.rows, delta)
+            self.vectors.accumulate(gradient)
+            return np.zeros(self.rows.shape, delta.dtype)
+
+    layer, x = Table(), np.array([[0, 2], [2, 2]])
+    layer.build((2,))
+    np.testing.assert_array_equal(derivatives.jacobian(layer, x), np.zeros((2, 2, 2, 2)))
+    expected = np.zeros((2, 2, 2, 3, 2))
+    for row, position in np.ndindex(2, 2):
+        expected[row, position, :, x[row, position]] = np.eye(2)
+    found = derivatives.jacobian(layer, x, with_respect_to="parameters")
+    np.testing.assert_array_equal(found, expected.reshape(2, 2, 2, 6))
+
+
+def test_row_gradients_of_several_inputs_and_outputs_sum_to_the_product():
+    model, x, rng = _rotated()
+    delta = rng.normal(size=(5, 2)), rng.normal(size=(5, 2, 2))
+    rows = derivatives.row_gradients(model, x, delta)
+    np.testing.assert_allclose(
+        rows.sum(axis=0), derivatives.vjp(model, x, delta)[2], rtol=1e-12, atol=1e-13
+    )
+    for n in range(5):
+        alone = tuple(a[n : n + 1] for a in x), tuple(d[n : n + 1] for d in delta)
+        np.testing.assert_allclose(
+            rows[n], derivatives.vjp(model, *alone)[2], rtol=1e-12, atol=1e-13
+        )
+
+
+def test_row_gradients_and_jacobians_include_frozen_parameters_and_leave_no_trace():
+    model, x, rng = _rotated()
+    delta = rng.normal(size=(5, 2)), None
+    rows = derivatives.row_gradients(model, x, delta)
+    jacobian = derivatives.jacobian(model, x, with_respect_to="parameters")[0]
+    model.freeze()
+    grad = model.parameters.grad.copy()
+    np.testing.assert_array_equal(derivatives.row_gradients(model, x, delta), rows)
+    again = derivatives.jacobian(model, x, with_respect_to="parameters")[0]
+    np.testing.assert_array_equal(again, jacobian)
+    np.testing.assert_array_equal(model.parameters.grad, grad)
+
+
+def test_rows_apart_stay_float32():
+    model = _model(0, Dense(4), Activation("gelu"), Dense(2), dtype="float32")
+    x = np.random.default_rng(0).normal(size=(4, 3)).astype("f")
+    by_parameters = derivatives.jacobian(model, x, with_respect_to="parameters")
+    assert by_parameters.dtype == np.float32
+    assert derivatives.row_gradients(model, x, np.ones((4, 2))).dtype == np.float32
+    twice = _model(0, Dense(4), Activation("gelu"), Dense(2))
+    twice.parameters.value = model.parameters.value
+    exact = derivatives.jacobian(twice, x.astype(float), with_respect_to="parameters")
+    np.testing.assert_allclose(by_parameters, exact, rtol=1e-4, atol=1e-5)
+
+
+def test_derivatives_of_jacobians_and_row_gradients_are_those_of_their_entries():
+    model, x, rng = _rotated()
+    v = tuple(rng.normal(size=a.shape) for a in x)
+    delta = rng.normal(size=(5, 2)), rng.normal(size=(5, 2, 2))
+    moving = tuple(Dual(a, b) for a, b in zip(x, v, strict=True))
+
+    def results(at):
+        by_input = derivatives.jacobian(model, at)
+        by_parameters = derivatives.jacobian(model, at, with_respect_to="parameters")
+        rows = derivatives.row_gradients(model, at, delta)
+        return [*by_input[0], *by_input[1], *by_parameters, rows]
+
+    ahead, behind = (
+        results(tuple(a + step * b for a, b in zip(x, v, strict=True))) for step in (1e-5, -1e-5)
+    )
+    for found, up, down in zip(results(moving), ahead, behind, strict=True):
+        np.testing.assert_allclose(found.tangent, (up - down) / 2e-5, rtol=1e-6, atol=1e-8)
+
+
+def test_per_sample_gradients_of_moving_rows_move():
+    model, loss = _model(0, Dense(2)), losses.HalfSquaredError()
+    x, v, t = np.random.default_rng(0).normal(size=(3, 4, 3))
+    found = derivatives.per_sample_gradients(model, loss, Dual(x, v), t[:, :2])
+    for n in range(4):
+        _, gradient = derivatives.value_and_gradient(
+            model, loss, Dual(x, v)[n : n + 1], t[n : n + 1, :2]
+        )
+        np.testing.assert_array_equal(found[n].tangent, gradient.tangent)
+
+
+def test_too_few_directions_and_deltas_are_refused_by_name():
+    model, x, _ = _rotated()
+    with pytest.raises(ShapeError, match="dx has the wrong number of arrays"):
+        derivatives.jvp(model, x, x[0])
+    for call in (derivatives.vjp, derivatives.row_gradients):
+        with pytest.raises(ShapeError, match="delta has the wrong number of arrays") as caught:
+            call(model, x, np.ones((5, 2)))
+        assert "None for zeros" in str(caught.value)
+    with pytest.raises(ShapeError, match="wrong number of inputs"):
+        derivatives.jacobian(model, x[0])

@@ -429,3 +429,38 @@ def test_a_first_forward_of_integers_builds_for_float64_or_for_the_other_input()
     layer = Takes()
     x = np.ones((2, 3), np.float32)
     assert layer.forward(x, np.ones((2, 3), bool)).dtype == layer.dtype == np.float32
+
+
+def test_a_misfit_of_later_rows_is_reported_too():
+    class Pairs(Layer):
+        accepts_any_shape = True
+
+        def forward(self, x):
+            return x.reshape(len(x), x.shape[1] // 2, 2).mean(axis=-1)
+
+        def backward(self, delta):
+            return np.repeat(delta, 2, axis=1) / 2
+
+    model = Sequential([Activation("tanh"), Pairs(), Activation("tanh"), Pairs()])
+    model.build((8,))
+    assert model(np.ones((3, 4))).shape == (3, 1)
+    with pytest.raises(BuildError, match="two rows with ValueError: cannot reshape") as caught:
+        model(np.ones((3, 6)))
+    assert caught.value.place == "sequential/pairs_2"
+
+
+def test_the_two_rows_leave_lists_of_the_layer_alone():
+    class Counts(Layer):
+        def build(self, input_shape):
+            self.batches = []
+
+        def forward(self, x):
+            self.batches.append(len(x))
+            return x
+
+        def backward(self, delta):
+            return delta
+
+    layer = Counts()
+    layer.build((3,))
+    assert layer.batches == [0]

@@ -389,3 +389,25 @@ def test_one_step_on_the_vector_moves_every_parameter(gradient):
     pieces = gradient[:4].reshape(2, 2), gradient[4:]
     for p, w, g in zip(vector, before, pieces, strict=True):
         np.testing.assert_array_equal(p.value, w - 0.5 * g)
+
+
+def test_a_vector_that_is_accumulated_reaches_every_parameter_that_is_not_frozen():
+    parameters = parameters_of([(2, 3), (), (4,)])
+    vector, gradient = vector_of(parameters), drawn((11,))
+    parameters[2].trainable = False
+    vector.accumulate(gradient)
+    vector.accumulate(gradient)
+    np.testing.assert_array_equal(parameters[0].grad, 2 * gradient[:6].reshape(2, 3))
+    np.testing.assert_array_equal(parameters[1].grad, 2 * gradient[6])
+    np.testing.assert_array_equal(vector.grad, np.concatenate([2 * gradient[:7], np.zeros(4)]))
+
+
+def test_a_vector_that_does_not_fit_is_not_accumulated():
+    vector = vector_of(parameters_of([(2, 3), (4,)]))
+    with pytest.raises(ShapeError, match=r"expected  \(10,\)"):
+        vector.accumulate(np.ones(9))
+    with pytest.raises(ShapeError, match=r"expected  \(10,\)"):
+        vector.accumulate(np.ones((10, 1)))
+    with pytest.raises(DtypeError, match="float32"):
+        vector.accumulate(np.ones(10, np.float32))
+    np.testing.assert_array_equal(vector.grad, np.zeros(10))

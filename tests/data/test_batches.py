@@ -63,7 +63,7 @@ def test_make_batch_is_called_once_per_step_and_the_first_batch_is_used() -> Non
 
     batches = FreshBatches(make_batch, 3, np.random.default_rng(0))
     assert calls == [0]
-    batches.fit_to(HalfSquaredError(), ((1,),), np.dtype("float32"))
+    batches.fit_to(HalfSquaredError(), lambda data: ((1,),), np.dtype("float32"))
     for epoch in range(2):
         given_out = [(x.item(), t.item()) for (x,), t, _ in batches.epoch()]
         assert given_out == [(n, 2 * n) for n in range(3 * epoch, 3 * epoch + 3)]
@@ -76,7 +76,7 @@ def test_fresh_batches_may_differ_in_length_and_are_converted_to_the_dtype_of_th
         20,
         np.random.default_rng(0),
     )
-    batches.fit_to(HalfSquaredError(), ((1,),), np.dtype("float32"))
+    batches.fit_to(HalfSquaredError(), lambda data: ((1,),), np.dtype("float32"))
     sizes = set()
     for (x,), t, w in batches.epoch():
         assert (x.dtype, t.dtype, w, len(x)) == ("float32", "float32", None, len(t))
@@ -106,6 +106,6 @@ def test_fresh_batches_of_several_targets_are_fitted_to_their_losses() -> None:
         outputs=2,
     )
     loss = PerOutput([HalfSquaredError(), SoftmaxCrossEntropy()])
-    batches.fit_to(loss, ((1,), (2,)), np.dtype("float32"))
+    batches.fit_to(loss, lambda data: ((1,), (2,)), np.dtype("float32"))
     for _, (numbers, labels), w in batches.epoch():
         assert (numbers.dtype, labels.dtype, w) == ("float32", "int64", None)

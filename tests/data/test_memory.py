@@ -35,7 +35,7 @@ x = np.memmap(path, np.float32, "r", shape=(rows, 1024))
 t = np.zeros((rows, 1), np.float32)
 shuffle = {"blocks": True, "rows": "rows", "order": False}[shuffle]
 batches = batches_of(x, t, batch_size=1000, shuffle=shuffle, rng=np.random.default_rng(0))
-batches.fit_to(losses.HalfSquaredError(), ((1,),), np.dtype("float32"))
+batches.fit_to(losses.HalfSquaredError(), lambda data: ((1,),), np.dtype("float32"))
 seen = sum(len(x) for (x,), _, _ in batches.epoch())
 batches.close()
 assert seen == rows

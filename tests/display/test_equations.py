@@ -794,3 +794,9 @@ def test_a_value_that_goes_to_thousands_of_steps():
     found = Passes(model, rows=2).check()
     (fan_out,) = lines(found, "fan-out")
     assert fan_out == "Δ₀ = Δ₁ w₁ᵀ + Δ₂ w₁ᵀ + Δ₃ w₁ᵀ + … + Δ₂₀₀₀ w₁ᵀ"
+
+
+def test_a_dense_layer_on_series_sums_over_all_steps():
+    model = built(Sequential([Dense(4), Activation("tanh"), Dense(2)]), (8, 3))
+    found = Passes(model).check()
+    assert "∂C/∂b₁ = Σ[axis 0, 1] Δ₁" in lines(found, "gradient")

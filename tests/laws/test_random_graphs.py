@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from chainrule import Graph, Input, Sequential, check_layer, derivatives, storage
+from chainrule import Dual, Graph, Input, Sequential, check_layer, derivatives, storage
 from chainrule.graph.plan import Plan
 from laws.random_graphs import as_graph, drawings, in_torch, own_parameters, random_inputs
 from laws.test_every_layer import layers
@@ -127,6 +127,43 @@ def test_jvp_and_hvp_are_differences(drawing, seed):
     difference = (gradients[0] - gradients[1]) / (2 * h)
     size = 1 + abs(gradients[0]).max(initial=0)
     np.testing.assert_allclose(product, difference, rtol=1e-5, atol=1e-6 * size)
+
+
+@given(drawing=drawings(), seed=seeds)
+@settings(max_examples=25)
+def test_jacobians_give_the_products(drawing, seed):
+    model = built(drawing, seed)
+    rng = np.random.default_rng(seed)
+    x = random_inputs(drawing, 3, seed)
+    dx = tuple(rng.normal(size=a.shape) for a in x)
+    v = rng.normal(size=model.parameters.size)
+    dy = as_tuple(derivatives.jvp(model, x, dx, v)[1])
+    by_input = as_tuple(derivatives.jacobian(model, x))
+    by_parameters = as_tuple(derivatives.jacobian(model, x, with_respect_to="parameters"))
+    for own, one, two in zip(dy, map(as_tuple, by_input), by_parameters, strict=True):
+        pairs = list(zip(one, dx, strict=True))
+        moved = two @ v + sum(np.einsum("sij,sj->si", j, d) for j, d in pairs)
+        size = abs(two) @ abs(v) + sum(np.einsum("sij,sj->si", abs(j), abs(d)) for j, d in pairs)
+        np.testing.assert_array_less(abs(own - moved), 1e-12 * (size + 1))
+
+
+@given(drawing=drawings(), seed=seeds)
+@settings(max_examples=25)
+def test_gradients_of_derivatives_are_second_derivatives_of_forward(drawing, seed):
+    model = built(drawing, seed)
+    rng = np.random.default_rng(seed)
+    x = random_inputs(drawing, 2, seed)
+    v, w = (tuple(rng.normal(size=a.shape) for a in x) for _ in range(2))
+    w_theta = rng.normal(size=model.parameters.size)
+    moving = tuple(Dual(a, b) for a, b in zip(x, v, strict=True))
+    y, dy = derivatives.jvp(model, moving, w, w_theta)
+    delta = deltas_like(y, seed + 1)
+    _, back, gradient = derivatives.vjp(model, moving, delta)
+    terms = [part * d.tangent for part, d in zip(as_tuple(delta), as_tuple(dy), strict=True)]
+    terms += [-part * d.tangent for part, d in zip(w, as_tuple(back), strict=True)]
+    terms.append(-w_theta * gradient.tangent)
+    total = sum(term.sum() for term in terms)
+    assert abs(total) <= 1e-12 * (1 + sum(abs(term).sum() for term in terms))
 
 
 @given(drawing=drawings(), seed=seeds)

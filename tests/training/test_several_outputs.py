@@ -440,7 +440,7 @@ def test_a_later_batch_with_other_targets_is_named_by_its_number() -> None:
     coming = iter([(X, T), (X, T), (X, (NUM, NUM))])
     with pytest.raises(ShapeError, match="batch 3") as caught:
         trainer_of(network()).fit(lambda rng: next(coming), steps_per_epoch=2)
-    assert "(3,) and (2,) and ()" in str(caught.value) and "epoch 2, step 1" in str(caught.value)
+    assert "received  (60, 2)" in str(caught.value) and "epoch 2, step 1" in str(caught.value)
 
 
 def test_an_error_in_a_metric_names_its_output() -> None:

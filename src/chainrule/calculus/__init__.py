@@ -6,6 +6,7 @@
     array_rules        the table for functions of whole arrays; add a function here
     products           Jacobian products of a layer that do not use its `backward`
     derivatives        public: jvp, vjp, hvp, Jacobians and gradients of models
+    replicas           copies of a model that compute with other numbers
     check              public: `check_layer`, `check_loss` and their reports
     laws               the laws of a layer, one function each
     derivative_laws    the first two laws

@@ -52,7 +52,8 @@ def as_array(name: str, given: Any) -> Array:
     """
     array = given
     if type(given) is not np.ndarray:
-        _refuse_hidden(name, given)
+        if type(given) not in WITHOUT_MASK:
+            _refuse_hidden(name, given)
         array = _converted(name, given)
     dtype = array.dtype
     if dtype.kind not in REAL:

@@ -376,8 +376,7 @@ class Layer(Tree):
 
     def _require_fit(self, shapes: tuple[Shape, ...]) -> None:
         """Raise an error unless the layer works on rows of these accepted shapes."""
-        if type(self).build is not Layer.build:
-            building.require_fit(self, shapes)
+        building.require_fit(self, shapes)
 
     def _is_memory(self, attribute: str) -> bool:
         return layer_state.is_memory(self, attribute)

@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from chainrule.core.errors import ConfigurationError, DefinitionError, DtypeError, ShapeError
+from chainrule.core.errors import (
+    ConfigurationError,
+    DefinitionError,
+    DtypeError,
+    NoTangentRuleError,
+    ShapeError,
+)
 from chainrule.core.types import Array, FloatArray
 
 
@@ -139,6 +145,8 @@ class Parameter:
         ------
         ShapeError, DtypeError
             The contribution does not have the parameter's shape and type.
+        NoTangentRuleError
+            The contribution is a `Dual`, but the gradient is an array.
         """
         if not self._trainable:
             return
@@ -146,11 +154,21 @@ class Parameter:
             gradient = np.asarray(gradient, self.dtype)
         if gradient.shape != self._value.shape or gradient.dtype is not self._value.dtype:
             self._refuse(gradient)
-        if self._grad_is_zero:
-            self._grad[...] = gradient
-            self._grad_is_zero = False
-        else:
-            self._grad += gradient
+        try:
+            if self._grad_is_zero:
+                self._grad[...] = gradient
+                self._grad_is_zero = False
+            else:
+                self._grad += gradient
+        except NoTangentRuleError as error:
+            raise NoTangentRuleError(
+                f"the gradient of {self.path!r} is a plain array and cannot hold a tangent",
+                place=self.path,
+                expected="arrays, for a model whose parameters are arrays",
+                received=f"a {type(gradient).__name__}",
+                hint="derivatives.vjp(model, x, delta), or derivatives.Replica(model): "
+                "their gradients can be dual numbers",
+            ) from error
 
     def accumulate_product(self, left: Array, right: Array) -> None:
         """Add the matrix product of two arrays: ``accumulate(left @ right)``.
@@ -296,6 +314,31 @@ class ParameterVector:
                 received=np.shape(new),
             )
         current[...] = new
+
+    def accumulate(self, gradient: Array) -> None:
+        """Add one flat vector to the gradients of all parameters that are not frozen.
+
+        A layer whose `backward` gets the gradient of an inner network as a vector, as from
+        `chainrule.derivatives`, adds it with this. Each parameter gets its part by
+        `Parameter.accumulate`.
+
+        Raises
+        ------
+        ShapeError, DtypeError
+            The vector does not have the length and type of ``value``.
+        """
+        if np.shape(gradient) != (self.size,):
+            raise ShapeError(
+                "the gradient does not have the length of the parameters",
+                expected=(self.size,),
+                received=np.shape(gradient),
+                hint="pass a flat vector with one number for each entry of parameters.value",
+            )
+        start = 0
+        for parameter in self._parameters:
+            part = gradient[start : start + parameter.size]
+            parameter.accumulate(part.reshape(parameter.shape))
+            start += parameter.size
 
     @property
     def size(self) -> int:

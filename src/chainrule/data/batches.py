@@ -55,7 +55,7 @@ class Batches:
         """The number of batches in an epoch."""
         raise NotImplementedError
 
-    def fit_to(self, loss: Loss, rows_of_outputs: tuple[Shape, ...], dtype: np.dtype[Any]) -> None:
+    def fit_to(self, loss: Loss, rows_of_outputs: RowsOfOutputs, dtype: np.dtype[Any]) -> None:
         """Fit every batch to the loss and the model from now on; see `Data.fitted`."""
         raise NotImplementedError
 
@@ -163,12 +163,13 @@ class ArrayBatches(OrderedBatches):
         sources = in_memory_sources((*self.data.inputs, *self.data.targets))
         self._arrange(sources, "rows" if self.shuffle is True else self.shuffle, self.prefetch)
 
-    def fit_to(self, loss: Loss, rows_of_outputs: tuple[Shape, ...], dtype: np.dtype[Any]) -> None:
+    def fit_to(self, loss: Loss, rows_of_outputs: RowsOfOutputs, dtype: np.dtype[Any]) -> None:
         """Fit the samples to the loss and the model; see `Data.fitted`."""
-        data = self.data.fitted(loss, rows_of_outputs, dtype)
+        rows = rows_of_outputs(self.data)
+        data = self.data.fitted(loss, rows, dtype)
         if self.class_weights is not None:
             name = data.names_of_targets[0]
-            weights = self.class_weights.for_targets(rows_of_outputs[0], data.targets[0], name)
+            weights = self.class_weights.for_targets(rows[0], data.targets[0], name)
             data = weights.times(data)
         self.data = data
 
@@ -188,7 +189,7 @@ class ArrayBatches(OrderedBatches):
             w = None if weights is None else weights.take(rows)
             chosen = tuple([array.take(rows, axis=0) for array in arrays])
             for array in chosen:  # as views of the data are, so that every order is the same
-                array.flags.writeable = False
+                array.setflags(write=False)
         return chosen[:count], one_or_all(chosen[count:]), w
 
 
@@ -245,9 +246,9 @@ class FreshBatches(Batches):
         self._before = state_of(self.rng)
         self.data = self._make(self.rng, 1)
 
-    def fit_to(self, loss: Loss, rows_of_outputs: tuple[Shape, ...], dtype: np.dtype[Any]) -> None:
+    def fit_to(self, loss: Loss, rows_of_outputs: RowsOfOutputs, dtype: np.dtype[Any]) -> None:
         """Fit every batch to the loss and the model from now on; see `Data.fitted`."""
-        self._fitted = fitting(loss, rows_of_outputs, dtype, self.class_weights)
+        self._fitted = fitting(self.data, loss, rows_of_outputs, dtype, self.class_weights)
         self.data = self._fitted(self.data)
 
     def epoch(self, done: int = 0) -> Iterator[Batch]:
@@ -304,9 +305,7 @@ class FreshBatches(Batches):
         return state_of(self.rng), self._prefetcher.submit(make)
 
     def _make_fitted(self, rng: np.random.Generator, number: int) -> Data:
-        data = self._make(rng, number)
-        require_same_row_shapes(data, self.data, number)
-        return self._fitted(data)
+        return self._fitted(self._make(rng, number))
 
     def _make(self, rng: np.random.Generator, number: int) -> Data:
         try:
@@ -323,32 +322,46 @@ class FreshBatches(Batches):
         )
 
 
+RowsOfOutputs: TypeAlias = Callable[[Data], tuple[Shape, ...]]
+"""The shape of a row of each output of the model, for a batch; or an error if it does not fit."""
+
 _Pending: TypeAlias = tuple[dict[str, Any], "Future[tuple[Data, dict[str, Any]]]"]
 
 
 def fitting(
+    first: Data,
     loss: Loss,
-    rows_of_outputs: tuple[Shape, ...],
+    rows_of_outputs: RowsOfOutputs,
     dtype: np.dtype[Any],
     class_weights: ClassWeights | None,
 ) -> Callable[[Data], Data]:
-    """A function that fits a batch to the loss and the model, and adds class weights."""
+    """A function that fits a batch to the loss and the model, and adds class weights.
+
+    The rows of a batch may have another shape than those of the first, if the model accepts them.
+    """
     if class_weights is not None:
-        class_weights = class_weights.for_targets(rows_of_outputs[0], None, "t")
+        class_weights = class_weights.for_targets(rows_of_outputs(first)[0], None, "t")
 
     def fitted(data: Data) -> Data:
-        data = data.fitted(loss, rows_of_outputs, dtype)
+        data = data.fitted(loss, rows_of_outputs(data), dtype)
         return data if class_weights is None else class_weights.times(data)
 
     return fitted
 
 
 def data_from_pair(
-    made: Any, number: int, outputs: int, *, maker: str, hint: str, may_weigh: bool = False
+    made: Any,
+    number: int,
+    outputs: int,
+    *,
+    maker: str,
+    hint: str,
+    may_weigh: bool = False,
+    copies: bool = True,
 ) -> Data:
     """The data in a pair (x, t), or with ``may_weigh`` in (x, t, sample_weights).
 
-    They are copied: whoever made the batch may reuse its memory for the next one.
+    With ``copies`` they are copied: the code that made the batch may reuse its memory.
     """
     counts = (2, 3) if may_weigh else (2,)
     if not isinstance(made, tuple | list) or len(made) not in counts:
@@ -362,7 +375,8 @@ def data_from_pair(
     x, t, *weights = made
     weight = weights[0] if weights else None
     try:
-        return Data.of(x, t, weight, named=f"{{}} of batch {number}", outputs=outputs).copied()
+        data = Data.of(x, t, weight, named=f"{{}} of batch {number}", outputs=outputs)
+        return data.copied() if copies or data.has_stored else data
     except DataError as error:
         error.batch = x if isinstance(x, tuple) else (x,), t, weight
         raise

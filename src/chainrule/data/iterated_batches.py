@@ -27,8 +27,7 @@ from attrs import define, field
 
 from chainrule.core.errors import DataError
 from chainrule.core.layer_state import set_state, state_of
-from chainrule.core.types import Shape
-from chainrule.data.batches import Batch, Batches, data_from_pair, fitting, require_same_row_shapes
+from chainrule.data.batches import Batch, Batches, RowsOfOutputs, data_from_pair, fitting
 from chainrule.data.class_weights import ClassWeights
 from chainrule.data.orders import require_same_run
 from chainrule.data.prefetch import END, Prefetcher
@@ -86,9 +85,9 @@ class IteratedBatches(Batches):
         self._iterator = self._items()
         self.data = self._read(self._take())
 
-    def fit_to(self, loss: Loss, rows_of_outputs: tuple[Shape, ...], dtype: np.dtype[Any]) -> None:
+    def fit_to(self, loss: Loss, rows_of_outputs: RowsOfOutputs, dtype: np.dtype[Any]) -> None:
         """Fit every batch to the loss and the model from now on; see `Data.fitted`."""
-        fitted = fitting(loss, rows_of_outputs, dtype, self.class_weights)
+        fitted = fitting(self.data, loss, rows_of_outputs, dtype, self.class_weights)
         self.data, self._fitted = fitted(self.data), fitted
         self._waiting.append(self.data)
 
@@ -124,9 +123,7 @@ class IteratedBatches(Batches):
         waiting = list(self._waiting)
         yield from waiting[:count]
         for _ in range(count - len(waiting)):
-            data = self._read(self._take())
-            require_same_row_shapes(data, self.data, self._given)
-            data = self._fitted(data)
+            data = self._fitted(self._read(self._take()))
             self._waiting.append(data)
             yield data
         if self.by_passes and count:
@@ -145,6 +142,7 @@ class IteratedBatches(Batches):
             maker="the iterable",
             hint="make the iterable give pairs of arrays, the x and t of one batch",
             may_weigh=True,
+            copies=not isinstance(self.iterable, list | tuple),
         )
 
     def _items(self) -> Iterator[Any]:

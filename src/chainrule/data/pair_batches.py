@@ -13,8 +13,15 @@ import numpy as np
 from attrs import define, field
 
 from chainrule.core.errors import DataError, ShapeError
-from chainrule.core.types import Array, Shape
-from chainrule.data.batches import Batch, OrderedBatches, fitting, indices_of, with_batch_numbers
+from chainrule.core.types import Array
+from chainrule.data.batches import (
+    Batch,
+    OrderedBatches,
+    RowsOfOutputs,
+    fitting,
+    indices_of,
+    with_batch_numbers,
+)
 from chainrule.data.class_weights import ClassWeights
 from chainrule.data.orders import Orders, Rows
 from chainrule.data.prefetch import Prefetcher
@@ -81,9 +88,9 @@ class PairBatches(OrderedBatches):
         self._prefetcher = Prefetcher(self.prefetch)
         self.data = self.read(np.arange(min(TRIED, samples)))
 
-    def fit_to(self, loss: Loss, rows_of_outputs: tuple[Shape, ...], dtype: np.dtype[Any]) -> None:
+    def fit_to(self, loss: Loss, rows_of_outputs: RowsOfOutputs, dtype: np.dtype[Any]) -> None:
         """Fit every batch to the loss and the model from now on; see `Data.fitted`."""
-        fitted = fitting(loss, rows_of_outputs, dtype, self.class_weights)
+        fitted = fitting(self.data, loss, rows_of_outputs, dtype, self.class_weights)
         self.data, self._fitted = fitted(self.data), fitted
 
     def epoch(self, done: int = 0) -> Iterator[Batch]:

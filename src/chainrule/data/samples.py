@@ -208,6 +208,11 @@ class Data:
         )
         return Data(inputs, targets, weights, self.named, self.rows)
 
+    @property
+    def has_stored(self) -> bool:
+        """Whether some inputs are stored, and not in memory."""
+        return any(isinstance(x, StoredRows) for x in self.inputs)
+
     def copied(self) -> Data:
         """The same data in memory of their own; what is stored is read."""
         inputs, targets = (tuple(map(_copy, some)) for some in (self.inputs, self.targets))
@@ -299,7 +304,11 @@ def names_of(named: str, letter: str, count: int) -> list[str]:
 
 
 def _copy(array: Any) -> Any:
-    return array[:] if isinstance(array, StoredRows) else array.copy(order="K")
+    if isinstance(array, StoredRows):
+        return array[:]
+    copy = array.copy(order="K")
+    copy.flags.writeable = False
+    return copy
 
 
 def _as_rows(name: str, given: Any) -> Any:

@@ -351,7 +351,10 @@ class Stack:
 
     def add(self, index: int, row: Any) -> None:
         """Add the row with this index in the dataset."""
-        row = as_array(self.name, row)
+        rows = self._rows
+        is_plain = type(row) is np.ndarray and rows is not None and row.dtype is rows.dtype
+        if not is_plain:
+            row = as_array(self.name, row)
         if self._rows is None:
             self._rows, self._first = np.empty((self.expected, *row.shape), row.dtype), index
         elif row.shape != self._rows.shape[1:]:

@@ -33,8 +33,15 @@ from typing import Any
 import numpy as np
 from attrs import define, field
 
-from chainrule.core.types import Array, Shape
-from chainrule.data.batches import Batch, OrderedBatches, fitting, indices_of, with_batch_numbers
+from chainrule.core.types import Array
+from chainrule.data.batches import (
+    Batch,
+    OrderedBatches,
+    RowsOfOutputs,
+    fitting,
+    indices_of,
+    with_batch_numbers,
+)
 from chainrule.data.class_weights import ClassWeights
 from chainrule.data.orders import ByRows, Orders, Rows, Window, cut_batches, row_indices
 from chainrule.data.prefetch import Prefetcher
@@ -130,7 +137,7 @@ class StoredBatches(OrderedBatches):
             outputs=len(self.targets),
         )
 
-    def fit_to(self, loss: Loss, rows_of_outputs: tuple[Shape, ...], dtype: np.dtype[Any]) -> None:
+    def fit_to(self, loss: Loss, rows_of_outputs: RowsOfOutputs, dtype: np.dtype[Any]) -> None:
         """Fit every batch to the loss and the model from now on; see `Data.fitted`.
 
         Arrays in memory are converted at once.
@@ -139,7 +146,8 @@ class StoredBatches(OrderedBatches):
             _in_memory(x, converted(x.name, x.given, dtype)) if isinstance(x, InMemory) else x
             for x in self.inputs
         )
-        for_each_target = zip(self.targets, loss.for_each_output, rows_of_outputs, strict=True)
+        rows = rows_of_outputs(self.data)
+        for_each_target = zip(self.targets, loss.for_each_output, rows, strict=True)
         targets = tuple(
             _in_memory(t, fitted_target(t.name, t.given, one_loss, row, dtype))
             if isinstance(t, InMemory)
@@ -150,8 +158,8 @@ class StoredBatches(OrderedBatches):
         if weights is not None:
             (t,) = targets
             target = t.given if isinstance(t, InMemory) else None
-            weights = weights.for_targets(rows_of_outputs[0], target, t.name)
-        fitted = fitting(loss, rows_of_outputs, dtype, weights)
+            weights = weights.for_targets(rows[0], target, t.name)
+        fitted = fitting(self.data, loss, rows_of_outputs, dtype, weights)
         self.data = fitted(self.data)
         self.inputs, self.targets, self._fitted = inputs, targets, fitted
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import numpy as np
 from attrs import field
 
 from chainrule.core.equations import Equations
@@ -82,7 +83,9 @@ class Activation(Layer):
     def backward(self, delta: Array) -> Array:
         function = self.function
         slope = (function.derivative_from_value or function.derivative)(self.remembered)
-        if type(slope) is not type(delta) or isinstance(function, Pair):
+        if type(slope) is not np.ndarray or type(delta) is not np.ndarray:
+            return slope * delta  # one Dual may have no room for the tangents of the other
+        if isinstance(function, Pair):
             return slope * delta
         slope *= delta  # a Function returns a new array, so this overwrites no other data
         return slope

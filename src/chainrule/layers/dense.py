@@ -139,8 +139,11 @@ class Dense(Layer, repr=False):
         return ((..., self.input_shape[-1]),)
 
     def equations(self) -> Equations:
-        # On paper, rows of any rank are vectors, one below the other.
         gradients = {"weights": "x.T @ delta", "biases": "delta.sum(axis=0)"}
+        if len(self.input_shape) > 1:  # sums over all vectors of all rows
+            n, axes = self.input_shape[-1], tuple(range(len(self.input_shape)))
+            gradients["weights"] = f"x.reshape(-1, {n}).T @ delta.reshape(-1, {self.units})"
+            gradients["biases"] = f"delta.sum(axis={axes})"
         if self.use_bias:
             return Equations("x @ weights + biases", "delta @ weights.T", gradients, letter="z")
         del gradients["biases"]

@@ -229,7 +229,8 @@ class Trainer:
         All arguments are checked before anything changes: if a start is refused, the model, the
         optimizer, the generator, and all files and logs are as before. While a run is going on,
         nothing else can train its model, and what it was started with cannot be replaced; fields
-        of the optimizer, the loss and the layers can be changed.
+        of the optimizer, the loss and the layers can be changed. Your arrays never change: layers,
+        losses and metrics see the data as read-only.
 
         Ctrl-C ends the training after the current step and returns the history so far;
         ``trainer.run.reason`` says so. A second Ctrl-C stops immediately.
@@ -269,7 +270,8 @@ class Trainer:
             rows together. So batches can be as small as the memory requires.
         prefetch
             Whether a second thread prepares the next batch during the current step. None means:
-            only if reading takes time. The numbers do not depend on it.
+            only for memory maps, h5py and zarr. Code of yours, such as a dataset or a loader, then
+            runs in order and in your thread; with True it must not depend on the training.
         callbacks
             A list of callbacks, see `chainrule.callbacks`.
         progress
@@ -306,6 +308,8 @@ class Trainer:
             run trains the model, or a part of it.
         DtypeError, ShapeError, DataError
             The data cannot be used; the error names the array and the position in it.
+        DefinitionError
+            A layer, a loss or a metric writes into an array that it is given.
         StorageError
             The checkpoint to resume from belongs to a different run, or cannot be read.
         NonFiniteError
@@ -474,7 +478,15 @@ class Trainer:
         validation = arguments.as_validation(validation_data, len(self.loss.for_each_output))
         data = batches.data
         model = self.model if self.model.is_built else _built_copy(self.model, data)
-        batches.fit_to(self.loss, self._rows_of_outputs(data, model), model.dtype)
+        known = {data.row_shapes: self._rows_of_outputs(data, model)}
+
+        def rows_of_outputs(batch: Data) -> tuple[Shape, ...]:
+            if batch.row_shapes not in known:
+                present = self.model if self.model.is_built else _built_copy(self.model, data)
+                known[batch.row_shapes] = self._rows_of_outputs(batch, present)
+            return known[batch.row_shapes]
+
+        batches.fit_to(self.loss, rows_of_outputs, model.dtype)
         if validation is not None:
             validation = self._fitted(validation, model)
         columns = Columns.of(model, self.loss, self._named_metrics)
