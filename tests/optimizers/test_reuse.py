@@ -75,3 +75,14 @@ def test_a_fresh_optimizer_and_one_that_was_reset_give_the_same_numbers():
         warnings.simplefilter("error")
         train(other, optimizers.Adam(0.1))
     np.testing.assert_array_equal(one.weights.value, other.weights.value)
+
+
+def test_an_optimizer_with_an_init_of_its_own_trains():
+    class Plain(optimizers.Optimizer):
+        def __init__(self) -> None:
+            self.learning_rate = 0.1
+
+        def step(self, value: Any, gradient: Any) -> None:
+            value -= self.learning_rate * gradient
+
+    assert train(Dense(1), Plain()).steps == 1

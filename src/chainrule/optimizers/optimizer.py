@@ -143,12 +143,14 @@ class Optimizer:
         ReusedStateWarning
             What it remembers of another model would enter the steps of this one.
         """
+        if not hasattr(self, "_used_by"):  # a subclass whose own __init__ does not call this one's
+            self._used_by = UsedBy()
         remembered = self._remembered_of(model.parameters.value)
         self._used_by.is_now(model, remembered and another_model(self, remembered))
 
     def _remembered_of(self, value: Array) -> str | None:
         """What it remembers that fits such a vector; what does not fit is an error in the step."""
-        state = {name: getattr(self, name) for name in self._names_of_state()[1:]}
+        state = {name: getattr(self, name, None) for name in self._names_of_state()[1:]}
         arrays = {n: each for n, each in state.items() if isinstance(each, np.ndarray)}
         if any(each.ndim == 1 and each.shape != value.shape for each in arrays.values()):
             return None
