@@ -35,7 +35,7 @@ import numpy as np
 from attrs import define
 
 import chainrule
-from chainrule import Activation, Dense, Sequential, Softmax
+from chainrule import Activation, Dense, Sequential, Softmax, files
 from chainrule.core.errors import ChainruleError, StorageError
 from chainrule.core.terminal import ERRORS
 
@@ -236,7 +236,7 @@ def _whole(text: str, least: int) -> int:
 def _output(text: str) -> Path:
     if not text.strip():
         raise argparse.ArgumentTypeError("the name of a folder is missing")
-    return Path(text)
+    return files.expanded(text)
 
 
 # ------------------------------------------------------------------------------- the files

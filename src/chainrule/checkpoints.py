@@ -31,7 +31,8 @@ from chainrule.core.errors import StorageError, described, shortened
 from chainrule.core.types import Array
 from chainrule.storage import sealed_file
 
-FORMAT = "chainrule-checkpoint-1"
+FORMAT = "chainrule-checkpoint-2"
+READABLE = ("chainrule-checkpoint-1", FORMAT)
 NAME = re.compile(r"step-(\d{9,})\.safetensors")
 
 
@@ -51,17 +52,22 @@ class Saved:
         Everything except the arrays.
     arrays
         The arrays, by name.
+    run
+        The identity of the run that wrote it; None if chainrule 0.1 wrote it.
     """
 
     path: Path
     record: dict[str, Any]
     arrays: dict[str, Array]
+    run: str | None = None
 
 
 # ------------------------------------------------------------------------------- writing
 
 
-def write(folder: Path, steps: int, record: dict[str, Any], arrays: dict[str, Array]) -> Path:
+def write(
+    folder: Path, steps: int, run: str, record: dict[str, Any], arrays: dict[str, Array]
+) -> Path:
     """Write a checkpoint into a folder, as ``step-000000150.safetensors``.
 
     Parameters
@@ -70,6 +76,8 @@ def write(folder: Path, steps: int, record: dict[str, Any], arrays: dict[str, Ar
         An existing folder.
     steps
         The number of steps that the run has taken.
+    run
+        The identity of the run.
     record
         Everything except the arrays, in a form that JSON can represent.
     arrays
@@ -80,7 +88,7 @@ def write(folder: Path, steps: int, record: dict[str, Any], arrays: dict[str, Ar
     StorageError
         The file could not be written.
     """
-    content = sealed_file.pack(arrays, {"format": FORMAT, "record": json.dumps(record)})
+    content = sealed_file.pack(arrays, {"format": FORMAT, "run": run, "record": json.dumps(record)})
     path = folder / f"step-{steps:09}.safetensors"
     files.write(path, content, "the checkpoint")
     return path
@@ -135,6 +143,24 @@ def found_in(folder: Path) -> list[tuple[int, Path]]:
     return sorted(((int(match[1]), folder / match[0]) for match in matches), reverse=True)
 
 
+def number_of(path: Path) -> int:
+    """The number of steps in the name of a checkpoint."""
+    match = NAME.fullmatch(path.name)
+    return int(match[1]) if match else -1
+
+
+def run_of(path: Path) -> str | None:
+    """The identity of the run that wrote a checkpoint; None if chainrule 0.1 wrote it.
+
+    An empty string if the file cannot be read.
+    """
+    try:
+        metadata = sealed_file.read_metadata(path, "a checkpoint")
+    except StorageError:
+        return ""
+    return metadata.get("run") if metadata.get("format") in READABLE else ""
+
+
 def newest_in(folder: Path) -> Saved | None:
     """The newest undamaged checkpoint in a folder; None if there is none.
 
@@ -173,16 +199,24 @@ def read(path: Path) -> Saved:
         The file is damaged or does not exist.
     """
     try:
-        with sealed_file.opened(path, "a checkpoint", [FORMAT]) as contents:
+        with sealed_file.opened(path, "a checkpoint", READABLE) as contents:
             arrays = contents.arrays
         record = sealed_file.parsed(contents.metadata.get("record", ""))
         _require_valid(record, arrays)
-        return Saved(path, record, arrays)
+        return Saved(path, record, arrays, _identity(contents.metadata))
     except StorageError as error:
         error.place = str(path)
         raise
     except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise invalid(f"{type(error).__name__}: {error!s:.80}", str(path)) from error
+
+
+def _identity(metadata: Mapping[str, str]) -> str | None:
+    """The identity of the run; a checkpoint of chainrule 0.1 has none."""
+    run = metadata.get("run")
+    if metadata["format"] == FORMAT and not re.fullmatch(r"[0-9a-f]{16}", run or ""):
+        raise invalid(f"the run {run!r:.40}")
+    return run
 
 
 def _require_valid(record: Any, arrays: Mapping[str, Array]) -> None:

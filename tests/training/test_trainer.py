@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import gc
+import pickle
 import subprocess
 import sys
 import weakref
@@ -22,6 +24,7 @@ from chainrule import (
     Layer,
     Sequential,
     Trainer,
+    callbacks,
     lecture,
     losses,
     optimizers,
@@ -631,3 +634,58 @@ def test_figures_of_millions_of_float32_samples_are_those_of_float64() -> None:
     for name, figure in exact.items():
         assert history[name] == pytest.approx([figure], rel=2e-7)
         assert history[f"validation_{name}"] == pytest.approx([figure], rel=2e-7)
+
+
+# ------------------------------------------------------------------------------- copies
+
+
+def a_trained(**how: Any) -> Trainer:
+    model = Sequential([Dense(4), Activation("tanh"), Dense(1)])
+    trainer = Trainer(
+        model,
+        losses.HalfSquaredError(),
+        optimizers.Adam(0.01),
+        metrics=["mean_absolute_error"],
+        rng=0,
+    )
+    x = np.random.default_rng(0).normal(size=(12, 2))
+    trainer.fit(x, x[:, :1], epochs=3, validation_data=(x, x[:, :1]), progress=False, **how)
+    return trainer
+
+
+COPIES = [copy.deepcopy, lambda trainer: pickle.loads(pickle.dumps(trainer))]
+
+
+@pytest.mark.parametrize("copied", COPIES)
+def test_a_copy_of_a_trainer_knows_its_run_and_continues_as_the_trainer_does(copied):
+    trainer = a_trained()
+    again = copied(trainer)
+    x = np.random.default_rng(1).normal(size=(12, 2))
+    assert again.model is not trainer.model and again.optimizer is not trainer.optimizer
+    assert again.history == trainer.history and again.steps == trainer.steps == 3
+    assert again.columns == trainer.columns and again.run.is_over and again.callbacks == []
+    assert again.run.trainer is again and again.run.steps_per_epoch == 1
+    assert again.evaluate(x, x[:, :1]) == trainer.evaluate(x, x[:, :1])
+    assert again.rng.spawn(1)[0].normal() == trainer.rng.spawn(1)[0].normal()
+    histories = [
+        each.fit(x, x[:, :1], epochs=3, batch_size=5, progress=False) for each in (trainer, again)
+    ]
+    assert histories[0] == histories[1]
+    np.testing.assert_array_equal(again.model.parameters.value, trainer.model.parameters.value)
+    assert copied(again).history == again.history
+
+
+@pytest.mark.parametrize("copied", COPIES)
+def test_a_trainer_can_be_copied_before_and_during_a_run(copied):
+    fresh = Trainer(Dense(1), losses.HalfSquaredError(), optimizers.SGD(0.1), rng=0)
+    assert copied(fresh).run is None and copied(fresh).history.epochs == 0
+    copies = []
+
+    class Copies(callbacks.Callback):
+        def on_epoch_end(self, trainer: Any, epoch: int, figures: Any) -> None:
+            copies.append(copied(trainer))
+
+    trainer = a_trained(callbacks=[Copies()])
+    assert [each.history.epochs for each in copies] == [1, 2, 3]
+    assert not any(each.run.is_going for each in copies)
+    np.testing.assert_array_equal(copies[-1].model.parameters.value, trainer.model.parameters.value)

@@ -181,7 +181,7 @@ def moved(at: Case, name: str, step: npt.NDArray[Any]) -> Case:
 def reset_generators(source: Layer, replica: Layer) -> None:
     """Set the random generators of a replica to the states of those of its source."""
     for path, generator in source.generators.items():
-        replica.generators[path].bit_generator.state = generator.bit_generator.state
+        layer_state.set_state(replica.generators[path], layer_state.state_of(generator))
 
 
 def as_tuple(y: Any) -> tuple[Any, ...]:

@@ -15,10 +15,11 @@
 Callbacks are called in the order of the list, those with `comes_last` after the others;
 `on_fit_end` is called in reverse order, so the first to begin is the last to end.
 
-A callback can read everything in the trainer, and change the settings of a run, such as
-``trainer.optimizer.learning_rate``. ``trainer.steps`` counts the steps of the run, and
-``trainer.stop("the reason")`` ends it after the current step or epoch. A custom callback overrides
-only the methods it needs:
+A callback can read everything in the trainer, and change the settings of a run: fields of the
+optimizer, the loss and the layers, such as ``trainer.optimizer.learning_rate``, and what is frozen.
+Checkpoints contain these changes. The objects themselves cannot be replaced during a run.
+``trainer.steps`` counts the steps of the run, and ``trainer.stop("the reason")`` ends it after the
+current step or epoch. A custom callback overrides only the methods it needs:
 
     class HalveTheRate(Callback):
         def on_epoch_end(self, trainer, epoch, figures):
@@ -34,6 +35,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from chainrule.core.errors import StorageError
 from chainrule.core.hints import Hinted
 
 if TYPE_CHECKING:
@@ -129,3 +131,27 @@ class Callback(Hinted):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
+
+
+def require_state(
+    callback: Callback, state: Mapping[str, Any], kinds: Mapping[str, tuple[type, ...]]
+) -> None:
+    """Raise an error unless a stored state has these entries, each of one of these types.
+
+    Numbers must not be negative: all that the callbacks of this package count begins at 0.
+
+    Raises
+    ------
+    StorageError
+        An entry is missing or invalid.
+    """
+    for name, types in kinds.items():
+        value = state.get(name, ...)
+        is_negative = type(value) is int and value < 0
+        if type(value) not in types or is_negative:
+            raise StorageError(
+                "the stored state of a callback is invalid",
+                place=type(callback).__name__,
+                expected=f"{name}: {' or '.join(kind.__name__ for kind in types)}",
+                received="none" if value is ... else f"{value!r:.60}",
+            )

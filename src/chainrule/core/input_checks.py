@@ -26,6 +26,7 @@ from chainrule.core.errors import (
 )
 from chainrule.core.messages import batch_of, label
 from chainrule.core.open_axes import fits, is_opening, merged
+from chainrule.core.ownership import Builder
 from chainrule.core.types import RowPattern, Shape
 
 if TYPE_CHECKING:
@@ -41,7 +42,10 @@ def admit(layer: Layer, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     """
     shapes = layer._input_shapes
     if shapes is None:
-        return _build_for(layer, inputs)
+        with Builder.here():
+            return _build_for(layer, inputs)
+    if layer._rng is not None:
+        Builder.wait()  # another thread may be building it
     if len(inputs) == len(shapes):
         dtype = layer._dtype
         for number, shape in enumerate(shapes):
@@ -108,6 +112,8 @@ def own_outputs(outputs: Any) -> Any:
 
 
 def _build_for(layer: Layer, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    if layer.is_built:  # by another thread, meanwhile
+        return admit(layer, inputs)
     for x in inputs:
         _refuse_kind(layer, x, kinds="fiub", floats=DTYPES)
     dtypes = [x.dtype for x in inputs if x.dtype.kind == "f"]

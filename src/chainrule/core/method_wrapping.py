@@ -80,7 +80,7 @@ def _around_forward(name: str, method: Callable[..., Any]) -> Callable[..., Any]
         if self._applies:
             return self.apply(*inputs)
         inputs = admit(self, inputs)
-        if self._rng is None:
+        if self._rng is None or not ownership.Builder.is_here():
             outputs = method(self, *inputs)
             if self._owner is not ownership.USED_ALONE:
                 ownership.note_used_alone(self)

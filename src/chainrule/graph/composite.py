@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 from chainrule.core import building
 from chainrule.core.errors import ConfigurationError, DefinitionError
 from chainrule.core.layer import Layer
+from chainrule.core.ownership import Builder
 from chainrule.core.terminal import printable
 from chainrule.core.tree import fields_of, snake_case
 from chainrule.core.types import Array, RowPattern, Shape
@@ -112,7 +113,9 @@ class Composite(Layer):
         """The steps of all passes. It is part of the memory, so a twin has its own."""
         plan: Plan | None = self.__dict__.get("_plan")
         if plan is None:
-            plan = self.__dict__["_plan"] = Plan.of_parts(self)
+            with Builder.here():
+                plan = self.__dict__.get("_plan") or Plan.of_parts(self)
+                self.__dict__["_plan"] = plan
         return plan
 
     @property

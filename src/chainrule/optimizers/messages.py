@@ -104,3 +104,14 @@ def description(thing: object) -> str:
     if hasattr(thing, "dtype") and hasattr(thing, "shape"):
         return f"{thing.dtype} {thing.shape}"
     return f"{type(thing).__name__}: {shortened(thing)}"
+
+
+def another_model(optimizer: Optimizer, remembered: str) -> str:
+    """The warning for an optimizer that continues with another model."""
+    name = type(optimizer).__name__
+    return (
+        f"this {name} has trained another model, and what it remembers, {remembered}, enters the"
+        " steps of this one\n"
+        f"  hint      before fit, make it fresh: optimizer.reset(); or create a new {name} for each"
+        " model"
+    )

@@ -43,7 +43,7 @@ HEADER_LIMIT = 2**23
 VALUE_LIMIT = 2**19
 """The maximum number of values in a header. Parsing needs one or two hundred bytes for each."""
 
-LARGER = {"chainrule-checkpoint-1": 4}
+LARGER = {"chainrule-checkpoint-1": 4, "chainrule-checkpoint-2": 4}
 """Factors by which some formats may exceed these limits: a checkpoint also contains the history."""
 
 DIGITS_LIMIT = 1000
@@ -55,7 +55,7 @@ BLANK = "0" * 64
 UNSEALED = frozenset({"chainrule-1"})
 """The formats without a digest."""
 
-NEWEST = {"chainrule": 2, "chainrule-weights": 1, "chainrule-checkpoint": 1}
+NEWEST = {"chainrule": 2, "chainrule-weights": 1, "chainrule-checkpoint": 2}
 """The newest version of each format that this version of chainrule can read."""
 
 AT_ONCE = 2**18
@@ -197,6 +197,19 @@ def _contents(file: BinaryIO, size: int, accepted: Collection[str]) -> Contents:
     except ValueError as error:
         raise _not_whole(size, cut(str(error), 200)) from error
     return Contents(metadata, entries, file, 8 + length)
+
+
+def read_metadata(path: str | os.PathLike[str], what: str) -> dict[str, str]:
+    """The metadata of a file, without its arrays and without comparing its digest.
+
+    Raises
+    ------
+    StorageError
+        As `read`, and if the header is not that of a safetensors file.
+    """
+    with files.reading(path, what) as file:
+        length = require_size(file.read(8), os.fstat(file.fileno()).st_size)
+        return _metadata(_header(file.read(length), _times(LARGER)))
 
 
 def require_size(begin: bytes, size: int) -> int:

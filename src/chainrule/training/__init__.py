@@ -15,6 +15,7 @@ Read in this order:
 What a run needs along the way:
 
     arguments         what `Trainer` and `fit` accept, and the errors for everything else
+    exclusive         one run at a time for a model
     run_state         what a checkpoint stores of a run, and how the run resumes from it
     nonfinite_origin  the layer that produced the first NaN or infinity
     delta_watch       the warnings for vanishing and exploding deltas

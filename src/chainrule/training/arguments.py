@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule import losses, optimizers
+from chainrule import files, losses, optimizers
 from chainrule.callbacks import Callback
 from chainrule.core.caller import warn_caller
 from chainrule.core.errors import (
@@ -280,11 +280,11 @@ def class_weights_by_number(given: Any, model: Layer, outputs: int) -> Any:
 
 
 def as_path(name: str, given: Any) -> Path | None:
-    """The path, or None if None."""
+    """The path with ``~`` expanded, or None if None."""
     if given is None:
         return None
     try:
-        return Path(given)
+        return files.expanded(given)
     except TypeError as error:
         raise ConfigurationError(
             f"{name} is not a path",

@@ -35,6 +35,7 @@ from typing import Any
 import numpy as np
 from attrs import define, field, frozen
 
+from chainrule.core import layer_state
 from chainrule.core.caller import warn_caller
 from chainrule.core.errors import ChainruleError
 from chainrule.core.layer import Layer
@@ -277,18 +278,17 @@ def _first_rows(inputs: tuple[Array, ...], target: Any, weights: Any) -> tuple[A
 @contextmanager
 def generators_restored(model: Layer) -> Iterator[None]:
     """Restore generators that were passed to a layer, which its copy shares."""
-    held = [
-        value
+    bookmarks = [
+        layer_state.bookmark(value)
         for _, layer in model.walk()
         for value in layer.attributes().values()
         if isinstance(value, np.random.Generator)
     ]
-    states = [generator.bit_generator.state for generator in held]
     try:
         yield
     finally:
-        for generator, state in zip(held, states, strict=True):
-            generator.bit_generator.state = state
+        for put_back in bookmarks:
+            put_back()
 
 
 # ------------------------------------------------------------------------------- comparison

@@ -95,6 +95,7 @@ class GuardedStep:
 
     def __attrs_post_init__(self) -> None:
         self._parameters, self._buffers = self.model.parameters, self.model.buffers
+        self.optimizer.work_for(self.model)
         self._descent = Descent(self.optimizer, self._parameters)
         self._quiet = quiet()
         self._per_output = self.loss if isinstance(self.loss, PerOutput) else None

@@ -14,6 +14,8 @@ exactly the same numbers: see `chainrule.checkpoints`.
 from __future__ import annotations
 
 import numbers
+import os
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from attrs import define, field
 
+from chainrule import files
 from chainrule.callbacks import Callback
 from chainrule.core.errors import (
     ChainruleError,
@@ -33,6 +36,7 @@ from chainrule.core.errors import (
     shortened,
 )
 from chainrule.core.input_checks import as_tuple
+from chainrule.core.layer import Layer
 from chainrule.data.batches import Batch, Batches
 from chainrule.data.samples import Data
 from chainrule.training.bad_batch import write_bad_batch
@@ -45,6 +49,13 @@ from chainrule.training.progress import Progress
 
 if TYPE_CHECKING:
     from chainrule.training.trainer import Trainer
+
+
+_COPIED = (
+    "trainer", "columns", "epochs", "accumulate", "bad_batch", "epochs_done", "steps_done", "steps",
+    "sums", "samples", "history", "reason", "identity", "resumed_from", "resumes_at", "is_failed",
+)  # fmt: skip
+"""What a copy of a run has."""
 
 
 @define(eq=False)
@@ -65,10 +76,16 @@ class Run:
         The file for a batch that produces a NaN or an infinity.
     epochs_done, steps_done, steps
         The number of complete epochs, of steps in the current epoch, and of steps in total.
+    model
+        The model, or a built copy until it is built itself.
+    made_of, settings
+        What the run was started with, for its checkpoints: see `describe`.
     history
         The history of the complete epochs.
     reason
         Why it stopped early; None if it did not.
+    identity
+        A random name; a run that resumes has that of the run that wrote the checkpoint.
     resumed_from, resumes_at
         The checkpoint from which it resumes, and the step; None and −1 if it does not resume.
     is_going, is_failed
@@ -90,14 +107,20 @@ class Run:
     samples: int = field(default=0, init=False, repr=False)
     history: History = field(factory=History, init=False, repr=False)
     reason: str | None = field(default=None, init=False)
+    identity: str = field(factory=lambda: secrets.token_hex(8), init=False, repr=False)
     resumed_from: Path | None = field(default=None, init=False)
     resumes_at: int = field(default=-1, init=False)
     is_going: bool = field(default=False, init=False)
     is_failed: bool = field(default=False, init=False)
-    _made_of: dict[str, Any] | None = field(default=None, init=False, repr=False)
+    model: Layer | None = field(default=None, init=False, repr=False)
+    made_of: dict[str, Any] = field(factory=dict, init=False, repr=False)
+    settings: dict[str, tuple[Any, dict[str, str]]] = field(factory=dict, init=False, repr=False)
     _guarded: GuardedStep = field(init=False, repr=False)
     _watch: DeltaWatch = field(init=False, repr=False)
     _watch_is_due: bool = field(default=False, init=False, repr=False)
+    # What a copy knows of the data, which it does not have; see __getstate__.
+    _known: dict[str, Any] | None = field(default=None, init=False, repr=False)
+    _bad_batch_at: Path | None = field(init=False, repr=False)  # wherever the program goes
     _line: Progress = field(init=False, repr=False)
     _interruption: Interruption = field(init=False, repr=False)
     _step_batches: list[Batch] = field(factory=list, init=False, repr=False)
@@ -106,20 +129,55 @@ class Run:
     def __attrs_post_init__(self) -> None:
         self.callbacks = sorted(self.callbacks, key=lambda callback: callback.comes_last)
         self.sums = [0.0] * len(self.columns.names)
+        self._bad_batch_at = None if self.bad_batch is None else files.resolved(self.bad_batch)
         self._interruption = Interruption(self._confirm_interruption)
 
-    @property
-    def made_of(self) -> dict[str, Any]:
-        """The part of a checkpoint that does not change during the run."""
-        if self._made_of is None:
-            from chainrule.training.run_state import made_of
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: how far it is, without data, callbacks and open files."""
+        known = {"measured": self.measured, "steps_per_epoch": self.steps_per_epoch}
+        return {**{name: getattr(self, name) for name in _COPIED}, "_known": known}
 
-            self._made_of = made_of(self, self.trainer.model)
-        return self._made_of
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.callbacks, self.validation, self.is_going = [], None, False
+        self._interruption = Interruption()
+        for name, value in state.items():
+            setattr(self, name, value)
+
+    def describe(self, model: Layer) -> None:
+        """Note what the run is started with, which is compared when it resumes.
+
+        Parameters
+        ----------
+        model
+            The model of the run, or a built copy if it is not built yet.
+
+        Raises
+        ------
+        StorageError
+            A field of a layer cannot be written into a file.
+        """
+        from chainrule.training.run_state import made_of, settings_of, texts_of
+
+        settings = settings_of(self.trainer.optimizer, self.trainer.loss)
+        texts = texts_of(settings)
+        self.made_of = made_of(self, model)
+        self.settings = {part: (thing, texts[part]) for part, thing in settings.items()}
+
+    def owns(self, identity: str | None, folder: Path) -> bool:
+        """Whether it continues the run that wrote a checkpoint in a folder.
+
+        Checkpoints of chainrule 0.1 have no identity; they belong to the run that is resumed there.
+        """
+        if identity is None:
+            resumed = self.resumed_from
+            return resumed is not None and os.path.samefile(resumed.parent, folder)
+        return identity == self.identity
 
     @property
     def steps_per_epoch(self) -> int:
         """The number of optimizer steps in an epoch."""
+        if self._known is not None:
+            return int(self._known["steps_per_epoch"])
         return -(-self.batches.steps // self.accumulate)
 
     @property
@@ -130,6 +188,8 @@ class Run:
     @property
     def measured(self) -> tuple[str, ...]:
         """The columns of the history, except those that callbacks add."""
+        if self._known is not None:
+            return tuple(self._known["measured"])
         names = self.columns.names
         validated = [f"validation_{name}" for name in names] if self.validation else []
         return (*names, *validated)
@@ -186,7 +246,9 @@ class Run:
         from chainrule import checkpoints
         from chainrule.training.run_state import snapshot
 
-        return checkpoints.write(folder, self.steps, *snapshot(self))
+        if not self.made_of:
+            self.describe(self.trainer.model)
+        return checkpoints.write(folder, self.steps, self.identity, *snapshot(self))
 
     def require_finite(self) -> None:
         """Raise the guard's error if the last step made a parameter infinite or NaN."""
@@ -284,13 +346,17 @@ class Run:
                 place += f", batch {(step - 1) * self.accumulate + len(self._step_batches)}"
             _add_location(error, place)
             if isinstance(error, DataError) and error.batch and self.bad_batch is not None:
-                write_bad_batch(self.bad_batch, [error.batch], error)
+                self._write_bad_batch([error.batch], error)
             if isinstance(error, NonFiniteError) and self.bad_batch is not None:
                 # A step of the optimizer that overflows is detected one step later.
                 is_previous = guarded.has_overflowed and not is_taken
                 at_fault = self._previous_batches if is_previous else self._step_batches
-                write_bad_batch(self.bad_batch, at_fault, error)
+                self._write_bad_batch(at_fault, error)
             raise
+
+    def _write_bad_batch(self, batches: list[Batch], error: ChainruleError) -> None:
+        if self.bad_batch is not None and self._bad_batch_at is not None:
+            write_bad_batch(self._bad_batch_at, batches, error, shown=self.bad_batch)
 
     # ---------------------------------------------------------------- a step
 

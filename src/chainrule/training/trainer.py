@@ -23,25 +23,29 @@ from __future__ import annotations
 import copy
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import numpy as np
-from attrs import define, evolve, field, setters
+from attrs import define, evolve, field, fields, setters
 
 from chainrule import files
 from chainrule.callbacks import Callback
+from chainrule.callbacks.checkpoint import Checkpoint
 from chainrule.core.arrays import read_only, refuse_write
 from chainrule.core.building import build_for_stored_values
 from chainrule.core.deprecation import renamed_keywords
-from chainrule.core.errors import NonFiniteError, ShapeError
+from chainrule.core.errors import ConfigurationError, NonFiniteError, ShapeError
 from chainrule.core.hints import Hinted, hinted
 from chainrule.core.input_checks import as_tuple
 from chainrule.core.layer import Layer
-from chainrule.core.layer_state import copied_generator
+from chainrule.core.layer_state import bookmark, copied_generator
 from chainrule.core.messages import label, require_built
+from chainrule.core.ownership import Builder
 from chainrule.core.types import Array, Shape
 from chainrule.data.batches import Batch, Batches
 from chainrule.data.batches_of import batches_of
@@ -52,6 +56,7 @@ from chainrule.losses import Loss
 from chainrule.optimizers import Optimizer
 from chainrule.training import arguments
 from chainrule.training.bad_batch import WHAT as BAD_BATCH
+from chainrule.training.exclusive import Reservation, already_training
 from chainrule.training.guard import GuardedStep, quiet
 from chainrule.training.history import History
 from chainrule.training.history_columns import Columns
@@ -64,6 +69,29 @@ if TYPE_CHECKING:
 
 APPLIED_AT_ONCE = 1000
 """How many samples are evaluated together."""
+
+
+def _not_in_a_run(trainer: Trainer, attribute: Any, given: Any) -> Any:
+    """Raise an error for an assignment during a run, which would only half take effect."""
+    if trainer.run is not None and trainer.run.is_going:
+        raise ConfigurationError(
+            f"{attribute.name} of a trainer cannot be replaced during a run",
+            place="Trainer",
+            expected=f"the {attribute.name} with which fit was called",
+            received=f"{given!r:.80}",
+            hint=f"end the run with trainer.stop(…), set trainer.{attribute.name}, and call fit"
+            " again" + _CHANGED_INSTEAD.get(attribute.name, ""),
+        )
+    return given
+
+
+_CHANGED_INSTEAD = {
+    "optimizer": "; or change its fields: trainer.optimizer.learning_rate = …",
+    "loss": "; or change its fields",
+    "model": "; or change its parameters: trainer.model.parameters[path].value = …",
+}
+
+_FIXED: list[Callable[[Any, Any, Any], Any]] = [_not_in_a_run, setters.convert, setters.validate]
 
 
 def _by_name(trainer: Trainer, attribute: Any, given: Any) -> Mapping[Any, Any]:
@@ -117,24 +145,40 @@ class Trainer(Hinted):
     array([[21.]])
     """
 
-    model: Layer = field(validator=arguments.require_model)
-    loss: Loss = field(converter=arguments.as_loss)
-    optimizer: Optimizer = field(validator=arguments.require_optimizer)
+    model: Layer = field(validator=arguments.require_model, on_setattr=_FIXED)
+    loss: Loss = field(converter=arguments.as_loss, on_setattr=_FIXED)
+    optimizer: Optimizer = field(validator=arguments.require_optimizer, on_setattr=_FIXED)
     metrics: (
         Iterable[MetricLike | Iterable[MetricLike]] | Mapping[int | str, Iterable[MetricLike]]
-    ) = field(default=(), kw_only=True, repr=names_in, on_setattr=_by_name)
+    ) = field(default=(), kw_only=True, repr=names_in, on_setattr=[_not_in_a_run, _by_name])
     loss_weights: Any = field(default=None, kw_only=True, repr=False, on_setattr=setters.frozen)
-    rng: Any = field(default=None, kw_only=True, converter=arguments.as_generator, repr=False)
+    rng: Any = field(
+        default=None,
+        kw_only=True,
+        converter=arguments.as_generator,
+        repr=False,
+        on_setattr=_FIXED,
+    )
     run: Run | None = field(default=None, init=False, repr=False)
     _guarded: GuardedStep | None = field(default=None, init=False, repr=False)
     _no_history: History = field(factory=History, init=False, repr=False)
     _for_building: np.random.Generator | None = field(default=None, init=False, repr=False)
     _own_steps: int = field(default=0, init=False, repr=False)
     _has_compared: bool = field(default=False, init=False, repr=False)
+    _busy: Any = field(factory=threading.RLock, init=False, repr=False)  # held by fit and step
 
     def __attrs_post_init__(self) -> None:
         self.loss = arguments.weighted(self.loss, self.loss_weights)
         self.metrics = self.metrics  # by name: see _by_name
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: everything except what belongs to this process."""
+        names = [each.name for each in fields(Trainer) if each.name not in ("_guarded", "_busy")]
+        return {name: getattr(self, name) for name in names}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in {**state, "_guarded": None, "_busy": threading.RLock()}.items():
+            object.__setattr__(self, name, value)
 
     @property
     def _named_metrics(self) -> Mapping[Any, Any]:
@@ -193,9 +237,11 @@ class Trainer(Hinted):
     ) -> History:
         """Train on all samples ``epochs`` times, or on fresh batches, and return the history.
 
-        All arguments are checked before anything changes: if one is invalid, the model, the
-        optimizer and the generator are as before. Your arrays never change: layers, losses and
-        metrics see the data as read-only.
+        All arguments are checked before anything changes: if a start is refused, the model, the
+        optimizer, the generator, and all files and logs are as before. While a run is going on,
+        nothing else can train its model, and what it was started with cannot be replaced; fields
+        of the optimizer, the loss and the layers can be changed. Your arrays never change: layers,
+        losses and metrics see the data as read-only.
 
         Ctrl-C ends the training after the current step and returns the history so far;
         ``trainer.run.reason`` says so. A second Ctrl-C stops immediately.
@@ -251,8 +297,9 @@ class Trainer(Hinted):
             A folder of checkpoints written by `chainrule.callbacks.Checkpoint`: the run resumes
             from the newest intact one, with the same numbers as if it had never stopped; without
             one, it starts from the beginning. Model, loss, optimizer, data and callbacks must be
-            the same as before, and are compared as far as that is cheap (some rows of the data, the
-            classes of the callbacks); the generator and the learning rate come from the checkpoint.
+            those with which the run was started, and are compared (data in memory completely,
+            large stored data by some of their rows); what was changed during the run, the
+            generator and the learning rate come from the checkpoint.
             With more epochs than before, a finished run continues.
         bad_batch
             A file for the batch that produces a NaN or an infinity, if one does: it holds the
@@ -273,7 +320,8 @@ class Trainer(Hinted):
         Raises
         ------
         ConfigurationError
-            A count is not an integer of at least 1, or arguments contradict each other.
+            A count is not an integer of at least 1, arguments contradict each other, or another
+            run trains the model, or a part of it.
         DtypeError, ShapeError, DataError
             The data cannot be used; the error names the array and the position in it.
         DefinitionError
@@ -293,47 +341,70 @@ class Trainer(Hinted):
         arguments.require_progress(progress)
         folder = arguments.as_path("resume_from", resume_from)
         file = arguments.as_path("bad_batch", bad_batch)
-        if self.model.is_built:
-            arguments.require_a_loss_for_each(self.model.output_shapes, self.loss)
         if file is not None:
             files.require_place_for_file(file, BAD_BATCH)
-        state, before = self.rng.bit_generator.state, self.run
-        batches: Batches | None = None
-        try:
-            batches = batches_of(
-                x,
-                t,
-                batch_size=batch_size,
-                steps_per_epoch=steps_per_epoch,
-                sample_weights=sample_weights,
-                class_weights=arguments.class_weights_by_number(
-                    class_weights, self.model, len(self.loss.for_each_output)
-                ),
-                shuffle=shuffle,
-                prefetch=prefetch,
-                rng=self.rng,
-                outputs=len(self.loss.for_each_output),
-            )
-            is_stored = folder is not None and _holds_checkpoints(folder)
-            model, validation, columns = self._prepared(batches, validation_data, is_stored)
-            run = Run(self, batches, validation, columns, callbacks, epochs, accumulate, file)
-            resumption = None if folder is None else self._resumption(folder, run, model)
-            self.run = run
-            for callback in run.callbacks:
-                callback.check(self)
-            if not self.model.is_built:
-                self._build(batches.data, is_stored=resumption is not None)
-            if resumption is not None:
-                resumption.apply(run)
-        except BaseException:
-            self.rng.bit_generator.state, self.run = state, before
-            if batches is not None:
-                batches.close()
-            raise
-        self._guarded, self._own_steps = None, 0
-        self._warn_of_softmax()
-        run.go(progress)
+        checkpoints = [each for each in callbacks if isinstance(each, Checkpoint)]
+        with self._exclusively() as reservation:
+            Builder.wait()  # another thread may be building the model
+            if self.model.is_built:
+                arguments.require_a_loss_for_each(self.model.output_shapes, self.loss)
+            before = self.run
+            with ExitStack() as refused:  # undone, in reverse order, unless the run can begin
+                refused.callback(setattr, self, "run", before)
+                refused.callback(bookmark(self.rng))
+                for checkpoint in checkpoints:
+                    checkpoint.lock()
+                    refused.callback(checkpoint.unlock, undo=True)
+                batches = batches_of(
+                    x,
+                    t,
+                    batch_size=batch_size,
+                    steps_per_epoch=steps_per_epoch,
+                    sample_weights=sample_weights,
+                    class_weights=arguments.class_weights_by_number(
+                        class_weights, self.model, len(self.loss.for_each_output)
+                    ),
+                    shuffle=shuffle,
+                    prefetch=prefetch,
+                    rng=self.rng,
+                    outputs=len(self.loss.for_each_output),
+                )
+                refused.callback(batches.close)
+                is_stored = folder is not None and _holds_checkpoints(folder)
+                model, validation, columns = self._prepared(batches, validation_data, is_stored)
+                run = Run(self, batches, validation, columns, callbacks, epochs, accumulate, file)
+                run.model = model
+                if checkpoints or folder is not None:
+                    run.describe(model)
+                resumption = None if folder is None else self._resumption(folder, run, model)
+                self.run = run
+                for callback in run.callbacks:
+                    callback.check(self)
+                if not self.model.is_built:
+                    self._build(batches.data, is_stored=resumption is not None)
+                    reservation.note_built()
+                run.model = self.model
+                if resumption is not None:
+                    resumption.apply(run)
+                refused.pop_all()
+            self._guarded, self._own_steps = None, 0
+            self._warn_of_softmax()
+            run.go(progress)
         return run.history
+
+    @contextmanager
+    def _exclusively(self) -> Iterator[Reservation]:
+        """Keep everything else from training the model during a run."""
+        if not self._busy.acquire(blocking=False):
+            raise already_training(True, False)
+        try:
+            reservation = Reservation(self)
+            try:
+                yield reservation
+            finally:
+                reservation.release()
+        finally:
+            self._busy.release()
 
     def stop(self, reason: str) -> None:
         """Stop the run after the current step; callbacks can call this.
@@ -386,14 +457,19 @@ class Trainer(Hinted):
         NonFiniteError
             As in `fit`. Arrays of the model's type are checked only by the model and the loss.
         """
-        if not self.model.is_built:
-            outputs = len(self.loss.for_each_output)
-            self._build(Data.of(x, t, sample_weights, outputs=outputs))
-        batch = self._as_batch(x, t, sample_weights)
-        guarded = self.guarded_step()
-        cost, y, costs = guarded.take(*batch)
-        guarded.require_finite()
-        self._own_steps += 1
+        if not self._busy.acquire(blocking=False):
+            raise already_training(True, False)
+        try:
+            if not self.model.is_built:
+                outputs = len(self.loss.for_each_output)
+                self._build(Data.of(x, t, sample_weights, outputs=outputs))
+            batch = self._as_batch(x, t, sample_weights)
+            guarded = self.guarded_step()
+            cost, y, costs = guarded.take(*batch)
+            guarded.require_finite()
+            self._own_steps += 1
+        finally:
+            self._busy.release()
         if not self._has_compared:
             self._warn_of_softmax()
         if not metrics:
@@ -538,6 +614,7 @@ class Trainer(Hinted):
         resumption = Resumption.of(saved, run, model)
         resumption.restore_callbacks(run)
         run.resumed_from, run.resumes_at = saved.path, saved.record["position"]["steps"]
+        run.identity = saved.run or run.identity
         return resumption
 
     def _fitted(self, data: Data, model: Layer) -> Data:
@@ -566,6 +643,7 @@ class Trainer(Hinted):
             and guarded.optimizer is self.optimizer
         )
         if guarded is None or not is_current:
+            Reservation.require_none_elsewhere(self)
             guarded = self._guarded = GuardedStep(self.model, self.loss, self.optimizer)
         return guarded
 
