@@ -54,6 +54,15 @@ class Callback(Hinted):
     """If True, this callback is called after all others, wherever it is in the list: a checkpoint,
     for example, has to contain the final state of the others."""
 
+    writes_checkpoints: ClassVar[bool] = False
+    """If True, it has a folder that `lock` reserves for one run."""
+
+    def lock(self) -> None:
+        """Reserve what the callback writes, before anything else of a run begins."""
+
+    def unlock(self, *, undo: bool = False) -> None:
+        """Release it; with ``undo``, as if there had been no run."""
+
     def check(self, trainer: Trainer, /) -> None:
         """Raise an error for a run that cannot succeed; do not change anything here.
 

@@ -58,6 +58,7 @@ class Checkpoint(Callback):
     """
 
     comes_last: ClassVar[bool] = True
+    writes_checkpoints: ClassVar[bool] = True
 
     folder: Any = field(validator=validators.a_path)
     every_steps: int = field(

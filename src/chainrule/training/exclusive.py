@@ -14,13 +14,16 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar, Protocol
 
 from chainrule.core.errors import ConfigurationError
 from chainrule.core.layer import Layer
 
-if TYPE_CHECKING:
-    from chainrule.training.trainer import Trainer
+
+class HasModel(Protocol):
+    """A trainer, as far as its model is concerned."""
+
+    model: Layer
 
 
 class Reservation:
@@ -40,7 +43,7 @@ class Reservation:
     _all: ClassVar[list[Reservation]] = []
     _lock: ClassVar[threading.Lock] = threading.Lock()
 
-    def __init__(self, trainer: Trainer) -> None:
+    def __init__(self, trainer: HasModel) -> None:
         self.trainer, self.thread = trainer, threading.get_ident()
         self.changing = changing(trainer.model)
         with self._lock:
@@ -57,7 +60,7 @@ class Reservation:
             self._all.remove(self)
 
     @classmethod
-    def require_none_elsewhere(cls, trainer: Trainer) -> None:
+    def require_none_elsewhere(cls, trainer: HasModel) -> None:
         """Raise an error if a run in another thread trains the same model, or a part of it."""
         here = threading.get_ident()
         others = [each for each in list(cls._all) if each.thread != here]
@@ -99,7 +102,7 @@ def already_training(is_same: bool, is_nested: bool) -> ConfigurationError:
     )
 
 
-def _require_free(trainer: Trainer, wanted: set[int], others: Iterable[Reservation]) -> None:
+def _require_free(trainer: HasModel, wanted: set[int], others: Iterable[Reservation]) -> None:
     for other in others:
         is_same = other.trainer is trainer
         if is_same or not other.changing.isdisjoint(wanted):

@@ -35,7 +35,6 @@ from attrs import define, evolve, field, fields, setters
 
 from chainrule import files
 from chainrule.callbacks import Callback
-from chainrule.callbacks.checkpoint import Checkpoint
 from chainrule.core.arrays import read_only, refuse_write
 from chainrule.core.building import build_for_stored_values
 from chainrule.core.deprecation import renamed_keywords
@@ -343,7 +342,7 @@ class Trainer(Hinted):
         file = arguments.as_path("bad_batch", bad_batch)
         if file is not None:
             files.require_place_for_file(file, BAD_BATCH)
-        checkpoints = [each for each in callbacks if isinstance(each, Checkpoint)]
+        checkpoints = [each for each in callbacks if each.writes_checkpoints]
         with self._exclusively() as reservation:
             Builder.wait()  # another thread may be building the model
             if self.model.is_built:
