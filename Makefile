@@ -20,7 +20,7 @@ help:
 	@echo 'make demo        watch a network learn handwritten digits'
 	@echo 'make test        run all tests except the comparisons with PyTorch'
 	@echo 'make test-lowest the tests with the lowest versions that pyproject.toml allows'
-	@echo 'make peers       run the comparisons with PyTorch'
+	@echo 'make peers       run the comparisons with PyTorch and scikit-learn'
 	@echo 'make lint        ruff (rules and format), mypy --strict, spelling and code blocks of the pages'
 	@echo 'make typing      what mypy and pyright report of a user program, in strict mode'
 	@echo 'make bench       compare the time of a training step with the lecture, plain NumPy and PyTorch'

@@ -6,6 +6,8 @@ import errno
 import io
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,7 +44,7 @@ def test_a_file_is_written_and_read(path):
 def test_a_disk_that_is_really_full_leaves_the_old_file(path, monkeypatch):
     """/dev/full takes what is written and has no room for it, as a full disk."""
     assert Path("/dev/full").exists()
-    monkeypatch.setattr(files, "open", lambda *_: io.FileIO("/dev/full", "w"), raising=False)
+    monkeypatch.setattr(files, "open", lambda *_, **how: io.FileIO("/dev/full", "w"), raising=False)
     error = refused(path, content=b"x" * 10**6)
     assert "No space left" in error.received and "free some space" in error.hint
     assert error.place == str(path)
@@ -64,7 +66,7 @@ FAILURES = {
 def test_every_failure_of_the_system_is_named_and_leaves_the_old_file(
     code, step, path, monkeypatch
 ):
-    def failing(*_):
+    def failing(*_, **how):
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(os, step, failing)
@@ -75,7 +77,7 @@ def test_every_failure_of_the_system_is_named_and_leaves_the_old_file(
 
 @pytest.mark.parametrize("code", FAILURES, ids=errno.errorcode.get)
 def test_a_folder_in_which_no_file_can_be_made_leaves_the_old_file(code, path, monkeypatch):
-    def failing(*_):
+    def failing(*_, **how):
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(files, "open", failing, raising=False)
@@ -181,3 +183,84 @@ def test_a_folder_is_created_with_its_parents_or_the_reason_is_reported(path):
     with pytest.raises(StorageError, match="the folder could not be written"):
         files.make_folder(path, "the folder")
     assert path.read_bytes() == b"old"
+
+
+# ------------------------------------------------------------------------------- partial files
+
+WRITES_FOREVER = """
+import sys, os
+from chainrule import files
+fsync = os.fsync
+def waits(descriptor):
+    os.write(1, b"writing\\n")
+    sys.stdin.read()
+os.fsync = waits
+files.write(sys.argv[1], b"half", "the model")
+"""
+
+
+def partials(path):
+    return [name for name in os.listdir(path.parent) if name.endswith(files.PARTIAL)]
+
+
+def test_what_a_killed_program_left_is_removed_and_what_a_living_one_writes_is_not(path):
+    command = [sys.executable, "-c", WRITES_FOREVER, str(path)]
+    writers = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(2)
+    ]
+    try:
+        for writer in writers:
+            writer.stdout.readline()
+        assert len(partials(path)) == 2
+        files.write(path, b"new", "the model")
+        assert len(partials(path)) == 2
+        writers[0].kill()
+        writers[0].wait()
+        files.write(path, b"newer", "the model")
+        assert len(partials(path)) == 1 and path.read_bytes() == b"newer"
+        writers[1].communicate(timeout=20)
+        assert path.read_bytes() == b"half" and not partials(path)
+    finally:
+        for writer in writers:
+            writer.kill()
+            writer.wait()
+            writer.stdout.close()
+            writer.stdin.close()
+
+
+def test_the_files_of_a_user_are_not_taken_for_leftovers(path):
+    names = [
+        "model.safetensors.partial",
+        "model.safetensors.mine.partial",
+        "other.1234abcd.partial",
+    ]
+    for name in names:
+        (path.parent / name).write_text("mine")
+    files.write(path, b"new", "the model")
+    assert sorted(partials(path)) == sorted(names)
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o400, 0o644])
+def test_a_partial_file_never_has_wider_permissions_than_the_file(path, mode, monkeypatch):
+    os.chmod(path, mode)
+    seen = []
+    for step in ("fsync", "replace"):
+        real = getattr(os, step)
+
+        def looks(*given, real=real):
+            seen.extend((path.parent / name).stat().st_mode & 0o777 for name in partials(path))
+            return real(*given)
+
+        monkeypatch.setattr(os, step, looks)
+    opened = os.open
+
+    def opens(name, flags, mode=0o777):
+        descriptor = opened(name, flags, mode)
+        seen.append(os.fstat(descriptor).st_mode & 0o777)
+        return descriptor
+
+    monkeypatch.setattr(os, "open", opens)
+    files.write(path, b"new", "the model")
+    monkeypatch.undo()
+    assert seen[:-1] and not any(each & ~mode for each in seen[:-1])  # the last is the folder
+    assert path.stat().st_mode & 0o777 == mode

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from chainrule.layers.reshape import Slice as Slice
     from chainrule.layers.softmax import Softmax as Softmax
     from chainrule.storage import load as load
+    from chainrule.training import metrics as metrics
     from chainrule.training.trainer import Trainer as Trainer
 
 __version__ = "0.1.0"
@@ -99,6 +100,7 @@ _MODULES = {
     "initializers": "chainrule.core.initializers",
     "lecture": "chainrule.lecture",
     "losses": "chainrule.losses",
+    "metrics": "chainrule.training.metrics",
     "optimizers": "chainrule.optimizers",
     "schedules": "chainrule.schedules",
 }
@@ -117,7 +119,9 @@ if not TYPE_CHECKING:  # with a __getattr__, type checkers would accept any name
         elif name in _MODULES:
             found = importlib.import_module(_MODULES[name])
         else:
-            raise AttributeError(f"module 'chainrule' has no attribute {name!r}")
+            from chainrule.core.hints import missing_name
+
+            raise missing_name(__name__, name)
         globals()[name] = found
         return found
 

@@ -35,8 +35,9 @@ import numpy as np
 from attrs import define
 
 import chainrule
-from chainrule import Activation, Dense, Sequential, Softmax
+from chainrule import Activation, Dense, Sequential, Softmax, files
 from chainrule.core.errors import ChainruleError, StorageError
+from chainrule.core.terminal import ERRORS
 
 if TYPE_CHECKING:
     from chainrule.datasets import Digits
@@ -51,6 +52,9 @@ EXACT = 1e-12  # the tolerance between two computations of the same gradient
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demonstration and return the exit code: 0, 1, 2 (options), or 130 (Ctrl-C)."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors=ERRORS)  # an encoding without Δ shows "delta"
     options = _parser().parse_args(arguments)
     try:
         return _demonstrate(options)
@@ -232,7 +236,7 @@ def _whole(text: str, least: int) -> int:
 def _output(text: str) -> Path:
     if not text.strip():
         raise argparse.ArgumentTypeError("the name of a folder is missing")
-    return Path(text)
+    return files.expanded(text)
 
 
 # ------------------------------------------------------------------------------- the files
@@ -316,8 +320,6 @@ class _Screen:
     def __init__(self) -> None:
         from rich.console import Console
 
-        if hasattr(sys.stdout, "reconfigure"):
-            sys.stdout.reconfigure(errors="replace")  # an encoding without Δ shows a ?
         self.console = Console(highlight=False)
 
     def title(self) -> None:

@@ -27,11 +27,12 @@ from attrs import frozen
 
 from chainrule import files
 from chainrule.core.caller import warn_caller
-from chainrule.core.errors import StorageError
+from chainrule.core.errors import StorageError, described, shortened
 from chainrule.core.types import Array
 from chainrule.storage import sealed_file
 
-FORMAT = "chainrule-checkpoint-1"
+FORMAT = "chainrule-checkpoint-2"
+READABLE = ("chainrule-checkpoint-1", FORMAT)
 NAME = re.compile(r"step-(\d{9,})\.safetensors")
 
 
@@ -51,17 +52,22 @@ class Saved:
         Everything except the arrays.
     arrays
         The arrays, by name.
+    run
+        The identity of the run that wrote it; None if chainrule 0.1 wrote it.
     """
 
     path: Path
     record: dict[str, Any]
     arrays: dict[str, Array]
+    run: str | None = None
 
 
 # ------------------------------------------------------------------------------- writing
 
 
-def write(folder: Path, steps: int, record: dict[str, Any], arrays: dict[str, Array]) -> Path:
+def write(
+    folder: Path, steps: int, run: str, record: dict[str, Any], arrays: dict[str, Array]
+) -> Path:
     """Write a checkpoint into a folder, as ``step-000000150.safetensors``.
 
     Parameters
@@ -70,6 +76,8 @@ def write(folder: Path, steps: int, record: dict[str, Any], arrays: dict[str, Ar
         An existing folder.
     steps
         The number of steps that the run has taken.
+    run
+        The identity of the run.
     record
         Everything except the arrays, in a form that JSON can represent.
     arrays
@@ -80,7 +88,7 @@ def write(folder: Path, steps: int, record: dict[str, Any], arrays: dict[str, Ar
     StorageError
         The file could not be written.
     """
-    content = sealed_file.pack(arrays, {"format": FORMAT, "record": json.dumps(record)})
+    content = sealed_file.pack(arrays, {"format": FORMAT, "run": run, "record": json.dumps(record)})
     path = folder / f"step-{steps:09}.safetensors"
     files.write(path, content, "the checkpoint")
     return path
@@ -103,7 +111,7 @@ def encoded(value: Any, name: str, arrays: dict[str, Array]) -> Any:
         "this state cannot be written into a checkpoint",
         place=name,
         expected="numbers, strings, None, arrays of numbers, and lists and dicts of these",
-        received=f"{value!r:.60}, of type {type(value).__name__}",
+        received=described(value),
         hint="return from state() only values from which restore() can rebuild the rest",
     )
 
@@ -133,6 +141,24 @@ def found_in(folder: Path) -> list[tuple[int, Path]]:
         raise files.unread(folder, error, "the folder of checkpoints") from error
     matches = [match for name in names if (match := NAME.fullmatch(name))]
     return sorted(((int(match[1]), folder / match[0]) for match in matches), reverse=True)
+
+
+def number_of(path: Path) -> int:
+    """The number of steps in the name of a checkpoint."""
+    match = NAME.fullmatch(path.name)
+    return int(match[1]) if match else -1
+
+
+def run_of(path: Path) -> str | None:
+    """The identity of the run that wrote a checkpoint; None if chainrule 0.1 wrote it.
+
+    An empty string if the file cannot be read.
+    """
+    try:
+        metadata = sealed_file.read_metadata(path, "a checkpoint")
+    except StorageError:
+        return ""
+    return metadata.get("run") if metadata.get("format") in READABLE else ""
 
 
 def newest_in(folder: Path) -> Saved | None:
@@ -172,17 +198,25 @@ def read(path: Path) -> Saved:
     StorageError
         The file is damaged or does not exist.
     """
-    content = sealed_file.read(path, "a checkpoint")
     try:
-        contents = sealed_file.unpack(content, [FORMAT])
+        with sealed_file.opened(path, "a checkpoint", READABLE) as contents:
+            arrays = contents.arrays
         record = sealed_file.parsed(contents.metadata.get("record", ""))
-        _require_valid(record, contents.arrays)
-        return Saved(path, record, contents.arrays)
+        _require_valid(record, arrays)
+        return Saved(path, record, arrays, _identity(contents.metadata))
     except StorageError as error:
         error.place = str(path)
         raise
     except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise invalid(f"{type(error).__name__}: {error!s:.80}", str(path)) from error
+
+
+def _identity(metadata: Mapping[str, str]) -> str | None:
+    """The identity of the run; a checkpoint of chainrule 0.1 has none."""
+    run = metadata.get("run")
+    if metadata["format"] == FORMAT and not re.fullmatch(r"[0-9a-f]{16}", run or ""):
+        raise invalid(f"the run {run!r:.40}")
+    return run
 
 
 def _require_valid(record: Any, arrays: Mapping[str, Array]) -> None:
@@ -197,15 +231,23 @@ def _require_valid(record: Any, arrays: Mapping[str, Array]) -> None:
     for entries, types in kinds:
         for name, kind in types.items():
             if type(entries[name]) is not kind or (kind is int and entries[name] < 0):
-                raise invalid(f"{name} is {entries[name]!r:.40}")
+                raise invalid(f"{name} is {shortened(entries[name], 40)}")
     epochs = position["epochs_done"]
     for name in record["history"]:
         if arrays[f"history/{name}"].shape != (epochs,):
             raise invalid(f"{name!r} does not have one number for each of {epochs} epochs")
-    if not all(type(total) is float for total in position["sums"]):
-        raise invalid(f"the sums are {position['sums']!r:.40}")
+    if not all(map(_are_numbers, position["sums"])):
+        raise invalid(f"the sums are {shortened(position['sums'], 40)}")
     if not all(isinstance(each["class"], str) for each in record["callbacks"]):
         raise invalid("a callback has no class")
+
+
+def _are_numbers(total: Any) -> bool:
+    """Whether it is a number, or the several of a metric: a list, or a table, of numbers."""
+    rows = total if isinstance(total, list) else [total]
+    columns = [row if isinstance(row, list) and rows is total else [row] for row in rows]
+    same = len({len(column) for column in columns}) == 1
+    return same and all(type(number) is float for column in columns for number in column)
 
 
 def invalid(received: str, place: str | None = None) -> StorageError:

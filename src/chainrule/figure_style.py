@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +23,31 @@ def missing_matplotlib(error: ImportError) -> MissingExtraError:
         received=str(error),
         hint="pip install 'chainrule[plot]'",
     )
+
+
+def new_figure(**options: Any) -> Any:
+    """A figure of pyplot that a notebook shows exactly once; ``options`` are those of its `figure`.
+
+    A notebook shows the value of a cell's last line, and then every figure that pyplot still has.
+    So a figure that was shown leaves pyplot.
+    """
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise missing_matplotlib(error) from error
+    figure = plt.figure(**options)
+    figure._repr_html_ = functools.partial(_leave_pyplot, figure)  # type: ignore[method-assign]
+    return figure
+
+
+def _leave_pyplot(figure: Any) -> Any:
+    """What a notebook calls to show a figure; a picture is shown in place of HTML."""
+    import matplotlib
+    import matplotlib.pyplot as plt
+
+    if "inline" in matplotlib.get_backend():
+        plt.close(figure)
+    return type(figure)._repr_html_(figure)
 
 
 def tidy(ax: Any) -> None:

@@ -7,7 +7,9 @@ same folder, is flushed to disk, and only then takes the name of the old file, i
     write name.1f3a.partial  →  fsync  →  rename to name  →  fsync the folder
 
 At every moment the name refers either to the complete old content or to the complete new one. A
-killed program may leave a ``.partial`` file, which is never read.
+killed program may leave a ``.partial`` file, which is never read; the next program that writes the
+same file removes it. The writer holds a lock on its partial file, so that the files of a program
+that still runs are left alone.
 
 Only regular files are written and read. A device or a pipe of that name raises an error: it cannot
 be replaced, and reading it may never end.
@@ -17,12 +19,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import os
 import secrets
 import stat
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, ClassVar
 
 from chainrule.core.errors import StorageError
 
@@ -48,23 +52,55 @@ def write(path: str | os.PathLike[str], content: bytes, what: str) -> None:
         If the file could not be written; nothing has changed.
     """
     try:
-        target = Path(os.path.realpath(path))
+        target = Path(os.path.realpath(expanded(path)))
         mode = _mode(target)
-        partial = target.with_name(f"{target.name[:100]}.{secrets.token_hex(4)}{PARTIAL}")
+        sweep(target.parent, f"{glob.escape(target.name[:100])}.{'[0-9a-f]' * 8}")
+        partial, file = _new_partial(target, mode)
         try:
-            with open(partial, "wb") as file:
+            with file:
                 file.write(content)
                 file.flush()
+                if mode is not None:
+                    os.chmod(partial, mode)
                 os.fsync(file.fileno())
-            if mode is not None:
-                os.chmod(partial, mode)  # keep a private file private
-            os.replace(partial, target)  # atomic: until here, the old file is complete
+                if os.name != "nt":  # Windows does not rename an open file
+                    os.replace(partial, target)  # atomic: until here, the old file is complete
+            if os.name == "nt":
+                os.replace(partial, target)
         finally:
             with contextlib.suppress(OSError):  # report the original error, not this one
                 partial.unlink()
     except (OSError, ValueError) as error:  # ValueError: a name that contains a null character
         raise unwritten(path, error, what) from error
     sync_folder(target.parent)
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """The path with ``~`` expanded."""
+    return Path(os.path.expanduser(path))
+
+
+def resolved(path: str | os.PathLike[str]) -> Path:
+    """The absolute path, with ``~`` expanded: it survives a change of the working folder."""
+    return expanded(path).absolute()
+
+
+def sweep(folder: Path, pattern: str) -> None:
+    """Remove the partial files that killed programs have left in a folder.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+    pattern
+        The pattern of their names, without the suffix.
+    """
+    with contextlib.suppress(OSError):  # a leftover does no harm
+        for partial in list(folder.glob(f"{pattern}{PARTIAL}")):
+            with contextlib.suppress(OSError), open(partial, "rb") as file:
+                # If its writer is alive, it holds the lock; Windows removes no open file.
+                if _lock(file.fileno()) or os.name == "nt":
+                    partial.unlink()
 
 
 def read(path: str | os.PathLike[str], what: str) -> bytes:
@@ -89,9 +125,12 @@ def reading(path: str | os.PathLike[str], what: str) -> Iterator[BinaryIO]:
         If the file does not exist or cannot be read.
     """
     try:
-        _mode(Path(path))
-        with open(path, "rb") as file:
+        found = expanded(path)
+        _mode(found)
+        with open(found, "rb") as file:
             yield file
+    except StorageError:  # the caller's, about the content
+        raise
     except (OSError, ValueError, MemoryError) as error:
         raise unread(path, error, what) from error
 
@@ -104,11 +143,12 @@ def make_folder(path: str | os.PathLike[str], what: str) -> Path:
     StorageError
         If it cannot be created, or a file has that name.
     """
+    folder = expanded(path)
     try:
-        Path(path).mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
         raise unwritten(path, error, what) from error
-    return Path(path)
+    return folder
 
 
 def require_place_for_file(path: str | os.PathLike[str], what: str) -> None:
@@ -127,7 +167,7 @@ def require_place_for_file(path: str | os.PathLike[str], what: str) -> None:
         If its folder does not exist, it is not a regular file, or writing is not permitted.
     """
     try:
-        target = Path(os.path.realpath(path))
+        target = Path(os.path.realpath(expanded(path)))
         if target.is_dir():
             raise _error(errno.EISDIR)
         if target.exists():
@@ -144,7 +184,7 @@ def require_place_for_file(path: str | os.PathLike[str], what: str) -> None:
 def require_place_for_folder(path: str | os.PathLike[str], what: str) -> None:
     """Raise an error if a folder cannot be created or written to; see `require_place_for_file`."""
     try:
-        target = Path(os.path.realpath(path))
+        target = Path(os.path.realpath(expanded(path)))
         while not target.exists():
             target = target.parent
         _require_folder(target)
@@ -152,39 +192,88 @@ def require_place_for_folder(path: str | os.PathLike[str], what: str) -> None:
         raise unwritten(path, error, what) from error
 
 
-def lock_folder(folder: Path) -> int | None:
-    """Lock a folder until `unlock_folder` or the end of this process, however it ends.
+class FolderLock:
+    """A lock on a folder, held until `release` or the end of this process, however it ends.
 
-    Returns
-    -------
-    int or None
-        The argument for `unlock_folder`; None if the folder is already locked, by another process
-        or by another part of this one. −1 if the system does not support such locks; then nothing
-        is locked.
+    A forked child of the process does not hold it. Where the system has no such locks, nothing is
+    locked.
+
+    Parameters
+    ----------
+    folder
+        The folder; it is created if it does not exist.
+    what
+        What the folder contains, for the error message.
+
+    Attributes
+    ----------
+    is_held
+        False if the folder is already locked, by another process or by another part of this one.
+
+    Raises
+    ------
+    StorageError
+        If the folder does not exist and cannot be created.
     """
+
+    _all: ClassVar[weakref.WeakSet[FolderLock]] = weakref.WeakSet()
+
+    def __init__(self, folder: Path, what: str) -> None:
+        self.folder = folder
+        self._created = [each for each in (folder, *folder.parents) if not each.exists()]
+        make_folder(folder, what)
+        self._descriptor: int | None = None
+        with contextlib.suppress(OSError):  # Windows cannot open a folder
+            self._descriptor = os.open(folder, os.O_RDONLY)
+        self._identity = _identity(folder)
+        self.is_held = self._descriptor is None or _lock(self._descriptor) is not False
+        FolderLock._all.add(self)
+        if not self.is_held:
+            self.release()
+
+    def is_current(self) -> bool:
+        """Whether the name still refers to the folder that was locked."""
+        return self._identity is not None and _identity(self.folder) == self._identity
+
+    def release(self, *, undo: bool = False) -> None:
+        """Unlock the folder; with ``undo``, remove it if the lock has created it, and if empty."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+        if undo:
+            with contextlib.suppress(OSError):
+                for folder in self._created:  # the innermost first
+                    folder.rmdir()
+
+
+def _close_in_child() -> None:
+    for lock in list(FolderLock._all):
+        lock.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_in_child)
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(folder)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _lock(descriptor: int) -> bool | None:
+    """Lock an open file or folder; False if another holds the lock, None if there are no locks."""
     try:
         import fcntl
-    except ImportError:
-        return -1
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return -1
-    try:
+
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        os.close(descriptor)
+        return False
+    except (ImportError, OSError):  # Windows, and some network file systems
         return None
-    except OSError:  # some network file systems refuse
-        os.close(descriptor)
-        return -1
-    return descriptor
-
-
-def unlock_folder(lock: int | None) -> None:
-    """Unlock a folder."""
-    if lock is not None and lock >= 0:
-        os.close(lock)
+    return True
 
 
 def sync_folder(folder: Path) -> None:
@@ -222,6 +311,19 @@ def unread(path: str | os.PathLike[str], error: Exception, what: str) -> Storage
         received=_said(error),
         hint=hint,
     )
+
+
+def _new_partial(target: Path, mode: int | None) -> tuple[Path, BinaryIO]:
+    """A new, locked file beside the target, with no wider permissions than the target has."""
+    permissions = 0o666 if mode is None else mode & 0o600
+    while True:
+        partial = target.with_name(f"{target.name[:100]}.{secrets.token_hex(4)}{PARTIAL}")
+        file = open(  # noqa: SIM115 - the caller closes it
+            partial, "xb", opener=lambda name, flags: os.open(name, flags, permissions)
+        )
+        if _lock(file.fileno()) is not False and os.fstat(file.fileno()).st_nlink:
+            return partial, file
+        file.close()  # another program has taken it for a leftover
 
 
 def _mode(path: Path) -> int | None:

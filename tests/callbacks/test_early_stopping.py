@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from chainrule import Dense, Layer, Sequential, Trainer, optimizers
 from chainrule.callbacks import Callback, Checkpoint, EarlyStopping, FromFunctions, LearningRate
+from chainrule.callbacks.improvement import is_better
 from chainrule.core.errors import ConfigurationError, NonFiniteError, StorageError
 from chainrule.schedules import Constant
 from checkpoints.resumption import Kills, fit, killed_and_resumed, trainer_of
@@ -97,6 +98,8 @@ def expected_stop(figures: list[float], patience: int, threshold: float) -> tupl
         ({"patience": 2}, [math.nan, 2, math.nan, 1, math.nan, math.nan, 0], 4, 6),
         ({"patience": 2}, [math.nan, math.inf, 1.0], None, 2),
         ({"patience": 5}, [1.0, -math.inf, -math.inf], 2, None),
+        ({"patience": 3, "mode": "max"}, [math.nan, 0.5, math.nan, 0.6, math.nan], 4, None),
+        ({"patience": 2, "mode": "max"}, [math.nan, -math.inf, 0.5], None, 2),
     ],
 )
 def test_it_stops_after_patience_epochs_without_improvement(
@@ -124,6 +127,16 @@ def test_it_stops_by_its_definition_and_restores_the_best_model(
     best, stopped = expected_stop(figures, patience, threshold)
     assert (stopping.best_epoch, stopping.stopped_epoch) == (best, stopped)
     np.testing.assert_array_equal(trainer.model.parameters.value, models[(best or 0) - 1][0])
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+@pytest.mark.parametrize("relative", [False, True])
+def test_nan_is_never_better_and_anything_is_better_than_nan(mode: Any, relative: bool) -> None:
+    criterion = EarlyStopping(threshold=0.1, relative=relative, mode=mode)
+    for best in (None, math.nan, math.inf, -math.inf, 0.0, 1.0):
+        assert not is_better(math.nan, best, criterion)
+    for figure in (-1.0, 0.0, 1.0):
+        assert is_better(figure, math.nan, criterion)
 
 
 def test_the_buffers_are_those_of_the_best_epoch_too() -> None:

@@ -126,6 +126,29 @@ def test_a_run_resumes_bit_for_bit_wherever_it_was_stopped(
     assert run(callbacks.Checkpoint(folder), resume_from=folder) == run()
 
 
+@pytest.mark.parametrize("stop", range(1, 9))
+def test_metrics_of_several_sums_resume_bit_for_bit(tmp_path: Path, stop: int) -> None:
+    labels = np.arange(23) % 4 - 1
+    kinds = ["f1", "accuracy", "top_2_accuracy", "recall"]
+    for classes in (True, False):
+        loss: Any = losses.SoftmaxCrossEntropy(ignore=-1) if classes else losses.Huber()
+        target: Any = labels if classes else np.column_stack([T, X[:, 0]])
+
+        def run(folder: Path, *more: callbacks.Callback, **given: Any) -> tuple[Any, ...]:
+            model = Sequential([Dense(3)])
+            model.build((3,), rng=0)
+            metrics = kinds if classes else ["r2", "root_mean_squared_error"]  # noqa: B023
+            optimizer = optimizers.Adam(0.01)
+            trainer = Trainer(model, loss, optimizer, metrics=metrics, rng=1)  # noqa: B023
+            trainer.fit(X, target, epochs=2, batch_size=6, callbacks=more, **given)  # noqa: B023
+            return outcome(trainer)
+
+        folder = tmp_path / str(classes)
+        run(folder, callbacks.Checkpoint(folder, every_steps=1), StopsAfter(stop))
+        again = run(folder, callbacks.Checkpoint(folder), resume_from=folder)
+        assert again == run(folder)
+
+
 def stopped(folder: Path, steps: int = 7, **how: Any) -> Trainer:
     """A run that was stopped after some steps, with a checkpoint every two of them."""
     trainer = trainer_of(**how)
@@ -171,7 +194,7 @@ def test_the_file_can_be_read_by_the_safetensors_library_alone(tmp_path):
     trainer = stopped(tmp_path)
     with safe_open(tmp_path / "step-000000007.safetensors", framework="numpy") as file:
         weights = file.get_tensor("model/parameters/dense_1.weights")
-        assert file.metadata()["format"] == "chainrule-checkpoint-1"
+        assert file.metadata()["format"] == "chainrule-checkpoint-2"
     np.testing.assert_array_equal(weights, trainer.model.parameters["dense_1.weights"].value)
 
 
@@ -354,9 +377,9 @@ def test_figures_are_restored_to_the_last_bit(tmp_path, figures):
 @pytest.mark.parametrize(
     ("how", "told"),
     [
-        ({"t": 2 * T}, "data, by some of its rows"),
-        ({"x": X[:22], "t": T[:22]}, "data, by some of its rows"),
-        ({"sample_weights": np.ones(23)}, "data, by some of its rows"),
+        ({"t": 2 * T}, "t: changed in rows 0, 1, 2 to 3 and 13 more blocks, of 23"),
+        ({"x": X[:22], "t": T[:22]}, "x: was 23 of (3,), float64, is now 22 of (3,), float64"),
+        ({"sample_weights": np.ones(23)}, "sample_weights: was not given, is now 23 of ()"),
         ({"callbacks": [callbacks.EarlyStopping()]}, "'validation_loss'"),
     ],
 )
@@ -428,7 +451,7 @@ def test_what_a_newer_chainrule_wrote_is_neither_passed_over_nor_deleted(tmp_pat
     stopped(tmp_path)
     for path in tmp_path.iterdir():
         content = path.read_bytes()
-        path.write_bytes(content.replace(b"chainrule-checkpoint-1", b"chainrule-checkpoint-9"))
+        path.write_bytes(content.replace(b"chainrule-checkpoint-2", b"chainrule-checkpoint-9"))
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     trainer = trainer_of()
     with pytest.raises(StorageError, match="newer version of chainrule"):
@@ -442,10 +465,10 @@ def test_what_cannot_be_read_now_is_not_taken_for_damaged(tmp_path, monkeypatch)
     before = sorted(os.listdir(tmp_path))
     from chainrule import files
 
-    def fails(path: Any, what: str) -> Any:
+    def fails(path: Any, what: str, accepted: Any) -> Any:
         raise files.unread(path, OSError(errno.EIO, "Input/output error"), what) from OSError()
 
-    monkeypatch.setattr(checkpoints.sealed_file, "read", fails)
+    monkeypatch.setattr(checkpoints.sealed_file, "opened", fails)
     with pytest.raises(StorageError, match="could not be read"):
         resumed(tmp_path)
     assert sorted(os.listdir(tmp_path)) == before

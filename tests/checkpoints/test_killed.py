@@ -94,6 +94,7 @@ def test_a_run_that_is_killed_thirty_times_ends_as_if_it_had_been_left_alone(tmp
         begins_at = checkpoints.found_in(tmp_path)[0][0]
     assert caught_writing
     assert end_of(started(tmp_path)) == left_alone
+    assert not any(tmp_path.glob("*.partial"))
 
 
 def test_a_finished_run_prints_the_same_again(tmp_path, left_alone):

@@ -135,7 +135,7 @@ def test_an_explicit_define_changes_nothing(decorate, tmp_path):
     for wrong in (lambda: cls(units=0), lambda: setattr(layer, "units", 0)):
         with pytest.raises(ValueError, match="'units' must be >= 1"):
             wrong()
-    with pytest.raises(TypeError, match=r"Affine.__init__\(\) missing 1 required keyword"):
+    with pytest.raises(TypeError, match="Affine: 'units' must be given"):
         cls()
     layer = cls.three()
     np.testing.assert_array_equal(layer.forward(X), 2 * X + 3)
@@ -213,7 +213,7 @@ def test_options_of_define_work_above_the_class_and_after_its_base_class():
     assert repr(Long()) == "Long(units=3)"
     assert Above(4).units == 4
     for cls in (Behind, Long):
-        with pytest.raises(TypeError, match=r"__init__\(\) takes 1 positional argument"):
+        with pytest.raises(TypeError, match="at most 0 arguments may come without a name, not 1"):
             cls(4)
     assert Long(units=3) == Long() != Long(units=4)
 

@@ -12,6 +12,7 @@ from chainrule.core.errors import ChainruleError, ShapeError
 KINDS = {
     "DefinitionError": TypeError,
     "ConfigurationError": ValueError,
+    "ArgumentError": TypeError,
     "BuildError": RuntimeError,
     "ShapeError": ValueError,
     "DtypeError": TypeError,

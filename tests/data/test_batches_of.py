@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from chainrule import Activation, Dense, Layer, Sequential, Trainer, losses, optimizers
 from chainrule.core.errors import ConfigurationError, DataError, DtypeError, ShapeError
+from chainrule.core.input_checks import as_tuple
 from chainrule.data.batches import ArrayBatches, Batches, FreshBatches
 from chainrule.data.batches_of import batches_of
 from chainrule.data.iterated_batches import IteratedBatches
@@ -380,6 +381,71 @@ def test_balanced_class_weights_are_counted_from_targets_in_memory() -> None:
         batches.close()
 
 
+@pytest.mark.parametrize("kind", ["h5py", "pairs", "a generator", "a function", "arrays", "zarr"])
+@pytest.mark.parametrize("form", ["of positions", "of outputs", "of both"])
+def test_weights_go_with_their_rows_for_positions_and_outputs(kind: str, form: str) -> None:
+    rng = np.random.default_rng(3)
+    t = rng.normal(size=(N, 2)), rng.normal(size=(N, 2, 3))
+    w = {
+        "of positions": rng.normal(size=(N, 2)),
+        "of outputs": (None, rng.normal(size=N)),
+        "of both": (rng.normal(size=N), rng.normal(size=(N, 2, 3))),
+    }[form]
+
+    def rows_of(arrays: Any, rows: Any) -> Any:
+        if isinstance(arrays, tuple):
+            return tuple([None if array is None else array[rows] for array in arrays])
+        return arrays[rows]
+
+    if kind == "pairs" and form == "of outputs":
+        w = (np.ones(N), w[1])  # a sample has a weight for each output, or one for all
+
+    class Samples(Pairs):
+        def __getitem__(self, number: int) -> Any:
+            return X[number], rows_of(t, number), rows_of(w, number)
+
+    def made(rng: Any) -> Any:
+        return X[:9], rows_of(t, slice(9)), rows_of(w, slice(9))
+
+    def endless() -> Iterator[Any]:
+        while True:
+            yield made(None)
+
+    given_to: dict[str, Any] = {
+        "h5py": ((in_hdf5(X), t), {"sample_weights": w}),
+        "zarr": ((in_zarr(X, 5), t), {"sample_weights": w, "shuffle": "rows"}),
+        "arrays": ((X, t), {"sample_weights": w}),
+        "pairs": ((Samples(),), {}),
+        "a generator": ((endless(),), {"steps_per_epoch": 2}),
+        "a function": ((made,), {"steps_per_epoch": 2}),
+    }
+    arguments, options = given_to[kind]
+    batches = batches_of(*arguments, rng=rng, outputs=2, **options)
+    both = losses.PerOutput([losses.MeanSquaredError(), losses.MeanSquaredError()])
+    batches.fit_to(both, lambda data: ((2,), (2, 3)), np.dtype("float32"))
+    of_row = {row.tobytes(): n for n, row in enumerate(X)}
+    for (x,), _, found in batches.epoch():
+        rows = [of_row[row.tobytes()] for row in x]
+        expected = rows_of(w, rows)
+        assert isinstance(found, tuple) == isinstance(expected, tuple)
+        for own, right in zip(as_tuple(found), as_tuple(expected), strict=True):
+            if right is None:
+                assert own is None
+            else:
+                np.testing.assert_array_equal(own, right.astype("float32"))
+    batches.close()
+
+
+@pytest.mark.parametrize("weights", [np.ones((N, 3)), np.ones((N, 2, 1)), (np.ones(N),) * 3])
+def test_weights_that_fit_no_part_of_the_output_are_refused_before_the_first_step(
+    weights: Any,
+) -> None:
+    with pytest.raises((ShapeError, DataError), match="sample_weights"):
+        fitted(X, np.ones((N, 2)), sample_weights=weights, row=(2,))
+    with pytest.raises(ShapeError, match=r"use its \.ravel\(\)"):
+        fitted(X, LABELS, sample_weights=np.ones((N, 1)), loss=CLASSES, row=(3,))
+
+
 # ------------------------------------------------------------------------------- what is rejected
 
 BAD = X.copy()
@@ -497,7 +563,7 @@ def test_a_loader_with_fewer_batches_than_its_length_raises_an_error_after_them(
     [
         (X, DataError, ["batch 2", "not a pair", "ndarray of 50"]),
         ((BAD, T), DataError, ["x of batch 2, row 41"]),
-        ((X, T, -W), DataError, ["sample_weights of batch 2, row 0", "negative"]),
+        ((X, T, W * np.nan), DataError, ["sample_weights of batch 2, row 0", "finite"]),
     ],
 )
 def test_a_bad_batch_of_an_iterable_is_reported_with_its_number(

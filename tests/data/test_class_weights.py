@@ -9,17 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chainrule import losses
 from chainrule.core.errors import ConfigurationError, DataError
-from chainrule.data.class_weights import ClassWeights, labels_of
+from chainrule.data.class_weights import ClassWeights, OutputClassWeights, labels_of
+from chainrule.data.samples import Data
 
 NAN, INF = float("nan"), float("inf")
 
 
 def weights_of(given_as: Any, target: Any, row: tuple[int, ...] = (3,)) -> Any:
-    weights = ClassWeights.of(given_as, 1)
-    assert weights is not None
     target = np.asarray(target)
-    return weights.for_targets(row, target, "t").of_targets(target, "t")
+    weights = OutputClassWeights.of(given_as).for_targets(row, target, "t")
+    return weights.of_targets(target, "t")
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=40), st.integers(0, 2**32 - 1))
@@ -95,7 +96,6 @@ def test_invalid_class_weights_are_rejected(given_as: Any, words: list[str]) -> 
         ([1.0] * 2, [0.0, 0.5], (1,), DataError, ["t, row 1", "is not a label", "0.5"]),
         ("balanced", [0.0, 0.5], (1,), DataError, ["t, row 1", "is not a label"]),
         ([1.0] * 3, [[1, 0, 0], [1, 0, 1]], (3,), DataError, ["t, row 1", "does not sum to 1"]),
-        ([1.0] * 3, [[[0, 1]]], (2, 3), ConfigurationError, ["(batch, 2, 3)"]),
     ],
 )
 def test_targets_without_a_class_weight_are_rejected(
@@ -105,6 +105,54 @@ def test_targets_without_a_class_weight_are_rejected(
         weights_of(given_as, target, row)
     for word in words:
         assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "labels", [np.array([[0, 1], [2, -1]]), np.array([[[0], [1]], [[2], [-1]]])]
+)
+def test_each_position_has_the_weight_of_its_class_and_an_ignored_one_has_none(
+    labels: Any,
+) -> None:
+    row = (2, 3) if labels.ndim == 2 else (2, 1)
+    weights = OutputClassWeights.of({0: 3.0, 1: 5.0} if row == (2, 1) else [3.0, 5.0, 7.0])
+    if row == (2, 1):
+        labels = np.minimum(labels, 1)
+    found = weights.for_targets(row, labels, "t", -1).of_targets(labels, "t")
+    np.testing.assert_array_equal(found, [[3.0, 5.0], [7.0 if row == (2, 3) else 5.0, 1.0]])
+
+
+def test_balanced_weights_do_not_count_ignored_labels() -> None:
+    labels = np.array([0, 0, 0, 1, -1, -1])
+    weights = OutputClassWeights.of("balanced").for_targets((3,), labels, "t", -1)
+    # 4/(2·3) and 4/(2·1)
+    np.testing.assert_allclose(weights.of_targets(labels, "t"), [2 / 3] * 3 + [2, 1, 1])
+
+
+def test_each_output_has_its_own_classes() -> None:
+    x, labels = np.zeros((4, 2)), np.array([0, 1, 1, 1])
+    other, w = np.arange(8.0).reshape(4, 2), np.array([1.0, 2.0, 3.0, 4.0])
+    both = losses.PerOutput([losses.SoftmaxCrossEntropy(), losses.HalfSquaredError()])
+    for given_as in ({0: [1.0, 10.0]}, [{0: 1.0, 1: 10.0}, None], ([1.0, 10.0], None)):
+        weights = ClassWeights.of(given_as, 2)
+        assert weights is not None
+        weights = weights.fitted(both, ((2,), (2,)), (labels, other), ("t[0]", "t[1]"))
+        for given_w, expected in ((None, [1, 10, 10, 10]), (w, [1, 20, 30, 40])):
+            found = weights.times(Data.of(x, (labels, other), given_w, outputs=2)).sample_weights
+            np.testing.assert_array_equal(found[0], expected)
+            assert found[1] is given_w or np.array_equal(found[1], given_w)
+    with pytest.raises(DataError, match=r"t\[1\]"):
+        wrong = ClassWeights.of({1: [1.0, 2.0]}, 2)
+        assert wrong is not None
+        wrong.fitted(both, ((2,), (2,)), (labels, other), ("t[0]", "t[1]"))
+
+
+@pytest.mark.parametrize(
+    "given_as", [{0: 1.0, 1: 5.0}, [1.0, 5.0], "balanced", {2: [1.0, 2.0]}, {}, [None], 3]
+)
+def test_class_weights_of_several_outputs_must_say_which_output(given_as: Any) -> None:
+    with pytest.raises(ConfigurationError, match="which output they are for") as caught:
+        ClassWeights.of(given_as, 2)
+    assert "2 outputs" in str(caught.value)
 
 
 def test_an_error_names_the_row_number_in_the_full_data() -> None:

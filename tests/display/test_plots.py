@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -19,6 +21,7 @@ from chainrule.core.errors import DataError, MissingExtraError, ShapeError
 from chainrule.display.plots import (
     Confusion,
     percentage,
+    plot_confusion_matrix,
     plot_confusions,
     plot_digits,
     plot_results,
@@ -242,3 +245,54 @@ def test_without_matplotlib_the_error_names_the_extra(monkeypatch: pytest.Monkey
         plot_training(HISTORY)
     with pytest.raises(ImportError):
         plot_digits(images(), LABELS, LABELS)
+
+
+# ------------------------------------------------------------------------------- confusions counted
+
+
+def test_a_confusion_matrix_shows_counts_names_recall_and_precision():
+    figure = plot_confusion_matrix([[950, 12, 0], [9, 29, 0], [0, 0, 0]], names=["a", "b", "c"])
+    (axes,) = figure.axes
+    assert captions(figure) == ["950", "12", "9", "29"]  # zeros are left white
+    for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
+        assert [label.get_text() for label in labels] == ["a", "b", "c"]
+    beside, above = axes.child_axes
+    assert [label.get_text() for label in beside.get_yticklabels()] == ["99", "76", "–"]
+    assert [label.get_text() for label in above.get_xticklabels()] == ["99.0", "71", "–"]
+    image = axes.images[0].get_array()
+    assert np.allclose(image[2], 1.0)  # a class without samples
+    assert image[0, 0, 2] > image[0, 0, 0] and image[1, 0, 0] > image[1, 0, 2]  # blue, vermilion
+    plt.close(figure)
+
+
+def test_the_figure_of_a_confusion_matrix_is_one_of_pyplot_and_can_be_drawn_into_another():
+    before = plt.get_fignums()
+    figure = plot_confusion_matrix(np.eye(2, dtype=int))
+    assert plt.get_fignums() == [*before, figure.number]
+    figure.savefig(io.BytesIO())
+    plt.close(figure)
+    own = Figure()
+    assert plot_confusion_matrix(np.eye(2) * 1234.5, into=own) is own
+    assert captions(own) == ["1,234", "1,234"]
+    assert plt.get_fignums() == before
+
+
+def test_many_classes_are_colours_alone():
+    figure = plot_confusion_matrix(np.eye(21, dtype=int))
+    assert not figure.axes[0].texts and not figure.axes[0].child_axes
+    plt.close(figure)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "names", "words"),
+    [
+        (np.ones((2, 3)), None, "(2, 3)"),
+        (np.ones(4), None, "(4,)"),
+        (np.ones((0, 0)), None, "(0, 0)"),
+        (np.ones((2, 2)), ["a"], "2 names"),
+    ],
+)
+def test_what_is_no_confusion_matrix_is_refused(matrix, names, words):
+    with pytest.raises(ShapeError) as caught:
+        plot_confusion_matrix(matrix, names)
+    assert words in str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -13,6 +14,14 @@ from matplotlib.figure import Figure
 from chainrule import Activation, Dense, Residual, Sequential, Softmax, losses
 from chainrule.display.trace import Trace, trace
 from chainrule.display.trace_plot import LABELLED
+
+
+@pytest.fixture(autouse=True)
+def no_figure_stays_open() -> Iterator[None]:
+    import matplotlib.pyplot as plt
+
+    yield
+    plt.close("all")
 
 
 def traced(*layers: Any, loss: Any = None, target: Any = None) -> Trace:
@@ -146,3 +155,18 @@ def test_the_largest_and_the_smallest_numbers_have_a_figure() -> None:
         x = np.full((2, 1), scale)
         figure = drawn(trace(model, x, np.ones((2, 1)), losses.HalfSquaredError()))
         assert len(figure.axes) == 3
+
+
+def test_a_new_figure_is_registered_with_pyplot_and_leaves_it_when_a_notebook_shows_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import matplotlib as mpl
+    import matplotlib.pyplot as plt
+
+    plt.close("all")
+    figure = plain(2).plot()
+    assert plt.get_fignums() == [figure.number]
+    name = "module://matplotlib_inline.backend_inline"
+    monkeypatch.setattr(mpl, "get_backend", lambda **how: name)
+    assert figure._repr_html_() is None and plt.get_fignums() == []
+    plt.close("all")

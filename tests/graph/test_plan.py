@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
+import attrs
 import hypothesis.strategies as st
 import numpy as np
 import pytest
@@ -308,3 +310,31 @@ def test_the_error_that_a_layer_raises_stays_the_cause():
     with pytest.raises(ShapeError) as caught:
         plan.forward((batch(),))
     assert isinstance(caught.value.__cause__, FloatingPointError)
+
+
+class Times(Layer):
+    """y = k x, with fields of several kinds."""
+
+    factor: float = 1.0
+    offsets: list[float] = attrs.field(factory=lambda: [0.0])
+
+    def forward(self, x: Any) -> Any:
+        return self.factor * x + sum(self.offsets)
+
+    def backward(self, delta: Any) -> Any:
+        return self.factor * delta
+
+
+@pytest.mark.parametrize("wrap", [lambda layer: layer, lambda layer: Sequential([layer])])
+def test_a_changed_field_takes_effect_at_every_use_of_a_layer(wrap: Any) -> None:
+    x, times = np.arange(6.0).reshape(2, 3), Times()
+    shared, node = wrap(times), Input((3,))
+    model = Graph(node, shared(shared(node)))
+    np.testing.assert_array_equal(model(x), x)
+    times.factor = 3.0
+    np.testing.assert_array_equal(model(x), 9 * x)
+    times.offsets.append(1.0)
+    np.testing.assert_array_equal(model.forward(x), 9 * x + 4)
+    np.testing.assert_array_equal(model.backward(x), 9 * x)
+    times.offsets = []
+    np.testing.assert_array_equal(model.forward(x), 9 * x)

@@ -68,6 +68,11 @@ LOSSES = [
     losses.SoftmaxCrossEntropy(),
     losses.SigmoidCrossEntropy(),
     losses.NegativeLogLikelihood(),
+    losses.SoftmaxCrossEntropy(label_smoothing=0.1, ignore=-1),
+    losses.SoftmaxCrossEntropy(ignore=0),
+    losses.NegativeLogLikelihood(label_smoothing=0.2, ignore=-100),
+    losses.SigmoidCrossEntropy(pos_weight=3.0, label_smoothing=0.1, ignore=-1),
+    losses.SigmoidCrossEntropy(ignore=0),
 ]
 
 

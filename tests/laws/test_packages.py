@@ -46,6 +46,7 @@ EXCEPTIONS = {
     ("core/layer.py", "save", "storage"): "model.save(path), where users look for it",
     ("core/layer.py", "save_weights", "storage"): "likewise",
     ("core/layer.py", "load_weights", "storage"): "likewise",
+    ("core/layer.py", "predict", "data"): "model.predict(x), where users look for it",
     ("calculus/laws.py", "returns", "storage"): "the law that a model survives its file",
     ("callbacks/__init__.py", "TYPE_CHECKING", "schedules"): "the public callbacks.LearningRate",
     ("schedules/__init__.py", "TYPE_CHECKING", "training"): "the public schedules.range_test",

@@ -226,7 +226,11 @@ def test_values_and_gradients_are_those_of_pytorch(rows, n_in, n_out, use_bias, 
 
 @pytest.mark.parametrize(
     ("second", "words"),
-    [("relu", "Dense(3), Activation(…)"), (5, "Dense(5) if these are n_in and n_out"), (None, "")],
+    [
+        ("relu", "[Dense(3), Activation('relu')]"),
+        (5, "Dense(5) if these are n_in and n_out"),
+        (None, ""),
+    ],
 )
 def test_a_second_argument_that_is_no_flag_is_an_error_with_what_was_meant(second, words):
     with pytest.raises(ConfigurationError, match="use_bias must be True or False") as caught:

@@ -140,6 +140,67 @@ def test_negative_log_likelihood_of_one_quarter():
     np.testing.assert_array_equal(delta, [[-2.0, 0.0], [0.0, -1.0]])
 
 
+# --- many samples --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        HalfSquaredError(), MeanSquaredError(), MeanAbsoluteError(), Huber(0.3),
+        SoftmaxCrossEntropy(), SigmoidCrossEntropy(), NegativeLogLikelihood(),
+    ],
+    ids=repr,
+)  # fmt: skip
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_cost_of_millions_of_float32_samples_has_the_digits_of_float32(loss, weighted):
+    n = 1_000_000
+    rng = np.random.default_rng(0)
+    y = rng.uniform(0.05, 0.95, size=(n, 2)).astype(np.float32)
+    target = rng.integers(0, 2, n) if loss in CLASS_LOSSES else np.zeros_like(y)
+    weights = rng.uniform(0.5, 1.5, n).astype(np.float32) if weighted else None
+    wide = weights if weights is None else weights.astype(np.float64)
+    exact = target if target.dtype.kind == "i" else target.astype(np.float64)
+    cost, delta = loss.value_and_delta(y, target, weights)
+    assert cost.dtype == np.float32
+    assert float(cost) == pytest.approx(float(loss(y.astype(np.float64), exact, wide)), rel=2e-7)
+    few = np.arange(0, n, n // 7)
+    share = np.float32(1) if weights is None else weights[few, np.newaxis]
+    scale = loss.slopes(y[few], target[few])
+    np.testing.assert_allclose(delta[few] * np.float32(n), scale * share, rtol=1e-6)
+
+
+def test_a_mean_of_ones_is_one_however_many_there_are():
+    @define
+    class Count(Loss):
+        def costs(self, y, target):
+            return np.ones_like(y[:, 0])
+
+        def slopes(self, y, target):
+            return np.zeros_like(y)
+
+    for n in (3, 1000, 2**16 + 1, 3_000_001):
+        y = np.ones((n, 1), np.float32)
+        for loss in (HalfSquaredError(), MeanSquaredError(), MeanAbsoluteError(), Count()):
+            one = 0.5 if isinstance(loss, HalfSquaredError) else 1.0
+            assert float(loss(y, 0 * y)) == pytest.approx(one, rel=1.2e-7)
+
+
+def test_the_cost_of_one_large_sample_has_the_digits_of_float32():
+    y = np.random.default_rng(0).uniform(0.5, 1.5, size=(1, 3, 700_001)).astype(np.float32)
+    for loss in (HalfSquaredError(), MeanSquaredError(), MeanAbsoluteError(), Huber(0.3)):
+        exact = loss.costs(y.astype(np.float64), np.zeros(y.shape))
+        np.testing.assert_allclose(loss.costs(y, 0 * y), exact, rtol=2e-7)
+
+
+@pytest.mark.parametrize("kind", [HalfSquaredError, MeanSquaredError, MeanAbsoluteError])
+def test_a_cost_beyond_float32_is_infinite_without_a_warning(kind):
+    y = np.full((2, 4), 3e38, np.float32)
+    expected = np.inf if kind is not MeanAbsoluteError else np.float32(3e38)
+    with np.errstate(over="ignore"):  # the square itself, which NumPy reports
+        np.testing.assert_allclose(kind()(y, 0 * y), expected, rtol=1e-6)
+    assert np.isnan(kind()(np.full((2, 4), np.nan, np.float32), np.zeros((2, 4), np.float32)))
+
+
 # --- the formulas --------------------------------------------------------------------------------
 
 
@@ -250,6 +311,211 @@ def test_targets_of_a_softmax_need_not_sum_to_one():
     p = np.exp(y) / np.sum(np.exp(y), axis=1, keepdims=True)
     expected = (p * np.sum(target, axis=1, keepdims=True) - target) / 4
     np.testing.assert_allclose(loss.delta(y, target), expected, rtol=1e-13, atol=1e-16)
+
+
+# --- smoothing, labels that do not count, the weight of a yes ------------------------------------
+
+OPTIONS = [
+    SoftmaxCrossEntropy(label_smoothing=0.1),
+    SoftmaxCrossEntropy(ignore=-1),
+    SoftmaxCrossEntropy(label_smoothing=0.3, ignore=1),
+    NegativeLogLikelihood(label_smoothing=0.1, ignore=-1),
+    SigmoidCrossEntropy(pos_weight=3.0),
+    SigmoidCrossEntropy(pos_weight=[0.5, 2.0, 4.0], label_smoothing=0.2),
+    SigmoidCrossEntropy(ignore=-1),
+]
+every_option = pytest.mark.parametrize("loss", OPTIONS, ids=repr)
+
+
+def test_smoothing_moves_each_target_towards_all_classes():
+    logits = np.array([[0.0, math.log(3)]])  # p = ¼, ¾; with ε = 0.2 the target is 0.1, 0.9
+    for target in (np.array([1]), np.array([[0.0, 1.0]])):
+        value, delta = SoftmaxCrossEntropy(label_smoothing=0.2).value_and_delta(logits, target)
+        assert value == pytest.approx(0.1 * math.log(4) + 0.9 * math.log(4 / 3), rel=1e-15)
+        np.testing.assert_allclose(delta, [[0.15, -0.15]], rtol=1e-14)
+    yes = np.array([[1.0]])
+    value = SigmoidCrossEntropy(label_smoothing=0.2)(logits[:, 1:], yes)
+    assert value == pytest.approx(0.9 * math.log(4 / 3) + 0.1 * math.log(4), rel=1e-15)
+
+
+@pytest.mark.parametrize("missing", [-1, -100, 0, 255])
+def test_a_label_that_is_ignored_neither_costs_nor_counts(missing):
+    rng = np.random.default_rng(0)
+    y, labels = rng.normal(size=(6, 4)), rng.integers(1, 4, 6)
+    labels[[1, 4]] = missing
+    kept = labels != missing
+    y[1] = np.nan  # whatever is there
+    for loss, plain in (
+        (SoftmaxCrossEntropy(ignore=missing), SoftmaxCrossEntropy()),
+        (SigmoidCrossEntropy(ignore=missing), SigmoidCrossEntropy()),
+    ):
+        value, delta = loss.value_and_delta(y, labels)
+        expected = plain.value_and_delta(y[kept], labels[kept])
+        assert value == pytest.approx(expected[0], rel=1e-15)
+        np.testing.assert_allclose(delta[kept], expected[1], rtol=1e-15)
+        np.testing.assert_array_equal(delta[~kept], 0.0)
+        loss.validate_targets(y.shape, labels)
+
+
+def test_targets_of_single_outputs_can_be_ignored():
+    z = np.array([[-math.log(3), 0.0], [math.log(3), 5.0]])  # p = ¼, ½; ¾
+    t = np.array([[1, 0], [1, -1]])
+    expected = (math.log(4) + math.log(2) + math.log(4 / 3)) / 3
+    for target in (t, t.astype(float), t.astype(np.float32)):
+        value, delta = SigmoidCrossEntropy(ignore=-1).value_and_delta(z, target)
+        assert value == pytest.approx(expected, rel=1e-15)
+        np.testing.assert_allclose(delta, [[-0.25, 0.5 / 3], [-0.25 / 3, 0.0]], rtol=1e-15)
+
+
+@pytest.mark.parametrize("loss", [SoftmaxCrossEntropy(ignore=-1), SigmoidCrossEntropy(ignore=-1)])
+def test_a_batch_without_any_label_costs_nothing(loss):
+    value, delta = loss.value_and_delta(np.ones((3, 4)), np.full(3, -1))
+    assert value == 0.0
+    np.testing.assert_array_equal(delta, np.zeros((3, 4)))
+    assert loss.counted((3, 4), np.full(3, -1)) == 0
+
+
+def test_the_average_is_over_the_labels_that_count_and_not_over_the_samples():
+    y = np.zeros((2, 3, 2))  # each label costs ln 2
+    labels = np.array([[0, 1, -1], [-1, -1, 1]])
+    loss = SoftmaxCrossEntropy(ignore=-1)
+    assert loss(y, labels) == pytest.approx(math.log(2), rel=1e-15)
+    weights = np.array([[3.0, 1.0, 9.0], [9.0, 9.0, 2.0]])
+    assert loss(y, labels, weights) == pytest.approx(6 * math.log(2) / 3, rel=1e-15)
+    assert loss.counted(y.shape, labels) == 3
+    assert loss.counted(y.shape, labels, weights) == 6
+    assert loss.counted(y.shape, labels, np.array([2.0, 5.0])) == 2 * 2 + 5
+    np.testing.assert_allclose(loss.costs(y, labels), np.log(2) * np.array([4, 2]) / 3)
+
+
+def test_a_yes_counts_as_often_as_its_weight_says():
+    z, t = np.array([[-math.log(3), 0.0]]), np.array([[1.0, 0.0]])  # p = ¼, ½
+    value, delta = SigmoidCrossEntropy(pos_weight=3.0).value_and_delta(z, t)
+    assert value == pytest.approx((3 * math.log(4) + math.log(2)) / 2, rel=1e-15)
+    np.testing.assert_allclose(delta, [[-3 * 0.375, 0.25]], rtol=1e-15)
+    value = SigmoidCrossEntropy(pos_weight=[2, 100])(z, t)
+    assert value == pytest.approx((2 * math.log(4) + math.log(2)) / 2, rel=1e-15)
+
+
+@every_option
+@every_dtype
+def test_options_keep_the_type_and_all_methods_agree(loss, dtype):
+    y, target = problem(NegativeLogLikelihood(), (5, 3), labels=True)
+    y = y.astype(dtype)
+    if loss.ignore is not None:
+        target[::2] = loss.ignore
+    value, delta = loss.value_and_delta(y, target)
+    exactness = float(8 * np.finfo(dtype).eps)
+    assert value.dtype == delta.dtype == dtype
+    assert value == loss(y, target) == pytest.approx(loss.costs(y, target).mean(), rel=exactness)
+    np.testing.assert_allclose(delta, loss.slopes(y, target) / 5, rtol=exactness)
+    step = np.zeros_like(y)
+    if dtype is np.float64:
+        for entry in np.ndindex(y.shape):
+            step[entry] = 1e-6
+            slope = (loss(y + step, target) - loss(y - step, target)) / 2e-6
+            assert delta[entry] == pytest.approx(slope, rel=1e-7, abs=1e-9)
+            step[entry] = 0.0
+
+
+@every_option
+def test_options_survive_as_text_and_are_shown_only_if_given(loss):
+    assert eval(repr(loss)) == loss
+    assert repr(SigmoidCrossEntropy()) == "SigmoidCrossEntropy()"
+    assert repr(SigmoidCrossEntropy(ignore=-1)) == "SigmoidCrossEntropy(ignore=-1)"
+
+
+@every_dtype
+@pytest.mark.parametrize("options", [{"pos_weight": 7.0}, {"label_smoothing": 0.25}])
+def test_weighted_and_smoothed_entropies_are_exact_in_both_tails(dtype, options):
+    loss = SigmoidCrossEntropy(**options)
+    one_sided = np.array([2**-20, 0.5, 1.0, 20.0, 40.0, 85.0])
+    more, part = mpmath.mpf(options.get("pos_weight", 1)), options.get("label_smoothing", 0)
+    with mpmath.workdps(60):
+        for z in np.concatenate([one_sided, -one_sided]).astype(dtype):
+            exact_z = mpmath.mpf(float(z))
+            no, yes = 1 / (1 + mpmath.exp(exact_z)), 1 / (1 + mpmath.exp(-exact_z))
+            for t in (0, 1):
+                chance = mpmath.mpf(t) * (1 - mpmath.mpf(part)) + mpmath.mpf(part) / 2
+                cost = -more * chance * mpmath.log(yes) - (1 - chance) * mpmath.log(no)
+                value, delta = loss.value_and_delta(np.array([z]), np.array([t], dtype))
+                slope = (1 - chance) * yes - more * chance * no
+                assert units_in_the_last_place(value, cost, dtype) <= 8
+                # a smoothed slope has a zero, near which only its absolute error is small
+                limit = 8 * np.finfo(dtype).eps * (abs(slope) if part == 0 else 1)
+                assert abs(mpmath.mpf(float(delta[0])) - slope) <= max(limit, np.finfo(dtype).tiny)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "words"),
+    [
+        (SoftmaxCrossEntropy, {"label_smoothing": 1.0}, "label_smoothing=1.0"),
+        (SoftmaxCrossEntropy, {"label_smoothing": -0.1}, "0 ≤ label_smoothing < 1"),
+        (NegativeLogLikelihood, {"label_smoothing": math.nan}, "nan"),
+        (SigmoidCrossEntropy, {"label_smoothing": True}, "True"),
+        (SoftmaxCrossEntropy, {"ignore": 0.5}, "ignore=0.5"),
+        (SoftmaxCrossEntropy, {"ignore": [-1]}, "ignore=-1"),
+        (SigmoidCrossEntropy, {"ignore": True}, "True"),
+        (SigmoidCrossEntropy, {"pos_weight": -1.0}, "pos_weight=-1.0"),
+        (SigmoidCrossEntropy, {"pos_weight": [1.0, math.inf]}, "inf"),
+        (SigmoidCrossEntropy, {"pos_weight": "3"}, "'3'"),
+        (SigmoidCrossEntropy, {"pos_weight": []}, "[]"),
+    ],
+)
+def test_an_invalid_option_of_an_entropy_is_refused(kind, options, words):
+    with pytest.raises(ConfigurationError) as caught:
+        kind(**options)
+    assert words in str(caught.value)
+
+
+def test_there_must_be_a_weight_of_a_yes_for_each_output():
+    with pytest.raises(ShapeError, match="3 outputs"):
+        SigmoidCrossEntropy(pos_weight=[1.0, 2.0, 3.0])(np.ones((4, 2)), np.ones((4, 2)))
+
+
+# --- weights of positions, and negative ones -----------------------------------------------------
+
+
+@every_loss
+def test_weights_may_belong_to_the_samples_or_to_parts_of_them(loss):
+    y, target = problem(loss, (3, 2, 4))
+    rng = np.random.default_rng(2)
+    parts = [(3,), (3, 2)] + [(3, 2, 4)] * (loss not in CLASS_LOSSES)
+    for shape in parts:
+        weights = rng.normal(size=shape)  # C is linear in them: negative ones are allowed
+        value, delta = loss.value_and_delta(y, target, weights)
+        one_by_one, summed = np.zeros_like(y), 0.0
+        for entry in np.ndindex(shape):
+            alone = np.zeros(shape)
+            alone[entry] = 1.0
+            cost, slope = loss.value_and_delta(y, target, alone)
+            summed += weights[entry] * cost
+            one_by_one += weights[entry] * slope
+        assert value == pytest.approx(summed, rel=1e-13)
+        np.testing.assert_allclose(delta, one_by_one, rtol=1e-13, atol=1e-16)
+        equal = np.ones(shape)
+        assert loss(y, target, equal) == pytest.approx(loss(y, target), rel=1e-15)
+        y_with_rubbish, silent = y.copy(), equal.copy()
+        silent.flat[0] = 0.0
+        y_with_rubbish[np.unravel_index(0, shape)] = np.nan
+        assert np.isfinite(loss(y_with_rubbish, target, silent))
+
+
+def test_the_gradient_of_a_policy_is_that_of_the_surprise_times_the_advantage():
+    # Williams (1992): ∂/∂z Σ_s A_s ln π(a_s) = Σ_s A_s (1[k = a_s] − π_k)
+    logits, actions = np.array([[0.0, math.log(3)], [0.0, 0.0]]), np.array([1, 0])
+    advantages = np.array([2.0, -4.0])
+    value, delta = SoftmaxCrossEntropy().value_and_delta(logits, actions, advantages)
+    assert value == pytest.approx((2 * math.log(4 / 3) - 4 * math.log(2)) / 2, rel=1e-15)
+    np.testing.assert_allclose(delta, [[0.25, -0.25], [1.0, -1.0]], rtol=1e-15)
+
+
+def test_a_cost_too_large_for_its_type_is_bounded_on_both_sides():
+    largest = np.finfo(np.float32).max
+    logits, labels = np.array([[largest, 0]], np.float32), np.array([1])
+    loss = SoftmaxCrossEntropy()
+    assert loss(logits, labels, np.array([4.0])) == largest
+    assert loss(logits, labels, np.array([-4.0])) == -largest
 
 
 # --- stability -----------------------------------------------------------------------------------
@@ -703,6 +969,37 @@ def test_targets_that_are_not_classes_are_refused(loss, target, kind, words):
         loss.validate_targets((3, 3), target)
 
 
+@pytest.mark.parametrize(
+    ("labels", "hint"),
+    [
+        ([0, 2, -1], "if -1 marks what has no label: SoftmaxCrossEntropy(ignore=-1)"),
+        ([255, 2, 255], "if 255 marks what has no label: SoftmaxCrossEntropy(ignore=255)"),
+        ([1, 2, 3], "number them from 0: target - 1"),
+        ([10, 20, 10], "names, labels = np.unique(target, return_inverse=True)"),
+        ([0, 1, 2, 3], "labels up to 3 need 4 outputs"),
+        ([-1, -2, 0], "np.unique"),
+    ],
+)
+def test_the_hint_for_a_label_fits_the_label(labels, hint):
+    labels = np.array(labels)
+    for label in (labels, labels.astype(np.uint8)) if labels.min() >= 0 else (labels,):
+        with pytest.raises(DataError) as caught:
+            SoftmaxCrossEntropy()(np.ones((len(label), 3)), label)
+        assert hint in caught.value.hint
+
+
+@every_loss
+@pytest.mark.parametrize("y_shape", [(5, 4, 3), (5, 8, 8, 3)])
+@pytest.mark.parametrize("target_shape", [(5,), (5, 3)])
+def test_an_output_for_each_position_and_a_target_for_each_sample_suggest_to_flatten(
+    loss, y_shape, target_shape
+):
+    for dtype in (int, float):
+        with pytest.raises(ShapeError) as caught:
+            loss(np.ones(y_shape), np.zeros(target_shape, dtype))
+        assert "Flatten(), or a pool" in caught.value.hint
+
+
 @pytest.mark.parametrize("loss", CLASS_LOSSES, ids=repr)
 @pytest.mark.parametrize("shape", [(3,), (3, 1), (3, 0), (0, 1)])
 def test_a_single_class_is_refused(loss, shape):
@@ -761,9 +1058,9 @@ def test_an_output_that_is_not_a_batch_of_numbers_is_refused(loss, y, kind):
     [
         (np.ones(3), ShapeError, ["(4,)", "(3,)"]),
         (np.ones((4, 1)), ShapeError, ["(4, 1)"]),
-        (np.ones((4, 2)), ShapeError, ["(4, 2)"]),
+        (np.ones((4, 3)), ShapeError, ["(4, 3)"]),
+        (np.ones((4, 2, 1)), ShapeError, ["(4, 2, 1)"]),
         (np.array(1.0), ShapeError, ["()"]),
-        (np.array([1, 1, -0.5, 1]), DataError, ["row 2", "-0.5", "0 or more"]),
         (np.array([1, np.nan, 1, 1]), DataError, ["row 1", "nan"]),
         (np.array([1, 1, 1, np.inf]), DataError, ["row 3", "inf"]),
         (np.array([1, 1, 1, 1], object), DtypeError, ["sample weights"]),

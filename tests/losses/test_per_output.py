@@ -74,6 +74,23 @@ seeds = st.integers(0, 2**32 - 1)
 # ------------------------------------------------------------------------------- the sum
 
 
+def test_each_output_may_have_its_own_weights() -> None:
+    y, t, w = problem(TWO)
+    other = np.random.default_rng(1).normal(size=len(w))
+    first, second = TWO.losses
+    for weights in ((w, other), (None, w), (w, None)):
+        value, delta = TWO.value_and_delta(y, t, weights)
+        parts = [
+            loss.value_and_delta(*given)
+            for loss, *given in zip((first, second), y, t, weights, strict=True)
+        ]
+        assert value == 2.0 * parts[0][0] + 0.25 * parts[1][0] == TWO(y, t, weights)
+        np.testing.assert_array_equal(delta[0], 2.0 * parts[0][1])
+        np.testing.assert_array_equal(TWO.delta(y, t, weights)[1], 0.25 * parts[1][1])
+    with pytest.raises(ShapeError, match="array of weights for each of the 2 losses"):
+        TWO(y, t, (w, w, w))
+
+
 def test_the_weighted_sum_by_hand() -> None:
     loss = PerOutput([HalfSquaredError(), MeanAbsoluteError()], weights=[1.0, 0.5])
     y = np.array([[3.0], [1.0]]), np.array([[1.0, 2.0], [0.0, 0.0]])

@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 import pytest
 
-from chainrule import Dense, Sequential, Trainer, losses, optimizers
+from chainrule import Dense, Sequential, Trainer, callbacks, losses, optimizers, schedules
 from chainrule.callbacks import (
     Callback,
     Checkpoint,
@@ -20,6 +20,7 @@ from chainrule.callbacks import (
     TensorBoard,
 )
 from chainrule.core.errors import ConfigurationError, NonFiniteError
+from chainrule.core.ownership import ReusedStateWarning
 from chainrule.optimizers import Optimizer
 from chainrule.schedules import (
     Constant,
@@ -417,3 +418,36 @@ def test_the_error_for_an_invalid_argument_names_it(make: Any, argument: str) ->
     error = caught.value
     assert error.place == "LearningRate" and error.expected and error.received and error.hint
     assert " at 0x" not in str(error)
+
+
+# ------------------------------------------------------------------------------- another model
+
+
+X = np.ones((4, 2))
+T = np.ones((4, 1))
+
+
+def used_for(models, rate):
+    for model in models:
+        trainer = Trainer(model, losses.HalfSquaredError(), optimizers.SGD(0.1), rng=0)
+        trainer.fit(X, T, epochs=1, callbacks=[rate], progress=False)
+
+
+def test_a_schedule_that_continues_with_another_model_warns_once_and_says_how_to_restart_it():
+    one, two, three = (Dense(1) for _ in range(3))
+    rate = callbacks.LearningRate(schedules.Cosine(0.1, steps=50))
+    used_for([one, one], rate)
+    with pytest.warns(ReusedStateWarning, match=r"continues at step 2 .*\n.*rate\.steps = 0"):
+        used_for([two], rate)
+    used_for([three, one], rate)
+
+
+def test_what_is_no_reuse_of_a_schedule_warns_of_nothing():
+    restarted = callbacks.LearningRate(schedules.Cosine(0.1, steps=50))
+    for _ in range(2):
+        restarted.steps = 0
+        used_for([Dense(1)], restarted)
+    used_for([Dense(1), Dense(1)], callbacks.LearningRate(schedules.Constant(0.1)))
+    plateau = callbacks.LearningRate(schedules.ReduceOnPlateau(0.1), monitor="loss")
+    used_for([Dense(1), Dense(1)], plateau)
+    used_for([Dense(1)], callbacks.LearningRate(schedules.Cosine(0.1, steps=50), steps=7))

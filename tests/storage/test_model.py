@@ -584,3 +584,27 @@ def test_equal_models_are_equal_files():
     model = Sequential([Dense(4), Activation("tanh"), Dense(2)])
     model.build((3,), rng=0)
     assert storage.dumps(model) == storage.dumps(copy.deepcopy(model)) == storage.dumps(model)
+
+
+class SpawnsNoise(Layer):
+    """y = x + noise, each batch from a new child of the layer's generator."""
+
+    def build(self, input_shape):
+        self.source = self.generator("source")
+
+    def forward(self, x):
+        (child,) = self.source.spawn(1)
+        return x + child.normal(size=x.shape)
+
+    def backward(self, delta):
+        return delta
+
+
+def test_a_loaded_generator_spawns_what_the_saved_one_would_have_spawned(path):
+    model = built(SpawnsNoise())
+    for _ in range(3):
+        model.forward(X)
+    model.save(path)
+    loaded = chainrule.load(path)
+    for _ in range(2):
+        np.testing.assert_array_equal(loaded.forward(X), model.forward(X))

@@ -183,6 +183,9 @@ def test_of_a_file_in_another_format_only_the_beginning_is_read(tmp_path):
     with open(path, "wb") as file:
         file.write(b"\xff" * 8)
         file.truncate(2**40)  # a terabyte that takes no room
-    with pytest.raises(StorageError, match="not a complete safetensors file") as caught:
-        sealed_file.read(path, "a model")
+    with (
+        pytest.raises(StorageError, match="not a complete safetensors file") as caught,
+        sealed_file.opened(path, "a model", ACCEPTED),
+    ):
+        raise AssertionError("it was opened")
     assert caught.value.place == str(path) and re.search(r"1,099,5\d\d", caught.value.received)

@@ -135,6 +135,91 @@ def test_sample_weights_are_factors_before_the_average(torch, dtype):
     )
 
 
+@pytest.mark.parametrize("shape", [(9, 4), (3, 5, 4)])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
+@pytest.mark.parametrize("ignored", [None, -1, 2])
+def test_smoothed_and_ignored_labels_are_those_of_pytorch(torch, dtype, shape, smoothing, ignored):
+    rng = np.random.default_rng(0)
+    logits = (3 * rng.normal(size=shape)).astype(dtype)
+    labels = rng.integers(4, size=shape[:-1])
+    if ignored is not None:
+        labels.flat[::3] = ignored
+    theirs = torch.nn.CrossEntropyLoss(
+        label_smoothing=smoothing, ignore_index=-100 if ignored is None else ignored
+    )
+    options = {"label_smoothing": smoothing, "ignore": ignored}
+    assert_same_value_and_delta(
+        torch,
+        SoftmaxCrossEntropy(**options),
+        logits,
+        labels,
+        lambda y: theirs(torch.movedim(y, -1, 1), torch.tensor(labels)),
+    )
+    kept = torch.tensor(np.full(labels.shape, True) if ignored is None else labels != ignored)
+    chances = np.eye(4, dtype=dtype)[np.maximum(labels, 0)] * (1 - smoothing) + smoothing / 4
+    assert_same_value_and_delta(
+        torch,
+        NegativeLogLikelihood(**options),
+        softmax(logits),
+        labels,
+        lambda p: -(torch.tensor(chances.astype(dtype)) * torch.log(p)).sum(-1)[kept].mean(),
+    )
+
+
+def softmax(logits):
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+@pytest.mark.parametrize("smoothing", [0.1, 0.5])
+def test_smoothed_rows_are_those_of_pytorch(torch, dtype, smoothing):
+    rng = np.random.default_rng(0)
+    logits = (3 * rng.normal(size=(7, 5))).astype(dtype)
+    rows = rng.dirichlet(np.ones(5), size=7).astype(dtype)
+    theirs = torch.nn.CrossEntropyLoss(label_smoothing=smoothing)
+    assert_same_value_and_delta(
+        torch,
+        SoftmaxCrossEntropy(label_smoothing=smoothing),
+        logits,
+        rows,
+        lambda y: theirs(y, torch.tensor(rows)),
+    )
+
+
+@pytest.mark.parametrize("weight", [0.25, 3.0, (0.0, 1.0, 2.5)])
+@pytest.mark.parametrize("scale", [1.0, 30.0])
+def test_the_weight_of_a_yes_is_that_of_pytorch(torch, dtype, weight, scale):
+    rng = np.random.default_rng(0)
+    logits = (scale * rng.normal(size=(8, 3))).astype(dtype)
+    target = rng.uniform(size=(8, 3)).astype(dtype)
+    target[:4] = np.round(target[:4])
+    theirs = torch.nn.BCEWithLogitsLoss(pos_weight=torch.tensor(np.broadcast_to(weight, 3).copy()))
+    assert_same_value_and_delta(
+        torch,
+        SigmoidCrossEntropy(pos_weight=weight),
+        logits,
+        target,
+        lambda y: theirs(y, torch.tensor(target)),
+    )
+
+
+def test_weights_for_positions_are_factors_before_the_average(torch, dtype):
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(size=(3, 5, 4)).astype(dtype), rng.integers(4, size=(3, 5))
+    weights = rng.normal(size=(3, 5)).astype(dtype)  # of both signs
+    theirs = torch.nn.CrossEntropyLoss(reduction="none")
+    assert_same_value_and_delta(
+        torch,
+        SoftmaxCrossEntropy(),
+        logits,
+        labels,
+        lambda y: torch.mean(
+            torch.tensor(weights) * theirs(torch.movedim(y, -1, 1), torch.tensor(labels))
+        ),
+        weights,
+    )
+
+
 SETTINGS_OF_SGD = [
     {},
     {"weight_decay": 0.03},

@@ -11,7 +11,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chainrule import Dense, Graph, Input, Trainer, losses, optimizers
+from chainrule import (
+    Activation,
+    Concatenate,
+    Dense,
+    Flatten,
+    Graph,
+    Input,
+    Reshape,
+    Sequential,
+    Softmax,
+    Trainer,
+    losses,
+    optimizers,
+)
 from chainrule.core.errors import (
     ChainruleError,
     ConfigurationError,
@@ -130,9 +143,8 @@ def test_a_data_set_of_several_outputs_validates_each() -> None:
     [
         (lambda rng: (X, T), "validation_data=make_batch(np.random.default_rng(1))"),
         (X, "the targets with the inputs"),
-        ((X, T, W), "omit the weights"),
-        ([(X, T)] * 3, "tuple(map(np.concatenate, zip(*batches)))"),
-        (iter([(X, T)]), "tuple(map(np.concatenate, zip(*batches)))"),
+        (iter([(X, T)]), "validation_data=list(batches)"),
+        ((X, T, W, W), "validation_data=(x, t)"),
         (3, "validation_data=(x, t)"),
     ],
 )
@@ -140,8 +152,192 @@ def test_the_hint_for_invalid_validation_data_works(given: Any, words: str) -> N
     with pytest.raises(ConfigurationError, match="neither a pair nor a dataset") as caught:
         validated(given)
     assert words in caught.value.hint
-    batches = [(X[:8], T[:8]), (X[8:], T[8:])]
-    assert validated(tuple(map(np.concatenate, zip(*batches, strict=True)))) == validated((X, T))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("kind", [list, tuple])
+@pytest.mark.parametrize("pair", [list, tuple])
+def test_a_list_of_batches_validates_also_if_it_is_of_exactly_two(
+    count: int, kind: Any, pair: Any
+) -> None:
+    size = -(-len(X) // count)
+    starts = range(0, len(X), size)
+    batches = kind([pair([X[n : n + size], T[n : n + size]]) for n in starts])
+    if kind is tuple and pair is list:
+        return  # a tuple of two lists is x and t, as lists of rows
+    assert validated(batches) == validated((X, T))
+
+
+def test_two_inputs_and_two_targets_are_not_two_batches() -> None:
+    a, b = Input((3,)), Input((3,))
+    model = Graph([a, b], [Dense(1)(a), Dense(2)(b)])
+    each = [losses.HalfSquaredError(), losses.HalfSquaredError()]
+    trainer = Trainer(model, each, optimizers.SGD(0.1), rng=0)
+    x, t = (X, X[:, ::-1]), (T, X[:, :2])
+    for given in ((x, t), [(x, t)], [((X[:9], x[1][:9]), (T[:9], t[1][:9])),
+                                     ((X[9:], x[1][9:]), (T[9:], t[1][9:]))]):  # fmt: skip
+        history = trainer.fit(x, t, epochs=1, validation_data=given)
+        expected = trainer.evaluate(x, t)["loss"]
+        assert history["validation_loss"] == [pytest.approx(expected, rel=1e-14)]
+
+
+def test_validation_data_may_have_weights() -> None:
+    trainer = Trainer(Dense(1), losses.HalfSquaredError(), optimizers.SGD(0.1), rng=0)
+    history = trainer.fit(X, T, epochs=1, validation_data=(X, T, W))
+    assert history["validation_loss"] == [trainer.evaluate(X, T, sample_weights=W)["loss"]]
+    by_position = np.column_stack([W])
+    history = trainer.fit(X, T, epochs=1, validation_data=(X, T, by_position))
+    assert history["validation_loss"] == [trainer.evaluate(X, T, sample_weights=W)["loss"]]
+
+
+@pytest.mark.parametrize("class_weights", [{0: 1.0, 1: 9.0}, "balanced"])
+def test_class_weights_apply_to_the_validation_data(class_weights: Any) -> None:
+    labels = (X[:, 0] > 0.5).astype(int)
+    trainer = Trainer(Dense(2), losses.SoftmaxCrossEntropy(), optimizers.SGD(0.1), rng=0)
+    data = {"class_weights": class_weights, "validation_data": (X, labels, W)}
+    history = trainer.fit(X, labels, epochs=1, **data)
+    counts = np.bincount(labels)
+    of_class = [1.0, 9.0] if class_weights != "balanced" else len(labels) / (2 * counts)
+    weights = W * np.asarray(of_class)[labels]
+    expected = trainer.evaluate(X, labels, sample_weights=weights)["loss"]
+    assert history["validation_loss"] == [pytest.approx(expected, rel=1e-14)]
+    again = trainer.evaluate(X, labels, sample_weights=W, class_weights=class_weights)
+    assert again["loss"] == pytest.approx(expected, rel=1e-14)
+
+
+def test_class_weights_of_outputs_go_by_number_and_by_name() -> None:
+    x = Input((3,))
+    model = Graph(x, {"kind": Dense(2)(x), "size": Dense(1)(x)})
+    each = [losses.SoftmaxCrossEntropy(), losses.HalfSquaredError()]
+    labels = (X[:, 0] > 0).astype(int)
+    costs = []
+    weights = np.array([1.0, 5.0])[labels]
+    for options in (
+        {"class_weights": {"kind": [1.0, 5.0]}},
+        {"class_weights": {0: {0: 1.0, 1: 5.0}}},
+        {"class_weights": ([1.0, 5.0], None)},
+        {"sample_weights": (weights, None)},
+    ):
+        trainer = Trainer(model.unbuilt(), each, optimizers.SGD(0.1), rng=0)
+        costs.append(trainer.fit(X, (labels, T), epochs=2, **options)["loss"])
+    assert costs == costs[:1] * 4
+    with pytest.raises(ConfigurationError, match="kin") as caught:
+        trainer.fit(X, (labels, T), class_weights={"kin": [1.0, 5.0]})
+    assert caught.value.hint == "did you mean 'kind'?"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        Pairs(X, T),
+        Loader(),
+        [(X[:8], T[:8]), (X[8:], T[8:])],
+        ((X[n : n + 5], T[n : n + 5]) for n in range(0, 20, 5)),
+    ],
+    ids=["dataset", "loader", "list", "generator"],
+)
+def test_datasets_and_loaders_can_be_evaluated(given: Any) -> None:
+    metrics = ["r2", "mean_absolute_error", "root_mean_squared_error"]
+    loss = losses.HalfSquaredError()
+    trainer = Trainer(Dense(1), loss, optimizers.SGD(0.1), metrics=metrics, rng=0)
+    trainer.fit(X, T, epochs=1)
+    expected = trainer.evaluate(X, T)
+    assert trainer.evaluate(given, batch_size=3) == pytest.approx(expected, rel=1e-14)
+
+
+def test_the_weights_of_a_dataset_count_when_it_is_evaluated() -> None:
+    loss = losses.HalfSquaredError()
+    trainer = Trainer(Dense(1), loss, optimizers.SGD(0.1), metrics=["r2"], rng=0)
+    trainer.fit(X, T, epochs=1)
+    expected = trainer.evaluate(X, T, sample_weights=W)
+    assert trainer.evaluate(Pairs(X, T, W)) == pytest.approx(expected, rel=1e-14)
+    with pytest.raises(ConfigurationError, match="itself"):
+        trainer.evaluate(Pairs(X, T), sample_weights=W)
+    with pytest.raises(DataError, match="no batches"):
+        trainer.evaluate(iter([]))
+    with pytest.raises(ConfigurationError, match="a function cannot be evaluated"):
+        trainer.evaluate(lambda rng: (X, T))
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_batches_of_sequences_of_different_lengths_can_be_evaluated(outputs: int) -> None:
+    rng = np.random.default_rng(0)
+    labels = losses.SoftmaxCrossEntropy(ignore=2)
+    inputs = Input((None, 3))
+    h = Dense(3)(inputs)
+    model = Graph(inputs, [h, Dense(1)(h)] if outputs == 2 else h)
+    each: Any = [labels, losses.MeanSquaredError()] if outputs == 2 else labels
+    metrics: Any = {0: ["f1"], 1: ["r2"]} if outputs == 2 else ["f1"]
+    trainer = Trainer(model, each, optimizers.SGD(0.1), metrics=metrics, rng=0)
+    batches = []
+    for length in (5, 2, 4):
+        x, t = rng.normal(size=(4, length, 3)), rng.integers(0, 3, (4, length))
+        batches.append((x, (t, x[..., :1]) if outputs == 2 else t))
+    trainer.fit(batches, epochs=1)
+    found = trainer.evaluate(batches)
+    # The same positions, each as a sequence of length 1.
+    flat = np.concatenate([x.reshape(-1, 1, 3) for x, _ in batches])
+    ts = [t if isinstance(t, tuple) else (t,) for _, t in batches]
+    columns = zip(*ts, strict=True)
+    t_1, *more = [np.concatenate([a.reshape(-1, 1, *a.shape[2:]) for a in c]) for c in columns]
+    expected = trainer.evaluate(flat, (t_1, *more) if outputs == 2 else t_1)
+    if outputs == 2:  # a mean over sequences, each of which is a mean over its positions
+        del expected["loss"], expected[next(n for n in expected if "r2" not in n and "2_loss" in n)]
+    for name, figure in expected.items():
+        assert found[name] == pytest.approx(figure, rel=1e-13)
+
+
+@pytest.mark.parametrize("call", ["fit", "evaluate", "step"])
+def test_a_list_of_inputs_suggests_a_tuple(call: str) -> None:
+    a, b = Input((3,)), Input((3,))
+    model = Graph([a, b], Dense(1)(Concatenate()(a, b)))
+    model.build(rng=0)
+    trainer = Trainer(model, losses.HalfSquaredError(), optimizers.SGD(0.1), rng=0)
+    for x in ([X, X], [X, X[:, :2]]):
+        with pytest.raises((DataError, ShapeError)) as caught:
+            getattr(trainer, call)(x, T)
+        assert "as a tuple, (x_1, x_2)" in caught.value.hint
+
+
+# ------------------------------------------------------------------------------- double softmax
+
+
+@pytest.mark.parametrize(
+    ("model", "loss", "what"),
+    [
+        (lambda: Sequential([Dense(2), Softmax()]), losses.SoftmaxCrossEntropy(), "softmax"),
+        (lambda: Sequential([Dense(4), Softmax(), Reshape((2, 2)), Flatten()]),
+         losses.SoftmaxCrossEntropy(), "softmax"),
+        (lambda: Sequential([Sequential([Dense(2), Activation("sigmoid")])]),
+         losses.SigmoidCrossEntropy(), "sigmoid"),
+    ],
+)  # fmt: skip
+def test_a_softmax_before_a_loss_that_applies_it_warns_once(
+    model: Any, loss: Any, what: str
+) -> None:
+    labels = np.arange(20) % 2
+    trainer = Trainer(model(), loss, optimizers.SGD(0.1), rng=0)
+    with pytest.warns(UserWarning, match="takes logits") as caught:
+        trainer.fit(X, labels, epochs=1)
+    assert what in str(caught[0].message) and len(caught) == 1
+    assert caught[0].filename == __file__
+    trainer.fit(X, labels, epochs=1)  # a second warning would be an error
+    trainer.step(X, labels)
+    with pytest.warns(UserWarning, match="takes logits"):
+        Trainer(model(), loss, optimizers.SGD(0.1), rng=0).step(X, labels)
+
+
+@pytest.mark.parametrize(
+    ("layers", "loss"),
+    [
+        ([Dense(2), Softmax()], losses.NegativeLogLikelihood()),
+        ([Dense(2), Softmax(), Dense(2)], losses.SoftmaxCrossEntropy()),
+        ([Dense(2), Activation("sigmoid")], losses.SoftmaxCrossEntropy()),
+    ],
+)
+def test_a_softmax_that_belongs_there_does_not_warn(layers: Any, loss: Any) -> None:
+    trainer = Trainer(Sequential(layers), loss, optimizers.SGD(0.1), rng=0)
+    trainer.fit(X, np.arange(20) % 2, epochs=1)
 
 
 @pytest.mark.parametrize(

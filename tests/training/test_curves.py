@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 from typing import Any
 
@@ -204,3 +205,22 @@ def test_a_curve_without_a_point_says_so_in_the_legend() -> None:
     assert len(ax.get_yticks()) and not ax.get_title("right")
     figure.canvas.draw()
     plt.close(figure)
+
+
+def test_a_notebook_shows_the_figure_once_because_it_leaves_pyplot_when_it_is_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import matplotlib as mpl
+    import matplotlib.pyplot as plt
+
+    plt.close("all")
+    figure = History(FIGURES).plot()
+    assert plt.get_fignums() == [figure.number]
+    figure._repr_html_()  # another backend: it stays
+    assert plt.get_fignums() == [figure.number]
+    name = "module://matplotlib_inline.backend_inline"
+    monkeypatch.setattr(mpl, "get_backend", lambda **how: name)
+    assert figure._repr_html_() is None
+    assert plt.get_fignums() == []
+    assert pickle.loads(pickle.dumps(figure)).axes
+    plt.close("all")

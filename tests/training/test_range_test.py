@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import signal
 import sys
 import warnings
@@ -126,6 +127,23 @@ def test_a_fall_of_less_than_a_hundredth_does_not_count() -> None:
     rates = np.geomspace(1e-5, 1e1, 100)
     assert RangeTest.of(rates, np.linspace(1, 0.995, 100)).suggestion is None
     assert RangeTest.of(rates, np.linspace(1, 0.5, 100)).suggestion is not None
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("smoothing", [0.0, 4.0])
+def test_a_cost_that_is_not_finite_is_never_the_lowest(bad: float, smoothing: float) -> None:
+    rates = np.geomspace(1e-4, 1, 80)
+    costs = 1 / (1 + (rates / 0.01) ** 2)
+    for place in (0, 3, 60, 79):
+        spoilt = costs.copy()
+        spoilt[place] = bad
+        found = RangeTest.of(rates, spoilt, smoothing)
+        assert found.suggestion is not None and 0.005 < found.suggestion < 0.2
+        assert found.least_at != rates[place]
+        assert np.isfinite(found.smoothed).all()
+        assert np.isfinite(found.plot().axes[0].get_ylim()).all()
+    nothing = RangeTest.of(rates, np.full(80, bad), smoothing)
+    assert nothing.suggestion is None and "No suggestion" in str(nothing)
 
 
 def test_without_smoothing_the_costs_are_what_they_are() -> None:

@@ -353,7 +353,7 @@ REFUSED: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any], type[ChainruleErr
                          ["t[0] of batch 1, row 2, column 1"]),
     "a batch with a bad label": (LOSSES, (making((X, (NUM, spoilt(LAB, 2, value=5)))),), STEPS,
                                  DataError, ["t[1] of batch 1, SoftmaxCrossEntropy, row 2"]),
-    "negative weights": (LOSSES, (X, T), {"sample_weights": spoilt(np.ones(60), 3, value=-1.0)},
+    "infinite weights": (LOSSES, (X, T), {"sample_weights": spoilt(np.ones(60), 3, value=np.inf)},
                          DataError, ["sample_weights, row 3"]),
     "metrics of no output": (LOSSES, (X, T), {"metrics": {"dense_4": ["accuracy"]}},
                              ConfigurationError,

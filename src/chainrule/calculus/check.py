@@ -23,8 +23,16 @@ from attrs import define, field
 from chainrule.calculus import laws, loss_laws
 from chainrule.calculus.products import with_indices
 from chainrule.calculus.test_case import Case, Finding, LawViolation
-from chainrule.core.errors import ChainruleError, DefinitionError, LayerCheckError, ShapeError
+from chainrule.core.errors import (
+    ChainruleError,
+    DefinitionError,
+    LayerCheckError,
+    ShapeError,
+    described,
+)
+from chainrule.core.hints import hint_for_layer, hinted
 from chainrule.core.layer import Layer
+from chainrule.core.terminal import printable
 from chainrule.core.types import Shape
 
 
@@ -59,6 +67,7 @@ class LawResult:
         default="", repr=False, eq=False
     )  # what laws have in common that fail alike
 
+    @printable
     def __str__(self) -> str:
         figure = "" if self.figure is None else f"{self.figure:.1e}"
         name = self.name.ljust(11 - len(str(self.number)))
@@ -102,6 +111,7 @@ class CheckReport:
     def __bool__(self) -> bool:
         return self.ok
 
+    @printable
     def __str__(self) -> str:
         broken = [result.name for result in self.results if not result.ok]
         if len(self.results) == 1 and not self.results[0].number:  # no law was checked
@@ -120,6 +130,7 @@ class CheckReport:
     __repr__ = __str__
 
 
+@hinted
 def check_layer(
     layer: Layer,
     input_shape: Any,
@@ -175,7 +186,8 @@ def check_layer(
         raise DefinitionError(
             "check_layer needs a layer",
             expected="a Layer such as Dense(3)",
-            received=f"{layer!r}, of type {type(layer).__name__}",
+            received=described(layer),
+            hint=hint_for_layer(layer),
         )
     name = _name(layer)
     generator = np.random.default_rng(rng)
@@ -199,6 +211,7 @@ def check_layer(
     return report
 
 
+@hinted
 def check_loss(
     loss: Any, output_shape: Any, rng: Any = 0, *, outputs: Any = None, targets: Any = None
 ) -> CheckReport:
@@ -233,7 +246,8 @@ def check_loss(
         raise DefinitionError(
             "check_loss needs a loss",
             expected="a Loss such as losses.HalfSquaredError()",
-            received=f"{loss!r}, of type {type(loss).__name__}",
+            received=described(loss),
+            hint=f"create an instance: {loss.__name__}(…)" if isinstance(loss, type) else None,
         )
     if not isinstance(output_shape, tuple):
         raise ShapeError(

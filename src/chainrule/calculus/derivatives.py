@@ -29,7 +29,7 @@ from chainrule.calculus.replicas import Replica as Replica
 from chainrule.calculus.replicas import RowReplica, as_numbers, as_vector
 from chainrule.calculus.replicas import unused_level as unused_level
 from chainrule.core import input_checks, messages
-from chainrule.core.errors import ConfigurationError, NoTangentRuleError, ShapeError
+from chainrule.core.errors import ConfigurationError, NoTangentRuleError, ShapeError, described
 from chainrule.core.input_checks import as_tuple, one_or_tuple
 from chainrule.core.layer import Layer
 from chainrule.core.types import Array, Shape
@@ -434,7 +434,7 @@ def _require_loss(loss: Any) -> None:
         raise ConfigurationError(
             "derivatives: loss is not a loss",
             expected="a loss such as losses.HalfSquaredError()",
-            received=f"{loss!r:.60}, of type {type(loss).__name__}",
+            received=described(loss),
             hint="losses.PerOutput([…]) combines one loss per output" if is_list else None,
         )
 

@@ -270,7 +270,7 @@ class Bench:
         for source, own in self._buffers:
             own.value = source.value
         for generator, copy in self._generators:
-            copy.bit_generator.state = generator.bit_generator.state
+            layer_state.set_state(copy, layer_state.state_of(generator))
         for p in self.parameters if zero_grad else ():
             p.zero_grad()
 
@@ -285,9 +285,7 @@ class Bench:
 
     def has_changed_generators(self) -> bool:
         """Whether a generator has been used."""
-        return any(
-            str(a.bit_generator.state) != str(b.bit_generator.state) for a, b in self._generators
-        )
+        return any(layer_state.state_of(a) != layer_state.state_of(b) for a, b in self._generators)
 
     def forward(self, at: Case, *, zero_grad: bool = True) -> Any:
         """The output of `forward` for copies of the inputs."""

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from chainrule.callbacks.callback import Callback
 from chainrule.core.deprecation import moved
+from chainrule.core.hints import missing_name
 
 if TYPE_CHECKING:
     from chainrule.callbacks.checkpoint import Checkpoint
@@ -62,8 +63,10 @@ __all__ = [
 if not TYPE_CHECKING:  # with a __getattr__, type checkers would accept any name
 
     def __getattr__(name: str) -> Any:
-        if name not in _MODULES:
+        if name in _RENAMED:
             return moved(__name__, name, _RENAMED, removed_in="0.3")
+        if name not in _MODULES:
+            raise missing_name(__name__, name)
         found = getattr(importlib.import_module(_MODULES[name]), name)
         globals()[name] = found
         return found

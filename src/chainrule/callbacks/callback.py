@@ -15,10 +15,11 @@
 Callbacks are called in the order of the list, those with `comes_last` after the others;
 `on_fit_end` is called in reverse order, so the first to begin is the last to end.
 
-A callback can read everything in the trainer, and change the settings of a run, such as
-``trainer.optimizer.learning_rate``. ``trainer.steps`` counts the steps of the run, and
-``trainer.stop("the reason")`` ends it after the current step or epoch. A custom callback overrides
-only the methods it needs:
+A callback can read everything in the trainer, and change the settings of a run: fields of the
+optimizer, the loss and the layers, such as ``trainer.optimizer.learning_rate``, and what is frozen.
+Checkpoints contain these changes. The objects themselves cannot be replaced during a run.
+``trainer.steps`` counts the steps of the run, and ``trainer.stop("the reason")`` ends it after the
+current step or epoch. A custom callback overrides only the methods it needs:
 
     class HalveTheRate(Callback):
         def on_epoch_end(self, trainer, epoch, figures):
@@ -34,13 +35,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from chainrule.core.errors import StorageError
+from chainrule.core.hints import Hinted
+
 if TYPE_CHECKING:
     from chainrule.training.trainer import Trainer
 
 __all__ = ["Callback"]
 
 
-class Callback:
+class Callback(Hinted):
     """Code that `Trainer.fit` calls while it trains; a subclass overrides the methods it needs.
 
     Methods that are not overridden cost nothing.
@@ -49,6 +53,15 @@ class Callback:
     comes_last: ClassVar[bool] = False
     """If True, this callback is called after all others, wherever it is in the list: a checkpoint,
     for example, has to contain the final state of the others."""
+
+    writes_checkpoints: ClassVar[bool] = False
+    """If True, it has a folder that `lock` reserves for one run."""
+
+    def lock(self) -> None:
+        """Reserve what the callback writes, before anything else of a run begins."""
+
+    def unlock(self, *, undo: bool = False) -> None:
+        """Release it; with ``undo``, as if there had been no run."""
 
     def check(self, trainer: Trainer, /) -> None:
         """Raise an error for a run that cannot succeed; do not change anything here.
@@ -127,3 +140,27 @@ class Callback:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
+
+
+def require_state(
+    callback: Callback, state: Mapping[str, Any], kinds: Mapping[str, tuple[type, ...]]
+) -> None:
+    """Raise an error unless a stored state has these entries, each of one of these types.
+
+    Numbers must not be negative: all that the callbacks of this package count begins at 0.
+
+    Raises
+    ------
+    StorageError
+        An entry is missing or invalid.
+    """
+    for name, types in kinds.items():
+        value = state.get(name, ...)
+        is_negative = type(value) is int and value < 0
+        if type(value) not in types or is_negative:
+            raise StorageError(
+                "the stored state of a callback is invalid",
+                place=type(callback).__name__,
+                expected=f"{name}: {' or '.join(kind.__name__ for kind in types)}",
+                received="none" if value is ... else f"{value!r:.60}",
+            )

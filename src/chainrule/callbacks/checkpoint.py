@@ -43,18 +43,22 @@ class Checkpoint(Callback):
     Raises
     ------
     ConfigurationError
-        An argument is invalid; or, when a run begins, the folder has later checkpoints of another
-        run.
+        An argument is invalid; or, when a run begins, the folder is in use, or has checkpoints of
+        another run.
     StorageError
         The folder or a file could not be written. Existing checkpoints stay intact.
 
     Notes
     -----
+    The folder is locked before anything else of the run begins, until it ends or is killed. Each
+    run has a random identity, and only checkpoints of the same run are deleted.
+
     The cost of a checkpoint is the time to write all parameters and the memory of the optimizer,
     together three times the size of the model for Adam, and to wait for the disk.
     """
 
     comes_last: ClassVar[bool] = True
+    writes_checkpoints: ClassVar[bool] = True
 
     folder: Any = field(validator=validators.a_path)
     every_steps: int = field(
@@ -64,32 +68,56 @@ class Checkpoint(Callback):
         default=3, converter=validators.as_int, validator=validators.counted, kw_only=True
     )
     _written: int = field(default=-1, init=False, repr=False)
-    _lock: int | None = field(default=None, init=False, repr=False)
+    _lock: files.FolderLock | None = field(default=None, init=False, repr=False)
+    _own: dict[Path, int] = field(factory=dict, init=False, repr=False)  # the files of this run
 
-    def check(self, trainer: Trainer) -> None:
-        """Raise an error if the folder cannot be created, or belongs to another run."""
-        folder = Path(self.folder)
+    def lock(self) -> None:
+        """Create and lock the folder, before anything else of a run begins.
+
+        Raises
+        ------
+        ConfigurationError
+            Another run is writing checkpoints to the folder.
+        StorageError
+            The folder cannot be created.
+        """
+        folder = files.resolved(self.folder)
         files.require_place_for_folder(folder, WHAT)
-        run = trainer.run
-        resumed = run.resumes_at if run is not None else -1
-        for path in (path for number, path in checkpoints.found_in(folder) if number > resumed):
-            self._refuse_if_intact(path, resumed)
-
-    def on_fit_begin(self, trainer: Trainer) -> None:
-        """Create and lock the folder, and write the first checkpoint."""
-        folder = files.make_folder(self.folder, WHAT)
-        self._lock = files.lock_folder(folder)
-        if self._lock is None:
+        lock = None if self._lock is not None else files.FolderLock(folder, WHAT)
+        if lock is None or not lock.is_held:
             raise ConfigurationError(
                 "another run is writing checkpoints to this folder",
-                place=f"Checkpoint({os.fspath(self.folder)!r})",
+                place=self._place,
                 expected="a separate folder for each run",
                 received="a folder that is in use",
                 hint="use another folder, or wait until that run ends and resume it (resume_from)",
             )
-        for partial in folder.glob(f"step-*{files.PARTIAL}"):  # left by a killed run
-            with contextlib.suppress(OSError):
-                partial.unlink()
+        self._lock = lock
+
+    def unlock(self, *, undo: bool = False) -> None:
+        """Unlock the folder; with ``undo``, after a start that was refused, as it was before."""
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.release(undo=undo)
+
+    def check(self, trainer: Trainer) -> None:
+        """Raise an error if the folder cannot be created, or belongs to another run."""
+        folder = self._folder
+        files.require_place_for_folder(folder, WHAT)
+        run = trainer.run
+        resumed = run.resumes_at if run is not None else -1
+        self._own = {}
+        for number, path in checkpoints.found_in(folder):
+            if number <= resumed and run is not None and run.owns(checkpoints.run_of(path), folder):
+                self._own[path] = number
+            else:
+                self._refuse_if_intact(path, resumed)
+
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        """Remove what a killed run left half written, and write the first checkpoint."""
+        if self._lock is None:
+            self.lock()
+        files.sweep(self._folder, "step-*")
         self._write(trainer)
 
     def on_step_end(self, trainer: Trainer, epoch: int, step: int, cost: float) -> None:
@@ -109,8 +137,16 @@ class Checkpoint(Callback):
             if run is not None and not run.is_failed and self._written != run.steps:
                 self._write(trainer)
         finally:
-            files.unlock_folder(self._lock)
-            self._lock = None
+            self.unlock()
+
+    @property
+    def _place(self) -> str:
+        return f"Checkpoint({os.fspath(self.folder)!r})"
+
+    @property
+    def _folder(self) -> Path:
+        """The folder as it was when the run began, wherever the program has gone since."""
+        return files.resolved(self.folder) if self._lock is None else self._lock.folder
 
     def _refuse_if_intact(self, path: Path, resumed: int) -> None:
         try:
@@ -121,23 +157,44 @@ class Checkpoint(Callback):
             raise
         folder = os.fspath(self.folder)
         raise ConfigurationError(
-            "the folder has later checkpoints of another run",
-            place=f"Checkpoint({folder!r})",
+            "the folder has later checkpoints of another run"
+            if checkpoints.number_of(path) > resumed
+            else "the folder has checkpoints of another run",
+            place=self._place,
             expected="an empty folder, or the folder of the run that is resumed",
-            received=f"{path.name}, but the run begins at step {max(resumed, 0)}",
+            received=f"{path.name}, but the run begins at step {max(resumed, 0)}"
+            if checkpoints.number_of(path) > resumed
+            else path.name,
             hint=f"fit(…, resume_from={folder!r}) resumes that run; otherwise use another folder",
         )
+
+    def _require_own_folder(self) -> None:
+        """Raise an error if the folder was replaced, unless the new one belongs to no run."""
+        lock = self._lock
+        if lock is None or lock.is_current() or not lock.folder.exists():
+            return
+        new = files.FolderLock(lock.folder, WHAT)
+        if not new.is_held or checkpoints.found_in(new.folder):
+            new.release()
+            raise StorageError(
+                "the checkpoint folder was replaced during the run, by that of another run",
+                place=self._place,
+                expected="the folder in which the run began",
+                received="another folder of the same name",
+                hint="give each run its own folder",
+            )
+        lock.release()
+        self._lock, self._own = new, {}
 
     def _write(self, trainer: Trainer) -> None:
         run = trainer.run
         if run is None:
             return
         run.require_finite()
-        folder = Path(self.folder)
-        run.save_checkpoint(folder)
-        self._written = run.steps
-        found = checkpoints.found_in(folder)
-        older = [path for number, path in found if number <= run.steps][self.keep :]
-        for path in older:
+        self._require_own_folder()
+        self._own[run.save_checkpoint(self._folder)] = self._written = run.steps
+        written = sorted((n, path) for path, n in self._own.items() if n <= run.steps)
+        for _, path in written[: -self.keep]:
+            del self._own[path]
             with contextlib.suppress(OSError):  # a leftover checkpoint does no harm
                 path.unlink()

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field
 
 from chainrule import files
-from chainrule.callbacks.callback import Callback
+from chainrule.callbacks.callback import Callback, require_state
 from chainrule.callbacks.csv_table import EPOCH, columns_in, ends_with_newline, line, table
-from chainrule.core.errors import StorageError
+from chainrule.core.errors import StorageError, shortened
 from chainrule.core.validators import a_path, yes_or_no
 
 if TYPE_CHECKING:
@@ -70,11 +70,13 @@ class CSVLogger(Callback):
     _restored: int | None = field(default=None, init=False, repr=False)  # until the run begins
     _columns: list[str] | None = field(default=None, init=False, repr=False)
     _file: FileIO | None = field(default=None, init=False, repr=False)
+    _at: Path | None = field(default=None, init=False, repr=False)  # wherever the program goes
 
     # ---------------------------------------------------------------- called by the trainer
 
     def check(self, trainer: Trainer) -> None:
         """Raise an error if the file cannot be written, or rows cannot be added to it."""
+        self._at = files.resolved(self.path)
         files.require_place_for_file(self.path, WHAT)
         self._lines_to_keep(trainer, self._content())
 
@@ -104,7 +106,7 @@ class CSVLogger(Callback):
         """Close the file."""
         if self._file is not None:
             self._file.close()
-            self._file = None
+        self._file = self._at = None
 
     def state(self) -> dict[str, Any]:
         """The number of lines from earlier runs."""
@@ -112,9 +114,14 @@ class CSVLogger(Callback):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue from an earlier `state` when the run begins."""
+        require_state(self, state, {"earlier": (int,)})
         self._restored = state["earlier"]
 
     # ---------------------------------------------------------------- reading and writing
+
+    @property
+    def _place(self) -> Path:
+        return self._at or files.resolved(self.path)
 
     def _lines_to_keep(self, trainer: Trainer, content: str | None) -> list[str]:
         """The lines of earlier runs, which are kept; nothing is changed yet."""
@@ -130,9 +137,9 @@ class CSVLogger(Callback):
 
     def _content(self) -> str | None:
         """The content of the file; None if there is no file."""
-        if not Path(self.path).is_file():
+        if not self._place.is_file():
             return None
-        content = files.read(self.path, WHAT)
+        content = files.read(self._place, WHAT)
         try:
             return content.decode()
         except UnicodeDecodeError:
@@ -148,13 +155,11 @@ class CSVLogger(Callback):
             earlier = [*earlier, rows.partition("\n")[2] if earlier else rows]
         content = "".join(earlier)
         if content != current:
-            files.write(self.path, content.encode(), WHAT)
+            files.write(self._place, content.encode(), WHAT)
         if self._file is not None:
             self._file.close()
         try:
-            self._file = FileIO(
-                os.fspath(self.path), "ab"
-            )  # unbuffered: rows reach the file at once
+            self._file = FileIO(self._place, "ab")  # unbuffered: rows reach the file at once
         except OSError as error:
             raise files.unwritten(self.path, error, WHAT) from error
 
@@ -189,7 +194,7 @@ class CSVLogger(Callback):
             place=f"{os.fspath(self.path)}, line {number}",
             expected="a newline after each row, including the last; without it, digits may be"
             " missing, too",
-            received=f"{received!r:.200}",
+            received=shortened(received, 200),
             hint="add a newline if the row is complete, otherwise delete the row; or use"
             " append=False, which replaces the file",
         )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from attrs import define, field
 
-from chainrule.callbacks.callback import Callback
+from chainrule.callbacks.callback import Callback, require_state
 from chainrule.callbacks.improvement import is_better, threshold_is_valid
 from chainrule.callbacks.monitoring import figure_of, require_column
 from chainrule.core.errors import ConfigurationError, StorageError
@@ -121,6 +121,10 @@ class EarlyStopping(Callback):
                     received=f"{name}={getattr(self, name)!r}",
                     hint=f"EarlyStopping(…, {name}={restored[name]!r}), or start a new run",
                 )
+        model = trainer.run.model if trainer.run is not None else None
+        if restored and model is not None:
+            _require_same_kind(model.parameters.value, restored["parameters"])
+            _require_same_kind(model.buffers.value, restored["states"])
 
     def on_fit_begin(self, trainer: Trainer) -> None:
         """Start over, or continue a resumed run."""
@@ -130,9 +134,7 @@ class EarlyStopping(Callback):
         self._is_running = True
         if restored is not None and trainer.is_resumed:
             self.best, self.best_epoch = restored["best"], restored["best_epoch"]
-            model = trainer.model
-            self._parameters = _of_same_size(model.parameters.value, restored["parameters"])
-            self._buffers = _of_same_size(model.buffers.value, restored["states"])
+            self._parameters, self._buffers = restored["parameters"], restored["states"]
             self._stop_if_patience_over(trainer, trainer.history.epochs)  # it may have stopped here
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, figures: Mapping[str, float]) -> None:
@@ -170,6 +172,11 @@ class EarlyStopping(Callback):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue from an earlier `state` when the run begins."""
+        none = type(None)
+        kinds: dict[str, Any] = {"monitor": (str,), "mode": (str,), "best": (float, none)}
+        kinds |= dict.fromkeys(("best_epoch", "stopped_epoch"), (int, none))
+        kinds |= dict.fromkeys(("parameters", "states"), (np.ndarray, none))
+        require_state(self, state, kinds)
         self._restored = dict(state)
 
     # ---------------------------------------------------------------- stopping
@@ -191,13 +198,12 @@ class EarlyStopping(Callback):
         trainer.stop(reason)
 
 
-def _of_same_size(vector: Array, kept: Array | None) -> Array | None:
-    """Return the saved copy of a vector of the model; raise an error if its size differs."""
-    if kept is not None and np.shape(kept) != vector.shape:
+def _require_same_kind(vector: Array, kept: Array | None) -> None:
+    """Raise an error unless the saved copy of a vector of the model has its size and dtype."""
+    if kept is not None and (kept.shape != vector.shape or kept.dtype != vector.dtype):
         raise StorageError(
             "the best model in the checkpoint does not have the size of this model",
             place="EarlyStopping",
-            expected=f"{vector.shape}",
-            received=f"{np.shape(kept)}",
+            expected=f"{vector.shape}, {vector.dtype}",
+            received=f"{kept.shape}, {kept.dtype}",
         )
-    return kept

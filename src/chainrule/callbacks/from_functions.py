@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field
 
 from chainrule.callbacks.callback import Callback
-from chainrule.core.errors import ConfigurationError
+from chainrule.core.errors import ConfigurationError, described
 
 if TYPE_CHECKING:
     from chainrule.training.trainer import Trainer
@@ -42,7 +42,7 @@ def _fits(callback: object, attribute: Any, value: Any) -> None:
             f"{attribute.alias} is not a function",
             place="FromFunctions",
             expected=f"a function of ({', '.join(arguments)})",
-            received=f"{value!r:.60}, of type {type(value).__name__}",
+            received=described(value),
             hint=f"{attribute.alias}={example}",
         )
     try:

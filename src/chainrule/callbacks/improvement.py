@@ -36,12 +36,12 @@ def is_better(figure: float, best: float | None, criterion: Criterion) -> bool:
     ----------
     figure, best
         f and f*. If there was no figure before, f* is None; then every figure is better, except
-        NaN and infinity in the bad direction.
+        NaN and infinity in the bad direction. NaN counts as None.
     criterion
         The threshold, relative and mode to use.
     """
     sign = -1 if criterion.mode == "max" else 1
-    limit = math.inf if best is None else sign * best
+    limit = math.inf if best is None or math.isnan(best) else sign * best
     if math.isfinite(limit):
         limit -= criterion.threshold * (abs(limit) if criterion.relative else 1)
     return sign * figure < limit
@@ -49,7 +49,7 @@ def is_better(figure: float, best: float | None, criterion: Criterion) -> bool:
 
 def threshold_is_valid(owner: Any, attribute: Any, value: Any) -> None:
     """An attrs validator for a threshold: a number of at least 0, and below 1 if it is relative."""
-    limit = 1.0 if owner.relative else math.inf
+    limit = 1.0 if owner.relative is True else math.inf
     if not isinstance(value, float) or not 0 <= value < limit:
         expected = "a number, 0 or more" + (", below 1" if limit == 1 else "")
         hint = "1e-4 is usual; for an absolute threshold use relative=False"

@@ -75,7 +75,7 @@ def _in_full(column: str) -> str:
 
 def _no_such_column(owner: object, column: str, columns: Sequence[str]) -> ConfigurationError:
     meant = _in_full(column)
-    nearest = meant if meant in columns else _nearest(meant, columns)
+    nearest = nearest_column(column, columns)
     has_validation = any(name.startswith(VALIDATION) for name in columns)
     if meant.startswith(VALIDATION) and not has_validation:
         bare = meant.removeprefix(VALIDATION)
@@ -95,8 +95,11 @@ def _no_such_column(owner: object, column: str, columns: Sequence[str]) -> Confi
     )
 
 
-def _nearest(column: str, columns: Sequence[str]) -> str | None:
+def nearest_column(column: str, columns: Sequence[str]) -> str | None:
     """The name that was likely meant, for training or validation data like the given one."""
+    column = _in_full(column)
+    if column in columns:
+        return column
     of_validation = column.startswith(VALIDATION)
     same_data = [name for name in columns if name.startswith(VALIDATION) == of_validation]
     bare = {name.removeprefix(VALIDATION): name for name in same_data}

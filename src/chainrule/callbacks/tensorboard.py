@@ -95,7 +95,7 @@ class TensorBoard(Callback):
         if self.every_steps is not None:
             last_events["steps"] = trainer.steps
         for name, last in last_events.items():
-            self._runs[name] = _Events(Path(self.folder) / name, last + 1)
+            self._runs[name] = _Events(files.resolved(self.folder) / name, last + 1)
 
     def on_step_end(self, trainer: Trainer, epoch: int, step: int, cost: float) -> None:
         """Write the cost every ``every_steps`` steps."""

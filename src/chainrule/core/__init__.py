@@ -16,11 +16,14 @@ and, for changes to the contract itself:
     input_checks     which inputs and deltas a layer accepts
     arrays           what is an array of numbers, and what only looks like one
     building         how a layer is built: completely, or not at all
+    hints            what a name that does not exist here most likely means
+    elsewhere        the names of other libraries, and what to use here
     layer_state      which attributes are configuration, bookkeeping or memory; copies of a layer
     ownership        which use of a layer owns its memory
     tree             the layers inside a layer, and their paths
     equations        a layer on paper, for `chainrule.explain`
     messages         how a layer prints, and the errors about layers
+    terminal         ASCII for the signs that an encoding lacks
     validators       the checks of arguments that all packages share
     caller           warnings that point to the line of the user's program
     deprecation      old names that keep working for one release

@@ -106,7 +106,7 @@ def read_only(array: Any) -> Any:
     if type(array) is not np.ndarray or not array.flags.writeable:
         return array
     view = array.view()
-    view.flags.writeable = False
+    view.setflags(write=False)  # several times faster than view.flags.writeable = False
     return view
 
 

@@ -20,7 +20,7 @@ import operator
 import re
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -35,11 +35,13 @@ from chainrule.core.errors import (
     DefinitionError,
     DtypeError,
     ShapeError,
+    StorageError,
 )
 from chainrule.core.initializers import Initializer
 from chainrule.core.input_checks import DTYPES, as_tuple
 from chainrule.core.layer_state import (
     BOOKKEEPING,
+    bookmark,
     copied_generator,
     copied_parameter,
     field_names,
@@ -54,6 +56,7 @@ from chainrule.core.open_axes import (
     record_open_axes,
     with_sizes,
 )
+from chainrule.core.ownership import Builder
 from chainrule.core.parameter import Parameter, ParameterVector
 from chainrule.core.types import Array, Shape
 
@@ -64,7 +67,14 @@ if TYPE_CHECKING:
 def construct(
     layer: Layer, method: Callable[..., Any], input_shapes: Any, rng: Any, dtype: Any
 ) -> None:
-    """Build a layer and all inside it, or leave all of them unchanged."""
+    """Build a layer and all inside it, or leave all of them unchanged; one thread at a time."""
+    with Builder.here():
+        _construct(layer, method, input_shapes, rng, dtype)
+
+
+def _construct(
+    layer: Layer, method: Callable[..., Any], input_shapes: Any, rng: Any, dtype: Any
+) -> None:
     name = type(layer).__name__
     if layer.is_built:
         raise BuildError(
@@ -76,9 +86,16 @@ def construct(
         _shape(name, shape, may_be_open=True)
         for shape in input_shapes or layer.known_input_shapes or ()
     )
+    if not shapes and not _takes_any_number(method):
+        raise BuildError(
+            f"{name}: build needs the shape of a row",
+            expected=f"build{_arguments_of(method)}",
+            received="build()",
+            hint="model.build((64,)) for rows of 64 numbers",
+        )
     is_inner = layer._rng is not None  # inside a container that is being built
     before = [(member, member.is_built, member.attributes()) for _, member in layer.walk()]
-    rng_state = rng.bit_generator.state if isinstance(rng, np.random.Generator) else None
+    put_back = bookmark(rng) if isinstance(rng, np.random.Generator) else None
     try:
         _begin_building(layer, _generator(layer, rng), _dtype(layer, dtype))
         layer.__dict__["_initial"] = frozenset(layer.__dict__) - BOOKKEEPING
@@ -98,12 +115,10 @@ def construct(
     except BaseException:
         for member, _, attributes in before:
             _restore(member, attributes)
-        if rng_state is not None:
-            rng.bit_generator.state = rng_state
+        if put_back is not None:
+            put_back()
         raise
     if not is_inner:
-        for _, member in layer.walk():
-            member.__dict__.pop("_rng", None)
         layer.forget()
         for member, was_built, attributes in before:
             if was_built:  # it is also in another model, and has its memory there
@@ -113,6 +128,14 @@ def construct(
                 vector.assign_paths()
                 _ = vector.value  # moves each array to its final memory
             _keep_freed_memory()
+        for _, member in layer.walk():  # last: now other threads may use the layer
+            member.__dict__.pop("_rng", None)
+
+
+def _takes_any_number(build: Callable[..., Any]) -> bool:
+    """Whether an author's own `build` takes any number of shapes, and says itself what it needs."""
+    kinds = [p.kind for p in inspect.signature(build).parameters.values()]
+    return inspect.Parameter.VAR_POSITIONAL in kinds and build.__qualname__ != "Layer.build"
 
 
 def _keep_freed_memory() -> None:
@@ -157,6 +180,42 @@ def initialized_by(values: Callable[[Shape, Any], Array]) -> Iterator[None]:
         _VALUES.reset(token)
 
 
+def build_for_stored_values(
+    layer: Layer,
+    *input_shapes: Shape,
+    rng: Any,
+    dtype: Any,
+    limit: Callable[[], Callable[[Layer, str, Shape], None]] | None = None,
+) -> None:
+    """Build a layer whose parameters and buffers are about to be read from a file.
+
+    No initial values are drawn: every number is zero, in memory that is not touched yet. A layer
+    that cannot be built with zeros, such as one that inverts a matrix, gets initial values.
+
+    Parameters
+    ----------
+    limit
+        Returns the check for `limited_by`, if there is one; it is called for each attempt.
+    """
+
+    def build() -> None:
+        with limited_by(limit()) if limit is not None else nullcontext():
+            layer.build(*input_shapes, rng=rng, dtype=dtype)
+
+    _keep_freed_memory()  # first, so that its memory does not add to that of the model
+    try:
+        with initialized_by(np.zeros):
+            build()
+    except StorageError:  # the limit
+        raise
+    except ChainruleError:
+        build()
+        return
+    for vector in (layer.parameters, layer.buffers):
+        vector.assign_paths()
+        vector.allocate()
+
+
 def require_fit(layer: Layer, shapes: tuple[Shape, ...]) -> None:
     """Raise an error unless a layer works on rows of these shapes, which it accepts.
 
@@ -179,12 +238,14 @@ def require_fit(layer: Layer, shapes: tuple[Shape, ...]) -> None:
                 hint="build a copy for these rows: layer.unbuilt()",
             )
     if not _is_shipped(layer):
-        _try_two_rows(_copy_for_trial(layer, shapes), shapes)
+        with Builder.here():
+            _try_two_rows(_copy_for_trial(layer, shapes), shapes)
 
 
 def send_empty_batch(container: Layer, shapes: tuple[Shape, ...]) -> None:
     """Send an empty batch of such rows through a copy; raises the error of a layer that refuses."""
-    _forward_of(_copy_for_trial(container, shapes), 0, shapes)
+    with Builder.here():
+        _forward_of(_copy_for_trial(container, shapes), 0, shapes)
 
 
 def _copy_for_trial(container: Layer, shapes: tuple[Shape, ...]) -> Layer:
@@ -287,7 +348,7 @@ def rehearse(layer: Layer, method: Callable[..., Any], inputs: tuple[Any, ...]) 
     The mean of an empty batch is not a number, and a running mean would keep it forever.
     """
     buffers = [(buffer, buffer.value.copy()) for buffer in layer._buffers.values()]
-    states = [(g.bit_generator, g.bit_generator.state) for g in layer._generators.values()]
+    bookmarks = [bookmark(generator) for generator in layer._generators.values()]
     try:
         outputs = method(layer, *inputs)
         if is_opening():
@@ -297,8 +358,8 @@ def rehearse(layer: Layer, method: Callable[..., Any], inputs: tuple[Any, ...]) 
     finally:
         for buffer, value in buffers:
             buffer.value = value
-        for bits, state in states:
-            bits.state = state
+        for put_back in bookmarks:
+            put_back()
 
 
 def _restore(layer: Layer, attributes: dict[str, Any]) -> None:

@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from chainrule.core.errors import DefinitionError
+from chainrule.core.errors import DefinitionError, shortened
+from chainrule.core.hints import hinted, unhinted
 from chainrule.core.layer_state import BOOKKEEPING, field_names
 from chainrule.core.messages import plain_array, short_repr
 from chainrule.core.method_wrapping import unwrap_methods, wrap_methods
@@ -39,6 +40,7 @@ def define(cls: type[Layer], options: dict[str, Any]) -> None:
         # An explicit @define creates a second class, with slots, from the first. It then corrects
         # super() in the author's functions, so it must find them unwrapped.
         unwrap_methods(cls)
+        cls.__init__ = unhinted(vars(cls)["__init__"])  # type: ignore[method-assign]
         return
     _require_options(cls, options)
     _require_no_parameter_fields(cls)
@@ -71,7 +73,7 @@ def _require_options(cls: type[Layer], options: dict[str, Any]) -> None:
             raise DefinitionError(
                 f"the class {cls.__name__} has an invalid option: {name}",
                 expected="options of attrs.define such as kw_only=True, repr=False or eq=False",
-                received=f"class {cls.__name__}(…, {name}={options[name]!r:.40})",
+                received=f"class {cls.__name__}(…, {name}={shortened(options[name], 40)})",
                 hint="put a base class that takes the option before Layer, or remove the option",
             )
 
@@ -144,10 +146,11 @@ def finish(cls: type[Layer]) -> None:
         # attrs wrote it, for converters and validators, or to replace that of a base class.
         cls._store = setter  # type: ignore[assignment]
         del cls.__setattr__
-    init = vars(cls).get("__init__")
+    init = unhinted(vars(cls).get("__init__"))
     if init is None or init.__name__ == "__attrs_init__":
         cls.__attrs_init__.__qualname__ = f"{cls.__qualname__}.__init__"  # type: ignore[attr-defined]
-        cls.__init__ = cls.__attrs_init__  # type: ignore[attr-defined, method-assign]
+        init = cls.__attrs_init__  # type: ignore[attr-defined]
+    cls.__init__ = hinted(init)  # type: ignore[method-assign]
     if is_explicit:
         _without(cls, [name for name in ("repr", "eq") if f"__{name}__" not in vars(cls)])
     wrap_methods(cls)
@@ -193,7 +196,7 @@ def _handwritten(cls: type[Layer], name: str) -> Callable[..., Any] | None:
     """The method that an author wrote for a class or that it inherits, as in plain Python."""
     for kind in cls.__mro__:
         if name in vars(kind):
-            method: Callable[..., Any] = vars(kind)[name]
+            method: Callable[..., Any] = unhinted(vars(kind)[name])
             if kind is cls:
                 return method
             if "_handwritten" in vars(kind):

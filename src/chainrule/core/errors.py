@@ -17,6 +17,9 @@ from __future__ import annotations
 from typing import Any, Self
 
 from chainrule.core.deprecation import renamed_keywords, renamed_settable_attribute
+from chainrule.core.terminal import described as described
+from chainrule.core.terminal import printable
+from chainrule.core.terminal import shortened as shortened
 
 
 class ChainruleError(Exception):
@@ -58,6 +61,7 @@ class ChainruleError(Exception):
         self.place = f"{container}/{self.place}" if self.place else container
         return self
 
+    @printable
     def __str__(self) -> str:
         details = {
             "at": self.place,
@@ -82,6 +86,10 @@ class DefinitionError(ChainruleError, TypeError):
 
 class ConfigurationError(ChainruleError, ValueError):
     """An argument of a layer, a loss, an optimizer or a run is invalid."""
+
+
+class ArgumentError(ConfigurationError, TypeError):
+    """A call has an argument that does not exist, lacks one that it needs, or has one too many."""
 
 
 class BuildError(ChainruleError, RuntimeError):

@@ -14,17 +14,20 @@ a connection, so they multiply n_in and n_out.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import math
 import numbers
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 from attrs import field, frozen
 
-from chainrule.core.errors import ConfigurationError, ShapeError
+from chainrule.core.elsewhere import INITIALIZERS
+from chainrule.core.errors import ConfigurationError, ShapeError, described, shortened
+from chainrule.core.hints import Hinted, missing_name, value_elsewhere
 from chainrule.core.types import Shape
 
 __all__ = [
@@ -45,7 +48,20 @@ __all__ = [
 ]
 
 
-class Initializer:
+def finite(number: Any) -> float:
+    """The number as a Python float; raise an error if it is not finite, or not a number."""
+    if isinstance(number, numbers.Real) and not isinstance(number, bool | np.bool_):
+        with contextlib.suppress(OverflowError):
+            if math.isfinite(number):
+                return float(number)
+    raise ConfigurationError(
+        "an initializer needs finite numbers",
+        expected="a finite number",
+        received=shortened(number),
+    )
+
+
+class Initializer(Hinted):
     """Draws the initial values of a parameter.
 
     A subclass, decorated with `attrs.frozen`, implements `draw`. Values are drawn in float64 and
@@ -96,7 +112,7 @@ class Ones(Initializer):
 class Constant(Initializer):
     """w = value for every element."""
 
-    value: float = field()
+    value: float = field(converter=finite)
     name: ClassVar[str] = "constant"
 
     def draw(self, shape: Shape, rng: np.random.Generator) -> npt.NDArray[np.float64]:
@@ -108,8 +124,8 @@ class Constant(Initializer):
 class Uniform(Initializer):
     """w ~ U(low, high)."""
 
-    low: float = -0.1
-    high: float = 0.1
+    low: float = field(default=-0.1, converter=finite)
+    high: float = field(default=0.1, converter=finite)
     name: ClassVar[str] = "uniform"
 
     def __attrs_post_init__(self) -> None:
@@ -136,8 +152,8 @@ class LectureUniform(Uniform):
 class Normal(Initializer):
     """w ~ N(mean, standard_deviation²)."""
 
-    mean: float = 0.0
-    standard_deviation: float = 0.05
+    mean: float = field(default=0.0, converter=finite)
+    standard_deviation: float = field(default=0.05, converter=finite)
     name: ClassVar[str] = "normal"
 
     def __attrs_post_init__(self) -> None:
@@ -240,7 +256,7 @@ class Orthogonal(Initializer):
     Saxe et al. 2014. All axes before the last are flattened into rows.
     """
 
-    gain: float = 1.0
+    gain: float = field(default=1.0, converter=finite)
     name: ClassVar[str] = "orthogonal"
 
     def draw(self, shape: Shape, rng: np.random.Generator) -> npt.NDArray[np.float64]:
@@ -290,12 +306,24 @@ def get(initializer: str | float | Initializer) -> Initializer:
         return KNOWN[initializer]()
     if isinstance(initializer, Initializer):
         return initializer
-    if isinstance(initializer, numbers.Real) and not isinstance(initializer, bool):
-        return Constant(float(initializer))
-    nearest = difflib.get_close_matches(str(initializer), KNOWN, n=1)
+    if isinstance(initializer, numbers.Real) and not isinstance(initializer, bool | np.bool_):
+        return Constant(initializer)
+    name = initializer if isinstance(initializer, str) else ""
+    nearest = difflib.get_close_matches(name, KNOWN, n=1)
+    hint = value_elsewhere(INITIALIZERS, name)
+    if hint is None and nearest:
+        hint = f"did you mean {nearest[0]!r}?"
+    elif isinstance(initializer, type) and issubclass(initializer, Initializer):
+        hint = f"create an instance: {initializer.__name__}(…)"
     raise ConfigurationError(
-        f"there is no initializer {initializer!r}",
+        f"there is no initializer {shortened(initializer)}",
         expected=f"one of {', '.join(KNOWN)}, or an Initializer such as Constant(0.5)",
-        received=repr(initializer),
-        hint=f"did you mean {nearest[0]!r}?" if nearest else None,
+        received=described(initializer),
+        hint=hint,
     )
+
+
+if not TYPE_CHECKING:  # with a __getattr__, type checkers would accept any name
+
+    def __getattr__(name: str) -> Any:
+        raise missing_name(__name__, name)

@@ -16,9 +16,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chainrule.core.arrays import as_array, hint_to_convert, is_array, look_alike, read_only
-from chainrule.core.errors import BackwardBeforeForwardError, ChainruleError, DtypeError, ShapeError
+from chainrule.core.errors import (
+    BackwardBeforeForwardError,
+    ChainruleError,
+    DefinitionError,
+    DtypeError,
+    ShapeError,
+    described,
+)
 from chainrule.core.messages import batch_of, label
 from chainrule.core.open_axes import fits, is_opening, merged
+from chainrule.core.ownership import Builder
 from chainrule.core.types import RowPattern, Shape
 
 if TYPE_CHECKING:
@@ -34,7 +42,10 @@ def admit(layer: Layer, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     """
     shapes = layer._input_shapes
     if shapes is None:
-        return _build_for(layer, inputs)
+        with Builder.here():
+            return _build_for(layer, inputs)
+    if layer._rng is not None:
+        Builder.wait()  # another thread may be building it
     if len(inputs) == len(shapes):
         dtype = layer._dtype
         for number, shape in enumerate(shapes):
@@ -59,11 +70,20 @@ def as_inputs(layer: Layer, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _as_input(layer: Layer, x: Any) -> Any:
-    if hasattr(x, "walk") and hasattr(x, "forward"):  # a layer instead of a node
+    is_list = isinstance(x, list | tuple) and len(x) > 0
+    first = x[0] if is_list else x
+    if is_list and hasattr(first, "extended_by"):
+        raise DefinitionError(
+            f"{label(layer)}: the nodes are in a list",
+            expected="each node as an argument of its own",
+            received=described(x),
+            hint=f"{label(layer)}(a, b)",
+        )
+    if hasattr(first, "walk") and hasattr(first, "forward"):  # a layer instead of a node
         raise DtypeError(
             f"{label(layer)} is called on a layer",
             expected="an array, or a node of a graph such as Input((64,))",
-            received=f"{label(x)}, a {type(x).__name__}",
+            received=described(x),
             hint="in sequence: Sequential([first, second]), or second(first(x))",
         )
     if isinstance(x, np.ndarray) or not is_array(x):
@@ -92,6 +112,8 @@ def own_outputs(outputs: Any) -> Any:
 
 
 def _build_for(layer: Layer, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    if layer.is_built:  # by another thread, meanwhile
+        return admit(layer, inputs)
     for x in inputs:
         _refuse_kind(layer, x, kinds="fiub", floats=DTYPES)
     dtypes = [x.dtype for x in inputs if x.dtype.kind == "f"]

@@ -63,6 +63,7 @@ from chainrule.core import (
     arrays,
     building,
     class_definition,
+    hints,
     initializers,
     input_checks,
     layer_state,
@@ -250,6 +251,7 @@ class Layer(Tree):
     @overload
     def __call__(self, *inputs: npt.ArrayLike) -> npt.NDArray[Any]: ...
 
+    @hints.hinted
     def __call__(self, *inputs: Any) -> Any:
         """Inference, `apply`, on anything that NumPy can convert to an array of real numbers.
 
@@ -269,6 +271,39 @@ class Layer(Tree):
             arrays.refuse_write(error, messages.label(self))
             raise
         return input_checks.own_outputs(outputs)
+
+    def predict(self, x: Any, batch_size: int = 256) -> Any:
+        """Inference for any number of samples: ``layer(x)`` in batches, with bounded memory.
+
+        Parameters
+        ----------
+        x
+            Anything ``layer(x)`` takes, for several inputs a tuple; an array in a file
+            (`numpy.memmap`, h5py, zarr, anything with a length and indices), which is read in
+            pieces; a dataset, ``dataset[i]``; or an iterable, which makes its own batches. A sample
+            or a batch may be (x, t) or (x, t, weights), of which only x is used.
+        batch_size
+            The number of samples that are computed together. The last batch has the remaining ones.
+
+        Returns
+        -------
+        ndarray or tuple of ndarray
+            (samples, …), for several outputs one array for each. Each batch has the numbers of
+            ``layer(batch)``, to the last bit.
+
+        Raises
+        ------
+        ConfigurationError
+            The batch size is not an integer of at least 1.
+        DtypeError, ShapeError, DataError
+            The data cannot be used, or outputs of different shape cannot be joined.
+        """
+        from chainrule.data.prediction import predict
+
+        known = self.input_shapes if self.is_built else self.known_input_shapes
+        rows = self.output_shapes if self.is_built else ()
+        nothing = [np.zeros((0, *row), self.dtype) for row in rows]
+        return predict(self, x, batch_size, None if known is None else len(known), nothing)
 
     def freeze(self) -> Self:
         """Exclude all parameters, here and in the layers inside, from training; returns the layer.
@@ -294,7 +329,7 @@ class Layer(Tree):
 
     def save(self, path: Any) -> None:
         """Write the layer to a file, from which `chainrule.load` restores it."""
-        from chainrule import storage  # the only import of a later package, for model.save
+        from chainrule import storage  # a later package, as in predict: where users look for them
 
         storage.save(self, path)
 

@@ -12,6 +12,7 @@ them. An unbuilt copy has the configuration alone.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -93,10 +94,38 @@ def deep_copy(layer: L, memo: dict[int, Any]) -> L:
 
 
 def pickled(layer: Layer) -> tuple[Any, ...]:
-    """What pickle calls to restore a layer: `restored`, with the class and the attributes."""
+    """What pickle calls to restore a layer: `restored`, with the class and the attributes.
+
+    Pickle writes a layer inside another one by recursion, unless it has written it before. So some
+    layers of a deep nest come first, the innermost at the very beginning.
+    """
     kept = field_names(type(layer)) | lasting(layer) | SHARED_BY_TWINS - {"_rng"}
     attributes = {name: value for name, value in layer.attributes().items() if name in kept}
+    inside = _from_inside(layer)
+    if inside:
+        return restored_after, (inside, type(layer), attributes)
     return restored, (type(layer), attributes)
+
+
+PICKLED_DEPTH = 16
+"""How many nested layers pickle writes by recursion."""
+
+
+def _from_inside(layer: Layer) -> list[list[Layer]]:
+    """The layers at every sixteenth depth below a layer, the deepest first."""
+    found: list[list[Layer]] = []
+    level = [layer]
+    while level:
+        for _ in range(PICKLED_DEPTH):
+            inside = [child for outer in level for child in outer.children().values()]
+            level = list({id(child): child for child in inside}.values())
+        found.append(level)
+    return found[-2::-1]
+
+
+def restored_after(inside: Any, cls: type[Layer], attributes: dict[str, Any]) -> Layer:
+    """`restored`, after some of the layers inside."""
+    return restored(cls, attributes)
 
 
 def restored(cls: type[Layer], attributes: dict[str, Any]) -> Layer:
@@ -164,7 +193,8 @@ def copied_arrays_and_generators(layer: Layer, known: dict[int, Any]) -> dict[in
 def copied_parameter(parameter: Parameter) -> Parameter:
     """A parameter with the same value and gradient, in its own memory."""
     copied = Parameter(parameter.path, parameter.value.copy())
-    copied.accumulate(parameter.grad)
+    if parameter.has_grad:
+        copied.accumulate(parameter.grad)
     copied.trainable = parameter.trainable
     return copied
 
@@ -179,14 +209,56 @@ def copied_generator(generator: np.random.Generator) -> np.random.Generator:
 
 
 def state_of(generator: np.random.Generator) -> dict[str, Any]:
-    """The state of a generator, in a form that JSON can write; `set_state` is the inverse."""
-    plain: dict[str, Any] = _plain(generator.bit_generator.state)
+    """The state of a generator, in a form that JSON can write; `set_state` is the inverse.
+
+    ``"seed"`` holds the seed from which `spawn` makes other generators, and how many it has made.
+    """
+    bits = generator.bit_generator
+    plain: dict[str, Any] = _plain(bits.state)
+    seeds: Any = bits.seed_seq
+    if type(seeds) is np.random.SeedSequence:
+        plain["seed"] = {
+            "entropy": _words(seeds.entropy),
+            "spawn_key": _words(seeds.spawn_key),
+            "pool_size": seeds.pool_size,
+            "spawned": seeds.n_children_spawned,
+        }
     return plain
 
 
 def set_state(generator: np.random.Generator, state: dict[str, Any]) -> None:
-    """Let a generator continue from a state that `state_of` returned."""
-    generator.bit_generator.state = _with_arrays(state)
+    """Let a generator continue, and spawn others, from a state that `state_of` returned.
+
+    Chainrule 0.1 wrote no seed; the generator then keeps its own.
+    """
+    bits: Any = generator.bit_generator
+    numbers = _with_arrays({name: part for name, part in state.items() if name != "seed"})
+    seed = state.get("seed")
+    if seed is None:
+        bits.state = numbers
+        return
+    seeds = np.random.SeedSequence(
+        seed["entropy"],
+        spawn_key=tuple(seed["spawn_key"]),
+        pool_size=seed["pool_size"],
+        n_children_spawned=seed["spawned"],
+    )
+    bits.__setstate__((numbers, seeds))  # the only way to replace the seeds of a generator
+
+
+def bookmark(generator: np.random.Generator) -> Callable[[], None]:
+    """A function that puts a generator back to where it is now, with the count of `spawn`."""
+    bits: Any = generator.bit_generator
+    state, seeds = bits.state, copy.deepcopy(bits.seed_seq)
+    return lambda: bits.__setstate__((state, copy.deepcopy(seeds)))
+
+
+def _words(given: Any) -> list[int]:
+    """The 32-bit words of which a `SeedSequence` makes its pool, from a number or several."""
+    if isinstance(given, int | np.integer):
+        number = int(given)
+        return [number >> n & 0xFFFFFFFF for n in range(0, max(number.bit_length(), 1), 32)]
+    return [word for part in given for word in _words(part)]
 
 
 def _plain(state: Any) -> Any:

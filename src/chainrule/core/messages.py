@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
 
 from chainrule.core.errors import BuildError, DefinitionError, ShapeError
+from chainrule.core.hints import missing_attribute
 from chainrule.core.initializers import KNOWN, Initializer
 from chainrule.core.layer_state import BOOKKEEPING
 from chainrule.core.tree import fields_of
@@ -132,38 +132,9 @@ def missing(layer: Layer, name: str) -> AttributeError:
     """The error for an attribute that does not exist."""
     if name.startswith("__") or name in BOOKKEEPING:
         return AttributeError(name)
-    text = f"{type(layer).__name__} has no attribute {name!r}"
-    present = [*dir(type(layer)), *layer.__dict__]
-    if name in ELSEWHERE:
-        text += f": that is {ELSEWHERE[name]}"
-    elif nearest := difflib.get_close_matches(name, present, n=1, cutoff=0.75):
-        # Without obj: Python would add the same suggestion, but only in some tracebacks.
-        return AttributeError(f"{text}: did you mean {nearest[0]!r}?", name=name)
-    elif not layer.is_built:
-        text += ": it is not built yet; build(input_shape) creates the parameters"
+    otherwise = ""
+    if not layer.is_built:
+        otherwise = ": it is not built yet; build(input_shape) creates the parameters"
     elif layer._delta_shape is None:
-        text += ": if forward sets it, call forward first"
-    return AttributeError(text, name=name, obj=layer)
-
-
-ELSEWHERE = {
-    "fit": "Trainer(model, loss, optimizer).fit(x, t)",
-    "compile": "Trainer(model, loss, optimizer)",
-    "evaluate": "Trainer(model, loss, optimizer).evaluate(x, t)",
-    "predict": "model(x)",
-    "train": "model.forward(x): there is no mode to switch",
-    "eval": "model(x): there is no mode to switch",
-    "summary": "chainrule.summary(model)",
-    "state_dict": "model.save(path), or model.parameters",
-    "add": "a new one: Sequential([*model.layers, layer])",
-    "zero_grad": "model.parameters.zero_grad()",
-    "step": "optimizer.descend(model.parameters)",
-    "named_parameters": "model.parameters, an array for each path",
-    "weight": "weights",
-    "kernel": "weights",
-    "bias": "biases",
-    "to": "model.build(input_shape, dtype=…); chainrule computes on the CPU",
-    "cuda": "not needed; chainrule computes on the CPU",
-    "append": "a new one: Sequential([*model.layers, layer])",
-}
-"""What users of other libraries look for on a model, and what to use here."""
+        otherwise = ": if forward sets it, call forward first"
+    return missing_attribute(layer, name, otherwise)

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from chainrule.core import ownership
 from chainrule.core.building import construct, rehearse
+from chainrule.core.hints import require_known
 from chainrule.core.input_checks import admit, fits_output, record_output_shape, unfitting_delta
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def _around_forward(name: str, method: Callable[..., Any]) -> Callable[..., Any]
         if self._applies:
             return self.apply(*inputs)
         inputs = admit(self, inputs)
-        if self._rng is None:
+        if self._rng is None or not ownership.Builder.is_here():
             outputs = method(self, *inputs)
             if self._owner is not ownership.USED_ALONE:
                 ownership.note_used_alone(self)
@@ -113,7 +114,13 @@ def _around_backward(name: str, method: Callable[..., Any]) -> Callable[..., Any
 
 def _around_build(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
-    def build(self: Layer, *input_shapes: Any, rng: Any = None, dtype: Any = None) -> None:
+    def build(
+        self: Layer, *input_shapes: Any, rng: Any = None, dtype: Any = None, **named: Any
+    ) -> None:
+        if "input_shape" in named and not input_shapes:
+            input_shapes = (named.pop("input_shape"),)
+        if named:
+            require_known(build, self, *input_shapes, **named)
         if type(self).build is not build:
             method(self, *input_shapes)
         else:

@@ -9,6 +9,7 @@ Both use the same memory: each parameter is a reshaped window of the vector.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,11 +22,13 @@ from chainrule.core.errors import (
     DtypeError,
     NoTangentRuleError,
     ShapeError,
+    shortened,
 )
+from chainrule.core.hints import Hinted
 from chainrule.core.types import Array, FloatArray
 
 
-class Parameter:
+class Parameter(Hinted):
     """An array that is learned, ``value``, and its gradient ∂C/∂value, ``grad``.
 
     Parameters
@@ -39,6 +42,7 @@ class Parameter:
 
     __slots__ = ("_grad", "_grad_is_zero", "_offset", "_storage", "_trainable", "_value", "path")
 
+    _grad: FloatArray  # created when it is first used: a model that only predicts needs none
     last_freezing: ClassVar[object] = object()
     """A new object each time any parameter is frozen or unfrozen: a cache that holds the current
     object is up to date, without looking at ``trainable`` of thousands of parameters."""
@@ -46,11 +50,6 @@ class Parameter:
     def __init__(self, name: str, value: Array) -> None:
         self.path = name
         self._value: FloatArray = value
-        # np.zeros occupies memory only when it is used; zeros_like also makes other arrays.
-        is_plain = type(value) is np.ndarray
-        self._grad: FloatArray = (
-            np.zeros(value.shape, value.dtype) if is_plain else np.zeros_like(value)
-        )
         self._grad_is_zero = False
         self._trainable = True
         self._storage: _Storage | None = None
@@ -111,15 +110,29 @@ class Parameter:
                 f"trainable of {self.path!r} has an invalid value",
                 place=self.path,
                 expected="True or False",
-                received=f"{new!r:.60}",
+                received=shortened(new),
                 hint="parameter.trainable = False freezes it",
             )
         if bool(new) is not self._trainable:
-            if not new:
+            if not new and self.has_grad:
                 self._grad[...] = 0  # once, not in each step
             # accumulate_product relies on _grad_is_zero being False while frozen.
             self._trainable = self._grad_is_zero = bool(new)
             Parameter.last_freezing = object()
+
+    @property
+    def has_grad(self) -> bool:
+        """Whether the array of the gradient exists; if not, the gradient is zero."""
+        if self._own_grad() is not None:
+            return True
+        return self._storage is not None and self._storage.has_grad
+
+    def _own_grad(self) -> FloatArray | None:
+        try:
+            grad: FloatArray = object.__getattribute__(self, "_grad")
+        except AttributeError:
+            return None
+        return grad
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -204,12 +217,29 @@ class Parameter:
         frozen = "" if self._trainable else ", trainable=False"
         return f"Parameter({self.path!r}, shape={self.shape}, dtype={self.dtype}{frozen})"
 
-    def __getstate__(self) -> tuple[str, Array, Array, bool]:
-        return self.path, self._value, self.grad, self._trainable
+    def __getstate__(self) -> tuple[str, Array, Array | None, bool]:
+        return self.path, self._value, self.grad if self.has_grad else None, self._trainable
 
-    def __setstate__(self, state: tuple[str, Array, Array, bool]) -> None:
-        self.path, self._value, self._grad, self._trainable = state
+    def __setstate__(self, state: tuple[str, Array, Array | None, bool]) -> None:
+        self.path, self._value, grad, self._trainable = state
         self._grad_is_zero, self._storage, self._offset = False, None, 0
+        if grad is not None:
+            self._grad = grad
+
+    if not TYPE_CHECKING:  # with a __getattr__, type checkers would accept any misspelled name
+
+        def __getattr__(self, name: str) -> Any:
+            # Called only for what does not exist, so it costs a training step nothing.
+            if name != "_grad":
+                problem = f"'Parameter' object has no attribute {name!r}"
+                raise AttributeError(problem, name=name, obj=self)
+            with _CREATION:
+                grad = self._own_grad()  # if another thread has created it
+                if grad is None:
+                    storage = self._storage
+                    grad = np.zeros_like(self._value) if storage is None else storage.grad_of(self)
+                    self._grad = grad
+                return grad
 
     def _no_array(self, *arguments: Any) -> DefinitionError:
         return DefinitionError(
@@ -248,7 +278,7 @@ class Parameter:
             )
 
 
-class ParameterVector:
+class ParameterVector(Hinted):
     """All parameters of a model as one flat vector, ``value``, with its gradient, ``grad``.
 
     It is also the list of the `Parameter`s, by number or by path::
@@ -356,6 +386,18 @@ class ParameterVector:
         for parameter in self._parameters:
             parameter._grad_is_zero = parameter._trainable
 
+    if not TYPE_CHECKING:  # so that type checkers report it, too
+
+        def __call__(self, *given: Any, **named: Any) -> Any:
+            """Raise the error for ``model.parameters()``, which is a method elsewhere."""
+            raise DefinitionError(
+                "model.parameters is an attribute, not a method",
+                expected="model.parameters, without brackets",
+                received="model.parameters(…)",
+                hint="a Trainer gives them to its optimizer; in your own loop, "
+                "optimizer.descend(model.parameters)",
+            )
+
     def assign_paths(self) -> None:
         """Set the `path` of each parameter to its path in this vector."""
         for path, parameter in reversed(self._named.items()):
@@ -389,11 +431,17 @@ class ParameterVector:
         # Copies of the parameters have other memory, which must be found again.
         return {**self.__dict__, "_storage": None}
 
-    def _find_storage(self) -> _Storage:
+    def allocate(self) -> None:
+        """Give new parameters their final memory, which is zero until it is set."""
+        for parameter in self._parameters:  # first release the memory that they have
+            parameter._value = np.broadcast_to(np.zeros((), parameter.dtype), parameter.shape)
+        self._find_storage(copied=False)
+
+    def _find_storage(self, *, copied: bool = True) -> _Storage:
         """The memory that holds the parameters in sequence; they are moved if necessary."""
         first = self._parameters[0]._storage if self._parameters else None
-        if first is None or not self._lie_in(first):
-            first = _Storage.of(self._parameters, self._empty)
+        if first is None or not self._lie_in(first) or not copied:
+            first = _Storage.of(self._parameters, self._empty, copied=copied)
             self.assign_paths()
         start = self._parameters[0]._offset if self._parameters else 0
         self._storage, self._window = first, slice(start, start + self.size)
@@ -419,29 +467,57 @@ def _refuse_unreal(new: Array, place: str | None) -> None:
         )
 
 
+_CREATION = threading.RLock()
+"""Held while a gradient is created."""
+
+
 class _Storage:
     """The memory of a vector: value, gradient, and whether a parameter has moved elsewhere."""
 
-    __slots__ = ("grad", "value", "was_left")
+    __slots__ = ("_grad", "value", "was_left")
 
-    def __init__(self, value: npt.NDArray[Any], grad: npt.NDArray[Any]) -> None:
+    def __init__(self, value: npt.NDArray[Any]) -> None:
         self.value = value
-        self.grad = grad
+        self._grad: npt.NDArray[Any] | None = None
         self.was_left = False
 
+    @property
+    def grad(self) -> npt.NDArray[Any]:
+        """The gradient, created when it is first used."""
+        if self._grad is None:
+            with _CREATION:
+                if self._grad is None:
+                    self._grad = np.zeros_like(self.value)
+        return self._grad
+
+    @property
+    def has_grad(self) -> bool:
+        """Whether it has been used."""
+        return self._grad is not None
+
+    def grad_of(self, p: Parameter) -> npt.NDArray[Any]:
+        """The window of a parameter."""
+        return self.grad[p._offset : p._offset + p.size].reshape(p.shape)
+
     @classmethod
-    def of(cls, parameters: list[Parameter], empty: npt.NDArray[Any]) -> _Storage:
-        storage = cls(
-            np.concatenate([empty, *(p.value.ravel() for p in parameters)], dtype=empty.dtype),
-            np.concatenate([empty, *(p.grad.ravel() for p in parameters)], dtype=empty.dtype),
-        )
+    def of(
+        cls, parameters: list[Parameter], empty: npt.NDArray[Any], *, copied: bool = True
+    ) -> _Storage:
+        size = sum(p.size for p in parameters)
+        # np.zeros occupies memory only when it is used.
+        storage = cls(np.empty(size, empty.dtype) if copied else np.zeros(size, empty.dtype))
         offset = 0
         for p in parameters:
-            window, shape = slice(offset, offset + p.size), p.shape
+            value = storage.value[offset : offset + p.size].reshape(p.shape)
+            if copied:
+                value[...] = p.value
+            grad = p.grad if p.has_grad else None
             if p._storage is not None:
                 p._storage.was_left = True
-            p._value = storage.value[window].reshape(shape)
-            p._grad = storage.grad[window].reshape(shape)
+            p._value = value
             p._storage, p._offset = storage, offset
+            if grad is not None:
+                p._grad = storage.grad_of(p)
+                p._grad[...] = grad
             offset += p.size
         return storage

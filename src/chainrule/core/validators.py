@@ -15,7 +15,7 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
-from chainrule.core.errors import ConfigurationError
+from chainrule.core.errors import ConfigurationError, shortened
 from chainrule.core.types import SuggestsUse
 
 __all__ = [
@@ -81,7 +81,12 @@ def as_int(value: Any) -> Any:
 
 def as_plain_tuple(values: Any) -> Any:
     """A tuple, from any iterable, with its integers as Python ints."""
-    return tuple(map(as_int, values)) if isinstance(values, Iterable) else values
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        return values
+    try:
+        return tuple(map(as_int, values))
+    except TypeError:  # an array without axes
+        return values
 
 
 # ------------------------------------------------------------------------------- validators
@@ -93,7 +98,7 @@ def complain(owner: object, name: str, expected: str, received: object, hint: st
         f"{name} has an invalid value",
         place=type(owner).__name__,
         expected=expected,
-        received=f"{received!r:.60}",
+        received=shortened(received),
         hint=hint,
     )
 
@@ -142,6 +147,10 @@ def not_negative(owner: object, attribute: Any, value: Any) -> None:
         if attribute.name == "learning_rate" and isinstance(value, SuggestsUse):  # a schedule
             hint = f"fit(…, callbacks=[{value.suggested_use}])"
             complain(owner, attribute.name, "a number, the initial learning rate", value, hint)
+        kind = type(value)
+        if hasattr(kind, "grad") or hasattr(kind, "parameters"):  # parameters, or a model
+            hint = "an optimizer takes no parameters: Trainer(model, loss, optimizer)"
+            complain(owner, attribute.name, "a number, the learning rate", kind, hint)
         hint = {
             "learning_rate": "often between 1e-4 and 1; 0 changes nothing",
             "learning_rate_decay": "0 means no decay; 1e-3 is weak, 1 is strong",

@@ -7,7 +7,9 @@
     stored_batches    batches of rows that are read from a file
     pair_batches      batches from a dataset of pairs
     iterated_batches  batches from an iterable
-    in_memory         all samples of a dataset or a loader, read once, for validation
+    in_memory         all samples of a dataset or a loader, read once or part by part
+    kinds             what an object gives: samples, single samples, or batches
+    prediction        `model.predict`: outputs in batches, with bounded memory
     sources           how rows are read from a memory map, h5py, zarr or any indexable object
     orders            the order in which rows are read: shuffled by rows, or by blocks
     prefetch          preparing the next batch while the network learns from the current one

@@ -30,12 +30,15 @@ from chainrule.core.types import Array, Shape
 from chainrule.data.class_weights import ClassWeights
 from chainrule.data.orders import Orders, Rows, require_same_run
 from chainrule.data.prefetch import Prefetcher
-from chainrule.data.samples import Data, one_or_all
+from chainrule.data.samples import Data, each_array, names_of, one_or_all
 from chainrule.data.sources import DataSource, block_of, in_memory_sources
 from chainrule.losses import Loss
 
-Batch: TypeAlias = tuple[tuple[Array, ...], Any, Array | None]
-"""The inputs, the target (a tuple for several outputs) and the sample weights of one step."""
+Batch: TypeAlias = tuple[tuple[Array, ...], Any, Any]
+"""The inputs, the target and the sample weights of one step.
+
+For several outputs the target is a tuple, and so are weights that differ from output to output.
+"""
 
 
 class Batches:
@@ -46,9 +49,12 @@ class Batches:
     data
         Samples that determine which shapes a model is built for, and on which it is tried first:
         all of them if they are in memory, else the first ones.
+    class_weights
+        How much each class counts; after `fit_to`, with the classes of balanced weights counted.
     """
 
     data: Data
+    class_weights: ClassWeights | None
 
     @property
     def steps(self) -> int:
@@ -168,9 +174,9 @@ class ArrayBatches(OrderedBatches):
         rows = rows_of_outputs(self.data)
         data = self.data.fitted(loss, rows, dtype)
         if self.class_weights is not None:
-            name = data.names_of_targets[0]
-            weights = self.class_weights.for_targets(rows[0], data.targets[0], name)
-            data = weights.times(data)
+            names = data.names_of_targets
+            weights = self.class_weights.fitted(loss, rows, data.targets, names)
+            self.class_weights, data = weights, weights.times(data)
         self.data = data
 
     def epoch(self, done: int = 0) -> Iterator[Batch]:
@@ -182,11 +188,10 @@ class ArrayBatches(OrderedBatches):
     def _batch(self, rows: Rows) -> Batch:
         data, weights = self.data, self.data.sample_weights
         arrays, count = (*data.inputs, *data.targets), len(data.inputs)
+        w = None if weights is None else each_array(rows_taken(rows), weights)
         if isinstance(rows, slice):
-            w = None if weights is None else weights[rows]
             chosen = tuple([array[rows] for array in arrays])
         else:
-            w = None if weights is None else weights.take(rows)
             chosen = tuple([array.take(rows, axis=0) for array in arrays])
             for array in chosen:  # as views of the data are, so that every order is the same
                 array.setflags(write=False)
@@ -200,8 +205,8 @@ class FreshBatches(Batches):
     Parameters
     ----------
     make_batch
-        A function that takes a random generator and returns a pair (x, t). It is called once for
-        every step, in order.
+        A function that takes a random generator and returns a pair (x, t), or (x, t,
+        sample_weights). It is called once for every step, in order.
     steps
         How many batches an epoch has.
     rng
@@ -248,7 +253,9 @@ class FreshBatches(Batches):
 
     def fit_to(self, loss: Loss, rows_of_outputs: RowsOfOutputs, dtype: np.dtype[Any]) -> None:
         """Fit every batch to the loss and the model from now on; see `Data.fitted`."""
-        self._fitted = fitting(self.data, loss, rows_of_outputs, dtype, self.class_weights)
+        rows = rows_of_outputs(self.data)
+        self.class_weights = fitted_weights(self.class_weights, loss, rows)
+        self._fitted = fitting(loss, rows_of_outputs, dtype, self.class_weights)
         self.data = self._fitted(self.data)
 
     def epoch(self, done: int = 0) -> Iterator[Batch]:
@@ -329,18 +336,15 @@ _Pending: TypeAlias = tuple[dict[str, Any], "Future[tuple[Data, dict[str, Any]]]
 
 
 def fitting(
-    first: Data,
     loss: Loss,
     rows_of_outputs: RowsOfOutputs,
     dtype: np.dtype[Any],
     class_weights: ClassWeights | None,
 ) -> Callable[[Data], Data]:
-    """A function that fits a batch to the loss and the model, and adds class weights.
+    """A function that fits a batch to the loss and the model, and adds fitted class weights.
 
     The rows of a batch may have another shape than those of the first, if the model accepts them.
     """
-    if class_weights is not None:
-        class_weights = class_weights.for_targets(rows_of_outputs(first)[0], None, "t")
 
     def fitted(data: Data) -> Data:
         data = data.fitted(loss, rows_of_outputs(data), dtype)
@@ -349,26 +353,39 @@ def fitting(
     return fitted
 
 
+def fitted_weights(
+    class_weights: ClassWeights | None,
+    loss: Loss,
+    rows_of_outputs: tuple[Shape, ...],
+    targets: Sequence[Array | None] | None = None,
+) -> ClassWeights | None:
+    """Class weights fitted to the outputs of a model; the targets, as far as all are in memory."""
+    if class_weights is None:
+        return None
+    targets = (None,) * len(rows_of_outputs) if targets is None else targets
+    names = names_of("{}", "t", len(targets))
+    return class_weights.fitted(loss, rows_of_outputs, targets, names)
+
+
+def rows_taken(rows: Rows) -> Callable[[Array], Array]:
+    """A function that takes some rows of an array."""
+    if isinstance(rows, slice):
+        return lambda array: array[rows]
+    return lambda array: array.take(rows, axis=0)
+
+
 def data_from_pair(
-    made: Any,
-    number: int,
-    outputs: int,
-    *,
-    maker: str,
-    hint: str,
-    may_weigh: bool = False,
-    copies: bool = True,
+    made: Any, number: int, outputs: int, *, maker: str, hint: str, copies: bool = True
 ) -> Data:
-    """The data in a pair (x, t), or with ``may_weigh`` in (x, t, sample_weights).
+    """The data in a pair (x, t), or in (x, t, sample_weights).
 
     With ``copies`` they are copied: the code that made the batch may reuse its memory.
     """
-    counts = (2, 3) if may_weigh else (2,)
-    if not isinstance(made, tuple | list) or len(made) not in counts:
+    if not isinstance(made, tuple | list) or len(made) not in (2, 3):
         length = f" of {len(made)}" if hasattr(made, "__len__") else ""
         raise DataError(
             f"batch {number} from {maker} is not a pair",
-            expected="(x, t)" + " or (x, t, sample_weights)" * may_weigh,
+            expected="(x, t) or (x, t, sample_weights)",
             received=f"{type(made).__name__}{length}",
             hint=hint,
         )

@@ -16,15 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.core.errors import ConfigurationError
+from chainrule.core.errors import ConfigurationError, shortened
 from chainrule.core.input_checks import as_tuple
-from chainrule.core.validators import is_number
 from chainrule.data.batches import ArrayBatches, Batches, FreshBatches
 from chainrule.data.class_weights import BALANCED, ClassWeights
 from chainrule.data.iterated_batches import IteratedBatches
+from chainrule.data.kinds import gives_batches, gives_pairs
 from chainrule.data.pair_batches import PairBatches
 from chainrule.data.samples import Data
-from chainrule.data.sources import has_shape, is_read_here, is_stored
+from chainrule.data.sources import is_read_here, is_stored
 from chainrule.data.stored_batches import StoredBatches
 
 BATCH_SIZE = 32
@@ -106,7 +106,7 @@ def batches_of(
     _require_no_steps(steps_per_epoch)
     options |= {"batch_size": batch_size or BATCH_SIZE, "shuffle": shuffle}
     if t is None and gives_pairs(x):
-        _require_no_weights_beside(sample_weights)
+        require_no_weights_beside(sample_weights)
         _require_no_blocks(shuffle)
         _require_unbalanced(class_weights, "a dataset")
         return PairBatches(x, outputs=outputs, **options)
@@ -116,45 +116,6 @@ def batches_of(
             options["prefetch"] = all(map(is_read_here, stored))
         return StoredBatches.of(x, t, sample_weights, outputs=outputs, **options)
     return ArrayBatches(Data.of(x, t, sample_weights, outputs=outputs), **options)
-
-
-def gives_batches(x: Any) -> bool:
-    """Whether x is an iterable of batches, each a pair of arrays.
-
-    Raises
-    ------
-    ConfigurationError
-        x is a list of pairs of single samples.
-    """
-    if isinstance(x, list | tuple):
-        return _are_batches(x)
-    is_iterable = hasattr(x, "__iter__") or hasattr(x, "__next__")
-    return is_iterable and not has_shape(x) and not hasattr(x, "__getitem__")
-
-
-def gives_pairs(x: Any) -> bool:
-    """Whether x is a dataset: ``x[i]`` is the pair of one sample."""
-    return is_stored(x) and not has_shape(x)
-
-
-def _are_batches(items: list[Any] | tuple[Any, ...]) -> bool:
-    """Whether the items are pairs of arrays of equal lengths, not rows of one array."""
-    if not items or not all(map(_is_pair, items)):
-        return False
-    for number, (x, t, *_) in enumerate(items):
-        shapes = [np.shape(array) for array in (*as_tuple(x), *as_tuple(t))]
-        counts = {shape[:1] for shape in shapes}
-        if len(counts) != 1 or any(len(np.shape(array)) < 2 for array in as_tuple(x)):
-            raise _not_a_batch(number, shapes, len(as_tuple(x)))
-    return True
-
-
-def _is_pair(item: Any) -> bool:
-    """Whether an item is (x, t) or (x, t, weights), made of arrays and not of lists of numbers."""
-    if not isinstance(item, tuple | list) or len(item) not in (2, 3):
-        return False
-    x, t = as_tuple(item[0]), as_tuple(item[1])
-    return bool(x and t) and all(map(has_shape, x)) and all(has_shape(n) or is_number(n) for n in t)
 
 
 def length_of(x: Any) -> int | None:
@@ -168,17 +129,6 @@ def length_of(x: Any) -> int | None:
 # --------------------------------------------------------------------- arguments that conflict
 
 
-def _not_a_batch(number: int, shapes: list[Any], inputs: int) -> ConfigurationError:
-    x, t = (" and ".join(map(str, some)) for some in (shapes[:inputs], shapes[inputs:]))
-    return ConfigurationError(
-        "a list of pairs is a list of batches, and this pair is not a batch",
-        place=f"x[{number}]",
-        expected="(x, t) of a batch, both with one row for each sample",
-        received=f"x of shape {x}, t of shape {t}",
-        hint="if these are single samples: x, t = map(np.stack, zip(*pairs)), then fit(x, t)",
-    )
-
-
 def _require_shuffle(given: Any) -> None:
     if isinstance(given, bool | np.bool_) or (isinstance(given, str) and given in SHUFFLES):
         return
@@ -186,7 +136,7 @@ def _require_shuffle(given: Any) -> None:
     raise ConfigurationError(
         "shuffle has an invalid value",
         expected="True, False, 'rows' or 'blocks'",
-        received=f"shuffle={given!r:.60}",
+        received=f"shuffle={shortened(given)}",
         hint=f"did you mean shuffle={nearest[0]!r}?" if nearest else None,
     )
 
@@ -199,7 +149,7 @@ def _require_prefetch(given: Any) -> None:
         raise ConfigurationError(
             "prefetch has an invalid value",
             expected="True to prepare batches in a thread, False, or None to decide by the data",
-            received=f"prefetch={given!r:.60}",
+            received=f"prefetch={shortened(given)}",
         )
 
 
@@ -253,7 +203,8 @@ def _require_unbalanced(class_weights: Any, what: str) -> None:
         )
 
 
-def _require_no_weights_beside(sample_weights: Any) -> None:
+def require_no_weights_beside(sample_weights: Any) -> None:
+    """Raise an error for sample weights in addition to those that the samples may contain."""
     if sample_weights is not None:
         raise ConfigurationError(
             "a dataset of pairs gives the weights of its samples itself",

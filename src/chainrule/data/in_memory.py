@@ -6,7 +6,7 @@ once and kept.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,10 @@ from attrs import evolve
 from chainrule.core.errors import ChainruleError, DataError
 from chainrule.core.types import Array
 from chainrule.data.batches import data_from_pair, require_same_row_shapes
-from chainrule.data.batches_of import gives_pairs, length_of
+from chainrule.data.batches_of import length_of
+from chainrule.data.kinds import gives_pairs
 from chainrule.data.pair_batches import PairBatches
-from chainrule.data.samples import Data
+from chainrule.data.samples import Data, of_output
 
 
 def read_all(given: Any, outputs: int, *, named: str, place: str) -> Data:
@@ -39,41 +40,81 @@ def read_all(given: Any, outputs: int, *, named: str, place: str) -> Data:
     DtypeError, ShapeError, DataError
         The samples or batches cannot be learned from.
     """
+    parts = list(read_parts(given, outputs, place=place))
     try:
-        data = _of_pairs(given, outputs) if gives_pairs(given) else _of_batches(given, outputs)
+        return evolve(joined(parts), named=named, rows=None)
+    except ChainruleError as error:
+        error.place = place
+        raise
+
+
+def read_parts(given: Any, outputs: int, *, place: str, size: int | None = None) -> Iterator[Data]:
+    """The same in parts: ``size`` samples of a dataset at a time, or the batches of an iterable."""
+    try:
+        yield from (
+            _of_pairs(given, outputs, size) if gives_pairs(given) else _of_batches(given, outputs)
+        )
     except ChainruleError as error:
         error.place = f"{place}, {error.place}" if error.place else place
         raise
-    return evolve(data, named=named, rows=None)
 
 
-def _of_pairs(dataset: Any, outputs: int) -> Data:
+def joined(parts: Sequence[Data]) -> Data:
+    """All samples of some parts in one. A part without weights counts as if all were 1."""
+    (first, *_), outputs = parts, len(parts[0].targets)
+    if len(parts) == 1:
+        return first
+    for number, data in enumerate(parts, start=1):
+        require_same_row_shapes(data, first, number)
+    inputs = _joined([data.inputs for data in parts])
+    targets = _joined([data.targets for data in parts])
+    return Data(inputs, targets, _joined_weights(parts, outputs), first.named)
+
+
+def _of_pairs(dataset: Any, outputs: int, size: int | None) -> Iterator[Data]:
     # In order, so no random numbers are drawn.
     pairs = PairBatches(
         dataset, 1, False, np.random.default_rng(0), outputs=outputs, prefetch=False
     )
-    return pairs.read(np.arange(len(dataset)))
+    size = size or len(dataset)
+    for start in range(0, len(dataset), size):
+        yield pairs.read(np.arange(start, min(start + size, len(dataset))))
 
 
-def _of_batches(loader: Any, outputs: int) -> Data:
-    batches: list[Data] = []
-    for number, item in enumerate(loader, start=1):
-        data = data_from_pair(
+def _of_batches(loader: Any, outputs: int) -> Iterator[Data]:
+    found = 0
+    for found, item in enumerate(loader, start=1):
+        yield data_from_pair(
             item,
-            number,
+            found,
             outputs,
             maker="the iterable",
             hint="make the iterable give pairs of arrays, the x and t of one batch",
-            may_weigh=True,
         )
-        batches.append(data)
-        require_same_row_shapes(data, batches[0], number)
-    _require_length(loader, len(batches))
-    inputs = _joined([data.inputs for data in batches])
-    targets = _joined([data.targets for data in batches])
-    is_weighted = any(data.sample_weights is not None for data in batches)
-    weights = np.concatenate([_weights_of(data) for data in batches]) if is_weighted else None
-    return Data(inputs, targets, weights)
+    _require_length(loader, found)
+
+
+def _joined_weights(batches: Sequence[Data], outputs: int) -> Any:
+    """The weights of all batches; a batch without any counts as if all were 1."""
+    given = [data.sample_weights for data in batches]
+    if all(weights is None for weights in given):
+        return None
+    if not any(isinstance(weights, tuple) for weights in given):
+        return _joined_arrays(given, batches)
+    columns = [[of_output(weights, number) for weights in given] for number in range(outputs)]
+    return tuple([_joined_arrays(column, batches) for column in columns])
+
+
+def _joined_arrays(given: Sequence[Array | None], batches: Sequence[Data]) -> Array | None:
+    shapes = [weights.shape[1:] for weights in given if weights is not None]
+    if not shapes:
+        return None
+    return np.concatenate(
+        [
+            np.ones((len(data), *shapes[0])) if weights is None else weights
+            for weights, data in zip(given, batches, strict=True)
+        ]
+    )
 
 
 def _require_length(loader: Any, found: int) -> None:
@@ -93,7 +134,3 @@ def _require_length(loader: Any, found: int) -> None:
 
 def _joined(batches: Sequence[tuple[Array, ...]]) -> tuple[Array, ...]:
     return tuple(np.concatenate(arrays) for arrays in zip(*batches, strict=True))
-
-
-def _weights_of(data: Data) -> Array:
-    return np.ones(len(data)) if data.sample_weights is None else data.sample_weights

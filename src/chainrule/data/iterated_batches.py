@@ -27,7 +27,14 @@ from attrs import define, field
 
 from chainrule.core.errors import DataError
 from chainrule.core.layer_state import set_state, state_of
-from chainrule.data.batches import Batch, Batches, RowsOfOutputs, data_from_pair, fitting
+from chainrule.data.batches import (
+    Batch,
+    Batches,
+    RowsOfOutputs,
+    data_from_pair,
+    fitted_weights,
+    fitting,
+)
 from chainrule.data.class_weights import ClassWeights
 from chainrule.data.orders import require_same_run
 from chainrule.data.prefetch import END, Prefetcher
@@ -87,7 +94,9 @@ class IteratedBatches(Batches):
 
     def fit_to(self, loss: Loss, rows_of_outputs: RowsOfOutputs, dtype: np.dtype[Any]) -> None:
         """Fit every batch to the loss and the model from now on; see `Data.fitted`."""
-        fitted = fitting(self.data, loss, rows_of_outputs, dtype, self.class_weights)
+        rows = rows_of_outputs(self.data)
+        self.class_weights = fitted_weights(self.class_weights, loss, rows)
+        fitted = fitting(loss, rows_of_outputs, dtype, self.class_weights)
         self.data, self._fitted = fitted(self.data), fitted
         self._waiting.append(self.data)
 
@@ -141,7 +150,6 @@ class IteratedBatches(Batches):
             self.outputs,
             maker="the iterable",
             hint="make the iterable give pairs of arrays, the x and t of one batch",
-            may_weigh=True,
             copies=not isinstance(self.iterable, list | tuple),
         )
 

@@ -18,6 +18,7 @@ from chainrule.data.batches import (
     Batch,
     OrderedBatches,
     RowsOfOutputs,
+    fitted_weights,
     fitting,
     indices_of,
     with_batch_numbers,
@@ -42,7 +43,7 @@ class PairBatches(OrderedBatches):
     dataset
         An object with a length; ``dataset[i]`` is the pair (x_i, t_i) of one sample, or (x_i, t_i,
         w_i) with its weight. x_i is a tuple if the model has several inputs, and t_i if it has
-        several outputs.
+        several outputs, for which w_i may be one, too.
     batch_size
         The number of samples in a batch.
     shuffle
@@ -90,7 +91,9 @@ class PairBatches(OrderedBatches):
 
     def fit_to(self, loss: Loss, rows_of_outputs: RowsOfOutputs, dtype: np.dtype[Any]) -> None:
         """Fit every batch to the loss and the model from now on; see `Data.fitted`."""
-        fitted = fitting(self.data, loss, rows_of_outputs, dtype, self.class_weights)
+        rows = rows_of_outputs(self.data)
+        self.class_weights = fitted_weights(self.class_weights, loss, rows)
+        fitted = fitting(loss, rows_of_outputs, dtype, self.class_weights)
         self.data, self._fitted = fitted(self.data), fitted
 
     def epoch(self, done: int = 0) -> Iterator[Batch]:
@@ -115,19 +118,22 @@ class PairBatches(OrderedBatches):
             form = self._form(sample)
             first = first or form
             self._require_form(index, form, first)
-            x, t, *weight = sample
+            x, t, *weights = sample
             x, t = x if isinstance(x, tuple) else (x,), t if self.outputs != 1 else (t,)
+            if weights and self.outputs != 1 and isinstance(weights[0], tuple):
+                weights = list(weights[0])
             if not stacks:
-                names = (*names_of("{}", "x", len(x)), *names_of("{}", "t", len(t)))
-                stacks = [Stack(name, len(rows)) for name in (*names, "sample_weights")]
-            for stack, row in zip(stacks, (*x, *t, *weight), strict=False):
+                parts = {"x": x, "t": t, "sample_weights": weights}.items()
+                names = [name for letter, own in parts for name in names_of("{}", letter, len(own))]
+                stacks = [Stack(name, len(rows)) for name in names]
+            for stack, row in zip(stacks, (*x, *t, *weights), strict=True):
                 stack.add(index, row)
         inputs = first[1]
-        *arrays, weights = [stack.array for stack in stacks]
+        arrays = [stack.array for stack in stacks]
         return Data.of(
             tuple(arrays[:inputs]),
-            one_or_all(tuple(arrays[inputs:])),
-            weights,
+            one_or_all(tuple(arrays[inputs : inputs + self.outputs])),
+            one_or_all(tuple(arrays[inputs + self.outputs :])) if first[0] == 3 else None,
             outputs=self.outputs,
             rows=rows,
         )
@@ -139,14 +145,16 @@ class PairBatches(OrderedBatches):
             error.add_note(f"while reading sample {index:,} of the dataset")
             raise
 
-    def _form(self, sample: Any) -> tuple[int, int, int] | str:
-        """The numbers of elements in a sample, its x and its t; or its type if it is no pair."""
+    def _form(self, sample: Any) -> tuple[int, ...] | str:
+        """The numbers of elements in a sample, its x, t and weights; its type if it is no pair."""
         if not isinstance(sample, tuple | list) or len(sample) not in (2, 3):
             length = f" of {len(sample)}" if hasattr(sample, "__len__") else ""
             return f"{type(sample).__name__}{length}"
-        x, t, *_ = sample
+        x, t, *weights = sample
         several = isinstance(t, tuple | list) and self.outputs != 1
-        return len(sample), len(x) if isinstance(x, tuple) else 1, len(t) if several else 1
+        of_outputs = [len(own) for own in weights if isinstance(own, tuple)]
+        counts = len(x) if isinstance(x, tuple) else 1, len(t) if several else 1
+        return len(sample), *counts, *of_outputs
 
     def _require_form(self, index: int, form: Any, first: Any) -> None:
         t = f"a tuple of {self.outputs}" if self.outputs != 1 else "one target"

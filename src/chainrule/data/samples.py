@@ -19,14 +19,14 @@ and converted when they are read, some rows at a time (see `chainrule.data.sourc
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from attrs import field, frozen
 
 from chainrule.core.arrays import read_only
-from chainrule.core.errors import ShapeError
+from chainrule.core.errors import ChainruleError, ShapeError
 from chainrule.core.input_checks import as_tuple
 from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of
@@ -48,6 +48,10 @@ def _all_read_only(arrays: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(map(read_only, arrays))
 
 
+def _weights_read_only(weights: Any) -> Any:
+    return each_array(read_only, weights)
+
+
 @frozen(eq=False)
 class Data:
     """Samples: their inputs, their targets and, if given, their weights.
@@ -61,7 +65,8 @@ class Data:
     targets
         One array for each output of the model, (samples, …).
     sample_weights
-        (samples,), or None if all count the same.
+        (samples,), or (samples, …) with weights for parts of a sample; None if all count the same.
+        Weights that differ from output to output are a tuple, with None for an output without.
     named
         The names of the arrays in error messages: ``"{}"``, ``"validation {}"`` or such, with x or
         t in place of the braces.
@@ -71,7 +76,7 @@ class Data:
 
     inputs: tuple[Any, ...] = field(converter=_all_read_only)
     targets: tuple[Array, ...] = field(converter=_all_read_only)
-    sample_weights: Array | None = field(default=None, converter=read_only)
+    sample_weights: Any = field(default=None, converter=_weights_read_only)
     named: str = "{}"
     rows: Array | None = None
 
@@ -95,7 +100,7 @@ class Data:
         t
             Likewise, but read completely; a tuple of these for several outputs.
         sample_weights
-            Likewise, one number for each sample.
+            Likewise, numbers for each sample; a tuple of these, or None, for several outputs.
         named, rows
             Names and row numbers for error messages, as in the attributes.
         outputs
@@ -118,15 +123,13 @@ class Data:
         given = as_targets(named.format("t"), t, outputs, len(inputs[0]))
         targets = tuple(map(as_numbers, names_of_targets, given))
         arrays = dict(zip([*names, *names_of_targets], [*inputs, *targets], strict=True))
-        if sample_weights is not None:
-            name = named.format("sample_weights")
-            sample_weights = as_weights(name, sample_weights, rows)
-            arrays[name] = sample_weights
+        weights = as_weights(named.format("sample_weights"), sample_weights, outputs, rows)
+        arrays |= weights_by_name(named, weights)
         require_equal_lengths(arrays)
         for name, array in arrays.items():
             if not isinstance(array, StoredRows):
                 require_finite(name, array, rows)
-        return cls(inputs, targets, sample_weights, named, rows)
+        return cls(inputs, targets, None if weights is None else one_or_all(weights), named, rows)
 
     def __len__(self) -> int:
         return len(self.inputs[0])
@@ -198,15 +201,31 @@ class Data:
             self.names_of_targets, self.targets, loss.for_each_output, rows_of_outputs, strict=True
         )
         targets = tuple([fitted_target(*call, dtype, self.rows) for call in calls])
-        weights = self.sample_weights
-        if weights is not None:
-            name = self.named.format("sample_weights")
-            weights = converted(name, weights, dtype, self.rows)
+        weights = self._fitted_weights(loss, rows_of_outputs, dtype)
         inputs = tuple(
             x.as_type(dtype) if isinstance(x, StoredRows) else converted(name, x, dtype, self.rows)
             for name, x in zip(self.names, self.inputs, strict=True)
         )
         return Data(inputs, targets, weights, self.named, self.rows)
+
+    def _fitted_weights(
+        self, loss: Loss, rows_of_outputs: tuple[Shape, ...], dtype: np.dtype[Any]
+    ) -> Any:
+        """The weights in the dtype of the model, if the loss of each output takes them."""
+        name = self.named.format("sample_weights")
+        pairs = zip(loss.for_each_output, rows_of_outputs, strict=True)
+        for number, (own_loss, row) in enumerate(pairs):
+            weights = of_output(self.sample_weights, number)
+            if weights is None:
+                continue
+            try:
+                own_loss.validate_weights((len(self), *row), weights)
+            except ChainruleError as error:
+                error.place = f"{name}, {error.place}"
+                raise
+        return each_array(
+            lambda array: converted(name, array, dtype, self.rows), self.sample_weights
+        )
 
     @property
     def has_stored(self) -> bool:
@@ -216,7 +235,7 @@ class Data:
     def copied(self) -> Data:
         """The same data in memory of their own; what is stored is read."""
         inputs, targets = (tuple(map(_copy, some)) for some in (self.inputs, self.targets))
-        weights = None if self.sample_weights is None else _copy(self.sample_weights)
+        weights = each_array(_copy, self.sample_weights)
         return Data(inputs, targets, weights, self.named, self.rows)
 
     def parts(self, size: int) -> Iterator[tuple[Array, ...]]:
@@ -290,12 +309,31 @@ def one_or_all(arrays: tuple[Array, ...]) -> Any:
     return arrays if len(arrays) != 1 else arrays[0]
 
 
+def each_array(function: Callable[[Array], Array], weights: Any) -> Any:
+    """Sample weights changed by a function: one array, or each array in a tuple."""
+    if isinstance(weights, tuple):
+        return tuple([None if own is None else function(own) for own in weights])
+    return None if weights is None else function(weights)
+
+
+def of_output(weights: Any, number: int) -> Any:
+    """The sample weights of an output: its own, or those for all outputs."""
+    return weights[number] if isinstance(weights, tuple) else weights
+
+
+def weights_by_name(named: str, weights: Any) -> dict[str, Array]:
+    """The arrays of sample weights by name: sample_weights, or sample_weights[0] and so on."""
+    each = as_tuple(weights)
+    names = names_of(named, "sample_weights", len(each))
+    return {name: own for name, own in zip(names, each, strict=True) if own is not None}
+
+
 def arrays_by_name(inputs: tuple[Array, ...], target: Any, weights: Any) -> dict[str, Array]:
     """The arrays of a batch by name: x, t and sample_weights."""
     targets = as_tuple(target)
     names = [*names_of("{}", "x", len(inputs)), *names_of("{}", "t", len(targets))]
     found = dict(zip(names, (*inputs, *targets), strict=True))
-    return found if weights is None else found | {"sample_weights": weights}
+    return found | weights_by_name("{}", weights)
 
 
 def names_of(named: str, letter: str, count: int) -> list[str]:

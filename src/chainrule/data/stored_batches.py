@@ -38,14 +38,16 @@ from chainrule.data.batches import (
     Batch,
     OrderedBatches,
     RowsOfOutputs,
+    fitted_weights,
     fitting,
     indices_of,
+    rows_taken,
     with_batch_numbers,
 )
 from chainrule.data.class_weights import ClassWeights
 from chainrule.data.orders import ByRows, Orders, Rows, Window, cut_batches, row_indices
 from chainrule.data.prefetch import Prefetcher
-from chainrule.data.samples import Data, names_of, one_or_all
+from chainrule.data.samples import Data, each_array, names_of, one_or_all, weights_by_name
 from chainrule.data.sources import DataSource, InMemory, as_source, is_stored
 from chainrule.data.validation import (
     as_numbers,
@@ -91,7 +93,7 @@ class StoredBatches(OrderedBatches):
 
     inputs: tuple[DataSource, ...]
     targets: tuple[DataSource, ...]
-    sample_weights: Array | None
+    sample_weights: Any
     batch_size: int
     shuffle: bool | str
     rng: np.random.Generator
@@ -119,10 +121,9 @@ class StoredBatches(OrderedBatches):
         names_of_targets = names_of("{}", "t", outputs)
         targets = tuple(map(_source, names_of_targets, as_targets("t", t, outputs, len(inputs[0]))))
         arrays: dict[str, Any] = {source.name: source for source in (*inputs, *targets)}
-        if sample_weights is not None:
-            sample_weights = arrays["sample_weights"] = as_weights("sample_weights", sample_weights)
-        require_equal_lengths(arrays)
-        return cls(inputs, targets, sample_weights, **options)
+        weights = as_weights("sample_weights", sample_weights, outputs)
+        require_equal_lengths(arrays | weights_by_name("{}", weights))
+        return cls(inputs, targets, None if weights is None else one_or_all(weights), **options)
 
     def __attrs_post_init__(self) -> None:
         sources = (*self.inputs, *self.targets)
@@ -132,7 +133,7 @@ class StoredBatches(OrderedBatches):
         self.data = Data.of(
             tuple([x.read(first) for x in self.inputs]),
             one_or_all(tuple([t.read(first) for t in self.targets])),
-            None if weights is None else weights[: first[0][1]],
+            each_array(rows_taken(slice(0, first[0][1])), weights),
             named=f"{{}}[:{first[0][1]}]",
             outputs=len(self.targets),
         )
@@ -154,12 +155,9 @@ class StoredBatches(OrderedBatches):
             else t
             for t, one_loss, row in for_each_target
         )
-        weights = self.class_weights
-        if weights is not None:
-            (t,) = targets
-            target = t.given if isinstance(t, InMemory) else None
-            weights = weights.for_targets(rows[0], target, t.name)
-        fitted = fitting(self.data, loss, rows_of_outputs, dtype, weights)
+        in_memory = [t.given if isinstance(t, InMemory) else None for t in targets]
+        weights = fitted_weights(self.class_weights, loss, rows, in_memory)
+        fitted, self.class_weights = fitting(loss, rows_of_outputs, dtype, weights), weights
         self.data = fitted(self.data)
         self.inputs, self.targets, self._fitted = inputs, targets, fitted
 
@@ -194,7 +192,7 @@ class StoredBatches(OrderedBatches):
         """The batch of some rows, given those of them that are stored."""
         read = iter(stored)
         arrays = [s.take(rows) if isinstance(s, InMemory) else next(read) for s in self._sources]
-        weights = None if self.sample_weights is None else self.sample_weights.take(rows)
+        weights = each_array(rows_taken(rows), self.sample_weights)
         count = len(self.inputs)
         data = Data(tuple(arrays[:count]), tuple(arrays[count:]), weights, rows=rows)
         data = self._fitted(data)

@@ -16,10 +16,12 @@ from typing import Any, NoReturn
 import numpy as np
 
 from chainrule.core.arrays import as_array, read_only
-from chainrule.core.errors import DataError, DtypeError, ShapeError
+from chainrule.core.errors import DataError, DtypeError, ShapeError, shortened
 from chainrule.core.types import Array, Shape
 from chainrule.data.sources import as_source, is_stored
 from chainrule.losses import Loss
+
+TUPLE_OF_INPUTS = "pass several inputs as a tuple, (x_1, x_2), not as a list"
 
 CHECKED_AT_ONCE = 2**20
 """How many numbers are checked at a time, so that a large array needs no temporary of its size."""
@@ -65,12 +67,12 @@ def as_numbers(name: str, given: Any) -> Array:
         raise missing(name)
     if is_stored(given):
         return as_source(name, given).whole()
-    array = read_only(as_array(name, given))
+    array = _as_array(name, given)
     if not array.ndim:
         raise ShapeError(
             f"{name} is a single number, not an array of samples",
             expected="an array whose axis 0 counts the samples",
-            received=f"{given!r:.60}",
+            received=shortened(given),
         )
     return array
 
@@ -149,28 +151,41 @@ def missing(name: str) -> DataError:
     )
 
 
-def as_weights(name: str, given: Any, rows: Array | None = None) -> Array:
-    """Sample weights: finite, and 0 or more."""
-    weights = as_numbers(name, given)
-    if weights.ndim != 1:
-        raise ShapeError(
-            f"{name} is not one number for each sample",
-            expected=(len(weights),),
-            received=weights.shape,
-            hint="use its .ravel()" if weights.size == len(weights) else None,
-        )
-    require_finite(name, weights, rows)
-    if (weights < 0).any():
-        refuse_entries(
-            name,
-            weights,
-            np.argwhere(weights < 0),
-            rows,
-            problem="is negative",
-            expected="weights of 0 or more",
-            hint="a weight of 0 leaves a sample out",
-        )
-    return weights
+def _as_array(name: str, given: Any) -> Array:
+    try:
+        array: Array = read_only(as_array(name, given))
+        return array
+    except ShapeError as error:
+        if isinstance(given, list) and all(np.ndim(part) > 1 for part in given):
+            error.hint = TUPLE_OF_INPUTS
+        raise
+
+
+def as_weights(
+    name: str, given: Any, outputs: int, rows: Array | None = None
+) -> tuple[Array | None, ...] | None:
+    """Sample weights: finite numbers of either sign, for all outputs, or a tuple for each output.
+
+    Returns a tuple with one array for all outputs, or one array or None for each; None for None.
+    """
+    each = given if is_for_each_output(given, outputs) else (given,)
+    if all(weights is None for weights in each):
+        return None
+    names = [f"{name}[{n}]" if len(each) > 1 else name for n in range(len(each))]
+    found: list[Array | None] = []
+    for own_name, own in zip(names, each, strict=True):
+        weights = None if own is None else as_numbers(own_name, own)
+        if weights is not None:
+            require_finite(own_name, weights, rows)
+        found.append(weights)
+    return tuple(found)
+
+
+def is_for_each_output(given: Any, outputs: int) -> bool:
+    """Whether these are sample weights for each output, rather than an array for all of them."""
+    if outputs == 1 or not isinstance(given, tuple) or len(given) != outputs:
+        return False
+    return all(weights is None or hasattr(weights, "__len__") for weights in given)
 
 
 def require_equal_lengths(arrays: dict[str, Any]) -> None:
@@ -181,7 +196,8 @@ def require_equal_lengths(arrays: dict[str, Any]) -> None:
             f"{' and '.join(lengths)} do not have the same length",
             expected="one row in each of them for each sample",
             received=", ".join(f"{name} with {length:,} rows" for name, length in lengths.items()),
-            hint="axis 0 counts the samples; is one of the arrays transposed or truncated?",
+            hint=_hint_for_inputs(arrays)
+            or "axis 0 counts the samples; is one of the arrays transposed or truncated?",
         )
     if not next(iter(lengths.values())):
         raise DataError(
@@ -189,6 +205,15 @@ def require_equal_lengths(arrays: dict[str, Any]) -> None:
             expected="at least one row",
             received=", ".join(f"{name} of shape {array.shape}" for name, array in arrays.items()),
         )
+
+
+def _hint_for_inputs(arrays: dict[str, Any]) -> str | None:
+    """The hint if a list of inputs has become the axis of the samples of one."""
+    (first, x), *others = arrays.items()
+    is_list_of_inputs = len(getattr(x, "shape", ())) > 2 and others
+    if is_list_of_inputs and len(x) < x.shape[1] == len(others[0][1]):
+        return f"{TUPLE_OF_INPUTS}; {first} is read as {len(x)} samples of shape {x.shape[1:]}"
+    return None
 
 
 def converted(name: str, array: Array, dtype: np.dtype[Any], rows: Array | None = None) -> Array:

@@ -18,8 +18,10 @@ from typing import Any, Literal, TypeAlias
 
 from attrs import define, field
 
-from chainrule.core.errors import DefinitionError
+from chainrule.core.errors import DefinitionError, described
+from chainrule.core.hints import hint_for_layer, hinted
 from chainrule.core.layer import Layer
+from chainrule.core.terminal import for_terminal, printable
 from chainrule.core.tree import join, snake_case
 from chainrule.core.types import Shape
 from chainrule.display.summary import configuration, seen_from, shapes_of_values, shortened
@@ -45,6 +47,7 @@ Value: TypeAlias = tuple[int, int]
 """The number of a box and the index of its output; `ALL` if it has only one."""
 
 
+@hinted
 def diagram(model: Layer) -> Diagram:
     """Draw the layers of a model and the connections between them.
 
@@ -84,8 +87,8 @@ def diagram(model: Layer) -> Diagram:
         raise DefinitionError(
             "diagram needs a layer",
             expected="a Layer such as Sequential([Dense(30), Dense(10)])",
-            received=f"{model!r:.60}, of type {type(model).__name__}",
-            hint="diagram(trainer.model)" if hasattr(model, "model") else None,
+            received=described(model),
+            hint="diagram(trainer.model)" if hasattr(model, "model") else hint_for_layer(model),
         )
     found = _Found()
     ends = _read_plan(model, found) if model.is_built else _read_calls(model, found)
@@ -164,8 +167,9 @@ class Diagram:
     @property
     def mermaid(self) -> str:
         """The diagram as the text of a Mermaid flowchart."""
-        return "\n".join(_mermaid(self))
+        return for_terminal("\n".join(_mermaid(self)))
 
+    @printable
     def __str__(self) -> str:
         return "\n".join(_drawing(self))
 

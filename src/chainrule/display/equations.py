@@ -21,7 +21,8 @@ from collections import Counter
 from typing import Any
 
 from chainrule.core.equations import numbered, total
-from chainrule.core.errors import DefinitionError
+from chainrule.core.errors import DefinitionError, described
+from chainrule.core.hints import hint_for_layer, hinted
 from chainrule.core.layer import Layer
 from chainrule.core.messages import require_built
 from chainrule.display.explanation import Explanation, Record
@@ -31,6 +32,7 @@ from chainrule.graph.plan import Plan
 from chainrule.layers.dense import Dense
 
 
+@hinted
 def explain(model: Layer) -> Explanation:
     """Write down the backpropagation of a model: its symbols, its formulas, its three steps.
 
@@ -70,8 +72,8 @@ def explain(model: Layer) -> Explanation:
         raise DefinitionError(
             "explain needs a layer",
             expected="a Layer such as Sequential([Dense(30), Dense(10)])",
-            received=f"{model!r:.60}, of type {type(model).__name__}",
-            hint="explain(trainer.model)" if hasattr(model, "model") else None,
+            received=described(model),
+            hint="explain(trainer.model)" if hasattr(model, "model") else hint_for_layer(model),
         )
     require_built(model)
     return _Writing(model).explanation()

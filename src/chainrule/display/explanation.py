@@ -16,6 +16,7 @@ from typing import Any
 
 from attrs import field, frozen
 
+from chainrule.core.terminal import for_terminal, printable
 from chainrule.display.notation import evaluate, latex_name
 
 SHOWN = 60
@@ -59,8 +60,8 @@ class Record:
     left: str
     expression: str
     latex: str
-    text: str
-    remark: str = ""
+    text: str = field(converter=for_terminal)
+    remark: str = field(default="", converter=for_terminal)
     remark_latex: str = ""
     is_evaluable: bool = False
 
@@ -128,6 +129,7 @@ class Explanation:
     def _repr_markdown_(self) -> str:
         return _markdown(self, limit=SHOWN)
 
+    @printable
     def __str__(self) -> str:
         return _plain(self)
 

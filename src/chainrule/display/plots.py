@@ -7,8 +7,8 @@ network overfits: it memorises the training data.
     C_train(epoch) → 0,    C_validation(epoch) → C_min > 0
 
 Each function takes plain data and returns a matplotlib figure, or draws into a given figure or
-subfigure ``into``. Nothing here uses pyplot or its backend: ``figure.savefig("training.png")``
-works in any program, and a notebook displays the figure.
+subfigure ``into``. Nothing here but `plot_confusion_matrix` uses pyplot or its backend:
+``figure.savefig("training.png")`` works in any program, and a notebook displays the figure.
 
 The colours are those of M. Okabe and K. Ito, *Color Universal Design* (2002), which people with
 any kind of colour vision can distinguish.
@@ -25,7 +25,7 @@ import numpy.typing as npt
 from attrs import define
 
 from chainrule.core.errors import DataError, ShapeError
-from chainrule.figure_style import missing_matplotlib
+from chainrule.figure_style import INK, PALE, TRAINING, missing_matplotlib
 from chainrule.training.curves import draw_panel
 
 VERMILION, GREY = "#D55E00", "0.4"
@@ -210,6 +210,59 @@ def plot_confusions(
     return figure
 
 
+def plot_confusion_matrix(
+    matrix: npt.ArrayLike, names: Sequence[Any] | None = None, into: Any = None
+) -> Any:
+    """A confusion matrix, with a row for each true class and a column for each predicted one.
+
+    The colour of a cell is its share of the samples of its true class, so a rare class is as
+    visible as a frequent one. Right answers are blue, wrong ones vermilion. On the right is the
+    share of each class that was found, the recall; above, the share of each prediction that was
+    right, the precision. With more than twenty classes there are only colours.
+
+    Parameters
+    ----------
+    matrix
+        (K, K), as `metrics.confusion_matrix` returns it: counts, or sums of weights.
+    names
+        The names of the classes; by default their numbers.
+    into
+        A figure or subfigure to draw into; by default a new figure of pyplot, which a notebook
+        shows at the end of the cell.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    MissingExtraError
+        If matplotlib is not installed.
+    ShapeError
+        If the matrix is not square, or there is not one name for each class.
+    """
+    counts = np.asarray(matrix)
+    if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or not counts.size:
+        raise ShapeError(
+            "plot_confusion_matrix: the matrix is not square",
+            expected="(classes, classes)",
+            received=counts.shape,
+            hint="plot_confusion_matrix(metrics.confusion_matrix(model(x), labels))",
+        )
+    classes = len(counts)
+    labels = [str(name) for name in (range(classes) if names is None else names)]
+    if len(labels) != classes:
+        raise ShapeError(
+            "plot_confusion_matrix: there is not one name for each class",
+            expected=f"{classes} names",
+            received=f"{len(labels)}: {', '.join(labels):.60}",
+        )
+    size = min(1.6 + 0.3 * max(classes, 6), 11.0)
+    figure = _new_figure(size, size) if into is None else into
+    _draw_matrix(figure.subplots(), counts, labels)
+    return figure
+
+
 @define(frozen=True)
 class Confusion:
     """One sample that the network classified wrongly.
@@ -285,6 +338,78 @@ def _figure(into: Any, width: float, height: float) -> Any:
         return into
     margins = ConstrainedLayoutEngine(rect=(0.01, 0.015, 0.98, 0.97))
     return Figure(figsize=(width, height), layout=margins)
+
+
+def _new_figure(width: float, height: float) -> Any:
+    """A figure that pyplot knows."""
+    try:
+        import matplotlib.pyplot as plt
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
+    except ImportError as error:
+        raise missing_matplotlib(error) from error
+    margins = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1)
+    return plt.figure(figsize=(width, height), layout=margins)
+
+
+def _draw_matrix(axes: Any, counts: npt.NDArray[Any], labels: list[str]) -> None:
+    """The cells with their numbers, recall on the right and precision above."""
+    from matplotlib.colors import to_rgb
+
+    classes, right = len(counts), np.diag(counts)
+    true, predicted = counts.sum(axis=1), counts.sum(axis=0)
+    shares = counts / np.where(true == 0, 1, true)[:, np.newaxis]
+    strength = np.sqrt(shares)[..., np.newaxis]  # a few errors of many samples are visible, too
+    is_right = np.eye(classes, dtype=bool)[..., np.newaxis]
+    inks = np.where(is_right, to_rgb(TRAINING), to_rgb(VERMILION))
+    axes.imshow(1 - strength * (1 - inks), extent=(0, classes, classes, 0))
+    for line in range(1, classes):
+        axes.axhline(line, color=PALE, lw=0.6)
+        axes.axvline(line, color=PALE, lw=0.6)
+    middles = np.arange(classes) + 0.5
+    fontsize = float(np.clip(110 / classes, 5, 9))
+    longest = max(len(_short_number(count)) for count in counts.flat)
+    cell = 72 * 0.3 * max(6 / classes, 1.0)  # points, of which a digit is 0.6 wide
+    number_size = float(np.clip(cell / (0.6 * longest + 0.6), 4, fontsize))
+    leans = max(map(len, labels)) > 4
+    lean = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if leans else {}
+    axes.set_xticks(middles, labels, **lean)
+    axes.set_yticks(middles, labels)
+    axes.set_xlabel("predicted", color=INK)
+    axes.set_ylabel("true", color=INK)
+    axes.spines[:].set_color(INK)
+    axes.tick_params(length=0, colors=INK, labelsize=fontsize)
+    if classes > MOST_NUMBERED:
+        return
+    for row, column in np.argwhere(counts):
+        text = _short_number(counts[row, column])
+        colour = "white" if strength[row, column, 0] > 0.7 else INK
+        style = {"ha": "center", "va": "center", "fontsize": number_size, "color": colour}
+        axes.text(column + 0.5, row + 0.5, text, **style)
+    beside, above = axes.secondary_yaxis("right"), axes.secondary_xaxis("top")
+    beside.set_yticks(middles, _percentages(right, true))
+    beside.set_ylabel("recall, %", color=GREY)
+    above.set_xticks(middles, _percentages(right, predicted))
+    above.set_xlabel("precision, %", color=GREY)
+    for margin in (beside, above):
+        margin.tick_params(length=0, colors=GREY, labelsize=fontsize)
+        margin.spines[:].set_visible(False)
+
+
+def _percentages(parts: npt.NDArray[Any], wholes: npt.NDArray[Any]) -> list[str]:
+    return [
+        percentage(part / whole).removesuffix(" %") if whole else "–"
+        for part, whole in zip(parts, wholes, strict=True)
+    ]
+
+
+MOST_NUMBERED = 20
+"""The largest number of classes with numbers in the cells."""
+
+
+def _short_number(count: Any) -> str:
+    """Counts in full, sums of weights with about three digits."""
+    is_count = np.issubdtype(np.asarray(count).dtype, np.integer)
+    return f"{count:,}" if is_count else f"{count:,.0f}" if count >= 100 else f"{count:.3g}"
 
 
 def _title(part: Any, text: str) -> None:

@@ -24,10 +24,12 @@ import attrs
 import numpy as np
 from attrs import define
 
-from chainrule.core.errors import DefinitionError
+from chainrule.core.errors import DefinitionError, described
+from chainrule.core.hints import hint_for_layer, hinted
 from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of
 from chainrule.core.parameter import Parameter
+from chainrule.core.terminal import encodable, printable, printed
 from chainrule.core.tree import join, snake_case
 from chainrule.core.types import Shape
 from chainrule.graph.graph import Graph
@@ -40,6 +42,7 @@ SHOWN = 60
 """A longer table is printed without its middle; `Summary.rows` has every row."""
 
 
+@hinted
 def summary(model: Layer) -> Summary:
     """The layers of a model with their shapes and parameters, as a printable table.
 
@@ -76,8 +79,8 @@ def summary(model: Layer) -> Summary:
         raise DefinitionError(
             "summary needs a layer",
             expected="a Layer such as Sequential([Dense(30), Dense(10)])",
-            received=f"{model!r:.60}, of type {type(model).__name__}",
-            hint="summary(trainer.model)" if hasattr(model, "model") else None,
+            received=described(model),
+            hint="summary(trainer.model)" if hasattr(model, "model") else hint_for_layer(model),
         )
     flow = _Flow(model) if model.is_built else None
     return Summary(
@@ -196,21 +199,19 @@ class Summary:
         width = np.dtype(self.dtype).itemsize if self.dtype else 0
         return (self.parameters + self.states) * width
 
+    @printable
     def __str__(self) -> str:
-        from rich.console import Console
-
-        text = io.StringIO()
-        console = Console(file=text, color_system=None, force_terminal=False, force_jupyter=False)
         # As wide as the terminal. In a narrow one, lines are wrapped, but never truncated.
-        console.width = max(console.width, _total(_fitting(self, console.width)))
-        console.print(self)
-        return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+        return printed(self, least=lambda width: _total(_fitting(self, width)))
 
     __repr__ = __str__
 
     def __rich_console__(self, console: Any, options: Any) -> Any:
         from rich.text import Text
 
+        if options.ascii_only:  # or any other encoding without our signs
+            yield Text(encodable(printed(self, width=options.max_width), options.encoding))
+            return
         yield _table(self, options.max_width)
         for note in _notes(self):
             yield Text(note, style="dim")

@@ -18,7 +18,7 @@ from attrs import define, field, frozen
 
 from chainrule.core import input_checks
 from chainrule.core.equations import Equations, equations_of, is_said_by, numbered
-from chainrule.core.errors import DefinitionError
+from chainrule.core.errors import DefinitionError, described
 from chainrule.core.layer import Layer
 from chainrule.core.messages import label
 from chainrule.core.types import Shape
@@ -121,7 +121,7 @@ class Symbols:
                 f"{label(step.layer)}: equations() does not return Equations",
                 place=self.plan.place(step),
                 expected='Equations(forward="2 * x", backward="2 * delta")',
-                received=f"{said!r:.60}, of type {type(said).__name__}",
+                received=described(said),
             )
         pairs = (("forward", said.forward, step.makes), ("backward", said.backward, step.takes))
         for name, given, slots in pairs:

@@ -28,10 +28,12 @@ import numpy.typing as npt
 from attrs import define
 
 from chainrule.core import input_checks
-from chainrule.core.errors import ChainruleError, DefinitionError, NonFiniteError
+from chainrule.core.errors import ChainruleError, DefinitionError, NonFiniteError, described
+from chainrule.core.hints import hint_for_layer, hinted
 from chainrule.core.layer import Layer
 from chainrule.core.messages import require_built
 from chainrule.core.parameter import Parameter
+from chainrule.core.terminal import encodable, printable, printed
 from chainrule.core.types import Array
 from chainrule.display import trace_table
 from chainrule.display.trace_table import Arrays, size_of
@@ -40,6 +42,7 @@ from chainrule.layers.activation import Activation
 from chainrule.training.arguments import as_loss
 
 
+@hinted
 def trace(model: Layer, x: Any, target: Any, loss: Any, sample_weights: Any = None) -> Trace:
     """Run one forward and backward pass; keep all values, slopes, deltas and gradients by name.
 
@@ -91,8 +94,8 @@ def trace(model: Layer, x: Any, target: Any, loss: Any, sample_weights: Any = No
         raise DefinitionError(
             "trace needs a layer",
             expected="a built Layer such as Sequential([Dense(30), Dense(10)])",
-            received=f"{model!r:.60}, of type {type(model).__name__}",
-            hint="trace(trainer.model, …)" if hasattr(model, "model") else None,
+            received=described(model),
+            hint="trace(trainer.model, …)" if hasattr(model, "model") else hint_for_layer(model),
         )
     if isinstance(loss, list | tuple):
         loss = as_loss(loss)
@@ -178,6 +181,7 @@ class TracedStep:
         """|∂C/∂θ|, the root mean square of the gradient of each parameter, by name."""
         return {name: size_of(gradient) for name, gradient in self.gradients.items()}
 
+    @printable
     def __repr__(self) -> str:
         sizes = {"|output|": self.output_size, "|Δ|": self.delta_size}
         parts = [f"{name} {value:.3g}" for name, value in sizes.items() if value is not None]
@@ -207,6 +211,7 @@ class NonFinite:
     infinite: int
     size: int
 
+    @printable
     def __str__(self) -> str:
         counts = [f"{n:,} {what}" for n, what in ((self.nans, "NaN"), (self.infinite, "infinite"))]
         counts = [text for text in counts if not text.startswith("0 ")]
@@ -315,21 +320,19 @@ class Trace:
 
         return plot_trace(self, into)
 
+    @printable
     def __str__(self) -> str:
-        from rich.console import Console
-
-        text = io.StringIO()
-        console = Console(file=text, color_system=None, force_terminal=False, force_jupyter=False)
         # As wide as the terminal. In a narrow one, lines are wrapped, but never truncated.
-        console.width = max(console.width, trace_table.least_width(self, console.width))
-        console.print(self)
-        return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+        return printed(self, least=lambda width: trace_table.least_width(self, width))
 
     __repr__ = __str__
 
     def __rich_console__(self, console: Any, options: Any) -> Any:
         from rich.text import Text
 
+        if options.ascii_only:  # or any other encoding without our signs
+            yield Text(encodable(printed(self, width=options.max_width), options.encoding))
+            return
         yield trace_table.table(self, options.max_width)
         for note, style in trace_table.notes(self):
             yield Text(note, style=style)
@@ -422,7 +425,7 @@ class _Pass:
                 self.look(self.places[number], name, parameter.value)
             self.look(self.places[number], "output", *made)
             if isinstance(step.layer, Activation):
-                slopes[number] = _slope(step.layer, *taken, *made)
+                slopes[number] = _slope(step.layer, *taken)
         return outputs, slopes, [values[slot] for slot in self.plan.outputs]
 
     def costs(
@@ -486,11 +489,10 @@ def _parameters(layer: Layer) -> dict[str, Parameter]:
     }
 
 
-def _slope(layer: Activation, z: Array, y: Array) -> npt.NDArray[Any]:
-    """f′ as in `Activation.backward`: from y if the function supports it, else from z."""
-    from_value = layer.function.derivative_from_value
-    slope = layer.derivative(z.copy()) if from_value is None else from_value(y.copy())
-    return _kept(np.broadcast_to(slope, z.shape))
+def _slope(layer: Activation, z: Array) -> npt.NDArray[Any]:
+    """f′ as in `Activation.backward`."""
+    _, memory = layer.function.value_and_memory(z.copy())
+    return _kept(np.broadcast_to(layer.function.derivative_from_memory(memory), z.shape))
 
 
 def _add(deltas: dict[int, Any], slot: int, delta: Array) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from chainrule.display.plots import GREY, VERMILION
-from chainrule.figure_style import INK, PALE, missing_matplotlib
+from chainrule.figure_style import INK, PALE, new_figure
 
 if TYPE_CHECKING:
     from chainrule.display.trace import Trace
@@ -87,15 +87,11 @@ def plot_trace(found: Trace, into: Any = None) -> Any:
 
 
 def _figure(into: Any, height: float) -> Any:
-    try:
-        from matplotlib.figure import Figure
-        from matplotlib.layout_engine import ConstrainedLayoutEngine
-    except ImportError as error:
-        raise missing_matplotlib(error) from error
     if into is not None:
         return into
-    margins = ConstrainedLayoutEngine(rect=(0.005, 0.01, 0.985, 0.98))
-    return Figure(figsize=(10.0, height), layout=margins)
+    figure = new_figure(figsize=(10.0, height), layout="constrained")
+    figure.get_layout_engine().set(rect=(0.005, 0.01, 0.985, 0.98))
+    return figure
 
 
 def _title(found: Trace) -> str:

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 from chainrule.core import building
 from chainrule.core.errors import ConfigurationError, DefinitionError
 from chainrule.core.layer import Layer
+from chainrule.core.ownership import Builder
+from chainrule.core.terminal import printable
 from chainrule.core.tree import fields_of, snake_case
 from chainrule.core.types import Array, RowPattern, Shape
 from chainrule.graph.plan import Plan
@@ -111,7 +113,9 @@ class Composite(Layer):
         """The steps of all passes. It is part of the memory, so a twin has its own."""
         plan: Plan | None = self.__dict__.get("_plan")
         if plan is None:
-            plan = self.__dict__["_plan"] = Plan.of_parts(self)
+            with Builder.here():
+                plan = self.__dict__.get("_plan") or Plan.of_parts(self)
+                self.__dict__["_plan"] = plan
         return plan
 
     @property
@@ -130,6 +134,7 @@ class Composite(Layer):
         named: list[tuple[str, Layer]] = [(f"{n}=", child) for n, child in self.children().items()]
         return f"{type(self).__name__}(", named, ")"
 
+    @printable
     def __repr__(self) -> str:
         text = None if self.is_built else _on_one_line(self, 88)
         return text or "\n".join(_on_many_lines(self)).rstrip(",")
@@ -197,13 +202,18 @@ def repr_of_inner_layer(item: Layer) -> str | None:
     return repr(item)
 
 
+DEEPEST = 100
+"""Deeper lines are not indented further: for ten thousand nested containers, the spaces alone would
+be two hundred megabytes."""
+
+
 def _on_many_lines(model: Composite) -> list[str]:
     """The same code with a line for each layer, and shapes as comments."""
     lines: list[tuple[str, str]] = []
     stack: list[tuple[int, str, Any]] = [(0, "", model)]
     while stack:
         depth, prefix, item = stack.pop()
-        indent = "    " * depth
+        indent = "    " * min(depth, DEEPEST)
         short = None if isinstance(item, str) or item is model else repr_of_inner_layer(item)
         if isinstance(item, str):
             lines.append((indent + item, ""))

@@ -21,10 +21,17 @@ from typing import Any, ClassVar
 
 from attrs import field
 
-from chainrule.core.errors import ConfigurationError, DefinitionError, ShapeError
+from chainrule.core.errors import (
+    ConfigurationError,
+    DefinitionError,
+    ShapeError,
+    described,
+    shortened,
+)
 from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of
 from chainrule.core.open_axes import fits, merged
+from chainrule.core.terminal import printable
 from chainrule.core.tree import numbered
 from chainrule.core.types import Shape
 from chainrule.graph.composite import ALL, Composite, NodeOutput, refuse_change, sizes_of
@@ -113,7 +120,10 @@ class Graph(Composite, on_setattr=refuse_change):
         begin, end = _as_nodes("inputs", inputs), _as_nodes("outputs", given)
         layers, wires, tails, starts = _traversed(begin, end)
         self.__attrs_init__(layers, wires, tails, starts, names)
-        _require_distinct(self.input_names(len(starts)), self._names())
+
+    def __attrs_post_init__(self) -> None:
+        _require_fields(self)  # which may come from a file
+        _require_distinct(self.input_names(len(self.starts)), self._names())
 
     def calls(self, size: int) -> Sequence[Sequence[NodeOutput]]:
         return self.wires
@@ -181,6 +191,7 @@ class Graph(Composite, on_setattr=refuse_change):
     def _names(self) -> list[str]:
         return numbered(type(layer).__name__ for layer in self.layers)
 
+    @printable
     def __repr__(self) -> str:
         names, calls = self._names(), []
         inputs = self.input_names(len(self.starts))
@@ -262,7 +273,7 @@ def _as_nodes(what: str, given: Any) -> list[Node]:
                 f"Graph: {what} must be nodes",
                 place=f"{what}[{number}]" if isinstance(given, list | tuple) else what,
                 expected="an Input, or the result of calling a layer on a node",
-                received=f"{node!r:.60}, of type {type(node).__name__}",
+                received=described(node),
                 hint="call the layer: Dense(3)(x)"
                 if is_layer
                 else "Graph(x, y), with x = Input(…)",
@@ -287,6 +298,60 @@ def _require_distinct(inputs: list[str], layers: list[str]) -> None:
             )
 
 
+def _require_fields(graph: Graph) -> None:
+    """Raise an error unless the fields describe a graph: each call after what it takes."""
+    layers, wires, tails, names = graph.layers, graph.wires, graph.tails, graph.output_names
+    fields: list[tuple[str, Any, int]] = [
+        ("layers", layers, 0), ("wires", wires, 0), ("starts", graph.starts, 1), ("tails", tails, 1)
+    ]  # fmt: skip
+    for place, given, least in fields:
+        if not isinstance(given, tuple) or len(given) < least:
+            raise _not_the_field_of_a_graph(place, f"a tuple of {least} items or more", given)
+    if len(wires) != len(layers):
+        raise _not_the_field_of_a_graph("wires", f"{len(layers)} items, one for each call", wires)
+    for number, layer in enumerate(layers):
+        if not isinstance(layer, Layer):
+            raise _not_the_field_of_a_graph(f"layers[{number}]", "a layer", layer)
+    for name, shape in graph.starts:
+        Input(shape, name)  # raises the error of an invalid name or shape
+    for place, below, sources in (
+        *((f"wires[{n}]", n, sources) for n, sources in enumerate(wires)),
+        ("tails", len(layers), tails),
+    ):
+        if not isinstance(sources, tuple) or not sources:
+            raise _not_the_field_of_a_graph(place, "a tuple of sources", sources)
+        for source in sources:
+            if not _is_source(source, below, len(graph.starts)):
+                raise _not_the_field_of_a_graph(
+                    place, f"(number of a call, from 0 to {below}; number of its output)", source
+                )
+    if names is not None:
+        if not isinstance(names, tuple):
+            raise _not_the_field_of_a_graph("output_names", "a tuple, or None", names)
+        _as_names(dict.fromkeys(names))
+        if len({*names}) != len(tails):
+            raise _not_the_field_of_a_graph("output_names", f"{len(tails)} different names", names)
+
+
+def _is_source(source: Any, below: int, inputs: int) -> bool:
+    if not isinstance(source, tuple) or len(source) != 2:
+        return False
+    call, output = source
+    if type(call) is not int or type(output) is not int or not 0 <= call <= below:
+        return False
+    return 0 <= output < inputs if call == 0 else output >= ALL
+
+
+def _not_the_field_of_a_graph(place: str, expected: str, given: Any) -> DefinitionError:
+    return DefinitionError(
+        f"Graph: the field {place} does not describe a graph",
+        place=place,
+        expected=expected,
+        received=f"{given!r:.60}",
+        hint="create a graph from nodes: Graph(x, y)",
+    )
+
+
 def _as_names(outputs: dict[Any, Any]) -> tuple[str, ...]:
     for name in outputs:
         if not isinstance(name, str) or not name.isidentifier():
@@ -294,7 +359,7 @@ def _as_names(outputs: dict[Any, Any]) -> tuple[str, ...]:
                 "Graph: invalid name of an output",
                 place=f"outputs[{name!r}]",
                 expected="letters, digits and underscores, such as 'digit'",
-                received=f"{name!r:.60}",
+                received=shortened(name),
             )
     return tuple(outputs)
 
@@ -423,7 +488,9 @@ def _foreign_input_error(
         place=_path([*chain, call]),
         expected=f"outputs that depend on {', '.join(map(repr, inputs))}",
         received=f"{output!r}, which depends on {call!r} of another graph, or on an omitted one",
-        hint="Graph([…, that Input], …), or call the layers on nodes of this graph",
+        hint="the order is Graph(inputs, outputs)"
+        if any(node.origin[0] is output.origin[0] for start in inputs for node in _upstream(start))
+        else "Graph([…, that Input], …), or call the layers on nodes of this graph",
     )
 
 

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from chainrule.core.errors import ConfigurationError, DefinitionError
+from chainrule.core.errors import ConfigurationError, DefinitionError, shortened
+from chainrule.core.hints import Hinted
 from chainrule.core.messages import batch_of, label
+from chainrule.core.terminal import printable
 from chainrule.core.types import Shape
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @frozen(eq=False, repr=False)
-class Node:
+class Node(Hinted):
     """One call of a layer. You create it by calling the layer on nodes, not directly.
 
     A layer with several outputs returns one node for all of them; ``node[0]`` is the first output,
@@ -53,7 +55,7 @@ class Node:
                 raise DefinitionError(
                     f"{label(layer)} is called on a node and on something else",
                     expected="only nodes, or only arrays",
-                    received=f"argument {number} is {node!r:.60}, of type {type(node).__name__}",
+                    received=f"argument {number} is {described(node)}",
                     hint="to pass an array into a graph, give the graph another Input",
                 )
         return Node(layer, inputs)
@@ -96,6 +98,7 @@ class Node:
         __truediv__ = __rtruediv__ = __pow__ = __rpow__ = __neg__ = _refuse_arithmetic
         __matmul__ = __rmatmul__ = _refuse_arithmetic
 
+    @printable
     def __repr__(self) -> str:
         given = ["…" if node.sources else repr(node) for node in self.sources]
         return f"{label(self.layer) if self.layer else 'Node'}({', '.join(given)})"
@@ -140,7 +143,7 @@ def _as_shape(shape: Any) -> Shape | None:
             "Input: invalid shape of a row",
             expected="a tuple of integers, without the batch axis, such as (64,), or with None for "
             "an axis of any size",
-            received=f"{shape!r:.60}",
+            received=shortened(shape),
             hint=f"Input(({shape},))" if isinstance(shape, int) else None,
         )
     found: Shape = axes
@@ -153,7 +156,7 @@ def _as_name(name: Any) -> str | None:
     raise ConfigurationError(
         "Input: invalid name",
         expected="letters, digits and underscores, such as 'image'",
-        received=f"{name!r:.60}",
+        received=shortened(name),
     )
 
 

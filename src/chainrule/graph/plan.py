@@ -29,7 +29,7 @@ from chainrule.core.input_checks import (
 from chainrule.core.layer import Layer
 from chainrule.core.ownership import Claims
 from chainrule.core.parameter import Parameter
-from chainrule.core.tree import snake_case
+from chainrule.core.tree import fields_of, snake_case
 from chainrule.core.types import Array
 from chainrule.graph import plan_messages
 from chainrule.graph.lines import Asked, Line, in_lines, lines_backward, lines_forward, reader_of
@@ -72,6 +72,10 @@ class Plan:
     _lines: dict[str, list[Line]] = field(init=False, repr=False)  # by method
     _last_freezing: object = field(default=None, init=False, repr=False)  # as of the last pass
     _used_alone: Layer | None = field(default=None, init=False, repr=False)
+    # The twins among the steps: their attributes, those of the originals, and the plain fields.
+    _twins: list[tuple[dict[str, Any], dict[str, Any], list[str]]] = field(
+        factory=list, init=False, repr=False
+    )
 
     @classmethod
     def of(cls, model: Layer) -> Plan:
@@ -90,6 +94,12 @@ class Plan:
         claims = Claims()
         plan = cls(*unroll(model, claims))
         claims.assign(plan, [step.layer for step in plan.steps])
+        plan._twins = [
+            (twin.__dict__, original.__dict__, names)
+            for twin, original in claims.twins
+            for names in [plain_fields(original)]
+            if names
+        ]
         return plan
 
     def __attrs_post_init__(self) -> None:
@@ -145,6 +155,9 @@ class Plan:
         return self._run(inputs, "apply")
 
     def _run(self, inputs: tuple[Array, ...], method: str) -> Any:
+        for twin, original, names in self._twins:  # a field may have been changed
+            for name in names:
+                twin[name] = original[name]
         values = [*inputs, *[None] * (len(self.names) - len(inputs))]
         remembers = method == "forward"
         try:
@@ -285,6 +298,24 @@ class Plan:
         if isinstance(error, plan_messages.UnequalDeltasError):
             step, error = plan_messages.unequal(self._needed, step, error)
         return plan_messages.with_location(error, step.layer, self.place(step), "backward", given)
+
+
+def plain_fields(layer: Layer) -> list[str]:
+    """The fields that hold no layers; a twin shares their values."""
+    inside = set(map(id, layer.children().values()))
+    return [
+        each.name
+        for each in fields_of(type(layer))
+        if each.name in layer.__dict__ and not _holds(layer.__dict__[each.name], inside)
+    ]
+
+
+def _holds(value: Any, layers: set[int]) -> bool:
+    if isinstance(value, list | tuple | dict):
+        return any(
+            _holds(v, layers) for v in (value.values() if isinstance(value, dict) else value)
+        )
+    return id(value) in layers
 
 
 def learns(layer: Layer) -> bool:

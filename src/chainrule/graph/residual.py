@@ -14,7 +14,14 @@ from typing import Any, ClassVar
 
 from attrs import field
 
-from chainrule.core.errors import ConfigurationError, DefinitionError, ShapeError
+from chainrule.core.errors import (
+    ConfigurationError,
+    DefinitionError,
+    ShapeError,
+    described,
+    shortened,
+)
+from chainrule.core.hints import hint_for_layer
 from chainrule.core.layer import Layer
 from chainrule.graph.composite import ALL, Composite, NodeOutput, refuse_change
 from chainrule.layers.merge import Add
@@ -100,7 +107,7 @@ def _as_branches(given: Any) -> Any:
         raise DefinitionError(
             "Branches takes its layers in one list",
             expected="Branches([Dense(3), Dense(4)], merge=Add())",
-            received=f"{given!r:.60}",
+            received=shortened(given),
             hint="put brackets around the layers",
         )
     return tuple(given)
@@ -163,12 +170,11 @@ class Branches(Composite, on_setattr=refuse_change):
 def _require_layers(name: str, layers: Sequence[Any], expected: str) -> None:
     for number, layer in enumerate(layers):
         if not isinstance(layer, Layer):
-            is_list = isinstance(layer, list | tuple)
             raise DefinitionError(
                 f"{name}: argument {number} is not a layer",
                 expected=expected,
-                received=f"{layer!r:.60}, of type {type(layer).__name__}",
-                hint="make the list a layer: Sequential([…])" if is_list else None,
+                received=described(layer),
+                hint=hint_for_layer(layer),
             )
     if not layers:
         raise ConfigurationError(f"{name}: no layers given", expected=expected, received="none")

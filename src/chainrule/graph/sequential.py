@@ -9,33 +9,35 @@ Activation before it together apply its matrix M = wᵀ diag(f′).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Self, overload
 
 from attrs import field
 
-from chainrule.core.errors import ConfigurationError, DefinitionError
+from chainrule.core.errors import ConfigurationError, DefinitionError, described, shortened
+from chainrule.core.hints import hint_for_layer
 from chainrule.core.layer import Layer
+from chainrule.core.validators import as_plain_tuple
 from chainrule.graph.composite import ALL, Composite, NodeOutput, refuse_change
 
 
 def _as_layers(layers: Any) -> tuple[Layer, ...]:
-    if isinstance(layers, Layer) or not isinstance(layers, Iterable):
+    found = layers if isinstance(layers, Layer) else as_plain_tuple(layers)
+    if not isinstance(found, tuple):
         raise DefinitionError(
             "Sequential takes its layers in one list",
             expected="Sequential([Dense(30), Activation('tanh'), Dense(10)])",
-            received=f"Sequential({layers!r})",
+            received=f"Sequential({shortened(layers)})",
             hint="put brackets around the layers",
         )
-    found = tuple(layers)
     for number, layer in enumerate(found):
         if not isinstance(layer, Layer):
             raise DefinitionError(
                 f"Sequential: item {number} of the list is not a layer",
                 place=f"sequential[{number}]",
                 expected="a layer such as Dense(10)",
-                received=_described(layer),
-                hint=_hint(layer),
+                received=described(layer),
+                hint=hint_for_layer(layer),
             )
     if not found:
         raise ConfigurationError(
@@ -127,21 +129,3 @@ class Sequential(Composite):
 
     def as_python(self) -> tuple[str, list[tuple[str, Layer]], str]:
         return f"{type(self).__name__}([", [("", layer) for layer in self.layers], "])"
-
-
-def _described(item: object) -> str:
-    if isinstance(item, type):
-        return f"the class {item.__name__}"
-    return f"{item!r}, of type {type(item).__name__}"
-
-
-def _hint(item: object) -> str | None:
-    if isinstance(item, type) and issubclass(item, Layer):
-        return f"create an instance: {item.__name__}(…)"
-    if isinstance(item, str):
-        return f"Activation({item!r})"
-    if isinstance(item, list | tuple):
-        return "make the list a layer: Sequential([…])"
-    if callable(item):
-        return "Activation(function, derivative), or your own layer"
-    return None

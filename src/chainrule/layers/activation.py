@@ -15,11 +15,39 @@ import numpy as np
 from attrs import field
 
 from chainrule.core.equations import Equations
-from chainrule.core.errors import ConfigurationError
+from chainrule.core.errors import ConfigurationError, shortened
 from chainrule.core.layer import Layer
 from chainrule.core.types import Array
 from chainrule.layers import functions
 from chainrule.layers.functions import Function, Pair
+
+
+def _function_of(function: Any, derivative: Any) -> Function:
+    """A function of chainrule by name or as it is, or any other with its derivative."""
+    is_own = callable(function) and not isinstance(function, Function | type)
+    if derivative is not None:
+        if not is_own:
+            raise ConfigurationError(
+                "Activation: a derivative is given for a function that has its own",
+                expected="Activation(function, derivative) with a function of arrays, such as "
+                "Activation(np.sin, np.cos)",
+                received=f"Activation({shortened(function)}, {shortened(derivative)})",
+                hint="omit it; a parameter belongs to the function, as in LeakyRelu(0.2)",
+            )
+        return Pair(function, derivative)
+    if is_own:
+        name = getattr(function, "__name__", function)
+        raise ConfigurationError(
+            "Activation: the backward pass needs the derivative of the function",
+            expected="Activation(function, derivative), or the name of a known function",
+            received=f"Activation({name})",
+            hint="pass f′ as a function of z: Activation(np.sin, np.cos)",
+        )
+    return functions.get(function)
+
+
+def _function_set(layer: Activation, attribute: Any, function: Any) -> Function:
+    return _function_of(function, None)
 
 
 class Activation(Layer):
@@ -51,20 +79,12 @@ class Activation(Layer):
 
     accepts_any_shape: ClassVar[bool] = True
 
-    function: Any
+    function: Any = field(on_setattr=_function_set)
     _derivative: Any = field(default=None, eq=False, alias="derivative")
 
     def __attrs_post_init__(self) -> None:
-        if self._derivative is not None and not isinstance(self.function, Function):
-            self.function = Pair(self.function, self._derivative)
-        elif callable(self.function) and not isinstance(self.function, Function):
-            raise ConfigurationError(
-                "Activation: the backward pass needs the derivative of the function",
-                expected="Activation(function, derivative), or the name of a known function",
-                received=f"Activation({getattr(self.function, '__name__', self.function)})",
-                hint="pass f′ as a function of z: Activation(np.sin, np.cos)",
-            )
-        self.function = functions.get(self.function)
+        function = _function_of(self.function, self._derivative)
+        object.__setattr__(self, "function", function)
         self._derivative = None  # self.function holds it now
 
     @property
@@ -74,15 +94,12 @@ class Activation(Layer):
         return slope
 
     def forward(self, inputs: Array) -> Array:
-        function = self.function
-        outputs = function.value(inputs)
-        # If f′ can be computed from y = f(z) alone, z need not be kept.
-        self.remembered = inputs if function.derivative_from_value is None else outputs
+        outputs, self.remembered = self.function.value_and_memory(inputs)
         return outputs
 
     def backward(self, delta: Array) -> Array:
         function = self.function
-        slope = (function.derivative_from_value or function.derivative)(self.remembered)
+        slope = function.derivative_from_memory(self.remembered)
         if type(slope) is not np.ndarray or type(delta) is not np.ndarray:
             return slope * delta  # one Dual may have no room for the tangents of the other
         if isinstance(function, Pair):

@@ -21,11 +21,50 @@ from attrs import field
 
 from chainrule.core import initializers
 from chainrule.core.equations import Equations
-from chainrule.core.errors import ConfigurationError, ShapeError
+from chainrule.core.errors import ConfigurationError, ShapeError, shortened
 from chainrule.core.initializers import GlorotUniform, Initializer, Zeros
 from chainrule.core.layer import Layer
 from chainrule.core.types import Array, RowPattern, Shape
-from chainrule.core.validators import is_integer
+from chainrule.core.validators import as_int, is_integer
+
+
+def _require_width(layer: Dense, attribute: Any, units: Any) -> None:
+    if not is_integer(units) or units < 1:
+        raise ConfigurationError(
+            "Dense: units must be the number of outputs",
+            expected="an integer of at least 1",
+            received=f"units={shortened(units)}",
+            hint=_hint_for_width(units),
+        )
+
+
+def _hint_for_width(units: Any) -> str | None:
+    if isinstance(units, float) and units >= 1 and units.is_integer():
+        return f"Dense({int(units)})"
+    if isinstance(units, np.ndarray) or hasattr(units, "extended_by"):
+        return "first the layer, then its input: Dense(3)(x)"
+    return None
+
+
+def _require_flag(layer: Dense, attribute: Any, use_bias: Any) -> None:
+    if not isinstance(use_bias, bool):
+        raise ConfigurationError(
+            "Dense: use_bias must be True or False",
+            expected=f"Dense({layer.units}) or Dense({layer.units}, use_bias=False)",
+            received=f"Dense({layer.units}, {shortened(use_bias)})",
+            hint=_hint_for_flag(layer.units, use_bias),
+        )
+
+
+def _hint_for_flag(units: int, given: Any) -> str | None:
+    """What a user of another library most likely meant by the second argument."""
+    if isinstance(given, str):
+        return f"an activation is a layer of its own: [Dense({units}), Activation({given!r})]"
+    if callable(given) or type(given).__name__ == "Activation":
+        return f"an activation is a layer of its own: [Dense({units}), Activation(…)]"
+    if is_integer(given):
+        return f"Dense({given}) if these are n_in and n_out: the first batch sets n_in"
+    return None
 
 
 class Dense(Layer, repr=False):
@@ -75,37 +114,13 @@ class Dense(Layer, repr=False):
     array([[6., 6.]])
     """
 
-    units: int
-    use_bias: bool = True
+    units: int = field(converter=as_int, validator=_require_width)
+    use_bias: bool = field(default=True, validator=_require_flag)
     # Initializers, once converted; mypy ignores the converters of a dataclass_transform.
     initializer: str | float | Initializer = field(
         default=GlorotUniform(), converter=initializers.get
     )
     bias_initializer: str | float | Initializer = field(default=Zeros(), converter=initializers.get)
-
-    def __attrs_post_init__(self) -> None:
-        if not is_integer(self.units) or self.units < 1:
-            raise ConfigurationError(
-                "Dense: units must be the number of outputs",
-                expected="an integer of at least 1",
-                received=f"units={self.units!r}",
-                hint=f"Dense({int(self.units)})" if _is_almost_whole(self.units) else None,
-            )
-        if not isinstance(self.use_bias, bool):
-            raise ConfigurationError(
-                "Dense: use_bias must be True or False",
-                expected=f"Dense({self.units}) or Dense({self.units}, use_bias=False)",
-                received=f"Dense({self.units}, {self.use_bias!r:.40})",
-                hint=self._hint_for_second_argument(),
-            )
-
-    def _hint_for_second_argument(self) -> str | None:
-        """What a user of another library most likely meant by it."""
-        if isinstance(self.use_bias, str):
-            return f"an activation is a layer of its own: Dense({self.units}), Activation(…)"
-        if is_integer(self.use_bias):
-            return f"Dense({self.use_bias}) if these are n_in and n_out: the first batch sets n_in"
-        return None
 
     def build(self, input_shape: Shape, **options: Any) -> None:
         if not input_shape:
@@ -182,7 +197,3 @@ def _ones(batch: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     ones = np.ones(batch, dtype)
     ones.flags.writeable = False
     return ones
-
-
-def _is_almost_whole(units: object) -> bool:
-    return isinstance(units, float) and units >= 1 and units.is_integer()

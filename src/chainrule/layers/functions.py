@@ -8,8 +8,9 @@ written with e⁻ᶻ, becomes ∞/∞. The functions here neither overflow nor l
 z: they take exponentials only of negative numbers, add only terms of the same sign, and use a
 separate formula wherever a tail needs one.
 
-Some derivatives can be computed from y alone, such as y (1 − y) for the sigmoid. This saves an
-exponential in the backward pass, and the layer need not keep z.
+A derivative that follows exactly from y, such as that of relu, needs no z. Others do not: y (1 − y)
+for the sigmoid and 1 − y² for tanh are right on paper, but y is rounded to 1 for large z, and the
+derivative to 0. They are computed from z, or from what f has computed on its way to y.
 
 All formulas call NumPy's functions on the array they are given, so float32 stays float32, and a
 `Dual` carries its tangent through.
@@ -24,14 +25,17 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 from attrs import frozen
 
+from chainrule.core.elsewhere import FUNCTIONS
 from chainrule.core.errors import ConfigurationError
+from chainrule.core.hints import Hinted, value_elsewhere
 from chainrule.core.types import Array
 
 
 @frozen
-class Function:
+class Function(Hinted):
     """A function y = f(z) of one number, and its derivative f′(z).
 
     A subclass, decorated with `attrs.frozen`, implements `value` and `derivative`. Both take
@@ -42,8 +46,9 @@ class Function:
     name : str
         Its name in ``Activation("name")``.
     derivative_from_value : method or None
-        f′ as a function of y = f(z), if that is exact and cheap. A subclass that supports this
-        defines it as a method; if it is None, `derivative` is used.
+        f′ as a function of y = f(z), if that is cheap and as exact as `derivative`, also where y is
+        rounded to a limit. A subclass that supports this defines it as a method; if it is None,
+        `derivative` is used.
     formula : tuple of str or None
         f and f′ as written on paper, for `chainrule.explain`: two NumPy expressions of z, the
         second of which may use f(z). The code may compute them differently.
@@ -65,6 +70,14 @@ class Function:
     derivative_from_value: ClassVar[Any] = None
     formula: ClassVar[Any] = None
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "value" in vars(cls) or "derivative" in vars(cls):
+            # What another function derives from its own formulas is wrong for this one.
+            for name in ("derivative_from_value", "value_and_memory", "derivative_from_memory"):
+                if name not in vars(cls):
+                    setattr(cls, name, vars(Function)[name])
+
     def value(self, z: Array) -> Array:
         """Compute y = f(z), with the shape and dtype of z."""
         raise NotImplementedError
@@ -72,6 +85,20 @@ class Function:
     def derivative(self, z: Array) -> Array:
         """Compute f′(z), with the shape and dtype of z."""
         raise NotImplementedError
+
+    def value_and_memory(self, z: Array) -> tuple[Array, Any]:
+        """Compute y = f(z), and return with it what `derivative_from_memory` needs.
+
+        This is z, or y if f′ follows from it. A subclass whose f and f′ share work overrides both
+        methods.
+        """
+        y = self.value(z)
+        return y, (z if self.derivative_from_value is None else y)
+
+    def derivative_from_memory(self, memory: Any) -> Array:
+        """Compute f′ from what `value_and_memory` returned with y, in a new array."""
+        slope: Array = (self.derivative_from_value or self.derivative)(memory)
+        return slope
 
     def __call__(self, z: Array) -> Array:
         """Compute y = f(z); z may also be a plain number, a list, or integers."""
@@ -118,21 +145,37 @@ class Sigmoid(Function):
     formula: ClassVar[Any] = ("1 / (1 + np.exp(-z))", "f(z) * (1 - f(z))")
 
     def value(self, z: Array) -> Array:
-        """f(z) = e / (1 + e) with e = exp(min(z, 40)); beyond z = 40, f is 1 to all digits."""
-        # Finding the largest z is faster than comparing every z with 40.
-        e = np.exp(z if _stays_below(z, 40) else np.minimum(z, 40))
-        e /= _plus_one(e)
-        return e
+        """f(z) = e / (1 + e) with e = e^z."""
+        return Sigmoid.value_and_memory(self, z)[0]  # not that of a subclass
 
     def derivative(self, z: Array) -> Array:
         """f′ = e / (1 + e)² with e = exp(−|z|)."""
         e = np.exp(-np.abs(z))
         return e / (1 + e) ** 2
 
-    def derivative_from_value(self, y: Array) -> Array:
-        """f′ = y (1 − y) = y − y²."""
-        slope = y * y
-        return np.subtract(y, slope, out=slope if slope.ndim else None)
+    def value_and_memory(self, z: Array) -> tuple[Array, Any]:
+        """f(z) = e / (1 + e), with y and 1 + e as memory: f′ = y / (1 + e)."""
+        if type(z) is not np.ndarray:
+            # The tangent of a large e would overflow, but beyond z = 40, f is 1 to all digits.
+            e = np.exp(np.minimum(z, 40))
+            return e / (1 + e), z
+        # Finding the largest z is faster than comparing every z with the limit.
+        limit = EXP_END.get(z.dtype, 40.0)
+        is_near = _stays_below(z, limit)
+        e = np.exp(z if is_near else np.minimum(z, limit))
+        one_plus_e = _plus_one(e)
+        e /= one_plus_e
+        if not is_near:
+            one_plus_e = np.where(z > limit, math.inf, one_plus_e)  # there f′ is 0
+        return e, (e, one_plus_e)
+
+    def derivative_from_memory(self, memory: Any) -> Array:
+        """f′ = y / (1 + e), which keeps its digits where y is rounded to 1."""
+        if type(memory) is not tuple:
+            return self.derivative(memory)
+        y, one_plus_e = memory
+        slope: Array = y / one_plus_e
+        return slope
 
 
 @frozen
@@ -153,12 +196,12 @@ class Tanh(Function):
 
     def derivative(self, z: Array) -> Array:
         """f′ = (2 e / (1 + e²))² with e = exp(−|z|), which is 1 / cosh² z without overflow."""
-        e = np.exp(-np.abs(z))
-        return (2 * e / (1 + e * e)) ** 2
-
-    def derivative_from_value(self, y: Array) -> Array:
-        """f′ = 1 − y²."""
-        return 1 - y * y
+        e = np.abs(z)
+        e = np.exp(np.negative(e, out=e if e.ndim else None))
+        e /= _plus_one(e * e)
+        e *= e
+        e *= 4
+        return e
 
 
 @frozen
@@ -237,9 +280,9 @@ class Elu(Function):
 
     y = z for z > 0, else alpha (e^z − 1)    → −alpha for z → −∞
 
-    f′ = 1 for z > 0, else alpha e^z = y + alpha;  at the join f′(0) = alpha
+    f′ = 1 for z > 0, else alpha e^z;  at the join f′(0) = alpha
 
-    If alpha ≥ 0, f′ follows from y alone, because then y > 0 means z > 0.
+    On paper, alpha e^z = y + alpha; but y is rounded to −alpha where e^z is small.
 
     Parameters
     ----------
@@ -271,17 +314,11 @@ class Elu(Function):
 
     def derivative(self, z: Array) -> Array:
         """f′ = 1 where z > 0, else alpha e^z."""
-        positive = _is_positive(z)
-        return positive + (1 - positive) * (self.alpha * np.exp(_negative_part(z)))
-
-    @property
-    def derivative_from_value(self) -> Callable[[Array], Array] | None:
-        """f′ = 1 where y > 0, else y + alpha; None if alpha is negative."""
-        return self._slope_at if self.alpha >= 0 else None
-
-    def _slope_at(self, y: Array) -> Array:
-        positive = _is_positive(y)
-        return positive + (1 - positive) * (_negative_part(y) + self.alpha)
+        slope: Array = np.exp(_negative_part(z))
+        if self.alpha != 1:
+            positive = _is_positive(z)
+            slope = positive + (1 - positive) * (self.alpha * slope)
+        return slope
 
 
 @frozen
@@ -512,7 +549,10 @@ def get(function: str | Function) -> Function:
 def _hint(function: object) -> str | None:
     if isinstance(function, str):
         nearest = difflib.get_close_matches(function.lower(), KNOWN, n=1)
-        return f"did you mean {nearest[0]!r}?" if nearest else None
+        suggestion = f"did you mean {nearest[0]!r}?" if nearest else None
+        return value_elsewhere(FUNCTIONS, function) or suggestion
+    if function is None:
+        return FUNCTIONS["none"]
     if isinstance(function, type) and issubclass(function, Function):
         return f"create an instance: {function.__name__}()"
     if callable(function):
@@ -556,6 +596,9 @@ def _negative_part(z: Array) -> Array:
 
 # ------------------------------------------------------------------------------- the sigmoid
 
+EXP_END = {np.dtype(np.float32): 88.0, np.dtype(np.float64): 709.0}
+"""Up to this z, e^z is finite, and beyond it, e⁻ᶻ is below the smallest normal number."""
+
 FAR = -88.0
 """Down to this z, e⁻ᶻ is finite in float32 too; below it, σ(z) = e^z to 38 digits."""
 
@@ -568,9 +611,10 @@ def _goes_below(z: Array, limit: float) -> bool:
     return z.size > 0 and not z.min() >= limit
 
 
-def _stays_below(z: Array, limit: float) -> bool:
-    """Whether every z of a plain array is below the limit; NaN is not."""
-    return type(z) is np.ndarray and z.size > 0 and z.item(z.argmax()) < limit
+def _stays_below(z: npt.NDArray[Any], limit: float) -> bool:
+    """Whether every z is below the limit; NaN is not."""
+    below: bool = z.size > 0 and z.item(z.argmax()) < limit
+    return below
 
 
 _ONE = {np.dtype(kind): np.ones((), kind) for kind in (np.float32, np.float64)}

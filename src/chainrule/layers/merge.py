@@ -23,11 +23,22 @@ import numpy as np
 from attrs import field
 
 from chainrule.core.equations import Equations, numbered, total
-from chainrule.core.errors import BuildError, ConfigurationError, ShapeError
+from chainrule.core.errors import BuildError, ConfigurationError, ShapeError, shortened
 from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of
 from chainrule.core.types import Array, Shape
 from chainrule.layers.reshape import axis_of_row, index_on_paper, plain, refuse_batch_axis
+
+
+def _require_flag(layer: Layer, attribute: Any, broadcast: Any) -> None:
+    if not isinstance(broadcast, bool):
+        nodes = isinstance(broadcast, np.ndarray) or hasattr(broadcast, "extended_by")
+        raise ConfigurationError(
+            f"{type(layer).__name__}: broadcast must say whether sizes of 1 may be repeated",
+            expected="True or False",
+            received=f"broadcast={shortened(broadcast)}",
+            hint=f"{type(layer).__name__}()(a, b)" if nodes else None,
+        )
 
 
 class _Elementwise(Layer):
@@ -37,14 +48,6 @@ class _Elementwise(Layer):
 
     broadcast: bool
     takes_two: ClassVar[bool] = False
-
-    def __attrs_post_init__(self) -> None:
-        if not isinstance(self.broadcast, bool):
-            raise ConfigurationError(
-                f"{type(self).__name__}: broadcast must say whether sizes of 1 may be repeated",
-                expected="True or False",
-                received=f"broadcast={self.broadcast!r}",
-            )
 
     def build(self, *input_shapes: Shape, **options: Any) -> None:
         _refuse_number(self, input_shapes, exactly_two=self.takes_two)
@@ -114,7 +117,7 @@ class Add(_Elementwise, repr=False):
     array([[11., 22.]])
     """
 
-    broadcast: bool = field(default=False, kw_only=True)
+    broadcast: bool = field(default=False, kw_only=True, validator=_require_flag)
 
     def forward(self, *inputs: Array) -> Array:
         self._remember_rows(inputs)
@@ -163,7 +166,7 @@ class Subtract(_Elementwise, repr=False):
 
     takes_two: ClassVar[bool] = True
 
-    broadcast: bool = field(default=False, kw_only=True)
+    broadcast: bool = field(default=False, kw_only=True, validator=_require_flag)
 
     def forward(self, *inputs: Array) -> Array:
         self._remember_rows(inputs)
@@ -214,7 +217,7 @@ class Multiply(_Elementwise, repr=False):
     (array([[10., 20.]]), array([[1., 2.]]))
     """
 
-    broadcast: bool = field(default=False, kw_only=True)
+    broadcast: bool = field(default=False, kw_only=True, validator=_require_flag)
 
     def forward(self, *inputs: Array) -> Array:
         self._remember_rows(inputs)
@@ -270,7 +273,7 @@ class Average(_Elementwise, repr=False):
     array([[2., 4.]])
     """
 
-    broadcast: bool = field(default=False, kw_only=True)
+    broadcast: bool = field(default=False, kw_only=True, validator=_require_flag)
 
     def forward(self, *inputs: Array) -> Array:
         self._remember_rows(inputs)
@@ -324,7 +327,7 @@ class Maximum(_Elementwise, repr=False):
     (array([[0. , 0.5]]), array([[1. , 0.5]]))
     """
 
-    broadcast: bool = field(default=False, kw_only=True)
+    broadcast: bool = field(default=False, kw_only=True, validator=_require_flag)
 
     def forward(self, *inputs: Array) -> Array:
         self._remember_rows(inputs)
@@ -382,10 +385,7 @@ class Concatenate(Layer, repr=False):
 
     accepts_any_shape: ClassVar[bool] = True
 
-    axis: int = field(default=-1, converter=plain)
-
-    def __attrs_post_init__(self) -> None:
-        refuse_batch_axis("Concatenate", self.axis)
+    axis: int = field(default=-1, converter=plain, validator=refuse_batch_axis)
 
     def build(self, *input_shapes: Shape, **options: Any) -> None:
         _refuse_number(self, input_shapes)

@@ -19,7 +19,7 @@ import numpy as np
 from attrs import field
 
 from chainrule.core.equations import Equations
-from chainrule.core.errors import ConfigurationError, ShapeError
+from chainrule.core.errors import ConfigurationError, ShapeError, shortened
 from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of
 from chainrule.core.types import Array, Shape
@@ -66,6 +66,23 @@ class Flatten(Layer, repr=False):
         return _reshaped_on_paper(self.output_shape, self.input_shape)
 
 
+def _require_shape(layer: Layer, attribute: Any, shape: Any) -> None:
+    if not _are_whole(shape) or any(n < -1 for n in shape):
+        raise ConfigurationError(
+            "Reshape: shape must be the shape of a row",
+            expected="a tuple of integers, without the batch axis, such as (3, 4)",
+            received=f"shape={shortened(shape)}",
+            hint=f"Reshape(({shape},))" if is_integer(shape) else None,
+        )
+    if -1 in shape and (shape.count(-1) > 1 or 0 in shape):
+        raise ConfigurationError(
+            "Reshape: the size -1 cannot be determined",
+            expected="at most one -1, and then no 0",
+            received=f"shape={shape!r}",
+            hint="write out all sizes",
+        )
+
+
 class Reshape(Layer, repr=False):
     """Every row in another shape, with its numbers in the same order.
 
@@ -97,23 +114,7 @@ class Reshape(Layer, repr=False):
 
     accepts_any_shape: ClassVar[bool] = True
 
-    shape: tuple[int, ...] = field(converter=plain)
-
-    def __attrs_post_init__(self) -> None:
-        if not _are_whole(self.shape) or any(n < -1 for n in self.shape):
-            raise ConfigurationError(
-                "Reshape: shape must be the shape of a row",
-                expected="a tuple of integers, without the batch axis, such as (3, 4)",
-                received=f"shape={self.shape!r}",
-                hint=f"Reshape(({self.shape},))" if is_integer(self.shape) else None,
-            )
-        if -1 in self.shape and (self.shape.count(-1) > 1 or 0 in self.shape):
-            raise ConfigurationError(
-                "Reshape: the size -1 cannot be determined",
-                expected="at most one -1, and then no 0",
-                received=f"shape={self.shape!r}",
-                hint="write out all sizes",
-            )
+    shape: tuple[int, ...] = field(converter=plain, validator=_require_shape)
 
     def build(self, input_shape: Shape, **options: Any) -> None:
         count, named = math.prod(input_shape), math.prod(n for n in self.shape if n != -1)
@@ -151,6 +152,19 @@ class Reshape(Layer, repr=False):
         return tuple(math.prod(row) // named if n == -1 else n for n in self.shape)
 
 
+def _axes_of_row(given: Any) -> tuple[int, ...]:
+    axes = plain(given)
+    of_row = axes[1:] if isinstance(axes, tuple) and axes[:1] == (0,) else axes
+    if not _are_whole(of_row) or sorted(of_row) != list(range(1, len(of_row) + 1)):
+        raise ConfigurationError(
+            "Permute: axes must list the axes of a row in their new order; 0 is the batch",
+            expected="each of 1, 2, … once, such as (2, 1); a 0 only at the start",
+            received=f"axes={shortened(axes)}",
+            hint=_counted_from_one(axes),
+        )
+    return tuple(of_row)
+
+
 class Permute(Layer, repr=False):
     """The axes of every row in another order.
 
@@ -179,20 +193,7 @@ class Permute(Layer, repr=False):
 
     accepts_any_shape: ClassVar[bool] = True
 
-    axes: tuple[int, ...] = field(converter=plain)
-
-    def __attrs_post_init__(self) -> None:
-        of_row = self.axes
-        if isinstance(of_row, tuple) and of_row[:1] == (0,):
-            of_row = of_row[1:]
-        if not _are_whole(of_row) or sorted(of_row) != list(range(1, len(of_row) + 1)):
-            raise ConfigurationError(
-                "Permute: axes must list the axes of a row in their new order; 0 is the batch",
-                expected="each of 1, 2, … once, such as (2, 1); a 0 only at the start",
-                received=f"axes={self.axes!r}",
-                hint=_counted_from_one(self.axes),
-            )
-        self.axes = of_row
+    axes: tuple[int, ...] = field(converter=_axes_of_row)
 
     def build(self, input_shape: Shape, **options: Any) -> None:
         if len(self.axes) != len(input_shape):
@@ -219,6 +220,36 @@ class Permute(Layer, repr=False):
         order = (0, *self.axes)
         back = sorted(range(len(order)), key=order.__getitem__)
         return Equations(f"x.transpose{order}", f"delta.transpose{tuple(back)}")
+
+
+def _require_entry(layer: Layer, attribute: Any, value: Any) -> None:
+    if value is not None and not is_integer(value):
+        raise ConfigurationError(
+            f"Slice: {attribute.name} must be the index of an entry",
+            expected="an integer, or None for the end",
+            received=f"{attribute.name}={shortened(value)}",
+        )
+
+
+def refuse_batch_axis(layer: Layer, attribute: Any, axis: Any) -> None:
+    """Raise an error if an axis is not an integer, or is the batch axis; an attrs validator."""
+    if not is_integer(axis) or axis == 0:
+        raise ConfigurationError(
+            f"{type(layer).__name__}: axis must be an axis of a row; axis 0 is the batch",
+            expected="an integer other than 0: 1 is the first axis of a row, -1 the last",
+            received=f"axis={shortened(axis)}",
+            hint="axis=1" if is_integer(axis) else None,
+        )
+
+
+def _require_step(layer: Layer, attribute: Any, step: Any) -> None:
+    if not is_integer(step) or step == 0:
+        raise ConfigurationError(
+            "Slice: step must be the distance from one entry to the next",
+            expected="an integer other than 0",
+            received=f"step={shortened(step)}",
+            hint="step=1 takes every entry, step=-1 takes them in reverse order",
+        )
 
 
 class Slice(Layer, repr=False):
@@ -256,28 +287,10 @@ class Slice(Layer, repr=False):
 
     accepts_any_shape: ClassVar[bool] = True
 
-    start: int | None = field(converter=plain)
-    stop: int | None = field(default=None, converter=plain)
-    step: int = field(default=1, converter=plain)
-    axis: int = field(default=-1, converter=plain)
-
-    def __attrs_post_init__(self) -> None:
-        for name in ("start", "stop"):
-            value = getattr(self, name)
-            if value is not None and not is_integer(value):
-                raise ConfigurationError(
-                    f"Slice: {name} must be the index of an entry",
-                    expected="an integer, or None for the end",
-                    received=f"{name}={value!r}",
-                )
-        if not is_integer(self.step) or self.step == 0:
-            raise ConfigurationError(
-                "Slice: step must be the distance from one entry to the next",
-                expected="an integer other than 0",
-                received=f"step={self.step!r}",
-                hint="step=1 takes every entry, step=-1 takes them in reverse order",
-            )
-        refuse_batch_axis("Slice", self.axis)
+    start: int | None = field(converter=plain, validator=_require_entry)
+    stop: int | None = field(default=None, converter=plain, validator=_require_entry)
+    step: int = field(default=1, converter=plain, validator=_require_step)
+    axis: int = field(default=-1, converter=plain, validator=refuse_batch_axis)
 
     def build(self, input_shape: Shape, **options: Any) -> None:
         axis = axis_of_row(self, self.axis, input_shape)
@@ -325,17 +338,6 @@ class Slice(Layer, repr=False):
         else:
             back = f"(delta.{swap} @ {p}).{swap}"
         return Equations(f"x[{index_on_paper(self, axis, taken)}]", back)
-
-
-def refuse_batch_axis(layer: str, axis: Any) -> None:
-    """Raise an error if an axis is not an integer, or is the batch axis."""
-    if not is_integer(axis) or axis == 0:
-        raise ConfigurationError(
-            f"{layer}: axis must be an axis of a row; axis 0 is the batch",
-            expected="an integer other than 0: 1 is the first axis of a row, -1 the last",
-            received=f"axis={axis!r}",
-            hint="axis=1" if is_integer(axis) else None,
-        )
 
 
 def axis_of_row(layer: Layer, axis: int, row: Shape) -> int:

@@ -30,6 +30,9 @@ A model with several outputs has one loss for each output, and minimises their w
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+from chainrule.core.hints import missing_name
 from chainrule.losses.differences import (
     HalfSquaredError,
     Huber,
@@ -55,3 +58,9 @@ __all__ = [
     "SigmoidCrossEntropy",
     "SoftmaxCrossEntropy",
 ]
+
+
+if not TYPE_CHECKING:  # with a __getattr__, type checkers would accept any name
+
+    def __getattr__(name: str) -> Any:
+        raise missing_name(__name__, name)

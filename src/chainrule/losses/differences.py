@@ -6,16 +6,15 @@
 from __future__ import annotations
 
 import math
-import numbers
-import sys
 from typing import Any, ClassVar
 
 import numpy as np
 from attrs import define, field
 
 from chainrule.core.errors import ConfigurationError
-from chainrule.core.types import Array
-from chainrule.losses.loss import Loss, column_of, shares_of, sum_of_each_sample
+from chainrule.core.types import Array, Shape
+from chainrule.core.validators import as_float
+from chainrule.losses.loss import Loss, column_of, dot_of, shares_of, sum_of_each_sample
 
 
 @define
@@ -45,14 +44,14 @@ class _DifferenceLoss(Loss):
         self, y: Array, target: Array, sample_weights: Array | None = None
     ) -> tuple[Array, Array]:
         target = self.accept(y, target)
-        share = shares_of(self, y, sample_weights, self._terms(y))
+        share = shares_of(self, y, sample_weights, y.shape, y.shape[0] * self._terms(y))
         difference = y - target
         if sample_weights is not None:
             difference[share == 0] = 0.0
             share = column_of(share, y)
         slope, chord = self._slope_and_chord(difference)
         delta = slope * (self._slope_scale * share)
-        return self._chord_scale * np.vdot(delta, chord), delta
+        return self._chord_scale * dot_of(delta, chord), delta
 
     def costs(self, y: Array, target: Array) -> Array:
         target = self.accept(y, target)
@@ -63,6 +62,9 @@ class _DifferenceLoss(Loss):
     def slopes(self, y: Array, target: Array) -> Array:
         slope, _ = self._slope_and_chord(y - self.accept(y, target))
         return slope * (self._slope_scale / self._terms(y))
+
+    def _terms_shape(self, y_shape: Shape) -> Shape:
+        return y_shape
 
     def _terms(self, y: Array) -> int:
         return max(math.prod(y.shape[1:]), 1) if self._averages_outputs else 1
@@ -118,8 +120,9 @@ class MeanAbsoluteError(_DifferenceLoss):
 
 
 def _threshold(value: Any) -> float:
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not is_number or not 0 < value <= sys.float_info.max:
+    # A Python float even for a NumPy number, which would turn float32 arrays into float64.
+    number = as_float(value)
+    if not isinstance(number, float) or not 0 < number < math.inf:
         raise ConfigurationError(
             "the threshold of a Huber loss must be a positive number",
             place="Huber",
@@ -127,8 +130,7 @@ def _threshold(value: Any) -> float:
             received=repr(value),
             hint="give the distance beyond which an error counts as an outlier, such as 1.0",
         )
-    # A Python float even for a NumPy number, which would turn float32 arrays into float64.
-    return float(value)
+    return number
 
 
 @define

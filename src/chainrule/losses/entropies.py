@@ -6,12 +6,22 @@ c = −Σ_k t_k log p_k        with p = softmax(y), p = y, or p = 1/(1 + e^−y)
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from attrs import define
+from attrs import define, field, fields
+from attrs.converters import optional
 
-from chainrule.core.errors import DataError, DtypeError, NonFiniteError, ShapeError
-from chainrule.core.types import Array
+from chainrule.core.errors import (
+    ConfigurationError,
+    DataError,
+    DtypeError,
+    NonFiniteError,
+    ShapeError,
+)
+from chainrule.core.types import Array, Shape
+from chainrule.core.validators import is_integer, is_number
 from chainrule.losses.loss import Loss, shares_of, sum_of_each_sample, total_of
 from chainrule.losses.messages import (
     description_of,
@@ -23,15 +33,54 @@ from chainrule.losses.messages import (
 )
 
 
-@define
+def _smoothing(value: Any) -> float:
+    if not is_number(value) or not 0 <= value < 1:
+        raise ConfigurationError(
+            "label_smoothing must be a share",
+            expected="0 ≤ label_smoothing < 1",
+            received=f"label_smoothing={value!r:.60}",
+            hint="label_smoothing=0.1 is common",
+        )
+    return float(value)
+
+
+def _ignored(value: Any) -> int | None:
+    if value is not None and not is_integer(value):
+        raise ConfigurationError(
+            "ignore must be the one label that does not count",
+            expected="an integer such as ignore=-1, or None",
+            received=f"ignore={value!r:.60}",
+        )
+    return None if value is None else int(value)
+
+
+def _weights_of_yes(value: Any) -> float | tuple[float, ...]:
+    several = isinstance(value, Sequence | np.ndarray) and not isinstance(value, str)
+    each = tuple(value) if several and np.ndim(value) == 1 else (value,)
+    if not each or not all(is_number(weight) and 0 <= weight < math.inf for weight in each):
+        raise ConfigurationError(
+            "pos_weight must be a finite number of at least 0, or one for each output",
+            expected="pos_weight=3.0, or pos_weight=[3.0, 1.0]",
+            received=f"pos_weight={value!r:.60}",
+            hint="the number of samples without, divided by the number of those with",
+        )
+    # Python floats, which do not turn float32 arrays into float64.
+    return tuple(map(float, each)) if several else float(value)
+
+
+@define(repr=False)
 class _EntropyLoss(Loss):
     """A loss of probabilities or logits: a sum of terms, one for each label or each output."""
 
-    def _terms_and_delta(self, y: Array, target: Array, share: Array) -> tuple[Array, Array]:
+    label_smoothing: float = field(default=0.0, converter=_smoothing, kw_only=True)
+    ignore: int | None = field(default=None, converter=_ignored, kw_only=True)
+
+    def _terms_and_delta(self, y: Array, target: Array, share: Any) -> tuple[Array, Array]:
         """Return the terms c of the cost C = Σ share·c, and ∂C/∂y, which includes the share."""
         raise NotImplementedError
 
-    def _terms_shape(self, y: Array) -> tuple[int, ...]:
+    def _kept(self, y_shape: Shape, target: Array) -> Array | None:
+        """Where a term counts, in the shape of the terms; None if all do."""
         raise NotImplementedError
 
     def __call__(self, y: Array, target: Array, sample_weights: Array | None = None) -> Array:
@@ -46,32 +95,73 @@ class _EntropyLoss(Loss):
     def value_and_delta(
         self, y: Array, target: Array, sample_weights: Array | None = None
     ) -> tuple[Array, Array]:
-        target = self.accept(y, target)
-        shape = self._terms_shape(y)
-        share = shares_of(self, y, sample_weights, max(math.prod(shape[1:]), 1))
-        if sample_weights is None:
-            terms, delta = self._terms_and_delta(y, target, share)
-        else:
-            silent = share == 0
-            share = share.reshape(-1, *[1] * (len(shape) - 1))
-            terms, delta = self._terms_and_delta(y, target, share)
-            terms[silent] = 0.0
-            delta[silent] = 0.0
+        accepted = self.accept(y, target)
+        shape, kept = self._terms_shape(y.shape), self._kept(y.shape, target)
+        count = None if kept is None else int(np.count_nonzero(kept))
+        share = shares_of(self, y, sample_weights, shape, count)
+        if sample_weights is None and kept is None:
+            terms, delta = self._terms_and_delta(y, accepted, share)
+            return total_of(terms, share, y), delta
+        if sample_weights is not None and share.ndim < len(shape):
+            share = share.reshape(*share.shape, *[1] * (len(shape) - share.ndim))
+        if kept is not None:
+            share = np.where(kept, share, 0.0).astype(y.dtype)
+        silent = share == 0
+        if silent.shape != shape:
+            silent = np.broadcast_to(silent, shape)
+        terms, delta = self._terms_and_delta(y, accepted, share)
+        terms[silent] = 0.0
+        delta[silent] = 0.0
         return total_of(terms, share, y), delta
 
     @np.errstate(all="ignore")
     def costs(self, y: Array, target: Array) -> Array:
-        shape = self._terms_shape(y)
-        terms, _ = self._terms_and_delta(y, self.accept(y, target), 1.0)
-        return sum_of_each_sample(terms) * (1 / max(math.prod(shape[1:]), 1))
+        accepted, kept = self.accept(y, target), self._kept(y.shape, target)
+        shape = self._terms_shape(y.shape)
+        share: Any = 1.0
+        if kept is not None:
+            share = kept.astype(y.dtype)
+        terms, _ = self._terms_and_delta(y, accepted, share)
+        if kept is not None:
+            terms[~kept] = 0.0
+        return sum_of_each_sample(terms) * self._share(shape, kept)
 
     @np.errstate(all="ignore")
     def slopes(self, y: Array, target: Array) -> Array:
-        share = 1 / max(math.prod(self._terms_shape(y)[1:]), 1)
-        return self._terms_and_delta(y, self.accept(y, target), share)[1]
+        accepted, kept = self.accept(y, target), self._kept(y.shape, target)
+        share: Any = self._share(self._terms_shape(y.shape), kept)
+        if kept is not None:
+            share = np.where(kept, share, 0.0).astype(y.dtype)
+        delta = self._terms_and_delta(y, accepted, share)[1]
+        if kept is not None:
+            delta[~kept] = 0.0
+        return delta
+
+    def counted(
+        self, y_shape: tuple[int, ...], target: Any, sample_weights: Array | None = None
+    ) -> float:
+        """The rows; with ``ignore`` the labels that count. With weights the sum of theirs."""
+        kept = self._kept(y_shape, target)
+        if kept is None:
+            return super().counted(y_shape, target, sample_weights)
+        if sample_weights is None or not kept.size:
+            return float(np.count_nonzero(kept))
+        further = kept.reshape(*sample_weights.shape, -1).sum(axis=-1)
+        return float(np.sum(further * sample_weights, dtype=float))
+
+    def __repr__(self) -> str:
+        """The options that are not the default; the name alone if all are."""
+        given = {each.name: (getattr(self, each.name), each.default) for each in fields(type(self))}
+        options = [f"{name}={value!r}" for name, (value, usual) in given.items() if value != usual]
+        return f"{type(self).__name__}({', '.join(options)})"
+
+    def _share(self, shape: Shape, kept: Array | None) -> float:
+        """The weight of a term in c_s, whose mean over the samples is C."""
+        count = math.prod(shape) if kept is None else int(np.count_nonzero(kept))
+        return max(shape[0], 1) / max(count, 1)
 
 
-@define
+@define(repr=False)
 class _ClassLoss(_EntropyLoss):
     """A loss for K classes, the last axis of y: targets are labels, or rows of K probabilities."""
 
@@ -79,13 +169,31 @@ class _ClassLoss(_EntropyLoss):
         require_output(self, y)
         self._check_targets(y.shape, target)
         if target.shape == y.shape:
-            return target if target.dtype == y.dtype else target.astype(y.dtype)
-        return target.astype(np.intp) if target.dtype.kind == "b" else target
+            rows = target if target.dtype == y.dtype else target.astype(y.dtype)
+            return self._smooth(rows) if self.label_smoothing else rows
+        labels = target.astype(np.intp) if target.dtype.kind == "b" else target
+        if self.ignore is not None:
+            labels = np.where(labels == self.ignore, 0, labels)
+        if not self.label_smoothing:
+            return labels
+        rows = np.zeros(y.shape, y.dtype)
+        np.put_along_axis(rows, labels.astype(np.intp)[..., np.newaxis], 1.0, axis=-1)
+        return self._smooth(rows)
 
     def validate_targets(self, y_shape: tuple[int, ...], target: Array) -> None:
         self._check_targets(tuple(y_shape), target)
         if target.shape == tuple(y_shape):
             require_each(self, target, np.isfinite(target), "a finite number")
+
+    def _smooth(self, rows: Array) -> Array:
+        """(1 − ε) t + ε/K."""
+        part = self.label_smoothing
+        return rows * (1.0 - part) + part / rows.shape[-1]
+
+    def _kept(self, y_shape: Shape, target: Array) -> Array | None:
+        if self.ignore is None or target.ndim == len(y_shape):
+            return None
+        return np.asarray(target != self.ignore)
 
     def _check_targets(self, y_shape: tuple[int, ...], target: Array) -> None:
         require_numbers(self, target)
@@ -105,12 +213,11 @@ class _ClassLoss(_EntropyLoss):
         else:
             wrong_shape(self, y_shape, target, f"labels {y_shape[:-1]}, or one-hot {y_shape}")
 
-    def _terms_shape(self, y: Array) -> tuple[int, ...]:
-        shape: tuple[int, ...] = y.shape[:-1]
-        return shape
+    def _terms_shape(self, y_shape: Shape) -> Shape:
+        return y_shape[:-1]
 
 
-@define
+@define(repr=False)
 class SoftmaxCrossEntropy(_ClassLoss):
     """The cross entropy of K classes from logits z, the output of a Dense without a `Softmax`.
 
@@ -118,6 +225,15 @@ class SoftmaxCrossEntropy(_ClassLoss):
 
     With a label ℓ instead of the row t, c_s = −ln p_ℓ and Δ = (p − [k = ℓ])/N. Labels are faster.
     The rows t may be soft; they are used as given, whether they sum to 1 or not.
+
+    Parameters
+    ----------
+    label_smoothing
+        ε, 0 ≤ ε < 1. Each target is moved towards all K classes: t becomes (1 − ε) t + ε/K.
+    ignore
+        A label that does not count, such as −1 for padding or for pixels without a label.
+        C is then the mean over the labels that count, and 0 if none does: N is their number, in
+        the whole batch. Rows of probabilities always count.
 
     Notes
     -----
@@ -130,7 +246,9 @@ class SoftmaxCrossEntropy(_ClassLoss):
     exponential. For finite logits all results are finite; a cost too large for the floating-point
     type is returned as its largest number.
 
-    Source: Bishop, *Pattern Recognition and Machine Learning* (2006), eqs. 4.108, 4.109 and 5.24.
+    Source: Bishop, *Pattern Recognition and Machine Learning* (2006), eqs. 4.108, 4.109 and 5.24;
+    label smoothing: C. Szegedy et al., *Rethinking the Inception Architecture for Computer Vision*,
+    CVPR 2016, section 7. Both options are those of PyTorch's ``CrossEntropyLoss``.
     """
 
     def _terms_and_delta(self, y: Array, target: Array, share: Array) -> tuple[Array, Array]:
@@ -161,7 +279,7 @@ class SoftmaxCrossEntropy(_ClassLoss):
         return terms.reshape(y.shape[:-1]), powers.reshape(y.shape)
 
 
-@define
+@define(repr=False)
 class NegativeLogLikelihood(_ClassLoss):
     """The cross entropy of K classes from probabilities p, the output of a `Softmax`.
 
@@ -171,6 +289,11 @@ class NegativeLogLikelihood(_ClassLoss):
 
     Shapes: p (batch, …, K); labels (batch, …), integers from 0 to K−1; rows t (batch, …, K).
     Axes between the first and the last are averaged over, like the batch.
+
+    Parameters
+    ----------
+    label_smoothing, ignore
+        As for `SoftmaxCrossEntropy`.
 
     Raises
     ------
@@ -232,7 +355,7 @@ class NegativeLogLikelihood(_ClassLoss):
             )
 
 
-@define
+@define(repr=False)
 class SigmoidCrossEntropy(_EntropyLoss):
     """The cross entropy of yes-or-no outputs from logits z, without an ``Activation("sigmoid")``.
 
@@ -242,56 +365,107 @@ class SigmoidCrossEntropy(_EntropyLoss):
     sample, independent of each other, so several or none may be true. Integers t with shape
     (batch, …) are labels: 0 or 1 if K = 1, otherwise the index of the one output that is true.
 
+    Parameters
+    ----------
+    pos_weight
+        w₊, a number, or one for each of the K outputs: the cost of a yes counts w₊ times,
+        −w₊ t ln p − (1 − t) ln(1 − p). Above 1 it finds more of what is rare, below 1 it raises
+        fewer false alarms.
+    label_smoothing
+        ε, 0 ≤ ε < 1: t becomes (1 − ε) t + ε/2.
+    ignore
+        A label that does not count, such as −1. C is then the mean over the targets that count, and
+        0 if none does: N K is their number, in the whole batch.
+
     Notes
     -----
     Let q be the chance that z has the wrong sign: q = 1 − t where z ≥ 0, and q = t where z < 0.
     The cost of an output is |z| q + ln(1 + e^−|z|). Both terms are positive, so nothing cancels,
     and the cost is exact to a few ulp for all z; so is p − t. For finite logits all results are
-    finite; a cost too large for the floating-point type is returned as its largest number.
+    finite; a cost too large for the floating-point type is returned as its largest number. With
+    ``pos_weight``, t becomes w₊ t, and the logarithm is multiplied by w₊ t + 1 − t.
 
-    Source: Bishop, *Pattern Recognition and Machine Learning* (2006), eqs. 5.21 to 5.23.
+    Source: Bishop, *Pattern Recognition and Machine Learning* (2006), eqs. 5.21 to 5.23;
+    ``pos_weight`` is that of PyTorch's ``BCEWithLogitsLoss``.
     """
+
+    pos_weight: float | tuple[float, ...] | None = field(
+        default=None, converter=optional(_weights_of_yes), kw_only=True
+    )
 
     def accept(self, y: Array, target: Array) -> Array:
         """Return the target as probabilities with the shape and dtype of y."""
         require_output(self, y)
         self._check_targets(y.shape, target)
         if target.shape == y.shape:
-            return target if target.dtype == y.dtype else target.astype(y.dtype)
-        labels = target.astype(np.intp)[..., np.newaxis]
-        classes = np.ones(1, int) if y.shape[-1] == 1 else np.arange(y.shape[-1])
-        return (labels == classes).astype(y.dtype)
+            chances = target if target.dtype == y.dtype else target.astype(y.dtype)
+            if self.ignore is not None:
+                chances = np.where(chances == self.ignore, 0.0, chances).astype(y.dtype)
+        else:
+            labels = target[..., np.newaxis]
+            classes = np.ones(1, int) if y.shape[-1] == 1 else np.arange(y.shape[-1])
+            chances = (labels == classes).astype(y.dtype)
+        part = self.label_smoothing
+        return chances * (1.0 - part) + 0.5 * part if part else chances
 
     def validate_targets(self, y_shape: tuple[int, ...], target: Array) -> None:
         """As in `Loss`; here the fast check is complete."""
         self._check_targets(tuple(y_shape), target)
 
+    def _kept(self, y_shape: Shape, target: Array) -> Array | None:
+        if self.ignore is None:
+            return None
+        kept = np.asarray(target != self.ignore)
+        if target.ndim == len(y_shape):
+            return kept
+        return np.repeat(kept[..., np.newaxis], y_shape[-1], axis=-1)
+
     def _check_targets(self, y_shape: tuple[int, ...], target: Array) -> None:
         require_numbers(self, target)
+        self._require_weight_for_each(y_shape)
         if target.shape == y_shape:
             if target.size and not (target.min() >= 0 and target.max() <= 1):
-                require_each(self, target, (target >= 0) & (target <= 1), "a number from 0 to 1")
+                good = (target >= 0) & (target <= 1)
+                if self.ignore is not None:
+                    good |= target == self.ignore
+                hint = _hint_for_ignored(self, target[~good])
+                require_each(self, target, good, "a number from 0 to 1", hint)
         elif target.shape == y_shape[:-1] and target.dtype.kind in "iub" and len(y_shape) > 1:
             _require_labels(self, target, max(y_shape[-1], 2))
         else:
             wrong_shape(self, y_shape, target)
 
-    def _terms_shape(self, y: Array) -> tuple[int, ...]:
-        shape: tuple[int, ...] = y.shape
-        return shape
+    def _require_weight_for_each(self, y_shape: Shape) -> None:
+        weights = self.pos_weight
+        if isinstance(weights, tuple) and y_shape[-1:] != (len(weights),):
+            raise ShapeError(
+                "pos_weight must be one number, or one for each output",
+                place=name_of(self),
+                expected=f"{len(weights)} outputs, for pos_weight={list(weights)!r:.60}",
+                received=f"y with shape {y_shape}",
+            )
 
-    def _terms_and_delta(self, y: Array, target: Array, share: Array) -> tuple[Array, Array]:
+    def _terms_shape(self, y_shape: Shape) -> Shape:
+        return y_shape
+
+    def _terms_and_delta(self, y: Array, target: Array, share: Any) -> tuple[Array, Array]:
         # Not abs(z): its slope at z = 0 is zero, that of the formula is not.
         right = y >= 0
         distance = np.where(right, y, -y)
-        chance = np.where(right, 1.0 - target, target)  # q
         decay = np.exp(-distance)
-        terms = distance * chance + np.log1p(decay)
-        excess = chance - decay / (1.0 + decay)  # ±(t − p), and 1 − p = 1/(1 + eᶻ) is exact
+        if self.pos_weight is None:
+            chance = np.where(right, 1.0 - target, target)  # q
+            terms = distance * chance + np.log1p(decay)
+            excess = chance - decay / (1.0 + decay)  # ±(t − p), and 1 − p = 1/(1 + eᶻ) is exact
+        else:
+            yes, no = target * np.asarray(self.pos_weight, target.dtype), 1.0 - target
+            chance = np.where(right, no, yes)
+            terms = distance * chance + (yes + no) * np.log1p(decay)
+            excess = chance - (yes + no) * (decay / (1.0 + decay))
         return terms, np.where(right, excess, -excess) * share
 
 
-def _require_labels(loss: Loss, labels: Array, classes: int) -> None:
+def _require_labels(loss: _EntropyLoss, labels: Array, classes: int) -> None:
     if labels.dtype.kind not in "iub":
         are_integral = bool(np.all(labels == np.floor(labels)))
         raise DtypeError(
@@ -305,6 +479,38 @@ def _require_labels(loss: Loss, labels: Array, classes: int) -> None:
         )
     if labels.size and not (labels.min() >= 0 and labels.max() < classes):
         good = (labels >= 0) & (labels < classes)
-        expected = f"a label from 0 to {classes - 1}, for {classes} classes"
-        hint = "number them from 0: names, labels = np.unique(target, return_inverse=True)"
-        require_each(loss, labels, good, expected, hint)
+        if loss.ignore is not None:
+            good |= labels == loss.ignore
+        if not good.all():
+            expected = f"a label from 0 to {classes - 1}, for {classes} classes"
+            hint = _hint_for_labels(loss, labels, good, classes)
+            require_each(loss, labels, good, expected, hint)
+
+
+def _hint_for_labels(loss: _EntropyLoss, labels: Array, good: Array, classes: int) -> str:
+    bad, usable = labels[~good], labels[good]
+    largest = int(bad.max())
+    if _marks_nothing(bad):
+        return _hint_for_ignored(loss, bad)
+    if bad.min() == largest == classes and (not usable.size or usable.min() >= 1):
+        return "number them from 0: target - 1"
+    return (
+        "number them from 0: names, labels = np.unique(target, return_inverse=True)"
+        if bad.min() < 0 or len(np.unique(labels)) <= classes
+        else f"labels up to {largest} need {largest + 1} outputs"
+    )
+
+
+def _hint_for_ignored(loss: _EntropyLoss, bad: Array) -> str:
+    """The hint for values that are no labels: usually a single one marks what has no label."""
+    if _marks_nothing(bad):
+        value = int(bad.flat[0])
+        return f"if {value} marks what has no label: {name_of(loss)}(ignore={value})"
+    return "correct these targets, or leave out their samples"
+
+
+def _marks_nothing(bad: Array) -> bool:
+    """Whether the values are all the same, and one that is used for what has no label."""
+    if not bad.size or np.any(bad != bad.flat[0]) or bad.flat[0] != np.floor(bad.flat[0]):
+        return False
+    return bool(bad.flat[0] < 0 or bad.flat[0] >= 99)

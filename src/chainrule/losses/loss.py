@@ -17,7 +17,8 @@ from attrs import define
 
 from chainrule.core.arrays import hint_to_convert, is_array, look_alike, read_only, refuse_write
 from chainrule.core.errors import DefinitionError, DtypeError, ShapeError
-from chainrule.core.types import Array
+from chainrule.core.hints import Hinted
+from chainrule.core.types import Array, Shape
 from chainrule.losses.messages import (
     description_of,
     name_of,
@@ -27,9 +28,14 @@ from chainrule.losses.messages import (
     wrong_shape,
 )
 
+AT_ONCE = 2**16
+"""How many numbers are converted to float64 at a time, so that a large array needs no copy."""
+
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+
 
 @define
-class Loss:
+class Loss(Hinted):
     """The base class of all losses: a cost C, and the delta ∂C/∂y.
 
     For a custom loss, subclass it, decorate the subclass with `attrs.define`, and write two
@@ -68,7 +74,10 @@ class Loss:
         target
             The desired output, with the shape of y unless the loss says otherwise.
         sample_weights
-            w_s, shape (batch,), finite and not negative. Default: 1 for each sample.
+            w_s, shape (batch,), finite. C is linear in them, so they may be negative, as in a
+            policy gradient. Default: 1 for each sample. A loss whose cost is a sum over positions
+            or outputs also takes one weight for each of them: w has the shape of the first axes of
+            y, such as (batch, positions), and multiplies all that belongs to each of its entries.
 
         Raises
         ------
@@ -80,7 +89,7 @@ class Loss:
             The weights or the labels have invalid values.
         """
         target = self.accept(y, target)
-        share = shares_of(self, y, sample_weights)
+        share = shares_of(self, y, sample_weights, y.shape[:1])
         costs = self._own("costs", y, target)
         if np.shape(costs) != y.shape[:1]:
             raise DefinitionError(
@@ -92,12 +101,12 @@ class Loss:
             )
         if sample_weights is not None:
             costs = np.where(share == 0, 0.0, costs)
-        return np.sum(costs * share)
+        return sum_of(costs * share)
 
     def delta(self, y: Array, target: Array, sample_weights: Array | None = None) -> Array:
         """Δ = ∂C/∂y = (w_s/N) ∂c_s/∂y_s, with the shape and dtype of y. Arguments as for C."""
         target = self.accept(y, target)
-        share = shares_of(self, y, sample_weights)
+        share = shares_of(self, y, sample_weights, y.shape[:1])
         slopes = self._own("slopes", y, target)
         if np.shape(slopes) != y.shape:
             raise DefinitionError(
@@ -171,6 +180,39 @@ class Loss:
             wrong_shape(self, tuple(y_shape), target)
         require_each(self, target, np.isfinite(target), "a finite number")
 
+    def validate_weights(self, y_shape: tuple[int, ...], sample_weights: Array) -> None:
+        """Raise a named error for sample weights that do not fit an output of this shape.
+
+        Raises
+        ------
+        ShapeError
+            They are not one number for each sample; or, if the loss has a cost for each position or
+            output, not one for each of those.
+        DtypeError
+            They are not an array of numbers.
+        """
+        require_weights(self, sample_weights, self._terms_shape(tuple(y_shape)))
+
+    def counted(
+        self, y_shape: tuple[int, ...], target: Any, sample_weights: Array | None = None
+    ) -> float:
+        """How much the average C is over: the rows, or the labels that are not ignored.
+
+        The costs of several batches, averaged with these weights, give the cost of all their rows
+        together. With sample weights it is the sum of their weights.
+        """
+        weight = 1.0 if sample_weights is None else float(np.mean(sample_weights, dtype=float))
+        return len(target) * weight
+
+    @property
+    def ignores(self) -> bool:
+        """Whether some labels do not count, so that `counted` depends on the targets."""
+        return getattr(self, "ignore", None) is not None
+
+    def _terms_shape(self, y_shape: Shape) -> Shape:
+        """The shape of the terms that C is a sum of, the first axes of y: one for each sample."""
+        return y_shape[:1]
+
     @property
     def for_each_output(self) -> tuple[Loss, ...]:
         """The loss of each output of the model: for a single output, this loss."""
@@ -201,26 +243,87 @@ class Loss:
 
 def total_of(terms: Array, share: Array, y: Array) -> Array:
     """Σ share·terms; if y is finite, at most the largest finite number."""
-    total = (terms * share).sum()
-    if total < math.inf or not np.all(np.abs(y) < math.inf):
+    total = sum_of(terms * share)
+    if abs(total) < math.inf or not np.all(np.abs(y) < math.inf):
         return total
     largest = float(np.finfo(y.dtype).max)
-    return np.minimum(np.sum(np.minimum(terms, largest) * share), largest)
+    bounded = np.sum(np.minimum(terms, largest) * share)
+    return np.maximum(np.minimum(bounded, largest), -largest)
+
+
+def sum_of(terms: Array) -> Array:
+    """Σ terms. For float32 the sum is accumulated in float64.
+
+    Otherwise the sum of ten million numbers would have only three or four correct digits.
+    """
+    if not _is_plain_float32(terms):
+        return terms.sum()
+    return _as_float32(terms.sum(dtype=np.float64))
+
+
+def dot_of(one: Array, other: Array) -> Array:
+    """Σ one·other, accumulated like `sum_of`."""
+    if not (_is_plain_float32(one) and _is_plain_float32(other)):
+        return np.vdot(one, other)
+    if one.size <= AT_ONCE:
+        return _as_float32(np.vdot(one.astype(np.float64), other.astype(np.float64)))
+    one, other = one.reshape(-1), other.reshape(-1)
+    total = 0.0
+    for start in range(0, one.size, AT_ONCE):
+        part = slice(start, start + AT_ONCE)
+        total += np.vdot(one[part].astype(np.float64), other[part].astype(np.float64))
+    return _as_float32(total)
+
+
+def _is_plain_float32(array: Array) -> bool:
+    return type(array) is np.ndarray and array.dtype == np.float32
+
+
+def _as_float32(total: float) -> Array:
+    # Where it overflows, NumPy would warn.
+    return np.float32(total if -FLOAT32_MAX <= total <= FLOAT32_MAX else total * math.inf)
 
 
 def sum_of_each_sample(terms: Array) -> Array:
     """One number for each sample: the sum of its terms, one term for each output."""
     if terms.ndim == 1:
         return terms
-    return np.sum(terms.reshape(terms.shape[0], math.prod(terms.shape[1:])), axis=1)
+    terms = terms.reshape(terms.shape[0], math.prod(terms.shape[1:]))
+    if not _is_plain_float32(terms):
+        return np.sum(terms, axis=1)
+    with np.errstate(over="ignore"):
+        return np.sum(terms, axis=1, dtype=np.float64).astype(np.float32)
 
 
-def shares_of(loss: Loss, y: Array, sample_weights: Array | None, terms: int = 1) -> Array:
-    """The weight of a term in C: 1/(N terms), or w_s/(N terms) for each sample, (batch,)."""
-    samples = y.shape[0]
-    count = (samples or 1) * terms
+def shares_of(
+    loss: Loss, y: Array, sample_weights: Array | None, terms: Shape, count: int | None = None
+) -> Any:
+    """The weight of a term in C: 1/count, or w/count with the shape of the weights.
+
+    Parameters
+    ----------
+    terms
+        The shape of the terms: some of the first axes of y.
+    count
+        How many of them the average is over; all if not given.
+    """
+    if count is None:
+        count = math.prod(terms)
+    count = max(count, 1)
     if sample_weights is None:
         return 1.0 / count
+    require_weights(loss, sample_weights, terms)
+    with np.errstate(over="ignore"):
+        weights = sample_weights.astype(y.dtype)
+    if not np.isfinite(weights).all():
+        hint = "a weight of 0 silences a sample"
+        require_each(loss, sample_weights, np.isfinite(weights), f"a finite {y.dtype} number", hint)
+    return weights / count
+
+
+def require_weights(loss: Loss, sample_weights: Any, terms: Shape) -> None:
+    """Raise an error unless these are weights for the samples, or for parts of them."""
+    samples = terms[0]
     if not is_array(sample_weights) or sample_weights.dtype.kind not in "fiub":
         raise DtypeError(
             "sample weights must be an array of numbers",
@@ -231,23 +334,21 @@ def shares_of(loss: Loss, y: Array, sample_weights: Array | None, terms: int = 1
             if look_alike(sample_weights)
             else "np.asarray(sample_weights, dtype=float)",
         )
-    if sample_weights.shape != (samples,):
+    shape = sample_weights.shape
+    if not shape or shape != terms[: len(shape)]:
+        allowed = [str(terms[:axes]) for axes in range(1, len(terms) + 1)]
         raise ShapeError(
-            "there must be one weight for each sample",
+            "there must be one weight for each sample"
+            + (", or for each part of a sample" if len(terms) > 1 else ""),
             place=name_of(loss),
-            expected=(samples,),
-            received=sample_weights.shape,
-            hint="give exactly one weight for each row of y",
+            expected=" or ".join(allowed),
+            received=shape,
+            hint="use its .ravel()"
+            if math.prod(shape) == samples
+            else "give exactly one weight for each row of y",
         )
-    with np.errstate(over="ignore"):
-        weights = sample_weights.astype(y.dtype)
-    if samples and not (weights.min() >= 0 and weights.max() < math.inf):
-        good = (weights >= 0) & (weights < math.inf)
-        hint = "a weight of 0 silences a sample"
-        require_each(loss, sample_weights, good, f"a finite {y.dtype} number, 0 or more", hint)
-    return weights / count
 
 
 def column_of(share: Array, y: Array) -> Array:
-    """Reshape one number for each sample so that it multiplies the sample's whole row of y."""
-    return share.reshape(-1, *[1] * (y.ndim - 1))
+    """Reshape weights so that each multiplies all numbers of y that belong to it."""
+    return share.reshape(*share.shape, *[1] * (y.ndim - share.ndim))

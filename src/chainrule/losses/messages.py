@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from chainrule.core.arrays import hint_to_convert, is_array, look_alike
-from chainrule.core.errors import DataError, DtypeError, ShapeError
+from chainrule.core.errors import DataError, DtypeError, ShapeError, shortened
 from chainrule.core.types import Array
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def description_of(thing: Any) -> str:
     """``float64 (3, 2)`` for an array; what it is, or type and repr, for anything else."""
     if is_array(thing):
         return f"{thing.dtype} {thing.shape}"
-    return look_alike(thing) or f"{type(thing).__name__}: {thing!r:.60}"
+    return look_alike(thing) or f"{type(thing).__name__}: {shortened(thing)}"
 
 
 def require_output(loss: Loss, y: Array) -> None:
@@ -116,8 +116,17 @@ def wrong_shape(
         hint = "target[..., 0] removes the axis of length one"
     elif expected is not None and shape == (*y_shape[:-1], 1):
         hint = "target[..., 0] gives labels"
-    elif len(shape) == 1 and len(y_shape) == 2 and target.dtype.kind in "iub":
-        hint = f"if these are labels: SoftmaxCrossEntropy, or one-hot, np.eye({y_shape[1]})[target]"
+    elif shape == y_shape[:-1] and target.dtype.kind in "iub":
+        hint = (
+            f"if these are labels: SoftmaxCrossEntropy, or one-hot, np.eye({y_shape[-1]})[target]"
+        )
+    elif len(y_shape) > 2 and len(shape) <= 2:
+        between = range(1, len(y_shape) - 1)
+        axes = f"ax{'e' if len(between) > 1 else 'i'}s {' and '.join(map(str, between))}"
+        hint = (
+            "the model has an output for each position: for one output for each sample, put "
+            f"Flatten(), or a pool over {axes}, before the last Dense"
+        )
     raise ShapeError(
         "the target does not have the shape of the model's output",
         place=name_of(loss),

@@ -6,24 +6,24 @@ C = Σ_i λ_i C_i        Δ_i = λ_i ∂C_i/∂y_i
 from __future__ import annotations
 
 import functools
-import numbers
+import math
 import operator
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from attrs import Factory, define, field
 
-from chainrule.core.errors import ChainruleError, ConfigurationError, ShapeError
+from chainrule.core.errors import ChainruleError, ConfigurationError, ShapeError, shortened
 from chainrule.core.types import Array
+from chainrule.core.validators import as_float, as_plain_tuple
 from chainrule.losses.loss import Loss
 from chainrule.losses.messages import description_of, name_of
 
 
 def _losses_of_outputs(given: Any) -> tuple[Loss, ...]:
-    is_series = isinstance(given, Iterable) and not isinstance(given, str)
-    losses = tuple(given) if is_series else (given,)
+    series = as_plain_tuple(given)
+    losses = series if isinstance(series, tuple) else (given,)
     for number, loss in enumerate(losses):
         is_class = isinstance(loss, type) and issubclass(loss, Loss)
         if not isinstance(loss, Loss) or isinstance(loss, PerOutput):
@@ -31,7 +31,7 @@ def _losses_of_outputs(given: Any) -> tuple[Loss, ...]:
                 "PerOutput takes one loss for each output",
                 place=f"losses[{number}]",
                 expected="a loss such as HalfSquaredError()",
-                received=f"{loss!r:.80}",
+                received=shortened(loss, 80),
                 hint=f"make an instance: {losses[number].__name__}(…)" if is_class else None,
             )
     if len(losses) < 2:
@@ -39,26 +39,25 @@ def _losses_of_outputs(given: Any) -> tuple[Loss, ...]:
             "PerOutput needs several outputs, with one loss for each",
             place="losses",
             expected="a list of at least two losses",
-            received=f"{given!r:.80}",
+            received=shortened(given, 80),
             hint="if the model has one output, give the loss itself",
         )
     return losses
 
 
 def _weights_of_outputs(given: Any) -> tuple[float, ...]:
-    is_series = isinstance(given, Iterable) and not isinstance(given, str)
-    weights = tuple(given) if is_series else (given,)
+    series = as_plain_tuple(given)
+    weights = tuple(map(as_float, series if isinstance(series, tuple) else (given,)))
     for number, weight in enumerate(weights):
-        is_number = isinstance(weight, numbers.Real) and not isinstance(weight, bool)
-        if not is_number or not 0 <= weight <= sys.float_info.max:
+        if not isinstance(weight, float) or not 0 <= weight < math.inf:
             raise ConfigurationError(
                 "the weight of a loss must be a finite number, 0 or more",
                 place=f"weights[{number}]",
                 expected="0 ≤ weight < ∞",
-                received=f"{weight!r:.60}",
+                received=shortened(weight),
                 hint="a weight of 0 silences an output: its cost is measured, but not trained on",
             )
-    return tuple(map(float, weights))
+    return weights
 
 
 @define
@@ -68,7 +67,8 @@ class PerOutput(Loss):
     C = Σ_i λ_i C_i(y_i, t_i)        Δ_i = ∂C/∂y_i = λ_i ∂C_i/∂y_i
 
     Where other losses take an array y and an array t, this one takes two tuples with one array for
-    each output, and returns a tuple of deltas. The sample weights apply to all outputs.
+    each output, and returns a tuple of deltas. The sample weights apply to all outputs, or are a
+    tuple with the weights of each, None for an output without.
 
     Parameters
     ----------
@@ -119,23 +119,23 @@ class PerOutput(Loss):
                 received=f"{len(weights)}: {', '.join(map(str, weights))}",
             )
 
-    def __call__(self, y: Any, target: Any, sample_weights: Array | None = None) -> Array:
+    def __call__(self, y: Any, target: Any, sample_weights: Any = None) -> Array:
         """C = Σ_i λ_i C_i, a scalar; arguments as in `Loss`, with y and the target as tuples."""
         return self.total(self._each("__call__", y, target, sample_weights))
 
-    def delta(self, y: Any, target: Any, sample_weights: Array | None = None) -> tuple[Array, ...]:
+    def delta(self, y: Any, target: Any, sample_weights: Any = None) -> tuple[Array, ...]:
         """The tuple of the Δ_i = λ_i ∂C_i/∂y_i. Arguments as for C."""
         return self._weighted(self._each("delta", y, target, sample_weights))
 
     def value_and_delta(
-        self, y: Any, target: Any, sample_weights: Array | None = None
+        self, y: Any, target: Any, sample_weights: Any = None
     ) -> tuple[Array, tuple[Array, ...]]:
         """C and the tuple of the Δ_i."""
         costs, deltas = self.costs_and_deltas(y, target, sample_weights)
         return self.total(costs), deltas
 
     def costs_and_deltas(
-        self, y: Any, target: Any, sample_weights: Array | None = None
+        self, y: Any, target: Any, sample_weights: Any = None
     ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
         """The C_i without their weights, from which `total` computes C; and the weighted Δ_i."""
         pairs = self._each("value_and_delta", y, target, sample_weights)
@@ -157,6 +157,23 @@ class PerOutput(Loss):
         """As in `Loss`, with a tuple of shapes and a tuple of targets."""
         self._each("validate_targets", tuple(y_shape), target)
 
+    def validate_weights(self, y_shape: Any, sample_weights: Any) -> None:
+        """As in `Loss`, with a tuple of shapes; one array for all outputs, or a tuple of them."""
+        for loss, shape, weights in zip(
+            self.losses, y_shape, self._split(sample_weights), strict=True
+        ):
+            if weights is not None:
+                loss.validate_weights(shape, weights)
+
+    def counted(self, y_shape: Any, target: Any, sample_weights: Any = None) -> float:
+        """The rows; each loss counts what counts in its own output."""
+        return len(target[0])
+
+    @property
+    def ignores(self) -> bool:
+        """Whether some labels of an output do not count."""
+        return any(loss.ignores for loss in self.losses)
+
     @property
     def for_each_output(self) -> tuple[Loss, ...]:
         """The losses, in the order of the outputs."""
@@ -169,14 +186,17 @@ class PerOutput(Loss):
     def _weighted(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
         return tuple([_times(w, array) for w, array in zip(self.weights, arrays, strict=True)])
 
-    def _each(self, method: str, y: Any, target: Any, *more: Any) -> list[Any]:
-        """Call a method of each loss with its own output and target; return the results."""
+    def _each(self, method: str, y: Any, target: Any, sample_weights: Any = None) -> list[Any]:
+        """Call a method of each loss with what belongs to its output; return the results."""
         self._require_tuple("y", "output", y)
         self._require_tuple("t", "target", target)
+        weights = self._split(sample_weights)
         results = []
-        for number, (loss, *given) in enumerate(zip(self.losses, y, target, strict=True)):
+        for number, (loss, *given) in enumerate(zip(self.losses, y, target, weights, strict=True)):
+            if given[2] is None:
+                del given[2]
             try:
-                results.append(getattr(loss, method)(*given, *more))
+                results.append(getattr(loss, method)(*given))
             except ChainruleError as error:
                 error.place = ", ".join(filter(None, [f"y[{number}]", error.place]))
                 raise
@@ -184,6 +204,14 @@ class PerOutput(Loss):
                 error.add_note(f"in {name_of(loss)}, the loss of y[{number}]")
                 raise
         return results
+
+    def _split(self, sample_weights: Any) -> tuple[Any, ...]:
+        """The weights of each output."""
+        if not isinstance(sample_weights, tuple):
+            return (sample_weights,) * len(self.losses)
+        if len(sample_weights) != len(self.losses):
+            self._require_tuple("sample_weights", "array of weights", sample_weights)
+        return sample_weights
 
     def _require_tuple(self, name: str, what: str, given: Any) -> None:
         count = len(self.losses)

@@ -36,6 +36,11 @@ leaves out what is frozen (see `chainrule.core.layer.Layer.freeze`), as a `Train
 optimizer to a file, use ``optimizer.state()`` and ``optimizer.restore(state)``.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from chainrule.core.hints import missing_name
 from chainrule.optimizers.adam import Adam, Adamax, AdamW
 from chainrule.optimizers.adaptive import Adagrad, RMSprop
 from chainrule.optimizers.lion import Lion
@@ -52,3 +57,9 @@ __all__ = [
     "Optimizer",
     "RMSprop",
 ]
+
+
+if not TYPE_CHECKING:  # with a __getattr__, type checkers would accept any name
+
+    def __getattr__(name: str) -> Any:
+        raise missing_name(__name__, name)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from attrs import define, field, fields
 
+from chainrule.core.hints import hinted
 from chainrule.core.types import Array
 from chainrule.core.validators import as_float, is_integer, positive_or_none, yes_or_no
 from chainrule.optimizers.clipping import clipped, factor_for, norm_of
@@ -80,6 +81,7 @@ class ChunkedOptimizer(Optimizer):
     _squares: Array | None = field(default=None, init=False, repr=False, eq=False)
     _slices: Sequence[ParameterSlice] | None = field(default=None, init=False, repr=False, eq=False)
 
+    @hinted
     def step(self, value: Array, gradient: Array) -> None:
         """Change ``value`` in place by one step; see `Optimizer.step`."""
         names = self._remembered()

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from chainrule.core.errors import ConfigurationError, DtypeError, ShapeError
+from chainrule.core.errors import ConfigurationError, DtypeError, ShapeError, shortened
 from chainrule.core.types import Array
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def refuse_state_of_another(optimizer: Optimizer, state: Any, names: list[str]) 
             "this is not the state of an optimizer",
             place=place,
             expected="a dictionary, as returned by state()",
-            received=f"{type(state).__name__}: {state!r:.60}",
+            received=f"{type(state).__name__}: {shortened(state)}",
             hint=hint,
         )
     if state.get("class") != place:
@@ -103,4 +103,15 @@ def description(thing: object) -> str:
     """``float64 (30,)`` for an array; the type and the repr for anything else."""
     if hasattr(thing, "dtype") and hasattr(thing, "shape"):
         return f"{thing.dtype} {thing.shape}"
-    return f"{type(thing).__name__}: {thing!r:.60}"
+    return f"{type(thing).__name__}: {shortened(thing)}"
+
+
+def another_model(optimizer: Optimizer, remembered: str) -> str:
+    """The warning for an optimizer that continues with another model."""
+    name = type(optimizer).__name__
+    return (
+        f"this {name} has trained another model, and what it remembers, {remembered}, enters the"
+        " steps of this one\n"
+        f"  hint      before fit, make it fresh: optimizer.reset(); or create a new {name} for each"
+        " model"
+    )

@@ -21,16 +21,23 @@ from typing import Any
 import numpy as np
 from attrs import define, field, fields
 
-from chainrule.core.errors import DefinitionError, DtypeError, ShapeError
+from chainrule.core.errors import DefinitionError, DtypeError, ShapeError, described
+from chainrule.core.hints import Hinted
+from chainrule.core.ownership import UsedBy
 from chainrule.core.parameter import Parameter, ParameterVector
 from chainrule.core.types import Array
 from chainrule.core.validators import as_float, not_negative
-from chainrule.optimizers.messages import description, refuse_state_of_another, refuse_vectors
+from chainrule.optimizers.messages import (
+    another_model,
+    description,
+    refuse_state_of_another,
+    refuse_vectors,
+)
 from chainrule.optimizers.slices import ParameterSlice, gaps_between, gather, scatter, slices_of
 
 
 @define
-class Optimizer:
+class Optimizer(Hinted):
     """The base class of all optimizers: a rule by which a vector moves, given its gradient.
 
     For a custom rule, subclass it, decorate the subclass with `attrs.define`, and write ``step``:
@@ -55,6 +62,7 @@ class Optimizer:
 
     learning_rate: float = field(converter=as_float, validator=not_negative)
     _kept: Array | None = field(default=None, init=False, repr=False, eq=False)
+    _used_by: UsedBy = field(factory=UsedBy, init=False, repr=False, eq=False)
 
     def step(self, value: Array, gradient: Array, /) -> None:
         """Change ``value`` in place according to ``gradient``, which stays unchanged.
@@ -123,10 +131,42 @@ class Optimizer:
 
         Raises
         ------
+        DefinitionError
+            It is not the ``parameters`` of a model.
         ShapeError, DtypeError, ConfigurationError
             As in `step`.
         """
+        if not isinstance(parameters, ParameterVector):
+            raise DefinitionError(
+                "descend takes the parameters of a model",
+                place=type(self).__name__,
+                expected="optimizer.descend(model.parameters)",
+                received=described(parameters),
+                hint="its .parameters" if hasattr(parameters, "forward") else None,
+            )
         Descent(self, parameters).step(parameters.value, parameters.grad)
+
+    def work_for(self, model: Any) -> None:
+        """Note which model it moves; a `Trainer` calls this before the first step.
+
+        Warns
+        -----
+        ReusedStateWarning
+            What it remembers of another model would enter the steps of this one.
+        """
+        if not hasattr(self, "_used_by"):  # a subclass whose own __init__ does not call this one's
+            self._used_by = UsedBy()
+        remembered = self._remembered_of(model.parameters.value)
+        self._used_by.is_now(model, remembered and another_model(self, remembered))
+
+    def _remembered_of(self, value: Array) -> str | None:
+        """What it remembers that fits such a vector; what does not fit is an error in the step."""
+        state = {name: getattr(self, name, None) for name in self._names_of_state()[1:]}
+        arrays = {n: each for n, each in state.items() if isinstance(each, np.ndarray)}
+        if any(each.ndim == 1 and each.shape != value.shape for each in arrays.values()):
+            return None
+        counts = [n for n, each in state.items() if type(each) is int and each]
+        return ", ".join([*arrays, *counts]) or None
 
     @property
     def _excludes_biases(self) -> bool:
@@ -166,6 +206,7 @@ class Optimizer:
             for name in names:
                 setattr(self, name, before[name])
             raise
+        self._used_by = UsedBy()
 
     def _names_of_state(self) -> list[str]:
         remembered = [each.name for each in fields(type(self)) if not each.init]

@@ -82,7 +82,7 @@ class SGD(ChunkedOptimizer):
         self._require_momentum_for_nesterov(self.momentum, value)
 
     def _require_momentum_for_nesterov(self, momentum: object, nesterov: object) -> None:
-        if nesterov and not momentum:
+        if nesterov is True and not momentum:
             hint = "SGD(learning_rate, momentum=0.9, nesterov=True)"
             complain(
                 self, "nesterov", "a momentum above 0 together with nesterov=True", nesterov, hint

@@ -39,6 +39,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from chainrule.core.hints import missing_name
 from chainrule.schedules.decays import Cosine, Exponential, Polynomial, Step
 from chainrule.schedules.learning_rate import LearningRate
 from chainrule.schedules.plateau import ReduceOnPlateau
@@ -71,7 +72,7 @@ if not TYPE_CHECKING:  # with a __getattr__, type checkers would accept any name
 
     def __getattr__(name: str) -> Any:
         if name not in ("RangeTest", "range_test"):
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            raise missing_name(__name__, name)
         from chainrule.training import range_test  # imported on first use
 
         return getattr(range_test, name)

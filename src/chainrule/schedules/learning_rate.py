@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import Factory, define, field
 
-from chainrule.callbacks.callback import Callback
+from chainrule.callbacks.callback import Callback, require_state
 from chainrule.callbacks.monitoring import figure_of, require_column
-from chainrule.core.errors import ConfigurationError
+from chainrule.core.errors import ConfigurationError, shortened
+from chainrule.core.ownership import UsedBy
 from chainrule.core.validators import as_int, complain, counted_or_zero, one_of, text
 from chainrule.schedules.plateau import ReduceOnPlateau
-from chainrule.schedules.schedule import Schedule, require_schedule
+from chainrule.schedules.schedule import Constant, Schedule, require_schedule
 
 if TYPE_CHECKING:
     from chainrule.training.trainer import Trainer
@@ -70,8 +71,9 @@ class LearningRate(Callback):
 
     Notes
     -----
-    t also continues if the next `Trainer.fit` is called on another trainer. The measurements that a
-    `ReduceOnPlateau` has received from one trainer say nothing about another, so it starts over.
+    t also continues if the next `Trainer.fit` is called on another trainer; for another model, a
+    `ReusedStateWarning` says so. The measurements that a `ReduceOnPlateau` has received from one
+    trainer say nothing about another, so it starts over.
 
     Examples
     --------
@@ -98,6 +100,7 @@ class LearningRate(Callback):
     _restored: Mapping[str, Any] | None = field(
         default=None, init=False, repr=False
     )  # until the run begins
+    _used_by: UsedBy = field(factory=UsedBy, init=False, repr=False)
 
     @schedule.validator
     def _is_a_schedule(self, attribute: Any, value: Any) -> None:
@@ -133,6 +136,7 @@ class LearningRate(Callback):
         if self.monitor is not None:
             require_column(self, self.monitor, trainer)
             self._require_same_column(trainer)
+        self._require_same_schedule(trainer)
 
     def on_fit_begin(self, trainer: Trainer) -> None:
         """Set the rate of the first step."""
@@ -143,6 +147,7 @@ class LearningRate(Callback):
             self.steps, self._taken = restored["steps"], restored["taken"]
             if isinstance(self.schedule, ReduceOnPlateau) and restored["plateau"] is not None:
                 self.schedule.restore(restored["plateau"])
+        self._note_model(trainer, is_restored=restored is not None and trainer.is_resumed)
         self._set(trainer)
         self._seen = trainer.steps
 
@@ -182,10 +187,17 @@ class LearningRate(Callback):
         """t, the rate of the last step, and the state of a `ReduceOnPlateau`."""
         plateau = self.schedule.state() if isinstance(self.schedule, ReduceOnPlateau) else None
         counted = {"steps": self.steps, "taken": self._taken}
-        return {**counted, "plateau": plateau, "monitor": self.monitor}
+        return {**counted, "plateau": plateau, "monitor": self.monitor, **self._rule}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue from an earlier `state` when the run begins."""
+        is_plateau = isinstance(self.schedule, ReduceOnPlateau)
+        none = type(None)
+        kinds = {"steps": (int,), "taken": (float, none), "monitor": (str, none)}
+        require_state(self, state, {**kinds, "plateau": (dict,) if is_plateau else (none, dict)})
+        if is_plateau:
+            counts = {"reductions": (int,), "not_better": (int,), "cooling": (int,)}
+            require_state(self, state["plateau"], {**counts, "best": (float, none)})
         self._restored = dict(state)
 
     def _require_no_other(self, trainer: Trainer) -> None:
@@ -199,7 +211,7 @@ class LearningRate(Callback):
                 "two callbacks set the learning rate, and only the last would count",
                 place="LearningRate",
                 expected="one LearningRate among the callbacks",
-                received=f"{self.schedule!r:.60} and {others[0].schedule!r:.60}",
+                received=f"{shortened(self.schedule)} and {shortened(others[0].schedule)}",
                 hint="combine them: LearningRate(first * second), or first.then(second, after=…)",
             )
 
@@ -217,6 +229,37 @@ class LearningRate(Callback):
                 received=f"monitor={self.monitor!r}",
                 hint=f"LearningRate(…, monitor={before!r}), or start a new run",
             )
+
+    def _note_model(self, trainer: Trainer, *, is_restored: bool) -> None:
+        """Warn if t continues from the training of another model."""
+        continues = self.steps > 0 and not is_restored
+        has_memory = (
+            not isinstance(self.schedule, Constant) and not self._depends_on_measurements_only
+        )
+        text = (
+            f"LearningRate({self.schedule!r:.120}) continues at {self.per} {self.steps} of its"
+            " schedule, to which the training of another model has brought it\n"
+            "  hint      before fit, restart it: rate.steps = 0; or create a new LearningRate for"
+            " each model"
+        )
+        self._used_by.is_now(trainer.model, text if continues and has_memory else None)
+
+    @property
+    def _rule(self) -> dict[str, str]:
+        return {"schedule": repr(self.schedule), "per": self.per}
+
+    def _require_same_schedule(self, trainer: Trainer) -> None:
+        """Raise an error if the resumed run had another schedule; chainrule 0.1 stored none."""
+        stored = self._restored if self._restored is not None and trainer.is_resumed else {}
+        for name, now in self._rule.items():
+            if stored.get(name, now) != now:
+                raise ConfigurationError(
+                    f"the resumed run had a different {name}",
+                    place="LearningRate",
+                    expected=stored[name],
+                    received=now,
+                    hint="use the same as then, or start a new run with the weights of this one",
+                )
 
     def _set(self, trainer: Trainer) -> None:
         trainer.optimizer.learning_rate = self.schedule(self.steps)

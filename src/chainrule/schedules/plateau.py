@@ -8,13 +8,14 @@ reduced again and again; k counts the reductions:
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import define, evolve, field
 
 from chainrule.callbacks.improvement import is_better, threshold_is_valid
+from chainrule.core.hints import Hinted
+from chainrule.core.ownership import UsedBy
 from chainrule.core.validators import (
     a_rate,
     as_float,
@@ -31,22 +32,8 @@ from chainrule.schedules.schedule import Constant, Schedule, require_schedule
 REMEMBERED = ("reductions", "best", "not_better", "cooling")
 
 
-class _Owner:
-    """A weak reference to the trainer whose figures were received; a copy has no owner."""
-
-    def __init__(self, owner: object = None) -> None:
-        self._owner = None if owner is None else weakref.ref(owner)
-
-    def is_another_than(self, owner: object) -> bool:
-        """Whether there is an owner, and it is not this one."""
-        return self._owner is not None and self._owner() is not owner
-
-    def __reduce__(self) -> Any:
-        return _Owner, ()
-
-
 @define
-class ReduceOnPlateau:
+class ReduceOnPlateau(Hinted):
     """A learning rate that is reduced when a measurement has stopped improving.
 
     Each `update` takes a figure f. It is better than the best so far, f*, if
@@ -118,7 +105,7 @@ class ReduceOnPlateau:
     best: float | None = field(default=None, init=False, repr=False)
     not_better: int = field(default=0, init=False, repr=False)
     cooling: int = field(default=0, init=False, repr=False)
-    _owner: _Owner = field(factory=_Owner, init=False, repr=False, eq=False)
+    _owner: UsedBy = field(factory=UsedBy, init=False, repr=False, eq=False)
 
     @start.validator
     def _is_a_rate_or_a_schedule(self, attribute: Any, value: Any) -> None:
@@ -183,7 +170,7 @@ class ReduceOnPlateau:
     def reset(self) -> None:
         """Forget all figures, and return to the initial rate."""
         self.reductions, self.best, self.not_better, self.cooling = 0, None, 0, 0
-        self._owner = _Owner()
+        self._owner = UsedBy()
 
     def belong_to(self, owner: object) -> None:
         """Receive figures from this owner from now on; reset if the owner was another one.
@@ -196,7 +183,7 @@ class ReduceOnPlateau:
         """
         if self._owner.is_another_than(owner):
             self.reset()
-        self._owner = _Owner(owner)
+        self._owner = UsedBy(owner)
 
     def state(self) -> dict[str, Any]:
         """The current state as plain numbers; `restore` continues from it."""

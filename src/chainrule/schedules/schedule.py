@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 from attrs import field, frozen
 
 from chainrule.core.errors import ConfigurationError, DefinitionError
+from chainrule.core.hints import Hinted
 from chainrule.core.validators import (
     a_rate,
     as_float,
@@ -28,7 +29,7 @@ from chainrule.core.validators import (
 
 
 @frozen
-class Schedule:
+class Schedule(Hinted):
     """The base class of all schedules: a function from the step number to the learning rate.
 
     For a custom schedule, subclass it, decorate the subclass with `attrs.frozen`, and write ``at``:

@@ -19,6 +19,7 @@ from chainrule.core.validators import (
     as_int,
     complain,
     counted,
+    is_integer,
     one_of,
 )
 from chainrule.schedules.decays import cosine_ramp, interpolate
@@ -129,7 +130,7 @@ class OneCycle(Schedule):
             if rate is not None and rate > self.peak:
                 hint = "the cycle rises to its peak and falls again; is one of the rates too large?"
                 complain(self, name, f"no more than the peak, {self.peak}", rate, hint)
-        if self.phases not in (2, 3):
+        if not is_integer(self.phases) or self.phases not in (2, 3):
             hint = "2 is the usual cycle, 3 that of the original paper"
             complain(self, "phases", "2 or 3", self.phases, hint)
         most = 0.5 if self.phases == 3 else 1.0

@@ -18,7 +18,8 @@ Read in this order:
 
     model          save and load a whole model
     weights        the same for the numbers alone
-    sealed_file    the bytes: safetensors with a digest
+    sealed_file    a safetensors file with a digest
+    safetensors    the bytes
     architecture   layers as JSON records
     arrays         the arrays by name, restored all or not at all
     generators     the state of random generators

@@ -10,19 +10,25 @@ The arrays of a shared layer are stored under the first of its paths.
 from __future__ import annotations
 
 import difflib
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from chainrule.core.errors import StorageError
 from chainrule.core.layer import Layer
 from chainrule.storage.messages import cut
+from chainrule.storage.safetensors import Entry
 from chainrule.storage.sealed_file import Arrays
 
 LINES = 10
 """The maximum number of arrays that a message lists."""
 
 NONE = "—"
+
+Given: TypeAlias = Mapping[str, "npt.NDArray[Any] | Entry"]
+"""What is compared with the arrays of a model: anything that has a shape and a dtype."""
 
 
 def arrays_of(model: Layer) -> Arrays:
@@ -36,13 +42,24 @@ def arrays_of(model: Layer) -> Arrays:
     return arrays | _tables(model)
 
 
-def fill(model: Layer, arrays: Arrays, problem: str, *, widened: bool) -> None:
+def fill(
+    model: Layer,
+    given: Given,
+    copy: Callable[[str, npt.NDArray[Any]], None],
+    problem: str,
+    *,
+    widened: bool,
+) -> None:
     """Copy the arrays of a file into a model, after comparing all of them.
 
     Parameters
     ----------
-    model, arrays
-        A built model, and the arrays by name.
+    model
+        A built model.
+    given
+        The arrays of the file by name, or just their shapes and dtypes.
+    copy
+        Copies the array of a name into another array.
     problem
         The error message if an array does not fit.
     widened
@@ -55,18 +72,17 @@ def fill(model: Layer, arrays: Arrays, problem: str, *, widened: bool) -> None:
         unchanged.
     """
     wanted = arrays_of(model)
-    names = [*wanted, *sorted(name for name in arrays if name not in wanted)]
-    differing = [n for n in names if not _fits(wanted.get(n), arrays.get(n), widened=widened)]
+    names = [*wanted, *sorted(name for name in given if name not in wanted)]
+    differing = [n for n in names if not _fits(wanted.get(n), given.get(n), widened=widened)]
     if differing:
         raise StorageError(
             problem,
             expected=f"{_counted(len(wanted))} with matching path, shape and dtype",
-            received=f"{_counted(len(arrays))}; these differ:\n"
-            + _table(differing, wanted, arrays),
-            hint=_renamed(differing, wanted, arrays) or _of_another_type(differing, wanted, arrays),
+            received=f"{_counted(len(given))}; these differ:\n" + _table(differing, wanted, given),
+            hint=_renamed(differing, wanted, given) or _of_another_type(differing, wanted, given),
         )
-    for name, array in wanted.items():
-        array[...] = arrays[name]
+    for name in given:  # in their order in the file
+        copy(name, wanted[name])
 
 
 def _tables(model: Layer) -> Arrays:
@@ -98,7 +114,7 @@ def _counted(count: int) -> str:
     return f"{count:,} array{'s' if count != 1 else ''}"
 
 
-def _table(names: list[str], wanted: Arrays, arrays: Arrays) -> str:
+def _table(names: list[str], wanted: Arrays, arrays: Given) -> str:
     """The arrays that differ, one per line: path, shape and dtype in the model and in the file."""
     rows = [("path", "in the model", "in the file")]
     for name in names[:LINES]:
@@ -114,7 +130,7 @@ def _described(array: Any) -> str:
     return NONE if array is None else f"{cut(str(array.shape), 40)} {array.dtype}"
 
 
-def _renamed(names: list[str], wanted: Arrays, arrays: Arrays) -> str | None:
+def _renamed(names: list[str], wanted: Arrays, arrays: Given) -> str | None:
     """An array of the file that the model may have under another name."""
     extra = [name for name in names if name not in wanted and len(name) < 200][:1000]
     for name in names[:LINES]:
@@ -126,7 +142,7 @@ def _renamed(names: list[str], wanted: Arrays, arrays: Arrays) -> str | None:
     return None
 
 
-def _of_another_type(names: list[str], wanted: Arrays, arrays: Arrays) -> str | None:
+def _of_another_type(names: list[str], wanted: Arrays, arrays: Given) -> str | None:
     """A hint if only the dtype differs."""
     if any(n not in wanted or n not in arrays for n in names):
         return None

@@ -35,6 +35,16 @@ def states_of(model: Layer) -> States:
     StorageError
         If they are of several kinds.
     """
+    for place, layer in model.walk():
+        for name, generator in layer._generators.items():
+            if layer.__dict__.get(name, generator) is not generator:
+                raise StorageError(
+                    "a random generator of the model was replaced, and its new state would be lost",
+                    place=f"{place}.{name}" if place else name,
+                    expected="the generator that build has created",
+                    received=short(layer.__dict__[name]),
+                    hint="set its state, generator.bit_generator.state = …, or build a new model",
+                )
     states = {path: state_of(generator) for path, generator in model.generators.items()}
     kinds = {state["bit_generator"] for state in states.values()}
     if len(kinds) > 1 or not kinds <= {kind.__name__ for kind in BIT_GENERATORS}:
@@ -65,7 +75,7 @@ def bits_for(states: Any) -> np.random.BitGenerator:
                 received=short(name),
             )
         kind = found
-        if not _fits(state_of(np.random.Generator(kind(0))), state):
+        if not is_state(kind, state):
             raise _none(path, state)
     return kind(0)
 
@@ -81,6 +91,31 @@ def set_states(model: Layer, states: States) -> None:
         )
     for path, generator in generators.items():
         set_state(generator, states[path])
+
+
+def is_state(kind: type[np.random.BitGenerator], state: Any) -> bool:
+    """Whether a value from a file is what `state_of` returns for a generator of this kind."""
+    if not isinstance(state, dict):
+        return False
+    pattern = state_of(np.random.Generator(kind(0)))
+    del pattern["seed"]
+    given = dict(state)
+    seed = given.pop("seed", None)
+    return _fits(pattern, given) and ("seed" not in state or _is_seed(seed))
+
+
+def _is_seed(seed: Any) -> bool:
+    match seed:
+        case {"entropy": list(entropy), "spawn_key": list(key), **rest}:
+            return (
+                list(rest) == ["pool_size", "spawned"]
+                and all(type(n) is int and 0 <= n < 2**32 for n in (*entropy, *key))
+                and type(rest["pool_size"]) is int
+                and 4 <= rest["pool_size"] <= 2**10
+                and type(rest["spawned"]) is int
+                and 0 <= rest["spawned"] < 2**32
+            )
+    return False
 
 
 def _fits(pattern: Any, given: Any, name: str = "") -> bool:

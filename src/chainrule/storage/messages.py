@@ -17,6 +17,7 @@ def short(value: Any, limit: int = 60) -> str:
     """The ``repr`` of a value from a file, cut to a readable length."""
     brief = reprlib.Repr()
     brief.maxstring = brief.maxother = brief.maxlong = limit
+    brief.maxlevel = 3  # six levels of six items each would be 46,656 items
     return cut(brief.repr(value), 2 * limit)
 
 

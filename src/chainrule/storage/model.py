@@ -10,8 +10,8 @@ In addition to the arrays, the metadata contain everything needed to restore the
     digest          the SHA-256 of the whole file
 
 `chainrule.storage.architecture` describes the JSON, `chainrule.storage.sealed_file` the digest.
-Loading first creates the layers from the architecture, then the parameters by `build`, and finally
-replaces their initial values by the numbers in the file.
+Loading first creates the layers from the architecture, then the parameters by `build`, without
+drawing initial values, and finally reads the numbers in the file straight into their memory.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import numpy as np
 from chainrule import files
 from chainrule.core import building
 from chainrule.core.errors import StorageError
+from chainrule.core.hints import hinted
 from chainrule.core.layer import Layer
 from chainrule.core.types import Shape
 from chainrule.storage import sealed_file
@@ -35,6 +36,7 @@ from chainrule.storage.budget import Budget
 from chainrule.storage.classes import Known, known_classes
 from chainrule.storage.generators import bits_for, set_states, states_of
 from chainrule.storage.messages import short, with_location
+from chainrule.storage.sealed_file import Contents
 
 FORMAT = "chainrule-2"
 READABLE = ("chainrule-1", FORMAT)
@@ -58,6 +60,7 @@ def save(model: Layer, path: str | Path) -> None:
     files.write(path, dumps(model), "the model")
 
 
+@hinted
 def load(path: str | Path, layers: Iterable[type] = ()) -> Layer:
     """Load the model that `save` wrote: all of it, or an error.
 
@@ -78,7 +81,8 @@ def load(path: str | Path, layers: Iterable[type] = ()) -> Layer:
         If ``layers`` are not classes.
     """
     known = known_classes(layers)
-    return _loaded(sealed_file.read(path, "a model"), known, str(path))
+    with sealed_file.opened(path, "a model", READABLE) as contents:
+        return _loaded(contents, known, str(path))
 
 
 def dumps(model: Layer) -> bytes:
@@ -97,25 +101,32 @@ def dumps(model: Layer) -> bytes:
 
 def loads(content: bytes, layers: Iterable[type] = (), *, place: str | None = None) -> Layer:
     """The model in the bytes that `dumps` returned."""
-    return _loaded(content, known_classes(layers), place)
-
-
-def _loaded(content: bytes, known: Known, place: str | None) -> Layer:
+    known = known_classes(layers)
     with with_location(UNMADE, place):
         contents = sealed_file.unpack(content, READABLE)
+    return _loaded(contents, known, place)
+
+
+def _loaded(contents: Contents, known: Known, place: str | None) -> Layer:
+    entries = contents.entries
+    with with_location(UNMADE, place):
         model = model_of(_entry(contents.metadata, "architecture"), known)
         shapes = _shapes(_entry(contents.metadata, "input_shapes"))
         states = _entry(contents.metadata, "generators")
         dtype = _dtype(contents.metadata.get("dtype"))
-        numbers = sum(array.size for array in contents.arrays.values())
-        budget = Budget(numbers, len(contents.arrays))
-        rng = np.random.Generator(bits_for(states))
-        # Initial values may overflow; they are replaced anyway.
-        with building.limited_by(budget.allow), np.errstate(all="ignore"):
-            model.build(*shapes, rng=rng, dtype=dtype)
+        numbers = sum(entry.size for entry in entries.values())
+        with np.errstate(all="ignore"):  # numbers that are replaced anyway may overflow
+            building.build_for_stored_values(
+                model,
+                *shapes,
+                rng=np.random.Generator(bits_for(states)),
+                dtype=dtype,
+                limit=lambda: Budget(numbers, len(entries)).allow,
+            )
         fill(
             model,
-            contents.arrays,
+            entries,
+            contents.read_into,
             "the arrays in the file do not match its architecture",
             widened=False,
         )

@@ -11,16 +11,21 @@ safetensors library can ignore the digest.
 A digest detects damage, not malice: anyone who changes a file on purpose can recompute it. So the
 header is also measured before it is parsed, and everything in it is compared with the length of
 the file.
+
+A file is read twice: once to compare its digest, and then each array straight into the memory where
+it will be used. So a large model needs its own memory and no more.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import json
 import os
 import re
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +33,9 @@ from attrs import frozen
 
 from chainrule import files
 from chainrule.core.errors import StorageError
+from chainrule.storage import safetensors
 from chainrule.storage.messages import cut, short
+from chainrule.storage.safetensors import METADATA, TYPES, Entry
 
 HEADER_LIMIT = 2**23
 """The maximum size of a header in bytes: eight megabytes, enough for some ten thousand layers."""
@@ -36,7 +43,7 @@ HEADER_LIMIT = 2**23
 VALUE_LIMIT = 2**19
 """The maximum number of values in a header. Parsing needs one or two hundred bytes for each."""
 
-LARGER = {"chainrule-checkpoint-1": 4}
+LARGER = {"chainrule-checkpoint-1": 4, "chainrule-checkpoint-2": 4}
 """Factors by which some formats may exceed these limits: a checkpoint also contains the history."""
 
 DIGITS_LIMIT = 1000
@@ -48,23 +55,62 @@ BLANK = "0" * 64
 UNSEALED = frozenset({"chainrule-1"})
 """The formats without a digest."""
 
-NEWEST = {"chainrule": 2, "chainrule-weights": 1, "chainrule-checkpoint": 1}
+NEWEST = {"chainrule": 2, "chainrule-weights": 1, "chainrule-checkpoint": 2}
 """The newest version of each format that this version of chainrule can read."""
 
-TYPES = frozenset(
-    {"F64", "F32", "F16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"}
-)
-"""The safetensors names of the dtypes that an array may have."""
+AT_ONCE = 2**18
+"""How many bytes are read at a time to compute the digest."""
 
 Arrays = dict[str, npt.NDArray[Any]]
 
 
-@frozen
+@frozen(eq=False)
 class Contents:
-    """The contents of a file."""
+    """The contents of a file whose digest is right.
+
+    Attributes
+    ----------
+    metadata
+        Named strings.
+    entries
+        The dtypes and shapes of the arrays, by name, in their order in the file.
+    """
 
     metadata: dict[str, str]
-    arrays: Arrays
+    entries: dict[str, Entry]
+    _file: BinaryIO
+    _begin: int
+
+    @property
+    def arrays(self) -> Arrays:
+        """All arrays by name, read from the file."""
+        arrays = {name: np.empty(entry.shape, entry.dtype) for name, entry in self.entries.items()}
+        for name, array in arrays.items():
+            self.read_into(name, array)
+        return arrays
+
+    def read_into(self, name: str, array: npt.NDArray[Any]) -> None:
+        """Read an array into one of the same shape and dtype.
+
+        Raises
+        ------
+        StorageError
+            If the file has become shorter since it was opened.
+        """
+        entry = self.entries[name]
+        is_direct = array.flags.c_contiguous and array.dtype == entry.dtype
+        target = array if is_direct else np.empty(entry.shape, entry.dtype)
+        waiting = target.reshape(-1).view(np.uint8).data
+        self._file.seek(self._begin + entry.start)
+        while waiting:
+            count = self._file.readinto(waiting)  # type: ignore[attr-defined]
+            if not count:
+                raise _damaged("a file that has become shorter", name)
+            waiting = waiting[count:]
+        if entry.dtype.itemsize == 1 and entry.dtype.kind == "b":
+            target.view(np.uint8)[...] = target.view(np.uint8) != 0  # any other byte is undefined
+        if not is_direct:
+            array[...] = target
 
 
 def pack(arrays: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str]) -> bytes:
@@ -75,8 +121,6 @@ def pack(arrays: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str]) ->
     StorageError
         If an array has a dtype that cannot be stored, or the header would be too long to read.
     """
-    from safetensors.numpy import save as to_safetensors
-
     for name, array in arrays.items():
         if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
             raise StorageError(
@@ -85,78 +129,87 @@ def pack(arrays: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str]) ->
                 expected="real numbers of at most 64 bits",
                 received=str(array.dtype),
             )
-    content = to_safetensors(
-        {name: _plain(array) for name, array in arrays.items()},
-        metadata={**metadata, "digest": BLANK},
-    )
-    length = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + length])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))  # a defined order
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)
+    text, data = safetensors.header_and_data(arrays, {**metadata, "digest": BLANK})
     _require_bounded(text, _times([metadata.get("format", "")]))
-    size, data = len(text).to_bytes(8, "little"), memoryview(content)[8 + length :]
+    size = len(text).to_bytes(8, "little")
     place = text.index(_entry(BLANK))
-    digest = _digest(size, text, data)
-    sealed = text[:place] + _entry(digest) + text[place + len(_entry(BLANK)) :]
-    return b"".join([size, sealed, data])
+    digest = hashlib.sha256(size + text)
+    for part in data:
+        digest.update(part)
+    sealed = text[:place] + _entry(digest.hexdigest()) + text[place + len(_entry(BLANK)) :]
+    return b"".join([size, sealed, *data])
 
 
 def unpack(content: bytes, accepted: Collection[str]) -> Contents:
-    """The contents of a file, from its bytes.
+    """The contents of a file, from its bytes; otherwise as `opened`."""
+    return _contents(io.BytesIO(content), len(content), accepted)
+
+
+@contextlib.contextmanager
+def opened(
+    path: str | os.PathLike[str], what: str, accepted: Collection[str]
+) -> Iterator[Contents]:
+    """Open a file, whose arrays are then read by the caller.
 
     Parameters
     ----------
-    content
-        The whole file.
+    path
+        The file.
+    what
+        What it should contain, for error messages: ``"a model"``.
     accepted
         The accepted formats, such as ``("chainrule-1", "chainrule-2")``.
 
     Raises
     ------
     StorageError
-        If it is damaged, has another format, or is not a safetensors file.
+        If the file does not exist, cannot be read, is damaged, has another format, or is not a
+        safetensors file.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load as from_safetensors
+    with files.reading(path, what) as file:
+        try:
+            yield _contents(file, os.fstat(file.fileno()).st_size, accepted)
+        except StorageError as error:
+            error.place = error.place or os.fspath(path)
+            raise
 
-    length = require_size(content[:8], len(content))
-    text = content[8 : 8 + length]
+
+def _contents(file: BinaryIO, size: int, accepted: Collection[str]) -> Contents:
+    """Check everything except what the numbers mean.
+
+    The first 8 bytes give the length of the header. If it is impossible, the rest is not read.
+    """
+    begin = file.read(8)
+    length = require_size(begin, size)
+    text = file.read(length)
     header = _header(text, _times(accepted))
     metadata = _metadata(header)
     require_format(metadata.get("format"), accepted)
-    _require_to_its_end(header, len(content) - 8 - length)
+    data = size - 8 - length
+    _require_to_its_end(header, data)
     if metadata["format"] not in UNSEALED:
-        _require_digest(content, text, metadata.get("digest"))
+        _require_digest(file, begin, text, metadata.get("digest"))
     elif "digest" in metadata:
         raise _damaged("a digest, although files of this format have none")
     _require_numbers(header)
     try:
-        arrays = from_safetensors(content)
-    except (SafetensorError, ValueError, KeyError, TypeError, OverflowError) as error:
-        raise _not_whole(len(content), cut(str(error), 200)) from error
-    return Contents(metadata, arrays)
+        entries = safetensors.entries_of(header, data)
+    except ValueError as error:
+        raise _not_whole(size, cut(str(error), 200)) from error
+    return Contents(metadata, entries, file, 8 + length)
 
 
-def read(path: str | os.PathLike[str], what: str) -> bytes:
-    """All bytes of a file that may be a safetensors file.
-
-    The first 8 bytes give the length of the header. If it is impossible, the rest is not read.
+def read_metadata(path: str | os.PathLike[str], what: str) -> dict[str, str]:
+    """The metadata of a file, without its arrays and without comparing its digest.
 
     Raises
     ------
     StorageError
-        If the file does not exist, cannot be read, or is not a safetensors file.
+        As `read`, and if the header is not that of a safetensors file.
     """
     with files.reading(path, what) as file:
-        size = os.fstat(file.fileno()).st_size
-        begin = file.read(8)
-        try:
-            require_size(begin, size)
-        except StorageError as error:
-            error.place = os.fspath(path)
-            raise
-        return begin + file.read()
+        length = require_size(file.read(8), os.fstat(file.fileno()).st_size)
+        return _metadata(_header(file.read(length), _times(LARGER)))
 
 
 def require_size(begin: bytes, size: int) -> int:
@@ -195,23 +248,37 @@ def _real(digits: str) -> float:
     return float(digits)
 
 
-def _plain(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The array in the memory layout of the file: row-major and little-endian."""
-    return np.array(array, dtype=array.dtype.newbyteorder("<"), order="C")
-
-
 # ------------------------------------------------------------------------------- the header
 
 
 def _header(text: bytes, times: int) -> dict[str, Any]:
     _require_bounded(text, times)
     try:
-        header = parsed(text.decode())
+        if not text.startswith(b"{"):
+            raise ValueError("it is no object")
+        header: dict[str, Any] = json.loads(
+            text.decode(),
+            parse_int=_whole,
+            parse_float=_real,
+            parse_constant=_no_number,
+            object_pairs_hook=_with_unique_names,
+        )
+        if b"\\u" in text:
+            json.dumps(header, ensure_ascii=False).encode()  # half a character is not text
     except (ValueError, RecursionError) as error:
         raise _not_whole(len(text), f"a header that is not JSON; {cut(str(error), 200)}") from error
-    if not isinstance(header, dict):
-        raise _not_whole(len(text), f"a header that is {short(header)}")
     return header
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is no number in JSON")
+
+
+def _with_unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name occurs twice")
+    return found
 
 
 def _times(formats: Collection[str]) -> int:
@@ -229,7 +296,7 @@ def _require_bounded(text: bytes, times: int) -> None:
 
 
 def _metadata(header: dict[str, Any]) -> dict[str, str]:
-    metadata = header.get("__metadata__", {})
+    metadata = header.get(METADATA, {})
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise _damaged(f"metadata that are {short(metadata)}")
     return metadata
@@ -288,7 +355,7 @@ def _require_to_its_end(header: dict[str, Any], size: int) -> None:
 def _require_numbers(header: dict[str, Any]) -> None:
     """Raise an error if an array has a dtype that no model has."""
     for name, entry in header.items():
-        if name == "__metadata__":
+        if name == METADATA:
             continue
         match entry:
             case {"dtype": str(kind), "shape": list(), "data_offsets": [int(), int()]}:
@@ -312,19 +379,16 @@ def _entry(digest: str) -> bytes:
     return f'"digest":"{digest}"'.encode()
 
 
-def _digest(size: bytes, text: bytes, data: memoryview) -> str:
-    found = hashlib.sha256(size)
-    found.update(text)
-    found.update(data)
-    return found.hexdigest()
-
-
-def _require_digest(content: bytes, text: bytes, digest: str | None) -> None:
+def _require_digest(file: BinaryIO, begin: bytes, text: bytes, digest: str | None) -> None:
+    """Compare the digest with that of the file, of which the beginning and the header are read."""
     if digest is None or not re.fullmatch("[0-9a-f]{64}", digest):
         raise _damaged("no digest" if digest is None else f"the digest {short(digest)}")
-    entry = _entry(digest)
-    data = memoryview(content)[8 + len(text) :]
-    if _digest(content[:8], text.replace(entry, _entry(BLANK)), data) != digest:
+    found = hashlib.sha256(begin)
+    found.update(text.replace(_entry(digest), _entry(BLANK)))
+    buffer = memoryview(bytearray(AT_ONCE))
+    while count := file.readinto(buffer):  # type: ignore[attr-defined]
+        found.update(buffer[:count])
+    if found.hexdigest() != digest:
         raise _damaged("a file that has changed since it was written")
 
 

@@ -9,6 +9,9 @@ Loading needs a model with the same arrays. Each array is found by its path, suc
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
 
 from chainrule import files
 from chainrule.core.layer import Layer
@@ -17,9 +20,11 @@ from chainrule.storage import sealed_file
 from chainrule.storage.arrays import arrays_of, fill
 from chainrule.storage.messages import with_location
 from chainrule.storage.model import READABLE as MODELS
+from chainrule.storage.sealed_file import Contents
 
 FORMAT = "chainrule-weights-1"
 READABLE = (FORMAT, *MODELS)
+UNFIT = "the file does not contain the weights of a model"
 
 
 def save_weights(model: Layer, path: str | Path) -> None:
@@ -60,12 +65,24 @@ def load_weights(model: Layer, path: str | Path) -> None:
         If the model is not built yet.
     """
     require_built(model)
-    loads_weights(model, sealed_file.read(path, "weights"), place=str(path))
+    with sealed_file.opened(path, "weights", READABLE) as contents:
+        _fill(model, contents, str(path))
 
 
 def loads_weights(model: Layer, content: bytes, *, place: str | None = None) -> None:
     """`load_weights` from the bytes of a file."""
     require_built(model)
-    with with_location("the file does not contain the weights of a model", place):
-        arrays = sealed_file.unpack(content, READABLE).arrays
-        fill(model, arrays, "the weights in the file do not match the model", widened=True)
+    with with_location(UNFIT, place):
+        contents = sealed_file.unpack(content, READABLE)
+    _fill(model, contents, place)
+
+
+def _fill(model: Layer, contents: Contents, place: str | None) -> None:
+    with with_location(UNFIT, place):
+        arrays = contents.arrays  # all of them, before the first is changed
+
+        def copy(name: str, array: npt.NDArray[Any]) -> None:
+            array[...] = arrays[name]
+
+        problem = "the weights in the file do not match the model"
+        fill(model, arrays, copy, problem, widened=True)

@@ -7,11 +7,15 @@ Read in this order:
     guard             one training step that refuses numbers that are not finite
     history           what `fit` returns; `curves` draws it
     history_columns   which columns the history has
-    metrics           what is measured besides the loss
+    metrics           what is measured besides the loss, by name
+    metric            the base class: sums over the samples, and the number that they give
+    class_metrics     accuracy, precision, recall, F1, top-k, the confusion matrix
+    number_metrics    R² and the root mean squared error
 
 What a run needs along the way:
 
     arguments         what `Trainer` and `fit` accept, and the errors for everything else
+    exclusive         one run at a time for a model
     run_state         what a checkpoint stores of a run, and how the run resumes from it
     nonfinite_origin  the layer that produced the first NaN or infinity
     delta_watch       the warnings for vanishing and exploding deltas
@@ -21,7 +25,8 @@ What a run needs along the way:
     range_test        which learning rates are usable
 
 Losses, optimizers, data, checkpoints, callbacks and schedules are separate packages above this
-one; all they know of it is the type `Trainer`. A new metric is a function in `metrics`.
+one; all they know of it is the type `Trainer`. A new metric is a subclass of `Metric` in
+`class_metrics` or `number_metrics`, and a name in `metrics`.
 """
 
 from __future__ import annotations

@@ -8,40 +8,53 @@ meant.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from chainrule import losses, optimizers
+from chainrule import files, losses, optimizers
 from chainrule.callbacks import Callback
-from chainrule.core.errors import ConfigurationError, DefinitionError, ShapeError
+from chainrule.core.caller import warn_caller
+from chainrule.core.errors import (
+    ConfigurationError,
+    DefinitionError,
+    ShapeError,
+    described,
+    shortened,
+)
+from chainrule.core.hints import hint_for_layer
 from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of
 from chainrule.core.types import Shape, SuggestsUse
 from chainrule.core.validators import is_integer
-from chainrule.data.batches_of import gives_batches, gives_pairs
-from chainrule.data.in_memory import read_all
+from chainrule.data.batches_of import require_no_weights_beside
+from chainrule.data.in_memory import read_all, read_parts
+from chainrule.data.kinds import gives_batches, gives_pairs, is_list_of_batches
 from chainrule.data.samples import Data
-from chainrule.losses import Loss, PerOutput
+from chainrule.graph.plan import Plan
+from chainrule.layers.activation import Activation
+from chainrule.layers.functions import Sigmoid
+from chainrule.layers.reshape import Flatten, Reshape
+from chainrule.layers.softmax import Softmax
+from chainrule.losses import Loss, PerOutput, SigmoidCrossEntropy, SoftmaxCrossEntropy
 from chainrule.optimizers import Optimizer
+from chainrule.training.history_columns import output_names
+
+ORDER = "the order is Trainer(model, loss, optimizer)"
+"""The hint for arguments that are swapped."""
 
 
 def require_model(trainer: object, attribute: Any, given: Any) -> None:
     """Raise an error unless it is a layer; an attrs validator, like `require_optimizer`."""
     if isinstance(given, Layer):
         return
-    hint = None
-    if isinstance(given, type) and issubclass(given, Layer):
-        hint = f"create an instance: {given.__name__}(…)"
-    elif isinstance(given, list | tuple):
-        hint = "Sequential([…]) turns a list into one layer"
     raise DefinitionError(
         "Trainer: the model is not a layer",
         expected="a Layer, such as Sequential([Dense(30), Activation('tanh'), Dense(10)])",
-        received=_described(given),
-        hint=hint,
+        received=described(given),
+        hint=ORDER if isinstance(given, Loss | Optimizer) else hint_for_layer(given),
     )
 
 
@@ -66,7 +79,7 @@ def weighted(loss: Loss, weights: Any) -> Loss:
         raise ConfigurationError(
             "loss_weights needs a list of losses, one per output",
             expected="Trainer(model, [loss_1, loss_2], optimizer, loss_weights=[…, …])",
-            received=f"loss_weights={weights!r:.60} with the loss {loss!r:.80}",
+            received=f"loss_weights={shortened(weights)} with the loss {shortened(loss, 80)}",
             hint="omit loss_weights"
             + ("; these losses already have weights" if isinstance(loss, PerOutput) else ""),
         )
@@ -107,7 +120,7 @@ def as_generator(rng: Any) -> np.random.Generator:
         raise ConfigurationError(
             "Trainer: rng is neither a seed nor a generator",
             expected="an integer >= 0, a numpy.random.Generator, or None",
-            received=f"rng={rng!r:.60}",
+            received=f"rng={shortened(rng)}",
         ) from error
 
 
@@ -128,7 +141,7 @@ def _count(name: str, given: Any) -> int:
     raise ConfigurationError(
         f"{name} must be an integer of at least 1",
         expected="1, 2, 3, …",
-        received=f"{name}={given!r:.60}",
+        received=f"{name}={shortened(given)}",
         hint=f"{name}={int(given)}" if is_integral_float else None,
     )
 
@@ -139,8 +152,8 @@ def as_callbacks(given: Any) -> list[Callback]:
         raise ConfigurationError(
             "callbacks must be a list",
             expected="callbacks=[…], a list of callbacks",
-            received=_described(given),
-            hint="put brackets around it" if isinstance(given, Callback) else None,
+            received=described(given),
+            hint="put brackets around it" if isinstance(given, Callback) else _callback_from(given),
         )
     callbacks = list(given)
     for number, callback in enumerate(callbacks):
@@ -149,7 +162,7 @@ def as_callbacks(given: Any) -> list[Callback]:
                 "an item in the list of callbacks is not a callback",
                 place=f"callbacks[{number}]",
                 expected="an instance of a subclass of chainrule.callbacks.Callback",
-                received=_described(callback),
+                received=described(callback),
                 hint=_callback_from(callback),
             )
     return callbacks
@@ -166,19 +179,26 @@ def _callback_from(given: Any) -> str:
     return "define a class: class Mine(Callback), for example with an on_epoch_end"
 
 
-def as_validation(given: Any, outputs: int) -> Data | None:
-    """The validation data from a pair (x, t), a dataset or finitely many batches; None if None."""
+def as_validation(given: Any, outputs: int, inputs: int = 1) -> Data | None:
+    """The validation data from (x, t), (x, t, weights), a dataset or finitely many batches.
+
+    None stays None.
+    """
     if given is None:
         return None
-    if isinstance(given, tuple | list) and len(given) == 2:
-        return Data.of(given[0], given[1], named="validation {}", outputs=outputs)
+    if is_list_of_batches(given, inputs):
+        return read_all(given, outputs, named="validation {}", place="validation_data")
+    if isinstance(given, tuple | list) and len(given) in (2, 3):
+        x, t, *weights = given
+        weight = weights[0] if weights else None
+        return Data.of(x, t, weight, named="validation {}", outputs=outputs)
     if not isinstance(given, tuple | list) and _is_finite_dataset(given):
         return read_all(given, outputs, named="validation {}", place="validation_data")
     length = f" of {len(given)}" if hasattr(given, "__len__") else ""
     raise ConfigurationError(
         "validation_data is neither a pair nor a dataset",
-        expected="validation_data=(x, t), a dataset of pairs, or an iterable of batches with a "
-        "length",
+        expected="validation_data=(x, t), or (x, t, sample_weights), a dataset of pairs, or an "
+        "iterable of batches with a length",
         received=f"{type(given).__name__}{length}",
         hint=_validation_from(given),
     )
@@ -195,24 +215,81 @@ def _validation_from(given: Any) -> str:
         return "call it once: validation_data=make_batch(np.random.default_rng(1))"
     if hasattr(given, "shape"):
         return "pass the targets with the inputs: validation_data=(x, t)"
-    if isinstance(given, tuple) and len(given) == 3:
-        return "omit the weights, every sample counts the same: validation_data=(x, t)"
-    if hasattr(given, "__next__") or isinstance(given, list | tuple):
-        return "join the batches: validation_data=tuple(map(np.concatenate, zip(*batches)))"
+    if hasattr(given, "__next__"):
+        return "make a list of its batches: validation_data=list(batches)"
     return "pass arrays: validation_data=(x, t)"
 
 
+def as_parts(x: Any, t: Any, sample_weights: Any, outputs: int, size: int) -> Iterable[Data]:
+    """The samples to evaluate: all together, or part by part where they are read."""
+    if t is None and (gives_batches(x) or gives_pairs(x)):
+        require_no_weights_beside(sample_weights)
+        return read_parts(x, outputs, place="x", size=size)
+    if callable(x):
+        raise ConfigurationError(
+            "a function cannot be evaluated",
+            expected="evaluate(x, t), a dataset of pairs, or batches that end",
+            received=described(x),
+            hint="evaluate(*make_batch(np.random.default_rng(1)))",
+        )
+    return [Data.of(x, t, sample_weights, outputs=outputs)]
+
+
+def warn_of_softmax(model: Layer, loss: Loss) -> None:
+    """Warn if an output is a softmax or a sigmoid that its loss applies once more."""
+    plan = Plan.of(model)
+    makers = {slot: step for step in plan.steps for slot in step.makes}
+    for slot, own_loss in zip(plan.outputs, loss.for_each_output, strict=True):
+        step = makers.get(slot)
+        while step is not None and isinstance(step.layer, Flatten | Reshape):
+            step = makers.get(step.takes[0])
+        layer = step.layer if step is not None else None
+        is_sigmoid = isinstance(layer, Activation) and isinstance(layer.function, Sigmoid)
+        pairs = (
+            (isinstance(own_loss, SoftmaxCrossEntropy), isinstance(layer, Softmax), "a Softmax"),
+            (isinstance(own_loss, SigmoidCrossEntropy), is_sigmoid, "a sigmoid"),
+        )
+        for is_loss, is_layer, what in pairs:
+            if is_loss and is_layer and step is not None:
+                name = type(own_loss).__name__
+                warn_caller(
+                    UserWarning(
+                        f"{name} takes logits and applies {what} itself, and the model ends with "
+                        f"one, {step.path or type(layer).__name__}: remove it, or the network "
+                        "learns slowly"
+                    )
+                )
+
+
+def class_weights_by_number(given: Any, model: Layer, outputs: int) -> Any:
+    """Class weights for several outputs, by the number of the output instead of its name."""
+    if outputs == 1 or not isinstance(given, Mapping) or not any(isinstance(k, str) for k in given):
+        return given
+    names = output_names(model)
+    numbers = {name: number for number, name in enumerate(names)}
+    unknown = [name for name in given if isinstance(name, str) and name not in numbers]
+    if unknown:
+        closest = difflib.get_close_matches(unknown[0], names, n=1)
+        raise ConfigurationError(
+            f"class_weights names the output {unknown[0]!r}, which the model does not have",
+            expected=f"one of {', '.join(names)}, or a number from 0 to {outputs - 1}",
+            received=repr(unknown[0]),
+            hint=f"did you mean {closest[0]!r}?" if closest else None,
+        )
+    return {numbers.get(output, output): own for output, own in given.items()}
+
+
 def as_path(name: str, given: Any) -> Path | None:
-    """The path, or None if None."""
+    """The path with ``~`` expanded, or None if None."""
     if given is None:
         return None
     try:
-        return Path(given)
+        return files.expanded(given)
     except TypeError as error:
         raise ConfigurationError(
             f"{name} is not a path",
             expected=f"a path such as {name}='runs/first'",
-            received=_described(given),
+            received=described(given),
         ) from error
 
 
@@ -222,7 +299,7 @@ def require_progress(given: object) -> None:
         raise ConfigurationError(
             "progress is neither a bool nor a rich Console",
             expected="True, False, or a rich Console to show the progress on",
-            received=f"progress={given!r:.60}",
+            received=f"progress={shortened(given)}",
         )
 
 
@@ -243,16 +320,12 @@ def _require(
         asked = given.lower().replace("_", "").replace(" ", "")
         closest = difflib.get_close_matches(asked, spellings, n=1, cutoff=0.5)
         hint = f"did you mean {where}.{spellings[closest[0]]}(…)?" if closest else example
+    elif isinstance(given, Layer | Loss | Optimizer):
+        hint = ORDER
     raise ConfigurationError(
         f"Trainer: the {what} is not one of chainrule.{where}",
         place=place,
         expected=f"an object such as {example}; available are {', '.join(names)}",
-        received=_described(given),
+        received=described(given),
         hint=hint,
     )
-
-
-def _described(thing: object) -> str:
-    if isinstance(thing, type):
-        return f"the class {thing.__name__}"
-    return f"{thing!r:.80}, of type {type(thing).__name__}"

@@ -20,9 +20,11 @@ from chainrule.data.samples import arrays_by_name
 WHAT = "the bad batch"
 
 
-def write_bad_batch(path: Path, batches: list[Batch], error: ChainruleError) -> None:
-    """Write the batches of one step to a file, and name the file in the error's hint."""
-    from safetensors.numpy import save
+def write_bad_batch(
+    path: Path, batches: list[Batch], error: ChainruleError, *, shown: Path
+) -> None:
+    """Write the batches of one step to a file, and name the file, as ``shown``, in the hint."""
+    from chainrule.storage.safetensors import save
 
     arrays = {
         name if len(batches) == 1 else f"{name}/{number}": np.array(array, order="C")
@@ -30,8 +32,8 @@ def write_bad_batch(path: Path, batches: list[Batch], error: ChainruleError) -> 
         for name, array in arrays_by_name(*batch).items()
     }
     try:
-        files.write(path, save(arrays, metadata={"error": str(error)}), WHAT)
+        files.write(path, save(arrays, {"error": str(error)}), WHAT)
     except Exception as failure:  # must not replace the error that is being reported
         error.add_note(str(failure))
     else:
-        error.hint = f"{error.hint}; the batch is in {path}" if error.hint else f"inspect {path}"
+        error.hint = f"{error.hint}; the batch is in {shown}" if error.hint else f"inspect {shown}"

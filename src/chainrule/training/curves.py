@@ -21,7 +21,7 @@ from chainrule.figure_style import (
     RATE,
     TRAINING,
     VALIDATION,
-    missing_matplotlib,
+    new_figure,
     scale_for_rates,
     tidy,
 )
@@ -38,15 +38,10 @@ def draw(history: History, ax: Any = None) -> Any:
     if ax is not None:
         draw_panel(ax, history, "loss")
         return ax.figure
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise missing_matplotlib(error) from error
     names = panels_of(history)
     rows, columns = layout(len(names))
-    figure, panels = plt.subplots(
-        rows, columns, figsize=(4.6 * columns, 3.4 * rows), squeeze=False, layout="constrained"
-    )
+    figure = new_figure(figsize=(4.6 * columns, 3.4 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False)
     figure.set_layout_engine("constrained", hspace=0.06)
     for panel, name in zip(panels.flat, names, strict=False):
         draw_panel(panel, history, name)

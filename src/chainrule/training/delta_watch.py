@@ -35,11 +35,14 @@ from typing import Any
 import numpy as np
 from attrs import define, field, frozen
 
+from chainrule.core import layer_state
 from chainrule.core.caller import warn_caller
 from chainrule.core.errors import ChainruleError
 from chainrule.core.layer import Layer
 from chainrule.core.messages import label
+from chainrule.core.terminal import printable
 from chainrule.core.types import Array
+from chainrule.data.samples import each_array
 from chainrule.graph.plan import Plan
 from chainrule.graph.unrolling import PlanStep
 from chainrule.layers.activation import Activation
@@ -75,6 +78,7 @@ class DeltasWarning(UserWarning):
         self.received = received
         self.hint = hint
 
+    @printable
     def __str__(self) -> str:
         lines = ChainruleError(
             self.problem,
@@ -267,25 +271,24 @@ def _first_rows(inputs: tuple[Array, ...], target: Any, weights: Any) -> tuple[A
     return (
         tuple(x[first] for x in inputs),
         tuple(t[first] for t in target) if several else target[first],
-        None if weights is None else weights[first],
+        each_array(lambda array: array[first], weights),
     )
 
 
 @contextmanager
 def generators_restored(model: Layer) -> Iterator[None]:
     """Restore generators that were passed to a layer, which its copy shares."""
-    held = [
-        value
+    bookmarks = [
+        layer_state.bookmark(value)
         for _, layer in model.walk()
         for value in layer.attributes().values()
         if isinstance(value, np.random.Generator)
     ]
-    states = [generator.bit_generator.state for generator in held]
     try:
         yield
     finally:
-        for generator, state in zip(held, states, strict=True):
-            generator.bit_generator.state = state
+        for put_back in bookmarks:
+            put_back()
 
 
 # ------------------------------------------------------------------------------- comparison

@@ -36,11 +36,12 @@ from attrs import define, field
 
 from chainrule.core.arrays import refuse_write
 from chainrule.core.errors import NonFiniteError
+from chainrule.core.input_checks import as_tuple
 from chainrule.core.layer import Layer
 from chainrule.core.messages import label
 from chainrule.core.parameter import ParameterVector
 from chainrule.core.types import Array
-from chainrule.data.samples import arrays_by_name
+from chainrule.data.samples import arrays_by_name, one_or_all
 from chainrule.losses import Loss, PerOutput
 from chainrule.optimizers import Optimizer
 from chainrule.optimizers.optimizer import Descent
@@ -94,6 +95,7 @@ class GuardedStep:
 
     def __attrs_post_init__(self) -> None:
         self._parameters, self._buffers = self.model.parameters, self.model.buffers
+        self.optimizer.work_for(self.model)
         self._descent = Descent(self.optimizer, self._parameters)
         self._quiet = quiet()
         self._per_output = self.loss if isinstance(self.loss, PerOutput) else None
@@ -110,7 +112,7 @@ class GuardedStep:
             )
 
     def take(
-        self, inputs: tuple[Array, ...], target: Any, weights: Array | None
+        self, inputs: tuple[Array, ...], target: Any, weights: Any
     ) -> tuple[float, Any, tuple[float, ...]]:
         """Take one step; returns C and y from before the update, and the C_i.
 
@@ -137,15 +139,22 @@ class GuardedStep:
         self._parameters.zero_grad()
 
     def add(
-        self, inputs: tuple[Array, ...], target: Any, weights: Array | None, rows: int
+        self,
+        inputs: tuple[Array, ...],
+        target: Any,
+        weights: Any,
+        rows: float | tuple[float, ...],
     ) -> tuple[float, Any, tuple[float, ...]]:
-        """Add a batch to the step, ∂C/∂θ ← ∂C/∂θ + |B| ∂C_B/∂θ; returns the same as `take`."""
+        """Add a batch to the step, ∂C/∂θ ← ∂C/∂θ + |B| ∂C_B/∂θ; returns the same as `take`.
+
+        If what the costs are averages over differs from output to output, the rows are a tuple.
+        """
         with np.errstate(**self._quiet):
             y, costs, cost, delta = self._forward_and_loss(inputs, target, weights)
-            several = isinstance(delta, tuple)
-            self.model.backward_parameters(
-                tuple([delta_i * rows for delta_i in delta]) if several else delta * rows
-            )
+            deltas = as_tuple(delta)
+            factors = rows if isinstance(rows, tuple) else (rows,) * len(deltas)
+            pairs = zip(deltas, factors, strict=True)
+            self.model.backward_parameters(one_or_all(tuple([d * factor for d, factor in pairs])))
             if not self._update_is_finite(self._parameters.value, self._parameters.grad):
                 raise self._failure(inputs, target, weights)
         return cost, y, costs
@@ -159,7 +168,7 @@ class GuardedStep:
             self._descent.step(self._parameters.value, gradient)
 
     def _forward_and_loss(
-        self, inputs: tuple[Array, ...], target: Any, weights: Array | None
+        self, inputs: tuple[Array, ...], target: Any, weights: Any
     ) -> tuple[Any, tuple[float, ...], float, Any]:
         """y, the costs C_i of several outputs, C and Δ of one batch."""
         costs: Any = ()
@@ -187,7 +196,7 @@ class GuardedStep:
             raise self._failure(inputs, target, weights)
         return y, costs, cost, delta
 
-    def _update(self, inputs: tuple[Array, ...], target: Any, weights: Array | None) -> None:
+    def _update(self, inputs: tuple[Array, ...], target: Any, weights: Any) -> None:
         value, gradient = self._parameters.value, self._parameters.grad
         if not self._update_is_finite(value, gradient):
             raise self._failure(inputs, target, weights)
@@ -229,7 +238,7 @@ class GuardedStep:
         self,
         inputs: tuple[Array, ...],
         target: Any,
-        weights: Array | None,
+        weights: Any,
         error: NonFiniteError | None = None,
     ) -> NonFiniteError:
         """The error for a step that cannot be taken; restores parameters and buffers."""

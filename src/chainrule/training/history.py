@@ -19,13 +19,16 @@ from typing import Any, Self
 
 from chainrule import files
 from chainrule.callbacks import csv_table
+from chainrule.callbacks.monitoring import nearest_column
 from chainrule.core.errors import ConfigurationError, MissingExtraError, StorageError
+from chainrule.core.hints import Hinted
+from chainrule.core.terminal import printable
 
 FORMAT = "chainrule-history-1"
 WHAT = "the history"
 
 
-class History(Mapping[str, list[float]]):
+class History(Hinted, Mapping[str, list[float]]):
     """What was measured in each epoch: a mapping from names to lists.
 
     ``history["loss"]`` always exists; ``history["dense_3_loss"]`` and so on for a model with
@@ -72,7 +75,9 @@ class History(Mapping[str, list[float]]):
             return self._figures[name]
         except KeyError:
             known = ", ".join(self._figures) or "nothing yet"
-            raise KeyError(f"no {name!r} in the history; there is {known}") from None
+            nearest = nearest_column(name, list(self._figures)) if isinstance(name, str) else None
+            hint = f"; did you mean {nearest!r}?" if nearest else ""
+            raise KeyError(f"no {name!r} in the history; there is {known}{hint}") from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._figures)
@@ -217,6 +222,7 @@ class History(Mapping[str, list[float]]):
 
         return curves.draw(self, ax)
 
+    @printable
     def __str__(self) -> str:
         best = self.best_epoch
         if not self.epochs:
@@ -236,6 +242,7 @@ class History(Mapping[str, list[float]]):
             lines[shown.index(best) + 1] += "  ← best"
         return "\n".join(lines)
 
+    @printable
     def __repr__(self) -> str:
         ends = [f"{k} {_as_text(v[0])} → {_as_text(v[-1])}" for k, v in self.items() if v]
         count = f"{self.epochs} epoch{'s' if self.epochs != 1 else ''}"

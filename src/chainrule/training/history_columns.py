@@ -12,19 +12,24 @@ from.
 from __future__ import annotations
 
 import difflib
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
+import numpy as np
 from attrs import frozen
 
 from chainrule.core.errors import ConfigurationError
 from chainrule.core.input_checks import as_tuple
 from chainrule.core.layer import Layer
+from chainrule.core.types import Array
+from chainrule.data.samples import of_output
 from chainrule.graph.graph import Graph
 from chainrule.graph.plan import Plan
 from chainrule.losses import Loss
-from chainrule.training.metrics import Metric, computed, is_known, named
+from chainrule.training.metric import Metric, ratio
+from chainrule.training.metrics import called, computed, is_known, named
 
 
 @frozen(eq=False)
@@ -37,10 +42,13 @@ class Columns:
         The names of the columns for the losses of several outputs, in order; empty for one output.
     metrics
         For each output, the metrics by the names of their columns.
+    loss
+        The loss of the training.
     """
 
     losses: tuple[str, ...]
     metrics: tuple[Mapping[str, Metric], ...]
+    loss: Loss
 
     @classmethod
     def of(cls, model: Layer, loss: Loss, metrics: Mapping[Any, Any]) -> Self:
@@ -60,7 +68,7 @@ class Columns:
         """
         each = loss.for_each_output
         if len(each) == 1:
-            return cls((), (metrics,))
+            return cls((), (metrics,), loss)
         names = output_names(model)
         _require_known(names, metrics)
         of_outputs = []
@@ -68,7 +76,7 @@ class Columns:
             own = [m for key in (number, name) for m in metrics.get(key, {}).values()]
             functions = named(own, own_loss)
             of_outputs.append({f"{name}_{metric}": f for metric, f in functions.items()})
-        columns = cls(tuple([f"{name}_loss" for name in names]), tuple(of_outputs))
+        columns = cls(tuple([f"{name}_loss" for name in names]), tuple(of_outputs), loss)
         _require_distinct(columns.names)
         return columns
 
@@ -80,12 +88,89 @@ class Columns:
     def known(self) -> Columns:
         """Only the metrics that can be tried on any data: see `metrics.is_known`."""
         kept = [{name: f for name, f in own.items() if is_known(f)} for own in self.metrics]
-        return Columns((), tuple(kept) if any(kept) else ())
+        return Columns((), tuple(kept) if any(kept) else (), self.loss)
 
-    def measured(self, y: Any, target: Any) -> Iterator[tuple[str, float]]:
+    def measured(
+        self, y: Any, target: Any, sample_weights: Any = None
+    ) -> Iterator[tuple[str, float]]:
         """The values of the metrics for an output and its target, or for tuples of them."""
-        for own, y_n, t_n in zip(self.metrics, as_tuple(y), as_tuple(target), strict=True):
-            yield from computed(own, y_n, t_n).items()
+        for own, *given in self._each(y, target, sample_weights):
+            yield from computed(own, *given).items()
+
+    def add(
+        self,
+        sums: list[Any],
+        size: int,
+        costs: tuple[float, ...],
+        y: Any,
+        target: Any,
+        sample_weights: Any,
+    ) -> None:
+        """Add a batch to the sums of each column.
+
+        Parameters
+        ----------
+        sums
+            For each column 0.0, or what this method has made of it: for a cost Σ C |B|, or for a
+            loss that ignores labels Σ C n and Σ n, with n labels that count; for a metric its sums.
+        size
+            The rows of the batch, |B|.
+        costs
+            C, and the C_i of several outputs.
+        y, target, sample_weights
+            Its outputs, targets and weights.
+        """
+        if self.loss.ignores:
+            for n, (cost, count) in enumerate(zip(costs, self._counted(y, target), strict=True)):
+                sums[n] = sums[n] + np.array([cost * count, count])
+        else:
+            for n, cost in enumerate(costs):
+                sums[n] += cost * size
+        n = len(costs)
+        if n == len(sums):
+            return
+        for own, *given in self._each(y, target, sample_weights):
+            for name, metric in own.items():
+                added = called(metric.sums, name, metric, *given)
+                before = sums[n]
+                sums[n] = added if isinstance(before, float) else metric.joined(before, added)
+                n += 1
+
+    def averages(self, sums: Sequence[Any], samples: int) -> dict[str, float]:
+        """The figure of each column, for sums over so many samples."""
+        costs = sums[: 1 + len(self.losses)]
+        figures = [ratio(*s) if isinstance(s, np.ndarray) else s / samples for s in costs]
+        if self.losses and self.loss.ignores:  # each C_i is an average over its own labels
+            figures[0] = float(self.loss.total(figures[1:]))
+        metrics = [metric for own in self.metrics for metric in own.values()]
+        for metric, total in zip(metrics, sums[len(costs) :], strict=True):
+            is_empty = isinstance(total, float)
+            figures.append(math.nan if is_empty else metric.figure(total))
+        return dict(zip(self.names, figures, strict=True))
+
+    def restored(self, sums: Sequence[Any], samples: int) -> list[Any]:
+        """The sums from the lists of numbers that a checkpoint contains."""
+        costs = 1 + len(self.losses)
+        restored: list[Any] = []
+        for n, total in enumerate(sums):
+            if n >= costs and isinstance(total, float) and samples:
+                total = [total, float(samples)]  # an average, as chainrule 0.1 stored it
+            restored.append(np.array(total, dtype=float) if isinstance(total, list) else total)
+        return restored
+
+    def _counted(self, y: Any, target: Any) -> list[float]:
+        """How much each cost is an average over: C first, then the C_i of several outputs."""
+        outputs = zip(self.loss.for_each_output, as_tuple(y), as_tuple(target), strict=True)
+        counts = [loss.counted(y_n.shape, t_n) for loss, y_n, t_n in outputs]
+        return [float(len(as_tuple(y)[0])), *counts] if self.losses else counts
+
+    def _each(
+        self, y: Any, target: Any, sample_weights: Any
+    ) -> Iterator[tuple[Mapping[str, Metric], Array, Array, Any]]:
+        """The metrics of each output, with its values, targets and weights."""
+        pairs = zip(self.metrics, as_tuple(y), as_tuple(target), strict=True)
+        for number, (own, y_n, t_n) in enumerate(pairs):
+            yield own, y_n, t_n, of_output(sample_weights, number)
 
 
 def output_names(model: Layer) -> list[str]:

@@ -5,37 +5,70 @@ share of samples that are classified correctly:
 
     accuracy = (1/N) Σ_s [argmax_k y_sk = ℓ_s]
 
+NaN is no answer, neither right nor wrong: if an output is NaN, so is the metric.
+
 A cost must have a useful gradient; a metric only has to be meaningful. `Trainer` takes the names
-below, any loss, and any function ``(y, t) -> number``.
+below, any loss, and any function ``(y, t) -> number``:
+
+    "accuracy", "binary_accuracy", "top_5_accuracy"    the share of right answers
+    "precision", "recall", "f1"                        which mistakes: false alarms, or misses
+    "mean_absolute_error", "mean_squared_error"        the size of the errors
+    "root_mean_squared_error", "r2"                    in units of y; as a share of the variance
+
+The classes `Precision`, `Recall`, `F1`, `TopAccuracy`, `RootMeanSquaredError` and `R2` are the same
+with options, such as ``Precision(average="macro")``. All of them are computed from sums over the
+samples (`chainrule.training.metric`), so those of an epoch are exact, not averages of its batches.
+
+A sample with weight w counts w times: metrics divide by Σ w. The weights are those of the samples
+and of the classes. A function with a third parameter ``sample_weights`` receives them.
 """
 
 from __future__ import annotations
 
 import difflib
-import functools
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
-import numpy as np
-
 from chainrule import losses
-from chainrule.core.arrays import as_array, read_only, refuse_write
-from chainrule.core.errors import ConfigurationError, DataError, DtypeError, ShapeError
-from chainrule.core.tree import snake_case
+from chainrule.core.arrays import read_only, refuse_write
+from chainrule.core.errors import ConfigurationError, shortened
 from chainrule.core.types import Array
 from chainrule.core.validators import is_integer
-from chainrule.losses import Loss, SigmoidCrossEntropy
+from chainrule.losses import Loss
+from chainrule.training.class_metrics import (
+    F1,
+    Accuracy,
+    BinaryAccuracy,
+    Precision,
+    Recall,
+    TopAccuracy,
+    confusion_matrix,
+)
+from chainrule.training.metric import FunctionMetric, LossMetric, Metric, MetricFunction
+from chainrule.training.number_metrics import R2, RootMeanSquaredError
 
-Metric: TypeAlias = Callable[[Array, Array], Any]
+__all__ = [
+    "F1",
+    "R2",
+    "Metric",
+    "Precision",
+    "Recall",
+    "RootMeanSquaredError",
+    "TopAccuracy",
+    "accuracy",
+    "binary_accuracy",
+    "confusion_matrix",
+]
 
-MetricLike: TypeAlias = str | Loss | Metric
-"""What can be given for a metric: a name, a loss or a function of (y, t)."""
+MetricLike: TypeAlias = str | Loss | Metric | MetricFunction
+"""What can be given for a metric: a name, a loss, a metric or a function of (y, t)."""
 
 
-def accuracy(y: Array, target: Array) -> float:
-    """The share of samples whose largest output is at the right class, from 0 to 1.
+def accuracy(y: Array, target: Array, sample_weights: Any = None) -> float:
+    """The share of samples whose largest output is at the right class, from 0 to 1, or NaN.
 
-    (1/N) Σ_s [argmax_k y_sk = ℓ_s]
+    Σ_s w_s [argmax_k y_sk = ℓ_s] / Σ_s w_s
 
     Parameters
     ----------
@@ -44,6 +77,8 @@ def accuracy(y: Array, target: Array) -> float:
     target
         Labels ℓ from 0 to K−1, (batch, …), or one-hot rows of the shape of y, whose largest number
         marks the class.
+    sample_weights
+        How much each sample counts, 0 or more.
 
     Raises
     ------
@@ -52,45 +87,15 @@ def accuracy(y: Array, target: Array) -> float:
     DtypeError
         The labels are not integers.
     DataError
-        A row of a one-hot target has no unique largest number.
+        A row of a one-hot target has no unique largest number, or a label is not a class.
     """
-    y, target = as_array("y", y), as_array("the target", target)
-    if y.ndim < 2 or y.shape[-1] < 2:
-        raise ShapeError(
-            "accuracy needs outputs for at least two classes",
-            place="accuracy",
-            expected="y of shape (batch, …, classes)",
-            received=f"y of shape {y.shape}",
-            hint="for one yes-or-no output: metrics=['binary_accuracy']",
-        )
-    if target.shape == y.shape:
-        largest = target.max(axis=-1, keepdims=True)
-        if not (np.count_nonzero(target == largest, axis=-1) == 1).all():
-            raise DataError(
-                "accuracy needs one class per sample",
-                place="accuracy",
-                expected="target rows with a unique largest number",
-                received="rows in which several numbers are the largest",
-                hint="for yes-or-no outputs: metrics=['binary_accuracy']",
-            )
-        labels = target.argmax(axis=-1)
-    elif target.shape == y.shape[:-1]:
-        if target.dtype.kind not in "iub":
-            raise DtypeError(
-                "accuracy needs classes as targets",
-                place="accuracy",
-                expected="integer labels",
-                received=f"an array of {target.dtype}",
-                hint="t.astype(int), or another metric for targets that are not classes",
-            )
-        labels = target
-    else:
-        raise _wrong_shape("accuracy", target, f"labels {y.shape[:-1]}, or one-hot {y.shape}")
-    return float(np.mean(y.argmax(axis=-1) == labels))
+    return Accuracy()(y, target, sample_weights)
 
 
-def binary_accuracy(y: Array, target: Array, border: float = 0.5) -> float:
-    """The share of yes-or-no answers that are right, from 0 to 1.
+def binary_accuracy(
+    y: Array, target: Array, border: float = 0.5, sample_weights: Any = None
+) -> float:
+    """The share of yes-or-no answers that are right, from 0 to 1, or NaN.
 
     (1/NK) Σ_sk [(y_sk > border) = (t_sk > ½)]
 
@@ -103,22 +108,19 @@ def binary_accuracy(y: Array, target: Array, border: float = 0.5) -> float:
     border
         The threshold above which y means yes: ½ for probabilities, 0 for logits. With
         ``metrics=["binary_accuracy"]`` it is 0 for `SigmoidCrossEntropy` and ½ otherwise.
+    sample_weights
+        How much each sample counts, 0 or more.
 
     Raises
     ------
     ShapeError
         The target has another shape.
     """
-    y, target = as_array("y", y), as_array("the target", target)
-    if y.shape == (*target.shape, 1) and target.dtype.kind in "iub":
-        target = target[..., np.newaxis]
-    if target.shape != y.shape:
-        raise _wrong_shape("binary_accuracy", target, y.shape)
-    return float(np.mean((y > border) == (target > 0.5)))
+    return BinaryAccuracy(border=border)(y, target, sample_weights)
 
 
 def named(metrics: Iterable[Any], loss: Loss) -> dict[str, Metric]:
-    """The metric functions, by the names of their columns in the history.
+    """The metrics, by the names of their columns in the history.
 
     Parameters
     ----------
@@ -138,10 +140,10 @@ def named(metrics: Iterable[Any], loss: Loss) -> dict[str, Metric]:
         raise ConfigurationError(
             "metrics must be a list",
             expected="a list such as ['accuracy']",
-            received=f"metrics={metrics!r:.60}",
+            received=f"metrics={shortened(metrics)}",
             hint="a dictionary is for a model with several outputs and one loss per output"
             if isinstance(metrics, Mapping)
-            else f"metrics=[{metrics!r:.60}]",
+            else f"metrics=[{shortened(metrics)}]",
         )
     functions: dict[str, Metric] = {}
     for metric in metrics:
@@ -150,7 +152,7 @@ def named(metrics: Iterable[Any], loss: Loss) -> dict[str, Metric]:
             raise ConfigurationError(
                 f"two columns of the history would be called {name!r}",
                 expected="metrics with different names, none of them 'loss'",
-                received=f"metrics={list(metrics)!r:.200}",
+                received=f"metrics={shortened(list(metrics), 200)}",
                 hint="define a function with a different name that calls the other",
             )
         functions[name] = function
@@ -190,7 +192,7 @@ def by_output(metrics: Any, outputs: int) -> dict[int | str, dict[str, Any]]:
             raise ConfigurationError(
                 "with several outputs, metrics must say which output each metric is for",
                 expected=f"a dictionary of lists, or a list of {outputs} lists",
-                received=f"metrics={metrics!r:.120}",
+                received=f"metrics={shortened(metrics, 120)}",
                 hint="metrics={0: ['accuracy']} for the first output, or use its name",
             )
         given = dict(enumerate(each))
@@ -200,7 +202,7 @@ def by_output(metrics: Any, outputs: int) -> dict[int | str, dict[str, Any]]:
             raise ConfigurationError(
                 "metrics names an output that does not exist",
                 expected=f"the name of an output, or a number from 0 to {outputs - 1}",
-                received=f"{output!r:.60}",
+                received=shortened(output),
             )
         if isinstance(own, Iterable) and not isinstance(own, str | Mapping):
             own = list(own)
@@ -219,84 +221,98 @@ def names_in(metrics: Mapping[Any, Any]) -> str:
 
 
 def is_known(metric: Metric) -> bool:
-    """Whether it is a metric of this module or a loss, which can be tried on any data."""
-    function = getattr(metric, "func", metric)
-    return isinstance(metric, Loss) or function in (accuracy, binary_accuracy)
+    """Whether it is not a user's function, so that it can be tried on any data."""
+    return not isinstance(metric, FunctionMetric)
 
 
-def computed(metrics: Mapping[str, Metric], y: Array, target: Array) -> dict[str, float]:
+def computed(
+    metrics: Mapping[str, Metric], y: Array, target: Array, sample_weights: Any = None
+) -> dict[str, float]:
     """The values of the metrics for these outputs."""
-    figures = {}
-    y, target = read_only(y), read_only(target)
-    for name, metric in metrics.items():
-        try:
-            figure = metric(y, target)
-        except Exception as error:
-            refuse_write(error, f"the metric {name!r}")
+    return {
+        name: float(called(metric, name, metric, y, target, sample_weights))
+        for name, metric in metrics.items()
+    }
+
+
+def called(function: Any, name: str, metric: Metric, y: Array, target: Array, weights: Any) -> Any:
+    """What the metric, or one of its methods, returns; an error of it names the metric."""
+    try:
+        return function(read_only(y), read_only(target), read_only(weights))
+    except Exception as error:
+        refuse_write(error, f"the metric {name!r}")
+        if not (isinstance(error, ConfigurationError) and isinstance(metric, FunctionMetric)):
             error.add_note(
                 f"in the metric {name!r}, given y of shape {y.shape} and t of shape {target.shape}"
             )
-            raise
-        try:
-            figures[name] = float(figure)
-        except (TypeError, ValueError) as error:
-            raise ConfigurationError(
-                f"the metric {name!r} does not return a number",
-                expected="a function (y, t) -> number",
-                received=f"{type(figure).__name__} of shape {np.shape(figure)}"
-                if hasattr(figure, "shape")
-                else f"{figure!r:.60}",
-                hint="return the mean over the samples",
-            ) from error
-    return figures
+        raise
 
 
 KNOWN: dict[str, Metric] = {
-    "accuracy": accuracy,
-    "binary_accuracy": binary_accuracy,
-    "mean_absolute_error": losses.MeanAbsoluteError(),
-    "mean_squared_error": losses.MeanSquaredError(),
+    "accuracy": Accuracy(),
+    "binary_accuracy": BinaryAccuracy(),
+    "f1": F1(),
+    "mean_absolute_error": LossMetric(losses.MeanAbsoluteError()),
+    "mean_squared_error": LossMetric(losses.MeanSquaredError()),
+    "precision": Precision(),
+    "r2": R2(),
+    "recall": Recall(),
+    "root_mean_squared_error": RootMeanSquaredError(),
+    "top_5_accuracy": TopAccuracy(5),
 }
-"""The metrics that can be given by name."""
+"""The metrics that can be given by name, and any other number in ``"top_5_accuracy"``."""
+
+OTHER_NAMES = {
+    "acc": "accuracy",
+    "categorical_accuracy": "accuracy",
+    "f1_score": "f1",
+    "mae": "mean_absolute_error",
+    "mse": "mean_squared_error",
+    "r2_score": "r2",
+    "rmse": "root_mean_squared_error",
+    "sparse_categorical_accuracy": "accuracy",
+    "top_k_accuracy": "top_5_accuracy",
+}
+"""What other libraries call them."""
 
 
 def _resolved(metric: Any, loss: Loss) -> tuple[str, Metric]:
     if isinstance(metric, str):
-        if metric not in KNOWN:
-            closest = difflib.get_close_matches(metric.lower(), KNOWN, n=1, cutoff=0.4)
-            raise ConfigurationError(
-                f"there is no metric {metric!r}",
-                expected=f"one of {', '.join(KNOWN)}, a loss, or a function (y, t) -> number",
-                received=repr(metric),
-                hint=f"did you mean {closest[0]!r}?" if closest else None,
-            )
-        if metric == "binary_accuracy" and isinstance(loss, SigmoidCrossEntropy):
-            return metric, functools.partial(binary_accuracy, border=0.0)
-        return metric, KNOWN[metric]
+        metric = _by_name(metric)
     if isinstance(metric, type) or not callable(metric):
         raise ConfigurationError(
             "an item of metrics is not a metric",
             expected="a name such as 'accuracy', a loss, or a function (y, t) -> number",
-            received=f"{metric!r:.60}",
+            received=shortened(metric),
             hint=f"create an instance: {metric.__name__}()" if isinstance(metric, type) else None,
         )
-    if isinstance(metric, Loss):
-        return snake_case(type(metric).__name__), metric
-    name = getattr(metric, "__name__", snake_case(type(metric).__name__))
-    if not name.isidentifier():
+    if metric is accuracy or metric is binary_accuracy:
+        found: Metric = KNOWN[metric.__name__]
+    elif isinstance(metric, Metric):
+        found = metric
+    else:
+        found = LossMetric(metric) if isinstance(metric, Loss) else FunctionMetric(metric)
+    if not found.name.isidentifier():
         raise ConfigurationError(
             "a metric needs a name, which becomes its column in the history",
             expected="a function defined with def",
-            received=name,
+            received=found.name,
             hint="def my_metric(y, t): return …",
         )
-    return name, metric
+    return found.name, found.for_loss(loss)
 
 
-def _wrong_shape(place: str, target: Array, expected: object) -> ShapeError:
-    return ShapeError(
-        "the shape of the target does not fit the output",
-        place=place,
-        expected=expected,
-        received=target.shape,
+def _by_name(name: str) -> Metric:
+    guesses = re.fullmatch(r"top_([1-9]\d*)_accuracy", name)
+    if guesses is not None:
+        return TopAccuracy(int(guesses[1]))
+    if name in KNOWN:
+        return KNOWN[name]
+    closest = difflib.get_close_matches(name.lower(), [*KNOWN, *OTHER_NAMES], n=1, cutoff=0.4)
+    meant = OTHER_NAMES.get(closest[0], closest[0]) if closest else None
+    raise ConfigurationError(
+        f"there is no metric {name!r}",
+        expected=f"one of {', '.join(KNOWN)}, a loss, or a function (y, t) -> number",
+        received=repr(name),
+        hint=f"did you mean {meant!r}?" if meant else None,
     )

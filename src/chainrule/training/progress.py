@@ -25,6 +25,8 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
+from chainrule.core.terminal import encodable
+
 PERIOD = 0.1
 """Seconds between two updates of the line."""
 ERASE_LINE = "\r\x1b[2K"
@@ -106,6 +108,7 @@ class Progress:
         while self._pending:
             text = self._pending.pop(0)
             if self._console is not None:
+                text = encodable(text, self._console.encoding)
                 self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def show(self, epoch: int, step: int, figures: Mapping[str, float]) -> None:
@@ -126,6 +129,7 @@ class Progress:
         when = f"{_clock(left)} left" if done < total else f"in {_clock(elapsed)}"
         width = self._console.width - len(f"{where}   {100} %  {when}  ")
         text = _as_many_as_fit(_formatted(self._figures), width - SHORTEST)
+        text = encodable(text, self._console.encoding)
         self._bar.bar_width = min(max(width - len(text), SHORTEST), LONGEST)
         self._line.update(
             0, completed=done, epoch=where, time=when, figures=f" {text}", refresh=True
@@ -176,7 +180,7 @@ def _write_directly(console: Any, text: str) -> bool:
     """Write a line, bypassing rich and Python's buffer; False if that is impossible."""
     if console.is_jupyter or console.legacy_windows:
         return False
-    line = f"{text}\n".encode(console.encoding, "replace")
+    line = f"{encodable(text, console.encoding)}\n".encode(console.encoding, "replace")
     try:
         os.write(console.file.fileno(), line)
     except (AttributeError, OSError, ValueError):  # not a file of the operating system

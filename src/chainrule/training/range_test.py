@@ -38,7 +38,9 @@ from attrs import frozen
 
 from chainrule.callbacks.callback import Callback
 from chainrule.core.deprecation import renamed_keywords
-from chainrule.core.errors import ConfigurationError, NonFiniteError
+from chainrule.core.errors import ConfigurationError, NonFiniteError, shortened
+from chainrule.core.hints import hinted
+from chainrule.core.terminal import printable
 from chainrule.core.validators import is_integer, is_number
 from chainrule.figure_style import INK, TRAINING, VALIDATION, missing_matplotlib, tidy
 from chainrule.training.delta_watch import DeltasWarning, generators_restored
@@ -53,6 +55,7 @@ DIVERGED = 4.0
 
 
 @renamed_keywords(removed_in="0.3", ahead="prefetch")
+@hinted
 def range_test(
     trainer: Trainer,
     x: Any,
@@ -186,7 +189,10 @@ class RangeTest:
         smoothing: float = 4.0,
         has_diverged: bool = False,
     ) -> RangeTest:
-        """The result for costs that were measured at these rates, from low to high."""
+        """The result for costs that were measured at these rates, from low to high.
+
+        A cost that is NaN or infinite counts as diverged: it is never the lowest.
+        """
         smoothed = _smoothed(costs, smoothing)
         suggestion = steepest_at = least_at = None
         if _falls(costs, smoothed):
@@ -229,6 +235,7 @@ class RangeTest:
         """
         return _draw(self, ax)
 
+    @printable
     def __str__(self) -> str:
         lowest, highest = self.rates[0], self.rates[-1]
         first = f"{len(self.rates)} steps with learning rates from {lowest:.2g} to {highest:.2g}"
@@ -311,8 +318,13 @@ def _copy_of(trainer: Trainer) -> Trainer:
 def _smoothed(costs: Sequence[float], width: float) -> npt.NDArray[np.float64]:
     """The average over neighbouring steps, weighted by a Gaussian."""
     noisy: npt.NDArray[np.float64] = np.asarray(costs, np.float64)
-    # Otherwise diverging costs would dominate the averages of the steps before them.
-    noisy = np.clip(noisy, None, noisy[: _first_steps(len(noisy))].max())
+    first = noisy[: _first_steps(len(noisy))]
+    highest = np.max(first, initial=-np.inf, where=np.isfinite(first))
+    if not math.isfinite(highest):
+        return noisy
+    # Otherwise diverging costs would dominate the averages of the steps before them. NaN counts as
+    # diverging, not as low.
+    noisy = np.where(np.isfinite(noisy) & (noisy < highest), noisy, highest)
     if width == 0:
         return noisy
     number = np.arange(len(noisy))
@@ -327,7 +339,11 @@ def _falls(costs: Sequence[float], smoothed: npt.NDArray[np.float64]) -> bool:
     if len(costs) <= first:
         return False
     # From differences of successive costs, so that a steady fall does not count as noise.
-    noise = float(np.std(np.diff(costs[:first]))) / math.sqrt(2)
+    beginning = np.asarray(costs[:first], np.float64)
+    beginning = beginning[np.isfinite(beginning)]
+    if len(beginning) < 2:
+        return False
+    noise = float(np.std(np.diff(beginning))) / math.sqrt(2)
     fall = float(smoothed[0] - smoothed.min())
     return fall > max(noise, 0.01 * abs(float(smoothed[0])))
 
@@ -363,7 +379,8 @@ def _draw(found: RangeTest, ax: Any) -> Any:
 def _frame(ax: Any, found: RangeTest) -> None:
     """Limit the axis to the costs that matter; diverging ones leave the figure."""
     beginning = found.costs[: _first_steps(len(found.costs))]
-    low, high = min(*found.costs, *found.smoothed), max(beginning)
+    finite = [cost for cost in (*found.costs, *found.smoothed) if math.isfinite(cost)] or [0.0]
+    low, high = min(finite), max([c for c in beginning if math.isfinite(c)] or finite)
     margin = 0.08 * (high - low) or 0.1 * abs(high) or 1.0
     ax.set_ylim(low - margin, high + 2 * margin)
 
@@ -398,7 +415,7 @@ def _rates(lowest: Any, highest: Any, steps: Any) -> tuple[float, ...]:
                 f"{name} must be a learning rate above 0",
                 place=PLACE,
                 expected="a finite number above 0",
-                received=f"{name}={rate!r:.60}",
+                received=f"{name}={shortened(rate)}",
                 hint="lowest=1e-6, highest=10.0 covers most networks",
             )
     if lowest >= highest or not is_integer(steps) or steps < LEAST_STEPS:
@@ -419,7 +436,7 @@ def _require_smoothing(smoothing: Any) -> None:
             "smoothing must be a number of steps, 0 or more",
             place=PLACE,
             expected="a finite number, 0 or more",
-            received=f"smoothing={smoothing!r:.60}",
+            received=f"smoothing={shortened(smoothing)}",
             hint="4.0 is typical; 0 turns smoothing off",
         )
 

@@ -14,6 +14,8 @@ exactly the same numbers: see `chainrule.checkpoints`.
 from __future__ import annotations
 
 import numbers
+import os
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from attrs import define, field
 
+from chainrule import files
 from chainrule.callbacks import Callback
 from chainrule.core.errors import (
     ChainruleError,
@@ -30,7 +33,10 @@ from chainrule.core.errors import (
     DataError,
     DefinitionError,
     NonFiniteError,
+    shortened,
 )
+from chainrule.core.input_checks import as_tuple
+from chainrule.core.layer import Layer
 from chainrule.data.batches import Batch, Batches
 from chainrule.data.samples import Data
 from chainrule.training.bad_batch import write_bad_batch
@@ -43,6 +49,13 @@ from chainrule.training.progress import Progress
 
 if TYPE_CHECKING:
     from chainrule.training.trainer import Trainer
+
+
+_COPIED = (
+    "trainer", "columns", "epochs", "accumulate", "bad_batch", "epochs_done", "steps_done", "steps",
+    "sums", "samples", "history", "reason", "identity", "resumed_from", "resumes_at", "is_failed",
+)  # fmt: skip
+"""What a copy of a run has."""
 
 
 @define(eq=False)
@@ -63,10 +76,16 @@ class Run:
         The file for a batch that produces a NaN or an infinity.
     epochs_done, steps_done, steps
         The number of complete epochs, of steps in the current epoch, and of steps in total.
+    model
+        The model, or a built copy until it is built itself.
+    made_of, settings
+        What the run was started with, for its checkpoints: see `describe`.
     history
         The history of the complete epochs.
     reason
         Why it stopped early; None if it did not.
+    identity
+        A random name; a run that resumes has that of the run that wrote the checkpoint.
     resumed_from, resumes_at
         The checkpoint from which it resumes, and the step; None and −1 if it does not resume.
     is_going, is_failed
@@ -84,18 +103,24 @@ class Run:
     epochs_done: int = field(default=0, init=False)
     steps_done: int = field(default=0, init=False)
     steps: int = field(default=0, init=False)
-    sums: list[float] = field(init=False, repr=False)
+    sums: list[Any] = field(init=False, repr=False)  # see Columns.add
     samples: int = field(default=0, init=False, repr=False)
     history: History = field(factory=History, init=False, repr=False)
     reason: str | None = field(default=None, init=False)
+    identity: str = field(factory=lambda: secrets.token_hex(8), init=False, repr=False)
     resumed_from: Path | None = field(default=None, init=False)
     resumes_at: int = field(default=-1, init=False)
     is_going: bool = field(default=False, init=False)
     is_failed: bool = field(default=False, init=False)
-    _made_of: dict[str, Any] | None = field(default=None, init=False, repr=False)
+    model: Layer | None = field(default=None, init=False, repr=False)
+    made_of: dict[str, Any] = field(factory=dict, init=False, repr=False)
+    settings: dict[str, tuple[Any, dict[str, str]]] = field(factory=dict, init=False, repr=False)
     _guarded: GuardedStep = field(init=False, repr=False)
     _watch: DeltaWatch = field(init=False, repr=False)
     _watch_is_due: bool = field(default=False, init=False, repr=False)
+    # What a copy knows of the data, which it does not have; see __getstate__.
+    _known: dict[str, Any] | None = field(default=None, init=False, repr=False)
+    _bad_batch_at: Path | None = field(init=False, repr=False)  # wherever the program goes
     _line: Progress = field(init=False, repr=False)
     _interruption: Interruption = field(init=False, repr=False)
     _step_batches: list[Batch] = field(factory=list, init=False, repr=False)
@@ -104,20 +129,55 @@ class Run:
     def __attrs_post_init__(self) -> None:
         self.callbacks = sorted(self.callbacks, key=lambda callback: callback.comes_last)
         self.sums = [0.0] * len(self.columns.names)
+        self._bad_batch_at = None if self.bad_batch is None else files.resolved(self.bad_batch)
         self._interruption = Interruption(self._confirm_interruption)
 
-    @property
-    def made_of(self) -> dict[str, Any]:
-        """The part of a checkpoint that does not change during the run."""
-        if self._made_of is None:
-            from chainrule.training.run_state import made_of
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: how far it is, without data, callbacks and open files."""
+        known = {"measured": self.measured, "steps_per_epoch": self.steps_per_epoch}
+        return {**{name: getattr(self, name) for name in _COPIED}, "_known": known}
 
-            self._made_of = made_of(self, self.trainer.model)
-        return self._made_of
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.callbacks, self.validation, self.is_going = [], None, False
+        self._interruption = Interruption()
+        for name, value in state.items():
+            setattr(self, name, value)
+
+    def describe(self, model: Layer) -> None:
+        """Note what the run is started with, which is compared when it resumes.
+
+        Parameters
+        ----------
+        model
+            The model of the run, or a built copy if it is not built yet.
+
+        Raises
+        ------
+        StorageError
+            A field of a layer cannot be written into a file.
+        """
+        from chainrule.training.run_state import made_of, settings_of, texts_of
+
+        settings = settings_of(self.trainer.optimizer, self.trainer.loss)
+        texts = texts_of(settings)
+        self.made_of = made_of(self, model)
+        self.settings = {part: (thing, texts[part]) for part, thing in settings.items()}
+
+    def owns(self, identity: str | None, folder: Path) -> bool:
+        """Whether it continues the run that wrote a checkpoint in a folder.
+
+        Checkpoints of chainrule 0.1 have no identity; they belong to the run that is resumed there.
+        """
+        if identity is None:
+            resumed = self.resumed_from
+            return resumed is not None and os.path.samefile(resumed.parent, folder)
+        return identity == self.identity
 
     @property
     def steps_per_epoch(self) -> int:
         """The number of optimizer steps in an epoch."""
+        if self._known is not None:
+            return int(self._known["steps_per_epoch"])
         return -(-self.batches.steps // self.accumulate)
 
     @property
@@ -128,6 +188,8 @@ class Run:
     @property
     def measured(self) -> tuple[str, ...]:
         """The columns of the history, except those that callbacks add."""
+        if self._known is not None:
+            return tuple(self._known["measured"])
         names = self.columns.names
         validated = [f"validation_{name}" for name in names] if self.validation else []
         return (*names, *validated)
@@ -184,7 +246,9 @@ class Run:
         from chainrule import checkpoints
         from chainrule.training.run_state import snapshot
 
-        return checkpoints.write(folder, self.steps, *snapshot(self))
+        if not self.made_of:
+            self.describe(self.trainer.model)
+        return checkpoints.write(folder, self.steps, self.identity, *snapshot(self))
 
     def require_finite(self) -> None:
         """Raise the guard's error if the last step made a parameter infinite or NaN."""
@@ -231,7 +295,7 @@ class Run:
                 "figures does not return columns for the history",
                 place=f"{type(callback).__name__}.figures",
                 expected='a number for each name, such as {"norm": 1.5}',
-                received=f"{given!r:.80}",
+                received=shortened(given, 80),
                 hint="return a float for each name; return {} if there is nothing to add",
             )
         added = {name: float(figure) for name, figure in given.items()}
@@ -282,36 +346,64 @@ class Run:
                 place += f", batch {(step - 1) * self.accumulate + len(self._step_batches)}"
             _add_location(error, place)
             if isinstance(error, DataError) and error.batch and self.bad_batch is not None:
-                write_bad_batch(self.bad_batch, [error.batch], error)
+                self._write_bad_batch([error.batch], error)
             if isinstance(error, NonFiniteError) and self.bad_batch is not None:
                 # A step of the optimizer that overflows is detected one step later.
                 is_previous = guarded.has_overflowed and not is_taken
                 at_fault = self._previous_batches if is_previous else self._step_batches
-                write_bad_batch(self.bad_batch, at_fault, error)
+                self._write_bad_batch(at_fault, error)
             raise
+
+    def _write_bad_batch(self, batches: list[Batch], error: ChainruleError) -> None:
+        if self.bad_batch is not None and self._bad_batch_at is not None:
+            write_bad_batch(self._bad_batch_at, batches, error, shown=self.bad_batch)
 
     # ---------------------------------------------------------------- a step
 
     def _step(self, batches: Iterator[Batch]) -> float:
         """One step with one batch."""
-        inputs, target, weights = self._next(batches)
-        cost, y, costs = self._guarded.take(inputs, target, weights)
-        self._add_to_sums(len(inputs[0]), cost, y, costs, target)
+        batch = self._next(batches)
+        cost, y, costs = self._guarded.take(*batch)
+        self._add_to_sums(batch, cost, y, costs)
         return cost
 
     def _accumulated_step(self, batches: Iterator[Batch]) -> float:
         """One step with several batches: the step for all their rows together."""
         total, rows = 0.0, 0
         left = self.batches.steps - self.steps_done * self.accumulate
+        count = min(self.accumulate, left)
+        if self.trainer.loss.ignores:
+            return self._step_over_labels([self._next(batches) for _ in range(count)])
         self._guarded.begin()
-        for _ in range(min(self.accumulate, left)):
-            inputs, target, weights = self._next(batches)
-            size = len(inputs[0])
-            cost, y, costs = self._guarded.add(inputs, target, weights, size)
-            self._add_to_sums(size, cost, y, costs, target)
+        for _ in range(count):
+            batch = self._next(batches)
+            size = len(batch[0][0])
+            cost, y, costs = self._guarded.add(*batch, size)
+            self._add_to_sums(batch, cost, y, costs)
             total, rows = total + cost * size, rows + size
         self._guarded.end(rows)
         return total / rows
+
+    def _step_over_labels(self, batches: list[Batch]) -> float:
+        """The same for a loss that ignores labels: each C_i is averaged over those that count."""
+        each_loss, rows = self.trainer.loss.for_each_output, self.trainer.model.output_shapes
+        counts = [
+            [
+                loss.counted((len(t), *row), t)
+                for loss, row, t in zip(each_loss, rows, as_tuple(target), strict=True)
+            ]
+            for _, target, _ in batches
+        ]
+        totals = np.maximum(np.sum(counts, axis=0), 1.0)
+        averages = np.zeros(len(totals))
+        self._guarded.begin()
+        for batch, count in zip(batches, counts, strict=True):
+            shares = count / totals
+            cost, y, costs = self._guarded.add(*batch, tuple(shares.tolist()))
+            self._add_to_sums(batch, cost, y, costs)
+            averages += shares * (costs or (cost,))
+        self._guarded.end(1)
+        return float(self.trainer.loss.total(averages.tolist()))
 
     def _next(self, batches: Iterator[Batch]) -> Batch:
         """The next batch, kept in case it produces a NaN or an infinity."""
@@ -322,21 +414,15 @@ class Run:
             self._watch.look(*batch, self.epochs_done + 1, self.steps_done + 1)
         return batch
 
-    def _add_to_sums(
-        self, size: int, cost: float, y: Any, costs: tuple[float, ...], target: Any
-    ) -> None:
+    def _add_to_sums(self, batch: Batch, cost: float, y: Any, costs: tuple[float, ...]) -> None:
         """Add the costs and metrics of a batch to the sums of the epoch."""
-        sums = self.sums
+        inputs, target, weights = batch
+        size = len(inputs[0])
         self.samples += size
-        sums[0] += cost * size
-        if len(sums) > 1:
-            measured = [figure for _, figure in self.columns.measured(y, target)]
-            for n, figure in enumerate([*costs, *measured], start=1):
-                sums[n] += figure * size
+        self.columns.add(self.sums, size, (cost, *costs), y, target, weights)
 
     def _averages(self) -> dict[str, float]:
-        pairs = zip(self.columns.names, self.sums, strict=True)
-        return {name: total / self.samples for name, total in pairs}
+        return self.columns.averages(self.sums, self.samples)
 
 
 def _add_location(error: BaseException, place: str) -> None:

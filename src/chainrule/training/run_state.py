@@ -4,8 +4,10 @@
     compare    model, loss, optimizer, data and callbacks with those of the record
     apply      record, arrays → run      everything in the snapshot, restored
 
-Everything is compared before anything is changed. Of the data, some rows are compared, and of the
-callbacks their classes: a full comparison would cost more than it is worth.
+Everything is compared before anything is changed: with what the run was *started* with, in
+``"made of"``. What has changed since then, such as the momentum or a field of a layer, is in
+``"changed"`` and restored. Arrays in memory are compared completely, stored ones of more than 64 MB
+by some of their rows, and callbacks by their classes and what they compare themselves.
 """
 
 from __future__ import annotations
@@ -13,30 +15,53 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Iterator
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from attrs import fields, frozen
 
 from chainrule.checkpoints import Saved, decoded, encoded, invalid
-from chainrule.core.errors import ChainruleError, ConfigurationError, StorageError
+from chainrule.core.errors import ChainruleError, ConfigurationError, StorageError, shortened
 from chainrule.core.layer import Layer
+from chainrule.core.layer_state import set_state
 from chainrule.core.parameter import Parameter
 from chainrule.core.types import Array
 from chainrule.data.batches import ArrayBatches, Batches
+from chainrule.data.samples import arrays_by_name, weights_by_name
 from chainrule.data.stored_batches import StoredBatches
+from chainrule.losses import Loss, PerOutput
 from chainrule.optimizers import Optimizer
-from chainrule.storage.architecture import records_of
+from chainrule.optimizers.chunked import ChunkedOptimizer
+from chainrule.storage.architecture import model_of, records_of
 from chainrule.storage.arrays import arrays_of
-from chainrule.storage.generators import bits_for, set_states, states_of
+from chainrule.storage.classes import known_classes
+from chainrule.storage.generators import (
+    BIT_GENERATORS,
+    bits_for,
+    is_state,
+    set_states,
+    states_of,
+)
 from chainrule.training.history import History
 
 if TYPE_CHECKING:
     from chainrule.training.run import Run
 
 COMPARED_ROWS = 256
-"""About how many rows of the data are compared."""
+"""About how many rows of large stored data are compared."""
+
+COMPARED_BYTES = 2**26
+"""Stored arrays up to this size are compared completely."""
+
+BLOCKS = 16
+"""In how many blocks of rows an array is compared, so that an error can say which rows differ."""
+
+PLAIN = (bool, int, float, str, type(None))
+"""The types of plain attributes that a checkpoint holds."""
 
 
 @frozen(eq=False)
@@ -70,42 +95,57 @@ class Resumption:
             The checkpoint belongs to another model, other data or another kind of run; the error
             lists the differences.
         """
-        record, arrays = saved.record, saved.arrays
-        _require_the_same(saved, run, model)
+        place = str(saved.path)
+        _require_the_same(saved, run)
         _require_arrays(saved, model)
-        bits_for(record["model"]["generators"])  # raises if one is not the state of a generator
-        position = record["position"]
-        if len(position["sums"]) != len(run.sums) or position["steps_done"] > run.steps_per_epoch:
-            raise invalid("a position that is impossible in this run", str(saved.path))
         try:
-            run.batches.go_to(position["batches"])
-            copy.deepcopy(run.trainer.optimizer).restore(decoded(record["optimizer"], arrays))
+            _require_generators(saved, run, model)
+            _require_position(saved, run)
+            _require_history(saved, run)
+            _require_settings(saved, run, model)
+            _states_of_callbacks(saved, run)
+            run.batches.go_to(saved.record["position"]["batches"])
         except ChainruleError as error:
-            error.place = f"{saved.path}, {error.place}" if error.place else str(saved.path)
+            error.place = f"{place}, {error.place}" if error.place else place
             raise
-        except Exception as error:  # not a state of this kind of batches
-            raise invalid(f"{type(error).__name__}: {error!s:.80}", str(saved.path)) from error
+        except Exception as error:
+            raise invalid(f"{type(error).__name__}: {error!s:.80}", place) from error
         return cls(saved)
 
     def restore_callbacks(self, run: Run) -> None:
         """Restore the state of each callback, which may raise an error."""
         for callback, state in _states_of_callbacks(self.saved, run):
-            callback.restore(state)
+            try:
+                callback.restore(state)
+            except ChainruleError:
+                raise
+            except Exception as error:
+                raise invalid(
+                    f"the state of a callback; {type(error).__name__}: {error!s:.80}",
+                    f"{self.saved.path}, {type(callback).__name__}",
+                ) from error
 
     def apply(self, run: Run) -> None:
         """Restore the state of the run, whose model is built."""
         record, arrays, trainer = self.saved.record, self.saved.arrays, run.trainer
         model = trainer.model
+        _change(settings_of(trainer.optimizer, trainer.loss), self.saved)
         trainer.optimizer.restore(decoded(record["optimizer"], arrays))
+        for layer, name, value in _changed_fields(self.saved, model):
+            setattr(layer, name, value)
+        for layer, name, value in _attributes_to_set(self.saved, model):
+            layer.__dict__[name] = value
         for name, array in arrays_of(model).items():
             array[...] = arrays[f"model/{name}"]
         set_states(model, record["model"]["generators"])
         for path, parameter in parameters_of(model):
             parameter.trainable = path not in record["model"]["frozen"]
         position = record["position"]
+        if position["batches"].get("rng") is not None:  # from which building has just spawned
+            set_state(trainer.rng, position["batches"]["rng"])
         run.epochs_done, run.steps_done = position["epochs_done"], position["steps_done"]
         run.steps, run.samples = position["steps"], position["samples"]
-        run.sums = position["sums"]
+        run.sums = run.columns.restored(position["sums"], position["samples"])
         run.history = History({n: arrays[f"history/{n}"].tolist() for n in record["history"]})
 
 
@@ -126,13 +166,15 @@ def snapshot(run: Run) -> tuple[dict[str, Any], dict[str, Array]]:
         "made of": run.made_of,
         "model": {
             "generators": states_of(model),
-            "frozen": [path for path, p in parameters_of(model) if not p.trainable],
+            "frozen": _frozen(model),
+            "attributes": encoded(_attributes_of(model), "attributes", arrays),
         },
+        "changed": _changed(run, arrays),
         "position": {
             "epochs_done": run.epochs_done,
             "steps_done": run.steps_done,
             "steps": run.steps,
-            "sums": run.sums,
+            "sums": [np.asarray(total).tolist() for total in run.sums],
             "samples": run.samples,
             "batches": run.batches.position(),
         },
@@ -159,13 +201,15 @@ def made_of(run: Run, model: Layer) -> dict[str, Any]:
         "the model's layers": records_of(model),
         "the model's type": str(model.dtype),
         "its rows": model.input_shapes,
-        "the loss": repr(trainer.loss),
+        "frozen parameters": _frozen(model),
+        "the loss": _text(trainer.loss),
         **_configured(trainer.optimizer),
         "columns": list(run.columns.names),
         "batches in an epoch": run.batches.steps,
         "batches in a step": run.accumulate,
+        **_digests_of_data(run.batches),
         "validation data": run.validation is not None,
-        "data, by some of its rows": _digest_of(run.batches),
+        **_digests_of_validation(run.validation),
     }
     plain: dict[str, Any] = json.loads(json.dumps(described))
     return plain
@@ -177,20 +221,194 @@ def parameters_of(model: Layer) -> Iterator[tuple[str, Parameter]]:
     return zip(vector.paths, vector, strict=True)
 
 
+def settings_of(optimizer: Optimizer, loss: Loss) -> dict[str, Any]:
+    """The objects whose fields can be changed during a run, by name."""
+    parts: dict[str, Any] = {"optimizer": optimizer, "loss": loss}
+    if isinstance(loss, PerOutput):
+        parts |= {f"loss {n}": one for n, one in enumerate(loss.for_each_output)}
+    return parts
+
+
+def texts_of(settings: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """The fields of these objects as text, to notice which of them change."""
+    return {
+        part: {name: _text(getattr(thing, name)) for name in _fields(thing)}
+        for part, thing in settings.items()
+    }
+
+
+def _fields(thing: Any) -> list[str]:
+    """The configuration; without the learning rate, which is part of an optimizer's state."""
+    names = [each.name for each in fields(type(thing)) if each.init]
+    separate = ("learning_rate",) if isinstance(thing, Optimizer) else ("losses",)
+    return [name for name in names if name not in separate]
+
+
+def _text(value: Any) -> str:
+    """The repr of a value, complete for an array, and without addresses in memory."""
+    if isinstance(value, np.ndarray):
+        return f"{value.shape} {value.dtype} {_digest(value)}"
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
+
+
 def _configured(optimizer: Optimizer) -> dict[str, str]:
-    """The configuration of an optimizer, without the learning rate, which is part of its state."""
-    names = [each.name for each in fields(type(optimizer)) if each.init]
-    values = {f"the optimizer's {n}": repr(getattr(optimizer, n)) for n in names}
-    del values["the optimizer's learning_rate"]
+    values = {f"the optimizer's {n}": _text(getattr(optimizer, n)) for n in _fields(optimizer)}
     return {"the optimizer": type(optimizer).__name__, **values}
 
 
-def _digest_of(batches: Batches) -> str | None:
-    """A digest of some rows, for data that are the same in every run; otherwise None."""
+def _frozen(model: Layer) -> list[str]:
+    return [path for path, p in parameters_of(model) if not p.trainable]
+
+
+# ------------------------------------------------------------------------------- what has changed
+
+
+def _changed(run: Run, arrays: dict[str, Array]) -> dict[str, Any]:
+    """The settings and the fields of layers that are not those with which the run was started."""
+    trainer, before = run.trainer, run.settings
+    settings = settings_of(trainer.optimizer, trainer.loss)
+    found: dict[str, Any] = {}
+    for part, texts in texts_of(settings).items():
+        thing = settings[part]
+        if thing is not before[part][0]:
+            raise StorageError(
+                f"the {part} was replaced during the run",
+                expected=_text(before[part][0]),
+                received=_text(thing),
+                hint="change its fields instead, or replace it before fit is called",
+            )
+        different = [name for name, text in texts.items() if text != before[part][1][name]]
+        for name in different:
+            value = encoded(getattr(thing, name), f"{part}'s {name}", arrays)
+            found.setdefault(part, {})[name] = value
+    layers = json.loads(json.dumps(records_of(trainer.model)))
+    if layers != run.made_of["the model's layers"]:
+        found["layers"] = layers
+    return found
+
+
+def _change(settings: Mapping[str, Any], saved: Saved) -> None:
+    """Give the fields of these objects the values that they had when the checkpoint was written."""
+    for part, values in saved.record.get("changed", {}).items():
+        if part == "layers":
+            continue
+        for name, value in values.items():
+            if name not in _fields(settings[part]):
+                raise invalid(f"a field {name!r:.60} of the {part}")
+            before = getattr(settings[part], name)
+            new = decoded(value, saved.arrays)
+            setattr(settings[part], name, tuple(new) if isinstance(before, tuple) else new)
+
+
+def _changed_fields(saved: Saved, model: Layer) -> list[tuple[Layer, str, Any]]:
+    """The fields of layers that were changed during the run: the layer, the name and the value."""
+    records = saved.record.get("changed", {}).get("layers")
+    if records is None:
+        return []
+    layers = _unique_layers(model)
+    now = json.loads(json.dumps(records_of(model)))
+    kinds = {type(layer) for layer in layers.values()}
+    made = _unique_layers(model_of(records, known_classes(kinds)))
+    if [type(layer) for layer in made.values()] != [type(layer) for layer in layers.values()]:
+        raise invalid("layers that are not those of the model")
+    trio = zip(layers.values(), made.values(), now, records, strict=True)
+    return [
+        (layer, name, getattr(changed, name))
+        for layer, changed, old, new in trio
+        for name in old["fields"]
+        if old["fields"][name] != new["fields"].get(name, old["fields"][name])
+    ]
+
+
+def _attributes_of(model: Layer) -> dict[str, Any]:
+    """The plain numbers and strings, by path, that layers keep besides their fields and arrays."""
+    return {
+        f"{path}.{name}": value
+        for path, layer in _unique_layers(model).items()
+        for name in sorted(layer._lasting)
+        for value in [layer.__dict__.get(name)]
+        if isinstance(value, np.generic) or type(value) in PLAIN
+    }
+
+
+def _attributes_to_set(saved: Saved, model: Layer) -> list[tuple[Layer, str, Any]]:
+    """The attributes of layers that differ from those in the checkpoint, and their values there."""
+    now, layers = _attributes_of(model), _unique_layers(model)
+    found = []
+    stored = saved.record["model"].get("attributes", {"dict": {}})
+    for key, value in decoded(stored, saved.arrays).items():
+        fits = key in now and type(value) in PLAIN
+        before = now.get(key)
+        if fits and before is not None and value is not None:
+            plain = before.item() if isinstance(before, np.generic) else before
+            fits = type(plain) is type(value)
+            value = type(before)(value) if fits else value
+        if not fits:
+            raise invalid(f"the attribute {key!r:.60}, which the model lacks or has otherwise")
+        if value != before or type(value) is not type(before):
+            path, _, name = key.rpartition(".")
+            found.append((layers[path], name, value))
+    return found
+
+
+def _unique_layers(model: Layer) -> dict[str, Layer]:
+    """Each layer of a model once, by its first path."""
+    found: dict[int, tuple[str, Layer]] = {}
+    for path, layer in model.walk():
+        found.setdefault(id(layer), (path, layer))
+    return dict(found.values())
+
+
+# ------------------------------------------------------------------------------- the data
+
+
+def _digests_of_data(batches: Batches) -> dict[str, Any]:
+    """Digests of data that are the same in every run, by the name of the array."""
+    match batches:
+        case ArrayBatches(data=data):
+            return _digests(data.inputs, data.targets, data.sample_weights)
+        case StoredBatches(inputs=inputs, targets=targets, sample_weights=weights):
+            return _digests(inputs, targets, weights)
+    return {}
+
+
+def _digests_of_validation(data: Any) -> dict[str, Any]:
+    if not hasattr(data, "inputs") or not hasattr(data, "targets"):
+        return {}
+    found = _digests(data.inputs, data.targets, data.sample_weights)
+    return {f"validation {name}": digest for name, digest in found.items()}
+
+
+def _digests(inputs: Any, targets: Any, weights: Any) -> dict[str, Any]:
+    named = arrays_by_name(inputs, targets, weights)
+    return {name: _digest_by_block(array) for name, array in named.items()}
+
+
+def _digest_by_block(array: Any) -> dict[str, Any]:
+    count, row = len(array), tuple(array.shape[1:])
+    is_stored = not isinstance(array, np.ndarray)
+    size = count * int(np.prod(row)) * array.dtype.itemsize
+    limit = COMPARED_ROWS // BLOCKS if is_stored and size > COMPARED_BYTES else count
+    edges = sorted({count * n // BLOCKS for n in range(BLOCKS + 1)})
+    blocks = [_digest(_rows(array, a, min(b, a + limit))) for a, b in pairwise(edges)]
+    return {"rows": f"{count} of {row}, {array.dtype}", "blocks": blocks}
+
+
+def _rows(array: Any, start: int, stop: int) -> Array:
+    rows = array.read([(start, stop)]) if hasattr(array, "read") else array[start:stop]
+    return np.asarray(rows)
+
+
+def _digest(array: Array) -> str:
+    return hashlib.blake2b(np.ascontiguousarray(array).tobytes(), digest_size=4).hexdigest()
+
+
+def _digest_of_version_0_1(batches: Batches) -> str | None:
+    """The digest of some rows in a checkpoint of chainrule 0.1."""
     if not isinstance(batches, ArrayBatches | StoredBatches):
         return None
     data = batches.data
-    weights = () if data.sample_weights is None else (data.sample_weights,)
+    weights = weights_by_name("{}", data.sample_weights).values()
     digest = hashlib.sha256()
     for array in (*data.inputs, *data.targets, *weights):
         rows = np.ascontiguousarray(array[:: max(1, len(array) // COMPARED_ROWS)])
@@ -199,8 +417,14 @@ def _digest_of(batches: Batches) -> str | None:
     return digest.hexdigest()[:12]
 
 
-def _require_the_same(saved: Saved, run: Run, model: Layer) -> None:
-    before, now = saved.record["made of"], made_of(run, model)
+# ------------------------------------------------------------------------------- comparison
+
+
+def _require_the_same(saved: Saved, run: Run) -> None:
+    before, now = saved.record["made of"], dict(run.made_of)
+    if saved.run is None:  # chainrule 0.1 wrote less
+        now = {name: value for name, value in now.items() if name in before}
+        now["data, by some of its rows"] = _digest_of_version_0_1(run.batches)
     differences = [
         f"{name}: {_difference(before.get(name), now.get(name))}"
         for name in {**before, **now}
@@ -217,22 +441,49 @@ def _require_the_same(saved: Saved, run: Run, model: Layer) -> None:
 
 
 def _difference(before: Any, now: Any) -> str:
-    """The first difference between two architectures, or the two values."""
+    """The first difference between two architectures or arrays, or the two values."""
+    match before, now:
+        case {"rows": rows, "blocks": list(old)}, {"rows": same, "blocks": list(new)}:
+            if rows != same or len(old) != len(new):
+                return f"was {rows!s:.60}, is now {same!s:.60}"
+            return _changed_rows(old, new, int(str(same).partition(" ")[0]))
+        case {"rows": rows}, None:
+            return f"was {rows!s:.60}, is now not given"
+        case None, {"rows": rows}:
+            return f"was not given, is now {rows!s:.60}"
     if not (isinstance(before, list) and isinstance(now, list)):
-        return f"was {before!r:.60}, is now {now!r:.60}"
+        return f"was {shortened(before)}, is now {shortened(now)}"
     for old, new in zip(before, now, strict=False):
         if old == new:
             continue
-        if not isinstance(old, dict) or old["class"] != new["class"]:
+        if not _are_records(old, new) or old["class"] != new["class"]:
             break
         fields = {**old["fields"], **new["fields"]}
-        name = next(k for k in fields if old["fields"].get(k) != new["fields"].get(k))
+        changed = [k for k in fields if old["fields"].get(k) != new["fields"].get(k)]
+        if not changed:
+            break
+        name = changed[0]
         if '"layer"' in json.dumps(fields[name]):  # the list of layers below says more
             break
         pair = [_short(record["fields"].get(name)) for record in (old, new)]
         return f"{old['class']}.{name} was {pair[0]}, is now {pair[1]}"
-    classes = [[r["class"] if isinstance(r, dict) else r for r in rs] for rs in (before, now)]
+    classes = [[r.get("class") if isinstance(r, dict) else r for r in rs] for rs in (before, now)]
     return f"was {classes[0]!s:.90}, is now {classes[1]!s:.90}"
+
+
+def _are_records(*given: Any) -> bool:
+    return all(
+        isinstance(r, dict) and "class" in r and isinstance(r.get("fields"), dict) for r in given
+    )
+
+
+def _changed_rows(old: list[Any], new: list[Any], count: int) -> str:
+    """In which rows an array differs."""
+    edges = sorted({count * n // BLOCKS for n in range(BLOCKS + 1)})
+    changed = [span for span, a, b in zip(pairwise(edges), old, new, strict=True) if a != b]
+    where = ", ".join(f"{a} to {b - 1}" if b - a > 1 else f"{a}" for a, b in changed[:3])
+    more = f" and {len(changed) - 3} more blocks" if len(changed) > 3 else ""
+    return f"changed in rows {where}{more}, of {count}"
 
 
 def _short(value: Any) -> str:
@@ -242,7 +493,7 @@ def _short(value: Any) -> str:
             return str(name)
         case {"tuple": items}:
             return f"{tuple(items)}"
-    return f"{value!r:.60}"
+    return f"{shortened(value)}"
 
 
 def _states_of_callbacks(saved: Saved, run: Run) -> list[tuple[Any, dict[str, Any]]]:
@@ -255,16 +506,17 @@ def _states_of_callbacks(saved: Saved, run: Run) -> list[tuple[Any, dict[str, An
     for record in saved.record["callbacks"]:
         same = [callback for callback in unmatched if type(callback).__name__ == record["class"]]
         state = decoded(record["state"], saved.arrays)
+        if not isinstance(state, dict):
+            raise invalid(f"the state {state!r:.60} of {record['class']}")
         if same:
-            unmatched.remove(same[0])
+            unmatched = [callback for callback in unmatched if callback is not same[0]]
             if state:
                 found.append((same[0], state))
         elif state:
             raise ConfigurationError(
                 f"the run that wrote the checkpoint had a callback {record['class']}",
-                place=str(saved.path),
                 expected=f"{record['class']}, which resumes from its stored state",
-                received=f"callbacks={run.callbacks!r:.90}",
+                received=f"callbacks={shortened(run.callbacks, 90)}",
                 hint="call fit with the same callbacks; extra callbacks are allowed",
             )
     return found
@@ -281,3 +533,90 @@ def _require_arrays(saved: Saved, model: Layer) -> None:
                 expected=f"{array.shape}, {array.dtype}",
                 received="none" if held is None else f"{held.shape}, {held.dtype}",
             )
+
+
+def _require_generators(saved: Saved, run: Run, model: Layer) -> None:
+    """Raise an error unless there is a state of the right kind for each generator."""
+    states = saved.record["model"]["generators"]
+    bits_for(states)
+    if set(states) != set(model.generators):
+        raise invalid(f"generators of {sorted(states)!s:.60}")
+    own = run.trainer.model if run.trainer.model.is_built else None
+    for path, state in states.items():
+        generator = run.trainer.rng if own is None else own.generators[path]
+        _require_kind(generator, state, path)
+    position = saved.record["position"]["batches"]
+    for name in ("rng", "order", "first"):
+        if position.get(name) is not None:
+            _require_kind(run.trainer.rng, position[name], name)
+
+
+def _require_kind(generator: np.random.Generator, state: Any, place: str) -> None:
+    kind = type(generator.bit_generator)
+    if kind in BIT_GENERATORS and not is_state(kind, state):
+        raise invalid(f"a state of another kind than {kind.__name__}", place)
+
+
+def _require_position(saved: Saved, run: Run) -> None:
+    """Raise an error unless the run can be at the stored position."""
+    position = saved.record["position"]
+    used = position["batches"].get("used", 0)
+    if (
+        len(position["sums"]) != len(run.sums)
+        or position["steps_done"] > run.steps_per_epoch
+        or position["steps"] < position["steps_done"]
+        or (position["steps_done"] > 0) is not (position["samples"] > 0)
+        or type(used) is not int
+        or not 0 <= used <= (position["epochs_done"] + 1) * run.batches.steps
+    ):
+        raise invalid("a position that is impossible in this run")
+    sums = run.columns.restored(position["sums"], position["samples"])
+    run.columns.averages(sums, max(position["samples"], 1))
+
+
+def _require_history(saved: Saved, run: Run) -> None:
+    """Raise an error unless the history has the columns of the run."""
+    names = saved.record["history"]
+    missing = [name for name in run.measured if name not in names]
+    if (names or saved.record["position"]["epochs_done"]) and missing:
+        raise invalid(f"a history without {missing[0]!r:.60}")
+
+
+def _require_settings(saved: Saved, run: Run, model: Layer) -> None:
+    """Raise an error unless optimizer, loss and layers can be what they were; try it on copies."""
+    trial = copy.deepcopy(settings_of(run.trainer.optimizer, run.trainer.loss))
+    _change(trial, saved)
+    optimizer, vector = trial["optimizer"], model.parameters
+    optimizer.restore(decoded(saved.record["optimizer"], saved.arrays))
+    if isinstance(optimizer, ChunkedOptimizer):
+        memory = [getattr(optimizer, name) for name in optimizer._remembered()]
+        optimizer.check(vector.value, vector.grad, *memory)
+    unknown = [path for path in saved.record["model"]["frozen"] if path not in vector.paths]
+    if unknown:
+        raise invalid(f"a frozen parameter {unknown[0]!r:.60}, which the model lacks")
+    changed = _changed_fields(saved, model)
+    attributes = _attributes_to_set(saved, model)
+    if changed or attributes:
+        _try_changes(model, changed, attributes)
+
+
+def _try_changes(
+    model: Layer, changed: list[tuple[Layer, str, Any]], attributes: list[tuple[Layer, str, Any]]
+) -> None:
+    """Raise an error if a copy of the model fails with these fields and attributes."""
+    number = {id(layer): n for n, layer in enumerate(_unique_layers(model).values())}
+    copied = copy.deepcopy(model)
+    layers = list(_unique_layers(copied).values())
+    for layer, name, value in changed:
+        setattr(layers[number[id(layer)]], name, value)
+    for layer, name, value in attributes:
+        layers[number[id(layer)]].__dict__[name] = value
+    try:
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            copied.forward(*[np.zeros((2, *row), model.dtype) for row in model.input_shapes])
+    except Exception as error:
+        names = ", ".join(
+            f"{type(layer).__name__}.{name}" for layer, name, _ in [*changed, *attributes]
+        )
+        raise invalid(f"values with which the model fails, {names:.80}: {error!s:.80}") from error

@@ -23,34 +23,43 @@ from __future__ import annotations
 import copy
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import numpy as np
-import numpy.typing as npt
-from attrs import define, field, setters
+from attrs import define, evolve, field, fields, setters
 
 from chainrule import files
 from chainrule.callbacks import Callback
-from chainrule.core.arrays import refuse_write
+from chainrule.core.arrays import read_only, refuse_write
+from chainrule.core.building import build_for_stored_values
 from chainrule.core.deprecation import renamed_keywords
-from chainrule.core.errors import NonFiniteError, ShapeError
+from chainrule.core.errors import ConfigurationError, NonFiniteError, ShapeError
+from chainrule.core.hints import Hinted, hinted
 from chainrule.core.input_checks import as_tuple
 from chainrule.core.layer import Layer
-from chainrule.core.layer_state import copied_generator
+from chainrule.core.layer_state import bookmark, copied_generator
 from chainrule.core.messages import label, require_built
+from chainrule.core.ownership import Builder
 from chainrule.core.types import Array, Shape
-from chainrule.data.batches import Batches
+from chainrule.data.batches import Batch, Batches
 from chainrule.data.batches_of import batches_of
-from chainrule.data.samples import Data, one_or_all
+from chainrule.data.class_weights import ClassWeights
+from chainrule.data.in_memory import joined
+from chainrule.data.samples import Data, each_array, of_output, one_or_all
 from chainrule.losses import Loss
 from chainrule.optimizers import Optimizer
 from chainrule.training import arguments
 from chainrule.training.bad_batch import WHAT as BAD_BATCH
+from chainrule.training.exclusive import Reservation, already_training
 from chainrule.training.guard import GuardedStep, quiet
 from chainrule.training.history import History
 from chainrule.training.history_columns import Columns
+from chainrule.training.metric import require_no_negative
 from chainrule.training.metrics import MetricLike, by_output, named, names_in
 from chainrule.training.run import Run
 
@@ -61,6 +70,29 @@ APPLIED_AT_ONCE = 1000
 """How many samples are evaluated together."""
 
 
+def _not_in_a_run(trainer: Trainer, attribute: Any, given: Any) -> Any:
+    """Raise an error for an assignment during a run, which would only half take effect."""
+    if trainer.run is not None and trainer.run.is_going:
+        raise ConfigurationError(
+            f"{attribute.name} of a trainer cannot be replaced during a run",
+            place="Trainer",
+            expected=f"the {attribute.name} with which fit was called",
+            received=f"{given!r:.80}",
+            hint=f"end the run with trainer.stop(…), set trainer.{attribute.name}, and call fit"
+            " again" + _CHANGED_INSTEAD.get(attribute.name, ""),
+        )
+    return given
+
+
+_CHANGED_INSTEAD = {
+    "optimizer": "; or change its fields: trainer.optimizer.learning_rate = …",
+    "loss": "; or change its fields",
+    "model": "; or change its parameters: trainer.model.parameters[path].value = …",
+}
+
+_FIXED: list[Callable[[Any, Any, Any], Any]] = [_not_in_a_run, setters.convert, setters.validate]
+
+
 def _by_name(trainer: Trainer, attribute: Any, given: Any) -> Mapping[Any, Any]:
     """The metrics by the names of their columns, for the losses of the trainer."""
     outputs = len(trainer.loss.for_each_output)
@@ -68,7 +100,7 @@ def _by_name(trainer: Trainer, attribute: Any, given: Any) -> Mapping[Any, Any]:
 
 
 @define(eq=False)
-class Trainer:
+class Trainer(Hinted):
     """Trains a model: an optimizer moves its parameters to make a loss small.
 
     Parameters
@@ -81,10 +113,10 @@ class Trainer:
     optimizer
         One of `chainrule.optimizers`. Its state persists from one `fit` to the next.
     metrics
-        What else to measure: a list of names (``"accuracy"``, ``"binary_accuracy"``,
-        ``"mean_absolute_error"``, ``"mean_squared_error"``), losses, or functions
-        ``(y, t) -> number``. For several outputs a dictionary from an output's name, or its number
-        from 0, to such a list; or a list with one such list per output.
+        What else to measure: a list of names (``"accuracy"``, ``"f1"``, ``"r2"``, …), of metrics
+        with options, of losses, or of functions ``(y, t) -> number``: see
+        `chainrule.training.metrics`. For several outputs a dictionary from an output's name, or its
+        number from 0, to such a list; or a list with one such list per output.
     loss_weights
         λ_i of C = Σ_i λ_i C_i, for a list of losses; all 1 if not given.
     rng
@@ -112,22 +144,40 @@ class Trainer:
     array([[21.]])
     """
 
-    model: Layer = field(validator=arguments.require_model)
-    loss: Loss = field(converter=arguments.as_loss)
-    optimizer: Optimizer = field(validator=arguments.require_optimizer)
+    model: Layer = field(validator=arguments.require_model, on_setattr=_FIXED)
+    loss: Loss = field(converter=arguments.as_loss, on_setattr=_FIXED)
+    optimizer: Optimizer = field(validator=arguments.require_optimizer, on_setattr=_FIXED)
     metrics: (
         Iterable[MetricLike | Iterable[MetricLike]] | Mapping[int | str, Iterable[MetricLike]]
-    ) = field(default=(), kw_only=True, repr=names_in, on_setattr=_by_name)
+    ) = field(default=(), kw_only=True, repr=names_in, on_setattr=[_not_in_a_run, _by_name])
     loss_weights: Any = field(default=None, kw_only=True, repr=False, on_setattr=setters.frozen)
-    rng: Any = field(default=None, kw_only=True, converter=arguments.as_generator, repr=False)
+    rng: Any = field(
+        default=None,
+        kw_only=True,
+        converter=arguments.as_generator,
+        repr=False,
+        on_setattr=_FIXED,
+    )
     run: Run | None = field(default=None, init=False, repr=False)
     _guarded: GuardedStep | None = field(default=None, init=False, repr=False)
     _no_history: History = field(factory=History, init=False, repr=False)
     _for_building: np.random.Generator | None = field(default=None, init=False, repr=False)
+    _own_steps: int = field(default=0, init=False, repr=False)
+    _has_compared: bool = field(default=False, init=False, repr=False)
+    _busy: Any = field(factory=threading.RLock, init=False, repr=False)  # held by fit and step
 
     def __attrs_post_init__(self) -> None:
         self.loss = arguments.weighted(self.loss, self.loss_weights)
         self.metrics = self.metrics  # by name: see _by_name
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: everything except what belongs to this process."""
+        names = [each.name for each in fields(Trainer) if each.name not in ("_guarded", "_busy")]
+        return {name: getattr(self, name) for name in names}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in {**state, "_guarded": None, "_busy": threading.RLock()}.items():
+            object.__setattr__(self, name, value)
 
     @property
     def _named_metrics(self) -> Mapping[Any, Any]:
@@ -140,8 +190,11 @@ class Trainer:
 
     @property
     def steps(self) -> int:
-        """The number of optimizer steps of that run, including those before it was resumed."""
-        return self.run.steps if self.run is not None else 0
+        """The number of optimizer steps of that run, and of those by `step` since it began.
+
+        Those before it was resumed count, too.
+        """
+        return self._own_steps + (self.run.steps if self.run is not None else 0)
 
     @property
     def is_resumed(self) -> bool:
@@ -161,6 +214,7 @@ class Trainer:
     # ---------------------------------------------------------------- training and evaluation
 
     @renamed_keywords(removed_in="0.3", ahead="prefetch")
+    @hinted
     def fit(
         self,
         x: Any,
@@ -169,9 +223,9 @@ class Trainer:
         epochs: int = 20,
         batch_size: int | None = None,
         steps_per_epoch: int | None = None,
-        validation_data: tuple[Any, Any] | None = None,
-        sample_weights: npt.ArrayLike | None = None,
-        class_weights: Mapping[int, float] | Sequence[float] | str | None = None,
+        validation_data: Any = None,
+        sample_weights: Any = None,
+        class_weights: Any = None,
         shuffle: bool | str = True,
         accumulate: int = 1,
         prefetch: bool | None = None,
@@ -182,9 +236,11 @@ class Trainer:
     ) -> History:
         """Train on all samples ``epochs`` times, or on fresh batches, and return the history.
 
-        All arguments are checked before anything changes: if one is invalid, the model, the
-        optimizer and the generator are as before. Your arrays never change: layers, losses and
-        metrics see the data as read-only.
+        All arguments are checked before anything changes: if a start is refused, the model, the
+        optimizer, the generator, and all files and logs are as before. While a run is going on,
+        nothing else can train its model, and what it was started with cannot be replaced; fields
+        of the optimizer, the loss and the layers can be changed. Your arrays never change: layers,
+        losses and metrics see the data as read-only.
 
         Ctrl-C ends the training after the current step and returns the history so far;
         ``trainer.run.reason`` says so. A second Ctrl-C stops immediately.
@@ -209,13 +265,18 @@ class Trainer:
         steps_per_epoch
             With ``make_batch`` or an iterator, the number of batches per epoch.
         validation_data
-            A pair (x, t) on which the loss and the metrics are measured after each epoch, without
-            training on it; or a dataset of pairs, or an iterable of batches with a length.
+            (x, t), or (x, t, sample_weights), on which the loss and the metrics are measured after
+            each epoch, without training on it; or a dataset of pairs, or a list or another iterable
+            of batches with a length. The class weights apply to it, too.
         sample_weights
-            (samples,): the weight of each sample, 0 or more, for all outputs.
+            (samples,): the weight of each sample. If a sample has several positions or outputs,
+            also one weight for each: (samples, positions), for example. A tuple has the weights of
+            each output of the model, None for an output without. The cost is linear in the weights,
+            so they may be negative, as in a policy gradient.
         class_weights
             The weight of each class: a dictionary by label, a sequence, or ``"balanced"``, which
-            gives every class the same total weight.
+            gives every class the same total weight. For several outputs a dictionary of these by
+            the name or the number of the output, or a list with one of these, or None, for each.
         shuffle
             Whether to shuffle the samples in each epoch. Data in a file are shuffled in blocks;
             ``"rows"`` mixes all rows.
@@ -235,8 +296,9 @@ class Trainer:
             A folder of checkpoints written by `chainrule.callbacks.Checkpoint`: the run resumes
             from the newest intact one, with the same numbers as if it had never stopped; without
             one, it starts from the beginning. Model, loss, optimizer, data and callbacks must be
-            the same as before, and are compared as far as that is cheap (some rows of the data, the
-            classes of the callbacks); the generator and the learning rate come from the checkpoint.
+            those with which the run was started, and are compared (data in memory completely,
+            large stored data by some of their rows); what was changed during the run, the
+            generator and the learning rate come from the checkpoint.
             With more epochs than before, a finished run continues.
         bad_batch
             A file for the batch that produces a NaN or an infinity, if one does: it holds the
@@ -257,7 +319,8 @@ class Trainer:
         Raises
         ------
         ConfigurationError
-            A count is not an integer of at least 1, or arguments contradict each other.
+            A count is not an integer of at least 1, arguments contradict each other, or another
+            run trains the model, or a part of it.
         DtypeError, ShapeError, DataError
             The data cannot be used; the error names the array and the position in it.
         DefinitionError
@@ -277,43 +340,70 @@ class Trainer:
         arguments.require_progress(progress)
         folder = arguments.as_path("resume_from", resume_from)
         file = arguments.as_path("bad_batch", bad_batch)
-        if self.model.is_built:
-            arguments.require_a_loss_for_each(self.model.output_shapes, self.loss)
         if file is not None:
             files.require_place_for_file(file, BAD_BATCH)
-        state, before = self.rng.bit_generator.state, self.run
-        batches: Batches | None = None
-        try:
-            batches = batches_of(
-                x,
-                t,
-                batch_size=batch_size,
-                steps_per_epoch=steps_per_epoch,
-                sample_weights=sample_weights,
-                class_weights=class_weights,
-                shuffle=shuffle,
-                prefetch=prefetch,
-                rng=self.rng,
-                outputs=len(self.loss.for_each_output),
-            )
-            model, validation, columns = self._prepared(batches, validation_data)
-            run = Run(self, batches, validation, columns, callbacks, epochs, accumulate, file)
-            resumption = None if folder is None else self._resumption(folder, run, model)
-            self.run = run
-            for callback in run.callbacks:
-                callback.check(self)
-            if not self.model.is_built:
-                self._build(batches.data)
-            if resumption is not None:
-                resumption.apply(run)
-        except BaseException:
-            self.rng.bit_generator.state, self.run = state, before
-            if batches is not None:
-                batches.close()
-            raise
-        self._guarded = None
-        run.go(progress)
+        checkpoints = [each for each in callbacks if each.writes_checkpoints]
+        with self._exclusively() as reservation:
+            Builder.wait()  # another thread may be building the model
+            if self.model.is_built:
+                arguments.require_a_loss_for_each(self.model.output_shapes, self.loss)
+            before = self.run
+            with ExitStack() as refused:  # undone, in reverse order, unless the run can begin
+                refused.callback(setattr, self, "run", before)
+                refused.callback(bookmark(self.rng))
+                for checkpoint in checkpoints:
+                    checkpoint.lock()
+                    refused.callback(checkpoint.unlock, undo=True)
+                batches = batches_of(
+                    x,
+                    t,
+                    batch_size=batch_size,
+                    steps_per_epoch=steps_per_epoch,
+                    sample_weights=sample_weights,
+                    class_weights=arguments.class_weights_by_number(
+                        class_weights, self.model, len(self.loss.for_each_output)
+                    ),
+                    shuffle=shuffle,
+                    prefetch=prefetch,
+                    rng=self.rng,
+                    outputs=len(self.loss.for_each_output),
+                )
+                refused.callback(batches.close)
+                is_stored = folder is not None and _holds_checkpoints(folder)
+                model, validation, columns = self._prepared(batches, validation_data, is_stored)
+                run = Run(self, batches, validation, columns, callbacks, epochs, accumulate, file)
+                run.model = model
+                if checkpoints or folder is not None:
+                    run.describe(model)
+                resumption = None if folder is None else self._resumption(folder, run, model)
+                self.run = run
+                for callback in run.callbacks:
+                    callback.check(self)
+                if not self.model.is_built:
+                    self._build(batches.data, is_stored=resumption is not None)
+                    reservation.note_built()
+                run.model = self.model
+                if resumption is not None:
+                    resumption.apply(run)
+                refused.pop_all()
+            self._guarded, self._own_steps = None, 0
+            self._warn_of_softmax()
+            run.go(progress)
         return run.history
+
+    @contextmanager
+    def _exclusively(self) -> Iterator[Reservation]:
+        """Keep everything else from training the model during a run."""
+        if not self._busy.acquire(blocking=False):
+            raise already_training(True, False)
+        try:
+            reservation = Reservation(self)
+            try:
+                yield reservation
+            finally:
+                reservation.release()
+        finally:
+            self._busy.release()
 
     def stop(self, reason: str) -> None:
         """Stop the run after the current step; callbacks can call this.
@@ -328,46 +418,89 @@ class Trainer:
         if self.run is not None and self.run.is_going:
             self.run.reason = reason
 
+    @overload
+    def step(self, x: Any, t: Any, sample_weights: Any = None) -> float: ...
+    @overload
     def step(
-        self,
-        x: Array | tuple[Array, ...],
-        t: Array | tuple[Array, ...],
-        sample_weights: Any = None,
-    ) -> float:
+        self, x: Any, t: Any, sample_weights: Any = None, *, metrics: Literal[False]
+    ) -> float: ...
+    @overload
+    def step(
+        self, x: Any, t: Any, sample_weights: Any = None, *, metrics: Literal[True]
+    ) -> dict[str, float]: ...
+    @overload
+    def step(
+        self, x: Any, t: Any, sample_weights: Any = None, *, metrics: bool
+    ) -> float | dict[str, float]: ...
+
+    @hinted
+    def step(
+        self, x: Any, t: Any, sample_weights: Any = None, *, metrics: bool = False
+    ) -> float | dict[str, float]:
         """Take one training step, for a custom loop, and return the cost before it.
+
+        `steps` counts it.
 
         Parameters
         ----------
         x, t, sample_weights
-            One batch, as arrays of the model's type. If the model is not built yet, it is built
-            for them.
+            One batch, as in `fit`; what is not an array of the model's type is checked and
+            converted. If the model is not built yet, it is built for them.
+        metrics
+            Whether to return the loss and all metrics, as `evaluate` does, instead of the cost.
 
         Raises
         ------
+        DtypeError, ShapeError, DataError
+            The data cannot be used, as in `fit`.
         NonFiniteError
-            As in `fit`. The data are checked only by the model and the loss.
+            As in `fit`. Arrays of the model's type are checked only by the model and the loss.
         """
-        inputs = x if isinstance(x, tuple) else (x,)
-        if not self.model.is_built:
-            outputs = len(self.loss.for_each_output)
-            self._build(Data.of(x, t, sample_weights, outputs=outputs))
-        guarded = self.guarded_step()
-        cost, _, _ = guarded.take(inputs, t, sample_weights)
-        guarded.require_finite()
-        return cost
+        if not self._busy.acquire(blocking=False):
+            raise already_training(True, False)
+        try:
+            if not self.model.is_built:
+                outputs = len(self.loss.for_each_output)
+                self._build(Data.of(x, t, sample_weights, outputs=outputs))
+            batch = self._as_batch(x, t, sample_weights)
+            guarded = self.guarded_step()
+            cost, y, costs = guarded.take(*batch)
+            guarded.require_finite()
+            self._own_steps += 1
+        finally:
+            self._busy.release()
+        if not self._has_compared:
+            self._warn_of_softmax()
+        if not metrics:
+            return cost
+        columns = Columns.of(self.model, self.loss, self._named_metrics)
+        of_losses = dict(zip(columns.losses, costs, strict=True))
+        return {"loss": cost, **of_losses, **dict(columns.measured(y, *batch[1:]))}
 
+    @hinted
     def evaluate(
         self,
-        x: npt.ArrayLike | tuple[npt.ArrayLike, ...],
-        t: npt.ArrayLike | tuple[npt.ArrayLike, ...],
+        x: Any,
+        t: Any = None,
         *,
-        sample_weights: npt.ArrayLike | None = None,
+        sample_weights: Any = None,
+        class_weights: Any = None,
         batch_size: int | None = None,
     ) -> dict[str, float]:
         """The loss and the metrics of the model on these samples.
 
         Nothing is trained or remembered: the model is only applied, to ``batch_size`` samples at a
         time (1,000 if not given).
+
+        Parameters
+        ----------
+        x, t
+            Inputs and targets as in `fit`. Or, without t, a dataset of pairs, or an iterable of
+            batches that ends; these are read part by part, and only the outputs are kept.
+        sample_weights, class_weights
+            As in `fit`.
+        batch_size
+            How many samples are applied together.
 
         Returns
         -------
@@ -382,39 +515,91 @@ class Trainer:
             As in `fit`.
         """
         (size,) = arguments.optional_counts(batch_size=batch_size)
+        size = size or APPLIED_AT_ONCE
+        each_loss = self.loss.for_each_output
         arguments.require_a_loss_for_each(require_built(self.model).output_shapes, self.loss)
-        data = Data.of(x, t, sample_weights, outputs=len(self.loss.for_each_output))
-        data = self._fitted(data, self.model)
+        of_classes = ClassWeights.of(
+            arguments.class_weights_by_number(class_weights, self.model, len(each_loss)),
+            len(each_loss),
+        )
+        given = arguments.as_parts(x, t, sample_weights, len(each_loss), size)
+        parts = [self._with_outputs(part, size) for part in given]
+        if len({tuple([a.shape[1:] for a in (*d.inputs, *d.targets)]) for d in parts}) == 1:
+            parts = [joined(parts)]
+        if of_classes is not None:
+            first, is_whole = parts[0], len(parts) == 1
+            rows = tuple([y.shape[1:] for y in first.inputs])
+            targets = first.targets if is_whole else (None,) * len(rows)
+            weights = of_classes.fitted(self.loss, rows, targets, first.names_of_targets)
+            parts = [weights.times(part) for part in parts]
         columns = Columns.of(self.model, self.loss, self._named_metrics)
-        y = self._applied(data, size or APPLIED_AT_ONCE)
-        return self._figures(y, data, columns, _cost)
+        if len(parts) == 1:
+            return self._figures(one_or_all(parts[0].inputs), parts[0], columns, _cost)
+        # Rows of different shapes, such as sequences of different lengths, cannot be joined.
+        sums: list[Any] = [0.0] * len(columns.names)
+        only_losses = evolve(columns, metrics=({},) * len(each_loss))
+        for part in parts:
+            y = one_or_all(part.inputs)
+            costs = tuple(self._figures(y, part, only_losses, _cost).values())
+            columns.add(sums, len(part), costs, y, part.target, part.sample_weights)
+        return columns.averages(sums, sum(map(len, parts)))
+
+    def _with_outputs(self, data: Data, size: int) -> Data:
+        """Samples with the outputs of the model in place of its inputs."""
+        data = self._fitted(data, self.model)
+        return evolve(data, inputs=as_tuple(self._applied(data, size)))
+
+    def _as_batch(self, x: Any, t: Any, sample_weights: Any) -> Batch:
+        """One batch as the model and the loss take it."""
+        dtype, numbers = self.model.dtype, as_tuple(x)
+        if sample_weights is not None:
+            numbers = (*numbers, *as_tuple(sample_weights))
+        if _are_plain(numbers, dtype) and _are_plain(as_tuple(t), dtype, labels=True):
+            inputs = (read_only(x),) if len(numbers) == 1 else tuple(map(read_only, as_tuple(x)))
+            return inputs, each_array(read_only, t), sample_weights
+        outputs = len(self.loss.for_each_output)
+        data = self._fitted(Data.of(x, t, sample_weights, outputs=outputs), self.model)
+        return next(data.parts(len(data))), data.target, data.sample_weights
+
+    def _warn_of_softmax(self) -> None:
+        """Warn once, if the loss applies a softmax or a sigmoid and the model ends with it."""
+        if not self._has_compared:
+            self._has_compared = True
+            arguments.warn_of_softmax(self.model, self.loss)
 
     # ---------------------------------------------------------------- the steps of fit
 
     def _prepared(
-        self, batches: Batches, validation_data: Any
+        self, batches: Batches, validation_data: Any, is_stored: bool
     ) -> tuple[Layer, Data | None, Columns]:
         """Convert the data to what model and loss take, or raise an error if they do not fit.
 
         Returns the model, or a built copy if it is not built yet; the converted validation data;
         and the columns of the history.
         """
-        validation = arguments.as_validation(validation_data, len(self.loss.for_each_output))
         data = batches.data
-        model = self.model if self.model.is_built else _built_copy(self.model, data)
+        validation = arguments.as_validation(
+            validation_data, len(self.loss.for_each_output), len(data.inputs)
+        )
+        model = self.model if self.model.is_built else _built_copy(self.model, data, is_stored)
         known = {data.row_shapes: self._rows_of_outputs(data, model)}
 
         def rows_of_outputs(batch: Data) -> tuple[Shape, ...]:
             if batch.row_shapes not in known:
-                present = self.model if self.model.is_built else _built_copy(self.model, data)
+                present = (
+                    self.model if self.model.is_built else _built_copy(self.model, data, is_stored)
+                )
                 known[batch.row_shapes] = self._rows_of_outputs(batch, present)
             return known[batch.row_shapes]
 
         batches.fit_to(self.loss, rows_of_outputs, model.dtype)
         if validation is not None:
             validation = self._fitted(validation, model)
+            if batches.class_weights is not None:
+                validation = batches.class_weights.times(validation)
         columns = Columns.of(model, self.loss, self._named_metrics)
-        _try_metrics(columns, model, batches.data)
+        if self.model.is_built or not is_stored:  # otherwise the copy has no numbers
+            _try_metrics(columns, model, batches.data)
         return model, validation, columns
 
     def _resumption(self, folder: Path, run: Run, model: Layer) -> Resumption | None:
@@ -428,6 +613,7 @@ class Trainer:
         resumption = Resumption.of(saved, run, model)
         resumption.restore_callbacks(run)
         run.resumed_from, run.resumes_at = saved.path, saved.record["position"]["steps"]
+        run.identity = saved.run or run.identity
         return resumption
 
     def _fitted(self, data: Data, model: Layer) -> Data:
@@ -438,11 +624,13 @@ class Trainer:
         arguments.require_a_loss_for_each(shapes, self.loss)
         return shapes
 
-    def _build(self, data: Data) -> None:
+    def _build(self, data: Data, *, is_stored: bool = False) -> None:
+        """Build the model; without initial values if a checkpoint is about to replace them."""
         if self._for_building is None:
             self._for_building = self.rng.spawn(1)[0]
         rng = copied_generator(self._for_building)  # so a failed build does not advance it
-        self.model.build(*data.row_shapes, rng=rng, dtype=data.dtype)
+        build = partial(build_for_stored_values, self.model) if is_stored else self.model.build
+        build(*data.row_shapes, rng=rng, dtype=data.dtype)
 
     def guarded_step(self) -> GuardedStep:
         """The guarded step, created again if the model, loss or optimizer was replaced."""
@@ -454,6 +642,7 @@ class Trainer:
             and guarded.optimizer is self.optimizer
         )
         if guarded is None or not is_current:
+            Reservation.require_none_elsewhere(self)
             guarded = self._guarded = GuardedStep(self.model, self.loss, self.optimizer)
         return guarded
 
@@ -468,10 +657,11 @@ class Trainer:
         self, y: Any, data: Data, columns: Columns, cost_of: Callable[..., float]
     ) -> dict[str, float]:
         """The values of the columns for these outputs and targets."""
+        weights = data.sample_weights
         outputs = zip(self.loss.for_each_output, as_tuple(y), data.targets, strict=True)
-        costs = [cost_of(*each, data.sample_weights) for each in outputs]
+        costs = [cost_of(*each, of_output(weights, n)) for n, each in enumerate(outputs)]
         of_losses = dict(zip(columns.losses, costs, strict=False))  # a single loss has no column
-        measured = dict(columns.measured(y, data.target))
+        measured = dict(columns.measured(y, data.target, weights))
         return {"loss": float(self.loss.total(costs)), **of_losses, **measured}
 
     def _applied(self, data: Data, size: int) -> Any:
@@ -481,6 +671,16 @@ class Trainer:
             refuse_write(error, f"{label(self.model)}.apply")
             raise
         return one_or_all(tuple(map(np.concatenate, zip(*chunks, strict=True))))
+
+
+def _are_plain(arrays: tuple[Any, ...], dtype: np.dtype[Any], labels: bool = False) -> bool:
+    """Whether all are arrays of this dtype, or with ``labels`` of integers, and not look-alikes."""
+    for array in arrays:
+        if type(array) is not np.ndarray:
+            return False
+        if array.dtype is not dtype and not (labels and array.dtype.kind == "i"):
+            return False
+    return True
 
 
 def _cost(loss: Loss, y: Array, target: Array, sample_weights: Array | None) -> float:
@@ -501,17 +701,31 @@ def _cost_or_infinity(*given: Any) -> float:
 def _try_metrics(columns: Columns, model: Layer, data: Data) -> None:
     """Try the built-in metrics on two samples; custom functions are not called yet."""
     known = columns.known()
+    for number, own in enumerate(known.metrics):
+        for name in own:
+            require_no_negative(name, of_output(data.sample_weights, number))
     if known.metrics:
         with np.errstate(all="ignore"):
             y = model.apply(*[x[:2] for x in data.inputs])
-            list(known.measured(y, one_or_all(tuple([t[:2] for t in data.targets]))))
+            weights = each_array(lambda array: array[:2], data.sample_weights)
+            list(known.measured(y, one_or_all(tuple([t[:2] for t in data.targets])), weights))
 
 
-def _built_copy(model: Layer, data: Data) -> Layer:
-    """A copy of a model, built for the data to check that this is possible."""
+def _holds_checkpoints(folder: Path) -> bool:
+    from chainrule import checkpoints
+
+    return bool(checkpoints.found_in(folder))
+
+
+def _built_copy(model: Layer, data: Data, is_stored: bool) -> Layer:
+    """A copy of a model, built for the data to check that this is possible.
+
+    If its numbers are stored in a checkpoint, no initial values are drawn.
+    """
     model = copy.deepcopy(model)
+    build = partial(build_for_stored_values, model) if is_stored else model.build
     try:
-        model.build(*data.row_shapes, rng=0, dtype=data.dtype)
+        build(*data.row_shapes, rng=0, dtype=data.dtype)
     except ShapeError as error:
         error.received = f"{error.received}, from {data.described}"
         raise

@@ -1,0 +1,344 @@
+"""What is changed during a run takes effect and resumes bit for bit, or is refused by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from chainrule import Activation, Dense, Layer, Sequential, Trainer, callbacks, losses, optimizers
+from chainrule.core.errors import ConfigurationError, StorageError
+
+RNG = np.random.default_rng(7)
+X, T = RNG.normal(size=(20, 3)), RNG.normal(size=(20, 2))
+STEPS, BATCH = 5, 4
+
+
+class KilledError(Exception):
+    """Simulates the end of a process."""
+
+
+class At(callbacks.Callback):
+    """Calls a function after a step."""
+
+    def __init__(self, step: int, action: Any) -> None:
+        self.step, self.action = step, action
+
+    def on_step_end(self, trainer: Any, epoch: int, step: int, cost: float) -> None:
+        if trainer.steps == self.step:
+            self.action(trainer)
+
+
+def kill(trainer: Any) -> None:
+    raise KilledError
+
+
+class Scaled(Layer):
+    """y = k x, with a field that can be changed, and a count of the calls that enters y."""
+
+    factor: float = 1.0
+
+    def build(self, shape: Any) -> None:
+        self.calls = 0
+
+    def forward(self, x: Any) -> Any:
+        self.calls += len(x) > 0
+        self.used = self.factor * (1 + 0.01 * self.calls)
+        return self.used * x
+
+    def backward(self, delta: Any) -> Any:
+        return self.used * delta
+
+
+class Spawns(Layer):
+    """y = x + noise, each batch from a new child of the layer's generator."""
+
+    def build(self, shape: Any) -> None:
+        self.source = self.generator("source")
+
+    def forward(self, x: Any) -> Any:
+        (child,) = self.source.spawn(1)
+        return x + 0.1 * child.normal(size=x.shape)
+
+    def backward(self, delta: Any) -> Any:
+        return delta
+
+
+def trainer_of(optimizer: Any = None, loss: Any = None, layer: Any = None) -> Trainer:
+    model = Sequential([Dense(4), Activation("tanh"), layer or Scaled(), Dense(2)])
+    loss = loss or losses.HalfSquaredError()
+    return Trainer(model, loss, optimizer or optimizers.SGD(0.05, momentum=0.5), rng=3)
+
+
+def outcome(trainer: Trainer) -> tuple[Any, ...]:
+    state = trainer.optimizer.state()
+    return (
+        trainer.model.parameters.value.tobytes(),
+        {k: v.tobytes() if hasattr(v, "tobytes") else v for k, v in state.items()},
+        trainer.history.to_dict(),
+        trainer.steps,
+        trainer.rng.bit_generator.state,
+        trainer.rng.bit_generator.seed_seq.n_children_spawned,
+    )
+
+
+def fit(trainer: Trainer, *given: Any, **how: Any) -> Trainer:
+    trainer.fit(X, T, epochs=4, batch_size=BATCH, callbacks=given, progress=False, **how)
+    return trainer
+
+
+def resumed_after(tmp_path: Any, make: Any, change: Any) -> tuple[Any, Any, Any]:
+    """The outcomes of a run with a change, uninterrupted and resumed, and of one without."""
+    saves = callbacks.Checkpoint(tmp_path, every_steps=3)
+    with pytest.raises(KilledError):
+        fit(make(), At(7, change), At(14, kill), saves)
+    anew = callbacks.Checkpoint(tmp_path)
+    # The change was made before the checkpoint at step 12: no callback makes it again.
+    resumed = fit(make(), anew, resume_from=tmp_path)
+    again = fit(make(), callbacks.Checkpoint(tmp_path), resume_from=tmp_path)
+    assert outcome(again) == outcome(resumed)
+    return outcome(fit(make(), At(7, change))), outcome(resumed), outcome(fit(make()))
+
+
+def set_on(what: str, **values: Any) -> Any:
+    def change(trainer: Any) -> None:
+        for name, value in values.items():
+            setattr(getattr(trainer, what), name, value)
+
+    return change
+
+
+def scale_of(trainer: Any, factor: float) -> None:
+    trainer.model[2].factor = factor
+
+
+CHANGES: dict[str, tuple[Any, Any]] = {
+    "momentum": (trainer_of, set_on("optimizer", momentum=0.9)),
+    "weight_decay": (trainer_of, set_on("optimizer", weight_decay=0.1)),
+    "clip_norm": (trainer_of, set_on("optimizer", clip_norm=0.01)),
+    "nesterov": (trainer_of, set_on("optimizer", nesterov=True)),
+    "learning_rate": (trainer_of, set_on("optimizer", learning_rate=0.2)),
+    "betas": (
+        lambda: trainer_of(optimizers.Adam(0.01)),
+        set_on("optimizer", betas=(0.5, 0.9), epsilon=1e-3),
+    ),
+    "decay_biases": (
+        lambda: trainer_of(optimizers.AdamW(0.01, weight_decay=0.1)),
+        set_on("optimizer", decay_biases=False),
+    ),
+    "a field of the loss": (
+        lambda: trainer_of(loss=losses.Huber(1.0)),
+        set_on("loss", threshold=0.01),
+    ),
+    "a field of a layer": (trainer_of, lambda trainer: scale_of(trainer, 0.5)),
+    "freezing": (trainer_of, lambda trainer: trainer.model[0].freeze()),
+    "a value": (trainer_of, lambda trainer: trainer.model.parameters.value.fill(0.1)),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_during_a_run_takes_effect_and_resumes_bit_for_bit(tmp_path, name):
+    make, change = CHANGES[name]
+    whole, resumed, unchanged = resumed_after(tmp_path, make, change)
+    assert resumed == whole
+    assert whole[0] != unchanged[0]
+
+
+def test_a_field_changed_on_a_new_start_is_still_refused(tmp_path):
+    with pytest.raises(KilledError):
+        fit(
+            trainer_of(),
+            At(7, set_on("optimizer", momentum=0.9)),
+            At(14, kill),
+            callbacks.Checkpoint(tmp_path, every_steps=3),
+        )
+    with pytest.raises(StorageError, match=r"momentum: was '0.5', is now '0.9'"):
+        fit(trainer_of(optimizers.SGD(0.05, momentum=0.9)), resume_from=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["optimizer", "loss", "model", "metrics", "rng"])
+def test_what_a_run_was_started_with_cannot_be_replaced_during_it(name):
+    new = {
+        "optimizer": optimizers.Adam(),
+        "loss": losses.MeanAbsoluteError(),
+        "model": Dense(2),
+        "metrics": ["mean_absolute_error"],
+        "rng": 5,
+    }[name]
+    trainer, met = trainer_of(), []
+
+    def replace(trainer: Any) -> None:
+        with pytest.raises(ConfigurationError, match=f"{name} of a trainer") as caught:
+            setattr(trainer, name, new)
+        met.append(caught.value)
+
+    assert outcome(fit(trainer, At(7, replace))) == outcome(fit(trainer_of())) and met
+    setattr(trainer, name, new)  # between two runs
+    assert trainer.steps == 20
+
+
+def test_a_loss_of_several_outputs_cannot_be_replaced_unseen(tmp_path):
+    from chainrule import Graph, Input
+
+    node = Input((3,))
+    model = Graph(node, [Dense(2)(node), Dense(2)(node)])
+    each = [losses.HalfSquaredError(), losses.HalfSquaredError()]
+    trainer = Trainer(model, each, optimizers.SGD(0.1), rng=0)
+
+    def replace(trainer: Any) -> None:
+        trainer.loss.losses = [losses.HalfSquaredError(), losses.MeanAbsoluteError()]
+
+    saves = callbacks.Checkpoint(tmp_path, every_steps=1)
+    with pytest.raises(StorageError, match="loss 0 was replaced during the run"):
+        trainer.fit(X, (T, T), epochs=1, batch_size=10, callbacks=[At(1, replace), saves])
+
+
+def test_a_changed_field_takes_effect_wherever_the_layer_is_used(tmp_path):
+    """A layer that is used twice has a twin, with its own memory."""
+    from chainrule import Graph, Input
+
+    def make() -> Trainer:
+        node, scaled = Input((3,)), Scaled()
+        model = Graph(node, Dense(2)(scaled(Dense(3)(scaled(node)))))
+        return Trainer(model, losses.HalfSquaredError(), optimizers.SGD(0.05), rng=3)
+
+    def change(trainer: Any) -> None:
+        next(layer for _, layer in trainer.model.walk() if isinstance(layer, Scaled)).factor = 0.5
+
+    whole, resumed, unchanged = resumed_after(tmp_path, make, change)
+    assert resumed == whole and whole[0] != unchanged[0]
+
+
+def test_a_replaced_generator_is_refused_when_it_would_be_lost(tmp_path):
+    def replace(trainer: Any) -> None:
+        trainer.model[2].source = np.random.default_rng(5)
+
+    saves = callbacks.Checkpoint(tmp_path, every_steps=1)
+    with pytest.raises(StorageError, match="generator of the model was replaced") as caught:
+        fit(trainer_of(layer=Spawns()), At(1, replace), saves)
+    assert caught.value.place.startswith("spawns_1.source")
+
+
+# ------------------------------------------------------------------------------- spawn
+
+
+def test_what_a_layer_spawned_is_counted_in_a_checkpoint(tmp_path):
+    def make() -> Trainer:
+        return trainer_of(layer=Spawns())
+
+    whole, resumed, _ = resumed_after(tmp_path, make, lambda trainer: None)
+    assert resumed == whole
+
+
+@pytest.mark.parametrize("prefetch", [False, True])
+def test_what_make_batch_spawned_is_counted_in_a_checkpoint(tmp_path, prefetch):
+    def make_batch(rng: np.random.Generator) -> Any:
+        (child,) = rng.spawn(1)
+        x = child.normal(size=(4, 3))
+        return x, x[:, :2]
+
+    def run(*given: Any, **how: Any) -> Trainer:
+        trainer = trainer_of()
+        trainer.fit(
+            make_batch, epochs=4, steps_per_epoch=5, callbacks=given, prefetch=prefetch, **how
+        )
+        return trainer
+
+    with pytest.raises(KilledError):
+        run(callbacks.Checkpoint(tmp_path, every_steps=3), At(14, kill))
+    assert outcome(run(resume_from=tmp_path)) == outcome(run())
+
+
+# ------------------------------------------------------------------------------- what differs
+
+
+def frozen(trainer: Trainer) -> Trainer:
+    trainer.model[0].freeze()
+    return trainer
+
+
+def changed(array: Any, row: int) -> Any:
+    array = array.copy()
+    array[row] += 1
+    return array
+
+
+VALIDATION = {"validation_data": (X[:10], T[:10])}
+DIFFERENT: dict[str, tuple[Any, dict[str, Any], str]] = {
+    "a row of x": (trainer_of, {"x": changed(X, 13)}, "x: changed in rows 13 to 14, of 20"),
+    "a row of t": (trainer_of, {"t": changed(T, 19)}, "t: changed in rows 18 to 19, of 20"),
+    "a row of the validation data": (
+        trainer_of,
+        {"validation_data": (changed(X[:10], 4), T[:10])},
+        "validation x: changed in rows 4, of 10",
+    ),
+    "frozen parts": (
+        lambda: frozen(trainer_of()),
+        {},
+        "frozen parameters: was [], is now ['dense_1.weights', 'dense_1.biases']",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DIFFERENT)
+def test_resuming_reports_what_differs(tmp_path, name):
+    how = {"x": X, "t": T, **VALIDATION, "epochs": 2, "batch_size": BATCH, "progress": False}
+    trainer_of().fit(**how, callbacks=[callbacks.Checkpoint(tmp_path)])
+    make, different, told = DIFFERENT[name]
+    trainer = make()
+    with pytest.raises(StorageError, match="different run") as caught:
+        trainer.fit(**how | different, resume_from=tmp_path)
+    assert told.replace("[]", "") in str(caught.value).replace("[]", "")
+    assert not trainer.model.is_built
+
+
+def test_resuming_with_another_schedule_is_reported(tmp_path):
+    from chainrule import schedules
+
+    def run(rate: float, per: str = "step", **how: Any) -> Trainer:
+        schedule = callbacks.LearningRate(schedules.Cosine(rate, steps=20), per=per)
+        return fit(trainer_of(), schedule, callbacks.Checkpoint(tmp_path), **how)
+
+    run(0.1)
+    with pytest.raises(ConfigurationError, match="a different schedule") as caught:
+        run(0.2, resume_from=tmp_path)
+    assert "0.1" in str(caught.value.expected) and "0.2" in str(caught.value.received)
+    with pytest.raises(ConfigurationError, match="a different per"):
+        run(0.1, per="epoch", resume_from=tmp_path)
+    assert run(0.1, resume_from=tmp_path).steps == 20
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+def test_changed_rows_of_stored_data_are_reported(tmp_path, is_large, monkeypatch):
+    """Of large stored arrays, the first rows of each block are compared."""
+    from chainrule.training import run_state
+
+    if is_large:
+        monkeypatch.setattr(run_state, "COMPARED_BYTES", 0)
+        monkeypatch.setattr(run_state, "COMPARED_ROWS", 16)
+    arrays = {name: np.random.default_rng(1).normal(size=(64, 3)) for name in ("x", "v")}
+    for name, array in arrays.items():
+        np.save(tmp_path / f"{name}.npy", array)
+
+    def stored(name: str) -> Any:
+        return np.load(tmp_path / f"{name}.npy", mmap_mode="r")
+
+    def run(**how: Any) -> Trainer:
+        trainer = trainer_of()
+        t = np.zeros((64, 2))
+        trainer.fit(
+            stored("x"), t, validation_data=(stored("v"), t), epochs=1, progress=False, **how
+        )
+        return trainer
+
+    run(callbacks=[callbacks.Checkpoint(tmp_path / "run")])
+    assert run(resume_from=tmp_path / "run").is_resumed
+    for name, told in {"x": "x: changed in rows 8 to 11", "v": "validation x: changed in"}.items():
+        np.save(tmp_path / f"{name}.npy", changed(arrays[name], 8))
+        with pytest.raises(StorageError, match=told):
+            run(resume_from=tmp_path / "run")
+        np.save(tmp_path / f"{name}.npy", arrays[name])
+    np.save(tmp_path / "x.npy", changed(arrays["x"], 11))
+    if is_large:  # not seen, as the documentation says
+        assert run(resume_from=tmp_path / "run").is_resumed
