@@ -171,7 +171,9 @@ class Dense(Layer, repr=False):
         return outputs
 
     def _accumulate(self, delta: Array) -> None:
-        inputs, delta = _vectors(self.inputs), _vectors(delta)
+        inputs = self.inputs
+        if delta.ndim != 2:
+            inputs, delta = _vectors(inputs), _vectors(delta)
         self.weights.accumulate_product(inputs.T, delta)
         if self.use_bias:
             self.biases.accumulate_product(_ones(len(delta), delta.dtype), delta)
@@ -186,8 +188,6 @@ def _product(rows: Array, matrix: Array) -> Array:
 
 def _vectors(rows: Array) -> Array:
     """All vectors along the last axis, as the rows of one matrix."""
-    if rows.ndim == 2:
-        return rows
     return np.reshape(rows, (math.prod(rows.shape[:-1]), rows.shape[-1]))
 
 

@@ -162,7 +162,7 @@ class Trainer(Hinted):
     _guarded: GuardedStep | None = field(default=None, init=False, repr=False)
     _no_history: History = field(factory=History, init=False, repr=False)
     _for_building: np.random.Generator | None = field(default=None, init=False, repr=False)
-    _own_steps: int = field(default=0, init=False, repr=False)
+    _own_steps: int = field(default=0, init=False, repr=False, on_setattr=setters.NO_OP)
     _has_compared: bool = field(default=False, init=False, repr=False)
     _busy: Any = field(factory=threading.RLock, init=False, repr=False)  # held by fit and step
 
