@@ -69,6 +69,8 @@ def measure(options: argparse.Namespace, console: Console) -> report.Measured:
         progress.update(bar, description="import", advance=1, refresh=True)
         imports = overheads.import_times(5 if options.quick else 25)
         jacobian = overheads.jacobian_time(rounds)
+        progress.update(bar, description="check_layer", refresh=True)
+        check = overheads.check_times(20 if options.quick else overheads.CHECKED)
         of_graphs = None
         if options.with_graphs:
             progress.update(bar, description="graphs", refresh=True)
@@ -82,7 +84,15 @@ def measure(options: argparse.Namespace, console: Console) -> report.Measured:
             progress.update(bar, description="training runs", refresh=True)
             of_training = training.measure(length, seen, options.quick)
     return report.Measured(
-        described, results, trainer, imports, of_graphs, of_optimizers, of_training, jacobian
+        described,
+        results,
+        trainer,
+        imports,
+        of_graphs,
+        of_optimizers,
+        of_training,
+        jacobian,
+        check,
     )
 
 

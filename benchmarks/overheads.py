@@ -40,6 +40,11 @@ IMPORT_BOUNDS = {BARE: 1.5, USUAL: None}
 
 BATCHES = 50  # per epoch
 
+CHECKED = 500
+"""How many Dense layers `check_layer` checks, and then twice as many."""
+CHECK_BOUND = 2.3
+"""The most that twice as many layers may cost `check_layer`."""
+
 
 def trainer_overhead(dtype: str, rounds: int, epochs: int) -> Quartiles:
     """Seconds that `Trainer.fit` adds to a step of the tiny network, in a separate process."""
@@ -93,6 +98,16 @@ def _seconds(work: Callable[[], None]) -> float:
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
+
+
+def check_times(length: int) -> tuple[float, float]:
+    """Seconds that `check_layer` takes for a sequence of this length, and for twice as many."""
+    from chainrule import Dense, Sequential, check_layer
+
+    check_layer(Dense(8), (8,))  # imports everything
+    models = [Sequential([Dense(8) for _ in range(n)]) for n in (length, 2 * length)]
+    shorter, longer = (_seconds(lambda model=model: check_layer(model, (8,))) for model in models)
+    return shorter, longer
 
 
 def import_times(rounds: int) -> dict[str, list[float]]:

@@ -46,6 +46,7 @@ class Measured:
     optimizers: list[Result] | None = None
     training: training.Measured | None = None
     jacobian: Quartiles | None = None
+    check: tuple[float, float] | None = None
 
     def tables(self) -> list[Table]:
         of_steps = [_ratios(self), _times(self)] if self.results else []
@@ -149,7 +150,12 @@ def _around(measured: Measured) -> Table:
     for name, bound in overheads.IMPORT_BOUNDS.items():
         ratio = overheads.import_ratio(measured.imports, name)
         rows.append([f"{name},\ndivided by `import numpy`", _against(ratio, bound, "{:.2f}")])
-    return Table("Overhead of `Trainer.fit` and import", ["", "measured"], rows)
+    if measured.check:
+        shorter, longer = measured.check
+        ratio = Quartiles.of([longer / shorter])
+        what = f"`check_layer` ({shorter:.1f} s),\nof twice as many layers"
+        rows.append([what, _against(ratio, overheads.CHECK_BOUND, "{:.2f}")])
+    return Table("Overhead of `Trainer.fit`, import and `check_layer`", ["", "measured"], rows)
 
 
 def _scaled(seconds: Quartiles, factor: float) -> Quartiles:

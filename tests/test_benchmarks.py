@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from benchmarks import contenders, graphs, optimizers, report, training
+from benchmarks import contenders, graphs, optimizers, overheads, report, training
 from benchmarks.for_speed_alone import PIECE
 from benchmarks.quartiles import Quartiles
 from benchmarks.race import DisagreementError, Length, Result, race, require_agreement
@@ -141,6 +141,12 @@ def measured() -> report.Measured:
         },
         jacobian=Quartiles(2e-3, 3e-3, 4e-3),
     )
+
+
+def test_a_check_of_twice_as_many_layers_has_its_row() -> None:
+    text = report.as_markdown(report.Measured({}, [], {}, measured().imports, check=(10.0, 21.0)))
+    assert "| `check_layer` (10.0 s),<br>of twice as many layers | 2.10 ≤ 2.30 ✓" in text
+    assert len(overheads.check_times(1)) == 2
 
 
 def test_ratios_are_taken_round_by_round() -> None:

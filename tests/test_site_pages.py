@@ -157,7 +157,7 @@ def test_every_error_can_be_linked_by_its_full_name():
 
 
 def test_the_design_has_every_law_in_order_with_the_function_that_proves_it():
-    rows = re.findall(r"^\| (\d) \| \*(\w+)\* \| .*\[\]\(source:([\w.]+):(\w+)\)", DESIGN, re.M)
+    rows = re.findall(r"^\| (\d+) \| \*(\w+)\* \| .*\[\]\(source:([\w.]+):(\w+)\)", DESIGN, re.M)
     assert [(int(number), name.lower()) for number, name, _, _ in rows] == list(enumerate(LAWS, 1))
     for _, law, module, function in rows:
         assert LAWS[law.lower()] is getattr(importlib.import_module(module), function)

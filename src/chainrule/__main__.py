@@ -368,7 +368,7 @@ class _Screen:
             figures = [r.figure for r in results if r.figure is not None]
             table.add_row(f"✓ {results[0].name}", _figure(figures), _short(results[0].statement))
         self._indented(table)
-        self._print(("All nine laws hold for the whole network and for each of its layers.", "dim"))
+        self._print(("All ten laws hold for the whole network and for each of its layers.", "dim"))
 
     def training(self, history: History, seconds: float) -> None:
         epochs, first, last = len(history["loss"]), history["loss"][0], history["loss"][-1]

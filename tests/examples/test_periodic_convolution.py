@@ -9,7 +9,7 @@ def test_the_kernel_is_the_best_one_and_resembles_the_stencil(example, tmp_path,
     found = example("periodic_convolution")
     kernel, error, stencil_error = found["main"](epochs=40, output=tmp_path)
     printed = capsys.readouterr().out
-    assert "PeriodicConvolution(reach=2)" in printed and "all 9 laws hold" in printed
+    assert "PeriodicConvolution(reach=2)" in printed and "all 10 laws hold" in printed
     np.testing.assert_allclose(kernel, found["STENCIL"], atol=0.06)
     np.testing.assert_allclose(kernel, -kernel[::-1], atol=0.04)
     x, t = found["make_batch"](np.random.default_rng(2), 1000)

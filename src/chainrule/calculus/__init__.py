@@ -12,6 +12,8 @@
     check                 public: `check_layer`, `check_loss` and their reports
     laws                  the laws of a layer, one function each
     derivative_laws       the first two laws
+    inference_law         the tenth law
+    situations            batch sizes, values and memory layouts that the laws try
     loss_laws             the same laws for a loss
     diagnosis             the likely mistake behind a wrong gradient
     test_case             the layer and the numbers that a law is checked on

@@ -1,7 +1,7 @@
-"""`check_layer`: check that a layer obeys the nine laws, and diagnose what is wrong if it doesn't.
+"""`check_layer`: check that a layer obeys the ten laws, and diagnose what is wrong if it doesn't.
 
     >>> print(check_layer(Dense(3), (4,)))                                    # doctest: +SKIP
-    Dense(3), checked on rows of shape (4,) in batches of 7: all 9 laws hold …
+    Dense(3), checked on rows of shape (4,) in batches of 7: all 10 laws hold …
 
 The laws are in `chainrule.calculus.laws`, the typical patterns of wrong gradients in
 `chainrule.calculus.diagnosis`. This module runs them on a copy of the layer and reports the result.
@@ -14,12 +14,14 @@ from __future__ import annotations
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from attrs import define, field
 
 from chainrule.calculus import laws, loss_laws
+from chainrule.calculus.products import with_indices
 from chainrule.calculus.test_case import Case, Finding, LawViolation
 from chainrule.core.errors import (
     ChainruleError,
@@ -61,11 +63,15 @@ class LawResult:
     tolerance: float | None = None
     diagnosis: str | None = None
     remarks: list[str] = field(factory=list)
+    origin: str = field(
+        default="", repr=False, eq=False
+    )  # what laws have in common that fail alike
 
     @printable
     def __str__(self) -> str:
         figure = "" if self.figure is None else f"{self.figure:.1e}"
-        head = f"  {'✓' if self.ok else '✗'} {self.number}  {self.name:<10}  {figure:>7}  "
+        name = self.name.ljust(11 - len(str(self.number)))
+        head = f"  {'✓' if self.ok else '✗'} {self.number}  {name}  {figure:>7}  "
         lines = [head + self.statement]
         for text in [*(self.diagnosis or "").splitlines(), *(f"({r})" for r in self.remarks)]:
             lines.append(" " * 7 + text)
@@ -108,6 +114,11 @@ class CheckReport:
     @printable
     def __str__(self) -> str:
         broken = [result.name for result in self.results if not result.ok]
+        if len(self.results) == 1 and not self.results[0].number:  # no law was checked
+            lines = (self.results[0].diagnosis or "").splitlines()
+            return "\n".join(
+                [f"{self.subject}: {self.results[0].statement}", *map("  {}".format, lines)]
+            )
         head = (
             f"{self.subject}: all {len(self.results)} laws hold"
             if not broken
@@ -127,10 +138,24 @@ def check_layer(
     *,
     inputs: Any = None,
 ) -> CheckReport:
-    """Check that a layer obeys the nine laws of the contract; diagnose the laws it breaks.
+    """Check that a layer obeys the ten laws of the contract; diagnose the laws it breaks.
 
-    Derivatives are checked to machine precision at random points. This builds and tests a copy;
-    the layer itself does not change.
+    1. *adjoint*: `backward` is the transpose of the Jacobian of `forward`, to machine precision.
+    2. *tangent*: this Jacobian agrees with central differences.
+    3. *accumulate*: gradients of several backward passes add up; `zero_grad` resets them.
+    4. *purity*: inputs, deltas and returned arrays are never changed.
+    5. *repeatable*: results depend on nothing but inputs, parameters, buffers and generators.
+    6. *batch*: rows do not affect each other, unless the class says ``couples_batch = True``.
+    7. *type*: float32 in, float32 out, with the numbers of float64.
+    8. *memory*: `apply` leaves no trace; `backward` before `forward` is a named error.
+    9. *return*: the layer survives saving and loading.
+    10. *inference*: `apply` is deterministic, treats rows alone, and equals `forward`: exactly; or
+        on average, for a layer that draws, unless it says ``noise_is_linear = False``; or to 1 %
+        after many passes of one batch, for a layer with running statistics.
+
+    It tries batches of 0 to 128 rows; inputs, parameters and deltas from tiny to huge, of one sign,
+    integer, sparse, zero, equal and constant; arrays in other layouts in memory; other batches in
+    between. This builds and tests a copy; the layer itself does not change.
 
     Parameters
     ----------
@@ -143,7 +168,9 @@ def check_layer(
         A seed or Generator for the random numbers of the check.
     inputs
         A function that takes a shape and draws inputs, for a layer that is not defined for all
-        real numbers: ``inputs=lambda shape: np.random.default_rng(0).uniform(1, 2, shape)``.
+        real numbers: ``inputs=lambda shape: rng.uniform(1, 2, shape)``, or for one that takes
+        integers: ``inputs=lambda shape: rng.integers(0, 5, shape)``. They are taken as they are.
+        Integers are not moved, and their delta must be zeros in the layer's dtype.
 
     Returns
     -------
@@ -166,11 +193,13 @@ def check_layer(
     generator = np.random.default_rng(rng)
     shapes = _shapes(input_shape)
     try:
-        case = _case(layer, shapes, generator, inputs)
+        built, seed = _built(layer, shapes, generator)
     except Exception as error:
-        report = CheckReport(name, [LawResult(0, "build", "The layer can be built.", False)])
+        report = CheckReport(name, [LawResult(0, "build", "the layer cannot be built", False)])
         report.results[0].diagnosis = _described_error(error)
         raise _failure(report) from error
+    case = Case.of(built, generator, _batch_size(built), inputs, seed)
+    case = with_indices(case) if case.is_given else case
     report = CheckReport(
         f"{name}, checked on rows of shape {_joined(shapes)} in batches of {case.batch}",
         _same_error_once(
@@ -230,7 +259,7 @@ def check_loss(
         loss, output_shape, np.random.default_rng(rng), outputs, targets
     )
     if not subjects:
-        result = LawResult(0, "targets", "The loss accepts some of the targets tried.", False)
+        result = LawResult(0, "targets", "the loss accepts none of the targets tried", False)
         result.diagnosis = (
             "pass functions that draw valid ones: check_loss(…, outputs=…, targets=…)"
         )
@@ -249,14 +278,15 @@ def _joined(shapes: tuple[Shape, ...]) -> str:
     return " and ".join(map(str, shapes))
 
 
-def _case(layer: Layer, shapes: tuple[Shape, ...], rng: np.random.Generator, inputs: Any) -> Case:
+def _built(layer: Layer, shapes: tuple[Shape, ...], rng: np.random.Generator) -> tuple[Layer, int]:
+    """A copy of the layer, built, and the seed with which it was built."""
     copy = layer.unbuilt()
-    copy.build(*shapes, rng=rng.spawn(1)[0], dtype="float64")
+    seed = int(rng.integers(2**63))
+    copy.build(*shapes, rng=seed, dtype="float64")
     # Zeros, the initial value of biases, would hide errors in whatever they multiply.
     value = copy.parameters.value
     value += 0.1 * rng.normal(size=value.shape)
-    draw = inputs or (lambda shape: rng.normal(size=shape))
-    return Case.of(copy, shapes, rng, _batch_size(copy), draw)
+    return copy, seed
 
 
 def _batch_size(layer: Layer) -> int:
@@ -281,17 +311,19 @@ def _try(number: int, name: str, law: Callable[[Any], Finding], case: Any) -> La
         result.remarks = finding.remarks
     except LawViolation as broken:
         result.ok, result.figure, result.diagnosis = False, broken.figure, str(broken)
+        result.origin = str(broken)
     except Exception as error:
         result.ok, result.diagnosis = False, _described_error(error)
+        result.origin = _origin(error)
     return result
 
 
 def _same_error_once(results: list[LawResult]) -> list[LawResult]:
-    """The same results, with a diagnosis shared by several laws written out only once."""
+    """The same results, with an error shared by several laws written out only once."""
     first: dict[str, int] = {}
     for result in results:
         if result.diagnosis is not None:
-            number = first.setdefault(result.diagnosis, result.number)
+            number = first.setdefault(result.origin, result.number)
             if number != result.number:
                 result.diagnosis = f"same as law {number}"
     return results
@@ -300,11 +332,28 @@ def _same_error_once(results: list[LawResult]) -> list[LawResult]:
 def _described_error(error: Exception) -> str:
     """An error as a diagnosis: the message, and the line of the layer that raised it."""
     text = str(error) if isinstance(error, ChainruleError) else f"{type(error).__name__}: {error}"
+    line = _line_of_layer(error)
+    if line and not isinstance(error, ChainruleError):
+        text += f"\nin {line.name}, line {line.lineno}: {line.line}"
+    return "\n".join([text, *getattr(error, "__notes__", ())])
+
+
+def _origin(error: Exception) -> str:
+    """What is the same for one error under several laws; its message may name the batch size."""
+    line = _line_of_layer(error)
+    where = f"{line.filename}, line {line.lineno}" if line else ""
+    what = error.problem if isinstance(error, ChainruleError) else where or str(error)
+    return f"{type(error).__name__}: {what}"
+
+
+_PACKAGES = (str(Path(__file__).parents[1]), str(Path(np.__file__).parent))
+
+
+def _line_of_layer(error: Exception) -> traceback.FrameSummary | None:
+    """The last line outside chainrule and NumPy, which is in the code of the layer's author."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if "/chainrule/c" not in f.filename.replace("\\", "/")]
-    if own and not isinstance(error, ChainruleError):
-        text += f"\nin {own[-1].name}, line {own[-1].lineno}: {own[-1].line}"
-    return text
+    own = [frame for frame in frames if not frame.filename.startswith(_PACKAGES)]
+    return own[-1] if own else None
 
 
 def _failure(report: CheckReport) -> LayerCheckError:

@@ -29,8 +29,7 @@ class Case:
     expected: npt.NDArray[Any]  # E
     fresh: npt.NDArray[Any]  # R, from a layer that has not
     sizes: Mapping[str, int]
-    scale: float
-    is_first_scale: bool
+    situation: str  # "for a batch of 2 rows", or nothing for an ordinary batch
     others_are_right: bool
     at_output: npt.NDArray[Any] | None  # E with the slope taken at the output
     forwards: npt.NDArray[Any] | None  # J u instead of Jᵀ u
@@ -39,9 +38,8 @@ class Case:
 def sentence(case: Case) -> str:
     """The diagnosis: what is wrong, the pattern, and the worst entry."""
     said = f"{case.gradient} is wrong"
-    if not case.is_first_scale:
-        where = "in the tails" if case.scale > 1 else "near zero"
-        said += f" {where}, for inputs of about {case.scale:g}, but right for ordinary inputs"
+    if case.situation:
+        said += f" {case.situation}, but right for an ordinary batch"
     if case.others_are_right:
         said += f". Only {case.name} is wrong: all other results of backward are right"
     return f"{said}.\n{_pattern(case)}\n{worst_entry(case.received, case.expected)}"
@@ -114,9 +112,9 @@ def _pattern(case: Case) -> str:
             "It uses the slope at the output y = f(z) instead of the input z: the derivative has "
             "the wrong argument."
         )
-    if not case.is_first_scale and case.scale > 1:
+    if case.situation.startswith("in the tails"):
         return "Does a function overflow, lose digits by cancellation, or get clipped there?"
-    if not case.is_first_scale:
+    if case.situation.startswith("near zero"):
         return "Is there a kink, or a case that starts at a different value than in forward?"
     if received.ndim and len(received) == case.sizes["the batch size"] > 1:
         rows = [_close(r, e) for r, e in zip(received, expected, strict=True)]

@@ -119,6 +119,8 @@ class Layer(Tree):
 
     couples_batch: ClassVar[bool] = False
     """True declares that the rows of a batch affect each other, as in batch normalization."""
+    noise_is_linear: ClassVar[bool] = True
+    """False declares that the mean output of a layer that draws is not what `apply` returns."""
     accepts_any_shape: ClassVar[bool] = False
     """True declares that the layer works on rows of any shape that `build` accepts, whatever it was
     built for; see `accepted_shapes`."""

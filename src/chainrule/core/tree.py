@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from copy import copy
 from typing import Any, Self, TypeVar
 
-import attrs
 import numpy as np
 
 T = TypeVar("T")
@@ -95,8 +94,8 @@ LAYER_OR_CONTAINER = (Tree, list, tuple, dict)
 
 def fields_of(cls: type) -> tuple[Any, ...]:
     """The attrs fields of a layer class, which are its configuration."""
-    fields: tuple[Any, ...] = attrs.fields(cls)
-    return fields
+    fields: tuple[Any, ...] = cls.__attrs_attrs__  # type: ignore[attr-defined]
+    return fields  # what attrs.fields returns, several times faster
 
 
 def snake_case(name: str) -> str:

@@ -1,0 +1,106 @@
+"""Every layer and container that chainrule ships, with the shape of a row for it.
+
+`laws.seeds` checks all of them with many seeds, and the layers of the zoo that are unusual but
+right. A new layer gets a line here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from attrs import define
+
+from chainrule import (
+    Activation,
+    Add,
+    Average,
+    Branches,
+    Concatenate,
+    Dense,
+    Dot,
+    Flatten,
+    Graph,
+    Input,
+    Maximum,
+    Multiply,
+    Permute,
+    Reshape,
+    Residual,
+    Sequential,
+    Slice,
+    Softmax,
+    Subtract,
+)
+from chainrule.core.layer import Layer
+from chainrule.layers.functions import KNOWN as FUNCTIONS
+from chainrule.layers.functions import Elu, LeakyRelu
+from laws.unusual_layers import UNUSUAL, WITH_INPUTS
+
+
+def _diamond() -> Graph:
+    x = Input((4,))
+    left, right = Activation("tanh")(Dense(3)(x)), Dense(3)(x)
+    return Graph(x, [Add()(left, right), Multiply()(left, right)])
+
+
+def _shared() -> Sequential:
+    dense, bend = Dense(4), Activation("tanh")
+    return Sequential([dense, bend, Sequential([dense, bend]), Dense(2), Softmax()])
+
+
+TWO = ((4,), (4,))
+
+LIBRARY: list[tuple[Layer, Any]] = [
+    (Dense(3), (4,)),
+    (Dense(3, use_bias=False), (4,)),
+    (Dense(2, initializer="orthogonal"), (3, 4)),
+    (Dense(1), (1,)),
+    *((Activation(name), (4,)) for name in sorted(FUNCTIONS)),
+    (Activation("tanh"), ()),
+    (Activation("gelu"), (2, 3)),
+    (Activation(LeakyRelu(0.3)), (4,)),
+    (Activation(Elu(0.5)), (4,)),
+    (Activation(np.sin, np.cos), (4,)),
+    (Softmax(), (4,)),
+    (Softmax(), (2, 3)),
+    (Add(), TWO),
+    (Subtract(), TWO),
+    (Multiply(), TWO),
+    (Multiply(), ((3,), (3,), (3,))),
+    (Average(), TWO),
+    (Maximum(), TWO),
+    (Concatenate(), ((2,), (3,))),
+    (Dot(), TWO),
+    (Flatten(), (2, 3)),
+    (Reshape((3, 2)), (6,)),
+    (Permute((2, 1)), (2, 3)),
+    (Slice(1, 3), (5,)),
+    (Residual(Dense(4)), (4,)),
+    (Residual(Sequential([Dense(3), Activation("relu"), Dense(4)])), (4,)),
+    (Branches([Dense(2), Dense(3)], Concatenate()), (4,)),
+    (Sequential([Dense(5), Activation("relu"), Dense(3), Softmax()]), (4,)),
+    (Sequential([Dense(3), Sequential([Activation("elu"), Residual(Dense(3))])]), (2,)),
+    (_shared(), (4,)),
+    (_diamond(), (4,)),
+]
+
+
+@define
+class Checked:
+    """A layer to check: its name, how it is made, and what `check_layer` gets."""
+
+    name: str
+    layer: Layer
+    shape: Any
+    inputs: Callable[[Any], Any] | None = None
+
+
+def everything() -> Iterator[Checked]:
+    """The library, and the unusual layers of the zoo."""
+    cases = [(layer, shape, None) for layer, shape in [*LIBRARY, *UNUSUAL]]
+    for number, (layer, shape, inputs) in enumerate([*cases, *WITH_INPUTS]):
+        text = repr(layer)
+        name = text if len(text) < 40 and "\n" not in text else type(layer).__name__
+        yield Checked(f"{number:02d} {name} on {shape}", layer, shape, inputs)

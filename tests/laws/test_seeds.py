@@ -1,0 +1,29 @@
+"""Three of the seeds that `make seeds` checks: no law is reported as broken where all hold."""
+
+from __future__ import annotations
+
+import pytest
+
+import chainrule
+from chainrule.core.layer import Layer
+from laws.library import LIBRARY, everything
+from laws.seeds import alarm, main
+
+CASES = list(everything())
+
+
+@pytest.mark.parametrize("number", range(len(CASES)), ids=[case.name for case in CASES])
+def test_no_false_alarm_in_three_seeds(number):
+    assert [alarm((number, seed)) for seed in (0, 1, 2)] == [None] * 3
+
+
+def test_every_public_layer_is_in_the_list():
+    public = [getattr(chainrule, name) for name in chainrule.__all__]
+    layers = {c for c in public if isinstance(c, type) and issubclass(c, Layer)} - {Layer}
+    assert layers <= {type(layer) for layer, _ in LIBRARY}
+
+
+def test_the_command_prints_what_it_has_checked(capsys):
+    assert main(["-n", "2", "--only", "Flatten", "--workers", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert "2 checks of 1 layers, seeds 0 to 1: 0 false alarm(s)" in printed
