@@ -263,7 +263,7 @@ class BuildsByHand(Layer):
         self.seen = self.dtype
         self.inner = Sequential([Dense(4), Activation("tanh"), Dense(2)])
         if self.by_call:
-            self.inner(np.zeros((1, *input_shape), self.dtype))
+            self.inner(np.zeros((1, *input_shape)))  # float64 also in a float32 layer
         else:
             self.inner.build(input_shape)
 

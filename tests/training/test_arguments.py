@@ -273,8 +273,9 @@ def test_batches_of_sequences_of_different_lengths_can_be_evaluated(outputs: int
     for length in (5, 2, 4):
         x, t = rng.normal(size=(4, length, 3)), rng.integers(0, 3, (4, length))
         batches.append((x, (t, x[..., :1]) if outputs == 2 else t))
-    trainer.fit(batches, epochs=1)
+    history = trainer.fit(batches, epochs=1, validation_data=batches)
     found = trainer.evaluate(batches)
+    assert found == {name: history[f"validation_{name}"][-1] for name in found}
     # The same positions, each as a sequence of length 1.
     flat = np.concatenate([x.reshape(-1, 1, 3) for x, _ in batches])
     ts = [t if isinstance(t, tuple) else (t,) for _, t in batches]

@@ -8,7 +8,7 @@
     4. Once the outermost layer is built, all its parameters move into one flat vector.
 
 A layer that `build` itself builds, by a call of its `build` or of the layer, has the dtype and the
-generator of the layer around it.
+generator of the layer around it, whatever the dtype of the arrays that it is called on.
 
 If any step fails, every layer is restored to what it was before.
 """
@@ -56,7 +56,7 @@ from chainrule.core.open_axes import (
     record_open_axes,
     with_sizes,
 )
-from chainrule.core.ownership import Builder
+from chainrule.core.ownership import BUILDING, Builder
 from chainrule.core.parameter import Parameter, ParameterVector
 from chainrule.core.types import Array, Shape
 
@@ -386,7 +386,7 @@ def _call_build(layer: Layer, method: Callable[..., Any], shapes: tuple[Shape, .
             received=f"build{shapes}" if len(shapes) != 1 else f"build({shapes[0]})",
             hint="pass one shape for each input of forward",
         ) from error
-    token = _BUILDER.set(layer)
+    token = BUILDING.set(layer)
     try:
         method(layer, *shapes)
     except ChainruleError:
@@ -398,11 +398,7 @@ def _call_build(layer: Layer, method: Callable[..., Any], shapes: tuple[Shape, .
             hint="the traceback above shows the line in build",
         ) from error
     finally:
-        _BUILDER.reset(token)
-
-
-_BUILDER: ContextVar[Layer | None] = ContextVar("builder", default=None)
-"""The layer whose `build` is running."""
+        BUILDING.reset(token)
 
 
 def _register_what_build_set(layer: Layer) -> None:
@@ -550,7 +546,7 @@ def _shape(name: str, shape: Any, *, may_be_open: bool = False) -> Shape:
 
 def _dtype(layer: Layer, dtype: Any) -> np.dtype[Any]:
     if dtype is None:
-        builder = _BUILDER.get()
+        builder: Layer | None = BUILDING.get()
         inherited = builder._dtype if builder is not None else None
         return layer._dtype or inherited or np.dtype(np.float64)
     try:
@@ -570,7 +566,7 @@ def _dtype(layer: Layer, dtype: Any) -> np.dtype[Any]:
 def _generator(layer: Layer, rng: Any) -> np.random.Generator:
     if rng is None and layer._rng is not None:
         return layer._rng
-    builder = _BUILDER.get()
+    builder: Layer | None = BUILDING.get()
     if rng is None and builder is not None and builder._rng is not None:
         return builder._rng
     try:

@@ -26,7 +26,7 @@ from chainrule.core.errors import (
 )
 from chainrule.core.messages import batch_of, label
 from chainrule.core.open_axes import fits, is_opening, merged
-from chainrule.core.ownership import Builder
+from chainrule.core.ownership import BUILDING, Builder
 from chainrule.core.types import RowPattern, Shape
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _as_input(layer: Layer, x: Any) -> Any:
                 else "are the rows of unequal length?",
             ) from error
     _refuse_kind(layer, x, kinds="fiub")
-    dtype = layer._dtype or (x.dtype if x.dtype in DTYPES else np.dtype(np.float64))
+    dtype = _known_dtype(layer) or (x.dtype if x.dtype in DTYPES else np.dtype(np.float64))
     return read_only(x) if x.dtype is dtype else x.astype(dtype)
 
 
@@ -117,7 +117,7 @@ def _build_for(layer: Layer, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     for x in inputs:
         _refuse_kind(layer, x, kinds="fiub", floats=DTYPES)
     dtypes = [x.dtype for x in inputs if x.dtype.kind == "f"]
-    dtype = layer._dtype or (dtypes[0] if dtypes else np.dtype(np.float64))
+    dtype = _known_dtype(layer) or (dtypes[0] if dtypes else np.dtype(np.float64))
     inputs = tuple(_as_float(x, dtype) for x in inputs)
     for x in inputs:
         if not x.shape:
@@ -129,6 +129,12 @@ def _build_for(layer: Layer, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         _refuse_dtype(layer, x, dtype)
     layer.build(*(x.shape[1:] for x in inputs), dtype=dtype if inputs else None)
     return admit(layer, inputs)
+
+
+def _known_dtype(layer: Layer) -> np.dtype[Any] | None:
+    """The dtype that the layer has or, if another layer's `build` calls it, will have."""
+    outer = BUILDING.get()
+    return layer._dtype or (None if outer is None else outer._dtype)
 
 
 def _as_float(x: Any, dtype: np.dtype[Any] | None) -> Any:

@@ -121,6 +121,10 @@ class UsedBy:
         return UsedBy, ()
 
 
+BUILDING: ContextVar[Any] = ContextVar("building", default=None)
+"""The layer whose `build` is running."""
+
+
 class Builder:
     """The thread that may build layers: one at a time, as models can share layers."""
 

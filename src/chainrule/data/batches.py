@@ -24,7 +24,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from attrs import define, field
 
-from chainrule.core.errors import ChainruleError, DataError, ShapeError
+from chainrule.core.errors import ChainruleError, DataError
 from chainrule.core.layer_state import copied_generator, set_state, state_of
 from chainrule.core.types import Array, Shape
 from chainrule.data.class_weights import ClassWeights
@@ -397,20 +397,6 @@ def data_from_pair(
     except DataError as error:
         error.batch = x if isinstance(x, tuple) else (x,), t, weight
         raise
-
-
-def require_same_row_shapes(data: Data, first: Data, number: int) -> None:
-    """Raise an error if the rows of a batch do not have the shape of those of the first."""
-    shapes, expected = (
-        [array.shape[1:] for array in (*of.inputs, *of.targets)] for of in (data, first)
-    )
-    if shapes != expected:
-        raise ShapeError(
-            f"the rows of batch {number} do not have the shape of those before",
-            expected="x and t with rows of shape " + " and ".join(map(str, expected)),
-            received="x and t with rows of shape " + " and ".join(map(str, shapes)),
-            hint="only the number of rows may change from batch to batch",
-        )
 
 
 def with_batch_numbers(batches: Iterator[Batch], done: int) -> Iterator[Batch]:

@@ -6,7 +6,7 @@ once and kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,15 +14,15 @@ from attrs import evolve
 
 from chainrule.core.errors import ChainruleError, DataError
 from chainrule.core.types import Array
-from chainrule.data.batches import data_from_pair, require_same_row_shapes
+from chainrule.data.batches import data_from_pair
 from chainrule.data.batches_of import length_of
 from chainrule.data.kinds import gives_pairs
 from chainrule.data.pair_batches import PairBatches
 from chainrule.data.samples import Data, of_output
 
 
-def read_all(given: Any, outputs: int, *, named: str, place: str) -> Data:
-    """The samples of a dataset of pairs, or of a finite iterable of batches.
+def read_all(given: Any, outputs: int, *, named: str, place: str) -> list[Data]:
+    """The samples of a dataset of pairs, or of a finite iterable of batches: see `joined`.
 
     Parameters
     ----------
@@ -40,12 +40,8 @@ def read_all(given: Any, outputs: int, *, named: str, place: str) -> Data:
     DtypeError, ShapeError, DataError
         The samples or batches cannot be learned from.
     """
-    parts = list(read_parts(given, outputs, place=place))
-    try:
-        return evolve(joined(parts), named=named, rows=None)
-    except ChainruleError as error:
-        error.place = place
-        raise
+    parts = joined(read_parts(given, outputs, place=place))
+    return [evolve(part, named=named, rows=None) for part in parts]
 
 
 def read_parts(given: Any, outputs: int, *, place: str, size: int | None = None) -> Iterator[Data]:
@@ -59,16 +55,21 @@ def read_parts(given: Any, outputs: int, *, place: str, size: int | None = None)
         raise
 
 
-def joined(parts: Sequence[Data]) -> Data:
-    """All samples of some parts in one. A part without weights counts as if all were 1."""
+def joined(given: Iterable[Data]) -> list[Data]:
+    """All samples of some parts in one part. A part without weights counts as if all were 1.
+
+    Rows of different shapes, such as sequences of different lengths, cannot be joined: the parts
+    are then returned as they are.
+    """
+    parts = list(given)
+    if len({tuple([a.shape[1:] for a in (*d.inputs, *d.targets)]) for d in parts}) > 1:
+        return parts
     (first, *_), outputs = parts, len(parts[0].targets)
     if len(parts) == 1:
-        return first
-    for number, data in enumerate(parts, start=1):
-        require_same_row_shapes(data, first, number)
+        return parts
     inputs = _joined([data.inputs for data in parts])
     targets = _joined([data.targets for data in parts])
-    return Data(inputs, targets, _joined_weights(parts, outputs), first.named)
+    return [Data(inputs, targets, _joined_weights(parts, outputs), first.named)]
 
 
 def _of_pairs(dataset: Any, outputs: int, size: int | None) -> Iterator[Data]:

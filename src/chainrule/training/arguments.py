@@ -179,19 +179,19 @@ def _callback_from(given: Any) -> str:
     return "define a class: class Mine(Callback), for example with an on_epoch_end"
 
 
-def as_validation(given: Any, outputs: int, inputs: int = 1) -> Data | None:
+def as_validation(given: Any, outputs: int, inputs: int = 1) -> list[Data]:
     """The validation data from (x, t), (x, t, weights), a dataset or finitely many batches.
 
-    None stays None.
+    One part, or the batches if their rows differ in shape; nothing from None.
     """
     if given is None:
-        return None
+        return []
     if is_list_of_batches(given, inputs):
         return read_all(given, outputs, named="validation {}", place="validation_data")
     if isinstance(given, tuple | list) and len(given) in (2, 3):
         x, t, *weights = given
         weight = weights[0] if weights else None
-        return Data.of(x, t, weight, named="validation {}", outputs=outputs)
+        return [Data.of(x, t, weight, named="validation {}", outputs=outputs)]
     if not isinstance(given, tuple | list) and _is_finite_dataset(given):
         return read_all(given, outputs, named="validation {}", place="validation_data")
     length = f" of {len(given)}" if hasattr(given, "__len__") else ""

@@ -94,7 +94,7 @@ class Run:
 
     trainer: Trainer
     batches: Batches
-    validation: Data | None
+    validation: list[Data]
     columns: Columns
     callbacks: list[Callback]
     epochs: int
@@ -138,7 +138,7 @@ class Run:
         return {**{name: getattr(self, name) for name in _COPIED}, "_known": known}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.callbacks, self.validation, self.is_going = [], None, False
+        self.callbacks, self.validation, self.is_going = [], [], False
         self._interruption = Interruption()
         for name, value in state.items():
             setattr(self, name, value)
@@ -270,7 +270,7 @@ class Run:
             return
         try:
             figures = self._averages()
-            if self.validation is not None:
+            if self.validation:
                 figures |= trainer.validated(self.validation, self.columns)
             for callback in self.callbacks:
                 figures |= self._figures_from(callback, epoch, figures)

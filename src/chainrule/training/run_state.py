@@ -208,7 +208,7 @@ def made_of(run: Run, model: Layer) -> dict[str, Any]:
         "batches in an epoch": run.batches.steps,
         "batches in a step": run.accumulate,
         **_digests_of_data(run.batches),
-        "validation data": run.validation is not None,
+        "validation data": bool(run.validation),
         **_digests_of_validation(run.validation),
     }
     plain: dict[str, Any] = json.loads(json.dumps(described))
@@ -372,11 +372,13 @@ def _digests_of_data(batches: Batches) -> dict[str, Any]:
     return {}
 
 
-def _digests_of_validation(data: Any) -> dict[str, Any]:
-    if not hasattr(data, "inputs") or not hasattr(data, "targets"):
-        return {}
-    found = _digests(data.inputs, data.targets, data.sample_weights)
-    return {f"validation {name}": digest for name, digest in found.items()}
+def _digests_of_validation(parts: list[Any]) -> dict[str, Any]:
+    named: dict[str, Any] = {}
+    for number, data in enumerate(parts, start=1):
+        prefix = "validation" if len(parts) == 1 else f"validation batch {number}:"
+        found = _digests(data.inputs, data.targets, data.sample_weights)
+        named |= {f"{prefix} {name}": digest for name, digest in found.items()}
+    return named
 
 
 def _digests(inputs: Any, targets: Any, weights: Any) -> dict[str, Any]:

@@ -267,7 +267,8 @@ class Trainer(Hinted):
         validation_data
             (x, t), or (x, t, sample_weights), on which the loss and the metrics are measured after
             each epoch, without training on it; or a dataset of pairs, or a list or another iterable
-            of batches with a length. The class weights apply to it, too.
+            of batches with a length, also of different row shapes. The class weights apply to it,
+            too.
         sample_weights
             (samples,): the weight of each sample. If a sample has several positions or outputs,
             also one weight for each: (samples, positions), for example. A tuple has the weights of
@@ -523,9 +524,7 @@ class Trainer(Hinted):
             len(each_loss),
         )
         given = arguments.as_parts(x, t, sample_weights, len(each_loss), size)
-        parts = [self._with_outputs(part, size) for part in given]
-        if len({tuple([a.shape[1:] for a in (*d.inputs, *d.targets)]) for d in parts}) == 1:
-            parts = [joined(parts)]
+        parts = joined(self._with_outputs(part, size) for part in given)
         if of_classes is not None:
             first, is_whole = parts[0], len(parts) == 1
             rows = tuple([y.shape[1:] for y in first.inputs])
@@ -533,16 +532,7 @@ class Trainer(Hinted):
             weights = of_classes.fitted(self.loss, rows, targets, first.names_of_targets)
             parts = [weights.times(part) for part in parts]
         columns = Columns.of(self.model, self.loss, self._named_metrics)
-        if len(parts) == 1:
-            return self._figures(one_or_all(parts[0].inputs), parts[0], columns, _cost)
-        # Rows of different shapes, such as sequences of different lengths, cannot be joined.
-        sums: list[Any] = [0.0] * len(columns.names)
-        only_losses = evolve(columns, metrics=({},) * len(each_loss))
-        for part in parts:
-            y = one_or_all(part.inputs)
-            costs = tuple(self._figures(y, part, only_losses, _cost).values())
-            columns.add(sums, len(part), costs, y, part.target, part.sample_weights)
-        return columns.averages(sums, sum(map(len, parts)))
+        return self._figures_of([(one_or_all(d.inputs), d) for d in parts], columns, _cost)
 
     def _with_outputs(self, data: Data, size: int) -> Data:
         """Samples with the outputs of the model in place of its inputs."""
@@ -571,7 +561,7 @@ class Trainer(Hinted):
 
     def _prepared(
         self, batches: Batches, validation_data: Any, is_stored: bool
-    ) -> tuple[Layer, Data | None, Columns]:
+    ) -> tuple[Layer, list[Data], Columns]:
         """Convert the data to what model and loss take, or raise an error if they do not fit.
 
         Returns the model, or a built copy if it is not built yet; the converted validation data;
@@ -593,10 +583,9 @@ class Trainer(Hinted):
             return known[batch.row_shapes]
 
         batches.fit_to(self.loss, rows_of_outputs, model.dtype)
-        if validation is not None:
-            validation = self._fitted(validation, model)
-            if batches.class_weights is not None:
-                validation = batches.class_weights.times(validation)
+        validation = [self._fitted(part, model) for part in validation]
+        if batches.class_weights is not None:
+            validation = [batches.class_weights.times(part) for part in validation]
         columns = Columns.of(model, self.loss, self._named_metrics)
         if self.model.is_built or not is_stored:  # otherwise the copy has no numbers
             _try_metrics(columns, model, batches.data)
@@ -646,12 +635,26 @@ class Trainer(Hinted):
             guarded = self._guarded = GuardedStep(self.model, self.loss, self.optimizer)
         return guarded
 
-    def validated(self, data: Data, columns: Columns) -> dict[str, float]:
+    def validated(self, parts: list[Data], columns: Columns) -> dict[str, float]:
         """The columns of the current model on validation data."""
         with np.errstate(**quiet()):
-            y = self._applied(data, APPLIED_AT_ONCE)
-            figures = self._figures(y, data, columns, _cost_or_infinity)
+            applied = ((self._applied(data, APPLIED_AT_ONCE), data) for data in parts)
+            figures = self._figures_of(applied, columns, _cost_or_infinity)
         return {f"validation_{name}": figure for name, figure in figures.items()}
+
+    def _figures_of(
+        self, parts: Iterable[tuple[Any, Data]], columns: Columns, cost_of: Callable[..., float]
+    ) -> dict[str, float]:
+        """The columns for the outputs and the data of one part, or of several together."""
+        pairs = list(parts)
+        if len(pairs) == 1:
+            return self._figures(*pairs[0], columns, cost_of)
+        sums: list[Any] = [0.0] * len(columns.names)
+        only_losses = evolve(columns, metrics=({},) * len(self.loss.for_each_output))
+        for y, data in pairs:
+            costs = tuple(self._figures(y, data, only_losses, cost_of).values())
+            columns.add(sums, len(data), costs, y, data.target, data.sample_weights)
+        return columns.averages(sums, sum(len(data) for _, data in pairs))
 
     def _figures(
         self, y: Any, data: Data, columns: Columns, cost_of: Callable[..., float]
