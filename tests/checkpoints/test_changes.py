@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from typing import Any
 
 import numpy as np
@@ -133,6 +135,7 @@ CHANGES: dict[str, tuple[Any, Any]] = {
     ),
     "a field of a layer": (trainer_of, lambda trainer: scale_of(trainer, 0.5)),
     "freezing": (trainer_of, lambda trainer: trainer.model[0].freeze()),
+    "a step of its own": (trainer_of, lambda trainer: trainer.step(X[:4], T[:4])),
     "a value": (trainer_of, lambda trainer: trainer.model.parameters.value.fill(0.1)),
 }
 
@@ -143,6 +146,21 @@ def test_a_change_during_a_run_takes_effect_and_resumes_bit_for_bit(tmp_path, na
     whole, resumed, unchanged = resumed_after(tmp_path, make, change)
     assert resumed == whole
     assert whole[0] != unchanged[0]
+
+
+def test_steps_that_a_callback_takes_shift_neither_checkpoints_nor_schedules(tmp_path):
+    from chainrule import schedules
+
+    class Steps(callbacks.Callback):
+        def on_step_end(self, trainer: Any, *given: Any) -> None:
+            trainer.step(X[:4], T[:4])
+
+    rate = callbacks.LearningRate(schedules.Constant(0.05))
+    saves = callbacks.Checkpoint(tmp_path, every_steps=5, keep=9)
+    trainer = fit(trainer_of(), rate, Steps(), saves)
+    assert (trainer.steps, trainer.run.steps, rate.steps) == (40, 20, 20)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == [f"step-{n:09}.safetensors" for n in (0, 5, 10, 15, 20)]
 
 
 def test_a_field_changed_on_a_new_start_is_still_refused(tmp_path):
@@ -176,6 +194,50 @@ def test_what_a_run_was_started_with_cannot_be_replaced_during_it(name):
     assert outcome(fit(trainer, At(7, replace))) == outcome(fit(trainer_of())) and met
     setattr(trainer, name, new)  # between two runs
     assert trainer.steps == 20
+
+
+@pytest.mark.parametrize("name", ["epochs", "accumulate", "validation", "batches", "columns"])
+def test_the_arguments_of_a_run_cannot_be_replaced_during_it(name):
+    met = []
+
+    def replace(trainer: Any) -> None:
+        with pytest.raises(
+            ConfigurationError, match=f"{name} of a run cannot be changed"
+        ) as caught:
+            setattr(trainer.run, name, None)
+        met.append(caught.value)
+
+    assert outcome(fit(trainer_of(), At(7, replace))) == outcome(fit(trainer_of())) and met
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda metrics: metrics.update(accuracy=None),
+        lambda metrics: metrics.__setitem__("accuracy", None),
+        lambda metrics: metrics.pop("r2"),
+        lambda metrics: metrics.clear(),
+    ],
+)
+def test_the_metrics_of_a_trainer_are_replaced_as_a_whole_only(change):
+    trainer = Trainer(Dense(2), losses.HalfSquaredError(), optimizers.SGD(0.1), metrics=["r2"])
+    with pytest.raises(ConfigurationError, match="cannot be changed one by one"):
+        change(trainer.metrics)
+    each = Trainer(
+        Dense(2), [losses.HalfSquaredError()] * 2, optimizers.SGD(0.1), metrics=[["r2"], []]
+    )
+    with pytest.raises(ConfigurationError, match="cannot be changed one by one"):
+        change(each.metrics[0])
+    trainer.metrics = ["mean_absolute_error"]
+    assert list(fit(trainer).history) == ["loss", "mean_absolute_error"]
+    assert list(copy.deepcopy(each).metrics[0]) == ["r2"]
+    assert type(pickle.loads(pickle.dumps(each)).metrics[0]) is type(each.metrics)
+
+
+def test_loss_weights_cannot_be_replaced_alone():
+    trainer = trainer_of()
+    with pytest.raises(ConfigurationError, match="part of its loss"):
+        trainer.loss_weights = [1.0]
 
 
 def test_a_loss_of_several_outputs_cannot_be_replaced_unseen(tmp_path):

@@ -207,7 +207,7 @@ def test_the_result_is_a_new_array() -> None:
         (np.array([["a", "b", "c"]]), DtypeError, "real numbers"),
         (3.0, ShapeError, "number of axes"),
         (lambda rng: X, ConfigurationError, "call it"),
-        ([[1.0, 2.0, 3.0], [1.0]], DtypeError, "unequal length"),
+        ([[1.0, 2.0, 3.0], [1.0]], ShapeError, "different shapes"),
         ({1: 2}, DtypeError, "real numbers"),
         ((X, X), ShapeError, "1 array(s)"),
         ((X, X[:4]), DataError, "4 rows"),

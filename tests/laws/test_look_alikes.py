@@ -144,6 +144,12 @@ def fitted(x: Any, t: Any, model: Any = None, **options: Any) -> Any:
     return trainer.model.parameters.value.tobytes(), dict(history)
 
 
+def stepped(x: Any, t: Any, model: Any = None) -> Any:
+    trainer = trainer_of(model or built(3))
+    values = trainer.step(x, t, metrics=True)
+    return trainer.model.parameters.value.tobytes(), values
+
+
 def of_new_model(x: Any) -> Any:
     model = Dense(2, initializer="ones")
     return model(x).tobytes(), model.dtype
@@ -173,6 +179,10 @@ TAKES: dict[str, Callable[[Any], Any]] = {
     "fit, a function": fit_of_function,
     "validation x": lambda x: fitted(X, X, validation_data=(x, X)),
     "validation t": lambda t: fitted(X, X, validation_data=(X, t)),
+    "predict": lambda x: built().predict(x, batch_size=4).tobytes(),
+    "step, x": lambda x: stepped(x, X),
+    "step, x of a new model": lambda x: stepped(x, X, model=Dense(3)),
+    "step, t": lambda t: stepped(X, t),
     "evaluate x": lambda x: trainer_of(built(3)).evaluate(x, X),
     "evaluate t": lambda t: trainer_of(built(3)).evaluate(X, t),
     "accuracy of y": lambda y: accuracy(y, np.arange(6) % 3),

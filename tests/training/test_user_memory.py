@@ -195,6 +195,15 @@ class WritesAtOnce(losses.HalfSquaredError):
         return super().value_and_delta(y, target, sample_weights)
 
 
+@define
+class WritesWeights(losses.HalfSquaredError):
+    """A loss that normalizes the weights where they are."""
+
+    def value_and_delta(self, y: Any, target: Any, sample_weights: Any = None) -> Any:
+        sample_weights /= sample_weights.sum()
+        return super().value_and_delta(y, target, sample_weights)
+
+
 def writes_target(y: Any, t: Any) -> float:
     t[:] = 0.0
     return 0.0
@@ -413,3 +422,26 @@ def test_files_that_chainrule_reads_are_read_ahead_by_default(tmp_path: Path) ->
         names.clear()
         trained(x, T, model=Watched(1))
         assert any(name.startswith("chainrule") for name in names) is has_thread
+
+
+@pytest.mark.parametrize(
+    "how", ["fit", "in order", "blocks", "whole", "batches", "make_batch", "step"]
+)
+def test_a_loss_that_writes_into_the_weights_is_a_named_error(how: str) -> None:
+    x, t, w = X.copy(), T.copy(), W.copy()
+    trainer = Trainer(Dense(1), WritesWeights(), optimizers.SGD(0.1), rng=0)
+    orders = {"fit": True, "in order": False, "blocks": "blocks", "whole": False}
+    with pytest.raises(DefinitionError, match="read-only was written into"):
+        if how == "step":
+            trainer.step(x, t, w)
+        elif how == "batches":
+            trainer.fit([(x, t, w)], epochs=1, progress=False)
+        elif how == "make_batch":
+            trainer.fit(lambda rng: (x, t, w), epochs=1, steps_per_epoch=1, progress=False)
+        else:
+            size = N if how == "whole" else 8
+            trainer.fit(
+                x, t, sample_weights=w, shuffle=orders[how], batch_size=size, progress=False
+            )
+    np.testing.assert_array_equal(w, W)
+    assert w.flags.writeable

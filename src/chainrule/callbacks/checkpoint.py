@@ -122,7 +122,7 @@ class Checkpoint(Callback):
 
     def on_step_end(self, trainer: Trainer, epoch: int, step: int, cost: float) -> None:
         """Write a checkpoint every ``every_steps`` steps."""
-        if trainer.steps % self.every_steps == 0:
+        if trainer.run is not None and trainer.run.steps % self.every_steps == 0:
             self._write(trainer)
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, figures: Mapping[str, float]) -> None:

@@ -99,7 +99,8 @@ class TensorBoard(Callback):
 
     def on_step_end(self, trainer: Trainer, epoch: int, step: int, cost: float) -> None:
         """Write the cost every ``every_steps`` steps."""
-        if self.every_steps is not None and trainer.steps % self.every_steps == 0:
+        run = trainer.run
+        if self.every_steps is not None and run is not None and run.steps % self.every_steps == 0:
             self._runs["steps"].add(trainer.steps, {"cost": cost})
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, figures: Mapping[str, float]) -> None:

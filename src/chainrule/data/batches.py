@@ -24,6 +24,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from attrs import define, field
 
+from chainrule.core.arrays import read_only
 from chainrule.core.errors import ChainruleError, DataError
 from chainrule.core.layer_state import copied_generator, set_state, state_of
 from chainrule.core.types import Array, Shape
@@ -368,10 +369,10 @@ def fitted_weights(
 
 
 def rows_taken(rows: Rows) -> Callable[[Array], Array]:
-    """A function that takes some rows of an array."""
+    """A function that takes some rows of an array, which is read-only."""
     if isinstance(rows, slice):
         return lambda array: array[rows]
-    return lambda array: array.take(rows, axis=0)
+    return lambda array: read_only(array.take(rows, axis=0))
 
 
 def data_from_pair(

@@ -9,6 +9,7 @@ The kind depends on what an object can do, never on the library that it comes fr
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,8 @@ def gives_batches(x: Any) -> bool:
     if isinstance(x, list | tuple):
         return _are_batches(x)
     is_iterable = hasattr(x, "__iter__") or hasattr(x, "__next__")
+    if isinstance(x, Set):  # without an order
+        return False
     return is_iterable and not has_shape(x) and not hasattr(x, "__getitem__")
 
 

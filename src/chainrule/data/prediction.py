@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.core.arrays import as_array, is_array
 from chainrule.core.errors import ConfigurationError, DataError, ShapeError
 from chainrule.core.types import Array, Shape
 from chainrule.core.validators import is_integer
@@ -122,7 +123,7 @@ def _require_rows(part: Array, expected: Shape, number: int) -> None:
 
 def _of_arrays(arrays: tuple[Any, ...], size: int) -> tuple[int, Iterator[tuple[Any, ...]]]:
     """The number of samples, and the batches of some arrays, of which stored ones are read."""
-    sources = [as_source("x", array) if is_stored(array) else array for array in arrays]
+    sources = [as_source("x", array) if is_stored(array) else _whole(array) for array in arrays]
     lengths = {_rows_in(array) for array in sources}
     if len(lengths) > 1:
         raise DataError(
@@ -142,9 +143,13 @@ def _of_arrays(arrays: tuple[Any, ...], size: int) -> tuple[int, Iterator[tuple[
     return total, batches()
 
 
+def _whole(array: Any) -> Any:
+    """What is in memory as an array: an error is about all of it, not about a batch."""
+    is_empty_list = isinstance(array, list) and not array
+    return array if is_array(array) or is_empty_list else as_array("x", array)
+
+
 def _slice(source: Any, start: int, stop: int) -> Any:
-    if hasattr(source, "iloc"):  # a table, whose index need not count the rows
-        return source.iloc[start:stop]
     return source.read([(start, stop)]) if hasattr(source, "read") else source[start:stop]
 
 

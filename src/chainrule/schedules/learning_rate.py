@@ -37,6 +37,11 @@ def _default_column(rate: LearningRate) -> str | None:
     return "validation_loss" if isinstance(rate.schedule, ReduceOnPlateau) else None
 
 
+def _steps_of_run(trainer: Trainer) -> int:
+    """The steps of the run, without those that a callback takes with `Trainer.step`."""
+    return trainer.run.steps if trainer.run is not None else trainer.steps
+
+
 @define(eq=False)
 class LearningRate(Callback):
     """Sets the learning rate of the trainer's optimizer before each step, or before each epoch.
@@ -149,11 +154,11 @@ class LearningRate(Callback):
                 self.schedule.restore(restored["plateau"])
         self._note_model(trainer, is_restored=restored is not None and trainer.is_resumed)
         self._set(trainer)
-        self._seen = trainer.steps
+        self._seen = _steps_of_run(trainer)
 
     def on_step_end(self, trainer: Trainer, epoch: int, step: int, cost: float) -> None:
         """Set the rate of the next step."""
-        self._seen = trainer.steps
+        self._seen = _steps_of_run(trainer)
         self._taken = trainer.optimizer.learning_rate
         if self.per == "step":
             self.steps += 1
@@ -178,8 +183,9 @@ class LearningRate(Callback):
 
     def on_fit_end(self, trainer: Trainer) -> None:
         """Correct the count if the last step was taken back, or its callback was not called."""
-        if self.per == "step" and self._seen is not None and trainer.steps != self._seen:
-            self.steps = max(self.steps + trainer.steps - self._seen, 0)
+        steps = _steps_of_run(trainer)
+        if self.per == "step" and self._seen is not None and steps != self._seen:
+            self.steps = max(self.steps + steps - self._seen, 0)
             self._set(trainer)
         self._seen = None
 

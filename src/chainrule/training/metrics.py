@@ -119,6 +119,25 @@ def binary_accuracy(
     return BinaryAccuracy(border=border)(y, target, sample_weights)
 
 
+class MetricsByName(dict[Any, Any]):
+    """Metrics by name, which change only as a whole: a run keeps those with which it began."""
+
+    def _refuse(self, *given: Any, **named: Any) -> Any:
+        raise ConfigurationError(
+            "the metrics of a trainer cannot be changed one by one",
+            place="Trainer",
+            expected="all metrics at once, and not during a run",
+            received=shortened([*given, named] if named else list(given)),
+            hint="before fit: trainer.metrics = ['accuracy', …]",
+        )
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    update = clear = pop = popitem = setdefault = _refuse
+
+    def __reduce__(self) -> Any:
+        return type(self), (dict(self),)
+
+
 def named(metrics: Iterable[Any], loss: Loss) -> dict[str, Metric]:
     """The metrics, by the names of their columns in the history.
 

@@ -58,6 +58,19 @@ _COPIED = (
 """What a copy of a run has."""
 
 
+def _not_in_a_run(run: Run, attribute: Any, given: Any) -> Any:
+    """Raise an error for an assignment that a run which resumes would not know of."""
+    if run.is_going:
+        raise ConfigurationError(
+            f"{attribute.name} of a run cannot be changed",
+            place="Run",
+            expected=f"the {attribute.name} with which fit was called",
+            received=f"{given!r:.80}",
+            hint="end the run with trainer.stop(…), and call fit again",
+        )
+    return given
+
+
 @define(eq=False)
 class Run:
     """One run of `Trainer.fit`.
@@ -93,12 +106,12 @@ class Run:
     """
 
     trainer: Trainer
-    batches: Batches
-    validation: list[Data]
-    columns: Columns
+    batches: Batches = field(on_setattr=_not_in_a_run)
+    validation: list[Data] = field(on_setattr=_not_in_a_run)
+    columns: Columns = field(on_setattr=_not_in_a_run)
     callbacks: list[Callback]
-    epochs: int
-    accumulate: int = 1
+    epochs: int = field(on_setattr=_not_in_a_run)
+    accumulate: int = field(default=1, on_setattr=_not_in_a_run)
     bad_batch: Path | None = None
     epochs_done: int = field(default=0, init=False)
     steps_done: int = field(default=0, init=False)
@@ -138,7 +151,7 @@ class Run:
         return {**{name: getattr(self, name) for name in _COPIED}, "_known": known}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.callbacks, self.validation, self.is_going = [], [], False
+        self.is_going, self.callbacks, self.validation = False, [], []
         self._interruption = Interruption()
         for name, value in state.items():
             setattr(self, name, value)

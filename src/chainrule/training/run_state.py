@@ -112,6 +112,11 @@ class Resumption:
             raise invalid(f"{type(error).__name__}: {error!s:.80}", place) from error
         return cls(saved)
 
+    @property
+    def own_steps(self) -> int:
+        """The number of steps by `Trainer.step` during the run."""
+        return int(self.saved.record["position"].get("own_steps", 0))
+
     def restore_callbacks(self, run: Run) -> None:
         """Restore the state of each callback, which may raise an error."""
         for callback, state in _states_of_callbacks(self.saved, run):
@@ -174,6 +179,7 @@ def snapshot(run: Run) -> tuple[dict[str, Any], dict[str, Array]]:
             "epochs_done": run.epochs_done,
             "steps_done": run.steps_done,
             "steps": run.steps,
+            "own_steps": trainer.steps - run.steps,
             "sums": [np.asarray(total).tolist() for total in run.sums],
             "samples": run.samples,
             "batches": run.batches.position(),
@@ -568,12 +574,17 @@ def _require_position(saved: Saved, run: Run) -> None:
         or position["steps_done"] > run.steps_per_epoch
         or position["steps"] < position["steps_done"]
         or (position["steps_done"] > 0) is not (position["samples"] > 0)
+        or not _is_count(position.get("own_steps", 0))
         or type(used) is not int
         or not 0 <= used <= (position["epochs_done"] + 1) * run.batches.steps
     ):
         raise invalid("a position that is impossible in this run")
     sums = run.columns.restored(position["sums"], position["samples"])
     run.columns.averages(sums, max(position["samples"], 1))
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0
 
 
 def _require_history(saved: Saved, run: Run) -> None:

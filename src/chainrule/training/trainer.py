@@ -60,7 +60,7 @@ from chainrule.training.guard import GuardedStep, quiet
 from chainrule.training.history import History
 from chainrule.training.history_columns import Columns
 from chainrule.training.metric import require_no_negative
-from chainrule.training.metrics import MetricLike, by_output, named, names_in
+from chainrule.training.metrics import MetricLike, MetricsByName, by_output, named, names_in
 from chainrule.training.run import Run
 
 if TYPE_CHECKING:
@@ -93,10 +93,23 @@ _CHANGED_INSTEAD = {
 _FIXED: list[Callable[[Any, Any, Any], Any]] = [_not_in_a_run, setters.convert, setters.validate]
 
 
+def _not_alone(trainer: Trainer, attribute: Any, given: Any) -> Any:
+    raise ConfigurationError(
+        "loss_weights of a trainer cannot be replaced: they are part of its loss",
+        place="Trainer",
+        expected="a new loss, before fit",
+        received=f"loss_weights={given!r:.80}",
+        hint="trainer.loss = losses.PerOutput([…], weights=[…])",
+    )
+
+
 def _by_name(trainer: Trainer, attribute: Any, given: Any) -> Mapping[Any, Any]:
     """The metrics by the names of their columns, for the losses of the trainer."""
     outputs = len(trainer.loss.for_each_output)
-    return named(given, trainer.loss) if outputs == 1 else by_output(given, outputs)
+    if outputs == 1:
+        return MetricsByName(named(given, trainer.loss))
+    each = by_output(given, outputs)
+    return MetricsByName({output: MetricsByName(own) for output, own in each.items()})
 
 
 @define(eq=False)
@@ -150,7 +163,7 @@ class Trainer(Hinted):
     metrics: (
         Iterable[MetricLike | Iterable[MetricLike]] | Mapping[int | str, Iterable[MetricLike]]
     ) = field(default=(), kw_only=True, repr=names_in, on_setattr=[_not_in_a_run, _by_name])
-    loss_weights: Any = field(default=None, kw_only=True, repr=False, on_setattr=setters.frozen)
+    loss_weights: Any = field(default=None, kw_only=True, repr=False, on_setattr=_not_alone)
     rng: Any = field(
         default=None,
         kw_only=True,
@@ -383,11 +396,12 @@ class Trainer(Hinted):
                 if not self.model.is_built:
                     self._build(batches.data, is_stored=resumption is not None)
                     reservation.note_built()
-                run.model = self.model
+                run.model, self._own_steps = self.model, 0
                 if resumption is not None:
                     resumption.apply(run)
+                    self._own_steps = resumption.own_steps
                 refused.pop_all()
-            self._guarded, self._own_steps = None, 0
+            self._guarded = None
             self._warn_of_softmax()
             run.go(progress)
         return run.history
@@ -546,7 +560,7 @@ class Trainer(Hinted):
             numbers = (*numbers, *as_tuple(sample_weights))
         if _are_plain(numbers, dtype) and _are_plain(as_tuple(t), dtype, labels=True):
             inputs = (read_only(x),) if len(numbers) == 1 else tuple(map(read_only, as_tuple(x)))
-            return inputs, each_array(read_only, t), sample_weights
+            return inputs, each_array(read_only, t), each_array(read_only, sample_weights)
         outputs = len(self.loss.for_each_output)
         data = self._fitted(Data.of(x, t, sample_weights, outputs=outputs), self.model)
         return next(data.parts(len(data))), data.target, data.sample_weights
