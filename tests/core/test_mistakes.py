@@ -125,7 +125,12 @@ def test_a_subclass_with_a_new_backward_does_not_keep_the_old_backward_parameter
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("fit", "Trainer"), ("eval", "no mode"), ("summary", "summary")],
+    [
+        ("fit", "Trainer"),
+        ("predict_proba", "model.predict"),
+        ("eval", "no mode"),
+        ("summary", "summary"),
+    ],
 )
 def test_the_error_for_a_name_of_another_library_says_what_to_use_here(name, words):
     for model in (Sequential([Dense(3)]), built(Dense(3))):

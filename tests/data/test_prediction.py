@@ -144,6 +144,18 @@ def test_several_inputs_are_a_tuple_and_several_outputs_too() -> None:
             np.testing.assert_array_equal(one, right)
 
 
+def test_other_ways_to_pass_several_inputs_have_a_hint() -> None:
+    a, b = Input((3,), name="a"), Input((2,), name="b")
+    model = Graph([a, b], Dense(2)(Concatenate()(a, b)))
+    model.build((3,), (2,))
+    with pytest.raises(ConfigurationError, match=r"hint .*model\.predict\(\(a, b\)\)"):
+        model.predict(X, X[:, :2])  # type: ignore[arg-type]
+    with pytest.raises(DtypeError, match=r"hint .*model\.predict\(\(a, b\)\)"):
+        model.predict([X, X[:, :2]])
+    with pytest.raises(DtypeError, match=r"hint .*tuple"):
+        model.predict({"a": X, "b": X[:, :2]})
+
+
 def test_no_samples_give_no_outputs(model: Layer) -> None:
     for nothing in (X[:0], in_hdf5(X[:0]), iter([]), []):
         y = model.predict(nothing)

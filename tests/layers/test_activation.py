@@ -108,9 +108,12 @@ def test_an_unknown_name_is_answered_with_the_nearest_one(wrong, meant):
 
 def test_a_function_without_its_derivative_is_refused():
     with pytest.raises(ConfigurationError, match="needs the derivative") as caught:
-        Activation(np.sin)
-    assert caught.value.received == "Activation(sin)"
+        Activation(np.cos)
+    assert caught.value.received == "Activation(cos)"
     assert "Activation(np.sin, np.cos)" in caught.value.hint
+    with pytest.raises(ConfigurationError) as caught:
+        Activation(np.tanh)
+    assert caught.value.hint == "Activation('tanh')"
 
 
 @pytest.mark.parametrize("wrong", [None, 3, ["tanh"], Tanh, ""])

@@ -597,6 +597,12 @@ def test_the_loss_of_an_epoch_is_the_average_over_the_labels_that_count() -> Non
     assert history["accuracy"][0] == expected["accuracy"] in (0.25, 0.75)
 
 
+def test_the_metrics_of_a_step_are_those_of_the_trainer() -> None:
+    trainer = Trainer(Dense(1), losses.HalfSquaredError(), optimizers.SGD(0.1))
+    with pytest.raises(ConfigurationError, match=r"Trainer\(.*metrics=\['accuracy'\]"):
+        trainer.step(np.ones((2, 3)), np.ones((2, 1)), metrics=["accuracy"])  # type: ignore[call-overload]
+
+
 def test_a_step_builds_a_model_that_is_not_built() -> None:
     x, t = (array.astype("float32") for array in samples(4))
     model = network(None)

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import numbers
 from collections import deque
+from collections.abc import Mapping
 from itertools import islice
 from typing import Any, NoReturn
 
@@ -269,7 +270,7 @@ def _refuse_content(name: str, given: Any, array: Array) -> NoReturn:
         f"{name} does not hold real numbers",
         expected="an array of real numbers",
         received=received,
-        hint=HINTS.get(kind),
+        hint=HINTS.get("dict" if isinstance(given, Mapping) else kind),
     )
 
 
@@ -279,6 +280,7 @@ TEXT = (
 )
 
 HINTS = {
+    "dict": "pass the arrays as a tuple, in the order of the inputs: tuple(….values())",
     "O": "make it one array of numbers, with rows of equal length",
     "numbers": "np.asarray(…, dtype=float)",
     "U": TEXT,

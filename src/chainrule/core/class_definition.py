@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from chainrule.core.elsewhere import ATTRIBUTES
 from chainrule.core.errors import DefinitionError, shortened
-from chainrule.core.hints import hinted, unhinted
+from chainrule.core.hints import hinted, missing_attribute, unhinted
 from chainrule.core.layer_state import BOOKKEEPING, field_names
 from chainrule.core.messages import plain_array, short_repr
 from chainrule.core.method_wrapping import unwrap_methods, wrap_methods
@@ -170,6 +171,8 @@ def set_guarded(layer: Layer, name: str, value: Any) -> None:
             received=f"self.{name} = …, of type {type(value).__name__}",
             hint=f"self.{kind.lower()}_{name.lstrip('_')} = …",
         )
+    if name in ATTRIBUTES["Layer"] and not hasattr(type(layer), name):
+        raise missing_attribute(layer, name, "")
     layer._store(name, value)
 
 
@@ -189,6 +192,8 @@ def _guarded(cls: type[Layer]) -> frozenset[str]:
     }
     is_plain = cls._store is object.__setattr__
     names.update(_reserved(cls))
+    if cls.__module__.startswith("chainrule."):  # a user's class may have such attributes
+        names.update(ATTRIBUTES["Layer"])
     return frozenset(names if is_plain else names | field_names(cls))
 
 

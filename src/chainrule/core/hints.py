@@ -62,8 +62,16 @@ class _Elsewhere:
         self._name, self._hint = name, hint
 
     def __get__(self, thing: object, owner: type) -> Any:
+        own = getattr(thing, "__dict__", {})  # in a user's class without slots
+        if self._name in own:
+            return own[self._name]
         text = f"{owner.__name__} has no attribute {self._name!r}: that is {self._hint}"
         raise AttributeError(for_terminal(text), name=self._name)
+
+    def __set__(self, thing: object, value: object) -> None:
+        if not hasattr(thing, "__dict__"):
+            self.__get__(thing, type(thing))
+        vars(thing)[self._name] = value
 
 
 # ------------------------------------------------------------------------------- arguments
@@ -126,11 +134,14 @@ def _refused_call(
         problem = f"there is no argument {' and no '.join(map(repr, unknown))}"
         hints = [_hint_for_argument(name, kwargs[name], owner, keys, by_name) for name in unknown]
     elif len(args) > len(by_position) and inspect.Parameter.VAR_POSITIONAL not in kinds:
-        problem = f"at most {len(by_position)} arguments may come without a name, not {len(args)}"
+        most = f"{len(by_position)} argument{'s' * (len(by_position) != 1)}"
+        problem = f"at most {most} may come without a name, not {len(args)}"
         inputs = [given for given in args if hasattr(given, "extended_by")]
         inputs += [item for given in args if isinstance(given, list | tuple) for item in given]
         if inputs and all(hasattr(each, "extended_by") for each in inputs):
             hints = [f"first the layer, then its inputs: {owner}()(a, b)"]
+        elif [p.name for p in by_position] in (["shape"], ["axes"]):
+            hints = [f"{owner}({args})"]
         elif len(by_name) > len(by_position):
             hints = [f"give the others by name, such as {by_name[len(by_position)]}=…"]
     elif twice:
@@ -173,8 +184,9 @@ def _hint_for_argument(
         if hint.isidentifier():
             hint = f"{hint}={{value}}"
         if hint:
-            return hint.format(name=name, value=shortened(value, 40), owner=owner)
-    nearest = _nearest(name, accepted)
+            text = "…" if hasattr(value, "__array__") else shortened(value, 40)
+            return hint.format(name=name, value=text, owner=owner)
+    nearest = name.lower() if name.lower() in accepted else _nearest(name, accepted)
     return f"did you mean {nearest}=…?" if nearest else None
 
 
@@ -220,7 +232,9 @@ def hint_for_layer(given: object) -> str | None:
     if isinstance(given, type) and hasattr(given, "backward"):
         return f"create an instance: {given.__name__}(…)"
     if isinstance(given, str):
-        return value_elsewhere(FUNCTIONS, given) or f"Activation({given!r})"
+        return value_elsewhere(FUNCTIONS, given) or (
+            f"Activation({given!r})" if given.isidentifier() else None
+        )
     if isinstance(given, list | tuple):
         return "make the list a layer: Sequential([…])"
     if hasattr(given, "extended_by"):
@@ -235,9 +249,11 @@ def hint_for_layer(given: object) -> str | None:
 
 def missing_name(module: str, name: str) -> AttributeError | ImportError:
     """The error for a name that a module does not have, for the module's ``__getattr__``."""
-    hint = None if name.startswith("_") else _hint_for_name(module, name)
+    caller = sys._getframe(2)
+    is_submodule = caller.f_globals.get("__name__") == "importlib._bootstrap"  # perhaps
+    hint = None if name.startswith("_") or is_submodule else _hint_for_name(module, name)
     added = for_terminal(f": {hint}") if hint else ""
-    if _is_import(sys._getframe(2)):
+    if _is_import(caller):
         return ImportError(f"cannot import name {name!r} from {module!r}{added}", name=module)
     return AttributeError(f"module {module!r} has no attribute {name!r}{added}", name=name)
 
@@ -249,7 +265,7 @@ def _is_import(frame: FrameType) -> bool:
 
 
 def _hint_for_name(module: str, name: str) -> str | None:
-    own = importlib.import_module(module).__all__
+    own = getattr(importlib.import_module(module), "__all__", ())
     plain = _plain(name)
     here = {_plain(known): known for known in own}
     target = _known_elsewhere().get(plain)
@@ -268,7 +284,7 @@ def _hint_for_name(module: str, name: str) -> str | None:
     return NOT_HERE.get(module.rpartition(".")[2]) if target is not None else None
 
 
-MODULES = ("losses", "optimizers", "callbacks", "schedules", "initializers")
+MODULES = ("losses", "optimizers", "callbacks", "schedules", "initializers", "metrics")
 """The public modules whose names are found from each other."""
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from chainrule.core.layer import Layer
 
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+SEVERAL = "several inputs belong together: model(a, b), model.predict((a, b)), fit((a, b), t)"
 
 
 def admit(layer: Layer, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -94,9 +95,7 @@ def _as_input(layer: Layer, x: Any) -> Any:
                 f"{label(layer)}: the input cannot be converted to an array",
                 expected="an array of real numbers",
                 received=error.received,
-                hint="pass several inputs as several arguments: model(a, b)"
-                if hasattr(x[0], "dtype")
-                else "are the rows of unequal length?",
+                hint=SEVERAL if hasattr(x[0], "dtype") else "are the rows of unequal length?",
             ) from error
     _refuse_kind(layer, x, kinds="fiub")
     dtype = _known_dtype(layer) or (x.dtype if x.dtype in DTYPES else np.dtype(np.float64))
@@ -150,7 +149,7 @@ def _admit_others(layer: Layer, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
             f"{name}: wrong number of inputs",
             expected=f"{len(shapes)} array(s), with rows of shape {', '.join(map(str, shapes))}",
             received=f"{len(inputs)} array(s)",
-            hint="pass several inputs as several arguments: model(a, b)",
+            hint=SEVERAL,
         )
     for x in inputs:
         _refuse_kind(layer, x, kinds="fiub", floats=DTYPES)
@@ -285,7 +284,9 @@ def unfitting_delta(layer: Layer, delta: Any) -> ChainruleError:
         return BackwardBeforeForwardError(
             f"{label(layer)}: backward was called before forward",
             expected="forward(x) first; it remembers what backward needs",
-            received=f"a delta of shape {shape}",
+            received=f"a delta of shape {shape}"
+            if all(map(is_array, as_tuple(delta)))
+            else described(delta),
             hint="call model.forward(x); model(x) and apply remember nothing",
         )
     expected = layer._delta_shape

@@ -272,6 +272,7 @@ class Layer(Tree):
             raise
         return input_checks.own_outputs(outputs)
 
+    @hints.hinted
     def predict(self, x: Any, batch_size: int = 256) -> Any:
         """Inference for any number of samples: ``layer(x)`` in batches, with bounded memory.
 

@@ -231,8 +231,7 @@ class Parameter(Hinted):
         def __getattr__(self, name: str) -> Any:
             # Called only for what does not exist, so it costs a training step nothing.
             if name != "_grad":
-                problem = f"'Parameter' object has no attribute {name!r}"
-                raise AttributeError(problem, name=name, obj=self)
+                return object.__getattribute__(self, name)  # raises the error, with its hint
             with _CREATION:
                 grad = self._own_grad()  # if another thread has created it
                 if grad is None:

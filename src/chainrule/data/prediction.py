@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.core.arrays import as_array, is_array
-from chainrule.core.errors import ConfigurationError, DataError, ShapeError
+from chainrule.core.errors import ConfigurationError, DataError, ShapeError, shortened
 from chainrule.core.types import Array, Shape
 from chainrule.core.validators import is_integer
 from chainrule.data.kinds import gives_batches, gives_pairs, is_list_of_batches
@@ -47,13 +47,16 @@ def predict(
         raise ConfigurationError(
             "batch_size must be an integer of at least 1",
             expected="1, 2, 3, …",
-            received=f"batch_size={batch_size!r:.60}",
+            received=f"batch_size={shortened(batch_size)}",
+            hint="several inputs are a tuple: model.predict((a, b))"
+            if hasattr(batch_size, "__array__")
+            else None,
         )
     if callable(x):
         raise ConfigurationError(
             "a function is no data to predict from",
             expected="arrays, a dataset, or an iterable of batches",
-            received=f"{x!r:.60}",
+            received=shortened(x),
             hint="call it: predict(make_batch(np.random.default_rng(1))[0])",
         )
     total: int | None = None

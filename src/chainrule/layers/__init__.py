@@ -9,3 +9,14 @@
 A new layer goes into the module of its family, or into a new one; nothing else has to change but
 the public names in `chainrule/__init__.py` and its line in `tests/laws/test_every_layer.py`.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from chainrule.core.hints import missing_name
+
+if not TYPE_CHECKING:  # with a __getattr__, type checkers would accept any name
+
+    def __getattr__(name: str) -> Any:
+        raise missing_name(__name__, name)

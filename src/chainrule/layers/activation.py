@@ -41,7 +41,9 @@ def _function_of(function: Any, derivative: Any) -> Function:
             "Activation: the backward pass needs the derivative of the function",
             expected="Activation(function, derivative), or the name of a known function",
             received=f"Activation({name})",
-            hint="pass f′ as a function of z: Activation(np.sin, np.cos)",
+            hint=f"Activation({name!r})"
+            if name in functions.KNOWN
+            else "pass f′ as a function of z: Activation(np.sin, np.cos)",
         )
     return functions.get(function)
 

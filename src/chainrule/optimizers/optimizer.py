@@ -154,7 +154,7 @@ class Optimizer(Hinted):
         ReusedStateWarning
             What it remembers of another model would enter the steps of this one.
         """
-        if not hasattr(self, "_used_by"):  # a subclass whose own __init__ does not call this one's
+        if not hasattr(self, "_used_by"):  # a subclass whose __init__ calls no other
             self._used_by = UsedBy()
         remembered = self._remembered_of(model.parameters.value)
         self._used_by.is_now(model, remembered and another_model(self, remembered))

@@ -18,6 +18,7 @@ from attrs import define, evolve, field
 
 from chainrule.core.arrays import as_array
 from chainrule.core.errors import ConfigurationError, DataError, DtypeError, ShapeError
+from chainrule.core.hints import hinted
 from chainrule.core.types import Array
 from chainrule.core.validators import is_integer, is_number
 from chainrule.losses import Loss, SigmoidCrossEntropy
@@ -268,6 +269,7 @@ class F1(_RatioOfCounts):
         return 2.0 * right, predicted + true
 
 
+@hinted
 def confusion_matrix(
     y: Any,
     target: Any,
@@ -478,7 +480,11 @@ def _those_that_count(
             place=name,
             expected=f"labels from 0 to {classes - 1}, for {classes} classes",
             received=f"{wrong}",
-            hint=f"if {wrong} marks what has no label: ignore={wrong}" if wrong < 0 else None,
+            hint=f"if {wrong} marks what has no label: ignore={wrong}"
+            if wrong < 0
+            else "number them from 0: target - 1"
+            if true.min() > 0 and wrong == classes
+            else None,
         )
     return _with_nan(predicted, true, weights, classes, outputs)
 

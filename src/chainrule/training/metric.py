@@ -20,6 +20,7 @@ from attrs import define, field
 
 from chainrule.core.arrays import as_array
 from chainrule.core.errors import ConfigurationError, DataError, ShapeError
+from chainrule.core.hints import Hinted
 from chainrule.core.tree import snake_case
 from chainrule.core.types import Array, Shape
 from chainrule.losses import Loss
@@ -29,7 +30,7 @@ MetricFunction: TypeAlias = Callable[..., Any]
 
 
 @define
-class Metric:
+class Metric(Hinted):
     """The base class of metrics that are computed from sums over the samples.
 
     For a custom metric, subclass it, decorate the subclass with `attrs.define`, and write

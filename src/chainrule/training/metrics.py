@@ -28,11 +28,12 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from chainrule import losses
 from chainrule.core.arrays import read_only, refuse_write
 from chainrule.core.errors import ConfigurationError, shortened
+from chainrule.core.hints import missing_name
 from chainrule.core.types import Array
 from chainrule.core.validators import is_integer
 from chainrule.losses import Loss
@@ -290,6 +291,7 @@ OTHER_NAMES = {
     "r2_score": "r2",
     "rmse": "root_mean_squared_error",
     "sparse_categorical_accuracy": "accuracy",
+    "top5": "top_5_accuracy",
     "top_k_accuracy": "top_5_accuracy",
 }
 """What other libraries call them."""
@@ -327,7 +329,7 @@ def _by_name(name: str) -> Metric:
         return TopAccuracy(int(guesses[1]))
     if name in KNOWN:
         return KNOWN[name]
-    closest = difflib.get_close_matches(name.lower(), [*KNOWN, *OTHER_NAMES], n=1, cutoff=0.4)
+    closest = difflib.get_close_matches(name.lower(), [*KNOWN, *OTHER_NAMES], n=1, cutoff=0.6)
     meant = OTHER_NAMES.get(closest[0], closest[0]) if closest else None
     raise ConfigurationError(
         f"there is no metric {name!r}",
@@ -335,3 +337,9 @@ def _by_name(name: str) -> Metric:
         received=repr(name),
         hint=f"did you mean {meant!r}?" if meant else None,
     )
+
+
+if not TYPE_CHECKING:  # with a __getattr__, type checkers would accept any name
+
+    def __getattr__(name: str) -> Any:
+        raise missing_name(__name__, name)

@@ -38,7 +38,7 @@ from chainrule.callbacks import Callback
 from chainrule.core.arrays import read_only, refuse_write
 from chainrule.core.building import build_for_stored_values
 from chainrule.core.deprecation import renamed_keywords
-from chainrule.core.errors import ConfigurationError, NonFiniteError, ShapeError
+from chainrule.core.errors import ConfigurationError, NonFiniteError, ShapeError, shortened
 from chainrule.core.hints import Hinted, hinted
 from chainrule.core.input_checks import as_tuple
 from chainrule.core.layer import Layer
@@ -471,6 +471,13 @@ class Trainer(Hinted):
         NonFiniteError
             As in `fit`. Arrays of the model's type are checked only by the model and the loss.
         """
+        if not isinstance(metrics, bool):
+            raise ConfigurationError(
+                "Trainer.step: metrics must be True or False",
+                expected="metrics=True for the loss and all metrics of the trainer",
+                received=f"metrics={shortened(metrics)}",
+                hint=f"Trainer(model, loss, optimizer, metrics={shortened(metrics)})",
+            )
         if not self._busy.acquire(blocking=False):
             raise already_training(True, False)
         try:
