@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from attrs import define
 
-from chainrule import Activation, Dense, Layer, Sequential, check_layer, check_loss, losses
+from chainrule import Activation, Dense, Flatten, Layer, Sequential, check_layer, check_loss, losses
 from chainrule.calculus.laws import LAWS
 from chainrule.calculus.loss_laws import LOSS_LAWS
 from chainrule.core.errors import DefinitionError, LayerCheckError, ShapeError
@@ -416,3 +416,13 @@ def test_numbers_for_which_a_layer_is_not_defined_are_left_out_with_a_remark():
 
     report = check_layer(Solves(), (2,))
     assert "not finite for parameters of zero" in " ".join(report["adjoint"].remarks)
+
+
+def test_rows_with_open_axes_are_checked_with_a_size_if_the_layer_accepts_any():
+    report = check_layer(Sequential([Dense(2), Activation("tanh")]), (None, 3))
+    assert report.ok
+    assert "rows of shape (5, 3)" in str(report)
+    with pytest.raises(
+        LayerCheckError, match="needs a fixed size where the rows have an open axis"
+    ):
+        check_layer(Sequential([Flatten(), Dense(2)]), (None, 3))

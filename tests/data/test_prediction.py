@@ -164,6 +164,10 @@ def test_no_samples_give_no_outputs(model: Layer) -> None:
     graph = Graph(a, [Dense(2)(a), Dense(1)(a)])
     graph.build(rng=0)
     assert [y.shape for y in graph.predict(iter([]))] == [(0, 2), (0, 1)]
+    steps = Dense(2)
+    steps.build((None, 3), rng=0)  # of which the number is open
+    assert steps.predict(iter([])).shape == (0, 0, 2)
+    assert steps.predict(X.reshape(1, -1, 3)).shape == (1, 23, 2)
     with pytest.raises(DataError, match="not built"):
         Dense(2).predict(iter([]))
 

@@ -32,6 +32,7 @@ from chainrule.core.errors import (
 )
 from chainrule.core.hints import hint_for_layer, hinted
 from chainrule.core.layer import Layer
+from chainrule.core.open_axes import is_open, with_sizes
 from chainrule.core.terminal import printable
 from chainrule.core.types import Shape
 
@@ -163,7 +164,8 @@ def check_layer(
         Any layer: one of chainrule's, your own, or a container.
     input_shape
         The shape of a row, without the batch axis, such as ``(64,)``; a tuple of such shapes for a
-        layer with several inputs.
+        layer with several inputs. None is an axis of any size, as in `build`: the layer must accept
+        it, and is checked with 5.
     rng
         A seed or Generator for the random numbers of the check.
     inputs
@@ -193,6 +195,9 @@ def check_layer(
     generator = np.random.default_rng(rng)
     shapes = _shapes(input_shape)
     try:
+        if is_open(shapes):
+            _built(layer, shapes, generator)  # an error if it needs a fixed size there
+            shapes = with_sizes(shapes, 5)
         built, seed = _built(layer, shapes, generator)
     except Exception as error:
         report = CheckReport(name, [LawResult(0, "build", "the layer cannot be built", False)])

@@ -74,6 +74,7 @@ from chainrule.core.deprecation import renamed_attribute
 from chainrule.core.equations import Equations, unknown
 from chainrule.core.errors import DefinitionError
 from chainrule.core.initializers import Initializer
+from chainrule.core.open_axes import with_sizes
 from chainrule.core.parameter import Parameter, ParameterVector
 from chainrule.core.tree import Tree
 from chainrule.core.types import FloatArray, RowPattern, Shape
@@ -302,7 +303,7 @@ class Layer(Tree):
         from chainrule.data.prediction import predict
 
         known = self.input_shapes if self.is_built else self.known_input_shapes
-        rows = self.output_shapes if self.is_built else ()
+        rows = with_sizes(self.output_shapes, 0) if self.is_built else ()
         nothing = [np.zeros((0, *row), self.dtype) for row in rows]
         return predict(self, x, batch_size, None if known is None else len(known), nothing)
 
