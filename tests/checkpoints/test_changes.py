@@ -163,6 +163,32 @@ def test_steps_that_a_callback_takes_shift_neither_checkpoints_nor_schedules(tmp
     assert names == [f"step-{n:09}.safetensors" for n in (0, 5, 10, 15, 20)]
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [({"patience": 3}, {"patience": 9}), ({}, {"patience": 3}), ({}, {"threshold": 9.0})],
+)
+def test_early_stopping_changed_during_a_run_resumes_as_changed(tmp_path, before, after):
+    class Worse(callbacks.Callback):
+        def figures(self, trainer: Any, epoch: int) -> Any:
+            return {"worse": float(epoch) if "patience" in after else -float(epoch)}
+
+    def run(change_at: int, *more: Any, **how: Any) -> Any:
+        stopping = callbacks.EarlyStopping("worse", **{"patience": 4, **before})
+
+        def change(trainer: Any) -> None:
+            for name, value in after.items():
+                setattr(stopping, name, value)
+
+        trainer, given = trainer_of(), [Worse(), stopping, At(change_at, change), *more]
+        trainer.fit(X, T, epochs=8, batch_size=BATCH, callbacks=given, progress=False, **how)
+        return outcome(trainer), trainer.run.reason
+
+    with pytest.raises(KilledError):
+        run(7, At(12, kill), callbacks.Checkpoint(tmp_path, every_steps=3))
+    assert run(-1, callbacks.Checkpoint(tmp_path), resume_from=tmp_path) == run(7)
+    assert run(7)[1] != run(-1)[1]
+
+
 def test_a_field_changed_on_a_new_start_is_still_refused(tmp_path):
     with pytest.raises(KilledError):
         fit(
