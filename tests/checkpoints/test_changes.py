@@ -381,6 +381,59 @@ def test_resuming_reports_what_differs(tmp_path, name):
     assert not trainer.model.is_built
 
 
+LABELS = np.arange(20) % 2
+
+
+class Pairs:
+    """A dataset whose targets are labels."""
+
+    def __len__(self) -> int:
+        return len(X)
+
+    def __getitem__(self, number: int) -> Any:
+        return X[number], LABELS[number]
+
+
+def batches_of(x: Any) -> Any:
+    return [(x[n : n + BATCH], LABELS[n : n + BATCH]) for n in range(0, len(x), BATCH)]
+
+
+@pytest.mark.parametrize("kind", ["arrays", "a dataset", "a list of batches", "a function"])
+def test_resuming_with_other_class_weights_is_reported(tmp_path, kind):
+    data: tuple[Any, dict[str, Any]] = {
+        "arrays": ((X, LABELS), {"batch_size": BATCH}),
+        "a dataset": ((Pairs(),), {"batch_size": BATCH}),
+        "a list of batches": ((batches_of(X),), {}),
+        "a function": ((lambda rng: (X, LABELS),), {"steps_per_epoch": 3}),
+    }[kind]
+
+    def run(weights: Any, **how: Any) -> Trainer:
+        trainer = trainer_of(loss=losses.SoftmaxCrossEntropy())
+        given, options = data
+        options = {"epochs": 2, "progress": False, **options, **how}
+        trainer.fit(*given, class_weights=weights, **options)
+        return trainer
+
+    run({0: 1.0, 1: 2.0}, callbacks=[callbacks.Checkpoint(tmp_path)])
+    with pytest.raises(StorageError, match=r"weights: was '{0: 1.0, 1: 2.0}', is now '{0: 1.0, 1"):
+        run({0: 1.0, 1: 3.0}, resume_from=tmp_path)
+    with pytest.raises(StorageError, match=r"weights: was '{0: 1.0, 1: 2.0}', is now None"):
+        run(None, resume_from=tmp_path)
+    assert run([1.0, 2.0], resume_from=tmp_path).history.epochs == 2
+
+
+def test_resuming_with_another_list_of_batches_is_reported(tmp_path):
+    def run(x: Any, **how: Any) -> Trainer:
+        trainer = trainer_of(loss=losses.SoftmaxCrossEntropy())
+        trainer.fit(batches_of(x), epochs=2, progress=False, **how)
+        return trainer
+
+    run(X, callbacks=[callbacks.Checkpoint(tmp_path)])
+    with pytest.raises(StorageError, match="the list of batches: was '5, digest"):
+        run(changed(X, 13), resume_from=tmp_path)
+    assert run(X.copy(), resume_from=tmp_path).history.epochs == 2
+
+
 def test_resuming_with_another_schedule_is_reported(tmp_path):
     from chainrule import schedules
 
