@@ -163,6 +163,32 @@ def test_steps_that_a_callback_takes_shift_neither_checkpoints_nor_schedules(tmp
     assert names == [f"step-{n:09}.safetensors" for n in (0, 5, 10, 15, 20)]
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [({"patience": 3}, {"patience": 9}), ({}, {"patience": 3}), ({}, {"threshold": 9.0})],
+)
+def test_early_stopping_changed_during_a_run_resumes_as_changed(tmp_path, before, after):
+    class Worse(callbacks.Callback):
+        def figures(self, trainer: Any, epoch: int) -> Any:
+            return {"worse": float(epoch) if "patience" in after else -float(epoch)}
+
+    def run(change_at: int, *more: Any, **how: Any) -> Any:
+        stopping = callbacks.EarlyStopping("worse", **{"patience": 4, **before})
+
+        def change(trainer: Any) -> None:
+            for name, value in after.items():
+                setattr(stopping, name, value)
+
+        trainer, given = trainer_of(), [Worse(), stopping, At(change_at, change), *more]
+        trainer.fit(X, T, epochs=8, batch_size=BATCH, callbacks=given, progress=False, **how)
+        return outcome(trainer), trainer.run.reason
+
+    with pytest.raises(KilledError):
+        run(7, At(12, kill), callbacks.Checkpoint(tmp_path, every_steps=3))
+    assert run(-1, callbacks.Checkpoint(tmp_path), resume_from=tmp_path) == run(7)
+    assert run(7)[1] != run(-1)[1]
+
+
 def test_a_field_changed_on_a_new_start_is_still_refused(tmp_path):
     with pytest.raises(KilledError):
         fit(
@@ -353,6 +379,59 @@ def test_resuming_reports_what_differs(tmp_path, name):
         trainer.fit(**how | different, resume_from=tmp_path)
     assert told.replace("[]", "") in str(caught.value).replace("[]", "")
     assert not trainer.model.is_built
+
+
+LABELS = np.arange(20) % 2
+
+
+class Pairs:
+    """A dataset whose targets are labels."""
+
+    def __len__(self) -> int:
+        return len(X)
+
+    def __getitem__(self, number: int) -> Any:
+        return X[number], LABELS[number]
+
+
+def batches_of(x: Any) -> Any:
+    return [(x[n : n + BATCH], LABELS[n : n + BATCH]) for n in range(0, len(x), BATCH)]
+
+
+@pytest.mark.parametrize("kind", ["arrays", "a dataset", "a list of batches", "a function"])
+def test_resuming_with_other_class_weights_is_reported(tmp_path, kind):
+    data: tuple[Any, dict[str, Any]] = {
+        "arrays": ((X, LABELS), {"batch_size": BATCH}),
+        "a dataset": ((Pairs(),), {"batch_size": BATCH}),
+        "a list of batches": ((batches_of(X),), {}),
+        "a function": ((lambda rng: (X, LABELS),), {"steps_per_epoch": 3}),
+    }[kind]
+
+    def run(weights: Any, **how: Any) -> Trainer:
+        trainer = trainer_of(loss=losses.SoftmaxCrossEntropy())
+        given, options = data
+        options = {"epochs": 2, "progress": False, **options, **how}
+        trainer.fit(*given, class_weights=weights, **options)
+        return trainer
+
+    run({0: 1.0, 1: 2.0}, callbacks=[callbacks.Checkpoint(tmp_path)])
+    with pytest.raises(StorageError, match=r"weights: was '{0: 1.0, 1: 2.0}', is now '{0: 1.0, 1"):
+        run({0: 1.0, 1: 3.0}, resume_from=tmp_path)
+    with pytest.raises(StorageError, match=r"weights: was '{0: 1.0, 1: 2.0}', is now None"):
+        run(None, resume_from=tmp_path)
+    assert run([1.0, 2.0], resume_from=tmp_path).history.epochs == 2
+
+
+def test_resuming_with_another_list_of_batches_is_reported(tmp_path):
+    def run(x: Any, **how: Any) -> Trainer:
+        trainer = trainer_of(loss=losses.SoftmaxCrossEntropy())
+        trainer.fit(batches_of(x), epochs=2, progress=False, **how)
+        return trainer
+
+    run(X, callbacks=[callbacks.Checkpoint(tmp_path)])
+    with pytest.raises(StorageError, match="the list of batches: was '5, digest"):
+        run(changed(X, 13), resume_from=tmp_path)
+    assert run(X.copy(), resume_from=tmp_path).history.epochs == 2
 
 
 def test_resuming_with_another_schedule_is_reported(tmp_path):

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from attrs import define, field
+from attrs import define, evolve, field
 
 from chainrule.callbacks.callback import Callback, require_state
 from chainrule.callbacks.improvement import is_better, threshold_is_valid
@@ -23,6 +23,10 @@ from chainrule.core.validators import as_float, as_int, counted, one_of, text, y
 
 if TYPE_CHECKING:
     from chainrule.training.trainer import Trainer
+
+
+CHANGEABLE = ("patience", "threshold", "relative", "restore_best")
+"""The fields that may be changed while a run is going on."""
 
 
 @define(eq=False)
@@ -69,8 +73,9 @@ class EarlyStopping(Callback):
     Notes
     -----
     Each `Trainer.fit` starts over. A resumed run continues with the best model of the interrupted
-    run; if that run was stopped early and the patience is larger now, it continues until the new
-    patience is used up. The memory of the optimizer stays that of the last step. A `Checkpoint`
+    run, and with the patience, the threshold and the flags that were changed during it; if it was
+    stopped early and the patience is larger now, it continues until the new patience is used up.
+    The memory of the optimizer stays that of the last step. A `Checkpoint`
     also contains the model of the last step, so that the run can continue from there.
 
     `ReduceOnPlateau` uses the same criterion, but tolerates ``patience`` epochs and acts after one
@@ -105,6 +110,7 @@ class EarlyStopping(Callback):
     # Until the run begins:
     _restored: Mapping[str, Any] | None = field(default=None, init=False, repr=False)
     _is_running: bool = field(default=False, init=False, repr=False)
+    _begun_with: dict[str, Any] = field(factory=dict, init=False, repr=False)
 
     # ---------------------------------------------------------------- called by the trainer
 
@@ -132,7 +138,10 @@ class EarlyStopping(Callback):
         self.best = self.best_epoch = self.stopped_epoch = None
         self._parameters = self._buffers = None
         self._is_running = True
+        self._begun_with = self._settings
         if restored is not None and trainer.is_resumed:
+            for name, value in restored.get("changed", {}).items():
+                setattr(self, name, value)
             self.best, self.best_epoch = restored["best"], restored["best_epoch"]
             self._parameters, self._buffers = restored["parameters"], restored["states"]
             self._stop_if_patience_over(trainer, trainer.history.epochs)  # it may have stopped here
@@ -159,8 +168,10 @@ class EarlyStopping(Callback):
         self._parameters = self._buffers = None
 
     def state(self) -> dict[str, Any]:
-        """The best figure, its epoch and its model."""
+        """The best figure, its epoch and its model, and what was changed during the run."""
+        now, then = self._settings, self._begun_with
         return {
+            "changed": {name: now[name] for name in then if now[name] != then[name]},
             "monitor": self.monitor,
             "mode": self.mode,
             "best": self.best,
@@ -177,7 +188,20 @@ class EarlyStopping(Callback):
         kinds |= dict.fromkeys(("best_epoch", "stopped_epoch"), (int, none))
         kinds |= dict.fromkeys(("parameters", "states"), (np.ndarray, none))
         require_state(self, state, kinds)
+        changed = state.get("changed", {})
+        if not isinstance(changed, dict) or not changed.keys() <= set(CHANGEABLE):
+            raise StorageError(
+                "the stored state of a callback is invalid",
+                place="EarlyStopping",
+                expected=f"changed: some of {', '.join(CHANGEABLE)}",
+                received=f"{changed!r:.60}",
+            )
+        evolve(self, **changed)  # each value is checked
         self._restored = dict(state)
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in CHANGEABLE}
 
     # ---------------------------------------------------------------- stopping
 

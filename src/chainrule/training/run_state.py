@@ -17,7 +17,7 @@ import hashlib
 import json
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +26,14 @@ from attrs import fields, frozen
 
 from chainrule.checkpoints import Saved, decoded, encoded, invalid
 from chainrule.core.errors import ChainruleError, ConfigurationError, StorageError, shortened
+from chainrule.core.input_checks import as_tuple
 from chainrule.core.layer import Layer
 from chainrule.core.layer_state import set_state
 from chainrule.core.parameter import Parameter
 from chainrule.core.types import Array
 from chainrule.data.batches import ArrayBatches, Batches
+from chainrule.data.class_weights import ClassWeights
+from chainrule.data.iterated_batches import IteratedBatches
 from chainrule.data.samples import arrays_by_name, weights_by_name
 from chainrule.data.stored_batches import StoredBatches
 from chainrule.losses import Loss, PerOutput
@@ -213,6 +216,7 @@ def made_of(run: Run, model: Layer) -> dict[str, Any]:
         "columns": list(run.columns.names),
         "batches in an epoch": run.batches.steps,
         "batches in a step": run.accumulate,
+        "class weights": _by_label(run.batches.class_weights),
         **_digests_of_data(run.batches),
         "validation data": bool(run.validation),
         **_digests_of_validation(run.validation),
@@ -375,7 +379,33 @@ def _digests_of_data(batches: Batches) -> dict[str, Any]:
             return _digests(data.inputs, data.targets, data.sample_weights)
         case StoredBatches(inputs=inputs, targets=targets, sample_weights=weights):
             return _digests(inputs, targets, weights)
+        case IteratedBatches(iterable=list() | tuple() as given):
+            return {"the list of batches": _digest_of_list(given)}
     return {}
+
+
+def _by_label(weights: ClassWeights | None) -> str | None:
+    """The weight of each class, for each output."""
+    if weights is None:
+        return None
+    each = [
+        None
+        if own is None or own.labels is None
+        else dict(zip(own.labels.tolist(), own.weights.tolist(), strict=True))
+        for own in weights.each
+    ]
+    return str(each[0] if len(each) == 1 else each)
+
+
+def _digest_of_list(batches: Sequence[Any]) -> str:
+    """What a list of batches holds, as text."""
+    digest = hashlib.blake2b(digest_size=4)
+    for batch in batches:
+        for part in (part for given in batch for part in as_tuple(given) if part is not None):
+            array = np.ascontiguousarray(part)
+            digest.update(f"{array.shape} {array.dtype}".encode())
+            digest.update(array.tobytes())
+    return f"{len(batches)}, digest {digest.hexdigest()}"
 
 
 def _digests_of_validation(parts: list[Any]) -> dict[str, Any]:
