@@ -123,7 +123,7 @@ def test_it_proves_the_gradients_and_every_law(demonstration: tuple[Path, str]) 
     found = dict(re.findall(r"✓ (\w+) +(\de-\d\d|0)? ", demonstration[1]))
     assert list(found) == [
         "lecture", "adjoint", "tangent", "accumulate", "purity", "repeatable", "batch", "type",
-        "memory", "return",
+        "memory", "return", "inference",
     ]  # fmt: skip
     assert float(found["lecture"]) < 1e-13
     assert float(found["adjoint"]) < 1e-12

@@ -1,7 +1,7 @@
 """`check_layer`: check that a layer obeys the ten laws, and diagnose what is wrong if it doesn't.
 
     >>> print(check_layer(Dense(3), (4,)))                                    # doctest: +SKIP
-    Dense(3), checked on rows of shape (4,) in batches of 7: all 10 laws hold …
+    Dense(3), checked on rows of shape (4,) in batches of 7 (and 0 to 128): all 10 laws hold …
 
 The laws are in `chainrule.calculus.laws`, the typical patterns of wrong gradients in
 `chainrule.calculus.diagnosis`. This module runs them on a copy of the layer and reports the result.
@@ -22,6 +22,7 @@ from attrs import define, field
 
 from chainrule.calculus import laws, loss_laws
 from chainrule.calculus.products import with_indices
+from chainrule.calculus.situations import sizes
 from chainrule.calculus.test_case import Case, Finding, LawViolation
 from chainrule.core.errors import (
     ChainruleError,
@@ -205,8 +206,10 @@ def check_layer(
         raise _failure(report) from error
     case = Case.of(built, generator, _batch_size(built), inputs, seed)
     case = with_indices(case) if case.is_given else case
+    most = max(sizes(case))
     report = CheckReport(
-        f"{name}, checked on rows of shape {_joined(shapes)} in batches of {case.batch}",
+        f"{name}, checked on rows of shape {_joined(shapes)} in batches of {case.batch}"
+        f" (and 0 to {most})",
         _same_error_once(
             [_try(n, law, tried, case) for n, (law, tried) in enumerate(laws.LAWS.items(), 1)]
         ),

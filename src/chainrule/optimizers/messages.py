@@ -110,8 +110,8 @@ def another_model(optimizer: Optimizer, remembered: str) -> str:
     """The warning for an optimizer that continues with another model."""
     name = type(optimizer).__name__
     return (
-        f"this {name} has trained another model, and what it remembers, {remembered}, enters the"
-        " steps of this one\n"
+        f"this {name} has trained another model, and what it remembers ({remembered}) affects"
+        " the steps of this one\n"
         f"  hint      before fit, make it fresh: optimizer.reset(); or create a new {name} for each"
         " model"
     )
