@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from chainrule import Activation, Dense, Graph, Input, Residual, Sequential, check_layer, load
+from chainrule.core import layer_state
 from chainrule.core.errors import BuildError, DefinitionError, DtypeError
 from chainrule.core.layer import Layer
 
@@ -464,3 +465,41 @@ def test_the_two_rows_leave_lists_of_the_layer_alone():
     layer = Counts()
     layer.build((3,))
     assert layer.batches == [0]
+
+
+def test_a_layer_with_parameters_that_forward_creates_is_reported_at_build():
+    class Creates(Layer):
+        def forward(self, x):
+            self.inner = Dense(3)
+            return self.inner.forward(x)
+
+        def backward(self, delta):
+            return self.inner.backward(delta)
+
+    with pytest.raises(BuildError, match="is created in forward") as caught:
+        Sequential([Dense(4), Creates()]).build((5,))
+    assert caught.value.place == "sequential/creates_1" and "in build" in caught.value.hint
+
+
+def test_a_layer_without_parameters_may_be_created_in_forward():
+    class Creates(Layer):
+        def forward(self, x):
+            self.function = Activation("tanh")
+            return self.function.forward(x)
+
+        def backward(self, delta):
+            return self.function.backward(delta)
+
+    assert check_layer(Creates(), (5,)).ok
+
+
+def test_nested_layers_apply_in_a_single_twin(monkeypatch):
+    model = Activation("tanh")
+    for _ in range(30):
+        model = Wraps(model)
+    built(model)
+    made = []
+    twin = layer_state.twin
+    monkeypatch.setattr(layer_state, "twin", lambda *given: made.append(given) or twin(*given))
+    np.testing.assert_array_equal(model(X), 2.0**30 * np.tanh(X))
+    assert len(made) == 1

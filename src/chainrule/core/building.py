@@ -47,7 +47,7 @@ from chainrule.core.layer_state import (
     field_names,
     twin,
 )
-from chainrule.core.messages import batch_of, label, plain_array
+from chainrule.core.messages import batch_of, label, made_in_forward, plain_array
 from chainrule.core.open_axes import (
     PROBES,
     is_open,
@@ -94,6 +94,7 @@ def _construct(
             hint="model.build((64,)) for rows of 64 numbers",
         )
     is_inner = layer._rng is not None  # inside a container that is being built
+    is_stray = not is_inner and REHEARSING.get() and BUILDING.get() is None
     before = [(member, member.is_built, member.attributes()) for _, member in layer.walk()]
     put_back = bookmark(rng) if isinstance(rng, np.random.Generator) else None
     try:
@@ -109,6 +110,8 @@ def _construct(
         layer.__dict__["_output_shapes"] = _shapes_of_an_empty_batch(layer, sized)
         if _VALUES.get() is None and not _is_shipped(layer):
             _try_two_rows(twin(layer), sized)
+        if is_stray and _VALUES.get() is None and layer._collected("_parameters"):
+            raise made_in_forward(layer)
         if is_open(shapes):
             with opening():
                 _shapes_of_an_empty_batch(layer, with_sizes(shapes, PROBES[1]))
@@ -342,6 +345,10 @@ def _begin_building(layer: Layer, rng: Any, dtype: Any) -> None:
             member.__dict__["_dtype"] = dtype
 
 
+REHEARSING: ContextVar[bool] = ContextVar("rehearsing", default=False)
+"""Whether a `forward` runs during building."""
+
+
 def rehearse(layer: Layer, method: Callable[..., Any], inputs: tuple[Any, ...]) -> Any:
     """The output of `forward` during building, which changes no buffer and no generator.
 
@@ -349,6 +356,7 @@ def rehearse(layer: Layer, method: Callable[..., Any], inputs: tuple[Any, ...]) 
     """
     buffers = [(buffer, buffer.value.copy()) for buffer in layer._buffers.values()]
     bookmarks = [bookmark(generator) for generator in layer._generators.values()]
+    token = REHEARSING.set(True)
     try:
         outputs = method(layer, *inputs)
         if is_opening():
@@ -356,6 +364,7 @@ def rehearse(layer: Layer, method: Callable[..., Any], inputs: tuple[Any, ...]) 
             record_open_axes(layer, *shapes)
         return outputs
     finally:
+        REHEARSING.reset(token)
         for buffer, value in buffers:
             buffer.value = value
         for put_back in bookmarks:

@@ -165,6 +165,8 @@ class Layer(Tree):
         By default `forward` of a twin in which every inner layer applies: its `forward` is its
         `apply`. So a layer around a `Dropout` drops only in training.
         """
+        if self._applies:  # it is inside such a twin, which no one else uses
+            return method_wrapping.own_forward(self)(*inputs)
         return layer_state.applying(self).forward(*inputs)
 
     def backward_parameters(self, delta: Any, /) -> None:

@@ -82,7 +82,19 @@ def not_building(layer: Layer) -> BuildError:
     """The error for a parameter or generator that is created outside `build`."""
     return BuildError(
         f"{label(layer)}: parameters, buffers and generators can only be created in build",
-        hint="move the line into build(self, input_shape)",
+        hint="move the line into build(self, input_shape); for random numbers in forward, create "
+        'self.source = self.generator("source") there',
+    )
+
+
+def made_in_forward(layer: Layer) -> BuildError:
+    """The error for a layer with parameters that `forward` of another layer creates."""
+    return BuildError(
+        f"{label(layer)} is created in forward, so each pass would begin with new parameters that "
+        "are never learned",
+        expected="layers that are fields, or that build creates",
+        received="a layer with parameters, built for the first time inside forward",
+        hint="create it in build: self.inner = …, or pass it as a field",
     )
 
 

@@ -148,6 +148,12 @@ def bare(layer: Layer, name: str) -> Callable[..., Any]:
     return method
 
 
+def own_forward(layer: Layer) -> Callable[..., Any]:
+    """The author's own `forward`, without its wrapper."""
+    method: Callable[..., Any] = type(layer).forward.__wrapped__.__get__(layer)  # type: ignore[attr-defined]
+    return method
+
+
 WRAPPERS = {
     "build": _around_build,
     "forward": _around_forward,

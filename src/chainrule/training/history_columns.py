@@ -139,7 +139,11 @@ class Columns:
     def averages(self, sums: Sequence[Any], samples: int) -> dict[str, float]:
         """The figure of each column, for sums over so many samples."""
         costs = sums[: 1 + len(self.losses)]
-        figures = [ratio(*s) if isinstance(s, np.ndarray) else s / samples for s in costs]
+        # Without a label that counts, the cost is 0, as that of a batch is.
+        figures = [
+            (ratio(*s) if s[1] else 0.0) if isinstance(s, np.ndarray) else s / samples
+            for s in costs
+        ]
         if self.losses and self.loss.ignores:  # each C_i is an average over its own labels
             figures[0] = float(self.loss.total(figures[1:]))
         metrics = [metric for own in self.metrics for metric in own.values()]
