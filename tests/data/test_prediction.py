@@ -150,7 +150,7 @@ def test_other_ways_to_pass_several_inputs_have_a_hint() -> None:
     model.build((3,), (2,))
     with pytest.raises(ConfigurationError, match=r"hint .*model\.predict\(\(a, b\)\)"):
         model.predict(X, X[:, :2])  # type: ignore[arg-type]
-    with pytest.raises(DtypeError, match=r"hint .*model\.predict\(\(a, b\)\)"):
+    with pytest.raises(ShapeError, match=r"hint .*model\.predict\(\(a, b\)\)"):
         model.predict([X, X[:, :2]])
     with pytest.raises(DtypeError, match=r"hint .*tuple"):
         model.predict({"a": X, "b": X[:, :2]})

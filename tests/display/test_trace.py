@@ -640,7 +640,7 @@ def test_the_model_and_the_loss_themselves_refuse_what_does_not_fit() -> None:
     with pytest.raises(DataError):
         trace(certain(1.0), many(), np.full(5, 2), losses.NegativeLogLikelihood())
     with pytest.raises(DataError):
-        trace(deep(), many(), many((2,)), HALF, sample_weights=-np.ones(5))
+        trace(deep(), many(), many((2,)), HALF, sample_weights=np.full(5, np.nan))
 
 
 def test_a_loss_whose_delta_does_not_fit_is_a_named_error() -> None:

@@ -592,7 +592,7 @@ class KeepsItsConfigurationToItself(Layer):
 # ------------------------------------------------------------------------------- inference
 
 
-class Dropout(Layer):
+class DroppingWell(Layer):
     """A right one, of which the next ones are variants."""
 
     rate: float = 0.5
@@ -614,7 +614,7 @@ class Dropout(Layer):
         return +inputs
 
 
-class DropoutNotRescaled(Dropout):
+class DropoutNotRescaled(DroppingWell):
     def forward(self, inputs):
         self.mask = self.mask_for(inputs)
         return inputs * self.mask
@@ -623,17 +623,17 @@ class DropoutNotRescaled(Dropout):
         return +inputs
 
 
-class OneMaskForAllRows(Dropout):
+class OneMaskForAllRows(DroppingWell):
     def mask_for(self, inputs):
         return (self.coin.random((1, *inputs.shape[1:])) >= self.rate).astype(inputs.dtype)
 
 
-class DropsInApply(Dropout):
+class DropsInApply(DroppingWell):
     def apply(self, inputs):
         return inputs * self.mask_for(inputs) / (1 - self.rate)
 
 
-class DropsInApplyFromElsewhere(Dropout):
+class DropsInApplyFromElsewhere(DroppingWell):
     """Its own generator is left alone, yet no two calls agree."""
 
     def apply(self, inputs):
@@ -641,12 +641,12 @@ class DropsInApplyFromElsewhere(Dropout):
         return inputs * mask.astype(inputs.dtype) / (1 - self.rate)
 
 
-class RescalesInApplyToo(Dropout):
+class RescalesInApplyToo(DroppingWell):
     def apply(self, inputs):
         return inputs * (1 - self.rate)
 
 
-class BatchNorm(Layer):
+class NormalizesWell(Layer):
     """A right one, of which the next ones are variants."""
 
     couples_batch: ClassVar[bool] = True
@@ -682,37 +682,37 @@ class BatchNorm(Layer):
         return normal * self.scale.value + self.shift.value
 
 
-class MissingShift(BatchNorm):
+class MissingShift(NormalizesWell):
     def apply(self, inputs):
         normal = (inputs - self.mean.value) / np.sqrt(self.variance.value + 1e-5)
         return normal * self.scale.value
 
 
-class BatchStatisticsInApply(BatchNorm):
+class BatchStatisticsInApply(NormalizesWell):
     def apply(self, inputs):
         variance = inputs.var(axis=0) if len(inputs) else 1.0
         mean = inputs.mean(axis=0) if len(inputs) else 0.0
         return (inputs - mean) / np.sqrt(variance + 1e-5) * self.scale.value + self.shift.value
 
 
-class WrongRunningVariance(BatchNorm):
+class WrongRunningVariance(NormalizesWell):
     """Keeps the mean square, and uses it as the variance."""
 
     def update(self, mean, variance):
         super().update(mean, variance + mean**2)
 
 
-class DeviationInsteadOfVariance(BatchNorm):
+class DeviationInsteadOfVariance(NormalizesWell):
     def update(self, mean, variance):
         super().update(mean, np.sqrt(variance))
 
 
-class NeverLearnsItsMean(BatchNorm):
+class NeverLearnsItsMean(NormalizesWell):
     def update(self, mean, variance):
         super().update(self.mean.value, variance)
 
 
-class LearnsInApply(BatchNorm):
+class LearnsInApply(NormalizesWell):
     def apply(self, inputs):
         if len(inputs):
             self.update(inputs.mean(axis=0), inputs.var(axis=0))
@@ -884,8 +884,8 @@ BROKEN: list[tuple[Layer, Any, str, str]] = [
     (DeviationInsteadOfVariance(), (4,), "inference", "running statistics"),
     (NeverLearnsItsMean(), (4,), "inference", "running statistics"),
     (LearnsInApply(), (4,), "inference", "changes a buffer"),
-    (RunsForwardOfWhatIsInside(Dropout()), (4,), "inference", "apply draws random numbers"),
-    (RunsForwardOfWhatIsInside(BatchNorm()), (4,), "inference", "changes a buffer"),
+    (RunsForwardOfWhatIsInside(DroppingWell()), (4,), "inference", "apply draws random numbers"),
+    (RunsForwardOfWhatIsInside(NormalizesWell()), (4,), "inference", "changes a buffer"),
     (ForgetsItsOwnPartInApply(Linear(3)), (4,), "inference", "different outputs"),
     (ConvolutionWithoutFlip(), (8,), "adjoint", "Only input is wrong"),
     (SoftmaxDiagonal(), (4,), "adjoint", "delta of the input"),

@@ -171,9 +171,17 @@ def set_guarded(layer: Layer, name: str, value: Any) -> None:
             received=f"self.{name} = …, of type {type(value).__name__}",
             hint=f"self.{kind.lower()}_{name.lstrip('_')} = …",
         )
-    if name in ATTRIBUTES["Layer"] and not hasattr(type(layer), name):
+    if _exists_elsewhere(layer, name):
         raise missing_attribute(layer, name, "")
     layer._store(name, value)
+
+
+def _exists_elsewhere(layer: Layer, name: str) -> bool:
+    """Whether a layer of chainrule has no such attribute, but those of other libraries do."""
+    if name not in ATTRIBUTES["Layer"] or not type(layer).__module__.startswith("chainrule."):
+        return False  # a user's class may have such attributes
+    own = name in field_names(type(layer)) or name in layer._parameters
+    return not own and not hasattr(type(layer), name)
 
 
 def _is_settable(cls: type[Layer], name: str) -> bool:
@@ -192,7 +200,7 @@ def _guarded(cls: type[Layer]) -> frozenset[str]:
     }
     is_plain = cls._store is object.__setattr__
     names.update(_reserved(cls))
-    if cls.__module__.startswith("chainrule."):  # a user's class may have such attributes
+    if cls.__module__.startswith("chainrule."):
         names.update(ATTRIBUTES["Layer"])
     return frozenset(names if is_plain else names | field_names(cls))
 

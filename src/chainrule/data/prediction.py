@@ -67,7 +67,12 @@ def predict(
     elif _is_single(x):
         return model(*_each(x))  # its error says what is wrong
     else:
-        total, batches = _of_arrays(_each(x), batch_size)
+        try:
+            total, batches = _of_arrays(_each(x), batch_size)
+        except ShapeError as error:
+            if isinstance(x, list) and all(hasattr(item, "dtype") for item in x):
+                error.hint = "several inputs are a tuple: model.predict((a, b))"
+            raise
     return _joined(model, batches, total, nothing)
 
 
