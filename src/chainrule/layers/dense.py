@@ -28,6 +28,11 @@ from chainrule.core.types import Array, RowPattern, Shape
 from chainrule.core.validators import as_int, is_integer
 
 
+def _as_width(units: int) -> int:
+    width: int = as_int(units)  # pyright takes the type of the argument from this function
+    return width
+
+
 def _require_width(layer: Dense, attribute: Any, units: Any) -> None:
     if not is_integer(units) or units < 1:
         raise ConfigurationError(
@@ -114,7 +119,7 @@ class Dense(Layer, repr=False):
     array([[6., 6.]])
     """
 
-    units: int = field(converter=as_int, validator=_require_width)
+    units: int = field(converter=_as_width, validator=_require_width)
     use_bias: bool = field(default=True, validator=_require_flag)
     # Initializers, once converted; mypy ignores the converters of a dataclass_transform.
     initializer: str | float | Initializer = field(
