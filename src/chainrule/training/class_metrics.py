@@ -1,7 +1,7 @@
 """Metrics for classes: how often the network is right, and in which way it is wrong.
 
 Everything follows from counting the pairs of true and predicted class, the confusion matrix
-C_kl = Σ_s w_s [true_s = k] [predicted_s = l]:
+C_kl = Σ_s w_s 1(true_s = k) 1(predicted_s = l):
 
     accuracy = Σ_k C_kk / Σ_kl C_kl,    precision_k = C_kk / Σ_j C_jk,    recall_k = C_kk / Σ_l C_kl
 
@@ -202,7 +202,7 @@ class _RatioOfCounts(ClassMetric):
 class Precision(_RatioOfCounts):
     """Of the samples that the network assigned to a class, the share that belong to it.
 
-    precision_k = Σ_s w_s [true = k][predicted = k] / Σ_s w_s [predicted = k]
+    precision_k = Σ_s w_s 1(true = k) 1(predicted = k) / Σ_s w_s 1(predicted = k)
 
     Parameters
     ----------
@@ -233,7 +233,7 @@ class Precision(_RatioOfCounts):
 class Recall(_RatioOfCounts):
     """Of the samples that belong to a class, the share that the network assigned to it.
 
-    recall_k = Σ_s w_s [true = k][predicted = k] / Σ_s w_s [true = k]
+    recall_k = Σ_s w_s 1(true = k) 1(predicted = k) / Σ_s w_s 1(true = k)
 
     Parameters
     ----------
@@ -253,7 +253,7 @@ class Recall(_RatioOfCounts):
 class F1(_RatioOfCounts):
     """The harmonic mean of precision and recall of each class.
 
-    F1_k = 2 Σ_s w_s [true = k][predicted = k] / Σ_s w_s ([predicted = k] + [true = k])
+    F1_k = 2 Σ_s w_s 1(true = k) 1(predicted = k) / Σ_s w_s (1(predicted = k) + 1(true = k))
 
     Parameters
     ----------
@@ -280,7 +280,7 @@ def confusion_matrix(
 ) -> Array:
     """How often each class was taken for each: one row for each true class.
 
-    C_kl = Σ_s [true_s = k] [predicted_s = l]
+    C_kl = Σ_s 1(true_s = k) 1(predicted_s = l)
 
     Parameters
     ----------
