@@ -138,7 +138,8 @@ def test_jacobians_give_the_products(drawing, seed):
     dx = tuple(rng.normal(size=a.shape) for a in x)
     v = rng.normal(size=model.parameters.size)
     dy = as_tuple(derivatives.jvp(model, x, dx, v)[1])
-    by_input = as_tuple(derivatives.jacobian(model, x))
+    by_input = derivatives.jacobian(model, x)
+    by_input = by_input if len(dy) > 1 else (by_input,)
     by_parameters = as_tuple(derivatives.jacobian(model, x, with_respect_to="parameters"))
     for own, one, two in zip(dy, map(as_tuple, by_input), by_parameters, strict=True):
         pairs = list(zip(one, dx, strict=True))
