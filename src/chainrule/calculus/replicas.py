@@ -202,7 +202,7 @@ class _ReplicaParameter(Parameter):
 
     def lift_gradient(self, levels: set[int]) -> None:
         """Make the gradient a Dual of all these levels."""
-        self._grad = _lifted(self._grad, levels)
+        self._grad = _lifted(self._gradient(), levels)
 
     def lift_value(self, levels: set[int]) -> None:
         """Make the value a Dual of all these levels."""
@@ -236,7 +236,7 @@ class _RowParameter(_ReplicaParameter):
     def grad(self) -> Any:
         """Zeros; a layer that asks for them adds a sum over the rows."""
         self._was_summed = True
-        return self._grad
+        return self._gradient()
 
     @grad.setter
     def grad(self, new: Array) -> None:

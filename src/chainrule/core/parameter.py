@@ -42,7 +42,6 @@ class Parameter(Hinted):
 
     __slots__ = ("_grad", "_grad_is_zero", "_offset", "_storage", "_trainable", "_value", "path")
 
-    _grad: FloatArray  # created when it is first used: a model that only predicts needs none
     last_freezing: ClassVar[object] = object()
     """A new object each time any parameter is frozen or unfrozen: a cache that holds the current
     object is up to date, without looking at ``trainable`` of thousands of parameters."""
@@ -50,6 +49,8 @@ class Parameter(Hinted):
     def __init__(self, name: str, value: Array) -> None:
         self.path = name
         self._value: FloatArray = value
+        # Created when it is first used: a model that only predicts needs none.
+        self._grad: FloatArray | None = None
         self._grad_is_zero = False
         self._trainable = True
         self._storage: _Storage | None = None
@@ -76,10 +77,11 @@ class Parameter(Hinted):
     @property
     def grad(self) -> FloatArray:
         """∂C/∂value: the sum of what `backward` has added since the last `zero_grad`."""
+        grad = self._gradient()
         if self._grad_is_zero:
-            self._grad[...] = 0
+            grad[...] = 0
             self._grad_is_zero = False
-        return self._grad
+        return grad
 
     @grad.setter
     def grad(self, new: Array) -> None:
@@ -115,7 +117,7 @@ class Parameter(Hinted):
             )
         if bool(new) is not self._trainable:
             if not new and self.has_grad:
-                self._grad[...] = 0  # once, not in each step
+                self._gradient()[...] = 0  # once, not in each step
             # accumulate_product relies on _grad_is_zero being False while frozen.
             self._trainable = self._grad_is_zero = bool(new)
             Parameter.last_freezing = object()
@@ -123,16 +125,20 @@ class Parameter(Hinted):
     @property
     def has_grad(self) -> bool:
         """Whether the array of the gradient exists; if not, the gradient is zero."""
-        if self._own_grad() is not None:
+        if self._grad is not None:
             return True
         return self._storage is not None and self._storage.has_grad
 
-    def _own_grad(self) -> FloatArray | None:
-        try:
-            grad: FloatArray = object.__getattribute__(self, "_grad")
-        except AttributeError:
-            return None
-        return grad
+    def _gradient(self) -> FloatArray:
+        """The array of the gradient, created when it is first used."""
+        if self._grad is None:
+            with _CREATION:
+                if self._grad is None:  # no other thread has created it
+                    storage = self._storage
+                    self._grad = (
+                        np.zeros_like(self._value) if storage is None else storage.grad_of(self)
+                    )
+        return self._grad
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -168,11 +174,12 @@ class Parameter(Hinted):
         if gradient.shape != self._value.shape or gradient.dtype is not self._value.dtype:
             self._refuse(gradient)
         try:
+            grad = self._gradient()
             if self._grad_is_zero:
-                self._grad[...] = gradient
+                grad[...] = gradient
                 self._grad_is_zero = False
             else:
-                self._grad += gradient
+                grad += gradient
         except NoTangentRuleError as error:
             raise NoTangentRuleError(
                 f"the gradient of {self.path!r} is a plain array and cannot hold a tangent",
@@ -191,15 +198,16 @@ class Parameter(Hinted):
         """
         # Both call the same BLAS. dot has less overhead and rejects an `out` that does not fit;
         # matmul does not write zeros first but would broadcast. For stacks, dot is not matmul.
-        is_small = self._grad.size <= 4096 and left.ndim <= 2 >= right.ndim
+        grad = self._grad if self._grad is not None else self._gradient()
+        is_small = grad.size <= 4096 and left.ndim <= 2 >= right.ndim
         if self._grad_is_zero:
             try:
                 if is_small:
-                    np.dot(left, right, out=self._grad)
+                    np.dot(left, right, out=grad)
                     self._grad_is_zero = False
                     return
-                if left.shape[:-1] + right.shape[1:] == self._grad.shape:
-                    np.matmul(left, right, out=self._grad, casting="no")
+                if left.shape[:-1] + right.shape[1:] == grad.shape:
+                    np.matmul(left, right, out=grad, casting="no")
                     self._grad_is_zero = False
                     return
             except (ValueError, TypeError):
@@ -221,24 +229,8 @@ class Parameter(Hinted):
         return self.path, self._value, self.grad if self.has_grad else None, self._trainable
 
     def __setstate__(self, state: tuple[str, Array, Array | None, bool]) -> None:
-        self.path, self._value, grad, self._trainable = state
+        self.path, self._value, self._grad, self._trainable = state
         self._grad_is_zero, self._storage, self._offset = False, None, 0
-        if grad is not None:
-            self._grad = grad
-
-    if not TYPE_CHECKING:  # with a __getattr__, type checkers would accept any misspelled name
-
-        def __getattr__(self, name: str) -> Any:
-            # Called only for what does not exist, so it costs a training step nothing.
-            if name != "_grad":
-                return object.__getattribute__(self, name)  # raises the error, with its hint
-            with _CREATION:
-                grad = self._own_grad()  # if another thread has created it
-                if grad is None:
-                    storage = self._storage
-                    grad = np.zeros_like(self._value) if storage is None else storage.grad_of(self)
-                    self._grad = grad
-                return grad
 
     def _no_array(self, *arguments: Any) -> DefinitionError:
         return DefinitionError(
@@ -329,7 +321,7 @@ class ParameterVector(Hinted):
             storage = self._find_storage()
         for parameter in self._parameters:
             if parameter._grad_is_zero:
-                parameter._grad[...] = 0
+                parameter._gradient()[...] = 0
                 parameter._grad_is_zero = False
         return storage.grad[self._window]
 

@@ -263,10 +263,11 @@ def sum_of(terms: Array) -> Array:
 
 def dot_of(one: Array, other: Array) -> Array:
     """Σ one·other, accumulated like `sum_of`."""
-    if not (_is_plain_float32(one) and _is_plain_float32(other)):
+    if type(one) is not np.ndarray or one.dtype != np.float32 or type(other) is not np.ndarray:
         return np.vdot(one, other)
     if one.size <= AT_ONCE:
-        return _as_float32(np.vdot(one.astype(np.float64), other.astype(np.float64)))
+        wide = one.astype(np.float64)
+        return _as_float32(float(np.vdot(wide, wide if other is one else other.astype(np.float64))))
     one, other = one.reshape(-1), other.reshape(-1)
     total = 0.0
     for start in range(0, one.size, AT_ONCE):

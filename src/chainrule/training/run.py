@@ -58,17 +58,8 @@ _COPIED = (
 """What a copy of a run has."""
 
 
-def _not_in_a_run(run: Run, attribute: Any, given: Any) -> Any:
-    """Raise an error for an assignment that a run which resumes would not know of."""
-    if run.is_going:
-        raise ConfigurationError(
-            f"{attribute.name} of a run cannot be changed",
-            place="Run",
-            expected=f"the {attribute.name} with which fit was called",
-            received=f"{given!r:.80}",
-            hint="end the run with trainer.stop(…), and call fit again",
-        )
-    return given
+_FIXED = ("batches", "validation", "columns", "epochs", "accumulate")
+"""What cannot change while a run goes on: a run that resumes would not know of it."""
 
 
 @define(eq=False)
@@ -106,12 +97,12 @@ class Run:
     """
 
     trainer: Trainer
-    batches: Batches = field(on_setattr=_not_in_a_run)
-    validation: list[Data] = field(on_setattr=_not_in_a_run)
-    columns: Columns = field(on_setattr=_not_in_a_run)
+    batches: Batches
+    validation: list[Data]
+    columns: Columns
     callbacks: list[Callback]
-    epochs: int = field(on_setattr=_not_in_a_run)
-    accumulate: int = field(default=1, on_setattr=_not_in_a_run)
+    epochs: int
+    accumulate: int = 1
     bad_batch: Path | None = None
     epochs_done: int = field(default=0, init=False)
     steps_done: int = field(default=0, init=False)
@@ -436,6 +427,31 @@ class Run:
 
     def _averages(self) -> dict[str, float]:
         return self.columns.averages(self.sums, self.samples)
+
+
+def _fixed(name: str) -> property:
+    """A field that cannot be set while the run goes on.
+
+    The on_setattr of attrs would check every assignment of a run, several in each step.
+    """
+    slot = vars(Run)[name]
+
+    def set_before(run: Run, given: Any) -> None:
+        if getattr(run, "is_going", False):
+            raise ConfigurationError(
+                f"{name} of a run cannot be changed",
+                place="Run",
+                expected=f"the {name} with which fit was called",
+                received=shortened(given),
+                hint="end the run with trainer.stop(…), and call fit again",
+            )
+        slot.__set__(run, given)
+
+    return property(slot.__get__, set_before)
+
+
+for _name in _FIXED:
+    setattr(Run, _name, _fixed(_name))
 
 
 def _add_location(error: BaseException, place: str) -> None:
