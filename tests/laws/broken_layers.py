@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from chainrule.core.layer import Layer
+from laws.unusual_layers import BatchNorm, Dropout
 
 
 class Linear(Layer):
@@ -592,29 +593,7 @@ class KeepsItsConfigurationToItself(Layer):
 # ------------------------------------------------------------------------------- inference
 
 
-class DroppingWell(Layer):
-    """A right one, of which the next ones are variants."""
-
-    rate: float = 0.5
-
-    def build(self, input_shape):
-        self.generator("coin")
-
-    def mask_for(self, inputs):
-        return (self.coin.random(inputs.shape) >= self.rate).astype(inputs.dtype)
-
-    def forward(self, inputs):
-        self.mask = self.mask_for(inputs) / (1 - self.rate)
-        return inputs * self.mask
-
-    def backward(self, delta):
-        return delta * self.mask
-
-    def apply(self, inputs):
-        return +inputs
-
-
-class DropoutNotRescaled(DroppingWell):
+class DropoutNotRescaled(Dropout):
     def forward(self, inputs):
         self.mask = self.mask_for(inputs)
         return inputs * self.mask
@@ -623,17 +602,17 @@ class DropoutNotRescaled(DroppingWell):
         return +inputs
 
 
-class OneMaskForAllRows(DroppingWell):
+class OneMaskForAllRows(Dropout):
     def mask_for(self, inputs):
         return (self.coin.random((1, *inputs.shape[1:])) >= self.rate).astype(inputs.dtype)
 
 
-class DropsInApply(DroppingWell):
+class DropsInApply(Dropout):
     def apply(self, inputs):
         return inputs * self.mask_for(inputs) / (1 - self.rate)
 
 
-class DropsInApplyFromElsewhere(DroppingWell):
+class DropsInApplyFromElsewhere(Dropout):
     """Its own generator is left alone, yet no two calls agree."""
 
     def apply(self, inputs):
@@ -641,78 +620,42 @@ class DropsInApplyFromElsewhere(DroppingWell):
         return inputs * mask.astype(inputs.dtype) / (1 - self.rate)
 
 
-class RescalesInApplyToo(DroppingWell):
+class RescalesInApplyToo(Dropout):
     def apply(self, inputs):
         return inputs * (1 - self.rate)
 
 
-class NormalizesWell(Layer):
-    """A right one, of which the next ones are variants."""
-
-    couples_batch: ClassVar[bool] = True
-    momentum: float = 0.9
-
-    def build(self, input_shape):
-        self.parameter("scale", input_shape, "ones")
-        self.parameter("shift", input_shape)
-        self.buffer("mean", input_shape)
-        self.buffer("variance", input_shape, "ones")
-
-    def update(self, mean, variance):
-        m = self.momentum
-        self.mean.value = m * self.mean.value + (1 - m) * mean
-        self.variance.value = m * self.variance.value + (1 - m) * variance
-
-    def forward(self, inputs):
-        mean, variance = inputs.mean(axis=0), inputs.var(axis=0)
-        if len(inputs):
-            self.update(mean, variance)
-        self.deviation = np.sqrt(variance + 1e-5)
-        self.normal = (inputs - mean) / self.deviation
-        return self.normal * self.scale.value + self.shift.value
-
-    def backward(self, delta):
-        self.scale.accumulate((delta * self.normal).sum(axis=0))
-        self.shift.accumulate(delta.sum(axis=0))
-        d = delta * self.scale.value
-        return (d - d.mean(axis=0) - self.normal * (d * self.normal).mean(axis=0)) / self.deviation
-
-    def apply(self, inputs):
-        normal = (inputs - self.mean.value) / np.sqrt(self.variance.value + 1e-5)
-        return normal * self.scale.value + self.shift.value
-
-
-class MissingShift(NormalizesWell):
+class MissingShift(BatchNorm):
     def apply(self, inputs):
         normal = (inputs - self.mean.value) / np.sqrt(self.variance.value + 1e-5)
         return normal * self.scale.value
 
 
-class BatchStatisticsInApply(NormalizesWell):
+class BatchStatisticsInApply(BatchNorm):
     def apply(self, inputs):
         variance = inputs.var(axis=0) if len(inputs) else 1.0
         mean = inputs.mean(axis=0) if len(inputs) else 0.0
         return (inputs - mean) / np.sqrt(variance + 1e-5) * self.scale.value + self.shift.value
 
 
-class WrongRunningVariance(NormalizesWell):
+class WrongRunningVariance(BatchNorm):
     """Keeps the mean square, and uses it as the variance."""
 
     def update(self, mean, variance):
         super().update(mean, variance + mean**2)
 
 
-class DeviationInsteadOfVariance(NormalizesWell):
+class DeviationInsteadOfVariance(BatchNorm):
     def update(self, mean, variance):
         super().update(mean, np.sqrt(variance))
 
 
-class NeverLearnsItsMean(NormalizesWell):
+class NeverLearnsItsMean(BatchNorm):
     def update(self, mean, variance):
         super().update(self.mean.value, variance)
 
 
-class LearnsInApply(NormalizesWell):
+class LearnsInApply(BatchNorm):
     def apply(self, inputs):
         if len(inputs):
             self.update(inputs.mean(axis=0), inputs.var(axis=0))
@@ -884,8 +827,8 @@ BROKEN: list[tuple[Layer, Any, str, str]] = [
     (DeviationInsteadOfVariance(), (4,), "inference", "running statistics"),
     (NeverLearnsItsMean(), (4,), "inference", "running statistics"),
     (LearnsInApply(), (4,), "inference", "changes a buffer"),
-    (RunsForwardOfWhatIsInside(DroppingWell()), (4,), "inference", "apply draws random numbers"),
-    (RunsForwardOfWhatIsInside(NormalizesWell()), (4,), "inference", "changes a buffer"),
+    (RunsForwardOfWhatIsInside(Dropout()), (4,), "inference", "apply draws random numbers"),
+    (RunsForwardOfWhatIsInside(BatchNorm()), (4,), "inference", "changes a buffer"),
     (ForgetsItsOwnPartInApply(Linear(3)), (4,), "inference", "different outputs"),
     (ConvolutionWithoutFlip(), (8,), "adjoint", "Only input is wrong"),
     (SoftmaxDiagonal(), (4,), "adjoint", "delta of the input"),

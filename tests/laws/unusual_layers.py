@@ -35,13 +35,15 @@ class BatchNorm(Layer):
         self.buffer("mean", input_shape)
         self.buffer("variance", input_shape, "ones")
 
+    def update(self, mean, variance):
+        m = self.momentum
+        self.mean.value = m * self.mean.value + (1 - m) * mean
+        self.variance.value = m * self.variance.value + (1 - m) * variance
+
     def forward(self, x):
         mean, variance = x.mean(axis=0), x.var(axis=0)
         if len(x):
-            self.mean.value = self.momentum * self.mean.value + (1 - self.momentum) * mean
-            self.variance.value = (
-                self.momentum * self.variance.value + (1 - self.momentum) * variance
-            )
+            self.update(mean, variance)
         self.deviation = np.sqrt(variance + 1e-5)
         self.normal = (x - mean) / self.deviation
         return self.normal * self.scale.value + self.shift.value
@@ -66,7 +68,7 @@ class Dropout(Layer):
         self.generator("coin")
 
     def forward(self, x):
-        self.mask = (self.coin.random(x.shape) >= self.rate).astype(x.dtype) / (1 - self.rate)
+        self.mask = self.mask_for(x) / (1 - self.rate)
         return x * self.mask
 
     def backward(self, delta):
@@ -74,6 +76,9 @@ class Dropout(Layer):
 
     def apply(self, x):
         return +x
+
+    def mask_for(self, x):
+        return (self.coin.random(x.shape) >= self.rate).astype(x.dtype)
 
 
 class LayerNorm(Layer):
