@@ -20,11 +20,14 @@ ROOT = Path(chainrule.__file__).parent
 
 PACKAGES = [
     "core",
+    "errors",
+    "initializers",
     "figure_style",
     "files",
     "layers",
     "graph",
     "calculus",
+    "derivatives",
     "storage",
     "losses",
     "optimizers",
@@ -33,6 +36,7 @@ PACKAGES = [
     "callbacks",
     "schedules",
     "training",
+    "metrics",
     "display",
     "datasets",
     "lecture",
@@ -62,7 +66,10 @@ EXCEPTIONS = {
 }
 """The imports from a package below, with the reason. None of them is made at import time."""
 
-OUTSIDE = {"figure_style": "tests of the figures", "command": "tests/test_main.py"}
+PATHS = dict.fromkeys(("errors", "initializers", "derivatives", "metrics"), "this file")
+"""Modules that are only the public path of a module inside a package, and what tests them."""
+
+OUTSIDE = {"figure_style": "tests of the figures", "command": "tests/test_main.py", **PATHS}
 """Modules without tests of their own, and what tests them."""
 
 LARGEST_SHARE = 0.20
@@ -257,12 +264,26 @@ def test_each_package_has_its_folder_of_tests():
     assert folders <= {*PACKAGES, "laws", "examples", "site", "type_checking"}
 
 
-def test_public_modules_are_import_paths():
-    for name in ("losses", "optimizers", "schedules", "callbacks", "data", "datasets", "lecture"):
-        assert importlib.import_module(f"chainrule.{name}") is getattr(chainrule, name)
-    from chainrule import derivatives, errors, initializers
+@pytest.mark.parametrize("name", chainrule._MODULES)
+def test_public_modules_are_import_paths(name):
+    """In an interpreter of its own, where nothing is loaded before the path."""
+    program = (
+        f"import importlib, chainrule.{name} as by_path, chainrule\n"
+        f"assert by_path is chainrule.{name}\n"
+        f"assert by_path is importlib.import_module({chainrule._MODULES[name]!r})"
+    )
+    assert "chainrule" in loaded_by(program)
 
-    assert initializers.GlorotUniform and derivatives.jvp and errors.ShapeError
+
+def test_names_can_be_imported_from_a_public_path():
+    from chainrule.derivatives import jvp
+    from chainrule.errors import ShapeError
+    from chainrule.initializers import GlorotUniform
+    from chainrule.metrics import Precision
+
+    assert jvp is chainrule.derivatives.jvp and ShapeError is chainrule.errors.ShapeError
+    assert GlorotUniform is chainrule.initializers.GlorotUniform
+    assert Precision is chainrule.metrics.Precision
 
 
 @each_module

@@ -1,0 +1,8 @@
+"""The public path of `chainrule.core.errors`: ``import chainrule.errors`` gives that module."""
+
+import sys
+
+from chainrule.core import errors as module
+from chainrule.core.errors import *  # noqa: F403 - for type checkers, which cannot see the next line
+
+sys.modules[__name__] = module
