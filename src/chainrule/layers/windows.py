@@ -1,0 +1,286 @@
+"""Windows: what a convolution or a pool sees of a row at once, and how the edges are padded.
+
+A row is a signal (T, C), an image (H, W, C) or a volume (D, H, W, C): one, two or three spatial
+axes, then the channels. A window of k entries, d apart, covers
+
+    reach = d (k − 1) + 1
+
+entries of a spatial axis. It moves in steps of the stride s over the n entries of the axis and the
+p entries that were added at its two ends, which gives the sizes
+
+    out = ⌊(n + p − reach) / s⌋ + 1
+
+The padding "valid" adds nothing; "same" adds what makes out = ⌈n / s⌉, with the odd entry at the
+end. "periodic" and "reflect" add as much as "same", copied from the other end or mirrored without
+the entry at the edge. Whole numbers are added as zeros, at both ends of an axis.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from attrs import frozen
+
+from chainrule.core.errors import ShapeError, shortened
+from chainrule.core.layer import Layer
+from chainrule.core.messages import batch_of
+from chainrule.core.types import Array, RowPattern, Shape
+from chainrule.core.validators import complain, is_integer
+
+PADDINGS = ("same", "valid", "periodic", "reflect")
+"""The paddings that have a name."""
+
+Amounts = tuple[tuple[int, int], ...]
+"""For each spatial axis, how many entries are added before and after."""
+
+# ------------------------------------------------------------------------------- arguments
+
+
+def as_sizes(given: Any) -> Any:
+    """A list of sizes as a tuple, and integers of NumPy as Python integers."""
+    if is_integer(given):
+        return int(given)
+    if isinstance(given, np.ndarray):
+        return as_sizes(given.tolist())
+    return tuple(map(as_sizes, given)) if isinstance(given, list | tuple) else given
+
+
+def sizes_from(least: int, *, example: str) -> Callable[[object, Any, Any], None]:
+    """A validator for a number for all axes, or one for each of up to three."""
+
+    def validator(owner: object, attribute: Any, value: Any) -> None:
+        several = value if isinstance(value, tuple) else (value,)
+        if not 1 <= len(several) <= 3 or not all(is_integer(n) and n >= least for n in several):
+            expected = (
+                f"an integer of at least {least}, or one for each axis of space (up to three)"
+            )
+            complain(owner, attribute.name, expected, value, f"{attribute.name}={example}")
+
+    return validator
+
+
+def a_padding(owner: object, attribute: Any, value: Any) -> None:
+    """Accept only a name of `PADDINGS`, and whole numbers: see `amounts_of`."""
+    if isinstance(value, str) and value in PADDINGS:
+        return
+    numbers = value if isinstance(value, tuple) else (value,)
+    pairs = [pair if isinstance(pair, tuple) and len(pair) == 2 else (pair,) for pair in numbers]
+    if not numbers or not all(is_integer(n) and n >= 0 for pair in pairs for n in pair):
+        expected = (
+            f"{', '.join(map(repr, PADDINGS))}; or a number of zeros for all axes, or a tuple "
+            "with a number or a pair (before, after) for each axis"
+        )
+        complain(owner, attribute.name, expected, value, f"{attribute.name}='same'")
+
+
+def per_axis(owner: Layer, name: str, value: Any, axes: int) -> tuple[Any, ...]:
+    """One value for each spatial axis: a number is repeated, a tuple must have that length."""
+    if not isinstance(value, tuple):
+        return (value,) * axes
+    if len(value) != axes:
+        raise ShapeError(
+            f"{owner!r}: {name} does not fit the rows, which have {axes} axes of space",
+            expected=f"a number, or a tuple of {axes}",
+            received=f"{name}={shortened(value)}",
+            hint=f"{name}={value[0]} uses the same for every axis",
+        )
+    return value
+
+
+def spatial_axes(owner: Layer, shape: Shape) -> int:
+    """The number of spatial axes of a row, one to three; another number is an error."""
+    axes = len(shape) - 1
+    if not 1 <= axes <= 3:
+        example = "Reshape((…, 1)) gives rows an axis of one channel" if axes < 1 else None
+        raise ShapeError(
+            f"{owner!r}: a row needs one to three axes of space and one of channels",
+            expected="(batch, time, channels), (batch, height, width, channels) or volumes",
+            received=batch_of(shape),
+            hint=example,
+        )
+    return axes
+
+
+def any_size(shape: Shape) -> RowPattern:
+    """The rows that a layer accepts which fixes the number of axes and the channels."""
+    return (*(None for _ in shape[:-1]), shape[-1])
+
+
+# ------------------------------------------------------------------------------- windows
+
+
+@frozen
+class Windows:
+    """The windows on rows of given sizes, with one entry of each attribute for a spatial axis.
+
+    Attributes
+    ----------
+    sizes
+        The spatial sizes n of a row.
+    kernel, strides, dilations
+        The entries k of a window, its steps s, and the distance d of its entries.
+    amounts
+        How many entries are added before and after each axis.
+    """
+
+    sizes: tuple[int, ...]
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+    amounts: Amounts
+
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        """The number of windows along each axis."""
+        return tuple(
+            (n + before + after - reach(k, d)) // s + 1
+            for n, k, s, d, (before, after) in zip(
+                self.sizes, self.kernel, self.strides, self.dilations, self.amounts, strict=True
+            )
+        )
+
+    def offsets(self) -> Iterator[tuple[int, ...]]:
+        """The positions (i, j, …) in the window, the last axis running fastest."""
+        return itertools.product(*map(range, self.kernel))
+
+    def seen_at(self, offset: Sequence[int]) -> tuple[slice, ...]:
+        """The index of a padded batch that gives what all windows see at one of their positions."""
+        return (
+            slice(None),
+            *(
+                slice(i * d, i * d + s * (m - 1) + 1 if m else 0, s)
+                for i, d, s, m in zip(
+                    offset, self.dilations, self.strides, self.outputs, strict=True
+                )
+            ),
+        )
+
+
+def windows_on(
+    owner: Layer,
+    shape: Shape,
+    *,
+    kernel: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any = 1,
+) -> Windows:
+    """The windows of a layer on rows of this shape; an error if the rows are too small."""
+    axes, sizes = spatial_axes(owner, shape), shape[:-1]
+    kernel = per_axis(owner, "kernel", kernel, axes)
+    strides = per_axis(owner, "stride", stride, axes)
+    dilations = per_axis(owner, "dilation", dilation, axes)
+    reaches = tuple(map(reach, kernel, dilations))
+    windows = Windows(
+        sizes, kernel, strides, dilations, amounts_of(owner, padding, sizes, reaches, strides)
+    )
+    for n, covered, (before, after) in zip(sizes, reaches, windows.amounts, strict=True):
+        if covered > n + before + after:
+            raise ShapeError(
+                f"{owner!r}: the window is larger than the rows",
+                expected=f"rows of at least {' × '.join(map(str, reaches))} entries",
+                received=batch_of(shape),
+                hint='a smaller window, or padding="same"',
+            )
+        if padding == "reflect" and max(before, after) >= n:
+            raise ShapeError(
+                f"{owner!r}: rows are too small to be mirrored at their edges",
+                expected=f"at least {max(before, after) + 1} entries along each axis of space",
+                received=batch_of(shape),
+                hint='padding="same" adds zeros instead',
+            )
+    return windows
+
+
+def reach(kernel: int, dilation: int) -> int:
+    """How many entries of an axis a window covers: d (k − 1) + 1."""
+    return dilation * (kernel - 1) + 1
+
+
+def amounts_of(
+    owner: Layer,
+    padding: Any,
+    sizes: Sequence[int],
+    reaches: Sequence[int],
+    strides: Sequence[int],
+) -> Amounts:
+    """How many entries a padding adds before and after each axis."""
+    if padding == "valid":
+        return tuple((0, 0) for _ in sizes)
+    if isinstance(padding, str):
+        missing = [
+            max((math.ceil(n / s) - 1) * s + covered - n, 0)
+            for n, covered, s in zip(sizes, reaches, strides, strict=True)
+        ]
+        return tuple((p // 2, p - p // 2) for p in missing)
+    numbers = per_axis(owner, "padding", padding, len(sizes))
+    return tuple(p if isinstance(p, tuple) else (p, p) for p in numbers)
+
+
+# ------------------------------------------------------------------------------- padding
+
+
+def padded(x: Array, amounts: Amounts, mode: Any = "zeros", fill: float = 0.0) -> Array:
+    """A batch with entries added along its spatial axes; itself if nothing is added.
+
+    Any mode but "periodic" and "reflect" adds the number ``fill``.
+    """
+    if not any(map(any, amounts)):
+        return x
+    if mode in ("periodic", "reflect"):
+        for axis, (before, after) in enumerate(amounts, 1):
+            if before or after:
+                x = np.take(x, _sources(x.shape[axis], before, after, mode), axis=axis)
+        return x
+    shape = list(x.shape)
+    for axis, (before, after) in enumerate(amounts, 1):
+        shape[axis] += before + after
+    larger = np.full_like(x, fill, shape=shape) if fill else np.zeros_like(x, shape=shape)
+    larger[_inner(x.shape, amounts)] = x
+    return larger
+
+
+def folded(delta: Array, amounts: Amounts, mode: Any = "zeros") -> Array:
+    """The adjoint of `padded`: the delta of a batch from the delta of the padded batch.
+
+    What was copied from an entry adds its delta to that of the entry; constants have none.
+    """
+    if not any(map(any, amounts)):
+        return delta
+    if mode not in ("periodic", "reflect"):
+        sizes = [
+            n - before - after
+            for n, (before, after) in zip(delta.shape[1:-1], amounts, strict=True)
+        ]
+        return delta[_inner((len(delta), *sizes, delta.shape[-1]), amounts)]
+    for axis, (before, after) in enumerate(amounts, 1):
+        size = delta.shape[axis] - before - after
+        sources = _sources(size, before, after, mode)
+        moved = np.moveaxis(delta, axis, 0)
+        total = np.array(moved[before : before + size], like=moved)
+        for place in (*range(before), *range(before + size, len(sources))):
+            total[int(sources[place])] += moved[place]
+        delta = np.moveaxis(total, 0, axis)
+    return delta
+
+
+def _inner(shape: Sequence[int], amounts: Amounts) -> tuple[slice, ...]:
+    """The index of the original batch in a padded one."""
+    return (
+        slice(None),
+        *(slice(p, p + n) for n, (p, _) in zip(shape[1:-1], amounts, strict=True)),
+    )
+
+
+def _sources(size: int, before: int, after: int, mode: str) -> Any:
+    """Which entry of an axis each entry of the padded axis is a copy of."""
+    places = np.arange(-before, size + after)
+    if mode == "periodic":
+        return places % max(size, 1)
+    period = max(2 * (size - 1), 1)  # … 2 1 0 1 2 … : there and back, without the edges twice
+    there = places % period
+    return np.minimum(there, period - there)
