@@ -48,11 +48,17 @@ if TYPE_CHECKING:
     from chainrule.layers.merge import Maximum as Maximum
     from chainrule.layers.merge import Multiply as Multiply
     from chainrule.layers.merge import Subtract as Subtract
+    from chainrule.layers.recurrent import GRU as GRU
+    from chainrule.layers.recurrent import LSTM as LSTM
+    from chainrule.layers.recurrent import SimpleRNN as SimpleRNN
     from chainrule.layers.reshape import Flatten as Flatten
     from chainrule.layers.reshape import Permute as Permute
     from chainrule.layers.reshape import Reshape as Reshape
     from chainrule.layers.reshape import Slice as Slice
     from chainrule.layers.softmax import Softmax as Softmax
+    from chainrule.layers.wrappers import Bidirectional as Bidirectional
+    from chainrule.layers.wrappers import Scan as Scan
+    from chainrule.layers.wrappers import TimeDistributed as TimeDistributed
     from chainrule.storage import load as load
     from chainrule.training import metrics as metrics
     from chainrule.training.trainer import Trainer as Trainer
@@ -63,6 +69,7 @@ _PLACES = {
     "Activation": "chainrule.layers.activation",
     "Add": "chainrule.layers.merge",
     "Average": "chainrule.layers.merge",
+    "Bidirectional": "chainrule.layers.wrappers",
     "Branches": "chainrule.graph.residual",
     "Concatenate": "chainrule.layers.merge",
     "Dense": "chainrule.layers.dense",
@@ -70,18 +77,23 @@ _PLACES = {
     "Dual": "chainrule.calculus.dual",
     "Equations": "chainrule.core.equations",
     "Flatten": "chainrule.layers.reshape",
+    "GRU": "chainrule.layers.recurrent",
     "Graph": "chainrule.graph.graph",
     "Input": "chainrule.graph.node",
+    "LSTM": "chainrule.layers.recurrent",
     "Layer": "chainrule.core.layer",
     "Maximum": "chainrule.layers.merge",
     "Multiply": "chainrule.layers.merge",
     "Permute": "chainrule.layers.reshape",
     "Reshape": "chainrule.layers.reshape",
     "Residual": "chainrule.graph.residual",
+    "Scan": "chainrule.layers.wrappers",
     "Sequential": "chainrule.graph.sequential",
+    "SimpleRNN": "chainrule.layers.recurrent",
     "Slice": "chainrule.layers.reshape",
     "Softmax": "chainrule.layers.softmax",
     "Subtract": "chainrule.layers.merge",
+    "TimeDistributed": "chainrule.layers.wrappers",
     "Trainer": "chainrule.training.trainer",
     "check_layer": "chainrule.calculus.check",
     "check_loss": "chainrule.calculus.check",

@@ -5,6 +5,8 @@
     softmax      probabilities from scores
     merge        several inputs, one output: sums, products, concatenation
     reshape      the same numbers in another shape or order, or some of them
+    recurrent    a step with a state, along a sequence: SimpleRNN, LSTM, GRU
+    wrappers     a layer in every step of a sequence: Scan, Bidirectional, TimeDistributed
     windows      what a convolution or a pool sees at once: sizes, strides, padding
 
 A new layer goes into the module of its family, or into a new one; nothing else has to change but

@@ -70,7 +70,7 @@ def require_sequences(layer: Layer, shapes: Sequence[Shape], entries: str) -> No
         )
 
 
-class _Recurrent(Layer, repr=False):
+class Recurrent(Layer, repr=False):
     """Time, mask and carried state: what the recurrent layers have in common.
 
     A subclass writes one step and its way back: `_step` and `_step_back`.
@@ -229,7 +229,7 @@ class _Recurrent(Layer, repr=False):
         return tuple(np.transpose(state) for state in carried)
 
 
-class SimpleRNN(_Recurrent, repr=False):
+class SimpleRNN(Recurrent, repr=False):
     """The simplest recurrent layer: h_t = tanh(x_t w + h_{t−1} u + b).
 
     Forward  h_t = tanh(x_t w + h_{t−1} u + b),  h_0 = 0
@@ -267,7 +267,7 @@ class SimpleRNN(_Recurrent, repr=False):
         return dz, dz, (np.dot(self.recurrent_weights.value, dz),)
 
 
-class LSTM(_Recurrent, repr=False):
+class LSTM(Recurrent, repr=False):
     """Long short-term memory: gates write into a cell c, keep what it holds, and read it.
 
     Forward  i = σ(z_i), f = σ(z_f), g = tanh(z_g), o = σ(z_o),  with z = x_t w + h_{t−1} u + b,
@@ -356,7 +356,7 @@ class LSTM(_Recurrent, repr=False):
         return dz, dz, (np.dot(self.recurrent_weights.value, dz), dc * f)
 
 
-class GRU(_Recurrent, repr=False):
+class GRU(Recurrent, repr=False):
     """Gated recurrent unit: a gate z keeps the state, a gate r decides what of it is used.
 
     Forward  r = σ(x_t w_r + b_r + q_r),  z = σ(x_t w_z + b_z + q_z),  with q = h_{t−1} u + b',
