@@ -172,7 +172,7 @@ class Recurrent(Layer, repr=False):
         batch, steps, features = x.shape
         nothing = np.zeros_like(delta, shape=(self.units, batch))
         deltas: States = (nothing,) * len(self.states)
-        from_cost = [nothing] * steps
+        from_cost: Any = [nothing] * steps
         if self.return_sequences:
             from_cost = np.copy(np.transpose(delta, (1, 2, 0)), order="C")
         else:
