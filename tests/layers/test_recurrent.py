@@ -558,7 +558,7 @@ def test_values_and_gradients_are_those_of_pytorch(
     packed = pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False)
     all_h, _ = pad_packed_sequence(theirs(packed)[0], batch_first=True)
     last = all_h[torch.arange(batch), torch.tensor(lengths) - 1]
-    y, dx, *rest = passes(layer, x, *[mask][:with_lengths], delta=None)
+    y, dx, *_ = passes(layer, x, *[mask][:with_lengths], delta=None)
     delta = torch.tensor(np.random.default_rng(1).normal(size=y.shape))
     if return_sequences:  # after the end of a sequence, ours repeats the last h, theirs is zero
         repeated = torch.where(torch.tensor(mask)[:, :, None], all_h, last[:, None])

@@ -21,6 +21,19 @@ TRAINER = "it is an argument of the trainer: Trainer(model, loss, optimizer, {na
 CPU = "omit it: chainrule computes on the CPU"
 MEAN = "omit it: a cost is the mean over the batch; sample_weights give other weights"
 
+RECURRENT = {
+    "hidden_size": "units",
+    "input_size": WIDTH,
+    "num_layers": "one after the other: Sequential([{owner}(64, True), {owner}(64)])",
+    "batch_first": "omit it: the batch is always axis 0, the time axis 1",
+    "bidirectional": "Bidirectional({owner}(…))",
+    "dropout": "a layer of its own, after this one: Dropout({value})",
+    "recurrent_dropout": "omit it: Dropout({value}) after the layer drops outputs",
+    "go_backwards": "Bidirectional({owner}(…)) reads in both directions",
+    "return_state": "omit it: stateful=True carries the state",
+    "unroll": "omit it: all steps are always unrolled",
+}
+
 ARGUMENTS: Mapping[str, Mapping[str, str]] = {
     "Layer": {
         "input_shape": SHAPE,
@@ -54,19 +67,9 @@ ARGUMENTS: Mapping[str, Mapping[str, str]] = {
         "axis": "it acts on the last axis: move the classes there with Permute",
         "dim": "it acts on the last axis: move the classes there with Permute",
     },
-    "Recurrent": {
-        "hidden_size": "units",
-        "input_size": WIDTH,
-        "num_layers": "one after the other: Sequential([{owner}(64, True), {owner}(64)])",
-        "batch_first": "omit it: the batch is always axis 0, the time axis 1",
-        "bidirectional": "Bidirectional({owner}(…))",
-        "dropout": "a layer of its own, after this one: Dropout({value})",
-        "recurrent_dropout": "omit it: Dropout({value}) after the layer drops outputs",
-        "go_backwards": "Bidirectional({owner}(…)) reads in both directions",
-        "return_state": "omit it: stateful=True carries the state",
-        "unroll": "omit it: all steps are always unrolled",
-        "unit_forget_bias": "forget_bias=1.0",
-    },
+    "SimpleRNN": RECURRENT,
+    "LSTM": {**RECURRENT, "unit_forget_bias": "forget_bias=1.0"},
+    "GRU": RECURRENT,
     "Bidirectional": {"merge_mode": "omit it: both parts are joined along the last axis"},
     "Flatten": {
         "start_dim": "omit it: all axes but the batch become one",
