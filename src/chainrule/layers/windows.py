@@ -55,9 +55,7 @@ def sizes_from(least: int, *, example: str) -> Callable[[object, Any, Any], None
     def validator(owner: object, attribute: Any, value: Any) -> None:
         several = value if isinstance(value, tuple) else (value,)
         if not 1 <= len(several) <= 3 or not all(is_integer(n) and n >= least for n in several):
-            expected = (
-                f"an integer of at least {least}, or one for each axis of space (up to three)"
-            )
+            expected = f"an integer of at least {least}, or one for each axis of space, up to three"
             complain(owner, attribute.name, expected, value, f"{attribute.name}={example}")
 
     return validator
