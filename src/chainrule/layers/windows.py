@@ -67,14 +67,33 @@ def a_padding(owner: object, attribute: Any, value: Any) -> None:
     """Accept only a name of `PADDINGS`, and whole numbers: see `amounts_of`."""
     if isinstance(value, str) and value in PADDINGS:
         return
+    if not _are_amounts(value):
+        expected = f"{', '.join(map(repr, PADDINGS))}; or how many zeros: {AMOUNTS}"
+        complain(owner, attribute.name, expected, value, f"{attribute.name}='same'")
+
+
+AMOUNTS = (
+    "an integer of at least 0 for all axes, or a tuple with an integer or a pair (before, after) "
+    "for each axis"
+)
+
+
+def a_width(owner: object, attribute: Any, value: Any) -> None:
+    """Accept only how many entries to add or remove: see `amounts_along`."""
+    if not _are_amounts(value):
+        complain(owner, attribute.name, AMOUNTS, value, f"{attribute.name}=1")
+
+
+def _are_amounts(value: Any) -> bool:
     numbers = value if isinstance(value, tuple) else (value,)
     pairs = [pair if isinstance(pair, tuple) and len(pair) == 2 else (pair,) for pair in numbers]
-    if not numbers or not all(is_integer(n) and n >= 0 for pair in pairs for n in pair):
-        expected = (
-            f"{', '.join(map(repr, PADDINGS))}; or a number of zeros for all axes, or a tuple "
-            "with a number or a pair (before, after) for each axis"
-        )
-        complain(owner, attribute.name, expected, value, f"{attribute.name}='same'")
+    return 1 <= len(numbers) <= 3 and all(is_integer(n) and n >= 0 for p in pairs for n in p)
+
+
+def amounts_along(owner: Layer, name: str, value: Any, axes: int) -> Amounts:
+    """How many entries before and after each axis: from a number for both, or from pairs."""
+    each = per_axis(owner, name, value, axes)
+    return tuple(n if isinstance(n, tuple) else (n, n) for n in each)
 
 
 def per_axis(owner: Layer, name: str, value: Any, axes: int) -> tuple[Any, ...]:
@@ -186,14 +205,21 @@ def windows_on(
                 received=batch_of(shape),
                 hint='a smaller window, or padding="same"',
             )
-        if padding == "reflect" and max(before, after) >= n:
+    if padding == "reflect":
+        require_mirror(owner, shape, windows.amounts, 'padding="same" adds zeros instead')
+    return windows
+
+
+def require_mirror(owner: Layer, shape: Shape, amounts: Amounts, hint: str) -> None:
+    """Raise an error if rows have fewer entries than are mirrored at an edge."""
+    for n, added in zip(shape[:-1], amounts, strict=True):
+        if max(added) >= n:
             raise ShapeError(
                 f"{owner!r}: rows are too small to be mirrored at their edges",
-                expected=f"at least {max(before, after) + 1} entries along each axis of space",
+                expected=f"at least {max(added) + 1} entries along each axis of space",
                 received=batch_of(shape),
-                hint='padding="same" adds zeros instead',
+                hint=hint,
             )
-    return windows
 
 
 def reach(kernel: int, dilation: int) -> int:
@@ -217,8 +243,7 @@ def amounts_of(
             for n, covered, s in zip(sizes, reaches, strides, strict=True)
         ]
         return tuple((p // 2, p - p // 2) for p in missing)
-    numbers = per_axis(owner, "padding", padding, len(sizes))
-    return tuple(p if isinstance(p, tuple) else (p, p) for p in numbers)
+    return amounts_along(owner, "padding", padding, len(sizes))
 
 
 # ------------------------------------------------------------------------------- padding
