@@ -22,17 +22,22 @@ import numpy as np
 from attrs import field
 from attrs.validators import optional
 
+from chainrule.core.equations import Equations, unknown
 from chainrule.core.errors import ShapeError
 from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of
+from chainrule.core.open_axes import is_open
 from chainrule.core.types import Array, Shape
 from chainrule.core.validators import one_of
 from chainrule.layers.windows import (
+    IN_BLOCKS,
     Windows,
     as_sizes,
+    blocks_on_paper,
     folded,
     padded,
     per_axis,
+    repeated_on_paper,
     sizes_from,
     spatial_axes,
     windows_on,
@@ -57,6 +62,11 @@ class _Pool(Layer, repr=False):
         size = per_axis(self, "size", self.size, spatial_axes(self, row))
         stride = size if self.stride is None else self.stride
         return windows_on(self, row, kernel=size, stride=stride, padding=self.padding)
+
+    def _tiles(self) -> Windows | None:
+        """The windows, for `equations`, if each entry is in one of them."""
+        windows = None if is_open(self.input_shapes) else self._windows_on(self.input_shape)
+        return windows if windows is not None and _are_tiles(windows) else None
 
 
 class MaxPool(_Pool, repr=False):
@@ -100,26 +110,32 @@ class MaxPool(_Pool, repr=False):
 
     def forward(self, inputs: Array) -> Array:
         self.windows = self._windows_on(inputs.shape[1:])
-        largest, *others = _views(
-            padded(inputs, self.windows.amounts, fill=-math.inf), self.windows
-        )
+        largest, *others = _views(inputs, self.windows, fill=-math.inf)
         whole = np.min_scalar_type(len(others)).type
         self.winner: Array = whole(0)  # for each window, the position of its largest entry so far
         for number, view in enumerate(others, 1):
             larger, is_new = _larger(largest, view)
             self.winner = np.maximum(self.winner, is_new * whole(number))
             largest = larger
-        return +largest
+        return largest
 
     def backward(self, delta: Array) -> Array:
         positions = range(math.prod(self.windows.kernel))
-        parts = (np.where(self.winner == number, delta, 0) for number in positions)
+        parts = (delta * (self.winner == number) for number in positions)
         return _sent_back(parts, self.windows, delta)
 
     def apply(self, inputs: Array) -> Array:
         windows = self._windows_on(inputs.shape[1:])
-        views = _views(padded(inputs, windows.amounts, fill=-math.inf), windows)
-        return +functools.reduce(lambda largest, view: _larger(largest, view)[0], views)
+        views = _views(inputs, windows, fill=-math.inf)
+        return functools.reduce(lambda largest, view: _larger(largest, view)[0], views)
+
+    def equations(self) -> Equations:
+        if (tiles := self._tiles()) is None:
+            return unknown(self)
+        blocks = blocks_on_paper("x", tiles.outputs, tiles.kernel, self.input_shape[-1])
+        y, delta = (repeated_on_paper(name, tiles.kernel) for name in ("y", "delta"))
+        largest = f"{blocks}.max(axis={IN_BLOCKS[len(tiles.sizes)]})"
+        return Equations(largest, f"np.where(x == {y}, 1, 0) * {delta}")
 
 
 class AveragePool(_Pool, repr=False):
@@ -165,10 +181,19 @@ class AveragePool(_Pool, repr=False):
 
     def backward(self, delta: Array) -> Array:
         share = delta / _counts(self.windows, delta.dtype)
-        return _sent_back((share for _ in self.windows.offsets()), self.windows, delta)
+        return _sent_back((share for _ in _positions(self.windows)), self.windows, delta)
 
     def apply(self, inputs: Array) -> Array:
         return _averaged(inputs, self._windows_on(inputs.shape[1:]))
+
+    def equations(self) -> Equations:
+        if (tiles := self._tiles()) is None:
+            return unknown(self)
+        blocks = blocks_on_paper("x", tiles.outputs, tiles.kernel, self.input_shape[-1])
+        return Equations(
+            f"{blocks}.mean(axis={IN_BLOCKS[len(tiles.sizes)]})",
+            f"{repeated_on_paper('delta', tiles.kernel)} / {math.prod(tiles.kernel)}",
+        )
 
 
 class GlobalMaxPool(Layer, repr=False):
@@ -210,6 +235,12 @@ class GlobalMaxPool(Layer, repr=False):
     def apply(self, inputs: Array) -> Array:
         return np.max(_entries(inputs), axis=1)
 
+    def equations(self) -> Equations:
+        axes = _axes_of_space(self)
+        at_all = f"np.expand_dims({{}}, {axes})".format
+        largest = f"np.where(x == {at_all('y')}, 1, 0)"
+        return Equations(f"x.max(axis={axes})", f"{largest} * {at_all('delta')}")
+
 
 class GlobalAveragePool(Layer, repr=False):
     """The average of each channel.
@@ -237,7 +268,7 @@ class GlobalAveragePool(Layer, repr=False):
 
     def forward(self, inputs: Array) -> Array:
         self.row = inputs.shape[1:]
-        return np.mean(_entries(inputs), axis=1)
+        return _mean(_entries(inputs))
 
     def backward(self, delta: Array) -> Array:
         total = np.empty_like(delta, shape=(len(delta), math.prod(self.row[:-1]), self.row[-1]))
@@ -245,27 +276,50 @@ class GlobalAveragePool(Layer, repr=False):
         return np.reshape(total, (len(delta), *self.row))
 
     def apply(self, inputs: Array) -> Array:
-        return np.mean(_entries(inputs), axis=1)
+        return _mean(_entries(inputs))
+
+    def equations(self) -> Equations:
+        axes = _axes_of_space(self)
+        if is_open(self.input_shapes):
+            return unknown(self)
+        share = f"np.expand_dims(delta / {math.prod(self.input_shape[:-1])}, {axes})"
+        return Equations(f"x.mean(axis={axes})", f"np.ones_like(x) * {share}")
 
 
 # ------------------------------------------------------------------------------- windows
 
 
-def _views(x: Array, windows: Windows) -> list[Array]:
+@functools.lru_cache(maxsize=64)
+def _positions(windows: Windows) -> tuple[tuple[slice, ...], ...]:
+    """For each position in a window, the index of what all windows see there."""
+    return tuple(map(windows.seen_at, windows.offsets()))
+
+
+def _views(x: Array, windows: Windows, fill: float = 0.0) -> list[Array]:
     """For each position in a window, what all windows see there."""
-    return [x[windows.seen_at(offset)] for offset in windows.offsets()]
+    x = padded(x, windows.amounts, fill=fill)
+    return [x[position] for position in _positions(windows)]
 
 
 def _sent_back(parts: Iterable[Array], windows: Windows, delta: Array) -> Array:
     """∂C/∂x, from the part of the delta that goes to each position in a window."""
-    sizes = [
-        n + before + after
-        for n, (before, after) in zip(windows.sizes, windows.amounts, strict=True)
-    ]
-    total = np.zeros_like(delta, shape=(len(delta), *sizes, delta.shape[-1]))
-    for offset, part in zip(windows.offsets(), parts, strict=True):
-        total[windows.seen_at(offset)] += part
+    sizes = [n + sum(added) for n, added in zip(windows.sizes, windows.amounts, strict=True)]
+    shape = (len(delta), *sizes, delta.shape[-1])
+    if _are_tiles(windows):
+        total = np.empty_like(delta, shape=shape)
+        for position, part in zip(_positions(windows), parts, strict=True):
+            total[position] = part
+    else:
+        total = np.zeros_like(delta, shape=shape)
+        for position, part in zip(_positions(windows), parts, strict=True):
+            total[position] += part
     return folded(total, windows.amounts)
+
+
+def _are_tiles(windows: Windows) -> bool:
+    """Whether every entry of a row is in exactly one window, and nothing is added to the row."""
+    covered = [k * m for k, m in zip(windows.kernel, windows.outputs, strict=True)]
+    return windows.kernel == windows.strides and covered == list(windows.sizes)
 
 
 def _larger(first: Array, second: Array) -> tuple[Array, Array]:
@@ -281,7 +335,7 @@ def _larger(first: Array, second: Array) -> tuple[Array, Array]:
 
 def _averaged(x: Array, windows: Windows) -> Array:
     """The mean of each window, over its entries that are in the row."""
-    first, *others = _views(padded(x, windows.amounts), windows)
+    first, *others = _views(x, windows)
     total = +first
     for view in others:
         total += view
@@ -313,6 +367,16 @@ def _counts(windows: Windows, dtype: Any) -> Any:
 def _entries(x: Array) -> Array:
     """A batch with its axes of space as one: (batch, positions, channels)."""
     return np.reshape(x, (len(x), math.prod(x.shape[1:-1]), x.shape[-1]))
+
+
+def _mean(entries: Array) -> Array:
+    """The mean over axis 1, as a product with ones: BLAS adds faster than np.mean."""
+    count = entries.shape[1]
+    return np.ones_like(entries, shape=(count,)) @ entries / count
+
+
+def _axes_of_space(layer: Layer) -> tuple[int, ...]:
+    return tuple(range(1, len(layer.input_shape)))
 
 
 def _require_entries(layer: Layer, row: Shape) -> None:

@@ -16,20 +16,25 @@ from typing import Any, ClassVar
 import numpy as np
 from attrs import field
 
-from chainrule.core.equations import Equations
+from chainrule.core.equations import Equations, unknown
 from chainrule.core.errors import ShapeError
 from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of
+from chainrule.core.open_axes import is_open
 from chainrule.core.types import Array, Shape
 from chainrule.core.validators import one_of
 from chainrule.layers.windows import (
+    IN_BLOCKS,
     Amounts,
     a_width,
+    along_axes,
     amounts_along,
     as_sizes,
+    blocks_on_paper,
     folded,
     padded,
     per_axis,
+    repeated_on_paper,
     require_mirror,
     sizes_from,
     spatial_axes,
@@ -90,6 +95,18 @@ class Upsample(Layer, repr=False):
 
     apply = forward
 
+    def equations(self) -> Equations:
+        if is_open(self.input_shapes):
+            return unknown(self)
+        sizes, factors = self.input_shape[:-1], self._factors(self.input_shape)
+        if self.method == "nearest":
+            parts = blocks_on_paper("delta", sizes, factors, self.input_shape[-1])
+            added = f"{parts}.sum(axis={IN_BLOCKS[len(sizes)]})"
+            return Equations(repeated_on_paper("x", factors), added)
+        matrices = [_hats(n, f) for n, f in zip(sizes, factors, strict=True)]
+        transposed = [f"{matrix}.T" for matrix in matrices]
+        return Equations(along_axes(matrices, "x"), along_axes(transposed, "delta"))
+
     def _factors(self, row: Shape) -> tuple[int, ...]:
         return per_axis(self, "factor", self.factor, spatial_axes(self, row))
 
@@ -97,6 +114,13 @@ class Upsample(Layer, repr=False):
         """How far the f entries that x_i becomes are from it, −½ < a < ½; 0 to repeat it."""
         is_linear = self.method == "linear"
         return [is_linear * ((number + 0.5) / factor - 0.5) for number in range(factor)]
+
+
+def _hats(n: int, factor: int) -> str:
+    """The matrix of one axis, for `equations`: a factor falls with the distance of the centres."""
+    centres = f"(np.arange({n * factor}).reshape({n * factor}, 1) + 0.5) / {factor} - 0.5"
+    distances = f"np.abs(np.clip({centres}, 0, {n - 1}) - np.arange({n}))"
+    return f"np.maximum(1 - {distances}, 0)"
 
 
 def _stretched(x: Array, axis: int, distances: list[float]) -> Array:
@@ -182,6 +206,20 @@ class Pad(Layer, repr=False):
 
     apply = forward
 
+    def equations(self) -> Equations:
+        if is_open(self.input_shapes):
+            return unknown(self)
+        sizes, amounts = self.input_shape[:-1], self._amounts(self.input_shape)
+        if self.mode == "zeros":
+            return Equations(_padded_on_paper("x", amounts), _inner_on_paper("delta", amounts))
+        mode = {"periodic": "wrap", "reflect": "reflect"}[self.mode]
+        copies = [
+            f"np.pad(np.eye({n}), ((0, 0), {added}), mode='{mode}')"
+            for n, added in zip(sizes, amounts, strict=True)
+        ]
+        forward = _padded_on_paper("x", amounts, f", mode='{mode}'")
+        return Equations(forward, along_axes(copies, "delta"))
+
     def _amounts(self, row: Shape) -> Amounts:
         return amounts_along(self, "width", self.width, spatial_axes(self, row))
 
@@ -239,5 +277,20 @@ class Crop(Layer, repr=False):
 
     apply = forward
 
+    def equations(self) -> Equations:
+        if is_open(self.input_shapes):
+            return unknown(self)
+        amounts = self._amounts(self.input_shape)
+        return Equations(_inner_on_paper("x", amounts), _padded_on_paper("delta", amounts))
+
     def _amounts(self, row: Shape) -> Amounts:
         return amounts_along(self, "width", self.width, spatial_axes(self, row))
+
+
+def _padded_on_paper(array: str, amounts: Amounts, mode: str = "") -> str:
+    return f"np.pad({array}, {((0, 0), *amounts, (0, 0))}{mode})"
+
+
+def _inner_on_paper(array: str, amounts: Amounts) -> str:
+    kept = (f"{before or ''}:{-after or ''}" for before, after in amounts)
+    return f"{array}[:, {', '.join(kept)}]"

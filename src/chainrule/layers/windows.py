@@ -309,3 +309,30 @@ def _sources(size: int, before: int, after: int, mode: str) -> Any:
     period = max(2 * (size - 1), 1)  # … 2 1 0 1 2 … : there and back, without the edges twice
     there = places % period
     return np.minimum(there, period - there)
+
+
+# ------------------------------------------------------------------------------- equations
+
+
+def repeated_on_paper(array: str, times: Sequence[int]) -> str:
+    """The expression that repeats every entry so many times along each axis of space."""
+    return array + "".join(f".repeat({k}, axis={axis})" for axis, k in enumerate(times, 1))
+
+
+def blocks_on_paper(array: str, blocks: Sequence[int], sizes: Sequence[int], channels: int) -> str:
+    """The expression that splits each axis of space into some blocks of a size: see `IN_BLOCKS`."""
+    pairs = itertools.chain(*zip(blocks, sizes, strict=True))
+    return f"{array}.reshape(len({array}), {', '.join(map(str, pairs))}, {channels})"
+
+
+IN_BLOCKS = {1: "2", 2: "(2, 4)", 3: "(2, 4, 6)"}
+"""The axes of the entries of a block, for so many axes of space."""
+
+
+def along_axes(matrices: Sequence[str], array: str) -> str:
+    """The expression A x along each axis of space, given expressions for all A."""
+    if len(matrices) == 1:
+        return f"{matrices[0]} @ {array}"
+    before, after = "ijk"[: len(matrices)], "uvw"[: len(matrices)]
+    each = ",".join(map("".join, zip(after, before, strict=True)))
+    return f"np.einsum('{each},n{before}c->n{after}c', {', '.join(matrices)}, {array})"
