@@ -48,10 +48,17 @@ if TYPE_CHECKING:
     from chainrule.layers.merge import Maximum as Maximum
     from chainrule.layers.merge import Multiply as Multiply
     from chainrule.layers.merge import Subtract as Subtract
+    from chainrule.layers.pooling import AveragePool as AveragePool
+    from chainrule.layers.pooling import GlobalAveragePool as GlobalAveragePool
+    from chainrule.layers.pooling import GlobalMaxPool as GlobalMaxPool
+    from chainrule.layers.pooling import MaxPool as MaxPool
     from chainrule.layers.reshape import Flatten as Flatten
     from chainrule.layers.reshape import Permute as Permute
     from chainrule.layers.reshape import Reshape as Reshape
     from chainrule.layers.reshape import Slice as Slice
+    from chainrule.layers.resize import Crop as Crop
+    from chainrule.layers.resize import Pad as Pad
+    from chainrule.layers.resize import Upsample as Upsample
     from chainrule.layers.softmax import Softmax as Softmax
     from chainrule.storage import load as load
     from chainrule.training import metrics as metrics
@@ -63,18 +70,24 @@ _PLACES = {
     "Activation": "chainrule.layers.activation",
     "Add": "chainrule.layers.merge",
     "Average": "chainrule.layers.merge",
+    "AveragePool": "chainrule.layers.pooling",
     "Branches": "chainrule.graph.residual",
     "Concatenate": "chainrule.layers.merge",
+    "Crop": "chainrule.layers.resize",
     "Dense": "chainrule.layers.dense",
     "Dot": "chainrule.layers.merge",
     "Dual": "chainrule.calculus.dual",
     "Equations": "chainrule.core.equations",
     "Flatten": "chainrule.layers.reshape",
+    "GlobalAveragePool": "chainrule.layers.pooling",
+    "GlobalMaxPool": "chainrule.layers.pooling",
     "Graph": "chainrule.graph.graph",
     "Input": "chainrule.graph.node",
     "Layer": "chainrule.core.layer",
+    "MaxPool": "chainrule.layers.pooling",
     "Maximum": "chainrule.layers.merge",
     "Multiply": "chainrule.layers.merge",
+    "Pad": "chainrule.layers.resize",
     "Permute": "chainrule.layers.reshape",
     "Reshape": "chainrule.layers.reshape",
     "Residual": "chainrule.graph.residual",
@@ -83,6 +96,7 @@ _PLACES = {
     "Softmax": "chainrule.layers.softmax",
     "Subtract": "chainrule.layers.merge",
     "Trainer": "chainrule.training.trainer",
+    "Upsample": "chainrule.layers.resize",
     "check_layer": "chainrule.calculus.check",
     "check_loss": "chainrule.calculus.check",
     "diagram": "chainrule.display.diagram",
