@@ -40,7 +40,9 @@ if TYPE_CHECKING:
     from chainrule.graph.residual import Residual as Residual
     from chainrule.graph.sequential import Sequential as Sequential
     from chainrule.layers.activation import Activation as Activation
+    from chainrule.layers.activation import PReLU as PReLU
     from chainrule.layers.dense import Dense as Dense
+    from chainrule.layers.embedding import Embedding as Embedding
     from chainrule.layers.merge import Add as Add
     from chainrule.layers.merge import Average as Average
     from chainrule.layers.merge import Concatenate as Concatenate
@@ -52,6 +54,14 @@ if TYPE_CHECKING:
     from chainrule.layers.pooling import GlobalAveragePool as GlobalAveragePool
     from chainrule.layers.pooling import GlobalMaxPool as GlobalMaxPool
     from chainrule.layers.pooling import MaxPool as MaxPool
+    from chainrule.layers.normalization import BatchNorm as BatchNorm
+    from chainrule.layers.normalization import GroupNorm as GroupNorm
+    from chainrule.layers.normalization import LayerNorm as LayerNorm
+    from chainrule.layers.normalization import RMSNorm as RMSNorm
+    from chainrule.layers.random import Dropout as Dropout
+    from chainrule.layers.random import GaussianDropout as GaussianDropout
+    from chainrule.layers.random import GaussianNoise as GaussianNoise
+    from chainrule.layers.random import SpatialDropout as SpatialDropout
     from chainrule.layers.reshape import Flatten as Flatten
     from chainrule.layers.reshape import Permute as Permute
     from chainrule.layers.reshape import Reshape as Reshape
@@ -71,29 +81,41 @@ _PLACES = {
     "Add": "chainrule.layers.merge",
     "Average": "chainrule.layers.merge",
     "AveragePool": "chainrule.layers.pooling",
+    "BatchNorm": "chainrule.layers.normalization",
     "Branches": "chainrule.graph.residual",
     "Concatenate": "chainrule.layers.merge",
     "Crop": "chainrule.layers.resize",
     "Dense": "chainrule.layers.dense",
     "Dot": "chainrule.layers.merge",
+    "Dropout": "chainrule.layers.random",
     "Dual": "chainrule.calculus.dual",
+    "Embedding": "chainrule.layers.embedding",
     "Equations": "chainrule.core.equations",
     "Flatten": "chainrule.layers.reshape",
     "GlobalAveragePool": "chainrule.layers.pooling",
     "GlobalMaxPool": "chainrule.layers.pooling",
+    "GaussianDropout": "chainrule.layers.random",
+    "GaussianNoise": "chainrule.layers.random",
     "Graph": "chainrule.graph.graph",
+    "GroupNorm": "chainrule.layers.normalization",
     "Input": "chainrule.graph.node",
     "Layer": "chainrule.core.layer",
     "MaxPool": "chainrule.layers.pooling",
     "Maximum": "chainrule.layers.merge",
     "Multiply": "chainrule.layers.merge",
     "Pad": "chainrule.layers.resize",
+    "LayerNorm": "chainrule.layers.normalization",
+    "Maximum": "chainrule.layers.merge",
+    "Multiply": "chainrule.layers.merge",
+    "PReLU": "chainrule.layers.activation",
     "Permute": "chainrule.layers.reshape",
+    "RMSNorm": "chainrule.layers.normalization",
     "Reshape": "chainrule.layers.reshape",
     "Residual": "chainrule.graph.residual",
     "Sequential": "chainrule.graph.sequential",
     "Slice": "chainrule.layers.reshape",
     "Softmax": "chainrule.layers.softmax",
+    "SpatialDropout": "chainrule.layers.random",
     "Subtract": "chainrule.layers.merge",
     "Trainer": "chainrule.training.trainer",
     "Upsample": "chainrule.layers.resize",
