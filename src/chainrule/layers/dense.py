@@ -146,7 +146,7 @@ class Dense(Layer, repr=False):
 
     def backward(self, delta: Array) -> Array:
         self._accumulate(delta)
-        return _product(delta, self.weights.value.T)
+        return product(delta, self.weights.value.T)
 
     def backward_parameters(self, delta: Array) -> None:
         self._accumulate(delta)
@@ -170,7 +170,7 @@ class Dense(Layer, repr=False):
         return Equations("x @ weights", "delta @ weights.T", gradients, letter="z")
 
     def _affine(self, inputs: Array) -> Array:
-        outputs = _product(inputs, self.weights.value)
+        outputs = product(inputs, self.weights.value)
         if self.use_bias:
             outputs += self.biases.value
         return outputs
@@ -184,7 +184,7 @@ class Dense(Layer, repr=False):
             self.biases.accumulate_product(ones(len(delta), delta.dtype), delta)
 
 
-def _product(rows: Array, matrix: Array) -> Array:
+def product(rows: Array, matrix: Array) -> Array:
     """The product with the last axis of rows of any rank, as one product of two matrices."""
     if rows.ndim == 2:
         return np.dot(rows, matrix)
