@@ -27,7 +27,8 @@ from chainrule.core.types import Array, RowPattern, Shape
 from chainrule.core.validators import as_int, complain, is_integer, yes_or_no
 from chainrule.layers.dense import ones, product, vectors
 
-ROLES = ("query", "key", "value", "output")
+SAFE = 40.0
+"""The exponential of smaller scores neither over- nor underflows, so none has to be subtracted."""
 
 
 def _a_count(layer: Layer, attribute: Any, value: Any) -> None:
@@ -157,10 +158,13 @@ class MultiHeadAttention(Layer, repr=False):
     def _attended(self, inputs: tuple[Array, ...], used: Array | None) -> tuple[Array, ...]:
         """What backward needs: q / √d, k, v and a of all heads, and a v side by side."""
         query, keys = inputs[0], _keys_of(inputs)
-        q = self._in_heads(self._affine(query, "query") * self._scale)
-        k, v = (self._in_heads(self._affine(keys, role)) for role in ("key", "value"))
-        attention = _softmax(np.matmul(q, np.swapaxes(k, 2, 3)), used)
-        return q, k, v, attention, _side_by_side(np.matmul(attention, v))
+        q, k, v = (
+            self._in_heads(self._affine(x, role))
+            for role, x in (("query", query), ("key", keys), ("value", keys))
+        )
+        q *= self._scale
+        attention = _softmax(np.matmul(q, _turned(k)), used)
+        return q, k, v, attention, _product_of_heads(attention, v)
 
     def _output(self, mixed: Array, used: Array | None) -> Array:
         return _where_a_key_is_used(used, self._affine(mixed, "output"))
@@ -170,18 +174,17 @@ class MultiHeadAttention(Layer, repr=False):
         delta = _where_a_key_is_used(self.used, delta)
         self._accumulate("output", self.mixed, delta)
         mean = self._in_heads(product(delta, self.output_weights.value.T))
-        shares = np.matmul(mean, np.swapaxes(self.v, 2, 3))  # ∂C/∂a
-        scores = self.attention * (
-            shares - (self.attention * shares).sum(axis=-1, keepdims=True)
-        )
-        turned = (np.swapaxes(part, 2, 3) for part in (scores, self.attention))
-        dk, dv = map(np.matmul, turned, (self.q, mean))
-        dq = np.matmul(scores, self.k) * self._scale
-        deltas = tuple(map(_side_by_side, (dq, dk, dv)))
+        shares = np.matmul(mean, _turned(self.v))  # ∂C/∂a
+        scores = shares - np.vecdot(self.attention, shares)[..., np.newaxis]
+        scores *= self.attention
+        dv = _product_of_heads(np.swapaxes(self.attention, 2, 3), mean)
+        dk = _product_of_heads(np.swapaxes(scores, 2, 3), self.q)
+        dq = _product_of_heads(scores, self.k)
+        dq *= self._scale
         query, keys = self.inputs[0], _keys_of(self.inputs)
-        for role, x, d in zip(("query", "key", "value"), (query, keys, keys), deltas, strict=True):
+        for role, x, d in zip(("query", "key", "value"), (query, keys, keys), (dq, dk, dv), strict=True):
             self._accumulate(role, x, d)
-        return deltas
+        return dq, dk, dv
 
     # ---------------------------------------------------------------- parts
 
@@ -266,13 +269,21 @@ def _softmax(scores: Array, used: Array | None) -> Array:
     lowest = np.finfo(scores.dtype).min / 2
     if used is not None:
         scores = np.where(used, scores, lowest)
-    powers = np.exp(scores - scores.max(axis=-1, keepdims=True, initial=lowest))
-    if used is None:
-        powers /= powers.sum(axis=-1, keepdims=True)
-        return powers
-    powers *= used
-    total = powers.sum(axis=-1, keepdims=True)
-    return powers / np.where(total == 0, 1, total)
+    if type(scores) is np.ndarray and scores.size and -SAFE < scores.min() < scores.max() < SAFE:
+        powers = np.exp(scores, out=scores)
+    else:
+        scores -= scores.max(axis=-1, keepdims=True, initial=lowest)
+        powers = np.exp(scores)
+    if used is not None:
+        powers *= used
+    total = np.matmul(powers, ones(powers.shape[-1], powers.dtype))[..., np.newaxis]
+    powers /= total if used is None else np.where(total == 0, 1, total)
+    return powers
+
+
+def _turned(heads: Array) -> Array:
+    """The transpose of each matrix, copied: a product with it is twice as fast."""
+    return np.ascontiguousarray(np.swapaxes(heads, 2, 3))
 
 
 def _where_a_key_is_used(used: Array | None, rows: Array) -> Array:
@@ -282,10 +293,15 @@ def _where_a_key_is_used(used: Array | None, rows: Array) -> Array:
     return np.where(np.swapaxes(used.any(axis=-1), 1, 2), rows, 0)
 
 
-def _side_by_side(heads: Array) -> Array:
-    """(batch, heads, T, d) as (batch, T, heads · d)."""
-    batch, count, steps, width = heads.shape
-    return np.reshape(np.swapaxes(heads, 1, 2), (batch, steps, count * width))
+def _product_of_heads(left: Array, right: Array) -> Array:
+    """The product for each head, (batch, heads, T, d), as (batch, T, heads · d)."""
+    (batch, heads, steps, _), width = left.shape, right.shape[3]
+    if type(left) is np.ndarray and type(right) is np.ndarray:
+        product = np.empty((batch, steps, heads, width), left.dtype)
+        np.matmul(left, right, out=np.swapaxes(product, 1, 2))  # no copy to exchange the axes
+    else:
+        product = np.swapaxes(np.matmul(left, right), 1, 2)
+    return np.reshape(product, (batch, steps, heads * width))
 
 
 def _keys_of(inputs: tuple[Any, ...]) -> Any:
