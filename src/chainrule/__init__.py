@@ -34,12 +34,15 @@ if TYPE_CHECKING:
     from chainrule.display.equations import explain as explain
     from chainrule.display.summary import summary as summary
     from chainrule.display.trace import trace as trace
+    from chainrule.graph.blocks import TransformerBlock as TransformerBlock
     from chainrule.graph.graph import Graph as Graph
     from chainrule.graph.node import Input as Input
     from chainrule.graph.residual import Branches as Branches
     from chainrule.graph.residual import Residual as Residual
     from chainrule.graph.sequential import Sequential as Sequential
     from chainrule.layers.activation import Activation as Activation
+    from chainrule.layers.attention import MultiHeadAttention as MultiHeadAttention
+    from chainrule.layers.attention import PositionalEncoding as PositionalEncoding
     from chainrule.layers.dense import Dense as Dense
     from chainrule.layers.merge import Add as Add
     from chainrule.layers.merge import Average as Average
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
     from chainrule.layers.reshape import Reshape as Reshape
     from chainrule.layers.reshape import Slice as Slice
     from chainrule.layers.softmax import Softmax as Softmax
+    from chainrule.layers.spectral import SpectralConvolution as SpectralConvolution
     from chainrule.storage import load as load
     from chainrule.training import metrics as metrics
     from chainrule.training.trainer import Trainer as Trainer
@@ -74,15 +78,19 @@ _PLACES = {
     "Input": "chainrule.graph.node",
     "Layer": "chainrule.core.layer",
     "Maximum": "chainrule.layers.merge",
+    "MultiHeadAttention": "chainrule.layers.attention",
     "Multiply": "chainrule.layers.merge",
     "Permute": "chainrule.layers.reshape",
+    "PositionalEncoding": "chainrule.layers.attention",
     "Reshape": "chainrule.layers.reshape",
     "Residual": "chainrule.graph.residual",
     "Sequential": "chainrule.graph.sequential",
     "Slice": "chainrule.layers.reshape",
     "Softmax": "chainrule.layers.softmax",
+    "SpectralConvolution": "chainrule.layers.spectral",
     "Subtract": "chainrule.layers.merge",
     "Trainer": "chainrule.training.trainer",
+    "TransformerBlock": "chainrule.graph.blocks",
     "check_layer": "chainrule.calculus.check",
     "check_loss": "chainrule.calculus.check",
     "diagram": "chainrule.display.diagram",

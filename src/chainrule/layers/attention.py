@@ -125,10 +125,15 @@ class MultiHeadAttention(Layer, repr=False):
         _refuse_unfitting(self, input_shapes)
         (*_, width), keys = input_shapes[0], _keys_of(input_shapes)
         units = width if self.units is None else self.units
-        sides = {"query": (width, units), "key": (keys[-1], units), "value": (keys[-1], units)}
-        for role, shape in {**sides, "output": (units, width)}.items():
-            self.parameter(f"{role}_weights", shape, "glorot_uniform")
-            self.parameter(f"{role}_biases", shape[1:])
+        for_keys = (keys[-1], units)
+        self.query_weights = self.parameter("query_weights", (width, units), "glorot_uniform")
+        self.query_biases = self.parameter("query_biases", (units,))
+        self.key_weights = self.parameter("key_weights", for_keys, "glorot_uniform")
+        self.key_biases = self.parameter("key_biases", (units,))
+        self.value_weights = self.parameter("value_weights", for_keys, "glorot_uniform")
+        self.value_biases = self.parameter("value_biases", (units,))
+        self.output_weights = self.parameter("output_weights", (units, width), "glorot_uniform")
+        self.output_biases = self.parameter("output_biases", (width,))
 
     def forward(self, *inputs: Array) -> Array:
         self.inputs, self.used = inputs, self._used(inputs)
@@ -155,24 +160,41 @@ class MultiHeadAttention(Layer, repr=False):
         sequences = ((None, shape[-1]) for shape in self.input_shapes[:2])
         return (*sequences, *((...,) for _ in self.input_shapes[2:]))  # build looks at the mask
 
+    def equations(self) -> Equations:
+        names = numbered("x", len(self.input_shapes))
+        query, keys = names[0], _keys_of(tuple(names))
+        how = ", causal=True" if self.causal else ""
+        how += f", mask={names[2]}" if len(names) == 3 else ""
+        q, k, v = (
+            f"np.heads({x} @ {role}_weights + {role}_biases)"
+            for x, role in ((query, "query"), (keys, "key"), (keys, "value"))
+        )
+        width = self.query_biases.size // self.heads
+        attention = f"np.softmax({q} @ {k}.T / np.sqrt({width}){how})"
+        deltas = [f"{name}.T @ delta" for name in numbered("J", len(names))]
+        return Equations(
+            f"np.joined({attention} @ {v}) @ output_weights + output_biases",
+            [*deltas[:2], *(f"np.zeros_like({x})" for x in names[2:])],
+            is_evaluable=False,
+        )
+
     def _attended(self, inputs: tuple[Array, ...], used: Array | None) -> tuple[Array, ...]:
         """What backward needs: q / √d, k, v and a of all heads, and a v side by side."""
         query, keys = inputs[0], _keys_of(inputs)
-        q, k, v = (
-            self._in_heads(self._affine(x, role))
-            for role, x in (("query", query), ("key", keys), ("value", keys))
-        )
+        q = self._in_heads(_affine(query, self.query_weights, self.query_biases))
+        k = self._in_heads(_affine(keys, self.key_weights, self.key_biases))
+        v = self._in_heads(_affine(keys, self.value_weights, self.value_biases))
         q *= self._scale
         attention = _softmax(np.matmul(q, _turned(k)), used)
         return q, k, v, attention, _product_of_heads(attention, v)
 
     def _output(self, mixed: Array, used: Array | None) -> Array:
-        return _where_a_key_is_used(used, self._affine(mixed, "output"))
+        return _where_a_key_is_used(used, _affine(mixed, self.output_weights, self.output_biases))
 
     def _accumulated(self, delta: Array) -> tuple[Array, ...]:
         """Add to all gradients; returns ∂C/∂q, ∂C/∂k and ∂C/∂v."""
         delta = _where_a_key_is_used(self.used, delta)
-        self._accumulate("output", self.mixed, delta)
+        _accumulate(self.mixed, delta, self.output_weights, self.output_biases)
         mean = self._in_heads(product(delta, self.output_weights.value.T))
         shares = np.matmul(mean, _turned(self.v))  # ∂C/∂a
         scores = shares - np.vecdot(self.attention, shares)[..., np.newaxis]
@@ -182,8 +204,9 @@ class MultiHeadAttention(Layer, repr=False):
         dq = _product_of_heads(scores, self.k)
         dq *= self._scale
         query, keys = self.inputs[0], _keys_of(self.inputs)
-        for role, x, d in zip(("query", "key", "value"), (query, keys, keys), (dq, dk, dv), strict=True):
-            self._accumulate(role, x, d)
+        _accumulate(query, dq, self.query_weights, self.query_biases)
+        _accumulate(keys, dk, self.key_weights, self.key_biases)
+        _accumulate(keys, dv, self.value_weights, self.value_biases)
         return dq, dk, dv
 
     # ---------------------------------------------------------------- parts
@@ -192,18 +215,6 @@ class MultiHeadAttention(Layer, repr=False):
     def _scale(self) -> float:
         """1/√d: without it the scores grow with d, and the softmax of large ones is flat."""
         return 1 / math.sqrt(self.query_biases.size // self.heads)
-
-    def _affine(self, inputs: Array, role: str) -> Array:
-        outputs = product(inputs, getattr(self, f"{role}_weights").value)
-        outputs += getattr(self, f"{role}_biases").value
-        return outputs
-
-    def _accumulate(self, role: str, inputs: Array, delta: Array) -> None:
-        """The gradients of one of the four affine maps, as in `Dense`."""
-        delta = vectors(delta)
-        weights, biases = getattr(self, f"{role}_weights"), getattr(self, f"{role}_biases")
-        weights.accumulate_product(vectors(inputs).T, delta)
-        biases.accumulate_product(ones(len(delta), delta.dtype), delta)
 
     def _in_heads(self, array: Array) -> Array:
         """(batch, T, units) as (batch, heads, T, d)."""
@@ -260,8 +271,25 @@ class PositionalEncoding(Layer, repr=False):
     def apply(self, inputs: Array) -> Array:
         return inputs + _waves(*inputs.shape[1:], inputs.dtype)
 
+    def equations(self) -> Equations:
+        return Equations("x + np.waves(x.shape)", "delta", is_evaluable=False)
+
 
 # ------------------------------------------------------------------------------- computing
+
+
+def _affine(inputs: Array, weights: Parameter, biases: Parameter) -> Array:
+    """The map x w + b of `Dense`."""
+    outputs = product(inputs, weights.value)
+    outputs += biases.value
+    return outputs
+
+
+def _accumulate(inputs: Array, delta: Array, weights: Parameter, biases: Parameter) -> None:
+    """Its gradients, xᵀ Δ and Σ Δ."""
+    delta = vectors(delta)
+    weights.accumulate_product(vectors(inputs).T, delta)
+    biases.accumulate_product(ones(len(delta), delta.dtype), delta)
 
 
 def _softmax(scores: Array, used: Array | None) -> Array:

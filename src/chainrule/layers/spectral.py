@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import field
 
+from chainrule.core.equations import Equations
 from chainrule.core.errors import ShapeError
 from chainrule.core.initializers import Normal
 from chainrule.core.layer import Layer
@@ -123,6 +124,13 @@ class SpectralConvolution(Layer, repr=False):
     @property
     def accepted_shapes(self) -> tuple[RowPattern, ...]:
         return (any_size(self.input_shape),)
+
+    def equations(self) -> Equations:
+        return Equations(
+            "np.irfft(np.rfft(x) @ weights)",
+            "np.irfft(np.rfft(delta) @ np.conjugate(weights.T))",
+            is_evaluable=False,
+        )
 
     def _accumulated(self, delta: Array) -> Array:
         """Add to the gradient of W; returns F Δ."""
@@ -231,7 +239,7 @@ def _real_waves(size: int, modes: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]
 
 @functools.lru_cache(maxsize=64)
 def _counts(size: int, modes: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """How often each mode of the last axis occurs in a real signal: it is its own mirror, or not."""
+    """How often a real signal contains each mode of the last axis: 1 if it is its own mirror."""
     k = np.arange(modes)
     return _kept(np.where((k == 0) | (2 * k == size), 1, 2).astype(dtype))
 
@@ -244,9 +252,7 @@ def _kept(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 # ------------------------------------------------------------------------------- errors
 
 
-def _refuse_small_grid(
-    layer: SpectralConvolution, shape: Shape, modes: tuple[int, ...]
-) -> None:
+def _refuse_small_grid(layer: SpectralConvolution, shape: Shape, modes: tuple[int, ...]) -> None:
     """Raise an error if a grid of these sizes has fewer modes."""
     *leading, last = shape[:-1]
     present = (*leading, last // 2 + 1 if last else 0)
