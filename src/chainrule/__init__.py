@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from chainrule.display.equations import explain as explain
     from chainrule.display.summary import summary as summary
     from chainrule.display.trace import trace as trace
+    from chainrule.graph.blocks import TransformerBlock as TransformerBlock
     from chainrule.graph.graph import Graph as Graph
     from chainrule.graph.node import Input as Input
     from chainrule.graph.residual import Branches as Branches
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from chainrule.graph.sequential import Sequential as Sequential
     from chainrule.layers.activation import Activation as Activation
     from chainrule.layers.activation import PReLU as PReLU
+    from chainrule.layers.attention import MultiHeadAttention as MultiHeadAttention
+    from chainrule.layers.attention import PositionalEncoding as PositionalEncoding
     from chainrule.layers.dense import Dense as Dense
     from chainrule.layers.embedding import Embedding as Embedding
     from chainrule.layers.merge import Add as Add
@@ -70,6 +73,7 @@ if TYPE_CHECKING:
     from chainrule.layers.resize import Pad as Pad
     from chainrule.layers.resize import Upsample as Upsample
     from chainrule.layers.softmax import Softmax as Softmax
+    from chainrule.layers.spectral import SpectralConvolution as SpectralConvolution
     from chainrule.storage import load as load
     from chainrule.training import metrics as metrics
     from chainrule.training.trainer import Trainer as Trainer
@@ -102,6 +106,7 @@ _PLACES = {
     "Layer": "chainrule.core.layer",
     "MaxPool": "chainrule.layers.pooling",
     "Maximum": "chainrule.layers.merge",
+    "MultiHeadAttention": "chainrule.layers.attention",
     "Multiply": "chainrule.layers.merge",
     "Pad": "chainrule.layers.resize",
     "LayerNorm": "chainrule.layers.normalization",
@@ -110,6 +115,7 @@ _PLACES = {
     "PReLU": "chainrule.layers.activation",
     "Permute": "chainrule.layers.reshape",
     "RMSNorm": "chainrule.layers.normalization",
+    "PositionalEncoding": "chainrule.layers.attention",
     "Reshape": "chainrule.layers.reshape",
     "Residual": "chainrule.graph.residual",
     "Sequential": "chainrule.graph.sequential",
@@ -119,6 +125,10 @@ _PLACES = {
     "Subtract": "chainrule.layers.merge",
     "Trainer": "chainrule.training.trainer",
     "Upsample": "chainrule.layers.resize",
+    "SpectralConvolution": "chainrule.layers.spectral",
+    "Subtract": "chainrule.layers.merge",
+    "Trainer": "chainrule.training.trainer",
+    "TransformerBlock": "chainrule.graph.blocks",
     "check_layer": "chainrule.calculus.check",
     "check_loss": "chainrule.calculus.check",
     "diagram": "chainrule.display.diagram",
