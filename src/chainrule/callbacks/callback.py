@@ -16,8 +16,9 @@ Callbacks are called in the order of the list, those with `comes_last` after the
 `on_fit_end` is called in reverse order, so the first to begin is the last to end.
 
 A callback can read everything in the trainer, and change the settings of a run: fields of the
-optimizer, the loss and the layers, such as ``trainer.optimizer.learning_rate``, and what is frozen.
-Checkpoints contain these changes. The objects themselves cannot be replaced during a run.
+optimizer, the loss, the layers and the callbacks, such as ``trainer.optimizer.learning_rate``, and
+what is frozen. Checkpoints contain these changes. The objects themselves cannot be replaced during
+a run, and neither can what a callback was started with, such as the path of a file.
 ``trainer.steps`` counts the steps of the run, and ``trainer.stop("the reason")`` ends it after the
 current step or epoch. A custom callback overrides only the methods it needs:
 
@@ -56,6 +57,8 @@ class Callback(Hinted):
 
     writes_checkpoints: ClassVar[bool] = False
     """If True, it has a folder that `lock` reserves for one run."""
+
+    _is_in_a_run: bool = False  # see chainrule.core.validators.FIXED_IN_A_RUN
 
     def lock(self) -> None:
         """Reserve what the callback writes, before anything else of a run begins."""

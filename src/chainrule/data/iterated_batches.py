@@ -27,6 +27,7 @@ from attrs import define, field
 
 from chainrule.core.errors import DataError
 from chainrule.core.layer_state import set_state, state_of
+from chainrule.core.validators import FIXED_IN_A_RUN
 from chainrule.data.batches import (
     Batch,
     Batches,
@@ -42,7 +43,7 @@ from chainrule.data.samples import Data
 from chainrule.losses import Loss
 
 
-@define(eq=False)
+@define(eq=False, on_setattr=FIXED_IN_A_RUN)
 class IteratedBatches(Batches):
     """Batches from an iterable of pairs (x, t), or of (x, t, sample_weights).
 

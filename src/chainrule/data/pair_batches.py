@@ -14,6 +14,7 @@ from attrs import define, field
 
 from chainrule.core.errors import DataError, ShapeError
 from chainrule.core.types import Array
+from chainrule.core.validators import FIXED_IN_A_RUN
 from chainrule.data.batches import (
     Batch,
     OrderedBatches,
@@ -34,7 +35,7 @@ TRIED = 8
 """How many samples are read before training, to determine their shapes and types."""
 
 
-@define(eq=False)
+@define(eq=False, on_setattr=FIXED_IN_A_RUN)
 class PairBatches(OrderedBatches):
     """Batches of the samples of a dataset that gives one pair for an index.
 
