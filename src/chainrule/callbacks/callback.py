@@ -33,10 +33,12 @@ What a callback remembers from step to step belongs in a checkpoint: `state` ret
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from chainrule.core.errors import StorageError
+from chainrule import files
+from chainrule.core.errors import ConfigurationError, StorageError, shortened
 from chainrule.core.hints import Hinted
 
 if TYPE_CHECKING:
@@ -143,6 +145,39 @@ class Callback(Hinted):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
+
+
+def require_own_place(
+    callback: Callback, kind: type[Callback], name: str, trainer: Trainer
+) -> None:
+    """Raise an error if another callback of a run writes to the same file or folder.
+
+    Parameters
+    ----------
+    callback, trainer
+        The callback, and the trainer of the run.
+    kind, name
+        The class of such callbacks, and the field with the path.
+
+    Raises
+    ------
+    ConfigurationError
+        There is another one, or the callback is in the list twice.
+    """
+    own = os.path.realpath(files.resolved(getattr(callback, name)))
+    same = [
+        each
+        for each in trainer.callbacks
+        if isinstance(each, kind) and os.path.realpath(files.resolved(getattr(each, name))) == own
+    ]
+    if len(same) > 1:
+        raise ConfigurationError(
+            f"{len(same)} callbacks write to the same {name}",
+            place=kind.__name__,
+            expected=f"another {name} for each",
+            received=", ".join(shortened(getattr(each, name)) for each in same),
+            hint=f"leave one out, or give it a {name} of its own",
+        )
 
 
 def require_state(

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field
 
 from chainrule import files
-from chainrule.callbacks.callback import Callback
+from chainrule.callbacks.callback import Callback, require_own_place
 from chainrule.callbacks.monitoring import VALIDATION
 from chainrule.core.errors import MissingExtraError
 from chainrule.core.validators import FIXED_IN_A_RUN, a_path, as_int, counted_or_none
@@ -89,6 +89,7 @@ class TensorBoard(Callback):
     def check(self, trainer: Trainer) -> None:
         """Raise an error if the folder cannot be created or written to."""
         files.require_place_for_folder(self.folder, WHAT)
+        require_own_place(self, TensorBoard, "folder", trainer)
 
     def on_fit_begin(self, trainer: Trainer) -> None:
         """Create the folders, and hide earlier events from this point on."""
