@@ -572,6 +572,70 @@ def test_resuming_with_another_list_of_batches_is_reported(tmp_path):
     assert run(X.copy(), resume_from=tmp_path).history.epochs == 2
 
 
+class Samples:
+    """A dataset of pairs, or a loader of batches, that may draw random numbers."""
+
+    def __init__(self, x: Any, noise: Any = None) -> None:
+        self.x, self.noise = x, noise
+
+    def drawn(self) -> float:
+        return 0.0 if self.noise is None else float(self.noise.normal())
+
+
+class Dataset(Samples):
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, number: int) -> Any:
+        return self.x[number] + self.drawn(), T[number]
+
+
+class Loader(Samples):
+    def __len__(self) -> int:
+        return len(self.x) // BATCH
+
+    def __iter__(self) -> Any:
+        for n in range(0, len(self.x), BATCH):
+            yield self.x[n : n + BATCH] + self.drawn(), T[n : n + BATCH]
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows", "told"),
+    [
+        (Dataset, (0, 6, 19), "the first samples and the last one of the dataset: was '1, digest"),
+        (Loader, (0, 3), "the first batch of the loader: was '1, digest"),
+    ],
+)
+def test_resuming_with_another_dataset_or_loader_is_reported(tmp_path, kind, rows, told):
+    def run(x: Any, seed: int | None = None, **how: Any) -> Trainer:
+        trainer = trainer_of()
+        noise = None if seed is None else np.random.default_rng(seed)
+        how |= {"batch_size": BATCH} if kind is Dataset else {}
+        trainer.fit(kind(x, noise), epochs=2, progress=False, **how)
+        return trainer
+
+    run(X, callbacks=[callbacks.Checkpoint(tmp_path / "a")])
+    for row in rows:
+        with pytest.raises(StorageError, match=told):
+            run(changed(X, row), resume_from=tmp_path / "a")
+    with pytest.raises((StorageError, ConfigurationError), match=r"different|dataset|batches"):
+        run(X[:-BATCH], resume_from=tmp_path / "a")
+    assert run(X.copy(), resume_from=tmp_path / "a").is_resumed
+    run(X, 1, callbacks=[callbacks.Checkpoint(tmp_path / "b")])
+    for seed in (1, 2):  # what draws random numbers cannot be compared
+        assert run(X, seed, resume_from=tmp_path / "b").is_resumed
+
+
+def test_of_an_iterator_nothing_is_read_to_compare_it(tmp_path):
+    def run(x: Any, **how: Any) -> Trainer:
+        trainer = trainer_of()
+        trainer.fit(iter(Loader(x)), epochs=1, steps_per_epoch=5, progress=False, **how)
+        return trainer
+
+    run(X, callbacks=[callbacks.Checkpoint(tmp_path)])
+    assert run(changed(X, 0), resume_from=tmp_path).is_resumed
+
+
 def test_resuming_with_another_schedule_is_reported(tmp_path):
     from chainrule import schedules
 

@@ -252,5 +252,9 @@ def _not_in_a_run(owner: Any, attribute: Any, given: Any) -> Any:
     return given
 
 
-FIXED_IN_A_RUN = [_not_in_a_run, setters.convert, setters.validate]
+FIXED_IN_A_RUN: list[Callable[[Any, Any, Any], Any]] = [
+    _not_in_a_run,
+    setters.convert,
+    setters.validate,
+]
 """The ``on_setattr`` of fields that a run reads only when it begins."""

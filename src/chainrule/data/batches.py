@@ -95,6 +95,10 @@ class Batches:
         """
         raise NotImplementedError
 
+    def read_again(self) -> Data | None:
+        """`data`, read once more; None if they are in memory, or can be read only once."""
+        return None
+
     def close(self) -> None:
         """End the prefetch thread, if there is one; see `Prefetcher.close`."""
 

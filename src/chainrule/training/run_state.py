@@ -7,7 +7,9 @@
 Everything is compared before anything is changed: with what the run was *started* with, in
 ``"made of"``. What has changed since then, such as the momentum or a field of a layer, is in
 ``"changed"`` and restored. Arrays in memory are compared completely, stored ones of more than 64 MB
-by some of their rows, and callbacks by their classes and what they compare themselves.
+by some of their rows, datasets of pairs by the first samples and the last one, loaders by their
+first batch, both unless they are random, and callbacks by their classes and what they compare
+themselves. Of iterators and of `make_batch`, only the number of batches is compared.
 """
 
 from __future__ import annotations
@@ -36,7 +38,8 @@ from chainrule.core.types import Array
 from chainrule.data.batches import ArrayBatches, Batches
 from chainrule.data.class_weights import ClassWeights
 from chainrule.data.iterated_batches import IteratedBatches
-from chainrule.data.samples import arrays_by_name, weights_by_name
+from chainrule.data.pair_batches import PairBatches
+from chainrule.data.samples import Data, arrays_by_name, weights_by_name
 from chainrule.data.stored_batches import StoredBatches
 from chainrule.losses import PerOutput
 from chainrule.optimizers import Optimizer
@@ -65,6 +68,10 @@ COMPARED_BYTES = 2**26
 
 BLOCKS = 16
 """In how many blocks of rows an array is compared, so that an error can say which rows differ."""
+
+FIRST_SAMPLES = "the first samples and the last one of the dataset"
+FIRST_BATCH = "the first batch of the loader"
+"""What is compared of data that are read while the run goes on."""
 
 PLAIN = (bool, int, float, str, type(None))
 """The types of plain attributes that a checkpoint holds."""
@@ -418,7 +425,23 @@ def _digests_of_data(batches: Batches) -> dict[str, Any]:
             return _digests(inputs, targets, weights)
         case IteratedBatches(iterable=list() | tuple() as given):
             return {"the list of batches": _digest_of_list(given)}
+        case PairBatches():
+            return {FIRST_SAMPLES: _digest_of(batches.data)}
+        case IteratedBatches(iterable=given) if not isinstance(given, Iterator):
+            return {FIRST_BATCH: _digest_of(batches.data)}
     return {}
+
+
+def _digest_of(data: Data) -> str:
+    """What some samples hold, as text."""
+    named = arrays_by_name(data.inputs, data.targets, data.sample_weights)
+    return _digest_of_list([tuple(named.values())])
+
+
+def _differ_each_time(batches: Batches) -> bool:
+    """Whether the samples that are compared would be others if they were read once more."""
+    again = batches.read_again()
+    return again is None or _digest_of(again) != _digest_of(batches.data)
 
 
 def _by_label(weights: ClassWeights | None) -> str | None:
@@ -504,6 +527,7 @@ def _require_the_same(saved: Saved, run: Run) -> None:
         f"{name}: {_difference(before.get(name), now.get(name))}"
         for name in {**before, **now}
         if before.get(name) != now.get(name)
+        and not (name in (FIRST_SAMPLES, FIRST_BATCH) and _differ_each_time(run.batches))
     ]
     if differences:
         raise StorageError(
