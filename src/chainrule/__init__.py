@@ -53,14 +53,14 @@ if TYPE_CHECKING:
     from chainrule.layers.merge import Maximum as Maximum
     from chainrule.layers.merge import Multiply as Multiply
     from chainrule.layers.merge import Subtract as Subtract
-    from chainrule.layers.pooling import AveragePool as AveragePool
-    from chainrule.layers.pooling import GlobalAveragePool as GlobalAveragePool
-    from chainrule.layers.pooling import GlobalMaxPool as GlobalMaxPool
-    from chainrule.layers.pooling import MaxPool as MaxPool
     from chainrule.layers.normalization import BatchNorm as BatchNorm
     from chainrule.layers.normalization import GroupNorm as GroupNorm
     from chainrule.layers.normalization import LayerNorm as LayerNorm
     from chainrule.layers.normalization import RMSNorm as RMSNorm
+    from chainrule.layers.pooling import AveragePool as AveragePool
+    from chainrule.layers.pooling import GlobalAveragePool as GlobalAveragePool
+    from chainrule.layers.pooling import GlobalMaxPool as GlobalMaxPool
+    from chainrule.layers.pooling import MaxPool as MaxPool
     from chainrule.layers.random import Dropout as Dropout
     from chainrule.layers.random import GaussianDropout as GaussianDropout
     from chainrule.layers.random import GaussianNoise as GaussianNoise
@@ -96,39 +96,35 @@ _PLACES = {
     "Embedding": "chainrule.layers.embedding",
     "Equations": "chainrule.core.equations",
     "Flatten": "chainrule.layers.reshape",
-    "GlobalAveragePool": "chainrule.layers.pooling",
-    "GlobalMaxPool": "chainrule.layers.pooling",
     "GaussianDropout": "chainrule.layers.random",
     "GaussianNoise": "chainrule.layers.random",
+    "GlobalAveragePool": "chainrule.layers.pooling",
+    "GlobalMaxPool": "chainrule.layers.pooling",
     "Graph": "chainrule.graph.graph",
     "GroupNorm": "chainrule.layers.normalization",
     "Input": "chainrule.graph.node",
     "Layer": "chainrule.core.layer",
+    "LayerNorm": "chainrule.layers.normalization",
     "MaxPool": "chainrule.layers.pooling",
     "Maximum": "chainrule.layers.merge",
     "MultiHeadAttention": "chainrule.layers.attention",
     "Multiply": "chainrule.layers.merge",
-    "Pad": "chainrule.layers.resize",
-    "LayerNorm": "chainrule.layers.normalization",
-    "Maximum": "chainrule.layers.merge",
-    "Multiply": "chainrule.layers.merge",
     "PReLU": "chainrule.layers.activation",
+    "Pad": "chainrule.layers.resize",
     "Permute": "chainrule.layers.reshape",
-    "RMSNorm": "chainrule.layers.normalization",
     "PositionalEncoding": "chainrule.layers.attention",
+    "RMSNorm": "chainrule.layers.normalization",
     "Reshape": "chainrule.layers.reshape",
     "Residual": "chainrule.graph.residual",
     "Sequential": "chainrule.graph.sequential",
     "Slice": "chainrule.layers.reshape",
     "Softmax": "chainrule.layers.softmax",
     "SpatialDropout": "chainrule.layers.random",
-    "Subtract": "chainrule.layers.merge",
-    "Trainer": "chainrule.training.trainer",
-    "Upsample": "chainrule.layers.resize",
     "SpectralConvolution": "chainrule.layers.spectral",
     "Subtract": "chainrule.layers.merge",
     "Trainer": "chainrule.training.trainer",
     "TransformerBlock": "chainrule.graph.blocks",
+    "Upsample": "chainrule.layers.resize",
     "check_layer": "chainrule.calculus.check",
     "check_loss": "chainrule.calculus.check",
     "diagram": "chainrule.display.diagram",

@@ -239,7 +239,9 @@ class Scan(Layer, repr=False):
             hidden.append(h)
         if not self.return_sequences:
             return h
-        return np.stack(hidden, axis=1) if hidden else np.reshape(h[:, :0], (batch, 0, *h.shape[1:]))
+        return (
+            np.stack(hidden, axis=1) if hidden else np.reshape(h[:, :0], (batch, 0, *h.shape[1:]))
+        )
 
     def _used(self, mask: Array | None, steps: int) -> Any:
         """For each step which rows use it, (batch, 1, …); None for all."""
