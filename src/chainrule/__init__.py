@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from chainrule.layers.activation import PReLU as PReLU
     from chainrule.layers.attention import MultiHeadAttention as MultiHeadAttention
     from chainrule.layers.attention import PositionalEncoding as PositionalEncoding
+    from chainrule.layers.convolution import Convolution as Convolution
+    from chainrule.layers.convolution import TransposedConvolution as TransposedConvolution
     from chainrule.layers.dense import Dense as Dense
     from chainrule.layers.embedding import Embedding as Embedding
     from chainrule.layers.merge import Add as Add
@@ -88,6 +90,7 @@ _PLACES = {
     "BatchNorm": "chainrule.layers.normalization",
     "Branches": "chainrule.graph.residual",
     "Concatenate": "chainrule.layers.merge",
+    "Convolution": "chainrule.layers.convolution",
     "Crop": "chainrule.layers.resize",
     "Dense": "chainrule.layers.dense",
     "Dot": "chainrule.layers.merge",
@@ -124,6 +127,7 @@ _PLACES = {
     "Subtract": "chainrule.layers.merge",
     "Trainer": "chainrule.training.trainer",
     "TransformerBlock": "chainrule.graph.blocks",
+    "TransposedConvolution": "chainrule.layers.convolution",
     "Upsample": "chainrule.layers.resize",
     "check_layer": "chainrule.calculus.check",
     "check_loss": "chainrule.calculus.check",
