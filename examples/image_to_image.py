@@ -8,7 +8,7 @@ layer fixes the size of the image: each pixel of the result is computed from its
 the same weights everywhere. So the network that was trained on 32 × 32 pixels with one circle works
 on an image of any size with any number of them.
 
-Dilated convolutions (every second or fourth pixel) let a pixel see far enough, with few weights. The
+Dilated convolutions, of every second or fourth pixel, see far enough with few weights. The
 neighbourhood of a pixel of the result is
 
     1 + Σ_layers (kernel − 1) · dilation
