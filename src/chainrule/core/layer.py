@@ -331,18 +331,21 @@ class Layer(Tree):
         """Make all parameters, here and in the layers inside, trainable; returns the layer."""
         return layer_state.set_trainable(self, True)
 
+    @hints.hinted
     def save(self, path: Any) -> None:
         """Write the layer to a file, from which `chainrule.load` restores it."""
         from chainrule import storage  # a later package, as in predict: where users look for them
 
         storage.save(self, path)
 
+    @hints.hinted
     def save_weights(self, path: Any) -> None:
         """Write only the numbers to a file, for a model that your program builds itself."""
         from chainrule import storage
 
         storage.save_weights(self, path)
 
+    @hints.hinted
     def load_weights(self, path: Any) -> None:
         """Read the numbers from a file into the layer; their paths and shapes must agree."""
         from chainrule import storage
