@@ -470,7 +470,10 @@ class Layer(Tree):
 
     @reprlib.recursive_repr()
     def __repr__(self) -> str:
-        return messages.full_repr(self)
+        try:
+            return messages.full_repr(self)
+        except RecursionError:  # nested too deep for Python's stack
+            return f"{type(self).__name__}(…)"
 
     def __eq__(self, other: object) -> bool:
         if other.__class__ is not self.__class__:
