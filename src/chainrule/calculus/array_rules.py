@@ -415,7 +415,7 @@ def polymul(y: Any, a1: Any, a2: Any, d1: Any, d2: Any) -> Any:
 
 
 def polydiv(y: Any, u: Any, v: Any, du: Any, dv: Any) -> Any:
-    """u = q v + r gives du − q dv = dq v + dr, again with a remainder of lower degree than v."""
+    """U = q v + r gives du − q dv = dq v + dr, again with a remainder of lower degree than v."""
     v, du, change = np.atleast_1d(v), np.atleast_1d(du), np.convolve(y[0], np.atleast_1d(dv))
     length = max(len(du), len(change))
     change = np.pad(du, (length - len(du), 0)) - np.pad(change, (length - len(change), 0))

@@ -138,7 +138,7 @@ class EarlyStopping(Callback):
         model = trainer.run.model if trainer.run is not None else None
         if restored and model is not None:
             _require_same_kind(model.parameters.value, restored["parameters"])
-            _require_same_kind(model.buffers.value, restored["states"])
+            _require_same_kind(model.buffers.fixed.value, restored["states"])
 
     def on_fit_begin(self, trainer: Trainer) -> None:
         """Start over, or continue a resumed run."""
@@ -158,7 +158,7 @@ class EarlyStopping(Callback):
             self.best, self.best_epoch = figure, epoch
             if self.restore_best:
                 self._parameters = trainer.model.parameters.value.copy()
-                self._buffers = trainer.model.buffers.value.copy()
+                self._buffers = trainer.model.buffers.fixed.value.copy()
         else:
             self._stop_if_patience_over(trainer, epoch)
 
@@ -169,7 +169,7 @@ class EarlyStopping(Callback):
         self._is_running = False
         if self._parameters is not None and self._buffers is not None:
             np.copyto(trainer.model.parameters.value, self._parameters)
-            np.copyto(trainer.model.buffers.value, self._buffers)
+            np.copyto(trainer.model.buffers.fixed.value, self._buffers)
         self._parameters = self._buffers = None
 
     def state(self) -> dict[str, Any]:

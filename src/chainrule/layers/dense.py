@@ -153,7 +153,7 @@ class Dense(Layer, repr=False):
 
     def backward(self, delta: Array) -> Array:
         self._accumulate(delta)
-        return _product(delta, self.weights.value.T)
+        return product(delta, self.weights.value.T)
 
     def backward_parameters(self, delta: Array) -> None:
         self._accumulate(delta)
@@ -177,7 +177,7 @@ class Dense(Layer, repr=False):
         return Equations("x @ weights", "delta @ weights.T", gradients, letter="z")
 
     def _affine(self, inputs: Array) -> Array:
-        outputs = _product(inputs, self.weights.value)
+        outputs = product(inputs, self.weights.value)
         if self.use_bias:
             outputs += self.biases.value
         return outputs
@@ -185,26 +185,26 @@ class Dense(Layer, repr=False):
     def _accumulate(self, delta: Array) -> None:
         inputs = self.inputs
         if delta.ndim != 2:
-            inputs, delta = _vectors(inputs), _vectors(delta)
+            inputs, delta = vectors(inputs), vectors(delta)
         self.weights.accumulate_product(inputs.T, delta)
         if self.use_bias:
-            self.biases.accumulate_product(_ones(len(delta), delta.dtype), delta)
+            self.biases.accumulate_product(ones(len(delta), delta.dtype), delta)
 
 
-def _product(rows: Array, matrix: Array) -> Array:
+def product(rows: Array, matrix: Array) -> Array:
     """The product with the last axis of rows of any rank, as one product of two matrices."""
     if rows.ndim == 2:
         return np.dot(rows, matrix)
-    return np.reshape(np.dot(_vectors(rows), matrix), (*rows.shape[:-1], matrix.shape[1]))
+    return np.reshape(np.dot(vectors(rows), matrix), (*rows.shape[:-1], matrix.shape[1]))
 
 
-def _vectors(rows: Array) -> Array:
+def vectors(rows: Array) -> Array:
     """All vectors along the last axis, as the rows of one matrix."""
     return np.reshape(rows, (math.prod(rows.shape[:-1]), rows.shape[-1]))
 
 
 @functools.lru_cache(maxsize=16)
-def _ones(batch: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+def ones(batch: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     """The vector 1 in Σ_rows Δ = 1ᵀ Δ: BLAS sums columns faster than delta.sum(axis=0)."""
     ones = np.ones(batch, dtype)
     ones.flags.writeable = False

@@ -46,7 +46,7 @@ from chainrule.optimizers import Optimizer
 from chainrule.optimizers.chunked import ChunkedOptimizer
 from chainrule.schedules import ReduceOnPlateau
 from chainrule.storage.architecture import model_of, records_of
-from chainrule.storage.arrays import arrays_of
+from chainrule.storage.arrays import arrays_for, arrays_of, resized
 from chainrule.storage.classes import known_classes
 from chainrule.storage.generators import (
     BIT_GENERATORS,
@@ -153,7 +153,7 @@ class Resumption:
             setattr(layer, name, value)
         for layer, name, value in _attributes_to_set(self.saved, model):
             layer.__dict__[name] = value
-        for name, array in arrays_of(model).items():
+        for name, array in resized(model, _stored_in(arrays)).items():
             array[...] = arrays[f"model/{name}"]
         set_states(model, record["model"]["generators"])
         for path, parameter in parameters_of(model):
@@ -623,8 +623,9 @@ def _states_of_callbacks(saved: Saved, run: Run) -> list[tuple[Any, dict[str, An
 
 def _require_arrays(saved: Saved, model: Layer) -> None:
     """Raise an error unless the model's arrays are there, with the right shapes and dtypes."""
-    for name, array in arrays_of(model).items():
-        held = saved.arrays.get(f"model/{name}")
+    stored = _stored_in(saved.arrays)
+    for name, array in arrays_for(model, stored).items():
+        held = stored.get(name)
         if held is None or held.shape != array.shape or held.dtype != array.dtype:
             raise StorageError(
                 "an array in the checkpoint does not fit the model",
@@ -632,6 +633,12 @@ def _require_arrays(saved: Saved, model: Layer) -> None:
                 expected=f"{array.shape}, {array.dtype}",
                 received="none" if held is None else f"{held.shape}, {held.dtype}",
             )
+
+
+def _stored_in(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """The arrays of the model in a checkpoint, by the names that they have in its own file."""
+    own = "model/"
+    return {n.removeprefix(own): array for n, array in arrays.items() if n.startswith(own)}
 
 
 def _require_generators(saved: Saved, run: Run, model: Layer) -> None:
