@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from chainrule.graph.residual import Residual as Residual
     from chainrule.graph.sequential import Sequential as Sequential
     from chainrule.layers.activation import Activation as Activation
+    from chainrule.layers.convolution import Convolution as Convolution
+    from chainrule.layers.convolution import TransposedConvolution as TransposedConvolution
     from chainrule.layers.dense import Dense as Dense
     from chainrule.layers.merge import Add as Add
     from chainrule.layers.merge import Average as Average
@@ -65,6 +67,7 @@ _PLACES = {
     "Average": "chainrule.layers.merge",
     "Branches": "chainrule.graph.residual",
     "Concatenate": "chainrule.layers.merge",
+    "Convolution": "chainrule.layers.convolution",
     "Dense": "chainrule.layers.dense",
     "Dot": "chainrule.layers.merge",
     "Dual": "chainrule.calculus.dual",
@@ -83,6 +86,7 @@ _PLACES = {
     "Softmax": "chainrule.layers.softmax",
     "Subtract": "chainrule.layers.merge",
     "Trainer": "chainrule.training.trainer",
+    "TransposedConvolution": "chainrule.layers.convolution",
     "check_layer": "chainrule.calculus.check",
     "check_loss": "chainrule.calculus.check",
     "diagram": "chainrule.display.diagram",

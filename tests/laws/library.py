@@ -18,6 +18,7 @@ from chainrule import (
     Average,
     Branches,
     Concatenate,
+    Convolution,
     Dense,
     Dot,
     Flatten,
@@ -32,6 +33,7 @@ from chainrule import (
     Slice,
     Softmax,
     Subtract,
+    TransposedConvolution,
 )
 from chainrule.core.layer import Layer
 from chainrule.layers.functions import KNOWN as FUNCTIONS
@@ -57,6 +59,14 @@ LIBRARY: list[tuple[Layer, Any]] = [
     (Dense(3, use_bias=False), (4,)),
     (Dense(2, initializer="orthogonal"), (3, 4)),
     (Dense(1), (1,)),
+    (Convolution(3, 3), (5, 2)),
+    (Convolution(4, (3, 2), stride=(2, 1), padding="valid", groups=2), (5, 4, 2)),
+    (Convolution(2, 3, padding="periodic", dilation=2), (5, 4, 1)),
+    (Convolution(2, 3, stride=2, padding="reflect"), (5, 4, 2)),
+    (Convolution(2, 2, padding=((1, 0), (0, 2), (1, 1)), use_bias=False), (2, 3, 2, 2)),
+    (TransposedConvolution(2, 3), (5, 2)),
+    (TransposedConvolution(2, 3, stride=2, dilation=2), (3, 2, 2)),
+    (TransposedConvolution(4, 3, stride=2, padding="periodic", groups=2), (2, 3, 2)),
     *((Activation(name), (4,)) for name in sorted(FUNCTIONS)),
     (Activation("tanh"), ()),
     (Activation("gelu"), (2, 3)),

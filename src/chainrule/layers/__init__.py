@@ -5,6 +5,7 @@
     softmax      probabilities from scores
     merge        several inputs, one output: sums, products, concatenation
     reshape      the same numbers in another shape or order, or some of them
+    convolution  the same weights at every place of a signal, an image or a volume; its transpose
     windows      what a convolution or a pool sees at once: sizes, strides, padding
 
 A new layer goes into the module of its family, or into a new one; nothing else has to change but

@@ -56,7 +56,7 @@ from chainrule.layers.windows import (
     windows_on,
 )
 
-CACHED = 2**20
+CACHED = 3 * 2**19
 """The bytes of columns that are computed at a time."""
 
 SMALL = 2**19
@@ -159,7 +159,74 @@ class _Weighted(Layer, repr=False):
 
 
 class Convolution(_Weighted, repr=False):
-    """y_i = Σ_k x_(s i + d k) w_k + b, for signals, images and volumes."""
+    """y_i = Σ_k x_(s i + d k) w_k + b, for signals, images and volumes.
+
+    Forward  y_i = Σ_k x_(s i + d k − p) w_k + b
+    Backward  ∂C/∂x_j = Σ_(i, k) Δ_i w_kᵀ over all i and k with s i + d k − p = j,
+        ∂C/∂w_k = Σ_rows Σ_i x_(s i + d k − p)ᵀ Δ_i,  ∂C/∂b = Σ_rows Σ_i Δ_i,  with Δ = ∂C/∂y
+
+    Every x_j is a vector of C channels and every y_i one of F filters; s is the stride, d the
+    dilation, p the padding in front. The axes of space come from the rows: (T, C) is a signal,
+    (H, W, C) an image, (D, H, W, C) a volume, and i, j, k have as many indices. Their sizes may
+    differ from batch to batch; C is fixed. Along an axis of n entries there are
+
+        ⌊(n + added − d (K − 1) − 1) / s⌋ + 1  outputs,  or ⌈n / s⌉ with the padding "same"
+
+    Parameters
+    ----------
+    filters
+        F, the number of output channels.
+    kernel
+        The size K of the kernel: a number for all axes, or a tuple with one for each.
+    stride
+        The distance s from one window to the next, likewise.
+    padding
+        What is added at the edges. ``"same"`` adds zeros for ⌈n / s⌉ outputs, an odd one at the
+        end; ``"valid"`` adds nothing. ``"periodic"`` and ``"reflect"`` add as much as ``"same"``,
+        entries from the other end, or from the same end in reverse order, without the edge itself.
+        Or a number of zeros for both ends of all axes, or a tuple with a number or a pair
+        (before, after) for each axis.
+    dilation
+        The distance d of the entries that a window sees, as for ``kernel``.
+    groups
+        In how many groups G channels and filters are divided: each group of F / G filters sees
+        its own C / G channels. G = C is a depthwise convolution.
+    use_bias
+        Whether to add b.
+    initializer
+        The distribution of the initial w: a name such as ``"glorot_uniform"``, a number, or an
+        `Initializer`. A filter has K C / G inputs, for the entries K of the whole kernel.
+    bias_initializer
+        The same for b.
+
+    Attributes
+    ----------
+    weights : Parameter
+        w, of shape (*kernel, C / G, F); filters of the same group are next to each other.
+    biases : Parameter
+        b, of shape (F,); only if ``use_bias``.
+
+    Raises
+    ------
+    ConfigurationError
+        If an argument is invalid, or ``groups`` does not divide ``filters``.
+    ShapeError
+        If the rows have another number of axes than the arguments, their channels cannot be
+        divided into groups, or the kernel is larger than the padded rows.
+
+    References
+    ----------
+    LeCun et al., Neural Computation 1 (1989) 541. Goodfellow, Bengio and Courville, Deep Learning
+    (2016), chapter 9.
+
+    Examples
+    --------
+    >>> layer = Convolution(1, 3, initializer="ones")
+    >>> layer(np.array([[[1.0], [2.0], [3.0], [4.0]]])).ravel()
+    array([3., 6., 9., 7.])
+    >>> Convolution(8, (3, 5), stride=2)(np.zeros((10, 28, 28, 3))).shape
+    (10, 14, 14, 8)
+    """
 
     def forward(self, inputs: Array) -> Array:
         self.inputs, self.windows = inputs, self._windows(inputs.shape[1:])
@@ -194,7 +261,56 @@ class Convolution(_Weighted, repr=False):
 
 
 class TransposedConvolution(_Weighted, repr=False):
-    """The transpose of a `Convolution` with the same arguments, plus biases: it enlarges rows."""
+    """The transpose of a `Convolution`, plus biases: it makes rows larger by its stride.
+
+    Forward  y_j = Σ_(i, k) x_i w_k + b over all i and k with s i + d k − p = j
+    Backward  ∂C/∂x_i = Σ_k Δ_(s i + d k − p) w_kᵀ,
+        ∂C/∂w_k = Σ_rows Σ_i x_iᵀ Δ_(s i + d k − p),  ∂C/∂b = Σ_rows Σ_j Δ_j,  with Δ = ∂C/∂y
+
+    The two passes of a convolution with the same arguments, from F channels to C filters, in
+    exchanged roles. Its backward pass is linear and maps small rows to large ones; here that is the
+    forward pass. So n entries of an axis become those from which the convolution makes n:
+
+        n s  with the paddings "same", "periodic" and "reflect"
+        (n − 1) s + d (K − 1) + 1  with "valid"; whole numbers are subtracted from it
+
+    What a convolution adds at the edges is cut off here; with ``"periodic"`` and ``"reflect"`` it
+    is added to the entries of which it would be a copy. Other libraries call the layer
+    deconvolution; it is not the inverse of a convolution.
+
+    Parameters
+    ----------
+    filters
+        F, the number of output channels.
+    kernel, stride, padding, dilation, groups, use_bias, initializer, bias_initializer
+        As for `Convolution`.
+
+    Attributes
+    ----------
+    weights : Parameter
+        w, of shape (*kernel, C, F / groups).
+    biases : Parameter
+        b, of shape (F,); only if ``use_bias``.
+
+    Raises
+    ------
+    ConfigurationError
+        If an argument is invalid, or ``groups`` does not divide ``filters``.
+    ShapeError
+        If the rows have another number of axes than the arguments, their channels cannot be
+        divided into groups, or the padding cuts off everything.
+
+    References
+    ----------
+    Zeiler et al., Deconvolutional networks, CVPR 2010. Dumoulin and Visin, arXiv:1603.07285,
+    chapter 4.
+
+    Examples
+    --------
+    >>> layer = TransposedConvolution(1, 2, stride=2, initializer="ones")
+    >>> layer(np.array([[[1.0], [2.0], [3.0]]])).ravel()
+    array([1., 1., 2., 2., 3., 3.])
+    """
 
     def forward(self, inputs: Array) -> Array:
         self.inputs, self.windows = inputs, self._windows(inputs.shape[1:])
@@ -339,7 +455,7 @@ def _pieces(x: Array, windows: Windows, groups: int) -> Iterator[tuple[slice, Ar
 
 
 def _rows(x: Array, numbers: int) -> list[slice]:
-    """The rows of a batch, as many at a time as need about 1 MB for so many numbers each.
+    """The rows of a batch, as many at a time as need about 1.5 MB for so many numbers each.
 
     This is for arrays in memory; anything else stays in one piece.
     """
@@ -443,7 +559,7 @@ def _flipped(weights: Array, groups: int) -> Array:
     """(*kernel, C/G, F) as (*kernel, F/G, C), with the entries of the kernel in reverse order."""
     *kernel, channels, filters = weights.shape
     split = np.reshape(weights, (*kernel, channels, groups, filters // groups))
-    split = np.swapaxes(np.flip(split, range(len(kernel))), -1, -3)
+    split = np.swapaxes(np.flip(split, tuple(range(len(kernel)))), -1, -3)
     return np.reshape(split, (*kernel, filters // groups, groups * channels))
 
 
