@@ -1,4 +1,4 @@
-"""The public path of `chainrule.calculus.derivatives`: ``import chainrule.derivatives`` gives that module."""
+"""The public path of `chainrule.calculus.derivatives`."""
 
 import sys
 

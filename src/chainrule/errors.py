@@ -1,4 +1,4 @@
-"""The public path of `chainrule.core.errors`: ``import chainrule.errors`` gives that module."""
+"""The public path of `chainrule.core.errors`."""
 
 import sys
 

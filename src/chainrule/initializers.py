@@ -1,4 +1,4 @@
-"""The public path of `chainrule.core.initializers`: ``import chainrule.initializers`` gives that module."""
+"""The public path of `chainrule.core.initializers`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The public path of `chainrule.training.metrics`: ``import chainrule.metrics`` gives that module."""
+"""The public path of `chainrule.training.metrics`."""
 
 import sys
 
