@@ -126,6 +126,7 @@ _PLACES = {
     "SpectralConvolution": "chainrule.layers.spectral",
     "Subtract": "chainrule.layers.merge",
     "Trainer": "chainrule.training.trainer",
+    "TransposedConvolution": "chainrule.layers.convolution",
     "TransformerBlock": "chainrule.graph.blocks",
     "TransposedConvolution": "chainrule.layers.convolution",
     "Upsample": "chainrule.layers.resize",
