@@ -7,6 +7,8 @@
     pooling      the largest or the average entry of windows, or of whole rows
     resize       more or fewer entries in space: upsampling, padding, cropping
     reshape      the same numbers in another shape or order, or some of them
+    attention    each entry of a sequence takes a weighted mean of the others; positions
+    spectral     convolution by the Fourier transform
     windows      what a convolution or a pool sees at once: sizes, strides, padding
 
 A new layer goes into the module of its family, or into a new one; nothing else has to change but

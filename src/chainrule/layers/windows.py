@@ -17,6 +17,7 @@ the entry at the edge. Whole numbers are added as zeros, at both ends of an axis
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -55,9 +56,7 @@ def sizes_from(least: int, *, example: str) -> Callable[[object, Any, Any], None
     def validator(owner: object, attribute: Any, value: Any) -> None:
         several = value if isinstance(value, tuple) else (value,)
         if not 1 <= len(several) <= 3 or not all(is_integer(n) and n >= least for n in several):
-            expected = (
-                f"an integer of at least {least}, or one for each axis of space (up to three)"
-            )
+            expected = f"an integer of at least {least}, or one for each axis of space, up to three"
             complain(owner, attribute.name, expected, value, f"{attribute.name}={example}")
 
     return validator
@@ -144,6 +143,8 @@ class Windows:
         The entries k of a window, its steps s, and the distance d of its entries.
     amounts
         How many entries are added before and after each axis.
+    padding
+        What they are: "periodic", "reflect", and anything else for zeros.
     """
 
     sizes: tuple[int, ...]
@@ -151,8 +152,9 @@ class Windows:
     strides: tuple[int, ...]
     dilations: tuple[int, ...]
     amounts: Amounts
+    padding: Any = "zeros"
 
-    @property
+    @functools.cached_property
     def outputs(self) -> tuple[int, ...]:
         """The number of windows along each axis."""
         return tuple(
@@ -194,9 +196,8 @@ def windows_on(
     strides = per_axis(owner, "stride", stride, axes)
     dilations = per_axis(owner, "dilation", dilation, axes)
     reaches = tuple(map(reach, kernel, dilations))
-    windows = Windows(
-        sizes, kernel, strides, dilations, amounts_of(owner, padding, sizes, reaches, strides)
-    )
+    amounts = amounts_of(owner, padding, sizes, reaches, strides)
+    windows = Windows(sizes, kernel, strides, dilations, amounts, padding)
     for n, covered, (before, after) in zip(sizes, reaches, windows.amounts, strict=True):
         if covered > n + before + after:
             raise ShapeError(
