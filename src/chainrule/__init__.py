@@ -41,9 +41,13 @@ if TYPE_CHECKING:
     from chainrule.graph.residual import Residual as Residual
     from chainrule.graph.sequential import Sequential as Sequential
     from chainrule.layers.activation import Activation as Activation
+    from chainrule.layers.activation import PReLU as PReLU
     from chainrule.layers.attention import MultiHeadAttention as MultiHeadAttention
     from chainrule.layers.attention import PositionalEncoding as PositionalEncoding
+    from chainrule.layers.convolution import Convolution as Convolution
+    from chainrule.layers.convolution import TransposedConvolution as TransposedConvolution
     from chainrule.layers.dense import Dense as Dense
+    from chainrule.layers.embedding import Embedding as Embedding
     from chainrule.layers.merge import Add as Add
     from chainrule.layers.merge import Average as Average
     from chainrule.layers.merge import Concatenate as Concatenate
@@ -51,10 +55,25 @@ if TYPE_CHECKING:
     from chainrule.layers.merge import Maximum as Maximum
     from chainrule.layers.merge import Multiply as Multiply
     from chainrule.layers.merge import Subtract as Subtract
+    from chainrule.layers.normalization import BatchNorm as BatchNorm
+    from chainrule.layers.normalization import GroupNorm as GroupNorm
+    from chainrule.layers.normalization import LayerNorm as LayerNorm
+    from chainrule.layers.normalization import RMSNorm as RMSNorm
+    from chainrule.layers.pooling import AveragePool as AveragePool
+    from chainrule.layers.pooling import GlobalAveragePool as GlobalAveragePool
+    from chainrule.layers.pooling import GlobalMaxPool as GlobalMaxPool
+    from chainrule.layers.pooling import MaxPool as MaxPool
+    from chainrule.layers.random import Dropout as Dropout
+    from chainrule.layers.random import GaussianDropout as GaussianDropout
+    from chainrule.layers.random import GaussianNoise as GaussianNoise
+    from chainrule.layers.random import SpatialDropout as SpatialDropout
     from chainrule.layers.reshape import Flatten as Flatten
     from chainrule.layers.reshape import Permute as Permute
     from chainrule.layers.reshape import Reshape as Reshape
     from chainrule.layers.reshape import Slice as Slice
+    from chainrule.layers.resize import Crop as Crop
+    from chainrule.layers.resize import Pad as Pad
+    from chainrule.layers.resize import Upsample as Upsample
     from chainrule.layers.softmax import Softmax as Softmax
     from chainrule.layers.spectral import SpectralConvolution as SpectralConvolution
     from chainrule.storage import load as load
@@ -67,30 +86,49 @@ _PLACES = {
     "Activation": "chainrule.layers.activation",
     "Add": "chainrule.layers.merge",
     "Average": "chainrule.layers.merge",
+    "AveragePool": "chainrule.layers.pooling",
+    "BatchNorm": "chainrule.layers.normalization",
     "Branches": "chainrule.graph.residual",
     "Concatenate": "chainrule.layers.merge",
+    "Convolution": "chainrule.layers.convolution",
+    "Crop": "chainrule.layers.resize",
     "Dense": "chainrule.layers.dense",
     "Dot": "chainrule.layers.merge",
+    "Dropout": "chainrule.layers.random",
     "Dual": "chainrule.calculus.dual",
+    "Embedding": "chainrule.layers.embedding",
     "Equations": "chainrule.core.equations",
     "Flatten": "chainrule.layers.reshape",
+    "GaussianDropout": "chainrule.layers.random",
+    "GaussianNoise": "chainrule.layers.random",
+    "GlobalAveragePool": "chainrule.layers.pooling",
+    "GlobalMaxPool": "chainrule.layers.pooling",
     "Graph": "chainrule.graph.graph",
+    "GroupNorm": "chainrule.layers.normalization",
     "Input": "chainrule.graph.node",
     "Layer": "chainrule.core.layer",
+    "LayerNorm": "chainrule.layers.normalization",
+    "MaxPool": "chainrule.layers.pooling",
     "Maximum": "chainrule.layers.merge",
     "MultiHeadAttention": "chainrule.layers.attention",
     "Multiply": "chainrule.layers.merge",
+    "PReLU": "chainrule.layers.activation",
+    "Pad": "chainrule.layers.resize",
     "Permute": "chainrule.layers.reshape",
     "PositionalEncoding": "chainrule.layers.attention",
+    "RMSNorm": "chainrule.layers.normalization",
     "Reshape": "chainrule.layers.reshape",
     "Residual": "chainrule.graph.residual",
     "Sequential": "chainrule.graph.sequential",
     "Slice": "chainrule.layers.reshape",
     "Softmax": "chainrule.layers.softmax",
+    "SpatialDropout": "chainrule.layers.random",
     "SpectralConvolution": "chainrule.layers.spectral",
     "Subtract": "chainrule.layers.merge",
     "Trainer": "chainrule.training.trainer",
     "TransformerBlock": "chainrule.graph.blocks",
+    "TransposedConvolution": "chainrule.layers.convolution",
+    "Upsample": "chainrule.layers.resize",
     "check_layer": "chainrule.calculus.check",
     "check_loss": "chainrule.calculus.check",
     "diagram": "chainrule.display.diagram",

@@ -423,6 +423,11 @@ VALUES = {
     "Activation('Softmax')": "Softmax() is a layer of its own",
     "Activation(None)": "identity",
     "Activation('sigmiod')": "did you mean 'sigmoid'?",
+    "Dense(3, 'relu')": "[Dense(3), Activation('relu')]",
+    "Dense(3, use_bias='Swish')": "[Dense(3), Activation('silu')]",
+    "Dense(3, use_bias='linear')": "omit the layer",
+    "Dense(3, use_bias='no')": "use_bias=True or use_bias=False",
+    "Sequential([Dense(3), 'ReLU'])": "Activation('relu')",
     "Dense(3, initializer='xavier_uniform')": "glorot_uniform",
     "Dense(3, initializer='kaiming_normal')": "he_normal",
     "Dense(3, initializer='glorot_unifrom')": "did you mean 'glorot_uniform'?",
@@ -436,6 +441,13 @@ VALUES = {
 def test_a_value_of_another_library_has_a_hint(expression, hint):
     with pytest.raises((ChainruleError, KeyError), match=re.escape(hint)):
         run(expression)
+
+
+def test_a_word_that_is_no_activation_suggests_none():
+    for expression in ("Dense(3, use_bias='no')", "Sequential([Dense(3), 'pooling'])"):
+        with pytest.raises(ChainruleError) as caught:
+            run(expression)
+        assert "Activation" not in str(caught.value.hint)
 
 
 def test_calling_the_parameters_is_a_named_error():

@@ -223,9 +223,12 @@ class Layer(Tree):
             As for `parameter`.
         shape
             The shape of the array; or an array, such as a fixed filter, which is copied in the
-            layer's dtype.
+            layer's dtype. None is an axis whose size changes with the value that `forward` assigns,
+            and is 0 at the start and after `reset`: a state that is carried from batch to batch is
+            ``(None, units)``.
         """
-        created = building.create(self, name, *building.initial_values(self, shape, initializer))
+        values = building.initial_values(self, shape, initializer)
+        created = building.create(self, name, *values, may_be_open=True)
         self.__dict__["_buffers"] = {**self._buffers, name: created}
         return created
 
@@ -330,6 +333,15 @@ class Layer(Tree):
     def unfreeze(self) -> Self:
         """Make all parameters, here and in the layers inside, trainable; returns the layer."""
         return layer_state.set_trainable(self, True)
+
+    def reset(self) -> None:
+        """Begin new sequences: empty the states that are carried from batch to batch.
+
+        That is what a recurrent layer with ``stateful=True`` keeps, here and in the layers inside.
+        Parameters, and buffers such as running means, do not change.
+        """
+        for buffer in self.buffers:
+            buffer.reset()
 
     def save(self, path: Any) -> None:
         """Write the layer to a file, from which `chainrule.load` restores it."""

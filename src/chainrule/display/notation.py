@@ -145,7 +145,7 @@ ARITHMETIC: Mapping[type, Callable[..., Any]] = {
 
 FUNCTIONS = frozenset(
     {
-        "all", "any", "argmax", "argmin", "average", "broadcast_to", "clip", "concatenate",
+        "all", "any", "arange", "argmax", "argmin", "average", "broadcast_to", "clip", "concatenate",
         "cumsum", "diff", "dot", "einsum", "expand_dims", "eye", "flip", "full_like", "matmul",
         "max", "mean", "min", "moveaxis", "ones", "ones_like", "outer", "pad", "prod", "ravel",
         "repeat", "reshape", "roll", "sort", "split", "squeeze", "stack", "std", "sum", "swapaxes",

@@ -4,6 +4,8 @@
     activation   y = f(z), elementwise; the functions f and their derivatives are in `functions`
     softmax      probabilities from scores
     merge        several inputs, one output: sums, products, concatenation
+    pooling      the largest or the average entry of windows, or of whole rows
+    resize       more or fewer entries in space: upsampling, padding, cropping
     reshape      the same numbers in another shape or order, or some of them
     attention    each entry of a sequence takes a weighted mean of the others; positions
     spectral     convolution by the Fourier transform

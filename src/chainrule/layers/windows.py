@@ -17,6 +17,7 @@ the entry at the edge. Whole numbers are added as zeros, at both ends of an axis
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -55,9 +56,7 @@ def sizes_from(least: int, *, example: str) -> Callable[[object, Any, Any], None
     def validator(owner: object, attribute: Any, value: Any) -> None:
         several = value if isinstance(value, tuple) else (value,)
         if not 1 <= len(several) <= 3 or not all(is_integer(n) and n >= least for n in several):
-            expected = (
-                f"an integer of at least {least}, or one for each axis of space (up to three)"
-            )
+            expected = f"an integer of at least {least}, or one for each axis of space, up to three"
             complain(owner, attribute.name, expected, value, f"{attribute.name}={example}")
 
     return validator
@@ -67,14 +66,33 @@ def a_padding(owner: object, attribute: Any, value: Any) -> None:
     """Accept only a name of `PADDINGS`, and whole numbers: see `amounts_of`."""
     if isinstance(value, str) and value in PADDINGS:
         return
+    if not _are_amounts(value):
+        expected = f"{', '.join(map(repr, PADDINGS))}; or how many zeros: {AMOUNTS}"
+        complain(owner, attribute.name, expected, value, f"{attribute.name}='same'")
+
+
+AMOUNTS = (
+    "an integer of at least 0 for all axes, or a tuple with an integer or a pair (before, after) "
+    "for each axis"
+)
+
+
+def a_width(owner: object, attribute: Any, value: Any) -> None:
+    """Accept only how many entries to add or remove: see `amounts_along`."""
+    if not _are_amounts(value):
+        complain(owner, attribute.name, AMOUNTS, value, f"{attribute.name}=1")
+
+
+def _are_amounts(value: Any) -> bool:
     numbers = value if isinstance(value, tuple) else (value,)
     pairs = [pair if isinstance(pair, tuple) and len(pair) == 2 else (pair,) for pair in numbers]
-    if not numbers or not all(is_integer(n) and n >= 0 for pair in pairs for n in pair):
-        expected = (
-            f"{', '.join(map(repr, PADDINGS))}; or a number of zeros for all axes, or a tuple "
-            "with a number or a pair (before, after) for each axis"
-        )
-        complain(owner, attribute.name, expected, value, f"{attribute.name}='same'")
+    return 1 <= len(numbers) <= 3 and all(is_integer(n) and n >= 0 for p in pairs for n in p)
+
+
+def amounts_along(owner: Layer, name: str, value: Any, axes: int) -> Amounts:
+    """How many entries before and after each axis: from a number for both, or from pairs."""
+    each = per_axis(owner, name, value, axes)
+    return tuple(n if isinstance(n, tuple) else (n, n) for n in each)
 
 
 def per_axis(owner: Layer, name: str, value: Any, axes: int) -> tuple[Any, ...]:
@@ -125,6 +143,8 @@ class Windows:
         The entries k of a window, its steps s, and the distance d of its entries.
     amounts
         How many entries are added before and after each axis.
+    padding
+        What they are: "periodic", "reflect", and anything else for zeros.
     """
 
     sizes: tuple[int, ...]
@@ -132,8 +152,9 @@ class Windows:
     strides: tuple[int, ...]
     dilations: tuple[int, ...]
     amounts: Amounts
+    padding: Any = "zeros"
 
-    @property
+    @functools.cached_property
     def outputs(self) -> tuple[int, ...]:
         """The number of windows along each axis."""
         return tuple(
@@ -175,9 +196,8 @@ def windows_on(
     strides = per_axis(owner, "stride", stride, axes)
     dilations = per_axis(owner, "dilation", dilation, axes)
     reaches = tuple(map(reach, kernel, dilations))
-    windows = Windows(
-        sizes, kernel, strides, dilations, amounts_of(owner, padding, sizes, reaches, strides)
-    )
+    amounts = amounts_of(owner, padding, sizes, reaches, strides)
+    windows = Windows(sizes, kernel, strides, dilations, amounts, padding)
     for n, covered, (before, after) in zip(sizes, reaches, windows.amounts, strict=True):
         if covered > n + before + after:
             raise ShapeError(
@@ -186,14 +206,21 @@ def windows_on(
                 received=batch_of(shape),
                 hint='a smaller window, or padding="same"',
             )
-        if padding == "reflect" and max(before, after) >= n:
+    if padding == "reflect":
+        require_mirror(owner, shape, windows.amounts, 'padding="same" adds zeros instead')
+    return windows
+
+
+def require_mirror(owner: Layer, shape: Shape, amounts: Amounts, hint: str) -> None:
+    """Raise an error if rows have fewer entries than are mirrored at an edge."""
+    for n, added in zip(shape[:-1], amounts, strict=True):
+        if max(added) >= n:
             raise ShapeError(
                 f"{owner!r}: rows are too small to be mirrored at their edges",
-                expected=f"at least {max(before, after) + 1} entries along each axis of space",
+                expected=f"at least {max(added) + 1} entries along each axis of space",
                 received=batch_of(shape),
-                hint='padding="same" adds zeros instead',
+                hint=hint,
             )
-    return windows
 
 
 def reach(kernel: int, dilation: int) -> int:
@@ -217,8 +244,7 @@ def amounts_of(
             for n, covered, s in zip(sizes, reaches, strides, strict=True)
         ]
         return tuple((p // 2, p - p // 2) for p in missing)
-    numbers = per_axis(owner, "padding", padding, len(sizes))
-    return tuple(p if isinstance(p, tuple) else (p, p) for p in numbers)
+    return amounts_along(owner, "padding", padding, len(sizes))
 
 
 # ------------------------------------------------------------------------------- padding
@@ -284,3 +310,30 @@ def _sources(size: int, before: int, after: int, mode: str) -> Any:
     period = max(2 * (size - 1), 1)  # … 2 1 0 1 2 … : there and back, without the edges twice
     there = places % period
     return np.minimum(there, period - there)
+
+
+# ------------------------------------------------------------------------------- equations
+
+
+def repeated_on_paper(array: str, times: Sequence[int]) -> str:
+    """The expression that repeats every entry so many times along each axis of space."""
+    return array + "".join(f".repeat({k}, axis={axis})" for axis, k in enumerate(times, 1))
+
+
+def blocks_on_paper(array: str, blocks: Sequence[int], sizes: Sequence[int], channels: int) -> str:
+    """The expression that splits each axis of space into some blocks of a size: see `IN_BLOCKS`."""
+    pairs = itertools.chain(*zip(blocks, sizes, strict=True))
+    return f"{array}.reshape(len({array}), {', '.join(map(str, pairs))}, {channels})"
+
+
+IN_BLOCKS = {1: "2", 2: "(2, 4)", 3: "(2, 4, 6)"}
+"""The axes of the entries of a block, for so many axes of space."""
+
+
+def along_axes(matrices: Sequence[str], array: str) -> str:
+    """The expression A x along each axis of space, given expressions for all A."""
+    if len(matrices) == 1:
+        return f"{matrices[0]} @ {array}"
+    before, after = "ijk"[: len(matrices)], "uvw"[: len(matrices)]
+    each = ",".join(map("".join, zip(after, before, strict=True)))
+    return f"np.einsum('{each},n{before}c->n{after}c', {', '.join(matrices)}, {array})"
