@@ -44,9 +44,9 @@ from chainrule import (
     Slice,
     Softmax,
     Subtract,
+    TimeDistributed,
     TransposedConvolution,
     Upsample,
-    TimeDistributed,
 )
 from chainrule.core.layer import Layer
 from chainrule.layers.functions import KNOWN as FUNCTIONS
