@@ -109,7 +109,8 @@ def _pieces(x: Array, windows: Windows, groups: int) -> Iterator[tuple[slice, Ar
         seen = seen[..., ::stride, :, ::dilation]  # (batch, *outer, outputs, C, K), still a view
         seen = np.reshape(seen, (*seen.shape[:-2], groups, channels, kernel))
         # A copy: windows overlap in memory, and BLAS does not take such matrices.
-        columns = np.ascontiguousarray(np.swapaxes(np.moveaxis(seen, -3, 1), -1, -2))
+        columns = np.swapaxes(np.moveaxis(seen, -3, 1), -1, -2)
+        columns = np.ascontiguousarray(columns, like=columns)
         yield rows, np.reshape(columns, (*columns.shape[:-2], kernel * channels))
 
 
