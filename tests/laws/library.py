@@ -13,10 +13,13 @@ import numpy as np
 from attrs import define
 
 from chainrule import (
+    GRU,
+    LSTM,
     Activation,
     Add,
     Average,
     AveragePool,
+    Bidirectional,
     Branches,
     Concatenate,
     Convolution,
@@ -35,10 +38,13 @@ from chainrule import (
     Permute,
     Reshape,
     Residual,
+    Scan,
     Sequential,
+    SimpleRNN,
     Slice,
     Softmax,
     Subtract,
+    TimeDistributed,
     TransposedConvolution,
     Upsample,
 )
@@ -57,6 +63,11 @@ def _diamond() -> Graph:
 def _shared() -> Sequential:
     dense, bend = Dense(4), Activation("tanh")
     return Sequential([dense, bend, Sequential([dense, bend]), Dense(2), Softmax()])
+
+
+def _cell() -> Graph:
+    x, h = Input((2,)), Input((3,))
+    return Graph([x, h], Activation("tanh")(Add()(Dense(3)(x), Dense(3)(h))))
 
 
 TWO = ((4,), (4,))
@@ -113,6 +124,13 @@ LIBRARY: list[tuple[Layer, Any]] = [
     (Sequential([Dense(3), Sequential([Activation("elu"), Residual(Dense(3))])]), (2,)),
     (_shared(), (4,)),
     (_diamond(), (4,)),
+    (SimpleRNN(3, return_sequences=True), (4, 2)),
+    (LSTM(3), (4, 2)),
+    (LSTM(2, return_sequences=True, stateful=True), (3, 2)),
+    (GRU(3, return_sequences=True), (4, 2)),
+    (Scan(_cell()), (4, 2)),
+    (Bidirectional(GRU(2, return_sequences=True)), (4, 2)),
+    (TimeDistributed(Sequential([Dense(3), Activation("tanh")])), (4, 2)),
 ]
 
 

@@ -148,11 +148,12 @@ ARITHMETIC: Mapping[type, Callable[..., Any]] = {
 
 FUNCTIONS = frozenset(
     {
-        "all", "any", "arange", "argmax", "argmin", "average", "broadcast_to", "clip", "concatenate",
-        "cumsum", "diff", "dot", "einsum", "expand_dims", "eye", "flip", "full_like", "matmul",
-        "max", "mean", "min", "moveaxis", "ones", "ones_like", "outer", "pad", "prod", "ravel",
-        "repeat", "reshape", "roll", "sort", "split", "squeeze", "stack", "std", "sum", "swapaxes",
-        "take", "tensordot", "tile", "transpose", "trace", "var", "where", "zeros", "zeros_like",
+        "all", "any", "arange", "argmax", "argmin", "average", "broadcast_to", "clip",
+        "concatenate", "cumsum", "diff", "dot", "einsum", "expand_dims", "eye", "flip",
+        "full_like", "matmul", "max", "mean", "min", "moveaxis", "ones", "ones_like", "outer",
+        "pad", "prod", "ravel", "repeat", "reshape", "roll", "sort", "split", "squeeze", "stack",
+        "std", "sum", "swapaxes", "take", "tensordot", "tile", "transpose", "trace", "var",
+        "where", "zeros", "zeros_like",
     }
 )  # fmt: skip
 """The functions that an expression may call, as ``np.sum(x)`` or ``x.sum()``, besides ufuncs."""

@@ -10,6 +10,8 @@
     convolution  the same weights at every place of a signal, an image or a volume; its transpose
     attention    each entry of a sequence takes a weighted mean of the others; positions
     spectral     convolution by the Fourier transform
+    recurrent    a step with a state, along a sequence: SimpleRNN, LSTM, GRU
+    wrappers     a layer in every step of a sequence: Scan, Bidirectional, TimeDistributed
     windows      what a convolution or a pool sees at once: sizes, strides, padding
 
 A new layer goes into the module of its family, or into a new one; nothing else has to change but
