@@ -342,7 +342,7 @@ NAMES = {
     "metrics.Adam": "optimizers.Adam",
     "layers.Dense": "chainrule.Dense",
     "layers.ReLU": "Activation('relu')",
-    "layers.Conv2D": "not in this version",
+    "layers.Conv2D": "Convolution(filters, kernel)",
     "chainrule.Linear": "Dense(units)",
     "chainrule.ReLU": "Activation('relu')",
     "chainrule.Adam": "optimizers.Adam",

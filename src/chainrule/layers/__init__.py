@@ -12,6 +12,7 @@
     spectral     convolution by the Fourier transform
     recurrent    a step with a state, along a sequence: SimpleRNN, LSTM, GRU
     wrappers     a layer in every step of a sequence: Scan, Bidirectional, TimeDistributed
+    correlation  the linear maps of a convolution, by products of matrices
     windows      what a convolution or a pool sees at once: sizes, strides, padding
 
 A new layer goes into the module of its family, or into a new one; nothing else has to change but
