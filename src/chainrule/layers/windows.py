@@ -153,6 +153,11 @@ class Windows:
     amounts: Amounts
     padding: Any = "zeros"
 
+    @property
+    def padded_sizes(self) -> tuple[int, ...]:
+        """The spatial sizes of a padded row."""
+        return tuple(n + sum(added) for n, added in zip(self.sizes, self.amounts, strict=True))
+
     @functools.cached_property
     def outputs(self) -> tuple[int, ...]:
         """The number of windows along each axis."""
