@@ -260,7 +260,7 @@ class TransposedConvolution(_Weighted, repr=False):
     forward pass. So n entries of an axis become those from which the convolution makes n:
 
         n s  with the paddings "same", "periodic" and "reflect"
-        (n − 1) s + d (K − 1) + 1  with "valid"; whole numbers are subtracted from it
+        (n − 1) s + d (K − 1) + 1  with "valid"; integers are subtracted from it
 
     What a convolution adds at the edges is cut off here; with ``"periodic"`` and ``"reflect"`` it
     is added to the entries of which it would be a copy. Other libraries call the layer

@@ -269,7 +269,7 @@ def _phases(windows: Windows, sizes: Shape) -> list[tuple[Any, Any, Any, Windows
         axes.append(phases)
     found = []
     for phase in itertools.product(*axes):
-        places, kept, taps, *of_windows = zip(*phase, strict=True)
-        batch = (slice(None),)
-        found.append((batch + places, batch + kept, taps, Windows(*of_windows)))
+        places, of_delta, taps, *of_windows = zip(*phase, strict=True)
+        batch = slice(None)
+        found.append(((batch, *places), (batch, *of_delta), taps, Windows(*of_windows)))
     return found

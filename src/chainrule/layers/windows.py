@@ -59,7 +59,7 @@ def sizes_from(least: int, *, example: str) -> Callable[[object, Any, Any], None
 
 
 def a_padding(owner: object, attribute: Any, value: Any) -> None:
-    """Accept only a name of `PADDINGS`, and whole numbers: see `amounts_of`."""
+    """Accept only a name of `PADDINGS`, and integers: see `amounts_of`."""
     if isinstance(value, str) and value in PADDINGS:
         return
     if not _are_amounts(value):
