@@ -23,6 +23,15 @@ MEAN = "omit it: a cost is the mean over the batch; sample_weights give other we
 
 MODE = "model(x) applies, model.forward(x) trains: there is no mode to switch"
 
+CONVOLUTION = {
+    "kernel_size": "kernel",
+    "out_channels": "filters",
+    "strides": "stride",
+    "dilation_rate": "dilation",
+    "padding_mode": "padding='periodic' or 'reflect', instead of zeros",
+    "data_format": "omit it: channels are the last axis",
+}
+
 ARGUMENTS: Mapping[str, Mapping[str, str]] = {
     "Layer": {
         "input_shape": SHAPE,
@@ -70,6 +79,11 @@ ARGUMENTS: Mapping[str, Mapping[str, str]] = {
         "unit_forget_bias": "forget_bias=1.0",
     },
     "Bidirectional": {"merge_mode": "omit it: both parts are joined along the last axis"},
+    "Convolution": CONVOLUTION,
+    "TransposedConvolution": {
+        **CONVOLUTION,
+        "output_padding": "omit it: padding='same' makes rows stride times as large",
+    },
     "Flatten": {
         "start_dim": "omit it: all axes but the batch become one",
         "data_format": "omit it: channels are the last axis",
@@ -459,7 +473,11 @@ NAMES: Mapping[str, str] = {
     "Conv2D": "Convolution(filters, kernel)",
     "Conv3D": "Convolution(filters, kernel)",
     "Conv2DTranspose": "TransposedConvolution(filters, kernel)",
+    "ConvTranspose1d": "TransposedConvolution(filters, kernel)",
     "ConvTranspose2d": "TransposedConvolution(filters, kernel)",
+    "ConvTranspose3d": "TransposedConvolution(filters, kernel)",
+    "Deconvolution": "TransposedConvolution(filters, kernel)",
+    "DepthwiseConv2D": "Convolution(channels, kernel, groups=channels)",
     "MaxPool1d": "MaxPool(size)",
     "MaxPool2d": "MaxPool(size)",
     "MaxPooling1D": "MaxPool(size)",
