@@ -67,6 +67,9 @@ if TYPE_CHECKING:
     from chainrule.layers.random import GaussianDropout as GaussianDropout
     from chainrule.layers.random import GaussianNoise as GaussianNoise
     from chainrule.layers.random import SpatialDropout as SpatialDropout
+    from chainrule.layers.recurrent import GRU as GRU
+    from chainrule.layers.recurrent import LSTM as LSTM
+    from chainrule.layers.recurrent import SimpleRNN as SimpleRNN
     from chainrule.layers.reshape import Flatten as Flatten
     from chainrule.layers.reshape import Permute as Permute
     from chainrule.layers.reshape import Reshape as Reshape
@@ -76,6 +79,9 @@ if TYPE_CHECKING:
     from chainrule.layers.resize import Upsample as Upsample
     from chainrule.layers.softmax import Softmax as Softmax
     from chainrule.layers.spectral import SpectralConvolution as SpectralConvolution
+    from chainrule.layers.wrappers import Bidirectional as Bidirectional
+    from chainrule.layers.wrappers import Scan as Scan
+    from chainrule.layers.wrappers import TimeDistributed as TimeDistributed
     from chainrule.storage import load as load
     from chainrule.training import metrics as metrics
     from chainrule.training.trainer import Trainer as Trainer
@@ -88,6 +94,7 @@ _PLACES = {
     "Average": "chainrule.layers.merge",
     "AveragePool": "chainrule.layers.pooling",
     "BatchNorm": "chainrule.layers.normalization",
+    "Bidirectional": "chainrule.layers.wrappers",
     "Branches": "chainrule.graph.residual",
     "Concatenate": "chainrule.layers.merge",
     "Convolution": "chainrule.layers.convolution",
@@ -99,6 +106,7 @@ _PLACES = {
     "Embedding": "chainrule.layers.embedding",
     "Equations": "chainrule.core.equations",
     "Flatten": "chainrule.layers.reshape",
+    "GRU": "chainrule.layers.recurrent",
     "GaussianDropout": "chainrule.layers.random",
     "GaussianNoise": "chainrule.layers.random",
     "GlobalAveragePool": "chainrule.layers.pooling",
@@ -106,6 +114,7 @@ _PLACES = {
     "Graph": "chainrule.graph.graph",
     "GroupNorm": "chainrule.layers.normalization",
     "Input": "chainrule.graph.node",
+    "LSTM": "chainrule.layers.recurrent",
     "Layer": "chainrule.core.layer",
     "LayerNorm": "chainrule.layers.normalization",
     "MaxPool": "chainrule.layers.pooling",
@@ -119,12 +128,15 @@ _PLACES = {
     "RMSNorm": "chainrule.layers.normalization",
     "Reshape": "chainrule.layers.reshape",
     "Residual": "chainrule.graph.residual",
+    "Scan": "chainrule.layers.wrappers",
     "Sequential": "chainrule.graph.sequential",
+    "SimpleRNN": "chainrule.layers.recurrent",
     "Slice": "chainrule.layers.reshape",
     "Softmax": "chainrule.layers.softmax",
     "SpatialDropout": "chainrule.layers.random",
     "SpectralConvolution": "chainrule.layers.spectral",
     "Subtract": "chainrule.layers.merge",
+    "TimeDistributed": "chainrule.layers.wrappers",
     "Trainer": "chainrule.training.trainer",
     "TransformerBlock": "chainrule.graph.blocks",
     "TransposedConvolution": "chainrule.layers.convolution",

@@ -30,6 +30,8 @@ POOL = {
     "data_format": CHANNELS,
 }
 
+MODE = "model(x) applies, model.forward(x) trains: there is no mode to switch"
+
 ARGUMENTS: Mapping[str, Mapping[str, str]] = {
     "Layer": {
         "input_shape": SHAPE,
@@ -44,8 +46,8 @@ ARGUMENTS: Mapping[str, Mapping[str, str]] = {
         "weights": "build the layer, then layer.weights.value = …",
         "seed": "model.build(input_shape, rng={value})",
         "activation": OWN_LAYER,
-        "kernel_regularizer": DECAY,
-        "bias_regularizer": DECAY,
+        **dict.fromkeys(("kernel_regularizer", "bias_regularizer", "regularizer"), DECAY),
+        **dict.fromkeys(("l1", "l2", "l2_penalty", "weight_decay"), DECAY),
         "kernel_initializer": "initializer",
         "weight_init": "initializer",
         "bias": "use_bias",
@@ -74,6 +76,20 @@ ARGUMENTS: Mapping[str, Mapping[str, str]] = {
         "axis": "it acts on the last axis: move the classes there with Permute",
         "dim": "it acts on the last axis: move the classes there with Permute",
     },
+    "Recurrent": {
+        "hidden_size": "units",
+        "input_size": WIDTH,
+        "num_layers": "one after the other: Sequential([{owner}(64, True), {owner}(64)])",
+        "batch_first": "omit it: the batch is always axis 0, the time axis 1",
+        "bidirectional": "Bidirectional({owner}(…))",
+        "dropout": "a layer of its own, after this one: Dropout({value})",
+        "recurrent_dropout": "omit it: Dropout({value}) after the layer drops outputs",
+        "go_backwards": "Bidirectional({owner}(…)) reads in both directions",
+        "return_state": "omit it: stateful=True carries the state",
+        "unroll": "omit it: all steps are always unrolled",
+        "unit_forget_bias": "forget_bias=1.0",
+    },
+    "Bidirectional": {"merge_mode": "omit it: both parts are joined along the last axis"},
     "Flatten": {
         "start_dim": "omit it: all axes but the batch become one",
         "data_format": CHANNELS,
@@ -89,9 +105,28 @@ ARGUMENTS: Mapping[str, Mapping[str, str]] = {
         "dtype": "the first batch sets it, or model.build(input_shape, dtype='float32')",
     },
     "Layer.__call__": {
-        "training": "model(x) applies, model.forward(x) trains: there is no mode to switch",
+        "training": MODE,
         "mask": "give it as another input: model(x, mask)",
     },
+    "Layer.forward": {
+        "training": MODE,
+        "train": MODE,
+        "mask": "give it as another input: model.forward(x, mask)",
+    },
+    "Layer.apply": {
+        "training": MODE,
+        "train": MODE,
+        "mask": "give it as another input: model.apply(x, mask)",
+    },
+    "Layer.backward": {
+        "delta": "∂C/∂y, which the loss computes: model.backward(loss.delta(y, t))",
+        "gradient": "delta",
+        "grad_output": "delta",
+        "retain_graph": "omit it: nothing is freed, backward can be called again",
+    },
+    "Layer.save": {"path": "model.save('net.safetensors'), which chainrule.load reads"},
+    "Layer.save_weights": {"path": "model.save_weights('weights.safetensors')"},
+    "Layer.load_weights": {"path": "model.load_weights('weights.safetensors')"},
     "Layer.build": {"seed": "rng", "input_dim": "model.build(({value},))"},
     "Optimizer.step": {
         "gradient": "optimizer.descend(model.parameters)",
@@ -197,7 +232,10 @@ ARGUMENTS: Mapping[str, Mapping[str, str]] = {
         "callbacks": "omit it: predict calls none",
     },
     "check_layer": {"seed": "rng", "shape": "input_shape", "eps": "omit it: nothing to choose"},
-    "summary": {"input_shape": "model.build({value}), then summary(model)"},
+    **{
+        name: {"input_shape": f"model.build({{value}}), then {name}(model)"}
+        for name in ("summary", "diagram", "explain")
+    },
     "confusion_matrix": {
         "y_true": "confusion_matrix(y, target): the prediction comes first",
         "y_pred": "confusion_matrix(y, target): the prediction comes first",
@@ -321,6 +359,8 @@ ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
         "to_json": "model.save(path), or repr(model)",
         "get_config": "repr(model)",
         "load": "chainrule.load(path), or model.load_weights(path)",
+        "reset_states": "model.reset()",
+        "reset_state": "model.reset()",
         "predict_classes": "model.predict(x).argmax(-1)",
         "predict_on_batch": "model(x)",
         "train_on_batch": "Trainer(model, loss, optimizer).step(x, t)",
@@ -338,6 +378,17 @@ ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
         "double": "model.build(input_shape, dtype='float64'), the default",
         "float": "model.build(input_shape, dtype='float32')",
     },
+    "Node": {
+        "shape": "known once a graph is built: summary(Graph(inputs, node))",
+        "dtype": "known once a graph is built: Graph(inputs, node).dtype",
+        **dict.fromkeys(
+            ("value", "numpy", "grad"), "not in a node: call the graph on arrays, or trace(…)"
+        ),
+    },
+    "Layers": dict.fromkeys(
+        ("append", "add", "extend", "insert", "pop", "remove", "clear"),
+        "a new model: Sequential([*model.layers, layer])",
+    ),
     "Optimizer": {
         "zero_grad": "model.parameters.zero_grad()",
         "lr": "optimizer.learning_rate",
@@ -482,6 +533,10 @@ NAMES: Mapping[str, str] = {
     "GaussianNoise": "GaussianNoise(deviation)",
     "Dropout": "Dropout(rate)",
     "RNN": "SimpleRNN(units)",
+    "ElmanRNN": "SimpleRNN(units)",
+    "RNNCell": "Scan(cell), with a cell of your own",
+    "LSTMCell": "LSTM(units), or Scan(cell) with a cell of your own",
+    "GRUCell": "GRU(units), or Scan(cell) with a cell of your own",
     "LSTM": "LSTM(units)",
     "GRU": "GRU(units)",
     "Embedding": "Embedding(entries, units)",
