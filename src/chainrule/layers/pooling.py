@@ -111,11 +111,11 @@ class MaxPool(_Pool, repr=False):
     def forward(self, inputs: Array) -> Array:
         self.windows = self._windows_on(inputs.shape[1:])
         largest, *others = _views(inputs, self.windows, fill=-math.inf)
-        whole = np.min_scalar_type(len(others)).type
-        self.winner: Array = whole(0)  # for each window, the position of its largest entry so far
+        small = np.min_scalar_type(len(others)).type  # an integer of one byte, if that is enough
+        self.winner: Array = small(0)  # for each window, the position of its largest entry so far
         for number, view in enumerate(others, 1):
             larger, is_new = _larger(largest, view)
-            self.winner = np.maximum(self.winner, is_new * whole(number))
+            self.winner = np.maximum(self.winner, is_new * small(number))
             largest = larger
         return largest
 
