@@ -5,6 +5,9 @@
     softmax      probabilities from scores
     merge        several inputs, one output: sums, products, concatenation
     reshape      the same numbers in another shape or order, or some of them
+    normalization mean 0 and variance 1, over a batch, a vector or a group of channels
+    random       dropout and noise: random in training, the identity in use
+    embedding    a learned vector for each integer
     windows      what a convolution or a pool sees at once: sizes, strides, padding
 
 A new layer goes into the module of its family, or into a new one; nothing else has to change but

@@ -47,12 +47,11 @@ def _a_number_of_groups(layer: Layer, attribute: Any, groups: Any) -> None:
 
 
 class _Normalization(Layer):
-    """What all normalizations share: scale and shift, and rows of which only the last axis is fixed.
+    """What all normalizations share: a scale and a shift for each channel, the last axis."""
 
-    A subclass says what it averages over; `mean` is that for `explain`.
-    """
+    is_centered: ClassVar[bool] = True  # whether μ is subtracted, and there is a shift
 
-    is_centered: ClassVar[bool] = True
+    epsilon: float = field(default=1e-5, converter=as_float, validator=_an_epsilon)
 
     def build(self, input_shape: Shape, **options: Any) -> None:
         if not input_shape:
@@ -379,15 +378,13 @@ class LayerNorm(_ByVectors, repr=False):
            [-1.,  1.]])
     """
 
-    epsilon: float = field(default=1e-5, converter=as_float, validator=_an_epsilon)
-
 
 class RMSNorm(_ByVectors, repr=False):
     """Each vector divided by its root mean square. Zhang and Sennrich 2019.
 
-    Forward  y_c = scale_c n_c  with  n_c = x_c / √(⟨x²⟩ + ε),  where ⟨ ⟩ is the mean over the vector
-    Backward  ∂C/∂x_c = (h_c − n_c ⟨n h⟩) / √(⟨x²⟩ + ε) with h_c = scale_c Δ_c,  ∂C/∂scale_c = Σ n_c
-    Δ_c,  with Δ = ∂C/∂y
+    Forward  y_c = scale_c n_c  with  n_c = x_c / √(⟨x²⟩ + ε)  and averages ⟨ ⟩ over the vector
+    Backward  ∂C/∂x_c = (h_c − n_c ⟨n h⟩) / √(⟨x²⟩ + ε)  with  h_c = scale_c Δ_c,
+    ∂C/∂scale_c = Σ n_c Δ_c,  with Δ = ∂C/∂y
 
     The vectors are the last axis; the other axes may differ from batch to batch.
 
@@ -415,5 +412,3 @@ class RMSNorm(_ByVectors, repr=False):
     """
 
     is_centered: ClassVar[bool] = False
-
-    epsilon: float = field(default=1e-5, converter=as_float, validator=_an_epsilon)
