@@ -41,6 +41,19 @@ CONVOLUTION = {
     "data_format": "omit it: channels are the last axis",
 }
 
+RECURRENT = {
+    "hidden_size": "units",
+    "input_size": WIDTH,
+    "num_layers": "one after the other: Sequential([{owner}(64, True), {owner}(64)])",
+    "batch_first": "omit it: the batch is always axis 0, the time axis 1",
+    "bidirectional": "Bidirectional({owner}(…))",
+    "dropout": "a layer of its own, after this one: Dropout({value})",
+    "recurrent_dropout": "omit it: Dropout({value}) after the layer drops outputs",
+    "go_backwards": "Bidirectional({owner}(…)) reads in both directions",
+    "return_state": "omit it: stateful=True carries the state",
+    "unroll": "omit it: all steps are always unrolled",
+}
+
 ARGUMENTS: Mapping[str, Mapping[str, str]] = {
     "Layer": {
         "input_shape": SHAPE,
@@ -86,6 +99,7 @@ ARGUMENTS: Mapping[str, Mapping[str, str]] = {
         "dim": "it acts on the last axis: move the classes there with Permute",
     },
 <<<<<<< HEAD
+<<<<<<< HEAD
     "Recurrent": {
         "hidden_size": "units",
         "input_size": WIDTH,
@@ -99,6 +113,11 @@ ARGUMENTS: Mapping[str, Mapping[str, str]] = {
         "unroll": "omit it: all steps are always unrolled",
         "unit_forget_bias": "forget_bias=1.0",
     },
+=======
+    "SimpleRNN": RECURRENT,
+    "LSTM": {**RECURRENT, "unit_forget_bias": "forget_bias=1.0"},
+    "GRU": RECURRENT,
+>>>>>>> w-rnn
     "Bidirectional": {"merge_mode": "omit it: both parts are joined along the last axis"},
     "Convolution": CONVOLUTION,
     "TransposedConvolution": {
