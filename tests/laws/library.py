@@ -108,7 +108,7 @@ LIBRARY: list[tuple[Layer, Any]] = [
     (SpectralConvolution(2, 3), (5, 2)),
     (SpectralConvolution(1, (3, 2)), (3, 4, 2)),
     (SpectralConvolution(2, 1), (2, 1, 2, 1)),
-    (SpectralConvolution(1, 25), (50, 1)),
+    (SpectralConvolution(1, 66), (130, 1)),
     (TransformerBlock(2, 3), (3, 4)),
     (TransformerBlock(1, 5, causal=True, rate=0.3), (2, 4)),
     (Residual(Dense(4)), (4,)),
