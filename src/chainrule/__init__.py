@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from chainrule.layers.activation import PReLU as PReLU
     from chainrule.layers.attention import MultiHeadAttention as MultiHeadAttention
     from chainrule.layers.attention import PositionalEncoding as PositionalEncoding
+    from chainrule.layers.convolution import Convolution as Convolution
+    from chainrule.layers.convolution import TransposedConvolution as TransposedConvolution
     from chainrule.layers.dense import Dense as Dense
     from chainrule.layers.embedding import Embedding as Embedding
     from chainrule.layers.merge import Add as Add
@@ -66,6 +68,9 @@ if TYPE_CHECKING:
     from chainrule.layers.random import GaussianDropout as GaussianDropout
     from chainrule.layers.random import GaussianNoise as GaussianNoise
     from chainrule.layers.random import SpatialDropout as SpatialDropout
+    from chainrule.layers.recurrent import GRU as GRU
+    from chainrule.layers.recurrent import LSTM as LSTM
+    from chainrule.layers.recurrent import SimpleRNN as SimpleRNN
     from chainrule.layers.reshape import Flatten as Flatten
     from chainrule.layers.reshape import Permute as Permute
     from chainrule.layers.reshape import Reshape as Reshape
@@ -75,6 +80,9 @@ if TYPE_CHECKING:
     from chainrule.layers.resize import Upsample as Upsample
     from chainrule.layers.softmax import Softmax as Softmax
     from chainrule.layers.spectral import SpectralConvolution as SpectralConvolution
+    from chainrule.layers.wrappers import Bidirectional as Bidirectional
+    from chainrule.layers.wrappers import Scan as Scan
+    from chainrule.layers.wrappers import TimeDistributed as TimeDistributed
     from chainrule.storage import load as load
     from chainrule.training import metrics as metrics
     from chainrule.training.trainer import Trainer as Trainer
@@ -87,8 +95,10 @@ _PLACES = {
     "Average": "chainrule.layers.merge",
     "AveragePool": "chainrule.layers.pooling",
     "BatchNorm": "chainrule.layers.normalization",
+    "Bidirectional": "chainrule.layers.wrappers",
     "Branches": "chainrule.graph.residual",
     "Concatenate": "chainrule.layers.merge",
+    "Convolution": "chainrule.layers.convolution",
     "Crop": "chainrule.layers.resize",
     "Dense": "chainrule.layers.dense",
     "Dot": "chainrule.layers.merge",
@@ -97,6 +107,7 @@ _PLACES = {
     "Embedding": "chainrule.layers.embedding",
     "Equations": "chainrule.core.equations",
     "Flatten": "chainrule.layers.reshape",
+    "GRU": "chainrule.layers.recurrent",
     "GaussianDropout": "chainrule.layers.random",
     "GaussianNoise": "chainrule.layers.random",
     "GlobalAveragePool": "chainrule.layers.pooling",
@@ -104,6 +115,7 @@ _PLACES = {
     "Graph": "chainrule.graph.graph",
     "GroupNorm": "chainrule.layers.normalization",
     "Input": "chainrule.graph.node",
+    "LSTM": "chainrule.layers.recurrent",
     "Layer": "chainrule.core.layer",
     "LayerNorm": "chainrule.layers.normalization",
     "MaxPool": "chainrule.layers.pooling",
@@ -117,14 +129,18 @@ _PLACES = {
     "RMSNorm": "chainrule.layers.normalization",
     "Reshape": "chainrule.layers.reshape",
     "Residual": "chainrule.graph.residual",
+    "Scan": "chainrule.layers.wrappers",
     "Sequential": "chainrule.graph.sequential",
+    "SimpleRNN": "chainrule.layers.recurrent",
     "Slice": "chainrule.layers.reshape",
     "Softmax": "chainrule.layers.softmax",
     "SpatialDropout": "chainrule.layers.random",
     "SpectralConvolution": "chainrule.layers.spectral",
     "Subtract": "chainrule.layers.merge",
+    "TimeDistributed": "chainrule.layers.wrappers",
     "Trainer": "chainrule.training.trainer",
     "TransformerBlock": "chainrule.graph.blocks",
+    "TransposedConvolution": "chainrule.layers.convolution",
     "Upsample": "chainrule.layers.resize",
     "check_layer": "chainrule.calculus.check",
     "check_loss": "chainrule.calculus.check",

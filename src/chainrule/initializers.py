@@ -3,6 +3,6 @@
 import sys
 
 from chainrule.core import initializers as module
-from chainrule.core.initializers import *  # noqa: F403 - for type checkers, which cannot see the next line
+from chainrule.core.initializers import *  # noqa: F403 - for type checkers
 
 sys.modules[__name__] = module

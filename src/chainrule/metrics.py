@@ -3,6 +3,6 @@
 import sys
 
 from chainrule.training import metrics as module
-from chainrule.training.metrics import *  # noqa: F403 - for type checkers, which cannot see the next line
+from chainrule.training.metrics import *  # noqa: F403 - for type checkers
 
 sys.modules[__name__] = module

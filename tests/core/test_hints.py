@@ -342,7 +342,7 @@ NAMES = {
     "metrics.Adam": "optimizers.Adam",
     "layers.Dense": "chainrule.Dense",
     "layers.ReLU": "Activation('relu')",
-    "layers.Conv2D": "not in this version",
+    "layers.Conv2D": "Convolution(filters, kernel)",
     "chainrule.Linear": "Dense(units)",
     "chainrule.ReLU": "Activation('relu')",
     "chainrule.Adam": "optimizers.Adam",
@@ -396,6 +396,8 @@ def test_no_hint_suggests_a_layer_that_does_not_exist(name):
 def test_the_tables_name_classes_and_methods_that_exist(table):
     modules = [chainrule, losses, optimizers, callbacks, schedules, initializers, metrics]
     known = {n: getattr(m, n) for m in modules for n in m.__all__}
+    classes = [kind for kind in known.values() if isinstance(kind, type)]
+    known |= {base.__name__: base for kind in classes for base in kind.__mro__}
     known |= {"History": History, "Parameter": 0, "ParameterVector": 0, "Node": 0, "Layers": 0}
     for key in table:
         name, _, method = key.partition(".")

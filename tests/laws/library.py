@@ -13,12 +13,16 @@ import numpy as np
 from attrs import define
 
 from chainrule import (
+    GRU,
+    LSTM,
     Activation,
     Add,
     Average,
     AveragePool,
+    Bidirectional,
     Branches,
     Concatenate,
+    Convolution,
     Crop,
     Dense,
     Dot,
@@ -34,10 +38,14 @@ from chainrule import (
     Permute,
     Reshape,
     Residual,
+    Scan,
     Sequential,
+    SimpleRNN,
     Slice,
     Softmax,
     Subtract,
+    TimeDistributed,
+    TransposedConvolution,
     Upsample,
 )
 from chainrule.core.layer import Layer
@@ -57,6 +65,11 @@ def _shared() -> Sequential:
     return Sequential([dense, bend, Sequential([dense, bend]), Dense(2), Softmax()])
 
 
+def _cell() -> Graph:
+    x, h = Input((2,)), Input((3,))
+    return Graph([x, h], Activation("tanh")(Add()(Dense(3)(x), Dense(3)(h))))
+
+
 TWO = ((4,), (4,))
 
 LIBRARY: list[tuple[Layer, Any]] = [
@@ -64,6 +77,14 @@ LIBRARY: list[tuple[Layer, Any]] = [
     (Dense(3, use_bias=False), (4,)),
     (Dense(2, initializer="orthogonal"), (3, 4)),
     (Dense(1), (1,)),
+    (Convolution(3, 3), (5, 2)),
+    (Convolution(4, (3, 2), stride=(2, 1), padding="valid", groups=2), (5, 4, 2)),
+    (Convolution(2, 3, padding="periodic", dilation=2), (5, 4, 1)),
+    (Convolution(2, 3, stride=2, padding="reflect"), (5, 4, 2)),
+    (Convolution(2, 2, padding=((1, 0), (0, 2), (1, 1)), use_bias=False), (2, 3, 2, 2)),
+    (TransposedConvolution(2, 3), (5, 2)),
+    (TransposedConvolution(2, 3, stride=2, dilation=2), (3, 2, 2)),
+    (TransposedConvolution(4, 3, stride=2, padding="periodic", groups=2), (2, 3, 2)),
     *((Activation(name), (4,)) for name in sorted(FUNCTIONS)),
     (Activation("tanh"), ()),
     (Activation("gelu"), (2, 3)),
@@ -103,6 +124,13 @@ LIBRARY: list[tuple[Layer, Any]] = [
     (Sequential([Dense(3), Sequential([Activation("elu"), Residual(Dense(3))])]), (2,)),
     (_shared(), (4,)),
     (_diamond(), (4,)),
+    (SimpleRNN(3, return_sequences=True), (4, 2)),
+    (LSTM(3), (4, 2)),
+    (LSTM(2, return_sequences=True, stateful=True), (3, 2)),
+    (GRU(3, return_sequences=True), (4, 2)),
+    (Scan(_cell()), (4, 2)),
+    (Bidirectional(GRU(2, return_sequences=True)), (4, 2)),
+    (TimeDistributed(Sequential([Dense(3), Activation("tanh")])), (4, 2)),
 ]
 
 

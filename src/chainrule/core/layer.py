@@ -209,7 +209,7 @@ class Layer(Tree):
     def buffer(
         self,
         name: str,
-        shape: Shape | FloatArray,
+        shape: RowPattern | FloatArray,
         initializer: str | float | Initializer = "zeros",
     ) -> Parameter:
         """Create an array that is kept but not learned, such as a running mean; for use in `build`.

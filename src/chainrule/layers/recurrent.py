@@ -70,7 +70,7 @@ def require_sequences(layer: Layer, shapes: Sequence[Shape], entries: str) -> No
         )
 
 
-class _Recurrent(Layer, repr=False):
+class Recurrent(Layer, repr=False):
     """Time, mask and carried state: what the recurrent layers have in common.
 
     A subclass writes one step and its way back: `_step` and `_step_back`.
@@ -79,7 +79,7 @@ class _Recurrent(Layer, repr=False):
     states: ClassVar[tuple[str, ...]] = ("hidden",)
     """The names of the states; the first one is the output."""
     slopes: ClassVar[tuple[float, ...]] = (1.0,)
-    """For each gate, s in s tanh(s z) + 1 − s: a sigmoid for s = ½, a tanh for s = 1."""
+    """For each gate, s in tanh(s z): ½ for a sigmoid."""
 
     units: int = field(converter=as_int, validator=_is_width)
     return_sequences: bool = field(default=False, validator=yes_or_no)
@@ -144,7 +144,9 @@ class _Recurrent(Layer, repr=False):
         by_time = np.copy(np.transpose(x, (1, 2, 0)), order="C")
         states = self._first_states(x)
         hidden, kept = [states[0]], []
-        for z, is_used in zip(np.matmul(weights, by_time) + biases, used, strict=True):
+        terms = np.matmul(weights, by_time)
+        terms += biases
+        for z, is_used in zip(terms, used, strict=True):
             new, memory = self._step(z, states, *recurrent)
             if is_used is not None:
                 new = tuple(np.where(is_used, *pair) for pair in zip(new, states, strict=True))
@@ -204,15 +206,6 @@ class _Recurrent(Layer, repr=False):
     def _ordered(self) -> list[Parameter]:
         return [self.weights, self.biases, self.recurrent_weights]
 
-    def _gates(self, z: Array) -> Array:
-        """The gates of scaled z, (gates · units, batch), as (gates, units, batch)."""
-        count = len(z) // self.units
-        s = np.array(self.slopes[:count], z.dtype)[:, np.newaxis, np.newaxis]
-        gates = np.reshape(np.tanh(z), (count, self.units, z.shape[1]))
-        gates *= s
-        gates += 1 - s
-        return gates
-
     def _first_states(self, x: Array) -> States:
         """Zeros, or the states that the last batch has left."""
         batch = len(x)
@@ -229,7 +222,13 @@ class _Recurrent(Layer, repr=False):
         return tuple(np.transpose(state) for state in carried)
 
 
-class SimpleRNN(_Recurrent, repr=False):
+def _make_sigmoids(of_half: Array) -> None:
+    """Turn tanh(z/2) into σ(z), in place."""
+    of_half *= 0.5
+    of_half += 0.5
+
+
+class SimpleRNN(Recurrent, repr=False):
     """The simplest recurrent layer: h_t = tanh(x_t w + h_{t−1} u + b).
 
     Forward  h_t = tanh(x_t w + h_{t−1} u + b),  h_0 = 0
@@ -267,7 +266,7 @@ class SimpleRNN(_Recurrent, repr=False):
         return dz, dz, (np.dot(self.recurrent_weights.value, dz),)
 
 
-class LSTM(_Recurrent, repr=False):
+class LSTM(Recurrent, repr=False):
     """Long short-term memory: gates write into a cell c, keep what it holds, and read it.
 
     Forward  i = σ(z_i), f = σ(z_f), g = tanh(z_g), o = σ(z_o),  with z = x_t w + h_{t−1} u + b,
@@ -340,23 +339,32 @@ class LSTM(_Recurrent, repr=False):
         self.biases.value[self.units : 2 * self.units] = self.forget_bias
 
     def _step(self, z: Array, states: States, u: Array) -> tuple[States, Any]:
-        h, c = states
-        gates = self._gates(z + np.dot(u, h))
-        i, f, g, o = gates
-        c_new = f * c + i * g
-        b = np.tanh(c_new)
-        return (o * b, c_new), (gates, c, b)
+        (h, c), units = states, self.units
+        gates = np.tanh(z + np.dot(u, h))
+        _make_sigmoids(gates[: 2 * units])
+        _make_sigmoids(gates[3 * units :])
+        i, f, g, o = np.reshape(gates, (4, units, len(h.T)))
+        kept, written = f * c, i * g
+        c = kept + written
+        b = np.tanh(c)
+        h = o * b
+        return (h, c), (i, f, g, o, kept, written, b, h)
 
-    def _step_back(self, deltas: States, kept: Any) -> tuple[Array, Array, States]:
-        (dh, dc), (gates, c, b) = deltas, kept
-        i, f, g, o = gates
-        si, sf, _, so = gates - gates * gates
-        dc = dc + dh * o * (1 - b * b)
-        dz = np.concatenate([dc * g * si, dc * c * sf, dc * i * (1 - g * g), dh * b * so])
+    def _step_back(self, deltas: States, memory: Any) -> tuple[Array, Array, States]:
+        (dh, dc), (i, f, g, o, kept, written, b, h) = deltas, memory
+        dc = dc + dh * (o - h * b)
+        dz = np.concatenate(
+            [
+                dc * (written - written * i),
+                dc * (kept - kept * f),
+                dc * (i - written * g),
+                dh * (h - h * o),
+            ]
+        )
         return dz, dz, (np.dot(self.recurrent_weights.value, dz), dc * f)
 
 
-class GRU(_Recurrent, repr=False):
+class GRU(Recurrent, repr=False):
     """Gated recurrent unit: a gate z keeps the state, a gate r decides what of it is used.
 
     Forward  r = σ(x_t w_r + b_r + q_r),  z = σ(x_t w_z + b_z + q_z),  with q = h_{t−1} u + b',
@@ -401,19 +409,23 @@ class GRU(_Recurrent, repr=False):
     def _step(self, z: Array, states: States, u: Array, biases: Array) -> tuple[States, Any]:
         (h,), two = states, 2 * self.units
         q = np.dot(u, h) + biases
-        r, z_gate = gates = self._gates(z[:two] + q[:two])
-        n = np.tanh(z[two:] + r * q[two:])
-        return (n + z_gate * (h - n),), (gates, n, h, q[two:])
+        gates = np.tanh(z[:two] + q[:two])
+        _make_sigmoids(gates)
+        r, keep = np.reshape(gates, (2, self.units, len(h.T)))
+        reset = r * q[two:]
+        n = np.tanh(z[two:] + reset)
+        moved = keep * (h - n)
+        return (n + moved,), (r, keep, n, reset, moved)
 
-    def _step_back(self, deltas: States, kept: Any) -> tuple[Array, Array, States]:
-        (dh,), (gates, n, h, q) = deltas, kept
-        r, z = gates
-        sr, sz = gates - gates * gates
-        dn = dh * (1 - z) * (1 - n * n)
-        dr, dz = dn * q * sr, dh * (h - n) * sz
+    def _step_back(self, deltas: States, memory: Any) -> tuple[Array, Array, States]:
+        (dh,), (r, keep, n, reset, moved) = deltas, memory
+        kept = dh * keep
+        dn = dh - kept
+        dn = dn - dn * n * n
+        dr, dz = dn * (reset - reset * r), dh * (moved - moved * keep)
         of_q = np.concatenate([dr, dz, dn * r])
         back = np.dot(self.recurrent_weights.value, of_q)
-        return np.concatenate([dr, dz, dn]), of_q, (back + dh * z,)
+        return np.concatenate([dr, dz, dn]), of_q, (back + kept,)
 
     def _ordered(self) -> list[Parameter]:
         return [*super()._ordered(), self.recurrent_biases]
