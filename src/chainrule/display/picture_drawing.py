@@ -35,6 +35,7 @@ class Drawing:
     def figure(self) -> Any:
         """The figure, just large enough for everything."""
         figure = new_figure(figsize=(6.0, 4.0), layout="none")
+        _keep_layout(figure)
         self.axes = figure.add_axes((0, 0, 1, 1))
         self.axes.set_axis_off()
         for link in self.links:
@@ -288,6 +289,13 @@ class Drawing:
 
         style: dict[str, Any] = {"shrinkA": 0, "shrinkB": 0, "mutation_scale": 10, "lw": 1.1}
         self.axes.add_patch(FancyArrowPatch(color=INK, zorder=2, **style, **where))
+
+
+def _keep_layout(figure: Any) -> None:
+    """Fix where the axes are: saving a figure without an engine gives it that of the rcParams."""
+    from matplotlib.layout_engine import PlaceHolderLayoutEngine
+
+    figure.set_layout_engine(PlaceHolderLayoutEngine(True, False))
 
 
 def _slice(image: Array) -> Array:
