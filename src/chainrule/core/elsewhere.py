@@ -319,7 +319,7 @@ ARGUMENTS: Mapping[str, Mapping[str, str]] = {
     "check_layer": {"seed": "rng", "shape": "input_shape", "eps": "omit it: nothing to choose"},
     **{
         name: {"input_shape": f"model.build({{value}}), then {name}(model)"}
-        for name in ("summary", "diagram", "explain")
+        for name in ("summary", "diagram", "explain", "picture")
     },
     "confusion_matrix": {
         "y_true": "confusion_matrix(y, target): the prediction comes first",
@@ -678,7 +678,7 @@ NAMES: Mapping[str, str] = {
     "View": "Reshape(shape)",
     "Unflatten": "Reshape(shape)",
     "load_model": "load(path)",
-    "plot_model": "diagram(model)",
+    "plot_model": "picture(model), or diagram(model)",
     "gradcheck": "check_layer(layer, input_shape)",
     # losses
     "MSE": "losses.MeanSquaredError()",
