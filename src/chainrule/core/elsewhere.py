@@ -98,32 +98,15 @@ ARGUMENTS: Mapping[str, Mapping[str, str]] = {
         "axis": "it acts on the last axis: move the classes there with Permute",
         "dim": "it acts on the last axis: move the classes there with Permute",
     },
-<<<<<<< HEAD
-<<<<<<< HEAD
-    "Recurrent": {
-        "hidden_size": "units",
-        "input_size": WIDTH,
-        "num_layers": "one after the other: Sequential([{owner}(64, True), {owner}(64)])",
-        "batch_first": "omit it: the batch is always axis 0, the time axis 1",
-        "bidirectional": "Bidirectional({owner}(…))",
-        "dropout": "a layer of its own, after this one: Dropout({value})",
-        "recurrent_dropout": "omit it: Dropout({value}) after the layer drops outputs",
-        "go_backwards": "Bidirectional({owner}(…)) reads in both directions",
-        "return_state": "omit it: stateful=True carries the state",
-        "unroll": "omit it: all steps are always unrolled",
-        "unit_forget_bias": "forget_bias=1.0",
-    },
-=======
     "SimpleRNN": RECURRENT,
     "LSTM": {**RECURRENT, "unit_forget_bias": "forget_bias=1.0"},
     "GRU": RECURRENT,
->>>>>>> w-rnn
     "Bidirectional": {"merge_mode": "omit it: both parts are joined along the last axis"},
     "Convolution": CONVOLUTION,
     "TransposedConvolution": {
         **CONVOLUTION,
         "output_padding": "omit it: padding='same' makes rows stride times as large",
-=======
+    },
     "BatchNorm": {
         "num_features": "omit it: the first batch sets the number of channels",
         "eps": "epsilon",
@@ -149,7 +132,6 @@ ARGUMENTS: Mapping[str, Mapping[str, str]] = {
     "PReLU": {
         "num_parameters": "omit it: each channel has a slope",
         "init": "build the layer, then layer.slope.value = …",
->>>>>>> w-norm
     },
     "Flatten": {
         "start_dim": "omit it: all axes but the batch become one",
