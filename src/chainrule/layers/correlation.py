@@ -112,7 +112,8 @@ def _written(whole: Array | None, places: tuple[slice, ...], part: Array, shape:
 def _pieces(x: Array, windows: Windows, groups: int) -> Iterator[tuple[slice, Array]]:
     """The columns, (batch, G, *outer, outputs, K C/G), of some rows of a batch at a time."""
     kernel, stride, dilation = windows.kernel[-1], windows.strides[-1], windows.dilations[-1]
-    channels = x.shape[-1] // groups
+    channels, last = x.shape[-1] // groups, x.ndim + 1
+    order = (0, last - 2, *range(1, last - 2), last, last - 1)
     size = math.prod((*windows.sizes[:-1], windows.outputs[-1], kernel, x.shape[-1]))
     for rows in _rows(x, size):
         seen = padded(x[rows], windows.amounts, windows.padding)
@@ -120,8 +121,7 @@ def _pieces(x: Array, windows: Windows, groups: int) -> Iterator[tuple[slice, Ar
         seen = seen[..., ::stride, :, ::dilation]  # (batch, *outer, outputs, C, K), still a view
         seen = np.reshape(seen, (*seen.shape[:-2], groups, channels, kernel))
         # A copy: windows overlap in memory, and BLAS does not take such matrices.
-        columns = np.swapaxes(np.moveaxis(seen, -3, 1), -1, -2)
-        columns = np.ascontiguousarray(columns, like=columns)
+        columns = np.ascontiguousarray(np.transpose(seen, order), like=seen)
         yield rows, np.reshape(columns, (*columns.shape[:-2], kernel * channels))
 
 
