@@ -30,7 +30,6 @@ from chainrule.core.equations import Equations
 from chainrule.core.errors import ShapeError, shortened
 from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of
-from chainrule.core.parameter import Parameter
 from chainrule.core.types import Array, RowPattern, Shape
 from chainrule.core.validators import as_float, as_int, below_one, complain, is_integer
 from chainrule.layers.dense import ones, vectors
@@ -54,7 +53,7 @@ class _Normalization(Layer):
     epsilon: float
 
     def build(self, input_shape: Shape, **options: Any) -> None:
-        if not input_shape:
+        if not input_shape or input_shape[-1] == 0:
             raise ShapeError(
                 f"{self!r}: the rows of the input have no channels",
                 expected="(batch, …, channels)",
@@ -97,25 +96,27 @@ class _ByChannels(_Normalization):
     """
 
     def forward(self, inputs: Array) -> Array:
-        x = self._arranged(inputs)
-        self.mean = self._averages(self._sums(x))
-        self.centered = x - self._wide(self.mean)
-        self.variance = self._averages(self._sums(self.centered, self.centered))
-        self.inverse = 1 / np.sqrt(self.variance + self.epsilon)
+        self.arrangement = self._arrangement(inputs.shape)
+        x = np.reshape(inputs, self.arrangement)
+        mean = self._averages(self._sums(x))
+        self.centered = x - self._wide(mean)
+        variance = self._averages(self._sums(self.centered, self.centered))
+        self.inverse = 1 / np.sqrt(variance + self.epsilon)
         outputs = self.centered * self._wide(self.inverse * self.scale.value)
         outputs += self._wide(self.shift.value[np.newaxis])
+        if inputs.size:
+            self._learn(mean, variance)
         return np.reshape(outputs, inputs.shape)
 
     def backward(self, delta: Array) -> Array:
-        x = self._arranged(delta)
-        along, total = self._accumulate(x)
-        result = x * self._wide(self.inverse * self.scale.value)
-        result -= self.centered * self._wide(self._averages_of_h(along) * self.inverse)
-        result -= self._wide(self._averages_of_h(total))
+        x = np.reshape(delta, self.arrangement)
+        along, total = map(self._averages_of_h, self._accumulate(x))
+        factors = self.inverse * self.scale.value, along * self.inverse, total
+        result = _in_blocks(_three_terms, x, self.centered, *map(self._wide, factors))
         return np.reshape(result, delta.shape)
 
     def backward_parameters(self, delta: Array) -> None:
-        self._accumulate(self._arranged(delta))
+        self._accumulate(np.reshape(delta, self.arrangement))
 
     def _accumulate(self, delta: Array) -> tuple[Array, Array]:
         """Add to the gradients; returns Σ n Δ and Σ Δ over the places, (samples, channels)."""
@@ -123,6 +124,9 @@ class _ByChannels(_Normalization):
         self.scale.accumulate_product(ones(len(along), along.dtype), along)
         self.shift.accumulate_product(ones(len(total), total.dtype), total)
         return along, total
+
+    def _learn(self, mean: Array, variance: Array) -> None:
+        """Nothing; `BatchNorm` updates its running statistics."""
 
     def _averages_of_h(self, sums: Array) -> Array:
         """Averages of sums over Δ, times scale and inverse."""
@@ -137,14 +141,15 @@ class _ByChannels(_Normalization):
         if width > 1:
             groups = np.reshape(sums, (len(sums), sums.shape[1] // width, width))
             sums = np.repeat(np.sum(groups, axis=2), width, axis=1)
-        return sums / max(self.places * width, 1)
+        _, rows, columns = self.arrangement
+        return sums / max(rows * columns * width // self.scale.size, 1)
 
-    def _arranged(self, x: Array) -> Array:
-        channels, samples = x.shape[-1], self._samples(x)
-        self.places = math.prod(x.shape[:-1]) // max(samples, 1)
-        self.side_by_side = math.gcd(self.places, max(1024 // max(channels, 1), 1))
-        columns = self.side_by_side * channels
-        return np.reshape(x, (samples, self.places // self.side_by_side, columns))
+    def _arrangement(self, shape: Shape) -> Shape:
+        *axes, channels = shape
+        samples = self._samples(shape)
+        places = math.prod(axes) // max(samples, 1)
+        several = math.gcd(places, 1024 // channels) if channels < 256 else 1
+        return samples, places // several, several * channels
 
     def _sums(self, x: Array, y: Array | None = None) -> Array:
         """The sums of x, or of x y, over the places: (samples, channels)."""
@@ -152,18 +157,19 @@ class _ByChannels(_Normalization):
             sums = np.matmul(ones(x.shape[1], x.dtype), x)
         else:
             sums = np.einsum("spc,spc->sc", x, y)
-        if self.side_by_side > 1:
-            channels = x.shape[2] // self.side_by_side
-            sums = np.sum(np.reshape(sums, (len(x), self.side_by_side, channels)), axis=1)
+        several, channels = x.shape[2] // self.scale.size, self.scale.size
+        if several > 1:
+            sums = np.sum(np.reshape(sums, (len(x), several, channels)), axis=1)
         return sums
 
     def _wide(self, averages: Array) -> Array:
         """A number for each channel, for all places side by side."""
-        if self.side_by_side > 1:
-            averages = np.concatenate([averages] * self.side_by_side, axis=1)
+        several = self.arrangement[2] // self.scale.size
+        if several > 1:
+            averages = np.concatenate([averages] * several, axis=1)
         return averages[:, np.newaxis]
 
-    def _samples(self, x: Array) -> int:
+    def _samples(self, shape: Shape) -> int:
         """The number of parts of the batch with averages of their own."""
         raise NotImplementedError
 
@@ -171,6 +177,33 @@ class _ByChannels(_Normalization):
     def _width(self) -> int:
         """The number of channels of a group."""
         raise NotImplementedError
+
+
+def _three_terms(x: Array, y: Array, a: Array, b: Array, c: Array, out: Any = None) -> Array:
+    """x a − y b − c."""
+    result = np.multiply(x, a, out)
+    result -= y * b
+    result -= c
+    return result
+
+
+BLOCK = 2**16
+"""So many numbers, and what is computed from them, fit into a processor's cache."""
+
+
+def _in_blocks(function: Any, *arrays: Array) -> Array:
+    """``function(*arrays)``; for large arrays block by block, which is faster."""
+    first = arrays[0]
+    if first.size <= BLOCK or any(type(array) is not np.ndarray for array in arrays):
+        return function(*arrays)  # type: ignore[no-any-return]
+    axis = 0 if len(first) > 1 else 1
+    count, result = first.shape[axis], np.empty_like(first)
+    step = max(1, BLOCK * count // first.size)
+    for start in range(0, count, step):
+        block = (slice(None),) * axis + (slice(start, start + step),)
+        parts = (array[block] if array.shape[axis] == count else array for array in arrays)
+        function(*parts, result[block])
+    return result
 
 
 class BatchNorm(_ByChannels, repr=False):
@@ -231,23 +264,17 @@ class BatchNorm(_ByChannels, repr=False):
         self.running_mean = self.buffer("running_mean", input_shape[-1:])
         self.running_variance = self.buffer("running_variance", input_shape[-1:], "ones")
 
-    def forward(self, inputs: Array) -> Array:
-        outputs = super().forward(inputs)
-        if inputs.size:
-            self._follow(self.running_mean, self.mean)
-            self._follow(self.running_variance, self.variance)
-        return outputs
-
     def apply(self, inputs: Array) -> Array:
         deviation = np.sqrt(self.running_variance.value + self.epsilon)
         outputs = (inputs - self.running_mean.value) * (self.scale.value / deviation)
         outputs += self.shift.value
         return outputs
 
-    def _follow(self, running: Parameter, batch: Array) -> None:
-        running.value = self.momentum * running.value + (1 - self.momentum) * batch[0]
+    def _learn(self, mean: Array, variance: Array) -> None:
+        for running, batch in ((self.running_mean, mean), (self.running_variance, variance)):
+            running.value = self.momentum * running.value + (1 - self.momentum) * batch[0]
 
-    def _samples(self, x: Array) -> int:
+    def _samples(self, shape: Shape) -> int:
         return 1
 
     @property
@@ -311,8 +338,8 @@ class GroupNorm(_ByChannels, repr=False):
                 hint=f"GroupNorm with {shortened(', '.join(divisors))}",
             )
 
-    def _samples(self, x: Array) -> int:
-        return len(x)
+    def _samples(self, shape: Shape) -> int:
+        return shape[0]
 
     @property
     def _width(self) -> int:
