@@ -216,7 +216,7 @@ def assert_value_is_exact(f: Function, z: Any) -> None:
 def assert_derivative_is_exact(f: Function, z: Any) -> None:
     """f′ is correct to 8 ulp where it is a normal number, and below the smallest of them to that.
 
-    The two terms of the slopes of silu, mish and gelu cancel near z = −1: there, 8 ulp of the terms.
+    The terms of the slopes of silu, mish and gelu cancel near z = −1: there, 8 ulp of the terms.
     """
     smallest = float(np.finfo(z.dtype).smallest_normal)
     for slope in (f.derivative(z), slope_in_training(f, z)):

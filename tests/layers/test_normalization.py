@@ -225,8 +225,8 @@ def test_in_use_the_running_statistics_are_taken():
     x = np.array([[1.0, 2], [3, 6]])
     mean, variance = layer.running_mean.value.copy(), layer.running_variance.value.copy()
     layer.forward(x)
-    np.testing.assert_allclose(layer.running_mean.value, (mean + [2, 4]) / 2)
-    np.testing.assert_allclose(layer.running_variance.value, (variance + [1, 4]) / 2)
+    np.testing.assert_allclose(layer.running_mean.value, np.add(mean, [2, 4]) / 2)
+    np.testing.assert_allclose(layer.running_variance.value, np.add(variance, [1, 4]) / 2)
     before = layer.buffers.value.copy()
     deviation = np.sqrt(layer.running_variance.value + 1e-5)
     expected = (x - layer.running_mean.value) / deviation * layer.scale.value + layer.shift.value
@@ -321,9 +321,9 @@ def test_values_and_gradients_are_those_of_pytorch(
     layer, theirs = {
         "batch": lambda: (
             BatchNorm(epsilon=epsilon),
-            [torch.nn.BatchNorm1d, torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d][
-                len(space)
-            ](channels, eps=epsilon, dtype=torch.float64),
+            getattr(torch.nn, f"BatchNorm{max(len(space), 1)}d")(
+                channels, eps=epsilon, dtype=torch.float64
+            ),
         ),
         "layer": lambda: (
             LayerNorm(epsilon), torch.nn.LayerNorm(channels, eps=epsilon, dtype=torch.float64)

@@ -21,6 +21,7 @@ so Δ loses what a change of μ or σ² would undo.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -180,7 +181,7 @@ class _ByChannels(_Normalization):
 
 
 def _three_terms(x: Array, y: Array, a: Array, b: Array, c: Array, out: Any = None) -> Array:
-    """x a − y b − c."""
+    """Compute x a − y b − c."""
     result = np.multiply(x, a, out)
     result -= y * b
     result -= c
@@ -191,11 +192,11 @@ BLOCK = 2**16
 """So many numbers, and what is computed from them, fit into a processor's cache."""
 
 
-def _in_blocks(function: Any, *arrays: Array) -> Array:
+def _in_blocks(function: Callable[..., Array], *arrays: Array) -> Array:
     """``function(*arrays)``; for large arrays block by block, which is faster."""
     first = arrays[0]
     if first.size <= BLOCK or any(type(array) is not np.ndarray for array in arrays):
-        return function(*arrays)  # type: ignore[no-any-return]
+        return function(*arrays)
     axis = 0 if len(first) > 1 else 1
     count, result = first.shape[axis], np.empty_like(first)
     step = max(1, BLOCK * count // first.size)
@@ -323,7 +324,8 @@ class GroupNorm(_ByChannels, repr=False):
     array([[-1.,  1., -1.,  1.]])
     """
 
-    groups: int = field(converter=as_int, validator=_a_number_of_groups)
+    # attrs puts an inherited field that is defined again after the others; mypy does not.
+    groups: int = field(converter=as_int, validator=_a_number_of_groups)  # type: ignore[misc]
     epsilon: float = field(default=1e-5, converter=as_float, validator=_an_epsilon)
 
     def build(self, input_shape: Shape, **options: Any) -> None:
@@ -357,7 +359,7 @@ class GroupNorm(_ByChannels, repr=False):
 
 
 def _product(a: Array, b: Array, memory: Array) -> Array:
-    """a b, in the memory of an array that is no longer needed."""
+    """The product a b, in the memory of an array that is no longer needed."""
     is_plain = all(type(array) is np.ndarray for array in (a, b, memory))
     return np.multiply(a, b, out=memory) if is_plain else a * b
 
@@ -371,7 +373,7 @@ class _ByVectors(_Normalization):
         x = vectors(inputs)
         self.centered = x - self._mean(x) if self.is_centered else x
         squares = np.einsum("rc,rc->r", self.centered, self.centered)
-        self.inverse = 1 / np.sqrt(squares / max(x.shape[1], 1) + self.epsilon)
+        self.inverse = 1 / np.sqrt(squares / x.shape[1] + self.epsilon)
         outputs = self._factors()
         outputs *= self.centered
         if self.is_centered:
@@ -381,7 +383,7 @@ class _ByVectors(_Normalization):
     def backward(self, delta: Array) -> Array:
         rows, factors = vectors(delta), self._factors()
         products = self._accumulate(rows)
-        along = np.dot(products, self.scale.value / max(rows.shape[1], 1)) * self.inverse
+        along = np.dot(products, self.scale.value / rows.shape[1]) * self.inverse
         along = along * self.inverse * self.inverse
         result = _product(rows, factors, memory=factors)
         result -= _product(self.centered, along[:, np.newaxis], memory=products)
@@ -405,7 +407,7 @@ class _ByVectors(_Normalization):
         return np.dot(self.inverse[:, np.newaxis], self.scale.value[np.newaxis])
 
     def _mean(self, x: Array) -> Array:
-        return (np.dot(x, ones(x.shape[1], x.dtype)) / max(x.shape[1], 1))[:, np.newaxis]
+        return (np.dot(x, ones(x.shape[1], x.dtype)) / x.shape[1])[:, np.newaxis]
 
     def equations(self) -> Equations:
         return self._equations("{}.mean(axis=-1, keepdims=True)")
