@@ -58,8 +58,8 @@ class _Normalization(Layer):
             raise ShapeError(
                 f"{self!r}: the rows of the input have no channels",
                 expected="(batch, …, channels)",
-                received="(batch,)",
-                hint="make each number a vector: x[:, np.newaxis]",
+                received=batch_of(input_shape),
+                hint=None if input_shape else "make each number a vector: x[:, np.newaxis]",
             )
         self.scale = self.parameter("scale", input_shape[-1:], "ones")
         if self.is_centered:
