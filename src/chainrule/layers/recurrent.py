@@ -148,12 +148,12 @@ class Recurrent(Layer, repr=False):
         scale = np.repeat(np.array(self.scales, x.dtype), self.units)
         w = np.concatenate([self.weights.value, self._input_biases()[np.newaxis]]) * scale
         u = (self.recurrent_weights.value * scale).T
-        by_time = [np.transpose(x, (1, 2, 0)), np.ones((steps, 1, batch), x.dtype)]
-        terms = np.matmul(w.T, np.concatenate(by_time, axis=1))  # x_t w + b of all steps at once
-        states = self._first_states(terms)
+        states = self._first_states(x)
+        one = np.ones((steps, 1, batch), x.dtype, like=states[0])  # times b
+        by_time = np.concatenate([np.transpose(x, (1, 2, 0)), one], axis=1)
         hidden, slopes = [states[0]], []
-        for z, is_used in zip(terms, used, strict=True):
-            new, parts = self._step(z, states, u)
+        for x_t, is_used in zip(by_time, used, strict=True):
+            new, parts = self._step(np.dot(w.T, x_t), states, u)
             if is_used is not None:
                 new = tuple(np.where(is_used, *pair) for pair in zip(new, states, strict=True))
             states = new
@@ -177,7 +177,7 @@ class Recurrent(Layer, repr=False):
             from_cost = np.copy(np.transpose(delta, (1, 2, 0)), order="C")
         else:
             deltas = (delta.T, *deltas[1:])
-        of_inputs, of_hidden = [], []
+        of_z = of_q = np.zeros_like(delta, shape=(0, self.biases.size))
         for t in reversed(range(steps)):
             deltas = (deltas[0] + from_cost[t], *deltas[1:])
             stayed: Any = deltas
@@ -187,12 +187,12 @@ class Recurrent(Layer, repr=False):
             dz, dq, deltas = self._step_back(deltas, slopes[t])
             if used[t] is not None:
                 deltas = tuple(map(np.add, deltas, stayed))
-            of_inputs.append(np.copy(dz.T, order="C"))
-            of_hidden.append(of_inputs[-1] if dq is dz else np.copy(dq.T, order="C"))
-        if not steps:
-            return np.zeros_like(delta, shape=(0, self.biases.size))
-        of_z = np.concatenate(of_inputs[::-1])
-        of_q = of_z if dq is dz else np.concatenate(of_hidden[::-1])
+            if not len(of_z):
+                of_z = np.empty_like(dz, shape=(steps * batch, len(dz)))
+                of_q = of_z if dq is dz else np.empty_like(of_z)
+            of_z[t * batch : (t + 1) * batch] = dz.T
+            if dq is not dz:
+                of_q[t * batch : (t + 1) * batch] = dq.T
         inputs = np.reshape(np.swapaxes(x, 0, 1), (steps * batch, features))
         self.weights.accumulate_product(inputs.T, of_z)
         self.recurrent_weights.accumulate_product(rows[: steps * batch].T, of_q)
@@ -205,10 +205,10 @@ class Recurrent(Layer, repr=False):
     def _input_biases(self) -> Array:
         return self.biases.value
 
-    def _first_states(self, terms: Array) -> States:
-        """Zeros, or the states that the last batch has left; dual numbers if the terms are."""
-        batch = terms.shape[2]
-        zeros = np.zeros((self.units, batch), terms.dtype, like=terms)
+    def _first_states(self, x: Array) -> States:
+        """Zeros, or the states that the last batch has left."""
+        batch = len(x)
+        zeros = np.zeros((self.units, batch), x.dtype, like=x)
         carried = [self._buffers[name].value for name in self.states if self.stateful]
         if not carried or not len(carried[0]) or not batch:
             return (zeros,) * len(self.states)
@@ -344,9 +344,8 @@ class LSTM(Recurrent, repr=False):
 
     def _step(self, z: Array, states: States, u: Array) -> tuple[States, States]:
         (h, c), units = states, self.units
-        gates = np.dot(u, h)
-        gates += z
-        gates = np.tanh(gates)
+        z += np.dot(u, h)
+        gates = np.tanh(z)
         _make_sigmoids(gates[: 2 * units])
         _make_sigmoids(gates[3 * units :])
         i, f, g, o = np.reshape(gates, (4, *c.shape))
