@@ -102,8 +102,7 @@ class Pass:
         return float(self.y.flat[0])
 
     def flat_parameters(self) -> Array:
-        gradients = [p.grad.ravel() for p in self.parameters]
-        return scaled([self.y.ravel(), self.back.ravel(), *gradients])
+        return scaled(self.y, self.back, [p.grad for p in self.parameters])
 
 
 class PassOfPyTorch:
@@ -131,14 +130,15 @@ class PassOfPyTorch:
 
     def flat_parameters(self) -> Array:
         back = self.contest.arranged_back
-        found = [back("batch", self.y.detach().numpy()), back("batch", self.x.grad.numpy())]
-        found += [back(name, self.parameters[name].grad.numpy()) for name in self.order]
-        return scaled([part.ravel() for part in found])
+        gradients = [back(name, self.parameters[name].grad.numpy()) for name in self.order]
+        y, delta = (back("batch", a) for a in (self.y.detach().numpy(), self.x.grad.numpy()))
+        return scaled(y, delta, gradients)
 
 
-def scaled(parts: list[Array]) -> Array:
-    """All numbers in one vector, each part divided by its largest number."""
-    return np.concatenate([part / max(np.abs(part).max(initial=0), 1e-30) for part in parts])
+def scaled(y: Array, back: Array, gradients: list[Array]) -> Array:
+    """All numbers in one vector, those of each kind divided by the largest of them."""
+    kinds = [y.ravel(), back.ravel(), np.concatenate([[0], *(g.ravel() for g in gradients)])]
+    return np.concatenate([each / max(np.abs(each).max(), 1e-30) for each in kinds])
 
 
 def use_threads_of(torch: Any) -> None:
@@ -205,7 +205,7 @@ class BatchNorm(OnImages):
         return BatchNorm()
 
     def peer(self, torch: Any, values: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        module = torch.nn.BatchNorm2d(self.shape[-1])
+        module = torch.nn.BatchNorm2d(self.shape[-1]).to(values["scale"].dtype)
         return module, {"scale": module.weight, "shift": module.bias}
 
 
@@ -216,7 +216,7 @@ class LayerNorm(Contest):
         return LayerNorm()
 
     def peer(self, torch: Any, values: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        module = torch.nn.LayerNorm(self.shape[-1])
+        module = torch.nn.LayerNorm(self.shape[-1]).to(values["scale"].dtype)
         return module, {"scale": module.weight, "shift": module.bias}
 
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from chainrule.core.layer import Layer as Layer
     from chainrule.display.diagram import diagram as diagram
     from chainrule.display.equations import explain as explain
+    from chainrule.display.picture import picture as picture
     from chainrule.display.summary import summary as summary
     from chainrule.display.trace import trace as trace
     from chainrule.graph.blocks import TransformerBlock as TransformerBlock
@@ -67,6 +68,9 @@ if TYPE_CHECKING:
     from chainrule.layers.random import GaussianDropout as GaussianDropout
     from chainrule.layers.random import GaussianNoise as GaussianNoise
     from chainrule.layers.random import SpatialDropout as SpatialDropout
+    from chainrule.layers.recurrent import GRU as GRU
+    from chainrule.layers.recurrent import LSTM as LSTM
+    from chainrule.layers.recurrent import SimpleRNN as SimpleRNN
     from chainrule.layers.reshape import Flatten as Flatten
     from chainrule.layers.reshape import Permute as Permute
     from chainrule.layers.reshape import Reshape as Reshape
@@ -76,6 +80,9 @@ if TYPE_CHECKING:
     from chainrule.layers.resize import Upsample as Upsample
     from chainrule.layers.softmax import Softmax as Softmax
     from chainrule.layers.spectral import SpectralConvolution as SpectralConvolution
+    from chainrule.layers.wrappers import Bidirectional as Bidirectional
+    from chainrule.layers.wrappers import Scan as Scan
+    from chainrule.layers.wrappers import TimeDistributed as TimeDistributed
     from chainrule.storage import load as load
     from chainrule.training import metrics as metrics
     from chainrule.training.trainer import Trainer as Trainer
@@ -88,6 +95,7 @@ _PLACES = {
     "Average": "chainrule.layers.merge",
     "AveragePool": "chainrule.layers.pooling",
     "BatchNorm": "chainrule.layers.normalization",
+    "Bidirectional": "chainrule.layers.wrappers",
     "Branches": "chainrule.graph.residual",
     "Concatenate": "chainrule.layers.merge",
     "Convolution": "chainrule.layers.convolution",
@@ -99,6 +107,7 @@ _PLACES = {
     "Embedding": "chainrule.layers.embedding",
     "Equations": "chainrule.core.equations",
     "Flatten": "chainrule.layers.reshape",
+    "GRU": "chainrule.layers.recurrent",
     "GaussianDropout": "chainrule.layers.random",
     "GaussianNoise": "chainrule.layers.random",
     "GlobalAveragePool": "chainrule.layers.pooling",
@@ -106,6 +115,7 @@ _PLACES = {
     "Graph": "chainrule.graph.graph",
     "GroupNorm": "chainrule.layers.normalization",
     "Input": "chainrule.graph.node",
+    "LSTM": "chainrule.layers.recurrent",
     "Layer": "chainrule.core.layer",
     "LayerNorm": "chainrule.layers.normalization",
     "MaxPool": "chainrule.layers.pooling",
@@ -119,12 +129,15 @@ _PLACES = {
     "RMSNorm": "chainrule.layers.normalization",
     "Reshape": "chainrule.layers.reshape",
     "Residual": "chainrule.graph.residual",
+    "Scan": "chainrule.layers.wrappers",
     "Sequential": "chainrule.graph.sequential",
+    "SimpleRNN": "chainrule.layers.recurrent",
     "Slice": "chainrule.layers.reshape",
     "Softmax": "chainrule.layers.softmax",
     "SpatialDropout": "chainrule.layers.random",
     "SpectralConvolution": "chainrule.layers.spectral",
     "Subtract": "chainrule.layers.merge",
+    "TimeDistributed": "chainrule.layers.wrappers",
     "Trainer": "chainrule.training.trainer",
     "TransformerBlock": "chainrule.graph.blocks",
     "TransposedConvolution": "chainrule.layers.convolution",
@@ -134,6 +147,7 @@ _PLACES = {
     "diagram": "chainrule.display.diagram",
     "explain": "chainrule.display.equations",
     "load": "chainrule.storage",
+    "picture": "chainrule.display.picture",
     "summary": "chainrule.display.summary",
     "trace": "chainrule.display.trace",
 }

@@ -142,6 +142,11 @@ def _refused_call(
             hints = [f"first the layer, then its inputs: {owner}()(a, b)"]
         elif [p.name for p in by_position] in (["shape"], ["axes"]):
             hints = [f"{owner}({args})"]
+        elif "input_shape" in ARGUMENTS.get(owner, {}) and isinstance(
+            args[len(by_position)], tuple
+        ):
+            shape = args[len(by_position)]
+            hints = [_hint_for_argument("input_shape", shape, owner, keys, by_name)]
         elif len(by_name) > len(by_position):
             hints = [f"give the others by name, such as {by_name[len(by_position)]}=…"]
     elif twice:

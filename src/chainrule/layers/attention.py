@@ -298,7 +298,7 @@ def _softmax(scores: Array, used: Array | None) -> Array:
     It overwrites the scores.
     """
     is_plain = type(scores) is np.ndarray
-    if not (is_plain and scores.size and -SAFE < scores.min() and scores.max() < SAFE):
+    if not (is_plain and scores.size and scores.min() > -SAFE and scores.max() < SAFE):
         lowest = np.finfo(scores.dtype).min / 2
         if used is not None:
             scores = np.where(used, scores, lowest)

@@ -11,34 +11,27 @@ every window of the row, and its two gradients are those of a Dense layer, summe
 
 The first sum is itself a convolution if s = 1, of Δ with the weights in reverse order. It is a
 linear map from Δ to the rows of x, and it is what a transposed convolution computes forward. So two
-layers share three functions: `correlation`, its adjoint `spread`, and the gradient `products`.
-
-Multiplication is fast and copying is not. A copy of all windows would hold each x as often as the
-kernel has entries. These functions copy what the windows see along the last axis of space alone;
-along the other axes, the entries of the kernel see slices of that copy, and each gives one product
-of matrices. They take as many rows at a time as fit in the cache of a processor.
+layers share the functions of `chainrule.layers.correlation`.
 """
 
 from __future__ import annotations
 
-import functools
-import itertools
 import math
-import operator
-from collections.abc import Iterator
 from typing import Any
 
-import attrs
 import numpy as np
 from attrs import field
 
 from chainrule.core import initializers
+from chainrule.core.equations import Equations, unknown
 from chainrule.core.errors import ShapeError
 from chainrule.core.initializers import Blocks, GlorotUniform, Initializer, Zeros
 from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of
+from chainrule.core.open_axes import is_open
 from chainrule.core.types import Array, RowPattern, Shape
 from chainrule.core.validators import as_int, complain, is_integer, yes_or_no
+from chainrule.layers.correlation import both, correlation, gradients, products, spread
 from chainrule.layers.dense import ones, vectors
 from chainrule.layers.windows import (
     Amounts,
@@ -47,20 +40,12 @@ from chainrule.layers.windows import (
     amounts_of,
     any_size,
     as_sizes,
-    folded,
-    padded,
     per_axis,
     reach,
     sizes_from,
     spatial_axes,
     windows_on,
 )
-
-CACHED = 2**20
-"""The bytes of columns that are computed at a time."""
-
-SMALL = 2**19
-"""The number of multiplications of a small product of matrices."""
 
 
 def _a_count(layer: Layer, attribute: Any, value: Any) -> None:
@@ -159,7 +144,74 @@ class _Weighted(Layer, repr=False):
 
 
 class Convolution(_Weighted, repr=False):
-    """y_i = Σ_k x_(s i + d k) w_k + b, for signals, images and volumes."""
+    """y_i = Σ_k x_(s i + d k) w_k + b, for signals, images and volumes.
+
+    Forward  y_i = Σ_k x_(s i + d k − p) w_k + b
+    Backward  ∂C/∂x_j = Σ_(i, k) Δ_i w_kᵀ over all i and k with s i + d k − p = j,
+        ∂C/∂w_k = Σ_rows Σ_i x_(s i + d k − p)ᵀ Δ_i,  ∂C/∂b = Σ_rows Σ_i Δ_i,  with Δ = ∂C/∂y
+
+    Every x_j is a vector of C channels and every y_i one of F filters; s is the stride, d the
+    dilation, p the padding in front. The axes of space come from the rows: (T, C) is a signal,
+    (H, W, C) an image, (D, H, W, C) a volume, and i, j, k have as many indices. Their sizes may
+    differ from batch to batch; C is fixed. Along an axis of n entries there are
+
+        ⌊(n + added − d (K − 1) − 1) / s⌋ + 1  outputs,  or ⌈n / s⌉ with the padding "same"
+
+    Parameters
+    ----------
+    filters
+        F, the number of output channels.
+    kernel
+        The size K of the kernel: a number for all axes, or a tuple with one for each.
+    stride
+        The distance s from one window to the next, likewise.
+    padding
+        What is added at the edges. ``"same"`` adds zeros for ⌈n / s⌉ outputs, an odd one at the
+        end; ``"valid"`` adds nothing. ``"periodic"`` and ``"reflect"`` add as much as ``"same"``,
+        entries from the other end, or from the same end in reverse order, without the edge itself.
+        Or a number of zeros for both ends of all axes, or a tuple with a number or a pair
+        (before, after) for each axis.
+    dilation
+        The distance d of the entries that a window sees, as for ``kernel``.
+    groups
+        In how many groups G channels and filters are divided: each group of F / G filters sees
+        its own C / G channels. G = C is a depthwise convolution.
+    use_bias
+        Whether to add b.
+    initializer
+        The distribution of the initial w: a name such as ``"glorot_uniform"``, a number, or an
+        `Initializer`. A filter has K C / G inputs, for the entries K of the whole kernel.
+    bias_initializer
+        The same for b.
+
+    Attributes
+    ----------
+    weights : Parameter
+        w, of shape (*kernel, C / G, F); filters of the same group are next to each other.
+    biases : Parameter
+        b, of shape (F,); only if ``use_bias``.
+
+    Raises
+    ------
+    ConfigurationError
+        If an argument is invalid, or ``groups`` does not divide ``filters``.
+    ShapeError
+        If the rows have another number of axes than the arguments, their channels cannot be
+        divided into groups, or the kernel is larger than the padded rows.
+
+    References
+    ----------
+    LeCun et al., Neural Computation 1 (1989) 541. Goodfellow, Bengio and Courville, Deep Learning
+    (2016), chapter 9.
+
+    Examples
+    --------
+    >>> layer = Convolution(1, 3, initializer="ones")
+    >>> layer(np.array([[[1.0], [2.0], [3.0], [4.0]]])).ravel()
+    array([3., 6., 9., 7.])
+    >>> Convolution(8, (3, 5), stride=2)(np.zeros((10, 28, 28, 3))).shape
+    (10, 14, 14, 8)
+    """
 
     def forward(self, inputs: Array) -> Array:
         self.inputs, self.windows = inputs, self._windows(inputs.shape[1:])
@@ -186,6 +238,9 @@ class Convolution(_Weighted, repr=False):
         outputs = correlation(inputs, self.weights.value, windows, self.groups)
         return self._with_biases(outputs)
 
+    def equations(self) -> Equations:
+        return _equations(self, is_transposed=False)
+
     def _sizes(self, row: Shape) -> Shape:
         return row
 
@@ -194,7 +249,56 @@ class Convolution(_Weighted, repr=False):
 
 
 class TransposedConvolution(_Weighted, repr=False):
-    """The transpose of a `Convolution` with the same arguments, plus biases: it enlarges rows."""
+    """The transpose of a `Convolution`, plus biases: it makes rows larger by its stride.
+
+    Forward  y_j = Σ_(i, k) x_i w_k + b over all i and k with s i + d k − p = j
+    Backward  ∂C/∂x_i = Σ_k Δ_(s i + d k − p) w_kᵀ,
+        ∂C/∂w_k = Σ_rows Σ_i x_iᵀ Δ_(s i + d k − p),  ∂C/∂b = Σ_rows Σ_j Δ_j,  with Δ = ∂C/∂y
+
+    The two passes of a convolution with the same arguments, from F channels to C filters, in
+    exchanged roles. Its backward pass is linear and maps small rows to large ones; here that is the
+    forward pass. So n entries of an axis become those from which the convolution makes n:
+
+        n s  with the paddings "same", "periodic" and "reflect"
+        (n − 1) s + d (K − 1) + 1  with "valid"; integers are subtracted from it
+
+    What a convolution adds at the edges is cut off here; with ``"periodic"`` and ``"reflect"`` it
+    is added to the entries of which it would be a copy. Other libraries call the layer
+    deconvolution; it is not the inverse of a convolution.
+
+    Parameters
+    ----------
+    filters
+        F, the number of output channels.
+    kernel, stride, padding, dilation, groups, use_bias, initializer, bias_initializer
+        As for `Convolution`.
+
+    Attributes
+    ----------
+    weights : Parameter
+        w, of shape (*kernel, C, F / groups).
+    biases : Parameter
+        b, of shape (F,); only if ``use_bias``.
+
+    Raises
+    ------
+    ConfigurationError
+        If an argument is invalid, or ``groups`` does not divide ``filters``.
+    ShapeError
+        If the rows have another number of axes than the arguments, their channels cannot be
+        divided into groups, or the padding cuts off everything.
+
+    References
+    ----------
+    Zeiler et al., Deconvolutional networks, CVPR 2010. Dumoulin and Visin, arXiv:1603.07285,
+    chapter 4.
+
+    Examples
+    --------
+    >>> layer = TransposedConvolution(1, 2, stride=2, initializer="ones")
+    >>> layer(np.array([[[1.0], [2.0], [3.0]]])).ravel()
+    array([1., 1., 2., 2., 3., 3.])
+    """
 
     def forward(self, inputs: Array) -> Array:
         self.inputs, self.windows = inputs, self._windows(inputs.shape[1:])
@@ -220,6 +324,9 @@ class TransposedConvolution(_Weighted, repr=False):
 
     def _convolved(self, inputs: Array, windows: Windows) -> Array:
         return self._with_biases(spread(inputs, self._transposed(), windows, self.groups))
+
+    def equations(self) -> Equations:
+        return _equations(self, is_transposed=True)
 
     def _transposed(self) -> Array:
         """The weights of the convolution: w_kᵀ for every place k of the kernel."""
@@ -252,213 +359,110 @@ class TransposedConvolution(_Weighted, repr=False):
         return (channels, self.filters // self.groups), -2
 
 
-# ------------------------------------------------------------------------------- the functions
-
-# `weights` is (*kernel, C/G, F), for C channels, F filters and G groups, and `windows` are those of
-# the convolution. The outer axes of space are all but the last. Along the last axis there are
-# columns: each holds the K C/G numbers that a window sees there.
+# ------------------------------------------------------------------------------- on paper
 
 
-def correlation(x: Array, weights: Array, windows: Windows, groups: int = 1) -> Array:
-    """y_i = Σ_k x_(s i + d k) w_k, from (batch, *sizes, C) to (batch, *outputs, F)."""
-    matrices = _matrices(weights, groups)
-    return np.concatenate(
-        [_correlated(columns, matrices, windows) for _, columns in _pieces(x, windows, groups)]
-    )
+def _equations(layer: _Weighted, *, is_transposed: bool) -> Equations:
+    """Sums over the offsets of the kernel, as expressions; next to each other for several groups.
 
-
-def products(x: Array, delta: Array, windows: Windows, groups: int = 1) -> Array:
-    """∂C/∂w_k = Σ_i x_(s i + d k)ᵀ Δ_i, a sum over the batch, in the shape of the weights."""
-    pieces = _pieces(x, windows, groups)
-    parts = (_multiplied(columns, delta[rows], windows) for rows, columns in pieces)
-    return _weights(functools.reduce(operator.iadd, parts), windows)
-
-
-def both(
-    x: Array, weights: Array, delta: Array, windows: Windows, groups: int = 1
-) -> tuple[Array, Array]:
-    """`correlation` and `products`, which use the same columns."""
-    matrices = _matrices(weights, groups)
-    outputs, parts = [], []
-    for rows, columns in _pieces(x, windows, groups):
-        outputs.append(_correlated(columns, matrices, windows))
-        parts.append(_multiplied(columns, delta[rows], windows))
-    return np.concatenate(outputs), _weights(functools.reduce(operator.iadd, parts), windows)
-
-
-def spread(delta: Array, weights: Array, windows: Windows, groups: int = 1) -> Array:
-    """∂C/∂x_j = Σ_(i, k: s i + d k = j) Δ_i w_kᵀ, the adjoint of `correlation`."""
-    if set(windows.strides) == {1}:
-        around, rest = _around(windows)
-        deltas = correlation(delta, _flipped(weights, groups), around, groups)
-        return folded(deltas, rest, windows.padding)
-    *kernel, channels, filters = weights.shape
-    shape = (*kernel, channels, groups, *(1 for _ in kernel[1:]), filters // groups)
-    matrices = np.moveaxis(np.reshape(weights, shape), len(kernel), -1)  # w_kᵀ for each group
-    sizes = [n + sum(amount) for n, amount in zip(windows.sizes, windows.amounts, strict=True)]
-    parts = []
-    for rows in _rows(delta, math.prod(windows.outputs) * channels * groups):
-        deltas, total = _split(delta[rows], groups), None
-        for k in windows.offsets():
-            term = _joined(deltas @ matrices[k])
-            if total is None:
-                total = np.zeros_like(term, shape=(len(term), *sizes, term.shape[-1]))
-            total[windows.seen_at(k)] += term
-        parts.append(folded(total, windows.amounts, windows.padding))
-    return np.concatenate(parts)
-
-
-def gradients(
-    x: Array, weights: Array, delta: Array, windows: Windows, groups: int = 1
-) -> tuple[Array, Array]:
-    """`spread` and `products`: the gradients of `correlation` with respect to x and weights."""
-    if set(windows.strides) != {1}:
-        return spread(delta, weights, windows, groups), products(x, delta, windows, groups)
-    around, rest = _around(windows)
-    x = padded(x, rest, windows.padding)
-    deltas, gradient = both(delta, _flipped(weights, groups), x, around, groups)
-    return folded(deltas, rest, windows.padding), _flipped(gradient, groups)
-
-
-# ------------------------------------------------------------------------------- their parts
-
-
-def _pieces(x: Array, windows: Windows, groups: int) -> Iterator[tuple[slice, Array]]:
-    """The columns, (batch, G, *outer, outputs, K C/G), of some rows of a batch at a time."""
-    kernel, stride, dilation = windows.kernel[-1], windows.strides[-1], windows.dilations[-1]
-    channels = x.shape[-1] // groups
-    size = math.prod((*windows.sizes[:-1], windows.outputs[-1], kernel, x.shape[-1]))
-    for rows in _rows(x, size):
-        seen = padded(x[rows], windows.amounts, windows.padding)
-        seen = np.lib.stride_tricks.sliding_window_view(seen, reach(kernel, dilation), axis=-2)
-        seen = seen[..., ::stride, :, ::dilation]  # (batch, *outer, outputs, C, K), still a view
-        seen = np.reshape(seen, (*seen.shape[:-2], groups, channels, kernel))
-        # A copy: windows overlap in memory, and BLAS does not take such matrices.
-        columns = np.ascontiguousarray(np.swapaxes(np.moveaxis(seen, -3, 1), -1, -2))
-        yield rows, np.reshape(columns, (*columns.shape[:-2], kernel * channels))
-
-
-def _rows(x: Array, numbers: int) -> list[slice]:
-    """The rows of a batch, as many at a time as need about 1 MB for so many numbers each.
-
-    This is for arrays in memory; anything else stays in one piece.
+    A convolution's windows are on x, those of its transpose on Δ. At each offset they see some
+    entries there, and to some the entries of the other array are sent.
     """
-    if type(x) is not np.ndarray:
-        return [slice(None)]
-    step = max(CACHED // max(numbers * x.itemsize, 1), 1)
-    return [slice(start, start + step) for start in range(0, max(len(x), 1), step)]
-
-
-def _correlated(columns: Array, matrices: Array, windows: Windows) -> Array:
-    """A piece of `correlation`."""
-    size = math.prod(matrices.shape[-2:])
-    terms = (
-        _product(_blocks(columns[index], windows, size), matrices[k])
-        for k, index in _outer_offsets(windows)
+    if is_open(layer.input_shapes):  # the slices need sizes
+        return unknown(layer)
+    windows, groups = layer._windows(layer.input_shape), layer.groups
+    channels, filters = layer.input_shape[-1] // groups, layer.filters // groups
+    indices = "ijk"[: len(windows.kernel)]
+    over = "".join(f" for {i} in range({n})" for i, n in zip(indices, windows.kernel, strict=True))
+    columns: list[list[str]] = []
+    for g in range(groups):
+        x, delta, w = "x", "delta", f"weights[{', '.join(indices)}]"
+        if groups > 1:
+            c, f = (f"{g * n}:{(g + 1) * n}" for n in (channels, filters))
+            x, delta = f"x[..., {c}]", f"delta[..., {f}]"
+            w += f"[{c}]" if is_transposed else f"[:, {f}]"
+        if is_transposed:
+            seen, sent = _seen(delta, windows), _sent(x, windows, channels)
+            left, right = x, seen
+        else:
+            seen, sent = _seen(x, windows), _sent(delta, windows, filters)
+            left, right = seen, delta
+        both_ways = [f"sum({seen} @ {w}{over})", _folded(f"sum({sent} @ {w}.T{over})", windows)]
+        if is_transposed:
+            both_ways = [_folded(f"sum({sent} @ {w}{over})", windows), f"sum({seen} @ {w}.T{over})"]
+        product = f"{left}.reshape(-1, {channels}).T @ {right}.reshape(-1, {filters})"
+        shape = ", ".join(map(str, (*windows.kernel, channels, filters)))
+        columns.append([*both_ways, f"np.stack([{product}{over}]).reshape({shape})"])
+    axes = -1, -1, -2 if is_transposed else -1
+    forward, backward, gradient = (
+        f"np.concatenate(({', '.join(parts)}), axis={axis})" if groups > 1 else parts[0]
+        for parts, axis in zip(zip(*columns, strict=True), axes, strict=True)
     )
-    total = functools.reduce(operator.iadd, terms)
-    return _joined(np.reshape(total, (*total.shape[:2], *windows.outputs, total.shape[-1])))
+    gradients = {"weights": gradient}
+    if layer.use_bias:
+        forward += " + biases"
+        gradients["biases"] = f"delta.sum(axis={tuple(range(len(layer.input_shape)))})"
+    return Equations(forward, backward, gradients, letter="z")
 
 
-def _multiplied(columns: Array, delta: Array, windows: Windows) -> Array:
-    """A piece of `products`: (outer offsets, G, K C/G, F/G)."""
-    deltas = _split(delta, columns.shape[1])
-    size = columns.shape[-1] * deltas.shape[-1]
-    deltas = _blocks(deltas, windows, size)
-    axes = (0, *range(2, deltas.ndim - 2))  # all but the groups, and those of the matrices
-    return np.stack(
-        [
-            np.sum(np.swapaxes(_blocks(columns[index], windows, size), -1, -2) @ deltas, axis=axes)
-            for _, index in _outer_offsets(windows)
-        ]
-    )
+def _seen(wide: str, windows: Windows) -> str:
+    """What the windows see at the offset i, j, … of the kernel."""
+    slices = [
+        f"{_times(d, i)}:{_times(d, i)} + {s * (m - 1) + 1}" + (f":{s}" if s > 1 else "")
+        for i, d, s, m in zip(
+            "ijk", windows.dilations, windows.strides, windows.outputs, strict=False
+        )
+    ]
+    return f"{_padded(wide, windows.amounts, windows.padding)}[:, {', '.join(slices)}]"
 
 
-def _product(blocks: Array, matrices: Array) -> Array:
-    """The products of blocks (batch, G, …, places, n) with the matrix of each group."""
-    groups, *shape = matrices.shape
-    return blocks @ np.reshape(matrices, (groups, *(1 for _ in blocks.shape[4:]), *shape))
-
-
-def _blocks(seen: Array, windows: Windows, size: int) -> Array:
-    """(batch, G, *outputs, n) with other axes of places: the last is that of a matrix for BLAS.
-
-    Small matrices are best: for up to 10⁶ multiplications OpenBLAS has a way that is up to 1.5
-    times as fast as that for large ones. So several lines of an image are taken together, without
-    a copy, and divided into equal parts with so few.
-    """
-    *others, places, n = seen.shape
-    if len(others) > 2 and windows.strides[-2] == 1:
-        places *= others.pop()
-    parts = _parts(places, size)
-    return np.reshape(seen, (*others, parts, places // parts, n))
-
-
-@functools.lru_cache(maxsize=256)
-def _parts(places: int, size: int) -> int:
-    parts = range(1, places // 64 + 1)
-    return next((p for p in parts if places % p == 0 and places // p * size <= SMALL), 1)
-
-
-@functools.lru_cache(maxsize=256)
-def _outer_offsets(windows: Windows) -> list[tuple[tuple[int, ...], tuple[slice, ...]]]:
-    """The offsets along the outer axes, with the index of columns that gives what is seen there."""
-    offsets = []
-    for k in itertools.product(*map(range, windows.kernel[:-1])):
-        batch, *outer, _ = windows.seen_at((*k, 0))
-        offsets.append((k, (batch, slice(None), *outer)))
-    return offsets
-
-
-def _split(array: Array, groups: int) -> Array:
-    """(batch, *places, channels) as (batch, G, *places, channels/G)."""
-    *places, channels = array.shape
-    return np.moveaxis(np.reshape(array, (*places, groups, channels // groups)), -2, 1)
-
-
-def _joined(array: Array) -> Array:
-    """(batch, G, *places, channels/G) as (batch, *places, channels)."""
-    array = np.moveaxis(array, 1, -2)
-    return np.reshape(array, (*array.shape[:-2], math.prod(array.shape[-2:])))
-
-
-def _matrices(weights: Array, groups: int) -> Array:
-    """(*kernel, C/G, F) as (*outer kernel, G, K C/G, F/G): matrices for columns."""
-    *outer, kernel, channels, filters = weights.shape
-    split = np.reshape(weights, (*outer, kernel, channels, groups, filters // groups))
-    shape = (*outer, groups, kernel * channels, filters // groups)
-    return np.reshape(np.moveaxis(split, -2, -4), shape)
-
-
-def _weights(matrices: Array, windows: Windows) -> Array:
-    """(outer offsets, G, K C/G, F/G) as (*kernel, C/G, F)."""
-    *outer, kernel = windows.kernel
-    _, groups, height, filters = matrices.shape
-    split = np.reshape(matrices, (*outer, groups, kernel, height // kernel, filters))
-    shape = (*outer, kernel, height // kernel, groups * filters)
-    return np.reshape(np.moveaxis(split, -4, -2), shape)
-
-
-def _flipped(weights: Array, groups: int) -> Array:
-    """(*kernel, C/G, F) as (*kernel, F/G, C), with the entries of the kernel in reverse order."""
-    *kernel, channels, filters = weights.shape
-    split = np.reshape(weights, (*kernel, channels, groups, filters // groups))
-    split = np.swapaxes(np.flip(split, range(len(kernel))), -1, -3)
-    return np.reshape(split, (*kernel, filters // groups, groups * channels))
-
-
-def _around(windows: Windows) -> tuple[Windows, Amounts]:
-    """The windows on Δ that see all places an entry of a row was seen from, for strides of 1.
-
-    Zeros at the edges have no delta, and nothing is computed for them. Other paddings remain to be
-    folded.
-    """
-    margins = [reach(*sizes) - 1 for sizes in zip(windows.kernel, windows.dilations, strict=True)]
-    nothing = tuple((0, 0) for _ in margins)
+def _sent(narrow: str, windows: Windows, channels: int) -> str:
+    """What offset i, j, … sends to each padded entry; to each entry if the padding is zeros."""
     is_copied = windows.padding in ("periodic", "reflect")
-    if is_copied or any(max(p) > m for p, m in zip(windows.amounts, margins, strict=True)):
-        cut, rest = nothing, windows.amounts
-    else:
-        cut, rest = windows.amounts, nothing
-    amounts = tuple((m - p, m - q) for m, (p, q) in zip(margins, cut, strict=True))
-    return attrs.evolve(windows, sizes=windows.outputs, amounts=amounts, padding="zeros"), rest
+    amounts, slices = [], []
+    for i, n, k, s, d, m, (before, after) in zip(
+        "ijk", windows.sizes, windows.kernel, windows.strides, windows.dilations, windows.outputs,
+        windows.amounts, strict=False,
+    ):  # fmt: skip
+        first, size = (0, n + before + after) if is_copied else (before, n)
+        start = first + reach(k, d) - 1
+        front = max(reach(k, d) - 1 - first, 0)
+        start += front - reach(k, d) + 1
+        amounts.append((front, max(start + size - front - s * m, 0)))
+        slices.append(f"{start} - {_times(d, i)}:{start + size} - {_times(d, i)}")
+    return f"{_padded(_spaced(narrow, windows, channels), tuple(amounts))}[:, {', '.join(slices)}]"
+
+
+def _spaced(narrow: str, windows: Windows, channels: int) -> str:
+    """An array with s − 1 zeros behind each entry."""
+    if set(windows.strides) == {1}:
+        return narrow
+    single = [str(n) for m in windows.outputs for n in (m, 1)]
+    zeros = tuple((0, n) for s in windows.strides for n in (0, s - 1))
+    sizes = [str(m * s) for m, s in zip(windows.outputs, windows.strides, strict=True)]
+    before, after = (
+        ", ".join([f"len({narrow})", *shape, str(channels)]) for shape in (single, sizes)
+    )
+    return f"{_padded(f'{narrow}.reshape({before})', zeros)}.reshape({after})"
+
+
+def _folded(total: str, windows: Windows) -> str:
+    """The sum over the copies of each entry, with the matrix P of the padding of an axis: Pᵀ y."""
+    modes = {"periodic": "wrap", "reflect": "reflect"}
+    if windows.padding in modes:
+        for axis, (n, added) in enumerate(zip(windows.sizes, windows.amounts, strict=True), 1):
+            if any(added):
+                p = f"np.pad(np.eye({n}), ({added}, (0, 0)), mode={modes[windows.padding]!r})"
+                total = f"({p}.T @ {total}.swapaxes({axis}, -2)).swapaxes({axis}, -2)"
+    return total
+
+
+def _padded(x: str, amounts: Amounts, padding: Any = "zeros") -> str:
+    if not any(map(any, amounts)):
+        return x
+    mode = {"periodic": ", mode='wrap'", "reflect": ", mode='reflect'"}.get(padding, "")
+    return f"np.pad({x}, {((0, 0), *amounts, (0, 0))}{mode})"
+
+
+def _times(number: int, index: str) -> str:
+    return index if number == 1 else f"{number} * {index}"

@@ -12,7 +12,7 @@ p entries that were added at its two ends, which gives the sizes
 
 The padding "valid" adds nothing; "same" adds what makes out = ⌈n / s⌉, with the odd entry at the
 end. "periodic" and "reflect" add as much as "same", copied from the other end or mirrored without
-the entry at the edge. Whole numbers are added as zeros, at both ends of an axis.
+the entry at the edge. An integer is a number of zeros at both ends of an axis.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of
 from chainrule.core.types import Array, RowPattern, Shape
 from chainrule.core.validators import complain, is_integer
+from chainrule.layers.reshape import plain
 
 PADDINGS = ("same", "valid", "periodic", "reflect")
 """The paddings that have a name."""
@@ -41,13 +42,8 @@ Amounts = tuple[tuple[int, int], ...]
 # ------------------------------------------------------------------------------- arguments
 
 
-def as_sizes(given: Any) -> Any:
-    """A list of sizes as a tuple, and integers of NumPy as Python integers."""
-    if is_integer(given):
-        return int(given)
-    if isinstance(given, np.ndarray):
-        return as_sizes(given.tolist())
-    return tuple(map(as_sizes, given)) if isinstance(given, list | tuple) else given
+as_sizes = plain
+"""A converter: a list of sizes as a tuple, and integers of NumPy as Python integers."""
 
 
 def sizes_from(least: int, *, example: str) -> Callable[[object, Any, Any], None]:
@@ -63,7 +59,7 @@ def sizes_from(least: int, *, example: str) -> Callable[[object, Any, Any], None
 
 
 def a_padding(owner: object, attribute: Any, value: Any) -> None:
-    """Accept only a name of `PADDINGS`, and whole numbers: see `amounts_of`."""
+    """Accept only a name of `PADDINGS`, and integers: see `amounts_of`."""
     if isinstance(value, str) and value in PADDINGS:
         return
     if not _are_amounts(value):
@@ -104,7 +100,9 @@ def per_axis(owner: Layer, name: str, value: Any, axes: int) -> tuple[Any, ...]:
             f"{owner!r}: {name} does not fit the rows, which have {axes} axes of space",
             expected=f"a number, or a tuple of {axes}",
             received=f"{name}={shortened(value)}",
-            hint=f"{name}={value[0]} uses the same for every axis",
+            hint=None
+            if isinstance(value[0], tuple)
+            else f"{name}={value[0]} uses the same for every axis",
         )
     return value
 
@@ -113,12 +111,13 @@ def spatial_axes(owner: Layer, shape: Shape) -> int:
     """The number of spatial axes of a row, one to three; another number is an error."""
     axes = len(shape) - 1
     if not 1 <= axes <= 3:
-        example = "Reshape((…, 1)) gives rows an axis of one channel" if axes < 1 else None
         raise ShapeError(
             f"{owner!r}: a row needs one to three axes of space and one of channels",
             expected="(batch, time, channels), (batch, height, width, channels) or volumes",
             received=batch_of(shape),
-            hint=example,
+            hint=f"Reshape(({shape[0]}, 1)) before it makes them signals of one channel"
+            if axes == 0
+            else None,
         )
     return axes
 
@@ -153,6 +152,11 @@ class Windows:
     dilations: tuple[int, ...]
     amounts: Amounts
     padding: Any = "zeros"
+
+    @property
+    def padded_sizes(self) -> tuple[int, ...]:
+        """The spatial sizes of a padded row."""
+        return tuple(n + sum(added) for n, added in zip(self.sizes, self.amounts, strict=True))
 
     @functools.cached_property
     def outputs(self) -> tuple[int, ...]:
@@ -197,18 +201,17 @@ def windows_on(
     dilations = per_axis(owner, "dilation", dilation, axes)
     reaches = tuple(map(reach, kernel, dilations))
     amounts = amounts_of(owner, padding, sizes, reaches, strides)
-    windows = Windows(sizes, kernel, strides, dilations, amounts, padding)
-    for n, covered, (before, after) in zip(sizes, reaches, windows.amounts, strict=True):
-        if covered > n + before + after:
-            raise ShapeError(
-                f"{owner!r}: the window is larger than the rows",
-                expected=f"rows of at least {' × '.join(map(str, reaches))} entries",
-                received=batch_of(shape),
-                hint='a smaller window, or padding="same"',
-            )
+    least = [covered - sum(added) for covered, added in zip(reaches, amounts, strict=True)]
+    if any(n < max(needed, 1) for n, needed in zip(sizes, least, strict=True)):
+        raise ShapeError(
+            f"{owner!r}: the window is larger than the rows",
+            expected=f"rows of at least {' × '.join(str(max(n, 1)) for n in least)} entries",
+            received=batch_of(shape),
+            hint='a smaller window, or padding="same"',
+        )
     if padding == "reflect":
-        require_mirror(owner, shape, windows.amounts, 'padding="same" adds zeros instead')
-    return windows
+        require_mirror(owner, shape, amounts, 'padding="same" adds zeros instead')
+    return Windows(sizes, kernel, strides, dilations, amounts, padding)
 
 
 def require_mirror(owner: Layer, shape: Shape, amounts: Amounts, hint: str) -> None:

@@ -1,8 +1,8 @@
 """Layers around a layer: in every step of a sequence, along it, or along it in both directions.
 
-    TimeDistributed(f)    y_t = f(x_t)                                   the steps are independent
-    Scan(f)               h_t = f(x_t, h_{t−1}),  h_0 = 0                a recurrent layer of your own
-    Bidirectional(f)      y = (f(x_1, …, x_T), g(x_T, …, x_1))           g: another f
+    TimeDistributed(f)    y_t = f(x_t)                            each step alone
+    Scan(f)               h_t = f(x_t, h_{t−1}),  h_0 = 0         a recurrent layer of your own
+    Bidirectional(f)      y = (f(x_1, …, x_T), g(x_T, …, x_1))    with g another f
 
 The parameters are those of the layer inside, the same in every step.
 """
@@ -137,8 +137,8 @@ class Scan(Layer, repr=False):
     Backward  (∂C/∂x_t, γ_{t−1}) = J_fᵀ Δ_t,  Δ_t = ∂C/∂y_t + γ_t,  from the last step to the first;
     each step adds to the gradients of the cell
 
-    The input is (batch, T, …), with any length T. The output is the last h, or all of them. A second
-    input is a mask, (batch, T), that is nonzero where a step is used: h stays as it is at others.
+    The input is (batch, T, …), with any length T. The output is the last h, or all of them. A
+    second input is a mask, (batch, T), that is nonzero where a step is used: at others, h stays.
     Every step is a twin of the cell, with the same parameters and its own memory.
 
     Parameters
@@ -267,8 +267,8 @@ def _shape_of_state(cell: Layer, entry: Shape, dtype: Any) -> Shape:
     known = cell.input_shapes if cell.is_built else cell.known_input_shapes
     if known is not None and len(known) == 2:
         return known[1]
-    units = getattr(cell, "units", None)
-    guess = (units,) if is_integer(units) else entry
+    units: Any = getattr(cell, "units", None)
+    guess: Shape = (units,) if is_integer(units) else entry
     problem: Exception | None = None
     for _ in range(3):
         trial = cell.unbuilt()

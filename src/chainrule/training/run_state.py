@@ -35,6 +35,7 @@ from chainrule.core.layer import Layer
 from chainrule.core.layer_state import set_state
 from chainrule.core.parameter import Parameter
 from chainrule.core.types import Array
+from chainrule.data.augmented_batches import AugmentedBatches
 from chainrule.data.batches import ArrayBatches, Batches
 from chainrule.data.class_weights import ClassWeights
 from chainrule.data.iterated_batches import IteratedBatches
@@ -423,6 +424,8 @@ def _digests_of_data(batches: Batches) -> dict[str, Any]:
             return _digests(data.inputs, data.targets, data.sample_weights)
         case StoredBatches(inputs=inputs, targets=targets, sample_weights=weights):
             return _digests(inputs, targets, weights)
+        case AugmentedBatches(given=given):
+            return _digests_of_data(given)
         case IteratedBatches(iterable=list() | tuple() as given):
             return {"the list of batches": _digest_of_list(given)}
         case PairBatches():
@@ -673,6 +676,7 @@ def _require_position(saved: Saved, run: Run) -> None:
         or position["steps"] < position["steps_done"]
         or (position["steps_done"] > 0) is not (position["samples"] > 0)
         or not _is_count(position.get("own_steps", 0))
+        or not _is_count(position["batches"].get("seed") or 0)
         or type(used) is not int
         or not 0 <= used <= (position["epochs_done"] + 1) * run.batches.steps
     ):
