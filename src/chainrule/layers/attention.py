@@ -143,9 +143,11 @@ class MultiHeadAttention(Layer, repr=False):
     def backward(self, delta: Array) -> Any:
         dq, dk, dv = self._accumulated(delta)
         of_query = product(dq, self.query_weights.value.T)
-        of_keys = product(dk, self.key_weights.value.T) + product(dv, self.value_weights.value.T)
+        of_keys = product(dk, self.key_weights.value.T)
+        of_keys += product(dv, self.value_weights.value.T)
         if len(self.inputs) == 1:
-            return of_query + of_keys
+            of_query += of_keys
+            return of_query
         return of_query, of_keys, *(np.zeros_like(delta, shape=m.shape) for m in self.inputs[2:])
 
     def backward_parameters(self, delta: Array) -> None:
@@ -197,7 +199,9 @@ class MultiHeadAttention(Layer, repr=False):
         _accumulate(self.mixed, delta, self.output_weights, self.output_biases)
         mean = self._in_heads(product(delta, self.output_weights.value.T))
         shares = np.matmul(mean, _turned(self.v))  # ∂C/∂a
-        scores = shares - np.vecdot(self.attention, shares)[..., np.newaxis]
+        is_plain = type(shares) is type(self.attention) is np.ndarray
+        mean_share = np.vecdot(self.attention, shares)[..., np.newaxis]
+        scores = np.subtract(shares, mean_share, out=shares if is_plain else None)
         scores *= self.attention
         dv = _product_of_heads(np.swapaxes(self.attention, 2, 3), mean)
         dk = _product_of_heads(np.swapaxes(scores, 2, 3), self.q)
