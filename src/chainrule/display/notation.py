@@ -610,6 +610,8 @@ class _Latex(_Writer):
 
     def name(self, name: str) -> Written:
         sign = self.signs.get(name)
+        if sign is None and len(name) == 1:  # the index of a sum
+            return name, ATOM
         return (sign.latex, ATOM) if sign else (rf"\mathrm{{{latex_name(name)}}}", ATOM)
 
     def fenced(self, text: str) -> str:

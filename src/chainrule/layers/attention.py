@@ -293,15 +293,17 @@ def _accumulate(inputs: Array, delta: Array, weights: Parameter, biases: Paramet
 
 
 def _softmax(scores: Array, used: Array | None) -> Array:
-    """The softmax over the keys that are used; zeros for a query that uses none."""
-    lowest = np.finfo(scores.dtype).min / 2
-    if used is not None:
-        scores = np.where(used, scores, lowest)
-    if type(scores) is np.ndarray and scores.size and -SAFE < scores.min() < scores.max() < SAFE:
-        powers = np.exp(scores, out=scores)
-    else:
+    """The softmax over the keys that are used; zeros for a query that uses none.
+
+    It overwrites the scores.
+    """
+    is_plain = type(scores) is np.ndarray
+    if not (is_plain and scores.size and scores.min() > -SAFE and scores.max() < SAFE):
+        lowest = np.finfo(scores.dtype).min / 2
+        if used is not None:
+            scores = np.where(used, scores, lowest)
         scores -= scores.max(axis=-1, keepdims=True, initial=lowest)
-        powers = np.exp(scores)
+    powers = np.exp(scores, out=scores if is_plain else None)
     if used is not None:
         powers *= used
     total = np.matmul(powers, ones(powers.shape[-1], powers.dtype))[..., np.newaxis]

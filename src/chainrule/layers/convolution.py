@@ -260,7 +260,7 @@ class TransposedConvolution(_Weighted, repr=False):
     forward pass. So n entries of an axis become those from which the convolution makes n:
 
         n s  with the paddings "same", "periodic" and "reflect"
-        (n − 1) s + d (K − 1) + 1  with "valid"; whole numbers are subtracted from it
+        (n − 1) s + d (K − 1) + 1  with "valid"; integers are subtracted from it
 
     What a convolution adds at the edges is cut off here; with ``"periodic"`` and ``"reflect"`` it
     is added to the entries of which it would be a copy. Other libraries call the layer
@@ -374,7 +374,7 @@ def _equations(layer: _Weighted, *, is_transposed: bool) -> Equations:
     channels, filters = layer.input_shape[-1] // groups, layer.filters // groups
     indices = "ijk"[: len(windows.kernel)]
     over = "".join(f" for {i} in range({n})" for i, n in zip(indices, windows.kernel, strict=True))
-    columns: list[tuple[str, str, str]] = []
+    columns: list[list[str]] = []
     for g in range(groups):
         x, delta, w = "x", "delta", f"weights[{', '.join(indices)}]"
         if groups > 1:
@@ -392,7 +392,7 @@ def _equations(layer: _Weighted, *, is_transposed: bool) -> Equations:
             both_ways = [_folded(f"sum({sent} @ {w}{over})", windows), f"sum({seen} @ {w}.T{over})"]
         product = f"{left}.reshape(-1, {channels}).T @ {right}.reshape(-1, {filters})"
         shape = ", ".join(map(str, (*windows.kernel, channels, filters)))
-        columns.append((*both_ways, f"np.stack([{product}{over}]).reshape({shape})"))
+        columns.append([*both_ways, f"np.stack([{product}{over}]).reshape({shape})"])
     axes = -1, -1, -2 if is_transposed else -1
     forward, backward, gradient = (
         f"np.concatenate(({', '.join(parts)}), axis={axis})" if groups > 1 else parts[0]

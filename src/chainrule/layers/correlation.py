@@ -20,14 +20,14 @@ import itertools
 import math
 import operator
 from collections.abc import Iterator
+from typing import Any
 
-import attrs
 import numpy as np
 
-from chainrule.core.types import Array
-from chainrule.layers.windows import Amounts, Windows, folded, padded, reach
+from chainrule.core.types import Array, Shape
+from chainrule.layers.windows import Windows, folded, padded, reach
 
-CACHED = 3 * 2**19
+CACHED = 2**21
 """The bytes of columns that are computed at a time: about what the cache of a core holds."""
 
 SMALL = 2**19
@@ -63,36 +63,47 @@ def both(
 
 def spread(delta: Array, weights: Array, windows: Windows, groups: int = 1) -> Array:
     """∂C/∂x_j = Σ_(i, k: s i + d k = j) Δ_i w_kᵀ, the adjoint of `correlation`."""
-    if set(windows.strides) == {1}:
-        around, rest = _around(windows)
-        deltas = correlation(delta, _flipped(weights, groups), around, groups)
-        return folded(deltas, rest, windows.padding)
-    *kernel, channels, filters = weights.shape
-    shape = (*kernel, channels, groups, *(1 for _ in kernel[1:]), filters // groups)
-    matrices = np.moveaxis(np.reshape(weights, shape), len(kernel), -1)  # w_kᵀ for each group
-    sizes = [n + sum(amount) for n, amount in zip(windows.sizes, windows.amounts, strict=True)]
-    parts = []
-    for rows in _rows(delta, math.prod(windows.outputs) * channels * groups):
-        deltas, total = _split(delta[rows], groups), None
-        for k in windows.offsets():
-            term = _joined(deltas @ matrices[k])
-            if total is None:
-                total = np.zeros_like(term, shape=(len(term), *sizes, term.shape[-1]))
-            total[windows.seen_at(k)] += term
-        parts.append(folded(total, windows.amounts, windows.padding))
-    return np.concatenate(parts)
+    return _backward(delta, weights, windows, groups)[0]
 
 
 def gradients(
     x: Array, weights: Array, delta: Array, windows: Windows, groups: int = 1
 ) -> tuple[Array, Array]:
     """`spread` and `products`: the gradients of `correlation` with respect to x and weights."""
-    if set(windows.strides) != {1}:
-        return spread(delta, weights, windows, groups), products(x, delta, windows, groups)
-    around, rest = _around(windows)
-    x = padded(x, rest, windows.padding)
-    deltas, gradient = both(delta, _flipped(weights, groups), x, around, groups)
-    return folded(deltas, rest, windows.padding), _flipped(gradient, groups)
+    return _backward(delta, weights, windows, groups, x)
+
+
+def _backward(
+    delta: Array, weights: Array, windows: Windows, groups: int, x: Array | None = None
+) -> tuple[Array, Any]:
+    """∂C/∂x, and ∂C/∂w if x is given: by a correlation of Δ for each phase."""
+    sizes, is_copied = windows.sizes, windows.padding in ("periodic", "reflect")
+    if is_copied:  # also the copies have a delta
+        sizes = windows.padded_sizes
+        x = x if x is None else padded(x, windows.amounts, windows.padding)
+    shape = len(delta), *sizes, weights.shape[-2] * groups
+    deltas, gradient = None, None
+    for places, kept, taps, around in _phases(windows, sizes):
+        flipped = _flipped(weights[taps], groups)
+        if x is None:
+            part = correlation(delta[kept], flipped, around, groups)
+        else:
+            part, product = both(delta[kept], flipped, x[places], around, groups)
+            gradient = _written(gradient, taps, _flipped(product, groups), weights.shape)
+        deltas = _written(deltas, places, part, shape)
+    if deltas is None:  # no window sees anything but zeros at the edges
+        deltas, gradient = (np.zeros_like(delta, shape=s) for s in (shape, weights.shape))
+    return folded(deltas, windows.amounts, windows.padding) if is_copied else deltas, gradient
+
+
+def _written(whole: Array | None, places: tuple[slice, ...], part: Array, shape: Shape) -> Array:
+    """An array with a part of it written; the part itself if it is all."""
+    if part.shape == shape:
+        return part
+    if whole is None:
+        whole = np.zeros_like(part, shape=shape)
+    whole[places] = part
+    return whole
 
 
 # ------------------------------------------------------------------------------- their parts
@@ -109,12 +120,13 @@ def _pieces(x: Array, windows: Windows, groups: int) -> Iterator[tuple[slice, Ar
         seen = seen[..., ::stride, :, ::dilation]  # (batch, *outer, outputs, C, K), still a view
         seen = np.reshape(seen, (*seen.shape[:-2], groups, channels, kernel))
         # A copy: windows overlap in memory, and BLAS does not take such matrices.
-        columns = np.ascontiguousarray(np.swapaxes(np.moveaxis(seen, -3, 1), -1, -2))
+        columns = np.swapaxes(np.moveaxis(seen, -3, 1), -1, -2)
+        columns = np.ascontiguousarray(columns, like=columns)
         yield rows, np.reshape(columns, (*columns.shape[:-2], kernel * channels))
 
 
 def _rows(x: Array, numbers: int) -> list[slice]:
-    """The rows of a batch, as many at a time as need about 1.5 MB for so many numbers each.
+    """The rows of a batch, as many at a time as need about 2 MB for so many numbers each.
 
     This is for arrays in memory; anything else stays in one piece.
     """
@@ -222,18 +234,42 @@ def _flipped(weights: Array, groups: int) -> Array:
     return np.reshape(split, (*kernel, filters // groups, groups * channels))
 
 
-def _around(windows: Windows) -> tuple[Windows, Amounts]:
-    """The windows on Δ that see all places an entry of a row was seen from, for strides of 1.
+@functools.lru_cache(maxsize=256)
+def _phases(windows: Windows, sizes: Shape) -> list[tuple[Any, Any, Any, Windows]]:
+    """The places of a row by their remainders of the stride: each phase is a correlation of Δ.
 
-    Zeros at the edges have no delta, and nothing is computed for them. Other paddings remain to be
-    folded.
+    With p for what is added before, entry j = s q + r receives Δ_i w_kᵀ if s i + d k − p = j. This
+    needs d k − p = r modulo s, which leaves every (s/g)-th entry of the kernel, g = gcd(d, s), and
+    those of Δ at the distance d/g. For s = 1 there is one phase.
+
+    For each phase: where its places are in a row, and what is kept of Δ, its entries of the kernel,
+    the windows on what is kept.
     """
-    margins = [reach(*sizes) - 1 for sizes in zip(windows.kernel, windows.dilations, strict=True)]
-    nothing = tuple((0, 0) for _ in margins)
-    is_copied = windows.padding in ("periodic", "reflect")
-    if is_copied or any(max(p) > m for p, m in zip(windows.amounts, margins, strict=True)):
-        cut, rest = nothing, windows.amounts
-    else:
-        cut, rest = windows.amounts, nothing
-    amounts = tuple((m - p, m - q) for m, (p, q) in zip(margins, cut, strict=True))
-    return attrs.evolve(windows, sizes=windows.outputs, amounts=amounts, padding="zeros"), rest
+    axes = []
+    is_all = sizes != windows.sizes  # the padding too, so j counts from its first entry
+    for size, m, k, s, d, (before, _) in zip(
+        sizes, windows.outputs, windows.kernel, windows.strides, windows.dilations,
+        windows.amounts, strict=True,
+    ):  # fmt: skip
+        first, step = 0 if is_all else before, s // math.gcd(d, s)
+        phases = []
+        for r in range(min(s, size)):
+            seen = [n for n in range(k) if (d * n - first - r) % s == 0]
+            if not seen:
+                continue
+            count, distance = len(range(r, size, s)), d * step // s
+            span = distance * (len(seen) - 1)
+            front = span + (d * seen[0] - first - r) // s
+            kept = range(m)[max(-front, 0) : max(count - front + span, 0)]
+            added = max(front, 0), count + span - len(kept) - max(front, 0)
+            phases.append(
+                (slice(r, None, s), slice(kept.start, kept.stop), slice(seen[0], None, step),
+                 len(kept), len(seen), 1, distance, added)
+            )  # fmt: skip
+        axes.append(phases)
+    found = []
+    for phase in itertools.product(*axes):
+        places, of_delta, taps, *of_windows = zip(*phase, strict=True)
+        batch = slice(None)
+        found.append(((batch, *places), (batch, *of_delta), taps, Windows(*of_windows)))
+    return found

@@ -47,12 +47,11 @@ def _a_number_of_groups(layer: Layer, attribute: Any, groups: Any) -> None:
 
 
 class _Normalization(Layer):
-    """What all normalizations share: scale and shift, and rows of which only the last axis is fixed.
+    """What all normalizations share: a scale and a shift for each channel, the last axis."""
 
-    A subclass says what it averages over; `mean` is that for `explain`.
-    """
+    is_centered: ClassVar[bool] = True  # whether μ is subtracted, and there is a shift
 
-    is_centered: ClassVar[bool] = True
+    epsilon: float = field(default=1e-5, converter=as_float, validator=_an_epsilon)
 
     def build(self, input_shape: Shape, **options: Any) -> None:
         if not input_shape:
@@ -70,26 +69,21 @@ class _Normalization(Layer):
     def accepted_shapes(self) -> tuple[RowPattern, ...]:
         return ((..., *self.scale.shape),)
 
-    def equations(self) -> Equations:
-        def mean(of: str) -> str:
-            return self._mean_on_paper().format(of)
-
+    def _equations(self, average: str) -> Equations:
+        """The equations, from the average as an expression with a place for what is averaged."""
+        mean, scaled = average.format, "(delta * scale)"
         x = f"(x - {mean('x')})" if self.is_centered else "x"
-        deviation = f"np.sqrt({mean(f'{x} ** 2')} + {self.epsilon!r})"
-        n, h = f"{x} / {deviation}", "(delta * scale)"
-        rows = "axis=" + str(tuple(range(len(self.input_shape))) if self.input_shape[1:] else 0)
+        deviation = f"np.sqrt({mean(f'({x} ** 2)')} + {self.epsilon!r})"
+        n, axes = f"{x} / {deviation}", tuple(range(len(self.input_shape)))
+        rows = f"axis={axes if axes[1:] else 0}"
+        terms = [scaled, *([mean(scaled)] if self.is_centered else [])]
+        terms.append(f"{n} * {mean(f'({scaled} * {n})')}")
         gradients = {"scale": f"(delta * {n}).sum({rows})", "shift": f"delta.sum({rows})"}
-        along = f"{n} * {mean(f'({h} * {n})')}"
-        if self.is_centered:
-            return Equations(
-                f"{n} * scale + shift", f"({h} - {mean(h)} - {along}) / {deviation}", gradients
-            )
-        del gradients["shift"]
-        return Equations(f"{n} * scale", f"({h} - {along}) / {deviation}", gradients)
-
-    def _mean_on_paper(self) -> str:
-        """The average, as an expression with a place for what is averaged."""
-        raise NotImplementedError
+        return Equations(
+            f"{n} * scale + shift" if self.is_centered else f"{n} * scale",
+            f"({' - '.join(terms)}) / {deviation}",
+            {name: gradients[name] for name in self._parameters},
+        )
 
 
 # ------------------------------------------------------------------------------- by channels
@@ -116,10 +110,11 @@ class _ByChannels(_Normalization):
     def backward(self, delta: Array) -> Array:
         arranged = self._arranged(delta)
         along, total = self._accumulate(arranged)
-        scale, inverse = self.scale.value, self.inverse
-        result = arranged * self._wide(inverse * scale)
-        result -= self.normal * self._wide(inverse * self._averages(along * scale))
-        result -= self._wide(inverse * self._averages(total * scale))
+        scale = self.scale.value
+        result = self.normal * self._wide(self._averages(along * scale))
+        result += self._wide(self._averages(total * scale))
+        result -= arranged * scale
+        result *= self._wide(-self.inverse)
         return np.reshape(result, delta.shape)
 
     def backward_parameters(self, delta: Array) -> None:
@@ -228,9 +223,9 @@ class BatchNorm(_ByChannels, repr=False):
     def _averages(self, sums: Array) -> Array:
         return sums / max(self.count, 1)
 
-    def _mean_on_paper(self) -> str:
+    def equations(self) -> Equations:
         axes = tuple(range(len(self.input_shape)))
-        return f"{{}}.mean(axis={axes if axes[1:] else 0})"
+        return self._equations(f"{{}}.mean(axis={axes if axes[1:] else 0})")
 
 
 class GroupNorm(_ByChannels, repr=False):
@@ -294,12 +289,12 @@ class GroupNorm(_ByChannels, repr=False):
         totals = np.sum(np.reshape(sums, (samples, self.groups, width)), axis=2)
         return np.repeat(totals / max(self.count * width, 1), width, axis=1)
 
-    def _mean_on_paper(self) -> str:
+    def equations(self) -> Equations:
         *space, channels = self.input_shape
         groups, width = self.groups, channels // self.groups
         mean = f"{{}}.reshape(len(x), -1, {groups}, {width}).mean(axis=(1, 3))"
         sizes = ", ".join(["len(x)", *("1" for _ in space), str(channels)])
-        return f"np.repeat({mean}, {width}, axis=1).reshape({sizes})"
+        return self._equations(f"np.repeat({mean}, {width}, axis=1).reshape({sizes})")
 
 
 # ------------------------------------------------------------------------------- by vectors
@@ -324,10 +319,11 @@ class _ByVectors(_Normalization):
         rows = vectors(delta)
         products = self._accumulate(rows)
         share = self.scale.value / max(rows.shape[1], 1)  # of one channel in the average of h
-        result = rows * (self.inverse * self.scale.value)
-        result -= self.normal * (self.inverse * np.dot(products, share)[:, np.newaxis])
+        result = self.normal * np.dot(products, share)[:, np.newaxis]
         if self.is_centered:
-            result -= self.inverse * np.dot(rows, share)[:, np.newaxis]
+            result += np.dot(rows, share)[:, np.newaxis]
+        result -= rows * self.scale.value
+        result *= -self.inverse
         return np.reshape(result, delta.shape)
 
     def backward_parameters(self, delta: Array) -> None:
@@ -341,8 +337,8 @@ class _ByVectors(_Normalization):
             self.shift.accumulate_product(rows, delta)
         return products
 
-    def _mean_on_paper(self) -> str:
-        return "{}.mean(axis=-1, keepdims=True)"
+    def equations(self) -> Equations:
+        return self._equations("{}.mean(axis=-1, keepdims=True)")
 
 
 class LayerNorm(_ByVectors, repr=False):
@@ -379,15 +375,13 @@ class LayerNorm(_ByVectors, repr=False):
            [-1.,  1.]])
     """
 
-    epsilon: float = field(default=1e-5, converter=as_float, validator=_an_epsilon)
-
 
 class RMSNorm(_ByVectors, repr=False):
     """Each vector divided by its root mean square. Zhang and Sennrich 2019.
 
-    Forward  y_c = scale_c n_c  with  n_c = x_c / √(⟨x²⟩ + ε),  where ⟨ ⟩ is the mean over the vector
-    Backward  ∂C/∂x_c = (h_c − n_c ⟨n h⟩) / √(⟨x²⟩ + ε) with h_c = scale_c Δ_c,  ∂C/∂scale_c = Σ n_c
-    Δ_c,  with Δ = ∂C/∂y
+    Forward  y_c = scale_c n_c  with  n_c = x_c / √(⟨x²⟩ + ε)  and averages ⟨ ⟩ over the vector
+    Backward  ∂C/∂x_c = (h_c − n_c ⟨n h⟩) / √(⟨x²⟩ + ε)  with  h_c = scale_c Δ_c,
+    ∂C/∂scale_c = Σ n_c Δ_c,  with Δ = ∂C/∂y
 
     The vectors are the last axis; the other axes may differ from batch to batch.
 
@@ -415,5 +409,3 @@ class RMSNorm(_ByVectors, repr=False):
     """
 
     is_centered: ClassVar[bool] = False
-
-    epsilon: float = field(default=1e-5, converter=as_float, validator=_an_epsilon)

@@ -12,7 +12,7 @@ p entries that were added at its two ends, which gives the sizes
 
 The padding "valid" adds nothing; "same" adds what makes out = ⌈n / s⌉, with the odd entry at the
 end. "periodic" and "reflect" add as much as "same", copied from the other end or mirrored without
-the entry at the edge. Whole numbers are added as zeros, at both ends of an axis.
+the entry at the edge. An integer is a number of zeros at both ends of an axis.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def sizes_from(least: int, *, example: str) -> Callable[[object, Any, Any], None
 
 
 def a_padding(owner: object, attribute: Any, value: Any) -> None:
-    """Accept only a name of `PADDINGS`, and whole numbers: see `amounts_of`."""
+    """Accept only a name of `PADDINGS`, and integers: see `amounts_of`."""
     if isinstance(value, str) and value in PADDINGS:
         return
     if not _are_amounts(value):
@@ -152,6 +152,11 @@ class Windows:
     dilations: tuple[int, ...]
     amounts: Amounts
     padding: Any = "zeros"
+
+    @property
+    def padded_sizes(self) -> tuple[int, ...]:
+        """The spatial sizes of a padded row."""
+        return tuple(n + sum(added) for n, added in zip(self.sizes, self.amounts, strict=True))
 
     @functools.cached_property
     def outputs(self) -> tuple[int, ...]:
