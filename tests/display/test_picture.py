@@ -136,6 +136,7 @@ def test_with_a_row_each_neuron_shows_its_value_in_its_colour() -> None:
         ink = to_rgb(POSITIVE if values[np.argmax(abs(values))] > 0 else NEGATIVE)
         assert strongest == pytest.approx([1 - 0.55 * (1 - part) for part in ink])
     assert {"tanh", "dropout 0.5", "softmax"} <= set(found.texts)
+    assert {"0", "1", "2"} <= set(found.texts)  # the classes
 
 
 def test_a_picture_changes_nothing_and_is_drawn_from_the_model_s_numbers() -> None:

@@ -65,7 +65,8 @@ def picture(model: Layer, x: Any = None) -> Any:
         A built layer or container.
     x
         One row, as a batch of one; a tuple for several inputs. Then the values of all neurons are
-        shown, as ``model(x)`` computes them.
+        shown, as ``model(x)`` computes them, in the same colours: the stronger, the closer a value
+        is to the largest of its column.
 
     Returns
     -------

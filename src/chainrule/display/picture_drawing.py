@@ -85,6 +85,9 @@ class Drawing:
             value = float(np.ravel(column.value)[number])
             face, text = _tint(value / _largest(column.value)), _short(value)
         self._circle(place, RADIUS, text, gid, fc=face)
+        if "softmax" in column.notes:  # the number of the class
+            beside = (place[0] + RADIUS + 0.1, place[1])
+            self._text(beside, f"{number}", size=8.5, ha="left", color=GREY)
 
     def _strip(self, column: Column, number: int, place: Point, gid: str) -> None:
         width, _ = column.item

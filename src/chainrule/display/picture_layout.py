@@ -208,13 +208,12 @@ def place(columns: list[Column], links: list[Link]) -> None:
 
 
 def _align(columns: list[Column]) -> None:
-    """Put the captions of neurons and series at one height, if no column is above another."""
+    """Put captions at one height, if no column is above another and all are of similar size."""
     if len({column.depth for column in columns}) == len(columns):
         rows = [column for column in columns if column.kind in ("neurons", "series")]
-        lowest = min((column.foot for column in rows), default=0.0)
+        feet = [column.foot for column in rows]
         for column in rows:
-            if column.foot - lowest < 0.9:
-                column.lowered = lowest
+            column.lowered = min(feet) if max(feet) - min(feet) < 2.0 else None
 
 
 def _wish(column: Column, links: list[Link]) -> float:
