@@ -533,6 +533,11 @@ _ABOUT_SHAPES = re.compile(r"shape|broadcast|dimension|aligned|axis|axes|size")
 
 
 def _hint_for_empty_batch(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return (
+            "the layers are nested too deep, or forward calls itself; Sequential, Residual and "
+            "Graph nest without limit, and sys.setrecursionlimit(10_000) allows more"
+        )
     if "reshape" in str(error):
         return (
             "reshape cannot infer −1 without rows; give the width: "

@@ -343,18 +343,21 @@ class Layer(Tree):
         for buffer in self.buffers:
             buffer.reset()
 
+    @hints.hinted
     def save(self, path: Any) -> None:
         """Write the layer to a file, from which `chainrule.load` restores it."""
         from chainrule import storage  # a later package, as in predict: where users look for them
 
         storage.save(self, path)
 
+    @hints.hinted
     def save_weights(self, path: Any) -> None:
         """Write only the numbers to a file, for a model that your program builds itself."""
         from chainrule import storage
 
         storage.save_weights(self, path)
 
+    @hints.hinted
     def load_weights(self, path: Any) -> None:
         """Read the numbers from a file into the layer; their paths and shapes must agree."""
         from chainrule import storage
@@ -479,7 +482,10 @@ class Layer(Tree):
 
     @reprlib.recursive_repr()
     def __repr__(self) -> str:
-        return messages.full_repr(self)
+        try:
+            return messages.full_repr(self)
+        except RecursionError:  # nested too deep for Python's stack
+            return f"{type(self).__name__}(…)"
 
     def __eq__(self, other: object) -> bool:
         if other.__class__ is not self.__class__:

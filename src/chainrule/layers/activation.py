@@ -3,7 +3,8 @@
     y = f(z)        the second half of the lecture's step from layer to layer
 
 Each y depends only on its own z, so the Jacobian is diagonal and its product with Δ is f′(z) Δ,
-element by element. The functions f and their derivatives f′ are in `chainrule.layers.functions`.
+element by element. The functions f and their derivatives f′ are in `chainrule.layers.functions`. A
+function that has parameters to learn is a layer of its own, such as `PReLU`.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from attrs import field
 from chainrule.core.equations import Equations
 from chainrule.core.errors import ConfigurationError, shortened
 from chainrule.core.layer import Layer
-from chainrule.core.types import Array
+from chainrule.core.types import Array, RowPattern, Shape
 from chainrule.layers import functions
+from chainrule.layers.dense import ones, vectors
 from chainrule.layers.functions import Function, Pair
 
 
@@ -121,3 +123,62 @@ class Activation(Layer):
         if isinstance(self.function, Pair):
             return f"Activation{str(self.function).removeprefix('Pair')}"
         return f"Activation({name!r})" if has_name else f"Activation({self.function!r})"
+
+
+class PReLU(Layer, repr=False):
+    """The leaky rectifier with a learned slope a_c for the negative numbers of each channel.
+
+    Forward  y_c = max(z_c, 0) + a_c min(z_c, 0)
+    Backward  ∂C/∂z_c = Δ_c where z_c > 0, else a_c Δ_c;  ∂C/∂a_c = Σ_rows min(z_c, 0) Δ_c,  with
+    Δ = ∂C/∂y
+
+    The channels are the last axis; the other axes may differ from batch to batch. He, Zhang, Ren
+    and Sun 2015.
+
+    Attributes
+    ----------
+    slope : Parameter
+        a, of shape (channels,); initially 0.25.
+
+    Examples
+    --------
+    >>> PReLU()(np.array([[-2.0, 2.0]]))
+    array([[-0.5,  2. ]])
+    """
+
+    def build(self, input_shape: Shape, **options: Any) -> None:
+        self.slope = self.parameter("slope", input_shape[-1:], 0.25)
+
+    def forward(self, inputs: Array) -> Array:
+        self.inputs = inputs
+        return self._bent(inputs, inputs)
+
+    def backward(self, delta: Array) -> Array:
+        self.backward_parameters(delta)
+        return self._bent(self.inputs, delta)
+
+    def backward_parameters(self, delta: Array) -> None:
+        products = delta * np.clip(self.inputs, None, 0)
+        if products.ndim > 1:
+            products = vectors(products)
+        self.slope.accumulate_product(ones(len(products), products.dtype), products)
+
+    def apply(self, inputs: Array) -> Array:
+        return self._bent(inputs, inputs)
+
+    def _bent(self, z: Array, factor: Array) -> Array:
+        """The factor where z > 0, else slope times the factor."""
+        return np.where(z > 0, factor, self.slope.value * factor)
+
+    @property
+    def accepted_shapes(self) -> tuple[RowPattern, ...]:
+        channels = self.slope.shape
+        return ((..., *channels),) if channels else ((),)
+
+    def equations(self) -> Equations:
+        axes = tuple(range(max(len(self.input_shape), 1)))
+        return Equations(
+            "np.where(x > 0, x, slope * x)",
+            "np.where(x > 0, delta, slope * delta)",
+            {"slope": f"(delta * np.minimum(x, 0)).sum(axis={axes if axes[1:] else 0})"},
+        )

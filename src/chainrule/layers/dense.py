@@ -22,6 +22,7 @@ from attrs import field
 from chainrule.core import initializers
 from chainrule.core.equations import Equations
 from chainrule.core.errors import ConfigurationError, ShapeError, shortened
+from chainrule.core.hints import activation_named
 from chainrule.core.initializers import GlorotUniform, Initializer, Zeros
 from chainrule.core.layer import Layer
 from chainrule.core.types import Array, RowPattern, Shape
@@ -64,7 +65,13 @@ def _require_flag(layer: Dense, attribute: Any, use_bias: Any) -> None:
 def _hint_for_flag(units: int, given: Any) -> str | None:
     """What a user of another library most likely meant by the second argument."""
     if isinstance(given, str):
-        return f"an activation is a layer of its own: [Dense({units}), Activation({given!r})]"
+        meant = activation_named(given)
+        if meant is None:
+            return "use_bias=True or use_bias=False"
+        is_layer = meant.startswith("Activation(")
+        return (
+            f"an activation is a layer of its own: [Dense({units}), {meant}]" if is_layer else meant
+        )
     if callable(given) or type(given).__name__ == "Activation":
         return f"an activation is a layer of its own: [Dense({units}), Activation(…)]"
     if is_integer(given):

@@ -322,6 +322,35 @@ class Elu(Function):
 
 
 @frozen
+class Selu(Function):
+    """The scaled exponential linear unit. Klambauer, Unterthiner, Mayr and Hochreiter 2017.
+
+    y = 1.0507… · (z for z > 0, else 1.6733… (e^z − 1))
+
+    f′ = 1.0507… · (1 for z > 0, else 1.6733… e^z);  at the join f′(0) = 1.7581…
+
+    With these two numbers, and weights of variance 1/n_in, the outputs of deep networks keep mean 0
+    and variance 1.
+    """
+
+    name: ClassVar[str] = "selu"
+    scale: ClassVar[float] = 1.0507009873554805
+    alpha: ClassVar[float] = 1.6732632423543772
+    formula: ClassVar[Any] = (
+        f"{scale} * np.where(z > 0, z, {alpha} * (np.exp(z) - 1))",
+        f"{scale} * np.where(z > 0, 1, {alpha} * np.exp(z))",
+    )
+
+    def value(self, z: Array) -> Array:
+        """f(z) = scale · elu(z)."""
+        return self.scale * Elu(self.alpha).value(z)
+
+    def derivative(self, z: Array) -> Array:
+        """f′ = scale · elu′(z)."""
+        return self.scale * Elu(self.alpha).derivative(z)
+
+
+@frozen
 class Softplus(Function):
     """The smooth rectifier, whose derivative is the sigmoid.
 
@@ -386,6 +415,77 @@ class Silu(Function):
 
 
 @frozen
+class LogSigmoid(Function):
+    """The logarithm of the sigmoid: a softplus turned upside down.
+
+    y = ln σ(z) = −ln(1 + e⁻ᶻ)    → z for z → −∞,  → −e⁻ᶻ for z → ∞
+
+    f′ = σ(−z) = 1 / (1 + e^z)
+    """
+
+    name: ClassVar[str] = "log_sigmoid"
+    formula: ClassVar[Any] = ("-np.log(1 + np.exp(-z))", "1 / (1 + np.exp(z))")
+
+    def value(self, z: Array) -> Array:
+        """f(z) = −softplus(−z)."""
+        return -Softplus().value(-z)
+
+    def derivative(self, z: Array) -> Array:
+        """f′ = σ(−z)."""
+        return Sigmoid().value(-z)
+
+
+@frozen
+class Softsign(Function):
+    """A curve from −1 to 1 that approaches its limits slowly, as 1/|z|.
+
+    y = z / (1 + |z|)
+
+    f′ = 1 / (1 + |z|)²
+    """
+
+    name: ClassVar[str] = "softsign"
+    formula: ClassVar[Any] = ("z / (1 + np.abs(z))", "1 / (1 + np.abs(z)) ** 2")
+
+    def value(self, z: Array) -> Array:
+        """f(z) = z / (1 + |z|)."""
+        return z / (1 + np.abs(z))
+
+    def derivative(self, z: Array) -> Array:
+        """f′ = 1 / (1 + |z|)², squared last, because the square of a large z overflows."""
+        return (1 / (1 + np.abs(z))) ** 2
+
+
+@frozen
+class Mish(Function):
+    """A smooth rectifier, similar to silu. Misra 2019.
+
+    y = z tanh(softplus(z))    → z e^z for z → −∞,  → z for z → ∞
+
+    f′ = t + z (1 − t²) σ(z)  with  t = tanh(softplus(z)) and the sigmoid σ
+    """
+
+    name: ClassVar[str] = "mish"
+    formula: ClassVar[Any] = (
+        "z * np.tanh(np.log(1 + np.exp(z)))",
+        "np.tanh(np.log(1 + np.exp(z)))"
+        " + z / np.cosh(np.log(1 + np.exp(z))) ** 2 / (1 + np.exp(-z))",
+    )
+
+    def value(self, z: Array) -> Array:
+        """f(z) = z tanh(softplus(z)); below `FAR` it is z e^z, as silu."""
+        near = np.maximum(z, FAR) if _goes_below(z, FAR) else z
+        y = near * np.tanh(Softplus().value(near))
+        return y if near is z else np.where(z < FAR, Silu().value(z), y)
+
+    def derivative(self, z: Array) -> Array:
+        """f′ = tanh s + z σ(z) / cosh² s with s = softplus(z)."""
+        z = np.clip(z, 100 * FAR, -100 * FAR)  # beyond these, f′ is 0 or 1; avoids ∞ · 0
+        s = Softplus().value(z)
+        return np.tanh(s) + z * Tanh().derivative(s) * Sigmoid().value(z)
+
+
+@frozen
 class Gelu(Function):
     """The Gaussian error linear unit, exact, not its tanh approximation.
 
@@ -422,6 +522,79 @@ class Gelu(Function):
         bell = _bell(z)
         tail = _scaled_normal_tail(sign * z) * bell
         return positive - sign * tail + z * bell * (1 / math.sqrt(2 * math.pi))
+
+
+@frozen
+class Step(Function):
+    """The Heaviside step of the first artificial neurons. McCulloch and Pitts 1943.
+
+    y = 1 for z > 0, else 0
+
+    f′ = 0
+
+    No delta passes a step, so nothing before it can learn: it is for weights that are set by hand.
+    """
+
+    name: ClassVar[str] = "step"
+    formula: ClassVar[Any] = ("np.where(z > 0, 1, 0)", "0 * z")
+
+    def value(self, z: Array) -> Array:
+        """f(z) = 1 where z > 0, else 0."""
+        return np.heaviside(z, 0)
+
+    def derivative(self, z: Array) -> Array:
+        """f′ = 0, also at the step."""
+        return np.zeros_like(z)
+
+    def derivative_from_value(self, y: Array) -> Array:
+        """f′ = 0."""
+        return np.zeros_like(y)
+
+
+@frozen
+class HardTanh(Function):
+    """A tanh made of straight lines.
+
+    y = z for −1 < z < 1, else ±1
+
+    f′ = 1 for −1 < z < 1, else 0
+    """
+
+    name: ClassVar[str] = "hard_tanh"
+    formula: ClassVar[Any] = ("np.clip(z, -1, 1)", "np.where(np.abs(z) < 1, 1, 0)")
+
+    def value(self, z: Array) -> Array:
+        """f(z) = z where |z| < 1, else the sign of z."""
+        return np.where(np.abs(z) < 1, z, np.sign(z))
+
+    def derivative(self, z: Array) -> Array:
+        """f′ = 1 where |z| < 1, else 0."""
+        return (np.abs(z) < 1).astype(z.dtype)
+
+    def derivative_from_value(self, y: Array) -> Array:
+        """f′ = 1 where |y| < 1, else 0."""
+        return (np.abs(y) < 1).astype(y.dtype)
+
+
+@frozen
+class HardSigmoid(Function):
+    """A sigmoid made of straight lines, as PyTorch and Keras 3 define it.
+
+    y = (z + 3) / 6 for −3 < z < 3, else 0 or 1
+
+    f′ = 1/6 for −3 < z < 3, else 0
+    """
+
+    name: ClassVar[str] = "hard_sigmoid"
+    formula: ClassVar[Any] = ("np.clip(z / 6 + 1 / 2, 0, 1)", "np.where(np.abs(z) < 3, 1 / 6, 0)")
+
+    def value(self, z: Array) -> Array:
+        """f(z) = (z + 3) / 6 where |z| < 3, else 0 or 1."""
+        return np.where(np.abs(z) < 3, (z + 3) / 6, (1 + np.sign(z)) / 2)
+
+    def derivative(self, z: Array) -> Array:
+        """f′ = 1/6 where |z| < 3, else 0."""
+        return (np.abs(z) < 3).astype(z.dtype) / 6
 
 
 @frozen
@@ -520,7 +693,8 @@ class Pair(Function):
 KNOWN: dict[str, Callable[[], Function]] = {
     kind.name: kind
     for kind in (
-        Identity, Sigmoid, Tanh, Relu, LeakyRelu, Elu, Softplus, Silu, Gelu, Sin, Gaussian,
+        Identity, Sigmoid, Tanh, Relu, LeakyRelu, Elu, Selu, Softplus, LogSigmoid, Softsign, Silu,
+        Mish, Gelu, Step, HardTanh, HardSigmoid, Sin, Gaussian,
     )
 }  # fmt: skip
 """The functions by name; all can be created without arguments."""
