@@ -158,11 +158,7 @@ def test_the_equations_are_what_the_layer_computes():
      (np.inf, "inf at [1, 2]"), (1e30, "1e+30 at [1, 2]")],
 )  # fmt: skip
 def test_a_token_that_is_not_in_the_table_is_refused_with_its_place(token, received):
-<<<<<<< HEAD
-    tokens = np.tile([0.0, 1.0, 2.0], (2, 1))
-=======
     tokens = np.tile([0.0, 1, 2], (2, 1))
->>>>>>> w-norm
     tokens[1, 2] = token
     layer = built(Embedding(5, 2), (3,))
     for call in (layer.forward, layer):
