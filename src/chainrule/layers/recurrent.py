@@ -104,7 +104,7 @@ def require_sequences(layer: Layer, shapes: Sequence[Shape], entries: str) -> No
 class Recurrent(Layer, repr=False):
     """Time, mask and carried state: what the recurrent layers have in common.
 
-    A subclass writes one step, its slopes and its way back: `_step`, `_slopes`, `_step_back`.
+    A subclass writes one step, its slopes and its backward pass: `_step`, `_slopes`, `_step_back`.
     """
 
     states: ClassVar[tuple[str, ...]] = ("hidden",)
@@ -166,7 +166,7 @@ class Recurrent(Layer, repr=False):
         raise NotImplementedError
 
     def _slopes(self, *parts: Array) -> States:
-        """What the way back multiplies deltas with."""
+        """What the backward pass multiplies deltas by."""
         raise NotImplementedError
 
     def _step_back(self, deltas: States, slopes: States) -> tuple[Array, Array, States]:
@@ -198,7 +198,7 @@ class Recurrent(Layer, repr=False):
     def _through_time(
         self, x: Array, mask: Array | None = None, *, remembers: bool = False
     ) -> tuple[Array, States, Any]:
-        """The outputs, the last states, and what the way back needs."""
+        """The outputs, the last states, and what the backward pass needs."""
         batch, steps, _ = x.shape
         used: Any = [None] * steps
         if mask is not None:
