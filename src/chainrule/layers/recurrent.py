@@ -172,11 +172,10 @@ class Recurrent(Layer, repr=False):
         """Write what the backward pass multiplies deltas by, (slope_count, units, batch)."""
         raise NotImplementedError
 
-    def _step_back(self, deltas: States, slopes: Array, room: Array) -> tuple[Array, States]:
+    def _step_back(self, deltas: States, slopes: Array, room: Array) -> Sequence[Any]:
         """Write ∂C/∂z and, if it differs, ∂C/∂(h_{t−1} u) into room, (2, gates, units, batch).
 
-        Returns the second one, (gates · units, batch), and ∂C/∂(the states before), without what h
-        gets through u.
+        Returns ∂C/∂(the states before); for h, what it does not get through u, or None.
         """
         raise NotImplementedError
 
@@ -250,20 +249,23 @@ class Recurrent(Layer, repr=False):
             return np.zeros_like(delta, shape=(0, self.biases.size))
         both = slopes[0, 0, :0] + nothing[:0]  # dual numbers, if one of them is
         room = np.empty_like(both, shape=(2, len(self.scales), self.units, batch))
+        dz, dq = np.reshape(room, (2, self.biases.size, batch))  # the same memory
         of_z = of_q = np.empty_like(both, shape=(steps * batch, self.biases.size))
-        if self.has_two_sums:
-            of_q = np.empty_like(of_z)
+        dq, of_q = (dq, np.empty_like(of_z)) if self.has_two_sums else (dz, of_z)
+        recurrent = self.recurrent_weights.value
         for t in reversed(range(steps)):
             deltas = (deltas[0] + from_cost[t], *deltas[1:])
             stayed: Any = deltas
             if used[t] is not None:
                 stayed = [np.where(used[t], 0, d) for d in deltas]
                 deltas = tuple(np.where(used[t], d, 0) for d in deltas)
-            dq, deltas = self._step_back(deltas, slopes[t], room)
+            direct, *others = self._step_back(deltas, slopes[t], room)
+            through = np.dot(recurrent, dq)
+            deltas = (through if direct is None else through + direct, *others)
             if used[t] is not None:
                 deltas = tuple(map(np.add, deltas, stayed))
             at = slice(t * batch, (t + 1) * batch)
-            of_z[at] = np.reshape(room[0], dq.shape).T
+            of_z[at] = dz.T
             if self.has_two_sums:
                 of_q[at] = dq.T
         inputs = np.reshape(np.swapaxes(x, 0, 1), (steps * batch, features))
@@ -346,9 +348,9 @@ class SimpleRNN(Recurrent, repr=False):
         (h,) = parts
         np.subtract(1, h * h, out=slopes[0])
 
-    def _step_back(self, deltas: States, slopes: Array, room: Array) -> tuple[Array, States]:
-        dz = np.multiply(deltas[0], slopes[0], out=room[0, 0])
-        return dz, (np.dot(self.recurrent_weights.value, dz),)
+    def _step_back(self, deltas: States, slopes: Array, room: Array) -> Sequence[Any]:
+        np.multiply(deltas[0], slopes[0], out=room[0, 0])
+        return (None,)
 
 
 class LSTM(Recurrent, repr=False):
@@ -448,7 +450,7 @@ class LSTM(Recurrent, repr=False):
         gates = np.tanh(z)
         _make_sigmoids(gates[: 2 * units])
         _make_sigmoids(gates[3 * units :])
-        i, f, g, o = np.reshape(gates, (4, *c.shape))
+        i, f, g, o = gates.reshape(4, *c.shape)
         written, kept = i * g, f * c
         c = written + kept
         read = np.tanh(c)
@@ -464,13 +466,12 @@ class LSTM(Recurrent, repr=False):
         np.subtract(o, h * read, out=slopes[4])
         slopes[5] = f
 
-    def _step_back(self, deltas: States, slopes: Array, room: Array) -> tuple[Array, States]:
+    def _step_back(self, deltas: States, slopes: Array, room: Array) -> Sequence[Any]:
         dh, dc = deltas
         dc = dc + dh * slopes[4]
         np.multiply(dc, slopes[:3], out=room[0, :3])
         np.multiply(dh, slopes[3], out=room[0, 3])
-        dz = np.reshape(room[0], (4 * self.units, len(dh.T)))
-        return dz, (np.dot(self.recurrent_weights.value, dz), dc * slopes[5])
+        return None, dc * slopes[5]
 
 
 class GRU(Recurrent, repr=False):
@@ -537,7 +538,7 @@ class GRU(Recurrent, repr=False):
         q = np.dot(u, h)
         gates = np.tanh(z[:two] + q[:two])
         _make_sigmoids(gates)
-        r, keep = np.reshape(gates, (2, *h.shape))
+        r, keep = gates.reshape(2, *h.shape)
         q_n = q[two:] + self.recurrent_biases.value[two:, np.newaxis]
         reset = r * q_n
         n = np.tanh(z[two:] + reset)
@@ -552,13 +553,12 @@ class GRU(Recurrent, repr=False):
         np.multiply(slopes[2], r, out=slopes[3])
         slopes[4] = keep
 
-    def _step_back(self, deltas: States, slopes: Array, room: Array) -> tuple[Array, States]:
+    def _step_back(self, deltas: States, slopes: Array, room: Array) -> Sequence[Any]:
         (dh,), (of_z, of_q) = deltas, room
         np.multiply(dh, slopes[:3], out=of_z)
         of_q[:2] = of_z[:2]
         np.multiply(dh, slopes[3], out=of_q[2])
-        dq = np.reshape(of_q, (3 * self.units, len(dh.T)))
-        return dq, (np.dot(self.recurrent_weights.value, dq) + dh * slopes[4],)
+        return (dh * slopes[4],)
 
     def _input_biases(self) -> Array:
         """b, with b' of the gates: only for the candidate it makes a difference where it is."""
