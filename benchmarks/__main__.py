@@ -19,7 +19,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks import contenders, graphs, machine, optimizers, overheads, report, training
+from benchmarks import contenders, graphs, layers, machine, optimizers, overheads, report, training
 from benchmarks.race import DisagreementError, Length, race, use_threads
 from benchmarks.workloads import DTYPES, WORKLOADS
 
@@ -52,6 +52,7 @@ def measure(options: argparse.Namespace, console: Console) -> report.Measured:
     with Progress(console=console, auto_refresh=False, transient=True) as progress:
         races = len(DTYPES) * (len(workloads) + (len(graphs.CHAINS) + 1) * options.with_graphs)
         races += options.with_optimizers + options.with_training
+        races += len(layers.CONTESTS) * options.with_layers
         bar = progress.add_task("", total=races * length.starts + 3)
 
         def seen() -> None:
@@ -75,6 +76,10 @@ def measure(options: argparse.Namespace, console: Console) -> report.Measured:
         if options.with_graphs:
             progress.update(bar, description="graphs", refresh=True)
             of_graphs = graphs.measure(length, seen, options.quick)
+        of_layers = None
+        if options.with_layers:
+            progress.update(bar, description="layers", refresh=True)
+            of_layers = layers.measure(length, seen, options.threads)
         of_optimizers = None
         if options.with_optimizers:
             progress.update(bar, description="optimizers", refresh=True)
@@ -91,6 +96,7 @@ def measure(options: argparse.Namespace, console: Console) -> report.Measured:
         of_graphs,
         of_optimizers,
         of_training,
+        of_layers,
         jacobian,
         check,
     )
@@ -108,7 +114,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         default=machine.cores(),
         help="per contender; default: all",
     )
-    names += ["graphs", "optimizers", "training"]
+    names += ["graphs", "layers", "optimizers", "training"]
     parser.add_argument(
         "--only", type=lambda text: text.split(","), default=names, help=",".join(names)
     )
@@ -118,6 +124,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         parser.error(f"unknown: {', '.join(sorted(unknown))}; choose from {names}")
     options.is_whole = not options.quick and set(options.only) == set(names)
     options.with_graphs = "graphs" in options.only
+    options.with_layers = "layers" in options.only
     options.with_optimizers = "optimizers" in options.only
     options.with_training = "training" in options.only
     given = sys.argv[1:] if arguments is None else arguments

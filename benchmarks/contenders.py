@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from importlib import metadata
 from importlib.util import find_spec
-from typing import Protocol
+from typing import Any, Protocol
 
-from benchmarks.workloads import Array, Problem
+from benchmarks.workloads import Array
 
 
 class Contender(Protocol):
@@ -29,6 +29,7 @@ PEERS = {"PyTorch": "torch", "JAX": "jax"}
 GRAPH, RESIDUAL, RESIDUAL_PEER = "as a Graph", "residual", "residual in PyTorch"
 ADAM, ADAM_PEER, ADAM_FUSED = "Adam", "Adam in PyTorch", "Adam in PyTorch, fused"
 FIT, FIT_PEER = "Trainer.fit", "a loop in PyTorch"
+LAYER, LAYER_PEER = "a layer", "the layer in PyTorch"
 OURS = {
     "chainrule": "sigmoid_network",
     GRAPH: "sigmoid_graph",
@@ -50,7 +51,7 @@ def version(name: str) -> str:
         return "not installed"
 
 
-def make(name: str, problem: Problem) -> Contender:
+def make(name: str, problem: Any) -> Contender:
     """Create the contender of that name, before its first step."""
     # Imported here, so that a contender's process does not load the libraries of the others.
     if name == "by hand":
@@ -81,6 +82,9 @@ def make(name: str, problem: Problem) -> Contender:
         from benchmarks import training
 
         return {FIT: training.Fit, FIT_PEER: training.Loop}[name](problem)
+    if name in (LAYER, LAYER_PEER):
+        contest = problem.contest
+        return contest.ours(problem) if name == LAYER else contest.theirs(problem)  # type: ignore[no-any-return]
     from benchmarks import peers
 
     return {"PyTorch": peers.PyTorch, "JAX": peers.Jax, RESIDUAL_PEER: peers.PyTorchResidual}[name](

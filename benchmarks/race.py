@@ -21,13 +21,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from benchmarks import contenders
 from benchmarks.quartiles import Quartiles
-from benchmarks.workloads import Array, Problem, Workload
+from benchmarks.workloads import Array
 
 STEPS_TO_AGREE = 10
 TOLERANCES = {"float32": 2e-5, "float64": 1e-10}
@@ -38,13 +38,31 @@ class DisagreementError(AssertionError):
     """Contenders that should take the same steps computed different parameters."""
 
 
+class Raced(Protocol):
+    """What contenders race on: a `Workload`, or the contest of a single layer."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def bounds(self) -> dict[str, float]:
+        """The largest ratio to another contender, by its name."""
+
+    def problem(self, dtype: str) -> Any:
+        """What every contender starts with."""
+
+
 @dataclass
 class Result:
-    """The seconds per step of each contender, one number per round."""
+    """The seconds per step of each contender, one number per round.
 
-    workload: Workload
+    ``seconds`` is the time on the clock, ``processor`` that of all threads together.
+    """
+
+    workload: Any
     dtype: str
     seconds: dict[str, list[float]] = field(default_factory=dict)
+    processor: dict[str, list[float]] = field(default_factory=dict)
 
     def median(self, name: str) -> float:
         return float(np.median(self.seconds[name]))
@@ -71,7 +89,7 @@ class Length:
 
 
 def race(
-    workload: Workload,
+    workload: Raced,
     dtype: str,
     names: Sequence[str],
     length: Length,
@@ -89,7 +107,7 @@ def race(
     DisagreementError
         The contenders did not compute the same parameters.
     """
-    result = Result(workload, dtype, {name: [] for name in names})
+    result = Result(workload, dtype, {n: [] for n in names}, {n: [] for n in names})
     order = list(names)
     shuffle = random.Random(f"{workload.name} {dtype}").shuffle
     for _ in range(length.starts):
@@ -101,7 +119,9 @@ def race(
                 shuffle(order)
                 for name in order:
                     time.sleep(length.rest)
-                    result.seconds[name].append(runners.ask(name, "run", steps[name]))
+                    seconds, processor = runners.ask(name, "run", steps[name])
+                    result.seconds[name].append(seconds)
+                    result.processor[name].append(processor)
                 rounds += 1
         seen()
     return result
@@ -126,7 +146,7 @@ def require_agreement(outcomes: dict[str, tuple[list[float], Array]], dtype: str
 class Runners:
     """The processes of all contenders, which run one at a time."""
 
-    def __init__(self, workload: Workload, dtype: str, names: Sequence[str]) -> None:
+    def __init__(self, workload: Raced, dtype: str, names: Sequence[str]) -> None:
         # Not "fork": forked processes would share a library's threads.
         context = multiprocessing.get_context("spawn")
         self._ends: dict[str, Connection] = {}
@@ -162,7 +182,7 @@ class Runners:
                 process.join()
 
 
-def _serve(end: Connection, name: str, workload: Workload, dtype: str) -> None:
+def _serve(end: Connection, name: str, workload: Raced, dtype: str) -> None:
     """The process of one contender: answer requests until the connection closes."""
     contender: contenders.Contender | None = None
     while True:
@@ -172,14 +192,7 @@ def _serve(end: Connection, name: str, workload: Workload, dtype: str) -> None:
             return
         try:
             if contender is None:
-                problem = Problem.of(
-                    workload.widths,
-                    workload.batch,
-                    dtype,
-                    scale=workload.scale,
-                    rate=workload.rate,
-                )
-                contender = contenders.make(name, problem)
+                contender = contenders.make(name, workload.problem(dtype))
             end.send(ANSWERS[what](contender, *arguments))
         except Exception as error:
             error.add_note(f"in the process of {name!r}")
@@ -195,19 +208,19 @@ def _agree(contender: contenders.Contender) -> tuple[list[float], Array]:
 
 def _calibrate(contender: contenders.Contender, block: float) -> int:
     """The number of steps that take about as long as a block."""
-    took = min(_run(contender, 1) for _ in range(5))
-    took = min(_run(contender, max(1, round(block / took / 4))) for _ in range(3))
+    took = min(_run(contender, 1)[0] for _ in range(5))
+    took = min(_run(contender, max(1, round(block / took / 4)))[0] for _ in range(3))
     return max(1, round(block / took))
 
 
-def _run(contender: contenders.Contender, steps: int) -> float:
-    """Seconds per step, after some steps to warm up."""
+def _run(contender: contenders.Contender, steps: int) -> tuple[float, float]:
+    """Seconds per step on the clock and of the processor, after some steps to warm up."""
     for _ in range(max(1, steps // 4)):
         contender.step()
-    began = time.perf_counter()
+    began, used = time.perf_counter(), time.process_time()
     for _ in range(steps):
         contender.step()
-    return (time.perf_counter() - began) / steps
+    return (time.perf_counter() - began) / steps, (time.process_time() - used) / steps
 
 
 ANSWERS: dict[str, Callable[..., Any]] = {"agree": _agree, "calibrate": _calibrate, "run": _run}

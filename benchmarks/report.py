@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
@@ -45,19 +46,22 @@ class Measured:
     graphs: graphs.Measured | None = None
     optimizers: list[Result] | None = None
     training: training.Measured | None = None
+    layers: list[Result] | None = None
     jacobian: Quartiles | None = None
     check: tuple[float, float] | None = None
 
     def tables(self) -> list[Table]:
         of_steps = [_ratios(self), _times(self)] if self.results else []
         of_graphs = [_graphs(self.graphs), _growth(self.graphs.growth)] if self.graphs else []
+        of_layers = [_layers(self.layers)] if self.layers else []
         of_optimizers = [_optimizers(self.optimizers)] if self.optimizers else []
         of_training = []
         if self.training:
             of_training = [_epochs(self.training.epochs)] if self.training.epochs else []
             of_training.append(_endless(self.training.endless))
         return [
-            _machine(self), *of_steps, _around(self), *of_graphs, *of_optimizers, *of_training
+            _machine(self), *of_steps, *of_layers, _around(self), *of_graphs, *of_optimizers,
+            *of_training,
         ]  # fmt: skip
 
     @property
@@ -127,14 +131,21 @@ def _ratios(measured: Measured) -> Table:
 
 
 def _times(measured: Measured) -> Table:
+    """On the clock and, below it, of the processor: more than that with several threads."""
     rows = [
         [
-            f"{result.workload.name} {result.dtype}",
-            *[_microseconds(result.median(name)) for name in measured.names],
+            f"{result.workload.name}\n{result.dtype}",
+            *["\n".join(_both_times(result, name)) for name in measured.names],
         ]
         for result in measured.results
     ]
-    return Table("Time of a step in microseconds", ["network", *measured.names], rows)
+    title = "Time of a step in microseconds; below it, of the processor, with all threads"
+    return Table(title, ["network", *measured.names], rows)
+
+
+def _both_times(result: Result, name: str) -> list[str]:
+    times = (result.seconds[name], result.processor.get(name, []))
+    return [_microseconds(float(np.median(each))) for each in times if each]
 
 
 def _around(measured: Measured) -> Table:
@@ -215,6 +226,23 @@ def _optimizers(results: list[Result]) -> Table:
             rows.append([f"vs. {other}", f"{size:,}\n{result.dtype}", ratio, times])
     head = ["", "numbers", "ratio", "microseconds"]
     return Table("Time of a step of Adam, divided by that of the other", head, rows)
+
+
+def _layers(results: list[Result]) -> Table:
+    """Single layers, compared with those of a peer."""
+    rows = []
+    for result in results:
+        other = contenders.LAYER_PEER
+        ratio = _against(result.ratio(other), result.workload.bounds[other], "{:.2f}")
+        clock, processor = (
+            " and ".join(_microseconds(float(np.median(times[n]))) for n in (result.first, other))
+            for times in (result.seconds, result.processor)
+        )
+        shape = " × ".join(map(str, result.workload.shape))
+        rows.append([f"{result.workload.name}\n{shape}", ratio, clock, processor])
+    head = ["layer, and its batch", "ratio", "microseconds", "of the processor"]
+    title = "Time of a layer, forward and back, divided by that of PyTorch; one thread, float32"
+    return Table(title, head, rows)
 
 
 def _epochs(results: list[Result]) -> Table:

@@ -38,6 +38,10 @@ class Workload:
     def __str__(self) -> str:
         return f"{self.name} {list(self.widths)}, batch {self.batch}"
 
+    def problem(self, dtype: str) -> Problem:
+        """What every contender starts with."""
+        return Problem.of(self.widths, self.batch, dtype, scale=self.scale, rate=self.rate)
+
 
 WORKLOADS = (
     Workload("tiny", (2, 30, 20, 1), 100, {"by hand": 1.5, "PyTorch": 0.25}),

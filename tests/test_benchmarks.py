@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from benchmarks import contenders, graphs, optimizers, overheads, report, training
+from benchmarks import contenders, graphs, layers, optimizers, overheads, report, training
 from benchmarks.for_speed_alone import PIECE
 from benchmarks.quartiles import Quartiles
 from benchmarks.race import DisagreementError, Length, Result, race, require_agreement
@@ -132,7 +133,7 @@ def measured() -> report.Measured:
     seconds = {"chainrule": [3e-6, 2e-6, 9e-6], "by hand": [2e-6, 2e-6, 3e-6], "JAX": [1e-3] * 3}
     return report.Measured(
         machine={"processor": "an abacus"},
-        results=[Result(SMALL, "float32", seconds)],
+        results=[Result(SMALL, "float32", seconds, {"chainrule": [5e-6, 4e-6, 6e-6]})],
         trainer={"float32": Quartiles(1e-6, 16e-6, 17e-6)},
         imports={
             "numpy": [0.1, 0.1],
@@ -160,7 +161,7 @@ def test_the_table_shows_bounds_beside_what_was_measured() -> None:
     assert "16.0 ≤ 15.0 ✗<br>1.0–17.0" in text
     assert "1.20 ≤ 1.50 ✓" in text
     assert "321 parameters, milliseconds | 3.0<br>2.0–4.0 |" in text
-    assert "| small float32 | 3.0 | 2.0 | 1,000 |" in text
+    assert "| small<br>float32 | 3.0<br>5.0 | 2.0 | 1,000 |" in text  # below: of the processor
     assert "| processor | an abacus |" in text
 
 
@@ -272,6 +273,50 @@ def test_the_tables_of_a_whole_training_say_the_ratio_and_what_grows() -> None:
     text = report.as_markdown(report.Measured({}, [], {}, measured().imports, training=found))
     assert "| 0.70 ≤ 0.90 ✓<br>0.65–0.75 | 0.70 and 1.00 |" in text
     assert "| 100 | 50.0 | 10.0 |" in text and "| 200 | 60.0 | 10.1 |" in text
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("contest", layers.CONTESTS, ids=lambda contest: contest.name)
+def test_a_layer_and_that_of_pytorch_compute_the_same(contest: layers.Contest) -> None:
+    """On small rows, in float64: the output, the delta of the input and every gradient."""
+    small = replace(
+        contest, shape=(2, *(min(n, 8) for n in contest.shape[1:-1]), contest.shape[-1])
+    )
+    names = [contenders.LAYER, contenders.LAYER_PEER]
+    outcomes = {}
+    for name in names:
+        contender = contenders.make(name, small.problem("float64"))
+        outcomes[name] = ([contender.step() for _ in range(3)], contender.flat_parameters())
+    require_agreement(outcomes, "float64")
+
+
+def test_the_bounds_of_layers_are_those_that_were_promised() -> None:
+    convolutions = dict.fromkeys([(32, 28, 28, 16), (32, 16, 16, 32), (32, 8, 8, 64)], 1.5)
+    found = {c.shape: c.bound for c in layers.CONTESTS if isinstance(c, layers.Convolution)}
+    assert found == convolutions
+    others = [(c.name, c.bound) for c in layers.CONTESTS if not isinstance(c, layers.Convolution)]
+    assert dict(others) == {
+        "step of a CNN with Adam": 1.2,
+        "LSTM, 64 units": 1.4,
+        "LSTM, 128 units": 1.4,
+        "GRU, 64 units": 0.7,
+        "attention, 4 heads": 1.05,
+        "MaxPool 2 × 2": 0.6,
+        "AveragePool 2 × 2": 0.6,
+        "BatchNorm": 1.2,
+        "LayerNorm": 1.5,
+        "Scan over a user's cell": 3.0,
+    }
+
+
+def test_the_table_of_layers_has_the_ratio_and_both_times() -> None:
+    names = [contenders.LAYER, contenders.LAYER_PEER]
+    seconds = dict(zip(names, ([2e-3, 2e-3], [4e-3, 4e-3]), strict=True))
+    processor = dict(zip(names, ([3e-3, 3e-3], [5e-3, 5e-3]), strict=True))
+    result = Result(layers.CONTESTS[0], "float32", seconds, processor)
+    text = report.as_markdown(report.Measured({}, [], {}, measured().imports, layers=[result]))
+    row = "32 × 28 × 28 × 16 | 0.50 ≤ 1.50 ✓<br>0.50–0.50 | 2,000 and 4,000 | 3,000 and 5,000 |"
+    assert row in text
 
 
 def test_the_tables_of_graphs_have_a_row_for_each_race_and_each_length() -> None:

@@ -32,8 +32,10 @@ if TYPE_CHECKING:
     from chainrule.core.layer import Layer as Layer
     from chainrule.display.diagram import diagram as diagram
     from chainrule.display.equations import explain as explain
+    from chainrule.display.picture import picture as picture
     from chainrule.display.summary import summary as summary
     from chainrule.display.trace import trace as trace
+    from chainrule.graph.blocks import TransformerBlock as TransformerBlock
     from chainrule.graph.graph import Graph as Graph
     from chainrule.graph.node import Input as Input
     from chainrule.graph.residual import Branches as Branches
@@ -41,6 +43,10 @@ if TYPE_CHECKING:
     from chainrule.graph.sequential import Sequential as Sequential
     from chainrule.layers.activation import Activation as Activation
     from chainrule.layers.activation import PReLU as PReLU
+    from chainrule.layers.attention import MultiHeadAttention as MultiHeadAttention
+    from chainrule.layers.attention import PositionalEncoding as PositionalEncoding
+    from chainrule.layers.convolution import Convolution as Convolution
+    from chainrule.layers.convolution import TransposedConvolution as TransposedConvolution
     from chainrule.layers.dense import Dense as Dense
     from chainrule.layers.embedding import Embedding as Embedding
     from chainrule.layers.merge import Add as Add
@@ -54,15 +60,29 @@ if TYPE_CHECKING:
     from chainrule.layers.normalization import GroupNorm as GroupNorm
     from chainrule.layers.normalization import LayerNorm as LayerNorm
     from chainrule.layers.normalization import RMSNorm as RMSNorm
+    from chainrule.layers.pooling import AveragePool as AveragePool
+    from chainrule.layers.pooling import GlobalAveragePool as GlobalAveragePool
+    from chainrule.layers.pooling import GlobalMaxPool as GlobalMaxPool
+    from chainrule.layers.pooling import MaxPool as MaxPool
     from chainrule.layers.random import Dropout as Dropout
     from chainrule.layers.random import GaussianDropout as GaussianDropout
     from chainrule.layers.random import GaussianNoise as GaussianNoise
     from chainrule.layers.random import SpatialDropout as SpatialDropout
+    from chainrule.layers.recurrent import GRU as GRU
+    from chainrule.layers.recurrent import LSTM as LSTM
+    from chainrule.layers.recurrent import SimpleRNN as SimpleRNN
     from chainrule.layers.reshape import Flatten as Flatten
     from chainrule.layers.reshape import Permute as Permute
     from chainrule.layers.reshape import Reshape as Reshape
     from chainrule.layers.reshape import Slice as Slice
+    from chainrule.layers.resize import Crop as Crop
+    from chainrule.layers.resize import Pad as Pad
+    from chainrule.layers.resize import Upsample as Upsample
     from chainrule.layers.softmax import Softmax as Softmax
+    from chainrule.layers.spectral import SpectralConvolution as SpectralConvolution
+    from chainrule.layers.wrappers import Bidirectional as Bidirectional
+    from chainrule.layers.wrappers import Scan as Scan
+    from chainrule.layers.wrappers import TimeDistributed as TimeDistributed
     from chainrule.storage import load as load
     from chainrule.training import metrics as metrics
     from chainrule.training.trainer import Trainer as Trainer
@@ -73,9 +93,13 @@ _PLACES = {
     "Activation": "chainrule.layers.activation",
     "Add": "chainrule.layers.merge",
     "Average": "chainrule.layers.merge",
+    "AveragePool": "chainrule.layers.pooling",
     "BatchNorm": "chainrule.layers.normalization",
+    "Bidirectional": "chainrule.layers.wrappers",
     "Branches": "chainrule.graph.residual",
     "Concatenate": "chainrule.layers.merge",
+    "Convolution": "chainrule.layers.convolution",
+    "Crop": "chainrule.layers.resize",
     "Dense": "chainrule.layers.dense",
     "Dot": "chainrule.layers.merge",
     "Dropout": "chainrule.layers.random",
@@ -83,31 +107,47 @@ _PLACES = {
     "Embedding": "chainrule.layers.embedding",
     "Equations": "chainrule.core.equations",
     "Flatten": "chainrule.layers.reshape",
+    "GRU": "chainrule.layers.recurrent",
     "GaussianDropout": "chainrule.layers.random",
     "GaussianNoise": "chainrule.layers.random",
+    "GlobalAveragePool": "chainrule.layers.pooling",
+    "GlobalMaxPool": "chainrule.layers.pooling",
     "Graph": "chainrule.graph.graph",
     "GroupNorm": "chainrule.layers.normalization",
     "Input": "chainrule.graph.node",
+    "LSTM": "chainrule.layers.recurrent",
     "Layer": "chainrule.core.layer",
     "LayerNorm": "chainrule.layers.normalization",
+    "MaxPool": "chainrule.layers.pooling",
     "Maximum": "chainrule.layers.merge",
+    "MultiHeadAttention": "chainrule.layers.attention",
     "Multiply": "chainrule.layers.merge",
     "PReLU": "chainrule.layers.activation",
+    "Pad": "chainrule.layers.resize",
     "Permute": "chainrule.layers.reshape",
+    "PositionalEncoding": "chainrule.layers.attention",
     "RMSNorm": "chainrule.layers.normalization",
     "Reshape": "chainrule.layers.reshape",
     "Residual": "chainrule.graph.residual",
+    "Scan": "chainrule.layers.wrappers",
     "Sequential": "chainrule.graph.sequential",
+    "SimpleRNN": "chainrule.layers.recurrent",
     "Slice": "chainrule.layers.reshape",
     "Softmax": "chainrule.layers.softmax",
     "SpatialDropout": "chainrule.layers.random",
+    "SpectralConvolution": "chainrule.layers.spectral",
     "Subtract": "chainrule.layers.merge",
+    "TimeDistributed": "chainrule.layers.wrappers",
     "Trainer": "chainrule.training.trainer",
+    "TransformerBlock": "chainrule.graph.blocks",
+    "TransposedConvolution": "chainrule.layers.convolution",
+    "Upsample": "chainrule.layers.resize",
     "check_layer": "chainrule.calculus.check",
     "check_loss": "chainrule.calculus.check",
     "diagram": "chainrule.display.diagram",
     "explain": "chainrule.display.equations",
     "load": "chainrule.storage",
+    "picture": "chainrule.display.picture",
     "summary": "chainrule.display.summary",
     "trace": "chainrule.display.trace",
 }

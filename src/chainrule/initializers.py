@@ -1,8 +1,8 @@
-"""The public path of `chainrule.core.initializers`: ``import chainrule.initializers`` gives that module."""
+"""The public path of `chainrule.core.initializers`."""
 
 import sys
 
 from chainrule.core import initializers as module
-from chainrule.core.initializers import *  # noqa: F403 - for type checkers, which cannot see the next line
+from chainrule.core.initializers import *  # noqa: F403 - for type checkers
 
 sys.modules[__name__] = module

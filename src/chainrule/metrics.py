@@ -1,8 +1,8 @@
-"""The public path of `chainrule.training.metrics`: ``import chainrule.metrics`` gives that module."""
+"""The public path of `chainrule.training.metrics`."""
 
 import sys
 
 from chainrule.training import metrics as module
-from chainrule.training.metrics import *  # noqa: F403 - for type checkers, which cannot see the next line
+from chainrule.training.metrics import *  # noqa: F403 - for type checkers
 
 sys.modules[__name__] = module

@@ -604,6 +604,7 @@ CASES: dict[Any, list[Any]] = {
         lambda x, y: np.clip(x, None, 0.2),
         lambda x, y: np.clip(x, a_min=0.2, a_max=None),
     ],
+    np.sort_complex: [(lambda x, y: np.real(np.sort_complex(x)), lambda x, y: np.sort(x))],
     np.sort: [
         lambda x, y: np.sort(x),
         lambda x, y: np.sort(x, axis=None),
@@ -717,6 +718,18 @@ CASES: dict[Any, list[Any]] = {
     # polynomials and series
     np.polyadd: [lambda x, y: np.polyadd(x[0], y[0, 1:])],
     np.polysub: [lambda x, y: np.polysub(x[0, :2], y[0])],
+    np.polymul: [
+        (lambda x, y: np.polymul(x[0], y[0, 1:]), lambda x, y: np.convolve(x[0], y[0, 1:])),
+        (lambda x, y: np.polymul([0.0, 2.0], x[0]), lambda x, y: np.convolve([2.0], x[0])),
+        (lambda x, y: np.polymul(x[0, 0], x[1]), lambda x, y: x[0, 0] * x[1]),
+    ],
+    np.polydiv: [
+        lambda x, y: np.polydiv(x[0], y[0, 1:] + [3, 0, 0])[0],
+        lambda x, y: np.polydiv(x[0], y[0, 1:] + [3, 0, 0])[1],
+        lambda x, y: np.polydiv(x[0, :2], y[0])[1],
+        lambda x, y: np.polydiv([1.0, 2.0, 3.0], x[0, :2] + [3, 0])[0],
+        lambda x, y: np.polydiv(x[0], 2.0 + y[0, 0] ** 2)[0],
+    ],
     np.polyder: [lambda x, y: np.polyder(x[0]), lambda x, y: np.polyder(x[0], 2)],
     np.polyint: [lambda x, y: np.polyint(x[0]), lambda x, y: np.polyint(x[0] + 0 * y[0], 1, [2.0])],
     np.polyfit: [

@@ -305,3 +305,21 @@ def test_the_error_for_an_invalid_argument_names_it(make: Any, name: str) -> Non
     with pytest.raises(ConfigurationError, match=f"^{name} has an invalid value") as caught:
         make()
     assert caught.value.place == "CSVLogger" and caught.value.hint
+
+
+@pytest.mark.parametrize("other", ["run.csv", "./run.csv", "link/run.csv"])
+def test_two_tables_in_one_file_are_refused_before_the_first_step(
+    tmp_path: Path, monkeypatch: Any, other: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.symlink(tmp_path, tmp_path / "link")
+    trainer = trainer_of()
+    with pytest.raises(ConfigurationError, match="2 callbacks write to the same path") as caught:
+        fit(trainer, [CSVLogger(tmp_path / "run.csv"), CSVLogger(other, append=True)])
+    assert caught.value.place == "CSVLogger" and "run.csv" in caught.value.received
+    assert not trainer.model.is_built and not (tmp_path / "run.csv").exists()
+    same = CSVLogger(tmp_path / "run.csv")
+    with pytest.raises(ConfigurationError, match="same path"):
+        fit(trainer_of(), [same, same])
+    fit(trainer_of(), [same, CSVLogger(tmp_path / "other.csv")])
+    assert (tmp_path / "run.csv").read_text() == (tmp_path / "other.csv").read_text()

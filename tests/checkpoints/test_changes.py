@@ -6,10 +6,21 @@ import copy
 import pickle
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 
-from chainrule import Activation, Dense, Layer, Sequential, Trainer, callbacks, losses, optimizers
+from chainrule import (
+    Activation,
+    Dense,
+    Layer,
+    Sequential,
+    Trainer,
+    callbacks,
+    losses,
+    optimizers,
+    schedules,
+)
 from chainrule.core.errors import ConfigurationError, StorageError
 
 RNG = np.random.default_rng(7)
@@ -187,6 +198,133 @@ def test_early_stopping_changed_during_a_run_resumes_as_changed(tmp_path, before
         run(7, At(12, kill), callbacks.Checkpoint(tmp_path, every_steps=3))
     assert run(-1, callbacks.Checkpoint(tmp_path), resume_from=tmp_path) == run(7)
     assert run(7)[1] != run(-1)[1]
+
+
+@attrs.define(eq=False)
+class Shrinks(callbacks.Callback):
+    """Shrinks the learning rate, by a field that can be changed."""
+
+    factor: float = 0.9
+    seen: list[float] = attrs.field(factory=list)
+
+    def on_step_end(self, trainer: Any, *given: Any) -> None:
+        trainer.optimizer.learning_rate *= self.factor
+        self.seen.append(trainer.optimizer.learning_rate)
+
+
+def plateau() -> Any:
+    return callbacks.LearningRate(schedules.ReduceOnPlateau(0.05, patience=9), monitor="loss")
+
+
+def shrink(rate: Any) -> None:
+    rate.schedule.patience, rate.schedule.threshold = 0, 0.9
+
+
+CALLBACKS: dict[str, tuple[Any, Any]] = {
+    "a field of a user's callback": (Shrinks, lambda own: setattr(own, "factor", 0.5)),
+    "a field of a ReduceOnPlateau": (plateau, shrink),
+}
+
+
+@pytest.mark.parametrize("name", CALLBACKS)
+def test_a_field_of_a_callback_changed_during_a_run_resumes_as_changed(tmp_path, name):
+    make, change = CALLBACKS[name]
+
+    def run(change_at: int, *more: Any, **how: Any) -> Any:
+        own = make()
+        own_change = At(change_at, lambda trainer: change(own))
+        return outcome(fit(trainer_of(), own, own_change, *more, **how))
+
+    with pytest.raises(KilledError):
+        run(7, At(14, kill), callbacks.Checkpoint(tmp_path, every_steps=3))
+    whole = run(7)
+    for _ in range(2):
+        resumed = run(-1, callbacks.Checkpoint(tmp_path), resume_from=tmp_path)
+        assert resumed == whole
+    assert whole[0] != run(-1)[0]
+
+
+def test_how_often_checkpoints_are_written_can_be_changed(tmp_path):
+    saves = callbacks.Checkpoint(tmp_path, every_steps=9, keep=99)
+    fit(trainer_of(), saves, At(9, lambda trainer: setattr(saves, "every_steps", 4)))
+    found = sorted(int(path.name[5:14]) for path in tmp_path.iterdir())
+    assert found == [0, 12, 16, 20]
+
+
+def test_an_object_given_to_a_callback_during_a_run_that_no_file_can_hold_is_refused(tmp_path):
+    own = Shrinks()
+    change = At(7, lambda trainer: setattr(own, "seen", [trainer]))
+    with pytest.raises(StorageError, match="cannot be written") as caught:
+        fit(trainer_of(), own, change, callbacks.Checkpoint(tmp_path, every_steps=7))
+    assert caught.value.place.startswith("Shrinks 1's seen")
+
+
+FIXED = {
+    "CSVLogger.path": lambda folder: callbacks.CSVLogger(folder / "a.csv"),
+    "CSVLogger.append": lambda folder: callbacks.CSVLogger(folder / "a.csv"),
+    "Checkpoint.folder": lambda folder: callbacks.Checkpoint(folder),
+    "EarlyStopping.monitor": lambda folder: callbacks.EarlyStopping("loss"),
+    "EarlyStopping.mode": lambda folder: callbacks.EarlyStopping("loss"),
+    "LearningRate.schedule": lambda folder: callbacks.LearningRate(schedules.Constant(0.1)),
+    "LearningRate.per": lambda folder: callbacks.LearningRate(schedules.Constant(0.1)),
+    "TensorBoard.folder": lambda folder: callbacks.TensorBoard(folder),
+    "TensorBoard.every_steps": lambda folder: callbacks.TensorBoard(folder),
+}
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_what_a_callback_reads_only_at_the_start_cannot_be_changed_during_a_run(tmp_path, name):
+    if name.startswith("TensorBoard"):
+        pytest.importorskip("tensorboardX")
+    own, field = FIXED[name](tmp_path), name.partition(".")[2]
+    new, met = getattr(FIXED[name](tmp_path / "b"), field), []
+
+    def change(trainer: Any) -> None:
+        with pytest.raises(ConfigurationError, match=f"{field} of a run cannot be changed") as e:
+            setattr(own, field, new)
+        met.append(e.value)
+
+    fit(trainer_of(), own, At(7, change))
+    assert met and met[0].place == name.partition(".")[0]
+    setattr(own, field, new)  # between two runs
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda trainer: trainer.callbacks.append(callbacks.Callback()),
+        lambda trainer: trainer.callbacks.remove(trainer.callbacks[0]),
+        lambda trainer: trainer.callbacks.sort(),
+        lambda trainer: trainer.run.callbacks.__setitem__(0, None),
+        lambda trainer: setattr(trainer.run, "callbacks", []),
+        lambda trainer: setattr(trainer.run.batches, "batch_size", 2),
+        lambda trainer: setattr(trainer.run.batches, "shuffle", False),
+        lambda trainer: setattr(trainer.run.batches, "data", None),
+    ],
+)
+def test_callbacks_and_batches_cannot_be_changed_during_a_run(change):
+    met = []
+
+    def try_it(trainer: Any) -> None:
+        with pytest.raises(ConfigurationError, match="of a run cannot be changed"):
+            change(trainer)
+        met.append(trainer)
+
+    assert outcome(fit(trainer_of(), At(7, try_it))) == outcome(fit(trainer_of())) and met
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda history: history.append({"loss": 1.0}),
+        lambda history: history["loss"].append(1.0),
+        lambda history: history["loss"].pop(),
+    ],
+)
+def test_a_history_that_something_else_has_changed_is_refused_in_a_checkpoint(tmp_path, change):
+    saves = callbacks.Checkpoint(tmp_path, every_steps=4)
+    with pytest.raises(StorageError, match="the history was changed during the run"):
+        fit(trainer_of(), At(7, lambda trainer: change(trainer.history)), saves)
 
 
 def test_a_field_changed_on_a_new_start_is_still_refused(tmp_path):
@@ -432,6 +570,70 @@ def test_resuming_with_another_list_of_batches_is_reported(tmp_path):
     with pytest.raises(StorageError, match="the list of batches: was '5, digest"):
         run(changed(X, 13), resume_from=tmp_path)
     assert run(X.copy(), resume_from=tmp_path).history.epochs == 2
+
+
+class Samples:
+    """A dataset of pairs, or a loader of batches, that may draw random numbers."""
+
+    def __init__(self, x: Any, noise: Any = None) -> None:
+        self.x, self.noise = x, noise
+
+    def drawn(self) -> float:
+        return 0.0 if self.noise is None else float(self.noise.normal())
+
+
+class Dataset(Samples):
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, number: int) -> Any:
+        return self.x[number] + self.drawn(), T[number]
+
+
+class Loader(Samples):
+    def __len__(self) -> int:
+        return len(self.x) // BATCH
+
+    def __iter__(self) -> Any:
+        for n in range(0, len(self.x), BATCH):
+            yield self.x[n : n + BATCH] + self.drawn(), T[n : n + BATCH]
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows", "told"),
+    [
+        (Dataset, (0, 6, 19), "the first samples and the last one of the dataset: was '1, digest"),
+        (Loader, (0, 3), "the first batch of the loader: was '1, digest"),
+    ],
+)
+def test_resuming_with_another_dataset_or_loader_is_reported(tmp_path, kind, rows, told):
+    def run(x: Any, seed: int | None = None, **how: Any) -> Trainer:
+        trainer = trainer_of()
+        noise = None if seed is None else np.random.default_rng(seed)
+        how |= {"batch_size": BATCH} if kind is Dataset else {}
+        trainer.fit(kind(x, noise), epochs=2, progress=False, **how)
+        return trainer
+
+    run(X, callbacks=[callbacks.Checkpoint(tmp_path / "a")])
+    for row in rows:
+        with pytest.raises(StorageError, match=told):
+            run(changed(X, row), resume_from=tmp_path / "a")
+    with pytest.raises((StorageError, ConfigurationError), match=r"different|dataset|batches"):
+        run(X[:-BATCH], resume_from=tmp_path / "a")
+    assert run(X.copy(), resume_from=tmp_path / "a").is_resumed
+    run(X, 1, callbacks=[callbacks.Checkpoint(tmp_path / "b")])
+    for seed in (1, 2):  # what draws random numbers cannot be compared
+        assert run(X, seed, resume_from=tmp_path / "b").is_resumed
+
+
+def test_of_an_iterator_nothing_is_read_to_compare_it(tmp_path):
+    def run(x: Any, **how: Any) -> Trainer:
+        trainer = trainer_of()
+        trainer.fit(iter(Loader(x)), epochs=1, steps_per_epoch=5, progress=False, **how)
+        return trainer
+
+    run(X, callbacks=[callbacks.Checkpoint(tmp_path)])
+    assert run(changed(X, 0), resume_from=tmp_path).is_resumed
 
 
 def test_resuming_with_another_schedule_is_reported(tmp_path):

@@ -251,6 +251,10 @@ ATTRIBUTES = {
     "Dense(3).parameters_": "did you mean 'parameters'",
     "BUILT.weights.data": "parameter.value",
     "History().history": "history['loss']",
+    "Dense(3)(Input((2,))).shape": "summary(Graph(inputs, node))",
+    "Dense(3)(Input((2,))).numpy": "trace(",
+    "Sequential([Dense(3)]).layers.append": "Sequential([*model.layers, layer])",
+    "Residual(Dense(3)).layers.pop": "Sequential([*model.layers, layer])",
 }
 
 
@@ -338,7 +342,7 @@ NAMES = {
     "metrics.Adam": "optimizers.Adam",
     "layers.Dense": "chainrule.Dense",
     "layers.ReLU": "Activation('relu')",
-    "layers.Conv2D": "not in this version",
+    "layers.Conv2D": "Convolution(filters, kernel)",
     "chainrule.Linear": "Dense(units)",
     "chainrule.ReLU": "Activation('relu')",
     "chainrule.Adam": "optimizers.Adam",
@@ -392,7 +396,9 @@ def test_no_hint_suggests_a_layer_that_does_not_exist(name):
 def test_the_tables_name_classes_and_methods_that_exist(table):
     modules = [chainrule, losses, optimizers, callbacks, schedules, initializers, metrics]
     known = {n: getattr(m, n) for m in modules for n in m.__all__}
-    known |= {"History": History, "Parameter": 0, "ParameterVector": 0}
+    classes = [kind for kind in known.values() if isinstance(kind, type)]
+    known |= {base.__name__: base for kind in classes for base in kind.__mro__}
+    known |= {"History": History, "Parameter": 0, "ParameterVector": 0, "Node": 0, "Layers": 0}
     for key in table:
         name, _, method = key.partition(".")
         assert name in known, key
@@ -423,6 +429,11 @@ VALUES = {
     "Activation('Softmax')": "Softmax() is a layer of its own",
     "Activation(None)": "identity",
     "Activation('sigmiod')": "did you mean 'sigmoid'?",
+    "Dense(3, 'relu')": "[Dense(3), Activation('relu')]",
+    "Dense(3, use_bias='Swish')": "[Dense(3), Activation('silu')]",
+    "Dense(3, use_bias='linear')": "omit the layer",
+    "Dense(3, use_bias='no')": "use_bias=True or use_bias=False",
+    "Sequential([Dense(3), 'ReLU'])": "Activation('relu')",
     "Dense(3, initializer='xavier_uniform')": "glorot_uniform",
     "Dense(3, initializer='kaiming_normal')": "he_normal",
     "Dense(3, initializer='glorot_unifrom')": "did you mean 'glorot_uniform'?",
@@ -436,6 +447,13 @@ VALUES = {
 def test_a_value_of_another_library_has_a_hint(expression, hint):
     with pytest.raises((ChainruleError, KeyError), match=re.escape(hint)):
         run(expression)
+
+
+def test_a_word_that_is_no_activation_suggests_none():
+    for expression in ("Dense(3, use_bias='no')", "Sequential([Dense(3), 'pooling'])"):
+        with pytest.raises(ChainruleError) as caught:
+            run(expression)
+        assert "Activation" not in str(caught.value.hint)
 
 
 def test_calling_the_parameters_is_a_named_error():
@@ -453,3 +471,44 @@ def test_a_text_is_cut_between_words():
     assert shortened(np.ones((3, 2))) == "float64 array of shape (3, 2)"
     assert len(shortened("x" * 1000)) <= 60
     assert "\n" not in shortened(Sequential([Dense(3)] * 10))
+
+
+CALLS = {
+    "summary(BUILT, (8,))": "model.build((8,)), then summary(model)",
+    "diagram(BUILT, (8, 8, 3))": "model.build((8, 8, 3)), then diagram(model)",
+    "Dense(3, l2=0.1)": "AdamW(1e-3, weight_decay=…)",
+    "Dense(3, kernel_regularizer='l2')": "AdamW(1e-3, weight_decay=…)",
+    "BUILT.forward(X[:, :2], training=True)": "there is no mode to switch",
+    "BUILT.apply(X[:, :2], training=False)": "there is no mode to switch",
+    "BUILT.backward()": "model.backward(loss.delta(y, t))",
+    "BUILT.backward(X, retain_graph=True)": "backward can be called again",
+    "BUILT.backward(X, X)": "backward(delta)",
+    "BUILT.backward_parameters()": "'delta' must be given",
+    "BUILT.save()": "model.save('net.safetensors')",
+    "BUILT.save_weights()": "model.save_weights(",
+    "BUILT.load_weights()": "model.load_weights(",
+}
+
+
+@pytest.mark.parametrize(("expression", "hint"), CALLS.items())
+def test_a_call_with_missing_or_foreign_arguments_has_a_hint(expression, hint):
+    with pytest.raises(ArgumentError, match=re.escape(hint)):
+        run(expression)
+
+
+def test_inputs_may_come_by_the_names_that_the_author_gave_them():
+    class Masked(Layer):
+        def forward(self, x, mask=None):
+            self.mask = np.ones(x.shape) if mask is None else mask
+            return x * self.mask
+
+        def backward(self, delta):
+            return delta * self.mask
+
+    layer, mask = Masked(), np.zeros((4, 3))
+    assert layer.forward(X, mask=mask).sum() == 0
+    assert layer.backward(delta=X).sum() == 0
+    assert layer.apply(X, mask=mask).sum() == 0
+    for call in (layer.forward, layer.apply):
+        with pytest.raises(ArgumentError, match="there is no argument 'training'"):
+            call(X, training=True)

@@ -503,3 +503,29 @@ def test_nested_layers_apply_in_a_single_twin(monkeypatch):
     monkeypatch.setattr(layer_state, "twin", lambda *given: made.append(given) or twin(*given))
     np.testing.assert_array_equal(model(X), 2.0**30 * np.tanh(X))
     assert len(made) == 1
+
+
+def test_wrappers_nested_too_deep_for_the_stack_raise_a_named_error():
+    class Around(Layer):
+        inner: Layer
+
+        def forward(self, x):
+            return self.inner.forward(x)
+
+        def backward(self, delta):
+            return self.inner.backward(delta)
+
+    for is_built in (False, True):
+        layer = Dense(2)
+        if is_built:
+            layer.build((5,), rng=0)
+        for _ in range(400):
+            layer = Around(layer)
+        for call in (lambda: layer.build((5,)), lambda: layer.forward(X), lambda: layer(X)):  # noqa: B023
+            with pytest.raises(BuildError, match=r"nested too deep.*sys\.setrecursionlimit"):
+                call()
+        assert not layer.is_built
+    shallow = Dense(2)
+    for _ in range(20):
+        shallow = Around(shallow)
+    assert shallow(X).shape == (6, 2)

@@ -101,6 +101,21 @@ WRITTEN = [
     ("2.0 * d", "2 Δ", r"2 \, \Delta"),
     ("np.pi * d", "π Δ", r"\pi \, \Delta"),
     ("np.zeros_like(x)", "0", "0"),
+    (
+        "sum(x[:, i:i + 2] @ w[i, j] for i in range(3) for j in range(2)) + d",
+        "Σ[i < 3, j < 2] x₀[:, i:i + 2] w₁[i, j] + Δ",
+        r"\sum_{i < 3, j < 2} x^{(0)}_{[:, i:i + 2]} \, w^{(1)}_{[i, j]} + \Delta",
+    ),
+    (
+        "d * sum(x + w for i in range(3))",
+        "Δ ⊙ Σ[i < 3] (x₀ + w₁)",
+        r"\Delta \odot \sum_{i < 3} (x^{(0)} + w^{(1)})",
+    ),
+    (
+        "np.stack([x @ w[i] for i in range(3)])",
+        "stack((x₀ w₁[i])[i < 3])",
+        r"\operatorname{stack}({(x^{(0)} \, w^{(1)}_{[i]})}_{i < 3})",
+    ),
 ]
 
 
@@ -170,6 +185,10 @@ def test_an_expression_has_the_value_that_numpy_gives():
         "x.T.__class__",
         "(lambda: x)()",
         "[y for y in x]",
+        "sum(y for y in x)",
+        "sum(x for i in range(3) if i)",
+        "sum(x for i in range(len(x)))",
+        "{i: x for i in range(3)}",
         "x if x else y",
         "x and y",
         "f'{x}'",
@@ -208,6 +227,16 @@ def test_an_expression_in_place_of_a_name_keeps_together():
 
 def test_the_names_of_an_expression():
     assert names_in("np.exp(x) @ w.T + len(x)") == {"x", "w"}
+    assert names_in("sum(x[i] @ w[i, j] for i in range(3) for j in range(2))") == {"x", "w"}
+
+
+def test_a_sum_over_indices_has_the_value_of_its_loop():
+    x, w = np.arange(6.0).reshape(2, 3), np.arange(12.0).reshape(3, 2, 2)
+    expression = "sum(x[:, i:i + 1] @ w[i, j:j + 1] for i in range(3) for j in range(2))"
+    expected = sum(x[:, i : i + 1] @ w[i, j : j + 1] for i in range(3) for j in range(2))
+    np.testing.assert_array_equal(evaluate(expression, {"x": x, "w": w}), expected)
+    stacked = evaluate("np.stack([i * x for i in range(3)])", {"x": x})
+    np.testing.assert_array_equal(stacked, [0 * x, x, 2 * x])
 
 
 def expressions():

@@ -13,12 +13,18 @@ import numpy as np
 from attrs import define
 
 from chainrule import (
+    GRU,
+    LSTM,
     Activation,
     Add,
     Average,
+    AveragePool,
     BatchNorm,
+    Bidirectional,
     Branches,
     Concatenate,
+    Convolution,
+    Crop,
     Dense,
     Dot,
     Dropout,
@@ -26,22 +32,35 @@ from chainrule import (
     Flatten,
     GaussianDropout,
     GaussianNoise,
+    GlobalAveragePool,
+    GlobalMaxPool,
     Graph,
     GroupNorm,
     Input,
     LayerNorm,
     Maximum,
+    MaxPool,
+    MultiHeadAttention,
     Multiply,
+    Pad,
     Permute,
+    PositionalEncoding,
     PReLU,
     Reshape,
     Residual,
     RMSNorm,
+    Scan,
     Sequential,
+    SimpleRNN,
     Slice,
     Softmax,
     SpatialDropout,
+    SpectralConvolution,
     Subtract,
+    TimeDistributed,
+    TransformerBlock,
+    TransposedConvolution,
+    Upsample,
 )
 from chainrule.core.layer import Layer
 from chainrule.layers.functions import KNOWN as FUNCTIONS
@@ -60,6 +79,11 @@ def _shared() -> Sequential:
     return Sequential([dense, bend, Sequential([dense, bend]), Dense(2), Softmax()])
 
 
+def _cell() -> Graph:
+    x, h = Input((2,)), Input((3,))
+    return Graph([x, h], Activation("tanh")(Add()(Dense(3)(x), Dense(3)(h))))
+
+
 TWO = ((4,), (4,))
 
 LIBRARY: list[tuple[Layer, Any]] = [
@@ -67,6 +91,14 @@ LIBRARY: list[tuple[Layer, Any]] = [
     (Dense(3, use_bias=False), (4,)),
     (Dense(2, initializer="orthogonal"), (3, 4)),
     (Dense(1), (1,)),
+    (Convolution(3, 3), (5, 2)),
+    (Convolution(4, (3, 2), stride=(2, 1), padding="valid", groups=2), (5, 4, 2)),
+    (Convolution(2, 3, padding="periodic", dilation=2), (5, 4, 1)),
+    (Convolution(2, 3, stride=2, padding="reflect"), (5, 4, 2)),
+    (Convolution(2, 2, padding=((1, 0), (0, 2), (1, 1)), use_bias=False), (2, 3, 2, 2)),
+    (TransposedConvolution(2, 3), (5, 2)),
+    (TransposedConvolution(2, 3, stride=2, dilation=2), (3, 2, 2)),
+    (TransposedConvolution(4, 3, stride=2, padding="periodic", groups=2), (2, 3, 2)),
     *((Activation(name), (4,)) for name in sorted(FUNCTIONS)),
     (Activation("tanh"), ()),
     (Activation("gelu"), (2, 3)),
@@ -90,6 +122,18 @@ LIBRARY: list[tuple[Layer, Any]] = [
     (Reshape((3, 2)), (6,)),
     (Permute((2, 1)), (2, 3)),
     (Slice(1, 3), (5,)),
+    (MaxPool(2), (4, 6, 2)),
+    (MaxPool(3, stride=2, padding="same"), (5, 2)),
+    (AveragePool(2), (4, 6, 2)),
+    (AveragePool(3, stride=2, padding="same"), (4, 5, 1)),
+    (GlobalMaxPool(), (3, 2)),
+    (GlobalAveragePool(), (2, 3, 2)),
+    (Upsample(2), (2, 3, 2)),
+    (Upsample(3, method="linear"), (3, 2)),
+    (Pad(1), (2, 3, 1)),
+    (Pad(((1, 2),), mode="periodic"), (3, 2)),
+    (Pad((1, 2), mode="reflect"), (2, 3, 2)),
+    (Crop((1, (0, 1))), (3, 3, 2)),
     (BatchNorm(), (4,)),
     (BatchNorm(momentum=0.5, epsilon=1e-3), (3, 2)),
     (LayerNorm(), (4,)),
@@ -103,6 +147,17 @@ LIBRARY: list[tuple[Layer, Any]] = [
     (SpatialDropout(0.4), (3, 2)),
     (GaussianDropout(0.2), (4,)),
     (GaussianNoise(0.1), (4,)),
+    (MultiHeadAttention(2), (3, 4)),
+    (MultiHeadAttention(1, units=3, causal=True), ((3, 2), (4, 3))),
+    (MultiHeadAttention(2, units=2), ((2, 3), (3, 2), (3,))),
+    (MultiHeadAttention(1, causal=True), ((2, 3), (3, 2), (2, 3))),
+    (PositionalEncoding(), (3, 3)),
+    (SpectralConvolution(2, 3), (5, 2)),
+    (SpectralConvolution(1, (3, 2)), (3, 4, 2)),
+    (SpectralConvolution(2, 1), (2, 1, 2, 1)),
+    (SpectralConvolution(1, 66), (130, 1)),
+    (TransformerBlock(2, 3), (3, 4)),
+    (TransformerBlock(1, 5, causal=True, rate=0.3), (2, 4)),
     (Residual(Dense(4)), (4,)),
     (Residual(Sequential([Dense(3), Activation("relu"), Dense(4)])), (4,)),
     (Branches([Dense(2), Dense(3)], Concatenate()), (4,)),
@@ -110,6 +165,13 @@ LIBRARY: list[tuple[Layer, Any]] = [
     (Sequential([Dense(3), Sequential([Activation("elu"), Residual(Dense(3))])]), (2,)),
     (_shared(), (4,)),
     (_diamond(), (4,)),
+    (SimpleRNN(3, return_sequences=True), (4, 2)),
+    (LSTM(3), (4, 2)),
+    (LSTM(2, return_sequences=True, stateful=True), (3, 2)),
+    (GRU(3, return_sequences=True), (4, 2)),
+    (Scan(_cell()), (4, 2)),
+    (Bidirectional(GRU(2, return_sequences=True)), (4, 2)),
+    (TimeDistributed(Sequential([Dense(3), Activation("tanh")])), (4, 2)),
 ]
 
 

@@ -310,13 +310,19 @@ def test_a_list_of_inputs_suggests_a_tuple(call: str) -> None:
         (lambda: Sequential([Dense(4), Softmax(), Reshape((2, 2)), Flatten()]),
          losses.SoftmaxCrossEntropy(), "softmax"),
         (lambda: Sequential([Sequential([Dense(2), Activation("sigmoid")])]),
-         losses.SigmoidCrossEntropy(), "sigmoid"),
+         losses.SigmoidCrossEntropy(), "applies a sigmoid itself, and the model ends with one"),
+        (lambda: Sequential([Dense(2), Softmax()]), losses.SigmoidCrossEntropy(),
+         "applies a sigmoid itself, and the model ends with a softmax, softmax_1"),
+        (lambda: Sequential([Dense(2), Activation("sigmoid")]), losses.SoftmaxCrossEntropy(),
+         "applies a softmax itself, and the model ends with a sigmoid, activation_1"),
     ],
 )  # fmt: skip
 def test_a_softmax_before_a_loss_that_applies_it_warns_once(
     model: Any, loss: Any, what: str
 ) -> None:
     labels = np.arange(20) % 2
+    if isinstance(loss, losses.SigmoidCrossEntropy):
+        labels = np.eye(2)[labels]
     trainer = Trainer(model(), loss, optimizers.SGD(0.1), rng=0)
     with pytest.warns(UserWarning, match="takes logits") as caught:
         trainer.fit(X, labels, epochs=1)
@@ -333,7 +339,8 @@ def test_a_softmax_before_a_loss_that_applies_it_warns_once(
     [
         ([Dense(2), Softmax()], losses.NegativeLogLikelihood()),
         ([Dense(2), Softmax(), Dense(2)], losses.SoftmaxCrossEntropy()),
-        ([Dense(2), Activation("sigmoid")], losses.SoftmaxCrossEntropy()),
+        ([Dense(2), Activation("sigmoid"), Dense(2)], losses.SoftmaxCrossEntropy()),
+        ([Dense(2), Activation("tanh")], losses.SoftmaxCrossEntropy()),
     ],
 )
 def test_a_softmax_that_belongs_there_does_not_warn(layers: Any, loss: Any) -> None:

@@ -408,6 +408,25 @@ def roots(y: Any, p: Any, dp: Any) -> Any:
     return -np.polyval(dp, y) / slope
 
 
+def polymul(y: Any, a1: Any, a2: Any, d1: Any, d2: Any) -> Any:
+    """The product rule; y has no leading zeros."""
+    a1, a2, d1, d2 = map(np.atleast_1d, (a1, a2, d1, d2))
+    return aligned(np.convolve(d1, a2) + np.convolve(a1, d2), y)
+
+
+def polydiv(y: Any, u: Any, v: Any, du: Any, dv: Any) -> Any:
+    """U = q v + r gives du − q dv = dq v + dr, again with a remainder of lower degree than v."""
+    v, du, change = np.atleast_1d(v), np.atleast_1d(du), np.convolve(y[0], np.atleast_1d(dv))
+    length = max(len(du), len(change))
+    change = np.pad(du, (length - len(du), 0)) - np.pad(change, (length - len(change), 0))
+    return tuple(map(aligned, np.polydiv(change, v), y))
+
+
+def aligned(p: Any, y: Any) -> Any:
+    """A polynomial with as many coefficients as y has."""
+    return np.pad(p, (max(len(y) - len(p), 0), 0))[len(p) - len(y) if len(p) > len(y) else 0 :]
+
+
 def numbers(a: Any) -> Any:
     """Which entries are not NaN."""
     return ~np.isnan(a)
@@ -533,6 +552,7 @@ FORMULAS: dict[Function, TangentRule] = {
     np.arange: TangentRule(arange),
     np.pad: TangentRule(pad, ("array", "constant_values", "end_values")),
     np.sort: formula(sort, "a"),
+    np.sort_complex: formula(lambda y, a, da: sort(y, a, da) * y.dtype.type(1), "a"),
     np.median: formula(median, "a"),
     np.var: formula(var, "a", "mean"),
     np.std: formula(std, "a", "mean"),
@@ -556,6 +576,8 @@ FORMULAS: dict[Function, TangentRule] = {
         lambda y, a, b, da, db, **shape: y * np.linspace(da / a, db / b, **shape), "start", "stop"
     ),
     np.roots: formula(roots, "p"),
+    np.polymul: formula(polymul, "a1", "a2"),
+    np.polydiv: formula(polydiv, "u", "v"),
     np.polyfit: formula(
         lambda c, y, dy, x, deg, rcond=None, w=None: np.polyfit(x, dy, deg, rcond, w=w), "y"
     ),

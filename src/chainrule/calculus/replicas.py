@@ -89,7 +89,7 @@ class Replica:
             parts[id(parameter)] = self.parameters[-1]
             start += parameter.size
         buffers, generators = list(model.buffers), list(model.generators.values())
-        self.buffers = [_ReplicaParameter(b.path, b.value.copy()) for b in buffers]
+        self.buffers = [_ReplicaParameter(b.path, b.value.copy(), b.open_shape) for b in buffers]
         self.generators = [layer_state.copied_generator(g) for g in generators]
         parts.update(zip(map(id, buffers), self.buffers, strict=True))
         parts.update(zip(map(id, generators), self.generators, strict=True))

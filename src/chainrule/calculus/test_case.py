@@ -173,7 +173,7 @@ class Case:
             window = value[start : start + p.size].reshape(p.shape).astype(p.dtype)
             parts[id(p)] = Parameter(p.path, window)
             start += p.size
-        parts |= {id(s): Parameter(s.path, s.value.copy()) for s in self.layer.buffers}
+        parts |= {id(s): layer_state.copied_parameter(s) for s in self.layer.buffers}
         for generator in self.layer.generators.values():
             parts[id(generator)] = layer_state.copied_generator(generator)
         return evolve(self, layer=self.layer.replica(parts), is_replica=True)

@@ -16,8 +16,9 @@ Callbacks are called in the order of the list, those with `comes_last` after the
 `on_fit_end` is called in reverse order, so the first to begin is the last to end.
 
 A callback can read everything in the trainer, and change the settings of a run: fields of the
-optimizer, the loss and the layers, such as ``trainer.optimizer.learning_rate``, and what is frozen.
-Checkpoints contain these changes. The objects themselves cannot be replaced during a run.
+optimizer, the loss, the layers and the callbacks, such as ``trainer.optimizer.learning_rate``, and
+what is frozen. Checkpoints contain these changes. The objects themselves cannot be replaced during
+a run, and neither can what a callback was started with, such as the path of a file.
 ``trainer.steps`` counts the steps of the run, and ``trainer.stop("the reason")`` ends it after the
 current step or epoch. A custom callback overrides only the methods it needs:
 
@@ -32,10 +33,12 @@ What a callback remembers from step to step belongs in a checkpoint: `state` ret
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from chainrule.core.errors import StorageError
+from chainrule import files
+from chainrule.core.errors import ConfigurationError, StorageError, shortened
 from chainrule.core.hints import Hinted
 
 if TYPE_CHECKING:
@@ -56,6 +59,8 @@ class Callback(Hinted):
 
     writes_checkpoints: ClassVar[bool] = False
     """If True, it has a folder that `lock` reserves for one run."""
+
+    _is_in_a_run: bool = False  # see chainrule.core.validators.FIXED_IN_A_RUN
 
     def lock(self) -> None:
         """Reserve what the callback writes, before anything else of a run begins."""
@@ -140,6 +145,39 @@ class Callback(Hinted):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
+
+
+def require_own_place(
+    callback: Callback, kind: type[Callback], name: str, trainer: Trainer
+) -> None:
+    """Raise an error if another callback of a run writes to the same file or folder.
+
+    Parameters
+    ----------
+    callback, trainer
+        The callback, and the trainer of the run.
+    kind, name
+        The class of such callbacks, and the field with the path.
+
+    Raises
+    ------
+    ConfigurationError
+        There is another one, or the callback is in the list twice.
+    """
+    own = os.path.realpath(files.resolved(getattr(callback, name)))
+    same = [
+        each
+        for each in trainer.callbacks
+        if isinstance(each, kind) and os.path.realpath(files.resolved(getattr(each, name))) == own
+    ]
+    if len(same) > 1:
+        raise ConfigurationError(
+            f"{len(same)} callbacks write to the same {name}",
+            place=kind.__name__,
+            expected=f"another {name} for each",
+            received=", ".join(shortened(getattr(each, name)) for each in same),
+            hint=f"leave one out, or give it a {name} of its own",
+        )
 
 
 def require_state(

@@ -60,7 +60,7 @@ class Checkpoint(Callback):
     comes_last: ClassVar[bool] = True
     writes_checkpoints: ClassVar[bool] = True
 
-    folder: Any = field(validator=validators.a_path)
+    folder: Any = field(validator=validators.a_path, on_setattr=validators.FIXED_IN_A_RUN)
     every_steps: int = field(
         default=50, converter=validators.as_int, validator=validators.counted, kw_only=True
     )

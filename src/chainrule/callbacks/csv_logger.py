@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field
 
 from chainrule import files
-from chainrule.callbacks.callback import Callback, require_state
+from chainrule.callbacks.callback import Callback, require_own_place, require_state
 from chainrule.callbacks.csv_table import EPOCH, columns_in, ends_with_newline, line, table
 from chainrule.core.errors import StorageError, shortened
-from chainrule.core.validators import a_path, yes_or_no
+from chainrule.core.validators import FIXED_IN_A_RUN, a_path, yes_or_no
 
 if TYPE_CHECKING:
     from chainrule.training.history import History
@@ -64,8 +64,10 @@ class CSVLogger(Callback):
     Single steps are not written; use `TensorBoard` for them.
     """
 
-    path: str | os.PathLike[str] = field(validator=a_path)
-    append: bool = field(default=False, validator=yes_or_no, kw_only=True)
+    path: str | os.PathLike[str] = field(validator=a_path, on_setattr=FIXED_IN_A_RUN)
+    append: bool = field(
+        default=False, validator=yes_or_no, kw_only=True, on_setattr=FIXED_IN_A_RUN
+    )
     _earlier: int = field(default=0, init=False, repr=False)
     _restored: int | None = field(default=None, init=False, repr=False)  # until the run begins
     _columns: list[str] | None = field(default=None, init=False, repr=False)
@@ -78,6 +80,7 @@ class CSVLogger(Callback):
         """Raise an error if the file cannot be written, or rows cannot be added to it."""
         self._at = files.resolved(self.path)
         files.require_place_for_file(self.path, WHAT)
+        require_own_place(self, CSVLogger, "path", trainer)
         self._lines_to_keep(trainer, self._content())
 
     def on_fit_begin(self, trainer: Trainer) -> None:

@@ -12,21 +12,25 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from attrs import define, evolve, field
+from attrs import define, field
 
 from chainrule.callbacks.callback import Callback, require_state
 from chainrule.callbacks.improvement import is_better, threshold_is_valid
 from chainrule.callbacks.monitoring import figure_of, require_column
 from chainrule.core.errors import ConfigurationError, StorageError
 from chainrule.core.types import Array
-from chainrule.core.validators import as_float, as_int, counted, one_of, text, yes_or_no
+from chainrule.core.validators import (
+    FIXED_IN_A_RUN,
+    as_float,
+    as_int,
+    counted,
+    one_of,
+    text,
+    yes_or_no,
+)
 
 if TYPE_CHECKING:
     from chainrule.training.trainer import Trainer
-
-
-CHANGEABLE = ("patience", "threshold", "relative", "restore_best")
-"""The fields that may be changed while a run is going on."""
 
 
 @define(eq=False)
@@ -94,13 +98,18 @@ class EarlyStopping(Callback):
     True
     """
 
-    monitor: str = field(default="validation_loss", validator=text)
+    monitor: str = field(default="validation_loss", validator=text, on_setattr=FIXED_IN_A_RUN)
     patience: int = field(default=10, converter=as_int, validator=counted)
     threshold: float = field(
         default=0.0, converter=as_float, validator=threshold_is_valid, kw_only=True
     )
     relative: bool = field(default=False, validator=yes_or_no, kw_only=True)
-    mode: str = field(default="min", validator=one_of("min", "max"), kw_only=True)
+    mode: str = field(
+        default="min",
+        validator=one_of("min", "max"),
+        kw_only=True,
+        on_setattr=FIXED_IN_A_RUN,
+    )
     restore_best: bool = field(default=True, validator=yes_or_no, kw_only=True)
     best: float | None = field(default=None, init=False, repr=False)
     best_epoch: int | None = field(default=None, init=False, repr=False)
@@ -110,7 +119,6 @@ class EarlyStopping(Callback):
     # Until the run begins:
     _restored: Mapping[str, Any] | None = field(default=None, init=False, repr=False)
     _is_running: bool = field(default=False, init=False, repr=False)
-    _begun_with: dict[str, Any] = field(factory=dict, init=False, repr=False)
 
     # ---------------------------------------------------------------- called by the trainer
 
@@ -130,7 +138,7 @@ class EarlyStopping(Callback):
         model = trainer.run.model if trainer.run is not None else None
         if restored and model is not None:
             _require_same_kind(model.parameters.value, restored["parameters"])
-            _require_same_kind(model.buffers.value, restored["states"])
+            _require_same_kind(model.buffers.fixed.value, restored["states"])
 
     def on_fit_begin(self, trainer: Trainer) -> None:
         """Start over, or continue a resumed run."""
@@ -138,10 +146,7 @@ class EarlyStopping(Callback):
         self.best = self.best_epoch = self.stopped_epoch = None
         self._parameters = self._buffers = None
         self._is_running = True
-        self._begun_with = self._settings
         if restored is not None and trainer.is_resumed:
-            for name, value in restored.get("changed", {}).items():
-                setattr(self, name, value)
             self.best, self.best_epoch = restored["best"], restored["best_epoch"]
             self._parameters, self._buffers = restored["parameters"], restored["states"]
             self._stop_if_patience_over(trainer, trainer.history.epochs)  # it may have stopped here
@@ -153,7 +158,7 @@ class EarlyStopping(Callback):
             self.best, self.best_epoch = figure, epoch
             if self.restore_best:
                 self._parameters = trainer.model.parameters.value.copy()
-                self._buffers = trainer.model.buffers.value.copy()
+                self._buffers = trainer.model.buffers.fixed.value.copy()
         else:
             self._stop_if_patience_over(trainer, epoch)
 
@@ -164,14 +169,12 @@ class EarlyStopping(Callback):
         self._is_running = False
         if self._parameters is not None and self._buffers is not None:
             np.copyto(trainer.model.parameters.value, self._parameters)
-            np.copyto(trainer.model.buffers.value, self._buffers)
+            np.copyto(trainer.model.buffers.fixed.value, self._buffers)
         self._parameters = self._buffers = None
 
     def state(self) -> dict[str, Any]:
-        """The best figure, its epoch and its model, and what was changed during the run."""
-        now, then = self._settings, self._begun_with
+        """The best figure, its epoch and its model."""
         return {
-            "changed": {name: now[name] for name in then if now[name] != then[name]},
             "monitor": self.monitor,
             "mode": self.mode,
             "best": self.best,
@@ -188,20 +191,7 @@ class EarlyStopping(Callback):
         kinds |= dict.fromkeys(("best_epoch", "stopped_epoch"), (int, none))
         kinds |= dict.fromkeys(("parameters", "states"), (np.ndarray, none))
         require_state(self, state, kinds)
-        changed = state.get("changed", {})
-        if not isinstance(changed, dict) or not changed.keys() <= set(CHANGEABLE):
-            raise StorageError(
-                "the stored state of a callback is invalid",
-                place="EarlyStopping",
-                expected=f"changed: some of {', '.join(CHANGEABLE)}",
-                received=f"{changed!r:.60}",
-            )
-        evolve(self, **changed)  # each value is checked
         self._restored = dict(state)
-
-    @property
-    def _settings(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in CHANGEABLE}
 
     # ---------------------------------------------------------------- stopping
 

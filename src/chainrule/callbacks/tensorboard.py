@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field
 
 from chainrule import files
-from chainrule.callbacks.callback import Callback
+from chainrule.callbacks.callback import Callback, require_own_place
 from chainrule.callbacks.monitoring import VALIDATION
 from chainrule.core.errors import MissingExtraError
-from chainrule.core.validators import a_path, as_int, counted_or_none
+from chainrule.core.validators import FIXED_IN_A_RUN, a_path, as_int, counted_or_none
 
 if TYPE_CHECKING:
     from chainrule.training.trainer import Trainer
@@ -68,9 +68,13 @@ class TensorBoard(Callback):
     keep all digits.
     """
 
-    folder: str | os.PathLike[str] = field(validator=a_path)
+    folder: str | os.PathLike[str] = field(validator=a_path, on_setattr=FIXED_IN_A_RUN)
     every_steps: int | None = field(
-        default=None, converter=as_int, validator=counted_or_none, kw_only=True
+        default=None,
+        converter=as_int,
+        validator=counted_or_none,
+        kw_only=True,
+        on_setattr=FIXED_IN_A_RUN,
     )
     histograms_every: int | None = field(
         default=None, converter=as_int, validator=counted_or_none, kw_only=True
@@ -85,6 +89,7 @@ class TensorBoard(Callback):
     def check(self, trainer: Trainer) -> None:
         """Raise an error if the folder cannot be created or written to."""
         files.require_place_for_folder(self.folder, WHAT)
+        require_own_place(self, TensorBoard, "folder", trainer)
 
     def on_fit_begin(self, trainer: Trainer) -> None:
         """Create the folders, and hide earlier events from this point on."""

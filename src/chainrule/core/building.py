@@ -228,8 +228,10 @@ def require_fit(layer: Layer, shapes: tuple[Shape, ...]) -> None:
     with initialized_by(np.zeros):  # which occupies memory only when it is used
         other.build(*shapes, rng=0, dtype=layer._dtype)
     for kind in ("_parameters", "_buffers"):
-        needed = {path: array.shape for path, array in other._collected(kind).items()}
-        present = {path: array.shape for path, array in layer._collected(kind).items()}
+        needed, present = (
+            {path: p.open_shape or p.shape for path, p in each._collected(kind).items()}
+            for each in (other, layer)
+        )
         if needed != present:
             path = next(iter(dict(needed.items() ^ present.items())))
             raise ShapeError(
@@ -289,17 +291,20 @@ class _Given(Initializer):
         return self._values
 
 
-def create(layer: Layer, name: str, shape: Any, initializer: Initializer) -> Parameter:
+def create(
+    layer: Layer, name: str, shape: Any, initializer: Initializer, *, may_be_open: bool = False
+) -> Parameter:
     """Create a parameter or buffer and set it on the layer under its name."""
     rng = layer.rng
     refuse_name(layer, name)
-    axes = _shape(type(layer).__name__, shape)
+    axes = _shape(type(layer).__name__, shape, may_be_open=may_be_open)
+    open_shape, axes = (axes if None in axes else None), tuple(n or 0 for n in axes)
     limit = _LIMIT.get()
     if limit is not None:
         limit(layer, name, axes)
     dtype, values = layer._dtype or np.dtype(np.float64), _VALUES.get()
     array = initializer(axes, rng, dtype) if values is None else values(axes, dtype)
-    created = Parameter(name, array)
+    created = Parameter(name, array, open_shape)
     setattr(layer, name, created)
     return created
 
@@ -528,6 +533,11 @@ _ABOUT_SHAPES = re.compile(r"shape|broadcast|dimension|aligned|axis|axes|size")
 
 
 def _hint_for_empty_batch(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return (
+            "the layers are nested too deep, or forward calls itself; Sequential, Residual and "
+            "Graph nest without limit, and sys.setrecursionlimit(10_000) allows more"
+        )
     if "reshape" in str(error):
         return (
             "reshape cannot infer −1 without rows; give the width: "

@@ -142,6 +142,11 @@ def _refused_call(
             hints = [f"first the layer, then its inputs: {owner}()(a, b)"]
         elif [p.name for p in by_position] in (["shape"], ["axes"]):
             hints = [f"{owner}({args})"]
+        elif "input_shape" in ARGUMENTS.get(owner, {}) and isinstance(
+            args[len(by_position)], tuple
+        ):
+            shape = args[len(by_position)]
+            hints = [_hint_for_argument("input_shape", shape, owner, keys, by_name)]
         elif len(by_name) > len(by_position):
             hints = [f"give the others by name, such as {by_name[len(by_position)]}=…"]
     elif twice:
@@ -232,9 +237,7 @@ def hint_for_layer(given: object) -> str | None:
     if isinstance(given, type) and hasattr(given, "backward"):
         return f"create an instance: {given.__name__}(…)"
     if isinstance(given, str):
-        return value_elsewhere(FUNCTIONS, given) or (
-            f"Activation({given!r})" if given.isidentifier() else None
-        )
+        return activation_named(given)
     if isinstance(given, list | tuple):
         return "make the list a layer: Sequential([…])"
     if hasattr(given, "extended_by"):
@@ -242,6 +245,20 @@ def hint_for_layer(given: object) -> str | None:
     if callable(given) and type(given).__module__ in ("builtins", "numpy"):
         return "Activation(function, derivative), or your own layer"
     return None
+
+
+def activation_named(word: str) -> str | None:
+    """What to write for an activation function of this name, here or elsewhere; None if none has.
+
+    Examples
+    --------
+    >>> activation_named("swish"), activation_named("ReLU"), activation_named("no")
+    ("Activation('silu')", "Activation('relu')", None)
+    """
+    known = importlib.import_module("chainrule.layers.functions").KNOWN
+    here = {_plain(name): name for name in known}
+    meant = here.get(_plain(word)) or _nearest(word.lower(), known)
+    return value_elsewhere(FUNCTIONS, word) or (f"Activation({meant!r})" if meant else None)
 
 
 # ------------------------------------------------------------------------------- names in modules

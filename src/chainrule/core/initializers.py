@@ -275,6 +275,25 @@ class Orthogonal(Initializer):
         return np.reshape(self.gain * (q if rows >= columns else q.T), shape)
 
 
+@frozen
+class Blocks(Initializer):
+    """Equal blocks along one axis, each drawn as if it were alone, such as groups of channels.
+
+    A unit of one block has no connections to the others, so they do not count for its variance.
+    """
+
+    initializer: Initializer
+    count: int
+    axis: int = -1
+
+    def draw(self, shape: Shape, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+        """The blocks, next to each other."""
+        sizes = list(shape)
+        sizes[self.axis] //= self.count
+        blocks = [self.initializer.draw(tuple(sizes), rng) for _ in range(self.count)]
+        return np.concatenate(blocks, axis=self.axis)
+
+
 def connections(shape: Shape) -> tuple[int, int]:
     """The numbers of connections (n_in, n_out) of a unit, from the shape of the weights."""
     if len(shape) < 2:

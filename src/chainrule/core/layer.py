@@ -209,7 +209,7 @@ class Layer(Tree):
     def buffer(
         self,
         name: str,
-        shape: Shape | FloatArray,
+        shape: RowPattern | FloatArray,
         initializer: str | float | Initializer = "zeros",
     ) -> Parameter:
         """Create an array that is kept but not learned, such as a running mean; for use in `build`.
@@ -223,9 +223,12 @@ class Layer(Tree):
             As for `parameter`.
         shape
             The shape of the array; or an array, such as a fixed filter, which is copied in the
-            layer's dtype.
+            layer's dtype. None is an axis whose size changes with the value that `forward` assigns,
+            and is 0 at the start and after `reset`: a state that is carried from batch to batch is
+            ``(None, units)``.
         """
-        created = building.create(self, name, *building.initial_values(self, shape, initializer))
+        values = building.initial_values(self, shape, initializer)
+        created = building.create(self, name, *values, may_be_open=True)
         self.__dict__["_buffers"] = {**self._buffers, name: created}
         return created
 
@@ -331,18 +334,30 @@ class Layer(Tree):
         """Make all parameters, here and in the layers inside, trainable; returns the layer."""
         return layer_state.set_trainable(self, True)
 
+    def reset(self) -> None:
+        """Begin new sequences: empty the states that are carried from batch to batch.
+
+        That is what a recurrent layer with ``stateful=True`` keeps, here and in the layers inside.
+        Parameters, and buffers such as running means, do not change.
+        """
+        for buffer in self.buffers:
+            buffer.reset()
+
+    @hints.hinted
     def save(self, path: Any) -> None:
         """Write the layer to a file, from which `chainrule.load` restores it."""
         from chainrule import storage  # a later package, as in predict: where users look for them
 
         storage.save(self, path)
 
+    @hints.hinted
     def save_weights(self, path: Any) -> None:
         """Write only the numbers to a file, for a model that your program builds itself."""
         from chainrule import storage
 
         storage.save_weights(self, path)
 
+    @hints.hinted
     def load_weights(self, path: Any) -> None:
         """Read the numbers from a file into the layer; their paths and shapes must agree."""
         from chainrule import storage
@@ -467,7 +482,10 @@ class Layer(Tree):
 
     @reprlib.recursive_repr()
     def __repr__(self) -> str:
-        return messages.full_repr(self)
+        try:
+            return messages.full_repr(self)
+        except RecursionError:  # nested too deep for Python's stack
+            return f"{type(self).__name__}(…)"
 
     def __eq__(self, other: object) -> bool:
         if other.__class__ is not self.__class__:

@@ -192,7 +192,7 @@ def copied_arrays_and_generators(layer: Layer, known: dict[int, Any]) -> dict[in
 
 def copied_parameter(parameter: Parameter) -> Parameter:
     """A parameter with the same value and gradient, in its own memory."""
-    copied = Parameter(parameter.path, parameter.value.copy())
+    copied = Parameter(parameter.path, parameter.value.copy(), parameter.open_shape)
     if parameter.has_grad:
         copied.accumulate(parameter.grad)
     copied.trainable = parameter.trainable

@@ -74,7 +74,9 @@ def _reset_derived_methods(cls: type[Layer]) -> None:
 
 def _around_forward(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
-    def forward(self: Layer, *inputs: Any) -> Any:
+    def forward(self: Layer, *inputs: Any, **named: Any) -> Any:
+        if named:
+            inputs = _by_position(forward, self, inputs, named)
         if type(self).forward is not forward:  # called by a subclass, through super()
             return method(self, *inputs)
         if self._applies:
@@ -94,7 +96,9 @@ def _around_forward(name: str, method: Callable[..., Any]) -> Callable[..., Any]
 
 def _around_apply(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
-    def apply(self: Layer, *inputs: Any) -> Any:
+    def apply(self: Layer, *inputs: Any, **named: Any) -> Any:
+        if named:
+            inputs = _by_position(apply, self, inputs, named)
         if type(self).apply is apply:
             inputs = admit(self, inputs)
         return method(self, *inputs)
@@ -104,12 +108,26 @@ def _around_apply(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
 
 def _around_backward(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
-    def backward(self: Layer, delta: Any) -> Any:
+    def backward(self: Layer, *deltas: Any, **named: Any) -> Any:
+        if named or len(deltas) != 1:
+            deltas = _by_position(backward, self, deltas, named)
+        (delta,) = deltas
         if getattr(type(self), name) is backward and not fits_output(self, delta):
             raise unfitting_delta(self, delta)
         return method(self, delta)
 
     return backward
+
+
+def _by_position(
+    method: Callable[..., Any], layer: Layer, given: tuple[Any, ...], named: dict[str, Any]
+) -> tuple[Any, ...]:
+    """The arguments of a call without their names; the error for one that the author has not."""
+    kinds = [p.kind for p in inspect.signature(method).parameters.values()]
+    if inspect.Parameter.VAR_KEYWORD in kinds:  # the default `apply` has the inputs of `forward`
+        method = type(layer).forward
+    require_known(method, layer, *given, **named)
+    return inspect.signature(method).bind(layer, *given, **named).args[1:]
 
 
 def _around_build(name: str, method: Callable[..., Any]) -> Callable[..., Any]:

@@ -25,7 +25,8 @@ from chainrule.core.errors import (
     shortened,
 )
 from chainrule.core.hints import Hinted
-from chainrule.core.types import Array, FloatArray
+from chainrule.core.open_axes import fits
+from chainrule.core.types import Array, FloatArray, Shape
 
 
 class Parameter(Hinted):
@@ -38,16 +39,23 @@ class Parameter(Hinted):
         ``parameter.path`` is then ``"dense_1.weights"``, for example.
     value
         The initial array, of any shape; it is not copied.
+    open_shape
+        The shape with None for the axes whose size may change, as that of a carried state, which
+        has a row for each row of the batch; None if no axis may.
     """
 
-    __slots__ = ("_grad", "_grad_is_zero", "_offset", "_storage", "_trainable", "_value", "path")
+    __slots__ = (
+        "_grad", "_grad_is_zero", "_offset", "_storage", "_trainable", "_value", "open_shape",
+        "path",
+    )  # fmt: skip
 
     last_freezing: ClassVar[object] = object()
     """A new object each time any parameter is frozen or unfrozen: a cache that holds the current
     object is up to date, without looking at ``trainable`` of thousands of parameters."""
 
-    def __init__(self, name: str, value: Array) -> None:
+    def __init__(self, name: str, value: Array, open_shape: Shape | None = None) -> None:
         self.path = name
+        self.open_shape = open_shape
         self._value: FloatArray = value
         # Created when it is first used: a model that only predicts needs none.
         self._grad: FloatArray | None = None
@@ -63,7 +71,8 @@ class Parameter(Hinted):
 
     @value.setter
     def value(self, new: Array) -> None:
-        if np.shape(new) != self.shape:
+        is_resized = np.shape(new) != self.shape
+        if is_resized and not (self.open_shape and fits(np.shape(new), self.open_shape)):
             raise ShapeError(
                 f"the new value of {self.path!r} has the wrong shape",
                 place=self.path,
@@ -72,7 +81,22 @@ class Parameter(Hinted):
                 hint="pass an array of the parameter's shape; values are not broadcast",
             )
         _refuse_unreal(new, self.path)
+        if is_resized:
+            self._resize(np.shape(new))
         self._value[...] = new
+
+    def _resize(self, shape: Shape) -> None:
+        """Take memory for another shape; the flat vector finds it there when it is next used."""
+        if self._storage is not None:
+            self._storage.was_left = True
+        self._value = np.zeros(shape, self.dtype, like=self._value)
+        self._storage, self._grad = None, None
+
+    def reset(self) -> None:
+        """Empty the axes whose size may change: a carried state then has no rows."""
+        if self.open_shape is not None:
+            empty = [n or 0 for n in self.open_shape]
+            self.value = np.zeros(empty, self.dtype, like=self._value)
 
     @property
     def grad(self) -> FloatArray:
@@ -225,11 +249,12 @@ class Parameter(Hinted):
         frozen = "" if self._trainable else ", trainable=False"
         return f"Parameter({self.path!r}, shape={self.shape}, dtype={self.dtype}{frozen})"
 
-    def __getstate__(self) -> tuple[str, Array, Array | None, bool]:
-        return self.path, self._value, self.grad if self.has_grad else None, self._trainable
+    def __getstate__(self) -> tuple[str, Array, Array | None, bool, Shape | None]:
+        grad = self.grad if self.has_grad else None
+        return self.path, self._value, grad, self._trainable, self.open_shape
 
-    def __setstate__(self, state: tuple[str, Array, Array | None, bool]) -> None:
-        self.path, self._value, self._grad, self._trainable = state
+    def __setstate__(self, state: tuple[str, Array, Array | None, bool, Shape | None]) -> None:
+        self.path, self._value, self._grad, self._trainable, self.open_shape = state
         self._grad_is_zero, self._storage, self._offset = False, None, 0
 
     def _no_array(self, *arguments: Any) -> DefinitionError:
@@ -360,6 +385,12 @@ class ParameterVector(Hinted):
             part = gradient[start : start + parameter.size]
             parameter.accumulate(part.reshape(parameter.shape))
             start += parameter.size
+
+    @property
+    def fixed(self) -> ParameterVector:
+        """Those whose shape never changes, which a carried state's does."""
+        named = {path: p for path, p in self._named.items() if p.open_shape is None}
+        return self if len(named) == len(self._named) else ParameterVector(named, self._empty.dtype)
 
     @property
     def size(self) -> int:

@@ -15,10 +15,13 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
+from attrs import setters
+
 from chainrule.core.errors import ConfigurationError, shortened
 from chainrule.core.types import SuggestsUse
 
 __all__ = [
+    "FIXED_IN_A_RUN",
     "a_path",
     "a_rate",
     "a_rate_above_zero",
@@ -28,6 +31,7 @@ __all__ = [
     "as_int",
     "as_plain_tuple",
     "below_one",
+    "changed_in_a_run",
     "complain",
     "counted",
     "counted_or_none",
@@ -226,3 +230,31 @@ def one_of(*words: str) -> Callable[[object, Any, Any], None]:
             complain(owner, attribute.name, expected, value, f"{attribute.name}={words[0]!r}")
 
     return validator
+
+
+# ------------------------------------------------------------------------------- assignments
+
+
+def changed_in_a_run(owner: str, name: str, given: object) -> ConfigurationError:
+    """The error for something that a run could not, or only in part, respond to."""
+    return ConfigurationError(
+        f"{name} of a run cannot be changed",
+        place=owner,
+        expected=f"the {name} with which the run began",
+        received=shortened(given),
+        hint="end the run with trainer.stop(…), and call fit again",
+    )
+
+
+def _not_in_a_run(owner: Any, attribute: Any, given: Any) -> Any:
+    if owner._is_in_a_run and not attribute.name.startswith("_"):
+        raise changed_in_a_run(type(owner).__name__, attribute.name, given)
+    return given
+
+
+FIXED_IN_A_RUN: list[Callable[[Any, Any, Any], Any]] = [
+    _not_in_a_run,
+    setters.convert,
+    setters.validate,
+]
+"""The ``on_setattr`` of fields that a run reads only when it begins."""

@@ -7,6 +7,8 @@
     stored_batches    batches of rows that are read from a file
     pair_batches      batches from a dataset of pairs
     iterated_batches  batches from an iterable
+    augmentation      images that are changed at random whenever they are used
+    augmented_batches batches of them, from any kind of data
     in_memory         all samples of a dataset or a loader, read once or part by part
     kinds             what an object gives: samples, single samples, or batches
     prediction        `model.predict`: outputs in batches, with bounded memory
@@ -17,3 +19,18 @@
 
 A new kind of data is a subclass of `Batches` and a case in `batches_of`.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from chainrule.core.hints import missing_name
+from chainrule.data.augmentation import Augmented, augmented
+
+__all__ = ["Augmented", "augmented"]
+
+
+if not TYPE_CHECKING:  # with a __getattr__, type checkers would accept any name
+
+    def __getattr__(name: str) -> Any:
+        raise missing_name(__name__, name)

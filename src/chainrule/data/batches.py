@@ -28,6 +28,7 @@ from chainrule.core.arrays import read_only
 from chainrule.core.errors import ChainruleError, DataError
 from chainrule.core.layer_state import copied_generator, set_state, state_of
 from chainrule.core.types import Array, Shape
+from chainrule.core.validators import FIXED_IN_A_RUN
 from chainrule.data.class_weights import ClassWeights
 from chainrule.data.orders import Orders, Rows, require_same_run
 from chainrule.data.prefetch import Prefetcher
@@ -56,6 +57,7 @@ class Batches:
 
     data: Data
     class_weights: ClassWeights | None
+    _is_in_a_run: bool = False  # see chainrule.core.validators.FIXED_IN_A_RUN
 
     @property
     def steps(self) -> int:
@@ -92,6 +94,10 @@ class Batches:
             The data, or the way they are shuffled and split, differ from those of the position.
         """
         raise NotImplementedError
+
+    def read_again(self) -> Data | None:
+        """`data`, read once more; None if they are in memory, or can be read only once."""
+        return None
 
     def close(self) -> None:
         """End the prefetch thread, if there is one; see `Prefetcher.close`."""
@@ -135,7 +141,7 @@ class OrderedBatches(Batches):
         self._prefetcher.close()
 
 
-@define(eq=False)
+@define(eq=False, on_setattr=FIXED_IN_A_RUN)
 class ArrayBatches(OrderedBatches):
     """Batches of the rows of arrays.
 
@@ -199,7 +205,7 @@ class ArrayBatches(OrderedBatches):
         return chosen[:count], one_or_all(chosen[count:]), w
 
 
-@define(eq=False)
+@define(eq=False, on_setattr=FIXED_IN_A_RUN)
 class FreshBatches(Batches):
     """Batches that a function makes, a new one for every step.
 

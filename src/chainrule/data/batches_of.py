@@ -5,6 +5,7 @@
     fit(dataset)                             dataset[i] is the pair of one sample
     fit(loader)                              an iterable, or a list, of batches; each is a pair
     fit(make_batch, steps_per_epoch=100)     a function of a generator that returns a pair
+    fit(augmented(x, t, shift=2))            any of these, with inputs that are changed at random
 
 The kind depends on what an object can do, never on the library that it comes from.
 """
@@ -18,6 +19,8 @@ import numpy as np
 
 from chainrule.core.errors import ConfigurationError, shortened
 from chainrule.core.input_checks import as_tuple
+from chainrule.data.augmentation import Augmented
+from chainrule.data.augmented_batches import AugmentedBatches
 from chainrule.data.batches import ArrayBatches, Batches, FreshBatches
 from chainrule.data.class_weights import BALANCED, ClassWeights
 from chainrule.data.iterated_batches import IteratedBatches
@@ -80,6 +83,20 @@ def batches_of(
     DtypeError, ShapeError, DataError
         The data cannot be learned from.
     """
+    if isinstance(x, Augmented):
+        changed = batches_of(
+            x.x,
+            _only(x.t, t),
+            batch_size=batch_size,
+            steps_per_epoch=steps_per_epoch,
+            sample_weights=sample_weights,
+            class_weights=class_weights,
+            shuffle=shuffle,
+            prefetch=prefetch,
+            rng=rng,
+            outputs=outputs,
+        )
+        return AugmentedBatches(changed, x, rng)
     _require_shuffle(shuffle)
     _require_prefetch(prefetch)
     shuffle = shuffle if isinstance(shuffle, str) else bool(shuffle)
@@ -127,6 +144,17 @@ def length_of(x: Any) -> int | None:
 
 
 # --------------------------------------------------------------------- arguments that conflict
+
+
+def _only(t: Any, other: Any) -> Any:
+    """The targets given to `augmented`, or to `fit`."""
+    if t is not None and other is not None:
+        raise ConfigurationError(
+            "the targets are given twice",
+            expected="fit(augmented(x, t, …), epochs=…)",
+            received="augmented(x, t, …), and also t",
+        )
+    return other if t is None else t
 
 
 def _require_shuffle(given: Any) -> None:

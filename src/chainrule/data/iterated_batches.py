@@ -12,7 +12,8 @@ step. The length of an epoch depends on the kind of iterable:
 
 An iterable does not report its position. So a resumed run takes all batches that were used before
 and discards them. The iterable has to give the same batches again, even in a new process, so seed
-everything random in it.
+everything random in it. Of an iterable with several passes, the first batch is compared; of an
+iterator, nothing can be.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from attrs import define, field
 
 from chainrule.core.errors import DataError
 from chainrule.core.layer_state import set_state, state_of
+from chainrule.core.validators import FIXED_IN_A_RUN
 from chainrule.data.batches import (
     Batch,
     Batches,
@@ -42,7 +44,7 @@ from chainrule.data.samples import Data
 from chainrule.losses import Loss
 
 
-@define(eq=False)
+@define(eq=False, on_setattr=FIXED_IN_A_RUN)
 class IteratedBatches(Batches):
     """Batches from an iterable of pairs (x, t), or of (x, t, sample_weights).
 
@@ -122,6 +124,13 @@ class IteratedBatches(Batches):
                 self._take()
         self._used = position["used"]
         set_state(self.rng, position["rng"])
+
+    def read_again(self) -> Data | None:
+        """The first batch of a new pass, if there can be one."""
+        iterator = self._call(iter, self.iterable)
+        if iterator is self.iterable:
+            return None
+        return self._fitted(self._read(self._call(next, iterator)))
 
     def close(self) -> None:
         """End the prefetch thread, if there is one."""

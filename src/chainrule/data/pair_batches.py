@@ -14,6 +14,7 @@ from attrs import define, field
 
 from chainrule.core.errors import DataError, ShapeError
 from chainrule.core.types import Array
+from chainrule.core.validators import FIXED_IN_A_RUN
 from chainrule.data.batches import (
     Batch,
     OrderedBatches,
@@ -34,7 +35,7 @@ TRIED = 8
 """How many samples are read before training, to determine their shapes and types."""
 
 
-@define(eq=False)
+@define(eq=False, on_setattr=FIXED_IN_A_RUN)
 class PairBatches(OrderedBatches):
     """Batches of the samples of a dataset that gives one pair for an index.
 
@@ -61,7 +62,7 @@ class PairBatches(OrderedBatches):
     Attributes
     ----------
     data
-        The first samples.
+        The first samples, and the last one.
     """
 
     dataset: Any
@@ -87,7 +88,7 @@ class PairBatches(OrderedBatches):
         shuffle = "rows" if self.shuffle else False
         self._orders = Orders(shuffle, samples, self.batch_size, 1, 1, self.rng)
         self._prefetcher = Prefetcher(self.prefetch)
-        self.data = self.read(np.arange(min(TRIED, samples)))
+        self.data = self.read(self._tried)
 
     def fit_to(self, loss: Loss, rows_of_outputs: RowsOfOutputs, dtype: np.dtype[Any]) -> None:
         """Fit every batch to the loss and the model from now on; see `Data.fitted`."""
@@ -100,6 +101,15 @@ class PairBatches(OrderedBatches):
         """The batches of one epoch, or the rest of it; see `Batches.epoch`."""
         row_sets = self._orders.for_epoch(done).rows(self.batch_size, done * self.batch_size)
         return with_batch_numbers(self._prefetcher.iterate(map(self._batch, row_sets)), done)
+
+    def read_again(self) -> Data:
+        """The first samples and the last one, read once more."""
+        return self._fitted(self.read(self._tried))
+
+    @property
+    def _tried(self) -> Array:
+        last = len(self.dataset) - 1
+        return np.unique([*range(min(TRIED - 1, last)), last])
 
     def _batch(self, rows: Rows) -> Batch:
         data = self._fitted(self.read(indices_of(rows)))

@@ -34,6 +34,7 @@ import numpy as np
 from attrs import define, field
 
 from chainrule.core.types import Array
+from chainrule.core.validators import FIXED_IN_A_RUN
 from chainrule.data.batches import (
     Batch,
     OrderedBatches,
@@ -64,7 +65,7 @@ TRIED = 8
 """How many samples are read before training, to determine their shapes and types."""
 
 
-@define(eq=False)
+@define(eq=False, on_setattr=FIXED_IN_A_RUN)
 class StoredBatches(OrderedBatches):
     """Batches of rows of arrays, at least one of which is stored.
 

@@ -18,6 +18,7 @@ symbols with those of the model. The printed formulas come from the same express
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from chainrule.core.equations import numbered, total
@@ -26,7 +27,7 @@ from chainrule.core.hints import hint_for_layer, hinted
 from chainrule.core.layer import Layer
 from chainrule.core.messages import require_built
 from chainrule.display.explanation import Explanation, Record
-from chainrule.display.notation import Sign, lowered, renamed, to_latex, to_text
+from chainrule.display.notation import Sign, lowered, names_in, renamed, to_latex, to_text
 from chainrule.display.symbols import NamedStep, Symbols, derivative
 from chainrule.graph.plan import Plan
 from chainrule.layers.dense import Dense
@@ -136,7 +137,7 @@ class _Writing(Symbols):
                 self.values[slot].name,
                 self.in_symbols(expression, place),
                 is_evaluable=place.said.is_evaluable,
-                remark="" if place.said.is_evaluable else UNKNOWN.format(place.kind),
+                remark=UNKNOWN.format(place.kind) if _uses("f", place.said.forward, place) else "",
             )
 
     # ---------------------------------------------------------------- the backward pass
@@ -266,7 +267,7 @@ class _Writing(Symbols):
         """Remarks on a delta, above all where the lecture's M is."""
         if self.is_input(slot):
             return {"remark": THE_DATA} if len(self.takers[slot]) == 1 else {}
-        if not place.said.is_evaluable:
+        if _uses("J", place.said.backward, place):
             return {"remark": f"J is the Jacobian that {place.kind}.backward applies"}
         made = place.step.makes[0]
         if place.said.function is None or len(self.takers[made]) > 1:
@@ -314,6 +315,14 @@ class _Writing(Symbols):
                 is_evaluable=all(is_evaluable for _, is_evaluable in terms),
                 remark=f"shared: the sum over its {count} uses" if count > 1 else "",
             )
+
+
+def _uses(generic: str, expressions: Iterable[str], place: NamedStep) -> bool:
+    """Whether the equations of a step contain the generic f or J of an unknown function."""
+    if place.said.is_evaluable:
+        return False
+    names = {name for expression in expressions for name in names_in(expression)}
+    return any(name.partition("_")[0] == generic for name in names)
 
 
 COST = -1

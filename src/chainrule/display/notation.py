@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -72,7 +72,10 @@ def names_in(expression: str) -> set[str]:
 
 
 def _names(tree: ast.expr) -> set[str]:
-    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    """The names, without the indices that a sum such as ``sum(x[i] for i in range(3))`` binds."""
+    names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    bound = {node.id for node in names if isinstance(node.ctx, ast.Store)}
+    return {node.id for node in names} - bound
 
 
 def renamed(expression: str, names: Mapping[str, str]) -> str:
@@ -145,18 +148,19 @@ ARITHMETIC: Mapping[type, Callable[..., Any]] = {
 
 FUNCTIONS = frozenset(
     {
-        "all", "any", "argmax", "argmin", "average", "broadcast_to", "clip", "concatenate",
-        "cumsum", "diff", "dot", "einsum", "expand_dims", "eye", "flip", "full_like", "matmul",
-        "max", "mean", "min", "moveaxis", "ones", "ones_like", "outer", "pad", "prod", "ravel",
-        "repeat", "reshape", "roll", "sort", "split", "squeeze", "stack", "std", "sum", "swapaxes",
-        "take", "tensordot", "tile", "transpose", "trace", "var", "where", "zeros", "zeros_like",
+        "all", "any", "arange", "argmax", "argmin", "average", "broadcast_to", "clip",
+        "concatenate", "cumsum", "diff", "dot", "einsum", "expand_dims", "eye", "flip",
+        "full_like", "matmul", "max", "mean", "min", "moveaxis", "ones", "ones_like", "outer",
+        "pad", "prod", "ravel", "repeat", "reshape", "roll", "sort", "split", "squeeze", "stack",
+        "std", "sum", "swapaxes", "take", "tensordot", "tile", "transpose", "trace", "var",
+        "where", "zeros", "zeros_like",
     }
 )  # fmt: skip
 """The functions that an expression may call, as ``np.sum(x)`` or ``x.sum()``, besides ufuncs."""
 
 CONSTANTS = frozenset({"pi", "e", "inf", "newaxis"})
 ATTRIBUTES = frozenset({"T", "shape", "size", "ndim"})
-KNOWN = frozenset({"np", "len", "erf"})
+KNOWN = frozenset({"np", "len", "erf", "sum", "range"})
 """Names that are not symbols."""
 
 
@@ -188,10 +192,40 @@ def _value(node: ast.expr, names: Mapping[str, Any]) -> Any:
             return getattr(np, name)
         case ast.Attribute() if node.attr in ATTRIBUTES:
             return getattr(value(node.value), node.attr)
+        case ast.ListComp() | ast.GeneratorExp():
+            return tuple(_values(node.elt, _indices(node), names))
         case ast.Call():
             how = {str(part.arg): value(part.value) for part in node.keywords}
             return _called(node.func, names)(*map(value, node.args), **how)
     raise _no_formula(node)
+
+
+def _values(
+    node: ast.expr, indices: list[tuple[str, int]], names: Mapping[str, Any]
+) -> Iterator[Any]:
+    """The values of an expression for all values of some indices, the last running fastest."""
+    if not indices:
+        yield _value(node, names)
+        return
+    (index, count), *others = indices
+    for n in range(count):
+        yield from _values(node, others, {**names, index: n})
+
+
+def _indices(node: ast.ListComp | ast.GeneratorExp) -> list[tuple[str, int]]:
+    """The indices of ``for i in range(3) for j in range(3)``, with their counts."""
+    found = []
+    for loop in node.generators:
+        match loop:
+            case ast.comprehension(
+                target=ast.Name(id=index),
+                iter=ast.Call(func=ast.Name(id="range"), args=[ast.Constant(value=int(count))]),
+                ifs=[],
+            ):
+                found.append((index, count))
+            case _:
+                raise _no_formula(node)
+    return found
 
 
 def _called(node: ast.expr, names: Mapping[str, Any]) -> Callable[..., Any]:
@@ -199,6 +233,8 @@ def _called(node: ast.expr, names: Mapping[str, Any]) -> Callable[..., Any]:
     match node:
         case ast.Name(id="len"):
             return len
+        case ast.Name(id="sum"):
+            return sum
         case ast.Name():
             return _value(node, names)  # type: ignore[no-any-return]
         case ast.Attribute(value=ast.Name(id="np"), attr=name):
@@ -270,6 +306,8 @@ class _Writer:
                 return f" {self.relations[type(sign)]} ".join(parts), COMPARED
             case ast.Tuple() | ast.List():
                 return self.fenced(self.listed(node.elts)), ATOM
+            case ast.ListComp():
+                return self.indexed(self.within(node.elt, ATOM), self.ranges(node)), ATOM
             case ast.Subscript():
                 return self.subscript(node.value, node.slice)
             case ast.Attribute():
@@ -338,6 +376,10 @@ class _Writer:
     def call(self, node: ast.Call) -> Written:
         name, arguments = _name_of(node)
         how = {part.arg: part.value for part in node.keywords if part.arg != "keepdims"}
+        if name == "sum" and isinstance(arguments[0], ast.GeneratorExp):
+            terms = arguments[0]
+            body = self.within(terms.elt, ELEMENTWISE)
+            return self.sum_over(self.ranges(terms), body), PREFIXED
         if isinstance(node.func, ast.Name) and name in self.signs:
             return self.name(name)[0] + self.fenced(self.listed(node.args)), ATOM
         match name, arguments:
@@ -385,6 +427,11 @@ class _Writer:
     def listed(self, nodes: list[ast.expr]) -> str:
         shown = nodes if len(nodes) <= TERMS else [*nodes[:3], ast.Constant(...), nodes[-1]]
         return ", ".join(self.any(node)[0] for node in shown)
+
+    def ranges(self, node: ast.ListComp | ast.GeneratorExp) -> str:
+        """The indices of a sum, with their bounds: ``i < 3, j < 3``."""
+        sign = self.relations[ast.Lt]
+        return ", ".join(f"{index} {sign} {count}" for index, count in _indices(node))
 
     def over_axis(self, name: str, node: ast.expr, axis: ast.expr | None) -> Written:
         """A sum or a mean: over the samples s of the batch, or over the entries k of a row."""
@@ -436,6 +483,12 @@ class _Writer:
         raise NotImplementedError
 
     def mean(self, node: ast.expr, index: str) -> Written:
+        raise NotImplementedError
+
+    def sum_over(self, indices: str, body: str) -> str:
+        raise NotImplementedError
+
+    def indexed(self, body: str, indices: str) -> str:
         raise NotImplementedError
 
     def function(self, name: str, options: list[str]) -> str:
@@ -512,6 +565,12 @@ class _Text(_Writer):
         sign = {"": "", "s": "ₛ", "k": "ₖ"}.get(index, f"[{index}]")
         return f"⟨{self.any(node)[0]}⟩{sign}", ATOM
 
+    def sum_over(self, indices: str, body: str) -> str:
+        return f"Σ[{indices}] {body}"
+
+    def indexed(self, body: str, indices: str) -> str:
+        return f"{body}[{indices}]"
+
     def function(self, name: str, options: list[str]) -> str:
         return self.renames.get(name, name) + (f"[{', '.join(options)}]" if options else "")
 
@@ -551,6 +610,8 @@ class _Latex(_Writer):
 
     def name(self, name: str) -> Written:
         sign = self.signs.get(name)
+        if sign is None and len(name) == 1:  # the index of a sum
+            return name, ATOM
         return (sign.latex, ATOM) if sign else (rf"\mathrm{{{latex_name(name)}}}", ATOM)
 
     def fenced(self, text: str) -> str:
@@ -597,6 +658,12 @@ class _Latex(_Writer):
         if not index:
             return ""
         return f"_{index}" if len(index) == 1 else rf"_{{\text{{{index}}}}}"
+
+    def sum_over(self, indices: str, body: str) -> str:
+        return rf"\sum_{{{indices}}} {body}"
+
+    def indexed(self, body: str, indices: str) -> str:
+        return rf"{{{body}}}_{{{indices}}}"
 
     def function(self, name: str, options: list[str]) -> str:
         sign = self.renames.get(name) or rf"\operatorname{{{latex_name(name)}}}"

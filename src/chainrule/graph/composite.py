@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from chainrule.core import building
 from chainrule.core.errors import ConfigurationError, DefinitionError
+from chainrule.core.hints import Hinted
 from chainrule.core.layer import Layer
 from chainrule.core.ownership import Builder
 from chainrule.core.terminal import printable
@@ -30,6 +31,12 @@ NodeOutput: TypeAlias = tuple[int, int]
 
 ALL = -1
 """Instead of the number of an output: all of them."""
+
+
+class Layers(tuple[Layer, ...], Hinted):
+    """The layers of a container, which cannot change."""
+
+    __slots__ = ()
 
 
 def refuse_change(container: Any, attribute: Any, value: Any) -> Any:

@@ -23,7 +23,7 @@ from chainrule.core.errors import (
 )
 from chainrule.core.hints import hint_for_layer
 from chainrule.core.layer import Layer
-from chainrule.graph.composite import ALL, Composite, NodeOutput, refuse_change
+from chainrule.graph.composite import ALL, Composite, Layers, NodeOutput, refuse_change
 from chainrule.layers.merge import Add
 
 
@@ -77,7 +77,7 @@ class Residual(Composite, on_setattr=refuse_change):
         _require_layers("Residual", layers, "Residual(Dense(30), Activation('tanh'))")
         if projection is not None:
             _require_layers("Residual, projection", (projection,), "projection=Dense(30)")
-        self.__attrs_init__(layers, projection)
+        self.__attrs_init__(Layers(layers), projection)
 
     def calls(self, size: int) -> Sequence[Sequence[NodeOutput]]:
         last = len(self.layers)

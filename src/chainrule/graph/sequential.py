@@ -18,7 +18,7 @@ from chainrule.core.errors import ConfigurationError, DefinitionError, described
 from chainrule.core.hints import hint_for_layer
 from chainrule.core.layer import Layer
 from chainrule.core.validators import as_plain_tuple
-from chainrule.graph.composite import ALL, Composite, NodeOutput, refuse_change
+from chainrule.graph.composite import ALL, Composite, Layers, NodeOutput, refuse_change
 
 
 def _as_layers(layers: Any) -> tuple[Layer, ...]:
@@ -45,7 +45,7 @@ def _as_layers(layers: Any) -> tuple[Layer, ...]:
             expected="at least one layer",
             received="an empty list",
         )
-    return found
+    return Layers(found)
 
 
 class Sequential(Composite):

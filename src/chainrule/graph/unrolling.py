@@ -132,7 +132,7 @@ def walk(
             stack[-1].made.append(outputs)
             continue
         path, layer, takes = container.next_call()
-        if is_inlined_container(layer):
+        if is_inlined_container(layer) and not makes_its_layers(layer):
             stack.append(_Container(layer, path, takes))
             enter(layer, path, takes)
         else:
@@ -176,6 +176,11 @@ class _Container:
 def is_inlined_container(layer: Layer) -> bool:
     """Whether a layer's class declares `Composite.is_inlined`; a subclass must do so itself."""
     return "is_inlined" in type(layer).__dict__
+
+
+def makes_its_layers(layer: Layer) -> bool:
+    """Whether a container is still to be built and creates its layers in its own `build`."""
+    return not layer.is_built and type(layer).build is not Layer.build
 
 
 def input_names(count: int) -> list[str]:

@@ -22,6 +22,7 @@ from attrs import field
 from chainrule.core import initializers
 from chainrule.core.equations import Equations
 from chainrule.core.errors import ConfigurationError, ShapeError, shortened
+from chainrule.core.hints import activation_named
 from chainrule.core.initializers import GlorotUniform, Initializer, Zeros
 from chainrule.core.layer import Layer
 from chainrule.core.types import Array, RowPattern, Shape
@@ -64,7 +65,13 @@ def _require_flag(layer: Dense, attribute: Any, use_bias: Any) -> None:
 def _hint_for_flag(units: int, given: Any) -> str | None:
     """What a user of another library most likely meant by the second argument."""
     if isinstance(given, str):
-        return f"an activation is a layer of its own: [Dense({units}), Activation({given!r})]"
+        meant = activation_named(given)
+        if meant is None:
+            return "use_bias=True or use_bias=False"
+        is_layer = meant.startswith("Activation(")
+        return (
+            f"an activation is a layer of its own: [Dense({units}), {meant}]" if is_layer else meant
+        )
     if callable(given) or type(given).__name__ == "Activation":
         return f"an activation is a layer of its own: [Dense({units}), Activation(…)]"
     if is_integer(given):
@@ -146,7 +153,7 @@ class Dense(Layer, repr=False):
 
     def backward(self, delta: Array) -> Array:
         self._accumulate(delta)
-        return _product(delta, self.weights.value.T)
+        return product(delta, self.weights.value.T)
 
     def backward_parameters(self, delta: Array) -> None:
         self._accumulate(delta)
@@ -170,7 +177,7 @@ class Dense(Layer, repr=False):
         return Equations("x @ weights", "delta @ weights.T", gradients, letter="z")
 
     def _affine(self, inputs: Array) -> Array:
-        outputs = _product(inputs, self.weights.value)
+        outputs = product(inputs, self.weights.value)
         if self.use_bias:
             outputs += self.biases.value
         return outputs
@@ -184,7 +191,7 @@ class Dense(Layer, repr=False):
             self.biases.accumulate_product(ones(len(delta), delta.dtype), delta)
 
 
-def _product(rows: Array, matrix: Array) -> Array:
+def product(rows: Array, matrix: Array) -> Array:
     """The product with the last axis of rows of any rank, as one product of two matrices."""
     if rows.ndim == 2:
         return np.dot(rows, matrix)

@@ -12,11 +12,12 @@ p entries that were added at its two ends, which gives the sizes
 
 The padding "valid" adds nothing; "same" adds what makes out = ⌈n / s⌉, with the odd entry at the
 end. "periodic" and "reflect" add as much as "same", copied from the other end or mirrored without
-the entry at the edge. Whole numbers are added as zeros, at both ends of an axis.
+the entry at the edge. An integer is a number of zeros at both ends of an axis.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +31,7 @@ from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of
 from chainrule.core.types import Array, RowPattern, Shape
 from chainrule.core.validators import complain, is_integer
+from chainrule.layers.reshape import plain
 
 PADDINGS = ("same", "valid", "periodic", "reflect")
 """The paddings that have a name."""
@@ -40,13 +42,8 @@ Amounts = tuple[tuple[int, int], ...]
 # ------------------------------------------------------------------------------- arguments
 
 
-def as_sizes(given: Any) -> Any:
-    """A list of sizes as a tuple, and integers of NumPy as Python integers."""
-    if is_integer(given):
-        return int(given)
-    if isinstance(given, np.ndarray):
-        return as_sizes(given.tolist())
-    return tuple(map(as_sizes, given)) if isinstance(given, list | tuple) else given
+as_sizes = plain
+"""A converter: a list of sizes as a tuple, and integers of NumPy as Python integers."""
 
 
 def sizes_from(least: int, *, example: str) -> Callable[[object, Any, Any], None]:
@@ -55,26 +52,43 @@ def sizes_from(least: int, *, example: str) -> Callable[[object, Any, Any], None
     def validator(owner: object, attribute: Any, value: Any) -> None:
         several = value if isinstance(value, tuple) else (value,)
         if not 1 <= len(several) <= 3 or not all(is_integer(n) and n >= least for n in several):
-            expected = (
-                f"an integer of at least {least}, or one for each axis of space (up to three)"
-            )
+            expected = f"an integer of at least {least}, or one for each axis of space, up to three"
             complain(owner, attribute.name, expected, value, f"{attribute.name}={example}")
 
     return validator
 
 
 def a_padding(owner: object, attribute: Any, value: Any) -> None:
-    """Accept only a name of `PADDINGS`, and whole numbers: see `amounts_of`."""
+    """Accept only a name of `PADDINGS`, and integers: see `amounts_of`."""
     if isinstance(value, str) and value in PADDINGS:
         return
+    if not _are_amounts(value):
+        expected = f"{', '.join(map(repr, PADDINGS))}; or how many zeros: {AMOUNTS}"
+        complain(owner, attribute.name, expected, value, f"{attribute.name}='same'")
+
+
+AMOUNTS = (
+    "an integer of at least 0 for all axes, or a tuple with an integer or a pair (before, after) "
+    "for each axis"
+)
+
+
+def a_width(owner: object, attribute: Any, value: Any) -> None:
+    """Accept only how many entries to add or remove: see `amounts_along`."""
+    if not _are_amounts(value):
+        complain(owner, attribute.name, AMOUNTS, value, f"{attribute.name}=1")
+
+
+def _are_amounts(value: Any) -> bool:
     numbers = value if isinstance(value, tuple) else (value,)
     pairs = [pair if isinstance(pair, tuple) and len(pair) == 2 else (pair,) for pair in numbers]
-    if not numbers or not all(is_integer(n) and n >= 0 for pair in pairs for n in pair):
-        expected = (
-            f"{', '.join(map(repr, PADDINGS))}; or a number of zeros for all axes, or a tuple "
-            "with a number or a pair (before, after) for each axis"
-        )
-        complain(owner, attribute.name, expected, value, f"{attribute.name}='same'")
+    return 1 <= len(numbers) <= 3 and all(is_integer(n) and n >= 0 for p in pairs for n in p)
+
+
+def amounts_along(owner: Layer, name: str, value: Any, axes: int) -> Amounts:
+    """How many entries before and after each axis: from a number for both, or from pairs."""
+    each = per_axis(owner, name, value, axes)
+    return tuple(n if isinstance(n, tuple) else (n, n) for n in each)
 
 
 def per_axis(owner: Layer, name: str, value: Any, axes: int) -> tuple[Any, ...]:
@@ -86,7 +100,9 @@ def per_axis(owner: Layer, name: str, value: Any, axes: int) -> tuple[Any, ...]:
             f"{owner!r}: {name} does not fit the rows, which have {axes} axes of space",
             expected=f"a number, or a tuple of {axes}",
             received=f"{name}={shortened(value)}",
-            hint=f"{name}={value[0]} uses the same for every axis",
+            hint=None
+            if isinstance(value[0], tuple)
+            else f"{name}={value[0]} uses the same for every axis",
         )
     return value
 
@@ -95,12 +111,13 @@ def spatial_axes(owner: Layer, shape: Shape) -> int:
     """The number of spatial axes of a row, one to three; another number is an error."""
     axes = len(shape) - 1
     if not 1 <= axes <= 3:
-        example = "Reshape((…, 1)) gives rows an axis of one channel" if axes < 1 else None
         raise ShapeError(
             f"{owner!r}: a row needs one to three axes of space and one of channels",
             expected="(batch, time, channels), (batch, height, width, channels) or volumes",
             received=batch_of(shape),
-            hint=example,
+            hint=f"Reshape(({shape[0]}, 1)) before it makes them signals of one channel"
+            if axes == 0
+            else None,
         )
     return axes
 
@@ -125,6 +142,8 @@ class Windows:
         The entries k of a window, its steps s, and the distance d of its entries.
     amounts
         How many entries are added before and after each axis.
+    padding
+        What they are: "periodic", "reflect", and anything else for zeros.
     """
 
     sizes: tuple[int, ...]
@@ -132,8 +151,14 @@ class Windows:
     strides: tuple[int, ...]
     dilations: tuple[int, ...]
     amounts: Amounts
+    padding: Any = "zeros"
 
     @property
+    def padded_sizes(self) -> tuple[int, ...]:
+        """The spatial sizes of a padded row."""
+        return tuple(n + sum(added) for n, added in zip(self.sizes, self.amounts, strict=True))
+
+    @functools.cached_property
     def outputs(self) -> tuple[int, ...]:
         """The number of windows along each axis."""
         return tuple(
@@ -175,25 +200,30 @@ def windows_on(
     strides = per_axis(owner, "stride", stride, axes)
     dilations = per_axis(owner, "dilation", dilation, axes)
     reaches = tuple(map(reach, kernel, dilations))
-    windows = Windows(
-        sizes, kernel, strides, dilations, amounts_of(owner, padding, sizes, reaches, strides)
-    )
-    for n, covered, (before, after) in zip(sizes, reaches, windows.amounts, strict=True):
-        if covered > n + before + after:
-            raise ShapeError(
-                f"{owner!r}: the window is larger than the rows",
-                expected=f"rows of at least {' × '.join(map(str, reaches))} entries",
-                received=batch_of(shape),
-                hint='a smaller window, or padding="same"',
-            )
-        if padding == "reflect" and max(before, after) >= n:
+    amounts = amounts_of(owner, padding, sizes, reaches, strides)
+    least = [covered - sum(added) for covered, added in zip(reaches, amounts, strict=True)]
+    if any(n < max(needed, 1) for n, needed in zip(sizes, least, strict=True)):
+        raise ShapeError(
+            f"{owner!r}: the window is larger than the rows",
+            expected=f"rows of at least {' × '.join(str(max(n, 1)) for n in least)} entries",
+            received=batch_of(shape),
+            hint='a smaller window, or padding="same"',
+        )
+    if padding == "reflect":
+        require_mirror(owner, shape, amounts, 'padding="same" adds zeros instead')
+    return Windows(sizes, kernel, strides, dilations, amounts, padding)
+
+
+def require_mirror(owner: Layer, shape: Shape, amounts: Amounts, hint: str) -> None:
+    """Raise an error if rows have fewer entries than are mirrored at an edge."""
+    for n, added in zip(shape[:-1], amounts, strict=True):
+        if max(added) >= n:
             raise ShapeError(
                 f"{owner!r}: rows are too small to be mirrored at their edges",
-                expected=f"at least {max(before, after) + 1} entries along each axis of space",
+                expected=f"at least {max(added) + 1} entries along each axis of space",
                 received=batch_of(shape),
-                hint='padding="same" adds zeros instead',
+                hint=hint,
             )
-    return windows
 
 
 def reach(kernel: int, dilation: int) -> int:
@@ -217,8 +247,7 @@ def amounts_of(
             for n, covered, s in zip(sizes, reaches, strides, strict=True)
         ]
         return tuple((p // 2, p - p // 2) for p in missing)
-    numbers = per_axis(owner, "padding", padding, len(sizes))
-    return tuple(p if isinstance(p, tuple) else (p, p) for p in numbers)
+    return amounts_along(owner, "padding", padding, len(sizes))
 
 
 # ------------------------------------------------------------------------------- padding
@@ -284,3 +313,30 @@ def _sources(size: int, before: int, after: int, mode: str) -> Any:
     period = max(2 * (size - 1), 1)  # … 2 1 0 1 2 … : there and back, without the edges twice
     there = places % period
     return np.minimum(there, period - there)
+
+
+# ------------------------------------------------------------------------------- equations
+
+
+def repeated_on_paper(array: str, times: Sequence[int]) -> str:
+    """The expression that repeats every entry so many times along each axis of space."""
+    return array + "".join(f".repeat({k}, axis={axis})" for axis, k in enumerate(times, 1))
+
+
+def blocks_on_paper(array: str, blocks: Sequence[int], sizes: Sequence[int], channels: int) -> str:
+    """The expression that splits each axis of space into some blocks of a size: see `IN_BLOCKS`."""
+    pairs = itertools.chain(*zip(blocks, sizes, strict=True))
+    return f"{array}.reshape(len({array}), {', '.join(map(str, pairs))}, {channels})"
+
+
+IN_BLOCKS = {1: "2", 2: "(2, 4)", 3: "(2, 4, 6)"}
+"""The axes of the entries of a block, for so many axes of space."""
+
+
+def along_axes(matrices: Sequence[str], array: str) -> str:
+    """The expression A x along each axis of space, given expressions for all A."""
+    if len(matrices) == 1:
+        return f"{matrices[0]} @ {array}"
+    before, after = "ijk"[: len(matrices)], "uvw"[: len(matrices)]
+    each = ",".join(map("".join, zip(after, before, strict=True)))
+    return f"np.einsum('{each},n{before}c->n{after}c', {', '.join(matrices)}, {array})"

@@ -18,7 +18,14 @@ from chainrule.callbacks.callback import Callback, require_state
 from chainrule.callbacks.monitoring import figure_of, require_column
 from chainrule.core.errors import ConfigurationError, shortened
 from chainrule.core.ownership import UsedBy
-from chainrule.core.validators import as_int, complain, counted_or_zero, one_of, text
+from chainrule.core.validators import (
+    FIXED_IN_A_RUN,
+    as_int,
+    complain,
+    counted_or_zero,
+    one_of,
+    text,
+)
 from chainrule.schedules.plateau import ReduceOnPlateau
 from chainrule.schedules.schedule import Constant, Schedule, require_schedule
 
@@ -92,19 +99,25 @@ class LearningRate(Callback):
     [0.25, 0.25, 0.25, 0.125, 0.125]
     """
 
-    schedule: Schedule | ReduceOnPlateau = field()
+    schedule: Schedule | ReduceOnPlateau = field(on_setattr=FIXED_IN_A_RUN)
     per: str = field(
         default=Factory(_default_unit, takes_self=True),
         kw_only=True,
         validator=one_of("step", "epoch"),
+        on_setattr=FIXED_IN_A_RUN,
     )
-    monitor: str | None = field(default=Factory(_default_column, takes_self=True), kw_only=True)
+    monitor: str | None = field(
+        default=Factory(_default_column, takes_self=True),
+        kw_only=True,
+        on_setattr=FIXED_IN_A_RUN,
+    )
     steps: int = field(default=0, kw_only=True, converter=as_int, validator=counted_or_zero)
     _taken: float | None = field(default=None, init=False, repr=False)
     _seen: int | None = field(default=None, init=False, repr=False)
     _restored: Mapping[str, Any] | None = field(
         default=None, init=False, repr=False
     )  # until the run begins
+    _begun_with: dict[str, str] = field(factory=dict, init=False, repr=False)
     _used_by: UsedBy = field(factory=UsedBy, init=False, repr=False)
 
     @schedule.validator
@@ -138,6 +151,7 @@ class LearningRate(Callback):
     def check(self, trainer: Trainer) -> None:
         """Raise an error for a second LearningRate, or if the column will not exist."""
         self._require_no_other(trainer)
+        self._begun_with = self._rule
         if self.monitor is not None:
             require_column(self, self.monitor, trainer)
             self._require_same_column(trainer)
@@ -193,7 +207,12 @@ class LearningRate(Callback):
         """t, the rate of the last step, and the state of a `ReduceOnPlateau`."""
         plateau = self.schedule.state() if isinstance(self.schedule, ReduceOnPlateau) else None
         counted = {"steps": self.steps, "taken": self._taken}
-        return {**counted, "plateau": plateau, "monitor": self.monitor, **self._rule}
+        return {
+            **counted,
+            "plateau": plateau,
+            "monitor": self.monitor,
+            **(self._begun_with or self._rule),
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue from an earlier `state` when the run begins."""

@@ -18,6 +18,8 @@ import numpy.typing as npt
 
 from chainrule.core.errors import StorageError
 from chainrule.core.layer import Layer
+from chainrule.core.open_axes import fits
+from chainrule.core.parameter import Parameter
 from chainrule.storage.messages import cut
 from chainrule.storage.safetensors import Entry
 from chainrule.storage.sealed_file import Arrays
@@ -40,6 +42,30 @@ def arrays_of(model: Layer) -> Arrays:
         for path, parameter in zip(vector.paths, vector, strict=True)
     }
     return arrays | _tables(model)
+
+
+def arrays_for(model: Layer, given: Given) -> Arrays:
+    """The same as they will be after `resized`, for comparison; nothing changes yet."""
+    found = arrays_of(model)
+    for name, buffer in _resizable(model).items():
+        shape = given[name].shape if name in given else ()
+        if fits(shape, buffer.open_shape or ()):
+            found[name] = np.broadcast_to(np.zeros((), buffer.dtype), shape)
+    return found
+
+
+def resized(model: Layer, given: Given) -> Arrays:
+    """All arrays, after carried states have taken the shapes that they have in a file."""
+    for name, buffer in _resizable(model).items():
+        if buffer.shape != given[name].shape:
+            buffer.value = np.zeros(given[name].shape, buffer.dtype)
+    return arrays_of(model)
+
+
+def _resizable(model: Layer) -> dict[str, Parameter]:
+    """The buffers that may have another shape, by their names in the file."""
+    pairs = zip(model.buffers.paths, model.buffers, strict=True)
+    return {f"state/{path}": buffer for path, buffer in pairs if buffer.open_shape is not None}
 
 
 def fill(
@@ -71,7 +97,7 @@ def fill(
         If arrays are missing, unexpected, or have another shape or dtype. The model is then
         unchanged.
     """
-    wanted = arrays_of(model)
+    wanted = arrays_for(model, given)
     names = [*wanted, *sorted(name for name in given if name not in wanted)]
     differing = [n for n in names if not _fits(wanted.get(n), given.get(n), widened=widened)]
     if differing:
@@ -81,6 +107,7 @@ def fill(
             received=f"{_counted(len(given))}; these differ:\n" + _table(differing, wanted, given),
             hint=_renamed(differing, wanted, given) or _of_another_type(differing, wanted, given),
         )
+    wanted = resized(model, given)
     for name in given:  # in their order in the file
         copy(name, wanted[name])
 

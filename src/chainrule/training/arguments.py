@@ -236,7 +236,7 @@ def as_parts(x: Any, t: Any, sample_weights: Any, outputs: int, size: int) -> It
 
 
 def warn_of_softmax(model: Layer, loss: Loss) -> None:
-    """Warn if an output is a softmax or a sigmoid that its loss applies once more."""
+    """Warn if an output is a softmax or a sigmoid, and its loss applies one to it."""
     plan = Plan.of(model)
     makers = {slot: step for step in plan.steps for slot in step.makes}
     for slot, own_loss in zip(plan.outputs, loss.for_each_output, strict=True):
@@ -244,21 +244,20 @@ def warn_of_softmax(model: Layer, loss: Loss) -> None:
         while step is not None and isinstance(step.layer, Flatten | Reshape):
             step = makers.get(step.takes[0])
         layer = step.layer if step is not None else None
+        is_softmax = isinstance(layer, Softmax)
         is_sigmoid = isinstance(layer, Activation) and isinstance(layer.function, Sigmoid)
-        pairs = (
-            (isinstance(own_loss, SoftmaxCrossEntropy), isinstance(layer, Softmax), "a Softmax"),
-            (isinstance(own_loss, SigmoidCrossEntropy), is_sigmoid, "a sigmoid"),
+        applied = "a softmax" if isinstance(own_loss, SoftmaxCrossEntropy) else "a sigmoid"
+        takes_logits = isinstance(own_loss, SoftmaxCrossEntropy | SigmoidCrossEntropy)
+        if step is None or not takes_logits or not (is_softmax or is_sigmoid):
+            continue
+        what = "a softmax" if is_softmax else "a sigmoid"
+        warn_caller(
+            UserWarning(
+                f"{type(own_loss).__name__} takes logits and applies {applied} itself, and the "
+                f"model ends with {'one' if what == applied else what}, "
+                f"{step.path or type(layer).__name__}: remove it, or the network learns slowly"
+            )
         )
-        for is_loss, is_layer, what in pairs:
-            if is_loss and is_layer and step is not None:
-                name = type(own_loss).__name__
-                warn_caller(
-                    UserWarning(
-                        f"{name} takes logits and applies {what} itself, and the model ends with "
-                        f"one, {step.path or type(layer).__name__}: remove it, or the network "
-                        "learns slowly"
-                    )
-                )
 
 
 def class_weights_by_number(given: Any, model: Layer, outputs: int) -> Any:

@@ -89,7 +89,7 @@ class GuardedStep:
     _last_finite: Array = field(init=False)
     # What the last step moved; None means everything.
     _moved: tuple[ParameterSlice, ...] | None = field(default=None, init=False)
-    _buffers_before: Array = field(init=False)
+    _buffers_before: list[Array] = field(init=False)
     _quiet: dict[str, Any] = field(init=False)
     _per_output: PerOutput | None = field(init=False)
 
@@ -100,7 +100,7 @@ class GuardedStep:
         self._quiet = quiet()
         self._per_output = self.loss if isinstance(self.loss, PerOutput) else None
         self._last_finite = self._parameters.value.copy()
-        self._buffers_before = self._buffers.value.copy()
+        self._buffers_before = [buffer.value.copy() for buffer in self._buffers]
         if not _is_finite(self._last_finite):
             place, name, value = first_nonfinite_parameter(self.model)
             raise NonFiniteError(
@@ -134,8 +134,8 @@ class GuardedStep:
 
     def begin(self) -> None:
         """Begin a step of several batches: call `add` for each of them, then `end`."""
-        if self._buffers_before.size:
-            np.copyto(self._buffers_before, self._buffers.value)
+        if self._buffers_before:
+            self._buffers_before = [buffer.value.copy() for buffer in self._buffers]
         self._parameters.zero_grad()
 
     def add(
@@ -242,7 +242,8 @@ class GuardedStep:
         error: NonFiniteError | None = None,
     ) -> NonFiniteError:
         """The error for a step that cannot be taken; restores parameters and buffers."""
-        np.copyto(self._buffers.value, self._buffers_before)
+        for buffer, before in zip(self._buffers, self._buffers_before, strict=True):
+            buffer.value = before
         if not _is_finite(self._parameters.value):
             return self._overflow("last step, the one before this,")
         batch = _real(arrays_by_name(inputs, target, weights))

@@ -37,6 +37,7 @@ from chainrule.core.errors import (
 )
 from chainrule.core.input_checks import as_tuple
 from chainrule.core.layer import Layer
+from chainrule.core.validators import changed_in_a_run
 from chainrule.data.batches import Batch, Batches
 from chainrule.data.samples import Data
 from chainrule.training.bad_batch import write_bad_batch
@@ -58,8 +59,18 @@ _COPIED = (
 """What a copy of a run has."""
 
 
-_FIXED = ("batches", "validation", "columns", "epochs", "accumulate")
+_FIXED = ("batches", "validation", "columns", "callbacks", "epochs", "accumulate")
 """What cannot change while a run goes on: a run that resumes would not know of it."""
+
+
+class _Callbacks(list[Callback]):
+    """The callbacks of a run, which keeps those with which it began."""
+
+    def _refuse(self, *given: Any, **how: Any) -> Any:
+        raise changed_in_a_run("Run", "callbacks", given)
+
+    __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse
+    append = extend = insert = remove = pop = clear = sort = reverse = _refuse
 
 
 @define(eq=False)
@@ -118,7 +129,7 @@ class Run:
     is_failed: bool = field(default=False, init=False)
     model: Layer | None = field(default=None, init=False, repr=False)
     made_of: dict[str, Any] = field(factory=dict, init=False, repr=False)
-    settings: dict[str, tuple[Any, dict[str, str]]] = field(factory=dict, init=False, repr=False)
+    settings: dict[str, tuple[Any, dict[str, Any]]] = field(factory=dict, init=False, repr=False)
     _guarded: GuardedStep = field(init=False, repr=False)
     _watch: DeltaWatch = field(init=False, repr=False)
     _watch_is_due: bool = field(default=False, init=False, repr=False)
@@ -131,7 +142,9 @@ class Run:
     _previous_batches: list[Batch] = field(factory=list, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        self.callbacks = sorted(self.callbacks, key=lambda callback: callback.comes_last)
+        self.callbacks = _Callbacks(
+            sorted(self.callbacks, key=lambda callback: callback.comes_last)
+        )
         self.sums = [0.0] * len(self.columns.names)
         self._bad_batch_at = None if self.bad_batch is None else files.resolved(self.bad_batch)
         self._interruption = Interruption(self._confirm_interruption)
@@ -162,10 +175,8 @@ class Run:
         """
         from chainrule.training.run_state import made_of, settings_of, texts_of
 
-        settings = settings_of(self.trainer.optimizer, self.trainer.loss)
-        texts = texts_of(settings)
         self.made_of = made_of(self, model)
-        self.settings = {part: (thing, texts[part]) for part, thing in settings.items()}
+        self.settings = texts_of(settings_of(self))
 
     def owns(self, identity: str | None, folder: Path) -> bool:
         """Whether it continues the run that wrote a checkpoint in a folder.
@@ -212,7 +223,7 @@ class Run:
         """Take all remaining steps and call the callbacks."""
         self._line = Progress(progress, self.epochs, self.steps_per_epoch, self.steps)
         self._watch = DeltaWatch(self.trainer.model, self.trainer.loss)
-        self.is_going = True
+        self._note_begin()
         with ExitStack() as stack:
             stack.callback(self.batches.close)
             for callback in self.callbacks:
@@ -258,8 +269,15 @@ class Run:
         """Raise the guard's error if the last step made a parameter infinite or NaN."""
         self._guarded.require_finite()
 
+    def _note_begin(self) -> None:
+        self.is_going = True
+        for part in (self.batches, *self.callbacks):
+            vars(part)["_is_in_a_run"] = True
+
     def _note_end(self, kind: Any, error: Any, traceback: Any) -> None:
         self.is_going, self.is_failed = False, error is not None
+        for part in (self.batches, *self.callbacks):
+            vars(part)["_is_in_a_run"] = False
 
     def _confirm_interruption(self) -> None:
         self._line.say("stopping after this step; press Ctrl-C again to stop at once")
@@ -438,13 +456,7 @@ def _fixed(name: str) -> property:
 
     def set_before(run: Run, given: Any) -> None:
         if getattr(run, "is_going", False):
-            raise ConfigurationError(
-                f"{name} of a run cannot be changed",
-                place="Run",
-                expected=f"the {name} with which fit was called",
-                received=shortened(given),
-                hint="end the run with trainer.stop(…), and call fit again",
-            )
+            raise changed_in_a_run("Run", name, given)
         slot.__set__(run, given)
 
     return property(slot.__get__, set_before)

@@ -7,7 +7,9 @@
 Everything is compared before anything is changed: with what the run was *started* with, in
 ``"made of"``. What has changed since then, such as the momentum or a field of a layer, is in
 ``"changed"`` and restored. Arrays in memory are compared completely, stored ones of more than 64 MB
-by some of their rows, and callbacks by their classes and what they compare themselves.
+by some of their rows, datasets of pairs by the first samples and the last one, loaders by their
+first batch, both unless they are random, and callbacks by their classes and what they compare
+themselves. Of iterators and of `make_batch`, only the number of batches is compared.
 """
 
 from __future__ import annotations
@@ -17,13 +19,15 @@ import hashlib
 import json
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from attrs import fields, frozen
+from attrs import fields, frozen, has
 
+from chainrule.callbacks import Callback
 from chainrule.checkpoints import Saved, decoded, encoded, invalid
 from chainrule.core.errors import ChainruleError, ConfigurationError, StorageError, shortened
 from chainrule.core.input_checks import as_tuple
@@ -31,16 +35,19 @@ from chainrule.core.layer import Layer
 from chainrule.core.layer_state import set_state
 from chainrule.core.parameter import Parameter
 from chainrule.core.types import Array
+from chainrule.data.augmented_batches import AugmentedBatches
 from chainrule.data.batches import ArrayBatches, Batches
 from chainrule.data.class_weights import ClassWeights
 from chainrule.data.iterated_batches import IteratedBatches
-from chainrule.data.samples import arrays_by_name, weights_by_name
+from chainrule.data.pair_batches import PairBatches
+from chainrule.data.samples import Data, arrays_by_name, weights_by_name
 from chainrule.data.stored_batches import StoredBatches
-from chainrule.losses import Loss, PerOutput
+from chainrule.losses import PerOutput
 from chainrule.optimizers import Optimizer
 from chainrule.optimizers.chunked import ChunkedOptimizer
+from chainrule.schedules import ReduceOnPlateau
 from chainrule.storage.architecture import model_of, records_of
-from chainrule.storage.arrays import arrays_of
+from chainrule.storage.arrays import arrays_for, arrays_of, resized
 from chainrule.storage.classes import known_classes
 from chainrule.storage.generators import (
     BIT_GENERATORS,
@@ -62,6 +69,10 @@ COMPARED_BYTES = 2**26
 
 BLOCKS = 16
 """In how many blocks of rows an array is compared, so that an error can say which rows differ."""
+
+FIRST_SAMPLES = "the first samples and the last one of the dataset"
+FIRST_BATCH = "the first batch of the loader"
+"""What is compared of data that are read while the run goes on."""
 
 PLAIN = (bool, int, float, str, type(None))
 """The types of plain attributes that a checkpoint holds."""
@@ -137,13 +148,13 @@ class Resumption:
         """Restore the state of the run, whose model is built."""
         record, arrays, trainer = self.saved.record, self.saved.arrays, run.trainer
         model = trainer.model
-        _change(settings_of(trainer.optimizer, trainer.loss), self.saved)
+        _change(settings_of(run), self.saved)
         trainer.optimizer.restore(decoded(record["optimizer"], arrays))
         for layer, name, value in _changed_fields(self.saved, model):
             setattr(layer, name, value)
         for layer, name, value in _attributes_to_set(self.saved, model):
             layer.__dict__[name] = value
-        for name, array in arrays_of(model).items():
+        for name, array in resized(model, _stored_in(arrays)).items():
             array[...] = arrays[f"model/{name}"]
         set_states(model, record["model"]["generators"])
         for path, parameter in parameters_of(model):
@@ -168,6 +179,7 @@ def snapshot(run: Run) -> tuple[dict[str, Any], dict[str, Array]]:
     arrays: dict[str, Array] = {}
     trainer = run.trainer
     model = trainer.model
+    _require_own_history(run)
     arrays |= {f"model/{name}": array for name, array in arrays_of(model).items()}
     arrays |= {f"history/{name}": np.array(run.history[name]) for name in run.history}
     record = {
@@ -231,18 +243,32 @@ def parameters_of(model: Layer) -> Iterator[tuple[str, Parameter]]:
     return zip(vector.paths, vector, strict=True)
 
 
-def settings_of(optimizer: Optimizer, loss: Loss) -> dict[str, Any]:
-    """The objects whose fields can be changed during a run, by name."""
-    parts: dict[str, Any] = {"optimizer": optimizer, "loss": loss}
+def settings_of(run: Run) -> dict[str, Any]:
+    """The objects whose fields can be changed during a run, by name.
+
+    Callbacks are numbered within their class, as `_states_of_callbacks` matches them.
+    """
+    loss = run.trainer.loss
+    parts: dict[str, Any] = {"optimizer": run.trainer.optimizer, "loss": loss}
     if isinstance(loss, PerOutput):
         parts |= {f"loss {n}": one for n, one in enumerate(loss.for_each_output)}
+    numbers: Counter[str] = Counter()
+    for callback in run.callbacks:
+        if not has(type(callback)):
+            continue
+        kind = type(callback).__name__
+        numbers[kind] += 1
+        part = f"{kind} {numbers[kind]}"
+        parts[part] = callback
+        own = {name: getattr(callback, name) for name in _fields(callback)}
+        parts |= {f"{part}'s {n}": o for n, o in own.items() if isinstance(o, ReduceOnPlateau)}
     return parts
 
 
-def texts_of(settings: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """The fields of these objects as text, to notice which of them change."""
+def texts_of(settings: Mapping[str, Any]) -> dict[str, tuple[Any, dict[str, Any]]]:
+    """These objects, with their fields in a form that shows which of them change."""
     return {
-        part: {name: _text(getattr(thing, name)) for name in _fields(thing)}
+        part: (thing, {name: _form(thing, getattr(thing, name)) for name in _fields(thing)})
         for part, thing in settings.items()
     }
 
@@ -250,8 +276,28 @@ def texts_of(settings: Mapping[str, Any]) -> dict[str, dict[str, str]]:
 def _fields(thing: Any) -> list[str]:
     """The configuration; without the learning rate, which is part of an optimizer's state."""
     names = [each.name for each in fields(type(thing)) if each.init]
-    separate = ("learning_rate",) if isinstance(thing, Optimizer) else ("losses",)
-    return [name for name in names if name not in separate]
+    separate = {Optimizer: "learning_rate", PerOutput: "losses"}
+    return [
+        n for n in names if not any(isinstance(thing, k) and n == separate[k] for k in separate)
+    ]
+
+
+def _form(thing: Any, value: Any) -> Any:
+    """A field as text; in a callback, an object that may collect something stands for itself."""
+    is_plain = isinstance(value, (*PLAIN, tuple, np.generic))
+    return _text(value) if is_plain or not isinstance(thing, Callback) else _Identity(value)
+
+
+class _Identity:
+    """Equal only to the same object, which it keeps alive."""
+
+    def __init__(self, thing: Any) -> None:
+        self._thing = thing
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Identity) and other._thing is self._thing
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 def _text(value: Any) -> str:
@@ -276,10 +322,8 @@ def _frozen(model: Layer) -> list[str]:
 def _changed(run: Run, arrays: dict[str, Array]) -> dict[str, Any]:
     """The settings and the fields of layers that are not those with which the run was started."""
     trainer, before = run.trainer, run.settings
-    settings = settings_of(trainer.optimizer, trainer.loss)
     found: dict[str, Any] = {}
-    for part, texts in texts_of(settings).items():
-        thing = settings[part]
+    for part, (thing, texts) in texts_of(settings_of(run)).items():
         if thing is not before[part][0]:
             raise StorageError(
                 f"the {part} was replaced during the run",
@@ -300,7 +344,8 @@ def _changed(run: Run, arrays: dict[str, Array]) -> dict[str, Any]:
 def _change(settings: Mapping[str, Any], saved: Saved) -> None:
     """Give the fields of these objects the values that they had when the checkpoint was written."""
     for part, values in saved.record.get("changed", {}).items():
-        if part == "layers":
+        is_of_callback = not part.startswith(("optimizer", "loss"))  # they may be fewer now
+        if part == "layers" or (is_of_callback and part not in settings):
             continue
         for name, value in values.items():
             if name not in _fields(settings[part]):
@@ -379,9 +424,27 @@ def _digests_of_data(batches: Batches) -> dict[str, Any]:
             return _digests(data.inputs, data.targets, data.sample_weights)
         case StoredBatches(inputs=inputs, targets=targets, sample_weights=weights):
             return _digests(inputs, targets, weights)
+        case AugmentedBatches(given=given):
+            return _digests_of_data(given)
         case IteratedBatches(iterable=list() | tuple() as given):
             return {"the list of batches": _digest_of_list(given)}
+        case PairBatches():
+            return {FIRST_SAMPLES: _digest_of(batches.data)}
+        case IteratedBatches(iterable=given) if not isinstance(given, Iterator):
+            return {FIRST_BATCH: _digest_of(batches.data)}
     return {}
+
+
+def _digest_of(data: Data) -> str:
+    """What some samples hold, as text."""
+    named = arrays_by_name(data.inputs, data.targets, data.sample_weights)
+    return _digest_of_list([tuple(named.values())])
+
+
+def _differ_each_time(batches: Batches) -> bool:
+    """Whether the samples that are compared would be others if they were read once more."""
+    again = batches.read_again()
+    return again is None or _digest_of(again) != _digest_of(batches.data)
 
 
 def _by_label(weights: ClassWeights | None) -> str | None:
@@ -467,6 +530,7 @@ def _require_the_same(saved: Saved, run: Run) -> None:
         f"{name}: {_difference(before.get(name), now.get(name))}"
         for name in {**before, **now}
         if before.get(name) != now.get(name)
+        and not (name in (FIRST_SAMPLES, FIRST_BATCH) and _differ_each_time(run.batches))
     ]
     if differences:
         raise StorageError(
@@ -562,8 +626,9 @@ def _states_of_callbacks(saved: Saved, run: Run) -> list[tuple[Any, dict[str, An
 
 def _require_arrays(saved: Saved, model: Layer) -> None:
     """Raise an error unless the model's arrays are there, with the right shapes and dtypes."""
-    for name, array in arrays_of(model).items():
-        held = saved.arrays.get(f"model/{name}")
+    stored = _stored_in(saved.arrays)
+    for name, array in arrays_for(model, stored).items():
+        held = stored.get(name)
         if held is None or held.shape != array.shape or held.dtype != array.dtype:
             raise StorageError(
                 "an array in the checkpoint does not fit the model",
@@ -571,6 +636,12 @@ def _require_arrays(saved: Saved, model: Layer) -> None:
                 expected=f"{array.shape}, {array.dtype}",
                 received="none" if held is None else f"{held.shape}, {held.dtype}",
             )
+
+
+def _stored_in(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """The arrays of the model in a checkpoint, by the names that they have in its own file."""
+    own = "model/"
+    return {n.removeprefix(own): array for n, array in arrays.items() if n.startswith(own)}
 
 
 def _require_generators(saved: Saved, run: Run, model: Layer) -> None:
@@ -605,12 +676,27 @@ def _require_position(saved: Saved, run: Run) -> None:
         or position["steps"] < position["steps_done"]
         or (position["steps_done"] > 0) is not (position["samples"] > 0)
         or not _is_count(position.get("own_steps", 0))
+        or not _is_count(position["batches"].get("seed") or 0)
         or type(used) is not int
         or not 0 <= used <= (position["epochs_done"] + 1) * run.batches.steps
     ):
         raise invalid("a position that is impossible in this run")
     sums = run.columns.restored(position["sums"], position["samples"])
     run.columns.averages(sums, max(position["samples"], 1))
+
+
+def _require_own_history(run: Run) -> None:
+    """Raise an error if something else than the run has added numbers to its history."""
+    lengths = {name: len(column) for name, column in run.history.items()}
+    wrong = {name: n for name, n in lengths.items() if n != run.epochs_done}
+    if wrong:
+        raise StorageError(
+            "the history was changed during the run",
+            place="trainer.history",
+            expected=f"one number for each of {run.epochs_done} epochs in every column",
+            received=", ".join(f"{name}: {n}" for name, n in wrong.items()),
+            hint="figures of a callback adds columns: see callbacks.Callback",
+        )
 
 
 def _is_count(value: Any) -> bool:
@@ -627,7 +713,13 @@ def _require_history(saved: Saved, run: Run) -> None:
 
 def _require_settings(saved: Saved, run: Run, model: Layer) -> None:
     """Raise an error unless optimizer, loss and layers can be what they were; try it on copies."""
-    trial = copy.deepcopy(settings_of(run.trainer.optimizer, run.trainer.loss))
+    changed_parts = {"optimizer", *saved.record.get("changed", {})}
+    now = settings_of(run).items()
+    trial = {
+        part: copy.deepcopy(thing) if part == "optimizer" else copy.copy(thing)
+        for part, thing in now
+        if part in changed_parts
+    }
     _change(trial, saved)
     optimizer, vector = trial["optimizer"], model.parameters
     optimizer.restore(decoded(saved.record["optimizer"], saved.arrays))

@@ -265,8 +265,8 @@ class Trainer(Hinted):
             inputs a tuple of arrays. Data in a file that is larger than memory (`numpy.memmap`,
             h5py, zarr, anything with a length and indices) are read in pieces. Or a function
             ``make_batch(rng) -> (x, t)``, called for every batch; or, without t, an iterable or a
-            list of batches (x, t), or a dataset of pairs, ``dataset[i]``. See
-            `chainrule.data.batches_of`.
+            list of batches (x, t), or a dataset of pairs, ``dataset[i]``. Any of these can be in
+            `chainrule.data.augmented`. See `chainrule.data.batches_of`.
         t
             The targets, (samples, …), as the loss takes them; for a model with several outputs a
             tuple with one array per output.

@@ -1,0 +1,275 @@
+"""Correlation: the three linear maps of a convolution, computed by products of matrices.
+
+    correlation  y_i = Σ_k x_(s i + d k) w_k               linear in x and in w
+    spread       Σ_(i, k: s i + d k = j) Δ_i w_kᵀ          its adjoint in x: ∂C/∂x_j
+    products     Σ_i x_(s i + d k)ᵀ Δ_i                    its adjoint in w: ∂C/∂w_k
+
+The indices are places along one, two or three axes of space. Multiplication is fast and copying is
+not, and a copy of all windows would hold each x as often as the kernel has entries. These functions
+copy what the windows see along the last axis of space alone, as columns of K C numbers. Along the
+outer axes, each offset of the kernel sees a slice of the columns, and gives one product of
+matrices. If s = 1, the spread is a correlation too, of Δ with the weights in reverse order.
+
+In all of them, `weights` is (*kernel, C/G, F), for C channels, F filters and G groups.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+import operator
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from chainrule.core.types import Array, Shape
+from chainrule.layers.windows import Windows, folded, padded, reach
+
+CACHED = 2**21
+"""The bytes of columns that are computed at a time: about what the cache of a core holds."""
+
+SMALL = 2**19
+"""The number of multiplications of a small product of matrices."""
+
+
+def correlation(x: Array, weights: Array, windows: Windows, groups: int = 1) -> Array:
+    """y_i = Σ_k x_(s i + d k) w_k, from (batch, *sizes, C) to (batch, *outputs, F)."""
+    matrices = _matrices(weights, groups)
+    return np.concatenate(
+        [_correlated(columns, matrices, windows) for _, columns in _pieces(x, windows, groups)]
+    )
+
+
+def products(x: Array, delta: Array, windows: Windows, groups: int = 1) -> Array:
+    """∂C/∂w_k = Σ_i x_(s i + d k)ᵀ Δ_i, a sum over the batch, in the shape of the weights."""
+    pieces = _pieces(x, windows, groups)
+    parts = (_multiplied(columns, delta[rows], windows) for rows, columns in pieces)
+    return _weights(functools.reduce(operator.iadd, parts), windows)
+
+
+def both(
+    x: Array, weights: Array, delta: Array, windows: Windows, groups: int = 1
+) -> tuple[Array, Array]:
+    """`correlation` and `products`, which use the same columns."""
+    matrices = _matrices(weights, groups)
+    outputs, parts = [], []
+    for rows, columns in _pieces(x, windows, groups):
+        outputs.append(_correlated(columns, matrices, windows))
+        parts.append(_multiplied(columns, delta[rows], windows))
+    return np.concatenate(outputs), _weights(functools.reduce(operator.iadd, parts), windows)
+
+
+def spread(delta: Array, weights: Array, windows: Windows, groups: int = 1) -> Array:
+    """∂C/∂x_j = Σ_(i, k: s i + d k = j) Δ_i w_kᵀ, the adjoint of `correlation`."""
+    return _backward(delta, weights, windows, groups)[0]
+
+
+def gradients(
+    x: Array, weights: Array, delta: Array, windows: Windows, groups: int = 1
+) -> tuple[Array, Array]:
+    """`spread` and `products`: the gradients of `correlation` with respect to x and weights."""
+    return _backward(delta, weights, windows, groups, x)
+
+
+def _backward(
+    delta: Array, weights: Array, windows: Windows, groups: int, x: Array | None = None
+) -> tuple[Array, Any]:
+    """∂C/∂x, and ∂C/∂w if x is given: by a correlation of Δ for each phase."""
+    sizes, is_copied = windows.sizes, windows.padding in ("periodic", "reflect")
+    if is_copied:  # also the copies have a delta
+        sizes = windows.padded_sizes
+        x = x if x is None else padded(x, windows.amounts, windows.padding)
+    shape = len(delta), *sizes, weights.shape[-2] * groups
+    deltas, gradient = None, None
+    for places, kept, taps, around in _phases(windows, sizes):
+        flipped = _flipped(weights[taps], groups)
+        if x is None:
+            part = correlation(delta[kept], flipped, around, groups)
+        else:
+            part, product = both(delta[kept], flipped, x[places], around, groups)
+            gradient = _written(gradient, taps, _flipped(product, groups), weights.shape)
+        deltas = _written(deltas, places, part, shape)
+    if deltas is None:  # no window sees anything but zeros at the edges
+        deltas, gradient = (np.zeros_like(delta, shape=s) for s in (shape, weights.shape))
+    return folded(deltas, windows.amounts, windows.padding) if is_copied else deltas, gradient
+
+
+def _written(whole: Array | None, places: tuple[slice, ...], part: Array, shape: Shape) -> Array:
+    """An array with a part of it written; the part itself if it is all."""
+    if part.shape == shape:
+        return part
+    if whole is None:
+        whole = np.zeros_like(part, shape=shape)
+    whole[places] = part
+    return whole
+
+
+# ------------------------------------------------------------------------------- their parts
+
+
+def _pieces(x: Array, windows: Windows, groups: int) -> Iterator[tuple[slice, Array]]:
+    """The columns, (batch, G, *outer, outputs, K C/G), of some rows of a batch at a time."""
+    kernel, stride, dilation = windows.kernel[-1], windows.strides[-1], windows.dilations[-1]
+    channels, last = x.shape[-1] // groups, x.ndim + 1
+    order = (0, last - 2, *range(1, last - 2), last, last - 1)
+    size = math.prod((*windows.sizes[:-1], windows.outputs[-1], kernel, x.shape[-1]))
+    for rows in _rows(x, size):
+        seen = padded(x[rows], windows.amounts, windows.padding)
+        seen = np.lib.stride_tricks.sliding_window_view(seen, reach(kernel, dilation), axis=-2)
+        seen = seen[..., ::stride, :, ::dilation]  # (batch, *outer, outputs, C, K), still a view
+        seen = np.reshape(seen, (*seen.shape[:-2], groups, channels, kernel))
+        # A copy: windows overlap in memory, and BLAS does not take such matrices.
+        columns = np.ascontiguousarray(np.transpose(seen, order), like=seen)
+        yield rows, np.reshape(columns, (*columns.shape[:-2], kernel * channels))
+
+
+def _rows(x: Array, numbers: int) -> list[slice]:
+    """The rows of a batch, as many at a time as need about 2 MB for so many numbers each.
+
+    This is for arrays in memory; anything else stays in one piece.
+    """
+    if type(x) is not np.ndarray:
+        return [slice(None)]
+    step = max(CACHED // max(numbers * x.itemsize, 1), 1)
+    return [slice(start, start + step) for start in range(0, max(len(x), 1), step)]
+
+
+def _correlated(columns: Array, matrices: Array, windows: Windows) -> Array:
+    """A piece of `correlation`."""
+    size = math.prod(matrices.shape[-2:])
+    terms = (
+        _product(_blocks(columns[index], windows, size), matrices[k])
+        for k, index in _outer_offsets(windows)
+    )
+    total = functools.reduce(operator.iadd, terms)
+    return _joined(np.reshape(total, (*total.shape[:2], *windows.outputs, total.shape[-1])))
+
+
+def _multiplied(columns: Array, delta: Array, windows: Windows) -> Array:
+    """A piece of `products`: (outer offsets, G, K C/G, F/G)."""
+    deltas = _split(delta, columns.shape[1])
+    size = columns.shape[-1] * deltas.shape[-1]
+    deltas = _blocks(deltas, windows, size)
+    axes = (0, *range(2, deltas.ndim - 2))  # all but the groups, and those of the matrices
+    return np.stack(
+        [
+            np.sum(np.swapaxes(_blocks(columns[index], windows, size), -1, -2) @ deltas, axis=axes)
+            for _, index in _outer_offsets(windows)
+        ]
+    )
+
+
+def _product(blocks: Array, matrices: Array) -> Array:
+    """The products of blocks (batch, G, …, places, n) with the matrix of each group."""
+    groups, *shape = matrices.shape
+    return blocks @ np.reshape(matrices, (groups, *(1 for _ in blocks.shape[4:]), *shape))
+
+
+def _blocks(seen: Array, windows: Windows, size: int) -> Array:
+    """(batch, G, *outputs, n) with other axes of places: the last is that of a matrix for BLAS.
+
+    Small matrices are best: for up to 10⁶ multiplications OpenBLAS has a way that is up to 1.5
+    times as fast as that for large ones. So several lines of an image are taken together, without
+    a copy, and divided into equal parts with so few.
+    """
+    *others, places, n = seen.shape
+    if len(others) > 2 and windows.strides[-2] == 1:
+        places *= others.pop()
+    parts = _parts(places, size)
+    return np.reshape(seen, (*others, parts, places // parts, n))
+
+
+@functools.lru_cache(maxsize=256)
+def _parts(places: int, size: int) -> int:
+    parts = range(1, places // 64 + 1)
+    return next((p for p in parts if places % p == 0 and places // p * size <= SMALL), 1)
+
+
+@functools.lru_cache(maxsize=256)
+def _outer_offsets(windows: Windows) -> list[tuple[tuple[int, ...], tuple[slice, ...]]]:
+    """The offsets along the outer axes, with the index of columns that gives what is seen there."""
+    offsets = []
+    for k in itertools.product(*map(range, windows.kernel[:-1])):
+        batch, *outer, _ = windows.seen_at((*k, 0))
+        offsets.append((k, (batch, slice(None), *outer)))
+    return offsets
+
+
+def _split(array: Array, groups: int) -> Array:
+    """(batch, *places, channels) as (batch, G, *places, channels/G)."""
+    *places, channels = array.shape
+    return np.moveaxis(np.reshape(array, (*places, groups, channels // groups)), -2, 1)
+
+
+def _joined(array: Array) -> Array:
+    """(batch, G, *places, channels/G) as (batch, *places, channels)."""
+    array = np.moveaxis(array, 1, -2)
+    return np.reshape(array, (*array.shape[:-2], math.prod(array.shape[-2:])))
+
+
+def _matrices(weights: Array, groups: int) -> Array:
+    """(*kernel, C/G, F) as (*outer kernel, G, K C/G, F/G): matrices for columns."""
+    *outer, kernel, channels, filters = weights.shape
+    split = np.reshape(weights, (*outer, kernel, channels, groups, filters // groups))
+    shape = (*outer, groups, kernel * channels, filters // groups)
+    return np.reshape(np.moveaxis(split, -2, -4), shape)
+
+
+def _weights(matrices: Array, windows: Windows) -> Array:
+    """(outer offsets, G, K C/G, F/G) as (*kernel, C/G, F)."""
+    *outer, kernel = windows.kernel
+    _, groups, height, filters = matrices.shape
+    split = np.reshape(matrices, (*outer, groups, kernel, height // kernel, filters))
+    shape = (*outer, kernel, height // kernel, groups * filters)
+    return np.reshape(np.moveaxis(split, -4, -2), shape)
+
+
+def _flipped(weights: Array, groups: int) -> Array:
+    """(*kernel, C/G, F) as (*kernel, F/G, C), with the entries of the kernel in reverse order."""
+    *kernel, channels, filters = weights.shape
+    split = np.reshape(weights, (*kernel, channels, groups, filters // groups))
+    split = np.swapaxes(np.flip(split, tuple(range(len(kernel)))), -1, -3)
+    return np.reshape(split, (*kernel, filters // groups, groups * channels))
+
+
+@functools.lru_cache(maxsize=256)
+def _phases(windows: Windows, sizes: Shape) -> list[tuple[Any, Any, Any, Windows]]:
+    """The places of a row by their remainders of the stride: each phase is a correlation of Δ.
+
+    With p for what is added before, entry j = s q + r receives Δ_i w_kᵀ if s i + d k − p = j. This
+    needs d k − p = r modulo s, which leaves every (s/g)-th entry of the kernel, g = gcd(d, s), and
+    those of Δ at the distance d/g. For s = 1 there is one phase.
+
+    For each phase: where its places are in a row, and what is kept of Δ, its entries of the kernel,
+    the windows on what is kept.
+    """
+    axes = []
+    is_all = sizes != windows.sizes  # the padding too, so j counts from its first entry
+    for size, m, k, s, d, (before, _) in zip(
+        sizes, windows.outputs, windows.kernel, windows.strides, windows.dilations,
+        windows.amounts, strict=True,
+    ):  # fmt: skip
+        first, step = 0 if is_all else before, s // math.gcd(d, s)
+        phases = []
+        for r in range(min(s, size)):
+            seen = [n for n in range(k) if (d * n - first - r) % s == 0]
+            if not seen:
+                continue
+            count, distance = len(range(r, size, s)), d * step // s
+            span = distance * (len(seen) - 1)
+            front = span + (d * seen[0] - first - r) // s
+            kept = range(m)[max(-front, 0) : max(count - front + span, 0)]
+            added = max(front, 0), count + span - len(kept) - max(front, 0)
+            phases.append(
+                (slice(r, None, s), slice(kept.start, kept.stop), slice(seen[0], None, step),
+                 len(kept), len(seen), 1, distance, added)
+            )  # fmt: skip
+        axes.append(phases)
+    found = []
+    for phase in itertools.product(*axes):
+        places, of_delta, taps, *of_windows = zip(*phase, strict=True)
+        batch = slice(None)
+        found.append(((batch, *places), (batch, *of_delta), taps, Windows(*of_windows)))
+    return found
