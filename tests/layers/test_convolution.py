@@ -332,10 +332,19 @@ def compare(torch, case, layer, theirs):
 # ------------------------------------------------------------------------------- how it is computed
 
 
-@given(case=cases(), kilobytes=st.sampled_from([0, 1]), small=st.sampled_from([1, 10**9]))
-@settings(max_examples=40)
-def test_the_pieces_of_a_batch_do_not_matter(case, kilobytes, small):
-    """Neither how many rows are computed at a time, nor in which blocks BLAS gets them."""
+def _is_dense(windows):
+    return windows.strides[-1] == windows.dilations[-1] == 1
+
+
+@given(
+    case=cases(),
+    kilobytes=st.sampled_from([0, 1]),
+    small=st.sampled_from([1, 10**9]),
+    in_place=st.booleans(),
+)
+@settings(max_examples=60)
+def test_the_pieces_of_a_batch_do_not_matter(case, kilobytes, small, in_place):
+    """Nor in which blocks BLAS gets them, nor whether it gets copies of the columns or views."""
     layer = case.built()
     x, delta = case.batches(layer)
     expected = layer.forward(x), layer.backward(delta), layer.parameters.grad.copy()
@@ -343,6 +352,7 @@ def test_the_pieces_of_a_batch_do_not_matter(case, kilobytes, small):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(correlation, "CACHED", 1000 * kilobytes)
         patch.setattr(correlation, "SMALL", small)
+        patch.setattr(correlation, "_can_stay", lambda w: in_place and _is_dense(w))
         correlation._parts.cache_clear()
         found = layer.forward(x), layer.backward(delta), layer.parameters.grad
     correlation._parts.cache_clear()
