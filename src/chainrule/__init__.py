@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from chainrule.core.layer import Layer as Layer
     from chainrule.display.diagram import diagram as diagram
     from chainrule.display.equations import explain as explain
+    from chainrule.display.picture import picture as picture
     from chainrule.display.summary import summary as summary
     from chainrule.display.trace import trace as trace
     from chainrule.graph.blocks import TransformerBlock as TransformerBlock
@@ -146,6 +147,7 @@ _PLACES = {
     "diagram": "chainrule.display.diagram",
     "explain": "chainrule.display.equations",
     "load": "chainrule.storage",
+    "picture": "chainrule.display.picture",
     "summary": "chainrule.display.summary",
     "trace": "chainrule.display.trace",
 }

@@ -184,6 +184,12 @@ def test_every_epoch_changes_the_images_anew_and_a_seed_repeats_them():
     assert as_bytes(other.epoch()) != first
 
 
+def test_every_batch_of_an_epoch_has_changes_of_its_own():
+    same = np.ones((N, 4, 4, 1))
+    images = [x for (x,), _, _ in fitted(data.augmented(same, T, noise=1.0)).epoch()]
+    assert len({image.tobytes() for batch in images for image in batch}) == N
+
+
 class Pairs:
     """A dataset that gives one sample at a time."""
 
@@ -224,6 +230,15 @@ def test_a_position_restores_the_batches_that_would_have_followed(kind, prefetch
     assert as_bytes(other.epoch()) == as_bytes(one.epoch())
     one.close()
     other.close()
+
+
+def test_an_interrupted_epoch_can_be_continued():
+    whole, left = (fitted(data.augmented(X, T, **HOW), prefetch=on) for on in (False, True))
+    expected, running = as_bytes(whole.epoch()), left.epoch()
+    got = as_bytes(next(running) for _ in range(2))
+    running.close()
+    assert got + as_bytes(left.epoch(2)) == expected
+    left.close()
 
 
 class StopError(Exception):

@@ -17,19 +17,24 @@ from chainrule import (
     Activation,
     Add,
     Average,
+    BatchNorm,
     Branches,
     Concatenate,
     Dense,
     Dot,
     Flatten,
     Graph,
+    GroupNorm,
     Input,
     Layer,
+    LayerNorm,
     Maximum,
     Multiply,
     Permute,
+    PReLU,
     Reshape,
     Residual,
+    RMSNorm,
     Sequential,
     Slice,
     Softmax,
@@ -150,10 +155,18 @@ def test_every_activation_computes_what_the_program_does(name):
 
 @pytest.mark.parametrize(
     "layer", [Activation(LeakyRelu(0.3)), Activation(Elu(0.5)), Activation(np.sin, np.cos),
-              Softmax(), Dense(3), Dense(3, use_bias=False)], ids=repr,
+              Softmax(), Dense(3), Dense(3, use_bias=False), PReLU(), BatchNorm(), LayerNorm(),
+              GroupNorm(2), RMSNorm()], ids=repr,
 )  # fmt: skip
 def test_a_layer_by_itself_is_a_model_too(layer):
     Passes(built(layer.unbuilt(), (4,))).check()
+
+
+@pytest.mark.parametrize(
+    "layer", [PReLU(), BatchNorm(), LayerNorm(), GroupNorm(2), RMSNorm()], ids=repr
+)
+def test_a_layer_on_channels_has_its_equations_for_images_too(layer):
+    Passes(built(layer.unbuilt(), (3, 2, 4))).check()
 
 
 MERGES: list[tuple[Layer, list[tuple[int, ...]]]] = [

@@ -19,6 +19,7 @@ from chainrule import (
     Add,
     Average,
     AveragePool,
+    BatchNorm,
     Bidirectional,
     Branches,
     Concatenate,
@@ -26,32 +27,45 @@ from chainrule import (
     Crop,
     Dense,
     Dot,
+    Dropout,
+    Embedding,
     Flatten,
+    GaussianDropout,
+    GaussianNoise,
     GlobalAveragePool,
     GlobalMaxPool,
     Graph,
+    GroupNorm,
     Input,
+    LayerNorm,
     Maximum,
     MaxPool,
+    MultiHeadAttention,
     Multiply,
     Pad,
     Permute,
+    PositionalEncoding,
+    PReLU,
     Reshape,
     Residual,
+    RMSNorm,
     Scan,
     Sequential,
     SimpleRNN,
     Slice,
     Softmax,
+    SpatialDropout,
+    SpectralConvolution,
     Subtract,
     TimeDistributed,
+    TransformerBlock,
     TransposedConvolution,
     Upsample,
 )
 from chainrule.core.layer import Layer
 from chainrule.layers.functions import KNOWN as FUNCTIONS
 from chainrule.layers.functions import Elu, LeakyRelu
-from laws.unusual_layers import UNUSUAL, WITH_INPUTS
+from laws.unusual_layers import UNUSUAL, WITH_INPUTS, tokens, tokens_as_floats
 
 
 def _diamond() -> Graph:
@@ -91,6 +105,9 @@ LIBRARY: list[tuple[Layer, Any]] = [
     (Activation(LeakyRelu(0.3)), (4,)),
     (Activation(Elu(0.5)), (4,)),
     (Activation(np.sin, np.cos), (4,)),
+    (PReLU(), (4,)),
+    (PReLU(), ()),
+    (PReLU(), (2, 3)),
     (Softmax(), (4,)),
     (Softmax(), (2, 3)),
     (Add(), TWO),
@@ -117,6 +134,30 @@ LIBRARY: list[tuple[Layer, Any]] = [
     (Pad(((1, 2),), mode="periodic"), (3, 2)),
     (Pad((1, 2), mode="reflect"), (2, 3, 2)),
     (Crop((1, (0, 1))), (3, 3, 2)),
+    (BatchNorm(), (4,)),
+    (BatchNorm(momentum=0.5, epsilon=1e-3), (3, 2)),
+    (LayerNorm(), (4,)),
+    (LayerNorm(epsilon=0.1), (2, 3)),
+    (GroupNorm(2), (4,)),
+    (GroupNorm(3), (2, 2, 6)),
+    (RMSNorm(), (4,)),
+    (RMSNorm(), (2, 3)),
+    (Dropout(0.3), (4,)),
+    (Dropout(0.0), (2, 3)),
+    (SpatialDropout(0.4), (3, 2)),
+    (GaussianDropout(0.2), (4,)),
+    (GaussianNoise(0.1), (4,)),
+    (MultiHeadAttention(2), (3, 4)),
+    (MultiHeadAttention(1, units=3, causal=True), ((3, 2), (4, 3))),
+    (MultiHeadAttention(2, units=2), ((2, 3), (3, 2), (3,))),
+    (MultiHeadAttention(1, causal=True), ((2, 3), (3, 2), (2, 3))),
+    (PositionalEncoding(), (3, 3)),
+    (SpectralConvolution(2, 3), (5, 2)),
+    (SpectralConvolution(1, (3, 2)), (3, 4, 2)),
+    (SpectralConvolution(2, 1), (2, 1, 2, 1)),
+    (SpectralConvolution(1, 66), (130, 1)),
+    (TransformerBlock(2, 3), (3, 4)),
+    (TransformerBlock(1, 5, causal=True, rate=0.3), (2, 4)),
     (Residual(Dense(4)), (4,)),
     (Residual(Sequential([Dense(3), Activation("relu"), Dense(4)])), (4,)),
     (Branches([Dense(2), Dense(3)], Concatenate()), (4,)),
@@ -134,6 +175,15 @@ LIBRARY: list[tuple[Layer, Any]] = [
 ]
 
 
+LIBRARY_WITH_INPUTS: list[tuple[Layer, Any, Any]] = [
+    (Embedding(5, 3), (2,), tokens),
+    (Embedding(5, 2), (2, 2), tokens_as_floats),
+    (Embedding(5, 2), (), tokens),
+    (Sequential([Embedding(5, 3), Flatten(), Dense(2)]), (2,), tokens),
+]
+"""Layers that need inputs of their own, and a function that draws them."""
+
+
 @define
 class Checked:
     """A layer to check: its name, how it is made, and what `check_layer` gets."""
@@ -147,7 +197,7 @@ class Checked:
 def everything() -> Iterator[Checked]:
     """The library, and the unusual layers of the zoo."""
     cases = [(layer, shape, None) for layer, shape in [*LIBRARY, *UNUSUAL]]
-    for number, (layer, shape, inputs) in enumerate([*cases, *WITH_INPUTS]):
+    for number, (layer, shape, inputs) in enumerate([*cases, *LIBRARY_WITH_INPUTS, *WITH_INPUTS]):
         text = repr(layer)
         name = text if len(text) < 40 and "\n" not in text else type(layer).__name__
         yield Checked(f"{number:02d} {name} on {shape}", layer, shape, inputs)

@@ -441,7 +441,7 @@ class GatedLinearUnit(Layer):
         )
 
 
-class PositionalEncoding(Layer):
+class StoredPositions(Layer):
     """Adds sines that build has written into a buffer."""
 
     def build(self, input_shape):
@@ -709,7 +709,7 @@ UNUSUAL: list[tuple[Layer, Any]] = [
     (SelfAttention(2), (3, 4)),
     (MixtureOfExperts(3), (4,)),
     (GatedLinearUnit(), (6,)),
-    (PositionalEncoding(), (3, 2)),
+    (StoredPositions(), (3, 2)),
     (SpatialDropout(0.4), (3, 2)),
     (GaussianNoise(), (4,)),
     (NoisyTanh(), (4,)),

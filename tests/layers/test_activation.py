@@ -8,8 +8,9 @@ import pytest
 from attrs import frozen
 from hypothesis import given, settings
 
-from chainrule.core.errors import ConfigurationError
-from chainrule.layers.activation import Activation
+from chainrule import check_layer, derivatives, load
+from chainrule.core.errors import ConfigurationError, ShapeError
+from chainrule.layers.activation import Activation, PReLU
 from chainrule.layers.functions import KNOWN, Elu, Function, Gaussian, LeakyRelu, Pair, Tanh
 
 shapes = st.lists(st.integers(0, 4), max_size=3).map(tuple)
@@ -142,9 +143,16 @@ PYTORCH = {
     "relu": lambda torch: torch.relu,
     "leaky_relu": lambda torch: torch.nn.functional.leaky_relu,
     "elu": lambda torch: torch.nn.functional.elu,
+    "selu": lambda torch: torch.nn.functional.selu,
     "softplus": lambda torch: torch.nn.Softplus(threshold=800),
+    "log_sigmoid": lambda torch: torch.nn.functional.logsigmoid,
+    "softsign": lambda torch: torch.nn.functional.softsign,
     "silu": lambda torch: torch.nn.functional.silu,
+    "mish": lambda torch: torch.nn.functional.mish,
     "gelu": lambda torch: torch.nn.functional.gelu,
+    "step": lambda torch: lambda z: (z > 0).double() + 0 * z,
+    "hard_tanh": lambda torch: torch.nn.functional.hardtanh,
+    "hard_sigmoid": lambda torch: lambda z: torch.nn.functional.relu6(z + 3) / 6,
     "sin": lambda torch: torch.sin,
     "gaussian": lambda torch: lambda z: torch.exp(-z * z / 2),
 }
@@ -162,3 +170,72 @@ def test_values_and_deltas_are_those_of_pytorch(torch, name):
     layer = Activation(name)
     np.testing.assert_allclose(layer.forward(z), outputs.detach().numpy(), rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(layer.backward(delta), inputs.grad.numpy(), rtol=1e-12, atol=1e-12)
+
+
+# ------------------------------------------------------------------------------- a learned slope
+
+
+def built_prelu(shape, **how):
+    layer = PReLU()
+    layer.build(shape, **how)
+    layer.slope.value = np.random.default_rng(0).uniform(-1, 1, layer.slope.shape)
+    return layer
+
+
+def test_a_learned_slope_by_hand():
+    layer = PReLU()
+    layer.build((2,))
+    np.testing.assert_array_equal(layer.slope.value, [0.25, 0.25])
+    layer.slope.value = [0.5, 3]
+    z, delta = np.array([[-2.0, 1], [4, -1]]), np.array([[1.0, 2], [3, 4]])
+    np.testing.assert_array_equal(layer.forward(z), [[-1, 1], [4, -3]])
+    np.testing.assert_array_equal(layer.backward(delta), [[0.5, 2], [3, 12]])
+    np.testing.assert_array_equal(layer.slope.grad, [-2, -4])
+
+
+@given(shape=st.lists(st.integers(1, 4), max_size=3).map(tuple), rng=st.integers(0, 2**32 - 1))
+@settings(max_examples=10)
+def test_a_learned_slope_keeps_every_law(shape, rng):
+    assert check_layer(PReLU(), shape, rng=rng).ok
+
+
+def test_a_learned_slope_belongs_to_a_channel_and_all_other_axes_are_open():
+    layer = built_prelu((5, 3), rng=0)
+    assert layer.slope.shape == (3,)
+    for shape in [(3,), (2, 3), (2, 4, 3)]:
+        z = np.random.default_rng(1).normal(size=(6, *shape))
+        layer.parameters.zero_grad()
+        y = layer.forward(z)
+        np.testing.assert_array_equal(y, np.where(z > 0, z, layer.slope.value * z))
+        np.testing.assert_array_equal(layer(z), y)
+        delta = layer.backward(np.ones_like(z))
+        np.testing.assert_array_equal(delta, np.where(z > 0, 1, layer.slope.value + 0 * z))
+        expected = np.minimum(z, 0).reshape(-1, 3).sum(axis=0)
+        np.testing.assert_allclose(layer.slope.grad, expected, rtol=1e-12)
+    with pytest.raises(ShapeError, match="wrong width"):
+        layer.forward(np.ones((2, 4)))
+
+
+def test_a_learned_slope_is_saved_and_its_rows_are_kept_apart(tmp_path):
+    layer = built_prelu((3,), rng=0)
+    layer.save(tmp_path / "layer")
+    z, delta = np.random.default_rng(1).normal(size=(2, 4, 3))
+    np.testing.assert_array_equal(load(tmp_path / "layer")(z), layer(z))
+    rows = derivatives.row_gradients(layer, z, delta)
+    np.testing.assert_allclose(rows, np.minimum(z, 0) * delta)
+
+
+@pytest.mark.peers
+def test_a_learned_slope_is_that_of_pytorch(torch):
+    layer = built_prelu((4, 3), rng=0)
+    z, delta = np.random.default_rng(1).normal(size=(2, 5, 4, 3))
+    theirs = torch.nn.PReLU(3, dtype=torch.float64)
+    with torch.no_grad():
+        theirs.weight.copy_(torch.tensor(layer.slope.value))
+    inputs = torch.tensor(np.moveaxis(z, -1, 1), requires_grad=True)
+    outputs = theirs(inputs)
+    outputs.backward(torch.tensor(np.moveaxis(delta, -1, 1)))
+    back = [np.moveaxis(t.detach().numpy(), 1, -1) for t in (outputs, inputs.grad)]
+    np.testing.assert_allclose(layer.forward(z), back[0], rtol=1e-12)
+    np.testing.assert_allclose(layer.backward(delta), back[1], rtol=1e-12)
+    np.testing.assert_allclose(layer.slope.grad, theirs.weight.grad.numpy(), rtol=1e-12)

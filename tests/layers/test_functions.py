@@ -22,14 +22,21 @@ from chainrule.layers.functions import (
     Function,
     Gaussian,
     Gelu,
+    HardSigmoid,
+    HardTanh,
     Identity,
     LeakyRelu,
+    LogSigmoid,
+    Mish,
     Pair,
     Relu,
+    Selu,
     Sigmoid,
     Silu,
     Sin,
     Softplus,
+    Softsign,
+    Step,
     Tanh,
 )
 
@@ -86,6 +93,19 @@ def exponential(alpha: float) -> Truth:
     )
 
 
+def scaled_exponential(z: Any) -> Any:
+    return Selu.scale * exponential(Selu.alpha).value(z)
+
+
+def scaled_exponential_slope(z: Any) -> Any:
+    return mp.mpf(Selu.scale) * exponential(Selu.alpha).derivative(z)
+
+
+def mish_slope(z: Any) -> Any:
+    s = mp.log1p(mp.exp(z))
+    return mp.tanh(s) + z * mp.sech(s) ** 2 * logistic(z)
+
+
 TRUTHS: dict[Function, Truth] = {
     Identity(): Truth(lambda z: z, lambda z: mp.mpf(1)),
     Sigmoid(): Truth(logistic, logistic_slope),
@@ -98,7 +118,16 @@ TRUTHS: dict[Function, Truth] = {
     Elu(): exponential(1),
     Elu(1.7): exponential(1.7),
     Elu(-0.6): exponential(-0.6),
+    Selu(): Truth(scaled_exponential, scaled_exponential_slope, 1.8),
     Softplus(): Truth(lambda z: mp.log1p(mp.exp(z)), logistic),
+    LogSigmoid(): Truth(lambda z: -mp.log1p(mp.exp(-z)), lambda z: logistic(-z)),
+    Softsign(): Truth(lambda z: z / (1 + abs(z)), lambda z: 1 / (1 + abs(z)) ** 2),
+    Mish(): Truth(lambda z: z * mp.tanh(mp.log1p(mp.exp(z))), mish_slope),
+    Step(): Truth(lambda z: mp.mpf(z > 0), lambda z: mp.mpf(0)),
+    HardTanh(): Truth(lambda z: max(min(z, mp.mpf(1)), mp.mpf(-1)), lambda z: mp.mpf(abs(z) < 1)),
+    HardSigmoid(): Truth(
+        lambda z: max(min((z + 3) / 6, mp.mpf(1)), mp.mpf(0)), lambda z: mp.mpf(abs(z) < 3) / 6
+    ),
     Silu(): Truth(lambda z: z * logistic(z), lambda z: logistic(z) + z * logistic_slope(z)),
     Gelu(): Truth(lambda z: z * normal(z), lambda z: normal(z) + z * density(z)),
     Sin(): Truth(mp.sin, mp.cos),
@@ -187,13 +216,13 @@ def assert_value_is_exact(f: Function, z: Any) -> None:
 def assert_derivative_is_exact(f: Function, z: Any) -> None:
     """f′ is correct to 8 ulp where it is a normal number, and below the smallest of them to that.
 
-    The two terms of the slopes of silu and gelu cancel near z = −1: there, 8 ulp of the terms.
+    The terms of the slopes of silu, mish and gelu cancel near z = −1: there, 8 ulp of the terms.
     """
     smallest = float(np.finfo(z.dtype).smallest_normal)
     for slope in (f.derivative(z), slope_in_training(f, z)):
         for got, at in zip(slope.tolist(), z.tolist(), strict=True):
             truth = TRUTHS[f].derivative(mp.mpf(at))
-            cancels = isinstance(f, Silu | Gelu) and -2 < at < -0.5
+            cancels = isinstance(f, Silu | Gelu | Mish) and -2 < at < -0.5
             size = max(abs(float(truth)), 0.25 if cancels else smallest)
             allowed = ULPS * mp.mpf(float(np.spacing(z.dtype.type(size))))
             if abs(truth) < smallest:
@@ -274,7 +303,7 @@ def test_any_finite_number_gives_finite_ones_without_a_warning(f: Function, z: A
 
 
 def assert_is_finite(f: Function, z: Any) -> None:
-    if f == LeakyRelu(-2.5):
+    if f in (LeakyRelu(-2.5), Selu()):
         z = z / 4  # its values themselves are beyond the largest number otherwise
     with strictly():
         y, slope = f.value(z), f.derivative(z)
@@ -303,7 +332,13 @@ def test_the_limits_at_infinity(dtype: Any) -> None:
         Relu(): ([0, np.inf], [0, 1]),
         LeakyRelu(0.5): ([-np.inf, np.inf], [0.5, 1]),
         Elu(2): ([-2, np.inf], [0, 1]),
+        Selu(): ([-Selu.scale * Selu.alpha, np.inf], [0, Selu.scale]),
         Softplus(): ([0, np.inf], [0, 1]),
+        LogSigmoid(): ([-np.inf, 0], [1, 0]),
+        Mish(): ([0, np.inf], [0, 1]),
+        Step(): ([0, 1], [0, 0]),
+        HardTanh(): ([-1, 1], [0, 0]),
+        HardSigmoid(): ([0, 1], [0, 0]),
         Silu(): ([0, np.inf], [0, 1]),
         Gelu(): ([0, np.inf], [0, 1]),
         Gaussian(): ([0, 0], [0, 0]),
@@ -435,6 +470,7 @@ def test_the_slope_at_a_kink_is_the_left_one(dtype: Any) -> None:
     zeros = np.array([0.0, -0.0], dtype)
     for f, slope in [
         (Relu(), 0), (LeakyRelu(), 0.01), (LeakyRelu(-2.5), -2.5), (Elu(), 1), (Elu(1.7), 1.7),
+        (Selu(), Selu.scale * Selu.alpha),
     ]:  # fmt: skip
         np.testing.assert_array_equal(f.derivative(zeros), np.full(2, slope, dtype))
         np.testing.assert_array_equal(slope_in_training(f, zeros), np.full(2, slope, dtype))
@@ -451,7 +487,13 @@ def test_values_and_slopes_are_those_of_pytorch(torch: Any) -> None:
         LeakyRelu(0.3): lambda z: nn.leaky_relu(z, 0.3),
         Elu(): nn.elu,
         Elu(1.7): lambda z: nn.elu(z, alpha=1.7),
+        Selu(): nn.selu,
         Softplus(): lambda z: nn.softplus(z, threshold=1000),
+        LogSigmoid(): nn.logsigmoid,
+        Softsign(): nn.softsign,
+        Mish(): nn.mish,
+        HardTanh(): nn.hardtanh,
+        HardSigmoid(): lambda z: nn.relu6(z + 3) / 6,  # nn.hardsigmoid has 1/6 in float32
         Silu(): nn.silu,
         Gelu(): nn.gelu,
         Sin(): torch.sin,
@@ -504,7 +546,7 @@ def test_a_dual_through_f_prime_has_the_tangent_f_second(f: Function) -> None:
     from chainrule.calculus.dual import Dual
 
     z = grid(np.float64)[::3]
-    if isinstance(f, Relu | LeakyRelu | Elu):
+    if isinstance(f, Relu | LeakyRelu | Elu | Selu | Softsign):
         z = z[np.abs(z) > 1e-20]  # at the kink there is none, and mpmath's step would cross it
     second = [mp.diff(TRUTHS[f].derivative, mp.mpf(x)) for x in z.tolist()]
     tangent = np.random.default_rng(4).normal(size=z.shape)
@@ -526,7 +568,8 @@ def assert_tangent(got: Any, tangent: Any, slopes: list[Any]) -> None:
 
 def test_every_name_gives_its_function() -> None:
     names = [
-        "identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "softplus", "silu", "gelu",
+        "identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "selu", "softplus",
+        "log_sigmoid", "softsign", "silu", "mish", "gelu", "step", "hard_tanh", "hard_sigmoid",
         "sin", "gaussian",
     ]  # fmt: skip
     assert list(functions.KNOWN) == names
@@ -605,7 +648,8 @@ def test_functions_are_equal_where_their_numbers_are() -> None:
 
 def test_the_slope_can_be_had_from_the_value_where_that_is_exact() -> None:
     can = {f for f in TRUTHS if f.derivative_from_value is not None}
-    assert can == {Identity(), Relu(), LeakyRelu(), LeakyRelu(0.3), LeakyRelu(0)}
+    rectifiers = {Relu(), LeakyRelu(), LeakyRelu(0.3), LeakyRelu(0)}
+    assert can == {Identity(), *rectifiers, Step(), HardTanh()}
 
 
 def test_a_function_that_overrides_f_or_f_prime_does_not_inherit_what_was_made_of_them() -> None:

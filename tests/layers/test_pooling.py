@@ -24,6 +24,7 @@ from chainrule import (
     check_layer,
     explain,
     load,
+    losses,
 )
 from chainrule.calculus import derivatives
 from chainrule.core.errors import ConfigurationError, ShapeError
@@ -222,15 +223,33 @@ def test_pools_in_a_network_are_saved_and_loaded(tmp_path):
     assert check_layer(model, (4, 6, 2)).ok
 
 
-def test_derivatives_flow_through_pools():
-    model = Sequential([Activation("tanh"), MaxPool(2), AveragePool(2), Flatten(), Dense(1)])
+def test_derivatives_of_every_kind_flow_through_pools():
+    model = Sequential([
+        Dense(2), Activation("tanh"), MaxPool(2), AveragePool(3, 1, "same"), GlobalAveragePool(),
+        Dense(1),
+    ])  # fmt: skip
     model.build((8, 2), rng=0)
-    rng = np.random.default_rng(1)
-    x, v = rng.normal(size=(3, 8, 2)), rng.normal(size=(3, 8, 2))
-    _, tangent = derivatives.jvp(model, x, v)
-    step = 1e-6
+    rng, loss, step = np.random.default_rng(1), losses.HalfSquaredError(), 1e-6
+    x, v, t = rng.normal(size=(3, 8, 2)), rng.normal(size=(3, 8, 2)), rng.normal(size=(3, 1))
     quotient = (model(x + step * v) - model(x - step * v)) / (2 * step)
-    np.testing.assert_allclose(tangent, quotient, rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(derivatives.jvp(model, x, v)[1], quotient, rtol=1e-7, atol=1e-9)
+
+    def gradient(theta):
+        model.parameters.value = theta
+        model.parameters.zero_grad()
+        model.backward(loss.delta(model.forward(x), t))
+        return model.parameters.grad.copy()
+
+    theta, u = model.parameters.value.copy(), rng.normal(size=model.parameters.size)
+    quotient = (gradient(theta + step * u) - gradient(theta - step * u)) / (2 * step)
+    whole = gradient(theta)
+    np.testing.assert_allclose(
+        derivatives.hvp(model, loss, x, t, u), quotient, rtol=1e-6, atol=1e-8
+    )
+    delta = loss.delta(model.forward(x), t)
+    rows = derivatives.row_gradients(model, x, delta)
+    np.testing.assert_allclose(rows.sum(axis=0), whole, **close)
+    assert rows.shape == (len(x), len(theta))
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 
 from chainrule import (
+    Activation,
     Crop,
     Dense,
     Flatten,
@@ -19,6 +20,7 @@ from chainrule import (
     check_layer,
     explain,
     load,
+    losses,
 )
 from chainrule.calculus import derivatives
 from chainrule.core.errors import ConfigurationError, ShapeError
@@ -171,6 +173,30 @@ def test_networks_are_open_saved_loaded_and_have_derivatives(tmp_path):
     _, tangent = derivatives.jvp(model, x, v)
     np.testing.assert_allclose(tangent, model(x + v) - model(x), **close)
     assert check_layer(Sequential([Pad(1), Upsample(2), Crop(1), Flatten(), Dense(1)]), (3, 2)).ok
+
+
+@each
+def test_hessian_products_and_gradients_of_rows_flow_through(layer):
+    model = Sequential([
+        Dense(2), Activation("tanh"), layer.unbuilt(), Flatten(), Dense(1),
+    ])  # fmt: skip
+    model.build((3, 4, 1), rng=0)
+    rng, loss, step = np.random.default_rng(1), losses.HalfSquaredError(), 1e-6
+    x, t = rng.normal(size=(2, 3, 4, 1)), rng.normal(size=(2, 1))
+    theta, u = model.parameters.value.copy(), rng.normal(size=model.parameters.size)
+
+    def gradient(parameters):
+        model.parameters.value = parameters
+        model.parameters.zero_grad()
+        model.backward(loss.delta(model.forward(x), t))
+        return model.parameters.grad.copy()
+
+    quotient = (gradient(theta + step * u) - gradient(theta - step * u)) / (2 * step)
+    whole = gradient(theta)
+    product = derivatives.hvp(model, loss, x, t, u)
+    np.testing.assert_allclose(product, quotient, rtol=1e-6, atol=1e-8)
+    rows = derivatives.row_gradients(model, x, loss.delta(model.forward(x), t))
+    np.testing.assert_allclose(rows.sum(axis=0), whole, **close)
 
 
 @pytest.mark.parametrize(

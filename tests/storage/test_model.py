@@ -557,6 +557,10 @@ def define_another(name):
 
 
 def test_of_two_classes_with_the_same_name_one_has_to_be_given():
+    """If the file was written when there was one: otherwise it names the module, too."""
+    other = define_another("NamedTwice")
+    content = storage.dumps(built(other()))
+
     @define
     class NamedTwice(Layer):
         def forward(self, x):
@@ -565,13 +569,24 @@ def test_of_two_classes_with_the_same_name_one_has_to_be_given():
         def backward(self, delta):
             return +delta
 
-    other = define_another("NamedTwice")
-    content = storage.dumps(built(other()))
     with pytest.raises(StorageError, match="2 classes of that name") as caught:
         storage.loads(content)
     assert "elsewhere.NamedTwice" in caught.value.received and "layers=" in caught.value.hint
     assert type(storage.loads(content, layers=[other])) is other
     assert type(storage.loads(content, layers=[NamedTwice])) is NamedTwice
+    for kind in (other, NamedTwice):
+        content = storage.dumps(built(Sequential([kind()])))
+        assert type(storage.loads(content)[0]) is kind
+        assert type(storage.loads(content, layers=[NamedTwice])[0]) is NamedTwice
+
+
+def test_a_layer_of_ones_own_may_be_named_like_one_of_chainrule():
+    own, builtin = define_another("Dropout"), Dropout(0.25)
+    model = Sequential([builtin, own()])
+    model.build((3,), rng=0)
+    loaded = storage.loads(storage.dumps(model))
+    assert [type(layer) for layer in loaded] == [Dropout, own]
+    assert loaded[0].rate == 0.25
 
 
 def test_a_redefined_class_replaces_the_old_one():

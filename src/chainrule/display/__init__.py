@@ -3,6 +3,8 @@
     summary       the table of a model's layers
     diagram       its graph, as text or Mermaid
     trace         one pass, with all values kept; printed by `trace_table`, drawn by `trace_plot`
+    picture       the drawing of neurons, weights and feature maps: what is in it;
+                  `picture_layout` says where, `picture_drawing` draws
     equations     `explain`: the backpropagation of a model on paper
     explanation   what `explain` returns
     symbols       the name of each value, delta and parameter in an explanation

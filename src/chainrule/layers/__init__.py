@@ -13,6 +13,9 @@
     recurrent    a step with a state, along a sequence: SimpleRNN, LSTM, GRU
     wrappers     a layer in every step of a sequence: Scan, Bidirectional, TimeDistributed
     correlation  the linear maps of a convolution, by products of matrices
+    normalization mean 0 and variance 1, over a batch, a vector or a group of channels
+    random       dropout and noise: random in training, the identity in use
+    embedding    a learned vector for each integer
     windows      what a convolution or a pool sees at once: sizes, strides, padding
     dense          z = y w + b; the shortest example of a layer with parameters, so read it first
     activation     y = f(z), elementwise; the functions f and their derivatives are in `functions`

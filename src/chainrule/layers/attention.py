@@ -143,9 +143,11 @@ class MultiHeadAttention(Layer, repr=False):
     def backward(self, delta: Array) -> Any:
         dq, dk, dv = self._accumulated(delta)
         of_query = product(dq, self.query_weights.value.T)
-        of_keys = product(dk, self.key_weights.value.T) + product(dv, self.value_weights.value.T)
+        of_keys = product(dk, self.key_weights.value.T)
+        of_keys += product(dv, self.value_weights.value.T)
         if len(self.inputs) == 1:
-            return of_query + of_keys
+            of_query += of_keys
+            return of_query
         return of_query, of_keys, *(np.zeros_like(delta, shape=m.shape) for m in self.inputs[2:])
 
     def backward_parameters(self, delta: Array) -> None:
@@ -197,7 +199,9 @@ class MultiHeadAttention(Layer, repr=False):
         _accumulate(self.mixed, delta, self.output_weights, self.output_biases)
         mean = self._in_heads(product(delta, self.output_weights.value.T))
         shares = np.matmul(mean, _turned(self.v))  # ∂C/∂a
-        scores = shares - np.vecdot(self.attention, shares)[..., np.newaxis]
+        is_plain = type(shares) is type(self.attention) is np.ndarray
+        mean_share = np.vecdot(self.attention, shares)[..., np.newaxis]
+        scores = np.subtract(shares, mean_share, out=shares if is_plain else None)
         scores *= self.attention
         dv = _product_of_heads(np.swapaxes(self.attention, 2, 3), mean)
         dk = _product_of_heads(np.swapaxes(scores, 2, 3), self.q)
@@ -293,15 +297,17 @@ def _accumulate(inputs: Array, delta: Array, weights: Parameter, biases: Paramet
 
 
 def _softmax(scores: Array, used: Array | None) -> Array:
-    """The softmax over the keys that are used; zeros for a query that uses none."""
-    lowest = np.finfo(scores.dtype).min / 2
-    if used is not None:
-        scores = np.where(used, scores, lowest)
-    if type(scores) is np.ndarray and scores.size and -SAFE < scores.min() < scores.max() < SAFE:
-        powers = np.exp(scores, out=scores)
-    else:
+    """The softmax over the keys that are used; zeros for a query that uses none.
+
+    It overwrites the scores.
+    """
+    is_plain = type(scores) is np.ndarray
+    if not (is_plain and scores.size and scores.min() > -SAFE and scores.max() < SAFE):
+        lowest = np.finfo(scores.dtype).min / 2
+        if used is not None:
+            scores = np.where(used, scores, lowest)
         scores -= scores.max(axis=-1, keepdims=True, initial=lowest)
-        powers = np.exp(scores)
+    powers = np.exp(scores, out=scores if is_plain else None)
     if used is not None:
         powers *= used
     total = np.matmul(powers, ones(powers.shape[-1], powers.dtype))[..., np.newaxis]

@@ -80,7 +80,7 @@ class Embedding(Layer, repr=False):
     initializer: str | float | Initializer = field(default=Normal(), converter=initializers.get)
 
     def build(self, input_shape: Shape, **options: Any) -> None:
-        if self.entries - 1 > 2 / np.finfo(self.dtype).eps:
+        if self.entries - 1 > 2 / float(np.finfo(self.dtype).eps):
             raise BuildError(
                 f"{self!r}: {self.dtype} cannot represent all tokens",
                 expected="float64 for a table of this size",

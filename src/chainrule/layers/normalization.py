@@ -21,6 +21,7 @@ so Δ loses what a change of μ or σ² would undo.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -30,7 +31,6 @@ from chainrule.core.equations import Equations
 from chainrule.core.errors import ShapeError, shortened
 from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of
-from chainrule.core.parameter import Parameter
 from chainrule.core.types import Array, RowPattern, Shape
 from chainrule.core.validators import as_float, as_int, below_one, complain, is_integer
 from chainrule.layers.dense import ones, vectors
@@ -47,20 +47,19 @@ def _a_number_of_groups(layer: Layer, attribute: Any, groups: Any) -> None:
 
 
 class _Normalization(Layer):
-    """What all normalizations share: scale and shift, and rows of which only the last axis is fixed.
+    """What all normalizations share: a scale and a shift for each channel, the last axis."""
 
-    A subclass says what it averages over; `mean` is that for `explain`.
-    """
+    is_centered: ClassVar[bool] = True  # whether μ is subtracted, and there is a shift
 
-    is_centered: ClassVar[bool] = True
+    epsilon: float
 
     def build(self, input_shape: Shape, **options: Any) -> None:
-        if not input_shape:
+        if not input_shape or input_shape[-1] == 0:
             raise ShapeError(
                 f"{self!r}: the rows of the input have no channels",
                 expected="(batch, …, channels)",
-                received="(batch,)",
-                hint="make each number a vector: x[:, np.newaxis]",
+                received=batch_of(input_shape),
+                hint=None if input_shape else "make each number a vector: x[:, np.newaxis]",
             )
         self.scale = self.parameter("scale", input_shape[-1:], "ones")
         if self.is_centered:
@@ -70,82 +69,142 @@ class _Normalization(Layer):
     def accepted_shapes(self) -> tuple[RowPattern, ...]:
         return ((..., *self.scale.shape),)
 
-    def equations(self) -> Equations:
-        def mean(of: str) -> str:
-            return self._mean_on_paper().format(of)
-
+    def _equations(self, average: str) -> Equations:
+        """The equations, from the average as an expression with a place for what is averaged."""
+        mean, scaled = average.format, "(delta * scale)"
         x = f"(x - {mean('x')})" if self.is_centered else "x"
-        deviation = f"np.sqrt({mean(f'{x} ** 2')} + {self.epsilon!r})"
-        n, h = f"{x} / {deviation}", "(delta * scale)"
-        rows = "axis=" + str(tuple(range(len(self.input_shape))) if self.input_shape[1:] else 0)
+        deviation = f"np.sqrt({mean(f'({x} ** 2)')} + {self.epsilon!r})"
+        n, axes = f"{x} / {deviation}", tuple(range(len(self.input_shape)))
+        rows = f"axis={axes if axes[1:] else 0}"
+        terms = [scaled, *([mean(scaled)] if self.is_centered else [])]
+        terms.append(f"{n} * {mean(f'({scaled} * {n})')}")
         gradients = {"scale": f"(delta * {n}).sum({rows})", "shift": f"delta.sum({rows})"}
-        along = f"{n} * {mean(f'({h} * {n})')}"
-        if self.is_centered:
-            return Equations(
-                f"{n} * scale + shift", f"({h} - {mean(h)} - {along}) / {deviation}", gradients
-            )
-        del gradients["shift"]
-        return Equations(f"{n} * scale", f"({h} - {along}) / {deviation}", gradients)
-
-    def _mean_on_paper(self) -> str:
-        """The average, as an expression with a place for what is averaged."""
-        raise NotImplementedError
+        return Equations(
+            f"{n} * scale + shift" if self.is_centered else f"{n} * scale",
+            f"({' - '.join(terms)}) / {deviation}",
+            {name: gradients[name] for name in self._parameters},
+        )
 
 
 # ------------------------------------------------------------------------------- by channels
 
 
 class _ByChannels(_Normalization):
-    """Mean and variance of channels or groups of them: (samples, places, channels).
+    """Mean and variance of groups of channels: arrays (samples, places, channels).
 
-    All places of a sample share the averages, so these are arrays (samples, channels).
+    All places of a sample share the averages, which are arrays (samples, channels). Several places
+    are side by side in one row, so that NumPy's loops are long although there are few channels.
     """
 
     def forward(self, inputs: Array) -> Array:
-        x = self._arranged(inputs)
-        self.count = x.shape[1]
-        self.mean = self._averages(self._sums(x))
-        self.normal = x - self._wide(self.mean)
-        self.variance = self._averages(self._sums(self.normal * self.normal))
-        self.inverse = 1 / np.sqrt(self.variance + self.epsilon)
-        self.normal *= self._wide(self.inverse)
-        outputs = self.normal * self.scale.value
-        outputs += self.shift.value
+        self.arrangement = self._arrangement(inputs.shape)
+        x = np.reshape(inputs, self.arrangement)
+        mean = self._averages(self._sums(x))
+        self.centered = x - self._wide(mean)
+        variance = self._averages(self._sums(self.centered, self.centered))
+        self.inverse = 1 / np.sqrt(variance + self.epsilon)
+        outputs = self.centered * self._wide(self.inverse * self.scale.value)
+        outputs += self._wide(self.shift.value[np.newaxis])
+        if inputs.size:
+            self._learn(mean, variance)
         return np.reshape(outputs, inputs.shape)
 
     def backward(self, delta: Array) -> Array:
-        arranged = self._arranged(delta)
-        along, total = self._accumulate(arranged)
-        scale, inverse = self.scale.value, self.inverse
-        result = arranged * self._wide(inverse * scale)
-        result -= self.normal * self._wide(inverse * self._averages(along * scale))
-        result -= self._wide(inverse * self._averages(total * scale))
+        x = np.reshape(delta, self.arrangement)
+        along, total = map(self._averages_of_h, self._accumulate(x))
+        factors = self.inverse * self.scale.value, along * self.inverse, total
+        result = _in_blocks(_three_terms, x, self.centered, *map(self._wide, factors))
         return np.reshape(result, delta.shape)
 
     def backward_parameters(self, delta: Array) -> None:
-        self._accumulate(self._arranged(delta))
+        self._accumulate(np.reshape(delta, self.arrangement))
 
     def _accumulate(self, delta: Array) -> tuple[Array, Array]:
         """Add to the gradients; returns Σ n Δ and Σ Δ over the places, (samples, channels)."""
-        along, total = self._sums(delta * self.normal), self._sums(delta)
+        along, total = self._sums(delta, self.centered) * self.inverse, self._sums(delta)
         self.scale.accumulate_product(ones(len(along), along.dtype), along)
         self.shift.accumulate_product(ones(len(total), total.dtype), total)
         return along, total
 
-    def _sums(self, x: Array) -> Array:
-        """The sums over all places: (samples, channels)."""
-        return np.matmul(ones(x.shape[1], x.dtype), x)
+    def _learn(self, mean: Array, variance: Array) -> None:
+        """Nothing; `BatchNorm` updates its running statistics."""
 
-    def _wide(self, averages: Array) -> Array:
-        return averages[:, np.newaxis]
-
-    def _arranged(self, x: Array) -> Array:
-        """The array as (samples, places, channels)."""
-        raise NotImplementedError
+    def _averages_of_h(self, sums: Array) -> Array:
+        """Averages of sums over Δ, times scale and inverse."""
+        scale, inverse = self.scale.value, self.inverse
+        if self._width == 1:  # the same product as for Δ, so that a single number gives exactly 0
+            return self._averages(sums) * (inverse * scale)
+        return self._averages(sums * scale) * inverse
 
     def _averages(self, sums: Array) -> Array:
-        """From sums over the places, (samples, channels), the average that each channel gets."""
+        """From sums over the places, the average over the group of each channel."""
+        width = self._width
+        if width > 1:
+            groups = np.reshape(sums, (len(sums), sums.shape[1] // width, width))
+            sums = np.repeat(np.sum(groups, axis=2), width, axis=1)
+        _, rows, columns = self.arrangement
+        return sums / max(rows * columns * width // self.scale.size, 1)
+
+    def _arrangement(self, shape: Shape) -> Shape:
+        *axes, channels = shape
+        samples = self._samples(shape)
+        places = math.prod(axes) // max(samples, 1)
+        several = math.gcd(places, 1024 // channels) if channels < 256 else 1
+        return samples, places // several, several * channels
+
+    def _sums(self, x: Array, y: Array | None = None) -> Array:
+        """The sums of x, or of x y, over the places: (samples, channels)."""
+        if y is None:
+            sums = np.matmul(ones(x.shape[1], x.dtype), x)
+        else:
+            sums = np.einsum("spc,spc->sc", x, y)
+        several, channels = x.shape[2] // self.scale.size, self.scale.size
+        if several > 1:
+            sums = np.sum(np.reshape(sums, (len(x), several, channels)), axis=1)
+        return sums
+
+    def _wide(self, averages: Array) -> Array:
+        """A number for each channel, for all places side by side."""
+        several = self.arrangement[2] // self.scale.size
+        if several > 1:
+            averages = np.concatenate([averages] * several, axis=1)
+        return averages[:, np.newaxis]
+
+    def _samples(self, shape: Shape) -> int:
+        """The number of parts of the batch with averages of their own."""
         raise NotImplementedError
+
+    @property
+    def _width(self) -> int:
+        """The number of channels of a group."""
+        raise NotImplementedError
+
+
+def _three_terms(x: Array, y: Array, a: Array, b: Array, c: Array, out: Any = None) -> Array:
+    """Compute x a − y b − c."""
+    result = np.multiply(x, a, out)
+    result -= y * b
+    result -= c
+    return result
+
+
+BLOCK = 2**16
+"""So many numbers, and what is computed from them, fit into a processor's cache."""
+
+
+def _in_blocks(function: Callable[..., Array], *arrays: Array) -> Array:
+    """``function(*arrays)``; for large arrays block by block, which is faster."""
+    first = arrays[0]
+    if first.size <= BLOCK or any(type(array) is not np.ndarray for array in arrays):
+        return function(*arrays)
+    axis = 0 if len(first) > 1 else 1
+    count, result = first.shape[axis], np.empty_like(first)
+    step = max(1, BLOCK * count // first.size)
+    for start in range(0, count, step):
+        block = (slice(None),) * axis + (slice(start, start + step),)
+        parts = (array[block] if array.shape[axis] == count else array for array in arrays)
+        function(*parts, result[block])
+    return result
 
 
 class BatchNorm(_ByChannels, repr=False):
@@ -206,31 +265,26 @@ class BatchNorm(_ByChannels, repr=False):
         self.running_mean = self.buffer("running_mean", input_shape[-1:])
         self.running_variance = self.buffer("running_variance", input_shape[-1:], "ones")
 
-    def forward(self, inputs: Array) -> Array:
-        outputs = super().forward(inputs)
-        if inputs.size:
-            self._follow(self.running_mean, self.mean)
-            self._follow(self.running_variance, self.variance)
-        return outputs
-
     def apply(self, inputs: Array) -> Array:
         deviation = np.sqrt(self.running_variance.value + self.epsilon)
         outputs = (inputs - self.running_mean.value) * (self.scale.value / deviation)
         outputs += self.shift.value
         return outputs
 
-    def _follow(self, running: Parameter, batch: Array) -> None:
-        running.value = self.momentum * running.value + (1 - self.momentum) * batch[0]
+    def _learn(self, mean: Array, variance: Array) -> None:
+        for running, batch in ((self.running_mean, mean), (self.running_variance, variance)):
+            running.value = self.momentum * running.value + (1 - self.momentum) * batch[0]
 
-    def _arranged(self, x: Array) -> Array:
-        return np.reshape(x, (1, math.prod(x.shape[:-1]), x.shape[-1]))
+    def _samples(self, shape: Shape) -> int:
+        return 1
 
-    def _averages(self, sums: Array) -> Array:
-        return sums / max(self.count, 1)
+    @property
+    def _width(self) -> int:
+        return 1
 
-    def _mean_on_paper(self) -> str:
+    def equations(self) -> Equations:
         axes = tuple(range(len(self.input_shape)))
-        return f"{{}}.mean(axis={axes if axes[1:] else 0})"
+        return self._equations(f"{{}}.mean(axis={axes if axes[1:] else 0})")
 
 
 class GroupNorm(_ByChannels, repr=False):
@@ -270,7 +324,8 @@ class GroupNorm(_ByChannels, repr=False):
     array([[-1.,  1., -1.,  1.]])
     """
 
-    groups: int = field(converter=as_int, validator=_a_number_of_groups)
+    # attrs puts an inherited field that is defined again after the others; mypy does not.
+    groups: int = field(converter=as_int, validator=_a_number_of_groups)  # type: ignore[misc]
     epsilon: float = field(default=1e-5, converter=as_float, validator=_an_epsilon)
 
     def build(self, input_shape: Shape, **options: Any) -> None:
@@ -285,64 +340,77 @@ class GroupNorm(_ByChannels, repr=False):
                 hint=f"GroupNorm with {shortened(', '.join(divisors))}",
             )
 
-    def _arranged(self, x: Array) -> Array:
-        return np.reshape(x, (len(x), math.prod(x.shape[1:-1]), x.shape[-1]))
+    def _samples(self, shape: Shape) -> int:
+        return shape[0]
 
-    def _averages(self, sums: Array) -> Array:
-        samples, channels = sums.shape
-        width = channels // self.groups
-        totals = np.sum(np.reshape(sums, (samples, self.groups, width)), axis=2)
-        return np.repeat(totals / max(self.count * width, 1), width, axis=1)
+    @property
+    def _width(self) -> int:
+        return self.scale.shape[0] // self.groups
 
-    def _mean_on_paper(self) -> str:
+    def equations(self) -> Equations:
         *space, channels = self.input_shape
         groups, width = self.groups, channels // self.groups
         mean = f"{{}}.reshape(len(x), -1, {groups}, {width}).mean(axis=(1, 3))"
         sizes = ", ".join(["len(x)", *("1" for _ in space), str(channels)])
-        return f"np.repeat({mean}, {width}, axis=1).reshape({sizes})"
+        return self._equations(f"np.repeat({mean}, {width}, axis=1).reshape({sizes})")
 
 
 # ------------------------------------------------------------------------------- by vectors
 
 
+def _product(a: Array, b: Array, memory: Array) -> Array:
+    """The product a b, in the memory of an array that is no longer needed."""
+    is_plain = all(type(array) is np.ndarray for array in (a, b, memory))
+    return np.multiply(a, b, out=memory) if is_plain else a * b
+
+
 class _ByVectors(_Normalization):
     """Each vector along the last axis by itself: (vectors, channels)."""
 
+    epsilon: float = field(default=1e-5, converter=as_float, validator=_an_epsilon)
+
     def forward(self, inputs: Array) -> Array:
         x = vectors(inputs)
-        n, sums = max(x.shape[1], 1), ones(x.shape[1], x.dtype)
-        self.normal = x - (np.dot(x, sums) / n)[:, np.newaxis] if self.is_centered else +x
-        variance = np.dot(self.normal * self.normal, sums) / n
-        self.inverse = (1 / np.sqrt(variance + self.epsilon))[:, np.newaxis]
-        self.normal *= self.inverse
-        outputs = self.normal * self.scale.value
+        self.centered = x - self._mean(x) if self.is_centered else x
+        squares = np.einsum("rc,rc->r", self.centered, self.centered)
+        self.inverse = 1 / np.sqrt(squares / x.shape[1] + self.epsilon)
+        outputs = self._factors()
+        outputs *= self.centered
         if self.is_centered:
             outputs += self.shift.value
         return np.reshape(outputs, inputs.shape)
 
     def backward(self, delta: Array) -> Array:
-        rows = vectors(delta)
+        rows, factors = vectors(delta), self._factors()
         products = self._accumulate(rows)
-        share = self.scale.value / max(rows.shape[1], 1)  # of one channel in the average of h
-        result = rows * (self.inverse * self.scale.value)
-        result -= self.normal * (self.inverse * np.dot(products, share)[:, np.newaxis])
+        along = np.dot(products, self.scale.value / rows.shape[1]) * self.inverse
+        along = along * self.inverse * self.inverse
+        result = _product(rows, factors, memory=factors)
+        result -= _product(self.centered, along[:, np.newaxis], memory=products)
         if self.is_centered:
-            result -= self.inverse * np.dot(rows, share)[:, np.newaxis]
+            result -= self._mean(result)
         return np.reshape(result, delta.shape)
 
     def backward_parameters(self, delta: Array) -> None:
         self._accumulate(vectors(delta))
 
     def _accumulate(self, delta: Array) -> Array:
-        """Add to the gradients; returns n Δ."""
-        products, rows = delta * self.normal, ones(len(delta), delta.dtype)
-        self.scale.accumulate_product(rows, products)
+        """Add to the gradients; returns (x − μ) Δ."""
+        products = delta * self.centered
+        self.scale.accumulate_product(self.inverse, products)
         if self.is_centered:
-            self.shift.accumulate_product(rows, delta)
+            self.shift.accumulate_product(ones(len(delta), delta.dtype), delta)
         return products
 
-    def _mean_on_paper(self) -> str:
-        return "{}.mean(axis=-1, keepdims=True)"
+    def _factors(self) -> Array:
+        """scale_c / √(σ² + ε), an outer product, which BLAS computes faster than NumPy."""
+        return np.dot(self.inverse[:, np.newaxis], self.scale.value[np.newaxis])
+
+    def _mean(self, x: Array) -> Array:
+        return (np.dot(x, ones(x.shape[1], x.dtype)) / x.shape[1])[:, np.newaxis]
+
+    def equations(self) -> Equations:
+        return self._equations("{}.mean(axis=-1, keepdims=True)")
 
 
 class LayerNorm(_ByVectors, repr=False):
@@ -379,15 +447,13 @@ class LayerNorm(_ByVectors, repr=False):
            [-1.,  1.]])
     """
 
-    epsilon: float = field(default=1e-5, converter=as_float, validator=_an_epsilon)
-
 
 class RMSNorm(_ByVectors, repr=False):
     """Each vector divided by its root mean square. Zhang and Sennrich 2019.
 
-    Forward  y_c = scale_c n_c  with  n_c = x_c / √(⟨x²⟩ + ε),  where ⟨ ⟩ is the mean over the vector
-    Backward  ∂C/∂x_c = (h_c − n_c ⟨n h⟩) / √(⟨x²⟩ + ε) with h_c = scale_c Δ_c,  ∂C/∂scale_c = Σ n_c
-    Δ_c,  with Δ = ∂C/∂y
+    Forward  y_c = scale_c n_c  with  n_c = x_c / √(⟨x²⟩ + ε)  and averages ⟨ ⟩ over the vector
+    Backward  ∂C/∂x_c = (h_c − n_c ⟨n h⟩) / √(⟨x²⟩ + ε)  with  h_c = scale_c Δ_c,
+    ∂C/∂scale_c = Σ n_c Δ_c,  with Δ = ∂C/∂y
 
     The vectors are the last axis; the other axes may differ from batch to batch.
 
@@ -415,5 +481,3 @@ class RMSNorm(_ByVectors, repr=False):
     """
 
     is_centered: ClassVar[bool] = False
-
-    epsilon: float = field(default=1e-5, converter=as_float, validator=_an_epsilon)

@@ -111,11 +111,11 @@ class MaxPool(_Pool, repr=False):
     def forward(self, inputs: Array) -> Array:
         self.windows = self._windows_on(inputs.shape[1:])
         largest, *others = _views(inputs, self.windows, fill=-math.inf)
-        whole = np.min_scalar_type(len(others)).type
-        self.winner: Array = whole(0)  # for each window, the position of its largest entry so far
+        small = np.min_scalar_type(len(others)).type  # an integer of one byte, if that is enough
+        self.winner: Array = small(0)  # for each window, the position of its largest entry so far
         for number, view in enumerate(others, 1):
             larger, is_new = _larger(largest, view)
-            self.winner = np.maximum(self.winner, is_new * whole(number))
+            self.winner = np.maximum(self.winner, is_new * small(number))
             largest = larger
         return largest
 
@@ -148,15 +148,8 @@ class AveragePool(_Pool, repr=False):
 
     Parameters
     ----------
-    size
-        The size of a window: a number for all axes, or one for each.
-    stride
-        The distance from one window to the next; by default the size, so that windows don't
-        overlap.
-    padding
-        ``"valid"``: windows lie inside the row, which gives ⌊(n − size) / stride⌋ + 1 of them.
-        ``"same"``: ⌈n / stride⌉ windows, which may reach beyond the row; only entries of the row
-        count.
+    size, stride, padding
+        As for `MaxPool`.
 
     Raises
     ------
@@ -343,22 +336,12 @@ def _averaged(x: Array, windows: Windows) -> Array:
     return total
 
 
+@functools.lru_cache(maxsize=64)
 def _counts(windows: Windows, dtype: Any) -> Any:
     """How many entries of each window are in the row: K, or an array if windows reach beyond it."""
     if not any(map(any, windows.amounts)):
         return math.prod(windows.kernel)
-    along_axes = []
-    for n, k, s, (before, _), m in zip(
-        windows.sizes,
-        windows.kernel,
-        windows.strides,
-        windows.amounts,
-        windows.outputs,
-        strict=True,
-    ):
-        start = s * np.arange(m) - before
-        along_axes.append(np.minimum(start + k, n) - np.maximum(start, 0))
-    return functools.reduce(np.multiply.outer, along_axes)[..., np.newaxis].astype(dtype)
+    return sum(_views(np.ones((1, *windows.sizes, 1), dtype), windows))
 
 
 # ------------------------------------------------------------------------------- whole rows

@@ -28,7 +28,6 @@ from chainrule.core.errors import ShapeError
 from chainrule.core.initializers import Blocks, GlorotUniform, Orthogonal
 from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of
-from chainrule.core.parameter import Parameter
 from chainrule.core.types import Array, RowPattern, Shape
 from chainrule.core.validators import as_float, as_int, complain, is_integer, yes_or_no
 from chainrule.layers.dense import ones
@@ -73,12 +72,12 @@ def require_sequences(layer: Layer, shapes: Sequence[Shape], entries: str) -> No
 class Recurrent(Layer, repr=False):
     """Time, mask and carried state: what the recurrent layers have in common.
 
-    A subclass writes one step and its way back: `_step` and `_step_back`.
+    A subclass writes one step, its slopes and its way back: `_step`, `_slopes`, `_step_back`.
     """
 
     states: ClassVar[tuple[str, ...]] = ("hidden",)
     """The names of the states; the first one is the output."""
-    slopes: ClassVar[tuple[float, ...]] = (1.0,)
+    scales: ClassVar[tuple[float, ...]] = (1.0,)
     """For each gate, s in tanh(s z): ½ for a sigmoid."""
 
     units: int = field(converter=as_int, validator=_is_width)
@@ -87,7 +86,7 @@ class Recurrent(Layer, repr=False):
 
     def build(self, *input_shapes: Shape, **options: Any) -> None:
         require_sequences(self, input_shapes, "features")
-        gates, width = len(self.slopes), len(self.slopes) * self.units
+        gates, width = len(self.scales), len(self.scales) * self.units
         glorot, orthogonal = Blocks(GlorotUniform(), gates), Blocks(Orthogonal(), gates)
         self.weights = self.parameter("weights", (input_shapes[0][1], width), glorot)
         self.recurrent_weights = self.parameter(
@@ -103,18 +102,22 @@ class Recurrent(Layer, repr=False):
 
     # ---------------------------------------------------------------- one step, by a subclass
 
-    def _step(self, z: Array, states: States, *recurrent: Array) -> tuple[States, Any]:
-        """The new states, and what the way back needs; z is x_t w + b."""
+    def _step(self, z: Array, states: States, u: Array) -> tuple[States, States]:
+        """The new states, and what `_slopes` needs; z is the part that depends on x_t."""
         raise NotImplementedError
 
-    def _step_back(self, deltas: States, kept: Any) -> tuple[Array, Array, States]:
-        """∂C/∂z, ∂C/∂(the part that depends on h_{t−1}), and ∂C/∂(the states before)."""
+    def _slopes(self, *parts: Array) -> States:
+        """What the way back multiplies deltas with."""
+        raise NotImplementedError
+
+    def _step_back(self, deltas: States, slopes: States) -> tuple[Array, Array, States]:
+        """∂C/∂z, ∂C/∂(h_{t−1} u), and ∂C/∂(the states before)."""
         raise NotImplementedError
 
     # ---------------------------------------------------------------- all steps
 
     def forward(self, *inputs: Array) -> Array:
-        outputs, states, self.passed = self._through_time(*inputs)
+        outputs, states, self.passed = self._through_time(*inputs, remembers=True)
         if self.stateful and len(outputs):
             for name, state in zip(self.states, states, strict=True):
                 self._buffers[name].value = state.T
@@ -133,59 +136,63 @@ class Recurrent(Layer, repr=False):
     def apply(self, *inputs: Array) -> Array:
         return self._through_time(*inputs)[0]
 
-    def _through_time(self, x: Array, mask: Array | None = None) -> tuple[Array, States, Any]:
+    def _through_time(
+        self, x: Array, mask: Array | None = None, *, remembers: bool = False
+    ) -> tuple[Array, States, Any]:
         """The outputs, the last states, and what the way back needs."""
         batch, steps, _ = x.shape
         used: Any = [None] * steps
         if mask is not None:
             x = np.where((mask != 0)[:, :, np.newaxis], x, 0)  # padding may be anything
             used = np.swapaxes(mask != 0, 0, 1)[:, np.newaxis]  # (T, 1, batch)
-        weights, biases, *recurrent = self._columns(x.dtype)
-        by_time = np.copy(np.transpose(x, (1, 2, 0)), order="C")
+        scale = np.repeat(np.array(self.scales, x.dtype), self.units)
+        w = np.concatenate([self.weights.value, self._input_biases()[np.newaxis]]) * scale
+        u = (self.recurrent_weights.value * scale).T
         states = self._first_states(x)
-        hidden, kept = [states[0]], []
-        terms = np.matmul(weights, by_time)
-        terms += biases
-        for z, is_used in zip(terms, used, strict=True):
-            new, memory = self._step(z, states, *recurrent)
+        one = np.ones((steps, 1, batch), x.dtype, like=states[0])  # times b
+        by_time = np.concatenate([np.transpose(x, (1, 2, 0)), one], axis=1)
+        hidden, slopes = [states[0]], []
+        for x_t, is_used in zip(by_time, used, strict=True):
+            new, parts = self._step(np.dot(w.T, x_t), states, u)
             if is_used is not None:
                 new = tuple(np.where(is_used, *pair) for pair in zip(new, states, strict=True))
             states = new
             hidden.append(states[0])
-            kept.append(memory)
+            if remembers:
+                slopes.append(self._slopes(*parts))
         rows = np.concatenate([h.T for h in hidden])  # those of all times, one after the other
         outputs = np.copy(states[0].T, order="C")
         if self.return_sequences:
             outputs = np.swapaxes(np.reshape(rows[batch:], (steps, batch, self.units)), 0, 1)
-        return outputs, states, (x, mask, used, kept, rows)
+        return outputs, states, (x, mask, used, slopes, rows)
 
     def _back_through_time(self, delta: Array) -> Array:
         """∂C/∂z of all times as rows; adds to the gradients."""
-        x, _, used, kept, rows = self.passed
+        x, _, used, slopes, rows = self.passed
         batch, steps, features = x.shape
         nothing = np.zeros_like(delta, shape=(self.units, batch))
         deltas: States = (nothing,) * len(self.states)
-        from_cost = [nothing] * steps
+        from_cost: Any = [nothing] * steps
         if self.return_sequences:
             from_cost = np.copy(np.transpose(delta, (1, 2, 0)), order="C")
         else:
             deltas = (delta.T, *deltas[1:])
-        of_inputs, of_hidden = [], []
+        of_z = of_q = np.zeros_like(delta, shape=(0, self.biases.size))
         for t in reversed(range(steps)):
             deltas = (deltas[0] + from_cost[t], *deltas[1:])
             stayed: Any = deltas
             if used[t] is not None:
                 stayed = [np.where(used[t], 0, d) for d in deltas]
                 deltas = tuple(np.where(used[t], d, 0) for d in deltas)
-            dz, dq, deltas = self._step_back(deltas, kept[t])
+            dz, dq, deltas = self._step_back(deltas, slopes[t])
             if used[t] is not None:
                 deltas = tuple(map(np.add, deltas, stayed))
-            of_inputs.append(dz.T)
-            of_hidden.append(dq.T)
-        if not steps:
-            return np.zeros_like(delta, shape=(0, self.biases.size))
-        of_z = np.concatenate(of_inputs[::-1])
-        of_q = of_z if dz is dq else np.concatenate(of_hidden[::-1])
+            if not len(of_z):
+                of_z = np.empty_like(dz, shape=(steps * batch, len(dz)))
+                of_q = of_z if dq is dz else np.empty_like(of_z)
+            of_z[t * batch : (t + 1) * batch] = dz.T
+            if dq is not dz:
+                of_q[t * batch : (t + 1) * batch] = dq.T
         inputs = np.reshape(np.swapaxes(x, 0, 1), (steps * batch, features))
         self.weights.accumulate_product(inputs.T, of_z)
         self.recurrent_weights.accumulate_product(rows[: steps * batch].T, of_q)
@@ -195,23 +202,16 @@ class Recurrent(Layer, repr=False):
     def _accumulate_biases(self, of_z: Array, of_q: Array) -> None:
         self.biases.accumulate_product(ones(len(of_z), of_z.dtype), of_z)
 
-    def _columns(self, dtype: Any) -> list[Array]:
-        """Weights, biases and recurrent weights for (features, batch), with the slopes in them."""
-        slopes = np.repeat(np.array(self.slopes, dtype), self.units)
-        return [
-            np.copy(np.transpose(np.atleast_2d(part.value * slopes)), order="C")
-            for part in self._ordered()
-        ]
-
-    def _ordered(self) -> list[Parameter]:
-        return [self.weights, self.biases, self.recurrent_weights]
+    def _input_biases(self) -> Array:
+        return self.biases.value
 
     def _first_states(self, x: Array) -> States:
         """Zeros, or the states that the last batch has left."""
         batch = len(x)
+        zeros = np.zeros((self.units, batch), x.dtype, like=x)
         carried = [self._buffers[name].value for name in self.states if self.stateful]
         if not carried or not len(carried[0]) or not batch:
-            return (np.zeros((self.units, batch), x.dtype, like=x),) * len(self.states)
+            return (zeros,) * len(self.states)
         if len(carried[0]) != batch:
             raise ShapeError(
                 f"{self!r}: the batch does not continue the carried state, which has another size",
@@ -219,7 +219,7 @@ class Recurrent(Layer, repr=False):
                 received=f"{batch} rows",
                 hint="begin new sequences with reset(), or pass batches of one size",
             )
-        return tuple(np.transpose(state) for state in carried)
+        return tuple(zeros + np.transpose(state) for state in carried)
 
 
 def _make_sigmoids(of_half: Array) -> None:
@@ -257,12 +257,16 @@ class SimpleRNN(Recurrent, repr=False):
     (7, 5, 2)
     """
 
-    def _step(self, z: Array, states: States, u: Array) -> tuple[States, Any]:
+    def _step(self, z: Array, states: States, u: Array) -> tuple[States, States]:
         h = np.tanh(z + np.dot(u, states[0]))
-        return (h,), h
+        return (h,), (h,)
 
-    def _step_back(self, deltas: States, kept: Any) -> tuple[Array, Array, States]:
-        dz = deltas[0] * (1 - kept * kept)
+    def _slopes(self, *parts: Array) -> States:
+        (h,) = parts
+        return (1 - h * h,)
+
+    def _step_back(self, deltas: States, slopes: States) -> tuple[Array, Array, States]:
+        dz = deltas[0] * slopes[0]
         return dz, dz, (np.dot(self.recurrent_weights.value, dz),)
 
 
@@ -330,7 +334,7 @@ class LSTM(Recurrent, repr=False):
     """
 
     states: ClassVar[tuple[str, ...]] = ("hidden", "cell")
-    slopes: ClassVar[tuple[float, ...]] = (0.5, 0.5, 1.0, 0.5)
+    scales: ClassVar[tuple[float, ...]] = (0.5, 0.5, 1.0, 0.5)
 
     forget_bias: float = field(default=1.0, converter=as_float, validator=_is_finite, kw_only=True)
 
@@ -338,29 +342,28 @@ class LSTM(Recurrent, repr=False):
         super().build(*input_shapes)
         self.biases.value[self.units : 2 * self.units] = self.forget_bias
 
-    def _step(self, z: Array, states: States, u: Array) -> tuple[States, Any]:
+    def _step(self, z: Array, states: States, u: Array) -> tuple[States, States]:
         (h, c), units = states, self.units
-        gates = np.tanh(z + np.dot(u, h))
+        z += np.dot(u, h)
+        gates = np.tanh(z)
         _make_sigmoids(gates[: 2 * units])
         _make_sigmoids(gates[3 * units :])
-        i, f, g, o = np.reshape(gates, (4, units, len(h.T)))
-        kept, written = f * c, i * g
-        c = kept + written
-        b = np.tanh(c)
-        h = o * b
-        return (h, c), (i, f, g, o, kept, written, b, h)
+        i, f, g, o = np.reshape(gates, (4, *c.shape))
+        written, kept = i * g, f * c
+        c = written + kept
+        read = np.tanh(c)
+        h = o * read
+        return (h, c), (i, f, g, o, written, kept, read, h)
 
-    def _step_back(self, deltas: States, memory: Any) -> tuple[Array, Array, States]:
-        (dh, dc), (i, f, g, o, kept, written, b, h) = deltas, memory
-        dc = dc + dh * (o - h * b)
-        dz = np.concatenate(
-            [
-                dc * (written - written * i),
-                dc * (kept - kept * f),
-                dc * (i - written * g),
-                dh * (h - h * o),
-            ]
-        )
+    def _slopes(self, *parts: Array) -> States:
+        i, f, g, o, written, kept, read, h = parts
+        of_gates = written - written * i, kept - kept * f, i - written * g, h - h * o
+        return (*of_gates, o - h * read, np.copy(f))  # f alone, not the memory of all gates
+
+    def _step_back(self, deltas: States, slopes: States) -> tuple[Array, Array, States]:
+        (dh, dc), (of_i, of_f, of_g, of_o, of_c, f) = deltas, slopes
+        dc = dc + dh * of_c
+        dz = np.concatenate([dc * of_i, dc * of_f, dc * of_g, dh * of_o])
         return dz, dz, (np.dot(self.recurrent_weights.value, dz), dc * f)
 
 
@@ -400,35 +403,41 @@ class GRU(Recurrent, repr=False):
     ((2, 3), (3, 9))
     """
 
-    slopes: ClassVar[tuple[float, ...]] = (0.5, 0.5, 1.0)
+    scales: ClassVar[tuple[float, ...]] = (0.5, 0.5, 1.0)
 
     def build(self, *input_shapes: Shape, **options: Any) -> None:
         super().build(*input_shapes)
         self.recurrent_biases = self.parameter("recurrent_biases", (3 * self.units,))
 
-    def _step(self, z: Array, states: States, u: Array, biases: Array) -> tuple[States, Any]:
+    def _step(self, z: Array, states: States, u: Array) -> tuple[States, States]:
         (h,), two = states, 2 * self.units
-        q = np.dot(u, h) + biases
+        q = np.dot(u, h)
         gates = np.tanh(z[:two] + q[:two])
         _make_sigmoids(gates)
-        r, keep = np.reshape(gates, (2, self.units, len(h.T)))
-        reset = r * q[two:]
+        r, keep = np.reshape(gates, (2, *h.shape))
+        q_n = q[two:] + self.recurrent_biases.value[two:, np.newaxis]
+        reset = r * q_n
         n = np.tanh(z[two:] + reset)
         moved = keep * (h - n)
         return (n + moved,), (r, keep, n, reset, moved)
 
-    def _step_back(self, deltas: States, memory: Any) -> tuple[Array, Array, States]:
-        (dh,), (r, keep, n, reset, moved) = deltas, memory
-        kept = dh * keep
-        dn = dh - kept
-        dn = dn - dn * n * n
-        dr, dz = dn * (reset - reset * r), dh * (moved - moved * keep)
-        of_q = np.concatenate([dr, dz, dn * r])
-        back = np.dot(self.recurrent_weights.value, of_q)
-        return np.concatenate([dr, dz, dn]), of_q, (back + kept,)
+    def _slopes(self, *parts: Array) -> States:
+        r, keep, n, reset, moved = parts
+        of_n = (1 - keep) * (1 - n * n)
+        return (of_n * (reset - reset * r), moved - moved * keep, of_n, of_n * r, np.copy(keep))
 
-    def _ordered(self) -> list[Parameter]:
-        return [*super()._ordered(), self.recurrent_biases]
+    def _step_back(self, deltas: States, slopes: States) -> tuple[Array, Array, States]:
+        (dh,), (of_r, of_z, of_n, of_q, keep) = deltas, slopes
+        dr, dz = dh * of_r, dh * of_z
+        dq = np.concatenate([dr, dz, dh * of_q])
+        back = np.dot(self.recurrent_weights.value, dq) + dh * keep
+        return np.concatenate([dr, dz, dh * of_n]), dq, (back,)
+
+    def _input_biases(self) -> Array:
+        """b, with b' of the gates: only for the candidate it makes a difference where it is."""
+        two = 2 * self.units
+        inner, zeros = self.recurrent_biases.value[:two], np.zeros(self.units, self.dtype)
+        return self.biases.value + np.concatenate([inner, zeros])
 
     def _accumulate_biases(self, of_z: Array, of_q: Array) -> None:
         super()._accumulate_biases(of_z, of_q)

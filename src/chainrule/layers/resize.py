@@ -42,7 +42,7 @@ from chainrule.layers.windows import (
 
 
 class Upsample(Layer, repr=False):
-    """Every axis of space a whole number of times longer.
+    """Every axis of space f times longer, for an integer f.
 
     Forward, nearest  y_m = x_⌊m / f⌋: every entry f times
     Forward, linear  y_m = (1 − a) x_i + a x_(i+1) with i + a = (m + ½) / f − ½: the centres of the

@@ -27,7 +27,7 @@ from chainrule.core.types import Array, RowPattern, Shape
 from chainrule.core.validators import as_int, complain, is_integer
 from chainrule.layers.windows import any_size, as_sizes, per_axis, sizes_from, spatial_axes
 
-FEW = 24
+FEW = 64
 """Up to so many modes along the last axis, products with small matrices are faster than an FFT."""
 
 
@@ -223,21 +223,21 @@ def _lowest(size: int, modes: int) -> npt.NDArray[Any]:
     return np.concatenate([np.arange((modes + 1) // 2), np.arange(-(modes // 2), 0)]) % size
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=16)
 def _waves(size: int, modes: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     """exp(−2πi k x / n), a row for each mode: the matrix of `_transform`."""
     turns = np.outer(_lowest(size, modes), np.arange(size)) % size / size
     return _kept(np.exp(-2j * np.pi * turns).astype(dtype))
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=16)
 def _real_waves(size: int, modes: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     """Cosines and negative sines, a row for each mode: the matrix of `_real_transform`."""
     angles = 2 * np.pi * (np.outer(np.arange(modes), np.arange(size)) % size) / size
     return _kept(np.concatenate([np.cos(angles), -np.sin(angles)]).astype(dtype))
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=16)
 def _counts(size: int, modes: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     """How often a real signal contains each mode of the last axis: 1 if it is its own mirror."""
     k = np.arange(modes)

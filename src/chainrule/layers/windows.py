@@ -12,7 +12,7 @@ p entries that were added at its two ends, which gives the sizes
 
 The padding "valid" adds nothing; "same" adds what makes out = ⌈n / s⌉, with the odd entry at the
 end. "periodic" and "reflect" add as much as "same", copied from the other end or mirrored without
-the entry at the edge. An integer is a number of zeros, at both ends of each axis.
+the entry at the edge. An integer is a number of zeros at both ends of an axis.
 """
 
 from __future__ import annotations

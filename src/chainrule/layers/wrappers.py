@@ -267,8 +267,8 @@ def _shape_of_state(cell: Layer, entry: Shape, dtype: Any) -> Shape:
     known = cell.input_shapes if cell.is_built else cell.known_input_shapes
     if known is not None and len(known) == 2:
         return known[1]
-    units = getattr(cell, "units", None)
-    guess = (units,) if is_integer(units) else entry
+    units: Any = getattr(cell, "units", None)
+    guess: Shape = (units,) if is_integer(units) else entry
     problem: Exception | None = None
     for _ in range(3):
         trial = cell.unbuilt()

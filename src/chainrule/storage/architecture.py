@@ -6,7 +6,8 @@ and the nesting depth does not matter:
     [{"class": "Sequential", "fields": {"layers": {"tuple": [{"layer": 1}, {"layer": 2}]}}},
      {"class": "Dense", "fields": {"units": 30, …}}, …]
 
-A type that JSON lacks is written as an object whose key names the type: ``{"tuple": […]}``.
+A class is named alone, or with its module if the program has several classes of its name. A type
+that JSON lacks is written as an object whose key names the type: ``{"tuple": […]}``.
 
 A few records can describe a huge number of layers: if each of sixty sequences contains the next
 one twice, the last one occurs 2⁶⁰ times. So before any layer is created, we count the occurrences,
@@ -29,7 +30,7 @@ from chainrule.core.initializers import Initializer
 from chainrule.core.layer import Layer
 from chainrule.core.tree import fields_of
 from chainrule.layers.functions import Function
-from chainrule.storage.classes import Known, class_of
+from chainrule.storage.classes import Known, class_of, known_classes, name_in_file
 from chainrule.storage.messages import cut, short, with_location
 from chainrule.storage.sealed_file import DIGITS_LIMIT
 
@@ -60,11 +61,14 @@ def records_of(model: Layer) -> list[LayerRecord]:
     """
     numbers: dict[int, int] = {}
     found = [layer for _, layer in model.walk() if _is_new(layer, numbers)]
+    known = known_classes(())
     records = [
         {
-            "class": type(layer).__name__,
+            "class": name_in_file(type(layer), "class", known),
             "fields": {
-                name: _encoded(getattr(layer, name), numbers, f"{type(layer).__name__}.{name}")
+                name: _encoded(
+                    getattr(layer, name), numbers, known, f"{type(layer).__name__}.{name}"
+                )
                 for name in configuration(type(layer))
             },
         }
@@ -107,7 +111,7 @@ def _is_new(layer: Layer, numbers: dict[int, int]) -> bool:
     return True
 
 
-def _encoded(value: Any, numbers: dict[int, int], place: str, depth: int = 0) -> Any:
+def _encoded(value: Any, numbers: dict[int, int], known: Known, place: str, depth: int = 0) -> Any:
     """A value as JSON; a type that JSON lacks becomes an object whose key names the type."""
     if depth > NESTING_LIMIT:
         raise _too_deep(place)
@@ -116,12 +120,12 @@ def _encoded(value: Any, numbers: dict[int, int], place: str, depth: int = 0) ->
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, np.generic) and value.dtype.itemsize <= 8:
-        return _encoded(value.item(), numbers, place)
+        return _encoded(value.item(), numbers, known, place)
     if isinstance(value, Layer) and id(value) in numbers:
         return {"layer": numbers[id(value)]}
 
     def inner(part: Any) -> Any:
-        return _encoded(part, numbers, place, depth + 1)
+        return _encoded(part, numbers, known, place, depth + 1)
 
     if isinstance(value, list):
         return [inner(part) for part in value]
@@ -137,7 +141,7 @@ def _encoded(value: Any, numbers: dict[int, int], place: str, depth: int = 0) ->
     for kind, base in (("initializer", Initializer), ("function", Function)):
         if isinstance(value, base) and attrs.has(type(value)):
             fields = {own: inner(getattr(value, own)) for own in configuration(type(value))}
-            return {kind: type(value).__name__, "fields": fields}
+            return {kind: name_in_file(type(value), kind, known), "fields": fields}
     raise _unwritable(place, f"{short(value, 100)}, of type {type(value).__name__}")
 
 

@@ -45,15 +45,21 @@ def known_classes(given: Iterable[type]) -> Known:
     return {kind: _below(base) | chosen[kind] for kind, base in KINDS.items()}
 
 
+def name_in_file(cls: type, kind: str, known: Known) -> str:
+    """The name of a class, with its module if the program has several classes of that name."""
+    return cls.__name__ if len(known[kind].get(cls.__name__, [])) < 2 else _place(cls)
+
+
 def class_of(name: Any, kind: str, known: Known) -> Any:
     """The class for a name in a file."""
-    found = known[kind].get(name, []) if isinstance(name, str) else []
-    if len(found) == 1:
-        return found[0]
+    found = known[kind].get(name.rpartition(".")[2], []) if isinstance(name, str) else []
+    exactly = [cls for cls in found if _place(cls) == name]
+    if len(exactly or found) == 1:
+        return (exactly or found)[0]
     if found:
         raise StorageError(
             f"the file needs {name!r}, but this program has {len(found)} classes of that name",
-            received=", ".join(f"{cls.__module__}.{cls.__qualname__}" for cls in found),
+            received=", ".join(map(_place, found)),
             hint="pass the one that you mean: load(path, layers=[…])",
         )
     is_name = isinstance(name, str) and name.isidentifier() and len(name) < 60
@@ -67,6 +73,10 @@ def class_of(name: Any, kind: str, known: Known) -> Any:
         if is_name
         else None,
     )
+
+
+def _place(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def _import_own_layers() -> None:
@@ -84,7 +94,7 @@ def _below(base: type) -> dict[str, list[Any]]:
         for cls in stack.pop().__subclasses__():
             stack.append(cls)
             if "__attrs_attrs__" in cls.__dict__:
-                places.setdefault(cls.__name__, {})[f"{cls.__module__}.{cls.__qualname__}"] = cls
+                places.setdefault(cls.__name__, {})[_place(cls)] = cls
     return {name: list(found.values()) for name, found in places.items()}
 
 
@@ -107,7 +117,7 @@ def _chosen(given: Any) -> dict[str, dict[str, list[Any]]]:
                 f"two of the given classes are named {cls.__name__!r}",
                 place="layers",
                 expected="classes with different names",
-                received=", ".join(f"{c.__module__}.{c.__qualname__}" for c in (*before, cls)),
+                received=", ".join(map(_place, (*before, cls))),
             )
     return chosen
 
