@@ -37,10 +37,11 @@ SMALL = 2**19
 
 def correlation(x: Array, weights: Array, windows: Windows, groups: int = 1) -> Array:
     """y_i = Σ_k x_(s i + d k) w_k, from (batch, *sizes, C) to (batch, *outputs, F)."""
-    matrices = _matrices(weights, groups)
-    return np.concatenate(
-        [_correlated(columns, matrices, windows) for _, columns in _pieces(x, windows, groups)]
-    )
+    matrices, outputs = _matrices(weights, groups), None
+    shape = len(x), *windows.outputs, weights.shape[-1]
+    for rows, columns in _pieces(x, windows, groups):
+        outputs = _placed(outputs, rows, _correlated(columns, matrices, windows), shape)
+    return outputs
 
 
 def products(x: Array, delta: Array, windows: Windows, groups: int = 1) -> Array:
@@ -54,12 +55,12 @@ def both(
     x: Array, weights: Array, delta: Array, windows: Windows, groups: int = 1
 ) -> tuple[Array, Array]:
     """`correlation` and `products`, which use the same columns."""
-    matrices = _matrices(weights, groups)
-    outputs, parts = [], []
+    matrices, outputs, parts = _matrices(weights, groups), None, []
+    shape = len(x), *windows.outputs, weights.shape[-1]
     for rows, columns in _pieces(x, windows, groups):
-        outputs.append(_correlated(columns, matrices, windows))
+        outputs = _placed(outputs, rows, _correlated(columns, matrices, windows), shape)
         parts.append(_multiplied(columns, delta[rows], windows))
-    return np.concatenate(outputs), _weights(functools.reduce(operator.iadd, parts), windows)
+    return outputs, _weights(functools.reduce(operator.iadd, parts), windows)
 
 
 def spread(delta: Array, weights: Array, windows: Windows, groups: int = 1) -> Array:
@@ -179,16 +180,28 @@ def _rows(x: Array, numbers: int) -> list[slice]:
 
 
 def _correlated(columns: Array, matrices: Array, windows: Windows) -> Array:
-    """A piece of `correlation`."""
+    """A piece of `correlation`: (batch, G, R, *outer, n, F/G)."""
     size = math.prod(matrices.shape[-2:])
     terms = (
         _product(_blocks(columns[index], windows, size), matrices[k])
         for k, index in _outer_offsets(windows)
     )
     total = functools.reduce(operator.iadd, terms)
-    *outer, last = windows.outputs
-    total = np.reshape(total, (*columns.shape[:3], *outer, columns.shape[-2], total.shape[-1]))
-    return _joined(total)[..., :last, :]
+    outer = windows.outputs[:-1]
+    return np.reshape(total, (*columns.shape[:3], *outer, columns.shape[-2], total.shape[-1]))
+
+
+def _placed(outputs: Array | None, rows: slice, piece: Array, shape: Shape) -> Array:
+    """The outputs (batch, *outputs, F) with a piece of them written; it is all if R = 1."""
+    parts = piece.shape[2]
+    if parts == 1 and len(piece) == shape[0]:
+        return _joined(piece)
+    if outputs is None:
+        outputs = np.empty_like(piece, shape=shape)
+    for r in range(parts):
+        places = outputs[rows][..., r::parts, :]
+        places[...] = _joined(piece[:, :, r : r + 1])[..., : places.shape[-2], :]
+    return outputs
 
 
 def _multiplied(columns: Array, delta: Array, windows: Windows) -> Array:
@@ -253,11 +266,11 @@ def _split(array: Array, groups: int, parts: int, count: int) -> Array:
 
 
 def _joined(array: Array) -> Array:
-    """(batch, G, R, *outer, count, F/G) as (batch, *outer, R count, F)."""
-    n = array.ndim - 4
-    array = np.transpose(array, (0, *range(3, n + 3), 2, 1, n + 3))
-    batch, *outer, count, parts, groups, filters = array.shape
-    return np.reshape(array, (batch, *outer, count * parts, groups * filters))
+    """(batch, G, 1, *places, F/G) as (batch, *places, F)."""
+    last = array.ndim - 1
+    array = np.transpose(array, (0, *range(3, last), 2, 1, last))
+    *places, _, groups, filters = array.shape
+    return np.reshape(array, (*places, groups * filters))
 
 
 def _matrices(weights: Array, groups: int) -> Array:
