@@ -377,6 +377,31 @@ def test_images_that_are_computed_in_many_pieces(kind):
     np.testing.assert_allclose(layer.weights.grad, gradient, atol=2e-2)
 
 
+@pytest.mark.parametrize("padding", ["same", "valid", "periodic", "reflect", 2, ((1, 0), (0, 2))])
+@pytest.mark.parametrize("kind", [Convolution, TransposedConvolution])
+def test_long_lines_are_not_copied_and_give_the_same(monkeypatch, kind, padding):
+    layer = kind(3, 3, padding=padding)
+    layer.build((5, 12, 2), rng=0)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(4, 5, 12, 2))
+    delta = rng.normal(size=(4, *layer.output_shape))
+    seen = []
+
+    def noted(x, windows):
+        seen.append(windows)
+        return views(x, windows)
+
+    views = correlation._views
+    monkeypatch.setattr(correlation, "_views", noted)
+    found = layer.forward(x), layer.backward(delta), layer.weights.grad.copy()
+    assert seen
+    layer.parameters.zero_grad()
+    monkeypatch.setattr(correlation, "_can_stay", lambda windows: False)
+    copied = layer.forward(x), layer.backward(delta), layer.weights.grad
+    for array, other in zip(found, copied, strict=True):
+        np.testing.assert_allclose(array, other, **CLOSE)
+
+
 def test_a_depthwise_convolution_has_a_filter_for_each_channel():
     layer = Convolution(6, 3, groups=3, use_bias=False)
     layer.build((5, 5, 3), rng=0)
