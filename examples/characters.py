@@ -9,21 +9,21 @@ after the other, and a dense layer that gives the logits of the next one:
 
     p(c_(t+1) | c_0 … c_t) = softmax(h_t w + b),    h_t = GRU(v(c_t), h_(t−1))
 
-The text is too long for one pass. It is cut into 32 streams, and the streams into pieces of 64
+The text is too long for one pass. It is cut into 32 streams, and the streams into pieces of 32
 characters. A batch has one piece of each stream, and the next batch continues all of them, so the
 GRU carries its state over: ``stateful=True``, with the batches in order, ``shuffle=False``. Deltas
 end where a piece begins, which is called truncated backpropagation through time. A state can hold
-more than 64 characters nevertheless.
+more than 32 characters nevertheless.
 
 The measure is the surprise −log₂ p in bits per character; guessing among all characters needs
 log₂ 62 ≈ 6. A model that counts which character follows two others, a 3-gram, is the baseline. All
-numbers are those of paragraphs that no model was trained on.
+printed numbers are those of paragraphs that no model was trained on.
 
 To write, the network draws a character with the probabilities p^(1/T), normalized, and reads it as
 the next one. A temperature T below 1 makes it more careful.
 
-The figure shows how it learns, how much each character of a paragraph surprises it, and what it
-writes.
+The figure shows how it learns, how much each character of a paragraph surprises it (the first
+letters of a word do, its end is nearly certain), and what it writes.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ from chainrule import (
 
 BLUE, VERMILION, INK = "#0072B2", "#D55E00", "#444444"
 ROOT = Path(__file__).parents[1]
-STREAMS, STEPS = 32, 64
+STREAMS, STEPS = 32, 32
 
 
 # ------------------------------------------------------------------------------- the text
@@ -248,9 +248,9 @@ def draw(
     at = places(passage)
     surprises = np.full(at.max(axis=0) + 1, np.nan)
     surprises[tuple(at.T)] = bits
-    image = above.imshow(surprises, cmap="Oranges", vmin=0, vmax=8, aspect="auto")
+    image = above.imshow(surprises, cmap="Oranges", vmin=0, vmax=10, aspect="auto")
     figure.colorbar(image, ax=above, label="bits", pad=0.01)
-    write(above, passage, [INK] * len(passage))
+    write(above, passage, ["white" if each > 5.5 else INK for each in bits])
     above.set_title("surprise of each character in a paragraph that it has not seen")
     colors = [INK] * len(beginning) + [BLUE] * (len(written) - len(beginning))
     write(below, written, colors)
