@@ -13,8 +13,9 @@ is its next input.
 This takes a state that is carried from one call to the next: LSTM(32, stateful=True). Then
 ``model.forward`` begins where its last call ended, and ``model.reset()`` begins new sequences.
 
-Errors grow, because the network continues its own mistakes. It helps a lot to add noise to the
-values that it sees in training. Then it cannot trust a single value, and learns to combine many.
+Errors grow, because the network continues its own mistakes. It helps to add noise to the values
+that it sees in training. Then it cannot trust a single value, and learns to combine many. Without
+noise, the next value is more accurate, but ten steps later the continuation is lost.
 
 How good could it be? A sum of two oscillations obeys exactly
 
@@ -63,8 +64,7 @@ def learn(noise: float, steps: int, seed: int) -> Sequential:
     model = network()
 
     def batch(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        if model.is_built:
-            model.reset()  # new sequences, which do not continue those of the last batch
+        model.reset()  # new sequences, which do not continue those of the last batch
         x = oscillations(32, 101, rng)
         seen = x[:, :-1] + noise * rng.normal(size=(32, 100, 1))
         return seen.astype("float32"), x[:, 1:].astype("float32")
@@ -91,7 +91,7 @@ def by_rule(x: np.ndarray, steps: int) -> np.ndarray:
     """The continuation of one sequence by the rule in the docstring: (steps,)."""
     x = list(x)
     near, far = np.add(x[1:-3], x[3:-1]), np.add(x[:-4], x[4:])
-    (a, b), *_ = np.linalg.lstsq(np.stack([near, x[2:-2]], axis=1), far)
+    (a, b), *_ = np.linalg.lstsq(np.stack([near, x[2:-2]], axis=1), far, rcond=None)
     for _ in range(steps):
         x.append(a * (x[-1] + x[-3]) + b * x[-2] - x[-4])
     return np.array(x[-steps:])
@@ -149,7 +149,7 @@ def draw(x: np.ndarray, y: np.ndarray, errors: dict, without: float) -> Figure:
     axes.axhline(without, color=INK, lw=1, ls=":")
     axes.text(1, without, "the output 0", color=INK, ha="left", va="bottom")
     axes.set(title="error, root mean square", xlabel="steps ahead")
-    axes.set_ylim(0, 1.4)
+    axes.set_ylim(0, 1.25)
     axes.legend(frameon=False, loc="upper left")
     axes.spines[["top", "right"]].set_visible(False)
     return figure
