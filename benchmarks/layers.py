@@ -381,8 +381,14 @@ class Step:
         self.optimizer.step(self.parameters.value, self.parameters.grad)
         return float(cost)
 
+    def first_steps(self) -> list[float]:
+        """One step: after several, Adam has turned rounding errors into whole steps."""
+        return [self.step()]
+
     def flat_parameters(self) -> Array:
-        return self.parameters.value
+        """The gradient, divided by its largest entry."""
+        gradient = self.parameters.grad
+        return gradient / np.abs(gradient).max()
 
 
 class StepOfPyTorch:
@@ -431,9 +437,13 @@ class StepOfPyTorch:
         self.optimizer.step()
         return float(cost.detach())
 
+    def first_steps(self) -> list[float]:
+        return [self.step()]
+
     def flat_parameters(self) -> Array:
-        found = [self.from_peer(p.detach().numpy()) for p in self.model.parameters()]
-        return np.concatenate([part.ravel() for part in found])
+        found = [self.from_peer(p.grad.numpy()) for p in self.model.parameters()]
+        gradient = np.concatenate([part.ravel() for part in found])
+        return gradient / np.abs(gradient).max()
 
 
 def labels(count: int) -> Any:

@@ -15,6 +15,8 @@ import pytest
 from attrs import field
 
 import chainrule.core.layer
+from chainrule import check_layer
+from chainrule.core.errors import ShapeError
 from chainrule.core.layer import Layer
 from chainrule.core.layer_state import field_names
 from chainrule.graph.sequential import Sequential
@@ -402,3 +404,45 @@ def test_the_example_of_the_lesson_runs_as_written(capsys):
     exec(textwrap.dedent(lesson[first:last]), names)
     assert "Linear" in capsys.readouterr().out
     assert names["Linear"](2) == names["Linear"](units=2)
+
+
+class RunningTotal(Layer):
+    """A state of your own that is carried from batch to batch: the sum so far, for each row."""
+
+    def build(self, input_shape):
+        self.buffer("total", (None, *input_shape))
+
+    def forward(self, x):
+        y = self.apply(x)
+        if len(x):
+            self.total.value = y
+        return y
+
+    def backward(self, delta):
+        return delta
+
+    def apply(self, x):
+        carried = self.total.value
+        return x + carried if len(carried) and len(x) else +x
+
+
+def test_a_buffer_with_an_open_axis_carries_a_state_until_reset():
+    layer = RunningTotal()
+    for expected in (1, 2, 3):
+        np.testing.assert_array_equal(layer(np.ones((2, 3))), np.full((2, 3), expected))
+        np.testing.assert_array_equal(layer.forward(np.ones((2, 3))), np.full((2, 3), expected))
+    layer.reset()
+    np.testing.assert_array_equal(layer.forward(np.ones((4, 3))), np.ones((4, 3)))
+    assert check_layer(RunningTotal(), (3,)).ok
+
+
+def test_a_parameter_has_no_open_axis():
+    class Wrong(Layer):
+        def build(self, input_shape):
+            self.parameter("weights", (None, 3))
+
+        def forward(self, x):
+            return x
+
+    with pytest.raises(ShapeError, match="invalid shape"):
+        Wrong().build((3,))

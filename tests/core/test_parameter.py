@@ -411,3 +411,34 @@ def test_a_vector_that_does_not_fit_is_not_accumulated():
     with pytest.raises(DtypeError, match="float32"):
         vector.accumulate(np.ones(10, np.float32))
     np.testing.assert_array_equal(vector.grad, np.zeros(10))
+
+
+# ------------------------------------------------------------------------------- open axes
+
+
+def test_an_array_with_an_open_axis_takes_the_shape_of_its_value_and_the_vector_follows():
+    fixed, carried = (
+        Parameter("fixed", np.ones(2)),
+        Parameter("carried", np.zeros((0, 3)), (None, 3)),
+    )
+    vector = vector_of([carried, fixed])
+    assert vector.size == 2 and vector.fixed.paths == [vector.paths[1]]
+    carried.value = drawn((4, 3))
+    assert carried.shape == (4, 3) and vector.size == len(vector.value) == len(vector.grad) == 14
+    np.testing.assert_array_equal(vector.value[12:], np.ones(2))
+    vector.value[:12] = 7
+    np.testing.assert_array_equal(carried.value, np.full((4, 3), 7))
+    for wrong in (np.ones((4, 2)), np.ones(3), np.ones((1, 4, 3))):
+        with pytest.raises(ShapeError, match="wrong shape"):
+            carried.value = wrong
+    with pytest.raises(ShapeError, match="wrong shape"):
+        fixed.value = np.ones(3)
+    for again in (copy.deepcopy, lambda p: pickle.loads(pickle.dumps(p))):
+        other = again(carried)
+        other.value = np.ones((1, 3))
+        assert carried.shape == (4, 3)
+    carried.reset()
+    fixed.reset()
+    assert carried.shape == (0, 3) and vector.size == 2
+    np.testing.assert_array_equal(vector.value, np.ones(2))
+    assert vector_of([fixed]).fixed.size == 2

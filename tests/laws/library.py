@@ -158,6 +158,8 @@ LIBRARY: list[tuple[Layer, Any]] = [
     (SpectralConvolution(1, 66), (130, 1)),
     (TransformerBlock(2, 3), (3, 4)),
     (TransformerBlock(1, 5, causal=True, rate=0.3), (2, 4)),
+    (Sequential([Dense(4), BatchNorm(), PReLU(), Dropout(0.5), LayerNorm()]), (3,)),
+    (Residual(Sequential([RMSNorm(), Dropout(0.2), Dense(4)])), (4,)),
     (Residual(Dense(4)), (4,)),
     (Residual(Sequential([Dense(3), Activation("relu"), Dense(4)])), (4,)),
     (Branches([Dense(2), Dense(3)], Concatenate()), (4,)),

@@ -25,6 +25,7 @@ from chainrule import (
     derivatives,
     explain,
     load,
+    losses,
 )
 from chainrule.core.errors import BuildError, ConfigurationError, ShapeError
 from chainrule.core.initializers import Constant, Orthogonal
@@ -253,14 +254,14 @@ def test_every_law_holds(case):
 
 
 @pytest.mark.parametrize(
-    ("padding", "size"), [("same", 12), ("valid", 13), (1, 11), ("periodic", 12)]
+    ("padding", "dilation", "size"),
+    [("same", 1, 12), ("periodic", 2, 12), ("valid", 1, 12), ("valid", 2, 14), (1, 1, 10)],
 )
-def test_the_sizes_that_a_transpose_makes(padding, size):
+def test_the_sizes_that_a_transpose_makes(padding, dilation, size):
     """n s; (n − 1) s + d (k − 1) + 1; and less what is cut off."""
-    layer = TransposedConvolution(1, 3, stride=3, dilation=(2,) if padding == "x" else 1,
-                                  padding=padding)  # fmt: skip
+    layer = TransposedConvolution(1, 3, stride=3, dilation=dilation, padding=padding)
     layer.build((4, 1))
-    assert layer.output_shape == ({"valid": 12, 1: 10}.get(padding, size), 1)
+    assert layer.output_shape == (size, 1)
 
 
 # ------------------------------------------------------------------------------- PyTorch
@@ -332,10 +333,19 @@ def compare(torch, case, layer, theirs):
 # ------------------------------------------------------------------------------- how it is computed
 
 
-@given(case=cases(), kilobytes=st.sampled_from([0, 1]), small=st.sampled_from([1, 10**9]))
-@settings(max_examples=40)
-def test_the_pieces_of_a_batch_do_not_matter(case, kilobytes, small):
-    """Neither how many rows are computed at a time, nor in which blocks BLAS gets them."""
+def _is_dense(windows):
+    return windows.strides[-1] == windows.dilations[-1] == 1
+
+
+@given(
+    case=cases(),
+    kilobytes=st.sampled_from([0, 1]),
+    small=st.sampled_from([1, 10**9]),
+    in_place=st.booleans(),
+)
+@settings(max_examples=60)
+def test_the_pieces_of_a_batch_do_not_matter(case, kilobytes, small, in_place):
+    """Nor in which blocks BLAS gets them, nor whether it gets copies of the columns or views."""
     layer = case.built()
     x, delta = case.batches(layer)
     expected = layer.forward(x), layer.backward(delta), layer.parameters.grad.copy()
@@ -343,6 +353,7 @@ def test_the_pieces_of_a_batch_do_not_matter(case, kilobytes, small):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(correlation, "CACHED", 1000 * kilobytes)
         patch.setattr(correlation, "SMALL", small)
+        patch.setattr(correlation, "_can_stay", lambda w: in_place and _is_dense(w))
         correlation._parts.cache_clear()
         found = layer.forward(x), layer.backward(delta), layer.parameters.grad
     correlation._parts.cache_clear()
@@ -364,6 +375,31 @@ def test_images_that_are_computed_in_many_pieces(kind):
         np.testing.assert_allclose(layer.forward(x[n : n + 1])[0], whole[n], atol=1e-4)
         np.testing.assert_allclose(layer.backward(x[n : n + 1])[0], back[n], atol=1e-4)
     np.testing.assert_allclose(layer.weights.grad, gradient, atol=2e-2)
+
+
+@pytest.mark.parametrize("padding", ["same", "valid", "periodic", "reflect", 2, ((1, 0), (0, 2))])
+@pytest.mark.parametrize("kind", [Convolution, TransposedConvolution])
+def test_long_lines_are_not_copied_and_give_the_same(monkeypatch, kind, padding):
+    layer = kind(3, 3, padding=padding)
+    layer.build((5, 12, 2), rng=0)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(4, 5, 12, 2))
+    delta = rng.normal(size=(4, *layer.output_shape))
+    seen = []
+
+    def noted(x, windows):
+        seen.append(windows)
+        return views(x, windows)
+
+    views = correlation._views
+    monkeypatch.setattr(correlation, "_views", noted)
+    found = layer.forward(x), layer.backward(delta), layer.weights.grad.copy()
+    assert seen
+    layer.parameters.zero_grad()
+    monkeypatch.setattr(correlation, "_can_stay", lambda windows: False)
+    copied = layer.forward(x), layer.backward(delta), layer.weights.grad
+    for array, other in zip(found, copied, strict=True):
+        np.testing.assert_allclose(array, other, **CLOSE)
 
 
 def test_a_depthwise_convolution_has_a_filter_for_each_channel():
@@ -448,7 +484,8 @@ def test_it_is_saved_with_its_configuration_and_weights(tmp_path):
         ]
     )
     x = np.random.default_rng(0).normal(size=(2, 7, 6, 2))
-    y = model(x) if model.is_built else (model.build((7, 6, 2), rng=0), model(x))[1]
+    model.build((7, 6, 2), rng=0)
+    y = model(x)
     model.save(tmp_path / "model")
     copy = load(tmp_path / "model")
     assert copy == model
@@ -489,20 +526,44 @@ def model_paths(model):
 
 
 @pytest.mark.parametrize("kind", [Convolution, TransposedConvolution])
-def test_derivatives_of_derivatives_and_of_each_row(kind):
-    """Hessian products through a square, from the Jacobian: ∂²C/∂θ² v = Jᵀ J v for ½‖z‖²."""
+def test_the_gradients_of_the_rows_add_up_and_tangents_go_through(kind):
     layer = kind(2, 2, stride=2, padding="periodic")
     layer.build((4, 4, 1), rng=0)
     rng = np.random.default_rng(1)
-    x = rng.normal(size=(3, 4, 4, 1))
+    x, v = rng.normal(size=(2, 3, 4, 4, 1))
     delta = rng.normal(size=(3, *layer.output_shape))
     layer.forward(x)
     layer.backward(delta)
     rows = derivatives.row_gradients(layer, x, delta)
     np.testing.assert_allclose(rows.sum(axis=0), layer.parameters.grad, **CLOSE)
-    v = rng.normal(size=x.shape)
     tangent = derivatives.jvp(layer, x, v)[1]
     np.testing.assert_allclose(tangent, layer(v) - layer(np.zeros_like(v)), **CLOSE)
+
+
+def test_second_derivatives_go_through_both_passes():
+    """⟨u, H v⟩ = ⟨v, H u⟩, and H v is how the gradient changes along v."""
+    model = Sequential(
+        [
+            Convolution(4, 3, stride=2, padding="reflect", groups=2),
+            Activation("tanh"),
+            TransposedConvolution(2, 3, stride=2),
+        ]
+    )
+    model.build((6, 5, 2), rng=0)
+    rng, loss = np.random.default_rng(0), losses.HalfSquaredError()
+    x = rng.normal(size=(3, 6, 5, 2))
+    t = rng.normal(size=(3, *model.output_shape))
+    u, v = rng.normal(size=(2, model.parameters.size))
+    hv = derivatives.hvp(model, loss, x, t, v)
+    assert u @ hv == pytest.approx(v @ derivatives.hvp(model, loss, x, t, u), rel=1e-11)
+
+    def gradient(theta):
+        model.parameters.value = theta
+        return derivatives.value_and_gradient(model, loss, x, t)[1]
+
+    theta, step = model.parameters.value.copy(), 1e-5
+    change = (gradient(theta + step * v) - gradient(theta - step * v)) / (2 * step)
+    np.testing.assert_allclose(hv, change, atol=1e-7)
 
 
 # ------------------------------------------------------------------------------- initial values

@@ -71,33 +71,41 @@ def test_a_vector_by_hand():
     )
 
 
-def the_formula(layer: Any, x: Any) -> Any:
-    """The same with NumPy's mean and variance, written down in the plain way."""
+def average(layer: Any, x: Any) -> Any:
+    """The mean over all numbers that share it, in the plain way."""
     if isinstance(layer, BatchNorm):
-        mean, variance = (f(x, axis=tuple(range(x.ndim - 1))) for f in (np.mean, np.var))
-    elif isinstance(layer, GroupNorm):
-        grouped = x.reshape(len(x), -1, layer.groups, x.shape[-1] // layer.groups)
-        mean, variance = (
-            np.repeat(f(grouped, axis=(1, 3)), grouped.shape[3], axis=1).reshape(
-                len(x), *[1] * (x.ndim - 2), x.shape[-1]
-            )
-            for f in (np.mean, np.var)
-        )
-    elif isinstance(layer, LayerNorm):
-        mean, variance = x.mean(axis=-1, keepdims=True), x.var(axis=-1, keepdims=True)
-    else:
-        mean, variance = 0, (x * x).mean(axis=-1, keepdims=True)
-    shift = layer.shift.value if hasattr(layer, "shift") else 0
-    return (x - mean) / np.sqrt(variance + layer.epsilon) * layer.scale.value + shift
+        return x.mean(axis=tuple(range(x.ndim - 1)))
+    if isinstance(layer, GroupNorm):
+        *_, channels = x.shape
+        grouped = x.reshape(len(x), -1, layer.groups, channels // layer.groups)
+        means = np.repeat(grouped.mean(axis=(1, 3)), grouped.shape[3], axis=1)
+        return means.reshape(len(x), *[1] * (x.ndim - 2), channels)
+    return x.mean(axis=-1, keepdims=True)
+
+
+def the_formula(layer: Any, x: Any, delta: Any) -> tuple[Any, Any, Any]:
+    """y, ∂C/∂x and ∂C/∂scale as the module's docstring has them."""
+    centered = x if isinstance(layer, RMSNorm) else x - average(layer, x)
+    deviation = np.sqrt(average(layer, centered**2) + layer.epsilon)
+    n, h = centered / deviation, delta * layer.scale.value
+    first = 0 if isinstance(layer, RMSNorm) else average(layer, h)
+    dx = (h - first - n * average(layer, h * n)) / deviation
+    shift = 0 if isinstance(layer, RMSNorm) else layer.shift.value
+    rows = tuple(range(x.ndim - 1))
+    return n * layer.scale.value + shift, dx, (delta * n).sum(axis=rows)
 
 
 @each_layer
 @given(batch=st.integers(1, 5), shape=rows_of_4, seed=seeds)
 @settings(max_examples=20)
-def test_forward_is_the_plain_formula(layer: Any, batch: int, shape: Any, seed: int) -> None:
+def test_both_passes_are_the_plain_formulas(layer: Any, batch: int, shape: Any, seed: int) -> None:
     layer = built(layer, shape, seed)
-    x = 3 + np.random.default_rng(seed).normal(size=(batch, *shape))
-    np.testing.assert_allclose(layer.forward(x), the_formula(layer, x), rtol=1e-10, atol=1e-12)
+    x, delta = np.random.default_rng(seed).normal(3, 1, size=(2, batch, *shape))
+    y, dx, dscale = the_formula(layer, x, delta)
+    close = {"rtol": 1e-9, "atol": 1e-10}
+    np.testing.assert_allclose(layer.forward(x), y, **close)
+    np.testing.assert_allclose(layer.backward(delta), dx, **close)
+    np.testing.assert_allclose(layer.scale.grad, dscale, **close)
 
 
 @pytest.mark.parametrize("layer", [BatchNorm(), GroupNorm(4)], ids=repr)
@@ -106,13 +114,14 @@ def test_large_batches_are_summed_as_small_ones(layer: Any, batch: int, shape: A
     layer = built(layer, shape)
     rng = np.random.default_rng(1)
     x, delta = rng.normal(1, 2, (2, batch, *shape))
-    np.testing.assert_allclose(layer.forward(x), the_formula(layer, x), rtol=1e-9, atol=1e-11)
-    result, scale = layer.backward(delta), layer.scale.grad.copy()
+    y, result, scale = the_formula(layer, x, delta)
+    close = {"rtol": 1e-9, "atol": 1e-10}
+    np.testing.assert_allclose(layer.forward(x), y, **close)
+    np.testing.assert_allclose(layer.backward(delta), result, **close)
+    np.testing.assert_allclose(layer.scale.grad, scale, **close)
     single = built(layer, shape, dtype="float32")
     single.parameters.value = layer.parameters.value
-    y = single.forward(x.astype("f4"))
-    assert y.dtype == np.float32
-    np.testing.assert_allclose(y, layer.forward(x), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(single.forward(x.astype("f4")), y, rtol=0, atol=1e-5)
     np.testing.assert_allclose(single.backward(delta.astype("f4")), result, rtol=0, atol=1e-5)
     np.testing.assert_allclose(single.scale.grad, scale, rtol=1e-4, atol=1e-2)
 

@@ -20,12 +20,14 @@ from chainrule import (
     callbacks,
     check_layer,
     derivatives,
+    explain,
     load,
     losses,
     optimizers,
 )
 from chainrule.calculus.dual import Dual
 from chainrule.core.errors import ConfigurationError, NonFiniteError, ShapeError
+from chainrule.display.notation import evaluate
 
 KINDS = [SimpleRNN, LSTM, GRU]
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -497,6 +499,73 @@ def test_the_same_layer_twice_shares_its_parameters(kind):
     model = built(Graph(x, layer(layer(x))), (4, 3))
     assert len(model.parameters) == len(layer.parameters)
     assert check_layer(model.unbuilt(), (4, 3)).ok
+
+
+# ------------------------------------------------------------------------------- formulas
+
+
+def in_parts(names, sums, gates):
+    """The columns of a sum that belong to each gate: ``z_i``, ``z_f`` and so on."""
+    parts = np.split(names[sums], len(gates), axis=1)
+    names |= {f"{sums}_{gate}": part for gate, part in zip(gates, parts, strict=True)}
+
+
+@every_kind
+def test_what_explain_shows_is_what_the_layer_computes(kind):
+    """Its lines, evaluated one step after the other, and back from the last to the first."""
+    layer = built(kind(3, True), (4, 2))
+    x, delta = RNG.normal(size=(5, 4, 2)), RNG.normal(size=(5, 4, 3))
+    y, dx, *gradients = passes(layer, x, delta=delta)
+    said, gates = layer.equations(), {LSTM: "ifgo", GRU: "rzn"}.get(kind, "")
+    zeros = np.zeros((5, 3))
+    fixed = {p.path: p.value for p in layer.parameters} | {"sigmoid": sigmoid}
+    steps, before = [], {"h": zeros, "c": zeros}
+    for t in range(4):
+        names = fixed | {"x": x[:, t]} | {f"{name}_before": before[name] for name in "hc"}
+        for name, text in said.definitions.items():
+            names[name] = evaluate(text, names)
+            if gates and name in "zaq" and names[name].shape[1] == 3 * len(gates):
+                in_parts(names, name, gates)
+        before = {name: names.get(name, zeros) for name in "hc"}
+        steps.append(names)
+    np.testing.assert_allclose(np.stack([names["h"] for names in steps], axis=1), y, **CLOSE)
+    wide, found = np.zeros((5, layer.biases.size)), {}
+    after = dict.fromkeys(["D", "gamma", "forget", "z"], zeros) | {"d": wide, "e": wide}
+    for t in reversed(range(4)):
+        names = steps[t] | {"delta": delta[:, t]}
+        names |= {f"{name}_after": value for name, value in after.items()}
+        for name, text in said.backward_definitions.items():
+            names[name] = evaluate(text, names)
+        if gates:
+            names["d"] = np.concatenate([names[f"d_{gate}"] for gate in gates], axis=1)
+        if "e" in names:
+            names["e"] = np.concatenate(names["e"], axis=1)
+        np.testing.assert_allclose(evaluate(said.backward[0], names), dx[:, t], **CLOSE)
+        after = {name: names.get(name, zeros) for name in after}
+        for name, text in said.gradients.items():
+            part = evaluate(text, names | {"over_time": lambda term: term})
+            found[name] = found.get(name, 0) + part
+    for parameter, gradient in zip(layer.parameters, gradients, strict=True):
+        np.testing.assert_allclose(found[parameter.path], gradient, **CLOSE)
+
+
+def test_explain_shows_the_gates():
+    model = Sequential([LSTM(3, True), GRU(2), Dense(1)])
+    model.build((None, 4), rng=0)
+    found = explain(model)
+    text = str(found)
+    for line in (
+        "c₁ₜ = f₁ₜ ⊙ c₁ₜ₋₁ + i₁ₜ ⊙ g₁ₜ",
+        "y₂ = h₂_T",
+        "D₂_T = Δ₂",
+        "∂C/∂w₁ = Σₜ(y₀ₜᵀ δ₁ₜ)",
+    ):
+        assert line in text
+    assert "c^{(1)}" in found.to_markdown()
+    assert {record.kind for record in found.records if not record.is_evaluable} >= {"definition"}
+    with_mask = SimpleRNN(2)
+    with_mask.build((4, 2), (4,))
+    assert "Δ₀₂ = 0" in str(explain(with_mask))
 
 
 # ------------------------------------------------------------------------------- arguments

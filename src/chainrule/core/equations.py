@@ -51,7 +51,14 @@ class Equations:
         The name of the output in formulas: ``"y"``, or ``"z"`` for the input of an activation.
     is_evaluable
         Whether the expressions can be evaluated. If not, they contain an unspecified function f and
-        its Jacobian J.
+        its Jacobian J, or names of their own.
+    definitions, backward_definitions
+        Lines before those of the forward and the backward pass, for a formula with parts such as
+        gates: the name of each part with its expression. They are shown, not evaluated.
+    signs
+        How its own names are written, in LaTeX and in a terminal: ``{"x_t": ("<x>_t", "<x>ₜ")}``.
+        In them <x>, <y>, <delta> and <n> are the notation of the first input, of the first output
+        and of its delta, and the number of the layer.
     """
 
     forward: tuple[str, ...] = field(converter=_as_tuple)
@@ -60,6 +67,9 @@ class Equations:
     function: Any = None
     letter: str = "y"
     is_evaluable: bool = True
+    definitions: Mapping[str, str] = field(factory=dict)
+    backward_definitions: Mapping[str, str] = field(factory=dict)
+    signs: Mapping[str, tuple[str, str]] = field(factory=dict)
 
 
 def equations_of(layer: Layer) -> Equations:

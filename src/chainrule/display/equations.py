@@ -18,7 +18,7 @@ symbols with those of the model. The printed formulas come from the same express
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from chainrule.core.equations import numbered, total
@@ -128,7 +128,16 @@ class _Writing(Symbols):
             )
         )
 
+    def _define(self, place: NamedStep, definitions: Mapping[str, str], step: int) -> None:
+        """The lines of the parts of which the equations of a layer consist."""
+        for name, expression in definitions.items():
+            left = self.in_symbols(name, place)
+            text = self.in_symbols(expression, place)
+            path = place.path(self.plan)
+            self._line("definition", step, path, left, text, is_evaluable=False)
+
     def _forward(self, place: NamedStep) -> None:
+        self._define(place, place.said.definitions, 0)
         for slot, expression in zip(place.step.makes, place.said.forward, strict=True):
             self._line(
                 "forward",
@@ -177,6 +186,7 @@ class _Writing(Symbols):
                 self._fan_out(slot)
         for place in reversed(self.steps):
             self._nobody_takes(place)
+            self._define(place, place.said.backward_definitions, 2)
             for n, expression in enumerate(place.said.backward):
                 slot = place.step.takes[n]
                 self._send(place, n, slot, self.in_symbols(expression, place))

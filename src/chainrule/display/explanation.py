@@ -33,7 +33,8 @@ class Record:
     Attributes
     ----------
     kind
-        ``"symbol"``, ``"forward"``, ``"delta"``, ``"fan-out"`` or ``"gradient"``.
+        ``"symbol"``, ``"forward"``, ``"delta"``, ``"fan-out"`` or ``"gradient"``; a part of a
+        formula is a ``"definition"``.
     step
         1, 2 or 3 for the steps of the backward pass; 0 for symbols and the forward pass.
     place
@@ -148,9 +149,9 @@ TITLES = (
 
 
 def _sections(found: Explanation) -> Iterator[tuple[str, list[Record]]]:
-    kinds = [("symbol", 0), ("forward", 0), ("", 1), ("", 2), ("", 3)]
+    kinds = [("symbol", 0), ("forward definition", 0), ("", 1), ("", 2), ("", 3)]
     for title, (kind, step) in zip(TITLES, kinds, strict=True):
-        records = [r for r in found.records if r.step == step and (not kind or r.kind == kind)]
+        records = [r for r in found.records if r.step == step and (not kind or r.kind in kind)]
         if records:
             yield title, records
 

@@ -36,7 +36,7 @@ from chainrule.graph.plan import Plan
 from chainrule.graph.unrolling import PlanStep
 
 # The letters of parameters on paper, and names that are already used for something else.
-LETTERS = {"weights": "w", "biases": "b"}
+LETTERS = {"weights": "w", "biases": "b", "recurrent_weights": "u"}
 GREEK = {
     "alpha": "α", "beta": "β", "gamma": "γ", "epsilon": "ε", "theta": "θ", "kappa": "κ",
     "mu": "μ", "nu": "ν", "rho": "ρ", "sigma": "σ", "tau": "τ", "phi": "φ",
@@ -314,6 +314,23 @@ class Symbols:
             number = _index(self.kinds, place.said.function) + 1
             ending = f"_{number}" if len(self.kinds) > 1 else ""
             known |= {"f": f"f{ending}", "df": f"df{ending}"}
+        return known | self._own_names(place)
+
+    def _own_names(self, place: NamedStep) -> dict[str, str]:
+        """The names that the equations of a layer define themselves, with their notation."""
+        made = self.values[place.step.makes[0]]
+        shown = {
+            "<x>": self.values[place.step.takes[0]].sign,
+            "<y>": made.sign,
+            "<delta>": self.signs[made.delta],
+            "<n>": Sign(place.number, lowered(place.number)),
+        }
+        known = {}
+        for name, (latex, text) in place.said.signs.items():
+            known[name] = symbol = f"{name}_of_{place.number}"
+            for token, sign in shown.items():
+                latex, text = latex.replace(token, sign.latex), text.replace(token, sign.text)
+            self.signs[symbol] = Sign(latex, text)
         return known
 
     def _unknowns(self, place: NamedStep, parameter: str) -> dict[str, str]:

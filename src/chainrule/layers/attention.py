@@ -113,8 +113,16 @@ class MultiHeadAttention(Layer, repr=False):
     >>> x = np.ones((5, 10, 4))
     >>> layer(x).shape
     (5, 10, 4)
-    >>> layer.attention if hasattr(layer, "attention") else "apply remembers nothing"
-    'apply remembers nothing'
+
+    Two queries and four keys, of which the last two are masked; all are equal:
+
+    >>> mask = np.array([[1, 1, 0, 0]])
+    >>> layer = MultiHeadAttention(heads=1, units=3)
+    >>> layer.forward(np.ones((1, 2, 5)), np.ones((1, 4, 5)), mask).shape
+    (1, 2, 5)
+    >>> layer.attention
+    array([[[[0.5, 0.5, 0. , 0. ],
+             [0.5, 0.5, 0. , 0. ]]]])
     """
 
     heads: int = field(converter=as_int, validator=_a_count)

@@ -6,9 +6,10 @@
 
 The indices are places along one, two or three axes of space. Multiplication is fast and copying is
 not, and a copy of all windows would hold each x as often as the kernel has entries. These functions
-copy what the windows see along the last axis of space alone, as columns of K C numbers. Along the
-outer axes, each offset of the kernel sees a slice of the columns, and gives one product of
-matrices. If s = 1, the spread is a correlation too, of Δ with the weights in reverse order.
+use what the windows see along the last axis of space alone, as columns of K C numbers: copies, or,
+if lines are long, views. Along the outer axes of space, each offset of the kernel sees a slice of
+the columns, and gives one product of matrices. If s = 1, the spread is a correlation too, of Δ with
+the weights in reverse order; for a larger stride it is one for each remainder of a place.
 
 In all of them, `weights` is (*kernel, C/G, F), for C channels, F filters and G groups.
 """
@@ -25,9 +26,9 @@ from typing import Any
 import numpy as np
 
 from chainrule.core.types import Array, Shape
-from chainrule.layers.windows import Windows, folded, padded, reach
+from chainrule.layers.windows import Windows, folded, inner, padded, reach
 
-CACHED = 2**21
+CACHED = 2**20
 """The bytes of columns that are computed at a time: about what the cache of a core holds."""
 
 SMALL = 2**19
@@ -36,10 +37,11 @@ SMALL = 2**19
 
 def correlation(x: Array, weights: Array, windows: Windows, groups: int = 1) -> Array:
     """y_i = Σ_k x_(s i + d k) w_k, from (batch, *sizes, C) to (batch, *outputs, F)."""
-    matrices = _matrices(weights, groups)
-    return np.concatenate(
-        [_correlated(columns, matrices, windows) for _, columns in _pieces(x, windows, groups)]
-    )
+    matrices, outputs = _matrices(weights, groups), None
+    shape = len(x), *windows.outputs, weights.shape[-1]
+    for rows, columns in _pieces(x, windows, groups):
+        outputs = _placed(outputs, rows, _correlated(columns, matrices, windows), shape)
+    return outputs
 
 
 def products(x: Array, delta: Array, windows: Windows, groups: int = 1) -> Array:
@@ -53,12 +55,12 @@ def both(
     x: Array, weights: Array, delta: Array, windows: Windows, groups: int = 1
 ) -> tuple[Array, Array]:
     """`correlation` and `products`, which use the same columns."""
-    matrices = _matrices(weights, groups)
-    outputs, parts = [], []
+    matrices, outputs, parts = _matrices(weights, groups), None, []
+    shape = len(x), *windows.outputs, weights.shape[-1]
     for rows, columns in _pieces(x, windows, groups):
-        outputs.append(_correlated(columns, matrices, windows))
+        outputs = _placed(outputs, rows, _correlated(columns, matrices, windows), shape)
         parts.append(_multiplied(columns, delta[rows], windows))
-    return np.concatenate(outputs), _weights(functools.reduce(operator.iadd, parts), windows)
+    return outputs, _weights(functools.reduce(operator.iadd, parts), windows)
 
 
 def spread(delta: Array, weights: Array, windows: Windows, groups: int = 1) -> Array:
@@ -70,6 +72,8 @@ def gradients(
     x: Array, weights: Array, delta: Array, windows: Windows, groups: int = 1
 ) -> tuple[Array, Array]:
     """`spread` and `products`: the gradients of `correlation` with respect to x and weights."""
+    if delta.shape[-1] > x.shape[-1]:  # columns of x are smaller than those of Δ
+        return spread(delta, weights, windows, groups), products(x, delta, windows, groups)
     return _backward(delta, weights, windows, groups, x)
 
 
@@ -110,23 +114,62 @@ def _written(whole: Array | None, places: tuple[slice, ...], part: Array, shape:
 
 
 def _pieces(x: Array, windows: Windows, groups: int) -> Iterator[tuple[slice, Array]]:
-    """The columns, (batch, G, *outer, outputs, K C/G), of some rows of a batch at a time."""
+    """The columns of some rows of a batch at a time: (batch, G, R, *outer, n, K C/G).
+
+    Column n of part r is that of window R n + r.
+    """
+    size = math.prod((*windows.sizes[:-1], windows.outputs[-1], windows.kernel[-1], x.shape[-1]))
+    is_in_place = groups == 1 and type(x) is np.ndarray and _can_stay(windows)
+    for rows in _rows(x, size):
+        yield rows, _views(x[rows], windows) if is_in_place else _copies(x[rows], windows, groups)
+
+
+def _copies(x: Array, windows: Windows, groups: int) -> Array:
+    """The columns side by side, R = 1. Windows overlap in memory, and BLAS needs matrices."""
     kernel, stride, dilation = windows.kernel[-1], windows.strides[-1], windows.dilations[-1]
     channels, last = x.shape[-1] // groups, x.ndim + 1
-    order = (0, last - 2, *range(1, last - 2), last, last - 1)
-    size = math.prod((*windows.sizes[:-1], windows.outputs[-1], kernel, x.shape[-1]))
-    for rows in _rows(x, size):
-        seen = padded(x[rows], windows.amounts, windows.padding)
-        seen = np.lib.stride_tricks.sliding_window_view(seen, reach(kernel, dilation), axis=-2)
-        seen = seen[..., ::stride, :, ::dilation]  # (batch, *outer, outputs, C, K), still a view
-        seen = np.reshape(seen, (*seen.shape[:-2], groups, channels, kernel))
-        # A copy: windows overlap in memory, and BLAS does not take such matrices.
-        columns = np.ascontiguousarray(np.transpose(seen, order), like=seen)
-        yield rows, np.reshape(columns, (*columns.shape[:-2], kernel * channels))
+    seen = padded(x, windows.amounts, windows.padding)
+    seen = np.lib.stride_tricks.sliding_window_view(seen, reach(kernel, dilation), axis=-2)
+    seen = seen[..., np.newaxis, ::stride, :, ::dilation]  # (batch, *outer, 1, outputs, C, K)
+    seen = np.reshape(seen, (*seen.shape[:-2], groups, channels, kernel))
+    order = (0, last - 1, last - 3, *range(1, last - 3), last - 2, last + 1, last)
+    columns = np.ascontiguousarray(np.transpose(seen, order), like=seen)
+    return np.reshape(columns, (*columns.shape[:-2], kernel * channels))
+
+
+def _can_stay(windows: Windows) -> bool:
+    """Whether columns can be views: if the entries of a window are neighbours in memory.
+
+    Windows that begin K entries apart do not overlap, and are the rows of a matrix. Lines need a
+    length that is a multiple of K, so short lines would have many windows for nothing.
+    """
+    kernel, line = windows.kernel[-1], windows.padded_sizes[-1]
+    is_dense = windows.strides[-1] == windows.dilations[-1] == 1 < kernel
+    return is_dense and -(-line // kernel) * kernel <= 1.25 * windows.outputs[-1]
+
+
+def _views(x: Any, windows: Windows) -> Any:
+    """The columns as views of the padded rows, R = K: no window is copied."""
+    kernel, channels = windows.kernel[-1], x.shape[-1]
+    *outer, line = windows.padded_sizes
+    n = -(-line // kernel)
+    size = len(x) * math.prod(outer) * n * kernel * channels
+    memory = np.zeros(size + kernel * channels, x.dtype)  # and room for the last windows
+    lines = memory[:size].reshape(len(x), *outer, n * kernel, channels)
+    if windows.padding in ("periodic", "reflect"):
+        lines[..., :line, :] = padded(x, windows.amounts, windows.padding)
+    else:
+        lines[inner(x.shape, windows.amounts)] = x
+    batch, *steps, entry, number = lines.strides
+    return np.lib.stride_tricks.as_strided(
+        memory,
+        (len(x), 1, kernel, *outer, n, kernel * channels),
+        (batch, 0, entry, *steps, kernel * entry, number),
+    )
 
 
 def _rows(x: Array, numbers: int) -> list[slice]:
-    """The rows of a batch, as many at a time as need about 2 MB for so many numbers each.
+    """The rows of a batch, as many at a time as need about 1 MB for so many numbers each.
 
     This is for arrays in memory; anything else stays in one piece.
     """
@@ -137,20 +180,35 @@ def _rows(x: Array, numbers: int) -> list[slice]:
 
 
 def _correlated(columns: Array, matrices: Array, windows: Windows) -> Array:
-    """A piece of `correlation`."""
+    """A piece of `correlation`: (batch, G, R, *outer, n, F/G)."""
     size = math.prod(matrices.shape[-2:])
     terms = (
         _product(_blocks(columns[index], windows, size), matrices[k])
         for k, index in _outer_offsets(windows)
     )
     total = functools.reduce(operator.iadd, terms)
-    return _joined(np.reshape(total, (*total.shape[:2], *windows.outputs, total.shape[-1])))
+    outer = windows.outputs[:-1]
+    return np.reshape(total, (*columns.shape[:3], *outer, columns.shape[-2], total.shape[-1]))
+
+
+def _placed(outputs: Array | None, rows: slice, piece: Array, shape: Shape) -> Array:
+    """The outputs (batch, *outputs, F) with a piece of them written; it is all if R = 1."""
+    parts = piece.shape[2]
+    if parts == 1 and len(piece) == shape[0]:
+        return _joined(piece)
+    if outputs is None:
+        outputs = np.empty_like(piece, shape=shape)
+    for r in range(parts):
+        places = outputs[rows][..., r::parts, :]
+        places[...] = _joined(piece[:, :, r : r + 1])[..., : places.shape[-2], :]
+    return outputs
 
 
 def _multiplied(columns: Array, delta: Array, windows: Windows) -> Array:
     """A piece of `products`: (outer offsets, G, K C/G, F/G)."""
-    deltas = _split(delta, columns.shape[1])
-    size = columns.shape[-1] * deltas.shape[-1]
+    _, groups, parts, *_, count, height = columns.shape
+    deltas = _split(delta, groups, parts, count)
+    size = height * deltas.shape[-1]
     deltas = _blocks(deltas, windows, size)
     axes = (0, *range(2, deltas.ndim - 2))  # all but the groups, and those of the matrices
     return np.stack(
@@ -168,14 +226,14 @@ def _product(blocks: Array, matrices: Array) -> Array:
 
 
 def _blocks(seen: Array, windows: Windows, size: int) -> Array:
-    """(batch, G, *outputs, n) with other axes of places: the last is that of a matrix for BLAS.
+    """(batch, G, R, *outer, places, n), with other axes of places: matrices for BLAS.
 
     Small matrices are best: for up to 10⁶ multiplications OpenBLAS has a way that is up to 1.5
     times as fast as that for large ones. So several lines of an image are taken together, without
     a copy, and divided into equal parts with so few.
     """
     *others, places, n = seen.shape
-    if len(others) > 2 and windows.strides[-2] == 1:
+    if len(others) > 3 and windows.strides[-2] == 1:
         places *= others.pop()
     parts = _parts(places, size)
     return np.reshape(seen, (*others, parts, places // parts, n))
@@ -193,20 +251,26 @@ def _outer_offsets(windows: Windows) -> list[tuple[tuple[int, ...], tuple[slice,
     offsets = []
     for k in itertools.product(*map(range, windows.kernel[:-1])):
         batch, *outer, _ = windows.seen_at((*k, 0))
-        offsets.append((k, (batch, slice(None), *outer)))
+        offsets.append((k, (batch, slice(None), slice(None), *outer)))
     return offsets
 
 
-def _split(array: Array, groups: int) -> Array:
-    """(batch, *places, channels) as (batch, G, *places, channels/G)."""
-    *places, channels = array.shape
-    return np.moveaxis(np.reshape(array, (*places, groups, channels // groups)), -2, 1)
+def _split(array: Array, groups: int, parts: int, count: int) -> Array:
+    """(batch, *outer, outputs, F) as (batch, G, R, *outer, count, F/G), with zeros at the end."""
+    *outer, places, filters = array.shape
+    zeros = count * parts - places
+    array = padded(array, (*((0, 0) for _ in outer[1:]), (0, zeros)))
+    array = np.reshape(array, (*outer, count, parts, groups, filters // groups))
+    n = len(outer)
+    return np.transpose(array, (0, n + 2, n + 1, *range(1, n + 1), n + 3))
 
 
 def _joined(array: Array) -> Array:
-    """(batch, G, *places, channels/G) as (batch, *places, channels)."""
-    array = np.moveaxis(array, 1, -2)
-    return np.reshape(array, (*array.shape[:-2], math.prod(array.shape[-2:])))
+    """(batch, G, 1, *places, F/G) as (batch, *places, F)."""
+    last = array.ndim - 1
+    array = np.transpose(array, (0, *range(3, last), 2, 1, last))
+    *places, _, groups, filters = array.shape
+    return np.reshape(array, (*places, groups * filters))
 
 
 def _matrices(weights: Array, groups: int) -> Array:

@@ -18,12 +18,13 @@ call of tanh computes all gates: σ(z) = ½ + ½ tanh(z/2).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from attrs import field
 
+from chainrule.core.equations import Equations
 from chainrule.core.errors import ShapeError
 from chainrule.core.initializers import Blocks, GlorotUniform, Orthogonal
 from chainrule.core.layer import Layer
@@ -46,6 +47,37 @@ def _is_width(owner: object, attribute: Any, value: Any) -> None:
 def _is_finite(owner: object, attribute: Any, value: Any) -> None:
     if not isinstance(value, float) or not math.isfinite(value):
         complain(owner, attribute.name, "a finite number", value, "1.0: at first, little is lost")
+
+
+def _signs(letters: Mapping[str, tuple[str, str]]) -> dict[str, tuple[str, str]]:
+    """The notation of what belongs to a time t, to the one before or after, or to the last."""
+    times = {
+        "": ("t", "ₜ"),
+        "_before": ("t-1", "ₜ₋₁"),
+        "_after": ("t+1", "ₜ₊₁"),
+        "_last": ("T", "_T"),
+    }
+    return {
+        name + ending: (f"{{{latex}}}_{{{below}}}", text + lowered)
+        for name, (latex, text) in letters.items()
+        for ending, (below, lowered) in times.items()
+    }
+
+
+SIGNS = {
+    **_signs({letter: (f"{letter}^{{(<n>)}}", f"{letter}<n>") for letter in "hzaiogcrnqD"}),
+    **_signs({"x": ("<x>", "<x>"), "delta": ("<delta>", "<delta>")}),
+    **_signs({"forget": ("f^{(<n>)}", "f<n>"), "gamma": (r"\gamma^{(<n>)}", "γ<n>")}),
+    **_signs({"d": (r"\delta^{(<n>)}", "δ<n>"), "e": (r"\epsilon^{(<n>)}", "ε<n>")}),
+    **{
+        f"{name}_{gate}": (f"{latex}_{{t,{gate}}}^{{(<n>)}}", f"{text}<n>ₜ[{gate}]")
+        for name, latex, text in [*zip("zaq", "zaq", "zaq", strict=True), ("d", r"\delta", "δ")]
+        for gate in "ifgorzn"
+    },
+    "sigmoid": (r"\sigma", "σ"),
+    "over_time": (r"\sum_t", "Σₜ"),
+}
+"""How `equations` writes the quantities of a recurrent layer."""
 
 
 def require_sequences(layer: Layer, shapes: Sequence[Shape], entries: str) -> None:
@@ -72,13 +104,18 @@ def require_sequences(layer: Layer, shapes: Sequence[Shape], entries: str) -> No
 class Recurrent(Layer, repr=False):
     """Time, mask and carried state: what the recurrent layers have in common.
 
-    A subclass writes one step, its slopes and its way back: `_step`, `_slopes`, `_step_back`.
+    A subclass writes one step, its slopes and its backward pass: `_step`, `_slopes`, `_step_back`.
     """
 
     states: ClassVar[tuple[str, ...]] = ("hidden",)
     """The names of the states; the first one is the output."""
     scales: ClassVar[tuple[float, ...]] = (1.0,)
     """For each gate, s in tanh(s z): ½ for a sigmoid."""
+
+    formulas: ClassVar[Mapping[str, str]] = {}
+    """A step, line by line, for `equations`."""
+    formulas_back: ClassVar[Mapping[str, str]] = {}
+    """Its backward pass."""
 
     units: int = field(converter=as_int, validator=_is_width)
     return_sequences: bool = field(default=False, validator=yes_or_no)
@@ -100,6 +137,28 @@ class Recurrent(Layer, repr=False):
     def accepted_shapes(self) -> tuple[RowPattern, ...]:
         return ((None, self.input_shapes[0][1]), (None,))[: len(self.input_shapes)]
 
+    def equations(self) -> Equations:
+        of_hidden = "e" if "e" in self.formulas_back else "d"
+        back, signs = dict(self.formulas_back), dict(SIGNS)
+        if not self.return_sequences:  # then the cost depends on the last h alone
+            back = {"D_last": "delta", **back, "D": back["D"].removeprefix("delta + ")}
+            del signs["delta"]
+        gradients = {
+            "weights": "over_time(x.T @ d)",
+            "recurrent_weights": f"over_time(h_before.T @ {of_hidden})",
+            "biases": "over_time(d.sum(axis=0))",
+            "recurrent_biases": "over_time(e.sum(axis=0))",
+        }
+        return Equations(
+            "h" if self.return_sequences else "h_last",
+            ["d @ weights.T", "np.zeros_like(x_2)"][: len(self.input_shapes)],
+            {name: text for name, text in gradients.items() if name in self._parameters},
+            is_evaluable=False,
+            definitions=self.formulas,
+            backward_definitions=back,
+            signs=signs,
+        )
+
     # ---------------------------------------------------------------- one step, by a subclass
 
     def _step(self, z: Array, states: States, u: Array) -> tuple[States, States]:
@@ -107,7 +166,7 @@ class Recurrent(Layer, repr=False):
         raise NotImplementedError
 
     def _slopes(self, *parts: Array) -> States:
-        """What the way back multiplies deltas with."""
+        """What the backward pass multiplies deltas by."""
         raise NotImplementedError
 
     def _step_back(self, deltas: States, slopes: States) -> tuple[Array, Array, States]:
@@ -139,7 +198,7 @@ class Recurrent(Layer, repr=False):
     def _through_time(
         self, x: Array, mask: Array | None = None, *, remembers: bool = False
     ) -> tuple[Array, States, Any]:
-        """The outputs, the last states, and what the way back needs."""
+        """The outputs, the last states, and what the backward pass needs."""
         batch, steps, _ = x.shape
         used: Any = [None] * steps
         if mask is not None:
@@ -257,6 +316,14 @@ class SimpleRNN(Recurrent, repr=False):
     (7, 5, 2)
     """
 
+    formulas: ClassVar[Mapping[str, str]] = {
+        "h": "np.tanh(x @ weights + h_before @ recurrent_weights + biases)"
+    }
+    formulas_back: ClassVar[Mapping[str, str]] = {
+        "D": "delta + d_after @ recurrent_weights.T",
+        "d": "D * (1 - h**2)",
+    }
+
     def _step(self, z: Array, states: States, u: Array) -> tuple[States, States]:
         h = np.tanh(z + np.dot(u, states[0]))
         return (h,), (h,)
@@ -336,6 +403,24 @@ class LSTM(Recurrent, repr=False):
     states: ClassVar[tuple[str, ...]] = ("hidden", "cell")
     scales: ClassVar[tuple[float, ...]] = (0.5, 0.5, 1.0, 0.5)
 
+    formulas: ClassVar[Mapping[str, str]] = {
+        "z": "x @ weights + h_before @ recurrent_weights + biases",
+        "i": "sigmoid(z_i)",
+        "forget": "sigmoid(z_f)",
+        "g": "np.tanh(z_g)",
+        "o": "sigmoid(z_o)",
+        "c": "forget * c_before + i * g",
+        "h": "o * np.tanh(c)",
+    }
+    formulas_back: ClassVar[Mapping[str, str]] = {
+        "D": "delta + d_after @ recurrent_weights.T",
+        "gamma": "gamma_after * forget_after + D * o * (1 - np.tanh(c) ** 2)",
+        "d_i": "gamma * g * i * (1 - i)",
+        "d_f": "gamma * c_before * forget * (1 - forget)",
+        "d_g": "gamma * i * (1 - g**2)",
+        "d_o": "D * np.tanh(c) * o * (1 - o)",
+    }
+
     forget_bias: float = field(default=1.0, converter=as_float, validator=_is_finite, kw_only=True)
 
     def build(self, *input_shapes: Shape, **options: Any) -> None:
@@ -404,6 +489,21 @@ class GRU(Recurrent, repr=False):
     """
 
     scales: ClassVar[tuple[float, ...]] = (0.5, 0.5, 1.0)
+    formulas: ClassVar[Mapping[str, str]] = {
+        "a": "x @ weights + biases",
+        "q": "h_before @ recurrent_weights + recurrent_biases",
+        "r": "sigmoid(a_r + q_r)",
+        "z": "sigmoid(a_z + q_z)",
+        "n": "np.tanh(a_n + r * q_n)",
+        "h": "(1 - z) * n + z * h_before",
+    }
+    formulas_back: ClassVar[Mapping[str, str]] = {
+        "D": "delta + D_after * z_after + e_after @ recurrent_weights.T",
+        "d_n": "D * (1 - z) * (1 - n**2)",
+        "d_z": "D * (h_before - n) * z * (1 - z)",
+        "d_r": "d_n * q_n * r * (1 - r)",
+        "e": "(d_r, d_z, d_n * r)",
+    }
 
     def build(self, *input_shapes: Shape, **options: Any) -> None:
         super().build(*input_shapes)

@@ -269,7 +269,7 @@ def padded(x: Array, amounts: Amounts, mode: Any = "zeros", fill: float = 0.0) -
     for axis, (before, after) in enumerate(amounts, 1):
         shape[axis] += before + after
     larger = np.full_like(x, fill, shape=shape) if fill else np.zeros_like(x, shape=shape)
-    larger[_inner(x.shape, amounts)] = x
+    larger[inner(x.shape, amounts)] = x
     return larger
 
 
@@ -285,7 +285,7 @@ def folded(delta: Array, amounts: Amounts, mode: Any = "zeros") -> Array:
             n - before - after
             for n, (before, after) in zip(delta.shape[1:-1], amounts, strict=True)
         ]
-        return delta[_inner((len(delta), *sizes, delta.shape[-1]), amounts)]
+        return delta[inner((len(delta), *sizes, delta.shape[-1]), amounts)]
     for axis, (before, after) in enumerate(amounts, 1):
         size = delta.shape[axis] - before - after
         sources = _sources(size, before, after, mode)
@@ -297,7 +297,7 @@ def folded(delta: Array, amounts: Amounts, mode: Any = "zeros") -> Array:
     return delta
 
 
-def _inner(shape: Sequence[int], amounts: Amounts) -> tuple[slice, ...]:
+def inner(shape: Sequence[int], amounts: Amounts) -> tuple[slice, ...]:
     """The index of the original batch in a padded one."""
     return (
         slice(None),
