@@ -8,9 +8,9 @@ code. The target is the whole digit x, and the input has lost some of its pixels
     C = ½ ⟨‖g(f(m ⊙ x)) − x‖²⟩        with a new mask m of zeros and ones in every step
 
 Sixteen numbers are too few for an arbitrary image, so they have to describe what digits have in
-common, and what is missing follows from that. Convolutions with a stride of 2 halve the image on
-the way down. On the way up it is doubled by their transposes, in which each input writes a whole
-kernel into the output:
+common, and what is missing follows from that. In the encoder, convolutions with a stride of 2 halve
+the image. In the decoder, their transposes double it: each input writes a whole kernel into the
+output.
 
     8 × 8 → 4 × 4 → 2 × 2, with four channels → 4 × 4 → 8 × 8
 

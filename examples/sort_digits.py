@@ -134,7 +134,7 @@ def draw(model: Sequential, history, found: dict) -> Figure:
 
     learning, lengths = right.subplots(2, 1, sharey=True)
     lengths.axvspan(SHORTEST - 0.5, LONGEST + 0.5, color=BLUE, alpha=0.1, lw=0)
-    lengths.text((SHORTEST + LONGEST) / 2, 0.5, "trained on", color=BLUE, ha="center", va="center")
+    lengths.text((SHORTEST + LONGEST) / 2, 0.6, "trained on", color=BLUE, ha="center", va="center")
     epochs = np.arange(1, len(history["loss"]) + 1)
     for name, label, colour in (
         ("accuracy", "digits", BLUE),
@@ -144,7 +144,7 @@ def draw(model: Sequential, history, found: dict) -> Figure:
         after = [each[name] for each in found.values()]
         lengths.plot([*found], after, color=colour, marker=".")
     learning.set(xlabel="epoch", title=f"share that is right, of {LONGEST} digits", ylim=(0, 1.04))
-    learning.legend(frameon=False, loc="lower right")
+    lengths.legend(*learning.get_legend_handles_labels(), frameon=False, loc="lower left")
     lengths.set(xlabel="number of digits", title="after training", xticks=[4, 8, 12, 16, 20])
     for axes in (learning, lengths):
         axes.spines[["top", "right"]].set_visible(False)
