@@ -9,12 +9,13 @@ them together. Place i gives the digit at place j the weight
     a_ij = exp(q_i·k_j/√d) / Σ_l exp(q_i·k_l/√d)
 
 and receives the weighted mean Σ_j a_ij v_j. The query q_i and the key k_j are computed from the
-digit and from its place, so a head can look for small digits from the first places and for large
-ones from the last: then it sorts. Others look at neighbours or at everything.
+digit and from its place, so a head can look for small digits from the first places, and for large
+ones from the last. In the lower half of the figure, where the same weights are in the order of the
+digits, such a head has a diagonal. Others look at everything.
 
 Nothing in the network depends on the length, and it learns from sequences of 4 to 12 digits in
-turn. It sorts nearly all new ones of these lengths, and fails on much longer ones: the program
-prints both. The figure shows the attention of all heads for one sequence.
+turn. It sorts nearly all new ones of these lengths, and fails on longer ones: at those places it
+has never been. The program prints both.
 """
 
 from __future__ import annotations
