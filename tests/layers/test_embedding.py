@@ -45,6 +45,12 @@ def test_a_table_by_hand():
     np.testing.assert_array_equal(layer.weights.grad, [[3, 4], [0, 0], [111, 222]])
 
 
+def test_the_initial_vectors_are_normal_with_standard_deviation_1():
+    weights = built(Embedding(1000, 50)).weights.value
+    assert abs(weights.mean()) < 0.02 and abs(weights.std() - 1) < 0.02
+    assert abs((np.abs(weights) < 1).mean() - 0.6827) < 0.01
+
+
 @given(shape=rows, batch=st.integers(0, 5), entries=st.integers(1, 6), seed=seeds)
 def test_it_is_the_product_with_one_hot_vectors(shape, batch, entries, seed):
     rng = np.random.default_rng(seed)

@@ -1,28 +1,12 @@
 """The layers: one module for each family, and in it each layer with its mathematics.
 
-    dense        z = y w + b; the shortest example of a layer with parameters, so read it first
-    activation   y = f(z), elementwise; the functions f and their derivatives are in `functions`
-    softmax      probabilities from scores
-    merge        several inputs, one output: sums, products, concatenation
-    pooling      the largest or the average entry of windows, or of whole rows
-    resize       more or fewer entries in space: upsampling, padding, cropping
-    reshape      the same numbers in another shape or order, or some of them
-    convolution  the same weights at every place of a signal, an image or a volume; its transpose
-    attention    each entry of a sequence takes a weighted mean of the others; positions
-    spectral     convolution by the Fourier transform
-    recurrent    a step with a state, along a sequence: SimpleRNN, LSTM, GRU
-    wrappers     a layer in every step of a sequence: Scan, Bidirectional, TimeDistributed
-    correlation  the linear maps of a convolution, by products of matrices
-    normalization mean 0 and variance 1, over a batch, a vector or a group of channels
-    random       dropout and noise: random in training, the identity in use
-    embedding    a learned vector for each integer
-    windows      what a convolution or a pool sees at once: sizes, strides, padding
     dense          z = y w + b; the shortest example of a layer with parameters, so read it first
     activation     y = f(z), elementwise; the functions f and their derivatives are in `functions`
     softmax        probabilities from scores
     merge          several inputs, one output: sums, products, concatenation
     reshape        the same numbers in another shape or order, or some of them
-    convolution    the same weights at every place of an image; its linear maps are in `correlation`
+    convolution    the same weights at every place of a signal, an image or a volume; its transpose
+    correlation    the linear maps of a convolution, by products of matrices
     pooling        the largest or the average entry of windows, or of whole rows
     resize         more or fewer entries in space: upsampling, padding, cropping
     windows        what a convolution or a pool sees at once: sizes, strides, padding

@@ -77,7 +77,9 @@ class Embedding(Layer, repr=False):
 
     entries: int = field(converter=as_int, validator=_a_size)
     units: int = field(converter=as_int, validator=_a_size)
-    initializer: str | float | Initializer = field(default=Normal(), converter=initializers.get)
+    initializer: str | float | Initializer = field(
+        default=Normal(standard_deviation=1.0), converter=initializers.get
+    )
 
     def build(self, input_shape: Shape, **options: Any) -> None:
         if self.entries - 1 > 2 / float(np.finfo(self.dtype).eps):
