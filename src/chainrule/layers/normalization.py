@@ -274,7 +274,11 @@ class BatchNorm(_ByChannels, repr=False):
 
     def _learn(self, mean: Array, variance: Array) -> None:
         for running, batch in ((self.running_mean, mean), (self.running_variance, variance)):
-            running.value = self.momentum * running.value + (1 - self.momentum) * batch[0]
+            new = self.momentum * running.value + (1 - self.momentum) * batch[0]
+            # No forward pass uses them, so a plain array need not keep their tangents.
+            while type(running.value) is np.ndarray and hasattr(new, "tangent"):
+                new = new.value
+            running.value = new
 
     def _samples(self, shape: Shape) -> int:
         return 1
