@@ -11,10 +11,12 @@ from chainrule import (
     Add,
     Branches,
     Concatenate,
+    Convolution,
     Dense,
     Flatten,
     Graph,
     Input,
+    MaxPool,
     Multiply,
     Permute,
     Reshape,
@@ -365,6 +367,30 @@ def test_a_layer_that_fixes_an_open_axis_is_reported_at_build(make, place):
         model.build((None, 3), rng=0)
     assert caught.value.place == place and "any" in caught.value.received
     assert not model.is_built
+
+
+def halvings(count):
+    return [Convolution(2, 3, stride=2) for _ in range(count)]
+
+
+def test_an_axis_stays_open_after_many_strides():
+    model = Sequential(halvings(6))
+    model.build((None, None, 3))
+    assert model.output_shape == (None, None, 2)
+    with pytest.raises(ShapeError, match="needs a fixed size"):
+        Sequential([*halvings(6), Flatten(), Dense(3)]).build((None, None, 3))
+
+
+def test_layers_that_need_long_rows_say_that_an_open_axis_was_tried_with_few_entries():
+    layers = [MaxPool(10), MaxPool(10)]
+    with pytest.raises(ShapeError, match="window is larger") as caught:
+        Sequential(layers).build((None, 1))
+    assert caught.value.hint.endswith(
+        "None was tried as 96; build for larger rows, others fit later, too"
+    )
+    model = Sequential([layer.unbuilt() for layer in layers])
+    model.build((200, 1))
+    assert model(np.ones((2, 300, 1))).shape == (2, 3, 1)
 
 
 @pytest.mark.parametrize("shape", [(None, -1), (None, "a"), "None"])

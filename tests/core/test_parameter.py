@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from chainrule.core.errors import DtypeError, ShapeError
+from chainrule import Dual
+from chainrule.core.errors import DtypeError, NoTangentRuleError, ShapeError
 from chainrule.core.parameter import Parameter, ParameterVector
 
 shapes = array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4)
@@ -442,3 +443,10 @@ def test_an_array_with_an_open_axis_takes_the_shape_of_its_value_and_the_vector_
     assert carried.shape == (0, 3) and vector.size == 2
     np.testing.assert_array_equal(vector.value, np.ones(2))
     assert vector_of([fixed]).fixed.size == 2
+
+
+def test_a_plain_array_holds_no_tangent_and_the_error_names_it():
+    parameter = Parameter("state", np.zeros(2))
+    with pytest.raises(NoTangentRuleError, match="'state' is a plain array") as caught:
+        parameter.value = Dual(np.ones(2), np.ones(2))
+    assert caught.value.place == "state" and "derivatives.jvp" in caught.value.hint

@@ -31,7 +31,7 @@ from chainrule import (
 )
 from chainrule.core.errors import BuildError, ChainruleError, DefinitionError, ShapeError
 from chainrule.display.picture_drawing import NEGATIVE, POSITIVE, _short
-from chainrule.layers.convolution import Convolution
+from chainrule.layers.convolution import Convolution, TransposedConvolution
 from chainrule.layers.recurrent import GRU, LSTM, SimpleRNN
 from chainrule.layers.wrappers import Bidirectional
 
@@ -291,6 +291,17 @@ def test_without_a_row_maps_are_empty_and_filters_are_not() -> None:
     assert isinstance(found.artists["convolution_1[0]"], Rectangle)
     assert found.artists["convolution_1[0]"].get_width() == pytest.approx(0.8)
     assert found.artists["convolution_1.weights[0, 0]"].get_array().shape == (3, 3)
+
+
+@pytest.mark.parametrize("kind", [Convolution, TransposedConvolution])
+def test_filters_of_groups_have_the_maps_of_their_group(kind: Any) -> None:
+    layer = kind(4, 3, groups=2)
+    layer.build((3, 5, 4), rng=0)
+    found, w = Picture(layer), layer.weights.value
+    name = "convolution" if kind is Convolution else "transposed_convolution"
+    for c, k in ((0, 0), (1, 1), (0, 2), (1, 3)):
+        taken = w[..., c, k] if kind is Convolution else w[..., 2 * (k // 2) + c, k % 2]
+        assert np.array_equal(found.artists[f"{name}.weights[{c}, {k}]"].get_array(), taken)
 
 
 @pytest.mark.parametrize("row", [(12, 2), (5, 6, 4, 2)])

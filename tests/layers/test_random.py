@@ -20,6 +20,7 @@ from chainrule import (
     Trainer,
     check_layer,
     derivatives,
+    explain,
     load,
     losses,
     optimizers,
@@ -185,3 +186,25 @@ def test_layers_print_as_they_are_written():
     for layer in ALL:
         assert eval(repr(layer), globals()) == layer
     assert repr(Dropout(0.5)) == "Dropout(0.5)"
+
+
+# ------------------------------------------------------------------------------- on paper
+
+
+def test_explain_shows_the_random_factors():
+    model = Sequential(
+        [Dropout(0.3), SpatialDropout(0.5), GaussianDropout(0.2), GaussianNoise(0.1)]
+    )
+    model.build((2, 4), rng=0)
+    shown = str(explain(model))
+    assert "does not provide" not in shown
+    for line in (
+        "r₁ = where(random(shape(y₀)) ≥ 0.3, 1 / (1 − 0.3), 0)",
+        "r₂ = where(random(N, 1, 4) ≥ 0.5, 1 / (1 − 0.5), 0)",
+        "r₃ = 1 + √(0.2 / (1 − 0.2)) normal(shape(y₂))",
+        "y₁ = r₁ ⊙ y₀",
+        "y₄ = y₃ + 0.1 normal(shape(y₃))",
+        "Δ₀ = r₁ ⊙ Δ₁",
+        "Δ₃ = Δ₄",
+    ):
+        assert line in shown

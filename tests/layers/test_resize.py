@@ -264,6 +264,9 @@ def test_rows_that_do_not_fit_are_refused():
         Pad(3, "reflect").build((3, 1))
     assert caught.value.expected == "at least 4 entries along each axis of space"
     assert caught.value.hint == 'mode="zeros", or a smaller width'
+    with pytest.raises(ShapeError, match="no entries to copy") as caught:
+        Pad(1, "periodic").build((3, 0, 1))
+    assert caught.value.received == "(batch, 3, 0, 1)"
     with pytest.raises(ShapeError, match="nothing would be left") as caught:
         Crop((1, (2, 1))).build((3, 3, 1))
     assert caught.value.expected == "rows of at least 3 × 4 entries"

@@ -17,8 +17,12 @@ from typing import Protocol
 
 from chainrule.core.types import RowPattern, Shape
 
-PROBES = (96, 128)
-"""The sizes that open axes have while a layer is built: an axis that is open gets both of them."""
+PROBES = (96, 384)
+"""The sizes that open axes have while a layer is built: an axis that is open gets both of them.
+
+They can be halved five times, for networks that do so and double again. The second is so large that
+an axis that depends on them differs after many strides, too: ⌈96 / 64⌉ is also ⌈128 / 64⌉.
+"""
 
 
 def fits(shape: Shape, pattern: RowPattern) -> bool:

@@ -83,7 +83,17 @@ class Parameter(Hinted):
         _refuse_unreal(new, self.path)
         if is_resized:
             self._resize(np.shape(new))
-        self._value[...] = new
+        try:
+            self._value[...] = new
+        except NoTangentRuleError as error:
+            raise NoTangentRuleError(
+                f"the value of {self.path!r} is a plain array and cannot hold a tangent",
+                place=self.path,
+                expected="an array",
+                received=f"a {type(new).__name__}",
+                hint="derivatives.jvp(model, x, dx), or derivatives.Replica(model): "
+                "their buffers can be dual numbers",
+            ) from error
 
     def _resize(self, shape: Shape) -> None:
         """Take memory for another shape; the flat vector finds it there when it is next used."""

@@ -132,7 +132,7 @@ class Drawing:
 
     def _draw_filters(self, link: Link) -> None:
         """The filter of each map that is drawn, for its first input maps."""
-        w, target = np.asarray(link.layer.weights.value), link.target
+        w, target = _filters(link.layer), link.target
         *kernel, inputs, filters = w.shape
         shown = 1 if len(kernel) == 1 else min(inputs, 2)
         right = target.x - target.half - (0.35 if target.kind == "matrix" else 0.14)
@@ -299,6 +299,18 @@ def _keep_layout(figure: Any) -> None:
     from matplotlib.layout_engine import PlaceHolderLayoutEngine
 
     figure.set_layout_engine(PlaceHolderLayoutEngine(True, False))
+
+
+def _filters(layer: Any) -> Any:
+    """The weights as (*kernel, C / G, F); a transposed convolution has (*kernel, C, F / G).
+
+    Each filter has the input maps of its group.
+    """
+    w = np.asarray(layer.weights.value)
+    *kernel, inputs, filters = w.shape
+    groups = layer.filters // filters
+    split = w.reshape(*kernel, groups, inputs // groups, filters)
+    return np.moveaxis(split, -3, -2).reshape(*kernel, inputs // groups, layer.filters)
 
 
 def _slice(image: Array) -> Array:

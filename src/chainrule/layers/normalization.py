@@ -21,6 +21,7 @@ so Δ loses what a change of μ or σ² would undo.
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -28,7 +29,7 @@ import numpy as np
 from attrs import field
 
 from chainrule.core.equations import Equations
-from chainrule.core.errors import ShapeError, shortened
+from chainrule.core.errors import ShapeError
 from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of
 from chainrule.core.types import Array, RowPattern, Shape
@@ -273,7 +274,11 @@ class BatchNorm(_ByChannels, repr=False):
 
     def _learn(self, mean: Array, variance: Array) -> None:
         for running, batch in ((self.running_mean, mean), (self.running_variance, variance)):
-            running.value = self.momentum * running.value + (1 - self.momentum) * batch[0]
+            new = self.momentum * running.value + (1 - self.momentum) * batch[0]
+            # No forward pass uses them, so a plain array need not keep their tangents.
+            while type(running.value) is np.ndarray and hasattr(new, "tangent"):
+                new = new.value
+            running.value = new
 
     def _samples(self, shape: Shape) -> int:
         return 1
@@ -332,12 +337,12 @@ class GroupNorm(_ByChannels, repr=False):
         super().build(input_shape)
         channels = input_shape[-1]
         if channels % self.groups:
-            divisors = [str(n) for n in range(1, channels + 1) if channels % n == 0]
+            divisors = ", ".join(str(n) for n in range(1, channels + 1) if channels % n == 0)
             raise ShapeError(
                 f"{self!r}: the groups do not divide the channels",
                 expected=f"a number of groups that divides {channels}",
                 received=f"{self.groups} groups, rows {batch_of(input_shape)}",
-                hint=f"GroupNorm with {shortened(', '.join(divisors))}",
+                hint=f"groups: {textwrap.shorten(divisors, 60, placeholder=' …')}",
             )
 
     def _samples(self, shape: Shape) -> int:

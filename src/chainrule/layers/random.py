@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 from attrs import field
 
+from chainrule.core.equations import Equations
 from chainrule.core.errors import ShapeError
 from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of
@@ -41,6 +42,10 @@ def _a_deviation(layer: Layer, attribute: Any, deviation: Any) -> None:
         complain(layer, "deviation", "a finite number, 0 or more", deviation, hint)
 
 
+SIGNS = {"r": ("r^{(<n>)}", "r<n>")}
+"""How `equations` writes the random factors."""
+
+
 class _Noise(Layer):
     """What the layers with noise share: factors drawn in `forward`, and nothing in `apply`."""
 
@@ -59,8 +64,18 @@ class _Noise(Layer):
     def apply(self, inputs: Array) -> Array:
         return inputs
 
+    def equations(self) -> Equations:
+        definition = {"r": self._factors_on_paper()}
+        return Equations(
+            "r * x", "r * delta", is_evaluable=False, definitions=definition, signs=SIGNS
+        )
+
     def _factors(self, inputs: Array) -> Array:
         """Random factors of mean 1, of a shape that broadcasts to that of the inputs."""
+        raise NotImplementedError
+
+    def _factors_on_paper(self) -> str:
+        """The same, as an expression."""
         raise NotImplementedError
 
 
@@ -95,6 +110,13 @@ class Dropout(_Noise, repr=False):
 
     def _factors(self, inputs: Array) -> Array:
         return self._kept(inputs.shape).astype(inputs.dtype) * (1 / (1 - self.rate))
+
+    def _factors_on_paper(self) -> str:
+        numbers = f"np.random({self._shape_on_paper()})"
+        return f"np.where({numbers} >= {self.rate!r}, 1 / (1 - {self.rate!r}), 0)"
+
+    def _shape_on_paper(self) -> str:
+        return "x.shape"
 
     def _kept(self, shape: Shape) -> Array:
         # Numbers of 24 bits are drawn faster, and suffice to compare with the rate.
@@ -143,6 +165,10 @@ class SpatialDropout(Dropout, repr=False):
             )
         super().build(input_shape)
 
+    def _shape_on_paper(self) -> str:
+        *space, channels = self.input_shape
+        return ", ".join(["len(x)", *("1" for _ in space), str(channels)])
+
     def _kept(self, shape: Shape) -> Array:
         return super()._kept((shape[0], *(1 for _ in shape[2:]), shape[-1]))
 
@@ -179,6 +205,9 @@ class GaussianDropout(_Noise, repr=False):
         deviation = math.sqrt(self.rate / (1 - self.rate))
         return 1 + deviation * _normal(self.draws, inputs)
 
+    def _factors_on_paper(self) -> str:
+        return f"1 + np.sqrt({self.rate!r} / (1 - {self.rate!r})) * np.normal(x.shape)"
+
 
 class GaussianNoise(_Noise, repr=False):
     """Gaussian noise, added: an input that is different in each pass augments little data.
@@ -214,6 +243,10 @@ class GaussianNoise(_Noise, repr=False):
 
     def apply(self, inputs: Array) -> Array:
         return inputs
+
+    def equations(self) -> Equations:
+        forward = f"x + {self.deviation!r} * np.normal(x.shape)"
+        return Equations(forward, "delta", is_evaluable=False)
 
 
 def _normal(generator: np.random.Generator, inputs: Array) -> Array:

@@ -178,7 +178,8 @@ class Pad(Layer, repr=False):
     ConfigurationError
         If an argument is invalid.
     ShapeError
-        If the rows have no or more than three axes of space, or are too small to be mirrored.
+        If the rows have no or more than three axes of space, or are too small to be mirrored or
+        repeated.
 
     Examples
     --------
@@ -197,6 +198,13 @@ class Pad(Layer, repr=False):
         amounts = self._amounts(input_shape)
         if self.mode == "reflect":
             require_mirror(self, input_shape, amounts, 'mode="zeros", or a smaller width')
+        if self.mode == "periodic" and not all(input_shape[:-1]):
+            raise ShapeError(
+                f"{self!r}: the rows have no entries to copy",
+                expected="at least one entry along each axis of space",
+                received=batch_of(input_shape),
+                hint='mode="zeros"',
+            )
 
     def forward(self, inputs: Array) -> Array:
         return padded(inputs, self._amounts(inputs.shape[1:]), self.mode)

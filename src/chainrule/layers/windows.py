@@ -97,7 +97,8 @@ def per_axis(owner: Layer, name: str, value: Any, axes: int) -> tuple[Any, ...]:
         return (value,) * axes
     if len(value) != axes:
         raise ShapeError(
-            f"{owner!r}: {name} does not fit the rows, which have {axes} axes of space",
+            f"{owner!r}: {name} does not fit the rows, which have {axes} "
+            f"{'axis' if axes == 1 else 'axes'} of space",
             expected=f"a number, or a tuple of {axes}",
             received=f"{name}={shortened(value)}",
             hint=None
