@@ -2,7 +2,7 @@
 
     python examples/policy_gradient.py
 
-A network gives the probability π(a|s; θ) of each action a in a situation s. Nobody shows it the
+A network gives the probability π(a|s; θ) of each action a in a situation s. It is not shown the
 right action; there is only a reward R at the end. The gradient of the mean reward is the mean of
 what can be observed:
 

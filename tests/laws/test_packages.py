@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import os
 import re
 import subprocess
@@ -96,7 +97,8 @@ def dotted(path: Path) -> str:
     return ".".join(("chainrule", *path.relative_to(ROOT).with_suffix("").parts))
 
 
-def statements(path: Path) -> Iterator[tuple[str | None, ast.stmt]]:
+@functools.cache
+def statements(path: Path) -> list[tuple[str | None, ast.stmt]]:
     """Every statement of a module, with the function it is in, or TYPE_CHECKING."""
 
     def inside(body: ast.AST, where: str | None) -> Iterator[tuple[str | None, ast.stmt]]:
@@ -110,7 +112,7 @@ def statements(path: Path) -> Iterator[tuple[str | None, ast.stmt]]:
                 own = "TYPE_CHECKING"
             yield from inside(node, where or own)
 
-    return inside(ast.parse(path.read_text("utf-8")), None)
+    return list(inside(ast.parse(path.read_text("utf-8")), None))
 
 
 def imports(path: Path) -> Iterator[tuple[str | None, str]]:
@@ -159,6 +161,7 @@ def dependencies(functions: bool) -> dict[str, set[str]]:
     return found
 
 
+@functools.cache
 def defined_in(imported: str) -> str:
     """The module behind ``package.Name``, which the package's ``__init__`` takes from it."""
     module, _, name = imported.rpartition(".")

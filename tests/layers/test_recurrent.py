@@ -561,6 +561,7 @@ def test_explain_shows_the_gates():
         "c₁ₜ = f₁ₜ ⊙ c₁ₜ₋₁ + i₁ₜ ⊙ g₁ₜ",
         "y₂ = h₂_T",
         "D₂_T = Δ₂",
+        "D₂ₜ = D₂ₜ₊₁ ⊙ z₂ₜ₊₁ + ε₂ₜ₊₁ u₂ᵀ",
         "∂C/∂w₁ = Σₜ(y₀ₜᵀ δ₁ₜ)",
     ):
         assert line in text

@@ -25,9 +25,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from chainrule.core.hints import missing_name
-from chainrule.data.augmentation import Augmented, augmented
+from chainrule.data.augmentation import augmented
 
-__all__ = ["Augmented", "augmented"]
+__all__ = ["augmented"]
 
 
 if not TYPE_CHECKING:  # with a __getattr__, type checkers would accept any name

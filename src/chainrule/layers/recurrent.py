@@ -111,6 +111,9 @@ class Recurrent(Layer, repr=False):
     """The names of the states; the first one is the output."""
     scales: ClassVar[tuple[float, ...]] = (1.0,)
     """For each gate, s in tanh(s z): ½ for a sigmoid."""
+    slope_count: ClassVar[int] = 1
+    has_two_sums: ClassVar[bool] = False
+    """Whether x_t w and h_{t−1} u enter a gate in different ways."""
 
     formulas: ClassVar[Mapping[str, str]] = {}
     """A step, line by line, for `equations`."""
@@ -165,12 +168,15 @@ class Recurrent(Layer, repr=False):
         """The new states, and what `_slopes` needs; z is the part that depends on x_t."""
         raise NotImplementedError
 
-    def _slopes(self, *parts: Array) -> States:
-        """What the backward pass multiplies deltas by."""
+    def _slopes(self, slopes: Array, *parts: Array) -> None:
+        """Write what the backward pass multiplies deltas by, (slope_count, units, batch)."""
         raise NotImplementedError
 
-    def _step_back(self, deltas: States, slopes: States) -> tuple[Array, Array, States]:
-        """∂C/∂z, ∂C/∂(h_{t−1} u), and ∂C/∂(the states before)."""
+    def _step_back(self, deltas: States, slopes: Array, room: Array) -> Sequence[Any]:
+        """Write ∂C/∂z and, if it differs, ∂C/∂(h_{t−1} u) into room, (2, gates, units, batch).
+
+        Returns ∂C/∂(the states before); for h, what it does not get through u, or None.
+        """
         raise NotImplementedError
 
     # ---------------------------------------------------------------- all steps
@@ -210,7 +216,7 @@ class Recurrent(Layer, repr=False):
         states = self._first_states(x)
         one = np.ones((steps, 1, batch), x.dtype, like=states[0])  # times b
         by_time = np.concatenate([np.transpose(x, (1, 2, 0)), one], axis=1)
-        hidden, slopes = [states[0]], []
+        hidden, slopes = [states[0]], None
         for x_t, is_used in zip(by_time, used, strict=True):
             new, parts = self._step(np.dot(w.T, x_t), states, u)
             if is_used is not None:
@@ -218,7 +224,10 @@ class Recurrent(Layer, repr=False):
             states = new
             hidden.append(states[0])
             if remembers:
-                slopes.append(self._slopes(*parts))
+                if slopes is None:  # in one piece: arrays of the size of a gate come and go slowly
+                    shape = (steps, self.slope_count, *new[0].shape)
+                    slopes = np.empty_like(new[0], shape=shape)
+                self._slopes(slopes[len(hidden) - 2], *parts)
         rows = np.concatenate([h.T for h in hidden])  # those of all times, one after the other
         outputs = np.copy(states[0].T, order="C")
         if self.return_sequences:
@@ -236,22 +245,29 @@ class Recurrent(Layer, repr=False):
             from_cost = np.copy(np.transpose(delta, (1, 2, 0)), order="C")
         else:
             deltas = (delta.T, *deltas[1:])
-        of_z = of_q = np.zeros_like(delta, shape=(0, self.biases.size))
+        if not steps:
+            return np.zeros_like(delta, shape=(0, self.biases.size))
+        both = slopes[0, 0, :0] + nothing[:0]  # dual numbers, if one of them is
+        room = np.empty_like(both, shape=(2, len(self.scales), self.units, batch))
+        dz, dq = np.reshape(room, (2, self.biases.size, batch))  # the same memory
+        of_z = of_q = np.empty_like(both, shape=(steps * batch, self.biases.size))
+        dq, of_q = (dq, np.empty_like(of_z)) if self.has_two_sums else (dz, of_z)
+        recurrent = self.recurrent_weights.value
         for t in reversed(range(steps)):
             deltas = (deltas[0] + from_cost[t], *deltas[1:])
             stayed: Any = deltas
             if used[t] is not None:
                 stayed = [np.where(used[t], 0, d) for d in deltas]
                 deltas = tuple(np.where(used[t], d, 0) for d in deltas)
-            dz, dq, deltas = self._step_back(deltas, slopes[t])
+            direct, *others = self._step_back(deltas, slopes[t], room)
+            through = np.dot(recurrent, dq)
+            deltas = (through if direct is None else through + direct, *others)
             if used[t] is not None:
                 deltas = tuple(map(np.add, deltas, stayed))
-            if not len(of_z):
-                of_z = np.empty_like(dz, shape=(steps * batch, len(dz)))
-                of_q = of_z if dq is dz else np.empty_like(of_z)
-            of_z[t * batch : (t + 1) * batch] = dz.T
-            if dq is not dz:
-                of_q[t * batch : (t + 1) * batch] = dq.T
+            at = slice(t * batch, (t + 1) * batch)
+            of_z[at] = dz.T
+            if self.has_two_sums:
+                of_q[at] = dq.T
         inputs = np.reshape(np.swapaxes(x, 0, 1), (steps * batch, features))
         self.weights.accumulate_product(inputs.T, of_z)
         self.recurrent_weights.accumulate_product(rows[: steps * batch].T, of_q)
@@ -328,13 +344,13 @@ class SimpleRNN(Recurrent, repr=False):
         h = np.tanh(z + np.dot(u, states[0]))
         return (h,), (h,)
 
-    def _slopes(self, *parts: Array) -> States:
+    def _slopes(self, slopes: Array, *parts: Array) -> None:
         (h,) = parts
-        return (1 - h * h,)
+        np.subtract(1, h * h, out=slopes[0])
 
-    def _step_back(self, deltas: States, slopes: States) -> tuple[Array, Array, States]:
-        dz = deltas[0] * slopes[0]
-        return dz, dz, (np.dot(self.recurrent_weights.value, dz),)
+    def _step_back(self, deltas: States, slopes: Array, room: Array) -> Sequence[Any]:
+        np.multiply(deltas[0], slopes[0], out=room[0, 0])
+        return (None,)
 
 
 class LSTM(Recurrent, repr=False):
@@ -402,6 +418,7 @@ class LSTM(Recurrent, repr=False):
 
     states: ClassVar[tuple[str, ...]] = ("hidden", "cell")
     scales: ClassVar[tuple[float, ...]] = (0.5, 0.5, 1.0, 0.5)
+    slope_count: ClassVar[int] = 6
 
     formulas: ClassVar[Mapping[str, str]] = {
         "z": "x @ weights + h_before @ recurrent_weights + biases",
@@ -433,23 +450,28 @@ class LSTM(Recurrent, repr=False):
         gates = np.tanh(z)
         _make_sigmoids(gates[: 2 * units])
         _make_sigmoids(gates[3 * units :])
-        i, f, g, o = np.reshape(gates, (4, *c.shape))
+        i, f, g, o = gates.reshape(4, *c.shape)
         written, kept = i * g, f * c
         c = written + kept
         read = np.tanh(c)
         h = o * read
         return (h, c), (i, f, g, o, written, kept, read, h)
 
-    def _slopes(self, *parts: Array) -> States:
+    def _slopes(self, slopes: Array, *parts: Array) -> None:
         i, f, g, o, written, kept, read, h = parts
-        of_gates = written - written * i, kept - kept * f, i - written * g, h - h * o
-        return (*of_gates, o - h * read, np.copy(f))  # f alone, not the memory of all gates
+        np.subtract(written, written * i, out=slopes[0])
+        np.subtract(kept, kept * f, out=slopes[1])
+        np.subtract(i, written * g, out=slopes[2])
+        np.subtract(h, h * o, out=slopes[3])
+        np.subtract(o, h * read, out=slopes[4])
+        slopes[5] = f
 
-    def _step_back(self, deltas: States, slopes: States) -> tuple[Array, Array, States]:
-        (dh, dc), (of_i, of_f, of_g, of_o, of_c, f) = deltas, slopes
-        dc = dc + dh * of_c
-        dz = np.concatenate([dc * of_i, dc * of_f, dc * of_g, dh * of_o])
-        return dz, dz, (np.dot(self.recurrent_weights.value, dz), dc * f)
+    def _step_back(self, deltas: States, slopes: Array, room: Array) -> Sequence[Any]:
+        dh, dc = deltas
+        dc = dc + dh * slopes[4]
+        np.multiply(dc, slopes[:3], out=room[0, :3])
+        np.multiply(dh, slopes[3], out=room[0, 3])
+        return None, dc * slopes[5]
 
 
 class GRU(Recurrent, repr=False):
@@ -489,6 +511,8 @@ class GRU(Recurrent, repr=False):
     """
 
     scales: ClassVar[tuple[float, ...]] = (0.5, 0.5, 1.0)
+    slope_count: ClassVar[int] = 5
+    has_two_sums: ClassVar[bool] = True
     formulas: ClassVar[Mapping[str, str]] = {
         "a": "x @ weights + biases",
         "q": "h_before @ recurrent_weights + recurrent_biases",
@@ -514,24 +538,27 @@ class GRU(Recurrent, repr=False):
         q = np.dot(u, h)
         gates = np.tanh(z[:two] + q[:two])
         _make_sigmoids(gates)
-        r, keep = np.reshape(gates, (2, *h.shape))
+        r, keep = gates.reshape(2, *h.shape)
         q_n = q[two:] + self.recurrent_biases.value[two:, np.newaxis]
         reset = r * q_n
         n = np.tanh(z[two:] + reset)
         moved = keep * (h - n)
         return (n + moved,), (r, keep, n, reset, moved)
 
-    def _slopes(self, *parts: Array) -> States:
+    def _slopes(self, slopes: Array, *parts: Array) -> None:
         r, keep, n, reset, moved = parts
-        of_n = (1 - keep) * (1 - n * n)
-        return (of_n * (reset - reset * r), moved - moved * keep, of_n, of_n * r, np.copy(keep))
+        np.multiply(1 - keep, 1 - n * n, out=slopes[2])
+        np.multiply(slopes[2], reset - reset * r, out=slopes[0])
+        np.subtract(moved, moved * keep, out=slopes[1])
+        np.multiply(slopes[2], r, out=slopes[3])
+        slopes[4] = keep
 
-    def _step_back(self, deltas: States, slopes: States) -> tuple[Array, Array, States]:
-        (dh,), (of_r, of_z, of_n, of_q, keep) = deltas, slopes
-        dr, dz = dh * of_r, dh * of_z
-        dq = np.concatenate([dr, dz, dh * of_q])
-        back = np.dot(self.recurrent_weights.value, dq) + dh * keep
-        return np.concatenate([dr, dz, dh * of_n]), dq, (back,)
+    def _step_back(self, deltas: States, slopes: Array, room: Array) -> Sequence[Any]:
+        (dh,), (of_z, of_q) = deltas, room
+        np.multiply(dh, slopes[:3], out=of_z)
+        of_q[:2] = of_z[:2]
+        np.multiply(dh, slopes[3], out=of_q[2])
+        return (dh * slopes[4],)
 
     def _input_biases(self) -> Array:
         """b, with b' of the gates: only for the candidate it makes a difference where it is."""
