@@ -342,6 +342,16 @@ def test_a_recurrent_layer_is_unrolled(layer: Any, name: str) -> None:
     assert Picture(model).texts.count(name) == 4
 
 
+def test_a_mask_does_not_shift_the_steps() -> None:
+    layer = LSTM(4, return_sequences=True)
+    layer.build((None, 3), (None,), rng=0)
+    found = Picture(layer, (np.ones((1, 3, 3)), np.ones((1, 3))))
+    for n in range(3):
+        extents = [found.artists[f"{name}[{n}]"].get_extent() for name in ("input_1", "lstm")]
+        assert extents[0][2:] == extents[1][2:]  # at one height
+    assert Picture(layer, (np.ones((1, 0, 3)), np.ones((1, 0)))).texts.count("LSTM") == 0
+
+
 def test_open_axes_have_the_size_of_the_row_or_a_few_items() -> None:
     model = built(SimpleRNN(4, return_sequences=True), row=(None, 3))
     assert "… × 3" in Picture(model).texts

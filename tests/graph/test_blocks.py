@@ -178,6 +178,7 @@ def test_a_build_that_fails_leaves_nothing_behind():
     with pytest.raises(ShapeError, match="the heads do not divide the width") as caught:
         Sequential([Dense(4), block]).build((5, 4))
     assert "sequential/transformer_block_1" in str(caught.value)
+    assert "another number of heads" in caught.value.hint  # a block has no units
     assert not block.is_built and not block.children()
     block.build((5, 6))
 

@@ -248,11 +248,15 @@ def test_causal_is_aligned_at_the_first_entry():
     np.testing.assert_array_equal(used, [[1, 0, 0, 0], [1, 1, 0, 0]])
 
 
-def test_without_keys_there_is_nothing_to_use():
-    layer = built(MultiHeadAttention(2), (3, 4), (5, 4))
-    y = layer.forward(np.ones((2, 3, 4)), np.ones((2, 0, 4)))
-    np.testing.assert_array_equal(y, np.broadcast_to(layer.output_biases.value, y.shape))
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("mask", [(), (np.ones((2, 0)),), (np.ones((2, 3, 0)),)])
+def test_a_sequence_without_keys_is_like_one_whose_keys_are_all_masked(causal, mask):
+    layer = built(MultiHeadAttention(2, causal=causal), (3, 4), (5, 4), *[(5,) for _ in mask])
+    layer.output_biases.value = np.ones(4)
+    y = layer.forward(np.ones((2, 3, 4)), np.ones((2, 0, 4)), *mask)
+    np.testing.assert_array_equal(y, np.zeros((2, 3, 4)))
     assert layer.backward(np.ones_like(y))[1].shape == (2, 0, 4)
+    assert not layer.parameters.grad.any()
 
 
 # ------------------------------------------------------------------------------- the laws

@@ -226,6 +226,9 @@ def test_a_mask_of_another_shape_is_refused(kind):
         layer.forward(np.ones((2, 5, 2)))
     with pytest.raises(ShapeError):
         layer.forward(np.ones((2, 5, 2)), np.ones((3, 5)))
+    with pytest.raises(ShapeError, match="wrong number of inputs") as caught:
+        built(kind(3), (5, 2)).forward(np.ones((2, 5, 2)), np.ones((2, 5)))
+    assert caught.value.hint == "build a copy for 2 inputs: layer.unbuilt()"
 
 
 # ------------------------------------------------------------------------------- time

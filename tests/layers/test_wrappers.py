@@ -282,8 +282,18 @@ def test_the_padding_of_short_sequences_does_not_matter_backwards_either():
 
 
 def test_a_carried_state_cannot_go_backwards():
-    with pytest.raises(ConfigurationError, match="carried backwards"):
-        Bidirectional(LSTM(3, stateful=True)).build((4, 2))
+    carries = LSTM(3, stateful=True)
+    for layer in (carries, Sequential([Dense(2), carries])):
+        with pytest.raises(ConfigurationError, match="carried backwards"):
+            Bidirectional(layer).build((4, 2))
+
+
+def test_a_last_state_with_several_axes_is_no_sequence():
+    x = RNG.normal(size=(2, 4, 3, 2))
+    there, back = Scan(Leaky()), Scan(Leaky())
+    both = np.concatenate([there(x), back(x[:, ::-1])], axis=-1)
+    np.testing.assert_array_equal(Bidirectional(Scan(Leaky()))(x), both)
+    assert check_layer(Bidirectional(Scan(Leaky())), (4, 3, 2)).ok
 
 
 # ------------------------------------------------------------------------------- each step

@@ -149,7 +149,9 @@ def _admit_others(layer: Layer, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
             f"{name}: wrong number of inputs",
             expected=f"{len(shapes)} array(s), with rows of shape {', '.join(map(str, shapes))}",
             received=f"{len(inputs)} array(s)",
-            hint=SEVERAL,
+            hint=SEVERAL
+            if len(inputs) < len(shapes)
+            else f"build a copy for {len(inputs)} inputs: layer.unbuilt()",
         )
     for x in inputs:
         _refuse_kind(layer, x, kinds="fiub", floats=DTYPES)

@@ -168,12 +168,15 @@ class Drawing:
                 self._arrow((x + 0.42, y), (link.end[0], y + target.y - source.y))
         for above, below in pairwise(heights):
             self._arrow((x, above - 0.2), (x, below + 0.2), "<|-|>" if link.is_two_way else "-|>")
+        if not heights:  # a series without steps
+            return
         if target.kind != "series":
             last = (x + 0.42, heights[-1])
             for end in target.at().values():
                 self._line(last, _towards(end, last, RADIUS), color=GREY, alpha=0.6)
         for other in link.sources[1:]:
-            self._flow(other, (x, heights[0] + 0.2), link)
+            nearest = heights[0] + 0.2 if other.y > source.y else heights[-1] - 0.2
+            self._flow(other, (x, nearest), link)
 
     def _draw_sign(self, link: Link) -> None:
         place = (link.end[0] - 0.45, link.end[1])

@@ -217,5 +217,10 @@ def _align(columns: list[Column]) -> None:
 
 
 def _wish(column: Column, links: list[Link]) -> float:
-    ys = [source.y for link in links if link.target is column for source in link.sources]
+    into = [link for link in links if link.target is column]
+    ys = [
+        source.y  # of cells, that of the series alone: their steps are at its steps
+        for link in into
+        for source in (link.sources[:1] if link.kind == "cells" else link.sources)
+    ]
     return sum(ys) / len(ys) if ys else 0.0

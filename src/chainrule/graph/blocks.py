@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from attrs import field
 
-from chainrule.core.errors import BuildError
+from chainrule.core.errors import BuildError, ShapeError
 from chainrule.core.layer import Layer
 from chainrule.core.types import Shape
 from chainrule.core.validators import as_float, as_int, complain, is_integer, yes_or_no
@@ -125,6 +125,11 @@ class TransformerBlock(Composite, repr=False, on_setattr=refuse_change):
         h = (len(wires), ALL)
         wires += [(h,), *(((n, ALL),) for n in range(len(wires) + 1, size - 1))]
         return [*wires, (h, (size - 1, ALL))]
+
+    def explained(self, error: Exception, name: str) -> Exception:
+        if isinstance(error, ShapeError) and "heads do not divide" in str(error):
+            error.hint = "another number of heads, or a Dense before the block to change the width"
+        return error
 
     def __eq__(self, other: object) -> bool:
         return Layer.__eq__(self, other)  # by the fields: the layers inside follow from them

@@ -236,8 +236,11 @@ class MultiHeadAttention(Layer, repr=False):
     def _used(self, inputs: tuple[Array, ...]) -> Array | None:
         """Whether a query may use a key, to broadcast over heads; None if it may use every key."""
         used: Array = None
+        queries, keys = inputs[0].shape[1], _keys_of(inputs).shape[1]
         if self.causal:
-            used = _not_later(inputs[0].shape[1], _keys_of(inputs).shape[1])
+            used = _not_later(queries, keys)
+        if not keys:
+            used = np.zeros((1, 1, queries, 0), bool)
         for mask in inputs[2:]:
             given = mask[:, np.newaxis, np.newaxis] if mask.ndim == 2 else mask[:, np.newaxis]
             used = given != 0 if used is None else (given != 0) & used

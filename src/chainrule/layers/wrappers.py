@@ -329,7 +329,7 @@ class Bidirectional(Layer, repr=False):
     layer: Layer = field(validator=_is_layer)
 
     def build(self, *input_shapes: Shape, **options: Any) -> None:
-        if getattr(self.layer, "stateful", False):
+        if any(getattr(member, "stateful", False) for _, member in self.layer.walk()):
             raise ConfigurationError(
                 f"{self!r}: a state cannot be carried backwards from batch to batch",
                 expected="a layer with stateful=False",
@@ -367,8 +367,12 @@ class Bidirectional(Layer, repr=False):
         return np.concatenate(outputs, axis=-1)
 
     def _in_time(self, y: Array) -> Array:
-        """An output of g with time in order, if it is a sequence."""
-        return _reversed(y) if len(self.layer.output_shape) > 1 else y
+        """An output of g with time in order, if it is a sequence.
+
+        A layer that does not say so, such as a `Sequential`, returns one if its rows have two axes.
+        """
+        has_axes = len(self.layer.output_shape) > 1
+        return _reversed(y) if getattr(self.layer, "return_sequences", has_axes) else y
 
 
 def _reversed(x: Array) -> Array:
