@@ -49,7 +49,7 @@ class Embedding(Layer, repr=False):
     units
         The length of each vector.
     initializer
-        The distribution of the initial w; by default normal with standard deviation 0.05.
+        The distribution of the initial w; by default normal with standard deviation 1.
 
     Attributes
     ----------
