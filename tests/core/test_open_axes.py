@@ -167,6 +167,21 @@ def test_a_wrong_width_is_reported_before_any_arithmetic(monkeypatch):
         assert "(3, 7, 3)" in caught.value.received
 
 
+@pytest.mark.parametrize("sizes", [(8, 8), (6, 5)])
+@pytest.mark.parametrize("in_container", [False, True])
+def test_images_with_channels_first_are_not_to_be_reshaped(sizes, in_container):
+    model = Sequential([Convolution(2, 3)]) if in_container else Convolution(2, 3)
+    model.build((8, 8, 3))
+    x = np.zeros((5, 3, *sizes))
+    with pytest.raises(ShapeError) as caught:
+        model(x)
+    assert caught.value.hint == "the channels are the last axis: np.moveaxis(x, 1, -1)"
+    assert model(np.moveaxis(x, 1, -1)).shape == (5, *sizes, 2)
+    with pytest.raises(ShapeError) as caught:
+        model(np.zeros((5, 192)))
+    assert caught.value.hint == "x.reshape(len(x), 8, 8, 3)"
+
+
 def test_a_misfit_inside_a_container_has_its_place():
     model = Sequential([Dense(4), Residual(Fixed()), Dense(2)])
     model.build((5, 3), rng=0)

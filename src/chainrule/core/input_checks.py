@@ -169,7 +169,11 @@ def _admit_others(layer: Layer, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
                     f"{s}, produced by" for s in (batch_of(rows[0]), inputs[0].shape)
                 )
                 error.received = str(error.received).replace(described, given)
-                error.hint = _hint_rearranged(inputs[0].shape, shapes[0]) or error.hint
+                error.hint = (
+                    _hint_to_move_channels(inputs[0].shape, shapes[0], shapes[0])
+                    or _hint_rearranged(inputs[0].shape, shapes[0])
+                    or error.hint
+                )
             raise
         layer.__dict__["_fitting"] = frozenset([*itertools.islice(layer._fitting, 255), rows])
     numbers = tuple(_as_float(x, layer._dtype) for x in inputs)
@@ -203,7 +207,7 @@ def _unfitting_input(
         f"{label(layer)}: the input has the wrong {_what_differs(x.shape[1:], pattern)}",
         expected=batch_of(pattern),
         received=received,
-        hint=_hint_input(x.shape, shape),
+        hint=_hint_to_move_channels(x.shape, shape, pattern) or _hint_input(x.shape, shape),
     )
 
 
@@ -268,6 +272,14 @@ def _hint_input(received: Shape, expected: Shape) -> str:
         _hint_rearranged(received, expected)
         or f"pass rows of shape {expected}, or build a copy for this input: layer.unbuilt()"
     )
+
+
+def _hint_to_move_channels(received: Shape, expected: Shape, pattern: RowPattern) -> str | None:
+    """How rows with their channels first, as in PyTorch, become rows that fit a pattern."""
+    row = received[1:]
+    if len(row) == len(expected) > 1 and row[0] > 1 and fits((*row[1:], row[0]), pattern):
+        return "the channels are the last axis: np.moveaxis(x, 1, -1)"
+    return None
 
 
 def _hint_rearranged(received: Shape, expected: Shape) -> str | None:
