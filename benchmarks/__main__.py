@@ -1,6 +1,6 @@
 """The command: `python -m benchmarks`, or `make bench`.
 
-    python -m benchmarks                      everything, about fifteen minutes
+    python -m benchmarks                      everything, about twenty minutes
     python -m benchmarks --quick              a short run, to check that it works
     python -m benchmarks --only tiny,graphs   a part of it
     python -m benchmarks --threads 1          with one thread for each contender
