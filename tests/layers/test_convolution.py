@@ -461,7 +461,13 @@ def test_images_of_any_size_and_only_those(kind):
         factor = 2 if kind is TransposedConvolution else 0.5
         assert z.shape == (2, *(math.ceil(n * factor) for n in rows[:-1]), 2)
         assert layer.backward(np.ones_like(z)).shape == (2, *rows)
-    assert "equations" in str(explain(layer))
+    shown = str(explain(layer))
+    assert "does not provide" not in shown
+    ways = ["Σₖ({wide}[s i + d k − p] w₁[k]{t})", "Σ[s i + d k − p = j]({narrow}[i] w₁[k]{t})"]
+    wide, narrow = ("y₀", "Δ₁") if kind is Convolution else ("Δ₁", "y₀")
+    forward, backward = ways if kind is Convolution else reversed(ways)
+    assert "z₁ = " + forward.format(wide=wide, narrow=narrow, t="") + " + b₁" in shown
+    assert "Δ₀ = " + backward.format(wide=wide, narrow=narrow, t="ᵀ") in shown
     with pytest.raises(ShapeError):
         layer(np.ones((2, 8, 8, 4)))
     with pytest.raises(ShapeError):

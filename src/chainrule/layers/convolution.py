@@ -23,7 +23,7 @@ import numpy as np
 from attrs import field
 
 from chainrule.core import initializers
-from chainrule.core.equations import Equations, unknown
+from chainrule.core.equations import Equations
 from chainrule.core.errors import ShapeError
 from chainrule.core.initializers import Blocks, GlorotUniform, Initializer, Zeros
 from chainrule.core.layer import Layer
@@ -369,7 +369,7 @@ def _equations(layer: _Weighted, *, is_transposed: bool) -> Equations:
     entries there, and to some the entries of the other array are sent.
     """
     if is_open(layer.input_shapes):  # the slices need sizes
-        return unknown(layer)
+        return _equations_for_any_size(layer, is_transposed=is_transposed)
     windows, groups = layer._windows(layer.input_shape), layer.groups
     channels, filters = layer.input_shape[-1] // groups, layer.filters // groups
     indices = "ijk"[: len(windows.kernel)]
@@ -403,6 +403,30 @@ def _equations(layer: _Weighted, *, is_transposed: bool) -> Equations:
         forward += " + biases"
         gradients["biases"] = f"delta.sum(axis={tuple(range(len(layer.input_shape)))})"
     return Equations(forward, backward, gradients, letter="z")
+
+
+def _equations_for_any_size(layer: _Weighted, *, is_transposed: bool) -> Equations:
+    """The sums as in the docstrings, for rows of which the sizes are not known."""
+    narrow, wide = ("x", "delta") if is_transposed else ("delta", "x")
+    seen, sent = "over_k(wide_k @ {})", "over_ik(narrow_i @ {})"
+    ways = [seen, sent.replace("{}", "{}.T")]
+    if is_transposed:
+        ways = [sent, seen.replace("{}", "{}.T")]
+    forward, backward = (way.format("weights[k]") for way in ways)
+    left, right = ("narrow_i", "wide_k") if is_transposed else ("wide_k", "narrow_i")
+    gradients = {"weights": f"over_i({left}.T @ {right})"}
+    if layer.use_bias:
+        forward += " + biases"
+        gradients["biases"] = f"delta.sum(axis={tuple(range(len(layer.input_shape)))})"
+    signs = {
+        "wide_k": (f"<{wide}>_{{s i + d k - p}}", f"<{wide}>[s i + d k − p]"),
+        "narrow_i": (f"<{narrow}>_i", f"<{narrow}>[i]"),
+        "over_k": (r"\sum_k", "Σₖ"),
+        "over_i": (r"\sum_i", "Σᵢ"),
+        "over_ik": (r"\sum_{s i + d k - p = j}", "Σ[s i + d k − p = j]"),
+        "k": ("k", "k"),
+    }
+    return Equations(forward, backward, gradients, letter="z", is_evaluable=False, signs=signs)
 
 
 def _seen(wide: str, windows: Windows) -> str:

@@ -22,7 +22,7 @@ import numpy as np
 from attrs import field
 from attrs.validators import optional
 
-from chainrule.core.equations import Equations, unknown
+from chainrule.core.equations import Equations
 from chainrule.core.errors import ShapeError
 from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of
@@ -131,7 +131,7 @@ class MaxPool(_Pool, repr=False):
 
     def equations(self) -> Equations:
         if (tiles := self._tiles()) is None:
-            return unknown(self)
+            return _equations("largest_k(x_k)", "over_largest(delta_w)")
         blocks = blocks_on_paper("x", tiles.outputs, tiles.kernel, self.input_shape[-1])
         y, delta = (repeated_on_paper(name, tiles.kernel) for name in ("y", "delta"))
         largest = f"{blocks}.max(axis={IN_BLOCKS[len(tiles.sizes)]})"
@@ -181,7 +181,7 @@ class AveragePool(_Pool, repr=False):
 
     def equations(self) -> Equations:
         if (tiles := self._tiles()) is None:
-            return unknown(self)
+            return _equations("mean_k(x_k)", "over_w(delta_w / K_w)")
         blocks = blocks_on_paper("x", tiles.outputs, tiles.kernel, self.input_shape[-1])
         return Equations(
             f"{blocks}.mean(axis={IN_BLOCKS[len(tiles.sizes)]})",
@@ -273,10 +273,15 @@ class GlobalAveragePool(Layer, repr=False):
 
     def equations(self) -> Equations:
         axes = _axes_of_space(self)
-        if is_open(self.input_shapes):
-            return unknown(self)
-        share = f"np.expand_dims(delta / {math.prod(self.input_shape[:-1])}, {axes})"
-        return Equations(f"x.mean(axis={axes})", f"np.ones_like(x) * {share}")
+        has_sizes = not is_open(self.input_shapes)
+        count = math.prod(self.input_shape[:-1]) if has_sizes else "K"
+        share = f"np.expand_dims(delta / {count}, {axes})"
+        return Equations(
+            f"x.mean(axis={axes})",
+            f"np.ones_like(x) * {share}",
+            is_evaluable=has_sizes,
+            signs={} if has_sizes else {"K": ("K", "K")},
+        )
 
 
 # ------------------------------------------------------------------------------- windows
@@ -342,6 +347,26 @@ def _counts(windows: Windows, dtype: Any) -> Any:
     if not any(map(any, windows.amounts)):
         return math.prod(windows.kernel)
     return sum(_views(np.ones((1, *windows.sizes, 1), dtype), windows))
+
+
+# ------------------------------------------------------------------------------- on paper
+
+
+def _equations(forward: str, backward: str) -> Equations:
+    """Formulas for any windows, which need not be tiles, on rows of any size."""
+    signs = {
+        "x_k": ("<x>_{s w + k}", "<x>[s w + k]"),
+        "delta_w": ("<delta>_w", "<delta>[w]"),
+        "K_w": ("K_w", "K[w]"),
+        "largest_k": (r"\max_k", "maxₖ"),
+        "mean_k": (r"\mathrm{mean}_k", "meanₖ"),
+        "over_w": (r"\sum_{w \ni i}", "Σ[w ∋ i]"),
+        "over_largest": (
+            r"\sum_{w: <x>_i \text{ is the largest}}",
+            "Σ[w: <x>[i] is the largest]",
+        ),
+    }
+    return Equations(forward, backward, is_evaluable=False, signs=signs)
 
 
 # ------------------------------------------------------------------------------- whole rows
