@@ -19,7 +19,7 @@ from chainrule import (
     losses,
     optimizers,
 )
-from chainrule.core.errors import ConfigurationError, ShapeError
+from chainrule.core.errors import ArgumentError, ConfigurationError, ShapeError
 from chainrule.data.augmented_batches import AugmentedBatches
 from chainrule.data.batches_of import batches_of
 
@@ -315,6 +315,11 @@ def test_arguments_that_are_invalid_are_refused(name, value, expected):
         data.augmented(X, T, **{name: value})
     assert caught.value.expected == expected
     assert caught.value.hint.startswith(f"{name}=")
+
+
+def test_an_unknown_argument_is_a_named_error():
+    with pytest.raises(ArgumentError, match="there is no argument 'zoom'"):
+        data.augmented(np.ones((2, 4, 4, 1)), zoom=0.1)
 
 
 def test_samples_that_are_no_images_are_refused():

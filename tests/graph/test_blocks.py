@@ -173,6 +173,12 @@ def test_a_block_that_is_frozen_before_it_is_built_learns_nothing():
     assert not block.parameters.grad.any() and model.parameters.grad.any()
 
 
+def test_a_stack_of_blocks_keeps_every_law():
+    # Large parameters: the second softmax is nearly one-hot, and its rounding is amplified.
+    model = Sequential([TransformerBlock(2, 3, causal=True), TransformerBlock(2, 3)])
+    assert check_layer(model, (4, 4)).ok
+
+
 def test_a_build_that_fails_leaves_nothing_behind():
     block = TransformerBlock(3, 8)
     with pytest.raises(ShapeError, match="the heads do not divide the width") as caught:

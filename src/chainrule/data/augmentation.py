@@ -25,11 +25,13 @@ from attrs import field, frozen
 from attrs.validators import optional
 
 from chainrule.core.errors import ConfigurationError, ShapeError
+from chainrule.core.hints import hinted
 from chainrule.core.messages import batch_of
 from chainrule.core.types import Array, Shape
 from chainrule.core.validators import as_float, as_plain_tuple, complain, is_integer, one_of
 
 
+@hinted
 def augmented(
     x: Any,
     t: Any = None,

@@ -208,8 +208,10 @@ class MultiHeadAttention(Layer, repr=False):
         mean = self._in_heads(product(delta, self.output_weights.value.T))
         shares = np.matmul(mean, _turned(self.v))  # ∂C/∂a
         is_plain = type(shares) is type(self.attention) is np.ndarray
-        mean_share = np.vecdot(self.attention, shares)[..., np.newaxis]
-        scores = np.subtract(shares, mean_share, out=shares if is_plain else None)
+        scores = shares
+        for _ in range(2):  # what the first mean leaves is rounding, which a large q would amplify
+            mean_share = np.vecdot(self.attention, scores)[..., np.newaxis]
+            scores = np.subtract(scores, mean_share, out=scores if is_plain else None)
         scores *= self.attention
         dv = _product_of_heads(np.swapaxes(self.attention, 2, 3), mean)
         dk = _product_of_heads(np.swapaxes(scores, 2, 3), self.q)
