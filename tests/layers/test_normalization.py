@@ -281,6 +281,16 @@ def test_an_epsilon_that_is_no_positive_number_is_refused(kind: Any, given: Any)
         kind(epsilon=given)
 
 
+@pytest.mark.parametrize("kind", [LayerNorm, RMSNorm])
+def test_a_width_as_in_pytorch_is_not_taken_for_epsilon(kind):
+    with pytest.raises(ConfigurationError) as caught:
+        kind(64)
+    assert caught.value.hint == (
+        f"{kind.__name__}(): the first batch sets the width; 64.0 if you mean ε"
+    )
+    assert kind(64.0).epsilon == 64.0 and kind(1).epsilon == 1.0
+
+
 @pytest.mark.parametrize("given", [1, 1.5, -0.1, "0.9", None])
 def test_a_momentum_that_is_no_share_is_refused(given: Any) -> None:
     with pytest.raises(ConfigurationError, match="momentum has an invalid value"):

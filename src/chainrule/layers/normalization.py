@@ -37,9 +37,18 @@ from chainrule.core.validators import as_float, as_int, below_one, complain, is_
 from chainrule.layers.dense import ones, vectors
 
 
+def _as_epsilon(given: Any) -> Any:
+    """A float; an integer above 1 stays one, since it is meant to be a width."""
+    return int(given) if is_integer(given) and given > 1 else as_float(given)
+
+
 def _an_epsilon(layer: Layer, attribute: Any, epsilon: Any) -> None:
     if not isinstance(epsilon, float) or not 0 < epsilon < math.inf:
-        complain(layer, "epsilon", "a finite number above 0", epsilon, "1e-5 is usual")
+        kind = type(layer).__name__
+        hint = "1e-5 is usual"
+        if isinstance(epsilon, int) and epsilon > 1:
+            hint = f"{kind}(): the first batch sets the width; {float(epsilon)} if you mean ε"
+        complain(layer, "epsilon", "a finite number above 0", epsilon, hint)
 
 
 def _a_number_of_groups(layer: Layer, attribute: Any, groups: Any) -> None:
@@ -372,7 +381,7 @@ def _product(a: Array, b: Array, memory: Array) -> Array:
 class _ByVectors(_Normalization):
     """Each vector along the last axis by itself: (vectors, channels)."""
 
-    epsilon: float = field(default=1e-5, converter=as_float, validator=_an_epsilon)
+    epsilon: float = field(default=1e-5, converter=_as_epsilon, validator=_an_epsilon)
 
     def forward(self, inputs: Array) -> Array:
         x = vectors(inputs)
