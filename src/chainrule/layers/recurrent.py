@@ -381,7 +381,9 @@ class LSTM(Recurrent, repr=False):
         Whether each batch begins with the states in which the one before ended, until `reset`. Then
         row n of all batches is one long sequence. Both `forward` and ``layer(x)`` begin with the
         carried states, but only `forward` replaces them, as inference leaves no trace: to generate
-        a text step by step, call ``forward``. Gradients end where the batch begins.
+        a text step by step, call ``forward``. Gradients end where the batch begins. All batches
+        must have as many rows, also the last of an epoch, and those of validation and `predict`,
+        unless `reset` comes before them.
     forget_bias
         The initial bias of f.
 
