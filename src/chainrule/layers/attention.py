@@ -227,7 +227,7 @@ class MultiHeadAttention(Layer, repr=False):
 
     @property
     def _scale(self) -> float:
-        """1/√d: without it the scores grow with d, and the softmax of large ones is flat."""
+        """1/√d: without it the scores grow with d, and the softmax saturates."""
         return 1 / math.sqrt(self.query_biases.size // self.heads)
 
     def _in_heads(self, array: Array) -> Array:
