@@ -11,6 +11,10 @@ correct Jᵀ u is computed entry by entry for a diagnosis.
 How large rounding is, only the layer decides: attention with inputs of about 1000 amplifies it
 a million times. So when the sides differ by more than usual but agree to six digits, the point is
 perturbed in its last digits. If this changes J v as much, the difference is rounding.
+
+For unusual inputs or parameters it is also rounding if they agree to nine digits and differ by
+another part of their size at every point nearby, as where a softmax is almost 1 and its rounding is
+all that is left. A wrong formula is wrong by the same part everywhere.
 """
 
 from __future__ import annotations
@@ -55,6 +59,8 @@ from chainrule.calculus.test_case import (
 
 RESCUED = 1e-6
 """Only sides that agree to this relative accuracy may differ by amplified rounding."""
+NEGLIGIBLE = 1e-9
+"""Only up to this relative accuracy may `backward` have rounded differently from J v."""
 PERTURBATIONS = 8
 """How many nearby points show how much rounding is amplified."""
 
@@ -299,7 +305,16 @@ class _Comparison:
             return True
         # The change of J v alone: a backward that loses digits by itself is not excused.
         sides = [inner(u, jacobian_vector(near, v, Finding()).value) for near in nearby(at)]
-        return not abs(left - right) <= 16 * max(abs(side - left) for side in sides)
+        if abs(left - right) <= 16 * max(abs(side - left) for side in sides):
+            return False
+        if at is self.case or not abs(left - right) <= NEGLIGIBLE * (size + rest):
+            return True
+        both = [
+            (inner(u, jacobian_vector(near, v, Finding()).value), _inner(near.passes(u), v))
+            for near in nearby(at, 1e-3)
+        ]
+        gap, *gaps = (_ratio(a - b, abs(a) + abs(b)) for a, b in [(left, right), *both])
+        return not abs(gap) <= 4 * max(abs(other - np.mean(gaps)) for other in gaps)
 
     def _has_no_slope(self, at: Case, name: str, gradient: npt.NDArray[Any]) -> bool:
         """Whether forward has no finite slope where the gradient is not finite."""
@@ -407,9 +422,9 @@ class located:  # noqa: N801 - reads as a function
             error.add_note(f"This happens {self._phrase}.")
 
 
-def nearby(at: Case) -> Iterator[Case]:
-    """The same case, with inputs and parameters perturbed in their last digits."""
-    epsilon = 4 * float(np.finfo(at.layer.dtype).eps)
+def nearby(at: Case, epsilon: float | None = None) -> Iterator[Case]:
+    """The same case, with inputs and parameters perturbed, by default in their last digits."""
+    epsilon = 4 * float(np.finfo(at.layer.dtype).eps) if epsilon is None else epsilon
 
     def perturbed(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return (x * (1 + epsilon * at.rng.uniform(-1, 1, x.shape))).astype(x.dtype)
