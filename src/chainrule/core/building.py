@@ -97,7 +97,7 @@ def _construct(
     is_stray = not is_inner and REHEARSING.get() and BUILDING.get() is None
     before = [(member, member.is_built, member.attributes()) for _, member in layer.walk()]
     put_back = bookmark(rng) if isinstance(rng, np.random.Generator) else None
-    is_first = True
+    is_first_try = True  # with the first of the sizes that open axes have
     try:
         _begin_building(layer, _generator(layer, rng), _dtype(layer, dtype))
         layer.__dict__["_initial"] = frozenset(layer.__dict__) - BOOKKEEPING
@@ -114,7 +114,7 @@ def _construct(
         if is_stray and _VALUES.get() is None and layer._collected("_parameters"):
             raise made_in_forward(layer)
         if is_open(shapes):
-            is_first = False
+            is_first_try = False
             with opening():
                 _shapes_of_an_empty_batch(layer, with_sizes(shapes, PROBES[1]))
     except BaseException as error:
@@ -122,7 +122,7 @@ def _construct(
             _restore(member, attributes)
         if put_back is not None:
             put_back()
-        if isinstance(error, ShapeError) and is_open(shapes) and is_first:
+        if isinstance(error, ShapeError) and is_open(shapes) and is_first_try:
             tried = f"None was tried as {PROBES[0]}; build for larger rows, others fit later, too"
             error.hint = f"{error.hint}. {tried}" if error.hint else tried
         raise

@@ -30,6 +30,7 @@ __all__ = [
     "as_floats",
     "as_int",
     "as_plain_tuple",
+    "at_least_one",
     "below_one",
     "changed_in_a_run",
     "complain",
@@ -198,6 +199,18 @@ def counted_or_zero(owner: object, attribute: Any, value: Any) -> None:
     if not is_integer(value) or value < 0:
         hint = "it counts steps or epochs; 0 means none"
         complain(owner, attribute.name, "an integer, 0 or more", value, hint)
+
+
+def at_least_one(
+    hint: str, expected: str = "an integer of at least 1"
+) -> Callable[[object, Any, Any], None]:
+    """A validator for a size or a number of parts; ``{kind}`` in the hint is the class's name."""
+
+    def validator(owner: object, attribute: Any, value: Any) -> None:
+        if not is_integer(value) or value < 1:
+            complain(owner, attribute.name, expected, value, hint.format(kind=type(owner).__name__))
+
+    return validator
 
 
 def yes_or_no(owner: object, attribute: Any, value: Any) -> None:

@@ -16,25 +16,16 @@ from attrs import field
 from chainrule.core.errors import BuildError, ShapeError
 from chainrule.core.layer import Layer
 from chainrule.core.types import Shape
-from chainrule.core.validators import as_float, as_int, complain, is_integer, yes_or_no
+from chainrule.core.validators import as_float, as_int, at_least_one, yes_or_no
 from chainrule.graph.composite import ALL, Composite, NodeOutput, refuse_change
 from chainrule.layers.activation import Activation
 from chainrule.layers.attention import MultiHeadAttention
 from chainrule.layers.dense import Dense
 from chainrule.layers.merge import Add
 from chainrule.layers.normalization import LayerNorm
-from chainrule.layers.random import Dropout
+from chainrule.layers.random import Dropout, a_share
 
-
-def _a_count(block: Layer, attribute: Any, value: Any) -> None:
-    if not is_integer(value) or value < 1:
-        example = "TransformerBlock(heads=4, hidden=256)"
-        complain(block, attribute.name, "an integer of at least 1", value, example)
-
-
-def _a_share(block: Layer, attribute: Any, value: Any) -> None:
-    if not isinstance(value, float) or not 0 <= value < 1:
-        complain(block, attribute.name, "a number from 0 to below 1", value, "0.1 is usual")
+_a_count = at_least_one("TransformerBlock(heads=4, hidden=256)")
 
 
 class TransformerBlock(Composite, repr=False, on_setattr=refuse_change):
@@ -91,7 +82,7 @@ class TransformerBlock(Composite, repr=False, on_setattr=refuse_change):
     heads: int = field(converter=as_int, validator=_a_count)
     hidden: int = field(converter=as_int, validator=_a_count)
     causal: bool = field(default=False, validator=yes_or_no)
-    rate: float = field(default=0.0, converter=as_float, validator=_a_share)
+    rate: float = field(default=0.0, converter=as_float, validator=a_share)
 
     def build(self, *input_shapes: Shape, **options: Any) -> None:
         if not 1 <= len(input_shapes) <= 2:

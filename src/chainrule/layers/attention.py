@@ -24,17 +24,14 @@ from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of
 from chainrule.core.parameter import Parameter
 from chainrule.core.types import Array, RowPattern, Shape
-from chainrule.core.validators import as_int, complain, is_integer, yes_or_no
+from chainrule.core.validators import as_int, at_least_one, yes_or_no
 from chainrule.layers.dense import ones, product, vectors
 
 SAFE = 40.0
 """The exponential of smaller scores neither over- nor underflows, so none has to be subtracted."""
 
 
-def _a_count(layer: Layer, attribute: Any, value: Any) -> None:
-    if not is_integer(value) or value < 1:
-        example = "MultiHeadAttention(4), or MultiHeadAttention(4, units=64)"
-        complain(layer, attribute.name, "an integer of at least 1", value, example)
+_a_count = at_least_one("MultiHeadAttention(4), or MultiHeadAttention(4, units=64)")
 
 
 def _a_width(layer: MultiHeadAttention, attribute: Any, units: Any) -> None:

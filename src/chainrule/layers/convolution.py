@@ -30,7 +30,7 @@ from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of
 from chainrule.core.open_axes import is_open
 from chainrule.core.types import Array, RowPattern, Shape
-from chainrule.core.validators import as_int, complain, is_integer, yes_or_no
+from chainrule.core.validators import as_int, at_least_one, complain, yes_or_no
 from chainrule.layers.correlation import both, correlation, gradients, products, spread
 from chainrule.layers.dense import ones, vectors
 from chainrule.layers.windows import (
@@ -47,15 +47,11 @@ from chainrule.layers.windows import (
     windows_on,
 )
 
-
-def _a_count(layer: Layer, attribute: Any, value: Any) -> None:
-    if not is_integer(value) or value < 1:
-        hint = f"{attribute.name}=16" if attribute.name == "filters" else "groups=1"
-        complain(layer, attribute.name, "an integer of at least 1", value, hint)
+_at_least_one_group = at_least_one("groups=1")
 
 
 def _groups(layer: _Weighted, attribute: Any, groups: Any) -> None:
-    _a_count(layer, attribute, groups)
+    _at_least_one_group(layer, attribute, groups)
     if layer.filters % groups:
         expected = f"a number that divides the {layer.filters} filters"
         complain(layer, "groups", expected, groups, f"filters={_multiple(layer.filters, groups)}")
@@ -69,7 +65,7 @@ def _multiple(number: int, of: int) -> int:
 class _Weighted(Layer, repr=False):
     """Common to both convolutions: their arguments, parameters and biases."""
 
-    filters: int = field(converter=as_int, validator=_a_count)
+    filters: int = field(converter=as_int, validator=at_least_one("filters=16"))
     kernel: int | tuple[int, ...] = field(converter=as_sizes, validator=sizes_from(1, example="3"))
     stride: int | tuple[int, ...] = field(
         default=1, converter=as_sizes, validator=sizes_from(1, example="1")

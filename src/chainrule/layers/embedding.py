@@ -20,16 +20,13 @@ from chainrule.core.errors import BuildError, DataError
 from chainrule.core.initializers import Initializer, Normal
 from chainrule.core.layer import Layer
 from chainrule.core.types import Array, RowPattern, Shape
-from chainrule.core.validators import as_int, complain, is_integer
+from chainrule.core.validators import as_int, at_least_one
 
 CLOSE = 1e-3
 """A token may be so far from an integer: a float may have been rounded."""
 
 
-def _a_size(layer: Layer, attribute: Any, size: Any) -> None:
-    if not is_integer(size) or size < 1:
-        hint = "Embedding(entries, units), such as Embedding(1000, 16) for 1000 words"
-        complain(layer, attribute.name, "an integer of at least 1", size, hint)
+_a_size = at_least_one("Embedding(entries, units), such as Embedding(1000, 16) for 1000 words")
 
 
 class Embedding(Layer, repr=False):

@@ -33,7 +33,14 @@ from chainrule.core.errors import ShapeError
 from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of
 from chainrule.core.types import Array, RowPattern, Shape
-from chainrule.core.validators import as_float, as_int, below_one, complain, is_integer
+from chainrule.core.validators import (
+    as_float,
+    as_int,
+    at_least_one,
+    below_one,
+    complain,
+    is_integer,
+)
 from chainrule.layers.dense import ones, vectors
 
 
@@ -49,11 +56,6 @@ def _an_epsilon(layer: Layer, attribute: Any, epsilon: Any) -> None:
         if isinstance(epsilon, int) and epsilon > 1:
             hint = f"{kind}(): the first batch sets the width; {float(epsilon)} if you mean ε"
         complain(layer, "epsilon", "a finite number above 0", epsilon, hint)
-
-
-def _a_number_of_groups(layer: Layer, attribute: Any, groups: Any) -> None:
-    if not is_integer(groups) or groups < 1:
-        complain(layer, "groups", "an integer of at least 1", groups, "GroupNorm(8)")
 
 
 class _Normalization(Layer):
@@ -339,7 +341,7 @@ class GroupNorm(_ByChannels, repr=False):
     """
 
     # attrs puts an inherited field that is defined again after the others; mypy does not.
-    groups: int = field(converter=as_int, validator=_a_number_of_groups)  # type: ignore[misc]
+    groups: int = field(converter=as_int, validator=at_least_one("GroupNorm(8)"))  # type: ignore[misc]
     epsilon: float = field(default=1e-5, converter=as_float, validator=_an_epsilon)
 
     def build(self, input_shape: Shape, **options: Any) -> None:

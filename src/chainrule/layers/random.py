@@ -26,14 +26,15 @@ from chainrule.core.types import Array, Shape
 from chainrule.core.validators import as_float, complain
 
 
-def _a_share(layer: Layer, attribute: Any, rate: Any) -> None:
+def a_share(layer: Layer, attribute: Any, rate: Any) -> None:
+    """Accept only a number from 0 to below 1."""
     if not isinstance(rate, float) or not 0 <= rate < 1:
         hint = f"0 keeps everything; 0.5 is usual: {type(layer).__name__}(0.5)"
         if isinstance(rate, float) and rate == 1:
             hint = "with rate 1 nothing would be left; " + hint
         elif isinstance(rate, float) and 1 < rate < 100:
             hint = f"a share, not a percentage: {type(layer).__name__}({rate / 100:g})"
-        complain(layer, "rate", "a number from 0 to below 1", rate, hint)
+        complain(layer, attribute.name, "a number from 0 to below 1", rate, hint)
 
 
 def _a_deviation(layer: Layer, attribute: Any, deviation: Any) -> None:
@@ -106,7 +107,7 @@ class Dropout(_Noise, repr=False):
     array([[1., 1., 1., 1.]])
     """
 
-    rate: float = field(converter=as_float, validator=_a_share)
+    rate: float = field(converter=as_float, validator=a_share)
 
     def _factors(self, inputs: Array) -> Array:
         return self._kept(inputs.shape).astype(inputs.dtype) * (1 / (1 - self.rate))
@@ -199,7 +200,7 @@ class GaussianDropout(_Noise, repr=False):
     array([0.5])
     """
 
-    rate: float = field(converter=as_float, validator=_a_share)
+    rate: float = field(converter=as_float, validator=a_share)
 
     def _factors(self, inputs: Array) -> Array:
         deviation = math.sqrt(self.rate / (1 - self.rate))

@@ -30,18 +30,17 @@ from chainrule.core.initializers import Blocks, GlorotUniform, Orthogonal
 from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of
 from chainrule.core.types import Array, RowPattern, Shape
-from chainrule.core.validators import as_float, as_int, complain, is_integer, yes_or_no
+from chainrule.core.validators import as_float, as_int, at_least_one, complain, yes_or_no
 from chainrule.layers.dense import ones
 
 States: TypeAlias = tuple[Array, ...]
 """What a step passes on to the next: arrays of shape (units, batch)."""
 
 
-def _is_width(owner: object, attribute: Any, value: Any) -> None:
-    if not is_integer(value) or value < 1:
-        name = type(owner).__name__
-        hint = f"{name}(32); first the layer, then its input: {name}(32)(x)"
-        complain(owner, attribute.name, "the number of outputs, at least 1", value, hint)
+_is_width = at_least_one(
+    "{kind}(32); first the layer, then its input: {kind}(32)(x)",
+    "the number of outputs, at least 1",
+)
 
 
 def _is_finite(owner: object, attribute: Any, value: Any) -> None:

@@ -24,17 +24,14 @@ from chainrule.core.initializers import Normal
 from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of
 from chainrule.core.types import Array, RowPattern, Shape
-from chainrule.core.validators import as_int, complain, is_integer
+from chainrule.core.validators import as_int, at_least_one
 from chainrule.layers.windows import any_size, as_sizes, per_axis, sizes_from, spatial_axes
 
 FEW = 64
 """Up to so many modes along the last axis, products with small matrices are faster than an FFT."""
 
 
-def _a_count(layer: Layer, attribute: Any, value: Any) -> None:
-    if not is_integer(value) or value < 1:
-        example = "SpectralConvolution(32, modes=12)"
-        complain(layer, attribute.name, "the number of channels, at least 1", value, example)
+_a_count = at_least_one("SpectralConvolution(32, modes=12)", "the number of channels, at least 1")
 
 
 class SpectralConvolution(Layer, repr=False):
