@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from chainrule.display.diagram import diagram as diagram
     from chainrule.display.equations import explain as explain
     from chainrule.display.picture import picture as picture
+    from chainrule.display.program import program as program
     from chainrule.display.summary import summary as summary
     from chainrule.display.trace import trace as trace
     from chainrule.graph.blocks import TransformerBlock as TransformerBlock
@@ -148,6 +149,7 @@ _PLACES = {
     "explain": "chainrule.display.equations",
     "load": "chainrule.storage",
     "picture": "chainrule.display.picture",
+    "program": "chainrule.display.program",
     "summary": "chainrule.display.summary",
     "trace": "chainrule.display.trace",
 }
