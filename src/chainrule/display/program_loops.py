@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from chainrule.core.equations import is_said_by
 from chainrule.core.layer import Layer
-from chainrule.display.notation import KNOWN, Sign, names_in, parsed, to_text
-from chainrule.display.source import Lines, replaced, source
+from chainrule.display.notation import Sign, names_in, parsed, to_text
+from chainrule.display.source import Lines, replaced
 from chainrule.display.symbols import LETTERS
 from chainrule.layers.recurrent import Recurrent
 from chainrule.layers.wrappers import Bidirectional, Scan, TimeDistributed
@@ -51,7 +51,7 @@ def _recurrent(layer: Any, name: str, file: File) -> tuple[list[str], bool]:
     width, masked = layer.units, len(layer.input_shapes) > 1
     forward, back = dict(said.definitions), dict(said.backward_definitions)
     back.pop("D_last", None)
-    states = [n for n in forward if n + BEFORE in _used(forward)]
+    states = [n for n in reversed(forward) if n + BEFORE in _used(forward)]  # first h
     code = _Step(layer, name, file)
     # What a step hands back to the one before it, and what it needs of its own forward pass.
     carried = [n.removesuffix(AFTER) for n in sorted(_used(back)) if n.endswith(AFTER)]
@@ -178,6 +178,7 @@ class _Step:
     def __init__(self, layer: Any, name: str, file: File) -> None:
         self.layer, self.gates, self.file = layer, layer.gates, file
         tokens = {"<n>": "", "<x>": "x", "<y>": "h", "<delta>": "Δ"}
+        self.used = _used(layer.formulas) | _used(layer.formulas_back)
         self.signs: dict[str, Sign] = {}
         for own, (_, text) in layer.equations().signs.items():
             for token, shown in tokens.items():
@@ -188,8 +189,7 @@ class _Step:
 
     def parts(self, forward: Mapping[str, str]) -> list[str]:
         """The names of the gates' parts of what is computed for all gates at once."""
-        used = _used(forward) | _used(self.layer.formulas_back)
-        return [f"{n}_{g}" for n in forward for g in self.gates if f"{n}_{g}" in used]
+        return [f"{n}_{g}" for n in forward for g in self.gates if f"{n}_{g}" in self.used]
 
     def joined(self, back: Mapping[str, str]) -> dict[str, str]:
         """The line that puts the deltas of all gates side by side."""
@@ -202,7 +202,7 @@ class _Step:
         for name, text in formulas.items():
             sides = [to_text(side, self.signs) for side in (name, shown or text)]
             lines.assign(name, self.tree(text), " = ".join(sides))
-            if any(f"{name}_{gate}" in self.parts({name: text}) for gate in self.gates):
+            if any(f"{name}_{gate}" in self.used for gate in self.gates):
                 parts = ", ".join(f"{name}_{gate}" for gate in self.gates)
                 lines.add(f"{parts} = np.split({name}, {len(self.gates)}, axis=1)")
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from attrs import define, field
 
-from chainrule.core.equations import Equations, numbered, unknown
+from chainrule.core.equations import Equations, unknown
 from chainrule.core.errors import DefinitionError
 from chainrule.core.layer import Layer
 from chainrule.core.messages import label

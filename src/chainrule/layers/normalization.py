@@ -26,7 +26,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
-from attrs import field
+from attrs import evolve, field
 
 from chainrule.core.equations import Equations
 from chainrule.core.errors import ShapeError
@@ -300,7 +300,18 @@ class BatchNorm(_ByChannels, repr=False):
 
     def equations(self) -> Equations:
         axes = tuple(range(len(self.input_shape)))
-        return self._equations(f"{{}}.mean(axis={axes if axes[1:] else 0})")
+        mean = f"{{}}.mean(axis={axes if axes[1:] else 0})".format
+        learned = f"{self.momentum!r} * {{}} + (1 - {self.momentum!r}) * {{}}".format
+        deviation = f"np.sqrt(running_variance + {self.epsilon!r})"
+        variance = mean(f"((x - {mean('x')}) ** 2)")
+        return evolve(
+            self._equations(mean("{}")),
+            apply=f"(x - running_mean) / {deviation} * scale + shift",
+            updates={
+                "running_mean": learned("running_mean", mean("x")),
+                "running_variance": learned("running_variance", variance),
+            },
+        )
 
 
 class GroupNorm(_ByChannels, repr=False):
