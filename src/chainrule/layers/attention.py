@@ -53,7 +53,7 @@ def _multiple(width: int, heads: int) -> int:
 
 
 SIGNS = {
-    **{name: (f"{name}^{{(<n>)}}", f"{name}<n>") for name in "qkvueam"},
+    **{name: (f"{name}^{{(<n>)}}", f"{name}<n>") for name in "qkvueamo"},
     **{f"d{name}": (rf"\delta_{name}^{{(<n>)}}", f"δ{name}<n>") for name in "qkvsam"},
 }
 """How `equations` writes the parts of attention."""
@@ -203,8 +203,8 @@ class MultiHeadAttention(Layer, repr=False):
         }
         if len(names) == 3:  # a query may have no key
             definitions["a"] = f"e / np.where({total} == 0, 1, {total})"
-            has_key = "np.where(np.max(u, axis=(1, 3)), 1, 0).reshape(len(u), -1, 1)"
-            y, delta = f"({y}) * {has_key}", "(delta * " + has_key + ")"
+            definitions["o"] = "np.where(np.max(u, axis=(1, 3)), 1, 0).reshape(len(u), -1, 1)"
+            y, delta = f"o * ({y})", "(o * delta)"
         parts = {
             "dm": in_heads(f"{delta} @ output_weights.T"),
             "da": "dm @ v.mT",
