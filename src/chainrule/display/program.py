@@ -15,6 +15,7 @@ import ast
 from collections.abc import Mapping
 from typing import Any
 
+from chainrule.core.equations import is_said_by
 from chainrule.core.errors import ConfigurationError, DefinitionError, described
 from chainrule.core.hints import hint_for_layer, hinted
 from chainrule.core.layer import Layer
@@ -36,7 +37,7 @@ from chainrule.display.program_passes import (
 )
 from chainrule.display.source import Lines, replaced, source
 from chainrule.layers.embedding import Embedding
-from chainrule.losses import HalfSquaredError, Loss, PerOutput
+from chainrule.losses import HalfSquaredError, Loss, PerOutput, SigmoidCrossEntropy
 from chainrule.optimizers import SGD, Optimizer
 
 ROWS = 20
@@ -113,7 +114,7 @@ def program(model: Layer, *, loss: Loss | None = None, optimizer: Optimizer | No
     for what, given, kind in (("loss", loss, Loss), ("optimizer", optimizer, Optimizer)):
         if not isinstance(given, kind):
             raise DefinitionError(
-                f"program: {what} is not a {kind.__name__}",
+                f"program: the {what} is not one of chainrule.{kind.__module__.split('.')[1]}",
                 expected=f"{what}={'HalfSquaredError()' if kind is Loss else 'SGD(0.1)'}",
                 received=described(given),
             )
@@ -134,7 +135,8 @@ class _Program:
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.file = File(model)
         self.passes = Passes(model, self.file, "")
-        self.rule = dict(optimizer.equations())
+        is_said = is_said_by(type(optimizer), "equations", ("step", "_move"))
+        self.rule = dict(optimizer.equations() if is_said else Optimizer.equations(optimizer))
         self.memory = [name for name in self.rule if name not in ("gradient", "value", "change")]
 
     def text(self) -> str:
@@ -186,7 +188,11 @@ class _Program:
         if kept:
             write_unpacking(lines, kept, "values")
         added = ", ".join(f'"{path}"' for path in self._added_to())
-        lines.assign("gradient", parsed(f"dict.fromkeys([{added}], 0.0)" if added else "{}"))
+        names = f"[{added}]"
+        if len(names) > 60:
+            lines.assign("names", parsed(names))
+            names = "names"
+        lines.assign("gradient", parsed(f"dict.fromkeys({names}, 0.0)" if added else "{}"))
         write(lines, back)
         lines.add("return gradient")
         arguments = ", ".join([*passes.output_deltas, "values", "p"])
@@ -215,14 +221,21 @@ class _Program:
         return self._arguments("cost_and_delta", len(self.passes.outputs))
 
     def _loss(self, loss: Loss, name: str, shape: Any) -> str:
-        said = loss.equations()
+        methods = ("__call__", "delta", "value_and_delta", "costs", "slopes")
+        is_said = is_said_by(type(loss), "equations", methods)
+        said = loss.equations() if is_said else Loss.equations(loss)
         lines = Lines()
-        if getattr(loss, "ignore", None) is not None:
-            lines.add(f"kept = np.where(t == {loss.ignore}, 0.0, 1.0)")  # type: ignore[attr-defined]
+        for_each_output = isinstance(loss, SigmoidCrossEntropy)
+        ignore = getattr(loss, "ignore", None)
+        kept = f"np.where(t == {ignore}, 0.0, 1.0)"
+        if ignore is not None:
+            lines.add(f"kept = {kept if for_each_output else 'np.ones(y.shape[:-1])'}")
         if loss.takes_labels and shape:
-            is_single = shape[-1] == 1
-            classes = "1" if is_single else f"np.arange({shape[-1]})"
+            classes = "1" if shape[-1] == 1 else f"np.arange({shape[-1]})"
             lines.add("if t.ndim < y.ndim:  # labels")
+            if ignore is not None:
+                each = f"np.repeat(kept[..., np.newaxis], {shape[-1]}, axis=-1)"
+                lines.add(f"    kept = {each if for_each_output else kept}")
             lines.add(f"    t = np.where(t[..., np.newaxis] == {classes}, 1.0, 0.0)")
         for own, text in said.definitions.items():
             lines.assign(own, parsed(text))
@@ -308,7 +321,11 @@ class _Program:
         items = [f'"{n}": {"0" if n == "steps" else vector}' for n in self.memory]
         lines.add("memory = {}")
         lines.add("for name in p:")
-        lines.add(f"    memory[name] = {{{', '.join(items)}}}")
+        text = f"memory[name] = {{{', '.join(items)}}}"
+        inner = [text] if len(text) <= 92 else [
+            "memory[name] = {", *(f"    {item}," for item in items), "}"]  # fmt: skip
+        for line in inner:
+            lines.add(f"    {line}")
         lines.add("return memory")
         return function(
             "initial_memory", "p", "What the optimizer remembers of each parameter.", lines
@@ -319,12 +336,10 @@ class _Program:
     def _initial(self) -> str:
         lines = Lines()
         lines.add("p = {}")
-        for path, part in self.model._collected("_parameters").items():
+        arrays = self.model._collected("_parameters") | self.model._collected("_buffers")
+        for path, part in arrays.items():
             if self.file.paths[id(part)] == path:
-                lines.add(f'p["{path}"] = {initial(part)}')
-        for path, part in self.model._collected("_buffers").items():
-            if self.file.paths[id(part)] == path:
-                lines.add(f'p["{path}"] = {initial(part)}')
+                lines.assign(f'p["{path}"]', parsed(initial(part)))
         for path, part in self.model.generators.items():
             if self.file.paths[id(part)] == path:
                 lines.add(f'p["{path}"] = rng.spawn(1)[0]')

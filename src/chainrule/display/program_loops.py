@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from chainrule.core.equations import is_said_by
 from chainrule.core.layer import Layer
 from chainrule.display.notation import Sign, names_in, parsed, to_text
-from chainrule.display.source import Lines, replaced
+from chainrule.display.source import Lines, laid_out, replaced
 from chainrule.display.symbols import LETTERS
 from chainrule.layers.recurrent import Recurrent
 from chainrule.layers.wrappers import Bidirectional, Scan, TimeDistributed
@@ -40,7 +40,8 @@ def has_loops(layer: Layer) -> bool:
 def write_functions(layer: Layer, name: str, file: File) -> tuple[list[str], bool]:
     """The functions of such a layer as code, and whether it has one for inference."""
     writer = WRITERS.get(type(layer), _recurrent)
-    return writer(layer, name, file)
+    functions, has_apply = writer(layer, name, file)
+    return [laid_out(code) for code in functions], has_apply
 
 
 # ------------------------------------------------------------------------------- recurrent layers

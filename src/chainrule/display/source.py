@@ -157,6 +157,9 @@ class Lines:
         if comment and self.indent + len(comment) + 2 <= WIDTH:
             self.add(f"# {comment}")
         begin, middle, end = _opened(node)
+        together = " ".join(middle).rstrip(",")
+        if isinstance(node, ast.Call) and middle[0] != "[" and self._fits(f"    {together}"):
+            middle = [together]
         for line in (f"{left} {sign} {begin}", *(f"    {part}" for part in middle), end):
             self.add(line)
 
@@ -171,12 +174,23 @@ class Lines:
             room = WIDTH - self.indent - 16
             parts = [part for part in _parts_of(node) if len(source(part)) >= LONG / 2]
             fitting = [part for part in parts if len(source(part)) <= room]
-            if not fitting and isinstance(node, ast.BinOp):  # a call can be opened, a sum cannot
+            if not fitting and not self._can_be_opened(node):
                 fitting = [part for part in parts if isinstance(part, ast.Call)]
             if not fitting:
                 break
             node = self._name(node, max(fitting, key=lambda part: len(source(part))))
         return node
+
+    def _can_be_opened(self, node: ast.expr) -> bool:
+        """Whether it can be written in several lines: a list, or a call of a function."""
+        match node:
+            case ast.Call(func=ast.Name() | ast.Attribute(value=ast.Name(id="np"))):
+                pass
+            case ast.Tuple() | ast.List():
+                pass
+            case _:
+                return False
+        return all(self._fits(f"    {line}") for line in _opened(node)[1])
 
     def _repeated(self, node: ast.expr) -> ast.expr | None:
         """The longest part that occurs several times, or already has a name."""
@@ -211,6 +225,28 @@ def _word_for(node: ast.expr) -> str:
         case ast.Call(func=ast.Attribute(attr=word) | ast.Name(id=word)):
             return word
     return "part"
+
+
+def laid_out(code: str) -> str:
+    """Code with its long lines in several: assignments, calls and results."""
+    done: list[str] = []
+    for line in code.split("\n"):
+        if len(line) <= WIDTH:
+            done.append(line)
+            continue
+        lines = Lines(len(line) - len(line.lstrip()))
+        match ast.parse(
+            line.strip() if "return" not in line else f"def f():\n {line.strip()}"
+        ).body[0]:
+            case ast.Assign(targets=[target], value=value):
+                lines.assign(ast.unparse(target).strip("()"), value)
+            case ast.FunctionDef(body=[ast.Return(value=ast.expr() as value)]):
+                lines.assign("result", value)
+                lines.add("return result")
+            case _:
+                lines.add(line.strip())
+        done += lines.lines
+    return "\n".join(done)
 
 
 def replaced(node: ast.expr, change: Callable[[ast.expr], ast.expr | None]) -> ast.expr:

@@ -125,6 +125,9 @@ class MeanAbsoluteError(_DifferenceLoss):
     def _slope_and_chord(self, difference: Array) -> tuple[Array, Array]:
         return np.sign(difference), difference
 
+    def equations(self) -> Equations:
+        return Equations("np.mean(np.abs(y - t))", "np.sign(y - t) / y.size")
+
 
 def _threshold(value: Any) -> float:
     # A Python float even for a NumPy number, which would turn float32 arrays into float64.
@@ -138,9 +141,6 @@ def _threshold(value: Any) -> float:
             hint="give the distance beyond which an error counts as an outlier, such as 1.0",
         )
     return number
-
-    def equations(self) -> Equations:
-        return Equations("np.mean(np.abs(y - t))", "np.sign(y - t) / y.size")
 
 
 @define

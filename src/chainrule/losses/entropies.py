@@ -158,19 +158,14 @@ class _EntropyLoss(Loss):
         options = [f"{name}={value!r}" for name, (value, usual) in given.items() if value != usual]
         return f"{type(self).__name__}({', '.join(options)})"
 
-    def _on_paper(self, terms: str, slopes: str, definitions: dict[str, str]) -> Equations:
-        """The equations, from the terms of C and their slopes; ``kept`` is 1 where a term counts."""
+    def _on_paper(self, terms: str, slopes: str, parts: dict[str, str]) -> Equations:
+        """The equations from the terms of C and their slopes; ``kept`` is 1 where a term counts."""
+        parts = {**parts, "terms": terms}
         if self.ignore is None:
-            return Equations("np.mean(terms)", f"({slopes}) / terms.size",
-                             definitions={**definitions, "terms": terms})  # fmt: skip
-        kept = "np.broadcast_to(kept.reshape(kept.shape + (1,) * (y.ndim - kept.ndim)), {})"
-        shape = "y.shape" if self._has_term_for_each_output else "y[..., :1].shape"
-        weight = kept.format(shape)
-        parts = {**definitions, "terms": terms, "weight": weight}
-        summed = "weight" if self._has_term_for_each_output else "weight[..., 0]"
-        count = "np.maximum(weight.sum(), 1)"
-        return Equations(f"np.sum({summed} * terms) / {count}",
-                         f"weight * ({slopes}) / {count}", definitions=parts)  # fmt: skip
+            return Equations("np.mean(terms)", f"({slopes}) / terms.size", definitions=parts)
+        parts["share"] = "kept / np.maximum(kept.sum(), 1)"
+        share = "share" if self._has_term_for_each_output else "np.expand_dims(share, -1)"
+        return Equations("np.sum(share * terms)", f"{share} * ({slopes})", definitions=parts)
 
     _has_term_for_each_output: ClassVar[bool] = False
 
