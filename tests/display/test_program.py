@@ -152,7 +152,7 @@ def check(
     optimizer = optimizer or optimizers.SGD(0.1)
     if targets is None:
         targets = tuple(rng.normal(size=each.shape) for each in expected)
-    memory = [names["initial_memory"](p)] if "initial_memory" in names else []
+    memory: list[Any] = [{}] if " memory," in text else []
     for _ in range(steps):
         cost = names["training_step"](*inputs, *targets, p, *memory)
         model.parameters.zero_grad()
@@ -556,9 +556,9 @@ def test_other_arguments_that_are_invalid_are_refused():
         program(3)
     with pytest.raises(BuildError):
         program(Dense(3))
-    with pytest.raises(DefinitionError, match="the loss is not one of chainrule.losses"):
+    with pytest.raises(DefinitionError, match="the loss is not one of"):
         program(small(), loss="mse")
-    with pytest.raises(DefinitionError, match="the optimizer is not one of chainrule.optimizers"):
+    with pytest.raises(DefinitionError, match="the optimizer is not one of"):
         program(small(), optimizer=0.1)
     with pytest.raises(ConfigurationError, match="does not fit the outputs") as caught:
         program(small(), loss=losses.PerOutput([losses.HalfSquaredError()] * 2))

@@ -89,6 +89,7 @@ class Writing(Symbols):
         self.sums: dict[int, list[str]] = {}  # for each value the terms of its delta so far
 
     def explanation(self) -> Explanation:
+        """The lines of all steps."""
         for place in self.steps:
             self._forward(place)
         self._at_the_output()
@@ -217,10 +218,10 @@ class Writing(Symbols):
     def _send(self, place: NamedStep, n: int, slot: int, expression: str) -> None:
         """The delta that a step sends to one of its inputs."""
         is_evaluable = place.said.is_evaluable
-        if len(self.takers[slot]) > 1 and is_evaluable:
-            if len(to_text(expression, self.signs)) <= SHORT:
-                self._terms(slot).append(expression)
-                return
+        is_term = len(self.takers[slot]) > 1 and is_evaluable
+        if is_term and len(to_text(expression, self.signs)) <= SHORT:
+            self._terms(slot).append(expression)
+            return
         self._line(
             "delta",
             1 if self._is_last_activation(place) else 2,

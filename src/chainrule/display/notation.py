@@ -149,11 +149,11 @@ ARITHMETIC: Mapping[type, Callable[..., Any]] = {
 FUNCTIONS = frozenset(
     {
         "all", "any", "arange", "argmax", "argmin", "average", "broadcast_to", "clip",
-        "concatenate", "cumsum", "diff", "dot", "einsum", "expand_dims", "eye", "flip",
-        "full_like", "imag", "matmul", "max", "mean", "min", "moveaxis", "ones", "ones_like", "outer",
-        "pad", "prod", "ravel", "real", "repeat", "reshape", "roll", "sort", "split", "squeeze", "stack",
-        "std", "sum", "swapaxes", "take", "tensordot", "tile", "transpose", "trace", "var",
-        "where", "zeros", "zeros_like",
+        "concatenate", "cumsum", "diff", "dot", "einsum", "expand_dims", "eye", "flip", "full_like",
+        "imag", "matmul", "max", "mean", "min", "moveaxis", "ones", "ones_like", "outer", "pad",
+        "prod", "ravel", "real", "repeat", "reshape", "roll", "sort", "split", "squeeze", "stack",
+        "std", "sum", "swapaxes", "take", "tensordot", "tile", "trace", "transpose", "var", "where",
+        "zeros", "zeros_like",
     }
 )  # fmt: skip
 """The functions that an expression may call, as ``np.sum(x)`` or ``x.sum()``, besides ufuncs."""

@@ -24,7 +24,6 @@ from chainrule.display.notation import parsed
 from chainrule.display.program_file import (
     File,
     forward,
-    function,
     inference,
     initial,
 )
@@ -35,7 +34,7 @@ from chainrule.display.program_passes import (
     write,
     write_unpacking,
 )
-from chainrule.display.source import Lines, replaced, source
+from chainrule.display.source import Lines, function, replaced, source
 from chainrule.layers.embedding import Embedding
 from chainrule.losses import HalfSquaredError, Loss, PerOutput, SigmoidCrossEntropy
 from chainrule.optimizers import SGD, Optimizer
@@ -84,20 +83,17 @@ def program(model: Layer, *, loss: Loss | None = None, optimizer: Optimizer | No
     --------
     >>> model = Sequential([Dense(2), Activation("sigmoid"), Dense(1), Activation("sigmoid")])
     >>> model.build((2,), rng=0)
-    >>> text = program(model)
-    >>> print(text[text.index("def backward") :].split("\\n\\n\\n")[0])
-    def backward(dC_dy_2, values, p):
-        \"\"\"The gradient of C, from its derivative with respect to the output.\"\"\"
-        gradient = {}
-        y_0, z_1, y_1, z_2 = values
-        delta_2 = dC_dy_2 * df(z_2)  # Δ₂ = ∂C/∂y₂ ⊙ f′(z₂)
-        dC_dy_1 = delta_2 @ p["dense_2.weights"].T  # ∂C/∂y₁ = Δ₂ w₂ᵀ
-        delta_1 = dC_dy_1 * df(z_1)  # Δ₁ = ∂C/∂y₁ ⊙ f′(z₁)
-        gradient["dense_1.weights"] = y_0.T @ delta_1  # ∂C/∂w₁ = y₀ᵀ Δ₁
-        gradient["dense_1.biases"] = delta_1.sum(axis=0)  # ∂C/∂b₁ = Σₛ Δ₁
-        gradient["dense_2.weights"] = y_1.T @ delta_2  # ∂C/∂w₂ = y₁ᵀ Δ₂
-        gradient["dense_2.biases"] = delta_2.sum(axis=0)  # ∂C/∂b₂ = Σₛ Δ₂
-        return gradient
+    >>> for line in program(model).splitlines():
+    ...     if line.strip().startswith(("z_", "delta_", "gradient[")):
+    ...         print(line.strip())
+    z_1 = y_0 @ p["dense_1.weights"] + p["dense_1.biases"]  # z₁ = y₀ w₁ + b₁
+    z_2 = y_1 @ p["dense_2.weights"] + p["dense_2.biases"]  # z₂ = y₁ w₂ + b₂
+    delta_2 = dC_dy_2 * df(z_2)  # Δ₂ = ∂C/∂y₂ ⊙ f′(z₂)
+    delta_1 = dC_dy_1 * df(z_1)  # Δ₁ = ∂C/∂y₁ ⊙ f′(z₁)
+    gradient["dense_1.weights"] = y_0.T @ delta_1  # ∂C/∂w₁ = y₀ᵀ Δ₁
+    gradient["dense_1.biases"] = delta_1.sum(axis=0)  # ∂C/∂b₁ = Σₛ Δ₁
+    gradient["dense_2.weights"] = y_1.T @ delta_2  # ∂C/∂w₂ = y₁ᵀ Δ₂
+    gradient["dense_2.biases"] = delta_2.sum(axis=0)  # ∂C/∂b₂ = Σₛ Δ₂
     """
     if not isinstance(model, Layer):
         raise DefinitionError(
@@ -148,7 +144,7 @@ class _Program:
             *self._passes(),
             inference(self.passes),
             *self._losses(),
-            *self._training(),
+            self._training(),
             self._initial(),
         ]
         functions[:0] = self.file.helpers()
@@ -161,7 +157,7 @@ class _Program:
             "    python program.py            trains on random numbers",
             f"    python program.py data.npz   trains on the arrays {self._data()} of a file",
             "",
-            "The file may also contain parameters, by their names in p. Written by chainrule.program.",
+            "The file may also contain parameters, by their names in p.",
             '"""',
             "",
             *imports,
@@ -246,7 +242,7 @@ class _Program:
 
     # ---------------------------------------------------------------- a training step
 
-    def _training(self) -> list[str]:
+    def _training(self) -> str:
         passes, lines = self.passes, Lines()
         names = self._arguments("x", len(passes.inputs))
         targets, count = self._targets(), len(passes.outputs)
@@ -267,10 +263,7 @@ class _Program:
         rate = self.optimizer.learning_rate
         arguments = ", ".join([*names, *targets, "p", *memory, f"eta={rate!r}"])
         doc = "One step of training on a batch: changes p, and returns the cost before."
-        functions = [function("training_step", arguments, doc, lines)]
-        if self.memory:
-            functions.append(self._initial_memory())
-        return functions
+        return function("training_step", arguments, doc, lines)
 
     def _steps(self, lines: Lines) -> None:
         """The rule of the optimizer for each parameter."""
@@ -286,7 +279,11 @@ class _Program:
         lines.add("for name, g in gradient.items():")
         inner = Lines(lines.indent + 4)
         if self.memory:
-            inner.add("m = memory[name]")
+            first = float(getattr(self.optimizer, "initial_accumulator", 0))
+            start = ", ".join(
+                f'"{name}": {0 if name == "steps" else first:g}' for name in self.memory
+            )
+            inner.add(f"m = memory.setdefault(name, {{{start}}})")
         for name, text in self.rule.items():
             node = self._in_rule(text)
             if name == "value" and isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub) \
@@ -313,23 +310,6 @@ class _Program:
             return parsed(known[node.id]) if is_known else None  # type: ignore[attr-defined]
 
         return replaced(parsed(text), change)
-
-    def _initial_memory(self) -> str:
-        lines = Lines()
-        first = float(getattr(self.optimizer, "initial_accumulator", 0.0))
-        vector = "np.zeros_like(p[name])" if not first else f"np.full_like(p[name], {first!r})"
-        items = [f'"{n}": {"0" if n == "steps" else vector}' for n in self.memory]
-        lines.add("memory = {}")
-        lines.add("for name in p:")
-        text = f"memory[name] = {{{', '.join(items)}}}"
-        inner = [text] if len(text) <= 92 else [
-            "memory[name] = {", *(f"    {item}," for item in items), "}"]  # fmt: skip
-        for line in inner:
-            lines.add(f"    {line}")
-        lines.add("return memory")
-        return function(
-            "initial_memory", "p", "What the optimizer remembers of each parameter.", lines
-        )
 
     # ---------------------------------------------------------------- the start
 
@@ -367,7 +347,7 @@ class _Program:
         )
         lines.add("    p |= given")
         if self.memory:
-            lines.add("memory = initial_memory(p)")
+            lines.add("memory = {}")
         arguments = ", ".join([*both, "p", *["memory"] * bool(self.memory)])
         lines.add("for step in range(1, 201):")
         lines.add(f"    cost = training_step({arguments})")

@@ -24,9 +24,11 @@ from chainrule.display.program_passes import (
     write_tuple,
     write_unpacking,
 )
-from chainrule.display.source import Lines, source
+from chainrule.display.source import Lines, function, source
 
-ERF = """erf = np.vectorize(math.erf, otypes=[float])"""
+ERF = '''def erf(z):
+    """The error function of each number."""
+    return np.vectorize(math.erf, otypes=[float])(z)'''
 SIGMOID = '''def sigmoid(z):
     """The sigmoid, which opens and closes a gate."""
     return 1 / (1 + np.exp(-z))'''
@@ -104,7 +106,7 @@ class File:
         if key not in self._calls:
             name = self._free(name.replace("/", "_"))
             if program_loops.has_loops(layer):
-                functions, has_apply = program_loops.write_functions(layer, name, self)
+                functions, has_apply = program_loops.functions_for(layer, name, self)
             else:
                 functions, has_apply = self._passes(layer, name)
             self.functions += functions
@@ -187,11 +189,6 @@ def _no_formula(kind: Any) -> DefinitionError:
 
 
 # ------------------------------------------------------------------------------- code
-
-
-def function(name: str, arguments: str, doc: str, lines: Lines) -> str:
-    """A function as code."""
-    return "\n".join([f"def {name}({arguments}):", f'    """{doc}"""', *lines.lines])
 
 
 def forward(passes: Passes, kept: Sequence[str], name: str, doc: str) -> str:

@@ -12,14 +12,13 @@ functions of the layer inside, which may have loops of its own.
 from __future__ import annotations
 
 import ast
-import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from chainrule.core.equations import is_said_by
 from chainrule.core.layer import Layer
 from chainrule.display.notation import Sign, names_in, parsed, to_text
-from chainrule.display.source import Lines, laid_out, replaced
+from chainrule.display.source import WIDTH, Lines, function, replaced
 from chainrule.display.symbols import LETTERS
 from chainrule.layers.recurrent import Recurrent
 from chainrule.layers.wrappers import Bidirectional, Scan, TimeDistributed
@@ -27,7 +26,8 @@ from chainrule.layers.wrappers import Bidirectional, Scan, TimeDistributed
 if TYPE_CHECKING:
     from chainrule.display.program_file import File
 
-BEFORE, AFTER = "_before", "_after"
+FORWARD = "The steps of {}, from the first to the last."
+BACKWARD = "The steps of {}, from the last to the first."
 
 
 def has_loops(layer: Layer) -> bool:
@@ -37,177 +37,148 @@ def has_loops(layer: Layer) -> bool:
     return type(layer) in WRITERS
 
 
-def write_functions(layer: Layer, name: str, file: File) -> tuple[list[str], bool]:
-    """The functions of such a layer as code, and whether it has one for inference."""
-    writer = WRITERS.get(type(layer), _recurrent)
-    functions, has_apply = writer(layer, name, file)
-    return [laid_out(code) for code in functions], has_apply
+def functions_for(layer: Layer, name: str, file: File) -> tuple[list[str], bool]:
+    """The functions of such a layer as code, and whether one of them is for inference."""
+    if isinstance(layer, Recurrent):
+        return _RecurrentWriter(layer, name, file).functions(), bool(layer.stateful)
+    return WRITERS[type(layer)](layer, name, file)
 
 
 # ------------------------------------------------------------------------------- recurrent layers
 
-
-def _recurrent(layer: Any, name: str, file: File) -> tuple[list[str], bool]:
-    said = layer.equations()
-    width, masked = layer.units, len(layer.input_shapes) > 1
-    forward, back = dict(said.definitions), dict(said.backward_definitions)
-    back.pop("D_last", None)
-    states = [n for n in reversed(forward) if n + BEFORE in _used(forward)]  # first h
-    code = _Step(layer, name, file)
-    # What a step hands back to the one before it, and what it needs of its own forward pass.
-    carried = [n.removesuffix(AFTER) for n in sorted(_used(back)) if n.endswith(AFTER)]
-    carried.sort(key=[*forward, *back, "d"].index)
-    back |= code.joined(back)
-    gradients = {n: _without_sum(text) for n, text in said.gradients.items()}
-    given = [f"{n}{BEFORE}" for n in states]
-    known = {*forward, *given, "x", *code.parts(forward)}
-    wanted = known & {*_used(back), *_used(gradients), *carried}
-    kept = [n for n in ["x", *given, *forward, *code.parts(forward)] if n in wanted]
-    kept += ["used"] * masked
-    x, mask = ("x", ", mask") if masked else ("x", "")
-    body = Lines(8)
-    body.add(f"x_t, {', '.join(given)} = x[:, t], {', '.join(states)}")
-    if masked:
-        body.add("used = mask[:, t, np.newaxis] != 0")
-        body.add("x_t = np.where(used, x_t, 0)")
-    code.write(body, forward)
-    for state in states if masked else ():
-        body.add(f"{state} = np.where(used, {state}, {state}{BEFORE})")
-    _add_call(body, "values.append", [("x_t" if n == "x" else n) for n in kept])
-    body.add("outputs.append(h)")
-    zeros = f"np.zeros((len(x), {width}))"
-    starts = [f"{' = '.join(states)} = {zeros}"]
-    ends = []
-    if layer.stateful:
-        paths = [file.paths[id(layer._buffers[n])] for n in layer.states]
-        starts = [
-            f'{state} = p["{path}"] if len(p["{path}"]) else {zeros}'
-            for state, path in zip(states, paths, strict=True)
-        ]
-        ends = [f'p["{path}"] = {state}' for state, path in zip(states, paths, strict=True)]
-    result = "np.stack(outputs, axis=1)" if layer.return_sequences else "h"
-    functions = [
-        "\n".join(
-            [
-                f"def forward_{name}({x}{mask}, p):",
-                f'    """The steps of {name}, from the first to the last."""',
-                *(f"    {line}" for line in starts),
-                "    values, outputs = [], []",
-                "    for t in range(x.shape[1]):",
-                *body.lines,
-                *(f"    {line}" for line in ends),
-                f"    return {result}, values",
-            ]
-        )
-    ]
-    body = Lines(8)
-    _add_unpacking(body, [("x_t" if n == "x" else n) for n in kept], "values[t]")
-    stays = masked or not layer.return_sequences
-    state_deltas = {"D": "delta_h", "gamma": "gamma_stays"}
-    for n, formula in back.items():
-        text = formula
-        if n == "D" and layer.return_sequences:
-            text = text.replace("delta +", "delta[:, t] +")
-        if n in state_deltas and (masked or (n == "D" and stays)):
-            text = f"{state_deltas[n]} + {text}"
-        code.write(body, {n: text}, formula)
-        if n in state_deltas and masked:
-            body.add(f"{state_deltas[n]} = np.where(used, 0, {n})")
-            body.add(f"{n} = np.where(used, {n}, 0)")
-        elif n == "D" and stays:
-            body.add("delta_h = 0  # the cost depends on the last step alone")
-    for n, text in gradients.items():
-        path = file.paths[id(layer._parameters[n])]
-        if id(layer._parameters[n]) in file.trained:
-            body.assign(f'gradient["{path}"]', code.tree(text), sign="+=")
-    body.assign("dx", code.tree("d @ weights.T"))
-    body.add("deltas.append(dx)")
-    body.add(f"{', '.join(n + AFTER for n in carried)} = {', '.join(carried)}")
-    zeros = f"np.zeros((len(delta), {layer.biases.size}))"
-    first = [zeros if n in ("d", "e") else "0" for n in carried]
-    starts = [f"{n}{AFTER} = {value}" for n, value in zip(carried, first, strict=True)]
-    if not layer.return_sequences:
-        starts.append("delta_h = delta")
-    elif masked:
-        starts.append("delta_h = 0")
-    if masked and "gamma" in back:
-        starts.append("gamma_stays = 0")
-    result = "np.stack(deltas[::-1], axis=1)"
-    if masked:
-        result += ", np.zeros((len(delta), len(values)))"
-    functions.append(
-        "\n".join(
-            [
-                f"def backward_{name}(delta, values, p, gradient):",
-                f'    """The steps of {name}, from the last to the first."""',
-                *(f"    {line}" for line in starts),
-                "    deltas = []",
-                "    for t in reversed(range(len(values))):",
-                *body.lines,
-                f"    return {result}",
-            ]
-        )
-    )
-    if layer.stateful:
-        functions.append(
-            f"def apply_{name}({x}{mask}, p):\n"
-            f'    """The outputs of {name}, which keeps its state."""\n'
-            f"    return forward_{name}({x}{mask}, dict(p))[0]"
-        )
-    return functions, bool(layer.stateful)
+STATES = {"D": "delta_h", "gamma": "delta_c"}
+"""The delta of each state, and the part of it that a step passes on unchanged."""
 
 
-def _used(texts: Mapping[str, str]) -> set[str]:
-    return set().union(*map(names_in, texts.values())) if texts else set()
+class _RecurrentWriter:
+    """Writes the loops of a recurrent layer around the formulas of one step.
 
-
-def _without_sum(text: str) -> str:
-    """The contribution of one time to a gradient: ``x.T @ d`` of ``over_time(x.T @ d)``."""
-    node = parsed(text)
-    if (
-        isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Name)
-        and node.func.id == "over_time"
-    ):
-        return ast.unparse(node.args[0])
-    return text
-
-
-class _Step:
-    """Writes the formulas of one step of a recurrent layer."""
+    In the formulas, ``h_before`` is the h of the step before, ``d_after`` the d of the step after,
+    and ``z_i`` the part of z that belongs to the gate i.
+    """
 
     def __init__(self, layer: Any, name: str, file: File) -> None:
-        self.layer, self.gates, self.file = layer, layer.gates, file
-        tokens = {"<n>": "", "<x>": "x", "<y>": "h", "<delta>": "Δ"}
-        self.used = _used(layer.formulas) | _used(layer.formulas_back)
-        self.signs: dict[str, Sign] = {}
-        for own, (_, text) in layer.equations().signs.items():
-            for token, shown in tokens.items():
+        self.layer, self.name, self.file = layer, name, file
+        said = layer.equations()
+        self.is_masked = len(layer.input_shapes) > 1
+        self.arguments = "x, mask, p" if self.is_masked else "x, p"
+        self.forward = dict(said.definitions)
+        self.back = {name: text for name, text in said.backward_definitions.items()
+                     if name != "D_last"}  # fmt: skip
+        if layer.gates:
+            self.back["d"] = f"({', '.join(f'd_{gate}' for gate in layer.gates)})"
+        self.gradients = {name: _of_one_step(text) for name, text in said.gradients.items()}
+        used_forward, used = _used(self.forward), _used(self.forward) | _used(self.back)
+        self.states = [n for n in reversed(self.forward) if f"{n}_before" in used_forward]
+        self.carried = [n for n in (*self.forward, *self.back) if f"{n}_after" in used]
+        self.parts = {
+            name: [f"{name}_{gate}" for gate in layer.gates]
+            for name in self.forward
+            if any(f"{name}_{gate}" in used for gate in layer.gates)
+        }
+        made = ["x", *(f"{n}_before" for n in self.states), *self.forward]
+        made += [part for parts in self.parts.values() for part in parts]
+        wanted = {*_used(self.back), *_used(self.gradients), *self.carried}
+        self.kept = [_own(n) for n in made if n in wanted] + ["used"] * self.is_masked
+        self.signs = self._signs(said.signs)
+
+    def _signs(self, given: Mapping[str, tuple[str, str]]) -> dict[str, Sign]:
+        signs = {name: Sign("", LETTERS.get(name, name)) for name in self.layer._parameters}
+        for name, (_, text) in given.items():
+            for token, shown in {"<n>": "", "<x>": "x", "<y>": "h", "<delta>": "Δ"}.items():
                 text = text.replace(token, shown)
-            self.signs[own] = Sign("", text)
-        for own in layer._parameters:
-            self.signs[own] = Sign("", LETTERS.get(own, own))
+            signs[name] = Sign("", text)
+        return signs
 
-    def parts(self, forward: Mapping[str, str]) -> list[str]:
-        """The names of the gates' parts of what is computed for all gates at once."""
-        return [f"{n}_{g}" for n in forward for g in self.gates if f"{n}_{g}" in self.used]
+    def functions(self) -> list[str]:
+        """The code of the functions."""
+        functions = [self._forward(), self._backward()]
+        if self.layer.stateful:
+            given = self.arguments.removesuffix("p")
+            body = f"return forward_{self.name}({given}dict(p))[0]"
+            doc = f"The outputs of {self.name}, which keeps its state."
+            functions.append(function(f"apply_{self.name}", self.arguments, doc, body))
+        return functions
 
-    def joined(self, back: Mapping[str, str]) -> dict[str, str]:
-        """The line that puts the deltas of all gates side by side."""
-        if "d" in back or not self.gates:
-            return {}
-        return {"d": f"({', '.join(f'd_{gate}' for gate in self.gates)})"}
+    def _forward(self) -> str:
+        layer, lines, step = self.layer, Lines(4), Lines(8)
+        zeros = f"np.zeros((len(x), {layer.units}))"
+        carried = [self.file.paths[id(layer._buffers[n])] for n in layer.states if layer.stateful]
+        for state, path in zip(self.states, carried, strict=False):
+            lines.add(f'{state} = p["{path}"] if len(p["{path}"]) else {zeros}')
+        if not carried:
+            lines.add(f"{' = '.join(self.states)} = {zeros}")
+        lines.add("values, outputs = [], []")
+        lines.add("for t in range(x.shape[1]):")
+        before = ", ".join(f"{state}_before" for state in self.states)
+        step.add(f"x_t, {before} = x[:, t], {', '.join(self.states)}")
+        if self.is_masked:
+            step.add("used = mask[:, t, np.newaxis] != 0")
+            step.add("x_t = np.where(used, x_t, 0)")
+        for name, text in self.forward.items():
+            self._formula(step, name, text)
+            if name in self.parts:
+                count = len(self.layer.gates)
+                step.add(f"{', '.join(self.parts[name])} = np.split({name}, {count}, axis=1)")
+        for state in self.states if self.is_masked else ():
+            step.add(f"{state} = np.where(used, {state}, {state}_before)")
+        kept = _tuple(self.kept)
+        if len(kept) + 24 <= WIDTH:
+            step.add(f"values.append({kept})")
+        else:
+            step.lines += ["        values.append(", f"            {kept}", "        )"]
+        step.add("outputs.append(h)")
+        lines.lines += step.lines
+        for state, path in zip(self.states, carried, strict=False):
+            lines.add(f'p["{path}"] = {state}')
+        y = "np.stack(outputs, axis=1)" if layer.return_sequences else "h"
+        lines.add(f"return {y}, values")
+        return function(f"forward_{self.name}", self.arguments, FORWARD.format(self.name), lines)
 
-    def write(self, lines: Lines, formulas: Mapping[str, str], shown: str = "") -> None:
-        """Write formulas, each followed by its parts; ``shown`` replaces one in the comment."""
-        for name, text in formulas.items():
-            sides = [to_text(side, self.signs) for side in (name, shown or text)]
-            lines.assign(name, self.tree(text), " = ".join(sides))
-            if any(f"{name}_{gate}" in self.used for gate in self.gates):
-                parts = ", ".join(f"{name}_{gate}" for gate in self.gates)
-                lines.add(f"{parts} = np.split({name}, {len(self.gates)}, axis=1)")
+    def _backward(self) -> str:
+        layer, lines, step = self.layer, Lines(4), Lines(8)
+        is_last, masked = not layer.return_sequences, self.is_masked
+        # What a step that is not used passes on; for h also what comes from the cost at the end.
+        passed = {n: part for n, part in STATES.items()
+                  if n in self.back and (masked or (is_last and n == "D"))}  # fmt: skip
+        for name in self.carried:
+            is_row = name in ("d", "e")
+            zeros = f"np.zeros((len(delta), {layer.biases.size}))" if is_row else "0"
+            lines.add(f"{name}_after = {zeros}")
+        for name, part in passed.items():
+            lines.add(f"{part} = {'delta' if is_last and name == 'D' else 0}")
+        lines.add("deltas = []")
+        lines.add("for t in reversed(range(len(values))):")
+        step.add(f"{_tuple(self.kept).strip('()')} = values[t]")
+        for name, text in self.back.items():
+            whole = text.replace("delta +", "delta[:, t] +") if name == "D" else text
+            whole = f"{passed[name]} + {whole}" if name in passed else whole
+            self._formula(step, name, whole, text)
+            if name in passed and masked:
+                step.add(f"{passed[name]} = np.where(used, 0, {name})")
+                step.add(f"{name} = np.where(used, {name}, 0)")
+            elif name in passed:
+                step.add(f"{passed[name]} = 0  # the cost depends on the last step alone")
+        for name, text in self.gradients.items():
+            if id(layer._parameters[name]) in self.file.trained:
+                path = self.file.paths[id(layer._parameters[name])]
+                step.assign(f'gradient["{path}"]', self._tree(text), sign="+=")
+        step.assign("dx", self._tree("d @ weights.T"))
+        step.add("deltas.append(dx)")
+        after = ", ".join(f"{name}_after" for name in self.carried)
+        step.add(f"{after} = {', '.join(self.carried)}")
+        lines.lines += step.lines
+        of_mask = ", np.zeros((len(delta), len(values)))" if masked else ""
+        lines.add(f"return np.stack(deltas[::-1], axis=1){of_mask}")
+        doc = BACKWARD.format(self.name)
+        return function(f"backward_{self.name}", "delta, values, p, gradient", doc, lines)
 
-    def tree(self, text: str) -> ast.expr:
+    def _formula(self, lines: Lines, name: str, text: str, shown: str = "") -> None:
+        """The line of a formula; ``shown`` replaces it in the comment."""
+        sides = [to_text(side, self.signs) for side in (name, shown or text)]
+        lines.assign(name, self._tree(text), " = ".join(sides))
+
+    def _tree(self, text: str) -> ast.expr:
         """The syntax tree of a formula, with the names of the program."""
 
         def change(node: ast.expr) -> ast.expr | None:
@@ -221,210 +192,150 @@ class _Step:
                     self.file.uses_sigmoid = True
             return None
 
-        node = parsed(text)
-        if isinstance(node, ast.Tuple):
-            node = parsed(f"np.concatenate({ast.unparse(node)}, axis=1)")
-        return replaced(node, change)
+        is_tuple = isinstance(parsed(text), ast.Tuple)
+        return replaced(parsed(f"np.concatenate({text}, axis=1)" if is_tuple else text), change)
 
 
-def _add_call(lines: Lines, function: str, names: Iterable[str]) -> None:
+def _used(formulas: Mapping[str, str]) -> set[str]:
+    return {name for text in formulas.values() for name in names_in(text)}
+
+
+def _own(name: str) -> str:
+    return "x_t" if name == "x" else name
+
+
+def _tuple(names: Iterable[str]) -> str:
     items = list(names)
-    inside = f"{', '.join(items)}{',' if len(items) == 1 else ''}"
-    text = f"{function}(({inside}))"
-    if lines.indent + len(text) <= 100:
-        lines.add(text)
-    else:
-        for line in (f"{function}(", f"    ({inside})", ")"):
-            lines.add(line)
+    return f"({', '.join(items)}{',' if len(items) == 1 else ''})"
 
 
-def _add_unpacking(lines: Lines, names: Iterable[str], value: str) -> None:
-    items = list(names)
-    lines.add(f"{', '.join(items)}{',' if len(items) == 1 else ''} = {value}")
+def _of_one_step(text: str) -> str:
+    """The contribution of one step to a gradient: ``x.T @ d`` of ``over_time(x.T @ d)``."""
+    match parsed(text):
+        case ast.Call(func=ast.Name(id="over_time"), args=[inner]):
+            return ast.unparse(inner)
+    return text
 
 
 # ------------------------------------------------------------------------------- wrappers
 
 
-def _dedented(text: str, **parts: Any) -> str:
-    return textwrap.dedent(text).strip("\n").format(**parts)
-
-
 def _time_distributed(layer: TimeDistributed, name: str, file: File) -> tuple[list[str], bool]:
     inner = file.functions_of(layer.layer, f"{name}_layer")
     xs = [f"x_{n + 1}" for n in range(len(layer.input_shapes))]
-    ds = [f"delta_{n + 1}" for n in range(len(layer.output_shapes))]
+    deltas = [f"delta_{n + 1}" for n in range(len(layer.output_shapes))]
 
-    def folded(names: Iterable[str]) -> str:
-        return ", ".join(f"{n}.reshape(-1, *{n}.shape[2:])" for n in names)
+    def folded(names: list[str]) -> str:
+        return ", ".join(f"{each}.reshape(-1, *{each}.shape[2:])" for each in names)
 
     def unfolded(value: str, count: int) -> str:
-        shape = "*axes, *{0}.shape[1:]"
         if count == 1:
-            return f"{value}.reshape({shape.format(value)})"
-        return f"[each.reshape({shape.format('each')}) for each in {value}]"
+            return f"{value}.reshape(*axes, *{value}.shape[1:])"
+        return f"[each.reshape(*axes, *each.shape[1:]) for each in {value}]"
 
-    functions = [
-        _dedented(
+    def passed(kind: str, is_forward: bool) -> str:
+        body = f"""
+            axes = {xs[0]}.shape[:2]
+            y{", values" if is_forward else ""} = {kind}_{inner.function}({folded(xs)}, p)
+            return {unfolded("y", len(deltas))}{", (axes, values)" if is_forward else ""}
             """
-            def forward_{name}({inputs}, p):
-                \"\"\"The steps of {name}, as the rows of one batch.\"\"\"
-                axes = {first}.shape[:2]
-                y, values = forward_{inner}({folded}, p)
-                return {y}, (axes, values)
-            """,
-            name=name, inputs=", ".join(xs), first=xs[0], inner=inner.function,
-            folded=folded(xs), y=unfolded("y", len(ds)),
-        ),
-        _dedented(
-            """
-            def backward_{name}({deltas}, values, p, gradient):
-                \"\"\"The deltas of the inputs of {name}.\"\"\"
-                axes, inner = values
-                delta = backward_{inner}({folded}, inner, p, gradient)
-                return {dx}
-            """,
-            name=name, deltas=", ".join(ds), inner=inner.function, folded=folded(ds),
-            dx=unfolded("delta", len(xs)),
-        ),
-    ]  # fmt: skip
+        doc = f"The steps of {name}, as the rows of one batch."
+        return function(f"{kind}_{name}", ", ".join([*xs, "p"]), doc, body)
+
+    body = f"""
+        axes, inner = values
+        delta = backward_{inner.function}({folded(deltas)}, inner, p, gradient)
+        return {unfolded("delta", len(xs))}
+        """
+    arguments = ", ".join([*deltas, "values", "p", "gradient"])
+    back = function(f"backward_{name}", arguments, f"The deltas of the inputs of {name}.", body)
+    functions = [passed("forward", True), back]
     if inner.has_apply:
-        functions.append(
-            _dedented(
-                """
-                def apply_{name}({inputs}, p):
-                    \"\"\"The outputs of {name}.\"\"\"
-                    axes = {first}.shape[:2]
-                    y = apply_{inner}({folded}, p)
-                    return {y}
-                """,
-                name=name,
-                inputs=", ".join(xs),
-                first=xs[0],
-                inner=inner.function,
-                folded=folded(xs),
-                y=unfolded("y", len(ds)),
-            )  # fmt: skip
-        )
+        functions.append(passed("apply", False))
     return functions, inner.has_apply
 
 
 def _scan(layer: Scan, name: str, file: File) -> tuple[list[str], bool]:
     cell = file.functions_of(layer.cell, f"{name}_cell")
-    masked = len(layer.input_shapes) > 1
-    ones = ", ".join(["np.newaxis"] * len(layer.hidden_shape))
-    rows = ", ".join(["np.newaxis"] * (len(layer.input_shapes[0]) - 1))
-    shape = ", ".join(["len(x)", *map(str, layer.hidden_shape)])
-    index = f"mask[:, t, {ones}]" if ones else "mask[:, t]"
-    x_index = f"mask[:, t, {rows}]" if rows else "mask[:, t]"
+    is_masked, sequences = len(layer.input_shapes) > 1, layer.return_sequences
+    zeros = f"np.zeros({('len(x)', *layer.hidden_shape)})".replace("'", "")
 
-    def passed(kind: str) -> list[str]:
-        is_forward = kind == "forward"
-        call = f"{kind}_{cell.function}(x_t, h, p)"
-        if not is_forward and not cell.has_apply:
-            call = f"forward_{cell.function}(x_t, h, p)[0]"
-        lines = [f"def {kind}_{name}({'x, mask' if masked else 'x'}, p):"]
-        lines.append(f'    """The steps of {name}, from the first to the last."""')
-        lines.append(f"    h = np.zeros(({shape}{',' if shape == 'len(x)' else ''}))")
-        lines.append("    values, outputs = [], []" if is_forward else "    outputs = []")
-        lines.append("    for t in range(x.shape[1]):")
-        if masked:
-            lines.append(f"        x_t = np.where({x_index} != 0, x[:, t], 0)")
-        else:
-            lines.append("        x_t = x[:, t]")
-        new = "h_new" if masked else "h"
-        lines.append(f"        {new}{', step' if is_forward else ''} = {call}")
-        if masked:
-            lines.append(f"        h = np.where({index} != 0, h_new, h)")
-        if is_forward:
-            lines.append(f"        values.append({'(step, mask[:, t])' if masked else 'step'})")
-        lines.append("        outputs.append(h)")
-        result = "np.stack(outputs, axis=1)" if layer.return_sequences else "h"
-        lines.append(f"    return {result}{', values' if is_forward else ''}")
-        return lines
+    def mask(array: str, axes: int) -> str:
+        return f"{array}[{', '.join([':', 't', *['np.newaxis'] * axes])}] != 0"
 
-    back = [
-        f"def backward_{name}(delta, values, p, gradient):",
-        f'    """The steps of {name}, from the last to the first."""',
-        f"    delta_h = {'np.zeros_like(delta[:, 0])' if layer.return_sequences else 'delta'}",
-        "    deltas = []",
-        "    for t in reversed(range(len(values))):",
-    ]
-    if layer.return_sequences:
-        back.append("        delta_h = delta_h + delta[:, t]")
-    if masked:
-        used = f"used[:, {ones}]" if ones else "used"
-        back += [
-            "        step, used = values[t]",
-            f"        stays = np.where({used} != 0, 0, delta_h)",
-            "        delta_h = delta_h - stays",
-            f"        dx, delta_h = backward_{cell.function}(delta_h, step, p, gradient)",
-            "        delta_h = delta_h + stays",
-        ]
-    else:
-        back.append(
-            f"        dx, delta_h = backward_{cell.function}(delta_h, values[t], p, gradient)"
-        )
-    result = "np.stack(deltas[::-1], axis=1)"
-    result += ", np.zeros((len(delta), len(values)))" if masked else ""
-    back += ["        deltas.append(dx)", f"    return {result}"]
-    functions = [passed("forward"), back, *([passed("apply")] if cell.has_apply else [])]
-    return ["\n".join(lines) for lines in functions], cell.has_apply
+    used_by_x = mask("mask", len(layer.input_shapes[0]) - 1)
+    used_by_h = mask("mask", len(layer.hidden_shape))
+
+    def passed(kind: str, is_forward: bool) -> str:
+        new = "h_new" if is_masked else "h"
+        body = f"""
+            h = {zeros}
+            {"values, " * is_forward}outputs = {"[], " * is_forward}[]
+            for t in range(x.shape[1]):
+                x_t = {f"np.where({used_by_x}, x[:, t], 0)" if is_masked else "x[:, t]"}
+                {new}{", step" * is_forward} = {kind}_{cell.function}(x_t, h, p)
+                {f"used = {used_by_h}" * is_masked}
+                {"h = np.where(used, h_new, h)" * is_masked}
+                {f"values.append({'(step, used)' if is_masked else 'step'})" * is_forward}
+                outputs.append(h)
+            return {"np.stack(outputs, axis=1)" if sequences else "h"}{", values" * is_forward}
+            """
+        arguments = "x, mask, p" if is_masked else "x, p"
+        return function(f"{kind}_{name}", arguments, FORWARD.format(name), body)
+
+    step, delta = ("step", "np.where(used, delta_h, 0)") if is_masked else ("values[t]", "delta_h")
+    body = f"""
+        delta_h = {"np.zeros_like(delta[:, 0])" if sequences else "delta"}
+        deltas = []
+        for t in reversed(range(len(values))):
+            {"step, used = values[t]" * is_masked}
+            {"delta_h = delta_h + delta[:, t]" * sequences}
+            {"stays = np.where(used, 0, delta_h)" * is_masked}
+            dx, delta_h = backward_{cell.function}({delta}, {step}, p, gradient)
+            {"delta_h = delta_h + stays" * is_masked}
+            deltas.append(dx)
+        dx = np.stack(deltas[::-1], axis=1)
+        return dx{", np.zeros((len(delta), len(values)))" * is_masked}
+        """
+    arguments = "delta, values, p, gradient"
+    back = function(f"backward_{name}", arguments, BACKWARD.format(name), body)
+    functions = [passed("forward", True), back]
+    if cell.has_apply:
+        functions.append(passed("apply", False))
+    return functions, cell.has_apply
 
 
 def _bidirectional(layer: Bidirectional, name: str, file: File) -> tuple[list[str], bool]:
     there = file.functions_of(layer.layer, f"{name}_layer")
     back = file.functions_of(layer.reverse, f"{name}_reverse")
-    masked, width = len(layer.input_shapes) > 1, layer.layer.output_shape[-1]
+    is_masked, width = len(layer.input_shapes) > 1, layer.layer.output_shape[-1]
     has_axes = len(layer.layer.output_shape) > 1
-    turn = "[:, ::-1]" if getattr(layer.layer, "return_sequences", has_axes) else ""
-    given, turned = ("x, mask", "x[:, ::-1], mask[:, ::-1]") if masked else ("x", "x[:, ::-1]")
-    joined = f"np.concatenate((y_there, y_back{turn}), axis=-1)"
-    functions = [
-        _dedented(
+    turn = "[:, ::-1]" * bool(getattr(layer.layer, "return_sequences", has_axes))
+    given, turned = ("x, mask", "x[:, ::-1], mask[:, ::-1]") if is_masked else ("x", "x[:, ::-1]")
+
+    def passed(kind: str, is_forward: bool) -> str:
+        body = f"""
+            y_there{", there" * is_forward} = {kind}_{there.function}({given}, p)
+            y_back{", back" * is_forward} = {kind}_{back.function}({turned}, p)
+            y = np.concatenate((y_there, y_back{turn}), axis=-1)
+            return y{", (there, back)" * is_forward}
             """
-            def forward_{name}({given}, p):
-                \"\"\"Both directions of {name}.\"\"\"
-                y_there, there = forward_{there}({given}, p)
-                y_back, back = forward_{back}({turned}, p)
-                return {joined}, (there, back)
-            """,
-            name=name, given=given, turned=turned, joined=joined,
-            there=there.function, back=back.function,
-        ),
-        _dedented(
-            """
-            def backward_{name}(delta, values, p, gradient):
-                \"\"\"The delta of the input of {name}.\"\"\"
-                there, back = values
-                delta_there = backward_{there}(delta[..., :{width}], there, p, gradient)
-                delta_back = backward_{back}(delta[..., {width}:]{turn}, back, p, gradient)
-                return {result}
-            """,
-            name=name, width=width, turn=turn, there=there.function, back=back.function,
-            result="delta_there[0] + delta_back[0][:, ::-1], delta_there[1]" if masked
-            else "delta_there + delta_back[:, ::-1]",
-        ),
-    ]  # fmt: skip
-    has_apply = there.has_apply or back.has_apply
-    if has_apply:
-        functions.append(
-            _dedented(
-                """
-                def apply_{name}({given}, p):
-                    \"\"\"The outputs of {name}.\"\"\"
-                    y_there, y_back = apply_{there}({given}, p), apply_{back}({turned}, p)
-                    return {joined}
-                """,
-                name=name,
-                given=given,
-                turned=turned,
-                joined=joined,
-                there=there.function,
-                back=back.function,
-            )  # fmt: skip
-        )
-    return functions, has_apply
+        return function(f"{kind}_{name}", f"{given}, p", f"Both directions of {name}.", body)
+
+    of_mask = ", of_mask" * is_masked
+    body = f"""
+        there, back = values
+        delta_there, delta_back = delta[..., :{width}], delta[..., {width}:]{turn}
+        dx_there{of_mask} = backward_{there.function}(delta_there, there, p, gradient)
+        dx_back{", _" * is_masked} = backward_{back.function}(delta_back, back, p, gradient)
+        return dx_there + dx_back[:, ::-1]{of_mask}
+        """
+    doc = f"The delta of the input of {name}."
+    backward = function(f"backward_{name}", "delta, values, p, gradient", doc, body)
+    functions = [passed("forward", True), backward]
+    if there.has_apply:
+        functions.append(passed("apply", False))
+    return functions, there.has_apply
 
 
 WRITERS: Mapping[type, Callable[..., tuple[list[str], bool]]] = {

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import ast
 import json
+import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from attrs import define, field
 
@@ -77,7 +79,7 @@ def _written(node: ast.expr | None) -> tuple[str, int]:
             return f"{source(node.func, ATOM)}({', '.join(_arguments(node))})", ATOM
         case ast.ListComp():
             return f"[{_comprehension(node)}]", ATOM
-    return ast.unparse(node), ATOM  # type: ignore[arg-type]
+    return ast.unparse(node), ATOM
 
 
 def _arguments(node: ast.Call) -> Iterator[str]:
@@ -175,7 +177,7 @@ class Lines:
             parts = [part for part in _parts_of(node) if len(source(part)) >= LONG / 2]
             fitting = [part for part in parts if len(source(part)) <= room]
             if not fitting and not self._can_be_opened(node):
-                fitting = [part for part in parts if isinstance(part, ast.Call)]
+                fitting = [part for part in parts if not isinstance(part, ast.BinOp)]
             if not fitting:
                 break
             node = self._name(node, max(fitting, key=lambda part: len(source(part))))
@@ -186,7 +188,7 @@ class Lines:
         match node:
             case ast.Call(func=ast.Name() | ast.Attribute(value=ast.Name(id="np"))):
                 pass
-            case ast.Tuple() | ast.List():
+            case ast.Tuple() | ast.List() | ast.ListComp():
                 pass
             case _:
                 return False
@@ -215,7 +217,7 @@ class Lines:
 
 
 def _named(node: ast.expr, text: str, name: str) -> ast.expr | None:
-    is_it = isinstance(node, ast.Call | ast.BinOp | ast.Subscript) and source(node) == text
+    is_it = isinstance(node, ast.Call | ast.BinOp | ast.ListComp) and source(node) == text
     return ast.Name(name) if is_it else None
 
 
@@ -227,26 +229,30 @@ def _word_for(node: ast.expr) -> str:
     return "part"
 
 
-def laid_out(code: str) -> str:
-    """Code with its long lines in several: assignments, calls and results."""
-    done: list[str] = []
-    for line in code.split("\n"):
-        if len(line) <= WIDTH:
-            done.append(line)
-            continue
-        lines = Lines(len(line) - len(line.lstrip()))
-        match ast.parse(
-            line.strip() if "return" not in line else f"def f():\n {line.strip()}"
-        ).body[0]:
-            case ast.Assign(targets=[target], value=value):
-                lines.assign(ast.unparse(target).strip("()"), value)
-            case ast.FunctionDef(body=[ast.Return(value=ast.expr() as value)]):
-                lines.assign("result", value)
-                lines.add("return result")
-            case _:
-                lines.add(line.strip())
-        done += lines.lines
-    return "\n".join(done)
+def function(name: str, arguments: str, doc: str, body: str | Lines) -> str:
+    """A function as code. Empty lines of the body are left out, long ones divided."""
+    if isinstance(body, str):
+        text = textwrap.indent(textwrap.dedent(body), " " * 4)
+        body = Lines(
+            lines=[part for line in text.split("\n") if line.strip() for part in _fit(line)]
+        )
+    return "\n".join([f"def {name}({arguments}):", f'    """{doc}"""', *body.lines])
+
+
+def _fit(line: str) -> list[str]:
+    """A line of code, divided if it is too long: an assignment, or a result."""
+    lines, code = Lines(len(line) - len(line.lstrip())), line.strip()
+    if len(line) <= WIDTH:
+        return [line]
+    left, is_assignment, right = code.partition(" = ")
+    if code.startswith("return "):
+        lines.assign("result", ast.parse(code.removeprefix("return "), mode="eval").body)
+        lines.add("return result")
+    elif is_assignment:
+        lines.assign(left, ast.parse(right, mode="eval").body)
+    else:
+        lines.add(code)
+    return lines.lines
 
 
 def replaced(node: ast.expr, change: Callable[[ast.expr], ast.expr | None]) -> ast.expr:
@@ -258,7 +264,8 @@ def replaced(node: ast.expr, change: Callable[[ast.expr], ast.expr | None]) -> a
             return new if new is not None else super().visit(part)
 
     copy = ast.parse(ast.unparse(node), mode="eval").body
-    return Change().visit(copy)  # type: ignore[no-any-return]
+    changed: Any = Change().visit(copy)
+    return changed  # type: ignore[no-any-return]
 
 
 def _parts_of(node: ast.expr) -> Iterator[ast.expr]:
@@ -268,7 +275,7 @@ def _parts_of(node: ast.expr) -> Iterator[ast.expr]:
         if isinstance(part, ast.comprehension):
             bound |= {each.id for each in ast.walk(part.target) if isinstance(each, ast.Name)}
     for part in ast.walk(node):
-        is_part = isinstance(part, ast.Call | ast.BinOp) and part is not node
+        is_part = isinstance(part, ast.Call | ast.BinOp | ast.ListComp) and part is not node
         if is_part and not bound & {n.id for n in ast.walk(part) if isinstance(n, ast.Name)} - {
             name for name in bound if _binds(part, name)
         }:
@@ -282,19 +289,24 @@ def _binds(node: ast.AST, name: str) -> bool:
 
 
 def _opened(node: ast.expr) -> tuple[str, list[str], str]:
-    """An expression in several lines: before its last bracket, inside it, and the bracket."""
+    """An expression in several lines: before its bracket, inside it, and after it."""
     if isinstance(node, ast.Call):
         begin, end = f"{source(node.func, ATOM)}(", ")"
-        parts = node.args
-        if len(parts) == 1 and not node.keywords:
-            (only,) = parts
-            if isinstance(only, ast.GeneratorExp):
-                return begin, _comprehension(only, "\n").split("\n"), end
-            if isinstance(only, ast.ListComp):
-                inside = _comprehension(only, "\n").split("\n")
-                return begin, ["[", *(f"    {line}" for line in inside), "]"], end
+        if len(node.args) == 1 and isinstance(node.args[0], ast.GeneratorExp):
+            return begin, _loop(node.args[0]), end
         return begin, [f"{each}," for each in _arguments(node)], end
+    if isinstance(node, ast.ListComp):
+        return "[", _loop(node), "]"
     if isinstance(node, ast.Tuple | ast.List):
         begin, end = "[]" if isinstance(node, ast.List) else "()"
         return begin, [f"{source(each)}," for each in node.elts], end
     return "(", [source(node)], ")"
+
+
+def _loop(node: ast.ListComp | ast.GeneratorExp) -> list[str]:
+    """A comprehension in several lines, the last product of a long one in a line of its own."""
+    body, *loops = _comprehension(node, "\n").split("\n")
+    if len(body) > WIDTH - 8 and isinstance(node.elt, ast.BinOp):
+        sign, rank = SIGNS[type(node.elt.op)]
+        return [source(node.elt.left, rank), f"{sign} {source(node.elt.right, rank + 1)}", *loops]
+    return [body, *loops]

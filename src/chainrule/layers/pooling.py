@@ -40,6 +40,7 @@ from chainrule.layers.windows import (
     per_axis,
     repeated_on_paper,
     seen_on_paper,
+    sent_by_offset,
     sent_on_paper,
     sizes_from,
     spatial_axes,
@@ -139,13 +140,18 @@ class MaxPool(_Pool, repr=False):
             windows = self._windows_on(self.input_shape)
             over, number = over_offsets(windows)
             views = f"[{seen_on_paper('x', windows, '-np.inf')}{over}]"
-            part = f"(np.where(winner == {number}, 1, 0) * delta)"
-            sent = sent_on_paper(part, windows, self.input_shape[-1], "delta")
+            parts = f"[np.where(winner == {number}, 1, 0) * delta{over}]"
             return Equations(
                 f"np.max({views}, axis=0)",
-                f"sum({sent}{over})",
-                backward_definitions={"winner": f"np.argmax({views}, axis=0)"},
-                signs={"winner": ("k^{(<n>)}", "k<n>")},
+                f"sum({sent_by_offset('parts', windows, self.input_shape[-1])}{over})",
+                backward_definitions={
+                    "winner": f"np.argmax({views}, axis=0)",
+                    "parts": f"np.concatenate({parts})",
+                },
+                signs={
+                    "winner": ("k^{(<n>)}", "k<n>"),
+                    "parts": (r"\delta^{(<n>)}", "δ<n>"),
+                },
             )
         blocks = blocks_on_paper("x", tiles.outputs, tiles.kernel, self.input_shape[-1])
         y, delta = (repeated_on_paper(name, tiles.kernel) for name in ("y", "delta"))
@@ -201,12 +207,16 @@ class AveragePool(_Pool, repr=False):
             windows = self._windows_on(self.input_shape)
             over, _ = over_offsets(windows)
             ones = f"np.ones({(1, *windows.sizes, 1)})"
-            sent = sent_on_paper("(delta / K_w)", windows, self.input_shape[-1], "delta")
+            sent = sent_on_paper("share", windows, self.input_shape[-1])
             return Equations(
                 f"sum({seen_on_paper('x', windows)}{over}) / K_w",
                 f"sum({sent}{over})",
                 definitions={"K_w": f"sum({seen_on_paper(ones, windows)}{over})"},
-                signs={"K_w": ("K^{(<n>)}", "K<n>")},
+                backward_definitions={"share": "delta / K_w"},
+                signs={
+                    "K_w": ("K^{(<n>)}", "K<n>"),
+                    "share": (r"\delta^{(<n>)}", "δ<n>"),
+                },
             )
         blocks = blocks_on_paper("x", tiles.outputs, tiles.kernel, self.input_shape[-1])
         return Equations(

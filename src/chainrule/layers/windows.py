@@ -365,13 +365,24 @@ def seen_on_paper(wide: str, windows: Windows, fill: str = "") -> str:
     return f"{padded_wide}[:, {', '.join(slices)}]"
 
 
-def sent_on_paper(narrow: str, windows: Windows, channels: int, rows: str = "") -> str:
-    """What offset i, j, … sends to each padded entry; to each entry if the padding is zeros.
+def sent_on_paper(narrow: str, windows: Windows, channels: int) -> str:
+    """What offset i, j, … sends to each padded entry; to each entry if the padding is zeros."""
+    array, slices, _ = _sent(narrow, windows, channels)
+    return f"{array}[:, {slices}]"
 
-    ``rows`` is an array of as many rows; by default the one that ``narrow`` is a part of.
-    """
+
+def sent_by_offset(parts: str, windows: Windows, channels: int) -> str:
+    """The same if each offset sends another part; ``parts`` has the rows of all, by offset."""
+    array, slices, sizes = _sent(parts, windows, channels)
+    _, number = over_offsets(windows)
+    shape = ", ".join(map(str, (math.prod(windows.kernel), -1, *sizes, channels)))
+    return f"{array}.reshape({shape})[{number}, :, {slices}]"
+
+
+def _sent(narrow: str, windows: Windows, channels: int) -> tuple[str, str, list[int]]:
+    """An array from which each offset takes a slice, the slice, and the sizes of the array."""
     is_copied = windows.padding in ("periodic", "reflect")
-    amounts, slices = [], []
+    amounts, slices, sizes = [], [], []
     for i, n, k, s, d, m, (before, after) in zip(
         "ijk", windows.sizes, windows.kernel, windows.strides, windows.dilations, windows.outputs,
         windows.amounts, strict=False,
@@ -380,22 +391,23 @@ def sent_on_paper(narrow: str, windows: Windows, channels: int, rows: str = "") 
         start = first + reach(k, d) - 1
         front = max(reach(k, d) - 1 - first, 0)
         start += front - reach(k, d) + 1
-        amounts.append((front, max(start + size - front - s * m, 0)))
+        back = max(start + size - front - s * m, 0)
+        amounts.append((front, back))
         slices.append(f"{start} - {_times(d, i)}:{start + size} - {_times(d, i)}")
-    spaced = _spaced(narrow, windows, channels, rows or narrow.partition("[")[0])
-    return f"{_padded(spaced, tuple(amounts))}[:, {', '.join(slices)}]"
+        sizes.append(front + s * m + back)
+    array = _padded(_spaced(narrow, windows, channels), tuple(amounts))
+    return array, ", ".join(slices), sizes
 
 
-def _spaced(narrow: str, windows: Windows, channels: int, rows: str) -> str:
+def _spaced(narrow: str, windows: Windows, channels: int) -> str:
     """An array with s − 1 zeros behind each entry."""
     if set(windows.strides) == {1}:
         return narrow
     single = [str(n) for m in windows.outputs for n in (m, 1)]
     zeros = tuple((0, n) for s in windows.strides for n in (0, s - 1))
     sizes = [str(m * s) for m, s in zip(windows.outputs, windows.strides, strict=True)]
-    before, after = (
-        ", ".join([f"len({rows})", *shape, str(channels)]) for shape in (single, sizes)
-    )
+    rows = f"len({narrow.partition('[')[0]})"
+    before, after = (", ".join([rows, *shape, str(channels)]) for shape in (single, sizes))
     return f"{_padded(f'{narrow}.reshape({before})', zeros)}.reshape({after})"
 
 

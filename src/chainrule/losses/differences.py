@@ -89,6 +89,7 @@ class HalfSquaredError(_DifferenceLoss):
         return difference, difference
 
     def equations(self) -> Equations:
+        """C and Δ; see `Loss.equations`."""
         return Equations("np.sum((y - t) ** 2) / (2 * len(y))", "(y - t) / len(y)")
 
 
@@ -108,6 +109,7 @@ class MeanSquaredError(_DifferenceLoss):
         return difference, difference
 
     def equations(self) -> Equations:
+        """C and Δ; see `Loss.equations`."""
         return Equations("np.mean((y - t) ** 2)", "2 * (y - t) / y.size")
 
 
@@ -126,6 +128,7 @@ class MeanAbsoluteError(_DifferenceLoss):
         return np.sign(difference), difference
 
     def equations(self) -> Equations:
+        """C and Δ; see `Loss.equations`."""
         return Equations("np.mean(np.abs(y - t))", "np.sign(y - t) / y.size")
 
 
@@ -171,6 +174,7 @@ class Huber(_DifferenceLoss):
         return slope, difference - 0.5 * slope
 
     def equations(self) -> Equations:
+        """C and Δ; see `Loss.equations`."""
         slope = f"np.clip(y - t, -{self.threshold!r}, {self.threshold!r})"
         cost = "np.mean(slope * (y - t - slope / 2))"
         return Equations(cost, "slope / y.size", definitions={"slope": slope})

@@ -297,6 +297,7 @@ class SoftmaxCrossEntropy(_ClassLoss):
         return terms.reshape(y.shape[:-1]), powers.reshape(y.shape)
 
     def equations(self) -> Equations:
+        """C and Δ; see `Loss.equations`."""
         parts = {
             "below": "y - y.max(axis=-1, keepdims=True)",
             "total": "np.exp(below).sum(axis=-1, keepdims=True)",
@@ -385,6 +386,7 @@ class NegativeLogLikelihood(_ClassLoss):
             )
 
     def equations(self) -> Equations:
+        """C and Δ; see `Loss.equations`."""
         parts = {**self._smooth_on_paper(), "chance": "np.where(t > 0, y, 1)"}
         return self._on_paper("-(t * np.log(chance)).sum(axis=-1)", "-t / chance", parts)
 
@@ -501,6 +503,7 @@ class SigmoidCrossEntropy(_EntropyLoss):
     _has_term_for_each_output: ClassVar[bool] = True
 
     def equations(self) -> Equations:
+        """C and Δ; see `Loss.equations`."""
         part, weight = self.label_smoothing, self.pos_weight
         given = list(weight) if isinstance(weight, tuple) else weight
         parts = {"t": f"{1 - part!r} * t + {part / 2!r}"} if part else {}

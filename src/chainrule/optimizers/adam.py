@@ -81,6 +81,7 @@ class Adam(CountingOptimizer):
     second_moment: Array | None = field(default=None, init=False, repr=False, eq=False)
 
     def equations(self) -> Mapping[str, str]:
+        """A step as assignments; see `Optimizer.equations`."""
         beta_1, beta_2 = self.betas
         return {
             **self._decay_on_paper(),
@@ -159,6 +160,7 @@ class AdamW(Adam):
     weight_decay: float = field(default=1e-2, converter=as_float, validator=not_negative)
 
     def equations(self) -> Mapping[str, str]:
+        """A step as assignments; see `Optimizer.equations`."""
         rule = dict(super().equations())
         if rule.pop("gradient", None):
             decay = f"learning_rate * {self.weight_decay!r} * {self._decaying_on_paper()}"
@@ -222,6 +224,7 @@ class Adamax(CountingOptimizer):
     infinity_norm: Array | None = field(default=None, init=False, repr=False, eq=False)
 
     def equations(self) -> Mapping[str, str]:
+        """A step as assignments; see `Optimizer.equations`."""
         beta_1, beta_2 = self.betas
         largest = f"np.maximum({beta_2!r} * infinity_norm, np.abs(gradient) + {self.epsilon!r})"
         return {

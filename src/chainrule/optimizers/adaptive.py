@@ -99,6 +99,7 @@ class RMSprop(ChunkedOptimizer):
             complain(self, "centered", "True or False", value, "centered=True")
 
     def equations(self) -> Mapping[str, str]:
+        """A step as assignments; see `Optimizer.equations`."""
         lines = self._decay_on_paper()
         new, variance, direction = f"(1 - {self.alpha!r}) * gradient", "mean_square", "change"
         lines["mean_square"] = f"{self.alpha!r} * mean_square + {new}**2"
@@ -200,6 +201,7 @@ class Adagrad(CountingOptimizer):
     sum_of_squares: Array | None = field(default=None, init=False, repr=False, eq=False)
 
     def equations(self) -> Mapping[str, str]:
+        """A step as assignments; see `Optimizer.equations`."""
         lines, rate = self._decay_on_paper(), "learning_rate"
         if self.learning_rate_decay:
             rate += f" / (1 + (steps - 1) * {self.learning_rate_decay!r})"

@@ -74,6 +74,7 @@ class Lion(ChunkedOptimizer):
     first_moment: Array | None = field(default=None, init=False, repr=False, eq=False)
 
     def equations(self) -> Mapping[str, str]:
+        """A step as assignments; see `Optimizer.equations`."""
         beta_1, beta_2 = self.betas
         mean = "{0!r} * first_moment + (1 - {0!r}) * gradient".format
         decay = f" + {self.weight_decay!r} * {self._decaying_on_paper()}"

@@ -90,6 +90,7 @@ class SGD(ChunkedOptimizer):
             )
 
     def equations(self) -> Mapping[str, str]:
+        """A step as assignments; see `Optimizer.equations`."""
         lines, direction = self._decay_on_paper(), "gradient"
         if self.momentum:
             lines["velocity"] = f"{self.momentum!r} * velocity + gradient"
