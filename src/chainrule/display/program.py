@@ -199,8 +199,9 @@ class _Program:
         ]
 
     def _added_to(self) -> list[str]:
-        paths = self.model.parameters.paths
-        trained = [path for path in paths if id(self.model.parameters[path]) in self.file.trained]
+        parameters = self.model.parameters
+        pairs = zip(parameters.paths, parameters, strict=True)
+        trained = [path for path, each in pairs if id(each) in self.file.trained]
         return [path for path in trained if path in self.file.added_to]
 
     # ---------------------------------------------------------------- the cost

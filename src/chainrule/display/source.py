@@ -10,10 +10,11 @@ index.
 from __future__ import annotations
 
 import ast
+import copy
 import json
 import textwrap
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import define, field
@@ -38,74 +39,109 @@ RELATIONS: Mapping[type, str] = {
 }  # fmt: skip
 
 
-def source(node: ast.expr | None, rank: int = -1) -> str:
-    """The Python code of an expression, in parentheses if its precedence is below ``rank``."""
-    text, own = _written(node)
-    return text if own >= rank else f"({text})"
+def source(node: ast.expr) -> str:
+    """The Python code of an expression."""
+    return _Code().of(node)
 
 
-def _written(node: ast.expr | None) -> tuple[str, int]:
-    match node:
-        case None:
-            return "", ATOM
-        case ast.Constant(value=str()):
-            return json.dumps(node.value, ensure_ascii=False), ATOM
-        case ast.Constant():
-            is_negative = isinstance(node.value, int | float) and node.value < 0
-            return ("..." if node.value is ... else repr(node.value)), SIGN if is_negative else ATOM
-        case ast.BinOp(op=ast.Pow()):
-            space = "" if _is_plain(node.left) and _is_plain(node.right) else " "
-            left, right = source(node.left, ATOM), source(node.right, SIGN)
-            return f"{left}{space}**{space}{right}", POWER
-        case ast.BinOp():
-            sign, rank = SIGNS[type(node.op)]
-            return f"{source(node.left, rank)} {sign} {source(node.right, rank + 1)}", rank
-        case ast.UnaryOp():
-            sign = "-" if isinstance(node.op, ast.USub) else "+"
-            return sign + source(node.operand, SIGN), SIGN
-        case ast.Compare():
-            sign = RELATIONS[type(node.ops[0])]
-            return f"{source(node.left, SUM)} {sign} {source(node.comparators[0], SUM)}", -1
-        case ast.Tuple() | ast.List():
-            inside = ", ".join(map(source, node.elts))
-            comma = "," if isinstance(node, ast.Tuple) and len(node.elts) == 1 else ""
-            return (f"[{inside}]" if isinstance(node, ast.List) else f"({inside}{comma})"), ATOM
-        case ast.Subscript():
-            return f"{source(node.value, ATOM)}[{_index(node.slice)}]", ATOM
-        case ast.Attribute():
-            value = source(node.value, ATOM)
-            return f"{value}.{node.attr}", ATOM
-        case ast.Call():
-            return f"{source(node.func, ATOM)}({', '.join(_arguments(node))})", ATOM
-        case ast.ListComp():
-            return f"[{_comprehension(node)}]", ATOM
-    return ast.unparse(node), ATOM
+class _Code:
+    """Writes an expression, and remembers the code of each of its parts."""
 
+    def __init__(self) -> None:
+        self.known: dict[int, tuple[str, int]] = {}  # the code and its precedence, by ``id``
 
-def _arguments(node: ast.Call) -> Iterator[str]:
-    for part in node.args:
-        yield _comprehension(part) if isinstance(part, ast.GeneratorExp) else source(part)
-    for option in node.keywords:
-        yield f"{option.arg}={source(option.value)}"
+    def of(self, node: ast.expr | None, rank: int = -1) -> str:
+        """The code, in parentheses if its precedence is below ``rank``."""
+        if node is None:
+            return ""
+        if id(node) not in self.known:
+            self.known[id(node)] = self._written(node)
+        text, own = self.known[id(node)]
+        return text if own >= rank else f"({text})"
 
+    def _written(self, node: ast.expr) -> tuple[str, int]:
+        match node:
+            case ast.Constant(value=str()):
+                return json.dumps(node.value, ensure_ascii=False), ATOM
+            case ast.Constant():
+                is_negative = isinstance(node.value, int | float) and node.value < 0
+                return repr(node.value), SIGN if is_negative else ATOM
+            case ast.BinOp(op=ast.Pow()):
+                space = "" if _is_plain(node.left) and _is_plain(node.right) else " "
+                left, right = self.of(node.left, ATOM), self.of(node.right, SIGN)
+                return f"{left}{space}**{space}{right}", POWER
+            case ast.BinOp():
+                sign, rank = SIGNS[type(node.op)]
+                return f"{self.of(node.left, rank)} {sign} {self.of(node.right, rank + 1)}", rank
+            case ast.UnaryOp():
+                sign = "-" if isinstance(node.op, ast.USub) else "+"
+                return sign + self.of(node.operand, SIGN), SIGN
+            case ast.Compare():
+                sign = RELATIONS[type(node.ops[0])]
+                return f"{self.of(node.left, SUM)} {sign} {self.of(node.comparators[0], SUM)}", -1
+            case ast.Tuple():
+                comma = "," if len(node.elts) == 1 else ""
+                return f"({', '.join(map(self.of, node.elts))}{comma})", ATOM
+            case ast.List():
+                return f"[{', '.join(map(self.of, node.elts))}]", ATOM
+            case ast.Subscript():
+                return f"{self.of(node.value, ATOM)}[{self._index(node.slice)}]", ATOM
+            case ast.Attribute():
+                return f"{self.of(node.value, ATOM)}.{node.attr}", ATOM
+            case ast.Call():
+                return f"{self.of(node.func, ATOM)}({', '.join(self.arguments(node))})", ATOM
+            case ast.ListComp():
+                return f"[{' '.join(self.loop(node))}]", ATOM
+            case ast.GeneratorExp():
+                return " ".join(self.loop(node)), ATOM
+        return ast.unparse(node), ATOM
 
-def _comprehension(node: ast.ListComp | ast.GeneratorExp, separator: str = " ") -> str:
-    loops = (f"for {source(each.target)} in {source(each.iter)}" for each in node.generators)
-    return separator.join([source(node.elt), *loops])
+    def arguments(self, node: ast.Call) -> list[str]:
+        """The arguments of a call."""
+        options = [f"{option.arg}={self.of(option.value)}" for option in node.keywords]
+        return [*map(self.of, node.args), *options]
 
+    def loop(self, node: ast.ListComp | ast.GeneratorExp) -> list[str]:
+        """The parts of a comprehension: what it computes, and each ``for``."""
+        pairs = ((self.of(each.target), self.of(each.iter)) for each in node.generators)
+        return [self.of(node.elt), *("for {} in {}".format(*pair) for pair in pairs)]
 
-def _index(node: ast.expr) -> str:
-    if isinstance(node, ast.Tuple):
-        return ", ".join(map(_index, node.elts))
-    if not isinstance(node, ast.Slice):
-        return source(node)
-    ends = [node.lower, node.upper, *([node.step] if node.step else [])]
-    if all(end is None or _is_bare(end) for end in ends):
-        return ":".join(map(source, ends))
-    text = source(ends[0])
-    for end in ends[1:]:
-        text = f"{text} :".lstrip() + (f" {source(end)}" if end is not None else "")
-    return text
+    def _index(self, node: ast.expr) -> str:
+        if isinstance(node, ast.Tuple):
+            return ", ".join(map(self._index, node.elts))
+        if not isinstance(node, ast.Slice):
+            return self.of(node)
+        ends = [node.lower, node.upper, *([node.step] if node.step else [])]
+        if all(end is None or _is_bare(end) for end in ends):
+            return ":".join(map(self.of, ends))
+        text = self.of(ends[0])
+        for end in ends[1:]:
+            text = f"{text} :".lstrip() + (f" {self.of(end)}" if end is not None else "")
+        return text
+
+    def opened(self, node: ast.expr) -> tuple[str, list[str], str]:
+        """An expression in several lines: before its bracket, inside it, and after it."""
+        match node:
+            case ast.Call(args=[ast.GeneratorExp() as only], keywords=[]):
+                return f"{self.of(node.func, ATOM)}(", self._lines_of(only), ")"
+            case ast.Call():
+                inside = [f"{each}," for each in self.arguments(node)]
+                return f"{self.of(node.func, ATOM)}(", inside, ")"
+            case ast.ListComp():
+                return "[", self._lines_of(node), "]"
+            case ast.List() | ast.Tuple():
+                begin, end = "[]" if isinstance(node, ast.List) else "()"
+                return begin, [f"{self.of(each)}," for each in node.elts], end
+        return "(", [self.of(node)], ")"
+
+    def _lines_of(self, node: ast.ListComp | ast.GeneratorExp) -> list[str]:
+        """The lines of a comprehension; the last factor of a long product has its own."""
+        body, *loops = self.loop(node)
+        if len(body) > WIDTH - 8 and isinstance(node.elt, ast.BinOp):
+            sign, rank = SIGNS[type(node.elt.op)]
+            parts = self.of(node.elt.left, rank), self.of(node.elt.right, rank + 1)
+            return [parts[0], f"{sign} {parts[1]}", *loops]
+        return [body, *loops]
 
 
 def _is_bare(node: ast.expr) -> bool:
@@ -151,16 +187,20 @@ class Lines:
 
     def assign(self, left: str, node: ast.expr, comment: str = "", sign: str = "=") -> None:
         """The lines of ``left = expression``."""
+        self._assign(left, copy.deepcopy(node), comment, sign)
+
+    def _assign(self, left: str, node: ast.expr, comment: str = "", sign: str = "=") -> None:
         node = self._with_names(node, len(left) + len(sign) + 2)
-        text = f"{left} {sign} {source(node)}"
+        code = _Code()
+        text = f"{left} {sign} {code.of(node)}"
         if self._fits(text):
             self.add(text, comment)
             return
         if comment and self.indent + len(comment) + 2 <= WIDTH:
             self.add(f"# {comment}")
-        begin, middle, end = _opened(node)
+        begin, middle, end = code.opened(node)
         together = " ".join(middle).rstrip(",")
-        if isinstance(node, ast.Call) and middle[0] != "[" and self._fits(f"    {together}"):
+        if isinstance(node, ast.Call) and self._fits(f"    {together}"):
             middle = [together]
         for line in (f"{left} {sign} {begin}", *(f"    {part}" for part in middle), end):
             self.add(line)
@@ -170,55 +210,48 @@ class Lines:
 
     def _with_names(self, node: ast.expr, taken: int) -> ast.expr:
         """The expression with names for repeated parts, and for others until it fits."""
-        while (repeated := self._repeated(node)) is not None:
-            node = self._name(node, repeated)
-        while self.indent + taken + len(source(node)) > WIDTH:
-            room = WIDTH - self.indent - 16
-            parts = [part for part in _parts_of(node) if len(source(part)) >= LONG / 2]
-            fitting = [part for part in parts if len(source(part)) <= room]
-            if not fitting and not self._can_be_opened(node):
-                fitting = [part for part in parts if not isinstance(part, ast.BinOp)]
-            if not fitting:
-                break
-            node = self._name(node, max(fitting, key=lambda part: len(source(part))))
-        return node
+        while True:
+            code = _Code()
+            is_long = self.indent + taken + len(code.of(node)) > WIDTH
+            texts = [(part, code.of(part)) for part in _parts_of(node)]
+            count = Counter(text for _, text in texts)
+            chosen = [
+                (part, text)
+                for part, text in texts
+                if text in self._parts or (count[text] > 1 and len(text) >= LONG)
+            ]
+            if not chosen and is_long:
+                texts = [(part, text) for part, text in texts if len(text) >= LONG / 2]
+                room = WIDTH - self.indent - 16
+                chosen = [(part, text) for part, text in texts if len(text) <= room]
+                if not chosen and not self._can_be_opened(node, code):
+                    chosen = [each for each in texts if not isinstance(each[0], ast.BinOp)]
+            if not chosen:
+                return node
+            part, text = max(chosen, key=lambda each: len(each[1]))
+            node = self._name(node, part, text, {id(p) for p, other in texts if other == text})
 
-    def _can_be_opened(self, node: ast.expr) -> bool:
+    def _can_be_opened(self, node: ast.expr, code: _Code) -> bool:
         """Whether it can be written in several lines: a list, or a call of a function."""
         match node:
             case ast.Call(func=ast.Name() | ast.Attribute(value=ast.Name(id="np"))):
                 pass
-            case ast.Tuple() | ast.List() | ast.ListComp():
+            case ast.List() | ast.Tuple() | ast.ListComp():
                 pass
             case _:
                 return False
-        return all(self._fits(f"    {line}") for line in _opened(node)[1])
+        return all(self._fits(f"    {line}") for line in code.opened(node)[1])
 
-    def _repeated(self, node: ast.expr) -> ast.expr | None:
-        """The longest part that occurs several times, or already has a name."""
-        parts = list(_parts_of(node))
-        count = Counter(map(source, parts))
-        several = [
-            part
-            for part in parts
-            if (text := source(part)) in self._parts or (count[text] > 1 and len(text) >= LONG)
-        ]
-        return max(several, key=lambda part: len(source(part)), default=None)
-
-    def _name(self, node: ast.expr, part: ast.expr) -> ast.expr:
-        text = source(part)
+    def _name(self, node: ast.expr, part: ast.expr, text: str, places: set[int]) -> ast.expr:
+        """The expression with a name for a part, wherever it occurs."""
         if text not in self._parts:
             word = _word_for(part)
             self._counts[word] += 1
             name = f"{word}_{self._counts[word]}"
-            self.assign(name, part)
+            self._assign(name, copy.deepcopy(part))
             self._parts[text] = name
-        return replaced(node, lambda each: _named(each, text, self._parts[text]))
-
-
-def _named(node: ast.expr, text: str, name: str) -> ast.expr | None:
-    is_it = isinstance(node, ast.Call | ast.BinOp | ast.ListComp) and source(node) == text
-    return ast.Name(name) if is_it else None
+        name = self._parts[text]
+        return _changed(node, lambda each: ast.Name(name) if id(each) in places else None)
 
 
 def _word_for(node: ast.expr) -> str:
@@ -257,56 +290,36 @@ def _fit(line: str) -> list[str]:
 
 def replaced(node: ast.expr, change: Callable[[ast.expr], ast.expr | None]) -> ast.expr:
     """A copy in which each part for which ``change`` returns an expression is that expression."""
+    return _changed(copy.deepcopy(node), change)
 
+
+def _changed(node: ast.expr, change: Callable[[ast.expr], ast.expr | None]) -> ast.expr:
     class Change(ast.NodeTransformer):
         def visit(self, part: ast.AST) -> ast.AST:
             new = change(part) if isinstance(part, ast.expr) else None
             return new if new is not None else super().visit(part)
 
-    copy = ast.parse(ast.unparse(node), mode="eval").body
-    changed: Any = Change().visit(copy)
+    changed: Any = Change().visit(node)
     return changed  # type: ignore[no-any-return]
 
 
-def _parts_of(node: ast.expr) -> Iterator[ast.expr]:
+def _parts_of(node: ast.expr) -> list[ast.expr]:
     """The parts of an expression that could have a line of their own, without the whole."""
+    free: list[tuple[ast.expr, set[str]]] = []
     bound: set[str] = set()
-    for part in ast.walk(node):
-        if isinstance(part, ast.comprehension):
-            bound |= {each.id for each in ast.walk(part.target) if isinstance(each, ast.Name)}
-    for part in ast.walk(node):
-        is_part = isinstance(part, ast.Call | ast.BinOp | ast.ListComp) and part is not node
-        if is_part and not bound & {n.id for n in ast.walk(part) if isinstance(n, ast.Name)} - {
-            name for name in bound if _binds(part, name)
-        }:
-            yield part  # type: ignore[misc]
 
+    def names_in(part: ast.AST) -> set[str]:
+        """The names that a part uses, without those that it binds; notes all parts."""
+        names = {part.id} if isinstance(part, ast.Name) else set()
+        for child in ast.iter_child_nodes(part):
+            names |= names_in(child)
+        if isinstance(part, ast.ListComp | ast.GeneratorExp):
+            own = {each.target.id for each in part.generators if isinstance(each.target, ast.Name)}
+            bound.update(own)
+            names -= own
+        if isinstance(part, ast.Call | ast.BinOp | ast.ListComp) and part is not node:
+            free.append((part, names))
+        return names
 
-def _binds(node: ast.AST, name: str) -> bool:
-    """Whether a part contains the loop over an index itself."""
-    loops = (part for part in ast.walk(node) if isinstance(part, ast.comprehension))
-    return any(isinstance(each.target, ast.Name) and each.target.id == name for each in loops)
-
-
-def _opened(node: ast.expr) -> tuple[str, list[str], str]:
-    """An expression in several lines: before its bracket, inside it, and after it."""
-    if isinstance(node, ast.Call):
-        begin, end = f"{source(node.func, ATOM)}(", ")"
-        if len(node.args) == 1 and isinstance(node.args[0], ast.GeneratorExp):
-            return begin, _loop(node.args[0]), end
-        return begin, [f"{each}," for each in _arguments(node)], end
-    if isinstance(node, ast.ListComp):
-        return "[", _loop(node), "]"
-    if isinstance(node, ast.Tuple | ast.List):
-        begin, end = "[]" if isinstance(node, ast.List) else "()"
-        return begin, [f"{source(each)}," for each in node.elts], end
-    return "(", [source(node)], ")"
-
-
-def _loop(node: ast.ListComp | ast.GeneratorExp) -> list[str]:
-    """A comprehension in several lines, the last product of a long one in a line of its own."""
-    body, *loops = _comprehension(node, "\n").split("\n")
-    if len(body) > WIDTH - 8 and isinstance(node.elt, ast.BinOp):
-        sign, rank = SIGNS[type(node.elt.op)]
-        return [source(node.elt.left, rank), f"{sign} {source(node.elt.right, rank + 1)}", *loops]
-    return [body, *loops]
+    names_in(node)
+    return [part for part, names in free if bound.isdisjoint(names)]
