@@ -128,10 +128,11 @@ def check(
     text = program(model, **{name: given for name, given in options.items() if given is not None})
     names = run(text)
     p, rng = state_of(model), np.random.default_rng(5)
-    for x, y in zip(
-        as_tuple(names["apply"](*inputs, dict(p))), as_tuple(model.apply(*inputs)), strict=True
-    ):
-        close(x, y, "apply")
+    before = dict(p)
+    used = as_tuple(names["apply"](*inputs, p))
+    assert all(p[path] is part for path, part in before.items())  # inference changes nothing
+    for one, other in zip(used, as_tuple(model.apply(*inputs)), strict=True):
+        close(one, other, "apply")
 
     model.parameters.zero_grad()
     expected = as_tuple(model.forward(*inputs))
