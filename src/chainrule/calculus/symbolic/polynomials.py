@@ -1,0 +1,377 @@
+"""Rational functions: a form is zero for all values if its numerator is the zero polynomial.
+
+A form is written as a fraction of polynomials
+
+    N(g₁, g₂, …) / (c · D₁^k₁ · D₂^k₂ …)
+
+with integer coefficients. The generators g are the symbols and, for every function of them, atoms:
+exp x, tanh x, √x, … . Sums of fractions get a common denominator; nothing is ever factored, and no
+greatest common divisor is computed. What is known about atoms is used:
+
+    exp(a + b) = exp a · exp b,    (√a)² = a,    cos² a = 1 − sin² a
+
+If N is the zero polynomial, the form is zero wherever it is defined, whatever the generators are.
+If it isn't, the form may still be zero, for a reason that is not in this list.
+
+A monomial is one integer: the exponent of generator n times 2^(32 n), added up. So the product of
+two monomials is a sum of integers, and negative exponents need no special case.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from fractions import Fraction
+from typing import NamedTuple
+
+from chainrule.calculus.symbolic.forms import Form, in_order
+
+Polynomial = dict[int, int]
+"""Coefficients by monomial."""
+
+BITS = 32
+PRIME = 2**127 - 1
+
+
+class TooLargeError(ArithmeticError):
+    """A polynomial has too many terms."""
+
+
+class Ratio(NamedTuple):
+    """numerator / (content · Π denominators^power)."""
+
+    numerator: Polynomial
+    content: int
+    denominators: dict[int, int]
+
+
+ONE = Ratio({0: 1}, 1, {})
+
+
+class Ratios:
+    """Forms as rational functions of symbols and atoms.
+
+    Parameters
+    ----------
+    reads
+        What each number in a form stands for: a form for the number itself, or for a simple value
+        near it.
+    uses_exp
+        Whether tanh is written with exp.
+    limit
+        The number of terms that a polynomial may have.
+    """
+
+    def __init__(
+        self,
+        reads: Callable[[Fraction], Form | None] | None = None,
+        *,
+        uses_exp: bool = False,
+        limit: int = 200_000,
+    ) -> None:
+        self._reads = reads
+        self._uses_exp = uses_exp
+        self._limit = limit
+        self._ratios: dict[Form, Ratio] = {}
+        self._generators: dict[object, int] = {}
+        self._factors: list[Polynomial] = []
+        self._factor_numbers: dict[frozenset[tuple[int, int]], int] = {}
+        self._residues: list[int] = []
+        self._relations: dict[int, tuple[int, Ratio]] = {}  # g^k = ratio
+        self._atoms: dict[tuple[object, ...], tuple[int, Ratio]] = {}
+
+    def is_zero(self, form: Form) -> bool:
+        """Whether the numerator is the zero polynomial."""
+        return not self._reduced(self.ratio(form)).numerator
+
+    # ---------------------------------------------------------------- from forms
+
+    def ratio(self, form: Form) -> Ratio:
+        """A form as a rational function."""
+        ratios = self._ratios
+        if form not in ratios:
+            for part in in_order([form]):
+                if part not in ratios:
+                    ratios[part] = self._of(part)
+        return ratios[form]
+
+    def _of(self, form: Form) -> Ratio:
+        kind = form.kind
+        if kind == "number":
+            read = self._reads(form.detail) if self._reads else None
+            if read is not None and read is not form:
+                return self.ratio(read)
+            return Ratio({0: form.detail.numerator} if form.detail else {}, form.detail.denominator, {})
+        if kind == "symbol":
+            return self._generator(("symbol", form.detail))
+        parts = [self._ratios[part] for part in form.parts]
+        if kind == "sum":
+            return self._sum(*parts)
+        if kind == "product":
+            return self._product(*parts)
+        (a,) = parts
+        if kind == "power":
+            return self._power(a, form.detail)
+        if kind == "exp":
+            return self._exp(a)
+        if kind == "tanh" and self._uses_exp:
+            e = self._exp(self._sum(a, a))
+            return self._product(
+                self._sum(e, Ratio({0: -1}, 1, {})), self._reciprocal(self._sum(e, ONE))
+            )
+        if kind in ("sin", "cos"):
+            sine, cosine = self._atom("sin", a), self._atom("cos", a)
+            (number,) = cosine.numerator
+            self._relations[_index(number)] = (
+                2,
+                self._sum(ONE, self._product(Ratio({0: -1}, 1, {}), self._product(sine, sine))),
+            )
+            return sine if kind == "sin" else cosine
+        return self._atom(kind, a)
+
+    def _exp(self, a: Ratio) -> Ratio:
+        """A product of exp for each term of the argument."""
+        a = self._reduced(a)
+        result = ONE
+        for monomial, coefficient in a.numerator.items():
+            size = Fraction(coefficient, a.content)
+            unit = Fraction(1, 4 * size.denominator)
+            if size.denominator > 64:
+                unit = abs(size)
+            elif 64 % size.denominator == 0:
+                unit = Fraction(1, 256)
+            base = Ratio({monomial: unit.numerator}, unit.denominator, a.denominators)
+            atom = self._atom("exp", base)
+            (generator,) = atom.numerator
+            result = self._product(result, Ratio({generator * int(size / unit): 1}, 1, {}))
+        return result
+
+    def _power(self, a: Ratio, exponent: Fraction) -> Ratio:
+        n, root = exponent.numerator, exponent.denominator
+        if root > 1:
+            argument = a
+            a = self._atom(f"root {root}", argument)
+            (generator,) = a.numerator
+            self._relations[_index(generator)] = (root, argument)
+        if n < 0:
+            a, n = self._reciprocal(a), -n
+        result = ONE
+        while n:
+            if n & 1:
+                result = self._product(result, a)
+            n >>= 1
+            if n:
+                a = self._product(a, a)
+        return result
+
+    def _atom(self, kind: str, argument: Ratio) -> Ratio:
+        """The generator for a function of an argument; equal arguments have the same one."""
+        argument = self._reduced(argument)
+        key = (kind, self._residue(argument))
+        while key in self._atoms:
+            generator, known = self._atoms[key]
+            if not self._sum(argument, _negative(known)).numerator:
+                return Ratio({generator: 1}, 1, {})
+            key = (*key, "other")
+        ratio = self._generator(key)
+        (generator,) = ratio.numerator
+        self._atoms[key] = generator, argument
+        return ratio
+
+    def _generator(self, key: object) -> Ratio:
+        number = self._generators.setdefault(key, len(self._generators))
+        if number == len(self._residues):
+            self._residues.append(pow(number + 3, 5**31 + number, PRIME))
+        return Ratio({1 << (BITS * number): 1}, 1, {})
+
+    def _residue(self, a: Ratio) -> int:
+        """The value modulo a prime, if every generator is a certain number: a fingerprint."""
+        value = self._residue_of(a.numerator) * pow(a.content, -1, PRIME)
+        for number, exponent in a.denominators.items():
+            value *= pow(self._residue_of(self._factors[number]), -exponent, PRIME)
+        return value % PRIME
+
+    def _residue_of(self, polynomial: Polynomial) -> int:
+        total = 0
+        for monomial, coefficient in polynomial.items():
+            term = coefficient
+            for number, exponent in _exponents(monomial):
+                term = term * pow(self._residues[number], exponent, PRIME) % PRIME
+            total += term
+        return total % PRIME
+
+    # ---------------------------------------------------------------- arithmetic
+
+    def _sum(self, a: Ratio, b: Ratio) -> Ratio:
+        if not a.numerator:
+            return b
+        if not b.numerator:
+            return a
+        content = math.lcm(a.content, b.content)
+        powers = dict(a.denominators)
+        for number, power in b.denominators.items():
+            powers[number] = max(powers.get(number, 0), power)
+        total: Polynomial = {}
+        for ratio in (a, b):
+            numerator = _scaled(ratio.numerator, content // ratio.content)
+            for number, power in powers.items():
+                for _ in range(power - ratio.denominators.get(number, 0)):
+                    numerator = self._times(numerator, self._factors[number])
+            if total:
+                for monomial, coefficient in numerator.items():
+                    new = total.get(monomial, 0) + coefficient
+                    if new:
+                        total[monomial] = new
+                    else:
+                        del total[monomial]
+            else:
+                total = dict(numerator)
+        if not total:
+            return Ratio({}, 1, {})
+        return _shortened(total, content, powers)
+
+    def _product(self, a: Ratio, b: Ratio) -> Ratio:
+        if a is ONE:
+            return b
+        if b is ONE:
+            return a
+        powers = dict(a.denominators)
+        for number, power in b.denominators.items():
+            powers[number] = powers.get(number, 0) + power
+        numerators = [self._cancelled(r.numerator, powers) for r in (a, b)]
+        numerator = self._times(*numerators)
+        if not numerator:
+            return Ratio({}, 1, {})
+        return _shortened(numerator, a.content * b.content, powers)
+
+    def _cancelled(self, numerator: Polynomial, powers: dict[int, int]) -> Polynomial:
+        """A numerator, without the factor of the denominator that it is, if it is one."""
+        if len(numerator) < 2 or len(numerator) > 64 or not powers:
+            return numerator
+        monomial, content, primitive = _primitive(numerator)
+        number = self._factor_numbers.get(frozenset(primitive.items()))
+        if number is None or not powers.get(number):
+            return numerator
+        powers[number] -= 1
+        if not powers[number]:
+            del powers[number]
+        return {monomial: content}
+
+    def _times(self, a: Polynomial, b: Polynomial) -> Polynomial:
+        if len(a) > len(b):
+            a, b = b, a
+        if len(a) * len(b) > 50 * self._limit:
+            raise TooLargeError
+        product: Polynomial = {}
+        get = product.get
+        for m, c in a.items():
+            for n, d in b.items():
+                product[m + n] = get(m + n, 0) + c * d
+        if len(a) > 1:
+            product = {m: c for m, c in product.items() if c}
+        if len(product) > self._limit:
+            raise TooLargeError
+        return product
+
+    def _reciprocal(self, a: Ratio) -> Ratio:
+        a = self._reduced(a)
+        numerator: Polynomial = {0: a.content}
+        for number, power in a.denominators.items():
+            for _ in range(power):
+                numerator = self._times(numerator, self._factors[number])
+        if not a.numerator:
+            raise ZeroDivisionError
+        monomial, content, primitive = _primitive(a.numerator)
+        numerator = {m - monomial: c for m, c in numerator.items()}
+        powers = {}
+        if len(primitive) > 1:
+            key = frozenset(primitive.items())
+            if key not in self._factor_numbers:
+                self._factor_numbers[key] = len(self._factors)
+                self._factors.append(primitive)
+            powers[self._factor_numbers[key]] = 1
+        if content < 0:
+            numerator, content = _scaled(numerator, -1), -content
+        return _shortened(numerator, content, powers)
+
+    def _reduced(self, a: Ratio) -> Ratio:
+        """Without powers of atoms for which there is a relation: (√a)³ = a √a."""
+        for index in sorted(self._relations, reverse=True):
+            order, value = self._relations[index]
+            shift = 1 << (BITS * index)
+            parts: dict[int, Polynomial] = {}
+            for monomial, coefficient in a.numerator.items():
+                exponent = _exponent(monomial, index)
+                times, rest = divmod(exponent, order)
+                part = parts.setdefault(times, {})
+                rest_of = monomial + (rest - exponent) * shift
+                part[rest_of] = part.get(rest_of, 0) + coefficient
+            if set(parts) <= {0}:
+                continue
+            total = Ratio({}, 1, {})
+            for times, part in parts.items():
+                term = Ratio({m: c for m, c in part.items() if c}, a.content, a.denominators)
+                factor = value if times > 0 else self._reciprocal(value) if times < 0 else ONE
+                for _ in range(abs(times)):
+                    term = self._product(term, factor)
+                total = self._sum(total, term)
+            a = total
+        return a
+
+
+def _negative(a: Ratio) -> Ratio:
+    return Ratio(_scaled(a.numerator, -1), a.content, a.denominators)
+
+
+def _scaled(polynomial: Polynomial, factor: int) -> Polynomial:
+    return polynomial if factor == 1 else {m: c * factor for m, c in polynomial.items()}
+
+
+def _shortened(numerator: Polynomial, content: int, powers: dict[int, int]) -> Ratio:
+    """A ratio without a common integer factor above and below."""
+    common = content
+    for coefficient in numerator.values():
+        if common == 1:
+            break
+        common = math.gcd(common, coefficient)
+    if common > 1:
+        numerator = {m: c // common for m, c in numerator.items()}
+        content //= common
+    return Ratio(numerator, content, powers)
+
+
+def _primitive(polynomial: Polynomial) -> tuple[int, int, Polynomial]:
+    """A monomial, an integer, and the polynomial divided by both."""
+    lowest: dict[int, int] = {}
+    all_exponents = [dict(_exponents(monomial)) for monomial in polynomial]
+    for number in set().union(*all_exponents):
+        lowest[number] = min(exponents.get(number, 0) for exponents in all_exponents)
+    monomial = sum(exponent << (BITS * number) for number, exponent in lowest.items())
+    content = math.gcd(*polynomial.values())
+    if polynomial[max(polynomial)] < 0:
+        content = -content
+    return monomial, content, {m - monomial: c // content for m, c in polynomial.items()}
+
+
+def _exponents(monomial: int) -> list[tuple[int, int]]:
+    """The generators of a monomial with their exponents."""
+    found, number, half = [], 0, 1 << (BITS - 1)
+    while monomial:
+        digit = ((monomial + half) & ((1 << BITS) - 1)) - half
+        if digit:
+            found.append((number, digit))
+        monomial = (monomial - digit) >> BITS
+        number += 1
+    return found
+
+
+def _exponent(monomial: int, number: int) -> int:
+    half = 1 << (BITS - 1)
+    offset = sum(half << (BITS * n) for n in range(number + 1))
+    return (((monomial + offset) >> (BITS * number)) & ((1 << BITS) - 1)) - half
+
+
+def _index(monomial: int) -> int:
+    """The number of the generator that a monomial consists of."""
+    ((number, _),) = _exponents(monomial)
+    return number
