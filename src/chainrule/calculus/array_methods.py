@@ -30,7 +30,6 @@ class ArrayMethods(np.lib.mixins.NDArrayOperatorsMixin):
     __slots__ = ()
 
     if TYPE_CHECKING:
-
         shape: Any
         dtype: Any
 

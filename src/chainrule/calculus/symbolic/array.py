@@ -145,7 +145,9 @@ class Symbolic(ArrayMethods):
         if writes and not isinstance(args[0], Symbolic):
             raise _into_plain(name_of(function))
         with np.errstate(all="ignore"):
-            result = function(*map(entries_of, args), **{k: entries_of(v) for k, v in kwargs.items()})
+            result = function(
+                *map(entries_of, args), **{k: entries_of(v) for k, v in kwargs.items()}
+            )
         if writes:
             return None
         if function is np.empty_like:
@@ -230,14 +232,21 @@ class Symbolic(ArrayMethods):
         return Symbolic(self.entries.copy())
 
 
-def symbols(point: Point, name: str, values: Any) -> Symbolic:
+def symbols(point: Point, name: str, values: Any, first_row: int = 0) -> Symbolic:
     """An array of variables ``name[i, j]``, with these values at the point."""
     values = np.asarray(values)
     entries = np.empty(values.shape, dtype=object)
-    for index in np.ndindex(values.shape):
-        label = f"{name}[{', '.join(map(str, index))}]" if index else name
+    for index, label in zip(np.ndindex(values.shape), labels(name, values.shape, first_row)):
         entries[index] = point.symbol(label, values[index])
     return Symbolic(entries)
+
+
+def labels(name: str, shape: Shape, first_row: int = 0) -> list[str]:
+    """The names of the variables of an array, in order: ``x[0, 0]``, ``x[0, 1]``, ..."""
+    if not shape:
+        return [name]
+    indices = ((index[0] + first_row, *index[1:]) for index in np.ndindex(shape))
+    return [f"{name}[{', '.join(map(str, index))}]" for index in indices]
 
 
 def entries_of(x: Any) -> Any:

@@ -105,6 +105,8 @@ class Point:
                 "a comparison of two different formulas that have the same value here",
                 "at kinks, and where formulas are equal for a reason that is not known",
             )
+        if is_domain and form is not None and forms.is_surely_positive(form):
+            return True
         if form is not None:
             key, positive = form, bool(value > 0)
             if form.kind == "product" and form.parts[1].kind == "number":
@@ -212,6 +214,9 @@ class Entry:
     def _compared(self, other: Any) -> bool | None:
         if not isinstance(other, Entry) and not math.isfinite(other):
             return bool(other < 0) if other == other else False
+        if isinstance(other, Entry) and other.form and other.form.serial < self.form.serial:
+            below = self.point.is_positive(other - self)  # a − b and b − a are decided together
+            return None if below is None else not below
         return self.point.is_positive(self - other)
 
     def __gt__(self, other: Any) -> bool:
@@ -384,7 +389,7 @@ def floor(x: Any) -> Any:
 
 
 def expm1(x: Any) -> Any:
-    """exp x − 1."""
+    """The exponential minus 1, eˣ − 1."""
     return exp(x) - 1 if isinstance(x, Entry) else in_doubles(np.expm1, x)
 
 

@@ -13,6 +13,7 @@ with formulas for numbers. Numbers in a form are exact fractions.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable
 from fractions import Fraction
 from typing import Any
@@ -35,8 +36,10 @@ class Form:
         The fraction of a number, the name of a symbol, the exponent of a power.
     """
 
-    __slots__ = ("__weakref__", "detail", "kind", "parts")
+    __slots__ = ("__weakref__", "detail", "kind", "parts", "serial")
 
+    serial: int
+    """Forms are numbered in the order in which they are created."""
     kind: str
     parts: tuple[Form, ...]
     detail: Any
@@ -47,6 +50,7 @@ class Form:
 
 
 _KNOWN: WeakValueDictionary[Any, Form] = WeakValueDictionary()
+_SERIALS = itertools.count()
 
 
 def _form(kind: str, parts: tuple[Form, ...] = (), detail: Any = None) -> Form:
@@ -55,6 +59,7 @@ def _form(kind: str, parts: tuple[Form, ...] = (), detail: Any = None) -> Form:
     if found is None:
         found = object.__new__(Form)
         found.kind, found.parts, found.detail = kind, parts, detail
+        found.serial = next(_SERIALS)
         _KNOWN[key] = found
     return found
 
@@ -80,14 +85,14 @@ def add(a: Form, b: Form) -> Form:
         return a
     if a.kind == b.kind == "number":
         return number(a.detail + b.detail)
-    if id(b) < id(a):
+    if b.serial < a.serial:
         a, b = b, a
     return _form("sum", (a, b))
 
 
 def multiply(a: Form, b: Form) -> Form:
     """The product a b."""
-    if a.kind == "number" or (b.kind != "number" and id(b) < id(a)):
+    if a.kind == "number" or (b.kind != "number" and b.serial < a.serial):
         a, b = b, a
     if b is ONE:
         return a
@@ -154,6 +159,30 @@ def in_order(roots: Iterable[Form]) -> list[Form]:
 def symbols_in(form: Form) -> set[str]:
     """The names of the symbols in a form."""
     return {part.detail for part in in_order([form]) if part.kind == "symbol"}
+
+
+def is_surely_positive(form: Form) -> bool:
+    """Whether a form is above 0 wherever it is defined, as a glance at it shows."""
+    sure: dict[Form, tuple[bool, bool]] = {}  # above 0, not below 0
+    for part in in_order([form]):
+        below = [sure[inner] for inner in part.parts]
+        above = not_below = False
+        if part.kind == "number":
+            above, not_below = part.detail > 0, part.detail >= 0
+        elif part.kind == "exp" or part.detail == PI:
+            above = not_below = True
+        elif part.kind == "sum":
+            not_below = all(b for _, b in below)
+            above = not_below and any(a for a, _ in below)
+        elif part.kind == "product":
+            is_square = part.parts[0] is part.parts[1]
+            not_below = is_square or all(b for _, b in below)
+            above = all(a for a, _ in below)
+        elif part.kind == "power":
+            is_even = part.detail.numerator % 2 == 0 or part.detail.denominator % 2 == 0
+            above, not_below = below[0][0], below[0][1] or is_even
+        sure[part] = above, not_below
+    return sure[form][0]
 
 
 def _two_over_root_of_pi() -> Form:

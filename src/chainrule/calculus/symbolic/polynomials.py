@@ -20,6 +20,7 @@ two monomials is a sum of integers, and negative exponents need no special case.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from fractions import Fraction
 from typing import NamedTuple
@@ -34,7 +35,7 @@ PRIME = 2**127 - 1
 
 
 class TooLargeError(ArithmeticError):
-    """A polynomial has too many terms."""
+    """A polynomial has too many terms, or the time is over."""
 
 
 class Ratio(NamedTuple):
@@ -60,6 +61,13 @@ class Ratios:
         Whether tanh is written with exp.
     limit
         The number of terms that a polynomial may have.
+    end
+        When to give up, on the clock of `time.perf_counter`.
+
+    Raises
+    ------
+    TooLargeError
+        From its methods, if a polynomial has too many terms, or the time is over.
     """
 
     def __init__(
@@ -68,9 +76,11 @@ class Ratios:
         *,
         uses_exp: bool = False,
         limit: int = 200_000,
+        end: float = math.inf,
     ) -> None:
-        self._reads = reads
-        self._uses_exp = uses_exp
+        self._end = end
+        self.reads = reads
+        self.uses_exp = uses_exp
         self._limit = limit
         self._ratios: dict[Form, Ratio] = {}
         self._generators: dict[object, int] = {}
@@ -78,6 +88,7 @@ class Ratios:
         self._factor_numbers: dict[frozenset[tuple[int, int]], int] = {}
         self._residues: list[int] = []
         self._relations: dict[int, tuple[int, Ratio]] = {}  # g^k = ratio
+        self._logarithms: dict[int, Ratio] = {}
         self._atoms: dict[tuple[object, ...], tuple[int, Ratio]] = {}
 
     def is_zero(self, form: Form) -> bool:
@@ -98,10 +109,12 @@ class Ratios:
     def _of(self, form: Form) -> Ratio:
         kind = form.kind
         if kind == "number":
-            read = self._reads(form.detail) if self._reads else None
+            read = self.reads(form.detail) if self.reads else None
             if read is not None and read is not form:
                 return self.ratio(read)
-            return Ratio({0: form.detail.numerator} if form.detail else {}, form.detail.denominator, {})
+            return Ratio(
+                {0: form.detail.numerator} if form.detail else {}, form.detail.denominator, {}
+            )
         if kind == "symbol":
             return self._generator(("symbol", form.detail))
         parts = [self._ratios[part] for part in form.parts]
@@ -114,7 +127,7 @@ class Ratios:
             return self._power(a, form.detail)
         if kind == "exp":
             return self._exp(a)
-        if kind == "tanh" and self._uses_exp:
+        if kind == "tanh" and self.uses_exp:
             e = self._exp(self._sum(a, a))
             return self._product(
                 self._sum(e, Ratio({0: -1}, 1, {})), self._reciprocal(self._sum(e, ONE))
@@ -135,6 +148,10 @@ class Ratios:
         result = ONE
         for monomial, coefficient in a.numerator.items():
             size = Fraction(coefficient, a.content)
+            logarithm = self._logarithms.get(monomial)
+            if logarithm is not None and not a.denominators and size.denominator <= 4:
+                result = self._product(result, self._power(logarithm, size))  # exp(k log b) = bᵏ
+                continue
             unit = Fraction(1, 4 * size.denominator)
             if size.denominator > 64:
                 unit = abs(size)
@@ -176,6 +193,8 @@ class Ratios:
         ratio = self._generator(key)
         (generator,) = ratio.numerator
         self._atoms[key] = generator, argument
+        if kind == "log":
+            self._logarithms[generator] = argument
         return ratio
 
     def _generator(self, key: object) -> Ratio:
@@ -260,7 +279,8 @@ class Ratios:
     def _times(self, a: Polynomial, b: Polynomial) -> Polynomial:
         if len(a) > len(b):
             a, b = b, a
-        if len(a) * len(b) > 50 * self._limit:
+        work = len(a) * len(b)
+        if work > 50 * self._limit or (work > 1000 and time.perf_counter() > self._end):
             raise TooLargeError
         product: Polynomial = {}
         get = product.get
