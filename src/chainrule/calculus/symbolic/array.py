@@ -48,7 +48,7 @@ def _refuse_conversion(what: str) -> Callable[..., NoReturn]:
 
 def _in_place(ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
     def call(self: Symbolic, other: Any) -> Any:
-        return ufunc(self, other, out=(self,)) if self.shape else ufunc(self, other)
+        return ufunc(self, other) if self.is_scalar else ufunc(self, other, out=(self,))
 
     return call
 
@@ -74,13 +74,15 @@ class Symbolic(ArrayMethods):
     Symbolic([3.0, product(symbol(x[1]), number(3))])
     """
 
-    __slots__ = ("entries",)
+    __slots__ = ("entries", "is_scalar")
     __array_priority__ = 2000.0
 
     entries: Any
+    is_scalar: bool
+    """Whether NumPy would return a scalar here, which += does not change in place."""
 
-    def __init__(self, entries: Any) -> None:
-        self.entries = entries
+    def __init__(self, entries: Any, *, is_scalar: bool = False) -> None:
+        self.entries, self.is_scalar = entries, is_scalar
 
     # ---- NumPy's protocols
 
@@ -185,6 +187,11 @@ class Symbolic(ArrayMethods):
         """The axes in reverse order."""
         return Symbolic(self.entries.T)
 
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("_") and hasattr(np.ndarray, name):
+            raise undecided(f"x.{name}", "NumPy's functions: np.ravel(x), np.* of x")
+        raise AttributeError(f"a Symbolic has no attribute {name!r}")
+
     def __bool__(self) -> bool:
         if self.size != 1:
             return bool(np.empty(self.shape))  # NumPy's error or warning
@@ -263,17 +270,15 @@ def entries_of(x: Any) -> Any:
 
 def symbolic(result: Any) -> Any:
     """The result of a function of entries, as a symbolic array; others as they are."""
-    if isinstance(result, Entry):
+    if isinstance(result, Entry | float):
         entries = np.empty((), dtype=object)
         entries[()] = result
-        return Symbolic(entries)
+        return Symbolic(entries, is_scalar=True)
     if isinstance(result, np.ndarray) and result.dtype == object:
         return Symbolic(result)
     if isinstance(result, list | tuple):
         parts = [symbolic(part) for part in result]
         return type(result)(*parts) if hasattr(result, "_fields") else type(result)(parts)
-    if isinstance(result, float):  # an entry that is a constant
-        return Symbolic(np.array(result, dtype=object))
     return result
 
 
@@ -374,7 +379,7 @@ def _sum(
     if where is not True:
         a = np.where(where, a, 0.0)
     entries = np.sum(entries_of(a), axis=axis, keepdims=keepdims)
-    total = symbolic(np.asarray(entries, dtype=object))
+    total = symbolic(float(entries) if isinstance(entries, int) else entries)
     return total if isinstance(initial, float | int) and initial == 0 else total + initial
 
 
@@ -389,7 +394,7 @@ def _extremum(ufunc: np.ufunc, nowhere: float) -> Callable[..., Any]:
             return ufunc.reduce(np.empty(entries.shape), axis=axis)  # NumPy's error
         options = {} if initial is None else {"initial": entries_of(initial)}
         result = ufunc.reduce(entries, axis=axis, keepdims=keepdims, **options)
-        return symbolic(np.asarray(result, dtype=object))
+        return symbolic(result)
 
     return function
 

@@ -25,7 +25,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import NamedTuple
 
-from chainrule.calculus.symbolic.forms import Form, in_order
+from chainrule.calculus.symbolic.forms import PI, Form, in_order
 
 Polynomial = dict[int, int]
 """Coefficients by monomial."""
@@ -89,6 +89,7 @@ class Ratios:
         self._residues: list[int] = []
         self._relations: dict[int, tuple[int, Ratio]] = {}  # g^k = ratio
         self._logarithms: dict[int, Ratio] = {}
+        self._positive: set[int] = set()  # generators that are above 0: π, exponentials
         self._atoms: dict[tuple[object, ...], tuple[int, Ratio]] = {}
 
     def is_zero(self, form: Form) -> bool:
@@ -116,7 +117,10 @@ class Ratios:
                 {0: form.detail.numerator} if form.detail else {}, form.detail.denominator, {}
             )
         if kind == "symbol":
-            return self._generator(("symbol", form.detail))
+            found = self._generator(("symbol", form.detail))
+            if form.detail == PI:
+                self._positive.add(_index(*found.numerator))
+            return found
         parts = [self._ratios[part] for part in form.parts]
         if kind == "sum":
             return self._sum(*parts)
@@ -166,10 +170,7 @@ class Ratios:
     def _power(self, a: Ratio, exponent: Fraction) -> Ratio:
         n, root = exponent.numerator, exponent.denominator
         if root > 1:
-            argument = a
-            a = self._atom(f"root {root}", argument)
-            (generator,) = a.numerator
-            self._relations[_index(generator)] = (root, argument)
+            a = self._root(a, root)
         if n < 0:
             a, n = self._reciprocal(a), -n
         result = ONE
@@ -180,6 +181,31 @@ class Ratios:
             if n:
                 a = self._product(a, a)
         return result
+
+    def _root(self, a: Ratio, order: int) -> Ratio:
+        """A root: that of a positive number, π or an exponential is taken by itself."""
+        a = self._reduced(a)
+        monomial, content, rest = _primitive(a.numerator)
+        positive = sum(e << (BITS * n) for n, e in _exponents(monomial) if n in self._positive)
+        sign = -1 if content < 0 else 1
+        rest = {m + monomial - positive: sign * c for m, c in rest.items()}
+        result = ONE
+        for number, power in _prime_factors(Fraction(abs(content), a.content)).items():
+            atom = self._root_atom(Ratio({0: number}, 1, {}), order)
+            result = self._product(result, self._power(atom, Fraction(power)))
+        for number, power in _exponents(positive):
+            atom = self._root_atom(Ratio({1 << (BITS * number): 1}, 1, {}), order)
+            result = self._product(result, self._power(atom, Fraction(power)))
+        remaining = Ratio(rest, 1, a.denominators)
+        if remaining == ONE:
+            return result
+        return self._product(result, self._root_atom(remaining, order))
+
+    def _root_atom(self, argument: Ratio, order: int) -> Ratio:
+        atom = self._atom(f"root {order}", argument)
+        (generator,) = atom.numerator
+        self._relations[_index(generator)] = (order, argument)
+        return atom
 
     def _atom(self, kind: str, argument: Ratio) -> Ratio:
         """The generator for a function of an argument; equal arguments have the same one."""
@@ -195,6 +221,8 @@ class Ratios:
         self._atoms[key] = generator, argument
         if kind == "log":
             self._logarithms[generator] = argument
+        if kind == "exp":
+            self._positive.add(_index(generator))
         return ratio
 
     def _generator(self, key: object) -> Ratio:
@@ -395,3 +423,18 @@ def _index(monomial: int) -> int:
     """The number of the generator that a monomial consists of."""
     ((number, _),) = _exponents(monomial)
     return number
+
+
+def _prime_factors(value: Fraction) -> dict[int, int]:
+    """The prime factors of a positive number with their exponents, found by division up to 1000."""
+    found: dict[int, int] = {}
+    for number, sign in ((value.numerator, 1), (value.denominator, -1)):
+        divisor = 2
+        while number > 1 and divisor <= 1000:
+            while number % divisor == 0:
+                found[divisor] = found.get(divisor, 0) + sign
+                number //= divisor
+            divisor += 1
+        if number > 1:
+            found[number] = found.get(number, 0) + sign
+    return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from attrs import define, field
@@ -193,6 +193,70 @@ class Subject:
                 gradients = {p.path: parts[id(p)].grad for p in self.layer.parameters}
         sent = tuple(variables[name] for name in self.delta_names if name in variables)
         return Passes(point, outputs, deltas, gradients, variables, sent)
+
+
+class LossSubject:
+    """A loss as the subject of a proof: its cost is the output, its delta what `backward` returns.
+
+    Targets that are labels, zeros and ones do not move; other targets are formulas, too.
+    """
+
+    input_names: ClassVar[list[str]] = ["y"]
+    by_row: ClassVar[set[str]] = {"y", "t"}
+
+    def __init__(self, loss: Any, case: Any) -> None:
+        self.loss = loss
+        self.batch = len(case.y)
+        target = case.target
+        is_label = bool(np.all(target == np.rint(target)))
+        self.still = frozenset(["t"] if is_label else [])
+        self._target = target
+        self._values = {"y": _rounded(case.y), "t": exact(target)}
+        if not is_label:
+            self._values["t"] = _rounded(target)
+
+    @property
+    def moving(self) -> list[str]:
+        """The outputs of the model."""
+        return ["y"]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The sizes that a wrong factor may be."""
+        return {"the batch size": self.batch, "the number of outputs": self._values["y"][0].size}
+
+    def draw(self) -> Values:
+        """The values of the case."""
+        return dict(self._values)
+
+    def run(self, values: Values, **options: Any) -> Passes:
+        """Cost and delta, with symbolic arrays."""
+        is_same = options.get("is_same")
+        point = Point(is_same=is_same)
+        variables = {
+            name: self._target if name in self.still else symbols(point, name, array)
+            for name, array in values.items()
+        }
+        return self._passes(point, variables)
+
+    def run_in_doubles(self, values: Values, **options: Any) -> Passes:
+        """The same with ordinary arrays."""
+        variables = {
+            name: self._target if name in self.still else array.astype(float)
+            for name, array in values.items()
+        }
+        return self._passes(Point(), variables)
+
+    def _passes(self, point: Point, variables: dict[str, Any]) -> Passes:
+        given = [_copy(variables[name]) for name in ("y", "t")]
+        with np.errstate(all="ignore"):
+            cost, delta = self.loss(*given), self.loss.delta(*given)
+        return Passes(point, (cost,), {"y": delta}, {}, variables, (np.ones(()),))
+
+
+def _rounded(array: Any) -> Any:
+    """Numbers with few digits, as fractions."""
+    return exact(np.rint(array * 2**10) / 2**10 + 2.0**-12)
 
 
 def _copy(x: Any) -> Any:
