@@ -283,11 +283,10 @@ def entries_of(x: Any) -> Any:
     """The entries of an argument of a NumPy function, also within lists."""
     if isinstance(x, Symbolic):
         return x.entries
-    if isinstance(x, list | tuple) and any(isinstance(part, Symbolic) for part in x):
+    if isinstance(x, list | tuple):
         parts = [entries_of(part) for part in x]
-        if all(isinstance(part, Symbolic) and not part.shape for part in x):
-            parts = [part[()] for part in parts]
-        return type(x)(parts)
+        if any(part is not given for part, given in zip(parts, x, strict=True)):
+            return type(x)([part if np.ndim(part) else np.asarray(part)[()] for part in parts])
     return x
 
 
@@ -418,7 +417,8 @@ def _einsum(*operands: Any, **options: Any) -> Any:
 def _contraction(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*arrays: Any, **options: Any) -> Any:
         named = [options.pop(name) for name in ("a", "b") if name in options]
-        result = function(*[_as_objects(x) for x in (*arrays, *named)], **options)
+        pair, others = (*arrays[:2], *named), arrays[2:]
+        result = function(*map(_as_objects, pair), *others, **options)
         return floating(0.0 if result is None else result)
 
     return call
@@ -463,7 +463,7 @@ PASSED_ON: frozenset[Callable[..., Any]] = frozenset(
         *WRITING_RULES,
         *QUESTIONS,
         *(np.append, np.choose, np.compress, np.diff, np.extract, np.insert, np.select, np.pad),
-        *(np.prod, np.cumprod, np.sort, np.polyval, np.vander),
+        *(np.prod, np.cumprod, np.sort, np.vander),
     )
 ) - {np.mean, np.gradient, np.polyder, ASTYPE}
 """Functions that NumPy computes with arrays of objects: they move, add or compare entries."""

@@ -472,7 +472,6 @@ _ELEMENTWISE: dict[np.ufunc, Callable[..., Any]] = {
     np.minimum: minimum,
     np.fmax: lambda a, b: b if a != a else a if b != b else maximum(a, b),
     np.fmin: lambda a, b: b if a != a else a if b != b else minimum(a, b),
-    np.clip: lambda x, low, high: minimum(maximum(x, low), high),
     np.floor: floor,
     np.ceil: lambda x: -floor(-x),
     np.trunc: lambda x: floor(x) if x >= 0 else -floor(-x),

@@ -73,6 +73,13 @@ def _round(a: Any, decimals: int = 0) -> Any:
     return np.rint(a * 10.0**decimals) / 10.0**decimals
 
 
+def _polyval(p: Any, x: Any) -> Any:
+    y = x * 0
+    for coefficient in p:
+        y = y * x + coefficient
+    return y
+
+
 def _are_equal(a: Any, b: Any) -> bool:
     return np.shape(a) == np.shape(b) and bool(np.all(np.equal(a, b)))
 
@@ -94,6 +101,7 @@ COMPOSED: dict[Callable[..., Any], Callable[..., Any]] = {
     np.round: _round,
     np.around: _round,
     np.fix: np.trunc,
+    np.polyval: _polyval,
     np.array_equal: _are_equal,
     np.isclose: _is_close,
     np.allclose: lambda a, b, rtol=1e-5, atol=1e-8: bool(np.all(_is_close(a, b, rtol, atol))),
