@@ -125,7 +125,8 @@ def power(a: Form, exponent: Fraction | int) -> Form:
         return a
     if a.kind == "number" and exponent.denominator == 1:
         return number(a.detail**exponent)
-    if a.kind == "power" and exponent.denominator == 1:  # (x^½)² = x, but (x²)^½ = |x|
+    if a.kind == "power" and (exponent.denominator == 1 or a.detail.denominator > 1):
+        # (x^½)² = x, and (x^½)^½ = x^¼, for x > 0; but (x²)^½ = |x|
         return power(a.parts[0], a.detail * exponent)
     return _form("power", (a,), exponent)
 
