@@ -13,12 +13,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-
 from attrs import evolve
 
 from chainrule.calculus import loss_laws
 from chainrule.calculus.symbolic import formulas
-from chainrule.calculus.symbolic.array import Symbolic, entries_of, symbolic
+from chainrule.calculus.symbolic.array import Symbolic, entries_of, floating
 from chainrule.calculus.symbolic.entries import erf
 from chainrule.calculus.symbolic.prover import Region, prove
 from chainrule.calculus.symbolic.report import PROVEN, REFUTED, UNDECIDED, Proof
@@ -212,7 +211,7 @@ def _gap(region: Region, subject: Subject) -> float:
 def _erf(x: Any) -> Any:
     """The error function of a symbolic array, or of a plain one."""
     entries = np.frompyfunc(erf, 1, 1)(entries_of(x))
-    return symbolic(entries) if isinstance(x, Symbolic) else np.asarray(entries, float)
+    return floating(entries) if isinstance(x, Symbolic) else np.asarray(entries, float)
 
 
 # ------------------------------------------------------------------------------- losses
@@ -265,10 +264,16 @@ def prove_loss(
     proofs = []
     for case in cases:
         y, target = case.y[:batch], case.target[:batch]
-        is_label = bool(np.all(target == np.rint(target)))
-        values = {"y": with_few_digits(y), "t": exact(target) if is_label else with_few_digits(target)}
-        still = frozenset(["t"] if is_label else [])
-        subject = FunctionSubject(loss, loss.delta, values, ["y"], still, batch)
+        is_constant = bool(np.all(target == np.rint(target)))  # labels, or one for each class
+        exactly = exact if is_constant else with_few_digits
+        subject = FunctionSubject(
+            loss,
+            loss.delta,
+            {"y": with_few_digits(y), "t": exactly(target)},
+            ["y"],
+            {"t": target} if is_constant else {},
+            batch,
+        )
         description = f"{loss!r}, outputs of shape {output_shape} in batches of {batch}"
         proofs.append(prove(subject, description, ["gradient", "arrays"], seconds))
     worst = min(proofs, key=lambda proof: (REFUTED, UNDECIDED, PROVEN).index(proof.status))
@@ -323,9 +328,9 @@ def prove_gradient(
         name: exact(array) if array.dtype.kind in "iub" else with_few_digits(array)
         for name, array in zip(names, given, strict=True)
     }
-    still = frozenset(n for n, x in zip(names, given, strict=True) if x.dtype.kind in "iub")
+    constants = {n: x for n, x in zip(names, given, strict=True) if x.dtype.kind in "iub"}
     batch = max((len(array) for array in given[count:] if array.ndim), default=1)
-    subject = FunctionSubject(function, gradient, values, names[:count], still, batch)
+    subject = FunctionSubject(function, gradient, values, names[:count], constants, batch)
     name = getattr(gradient, "__name__", "the gradient").replace("<lambda>", "the gradient")
     shapes = ", ".join(f"{n} {x.shape}" for n, x in zip(names, given, strict=True))
     return prove(subject, f"{name} of {shapes}", ["gradient", "arrays"], seconds)

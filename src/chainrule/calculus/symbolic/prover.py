@@ -28,7 +28,14 @@ from chainrule.calculus.symbolic.polynomials import Ratios, TooLargeError
 from chainrule.calculus.symbolic.readings import Readings
 from chainrule.calculus.symbolic.regions import Evaluation, by_symbol, reflected
 from chainrule.calculus.symbolic.report import REFUTED, UNDECIDED, Part, Proof
-from chainrule.calculus.symbolic.trials import FunctionSubject, Passes, Subject, Values, flat, form_of
+from chainrule.calculus.symbolic.trials import (
+    FunctionSubject,
+    Passes,
+    Subject,
+    Values,
+    flat,
+    form_of,
+)
 from chainrule.core.equations import numbered
 from chainrule.core.errors import ChainruleError, UndecidedError
 
@@ -335,7 +342,9 @@ def _gradient_of(region: Region, name: str) -> str:
 
 
 def _entry(region: Region, difference: Difference) -> str:
-    outputs = dict(zip(numbered("y", len(region.passes.outputs)), region.passes.outputs, strict=True))
+    outputs = dict(
+        zip(numbered("y", len(region.passes.outputs)), region.passes.outputs, strict=True)
+    )
     shape = np.shape({**outputs, **region.values}[difference.name])
     label = _gradient_of(region, difference.name)
     if not shape:

@@ -209,17 +209,22 @@ class FunctionSubject:
         The arrays, by name, as fractions.
     moving
         The names of those with a gradient.
-    still
-        The names of those that are no formulas, but the numbers that they are.
+    constants
+        Those that are no formulas, but the arrays that they are.
     """
 
     function: Callable[..., Any]
     gradient: Callable[..., Any]
     values: Values
     moving: list[str]
-    still: frozenset[str] = frozenset()
+    constants: dict[str, Any] = field(factory=dict)
     batch: int = 1
     by_row: ClassVar[frozenset[str]] = frozenset()
+
+    @property
+    def still(self) -> frozenset[str]:
+        """The names of the constants."""
+        return frozenset(self.constants)
 
     @property
     def input_names(self) -> list[str]:
@@ -241,14 +246,15 @@ class FunctionSubject:
         """Value and gradient, with symbolic arrays."""
         point = Point(is_same=is_same)
         variables = {
-            name: array.astype(float) if name in self.still else symbols(point, name, array)
+            name: self.constants.get(name) if name in self.still else symbols(point, name, array)
             for name, array in values.items()
         }
         return self._passes(point, variables)
 
     def run_in_doubles(self, values: Values, **options: Any) -> Passes:
         """The same with ordinary arrays."""
-        return self._passes(Point(), {name: array.astype(float) for name, array in values.items()})
+        arrays = {name: array.astype(float) for name, array in values.items()}
+        return self._passes(Point(), {**arrays, **self.constants})
 
     def _passes(self, point: Point, variables: dict[str, Any]) -> Passes:
         with np.errstate(all="ignore"):
