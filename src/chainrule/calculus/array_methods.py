@@ -32,6 +32,7 @@ class ArrayMethods(np.lib.mixins.NDArrayOperatorsMixin):
     if TYPE_CHECKING:
         shape: Any
         dtype: Any
+        __array__: Any
 
         def __getitem__(self, index: Any) -> Any: ...
         def __setitem__(self, index: Any, item: Any) -> None: ...
@@ -44,12 +45,12 @@ class ArrayMethods(np.lib.mixins.NDArrayOperatorsMixin):
     @property
     def size(self) -> int:
         """The number of entries."""
-        return math.prod(self.shape)
+        return int(math.prod(self.shape))
 
     @property
     def itemsize(self) -> int:
         """Bytes for one entry."""
-        return self.dtype.itemsize
+        return int(self.dtype.itemsize)
 
     @property
     def nbytes(self) -> int:
@@ -82,7 +83,7 @@ class ArrayMethods(np.lib.mixins.NDArrayOperatorsMixin):
     def __len__(self) -> int:
         if not self.shape:
             raise TypeError("len() of unsized object")
-        return self.shape[0]
+        return int(self.shape[0])
 
     def __iter__(self) -> Iterator[Any]:
         return (self[i] for i in range(len(self)))

@@ -130,6 +130,9 @@ class Entry:
     """A form and its value at a point; behaves like a float in arithmetic and comparisons."""
 
     __slots__ = ("form", "point", "value")
+
+    form: Any
+    """None if the point has values alone."""
     __array_ufunc__ = None  # np.float64 + entry is left to the entry
 
     def __init__(self, form: Form | None, value: Any, point: Point) -> None:
@@ -140,7 +143,7 @@ class Entry:
 
     # ---------------------------------------------------------------- arithmetic
 
-    def _with(self, other: Entry) -> Form | None:
+    def _with(self, other: Entry) -> Any:
         """The form, to be combined with another entry of the same point."""
         if other.point is not self.point:
             raise undecided("formulas of an earlier pass", "keep what forward computes in self")
@@ -251,7 +254,7 @@ class Entry:
             "float(x)", "np.* functions instead of math.*, and arrays created with like=x"
         )
 
-    __int__ = __index__ = __float__  # type: ignore[assignment]
+    __int__ = __index__ = __float__
 
 
 def _entry(form: Form | None, value: Any, point: Point) -> Any:
@@ -315,7 +318,7 @@ def erf(x: Any) -> Any:
     return _entry(x.form and forms.apply("erf", x.form), x.point.context.erf(x.value), x.point)
 
 
-def pi_times(number: float, like: Entry) -> Entry:
+def pi_times(number: float, like: Entry) -> Any:
     """A multiple of π, with all digits."""
     return like.point.symbol(forms.PI, like.point.context.pi) * number
 

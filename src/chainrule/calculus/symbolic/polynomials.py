@@ -226,7 +226,7 @@ class Ratios:
     def _atom(self, kind: str, argument: Ratio) -> Ratio:
         """The generator for a function of an argument; equal arguments have the same one."""
         argument = self._reduced(argument)
-        key = (kind, self._residue(argument))
+        key: tuple[object, ...] = (kind, self._residue(argument))
         while key in self._atoms:
             generator, known = self._atoms[key]
             if not self._sum(argument, _negative(known)).numerator:

@@ -359,5 +359,6 @@ def _give_up(proof: Proof, error: ChainruleError) -> None:
 
 
 def _words(condition: Condition) -> str:
-    text = formulas.text(condition.form) or "a long formula"
-    return f"{text} {'>' if condition.is_positive else '<'} 0"
+    """The condition in one line; nothing if it is too long to be read."""
+    text = formulas.text(condition.form)
+    return f"{text} {'>' if condition.is_positive else '<'} 0" if text else ""

@@ -187,8 +187,8 @@ class Subject:
             if not applies:
                 variables |= {name: variable(name) for name in self.delta_names}
                 for _ in range(backward):
-                    sent = [copy(variables[name]) for name in self.delta_names]
-                    found = as_tuple(layer.backward(sent[0] if len(sent) == 1 else tuple(sent)))
+                    given = [copy(variables[name]) for name in self.delta_names]
+                    found = as_tuple(layer.backward(given[0] if len(given) == 1 else tuple(given)))
                     deltas = dict(zip(self.input_names, found, strict=True))
                 gradients = {p.path: parts[id(p)].grad for p in self.layer.parameters}
         sent = tuple(variables[name] for name in self.delta_names if name in variables)
