@@ -424,3 +424,49 @@ def test_net_f_df_and_backward_step_of_the_lecture() -> None:
         *(rng.normal(size=shape) for shape in [(2, 3), (3, 2), (2, 2)]),
     )
     assert step.status == "proven"
+
+
+# ------------------------------------------------------------------------------- never by mistake
+
+
+class NamedLikeItsInput(Layer):
+    """x² with parameters called x and delta, whose gradients are forgotten."""
+
+    def build(self, input_shape: Any) -> None:
+        self.a = self.parameter("x", input_shape)
+        self.b = self.parameter("delta", input_shape)
+
+    def forward(self, x: Any) -> Any:
+        self.inputs = x
+        return x * x + self.a.value * self.b.value
+
+    def backward(self, delta: Any) -> Any:
+        return 2 * self.inputs * delta
+
+
+def test_parameters_may_have_the_names_of_inputs() -> None:
+    proof = prove_layer(NamedLikeItsInput(), (1,), batch=1)
+    assert proof.status == "refuted"
+    assert proof["backward"].reason == "∂C/∂self.x is wrong."
+
+
+class KeepsTheFirst(Layer):
+    """x², with the first x that it ever got in its slope."""
+
+    def forward(self, x: Any) -> Any:
+        if not hasattr(self, "first"):
+            self.first = x
+        return x * x
+
+    def backward(self, delta: Any) -> Any:
+        return 2 * self.first * delta
+
+
+def test_memory_of_an_earlier_batch_is_found() -> None:
+    assert prove_layer(KeepsTheFirst(), (1,)).status == "refuted"
+
+
+def test_no_time_proves_nothing() -> None:
+    proof = prove_layer(Dense(2), (2,), seconds=0.0)
+    assert proof.status == "undecided"
+    assert proof["backward"].reason == "The time is over."

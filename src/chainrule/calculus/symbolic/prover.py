@@ -277,10 +277,12 @@ def prove(
         try:
             region = Region(prover, values)
         except OutOfTimeError:
+            if condition is None:
+                _give_up(proof, "The time is over.")
             break
         except ChainruleError as error:
             if condition is None:
-                _give_up(proof, error)
+                _give_up(proof, str(error))
             elif not isinstance(error, UndecidedError):  # such values are refused
                 refused[condition.opposite] = None
             continue
@@ -353,9 +355,9 @@ def _entry(region: Region, difference: Difference) -> str:
     return f"{label}[{', '.join(str(int(i)) for i in index)}]"
 
 
-def _give_up(proof: Proof, error: ChainruleError) -> None:
+def _give_up(proof: Proof, reason: str) -> None:
     for number, part in enumerate(proof.parts):
-        part.worsen(UNDECIDED, "" if number else str(error))
+        part.worsen(UNDECIDED, "" if number else reason)
 
 
 def _words(condition: Condition) -> str:
