@@ -210,14 +210,14 @@ def test_a_block_of_attention_grows_too_large() -> None:
 
 
 @pytest.mark.parametrize(
-    ("layer", "shape", "said"),
-    [(SpectralConvolution(1, 3), (5, 1), "complex"), (SpectralConvolution(1, 66), (130, 1), "fft")],
+    ("layer", "shape"),
+    [(SpectralConvolution(1, 3), (5, 1)), (SpectralConvolution(1, 66), (130, 1))],
     ids=repr,
 )
-def test_fourier_transforms_are_undecidable(layer: Layer, shape: Any, said: str) -> None:
+def test_fourier_transforms_are_undecidable(layer: Layer, shape: Any) -> None:
     proof = prove_layer(layer, shape)
     assert proof.status == "undecided"
-    assert said in proof["backward"].reason
+    assert "complex numbers inside a layer" in proof["backward"].reason
 
 
 def test_every_layer_has_a_test() -> None:

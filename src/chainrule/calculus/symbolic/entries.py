@@ -153,7 +153,7 @@ class Entry:
         if isinstance(other, Entry):
             form = self._with(other) and forms.add(self.form, other.form)
             return _entry(form, self.value + other.value, self.point)
-        if not math.isfinite(other):
+        if not _is_finite(other):
             return float(other)
         if other == 0:
             return self
@@ -168,7 +168,7 @@ class Entry:
             return _entry(form, self.value * other.value, self.point)
         if other == 0:
             return 0.0
-        if not math.isfinite(other):
+        if not _is_finite(other):
             return float(other) * (1.0 if self > 0 else -1.0)
         if other == 1:
             return self
@@ -255,6 +255,12 @@ class Entry:
         )
 
     __int__ = __index__ = __float__
+
+
+def _is_finite(number: Any) -> bool:
+    if isinstance(number, complex):
+        raise undecided("what complex numbers inside a layer do", "real arithmetic")
+    return math.isfinite(number)
 
 
 def _entry(form: Form | None, value: Any, point: Point) -> Any:

@@ -166,8 +166,9 @@ class Subject:
                 return values[name].astype(float)
             return symbols(point, name, values[name], first_row if name in self.by_row else 0)
 
-        # A batch before, of which nothing may be left; the buffers would remember it.
-        before = earlier if not applies and not list(self.layer.buffers) else []
+        # A batch before, of which nothing may be left; buffers and generators would remember it.
+        remembers = bool(list(self.layer.buffers) or self.layer.generators)
+        before = [] if applies or remembers else earlier
         return self._passes(point, variable, _copy, backward, applies, before)
 
     def run_in_doubles(self, values: Values, *, applies: bool = False) -> Passes:
