@@ -201,13 +201,13 @@ class Ratios:
     def _root_of_content(self, a: Ratio, root: int) -> tuple[Ratio, Ratio]:
         """√(c b) = √c √b for a fraction c whose root is a fraction, as √(4x) = 2 √x."""
         top = math.gcd(*a.numerator.values())
-        if not top:
+        above, below = (_whole_root(number, root) for number in (top, a.content))
+        if above == below == 1:
             return ONE, a
-        roots = [_whole_root(number, root) for number in (top, a.content)]
-        if None in roots or roots == [1, 1]:
-            return ONE, a
-        rest = Ratio({m: c // top for m, c in a.numerator.items()}, 1, a.denominators)
-        return Ratio({0: roots[0]}, roots[1], {}), rest
+        divisor = above**root
+        rest = {m: c // divisor for m, c in a.numerator.items()}
+        content = a.content // below**root
+        return Ratio({0: above}, below, {}), Ratio(rest, content, a.denominators)
 
     def _atom(self, kind: str, argument: Ratio) -> Ratio:
         """The generator for a function of an argument; equal arguments have the same one."""
@@ -370,13 +370,10 @@ class Ratios:
         return a
 
 
-def _whole_root(number: int, root: int) -> int | None:
-    """The root of a whole number, if it is one."""
-    if root == 2:
-        found = math.isqrt(number)
-    else:
-        found = round(number ** (1 / root)) if number < 2**100 else 0
-    return found if found**root == number else None
+def _whole_root(number: int, root: int) -> int:
+    """The root of a whole number; 1 if it is no whole number."""
+    found = math.isqrt(number) if root == 2 else round(min(number, 2**60) ** (1 / root))
+    return found if found and found**root == number else 1
 
 
 def _negative(a: Ratio) -> Ratio:
