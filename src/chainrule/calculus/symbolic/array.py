@@ -107,6 +107,8 @@ class Symbolic(ArrayMethods):
             )
         _require_float(ufunc, options.pop("dtype", None))
         name = name_of(ufunc) + ("" if method == "__call__" else f".{method}")
+        if any(getattr(getattr(x, "dtype", None), "kind", "") == "c" for x in inputs):
+            raise undecided("what complex numbers inside a layer do", "real arithmetic")
         arrays = [entries_of(x) for x in inputs]
         function = ELEMENTWISE.get(ufunc) or PREDICATES.get(ufunc)
         if method == "__call__" and function is not None:

@@ -14,9 +14,9 @@ with formulas for numbers. Numbers in a form are exact fractions.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
-from typing import Any
+from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
 FUNCTIONS = ("exp", "log", "tanh", "sin", "cos", "arctan", "erf")
@@ -38,6 +38,10 @@ class Form:
 
     __slots__ = ("__weakref__", "detail", "kind", "parts", "serial")
 
+    known: ClassVar[WeakValueDictionary[Any, Form]] = WeakValueDictionary()
+    """All forms that exist, by what they consist of; so equal ones are one object."""
+    serials: ClassVar[Iterator[int]] = itertools.count()
+
     serial: int
     """Forms are numbered in the order in which they are created."""
     kind: str
@@ -49,18 +53,14 @@ class Form:
         return f"{self.kind}({', '.join([*inner, *([str(self.detail)] if self.detail else [])])})"
 
 
-_KNOWN: WeakValueDictionary[Any, Form] = WeakValueDictionary()
-_SERIALS = itertools.count()
-
-
 def _form(kind: str, parts: tuple[Form, ...] = (), detail: Any = None) -> Form:
     key = (kind, detail, *map(id, parts))
-    found = _KNOWN.get(key)
+    found = Form.known.get(key)
     if found is None:
         found = object.__new__(Form)
         found.kind, found.parts, found.detail = kind, parts, detail
-        found.serial = next(_SERIALS)
-        _KNOWN[key] = found
+        found.serial = next(Form.serials)
+        Form.known[key] = found
     return found
 
 

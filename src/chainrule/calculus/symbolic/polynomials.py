@@ -20,13 +20,14 @@ gets near the border of its 32 bits is an error.
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Callable
 from fractions import Fraction
 from typing import NamedTuple
 
-from chainrule.calculus.symbolic.forms import Form, in_order
+from chainrule.calculus.symbolic.forms import PI, Form, in_order
 
 Polynomial = dict[int, int]
 """Coefficients by monomial."""
@@ -81,7 +82,7 @@ class Ratios:
         reads: Callable[[Fraction], Form | None] | None = None,
         *,
         uses_exp: bool = False,
-        limit: int = 200_000,
+        limit: int = 50_000,
         end: float = math.inf,
     ) -> None:
         self._end = end
@@ -96,6 +97,7 @@ class Ratios:
         self._middle = self._border = 0
         self._relations: dict[int, tuple[int, Ratio]] = {}  # g^k = ratio
         self._logarithms: dict[int, Ratio] = {}
+        self._positive: set[int] = set()  # generators that are above 0: π, exponentials
         self._atoms: dict[tuple[object, ...], tuple[int, Ratio]] = {}
 
     def is_zero(self, form: Form) -> bool:
@@ -123,7 +125,10 @@ class Ratios:
                 {0: form.detail.numerator} if form.detail else {}, form.detail.denominator, {}
             )
         if kind == "symbol":
-            return self._generator(("symbol", form.detail))
+            found = self._generator(("symbol", form.detail))
+            if form.detail == PI:
+                self._positive.add(_index(*found.numerator))
+            return found
         parts = [self._ratios[part] for part in form.parts]
         if kind == "sum":
             return self._sum(*parts)
@@ -181,12 +186,7 @@ class Ratios:
     def _power(self, a: Ratio, exponent: Fraction) -> Ratio:
         n, root = exponent.numerator, exponent.denominator
         if root > 1:
-            factor, a = self._root_of_content(self._reduced(a), root)
-            parts = PARTS_OF_ROOT if PARTS_OF_ROOT % root == 0 else root
-            atom = self._atom(f"root {parts}", a)
-            (generator,) = atom.numerator
-            self._relations[_index(generator)] = (parts, a)
-            a = self._product(factor, Ratio({generator * (parts // root): 1}, 1, {}))
+            a = self._root(a, root)
         if n < 0:
             a, n = self._reciprocal(a), -n
         result = ONE
@@ -198,16 +198,30 @@ class Ratios:
                 a = self._product(a, a)
         return result
 
-    def _root_of_content(self, a: Ratio, root: int) -> tuple[Ratio, Ratio]:
-        """√(c b) = √c √b for a fraction c whose root is a fraction, as √(4x) = 2 √x."""
-        top = math.gcd(*a.numerator.values())
-        above, below = (_whole_root(number, root) for number in (top, a.content))
-        if above == below == 1:
-            return ONE, a
-        divisor = above**root
-        rest = {m: c // divisor for m, c in a.numerator.items()}
-        content = a.content // below**root
-        return Ratio({0: above}, below, {}), Ratio(rest, content, a.denominators)
+    def _root(self, a: Ratio, order: int) -> Ratio:
+        """A root: that of a positive number, π or an exponential is taken by itself."""
+        a = self._reduced(a)
+        monomial, content, rest = _primitive(a.numerator)
+        positive = sum(e << (BITS * n) for n, e in _exponents(monomial) if n in self._positive)
+        sign = -1 if content < 0 else 1
+        rest = {m + monomial - positive: sign * c for m, c in rest.items()}
+        result = ONE
+        for number, power in _prime_factors(Fraction(abs(content), a.content)).items():
+            atom = self._root_atom(Ratio({0: number}, 1, {}), order)
+            result = self._product(result, self._power(atom, Fraction(power)))
+        for number, power in _exponents(positive):
+            atom = self._root_atom(Ratio({1 << (BITS * number): 1}, 1, {}), order)
+            result = self._product(result, self._power(atom, Fraction(power)))
+        remaining = Ratio(rest, 1, a.denominators)
+        if remaining == ONE:
+            return result
+        return self._product(result, self._root_atom(remaining, order))
+
+    def _root_atom(self, argument: Ratio, order: int) -> Ratio:
+        parts = PARTS_OF_ROOT if PARTS_OF_ROOT % order == 0 else order
+        (generator,) = self._atom(f"root {parts}", argument).numerator
+        self._relations[_index(generator)] = (parts, argument)
+        return Ratio({generator * (parts // order): 1}, 1, {})
 
     def _atom(self, kind: str, argument: Ratio) -> Ratio:
         """The generator for a function of an argument; equal arguments have the same one."""
@@ -223,6 +237,8 @@ class Ratios:
         self._atoms[key] = generator, argument
         if kind == "log":
             self._logarithms[generator] = argument
+        if kind == "exp":
+            self._positive.add(_index(generator))
         return ratio
 
     def _generator(self, key: object) -> Ratio:
@@ -256,6 +272,7 @@ class Ratios:
             return b
         if not b.numerator:
             return a
+        self._watch()
         content = math.lcm(a.content, b.content)
         powers = dict(a.denominators)
         for number, power in b.denominators.items():
@@ -310,7 +327,7 @@ class Ratios:
         if len(a) > len(b):
             a, b = b, a
         work = len(a) * len(b)
-        if work > 50 * self._limit or (work > 1000 and time.perf_counter() > self._end):
+        if work > 50 * self._limit or time.perf_counter() > self._end:
             raise TooLargeError
         product: Polynomial = {}
         get = product.get
@@ -326,6 +343,10 @@ class Ratios:
             if (m + middle) & border:  # an exponent is not within ±LARGEST_EXPONENT
                 raise TooLargeError
         return product
+
+    def _watch(self) -> None:
+        if time.perf_counter() > self._end:
+            raise TooLargeError
 
     def _reciprocal(self, a: Ratio) -> Ratio:
         a = self._reduced(a)
@@ -352,10 +373,11 @@ class Ratios:
         """Without powers of atoms for which there is a relation: (√a)³ = a √a."""
         for index in sorted(self._relations, reverse=True):
             order, value = self._relations[index]
-            shift = 1 << (BITS * index)
+            self._watch()
+            shift, offset, place = 1 << (BITS * index), _offset(index), BITS * index
             parts: dict[int, Polynomial] = {}
             for monomial, coefficient in a.numerator.items():
-                exponent = _exponent(monomial, index)
+                exponent = ((monomial + offset >> place) & _MASK) - _HALF
                 times, rest = divmod(exponent, order)
                 part = parts.setdefault(times, {})
                 rest_of = monomial + (rest - exponent) * shift
@@ -368,12 +390,6 @@ class Ratios:
                 total = self._sum(total, self._product(term, self._power(value, Fraction(times))))
             a = total
         return a
-
-
-def _whole_root(number: int, root: int) -> int:
-    """The root of a whole number; 1 if it is no whole number."""
-    found = math.isqrt(number) if root == 2 else round(min(number, 2**60) ** (1 / root))
-    return found if found and found**root == number else 1
 
 
 def _negative(a: Ratio) -> Ratio:
@@ -422,13 +438,31 @@ def _exponents(monomial: int) -> list[tuple[int, int]]:
     return found
 
 
-def _exponent(monomial: int, number: int) -> int:
-    half = 1 << (BITS - 1)
-    offset = sum(half << (BITS * n) for n in range(number + 1))
-    return (((monomial + offset) >> (BITS * number)) & ((1 << BITS) - 1)) - half
+_HALF, _MASK = 1 << (BITS - 1), (1 << BITS) - 1
+
+
+@functools.cache
+def _offset(number: int) -> int:
+    """What makes the exponents of all generators up to this one positive."""
+    return sum(_HALF << (BITS * n) for n in range(number + 1))
 
 
 def _index(monomial: int) -> int:
     """The number of the generator that a monomial consists of."""
     ((number, _),) = _exponents(monomial)
     return number
+
+
+def _prime_factors(value: Fraction) -> dict[int, int]:
+    """The prime factors of a positive number with their exponents, found by division up to 1000."""
+    found: dict[int, int] = {}
+    for number, sign in ((value.numerator, 1), (value.denominator, -1)):
+        divisor = 2
+        while number > 1 and divisor <= 1000:
+            while number % divisor == 0:
+                found[divisor] = found.get(divisor, 0) + sign
+                number //= divisor
+            divisor += 1
+        if number > 1:
+            found[number] = found.get(number, 0) + sign
+    return found

@@ -11,6 +11,7 @@ from rounding.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -21,22 +22,32 @@ from attrs import define
 from chainrule.calculus.symbolic import forms, formulas
 from chainrule.calculus.symbolic.array import labels
 from chainrule.calculus.symbolic.counterexample import find
-from chainrule.calculus.symbolic.entries import Condition
+from chainrule.calculus.symbolic.entries import Condition, Entry, undecided
 from chainrule.calculus.symbolic.forms import Form
 from chainrule.calculus.symbolic.polynomials import Ratios, TooLargeError
 from chainrule.calculus.symbolic.readings import Readings
 from chainrule.calculus.symbolic.regions import Evaluation, by_symbol, reflected
 from chainrule.calculus.symbolic.report import REFUTED, UNDECIDED, Part, Proof
-from chainrule.calculus.symbolic.trials import Passes, Subject, Values, flat, form_of
+from chainrule.calculus.symbolic.trials import (
+    FunctionSubject,
+    Passes,
+    Subject,
+    Values,
+    flat,
+    form_of,
+)
 from chainrule.core.equations import numbered
-from chainrule.core.errors import UndecidedError
+from chainrule.core.errors import ChainruleError, UndecidedError
 
 ROUNDING = 1e-14
 """A relative difference up to this may come from constants that a program has rounded."""
 NOTHING = 1e-40
-"""What is left of zero with fifty digits."""
+"""What is left of zero with fifty digits, relative to the largest number."""
+TINY = 1e-30
+"""An array of numbers smaller than this, relative to the largest, may be zero."""
 CLOSE = 1e-8
 """How well plain arrays must give the same numbers."""
+FAR = 1000
 MOST_REGIONS = 64
 EXACT, READING = slice(0, 2), slice(2, 4)
 
@@ -56,7 +67,7 @@ class Prover:
         The time that it may take.
     """
 
-    def __init__(self, subject: Subject, seconds: float) -> None:
+    def __init__(self, subject: Subject | FunctionSubject, seconds: float) -> None:
         self.subject = subject
         self.end = time.perf_counter() + seconds
         self.readings = Readings()
@@ -89,7 +100,18 @@ class Prover:
         """The passes of the subject, in which equal formulas are recognised."""
         if time.perf_counter() > self.end:
             raise OutOfTimeError
-        return self.subject.run(values, is_same=lambda form: self.is_zero(form, EXACT), **options)
+        try:
+            return self.subject.run(
+                values, is_same=lambda form: self.is_zero(form, EXACT), **options
+            )
+        except (ChainruleError, OutOfTimeError):
+            raise
+        except Exception as error:  # the code of a layer can raise anything
+            raise UndecidedError(
+                f"the code does not run with formulas: {type(error).__name__}: {error}",
+                expected="NumPy's functions, called on the arrays that the layer is given",
+                hint="check_layer checks it with numbers",
+            ) from error
 
 
 @define
@@ -112,6 +134,12 @@ class Region:
         self.prover, self.values = prover, values
         self.passes = prover.run(values)
         self.at = Evaluation(by_symbol(values))
+        everything = (*self.passes.outputs, *self.passes.received().values())
+        entries = [x for array in everything for x in flat(array)]
+        if not all(isinstance(x, Entry) or math.isfinite(x) for x in entries):
+            raise undecided("what comes after a number that is not finite", "other inputs")
+        self.size = max((abs(self.at(form_of(x))) for x in entries), default=1) or 1
+        """The largest number that the passes return."""
         self.conditions: list[Condition] = list(self.passes.point.conditions)
 
     @property
@@ -125,15 +153,16 @@ class Region:
         expected = [x if isinstance(x, Form) else form_of(x) for x in expected]
         received = [form_of(x) for x in received]
         pairs = [(at(a), at(b)) for a, b in zip(expected, received, strict=True)]
-        largest = max((abs(x) for pair in pairs for x in pair), default=0) or 1
+        largest = max(abs(x) for pair in [*pairs, (0, self.size * TINY)] for x in pair) or 1
         gaps = [float(abs(a - b) / largest) for a, b in pairs]
+        is_equal = [abs(a - b) <= self.size * NOTHING for a, b in pairs]
         for place, gap in enumerate(gaps):
             if not gap <= ROUNDING:
                 return Difference(name, place, expected[place], received[place], True, gap)
         for place, gap in enumerate(gaps):
             difference = forms.subtract(expected[place], received[place])
             # Forms of different values can only be equal if numbers in them are read.
-            if not self.prover.is_zero(difference, slice(None) if gap < NOTHING else READING):
+            if not self.prover.is_zero(difference, slice(None) if is_equal[place] else READING):
                 return Difference(name, place, expected[place], received[place], False, gap)
         return None
 
@@ -183,7 +212,9 @@ class Region:
             yield self.compare(name, flat(y), flat(other))
 
     def arrays(self) -> Iterator[Difference | None]:
-        """Plain arrays give the same numbers, to rounding."""
+        """Plain arrays give the same numbers, to rounding; far from 0, that is large."""
+        if any(abs(x) > FAR for array in self.values.values() for x in array.ravel()):
+            return
         plain = self.prover.subject.run_in_doubles(self.values)
         outputs = numbered("y", len(plain.outputs))
         found = {**dict(zip(outputs, self.passes.outputs, strict=True)), **self.passes.received()}
@@ -192,7 +223,9 @@ class Region:
             exact = np.array([float(self.at(form_of(x))) for x in flat(symbolic)])
             rounded = np.asarray(others[name], float).ravel()
             gaps = abs(exact - rounded)
-            scale = np.max(abs(exact), initial=0.0) or 1.0
+            scale = max(np.max(abs(exact), initial=0.0), 1e-6 * float(self.size))
+            if not np.all(np.isfinite(rounded)):
+                continue  # overflow is nothing that a proof sees
             if not np.all(gaps <= CLOSE * scale):
                 place = int(np.argmax(gaps))
                 yield Difference(
@@ -207,18 +240,30 @@ STATEMENTS: dict[str, tuple[str, Callable[[Region], Iterator[Difference | None]]
     "rows": ("rows do not affect each other", Region.rows),
     "inference": ("apply computes what forward computes", Region.inference),
     "arrays": ("plain arrays give the same numbers", Region.arrays),
+    "gradient": ("the gradient is the derivative", Region.adjoint),
 }
 
 
-def prove(subject: Subject, description: str, names: list[str], seconds: float) -> Proof:
-    """Try to prove the statements with these names in all regions that are reached."""
+def prove(
+    subject: Subject | FunctionSubject,
+    description: str,
+    names: list[str],
+    seconds: float,
+    visit: Callable[[Region], None] | None = None,
+) -> Proof:
+    """Try to prove the statements with these names in all regions that are reached.
+
+    ``visit`` is called with each of them.
+    """
     start = time.perf_counter()
     prover = Prover(subject, seconds)
     proof = Proof(description, [Part(name, STATEMENTS[name][0]) for name in names])
     first = subject.draw()
+    subject.run_in_doubles(first)  # an error of the layer itself is not one of the proof
     waiting: list[tuple[Values, Condition | None]] = [(first, None)]
     seen: dict[Condition, None] = {}
     domain: dict[Condition, None] = {}
+    refused: dict[Condition, None] = {}
     found: list[frozenset[Condition]] = []
     while waiting and proof.status != REFUTED:
         values, condition = waiting.pop(0)
@@ -233,9 +278,11 @@ def prove(subject: Subject, description: str, names: list[str], seconds: float) 
             region = Region(prover, values)
         except OutOfTimeError:
             break
-        except UndecidedError as error:
+        except ChainruleError as error:
             if condition is None:
                 _give_up(proof, error)
+            elif not isinstance(error, UndecidedError):  # such values are refused
+                refused[condition.opposite] = None
             continue
         domain.update(dict.fromkeys(c for c in region.conditions if c.is_domain))
         new = [c for c in region.sides if c not in seen]
@@ -245,9 +292,12 @@ def prove(subject: Subject, description: str, names: list[str], seconds: float) 
         seen.update(dict.fromkeys(new))
         waiting += [(values, c) for c in new if c.opposite not in seen]
         _examine(region, proof)
+        if visit is not None:
+            visit(region)
     proof.regions = [tuple(sorted(map(_words, sides))) for sides in found]
-    proof.not_reached = sorted(_words(c.opposite) for c in seen if c.opposite not in seen)
-    proof.domain = sorted(map(_words, domain))
+    missing = [c.opposite for c in seen if c.opposite not in seen]
+    proof.not_reached = sorted(_words(c) for c in missing if c not in refused)
+    proof.domain = sorted(map(_words, [*domain, *(c.opposite for c in refused)]))
     if prover.has_read:
         proof.readings = str(prover.readings)
     proof.seconds = time.perf_counter() - start
@@ -292,7 +342,10 @@ def _gradient_of(region: Region, name: str) -> str:
 
 
 def _entry(region: Region, difference: Difference) -> str:
-    shape = np.shape(region.values.get(difference.name, np.empty(0)))
+    outputs = dict(
+        zip(numbered("y", len(region.passes.outputs)), region.passes.outputs, strict=True)
+    )
+    shape = np.shape({**outputs, **region.values}[difference.name])
     label = _gradient_of(region, difference.name)
     if not shape:
         return label
@@ -300,9 +353,9 @@ def _entry(region: Region, difference: Difference) -> str:
     return f"{label}[{', '.join(str(int(i)) for i in index)}]"
 
 
-def _give_up(proof: Proof, error: UndecidedError) -> None:
-    for part in proof.parts:
-        part.worsen(UNDECIDED, str(error))
+def _give_up(proof: Proof, error: ChainruleError) -> None:
+    for number, part in enumerate(proof.parts):
+        part.worsen(UNDECIDED, "" if number else str(error))
 
 
 def _words(condition: Condition) -> str:

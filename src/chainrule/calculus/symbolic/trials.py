@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from attrs import define, field
@@ -193,6 +193,80 @@ class Subject:
                 gradients = {p.path: parts[id(p)].grad for p in self.layer.parameters}
         sent = tuple(variables[name] for name in self.delta_names if name in variables)
         return Passes(point, outputs, deltas, gradients, variables, sent)
+
+
+@define
+class FunctionSubject:
+    """A function of arrays and its gradient, as the subject of a proof.
+
+    The function's value is the output, and its gradient is what `backward` returns.
+
+    Attributes
+    ----------
+    function, gradient
+        Functions of the arrays; the gradient returns one array for each name in ``moving``.
+    values
+        The arrays, by name, as fractions.
+    moving
+        The names of those with a gradient.
+    constants
+        Those that are no formulas, but the arrays that they are.
+    """
+
+    function: Callable[..., Any]
+    gradient: Callable[..., Any]
+    values: Values
+    moving: list[str]
+    constants: dict[str, Any] = field(factory=dict)
+    batch: int = 1
+    by_row: ClassVar[frozenset[str]] = frozenset()
+
+    @property
+    def still(self) -> frozenset[str]:
+        """The names of the constants."""
+        return frozenset(self.constants)
+
+    @property
+    def input_names(self) -> list[str]:
+        """The names of the arrays."""
+        return self.moving
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The sizes that a wrong factor may be."""
+        return {"the batch size": self.batch}
+
+    def draw(self) -> Values:
+        """The arrays."""
+        return {name: array.copy() for name, array in self.values.items()}
+
+    def run(
+        self, values: Values, is_same: Callable[[Form], bool] | None = None, **options: Any
+    ) -> Passes:
+        """Value and gradient, with symbolic arrays."""
+        point = Point(is_same=is_same)
+        variables = {
+            name: self.constants.get(name) if name in self.still else symbols(point, name, array)
+            for name, array in values.items()
+        }
+        return self._passes(point, variables)
+
+    def run_in_doubles(self, values: Values, **options: Any) -> Passes:
+        """The same with ordinary arrays."""
+        arrays = {name: array.astype(float) for name, array in values.items()}
+        return self._passes(Point(), {**arrays, **self.constants})
+
+    def _passes(self, point: Point, variables: dict[str, Any]) -> Passes:
+        with np.errstate(all="ignore"):
+            value = self.function(*map(_copy, variables.values()))
+            found = as_tuple(self.gradient(*map(_copy, variables.values())))
+        deltas = dict(zip(self.moving, found, strict=True))
+        return Passes(point, (value,), deltas, {}, variables, (np.ones(()),))
+
+
+def with_few_digits(array: Any) -> Any:
+    """Numbers near those of an array, as short fractions that are no whole numbers."""
+    return exact(np.rint(np.asarray(array) * 2**10) / 2**10 + 2.0**-12)
 
 
 def _copy(x: Any) -> Any:
