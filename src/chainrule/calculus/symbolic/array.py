@@ -187,12 +187,12 @@ class Symbolic(ArrayMethods):
     # ---- attributes of an array
 
     @property
-    def shape(self) -> Shape:  # type: ignore[override]
+    def shape(self) -> Shape:
         """The length of every axis."""
         return self.entries.shape  # type: ignore[no-any-return]
 
     @property
-    def dtype(self) -> np.dtype[Any]:  # type: ignore[override]
+    def dtype(self) -> np.dtype[Any]:
         """float64, for which formulas stand."""
         return FLOAT
 
@@ -413,7 +413,8 @@ def _extremum(ufunc: np.ufunc, nowhere: float) -> Callable[..., Any]:
 
 def _einsum(*operands: Any, **options: Any) -> Any:
     options.pop("optimize", None)
-    return floating(np.einsum(*[_as_objects(x) if not isinstance(x, str) else x for x in operands]))
+    arrays: list[Any] = [x if isinstance(x, str) else _as_objects(x) for x in operands]
+    return floating(np.einsum(*arrays))
 
 
 def _contraction(function: Callable[..., Any]) -> Callable[..., Any]:

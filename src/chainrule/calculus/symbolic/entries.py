@@ -134,6 +134,8 @@ class Entry:
     __slots__ = ("form", "point", "value")
     __array_ufunc__ = None  # np.float64 + entry is left to the entry
 
+    form: Any
+
     def __init__(self, form: Form | None, value: Any, point: Point) -> None:
         self.form, self.value, self.point = form, value, point
 
@@ -142,7 +144,7 @@ class Entry:
 
     # ---------------------------------------------------------------- arithmetic
 
-    def _with(self, other: Entry) -> Form | None:
+    def _with(self, other: Entry) -> Any:
         """The form, to be combined with another entry of the same point."""
         if other.point is not self.point:
             raise undecided("formulas of an earlier pass", "keep what forward computes in self")
@@ -249,7 +251,7 @@ class Entry:
             "float(x)", "np.* functions instead of math.*, and arrays created with like=x"
         )
 
-    __int__ = __index__ = __float__  # type: ignore[assignment]
+    __int__ = __index__ = __float__
 
 
 def _entry(form: Form | None, value: Any, point: Point) -> Any:
@@ -313,7 +315,7 @@ def erf(x: Any) -> Any:
     return _entry(x.form and forms.apply("erf", x.form), x.point.context.erf(x.value), x.point)
 
 
-def pi_times(number: float, like: Entry) -> Entry:
+def pi_times(number: float, like: Entry) -> Any:
     """A multiple of π, with all digits."""
     return like.point.symbol(forms.PI, like.point.context.pi) * number
 
