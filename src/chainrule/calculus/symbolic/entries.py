@@ -101,6 +101,8 @@ class Point:
                 return None
             if form is None and value == 0:
                 return None
+            if value and form is not None and forms.is_surely_positive(form):
+                return True
             raise undecided(
                 "a comparison of two different formulas that have the same value here",
                 "at kinks, and where formulas are equal for a reason that is not known",
@@ -209,10 +211,6 @@ class Entry:
     def conjugate(self) -> Entry:
         """The number itself, which is real."""
         return self
-
-    def sqrt(self) -> Any:
-        """√x."""
-        return power(self, 0.5)
 
     # ---------------------------------------------------------------- comparisons
 

@@ -201,6 +201,8 @@ class Ratios:
     def _root(self, a: Ratio, order: int) -> Ratio:
         """A root: that of a positive number, π or an exponential is taken by itself."""
         a = self._reduced(a)
+        if not a.numerator:
+            return a
         monomial, content, rest = _primitive(a.numerator)
         positive = sum(e << (BITS * n) for n, e in _exponents(monomial) if n in self._positive)
         sign = -1 if content < 0 else 1
