@@ -9,15 +9,21 @@ import numpy as np
 import pytest
 
 from chainrule import (
+    LSTM,
     Activation,
     Add,
     BatchNorm,
+    Convolution,
     Dense,
     Embedding,
+    Flatten,
     Layer,
+    LayerNorm,
+    Residual,
     Sequential,
     lecture,
     losses,
+    program,
     prove_gradient,
     prove_layer,
     prove_loss,
@@ -470,3 +476,45 @@ def test_no_time_proves_nothing() -> None:
     proof = prove_layer(Dense(2), (2,), seconds=0.0)
     assert proof.status == "undecided"
     assert proof["backward"].reason == "The time is over."
+
+
+# ------------------------------------------------------------------------------- programs
+
+
+def _written(model: Layer, loss: Any, *shapes: Any) -> Any:
+    """The cost and the gradient of the program for a model, as functions of its parameters."""
+    names: dict[str, Any] = {}
+    model.build(*shapes, rng=0)
+    exec(program(model, loss=loss), names)
+    paths = list(model.parameters.paths)
+
+    def cost(*arrays: Any) -> Any:
+        *values, x, t = arrays
+        y, _ = names["forward"](x, dict(zip(paths, values, strict=True)))
+        return names["cost_and_delta"](y, t)[0]
+
+    def gradient(*arrays: Any) -> Any:
+        *values, x, t = arrays
+        p = dict(zip(paths, values, strict=True))
+        y, kept = names["forward"](x, p)
+        found = names["backward"](names["cost_and_delta"](y, t)[1], kept, p)
+        return tuple(found[path] for path in paths)
+
+    return cost, gradient, [p.value for p in model.parameters]
+
+
+@pytest.mark.parametrize(
+    ("layers", "x", "outputs"),
+    [
+        ([Dense(2), Activation("sigmoid"), Dense(1), Activation("sigmoid")], (2, 2), 1),
+        ([Convolution(1, 2), Activation("tanh"), Flatten(), Dense(1)], (2, 2, 1), 1),
+        ([LSTM(1), Dense(1)], (1, 2, 1), 1),
+        ([Residual(Sequential([Dense(2), Activation("tanh"), Dense(2)])), LayerNorm()], (2, 2), 2),
+    ],
+    ids=["2-2-1", "convolution", "LSTM", "residual"],
+)
+def test_the_written_program_is_proven(layers: Any, x: Any, outputs: int) -> None:
+    cost, gradient, values = _written(Sequential(layers), losses.HalfSquaredError(), x[1:])
+    batch = rng.normal(size=x), rng.normal(size=(x[0], outputs))
+    proof = prove_gradient(cost, gradient, *values, *batch)
+    assert proof.status == "proven", str(proof)
