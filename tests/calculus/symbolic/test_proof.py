@@ -337,6 +337,8 @@ def test_a_built_layer_is_proven_for_its_own_rows_if_they_are_small() -> None:
 def test_inputs_may_be_given_and_integers_do_not_move() -> None:
     given = prove_layer(Embedding(4, 2), (3,), inputs=lambda shape: np.full(shape, 3))
     assert given.status == "proven"
+    floats = prove_layer(Embedding(4, 2), (3,), inputs=lambda shape: np.full(shape, 3.0))
+    assert floats.status == "proven"
     positive = prove_layer(
         Activation(np.log, lambda z: 1 / z), (2,), inputs=lambda shape: np.full(shape, 2.5)
     )

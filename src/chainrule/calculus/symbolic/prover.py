@@ -324,11 +324,10 @@ def _note(region: Region, part: Part, difference: Difference) -> None:
     name = difference.name
     if not difference.is_refuted:
         what = "differs from what plain arrays give" if part.name == "arrays" else "is not proven"
-        part.worsen(
-            UNDECIDED,
-            f"{_entry(region, difference)} {what}; the two sides differ by "
-            f"{difference.size:.1g} of the largest entry.",
-        )
+        why = f"the two sides differ by {difference.size:.1g} of the largest entry"
+        if difference.size < TINY:
+            why = "the formulas are too large, or equal for a reason that is not known"
+        part.worsen(UNDECIDED, f"{_entry(region, difference)} {what}: {why}.")
         return
     if part.status == REFUTED:
         return
