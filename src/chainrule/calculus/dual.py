@@ -24,12 +24,13 @@ Theory: A. Griewank, A. Walther, *Evaluating Derivatives*, 2nd ed., SIAM 2008, c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, NoReturn
 
 import numpy as np
 
+from chainrule.calculus.array_methods import ArrayMethods
 from chainrule.calculus.array_rules import (
     ARRAY_RULES,
     COMPOSITIONS,
@@ -64,16 +65,6 @@ RULES: dict[Callable[..., Any], TangentRule] = {
 CONSTANT: frozenset[Callable[..., Any]] = frozenset((*CONSTANT_UFUNCS, *CONSTANT_FUNCTIONS))
 
 
-def method(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A NumPy function as a method of its first argument."""
-
-    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return function(self, *args, **kwargs)
-
-    call.__doc__ = f"``numpy.{function.__name__}`` of this array."
-    return call
-
-
 def in_place(ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
     """An operator such as ``+=``, which writes into value and tangent."""
 
@@ -103,7 +94,7 @@ def refuse_conversion(what: str) -> Callable[..., NoReturn]:
     return call
 
 
-class Dual(np.lib.mixins.NDArrayOperatorsMixin):
+class Dual(ArrayMethods):
     """An array and its tangent; flows through NumPy's functions like an array.
 
     Everything that the author of a layer writes with arrays works: operators, indexing and
@@ -246,64 +237,15 @@ class Dual(np.lib.mixins.NDArrayOperatorsMixin):
         return self.value.strides  # type: ignore[no-any-return]
 
     @property
-    def ndim(self) -> int:
-        """The number of axes."""
-        return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        """The number of entries."""
-        return int(self.value.size)
-
-    @property
-    def itemsize(self) -> int:
-        """Bytes for one entry of the value."""
-        return self.dtype.itemsize
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes for all entries of the value."""
-        return self.size * self.itemsize
-
-    @property
     def T(self) -> Any:  # noqa: N802  (NumPy's name)
         """The axes in reverse order."""
         return dual(self.value.T, self.tangent.T, self.level)
-
-    @property
-    def mT(self) -> Any:  # noqa: N802  (NumPy's name)
-        """The last two axes exchanged."""
-        return np.matrix_transpose(self)
-
-    @property
-    def real(self) -> Any:
-        """The real part of value and tangent, a view."""
-        return np.real(self)
-
-    @real.setter
-    def real(self, item: Any) -> None:
-        np.real(self)[...] = item
-
-    @property
-    def imag(self) -> Any:
-        """The imaginary part of value and tangent, a view; of a real Dual zeros."""
-        return np.imag(self)
-
-    @imag.setter
-    def imag(self, item: Any) -> None:
-        np.imag(self)[...] = item
 
     def __len__(self) -> int:
         return len(self.value)
 
     def __bool__(self) -> bool:
         return bool(self.value)
-
-    def __iter__(self) -> Iterator[Any]:
-        return (self[i] for i in range(len(self)))
-
-    def __contains__(self, item: Any) -> bool:
-        return bool(np.any(self == item))
 
     def __repr__(self) -> str:
         value, tangent = (
@@ -335,10 +277,6 @@ class Dual(np.lib.mixins.NDArrayOperatorsMixin):
         self.value[index] = value_of(item, self.level)
         self.tangent[index] = 0.0 if tangent is None else tangent
 
-    def fill(self, item: Any) -> None:
-        """Write one number everywhere."""
-        self[...] = item
-
     # ---- operators that NumPy's mixin does not get right
 
     def __pow__(self, exponent: Any) -> Any:
@@ -359,68 +297,6 @@ class Dual(np.lib.mixins.NDArrayOperatorsMixin):
     __ifloordiv__ = in_place(np.floor_divide)
     __imod__ = in_place(np.remainder)
     __imatmul__ = in_place(np.matmul)
-
-    # ---- methods
-
-    all = method(np.all)
-    any = method(np.any)
-    argmax = method(np.argmax)
-    argmin = method(np.argmin)
-    argsort = method(np.argsort)
-    conj = method(np.conjugate)
-    conjugate = method(np.conjugate)
-    cumprod = method(np.cumprod)
-    cumsum = method(np.cumsum)
-    diagonal = method(np.diagonal)
-    dot = method(np.dot)
-    max = method(np.max)
-    mean = method(np.mean)
-    min = method(np.min)
-    nonzero = method(np.nonzero)
-    prod = method(np.prod)
-    ravel = method(np.ravel)
-    repeat = method(np.repeat)
-    round = method(np.round)
-    searchsorted = method(np.searchsorted)
-    squeeze = method(np.squeeze)
-    std = method(np.std)
-    sum = method(np.sum)
-    swapaxes = method(np.swapaxes)
-    take = method(np.take)
-    trace = method(np.trace)
-    var = method(np.var)
-
-    def reshape(self, *shape: Any, **options: Any) -> Any:
-        """``numpy.reshape``, with the shape as one tuple or as several numbers."""
-        return np.reshape(self, shape[0] if len(shape) == 1 else shape, **options)
-
-    def transpose(self, *axes: Any) -> Any:
-        """``numpy.transpose``, with the axes as one tuple or as several numbers."""
-        return np.transpose(self, axes[0] if len(axes) == 1 else axes or None)
-
-    def clip(self, min: Any = None, max: Any = None, **options: Any) -> Any:
-        """``numpy.clip`` between ``min`` and ``max``."""
-        return np.clip(self, min, max, **options)
-
-    def compress(self, condition: Any, axis: int | None = None) -> Any:
-        """``numpy.compress``: the entries where the condition holds."""
-        return np.compress(condition, self, axis)
-
-    def copy(self, order: Any = "C") -> Any:
-        """A copy of value and tangent."""
-        return np.copy(self, order)
-
-    __copy__ = copy
-
-    def __round__(self, digits: int | None = None) -> Any:
-        return np.round(self, digits or 0)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        return np.copy(self)
-
-    def flatten(self, order: Any = "C") -> Any:
-        """A copy of value and tangent with a single axis."""
-        return np.copy(np.ravel(self, order))
 
     def astype(self, dtype: Any, **options: Any) -> Any:
         """Convert to another floating-point dtype; integers and booleans give a plain array."""

@@ -75,14 +75,23 @@ def lost_in_conversion(what: str) -> NoTangentRuleError:
 
     ``what`` describes the conversion, for a program whose source is not available.
     """
-    call, library = _converting_call(sys._getframe(2))
+    call, alternative = converting_call(what, sys._getframe(2))
+    return lost(call, alternative and f"use {alternative}")
+
+
+def converting_call(what: str, frame: FrameType | None = None) -> tuple[str, str | None]:
+    """The call that makes a plain array of another, such as ``np.asarray(x)``, and a better way.
+
+    ``what`` describes the conversion, for a program whose source is not available.
+    """
+    call, library = _converting_call(frame or sys._getframe(2))
     if call is None:
-        return lost(what)
+        return what, None
     name = call.rpartition(".")[2]
     alternative = ALTERNATIVES.get(name) or ALTERNATIVES.get(library)
     if alternative is None and call.startswith("math."):
         alternative = f"np.{name}(x)"
-    return lost(f"{call}(x)", alternative and f"use {alternative}")
+    return f"{call}(x)", alternative
 
 
 def no_method(name: str) -> NoTangentRuleError:

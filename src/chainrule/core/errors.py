@@ -125,6 +125,10 @@ class NoTangentRuleError(ChainruleError, NotImplementedError, TypeError):
     """A NumPy function without a tangent rule was called with a `Dual` number."""
 
 
+class UndecidedError(ChainruleError, NotImplementedError, TypeError):
+    """A program asks formulas for something that only numbers can answer."""
+
+
 class MissingExtraError(ChainruleError, ImportError):
     """A feature needs a library that is not installed."""
 

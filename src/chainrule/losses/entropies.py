@@ -555,13 +555,13 @@ def _hint_for_labels(loss: _EntropyLoss, labels: Array, good: Array, classes: in
 def _hint_for_ignored(loss: _EntropyLoss, bad: Array) -> str:
     """The hint for values that are no labels: usually a single one marks what has no label."""
     if _marks_nothing(bad):
-        value = int(bad.flat[0])
+        value = int(bad.ravel()[0])
         return f"if {value} marks what has no label: {name_of(loss)}(ignore={value})"
     return "correct these targets, or leave out their samples"
 
 
 def _marks_nothing(bad: Array) -> bool:
     """Whether the values are all the same, and one that is used for what has no label."""
-    if not bad.size or np.any(bad != bad.flat[0]) or bad.flat[0] != np.floor(bad.flat[0]):
+    if not bad.size or np.any(bad != bad.ravel()[0]) or bad.ravel()[0] != np.floor(bad.ravel()[0]):
         return False
-    return bool(bad.flat[0] < 0 or bad.flat[0] >= 99)
+    return bool(bad.ravel()[0] < 0 or bad.ravel()[0] >= 99)

@@ -1,0 +1,415 @@
+"""`prove_layer`: prove that a layer's `backward` is the derivative of its `forward`, or refute it.
+
+    >>> print(prove_layer(Dense(2), (2,)))                                    # doctest: +SKIP
+    Dense(2), rows of shape (2,) in batches of 2: proven in 0.006 s …
+
+This module chooses what is proven; `chainrule.calculus.symbolic.prover` proves it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from attrs import evolve
+
+from chainrule.calculus import loss_laws
+from chainrule.calculus.symbolic import formulas
+from chainrule.calculus.symbolic.array import Symbolic, entries_of, floating
+from chainrule.calculus.symbolic.entries import erf
+from chainrule.calculus.symbolic.prover import Region, prove
+from chainrule.calculus.symbolic.report import PROVEN, REFUTED, UNDECIDED, Proof
+from chainrule.calculus.symbolic.trials import (
+    FunctionSubject,
+    Subject,
+    as_tuple,
+    exact,
+    flat,
+    form_of,
+    with_few_digits,
+)
+from chainrule.core.errors import (
+    BuildError,
+    ChainruleError,
+    ConfigurationError,
+    DataError,
+    DefinitionError,
+    UndecidedError,
+    described,
+)
+from chainrule.core.hints import hint_for_layer, hinted
+from chainrule.core.layer import Layer
+from chainrule.core.types import Shape
+from chainrule.layers.activation import Activation
+from chainrule.layers.functions import Pair
+
+SMALL = 12
+"""A layer that is built for rows of up to so many numbers is proven for these."""
+
+SHAPES: tuple[Shape, ...] = (
+    *((2,), (3,), (2, 2), (3, 2), (2, 1), (4, 1)),
+    *((2, 2, 1), (3, 3, 1), (4, 4, 1), (2, 2, 2), (4, 4, 2), (2, 2, 2, 1), ()),
+)
+"""What is tried if no shape is given."""
+
+
+@hinted
+def prove_layer(
+    layer: Layer,
+    input_shape: Any = None,
+    batch: int = 2,
+    seconds: float = 60.0,
+    *,
+    inputs: Callable[[Shape], Any] | None = None,
+) -> Proof:
+    """Prove, or refute, that a layer's `backward` is the derivative of its `forward`.
+
+    Both passes run with formulas instead of numbers (`Symbolic`). What is decided:
+
+    * *backward*: for every input and parameter, the formula that `backward` returns is that of the
+      derivative of Σ Δ y, for all values;
+    * *accumulate*: the gradients of two passes add up;
+    * *rows*: each row gives the same alone as in a batch, unless the class says
+      ``couples_batch = True``;
+    * *inference*: `apply` computes what `forward` computes, for a layer without random numbers and
+      buffers;
+    * *arrays*: code that asks for the type of its arguments computes the same for arrays.
+
+    A proof is about the layer at this shape, for all values in the regions that are listed, over
+    the real numbers. It does not see overflow and rounding; `check_layer` does.
+
+    Parameters
+    ----------
+    layer
+        Any layer: one of chainrule's, your own, or a container. It does not change.
+    input_shape
+        The shape of a row, such as ``(3,)``, or a tuple of shapes for several inputs. Formulas grow
+        fast: choose it small. By default that of a built layer, if it is small, or the first of
+        some small shapes that fits.
+    batch
+        The number of rows.
+    seconds
+        The time after which the rest is undecided.
+    inputs
+        A function that takes a shape and draws inputs, for a layer that is not defined everywhere,
+        or takes integers. Integers do not move.
+
+    Returns
+    -------
+    Proof
+        Its ``status`` is "proven", "refuted" or "undecided"; ``print`` it.
+
+    Raises
+    ------
+    MissingExtraError
+        If SymPy is not installed.
+    BuildError
+        If the layer can be built for none of the small shapes, and none is given.
+
+    Examples
+    --------
+    >>> class Square(Layer):
+    ...     def forward(self, x):
+    ...         self.x = x
+    ...         return x**2
+    ...
+    ...     def backward(self, delta):
+    ...         return self.x * delta
+    >>> proof = prove_layer(Square(), (1,), batch=1)
+    >>> proof.status, proof["backward"].counterexample.expected_formula
+    ('refuted', '2*delta[0, 0]*x[0, 0]')
+    """
+    formulas.require_sympy()
+    if not isinstance(layer, Layer):
+        raise DefinitionError(
+            "prove_layer needs a layer",
+            expected="a Layer such as Dense(3)",
+            received=described(layer),
+            hint=hint_for_layer(layer),
+        )
+    subject = _subject(layer, input_shape, batch, inputs)
+    built = subject.layer
+    names = ["backward"]
+    if built.parameters.size:
+        names.append("accumulate")
+    couples = built.couples_batch or any(inner.couples_batch for _, inner in built.walk())
+    if not couples and not built.generators and batch > 1:
+        names.append("rows")
+    if not built.generators and not list(built.buffers):
+        names.append("inference")
+    names.append("arrays")
+    description = f"{_name(layer)}, rows of shape {_joined(built)} in batches of {batch}"
+    visited: list[Region] = []
+    proof = prove(subject, description, names, seconds, visited.append)
+    if proof["backward"].status == UNDECIDED and isinstance(layer, Activation):
+        _prove_by_formula(proof, subject, visited, seconds)
+    return proof
+
+
+def _name(layer: Layer) -> str:
+    name = repr(layer.unbuilt())
+    return name if len(name) <= 60 and "\n" not in name else type(layer).__name__
+
+
+def _joined(layer: Layer) -> str:
+    return " and ".join(map(str, layer.input_shapes))
+
+
+# ------------------------------------------------------------------------------- by formula
+
+
+def _prove_by_formula(
+    proof: Proof, subject: Subject, visited: list[Region], seconds: float
+) -> None:
+    """Prove an activation function as it is written on paper, and measure how the code differs.
+
+    The code of a sigmoid stops at z = 40, and that of gelu sums a series: there, f′ is no longer
+    the derivative of f, but both are right to all digits.
+    """
+    function = subject.layer.function  # type: ignore[attr-defined]
+    if not function.formula or not visited:
+        return
+    value, derivative = function.formula
+
+    def f(z: Any) -> Any:
+        return eval(value, {"np": np, "erf": _erf, "z": z})  # our own text
+
+    def slope(z: Any) -> Any:
+        return eval(derivative, {"np": np, "erf": _erf, "z": z, "f": f})
+
+    written = Activation(Pair(f, slope))
+    written.build(*subject.layer.input_shapes, dtype="float64")
+    on_paper = prove(evolve(subject, layer=written), "", ["backward"], seconds)
+    if on_paper.status != PROVEN:
+        return
+    part = proof["backward"]
+    part.status, part.reason = PROVEN, ""
+    part.statement += f", as the formula {value} says"
+    proof.gap = max(_gap(region, evolve(subject, layer=written)) for region in visited)
+    proof.readings = on_paper.readings
+    proof.domain = on_paper.domain
+
+
+def _gap(region: Region, subject: Subject) -> float:
+    """The largest difference between the code and its formula at one point."""
+    written = subject.run(region.values)
+    gap = 0.0
+    for code, formula in (
+        (region.passes.outputs[0], written.outputs[0]),
+        (region.passes.deltas["x"], written.deltas["x"]),
+    ):
+        pairs = [
+            (region.at(form_of(a)), region.at(form_of(b)))
+            for a, b in zip(flat(code), flat(formula), strict=True)
+        ]
+        largest = max(max(abs(a), abs(b)) for a, b in pairs) or 1
+        gap = max(gap, *(float(abs(a - b) / largest) for a, b in pairs))
+    return gap
+
+
+def _erf(x: Any) -> Any:
+    """The error function of a symbolic array, or of a plain one."""
+    entries = np.frompyfunc(erf, 1, 1)(entries_of(x))
+    return floating(entries) if isinstance(x, Symbolic) else np.asarray(entries, float)
+
+
+# ------------------------------------------------------------------------------- losses
+
+
+@hinted
+def prove_loss(
+    loss: Any, output_shape: Shape = (2,), batch: int = 2, seconds: float = 60.0
+) -> Proof:
+    """Prove, or refute, that a loss's delta is the derivative of its cost.
+
+    The outputs of the model and the targets are formulas, unless the targets are labels. If the
+    loss accepts several kinds of targets, each is tried, and each part is as good as the worst.
+
+    Parameters
+    ----------
+    loss
+        Any loss: one of chainrule's, or your own.
+    output_shape
+        The shape of a row of the model's output, such as ``(2,)``.
+    batch, seconds
+        As in `prove_layer`.
+
+    Returns
+    -------
+    Proof
+        Its ``status`` is "proven", "refuted" or "undecided"; ``print`` it.
+
+    Raises
+    ------
+    MissingExtraError
+        If SymPy is not installed.
+    ConfigurationError
+        If the loss accepts none of the usual kinds of outputs and targets.
+
+    Examples
+    --------
+    >>> prove_loss(losses.HalfSquaredError()).status
+    'proven'
+    """
+    formulas.require_sympy()
+    cases = loss_laws.candidates(loss, output_shape, np.random.default_rng(0), None, None)
+    if not cases:
+        raise ConfigurationError(
+            "prove_loss: the loss accepts none of the outputs and targets tried",
+            expected="a loss of real numbers, probabilities or labels",
+            received=repr(loss),
+            hint="try another output_shape",
+        )
+    proofs = []
+    for case in cases:
+        y, target = case.y[:batch], case.target[:batch]
+        is_constant = bool(np.all(target == np.rint(target)))  # labels, or one for each class
+        exactly = exact if is_constant else with_few_digits
+        subject = FunctionSubject(
+            loss,
+            loss.delta,
+            {"y": with_few_digits(y), "t": exactly(target)},
+            ["y"],
+            {"t": target} if is_constant else {},
+            batch,
+        )
+        description = f"{loss!r}, outputs of shape {output_shape} in batches of {batch}"
+        proofs.append(prove(subject, description, ["gradient", "arrays"], seconds))
+    worst = min(proofs, key=lambda proof: (REFUTED, UNDECIDED, PROVEN).index(proof.status))
+    worst.seconds = sum(proof.seconds for proof in proofs)
+    return worst
+
+
+@hinted
+def prove_gradient(
+    function: Callable[..., Any],
+    gradient: Callable[..., Any],
+    *arrays: Any,
+    seconds: float = 60.0,
+) -> Proof:
+    """Prove, or refute, that a gradient written by hand is that of a function.
+
+    Parameters
+    ----------
+    function
+        A function of some arrays that returns one number. It calls ``np.*`` on them.
+    gradient
+        A function of the same arrays that returns its derivatives: with respect to the first array,
+        or a tuple for the first few.
+    *arrays
+        Arrays of the shapes for which it is proven; the numbers near them are where the search for
+        other regions begins. Integers do not move.
+    seconds
+        The time after which the rest is undecided.
+
+    Returns
+    -------
+    Proof
+        Its ``status`` is "proven", "refuted" or "undecided"; ``print`` it.
+
+    Raises
+    ------
+    MissingExtraError
+        If SymPy is not installed.
+
+    Examples
+    --------
+    >>> x, w = np.ones((2, 3)), np.ones(3)
+    >>> prove_gradient(lambda w, x: np.mean((x @ w) ** 2), lambda w, x: x.T @ (x @ w), w, x).status
+    'proven'
+    """
+    formulas.require_sympy()
+    given = list(map(np.asarray, arrays))
+    names = _argument_names(function, len(given))
+    with np.errstate(all="ignore"):
+        count = len(as_tuple(gradient(*(array.copy() for array in given))))
+    values = {
+        name: exact(array) if array.dtype.kind in "iub" else with_few_digits(array)
+        for name, array in zip(names, given, strict=True)
+    }
+    constants = {n: x for n, x in zip(names, given, strict=True) if x.dtype.kind in "iub"}
+    batch = max((len(array) for array in given[count:] if array.ndim), default=1)
+    subject = FunctionSubject(function, gradient, values, names[:count], constants, batch)
+    name = getattr(gradient, "__name__", "the gradient").replace("<lambda>", "the gradient")
+    shapes = ", ".join(f"{n} {x.shape}" for n, x in zip(names, given, strict=True))
+    return prove(subject, f"{name} of {shapes}", ["gradient", "arrays"], seconds)
+
+
+def _argument_names(function: Callable[..., Any], count: int) -> list[str]:
+    """The names of the arguments, as far as the function tells them."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []
+    named = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return [*named[:count], *(f"x_{n + 1}" for n in range(len(named), count))]
+
+
+def _subject(
+    layer: Layer, input_shape: Any, batch: int, inputs: Callable[[Shape], Any] | None
+) -> Subject:
+    """A copy of the layer, built in float64 for small rows."""
+    if input_shape is not None:
+        is_several = bool(input_shape) and isinstance(input_shape[0], tuple)
+        return _built(layer, input_shape if is_several else (input_shape,), batch, inputs)
+    problem: Exception | None = None
+    for shapes in _candidates(layer):
+        try:
+            return _built(layer, shapes, batch, inputs)
+        except (ChainruleError, ValueError, TypeError, IndexError) as error:
+            problem = problem or error
+    raise BuildError(
+        f"prove_layer: {type(layer).__name__} can be built for none of the small shapes tried",
+        expected="a layer for rows such as (2,), (3, 2) or (4, 4, 1)",
+        received=str(problem).splitlines()[0],
+        hint="say the shape of a small row: prove_layer(layer, (5, 1))",
+    ) from problem
+
+
+def _candidates(layer: Layer) -> Iterator[tuple[Shape, ...]]:
+    if layer.is_built:
+        shapes = tuple(layer.input_shapes)
+        if None not in sum(shapes, ()) and sum(int(np.prod(s)) for s in shapes) <= SMALL:
+            yield shapes
+        ranks = [len(shape) for shape in shapes]
+        for shape in SHAPES:
+            if set(ranks) == {len(shape)}:
+                yield (shape,) * len(ranks)
+        return
+    for count in (1, 2):
+        for shape in SHAPES:
+            yield (shape,) * count
+
+
+def _built(
+    layer: Layer, shapes: tuple[Shape, ...], batch: int, inputs: Callable[[Shape], Any] | None
+) -> Subject:
+    copy = layer.unbuilt()
+    copy.build(*shapes, rng=0, dtype="float64")
+    copy.parameters.zero_grad()
+    subject = Subject(copy, batch, inputs)
+    if inputs is None:
+        try:
+            subject.run_in_doubles(subject.draw())
+        except DataError:  # it takes integers
+            subject = Subject(
+                copy, batch, lambda shape: np.arange(int(np.prod(shape))).reshape(shape) % 2
+            )
+    if subject.inputs is not None:
+        drawn = [np.asarray(subject.inputs((batch, *shape))) for shape in copy.input_shapes]
+        pairs = list(zip(subject.input_names, drawn, strict=True))
+        subject.still = frozenset(name for name, x in pairs if x.dtype.kind in "iub")
+        whole = frozenset(name for name, x in pairs if np.all(x == np.rint(x)))
+        if whole != subject.still and not _takes_symbols(subject):  # integers, as floats
+            subject.still = whole
+    return subject
+
+
+def _takes_symbols(subject: Subject) -> bool:
+    try:
+        subject.run(subject.draw())
+    except UndecidedError:
+        return False
+    return True

@@ -1,0 +1,365 @@
+"""The engine of a proof: compare formulas, region by region.
+
+Both passes run with formulas in place of numbers. The formula of Σ Δ y is differentiated, what
+`backward` returned is subtracted, and the difference is written as one fraction of polynomials: if
+the numerator is the zero polynomial, the two are equal for all values at once.
+
+Before that, values of fifty digits decide within milliseconds whether a layer is wrong. A factor of
+1 + 1e-9 is seen in this way, and so is one of 1 + 1e-13, which a check in doubles can hardly tell
+from rounding.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from attrs import define
+
+from chainrule.calculus.symbolic import forms, formulas
+from chainrule.calculus.symbolic.array import labels
+from chainrule.calculus.symbolic.counterexample import find
+from chainrule.calculus.symbolic.entries import Condition, Entry, undecided
+from chainrule.calculus.symbolic.forms import Form
+from chainrule.calculus.symbolic.polynomials import Ratios, TooLargeError
+from chainrule.calculus.symbolic.readings import Readings
+from chainrule.calculus.symbolic.regions import Evaluation, by_symbol, reflected
+from chainrule.calculus.symbolic.report import REFUTED, UNDECIDED, Part, Proof
+from chainrule.calculus.symbolic.trials import (
+    FunctionSubject,
+    Passes,
+    Subject,
+    Values,
+    flat,
+    form_of,
+)
+from chainrule.core.equations import numbered
+from chainrule.core.errors import ChainruleError, UndecidedError
+
+ROUNDING = 1e-14
+"""A relative difference up to this may come from constants that a program has rounded."""
+NOTHING = 1e-40
+"""What is left of zero with fifty digits, relative to the largest number."""
+TINY = 1e-30
+"""An array of numbers smaller than this, relative to the largest, may be zero."""
+CLOSE = 1e-8
+"""How well plain arrays must give the same numbers."""
+FAR = 1000
+MOST_REGIONS = 64
+EXACT, READING = slice(0, 2), slice(2, 4)
+
+
+class OutOfTimeError(ArithmeticError):
+    """The time for a proof is used up."""
+
+
+class Prover:
+    """Decides whether formulas are equal, region by region.
+
+    Parameters
+    ----------
+    subject
+        What is proven.
+    seconds
+        The time that it may take.
+    """
+
+    def __init__(self, subject: Subject | FunctionSubject, seconds: float) -> None:
+        self.subject = subject
+        self.end = time.perf_counter() + seconds
+        self.readings = Readings()
+        self.algebras = [
+            Ratios(end=self.end),
+            Ratios(end=self.end, uses_exp=True),
+            Ratios(self.readings, end=self.end),
+            Ratios(self.readings, end=self.end, uses_exp=True),
+        ]
+        self.has_read = False
+
+    def is_zero(self, form: Form, algebras: slice = slice(None)) -> bool:
+        """Whether a form is zero for all values. False may also mean that it is not known."""
+        if form is forms.ZERO:
+            return True
+        has_tanh = any(part.kind == "tanh" for part in forms.in_order([form]))
+        for algebra in self.algebras[algebras]:
+            if algebra.uses_exp and not has_tanh:
+                continue
+            try:
+                if algebra.is_zero(form):
+                    self.has_read |= algebra.reads is not None
+                    return True
+            except (TooLargeError, ZeroDivisionError):
+                if time.perf_counter() > self.end:
+                    raise OutOfTimeError from None
+        return False
+
+    def run(self, values: Values, **options: Any) -> Passes:
+        """The passes of the subject, in which equal formulas are recognised."""
+        if time.perf_counter() > self.end:
+            raise OutOfTimeError
+        try:
+            return self.subject.run(
+                values, is_same=lambda form: self.is_zero(form, EXACT), **options
+            )
+        except (ChainruleError, OutOfTimeError):
+            raise
+        except Exception as error:  # the code of a layer can raise anything
+            raise UndecidedError(
+                f"the code does not run with formulas: {type(error).__name__}: {error}",
+                expected="NumPy's functions, called on the arrays that the layer is given",
+                hint="check_layer checks it with numbers",
+            ) from error
+
+
+@define
+class Difference:
+    """Two entries that should be equal and are not proven to be."""
+
+    name: str
+    place: int
+    expected: Form
+    received: Form
+    is_refuted: bool
+    size: float
+    """The difference, relative to the largest entry of its array."""
+
+
+class Region:
+    """What a layer computes around one point."""
+
+    def __init__(self, prover: Prover, values: Values) -> None:
+        self.prover, self.values = prover, values
+        self.passes = prover.run(values)
+        self.at = Evaluation(by_symbol(values))
+        everything = (*self.passes.outputs, *self.passes.received().values())
+        entries = [x for array in everything for x in flat(array)]
+        if not all(isinstance(x, Entry) or math.isfinite(x) for x in entries):
+            raise undecided("what comes after a number that is not finite", "other inputs")
+        self.size = max((abs(self.at(form_of(x))) for x in entries), default=1) or 1
+        """The largest number that the passes return."""
+        self.conditions: list[Condition] = list(self.passes.point.conditions)
+
+    @property
+    def sides(self) -> frozenset[Condition]:
+        """What the program has decided."""
+        return frozenset(c for c in self.conditions if not c.is_domain)
+
+    def compare(self, name: str, expected: list[Any], received: list[Any]) -> Difference | None:
+        """The first entry that is wrong, or not proven to be right; None if there is none."""
+        at = self.at
+        expected = [x if isinstance(x, Form) else form_of(x) for x in expected]
+        received = [form_of(x) for x in received]
+        pairs = [(at(a), at(b)) for a, b in zip(expected, received, strict=True)]
+        largest = max(abs(x) for pair in [*pairs, (0, self.size * TINY)] for x in pair) or 1
+        gaps = [float(abs(a - b) / largest) for a, b in pairs]
+        is_equal = [abs(a - b) <= self.size * NOTHING for a, b in pairs]
+        for place, gap in enumerate(gaps):
+            if not gap <= ROUNDING:
+                return Difference(name, place, expected[place], received[place], True, gap)
+        for place, gap in enumerate(gaps):
+            difference = forms.subtract(expected[place], received[place])
+            # Forms of different values can only be equal if numbers in them are read.
+            if not self.prover.is_zero(difference, slice(None) if is_equal[place] else READING):
+                return Difference(name, place, expected[place], received[place], False, gap)
+        return None
+
+    # ---------------------------------------------------------------- the statements
+
+    def adjoint(self) -> Iterator[Difference | None]:
+        """For every input and parameter, what `backward` returns is the derivative of Σ Δ y."""
+        slopes = forms.gradient(self.passes.pairs())
+        for name, received in self.passes.received().items():
+            if name in self.prover.subject.still:
+                zeros = [forms.ZERO] * np.size(self.values[name])
+                yield self.compare(name, zeros, flat(received))
+                continue
+            names = labels(name, self.values[name].shape)
+            expected = [slopes.get(label, forms.ZERO) for label in names]
+            yield self.compare(name, expected, flat(received))
+
+    def accumulate(self) -> Iterator[Difference | None]:
+        """Two backward passes give twice the gradient."""
+        twice = self.prover.run(self.values, backward=2)
+        for name, once in self.passes.gradients.items():
+            doubled = [forms.multiply(forms.number(2), form_of(x)) for x in flat(once)]
+            yield self.compare(name, doubled, flat(twice.gradients[name]))
+
+    def rows(self) -> Iterator[Difference | None]:
+        """Each row alone gives the same outputs and deltas as in the batch."""
+        subject = self.prover.subject
+        for row in range(subject.batch):
+            alone = {
+                name: array[row : row + 1] if name in subject.by_row else array
+                for name, array in self.values.items()
+            }
+            single = self.prover.run(alone, first_row=row)
+            for name, together, apart in zip(
+                numbered("y", len(single.outputs)), self.passes.outputs, single.outputs, strict=True
+            ):
+                yield self.compare(name, flat(apart), flat(together[row : row + 1]))
+            for name, delta in single.deltas.items():
+                yield self.compare(name, flat(delta), flat(self.passes.deltas[name][row : row + 1]))
+
+    def inference(self) -> Iterator[Difference | None]:
+        """`apply` computes what `forward` computes."""
+        applied = self.prover.run(self.values, applies=True)
+        for name, y, other in zip(
+            numbered("y", len(applied.outputs)), self.passes.outputs, applied.outputs, strict=True
+        ):
+            yield self.compare(name, flat(y), flat(other))
+
+    def arrays(self) -> Iterator[Difference | None]:
+        """Plain arrays give the same numbers, to rounding; far from 0, that is large."""
+        if any(abs(x) > FAR for array in self.values.values() for x in array.ravel()):
+            return
+        plain = self.prover.subject.run_in_doubles(self.values)
+        outputs = numbered("y", len(plain.outputs))
+        found = {**dict(zip(outputs, self.passes.outputs, strict=True)), **self.passes.received()}
+        others = {**dict(zip(outputs, plain.outputs, strict=True)), **plain.received()}
+        for name, symbolic in found.items():
+            exact = np.array([float(self.at(form_of(x))) for x in flat(symbolic)])
+            rounded = np.asarray(others[name], float).ravel()
+            gaps = abs(exact - rounded)
+            scale = max(np.max(abs(exact), initial=0.0), 1e-6 * float(self.size))
+            if not np.all(np.isfinite(rounded)):
+                continue  # overflow is nothing that a proof sees
+            if not np.all(gaps <= CLOSE * scale):
+                place = int(np.argmax(gaps))
+                yield Difference(
+                    name, place, form_of(flat(symbolic)[place]), forms.number(rounded[place]),
+                    False, float(gaps[place] / scale),
+                )  # fmt: skip
+
+
+STATEMENTS: dict[str, tuple[str, Callable[[Region], Iterator[Difference | None]]]] = {
+    "backward": ("backward is the derivative of forward", Region.adjoint),
+    "accumulate": ("the gradients of two passes add up", Region.accumulate),
+    "rows": ("rows do not affect each other", Region.rows),
+    "inference": ("apply computes what forward computes", Region.inference),
+    "arrays": ("plain arrays give the same numbers", Region.arrays),
+    "gradient": ("the gradient is the derivative", Region.adjoint),
+}
+
+
+def prove(
+    subject: Subject | FunctionSubject,
+    description: str,
+    names: list[str],
+    seconds: float,
+    visit: Callable[[Region], None] | None = None,
+) -> Proof:
+    """Try to prove the statements with these names in all regions that are reached.
+
+    ``visit`` is called with each of them.
+    """
+    start = time.perf_counter()
+    prover = Prover(subject, seconds)
+    proof = Proof(description, [Part(name, STATEMENTS[name][0]) for name in names])
+    first = subject.draw()
+    subject.run_in_doubles(first)  # an error of the layer itself is not one of the proof
+    waiting: list[tuple[Values, Condition | None]] = [(first, None)]
+    seen: dict[Condition, None] = {}
+    domain: dict[Condition, None] = {}
+    refused: dict[Condition, None] = {}
+    found: list[frozenset[Condition]] = []
+    while waiting and proof.status != REFUTED:
+        values, condition = waiting.pop(0)
+        if condition is not None:
+            if condition.opposite in seen:
+                continue
+            moved = reflected(values, condition) if len(found) < MOST_REGIONS else None
+            if moved is None:
+                continue
+            values = moved
+        try:
+            region = Region(prover, values)
+        except OutOfTimeError:
+            if condition is None:
+                _give_up(proof, "The time is over.")
+            break
+        except ChainruleError as error:
+            if condition is None:
+                _give_up(proof, str(error))
+            elif not isinstance(error, UndecidedError):  # such values are refused
+                refused[condition.opposite] = None
+            continue
+        domain.update(dict.fromkeys(c for c in region.conditions if c.is_domain))
+        new = [c for c in region.sides if c not in seen]
+        if region.sides in found:
+            continue
+        found.append(region.sides)
+        seen.update(dict.fromkeys(new))
+        waiting += [(values, c) for c in new if c.opposite not in seen]
+        _examine(region, proof)
+        if visit is not None:
+            visit(region)
+    proof.regions = [tuple(sorted(map(_words, sides))) for sides in found]
+    missing = [c.opposite for c in seen if c.opposite not in seen]
+    proof.not_reached = sorted(_words(c) for c in missing if c not in refused)
+    proof.domain = sorted(map(_words, [*domain, *(c.opposite for c in refused)]))
+    if prover.has_read:
+        proof.readings = str(prover.readings)
+    proof.seconds = time.perf_counter() - start
+    return proof
+
+
+def _examine(region: Region, proof: Proof) -> None:
+    """Check every statement in a region, and note which do not hold."""
+    for part in proof.parts:
+        try:
+            for difference in STATEMENTS[part.name][1](region):
+                if difference is not None:
+                    _note(region, part, difference)
+                    break
+        except OutOfTimeError:
+            part.worsen(UNDECIDED, "The time is over.")
+        except UndecidedError as error:
+            part.worsen(UNDECIDED, str(error))
+
+
+def _note(region: Region, part: Part, difference: Difference) -> None:
+    name = difference.name
+    if not difference.is_refuted:
+        what = "differs from what plain arrays give" if part.name == "arrays" else "is not proven"
+        why = f"the two sides differ by {difference.size:.1g} of the largest entry"
+        if difference.size < TINY:
+            why = "the formulas are too large, or equal for a reason that is not known"
+        part.worsen(UNDECIDED, f"{_entry(region, difference)} {what}: {why}.")
+        return
+    if part.status == REFUTED:
+        return
+    part.worsen(REFUTED, f"{_gradient_of(region, name)} is wrong.")
+    part.counterexample = find(region, part.name, difference)
+
+
+def _gradient_of(region: Region, name: str) -> str:
+    subject = region.prover.subject
+    if name in subject.input_names:
+        return f"∂C/∂{name}"
+    return f"∂C/∂{name}" if name in subject.moving else name
+
+
+def _entry(region: Region, difference: Difference) -> str:
+    outputs = dict(
+        zip(numbered("y", len(region.passes.outputs)), region.passes.outputs, strict=True)
+    )
+    shape = np.shape({**outputs, **region.values}[difference.name])
+    label = _gradient_of(region, difference.name)
+    if not shape:
+        return label
+    index = np.unravel_index(difference.place, shape)
+    return f"{label}[{', '.join(str(int(i)) for i in index)}]"
+
+
+def _give_up(proof: Proof, reason: str) -> None:
+    for number, part in enumerate(proof.parts):
+        part.worsen(UNDECIDED, "" if number else reason)
+
+
+def _words(condition: Condition) -> str:
+    """The condition in one line; nothing if it is too long to be read."""
+    text = formulas.text(condition.form)
+    return f"{text} {'>' if condition.is_positive else '<'} 0" if text else ""

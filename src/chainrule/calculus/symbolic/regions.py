@@ -1,0 +1,108 @@
+"""Regions: which sides of a program's decisions have been seen, and how to get to the others.
+
+A program with ``np.maximum(x, 0)`` computes one formula for x > 0 and another for x < 0. At a point
+p, where c(p) > 0 for a condition c, the point is reflected at the surface c = 0,
+
+    p′ = p − 2 c(p) ∇c / |∇c|²,
+
+which gets to the other side if c is linear; otherwise, shorter and longer steps are tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any
+
+from chainrule.calculus.symbolic import forms
+from chainrule.calculus.symbolic.array import labels
+from chainrule.calculus.symbolic.entries import DIGITS, Condition, Point
+from chainrule.calculus.symbolic.forms import Form
+from chainrule.calculus.symbolic.trials import Values
+
+STEPS = (2.0, 1.25, 3.0, 6.0, 20.0, 100.0)
+"""How far to go, in units of the distance to the surface."""
+
+IMPOSSIBLE = (ValueError, ZeroDivisionError, TypeError, OverflowError)
+"""What arithmetic raises outside the domain of a function."""
+
+
+class Evaluation:
+    """The values of forms, from the values of their symbols; each form is evaluated once."""
+
+    def __init__(self, symbols: Mapping[str, Any], digits: int = DIGITS) -> None:
+        self._point = Point(digits, has_forms=False)
+        self._symbols = symbols
+        self._found: dict[Form, Any] = {}
+
+    def __call__(self, form: Form) -> Any:
+        """The value of a form."""
+        if form not in self._found:
+            for part in forms.in_order([form]):
+                if part not in self._found:
+                    self._found[part] = self._value(part)
+        return self._found[form]
+
+    def _value(self, form: Form) -> Any:
+        number, context = self._point.number, self._point.context
+        if form.kind == "number":
+            return number(form.detail)
+        if form.kind == "symbol":
+            is_pi = form.detail == forms.PI
+            return +context.pi if is_pi else number(self._symbols[form.detail])
+        a, *others = (self._found[part] for part in form.parts)
+        if form.kind == "sum":
+            return a + others[0]
+        if form.kind == "product":
+            return a * others[0]
+        if form.kind == "power":
+            n, root = form.detail.numerator, form.detail.denominator
+            return a**n if root == 1 else context.root(a, root) ** n
+        return getattr(context, {"arctan": "atan"}.get(form.kind, form.kind))(a)
+
+
+def by_symbol(values: Values) -> dict[str, Any]:
+    """The values by the names of the variables: ``x[0, 1]``."""
+    return {
+        label: value
+        for name, array in values.items()
+        for label, value in zip(labels(name, array.shape), array.ravel(), strict=True)
+    }
+
+
+def reflected(values: Values, condition: Condition) -> Values | None:
+    """Values for which a condition is on the other side; None if none are found."""
+    symbols = by_symbol(values)
+    slopes = forms.gradient([(condition.form, forms.ONE)])
+    slopes.pop(forms.PI, None)
+    try:
+        at = Evaluation(symbols)
+        height = at(condition.form)
+        gradient = {name: at(slope) for name, slope in slopes.items()}
+        square = sum(slope * slope for slope in gradient.values())
+    except IMPOSSIBLE:
+        return None
+    if not square:
+        return None
+    for step in STEPS:
+        try:
+            moved = {
+                name: Fraction(float(symbols[name]) - step * float(height * slope / square))
+                for name, slope in gradient.items()
+            }
+            new = Evaluation({**symbols, **moved})(condition.form)
+        except IMPOSSIBLE:
+            continue
+        if isinstance(new, type(height)) and new and (new > 0) != condition.is_positive:
+            return _with(values, moved)
+    return None
+
+
+def _with(values: Values, symbols: Mapping[str, Any]) -> Values:
+    moved: Values = {}
+    for name, array in values.items():
+        moved[name] = array.copy()
+        for place, label in enumerate(labels(name, array.shape)):
+            if label in symbols:
+                moved[name].flat[place] = symbols[label]
+    return moved
