@@ -41,7 +41,7 @@ def _refuse_conversion(what: str) -> Callable[..., NoReturn]:
     def call(self: Symbolic, *args: Any, **kwargs: Any) -> NoReturn:
         call, alternative = converting_call(what)
         raise undecided(
-            f"{call}, which needs numbers",
+            f"{call.rstrip(',')}, which needs numbers",
             alternative or "np.* functions of the arrays that are given; new arrays with like=x",
         )
 
