@@ -134,9 +134,7 @@ class Entry:
     __slots__ = ("form", "point", "value")
     __array_ufunc__ = None  # np.float64 + entry is left to the entry
 
-    form: Any
-
-    def __init__(self, form: Form | None, value: Any, point: Point) -> None:
+    def __init__(self, form: Any, value: Any, point: Point) -> None:
         self.form, self.value, self.point = form, value, point
 
     def __repr__(self) -> str:
