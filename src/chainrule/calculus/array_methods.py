@@ -32,6 +32,7 @@ class ArrayMethods(np.lib.mixins.NDArrayOperatorsMixin):
     if TYPE_CHECKING:
         shape: Any
         dtype: Any
+        __array__: Any
 
         def __getitem__(self, index: Any) -> Any: ...
         def __setitem__(self, index: Any, item: Any) -> None: ...
@@ -44,7 +45,7 @@ class ArrayMethods(np.lib.mixins.NDArrayOperatorsMixin):
     @property
     def size(self) -> int:
         """The number of entries."""
-        return math.prod(self.shape)
+        return int(math.prod(self.shape))
 
     @property
     def itemsize(self) -> int:

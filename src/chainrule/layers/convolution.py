@@ -34,14 +34,16 @@ from chainrule.core.validators import as_int, at_least_one, complain, yes_or_no
 from chainrule.layers.correlation import both, correlation, gradients, products, spread
 from chainrule.layers.dense import ones, vectors
 from chainrule.layers.windows import (
-    Amounts,
     Windows,
     a_padding,
     amounts_of,
     any_size,
     as_sizes,
+    over_offsets,
     per_axis,
     reach,
+    seen_on_paper,
+    sent_on_paper,
     sizes_from,
     spatial_axes,
     windows_on,
@@ -369,7 +371,7 @@ def _equations(layer: _Weighted, *, is_transposed: bool) -> Equations:
     windows, groups = layer._windows(layer.input_shape), layer.groups
     channels, filters = layer.input_shape[-1] // groups, layer.filters // groups
     indices = "ijk"[: len(windows.kernel)]
-    over = "".join(f" for {i} in range({n})" for i, n in zip(indices, windows.kernel, strict=True))
+    over, _ = over_offsets(windows)
     columns: list[list[str]] = []
     for g in range(groups):
         x, delta, w = "x", "delta", f"weights[{', '.join(indices)}]"
@@ -378,10 +380,10 @@ def _equations(layer: _Weighted, *, is_transposed: bool) -> Equations:
             x, delta = f"x[..., {c}]", f"delta[..., {f}]"
             w += f"[{c}]" if is_transposed else f"[:, {f}]"
         if is_transposed:
-            seen, sent = _seen(delta, windows), _sent(x, windows, channels)
+            seen, sent = seen_on_paper(delta, windows), sent_on_paper(x, windows, channels)
             left, right = x, seen
         else:
-            seen, sent = _seen(x, windows), _sent(delta, windows, filters)
+            seen, sent = seen_on_paper(x, windows), sent_on_paper(delta, windows, filters)
             left, right = seen, delta
         both_ways = [f"sum({seen} @ {w}{over})", _folded(f"sum({sent} @ {w}.T{over})", windows)]
         if is_transposed:
@@ -425,47 +427,6 @@ def _equations_for_any_size(layer: _Weighted, *, is_transposed: bool) -> Equatio
     return Equations(forward, backward, gradients, letter="z", is_evaluable=False, signs=signs)
 
 
-def _seen(wide: str, windows: Windows) -> str:
-    """What the windows see at the offset i, j, … of the kernel."""
-    slices = [
-        f"{_times(d, i)}:{_times(d, i)} + {s * (m - 1) + 1}" + (f":{s}" if s > 1 else "")
-        for i, d, s, m in zip(
-            "ijk", windows.dilations, windows.strides, windows.outputs, strict=False
-        )
-    ]
-    return f"{_padded(wide, windows.amounts, windows.padding)}[:, {', '.join(slices)}]"
-
-
-def _sent(narrow: str, windows: Windows, channels: int) -> str:
-    """What offset i, j, … sends to each padded entry; to each entry if the padding is zeros."""
-    is_copied = windows.padding in ("periodic", "reflect")
-    amounts, slices = [], []
-    for i, n, k, s, d, m, (before, after) in zip(
-        "ijk", windows.sizes, windows.kernel, windows.strides, windows.dilations, windows.outputs,
-        windows.amounts, strict=False,
-    ):  # fmt: skip
-        first, size = (0, n + before + after) if is_copied else (before, n)
-        start = first + reach(k, d) - 1
-        front = max(reach(k, d) - 1 - first, 0)
-        start += front - reach(k, d) + 1
-        amounts.append((front, max(start + size - front - s * m, 0)))
-        slices.append(f"{start} - {_times(d, i)}:{start + size} - {_times(d, i)}")
-    return f"{_padded(_spaced(narrow, windows, channels), tuple(amounts))}[:, {', '.join(slices)}]"
-
-
-def _spaced(narrow: str, windows: Windows, channels: int) -> str:
-    """An array with s − 1 zeros behind each entry."""
-    if set(windows.strides) == {1}:
-        return narrow
-    single = [str(n) for m in windows.outputs for n in (m, 1)]
-    zeros = tuple((0, n) for s in windows.strides for n in (0, s - 1))
-    sizes = [str(m * s) for m, s in zip(windows.outputs, windows.strides, strict=True)]
-    before, after = (
-        ", ".join([f"len({narrow})", *shape, str(channels)]) for shape in (single, sizes)
-    )
-    return f"{_padded(f'{narrow}.reshape({before})', zeros)}.reshape({after})"
-
-
 def _folded(total: str, windows: Windows) -> str:
     """The sum over the copies of each entry, with the matrix P of the padding of an axis: Pᵀ y."""
     modes = {"periodic": "wrap", "reflect": "reflect"}
@@ -475,14 +436,3 @@ def _folded(total: str, windows: Windows) -> str:
                 p = f"np.pad(np.eye({n}), ({added}, (0, 0)), mode={modes[windows.padding]!r})"
                 total = f"({p}.T @ {total}.swapaxes({axis}, -2)).swapaxes({axis}, -2)"
     return total
-
-
-def _padded(x: str, amounts: Amounts, padding: Any = "zeros") -> str:
-    if not any(map(any, amounts)):
-        return x
-    mode = {"periodic": ", mode='wrap'", "reflect": ", mode='reflect'"}.get(padding, "")
-    return f"np.pad({x}, {((0, 0), *amounts, (0, 0))}{mode})"
-
-
-def _times(number: int, index: str) -> str:
-    return index if number == 1 else f"{number} * {index}"

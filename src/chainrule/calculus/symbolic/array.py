@@ -413,8 +413,8 @@ def _extremum(ufunc: np.ufunc, nowhere: float) -> Callable[..., Any]:
 
 def _einsum(*operands: Any, **options: Any) -> Any:
     options.pop("optimize", None)
-    arrays: list[Any] = [x if isinstance(x, str) else _as_objects(x) for x in operands]
-    return floating(np.einsum(*arrays))
+    given: list[Any] = [x if isinstance(x, str) else _as_objects(x) for x in operands]
+    return floating(np.einsum(*given))
 
 
 def _contraction(function: Callable[..., Any]) -> Callable[..., Any]:

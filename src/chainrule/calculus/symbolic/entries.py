@@ -132,9 +132,12 @@ class Entry:
     """A form and its value at a point; behaves like a float in arithmetic and comparisons."""
 
     __slots__ = ("form", "point", "value")
+
+    form: Any
+    """None if the point has values alone."""
     __array_ufunc__ = None  # np.float64 + entry is left to the entry
 
-    def __init__(self, form: Any, value: Any, point: Point) -> None:
+    def __init__(self, form: Form | None, value: Any, point: Point) -> None:
         self.form, self.value, self.point = form, value, point
 
     def __repr__(self) -> str:
@@ -152,7 +155,7 @@ class Entry:
         if isinstance(other, Entry):
             form = self._with(other) and forms.add(self.form, other.form)
             return _entry(form, self.value + other.value, self.point)
-        if not math.isfinite(other):
+        if not _is_finite(other):
             return float(other)
         if other == 0:
             return self
@@ -167,7 +170,7 @@ class Entry:
             return _entry(form, self.value * other.value, self.point)
         if other == 0:
             return 0.0
-        if not math.isfinite(other):
+        if not _is_finite(other):
             return float(other) * (1.0 if self > 0 else -1.0)
         if other == 1:
             return self
@@ -250,6 +253,12 @@ class Entry:
         )
 
     __int__ = __index__ = __float__
+
+
+def _is_finite(number: Any) -> bool:
+    if isinstance(number, complex):
+        raise undecided("what complex numbers inside a layer do", "real arithmetic")
+    return math.isfinite(number)
 
 
 def _entry(form: Form | None, value: Any, point: Point) -> Any:

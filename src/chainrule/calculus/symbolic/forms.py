@@ -195,7 +195,7 @@ def _two_over_root_of_pi() -> Form:
     return multiply(number(2), power(symbol(PI), Fraction(-1, 2)))
 
 
-PI = "π"
+PI = "the number π"
 """The symbol that stands for the number π."""
 
 SLOPES: dict[str, Callable[[Form, Form], Form]] = {

@@ -67,7 +67,7 @@ def text(form: Form) -> str | None:
 def exactly(value: Any) -> str:
     """A number of fifty digits: as the simple fraction that it is, or with twelve digits."""
     nearest = Fraction(str(value)).limit_denominator(10**6)
-    scale = max(abs(nearest), 1)
+    scale = max(abs(nearest), Fraction(1))
     if abs(Fraction(str(value)) - nearest) < scale * Fraction(1, 10**30):
         return str(nearest)
     return f"{float(value):.12g}"

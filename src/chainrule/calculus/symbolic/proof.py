@@ -36,6 +36,7 @@ from chainrule.core.errors import (
     ConfigurationError,
     DataError,
     DefinitionError,
+    UndecidedError,
     described,
 )
 from chainrule.core.hints import hint_for_layer, hinted
@@ -398,8 +399,17 @@ def _built(
             )
     if subject.inputs is not None:
         drawn = [np.asarray(subject.inputs((batch, *shape))) for shape in copy.input_shapes]
-        still = [
-            n for n, x in zip(subject.input_names, drawn, strict=True) if x.dtype.kind in "iub"
-        ]
-        subject.still = frozenset(still)
+        pairs = list(zip(subject.input_names, drawn, strict=True))
+        subject.still = frozenset(name for name, x in pairs if x.dtype.kind in "iub")
+        whole = frozenset(name for name, x in pairs if np.all(x == np.rint(x)))
+        if whole != subject.still and not _takes_symbols(subject):  # integers, as floats
+            subject.still = whole
     return subject
+
+
+def _takes_symbols(subject: Subject) -> bool:
+    try:
+        subject.run(subject.draw())
+    except UndecidedError:
+        return False
+    return True

@@ -277,10 +277,12 @@ def prove(
         try:
             region = Region(prover, values)
         except OutOfTimeError:
+            if condition is None:
+                _give_up(proof, "The time is over.")
             break
         except ChainruleError as error:
             if condition is None:
-                _give_up(proof, error)
+                _give_up(proof, str(error))
             elif not isinstance(error, UndecidedError):  # such values are refused
                 refused[condition.opposite] = None
             continue
@@ -322,11 +324,10 @@ def _note(region: Region, part: Part, difference: Difference) -> None:
     name = difference.name
     if not difference.is_refuted:
         what = "differs from what plain arrays give" if part.name == "arrays" else "is not proven"
-        part.worsen(
-            UNDECIDED,
-            f"{_entry(region, difference)} {what}; the two sides differ by "
-            f"{difference.size:.1g} of the largest entry.",
-        )
+        why = f"the two sides differ by {difference.size:.1g} of the largest entry"
+        if difference.size < TINY:
+            why = "the formulas are too large, or equal for a reason that is not known"
+        part.worsen(UNDECIDED, f"{_entry(region, difference)} {what}: {why}.")
         return
     if part.status == REFUTED:
         return
@@ -353,11 +354,12 @@ def _entry(region: Region, difference: Difference) -> str:
     return f"{label}[{', '.join(str(int(i)) for i in index)}]"
 
 
-def _give_up(proof: Proof, error: ChainruleError) -> None:
+def _give_up(proof: Proof, reason: str) -> None:
     for number, part in enumerate(proof.parts):
-        part.worsen(UNDECIDED, "" if number else str(error))
+        part.worsen(UNDECIDED, "" if number else reason)
 
 
 def _words(condition: Condition) -> str:
-    text = formulas.text(condition.form) or "a long formula"
-    return f"{text} {'>' if condition.is_positive else '<'} 0"
+    """The condition in one line; nothing if it is too long to be read."""
+    text = formulas.text(condition.form)
+    return f"{text} {'>' if condition.is_positive else '<'} 0" if text else ""
