@@ -137,9 +137,9 @@ class Subject:
         drawn = 2 * self.rng.integers(-DIVISOR, DIVISOR, size=shape) + 1
         return exact(drawn / DIVISOR)
 
-    def _earlier(self, name: str, array: Any) -> Any:
-        """Other numbers for an input, as an ordinary array."""
-        return array.astype(float) * (1.0 if name in self.still else 0.875)
+    def _earlier(self, array: Any) -> Any:
+        """Other numbers for an input, as an ordinary array; the same if any will not do."""
+        return array.astype(float) * (0.875 if self.inputs is None else 1.0)
 
     # ---------------------------------------------------------------- the passes
 
@@ -159,7 +159,7 @@ class Subject:
         ``first_row`` is the number of the first row in the names of the variables.
         """
         point = Point(digits, has_forms=has_forms, is_same=is_same)
-        earlier = [self._earlier(name, values[name]) for name in self.input_names]
+        earlier = [self._earlier(values[name]) for name in self.input_names]
 
         def variable(name: str) -> Any:
             if name in self.still:
