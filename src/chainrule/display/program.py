@@ -76,8 +76,8 @@ def program(model: Layer, *, loss: Loss | None = None, optimizer: Optimizer | No
 
     Notes
     -----
-    Formulas are written as on paper, without the guards that the layers have against overflow. The
-    file computes in the type of the arrays that it is given.
+    Formulas are written as on paper, without the guards that the layers have against overflow, and
+    computed in float64, whatever the type of the model.
 
     Examples
     --------

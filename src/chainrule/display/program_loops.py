@@ -138,7 +138,7 @@ class _RecurrentWriter:
     def _backward(self) -> str:
         layer, lines, step = self.layer, Lines(4), Lines(8)
         is_last, masked = not layer.return_sequences, self.is_masked
-        # What a step that is not used passes on; for h also what comes from the cost at the end.
+        # What an unused step passes on; for h also the delta that the cost sends to the last step.
         passed = {n: part for n, part in STATES.items()
                   if n in self.back and (masked or (is_last and n == "D"))}  # fmt: skip
         for name in self.carried:

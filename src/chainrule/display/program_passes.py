@@ -133,9 +133,11 @@ class Passes(Writing):
 
     def _said(self, step: PlanStep) -> Equations:
         layer, place = step.layer, self.plan.place(step)
-        call = self.file.call_of(
-            layer, "_".join(filter(None, [self.name, step.path or self.plan.name]))
-        )
+        name = "_".join(filter(None, [self.name, step.path or self.plan.name]))
+        try:
+            call = self.file.call_of(layer, name)
+        except DefinitionError as error:
+            raise error.within(place) from None
         if call is not None:
             self.calls[id(layer)] = call
             return unknown(layer)

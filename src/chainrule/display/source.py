@@ -135,13 +135,19 @@ class _Code:
         return "(", [self.of(node)], ")"
 
     def _lines_of(self, node: ast.ListComp | ast.GeneratorExp) -> list[str]:
-        """The lines of a comprehension; the last factor of a long product has its own."""
+        """The lines of a comprehension, for an indent of 4; a long body takes several."""
         body, *loops = self.loop(node)
+        parts = [body]
         if len(body) > WIDTH - 8 and isinstance(node.elt, ast.BinOp):
             sign, rank = SIGNS[type(node.elt.op)]
-            parts = self.of(node.elt.left, rank), self.of(node.elt.right, rank + 1)
-            return [parts[0], f"{sign} {parts[1]}", *loops]
-        return [body, *loops]
+            right = self.of(node.elt.right, rank + 1)
+            parts = [self.of(node.elt.left, rank), f"{sign} {right}"]
+        elif len(body) > WIDTH - 8 and isinstance(node.elt, ast.Call):
+            begin, inside, end = self.opened(node.elt)
+            together = " ".join(inside).rstrip(",")
+            inside = [together] if len(together) <= WIDTH - 12 else inside
+            parts = [begin, *(f"    {line}" for line in inside), end]
+        return [*parts, *loops]
 
 
 def _is_bare(node: ast.expr) -> bool:

@@ -139,11 +139,11 @@ class MaxPool(_Pool, repr=False):
         if (tiles := self._tiles()) is None:
             windows = self._windows_on(self.input_shape)
             over, number = over_offsets(windows)
-            views = f"[{seen_on_paper('x', windows, '-np.inf')}{over}]"
+            views = f"[{seen_on_paper('x', windows, fill='-np.inf')}{over}]"
             parts = f"[np.where(winner == {number}, 1, 0) * delta{over}]"
             return Equations(
                 f"np.max({views}, axis=0)",
-                f"sum({sent_by_offset('parts', windows, self.input_shape[-1])}{over})",
+                f"sum({sent_by_offset('parts', windows, str(self.input_shape[-1]))}{over})",
                 backward_definitions={
                     "winner": f"np.argmax({views}, axis=0)",
                     "parts": f"np.concatenate({parts})",
@@ -207,7 +207,7 @@ class AveragePool(_Pool, repr=False):
             windows = self._windows_on(self.input_shape)
             over, _ = over_offsets(windows)
             ones = f"np.ones({(1, *windows.sizes, 1)})"
-            sent = sent_on_paper("share", windows, self.input_shape[-1])
+            sent = sent_on_paper("share", windows, str(self.input_shape[-1]))
             return Equations(
                 f"sum({seen_on_paper('x', windows)}{over}) / K_w",
                 f"sum({sent}{over})",

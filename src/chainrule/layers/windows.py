@@ -353,7 +353,7 @@ def along_axes(matrices: Sequence[str], array: str) -> str:
     return f"np.einsum('{each},n{before}c->n{after}c', {', '.join(matrices)}, {array})"
 
 
-def seen_on_paper(wide: str, windows: Windows, fill: str = "") -> str:
+def seen_on_paper(wide: str, windows: Windows, has_groups: bool = False, *, fill: str = "") -> str:
     """What the windows see at the offset i, j, … of the kernel, with ``fill`` around the row."""
     slices = [
         f"{_times(d, i)}:{_times(d, i)} + {s * (m - 1) + 1}" + (f":{s}" if s > 1 else "")
@@ -361,17 +361,18 @@ def seen_on_paper(wide: str, windows: Windows, fill: str = "") -> str:
             "ijk", windows.dilations, windows.strides, windows.outputs, strict=False
         )
     ]
-    padded_wide = _padded(wide, windows.amounts, windows.padding, fill)
+    amounts = (*windows.amounts, (0, 0)) if has_groups else windows.amounts
+    padded_wide = _padded(wide, amounts, windows.padding, fill)
     return f"{padded_wide}[:, {', '.join(slices)}]"
 
 
-def sent_on_paper(narrow: str, windows: Windows, channels: int) -> str:
+def sent_on_paper(narrow: str, windows: Windows, channels: str) -> str:
     """What offset i, j, … sends to each padded entry; to each entry if the padding is zeros."""
     array, slices, _ = _sent(narrow, windows, channels)
     return f"{array}[:, {slices}]"
 
 
-def sent_by_offset(parts: str, windows: Windows, channels: int) -> str:
+def sent_by_offset(parts: str, windows: Windows, channels: str) -> str:
     """The same if each offset sends another part; ``parts`` has the rows of all, by offset."""
     array, slices, sizes = _sent(parts, windows, channels)
     _, number = over_offsets(windows)
@@ -379,7 +380,7 @@ def sent_by_offset(parts: str, windows: Windows, channels: int) -> str:
     return f"{array}.reshape({shape})[{number}, :, {slices}]"
 
 
-def _sent(narrow: str, windows: Windows, channels: int) -> tuple[str, str, list[int]]:
+def _sent(narrow: str, windows: Windows, channels: str) -> tuple[str, str, list[int]]:
     """An array from which each offset takes a slice, the slice, and the sizes of the array."""
     is_copied = windows.padding in ("periodic", "reflect")
     amounts, slices, sizes = [], [], []
@@ -395,20 +396,21 @@ def _sent(narrow: str, windows: Windows, channels: int) -> tuple[str, str, list[
         amounts.append((front, back))
         slices.append(f"{start} - {_times(d, i)}:{start + size} - {_times(d, i)}")
         sizes.append(front + s * m + back)
-    array = _padded(_spaced(narrow, windows, channels), tuple(amounts))
+    groups = [(0, 0)] * channels.count(",")
+    array = _padded(_spaced(narrow, windows, channels), (*amounts, *groups))
     return array, ", ".join(slices), sizes
 
 
-def _spaced(narrow: str, windows: Windows, channels: int) -> str:
+def _spaced(narrow: str, windows: Windows, channels: str) -> str:
     """An array with s − 1 zeros behind each entry."""
     if set(windows.strides) == {1}:
         return narrow
     single = [str(n) for m in windows.outputs for n in (m, 1)]
-    zeros = tuple((0, n) for s in windows.strides for n in (0, s - 1))
+    zeros = [(0, n) for s in windows.strides for n in (0, s - 1)] + [(0, 0)] * channels.count(",")
     sizes = [str(m * s) for m, s in zip(windows.outputs, windows.strides, strict=True)]
-    rows = f"len({narrow.partition('[')[0]})"
-    before, after = (", ".join([rows, *shape, str(channels)]) for shape in (single, sizes))
-    return f"{_padded(f'{narrow}.reshape({before})', zeros)}.reshape({after})"
+    rows = f"len({narrow.partition('.')[0]})"
+    before, after = (", ".join([rows, *shape, channels]) for shape in (single, sizes))
+    return f"{_padded(f'{narrow}.reshape({before})', tuple(zeros))}.reshape({after})"
 
 
 def _padded(x: str, amounts: Amounts, padding: Any = "zeros", fill: str = "") -> str:
