@@ -485,7 +485,7 @@ def test_memory_of_an_earlier_batch_is_found() -> None:
 def test_no_time_proves_nothing() -> None:
     proof = prove_layer(Dense(2), (2,), seconds=0.0)
     assert proof.status == "undecided"
-    assert proof["backward"].reason == "The time is over."
+    assert proof["backward"].reason.startswith("The time is over.")
 
 
 # ------------------------------------------------------------------------------- programs
@@ -692,9 +692,9 @@ def test_powers_with_decimal_exponents() -> None:
 def test_reports_that_prove_nothing_have_no_scope() -> None:
     class Converts(Linear):
         def forward(self, x: Any) -> Any:
-            y = np.zeros(x.shape)
-            y[...] = x
-            return y
+            self.x = np.zeros(x.shape)
+            self.x[...] = x
+            return self.x @ self.w.value
 
     text = str(prove_layer(Converts(), (2,)))
     assert "Scope" not in text

@@ -169,7 +169,7 @@ class Ratios:
         return cosine, sine
 
     def _turned(self, a: Ratio) -> tuple[Ratio, Ratio]:
-        """cos a and sin a, from those of each term: cos(a + b) = cos a cos b − sin a sin b."""
+        """The cosine and sine of a sum: cos(a + b) = cos a cos b − sin a sin b."""
         a = self._reduced(a)
         cosine, sine = ONE, Ratio({}, 1, {})
         for monomial, coefficient in a.numerator.items():
@@ -177,7 +177,9 @@ class Ratios:
             unit = Fraction(1, max(2, size.denominator))  # so that x and x/2 meet
             if abs(size) > MOST_TURNS * unit:
                 unit = abs(size)
-            c, s = self._circular(Ratio({monomial: unit.numerator}, unit.denominator, a.denominators))
+            c, s = self._circular(
+                Ratio({monomial: unit.numerator}, unit.denominator, a.denominators)
+            )
             s = _negative(s) if size < 0 else s
             for _ in range(int(abs(size) / unit)):
                 minus = _negative(self._product(sine, s))
@@ -194,11 +196,7 @@ class Ratios:
         for monomial, coefficient in a.numerator.items():
             size = Fraction(coefficient, a.content)
             logarithm = self._logarithms.get(monomial)
-            if (
-                logarithm is not None
-                and not a.denominators
-                and size.denominator <= LARGEST_ROOT
-            ):
+            if logarithm is not None and not a.denominators and size.denominator <= LARGEST_ROOT:
                 result = self._product(result, self._power(logarithm, size))  # exp(k log b) = bᵏ
                 continue
             parts = size.denominator if PARTS_OF_EXP % size.denominator else PARTS_OF_EXP

@@ -289,13 +289,12 @@ class FunctionSubject:
         return Passes(point, (value,), deltas, {}, variables, (np.ones(()),))
 
 
-def with_few_digits(array: Any) -> Any:
+def with_few_digits(array: Any, rng: np.random.Generator) -> Any:
     """Numbers near those of an array, as short fractions that are no whole numbers.
 
     Equal numbers become different: where all are 1, x y² cannot be told from x² y.
     """
     array = np.asarray(array)
-    rng = np.random.default_rng(array.size)
     offsets = 2 * rng.integers(0, 2**6, size=array.shape) + 1
     return exact(np.rint(array * 2**10) / 2**10 + offsets / 2**13)
 
