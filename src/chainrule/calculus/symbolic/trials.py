@@ -290,7 +290,7 @@ class FunctionSubject:
 
 
 def with_few_digits(array: Any, rng: np.random.Generator) -> Any:
-    """Numbers near those of an array, as short fractions that are no whole numbers.
+    """Numbers near those of an array, as short fractions that are no integers.
 
     Equal numbers become different: where all are 1, x y² cannot be told from x² y.
     """
