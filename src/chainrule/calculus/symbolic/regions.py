@@ -101,10 +101,18 @@ class Exploration:
             values, condition, target = self._combinations.popleft()
             if target not in self.found and target not in self._tried:
                 self._tried.add(target)
-                yield from self._reflected(values, condition, target)
+                yield from self._reflected(values, condition, self._band(condition, target))
+
+    def _band(self, condition: Condition, target: frozenset[Condition]) -> list[Condition]:
+        """The sides of parallel surfaces, such as x = 5 and x = 6, between which no region is."""
+        other = condition.opposite
+        apart = [
+            s for s in target - {other} if not any({s, other} <= found for found in self.found)
+        ]
+        return [side for side in apart if _are_parallel(side.form, other.form)]
 
     def _reflected(
-        self, values: Values, condition: Condition, target: frozenset[Condition] = frozenset()
+        self, values: Values, condition: Condition, target: Collection[Condition] = ()
     ) -> Iterator[tuple[Values, Condition]]:
         moved = reflected(values, condition, target)
         if moved is not None:
@@ -139,6 +147,11 @@ def by_symbol(values: Values) -> dict[str, Any]:
         for name, array in values.items()
         for label, value in zip(labels(name, array.shape), array.ravel(), strict=True)
     }
+
+
+def _are_parallel(a: Form, b: Form) -> bool:
+    slopes, others = (forms.gradient([(form, forms.ONE)]) for form in (a, b))
+    return slopes == others or {n: forms.negative(s) for n, s in slopes.items()} == others
 
 
 def reflected(
