@@ -103,6 +103,7 @@ def test_equal_forms_are_one_object() -> None:
         (multiply(X, number(1)), X),
         (multiply(X, number(0)), number(0)),
         (multiply(multiply(X, number(3)), number(2)), multiply(X, number(6))),
+        (multiply(multiply(X, number(0.1)), number(2)), multiply(X, number(0.2))),
         (subtract(X, X), number(0)),
         (negative(negative(X)), X),
         (power(X, 0), number(1)),
@@ -115,6 +116,12 @@ def test_equal_forms_are_one_object() -> None:
 )
 def test_what_is_simplified(form: Any, simple: Any) -> None:
     assert form is simple
+
+
+def test_two_long_numbers_are_not_combined_as_each_is_read_by_itself() -> None:
+    root, tenth = number(0.7978845608028654), number(0.1)  # √(2/π) and 1/10
+    product = multiply(multiply(X, root), tenth)
+    assert product.parts == (multiply(X, root), tenth)
 
 
 def test_the_root_of_a_square_is_not_the_number() -> None:

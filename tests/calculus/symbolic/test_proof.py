@@ -95,7 +95,7 @@ def test_the_counterexample_is_simple_and_holds_in_doubles() -> None:
     assert found is not None
     simple = {0.0, 1.0, -1.0, 2.0, 0.5}
     assert all(set(array.ravel()) <= simple for array in found.values.values())
-    assert (found.entry, found.received, found.expected) == ("w[0, 0]", "1/2", "1")
+    assert (found.entry, found.received, found.expected) == ("∂C/∂w[0, 0]", "1/2", "1")
     assert found.received_formula == "delta[0, 0]*x[0, 0]/2 + delta[1, 0]*x[1, 0]/2"
     assert found.expected_formula == "delta[0, 0]*x[0, 0] + delta[1, 0]*x[1, 0]"
     layer.build((2,))
@@ -123,7 +123,7 @@ def test_the_report_of_a_wrong_layer() -> None:
         "                w = [[0]]",
         "                delta = [[0],",
         "                         [1]]",
-        "                w[0, 0] is 1/2, but should be 1.",
+        "                ∂C/∂w[0, 0] is 1/2, but should be 1.",
         "                received  delta[0, 0]*x[0, 0]/2 + delta[1, 0]*x[1, 0]/2",
         "                expected  delta[0, 0]*x[0, 0] + delta[1, 0]*x[1, 0]",
     ]

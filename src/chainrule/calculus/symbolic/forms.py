@@ -74,6 +74,9 @@ def symbol(name: str) -> Form:
     return _form("symbol", (), name)
 
 
+SHORT = 2**20
+"""Numbers with larger denominators may stand for others, as 0.333… does for 1/3."""
+
 ZERO, ONE, MINUS_ONE = number(0), number(1), number(-1)
 
 
@@ -102,7 +105,9 @@ def multiply(a: Form, b: Form) -> Form:
         if a.kind == "number":
             return number(a.detail * b.detail)
         if a.kind == "product" and a.parts[1].kind == "number":
-            return multiply(a.parts[0], number(a.parts[1].detail * b.detail))
+            other = a.parts[1].detail
+            if min(other.denominator, b.detail.denominator) <= SHORT:  # else each is read by itself
+                return multiply(a.parts[0], number(other * b.detail))
     return _form("product", (a, b))
 
 

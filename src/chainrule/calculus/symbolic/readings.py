@@ -25,7 +25,7 @@ _PI = forms.symbol(forms.PI)
 _HALF = Fraction(1, 2)
 
 _REALS = arithmetic(40)
-_LN_2, _LN_10 = (forms.apply("log", forms.number(n)) for n in (2, 10))
+_LOGARITHMS = {n: forms.apply("log", forms.number(n)) for n in (2, 3, 5, 10)}
 
 BASES: dict[str, tuple[Any, Form]] = {
     "{}": (_REALS.mpf(1), forms.ONE),
@@ -34,10 +34,11 @@ BASES: dict[str, tuple[Any, Form]] = {
     "{} / π": (1 / _REALS.pi, forms.power(_PI, -1)),
     "√({} π)": (+_REALS.pi, _PI),
     "√({} / π)": (1 / _REALS.pi, forms.power(_PI, -1)),
-    "{} ln 2": (_REALS.log(2), _LN_2),
-    "{} / ln 2": (1 / _REALS.log(2), forms.power(_LN_2, -1)),
-    "{} ln 10": (_REALS.log(10), _LN_10),
-    "{} / ln 10": (1 / _REALS.log(10), forms.power(_LN_10, -1)),
+    **{f"{{}} ln {n}": (_REALS.log(n), form) for n, form in _LOGARITHMS.items()},
+    **{
+        f"{{}} / ln {n}": (1 / _REALS.log(n), forms.power(form, -1))
+        for n, form in _LOGARITHMS.items()
+    },
 }
 
 
@@ -49,7 +50,7 @@ class Readings:
 
     def __call__(self, value: Fraction) -> Form | None:
         """The form of the simple number, or None."""
-        if value.denominator <= 2**20:  # a number such as 0.5, which stands for itself
+        if value.denominator <= forms.SHORT:  # a number such as 0.5, which stands for itself
             return None
         if value not in self.found:
             read = _read(float(value))
