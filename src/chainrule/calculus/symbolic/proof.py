@@ -120,7 +120,7 @@ def prove_layer(
             received=described(layer),
             hint=hint_for_layer(layer),
         )
-    subject = _subject(layer, input_shape, batch, inputs)
+    subject = subject_of(layer, input_shape, batch, inputs)
     built = subject.layer
     names = ["backward"]
     if built.parameters.size:
@@ -265,7 +265,7 @@ def prove_loss(
     return worst
 
 
-def _subject(
+def subject_of(
     layer: Layer, input_shape: Any, batch: int, inputs: Callable[[Shape], Any] | None
 ) -> Subject:
     """A copy of the layer, built in float64 for small rows."""
