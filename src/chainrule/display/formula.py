@@ -45,6 +45,9 @@ class Formulas:
         Whether every output is the same function of the input at its place.
     readings
         The numbers that were read as the simple numbers that they stand for, as text.
+    by_formula
+        The names of chainrule's activation functions that were read from their formulas. Their code
+        adds guards against overflow, which change nothing but the last digits.
     """
 
     subject: str
@@ -52,6 +55,7 @@ class Formulas:
     variables: Mapping[str, Any]
     is_elementwise: bool
     readings: str
+    by_formula: tuple[str, ...]
     _pages: tuple[Page, ...]
 
     @property
@@ -96,6 +100,8 @@ class Formulas:
             lines += ["", f"{len(self.cases) - len(self._pages)} more cases are in .cases."]
         if self.readings:
             lines += ["", *wrapped(f"Reading {self.readings}.", "  ")]
+        if self.by_formula:
+            lines += ["", f"Read from its formula: {', '.join(self.by_formula)}."]
         return "\n".join(lines)
 
     __repr__ = __str__
@@ -164,4 +170,5 @@ def formula(model: Layer, input_shape: Any = None) -> Formulas:
         is_elementwise=reading.elementwise is not None,
         pages=tuple(map(writing.page, reading.cases[:MOST_CASES])),
         readings=str(reading.readings),
+        by_formula=reading.by_formula,
     )

@@ -9,7 +9,7 @@ that are used more than once get names, h₁, h₂, ...
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -77,10 +77,10 @@ class Page:
 
     def text_lines(self) -> Iterator[str]:
         """For a terminal."""
-        for title, texts in (("For ", self.conditions), ("Defined for ", self.domain)):
+        for title, texts in (("For", self.conditions), ("Defined for", self.domain)):
             if texts:
                 joined = " and ".join(map(self.text, texts))
-                yield from ["", *wrapped(f"{title}{joined}:", "    ")]
+                yield from ["", *wrapped(f"{title} {joined}", "    ")]
         width = max(len(left.text) for left, _ in (*self.forward, *self.backward))
         for title, lines in (
             ("Forward", self.forward),
@@ -169,8 +169,8 @@ class Writing:
         """All formulas of a case."""
         passes = case.passes
         return FormulaCase(
-            conditions=tuple(map(self._relation, case.conditions)),
-            domain=tuple(map(self._relation, case.domain)),
+            conditions=self._relations(case.conditions),
+            domain=self._relations(case.domain),
             outputs=tuple(self._one_row(self._array(y)) for y in passes.outputs),
             deltas={name: self._one_row(self._array(d)) for name, d in passes.deltas.items()},
             gradients={
@@ -186,8 +186,8 @@ class Writing:
             found.flat[place] = self.reading.expression(form_of(entry), self.known)
         return found
 
-    def _relation(self, condition: Condition) -> Any:
-        return self.reading.relation(condition, self.known)
+    def _relations(self, conditions: Iterable[Condition]) -> tuple[Any, ...]:
+        return tuple(self.reading.relations(conditions, self.known))
 
     # ---------------------------------------------------------------- on a page
 
@@ -251,6 +251,13 @@ class Writing:
             names[form] = symbol = sympy.Symbol(f"named {len(signs)}", real=True)
             signs[symbol] = sign
 
+        def kind(symbol: Any) -> str:
+            if symbol not in self.signs:
+                return "named"
+            if symbol in self.is_delta:
+                return "delta"
+            return "input" if symbol in self.is_input else "part"
+
         used = set(forms.in_order(form for _, form in forward))
         letters = [Sign(f"{letter}_{{{n}}}", f"{letter}{lowered(str(n))}")
                    for n in range(1, len(shared) + 1)]  # fmt: skip
@@ -267,8 +274,8 @@ class Writing:
                 define(form, sign)
         for sign, form in backward:
             lines.append((sign, self.reading.expression(form, names)))
-        order = sorted(signs, key=lambda s: (s in self.is_delta, s not in self.is_input))
-        factors = sorted(signs, key=lambda s: (s not in self.is_delta, s in self.is_input))
+        order = sorted(signs, key=lambda s: "input part named delta".split().index(kind(s)))
+        factors = sorted(signs, key=lambda s: "delta part input named".split().index(kind(s)))
         identifiers = {symbol: f"v_{n}" for n, symbol in enumerate(order)}
         source = Source(identifiers, factors, on_paper=True)
         written = [(sign, source(expression)) for sign, expression in lines]
@@ -278,8 +285,8 @@ class Writing:
                 for sign, text in written
             ]
         return Page(
-            [source(self._relation(c)) for c in case.conditions],
-            [source(self._relation(c)) for c in case.domain],
+            [source(r) for r in self._relations(case.conditions)],
+            [source(r) for r in self._relations(case.domain)],
             written[:count],
             written[count:],
             {identifiers[symbol]: sign for symbol, sign in signs.items()},
@@ -300,16 +307,17 @@ def _shared(
 ) -> list[Form]:
     """Functions and powers, and longer sums, that several forms use, each after its parts."""
     roots = [form for _, form in (*forward, *backward)]
-    parts = forms.in_order(roots)
+    parts = forms.in_order(reversed(roots))
+    before = set(forms.in_order(form for _, form in forward))
     uses = Counter(part for form in parts for part in set(form.parts))
     uses.update(roots)
+    sizes = {form: len(forms.in_order([form])) for form in parts if uses[form] > 1}
     return [
         form
-        for form in parts
+        for form in sorted(sizes, key=lambda form: (form not in before, sizes[form]))
         if form not in named
-        and uses[form] > 1
         and form.kind not in ("number", "symbol", "product")
-        and len(forms.in_order([form])) > WORTH_A_NAME * (2 if form.kind == "sum" else 1)
+        and sizes[form] > WORTH_A_NAME * (2 if form.kind == "sum" else 1)
     ]
 
 

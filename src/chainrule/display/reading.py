@@ -9,7 +9,8 @@ it is an `Equations`, as an author would write them. That it holds for arrays to
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -22,14 +23,16 @@ from chainrule.calculus.symbolic.cases import Case, cases_of
 from chainrule.calculus.symbolic.entries import Condition
 from chainrule.calculus.symbolic.forms import Form
 from chainrule.calculus.symbolic.formulas import expression, replaced, require_sympy
-from chainrule.calculus.symbolic.proof import subject_of
+from chainrule.calculus.symbolic.proof import as_on_paper, subject_of
 from chainrule.calculus.symbolic.readings import Readings
 from chainrule.calculus.symbolic.trials import Passes, Subject, flat, form_of
 from chainrule.core.equations import Equations, numbered
 from chainrule.core.layer import Layer
 from chainrule.display.notation import evaluate
 from chainrule.display.source import Source
+from chainrule.layers.activation import Activation
 
+HOME = "chainrule.layers.functions"
 CLOSE = 1e-9
 """How well the equations must agree with arrays."""
 
@@ -48,11 +51,14 @@ class Reading:
         How the entries of an elementwise layer belong together, and its equations; otherwise None.
     readings
         The numbers that were read as the simple numbers that they stand for.
+    by_formula
+        The names of chainrule's activation functions that are read from their formulas.
     """
 
     subject: Subject
     cases: list[Case]
     readings: Readings
+    by_formula: tuple[str, ...]
     elementwise: Elementwise | None = None
     equations: Equations | None = None
 
@@ -64,6 +70,21 @@ class Reading:
     def expression(self, form: Form, names: Mapping[Form, Any] | None = None) -> Any:
         """A form in SymPy, with numbers as what they stand for."""
         return expression(form, reads=self.readings, names=names)
+
+    def relations(self, conditions: Iterable[Condition], names: Mapping[Form, Any]) -> list[Any]:
+        """Conditions as relations, without those that another one of them implies."""
+        sympy = require_sympy()
+        found: dict[Any, Any] = {}
+        for condition in conditions:
+            relation = self.relation(condition, names)
+            key = (relation.lhs, relation.func) if relation.rhs.is_Number else relation
+            known = found.get(key)
+            narrower = sympy.Max if relation.func is sympy.Gt else sympy.Min
+            if known is not None and relation.rhs.is_Number:
+                bound = narrower(known.rhs, relation.rhs)
+                relation = relation.func(relation.lhs, bound, evaluate=False)
+            found[key] = relation
+        return list(found.values())
 
     def relation(self, condition: Condition, names: Mapping[Form, Any] | None = None) -> Any:
         """A condition as a relation in SymPy, with the negative terms of a sum on the right."""
@@ -96,16 +117,29 @@ def read(model: Layer, input_shape: Any = None) -> Reading:
     """
     require_sympy()
     subject = subject_of(model, input_shape, 2 if model.couples_batch else 1, None)
+    by_formula = _write_activations(subject.layer)
     passes = int(_has_backward(subject.layer))
     readings = Readings()
     elementwise = Elementwise.of(subject, passes)
     if elementwise is not None:
         cases = cases_of(subject, elementwise.shown, backward=passes, about=elementwise.symbols)
-        reading = Reading(subject, cases, readings, elementwise)
+        reading = Reading(subject, cases, readings, by_formula, elementwise)
         equations = elementwise.equations(reading)
         if _agrees(subject, equations, passes):
             return evolve(reading, equations=equations)
-    return Reading(subject, cases_of(subject, _everything, backward=passes), readings)
+    cases = cases_of(subject, _everything, backward=passes)
+    return Reading(subject, cases, readings, by_formula)
+
+
+def _write_activations(model: Layer) -> tuple[str, ...]:
+    """Replace chainrule's activation functions by their formulas, which have no guards."""
+    found = {}
+    for _, layer in model.walk():
+        if isinstance(layer, Activation) and type(layer.function).__module__ == HOME:
+            if layer.function.formula:
+                found[layer.function.name] = None
+                object.__setattr__(layer, "function", as_on_paper(layer.function))
+    return tuple(found)
 
 
 def _has_backward(layer: Layer) -> bool:
@@ -227,7 +261,8 @@ def _agrees(subject: Subject, equations: Equations, passes: int) -> bool:
     for _ in range(3):
         values = trial.draw()
         run = trial.run_in_doubles(values) if passes else trial.run_in_doubles(values, applies=True)
-        known = {name: array.astype(float) for name, array in values.items()}
+        known: dict[str, Any] = {"erf": np.vectorize(math.erf, otypes=[float])}
+        known |= {name: array.astype(float) for name, array in values.items()}
         pairs = [(equations.forward[0], run.outputs[0])]
         if passes:
             pairs.append((equations.backward[0], run.deltas["x"]))

@@ -9,21 +9,24 @@ changes no value leaves no trace.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Container, Iterator
 from fractions import Fraction
 
 from attrs import frozen
 
 from chainrule.calculus.symbolic import forms
-from chainrule.calculus.symbolic.entries import Condition
+from chainrule.calculus.symbolic.entries import Condition, Entry, undecided
 from chainrule.calculus.symbolic.forms import Form
 from chainrule.calculus.symbolic.prover import OutOfTimeError, Prover
 from chainrule.calculus.symbolic.regions import reflected
-from chainrule.calculus.symbolic.trials import Passes, Subject
+from chainrule.calculus.symbolic.trials import Passes, Subject, Values, flat
 from chainrule.core.errors import UndecidedError
 
 SECONDS = 5.0
 MOST_RUNS = 32
+TRIES = 5
+"""How many points are tried until one is where all formulas are defined."""
 BEYOND_NUMBERS = Fraction(10) ** 300
 """A comparison with a larger number only says that a double is not infinite."""
 
@@ -64,45 +67,56 @@ def cases_of(
     Raises
     ------
     UndecidedError
-        If the layer asks for what formulas cannot answer.
+        If the layer asks for what formulas cannot answer, or is not defined at any point tried.
     """
     prover = Prover(subject, SECONDS)
-    runs = list(_runs(prover, backward))
     split = _Split(prover, shown, about)
-    found = split.cases(runs, frozenset())
-    sides = {c for run in runs for c in _sides(run)}
-    always = tuple(c for c in split.sides(runs[0]) if c.opposite not in sides)
-    return [Case((*always, *case.conditions), case.passes) for case in found]
+    return split.cases(list(_runs(prover, split, backward)), frozenset())
 
 
-def _runs(prover: Prover, backward: int) -> Iterator[Passes]:
+def _runs(prover: Prover, split: _Split, backward: int) -> Iterator[Passes]:
     """A run in each region that is found."""
-    waiting = [(prover.subject.draw(), None)]
-    seen: set[Condition] = set()
-    found = []
+    waiting: list[tuple[Values, Condition | None]]
+    waiting = [(values, None) for values in _points(prover.subject)]
+    found: list[set[Condition]] = []
+    tried: set[frozenset[Condition]] = set()
     while waiting and len(found) < MOST_RUNS:
         values, condition = waiting.pop(0)
-        if condition is not None:
-            if condition.opposite in seen or (moved := reflected(values, condition)) is None:
-                continue
-            values = moved
+        moved = values if condition is None else reflected(values, condition)
+        if moved is None or (condition is None and found):
+            continue
         try:
-            run = prover.run(values, backward=backward)
+            run = prover.run(moved, backward=backward)
         except (UndecidedError, OutOfTimeError):
-            if not found:
+            if not found and condition is None:
                 raise
             continue
-        sides = _sides(run)
-        if set(sides) in found:
+        sides = split.sides(run)
+        if set(sides) in found or not _is_defined(run):
             continue
         found.append(set(sides))
-        waiting += [(values, c) for c in sides if c not in seen]
-        seen.update(sides)
+        for c in sides:
+            across = frozenset(c.opposite if other is c else other for other in sides)
+            if across not in tried:
+                tried.add(across)
+                waiting.append((moved, c))
         yield run
+    if not found:
+        raise undecided("what it computes: it is not defined at any point tried", "other numbers")
 
 
-def _sides(run: Passes) -> list[Condition]:
-    return [c for c in run.point.conditions if not c.is_domain and not _is_beyond_numbers(c)]
+def _points(subject: Subject) -> Iterator[Values]:
+    """Where to begin: some random points, every second one with positive numbers alone."""
+    for _ in range(TRIES):
+        values = subject.draw()
+        yield values
+        yield {name: abs(array) for name, array in values.items()}
+
+
+def _is_defined(run: Passes) -> bool:
+    arrays = (*run.outputs, *run.received().values())
+    entries = [entry for array in arrays for entry in flat(array)]
+    return all(isinstance(entry, Entry) or math.isfinite(entry) for entry in entries)
 
 
 def _is_beyond_numbers(condition: Condition) -> bool:
@@ -126,7 +140,7 @@ class _Split:
 
     def cases(self, runs: list[Passes], used: frozenset[Form]) -> list[Case]:
         if all(self.is_same(runs[0], run) for run in runs[1:]):
-            return [Case((), min(runs, key=self.length))]
+            return [self.leaf(runs, used)]
         for condition in self.undecided(runs):
             if condition.form in used:
                 continue
@@ -143,7 +157,14 @@ class _Split:
                 for side, cases in ((condition, one), (condition.opposite, other))
                 for case in cases
             ]
-        return [Case((), runs[0])]
+        return [self.leaf(runs[:1], used)]
+
+    def leaf(self, runs: list[Passes], used: frozenset[Form]) -> Case:
+        """The simplest of equal runs, with the conditions that hold in all of them."""
+        sides = [set(self.sides(run)) for run in runs]
+        kept = [c for c in self.sides(runs[0]) if c.form not in used]
+        common = tuple(c for c in kept if all(c in others for others in sides))
+        return Case(common, min(runs, key=self.length))
 
     def undecided(self, runs: list[Passes]) -> list[Condition]:
         """The conditions of the runs; first those that every run has decided."""
@@ -158,8 +179,10 @@ class _Split:
         about = self.about
         return [
             c
-            for c in _sides(run)
-            if about is None or all(name in about for name in forms.symbols_in(c.form))
+            for c in run.point.conditions
+            if not c.is_domain
+            and not _is_beyond_numbers(c)
+            and (about is None or all(name in about for name in forms.symbols_in(c.form)))
         ]
 
     def are_same(self, one: list[Case], other: list[Case]) -> bool:

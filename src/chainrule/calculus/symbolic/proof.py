@@ -161,15 +161,7 @@ def _prove_by_formula(
     function = subject.layer.function  # type: ignore[attr-defined]
     if not function.formula or not visited:
         return
-    value, derivative = function.formula
-
-    def f(z: Any) -> Any:
-        return eval(value, {"np": np, "erf": _erf, "z": z})  # our own text
-
-    def slope(z: Any) -> Any:
-        return eval(derivative, {"np": np, "erf": _erf, "z": z, "f": f})
-
-    written = Activation(Pair(f, slope))
+    written = Activation(as_on_paper(function))
     written.build(*subject.layer.input_shapes, dtype="float64")
     on_paper = prove(evolve(subject, layer=written), "", ["backward"], seconds)
     if on_paper.status != PROVEN:
@@ -180,6 +172,19 @@ def _prove_by_formula(
     proof.gap = max(_gap(region, evolve(subject, layer=written)) for region in visited)
     proof.readings = on_paper.readings
     proof.domain = on_paper.domain
+
+
+def as_on_paper(function: Any) -> Pair:
+    """An activation function of chainrule as its formula says, for symbolic and plain arrays."""
+    value, derivative = function.formula
+
+    def f(z: Any) -> Any:
+        return eval(value, {"np": np, "erf": _erf, "z": z})  # our own text
+
+    def slope(z: Any) -> Any:
+        return eval(derivative, {"np": np, "erf": _erf, "z": z, "f": f})
+
+    return Pair(f, slope)
 
 
 def _gap(region: Region, subject: Subject) -> float:
