@@ -104,14 +104,17 @@ class _Writing(Symbols):
         left: str,
         expression: str,
         and_so: str = "",
+        of_numbers: bool = False,
         **more: Any,
     ) -> None:
         """A line: ``left = expression``, or ``left = expression = and_so``."""
         sign = self.signs[left]
         sides = [expression, and_so] if and_so else [expression]
         try:
-            latex = " = ".join([sign.latex, *(to_latex(side, self.signs) for side in sides)])
-            text = " = ".join([sign.text, *(to_text(side, self.signs) for side in sides)])
+            latex, text = (
+                " = ".join([left, *(to(side, self.signs, of_numbers=of_numbers) for side in sides)])
+                for left, to in ((sign.latex, to_latex), (sign.text, to_text))
+            )
         except DefinitionError as error:
             raise error.within(self.plan.name if place == self.plan.name else
                                f"{self.plan.name}/{place}") from None  # fmt: skip
@@ -134,7 +137,10 @@ class _Writing(Symbols):
             left = self.in_symbols(name, place)
             text = self.in_symbols(expression, place)
             path = place.path(self.plan)
-            self._line("definition", step, path, left, text, is_evaluable=False)
+            of_numbers = "s" in place.said.signs  # a line for each entry of a sample s
+            self._line(
+                "definition", step, path, left, text, of_numbers=of_numbers, is_evaluable=False
+            )
 
     def _forward(self, place: NamedStep) -> None:
         self._define(place, place.said.definitions, 0)
@@ -146,7 +152,7 @@ class _Writing(Symbols):
                 self.values[slot].name,
                 self.in_symbols(expression, place),
                 is_evaluable=place.said.is_evaluable,
-                remark=UNKNOWN.format(place.kind) if _uses("f", place.said.forward, place) else "",
+                remark=place.remark,
             )
 
     # ---------------------------------------------------------------- the backward pass
@@ -344,7 +350,6 @@ SHORT = 20
 FROM_THE_COST = "from the cost"
 FROM_THE_COST_ALONE = "from the cost, only its direct dependence on this output"
 THE_DATA = "the delta of the data, which training does not need"
-UNKNOWN = "{} does not provide its equations"
 
 
 def _takers(plan: Plan) -> dict[int, list[int]]:

@@ -10,7 +10,7 @@ it is an `Equations`, as an author would write them. That it holds for arrays to
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -19,19 +19,24 @@ from attrs import evolve, frozen
 
 from chainrule.calculus.symbolic import forms
 from chainrule.calculus.symbolic.array import labels
-from chainrule.calculus.symbolic.cases import Case, cases_of
-from chainrule.calculus.symbolic.entries import Condition
+from chainrule.calculus.symbolic.cases import Case, cases_of, defined
+from chainrule.calculus.symbolic.entries import Condition, undecided
 from chainrule.calculus.symbolic.forms import Form
 from chainrule.calculus.symbolic.formulas import expression, replaced, require_sympy
-from chainrule.calculus.symbolic.proof import as_on_paper, subject_of
+from chainrule.calculus.symbolic.proof import SHAPES, as_on_paper, subject_of
 from chainrule.calculus.symbolic.readings import Readings
 from chainrule.calculus.symbolic.trials import Passes, Subject, flat, form_of
-from chainrule.core.equations import Equations, numbered
+from chainrule.core.equations import Equations, unknown
+from chainrule.core.errors import BuildError, ShapeError
 from chainrule.core.layer import Layer
-from chainrule.display.notation import evaluate
+from chainrule.display.notation import evaluate, latex_name, names_in
 from chainrule.display.source import Source
 from chainrule.layers.activation import Activation
 
+MOST_ENTRIES = 4
+"""So many numbers of a row have a line each in an explanation."""
+LONGEST, LONGEST_VECTOR = 300, 240
+"""A longer expression is not shown in an explanation."""
 HOME = "chainrule.layers.functions"
 CLOSE = 1e-9
 """How well the equations must agree with arrays."""
@@ -70,6 +75,18 @@ class Reading:
     def expression(self, form: Form, names: Mapping[Form, Any] | None = None) -> Any:
         """A form in SymPy, with numbers as what they stand for."""
         return expression(form, reads=self.readings, names=names)
+
+    def texts(self, shown: Callable[[Passes], list[Form]], source: Source) -> list[str]:
+        """The source of each form, with np.where if it differs from case to case."""
+        sides = {condition for case in self.cases for condition in case.conditions}
+        columns = []
+        for case in self.cases:
+            decided = [c for c in case.conditions if c.opposite in sides]
+            conditions = [source(self.relation(c)) for c in decided]
+            columns.append(
+                [(conditions, source(self.expression(form))) for form in shown(case.passes)]
+            )
+        return [_where(column) for column in zip(*columns, strict=True)]
 
     def relations(self, conditions: Iterable[Condition], names: Mapping[Form, Any]) -> list[Any]:
         """Conditions as relations, without those that another one of them implies."""
@@ -151,7 +168,7 @@ def _everything(passes: Passes) -> list[Form]:
     return [form_of(entry) for array in arrays for entry in flat(array)]
 
 
-def where(cases: Sequence[tuple[Sequence[str], str]]) -> str:
+def _where(cases: Sequence[tuple[Sequence[str], str]]) -> str:
     """One expression for several cases, each with its conditions: nested calls of np.where."""
     conditions, value = cases[0]
     if len(cases) == 1 or not conditions:
@@ -162,7 +179,97 @@ def where(cases: Sequence[tuple[Sequence[str], str]]) -> str:
     texts = {text for _, text in cases}
     if len(texts) == 1:
         return value
-    return f"np.where({conditions[0]}, {where(inside)}, {where(outside)})"
+    return f"np.where({conditions[0]}, {_where(inside)}, {_where(outside)})"
+
+
+# ------------------------------------------------------------------------------- for `explain`
+
+
+def equations_of_code(layer: Layer) -> tuple[Equations, str]:
+    """The equations of a layer, read from its code, and a remark that says so.
+
+    Those of an elementwise layer hold for arrays. Those of another layer of one input and one
+    output are written entry by entry, for small rows, beside its unknown function.
+
+    Raises
+    ------
+    MissingExtraError
+        If SymPy is not installed.
+    UndecidedError
+        If the code cannot be followed, or what it computes is too long to be read.
+    """
+    reading = _read_small(layer)
+    remark = f"read from the code of {type(layer).__name__}"
+    if reading.equations is not None:
+        found = reading.equations
+        longest = max(map(len, (*found.forward, *found.backward, *found.gradients.values())))
+        if longest <= LONGEST:
+            return found, remark
+    elif len(layer.input_shapes) == len(layer.output_shapes) == reading.subject.batch == 1:
+        row = reading.subject.layer.input_shape
+        is_own = row == layer.input_shape
+        return _by_entry(reading), remark + ("" if is_own else f", for rows of shape {row}")
+    raise undecided("its formulas, which are long; chainrule.formula shows them", "")
+
+
+def _read_small(layer: Layer) -> Reading:
+    """The reading for rows of the layer's own shape, or else for small ones."""
+    own = tuple(layer.input_shapes)
+    if None not in sum(own, ()) and sum(int(np.prod(row)) for row in own) <= MOST_ENTRIES:
+        return read(layer)
+    problem: Exception | None = None
+    for row in SHAPES:
+        if {len(row)} == set(map(len, own)):
+            try:
+                return read(layer.unbuilt(), (row,) * len(own))
+            except (BuildError, ShapeError) as error:
+                problem = problem or error
+    raise undecided("rows of this size", "chainrule.formula") from problem
+
+
+def _by_entry(reading: Reading) -> Equations:
+    """Equations in which every entry of y and of Jᵀ Δ has a line."""
+    layer = reading.subject.layer
+    parts = [*layer.parameters, *layer.buffers]
+    if any("." in part.path for part in parts):
+        raise undecided("a layer with layers inside", "chainrule.formula")
+    x, delta = (
+        {label: label.replace("[0", "[s", 1) for label in labels(name, (1, *row))}
+        for name, row in (("x", layer.input_shape), ("delta", layer.output_shape))
+    )
+    own = {label: label for part in parts for label in labels(part.path, part.shape)}
+    source = _source({**x, **own, **delta}, [*delta, *own, *x])
+    texts = iter(reading.texts(_everything, source))
+    name = type(layer).__name__
+    jacobian = rf"(J_{{\mathrm{{{latex_name(name)}}}}}^{{(<n>)}}{{}}^\top", f"(J_{name}<n>ᵀ"
+    signs = {"s": ("s", "s")}
+    definitions: dict[str, str] = {}
+    backward: dict[str, str] = {}
+    for found, latex, text, entries in (
+        (definitions, "<y>", "<y>", delta.values()),
+        (backward, rf"{jacobian[0]} \, <delta>)", f"{jacobian[1]} <delta>)", x.values()),
+    ):
+        if found is backward and not reading.has_backward:
+            break
+        for entry in entries:
+            index = entry[entry.index("[") :]
+            key = f"{'backward' if found is backward else 'forward'}_{len(found)}"
+            found[key], signs[key] = next(texts), (f"{latex}_{{{index}}}", text + index)
+    gradients = {}
+    for parameter in layer.parameters:
+        terms = [f"np.sum({next(texts)}, axis=0)" for _ in range(parameter.size)]
+        joined = terms[0] if not parameter.shape else f"({', '.join(terms)},)"
+        if len(parameter.shape) < 2 and len(joined) <= LONGEST_VECTOR:
+            gradients[parameter.path] = joined
+    if max(map(len, (*definitions.values(), *backward.values()))) > LONGEST:
+        raise undecided("its formulas, which are long; chainrule.formula shows them", "")
+    return evolve(
+        unknown(layer),
+        definitions=definitions,
+        backward_definitions=backward,
+        gradients=gradients,
+        signs=signs,
+    )
 
 
 # ------------------------------------------------------------------------------- elementwise
@@ -197,7 +304,7 @@ class Elementwise:
                 return None
             names[parameter.path] = list(spread.ravel())
         sets = [set(entry) for entry in zip(*names.values(), strict=True)]
-        run = subject.run(subject.draw(), backward=passes)
+        _, run = defined(subject, lambda values: subject.run(values, backward=passes))
         for array in (*run.outputs, *run.deltas.values()):
             for entry, own in zip(flat(array), sets, strict=True):
                 if not forms.symbols_in(form_of(entry)) - {forms.PI} <= own:
@@ -220,35 +327,44 @@ class Elementwise:
         ]
 
     def equations(self, reading: Reading) -> Equations:
-        sympy = require_sympy()
-        names = {sympy.Symbol(label, real=True): name for label, name in self.symbols.items()}
-        x, delta, *parts = names
-        source = Source({s: names[s] for s in (x, *parts, delta)}, [delta, *parts, x],
-                        on_paper=True)  # fmt: skip
-        columns = []
-        for case in reading.cases:
-            conditions = [source(reading.relation(c)) for c in case.conditions
-                          if c.opposite in self._decided(reading)]  # fmt: skip
-            columns.append(
-                [(conditions, source(reading.expression(form)))
-                 for form in self.shown(case.passes)]
-            )  # fmt: skip
-        texts = [where(column) for column in zip(*columns, strict=True)]
-        forward, backward, *gradients = [*texts, "np.zeros_like(x)"] if len(texts) == 1 else texts
-        forward = forward if "x" in forward else f"{forward} + 0 * x"
-        paths = [p.path for p in self.subject.layer.parameters]
-        summed = [
-            _summed(text, len(p.shape), len(self.subject.layer.input_shape))
-            for text, p in zip(gradients, self.subject.layer.parameters, strict=False)
-        ]
-        return Equations(forward, backward, dict(zip(paths, summed, strict=False)))
-
-    def _decided(self, reading: Reading) -> set[Condition]:
-        return {c for case in reading.cases for c in case.conditions}
+        x, delta, *parts = self.symbols
+        order = [x, *parts, delta]
+        source = _source({label: self.symbols[label] for label in order}, [delta, *parts, x])
+        forward, *others = reading.texts(self.shown, source)
+        backward, *gradients = others or ["0"]
+        layer = self.subject.layer
+        return Equations(
+            _filled(forward, "x"),
+            _filled(backward, "delta"),
+            {
+                p.path: _summed(text, p.path, len(p.shape), len(layer.input_shape))
+                for text, p in zip(gradients, layer.parameters, strict=False)
+            },
+        )
 
 
-def _summed(text: str, rank: int, of_row: int) -> str:
+def _source(names: Mapping[str, str], factors: Sequence[str]) -> Source:
+    """Writes expressions of variables, given by their labels."""
+    sympy = require_sympy()
+    symbols = {label: sympy.Symbol(label, real=True) for label in names}
+    return Source(
+        {symbols[label]: name for label, name in names.items()},
+        [symbols[label] for label in factors],
+        on_paper=True,
+    )
+
+
+def _filled(text: str, name: str) -> str:
+    """The expression; an array of equal numbers if it is a number."""
+    if names_in(text):
+        return text
+    return f"np.zeros_like({name})" if text == "0" else f"np.full_like({name}, {text})"
+
+
+def _summed(text: str, path: str, rank: int, of_row: int) -> str:
     """The sum over the samples, and over the axes that a parameter does not have."""
+    if text == "0":
+        return f"np.zeros_like({path})"
     if rank == 0:
         return f"({text}).sum()"
     axes = tuple(range(1 + of_row - rank))
@@ -271,7 +387,7 @@ def _agrees(subject: Subject, equations: Equations, passes: int) -> bool:
             with np.errstate(all="ignore"):
                 found = evaluate(text, known)
             if np.shape(found) != array.shape or not np.allclose(
-                found, array, rtol=CLOSE, atol=CLOSE
+                found, array, rtol=CLOSE, atol=CLOSE, equal_nan=True
             ):
                 return False
     return True

@@ -26,7 +26,7 @@ from chainrule.core.errors import UndecidedError
 SECONDS = 5.0
 MOST_RUNS = 32
 TRIES = 5
-"""How many points are tried until one is where all formulas are defined."""
+"""How often a random point is drawn until all formulas are defined there."""
 BEYOND_NUMBERS = Fraction(10) ** 300
 """A comparison with a larger number only says that a double is not infinite."""
 
@@ -76,41 +76,50 @@ def cases_of(
 
 def _runs(prover: Prover, split: _Split, backward: int) -> Iterator[Passes]:
     """A run in each region that is found."""
-    waiting: list[tuple[Values, Condition | None]]
-    waiting = [(values, None) for values in _points(prover.subject)]
+    def run(values: Values) -> Passes:
+        return prover.run(values, backward=backward)
+
+    values, first = defined(prover.subject, run)
+    waiting = [(first, values)]
     found: list[set[Condition]] = []
     tried: set[frozenset[Condition]] = set()
     while waiting and len(found) < MOST_RUNS:
-        values, condition = waiting.pop(0)
-        moved = values if condition is None else reflected(values, condition)
-        if moved is None or (condition is None and found):
-            continue
-        try:
-            run = prover.run(moved, backward=backward)
-        except (UndecidedError, OutOfTimeError):
-            if not found and condition is None:
-                raise
-            continue
-        sides = split.sides(run)
-        if set(sides) in found or not _is_defined(run):
+        passes, values = waiting.pop(0)
+        sides = split.sides(passes)
+        if set(sides) in found:
             continue
         found.append(set(sides))
-        for c in sides:
-            across = frozenset(c.opposite if other is c else other for other in sides)
-            if across not in tried:
-                tried.add(across)
-                waiting.append((moved, c))
-        yield run
-    if not found:
-        raise undecided("what it computes: it is not defined at any point tried", "other numbers")
+        yield passes
+        for condition in sides:
+            across = frozenset({*sides, condition.opposite} - {condition})
+            moved = None if across in tried else reflected(values, condition)
+            tried.add(across)
+            if moved is not None:
+                try:
+                    passes = run(moved)
+                except (UndecidedError, OutOfTimeError):
+                    continue
+                if _is_defined(passes):
+                    waiting.append((passes, moved))
 
 
-def _points(subject: Subject) -> Iterator[Values]:
-    """Where to begin: some random points, every second one with positive numbers alone."""
+def defined(subject: Subject, run: Callable[[Values], Passes]) -> tuple[Values, Passes]:
+    """A random point at which all formulas are defined, with the run there.
+
+    Every second point that is tried has positive numbers alone.
+
+    Raises
+    ------
+    UndecidedError
+        If there is none among those that are tried.
+    """
     for _ in range(TRIES):
-        values = subject.draw()
-        yield values
-        yield {name: abs(array) for name, array in values.items()}
+        drawn = subject.draw()
+        for values in (drawn, {name: abs(array) for name, array in drawn.items()}):
+            passes = run(values)
+            if _is_defined(passes):
+                return values, passes
+    raise undecided("what it computes: it is not defined at the points that were tried", "")
 
 
 def _is_defined(run: Passes) -> bool:

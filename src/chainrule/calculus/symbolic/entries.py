@@ -18,7 +18,6 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-import mpmath
 import numpy as np
 
 from chainrule.calculus.symbolic import forms
@@ -33,6 +32,8 @@ UNDERFLOW = -746
 @functools.lru_cache(maxsize=8)
 def arithmetic(digits: int) -> Any:
     """Arithmetic with so many digits; it does not change mpmath's own precision."""
+    import mpmath  # with SymPy, in the extra "symbols"
+
     context = mpmath.MPContext()
     context.dps = digits
     return context

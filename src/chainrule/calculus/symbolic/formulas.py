@@ -101,21 +101,23 @@ def _exponential(argument: Any) -> Any:
 
 def replaced(form: Form, values: Mapping[str, Form]) -> Form:
     """The form with other forms in place of some of its symbols."""
+    return rebuilt(form, lambda part: values.get(part.detail, part))
+
+
+def rebuilt(form: Form, change: Callable[[Form], Form]) -> Form:
+    """The form, in which each part, from the inside out, is what ``change`` makes of it."""
     found: dict[Form, Form] = {}
     for part in forms.in_order([form]):
         below = [found[inner] for inner in part.parts]
-        if part.kind == "symbol":
-            found[part] = values.get(part.detail, part)
-        elif part.kind == "number":
-            found[part] = part
-        elif part.kind == "sum":
-            found[part] = forms.add(*below)
+        if part.kind == "sum":
+            new = forms.add(*below)
         elif part.kind == "product":
-            found[part] = forms.multiply(*below)
+            new = forms.multiply(*below)
         elif part.kind == "power":
-            found[part] = forms.power(*below, part.detail)
+            new = forms.power(*below, part.detail)
         else:
-            found[part] = forms.apply(part.kind, *below)
+            new = forms.apply(part.kind, *below) if below else part
+        found[part] = change(new)
     return found[form]
 
 
