@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from chainrule.calculus.check import check_layer as check_layer
     from chainrule.calculus.check import check_loss as check_loss
     from chainrule.calculus.dual import Dual as Dual
+    from chainrule.calculus.symbolic.proof import prove_gradient as prove_gradient
+    from chainrule.calculus.symbolic.proof import prove_layer as prove_layer
+    from chainrule.calculus.symbolic.proof import prove_loss as prove_loss
     from chainrule.core import errors as errors
     from chainrule.core import initializers as initializers
     from chainrule.core.equations import Equations as Equations
@@ -148,6 +151,9 @@ _PLACES = {
     "explain": "chainrule.display.equations",
     "load": "chainrule.storage",
     "picture": "chainrule.display.picture",
+    "prove_gradient": "chainrule.calculus.symbolic.proof",
+    "prove_layer": "chainrule.calculus.symbolic.proof",
+    "prove_loss": "chainrule.calculus.symbolic.proof",
     "summary": "chainrule.display.summary",
     "trace": "chainrule.display.trace",
 }

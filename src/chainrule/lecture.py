@@ -83,7 +83,8 @@ def apply_net_simple(
 
 def backward_step(delta: Array, w: Array, df: Array) -> Array:
     """Δ of the previous layer: (Δ wᵀ) f′, with Δ and w of this layer and f′ of the previous one."""
-    return np.asarray(np.dot(delta, w.T) * df)
+    below: Array = np.dot(delta, w.T) * df
+    return below
 
 
 def backprop(

@@ -16,6 +16,8 @@
     situations            batch sizes, values and memory layouts that the laws try
     loss_laws             the same laws for a loss
     diagnosis             the likely mistake behind a wrong gradient
+    array_methods         the methods of an array, for `Dual` and for symbolic arrays
+    symbolic              public: `prove_layer`, proofs with formulas that flow through a layer
     test_case             the layer and the numbers that a law is checked on
 
 A tangent rule is one line in a table. A new law is a function in `laws` and an entry in its table.

@@ -223,8 +223,7 @@ class _Program:
         self.forward: list[tuple[Any, Any]] = []
         self.backward: list[tuple[Any, Any]] = []
         roots = [y, *(slopes[name] for name in arguments)]
-        needed = set(self._in_order([y]))
-        shared = self._shared(roots)
+        needed, shared = set(self._in_order([y])), self._shared(roots)
         for part in self._in_order(roots):
             if part in shared:
                 lines = self.forward if part in needed else self.backward
@@ -246,8 +245,8 @@ class _Program:
         The first, q, has the derivative −q (1 − c q), the second 1 / (1 + e⁻ᵘ).
         """
         is_power = form.kind == "power" and form.detail < 0 and form.detail.denominator == 1
-        inside = form.parts[0] if is_power or form.kind == "log" else form
-        if inside.kind != "sum" or {part.kind for part in inside.parts} != {"exp", "number"}:
+        inside = form.parts[0] if is_power or form.kind == "log" else None
+        if inside is None or inside.kind != "sum" or {part.kind for part in inside.parts} != {"exp", "number"}:
             return form
         exponential, number = sorted(inside.parts, key=lambda part: part.kind)
         (argument,) = exponential.parts
@@ -279,8 +278,15 @@ class _Program:
         parts = self._in_order(roots)
         uses = Counter(part for form in parts for part in set(form.parts))
         uses.update(roots)
-        shared = {form for form in parts if uses[form] > 1 and len(forms.in_order([form])) > 3}
-        return {form for form in shared if form.kind not in ("number", "symbol")} | {*self.smooth}
+        shared = set(self.smooth)
+        for form in reversed(parts):
+            if uses[form] < 2 or not form.parts:
+                continue
+            if form.kind == "power" or any(part.kind == "number" for part in form.parts[1:]):
+                uses[form.parts[0]] += uses[form] - 1  # what it is computed from is shared
+            elif len(forms.in_order([form])) > 3:
+                shared.add(form)
+        return shared
 
     def _expression(self, form: Form, lines: list[tuple[Any, Any]]) -> Any:
         """A form in SymPy; what would make its line too long gets a name."""

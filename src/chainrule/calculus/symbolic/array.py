@@ -95,6 +95,8 @@ class Symbolic(ArrayMethods):
                 "np.where(condition, x, y)",
             )
         options.pop("dtype", None)
+        if any(getattr(getattr(x, "dtype", None), "kind", "") == "c" for x in inputs):
+            raise undecided("what complex numbers inside a layer do", "real arithmetic")
         arrays = [entries_of(x) for x in inputs]
         function = ELEMENTWISE.get(ufunc) or PREDICATES.get(ufunc)
         if method == "__call__" and function is not None:

@@ -81,7 +81,7 @@ def find(region: Region, part: str, difference: Difference) -> Counterexample:
     values = region.values
     at = region.at
     sides = difference.expected, difference.received
-    if part in ("backward", "cost"):
+    if part in ("backward", "gradient"):
         expected, received = both_sides(region, name)
         words = _diagnosed(region, name, [at(x) for x in expected], [at(x) for x in received])
         values, sides = _simplified(region, difference)

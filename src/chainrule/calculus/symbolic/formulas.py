@@ -123,7 +123,10 @@ def rebuilt(form: Form, change: Callable[[Form], Form]) -> Form:
 
 def text(form: Form) -> str | None:
     """A formula in one line, if it is short enough to be read."""
-    if len(forms.in_order([form])) > 200:
+    size: dict[Form, int] = {}
+    for part in forms.in_order([form]):
+        size[part] = 1 + sum(size[inner] for inner in part.parts)
+    if size[form] > LONGEST:
         return None
     found = str(expression(form, rounds=True))
     return found if len(found) <= LONGEST else None

@@ -19,6 +19,7 @@ two monomials is a sum of integers, and negative exponents need no special case.
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Callable
@@ -75,7 +76,7 @@ class Ratios:
         reads: Callable[[Fraction], Form | None] | None = None,
         *,
         uses_exp: bool = False,
-        limit: int = 200_000,
+        limit: int = 50_000,
         end: float = math.inf,
     ) -> None:
         self._end = end
@@ -254,6 +255,7 @@ class Ratios:
             return b
         if not b.numerator:
             return a
+        self._watch()
         content = math.lcm(a.content, b.content)
         powers = dict(a.denominators)
         for number, power in b.denominators.items():
@@ -308,7 +310,7 @@ class Ratios:
         if len(a) > len(b):
             a, b = b, a
         work = len(a) * len(b)
-        if work > 50 * self._limit or (work > 1000 and time.perf_counter() > self._end):
+        if work > 50 * self._limit or time.perf_counter() > self._end:
             raise TooLargeError
         product: Polynomial = {}
         get = product.get
@@ -320,6 +322,10 @@ class Ratios:
         if len(product) > self._limit:
             raise TooLargeError
         return product
+
+    def _watch(self) -> None:
+        if time.perf_counter() > self._end:
+            raise TooLargeError
 
     def _reciprocal(self, a: Ratio) -> Ratio:
         a = self._reduced(a)
@@ -346,10 +352,11 @@ class Ratios:
         """Without powers of atoms for which there is a relation: (√a)³ = a √a."""
         for index in sorted(self._relations, reverse=True):
             order, value = self._relations[index]
-            shift = 1 << (BITS * index)
+            self._watch()
+            shift, offset, place = 1 << (BITS * index), _offset(index), BITS * index
             parts: dict[int, Polynomial] = {}
             for monomial, coefficient in a.numerator.items():
-                exponent = _exponent(monomial, index)
+                exponent = ((monomial + offset >> place) & _MASK) - _HALF
                 times, rest = divmod(exponent, order)
                 part = parts.setdefault(times, {})
                 rest_of = monomial + (rest - exponent) * shift
@@ -413,10 +420,13 @@ def _exponents(monomial: int) -> list[tuple[int, int]]:
     return found
 
 
-def _exponent(monomial: int, number: int) -> int:
-    half = 1 << (BITS - 1)
-    offset = sum(half << (BITS * n) for n in range(number + 1))
-    return (((monomial + offset) >> (BITS * number)) & ((1 << BITS) - 1)) - half
+_HALF, _MASK = 1 << (BITS - 1), (1 << BITS) - 1
+
+
+@functools.cache
+def _offset(number: int) -> int:
+    """What makes the exponents of all generators up to this one positive."""
+    return sum(_HALF << (BITS * n) for n in range(number + 1))
 
 
 def _index(monomial: int) -> int:

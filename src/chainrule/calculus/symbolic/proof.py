@@ -8,6 +8,7 @@ This module chooses what is proven; `chainrule.calculus.symbolic.prover` proves 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,7 +22,15 @@ from chainrule.calculus.symbolic.array import Symbolic, entries_of, symbolic
 from chainrule.calculus.symbolic.entries import erf
 from chainrule.calculus.symbolic.prover import Region, prove
 from chainrule.calculus.symbolic.report import PROVEN, REFUTED, UNDECIDED, Proof
-from chainrule.calculus.symbolic.trials import LossSubject, Subject, flat, form_of
+from chainrule.calculus.symbolic.trials import (
+    FunctionSubject,
+    Subject,
+    as_tuple,
+    exact,
+    flat,
+    form_of,
+    with_few_digits,
+)
 from chainrule.core.errors import (
     BuildError,
     ChainruleError,
@@ -125,7 +134,8 @@ def prove_layer(
     names = ["backward"]
     if built.parameters.size:
         names.append("accumulate")
-    if not built.couples_batch and not built.generators and batch > 1:
+    couples = built.couples_batch or any(inner.couples_batch for _, inner in built.walk())
+    if not couples and not built.generators and batch > 1:
         names.append("rows")
     if not built.generators and not list(built.buffers):
         names.append("inference")
@@ -257,17 +267,83 @@ def prove_loss(
             received=repr(loss),
             hint="try another output_shape",
         )
-    description = f"{loss!r}, outputs of shape {output_shape} in batches of {batch}"
-    proofs = [
-        prove(
-            LossSubject(loss, case.rows(slice(0, batch))), description, ["cost", "values"], seconds
-        )
-        for case in cases
-    ]
-    order = (REFUTED, UNDECIDED, PROVEN)
-    worst = min(proofs, key=lambda proof: order.index(proof.status))
+    proofs = []
+    for case in cases:
+        y, target = case.y[:batch], case.target[:batch]
+        is_label = bool(np.all(target == np.rint(target)))
+        values = {"y": with_few_digits(y), "t": exact(target) if is_label else with_few_digits(target)}
+        still = frozenset(["t"] if is_label else [])
+        subject = FunctionSubject(loss, loss.delta, values, ["y"], still, batch)
+        description = f"{loss!r}, outputs of shape {output_shape} in batches of {batch}"
+        proofs.append(prove(subject, description, ["gradient", "arrays"], seconds))
+    worst = min(proofs, key=lambda proof: (REFUTED, UNDECIDED, PROVEN).index(proof.status))
     worst.seconds = sum(proof.seconds for proof in proofs)
     return worst
+
+
+@hinted
+def prove_gradient(
+    function: Callable[..., Any],
+    gradient: Callable[..., Any],
+    *arrays: Any,
+    seconds: float = 60.0,
+) -> Proof:
+    """Prove, or refute, that a gradient written by hand is that of a function.
+
+    Parameters
+    ----------
+    function
+        A function of some arrays that returns one number. It calls ``np.*`` on them.
+    gradient
+        A function of the same arrays that returns its derivatives: with respect to the first array,
+        or a tuple for the first few.
+    *arrays
+        Arrays of the shapes for which it is proven; the numbers near them are where the search for
+        other regions begins. Integers do not move.
+    seconds
+        The time after which the rest is undecided.
+
+    Returns
+    -------
+    Proof
+        Its ``status`` is "proven", "refuted" or "undecided"; ``print`` it.
+
+    Raises
+    ------
+    MissingExtraError
+        If SymPy is not installed.
+
+    Examples
+    --------
+    >>> x, w = np.ones((2, 3)), np.ones(3)
+    >>> prove_gradient(lambda w, x: np.mean((x @ w) ** 2), lambda w, x: x.T @ (x @ w), w, x).status
+    'proven'
+    """
+    formulas.require_sympy()
+    given = list(map(np.asarray, arrays))
+    names = _argument_names(function, len(given))
+    with np.errstate(all="ignore"):
+        count = len(as_tuple(gradient(*(array.copy() for array in given))))
+    values = {
+        name: exact(array) if array.dtype.kind in "iub" else with_few_digits(array)
+        for name, array in zip(names, given, strict=True)
+    }
+    still = frozenset(n for n, x in zip(names, given, strict=True) if x.dtype.kind in "iub")
+    batch = max((len(array) for array in given[count:] if array.ndim), default=1)
+    subject = FunctionSubject(function, gradient, values, names[:count], still, batch)
+    name = getattr(gradient, "__name__", "the gradient").replace("<lambda>", "the gradient")
+    shapes = ", ".join(f"{n} {x.shape}" for n, x in zip(names, given, strict=True))
+    return prove(subject, f"{name} of {shapes}", ["gradient", "arrays"], seconds)
+
+
+def _argument_names(function: Callable[..., Any], count: int) -> list[str]:
+    """The names of the arguments, as far as the function tells them."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []
+    named = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return [*named[:count], *(f"x_{n + 1}" for n in range(len(named), count))]
 
 
 def subject_of(

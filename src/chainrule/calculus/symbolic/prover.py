@@ -11,6 +11,7 @@ from rounding.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -21,13 +22,13 @@ from attrs import define
 from chainrule.calculus.symbolic import forms, formulas
 from chainrule.calculus.symbolic.array import labels
 from chainrule.calculus.symbolic.counterexample import find
-from chainrule.calculus.symbolic.entries import Condition
+from chainrule.calculus.symbolic.entries import Condition, Entry, undecided
 from chainrule.calculus.symbolic.forms import Form
 from chainrule.calculus.symbolic.polynomials import Ratios, TooLargeError
 from chainrule.calculus.symbolic.readings import Readings
 from chainrule.calculus.symbolic.regions import Evaluation, by_symbol, reflected
 from chainrule.calculus.symbolic.report import REFUTED, UNDECIDED, Part, Proof
-from chainrule.calculus.symbolic.trials import Passes, Subject, Values, flat, form_of
+from chainrule.calculus.symbolic.trials import FunctionSubject, Passes, Subject, Values, flat, form_of
 from chainrule.core.equations import numbered
 from chainrule.core.errors import ChainruleError, UndecidedError
 
@@ -37,9 +38,9 @@ NOTHING = 1e-40
 """What is left of zero with fifty digits, relative to the largest number."""
 TINY = 1e-30
 """An array of numbers smaller than this, relative to the largest, may be zero."""
-HUGE = 1e300
 CLOSE = 1e-8
 """How well plain arrays must give the same numbers."""
+FAR = 1000
 MOST_REGIONS = 64
 EXACT, READING = slice(0, 2), slice(2, 4)
 
@@ -59,7 +60,7 @@ class Prover:
         The time that it may take.
     """
 
-    def __init__(self, subject: Subject, seconds: float) -> None:
+    def __init__(self, subject: Subject | FunctionSubject, seconds: float) -> None:
         self.subject = subject
         self.end = time.perf_counter() + seconds
         self.readings = Readings()
@@ -127,8 +128,10 @@ class Region:
         self.passes = prover.run(values)
         self.at = Evaluation(by_symbol(values))
         everything = (*self.passes.outputs, *self.passes.received().values())
-        values = (abs(self.at(form_of(x))) for array in everything for x in flat(array))
-        self.size = max((v for v in values if v < HUGE), default=1) or 1
+        entries = [x for array in everything for x in flat(array)]
+        if not all(isinstance(x, Entry) or math.isfinite(x) for x in entries):
+            raise undecided("what comes after a number that is not finite", "other inputs")
+        self.size = max((abs(self.at(form_of(x))) for x in entries), default=1) or 1
         """The largest number that the passes return."""
         self.conditions: list[Condition] = list(self.passes.point.conditions)
 
@@ -202,7 +205,9 @@ class Region:
             yield self.compare(name, flat(y), flat(other))
 
     def arrays(self) -> Iterator[Difference | None]:
-        """Plain arrays give the same numbers, to rounding."""
+        """Plain arrays give the same numbers, to rounding; far from 0, that is large."""
+        if any(abs(x) > FAR for array in self.values.values() for x in array.ravel()):
+            return
         plain = self.prover.subject.run_in_doubles(self.values)
         outputs = numbered("y", len(plain.outputs))
         found = {**dict(zip(outputs, self.passes.outputs, strict=True)), **self.passes.received()}
@@ -212,6 +217,8 @@ class Region:
             rounded = np.asarray(others[name], float).ravel()
             gaps = abs(exact - rounded)
             scale = max(np.max(abs(exact), initial=0.0), 1e-6 * float(self.size))
+            if not np.all(np.isfinite(rounded)):
+                continue  # overflow is nothing that a proof sees
             if not np.all(gaps <= CLOSE * scale):
                 place = int(np.argmax(gaps))
                 yield Difference(
@@ -226,13 +233,12 @@ STATEMENTS: dict[str, tuple[str, Callable[[Region], Iterator[Difference | None]]
     "rows": ("rows do not affect each other", Region.rows),
     "inference": ("apply computes what forward computes", Region.inference),
     "arrays": ("plain arrays give the same numbers", Region.arrays),
-    "cost": ("the delta is the derivative of the cost", Region.adjoint),
-    "values": ("plain arrays give the same numbers", Region.arrays),
+    "gradient": ("the gradient is the derivative", Region.adjoint),
 }
 
 
 def prove(
-    subject: Subject,
+    subject: Subject | FunctionSubject,
     description: str,
     names: list[str],
     seconds: float,
@@ -329,7 +335,8 @@ def _gradient_of(region: Region, name: str) -> str:
 
 
 def _entry(region: Region, difference: Difference) -> str:
-    shape = np.shape(region.values.get(difference.name, np.empty(0)))
+    outputs = dict(zip(numbered("y", len(region.passes.outputs)), region.passes.outputs, strict=True))
+    shape = np.shape({**outputs, **region.values}[difference.name])
     label = _gradient_of(region, difference.name)
     if not shape:
         return label
@@ -338,8 +345,8 @@ def _entry(region: Region, difference: Difference) -> str:
 
 
 def _give_up(proof: Proof, error: ChainruleError) -> None:
-    for part in proof.parts:
-        part.worsen(UNDECIDED, str(error))
+    for number, part in enumerate(proof.parts):
+        part.worsen(UNDECIDED, "" if number else str(error))
 
 
 def _words(condition: Condition) -> str:

@@ -12,6 +12,8 @@ from chainrule.core.terminal import printable
 
 PROVEN, REFUTED, UNDECIDED = "proven", "refuted", "undecided"
 
+LONGEST = 60
+"""A longer condition is only counted."""
 WIDTH = 84
 """The width of the lines of an explanation."""
 
@@ -131,8 +133,9 @@ class Proof:
 
 
 def _shortened(texts: list[str]) -> str:
-    more = f", and {len(texts) - 4} more" if len(texts) > 4 else ""
-    return ", ".join(texts[:4]) + more
+    shown = [text for text in texts if len(text) <= LONGEST][:4]
+    more = len(texts) - len(shown)
+    return ", ".join(shown) + (f"{', and ' if shown else ''}{more} more" if more else "")
 
 
 def _wrapped(text: str) -> list[str]:

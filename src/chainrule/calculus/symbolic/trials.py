@@ -195,68 +195,72 @@ class Subject:
         return Passes(point, outputs, deltas, gradients, variables, sent)
 
 
-class LossSubject:
-    """A loss as the subject of a proof: its cost is the output, its delta what `backward` returns.
+@define
+class FunctionSubject:
+    """A function of arrays and its gradient, as the subject of a proof.
 
-    Targets that are labels, zeros and ones do not move; other targets are formulas, too.
+    The function's value is the output, and its gradient is what `backward` returns.
+
+    Attributes
+    ----------
+    function, gradient
+        Functions of the arrays; the gradient returns one array for each name in ``moving``.
+    values
+        The arrays, by name, as fractions.
+    moving
+        The names of those with a gradient.
+    still
+        The names of those that are no formulas, but the numbers that they are.
     """
 
-    input_names: ClassVar[list[str]] = ["y"]
-    by_row: ClassVar[set[str]] = {"y", "t"}
-
-    def __init__(self, loss: Any, case: Any) -> None:
-        self.loss = loss
-        self.batch = len(case.y)
-        target = case.target
-        is_label = bool(np.all(target == np.rint(target)))
-        self.still = frozenset(["t"] if is_label else [])
-        self._target = target
-        self._values = {"y": _rounded(case.y), "t": exact(target)}
-        if not is_label:
-            self._values["t"] = _rounded(target)
+    function: Callable[..., Any]
+    gradient: Callable[..., Any]
+    values: Values
+    moving: list[str]
+    still: frozenset[str] = frozenset()
+    batch: int = 1
+    by_row: ClassVar[frozenset[str]] = frozenset()
 
     @property
-    def moving(self) -> list[str]:
-        """The outputs of the model."""
-        return ["y"]
+    def input_names(self) -> list[str]:
+        """The names of the arrays."""
+        return self.moving
 
     @property
     def sizes(self) -> dict[str, int]:
         """The sizes that a wrong factor may be."""
-        return {"the batch size": self.batch, "the number of outputs": self._values["y"][0].size}
+        return {"the batch size": self.batch}
 
     def draw(self) -> Values:
-        """The values of the case."""
-        return dict(self._values)
+        """The arrays."""
+        return {name: array.copy() for name, array in self.values.items()}
 
-    def run(self, values: Values, **options: Any) -> Passes:
-        """Cost and delta, with symbolic arrays."""
-        is_same = options.get("is_same")
+    def run(
+        self, values: Values, is_same: Callable[[Form], bool] | None = None, **options: Any
+    ) -> Passes:
+        """Value and gradient, with symbolic arrays."""
         point = Point(is_same=is_same)
         variables = {
-            name: self._target if name in self.still else symbols(point, name, array)
+            name: array.astype(float) if name in self.still else symbols(point, name, array)
             for name, array in values.items()
         }
         return self._passes(point, variables)
 
     def run_in_doubles(self, values: Values, **options: Any) -> Passes:
         """The same with ordinary arrays."""
-        variables = {
-            name: self._target if name in self.still else array.astype(float)
-            for name, array in values.items()
-        }
-        return self._passes(Point(), variables)
+        return self._passes(Point(), {name: array.astype(float) for name, array in values.items()})
 
     def _passes(self, point: Point, variables: dict[str, Any]) -> Passes:
-        given = [_copy(variables[name]) for name in ("y", "t")]
         with np.errstate(all="ignore"):
-            cost, delta = self.loss(*given), self.loss.delta(*given)
-        return Passes(point, (cost,), {"y": delta}, {}, variables, (np.ones(()),))
+            value = self.function(*map(_copy, variables.values()))
+            found = as_tuple(self.gradient(*map(_copy, variables.values())))
+        deltas = dict(zip(self.moving, found, strict=True))
+        return Passes(point, (value,), deltas, {}, variables, (np.ones(()),))
 
 
-def _rounded(array: Any) -> Any:
-    """Numbers with few digits, as fractions."""
-    return exact(np.rint(array * 2**10) / 2**10 + 2.0**-12)
+def with_few_digits(array: Any) -> Any:
+    """Numbers near those of an array, as short fractions that are no whole numbers."""
+    return exact(np.rint(np.asarray(array) * 2**10) / 2**10 + 2.0**-12)
 
 
 def _copy(x: Any) -> Any:
