@@ -176,7 +176,9 @@ def _form(function: Callable[..., Any], names: list[str]) -> tuple[Form, list[Fo
             raise DefinitionError(
                 "derive: the function does not return one number",
                 expected="a formula such as a * np.exp(-b * x)",
-                received=f"an array of shape {y.shape}" if isinstance(y, Symbolic) else described(y),
+                received=f"an array of shape {y.shape}"
+                if isinstance(y, Symbolic)
+                else described(y),
             )
         for condition in point.conditions:
             if not condition.is_domain:
@@ -186,6 +188,7 @@ def _form(function: Callable[..., Any], names: list[str]) -> tuple[Form, list[Fo
                     "derive each side alone, and join the two with np.where in a layer of your own",
                 )
         if isinstance(entry, Entry):
+            assert entry.form is not None
             return entry.form, [condition.form for condition in point.conditions]
         if np.isfinite(entry):
             return forms.number(entry), []
@@ -231,6 +234,9 @@ class _Program:
                 self.names[part] = lines[-1][0]
         self.y = self._expression(y, self.forward)
         self.slopes = {name: self._expression(slopes[name], self.backward) for name in arguments}
+        later = [*self.slopes.values(), *(value for _, value in self.backward)]
+        if self.forward and self.y == self.forward[-1][0] and not any(e.has(self.y) for e in later):
+            _, self.y = self.forward.pop()
 
     def _slopes(self, y: Form) -> dict[str, Form]:
         pairs = [(y, forms.symbol(self.delta))]
@@ -246,7 +252,11 @@ class _Program:
         """
         is_power = form.kind == "power" and form.detail < 0 and form.detail.denominator == 1
         inside = form.parts[0] if is_power or form.kind == "log" else None
-        if inside is None or inside.kind != "sum" or {part.kind for part in inside.parts} != {"exp", "number"}:
+        if (
+            inside is None
+            or inside.kind != "sum"
+            or {part.kind for part in inside.parts} != {"exp", "number"}
+        ):
             return form
         exponential, number = sorted(inside.parts, key=lambda part: part.kind)
         (argument,) = exponential.parts

@@ -279,7 +279,7 @@ class _Writing(Symbols):
             and len(self.takers[taken]) == 1
         )
 
-    def _remarks(self, place: NamedStep, slot: int, expression: str) -> dict[str, str]:
+    def _remarks(self, place: NamedStep, slot: int, expression: str) -> dict[str, Any]:
         """Remarks on a delta, above all where the lecture's M is."""
         if self.is_input(slot):
             return {"remark": THE_DATA} if len(self.takers[slot]) == 1 else {}

@@ -20,7 +20,7 @@ from chainrule.calculus.symbolic.array import labels
 from chainrule.calculus.symbolic.cases import Case
 from chainrule.calculus.symbolic.entries import Condition
 from chainrule.calculus.symbolic.forms import Form
-from chainrule.calculus.symbolic.formulas import replaced, require_sympy
+from chainrule.calculus.symbolic.formulas import require_sympy
 from chainrule.calculus.symbolic.trials import flat, form_of
 from chainrule.core.equations import numbered
 from chainrule.core.types import Shape
@@ -274,8 +274,8 @@ class Writing:
                 define(form, sign)
         for sign, form in backward:
             lines.append((sign, self.reading.expression(form, names)))
-        order = sorted(signs, key=lambda s: "input part named delta".split().index(kind(s)))
-        factors = sorted(signs, key=lambda s: "delta part input named".split().index(kind(s)))
+        order = sorted(signs, key=lambda s: ("input", "part", "named", "delta").index(kind(s)))
+        factors = sorted(signs, key=lambda s: ("delta", "part", "input", "named").index(kind(s)))
         identifiers = {symbol: f"v_{n}" for n, symbol in enumerate(order)}
         source = Source(identifiers, factors, on_paper=True)
         written = [(sign, source(expression)) for sign, expression in lines]

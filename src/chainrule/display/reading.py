@@ -1,17 +1,16 @@
 """Reading: the equations of a layer, from its code.
 
-    def forward(self, x): return np.sin(self.k.value * x)        y = sin(k x),   ∂C/∂x = Δ k cos(k x)
+    return np.sin(self.k.value * x)        y = sin(k x),    ∂C/∂x = Δ k cos(k x)
 
-A small row of symbols goes through `forward` and `backward`. If every output depends on the input at
-the same place alone, and all in the same way, the layer is elementwise, and one formula says it all;
-it is an `Equations`, as an author would write them. That it holds for arrays too is checked.
+A small row of symbols goes through `forward` and `backward`. If every output depends on the input
+at the same place alone, and all in the same way, the layer is elementwise, and one formula is
+enough: an `Equations`, as an author would write it. That it holds for arrays too is checked.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -150,12 +149,13 @@ def read(model: Layer, input_shape: Any = None) -> Reading:
 
 def _write_activations(model: Layer) -> tuple[str, ...]:
     """Replace chainrule's activation functions by their formulas, which have no guards."""
-    found = {}
+    found: dict[str, None] = {}
     for _, layer in model.walk():
         if isinstance(layer, Activation) and type(layer.function).__module__ == HOME:
-            if layer.function.formula:
-                found[layer.function.name] = None
-                object.__setattr__(layer, "function", as_on_paper(layer.function))
+            function = layer.function
+            if function.formula:
+                found[function.name] = None
+                object.__setattr__(layer, "function", as_on_paper(function))
     return tuple(found)
 
 
@@ -289,6 +289,7 @@ class Elementwise:
 
     @classmethod
     def of(cls, subject: Subject, passes: int) -> Elementwise | None:
+        """How the entries of a layer belong together; None if it is not elementwise."""
         layer = subject.layer
         if subject.batch != 1 or len(layer.input_shapes) != 1 or len(layer.output_shapes) != 1:
             return None
@@ -327,6 +328,7 @@ class Elementwise:
         ]
 
     def equations(self, reading: Reading) -> Equations:
+        """The formulas of the first entry, as equations for all."""
         x, delta, *parts = self.symbols
         order = [x, *parts, delta]
         source = _source({label: self.symbols[label] for label in order}, [delta, *parts, x])

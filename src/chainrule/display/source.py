@@ -99,7 +99,8 @@ class Source:
     # ---------------------------------------------------------------- products
 
     def _product(self, e: Any) -> ast.expr:
-        over, under = [], []
+        over: list[ast.expr] = []
+        under: list[ast.expr] = []
         coefficient, factors = e.as_coeff_mul()
         if _is_decimal(coefficient):
             coefficient, factors = self._sympy.Integer(1), (coefficient, *factors)
@@ -128,7 +129,7 @@ class Source:
 
     def _place_in_product(self, factor: Any) -> Any:
         base = factor.base if factor.is_Pow else factor
-        kind = 0 if factor.is_Number else 1 if base.is_Symbol else 2 if base.is_Add else 3
+        kind = 0 if factor.is_number else 1 if base.is_Symbol else 2 if base.is_Add else 3
         used = sorted(self._factors.get(s, len(self._factors)) for s in factor.free_symbols)
         return kind, used, str(factor)
 
@@ -155,7 +156,7 @@ def _is_decimal(number: Any) -> bool:
         q //= 2
     while q % 5 == 0:
         q //= 5
-    return (q == 1 and number.q >= 10) or number.q > LARGEST_DENOMINATOR
+    return bool((q == 1 and number.q >= 10) or number.q > LARGEST_DENOMINATOR)
 
 
 def _number(e: Any) -> ast.expr:

@@ -3,8 +3,8 @@
     np.maximum(x, 0)        x for x > 0, and 0 for x < 0
 
 A run with formulas takes one side of every decision. The other sides are reached as in a proof, by
-reflecting the point. Runs that compute equal formulas are one case, so a guard against overflow that
-changes no value leaves no trace.
+reflecting the point. Runs that compute equal formulas are one case, so a guard against overflow
+that changes no value leaves no trace.
 """
 
 from __future__ import annotations
@@ -71,15 +71,16 @@ def cases_of(
     """
     prover = Prover(subject, SECONDS)
     split = _Split(prover, shown, about)
-    return split.cases(list(_runs(prover, split, backward)), frozenset())
+    return split.cases(list(_runs(subject, split, backward)), frozenset())
 
 
-def _runs(prover: Prover, split: _Split, backward: int) -> Iterator[Passes]:
+def _runs(subject: Subject, split: _Split, backward: int) -> Iterator[Passes]:
     """A run in each region that is found."""
-    def run(values: Values) -> Passes:
-        return prover.run(values, backward=backward)
 
-    values, first = defined(prover.subject, run)
+    def run(values: Values) -> Passes:
+        return split.prover.run(values, backward=backward)
+
+    values, first = defined(subject, run)
     waiting = [(first, values)]
     found: list[set[Condition]] = []
     tried: set[frozenset[Condition]] = set()
@@ -113,13 +114,18 @@ def defined(subject: Subject, run: Callable[[Values], Passes]) -> tuple[Values, 
     UndecidedError
         If there is none among those that are tried.
     """
+    problem = undecided("what it computes: it is not defined at the points that were tried", "")
     for _ in range(TRIES):
         drawn = subject.draw()
         for values in (drawn, {name: abs(array) for name, array in drawn.items()}):
-            passes = run(values)
+            try:
+                passes = run(values)
+            except UndecidedError as error:
+                problem = error
+                continue
             if _is_defined(passes):
                 return values, passes
-    raise undecided("what it computes: it is not defined at the points that were tried", "")
+    raise problem
 
 
 def _is_defined(run: Passes) -> bool:

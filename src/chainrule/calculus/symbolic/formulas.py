@@ -114,7 +114,7 @@ def rebuilt(form: Form, change: Callable[[Form], Form]) -> Form:
         elif part.kind == "product":
             new = forms.multiply(*below)
         elif part.kind == "power":
-            new = forms.power(*below, part.detail)
+            new = forms.power(below[0], part.detail)
         else:
             new = forms.apply(part.kind, *below) if below else part
         found[part] = change(new)
@@ -135,7 +135,7 @@ def text(form: Form) -> str | None:
 def exactly(value: Any) -> str:
     """A number of fifty digits: as the simple fraction that it is, or with twelve digits."""
     nearest = Fraction(str(value)).limit_denominator(10**6)
-    scale = max(abs(nearest), 1)
+    scale = max(abs(nearest), Fraction(1))
     if abs(Fraction(str(value)) - nearest) < scale * Fraction(1, 10**30):
         return str(nearest)
     return f"{float(value):.12g}"

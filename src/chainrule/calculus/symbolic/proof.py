@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-
 from attrs import evolve
 
 from chainrule.calculus import loss_laws
@@ -178,7 +177,7 @@ def _prove_by_formula(
         return
     part = proof["backward"]
     part.status, part.reason = PROVEN, ""
-    part.statement += f", as the formula {value} says"
+    part.statement += f", as the formula {function.formula[0]} says"
     proof.gap = max(_gap(region, evolve(subject, layer=written)) for region in visited)
     proof.readings = on_paper.readings
     proof.domain = on_paper.domain
@@ -271,7 +270,10 @@ def prove_loss(
     for case in cases:
         y, target = case.y[:batch], case.target[:batch]
         is_label = bool(np.all(target == np.rint(target)))
-        values = {"y": with_few_digits(y), "t": exact(target) if is_label else with_few_digits(target)}
+        values = {
+            "y": with_few_digits(y),
+            "t": exact(target) if is_label else with_few_digits(target),
+        }
         still = frozenset(["t"] if is_label else [])
         subject = FunctionSubject(loss, loss.delta, values, ["y"], still, batch)
         description = f"{loss!r}, outputs of shape {output_shape} in batches of {batch}"
