@@ -34,6 +34,8 @@ SHORT = 90
 """If a line is longer, functions that are used more than once get a name."""
 LONGEST = 1000
 """A longer line is not printed."""
+MOST_LINES = 60
+"""More lines are printed without their middle."""
 WORTH_A_NAME = 4
 """The number of parts of a form that is not too short for a name."""
 
@@ -88,7 +90,11 @@ class Page:
         ):
             if lines:
                 yield from ["", title]
-            for left, expression in lines:
+            for n, (left, expression) in enumerate(lines):
+                if MOST_LINES // 2 <= n < len(lines) - MOST_LINES // 2:
+                    if n == MOST_LINES // 2:
+                        yield f"  … {len(lines) - 2 * n:,} more …"
+                    continue
                 text = self.text(expression)
                 if len(text) > LONGEST:
                     text = "… (a long formula)"
@@ -307,7 +313,7 @@ def _shared(
 ) -> list[Form]:
     """Functions and powers, and longer sums, that several forms use, each after its parts."""
     roots = [form for _, form in (*forward, *backward)]
-    parts = forms.in_order(reversed(roots))
+    parts = forms.in_order(roots)
     before = set(forms.in_order(form for _, form in forward))
     uses = Counter(part for form in parts for part in set(form.parts))
     uses.update(roots)

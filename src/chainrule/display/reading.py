@@ -24,7 +24,7 @@ from chainrule.calculus.symbolic.forms import Form
 from chainrule.calculus.symbolic.formulas import expression, replaced, require_sympy
 from chainrule.calculus.symbolic.proof import SHAPES, as_on_paper, subject_of
 from chainrule.calculus.symbolic.readings import Readings
-from chainrule.calculus.symbolic.trials import Passes, Subject, flat, form_of
+from chainrule.calculus.symbolic.trials import Passes, Subject, Values, flat, form_of
 from chainrule.core.equations import Equations, unknown
 from chainrule.core.errors import BuildError, ShapeError
 from chainrule.core.layer import Layer
@@ -132,9 +132,11 @@ def read(model: Layer, input_shape: Any = None) -> Reading:
         If it can be built for none of the small shapes, and none is given.
     """
     require_sympy()
-    subject = subject_of(model, input_shape, 2 if model.couples_batch else 1, None)
+    subject = subject_of(model, input_shape, 1, None)
     by_formula = _write_activations(subject.layer)
     passes = int(_has_backward(subject.layer))
+    if _rows_mix(subject, passes):
+        subject = evolve(subject, batch=2)
     readings = Readings()
     elementwise = Elementwise.of(subject, passes)
     if elementwise is not None:
@@ -157,6 +159,29 @@ def _write_activations(model: Layer) -> tuple[str, ...]:
                 found[function.name] = None
                 object.__setattr__(layer, "function", as_on_paper(function))
     return tuple(found)
+
+
+def _rows_mix(subject: Subject, passes: int) -> bool:
+    """Whether a row of a batch affects another, as the layer says or its numbers show."""
+    if subject.layer.couples_batch:
+        return True
+    if subject.layer.generators:
+        return False
+    pair = evolve(subject, batch=2)
+    values = pair.draw()
+    first = {name: x[:1] if name in subject.by_row else x for name, x in values.items()}
+    together, alone = (_in_doubles(s, v, passes) for s, v in ((pair, values), (subject, first)))
+    arrays = zip(
+        (*together.outputs, *together.deltas.values()), (*alone.outputs, *alone.deltas.values()),
+        strict=True,
+    )  # fmt: skip
+    return not all(np.allclose(x[:1], y, CLOSE, CLOSE, equal_nan=True) for x, y in arrays)
+
+
+def _in_doubles(subject: Subject, values: Values, passes: int) -> Passes:
+    """A run with arrays, of a layer that may have no `backward`."""
+    with np.errstate(all="ignore"):
+        return subject.run_in_doubles(values, applies=not passes)
 
 
 def _has_backward(layer: Layer) -> bool:
@@ -198,6 +223,8 @@ def equations_of_code(layer: Layer) -> tuple[Equations, str]:
     UndecidedError
         If the code cannot be followed, or what it computes is too long to be read.
     """
+    if any("." in parameter.path for parameter in layer.parameters):
+        raise undecided("a layer with layers inside; chainrule.formula shows its formulas", "")
     reading = _read_small(layer)
     remark = f"read from the code of {type(layer).__name__}"
     if reading.equations is not None:
@@ -208,8 +235,11 @@ def equations_of_code(layer: Layer) -> tuple[Equations, str]:
     elif len(layer.input_shapes) == len(layer.output_shapes) == reading.subject.batch == 1:
         row = reading.subject.layer.input_shape
         is_own = row == layer.input_shape
-        return _by_entry(reading), remark + ("" if is_own else f", for rows of shape {row}")
-    raise undecided("its formulas, which are long; chainrule.formula shows them", "")
+        found = _by_entry(reading)
+        if not is_own:
+            found, remark = evolve(found, gradients={}), f"{remark}, for rows of shape {row}"
+        return found, remark
+    raise undecided("its formulas in a few lines; chainrule.formula shows them", "")
 
 
 def _read_small(layer: Layer) -> Reading:
@@ -231,8 +261,6 @@ def _by_entry(reading: Reading) -> Equations:
     """Equations in which every entry of y and of Jᵀ Δ has a line."""
     layer = reading.subject.layer
     parts = [*layer.parameters, *layer.buffers]
-    if any("." in part.path for part in parts):
-        raise undecided("a layer with layers inside", "chainrule.formula")
     x, delta = (
         {label: label.replace("[0", "[s", 1) for label in labels(name, (1, *row))}
         for name, row in (("x", layer.input_shape), ("delta", layer.output_shape))
@@ -262,7 +290,7 @@ def _by_entry(reading: Reading) -> Equations:
         if len(parameter.shape) < 2 and len(joined) <= LONGEST_VECTOR:
             gradients[parameter.path] = joined
     if max(map(len, (*definitions.values(), *backward.values()))) > LONGEST:
-        raise undecided("its formulas, which are long; chainrule.formula shows them", "")
+        raise undecided("its formulas in a few lines; chainrule.formula shows them", "")
     return evolve(
         unknown(layer),
         definitions=definitions,
@@ -312,7 +340,7 @@ class Elementwise:
                     return None
         return cls(
             subject,
-            {entries[0]: name for name, entries in names.items()},
+            {entries[0]: _identifier(name) for name, entries in names.items()},
             dict.fromkeys(names["delta"][1:], forms.ZERO),
             {p.path: labels(p.path, p.shape).index(names[p.path][0]) for p in layer.parameters},
         )
@@ -339,10 +367,14 @@ class Elementwise:
             _filled(forward, "x"),
             _filled(backward, "delta"),
             {
-                p.path: _summed(text, p.path, len(p.shape), len(layer.input_shape))
+                p.path: _summed(text, _identifier(p.path), len(p.shape), len(layer.input_shape))
                 for text, p in zip(gradients, layer.parameters, strict=False)
             },
         )
+
+
+def _identifier(path: str) -> str:
+    return path.replace(".", "_")
 
 
 def _source(names: Mapping[str, str], factors: Sequence[str]) -> Source:
@@ -363,10 +395,10 @@ def _filled(text: str, name: str) -> str:
     return f"np.zeros_like({name})" if text == "0" else f"np.full_like({name}, {text})"
 
 
-def _summed(text: str, path: str, rank: int, of_row: int) -> str:
+def _summed(text: str, name: str, rank: int, of_row: int) -> str:
     """The sum over the samples, and over the axes that a parameter does not have."""
     if text == "0":
-        return f"np.zeros_like({path})"
+        return f"np.zeros_like({name})"
     if rank == 0:
         return f"({text}).sum()"
     axes = tuple(range(1 + of_row - rank))
@@ -375,12 +407,12 @@ def _summed(text: str, path: str, rank: int, of_row: int) -> str:
 
 def _agrees(subject: Subject, equations: Equations, passes: int) -> bool:
     """Whether equations give the numbers of a layer, for a batch of two rows."""
-    trial = Subject(subject.layer, 2)
+    trial = evolve(subject, batch=2)
     for _ in range(3):
         values = trial.draw()
-        run = trial.run_in_doubles(values) if passes else trial.run_in_doubles(values, applies=True)
+        run = _in_doubles(trial, values, passes)
         known: dict[str, Any] = {"erf": np.vectorize(math.erf, otypes=[float])}
-        known |= {name: array.astype(float) for name, array in values.items()}
+        known |= {_identifier(name): array.astype(float) for name, array in values.items()}
         pairs = [(equations.forward[0], run.outputs[0])]
         if passes:
             pairs.append((equations.backward[0], run.deltas["x"]))
