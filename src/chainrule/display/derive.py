@@ -129,6 +129,8 @@ def _arguments(function: Any) -> dict[str, float]:
         given = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):
         given = []
+    if isinstance(function, np.ufunc):
+        given = []
     if not given or any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in given):
         raise DefinitionError(
             "derive needs a function whose arguments have names",
@@ -192,7 +194,10 @@ def _form(function: Callable[..., Any], names: list[str]) -> tuple[Form, list[Fo
             return entry.form, [condition.form for condition in point.conditions]
         if np.isfinite(entry):
             return forms.number(entry), []
-    raise undecided("what the function is: it is not defined at the points that were tried", "")
+    raise undecided(
+        "what the function is: it is not defined at the points that were tried",
+        "a formula that is defined for some numbers between -4 and 4",
+    )
 
 
 # ------------------------------------------------------------------------------- the program
@@ -314,7 +319,7 @@ class _Program:
         return found
 
     def _in_sympy(self, form: Form) -> Any:
-        return expression(form, reads=_as_written, names=self.names)
+        return expression(form, reads=_as_written, known=dict(self.names))
 
     def _largest_part(self, whole: Any) -> Any:
         parts = [part for part in self.sympy.preorder_traversal(whole)
@@ -343,7 +348,7 @@ def _docstring(form: Form, domain: list[Form], program: _Program) -> list[str]:
     names = dict(zip(map(forms.symbol, arguments), symbols, strict=True))
 
     def written(form: Form) -> str:
-        return source(expression(form, reads=_as_written, names=names)).replace("np.", "")
+        return source(expression(form, reads=_as_written, known=dict(names))).replace("np.", "")
 
     where = " and ".join(f"{written(form)} > 0" for form in domain)
     text = f"y = {written(form)}, for every number {arguments[0]}{where and f' with {where}'}."

@@ -32,6 +32,8 @@ from chainrule.display.symbols import GREEK, LETTERS, derivative
 
 SHORT = 90
 """If a line is longer, functions that are used more than once get a name."""
+MANY = 200
+"""So many symbols and operations are no short line."""
 LONGEST = 1000
 """A longer line is not printed."""
 MOST_LINES = 60
@@ -150,6 +152,7 @@ class Writing:
                 self.known[forms.symbol(label)] = symbol
                 self.signs[symbol] = self.sign(name, shape, place)
             self.symbols[name] = self._one_row(array) if name in self.by_row else array
+        self.expressions = dict(self.known)
         self.is_input = {s for name in inputs for s in np.ravel(self.symbols[name])}
         self.is_delta = {s for name in deltas for s in np.ravel(self.symbols[name])}
 
@@ -189,11 +192,11 @@ class Writing:
     def _array(self, entries: Any) -> Any:
         found = np.empty(np.shape(entries), dtype=object)
         for place, entry in enumerate(flat(entries)):
-            found.flat[place] = self.reading.expression(form_of(entry), self.known)
+            found.flat[place] = self.reading.expression(form_of(entry), self.expressions)
         return found
 
     def _relations(self, conditions: Iterable[Condition]) -> tuple[Any, ...]:
-        return tuple(self.reading.relations(conditions, self.known))
+        return tuple(self.reading.relations(conditions, self.expressions))
 
     # ---------------------------------------------------------------- on a page
 
@@ -206,11 +209,12 @@ class Writing:
             for sign, form in forward
             if form in used and form.kind not in ("symbol", "number", "sum")
         ]
-        page = self._page(case, forward, backward, named, [])
-        if max(len(page.text(text)) for _, text in (*page.forward, *page.backward)) > SHORT:
-            shared = _shared(forward, backward, {form for _, form in named})
-            page = self._page(case, forward, backward, named, shared)
-        return page
+        if _length(forward + backward, {form for _, form in named}) < MANY:
+            page = self._page(case, forward, backward, named, [])
+            if all(len(page.text(text)) <= SHORT for _, text in (*page.forward, *page.backward)):
+                return page
+        shared = _shared(forward, backward, {form for _, form in named})
+        return self._page(case, forward, backward, named, shared)
 
     def _forward(self, case: Case) -> list[tuple[Sign, Form]]:
         if self.reading.equations is not None:
@@ -253,7 +257,7 @@ class Writing:
 
         def define(form: Form, sign: Sign, *, is_shown: bool = True) -> None:
             if is_shown:
-                lines.append((sign, self.reading.expression(form, names)))
+                lines.append((sign, self.reading.expression(form, dict(names))))
             names[form] = symbol = sympy.Symbol(f"named {len(signs)}", real=True)
             signs[symbol] = sign
 
@@ -271,7 +275,7 @@ class Writing:
         for form, sign in both:
             if form in used:
                 define(form, sign)
-        lines += [(sign, self.reading.expression(form, names)) for sign, form in forward]
+        lines += [(sign, self.reading.expression(form, dict(names))) for sign, form in forward]
         for sign, form in named:
             define(form, sign, is_shown=False)
         count = len(lines)
@@ -279,7 +283,7 @@ class Writing:
             if form not in used:
                 define(form, sign)
         for sign, form in backward:
-            lines.append((sign, self.reading.expression(form, names)))
+            lines.append((sign, self.reading.expression(form, dict(names))))
         order = sorted(signs, key=lambda s: ("input", "part", "named", "delta").index(kind(s)))
         factors = sorted(signs, key=lambda s: ("delta", "part", "input", "named").index(kind(s)))
         identifiers = {symbol: f"v_{n}" for n, symbol in enumerate(order)}
@@ -306,6 +310,14 @@ class Writing:
             for p in layer.parameters
             if p.shape != layer.input_shape and np.prod(layer.input_shape) > 1
         ]
+
+
+def _length(lines: list[tuple[Sign, Form]], named: set[Form]) -> int:
+    """The number of symbols and operations in the longest line."""
+    length: dict[Form, int] = {}
+    for part in forms.in_order(form for _, form in lines):
+        length[part] = 1 + sum(1 if inner in named else length[inner] for inner in part.parts)
+    return max(length[form] for _, form in lines)
 
 
 def _shared(

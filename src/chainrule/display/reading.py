@@ -19,14 +19,14 @@ from attrs import evolve, frozen
 from chainrule.calculus.symbolic import forms
 from chainrule.calculus.symbolic.array import labels
 from chainrule.calculus.symbolic.cases import Case, cases_of, defined
-from chainrule.calculus.symbolic.entries import Condition, undecided
+from chainrule.calculus.symbolic.entries import Condition
 from chainrule.calculus.symbolic.forms import Form
 from chainrule.calculus.symbolic.formulas import expression, replaced, require_sympy
 from chainrule.calculus.symbolic.proof import SHAPES, as_on_paper, subject_of
 from chainrule.calculus.symbolic.readings import Readings
 from chainrule.calculus.symbolic.trials import Passes, Subject, Values, flat, form_of
 from chainrule.core.equations import Equations, unknown
-from chainrule.core.errors import BuildError, ShapeError
+from chainrule.core.errors import BuildError, ShapeError, UndecidedError
 from chainrule.core.layer import Layer
 from chainrule.display.notation import evaluate, latex_name, names_in
 from chainrule.display.source import Source
@@ -36,6 +36,7 @@ MOST_ENTRIES = 4
 """So many numbers of a row have a line each in an explanation."""
 LONGEST, LONGEST_VECTOR = 300, 240
 """A longer expression is not shown in an explanation."""
+NOT_SHORT = "its formulas are not short; chainrule.formula shows them"
 HOME = "chainrule.layers.functions"
 CLOSE = 1e-9
 """How well the equations must agree with arrays."""
@@ -71,9 +72,9 @@ class Reading:
         """Whether the layer has a `backward`."""
         return _has_backward(self.subject.layer)
 
-    def expression(self, form: Form, names: Mapping[Form, Any] | None = None) -> Any:
-        """A form in SymPy, with numbers as what they stand for."""
-        return expression(form, reads=self.readings, names=names)
+    def expression(self, form: Form, known: dict[Form, Any] | None = None) -> Any:
+        """A form in SymPy, with numbers as what they stand for; ``known`` is extended."""
+        return expression(form, reads=self.readings, known=known)
 
     def texts(self, shown: Callable[[Passes], list[Form]], source: Source) -> list[str]:
         """The source of each form, with np.where if it differs from case to case."""
@@ -87,25 +88,25 @@ class Reading:
             )
         return [_where(column) for column in zip(*columns, strict=True)]
 
-    def relations(self, conditions: Iterable[Condition], names: Mapping[Form, Any]) -> list[Any]:
+    def relations(self, conditions: Iterable[Condition], known: dict[Form, Any]) -> list[Any]:
         """Conditions as relations, without those that another one of them implies."""
         sympy = require_sympy()
         found: dict[Any, Any] = {}
         for condition in conditions:
-            relation = self.relation(condition, names)
+            relation = self.relation(condition, known)
             key = (relation.lhs, relation.func) if relation.rhs.is_Number else relation
-            known = found.get(key)
+            before = found.get(key)
             narrower = sympy.Max if relation.func is sympy.Gt else sympy.Min
-            if known is not None and relation.rhs.is_Number:
-                bound = narrower(known.rhs, relation.rhs)
+            if before is not None and relation.rhs.is_Number:
+                bound = narrower(before.rhs, relation.rhs)
                 relation = relation.func(relation.lhs, bound, evaluate=False)
             found[key] = relation
         return list(found.values())
 
-    def relation(self, condition: Condition, names: Mapping[Form, Any] | None = None) -> Any:
+    def relation(self, condition: Condition, known: dict[Form, Any] | None = None) -> Any:
         """A condition as a relation in SymPy, with the negative terms of a sum on the right."""
         sympy = require_sympy()
-        whole = self.expression(condition.form, names)
+        whole = self.expression(condition.form, known)
         left = [
             term for term in sympy.Add.make_args(whole) if not term.is_Number
             and not term.could_extract_minus_sign()
@@ -223,9 +224,9 @@ def equations_of_code(layer: Layer) -> tuple[Equations, str]:
     UndecidedError
         If the code cannot be followed, or what it computes is too long to be read.
     """
-    if any("." in parameter.path for parameter in layer.parameters):
-        raise undecided("a layer with layers inside; chainrule.formula shows its formulas", "")
     reading = _read_small(layer)
+    if any("." in parameter.path for parameter in reading.subject.layer.parameters):
+        raise UndecidedError(NOT_SHORT)
     remark = f"read from the code of {type(layer).__name__}"
     if reading.equations is not None:
         found = reading.equations
@@ -239,7 +240,7 @@ def equations_of_code(layer: Layer) -> tuple[Equations, str]:
         if not is_own:
             found, remark = evolve(found, gradients={}), f"{remark}, for rows of shape {row}"
         return found, remark
-    raise undecided("its formulas in a few lines; chainrule.formula shows them", "")
+    raise UndecidedError(NOT_SHORT)
 
 
 def _read_small(layer: Layer) -> Reading:
@@ -254,7 +255,7 @@ def _read_small(layer: Layer) -> Reading:
                 return read(layer.unbuilt(), (row,) * len(own))
             except (BuildError, ShapeError) as error:
                 problem = problem or error
-    raise undecided("rows of this size", "chainrule.formula") from problem
+    raise UndecidedError("it cannot be built for small rows") from problem
 
 
 def _by_entry(reading: Reading) -> Equations:
@@ -265,6 +266,8 @@ def _by_entry(reading: Reading) -> Equations:
         {label: label.replace("[0", "[s", 1) for label in labels(name, (1, *row))}
         for name, row in (("x", layer.input_shape), ("delta", layer.output_shape))
     )
+    if any(part.path == "s" for part in parts):  # the index of a sample
+        raise UndecidedError(NOT_SHORT)
     own = {label: label for part in parts for label in labels(part.path, part.shape)}
     source = _source({**x, **own, **delta}, [*delta, *own, *x])
     texts = iter(reading.texts(_everything, source))
@@ -290,7 +293,7 @@ def _by_entry(reading: Reading) -> Equations:
         if len(parameter.shape) < 2 and len(joined) <= LONGEST_VECTOR:
             gradients[parameter.path] = joined
     if max(map(len, (*definitions.values(), *backward.values()))) > LONGEST:
-        raise undecided("its formulas in a few lines; chainrule.formula shows them", "")
+        raise UndecidedError(NOT_SHORT)
     return evolve(
         unknown(layer),
         definitions=definitions,

@@ -90,7 +90,7 @@ class Source:
     def _place_in_sum(self, term: Any) -> Any:
         used = sorted(self._terms.get(s, len(self._terms)) for s in term.free_symbols)
         degree = sum(p.exp if p.is_Pow and p.exp.is_Integer else 1 for p in _factors(term))
-        return bool(used), used, not self._is_plain(term), degree, str(term)
+        return bool(used), used, not self._is_plain(term), degree, term.sort_key()
 
     def _is_plain(self, term: Any) -> bool:
         return all(part.is_Symbol or part.is_Number for part in self._sympy.preorder_traversal(term)
@@ -131,7 +131,7 @@ class Source:
         base = factor.base if factor.is_Pow else factor
         kind = 0 if factor.is_number else 1 if base.is_Symbol else 2 if base.is_Add else 3
         used = sorted(self._factors.get(s, len(self._factors)) for s in factor.free_symbols)
-        return kind, used, str(factor)
+        return kind, used, factor.sort_key()
 
     def _power(self, base: Any, exponent: Any) -> ast.expr:
         if exponent == 1:

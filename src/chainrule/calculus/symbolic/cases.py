@@ -114,7 +114,10 @@ def defined(subject: Subject, run: Callable[[Values], Passes]) -> tuple[Values, 
     UndecidedError
         If there is none among those that are tried.
     """
-    problem = undecided("what it computes: it is not defined at the points that were tried", "")
+    problem = undecided(
+        "what it computes: it is not defined at the points that were tried",
+        "a layer that is defined for some numbers between -2 and 2",
+    )
     for _ in range(TRIES):
         drawn = subject.draw()
         for values in (drawn, {name: abs(array) for name, array in drawn.items()}):

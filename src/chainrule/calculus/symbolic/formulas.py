@@ -33,7 +33,7 @@ def expression(
     *,
     rounds: bool = False,
     reads: Callable[[Fraction], Form | None] | None = None,
-    names: Mapping[Form, Any] | None = None,
+    known: dict[Form, Any] | None = None,
 ) -> Any:
     """A SymPy expression for a form; its variables are real symbols named ``x[0, 1]``.
 
@@ -45,11 +45,11 @@ def expression(
         Write a double that is no short fraction as in a program, such as 1e-05.
     reads
         What a number stands for, such as `Readings`; a short decimal stands for itself.
-    names
-        Symbols to write instead of some of the forms inside.
+    known
+        What to write for some of the forms inside; all others are added to it.
     """
     sympy = require_sympy()
-    found: dict[Form, Any] = dict(names or {})
+    found: dict[Form, Any] = {} if known is None else known
     for part in forms.in_order([form]):
         if part in found:
             continue
