@@ -173,7 +173,7 @@ def test_the_source_as_written_by_hand() -> None:
         "        x, t1 = self.remembered\n"
         "        t2 = delta * a * t1\n"
         "        self.a.accumulate(np.sum(delta * t1))\n"
-        "        self.b.accumulate(np.sum(-t2 * x))\n"
+        "        self.b.accumulate(np.sum(-x * t2))\n"
         "        return -b * t2\n"
     )
 
@@ -227,8 +227,9 @@ def test_a_planted_fault_is_refuted(function: Any) -> None:
 
 
 def test_the_names_of_arguments_do_not_clash_with_those_of_the_program() -> None:
-    layer = layer_of(derive(lambda t1, delta, upstream: delta * np.exp(t1 * upstream) * t1))
+    layer = layer_of(derive(lambda t1, t2, upstream: t2 * np.exp(t1 * upstream) * t1))
     assert prove_layer(layer, (2,)).status == "proven"
+    assert check_layer(layer_of(derive(lambda x, delta: delta * np.exp(x * delta) * x)), (2,)).ok
     assert "class Derived(Layer)" in derive(lambda x: x * x)
     assert "class DampedOscillation(Layer)" in derive(damped_oscillation)
 
@@ -239,12 +240,13 @@ TREES = st.recursive(
     LEAVES,
     lambda inner: st.one_of(
         st.tuples(inner, st.sampled_from("+-*"), inner).map(lambda t: f"({t[0]} {t[1]} {t[2]})"),
-        st.tuples(st.sampled_from(["sin", "cos", "tanh", "exp"]), inner).map(
+        st.tuples(st.sampled_from(["sin", "cos", "tanh"]), inner).map(
             lambda t: f"np.{t[0]}({t[1]})"
         ),
-        inner.map(lambda t: f"(1 / (1 + np.exp(-{t})))"),
+        inner.map(lambda t: f"np.exp(-(({t}) ** 2))"),
+        inner.map(lambda t: f"(1 / (1 + np.exp(-np.sin({t}))))"),
         inner.map(lambda t: f"({t} / (2 + ({t}) ** 2))"),
-        inner.map(lambda t: f"np.log(1 + np.exp({t}))"),
+        inner.map(lambda t: f"np.log(1 + np.exp(np.tanh({t})))"),
         inner.map(lambda t: f"np.sqrt(1 + ({t}) ** 2)"),
         inner.map(lambda t: f"({t}) ** 3"),
     ),
@@ -252,7 +254,7 @@ TREES = st.recursive(
 )
 
 
-@settings(max_examples=25)
+@settings(max_examples=20)
 @given(TREES)
 def test_random_formulas_are_those_of_complex_numbers(tree: str) -> None:
     function = eval(f"lambda x, a, b, c: x + a * x + b + c * x * x + ({tree})", {"np": np})
@@ -299,7 +301,7 @@ def test_random_formulas_are_those_of_complex_numbers(tree: str) -> None:
         (np.sin, DefinitionError, "arguments have names", None),
         ("x**2", DefinitionError, "arguments have names", None),
         (lambda x, forward: x * forward, ArgumentError, "'forward'", "forward_0"),
-        (lambda x, a="2": x * a, ArgumentError, "the default of a", None),
+        (lambda x, a="two": x * a, ArgumentError, "the default of a", None),
     ],
 )
 def test_what_cannot_be_derived_is_named(

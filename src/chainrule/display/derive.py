@@ -131,7 +131,7 @@ def _arguments(function: Any) -> dict[str, float]:
         given = []
     if isinstance(function, np.ufunc):
         given = []
-    if not given or any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in given):
+    if not given or any(p.kind not in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in given):
         raise DefinitionError(
             "derive needs a function whose arguments have names",
             expected="lambda x, a, b: a * np.exp(-b * x)",
@@ -196,7 +196,7 @@ def _form(function: Callable[..., Any], names: list[str]) -> tuple[Form, list[Fo
             return forms.number(entry), []
     raise undecided(
         "what the function is: it is not defined at the points that were tried",
-        "a formula that is defined for some numbers between -4 and 4",
+        "a formula that is defined for some numbers between -2 and 2",
     )
 
 
@@ -354,8 +354,10 @@ def _docstring(form: Form, domain: list[Form], program: _Program) -> list[str]:
     text = f"y = {written(form)}, for every number {arguments[0]}{where and f' with {where}'}."
     if len(text) <= WIDTH - 10:
         return [f'    """{text}"""']
-    return ['    """The formula', "", *textwrap.wrap(text, WIDTH - 8, initial_indent=" " * 8,
-            subsequent_indent=" " * 12, break_long_words=False), '    """']  # fmt: skip
+    wrapped = textwrap.wrap(
+        text, WIDTH, initial_indent=" " * 4, subsequent_indent=" " * 8, break_long_words=False
+    )
+    return ['    """The formula', "", *wrapped, '    """']
 
 
 def _source(

@@ -119,12 +119,12 @@ class Source:
         if denominator != 1:
             under.insert(0, ast.Constant(int(denominator)))
         if is_negative and not (self._on_paper and under):
-            over[0] = ast.UnaryOp(ast.USub(), over[0])
+            over[0] = _negated(over[0])
         result = _multiplied(over)
         if under:
             result = ast.BinOp(result, ast.Div(), _multiplied(under))
         if is_negative and self._on_paper and under:
-            result = ast.UnaryOp(ast.USub(), result)
+            result = _negated(result)
         return result
 
     def _place_in_product(self, factor: Any) -> Any:
@@ -167,7 +167,13 @@ def _number(e: Any) -> ast.expr:
         size = ast.Constant(int(abs(e.p)))
         if e.q != 1:
             size = ast.BinOp(size, ast.Div(), ast.Constant(int(e.q)))
-    return ast.UnaryOp(ast.USub(), size) if e < 0 else size
+    return _negated(size) if e < 0 else size
+
+
+def _negated(node: ast.expr) -> ast.expr:
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
+        node = ast.Call(ast.Name(""), [node], [])  # in parentheses: -(x**2), as ruff writes it
+    return ast.UnaryOp(ast.USub(), node)
 
 
 def _multiplied(factors: list[ast.expr]) -> ast.expr:
