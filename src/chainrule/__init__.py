@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from chainrule.display.equations import explain as explain
     from chainrule.display.formula import formula as formula
     from chainrule.display.picture import picture as picture
+    from chainrule.display.program import program as program
     from chainrule.display.summary import summary as summary
     from chainrule.display.trace import trace as trace
     from chainrule.graph.blocks import TransformerBlock as TransformerBlock
@@ -158,6 +159,7 @@ _PLACES = {
     "prove_gradient": "chainrule.calculus.symbolic.proof",
     "prove_layer": "chainrule.calculus.symbolic.proof",
     "prove_loss": "chainrule.calculus.symbolic.proof",
+    "program": "chainrule.display.program",
     "summary": "chainrule.display.summary",
     "trace": "chainrule.display.trace",
 }

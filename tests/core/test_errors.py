@@ -20,6 +20,7 @@ KINDS = {
     "DataError": ValueError,
     "NonFiniteError": ArithmeticError,
     "NoTangentRuleError": NotImplementedError,
+    "UndecidedError": NotImplementedError,
     "LayerCheckError": AssertionError,
     "MissingExtraError": ImportError,
     "StorageError": ValueError,

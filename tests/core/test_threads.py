@@ -169,3 +169,40 @@ def test_a_child_that_was_forked_while_a_thread_built_can_build():
     go.set()
     thread.join()
     assert code == 0
+
+
+def test_a_thread_that_waits_for_a_build_that_fails_builds_itself():
+    """The failing build has set the shapes already when the other thread asks for them."""
+    is_trying, may_fail = threading.Event(), threading.Event()
+
+    class FailsLate(Counted):
+        has_failed = False
+
+        def forward(self, x: Any) -> Any:
+            if not FailsLate.has_failed and len(x) == 0:
+                FailsLate.has_failed = True
+                is_trying.set()
+                may_fail.wait(10)
+                raise RuntimeError("late")
+            return super().forward(x)
+
+    model = FailsLate()
+    results: list[Any] = []
+
+    def first() -> None:
+        try:
+            model(X)
+        except BuildError as error:
+            results.append(error)
+
+    one = threading.Thread(target=first)
+    one.start()
+    assert is_trying.wait(10)
+    other = threading.Thread(target=lambda: results.append(model(X)))
+    other.start()
+    other.join(0.2)  # it waits
+    may_fail.set()
+    one.join(10)
+    other.join(10)
+    kinds = [type(result) for result in results]
+    assert sorted(map(str, kinds)) == sorted(map(str, [BuildError, np.ndarray]))

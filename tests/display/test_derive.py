@@ -251,7 +251,7 @@ TREES = st.recursive(
         inner.map(lambda t: f"({t}) ** 3"),
     ),
     max_leaves=8,
-)
+).filter(lambda tree: len(tree) < 300)
 
 
 @settings(max_examples=20)

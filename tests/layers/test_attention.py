@@ -423,14 +423,45 @@ def test_second_derivatives_and_gradients_of_rows():
 
 
 def test_explain_writes_the_formula():
-    layer = MultiHeadAttention(2, causal=True)
-    layer.build((3, 4), (5, 4), (5,))
+    layer = MultiHeadAttention(2)
+    layer.build((3, 4))
     shown = str(explain(layer))
-    assert "softmax[causal True, mask y₀₃](heads(y₀₁ query_weights₁ + query_biases₁)" in shown
-    assert "does not provide" not in shown and "J_MultiHeadAttention" in shown
+    for line in (
+        "a₁ = e₁ / Σₖ e₁",
+        "e₁ = exp(q₁ k₁ᵀ / √2)",
+        "δs₁ = a₁ ⊙ (δa₁ − Σₖ (a₁ ⊙ δa₁)) / √2",
+    ):
+        assert line in shown
+    assert "does not provide" not in shown
     positions = PositionalEncoding()
     positions.build((3, 4))
-    assert "y₁ = y₀ + waves(shape(y₀))" in str(explain(positions))
+    assert "y₁ = y₀ + where(arange(4) = j, sin(φ₁), cos(φ₁))" in str(explain(positions))
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("mask", [None, (5,), (3, 5)])
+def test_the_equations_are_what_the_layer_computes(causal, mask):
+    layer, rng = MultiHeadAttention(2, units=6, causal=causal), np.random.default_rng(0)
+    shapes = [(3, 4), (5, 2), *([mask] if mask else [])]
+    layer.build(*shapes, rng=0)
+    layer.parameters.value = rng.normal(size=layer.parameters.size)
+    inputs = [rng.normal(size=(7, *shape)) for shape in shapes]
+    if mask:
+        inputs[2] = rng.integers(0, 2, size=(7, *mask)).astype(float)
+        inputs[2][0] = 0  # no query of the first row has a key
+    y = layer.forward(*inputs)
+    delta = rng.normal(size=y.shape)
+    deltas = layer.backward(delta)
+    names = {r.place: r.left for r in explain(layer).records if r.kind == "symbol"}
+    arrays = {names[path]: layer.parameters[path].value for path in layer.parameters.paths}
+    arrays |= {f"y_0_{n}": x for n, x in enumerate(inputs, 1)} | {"Delta_1": delta}
+    found = explain(layer).evaluate(arrays)
+    np.testing.assert_allclose(found["y_1"], y, atol=1e-12)
+    for n, expected in enumerate(deltas, 1):
+        np.testing.assert_allclose(found[f"Delta_0_{n}"], expected, atol=1e-12)
+    for path in layer.parameters.paths:
+        expected = layer.parameters[path].grad
+        np.testing.assert_allclose(found[f"dC_d{names[path]}"], expected, atol=1e-12)
 
 
 # ------------------------------------------------------------------------------- positions

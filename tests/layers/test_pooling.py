@@ -283,9 +283,9 @@ def test_pools_of_any_size_are_explained_without_numbers(layer):
     assert "does not provide" not in str(explain(model))
 
 
-def test_pools_with_any_windows_are_explained():
+def test_pools_on_rows_of_any_size_are_explained():
     model = Sequential([MaxPool(3, 2), AveragePool(2, 1, "same")])
-    model.build((8, 1))
+    model.build((None, 1))
     shown = str(explain(model))
     assert "does not provide" not in shown
     for line in (
@@ -295,6 +295,21 @@ def test_pools_with_any_windows_are_explained():
         "Δ₀ = Σ[w: y₀[i] is the largest](Δ₁[w])",
     ):
         assert line in shown
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize("row", [(8, 2), (5, 7, 2), (4, 5, 3, 1)])
+@pytest.mark.parametrize("kind", [MaxPool, AveragePool])
+def test_the_equations_of_any_windows_are_what_the_layer_computes(kind, row, padding):
+    layer, rng = kind(3, 2, padding), np.random.default_rng(0)
+    layer.build(row)
+    x = rng.integers(-3, 3, size=(4, *row)).astype(float)  # with ties, and all below the padding
+    x[0] -= 9
+    y = layer.forward(x)
+    delta = rng.normal(size=y.shape)
+    found = explain(layer).evaluate({"y_0": x, "Delta_1": delta})
+    np.testing.assert_allclose(found["y_1"], y, atol=1e-12)
+    np.testing.assert_allclose(found["Delta_0"], layer.backward(delta), atol=1e-12)
 
 
 @each_pool

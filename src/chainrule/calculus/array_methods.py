@@ -32,6 +32,7 @@ class ArrayMethods(np.lib.mixins.NDArrayOperatorsMixin):
     if TYPE_CHECKING:
         shape: Any
         dtype: Any
+        __array__: Any
 
         def __getitem__(self, index: Any) -> Any: ...
         def __setitem__(self, index: Any, item: Any) -> None: ...
@@ -44,12 +45,12 @@ class ArrayMethods(np.lib.mixins.NDArrayOperatorsMixin):
     @property
     def size(self) -> int:
         """The number of entries."""
-        return math.prod(self.shape)
+        return int(math.prod(self.shape))
 
     @property
     def itemsize(self) -> int:
         """Bytes for one entry."""
-        return self.dtype.itemsize
+        return int(self.dtype.itemsize)
 
     @property
     def nbytes(self) -> int:
@@ -57,7 +58,7 @@ class ArrayMethods(np.lib.mixins.NDArrayOperatorsMixin):
         return self.size * self.itemsize
 
     @property
-    def mT(self) -> Any:  # noqa: N802  (NumPy's name)
+    def mT(self: Any) -> Any:  # noqa: N802  (NumPy's name)
         """The last two axes exchanged."""
         return np.matrix_transpose(self)
 
@@ -82,7 +83,7 @@ class ArrayMethods(np.lib.mixins.NDArrayOperatorsMixin):
     def __len__(self) -> int:
         if not self.shape:
             raise TypeError("len() of unsized object")
-        return self.shape[0]
+        return int(self.shape[0])
 
     def __iter__(self) -> Iterator[Any]:
         return (self[i] for i in range(len(self)))
@@ -122,34 +123,34 @@ class ArrayMethods(np.lib.mixins.NDArrayOperatorsMixin):
     trace = method(np.trace)
     var = method(np.var)
 
-    def reshape(self, *shape: Any, **options: Any) -> Any:
+    def reshape(self: Any, *shape: Any, **options: Any) -> Any:
         """``numpy.reshape``, with the shape as one tuple or as several numbers."""
         return np.reshape(self, shape[0] if len(shape) == 1 else shape, **options)
 
-    def transpose(self, *axes: Any) -> Any:
+    def transpose(self: Any, *axes: Any) -> Any:
         """``numpy.transpose``, with the axes as one tuple or as several numbers."""
         return np.transpose(self, axes[0] if len(axes) == 1 else axes or None)
 
-    def clip(self, min: Any = None, max: Any = None, **options: Any) -> Any:
+    def clip(self: Any, min: Any = None, max: Any = None, **options: Any) -> Any:
         """``numpy.clip`` between ``min`` and ``max``."""
         return np.clip(self, min, max, **options)
 
-    def compress(self, condition: Any, axis: int | None = None) -> Any:
+    def compress(self: Any, condition: Any, axis: int | None = None) -> Any:
         """``numpy.compress``: the entries where the condition holds."""
         return np.compress(condition, self, axis)
 
-    def copy(self, order: Any = "C") -> Any:
+    def copy(self: Any, order: Any = "C") -> Any:
         """A copy."""
         return np.copy(self, order)
 
     __copy__ = copy
 
-    def __round__(self, digits: int | None = None) -> Any:
+    def __round__(self: Any, digits: int | None = None) -> Any:
         return np.round(self, digits or 0)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+    def __deepcopy__(self: Any, memo: dict[int, Any]) -> Any:
         return np.copy(self)
 
-    def flatten(self, order: Any = "C") -> Any:
+    def flatten(self: Any, order: Any = "C") -> Any:
         """A copy with a single axis."""
         return np.copy(np.ravel(self, order))

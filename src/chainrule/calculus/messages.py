@@ -80,7 +80,7 @@ def lost_in_conversion(what: str) -> NoTangentRuleError:
 
 
 def converting_call(what: str, frame: FrameType | None = None) -> tuple[str, str | None]:
-    """The call that converts an array into a plain one, such as ``np.asarray(x)``, and a better way.
+    """The call that makes a plain array of another, such as ``np.asarray(x)``, and a better way.
 
     ``what`` describes the conversion, for a program whose source is not available.
     """

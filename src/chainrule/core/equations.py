@@ -54,7 +54,12 @@ class Equations:
         its Jacobian J, or names of their own.
     definitions, backward_definitions
         Lines before those of the forward and the backward pass, for a formula with parts such as
-        gates: the name of each part with its expression. They are shown, not evaluated.
+        gates: the name of each part with its expression.
+    apply
+        An expression for y at inference, if it differs from the forward pass; a tuple of them if
+        there are several outputs.
+    updates
+        For each buffer that a forward pass changes, by name, an expression for its new value.
     signs
         How its own names are written, in LaTeX and in a terminal: ``{"x_t": ("<x>_t", "<x>ₜ")}``.
         In them <x>, <y>, <delta> and <n> are the notation of the first input, of the first output
@@ -69,6 +74,8 @@ class Equations:
     is_evaluable: bool = True
     definitions: Mapping[str, str] = field(factory=dict)
     backward_definitions: Mapping[str, str] = field(factory=dict)
+    apply: tuple[str, ...] = field(default=(), converter=_as_tuple)
+    updates: Mapping[str, str] = field(factory=dict)
     signs: Mapping[str, tuple[str, str]] = field(factory=dict)
 
 

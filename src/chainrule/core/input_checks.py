@@ -46,7 +46,9 @@ def admit(layer: Layer, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         with Builder.here():
             return _build_for(layer, inputs)
     if layer._rng is not None:
-        Builder.wait()  # another thread may be building it
+        Builder.wait()  # another thread may be building it, and may fail
+        if layer._input_shapes is None:
+            return admit(layer, inputs)
     if len(inputs) == len(shapes):
         dtype = layer._dtype
         for number, shape in enumerate(shapes):

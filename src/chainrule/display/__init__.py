@@ -9,6 +9,9 @@
     explanation   what `explain` returns
     symbols       the name of each value, delta and parameter in an explanation
     notation      one expression for a page, a terminal and a computation
+    program       `program`: the backpropagation of a model as a Python file; `program_passes` has
+                  its lines, `program_loops` the functions of layers with loops, `program_file`
+                  puts functions into the file, `source` lays lines out
     plots         figures of a finished training
 
 No other package imports from here, so anything can change as long as its own tests pass.

@@ -23,17 +23,19 @@ from chainrule.calculus.symbolic import forms
 from chainrule.calculus.symbolic.array import Symbolic, symbols
 from chainrule.calculus.symbolic.entries import Entry, Point, undecided
 from chainrule.calculus.symbolic.forms import Form
-from chainrule.calculus.symbolic.formulas import expression, rebuilt, require_sympy, text
+from chainrule.calculus.symbolic.formulas import expression, length, rebuilt, require_sympy, text
 from chainrule.calculus.symbolic.readings import Readings
 from chainrule.core.errors import ArgumentError, DefinitionError, described
 from chainrule.core.hints import hinted
 from chainrule.core.layer import Layer
-from chainrule.display.source import Source
+from chainrule.display.numpy_source import Source
 
 WIDTH = 88
 """The longest line, which is ruff's default."""
 LONGEST = 60
 """The longest expression of a line, as SymPy writes it."""
+LONGEST_DOCSTRING = 150
+"""The number of symbols and operations of the longest formula in a docstring."""
 START = 1.0
 """Where a parameter without a default starts."""
 TRIES = 10
@@ -350,6 +352,8 @@ def _docstring(form: Form, domain: list[Form], program: _Program) -> list[str]:
     def written(form: Form) -> str:
         return source(expression(form, reads=_as_written, known=dict(names))).replace("np.", "")
 
+    if length([form]) > LONGEST_DOCSTRING:
+        return [f'    """A formula of every number {arguments[0]}."""']
     where = " and ".join(f"{written(form)} > 0" for form in domain)
     text = f"y = {written(form)}, for every number {arguments[0]}{where and f' with {where}'}."
     if len(text) <= WIDTH - 10:

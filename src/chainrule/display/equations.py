@@ -77,10 +77,10 @@ def explain(model: Layer) -> Explanation:
             hint="explain(trainer.model)" if hasattr(model, "model") else hint_for_layer(model),
         )
     require_built(model)
-    return _Writing(model).explanation()
+    return Writing(model).explanation()
 
 
-class _Writing(Symbols):
+class Writing(Symbols):
     """Follows the plan and writes the lines of the three steps."""
 
     def __init__(self, model: Layer) -> None:
@@ -89,6 +89,7 @@ class _Writing(Symbols):
         self.sums: dict[int, list[str]] = {}  # for each value the terms of its delta so far
 
     def explanation(self) -> Explanation:
+        """The lines of all steps."""
         for place in self.steps:
             self._forward(place)
         self._at_the_output()
@@ -137,10 +138,10 @@ class _Writing(Symbols):
             left = self.in_symbols(name, place)
             text = self.in_symbols(expression, place)
             path = place.path(self.plan)
+            can_evaluate = place.said.is_evaluable and not place.step.layer._generators
             of_numbers = "s" in place.said.signs  # a line for each entry of a sample s
-            self._line(
-                "definition", step, path, left, text, of_numbers=of_numbers, is_evaluable=False
-            )
+            self._line("definition", step, path, left, text,
+                       of_numbers=of_numbers, is_evaluable=can_evaluate)  # fmt: skip
 
     def _forward(self, place: NamedStep) -> None:
         self._define(place, place.said.definitions, 0)
@@ -221,25 +222,29 @@ class _Writing(Symbols):
 
     def _send(self, place: NamedStep, n: int, slot: int, expression: str) -> None:
         """The delta that a step sends to one of its inputs."""
-        name = self.values[slot].delta
         is_evaluable = place.said.is_evaluable
-        if len(self.takers[slot]) > 1:
-            is_short = len(to_text(expression, self.signs)) <= SHORT
-            if is_short and is_evaluable:
-                self._terms(slot).append(expression)
-                return
-            twice = place.step.takes.count(slot) > 1
-            name = self._arrow(slot, place.number, f"{place.number}_{n + 1}" if twice else "")
-            self._terms(slot).append(name)
+        is_term = len(self.takers[slot]) > 1 and is_evaluable
+        if is_term and len(to_text(expression, self.signs)) <= SHORT:
+            self._terms(slot).append(expression)
+            return
         self._line(
             "delta",
             1 if self._is_last_activation(place) else 2,
             place.path(self.plan),
-            name,
+            self._sent_name(place, n, slot),
             expression,
             is_evaluable=is_evaluable,
             **self._remarks(place, slot, expression),
         )
+
+    def _sent_name(self, place: NamedStep, n: int, slot: int) -> str:
+        """The name of the delta that a step sends to its input n; a term, if others send one."""
+        if len(self.takers[slot]) == 1:
+            return self.values[slot].delta
+        twice = place.step.takes.count(slot) > 1
+        name = self._arrow(slot, place.number, f"{place.number}_{n + 1}" if twice else "")
+        self._terms(slot).append(name)
+        return name
 
     def _arrow(self, slot: int, source: str, unique: str) -> str:
         """A part of a delta: the contribution of one of the steps that use the value."""
@@ -304,8 +309,24 @@ class _Writing(Symbols):
 
     def _gradients(self) -> None:
         """Step 3: the gradient of each parameter, summed over all layers that share it."""
+        for key, terms in self._gradient_terms().items():
+            name = self.parts[key]
+            left = f"dC_d{name}"
+            self.signs[left] = derivative(self.signs[name])
+            count = len(terms)
+            self._line(
+                "gradient",
+                3,
+                self.paths.get(key, ""),
+                left,
+                total(text for text, _ in terms),
+                is_evaluable=all(is_evaluable for _, is_evaluable in terms),
+                remark=f"shared: the sum over its {count} uses" if count > 1 else "",
+            )
+
+    def _gradient_terms(self) -> dict[int, list[tuple[str, bool]]]:
+        """For each parameter what each layer adds to its gradient, and whether that has a value."""
         found: dict[int, list[tuple[str, bool]]] = {}
-        shared: Counter[int] = Counter()
         for place in self.steps:
             for path, part in place.parameters.items():
                 name = self.parts[id(part)]
@@ -316,21 +337,7 @@ class _Writing(Symbols):
                 expression = self.in_symbols(given, place, "" if own else name)
                 is_evaluable = bool(own) and place.said.is_evaluable
                 found.setdefault(id(part), []).append((expression, is_evaluable))
-                shared[id(part)] += 1
-        for key, terms in found.items():
-            name = self.parts[key]
-            left = f"dC_d{name}"
-            self.signs[left] = derivative(self.signs[name])
-            count = shared[key]
-            self._line(
-                "gradient",
-                3,
-                self.paths.get(key, ""),
-                left,
-                total(text for text, _ in terms),
-                is_evaluable=all(is_evaluable for _, is_evaluable in terms),
-                remark=f"shared: the sum over its {count} uses" if count > 1 else "",
-            )
+        return found
 
 
 def _uses(generic: str, expressions: Iterable[str], place: NamedStep) -> bool:

@@ -20,14 +20,14 @@ from chainrule.calculus.symbolic.array import labels
 from chainrule.calculus.symbolic.cases import Case
 from chainrule.calculus.symbolic.entries import Condition
 from chainrule.calculus.symbolic.forms import Form
-from chainrule.calculus.symbolic.formulas import require_sympy
+from chainrule.calculus.symbolic.formulas import length, require_sympy
 from chainrule.calculus.symbolic.trials import flat, form_of
 from chainrule.core.equations import numbered
 from chainrule.core.types import Shape
 from chainrule.display.explanation import wrapped
 from chainrule.display.notation import Sign, latex_name, lowered, to_latex, to_text
+from chainrule.display.numpy_source import Source
 from chainrule.display.reading import Reading
-from chainrule.display.source import Source
 from chainrule.display.symbols import GREEK, LETTERS, derivative
 
 SHORT = 90
@@ -132,13 +132,14 @@ class Writing:
         self.shapes: dict[str, Shape] = {}
         for name, row in zip(inputs, layer.input_shapes, strict=True):
             self.shapes[name] = (batch, *row)
-        self.shapes |= {part.path: part.shape for part in parts}
+        names = [self.subject.name_of(part) for part in parts]
+        self.shapes |= {name: part.shape for name, part in zip(names, parts, strict=True)}
         for name, row in zip(deltas, layer.output_shapes, strict=True):
             self.shapes[name] = (batch, *row)
         self.outputs = numbered("y", len(layer.output_shapes))
         self.by_row = {*inputs, *deltas, *self.outputs}
         self.bases = {name: _numbered(name) for name in self.by_row}
-        self.bases |= _signs_of_parts([part.path for part in parts])
+        self.bases |= _signs_of_parts(names)
         self.known: dict[Form, Any] = {}
         self.symbols: dict[str, Any] = {}
         self.signs: dict[Any, Sign] = {}
@@ -209,7 +210,8 @@ class Writing:
             for sign, form in forward
             if form in used and form.kind not in ("symbol", "number", "sum")
         ]
-        if _length(forward + backward, {form for _, form in named}) < MANY:
+        lines = [form for _, form in (*forward, *backward)]
+        if length(lines, {form for _, form in named}) < MANY:
             page = self._page(case, forward, backward, named, [])
             if all(len(page.text(text)) <= SHORT for _, text in (*page.forward, *page.backward)):
                 return page
@@ -306,18 +308,10 @@ class Writing:
         """The gradients of an elementwise layer that are sums over the entries of a row."""
         layer = self.subject.layer
         return [
-            derivative(self.bases[p.path])
+            derivative(self.bases[self.subject.name_of(p)])
             for p in layer.parameters
             if p.shape != layer.input_shape and np.prod(layer.input_shape) > 1
         ]
-
-
-def _length(lines: list[tuple[Sign, Form]], named: set[Form]) -> int:
-    """The number of symbols and operations in the longest line."""
-    length: dict[Form, int] = {}
-    for part in forms.in_order(form for _, form in lines):
-        length[part] = 1 + sum(1 if inner in named else length[inner] for inner in part.parts)
-    return max(length[form] for _, form in lines)
 
 
 def _shared(

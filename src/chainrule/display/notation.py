@@ -149,17 +149,17 @@ ARITHMETIC: Mapping[type, Callable[..., Any]] = {
 FUNCTIONS = frozenset(
     {
         "all", "any", "arange", "argmax", "argmin", "average", "broadcast_to", "clip",
-        "concatenate", "cumsum", "diff", "dot", "einsum", "expand_dims", "eye", "flip",
-        "full_like", "matmul", "max", "mean", "min", "moveaxis", "ones", "ones_like", "outer",
-        "pad", "prod", "ravel", "repeat", "reshape", "roll", "sort", "split", "squeeze", "stack",
-        "std", "sum", "swapaxes", "take", "tensordot", "tile", "transpose", "trace", "var",
-        "where", "zeros", "zeros_like",
+        "concatenate", "cumsum", "diff", "dot", "einsum", "expand_dims", "eye", "flip", "full_like",
+        "imag", "matmul", "max", "mean", "min", "moveaxis", "ones", "ones_like", "outer", "pad",
+        "prod", "ravel", "real", "repeat", "reshape", "roll", "sort", "split", "squeeze", "stack",
+        "std", "sum", "swapaxes", "take", "tensordot", "tile", "trace", "transpose", "var", "where",
+        "zeros", "zeros_like",
     }
 )  # fmt: skip
 """The functions that an expression may call, as ``np.sum(x)`` or ``x.sum()``, besides ufuncs."""
 
 CONSTANTS = frozenset({"pi", "e", "inf", "newaxis"})
-ATTRIBUTES = frozenset({"T", "shape", "size", "ndim"})
+ATTRIBUTES = frozenset({"T", "mT", "shape", "size", "ndim"})
 KNOWN = frozenset({"np", "len", "erf", "sum", "range"})
 """Names that are not symbols."""
 
@@ -517,7 +517,7 @@ class _Writer:
         return self.any(node)[0]
 
     def attribute(self, node: ast.Attribute) -> Written:
-        if node.attr == "T":
+        if node.attr in ("T", "mT"):
             return self.transposed(node.value), ATOM
         if isinstance(node.value, ast.Name) and node.value.id == "np" and node.attr in CONSTANTS:
             return self.function({"pi": "π", "inf": "∞"}.get(node.attr, node.attr), []), ATOM

@@ -29,7 +29,7 @@ from chainrule.core.equations import Equations, unknown
 from chainrule.core.errors import BuildError, ShapeError, UndecidedError
 from chainrule.core.layer import Layer
 from chainrule.display.notation import evaluate, latex_name, names_in
-from chainrule.display.source import Source
+from chainrule.display.numpy_source import Source
 from chainrule.layers.activation import Activation
 
 MOST_ENTRIES = 4
@@ -225,7 +225,8 @@ def equations_of_code(layer: Layer) -> tuple[Equations, str]:
         If the code cannot be followed, or what it computes is too long to be read.
     """
     reading = _read_small(layer)
-    if any("." in parameter.path for parameter in reading.subject.layer.parameters):
+    subject = reading.subject
+    if any("." in name for name in (*subject.moving, *(b.path for b in subject.layer.buffers))):
         raise UndecidedError(NOT_SHORT)
     remark = f"read from the code of {type(layer).__name__}"
     if reading.equations is not None:
@@ -328,13 +329,16 @@ class Elementwise:
         if row != layer.output_shape or layer.generators or subject.still or not np.prod(row):
             return None
         names = {name: labels(name, (1, *row)) for name in ("x", "delta")}
+        places = {}
         for parameter in layer.parameters:
-            given = np.array(labels(parameter.path, parameter.shape)).reshape(parameter.shape)
+            name = subject.name_of(parameter)
+            given = labels(name, parameter.shape)
             try:
-                spread = np.broadcast_to(given, row)
+                spread = np.broadcast_to(np.reshape(given, parameter.shape), row)
             except ValueError:
                 return None
-            names[parameter.path] = list(spread.ravel())
+            names[name] = list(spread.ravel())
+            places[name] = given.index(names[name][0])
         sets = [set(entry) for entry in zip(*names.values(), strict=True)]
         _, run = defined(subject, lambda values: subject.run(values, backward=passes))
         for array in (*run.outputs, *run.deltas.values()):
@@ -345,7 +349,7 @@ class Elementwise:
             subject,
             {entries[0]: _identifier(name) for name, entries in names.items()},
             dict.fromkeys(names["delta"][1:], forms.ZERO),
-            {p.path: labels(p.path, p.shape).index(names[p.path][0]) for p in layer.parameters},
+            places,
         )
 
     def shown(self, run: Passes) -> list[Form]:
@@ -354,8 +358,8 @@ class Elementwise:
         first = [form_of(flat(array)[0]) for array in arrays]
         gradients = run.gradients if run.deltas else {}
         return first + [
-            replaced(form_of(flat(gradient)[self.places[path]]), self.others)
-            for path, gradient in gradients.items()
+            replaced(form_of(flat(gradient)[self.places[name]]), self.others)
+            for name, gradient in gradients.items()
         ]
 
     def equations(self, reading: Reading) -> Equations:
@@ -370,8 +374,8 @@ class Elementwise:
             _filled(forward, "x"),
             _filled(backward, "delta"),
             {
-                p.path: _summed(text, _identifier(p.path), len(p.shape), len(layer.input_shape))
-                for text, p in zip(gradients, layer.parameters, strict=False)
+                name: _summed(text, _identifier(name), len(p.shape), len(layer.input_shape))
+                for text, name, p in zip(gradients, self.places, layer.parameters, strict=False)
             },
         )
 

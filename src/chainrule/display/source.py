@@ -1,196 +1,331 @@
-"""SymPy expressions as the source of NumPy expressions.
+"""Expressions as lines of Python: each fits the page, laid out as `ruff format` does it.
 
-    a exp(−b x)        is written        a * np.exp(-b * x)
+    z_1 = y_0 @ p["dense_1.weights"] + p["dense_1.biases"]
 
-The order is that of a textbook: numbers before symbols, symbols before sums and functions, and
-negative terms last. The source is what `derive` puts into a program, and what
-`chainrule.display.notation` turns into a formula on a page.
+A line that would be too long is divided at its largest part, which gets a name and a line of its
+own. So does a part that occurs several times. A sum over indices is written with one line for each
+index.
 """
 
 from __future__ import annotations
 
 import ast
-import re
-from collections.abc import Sequence
+import copy
+import json
+import textwrap
+from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from chainrule.calculus.symbolic.formulas import require_sympy
+from attrs import define, field
 
-NUMPY = {"atan": "arctan", "asin": "arcsin", "acos": "arccos", "Abs": "abs"}
-"""NumPy's names of functions, where they differ from SymPy's."""
+WIDTH = 100
+"""The maximum width of a line."""
 
-LARGEST_DENOMINATOR = 1000
-"""A fraction with a larger one is written as a decimal."""
+LONG = 24
+"""A part that occurs several times gets a name if it has at least this many characters."""
+
+SUM, PRODUCT, SIGN, POWER, ATOM = range(5)
+SIGNS: Mapping[type, tuple[str, int]] = {
+    ast.Add: ("+", SUM),
+    ast.Sub: ("-", SUM),
+    ast.Mult: ("*", PRODUCT),
+    ast.MatMult: ("@", PRODUCT),
+    ast.Div: ("/", PRODUCT),
+    ast.Pow: ("**", POWER),
+}
+RELATIONS: Mapping[type, str] = {
+    ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=",
+}  # fmt: skip
 
 
-class Source:
-    """Writes expressions.
+def source(node: ast.expr) -> str:
+    """The Python code of an expression."""
+    return _Code().of(node)
 
-    Parameters
+
+class _Code:
+    """Writes an expression, and remembers the code of each of its parts."""
+
+    def __init__(self) -> None:
+        self.known: dict[int, tuple[str, int]] = {}  # the code and its precedence, by ``id``
+
+    def of(self, node: ast.expr | None, rank: int = -1) -> str:
+        """The code, in parentheses if its precedence is below ``rank``."""
+        if node is None:
+            return ""
+        if id(node) not in self.known:
+            self.known[id(node)] = self._written(node)
+        text, own = self.known[id(node)]
+        return text if own >= rank else f"({text})"
+
+    def _written(self, node: ast.expr) -> tuple[str, int]:
+        match node:
+            case ast.Constant(value=str()):
+                return json.dumps(node.value, ensure_ascii=False), ATOM
+            case ast.Constant():
+                is_negative = isinstance(node.value, int | float) and node.value < 0
+                return repr(node.value), SIGN if is_negative else ATOM
+            case ast.BinOp(op=ast.Pow()):
+                space = "" if _is_plain(node.left) and _is_plain(node.right) else " "
+                left, right = self.of(node.left, ATOM), self.of(node.right, SIGN)
+                return f"{left}{space}**{space}{right}", POWER
+            case ast.BinOp():
+                sign, rank = SIGNS[type(node.op)]
+                return f"{self.of(node.left, rank)} {sign} {self.of(node.right, rank + 1)}", rank
+            case ast.UnaryOp():
+                sign = "-" if isinstance(node.op, ast.USub) else "+"
+                return sign + self.of(node.operand, SIGN), SIGN
+            case ast.Compare():
+                sign = RELATIONS[type(node.ops[0])]
+                return f"{self.of(node.left, SUM)} {sign} {self.of(node.comparators[0], SUM)}", -1
+            case ast.Tuple():
+                comma = "," if len(node.elts) == 1 else ""
+                return f"({', '.join(map(self.of, node.elts))}{comma})", ATOM
+            case ast.List():
+                return f"[{', '.join(map(self.of, node.elts))}]", ATOM
+            case ast.Subscript():
+                return f"{self.of(node.value, ATOM)}[{self._index(node.slice)}]", ATOM
+            case ast.Attribute():
+                return f"{self.of(node.value, ATOM)}.{node.attr}", ATOM
+            case ast.Call():
+                return f"{self.of(node.func, ATOM)}({', '.join(self.arguments(node))})", ATOM
+            case ast.ListComp():
+                return f"[{' '.join(self.loop(node))}]", ATOM
+            case ast.GeneratorExp():
+                return " ".join(self.loop(node)), ATOM
+        return ast.unparse(node), ATOM
+
+    def arguments(self, node: ast.Call) -> list[str]:
+        """The arguments of a call."""
+        options = [f"{option.arg}={self.of(option.value)}" for option in node.keywords]
+        return [*map(self.of, node.args), *options]
+
+    def loop(self, node: ast.ListComp | ast.GeneratorExp) -> list[str]:
+        """The parts of a comprehension: what it computes, and each ``for``."""
+        pairs = ((self.of(each.target), self.of(each.iter)) for each in node.generators)
+        return [self.of(node.elt), *("for {} in {}".format(*pair) for pair in pairs)]
+
+    def _index(self, node: ast.expr) -> str:
+        if isinstance(node, ast.Tuple):
+            return ", ".join(map(self._index, node.elts))
+        if not isinstance(node, ast.Slice):
+            return self.of(node)
+        ends = [node.lower, node.upper, *([node.step] if node.step else [])]
+        if all(end is None or _is_bare(end) for end in ends):
+            return ":".join(map(self.of, ends))
+        text = self.of(ends[0])
+        for end in ends[1:]:
+            text = f"{text} :".lstrip() + (f" {self.of(end)}" if end is not None else "")
+        return text
+
+    def opened(self, node: ast.expr) -> tuple[str, list[str], str]:
+        """An expression in several lines: before its bracket, inside it, and after it."""
+        match node:
+            case ast.Call(args=[ast.GeneratorExp() as only], keywords=[]):
+                return f"{self.of(node.func, ATOM)}(", self._lines_of(only), ")"
+            case ast.Call():
+                inside = [f"{each}," for each in self.arguments(node)]
+                return f"{self.of(node.func, ATOM)}(", inside, ")"
+            case ast.ListComp():
+                return "[", self._lines_of(node), "]"
+            case ast.List() | ast.Tuple():
+                begin, end = "[]" if isinstance(node, ast.List) else "()"
+                return begin, [f"{self.of(each)}," for each in node.elts], end
+        return "(", [self.of(node)], ")"
+
+    def _lines_of(self, node: ast.ListComp | ast.GeneratorExp) -> list[str]:
+        """The lines of a comprehension, for an indent of 4; a long body takes several."""
+        body, *loops = self.loop(node)
+        parts = [body]
+        if len(body) > WIDTH - 8 and isinstance(node.elt, ast.BinOp):
+            sign, rank = SIGNS[type(node.elt.op)]
+            right = self.of(node.elt.right, rank + 1)
+            parts = [self.of(node.elt.left, rank), f"{sign} {right}"]
+        elif len(body) > WIDTH - 8 and isinstance(node.elt, ast.Call):
+            begin, inside, end = self.opened(node.elt)
+            together = " ".join(inside).rstrip(",")
+            inside = [together] if len(together) <= WIDTH - 12 else inside
+            parts = [begin, *(f"    {line}" for line in inside), end]
+        return [*parts, *loops]
+
+
+def _is_bare(node: ast.expr) -> bool:
+    inner = node.operand if isinstance(node, ast.UnaryOp) else node
+    return isinstance(inner, ast.Name | ast.Constant)
+
+
+def _is_plain(node: ast.expr) -> bool:
+    """Whether no spaces are written around a power with it."""
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return _is_bare(node)
+
+
+# ------------------------------------------------------------------------------- lines
+
+
+@define
+class Lines:
+    """The lines of a function, with names for the parts of long expressions.
+
+    Attributes
     ----------
-    names
-        For each symbol what to write, a name or any other expression, in the order in which sums
-        are sorted.
-    factors
-        The same symbols in the order of the factors of a product; by default as in sums.
-    on_paper
-        Whether the sign of a fraction comes before the whole fraction, −(a / b), not (−a) / b.
+    indent
+        The number of spaces before each line.
+    lines
+        The lines so far.
     """
 
-    def __init__(
-        self,
-        names: dict[Any, str],
-        factors: Sequence[Any] | None = None,
-        *,
-        on_paper: bool = False,
-    ) -> None:
-        self._sympy = require_sympy()
-        self._names = names
-        self._terms = {symbol: n for n, symbol in enumerate(names)}
-        self._factors = {symbol: n for n, symbol in enumerate(factors or names)}
-        self._on_paper = on_paper
+    indent: int = 4
+    lines: list[str] = field(factory=list)
+    _parts: dict[str, str] = field(factory=dict)  # their names, by code
+    _counts: Counter[str] = field(factory=Counter)
 
-    def __call__(self, expression: Any) -> str:
-        """The source of an expression, formatted as ruff does."""
-        return _with_close_powers(ast.unparse(self._tree(expression)))
+    def add(self, text: str = "", comment: str = "") -> None:
+        """A line as it is, with a comment behind it, or above it if there is no room."""
+        line = " " * self.indent + text if text else ""
+        if comment and len(line) + len(comment) + 4 <= WIDTH:
+            line += f"  # {comment}"
+        elif comment and self.indent + len(comment) + 2 <= WIDTH:
+            self.lines.append(" " * self.indent + f"# {comment}")
+        self.lines.append(line)
 
-    def _tree(self, e: Any) -> ast.expr:
-        sympy = self._sympy
-        if e.is_Rational:
-            return _number(e)
-        if e in self._names:
-            return ast.parse(self._names[e], mode="eval").body
-        if e == sympy.pi or e == sympy.E:
-            return ast.Attribute(ast.Name("np"), "pi" if e == sympy.pi else "e")
-        if e.is_Add:
-            return self._sum(e)
-        if e.is_Mul or (e.is_Pow and e.exp.is_Rational and e.exp < 0):
-            return self._product(e)
-        if e.is_Pow:
-            return self._power(e.base, e.exp)
-        if e.is_Relational:
-            sign = ast.Gt() if isinstance(e, sympy.Gt) else ast.Lt()
-            return ast.Compare(self._tree(e.lhs), [sign], [self._tree(e.rhs)])
-        return _call(NUMPY.get(e.func.__name__, e.func.__name__), *map(self._tree, e.args))
+    def assign(self, left: str, node: ast.expr, comment: str = "", sign: str = "=") -> None:
+        """The lines of ``left = expression``."""
+        self._assign(left, copy.deepcopy(node), comment, sign)
 
-    # ---------------------------------------------------------------- sums
+    def _assign(self, left: str, node: ast.expr, comment: str = "", sign: str = "=") -> None:
+        node = self._with_names(node, len(left) + len(sign) + 2)
+        code = _Code()
+        text = f"{left} {sign} {code.of(node)}"
+        if self._fits(text):
+            self.add(text, comment)
+            return
+        if comment and self.indent + len(comment) + 2 <= WIDTH:
+            self.add(f"# {comment}")
+        begin, middle, end = code.opened(node)
+        together = " ".join(middle).rstrip(",")
+        if isinstance(node, ast.Call) and self._fits(f"    {together}"):
+            middle = [together]
+        for line in (f"{left} {sign} {begin}", *(f"    {part}" for part in middle), end):
+            self.add(line)
 
-    def _sum(self, e: Any) -> ast.expr:
-        terms = sorted(e.args, key=self._place_in_sum)
-        positive = next((term for term in terms if not _is_negative(term)), terms[0])
-        terms.remove(positive)
-        total = self._tree(positive)
-        for term in terms:
-            if _is_negative(term):
-                total = ast.BinOp(total, ast.Sub(), self._tree(-term))
-            else:
-                total = ast.BinOp(total, ast.Add(), self._tree(term))
-        return total
+    def _fits(self, text: str) -> bool:
+        return self.indent + len(text) <= WIDTH
 
-    def _place_in_sum(self, term: Any) -> Any:
-        used = sorted(self._terms.get(s, len(self._terms)) for s in term.free_symbols)
-        degree = sum(p.exp if p.is_Pow and p.exp.is_Integer else 1 for p in _factors(term))
-        return bool(used), used, not self._is_plain(term), degree, term.sort_key()
+    def _with_names(self, node: ast.expr, taken: int) -> ast.expr:
+        """The expression with names for repeated parts, and for others until it fits."""
+        while True:
+            code = _Code()
+            is_long = self.indent + taken + len(code.of(node)) > WIDTH
+            texts = [(part, code.of(part)) for part in _parts_of(node)]
+            count = Counter(text for _, text in texts)
+            chosen = [
+                (part, text)
+                for part, text in texts
+                if text in self._parts or (count[text] > 1 and len(text) >= LONG)
+            ]
+            if not chosen and is_long:
+                texts = [(part, text) for part, text in texts if len(text) >= LONG / 2]
+                room = WIDTH - self.indent - 16
+                chosen = [(part, text) for part, text in texts if len(text) <= room]
+                if not chosen and not self._can_be_opened(node, code):
+                    chosen = [each for each in texts if not isinstance(each[0], ast.BinOp)]
+            if not chosen:
+                return node
+            part, text = max(chosen, key=lambda each: len(each[1]))
+            node = self._name(node, part, text, {id(p) for p, other in texts if other == text})
 
-    def _is_plain(self, term: Any) -> bool:
-        return all(part.is_Symbol or part.is_Number for part in self._sympy.preorder_traversal(term)
-                   if not (part.is_Mul or part.is_Pow))  # fmt: skip
+    def _can_be_opened(self, node: ast.expr, code: _Code) -> bool:
+        """Whether it can be written in several lines: a list, or a call of a function."""
+        match node:
+            case ast.Call(func=ast.Name() | ast.Attribute(value=ast.Name(id="np"))):
+                pass
+            case ast.List() | ast.Tuple() | ast.ListComp():
+                pass
+            case _:
+                return False
+        return all(self._fits(f"    {line}") for line in code.opened(node)[1])
 
-    # ---------------------------------------------------------------- products
-
-    def _product(self, e: Any) -> ast.expr:
-        over: list[ast.expr] = []
-        under: list[ast.expr] = []
-        coefficient, factors = e.as_coeff_mul()
-        if _is_decimal(coefficient):
-            coefficient, factors = self._sympy.Integer(1), (coefficient, *factors)
-        is_negative = coefficient < 0 or (factors[0].is_Rational and factors[0] < 0)
-        if is_negative and coefficient > 0:
-            factors = (-factors[0], *factors[1:])
-        numerator, denominator = abs(coefficient.p), coefficient.q
-        for factor in sorted(factors, key=self._place_in_product):
-            base, exponent = factor.as_base_exp()
-            is_under = factor.is_Pow and exponent.is_Rational and exponent < 0
-            (under if is_under else over).append(
-                self._power(base, -exponent) if is_under else self._tree(factor)
-            )
-        if numerator != 1 or not over:
-            over.insert(0, ast.Constant(int(numerator)))
-        if denominator != 1:
-            under.insert(0, ast.Constant(int(denominator)))
-        if is_negative and not (self._on_paper and under):
-            over[0] = _negated(over[0])
-        result = _multiplied(over)
-        if under:
-            result = ast.BinOp(result, ast.Div(), _multiplied(under))
-        if is_negative and self._on_paper and under:
-            result = _negated(result)
-        return result
-
-    def _place_in_product(self, factor: Any) -> Any:
-        base = factor.base if factor.is_Pow else factor
-        kind = 0 if factor.is_number else 1 if base.is_Symbol else 2 if base.is_Add else 3
-        used = sorted(self._factors.get(s, len(self._factors)) for s in factor.free_symbols)
-        return kind, used, factor.sort_key()
-
-    def _power(self, base: Any, exponent: Any) -> ast.expr:
-        if exponent == 1:
-            return self._tree(base)
-        if exponent == self._sympy.Rational(1, 2):
-            return _call("sqrt", self._tree(base))
-        return ast.BinOp(self._tree(base), ast.Pow(), self._tree(exponent))
+    def _name(self, node: ast.expr, part: ast.expr, text: str, places: set[int]) -> ast.expr:
+        """The expression with a name for a part, wherever it occurs."""
+        if text not in self._parts:
+            word = _word_for(part)
+            self._counts[word] += 1
+            name = f"{word}_{self._counts[word]}"
+            self._assign(name, copy.deepcopy(part))
+            self._parts[text] = name
+        name = self._parts[text]
+        return _changed(node, lambda each: ast.Name(name) if id(each) in places else None)
 
 
-def _factors(term: Any) -> Sequence[Any]:
-    return term.args if term.is_Mul else (term,)
+def _word_for(node: ast.expr) -> str:
+    """A word for the name of a part: the function that it calls."""
+    match node:
+        case ast.Call(func=ast.Attribute(attr=word) | ast.Name(id=word)):
+            return word
+    return "part"
 
 
-def _is_negative(term: Any) -> bool:
-    return bool(_factors(term)[0].is_Rational and _factors(term)[0] < 0)
+def function(name: str, arguments: str, doc: str, body: str | Lines) -> str:
+    """A function as code. Empty lines of the body are left out, long ones divided."""
+    if isinstance(body, str):
+        text = textwrap.indent(textwrap.dedent(body), " " * 4)
+        body = Lines(
+            lines=[part for line in text.split("\n") if line.strip() for part in _fit(line)]
+        )
+    return "\n".join([f"def {name}({arguments}):", f'    """{doc}"""', *body.lines])
 
 
-def _is_decimal(number: Any) -> bool:
-    """Whether a number is rather written as 0.1 than as 1 / 10."""
-    q = number.q
-    while q % 2 == 0:
-        q //= 2
-    while q % 5 == 0:
-        q //= 5
-    return bool((q == 1 and number.q >= 10) or number.q > LARGEST_DENOMINATOR)
-
-
-def _number(e: Any) -> ast.expr:
-    size: ast.expr
-    if _is_decimal(e):
-        size = ast.Constant(float(abs(e)))
+def _fit(line: str) -> list[str]:
+    """A line of code, divided if it is too long: an assignment, or a result."""
+    lines, code = Lines(len(line) - len(line.lstrip())), line.strip()
+    if len(line) <= WIDTH:
+        return [line]
+    left, is_assignment, right = code.partition(" = ")
+    if code.startswith("return "):
+        lines.assign("result", ast.parse(code.removeprefix("return "), mode="eval").body)
+        lines.add("return result")
+    elif is_assignment:
+        lines.assign(left, ast.parse(right, mode="eval").body)
     else:
-        size = ast.Constant(int(abs(e.p)))
-        if e.q != 1:
-            size = ast.BinOp(size, ast.Div(), ast.Constant(int(e.q)))
-    return _negated(size) if e < 0 else size
+        lines.add(code)
+    return lines.lines
 
 
-def _negated(node: ast.expr) -> ast.expr:
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
-        node = ast.Call(ast.Name(""), [node], [])  # in parentheses: -(x**2), as ruff writes it
-    return ast.UnaryOp(ast.USub(), node)
+def replaced(node: ast.expr, change: Callable[[ast.expr], ast.expr | None]) -> ast.expr:
+    """A copy in which each part for which ``change`` returns an expression is that expression."""
+    return _changed(copy.deepcopy(node), change)
 
 
-def _multiplied(factors: list[ast.expr]) -> ast.expr:
-    result, *others = factors
-    for factor in others:
-        result = ast.BinOp(result, ast.Mult(), factor)
-    return result
+def _changed(node: ast.expr, change: Callable[[ast.expr], ast.expr | None]) -> ast.expr:
+    class Change(ast.NodeTransformer):
+        def visit(self, part: ast.AST) -> ast.AST:
+            new = change(part) if isinstance(part, ast.expr) else None
+            return new if new is not None else super().visit(part)
+
+    changed: Any = Change().visit(node)
+    return changed  # type: ignore[no-any-return]
 
 
-def _call(name: str, *arguments: ast.expr) -> ast.expr:
-    function = ast.Name(name) if name == "erf" else ast.Attribute(ast.Name("np"), name)
-    return ast.Call(function, list(arguments), [])
+def _parts_of(node: ast.expr) -> list[ast.expr]:
+    """The parts of an expression that could have a line of their own, without the whole."""
+    free: list[tuple[ast.expr, set[str]]] = []
+    bound: set[str] = set()
 
+    def names_in(part: ast.AST) -> set[str]:
+        """The names that a part uses, without those that it binds; notes all parts."""
+        names = {part.id} if isinstance(part, ast.Name) else set()
+        for child in ast.iter_child_nodes(part):
+            names |= names_in(child)
+        if isinstance(part, ast.ListComp | ast.GeneratorExp):
+            own = {each.target.id for each in part.generators if isinstance(each.target, ast.Name)}
+            bound.update(own)
+            names -= own
+        if isinstance(part, ast.Call | ast.BinOp | ast.ListComp) and part is not node:
+            free.append((part, names))
+        return names
 
-SIMPLE = r"(?:[A-Za-z_][\w.]*|\d[\d.]*)"
-
-
-def _with_close_powers(source: str) -> str:
-    """``x**2`` for powers of names and numbers, as ruff writes it; (x + 1) ** 2 stays."""
-    return re.sub(rf"(?<![\w.)\]])({SIMPLE}) \*\* (-?{SIMPLE})(?![\w.(\[])", r"\1**\2", source)
+    names_in(node)
+    return [part for part, names in free if bound.isdisjoint(names)]

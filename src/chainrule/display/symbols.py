@@ -207,9 +207,7 @@ class Symbols:
             )
         states = dict(layer._buffers)
         if states:
-            spoken = [*said.forward, *said.backward, *said.gradients.values()]
-            spoken += [*said.definitions.values(), *said.backward_definitions.values()]
-            used = {name for text in spoken for name in self._names_in(text, place)}
+            used = {name for text in self._spoken(said) for name in self._names_in(text, place)}
             states = {name: part for name, part in states.items() if name in used}
         for path, part in {**place.parameters, **states}.items():
             if id(part) not in self.parts:
@@ -217,6 +215,11 @@ class Symbols:
                 self.parts[id(part)] = name
                 self.signs[name] = sign
                 self._symbol(name, part.shape, self.paths.get(id(part), path), batch=False)
+
+    def _spoken(self, said: Equations) -> list[str]:
+        """The expressions whose buffers get a symbol."""
+        parts = [*said.definitions.values(), *said.backward_definitions.values()]
+        return [*parts, *said.forward, *said.backward, *said.gradients.values()]
 
     def _free_name(self, path: str, number: str) -> tuple[str, Sign]:
         own = path.replace("/", "_").replace(".", "_")

@@ -52,6 +52,13 @@ def _multiple(width: int, heads: int) -> int:
     return max(1, round(width / heads)) * heads
 
 
+SIGNS = {
+    **{name: (f"{name}^{{(<n>)}}", f"{name}<n>") for name in "qkvueamo"},
+    **{f"d{name}": (rf"\delta_{name}^{{(<n>)}}", f"δ{name}<n>") for name in "qkvsam"},
+}
+"""How `equations` writes the parts of attention."""
+
+
 class MultiHeadAttention(Layer, repr=False):
     """Scaled dot-product attention in several heads: ``layer(query[, key_value[, mask]])``.
 
@@ -169,21 +176,73 @@ class MultiHeadAttention(Layer, repr=False):
 
     def equations(self) -> Equations:
         names = numbered("x", len(self.input_shapes))
-        query, keys = names[0], _keys_of(tuple(names))
-        how = ", causal=True" if self.causal else ""
-        how += f", mask={names[2]}" if len(names) == 3 else ""
-        q, k, v = (
-            f"np.heads({x} @ {role}_weights + {role}_biases)"
-            for x, role in ((query, "query"), (keys, "key"), (keys, "value"))
-        )
-        width = self.query_biases.size // self.heads
-        attention = f"np.softmax({q} @ {k}.T / np.sqrt({width}){how})"
-        deltas = [f"{name}.T @ delta" for name in numbered("J", len(names))]
+        x, keys, heads = names[0], _keys_of(tuple(names)), self.heads
+        units, width = self.query_biases.size, self.query_biases.size // heads
+
+        def in_heads(array: str) -> str:
+            return f"({array}).reshape(len({x}), -1, {heads}, {width}).swapaxes(1, 2)"
+
+        def joined(array: str) -> str:
+            return f"({array}).swapaxes(1, 2).reshape(len({x}), -1, {units})"
+
+        def product(one: str, inputs: int, other: str, outputs: int) -> str:
+            return f"{one}.reshape(-1, {inputs}).T @ {other}.reshape(-1, {outputs})"
+
+        used = self._used_on_paper(names)
+        powers = "np.exp(q @ k.mT / np.sqrt(" + str(width) + "))"
+        total = "e.sum(axis=-1, keepdims=True)"
+        y, delta = "m @ output_weights + output_biases", "delta"
+        definitions = {
+            "q": in_heads(f"{x} @ query_weights + query_biases"),
+            "k": in_heads(f"{keys} @ key_weights + key_biases"),
+            "v": in_heads(f"{keys} @ value_weights + value_biases"),
+            **({"u": used} if used else {}),
+            "e": f"{powers} * u" if used else powers,
+            "a": f"e / {total}",
+            "m": joined("a @ v"),
+        }
+        if len(names) == 3:  # a query may have no key
+            definitions["a"] = f"e / np.where({total} == 0, 1, {total})"
+            definitions["o"] = "np.where(np.max(u, axis=(1, 3)), 1, 0).reshape(len(u), -1, 1)"
+            y, delta = f"o * ({y})", "(o * delta)"
+        parts = {
+            "dm": in_heads(f"{delta} @ output_weights.T"),
+            "da": "dm @ v.mT",
+            "ds": f"a * (da - (a * da).sum(axis=-1, keepdims=True)) / np.sqrt({width})",
+            "dq": joined("ds @ k"),
+            "dk": joined("ds.mT @ q"),
+            "dv": joined("a.mT @ dm"),
+        }
+        of_keys = "dk @ key_weights.T + dv @ value_weights.T"
+        backward = ["dq @ query_weights.T", of_keys, "np.zeros_like(x_3)"][: len(names)]
+        if len(names) == 1:
+            backward = [f"dq @ query_weights.T + {of_keys}"]
+        features, of_key = self.input_shapes[0][-1], self.input_shapes[:2][-1][-1]
+        gradients = {
+            "query_weights": product(x, features, "dq", units),
+            "key_weights": product(keys, of_key, "dk", units),
+            "value_weights": product(keys, of_key, "dv", units),
+            "output_weights": product("m", units, delta, features),
+            "query_biases": "dq.sum(axis=(0, 1))",
+            "key_biases": "dk.sum(axis=(0, 1))",
+            "value_biases": "dv.sum(axis=(0, 1))",
+            "output_biases": f"{delta}.sum(axis=(0, 1))",
+        }
         return Equations(
-            f"np.joined({attention} @ {v}) @ output_weights + output_biases",
-            [*deltas[:2], *(f"np.zeros_like({x})" for x in names[2:])],
-            is_evaluable=False,
-        )
+            y, backward, gradients,
+            definitions=definitions, backward_definitions=parts, signs=SIGNS,
+        )  # fmt: skip
+
+    def _used_on_paper(self, names: list[str]) -> str:
+        """Where a query may use a key, as an expression; empty if it may use every key."""
+        used = []
+        if self.causal:
+            rows = f"np.arange({names[0]}.shape[1]).reshape(-1, 1)"
+            used.append(f"np.where({rows} >= np.arange({names[:2][-1]}.shape[1]), 1, 0)")
+        if len(names) == 3:
+            is_for_keys = len(self.input_shapes[2]) == 1
+            used.append(f"np.expand_dims(np.where(x_3 != 0, 1, 0), {(1, 2) if is_for_keys else 1})")
+        return " * ".join(used)
 
     def _attended(self, inputs: tuple[Array, ...], used: Array | None) -> tuple[Array, ...]:
         """What backward needs: q / √d, k, v and a of all heads, and a v side by side."""
@@ -286,7 +345,17 @@ class PositionalEncoding(Layer, repr=False):
         return inputs + _waves(*inputs.shape[1:], inputs.dtype)
 
     def equations(self) -> Equations:
-        return Equations("x + np.waves(x.shape)", "delta", is_evaluable=False)
+        width = self.input_shape[1]
+        columns = f"np.arange({width})"
+        return Equations(
+            f"x + np.where({columns} == j, np.sin(angle), np.cos(angle))",
+            "delta",
+            definitions={
+                "j": f"2 * np.floor({columns} / 2)",
+                "angle": f"np.arange(x.shape[1]).reshape(-1, 1) / 10000 ** (j / {width})",
+            },
+            signs={"j": ("j", "j"), "angle": (r"\varphi^{(<n>)}", "φ<n>")},
+        )
 
 
 # ------------------------------------------------------------------------------- computing

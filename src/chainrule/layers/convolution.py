@@ -34,14 +34,16 @@ from chainrule.core.validators import as_int, at_least_one, complain, yes_or_no
 from chainrule.layers.correlation import both, correlation, gradients, products, spread
 from chainrule.layers.dense import ones, vectors
 from chainrule.layers.windows import (
-    Amounts,
     Windows,
     a_padding,
     amounts_of,
     any_size,
     as_sizes,
+    over_offsets,
     per_axis,
     reach,
+    seen_on_paper,
+    sent_on_paper,
     sizes_from,
     spatial_axes,
     windows_on,
@@ -359,46 +361,63 @@ class TransposedConvolution(_Weighted, repr=False):
 
 
 def _equations(layer: _Weighted, *, is_transposed: bool) -> Equations:
-    """Sums over the offsets of the kernel, as expressions; next to each other for several groups.
+    """Sums over the offsets of the kernel, as expressions.
 
     A convolution's windows are on x, those of its transpose on Δ. At each offset they see some
-    entries there, and to some the entries of the other array are sent.
+    entries there, and to some the entries of the other array are sent. Several groups have an axis
+    of their own, g: c and f are the channels and filters of a group.
     """
     if is_open(layer.input_shapes):  # the slices need sizes
         return _equations_for_any_size(layer, is_transposed=is_transposed)
     windows, groups = layer._windows(layer.input_shape), layer.groups
-    channels, filters = layer.input_shape[-1] // groups, layer.filters // groups
-    indices = "ijk"[: len(windows.kernel)]
-    over = "".join(f" for {i} in range({n})" for i, n in zip(indices, windows.kernel, strict=True))
-    columns: list[list[str]] = []
-    for g in range(groups):
-        x, delta, w = "x", "delta", f"weights[{', '.join(indices)}]"
-        if groups > 1:
-            c, f = (f"{g * n}:{(g + 1) * n}" for n in (channels, filters))
-            x, delta = f"x[..., {c}]", f"delta[..., {f}]"
-            w += f"[{c}]" if is_transposed else f"[:, {f}]"
-        if is_transposed:
-            seen, sent = _seen(delta, windows), _sent(x, windows, channels)
-            left, right = x, seen
-        else:
-            seen, sent = _seen(x, windows), _sent(delta, windows, filters)
-            left, right = seen, delta
-        both_ways = [f"sum({seen} @ {w}{over})", _folded(f"sum({sent} @ {w}.T{over})", windows)]
-        if is_transposed:
-            both_ways = [_folded(f"sum({sent} @ {w}{over})", windows), f"sum({seen} @ {w}.T{over})"]
-        product = f"{left}.reshape(-1, {channels}).T @ {right}.reshape(-1, {filters})"
-        shape = ", ".join(map(str, (*windows.kernel, channels, filters)))
-        columns.append([*both_ways, f"np.stack([{product}{over}]).reshape({shape})"])
-    axes = -1, -1, -2 if is_transposed else -1
-    forward, backward, gradient = (
-        f"np.concatenate(({', '.join(parts)}), axis={axis})" if groups > 1 else parts[0]
-        for parts, axis in zip(zip(*columns, strict=True), axes, strict=True)
-    )
-    gradients = {"weights": gradient}
+    c, f = layer.input_shape[-1] // groups, layer.filters // groups
+    space = "ijk"[: len(windows.kernel)]
+    over, _ = over_offsets(windows)
+    x, delta, w = "x", "delta", "weights"
+    channels, filters = str(c), str(f)
+    there, back = "{} @ {}", "{} @ {}.T"
+    product = f"{{}}.reshape(-1, {c}).T @ {{}}.reshape(-1, {f})"
+    if groups > 1:
+        channels, filters = f"{groups}, {c}", f"{groups}, {f}"
+        x, delta = (
+            _reshaped(x, layer.input_shape, channels),
+            _reshaped(delta, layer.output_shape, filters),
+        )
+        layout = (f"{groups}, {c}, {f}", "gcf") if is_transposed else (f"{c}, {groups}, {f}", "cgf")
+        w = f"weights.reshape({', '.join(map(str, windows.kernel))}, {layout[0]})"
+        there, back = (f"np.einsum('{way},{layout[1]}->{out}', {{}}, {{}})"
+                       for way, out in (("...gc", "...gf"), ("...gf", "...gc")))  # fmt: skip
+        rows = "n" + "xyz"[: len(space)]
+        product = f"np.einsum('{rows}gc,{rows}gf->{layout[1]}', {{}}, {{}})"
+    w += f"[{', '.join(space)}]"
+    if is_transposed:
+        seen, sent = seen_on_paper(delta, windows, groups > 1), sent_on_paper(x, windows, channels)
+        ways, parts = (there.format(sent, w), back.format(seen, w)), (x, seen)
+    else:
+        seen, sent = seen_on_paper(x, windows, groups > 1), sent_on_paper(delta, windows, filters)
+        ways, parts = (there.format(seen, w), back.format(sent, w)), (seen, delta)
+    forward, backward = (f"sum({way}{over})" for way in ways)
+    if groups > 1:
+        is_copied = windows.padding in ("periodic", "reflect")
+        wide = (*(windows.padded_sizes if is_copied else windows.sizes), 0)
+        shapes = (wide, layer.input_shape) if is_transposed else (layer.output_shape, wide)
+        forward = _reshaped(forward, shapes[0], str(layer.filters), "x")
+        backward = _reshaped(backward, shapes[1], str(layer.input_shape[-1]), "delta")
+    if is_transposed:
+        forward = _folded(forward, windows)
+    else:
+        backward = _folded(backward, windows)
+    shape = ", ".join(map(str, layer.weights.shape))
+    gradients = {"weights": f"np.stack([{product.format(*parts)}{over}]).reshape({shape})"}
     if layer.use_bias:
         forward += " + biases"
         gradients["biases"] = f"delta.sum(axis={tuple(range(len(layer.input_shape)))})"
     return Equations(forward, backward, gradients, letter="z")
+
+
+def _reshaped(array: str, row: Shape, last: str, rows: str = "") -> str:
+    """The expression with other last axes than those of a row; ``rows`` has as many rows."""
+    return f"{array}.reshape({', '.join([f'len({rows or array})', *map(str, row[:-1]), last])})"
 
 
 def _equations_for_any_size(layer: _Weighted, *, is_transposed: bool) -> Equations:
@@ -425,47 +444,6 @@ def _equations_for_any_size(layer: _Weighted, *, is_transposed: bool) -> Equatio
     return Equations(forward, backward, gradients, letter="z", is_evaluable=False, signs=signs)
 
 
-def _seen(wide: str, windows: Windows) -> str:
-    """What the windows see at the offset i, j, … of the kernel."""
-    slices = [
-        f"{_times(d, i)}:{_times(d, i)} + {s * (m - 1) + 1}" + (f":{s}" if s > 1 else "")
-        for i, d, s, m in zip(
-            "ijk", windows.dilations, windows.strides, windows.outputs, strict=False
-        )
-    ]
-    return f"{_padded(wide, windows.amounts, windows.padding)}[:, {', '.join(slices)}]"
-
-
-def _sent(narrow: str, windows: Windows, channels: int) -> str:
-    """What offset i, j, … sends to each padded entry; to each entry if the padding is zeros."""
-    is_copied = windows.padding in ("periodic", "reflect")
-    amounts, slices = [], []
-    for i, n, k, s, d, m, (before, after) in zip(
-        "ijk", windows.sizes, windows.kernel, windows.strides, windows.dilations, windows.outputs,
-        windows.amounts, strict=False,
-    ):  # fmt: skip
-        first, size = (0, n + before + after) if is_copied else (before, n)
-        start = first + reach(k, d) - 1
-        front = max(reach(k, d) - 1 - first, 0)
-        start += front - reach(k, d) + 1
-        amounts.append((front, max(start + size - front - s * m, 0)))
-        slices.append(f"{start} - {_times(d, i)}:{start + size} - {_times(d, i)}")
-    return f"{_padded(_spaced(narrow, windows, channels), tuple(amounts))}[:, {', '.join(slices)}]"
-
-
-def _spaced(narrow: str, windows: Windows, channels: int) -> str:
-    """An array with s − 1 zeros behind each entry."""
-    if set(windows.strides) == {1}:
-        return narrow
-    single = [str(n) for m in windows.outputs for n in (m, 1)]
-    zeros = tuple((0, n) for s in windows.strides for n in (0, s - 1))
-    sizes = [str(m * s) for m, s in zip(windows.outputs, windows.strides, strict=True)]
-    before, after = (
-        ", ".join([f"len({narrow})", *shape, str(channels)]) for shape in (single, sizes)
-    )
-    return f"{_padded(f'{narrow}.reshape({before})', zeros)}.reshape({after})"
-
-
 def _folded(total: str, windows: Windows) -> str:
     """The sum over the copies of each entry, with the matrix P of the padding of an axis: Pᵀ y."""
     modes = {"periodic": "wrap", "reflect": "reflect"}
@@ -475,14 +453,3 @@ def _folded(total: str, windows: Windows) -> str:
                 p = f"np.pad(np.eye({n}), ({added}, (0, 0)), mode={modes[windows.padding]!r})"
                 total = f"({p}.T @ {total}.swapaxes({axis}, -2)).swapaxes({axis}, -2)"
     return total
-
-
-def _padded(x: str, amounts: Amounts, padding: Any = "zeros") -> str:
-    if not any(map(any, amounts)):
-        return x
-    mode = {"periodic": ", mode='wrap'", "reflect": ", mode='reflect'"}.get(padding, "")
-    return f"np.pad({x}, {((0, 0), *amounts, (0, 0))}{mode})"
-
-
-def _times(number: int, index: str) -> str:
-    return index if number == 1 else f"{number} * {index}"

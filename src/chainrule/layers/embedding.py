@@ -111,8 +111,7 @@ class Embedding(Layer, repr=False):
         return ((...,),)
 
     def equations(self) -> Equations:
-        table = f"np.cumsum(np.ones({self.entries})) - 1"  # 0, 1, 2, …
-        one_hot = f"np.where(np.expand_dims(x, -1) == {table}, 1, 0)"
+        one_hot = f"np.where(np.expand_dims(x, -1) == np.arange({self.entries}), 1, 0)"
         columns = f"{one_hot}.reshape(-1, {self.entries}).T"
         return Equations(
             f"{one_hot} @ weights",

@@ -26,7 +26,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
-from attrs import field
+from attrs import evolve, field
 
 from chainrule.core.equations import Equations
 from chainrule.core.errors import ShapeError
@@ -58,6 +58,15 @@ def _an_epsilon(layer: Layer, attribute: Any, epsilon: Any) -> None:
         complain(layer, "epsilon", "a finite number above 0", epsilon, hint)
 
 
+SIGNS = {
+    "mu": (r"\mu^{(<n>)}", "μ<n>"),
+    "v": (r"\sigma_{(<n>)}^2", "σ²<n>"),
+    "n": ("n^{(<n>)}", "n<n>"),
+    "h": ("h^{(<n>)}", "h<n>"),
+}
+"""How `equations` writes the mean, the variance, the normalized input and the scaled delta."""
+
+
 class _Normalization(Layer):
     """What all normalizations share: a scale and a shift for each channel, the last axis."""
 
@@ -83,18 +92,22 @@ class _Normalization(Layer):
 
     def _equations(self, average: str) -> Equations:
         """The equations, from the average as an expression with a place for what is averaged."""
-        mean, scaled = average.format, "(delta * scale)"
-        x = f"(x - {mean('x')})" if self.is_centered else "x"
-        deviation = f"np.sqrt({mean(f'({x} ** 2)')} + {self.epsilon!r})"
-        n, axes = f"{x} / {deviation}", tuple(range(len(self.input_shape)))
-        rows = f"axis={axes if axes[1:] else 0}"
-        terms = [scaled, *([mean(scaled)] if self.is_centered else [])]
-        terms.append(f"{n} * {mean(f'({scaled} * {n})')}")
-        gradients = {"scale": f"(delta * {n}).sum({rows})", "shift": f"delta.sum({rows})"}
+        mean, axes = average.format, tuple(range(len(self.input_shape)))
+        x, rows = "(x - mu)" if self.is_centered else "x", f"axis={axes if axes[1:] else 0}"
+        deviation = f"np.sqrt(v + {self.epsilon!r})"
+        centered = f" - {mean('h')}" if self.is_centered else ""
+        gradients = {"scale": f"(delta * n).sum({rows})", "shift": f"delta.sum({rows})"}
         return Equations(
-            f"{n} * scale + shift" if self.is_centered else f"{n} * scale",
-            f"({' - '.join(terms)}) / {deviation}",
+            "n * scale + shift" if self.is_centered else "n * scale",
+            f"(h{centered} - n * {mean('(h * n)')}) / {deviation}",
             {name: gradients[name] for name in self._parameters},
+            definitions={
+                **({"mu": mean("x")} if self.is_centered else {}),
+                "v": mean(f"({x} ** 2)"),
+                "n": f"{x} / {deviation}",
+            },
+            backward_definitions={"h": "delta * scale"},
+            signs=SIGNS,
         )
 
 
@@ -300,7 +313,17 @@ class BatchNorm(_ByChannels, repr=False):
 
     def equations(self) -> Equations:
         axes = tuple(range(len(self.input_shape)))
-        return self._equations(f"{{}}.mean(axis={axes if axes[1:] else 0})")
+        mean = f"{{}}.mean(axis={axes if axes[1:] else 0})".format
+        learned = f"{self.momentum!r} * {{}} + (1 - {self.momentum!r}) * {{}}".format
+        deviation = f"np.sqrt(running_variance + {self.epsilon!r})"
+        return evolve(
+            self._equations(mean("{}")),
+            apply=f"(x - running_mean) / {deviation} * scale + shift",
+            updates={
+                "running_mean": learned("running_mean", "mu"),
+                "running_variance": learned("running_variance", "v"),
+            },
+        )
 
 
 class GroupNorm(_ByChannels, repr=False):

@@ -35,9 +35,13 @@ from chainrule.layers.windows import (
     as_sizes,
     blocks_on_paper,
     folded,
+    over_offsets,
     padded,
     per_axis,
     repeated_on_paper,
+    seen_on_paper,
+    sent_by_offset,
+    sent_on_paper,
     sizes_from,
     spatial_axes,
     windows_on,
@@ -65,8 +69,8 @@ class _Pool(Layer, repr=False):
 
     def _tiles(self) -> Windows | None:
         """The windows, for `equations`, if each entry is in one of them."""
-        windows = None if is_open(self.input_shapes) else self._windows_on(self.input_shape)
-        return windows if windows is not None and _are_tiles(windows) else None
+        windows = self._windows_on(self.input_shape)
+        return windows if _are_tiles(windows) else None
 
 
 class MaxPool(_Pool, repr=False):
@@ -130,8 +134,25 @@ class MaxPool(_Pool, repr=False):
         return functools.reduce(lambda largest, view: _larger(largest, view)[0], views)
 
     def equations(self) -> Equations:
-        if (tiles := self._tiles()) is None:
+        if is_open(self.input_shapes):
             return _equations("largest_k(x_k)", "over_largest(delta_w)")
+        if (tiles := self._tiles()) is None:
+            windows = self._windows_on(self.input_shape)
+            over, number = over_offsets(windows)
+            views = f"[{seen_on_paper('x', windows, fill='-np.inf')}{over}]"
+            parts = f"[np.where(winner == {number}, 1, 0) * delta{over}]"
+            return Equations(
+                f"np.max({views}, axis=0)",
+                f"sum({sent_by_offset('parts', windows, str(self.input_shape[-1]))}{over})",
+                backward_definitions={
+                    "winner": f"np.argmax({views}, axis=0)",
+                    "parts": f"np.concatenate({parts})",
+                },
+                signs={
+                    "winner": ("k^{(<n>)}", "k<n>"),
+                    "parts": (r"\delta^{(<n>)}", "δ<n>"),
+                },
+            )
         blocks = blocks_on_paper("x", tiles.outputs, tiles.kernel, self.input_shape[-1])
         y, delta = (repeated_on_paper(name, tiles.kernel) for name in ("y", "delta"))
         largest = f"{blocks}.max(axis={IN_BLOCKS[len(tiles.sizes)]})"
@@ -180,8 +201,23 @@ class AveragePool(_Pool, repr=False):
         return _averaged(inputs, self._windows_on(inputs.shape[1:]))
 
     def equations(self) -> Equations:
-        if (tiles := self._tiles()) is None:
+        if is_open(self.input_shapes):
             return _equations("mean_k(x_k)", "over_w(delta_w / K_w)")
+        if (tiles := self._tiles()) is None:
+            windows = self._windows_on(self.input_shape)
+            over, _ = over_offsets(windows)
+            ones = f"np.ones({(1, *windows.sizes, 1)})"
+            sent = sent_on_paper("share", windows, str(self.input_shape[-1]))
+            return Equations(
+                f"sum({seen_on_paper('x', windows)}{over}) / K_w",
+                f"sum({sent}{over})",
+                definitions={"K_w": f"sum({seen_on_paper(ones, windows)}{over})"},
+                backward_definitions={"share": "delta / K_w"},
+                signs={
+                    "K_w": ("K^{(<n>)}", "K<n>"),
+                    "share": (r"\delta^{(<n>)}", "δ<n>"),
+                },
+            )
         blocks = blocks_on_paper("x", tiles.outputs, tiles.kernel, self.input_shape[-1])
         return Equations(
             f"{blocks}.mean(axis={IN_BLOCKS[len(tiles.sizes)]})",

@@ -68,7 +68,12 @@ class _Noise(Layer):
     def equations(self) -> Equations:
         definition = {"r": self._factors_on_paper()}
         return Equations(
-            "r * x", "r * delta", is_evaluable=False, definitions=definition, signs=SIGNS
+            "r * x",
+            "r * delta",
+            is_evaluable=False,
+            definitions=definition,
+            apply="x",
+            signs=SIGNS,
         )
 
     def _factors(self, inputs: Array) -> Array:
@@ -247,7 +252,7 @@ class GaussianNoise(_Noise, repr=False):
 
     def equations(self) -> Equations:
         forward = f"x + {self.deviation!r} * np.normal(x.shape)"
-        return Equations(forward, "delta", is_evaluable=False)
+        return Equations(forward, "delta", is_evaluable=False, apply="x")
 
 
 def _normal(generator: np.random.Generator, inputs: Array) -> Array:

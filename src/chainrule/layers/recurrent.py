@@ -114,6 +114,8 @@ class Recurrent(Layer, repr=False):
     has_two_sums: ClassVar[bool] = False
     """Whether x_t w and h_{t−1} u enter a gate in different ways."""
 
+    gates: ClassVar[str] = ""
+    """The letters of the gates in the formulas, in the order of the weights."""
     formulas: ClassVar[Mapping[str, str]] = {}
     """A step, line by line, for `equations`."""
     formulas_back: ClassVar[Mapping[str, str]] = {}
@@ -421,6 +423,7 @@ class LSTM(Recurrent, repr=False):
     scales: ClassVar[tuple[float, ...]] = (0.5, 0.5, 1.0, 0.5)
     slope_count: ClassVar[int] = 6
 
+    gates: ClassVar[str] = "ifgo"
     formulas: ClassVar[Mapping[str, str]] = {
         "z": "x @ weights + h_before @ recurrent_weights + biases",
         "i": "sigmoid(z_i)",
@@ -514,6 +517,8 @@ class GRU(Recurrent, repr=False):
     scales: ClassVar[tuple[float, ...]] = (0.5, 0.5, 1.0)
     slope_count: ClassVar[int] = 5
     has_two_sums: ClassVar[bool] = True
+
+    gates: ClassVar[str] = "rzn"
     formulas: ClassVar[Mapping[str, str]] = {
         "a": "x @ weights + biases",
         "q": "h_before @ recurrent_weights + recurrent_biases",

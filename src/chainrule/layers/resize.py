@@ -16,11 +16,10 @@ from typing import Any, ClassVar
 import numpy as np
 from attrs import field
 
-from chainrule.core.equations import Equations, unknown
+from chainrule.core.equations import Equations
 from chainrule.core.errors import ShapeError
 from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of
-from chainrule.core.open_axes import is_open
 from chainrule.core.types import Array, Shape
 from chainrule.core.validators import one_of
 from chainrule.layers.windows import (
@@ -96,11 +95,10 @@ class Upsample(Layer, repr=False):
     apply = forward
 
     def equations(self) -> Equations:
-        if is_open(self.input_shapes):
-            return unknown(self)
-        sizes, factors = self.input_shape[:-1], self._factors(self.input_shape)
+        *sizes, channels = _sizes_on_paper(self.input_shape)
+        factors = self._factors(self.input_shape)
         if self.method == "nearest":
-            parts = blocks_on_paper("delta", sizes, factors, self.input_shape[-1])
+            parts = blocks_on_paper("delta", sizes, factors, channels)
             added = f"{parts}.sum(axis={IN_BLOCKS[len(sizes)]})"
             return Equations(repeated_on_paper("x", factors), added)
         matrices = [_hats(n, f) for n, f in zip(sizes, factors, strict=True)]
@@ -116,10 +114,17 @@ class Upsample(Layer, repr=False):
         return [is_linear * ((number + 0.5) / factor - 0.5) for number in range(factor)]
 
 
-def _hats(n: int, factor: int) -> str:
+def _sizes_on_paper(row: Shape) -> list[str]:
+    """The sizes of a row of x as expressions."""
+    return [f"x.shape[{axis}]" if n is None else str(n) for axis, n in enumerate(row, 1)]
+
+
+def _hats(n: str, factor: int) -> str:
     """The matrix of one axis, for `equations`: a factor falls with the distance of the centres."""
-    centres = f"(np.arange({n * factor}).reshape({n * factor}, 1) + 0.5) / {factor} - 0.5"
-    distances = f"np.abs(np.clip({centres}, 0, {n - 1}) - np.arange({n}))"
+    many = str(int(n) * factor) if n.isdigit() else f"{n} * {factor}"
+    last = str(int(n) - 1) if n.isdigit() else f"{n} - 1"
+    centres = f"(np.arange({many}).reshape({many}, 1) + 0.5) / {factor} - 0.5"
+    distances = f"np.abs(np.clip({centres}, 0, {last}) - np.arange({n}))"
     return f"np.maximum(1 - {distances}, 0)"
 
 
@@ -215,9 +220,7 @@ class Pad(Layer, repr=False):
     apply = forward
 
     def equations(self) -> Equations:
-        if is_open(self.input_shapes):
-            return unknown(self)
-        sizes, amounts = self.input_shape[:-1], self._amounts(self.input_shape)
+        sizes, amounts = _sizes_on_paper(self.input_shape)[:-1], self._amounts(self.input_shape)
         if self.mode == "zeros":
             return Equations(_padded_on_paper("x", amounts), _inner_on_paper("delta", amounts))
         mode = {"periodic": "wrap", "reflect": "reflect"}[self.mode]
@@ -286,8 +289,6 @@ class Crop(Layer, repr=False):
     apply = forward
 
     def equations(self) -> Equations:
-        if is_open(self.input_shapes):
-            return unknown(self)
         amounts = self._amounts(self.input_shape)
         return Equations(_inner_on_paper("x", amounts), _padded_on_paper("delta", amounts))
 

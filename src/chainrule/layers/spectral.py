@@ -123,10 +123,49 @@ class SpectralConvolution(Layer, repr=False):
         return (any_size(self.input_shape),)
 
     def equations(self) -> Equations:
+        modes = self.weights.shape[:-3]
+        axes = range(1, len(modes) + 1)
+        waves = {f"F_{axis}": _waves_on_paper(m, axis, axis == axes[-1])
+                 for axis, m in zip(axes, modes, strict=True)}  # fmt: skip
+        last, m = axes[-1], modes[-1]
+        grid = " * ".join(f"x.shape[{axis}]" for axis in axes)
+        k = f"np.arange({m})"
+        # k = 0 and k = n/2 occur once in a real signal, the others twice.
+        is_single = f"np.where({k} * (2 * {k} - x.shape[{last}]) == 0, 1, 2)"
+        space, spectrum = "abc"[:last], "klm"[:last]
+        pairs = [f"{one}{other}" for one, other in zip(spectrum, space, strict=True)]
+        names = ", ".join(waves)
+        there = f"np.einsum('{','.join(pairs)},n{space}q->n{spectrum}q', {names}, {{}})".format
+        once_each = f"n{spectrum}q,{spectrum[-1]}"
+        back = (
+            f"np.real(np.einsum('{','.join(pairs)},{once_each}->n{space}q', "
+            f"{', '.join(f'np.conjugate({name})' for name in waves)}, {{}}, share))"
+        ).format
+        mixed = f"np.einsum('n{spectrum}c,{spectrum}c{{}}->n{spectrum}{{}}', {{}}, {{}})".format
+        products = (
+            f"np.einsum('n{spectrum}c,n{spectrum}d,{spectrum[-1]}->{spectrum}cd', {{}})".format
+        )
         return Equations(
-            "np.irfft(np.rfft(x) @ weights)",
-            "np.irfft(np.rfft(delta) @ np.conjugate(weights.T))",
-            is_evaluable=False,
+            back("Y"),
+            back("E"),
+            {"weights": "np.stack((np.real(G), np.imag(G)), axis=-1)"},
+            definitions={
+                **waves,
+                "share": f"{is_single} / ({grid})",
+                "X": there("x"),
+                "W": "weights[..., 0] + 1j * weights[..., 1]",
+                "Y": mixed("d", "d", "X", "W"),
+            },
+            backward_definitions={
+                "D": there("delta"),
+                "E": mixed("d", "d", "D", "np.conjugate(W).swapaxes(-1, -2)"),
+                "G": products("np.conjugate(X), D, share"),
+            },
+            signs={
+                **{name: (f"F_{name[-1]}^{{(<n>)}}", f"F<n>,{name[-1]}") for name in waves},
+                **{name: (f"{name}^{{(<n>)}}", f"{name}<n>") for name in "XWYDEG"},
+                "share": ("s^{(<n>)}", "s<n>"),
+            },
         )
 
     def _accumulated(self, delta: Array) -> Array:
@@ -218,6 +257,16 @@ def _along(matrix: Array, array: Array, axis: int) -> Array:
 def _lowest(size: int, modes: int) -> npt.NDArray[Any]:
     """Where the lowest frequencies of both signs are among all: 0, 1, …, −2, −1."""
     return np.concatenate([np.arange((modes + 1) // 2), np.arange(-(modes // 2), 0)]) % size
+
+
+def _waves_on_paper(modes: int, axis: int, is_real: bool) -> str:
+    """The matrix of `_transform` along an axis of x, or of `_real_transform`, as an expression."""
+    frequencies = f"np.arange({modes})"
+    if not is_real:
+        ends = f"np.arange({(modes + 1) // 2}), np.arange(-{modes // 2}, 0)"
+        frequencies = f"np.concatenate(({ends}))"
+    n = f"x.shape[{axis}]"
+    return f"np.exp(-2j * np.pi * np.outer({frequencies}, np.arange({n})) / {n})"
 
 
 @functools.lru_cache(maxsize=16)

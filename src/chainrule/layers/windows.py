@@ -324,7 +324,7 @@ def repeated_on_paper(array: str, times: Sequence[int]) -> str:
     return array + "".join(f".repeat({k}, axis={axis})" for axis, k in enumerate(times, 1))
 
 
-def blocks_on_paper(array: str, blocks: Sequence[int], sizes: Sequence[int], channels: int) -> str:
+def blocks_on_paper(array: str, blocks: Sequence[Any], sizes: Sequence[int], channels: Any) -> str:
     """The expression that splits each axis of space into some blocks of a size: see `IN_BLOCKS`."""
     pairs = itertools.chain(*zip(blocks, sizes, strict=True))
     return f"{array}.reshape(len({array}), {', '.join(map(str, pairs))}, {channels})"
@@ -334,6 +334,16 @@ IN_BLOCKS = {1: "2", 2: "(2, 4)", 3: "(2, 4, 6)"}
 """The axes of the entries of a block, for so many axes of space."""
 
 
+def over_offsets(windows: Windows) -> tuple[str, str]:
+    """The loops over all offsets i, j, … of the kernel, and the number of an offset."""
+    number = ""
+    for i, n in zip("ijk", windows.kernel, strict=False):
+        number = f"{number} * {n} + {i}" if number and "+" not in number else (
+            f"({number}) * {n} + {i}" if number else i)  # fmt: skip
+    loops = (f" for {i} in range({n})" for i, n in zip("ijk", windows.kernel, strict=False))
+    return "".join(loops), number
+
+
 def along_axes(matrices: Sequence[str], array: str) -> str:
     """The expression A x along each axis of space, given expressions for all A."""
     if len(matrices) == 1:
@@ -341,3 +351,75 @@ def along_axes(matrices: Sequence[str], array: str) -> str:
     before, after = "ijk"[: len(matrices)], "uvw"[: len(matrices)]
     each = ",".join(map("".join, zip(after, before, strict=True)))
     return f"np.einsum('{each},n{before}c->n{after}c', {', '.join(matrices)}, {array})"
+
+
+def seen_on_paper(wide: str, windows: Windows, has_groups: bool = False, *, fill: str = "") -> str:
+    """What the windows see at the offset i, j, … of the kernel, with ``fill`` around the row."""
+    slices = [
+        f"{_times(d, i)}:{_times(d, i)} + {s * (m - 1) + 1}" + (f":{s}" if s > 1 else "")
+        for i, d, s, m in zip(
+            "ijk", windows.dilations, windows.strides, windows.outputs, strict=False
+        )
+    ]
+    amounts = (*windows.amounts, (0, 0)) if has_groups else windows.amounts
+    padded_wide = _padded(wide, amounts, windows.padding, fill)
+    return f"{padded_wide}[:, {', '.join(slices)}]"
+
+
+def sent_on_paper(narrow: str, windows: Windows, channels: str) -> str:
+    """What offset i, j, … sends to each padded entry; to each entry if the padding is zeros."""
+    array, slices, _ = _sent(narrow, windows, channels)
+    return f"{array}[:, {slices}]"
+
+
+def sent_by_offset(parts: str, windows: Windows, channels: str) -> str:
+    """The same if each offset sends another part; ``parts`` has the rows of all, by offset."""
+    array, slices, sizes = _sent(parts, windows, channels)
+    _, number = over_offsets(windows)
+    shape = ", ".join(map(str, (math.prod(windows.kernel), -1, *sizes, channels)))
+    return f"{array}.reshape({shape})[{number}, :, {slices}]"
+
+
+def _sent(narrow: str, windows: Windows, channels: str) -> tuple[str, str, list[int]]:
+    """An array from which each offset takes a slice, the slice, and the sizes of the array."""
+    is_copied = windows.padding in ("periodic", "reflect")
+    amounts, slices, sizes = [], [], []
+    for i, n, k, s, d, m, (before, after) in zip(
+        "ijk", windows.sizes, windows.kernel, windows.strides, windows.dilations, windows.outputs,
+        windows.amounts, strict=False,
+    ):  # fmt: skip
+        first, size = (0, n + before + after) if is_copied else (before, n)
+        start = first + reach(k, d) - 1
+        front = max(reach(k, d) - 1 - first, 0)
+        start += front - reach(k, d) + 1
+        back = max(start + size - front - s * m, 0)
+        amounts.append((front, back))
+        slices.append(f"{start} - {_times(d, i)}:{start + size} - {_times(d, i)}")
+        sizes.append(front + s * m + back)
+    groups = [(0, 0)] * channels.count(",")
+    array = _padded(_spaced(narrow, windows, channels), (*amounts, *groups))
+    return array, ", ".join(slices), sizes
+
+
+def _spaced(narrow: str, windows: Windows, channels: str) -> str:
+    """An array with s − 1 zeros behind each entry."""
+    if set(windows.strides) == {1}:
+        return narrow
+    single = [str(n) for m in windows.outputs for n in (m, 1)]
+    zeros = [(0, n) for s in windows.strides for n in (0, s - 1)] + [(0, 0)] * channels.count(",")
+    sizes = [str(m * s) for m, s in zip(windows.outputs, windows.strides, strict=True)]
+    rows = f"len({narrow.partition('.')[0]})"
+    before, after = (", ".join([rows, *shape, channels]) for shape in (single, sizes))
+    return f"{_padded(f'{narrow}.reshape({before})', tuple(zeros))}.reshape({after})"
+
+
+def _padded(x: str, amounts: Amounts, padding: Any = "zeros", fill: str = "") -> str:
+    if not any(map(any, amounts)):
+        return x
+    mode = {"periodic": ", mode='wrap'", "reflect": ", mode='reflect'"}.get(padding, "")
+    mode += f", constant_values={fill}" if fill else ""
+    return f"np.pad({x}, {((0, 0), *amounts, (0, 0))}{mode})"
+
+
+def _times(number: int, index: str) -> str:
+    return index if number == 1 else f"{number} * {index}"

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from attrs import define, field
 
+from chainrule.core.equations import Equations
 from chainrule.core.errors import ConfigurationError
 from chainrule.core.types import Array, Shape
 from chainrule.core.validators import as_float
@@ -87,6 +88,10 @@ class HalfSquaredError(_DifferenceLoss):
     def _slope_and_chord(self, difference: Array) -> tuple[Array, Array]:
         return difference, difference
 
+    def equations(self) -> Equations:
+        """C and Δ; see `Loss.equations`."""
+        return Equations("np.sum((y - t) ** 2) / (2 * len(y))", "(y - t) / len(y)")
+
 
 @define
 class MeanSquaredError(_DifferenceLoss):
@@ -103,6 +108,10 @@ class MeanSquaredError(_DifferenceLoss):
     def _slope_and_chord(self, difference: Array) -> tuple[Array, Array]:
         return difference, difference
 
+    def equations(self) -> Equations:
+        """C and Δ; see `Loss.equations`."""
+        return Equations("np.mean((y - t) ** 2)", "2 * (y - t) / y.size")
+
 
 @define
 class MeanAbsoluteError(_DifferenceLoss):
@@ -117,6 +126,10 @@ class MeanAbsoluteError(_DifferenceLoss):
 
     def _slope_and_chord(self, difference: Array) -> tuple[Array, Array]:
         return np.sign(difference), difference
+
+    def equations(self) -> Equations:
+        """C and Δ; see `Loss.equations`."""
+        return Equations("np.mean(np.abs(y - t))", "np.sign(y - t) / y.size")
 
 
 def _threshold(value: Any) -> float:
@@ -159,3 +172,9 @@ class Huber(_DifferenceLoss):
     def _slope_and_chord(self, difference: Array) -> tuple[Array, Array]:
         slope = np.minimum(np.maximum(difference, -self.threshold), self.threshold)
         return slope, difference - 0.5 * slope
+
+    def equations(self) -> Equations:
+        """C and Δ; see `Loss.equations`."""
+        slope = f"np.clip(y - t, -{self.threshold!r}, {self.threshold!r})"
+        cost = "np.mean(slope * (y - t - slope / 2))"
+        return Equations(cost, "slope / y.size", definitions={"slope": slope})

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from attrs import define, field, fields
 from attrs.converters import optional
 
+from chainrule.core.equations import Equations
 from chainrule.core.errors import (
     ConfigurationError,
     DataError,
@@ -71,6 +72,8 @@ def _weights_of_yes(value: Any) -> float | tuple[float, ...]:
 @define(repr=False)
 class _EntropyLoss(Loss):
     """A loss of probabilities or logits: a sum of terms, one for each label or each output."""
+
+    takes_labels: ClassVar[bool] = True
 
     label_smoothing: float = field(default=0.0, converter=_smoothing, kw_only=True)
     ignore: int | None = field(default=None, converter=_ignored, kw_only=True)
@@ -155,6 +158,17 @@ class _EntropyLoss(Loss):
         options = [f"{name}={value!r}" for name, (value, usual) in given.items() if value != usual]
         return f"{type(self).__name__}({', '.join(options)})"
 
+    def _on_paper(self, terms: str, slopes: str, parts: dict[str, str]) -> Equations:
+        """The equations from the terms of C and their slopes; ``kept`` is 1 where a term counts."""
+        parts = {**parts, "terms": terms}
+        if self.ignore is None:
+            return Equations("np.mean(terms)", f"({slopes}) / terms.size", definitions=parts)
+        parts["share"] = "kept / np.maximum(kept.sum(), 1)"
+        share = "share" if self._has_term_for_each_output else "np.expand_dims(share, -1)"
+        return Equations("np.sum(share * terms)", f"{share} * ({slopes})", definitions=parts)
+
+    _has_term_for_each_output: ClassVar[bool] = False
+
     def _share(self, shape: Shape, kept: Array | None) -> float:
         """The weight of a term in c_s, whose mean over the samples is C."""
         count = math.prod(shape) if kept is None else int(np.count_nonzero(kept))
@@ -184,6 +198,10 @@ class _ClassLoss(_EntropyLoss):
         self._check_targets(tuple(y_shape), target)
         if target.shape == tuple(y_shape):
             require_each(self, target, np.isfinite(target), "a finite number")
+
+    def _smooth_on_paper(self) -> dict[str, str]:
+        part = self.label_smoothing
+        return {"t": f"{1 - part!r} * t + {part!r} / y.shape[-1]"} if part else {}
 
     def _smooth(self, rows: Array) -> Array:
         """(1 − ε) t + ε/K."""
@@ -278,6 +296,19 @@ class SoftmaxCrossEntropy(_ClassLoss):
         powers *= scale.reshape(-1, 1)
         return terms.reshape(y.shape[:-1]), powers.reshape(y.shape)
 
+    def equations(self) -> Equations:
+        """C and Δ; see `Loss.equations`."""
+        parts = {
+            "below": "y - y.max(axis=-1, keepdims=True)",
+            "total": "np.exp(below).sum(axis=-1, keepdims=True)",
+            "chance": "np.exp(below) / total",
+        }
+        return self._on_paper(
+            "(t * (np.log(total) - below)).sum(axis=-1)",
+            "chance * t.sum(axis=-1, keepdims=True) - t",
+            {**self._smooth_on_paper(), **parts},
+        )
+
 
 @define(repr=False)
 class NegativeLogLikelihood(_ClassLoss):
@@ -353,6 +384,11 @@ class NegativeLogLikelihood(_ClassLoss):
                 received=f"{np.min(probabilities)}, {np.sum(probabilities < smallest)} times",
                 hint="remove the Softmax and give the logits to SoftmaxCrossEntropy",
             )
+
+    def equations(self) -> Equations:
+        """C and Δ; see `Loss.equations`."""
+        parts = {**self._smooth_on_paper(), "chance": "np.where(t > 0, y, 1)"}
+        return self._on_paper("-(t * np.log(chance)).sum(axis=-1)", "-t / chance", parts)
 
 
 @define(repr=False)
@@ -463,6 +499,21 @@ class SigmoidCrossEntropy(_EntropyLoss):
             terms = distance * chance + (yes + no) * np.log1p(decay)
             excess = chance - (yes + no) * (decay / (1.0 + decay))
         return terms, np.where(right, excess, -excess) * share
+
+    _has_term_for_each_output: ClassVar[bool] = True
+
+    def equations(self) -> Equations:
+        """C and Δ; see `Loss.equations`."""
+        part, weight = self.label_smoothing, self.pos_weight
+        given = list(weight) if isinstance(weight, tuple) else weight
+        parts = {"t": f"{1 - part!r} * t + {part / 2!r}"} if part else {}
+        parts["yes"] = "t" if weight is None else f"t * np.multiply({given!r}, 1)"
+        parts |= {"no": "1 - t", "chance": "np.exp(-np.logaddexp(0, -y))"}
+        return self._on_paper(
+            "yes * np.logaddexp(0, -y) + no * np.logaddexp(0, y)",
+            "no * chance - yes * (1 - chance)",
+            parts,
+        )
 
 
 def _require_labels(loss: _EntropyLoss, labels: Array, classes: int) -> None:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 from attrs import define
 
 from chainrule.core.arrays import hint_to_convert, is_array, look_alike, read_only, refuse_write
+from chainrule.core.equations import Equations
 from chainrule.core.errors import DefinitionError, DtypeError, ShapeError
 from chainrule.core.hints import Hinted
 from chainrule.core.types import Array, Shape
@@ -135,6 +136,17 @@ class Loss(Hinted):
         """∂c_s/∂y_s, the gradient of each sample's cost with respect to its outputs: shape of y."""
         self._is_missing("slopes")
 
+    takes_labels: ClassVar[bool] = False
+    """Whether the targets may be labels, integers that number the classes."""
+
+    def equations(self) -> Equations:
+        """C and Δ as NumPy expressions of y and t, for `chainrule.program`.
+
+        ``Equations(forward="np.mean((y - t) ** 2)", backward="2 * (y - t) / y.size")``; with
+        ``definitions`` for parts of them. If the loss takes labels, t contains their one-hot rows.
+        """
+        self._is_missing("equations")
+
     def accept(self, y: Array, target: Array) -> Array:
         """Return the target in the form and dtype that the formulas use, or raise a named error.
 
@@ -232,10 +244,13 @@ class Loss(Hinted):
             raise
 
     def _is_missing(self, method: str) -> NoReturn:
+        is_formula = method == "equations"
         raise DefinitionError(
-            f"a loss needs a method named {method}",
+            f"a loss needs a method named {method}" + (" to be written out" if is_formula else ""),
             place=name_of(self),
-            expected="costs(self, y, target) and slopes(self, y, target)",
+            expected='Equations(forward="np.mean((y - t) ** 2)", backward="2 * (y - t) / y.size")'
+            if is_formula
+            else "costs(self, y, target) and slopes(self, y, target)",
             received=f"a class without {method}",
             hint=f"write {method}, or use one of the losses in chainrule.losses",
         )

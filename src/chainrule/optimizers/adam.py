@@ -6,6 +6,7 @@ m ← β₁ m + (1 − β₁) g        s ← β₂ s + (1 − β₂) g²        
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 from attrs import define, field
@@ -79,6 +80,18 @@ class Adam(CountingOptimizer):
     first_moment: Array | None = field(default=None, init=False, repr=False, eq=False)
     second_moment: Array | None = field(default=None, init=False, repr=False, eq=False)
 
+    def equations(self) -> Mapping[str, str]:
+        """A step as assignments; see `Optimizer.equations`."""
+        beta_1, beta_2 = self.betas
+        return {
+            **self._decay_on_paper(),
+            "steps": "steps + 1",
+            "first_moment": f"{beta_1!r} * first_moment + (1 - {beta_1!r}) * gradient",
+            "second_moment": f"{beta_2!r} * second_moment + (1 - {beta_2!r}) * gradient**2",
+            "change": f"np.sqrt(second_moment / (1 - {beta_2!r}**steps)) + {self.epsilon!r}",
+            "value": f"value - learning_rate * first_moment / (1 - {beta_1!r}**steps) / change",
+        }
+
     def _remembered(self) -> tuple[str, ...]:
         return ("first_moment", "second_moment")
 
@@ -146,6 +159,14 @@ class AdamW(Adam):
 
     weight_decay: float = field(default=1e-2, converter=as_float, validator=not_negative)
 
+    def equations(self) -> Mapping[str, str]:
+        """A step as assignments; see `Optimizer.equations`."""
+        rule = dict(super().equations())
+        if rule.pop("gradient", None):
+            decay = f"learning_rate * {self.weight_decay!r} * {self._decaying_on_paper()}"
+            rule["value"] = rule["value"].replace("value", f"value - {decay}", 1)
+        return rule
+
     def _decayed(self, value: Array, gradient: Array, row: Array) -> Array:
         value *= 1 - self.learning_rate * self.weight_decay
         return gradient
@@ -201,6 +222,19 @@ class Adamax(CountingOptimizer):
     weight_decay: float = field(default=0.0, converter=as_float, validator=not_negative)
     first_moment: Array | None = field(default=None, init=False, repr=False, eq=False)
     infinity_norm: Array | None = field(default=None, init=False, repr=False, eq=False)
+
+    def equations(self) -> Mapping[str, str]:
+        """A step as assignments; see `Optimizer.equations`."""
+        beta_1, beta_2 = self.betas
+        largest = f"np.maximum({beta_2!r} * infinity_norm, np.abs(gradient) + {self.epsilon!r})"
+        return {
+            **self._decay_on_paper(),
+            "steps": "steps + 1",
+            "first_moment": f"{beta_1!r} * first_moment + (1 - {beta_1!r}) * gradient",
+            "infinity_norm": largest,
+            "change": f"first_moment / (1 - {beta_1!r}**steps) / infinity_norm",
+            "value": "value - learning_rate * change",
+        }
 
     def _remembered(self) -> tuple[str, ...]:
         return ("first_moment", "infinity_norm")

@@ -5,6 +5,7 @@ RMSprop  s ← ρ s + (1 − ρ) g²        Adagrad  s ← s + g²        θ ←
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -97,6 +98,20 @@ class RMSprop(ChunkedOptimizer):
         if not isinstance(value, bool):
             complain(self, "centered", "True or False", value, "centered=True")
 
+    def equations(self) -> Mapping[str, str]:
+        """A step as assignments; see `Optimizer.equations`."""
+        lines = self._decay_on_paper()
+        new, variance, direction = f"(1 - {self.alpha!r}) * gradient", "mean_square", "change"
+        lines["mean_square"] = f"{self.alpha!r} * mean_square + {new}**2"
+        if self.centered:
+            lines["mean"] = f"{self.alpha!r} * mean + {new}"
+            variance = "np.maximum(mean_square - mean**2, 0)"
+        lines["change"] = f"gradient / (np.sqrt({variance}) + {self.epsilon!r})"
+        if self.momentum:
+            lines["velocity"] = f"{self.momentum!r} * velocity + change"
+            direction = "velocity"
+        return {**lines, "value": f"value - learning_rate * {direction}"}
+
     def _remembered(self) -> tuple[str, ...]:
         mean = ("mean",) if self.centered else ()
         return ("mean_square", *mean, "velocity") if self.momentum else ("mean_square", *mean)
@@ -184,6 +199,19 @@ class Adagrad(CountingOptimizer):
     epsilon: float = field(default=1e-10, converter=as_float, validator=positive)
     weight_decay: float = field(default=0.0, converter=as_float, validator=not_negative)
     sum_of_squares: Array | None = field(default=None, init=False, repr=False, eq=False)
+
+    def equations(self) -> Mapping[str, str]:
+        """A step as assignments; see `Optimizer.equations`."""
+        lines, rate = self._decay_on_paper(), "learning_rate"
+        if self.learning_rate_decay:
+            rate += f" / (1 + (steps - 1) * {self.learning_rate_decay!r})"
+            lines["steps"] = "steps + 1"
+        return {
+            **lines,
+            "sum_of_squares": "sum_of_squares + gradient**2",
+            "change": f"gradient / (np.sqrt(sum_of_squares) + {self.epsilon!r})",
+            "value": f"value - {rate} * change",
+        }
 
     def _remembered(self) -> tuple[str, ...]:
         return ("sum_of_squares",)

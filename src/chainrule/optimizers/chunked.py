@@ -126,6 +126,17 @@ class ChunkedOptimizer(Optimizer):
         """Whether weight decay leaves out biases; a step then has to know the slices."""
         return not self.decay_biases
 
+    def _decay_on_paper(self) -> dict[str, str]:
+        """The line that adds λ θ to the gradient, for `equations`."""
+        weight_decay = getattr(self, "weight_decay", 0.0)
+        if not weight_decay:
+            return {}
+        return {"gradient": f"gradient + {weight_decay!r} * {self._decaying_on_paper()}"}
+
+    def _decaying_on_paper(self) -> str:
+        """The part of θ on which weight decay acts."""
+        return "value" if self.decay_biases else "(value.ndim > 1) * value"
+
     def _remembered(self) -> tuple[str, ...]:
         """The names of the vectors that a step needs in addition to value and gradient."""
         return ()

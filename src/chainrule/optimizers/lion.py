@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from attrs import define, field
 
@@ -70,6 +72,18 @@ class Lion(ChunkedOptimizer):
     )
     weight_decay: float = field(default=0.0, converter=as_float, validator=not_negative)
     first_moment: Array | None = field(default=None, init=False, repr=False, eq=False)
+
+    def equations(self) -> Mapping[str, str]:
+        """A step as assignments; see `Optimizer.equations`."""
+        beta_1, beta_2 = self.betas
+        mean = "{0!r} * first_moment + (1 - {0!r}) * gradient".format
+        decay = f" + {self.weight_decay!r} * {self._decaying_on_paper()}"
+        change = f"np.sign({mean(beta_1)})" + decay * bool(self.weight_decay)
+        return {
+            "change": change,
+            "first_moment": mean(beta_2),
+            "value": "value - learning_rate * change",
+        }
 
     def _remembered(self) -> tuple[str, ...]:
         return ("first_moment",)

@@ -87,6 +87,26 @@ class Optimizer(Hinted):
             hint="write step, or use SGD or Adam",
         )
 
+    def equations(self) -> Mapping[str, str]:
+        """A step as assignments in order, NumPy expressions by name, for `chainrule.program`.
+
+        The names are ``value`` θ, ``gradient``, ``learning_rate``, ``change`` for a part, and those
+        of vectors that are remembered, which start from zero: for momentum ``{"velocity": "0.9 *
+        velocity + gradient", "value": "value - learning_rate * velocity"}``.
+
+        Raises
+        ------
+        DefinitionError
+            If the optimizer does not provide them.
+        """
+        raise DefinitionError(
+            "an optimizer needs a method named equations to be written out",
+            place=type(self).__name__,
+            expected='{"value": "value - learning_rate * gradient"}',
+            received="a class without equations",
+            hint="return the new value of each vector that a step changes, in order",
+        )
+
     def step_parts(self, value: Array, gradient: Array, parts: Sequence[ParameterSlice]) -> None:
         """`step` for some slices of the vector; not a bit of the rest of the vector changes.
 

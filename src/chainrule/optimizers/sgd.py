@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -87,6 +88,16 @@ class SGD(ChunkedOptimizer):
             complain(
                 self, "nesterov", "a momentum above 0 together with nesterov=True", nesterov, hint
             )
+
+    def equations(self) -> Mapping[str, str]:
+        """A step as assignments; see `Optimizer.equations`."""
+        lines, direction = self._decay_on_paper(), "gradient"
+        if self.momentum:
+            lines["velocity"] = f"{self.momentum!r} * velocity + gradient"
+            direction = "velocity"
+        if self.nesterov:
+            direction = f"(gradient + {self.momentum!r} * velocity)"
+        return {**lines, "value": f"value - learning_rate * {direction}"}
 
     def _remembered(self) -> tuple[str, ...]:
         return ("velocity",) if self.momentum else ()

@@ -14,6 +14,7 @@ What is asked of values is decided at one point, and recorded there: comparisons
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -29,6 +30,7 @@ from chainrule.calculus.symbolic.entries import (
     Point,
     undecided,
 )
+from chainrule.calculus.symbolic.functions import COMPOSED
 from chainrule.core.errors import UndecidedError
 from chainrule.core.types import Shape
 
@@ -48,7 +50,9 @@ def _refuse_conversion(what: str) -> Callable[..., NoReturn]:
 
 def _in_place(ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
     def call(self: Symbolic, other: Any) -> Any:
-        return ufunc(self, other) if self.is_scalar else ufunc(self, other, out=(self,))
+        if self.is_number:  # as for NumPy's scalars, += rebinds the name
+            return ufunc(self, other)
+        return ufunc(self, other, out=(self,))
 
     return call
 
@@ -60,6 +64,8 @@ class Symbolic(ArrayMethods):
     ----------
     entries
         An array of objects: `Entry`, or floats for constants.
+    is_number
+        Whether it stands for a number, not for an array without axes.
 
     Raises
     ------
@@ -74,15 +80,20 @@ class Symbolic(ArrayMethods):
     Symbolic([3.0, product(symbol(x[1]), number(3))])
     """
 
-    __slots__ = ("entries", "is_scalar")
+    __slots__ = ("entries", "is_number")
     __array_priority__ = 2000.0
 
     entries: Any
-    is_scalar: bool
-    """Whether NumPy would return a scalar here, which += does not change in place."""
 
-    def __init__(self, entries: Any, *, is_scalar: bool = False) -> None:
-        self.entries, self.is_scalar = entries, is_scalar
+    def __init__(self, entries: Any, *, is_number: bool = False) -> None:
+        self.entries = entries
+        self.is_number = is_number
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if not name.startswith("_") and hasattr(np.ndarray, name):
+            hint = f"np.{name}(x)" if hasattr(np, name) else "indexing and NumPy's functions"
+            raise undecided(f"x.{name}", hint)
+        raise AttributeError(f"a Symbolic has no attribute {name!r}")
 
     # ---- NumPy's protocols
 
@@ -94,31 +105,33 @@ class Symbolic(ArrayMethods):
                 f"{name_of(ufunc)} with where=, which leaves entries undefined",
                 "np.where(condition, x, y)",
             )
-        options.pop("dtype", None)
+        _require_float(ufunc, options.pop("dtype", None))
+        name = name_of(ufunc) + ("" if method == "__call__" else f".{method}")
         if any(getattr(getattr(x, "dtype", None), "kind", "") == "c" for x in inputs):
             raise undecided("what complex numbers inside a layer do", "real arithmetic")
         arrays = [entries_of(x) for x in inputs]
         function = ELEMENTWISE.get(ufunc) or PREDICATES.get(ufunc)
         if method == "__call__" and function is not None:
             result = np.frompyfunc(function, ufunc.nin, 1)(*arrays)
-            result = np.asarray(result, dtype=object)
             if ufunc in PREDICATES:
-                return result.astype(bool)[()]
+                result = np.asarray(result).astype(bool)[()]
+                return result if out is None else written(result, out)
         elif method == "__call__" and ufunc in CONTRACTIONS:
             result = ufunc(*arrays, **options)
         elif method == "outer" and function is not None:
             a, b = inputs
             return ufunc(np.reshape(a, np.shape(a) + (1,) * np.ndim(b)), b)
+        elif method == "at" and ufunc in FOLDED:
+            if not isinstance(inputs[0], Symbolic):
+                raise _into_plain(name)
+            return ufunc.at(*arrays)
+        elif method != "__call__" and ufunc in PREDICATES and ufunc in FOLDED:
+            return getattr(ufunc, method)(np.not_equal(inputs[0], 0), *arrays[1:], **options)
         elif method != "__call__" and ufunc in FOLDED:
             result = getattr(ufunc, method)(*arrays, **options)
-            if method == "at":
-                return None
         else:
-            name = name_of(ufunc) + ("" if method == "__call__" else f".{method}")
             raise undecided(f"{name}, which has no formula", "other functions of NumPy")
-        if result is NotImplemented:
-            return result
-        return written(result, out) if out is not None else symbolic(result)
+        return written(result, out) if out is not None else floating(result)
 
     def __array_function__(
         self,
@@ -130,21 +143,25 @@ class Symbolic(ArrayMethods):
         """NumPy calls this instead of any other function (NEP 18, and NEP 35 for ``like=``)."""
         if not all(issubclass(kind, Symbolic | np.ndarray) for kind in types):
             return NotImplemented
-        if function in WRITTEN_OUT:
-            options = dict(kwargs)
-            out = options.pop("out", None)
-            result = WRITTEN_OUT[function](*args, **options)
-            return result if out is None else written(entries_of(result), out)
-        if function not in PASSED_ON:
-            raise undecided(f"{name_of(function)}, which has no formula", "other functions")
         if function in CREATING:
             return _created(function, args, kwargs)
         kwargs = dict(kwargs)
         out = kwargs.pop("out", None)
         if function in FILLING:
-            kwargs["dtype"] = object
-        elif "dtype" in kwargs:
-            kwargs["dtype"] = None
+            return _filled(function, args, kwargs)
+        if function is not ASTYPE:
+            _require_float(function, kwargs.pop("dtype", None))
+        if function in WRITTEN_OUT:
+            rule = WRITTEN_OUT[function]
+            try:
+                inspect.signature(rule).bind(*args, **kwargs)
+            except TypeError as error:
+                what = f"{name_of(function)} with these arguments ({error})"
+                raise undecided(what, "leave them out, or name them") from None
+            result = rule(*args, **kwargs)
+            return result if out is None else written(entries_of(result), out)
+        if function not in PASSED_ON:
+            raise undecided(f"{name_of(function)}, which has no formula", "other functions")
         writes = function in WRITING_RULES
         if writes and not isinstance(args[0], Symbolic):
             raise _into_plain(name_of(function))
@@ -154,9 +171,9 @@ class Symbolic(ArrayMethods):
             )
         if writes:
             return None
-        if function is np.empty_like:
-            result = np.full(result.shape, np.nan, dtype=object)
-        return written(result, out) if out is not None else symbolic(result)
+        if out is not None:
+            return written(result, out)
+        return result if function in QUESTIONS else floating(result)
 
     __array__ = _refuse_conversion("np.asarray(x), or assigning x into a plain array,")
     __float__ = _refuse_conversion("float(x), or assigning x into a plain array,")
@@ -170,14 +187,19 @@ class Symbolic(ArrayMethods):
     # ---- attributes of an array
 
     @property
-    def shape(self) -> Shape:  # type: ignore[override]
+    def shape(self) -> Shape:
         """The length of every axis."""
         return self.entries.shape  # type: ignore[no-any-return]
 
     @property
-    def dtype(self) -> np.dtype[Any]:  # type: ignore[override]
+    def dtype(self) -> np.dtype[Any]:
         """float64, for which formulas stand."""
         return FLOAT
+
+    @property
+    def flags(self) -> Any:
+        """How the entries lie in memory."""
+        return self.entries.flags
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -188,11 +210,6 @@ class Symbolic(ArrayMethods):
     def T(self) -> Any:  # noqa: N802  (NumPy's name)
         """The axes in reverse order."""
         return Symbolic(self.entries.T)
-
-    def __getattr__(self, name: str) -> Any:
-        if not name.startswith("_") and hasattr(np.ndarray, name):
-            raise undecided(f"x.{name}", "NumPy's functions: np.ravel(x), np.* of x")
-        raise AttributeError(f"a Symbolic has no attribute {name!r}")
 
     def __bool__(self) -> bool:
         if self.size != 1:
@@ -214,7 +231,7 @@ class Symbolic(ArrayMethods):
         return f"Symbolic({shown})"
 
     def __getitem__(self, index: Any) -> Any:
-        return symbolic(self.entries[_index(index)])
+        return floating(self.entries[_index(index)])
 
     def __setitem__(self, index: Any, item: Any) -> None:
         item = entries_of(item)
@@ -236,16 +253,22 @@ class Symbolic(ArrayMethods):
 
     def astype(self, dtype: Any, **options: Any) -> Any:
         """The same formulas, for a floating-point dtype."""
+        if np.dtype(dtype) == bool:
+            return self != 0
         if np.dtype(dtype).kind != "f":
-            raise undecided(f"x.astype({np.dtype(dtype)})", "np.where(condition, x, y)")
-        return Symbolic(self.entries.copy())
+            hint = "np.where(condition, x, y); a layer for integers needs prove_layer(..., inputs=)"
+            raise undecided(f"x.astype({np.dtype(dtype)})", hint)
+        is_same = np.dtype(dtype) == FLOAT and not options.get("copy", True)
+        return self if is_same else Symbolic(self.entries.copy(), is_number=self.is_number)
 
 
 def symbols(point: Point, name: str, values: Any, first_row: int = 0) -> Symbolic:
     """An array of variables ``name[i, j]``, with these values at the point."""
     values = np.asarray(values)
     entries = np.empty(values.shape, dtype=object)
-    for index, label in zip(np.ndindex(values.shape), labels(name, values.shape, first_row)):
+    for index, label in zip(
+        np.ndindex(values.shape), labels(name, values.shape, first_row), strict=True
+    ):
         entries[index] = point.symbol(label, values[index])
     return Symbolic(entries)
 
@@ -262,34 +285,34 @@ def entries_of(x: Any) -> Any:
     """The entries of an argument of a NumPy function, also within lists."""
     if isinstance(x, Symbolic):
         return x.entries
-    if isinstance(x, list | tuple) and any(isinstance(part, Symbolic) for part in x):
+    if isinstance(x, list | tuple):
         parts = [entries_of(part) for part in x]
-        if all(isinstance(part, Symbolic) and not part.shape for part in x):
-            parts = [part[()] for part in parts]
-        return type(x)(parts)
+        if any(part is not given for part, given in zip(parts, x, strict=True)):
+            return type(x)([part if np.ndim(part) else np.asarray(part)[()] for part in parts])
     return x
 
 
-def symbolic(result: Any) -> Any:
-    """The result of a function of entries, as a symbolic array; others as they are."""
-    if isinstance(result, Entry | float):
-        entries = np.empty((), dtype=object)
-        entries[()] = result
-        return Symbolic(entries, is_scalar=True)
+def floating(result: Any) -> Any:
+    """The result of a function of entries: a symbolic array, or several."""
     if isinstance(result, np.ndarray) and result.dtype == object:
         return Symbolic(result)
     if isinstance(result, list | tuple):
-        parts = [symbolic(part) for part in result]
+        parts = [floating(part) for part in result]
         return type(result)(*parts) if hasattr(result, "_fields") else type(result)(parts)
-    return result
+    entries = np.empty(np.shape(result), dtype=object)
+    entries[...] = result if isinstance(result, Entry | np.ndarray) else float(result)
+    return Symbolic(entries, is_number=not isinstance(result, np.ndarray))
 
 
 def written(result: Any, out: Any) -> Any:
     """A result, written into what the caller has provided for it."""
     (out,) = out if isinstance(out, tuple) else (out,)
-    if not isinstance(out, Symbolic):
+    if isinstance(out, Symbolic):
+        out.entries[...] = result
+    elif isinstance(result, Entry) or np.asarray(result).dtype == object:
         raise _into_plain("out=")
-    out.entries[...] = result
+    else:
+        out[...] = result
     return out
 
 
@@ -307,58 +330,48 @@ def _index(index: Any) -> Any:
     return index
 
 
+def _require_float(function: Any, dtype: Any) -> None:
+    if dtype is not None and np.dtype(dtype).kind not in "fO":
+        raise undecided(f"{name_of(function)} with dtype={np.dtype(dtype)}", "leave dtype= out")
+
+
 def _created(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """A new array of constants, or of what is given, ``like`` a symbolic one."""
     options = {key: given for key, given in kwargs.items() if key != "like"}
-    dtype = options.get("dtype")
     if any(isinstance(x, Symbolic) for x in args):
+        if len(args) == 2 and function not in (np.full, np.arange):
+            args, options["dtype"] = args[:1], args[1]
+        _require_float(function, options.get("dtype"))
         options["dtype"] = object
-        return symbolic(function(*map(entries_of, args), **options))
+        return floating(function(*map(entries_of, args), **options))
     if any(isinstance(part, Symbolic) for x in args if isinstance(x, list | tuple) for part in x):
         return np.stack([part if isinstance(part, Symbolic) else _full(part) for part in args[0]])
     made = np.asarray(function(*args, **options))
-    if dtype is not None and np.dtype(dtype).kind in "biu":
+    if made.dtype.kind in "biu":
         return made
-    if function is np.empty:
-        made = np.full(made.shape, np.nan)
-    return Symbolic(made.astype(object))
+    return floating(np.full(made.shape, np.nan) if function is np.empty else made)
 
 
 def _full(number: Any) -> Symbolic:
     return Symbolic(np.array(number, dtype=object))
 
 
+def _filled(function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """An array of the shape of another; of integers or booleans, a plain one."""
+    place = 2 if function is np.full_like else 1
+    before, after = args[:place], args[place + 1 :]
+    dtype = args[place] if len(args) > place else kwargs.pop("dtype", None)
+    if dtype is None and not isinstance(args[0], Symbolic):
+        dtype = np.asarray(args[0]).dtype
+    if dtype is not None and np.dtype(dtype).kind != "f":
+        if any(isinstance(x, Symbolic) for x in args[1:]):
+            _require_float(function, dtype)
+        return function(np.empty(np.shape(args[0])), *before[1:], dtype, *after, **kwargs)
+    made = function(*map(entries_of, before), object, *after, **kwargs)
+    return floating(np.full(made.shape, np.nan) if function is np.empty_like else made)
+
+
 # ------------------------------------------------------------------------------- the tables
-
-
-def _mean(a: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False, **_: Any) -> Any:
-    total = np.sum(a, axis=axis, keepdims=keepdims)
-    return total / (a.size // max(total.size, 1))
-
-
-def _var(a: Any, axis: Any = None, ddof: float = 0, keepdims: bool = False, **_: Any) -> Any:
-    deviations = a - np.mean(a, axis=axis, keepdims=True)
-    total = np.sum(deviations * deviations, axis=axis, keepdims=keepdims)
-    return total / (a.size // max(total.size, 1) - ddof)
-
-
-def _clip(a: Any, a_min: Any = None, a_max: Any = None, **bounds: Any) -> Any:
-    low = bounds.get("min") if a_min is None else a_min
-    high = bounds.get("max") if a_max is None else a_max
-    a = a if low is None else np.maximum(a, low)
-    return a if high is None else np.minimum(a, high)
-
-
-def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
-    if ord not in (None, 2) or (ord == 2 and axis is None and np.ndim(x) != 1):
-        raise undecided(f"numpy.linalg.norm with ord={ord!r}", "np.sqrt(np.sum(x**2))")
-    return np.sqrt(np.sum(x * x, axis=axis, keepdims=keepdims))
-
-
-def _bincount(x: Any, weights: Any, minlength: int = 0) -> Any:
-    total = np.zeros(max(minlength, int(np.max(x, initial=-1)) + 1), like=weights)
-    np.add.at(total, x, weights)
-    return total
 
 
 def _where(condition: Any, *branches: Any) -> Any:
@@ -366,7 +379,7 @@ def _where(condition: Any, *branches: Any) -> Any:
         condition = condition != 0
     if not branches:
         return np.nonzero(condition)
-    return symbolic(np.asarray(np.where(condition, *map(_as_objects, branches)), dtype=object))
+    return floating(np.where(condition, *map(_as_objects, branches)))
 
 
 def _as_objects(x: Any) -> Any:
@@ -375,96 +388,91 @@ def _as_objects(x: Any) -> Any:
 
 
 def _sum(
-    a: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False, initial: Any = 0.0,
-    where: Any = True,
-) -> Any:  # fmt: skip
+    a: Any, axis: Any = None, *, keepdims: bool = False, initial: Any = 0.0, where: Any = True
+) -> Any:
     if where is not True:
         a = np.where(where, a, 0.0)
-    entries = np.sum(entries_of(a), axis=axis, keepdims=keepdims)
-    total = symbolic(float(entries) if isinstance(entries, int) else entries)
+    total = floating(np.sum(entries_of(a), axis=axis, keepdims=keepdims))
     return total if isinstance(initial, float | int) and initial == 0 else total + initial
 
 
 def _extremum(ufunc: np.ufunc, nowhere: float) -> Callable[..., Any]:
     def function(
-        a: Any, axis: Any = None, keepdims: bool = False, initial: Any = None, where: Any = True
+        a: Any, axis: Any = None, *, keepdims: bool = False, initial: Any = None, where: Any = True
     ) -> Any:
         if where is not True:
             a = np.where(where, a, nowhere)
-        entries = entries_of(a)
+        entries = _as_objects(a)
         if initial is None and not entries.size:
             return ufunc.reduce(np.empty(entries.shape), axis=axis)  # NumPy's error
-        options = {} if initial is None else {"initial": entries_of(initial)}
-        result = ufunc.reduce(entries, axis=axis, keepdims=keepdims, **options)
-        return symbolic(result)
+        options = {} if initial is None else {"initial": np.asarray(entries_of(initial))[()]}
+        return floating(ufunc.reduce(entries, axis=axis, keepdims=keepdims, **options))
 
     return function
 
 
-def _nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, **_: Any) -> Any:
-    return np.where(np.isnan(x), nan, x)
-
-
 def _einsum(*operands: Any, **options: Any) -> Any:
     options.pop("optimize", None)
-    return symbolic(np.einsum(*[_as_objects(x) if not isinstance(x, str) else x for x in operands]))
+    given: list[Any] = [x if isinstance(x, str) else _as_objects(x) for x in operands]
+    return floating(np.einsum(*given))
 
 
 def _contraction(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*arrays: Any, **options: Any) -> Any:
         named = [options.pop(name) for name in ("a", "b") if name in options]
-        result = function(*[_as_objects(x) for x in (*arrays, *named)], **options)
-        result = np.asarray(result, dtype=object)
-        return symbolic(np.where(np.equal(result, None), 0.0, result) if result.size else result)
+        pair, others = (*arrays[:2], *named), arrays[2:]
+        result = function(*map(_as_objects, pair), *others, **options)
+        return floating(0.0 if result is None else result)
 
     return call
 
 
 WRITTEN_OUT: dict[Callable[..., Any], Callable[..., Any]] = {
+    **COMPOSED,
     np.sum: _sum,
-    np.mean: _mean,
-    np.average: lambda a, axis=None, weights=None, **_: (
-        np.mean(a, axis=axis)
-        if weights is None
-        else np.sum(a * weights, axis=axis) / np.sum(weights + 0 * a, axis=axis)
-    ),
-    np.var: _var,
-    np.std: lambda a, **options: np.sqrt(np.var(a, **options)),
     np.max: _extremum(np.maximum, -np.inf),
     np.amax: _extremum(np.maximum, -np.inf),
     np.min: _extremum(np.minimum, np.inf),
     np.amin: _extremum(np.minimum, np.inf),
-    np.clip: _clip,
     np.where: _where,
-    np.bincount: _bincount,
-    np.nan_to_num: _nan_to_num,
-    np.linalg.norm: _norm,
-    np.round: lambda a, decimals=0: np.rint(a * 10.0**decimals) / 10.0**decimals,
     np.einsum: _einsum,
-    np.dot: _contraction(np.dot),
-    np.inner: _contraction(np.inner),
-    np.outer: _contraction(np.outer),
-    np.vdot: _contraction(np.vdot),
-    np.tensordot: _contraction(np.tensordot),
-    np.kron: _contraction(np.kron),
+    np.result_type: lambda *x: np.result_type(
+        *(FLOAT if isinstance(a, Symbolic) else a for a in x)
+    ),
+    **{
+        function: _contraction(function)
+        for function in (np.dot, np.inner, np.outer, np.vdot, np.tensordot, np.kron)
+    },
+    **{function: _contraction(function) for function in (np.convolve, np.cross)},
 }
 """Functions written with others."""
 
+ASTYPE = getattr(np, "astype", None)  # since NumPy 2.1
+if ASTYPE is not None:
+    WRITTEN_OUT[ASTYPE] = lambda x, dtype, copy=True: x.astype(dtype, copy=copy)
+
 FILLING = {np.zeros_like, np.ones_like, np.empty_like, np.full_like}
+
+QUESTIONS = {
+    *(np.argmax, np.argmin, np.argsort, np.argwhere, np.searchsorted),
+    *(np.nonzero, np.flatnonzero, np.count_nonzero, np.any, np.all),
+    *(np.shape, np.ndim, np.size, np.iscomplexobj, np.isrealobj),
+}
+"""Functions whose results are plain integers and booleans."""
 
 PASSED_ON: frozenset[Callable[..., Any]] = frozenset(
     (
         *(function for function in LINEAR if not function.__module__.startswith("numpy.fft")),
-        *CREATING,
-        *FILLING,
         *WRITING_RULES,
+        *QUESTIONS,
         *(np.append, np.choose, np.compress, np.diff, np.extract, np.insert, np.select, np.pad),
-        *(np.prod, np.cumprod, np.sort, np.full, np.take, np.delete),
-        *(np.argmax, np.argmin, np.argsort, np.nonzero, np.flatnonzero, np.count_nonzero),
-        *(np.any, np.all, np.shape, np.ndim, np.size, np.iscomplexobj, np.isrealobj),
+        *(np.prod, np.cumprod, np.sort, np.vander),
     )
-) - {np.mean, np.gradient, np.polyder}
-"""Functions that NumPy itself computes with arrays of objects: they move, add or compare entries."""
+) - {np.mean, np.gradient, np.polyder, ASTYPE}
+"""Functions that NumPy computes with arrays of objects: they move, add or compare entries."""
 
-CONTRACTIONS = {np.matmul, np.vecdot} if hasattr(np, "vecdot") else {np.matmul}
+CONTRACTIONS = {
+    np.matmul,
+    *(getattr(np, n) for n in ("vecdot", "matvec", "vecmat") if hasattr(np, n)),
+}
 FOLDED = {np.add, np.multiply, np.subtract, np.maximum, np.minimum, np.logical_and, np.logical_or}

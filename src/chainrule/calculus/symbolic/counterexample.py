@@ -37,7 +37,7 @@ class Counterexample:
     values
         By name, the values of inputs, parameters and deltas: arrays of floats.
     entry
-        The entry that is wrong, such as ``weights[0, 1]``.
+        The entry that is wrong, such as ``∂C/∂weights[0, 1]``.
     expected, received
         What it should be, and what it is: fractions, or numbers with twelve digits.
     expected_formula, received_formula
@@ -75,22 +75,21 @@ class Counterexample:
 def find(region: Region, part: str, difference: Difference) -> Counterexample:
     """The simplest values found, with the diagnosis of the whole array."""
     name = difference.name
-    shape = np.shape(region.values[name]) if name in region.values else None
-    label = labels(name, shape)[difference.place] if shape is not None else name
-    words = formula_pair = None
+    words = ""
+    formula_pair: tuple[str | None, str | None] = (None, None)
     values = region.values
     at = region.at
     sides = difference.expected, difference.received
     if part in ("backward", "gradient"):
         expected, received = both_sides(region, name)
-        words = _diagnosed(region, name, [at(x) for x in expected], [at(x) for x in received])
+        words = _diagnosed(region, name, [at(x) for x in expected], [at(x) for x in received]) or ""
         values, sides = _simplified(region, difference)
         at = Evaluation(by_symbol(values))
-        formula_pair = [formulas.text(form) for form in sides]
+        formula_pair = formulas.text(sides[0]), formulas.text(sides[1])
     kept = {key: array.astype(float) for key, array in values.items() if array.size}
-    pair = [formulas.exactly(at(form)) for form in sides]
+    expected_text, received_text = (formulas.exactly(at(form)) for form in sides)
     return Counterexample(
-        kept, label, *pair, *(formula_pair or (None, None)), diagnosis=words or ""
+        kept, region.entry_of(difference), expected_text, received_text, *formula_pair, words
     )
 
 

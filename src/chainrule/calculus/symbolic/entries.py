@@ -27,6 +27,7 @@ from chainrule.core.errors import UndecidedError
 DIGITS = 50
 UNDERFLOW = -746
 """Below it, exp is 0 in doubles."""
+OVERFLOW = 1e9
 
 
 @functools.lru_cache(maxsize=8)
@@ -102,6 +103,8 @@ class Point:
                 return None
             if form is None and value == 0:
                 return None
+            if value and form is not None and forms.is_surely_positive(form):
+                return True
             raise undecided(
                 "a comparison of two different formulas that have the same value here",
                 "at kinks, and where formulas are equal for a reason that is not known",
@@ -131,6 +134,9 @@ class Entry:
     """A form and its value at a point; behaves like a float in arithmetic and comparisons."""
 
     __slots__ = ("form", "point", "value")
+
+    form: Any
+    """None if the point has values alone."""
     __array_ufunc__ = None  # np.float64 + entry is left to the entry
 
     def __init__(self, form: Form | None, value: Any, point: Point) -> None:
@@ -141,12 +147,17 @@ class Entry:
 
     # ---------------------------------------------------------------- arithmetic
 
+    def _with(self, other: Entry) -> Any:
+        """The form, to be combined with another entry of the same point."""
+        if other.point is not self.point:
+            raise undecided("formulas of an earlier pass", "keep what forward computes in self")
+        return self.form
+
     def __add__(self, other: Any) -> Any:
         if isinstance(other, Entry):
-            if self.form is None:
-                return Entry(None, self.value + other.value, self.point)
-            return _entry(forms.add(self.form, other.form), self.value + other.value, self.point)
-        if not math.isfinite(other):
+            form = self._with(other) and forms.add(self.form, other.form)
+            return _entry(form, self.value + other.value, self.point)
+        if not _is_finite(other):
             return float(other)
         if other == 0:
             return self
@@ -157,14 +168,11 @@ class Entry:
 
     def __mul__(self, other: Any) -> Any:
         if isinstance(other, Entry):
-            if self.form is None:
-                return Entry(None, self.value * other.value, self.point)
-            return _entry(
-                forms.multiply(self.form, other.form), self.value * other.value, self.point
-            )
+            form = self._with(other) and forms.multiply(self.form, other.form)
+            return _entry(form, self.value * other.value, self.point)
         if other == 0:
             return 0.0
-        if not math.isfinite(other):
+        if not _is_finite(other):
             return float(other) * (1.0 if self > 0 else -1.0)
         if other == 1:
             return self
@@ -188,10 +196,10 @@ class Entry:
         return -self + other
 
     def __truediv__(self, other: Any) -> Any:
-        return self * reciprocal(other)
+        return divide(self, other)
 
     def __rtruediv__(self, other: Any) -> Any:
-        return reciprocal(self) * other
+        return divide(other, self)
 
     def __pow__(self, exponent: Any) -> Any:
         return power(self, exponent)
@@ -205,10 +213,6 @@ class Entry:
     def conjugate(self) -> Entry:
         """The number itself, which is real."""
         return self
-
-    def sqrt(self) -> Any:
-        """√x."""
-        return power(self, 0.5)
 
     # ---------------------------------------------------------------- comparisons
 
@@ -250,7 +254,13 @@ class Entry:
             "float(x)", "np.* functions instead of math.*, and arrays created with like=x"
         )
 
-    __int__ = __index__ = __float__  # type: ignore[assignment]
+    __int__ = __index__ = __float__
+
+
+def _is_finite(number: Any) -> bool:
+    if isinstance(number, complex):
+        raise undecided("what complex numbers inside a layer do", "real arithmetic")
+    return math.isfinite(number)
 
 
 def _entry(form: Form | None, value: Any, point: Point) -> Any:
@@ -294,13 +304,18 @@ def exp(x: Any) -> Any:
     """The exponential; 0 where it is 0 in doubles."""
     if isinstance(x, Entry) and x.value < UNDERFLOW + 1 and x < UNDERFLOW:
         return 0.0
+    if isinstance(x, Entry) and x.value > OVERFLOW:  # its own exponential would fill the memory
+        raise undecided("the exponential of a huge number", "smaller numbers")
     return _exp(x)
 
 
-def log(x: Any) -> Any:
-    """The natural logarithm, for x > 0."""
+def log(x: Any, like: Entry | None = None) -> Any:
+    """The natural logarithm, for x > 0; of a number with all digits, if it is ``like`` an entry."""
     if isinstance(x, Entry) and not x.point.is_positive(x, is_domain=True):
         return math.nan
+    if like is not None and not isinstance(x, Entry) and x > 0 and x != 1 and math.isfinite(x):
+        form = like.form and forms.apply("log", forms.number(x))
+        return Entry(form, like.point.context.log(like.point.number(x)), like.point)
     return _log(x)
 
 
@@ -311,7 +326,7 @@ def erf(x: Any) -> Any:
     return _entry(x.form and forms.apply("erf", x.form), x.point.context.erf(x.value), x.point)
 
 
-def pi_times(number: float, like: Entry) -> Entry:
+def pi_times(number: float, like: Entry) -> Any:
     """A multiple of π, with all digits."""
     return like.point.symbol(forms.PI, like.point.context.pi) * number
 
@@ -327,36 +342,37 @@ def reciprocal(x: Any) -> Any:
 
 def divide(a: Any, b: Any) -> Any:
     """a/b; of two numbers, as in doubles."""
-    if not isinstance(a, Entry) and not isinstance(b, Entry):
+    if isinstance(b, Entry):
+        return a * reciprocal(b)
+    if not isinstance(a, Entry):
         return in_doubles(np.divide, a, b)
-    if not isinstance(b, Entry):  # an exact quotient, not a product with a rounded one
-        if b == 0 or not math.isfinite(b):
-            return a * in_doubles(np.divide, 1.0, b)
-        form = a.form and forms.multiply(a.form, forms.number(1 / Fraction(b)))
-        return _entry(form, a.value / a.point.number(b), a.point)
-    return a * reciprocal(b)
+    if b == 0 or not math.isfinite(b):
+        return a * in_doubles(np.divide, 1.0, b)
+    form = a.form and forms.multiply(a.form, forms.number(1 / Fraction(b)))
+    return _entry(form, a.value / a.point.number(b), a.point)  # exact, unlike a * (1/b)
 
 
 def power(x: Any, exponent: Any) -> Any:
-    """x to a power: a fraction with a small denominator, or any other for x > 0."""
-    if not isinstance(x, Entry) and not isinstance(exponent, Entry):
-        return in_doubles(np.power, x, exponent)
+    """A power of x: a fraction with a small denominator, or any other for x > 0."""
     if isinstance(exponent, Entry):
-        return exp(exponent * log(x))
+        return exp(exponent * log(x, exponent))
+    if not isinstance(x, Entry):
+        return in_doubles(np.power, x, exponent)
+    if not math.isfinite(exponent):
+        return exp(log(x) * exponent)
     fraction = Fraction(exponent)
-    if fraction.denominator == 1:
-        n = fraction.numerator
+    n, denominator = fraction.numerator, fraction.denominator
+    if denominator == 1:
         if n < 0 and x.value == 0:
             return math.inf
         return _entry(x.form and forms.power(x.form, n), x.value**n, x.point)
     is_positive = x.point.is_positive(x, is_domain=True)
     if not is_positive:
         return (0.0 if exponent > 0 else math.inf) if is_positive is None else math.nan
-    simple = fraction.limit_denominator(12)
-    if float(simple) != float(exponent):
+    if denominator > 12:  # such as the double 0.333..., which is not 1/3
         return exp(log(x) * exponent)
-    value = x.point.context.root(x.value, simple.denominator) ** simple.numerator
-    return _entry(x.form and forms.power(x.form, simple), value, x.point)
+    value = x.point.context.root(x.value, denominator) ** n
+    return _entry(x.form and forms.power(x.form, fraction), value, x.point)
 
 
 def absolute(x: Any) -> Any:
@@ -366,7 +382,12 @@ def absolute(x: Any) -> Any:
 
 def sign(x: Any) -> Any:
     """−1, 0 or 1."""
-    return float(x > 0) - float(x < 0) if x == x else math.nan
+    return float(x > 0) - float(x < 0)
+
+
+def has_minus(x: Any) -> bool:
+    """Whether x is below 0, or the number −0.0."""
+    return x < 0 if isinstance(x, Entry) else math.copysign(1, x) < 0
 
 
 def maximum(a: Any, b: Any) -> Any:
@@ -389,59 +410,41 @@ def floor(x: Any) -> Any:
     return float(n)
 
 
-def expm1(x: Any) -> Any:
-    """The exponential minus 1, eˣ − 1."""
-    return exp(x) - 1 if isinstance(x, Entry) else in_doubles(np.expm1, x)
-
-
-def log1p(x: Any) -> Any:
-    """log(1 + x)."""
-    return log(1 + x) if isinstance(x, Entry) else in_doubles(np.log1p, x)
-
-
-def logaddexp(a: Any, b: Any) -> Any:
-    """log(exp a + exp b)."""
-    return log(exp(a) + exp(b))
-
-
-def sinh(x: Any) -> Any:
-    """(exp x − exp −x)/2."""
-    return (exp(x) - exp(-x)) * 0.5
-
-
-def cosh(x: Any) -> Any:
-    """(exp x + exp −x)/2."""
-    return (exp(x) + exp(-x)) * 0.5
-
-
 def arcsin(x: Any) -> Any:
     """Through the arc tangent."""
-    return arctan(divide(x, power(1 - x * x, 0.5))) if isinstance(x, Entry) else math.asin(x)
-
-
-def arccos(x: Any) -> Any:
-    """π/2 − arcsin x."""
-    return pi_times(0.5, x) - arcsin(x) if isinstance(x, Entry) else math.acos(x)
+    return arctan(divide(x, power(1 - x * x, 0.5)))
 
 
 def arctan2(y: Any, x: Any) -> Any:
     """The angle of the point (x, y)."""
-    if not isinstance(x, Entry) and not isinstance(y, Entry):
-        return in_doubles(np.arctan2, y, x)
+    half_turn = pi_times(1.0, x if isinstance(x, Entry) else y)
+    if x == 0:
+        return half_turn * (0.5 * sign(y))
     angle = arctan(divide(y, x))
     if x > 0:
         return angle
-    half_turn = pi_times(1.0, x if isinstance(x, Entry) else y)
-    return angle + half_turn if y >= 0 else angle - half_turn
+    return angle - half_turn if has_minus(y) else angle + half_turn
 
 
-ELEMENTWISE: dict[np.ufunc, Callable[..., Any]] = {
+def _or_in_doubles(ufunc: np.ufunc, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Without entries among the arguments, as NumPy computes it."""
+
+    def call(*args: Any) -> Any:
+        for x in args:
+            if isinstance(x, Entry):
+                return function(*args)
+        return in_doubles(ufunc, *args)
+
+    return call
+
+
+_ELEMENTWISE: dict[np.ufunc, Callable[..., Any]] = {
     np.add: lambda a, b: a + b,
     np.subtract: lambda a, b: a - b,
     np.multiply: lambda a, b: a * b,
     np.divide: divide,
     np.negative: lambda x: -x,
-    np.positive: lambda x: +x,
+    np.positive: lambda x: x,
     np.conjugate: lambda x: x,
     np.power: power,
     np.float_power: power,
@@ -450,22 +453,22 @@ ELEMENTWISE: dict[np.ufunc, Callable[..., Any]] = {
     np.cbrt: lambda x: sign(x) * power(absolute(x), Fraction(1, 3)),
     np.reciprocal: reciprocal,
     np.exp: exp,
-    np.expm1: expm1,
+    np.expm1: lambda x: _exp(x) - 1,
     np.exp2: lambda x: power(2.0, x),
     np.log: log,
-    np.log1p: log1p,
-    np.log2: lambda x: divide(log(x), math.log(2)),
-    np.log10: lambda x: divide(log(x), math.log(10)),
-    np.logaddexp: logaddexp,
+    np.log1p: lambda x: log(1 + x),
+    np.log2: lambda x: divide(log(x), log(2.0, x)),
+    np.log10: lambda x: divide(log(x), log(10.0, x)),
+    np.logaddexp: lambda a, b: log(_exp(a) + _exp(b)),
     np.tanh: tanh,
-    np.sinh: sinh,
-    np.cosh: cosh,
+    np.sinh: lambda x: (_exp(x) - _exp(-x)) * 0.5,
+    np.cosh: lambda x: (_exp(x) + _exp(-x)) * 0.5,
     np.sin: sin,
     np.cos: cos,
     np.tan: lambda x: divide(sin(x), cos(x)),
     np.arctan: arctan,
     np.arcsin: arcsin,
-    np.arccos: arccos,
+    np.arccos: lambda x: pi_times(0.5, x) - arcsin(x),
     np.arctan2: arctan2,
     np.arcsinh: lambda x: log(x + power(x * x + 1, 0.5)),
     np.arccosh: lambda x: log(x + power(x * x - 1, 0.5)),
@@ -474,23 +477,23 @@ ELEMENTWISE: dict[np.ufunc, Callable[..., Any]] = {
     np.absolute: absolute,
     np.fabs: absolute,
     np.sign: sign,
-    np.copysign: lambda a, b: absolute(a) if b >= 0 else -absolute(a),
+    np.copysign: lambda a, b: -absolute(a) if has_minus(b) else absolute(a),
     np.heaviside: lambda x, at_zero: at_zero if x == 0 else float(x > 0),
     np.maximum: maximum,
     np.minimum: minimum,
-    np.fmax: maximum,
-    np.fmin: minimum,
-    np.clip: lambda x, low, high: minimum(maximum(x, low), high),
+    np.fmax: lambda a, b: b if a != a else a if b != b else maximum(a, b),
+    np.fmin: lambda a, b: b if a != a else a if b != b else minimum(a, b),
     np.floor: floor,
     np.ceil: lambda x: -floor(-x),
     np.trunc: lambda x: floor(x) if x >= 0 else -floor(-x),
-    np.rint: lambda x: floor(x + 0.5) if isinstance(x, Entry) else in_doubles(np.rint, x),
+    np.rint: lambda x: floor(x + 0.5),
     np.floor_divide: lambda a, b: floor(divide(a, b)),
     np.remainder: lambda a, b: a - b * floor(divide(a, b)),
 }
+ELEMENTWISE = {ufunc: _or_in_doubles(ufunc, rule) for ufunc, rule in _ELEMENTWISE.items()}
 """What each of NumPy's elementwise functions does to entries."""
 
-PREDICATES: dict[np.ufunc, Callable[..., bool]] = {
+_PREDICATES: dict[np.ufunc, Callable[..., bool]] = {
     np.less: lambda a, b: a < b,
     np.less_equal: lambda a, b: a <= b,
     np.greater: lambda a, b: a > b,
@@ -500,9 +503,10 @@ PREDICATES: dict[np.ufunc, Callable[..., bool]] = {
     np.logical_not: lambda x: x == 0,
     np.logical_and: lambda a, b: a != 0 and b != 0,
     np.logical_or: lambda a, b: a != 0 or b != 0,
-    np.signbit: lambda x: x < 0,
-    np.isfinite: lambda x: isinstance(x, Entry) or math.isfinite(x),
-    np.isnan: lambda x: not isinstance(x, Entry) and math.isnan(x),
-    np.isinf: lambda x: not isinstance(x, Entry) and math.isinf(x),
+    np.signbit: has_minus,
+    np.isfinite: lambda x: True,
+    np.isnan: lambda x: False,
+    np.isinf: lambda x: False,
 }
+PREDICATES = {ufunc: _or_in_doubles(ufunc, rule) for ufunc, rule in _PREDICATES.items()}
 """What each of NumPy's questions means for entries."""

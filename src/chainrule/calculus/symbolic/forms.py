@@ -14,9 +14,9 @@ with formulas for numbers. Numbers in a form are exact fractions.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
-from typing import Any
+from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
 FUNCTIONS = ("exp", "log", "tanh", "sin", "cos", "arctan", "erf")
@@ -38,6 +38,10 @@ class Form:
 
     __slots__ = ("__weakref__", "detail", "kind", "parts", "serial")
 
+    known: ClassVar[WeakValueDictionary[Any, Form]] = WeakValueDictionary()
+    """All forms that exist, by what they consist of; so equal ones are one object."""
+    serials: ClassVar[Iterator[int]] = itertools.count()
+
     serial: int
     """Forms are numbered in the order in which they are created."""
     kind: str
@@ -49,18 +53,14 @@ class Form:
         return f"{self.kind}({', '.join([*inner, *([str(self.detail)] if self.detail else [])])})"
 
 
-_KNOWN: WeakValueDictionary[Any, Form] = WeakValueDictionary()
-_SERIALS = itertools.count()
-
-
 def _form(kind: str, parts: tuple[Form, ...] = (), detail: Any = None) -> Form:
     key = (kind, detail, *map(id, parts))
-    found = _KNOWN.get(key)
+    found = Form.known.get(key)
     if found is None:
         found = object.__new__(Form)
         found.kind, found.parts, found.detail = kind, parts, detail
-        found.serial = next(_SERIALS)
-        _KNOWN[key] = found
+        found.serial = next(Form.serials)
+        Form.known[key] = found
     return found
 
 
@@ -73,6 +73,9 @@ def symbol(name: str) -> Form:
     """A variable."""
     return _form("symbol", (), name)
 
+
+SHORT = 2**20
+"""Numbers with larger denominators may stand for others, as 0.333… does for 1/3."""
 
 ZERO, ONE, MINUS_ONE = number(0), number(1), number(-1)
 
@@ -102,7 +105,9 @@ def multiply(a: Form, b: Form) -> Form:
         if a.kind == "number":
             return number(a.detail * b.detail)
         if a.kind == "product" and a.parts[1].kind == "number":
-            return multiply(a.parts[0], number(a.parts[1].detail * b.detail))
+            other = a.parts[1].detail
+            if min(other.denominator, b.detail.denominator) <= SHORT:  # else each is read by itself
+                return multiply(a.parts[0], number(other * b.detail))
     return _form("product", (a, b))
 
 
@@ -125,7 +130,8 @@ def power(a: Form, exponent: Fraction | int) -> Form:
         return a
     if a.kind == "number" and exponent.denominator == 1:
         return number(a.detail**exponent)
-    if a.kind == "power" and exponent.denominator == 1:  # (x^½)² = x, but (x²)^½ = |x|
+    if a.kind == "power" and (exponent.denominator == 1 or a.detail.denominator > 1):
+        # (x^½)² = x, and (x^½)^½ = x^¼, for x > 0; but (x²)^½ = |x|
         return power(a.parts[0], a.detail * exponent)
     return _form("power", (a,), exponent)
 
@@ -189,7 +195,7 @@ def _two_over_root_of_pi() -> Form:
     return multiply(number(2), power(symbol(PI), Fraction(-1, 2)))
 
 
-PI = "π"
+PI = "the number π"
 """The symbol that stands for the number π."""
 
 SLOPES: dict[str, Callable[[Form, Form], Form]] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -123,13 +123,22 @@ def rebuilt(form: Form, change: Callable[[Form], Form]) -> Form:
 
 def text(form: Form) -> str | None:
     """A formula in one line, if it is short enough to be read."""
-    size: dict[Form, int] = {}
-    for part in forms.in_order([form]):
-        size[part] = 1 + sum(size[inner] for inner in part.parts)
-    if size[form] > LONGEST:
+    if length([form]) > LONGEST:
         return None
     found = str(expression(form, rounds=True))
     return found if len(found) <= LONGEST else None
+
+
+def length(lines: Iterable[Form], named: Container[Form] = ()) -> int:
+    """The number of symbols and operations in the longest of some formulas, written out.
+
+    ``named`` are forms that have a name of their own in the others.
+    """
+    found: dict[Form, int] = {}
+    lines = list(lines)
+    for part in forms.in_order(lines):
+        found[part] = 1 + sum(1 if inner in named else found[inner] for inner in part.parts)
+    return max(found[form] for form in lines)
 
 
 def exactly(value: Any) -> str:

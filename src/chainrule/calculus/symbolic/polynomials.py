@@ -14,7 +14,8 @@ If N is the zero polynomial, the form is zero wherever it is defined, whatever t
 If it isn't, the form may still be zero, for a reason that is not in this list.
 
 A monomial is one integer: the exponent of generator n times 2^(32 n), added up. So the product of
-two monomials is a sum of integers, and negative exponents need no special case.
+two monomials is a sum of integers, and negative exponents need no special case; an exponent that
+gets near the border of its 32 bits is an error.
 """
 
 from __future__ import annotations
@@ -32,6 +33,11 @@ Polynomial = dict[int, int]
 """Coefficients by monomial."""
 
 BITS = 32
+LARGEST_EXPONENT = 2**29
+PARTS_OF_EXP = 768
+"""exp x is (exp(x/768))^768, so that exp(x/2) and exp(x/3) are powers of the same atom."""
+PARTS_OF_ROOT = 12
+"""x^½ is written as (x^(1/12))^6."""
 PRIME = 2**127 - 1
 
 
@@ -88,6 +94,7 @@ class Ratios:
         self._factors: list[Polynomial] = []
         self._factor_numbers: dict[frozenset[tuple[int, int]], int] = {}
         self._residues: list[int] = []
+        self._middle = self._border = 0
         self._relations: dict[int, tuple[int, Ratio]] = {}  # g^k = ratio
         self._logarithms: dict[int, Ratio] = {}
         self._positive: set[int] = set()  # generators that are above 0: π, exponentials
@@ -137,15 +144,20 @@ class Ratios:
             return self._product(
                 self._sum(e, Ratio({0: -1}, 1, {})), self._reciprocal(self._sum(e, ONE))
             )
+        if kind == "log":
+            return self._atom(kind, a)
+        a = self._reduced(a)  # the others are odd, f(−a) = −f(a), but for cos, which is even
+        is_below = bool(a.numerator) and a.numerator[max(a.numerator)] < 0
+        a = _negative(a) if is_below else a
+        atom = self._atom("sin" if kind == "cos" else kind, a)
         if kind in ("sin", "cos"):
-            sine, cosine = self._atom("sin", a), self._atom("cos", a)
+            cosine = self._atom("cos", a)
             (number,) = cosine.numerator
-            self._relations[_index(number)] = (
-                2,
-                self._sum(ONE, self._product(Ratio({0: -1}, 1, {}), self._product(sine, sine))),
-            )
-            return sine if kind == "sin" else cosine
-        return self._atom(kind, a)
+            minus_square = self._product(_negative(atom), atom)
+            self._relations[_index(number)] = (2, self._sum(ONE, minus_square))
+            if kind == "cos":
+                return cosine
+        return _negative(atom) if is_below else atom
 
     def _exp(self, a: Ratio) -> Ratio:
         """A product of exp for each term of the argument."""
@@ -154,14 +166,17 @@ class Ratios:
         for monomial, coefficient in a.numerator.items():
             size = Fraction(coefficient, a.content)
             logarithm = self._logarithms.get(monomial)
-            if logarithm is not None and not a.denominators and size.denominator <= 4:
+            if (
+                logarithm is not None
+                and not a.denominators
+                and PARTS_OF_ROOT % size.denominator == 0
+            ):
                 result = self._product(result, self._power(logarithm, size))  # exp(k log b) = bᵏ
                 continue
-            unit = Fraction(1, 4 * size.denominator)
-            if size.denominator > 64:
+            parts = size.denominator if PARTS_OF_EXP % size.denominator else PARTS_OF_EXP
+            unit = Fraction(1, parts)
+            if parts > PARTS_OF_EXP or abs(size) * parts > 2**20:
                 unit = abs(size)
-            elif 64 % size.denominator == 0:
-                unit = Fraction(1, 256)
             base = Ratio({monomial: unit.numerator}, unit.denominator, a.denominators)
             atom = self._atom("exp", base)
             (generator,) = atom.numerator
@@ -186,6 +201,8 @@ class Ratios:
     def _root(self, a: Ratio, order: int) -> Ratio:
         """A root: that of a positive number, π or an exponential is taken by itself."""
         a = self._reduced(a)
+        if not a.numerator:
+            return a
         monomial, content, rest = _primitive(a.numerator)
         positive = sum(e << (BITS * n) for n, e in _exponents(monomial) if n in self._positive)
         sign = -1 if content < 0 else 1
@@ -203,15 +220,15 @@ class Ratios:
         return self._product(result, self._root_atom(remaining, order))
 
     def _root_atom(self, argument: Ratio, order: int) -> Ratio:
-        atom = self._atom(f"root {order}", argument)
-        (generator,) = atom.numerator
-        self._relations[_index(generator)] = (order, argument)
-        return atom
+        parts = PARTS_OF_ROOT if PARTS_OF_ROOT % order == 0 else order
+        (generator,) = self._atom(f"root {parts}", argument).numerator
+        self._relations[_index(generator)] = (parts, argument)
+        return Ratio({generator * (parts // order): 1}, 1, {})
 
     def _atom(self, kind: str, argument: Ratio) -> Ratio:
         """The generator for a function of an argument; equal arguments have the same one."""
         argument = self._reduced(argument)
-        key = (kind, self._residue(argument))
+        key: tuple[object, ...] = (kind, self._residue(argument))
         while key in self._atoms:
             generator, known = self._atoms[key]
             if not self._sum(argument, _negative(known)).numerator:
@@ -230,6 +247,8 @@ class Ratios:
         number = self._generators.setdefault(key, len(self._generators))
         if number == len(self._residues):
             self._residues.append(pow(number + 3, 5**31 + number, PRIME))
+            self._middle += LARGEST_EXPONENT << (BITS * number)
+            self._border += (2**BITS - 2 * LARGEST_EXPONENT) << (BITS * number)
         return Ratio({1 << (BITS * number): 1}, 1, {})
 
     def _residue(self, a: Ratio) -> int:
@@ -321,6 +340,10 @@ class Ratios:
             product = {m: c for m, c in product.items() if c}
         if len(product) > self._limit:
             raise TooLargeError
+        middle, border = self._middle, self._border
+        for m in product:
+            if (m + middle) & border:  # an exponent is not within ±LARGEST_EXPONENT
+                raise TooLargeError
         return product
 
     def _watch(self) -> None:
@@ -366,10 +389,7 @@ class Ratios:
             total = Ratio({}, 1, {})
             for times, part in parts.items():
                 term = Ratio({m: c for m, c in part.items() if c}, a.content, a.denominators)
-                factor = value if times > 0 else self._reciprocal(value) if times < 0 else ONE
-                for _ in range(abs(times)):
-                    term = self._product(term, factor)
-                total = self._sum(total, term)
+                total = self._sum(total, self._product(term, self._power(value, Fraction(times))))
             a = total
         return a
 

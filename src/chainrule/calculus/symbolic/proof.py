@@ -17,7 +17,7 @@ from attrs import evolve
 
 from chainrule.calculus import loss_laws
 from chainrule.calculus.symbolic import formulas
-from chainrule.calculus.symbolic.array import Symbolic, entries_of, symbolic
+from chainrule.calculus.symbolic.array import Symbolic, entries_of, floating
 from chainrule.calculus.symbolic.entries import erf
 from chainrule.calculus.symbolic.prover import Region, prove
 from chainrule.calculus.symbolic.report import PROVEN, REFUTED, UNDECIDED, Proof
@@ -36,6 +36,7 @@ from chainrule.core.errors import (
     ConfigurationError,
     DataError,
     DefinitionError,
+    UndecidedError,
     described,
 )
 from chainrule.core.hints import hint_for_layer, hinted
@@ -216,7 +217,7 @@ def _gap(region: Region, subject: Subject) -> float:
 def _erf(x: Any) -> Any:
     """The error function of a symbolic array, or of a plain one."""
     entries = np.frompyfunc(erf, 1, 1)(entries_of(x))
-    return symbolic(entries) if isinstance(x, Symbolic) else np.asarray(entries, float)
+    return floating(entries) if isinstance(x, Symbolic) else np.asarray(entries, float)
 
 
 # ------------------------------------------------------------------------------- losses
@@ -269,13 +270,16 @@ def prove_loss(
     proofs = []
     for case in cases:
         y, target = case.y[:batch], case.target[:batch]
-        is_label = bool(np.all(target == np.rint(target)))
-        values = {
-            "y": with_few_digits(y),
-            "t": exact(target) if is_label else with_few_digits(target),
-        }
-        still = frozenset(["t"] if is_label else [])
-        subject = FunctionSubject(loss, loss.delta, values, ["y"], still, batch)
+        is_constant = bool(np.all(target == np.rint(target)))  # labels, or one for each class
+        exactly = exact if is_constant else with_few_digits
+        subject = FunctionSubject(
+            loss,
+            loss.delta,
+            {"y": with_few_digits(y), "t": exactly(target)},
+            ["y"],
+            {"t": target} if is_constant else {},
+            batch,
+        )
         description = f"{loss!r}, outputs of shape {output_shape} in batches of {batch}"
         proofs.append(prove(subject, description, ["gradient", "arrays"], seconds))
     worst = min(proofs, key=lambda proof: (REFUTED, UNDECIDED, PROVEN).index(proof.status))
@@ -330,9 +334,9 @@ def prove_gradient(
         name: exact(array) if array.dtype.kind in "iub" else with_few_digits(array)
         for name, array in zip(names, given, strict=True)
     }
-    still = frozenset(n for n, x in zip(names, given, strict=True) if x.dtype.kind in "iub")
+    constants = {n: x for n, x in zip(names, given, strict=True) if x.dtype.kind in "iub"}
     batch = max((len(array) for array in given[count:] if array.ndim), default=1)
-    subject = FunctionSubject(function, gradient, values, names[:count], still, batch)
+    subject = FunctionSubject(function, gradient, values, names[:count], constants, batch)
     name = getattr(gradient, "__name__", "the gradient").replace("<lambda>", "the gradient")
     shapes = ", ".join(f"{n} {x.shape}" for n, x in zip(names, given, strict=True))
     return prove(subject, f"{name} of {shapes}", ["gradient", "arrays"], seconds)
@@ -401,8 +405,17 @@ def _built(
             )
     if subject.inputs is not None:
         drawn = [np.asarray(subject.inputs((batch, *shape))) for shape in copy.input_shapes]
-        still = [
-            n for n, x in zip(subject.input_names, drawn, strict=True) if x.dtype.kind in "iub"
-        ]
-        subject.still = frozenset(still)
+        pairs = list(zip(subject.input_names, drawn, strict=True))
+        subject.still = frozenset(name for name, x in pairs if x.dtype.kind in "iub")
+        whole = frozenset(name for name, x in pairs if np.all(x == np.rint(x)))
+        if whole != subject.still and not _takes_symbols(subject):  # integers, as floats
+            subject.still = whole
     return subject
+
+
+def _takes_symbols(subject: Subject) -> bool:
+    try:
+        subject.run(subject.draw())
+    except UndecidedError:
+        return False
+    return True

@@ -28,7 +28,14 @@ from chainrule.calculus.symbolic.polynomials import Ratios, TooLargeError
 from chainrule.calculus.symbolic.readings import Readings
 from chainrule.calculus.symbolic.regions import Evaluation, by_symbol, reflected
 from chainrule.calculus.symbolic.report import REFUTED, UNDECIDED, Part, Proof
-from chainrule.calculus.symbolic.trials import FunctionSubject, Passes, Subject, Values, flat, form_of
+from chainrule.calculus.symbolic.trials import (
+    FunctionSubject,
+    Passes,
+    Subject,
+    Values,
+    flat,
+    form_of,
+)
 from chainrule.core.equations import numbered
 from chainrule.core.errors import ChainruleError, UndecidedError
 
@@ -159,6 +166,19 @@ class Region:
                 return Difference(name, place, expected[place], received[place], False, gap)
         return None
 
+    def quantity(self, name: str) -> str:
+        """What is compared under a name: ∂C/∂x, ∂C/∂weights, or an output y."""
+        subject = self.prover.subject
+        is_delta = name in subject.input_names or name in subject.moving
+        return f"∂C/∂{name}" if is_delta else name
+
+    def entry_of(self, difference: Difference) -> str:
+        """The entry that differs, such as ∂C/∂weights[0, 1]."""
+        names = numbered("y", len(self.passes.outputs))
+        outputs = dict(zip(names, self.passes.outputs, strict=True))
+        shape = np.shape({**outputs, **self.values}[difference.name])
+        return labels(self.quantity(difference.name), shape)[difference.place]
+
     # ---------------------------------------------------------------- the statements
 
     def adjoint(self) -> Iterator[Difference | None]:
@@ -270,10 +290,12 @@ def prove(
         try:
             region = Region(prover, values)
         except OutOfTimeError:
+            if condition is None:
+                _give_up(proof, "The time is over.")
             break
         except ChainruleError as error:
             if condition is None:
-                _give_up(proof, error)
+                _give_up(proof, str(error))
             elif not isinstance(error, UndecidedError):  # such values are refused
                 refused[condition.opposite] = None
             continue
@@ -312,43 +334,25 @@ def _examine(region: Region, proof: Proof) -> None:
 
 
 def _note(region: Region, part: Part, difference: Difference) -> None:
-    name = difference.name
     if not difference.is_refuted:
         what = "differs from what plain arrays give" if part.name == "arrays" else "is not proven"
-        part.worsen(
-            UNDECIDED,
-            f"{_entry(region, difference)} {what}; the two sides differ by "
-            f"{difference.size:.1g} of the largest entry.",
-        )
+        why = f"the two sides differ by {difference.size:.1g} of the largest entry"
+        if difference.size < TINY:
+            why = "the formulas are too large, or equal for a reason that is not known"
+        part.worsen(UNDECIDED, f"{region.entry_of(difference)} {what}: {why}.")
         return
     if part.status == REFUTED:
         return
-    part.worsen(REFUTED, f"{_gradient_of(region, name)} is wrong.")
+    part.worsen(REFUTED, f"{region.quantity(difference.name)} is wrong.")
     part.counterexample = find(region, part.name, difference)
 
 
-def _gradient_of(region: Region, name: str) -> str:
-    subject = region.prover.subject
-    if name in subject.input_names:
-        return f"∂C/∂{name}"
-    return f"∂C/∂{name}" if name in subject.moving else name
-
-
-def _entry(region: Region, difference: Difference) -> str:
-    outputs = dict(zip(numbered("y", len(region.passes.outputs)), region.passes.outputs, strict=True))
-    shape = np.shape({**outputs, **region.values}[difference.name])
-    label = _gradient_of(region, difference.name)
-    if not shape:
-        return label
-    index = np.unravel_index(difference.place, shape)
-    return f"{label}[{', '.join(str(int(i)) for i in index)}]"
-
-
-def _give_up(proof: Proof, error: ChainruleError) -> None:
+def _give_up(proof: Proof, reason: str) -> None:
     for number, part in enumerate(proof.parts):
-        part.worsen(UNDECIDED, "" if number else str(error))
+        part.worsen(UNDECIDED, "" if number else reason)
 
 
 def _words(condition: Condition) -> str:
-    text = formulas.text(condition.form) or "a long formula"
-    return f"{text} {'>' if condition.is_positive else '<'} 0"
+    """The condition in one line; nothing if it is too long to be read."""
+    text = formulas.text(condition.form)
+    return f"{text} {'>' if condition.is_positive else '<'} 0" if text else ""

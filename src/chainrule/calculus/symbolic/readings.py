@@ -3,34 +3,42 @@
     0.3333333333333333  is read as  1/3,    0.7978845608028654  as  √(2/π)
 
 A program can write neither, so a proof over the real numbers may fail for rounding alone. A number
-is read only as a value within one unit of its last place, and every reading is listed.
+is read only as a fraction within one unit of its last place, or a multiple of π and the like within
+two, since ``1 / np.log(10)`` has been rounded twice. Every reading is listed.
 """
 
 from __future__ import annotations
 
 import math
 from fractions import Fraction
+from typing import Any
 
 from chainrule.calculus.symbolic import forms
+from chainrule.calculus.symbolic.entries import arithmetic
 from chainrule.calculus.symbolic.forms import Form
 
 LARGEST = 1000
 """The largest numerator and denominator in a multiple of π or the like."""
-LARGEST_DENOMINATOR = 10**5
+LARGEST_DENOMINATOR = 10**6
 
 _PI = forms.symbol(forms.PI)
 _HALF = Fraction(1, 2)
 
-BASES: dict[str, tuple[float, Form]] = {
-    "{}": (1.0, forms.ONE),
-    "√({})": (0.0, forms.ONE),
-    "{} π": (math.pi, _PI),
-    "{} / π": (1 / math.pi, forms.power(_PI, -1)),
-    "√({} π)": (math.pi, _PI),
-    "√({} / π)": (1 / math.pi, forms.power(_PI, -1)),
-    "{} ln 2": (math.log(2), forms.apply("log", forms.number(2))),
-    "{} / ln 2": (1 / math.log(2), forms.power(forms.apply("log", forms.number(2)), -1)),
-    "{} / ln 10": (1 / math.log(10), forms.power(forms.apply("log", forms.number(10)), -1)),
+_REALS = arithmetic(40)
+_LOGARITHMS = {n: forms.apply("log", forms.number(n)) for n in (2, 3, 5, 10)}
+
+BASES: dict[str, tuple[Any, Form]] = {
+    "{}": (_REALS.mpf(1), forms.ONE),
+    "√({})": (_REALS.mpf(1), forms.ONE),
+    "{} π": (+_REALS.pi, _PI),
+    "{} / π": (1 / _REALS.pi, forms.power(_PI, -1)),
+    "√({} π)": (+_REALS.pi, _PI),
+    "√({} / π)": (1 / _REALS.pi, forms.power(_PI, -1)),
+    **{f"{{}} ln {n}": (_REALS.log(n), form) for n, form in _LOGARITHMS.items()},
+    **{
+        f"{{}} / ln {n}": (1 / _REALS.log(n), forms.power(form, -1))
+        for n, form in _LOGARITHMS.items()
+    },
 }
 
 
@@ -42,7 +50,7 @@ class Readings:
 
     def __call__(self, value: Fraction) -> Form | None:
         """The form of the simple number, or None."""
-        if value.denominator <= 2**20:  # a number such as 0.5, which stands for itself
+        if value.denominator <= forms.SHORT:  # a number such as 0.5, which stands for itself
             return None
         if value not in self.found:
             read = _read(float(value))
@@ -57,15 +65,15 @@ class Readings:
 
 def _read(x: float) -> tuple[str, Form] | None:
     for pattern, (base, form) in BASES.items():
-        is_root = pattern.startswith("√")
-        ratio = (x * x if is_root else x) / (base or 1.0)
-        limit = LARGEST_DENOMINATOR if pattern == "{}" else LARGEST
+        is_root, is_fraction = pattern.startswith("√"), pattern == "{}"
+        limit = LARGEST_DENOMINATOR if is_fraction else LARGEST
+        ratio = (x * x if is_root else x) / float(base)
         simple = Fraction(ratio).limit_denominator(limit)
         if not simple or abs(simple.numerator) > limit * 10:
             continue
-        value = float(simple) * (base or 1.0)
-        value = math.copysign(math.sqrt(value), x) if is_root else value
-        if abs(value - x) > 1.01 * math.ulp(x):
+        value = base * simple.numerator / simple.denominator
+        value = math.copysign(1, x) * _REALS.sqrt(value) if is_root else value
+        if abs(value - x) > (1.01 if is_fraction else 2) * math.ulp(x):
             continue
         read = forms.multiply(forms.number(simple), form)
         if is_root:

@@ -66,7 +66,8 @@ class Proof:
     parts
         One `Part` for each statement.
     regions
-        In each region, the signs of what the program has compared: a tuple of texts.
+        In each region, the signs of what the program has compared: a tuple of texts, which are
+        empty if a formula is too long to be read.
     not_reached
         Conditions of which one side was not seen.
     domain
@@ -133,7 +134,7 @@ class Proof:
 
 
 def _shortened(texts: list[str]) -> str:
-    shown = [text for text in texts if len(text) <= LONGEST][:4]
+    shown = [text for text in texts if text and len(text) <= LONGEST][:4]
     more = len(texts) - len(shown)
     return ", ".join(shown) + (f"{', and ' if shown else ''}{more} more" if more else "")
 

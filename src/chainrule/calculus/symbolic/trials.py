@@ -7,7 +7,7 @@ that the same point can be sent through the layer as ordinary arrays.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any, ClassVar
 
@@ -96,7 +96,12 @@ class Subject:
     def moving(self) -> list[str]:
         """The inputs and parameters that have a gradient."""
         names = [name for name in self.input_names if name not in self.still]
-        return [*names, *(p.path for p in self.layer.parameters)]
+        return [*names, *map(self.name_of, self.layer.parameters)]
+
+    def name_of(self, part: Parameter) -> str:
+        """The path of a parameter or buffer, which may be called like an input."""
+        is_taken = part.path in self.by_row
+        return f"self.{part.path}" if is_taken else part.path
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -119,11 +124,11 @@ class Subject:
             else:
                 values[name] = exact(np.asarray(self.inputs(full)))
         for parameter in self.layer.parameters:
-            values[parameter.path] = self._fractions(parameter.shape)
+            values[self.name_of(parameter)] = self._fractions(parameter.shape)
         for buffer in self.layer.buffers:
             drawn = self._fractions(buffer.shape)
             is_above = np.all(buffer.value > 0)  # as a variance is
-            values[buffer.path] = abs(drawn) + Fraction(1, 4) if is_above else drawn
+            values[self.name_of(buffer)] = abs(drawn) + Fraction(1, 4) if is_above else drawn
         for name, shape in zip(self.delta_names, self.layer.output_shapes, strict=True):
             values[name] = self._fractions((self.batch, *shape))
         return values
@@ -131,6 +136,10 @@ class Subject:
     def _fractions(self, shape: tuple[int, ...]) -> Any:
         drawn = 2 * self.rng.integers(-DIVISOR, DIVISOR, size=shape) + 1
         return exact(drawn / DIVISOR)
+
+    def _earlier(self, array: Any) -> Any:
+        """Other numbers for an input, as an ordinary array; the same if any will not do."""
+        return array.astype(float) * (0.875 if self.inputs is None else 1.0)
 
     # ---------------------------------------------------------------- the passes
 
@@ -150,13 +159,17 @@ class Subject:
         ``first_row`` is the number of the first row in the names of the variables.
         """
         point = Point(digits, has_forms=has_forms, is_same=is_same)
+        earlier = [self._earlier(values[name]) for name in self.input_names]
 
         def variable(name: str) -> Any:
             if name in self.still:
                 return values[name].astype(float)
             return symbols(point, name, values[name], first_row if name in self.by_row else 0)
 
-        return self._passes(point, variable, _copy, backward, applies)
+        # A batch before, of which nothing may be left; buffers and generators would remember it.
+        remembers = bool(list(self.layer.buffers) or self.layer.generators)
+        before = [] if applies or remembers else earlier
+        return self._passes(point, variable, _copy, backward, applies, before)
 
     def run_in_doubles(self, values: Values, *, applies: bool = False) -> Passes:
         """The same with ordinary arrays."""
@@ -169,28 +182,32 @@ class Subject:
         copy: Callable[[Any], Any],
         backward: int,
         applies: bool,
+        earlier: Sequence[Any] = (),
     ) -> Passes:
         parts: dict[int, Any] = {}
         variables = {name: variable(name) for name in self.input_names}
         for source in (self.layer.parameters, self.layer.buffers):
             for part in source:
-                variables[part.path] = variable(part.path)
-                parts[id(part)] = Parameter(part.path, copy(variables[part.path]), part.open_shape)
+                name = self.name_of(part)
+                variables[name] = variable(name)
+                parts[id(part)] = Parameter(part.path, copy(variables[name]), part.open_shape)
         for generator in self.layer.generators.values():
             parts[id(generator)] = layer_state.copied_generator(generator)
         layer = self.layer.replica(parts)
         given = [copy(variables[name]) for name in self.input_names]
         with np.errstate(all="ignore"):
+            if earlier:
+                layer.forward(*earlier)
             outputs = as_tuple(layer.apply(*given) if applies else layer.forward(*given))
             deltas: dict[str, Any] = {}
             gradients: dict[str, Any] = {}
             if not applies:
                 variables |= {name: variable(name) for name in self.delta_names}
                 for _ in range(backward):
-                    sent = [copy(variables[name]) for name in self.delta_names]
-                    found = as_tuple(layer.backward(sent[0] if len(sent) == 1 else tuple(sent)))
+                    given = [copy(variables[name]) for name in self.delta_names]
+                    found = as_tuple(layer.backward(given[0] if len(given) == 1 else tuple(given)))
                     deltas = dict(zip(self.input_names, found, strict=True))
-                gradients = {p.path: parts[id(p)].grad for p in self.layer.parameters}
+                gradients = {self.name_of(p): parts[id(p)].grad for p in self.layer.parameters}
         sent = tuple(variables[name] for name in self.delta_names if name in variables)
         return Passes(point, outputs, deltas, gradients, variables, sent)
 
@@ -209,17 +226,22 @@ class FunctionSubject:
         The arrays, by name, as fractions.
     moving
         The names of those with a gradient.
-    still
-        The names of those that are no formulas, but the numbers that they are.
+    constants
+        Those that are no formulas, but the arrays that they are.
     """
 
     function: Callable[..., Any]
     gradient: Callable[..., Any]
     values: Values
     moving: list[str]
-    still: frozenset[str] = frozenset()
+    constants: dict[str, Any] = field(factory=dict)
     batch: int = 1
     by_row: ClassVar[frozenset[str]] = frozenset()
+
+    @property
+    def still(self) -> frozenset[str]:
+        """The names of the constants."""
+        return frozenset(self.constants)
 
     @property
     def input_names(self) -> list[str]:
@@ -241,14 +263,15 @@ class FunctionSubject:
         """Value and gradient, with symbolic arrays."""
         point = Point(is_same=is_same)
         variables = {
-            name: array.astype(float) if name in self.still else symbols(point, name, array)
+            name: self.constants.get(name) if name in self.still else symbols(point, name, array)
             for name, array in values.items()
         }
         return self._passes(point, variables)
 
     def run_in_doubles(self, values: Values, **options: Any) -> Passes:
         """The same with ordinary arrays."""
-        return self._passes(Point(), {name: array.astype(float) for name, array in values.items()})
+        arrays = {name: array.astype(float) for name, array in values.items()}
+        return self._passes(Point(), {**arrays, **self.constants})
 
     def _passes(self, point: Point, variables: dict[str, Any]) -> Passes:
         with np.errstate(all="ignore"):

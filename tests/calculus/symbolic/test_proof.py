@@ -1,0 +1,522 @@
+"""prove_layer, prove_loss and prove_gradient: what is refuted, and what the reports say."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from chainrule import (
+    LSTM,
+    Activation,
+    Add,
+    BatchNorm,
+    Convolution,
+    Dense,
+    Embedding,
+    Flatten,
+    Layer,
+    LayerNorm,
+    Residual,
+    Sequential,
+    lecture,
+    losses,
+    program,
+    prove_gradient,
+    prove_layer,
+    prove_loss,
+)
+from chainrule.core.errors import BuildError, DefinitionError, MissingExtraError
+
+
+class Linear(Layer):
+    """x w, with a place for a fault."""
+
+    fault: str = ""
+
+    def build(self, input_shape: Any) -> None:
+        self.w = self.parameter("w", (input_shape[0], input_shape[0]), "glorot_uniform")
+
+    def forward(self, x: Any) -> Any:
+        self.x = x
+        return x @ self.w.value
+
+    def backward(self, delta: Any) -> Any:
+        gradient, below = self.x.T @ delta, delta @ self.w.value.T
+        if self.fault == "average":
+            gradient = gradient / len(delta)
+        elif self.fault == "sum":
+            gradient = gradient * len(delta)
+        elif self.fault == "sign":
+            below = -below
+        elif self.fault == "transposed":
+            gradient = gradient.T
+        elif self.fault == "transposed weights":
+            below = delta @ self.w.value
+        elif self.fault == "omitted":
+            gradient = 0 * gradient
+        elif self.fault == "twice":
+            self.w.accumulate(gradient)
+        elif self.fault.startswith("1"):
+            below = below * float(self.fault)
+        self.w.accumulate(gradient)
+        return below
+
+
+@pytest.mark.parametrize(
+    ("fault", "wrong", "diagnosis"),
+    [
+        ("average", "∂C/∂w", "It is 2 times too small, and 2 is the batch size"),
+        ("sum", "∂C/∂w", "It is 2 times too large, and 2 is the batch size"),
+        ("sign", "∂C/∂x", "It has the wrong sign"),
+        ("transposed", "∂C/∂w", "It is transposed"),
+        ("transposed weights", "∂C/∂x", ""),
+        ("omitted", "∂C/∂w", "It is zero everywhere"),
+        ("twice", "∂C/∂w", "2 times too large"),
+        ("1.000000001", "∂C/∂x", "only to a few digits"),
+        ("1.0000000000001", "∂C/∂x", "only to a few digits"),
+    ],
+)
+def test_faults_are_refuted_with_their_diagnosis(fault: str, wrong: str, diagnosis: str) -> None:
+    proof = prove_layer(Linear(fault), (3,))
+    assert proof.status == "refuted"
+    part = proof["backward"]
+    assert part.reason == f"{wrong} is wrong."
+    assert part.counterexample is not None
+    assert diagnosis in part.counterexample.diagnosis
+    assert proof.seconds < 5
+
+
+def test_the_counterexample_is_simple_and_holds_in_doubles() -> None:
+    layer = Linear("average")
+    found = prove_layer(layer, (2,))["backward"].counterexample
+    assert found is not None
+    simple = {0.0, 1.0, -1.0, 2.0, 0.5}
+    assert all(set(array.ravel()) <= simple for array in found.values.values())
+    assert (found.entry, found.received, found.expected) == ("∂C/∂w[0, 0]", "1/2", "1")
+    assert found.received_formula == "delta[0, 0]*x[0, 0]/2 + delta[1, 0]*x[1, 0]/2"
+    assert found.expected_formula == "delta[0, 0]*x[0, 0] + delta[1, 0]*x[1, 0]"
+    layer.build((2,))
+    layer.w.value = found.values["w"]
+    layer.forward(found.values["x"])
+    layer.backward(found.values["delta"])
+    right = found.values["x"].T @ found.values["delta"]
+    assert (layer.w.grad[0, 0], right[0, 0]) == (0.5, 1.0)
+
+
+def test_the_report_of_a_wrong_layer() -> None:
+    text = str(prove_layer(Linear("average"), (1,)))
+    head, *lines = text.splitlines()
+    assert head.startswith(
+        "Linear(fault='average'), rows of shape (1,) in batches of 2: refuted in"
+    )
+    assert lines[:12] == [
+        "  ✗ backward    backward is the derivative of forward",
+        "                ∂C/∂w is wrong.",
+        "                It is 2 times too small, and 2 is the batch size: is there an average too"
+        " many or",
+        "                too few? The average belongs to the cost.",
+        "                x = [[0],",
+        "                     [1]]",
+        "                w = [[0]]",
+        "                delta = [[0],",
+        "                         [1]]",
+        "                ∂C/∂w[0, 0] is 1/2, but should be 1.",
+        "                received  delta[0, 0]*x[0, 0]/2 + delta[1, 0]*x[1, 0]/2",
+        "                expected  delta[0, 0]*x[0, 0] + delta[1, 0]*x[1, 0]",
+    ]
+    assert "Scope" not in text
+
+
+def test_the_report_of_a_right_layer() -> None:
+    proof = prove_layer(Linear(), (2,))
+    assert proof
+    assert str(proof).splitlines()[1:] == [
+        "  ✓ backward    backward is the derivative of forward",
+        "  ✓ accumulate  the gradients of two passes add up",
+        "  ✓ rows        rows do not affect each other",
+        "  ✓ inference   apply computes what forward computes",
+        "  ✓ arrays      plain arrays give the same numbers",
+        "  Scope: this layer at this shape, for all values, over the real numbers;",
+        "  overflow and rounding are what check_layer is for.",
+    ]
+    assert [part.name for part in proof] == [
+        "backward",
+        "accumulate",
+        "rows",
+        "inference",
+        "arrays",
+    ]
+    with pytest.raises(KeyError, match="there is no part 'forward'"):
+        proof["forward"]
+
+
+class Bent(Layer):
+    """x for x < 3, else 3: with a slope that is right only on one side."""
+
+    slope_beyond: float = 0.0
+
+    def forward(self, x: Any) -> Any:
+        self.x = x
+        return np.minimum(x, 3.0)
+
+    def backward(self, delta: Any) -> Any:
+        return np.where(self.x < 3, delta, self.slope_beyond * delta)
+
+
+def test_both_sides_of_a_comparison_are_visited() -> None:
+    right = prove_layer(Bent(), (1,), batch=1)
+    assert right.status == "proven"
+    assert right.regions == [("x[0, 0] - 3 < 0",), ("x[0, 0] - 3 > 0",)]
+    assert right.not_reached == []
+    wrong = prove_layer(Bent(0.5), (1,), batch=1)
+    assert wrong.status == "refuted"
+    assert wrong["backward"].counterexample.values["x"][0, 0] > 3  # type: ignore[union-attr]
+
+
+class Unreachable(Layer):
+    """x, with another formula where x² + 1 < 0."""
+
+    def forward(self, x: Any) -> Any:
+        self.is_below = bool(np.any(x * x + 1 < 0))
+        return 2 * x if self.is_below else 1 * x
+
+    def backward(self, delta: Any) -> Any:
+        return 1 * delta
+
+
+def test_sides_that_are_not_reached_are_listed() -> None:
+    proof = prove_layer(Unreachable(), (1,), batch=1)
+    assert proof.status == "proven"
+    assert proof.not_reached == ["x[0, 0]**2 + 1 < 0"]
+
+
+class OnlyForArrays(Layer):
+    """Wrong for plain arrays, right for everything else."""
+
+    def forward(self, x: Any) -> Any:
+        self.x = x
+        return x * x
+
+    def backward(self, delta: Any) -> Any:
+        return (3 if type(delta) is np.ndarray else 2) * self.x * delta
+
+
+def test_code_that_asks_for_the_type_of_its_argument_is_not_proven() -> None:
+    proof = prove_layer(OnlyForArrays(), (2,))
+    assert proof.status == "undecided"
+    assert "differs from what plain arrays give" in proof["arrays"].reason
+
+
+class MixesRows(Layer):
+    """Subtracts the mean over the batch where a number is large."""
+
+    limit: float = -100.0
+
+    def forward(self, x: Any) -> Any:
+        self.mixes = bool(np.any(x > self.limit))
+        return x - x.mean(axis=0) if self.mixes else x + 0
+
+    def backward(self, delta: Any) -> Any:
+        return delta - delta.mean(axis=0) if self.mixes else delta + 0
+
+
+@pytest.mark.parametrize("limit", [-100.0, 100.0])
+def test_rows_that_affect_each_other_are_found_also_behind_a_branch(limit: float) -> None:
+    proof = prove_layer(MixesRows(limit), (1,))
+    assert proof["backward"].status == "proven"
+    assert proof["rows"].status == "refuted"
+
+
+def test_layers_that_couple_rows_say_so() -> None:
+    class Coupled(MixesRows):
+        couples_batch: ClassVar[bool] = True
+
+    assert prove_layer(Coupled(), (1,)).status == "proven"
+    names = [part.name for part in prove_layer(Sequential([Dense(2), BatchNorm()]), (2,))]
+    assert "rows" not in names
+
+
+class OtherApply(Layer):
+    def forward(self, x: Any) -> Any:
+        return 2 * x
+
+    def backward(self, delta: Any) -> Any:
+        return 2 * delta
+
+    def apply(self, x: Any) -> Any:
+        return x + x + 1e-9 * x
+
+
+def test_an_apply_that_differs_is_refuted() -> None:
+    proof = prove_layer(OtherApply(), (1,))
+    assert [part.name for part in proof if part.status == "refuted"] == ["inference"]
+
+
+class Third(Layer):
+    """The mean of three numbers, with 1/3 as a double in one of the passes."""
+
+    def forward(self, x: Any) -> Any:
+        self.shape = x.shape
+        return x.sum(axis=1, keepdims=True) * 0.3333333333333333
+
+    def backward(self, delta: Any) -> Any:
+        return np.broadcast_to(delta / 3, self.shape) + 0
+
+
+def test_doubles_that_stand_for_simple_numbers_are_read_and_listed() -> None:
+    proof = prove_layer(Third(), (3,))
+    assert proof.status == "proven"
+    assert proof.readings == "0.3333333333333333 as 1/3"
+    assert "Reading 0.3333333333333333 as 1/3." in str(proof)
+
+
+class Broken(Layer):
+    def forward(self, x: Any) -> Any:
+        return x
+
+    def backward(self, delta: Any) -> Any:
+        raise ValueError("not written yet")
+
+
+class Converts(Layer):
+    def forward(self, x: Any) -> Any:
+        return x * float(np.sum(x))
+
+    def backward(self, delta: Any) -> Any:
+        return delta
+
+
+def test_errors_of_the_layer_and_of_its_code() -> None:
+    with pytest.raises(ValueError, match="not written yet"):
+        prove_layer(Broken(), (1,))
+    proof = prove_layer(Converts(), (1,), batch=1)
+    assert proof.status == "undecided"
+    assert "float(x)" in proof["backward"].reason
+    assert "np.*" in proof["backward"].reason
+    with pytest.raises(DefinitionError, match="prove_layer needs a layer"):
+        prove_layer(np.ones(3))  # type: ignore[arg-type]
+    with pytest.raises(BuildError, match="can be built for none of the small shapes") as caught:
+        prove_layer(Sequential([Activation("tanh"), _Needs((7, 7, 7, 7, 7))]))
+    assert "prove_layer(layer, (5, 1))" in str(caught.value)
+
+
+class _Needs(Layer):
+    shape: tuple[int, ...] = ()
+
+    def build(self, input_shape: Any) -> None:
+        if input_shape != self.shape:
+            raise ValueError(f"rows of {self.shape}")
+
+    def forward(self, x: Any) -> Any:
+        return +x
+
+    def backward(self, delta: Any) -> Any:
+        return +delta
+
+
+@pytest.mark.parametrize(
+    ("layer", "shapes"),
+    [(Dense(2), "(2,)"), (Add(), "(2,) and (2,)"), (_Needs((3, 3, 1)), "(3, 3, 1)")],
+    ids=repr,
+)
+def test_a_small_shape_is_chosen(layer: Layer, shapes: str) -> None:
+    assert f"rows of shape {shapes} in" in prove_layer(layer).subject
+
+
+def test_a_built_layer_is_proven_for_its_own_rows_if_they_are_small() -> None:
+    small, large = Dense(2), Dense(2)
+    small.build((5,))
+    large.build((300,))
+    assert "rows of shape (5,)" in prove_layer(small).subject
+    assert "rows of shape (2,)" in prove_layer(large).subject
+
+
+def test_inputs_may_be_given_and_integers_do_not_move() -> None:
+    given = prove_layer(Embedding(4, 2), (3,), inputs=lambda shape: np.full(shape, 3))
+    assert given.status == "proven"
+    floats = prove_layer(Embedding(4, 2), (3,), inputs=lambda shape: np.full(shape, 3.0))
+    assert floats.status == "proven"
+    positive = prove_layer(
+        Activation(np.log, lambda z: 1 / z), (2,), inputs=lambda shape: np.full(shape, 2.5)
+    )
+    assert positive.status == "proven"
+    assert positive.domain == [f"x[{i}, {j}] > 0" for i in (0, 1) for j in (0, 1)]
+
+
+def test_time_is_bounded() -> None:
+    deep = Sequential([layer for _ in range(6) for layer in (Dense(4), Activation("tanh"))])
+    proof = prove_layer(deep, (4,), seconds=0.5)
+    assert proof.status == "undecided"
+    assert proof.seconds < 10
+
+
+def test_without_sympy_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sympy", None)
+    for call in (
+        lambda: prove_layer(Dense(2)),
+        lambda: prove_loss(losses.HalfSquaredError()),
+        lambda: prove_gradient(np.sum, np.ones_like, np.ones(2)),
+    ):
+        with pytest.raises(MissingExtraError, match=r"chainrule\[symbols\]"):
+            call()
+
+
+# ------------------------------------------------------------------------------- losses
+
+
+class WithoutAverage(losses.HalfSquaredError):
+    def delta(self, y: Any, target: Any, sample_weights: Any = None) -> Any:
+        return y - target
+
+
+def test_a_loss_without_the_average_is_refuted() -> None:
+    proof = prove_loss(WithoutAverage())
+    assert proof.status == "refuted"
+    assert "2 is the batch size" in proof["gradient"].counterexample.diagnosis  # type: ignore[union-attr]
+
+
+# ------------------------------------------------------------------------------- the lecture
+
+rng = np.random.default_rng(0)
+NETWORK = [rng.normal(size=shape) for shape in [(2, 2), (2,), (2, 1), (1,), (2, 2), (2, 1)]]
+"""w¹, b¹, w², b² of a 2-2-1 network, two inputs and two targets."""
+
+
+def _cost(w1: Any, b1: Any, w2: Any, b2: Any, y_in: Any, target: Any) -> Any:
+    y = lecture.apply_net_simple(y_in, [w1, w2], [b1, b2])
+    return ((y - target) ** 2).sum() / (2 * len(target))
+
+
+def _backprop(w1: Any, b1: Any, w2: Any, b2: Any, y_in: Any, target: Any) -> Any:
+    y_layer, df_layer = lecture.apply_net(y_in, [w1, w2], [b1, b2])
+    dw, db = lecture.backprop(target, y_layer, df_layer, [w1, w2])
+    return dw[0], db[0], dw[1], db[1]
+
+
+def test_backprop_of_the_lecture_is_the_derivative_of_its_cost() -> None:
+    proof = prove_gradient(_cost, _backprop, *NETWORK)
+    assert proof.status == "proven"
+
+
+def test_the_missing_average_appears_as_the_factor_n() -> None:
+    def without_average(*arrays: Any) -> Any:
+        return tuple(gradient * len(arrays[-1]) for gradient in _backprop(*arrays))
+
+    proof = prove_gradient(_cost, without_average, *NETWORK)
+    assert proof.status == "refuted"
+    found = proof["gradient"].counterexample
+    assert found is not None
+    assert "2 times too large, and 2 is the batch size" in found.diagnosis
+
+
+def test_net_f_df_and_backward_step_of_the_lecture() -> None:
+    f = prove_gradient(
+        lambda z: lecture.net_f_df(z)[0].sum(), lambda z: lecture.net_f_df(z)[1], np.ones(3)
+    )
+    logistic = prove_gradient(
+        lambda z: lecture.net_f_df(z)[0].sum(),
+        lambda z: lecture.net_f_df(z)[0] * (1 - lecture.net_f_df(z)[0]),
+        np.ones(3),
+    )
+    assert (f.status, logistic.status) == ("proven", "proven")
+
+    def inner(z: Any, w: Any, delta: Any) -> Any:  # ⟨Δ, f(z) w⟩
+        return (delta * (lecture.net_f_df(z)[0] @ w)).sum()
+
+    step = prove_gradient(
+        inner,
+        lambda z, w, delta: lecture.backward_step(delta, w, lecture.net_f_df(z)[1]),
+        *(rng.normal(size=shape) for shape in [(2, 3), (3, 2), (2, 2)]),
+    )
+    assert step.status == "proven"
+
+
+# ------------------------------------------------------------------------------- never by mistake
+
+
+class NamedLikeItsInput(Layer):
+    """x² with parameters called x and delta, whose gradients are forgotten."""
+
+    def build(self, input_shape: Any) -> None:
+        self.a = self.parameter("x", input_shape)
+        self.b = self.parameter("delta", input_shape)
+
+    def forward(self, x: Any) -> Any:
+        self.inputs = x
+        return x * x + self.a.value * self.b.value
+
+    def backward(self, delta: Any) -> Any:
+        return 2 * self.inputs * delta
+
+
+def test_parameters_may_have_the_names_of_inputs() -> None:
+    proof = prove_layer(NamedLikeItsInput(), (1,), batch=1)
+    assert proof.status == "refuted"
+    assert proof["backward"].reason == "∂C/∂self.x is wrong."
+
+
+class KeepsTheFirst(Layer):
+    """x², with the first x that it ever got in its slope."""
+
+    def forward(self, x: Any) -> Any:
+        if not hasattr(self, "first"):
+            self.first = x
+        return x * x
+
+    def backward(self, delta: Any) -> Any:
+        return 2 * self.first * delta
+
+
+def test_memory_of_an_earlier_batch_is_found() -> None:
+    assert prove_layer(KeepsTheFirst(), (1,)).status == "refuted"
+
+
+def test_no_time_proves_nothing() -> None:
+    proof = prove_layer(Dense(2), (2,), seconds=0.0)
+    assert proof.status == "undecided"
+    assert proof["backward"].reason == "The time is over."
+
+
+# ------------------------------------------------------------------------------- programs
+
+
+def _written(model: Layer, loss: Any, *shapes: Any) -> Any:
+    """The cost and the gradient of the program for a model, as functions of its parameters."""
+    names: dict[str, Any] = {}
+    model.build(*shapes, rng=0)
+    exec(program(model, loss=loss), names)
+    paths = list(model.parameters.paths)
+
+    def cost(*arrays: Any) -> Any:
+        *values, x, t = arrays
+        y, _ = names["forward"](x, dict(zip(paths, values, strict=True)))
+        return names["cost_and_delta"](y, t)[0]
+
+    def gradient(*arrays: Any) -> Any:
+        *values, x, t = arrays
+        p = dict(zip(paths, values, strict=True))
+        y, kept = names["forward"](x, p)
+        found = names["backward"](names["cost_and_delta"](y, t)[1], kept, p)
+        return tuple(found[path] for path in paths)
+
+    return cost, gradient, [p.value for p in model.parameters]
+
+
+@pytest.mark.parametrize(
+    ("layers", "x", "outputs"),
+    [
+        ([Dense(2), Activation("sigmoid"), Dense(1), Activation("sigmoid")], (2, 2), 1),
+        ([Convolution(1, 2), Activation("tanh"), Flatten(), Dense(1)], (2, 2, 1), 1),
+        ([LSTM(1), Dense(1)], (1, 2, 1), 1),
+        ([Residual(Sequential([Dense(2), Activation("tanh"), Dense(2)])), LayerNorm()], (2, 2), 2),
+    ],
+    ids=["2-2-1", "convolution", "LSTM", "residual"],
+)
+def test_the_written_program_is_proven(layers: Any, x: Any, outputs: int) -> None:
+    cost, gradient, values = _written(Sequential(layers), losses.HalfSquaredError(), x[1:])
+    batch = rng.normal(size=x), rng.normal(size=(x[0], outputs))
+    proof = prove_gradient(cost, gradient, *values, *batch)
+    assert proof.status == "proven", str(proof)
