@@ -314,22 +314,29 @@ class _Program:
             form = definition
         found = self._in_sympy(form)
         while len(str(found)) > LONGEST:
-            part = self._largest_part(found)
             symbol = self.sympy.Dummy(real=True)
+            part, shorter = self._divided(found, symbol)
+            if shorter == found:  # it consists of long names
+                break
             lines.append((symbol, part))
-            found = found.xreplace({part: symbol})
+            found = shorter
         return found
 
     def _in_sympy(self, form: Form) -> Any:
         return expression(form, reads=_as_written, known=dict(self.names))
 
-    def _largest_part(self, whole: Any) -> Any:
-        parts = [part for part in self.sympy.preorder_traversal(whole)
-                 if part.args and part is not whole and len(str(part)) <= LONGEST]  # fmt: skip
-        largest = max(parts, key=lambda part: len(str(part)), default=None)
-        if largest is not None and len(str(largest)) > LONGEST // 4:
-            return largest
-        return whole.func(*whole.args[: len(whole.args) // 2])
+    def _divided(self, whole: Any, symbol: Any) -> tuple[Any, Any]:
+        """A part of an expression that is too long, and the expression with a symbol for it."""
+        parts = [p for p in self.sympy.preorder_traversal(whole) if len(str(p)) > LONGEST]
+        long = min(parts, key=lambda p: len(str(p)))  # its own parts are not too long
+        largest = max(long.args, key=lambda p: len(str(p)) if p.args else 0)
+        if len(long.args) > 2 and len(str(largest)) < LONGEST // 2:
+            half = len(long.args) // 2
+            largest = long.func(*long.args[:half])
+            return largest, whole.xreplace({long: long.func(symbol, *long.args[half:])})
+        if not largest.args:
+            return largest, whole
+        return largest, whole.xreplace({long: long.xreplace({largest: symbol})})
 
 
 def _as_written(value: Fraction) -> Form | None:
