@@ -32,8 +32,8 @@ from chainrule.display.numpy_source import Source
 
 WIDTH = 88
 """The longest line, which is ruff's default."""
-LONGEST = 60
-"""The longest expression of a line, as SymPy writes it."""
+ROOM = WIDTH - len("        return ")
+"""The longest expression of a line."""
 LONGEST_DOCSTRING = 150
 """The number of symbols and operations of the longest formula in a docstring."""
 START = 1.0
@@ -164,6 +164,10 @@ def _arguments(function: Any) -> dict[str, float]:
 def _form(function: Callable[..., Any], names: list[str]) -> tuple[Form, list[Form]]:
     """The formula of a function, and what must be above 0 for it to be defined."""
     rng = np.random.default_rng(0)
+    problem = undecided(
+        "what the function is: it is not defined at the points that were tried",
+        "a formula that is defined for some numbers between -2 and 2",
+    )
     for n in range(TRIES):
         point = Point()
         values = (rng.integers(1, 2**11, size=len(names)) * 2 + 1) / 2**11
@@ -184,22 +188,18 @@ def _form(function: Callable[..., Any], names: list[str]) -> tuple[Form, list[Fo
                 if isinstance(y, Symbolic)
                 else described(y),
             )
-        for condition in point.conditions:
-            if not condition.is_domain:
-                side = f"{text(condition.form) or 'a long formula'} > 0"
-                raise undecided(
-                    f"whether {side}, on which the function decides",
-                    "derive each side alone, and join the two with np.where in a layer of your own",
-                )
-        if isinstance(entry, Entry):
+        decided = [condition for condition in point.conditions if not condition.is_domain]
+        if decided:
+            problem = undecided(
+                f"whether {text(decided[0].form) or 'a formula'} > 0, on which the function decides",
+                "derive each side alone, and join the two with np.where in a layer of your own",
+            )
+        elif isinstance(entry, Entry):
             assert entry.form is not None
             return entry.form, [condition.form for condition in point.conditions]
-        if np.isfinite(entry):
+        elif np.isfinite(entry):
             return forms.number(entry), []
-    raise undecided(
-        "what the function is: it is not defined at the points that were tried",
-        "a formula that is defined for some numbers between -2 and 2",
-    )
+    raise problem
 
 
 # ------------------------------------------------------------------------------- the program
@@ -230,6 +230,7 @@ class _Program:
             forms.symbol(name): self.sympy.Symbol(name, real=True)
             for name in (*arguments, self.delta)
         }
+        self._written = Source({symbol: symbol.name for symbol in self.names.values()})
         self.forward: list[tuple[Any, Any]] = []
         self.backward: list[tuple[Any, Any]] = []
         roots = [y, *(slopes[name] for name in arguments)]
@@ -237,10 +238,13 @@ class _Program:
         for part in self._in_order(roots):
             if part in shared:
                 lines = self.forward if part in needed else self.backward
-                lines.append((self.sympy.Dummy(real=True), self._expression(part, lines)))
+                lines.append((self.sympy.Dummy("t99", real=True), self._expression(part, lines)))
                 self.names[part] = lines[-1][0]
         self.y = self._expression(y, self.forward)
-        self.slopes = {name: self._expression(slopes[name], self.backward) for name in arguments}
+        room = WIDTH - len("        self..accumulate(np.sum())") - max(map(len, arguments))
+        self.slopes = {
+            name: self._expression(slopes[name], self.backward, room) for name in arguments
+        }
         later = [*self.slopes.values(), *(value for _, value in self.backward)]
         if self.forward and self.y == self.forward[-1][0] and not any(e.has(self.y) for e in later):
             _, self.y = self.forward.pop()
@@ -305,7 +309,7 @@ class _Program:
                 shared.add(form)
         return shared
 
-    def _expression(self, form: Form, lines: list[tuple[Any, Any]]) -> Any:
+    def _expression(self, form: Form, lines: list[tuple[Any, Any]], room: int = ROOM) -> Any:
         """A form in SymPy; what would make its line too long gets a name."""
         if form in self.smooth and form not in self.names:
             definition, argument, _ = self.smooth[form]
@@ -313,9 +317,9 @@ class _Program:
                 return self.sympy.Function("logaddexp")(0, self._in_sympy(argument))
             form = definition
         found = self._in_sympy(form)
-        while len(str(found)) > LONGEST:
-            symbol = self.sympy.Dummy(real=True)
-            part, shorter = self._divided(found, symbol)
+        while self._length(found) > room:
+            symbol = self.sympy.Dummy("t99", real=True)
+            part, shorter = self._divided(found, symbol, room)
             if shorter == found:  # it consists of long names
                 break
             lines.append((symbol, part))
@@ -325,12 +329,16 @@ class _Program:
     def _in_sympy(self, form: Form) -> Any:
         return expression(form, reads=_as_written, known=dict(self.names))
 
-    def _divided(self, whole: Any, symbol: Any) -> tuple[Any, Any]:
+    def _length(self, expression: Any) -> int:
+        """The number of characters in a program."""
+        return len(self._written(expression))
+
+    def _divided(self, whole: Any, symbol: Any, room: int) -> tuple[Any, Any]:
         """A part of an expression that is too long, and the expression with a symbol for it."""
-        parts = [p for p in self.sympy.preorder_traversal(whole) if len(str(p)) > LONGEST]
-        long = min(parts, key=lambda p: len(str(p)))  # its own parts are not too long
-        largest = max(long.args, key=lambda p: len(str(p)) if p.args else 0)
-        if len(long.args) > 2 and len(str(largest)) < LONGEST // 2:
+        parts = [p for p in self.sympy.preorder_traversal(whole) if self._length(p) > room]
+        long = min(parts, key=self._length)  # its own parts are not too long
+        largest = max(long.args, key=lambda p: self._length(p) if p.args else 0)
+        if len(long.args) > 2 and self._length(largest) < room // 2:
             half = len(long.args) // 2
             largest = long.func(*long.args[:half])
             return largest, whole.xreplace({long: long.func(symbol, *long.args[half:])})

@@ -58,8 +58,8 @@ class Source:
         sympy = self._sympy
         if e.is_Rational:
             return _number(e)
-        if e in self._names:
-            return ast.parse(self._names[e], mode="eval").body
+        if e.is_Symbol:
+            return ast.parse(self._names.get(e, e.name), mode="eval").body
         if e == sympy.pi or e == sympy.E:
             return ast.Attribute(ast.Name("np"), "pi" if e == sympy.pi else "e")
         if e.is_Add:

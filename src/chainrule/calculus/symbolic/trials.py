@@ -198,6 +198,7 @@ class Subject:
         with np.errstate(all="ignore"):
             if earlier:
                 layer.forward(*earlier)
+                point.conditions.clear()  # they are about other inputs
             outputs = as_tuple(layer.apply(*given) if applies else layer.forward(*given))
             deltas: dict[str, Any] = {}
             gradients: dict[str, Any] = {}
