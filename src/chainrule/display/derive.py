@@ -191,7 +191,7 @@ def _form(function: Callable[..., Any], names: list[str]) -> tuple[Form, list[Fo
         decided = [condition for condition in point.conditions if not condition.is_domain]
         if decided:
             problem = undecided(
-                f"whether {text(decided[0].form) or 'a formula'} > 0, on which the function decides",
+                f"whether {text(decided[0].form) or 'it'} > 0, on which the function decides",
                 "derive each side alone, and join the two with np.where in a layer of your own",
             )
         elif isinstance(entry, Entry):

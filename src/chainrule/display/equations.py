@@ -105,12 +105,12 @@ class Writing(Symbols):
         left: str,
         expression: str,
         and_so: str = "",
-        of_numbers: bool = False,
         **more: Any,
     ) -> None:
         """A line: ``left = expression``, or ``left = expression = and_so``."""
         sign = self.signs[left]
         sides = [expression, and_so] if and_so else [expression]
+        of_numbers = more.pop("of_numbers", False)
         try:
             latex, text = (
                 " = ".join([left, *(to(side, self.signs, of_numbers=of_numbers) for side in sides)])

@@ -59,7 +59,8 @@ class Source:
         if e.is_Rational:
             return _number(e)
         if e.is_Symbol:
-            return ast.parse(self._names.get(e, e.name), mode="eval").body
+            name: str = self._names.get(e, e.name)
+            return ast.parse(name, mode="eval").body
         if e == sympy.pi or e == sympy.E:
             return ast.Attribute(ast.Name("np"), "pi" if e == sympy.pi else "e")
         if e.is_Add:
