@@ -17,8 +17,8 @@ import numpy as np
 from attrs import define, field, frozen
 
 from chainrule.core import input_checks
-from chainrule.core.equations import Equations, equations_of, is_said_by, numbered
-from chainrule.core.errors import DefinitionError, described
+from chainrule.core.equations import Equations, equations_of, is_said_by, numbered, unknown
+from chainrule.core.errors import ChainruleError, DefinitionError, MissingExtraError, described
 from chainrule.core.layer import Layer
 from chainrule.core.messages import label
 from chainrule.core.types import Shape
@@ -61,6 +61,7 @@ class NamedStep:
 
     step: PlanStep
     said: Equations
+    remark: str = ""
     number: str = ""
     parameters: Mapping[str, Any] = field(factory=dict)
     names: dict[str, str] = field(factory=dict)  # from the layer's names to those of the model
@@ -97,10 +98,12 @@ class Symbols:
     def __init__(self, model: Layer) -> None:
         self.model = type(model).__name__
         self.plan = Plan.of(model)
-        self.steps = [NamedStep(step, self._said(step)) for step in self.plan.steps]
+        self.shapes = _shapes(self.plan, model)
+        self.steps = [
+            NamedStep(step, *_from_code(step, self._said(step))) for step in self.plan.steps
+        ]
         found = {**model._collected("_buffers"), **model._collected("_parameters")}
         self.paths = {id(part): path for path, part in reversed(found.items())}
-        self.shapes = _shapes(self.plan, model)
         self.records: list[Record] = []
         self.signs: dict[str, Sign] = {}
         self.functions: dict[str, Callable[..., Any]] = {}
@@ -115,7 +118,7 @@ class Symbols:
 
     def _said(self, step: PlanStep) -> Equations:
         """The equations of a step, after checking that they match its inputs and outputs."""
-        said = equations_of(step.layer)
+        said = equations_of(self._as_used(step))
         if not isinstance(said, Equations):
             raise DefinitionError(
                 f"{label(step.layer)}: equations() does not return Equations",
@@ -135,6 +138,15 @@ class Symbols:
                     received=f"{len(given)}: {', '.join(given)}",
                 )
         return said
+
+    def _as_used(self, step: PlanStep) -> Layer:
+        """The layer of a step, for rows of the shape that it gets there."""
+        layer, given = step.layer, tuple(self.shapes[slot] for slot in step.takes)
+        if given == layer.input_shapes:
+            return layer
+        used, made = layer.twin(), tuple(self.shapes[slot] for slot in step.makes)
+        used.__dict__.update(_input_shapes=given, _output_shapes=made)
+        return used
 
     def _name_inputs(self) -> None:
         names = [self.plan.names[slot] for slot in self.plan.inputs]
@@ -216,7 +228,8 @@ class Symbols:
 
     def _spoken(self, said: Equations) -> list[str]:
         """The expressions whose buffers get a symbol."""
-        return [*said.definitions.values(), *said.forward, *said.backward, *said.gradients.values()]
+        parts = [*said.definitions.values(), *said.backward_definitions.values()]
+        return [*parts, *said.forward, *said.backward, *said.gradients.values()]
 
     def _free_name(self, path: str, number: str) -> tuple[str, Sign]:
         own = path.replace("/", "_").replace(".", "_")
@@ -361,6 +374,24 @@ class Symbols:
                 is_quotient=True,
             )
         return known
+
+
+def _from_code(step: PlanStep, said: Equations) -> tuple[Equations, str]:
+    """The equations of a step, with a remark; if it provides none, those read from its code."""
+    layer, kind = step.layer, type(step.layer).__name__
+    if said != unknown(layer):
+        return said, ""
+    try:
+        from chainrule.display.reading import equations_of_code
+
+        return equations_of_code(layer)
+    except MissingExtraError as error:
+        return said, f"{NO_EQUATIONS.format(kind)}; to read them from its code: {error.hint}"
+    except (ChainruleError, ArithmeticError) as error:
+        return said, f"{NO_EQUATIONS.format(kind)}, and {str(error).splitlines()[0]}"
+
+
+NO_EQUATIONS = "{} does not provide its equations"
 
 
 def derivative(sign: Sign) -> Sign:

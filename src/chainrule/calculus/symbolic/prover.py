@@ -306,10 +306,10 @@ def prove(
         if proof.status == REFUTED:
             break
     proof.regions = [tuple(sorted(map(words, sides))) for sides in exploration.found]
-    sides = map(words, exploration.not_reached())
-    proof.not_reached = sorted(text for text in sides if not _is_of_numbers(text))
+    missing = map(words, exploration.not_reached())
+    proof.not_reached = sorted(text for text in missing if not _is_of_numbers(text))
     proof.not_visited = exploration.not_visited()
-    needed = [*domain, *(condition.opposite for condition in exploration.refused)]
+    needed = [*domain, *(c.opposite for c in exploration.refused)]
     texts = [words(c) for c in needed if c.opposite not in domain]  # |x|^½ needs no sign of x
     proof.domain = sorted([*{text for text in texts if text}, *(t for t in texts if not t)])
     if prover.has_read:

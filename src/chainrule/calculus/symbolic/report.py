@@ -116,8 +116,7 @@ class Proof:
     @printable
     def __str__(self) -> str:
         lines = [f"{self.subject}: {self.status} in {self.seconds:.2g} s", *map(str, self.parts)]
-        is_anything_proven = PROVEN in {part.status for part in self.parts}
-        if self.status != REFUTED and is_anything_proven:
+        if self.status != REFUTED and PROVEN in {part.status for part in self.parts}:
             count = len(self.regions)
             where = "for all values" + (f" in {count} regions" if count > 1 else "")
             lines.append(f"  Scope: this layer at this shape, {where}, over the real numbers;")
