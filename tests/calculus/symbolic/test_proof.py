@@ -799,3 +799,48 @@ def test_a_formula_that_is_not_that_of_the_code_proves_nothing() -> None:
     proof = prove_layer(Activation(Fifth()), (1,), batch=1)
     assert proof.status == "undecided"
     assert proof.gap is None
+
+
+class Power(Layer):
+    """x σ^1.5 for a positive σ."""
+
+    def build(self, input_shape: Any) -> None:
+        self.sigma = self.parameter("sigma", input_shape, 1.0)
+
+    def forward(self, x: Any) -> Any:
+        if np.any(self.sigma.value <= 0):
+            raise ValueError("sigma must be positive")
+        self.x = x
+        return x * self.sigma.value**1.5
+
+    def backward(self, delta: Any) -> Any:
+        self.sigma.accumulate(np.sum(1.5 * delta * self.x * self.sigma.value**0.5, axis=0))
+        return delta * self.sigma.value**1.5
+
+
+def test_positive_parameters_stay_positive() -> None:
+    assert prove_layer(Power(), (4,)).status == "proven"
+
+
+@pytest.mark.parametrize(
+    ("function", "slope", "domain"),
+    [
+        (np.log, lambda x: 1 / x, "x[0, 0] > 0"),
+        (np.arcsin, lambda x: 1 / np.sqrt(1 - x**2), "1 - x[0, 0]**2 > 0"),
+        (np.arccosh, lambda x: 1 / np.sqrt(x**2 - 1), "x[0, 0]**2 - 1 > 0"),
+    ],
+)
+def test_inputs_are_drawn_where_the_layer_is_defined(
+    function: Any, slope: Any, domain: str
+) -> None:
+    class Partial(Layer):
+        def forward(self, x: Any) -> Any:
+            self.x = x
+            return function(x)
+
+        def backward(self, delta: Any) -> Any:
+            return slope(self.x) * delta
+
+    proof = prove_layer(Partial(), (4,), batch=1)
+    assert proof.status == "proven"
+    assert domain in proof.domain

@@ -8,6 +8,7 @@ This module chooses what is proven; `chainrule.calculus.symbolic.prover` proves 
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -24,6 +25,7 @@ from chainrule.calculus.symbolic.report import PROVEN, REFUTED, UNDECIDED, Proof
 from chainrule.calculus.symbolic.trials import (
     FunctionSubject,
     Subject,
+    above,
     as_tuple,
     exact,
     flat,
@@ -355,11 +357,8 @@ def prove_gradient(
     with np.errstate(all="ignore"):
         count = len(as_tuple(gradient(*(array.copy() for array in given))))
     rng = np.random.default_rng(0)
-    constants = {
-        name: array
-        for name, array in zip(names[count:], given[count:], strict=True)
-        if array.dtype.kind in "iub"
-    }
+    others = zip(names[count:], given[count:], strict=True)
+    constants = {name: array for name, array in others if array.dtype.kind in "iub"}
     values = {
         name: exact(array) if name in constants else with_few_digits(array, rng)
         for name, array in zip(names, given, strict=True)
@@ -462,7 +461,16 @@ def _tried(copy: Layer, batch: int, inputs: Callable[[Shape], Any] | None) -> Su
     if inputs is None:
         has_backward = type(copy).backward is not Layer.backward
         try:
-            subject.run_in_doubles(subject.draw(), applies=not has_backward)
+            for low in (None, 0.0, 1.0):  # a logarithm, or a root of x − 1, is not defined below
+                drawing = None if low is None else functools.partial(above, low)
+                trial = Subject(copy, batch, drawing)
+                trial.draw()
+                state = trial.rng.bit_generator.state  # the next draw is tried here
+                y = trial.run_in_doubles(trial.draw(), applies=not has_backward).outputs
+                trial.rng.bit_generator.state = state
+                if all(np.all(np.isfinite(array)) for array in y):
+                    subject = trial
+                    break
         except DataError:  # it takes integers
             subject = Subject(
                 copy, batch, lambda shape: np.arange(int(np.prod(shape))).reshape(shape) % 2

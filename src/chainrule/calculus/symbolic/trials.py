@@ -22,6 +22,7 @@ from chainrule.core.equations import numbered
 from chainrule.core.errors import DefinitionError, ShapeError
 from chainrule.core.layer import Layer
 from chainrule.core.parameter import Parameter
+from chainrule.core.types import Shape
 
 Values = dict[str, Any]
 """For each name an array of fractions."""
@@ -124,12 +125,10 @@ class Subject:
                 values[name] = self._fractions(full)
             else:
                 values[name] = exact(np.asarray(self.inputs(full)))
-        for parameter in self.layer.parameters:
-            values[self.name_of(parameter)] = self._fractions(parameter.shape)
-        for buffer in self.layer.buffers:
-            drawn = self._fractions(buffer.shape)
-            is_above = np.all(buffer.value > 0)  # as a variance is
-            values[self.name_of(buffer)] = abs(drawn) + Fraction(1, 4) if is_above else drawn
+        for part in (*self.layer.parameters, *self.layer.buffers):
+            drawn = self._fractions(part.shape)
+            is_above = np.all(part.value > 0)  # as a width or a variance is
+            values[self.name_of(part)] = abs(drawn) + Fraction(1, 4) if is_above else drawn
         for name, shape in zip(self.delta_names, self.layer.output_shapes, strict=True):
             values[name] = self._fractions((self.batch, *shape))
         return values
@@ -298,6 +297,12 @@ def with_few_digits(array: Any, rng: np.random.Generator) -> Any:
     array = np.asarray(array)
     offsets = 2 * rng.integers(0, 2**6, size=array.shape) + 1
     return exact(np.rint(array * 2**10) / 2**10 + offsets / 2**13)
+
+
+def above(low: float, shape: Shape) -> Any:
+    """Different numbers between low and low + 1."""
+    places = np.random.default_rng(0).permutation(int(np.prod(shape))).reshape(shape)
+    return low + (2 * places + 1) / 2 ** (2 * places.size).bit_length()
 
 
 def _by_name(what: str, found: Any, given: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
