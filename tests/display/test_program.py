@@ -273,6 +273,34 @@ def test_two_loops_over_one_cell_have_functions_of_their_own():
     check(model, (np.random.default_rng(0).normal(size=(5, 4, 2)),))
 
 
+class Shortened(Layer):
+    """y = x / (1 + Σ x²), with a name for the sum that a program chooses for parts, too."""
+
+    def forward(self, x: Any) -> Any:
+        self.x, self.total = x, (x**2).sum(axis=-1, keepdims=True) + 1
+        return x / self.total
+
+    def backward(self, delta: Any) -> Any:
+        along = (delta * self.x).sum(axis=-1, keepdims=True)
+        return delta / self.total - 2 * self.x * along / self.total**2
+
+    def equations(self) -> Equations:
+        return Equations(
+            "x / pad",
+            "delta / pad - 2 * x * (delta * x).sum(axis=-1, keepdims=True) / pad ** 2",
+            definitions={"pad": "(x ** 2).sum(axis=-1, keepdims=True) + 1"},
+            signs={"pad": ("S", "S")},
+        )
+
+
+def test_names_of_a_layer_and_names_of_parts_are_kept_apart():
+    layers = [Convolution(2, (3, 3, 3)), Shortened(), Convolution(2, (3, 3, 3), groups=2)]
+    model = built(Sequential([*layers, BatchNorm(), Dense(1)]), (3, 3, 3, 1))
+    inputs = (np.random.default_rng(0).normal(size=(4, 3, 3, 3, 1)),)
+    text = check(model, inputs, optimizer=optimizers.SGD(1e-4))
+    assert "    pad_2 = (z_1**2).sum(" in text and "    pad_3 = np.pad(" in text
+
+
 def test_many_outputs_are_laid_out_too(tmp_path):
     x = [Input((2,), name=f"the_input_with_the_number_{n}") for n in range(9)]
     model = built(Graph(x, [Dense(1)(each) for each in x]), ((2,),) * 9)

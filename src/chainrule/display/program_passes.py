@@ -320,6 +320,7 @@ def kept_for(back: Sequence[Line], forward: Sequence[Line], inputs: Sequence[str
 def write(lines: Lines, passed: Sequence[Line], wanted: Iterable[str] = ()) -> None:
     """Write lines; a name on the left that nothing uses is left out."""
     used = set(wanted).union(*(line.uses for line in passed))
+    lines.taken |= used
     for line in passed:
         if line.stays and used.isdisjoint(line.left) and line.sign == "=" and _is_call(line):
             lines.add(source(line.node), line.comment)

@@ -175,10 +175,13 @@ class Lines:
         The number of spaces before each line.
     lines
         The lines so far.
+    taken
+        Names that a part must not get.
     """
 
     indent: int = 4
     lines: list[str] = field(factory=list)
+    taken: set[str] = field(factory=set)
     _parts: dict[str, str] = field(factory=dict)  # their names, by code
     _counts: Counter[str] = field(factory=Counter)
 
@@ -251,9 +254,10 @@ class Lines:
     def _name(self, node: ast.expr, part: ast.expr, text: str, places: set[int]) -> ast.expr:
         """The expression with a name for a part, wherever it occurs."""
         if text not in self._parts:
-            word = _word_for(part)
-            self._counts[word] += 1
-            name = f"{word}_{self._counts[word]}"
+            word = name = _word_for(part)
+            while name == word or name in self.taken:
+                self._counts[word] += 1
+                name = f"{word}_{self._counts[word]}"
             self._assign(name, copy.deepcopy(part))
             self._parts[text] = name
         name = self._parts[text]
