@@ -326,6 +326,8 @@ def write(lines: Lines, passed: Sequence[Line], wanted: Iterable[str] = ()) -> N
             lines.add(source(line.node), line.comment)
         else:
             lines.assign(", ".join(line.left), line.node, line.comment, line.sign)
+            if line.stays:
+                lines.forget(line.left[0])
 
 
 def _is_call(line: Line) -> bool:
