@@ -19,7 +19,7 @@ from chainrule.calculus import loss_laws
 from chainrule.calculus.symbolic import formulas
 from chainrule.calculus.symbolic.array import Symbolic, entries_of, floating
 from chainrule.calculus.symbolic.entries import erf
-from chainrule.calculus.symbolic.prover import Region, prove
+from chainrule.calculus.symbolic.prover import CLOSE, Region, prove
 from chainrule.calculus.symbolic.report import PROVEN, REFUTED, UNDECIDED, Proof
 from chainrule.calculus.symbolic.trials import (
     FunctionSubject,
@@ -178,10 +178,13 @@ def _prove_by_formula(
     on_paper = prove(evolve(subject, layer=written), "", ["backward"], seconds)
     if on_paper.status != PROVEN:
         return
+    gap = max(_gap(region, evolve(subject, layer=written)) for region in visited)
+    if gap > CLOSE:  # it is the formula of another function
+        return
     part = proof["backward"]
     part.status, part.reason = PROVEN, ""
     part.statement += f", as the formula {function.formula[0]} says"
-    proof.gap = max(_gap(region, evolve(subject, layer=written)) for region in visited)
+    proof.gap = gap
     proof.readings = on_paper.readings
     proof.domain = on_paper.domain
 
