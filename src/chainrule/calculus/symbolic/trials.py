@@ -292,7 +292,7 @@ class FunctionSubject:
 def with_few_digits(array: Any, rng: np.random.Generator) -> Any:
     """Numbers near those of an array, as short fractions that are no integers.
 
-    Equal numbers become different: where all are 1, x y² cannot be told from x² y.
+    Equal numbers become different: where all are 1, x y² has the value of x² y.
     """
     array = np.asarray(array)
     offsets = 2 * rng.integers(0, 2**6, size=array.shape) + 1
