@@ -271,14 +271,18 @@ def _word_for(node: ast.expr) -> str:
 def function(name: str, arguments: str, doc: str, body: str | Lines) -> str:
     """A function as code. Empty lines of the body are left out, long ones divided."""
     if isinstance(body, str):
-        text = textwrap.indent(textwrap.dedent(body), " " * 4)
-        body = Lines(
-            lines=[part for line in text.split("\n") if line.strip() for part in _fit(line)]
-        )
-    return "\n".join([f"def {name}({arguments}):", f'    """{doc}"""', *body.lines])
+        body = Lines(lines=textwrap.indent(textwrap.dedent(body), " " * 4).split("\n"))
+    head = [f"def {name}({arguments}):"]
+    if len(head[0]) > WIDTH:
+        inside = [f"    {arguments}"]
+        if len(inside[0]) > WIDTH:
+            inside = [f"    {each}," for each in arguments.split(", ")]
+        head = [f"def {name}(", *inside, "):"]
+    lines = (part for line in body.lines if line.strip() for part in fitted(line))
+    return "\n".join([*head, f'    """{doc}"""', *lines])
 
 
-def _fit(line: str) -> list[str]:
+def fitted(line: str) -> list[str]:
     """A line of code, divided if it is too long: an assignment, or a result."""
     lines, code = Lines(len(line) - len(line.lstrip())), line.strip()
     if len(line) <= WIDTH:

@@ -75,8 +75,8 @@ class Linear(Layer):
         ("transposed weights", "∂C/∂x", ""),
         ("omitted", "∂C/∂w", "It is zero everywhere"),
         ("twice", "∂C/∂w", "2 times too large"),
-        ("1.000000001", "∂C/∂x", "only to a few digits"),
-        ("1.0000000000001", "∂C/∂x", "only to a few digits"),
+        ("1.000000001", "∂C/∂x", "It is right to 9 digits"),
+        ("1.0000000000001", "∂C/∂x", "It is right to 13 digits"),
     ],
 )
 def test_faults_are_refuted_with_their_diagnosis(fault: str, wrong: str, diagnosis: str) -> None:
@@ -174,6 +174,66 @@ def test_both_sides_of_a_comparison_are_visited() -> None:
     wrong = prove_layer(Bent(0.5), (1,), batch=1)
     assert wrong.status == "refuted"
     assert wrong["backward"].counterexample.values["x"][0, 0] > 3  # type: ignore[union-attr]
+
+
+class ProductOfPositive(Layer):
+    """max(a, 0) max(b, 0), with a gradient that is right unless both are positive."""
+
+    def forward(self, x: Any) -> Any:
+        return np.maximum(x[:, :1], 0) * np.maximum(x[:, 1:], 0)
+
+    def backward(self, delta: Any) -> Any:
+        return np.concatenate([0 * delta, 0 * delta], axis=1)
+
+
+class OnePositive(Layer):
+    """max(x, 0), with a gradient that is doubled where a single number is positive."""
+
+    def forward(self, x: Any) -> Any:
+        self.x = x
+        return np.maximum(x, 0)
+
+    def backward(self, delta: Any) -> Any:
+        return np.where(self.x > 0, delta, 0) * (2 if np.sum(self.x > 0) == 1 else 1)
+
+
+@pytest.mark.parametrize("layer", [ProductOfPositive(), OnePositive()], ids=repr)
+@pytest.mark.parametrize("batch", [1, 2])
+def test_combinations_of_sides_are_visited(layer: Layer, batch: int) -> None:
+    assert prove_layer(layer, (2,), batch=batch).status == "refuted"
+
+
+def test_combinations_that_are_not_visited_are_counted() -> None:
+    four = prove_layer(Activation("relu"), (2,))
+    assert (len(four.regions), four.not_visited) == (16, 0)
+    eight = prove_layer(Activation("relu"), (4,))
+    assert len(eight.regions) == 32
+    assert 32 <= eight.not_visited <= 256 - 32
+    assert f"Not visited: at least {eight.not_visited} other combinations" in str(eight)
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "softplus", "silu", "mish", "log_sigmoid"])
+def test_what_is_rounded_to_nothing_in_a_tail_refutes_nothing(name: str) -> None:
+    proof = prove_layer(Activation(name), (1,), batch=1)
+    assert proof.status == "proven"
+    assert proof.gap is not None and proof.gap < 1e-15
+
+
+class Cube(Layer):
+    def forward(self, x: Any) -> Any:
+        self.x = x
+        return x**3
+
+    def backward(self, delta: Any) -> Any:
+        return (3 + 3e-13) * self.x**2 * delta
+
+
+def test_a_small_difference_is_shown_with_its_digits() -> None:
+    found = prove_layer(Cube(), (1,), batch=1)["backward"].counterexample
+    assert found is not None
+    assert found.expected == "3"
+    assert found.received.startswith("3.0000000000003")
+    assert found.received_formula == "3.0000000000003*delta[0, 0]*x[0, 0]**2"
 
 
 class Unreachable(Layer):

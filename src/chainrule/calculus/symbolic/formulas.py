@@ -37,7 +37,7 @@ def expression(form: Form, *, rounds: bool = False) -> Any:
         if part.kind == "number":
             value = sympy.Rational(part.detail.numerator, part.detail.denominator)
             is_long = rounds and len(str(value)) > 12
-            found[part] = sympy.Symbol(f"{float(part.detail):.12g}") if is_long else value
+            found[part] = sympy.Symbol(repr(float(part.detail))) if is_long else value
         elif part.kind == "symbol":
             is_pi = part.detail == forms.PI
             found[part] = sympy.pi if is_pi else sympy.Symbol(part.detail, real=True)
@@ -64,10 +64,10 @@ def text(form: Form) -> str | None:
     return found if len(found) <= LONGEST else None
 
 
-def exactly(value: Any) -> str:
+def exactly(value: Any, digits: int = 12) -> str:
     """A number of fifty digits: as the simple fraction that it is, or with twelve digits."""
     nearest = Fraction(str(value)).limit_denominator(10**6)
     scale = max(abs(nearest), Fraction(1))
     if abs(Fraction(str(value)) - nearest) < scale * Fraction(1, 10**30):
         return str(nearest)
-    return f"{float(value):.12g}"
+    return str(value.context.nstr(value, digits)).removesuffix(".0")

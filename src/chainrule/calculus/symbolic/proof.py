@@ -204,8 +204,7 @@ def _gap(region: Region, subject: Subject) -> float:
             (region.at(form_of(a)), region.at(form_of(b)))
             for a, b in zip(flat(code), flat(formula), strict=True)
         ]
-        largest = max(max(abs(a), abs(b)) for a, b in pairs) or 1
-        gap = max(gap, *(float(abs(a - b) / largest) for a, b in pairs))
+        gap = max(gap, *(float(abs(a - b) / region.size) for a, b in pairs))
     return gap
 
 

@@ -26,7 +26,7 @@ from chainrule.calculus.symbolic.entries import Condition, Entry, undecided
 from chainrule.calculus.symbolic.forms import Form
 from chainrule.calculus.symbolic.polynomials import Ratios, TooLargeError
 from chainrule.calculus.symbolic.readings import Readings
-from chainrule.calculus.symbolic.regions import Evaluation, by_symbol, reflected
+from chainrule.calculus.symbolic.regions import Evaluation, Exploration, by_symbol
 from chainrule.calculus.symbolic.report import REFUTED, UNDECIDED, Part, Proof
 from chainrule.calculus.symbolic.trials import (
     FunctionSubject,
@@ -48,7 +48,6 @@ TINY = 1e-30
 CLOSE = 1e-8
 """How well plain arrays must give the same numbers."""
 FAR = 1000
-MOST_REGIONS = 64
 EXACT, READING = slice(0, 2), slice(2, 4)
 
 
@@ -130,8 +129,8 @@ class Difference:
 class Region:
     """What a layer computes around one point."""
 
-    def __init__(self, prover: Prover, values: Values) -> None:
-        self.prover, self.values = prover, values
+    def __init__(self, prover: Prover, values: Values, *, is_ordinary: bool = True) -> None:
+        self.prover, self.values, self.is_ordinary = prover, values, is_ordinary
         self.passes = prover.run(values)
         self.at = Evaluation(by_symbol(values))
         everything = (*self.passes.outputs, *self.passes.received().values())
@@ -153,7 +152,9 @@ class Region:
         expected = [x if isinstance(x, Form) else form_of(x) for x in expected]
         received = [form_of(x) for x in received]
         pairs = [(at(a), at(b)) for a, b in zip(expected, received, strict=True)]
-        largest = max(abs(x) for pair in [*pairs, (0, self.size * TINY)] for x in pair) or 1
+        # In the tails, numbers that vanish beside the others may be rounded to 0.
+        least = self.size * (TINY if self.is_ordinary else 1)
+        largest = max(abs(x) for pair in [*pairs, (0, least)] for x in pair)
         gaps = [float(abs(a - b) / largest) for a, b in pairs]
         is_equal = [abs(a - b) <= self.size * NOTHING for a, b in pairs]
         for place, gap in enumerate(gaps):
@@ -273,22 +274,11 @@ def prove(
     proof = Proof(description, [Part(name, STATEMENTS[name][0]) for name in names])
     first = subject.draw()
     subject.run_in_doubles(first)  # an error of the layer itself is not one of the proof
-    waiting: list[tuple[Values, Condition | None]] = [(first, None)]
-    seen: dict[Condition, None] = {}
+    exploration = Exploration(first)
     domain: dict[Condition, None] = {}
-    refused: dict[Condition, None] = {}
-    found: list[frozenset[Condition]] = []
-    while waiting and proof.status != REFUTED:
-        values, condition = waiting.pop(0)
-        if condition is not None:
-            if condition.opposite in seen:
-                continue
-            moved = reflected(values, condition) if len(found) < MOST_REGIONS else None
-            if moved is None:
-                continue
-            values = moved
+    for values, condition in exploration:
         try:
-            region = Region(prover, values)
+            region = Region(prover, values, is_ordinary=condition is None)
         except OutOfTimeError:
             if condition is None:
                 _give_up(proof, "The time is over.")
@@ -297,22 +287,21 @@ def prove(
             if condition is None:
                 _give_up(proof, str(error))
             elif not isinstance(error, UndecidedError):  # such values are refused
-                refused[condition.opposite] = None
+                exploration.refused[condition.opposite] = None
             continue
         domain.update(dict.fromkeys(c for c in region.conditions if c.is_domain))
-        new = [c for c in region.sides if c not in seen]
-        if region.sides in found:
+        if not exploration.is_new(values, region.sides):
             continue
-        found.append(region.sides)
-        seen.update(dict.fromkeys(new))
-        waiting += [(values, c) for c in new if c.opposite not in seen]
         _examine(region, proof)
         if visit is not None:
             visit(region)
-    proof.regions = [tuple(sorted(map(_words, sides))) for sides in found]
-    missing = [c.opposite for c in seen if c.opposite not in seen]
-    proof.not_reached = sorted(_words(c) for c in missing if c not in refused)
-    proof.domain = sorted(map(_words, [*domain, *(c.opposite for c in refused)]))
+        if proof.status == REFUTED:
+            break
+    proof.regions = [tuple(sorted(map(_words, sides))) for sides in exploration.found]
+    proof.not_reached = sorted(map(_words, exploration.not_reached()))
+    proof.not_visited = exploration.not_visited()
+    refused = [condition.opposite for condition in exploration.refused]
+    proof.domain = sorted(map(_words, [*domain, *refused]))
     if prover.has_read:
         proof.readings = str(prover.readings)
     proof.seconds = time.perf_counter() - start

@@ -10,7 +10,8 @@ which gets to the other side if c is linear; otherwise, shorter and longer steps
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -59,6 +60,74 @@ class Evaluation:
             n, root = form.detail.numerator, form.detail.denominator
             return a**n if root == 1 else context.root(a, root) ** n
         return getattr(context, {"arctan": "atan"}.get(form.kind, form.kind))(a)
+
+
+MOST_SIDES, MOST_COMBINATIONS = 64, 32
+"""How many regions are visited to see all sides, and how many to see combinations of them."""
+
+
+class Exploration:
+    """Which regions to visit: first the other side of each condition, then other combinations.
+
+    Attributes
+    ----------
+    found
+        The regions so far: in each, what the program has decided.
+    seen
+        All sides that were seen.
+    refused
+        Sides for which the layer raised an error of its own.
+    """
+
+    def __init__(self, first: Values) -> None:
+        self.found: dict[frozenset[Condition], None] = {}
+        self.seen: dict[Condition, None] = {}
+        self.refused: dict[Condition, None] = {}
+        self._sides: deque[tuple[Values, Condition | None]] = deque([(first, None)])
+        self._combinations: deque[tuple[Values, Condition, frozenset[Condition]]] = deque()
+        self._tried: set[frozenset[Condition]] = set()
+
+    def __iter__(self) -> Iterator[tuple[Values, Condition | None]]:
+        """Points to look at, each with the condition that it was reflected at."""
+        while self._sides and len(self.found) < MOST_SIDES:
+            values, condition = self._sides.popleft()
+            if condition is None:
+                yield values, None
+            elif condition.opposite not in self.seen:
+                yield from self._reflected(values, condition)
+        while self._combinations and len(self.found) < MOST_COMBINATIONS:
+            values, condition, target = self._combinations.popleft()
+            if target not in self.found and target not in self._tried:
+                self._tried.add(target)
+                yield from self._reflected(values, condition)
+
+    def _reflected(
+        self, values: Values, condition: Condition
+    ) -> Iterator[tuple[Values, Condition]]:
+        moved = reflected(values, condition)
+        if moved is not None:
+            yield moved, condition
+
+    def is_new(self, values: Values, sides: frozenset[Condition]) -> bool:
+        """Note the region of a point; whether it is a new one."""
+        if sides in self.found:
+            return False
+        self.found[sides] = None
+        self.seen.update(dict.fromkeys(sides))
+        in_order = sorted(sides, key=lambda side: side.form.serial)
+        self._sides += [(values, c) for c in in_order if c.opposite not in self.seen]
+        self._combinations += [(values, c, sides - {c} | {c.opposite}) for c in in_order]
+        return True
+
+    def not_reached(self) -> list[Condition]:
+        """The sides that were not seen, and not refused."""
+        missing = (c.opposite for c in self.seen)
+        return [c for c in missing if c not in self.seen and c not in self.refused]
+
+    def not_visited(self) -> int:
+        """How many combinations were not even tried; there may be more beyond them."""
+        left = {target for _, _, target in self._combinations}
+        return len(left - set(self.found) - self._tried)
 
 
 def by_symbol(values: Values) -> dict[str, Any]:

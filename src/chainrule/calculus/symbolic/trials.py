@@ -282,7 +282,7 @@ class FunctionSubject:
 
 
 def with_few_digits(array: Any) -> Any:
-    """Numbers near those of an array, as short fractions that are no whole numbers."""
+    """Numbers near those of an array, as short fractions that are no integers."""
     return exact(np.rint(np.asarray(array) * 2**10) / 2**10 + 2.0**-12)
 
 
