@@ -88,6 +88,10 @@ def find(region: Region, part: str, difference: Difference) -> Counterexample:
         values, sides = _simplified(region, difference)
         at = Evaluation(by_symbol(values))
         formula_pair = formulas.text(sides[0]), formulas.text(sides[1])
+    if name in region.prover.subject.still:
+        words = f"{name} is of integers, which do not move: the derivative is 0. Are floats meant?"
+    elif part == "rows":
+        words = "If rows are to affect each other, write couples_batch = True in the class."
     kept = {key: array.astype(float) for key, array in values.items() if array.size}
     digits = 12 if difference.size > 1e-9 else 25
     expected_text, received_text = (formulas.exactly(at(form), digits) for form in sides)

@@ -53,15 +53,15 @@ def expression(form: Form, *, rounds: bool = False) -> Any:
     return found[form]
 
 
-def text(form: Form) -> str | None:
+def text(form: Form, longest: int = LONGEST) -> str | None:
     """A formula in one line, if it is short enough to be read."""
     size: dict[Form, int] = {}
     for part in forms.in_order([form]):
         size[part] = 1 + sum(size[inner] for inner in part.parts)
-    if size[form] > LONGEST:
+    if size[form] > longest:
         return None
     found = str(expression(form, rounds=True))
-    return found if len(found) <= LONGEST else None
+    return found if len(found) <= longest else None
 
 
 def exactly(value: Any, digits: int = 12) -> str:

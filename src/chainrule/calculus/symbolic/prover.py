@@ -11,6 +11,7 @@ from rounding.
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -27,7 +28,7 @@ from chainrule.calculus.symbolic.forms import Form
 from chainrule.calculus.symbolic.polynomials import Ratios, TooLargeError
 from chainrule.calculus.symbolic.readings import Readings
 from chainrule.calculus.symbolic.regions import Evaluation, Exploration, by_symbol
-from chainrule.calculus.symbolic.report import REFUTED, UNDECIDED, Part, Proof
+from chainrule.calculus.symbolic.report import LONGEST, REFUTED, UNDECIDED, Part, Proof
 from chainrule.calculus.symbolic.trials import (
     FunctionSubject,
     Passes,
@@ -49,6 +50,9 @@ CLOSE = 1e-8
 """How well plain arrays must give the same numbers."""
 FAR = 1000
 EXACT, READING = slice(0, 2), slice(2, 4)
+OUT_OF_TIME = (
+    "The time is over. Formulas grow fast: try fewer units, a smaller shape, or one layer alone."
+)
 
 
 class OutOfTimeError(ArithmeticError):
@@ -82,9 +86,9 @@ class Prover:
         """Whether a form is zero for all values. False may also mean that it is not known."""
         if form is forms.ZERO:
             return True
-        has_tanh = any(part.kind == "tanh" for part in forms.in_order([form]))
+        is_split = any(part.kind in ("tanh", "sin", "cos") for part in forms.in_order([form]))
         for algebra in self.algebras[algebras]:
-            if algebra.uses_exp and not has_tanh:
+            if algebra.uses_exp and not is_split:
                 continue
             try:
                 if algebra.is_zero(form):
@@ -276,12 +280,13 @@ def prove(
     subject.run_in_doubles(first)  # an error of the layer itself is not one of the proof
     exploration = Exploration(first)
     domain: dict[Condition, None] = {}
+    words = functools.cache(_words)
     for values, condition in exploration:
         try:
             region = Region(prover, values, is_ordinary=condition is None)
         except OutOfTimeError:
             if condition is None:
-                _give_up(proof, "The time is over.")
+                _give_up(proof, OUT_OF_TIME)
             break
         except ChainruleError as error:
             if condition is None:
@@ -297,11 +302,13 @@ def prove(
             visit(region)
         if proof.status == REFUTED:
             break
-    proof.regions = [tuple(sorted(map(_words, sides))) for sides in exploration.found]
-    proof.not_reached = sorted(map(_words, exploration.not_reached()))
+    proof.regions = [tuple(sorted(map(words, sides))) for sides in exploration.found]
+    missing = map(words, exploration.not_reached())
+    proof.not_reached = sorted(text for text in missing if not _is_of_numbers(text))
     proof.not_visited = exploration.not_visited()
-    refused = [condition.opposite for condition in exploration.refused]
-    proof.domain = sorted(map(_words, [*domain, *refused]))
+    needed = [*domain, *(c.opposite for c in exploration.refused)]
+    texts = [words(c) for c in needed if c.opposite not in domain]  # |x|^½ needs no sign of x
+    proof.domain = sorted([*{text for text in texts if text}, *(t for t in texts if not t)])
     if prover.has_read:
         proof.readings = str(prover.readings)
     proof.seconds = time.perf_counter() - start
@@ -317,8 +324,8 @@ def _examine(region: Region, proof: Proof) -> None:
                     _note(region, part, difference)
                     break
         except OutOfTimeError:
-            part.worsen(UNDECIDED, "The time is over.")
-        except UndecidedError as error:
+            part.worsen(UNDECIDED, OUT_OF_TIME)
+        except ChainruleError as error:
             part.worsen(UNDECIDED, str(error))
 
 
@@ -343,5 +350,14 @@ def _give_up(proof: Proof, reason: str) -> None:
 
 def _words(condition: Condition) -> str:
     """The condition in one line; nothing if it is too long to be read."""
-    text = formulas.text(condition.form)
+    text = formulas.text(condition.form, LONGEST)
     return f"{text} {'>' if condition.is_positive else '<'} 0" if text else ""
+
+
+def _is_of_numbers(text: str) -> bool:
+    """Whether a condition, such as ``2 < 0``, contains no variable: there is no such side."""
+    try:
+        float(text.split(" ")[0])
+    except (ValueError, IndexError):
+        return False
+    return len(text.split(" ")) == 3

@@ -116,7 +116,7 @@ class Proof:
     @printable
     def __str__(self) -> str:
         lines = [f"{self.subject}: {self.status} in {self.seconds:.2g} s", *map(str, self.parts)]
-        if self.status != REFUTED and self.regions:
+        if self.status != REFUTED and PROVEN in {part.status for part in self.parts}:
             count = len(self.regions)
             where = "for all values" + (f" in {count} regions" if count > 1 else "")
             lines.append(f"  Scope: this layer at this shape, {where}, over the real numbers;")
@@ -132,7 +132,7 @@ class Proof:
             )
         if self.readings:
             lines.append(f"  Reading {self.readings}.")
-        if self.not_reached:
+        if self.not_reached and self.status != REFUTED:  # then the search has stopped
             lines.append(f"  Sides not reached: {_shortened(self.not_reached)}")
         return "\n".join(lines)
 
