@@ -33,8 +33,10 @@ if TYPE_CHECKING:
     from chainrule.core import initializers as initializers
     from chainrule.core.equations import Equations as Equations
     from chainrule.core.layer import Layer as Layer
+    from chainrule.display.derive import derive as derive
     from chainrule.display.diagram import diagram as diagram
     from chainrule.display.equations import explain as explain
+    from chainrule.display.formula import formula as formula
     from chainrule.display.picture import picture as picture
     from chainrule.display.program import program as program
     from chainrule.display.summary import summary as summary
@@ -148,14 +150,16 @@ _PLACES = {
     "Upsample": "chainrule.layers.resize",
     "check_layer": "chainrule.calculus.check",
     "check_loss": "chainrule.calculus.check",
+    "derive": "chainrule.display.derive",
     "diagram": "chainrule.display.diagram",
     "explain": "chainrule.display.equations",
+    "formula": "chainrule.display.formula",
     "load": "chainrule.storage",
     "picture": "chainrule.display.picture",
+    "program": "chainrule.display.program",
     "prove_gradient": "chainrule.calculus.symbolic.proof",
     "prove_layer": "chainrule.calculus.symbolic.proof",
     "prove_loss": "chainrule.calculus.symbolic.proof",
-    "program": "chainrule.display.program",
     "summary": "chainrule.display.summary",
     "trace": "chainrule.display.trace",
 }

@@ -491,14 +491,14 @@ class Scale(Layer):
 
 @define
 class Wave(Layer):
-    """y = sin(x k), of which it says nothing."""
+    """y = sin(x k), of which it says nothing, in code that symbols cannot follow."""
 
     def build(self, input_shape):
         self.parameter("k", input_shape, "ones")
 
     def forward(self, x):
-        self.x = x
-        return np.sin(x * self.k.value)
+        self.x = np.asarray(x)
+        return np.sin(self.x * self.k.value)
 
     def backward(self, delta):
         slope = np.cos(self.x * self.k.value)

@@ -273,6 +273,43 @@ def test_two_loops_over_one_cell_have_functions_of_their_own():
     check(model, (np.random.default_rng(0).normal(size=(5, 4, 2)),))
 
 
+class Shortened(Layer):
+    """y = x / (1 + Σ x²), with a name for the sum that a program chooses for parts, too."""
+
+    def forward(self, x: Any) -> Any:
+        self.x, self.total = x, (x**2).sum(axis=-1, keepdims=True) + 1
+        return x / self.total
+
+    def backward(self, delta: Any) -> Any:
+        along = (delta * self.x).sum(axis=-1, keepdims=True)
+        return delta / self.total - 2 * self.x * along / self.total**2
+
+    def equations(self) -> Equations:
+        return Equations(
+            "x / pad",
+            "delta / pad - 2 * x * (delta * x).sum(axis=-1, keepdims=True) / pad ** 2",
+            definitions={"pad": "(x ** 2).sum(axis=-1, keepdims=True) + 1"},
+            signs={"pad": ("S", "S")},
+        )
+
+
+def test_names_of_a_layer_and_names_of_parts_are_kept_apart():
+    layers = [Convolution(2, (3, 3, 3)), Shortened(), Convolution(2, (3, 3, 3), groups=2)]
+    model = built(Sequential([*layers, BatchNorm(), Dense(1)]), (3, 3, 3, 1))
+    inputs = (np.random.default_rng(0).normal(size=(4, 3, 3, 3, 1)),)
+    text = check(model, inputs, optimizer=optimizers.SGD(1e-4))
+    assert "    pad_2 = (z_1**2).sum(" in text and "    pad_3 = np.pad(" in text
+
+
+def test_a_shared_normalization_updates_its_statistics_at_each_use():
+    x, norm = Input((3,)), BatchNorm()
+    deep = Sequential([Sequential([norm])])  # a long path
+    h = deep(Activation("tanh")(deep(x)))
+    text = check(built(Graph(x, h), (3,)), (np.random.default_rng(0).normal(size=(5, 3)),))
+    divided = [line for line in text.splitlines() if line.startswith("    part_")]
+    assert sum('0.9 * p["sequential_1/' in line for line in divided) == 4
+
+
 def test_many_outputs_are_laid_out_too(tmp_path):
     x = [Input((2,), name=f"the_input_with_the_number_{n}") for n in range(9)]
     model = built(Graph(x, [Dense(1)(each) for each in x]), ((2,),) * 9)
@@ -443,6 +480,7 @@ def _costs(folder: Path, *arguments: str) -> list[float]:
 
 LOOK: list[tuple[Layer, Any]] = [
     *LIBRARY,
+    (Sequential([Sequential([Sequential([BatchNorm(), Dense(2)])])]), (3,)),
     (Sequential([Dense(5) for _ in range(30)]), (5,)),
     (Sequential([Convolution(3, 3, stride=2, groups=3), MaxPool(3, 2)]), (9, 9, 9, 6)),
     (Sequential([Embedding(5, 3), Bidirectional(LSTM(3)), Dense(1)]), (4,)),

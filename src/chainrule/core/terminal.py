@@ -87,7 +87,7 @@ def _encodable_line(line: str, encoding: str) -> str:
     return "".join(pieces)
 
 
-PIECES = re.compile(r" {2,}|[⁰¹²³⁴-⁹⁺⁻ᵀᵏⁿ]+|[₀-₉ᵢⱼₖₙₛ₊₋]+|.", re.DOTALL)
+PIECES = re.compile(r" {2,}|[⁰¹²³⁴-⁹⁺⁻ᵀᵏⁿ⁽⁾]+|[₀-₉ᵢⱼₖₙₛ₊₋]+|.", re.DOTALL)
 """Spaces between columns, exponents, indices, and all other signs one by one."""
 
 
@@ -170,7 +170,7 @@ def printed(
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
-EXPONENTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ᵀᵏⁿ", "0123456789+-Tkn", strict=True))
+EXPONENTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ᵀᵏⁿ⁽⁾", "0123456789+-Tkn()", strict=True))
 INDICES = dict(zip("₀₁₂₃₄₅₆₇₈₉ᵢⱼₖₙₛ₊₋", "0123456789ijkns+-", strict=True))
 SIGNS = {
     **dict(zip("αβγδεζηθικλμνξπρστφχψω", (

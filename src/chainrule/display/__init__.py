@@ -8,6 +8,10 @@
     equations     `explain`: the backpropagation of a model on paper
     explanation   what `explain` returns
     symbols       the name of each value, delta and parameter in an explanation
+    reading       the equations of a layer, read from its code
+    formula       what the code of a model computes; `formula_writing` says how it is written
+    derive        the source of a layer for a formula
+    numpy_source  expressions of SymPy as the source of NumPy expressions
     notation      one expression for a page, a terminal and a computation
     program       `program`: the backpropagation of a model as a Python file; `program_passes` has
                   its lines, `program_loops` the functions of layers with loops, `program_file`

@@ -110,9 +110,12 @@ class Writing(Symbols):
         """A line: ``left = expression``, or ``left = expression = and_so``."""
         sign = self.signs[left]
         sides = [expression, and_so] if and_so else [expression]
+        of_numbers = more.pop("of_numbers", False)
         try:
-            latex = " = ".join([sign.latex, *(to_latex(side, self.signs) for side in sides)])
-            text = " = ".join([sign.text, *(to_text(side, self.signs) for side in sides)])
+            latex, text = (
+                " = ".join([left, *(to(side, self.signs, of_numbers=of_numbers) for side in sides)])
+                for left, to in ((sign.latex, to_latex), (sign.text, to_text))
+            )
         except DefinitionError as error:
             raise error.within(self.plan.name if place == self.plan.name else
                                f"{self.plan.name}/{place}") from None  # fmt: skip
@@ -136,7 +139,9 @@ class Writing(Symbols):
             text = self.in_symbols(expression, place)
             path = place.path(self.plan)
             can_evaluate = place.said.is_evaluable and not place.step.layer._generators
-            self._line("definition", step, path, left, text, is_evaluable=can_evaluate)
+            of_numbers = "s" in place.said.signs  # a line for each entry of a sample s
+            self._line("definition", step, path, left, text,
+                       of_numbers=of_numbers, is_evaluable=can_evaluate)  # fmt: skip
 
     def _forward(self, place: NamedStep) -> None:
         self._define(place, place.said.definitions, 0)
@@ -148,7 +153,7 @@ class Writing(Symbols):
                 self.values[slot].name,
                 self.in_symbols(expression, place),
                 is_evaluable=place.said.is_evaluable,
-                remark=UNKNOWN.format(place.kind) if _uses("f", place.said.forward, place) else "",
+                remark=place.remark,
             )
 
     # ---------------------------------------------------------------- the backward pass
@@ -279,7 +284,7 @@ class Writing(Symbols):
             and len(self.takers[taken]) == 1
         )
 
-    def _remarks(self, place: NamedStep, slot: int, expression: str) -> dict[str, str]:
+    def _remarks(self, place: NamedStep, slot: int, expression: str) -> dict[str, Any]:
         """Remarks on a delta, above all where the lecture's M is."""
         if self.is_input(slot):
             return {"remark": THE_DATA} if len(self.takers[slot]) == 1 else {}
@@ -352,7 +357,6 @@ SHORT = 20
 FROM_THE_COST = "from the cost"
 FROM_THE_COST_ALONE = "from the cost, only its direct dependence on this output"
 THE_DATA = "the delta of the data, which training does not need"
-UNKNOWN = "{} does not provide its equations"
 
 
 def _takers(plan: Plan) -> dict[int, list[int]]:

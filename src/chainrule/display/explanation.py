@@ -185,13 +185,13 @@ def _rows(records: list[Record]) -> list[str]:
     width = max((len(text) for text in texts if len(text) <= BROAD), default=0)
     rows = []
     for record, text in zip(records, texts, strict=True):
-        *above, text = _wrapped(text, " " * (left + 5))
+        *above, text = wrapped(text, " " * (left + 5))
         place = f"{text:<{width}}   {record.place}"
         rows += [*above, place]
         if record.remark and len(place) + len(record.remark) + 3 <= WIDTH:
             rows[-1] += f" · {record.remark}"
         elif record.remark:
-            rows += _wrapped(" " * (left + 5) + record.remark, " " * (left + 7))
+            rows += wrapped(" " * (left + 5) + record.remark, " " * (left + 7))
     return rows
 
 
@@ -199,7 +199,8 @@ BROAD = 60
 """The places are aligned after the lines, except those of lines longer than this."""
 
 
-def _wrapped(text: str, indent: str) -> list[str]:
+def wrapped(text: str, indent: str) -> list[str]:
+    """The lines of a text, broken between words."""
     if len(text) <= WIDTH - 12:
         return [text]
     return textwrap.wrap(

@@ -320,11 +320,14 @@ def kept_for(back: Sequence[Line], forward: Sequence[Line], inputs: Sequence[str
 def write(lines: Lines, passed: Sequence[Line], wanted: Iterable[str] = ()) -> None:
     """Write lines; a name on the left that nothing uses is left out."""
     used = set(wanted).union(*(line.uses for line in passed))
+    lines.taken |= used
     for line in passed:
         if line.stays and used.isdisjoint(line.left) and line.sign == "=" and _is_call(line):
             lines.add(source(line.node), line.comment)
         else:
             lines.assign(", ".join(line.left), line.node, line.comment, line.sign)
+            if line.stays:
+                lines.forget(line.left[0])
 
 
 def _is_call(line: Line) -> bool:

@@ -17,8 +17,8 @@ import numpy as np
 from attrs import define, field, frozen
 
 from chainrule.core import input_checks
-from chainrule.core.equations import Equations, equations_of, is_said_by, numbered
-from chainrule.core.errors import DefinitionError, described
+from chainrule.core.equations import Equations, equations_of, is_said_by, numbered, unknown
+from chainrule.core.errors import ChainruleError, DefinitionError, MissingExtraError, described
 from chainrule.core.layer import Layer
 from chainrule.core.messages import label
 from chainrule.core.types import Shape
@@ -61,6 +61,7 @@ class NamedStep:
 
     step: PlanStep
     said: Equations
+    remark: str = ""
     number: str = ""
     parameters: Mapping[str, Any] = field(factory=dict)
     names: dict[str, str] = field(factory=dict)  # from the layer's names to those of the model
@@ -98,7 +99,9 @@ class Symbols:
         self.model = type(model).__name__
         self.plan = Plan.of(model)
         self.shapes = _shapes(self.plan, model)
-        self.steps = [NamedStep(step, self._said(step)) for step in self.plan.steps]
+        self.steps = [
+            NamedStep(step, *_from_code(step, self._said(step))) for step in self.plan.steps
+        ]
         found = {**model._collected("_buffers"), **model._collected("_parameters")}
         self.paths = {id(part): path for path, part in reversed(found.items())}
         self.records: list[Record] = []
@@ -225,7 +228,8 @@ class Symbols:
 
     def _spoken(self, said: Equations) -> list[str]:
         """The expressions whose buffers get a symbol."""
-        return [*said.definitions.values(), *said.forward, *said.backward, *said.gradients.values()]
+        parts = [*said.definitions.values(), *said.backward_definitions.values()]
+        return [*parts, *said.forward, *said.backward, *said.gradients.values()]
 
     def _free_name(self, path: str, number: str) -> tuple[str, Sign]:
         own = path.replace("/", "_").replace(".", "_")
@@ -370,6 +374,24 @@ class Symbols:
                 is_quotient=True,
             )
         return known
+
+
+def _from_code(step: PlanStep, said: Equations) -> tuple[Equations, str]:
+    """The equations of a step, with a remark; if it provides none, those read from its code."""
+    layer, kind = step.layer, type(step.layer).__name__
+    if said != unknown(layer):
+        return said, ""
+    try:
+        from chainrule.display.reading import equations_of_code
+
+        return equations_of_code(layer)
+    except MissingExtraError as error:
+        return said, f"{NO_EQUATIONS.format(kind)}; to read them from its code: {error.hint}"
+    except (ChainruleError, ArithmeticError) as error:
+        return said, f"{NO_EQUATIONS.format(kind)}, and {str(error).splitlines()[0]}"
+
+
+NO_EQUATIONS = "{} does not provide its equations"
 
 
 def derivative(sign: Sign) -> Sign:

@@ -37,6 +37,7 @@ from chainrule.core.errors import (
     MissingExtraError,
     ShapeError,
 )
+from chainrule.layers.functions import Tanh as TanhFunction
 
 
 class Linear(Layer):
@@ -765,3 +766,36 @@ def test_long_conditions_cost_no_time() -> None:
     start = time.perf_counter()
     prove_layer(MultiHeadAttention(2), (5, 4), seconds=1)
     assert time.perf_counter() - start < 6
+
+
+def test_the_middle_of_three_pieces_is_visited() -> None:
+    def f(x: Any) -> Any:
+        return np.sum(np.where(x < 5, x**2, np.where(x < 5.5, 3 * x, x**3)))
+
+    def wrong(x: Any) -> Any:
+        return np.where(x < 5, 2 * x, np.where(x < 5.5, 4.0, 3 * x**2))
+
+    def right(x: Any) -> Any:
+        return np.where(x < 5, 2 * x, np.where(x < 5.5, 3.0, 3 * x**2))
+
+    for start in (-1.0, 40.0):
+        assert prove_gradient(f, wrong, np.array([start])).status == "refuted"
+        proof = prove_gradient(f, right, np.array([start]))
+        assert proof.status == "proven"
+        assert len(proof.regions) == 3
+
+
+class Fifth(TanhFunction):
+    """(eᶻ)^0.2, right for a reason that the prover does not know, with the formula of tanh."""
+
+    def value(self, z: Any) -> Any:
+        return np.exp(z) ** 0.2
+
+    def derivative(self, z: Any) -> Any:
+        return 0.2 * np.exp(0.2 * z)
+
+
+def test_a_formula_that_is_not_that_of_the_code_proves_nothing() -> None:
+    proof = prove_layer(Activation(Fifth()), (1,), batch=1)
+    assert proof.status == "undecided"
+    assert proof.gap is None

@@ -18,7 +18,6 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-import mpmath
 import numpy as np
 
 from chainrule.calculus.symbolic import forms
@@ -28,11 +27,14 @@ from chainrule.core.errors import UndecidedError
 DIGITS = 50
 UNDERFLOW = -746
 """Below it, exp is 0 in doubles."""
+OVERFLOW = 1e9
 
 
 @functools.lru_cache(maxsize=8)
 def arithmetic(digits: int) -> Any:
     """Arithmetic with so many digits; it does not change mpmath's own precision."""
+    import mpmath  # with SymPy, in the extra "symbols"
+
     context = mpmath.MPContext()
     context.dps = digits
     return context
@@ -296,6 +298,8 @@ def exp(x: Any) -> Any:
     """The exponential; 0 where it is 0 in doubles."""
     if isinstance(x, Entry) and x.value < UNDERFLOW + 1 and x < UNDERFLOW:
         return 0.0
+    if isinstance(x, Entry) and x.value > OVERFLOW:  # its own exponential would fill the memory
+        raise undecided("the exponential of a huge number", "smaller numbers")
     return _exp(x)
 
 

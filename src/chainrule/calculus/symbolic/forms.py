@@ -147,9 +147,9 @@ def apply(function: str, a: Form) -> Form:
 
 
 def in_order(roots: Iterable[Form]) -> list[Form]:
-    """All forms that the roots consist of, each after its parts."""
+    """All forms that the roots consist of, from left to right, each after its parts."""
     done: dict[Form, None] = {}
-    stack = [(root, False) for root in roots]
+    stack = [(root, False) for root in reversed(list(roots))]
     while stack:
         form, is_ready = stack.pop()
         if form in done:
@@ -158,7 +158,7 @@ def in_order(roots: Iterable[Form]) -> list[Form]:
             done[form] = None
         else:
             stack.append((form, True))
-            stack += [(part, False) for part in form.parts]
+            stack += [(part, False) for part in reversed(form.parts)]
     return list(done)
 
 

@@ -19,7 +19,7 @@ from chainrule.calculus import loss_laws
 from chainrule.calculus.symbolic import formulas
 from chainrule.calculus.symbolic.array import Symbolic, entries_of, floating
 from chainrule.calculus.symbolic.entries import erf
-from chainrule.calculus.symbolic.prover import Region, prove
+from chainrule.calculus.symbolic.prover import CLOSE, Region, prove
 from chainrule.calculus.symbolic.report import PROVEN, REFUTED, UNDECIDED, Proof
 from chainrule.calculus.symbolic.trials import (
     FunctionSubject,
@@ -131,7 +131,7 @@ def prove_layer(
             hint=hint_for_layer(layer),
         )
     _require("prove_layer", seconds, batch, inputs)
-    subject = _subject(layer, input_shape, batch, inputs)
+    subject = subject_of(layer, input_shape, batch, inputs)
     built = subject.layer
     names = ["backward"]
     if built.parameters.size:
@@ -173,6 +173,24 @@ def _prove_by_formula(
     function = subject.layer.function  # type: ignore[attr-defined]
     if not function.formula or not visited:
         return
+    written = Activation(as_on_paper(function))
+    written.build(*subject.layer.input_shapes, dtype="float64")
+    on_paper = prove(evolve(subject, layer=written), "", ["backward"], seconds)
+    if on_paper.status != PROVEN:
+        return
+    gap = max(_gap(region, evolve(subject, layer=written)) for region in visited)
+    if gap > CLOSE:  # it is the formula of another function
+        return
+    part = proof["backward"]
+    part.status, part.reason = PROVEN, ""
+    part.statement += f", as the formula {function.formula[0]} says"
+    proof.gap = gap
+    proof.readings = on_paper.readings
+    proof.domain = on_paper.domain
+
+
+def as_on_paper(function: Any) -> Pair:
+    """An activation function of chainrule as its formula says, for symbolic and plain arrays."""
     value, derivative = function.formula
 
     def f(z: Any) -> Any:
@@ -181,17 +199,7 @@ def _prove_by_formula(
     def slope(z: Any) -> Any:
         return eval(derivative, {"np": np, "erf": _erf, "z": z, "f": f})
 
-    written = Activation(Pair(f, slope))
-    written.build(*subject.layer.input_shapes, dtype="float64")
-    on_paper = prove(evolve(subject, layer=written), "", ["backward"], seconds)
-    if on_paper.status != PROVEN:
-        return
-    part = proof["backward"]
-    part.status, part.reason = PROVEN, ""
-    part.statement += f", as the formula {value} says"
-    proof.gap = max(_gap(region, evolve(subject, layer=written)) for region in visited)
-    proof.readings = on_paper.readings
-    proof.domain = on_paper.domain
+    return Pair(f, slope)
 
 
 def _gap(region: Region, subject: Subject) -> float:
@@ -396,7 +404,7 @@ def _argument_names(function: Callable[..., Any], count: int) -> list[str]:
     return [*named[:count], *(f"x_{n + 1}" for n in range(len(named), count))]
 
 
-def _subject(
+def subject_of(
     layer: Layer, input_shape: Any, batch: int, inputs: Callable[[Shape], Any] | None
 ) -> Subject:
     """A copy of the layer, built in float64 for small rows."""
@@ -452,8 +460,9 @@ def _tried(copy: Layer, batch: int, inputs: Callable[[Shape], Any] | None) -> Su
     """The subject, with what kind of inputs the layer takes."""
     subject = Subject(copy, batch, inputs)
     if inputs is None:
+        has_backward = type(copy).backward is not Layer.backward
         try:
-            subject.run_in_doubles(subject.draw())
+            subject.run_in_doubles(subject.draw(), applies=not has_backward)
         except DataError:  # it takes integers
             subject = Subject(
                 copy, batch, lambda shape: np.arange(int(np.prod(shape))).reshape(shape) % 2

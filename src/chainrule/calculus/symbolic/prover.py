@@ -46,6 +46,8 @@ NOTHING = 1e-40
 """What is left of zero with fifty digits, relative to the largest number."""
 TINY = 1e-30
 """An array of numbers smaller than this, relative to the largest, may be zero."""
+SMALLEST = 1e-300
+"""What vanishes beside it is smaller than any double."""
 CLOSE = 1e-8
 """How well plain arrays must give the same numbers."""
 FAR = 1000
@@ -142,6 +144,7 @@ class Region:
         if not all(isinstance(x, Entry) or math.isfinite(x) for x in entries):
             raise undecided("what comes after a number that is not finite", "other inputs")
         self.size = max((abs(self.at(form_of(x))) for x in entries), default=1) or 1
+        self.size = max(self.size, SMALLEST)
         """The largest number that the passes return."""
         self.conditions: list[Condition] = list(self.passes.point.conditions)
 

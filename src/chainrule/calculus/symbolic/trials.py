@@ -97,9 +97,9 @@ class Subject:
     def moving(self) -> list[str]:
         """The inputs and parameters that have a gradient."""
         names = [name for name in self.input_names if name not in self.still]
-        return [*names, *map(self._name_of, self.layer.parameters)]
+        return [*names, *map(self.name_of, self.layer.parameters)]
 
-    def _name_of(self, part: Parameter) -> str:
+    def name_of(self, part: Parameter) -> str:
         """The path of a parameter or buffer, which may be called like an input."""
         is_taken = part.path in self.by_row
         return f"self.{part.path}" if is_taken else part.path
@@ -125,11 +125,11 @@ class Subject:
             else:
                 values[name] = exact(np.asarray(self.inputs(full)))
         for parameter in self.layer.parameters:
-            values[self._name_of(parameter)] = self._fractions(parameter.shape)
+            values[self.name_of(parameter)] = self._fractions(parameter.shape)
         for buffer in self.layer.buffers:
             drawn = self._fractions(buffer.shape)
             is_above = np.all(buffer.value > 0)  # as a variance is
-            values[self._name_of(buffer)] = abs(drawn) + Fraction(1, 4) if is_above else drawn
+            values[self.name_of(buffer)] = abs(drawn) + Fraction(1, 4) if is_above else drawn
         for name, shape in zip(self.delta_names, self.layer.output_shapes, strict=True):
             values[name] = self._fractions((self.batch, *shape))
         return values
@@ -189,7 +189,7 @@ class Subject:
         variables = {name: variable(name) for name in self.input_names}
         for source in (self.layer.parameters, self.layer.buffers):
             for part in source:
-                name = self._name_of(part)
+                name = self.name_of(part)
                 variables[name] = variable(name)
                 parts[id(part)] = Parameter(part.path, copy(variables[name]), part.open_shape)
         for generator in self.layer.generators.values():
@@ -199,6 +199,7 @@ class Subject:
         with np.errstate(all="ignore"):
             if earlier:
                 layer.forward(*earlier)
+                point.conditions.clear()  # they are about other inputs
             outputs = as_tuple(layer.apply(*given) if applies else layer.forward(*given))
             deltas: dict[str, Any] = {}
             gradients: dict[str, Any] = {}
@@ -208,7 +209,7 @@ class Subject:
                     given = [copy(variables[name]) for name in self.delta_names]
                     found = layer.backward(given[0] if len(given) == 1 else tuple(given))
                     deltas = _by_name("backward", found, variables, self.input_names)
-                gradients = {self._name_of(p): parts[id(p)].grad for p in self.layer.parameters}
+                gradients = {self.name_of(p): parts[id(p)].grad for p in self.layer.parameters}
         sent = tuple(variables[name] for name in self.delta_names if name in variables)
         return Passes(point, outputs, deltas, gradients, variables, sent)
 
@@ -292,7 +293,7 @@ class FunctionSubject:
 def with_few_digits(array: Any, rng: np.random.Generator) -> Any:
     """Numbers near those of an array, as short fractions that are no integers.
 
-    Equal numbers become different: where all are 1, x y² cannot be told from x² y.
+    Equal numbers become different: where all are 1, x y² has the value of x² y.
     """
     array = np.asarray(array)
     offsets = 2 * rng.integers(0, 2**6, size=array.shape) + 1
