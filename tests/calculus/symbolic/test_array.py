@@ -341,6 +341,8 @@ def test_elementwise_functions_give_what_numpy_gives(ufunc: np.ufunc, data: Any)
     if ufunc.nin == 2 and data.draw(st.booleans()):  # one of the two is a number
         place = data.draw(st.integers(0, 1))
         allowed = [s for s in SPECIAL if s >= 0 or place or ufunc not in (np.power, np.float_power)]
+        if ufunc in (np.remainder, np.floor_divide):
+            allowed = [s for s in SPECIAL if math.isfinite(s)]
         args[place] = plain[place] = data.draw(
             st.sampled_from(allowed) | values.map(lambda y: y + 7e-4)
         )
@@ -358,6 +360,23 @@ def test_elementwise_functions_give_what_numpy_gives(ufunc: np.ufunc, data: Any)
         np.testing.assert_allclose(numbers(received), expected, rtol=4e-15, atol=1e-15)
     else:  # for formulas, 0 · inf and the like have no sign
         assert not np.isfinite(numbers(received)) or ufunc in (np.remainder, np.floor_divide)
+
+
+@pytest.mark.parametrize("special", [0.0, -0.0, math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize("ufunc", [f for f in UFUNCS if f.nin == 2], ids=lambda f: f.__name__)
+def test_special_numbers_beside_formulas(ufunc: np.ufunc, special: float) -> None:
+    for value in (0.7, -0.7):
+        for place in (0, 1):
+            if ufunc in (np.power, np.float_power) and not (place and value > 0):
+                continue
+            if ufunc in (np.remainder, np.floor_divide) and not (place and special == 0):
+                continue
+            plain, args = [special, special], [special, special]
+            plain[1 - place], args[1 - place] = value, symbols(Point(), "x", value)[()]
+            with np.errstate(all="ignore"):
+                expected, received = ufunc(*map(np.float64, plain)), ufunc(*args)
+            if np.isnan(expected) or np.isfinite(expected) or ufunc in (np.maximum, np.minimum):
+                np.testing.assert_allclose(numbers(received), expected, rtol=1e-15)
 
 
 @pytest.mark.parametrize("ufunc", UFUNCS, ids=lambda f: f.__name__)
@@ -445,6 +464,8 @@ np.put_along_axis(f, k, x, axis=1)
 np.maximum(f, x, out=f)
 np.matmul(f[:, :2], q, out=f[:, :2])
 x > 1.1
+x % np.inf
+x // -np.inf
 x == 0.3
 np.maximum(x, 1.1)
 x.max() > 2.2

@@ -36,6 +36,7 @@ from chainrule.calculus.symbolic.forms import (
 from chainrule.calculus.symbolic.formulas import expression
 
 X, Y = symbol("x"), symbol("y")
+TANH = apply("tanh", X)
 
 
 @given(tree=trees, at=points)
@@ -149,7 +150,8 @@ def test_what_a_glance_shows() -> None:
         symbol(forms.PI),
     ):
         assert is_surely_positive(form)
-    for form in (X, square, power(X, 2), negative(apply("exp", X)), number(0), apply("tanh", X)):
+    tilted = add(number(1), multiply(X, apply("exp", Y)))
+    for form in (X, square, power(X, 2), negative(apply("exp", X)), number(0), TANH, tilted):
         assert not is_surely_positive(form)
 
 

@@ -345,6 +345,15 @@ def test_relations_are_used_from_the_outside_in() -> None:
     assert not is_zero(subtract(form, add(expected, inner)))
 
 
+def test_atoms_with_equal_fingerprints_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ratios, "_residue", lambda self, a: 0)
+    assert is_zero(minus(exp(add(X, Y)), multiply(exp(X), exp(Y))))
+    for name in ("tanh", "log", "erf"):
+        assert not is_zero(minus(of(name, X), of(name, Y)))
+        assert not is_zero(minus(of(name, X), of(name, multiply(X, X))))
+    assert is_zero(minus(of("tanh", add(X, X)), of("tanh", multiply(TWO, X))))
+
+
 def test_too_many_terms_and_too_much_time_are_errors() -> None:
     total = ONE
     for n in range(40):

@@ -184,9 +184,6 @@ class Entry:
     def __neg__(self) -> Any:
         return self * -1
 
-    def __pos__(self) -> Entry:
-        return self
-
     def __sub__(self, other: Any) -> Any:
         if other is self:
             return 0.0
@@ -206,9 +203,6 @@ class Entry:
 
     def __rpow__(self, base: Any) -> Any:
         return power(base, self)
-
-    def __abs__(self) -> Any:
-        return absolute(self)
 
     def conjugate(self) -> Entry:
         """The number itself, which is real."""
@@ -410,6 +404,13 @@ def floor(x: Any) -> Any:
     return float(n)
 
 
+def floor_divide(a: Any, b: Any) -> Any:
+    """The quotient of a and b, rounded down."""
+    if not isinstance(b, Entry) and math.isinf(b):
+        raise undecided("what remains of a division by infinity", "a finite divisor")
+    return floor(divide(a, b))
+
+
 def arcsin(x: Any) -> Any:
     """Through the arc tangent."""
     return arctan(divide(x, power(1 - x * x, 0.5)))
@@ -478,7 +479,7 @@ _ELEMENTWISE: dict[np.ufunc, Callable[..., Any]] = {
     np.fabs: absolute,
     np.sign: sign,
     np.copysign: lambda a, b: -absolute(a) if has_minus(b) else absolute(a),
-    np.heaviside: lambda x, at_zero: at_zero if x == 0 else float(x > 0),
+    np.heaviside: lambda x, at_zero: x if x != x else at_zero if x == 0 else float(x > 0),
     np.maximum: maximum,
     np.minimum: minimum,
     np.fmax: lambda a, b: b if a != a else a if b != b else maximum(a, b),
@@ -487,8 +488,8 @@ _ELEMENTWISE: dict[np.ufunc, Callable[..., Any]] = {
     np.ceil: lambda x: -floor(-x),
     np.trunc: lambda x: floor(x) if x >= 0 else -floor(-x),
     np.rint: lambda x: floor(x + 0.5),
-    np.floor_divide: lambda a, b: floor(divide(a, b)),
-    np.remainder: lambda a, b: a - b * floor(divide(a, b)),
+    np.floor_divide: floor_divide,
+    np.remainder: lambda a, b: a - b * floor_divide(a, b),
 }
 ELEMENTWISE = {ufunc: _or_in_doubles(ufunc, rule) for ufunc, rule in _ELEMENTWISE.items()}
 """What each of NumPy's elementwise functions does to entries."""
