@@ -99,9 +99,10 @@ def derive(function: Callable[..., Any], name: str | None = None) -> str:
         def backward(self, delta):
             a, b = self.a.value, self.b.value
             x, t1 = self.remembered
+            t2 = delta * a * t1
             self.a.accumulate(np.sum(delta * t1))
-            self.b.accumulate(np.sum(-delta * a * x * t1))
-            return -delta * a * b * t1
+            self.b.accumulate(np.sum(-x * t2))
+            return -b * t2
     <BLANKLINE>
     """
     require_sympy()
