@@ -156,10 +156,10 @@ _PLACES = {
     "formula": "chainrule.display.formula",
     "load": "chainrule.storage",
     "picture": "chainrule.display.picture",
+    "program": "chainrule.display.program",
     "prove_gradient": "chainrule.calculus.symbolic.proof",
     "prove_layer": "chainrule.calculus.symbolic.proof",
     "prove_loss": "chainrule.calculus.symbolic.proof",
-    "program": "chainrule.display.program",
     "summary": "chainrule.display.summary",
     "trace": "chainrule.display.trace",
 }

@@ -34,7 +34,7 @@ from chainrule.display.program_passes import (
     write,
     write_unpacking,
 )
-from chainrule.display.source import Lines, function, replaced, source
+from chainrule.display.source import Lines, fitted, function, replaced, source
 from chainrule.layers.embedding import Embedding
 from chainrule.losses import HalfSquaredError, Loss, PerOutput, SigmoidCrossEntropy
 from chainrule.optimizers import SGD, Optimizer
@@ -165,9 +165,9 @@ class _Program:
         return "\n".join(head) + "\n\n\n" + parts + "\n"
 
     def _data(self) -> str:
-        x, t = self._arguments("x", len(self.passes.inputs)), self._targets()
-        names = [*x, *t]
-        return f"{', '.join(names[:-1])} and {names[-1]}"
+        names = self._arguments("x", len(self.passes.inputs)), self._targets()
+        x, t = (f"{each[0]} to {each[-1]}" if len(each) > 1 else each[0] for each in names)
+        return f"{x} and {t}"
 
     @staticmethod
     def _arguments(letter: str, count: int) -> list[str]:
@@ -341,11 +341,8 @@ class _Program:
         lines.add("if len(sys.argv) > 1:")
         lines.add("    given = dict(np.load(sys.argv[1]))")
         both = [*xs, *ts]
-        lines.add(
-            f"    {', '.join(both)} = {', '.join(f'given.pop({n!r})' for n in both)}".replace(
-                "'", '"'
-            )
-        )
+        for name in both:
+            lines.add(f'    {name} = given.pop("{name}")')
         lines.add("    p |= given")
         if self.memory:
             lines.add("memory = {}")
@@ -354,7 +351,8 @@ class _Program:
         lines.add(f"    cost = training_step({arguments})")
         lines.add("    if step == 1 or step % 20 == 0:")
         lines.add('        print(f"{step:4}  {cost:.6f}")')
-        return "\n".join(['if __name__ == "__main__":', *lines.lines])
+        body = (part for line in lines.lines for part in fitted(line))
+        return "\n".join(['if __name__ == "__main__":', *body])
 
     def _random_input(self, slot: int) -> str:
         shape = ", ".join(

@@ -101,8 +101,8 @@ class File:
 
     def functions_of(self, layer: Layer, name: str) -> Call:
         """The functions of a layer inside another one."""
-        parts = layer._collected("_parameters").values()
-        key = (type(layer), *map(id, parts)) if parts else id(layer)
+        parts = tuple(map(id, layer._collected("_parameters").values())) or id(layer)
+        key = (repr(layer), parts, layer.input_shapes)
         if key not in self._calls:
             name = self._free(name.replace("/", "_"))
             if program_loops.has_loops(layer):
@@ -147,19 +147,11 @@ class File:
             if formula is None:
                 raise _no_formula(kind)
             f, df = self.function(kind, "f").name, self.function(kind, "df").name
-            name = getattr(kind, "name", "")
-            for own, text, what in ((f, formula[0], "The"), (df, formula[1], "The derivative of")):
+            name = getattr(kind, "name", "") or "activation function"
+            titles = "The {}.", "The derivative of the {}."
+            for own, text, what in zip((f, df), formula, titles, strict=True):
                 node = program_formula(text, f)
-                lines = Lines()
-                lines.lines.append(f"    return {source(node)}")
-                if len(lines.lines[0]) > 100:
-                    lines.lines.clear()
-                    lines.assign("value", node)
-                    lines.add("return value")
-                title = f"{what} {name or 'activation function'}."
-                if what != "The":
-                    title = f"{what} the {name or 'activation function'}."
-                parts.append(function(own, "z", title, lines))
+                parts.append(function(own, "z", what.format(name), f"return {source(node)}"))
         return parts
 
     def helpers(self) -> list[str]:

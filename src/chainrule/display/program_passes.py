@@ -68,13 +68,24 @@ class Line:
 
 @define
 class Call:
-    """A layer that has functions of its own, and what a line that calls them contains."""
+    """A layer that has functions of its own.
+
+    Attributes
+    ----------
+    function
+        Their names, without ``forward_``, ``backward_`` and ``apply_``.
+    has_apply
+        Whether there is one for inference; otherwise that is the forward pass.
+    layer
+        The layer, which has to live as long as others are compared with it by ``id``.
+    line_back
+        The lines that call ``backward_``, by the ``id`` of the step.
+    """
 
     function: str
     has_apply: bool
     layer: Layer
-    number: int = 0  # of the uses so far
-    line_back: dict[int, Line] = field(factory=dict)  # by the step
+    line_back: dict[int, Line] = field(factory=dict)
 
 
 class Passes(Writing):
@@ -97,7 +108,6 @@ class Passes(Writing):
                 self.functions_here[letter + ending] = shared.name
                 self.signs[letter + ending] = shared.sign
         self.places = {place.path(self.plan): place for place in self.steps}
-        self.from_cost: list[str] = []
         self.explanation()
 
     @property
@@ -310,11 +320,14 @@ def kept_for(back: Sequence[Line], forward: Sequence[Line], inputs: Sequence[str
 def write(lines: Lines, passed: Sequence[Line], wanted: Iterable[str] = ()) -> None:
     """Write lines; a name on the left that nothing uses is left out."""
     used = set(wanted).union(*(line.uses for line in passed))
+    lines.taken |= used
     for line in passed:
         if line.stays and used.isdisjoint(line.left) and line.sign == "=" and _is_call(line):
             lines.add(source(line.node), line.comment)
         else:
             lines.assign(", ".join(line.left), line.node, line.comment, line.sign)
+            if line.stays:
+                lines.forget(line.left[0])
 
 
 def _is_call(line: Line) -> bool:

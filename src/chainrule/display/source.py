@@ -19,6 +19,9 @@ from typing import Any
 
 from attrs import define, field
 
+from chainrule.core.errors import DefinitionError
+from chainrule.display.notation import parsed
+
 WIDTH = 100
 """The maximum width of a line."""
 
@@ -132,16 +135,23 @@ class _Code:
             case ast.List() | ast.Tuple():
                 begin, end = "[]" if isinstance(node, ast.List) else "()"
                 return begin, [f"{self.of(each)}," for each in node.elts], end
-        return "(", [self.of(node)], ")"
+        return "(", self._terms(node), ")"
+
+    def _terms(self, node: ast.expr) -> list[str]:
+        """The terms of a sum, or the factors of a product, each with its sign."""
+        terms: list[str] = []
+        rank = SIGNS[type(node.op)][1] if isinstance(node, ast.BinOp) else ATOM
+        while isinstance(node, ast.BinOp) and SIGNS[type(node.op)][1] == rank < POWER:
+            terms.insert(0, f"{SIGNS[type(node.op)][0]} {self.of(node.right, rank + 1)}")
+            node = node.left
+        return [self.of(node, rank), *terms]
 
     def _lines_of(self, node: ast.ListComp | ast.GeneratorExp) -> list[str]:
         """The lines of a comprehension, for an indent of 4; a long body takes several."""
         body, *loops = self.loop(node)
         parts = [body]
         if len(body) > WIDTH - 8 and isinstance(node.elt, ast.BinOp):
-            sign, rank = SIGNS[type(node.elt.op)]
-            right = self.of(node.elt.right, rank + 1)
-            parts = [self.of(node.elt.left, rank), f"{sign} {right}"]
+            parts = self._terms(node.elt)
         elif len(body) > WIDTH - 8 and isinstance(node.elt, ast.Call):
             begin, inside, end = self.opened(node.elt)
             together = " ".join(inside).rstrip(",")
@@ -175,10 +185,13 @@ class Lines:
         The number of spaces before each line.
     lines
         The lines so far.
+    taken
+        Names that a part must not get.
     """
 
     indent: int = 4
     lines: list[str] = field(factory=list)
+    taken: set[str] = field(factory=set)
     _parts: dict[str, str] = field(factory=dict)  # their names, by code
     _counts: Counter[str] = field(factory=Counter)
 
@@ -206,10 +219,14 @@ class Lines:
             self.add(f"# {comment}")
         begin, middle, end = code.opened(node)
         together = " ".join(middle).rstrip(",")
-        if isinstance(node, ast.Call) and self._fits(f"    {together}"):
+        if isinstance(node, ast.Call | ast.BinOp) and self._fits(f"    {together}"):
             middle = [together]
         for line in (f"{left} {sign} {begin}", *(f"    {part}" for part in middle), end):
             self.add(line)
+
+    def forget(self, changed: str) -> None:
+        """Forget the parts that contain an item which has got a new value."""
+        self._parts = {text: name for text, name in self._parts.items() if changed not in text}
 
     def _fits(self, text: str) -> bool:
         return self.indent + len(text) <= WIDTH
@@ -251,9 +268,10 @@ class Lines:
     def _name(self, node: ast.expr, part: ast.expr, text: str, places: set[int]) -> ast.expr:
         """The expression with a name for a part, wherever it occurs."""
         if text not in self._parts:
-            word = _word_for(part)
-            self._counts[word] += 1
-            name = f"{word}_{self._counts[word]}"
+            word = name = _word_for(part)
+            while name == word or name in self.taken:
+                self._counts[word] += 1
+                name = f"{word}_{self._counts[word]}"
             self._assign(name, copy.deepcopy(part))
             self._parts[text] = name
         name = self._parts[text]
@@ -271,26 +289,31 @@ def _word_for(node: ast.expr) -> str:
 def function(name: str, arguments: str, doc: str, body: str | Lines) -> str:
     """A function as code. Empty lines of the body are left out, long ones divided."""
     if isinstance(body, str):
-        text = textwrap.indent(textwrap.dedent(body), " " * 4)
-        body = Lines(
-            lines=[part for line in text.split("\n") if line.strip() for part in _fit(line)]
-        )
-    return "\n".join([f"def {name}({arguments}):", f'    """{doc}"""', *body.lines])
+        body = Lines(lines=textwrap.indent(textwrap.dedent(body), " " * 4).split("\n"))
+    head = [f"def {name}({arguments}):"]
+    if len(head[0]) > WIDTH:
+        inside = [f"    {arguments}"]
+        if len(inside[0]) > WIDTH:
+            inside = [f"    {each}," for each in arguments.split(", ")]
+        head = [f"def {name}(", *inside, "):"]
+    lines = (part for line in body.lines if line.strip() for part in fitted(line))
+    return "\n".join([*head, f'    """{doc}"""', *lines])
 
 
-def _fit(line: str) -> list[str]:
-    """A line of code, divided if it is too long: an assignment, or a result."""
-    lines, code = Lines(len(line) - len(line.lstrip())), line.strip()
+def fitted(line: str) -> list[str]:
+    """A line of code, divided if it is too long and an assignment or a result."""
     if len(line) <= WIDTH:
         return [line]
-    left, is_assignment, right = code.partition(" = ")
-    if code.startswith("return "):
-        lines.assign("result", ast.parse(code.removeprefix("return "), mode="eval").body)
+    lines, code = Lines(len(line) - len(line.lstrip())), line.strip()
+    left, _, right = code.partition(" = ")
+    is_result = code.startswith("return ")
+    try:
+        node = parsed(code.removeprefix("return ") if is_result else right)
+    except DefinitionError:  # a part of a statement that is divided already
+        return [line]
+    lines.assign("result" if is_result else left, node)
+    if is_result:
         lines.add("return result")
-    elif is_assignment:
-        lines.assign(left, ast.parse(right, mode="eval").body)
-    else:
-        lines.add(code)
     return lines.lines
 
 

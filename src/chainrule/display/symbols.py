@@ -98,11 +98,12 @@ class Symbols:
     def __init__(self, model: Layer) -> None:
         self.model = type(model).__name__
         self.plan = Plan.of(model)
-        self.steps = [NamedStep(step, *_from_code(step, self._said(step)))
-                      for step in self.plan.steps]  # fmt: skip
+        self.shapes = _shapes(self.plan, model)
+        self.steps = [
+            NamedStep(step, *_from_code(step, self._said(step))) for step in self.plan.steps
+        ]
         found = {**model._collected("_buffers"), **model._collected("_parameters")}
         self.paths = {id(part): path for path, part in reversed(found.items())}
-        self.shapes = _shapes(self.plan, model)
         self.records: list[Record] = []
         self.signs: dict[str, Sign] = {}
         self.functions: dict[str, Callable[..., Any]] = {}
@@ -117,7 +118,7 @@ class Symbols:
 
     def _said(self, step: PlanStep) -> Equations:
         """The equations of a step, after checking that they match its inputs and outputs."""
-        said = equations_of(step.layer)
+        said = equations_of(self._as_used(step))
         if not isinstance(said, Equations):
             raise DefinitionError(
                 f"{label(step.layer)}: equations() does not return Equations",
@@ -137,6 +138,15 @@ class Symbols:
                     received=f"{len(given)}: {', '.join(given)}",
                 )
         return said
+
+    def _as_used(self, step: PlanStep) -> Layer:
+        """The layer of a step, for rows of the shape that it gets there."""
+        layer, given = step.layer, tuple(self.shapes[slot] for slot in step.takes)
+        if given == layer.input_shapes:
+            return layer
+        used, made = layer.twin(), tuple(self.shapes[slot] for slot in step.makes)
+        used.__dict__.update(_input_shapes=given, _output_shapes=made)
+        return used
 
     def _name_inputs(self) -> None:
         names = [self.plan.names[slot] for slot in self.plan.inputs]

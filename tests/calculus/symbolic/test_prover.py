@@ -325,7 +325,7 @@ SEEN_CONDITIONS = {
 }
 
 
-@pytest.mark.parametrize("condition", SEEN_CONDITIONS)
+@pytest.mark.parametrize("condition", sorted(SEEN_CONDITIONS))
 def test_a_gradient_halved_under_a_condition_is_refuted(condition: str) -> None:
     assert condition in CONDITIONS
     assert prove_layer(HalvedIf(condition), (2,)).status == "refuted"

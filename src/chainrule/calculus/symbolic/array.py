@@ -41,7 +41,7 @@ def _refuse_conversion(what: str) -> Callable[..., NoReturn]:
     def call(self: Symbolic, *args: Any, **kwargs: Any) -> NoReturn:
         call, alternative = converting_call(what)
         raise undecided(
-            f"{call}, which needs numbers",
+            f"{call.rstrip(',')}, which needs numbers",
             alternative or "np.* functions of the arrays that are given; new arrays with like=x",
         )
 
@@ -161,7 +161,10 @@ class Symbolic(ArrayMethods):
             result = rule(*args, **kwargs)
             return result if out is None else written(entries_of(result), out)
         if function not in PASSED_ON:
-            raise undecided(f"{name_of(function)}, which has no formula", "other functions")
+            name = name_of(function)
+            if "fft" in name:
+                raise undecided(f"{name}, which is complex", "a sum of sines and cosines")
+            raise undecided(f"{name}, which has no formula", "other functions of NumPy")
         writes = function in WRITING_RULES
         if writes and not isinstance(args[0], Symbolic):
             raise _into_plain(name_of(function))
@@ -193,7 +196,7 @@ class Symbolic(ArrayMethods):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """float64, for which formulas stand."""
+        """float64, whatever the formulas are."""
         return FLOAT
 
     @property

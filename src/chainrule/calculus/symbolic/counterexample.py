@@ -6,6 +6,7 @@ A random point that refutes is hard to read. So one number after the other is re
 
 from __future__ import annotations
 
+import math
 import time
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from chainrule.calculus.symbolic.prover import Difference, Region
 
 SIMPLE = [Fraction(0), Fraction(1), Fraction(-1), Fraction(2), Fraction(1, 2)]
+FEW_DIGITS = 1e-5
 SECONDS = 3.0
 """How long to look for simpler values."""
 
@@ -86,8 +88,13 @@ def find(region: Region, part: str, difference: Difference) -> Counterexample:
         values, sides = _simplified(region, difference)
         at = Evaluation(by_symbol(values))
         formula_pair = formulas.text(sides[0]), formulas.text(sides[1])
+    if name in region.prover.subject.still:
+        words = f"{name} is of integers, which do not move: the derivative is 0. Are floats meant?"
+    elif part == "rows":
+        words = "If rows are to affect each other, write couples_batch = True in the class."
     kept = {key: array.astype(float) for key, array in values.items() if array.size}
-    expected_text, received_text = (formulas.exactly(at(form)) for form in sides)
+    digits = 12 if difference.size > 1e-9 else 25
+    expected_text, received_text = (formulas.exactly(at(form), digits) for form in sides)
     return Counterexample(
         kept, region.entry_of(difference), expected_text, received_text, *formula_pair, words
     )
@@ -107,17 +114,22 @@ def _diagnosed(region: Region, name: str, expected: list[Any], received: list[An
     want, have = (
         np.array([float(x) for x in side]).reshape(shape) for side in (expected, received)
     )
-    layer = region.prover.subject
+    sizes = region.prover.subject.sizes
+    size = np.max(np.abs(want))
     if not np.any(have) and np.any(want):
         return f"It is zero everywhere: does backward omit {name}?"
-    words = diagnosis.factor(have, want, layer.sizes)
-    if (
-        words is None
-        and want.ndim == 2
-        and have.shape == want.T.shape
-        and np.allclose(have, want.T)
-    ):
-        return "It is transposed."
+    error = np.max(np.abs(have - want)) / size if size else 1.0
+    if error < FEW_DIGITS:
+        return (
+            f"It is right to {-math.log10(error):.0f} digits: is a constant rounded, or a "
+            "derivative taken by differences?"
+        )
+    words = diagnosis.factor(have, want, sizes)
+    if words and words.startswith("Every entry") and want.size == 1:
+        return None  # of a single entry, everything is a multiple
+    if words is None and want.ndim == 2 and have.shape == want.T.shape:
+        is_transposed = np.max(np.abs(have - want.T)) <= diagnosis.CLOSE * size
+        words = "It is transposed." if is_transposed else None
     return words
 
 

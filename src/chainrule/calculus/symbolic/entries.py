@@ -401,7 +401,7 @@ def minimum(a: Any, b: Any) -> Any:
 
 
 def floor(x: Any) -> Any:
-    """The largest whole number that is not above x."""
+    """The largest integer that is not above x."""
     if not isinstance(x, Entry):
         return in_doubles(np.floor, x)
     n = int(x.point.context.floor(x.value))

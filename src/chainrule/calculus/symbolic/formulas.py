@@ -57,7 +57,7 @@ def expression(
         if part.kind == "number":
             value = sympy.Rational(part.detail.numerator, part.detail.denominator)
             is_long = rounds and len(str(value)) > 12
-            found[part] = sympy.Symbol(f"{float(part.detail):.12g}") if is_long else value
+            found[part] = sympy.Symbol(repr(float(part.detail))) if is_long else value
             if reads is not None:
                 found[part] = _read(part, reads)
         elif part.kind == "symbol":
@@ -121,12 +121,12 @@ def rebuilt(form: Form, change: Callable[[Form], Form]) -> Form:
     return found[form]
 
 
-def text(form: Form) -> str | None:
+def text(form: Form, longest: int = LONGEST) -> str | None:
     """A formula in one line, if it is short enough to be read."""
-    if length([form]) > LONGEST:
+    if length([form]) > longest:
         return None
     found = str(expression(form, rounds=True))
-    return found if len(found) <= LONGEST else None
+    return found if len(found) <= longest else None
 
 
 def length(lines: Iterable[Form], named: Container[Form] = ()) -> int:
@@ -141,10 +141,10 @@ def length(lines: Iterable[Form], named: Container[Form] = ()) -> int:
     return max(found[form] for form in lines)
 
 
-def exactly(value: Any) -> str:
+def exactly(value: Any, digits: int = 12) -> str:
     """A number of fifty digits: as the simple fraction that it is, or with twelve digits."""
     nearest = Fraction(str(value)).limit_denominator(10**6)
     scale = max(abs(nearest), Fraction(1))
     if abs(Fraction(str(value)) - nearest) < scale * Fraction(1, 10**30):
         return str(nearest)
-    return f"{float(value):.12g}"
+    return str(value.context.nstr(value, digits)).removesuffix(".0")

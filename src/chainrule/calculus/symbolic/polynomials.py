@@ -38,6 +38,10 @@ PARTS_OF_EXP = 768
 """exp x is (exp(x/768))^768, so that exp(x/2) and exp(x/3) are powers of the same atom."""
 PARTS_OF_ROOT = 12
 """x^½ is written as (x^(1/12))^6."""
+MOST_TURNS = 24
+"""The largest multiple n for which cos n x is written with cos x and sin x."""
+LARGEST_ROOT = 100
+"""exp(k log x) is x^k for k with such a denominator."""
 PRIME = 2**127 - 1
 
 
@@ -65,7 +69,7 @@ class Ratios:
         What each number in a form stands for: a form for the number itself, or for a simple value
         near it.
     uses_exp
-        Whether tanh is written with exp.
+        Whether tanh is written with exp, and sin and cos of sums and multiples with those of terms.
     limit
         The number of terms that a polynomial may have.
     end
@@ -144,20 +148,46 @@ class Ratios:
             return self._product(
                 self._sum(e, Ratio({0: -1}, 1, {})), self._reciprocal(self._sum(e, ONE))
             )
+        if kind in ("sin", "cos") and self.uses_exp:
+            return self._turned(a)[kind == "sin"]
         if kind == "log":
             return self._atom(kind, a)
         a = self._reduced(a)  # the others are odd, f(−a) = −f(a), but for cos, which is even
         is_below = bool(a.numerator) and a.numerator[max(a.numerator)] < 0
         a = _negative(a) if is_below else a
-        atom = self._atom("sin" if kind == "cos" else kind, a)
-        if kind in ("sin", "cos"):
-            cosine = self._atom("cos", a)
-            (number,) = cosine.numerator
-            minus_square = self._product(_negative(atom), atom)
-            self._relations[_index(number)] = (2, self._sum(ONE, minus_square))
-            if kind == "cos":
-                return cosine
+        if kind == "cos":
+            return self._circular(a)[0]
+        atom = self._circular(a)[1] if kind == "sin" else self._atom(kind, a)
         return _negative(atom) if is_below else atom
+
+    def _circular(self, a: Ratio) -> tuple[Ratio, Ratio]:
+        """The atoms cos a and sin a, with cos² a = 1 − sin² a."""
+        sine, cosine = self._atom("sin", a), self._atom("cos", a)
+        (generator,) = cosine.numerator
+        minus_square = self._product(_negative(sine), sine)
+        self._relations[_index(generator)] = (2, self._sum(ONE, minus_square))
+        return cosine, sine
+
+    def _turned(self, a: Ratio) -> tuple[Ratio, Ratio]:
+        """The cosine and sine of a sum: cos(a + b) = cos a cos b − sin a sin b."""
+        a = self._reduced(a)
+        cosine, sine = ONE, Ratio({}, 1, {})
+        for monomial, coefficient in a.numerator.items():
+            size = Fraction(coefficient, a.content)
+            unit = Fraction(1, max(2, size.denominator))  # so that x and x/2 meet
+            if abs(size) > MOST_TURNS * unit:
+                unit = abs(size)
+            c, s = self._circular(
+                Ratio({monomial: unit.numerator}, unit.denominator, a.denominators)
+            )
+            s = _negative(s) if size < 0 else s
+            for _ in range(int(abs(size) / unit)):
+                minus = _negative(self._product(sine, s))
+                cosine, sine = (
+                    self._reduced(self._sum(self._product(cosine, c), minus)),
+                    self._reduced(self._sum(self._product(sine, c), self._product(cosine, s))),
+                )
+        return cosine, sine
 
     def _exp(self, a: Ratio) -> Ratio:
         """A product of exp for each term of the argument."""
@@ -166,11 +196,7 @@ class Ratios:
         for monomial, coefficient in a.numerator.items():
             size = Fraction(coefficient, a.content)
             logarithm = self._logarithms.get(monomial)
-            if (
-                logarithm is not None
-                and not a.denominators
-                and PARTS_OF_ROOT % size.denominator == 0
-            ):
+            if logarithm is not None and not a.denominators and size.denominator <= LARGEST_ROOT:
                 result = self._product(result, self._power(logarithm, size))  # exp(k log b) = bᵏ
                 continue
             parts = size.denominator if PARTS_OF_EXP % size.denominator else PARTS_OF_EXP

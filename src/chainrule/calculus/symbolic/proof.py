@@ -9,7 +9,7 @@ This module chooses what is proven; `chainrule.calculus.symbolic.prover` proves 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from chainrule.calculus import loss_laws
 from chainrule.calculus.symbolic import formulas
 from chainrule.calculus.symbolic.array import Symbolic, entries_of, floating
 from chainrule.calculus.symbolic.entries import erf
-from chainrule.calculus.symbolic.prover import Region, prove
+from chainrule.calculus.symbolic.prover import CLOSE, Region, prove
 from chainrule.calculus.symbolic.report import PROVEN, REFUTED, UNDECIDED, Proof
 from chainrule.calculus.symbolic.trials import (
     FunctionSubject,
@@ -42,6 +42,7 @@ from chainrule.core.errors import (
 from chainrule.core.hints import hint_for_layer, hinted
 from chainrule.core.layer import Layer
 from chainrule.core.types import Shape
+from chainrule.core.validators import is_integer
 from chainrule.layers.activation import Activation
 from chainrule.layers.functions import Pair
 
@@ -129,6 +130,7 @@ def prove_layer(
             received=described(layer),
             hint=hint_for_layer(layer),
         )
+    _require("prove_layer", seconds, batch, inputs)
     subject = subject_of(layer, input_shape, batch, inputs)
     built = subject.layer
     names = ["backward"]
@@ -176,10 +178,13 @@ def _prove_by_formula(
     on_paper = prove(evolve(subject, layer=written), "", ["backward"], seconds)
     if on_paper.status != PROVEN:
         return
+    gap = max(_gap(region, evolve(subject, layer=written)) for region in visited)
+    if gap > CLOSE:  # it is the formula of another function
+        return
     part = proof["backward"]
     part.status, part.reason = PROVEN, ""
     part.statement += f", as the formula {function.formula[0]} says"
-    proof.gap = max(_gap(region, evolve(subject, layer=written)) for region in visited)
+    proof.gap = gap
     proof.readings = on_paper.readings
     proof.domain = on_paper.domain
 
@@ -209,8 +214,7 @@ def _gap(region: Region, subject: Subject) -> float:
             (region.at(form_of(a)), region.at(form_of(b)))
             for a, b in zip(flat(code), flat(formula), strict=True)
         ]
-        largest = max(max(abs(a), abs(b)) for a, b in pairs) or 1
-        gap = max(gap, *(float(abs(a - b) / largest) for a, b in pairs))
+        gap = max(gap, *(float(abs(a - b) / region.size) for a, b in pairs))
     return gap
 
 
@@ -259,6 +263,15 @@ def prove_loss(
     'proven'
     """
     formulas.require_sympy()
+    if isinstance(loss, type) or not (callable(loss) and hasattr(loss, "delta")):
+        raise DefinitionError(
+            "prove_loss needs a loss",
+            expected="a Loss such as losses.HalfSquaredError()",
+            received=described(loss),
+            hint=f"create an instance: {loss.__name__}()" if isinstance(loss, type) else None,
+        )
+    _require("prove_loss", seconds, batch)
+    output_shape = (output_shape,) if isinstance(output_shape, int) else tuple(output_shape)
     cases = loss_laws.candidates(loss, output_shape, np.random.default_rng(0), None, None)
     if not cases:
         raise ConfigurationError(
@@ -271,11 +284,14 @@ def prove_loss(
     for case in cases:
         y, target = case.y[:batch], case.target[:batch]
         is_constant = bool(np.all(target == np.rint(target)))  # labels, or one for each class
-        exactly = exact if is_constant else with_few_digits
+        rng = np.random.default_rng(0)
         subject = FunctionSubject(
             loss,
             loss.delta,
-            {"y": with_few_digits(y), "t": exactly(target)},
+            {
+                "y": with_few_digits(y, rng),
+                "t": exact(target) if is_constant else with_few_digits(target, rng),
+            },
             ["y"],
             {"t": target} if is_constant else {},
             batch,
@@ -305,7 +321,7 @@ def prove_gradient(
         or a tuple for the first few.
     *arrays
         Arrays of the shapes for which it is proven; the numbers near them are where the search for
-        other regions begins. Integers do not move.
+        other regions begins. Integers without a derivative do not move.
     seconds
         The time after which the rest is undecided.
 
@@ -326,20 +342,56 @@ def prove_gradient(
     'proven'
     """
     formulas.require_sympy()
+    _require("prove_gradient", seconds, arrays=arrays)
+    for what, given_function in (("function", function), ("gradient", gradient)):
+        if not callable(given_function):
+            raise DefinitionError(
+                f"prove_gradient: the {what} is not a function",
+                expected="a function of the arrays",
+                received=described(given_function),
+            )
     given = list(map(np.asarray, arrays))
     names = _argument_names(function, len(given))
     with np.errstate(all="ignore"):
         count = len(as_tuple(gradient(*(array.copy() for array in given))))
+    rng = np.random.default_rng(0)
+    constants = {
+        name: array
+        for name, array in zip(names[count:], given[count:], strict=True)
+        if array.dtype.kind in "iub"
+    }
     values = {
-        name: exact(array) if array.dtype.kind in "iub" else with_few_digits(array)
+        name: exact(array) if name in constants else with_few_digits(array, rng)
         for name, array in zip(names, given, strict=True)
     }
-    constants = {n: x for n, x in zip(names, given, strict=True) if x.dtype.kind in "iub"}
     batch = max((len(array) for array in given[count:] if array.ndim), default=1)
     subject = FunctionSubject(function, gradient, values, names[:count], constants, batch)
     name = getattr(gradient, "__name__", "the gradient").replace("<lambda>", "the gradient")
     shapes = ", ".join(f"{n} {x.shape}" for n, x in zip(names, given, strict=True))
     return prove(subject, f"{name} of {shapes}", ["gradient", "arrays"], seconds)
+
+
+def _require(
+    what: str, seconds: Any, batch: Any = 1, inputs: Any = None, arrays: Sequence[Any] = ()
+) -> None:
+    """Refuse arguments with which nothing can be proven."""
+    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    numbers = [np.asarray(array) for array in arrays]
+    for is_right, name, expected, received in (
+        (is_number and seconds >= 0, "seconds", "0 or more", seconds),
+        (is_integer(batch) and batch > 0, "batch", "an integer above 0", batch),
+        (inputs is None or callable(inputs), "inputs", "a function of a shape", inputs),
+        *((_is_of_reals(x), "an array", "finite real numbers", described(x)) for x in numbers),
+    ):
+        if not is_right:
+            received = received if isinstance(received, str) else repr(received)
+            raise ConfigurationError(
+                f"{what}: {name} is invalid", expected=expected, received=received
+            )
+
+
+def _is_of_reals(array: Any) -> bool:
+    return array.dtype.kind in "biuf" and bool(np.all(np.isfinite(array)))
 
 
 def _argument_names(function: Callable[..., Any], count: int) -> list[str]:
@@ -357,20 +409,29 @@ def subject_of(
 ) -> Subject:
     """A copy of the layer, built in float64 for small rows."""
     if input_shape is not None:
+        input_shape = (input_shape,) if isinstance(input_shape, int) else input_shape
         is_several = bool(input_shape) and isinstance(input_shape[0], tuple)
-        return _built(layer, input_shape if is_several else (input_shape,), batch, inputs)
-    problem: Exception | None = None
+        shapes = input_shape if is_several else (input_shape,)
+        return _tried(_copy_for(layer, shapes), batch, inputs)
+    problems: list[Exception] = []
     for shapes in _candidates(layer):
         try:
-            return _built(layer, shapes, batch, inputs)
+            copy = _copy_for(layer, shapes)
         except (ChainruleError, ValueError, TypeError, IndexError) as error:
-            problem = problem or error
+            problems.append(error)
+            continue
+        return _tried(copy, batch, inputs)
+    first = problems[0]
+    hints = [
+        getattr(first, "hint", None),
+        "say the shape of a small row: prove_layer(layer, (5, 1))",
+    ]
     raise BuildError(
         f"prove_layer: {type(layer).__name__} can be built for none of the small shapes tried",
         expected="a layer for rows such as (2,), (3, 2) or (4, 4, 1)",
-        received=str(problem).splitlines()[0],
-        hint="say the shape of a small row: prove_layer(layer, (5, 1))",
-    ) from problem
+        received=str(first).splitlines()[0],
+        hint="; or ".join(filter(None, hints)),
+    ) from first
 
 
 def _candidates(layer: Layer) -> Iterator[tuple[Shape, ...]]:
@@ -388,15 +449,18 @@ def _candidates(layer: Layer) -> Iterator[tuple[Shape, ...]]:
             yield (shape,) * count
 
 
-def _built(
-    layer: Layer, shapes: tuple[Shape, ...], batch: int, inputs: Callable[[Shape], Any] | None
-) -> Subject:
+def _copy_for(layer: Layer, shapes: tuple[Shape, ...]) -> Layer:
     copy = layer.unbuilt()
     copy.build(*shapes, rng=0, dtype="float64")
     copy.parameters.zero_grad()
+    return copy
+
+
+def _tried(copy: Layer, batch: int, inputs: Callable[[Shape], Any] | None) -> Subject:
+    """The subject, with what kind of inputs the layer takes."""
     subject = Subject(copy, batch, inputs)
     if inputs is None:
-        has_backward = type(layer).backward is not Layer.backward
+        has_backward = type(copy).backward is not Layer.backward
         try:
             subject.run_in_doubles(subject.draw(), applies=not has_backward)
         except DataError:  # it takes integers
@@ -405,6 +469,11 @@ def _built(
             )
     if subject.inputs is not None:
         drawn = [np.asarray(subject.inputs((batch, *shape))) for shape in copy.input_shapes]
+        if not all(map(_is_of_reals, drawn)):
+            raise ConfigurationError(
+                "prove_layer: inputs draws what are no finite real numbers",
+                received=", ".join(map(described, drawn)),
+            )
         pairs = list(zip(subject.input_names, drawn, strict=True))
         subject.still = frozenset(name for name, x in pairs if x.dtype.kind in "iub")
         whole = frozenset(name for name, x in pairs if np.all(x == np.rint(x)))

@@ -11,6 +11,7 @@ from rounding.
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -26,8 +27,8 @@ from chainrule.calculus.symbolic.entries import Condition, Entry, undecided
 from chainrule.calculus.symbolic.forms import Form
 from chainrule.calculus.symbolic.polynomials import Ratios, TooLargeError
 from chainrule.calculus.symbolic.readings import Readings
-from chainrule.calculus.symbolic.regions import Evaluation, by_symbol, reflected
-from chainrule.calculus.symbolic.report import REFUTED, UNDECIDED, Part, Proof
+from chainrule.calculus.symbolic.regions import Evaluation, Exploration, by_symbol
+from chainrule.calculus.symbolic.report import LONGEST, REFUTED, UNDECIDED, Part, Proof
 from chainrule.calculus.symbolic.trials import (
     FunctionSubject,
     Passes,
@@ -45,11 +46,15 @@ NOTHING = 1e-40
 """What is left of zero with fifty digits, relative to the largest number."""
 TINY = 1e-30
 """An array of numbers smaller than this, relative to the largest, may be zero."""
+SMALLEST = 1e-300
+"""What vanishes beside it is smaller than any double."""
 CLOSE = 1e-8
 """How well plain arrays must give the same numbers."""
 FAR = 1000
-MOST_REGIONS = 64
 EXACT, READING = slice(0, 2), slice(2, 4)
+OUT_OF_TIME = (
+    "The time is over. Formulas grow fast: try fewer units, a smaller shape, or one layer alone."
+)
 
 
 class OutOfTimeError(ArithmeticError):
@@ -83,9 +88,9 @@ class Prover:
         """Whether a form is zero for all values. False may also mean that it is not known."""
         if form is forms.ZERO:
             return True
-        has_tanh = any(part.kind == "tanh" for part in forms.in_order([form]))
+        is_split = any(part.kind in ("tanh", "sin", "cos") for part in forms.in_order([form]))
         for algebra in self.algebras[algebras]:
-            if algebra.uses_exp and not has_tanh:
+            if algebra.uses_exp and not is_split:
                 continue
             try:
                 if algebra.is_zero(form):
@@ -130,8 +135,8 @@ class Difference:
 class Region:
     """What a layer computes around one point."""
 
-    def __init__(self, prover: Prover, values: Values) -> None:
-        self.prover, self.values = prover, values
+    def __init__(self, prover: Prover, values: Values, *, is_ordinary: bool = True) -> None:
+        self.prover, self.values, self.is_ordinary = prover, values, is_ordinary
         self.passes = prover.run(values)
         self.at = Evaluation(by_symbol(values))
         everything = (*self.passes.outputs, *self.passes.received().values())
@@ -139,6 +144,7 @@ class Region:
         if not all(isinstance(x, Entry) or math.isfinite(x) for x in entries):
             raise undecided("what comes after a number that is not finite", "other inputs")
         self.size = max((abs(self.at(form_of(x))) for x in entries), default=1) or 1
+        self.size = max(self.size, SMALLEST)
         """The largest number that the passes return."""
         self.conditions: list[Condition] = list(self.passes.point.conditions)
 
@@ -153,7 +159,9 @@ class Region:
         expected = [x if isinstance(x, Form) else form_of(x) for x in expected]
         received = [form_of(x) for x in received]
         pairs = [(at(a), at(b)) for a, b in zip(expected, received, strict=True)]
-        largest = max(abs(x) for pair in [*pairs, (0, self.size * TINY)] for x in pair) or 1
+        # In the tails, numbers that vanish beside the others may be rounded to 0.
+        least = self.size * (TINY if self.is_ordinary else 1)
+        largest = max(abs(x) for pair in [*pairs, (0, least)] for x in pair)
         gaps = [float(abs(a - b) / largest) for a, b in pairs]
         is_equal = [abs(a - b) <= self.size * NOTHING for a, b in pairs]
         for place, gap in enumerate(gaps):
@@ -273,46 +281,37 @@ def prove(
     proof = Proof(description, [Part(name, STATEMENTS[name][0]) for name in names])
     first = subject.draw()
     subject.run_in_doubles(first)  # an error of the layer itself is not one of the proof
-    waiting: list[tuple[Values, Condition | None]] = [(first, None)]
-    seen: dict[Condition, None] = {}
+    exploration = Exploration(first)
     domain: dict[Condition, None] = {}
-    refused: dict[Condition, None] = {}
-    found: list[frozenset[Condition]] = []
-    while waiting and proof.status != REFUTED:
-        values, condition = waiting.pop(0)
-        if condition is not None:
-            if condition.opposite in seen:
-                continue
-            moved = reflected(values, condition) if len(found) < MOST_REGIONS else None
-            if moved is None:
-                continue
-            values = moved
+    words = functools.cache(_words)
+    for values, condition in exploration:
         try:
-            region = Region(prover, values)
+            region = Region(prover, values, is_ordinary=condition is None)
         except OutOfTimeError:
             if condition is None:
-                _give_up(proof, "The time is over.")
+                _give_up(proof, OUT_OF_TIME)
             break
         except ChainruleError as error:
             if condition is None:
                 _give_up(proof, str(error))
             elif not isinstance(error, UndecidedError):  # such values are refused
-                refused[condition.opposite] = None
+                exploration.refused[condition.opposite] = None
             continue
         domain.update(dict.fromkeys(c for c in region.conditions if c.is_domain))
-        new = [c for c in region.sides if c not in seen]
-        if region.sides in found:
+        if not exploration.is_new(values, region.sides):
             continue
-        found.append(region.sides)
-        seen.update(dict.fromkeys(new))
-        waiting += [(values, c) for c in new if c.opposite not in seen]
         _examine(region, proof)
         if visit is not None:
             visit(region)
-    proof.regions = [tuple(sorted(map(_words, sides))) for sides in found]
-    missing = [c.opposite for c in seen if c.opposite not in seen]
-    proof.not_reached = sorted(_words(c) for c in missing if c not in refused)
-    proof.domain = sorted(map(_words, [*domain, *(c.opposite for c in refused)]))
+        if proof.status == REFUTED:
+            break
+    proof.regions = [tuple(sorted(map(words, sides))) for sides in exploration.found]
+    missing = map(words, exploration.not_reached())
+    proof.not_reached = sorted(text for text in missing if not _is_of_numbers(text))
+    proof.not_visited = exploration.not_visited()
+    needed = [*domain, *(c.opposite for c in exploration.refused)]
+    texts = [words(c) for c in needed if c.opposite not in domain]  # |x|^½ needs no sign of x
+    proof.domain = sorted([*{text for text in texts if text}, *(t for t in texts if not t)])
     if prover.has_read:
         proof.readings = str(prover.readings)
     proof.seconds = time.perf_counter() - start
@@ -328,8 +327,8 @@ def _examine(region: Region, proof: Proof) -> None:
                     _note(region, part, difference)
                     break
         except OutOfTimeError:
-            part.worsen(UNDECIDED, "The time is over.")
-        except UndecidedError as error:
+            part.worsen(UNDECIDED, OUT_OF_TIME)
+        except ChainruleError as error:
             part.worsen(UNDECIDED, str(error))
 
 
@@ -354,5 +353,14 @@ def _give_up(proof: Proof, reason: str) -> None:
 
 def _words(condition: Condition) -> str:
     """The condition in one line; nothing if it is too long to be read."""
-    text = formulas.text(condition.form)
+    text = formulas.text(condition.form, LONGEST)
     return f"{text} {'>' if condition.is_positive else '<'} 0" if text else ""
+
+
+def _is_of_numbers(text: str) -> bool:
+    """Whether a condition, such as ``2 < 0``, contains no variable: there is no such side."""
+    try:
+        float(text.split(" ")[0])
+    except (ValueError, IndexError):
+        return False
+    return len(text.split(" ")) == 3

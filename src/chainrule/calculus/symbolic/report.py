@@ -70,6 +70,8 @@ class Proof:
         empty if a formula is too long to be read.
     not_reached
         Conditions of which one side was not seen.
+    not_visited
+        How many combinations of sides next to the regions were not visited.
     domain
         What must hold for the formulas to be defined.
     readings
@@ -85,6 +87,7 @@ class Proof:
     parts: list[Part]
     regions: list[tuple[str, ...]] = field(factory=list)
     not_reached: list[str] = field(factory=list)
+    not_visited: int = 0
     domain: list[str] = field(factory=list)
     readings: str = ""
     gap: float | None = None
@@ -113,11 +116,14 @@ class Proof:
     @printable
     def __str__(self) -> str:
         lines = [f"{self.subject}: {self.status} in {self.seconds:.2g} s", *map(str, self.parts)]
-        if self.status != REFUTED:
+        if self.status != REFUTED and PROVEN in {part.status for part in self.parts}:
             count = len(self.regions)
             where = "for all values" + (f" in {count} regions" if count > 1 else "")
             lines.append(f"  Scope: this layer at this shape, {where}, over the real numbers;")
             lines.append("  overflow and rounding are what check_layer is for.")
+            if self.not_visited:
+                more = f"{self.not_visited} other combinations of their conditions"
+                lines.append(f"  Not visited: at least {more}.")
         if self.domain:
             lines.append(f"  Where defined: {_shortened(self.domain)}")
         if self.gap is not None:
@@ -126,7 +132,7 @@ class Proof:
             )
         if self.readings:
             lines.append(f"  Reading {self.readings}.")
-        if self.not_reached:
+        if self.not_reached and self.status != REFUTED:  # then the search has stopped
             lines.append(f"  Sides not reached: {_shortened(self.not_reached)}")
         return "\n".join(lines)
 

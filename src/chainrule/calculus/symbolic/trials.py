@@ -19,6 +19,7 @@ from chainrule.calculus.symbolic.entries import DIGITS, Entry, Point
 from chainrule.calculus.symbolic.forms import Form, number
 from chainrule.core import layer_state
 from chainrule.core.equations import numbered
+from chainrule.core.errors import DefinitionError, ShapeError
 from chainrule.core.layer import Layer
 from chainrule.core.parameter import Parameter
 
@@ -206,8 +207,8 @@ class Subject:
                 variables |= {name: variable(name) for name in self.delta_names}
                 for _ in range(backward):
                     given = [copy(variables[name]) for name in self.delta_names]
-                    found = as_tuple(layer.backward(given[0] if len(given) == 1 else tuple(given)))
-                    deltas = dict(zip(self.input_names, found, strict=True))
+                    found = layer.backward(given[0] if len(given) == 1 else tuple(given))
+                    deltas = _by_name("backward", found, variables, self.input_names)
                 gradients = {self.name_of(p): parts[id(p)].grad for p in self.layer.parameters}
         sent = tuple(variables[name] for name in self.delta_names if name in variables)
         return Passes(point, outputs, deltas, gradients, variables, sent)
@@ -277,14 +278,47 @@ class FunctionSubject:
     def _passes(self, point: Point, variables: dict[str, Any]) -> Passes:
         with np.errstate(all="ignore"):
             value = self.function(*map(_copy, variables.values()))
-            found = as_tuple(self.gradient(*map(_copy, variables.values())))
-        deltas = dict(zip(self.moving, found, strict=True))
+            found = self.gradient(*map(_copy, variables.values()))
+        if np.shape(value) != ():
+            raise ShapeError(
+                "the function returns an array; its gradient is that of one number",
+                expected=(),
+                received=np.shape(value),
+                hint="np.sum or np.mean of it",
+            )
+        deltas = _by_name("the gradient", found, variables, self.moving)
         return Passes(point, (value,), deltas, {}, variables, (np.ones(()),))
 
 
-def with_few_digits(array: Any) -> Any:
-    """Numbers near those of an array, as short fractions that are no whole numbers."""
-    return exact(np.rint(np.asarray(array) * 2**10) / 2**10 + 2.0**-12)
+def with_few_digits(array: Any, rng: np.random.Generator) -> Any:
+    """Numbers near those of an array, as short fractions that are no integers.
+
+    Equal numbers become different: where all are 1, x y² has the value of x² y.
+    """
+    array = np.asarray(array)
+    offsets = 2 * rng.integers(0, 2**6, size=array.shape) + 1
+    return exact(np.rint(array * 2**10) / 2**10 + offsets / 2**13)
+
+
+def _by_name(what: str, found: Any, given: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """The arrays that have been returned, by the names of those with respect to which they are."""
+    arrays = as_tuple(found)
+    if len(arrays) != len(names) or any(array is None for array in arrays):
+        received = {type(None): "None: is the return missing?", tuple: f"{len(arrays)} arrays"}
+        raise DefinitionError(
+            f"{what} does not return one array for each of {', '.join(names)}",
+            expected="one array" if len(names) == 1 else f"a tuple of {len(names)} arrays",
+            received=received.get(type(found), type(found).__name__),
+        )
+    for name, array in zip(names, arrays, strict=True):
+        if np.shape(array) != np.shape(given[name]):
+            raise ShapeError(
+                f"{what} returns an array of the wrong shape for {name}",
+                expected=np.shape(given[name]),
+                received=np.shape(array),
+                hint="it has the shape of what it is the derivative with respect to",
+            )
+    return dict(zip(names, arrays, strict=True))
 
 
 def _copy(x: Any) -> Any:
@@ -307,7 +341,7 @@ def as_tuple(y: Any) -> tuple[Any, ...]:
 
 def flat(array: Any) -> list[Any]:
     """All entries of a symbolic or a plain array."""
-    entries = array.entries if isinstance(array, Symbolic) else np.asarray(array, dtype=object)
+    entries = array.entries if isinstance(array, Symbolic) else np.asarray(array).astype(object)
     return list(entries.ravel())
 
 
