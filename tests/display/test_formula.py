@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import subprocess
 import sys
 from typing import Any
 
@@ -431,6 +432,17 @@ def test_without_sympy_an_error_says_what_to_install() -> None:
     with pytest.raises(MissingExtraError) as caught:
         formula(Dense(1), (1,))
     assert caught.value.hint == 'pip install "chainrule[symbols]"'
+
+
+def test_all_names_can_be_imported_without_the_extra() -> None:
+    program = (
+        "import sys; sys.modules['sympy'] = sys.modules['mpmath'] = None\n"
+        "from chainrule import *\n"
+        "try: formula(Dense(1), (1,))\n"
+        "except ImportError as error: print(error.hint)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.strip() == 'pip install "chainrule[symbols]"', done.stderr
 
 
 # ------------------------------------------------------------------------------- explain

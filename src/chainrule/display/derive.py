@@ -99,9 +99,10 @@ def derive(function: Callable[..., Any], name: str | None = None) -> str:
         def backward(self, delta):
             a, b = self.a.value, self.b.value
             x, t1 = self.remembered
+            t2 = delta * a * t1
             self.a.accumulate(np.sum(delta * t1))
-            self.b.accumulate(np.sum(-delta * a * x * t1))
-            return -delta * a * b * t1
+            self.b.accumulate(np.sum(-x * t2))
+            return -b * t2
     <BLANKLINE>
     """
     require_sympy()
@@ -316,13 +317,16 @@ class _Program:
             if definition.kind == "log":
                 return self.sympy.Function("logaddexp")(0, self._in_sympy(argument))
             form = definition
-        found = self._in_sympy(form)
+        return self._fitted(self._in_sympy(form), lines, room)
+
+    def _fitted(self, found: Any, lines: list[tuple[Any, Any]], room: int) -> Any:
+        """An expression that fits into a line, after lines with names for parts of it."""
         while self._length(found) > room:
             symbol = self.sympy.Dummy("t99", real=True)
             part, shorter = self._divided(found, symbol, room)
             if shorter == found:  # it consists of long names
                 break
-            lines.append((symbol, part))
+            lines.append((symbol, self._fitted(part, lines, ROOM)))
             found = shorter
         return found
 

@@ -9,6 +9,7 @@ two, since ``1 / np.log(10)`` has been rounded twice. Every reading is listed.
 
 from __future__ import annotations
 
+import functools
 import math
 from fractions import Fraction
 from typing import Any
@@ -24,22 +25,30 @@ LARGEST_DENOMINATOR = 10**6
 _PI = forms.symbol(forms.PI)
 _HALF = Fraction(1, 2)
 
-_REALS = arithmetic(40)
 _LOGARITHMS = {n: forms.apply("log", forms.number(n)) for n in (2, 3, 5, 10)}
 
-BASES: dict[str, tuple[Any, Form]] = {
-    "{}": (_REALS.mpf(1), forms.ONE),
-    "√({})": (_REALS.mpf(1), forms.ONE),
-    "{} π": (+_REALS.pi, _PI),
-    "{} / π": (1 / _REALS.pi, forms.power(_PI, -1)),
-    "√({} π)": (+_REALS.pi, _PI),
-    "√({} / π)": (1 / _REALS.pi, forms.power(_PI, -1)),
-    **{f"{{}} ln {n}": (_REALS.log(n), form) for n, form in _LOGARITHMS.items()},
-    **{
-        f"{{}} / ln {n}": (1 / _REALS.log(n), forms.power(form, -1))
-        for n, form in _LOGARITHMS.items()
-    },
-}
+
+@functools.cache
+def _bases() -> dict[str, tuple[Any, Form]]:
+    """Patterns of simple numbers, with their values; mpmath is imported when it is needed."""
+    reals = _reals()
+    return {
+        "{}": (reals.mpf(1), forms.ONE),
+        "√({})": (reals.mpf(1), forms.ONE),
+        "{} π": (+reals.pi, _PI),
+        "{} / π": (1 / reals.pi, forms.power(_PI, -1)),
+        "√({} π)": (+reals.pi, _PI),
+        "√({} / π)": (1 / reals.pi, forms.power(_PI, -1)),
+        **{f"{{}} ln {n}": (reals.log(n), form) for n, form in _LOGARITHMS.items()},
+        **{
+            f"{{}} / ln {n}": (1 / reals.log(n), forms.power(form, -1))
+            for n, form in _LOGARITHMS.items()
+        },
+    }
+
+
+def _reals() -> Any:
+    return arithmetic(40)
 
 
 class Readings:
@@ -64,7 +73,7 @@ class Readings:
 
 
 def _read(x: float) -> tuple[str, Form] | None:
-    for pattern, (base, form) in BASES.items():
+    for pattern, (base, form) in _bases().items():
         is_root, is_fraction = pattern.startswith("√"), pattern == "{}"
         limit = LARGEST_DENOMINATOR if is_fraction else LARGEST
         ratio = (x * x if is_root else x) / float(base)
@@ -72,7 +81,7 @@ def _read(x: float) -> tuple[str, Form] | None:
         if not simple or abs(simple.numerator) > limit * 10:
             continue
         value = base * simple.numerator / simple.denominator
-        value = math.copysign(1, x) * _REALS.sqrt(value) if is_root else value
+        value = math.copysign(1, x) * _reals().sqrt(value) if is_root else value
         if abs(value - x) > (1.01 if is_fraction else 2) * math.ulp(x):
             continue
         read = forms.multiply(forms.number(simple), form)
