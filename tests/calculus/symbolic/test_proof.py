@@ -98,6 +98,23 @@ def test_faults_are_refuted_with_their_diagnosis(fault: str, wrong: str, diagnos
     assert proof.seconds < 5
 
 
+class Square(Layer):
+    """x², without the 2 in its derivative."""
+
+    def forward(self, x: Any) -> Any:
+        self.x = x
+        return x * x
+
+    def backward(self, delta: Any) -> Any:
+        return self.x * delta
+
+
+def test_a_factor_that_a_single_row_lacks_too_is_not_the_batch_size() -> None:
+    found = prove_layer(Square(), (3,))["backward"].counterexample
+    assert found is not None
+    assert found.diagnosis.startswith("Every entry is 0.5 times what it should be")
+
+
 def test_the_counterexample_is_simple_and_holds_in_doubles() -> None:
     layer = Linear("average")
     found = prove_layer(layer, (2,))["backward"].counterexample

@@ -125,12 +125,29 @@ def _diagnosed(region: Region, name: str, expected: list[Any], received: list[An
             "derivative taken by differences?"
         )
     words = diagnosis.factor(have, want, sizes)
+    if words and "is the batch size" in words and _is_wrong_alone(region, name):
+        others = {what: n for what, n in sizes.items() if what != "the batch size"}
+        words = diagnosis.factor(have, want, others)
     if words and words.startswith("Every entry") and want.size == 1:
         return None  # of a single entry, everything is a multiple
     if words is None and want.ndim == 2 and have.shape == want.T.shape:
         is_transposed = np.max(np.abs(have - want.T)) <= diagnosis.CLOSE * size
         words = "It is transposed." if is_transposed else None
     return words
+
+
+def _is_wrong_alone(region: Region, name: str) -> bool:
+    """Whether the derivatives are also wrong for the first row by itself."""
+    by_row = region.prover.subject.by_row
+    values = {
+        label: array[:1] if label in by_row else array for label, array in region.values.items()
+    }
+    try:
+        alone = type(region)(region.prover, values)
+        pairs = zip(*both_sides(alone, name), strict=True)
+        return any(abs(alone.at(a) - alone.at(b)) > FEW_DIGITS * abs(alone.at(a)) for a, b in pairs)
+    except (ChainruleError, ArithmeticError, *IMPOSSIBLE):
+        return False
 
 
 def _simplified(region: Region, difference: Difference) -> tuple[Values, tuple[Any, Any]]:
