@@ -83,7 +83,7 @@ class Linear(Layer):
         ("transposed", "∂C/∂w", "It is transposed"),
         ("transposed weights", "∂C/∂x", ""),
         ("omitted", "∂C/∂w", "It is zero everywhere"),
-        ("twice", "∂C/∂w", "2 times too large"),
+        ("twice", "∂C/∂w", "Every entry is 2 times"),
         ("1.000000001", "∂C/∂x", "It is right to 9 digits"),
         ("1.0000000000001", "∂C/∂x", "It is right to 13 digits"),
     ],

@@ -253,9 +253,9 @@ NOT_SEEN = {
         *("RowsSeeEachOtherInLargeBatches", "WritesIntoLargeDeltas", "SqueezesASingleRow"),
     },
     "what other calls leave behind": {
-        *("ApplyRemembers", "MomentumInBackward", "ForwardResetsTheGradient", "ChangesItsMemory"),
+        *("ApplyRemembers", "ForwardResetsTheGradient"),
     },
-    "arrays of others": {"InputChanged", "DeltaChanged", "WritesIfStrided"},
+    "arrays of others": {"WritesIfStrided"},
     "random numbers, the clock and files": {
         *("ReseedsTheGlobalGenerator", "ReadsTheGlobalSeed", "DependsOnTheClock"),
         *("ConfigurationGrows", "KeepsItsConfigurationToItself", "GlobalRandomness"),
@@ -285,7 +285,7 @@ def test_no_broken_layer_is_proven(layer: Layer, shape: Any) -> None:
     proof = prove_layer(layer, shape, seconds=10)
     assert proof.status != "proven"
     if proof.status == "undecided":
-        assert "symbols cannot answer" in str(proof)
+        assert "symbols cannot answer" in str(proof) or "an array of its caller" in str(proof)
 
 
 def test_most_faults_of_derivatives_are_seen() -> None:

@@ -136,8 +136,7 @@ def prove_layer(
     subject = subject_of(layer, input_shape, batch, inputs)
     built = subject.layer
     names = ["backward"]
-    if built.parameters.size:
-        names.append("accumulate")
+    names.append("accumulate")
     couples = built.couples_batch or any(inner.couples_batch for _, inner in built.walk())
     if not couples and not built.generators and batch > 1:
         names.append("rows")

@@ -11,6 +11,7 @@ from rounding.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import time
@@ -48,7 +49,7 @@ TINY = 1e-30
 """An array of numbers smaller than this, relative to the largest, may be zero."""
 SMALLEST = 1e-300
 """What vanishes beside it is smaller than any double."""
-CLOSE = 1e-8
+CLOSE = 3e-10
 """How well plain arrays must give the same numbers."""
 FAR = 1000
 EXACT, READING = slice(0, 2), slice(2, 4)
@@ -83,6 +84,8 @@ class Prover:
             Ratios(self.readings, end=self.end, uses_exp=True),
         ]
         self.has_read = False
+        self.names: list[str] = []
+        """The statements to be proven."""
 
     def is_zero(self, form: Form, algebras: slice = slice(None)) -> bool:
         """Whether a form is zero for all values. False may also mean that it is not known."""
@@ -147,6 +150,12 @@ class Region:
         self.size = max(self.size, SMALLEST)
         """The largest number that the passes return."""
         self.conditions: list[Condition] = list(self.passes.point.conditions)
+        if "inference" in prover.names:  # what apply decides by itself belongs to the region, too
+            with contextlib.suppress(UndecidedError):
+                applied = prover.run(values, applies=True)
+                self.conditions += [
+                    c for c in applied.point.conditions if c not in self.passes.point.conditions
+                ]
 
     @property
     def sides(self) -> frozenset[Condition]:
@@ -202,8 +211,10 @@ class Region:
             yield self.compare(name, expected, flat(received))
 
     def accumulate(self) -> Iterator[Difference | None]:
-        """Two backward passes give twice the gradient."""
+        """Two backward passes give the same deltas and twice the gradient."""
         twice = self.prover.run(self.values, backward=2)
+        for name, delta in self.passes.deltas.items():
+            yield self.compare(name, flat(delta), flat(twice.deltas[name]))
         for name, once in self.passes.gradients.items():
             doubled = [forms.multiply(forms.number(2), form_of(x)) for x in flat(once)]
             yield self.compare(name, doubled, flat(twice.gradients[name]))
@@ -244,7 +255,7 @@ class Region:
             exact = np.array([float(self.at(form_of(x))) for x in flat(symbolic)])
             rounded = np.asarray(others[name], float).ravel()
             gaps = abs(exact - rounded)
-            scale = max(np.max(abs(exact), initial=0.0), 1e-6 * float(self.size))
+            scale = max(np.max(abs(exact), initial=0.0), 1e-3 * float(self.size))
             if not np.all(np.isfinite(rounded)):
                 continue  # overflow is nothing that a proof sees
             if not np.all(gaps <= CLOSE * scale):
@@ -278,6 +289,7 @@ def prove(
     """
     start = time.perf_counter()
     prover = Prover(subject, seconds)
+    prover.names = names
     proof = Proof(description, [Part(name, STATEMENTS[name][0]) for name in names])
     first = subject.draw()
     subject.run_in_doubles(first)  # an error of the layer itself is not one of the proof

@@ -19,7 +19,7 @@ from chainrule.calculus.symbolic.entries import DIGITS, Entry, Point
 from chainrule.calculus.symbolic.forms import Form, number
 from chainrule.core import layer_state
 from chainrule.core.equations import numbered
-from chainrule.core.errors import DefinitionError, ShapeError
+from chainrule.core.errors import DefinitionError, ShapeError, UndecidedError
 from chainrule.core.layer import Layer
 from chainrule.core.parameter import Parameter
 from chainrule.core.types import Shape
@@ -128,7 +128,8 @@ class Subject:
         for part in (*self.layer.parameters, *self.layer.buffers):
             drawn = self._fractions(part.shape)
             is_above = np.all(part.value > 0)  # as a width or a variance is
-            values[self.name_of(part)] = abs(drawn) + Fraction(1, 4) if is_above else drawn
+            above = np.asarray(abs(drawn) + Fraction(1, 4), dtype=object)
+            values[self.name_of(part)] = above if is_above else drawn
         for name, shape in zip(self.delta_names, self.layer.output_shapes, strict=True):
             values[name] = self._fractions((self.batch, *shape))
         return values
@@ -205,12 +206,25 @@ class Subject:
             if not applies:
                 variables |= {name: variable(name) for name in self.delta_names}
                 for _ in range(backward):
-                    given = [copy(variables[name]) for name in self.delta_names]
-                    found = layer.backward(given[0] if len(given) == 1 else tuple(given))
+                    passed = [copy(variables[name]) for name in self.delta_names]
+                    found = layer.backward(passed[0] if len(passed) == 1 else tuple(passed))
                     deltas = _by_name("backward", found, variables, self.input_names)
+                    _require_unchanged(variables, self.input_names, given)
+                    _require_unchanged(variables, self.delta_names, passed)
                 gradients = {self.name_of(p): parts[id(p)].grad for p in self.layer.parameters}
         sent = tuple(variables[name] for name in self.delta_names if name in variables)
         return Passes(point, outputs, deltas, gradients, variables, sent)
+
+
+def _require_unchanged(variables: dict[str, Any], names: list[str], given: list[Any]) -> None:
+    for name, array in zip(names, given, strict=True):
+        if isinstance(array, Symbolic) and any(
+            a is not b for a, b in zip(flat(array), flat(variables[name]), strict=True)
+        ):
+            raise UndecidedError(
+                f"the layer changes {name}, an array of its caller",
+                hint="work on a copy: y = x.copy()",
+            )
 
 
 @define
