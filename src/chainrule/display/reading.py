@@ -21,7 +21,7 @@ from chainrule.calculus.symbolic.array import labels
 from chainrule.calculus.symbolic.cases import Case, cases_of, defined
 from chainrule.calculus.symbolic.entries import Condition
 from chainrule.calculus.symbolic.forms import Form
-from chainrule.calculus.symbolic.formulas import expression, replaced, require_sympy
+from chainrule.calculus.symbolic.formulas import expression, length, replaced, require_sympy
 from chainrule.calculus.symbolic.proof import SHAPES, as_on_paper, subject_of
 from chainrule.calculus.symbolic.readings import Readings
 from chainrule.calculus.symbolic.trials import Passes, Subject, Values, flat, form_of
@@ -82,6 +82,9 @@ class Reading:
         columns = []
         for case in self.cases:
             decided = [c for c in case.conditions if c.opposite in sides]
+            lines = [*shown(case.passes), *(c.form for c in decided)]
+            if length(lines) > LONGEST:  # before it is written out
+                raise UndecidedError(NOT_SHORT)
             conditions = [source(self.relation(c)) for c in decided]
             columns.append(
                 [(conditions, source(self.expression(form))) for form in shown(case.passes)]

@@ -379,7 +379,8 @@ class Symbols:
 def _from_code(step: PlanStep, said: Equations) -> tuple[Equations, str]:
     """The equations of a step, with a remark; if it provides none, those read from its code."""
     layer, kind = step.layer, type(step.layer).__name__
-    if said != unknown(layer):
+    is_own = is_said_by(type(layer), "equations", ("forward", "backward"))
+    if is_own or said != unknown(layer):
         return said, ""
     try:
         from chainrule.display.reading import equations_of_code
