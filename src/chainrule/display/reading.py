@@ -138,18 +138,18 @@ def read(model: Layer, input_shape: Any = None) -> Reading:
     require_sympy()
     subject = subject_of(model, input_shape, 1, None)
     by_formula = _write_activations(subject.layer)
-    passes = int(_has_backward(subject.layer))
+    passes = "fb" if _has_backward(subject.layer) else "f"
     if _rows_mix(subject, passes):
         subject = evolve(subject, batch=2)
     readings = Readings()
     elementwise = Elementwise.of(subject, passes)
     if elementwise is not None:
-        cases = cases_of(subject, elementwise.shown, backward=passes, about=elementwise.symbols)
+        cases = cases_of(subject, elementwise.shown, passes=passes, about=elementwise.symbols)
         reading = Reading(subject, cases, readings, by_formula, elementwise)
         equations = elementwise.equations(reading)
         if _agrees(subject, equations, passes):
             return evolve(reading, equations=equations)
-    cases = cases_of(subject, _everything, backward=passes)
+    cases = cases_of(subject, _everything, passes=passes)
     return Reading(subject, cases, readings, by_formula)
 
 
@@ -165,7 +165,7 @@ def _write_activations(model: Layer) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _rows_mix(subject: Subject, passes: int) -> bool:
+def _rows_mix(subject: Subject, passes: str) -> bool:
     """Whether a row of a batch affects another, as the layer says or its numbers show."""
     if subject.layer.couples_batch:
         return True
@@ -182,10 +182,10 @@ def _rows_mix(subject: Subject, passes: int) -> bool:
     return not all(np.allclose(x[:1], y, CLOSE, CLOSE, equal_nan=True) for x, y in arrays)
 
 
-def _in_doubles(subject: Subject, values: Values, passes: int) -> Passes:
+def _in_doubles(subject: Subject, values: Values, passes: str) -> Passes:
     """A run with arrays, of a layer that may have no `backward`."""
     with np.errstate(all="ignore"):
-        return subject.run_in_doubles(values, applies=not passes)
+        return subject.run_in_doubles(values, applies="b" not in passes)
 
 
 def _has_backward(layer: Layer) -> bool:
@@ -323,7 +323,7 @@ class Elementwise:
     """Where the first entry is in each parameter."""
 
     @classmethod
-    def of(cls, subject: Subject, passes: int) -> Elementwise | None:
+    def of(cls, subject: Subject, passes: str) -> Elementwise | None:
         """How the entries of a layer belong together; None if it is not elementwise."""
         layer = subject.layer
         if subject.batch != 1 or len(layer.input_shapes) != 1 or len(layer.output_shapes) != 1:
@@ -343,7 +343,7 @@ class Elementwise:
             names[name] = list(spread.ravel())
             places[name] = given.index(names[name][0])
         sets = [set(entry) for entry in zip(*names.values(), strict=True)]
-        _, run = defined(subject, lambda values: subject.run(values, backward=passes))
+        _, run = defined(subject, lambda values: subject.run(values, passes=passes))
         for array in (*run.outputs, *run.deltas.values()):
             for entry, own in zip(flat(array), sets, strict=True):
                 if not forms.symbols_in(form_of(entry)) - {forms.PI} <= own:
@@ -415,7 +415,7 @@ def _summed(text: str, name: str, rank: int, of_row: int) -> str:
     return f"({text}).sum(axis={axes[0] if len(axes) == 1 else axes})"
 
 
-def _agrees(subject: Subject, equations: Equations, passes: int) -> bool:
+def _agrees(subject: Subject, equations: Equations, passes: str) -> bool:
     """Whether equations give the numbers of a layer, for a batch of two rows."""
     trial = evolve(subject, batch=2)
     for _ in range(3):
@@ -424,7 +424,7 @@ def _agrees(subject: Subject, equations: Equations, passes: int) -> bool:
         known: dict[str, Any] = {"erf": np.vectorize(math.erf, otypes=[float])}
         known |= {_identifier(name): array.astype(float) for name, array in values.items()}
         pairs = [(equations.forward[0], run.outputs[0])]
-        if passes:
+        if "b" in passes:
             pairs.append((equations.backward[0], run.deltas["x"]))
             pairs += [(text, run.gradients[path]) for path, text in equations.gradients.items()]
         for text, array in pairs:

@@ -48,7 +48,7 @@ def cases_of(
     subject: Subject,
     shown: Callable[[Passes], list[Form]],
     *,
-    backward: int = 1,
+    passes: str = "fb",
     about: Container[str] | None = None,
 ) -> list[Case]:
     """The cases in which a layer computes different formulas.
@@ -59,8 +59,8 @@ def cases_of(
         The layer.
     shown
         The forms in question, of which two cases differ in at least one.
-    backward
-        The number of backward passes: 0 for a layer without `backward`.
+    passes
+        The passes: "f" for a layer without `backward`.
     about
         The names of the variables of which the formulas consist. Conditions on others are omitted.
 
@@ -71,37 +71,37 @@ def cases_of(
     """
     prover = Prover(subject, SECONDS)
     split = _Split(prover, shown, about)
-    return split.cases(list(_runs(subject, split, backward)), frozenset())
+    return split.cases(list(_runs(subject, split, passes)), frozenset())
 
 
-def _runs(subject: Subject, split: _Split, backward: int) -> Iterator[Passes]:
+def _runs(subject: Subject, split: _Split, passes: str) -> Iterator[Passes]:
     """A run in each region that is found."""
 
     def run(values: Values) -> Passes:
-        return split.prover.run(values, backward=backward)
+        return split.prover.run(values, passes=passes)
 
     values, first = defined(subject, run)
     waiting = [(first, values)]
     found: list[set[Condition]] = []
     tried: set[frozenset[Condition]] = set()
     while waiting and len(found) < MOST_RUNS:
-        passes, values = waiting.pop(0)
-        sides = split.sides(passes)
+        here, values = waiting.pop(0)
+        sides = split.sides(here)
         if set(sides) in found:
             continue
         found.append(set(sides))
-        yield passes
+        yield here
         for condition in sides:
             across = frozenset({*sides, condition.opposite} - {condition})
             moved = None if across in tried else reflected(values, condition)
             tried.add(across)
             if moved is not None:
                 try:
-                    passes = run(moved)
+                    other = run(moved)
                 except (UndecidedError, OutOfTimeError):
                     continue
-                if _is_defined(passes):
-                    waiting.append((passes, moved))
+                if _is_defined(other):
+                    waiting.append((other, moved))
 
 
 def defined(subject: Subject, run: Callable[[Values], Passes]) -> tuple[Values, Passes]:

@@ -151,12 +151,13 @@ class Subject:
         digits: int = DIGITS,
         has_forms: bool = True,
         is_same: Callable[[Form], bool] | None = None,
-        backward: int = 1,
+        passes: str = "fb",
         applies: bool = False,
         first_row: int = 0,
     ) -> Passes:
-        """A forward and a backward pass (or several) with symbolic arrays.
+        """A forward and a backward pass, or others, with symbolic arrays.
 
+        ``passes`` says which: f for `forward`, b for `backward`, p for `backward_parameters`.
         ``first_row`` is the number of the first row in the names of the variables.
         """
         point = Point(digits, has_forms=has_forms, is_same=is_same)
@@ -167,21 +168,27 @@ class Subject:
                 return values[name].astype(float)
             return symbols(point, name, values[name], first_row if name in self.by_row else 0)
 
-        # A batch before, of which nothing may be left; buffers and generators would remember it.
-        remembers = bool(list(self.layer.buffers) or self.layer.generators)
-        before = [] if applies or remembers else earlier
-        return self._passes(point, variable, _copy, backward, applies, before)
+        # A batch before, of which nothing may be left.
+        before = [] if applies or self.remembers else earlier
+        return self._passes(point, variable, _copy, passes, applies, before)
+
+    @property
+    def remembers(self) -> bool:
+        """Whether a forward pass changes the next one: by its buffers and generators."""
+        return bool(list(self.layer.buffers) or self.layer.generators)
 
     def run_in_doubles(self, values: Values, *, applies: bool = False) -> Passes:
         """The same with ordinary arrays."""
-        return self._passes(Point(), lambda name: values[name].astype(float), np.copy, 1, applies)
+        return self._passes(
+            Point(), lambda name: values[name].astype(float), np.copy, "fb", applies
+        )
 
     def _passes(
         self,
         point: Point,
         variable: Callable[[str], Any],
         copy: Callable[[Any], Any],
-        backward: int,
+        passes: str,
         applies: bool,
         earlier: Sequence[Any] = (),
     ) -> Passes:
@@ -200,15 +207,22 @@ class Subject:
             if earlier:
                 layer.forward(*earlier)
                 point.conditions.clear()  # they are about other inputs
-            outputs = as_tuple(layer.apply(*given) if applies else layer.forward(*given))
+            outputs: tuple[Any, ...] = as_tuple(layer.apply(*given)) if applies else ()
             deltas: dict[str, Any] = {}
             gradients: dict[str, Any] = {}
             if not applies:
                 variables |= {name: variable(name) for name in self.delta_names}
-                for _ in range(backward):
+                for one in passes:
+                    if one == "f":
+                        outputs = as_tuple(layer.forward(*given))
+                        continue
                     passed = [copy(variables[name]) for name in self.delta_names]
-                    found = layer.backward(passed[0] if len(passed) == 1 else tuple(passed))
-                    deltas = _by_name("backward", found, variables, self.input_names)
+                    delta = passed[0] if len(passed) == 1 else tuple(passed)
+                    if one == "p":
+                        layer.backward_parameters(delta)
+                    else:
+                        found = layer.backward(delta)
+                        deltas = _by_name("backward", found, variables, self.input_names)
                     _require_unchanged(variables, self.input_names, given)
                     _require_unchanged(variables, self.delta_names, passed)
                 gradients = {self.name_of(p): parts[id(p)].grad for p in self.layer.parameters}
@@ -252,6 +266,7 @@ class FunctionSubject:
     constants: dict[str, Any] = field(factory=dict)
     batch: int = 1
     by_row: ClassVar[frozenset[str]] = frozenset()
+    remembers: ClassVar[bool] = False
 
     @property
     def still(self) -> frozenset[str]:
