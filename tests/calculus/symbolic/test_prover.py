@@ -14,6 +14,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from calculus.symbolic.trees import form_of, rational, trees, value_of_form
+from chainrule.calculus.symbolic import forms
 from chainrule.calculus.symbolic.forms import gradient, number
 from chainrule.calculus.symbolic.formulas import expression
 from chainrule.calculus.symbolic.polynomials import Ratios, TooLargeError
@@ -588,3 +589,27 @@ def test_the_layer_itself_does_not_change() -> None:
     np.testing.assert_array_equal(layer.weights.value, before)
     assert not layer.weights.grad.any()
     assert not hasattr(layer, "inputs")
+
+
+class WrongTangent(Layer):
+    """arctan with the derivative that a wrong table would say."""
+
+    def forward(self, x: Any) -> Any:
+        self.x = x
+        return np.arctan(x)
+
+    def backward(self, delta: Any) -> Any:
+        return 2 * delta / (1 + self.x**2)
+
+
+def test_the_rules_of_differentiation_are_checked_by_a_quotient(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    right = forms.SLOPES["arctan"]
+    assert prove_layer(WrongTangent(), (2,)).status == "refuted"
+    monkeypatch.setitem(
+        forms.SLOPES, "arctan", lambda y, a: forms.multiply(forms.number(2), right(y, a))
+    )
+    proof = prove_layer(WrongTangent(), (2,))
+    assert proof.status == "undecided"
+    assert "difference quotient" in proof["backward"].reason

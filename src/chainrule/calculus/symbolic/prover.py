@@ -16,6 +16,7 @@ import functools
 import math
 import time
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from attrs import define
 from chainrule.calculus.symbolic import forms, formulas
 from chainrule.calculus.symbolic.array import labels
 from chainrule.calculus.symbolic.counterexample import find
-from chainrule.calculus.symbolic.entries import Condition, Entry, undecided
+from chainrule.calculus.symbolic.entries import DIGITS, Condition, Entry, undecided
 from chainrule.calculus.symbolic.forms import Form
 from chainrule.calculus.symbolic.polynomials import Ratios, TooLargeError
 from chainrule.calculus.symbolic.readings import Readings
@@ -37,6 +38,7 @@ from chainrule.calculus.symbolic.trials import (
     Values,
     flat,
     form_of,
+    value_of,
 )
 from chainrule.core.equations import numbered
 from chainrule.core.errors import ChainruleError, UndecidedError
@@ -49,6 +51,8 @@ TINY = 1e-30
 """An array of numbers smaller than this, relative to the largest, may be zero."""
 SMALLEST = 1e-300
 """What vanishes beside it is smaller than any double."""
+STEP = Fraction(1, 10**25)
+"""How far a difference quotient goes to both sides."""
 CLOSE = 3e-10
 """How well plain arrays must give the same numbers."""
 FAR = 1000
@@ -209,6 +213,35 @@ class Region:
             names = labels(name, self.values[name].shape)
             expected = [slopes.get(label, forms.ZERO) for label in names]
             yield self.compare(name, expected, flat(received))
+            if self.is_ordinary:
+                self._require_quotient(name, expected)
+
+    def _require_quotient(self, name: str, slopes: list[Form]) -> None:
+        """Raise an error unless the slopes agree with the difference quotient of Σ Δ y.
+
+        It needs `forward` alone, and values without formulas: (f(x + h v) − f(x − h v)) / 2h.
+        """
+        array, totals = self.values[name], []
+        v = np.array([Fraction(n % 7 + 1, 8) for n in range(array.size)], dtype=object)
+        for step in (STEP, -STEP):
+            moved = {**self.values, name: array + step * v.reshape(array.shape)}
+            try:
+                passes = self.prover.run(moved, digits=2 * DIGITS, has_forms=False)
+            except UndecidedError:  # without formulas, a tie of values cannot be decided
+                return
+            numbers = [
+                value_of(y, passes.point) * value_of(delta, passes.point)
+                for output, deltas in zip(passes.outputs, passes.sent, strict=True)
+                for y, delta in zip(flat(output), flat(deltas), strict=True)
+            ]
+            totals.append(sum(numbers))
+        number = self.passes.point.number
+        quotient = (totals[0] - totals[1]) / number(2 * STEP)
+        terms = [self.at(form) * number(n) for form, n in zip(slopes, v, strict=True)]
+        if not abs(quotient - sum(terms)) <= ROUNDING * (sum(map(abs, terms)) + self.size):
+            raise undecided(
+                f"why ∂C/∂{name} is not the difference quotient of forward", "check_layer"
+            )
 
     def accumulate(self) -> Iterator[Difference | None]:
         """Two backward passes give the same deltas and twice the gradient.
