@@ -31,8 +31,9 @@ from chainrule.core.errors import (
     ShapeError,
     described,
 )
-from chainrule.core.hints import hint_for_layer, hinted
+from chainrule.core.hints import hinted
 from chainrule.core.layer import Layer
+from chainrule.core.messages import ONE_LAYER, label, not_a_layer
 from chainrule.core.open_axes import is_open, with_sizes
 from chainrule.core.terminal import printable
 from chainrule.core.types import Shape
@@ -186,13 +187,8 @@ def check_layer(
         If a law is broken; its ``report`` lists all of them.
     """
     if not isinstance(layer, Layer):
-        raise DefinitionError(
-            "check_layer needs a layer",
-            expected="a Layer such as Dense(3)",
-            received=described(layer),
-            hint=hint_for_layer(layer),
-        )
-    name = _name(layer)
+        raise not_a_layer("check_layer", layer, ONE_LAYER)
+    name = label(layer.unbuilt())
     generator = np.random.default_rng(rng)
     shapes = _shapes(input_shape)
     try:
@@ -368,11 +364,6 @@ def _failure(report: CheckReport) -> LayerCheckError:
     error = LayerCheckError(str(report))
     error.report = report
     return error
-
-
-def _name(layer: Layer) -> str:
-    text = repr(layer.unbuilt())
-    return text if len(text) <= 60 and "\n" not in text else type(layer).__name__
 
 
 def _shapes(input_shape: Any) -> tuple[Shape, ...]:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 
-from chainrule.core.errors import BuildError, DefinitionError, ShapeError
-from chainrule.core.hints import missing_attribute
+from chainrule.core.errors import BuildError, DefinitionError, ShapeError, described
+from chainrule.core.hints import hint_for_layer, missing_attribute
 from chainrule.core.initializers import KNOWN, Initializer
 from chainrule.core.layer_state import BOOKKEEPING
 from chainrule.core.tree import fields_of
@@ -66,6 +66,21 @@ def batch_of(shape: RowPattern) -> str:
     """``(64,)`` → ``(batch, 64)``; ``(..., None, 64)`` → ``(batch, …, any, 64)``."""
     sizes = ["…" if n is ... else "any" if n is None else str(n) for n in shape]
     return f"({', '.join(['batch', *sizes])})" if shape else "(batch,)"
+
+
+NETWORK = "a Layer such as Sequential([Dense(30), Dense(10)])"
+ONE_LAYER = "a Layer such as Dense(3)"
+
+
+def not_a_layer(caller: str, given: Any, expected: str = NETWORK) -> DefinitionError:
+    """The error for a function of a layer, such as `summary`, that is given something else."""
+    has_model = hasattr(given, "model")  # a trainer
+    return DefinitionError(
+        f"{caller} needs a layer",
+        expected=expected,
+        received=described(given),
+        hint=f"{caller}(trainer.model)" if has_model else hint_for_layer(given),
+    )
 
 
 def require_built(layer: Layer) -> Layer:

@@ -18,9 +18,9 @@ from typing import Any, Literal, TypeAlias
 
 from attrs import define, field
 
-from chainrule.core.errors import DefinitionError, described
-from chainrule.core.hints import hint_for_layer, hinted
+from chainrule.core.hints import hinted
 from chainrule.core.layer import Layer
+from chainrule.core.messages import not_a_layer
 from chainrule.core.terminal import for_terminal, printable
 from chainrule.core.tree import join, snake_case
 from chainrule.core.types import Shape
@@ -84,12 +84,7 @@ def diagram(model: Layer) -> Diagram:
     ○    output
     """
     if not isinstance(model, Layer):
-        raise DefinitionError(
-            "diagram needs a layer",
-            expected="a Layer such as Sequential([Dense(30), Dense(10)])",
-            received=described(model),
-            hint="diagram(trainer.model)" if hasattr(model, "model") else hint_for_layer(model),
-        )
+        raise not_a_layer("diagram", model)
     found = _Found()
     ends = _read_plan(model, found) if model.is_built else _read_calls(model, found)
     for number, value in enumerate(ends):

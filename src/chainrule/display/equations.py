@@ -22,10 +22,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from chainrule.core.equations import numbered, total
-from chainrule.core.errors import DefinitionError, described
-from chainrule.core.hints import hint_for_layer, hinted
+from chainrule.core.errors import DefinitionError
+from chainrule.core.hints import hinted
 from chainrule.core.layer import Layer
-from chainrule.core.messages import require_built
+from chainrule.core.messages import not_a_layer, require_built
 from chainrule.display.explanation import Explanation, Record
 from chainrule.display.notation import Sign, lowered, names_in, renamed, to_latex, to_text
 from chainrule.display.symbols import NamedStep, Symbols, derivative
@@ -70,12 +70,7 @@ def explain(model: Layer) -> Explanation:
     Δ₀ = Δ₁ w₁ᵀ
     """
     if not isinstance(model, Layer):
-        raise DefinitionError(
-            "explain needs a layer",
-            expected="a Layer such as Sequential([Dense(30), Dense(10)])",
-            received=described(model),
-            hint="explain(trainer.model)" if hasattr(model, "model") else hint_for_layer(model),
-        )
+        raise not_a_layer("explain", model)
     require_built(model)
     return Writing(model).explanation()
 

@@ -16,9 +16,9 @@ from typing import Any
 
 from attrs import frozen
 
-from chainrule.core.errors import DefinitionError, described
-from chainrule.core.hints import hint_for_layer, hinted
+from chainrule.core.hints import hinted
 from chainrule.core.layer import Layer
+from chainrule.core.messages import ONE_LAYER, not_a_layer
 from chainrule.core.terminal import printable
 from chainrule.display.explanation import wrapped
 from chainrule.display.formula_writing import FormulaCase, Page, Writing
@@ -149,12 +149,7 @@ def formula(model: Layer, input_shape: Any = None) -> Formulas:
     dense_1.weights[0, 0]*(1 - tanh(dense_1.biases[0])**2)
     """
     if not isinstance(model, Layer):
-        raise DefinitionError(
-            "formula needs a layer",
-            expected="a Layer such as Dense(3)",
-            received=described(model),
-            hint="formula(trainer.model)" if hasattr(model, "model") else hint_for_layer(model),
-        )
+        raise not_a_layer("formula", model, ONE_LAYER)
     reading = read(model, input_shape)
     writing = Writing(reading)
     subject = reading.subject

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 
 from chainrule.core import input_checks
-from chainrule.core.errors import DefinitionError, ShapeError, described, shortened
-from chainrule.core.hints import hint_for_layer, hinted
+from chainrule.core.errors import ShapeError, shortened
+from chainrule.core.hints import hinted
 from chainrule.core.input_checks import as_tuple
 from chainrule.core.layer import Layer
-from chainrule.core.messages import require_built
+from chainrule.core.messages import NETWORK, not_a_layer, require_built
 from chainrule.core.types import Array, Shape
 from chainrule.display.picture_drawing import Drawing
 from chainrule.display.picture_layout import Column, Link, place
@@ -94,12 +94,7 @@ def picture(model: Layer, x: Any = None) -> Any:
     True
     """
     if not isinstance(model, Layer):
-        raise DefinitionError(
-            "picture needs a layer",
-            expected="a built Layer such as Sequential([Dense(30), Dense(10)])",
-            received=described(model),
-            hint="picture(trainer.model)" if hasattr(model, "model") else hint_for_layer(model),
-        )
+        raise not_a_layer("picture", model, NETWORK.replace("a Layer", "a built Layer"))
     inputs = None if x is None else _one_row(require_built(model), x)
     columns, links = arranged(Plan.of(require_built(model)), inputs)
     place(columns, links)

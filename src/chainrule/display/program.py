@@ -17,9 +17,9 @@ from typing import Any
 
 from chainrule.core.equations import is_said_by
 from chainrule.core.errors import ConfigurationError, DefinitionError, described
-from chainrule.core.hints import hint_for_layer, hinted
+from chainrule.core.hints import hinted
 from chainrule.core.layer import Layer
-from chainrule.core.messages import require_built
+from chainrule.core.messages import not_a_layer, require_built
 from chainrule.display.notation import parsed
 from chainrule.display.program_file import (
     File,
@@ -96,12 +96,7 @@ def program(model: Layer, *, loss: Loss | None = None, optimizer: Optimizer | No
     gradient["dense_2.biases"] = delta_2.sum(axis=0)  # ∂C/∂b₂ = Σₛ Δ₂
     """
     if not isinstance(model, Layer):
-        raise DefinitionError(
-            "program needs a layer",
-            expected="a Layer such as Sequential([Dense(30), Dense(10)])",
-            received=described(model),
-            hint="program(trainer.model)" if hasattr(model, "model") else hint_for_layer(model),
-        )
+        raise not_a_layer("program", model)
     require_built(model)
     count = len(model.output_shapes)
     if loss is None:

@@ -24,10 +24,9 @@ import attrs
 import numpy as np
 from attrs import define
 
-from chainrule.core.errors import DefinitionError, described
-from chainrule.core.hints import hint_for_layer, hinted
+from chainrule.core.hints import hinted
 from chainrule.core.layer import Layer
-from chainrule.core.messages import batch_of
+from chainrule.core.messages import batch_of, not_a_layer
 from chainrule.core.parameter import Parameter
 from chainrule.core.terminal import encodable, printable, printed
 from chainrule.core.tree import join, snake_case
@@ -76,12 +75,7 @@ def summary(model: Layer) -> Summary:
     ¹ the Δ of the data: training does not need it
     """
     if not isinstance(model, Layer):
-        raise DefinitionError(
-            "summary needs a layer",
-            expected="a Layer such as Sequential([Dense(30), Dense(10)])",
-            received=described(model),
-            hint="summary(trainer.model)" if hasattr(model, "model") else hint_for_layer(model),
-        )
+        raise not_a_layer("summary", model)
     flow = _Flow(model) if model.is_built else None
     return Summary(
         name=type(model).__name__,

@@ -17,7 +17,7 @@ from attrs import define
 from chainrule.calculus import diagnosis
 from chainrule.calculus.symbolic import forms, formulas
 from chainrule.calculus.symbolic.array import labels
-from chainrule.calculus.symbolic.regions import IMPOSSIBLE, Evaluation, by_symbol
+from chainrule.calculus.symbolic.regions import IMPOSSIBLE, ROUNDING, Evaluation, by_symbol
 from chainrule.calculus.symbolic.trials import Values, flat, form_of
 from chainrule.core.errors import ChainruleError
 
@@ -178,8 +178,6 @@ def _simplified(region: Region, difference: Difference) -> tuple[Values, tuple[A
 
 def _wrong_sides(region: Region, difference: Difference, values: Values) -> Any:
     """Both sides of the entry at these values, if it is wrong there, too."""
-    from chainrule.calculus.symbolic.prover import ROUNDING
-
     try:
         moved = type(region)(region.prover, values)
         expected, received = both_sides(moved, difference.name)

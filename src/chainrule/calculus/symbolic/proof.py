@@ -41,8 +41,9 @@ from chainrule.core.errors import (
     UndecidedError,
     described,
 )
-from chainrule.core.hints import hint_for_layer, hinted
+from chainrule.core.hints import hinted
 from chainrule.core.layer import Layer
+from chainrule.core.messages import ONE_LAYER, label, not_a_layer
 from chainrule.core.types import Shape
 from chainrule.core.validators import is_integer
 from chainrule.layers.activation import Activation
@@ -126,12 +127,7 @@ def prove_layer(
     """
     formulas.require_sympy()
     if not isinstance(layer, Layer):
-        raise DefinitionError(
-            "prove_layer needs a layer",
-            expected="a Layer such as Dense(3)",
-            received=described(layer),
-            hint=hint_for_layer(layer),
-        )
+        raise not_a_layer("prove_layer", layer, ONE_LAYER)
     _require("prove_layer", seconds, batch, inputs)
     subject = subject_of(layer, input_shape, batch, inputs)
     built = subject.layer
@@ -143,17 +139,12 @@ def prove_layer(
     if not built.generators and not list(built.buffers):
         names.append("inference")
     names.append("arrays")
-    description = f"{_name(layer)}, rows of shape {_joined(built)} in batches of {batch}"
+    description = f"{label(layer.unbuilt())}, rows of shape {_joined(built)} in batches of {batch}"
     visited: list[Region] = []
     proof = prove(subject, description, names, seconds, visited.append)
     if proof["backward"].status == UNDECIDED and isinstance(layer, Activation):
         _prove_by_formula(proof, subject, visited, seconds)
     return proof
-
-
-def _name(layer: Layer) -> str:
-    name = repr(layer.unbuilt())
-    return name if len(name) <= 60 and "\n" not in name else type(layer).__name__
 
 
 def _joined(layer: Layer) -> str:

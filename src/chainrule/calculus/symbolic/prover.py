@@ -29,7 +29,7 @@ from chainrule.calculus.symbolic.entries import DIGITS, Condition, Entry, undeci
 from chainrule.calculus.symbolic.forms import Form
 from chainrule.calculus.symbolic.polynomials import Ratios, TooLargeError
 from chainrule.calculus.symbolic.readings import Readings
-from chainrule.calculus.symbolic.regions import Evaluation, Exploration, by_symbol
+from chainrule.calculus.symbolic.regions import ROUNDING, Evaluation, Exploration, by_symbol
 from chainrule.calculus.symbolic.report import LONGEST, REFUTED, UNDECIDED, Part, Proof
 from chainrule.calculus.symbolic.trials import (
     FunctionSubject,
@@ -43,8 +43,6 @@ from chainrule.calculus.symbolic.trials import (
 from chainrule.core.equations import numbered
 from chainrule.core.errors import ChainruleError, UndecidedError
 
-ROUNDING = 1e-14
-"""A relative difference up to this may come from constants that a program has rounded."""
 NOTHING = 1e-40
 """What is left of zero with fifty digits, relative to the largest number."""
 TINY = 1e-30

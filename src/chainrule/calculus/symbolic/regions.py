@@ -21,6 +21,8 @@ from chainrule.calculus.symbolic.entries import DIGITS, Condition, Point
 from chainrule.calculus.symbolic.forms import Form
 from chainrule.calculus.symbolic.trials import Values
 
+ROUNDING = 1e-14
+"""A relative difference up to this may come from constants that a program has rounded."""
 STEPS = (2.0, 1.25, 3.0, 6.0, 20.0, 100.0)
 """How far to go, in units of the distance to the surface."""
 SHORT_STEPS = (1.03, 1.001, 1.00001, 1.0000001)
