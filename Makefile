@@ -13,7 +13,7 @@ PY = .venv/bin/python
 ENVIRONMENT = @sh .ci/environment
 
 .NOTPARALLEL:
-.PHONY: help demo test test-lowest peers lint typing bench seeds fuzz docs docs-next docs-serve site-tests clean
+.PHONY: help demo test test-lowest peers lint typing bench seeds studies fuzz docs docs-next docs-serve site-tests clean
 unexport PYTHONPATH PYTHONHOME
 
 help:
@@ -25,6 +25,7 @@ help:
 	@echo 'make typing      what mypy and pyright report of a user program, in strict mode'
 	@echo 'make bench       compare the time of a training step with the lecture, plain NumPy and PyTorch'
 	@echo 'make seeds       check every layer with N=1000 seeds: no law may be reported as broken'
+	@echo 'make studies     repeat the long computations that the site shows, and compare'
 	@echo 'make fuzz        modify model files for ten minutes and check that each is rejected or intact'
 	@echo 'make docs        build the site into site/, running its examples and drawing its figures'
 	@echo 'make docs-serve  show the site at http://127.0.0.1:8000/ and rebuild it as you write'
@@ -69,6 +70,10 @@ typing:
 bench:
 	$(ENVIRONMENT) bench peers
 	$(PY) -m benchmarks $(ARGS)
+
+studies:
+	$(ENVIRONMENT) studies test
+	OPENBLAS_NUM_THREADS=1 $(PY) -m studies $(ARGS)
 
 # N seeds for each layer, from FIRST on; ONLY selects layers by name. See tests/laws/seeds.py.
 N = 1000

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from chainrule import callbacks as callbacks
     from chainrule import data as data
     from chainrule import datasets as datasets
+    from chainrule import fitting as fitting
     from chainrule import lecture as lecture
     from chainrule import losses as losses
     from chainrule import optimizers as optimizers
+    from chainrule import physics as physics
     from chainrule import schedules as schedules
     from chainrule.calculus import derivatives as derivatives
     from chainrule.calculus.check import check_layer as check_layer
@@ -169,11 +171,13 @@ _MODULES = {
     "datasets": "chainrule.datasets",
     "derivatives": "chainrule.calculus.derivatives",
     "errors": "chainrule.core.errors",
+    "fitting": "chainrule.fitting",
     "initializers": "chainrule.core.initializers",
     "lecture": "chainrule.lecture",
     "losses": "chainrule.losses",
     "metrics": "chainrule.training.metrics",
     "optimizers": "chainrule.optimizers",
+    "physics": "chainrule.physics",
     "schedules": "chainrule.schedules",
 }
 

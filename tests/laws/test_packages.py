@@ -37,6 +37,8 @@ PACKAGES = [
     "schedules",
     "training",
     "metrics",
+    "fitting",
+    "physics",
     "display",
     "datasets",
     "lecture",

@@ -1,0 +1,11 @@
+"""Fitting: parameters with error bars, and minimization with second derivatives.
+
+A model f(x; θ) is compared with measurements t of standard deviation σ,
+
+    χ²(θ) = Σ_s ((f(x_s; θ) − t_s)/σ_s)²        covariance of θ  =  (Jᵀ J)⁻¹,    J = ∂(f/σ)/∂θ
+
+The solvers are SciPy's (the extra ``scipy``). The exact J, gradient and Hessian products come from
+the layers.
+"""
+
+from __future__ import annotations
