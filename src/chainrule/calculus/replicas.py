@@ -258,7 +258,7 @@ def _product_of_each_row(left: Array, right: Array, batch: int) -> Any:
     """
     count = left.shape[-1]
     each = count // max(batch, 1)
-    if left.ndim > 2 or right.ndim > 2 or count != len(right) or count != batch * each:
+    if right.ndim > 2 or count != len(right) or count != batch * each:
         return None
     a, b = math.prod(left.shape[:-1]), math.prod(right.shape[1:])
     columns = np.swapaxes(left.reshape(a, batch, each), 0, 1)  # (batch, a, each)
