@@ -88,24 +88,36 @@ class Formula(Layer):
     def _backward(self, delta: Any, with_inputs: bool) -> Any:
         inputs: tuple[Any, ...] = self.formula_inputs
         parameters = _parameters_of(self)
-        if self._generators or (_has_more_inside(self) and self.generators):
-            raise _draws(self)
-        moving = [Moving(x, with_inputs, not self.couples_batch) for x in inputs]
-        moving += [Moving(p.value, p.trainable) for p in parameters]
+        moves = tuple([p.trainable for p in parameters])
+        remembered = self.__dict__.get("formula_derivatives", {})
+        tangents = remembered.get((with_inputs, moves))  # from another delta, after one forward
+        if tangents is None:
+            tangents = _derivatives(self, inputs, parameters, (with_inputs, moves))
+            self.formula_derivatives = {(with_inputs, moves): tangents}
         deltas = as_tuple(delta)
-        level = 1 + level_of([*(each.array for each in moving), *deltas])
-
-        def evaluate(arrays: Sequence[Any]) -> tuple[Any, ...]:
-            moved = _with_values(self, parameters, arrays[len(inputs) :])
-            return as_tuple(_written(self)(moved, *arrays[: len(inputs)]))
-
-        tangents = derivatives_of(evaluate, moving, level)
         for parameter, tangent in zip(parameters, tangents[len(inputs) :], strict=True):
             _accumulate(parameter, tangent, deltas)
         if not with_inputs:
             return None
         pairs = zip(inputs, tangents, strict=False)
         return one_or_tuple([_product(x, t, deltas, self.couples_batch) for x, t in pairs])
+
+
+def _derivatives(
+    layer: Formula, inputs: Sequence[Any], parameters: Sequence[Parameter], moves: Any
+) -> list[list[Any]]:
+    """∂y/∂x and ∂y/∂θ, as `derivatives_of` returns them."""
+    if layer._generators or (_has_more_inside(layer) and layer.generators):
+        raise _draws(layer)
+    count = len(inputs)
+    moving = [Moving(x, moves[0], not layer.couples_batch) for x in inputs]
+    moving += [Moving(p.value, moved) for p, moved in zip(parameters, moves[1], strict=True)]
+
+    def evaluate(arrays: Sequence[Any]) -> tuple[Any, ...]:
+        moved = _with_values(layer, parameters, arrays[count:])
+        return as_tuple(_written(layer)(moved, *arrays[:count]))
+
+    return derivatives_of(evaluate, moving, 1 + level_of([each.array for each in moving]))
 
 
 class Moving(NamedTuple):
@@ -174,6 +186,7 @@ def _remembering(forward: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(forward)
     def remember(self: Formula, *inputs: Any) -> Any:
         outputs = forward(self, *inputs)
+        self.__dict__.pop("formula_derivatives", None)
         self.formula_inputs = inputs  # last: a forward that this one calls has had other inputs
         return outputs
 
@@ -197,7 +210,7 @@ def _has_more_inside(layer: Formula) -> bool:
     return any(
         isinstance(value, LAYER_OR_CONTAINER)
         for name, value in layer.__dict__.items()
-        if name not in BOOKKEEPING and name != "formula_inputs"
+        if name not in BOOKKEEPING and not name.startswith("formula_")
     )
 
 

@@ -226,6 +226,8 @@ class _RowParameter(_ReplicaParameter):
 
     def accumulate_product(self, left: Array, right: Array) -> None:
         """Add the product of each row."""
+        if not self._trainable:
+            return
         rows = _product_of_each_row(left, right, self._batch)
         if rows is None or rows.shape[1:] != self.shape or rows.dtype != self.dtype:
             self._was_summed = True
