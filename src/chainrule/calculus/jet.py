@@ -193,6 +193,8 @@ class Jet(ArrayMethods):
             return
         room = (slice(None), *index)
         if isinstance(item, Jet) and item.level == self.level:
+            if type(item) is not type(self) and _is_zero(self):
+                self.__class__ = type(item)  # zeros are both
             self.parts[room] = _aligned(item.parts, self.parts[room].ndim - 1)
         else:
             if isinstance(item, Jet) and item.level > self.level:
@@ -352,7 +354,10 @@ def _sum(at: Jet, ufunc: np.ufunc, a: Any, b: Any) -> Any:
     """A + b or a − b, part by part; a plain array has a value alone."""
     moving = [x for x in (a, b) if isinstance(x, Jet) and x.level == at.level]
     if len({type(x) for x in moving}) > 1:
-        raise _not_linear(ufunc)
+        if not all(isinstance(x, JetDelta) or _is_zero(x) for x in moving):
+            raise _not_linear(ufunc)
+        a, b = (x if isinstance(x, JetDelta) else x.value for x in moving)
+        moving = [x for x in (a, b) if isinstance(x, JetDelta)]
     ndim = max(np.ndim(a), np.ndim(b))
     if len(moving) == 2:
         return at.made(ufunc(_aligned(a.parts, ndim), _aligned(b.parts, ndim)))
@@ -473,12 +478,11 @@ def _leibniz(count: int, pairs: Pairs) -> Iterator[tuple[int, int, int]]:
 
 def _of_function(at: Jet, call: Call, out: Any) -> Any:
     function, arguments = call.function, call.arguments
+    moving = [n for n, x in arguments.items() if level_in(x) == at.level]
     if function in CREATING:
-        arguments.update(like=at.parts)
-        shape = arguments.get("shape", ())
-        created = np.zeros((len(at.parts), *np.shape(np.empty(shape))), at.dtype, like=at.parts)
-        created[0] = call.evaluate({"like": at.value} if level_in(at.parts) else {"like": None})
-        return at.made(created)
+        arguments.update(_like(at.value))
+        if not moving:
+            return at.made(_with_zeros(call.evaluate({}), len(at.parts)))
     if function in CONSTANT:
         result = call.evaluate({n: _values(x, at.level) for n, x in arguments.items()})
         if getattr(getattr(result, "dtype", None), "kind", "") != "f":
@@ -490,7 +494,6 @@ def _of_function(at: Jet, call: Call, out: Any) -> Any:
     rule = RULES.get(function)
     if rule is None:
         raise no_rule(name_of(function))
-    moving = [n for n, x in arguments.items() if level_in(x) == at.level]
     lists = [x for n in moving for x in _jets_in(arguments[n], at.level)]
     kind = next((x for x in lists if isinstance(x, JetDelta)), lists[0])
     if function in MOVED and len(moving) == 1:
@@ -690,6 +693,11 @@ def _with_zeros(value: Any, count: int) -> Any:
     parts = np.zeros((count, *value.shape), value.dtype, **_like(value))
     parts[0] = value
     return parts
+
+
+def _is_zero(jet: Jet) -> bool:
+    """Whether all parts are zeros, as in a new array: jet and delta at the same time."""
+    return not np.any(jet.parts)
 
 
 def _lists_in(index: tuple[Any, ...]) -> int:
