@@ -61,6 +61,7 @@ from chainrule import (
     TransformerBlock,
     TransposedConvolution,
     Upsample,
+    physics,
 )
 from chainrule.core.layer import Layer
 from chainrule.layers.functions import KNOWN as FUNCTIONS
@@ -177,6 +178,18 @@ LIBRARY: list[tuple[Layer, Any]] = [
 ]
 
 
+def _network(units: int) -> Sequential:
+    return Sequential([Dense(4), Activation("tanh"), Dense(units)])
+
+
+PHYSICS: list[tuple[Layer, Any]] = [
+    (physics.Derivatives(_network(1)), (3,)),
+    (physics.Derivatives(_network(1), order=2), (2,)),
+    (physics.Derivatives(_network(2), order=2, second=[(1, 0), (1, 1)]), (2,)),
+]
+"""Layers whose backward is itself a computation with jets or dual numbers: no program of them."""
+
+
 LIBRARY_WITH_INPUTS: list[tuple[Layer, Any, Any]] = [
     (Embedding(5, 3), (2,), tokens),
     (Embedding(5, 2), (2, 2), tokens_as_floats),
@@ -198,7 +211,7 @@ class Checked:
 
 def everything() -> Iterator[Checked]:
     """The library, and the unusual layers of the zoo."""
-    cases = [(layer, shape, None) for layer, shape in [*LIBRARY, *UNUSUAL]]
+    cases = [(layer, shape, None) for layer, shape in [*LIBRARY, *PHYSICS, *UNUSUAL]]
     for number, (layer, shape, inputs) in enumerate([*cases, *LIBRARY_WITH_INPUTS, *WITH_INPUTS]):
         text = repr(layer)
         name = text if len(text) < 40 and "\n" not in text else type(layer).__name__

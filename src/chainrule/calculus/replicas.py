@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.calculus.dual import Dual, level_of
+from chainrule.calculus.dual import Dual
+from chainrule.calculus.jet import Jet, level_in
 from chainrule.core import input_checks, layer_state
 from chainrule.core.arrays import as_array, is_array
 from chainrule.core.errors import ConfigurationError, ShapeError
@@ -39,7 +40,7 @@ class Replica:
         A built model.
     dparameters
         The direction in which the parameters move, as one flat vector; their values are then dual
-        numbers. By default they do not move.
+        numbers. Several directions, (k, size), make them jets. By default they do not move.
     level
         The level of these dual numbers; by default one that is not in use, as from `unused_level`.
 
@@ -74,7 +75,11 @@ class Replica:
     """
 
     def __init__(self, model: Layer, dparameters: Any = None, level: int | None = None) -> None:
-        tangent = None if dparameters is None else as_vector(model, dparameters)
+        is_several = np.ndim(dparameters) == 2
+        if is_several:
+            tangent = as_vectors(model, dparameters, len(dparameters))
+        else:
+            tangent = None if dparameters is None else as_vector(model, dparameters)
         if level is None:
             level = unused_level(model, tangent)
         parts: dict[int, Any] = {}
@@ -83,8 +88,12 @@ class Replica:
         for parameter in model.parameters:
             value: Array = parameter.value
             if tangent is not None:
-                window = tangent[start : start + parameter.size].reshape(parameter.shape)
-                value = Dual(value, window, level)
+                window = tangent[..., start : start + parameter.size]
+                window = window.reshape(*window.shape[:-1], *parameter.shape)
+                if is_several:
+                    value = Jet(np.concatenate([value[np.newaxis], window]), (), level)
+                else:
+                    value = Dual(value, window, level)
             self.parameters.append(self._parameter(parameter.path, value))
             parts[id(parameter)] = self.parameters[-1]
             start += parameter.size
@@ -97,7 +106,7 @@ class Replica:
         self._only_apply = _use_forward(self.layer)
         self._empty = np.zeros(0, model.dtype)
         self._levels: set[int] = set()
-        moving = [] if tangent is None else [Dual(self._empty, self._empty, level)]
+        moving = [] if tangent is None or is_several else [Dual(self._empty, self._empty, level)]
         self._take_levels_of([*moving, *(p.value for p in (*self.parameters, *self.buffers))])
 
     def forward(self, *inputs: Any) -> Any:
@@ -283,7 +292,7 @@ def unused_level(model: Layer, *arrays: Any) -> int:
     *arrays
         Arrays or dual numbers, also in tuples, that go through the model or serve as directions.
     """
-    return 1 + max(level_of(arrays), level_of([p.value for p in model.parameters]))
+    return 1 + max(level_in(arrays), level_in([p.value for p in model.parameters]))
 
 
 def as_vector(model: Layer, v: Any) -> Any:
@@ -296,6 +305,19 @@ def as_vector(model: Layer, v: Any) -> Any:
             expected=(size,),
             received=array.shape,
             hint="pass a flat vector with the size of model.parameters.value",
+        )
+    return array
+
+
+def as_vectors(model: Layer, v: Any, count: int) -> Any:
+    """Several directions of the parameters, (count, size)."""
+    array = as_numbers(v, model.dtype)
+    if array.shape != (count, model.parameters.size):
+        raise ShapeError(
+            "derivatives: the directions do not fit the parameters",
+            expected=(count, model.parameters.size),
+            received=array.shape,
+            hint="pass one flat vector with the size of model.parameters.value for each direction",
         )
     return array
 

@@ -7,3 +7,7 @@ Each is a layer with an exact `backward`, so it trains, saves and nests like any
 """
 
 from __future__ import annotations
+
+from chainrule.physics.derivatives import Derivatives
+
+__all__ = ["Derivatives"]
