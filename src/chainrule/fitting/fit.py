@@ -22,8 +22,9 @@ from chainrule.core.errors import ConfigurationError, shortened
 from chainrule.core.extras import required
 from chainrule.core.input_checks import as_tuple, one_or_tuple
 from chainrule.core.layer import Layer
+from chainrule.fitting.arguments import window, windows
 from chainrule.fitting.estimate import Estimate
-from chainrule.fitting.problem import Problem, window, windows
+from chainrule.fitting.problem import Problem
 from chainrule.fitting.solver import Settings, Solution
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ class Fit:
 
     @cached_property
     def residuals(self) -> Any:
-        """t − f(x), with the shape of the targets; a tuple for several outputs."""
+        """T − f(x), with the shape of the targets; a tuple for several outputs."""
         outputs = self._problem.outputs(self._solution.values)
         pairs = zip(self._problem.targets, outputs, strict=True)
         return one_or_tuple([t - y for t, y in pairs])
