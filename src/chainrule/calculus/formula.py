@@ -80,7 +80,17 @@ class Formula(Layer):
     def __init_subclass__(cls, **options: Any) -> None:
         if cls.forward is not Layer.forward and not hasattr(cls.forward, "_remembers_inputs"):
             cls.forward = _remembering(cls.forward)  # type: ignore[method-assign]
+            if "apply" not in vars(cls):
+                cls.apply = Formula.apply  # type: ignore[method-assign]
         super().__init_subclass__(**options)
+
+    def apply(self, *inputs: Any) -> Any:
+        if self._applies or _has_more_inside(self):  # layers inside have an apply of their own
+            return Layer.apply.__wrapped__(self, *inputs)  # type: ignore[attr-defined]
+        parameters = list(self._parameters.values())
+        return _written(self)(
+            _with_values(self, parameters, [p.value for p in parameters]), *inputs
+        )
 
     def backward(self, delta: Any) -> Any:
         return self._backward(delta, True)

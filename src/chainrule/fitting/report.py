@@ -92,9 +92,8 @@ def _latex_number(text: str) -> str:
 
 def _rows(fit: Fit) -> list[tuple[str, str, str, str]]:
     rows = []
-    trainable = dict(zip(fit.model.parameters.paths, fit.model.parameters, strict=True))
-    for path, where in windows(fit.model).items():
-        parameter = trainable[path]
+    for path, where in windows(fit._parameters).items():
+        parameter = fit._parameters[path]
         for number, entry in enumerate(np.ndindex(parameter.shape)):
             value = float(fit.values[where][number])
             error = float(fit.standard_errors[where][number])
