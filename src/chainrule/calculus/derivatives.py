@@ -255,8 +255,8 @@ def jacobian(
     -----
     With respect to the input, it takes one `jvp` for each entry of a row. With respect to the
     parameters, it takes one backward pass for each entry of an output, in which the rows are kept
-    apart as in `row_gradients`. If that is impossible, it takes a `jvp` for each parameter or a
-    `vjp` for each row, whichever are fewer.
+    apart as in `row_gradients`. If that is impossible, it takes a `jvp` for each parameter, many at
+    once, or a `vjp` for each row, whichever are fewer.
     """
     inputs = _inputs(model, x)
     if with_respect_to == "input":
@@ -290,7 +290,8 @@ def row_gradients(model: Layer, x: Any, delta: Any) -> npt.NDArray[Any]:
     The gradient of the weights is a product that sums over the rows, ∂C/∂w = Σ_s y_s Δ_sᵀ. If all
     layers add it with `Parameter.accumulate_product`, as `Dense` does, one backward pass suffices,
     which leaves the sum out. Another pass, with random weights for the rows, checks that these
-    were sums over rows. If a layer sums in another way, each row takes its own backward pass.
+    were sums over rows. If a layer sums in another way, it takes a `jvp` for each parameter, many
+    at once, or a backward pass for each row, whichever are fewer.
     """
     inputs = _inputs(model, x)
     parts = [None if d is None else as_numbers(d, model.dtype) for d in as_tuple(delta)]
@@ -298,9 +299,18 @@ def row_gradients(model: Layer, x: Any, delta: Any) -> npt.NDArray[Any]:
     def given(y: Any, rows: slice) -> Iterator[Any]:
         yield _like(y, one_or_tuple([None if d is None else d[rows] for d in parts]), "delta")
 
-    found = _rows_apart(model, inputs, given)
-    rows: npt.NDArray[Any] = _row_by_row(model, inputs, given) if found is None else found
-    return rows[:, 0]
+    rows = _rows_apart(model, inputs, given)
+    if rows is None:
+        jacobians = _parameter_columns(model, inputs, len(inputs[0]))
+        if jacobians is not None:
+            y = [np.empty(one.shape[:-1], model.dtype) for one in jacobians]
+            deltas = as_tuple(next(given(one_or_tuple(y), slice(None))))
+            flat = [np.reshape(j, (len(j), -1, j.shape[-1])) for j in jacobians]
+            pairs = zip(deltas, flat, strict=True)
+            each = [np.reshape(d, (len(d), 1, j.shape[1])) @ j for d, j in pairs]
+            return sum(each[1:], each[0])[:, 0]
+        rows = _row_by_row(model, inputs, given)
+    return rows[:, 0]  # type: ignore[no-any-return]
 
 
 def per_sample_gradients(model: Layer, loss: Any, x: Any, t: Any) -> npt.NDArray[Any]:
@@ -363,18 +373,31 @@ def _jacobian_of_parameters(model: Layer, inputs: tuple[Array, ...]) -> list[Any
     shapes = [y.shape[1:] for y in as_tuple(Replica(model).forward(*inputs))]
     ends = np.cumsum([math.prod(shape) for shape in shapes])
     rows = _rows_apart(model, inputs, _unit_deltas)
-    if rows is None and size <= batch * ends[-1]:
-        units = np.eye(size, dtype=model.dtype)
-        try:
-            return _columns(
-                model, inputs, lambda block: jvp(model, inputs, None, units[block])[1], (size,)
-            )
-        except NoTangentRuleError:
-            pass
+    if rows is None:
+        columns = _parameter_columns(model, inputs, batch * ends[-1])
+        if columns is not None:
+            return columns  # type: ignore[no-any-return]
     if rows is None:
         rows = _row_by_row(model, inputs, _unit_deltas)
     parts = [rows[:, end - math.prod(s) : end] for s, end in zip(shapes, ends, strict=True)]
     return [part.reshape(batch, *s, size) for s, part in zip(shapes, parts, strict=True)]
+
+
+def _parameter_columns(model: Layer, inputs: tuple[Array, ...], most: int) -> Any:
+    """∂y/∂θ from a direction for each parameter; None if these are too many, or a rule is missing.
+
+    Layers that sum over the rows themselves allow it, as long as dual numbers can flow through.
+    """
+    size = model.parameters.size
+    if size > most:
+        return None
+    units = np.eye(size, dtype=model.dtype)
+    try:
+        return _columns(
+            model, inputs, lambda block: jvp(model, inputs, None, units[block])[1], (size,)
+        )
+    except NoTangentRuleError:
+        return None
 
 
 def _columns(
