@@ -97,7 +97,7 @@ def _linear(at: Jet, call: Call, kind: Jet) -> Any:
             }
         )
 
-    images = [image(n) for n in range(len(at.parts))]
+    images: list[Any] = [image(n) for n in range(len(at.parts))]
     series = type(images[0])
     if series in (list, tuple):
         groups: Any = zip(*images, strict=True)
