@@ -80,12 +80,13 @@ class Replica:
             tangent = as_vectors(model, dparameters, len(dparameters))
         else:
             tangent = None if dparameters is None else as_vector(model, dparameters)
+        vector = model.parameters
         if level is None:
-            level = unused_level(model, tangent)
+            level = 1 + max(level_in(tangent), level_in([p.value for p in vector]))
         parts: dict[int, Any] = {}
         self.parameters: list[Parameter] = []
         start = 0
-        for parameter in model.parameters:
+        for parameter in vector:
             value: Array = parameter.value
             if tangent is not None:
                 window = tangent[..., start : start + parameter.size]
@@ -200,6 +201,11 @@ class RowReplica(Replica):
         flat = [rows.reshape(self._batch, math.prod(rows.shape[1:])) for rows in taken]
         return np.concatenate([empty, *flat], axis=1)
 
+    def add_rows(self) -> None:
+        """Sum over the rows from now on, as any replica does."""
+        for parameter in self.parameters:
+            parameter.add_rows()  # type: ignore[attr-defined]
+
     def _parameter(self, path: str, value: Array) -> Parameter:
         return _RowParameter(path, value, self._batch)
 
@@ -221,20 +227,31 @@ class _ReplicaParameter(Parameter):
 class _RowParameter(_ReplicaParameter):
     """A parameter that keeps the contributions of the rows to its gradient apart."""
 
-    __slots__ = ("_batch", "_rows", "_was_summed")
+    __slots__ = ("_adds_rows", "_batch", "_rows", "_was_summed")
 
     def __init__(self, name: str, value: Array, batch: int) -> None:
         super().__init__(name, value)
         self._batch = batch
         self._rows: Any = None
         self._was_summed = False
+        self._adds_rows = False
+
+    def add_rows(self) -> None:
+        """Be an ordinary parameter from now on."""
+        self._adds_rows = True
+        self.zero_grad()
 
     def accumulate(self, gradient: Array) -> None:
         """Note that the layer itself has summed over the rows."""
         self._was_summed = True
+        if self._adds_rows:
+            super().accumulate(gradient)
 
     def accumulate_product(self, left: Array, right: Array) -> None:
         """Add the product of each row."""
+        if self._adds_rows:
+            super().accumulate_product(left, right)
+            return
         rows = _product_of_each_row(left, right, self._batch)
         if rows is None or rows.shape[1:] != self.shape or rows.dtype != self.dtype:
             self._was_summed = True
@@ -243,9 +260,9 @@ class _RowParameter(_ReplicaParameter):
 
     @property
     def grad(self) -> Any:
-        """Zeros; a layer that asks for them adds a sum over the rows."""
+        """Zeros, unless rows are added; a layer that asks for them adds a sum over the rows."""
         self._was_summed = True
-        return self._gradient()
+        return super().grad
 
     @grad.setter
     def grad(self, new: Array) -> None:
