@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from chainrule.calculus.check import check_layer as check_layer
     from chainrule.calculus.check import check_loss as check_loss
     from chainrule.calculus.dual import Dual as Dual
+    from chainrule.calculus.formula import Formula as Formula
     from chainrule.calculus.symbolic.proof import prove_gradient as prove_gradient
     from chainrule.calculus.symbolic.proof import prove_layer as prove_layer
     from chainrule.calculus.symbolic.proof import prove_loss as prove_loss
@@ -115,6 +116,7 @@ _PLACES = {
     "Embedding": "chainrule.layers.embedding",
     "Equations": "chainrule.core.equations",
     "Flatten": "chainrule.layers.reshape",
+    "Formula": "chainrule.calculus.formula",
     "GRU": "chainrule.layers.recurrent",
     "GaussianDropout": "chainrule.layers.random",
     "GaussianNoise": "chainrule.layers.random",

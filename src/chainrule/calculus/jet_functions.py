@@ -113,7 +113,7 @@ def _reshaped(call: Call, x: Jet) -> Any:
     shape = given.get("shape", given.get("newshape"))
     if given.get("order", "C") != "C":
         return None
-    shape = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
+    shape = (shape,) if isinstance(shape, int | np.integer) else tuple(shape or ())
     return np.reshape(x.parts, (len(x.parts), *shape))
 
 
@@ -139,7 +139,7 @@ def _summed(call: Call, x: Jet) -> Any:
 
 def _broadcast(call: Call, x: Jet) -> Any:
     shape = call.arguments["shape"]
-    shape = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
+    shape = (shape,) if isinstance(shape, int | np.integer) else tuple(shape or ())
     return np.broadcast_to(aligned(x.parts, len(shape)), (len(x.parts), *shape))
 
 

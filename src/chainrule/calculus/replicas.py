@@ -252,6 +252,8 @@ class _RowParameter(_ReplicaParameter):
         if self._adds_rows:
             super().accumulate_product(left, right)
             return
+        if not self._trainable:
+            return
         rows = _product_of_each_row(left, right, self._batch)
         if rows is None or rows.shape[1:] != self.shape or rows.dtype != self.dtype:
             self._was_summed = True
@@ -284,7 +286,7 @@ def _product_of_each_row(left: Array, right: Array, batch: int) -> Any:
     """
     count = left.shape[-1]
     each = count // max(batch, 1)
-    if left.ndim > 2 or right.ndim > 2 or count != len(right) or count != batch * each:
+    if right.ndim > 2 or count != len(right) or count != batch * each:
         return None
     a, b = math.prod(left.shape[:-1]), math.prod(right.shape[1:])
     columns = np.swapaxes(left.reshape(a, batch, each), 0, 1)  # (batch, a, each)

@@ -9,3 +9,9 @@ the layers.
 """
 
 from __future__ import annotations
+
+from chainrule.fitting.curves import Curve as Curve
+from chainrule.fitting.curves import curve as curve
+from chainrule.fitting.estimate import Estimate as Estimate
+from chainrule.fitting.fit import Fit as Fit
+from chainrule.fitting.least_squares import least_squares as least_squares
