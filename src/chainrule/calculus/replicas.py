@@ -42,6 +42,8 @@ class Replica:
         numbers. By default they do not move.
     level
         The level of these dual numbers; by default one that is not in use, as from `unused_level`.
+    with_gradients
+        Whether `backward` computes the gradients of the parameters; False saves the time.
 
     Attributes
     ----------
@@ -73,7 +75,14 @@ class Replica:
     array([12.])
     """
 
-    def __init__(self, model: Layer, dparameters: Any = None, level: int | None = None) -> None:
+    def __init__(
+        self,
+        model: Layer,
+        dparameters: Any = None,
+        level: int | None = None,
+        *,
+        with_gradients: bool = True,
+    ) -> None:
         tangent = None if dparameters is None else as_vector(model, dparameters)
         if level is None:
             level = unused_level(model, tangent)
@@ -86,6 +95,7 @@ class Replica:
                 window = tangent[start : start + parameter.size].reshape(parameter.shape)
                 value = Dual(value, window, level)
             self.parameters.append(self._parameter(parameter.path, value))
+            self.parameters[-1]._trainable = with_gradients
             parts[id(parameter)] = self.parameters[-1]
             start += parameter.size
         buffers, generators = list(model.buffers), list(model.generators.values())
