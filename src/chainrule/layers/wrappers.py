@@ -201,7 +201,10 @@ class Scan(Layer, repr=False):
         return ((None, *entry), (None,))[: len(self.input_shapes)]
 
     def forward(self, *inputs: Array) -> Array:
-        self.steps = self._twins(inputs[0].shape[1])
+        count = inputs[0].shape[1]
+        fields, twins = current_twins(self.cell, self.__dict__.get("twins"))
+        self.twins = fields, [*twins, *(self.cell.twin() for _ in range(count - len(twins)))]
+        self.steps = self.twins[1][:count]
         self.mask = inputs[1] if len(inputs) > 1 else None
         return self._through_time([cell.forward for cell in self.steps], *inputs)
 
@@ -250,16 +253,19 @@ class Scan(Layer, repr=False):
         ones = [1] * len(self.hidden_shape)
         return np.reshape(np.swapaxes(mask != 0, 0, 1), (steps, len(mask), *ones))
 
-    def _twins(self, count: int) -> list[Layer]:
-        """A twin of the cell for each step; those of the last pass, unless a field has changed."""
-        members = [member for _, member in self.cell.walk()]
-        fields = [getattr(m, each.name) for m in members for each in fields_of(type(m))]
-        known, twins = self.__dict__.get("twins", ([], []))
-        if len(known) != len(fields) or not all(map(operator.is_, known, fields)):
-            twins = []
-        twins = [*twins, *(self.cell.twin() for _ in range(count - len(twins)))]
-        self.twins = fields, twins
-        return twins[:count]
+
+def current_twins(
+    layer: Layer, known: tuple[list[Any], list[Any]] | None
+) -> tuple[list[Any], list[Any]]:
+    """The twins that an earlier pass has made, with the fields that they were made for.
+
+    There are none if there was no earlier pass, or a field has changed since.
+    """
+    members = [member for _, member in layer.walk()]
+    fields = [getattr(m, each.name) for m in members for each in fields_of(type(m))]
+    before, twins = known or ([], [])
+    is_current = len(before) == len(fields) and all(map(operator.is_, before, fields))
+    return fields, (twins if is_current else [])
 
 
 def _shape_of_state(cell: Layer, entry: Shape, dtype: Any) -> Shape:
