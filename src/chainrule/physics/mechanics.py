@@ -23,26 +23,13 @@ from chainrule.calculus.dual import Dual
 from chainrule.calculus.replicas import Replica, unused_level
 from chainrule.core.errors import (
     ConfigurationError,
-    DefinitionError,
     ShapeError,
     SingularMatrixError,
-    described,
 )
-from chainrule.core.hints import hint_for_layer
 from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of, label
 from chainrule.core.types import Array, Shape
-
-
-def a_layer(owner: Any, attribute: Any, value: Any) -> None:
-    """Accept only layers."""
-    if not isinstance(value, Layer):
-        raise DefinitionError(
-            f"{type(owner).__name__} is defined around a layer",
-            expected=f"{type(owner).__name__}({attribute.name}, …)",
-            received=described(value),
-            hint=hint_for_layer(value),
-        )
+from chainrule.layers.wrappers import a_layer
 
 
 def refuse_state(owner: Layer, inside: Layer) -> None:

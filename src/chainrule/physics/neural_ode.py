@@ -27,8 +27,8 @@ from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of, label
 from chainrule.core.types import Array, Shape
 from chainrule.core.validators import as_float, as_int, at_least_one, complain, is_number, one_of
-from chainrule.layers.wrappers import current_twins
-from chainrule.physics.mechanics import a_layer, innermost, refuse_state
+from chainrule.layers.wrappers import a_layer, current_twins
+from chainrule.physics.mechanics import innermost, refuse_state
 from chainrule.physics.runge_kutta import (
     DOPRI5,
     RK4,
