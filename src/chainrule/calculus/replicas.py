@@ -43,6 +43,8 @@ class Replica:
         numbers. Several directions, (k, size), make them jets. By default they do not move.
     level
         The level of these dual numbers; by default one that is not in use, as from `unused_level`.
+    with_gradients
+        Whether `backward` computes the gradients of the parameters; False saves the time.
 
     Attributes
     ----------
@@ -74,7 +76,14 @@ class Replica:
     array([12.])
     """
 
-    def __init__(self, model: Layer, dparameters: Any = None, level: int | None = None) -> None:
+    def __init__(
+        self,
+        model: Layer,
+        dparameters: Any = None,
+        level: int | None = None,
+        *,
+        with_gradients: bool = True,
+    ) -> None:
         is_several = np.ndim(dparameters) == 2
         if is_several:
             tangent = as_vectors(model, dparameters, len(dparameters))
@@ -96,6 +105,7 @@ class Replica:
                 else:
                     value = Dual(value, window, level)
             self.parameters.append(self._parameter(parameter.path, value))
+            self.parameters[-1]._trainable = with_gradients
             parts[id(parameter)] = self.parameters[-1]
             start += parameter.size
         buffers, generators = list(model.buffers), list(model.generators.values())
@@ -292,6 +302,7 @@ def _product_of_each_row(left: Array, right: Array, batch: int) -> Any:
     columns = np.swapaxes(left.reshape(a, batch, each), 0, 1)  # (batch, a, each)
     rows = right.reshape(batch, each, b)
     products = columns * rows if each == 1 else columns @ rows
+    products = getattr(products, "constant_part", products)  # of the delta of a jet
     return products.reshape(batch, *left.shape[:-1], *right.shape[1:])
 
 
