@@ -6,6 +6,10 @@ A model f(x; θ) is compared with measurements t of standard deviation σ,
 
 The solvers are SciPy's (the extra ``scipy``). The exact J, gradient and Hessian products come from
 the layers.
+
+    laplace       `Laplace`: error bars for a network that is already trained
 """
 
 from __future__ import annotations
+
+from chainrule.fitting.laplace import Laplace as Laplace

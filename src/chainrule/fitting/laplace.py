@@ -155,7 +155,8 @@ class Laplace:
         """The covariance matrix of the parameters in `paths`, as one flat vector in their order."""
         if self._axes is None:
             return np.diag(1 / self._precisions)
-        return (self._axes / self._precisions) @ self._axes.T
+        covariance: FloatArray = (self._axes / self._precisions) @ self._axes.T
+        return covariance
 
     def deviation(self, x: Any) -> FloatArray:
         """The standard deviation of the output, (batch, …): that of the model, without noise."""
@@ -228,7 +229,8 @@ class Laplace:
             if self._is_diagonal:
                 diagonal += np.sum(flat**2, axis=0)
             else:
-                triangle = np.linalg.qr(np.concatenate([triangle, flat]), mode="r")
+                stacked = np.concatenate([triangle, flat])
+                triangle = np.asarray(np.linalg.qr(stacked, mode="r"))
         if self._is_diagonal:
             return diagonal, None
         _, values, axes = np.linalg.svd(triangle, full_matrices=True)

@@ -32,7 +32,7 @@ def _not_negative(owner: Any, attribute: Any, value: Any) -> None:
 
 
 class Ensemble(Composite):
-    """M copies of a network with their own initial values: how sure is the network?
+    """M copies of a network with their own initial values, which show how sure it is.
 
     Forward  y_m = f(x; θ_m), a tuple of one output for each member
     Backward  ∂C/∂x = Σ_m J_mᵀ Δ_m,  with Δ_m = ∂C/∂y_m
@@ -124,11 +124,11 @@ class Ensemble(Composite):
         return tuple((number, ALL) for number in range(1, size + 1))
 
     def as_python(self) -> tuple[str, list[tuple[str, Layer]], str]:
-        defaults = {"gaussian": False, "floor": 0.0, "scale": 1.0}
-        given = {name: getattr(self, name) for name in defaults}
-        options = [f"{name}={value!r}, " for name, value in given.items() if value != defaults[name]]
-        begin = f"{type(self).__name__}(members={len(self.networks)}, {''.join(options)}"
-        return begin, [("network=", self.networks[0])], ")"
+        options = f"members={len(self.networks)}, "
+        for name, default in {"gaussian": False, "floor": 0.0, "scale": 1.0}.items():
+            if getattr(self, name) != default:
+                options += f"{name}={getattr(self, name)!r}, "
+        return f"{type(self).__name__}(", [(f"{options}network=", self.networks[0])], ")"
 
     def bootstrap(self, rows: int, rng: Any = 0) -> tuple[npt.NDArray[Any], ...]:
         """For each member, how often it draws each row, if it draws as many as there are.
@@ -160,9 +160,7 @@ class Ensemble(Composite):
         """
         return self.scale * self._mean_and_deviation(x)[1]
 
-    def band(
-        self, x: Any, probability: float = 0.95
-    ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    def band(self, x: Any, probability: float = 0.95) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """The limits mean ∓ z deviation of the interval that contains this probability.
 
         z is the quantile of the normal distribution, 1.96 for 95 %.
@@ -249,7 +247,7 @@ class Ensemble(Composite):
 
 
 def quantile(probability: float) -> float:
-    """z such that a normal variable lies within ∓z of its mean with this probability."""
+    """The z for which a normal variable lies within ∓z of its mean with this probability."""
     share = as_float(probability)
     if not isinstance(share, float) or not 0 < share < 1:
         raise ConfigurationError(

@@ -104,10 +104,10 @@ class GaussianNegativeLogLikelihood(Loss):
 
     def deviation(self, y: Array) -> Array:
         """σ from the second half of the outputs: (batch, …, n)."""
-        return np.exp(0.5 * self._log_variance(y)[0])  # type: ignore[no-any-return]
+        return np.exp(0.5 * self._log_variance(y)[0])
 
     def _log_variance(self, y: Array) -> tuple[Array, Any]:
-        """ln σ², and its slope with respect to ℓ."""
+        """The logarithm of σ², and its slope with respect to ℓ."""
         given = y[..., self.target_shape(y.shape)[-1] :]
         if not self.floor:
             return given, 1.0
@@ -125,15 +125,18 @@ class GaussianNegativeLogLikelihood(Loss):
         return terms, z * inverse, 0.5 * slope * (1.0 - square)
 
     def __call__(self, y: Array, target: Array, sample_weights: Array | None = None) -> Array:
+        """C, a scalar; see `Loss`. The weights are for samples, or for single targets."""
         return self.value_and_delta(y, target, sample_weights)[0]
 
     def delta(self, y: Array, target: Array, sample_weights: Array | None = None) -> Array:
+        """Δ = ∂C/∂y, with the shape of y."""
         return self.value_and_delta(y, target, sample_weights)[1]
 
     @np.errstate(all="ignore")  # the largest numbers may overflow, and a silenced row may be NaN
     def value_and_delta(
         self, y: Array, target: Array, sample_weights: Array | None = None
     ) -> tuple[Array, Array]:
+        """C and Δ together."""
         target = self.accept(y, target)
         share = shares_of(self, y, sample_weights, target.shape, y.shape[0])
         parts = self._terms_and_slopes(y, target)
@@ -145,11 +148,13 @@ class GaussianNegativeLogLikelihood(Loss):
 
     @np.errstate(all="ignore")
     def costs(self, y: Array, target: Array) -> Array:
+        """c_s, the cost of each sample: (batch,)."""
         terms, *_ = self._terms_and_slopes(y, self.accept(y, target))
         return sum_of_each_sample(terms)
 
     @np.errstate(all="ignore")
     def slopes(self, y: Array, target: Array) -> Array:
+        """∂c_s/∂y_s, with the shape of y."""
         _, *slopes = self._terms_and_slopes(y, self.accept(y, target))
         return np.concatenate(slopes, axis=-1)
 
