@@ -36,7 +36,7 @@ from chainrule.core.types import Array, Shape
 
 
 def value_and_gradient(
-    model: Layer, loss: Any, x: Any, t: Any, sample_weights: Any = None
+    model: Layer, loss: Any, x: Any, t: Any = None, sample_weights: Any = None
 ) -> tuple[float, npt.NDArray[Any]]:
     """The cost C and its gradient ∂C/∂θ, as one flat vector in the order of ``model.parameters``.
 
@@ -47,7 +47,7 @@ def value_and_gradient(
         several outputs, `losses.PerOutput`.
     x, t
         A batch of inputs (a tuple for several inputs) and its targets (a tuple for several
-        outputs).
+        outputs; None for a loss without targets).
     sample_weights
         One weight for each row; by default all rows count equally.
     """
