@@ -49,9 +49,9 @@ COSINE = schedules.Cosine(0.1, 10)
 CORRECT = [
     Dense(3), Activation("relu"), Add(), Average(), Branches([Dense(3), Dense(2)]), Concatenate(),
     Ensemble(Dense(3), 2), Maximum(), Multiply(), Permute((2, 1)), Reshape((2, 2)),
-    Residual(Dense(3)), Sequential([Dense(3)]), Slice(0, 1), Subtract(), MaxPool(2), AveragePool(2, 3),
-    Upsample(2),
-    Pad(1), Crop(1), SimpleRNN(3), LSTM(3), GRU(3, True, stateful=True), Scan(Add()),
+    Residual(Dense(3)), Sequential([Dense(3)]), Slice(0, 1), Subtract(), MaxPool(2),
+    AveragePool(2, 3), Upsample(2), Pad(1), Crop(1), SimpleRNN(3), LSTM(3),
+    GRU(3, True, stateful=True), Scan(Add()),
     Bidirectional(GRU(3)), TimeDistributed(Dense(3)),
     optimizers.SGD(0.1, momentum=0.5), optimizers.Adagrad(), optimizers.Adam(), optimizers.AdamW(),
     optimizers.Adamax(), optimizers.Lion(), optimizers.RMSprop(),

@@ -54,7 +54,8 @@ class GaussianNegativeLogLikelihood(Loss):
     ----------
     floor
         The smallest standard deviation, in the units of t: σ² = floor² + exp ℓ. Without it, a
-        network that fits a point exactly can lower σ, and with it C, without bound.
+        network that fits a point exactly can lower σ, and with it C, as far as numbers go: σ² is at
+        least the smallest normal number of the dtype.
 
     Raises
     ------
@@ -86,7 +87,7 @@ class GaussianNegativeLogLikelihood(Loss):
     floor: float = field(default=0.0, converter=_floor, kw_only=True)
 
     def target_shape(self, output_shape: Shape) -> Shape:
-        """Half the outputs: (…, 2n) gives (…, n)."""
+        """Half the outputs, for rows: (…, 2n) gives (…, n)."""
         shape = tuple(output_shape)
         if not shape or shape[-1] % 2:
             raise ShapeError(
@@ -100,41 +101,44 @@ class GaussianNegativeLogLikelihood(Loss):
 
     def mean(self, y: Array) -> Array:
         """μ, the first half of the outputs: (batch, …, n)."""
-        return y[..., : self.target_shape(y.shape)[-1]]
+        return y[..., : self.target_shape(y.shape[1:])[-1]]
 
     def deviation(self, y: Array) -> Array:
         """σ from the second half of the outputs: (batch, …, n)."""
         return np.exp(0.5 * self._log_variance(y)[0])
 
-    def _log_variance(self, y: Array) -> tuple[Array, Any]:
+    def _log_variance(self, y: Array) -> tuple[Array, Array]:
         """The logarithm of σ², and its slope with respect to ℓ."""
-        given = y[..., self.target_shape(y.shape)[-1] :]
+        given = y[..., self.target_shape(y.shape[1:])[-1] :]
         if not self.floor:
-            return given, 1.0
+            lowest = math.log(np.finfo(y.dtype).tiny)
+            return np.maximum(given, lowest), (given > lowest).astype(y.dtype)
         log_variance = np.logaddexp(given, 2 * math.log(self.floor))
         return log_variance, np.exp(given - log_variance)
 
     def _terms_and_slopes(self, y: Array, target: Array) -> tuple[Array, Array, Array]:
         """c, ∂c/∂μ and ∂c/∂ℓ for each target."""
         log_variance, slope = self._log_variance(y)
-        # Bounded, so that an error of zero costs no 0·∞.
-        inverse = np.exp(np.minimum(-0.5 * log_variance, math.log(np.finfo(y.dtype).max)))
+        inverse = np.exp(-0.5 * log_variance)  # 1/σ
         z = (self.mean(y) - target) * inverse
-        square = z * z
-        terms = 0.5 * (log_variance + square + LOG_2_PI)
-        return terms, z * inverse, 0.5 * slope * (1.0 - square)
+        terms = 0.5 * (log_variance + z * z + LOG_2_PI)
+        return terms, z * inverse, 0.5 * (slope - slope * z * z)
 
-    def __call__(self, y: Array, target: Array, sample_weights: Array | None = None) -> Array:
+    def __call__(
+        self, y: Array, target: Array | None = None, sample_weights: Array | None = None
+    ) -> Array:
         """C, a scalar; see `Loss`. The weights are for samples, or for single targets."""
         return self.value_and_delta(y, target, sample_weights)[0]
 
-    def delta(self, y: Array, target: Array, sample_weights: Array | None = None) -> Array:
+    def delta(
+        self, y: Array, target: Array | None = None, sample_weights: Array | None = None
+    ) -> Array:
         """Δ = ∂C/∂y, with the shape of y."""
         return self.value_and_delta(y, target, sample_weights)[1]
 
     @np.errstate(all="ignore")  # the largest numbers may overflow, and a silenced row may be NaN
     def value_and_delta(
-        self, y: Array, target: Array, sample_weights: Array | None = None
+        self, y: Array, target: Array | None = None, sample_weights: Array | None = None
     ) -> tuple[Array, Array]:
         """C and Δ together."""
         target = self.accept(y, target)
@@ -159,12 +163,12 @@ class GaussianNegativeLogLikelihood(Loss):
         return np.concatenate(slopes, axis=-1)
 
     def _terms_shape(self, y_shape: Shape) -> Shape:
-        return self.target_shape(y_shape)
+        return (*y_shape[:1], *self.target_shape(y_shape[1:]))
 
     def equations(self) -> Equations:
         """C and Δ; see `Loss.equations`."""
-        given = "y[..., y.shape[-1] // 2 :]"
-        parts = {"mean": "y[..., : y.shape[-1] // 2]", "log_variance": given}
+        given = "np.split(y, 2, axis=-1)[1]"
+        parts = {"mean": "np.split(y, 2, axis=-1)[0]", "log_variance": given}
         slope = "(1 - z**2) / 2"
         if self.floor:
             parts["log_variance"] = f"np.logaddexp({given}, {2 * math.log(self.floor)!r})"
