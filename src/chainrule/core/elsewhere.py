@@ -670,7 +670,6 @@ NAMES: Mapping[str, str] = {
     "L1Loss": "losses.MeanAbsoluteError()",
     "SmoothL1Loss": "losses.Huber()",
     "HuberLoss": "losses.Huber()",
-    "GaussianNLLLoss": "losses.GaussianNegativeLogLikelihood()",
     "CE": "losses.SoftmaxCrossEntropy()",
     "CrossEntropy": "losses.SoftmaxCrossEntropy()",
     "CrossEntropyLoss": "losses.SoftmaxCrossEntropy()",

@@ -168,7 +168,7 @@ class Laplace:
         return np.concatenate(parts)
 
     def band(self, x: Any, probability: float = 0.95) -> tuple[FloatArray, FloatArray]:
-        """The limits f(x) ∓ z deviation(x) that contain the true curve with this probability.
+        """The limits f(x) ± z deviation(x) that contain the true curve with this probability.
 
         z is the quantile of the normal distribution, 1.96 for 95 %.
 

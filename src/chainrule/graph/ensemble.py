@@ -161,7 +161,7 @@ class Ensemble(Composite):
         return self.scale * self._mean_and_deviation(x)[1]
 
     def band(self, x: Any, probability: float = 0.95) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """The limits mean ∓ z deviation of the interval that contains this probability.
+        """The limits mean ± z deviation of the interval that contains this probability.
 
         z is the quantile of the normal distribution, 1.96 for 95 %.
 
@@ -247,7 +247,7 @@ class Ensemble(Composite):
 
 
 def quantile(probability: float) -> float:
-    """The z for which a normal variable lies within ∓z of its mean with this probability."""
+    """The z for which a normal variable lies within ±z of its mean with this probability."""
     share = as_float(probability)
     if not isinstance(share, float) or not 0 < share < 1:
         raise ConfigurationError(
