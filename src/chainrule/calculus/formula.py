@@ -35,7 +35,6 @@ from chainrule.core.layer_state import BOOKKEEPING, copied_parameter
 from chainrule.core.method_wrapping import own_forward
 from chainrule.core.parameter import Parameter
 from chainrule.core.tree import LAYER_OR_CONTAINER
-from chainrule.core.types import Array
 
 
 class Formula(Layer):

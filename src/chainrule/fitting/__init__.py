@@ -16,5 +16,5 @@ from chainrule.fitting.curves import Curve as Curve
 from chainrule.fitting.curves import curve as curve
 from chainrule.fitting.estimate import Estimate as Estimate
 from chainrule.fitting.fit import Fit as Fit
-from chainrule.fitting.least_squares import least_squares as least_squares
 from chainrule.fitting.laplace import Laplace as Laplace
+from chainrule.fitting.least_squares import least_squares as least_squares

@@ -122,7 +122,7 @@ class Fit:
 
     @cached_property
     def residuals(self) -> Any:
-        """t − f(x), with the shape of the targets; a tuple for several outputs."""
+        """T − f(x), with the shape of the targets; a tuple for several outputs."""
         outputs = self._problem.outputs(self._solution.values)
         pairs = zip(self._problem.targets, outputs, strict=True)
         return one_or_tuple([t - y for t, y in pairs])

@@ -101,7 +101,7 @@ class Plan:
     reached: Numbers
 
     def outputs(self, states: Sequence[Array]) -> Array:
-        """y at the times, (batch, times, …), from y at the start and after each step."""
+        """Y at the times, (batch, times, …), from y at the start and after each step."""
         rows = np.arange(len(self.reached))[:, np.newaxis]
         return np.stack(states, axis=1)[rows, self.reached]
 
