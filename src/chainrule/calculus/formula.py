@@ -27,14 +27,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from chainrule.calculus.dual import Dual, level_of
+from chainrule.calculus.jet import Jet, level_in, like
+from chainrule.calculus.tape import Tape
 from chainrule.core.errors import DefinitionError
 from chainrule.core.input_checks import as_tuple, one_or_tuple
 from chainrule.core.layer import Layer
 from chainrule.core.layer_state import BOOKKEEPING, copied_parameter
 from chainrule.core.method_wrapping import own_forward
 from chainrule.core.parameter import Parameter
-from chainrule.core.tree import LAYER_OR_CONTAINER
+
+AT_ONCE = 64
+"""The number of directions that move at once: more would only need more memory."""
 
 
 class Formula(Layer):
@@ -111,12 +114,13 @@ def _derivatives(
     count = len(inputs)
     moving = [Moving(x, moves[0], not layer.couples_batch) for x in inputs]
     moving += [Moving(p.value, moved) for p, moved in zip(parameters, moves[1], strict=True)]
+    has_layers = _has_more_inside(layer)
 
     def evaluate(arrays: Sequence[Any]) -> tuple[Any, ...]:
         moved = _with_values(layer, parameters, arrays[count:])
         return as_tuple(_written(layer)(moved, *arrays[:count]))
 
-    return derivatives_of(evaluate, moving, 1 + level_of([each.array for each in moving]))
+    return derivatives_of(evaluate, moving, all_move=has_layers)
 
 
 class Moving(NamedTuple):
@@ -128,34 +132,59 @@ class Moving(NamedTuple):
     """Whether all rows move at once, as they do not affect each other."""
 
     @property
-    def directions(self) -> Any:
-        """One unit vector for each entry, or for each entry of a row: (entries, *shape)."""
-        shape = self.array.shape
-        own = shape[1:] if self.by_row else shape
-        size = math.prod(own)
-        units = np.eye(size, dtype=self.array.dtype).reshape(size, *own)
-        return np.broadcast_to(units[:, None], (size, *shape)) if self.by_row else units
+    def count(self) -> int:
+        """The number of directions: one for each entry, or for each entry of a row."""
+        shape = self.array.shape[1:] if self.by_row else self.array.shape
+        return math.prod(shape) if self.moves else 0
+
+    def jet(self, first: int, last: int, start: int, level: int) -> Jet:
+        """The array with its derivatives along directions first to last; its own begin at start."""
+        array = self.array
+        parts = np.zeros((1 + last - first, *array.shape), array.dtype, **like(array))
+        parts[0] = array
+        own = array.shape[1:] if self.by_row else array.shape
+        for entry in range(max(first, start), min(last, start + self.count)):
+            where = np.unravel_index(entry - start, own)
+            parts[
+                (1 + entry - first, slice(None), *where)
+                if self.by_row
+                else (1 + entry - first, *where)
+            ] = 1
+        return Jet(parts, (), level)
 
 
 def derivatives_of(
-    evaluate: Callable[[Sequence[Any]], tuple[Any, ...]], moving: Sequence[Moving], level: int
+    evaluate: Callable[[Sequence[Any]], tuple[Any, ...]],
+    moving: Sequence[Moving],
+    *,
+    all_move: bool,
 ) -> list[list[Any]]:
-    """∂y/∂a for each array a that moves and each output y: (entries of a, *shape of y)."""
-    at_rest = [Dual(each.array, 0.0, level) for each in moving]
-    found: list[list[Any]] = []
-    for number, each in enumerate(moving):
-        columns = []
-        for direction in each.directions if each.moves else ():
-            moved = [*at_rest]
-            moved[number] = Dual(each.array, direction, level)
-            columns.append([_tangent(y, level) for y in evaluate(moved)])
-        found.append([np.stack(column) for column in zip(*columns, strict=True)])
-    return found
+    """∂y/∂a for each array a that moves and each output y: (entries of a, *shape of y).
+
+    ``all_move`` also makes jets of the arrays that do not move, as layers inside expect.
+    """
+    level = 1 + level_in([each.array for each in moving])
+    ends = np.cumsum([each.count for each in moving]).tolist()
+    starts = [0, *ends[:-1]]
+    pieces = []
+    for first in range(0, ends[-1], AT_ONCE):
+        last = min(first + AT_ONCE, ends[-1])
+        arrays = [
+            each.jet(first, last, start, level) if each.moves or all_move else each.array
+            for each, start in zip(moving, starts, strict=True)
+        ]
+        pieces.append([_first_parts(y, last - first, level) for y in evaluate(arrays)])
+    whole = [
+        np.concatenate(parts) if len(parts) > 1 else parts[0] for parts in zip(*pieces, strict=True)
+    ]
+    return [[y[start:end] for y in whole] for start, end in zip(starts, ends, strict=True)]
 
 
-def _tangent(y: Any, level: int) -> Any:
-    """The tangent of an output, which is zero if it does not depend on what moves."""
-    return y.tangent if level_of(y) == level else np.zeros_like(y)
+def _first_parts(y: Any, count: int, level: int) -> Any:
+    """The derivatives of an output, which are zero if it does not depend on what moves."""
+    if level_in(y) == level:
+        return y.first
+    return np.zeros((count, *y.shape), y.dtype, **like(y))
 
 
 def _product(x: Any, tangents: Sequence[Any], deltas: Sequence[Any], coupled: bool) -> Any:
@@ -173,10 +202,33 @@ def _product(x: Any, tangents: Sequence[Any], deltas: Sequence[Any], coupled: bo
 
 def _accumulate(parameter: Parameter, tangents: Sequence[Any], deltas: Sequence[Any]) -> None:
     """Add ∂C/∂θ = (∂y/∂θ)ᵀ Δ, as a product that sums over the rows."""
-    for tangent, delta in zip(tangents, deltas, strict=bool(tangents)):
+    if not len(tangents[0]):
+        return
+    for tangent, delta in zip(tangents, deltas, strict=True):
         if delta is not None:  # accumulate_product can keep the rows apart
             columns = tangent.reshape(*parameter.shape, delta.size)
             parameter.accumulate_product(columns, delta.reshape(-1))
+
+
+def recorded(layer: Formula, inputs: Sequence[Any]) -> Tape | None:
+    """The tape of a formula with scalar parameters for these inputs; None if it has none.
+
+    Only the parameters that are free move; the frozen ones keep their values.
+    """
+    parameters = list(layer._parameters.values())
+    is_plain = layer.dtype == np.float64 and not any(p.shape for p in parameters)
+    if not is_plain or layer._buffers or layer._generators or _has_more_inside(layer):
+        return None
+
+    def function(*numbers: Any) -> Any:
+        free = iter(numbers)
+        values = [next(free) if p.trainable else p.value for p in parameters]
+        return _written(layer)(_with_values(layer, parameters, values), *inputs)
+
+    try:
+        return Tape(function, sum(p.trainable for p in parameters))
+    except Exception:  # whatever the formula does with numbers that have no value
+        return None
 
 
 def _remembering(forward: Callable[..., Any]) -> Callable[..., Any]:
@@ -207,10 +259,19 @@ def _parameters_of(layer: Formula) -> list[Parameter]:
 def _has_more_inside(layer: Formula) -> bool:
     """Whether parameters may be elsewhere than in attributes of their own name."""
     return any(
-        isinstance(value, LAYER_OR_CONTAINER)
+        _holds_any(value)
         for name, value in layer.__dict__.items()
         if name not in BOOKKEEPING and not name.startswith("formula_")
     )
+
+
+def _holds_any(value: Any, kinds: Any = Layer) -> bool:
+    """Whether a value is a layer, or a container with a layer or a parameter somewhere in it."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple | set):
+        return any(_holds_any(part, Layer | Parameter) for part in value)
+    return isinstance(value, kinds)
 
 
 def _with_values(layer: Formula, parameters: Sequence[Parameter], values: Sequence[Any]) -> Any:

@@ -99,7 +99,7 @@ class Replica:
             value: Array = parameter.value
             if tangent is not None:
                 window = tangent[..., start : start + parameter.size]
-                window = window.reshape(*window.shape[:-1], *parameter.shape)
+                window = window.reshape((*window.shape[:-1], *parameter.shape))
                 if is_several:
                     value = Jet(np.concatenate([value[np.newaxis], window]), (), level)
                 else:

@@ -22,8 +22,9 @@ from chainrule.core.errors import ConfigurationError, shortened
 from chainrule.core.extras import required
 from chainrule.core.input_checks import as_tuple, one_or_tuple
 from chainrule.core.layer import Layer
+from chainrule.fitting.arguments import window, windows
 from chainrule.fitting.estimate import Estimate
-from chainrule.fitting.problem import Problem, window, windows
+from chainrule.fitting.problem import Problem
 from chainrule.fitting.solver import Settings, Solution
 
 if TYPE_CHECKING:

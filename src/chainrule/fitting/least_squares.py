@@ -17,14 +17,10 @@ from chainrule.core.errors import ConfigurationError, DataError, ShapeError
 from chainrule.core.hints import hinted
 from chainrule.core.layer import Layer
 from chainrule.core.messages import not_a_layer
+from chainrule.fitting.arguments import by_path, data_of, require_finite_residuals
 from chainrule.fitting.fit import Fit
 from chainrule.fitting.noise import noise_of
-from chainrule.fitting.problem import (
-    Problem,
-    by_path,
-    data_of,
-    require_finite_residuals,
-)
+from chainrule.fitting.problem import Problem, free_entries
 from chainrule.fitting.solver import Settings, solve
 
 
@@ -131,7 +127,6 @@ def least_squares(
     settings = Settings(
         method, loss, float(loss_scale), low[free], high[free], max_evaluations, tolerance
     )
-    problem.begin(begin)
     require_finite_residuals(problem.residuals(begin[free]))
     solution = solve(problem, begin[free], settings)
     model.parameters.value = problem.values(solution.values)
@@ -165,6 +160,9 @@ def _start(model: Layer, start: Any) -> Any:
                 received=given.shape,
             )
         values = given.copy()
+    is_fixed = np.ones(values.shape, bool)
+    is_fixed[free_entries(model)] = False
+    values[is_fixed] = model.parameters.value[is_fixed]
     if not np.all(np.isfinite(values)):
         raise DataError("start contains a number that is not finite", expected="finite numbers")
     return values

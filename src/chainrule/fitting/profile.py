@@ -21,8 +21,9 @@ from attrs import frozen
 from chainrule.core.errors import ConfigurationError, ConvergenceError
 from chainrule.core.extras import required
 from chainrule.core.terminal import printable
+from chainrule.fitting.arguments import window
 from chainrule.fitting.estimate import written
-from chainrule.fitting.problem import Problem, window
+from chainrule.fitting.problem import Problem
 from chainrule.fitting.solver import solve
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chainrule.core.terminal import encodable, printable, printed
+from chainrule.fitting.arguments import windows
 from chainrule.fitting.estimate import written
-from chainrule.fitting.problem import windows
 
 if TYPE_CHECKING:
     from chainrule.fitting.fit import Fit
