@@ -28,6 +28,7 @@ import numpy.typing as npt
 from chainrule.calculus import rows
 from chainrule.calculus.dual import Dual
 from chainrule.calculus.jet import Jet
+from chainrule.calculus.objective import Objective as Objective
 from chainrule.calculus.replicas import Replica as Replica
 from chainrule.calculus.replicas import as_numbers, as_vector, as_vectors
 from chainrule.calculus.replicas import unused_level as unused_level
@@ -60,6 +61,43 @@ def value_and_gradient(
     cost, delta = loss.value_and_delta(y, t, sample_weights)
     replica.backward_parameters(delta)
     return cost if isinstance(cost, Dual) else float(cost), replica.gradient()  # type: ignore[return-value]
+
+
+def function(
+    model: Layer, loss: Any, x: Any, t: Any = None, sample_weights: Any = None
+) -> Objective:
+    """The cost as a function of the parameters, for the minimizers of SciPy and others.
+
+    Parameters
+    ----------
+    model, loss, x, t, sample_weights
+        As in `value_and_gradient`.
+
+    Returns
+    -------
+    Objective
+        ``value(θ)``, ``value_and_gradient(θ)``, ``gradient(θ)`` and ``hvp(θ, v)``. None of them
+        changes the model.
+
+    Examples
+    --------
+    A straight line through four points:
+
+    >>> from scipy.optimize import minimize
+    >>> model = Sequential([Dense(1)])
+    >>> model.build((1,), rng=0)
+    >>> x = np.array([[0.0], [1.0], [2.0], [3.0]])
+    >>> cost = derivatives.function(model, losses.HalfSquaredError(), x, 2 * x + 1)
+    >>> start = model.parameters.value
+    >>> result = minimize(
+    ...     cost.value_and_gradient, start, jac=True, hessp=cost.hvp, method="trust-ncg"
+    ... )
+    >>> result.x.round(6)
+    array([2., 1.])
+    >>> model.parameters.value = result.x
+    """
+    _require_loss(loss)
+    return Objective(model, loss, _inputs(model, x), t, sample_weights)
 
 
 def vjp(model: Layer, x: Any, delta: Any) -> tuple[Any, Any, Any]:
@@ -386,11 +424,11 @@ def _jacobian_of_parameters(model: Layer, inputs: tuple[Array, ...]) -> list[Any
     size, batch = model.parameters.size, len(inputs[0])
     shapes: list[Shape] = []
 
-    def units(y: Any, some: slice) -> Iterator[Any]:
+    def unit_deltas(y: Any, some: slice) -> Iterator[Any]:
         shapes[:] = [part.shape[1:] for part in as_tuple(y)]
         return rows.unit_deltas(y, some)
 
-    found = rows.apart(model, inputs, units)
+    found = rows.apart(model, inputs, unit_deltas)
     ends = np.cumsum([math.prod(shape) for shape in shapes])
     if found is None:
         columns = _parameter_columns(model, inputs, batch * ends[-1])
