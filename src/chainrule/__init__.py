@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from chainrule.display.summary import summary as summary
     from chainrule.display.trace import trace as trace
     from chainrule.graph.blocks import TransformerBlock as TransformerBlock
+    from chainrule.graph.ensemble import Ensemble as Ensemble
     from chainrule.graph.graph import Graph as Graph
     from chainrule.graph.node import Input as Input
     from chainrule.graph.residual import Branches as Branches
@@ -114,6 +115,7 @@ _PLACES = {
     "Dropout": "chainrule.layers.random",
     "Dual": "chainrule.calculus.dual",
     "Embedding": "chainrule.layers.embedding",
+    "Ensemble": "chainrule.graph.ensemble",
     "Equations": "chainrule.core.equations",
     "Flatten": "chainrule.layers.reshape",
     "Formula": "chainrule.calculus.formula",

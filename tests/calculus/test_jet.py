@@ -1,15 +1,15 @@
-"""Jets agree with nested dual numbers, in every layer and in NumPy's functions, and with PyTorch."""
+"""Jets agree with nested dual numbers, in every layer and in NumPy's functions."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from laws.library import LIBRARY, PHYSICS
 
 from chainrule import Activation, Dense, Dual, Layer, Sequential, derivatives
 from chainrule.calculus.jet import Jet, JetDelta
 from chainrule.core.errors import NoTangentRuleError, ShapeError
 from chainrule.core.input_checks import as_tuple
+from laws.library import LIBRARY, PHYSICS
 
 PAIRS = ((0, 0), (0, 1))
 KINDS = (None, 0, 1, (0, 0), (0, 1))

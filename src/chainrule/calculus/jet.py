@@ -156,6 +156,10 @@ class Jet(ArrayMethods):
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         """NumPy calls this instead of a ufunc (NEP 13)."""
+        if not options and method == "__call__":
+            direct = DIRECT.get(ufunc)
+            if direct is not None:
+                return direct(_higher(*inputs), ufunc, *inputs)
         out = options.pop("out", None)
         (out,) = out if isinstance(out, tuple) and len(out) == 1 else (out,)
         result = _of_ufunc(_highest([*inputs, out]), ufunc, method, inputs, options, out)
@@ -169,12 +173,14 @@ class Jet(ArrayMethods):
         kwargs: Mapping[str, Any],
     ) -> Any:
         """NumPy calls this instead of any other function (NEP 18, and NEP 35 for ``like=``)."""
+        from chainrule.calculus.jet_functions import of_function
+
         call = Call(function, args, kwargs)
         out = call.arguments.get("out")
         if out is not None:
             call.arguments["out"] = None
         like = self if function in CREATING else None
-        result = _of_function(_highest([*call.arguments.values(), out, like]), call, out)
+        result = of_function(_highest([*call.arguments.values(), out, like]), call, out)
         return result if out is None else _write(result, out)
 
     # ---- parts of the array
@@ -189,13 +195,13 @@ class Jet(ArrayMethods):
         index = index if isinstance(index, tuple) else (index,)
         if _lists_in(index) > 1:
             for n, part in enumerate(self.parts):
-                part[index] = _part(item, n, self.level)
+                part[index] = part_in(item, n, self.level)
             return
         room = (slice(None), *index)
         if isinstance(item, Jet) and item.level == self.level:
             if type(item) is not type(self) and _is_zero(self):
                 self.__class__ = type(item)  # zeros are both
-            self.parts[room] = _aligned(item.parts, self.parts[room].ndim - 1)
+            self.parts[room] = aligned(item.parts, self.parts[room].ndim - 1)
         else:
             if isinstance(item, Jet) and item.level > self.level:
                 raise lost("assigning a Jet of a higher level into one of a lower level")
@@ -203,10 +209,10 @@ class Jet(ArrayMethods):
             self.parts[(0, *index)] = item
 
     def __iadd__(self, other: Any) -> Any:
-        if np.ndim(other) <= self.ndim and not isinstance(other, Jet):
+        if _ndim(other) <= self.ndim and not isinstance(other, Jet):
             self.parts[0] += other
             return self
-        return np.add(self, other, out=(self,))
+        return np.add(self, other, out=(self,))  # type: ignore[arg-type]
 
     def __pow__(self, exponent: Any) -> Any:
         """``x**a``, as accurate as the operator of arrays."""
@@ -246,42 +252,34 @@ def _of_ufunc(
         return REDUCTIONS[ufunc, method](*inputs, **{"axis": 0, **options})
     if method == "outer":
         a, b = inputs
-        return ufunc(np.reshape(a, np.shape(a) + (1,) * np.ndim(b)), b)
+        return ufunc(np.reshape(a, _shape(a) + (1,) * _ndim(b)), b)
     if method == "at" and ufunc is np.add:
         into, index, added = inputs
         if not isinstance(into, Jet) or into.level < at.level:
             raise lost("np.add.at on a plain array")
         for n, part in enumerate(into.parts):
-            np.add.at(part, index, _part(added, n, at.level))
+            np.add.at(part, index, part_in(added, n, at.level))
         return None
     if method != "__call__" or options.pop("where", True) is not True:
         raise no_rule(f"{name_of(ufunc)}.{method}")
     if ufunc in CONSTANT:
-        return ufunc(*[_part(x, 0, at.level) for x in inputs], **options)
-    if ufunc in (np.add, np.subtract):
-        return _sum(at, ufunc, *inputs)
-    if ufunc is np.negative or ufunc is np.positive:
-        return inputs[0].made(ufunc(inputs[0].parts))
-    if ufunc is np.multiply:
-        return _product(at, *inputs)
-    if ufunc is np.square:
-        return _product(at, *inputs, *inputs)
+        return ufunc(*[part_in(x, 0, at.level) for x in inputs], **options)
+    if ufunc in DIRECT and not options:
+        return DIRECT[ufunc](at, ufunc, *inputs)
     if ufunc is np.matmul:
-        return _contraction(at, np.matmul, *inputs, out)
+        return contraction(at, np.matmul, inputs[0], inputs[1], out)
     if ufunc is np.divide and isinstance(inputs[0], JetDelta):
-        return _product(at, inputs[0], 1 / inputs[1])
-    if ufunc is np.absolute and not isinstance(inputs[0], JetDelta):
-        return _product(at, np.sign(inputs[0].value), inputs[0])
+        return _product(at, ufunc, inputs[0], 1 / inputs[1])
     rule = RULES.get(ufunc)
     if rule is None:
         raise no_rule(name_of(ufunc))
     if rule.partials:
         return _elementwise(at, ufunc, inputs, ufunc, options)
     if rule.degree == 2:
-        return _contraction(at, ufunc, *inputs, out)
+        return contraction(at, ufunc, inputs[0], inputs[1], out)
     if any(isinstance(x, JetDelta) for x in inputs):
-        raise _not_linear(ufunc)
-    return _by_duals(at, lambda number: ufunc(*[_replaced(x, number, at.level) for x in inputs]))
+        raise not_linear(ufunc)
+    return by_duals(at, lambda number: ufunc(*[replaced(x, number, at.level) for x in inputs]))
 
 
 def _elementwise(
@@ -292,15 +290,15 @@ def _elementwise(
     options: Mapping[str, Any] | None = None,
 ) -> Any:
     """f(x, …), with y_i = Σ f′ x_i and y_ij = Σ f′ x_ij + Σ f″ x_i x_j, from the formulas of f′."""
-    values = [_part(x, 0, at.level) for x in inputs]
+    values = [part_in(x, 0, at.level) for x in inputs]
     y = evaluate(*values, **(options or {}))
     moving = [n for n, x in enumerate(inputs) if isinstance(x, Jet) and x.level == at.level]
     if any(isinstance(inputs[n], JetDelta) for n in moving):
-        raise _not_linear(ufunc)
-    parts = [_aligned(inputs[n].parts, y.ndim) for n in moving]
+        raise not_linear(ufunc)
+    parts = [aligned(inputs[n].parts, y.ndim) for n in moving]
     partials = [RULES[ufunc].partials[n] for n in moving]
     slopes = [partial(y, *values) for partial in partials]
-    result = np.empty((len(at.parts), *y.shape), y.dtype, **_like(y))
+    result = np.empty((len(at.parts), *y.shape), y.dtype, **like(y))
     result[0] = y
     for number, (slope, p) in enumerate(zip(slopes, parts, strict=True)):
         if number == 0:
@@ -331,8 +329,8 @@ def _curvatures(
         return
     jets, unit = list(values), np.eye(len(moving), dtype=y.dtype)
     for n, row in zip(moving, unit, strict=True):
-        steps = row.reshape(-1, *(1,) * np.ndim(values[n]))
-        steps = np.broadcast_to(steps, (len(row), *np.shape(values[n])))
+        steps = row.reshape(-1, *(1,) * _ndim(values[n]))
+        steps = np.broadcast_to(steps, (len(row), *_shape(values[n])))
         jets[n] = Jet(np.concatenate([values[n][None], steps]), (), at.level)
     here = Jet(np.stack([y, *(np.broadcast_to(s, y.shape) for s in slopes)]), (), at.level)
     for n, p in zip(moving, parts, strict=True):
@@ -351,42 +349,50 @@ def _times(ufunc: np.ufunc, slope: Any, dx: Any) -> Any:
 
 
 def _sum(at: Jet, ufunc: np.ufunc, a: Any, b: Any) -> Any:
-    """A + b or a − b, part by part; a plain array has a value alone."""
-    moving = [x for x in (a, b) if isinstance(x, Jet) and x.level == at.level]
-    if len({type(x) for x in moving}) > 1:
-        if not all(isinstance(x, JetDelta) or _is_zero(x) for x in moving):
-            raise _not_linear(ufunc)
-        a, b = (x if isinstance(x, JetDelta) else x.value for x in moving)
-        moving = [x for x in (a, b) if isinstance(x, JetDelta)]
-    ndim = max(np.ndim(a), np.ndim(b))
-    if len(moving) == 2:
-        return at.made(ufunc(_aligned(a.parts, ndim), _aligned(b.parts, ndim)))
-    (x,) = moving
-    parts = _aligned(x.parts, ndim)
+    """The sum or difference, part by part; a plain array has a value alone."""
+    if isinstance(a, Jet) and isinstance(b, Jet) and a.level == b.level:
+        if type(a) is not type(b):
+            return _sum_with_zeros(at, ufunc, a, b)
+        if a.parts.ndim == b.parts.ndim:
+            return a.made(ufunc(a.parts, b.parts))
+        ndim = max(a.ndim, b.ndim)
+        return a.made(ufunc(aligned(a.parts, ndim), aligned(b.parts, ndim)))
+    x, other = (a, b) if at is a else (b, a)
+    parts, shape = x.parts, _shape(other)
+    if shape != () and shape != x.shape:
+        shape = np.broadcast_shapes(shape, x.shape)
+        parts = np.broadcast_to(aligned(parts, len(shape)), (len(parts), *shape))
     parts = -parts if x is b and ufunc is np.subtract else np.copy(parts)
-    shape = np.broadcast_shapes(np.shape(a), np.shape(b))
-    if parts.shape[1:] != shape:
-        parts = np.copy(np.broadcast_to(parts, (len(parts), *shape)))
     if x is b:
-        parts[0] += a
+        parts[0] += other
     else:
-        parts[0] = ufunc(parts[0], b)
+        parts[0] = ufunc(parts[0], other)
     return x.made(parts)
 
 
-def _product(at: Jet, a: Any, b: Any) -> Any:
-    """A b: the rule of Leibniz, or its adjoint if one of them is a delta."""
+def _sum_with_zeros(at: Jet, ufunc: np.ufunc, a: Jet, b: Jet) -> Any:
+    """The sum of a delta and a jet, which must be zeros, as in a new array."""
+    if not all(isinstance(x, JetDelta) or _is_zero(x) for x in (a, b)):
+        raise not_linear(ufunc)
+    delta = a if isinstance(a, JetDelta) else b
+    return _sum(delta, ufunc, *(x if isinstance(x, JetDelta) else x.value for x in (a, b)))
+
+
+def _product(at: Jet, ufunc: np.ufunc, a: Any, b: Any) -> Any:
+    """The product: the rule of Leibniz, or its adjoint if one of them is a delta."""
     if not isinstance(b, Jet) or b.level < at.level:
         a, b = b, a  # now b moves
-    ndim = max(np.ndim(a), np.ndim(b))
-    right = _aligned(b.parts, ndim)
-    if not isinstance(a, Jet) or a.level < at.level:
-        return b.made(a * right)
-    left = _aligned(a.parts, ndim)
+    left = a.parts if isinstance(a, Jet) and a.level == at.level else None
+    right = b.parts
+    if left is None:
+        return b.made(a * aligned(right, _ndim(a)))
+    if left.ndim != right.ndim:
+        ndim = max(left.ndim, right.ndim) - 1
+        left, right = aligned(left, ndim), aligned(right, ndim)
     if isinstance(a, JetDelta):
         a, b, left, right = b, a, right, left
     if isinstance(a, JetDelta):
-        raise _not_linear(np.multiply)
+        raise not_linear(ufunc)
     start = len(left) - len(at.pairs)
     if a is b:
         result = (2 * left[0]) * right
@@ -409,28 +415,56 @@ def _product(at: Jet, a: Any, b: Any) -> Any:
     return a.made(result)
 
 
-def _contraction(at: Jet, product: Callable[..., Any], a: Any, b: Any, out: Any = None) -> Any:
+def _signed(at: Jet, ufunc: np.ufunc, x: Jet) -> Jet:
+    """−x, +x or 2 x."""
+    return x.made(ufunc(x.parts))  # type: ignore[no-any-return]
+
+
+def _absolute(at: Jet, ufunc: np.ufunc, x: Jet) -> Any:
+    """|x| = x · sign x."""
+    if isinstance(x, JetDelta):
+        raise not_linear(ufunc)
+    return _product(at, np.multiply, np.sign(x.value), x)
+
+
+def _square(at: Jet, ufunc: np.ufunc, x: Jet) -> Any:
+    return _product(at, ufunc, x, x)
+
+
+DIRECT: dict[np.ufunc, Callable[..., Any]] = {
+    np.add: _sum,
+    np.subtract: _sum,
+    np.multiply: _product,
+    np.negative: _signed,
+    np.positive: _signed,
+    np.square: _square,
+    np.absolute: _absolute,
+}
+"""The functions that jets meet most often."""
+
+
+def contraction(at: Jet, product: Any, a: Any, b: Any, out: Any = None) -> Any:
     """A product that sums over axes: matmul, dot, einsum, …; linear in each of the two arrays.
 
     If it is written into a plain array, as the gradient of a parameter is, only the first part of a
     delta is computed.
     """
-    left, right = (x.parts if isinstance(x, Jet) and x.level == at.level else None for x in (a, b))
+    left, right = _parts_of(a, at.level), _parts_of(b, at.level)
     if left is None and right is None:
         return product(a, b)
     if left is None or right is None:
         x, parts = (a, left) if right is None else (b, right)
         if isinstance(x, JetDelta) and out is not None and level_in(out) < at.level:
-            return product(a, b[...].parts[0]) if right is not None else product(parts[0], b)
-        if product in (np.matmul, np.dot) and parts.ndim == 3 and np.ndim(a) == np.ndim(b) == 2:
-            if right is not None:
+            return product(a, parts[0]) if x is b else product(parts[0], b)
+        if product in (np.matmul, np.dot) and parts.ndim == 3 and _ndim(a) == _ndim(b) == 2:
+            if x is b:
                 return x.made(np.matmul(a, parts))
             rows = np.dot(parts.reshape(-1, parts.shape[2]), b)
             return x.made(rows.reshape(*parts.shape[:2], b.shape[1]))
-        each = [product(a, p) if right is not None else product(p, b) for p in parts]
+        each = [product(a, p) if x is b else product(p, b) for p in parts]
         return x.made(np.stack(each))
     if isinstance(a, JetDelta) and isinstance(b, JetDelta):
-        raise _not_linear(product)
+        raise not_linear(product)
     has_delta = isinstance(a, JetDelta) or isinstance(b, JetDelta)
     if has_delta and out is not None and level_in(out) < at.level:
         return _for_constant(product, left, right)
@@ -473,80 +507,7 @@ def _leibniz(count: int, pairs: Pairs) -> Iterator[tuple[int, int, int]]:
         yield p, 1 + j, 1 + i
 
 
-# ---- other functions
-
-
-def _of_function(at: Jet, call: Call, out: Any) -> Any:
-    function, arguments = call.function, call.arguments
-    moving = [n for n, x in arguments.items() if level_in(x) == at.level]
-    if function in CREATING:
-        arguments.update(_like(at.value))
-        if not moving:
-            return at.made(_with_zeros(call.evaluate({}), len(at.parts)))
-    if function in CONSTANT:
-        result = call.evaluate({n: _values(x, at.level) for n, x in arguments.items()})
-        if getattr(getattr(result, "dtype", None), "kind", "") != "f":
-            return result
-        return at.made(_with_zeros(result, len(at.parts)))
-    if function is np.copyto:
-        arguments["dst"][...] = arguments["src"]
-        return None
-    rule = RULES.get(function)
-    if rule is None:
-        raise no_rule(name_of(function))
-    lists = [x for n in moving for x in _jets_in(arguments[n], at.level)]
-    kind = next((x for x in lists if isinstance(x, JetDelta)), lists[0])
-    if function in MOVED and len(moving) == 1:
-        moved = MOVED[function](call, arguments[moving[0]])
-        if moved is not None:
-            return kind.made(moved)
-    if rule.degree == 2 and len(lists) == 2 and len(moving) == 2:
-
-        def product(a: Any, b: Any) -> Any:
-            return call.evaluate(dict(zip(moving, (a, b), strict=True)))
-
-        return _contraction(at, function if function is np.dot else product, *lists, out)
-    if rule.degree == 2 and len(lists) == 1:
-        (name,) = moving
-
-        def image(part: Any) -> Any:
-            return call.evaluate({name: part})
-
-        if function is np.dot:
-            return _contraction(at, np.dot, arguments["a"], arguments["b"], out)
-        return kind.made(np.stack([image(part) for part in lists[0].parts]))
-    if rule.degree == 1:
-        return _linear(at, call, kind)
-    if isinstance(kind, JetDelta):
-        raise _not_linear(function)
-    return _by_duals(
-        at,
-        lambda number: call.evaluate(
-            {name: _replaced(x, number, at.level) for name, x in arguments.items()}
-        ),
-    )
-
-
-def _linear(at: Jet, call: Call, kind: Jet) -> Any:
-    """A function that is linear in all its arrays: part by part."""
-    rule = RULES[call.function]
-    arrays = call.arrays_of(rule)
-
-    def image(n: int) -> Any:
-        return call.evaluate(
-            {
-                name: _part(x, n, at.level, constant=name not in arrays)
-                for name, x in call.arguments.items()
-            }
-        )
-
-    images = [image(n) for n in range(len(at.parts))]
-    if isinstance(images[0], list | tuple):
-        return type(images[0])(kind.made(np.stack(each)) for each in zip(*images, strict=True))
-    return kind.made(np.stack(images))
-
-
-def _by_duals(at: Jet, evaluated: Callable[[Callable[[Jet], Any]], Any]) -> Any:
+def by_duals(at: Jet, evaluated: Callable[[Callable[[Jet], Any]], Any]) -> Any:
     """Any function with a rule: for each direction, and each pair, once with dual numbers.
 
     ``evaluated(number)`` calls the function with ``number(jet)`` in place of each jet.
@@ -559,75 +520,19 @@ def _by_duals(at: Jet, evaluated: Callable[[Callable[[Jet], Any]], Any]) -> Any:
     start = len(at.parts) - len(at.pairs)
     parts = [evaluated(lambda x: x.value)]
     for n in range(1, start):
-        parts.append(tangent(evaluated(lambda x, n=n: Dual(x.parts[0], x.parts[n], level)), level))
+
+        def single(x: Jet, n: int = n) -> Any:
+            return Dual(x.parts[0], x.parts[n], level)
+
+        parts.append(tangent(evaluated(single), level))
     for n, (i, j) in enumerate(at.pairs, start):
 
-        def pair(x: Any, n: int = n, i: int = i, j: int = j) -> Any:
+        def pair(x: Jet, n: int = n, i: int = i, j: int = j) -> Any:
             here = Dual(x.parts[0], x.parts[1 + i], level)
             return Dual(here, Dual(x.parts[1 + j], x.parts[n], level), level + 1)
 
         parts.append(tangent(tangent(evaluated(pair), level + 1), level))
     return at.made(np.stack(parts))
-
-
-# ---- functions that only move or add entries: once for all parts, with their axes one further
-
-
-def _reshaped(call: Call, x: Jet) -> Any:
-    given = call.arguments
-    shape = given.get("shape", given.get("newshape"))
-    if given.get("order", "C") != "C":
-        return None
-    shape = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
-    return np.reshape(x.parts, (len(x.parts), *shape))
-
-
-def _transposed(call: Call, x: Jet) -> Any:
-    axes = call.arguments.get("axes")
-    axes = range(x.ndim)[::-1] if axes is None else [a % x.ndim for a in axes]
-    return np.transpose(x.parts, (0, *(a + 1 for a in axes)))
-
-
-def _summed(call: Call, x: Jet) -> Any:
-    given = dict(call.arguments)
-    if not given.keys() <= {"a", "axis", "keepdims"}:
-        return None
-    axis, keep = given.get("axis"), given.get("keepdims", False)
-    axes = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
-    shifted = tuple(a % max(x.ndim, 1) + 1 for a in axes)
-    return call.function(x.parts, axis=shifted, keepdims=bool(keep))
-
-
-def _broadcast(call: Call, x: Jet) -> Any:
-    shape = call.arguments["shape"]
-    shape = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
-    return np.broadcast_to(_aligned(x.parts, len(shape)), (len(x.parts), *shape))
-
-
-def _joined(call: Call, x: Any) -> Any:
-    """np.concatenate or np.stack of jets alone."""
-    given = call.arguments
-    name = next(n for n in given if given[n] is x)
-    if not isinstance(x, list | tuple) or not all(isinstance(part, Jet) for part in x):
-        return None
-    axis = given.get("axis", 0)
-    levels = {part.level for part in x}
-    if axis is None or len(levels) > 1 or not given.keys() <= {name, "axis", "out"}:
-        return None
-    return call.function([part.parts for part in x], axis=axis + 1 if axis >= 0 else axis)
-
-
-MOVED: dict[Callable[..., Any], Callable[[Call, Any], Any]] = {
-    np.reshape: _reshaped,
-    np.transpose: _transposed,
-    np.sum: _summed,
-    np.mean: _summed,
-    np.broadcast_to: _broadcast,
-    np.concatenate: _joined,
-    np.stack: _joined,
-    np.copy: lambda call, x: np.copy(x.parts),
-    np.ravel: lambda call, x: x.parts.reshape(len(x.parts), -1) if x.size else None,
-}
 
 
 # ---- from a Jet to its parts, and back
@@ -642,46 +547,63 @@ def level_in(x: Any) -> int:
 
 def _highest(given: Any) -> Jet:
     """The Jet of the highest level in lists of arguments."""
-    found = list(_jets_in(list(given), None))
+    found = list(jets_in(list(given), None))
     return max(found, key=lambda x: x.level)
 
 
-def _jets_in(x: Any, level: int | None) -> Iterator[Jet]:
+def _higher(a: Any, b: Any = None) -> Jet:
+    """The one of two operands that is a Jet of the higher level."""
+    if isinstance(a, Jet) and not (isinstance(b, Jet) and b.level > a.level):
+        return a
+    return b  # type: ignore[no-any-return]
+
+
+def _parts_of(x: Any, level: int) -> Any:
+    """The parts of a Jet of this level; None for a constant."""
+    return x.parts if isinstance(x, Jet) and x.level == level else None
+
+
+def _ndim(x: Any) -> int:
+    return x.ndim if hasattr(x, "ndim") else np.ndim(x)
+
+
+def _shape(x: Any) -> tuple[int, ...]:
+    return x.shape if hasattr(x, "shape") else np.shape(x)
+
+
+def jets_in(x: Any, level: int | None) -> Iterator[Jet]:
+    """The jets of this level, or of any, in x, also in lists."""
     if isinstance(x, Jet):
         if level is None or x.level == level:
             yield x
     elif isinstance(x, list | tuple):
         for each in x:
-            yield from _jets_in(each, level)
+            yield from jets_in(each, level)
 
 
-def _replaced(x: Any, number: Callable[[Any], Any], level: int) -> Any:
+def replaced(x: Any, number: Callable[[Any], Any], level: int) -> Any:
     """X with each Jet of this level in it replaced."""
     if isinstance(x, Jet):
         return number(x) if x.level == level else x
     if isinstance(x, list | tuple) and level_in(x) >= level:
-        return type(x)(_replaced(each, number, level) for each in x)
+        return type(x)(replaced(each, number, level) for each in x)
     return x
 
 
-def _values(x: Any, level: int) -> Any:
-    return _replaced(x, lambda jet: jet.value, level)
-
-
-def _part(x: Any, n: int, level: int, constant: bool = False) -> Any:
+def part_in(x: Any, n: int, level: int, constant: bool = False) -> Any:
     """Part n of x, also in lists; of a plain array the value, and zeros for n > 0."""
     if isinstance(x, Jet):
         return x.parts[n] if x.level == level else (x if n == 0 else np.zeros_like(x))
     if isinstance(x, list | tuple) and level_in(x) >= level:
-        return type(x)(_part(each, n, level) for each in x)
+        return type(x)(part_in(each, n, level) for each in x)
     if n == 0 or constant or x is None or isinstance(x, str):
         return x
     if isinstance(x, list | tuple):
-        return type(x)(_part(each, n, level) for each in x)
+        return type(x)(part_in(each, n, level) for each in x)
     return np.zeros_like(x)
 
 
-def _aligned(parts: Any, ndim: int) -> Any:
+def aligned(parts: Any, ndim: int) -> Any:
     """The parts with axes of length 1 inserted, so that they broadcast to arrays of this rank."""
     missing = ndim - (parts.ndim - 1)
     if missing <= 0:
@@ -689,8 +611,9 @@ def _aligned(parts: Any, ndim: int) -> Any:
     return parts.reshape(parts.shape[0], *(1,) * missing, *parts.shape[1:])
 
 
-def _with_zeros(value: Any, count: int) -> Any:
-    parts = np.zeros((count, *value.shape), value.dtype, **_like(value))
+def with_zeros(value: Any, count: int) -> Any:
+    """The parts of a constant."""
+    parts = np.zeros((count, *value.shape), value.dtype, **like(value))
     parts[0] = value
     return parts
 
@@ -715,11 +638,13 @@ def _write(result: Any, out: Any) -> Any:
     return out
 
 
-def _like(x: Any) -> dict[str, Any]:
+def like(x: Any) -> dict[str, Any]:
+    """The argument that makes NumPy create an array of this kind."""
     return {"like": x} if isinstance(x, Jet | Dual) else {}
 
 
-def _not_linear(function: Any) -> NoTangentRuleError:
+def not_linear(function: Any) -> NoTangentRuleError:
+    """The error for a `backward` that is not linear in its delta."""
     return NoTangentRuleError(
         f"{name_of(function)} of a delta is not linear in it",
         expected="a backward that multiplies the delta with what forward has remembered, and adds",

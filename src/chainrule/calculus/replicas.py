@@ -43,6 +43,8 @@ class Replica:
         numbers. Several directions, (k, size), make them jets. By default they do not move.
     level
         The level of these dual numbers; by default one that is not in use, as from `unused_level`.
+    with_gradients
+        Whether `backward` computes the gradients of the parameters; False saves the time.
 
     Attributes
     ----------
@@ -74,18 +76,26 @@ class Replica:
     array([12.])
     """
 
-    def __init__(self, model: Layer, dparameters: Any = None, level: int | None = None) -> None:
+    def __init__(
+        self,
+        model: Layer,
+        dparameters: Any = None,
+        level: int | None = None,
+        *,
+        with_gradients: bool = True,
+    ) -> None:
         is_several = np.ndim(dparameters) == 2
         if is_several:
             tangent = as_vectors(model, dparameters, len(dparameters))
         else:
             tangent = None if dparameters is None else as_vector(model, dparameters)
+        vector = model.parameters
         if level is None:
-            level = unused_level(model, tangent)
+            level = 1 + max(level_in(tangent), level_in([p.value for p in vector]))
         parts: dict[int, Any] = {}
         self.parameters: list[Parameter] = []
         start = 0
-        for parameter in model.parameters:
+        for parameter in vector:
             value: Array = parameter.value
             if tangent is not None:
                 window = tangent[..., start : start + parameter.size]
@@ -95,6 +105,7 @@ class Replica:
                 else:
                     value = Dual(value, window, level)
             self.parameters.append(self._parameter(parameter.path, value))
+            self.parameters[-1]._trainable = with_gradients
             parts[id(parameter)] = self.parameters[-1]
             start += parameter.size
         buffers, generators = list(model.buffers), list(model.generators.values())
@@ -200,6 +211,11 @@ class RowReplica(Replica):
         flat = [rows.reshape(self._batch, math.prod(rows.shape[1:])) for rows in taken]
         return np.concatenate([empty, *flat], axis=1)
 
+    def add_rows(self) -> None:
+        """Sum over the rows from now on, as any replica does."""
+        for parameter in self.parameters:
+            parameter.add_rows()  # type: ignore[attr-defined]
+
     def _parameter(self, path: str, value: Array) -> Parameter:
         return _RowParameter(path, value, self._batch)
 
@@ -221,20 +237,31 @@ class _ReplicaParameter(Parameter):
 class _RowParameter(_ReplicaParameter):
     """A parameter that keeps the contributions of the rows to its gradient apart."""
 
-    __slots__ = ("_batch", "_rows", "_was_summed")
+    __slots__ = ("_adds_rows", "_batch", "_rows", "_was_summed")
 
     def __init__(self, name: str, value: Array, batch: int) -> None:
         super().__init__(name, value)
         self._batch = batch
         self._rows: Any = None
         self._was_summed = False
+        self._adds_rows = False
+
+    def add_rows(self) -> None:
+        """Be an ordinary parameter from now on."""
+        self._adds_rows = True
+        self.zero_grad()
 
     def accumulate(self, gradient: Array) -> None:
         """Note that the layer itself has summed over the rows."""
         self._was_summed = True
+        if self._adds_rows:
+            super().accumulate(gradient)
 
     def accumulate_product(self, left: Array, right: Array) -> None:
         """Add the product of each row."""
+        if self._adds_rows:
+            super().accumulate_product(left, right)
+            return
         if not self._trainable:
             return
         rows = _product_of_each_row(left, right, self._batch)
@@ -245,9 +272,9 @@ class _RowParameter(_ReplicaParameter):
 
     @property
     def grad(self) -> Any:
-        """Zeros; a layer that asks for them adds a sum over the rows."""
+        """Zeros, unless rows are added; a layer that asks for them adds a sum over the rows."""
         self._was_summed = True
-        return self._gradient()
+        return super().grad
 
     @grad.setter
     def grad(self, new: Array) -> None:
@@ -275,6 +302,7 @@ def _product_of_each_row(left: Array, right: Array, batch: int) -> Any:
     columns = np.swapaxes(left.reshape(a, batch, each), 0, 1)  # (batch, a, each)
     rows = right.reshape(batch, each, b)
     products = columns * rows if each == 1 else columns @ rows
+    products = getattr(products, "constant_part", products)  # of the delta of a jet
     return products.reshape(batch, *left.shape[:-1], *right.shape[1:])
 
 

@@ -125,6 +125,10 @@ class ConvergenceError(ChainruleError, ArithmeticError):
     """A solver did not find what it was looking for."""
 
 
+class SingularMatrixError(ChainruleError, ArithmeticError):
+    """A system of linear equations has no unique solution."""
+
+
 class NoTangentRuleError(ChainruleError, NotImplementedError, TypeError):
     """A NumPy function without a tangent rule was called with a `Dual` number."""
 

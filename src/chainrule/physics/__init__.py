@@ -2,6 +2,9 @@
 
     Derivatives     x ↦ u, ∂u/∂x_i, ∂²u/∂x_i∂x_j              differential equations as losses
     Hamiltonian     (q, p) ↦ (∂H/∂p, −∂H/∂q)                  motion that conserves energy
+    Lagrangian      (q, q̇) ↦ (q̇, q̈)                           motion in any coordinates
+    NeuralODE       y_0 ↦ y(t_1), y(t_2), …  with ẏ = f(y)    trajectories of a learned field
+    Equilibrium     x ↦ z  with z = f(x, z)                   what an iteration converges to
 
 Each is a layer with an exact `backward`, so it trains, saves and nests like any other.
 """
@@ -9,5 +12,8 @@ Each is a layer with an exact `backward`, so it trains, saves and nests like any
 from __future__ import annotations
 
 from chainrule.physics.derivatives import Derivatives
+from chainrule.physics.equilibrium import Equilibrium
+from chainrule.physics.mechanics import Hamiltonian, Lagrangian
+from chainrule.physics.neural_ode import NeuralODE
 
-__all__ = ["Derivatives"]
+__all__ = ["Derivatives", "Equilibrium", "Hamiltonian", "Lagrangian", "NeuralODE"]
