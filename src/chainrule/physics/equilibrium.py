@@ -200,7 +200,8 @@ def _mixture(steps: list[Numbers], changes: list[Numbers], g: Numbers) -> Any:
         return 0.0 * g
     c = np.stack(changes, axis=1)  # (batch, memory, n)
     gram = c @ np.swapaxes(c, 1, 2)
-    damping = 1e-14 * np.trace(gram, axis1=1, axis2=2) + np.finfo(g.dtype).tiny
+    numbers = np.finfo(g.dtype)
+    damping = 10 * numbers.eps * np.trace(gram, axis1=1, axis2=2) + numbers.tiny
     gram = gram + damping[:, np.newaxis, np.newaxis] * np.eye(len(changes), dtype=g.dtype)
     if not np.all(np.isfinite(gram)):
         return 0.0 * g

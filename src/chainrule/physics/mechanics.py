@@ -225,13 +225,15 @@ def require_regular(layer: Layer, matrices: Any) -> None:
     plain = innermost(matrices)
     if not plain.size or not np.all(np.isfinite(plain)):
         return  # what is not finite is found where it appears
-    inverse_of_condition = 1 / np.linalg.cond(plain)
-    row = int(np.argmin(inverse_of_condition))
-    if inverse_of_condition[row] < np.finfo(plain.dtype).eps:
+    sizes = np.linalg.svd(plain, compute_uv=False)
+    largest, smallest = sizes[:, 0], sizes[:, -1]
+    is_singular = ~(smallest > np.finfo(plain.dtype).eps * largest)
+    if np.any(is_singular):
+        row = int(np.argmax(is_singular))
         raise SingularMatrixError(
             f"{type(layer).__name__}: the mass matrix of row {row} cannot be inverted",
             expected="∂²L/∂q̇² of full rank",
-            received=f"a matrix with the condition number {1 / inverse_of_condition[row]:.1e}",
+            received=f"singular values from {largest[row]:.1e} to {smallest[row]:.1e}",
             hint="L must depend on every velocity, with curvature: tanh or softplus, not relu; "
             "and parameters that are not zero",
         )
