@@ -163,7 +163,7 @@ def test_a_fixed_point_without_derivative_is_named():
 
 
 def test_wrong_cells_and_arguments_are_named():
-    with pytest.raises(DefinitionError, match=r"Equilibrium\(cell\)"):
+    with pytest.raises(DefinitionError, match=r"Equilibrium\(layer\)"):
         Equilibrium(np.tanh)
     with pytest.raises(ConfigurationError, match=r"(?s)tolerance.*between 0 and 1"):
         Equilibrium(cell(), tolerance=0)

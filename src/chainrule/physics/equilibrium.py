@@ -80,8 +80,8 @@ class Equilibrium(Layer, repr=False):
     SingularMatrixError
         If 1 − J cannot be inverted, so that the fixed point has no derivative.
 
-    Source: S. Bai, J. Z. Kolter, V. Koltun, *Deep Equilibrium Models*, NeurIPS 2019; D. G. Anderson,
-    J. ACM 12 (1965).
+    Source: S. Bai, J. Z. Kolter, V. Koltun, *Deep Equilibrium Models*, NeurIPS 2019; D. G.
+    Anderson, J. ACM 12 (1965).
 
     Examples
     --------
@@ -192,9 +192,9 @@ class Equilibrium(Layer, repr=False):
 
 
 def _mixture(steps: list[Numbers], changes: list[Numbers], g: Numbers) -> Any:
-    """What Anderson's iteration subtracts from f(x, z): Σ γ_j (step j), with |g − Σ γ_j Δg_j| small.
+    """What Anderson's iteration subtracts from f(x, z): Σ γ_j (step j).
 
-    The least squares are those of the normal equations, with a bit of damping.
+    The γ make |g − Σ γ_j (change j)| small, by the normal equations with a bit of damping.
     """
     if not changes:
         return 0.0 * g
