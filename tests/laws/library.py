@@ -81,9 +81,13 @@ def _shared() -> Sequential:
     return Sequential([dense, bend, Sequential([dense, bend]), Dense(2), Softmax()])
 
 
-def _cell() -> Graph:
+def _cell(function: str = "tanh") -> Graph:
     x, h = Input((2,)), Input((3,))
-    return Graph([x, h], Activation("tanh")(Add()(Dense(3)(x), Dense(3)(h))))
+    return Graph([x, h], Activation(function)(Add()(Dense(3)(x), Dense(3)(h))))
+
+
+def _network(*function: Any, outputs: int = 1) -> Sequential:
+    return Sequential([Dense(4), Activation(*function), Dense(outputs)])
 
 
 TWO = ((4,), (4,))
@@ -202,6 +206,16 @@ LIBRARY_WITH_INPUTS: list[tuple[Layer, Any, Any]] = [
 """Layers that need inputs of their own, and a function that draws them."""
 
 
+PHYSICS: list[tuple[Layer, Any]] = [
+    (physics.Hamiltonian(_network("tanh")), (4,)),
+    (physics.Lagrangian(_network(np.sin, np.cos)), (4,)),
+    (physics.NeuralODE(_network("tanh", outputs=2), [0.0, 0.5, 0.7], substeps=2), (2,)),
+    (physics.NeuralODE(_network("tanh", outputs=2), [0, 0.01, 0.02], "dopri5", rtol=1e-3), (2,)),
+    (physics.Equilibrium(_cell("sigmoid"), tolerance=1e-14), (2,)),
+]
+"""Layers that evaluate others many times: a check takes seconds, so the tests try one seed."""
+
+
 @define
 class Checked:
     """A layer to check: its name, how it is made, and what `check_layer` gets."""
@@ -215,6 +229,8 @@ class Checked:
 def everything() -> Iterator[Checked]:
     """The library, and the unusual layers of the zoo."""
     cases = [(layer, shape, None) for layer, shape in [*LIBRARY, *PHYSICS, *UNUSUAL]]
+    """The library, the unusual layers of the zoo, and the layers of physics."""
+    cases = [(layer, shape, None) for layer, shape in [*LIBRARY, *UNUSUAL, *PHYSICS]]
     for number, (layer, shape, inputs) in enumerate([*cases, *LIBRARY_WITH_INPUTS, *WITH_INPUTS]):
         text = repr(layer)
         name = text if len(text) < 40 and "\n" not in text else type(layer).__name__

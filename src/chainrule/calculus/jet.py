@@ -25,7 +25,7 @@ Theory: A. Griewank, A. Walther, *Evaluating Derivatives*, 2nd ed., SIAM 2008, c
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -34,7 +34,7 @@ from chainrule.calculus.array_rules import CREATING, REDUCTIONS
 from chainrule.calculus.dual import CONSTANT, RULES, Dual
 from chainrule.calculus.elementwise_rules import CURVATURES, STEEP
 from chainrule.calculus.messages import lost, lost_in_conversion, name_of, no_method, no_rule
-from chainrule.calculus.rules import Call
+from chainrule.calculus.rules import Call, Evaluation, TangentRule
 from chainrule.core.errors import NoTangentRuleError, ShapeError
 
 Pairs = tuple[tuple[int, int], ...]
@@ -279,7 +279,7 @@ def _of_ufunc(
         return contraction(at, ufunc, inputs[0], inputs[1], out)
     if any(isinstance(x, JetDelta) for x in inputs):
         raise not_linear(ufunc)
-    return by_duals(at, lambda number: ufunc(*[replaced(x, number, at.level) for x in inputs]))
+    return by_rule(at, rule, lambda arrays: ufunc(*arrays, **options), inputs)
 
 
 def _elementwise(
@@ -507,32 +507,79 @@ def _leibniz(count: int, pairs: Pairs) -> Iterator[tuple[int, int, int]]:
         yield p, 1 + j, 1 + i
 
 
-def by_duals(at: Jet, evaluated: Callable[[Callable[[Jet], Any]], Any]) -> Any:
-    """Any function with a rule: for each direction, and each pair, once with dual numbers.
+def by_rule(
+    at: Jet,
+    rule: TangentRule,
+    evaluate: Callable[[Sequence[Any]], Any],
+    arrays: Sequence[Any],
+    options: Mapping[str, Any] | None = None,
+) -> Any:
+    """Any function with a tangent rule, one direction after the other.
 
-    ``evaluated(number)`` calls the function with ``number(jet)`` in place of each jet.
+    The rule gives y_i = R(y, x; x_i). It is a program of NumPy itself, so y_ij is what comes out of
+    it when y, x and x_i are jets along direction j.
     """
-    level = at.level
+    level, start, options = at.level, len(at.parts) - len(at.pairs), options or {}
+    moves = [level_in(x) == level for x in arrays]
 
-    def tangent(x: Any, of: int) -> Any:
-        return x.tangent if isinstance(x, Dual) and x.level == of else np.zeros_like(x)
+    def through(function: Callable[..., Any]) -> NoReturn:
+        raise _WrittenOutError(function(*arrays))
 
-    start = len(at.parts) - len(at.pairs)
-    parts = [evaluated(lambda x: x.value)]
-    for n in range(1, start):
+    def tangent(value: Any, result: Any, moved: Any) -> Any:
+        x = [replaced(a, value, level) for a in arrays]
+        dx = [replaced(a, moved, level) if m else None for a, m in zip(arrays, moves, strict=True)]
+        return rule.tangent(Evaluation(evaluate, result, x, dx, options, through))
 
-        def single(x: Jet, n: int = n) -> Any:
-            return Dual(x.parts[0], x.parts[n], level)
+    y = evaluate([replaced(a, lambda x: x.value, level) for a in arrays])
+    try:
+        parts = [y]
+        for n in range(1, start):
+            parts.append(tangent(_part(0), y, _part(n)))
+        for n, (i, j) in enumerate(at.pairs, start):
+            here, moved = _along(level, 0, 1 + j), _along(level, 1 + i, n)
+            parts.append(tangent(here, _jets_of(y, parts[1 + j], level), moved))
+    except _WrittenOutError as written:
+        (whole,) = written.args
+        return whole if isinstance(whole, list | tuple) else np.reshape(whole, np.shape(y))
+    return _assembled(at, parts, start)
 
-        parts.append(tangent(evaluated(single), level))
-    for n, (i, j) in enumerate(at.pairs, start):
 
-        def pair(x: Jet, n: int = n, i: int = i, j: int = j) -> Any:
-            here = Dual(x.parts[0], x.parts[1 + i], level)
-            return Dual(here, Dual(x.parts[1 + j], x.parts[n], level), level + 1)
+class _WrittenOutError(Exception):
+    """The result of a function that is written with others: it needs no rule of its own."""
 
-        parts.append(tangent(tangent(evaluated(pair), level + 1), level))
-    return at.made(np.stack(parts))
+
+def _part(n: int) -> Callable[[Jet], Any]:
+    return lambda x: x.parts[n]
+
+
+def _along(level: int, one: int, other: int) -> Callable[[Jet], Jet]:
+    """Two of the parts as a jet along one direction."""
+    return lambda x: Jet(np.stack([x.parts[one], x.parts[other]]), (), level)
+
+
+def _jets_of(y: Any, dy: Any, level: int) -> Any:
+    """A result and its derivative, or several of them, as jets along one direction."""
+    if isinstance(y, list | tuple):
+        each = [_jets_of(*pair, level) for pair in zip(y, dy, strict=True)]
+        return type(y)(*each) if hasattr(y, "_fields") else type(y)(each)
+    return y if dy is None else Jet(np.stack([y, np.reshape(dy, y.shape)]), (), level)
+
+
+def _assembled(at: Jet, parts: list[Any], start: int) -> Any:
+    """One jet of the parts, or of each of several results."""
+    y = parts[0]
+    if isinstance(y, list | tuple):
+        each = [_assembled(at, list(own), start) for own in zip(*parts, strict=True)]
+        return type(y)(*each) if hasattr(y, "_fields") else type(y)(each)
+    if y.dtype.kind not in "fc":
+        return y
+    result = with_zeros(y, len(parts))
+    for n, part in enumerate(parts[1:], 1):
+        if n >= start:  # the derivative of the tangent, if it has one
+            part = part.first[0] if level_in(part) == at.level else None
+        if part is not None:
+            result[n] = np.reshape(part, y.shape)
+    return at.made(result)
 
 
 # ---- from a Jet to its parts, and back

@@ -10,14 +10,13 @@ The parameters are those of the layer inside, the same in every step.
 from __future__ import annotations
 
 import itertools
-import operator
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 from attrs import field
 
-from chainrule.core import building
+from chainrule.core import building, layer_state
 from chainrule.core.errors import (
     BuildError,
     ChainruleError,
@@ -30,7 +29,6 @@ from chainrule.core.hints import hint_for_layer
 from chainrule.core.input_checks import as_tuple, one_or_tuple
 from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of
-from chainrule.core.tree import fields_of
 from chainrule.core.types import Array, RowPattern, Shape
 from chainrule.core.validators import complain, is_integer, yes_or_no
 from chainrule.layers.recurrent import require_sequences
@@ -42,7 +40,7 @@ def a_layer(owner: Any, attribute: Any, value: Any) -> None:
     if not isinstance(value, Layer):
         raise DefinitionError(
             f"{type(owner).__name__} is defined around a layer",
-            expected=f"{type(owner).__name__}({attribute.name})",
+            expected=f"{type(owner).__name__}(layer)",
             received=described(value),
             hint=hint_for_layer(value),
         )
@@ -263,11 +261,9 @@ def current_twins(
 
     There are none if there was no earlier pass, or a field has changed since.
     """
-    members = [member for _, member in layer.walk()]
-    fields = [getattr(m, each.name) for m in members for each in fields_of(type(m))]
+    fields = layer_state.field_values(layer)
     before, twins = known or ([], [])
-    is_current = len(before) == len(fields) and all(map(operator.is_, before, fields))
-    return fields, (twins if is_current else [])
+    return fields, (twins if layer_state.are_same(fields, before) else [])
 
 
 def shape_of_state(owner: Layer, cell: Layer, entry: Shape) -> Shape:

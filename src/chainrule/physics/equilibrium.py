@@ -80,8 +80,8 @@ class Equilibrium(Layer, repr=False):
     SingularMatrixError
         If 1 − J cannot be inverted, so that the fixed point has no derivative.
 
-    Source: S. Bai, J. Z. Kolter, V. Koltun, *Deep Equilibrium Models*, NeurIPS 2019; D. G. Anderson,
-    J. ACM 12 (1965).
+    Source: S. Bai, J. Z. Kolter, V. Koltun, *Deep Equilibrium Models*, NeurIPS 2019; D. G.
+    Anderson, J. ACM 12 (1965).
 
     Examples
     --------
@@ -192,15 +192,16 @@ class Equilibrium(Layer, repr=False):
 
 
 def _mixture(steps: list[Numbers], changes: list[Numbers], g: Numbers) -> Any:
-    """What Anderson's iteration subtracts from f(x, z): Σ γ_j (step j), with |g − Σ γ_j Δg_j| small.
+    """What Anderson's iteration subtracts from f(x, z): Σ γ_j (step j).
 
-    The least squares are those of the normal equations, with a bit of damping.
+    The γ make |g − Σ γ_j (change j)| small, by the normal equations with a bit of damping.
     """
     if not changes:
         return 0.0 * g
     c = np.stack(changes, axis=1)  # (batch, memory, n)
     gram = c @ np.swapaxes(c, 1, 2)
-    damping = 1e-14 * np.trace(gram, axis1=1, axis2=2) + np.finfo(g.dtype).tiny
+    numbers = np.finfo(g.dtype)
+    damping = 10 * numbers.eps * np.trace(gram, axis1=1, axis2=2) + numbers.tiny
     gram = gram + damping[:, np.newaxis, np.newaxis] * np.eye(len(changes), dtype=g.dtype)
     if not np.all(np.isfinite(gram)):
         return 0.0 * g

@@ -20,7 +20,7 @@ import numpy as np
 from attrs import field
 
 from chainrule.calculus.dual import Dual
-from chainrule.calculus.replicas import Replica, unused_level
+from chainrule.calculus.replicas import Replica, kept_replica, unused_level
 from chainrule.core.errors import (
     ConfigurationError,
     ShapeError,
@@ -76,12 +76,20 @@ class Mechanics(Layer, repr=False):
             )
         refuse_state(self, self.network)
 
-    def _gradient(self, x: Any, *, of_parameters: bool = False) -> tuple[Any, Any]:
-        """The derivatives of the network's output for x and, if wanted, for its parameters."""
-        replica = Replica(self.network, with_gradients=of_parameters)
-        y = replica.forward(x)
-        dx = replica.backward(np.ones(y.shape, y.dtype))
-        return dx, replica.gradient() if of_parameters else None
+    def _gradient(self, x: Any) -> Any:
+        """The derivative of the network's output for x."""
+        self.still = kept_replica(self.__dict__.get("still"), self.network, x, with_gradients=False)
+        return _derivative(self.still[1], x)
+
+    def _gradients(self, x: Any) -> tuple[Any, Any]:
+        """The derivatives of the network's output for x and for its parameters."""
+        self.moving = kept_replica(self.__dict__.get("moving"), self.network, x)
+        return _derivative(self.moving[1], x), self.moving[1].gradient()
+
+
+def _derivative(network: Replica, x: Any) -> Any:
+    y = network.forward(x)
+    return network.backward(np.ones(y.shape, y.dtype))
 
 
 class Hamiltonian(Mechanics, repr=False):
@@ -123,15 +131,15 @@ class Hamiltonian(Mechanics, repr=False):
 
     def forward(self, x: Array) -> Array:
         self.x = x
-        gradient, _ = self._gradient(x)
+        gradient = self._gradient(x)
         return turned(gradient)
 
     def backward(self, delta: Array) -> Array:
         v = -turned(delta)  # S is a rotation by 90 degrees: its transpose is −S
         level = unused_level(self.network, self.x, v)
-        dx, dparameters = self._gradient(Dual(self.x, v, level), of_parameters=True)
+        dx, dparameters = self._gradients(Dual(self.x, v, level))
         self.network.parameters.accumulate(dparameters.tangent)
-        return dx.tangent  # type: ignore[no-any-return]
+        return dx.tangent
 
 
 def turned(rows: Array) -> Array:
@@ -190,7 +198,7 @@ class Lagrangian(Mechanics, repr=False):
         zero = np.zeros_like(x)
         directions = np.concatenate([*(zero + unit for unit in units), along])
         level = unused_level(self.network, rows, directions)
-        gradient, _ = self._gradient(Dual(rows, directions, level))
+        gradient = self._gradient(Dual(rows, directions, level))
         products = np.reshape(gradient.tangent, (half + 1, *x.shape))
         mass = np.swapaxes(products[:half, :, half:], 0, 1)
         force = gradient.value[: len(x), :half] - products[half, :, half:]
@@ -213,7 +221,7 @@ class Lagrangian(Mechanics, repr=False):
         bend = np.concatenate([-force, still], axis=1)
         level = unused_level(self.network, self.x, push, motion)
         x = Dual(Dual(self.x, push, level), Dual(motion, bend, level), level + 1)
-        dx, dparameters = self._gradient(x, of_parameters=True)
+        dx, dparameters = self._gradients(x)
         self.network.parameters.accumulate(-dparameters.tangent.tangent)
         # The motion contains q̇ itself: ∂/∂q̇ of the derivative along it.
         through_motion = of_velocity - dx.value.tangent[:, :half]
@@ -225,13 +233,15 @@ def require_regular(layer: Layer, matrices: Any) -> None:
     plain = innermost(matrices)
     if not plain.size or not np.all(np.isfinite(plain)):
         return  # what is not finite is found where it appears
-    inverse_of_condition = 1 / np.linalg.cond(plain)
-    row = int(np.argmin(inverse_of_condition))
-    if inverse_of_condition[row] < np.finfo(plain.dtype).eps:
+    sizes = np.linalg.svd(plain, compute_uv=False)
+    largest, smallest = sizes[:, 0], sizes[:, -1]
+    is_singular = ~(smallest > np.finfo(plain.dtype).eps * largest)
+    if np.any(is_singular):
+        row = int(np.argmax(is_singular))
         raise SingularMatrixError(
             f"{type(layer).__name__}: the mass matrix of row {row} cannot be inverted",
             expected="∂²L/∂q̇² of full rank",
-            received=f"a matrix with the condition number {1 / inverse_of_condition[row]:.1e}",
+            received=f"singular values from {largest[row]:.1e} to {smallest[row]:.1e}",
             hint="L must depend on every velocity, with curvature: tanh or softplus, not relu; "
             "and parameters that are not zero",
         )

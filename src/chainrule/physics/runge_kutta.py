@@ -66,7 +66,7 @@ def combination(factors: Sequence[float], slopes: Sequence[Array]) -> Array:
     for factor, slope in zip(factors, slopes, strict=True):
         if factor:
             total = factor * slope if total is None else total + factor * slope
-    return total  # type: ignore[no-any-return]
+    return total
 
 
 RK4 = Method(((1 / 2,), (0, 1 / 2), (0, 0, 1), (1 / 6, 1 / 3, 1 / 3, 1 / 6)))
@@ -82,7 +82,7 @@ DOPRI5 = Method(
     ),
     (71 / 57600, 0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40),
 )
-"""Order 5, with an error of order 4. J. R. Dormand, P. J. Prince, J. Comput. Appl. Math. 6 (1980)."""
+"""Order 5, with an error of order 4. Dormand and Prince, J. Comput. Appl. Math. 6 (1980)."""
 
 
 @frozen
@@ -101,7 +101,7 @@ class Plan:
     reached: Numbers
 
     def outputs(self, states: Sequence[Array]) -> Array:
-        """Y at the times, (batch, times, …), from y at the start and after each step."""
+        """The values of y at the times, (batch, times, …), from all that it had after a step."""
         rows = np.arange(len(self.reached))[:, np.newaxis]
         return np.stack(states, axis=1)[rows, self.reached]
 
