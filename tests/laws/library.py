@@ -187,18 +187,6 @@ LIBRARY: list[tuple[Layer, Any]] = [
 ]
 
 
-def _network(units: int) -> Sequential:
-    return Sequential([Dense(4), Activation("tanh"), Dense(units)])
-
-
-PHYSICS: list[tuple[Layer, Any]] = [
-    (physics.Derivatives(_network(1)), (3,)),
-    (physics.Derivatives(_network(1), order=2), (2,)),
-    (physics.Derivatives(_network(2), order=2, second=[(1, 0), (1, 1)]), (2,)),
-]
-"""Layers whose backward is itself a computation with jets or dual numbers: no program of them."""
-
-
 LIBRARY_WITH_INPUTS: list[tuple[Layer, Any, Any]] = [
     (Embedding(5, 3), (2,), tokens),
     (Embedding(5, 2), (2, 2), tokens_as_floats),
@@ -209,6 +197,9 @@ LIBRARY_WITH_INPUTS: list[tuple[Layer, Any, Any]] = [
 
 
 PHYSICS: list[tuple[Layer, Any]] = [
+    (physics.Derivatives(_network("tanh")), (3,)),
+    (physics.Derivatives(_network("tanh"), order=2), (2,)),
+    (physics.Derivatives(_network("tanh", outputs=2), order=2, second=[(1, 0), (1, 1)]), (2,)),
     (physics.Hamiltonian(_network("tanh")), (4,)),
     (physics.Lagrangian(_network(np.sin, np.cos)), (4,)),
     (physics.NeuralODE(_network("tanh", outputs=2), [0.0, 0.5, 0.7], substeps=2), (2,)),
@@ -229,8 +220,6 @@ class Checked:
 
 
 def everything() -> Iterator[Checked]:
-    """The library, and the unusual layers of the zoo."""
-    cases = [(layer, shape, None) for layer, shape in [*LIBRARY, *PHYSICS, *UNUSUAL]]
     """The library, the unusual layers of the zoo, and the layers of physics."""
     cases = [(layer, shape, None) for layer, shape in [*LIBRARY, *UNUSUAL, *PHYSICS]]
     for number, (layer, shape, inputs) in enumerate([*cases, *LIBRARY_WITH_INPUTS, *WITH_INPUTS]):
