@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from chainrule.calculus.dual import Dual
-from chainrule.calculus.jet import Jet, level_in
+from chainrule.calculus.jet import Jet, JetDelta, level_in
 from chainrule.core import input_checks, layer_state
 from chainrule.core.arrays import as_array, is_array
 from chainrule.core.errors import ConfigurationError, ShapeError
@@ -334,11 +334,26 @@ def _product_of_each_row(left: Array, right: Array, batch: int) -> Any:
     if right.ndim > 2 or count != len(right) or count != batch * each:
         return None
     a, b = math.prod(left.shape[:-1]), math.prod(right.shape[1:])
+    if isinstance(right, JetDelta):
+        left, right, each = *_with_parts_inside(left, right), each * len(right.parts)
     columns = np.swapaxes(left.reshape(a, batch, each), 0, 1)  # (batch, a, each)
     rows = right.reshape(batch, each, b)
     products = columns * rows if each == 1 else columns @ rows
-    products = getattr(products, "constant_part", products)  # of the delta of a jet
     return products.reshape(batch, *left.shape[:-1], *right.shape[1:])
+
+
+def _with_parts_inside(left: Any, right: JetDelta) -> tuple[Any, Any]:
+    """Arrays whose product is that of a jet and a delta for a constant, Σ_p left_p right_p."""
+    parts = np.moveaxis(right.parts, 0, 1)  # (count, parts, …)
+    if isinstance(left, Jet) and left.level == right.level:
+        columns = np.moveaxis(left.parts, 0, -1)
+    else:
+        columns = np.zeros((*left.shape, parts.shape[1]), left.dtype, like=left)
+        columns[..., 0] = left
+    return (
+        columns.reshape(*left.shape[:-1], left.shape[-1] * parts.shape[1]),
+        parts.reshape(parts.shape[0] * parts.shape[1], *parts.shape[2:]),
+    )
 
 
 def unused_level(model: Layer, *arrays: Any) -> int:
