@@ -67,6 +67,7 @@ from chainrule import (
 from chainrule.core.layer import Layer
 from chainrule.layers.functions import KNOWN as FUNCTIONS
 from chainrule.layers.functions import Elu, LeakyRelu
+from laws.formulas import FORMULAS
 from laws.unusual_layers import UNUSUAL, WITH_INPUTS, tokens, tokens_as_floats
 
 
@@ -182,6 +183,7 @@ LIBRARY: list[tuple[Layer, Any]] = [
     (Scan(_cell()), (4, 2)),
     (Bidirectional(GRU(2, return_sequences=True)), (4, 2)),
     (TimeDistributed(Sequential([Dense(3), Activation("tanh")])), (4, 2)),
+    *FORMULAS,
 ]
 
 
