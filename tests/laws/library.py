@@ -29,6 +29,7 @@ from chainrule import (
     Dot,
     Dropout,
     Embedding,
+    Ensemble,
     Flatten,
     GaussianDropout,
     GaussianNoise,
@@ -61,6 +62,7 @@ from chainrule import (
     TransformerBlock,
     TransposedConvolution,
     Upsample,
+    physics,
 )
 from chainrule.core.layer import Layer
 from chainrule.layers.functions import KNOWN as FUNCTIONS
@@ -79,9 +81,13 @@ def _shared() -> Sequential:
     return Sequential([dense, bend, Sequential([dense, bend]), Dense(2), Softmax()])
 
 
-def _cell() -> Graph:
+def _cell(function: str = "tanh") -> Graph:
     x, h = Input((2,)), Input((3,))
-    return Graph([x, h], Activation("tanh")(Add()(Dense(3)(x), Dense(3)(h))))
+    return Graph([x, h], Activation(function)(Add()(Dense(3)(x), Dense(3)(h))))
+
+
+def _network(*function: Any, outputs: int = 1) -> Sequential:
+    return Sequential([Dense(4), Activation(*function), Dense(outputs)])
 
 
 TWO = ((4,), (4,))
@@ -163,6 +169,8 @@ LIBRARY: list[tuple[Layer, Any]] = [
     (Residual(Dense(4)), (4,)),
     (Residual(Sequential([Dense(3), Activation("relu"), Dense(4)])), (4,)),
     (Branches([Dense(2), Dense(3)], Concatenate()), (4,)),
+    (Ensemble(Sequential([Dense(3), Activation("tanh"), Dense(2)]), 3), (4,)),
+    (Ensemble(Dense(2), 2, gaussian=True, floor=0.1, scale=1.5), (2, 3)),
     (Sequential([Dense(5), Activation("relu"), Dense(3), Softmax()]), (4,)),
     (Sequential([Dense(3), Sequential([Activation("elu"), Residual(Dense(3))])]), (2,)),
     (_shared(), (4,)),
@@ -177,6 +185,18 @@ LIBRARY: list[tuple[Layer, Any]] = [
 ]
 
 
+def _network(units: int) -> Sequential:
+    return Sequential([Dense(4), Activation("tanh"), Dense(units)])
+
+
+PHYSICS: list[tuple[Layer, Any]] = [
+    (physics.Derivatives(_network(1)), (3,)),
+    (physics.Derivatives(_network(1), order=2), (2,)),
+    (physics.Derivatives(_network(2), order=2, second=[(1, 0), (1, 1)]), (2,)),
+]
+"""Layers whose backward is itself a computation with jets or dual numbers: no program of them."""
+
+
 LIBRARY_WITH_INPUTS: list[tuple[Layer, Any, Any]] = [
     (Embedding(5, 3), (2,), tokens),
     (Embedding(5, 2), (2, 2), tokens_as_floats),
@@ -184,6 +204,16 @@ LIBRARY_WITH_INPUTS: list[tuple[Layer, Any, Any]] = [
     (Sequential([Embedding(5, 3), Flatten(), Dense(2)]), (2,), tokens),
 ]
 """Layers that need inputs of their own, and a function that draws them."""
+
+
+PHYSICS: list[tuple[Layer, Any]] = [
+    (physics.Hamiltonian(_network("tanh")), (4,)),
+    (physics.Lagrangian(_network(np.sin, np.cos)), (4,)),
+    (physics.NeuralODE(_network("tanh", outputs=2), [0.0, 0.5, 0.7], substeps=2), (2,)),
+    (physics.NeuralODE(_network("tanh", outputs=2), [0, 0.01, 0.02], "dopri5", rtol=1e-3), (2,)),
+    (physics.Equilibrium(_cell("sigmoid"), tolerance=1e-14), (2,)),
+]
+"""Layers that evaluate others many times: a check takes seconds, so the tests try one seed."""
 
 
 @define
@@ -198,7 +228,9 @@ class Checked:
 
 def everything() -> Iterator[Checked]:
     """The library, and the unusual layers of the zoo."""
-    cases = [(layer, shape, None) for layer, shape in [*LIBRARY, *UNUSUAL]]
+    cases = [(layer, shape, None) for layer, shape in [*LIBRARY, *PHYSICS, *UNUSUAL]]
+    """The library, the unusual layers of the zoo, and the layers of physics."""
+    cases = [(layer, shape, None) for layer, shape in [*LIBRARY, *UNUSUAL, *PHYSICS]]
     for number, (layer, shape, inputs) in enumerate([*cases, *LIBRARY_WITH_INPUTS, *WITH_INPUTS]):
         text = repr(layer)
         name = text if len(text) < 40 and "\n" not in text else type(layer).__name__

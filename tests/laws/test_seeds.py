@@ -6,7 +6,7 @@ import pytest
 
 import chainrule
 from chainrule.core.layer import Layer
-from laws.library import LIBRARY, LIBRARY_WITH_INPUTS, everything
+from laws.library import LIBRARY, LIBRARY_WITH_INPUTS, PHYSICS, everything
 from laws.seeds import alarm, main
 
 CASES = list(everything())
@@ -14,7 +14,9 @@ CASES = list(everything())
 
 @pytest.mark.parametrize("number", range(len(CASES)), ids=[case.name for case in CASES])
 def test_no_false_alarm_in_three_seeds(number):
-    assert [alarm((number, seed)) for seed in (0, 1, 2)] == [None] * 3
+    is_slow = any(CASES[number].layer is layer for layer, _ in PHYSICS)
+    seeds = (0,) if is_slow else (0, 1, 2)
+    assert [alarm((number, seed)) for seed in seeds] == [None] * len(seeds)
 
 
 SATURATED = {
@@ -31,9 +33,9 @@ def test_the_rounding_of_a_saturated_softmax_is_no_fault(name, seed):
 
 
 def test_every_public_layer_is_in_the_list():
-    public = [getattr(chainrule, name) for name in chainrule.__all__]
+    public = [getattr(m, name) for m in (chainrule, chainrule.physics) for name in m.__all__]
     layers = {c for c in public if isinstance(c, type) and issubclass(c, Layer)} - {Layer}
-    assert layers <= {type(layer) for layer, *_ in [*LIBRARY, *LIBRARY_WITH_INPUTS]}
+    assert layers <= {type(layer) for layer, *_ in [*LIBRARY, *LIBRARY_WITH_INPUTS, *PHYSICS]}
 
 
 def test_the_command_prints_what_it_has_checked(capsys):

@@ -18,7 +18,7 @@ parameters but has its own gradients, buffers, generators and memory.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -27,9 +27,10 @@ import numpy.typing as npt
 
 from chainrule.calculus import rows
 from chainrule.calculus.dual import Dual
+from chainrule.calculus.jet import Jet
 from chainrule.calculus.objective import Objective as Objective
 from chainrule.calculus.replicas import Replica as Replica
-from chainrule.calculus.replicas import as_numbers, as_vector
+from chainrule.calculus.replicas import as_numbers, as_vector, as_vectors
 from chainrule.calculus.replicas import unused_level as unused_level
 from chainrule.core import input_checks, messages
 from chainrule.core.errors import ConfigurationError, NoTangentRuleError, ShapeError, described
@@ -157,13 +158,27 @@ def jvp(model: Layer, x: Any, dx: Any = None, dparameters: Any = None) -> tuple[
         The direction in which the parameters move, as one flat vector; by default they do not
         move.
 
+    Returns
+    -------
+    y, product
+        The output, and the product with its shape; tuples for several outputs.
+
     Raises
     ------
     NoTangentRuleError
         If a layer calls a NumPy function that has no tangent rule.
+
+    Notes
+    -----
+    With an additional first axis of length k, ``dx`` and ``dparameters`` are k directions at once,
+    and so is the product: (k, *y.shape). They pass through the model together, as a `Jet`, which
+    costs less than k products.
     """
     inputs = _inputs(model, x)
     directions = (None,) * len(inputs) if dx is None else as_tuple(dx)
+    count = _count_of(model, inputs, directions, dparameters)
+    if count is not None:
+        return _several_jvp(model, inputs, directions, dparameters, count)
     vector = as_vector(model, dparameters)
     level = unused_level(model, inputs, directions, vector)
     replica = Replica(model, vector, level)
@@ -171,6 +186,56 @@ def jvp(model: Layer, x: Any, dx: Any = None, dparameters: Any = None) -> tuple[
     y = replica.forward(*(_moving(i, d, level) for i, d in pairs))
     outputs = as_tuple(y)
     return one_or_tuple([o.value for o in outputs]), one_or_tuple([o.tangent for o in outputs])
+
+
+def _count_of(model: Layer, inputs: Any, directions: Any, dparameters: Any) -> int | None:
+    """How many directions are given, along a first axis; None if there is no such axis."""
+    counts = {len(dparameters)} if np.ndim(dparameters) == 2 else set()
+    for x, d in _pairs(inputs, directions, "dx"):
+        if d is not None and np.ndim(d) == x.ndim + 1:
+            counts.add(len(d))
+    if len(counts) > 1:
+        raise ShapeError(
+            "jvp: different numbers of directions",
+            expected="one number k for dx and dparameters",
+            received=" and ".join(map(str, sorted(counts))),
+        )
+    return counts.pop() if counts else None
+
+
+def _several_jvp(
+    model: Layer, inputs: Any, directions: Any, dparameters: Any, count: int
+) -> tuple[Any, Any]:
+    """The products with k directions, which pass together, or one by one where a layer refuses."""
+    vectors = None if dparameters is None else as_vectors(model, dparameters, count)
+    level = unused_level(model, inputs, directions, vectors)
+    try:
+        replica = Replica(model, vectors, level)
+        y = as_tuple(replica.forward(*map(partial(_jet, count, level), inputs, directions)))
+    except NoTangentRuleError:
+        each = []
+        for n in range(count):
+            dx = tuple([None if d is None else d[n] for d in directions])
+            y, product = jvp(model, inputs, dx, None if vectors is None else vectors[n])
+            each.append(as_tuple(product))
+        return y, one_or_tuple([np.stack(products) for products in zip(*each, strict=True)])
+    values = [o.value if isinstance(o, Jet) else o for o in y]
+    products = [
+        o.first if isinstance(o, Jet) else np.zeros((count, *o.shape), model.dtype) for o in y
+    ]
+    return one_or_tuple(values), one_or_tuple(products)
+
+
+def _jet(count: int, level: int, x: Array, directions: Any) -> Any:
+    """The input with its directions; integers do not move."""
+    if x.dtype.kind != "f" or directions is None:
+        return x
+    each = as_numbers(directions, x.dtype)
+    if each.shape != (count, *x.shape):
+        raise ShapeError(
+            "jvp: dx has the wrong shape", expected=(count, *x.shape), received=each.shape
+        )
+    return Jet(np.concatenate([x[np.newaxis], each]), (), level)
 
 
 def hvp(
@@ -229,8 +294,8 @@ def jacobian(
     -----
     With respect to the input, it takes one `jvp` for each entry of a row. With respect to the
     parameters, it takes one backward pass for each entry of an output, in which the rows are kept
-    apart as in `row_gradients`. If that is impossible, it takes a `jvp` for each parameter or a
-    `vjp` for each row, whichever are fewer.
+    apart as in `row_gradients`. If that is impossible, it takes a `jvp` for each parameter, many at
+    once, or a `vjp` for each row, whichever are fewer.
     """
     inputs = _inputs(model, x)
     if with_respect_to == "input":
@@ -264,7 +329,8 @@ def row_gradients(model: Layer, x: Any, delta: Any) -> npt.NDArray[Any]:
     The gradient of the weights is a product that sums over the rows, ∂C/∂w = Σ_s y_s Δ_sᵀ. If all
     layers add it with `Parameter.accumulate_product`, as `Dense` does, one backward pass suffices,
     which leaves the sum out. Another pass, with random weights for the rows, checks that these
-    were sums over rows. If a layer sums in another way, each row takes its own backward pass.
+    were sums over rows. If a layer sums in another way, it takes a `jvp` for each parameter, many
+    at once, or a backward pass for each row, whichever are fewer.
     """
     inputs = _inputs(model, x)
     parts = [None if d is None else as_numbers(d, model.dtype) for d in as_tuple(delta)]
@@ -272,7 +338,18 @@ def row_gradients(model: Layer, x: Any, delta: Any) -> npt.NDArray[Any]:
     def given(y: Any, some: slice) -> Iterator[Any]:
         yield _like(y, one_or_tuple([None if d is None else d[some] for d in parts]), "delta")
 
-    return rows.of_each(model, inputs, given)[:, 0]  # type: ignore[no-any-return]
+    found = rows.apart(model, inputs, given)
+    if found is None:
+        jacobians = _parameter_columns(model, inputs, len(inputs[0]))
+        if jacobians is not None:
+            y = [np.empty(one.shape[:-1], model.dtype) for one in jacobians]
+            deltas = as_tuple(next(given(one_or_tuple(y), slice(None))))
+            flat = [np.reshape(j, (len(j), -1, j.shape[-1])) for j in jacobians]
+            pairs = zip(deltas, flat, strict=True)
+            each = [np.reshape(d, (len(d), 1, j.shape[1])) @ j for d, j in pairs]
+            return sum(each[1:], each[0])[:, 0]
+        found = rows.one_by_one(model, inputs, given)
+    return found[:, 0]  # type: ignore[no-any-return]
 
 
 def per_sample_gradients(model: Layer, loss: Any, x: Any, t: Any = None) -> npt.NDArray[Any]:
@@ -323,19 +400,23 @@ def _at(deltas: rows.Deltas, row: slice, y: Any, _: slice) -> Iterator[Any]:
 
 # ------------------------------------------------------------------------------- Jacobians
 
+AT_ONCE = 32
+"""How many directions pass through a model together."""
+
 
 def _jacobian_of_input(model: Layer, inputs: tuple[Array, ...], number: int) -> list[Any]:
     """∂y/∂x of one input, for each output."""
     x = inputs[number]
     row = x.shape[1:]
     width = math.prod(row) if x.dtype.kind == "f" else 0  # an integer does not move
-    directions = np.eye(width, dtype=model.dtype).reshape(width, *row if width else (0,))
+    units = np.eye(width, dtype=model.dtype).reshape(width, 1, *row if width else (0,))
     others = [None] * len(inputs)
-    moves = (
-        (*others[:number], np.broadcast_to(direction, x.shape), *others[number + 1 :])
-        for direction in directions
-    )
-    return _columns(model, inputs, ((dx, None) for dx in moves), row)
+
+    def product(block: slice) -> Any:
+        each = np.broadcast_to(units[block], (len(units[block]), *x.shape))
+        return jvp(model, inputs, (*others[:number], each, *others[number + 1 :]))[1]
+
+    return _columns(model, inputs, product, row)
 
 
 def _jacobian_of_parameters(model: Layer, inputs: tuple[Array, ...]) -> list[Any]:
@@ -349,34 +430,49 @@ def _jacobian_of_parameters(model: Layer, inputs: tuple[Array, ...]) -> list[Any
 
     found = rows.apart(model, inputs, unit_deltas)
     ends = np.cumsum([math.prod(shape) for shape in shapes])
-    if found is None and size <= batch * ends[-1]:
-        units = ((None, direction) for direction in np.eye(size, dtype=model.dtype))
-        try:
-            return _columns(model, inputs, units, (size,))
-        except NoTangentRuleError:
-            pass
     if found is None:
+        columns = _parameter_columns(model, inputs, batch * ends[-1])
+        if columns is not None:
+            return columns  # type: ignore[no-any-return]
         found = rows.one_by_one(model, inputs, rows.unit_deltas)
     parts = [found[:, end - math.prod(s) : end] for s, end in zip(shapes, ends, strict=True)]
     return [part.reshape(batch, *s, size) for s, part in zip(shapes, parts, strict=True)]
 
 
+def _parameter_columns(model: Layer, inputs: tuple[Array, ...], most: int) -> Any:
+    """∂y/∂θ from a direction for each parameter; None if these are too many, or a rule is missing.
+
+    Layers that sum over the rows themselves allow it, as long as dual numbers can flow through.
+    """
+    size = model.parameters.size
+    if size > most:
+        return None
+    units = np.eye(size, dtype=model.dtype)
+    try:
+        return _columns(
+            model, inputs, lambda block: jvp(model, inputs, None, units[block])[1], (size,)
+        )
+    except NoTangentRuleError:
+        return None
+
+
 def _columns(
     model: Layer,
     inputs: tuple[Array, ...],
-    directions: Iterable[tuple[Any, Any]],
+    product: Callable[[slice], Any],
     shape: Shape,
 ) -> list[Any]:
-    """J v for each direction v of the inputs and the parameters, for each output.
+    """J e for each unit vector e of an array of this shape, for each output.
 
-    The last axes of the result, of this shape, count the directions.
+    ``product(block)`` is J for some of them. The last axes of the result count them.
     """
-    columns = [as_tuple(jvp(model, inputs, *direction)[1]) for direction in directions]
-    if not columns:
+    size = math.prod(shape)
+    blocks = [as_tuple(product(slice(n, n + AT_ONCE))) for n in range(0, size, AT_ONCE)]
+    if not blocks:
         outputs = as_tuple(Replica(model).forward(*inputs))
         return [np.zeros((*y.shape, *shape), model.dtype) for y in outputs]
-    stacked = [np.stack(column, axis=-1) for column in zip(*columns, strict=True)]
-    return [array.reshape(*array.shape[:-1], *shape) for array in stacked]
+    joined = [np.concatenate(products) for products in zip(*blocks, strict=True)]
+    return [np.copy(np.moveaxis(y, 0, -1)).reshape(*y.shape[1:], *shape) for y in joined]
 
 
 # ------------------------------------------------------------------------------- arguments

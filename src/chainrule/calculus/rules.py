@@ -61,6 +61,10 @@ class TangentRule:
     direct
         The same as ``tangent``, as a function of the result, the values and the tangents; only of
         rules that need no more.
+    partials
+        Of an elementwise function, ∂f/∂x as a function of the result and the arguments, for each.
+    degree
+        1 if the function is jointly linear in its arrays, 2 if linear in each separately, else 0.
     """
 
     tangent: Callable[[Evaluation], Any]
@@ -68,6 +72,8 @@ class TangentRule:
     condition: str | None = None
     accepted: frozenset[str] | None = None
     direct: Callable[[Any, Sequence[Any], Sequence[Any]], Any] | None = None
+    partials: tuple[Callable[..., Any], ...] = ()
+    degree: int = 0
 
 
 def derivatives(
@@ -102,7 +108,9 @@ def derivatives(
                 return usual  # every number is finite
         return total([slope_times(partial(slope, result, *values), dx) for slope, dx in moving])
 
-    return TangentRule(lambda at: direct(at.result, at.values, at.tangents), direct=direct)
+    return TangentRule(
+        lambda at: direct(at.result, at.values, at.tangents), partials=partials, direct=direct
+    )
 
 
 def slope_times(slope: Callable[[], Any], dx: Any) -> Any:
@@ -128,7 +136,7 @@ def linear(*arrays: str, condition: str | None = None) -> TangentRule:
     def tangent(at: Evaluation) -> Any:
         return at.again(list(map(or_zeros, at.tangents, at.values)))
 
-    return TangentRule(tangent, arrays, condition)
+    return TangentRule(tangent, arrays, condition, degree=1)
 
 
 def multilinear(*arrays: str) -> TangentRule:
@@ -144,7 +152,7 @@ def multilinear(*arrays: str) -> TangentRule:
             ]
         )
 
-    return TangentRule(tangent, arrays)
+    return TangentRule(tangent, arrays, degree=2)
 
 
 def formula(function: Callable[..., Any], *arrays: str) -> TangentRule:

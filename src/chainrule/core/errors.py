@@ -121,6 +121,14 @@ class NonFiniteError(ChainruleError, ArithmeticError):
     """Training produced a number that is not finite."""
 
 
+class ConvergenceError(ChainruleError, ArithmeticError):
+    """A solver did not find what it was looking for."""
+
+
+class SingularMatrixError(ChainruleError, ArithmeticError):
+    """A system of linear equations has no unique solution."""
+
+
 class NoTangentRuleError(ChainruleError, NotImplementedError, TypeError):
     """A NumPy function without a tangent rule was called with a `Dual` number."""
 

@@ -12,6 +12,7 @@ them. An unbuilt copy has the configuration alone.
 from __future__ import annotations
 
 import copy
+import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -57,6 +58,17 @@ def initial(layer: Layer) -> frozenset[str]:
 def is_memory(layer: Layer, attribute: str) -> bool:
     """Whether an attribute belongs to the memory of the last forward pass."""
     return attribute not in lasting(layer) and attribute not in field_names(type(layer))
+
+
+def field_values(layer: Layer) -> list[Any]:
+    """The values of the fields of a layer and all layers inside."""
+    members = [member for _, member in layer.walk()]
+    return [getattr(m, each.name, None) for m in members for each in fields_of(type(m))]
+
+
+def are_same(some: list[Any], others: list[Any]) -> bool:
+    """Whether two lists contain the same objects."""
+    return len(some) == len(others) and all(map(operator.is_, some, others))
 
 
 # ---------------------------------------------------------------- copies of a layer

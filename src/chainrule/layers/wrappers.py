@@ -10,14 +10,13 @@ The parameters are those of the layer inside, the same in every step.
 from __future__ import annotations
 
 import itertools
-import operator
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 from attrs import field
 
-from chainrule.core import building
+from chainrule.core import building, layer_state
 from chainrule.core.errors import (
     BuildError,
     ChainruleError,
@@ -30,14 +29,14 @@ from chainrule.core.hints import hint_for_layer
 from chainrule.core.input_checks import as_tuple, one_or_tuple
 from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of
-from chainrule.core.tree import fields_of
 from chainrule.core.types import Array, RowPattern, Shape
 from chainrule.core.validators import complain, is_integer, yes_or_no
 from chainrule.layers.recurrent import require_sequences
 from chainrule.layers.reshape import plain
 
 
-def _is_layer(owner: Any, attribute: Any, value: Any) -> None:
+def a_layer(owner: Any, attribute: Any, value: Any) -> None:
+    """Accept only layers."""
     if not isinstance(value, Layer):
         raise DefinitionError(
             f"{type(owner).__name__} is defined around a layer",
@@ -47,9 +46,10 @@ def _is_layer(owner: Any, attribute: Any, value: Any) -> None:
         )
 
 
-def _is_shape(owner: object, attribute: Any, value: Any) -> None:
-    is_shape = isinstance(value, tuple) and all(is_integer(n) and n >= 0 for n in value)
-    if value is not None and not is_shape:
+def is_shape(owner: object, attribute: Any, value: Any) -> None:
+    """Accept only None and shapes of rows."""
+    is_tuple = isinstance(value, tuple) and all(is_integer(n) and n >= 0 for n in value)
+    if value is not None and not is_tuple:
         hint = "state_shape=(32,) for a state of 32 numbers"
         complain(owner, attribute.name, "the shape of a row, or None", value, hint)
 
@@ -82,7 +82,7 @@ class TimeDistributed(Layer, repr=False):
     (7, 5, 6)
     """
 
-    layer: Layer = field(validator=_is_layer)
+    layer: Layer = field(validator=a_layer)
 
     def build(self, *input_shapes: Shape, **options: Any) -> None:
         if not input_shapes or not all(input_shapes):
@@ -175,16 +175,16 @@ class Scan(Layer, repr=False):
     array([1.  , 0.5 , 0.25])
     """
 
-    cell: Layer = field(validator=_is_layer)
+    cell: Layer = field(validator=a_layer)
     return_sequences: bool = field(default=False, validator=yes_or_no)
     state_shape: tuple[int, ...] | None = field(
-        default=None, converter=plain, validator=_is_shape, kw_only=True
+        default=None, converter=plain, validator=is_shape, kw_only=True
     )
 
     def build(self, *input_shapes: Shape, **options: Any) -> None:
         require_sequences(self, input_shapes, "…")
         entry = input_shapes[0][1:]
-        self.hidden_shape = self.state_shape or _shape_of_state(self.cell, entry, self.dtype)
+        self.hidden_shape = self.state_shape or shape_of_state(self, self.cell, entry)
         if not self.cell.is_built:
             self.cell.build(entry, self.hidden_shape)
         if self.cell.output_shapes != (self.hidden_shape,):
@@ -201,7 +201,10 @@ class Scan(Layer, repr=False):
         return ((None, *entry), (None,))[: len(self.input_shapes)]
 
     def forward(self, *inputs: Array) -> Array:
-        self.steps = self._twins(inputs[0].shape[1])
+        count = inputs[0].shape[1]
+        fields, twins = current_twins(self.cell, self.__dict__.get("twins"))
+        self.twins = fields, [*twins, *(self.cell.twin() for _ in range(count - len(twins)))]
+        self.steps = self.twins[1][:count]
         self.mask = inputs[1] if len(inputs) > 1 else None
         return self._through_time([cell.forward for cell in self.steps], *inputs)
 
@@ -250,31 +253,33 @@ class Scan(Layer, repr=False):
         ones = [1] * len(self.hidden_shape)
         return np.reshape(np.swapaxes(mask != 0, 0, 1), (steps, len(mask), *ones))
 
-    def _twins(self, count: int) -> list[Layer]:
-        """A twin of the cell for each step; those of the last pass, unless a field has changed."""
-        members = [member for _, member in self.cell.walk()]
-        fields = [getattr(m, each.name) for m in members for each in fields_of(type(m))]
-        known, twins = self.__dict__.get("twins", ([], []))
-        if len(known) != len(fields) or not all(map(operator.is_, known, fields)):
-            twins = []
-        twins = [*twins, *(self.cell.twin() for _ in range(count - len(twins)))]
-        self.twins = fields, twins
-        return twins[:count]
+
+def current_twins(
+    layer: Layer, known: tuple[list[Any], list[Any]] | None
+) -> tuple[list[Any], list[Any]]:
+    """The twins that an earlier pass has made, with the fields that they were made for.
+
+    There are none if there was no earlier pass, or a field has changed since.
+    """
+    fields = layer_state.field_values(layer)
+    before, twins = known or ([], [])
+    return fields, (twins if layer_state.are_same(fields, before) else [])
 
 
-def _shape_of_state(cell: Layer, entry: Shape, dtype: Any) -> Shape:
-    """The shape of a row of h, which the cell takes and returns."""
+def shape_of_state(owner: Layer, cell: Layer, entry: Shape) -> Shape:
+    """The shape of a row of the state that a cell takes as its second input and returns."""
     known = cell.input_shapes if cell.is_built else cell.known_input_shapes
     if known is not None and len(known) == 2:
         return known[1]
     units: Any = getattr(cell, "units", None)
+    name = type(owner).__name__
     guess: Shape = (units,) if is_integer(units) else entry
     problem: Exception | None = None
     for _ in range(3):
         trial = cell.unbuilt()
         try:
             with building.initialized_by(np.zeros):
-                trial.build(entry, guess, rng=0, dtype=dtype)
+                trial.build(entry, guess, rng=0, dtype=owner.dtype)
         except ChainruleError as error:
             problem = error
             break
@@ -282,11 +287,11 @@ def _shape_of_state(cell: Layer, entry: Shape, dtype: Any) -> Shape:
             return guess
         guess = trial.output_shapes[0]
     raise BuildError(
-        f"Scan: the shape of the state of {cell!r} cannot be found",
-        expected="a cell of two inputs, x_t and h, that returns the next h",
+        f"{name}: the shape of the state of {cell!r} cannot be found",
+        expected="a cell of two inputs, x and the state, that returns the next state",
         received=f"{problem}" if problem else f"another shape in each of three trials: {guess}",
-        hint="check_layer(cell, (x_shape, h_shape)) checks the cell; Scan(cell, state_shape=…) "
-        "sets the shape",
+        hint="check_layer(cell, (x_shape, h_shape)) checks the cell; "
+        f"{name}(cell, state_shape=…) sets the shape",
     ) from problem
 
 
@@ -326,7 +331,7 @@ class Bidirectional(Layer, repr=False):
     (7, 5, 6)
     """
 
-    layer: Layer = field(validator=_is_layer)
+    layer: Layer = field(validator=a_layer)
 
     def build(self, *input_shapes: Shape, **options: Any) -> None:
         if any(getattr(member, "stateful", False) for _, member in self.layer.walk()):

@@ -27,6 +27,7 @@ A model with several outputs has one loss for each output, and minimises their w
     loss           the base class of all losses; subclass it for a custom loss
     differences    losses for numbers: squared, absolute and Huber, and those without targets
     entropies      losses for classes and probabilities
+    likelihoods    a mean and a variance for each number
     per_output     one loss for each output of a model
     messages       the errors for outputs, targets and weights that do not fit
 """
@@ -49,10 +50,12 @@ from chainrule.losses.entropies import (
     SigmoidCrossEntropy,
     SoftmaxCrossEntropy,
 )
+from chainrule.losses.likelihoods import GaussianNegativeLogLikelihood
 from chainrule.losses.loss import Loss
 from chainrule.losses.per_output import PerOutput
 
 __all__ = [
+    "GaussianNegativeLogLikelihood",
     "HalfSquaredError",
     "Huber",
     "Loss",

@@ -1,0 +1,274 @@
+"""An equilibrium: a layer whose output is the fixed point of another one.
+
+    z = f(x, z)        (x; θ) ↦ z
+
+It is a network of infinite depth with the same layer everywhere, but it remembers one evaluation.
+The implicit function theorem gives its derivative. With J = ∂f/∂z at the fixed point,
+
+    dz = J dz + df    so    dz = (1 − J)⁻¹ df,    and back    λ = (1 − Jᵀ)⁻¹ Δ,  then ∂C/∂x = f_xᵀ λ
+
+The system for λ is solved row by row, in the space that Δ, JᵀΔ, (Jᵀ)²Δ, … span (GMRES).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from attrs import field
+
+from chainrule.calculus.dual import Dual
+from chainrule.calculus.replicas import Replica, unused_level
+from chainrule.core.errors import ConvergenceError, ShapeError, SingularMatrixError
+from chainrule.core.layer import Layer
+from chainrule.core.messages import batch_of, label
+from chainrule.core.types import Array, Shape
+from chainrule.core.validators import as_float, as_int, at_least_one, complain, counted_or_zero
+from chainrule.layers.reshape import plain
+from chainrule.layers.wrappers import a_layer, is_shape, shape_of_state
+from chainrule.physics.mechanics import innermost, refuse_state
+from chainrule.physics.runge_kutta import column
+
+Numbers: TypeAlias = npt.NDArray[Any]
+
+
+def _is_tolerance(owner: Any, attribute: Any, value: Any) -> None:
+    if not isinstance(value, float) or not 0 < value < 1:
+        complain(owner, attribute.name, "a number between 0 and 1", value, "1e-10 is usual")
+
+
+class Equilibrium(Layer, repr=False):
+    """The fixed point z = f(x, z) of a cell.
+
+    Forward  z = f(x, z)
+    Backward  λ = Δ + Jᵀ λ  with J = ∂f/∂z,  ∂C/∂x = (∂f/∂x)ᵀ λ,  ∂C/∂θ = (∂f/∂θ)ᵀ λ
+
+    The iteration begins with z = 0 and ends for each row when z changes by less than
+    ``tolerance · (1 + |z|)``, in the norm of the row.
+
+    Parameters
+    ----------
+    cell
+        The layer f. It has two inputs, x and z, and returns the next z, of the same shape. Any
+        layer or `Graph` will do, without random numbers and running statistics. There is one fixed
+        point for sure if f is a contraction: if |∂f/∂z| < 1.
+    tolerance
+        The accuracy of z. It is at least 32 units in the last place: 7e-15, 4e-6 in float32.
+    iterations
+        The number of evaluations of f after which it gives up.
+    memory
+        How many earlier iterates the next one combines (Anderson's acceleration). 0 iterates
+        z ← f(x, z).
+    state_shape
+        The shape of a row of z. By default it is found: it is what the cell returns.
+
+    Raises
+    ------
+    DefinitionError
+        If ``cell`` is not a layer.
+    ConfigurationError
+        If an argument is invalid, or the cell has random numbers.
+    ShapeError
+        If the cell returns another shape than that of z.
+    BuildError
+        If the shape of z cannot be found.
+    ConvergenceError
+        If a row does not reach the tolerance.
+    SingularMatrixError
+        If 1 − J cannot be inverted, so that the fixed point has no derivative.
+
+    Source: S. Bai, J. Z. Kolter, V. Koltun, *Deep Equilibrium Models*, NeurIPS 2019; D. G.
+    Anderson, J. ACM 12 (1965).
+
+    Examples
+    --------
+    Kepler's equation z = x + e sin z, for an orbit with e = 0.5:
+
+    >>> class Kepler(Layer):
+    ...     def forward(self, x, z):
+    ...         self.z = z
+    ...         return x + 0.5 * np.sin(z)
+    ...     def backward(self, delta):
+    ...         return delta, 0.5 * np.cos(self.z) * delta
+    >>> layer = physics.Equilibrium(Kepler(), state_shape=(1,))
+    >>> z = layer(np.array([[1.0]]))
+    >>> (z - 0.5 * np.sin(z)).round(9)
+    array([[1.]])
+    """
+
+    cell: Layer = field(validator=a_layer)
+    tolerance: float = field(
+        default=1e-12, converter=as_float, validator=_is_tolerance, kw_only=True
+    )
+    iterations: int = field(
+        default=200, converter=as_int, validator=at_least_one("iterations=200"), kw_only=True
+    )
+    memory: int = field(default=5, converter=as_int, validator=counted_or_zero, kw_only=True)
+    state_shape: tuple[int, ...] | None = field(
+        default=None, converter=plain, validator=is_shape, kw_only=True
+    )
+
+    def build(self, input_shape: Shape, **options: Any) -> None:
+        self.fixed_shape = self.state_shape or shape_of_state(self, self.cell, input_shape)
+        if not self.cell.is_built:
+            self.cell.build(input_shape, self.fixed_shape)
+        if self.cell.output_shapes != (self.fixed_shape,):
+            raise ShapeError(
+                f"{type(self).__name__}: the cell does not return a z like the one that it takes",
+                expected=batch_of(self.fixed_shape),
+                received=", ".join(map(batch_of, self.cell.output_shapes)),
+                hint="Equilibrium(cell, state_shape=…) sets the shape of z",
+            )
+        refuse_state(self, self.cell)
+
+    def forward(self, x: Array) -> Array:
+        z = self._fixed_point(innermost(x))
+        inside = Replica(self.cell)
+        level, at = unused_level(self.cell), (innermost(x), z)
+
+        def product(dz: Numbers) -> Any:
+            return innermost(inside.forward(at[0], Dual(at[1], dz, level)).tangent)
+
+        for _ in range(self._nesting(x)):  # Newton's method, in dual numbers: one step for each
+            z = z + solved(self, product, self.cell.apply(x, z) - z)
+        self.x, self.z = x, z
+        return z + 0.0  # the caller's own, in case it writes into it
+
+    def backward(self, delta: Array) -> Array:
+        cell, inside = Replica(self.cell), Replica(self.cell, with_gradients=False)
+        cell.forward(self.x, self.z)
+        inside.forward(innermost(self.x), innermost(self.z))
+
+        def product(row: Numbers) -> Any:
+            return innermost(inside.backward(row)[1])
+
+        force = solved(self, product, delta)  # λ
+        for _ in range(self._nesting(self.x, self.z, delta)):
+            force = force + solved(self, product, delta + cell.backward(force)[1] - force)
+        cell.zero_grad()
+        dx: Array = cell.backward(force)[0]
+        self.cell.parameters.accumulate(cell.gradient())
+        return dx
+
+    def _nesting(self, *arrays: Any) -> int:
+        """How many dual numbers are inside each other."""
+        return max(map(nesting, (*arrays, *(p.value for p in self.cell.parameters))))
+
+    def _fixed_point(self, x: Numbers) -> Numbers:
+        """Anderson's iteration, each row for itself."""
+        z = np.zeros((len(x), *self.fixed_shape), x.dtype)
+        rows = (len(x), math.prod(self.fixed_shape))
+        tolerance = max(self.tolerance, 32 * float(np.finfo(x.dtype).eps))
+        steps: list[Numbers] = []  # differences of z + g and of g between iterations
+        changes: list[Numbers] = []
+        before: Any = None
+        is_moving = np.ones(len(x), bool)
+        with np.errstate(all="ignore"):
+            for _ in range(self.iterations):
+                new = innermost(self.cell.apply(x, z))
+                g = np.reshape(new - z, rows)
+                size = np.sqrt(np.sum(g * g, axis=1))
+                allowed = tolerance * (1 + np.sqrt(np.sum(np.reshape(z, rows) ** 2, axis=1)))
+                is_moving = is_moving & ~(size <= allowed)
+                if not np.any(is_moving):
+                    return z
+                if before is not None and self.memory:
+                    steps = [*steps, np.reshape(new, rows) - before[0]][-self.memory :]
+                    changes = [*changes, g - before[1]][-self.memory :]
+                before = np.reshape(new, rows), g
+                mixed = new - np.reshape(_mixture(steps, changes, g), new.shape)
+                z = np.where(column(is_moving, z), mixed, z)
+        row = int(np.flatnonzero(is_moving)[0])
+        raise ConvergenceError(
+            f"{label(self)}: the iteration of row {row} does not converge",
+            expected=f"|f(x, z) - z| below {allowed[row]:.1e} in {self.iterations} iterations",
+            received=f"{size[row]:.1e}",
+            hint="z ← f(x, z) must be a contraction: make the weights of z smaller, such as with "
+            "initializer=0.1; or raise iterations or tolerance",
+        )
+
+
+def _mixture(steps: list[Numbers], changes: list[Numbers], g: Numbers) -> Any:
+    """What Anderson's iteration subtracts from f(x, z): Σ γ_j (step j).
+
+    The γ make |g − Σ γ_j (change j)| small, by the normal equations with a bit of damping.
+    """
+    if not changes:
+        return 0.0 * g
+    c = np.stack(changes, axis=1)  # (batch, memory, n)
+    gram = c @ np.swapaxes(c, 1, 2)
+    numbers = np.finfo(g.dtype)
+    damping = 10 * numbers.eps * np.trace(gram, axis1=1, axis2=2) + numbers.tiny
+    gram = gram + damping[:, np.newaxis, np.newaxis] * np.eye(len(changes), dtype=g.dtype)
+    if not np.all(np.isfinite(gram)):
+        return 0.0 * g
+    weights = np.linalg.solve(gram, c @ g[..., np.newaxis])
+    return np.sum(weights * np.stack(steps, axis=1), axis=1)
+
+
+def solved(layer: Layer, product: Callable[[Numbers], Any], force: Any) -> Any:
+    """The solution of (1 − A) z = force for each row, where product(z) is A z with plain numbers.
+
+    GMRES: Y. Saad, M. H. Schultz, SIAM J. Sci. Stat. Comput. 7 (1986). It takes as many products
+    as a row has entries, or fewer.
+    """
+    if isinstance(force, Dual):
+        value, tangent = (solved(layer, product, part) for part in (force.value, force.tangent))
+        return Dual(value, tangent, force.level)
+    batch, width = len(force), math.prod(force.shape[1:])
+    start = np.reshape(force, (batch, width))
+    size = np.linalg.norm(start, axis=1)
+    basis = [start / np.where(size > 0, size, 1)[:, np.newaxis]]
+    eps = float(np.finfo(force.dtype).eps)
+    columns: list[list[Numbers]] = []
+    weights, rest = np.zeros((batch, 0)), 1.0 * (size > 0)
+    while len(columns) < width and np.any(rest > 4 * eps):
+        image = np.reshape(product(np.reshape(basis[-1], force.shape)), (batch, width))
+        image = basis[-1] - image
+        longest = np.linalg.norm(image, axis=1)
+        of_basis = [np.zeros(batch, force.dtype) for _ in basis]
+        for _ in range(2):  # the second time for what rounding has left
+            for n, unit in enumerate(basis):
+                part = np.sum(image * unit, axis=1)
+                of_basis[n] = of_basis[n] + part
+                image = image - part[:, np.newaxis] * unit
+        length = np.linalg.norm(image, axis=1)
+        is_new = length > 4 * eps * longest
+        length = np.where(is_new, length, 0)
+        basis.append(image * (is_new / np.where(is_new, length, 1))[:, np.newaxis])
+        columns.append([*of_basis, length])
+        weights, rest = _least_squares(columns, size > 0, force.dtype)
+    if np.any(is_wrong := ~(rest <= np.sqrt(eps))):
+        row = int(np.flatnonzero(is_wrong)[0])
+        raise SingularMatrixError(
+            f"{label(layer)}: the fixed point of row {row} has no derivative",
+            expected="1 - df/dz of full rank",
+            received=f"a solution with the relative residual {rest[row]:.1e}",
+            hint="an eigenvalue of df/dz is 1: the fixed point is not unique, or about to vanish",
+        )
+    solution: Any = np.zeros_like(start)
+    for n in range(len(columns)):
+        solution = solution + (size * weights[:, n])[:, np.newaxis] * basis[n]
+    return np.reshape(solution.astype(force.dtype), force.shape)
+
+
+def _least_squares(
+    columns: list[list[Numbers]], has_force: Numbers, dtype: Any
+) -> tuple[Numbers, Numbers]:
+    """The weights of the basis for each row, and the relative residual."""
+    count = len(columns)
+    matrix = np.zeros((len(has_force), count + 1, count), dtype)
+    for n, entries in enumerate(columns):
+        matrix[:, : n + 2, n] = np.stack(entries, axis=1)
+    weights = np.linalg.pinv(matrix)[:, :, 0]
+    rest = -(matrix @ weights[..., np.newaxis])[..., 0]
+    rest[:, 0] += has_force
+    return weights, np.linalg.norm(rest, axis=1)
+
+
+def nesting(x: Any) -> int:
+    """The number of dual numbers inside each other; 0 for an array."""
+    return 1 + max(nesting(x.value), nesting(x.tangent)) if isinstance(x, Dual) else 0
