@@ -16,6 +16,7 @@ from site_builder.blocks import blocks_of, parts_of
 
 import chainrule
 from chainrule import Layer, SpectralConvolution
+from chainrule.core.input_checks import as_tuple, one_or_tuple
 
 PAGE = Path(__file__).parents[1] / "docs" / "layers" / "all.md"
 
@@ -76,8 +77,8 @@ def count(left, right):
 
 
 def wrapped(thing):
-    if isinstance(thing, list):
-        return list(map(wrapped, thing))
+    if isinstance(thing, tuple | list):
+        return type(thing)(map(wrapped, thing))
     return Counted(thing) if isinstance(thing, np.ndarray) else thing
 
 
@@ -98,7 +99,7 @@ def batch_for(layer, size=3):
 def multiplications(call, *arrays):
     """Those of a method, and what it returns."""
     Counted.products = 0
-    result = call(*map(Counted, arrays))
+    result = call(*map(wrapped, arrays))
     return Counted.products, result
 
 
@@ -110,7 +111,9 @@ def test_the_costs_are_those_of_the_products_that_a_layer_computes(page):
         batch = batch_for(layer)
         applied, _ = multiplications(layer, *batch)
         forward, y = multiplications(layer.forward, *batch)
-        backward, _ = multiplications(layer.backward, np.full(y.shape, 0.5))
+        backward, _ = multiplications(
+            layer.backward, one_or_tuple([np.full(part.shape, 0.5) for part in as_tuple(y)])
+        )
         counted[call], told[call] = (applied, forward, backward), (3 * cost, 3 * cost, 6 * cost)
     assert counted == told
     assert sum(cost > 0 for cost, _, _ in told.values()) > 15

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from chainrule.calculus.check import check_layer as check_layer
     from chainrule.calculus.check import check_loss as check_loss
     from chainrule.calculus.dual import Dual as Dual
+    from chainrule.calculus.formula import Formula as Formula
     from chainrule.calculus.symbolic.proof import prove_gradient as prove_gradient
     from chainrule.calculus.symbolic.proof import prove_layer as prove_layer
     from chainrule.calculus.symbolic.proof import prove_loss as prove_loss
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from chainrule.display.summary import summary as summary
     from chainrule.display.trace import trace as trace
     from chainrule.graph.blocks import TransformerBlock as TransformerBlock
+    from chainrule.graph.ensemble import Ensemble as Ensemble
     from chainrule.graph.graph import Graph as Graph
     from chainrule.graph.node import Input as Input
     from chainrule.graph.residual import Branches as Branches
@@ -113,8 +115,10 @@ _PLACES = {
     "Dropout": "chainrule.layers.random",
     "Dual": "chainrule.calculus.dual",
     "Embedding": "chainrule.layers.embedding",
+    "Ensemble": "chainrule.graph.ensemble",
     "Equations": "chainrule.core.equations",
     "Flatten": "chainrule.layers.reshape",
+    "Formula": "chainrule.calculus.formula",
     "GRU": "chainrule.layers.recurrent",
     "GaussianDropout": "chainrule.layers.random",
     "GaussianNoise": "chainrule.layers.random",

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.core.errors import MissingExtraError
+from chainrule.core.extras import missing_extra
 
 # Blue, vermilion and bluish green from M. Okabe and K. Ito, Color Universal Design (2002): people
 # with any kind of colour vision can distinguish them.
@@ -17,12 +18,7 @@ TRAINING, VALIDATION, RATE, INK, PALE = "#0072B2", "#D55E00", "#009E73", "#44444
 
 def missing_matplotlib(error: ImportError) -> MissingExtraError:
     """The error for a figure when matplotlib is not installed."""
-    return MissingExtraError(
-        "figures need matplotlib, which is not installed",
-        expected="matplotlib 3.9 or newer, which the extra `plot` installs",
-        received=str(error),
-        hint="pip install 'chainrule[plot]'",
-    )
+    return missing_extra("matplotlib", "figures need", error)
 
 
 def new_figure(**options: Any) -> Any:

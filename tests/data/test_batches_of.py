@@ -561,7 +561,7 @@ def test_a_loader_with_fewer_batches_than_its_length_raises_an_error_after_them(
 @pytest.mark.parametrize(
     ("item", "kind", "words"),
     [
-        (X, DataError, ["batch 2", "not a pair", "ndarray of 50"]),
+        (X, DataError, ["t of batch 2 is missing", "not a pair"]),
         ((BAD, T), DataError, ["x of batch 2, row 41"]),
         ((X, T, W * np.nan), DataError, ["sample_weights of batch 2, row 0", "finite"]),
     ],

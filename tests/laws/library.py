@@ -29,6 +29,7 @@ from chainrule import (
     Dot,
     Dropout,
     Embedding,
+    Ensemble,
     Flatten,
     GaussianDropout,
     GaussianNoise,
@@ -168,6 +169,8 @@ LIBRARY: list[tuple[Layer, Any]] = [
     (Residual(Dense(4)), (4,)),
     (Residual(Sequential([Dense(3), Activation("relu"), Dense(4)])), (4,)),
     (Branches([Dense(2), Dense(3)], Concatenate()), (4,)),
+    (Ensemble(Sequential([Dense(3), Activation("tanh"), Dense(2)]), 3), (4,)),
+    (Ensemble(Dense(2), 2, gaussian=True, floor=0.1, scale=1.5), (2, 3)),
     (Sequential([Dense(5), Activation("relu"), Dense(3), Softmax()]), (4,)),
     (Sequential([Dense(3), Sequential([Activation("elu"), Residual(Dense(3))])]), (2,)),
     (_shared(), (4,)),
@@ -180,6 +183,18 @@ LIBRARY: list[tuple[Layer, Any]] = [
     (Bidirectional(GRU(2, return_sequences=True)), (4, 2)),
     (TimeDistributed(Sequential([Dense(3), Activation("tanh")])), (4, 2)),
 ]
+
+
+def _network(units: int) -> Sequential:
+    return Sequential([Dense(4), Activation("tanh"), Dense(units)])
+
+
+PHYSICS: list[tuple[Layer, Any]] = [
+    (physics.Derivatives(_network(1)), (3,)),
+    (physics.Derivatives(_network(1), order=2), (2,)),
+    (physics.Derivatives(_network(2), order=2, second=[(1, 0), (1, 1)]), (2,)),
+]
+"""Layers whose backward is itself a computation with jets or dual numbers: no program of them."""
 
 
 LIBRARY_WITH_INPUTS: list[tuple[Layer, Any, Any]] = [
@@ -214,6 +229,8 @@ class Checked:
 def everything() -> Iterator[Checked]:
     """The library, the unusual layers of the zoo, and the layers of physics."""
     cases = [(layer, shape, None) for layer, shape in [*LIBRARY, *UNUSUAL, *PHYSICS]]
+    """The library, and the unusual layers of the zoo."""
+    cases = [(layer, shape, None) for layer, shape in [*LIBRARY, *PHYSICS, *UNUSUAL]]
     for number, (layer, shape, inputs) in enumerate([*cases, *LIBRARY_WITH_INPUTS, *WITH_INPUTS]):
         text = repr(layer)
         name = text if len(text) < 40 and "\n" not in text else type(layer).__name__

@@ -19,6 +19,7 @@ from chainrule import (
     Concatenate,
     Crop,
     Dense,
+    Ensemble,
     Input,
     Maximum,
     MaxPool,
@@ -47,13 +48,15 @@ from chainrule.layers import functions
 COSINE = schedules.Cosine(0.1, 10)
 CORRECT = [
     Dense(3), Activation("relu"), Add(), Average(), Branches([Dense(3), Dense(2)]), Concatenate(),
-    Maximum(), Multiply(), Permute((2, 1)), Reshape((2, 2)), Residual(Dense(3)),
-    Sequential([Dense(3)]), Slice(0, 1), Subtract(), MaxPool(2), AveragePool(2, 3), Upsample(2),
-    Pad(1), Crop(1), SimpleRNN(3), LSTM(3), GRU(3, True, stateful=True), Scan(Add()),
+    Ensemble(Dense(3), 2), Maximum(), Multiply(), Permute((2, 1)), Reshape((2, 2)),
+    Residual(Dense(3)), Sequential([Dense(3)]), Slice(0, 1), Subtract(), MaxPool(2),
+    AveragePool(2, 3), Upsample(2), Pad(1), Crop(1), SimpleRNN(3), LSTM(3),
+    GRU(3, True, stateful=True), Scan(Add()),
     Bidirectional(GRU(3)), TimeDistributed(Dense(3)),
     optimizers.SGD(0.1, momentum=0.5), optimizers.Adagrad(), optimizers.Adam(), optimizers.AdamW(),
     optimizers.Adamax(), optimizers.Lion(), optimizers.RMSprop(),
-    losses.Huber(), losses.PerOutput([losses.Huber(), losses.Huber()]),
+    losses.Huber(), losses.GaussianNegativeLogLikelihood(),
+    losses.PerOutput([losses.Huber(), losses.Huber()]),
     COSINE, COSINE.then(COSINE, after=3), 0.5 * COSINE, schedules.Constant(0.1),
     schedules.Exponential(0.1, 0.9), schedules.OneCycle(0.1, 10), schedules.Polynomial(0.1, 10),
     schedules.ReduceOnPlateau(0.1), schedules.Step(0.1, 3), schedules.WarmUp(COSINE, 3),
@@ -84,6 +87,9 @@ def arguments_of(thing):
 
 def with_field(thing, field, value):
     given = arguments_of(thing) | {field.alias: value}
+    if isinstance(thing, Ensemble):  # made of a network and a number
+        networks = given.pop("networks")
+        return Ensemble(networks[0] if isinstance(networks, tuple) else networks, 2, **given)
     layers = given.pop("layers") if isinstance(thing, Residual) else ()
     return type(thing)(*(layers if isinstance(layers, tuple) else (layers,)), **given)
 

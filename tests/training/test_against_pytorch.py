@@ -8,6 +8,7 @@ import pytest
 from chainrule import Activation, Concatenate, Dense, Graph, Input, Trainer
 from chainrule.core.parameter import Parameter, ParameterVector
 from chainrule.losses import (
+    GaussianNegativeLogLikelihood,
     HalfSquaredError,
     Huber,
     MeanAbsoluteError,
@@ -64,6 +65,20 @@ def test_means_over_batch_and_outputs_are_those_of_pytorch(
     assert_same_value_and_delta(
         torch, loss, y, target, lambda output: theirs(output, torch.tensor(target))
     )
+
+
+@pytest.mark.parametrize("floor", [0.0, 0.3])
+def test_the_gaussian_likelihood_is_that_of_pytorch_summed_over_the_targets(torch, dtype, floor):
+    rng = np.random.default_rng(0)
+    y, target = rng.normal(size=(8, 6)).astype(dtype), rng.normal(size=(8, 3)).astype(dtype)
+    theirs = torch.nn.GaussianNLLLoss(full=True, reduction="sum", eps=1e-12)
+
+    def cost(output):
+        mean, log_variance = torch.split(output, 3, dim=1)
+        return theirs(mean, torch.tensor(target), torch.exp(log_variance) + floor**2) / len(y)
+
+    loss = GaussianNegativeLogLikelihood(floor=floor)
+    assert_same_value_and_delta(torch, loss, y, target, cost)
 
 
 def test_half_squared_error_is_half_the_sum_of_pytorch_over_the_batch(torch, dtype):

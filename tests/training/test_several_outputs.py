@@ -329,7 +329,7 @@ REFUSED: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any], type[ChainruleErr
     "a list of targets": (LOSSES, (X, [NUM, LAB]), {}, ShapeError,
                           ["a list of 2", "a tuple of", "(t_1, t_2)"]),
     "three targets": (LOSSES, (X, (NUM, LAB, LAB)), {}, ShapeError, ["a tuple of 3"]),
-    "no targets": (LOSSES, (X,), {}, DataError, ["t is missing"]),
+    "no targets": (LOSSES, (X,), {}, DataError, ["t[0] is missing"]),
     "half of the targets": (LOSSES, (X, (NUM, None)), {}, DataError, ["t[1] is missing"]),
     "targets in the other order": (LOSSES, (X, (LAB, NUM)), {}, ShapeError,
                                    ["t[0], HalfSquaredError", "(60, 2)", "(60,)"]),

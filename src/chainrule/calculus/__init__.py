@@ -8,6 +8,8 @@
     messages              the errors for what a `Dual` cannot do
     products              Jacobian products of a layer that do not use its `backward`
     derivatives           public: jvp, vjp, hvp, Jacobians and gradients of models
+    rows                  what each row of a batch alone adds to the gradient
+    objective             the cost as a function of the parameters, for minimizers
     replicas              copies of a model that compute with other numbers
     check                 public: `check_layer`, `check_loss` and their reports
     laws                  the laws of a layer, one function each

@@ -230,9 +230,10 @@ def check_loss(
     rng
         A seed or Generator.
     outputs, targets
-        Functions that take the shape of y and draw outputs and targets. By default the loss is
-        checked with all of these that it accepts: real numbers, probabilities, labels, one-hot
-        rows.
+        Functions that take a shape and draw outputs or targets: the shape of y, and that of its
+        targets (see `Loss.target_shape`). By default the loss is checked with all of these that it
+        accepts: real numbers, probabilities, labels, one-hot rows; or without targets, if it takes
+        none.
 
     Returns
     -------

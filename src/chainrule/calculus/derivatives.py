@@ -18,15 +18,19 @@ parameters but has its own gradients, buffers, generators and memory.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from chainrule.calculus import rows
 from chainrule.calculus.dual import Dual
+from chainrule.calculus.jet import Jet
+from chainrule.calculus.objective import Objective as Objective
 from chainrule.calculus.replicas import Replica as Replica
-from chainrule.calculus.replicas import RowReplica, as_numbers, as_vector
+from chainrule.calculus.replicas import as_numbers, as_vector, as_vectors
 from chainrule.calculus.replicas import unused_level as unused_level
 from chainrule.core import input_checks, messages
 from chainrule.core.errors import ConfigurationError, NoTangentRuleError, ShapeError, described
@@ -36,7 +40,7 @@ from chainrule.core.types import Array, Shape
 
 
 def value_and_gradient(
-    model: Layer, loss: Any, x: Any, t: Any, sample_weights: Any = None
+    model: Layer, loss: Any, x: Any, t: Any = None, sample_weights: Any = None
 ) -> tuple[float, npt.NDArray[Any]]:
     """The cost C and its gradient ∂C/∂θ, as one flat vector in the order of ``model.parameters``.
 
@@ -47,7 +51,7 @@ def value_and_gradient(
         several outputs, `losses.PerOutput`.
     x, t
         A batch of inputs (a tuple for several inputs) and its targets (a tuple for several
-        outputs).
+        outputs; None for a loss without targets).
     sample_weights
         One weight for each row; by default all rows count equally.
     """
@@ -57,6 +61,43 @@ def value_and_gradient(
     cost, delta = loss.value_and_delta(y, t, sample_weights)
     replica.backward_parameters(delta)
     return cost if isinstance(cost, Dual) else float(cost), replica.gradient()  # type: ignore[return-value]
+
+
+def function(
+    model: Layer, loss: Any, x: Any, t: Any = None, sample_weights: Any = None
+) -> Objective:
+    """The cost as a function of the parameters, for the minimizers of SciPy and others.
+
+    Parameters
+    ----------
+    model, loss, x, t, sample_weights
+        As in `value_and_gradient`.
+
+    Returns
+    -------
+    Objective
+        ``value(θ)``, ``value_and_gradient(θ)``, ``gradient(θ)`` and ``hvp(θ, v)``. None of them
+        changes the model.
+
+    Examples
+    --------
+    A straight line through four points:
+
+    >>> from scipy.optimize import minimize
+    >>> model = Sequential([Dense(1)])
+    >>> model.build((1,), rng=0)
+    >>> x = np.array([[0.0], [1.0], [2.0], [3.0]])
+    >>> cost = derivatives.function(model, losses.HalfSquaredError(), x, 2 * x + 1)
+    >>> start = model.parameters.value
+    >>> result = minimize(
+    ...     cost.value_and_gradient, start, jac=True, hessp=cost.hvp, method="trust-ncg"
+    ... )
+    >>> result.x.round(6)
+    array([2., 1.])
+    >>> model.parameters.value = result.x
+    """
+    _require_loss(loss)
+    return Objective(model, loss, _inputs(model, x), t, sample_weights)
 
 
 def vjp(model: Layer, x: Any, delta: Any) -> tuple[Any, Any, Any]:
@@ -117,13 +158,27 @@ def jvp(model: Layer, x: Any, dx: Any = None, dparameters: Any = None) -> tuple[
         The direction in which the parameters move, as one flat vector; by default they do not
         move.
 
+    Returns
+    -------
+    y, product
+        The output, and the product with its shape; tuples for several outputs.
+
     Raises
     ------
     NoTangentRuleError
         If a layer calls a NumPy function that has no tangent rule.
+
+    Notes
+    -----
+    With an additional first axis of length k, ``dx`` and ``dparameters`` are k directions at once,
+    and so is the product: (k, *y.shape). They pass through the model together, as a `Jet`, which
+    costs less than k products.
     """
     inputs = _inputs(model, x)
     directions = (None,) * len(inputs) if dx is None else as_tuple(dx)
+    count = _count_of(model, inputs, directions, dparameters)
+    if count is not None:
+        return _several_jvp(model, inputs, directions, dparameters, count)
     vector = as_vector(model, dparameters)
     level = unused_level(model, inputs, directions, vector)
     replica = Replica(model, vector, level)
@@ -131,6 +186,56 @@ def jvp(model: Layer, x: Any, dx: Any = None, dparameters: Any = None) -> tuple[
     y = replica.forward(*(_moving(i, d, level) for i, d in pairs))
     outputs = as_tuple(y)
     return one_or_tuple([o.value for o in outputs]), one_or_tuple([o.tangent for o in outputs])
+
+
+def _count_of(model: Layer, inputs: Any, directions: Any, dparameters: Any) -> int | None:
+    """How many directions are given, along a first axis; None if there is no such axis."""
+    counts = {len(dparameters)} if np.ndim(dparameters) == 2 else set()
+    for x, d in _pairs(inputs, directions, "dx"):
+        if d is not None and np.ndim(d) == x.ndim + 1:
+            counts.add(len(d))
+    if len(counts) > 1:
+        raise ShapeError(
+            "jvp: different numbers of directions",
+            expected="one number k for dx and dparameters",
+            received=" and ".join(map(str, sorted(counts))),
+        )
+    return counts.pop() if counts else None
+
+
+def _several_jvp(
+    model: Layer, inputs: Any, directions: Any, dparameters: Any, count: int
+) -> tuple[Any, Any]:
+    """The products with k directions, which pass together, or one by one where a layer refuses."""
+    vectors = None if dparameters is None else as_vectors(model, dparameters, count)
+    level = unused_level(model, inputs, directions, vectors)
+    try:
+        replica = Replica(model, vectors, level)
+        y = as_tuple(replica.forward(*map(partial(_jet, count, level), inputs, directions)))
+    except NoTangentRuleError:
+        each = []
+        for n in range(count):
+            dx = tuple([None if d is None else d[n] for d in directions])
+            y, product = jvp(model, inputs, dx, None if vectors is None else vectors[n])
+            each.append(as_tuple(product))
+        return y, one_or_tuple([np.stack(products) for products in zip(*each, strict=True)])
+    values = [o.value if isinstance(o, Jet) else o for o in y]
+    products = [
+        o.first if isinstance(o, Jet) else np.zeros((count, *o.shape), model.dtype) for o in y
+    ]
+    return one_or_tuple(values), one_or_tuple(products)
+
+
+def _jet(count: int, level: int, x: Array, directions: Any) -> Any:
+    """The input with its directions; integers do not move."""
+    if x.dtype.kind != "f" or directions is None:
+        return x
+    each = as_numbers(directions, x.dtype)
+    if each.shape != (count, *x.shape):
+        raise ShapeError(
+            "jvp: dx has the wrong shape", expected=(count, *x.shape), received=each.shape
+        )
+    return Jet(np.concatenate([x[np.newaxis], each]), (), level)
 
 
 def hvp(
@@ -189,8 +294,8 @@ def jacobian(
     -----
     With respect to the input, it takes one `jvp` for each entry of a row. With respect to the
     parameters, it takes one backward pass for each entry of an output, in which the rows are kept
-    apart as in `row_gradients`. If that is impossible, it takes a `jvp` for each parameter or a
-    `vjp` for each row, whichever are fewer.
+    apart as in `row_gradients`. If that is impossible, it takes a `jvp` for each parameter, many at
+    once, or a `vjp` for each row, whichever are fewer.
     """
     inputs = _inputs(model, x)
     if with_respect_to == "input":
@@ -224,24 +329,35 @@ def row_gradients(model: Layer, x: Any, delta: Any) -> npt.NDArray[Any]:
     The gradient of the weights is a product that sums over the rows, ∂C/∂w = Σ_s y_s Δ_sᵀ. If all
     layers add it with `Parameter.accumulate_product`, as `Dense` does, one backward pass suffices,
     which leaves the sum out. Another pass, with random weights for the rows, checks that these
-    were sums over rows. If a layer sums in another way, each row takes its own backward pass.
+    were sums over rows. If a layer sums in another way, it takes a `jvp` for each parameter, many
+    at once, or a backward pass for each row, whichever are fewer.
     """
     inputs = _inputs(model, x)
     parts = [None if d is None else as_numbers(d, model.dtype) for d in as_tuple(delta)]
 
-    def given(y: Any, rows: slice) -> Iterator[Any]:
-        yield _like(y, one_or_tuple([None if d is None else d[rows] for d in parts]), "delta")
+    def given(y: Any, some: slice) -> Iterator[Any]:
+        yield _like(y, one_or_tuple([None if d is None else d[some] for d in parts]), "delta")
 
-    found = _rows_apart(model, inputs, given)
-    rows: npt.NDArray[Any] = _row_by_row(model, inputs, given) if found is None else found
-    return rows[:, 0]
+    found = rows.apart(model, inputs, given)
+    if found is None:
+        jacobians = _parameter_columns(model, inputs, len(inputs[0]))
+        if jacobians is not None:
+            y = [np.empty(one.shape[:-1], model.dtype) for one in jacobians]
+            deltas = as_tuple(next(given(one_or_tuple(y), slice(None))))
+            flat = [np.reshape(j, (len(j), -1, j.shape[-1])) for j in jacobians]
+            pairs = zip(deltas, flat, strict=True)
+            each = [np.reshape(d, (len(d), 1, j.shape[1])) @ j for d, j in pairs]
+            return sum(each[1:], each[0])[:, 0]
+        found = rows.one_by_one(model, inputs, given)
+    return found[:, 0]  # type: ignore[no-any-return]
 
 
-def per_sample_gradients(model: Layer, loss: Any, x: Any, t: Any) -> npt.NDArray[Any]:
+def per_sample_gradients(model: Layer, loss: Any, x: Any, t: Any = None) -> npt.NDArray[Any]:
     """The gradient ∂C_s/∂θ for each row s separately, with shape (batch, parameters.size).
 
     C_s is the cost of a batch of this one row, so the average over the rows of the result is the
-    gradient of the whole batch.
+    gradient of the whole batch. (If the loss ignores labels, the average is weighted with the
+    number of labels in each row that count.)
 
     Parameters
     ----------
@@ -252,25 +368,40 @@ def per_sample_gradients(model: Layer, loss: Any, x: Any, t: Any) -> npt.NDArray
     ------
     ConfigurationError
         If the rows of a batch influence each other.
+
+    Notes
+    -----
+    The rows are kept apart as in `row_gradients`. A model with random numbers or buffers takes its
+    own pass for each row, which meets the state that the model has now.
     """
     _require_loss(loss)
     _refuse_coupled_rows(model, "per_sample_gradients")
     inputs, is_one = _inputs(model, x), len(model.output_shapes) == 1
-    targets = [as_numbers(one, None) for one in ((t,) if is_one else as_tuple(t))]
-    gradients, replica, has_state = [], Replica(model), _has_state(model)
+    each = (t,) if is_one else (None,) * len(model.output_shapes) if t is None else as_tuple(t)
+    targets = [None if one is None else as_numbers(one, None) for one in each]
+
+    def given(y: Any, some: slice) -> Iterator[Any]:
+        yield rows.deltas_alone(loss, y, tuple([None if t is None else t[some] for t in targets]))
+
+    if not rows.has_state(model):
+        return rows.of_each(model, inputs, given)[:, 0]  # type: ignore[no-any-return]
+    gradients = [np.zeros((0, model.parameters.size), model.dtype)]
     for n in range(len(inputs[0])):
         row = slice(n, n + 1)
-        if has_state:  # each row meets the state that the model has now
-            replica = Replica(model)
-        y = replica.forward(*(i[row] for i in inputs))
-        _, delta = loss.value_and_delta(y, one_or_tuple([t[row] for t in targets]))
-        replica.zero_grad()
-        replica.backward_parameters(delta)
-        gradients.append(replica.gradient())
-    return np.stack(gradients) if gradients else np.zeros((0, model.parameters.size), model.dtype)
+        of_row = rows.one_by_one(model, tuple([i[row] for i in inputs]), partial(_at, given, row))
+        gradients.append(of_row[:, 0])
+    return np.concatenate(gradients)
+
+
+def _at(deltas: rows.Deltas, row: slice, y: Any, _: slice) -> Iterator[Any]:
+    """The deltas of one row."""
+    return deltas(y, row)
 
 
 # ------------------------------------------------------------------------------- Jacobians
+
+AT_ONCE = 32
+"""How many directions pass through a model together."""
 
 
 def _jacobian_of_input(model: Layer, inputs: tuple[Array, ...], number: int) -> list[Any]:
@@ -278,151 +409,70 @@ def _jacobian_of_input(model: Layer, inputs: tuple[Array, ...], number: int) -> 
     x = inputs[number]
     row = x.shape[1:]
     width = math.prod(row) if x.dtype.kind == "f" else 0  # an integer does not move
-    directions = np.eye(width, dtype=model.dtype).reshape(width, *row if width else (0,))
+    units = np.eye(width, dtype=model.dtype).reshape(width, 1, *row if width else (0,))
     others = [None] * len(inputs)
-    moves = (
-        (*others[:number], np.broadcast_to(direction, x.shape), *others[number + 1 :])
-        for direction in directions
-    )
-    return _columns(model, inputs, ((dx, None) for dx in moves), row)
+
+    def product(block: slice) -> Any:
+        each = np.broadcast_to(units[block], (len(units[block]), *x.shape))
+        return jvp(model, inputs, (*others[:number], each, *others[number + 1 :]))[1]
+
+    return _columns(model, inputs, product, row)
 
 
 def _jacobian_of_parameters(model: Layer, inputs: tuple[Array, ...]) -> list[Any]:
     """∂y/∂θ for each output."""
     size, batch = model.parameters.size, len(inputs[0])
-    shapes = [y.shape[1:] for y in as_tuple(Replica(model).forward(*inputs))]
+    shapes: list[Shape] = []
+
+    def unit_deltas(y: Any, some: slice) -> Iterator[Any]:
+        shapes[:] = [part.shape[1:] for part in as_tuple(y)]
+        return rows.unit_deltas(y, some)
+
+    found = rows.apart(model, inputs, unit_deltas)
     ends = np.cumsum([math.prod(shape) for shape in shapes])
-    rows = _rows_apart(model, inputs, _unit_deltas)
-    if rows is None and size <= batch * ends[-1]:
-        units = ((None, direction) for direction in np.eye(size, dtype=model.dtype))
-        try:
-            return _columns(model, inputs, units, (size,))
-        except NoTangentRuleError:
-            pass
-    if rows is None:
-        rows = _row_by_row(model, inputs, _unit_deltas)
-    parts = [rows[:, end - math.prod(s) : end] for s, end in zip(shapes, ends, strict=True)]
+    if found is None:
+        columns = _parameter_columns(model, inputs, batch * ends[-1])
+        if columns is not None:
+            return columns  # type: ignore[no-any-return]
+        found = rows.one_by_one(model, inputs, rows.unit_deltas)
+    parts = [found[:, end - math.prod(s) : end] for s, end in zip(shapes, ends, strict=True)]
     return [part.reshape(batch, *s, size) for s, part in zip(shapes, parts, strict=True)]
+
+
+def _parameter_columns(model: Layer, inputs: tuple[Array, ...], most: int) -> Any:
+    """∂y/∂θ from a direction for each parameter; None if these are too many, or a rule is missing.
+
+    Layers that sum over the rows themselves allow it, as long as dual numbers can flow through.
+    """
+    size = model.parameters.size
+    if size > most:
+        return None
+    units = np.eye(size, dtype=model.dtype)
+    try:
+        return _columns(
+            model, inputs, lambda block: jvp(model, inputs, None, units[block])[1], (size,)
+        )
+    except NoTangentRuleError:
+        return None
 
 
 def _columns(
     model: Layer,
     inputs: tuple[Array, ...],
-    directions: Iterable[tuple[Any, Any]],
+    product: Callable[[slice], Any],
     shape: Shape,
 ) -> list[Any]:
-    """J v for each direction v of the inputs and the parameters, for each output.
+    """J e for each unit vector e of an array of this shape, for each output.
 
-    The last axes of the result, of this shape, count the directions.
+    ``product(block)`` is J for some of them. The last axes of the result count them.
     """
-    columns = [as_tuple(jvp(model, inputs, *direction)[1]) for direction in directions]
-    if not columns:
+    size = math.prod(shape)
+    blocks = [as_tuple(product(slice(n, n + AT_ONCE))) for n in range(0, size, AT_ONCE)]
+    if not blocks:
         outputs = as_tuple(Replica(model).forward(*inputs))
         return [np.zeros((*y.shape, *shape), model.dtype) for y in outputs]
-    stacked = [np.stack(column, axis=-1) for column in zip(*columns, strict=True)]
-    return [array.reshape(*array.shape[:-1], *shape) for array in stacked]
-
-
-# ------------------------------------------------------------------------------- row by row
-
-Deltas = Callable[[Any, slice], Iterator[Any]]
-"""Given the output for some rows, and which rows these are: one delta after the other."""
-
-
-def _unit_deltas(y: Any, rows: slice) -> Iterator[Any]:
-    """For each entry of a row of each output, the delta that is one there, in all rows."""
-    outputs = as_tuple(y)
-    for number, output in enumerate(outputs):
-        for entry in np.ndindex(output.shape[1:]):
-            deltas = [np.zeros(part.shape, part.dtype) for part in outputs]
-            deltas[number][:, *entry] = 1
-            yield one_or_tuple(deltas)
-
-
-def _rows_apart(model: Layer, inputs: tuple[Array, ...], deltas: Deltas) -> Any:
-    """J_θᵀ delta for each row and each delta: (batch, number of deltas, parameters.size).
-
-    It takes one backward pass for each delta. None if the layers do not allow it.
-    """
-    batch = len(inputs[0])
-    replica = RowReplica(model, batch)
-    y = replica.forward(*inputs)
-    found: list[Any] = []
-    for delta in deltas(y, slice(None)):
-        replica.backward_parameters(delta)
-        found.append(replica.take_rows())
-        if found[-1] is None:
-            return None
-    if not found:
-        return np.zeros((batch, 0, model.parameters.size), model.dtype)
-    rows = np.stack(found, axis=1)
-    return rows if _are_rows(model, inputs, deltas, rows) else None
-
-
-def _are_rows(model: Layer, inputs: tuple[Array, ...], deltas: Deltas, rows: Any) -> bool:
-    """Whether the rows were kept apart correctly.
-
-    A product in a layer might sum over something else that has the size of the batch. So one more
-    backward pass gives the sum over rows and deltas with random weights r,
-
-        Σ_sn r_sn (J_θᵀ Δ_n)_s = J_θᵀ Σ_n (r_sn Δ_n)_s
-
-    in which no layer keeps rows apart. If the rows are wrong, the two differ for almost every r.
-    """
-    batch, count = rows.shape[:2]
-    weights = np.random.default_rng(0).normal(size=(batch, count)).astype(model.dtype)
-    replica = Replica(model)
-    y = replica.forward(*inputs)
-    total: list[Any] = [0] * len(as_tuple(y))
-    for number, delta in enumerate(deltas(y, slice(None))):
-        for n, part in enumerate(as_tuple(delta)):
-            weight = weights[:, number].reshape(batch, *(1,) * (part.ndim - 1))
-            total[n] = total[n] + weight * part
-    replica.backward_parameters(one_or_tuple(total))
-    plain = _innermost(rows)
-    difference = np.abs(np.einsum("sn,snp->p", weights, plain) - _innermost(replica.gradient()))
-    size = np.einsum("sn,snp->p", np.abs(weights), np.abs(plain))
-    start, tolerance = 0, np.sqrt(np.finfo(model.dtype).eps)
-    for parameter in model.parameters:
-        window = slice(start, start + parameter.size)
-        start += parameter.size
-        limit = tolerance * size[window].max(initial=0)
-        if not np.all(difference[window] <= limit):  # also if it is not a number
-            return False
-    return True
-
-
-def _row_by_row(model: Layer, inputs: tuple[Array, ...], deltas: Deltas) -> Any:
-    """The same from separate backward passes for each row, which any layer allows."""
-    batch, replica = len(inputs[0]), Replica(model)
-    y = replica.forward(*inputs)
-    # With other rows or random numbers in it, a row is not the same alone.
-    is_alone = not _has_state(model) and not _coupled(model)
-    found: list[Any] = []
-    for row in range(batch):
-        if is_alone:
-            rows = slice(row, row + 1)
-            its_deltas = deltas(replica.forward(*(x[rows] for x in inputs)), rows)
-        else:
-            its_deltas = _masked(deltas(y, slice(None)), row)
-        for delta in its_deltas:
-            replica.zero_grad()
-            replica.backward_parameters(delta)
-            found.append(replica.gradient())
-    count = len(found) // batch if batch else sum(1 for _ in deltas(y, slice(None)))
-    size = model.parameters.size
-    if not found:
-        return np.zeros((batch, count, size), model.dtype)
-    return np.stack(found).reshape(batch, count, size)
-
-
-def _masked(deltas: Iterator[Any], row: int) -> Iterator[Any]:
-    """The deltas with zeros in all rows but one."""
-    for delta in deltas:
-        parts = [np.zeros_like(part) for part in as_tuple(delta)]
-        for masked, part in zip(parts, as_tuple(delta), strict=True):
-            masked[row] = part[row]
-        yield one_or_tuple(parts)
+    joined = [np.concatenate(products) for products in zip(*blocks, strict=True)]
+    return [np.copy(np.moveaxis(y, 0, -1)).reshape(*y.shape[1:], *shape) for y in joined]
 
 
 # ------------------------------------------------------------------------------- arguments
@@ -449,13 +499,6 @@ def _moving(x: Array, direction: Any, level: int) -> Any:
     if x.dtype.kind != "f":
         return x
     return Dual(x, _like(x, direction, "dx"), level)
-
-
-def _innermost(x: Any) -> npt.NDArray[Any]:
-    """The value of the value of … a Dual."""
-    while isinstance(x, Dual):
-        x = x.value
-    return x  # type: ignore[no-any-return]
 
 
 def _like(y: Any, given: Any, name: str) -> Any:
@@ -485,18 +528,8 @@ def _pairs(one: Sequence[Any], two: Sequence[Any], name: str) -> list[tuple[Any,
     return list(zip(one, two, strict=True))
 
 
-def _has_state(model: Layer) -> bool:
-    """Whether a pass may depend on the passes before it."""
-    return bool(model.generators) or len(model.buffers) > 0
-
-
-def _coupled(model: Layer) -> list[tuple[str, Layer]]:
-    """The layers, with their paths, in which the rows of a batch influence each other."""
-    return [(path, layer) for path, layer in model.walk() if layer.couples_batch]
-
-
 def _refuse_coupled_rows(model: Layer, function: str) -> None:
-    for path, layer in _coupled(model):
+    for path, layer in rows.coupled(model):
         raise ConfigurationError(
             f"{function}: the rows of a batch influence each other in {layer!r}",
             place=path or None,

@@ -185,6 +185,16 @@ DERIVATIVES: dict[np.ufunc, tuple[Partial, ...]] = {
     np.fmin: (share_of_first, share_of_second),
 }
 
+# f″ from y and f′, for the functions that networks contain most often; that of any other function
+# is the tangent of its formula for f′.
+CURVATURES: dict[np.ufunc, Partial] = {
+    np.exp: lambda y, slope: y,
+    np.sin: lambda y, slope: -y,
+    np.cos: lambda y, slope: -y,
+    np.tanh: lambda y, slope: (-2 * y) * slope,
+    np.log: lambda y, slope: -slope * slope,
+}
+
 # Those with an infinite slope somewhere.
 STEEP: frozenset[np.ufunc] = frozenset(
     (

@@ -61,22 +61,25 @@ def candidates(
     """Batches that the loss accepts, from the usual kinds of outputs and targets."""
     full = (7, *shape)
     classes = shape[-1] if shape else 1
+    wanted = full if not hasattr(loss, "target_shape") else (7, *loss.target_shape(shape))
     powers = np.exp(rng.normal(size=full))
     ys = [rng.normal(size=full), powers / powers.sum(axis=-1, keepdims=True)]
     labels = rng.integers(0, max(classes, 2) if shape else 2, size=full[:-1])
     kinds = [
-        rng.normal(size=full),
-        rng.uniform(size=full),
+        rng.normal(size=wanted),
+        rng.uniform(size=wanted),
         labels,
         np.eye(max(classes, 2))[labels][..., :classes],
     ]
+    if not getattr(loss, "takes_targets", True):
+        kinds = [np.zeros((7, 0))]
     if outputs is not None:
         ys = [outputs(full)]
     ignored = getattr(loss, "ignore", None)
     if ignored is not None:  # every third label does not count
         kinds.append(np.where(np.arange(labels.size).reshape(labels.shape) % 3, labels, ignored))
     if targets is not None:
-        kinds = [targets(full)]
+        kinds = [targets(wanted)]
     weights = rng.uniform(0.5, 2.0, size=7)
     found: dict[int, LossCase] = {}
     for y in ys:

@@ -13,7 +13,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from chainrule.calculus.dual import Dual, level_of
+from chainrule.calculus.dual import Dual
+from chainrule.calculus.jet import Jet, level_in
 from chainrule.core import input_checks, layer_state
 from chainrule.core.arrays import as_array, is_array
 from chainrule.core.errors import ConfigurationError, ShapeError
@@ -39,7 +40,7 @@ class Replica:
         A built model.
     dparameters
         The direction in which the parameters move, as one flat vector; their values are then dual
-        numbers. By default they do not move.
+        numbers. Several directions, (k, size), make them jets. By default they do not move.
     level
         The level of these dual numbers; by default one that is not in use, as from `unused_level`.
     with_gradients
@@ -83,17 +84,26 @@ class Replica:
         *,
         with_gradients: bool = True,
     ) -> None:
-        tangent = None if dparameters is None else as_vector(model, dparameters)
+        is_several = np.ndim(dparameters) == 2
+        if is_several:
+            tangent = as_vectors(model, dparameters, len(dparameters))
+        else:
+            tangent = None if dparameters is None else as_vector(model, dparameters)
+        vector = model.parameters
         if level is None:
-            level = unused_level(model, tangent)
+            level = 1 + max(level_in(tangent), level_in([p.value for p in vector]))
         parts: dict[int, Any] = {}
         self.parameters: list[Parameter] = []
         start = 0
-        for parameter in model.parameters:
+        for parameter in vector:
             value: Array = parameter.value
             if tangent is not None:
-                window = tangent[start : start + parameter.size].reshape(parameter.shape)
-                value = Dual(value, window, level)
+                window = tangent[..., start : start + parameter.size]
+                window = window.reshape((*window.shape[:-1], *parameter.shape))
+                if is_several:
+                    value = Jet(np.concatenate([value[np.newaxis], window]), (), level)
+                else:
+                    value = Dual(value, window, level)
             self.parameters.append(self._parameter(parameter.path, value))
             self.parameters[-1]._trainable = with_gradients
             parts[id(parameter)] = self.parameters[-1]
@@ -107,9 +117,8 @@ class Replica:
         self._only_apply = _use_forward(self.layer)
         self._empty = np.zeros(0, model.dtype)
         self._levels: set[int] = set()
-        moving = [] if tangent is None else [Dual(self._empty, self._empty, level)]
+        moving = [] if tangent is None or is_several else [Dual(self._empty, self._empty, level)]
         self._take_levels_of([*moving, *(p.value for p in (*self.parameters, *self.buffers))])
-        self._own_levels = set(self._levels)
 
     def forward(self, *inputs: Any) -> Any:
         """`Layer.forward` of the copy.
@@ -151,10 +160,6 @@ class Replica:
         for parameter in self.parameters:
             parameter.zero_grad()
 
-    def fits(self, arrays: Any) -> bool:
-        """Whether these arrays contain the dual numbers that have gone through it, or no others."""
-        return _levels_in(arrays) | self._own_levels == self._levels
-
     def _parameter(self, path: str, value: Array) -> Parameter:
         return _ReplicaParameter(path, value)
 
@@ -187,34 +192,28 @@ class Replica:
         return arrays if _levels_in(arrays) == self._levels else _lifted(arrays, self._levels)
 
 
-Kept: TypeAlias = tuple[list[Any], Replica]
-"""A replica, with the fields and arrays of the model that it was made for."""
+Kept: TypeAlias = tuple[list[Any], Layer]
+"""A copy of a model, with the fields and arrays that it was made for."""
 
 
-def kept_replica(
-    known: Kept | None, model: Layer, *arrays: Any, with_gradients: bool = True
-) -> Kept:
-    """The replica of an earlier pass with gradients of zero, or a new one if that does not fit.
+def without_gradients(model: Layer, known: Kept | None = None) -> Kept:
+    """A copy whose `backward` computes ∂C/∂x alone; that of an earlier call, if it still fits.
 
-    A layer that sends small batches through the network inside saves most of the time with it.
+    A layer that differentiates a network inside uses it in its own `forward`, where the gradients
+    of parameters are not wanted. Nothing has to be reset, and anything can flow through it.
 
     Parameters
     ----------
+    model
+        A built model.
     known
-        What the last call has returned, for the same model; None at first.
-    model, with_gradients
-        As for `Replica`.
-    *arrays
-        What will flow through it: in the same replica always dual numbers of the same levels.
+        What an earlier call has returned for it.
     """
     parameters = [p for _, member in model.walk() for p in member._parameters.values()]
     parts = [*layer_state.field_values(model), *(p.value for p in parameters)]
-    if known is not None:
-        replica = known[1]
-        if replica.fits(arrays) and layer_state.are_same(known[0], parts):
-            replica.zero_grad()
-            return known
-    return parts, Replica(model, with_gradients=with_gradients)
+    if known is not None and layer_state.are_same(known[0], parts):
+        return known
+    return parts, Replica(model, with_gradients=False).layer
 
 
 class RowReplica(Replica):
@@ -235,6 +234,11 @@ class RowReplica(Replica):
         empty = np.zeros((self._batch, 0), self._empty.dtype)
         flat = [rows.reshape(self._batch, math.prod(rows.shape[1:])) for rows in taken]
         return np.concatenate([empty, *flat], axis=1)
+
+    def add_rows(self) -> None:
+        """Sum over the rows from now on, as any replica does."""
+        for parameter in self.parameters:
+            parameter.add_rows()  # type: ignore[attr-defined]
 
     def _parameter(self, path: str, value: Array) -> Parameter:
         return _RowParameter(path, value, self._batch)
@@ -257,20 +261,33 @@ class _ReplicaParameter(Parameter):
 class _RowParameter(_ReplicaParameter):
     """A parameter that keeps the contributions of the rows to its gradient apart."""
 
-    __slots__ = ("_batch", "_rows", "_was_summed")
+    __slots__ = ("_adds_rows", "_batch", "_rows", "_was_summed")
 
     def __init__(self, name: str, value: Array, batch: int) -> None:
         super().__init__(name, value)
         self._batch = batch
         self._rows: Any = None
         self._was_summed = False
+        self._adds_rows = False
+
+    def add_rows(self) -> None:
+        """Be an ordinary parameter from now on."""
+        self._adds_rows = True
+        self.zero_grad()
 
     def accumulate(self, gradient: Array) -> None:
         """Note that the layer itself has summed over the rows."""
         self._was_summed = True
+        if self._adds_rows:
+            super().accumulate(gradient)
 
     def accumulate_product(self, left: Array, right: Array) -> None:
         """Add the product of each row."""
+        if self._adds_rows:
+            super().accumulate_product(left, right)
+            return
+        if not self._trainable:
+            return
         rows = _product_of_each_row(left, right, self._batch)
         if rows is None or rows.shape[1:] != self.shape or rows.dtype != self.dtype:
             self._was_summed = True
@@ -279,9 +296,9 @@ class _RowParameter(_ReplicaParameter):
 
     @property
     def grad(self) -> Any:
-        """Zeros; a layer that asks for them adds a sum over the rows."""
+        """Zeros, unless rows are added; a layer that asks for them adds a sum over the rows."""
         self._was_summed = True
-        return self._gradient()
+        return super().grad
 
     @grad.setter
     def grad(self, new: Array) -> None:
@@ -303,12 +320,13 @@ def _product_of_each_row(left: Array, right: Array, batch: int) -> Any:
     """
     count = left.shape[-1]
     each = count // max(batch, 1)
-    if left.ndim > 2 or right.ndim > 2 or count != len(right) or count != batch * each:
+    if right.ndim > 2 or count != len(right) or count != batch * each:
         return None
     a, b = math.prod(left.shape[:-1]), math.prod(right.shape[1:])
     columns = np.swapaxes(left.reshape(a, batch, each), 0, 1)  # (batch, a, each)
     rows = right.reshape(batch, each, b)
     products = columns * rows if each == 1 else columns @ rows
+    products = getattr(products, "constant_part", products)  # of the delta of a jet
     return products.reshape(batch, *left.shape[:-1], *right.shape[1:])
 
 
@@ -326,7 +344,7 @@ def unused_level(model: Layer, *arrays: Any) -> int:
     *arrays
         Arrays or dual numbers, also in tuples, that go through the model or serve as directions.
     """
-    return 1 + max(level_of(arrays), level_of([p.value for p in model.parameters]))
+    return 1 + max(level_in(arrays), level_in([p.value for p in model.parameters]))
 
 
 def as_vector(model: Layer, v: Any) -> Any:
@@ -339,6 +357,19 @@ def as_vector(model: Layer, v: Any) -> Any:
             expected=(size,),
             received=array.shape,
             hint="pass a flat vector with the size of model.parameters.value",
+        )
+    return array
+
+
+def as_vectors(model: Layer, v: Any, count: int) -> Any:
+    """Several directions of the parameters, (count, size)."""
+    array = as_numbers(v, model.dtype)
+    if array.shape != (count, model.parameters.size):
+        raise ShapeError(
+            "derivatives: the directions do not fit the parameters",
+            expected=(count, model.parameters.size),
+            received=array.shape,
+            hint="pass one flat vector with the size of model.parameters.value for each direction",
         )
     return array
 

@@ -57,12 +57,18 @@ class TangentRule:
         Name of an argument of which only the value matters, as in ``np.where(condition, x, y)``.
     accepted
         Names of the arguments that the rule supports; ``None`` means all.
+    partials
+        Of an elementwise function, ∂f/∂x as a function of the result and the arguments, for each.
+    degree
+        1 if the function is jointly linear in its arrays, 2 if linear in each separately, else 0.
     """
 
     tangent: Callable[[Evaluation], Any]
     arrays: tuple[str, ...] = ()
     condition: str | None = None
     accepted: frozenset[str] | None = None
+    partials: tuple[Callable[..., Any], ...] = ()
+    degree: int = 0
 
 
 def derivatives(*partials: Callable[..., Any], steep: bool = False) -> TangentRule:
@@ -87,7 +93,7 @@ def derivatives(*partials: Callable[..., Any], steep: bool = False) -> TangentRu
             if dx is not None
         )
 
-    return TangentRule(tangent)
+    return TangentRule(tangent, partials=partials)
 
 
 def slope_times(slope: Callable[[], Any], dx: Any) -> Any:
@@ -113,7 +119,7 @@ def linear(*arrays: str, condition: str | None = None) -> TangentRule:
     def tangent(at: Evaluation) -> Any:
         return at.again(list(map(or_zeros, at.tangents, at.values)))
 
-    return TangentRule(tangent, arrays, condition)
+    return TangentRule(tangent, arrays, condition, degree=1)
 
 
 def multilinear(*arrays: str) -> TangentRule:
@@ -126,7 +132,7 @@ def multilinear(*arrays: str) -> TangentRule:
             if dx is not None
         )
 
-    return TangentRule(tangent, arrays)
+    return TangentRule(tangent, arrays, degree=2)
 
 
 def formula(function: Callable[..., Any], *arrays: str) -> TangentRule:

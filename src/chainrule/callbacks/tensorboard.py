@@ -23,7 +23,7 @@ from attrs import define, field
 from chainrule import files
 from chainrule.callbacks.callback import Callback, require_own_place
 from chainrule.callbacks.monitoring import VALIDATION
-from chainrule.core.errors import MissingExtraError
+from chainrule.core.extras import required
 from chainrule.core.validators import FIXED_IN_A_RUN, a_path, as_int, counted_or_none
 
 if TYPE_CHECKING:
@@ -197,12 +197,4 @@ class _Events:
 
 def require_tensorboardx() -> None:
     """Raise an error if tensorboardX is not installed."""
-    try:
-        import tensorboardX  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError(
-            "the TensorBoard callback needs tensorboardX, which is not installed",
-            expected="tensorboardX 2.6 or newer, from the extra `tensorboard`",
-            received=str(error),
-            hint="pip install 'chainrule[tensorboard]'",
-        ) from error
+    required("tensorboardX", "the TensorBoard callback needs")

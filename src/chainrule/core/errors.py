@@ -122,7 +122,7 @@ class NonFiniteError(ChainruleError, ArithmeticError):
 
 
 class ConvergenceError(ChainruleError, ArithmeticError):
-    """A solver did not reach its tolerance."""
+    """A solver did not find what it was looking for."""
 
 
 class SingularMatrixError(ChainruleError, ArithmeticError):

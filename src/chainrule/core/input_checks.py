@@ -89,7 +89,8 @@ def _as_input(layer: Layer, x: Any) -> Any:
             received=described(x),
             hint="in sequence: Sequential([first, second]), or second(first(x))",
         )
-    if isinstance(x, np.ndarray) or not is_array(x):
+    is_plain = type(x) is np.ndarray and x.dtype.kind in "fiub" and x.dtype.isnative
+    if not is_plain and (isinstance(x, np.ndarray) or not is_array(x)):
         try:
             x = as_array(f"{label(layer)}: the input", x)
         except ShapeError as error:  # rows of unequal length

@@ -205,6 +205,7 @@ class Parameter(Hinted):
             return
         if not hasattr(gradient, "dtype"):
             gradient = np.asarray(gradient, self.dtype)
+        gradient = getattr(gradient, "constant_part", gradient)
         if gradient.shape != self._value.shape or gradient.dtype is not self._value.dtype:
             self._refuse(gradient)
         try:
@@ -247,7 +248,9 @@ class Parameter(Hinted):
             except (ValueError, TypeError):
                 pass  # the wrong shape or type: accumulate raises the error
         if self._trainable:
-            self.accumulate(np.dot(left, right) if is_small else left @ right)
+            # Of the delta of a jet, only the part for a constant is needed: see `calculus.jet`.
+            room = np.empty_like(grad) if hasattr(right, "constant_part") else None
+            self.accumulate((np.dot if is_small else np.matmul)(left, right, out=room))
 
     def zero_grad(self) -> None:
         """Reset the gradient to zero."""

@@ -31,7 +31,8 @@ class Tree:
         """
         found: dict[str, Any] = {}
         for attribute, value in self.attributes().items():
-            if isinstance(value, LAYER_OR_CONTAINER) and not self._is_memory(attribute):
+            is_container = isinstance(value, CONTAINER) and value  # most are empty
+            if (is_container or isinstance(value, Tree)) and not self._is_memory(attribute):
                 for name, layer in _named_layers(attribute, value):
                     while name in found:
                         name = f"{attribute}_{name}"
@@ -88,8 +89,8 @@ class Tree:
         return result
 
 
-LAYER_OR_CONTAINER = (Tree, list, tuple, dict)
-"""The types of attributes that are a layer or can contain layers."""
+CONTAINER = (list, tuple, dict)
+"""The types of attributes that can contain layers."""
 
 
 def fields_of(cls: type) -> tuple[Any, ...]:

@@ -33,7 +33,7 @@ from chainrule.data.class_weights import ClassWeights
 from chainrule.data.orders import Orders, Rows, require_same_run
 from chainrule.data.prefetch import Prefetcher
 from chainrule.data.samples import Data, each_array, names_of, one_or_all
-from chainrule.data.sources import DataSource, block_of, in_memory_sources
+from chainrule.data.sources import DataSource, block_of, has_shape, in_memory_sources
 from chainrule.losses import Loss
 
 Batch: TypeAlias = tuple[tuple[Array, ...], Any, Any]
@@ -213,7 +213,8 @@ class FreshBatches(Batches):
     ----------
     make_batch
         A function that takes a random generator and returns a pair (x, t), or (x, t,
-        sample_weights). It is called once for every step, in order.
+        sample_weights); for a loss without targets also x alone. It is called once for every step,
+        in order.
     steps
         How many batches an epoch has.
     rng
@@ -384,10 +385,12 @@ def rows_taken(rows: Rows) -> Callable[[Array], Array]:
 def data_from_pair(
     made: Any, number: int, outputs: int, *, maker: str, hint: str, copies: bool = True
 ) -> Data:
-    """The data in a pair (x, t), or in (x, t, sample_weights).
+    """The data in a pair (x, t), or in (x, t, sample_weights), or in x alone.
 
     With ``copies`` they are copied: the code that made the batch may reuse its memory.
     """
+    if has_shape(made):  # an array: whether the loss takes no target, `Data.fitted` checks
+        made = (made, None)
     if not isinstance(made, tuple | list) or len(made) not in (2, 3):
         length = f" of {len(made)}" if hasattr(made, "__len__") else ""
         raise DataError(

@@ -76,12 +76,13 @@ def _is_pair(item: Any) -> bool:
     if not isinstance(item, tuple | list) or len(item) not in (2, 3):
         return False
     x, t = _each(item[0]), _each(item[1])
-    return bool(x and t) and all(map(has_shape, x)) and all(has_shape(n) or is_number(n) for n in t)
+    return bool(x) and all(map(has_shape, x)) and all(has_shape(n) or is_number(n) for n in t)
 
 
 def _each(arrays: Any) -> tuple[Any, ...]:
-    """The arrays in a tuple, or the only one."""
-    return arrays if isinstance(arrays, tuple) else (arrays,)
+    """The arrays in a tuple, or the only one; None, in place of a target, is none."""
+    each = arrays if isinstance(arrays, tuple) else (arrays,)
+    return tuple([array for array in each if array is not None])
 
 
 def _not_a_batch(number: int, shapes: list[Any], inputs: int) -> ConfigurationError:

@@ -30,6 +30,7 @@ from chainrule.data.prefetch import Prefetcher
 from chainrule.data.samples import Data, names_of, one_or_all
 from chainrule.data.sources import Stack
 from chainrule.losses import Loss
+from chainrule.losses.loss import NOTHING
 
 TRIED = 8
 """How many samples are read before training, to determine their shapes and types."""
@@ -130,6 +131,7 @@ class PairBatches(OrderedBatches):
             self._require_form(index, form, first)
             x, t, *weights = sample
             x, t = x if isinstance(x, tuple) else (x,), t if self.outputs != 1 else (t,)
+            t = [np.zeros(NOTHING) if own is None else own for own in t]
             if weights and self.outputs != 1 and isinstance(weights[0], tuple):
                 weights = list(weights[0])
             if not stacks:

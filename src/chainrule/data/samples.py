@@ -38,10 +38,12 @@ from chainrule.data.validation import (
     as_weights,
     converted,
     fitted_target,
+    missing,
     require_equal_lengths,
     require_finite,
 )
 from chainrule.losses import Loss
+from chainrule.losses.loss import NOTHING
 
 
 def _all_read_only(arrays: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -63,7 +65,7 @@ class Data:
     inputs
         One array for each input of the model, (samples, …), or `StoredRows`.
     targets
-        One array for each output of the model, (samples, …).
+        One array for each output of the model, (samples, …); (samples, 0) where there is none.
     sample_weights
         (samples,), or (samples, …) with weights for parts of a sample; None if all count the same.
         Weights that differ from output to output are a tuple, with None for an output without.
@@ -98,7 +100,8 @@ class Data:
             Anything that NumPy converts to an array of real numbers, or that can be read row by row
             from where it is stored; a tuple of these for a model with several inputs.
         t
-            Likewise, but read completely; a tuple of these for several outputs.
+            Likewise, but read completely; a tuple of these for several outputs. None for outputs
+            whose loss takes no target.
         sample_weights
             Likewise, numbers for each sample; a tuple of these, or None, for several outputs.
         named, rows
@@ -207,6 +210,13 @@ class Data:
             for name, x in zip(self.names, self.inputs, strict=True)
         )
         return Data(inputs, targets, weights, self.named, self.rows)
+
+    def require_targets(self, loss: Loss) -> None:
+        """Raise an error if a target is missing that a loss needs; `fitted` does so, too."""
+        given = zip(self.names_of_targets, self.targets, loss.for_each_output, strict=True)
+        for name, target, own_loss in given:
+            if own_loss.takes_targets and target.shape[1:] == NOTHING:
+                raise missing(name)
 
     def _fitted_weights(
         self, loss: Loss, rows_of_outputs: tuple[Shape, ...], dtype: np.dtype[Any]

@@ -16,10 +16,11 @@ from typing import Any, NoReturn
 import numpy as np
 
 from chainrule.core.arrays import as_array, read_only
-from chainrule.core.errors import DataError, DtypeError, ShapeError, shortened
+from chainrule.core.errors import ConfigurationError, DataError, DtypeError, ShapeError, shortened
 from chainrule.core.types import Array, Shape
 from chainrule.data.sources import as_source, is_stored
 from chainrule.losses import Loss
+from chainrule.losses.loss import NOTHING
 
 TUPLE_OF_INPUTS = "pass several inputs as a tuple, (x_1, x_2), not as a list"
 
@@ -78,14 +79,18 @@ def as_numbers(name: str, given: Any) -> Array:
 
 
 def as_targets(name: str, given: Any, outputs: int, samples: int) -> tuple[Any, ...]:
-    """The targets of all outputs, from a tuple of as many."""
+    """The targets of all outputs, from a tuple of as many.
+
+    None becomes an array of the shape (samples, 0), which `fitted_target` accepts for a loss
+    without targets.
+    """
     if outputs == 1:
         _refuse_several(name, given, samples)
-        return (given,)
-    if given is None:
-        raise missing(name)
+        given = (given,)
+    elif given is None:
+        given = (None,) * outputs
     if isinstance(given, tuple) and len(given) == outputs:
-        return given
+        return tuple([np.zeros((samples, *NOTHING)) if t is None else t for t in given])
     arrays = f"({', '.join(f't_{n + 1}' for n in range(outputs))})"
     received = type(given).__name__
     if hasattr(given, "shape"):
@@ -123,13 +128,15 @@ def fitted_target(
     rows: Array | None = None,
 ) -> Array:
     """A target, converted to what the loss of its output expects."""
-    y_shape = (len(target), *row)
+    y_shape, shape = (len(target), *row), target.shape[1:]
+    if loss.takes_targets and shape == NOTHING != row:
+        raise missing(name)
     try:
         loss.validate_targets(y_shape, target)
-    except (ShapeError, DtypeError, DataError) as error:
+    except (ConfigurationError, ShapeError, DtypeError, DataError) as error:
         error.place = f"{name}, {_in_full_data(rows, error.place)}"
         raise
-    if target.dtype.kind == "f" or target.shape == y_shape:  # else they are labels
+    if target.dtype.kind == "f" or shape == loss.target_shape(row):  # else they are labels
         return converted(name, target, dtype, rows)
     return target
 
@@ -146,7 +153,7 @@ def missing(name: str) -> DataError:
     return DataError(
         f"{name} is missing",
         expected="inputs x and targets t",
-        received=f"no {name}",
+        received=f"no {name}" if " of batch " not in name else "a batch that is not a pair (x, t)",
         hint="fit(x, t); if the targets are the inputs themselves: fit(x, x)",
     )
 

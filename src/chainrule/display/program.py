@@ -332,7 +332,7 @@ class _Program:
             lines.add(f"{name} = {self._random_input(slot)}")
         losses = self.loss.for_each_output
         for name, loss, shape in zip(ts, losses, self.model.output_shapes, strict=True):
-            lines.add(f"{name} = {_random_target(loss, shape)}")
+            lines.add(f"{name} = {_random_target(loss, loss.target_shape(shape))}")
         lines.add("if len(sys.argv) > 1:")
         lines.add("    given = dict(np.load(sys.argv[1]))")
         both = [*xs, *ts]

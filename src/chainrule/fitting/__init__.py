@@ -6,6 +6,15 @@ A model f(x; θ) is compared with measurements t of standard deviation σ,
 
 The solvers are SciPy's (the extra ``scipy``). The exact J, gradient and Hessian products come from
 the layers.
+
+    laplace       `Laplace`: error bars for a network that is already trained
 """
 
 from __future__ import annotations
+
+from chainrule.fitting.curves import Curve as Curve
+from chainrule.fitting.curves import curve as curve
+from chainrule.fitting.estimate import Estimate as Estimate
+from chainrule.fitting.fit import Fit as Fit
+from chainrule.fitting.laplace import Laplace as Laplace
+from chainrule.fitting.least_squares import least_squares as least_squares

@@ -4,6 +4,7 @@
     graph        `Graph`: any acyclic graph of calls
     sequential   `Sequential`: layers one after another
     residual     `Residual` and `Branches`, two small graphs
+    ensemble     `Ensemble`: copies of a network, and their spread
     blocks       `TransformerBlock`, a larger one
     composite    what these containers share: a list of layers and of their connections
     plan         the steps that all of them run: values forward, deltas backward

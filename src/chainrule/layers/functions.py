@@ -203,6 +203,18 @@ class Tanh(Function):
         e *= 4
         return e
 
+    def value_and_memory(self, z: Array) -> tuple[Array, Any]:
+        """Tanh z, with z as memory; of a `Jet` y, as 1 − y² takes a third of the operations."""
+        y = self.value(z)
+        return y, ((y,) if hasattr(z, "parts") else z)
+
+    def derivative_from_memory(self, memory: Any) -> Array:
+        """f′ from z, or 1 − y² from y."""
+        if type(memory) is not tuple:
+            return self.derivative(memory)
+        (y,) = memory
+        return 1 - y * y
+
 
 @frozen
 class Relu(Function):

@@ -18,12 +18,16 @@ is "one-hot" if one of them is 1. For logits (the output of the last Dense), use
 `SoftmaxCrossEntropy` or `SigmoidCrossEntropy`: they never form a probability that could underflow,
 and are finite for all finite logits.
 
+A cost of the output alone has no t: an energy, a likelihood, or the residual of an equation. See
+`MeanSquare`, `MeanOutput`, and ``takes_targets`` of `Loss`.
+
 A model with several outputs has one loss for each output, and minimises their weighted sum: see
 `PerOutput`.
 
     loss           the base class of all losses; subclass it for a custom loss
-    differences    losses for numbers: squared, absolute and Huber
+    differences    losses for numbers: squared, absolute and Huber, and those without targets
     entropies      losses for classes and probabilities
+    likelihoods    a mean and a variance for each number
     per_output     one loss for each output of a model
     messages       the errors for outputs, targets and weights that do not fit
 """
@@ -37,6 +41,8 @@ from chainrule.losses.differences import (
     HalfSquaredError,
     Huber,
     MeanAbsoluteError,
+    MeanOutput,
+    MeanSquare,
     MeanSquaredError,
 )
 from chainrule.losses.entropies import (
@@ -44,14 +50,18 @@ from chainrule.losses.entropies import (
     SigmoidCrossEntropy,
     SoftmaxCrossEntropy,
 )
+from chainrule.losses.likelihoods import GaussianNegativeLogLikelihood
 from chainrule.losses.loss import Loss
 from chainrule.losses.per_output import PerOutput
 
 __all__ = [
+    "GaussianNegativeLogLikelihood",
     "HalfSquaredError",
     "Huber",
     "Loss",
     "MeanAbsoluteError",
+    "MeanOutput",
+    "MeanSquare",
     "MeanSquaredError",
     "NegativeLogLikelihood",
     "PerOutput",

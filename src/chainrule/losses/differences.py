@@ -35,18 +35,21 @@ class _DifferenceLoss(Loss):
     def _slope_and_chord(self, difference: Array) -> tuple[Array, Array]:
         raise NotImplementedError
 
-    def __call__(self, y: Array, target: Array, sample_weights: Array | None = None) -> Array:
+    def __call__(
+        self, y: Array, target: Array | None = None, sample_weights: Array | None = None
+    ) -> Array:
         return self.value_and_delta(y, target, sample_weights)[0]
 
-    def delta(self, y: Array, target: Array, sample_weights: Array | None = None) -> Array:
+    def delta(
+        self, y: Array, target: Array | None = None, sample_weights: Array | None = None
+    ) -> Array:
         return self.value_and_delta(y, target, sample_weights)[1]
 
     def value_and_delta(
-        self, y: Array, target: Array, sample_weights: Array | None = None
+        self, y: Array, target: Array | None = None, sample_weights: Array | None = None
     ) -> tuple[Array, Array]:
-        target = self.accept(y, target)
+        difference = self._difference(y, target)
         share = shares_of(self, y, sample_weights, y.shape, y.shape[0] * self._terms(y))
-        difference = y - target
         if sample_weights is not None:
             difference[share == 0] = 0.0
             share = column_of(share, y)
@@ -54,15 +57,19 @@ class _DifferenceLoss(Loss):
         delta = slope * (self._slope_scale * share)
         return self._chord_scale * dot_of(delta, chord), delta
 
-    def costs(self, y: Array, target: Array) -> Array:
-        target = self.accept(y, target)
-        slope, chord = self._slope_and_chord(y - target)
+    def costs(self, y: Array, target: Array | None = None) -> Array:
+        slope, chord = self._slope_and_chord(self._difference(y, target))
         scale = self._slope_scale * self._chord_scale / self._terms(y)
         return scale * sum_of_each_sample(slope * chord)
 
-    def slopes(self, y: Array, target: Array) -> Array:
-        slope, _ = self._slope_and_chord(y - self.accept(y, target))
+    def slopes(self, y: Array, target: Array | None = None) -> Array:
+        slope, _ = self._slope_and_chord(self._difference(y, target))
         return slope * (self._slope_scale / self._terms(y))
+
+    def _difference(self, y: Array, target: Array | None) -> Array:
+        """The difference y − t; a copy of y for a loss without targets."""
+        target = self.accept(y, target)
+        return y.copy() if target is None else y - target
 
     def _terms_shape(self, y_shape: Shape) -> Shape:
         return y_shape
@@ -111,6 +118,59 @@ class MeanSquaredError(_DifferenceLoss):
     def equations(self) -> Equations:
         """C and Δ; see `Loss.equations`."""
         return Equations("np.mean((y - t) ** 2)", "2 * (y - t) / y.size")
+
+
+@define
+class MeanSquare(_DifferenceLoss):
+    """The mean square of the output: `MeanSquaredError` without targets.
+
+    c_s = (1/K) Σ_k y_sk²        Δ = 2 y/(N K)
+
+    For outputs that should be zero, such as the residuals of a differential equation. Shape: y is
+    (batch, …). Source: as for `HalfSquaredError`.
+
+    Examples
+    --------
+    >>> losses.MeanSquare()(np.array([[1.0], [-3.0]]))
+    np.float64(5.0)
+    """
+
+    takes_targets: ClassVar[bool] = False
+    _slope_scale: ClassVar[float] = 2.0
+    _chord_scale: ClassVar[float] = 0.5
+
+    def _slope_and_chord(self, difference: Array) -> tuple[Array, Array]:
+        return difference, difference
+
+    def equations(self) -> Equations:
+        """C and Δ; see `Loss.equations`."""
+        return Equations("np.mean(y**2)", "2 * y / y.size")
+
+
+@define
+class MeanOutput(_DifferenceLoss):
+    """The mean of the output itself, without targets: the model computes its own cost.
+
+    c_s = (1/K) Σ_k y_sk        Δ = 1/(N K)
+
+    For a model whose output is an energy or the negative logarithm of a likelihood. Shape: y is
+    (batch, …). Source: W. E and B. Yu, *The Deep Ritz Method*, Communications in Mathematics and
+    Statistics 6 (2018) 1, for energies.
+
+    Examples
+    --------
+    >>> losses.MeanOutput()(np.array([[1.0], [-3.0]]))
+    np.float64(-1.0)
+    """
+
+    takes_targets: ClassVar[bool] = False
+
+    def _slope_and_chord(self, difference: Array) -> tuple[Array, Array]:
+        return np.ones_like(difference), difference
+
+    def equations(self) -> Equations:
+        """C and Δ; see `Loss.equations`."""
+        return Equations("np.mean(y)", "np.ones_like(y) / y.size")
 
 
 @define

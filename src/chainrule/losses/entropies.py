@@ -86,17 +86,21 @@ class _EntropyLoss(Loss):
         """Where a term counts, in the shape of the terms; None if all do."""
         raise NotImplementedError
 
-    def __call__(self, y: Array, target: Array, sample_weights: Array | None = None) -> Array:
+    def __call__(
+        self, y: Array, target: Array | None = None, sample_weights: Array | None = None
+    ) -> Array:
         return self.value_and_delta(y, target, sample_weights)[0]
 
-    def delta(self, y: Array, target: Array, sample_weights: Array | None = None) -> Array:
+    def delta(
+        self, y: Array, target: Array | None = None, sample_weights: Array | None = None
+    ) -> Array:
         return self.value_and_delta(y, target, sample_weights)[1]
 
     # Exponentials may underflow, differences of the largest numbers may overflow, and a silenced
     # row may contain anything.
     @np.errstate(all="ignore")
     def value_and_delta(
-        self, y: Array, target: Array, sample_weights: Array | None = None
+        self, y: Array, target: Array | None = None, sample_weights: Array | None = None
     ) -> tuple[Array, Array]:
         accepted = self.accept(y, target)
         shape, kept = self._terms_shape(y.shape), self._kept(y.shape, target)

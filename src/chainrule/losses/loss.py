@@ -24,6 +24,7 @@ from chainrule.losses.messages import (
     description_of,
     name_of,
     require_each,
+    require_no_target,
     require_numbers,
     require_output,
     wrong_shape,
@@ -31,6 +32,9 @@ from chainrule.losses.messages import (
 
 AT_ONCE = 2**16
 """How many numbers are converted to float64 at a time, so that a large array needs no copy."""
+
+NOTHING: Shape = (0,)
+"""The shape of the target of a sample that has none; (samples, 0) stands for no targets."""
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -58,14 +62,30 @@ class Loss(Hinted):
 
     As in a layer, call ``np.*`` on the arguments and never write into them (they are read-only):
     then `Dual` numbers can flow through and give exact second derivatives. If the targets do not
-    have the shape of y, also override `accept` and `validate_targets`; if C and Δ share work,
-    override `value_and_delta`.
+    have the shape of y, also write `target_shape`; if C and Δ share work, override
+    `value_and_delta`.
+
+    A cost of the output alone, such as an energy or the residual of a differential equation, has
+    ``takes_targets = False``, and its methods are ``costs(self, y)`` and ``slopes(self, y)``. It is
+    called as ``loss(y)`` and ``loss.delta(y)``, and trained with ``fit(x)``:
+
+        @define
+        class Energy(Loss):
+            takes_targets = False
+
+            def costs(self, y):
+                return np.sum(y**4 - y**2, axis=1)
+
+            def slopes(self, y):
+                return 4 * y**3 - 2 * y
 
     The batch is the first axis. All results have the dtype of y; targets and weights are rounded
     to it.
     """
 
-    def __call__(self, y: Array, target: Array, sample_weights: Array | None = None) -> Array:
+    def __call__(
+        self, y: Array, target: Array | None = None, sample_weights: Array | None = None
+    ) -> Array:
         """C = (1/N) Σ_s w_s c_s, a scalar with the dtype of y; zero for an empty batch.
 
         Parameters
@@ -73,7 +93,8 @@ class Loss(Hinted):
         y
             The output of the model, (batch, …), float32 or float64.
         target
-            The desired output, with the shape of y unless the loss says otherwise.
+            The desired output, with the shape of y unless `target_shape` says otherwise. None for a
+            loss without targets.
         sample_weights
             w_s, shape (batch,), finite. C is linear in them, so they may be negative, as in a
             policy gradient. Default: 1 for each sample. A loss whose cost is a sum over positions
@@ -104,7 +125,9 @@ class Loss(Hinted):
             costs = np.where(share == 0, 0.0, costs)
         return sum_of(costs * share)
 
-    def delta(self, y: Array, target: Array, sample_weights: Array | None = None) -> Array:
+    def delta(
+        self, y: Array, target: Array | None = None, sample_weights: Array | None = None
+    ) -> Array:
         """Δ = ∂C/∂y = (w_s/N) ∂c_s/∂y_s, with the shape and dtype of y. Arguments as for C."""
         target = self.accept(y, target)
         share = shares_of(self, y, sample_weights, y.shape[:1])
@@ -123,21 +146,39 @@ class Loss(Hinted):
         return slopes * share
 
     def value_and_delta(
-        self, y: Array, target: Array, sample_weights: Array | None = None
+        self, y: Array, target: Array | None = None, sample_weights: Array | None = None
     ) -> tuple[Array, Array]:
         """C and Δ together; faster than separately where they share work."""
         return self(y, target, sample_weights), self.delta(y, target, sample_weights)
 
-    def costs(self, y: Array, target: Array, /) -> Array:
+    # For type checkers, an author's methods can take (self, y, target) or (self, y).
+
+    def costs(self, y: Any, *target: Any) -> Array:
         """c_s, the cost of each sample before weighting and averaging: shape (batch,)."""
         self._is_missing("costs")
 
-    def slopes(self, y: Array, target: Array, /) -> Array:
+    def slopes(self, y: Any, *target: Any) -> Array:
         """∂c_s/∂y_s, the gradient of each sample's cost with respect to its outputs: shape of y."""
         self._is_missing("slopes")
 
+    takes_targets: ClassVar[bool] = True
+    """False declares that the cost depends on the output alone."""
     takes_labels: ClassVar[bool] = False
     """Whether the targets may be labels, integers that number the classes."""
+
+    def target_shape(self, output_shape: Shape) -> Shape:
+        """The shape of the target of one sample, for this shape of its output.
+
+        It is the shape of the output. Override it if the two differ: for a network with 2n outputs,
+        mean and variance of each of n numbers, it is (n,). The checks of `accept` and
+        `validate_targets` follow it.
+
+        Parameters
+        ----------
+        output_shape
+            The shape of a row of the output, without the batch axis.
+        """
+        return output_shape if self.takes_targets else NOTHING
 
     def equations(self) -> Equations:
         """C and Δ as NumPy expressions of y and t, for `chainrule.program`.
@@ -147,7 +188,7 @@ class Loss(Hinted):
         """
         self._is_missing("equations")
 
-    def accept(self, y: Array, target: Array) -> Array:
+    def accept(self, y: Array, target: Any) -> Any:
         """Return the target in the form and dtype that the formulas use, or raise a named error.
 
         Every call passes through here, so it has to be fast; `validate_targets` does the slower
@@ -157,15 +198,19 @@ class Loss(Hinted):
             dtype = y.dtype
             fits = y.shape == target.shape and dtype == target.dtype and dtype.kind == "f"
             are_plain = type(y) is type(target) is np.ndarray
-            if fits and y.ndim and (are_plain or (is_array(y) and is_array(target))):
+            is_usual = type(self).target_shape is Loss.target_shape and self.takes_targets
+            if fits and y.ndim and (are_plain or (is_array(y) and is_array(target))) and is_usual:
                 return target
         except AttributeError:
             pass  # not an array: the checks below raise the full error
         require_output(self, y)
+        if not self.takes_targets:
+            require_no_target(self, target)
+            return None
         require_numbers(self, target)
-        if target.shape != y.shape:
+        if target.shape != self._shape_of_targets(y.shape):
             wrong_shape(self, y.shape, target)
-        return target.astype(y.dtype)
+        return target.astype(y.dtype, copy=False)
 
     def validate_targets(self, y_shape: tuple[int, ...], target: Array) -> None:
         """Raise a named error for targets that a network cannot learn from.
@@ -187,8 +232,11 @@ class Loss(Hinted):
             A target is not finite, or not a value that this loss accepts. The error names the
             first.
         """
+        if not self.takes_targets:
+            require_no_target(self, target)
+            return
         require_numbers(self, target)
-        if target.shape != tuple(y_shape):
+        if target.shape != self._shape_of_targets(tuple(y_shape)):
             wrong_shape(self, tuple(y_shape), target)
         require_each(self, target, np.isfinite(target), "a finite number")
 
@@ -214,12 +262,16 @@ class Loss(Hinted):
         together. With sample weights it is the sum of their weights.
         """
         weight = 1.0 if sample_weights is None else float(np.mean(sample_weights, dtype=float))
-        return len(target) * weight
+        return y_shape[0] * weight
 
     @property
     def ignores(self) -> bool:
         """Whether some labels do not count, so that `counted` depends on the targets."""
         return getattr(self, "ignore", None) is not None
+
+    def _shape_of_targets(self, y_shape: Shape) -> Shape:
+        """The shape of all targets, for outputs of this shape; both with the batch axis."""
+        return (*y_shape[:1], *self.target_shape(y_shape[1:]))
 
     def _terms_shape(self, y_shape: Shape) -> Shape:
         """The shape of the terms that C is a sum of, the first axes of y: one for each sample."""
@@ -235,10 +287,11 @@ class Loss(Hinted):
         (cost,) = costs
         return cost
 
-    def _own(self, method: str, y: Array, target: Array) -> Any:
+    def _own(self, method: str, y: Array, target: Array | None) -> Any:
         """What a method of the author returns, which must not change its arguments."""
+        arguments = (y, target) if self.takes_targets else (y,)
         try:
-            return getattr(self, method)(read_only(y), read_only(target))
+            return getattr(self, method)(*map(read_only, arguments))
         except ValueError as error:
             refuse_write(error, f"{name_of(self)}.{method}")
             raise
@@ -250,7 +303,9 @@ class Loss(Hinted):
             place=name_of(self),
             expected='Equations(forward="np.mean((y - t) ** 2)", backward="2 * (y - t) / y.size")'
             if is_formula
-            else "costs(self, y, target) and slopes(self, y, target)",
+            else "costs(self, y, target) and slopes(self, y, target)"
+            if self.takes_targets
+            else "costs(self, y) and slopes(self, y)",
             received=f"a class without {method}",
             hint=f"write {method}, or use one of the losses in chainrule.losses",
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from chainrule.core.arrays import hint_to_convert, is_array, look_alike
-from chainrule.core.errors import DataError, DtypeError, ShapeError, shortened
+from chainrule.core.errors import ConfigurationError, DataError, DtypeError, ShapeError, shortened
 from chainrule.core.types import Array
 
 if TYPE_CHECKING:
@@ -64,7 +64,9 @@ def require_numbers(loss: Loss, target: Array) -> None:
             place=name_of(loss),
             expected="an array of numbers",
             received=description_of(target),
-            hint=hint_to_convert(target, "target"),
+            hint="give the output and its target: loss(y, t)"
+            if target is None
+            else hint_to_convert(target, "target"),
         )
     if target.dtype.kind not in "fiub":
         raise DtypeError(
@@ -73,6 +75,19 @@ def require_numbers(loss: Loss, target: Array) -> None:
             expected="an array of real numbers",
             received=description_of(target),
             hint="turn names into labels: names, labels = np.unique(target, return_inverse=True)",
+        )
+
+
+def require_no_target(loss: Loss, target: Any) -> None:
+    """Raise an error for a target of a loss that takes none."""
+    if target is not None and not (is_array(target) and target.shape[1:] == (0,)):
+        raise ConfigurationError(
+            "the loss depends on the output alone, and a target was given",
+            place=name_of(loss),
+            expected="no target: loss(y), or fit(x)",
+            received=description_of(target),
+            hint="omit the target, or give None for it; to compare with it, use a loss such as "
+            "MeanSquaredError",
         )
 
 
@@ -102,18 +117,21 @@ def wrong_shape(
     loss: Loss, y_shape: tuple[int, ...], target: Array, expected: str | None = None
 ) -> NoReturn:
     """Raise the error for a target that does not fit the output, with the likely fix."""
-    shape = tuple(target.shape)
+    shape, wanted = tuple(target.shape), (*y_shape[:1], *loss.target_shape(y_shape[1:]))
+    is_own = wanted != y_shape
     hint = "give one target for each output: nothing is broadcast"
     if shape[:1] != y_shape[:1]:
         hint = "give one target for each sample"
-    elif (*shape, 1) == y_shape:
+    elif (*shape, 1) == wanted:
         hint = (
             "target[:, np.newaxis] turns it into a column"
             if len(shape) == 1
             else "target[..., np.newaxis]"
         )
-    elif shape == (*y_shape, 1):
+    elif shape == (*wanted, 1):
         hint = "target[..., 0] removes the axis of length one"
+    elif is_own:
+        hint = f"{name_of(loss)} takes targets of shape {wanted[1:]} for outputs of {y_shape[1:]}"
     elif expected is not None and shape == (*y_shape[:-1], 1):
         hint = "target[..., 0] gives labels"
     elif shape == y_shape[:-1] and target.dtype.kind in "iub":
@@ -128,9 +146,11 @@ def wrong_shape(
             f"Flatten(), or a pool over {axes}, before the last Dense"
         )
     raise ShapeError(
-        "the target does not have the shape of the model's output",
+        "the target does not have the shape that belongs to the model's output"
+        if is_own
+        else "the target does not have the shape of the model's output",
         place=name_of(loss),
-        expected=expected or y_shape,
+        expected=expected or (f"{wanted}, for an output of {y_shape}" if is_own else y_shape),
         received=shape,
         hint=hint,
     )

@@ -88,7 +88,8 @@ class PerOutput(Loss):
 
     Notes
     -----
-    Each loss checks its own array; the place of such an error begins with ``y[i]``.
+    Each loss checks its own array; the place of such an error begins with ``y[i]``. A loss without
+    targets has None in the tuple of targets.
 
     Source: the weighted sum of R. Caruana, *Multitask Learning*, Machine Learning 28 (1997) 41.
 
@@ -119,16 +120,16 @@ class PerOutput(Loss):
                 received=f"{len(weights)}: {', '.join(map(str, weights))}",
             )
 
-    def __call__(self, y: Any, target: Any, sample_weights: Any = None) -> Array:
+    def __call__(self, y: Any, target: Any = None, sample_weights: Any = None) -> Array:
         """C = Σ_i λ_i C_i, a scalar; arguments as in `Loss`, with y and the target as tuples."""
         return self.total(self._each("__call__", y, target, sample_weights))
 
-    def delta(self, y: Any, target: Any, sample_weights: Any = None) -> tuple[Array, ...]:
+    def delta(self, y: Any, target: Any = None, sample_weights: Any = None) -> tuple[Array, ...]:
         """The tuple of the Δ_i = λ_i ∂C_i/∂y_i. Arguments as for C."""
         return self._weighted(self._each("delta", y, target, sample_weights))
 
     def value_and_delta(
-        self, y: Any, target: Any, sample_weights: Any = None
+        self, y: Any, target: Any = None, sample_weights: Any = None
     ) -> tuple[Array, tuple[Array, ...]]:
         """C and the tuple of the Δ_i."""
         costs, deltas = self.costs_and_deltas(y, target, sample_weights)
@@ -141,11 +142,11 @@ class PerOutput(Loss):
         pairs = self._each("value_and_delta", y, target, sample_weights)
         return tuple([c for c, _ in pairs]), self._weighted([delta for _, delta in pairs])
 
-    def costs(self, y: Any, target: Any) -> Array:
+    def costs(self, y: Any, target: Any = None) -> Array:
         """c_s = Σ_i λ_i c_is, the cost of each sample over all its outputs: shape (batch,)."""
         return self.total(self._each("costs", y, target))
 
-    def slopes(self, y: Any, target: Any) -> tuple[Array, ...]:
+    def slopes(self, y: Any, target: Any = None) -> tuple[Array, ...]:
         """The tuple of the λ_i ∂c_is/∂y_is."""
         return self._weighted(self._each("slopes", y, target))
 
@@ -167,7 +168,17 @@ class PerOutput(Loss):
 
     def counted(self, y_shape: Any, target: Any, sample_weights: Any = None) -> float:
         """The rows; each loss counts what counts in its own output."""
-        return len(target[0])
+        return float(y_shape[0][0])
+
+    def target_shape(self, output_shape: Any) -> Any:
+        """As in `Loss`, with tuples of shapes."""
+        pairs = zip(self.losses, output_shape, strict=True)
+        return tuple([loss.target_shape(shape) for loss, shape in pairs])
+
+    @property
+    def takes_targets(self) -> bool:  # type: ignore[override]
+        """Whether any of the losses takes a target."""
+        return any(loss.takes_targets for loss in self.losses)
 
     @property
     def ignores(self) -> bool:
@@ -189,6 +200,8 @@ class PerOutput(Loss):
     def _each(self, method: str, y: Any, target: Any, sample_weights: Any = None) -> list[Any]:
         """Call a method of each loss with what belongs to its output; return the results."""
         self._require_tuple("y", "output", y)
+        if target is None and not self.takes_targets:
+            target = (None,) * len(self.losses)
         self._require_tuple("t", "target", target)
         weights = self._split(sample_weights)
         results = []

@@ -13,8 +13,9 @@ Each is a layer with an exact `backward`, so it trains, saves and nests like any
 
 from __future__ import annotations
 
+from chainrule.physics.derivatives import Derivatives
 from chainrule.physics.equilibrium import Equilibrium
 from chainrule.physics.mechanics import Hamiltonian, Lagrangian
 from chainrule.physics.neural_ode import NeuralODE
 
-__all__ = ["Equilibrium", "Hamiltonian", "Lagrangian", "NeuralODE"]
+__all__ = ["Derivatives", "Equilibrium", "Hamiltonian", "Lagrangian", "NeuralODE"]

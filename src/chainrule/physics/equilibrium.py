@@ -21,7 +21,7 @@ import numpy.typing as npt
 from attrs import field
 
 from chainrule.calculus.dual import Dual
-from chainrule.calculus.replicas import Replica, unused_level
+from chainrule.calculus.replicas import Replica, unused_level, without_gradients
 from chainrule.core.errors import ConvergenceError, ShapeError, SingularMatrixError
 from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of, label
@@ -138,7 +138,7 @@ class Equilibrium(Layer, repr=False):
         return z + 0.0  # the caller's own, in case it writes into it
 
     def backward(self, delta: Array) -> Array:
-        cell, inside = Replica(self.cell), Replica(self.cell, with_gradients=False)
+        cell, inside = Replica(self.cell), without_gradients(self.cell)[1]
         cell.forward(self.x, self.z)
         inside.forward(innermost(self.x), innermost(self.z))
 

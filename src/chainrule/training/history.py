@@ -20,7 +20,8 @@ from typing import Any, Self
 from chainrule import files
 from chainrule.callbacks import csv_table
 from chainrule.callbacks.monitoring import nearest_column
-from chainrule.core.errors import ConfigurationError, MissingExtraError, StorageError
+from chainrule.core.errors import ConfigurationError, StorageError
+from chainrule.core.extras import required
 from chainrule.core.hints import Hinted
 from chainrule.core.terminal import printable
 
@@ -130,15 +131,7 @@ class History(Hinted, Mapping[str, list[float]]):
         MissingExtraError
             pandas is not installed: ``pip install 'chainrule[pandas]'``.
         """
-        try:
-            import pandas
-        except ImportError as error:
-            raise MissingExtraError(
-                "a DataFrame needs pandas, which is not installed",
-                expected="pandas 2.2 or newer, which the extra `pandas` installs",
-                received=str(error),
-                hint="pip install 'chainrule[pandas]', or history.to_csv(path)",
-            ) from error
+        pandas = required("pandas", "a DataFrame needs", otherwise="history.to_csv(path)")
         epochs = pandas.RangeIndex(1, self.epochs + 1, name=csv_table.EPOCH)
         return pandas.DataFrame(self.to_dict(), index=epochs, dtype=float)
 

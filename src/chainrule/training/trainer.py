@@ -51,6 +51,7 @@ from chainrule.data.batches_of import batches_of
 from chainrule.data.class_weights import ClassWeights
 from chainrule.data.in_memory import joined
 from chainrule.data.samples import Data, each_array, of_output, one_or_all
+from chainrule.data.sources import has_shape
 from chainrule.losses import Loss
 from chainrule.optimizers import Optimizer
 from chainrule.training import arguments
@@ -269,7 +270,8 @@ class Trainer(Hinted):
             `chainrule.data.augmented`. See `chainrule.data.batches_of`.
         t
             The targets, (samples, …), as the loss takes them; for a model with several outputs a
-            tuple with one array per output.
+            tuple with one array per output. None for a loss without targets, such as
+            `losses.MeanSquare`: ``fit(x)``, or None in its place in the tuple.
         epochs
             The number of passes through all samples.
         batch_size
@@ -278,10 +280,10 @@ class Trainer(Hinted):
         steps_per_epoch
             With ``make_batch`` or an iterator, the number of batches per epoch.
         validation_data
-            (x, t), or (x, t, sample_weights), on which the loss and the metrics are measured after
-            each epoch, without training on it; or a dataset of pairs, or a list or another iterable
-            of batches with a length, also of different row shapes. The class weights apply to it,
-            too.
+            (x, t), or (x, t, sample_weights), or x for a loss without targets, on which the loss
+            and the metrics are measured after each epoch, without training on it; or a dataset of
+            pairs, or a list or another iterable of batches with a length, also of different row
+            shapes. The class weights apply to it, too.
         sample_weights
             (samples,): the weight of each sample. If a sample has several positions or outputs,
             also one weight for each: (samples, positions), for example. A tuple has the weights of
@@ -434,23 +436,23 @@ class Trainer(Hinted):
             self.run.reason = reason
 
     @overload
-    def step(self, x: Any, t: Any, sample_weights: Any = None) -> float: ...
+    def step(self, x: Any, t: Any = None, sample_weights: Any = None) -> float: ...
     @overload
     def step(
-        self, x: Any, t: Any, sample_weights: Any = None, *, metrics: Literal[False]
+        self, x: Any, t: Any = None, sample_weights: Any = None, *, metrics: Literal[False]
     ) -> float: ...
     @overload
     def step(
-        self, x: Any, t: Any, sample_weights: Any = None, *, metrics: Literal[True]
+        self, x: Any, t: Any = None, sample_weights: Any = None, *, metrics: Literal[True]
     ) -> dict[str, float]: ...
     @overload
     def step(
-        self, x: Any, t: Any, sample_weights: Any = None, *, metrics: bool
+        self, x: Any, t: Any = None, sample_weights: Any = None, *, metrics: bool
     ) -> float | dict[str, float]: ...
 
     @hinted
     def step(
-        self, x: Any, t: Any, sample_weights: Any = None, *, metrics: bool = False
+        self, x: Any, t: Any = None, sample_weights: Any = None, *, metrics: bool = False
     ) -> float | dict[str, float]:
         """Take one training step, for a custom loop, and return the cost before it.
 
@@ -483,7 +485,9 @@ class Trainer(Hinted):
         try:
             if not self.model.is_built:
                 outputs = len(self.loss.for_each_output)
-                self._build(Data.of(x, t, sample_weights, outputs=outputs))
+                data = Data.of(x, t, sample_weights, outputs=outputs)
+                data.require_targets(self.loss)
+                self._build(data)
             batch = self._as_batch(x, t, sample_weights)
             guarded = self.guarded_step()
             cost, y, costs = guarded.take(*batch)
@@ -589,6 +593,8 @@ class Trainer(Hinted):
         and the columns of the history.
         """
         data = batches.data
+        if not self.loss.takes_targets and has_shape(validation_data):
+            validation_data = (validation_data, None)
         validation = arguments.as_validation(
             validation_data, len(self.loss.for_each_output), len(data.inputs)
         )

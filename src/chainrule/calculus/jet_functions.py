@@ -1,0 +1,173 @@
+"""NumPy's functions of a `Jet`, other than ufuncs.
+
+Most of them move or add entries: they act on each part alone, and those that are met most often on
+all parts at once, with their axes one further. A product follows the rule of Leibniz. Anything else
+with a tangent rule, such as ``np.sort``, is sent dual numbers, one direction after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from chainrule.calculus.array_rules import CREATING
+from chainrule.calculus.dual import CONSTANT, RULES
+from chainrule.calculus.jet import (
+    Jet,
+    JetDelta,
+    aligned,
+    by_duals,
+    contraction,
+    jets_in,
+    level_in,
+    like,
+    not_linear,
+    part_in,
+    replaced,
+    with_zeros,
+)
+from chainrule.calculus.messages import name_of, no_rule
+from chainrule.calculus.rules import Call
+
+
+def of_function(at: Jet, call: Call, out: Any) -> Any:
+    """The result of a call with jets among its arguments, of which ``at`` has the highest level."""
+    function, arguments = call.function, call.arguments
+    moving = [n for n, x in arguments.items() if level_in(x) == at.level]
+    if function in CREATING:
+        arguments.update(like(at.value))
+        if not moving:
+            return at.made(with_zeros(call.evaluate({}), len(at.parts)))
+    if function in CONSTANT:
+        result = call.evaluate({n: _values(x, at.level) for n, x in arguments.items()})
+        if getattr(getattr(result, "dtype", None), "kind", "") != "f":
+            return result
+        return at.made(with_zeros(result, len(at.parts)))
+    if function is np.copyto and arguments.keys() == {"dst", "src"}:
+        arguments["dst"][...] = arguments["src"]
+        return None
+    rule = RULES.get(function)
+    if rule is None:
+        raise no_rule(name_of(function))
+    lists = [x for n in moving for x in jets_in(arguments[n], at.level)]
+    kind = next((x for x in lists if isinstance(x, JetDelta)), lists[0])
+    if function in MOVED and len(moving) == 1:
+        moved = MOVED[function](call, arguments[moving[0]])
+        if moved is not None:
+            return kind.made(moved)
+    if rule.degree == 2 and len(lists) == 2 and len(moving) == 2:
+
+        def product(a: Any, b: Any) -> Any:
+            return call.evaluate(dict(zip(moving, (a, b), strict=True)))
+
+        return contraction(at, function if function is np.dot else product, lists[0], lists[1], out)
+    if rule.degree == 2 and len(lists) == 1:
+        (name,) = moving
+
+        def image(part: Any) -> Any:
+            return call.evaluate({name: part})
+
+        if function is np.dot:
+            return contraction(at, np.dot, arguments["a"], arguments["b"], out)
+        return kind.made(np.stack([image(part) for part in lists[0].parts]))
+    if rule.degree == 1:
+        return _linear(at, call, kind)
+    if isinstance(kind, JetDelta):
+        raise not_linear(function)
+    return by_duals(
+        at,
+        lambda number: call.evaluate(
+            {name: replaced(x, number, at.level) for name, x in arguments.items()}
+        ),
+    )
+
+
+def _linear(at: Jet, call: Call, kind: Jet) -> Any:
+    """A function that is linear in all its arrays: part by part."""
+    rule = RULES[call.function]
+    arrays = call.arrays_of(rule)
+
+    def image(n: int) -> Any:
+        return call.evaluate(
+            {
+                name: part_in(x, n, at.level, constant=name not in arrays)
+                for name, x in call.arguments.items()
+            }
+        )
+
+    images: list[Any] = [image(n) for n in range(len(at.parts))]
+    series = type(images[0])
+    if series in (list, tuple):
+        groups: Any = zip(*images, strict=True)
+        return series(kind.made(np.stack(each)) for each in groups)
+    return kind.made(np.stack(images))
+
+
+# ---- functions that only move or add entries: once for all parts, with their axes one further
+
+
+def _reshaped(call: Call, x: Jet) -> Any:
+    given = call.arguments
+    shape = given.get("shape", given.get("newshape"))
+    if given.get("order", "C") != "C":
+        return None
+    shape = (shape,) if isinstance(shape, int | np.integer) else tuple(shape or ())
+    return np.reshape(x.parts, (len(x.parts), *shape))
+
+
+def _flattened(call: Call, x: Jet) -> Any:
+    return np.reshape(x.parts, (len(x.parts), x.size)) if len(call.arguments) == 1 else None
+
+
+def _transposed(call: Call, x: Jet) -> Any:
+    axes = call.arguments.get("axes")
+    axes = range(x.ndim)[::-1] if axes is None else [a % x.ndim for a in axes]
+    return np.transpose(x.parts, (0, *(a + 1 for a in axes)))
+
+
+def _summed(call: Call, x: Jet) -> Any:
+    given = dict(call.arguments)
+    if not given.keys() <= {"a", "axis", "keepdims"}:
+        return None
+    axis, keep = given.get("axis"), given.get("keepdims", False)
+    axes = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    shifted = tuple(a % max(x.ndim, 1) + 1 for a in axes)
+    return call.function(x.parts, axis=shifted, keepdims=bool(keep))
+
+
+def _broadcast(call: Call, x: Jet) -> Any:
+    shape = call.arguments["shape"]
+    shape = (shape,) if isinstance(shape, int | np.integer) else tuple(shape or ())
+    return np.broadcast_to(aligned(x.parts, len(shape)), (len(x.parts), *shape))
+
+
+def _joined(call: Call, x: Any) -> Any:
+    """np.concatenate or np.stack of jets alone."""
+    given = call.arguments
+    name = next(n for n in given if given[n] is x)
+    if not isinstance(x, list | tuple) or not all(isinstance(part, Jet) for part in x):
+        return None
+    axis = given.get("axis", 0)
+    levels = {part.level for part in x}
+    if axis is None or len(levels) > 1 or not given.keys() <= {name, "axis", "out"}:
+        return None
+    return call.function([part.parts for part in x], axis=axis + 1 if axis >= 0 else axis)
+
+
+MOVED: dict[Callable[..., Any], Callable[[Call, Any], Any]] = {
+    np.reshape: _reshaped,
+    np.transpose: _transposed,
+    np.sum: _summed,
+    np.mean: _summed,
+    np.broadcast_to: _broadcast,
+    np.concatenate: _joined,
+    np.stack: _joined,
+    np.copy: lambda call, x: np.copy(x.parts),
+    np.ravel: _flattened,
+}
+
+
+def _values(x: Any, level: int) -> Any:
+    return replaced(x, lambda jet: jet.value, level)

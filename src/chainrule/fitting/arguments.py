@@ -1,0 +1,128 @@
+"""The arguments of a fit: data as arrays that fit the model, and parameters by their paths."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from chainrule.core import input_checks
+from chainrule.core.arrays import as_array
+from chainrule.core.errors import ConfigurationError, DataError, NonFiniteError, ShapeError
+from chainrule.core.input_checks import as_tuple
+from chainrule.core.layer import Layer
+
+
+def data_of(model: Layer, x: Any, t: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Inputs and targets as arrays that fit the model, which is built for them if it is not."""
+    inputs = input_checks.as_inputs(model, as_tuple(x))
+    inputs = input_checks.admit(model, inputs)
+    _require_rows(inputs)
+    outputs = as_tuple(model.apply(*(i[:1] for i in inputs)))
+    given = as_tuple(t) if len(outputs) > 1 else (t,)
+    targets = tuple([as_array("least_squares: t", each).astype(float) for each in given])
+    expected = tuple([(len(inputs[0]), *y.shape[1:]) for y in outputs])
+    if tuple([each.shape for each in targets]) != expected:
+        shapes = [each.shape for each in targets]
+        hint = None
+        if len(shapes) == len(expected) == 1 and shapes[0] == expected[0][:-1]:
+            hint = "t[:, None]: the output has an axis more"
+        elif len(shapes) == len(expected) == 1 and shapes[0][:-1] == expected[0]:
+            hint = "t[:, 0]: the output has an axis less; or give x an axis, x[:, None]"
+        raise ShapeError(
+            "least_squares: the targets do not have the shape of the output",
+            expected=", ".join(map(str, expected)),
+            received=", ".join(map(str, shapes)),
+            hint=hint,
+        )
+    for name, arrays in (("x", inputs), ("t", targets)):
+        for array in arrays:
+            require_finite(name, array)
+    return tuple([i.copy() for i in inputs]), targets
+
+
+def _require_rows(inputs: tuple[Any, ...]) -> None:
+    if not inputs or not len(inputs[0]):
+        raise DataError("least_squares: there are no data", expected="at least one row")
+
+
+def require_finite(name: str, array: Any) -> None:
+    """Raise an error that names the first row with a number that is none."""
+    if not np.all(np.isfinite(array)):
+        wrong = ~np.isfinite(array).reshape(len(array), -1).all(axis=1)
+        raise DataError(
+            f"least_squares: {name} contains numbers that are not finite",
+            place=f"row {np.flatnonzero(wrong)[0]}, and {int(wrong.sum()) - 1} others",
+            expected="finite numbers",
+            hint=f"leave these rows out: good = np.isfinite({name}); {name}[good]",
+        )
+
+
+def require_finite_residuals(residuals: Any) -> None:
+    """Raise an error if the model is not a number at the start."""
+    wrong = np.flatnonzero(~np.isfinite(residuals))
+    if wrong.size:
+        raise NonFiniteError(
+            "least_squares: the model is not finite at the start",
+            place=f"number {wrong[0]} of {residuals.size}, and {wrong.size - 1} others",
+            expected="finite numbers to start from",
+            received=f"{residuals[wrong[0]]}",
+            hint="choose other start values: start={'path': …}; a logarithm, a root or an "
+            "exponential may be outside its range",
+        )
+
+
+def windows(model: Layer) -> dict[str, slice]:
+    """The part of the flat vector that each parameter has, by path."""
+    found, begin = {}, 0
+    for path, parameter in zip(model.parameters.paths, model.parameters, strict=True):
+        found[path] = slice(begin, begin + parameter.size)
+        begin += parameter.size
+    return found
+
+
+def window(model: Layer, path: Any, argument: str) -> slice:
+    """The part of the flat vector that one parameter has."""
+    known = windows(model)
+    if path in known:
+        return known[path]
+    near = difflib.get_close_matches(str(path), known, n=1, cutoff=0.4)
+    raise ConfigurationError(
+        f"{argument}: the model has no parameter {path!r}",
+        expected=f"one of {', '.join(map(repr, list(known)[:12]))}",
+        received=repr(path),
+        hint=f"do you mean {near[0]!r}?" if near else None,
+    )
+
+
+def by_path(
+    model: Layer, given: Any, argument: str, parts: int
+) -> list[tuple[str, slice, list[Any]]]:
+    """Each entry of a dictionary {path: number or tuple}: path, window, arrays of its size."""
+    if not isinstance(given, Mapping):
+        raise ConfigurationError(
+            f"{argument}: this is no dictionary",
+            expected=f"{argument}={{'path': …}}, with paths such as those of model.parameters",
+            received=type(given).__name__,
+        )
+    found = []
+    for path, value in given.items():
+        where = window(model, path, argument)
+        shape = model.parameters[path].shape
+        pieces: Sequence[Any] = [value] if parts == 1 else value
+        try:
+            count = len(pieces)
+            arrays = [np.broadcast_to(np.asarray(v, float), shape).ravel() for v in pieces]
+        except (TypeError, ValueError):
+            count, arrays = -1, []
+        if count != parts:
+            raise ConfigurationError(
+                f"{argument}: the entry of {path!r} is invalid",
+                expected="a number" if parts == 1 else "two numbers, such as (0, 1)",
+                received=repr(value)[:60],
+                hint=f"or arrays of the shape {shape}" if shape else None,
+            )
+        found.append((path, where, arrays))
+    return found

@@ -1,0 +1,223 @@
+"""Least squares: the parameters with which a model is closest to data, and their errors.
+
+    χ²(θ) = Σ_s ((f(x_s; θ) − t_s)/σ_s)²  →  minimum        covariance  C = (Jᵀ J)⁻¹,  J = ∂(f/σ)/∂θ
+
+Near the minimum a model is almost linear in its parameters. If the noise is normal, so are the
+fitted parameters, with the covariance C. `Fit.profile` shows where this picture ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from chainrule.core.errors import ConfigurationError, DataError, ShapeError
+from chainrule.core.hints import hinted
+from chainrule.core.layer import Layer
+from chainrule.core.messages import not_a_layer
+from chainrule.fitting.arguments import by_path, data_of, require_finite_residuals
+from chainrule.fitting.fit import Fit
+from chainrule.fitting.noise import noise_of
+from chainrule.fitting.problem import Problem, free_entries
+from chainrule.fitting.solver import Settings, solve
+
+
+@hinted
+def least_squares(
+    model: Layer,
+    x: Any,
+    t: Any,
+    deviations: Any = None,
+    start: Any = None,
+    *,
+    relative: float | None = None,
+    sample_weights: Any = None,
+    bounds: Mapping[str, Any] | None = None,
+    priors: Mapping[str, Any] | None = None,
+    loss: str = "linear",
+    loss_scale: float = 1.0,
+    method: str | None = None,
+    max_evaluations: int | None = None,
+) -> Fit:
+    """Fit the parameters of a model to data, with error bars.
+
+    The model computes with copies of its parameters until the best ones are found; these are then
+    written into it. If anything fails, the model is unchanged. Frozen parameters never move.
+
+    Parameters
+    ----------
+    model
+        A `curve`, a `Formula`, or any network or graph. It is built for the data if it is not.
+    x, t
+        Inputs and targets: rows first; tuples for several inputs or outputs. The targets have
+        the shape of the output.
+    deviations
+        The standard deviations σ of the targets: a number, an array with the shape of ``t``, one
+        number for each row or for each entry of a row, or the covariance matrix of all targets,
+        (n, n). For several outputs, a tuple. The errors of the parameters are then absolute.
+        Without it, all targets count equally, and the residuals tell how large σ is: the errors
+        are multiplied by √(χ²/degrees of freedom).
+    start
+        Where to begin, ``{"path": value}`` or one flat vector; by default the present values.
+    relative
+        An additional error in proportion to the target: σ² + (relative · t)².
+    sample_weights
+        A factor for the squares of each row; a row with weight 0 does not count.
+    bounds
+        ``{"path": (low, high)}``, where low or high may be infinite.
+    priors
+        What is known of a parameter from elsewhere, ``{"path": deviation}`` around its start, or
+        ``{"path": (mean, deviation)}``. Each is one more datum. They need ``deviations``.
+    loss, loss_scale
+        A robust loss, which outliers pull less: ``"soft_l1"``, ``"huber"``, ``"cauchy"`` or
+        ``"arctan"`` instead of the square, for residuals above ``loss_scale`` deviations.
+    method
+        ``"lm"``, ``"trf"`` or ``"dogbox"``, as in `scipy.optimize.least_squares`; by default
+        ``"lm"``, or ``"trf"`` with bounds or a robust loss, and another one where it fails.
+    max_evaluations
+        The largest number of evaluations of the model; by default 300 for each parameter, and at
+        least 3000.
+
+    Returns
+    -------
+    Fit
+        Values, errors, χ², bands and plots.
+
+    Raises
+    ------
+    ConvergenceError
+        No solver found a minimum.
+    ConfigurationError
+        A path is unknown, a start is outside its bounds, or there are fewer data than parameters.
+    ShapeError, DataError
+        The targets, deviations or weights do not fit, or are not finite; a deviation is zero.
+    NonFiniteError
+        The model is not finite at the start.
+    MissingExtraError
+        SciPy is not installed.
+
+    Notes
+    -----
+    The Jacobian is exact. Parameters are scaled by the lengths of its columns, and the tolerances
+    are near machine precision, which costs one or two evaluations more and gives all digits.
+
+    Examples
+    --------
+    >>> time, counts = np.array([0.0, 1.0, 2.0, 3.0]), np.array([2.01, 1.21, 0.74, 0.44])
+    >>> decay = fitting.curve(lambda t, amplitude, rate: amplitude * np.exp(-rate * t), [1.0, 1.0])
+    >>> fit = fitting.least_squares(decay, time, counts, deviations=0.01)
+    >>> fit["rate"]
+    0.5022 ± 0.0048
+    """
+    if not isinstance(model, Layer):
+        raise not_a_layer("least_squares", model, "a model, such as fitting.curve(function, start)")
+    inputs, targets = data_of(model, x, t)
+    _require_repeatable(model)
+    noise = noise_of(targets, deviations, relative, sample_weights)
+    begin = _start(model, start)
+    given = _priors(model, priors, begin, noise.is_known)
+    problem = Problem(model, inputs, targets, noise, given)
+    low, high = _bounds(model, bounds, begin)
+    free = problem.free
+    if problem.count < len(free):
+        raise _too_few(problem.count, len(free))
+    tolerance = max(1e-15, float(np.finfo(model.dtype).eps))
+    settings = Settings(
+        method, loss, float(loss_scale), low[free], high[free], max_evaluations, tolerance
+    )
+    require_finite_residuals(problem.residuals(begin[free]))
+    solution = solve(problem, begin[free], settings)
+    model.parameters.value = problem.values(solution.values)
+    return Fit(model, problem, solution, settings)
+
+
+def _require_repeatable(model: Layer) -> None:
+    coupled = [path or type(layer).__name__ for path, layer in model.walk() if layer.couples_batch]
+    for place in [*model.generators, *coupled]:
+        raise ConfigurationError(
+            "least_squares: a fit needs a model that gives the same output for the same row",
+            place=place,
+            received="a layer that draws random numbers, or whose rows affect each other",
+            hint="leave such layers out of a model that is fitted, or use a Trainer",
+        )
+
+
+def _start(model: Layer, start: Any) -> Any:
+    values = model.parameters.value.astype(float)
+    if start is None:
+        return values
+    if isinstance(start, Mapping):
+        for _, where, (numbers,) in by_path(model, start, "start", 1):
+            values[where] = numbers
+    else:
+        given = np.asarray(start, float)
+        if given.shape != values.shape:
+            raise ShapeError(
+                "start has the wrong length",
+                expected=f"{values.shape}, as model.parameters.value, or {{'path': value}}",
+                received=given.shape,
+            )
+        values = given.copy()
+    is_fixed = np.ones(values.shape, bool)
+    is_fixed[free_entries(model)] = False
+    values[is_fixed] = model.parameters.value[is_fixed]
+    if not np.all(np.isfinite(values)):
+        raise DataError("start contains a number that is not finite", expected="finite numbers")
+    return values
+
+
+def _priors(model: Layer, priors: Any, start: Any, is_known: bool) -> tuple[Any, Any, Any]:
+    positions, means, deviations = [], [], []
+    if priors is not None and not is_known:
+        raise ConfigurationError(
+            "priors: how much a prior counts depends on the errors of the data",
+            expected="deviations=…, with priors",
+            received="no deviations",
+        )
+    for path, value in (priors or {}).items():
+        is_pair = isinstance(value, tuple)
+        ((_, where, parts),) = by_path(model, {path: value}, "priors", 2 if is_pair else 1)
+        if not np.all(parts[-1] > 0) or not np.all(np.isfinite(parts[-1])):
+            raise ConfigurationError(
+                f"priors: the deviation of {path!r} is invalid",
+                expected="positive numbers",
+                received=repr(value),
+                hint="model.freeze() or parameter.trainable = False keeps a parameter as it is",
+            )
+        positions.append(np.arange(where.start, where.stop))
+        means.append(parts[0] if is_pair else start[where])
+        deviations.append(parts[-1])
+    joined = [np.concatenate(each) if each else np.zeros(0) for each in (means, deviations)]
+    return np.concatenate(positions) if positions else np.zeros(0, int), joined[0], joined[1]
+
+
+def _bounds(model: Layer, bounds: Any, start: Any) -> tuple[Any, Any]:
+    low, high = np.full(start.shape, -np.inf), np.full(start.shape, np.inf)
+    for path, where, (lowest, highest) in by_path(model, bounds or {}, "bounds", 2):
+        low[where], high[where] = lowest, highest
+        if not np.all(lowest < highest):
+            raise ConfigurationError(
+                f"bounds: those of {path!r} leave no room",
+                expected="low < high",
+                received=f"({lowest}, {highest})",
+                hint=f"to keep it fixed: model.parameters[{path!r}].trainable = False",
+            )
+        if np.any(start[where] < lowest) or np.any(start[where] > highest):
+            raise ConfigurationError(
+                f"bounds: the start of {path!r} is outside",
+                expected=f"a start from {lowest} to {highest}",
+                received=f"{start[where]}",
+                hint=f"start={{{path!r}: …}}",
+            )
+    return low, high
+
+
+def _too_few(count: int, parameters: int) -> ConfigurationError:
+    return ConfigurationError(
+        "least_squares: there are more parameters than data",
+        expected=f"at least {parameters} numbers for {parameters} free parameters",
+        received=f"{count}, rows with weight 0 not counted",
+        hint="freeze parameters (parameter.trainable = False), add data, or add priors",
+    )

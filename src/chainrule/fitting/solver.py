@@ -1,0 +1,165 @@
+"""The solvers: SciPy's, with a second one if the first ends where it should not.
+
+    θ ← θ − (Jᵀ J + λ D²)⁻¹ Jᵀ r        Levenberg and Marquardt: between Gauss–Newton and descent
+
+"lm" is MINPACK's, which is the fastest without bounds and with least squares alone; "trf" works
+with a trust region, bounds and robust losses. "lm" can run off onto a plateau, where a parameter
+has no effect any more. "trf" then starts again from the beginning, and the lower χ² wins.
+
+J. J. Moré, *The Levenberg–Marquardt algorithm*, Lecture Notes in Mathematics 630 (1978); M. A.
+Branch, T. F. Coleman and Y. Li, SIAM J. Sci. Comput. 21 (1999).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from attrs import frozen
+
+from chainrule.core.errors import ConfigurationError, ConvergenceError, shortened
+from chainrule.core.extras import required
+from chainrule.fitting.spread import Spread, spread_of
+
+METHODS = ("lm", "trf", "dogbox")
+LOSSES = ("linear", "soft_l1", "huber", "cauchy", "arctan")
+
+
+@frozen(eq=False)
+class Solution:
+    """Where a solver ended."""
+
+    values: Any
+    """The free parameters."""
+    residuals: Any
+    jacobian: Any
+    """∂r/∂θ; with a robust loss, that of the residuals as the loss weighs them."""
+    cost: float
+    """½ Σ ρ(r²)."""
+    spread: Spread
+    method: str
+    evaluations: int
+    has_converged: bool
+    message: str
+
+
+@frozen
+class Settings:
+    """How to solve."""
+
+    method: str | None
+    loss: str
+    loss_scale: float
+    low: Any
+    high: Any
+    max_evaluations: int | None
+    tolerance: float
+
+    def __attrs_post_init__(self) -> None:
+        needs_region = self.has_bounds or self.loss != "linear"
+        if self.loss not in LOSSES:
+            raise _unknown("loss", self.loss, LOSSES)
+        if self.method is not None and self.method not in METHODS:
+            raise _unknown("method", self.method, METHODS)
+        if self.method == "lm" and needs_region:
+            raise ConfigurationError(
+                'least_squares: "lm" knows neither bounds nor robust losses',
+                expected='method="trf" or "dogbox", or leave it out',
+                received='method="lm"',
+            )
+
+    @property
+    def has_bounds(self) -> bool:
+        """Whether a free parameter is bounded."""
+        return bool(np.any(np.isfinite(self.low)) or np.any(np.isfinite(self.high)))
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """What to try, one after the other."""
+        if self.method is not None:
+            return (self.method,)
+        return ("trf", "dogbox") if self.has_bounds or self.loss != "linear" else ("lm", "trf")
+
+
+def solve(problem: Any, start: Any, settings: Settings) -> Solution:
+    """The best of what the solvers find from one start.
+
+    Parameters
+    ----------
+    problem
+        Has ``residuals(θ)`` and ``jacobian(θ)``.
+
+    Raises
+    ------
+    ConvergenceError
+        None of them converged.
+    """
+    best: Solution | None = None
+    for method in settings.methods:
+        found = _solved(problem, start, settings, method)
+        if best is None or _is_better(found, best):
+            best = found
+        if best.has_converged and best.spread.rank == len(start):
+            return best
+    assert best is not None
+    if not best.has_converged:
+        raise ConvergenceError(
+            "least_squares: the solver did not converge, and the model is as before",
+            expected="a minimum of χ²",
+            received=f"after {best.evaluations} evaluations: {best.message}",
+            hint="choose start values closer to the data (plot the model there first), scale or "
+            "bound the parameters, or allow more: max_evaluations=10_000",
+        )
+    return best
+
+
+def _is_better(found: Solution, best: Solution) -> bool:
+    if found.has_converged != best.has_converged:
+        return found.has_converged
+    return found.cost < best.cost * (1 - 1e-9)
+
+
+def _solved(problem: Any, start: Any, settings: Settings, method: str) -> Solution:
+    least_squares = required("scipy.optimize", "fitting needs").least_squares
+    options: dict[str, Any] = {}
+    if method != "lm":
+        options = {"bounds": (settings.low, settings.high), "loss": settings.loss}
+        options["f_scale"] = settings.loss_scale
+    limit = settings.max_evaluations or max(3000, 300 * len(start))
+    tolerances = dict.fromkeys(("ftol", "xtol", "gtol"), settings.tolerance)
+    # A step that goes too far may overflow; the solver then takes a shorter one.
+    with np.errstate(all="ignore"):
+        found = least_squares(
+            problem.residuals, start, problem.jacobian, method=method, x_scale="jac",
+            max_nfev=limit, **tolerances, **options,
+        )  # fmt: skip
+    is_finite = np.all(np.isfinite(found.jac)) and np.isfinite(found.cost)
+    spread = spread_of(found.jac if is_finite else np.zeros_like(found.jac))
+    has_converged = bool(is_finite and found.status > 0)
+    if has_converged and method == "lm":
+        has_converged = _is_minimum(found, spread, settings.tolerance)
+    return Solution(
+        found.x, found.fun, found.jac, float(found.cost), spread, method, int(found.nfev),
+        has_converged, found.message if is_finite else "the model is not finite there",
+    )  # fmt: skip
+
+
+def _is_minimum(found: Any, spread: Spread, tolerance: float) -> bool:
+    """Whether no step that the Jacobian allows would make the residuals much smaller.
+
+    The Gauss–Newton step changes the residuals by their projection onto the columns of J, which is
+    zero at a minimum. Bates and Watts, *Nonlinear Regression Analysis*, Wiley 1988, call it the
+    relative offset.
+    """
+    change = found.jac @ (spread.factor @ (spread.factor.T @ (found.jac.T @ found.fun)))
+    rounding = np.linalg.norm(np.abs(found.jac) @ np.abs(found.x))
+    limit = max(1e-4, np.sqrt(tolerance)) * np.linalg.norm(found.fun)
+    return bool(np.linalg.norm(change) <= max(limit, np.sqrt(tolerance) * rounding))
+
+
+def _unknown(argument: str, received: Any, known: tuple[str, ...]) -> ConfigurationError:
+    return ConfigurationError(
+        f"least_squares: unknown {argument}",
+        expected=", ".join(map(repr, known)),
+        received=shortened(received),
+    )
