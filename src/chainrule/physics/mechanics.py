@@ -49,8 +49,8 @@ def refuse_state(owner: Layer, inside: Layer) -> None:
 
 
 def innermost(x: Any) -> Any:
-    """The plain array in a Dual, or in a Dual of a Dual."""
-    while isinstance(x, Dual):
+    """The plain array in a Dual or a Jet, or in one inside the other."""
+    while isinstance(x, Dual | Jet):
         x = x.value
     return x
 
