@@ -224,7 +224,10 @@ class Checked:
 
 def everything() -> Iterator[Checked]:
     """The library, the unusual layers of the zoo, and the layers of physics."""
+    """The library, and the unusual layers of the zoo."""
     cases = [(layer, shape, None) for layer, shape in [*LIBRARY, *PHYSICS, *UNUSUAL]]
+    """The library, the unusual layers of the zoo, and the layers of physics."""
+    cases = [(layer, shape, None) for layer, shape in [*LIBRARY, *UNUSUAL, *PHYSICS]]
     for number, (layer, shape, inputs) in enumerate([*cases, *LIBRARY_WITH_INPUTS, *WITH_INPUTS]):
         text = repr(layer)
         name = text if len(text) < 40 and "\n" not in text else type(layer).__name__

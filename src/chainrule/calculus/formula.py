@@ -35,7 +35,10 @@ from chainrule.core.layer import Layer
 from chainrule.core.layer_state import BOOKKEEPING, copied_parameter
 from chainrule.core.method_wrapping import own_forward
 from chainrule.core.parameter import Parameter
+from chainrule.core.tree import fields_of
 
+MEMORY = frozenset({"formula_inputs", "formula_derivatives"})
+"""What `forward` and `backward` remember."""
 AT_ONCE = 64
 """The number of directions that move at once: more would only need more memory."""
 
@@ -79,7 +82,17 @@ class Formula(Layer):
     def __init_subclass__(cls, **options: Any) -> None:
         if cls.forward is not Layer.forward and not hasattr(cls.forward, "_remembers_inputs"):
             cls.forward = _remembering(cls.forward)  # type: ignore[method-assign]
+            if "apply" not in vars(cls):
+                cls.apply = Formula.apply  # type: ignore[method-assign]
         super().__init_subclass__(**options)
+
+    def apply(self, *inputs: Any) -> Any:
+        if self._applies or _has_more_inside(self):  # layers inside have an apply of their own
+            return Layer.apply.__wrapped__(self, *inputs)  # type: ignore[attr-defined]
+        parameters = list(self._parameters.values())
+        return _written(self)(
+            _with_values(self, parameters, [p.value for p in parameters]), *inputs
+        )
 
     def backward(self, delta: Any) -> Any:
         return self._backward(delta, True)
@@ -88,7 +101,7 @@ class Formula(Layer):
         self._backward(delta, False)
 
     def _backward(self, delta: Any, with_inputs: bool) -> Any:
-        inputs: tuple[Any, ...] = self.formula_inputs
+        inputs: tuple[Any, ...] = self.formula_inputs  # type: ignore[attr-defined]
         parameters = _parameters_of(self)
         moves = tuple([p.trainable for p in parameters])
         remembered = self.__dict__.get("formula_derivatives", {})
@@ -132,24 +145,22 @@ class Moving(NamedTuple):
     """Whether all rows move at once, as they do not affect each other."""
 
     @property
-    def count(self) -> int:
+    def directions(self) -> int:
         """The number of directions: one for each entry, or for each entry of a row."""
         shape = self.array.shape[1:] if self.by_row else self.array.shape
         return math.prod(shape) if self.moves else 0
 
     def jet(self, first: int, last: int, start: int, level: int) -> Jet:
         """The array with its derivatives along directions first to last; its own begin at start."""
-        array = self.array
+        array, by_row = self.array, self.by_row
         parts = np.zeros((1 + last - first, *array.shape), array.dtype, **like(array))
         parts[0] = array
-        own = array.shape[1:] if self.by_row else array.shape
-        for entry in range(max(first, start), min(last, start + self.count)):
-            where = np.unravel_index(entry - start, own)
-            parts[
-                (1 + entry - first, slice(None), *where)
-                if self.by_row
-                else (1 + entry - first, *where)
-            ] = 1
+        begin, end = max(first, start), min(last, start + self.directions)
+        if begin < end:
+            own = array.shape[1:] if by_row else array.shape
+            units = np.eye(self.directions, dtype=array.dtype).reshape(self.directions, *own)
+            units = units[begin - start : end - start]
+            parts[1 + begin - first : 1 + end - first] = units[:, None] if by_row else units
         return Jet(parts, (), level)
 
 
@@ -164,7 +175,7 @@ def derivatives_of(
     ``all_move`` also makes jets of the arrays that do not move, as layers inside expect.
     """
     level = 1 + level_in([each.array for each in moving])
-    ends = np.cumsum([each.count for each in moving]).tolist()
+    ends = np.cumsum([each.directions for each in moving]).tolist()
     starts = [0, *ends[:-1]]
     pieces = []
     for first in range(0, ends[-1], AT_ONCE):
@@ -202,7 +213,7 @@ def _product(x: Any, tangents: Sequence[Any], deltas: Sequence[Any], coupled: bo
 
 def _accumulate(parameter: Parameter, tangents: Sequence[Any], deltas: Sequence[Any]) -> None:
     """Add ∂C/∂θ = (∂y/∂θ)ᵀ Δ, as a product that sums over the rows."""
-    if not len(tangents[0]):
+    if not tangents or not len(tangents[0]):  # it is frozen
         return
     for tangent, delta in zip(tangents, deltas, strict=True):
         if delta is not None:  # accumulate_product can keep the rows apart
@@ -260,8 +271,8 @@ def _has_more_inside(layer: Formula) -> bool:
     """Whether parameters may be elsewhere than in attributes of their own name."""
     return any(
         _holds_any(value)
-        for name, value in layer.__dict__.items()
-        if name not in BOOKKEEPING and not name.startswith("formula_")
+        for name, value in layer.attributes().items()
+        if name not in BOOKKEEPING and name not in MEMORY
     )
 
 
@@ -282,6 +293,8 @@ def _with_values(layer: Formula, parameters: Sequence[Parameter], values: Sequen
         return layer.replica(parts | {id(b): copied_parameter(b) for b in layer.buffers})
     copied = object.__new__(type(layer))  # the same, ten times faster
     own = dict(zip(layer._parameters, moved, strict=True))
+    for field in fields_of(type(layer)):
+        object.__setattr__(copied, field.name, getattr(layer, field.name))  # it may have a slot
     copied.__dict__.update({**layer.__dict__, **own, "_parameters": own})
     return copied
 

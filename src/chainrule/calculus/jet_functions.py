@@ -1,24 +1,24 @@
 """NumPy's functions of a `Jet`, other than ufuncs.
 
 Most of them move or add entries: they act on each part alone, and those that are met most often on
-all parts at once, with their axes one further. A product follows the rule of Leibniz. Anything else
-with a tangent rule, such as ``np.sort``, is sent dual numbers, one direction after the other.
+all parts at once, with their axes one further. A product follows the rule of Leibniz. Anything
+else, such as ``np.sort``, follows its tangent rule, one direction after the other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from chainrule.calculus.array_rules import CREATING
-from chainrule.calculus.dual import CONSTANT, RULES
+from chainrule.calculus.dual import CONSTANT, RULES, refuse_options
 from chainrule.calculus.jet import (
     Jet,
     JetDelta,
     aligned,
-    by_duals,
+    by_rule,
     contraction,
     jets_in,
     level_in,
@@ -28,7 +28,7 @@ from chainrule.calculus.jet import (
     replaced,
     with_zeros,
 )
-from chainrule.calculus.messages import name_of, no_rule
+from chainrule.calculus.messages import lost, name_of, no_rule
 from chainrule.calculus.rules import Call
 
 
@@ -42,7 +42,7 @@ def of_function(at: Jet, call: Call, out: Any) -> Any:
             return at.made(with_zeros(call.evaluate({}), len(at.parts)))
     if function in CONSTANT:
         result = call.evaluate({n: _values(x, at.level) for n, x in arguments.items()})
-        if getattr(getattr(result, "dtype", None), "kind", "") != "f":
+        if getattr(getattr(result, "dtype", None), "kind", "") not in ("f", "c"):
             return result
         return at.made(with_zeros(result, len(at.parts)))
     if function is np.copyto and arguments.keys() == {"dst", "src"}:
@@ -76,12 +76,15 @@ def of_function(at: Jet, call: Call, out: Any) -> Any:
         return _linear(at, call, kind)
     if isinstance(kind, JetDelta):
         raise not_linear(function)
-    return by_duals(
-        at,
-        lambda number: call.evaluate(
-            {name: replaced(x, number, at.level) for name, x in arguments.items()}
-        ),
-    )
+    arrays, options = call.arrays_of(rule), call.options(rule)
+    refuse_options(name_of(function), rule, options)
+    if level_in(list(options.values())) == at.level:
+        raise lost(f"an argument of {name_of(function)} for which the rule has no derivative")
+
+    def evaluate(changed: Sequence[Any]) -> Any:
+        return call.evaluate(dict(zip(arrays, changed, strict=True)))
+
+    return by_rule(at, rule, evaluate, [arguments.get(name) for name in arrays], options)
 
 
 def _linear(at: Jet, call: Call, kind: Jet) -> Any:
@@ -156,6 +159,23 @@ def _joined(call: Call, x: Any) -> Any:
     return call.function([part.parts for part in x], axis=axis + 1 if axis >= 0 else axis)
 
 
+def _shifted(*names: str) -> Callable[[Call, Any], Any]:
+    """A function whose axes are these arguments, which must be given."""
+
+    def moved(call: Call, x: Any) -> Any:
+        changes: dict[str, Any] = {name: call.arguments.get(name) for name in names}
+        for name, axis in changes.items():
+            if axis is None or not isinstance(x, Jet):
+                return None
+            axes = axis if isinstance(axis, list | tuple) else (axis,)
+            axes = tuple(n + 1 if n >= 0 else n for n in axes)
+            changes[name] = axes if isinstance(axis, list | tuple) else axes[0]
+        array = next(name for name, given in call.arguments.items() if given is x)
+        return call.evaluate({**changes, array: x.parts})
+
+    return moved
+
+
 MOVED: dict[Callable[..., Any], Callable[[Call, Any], Any]] = {
     np.reshape: _reshaped,
     np.transpose: _transposed,
@@ -164,6 +184,11 @@ MOVED: dict[Callable[..., Any], Callable[[Call, Any], Any]] = {
     np.broadcast_to: _broadcast,
     np.concatenate: _joined,
     np.stack: _joined,
+    np.moveaxis: _shifted("source", "destination"),
+    np.swapaxes: _shifted("axis1", "axis2"),
+    **dict.fromkeys(
+        (np.expand_dims, np.squeeze, np.flip, np.cumsum, np.roll, np.take), _shifted("axis")
+    ),
     np.copy: lambda call, x: np.copy(x.parts),
     np.ravel: _flattened,
 }

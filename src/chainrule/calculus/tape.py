@@ -73,15 +73,14 @@ class Tape:
         if not isinstance(output, _Recorded):
             raise _not_recordable("an output that does not depend on the parameters")
         self._output = output.position
-        self._at: list[float] | None = None
+        self._at: list[Any] | None = None
         self._values: list[Any] = []
 
     def value(self, numbers: Any) -> Any:
         """The output for these numbers."""
-        given = np.asarray(numbers, float).tolist()
+        given = list(map(np.float64, numbers))  # whose arithmetic is that of arrays
         if given != self._at:
-            values = self._numbers.copy()
-            values[: self._count] = np.asarray(numbers, float)
+            values = given + self._numbers[self._count :]
             for target, evaluate, arguments, _ in self._steps:
                 values[target] = evaluate(*[values[a] for a in arguments])
             self._values, self._at = values, given

@@ -13,6 +13,7 @@ from chainrule.core.arrays import as_array
 from chainrule.core.errors import ConfigurationError, DataError, NonFiniteError, ShapeError
 from chainrule.core.input_checks import as_tuple
 from chainrule.core.layer import Layer
+from chainrule.core.parameter import ParameterVector
 
 
 def data_of(model: Layer, x: Any, t: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
@@ -20,27 +21,37 @@ def data_of(model: Layer, x: Any, t: Any) -> tuple[tuple[Any, ...], tuple[Any, .
     inputs = input_checks.as_inputs(model, as_tuple(x))
     inputs = input_checks.admit(model, inputs)
     _require_rows(inputs)
-    outputs = as_tuple(model.apply(*(i[:1] for i in inputs)))
-    given = as_tuple(t) if len(outputs) > 1 else (t,)
+    shapes = _output_shapes(model, inputs)
+    given = as_tuple(t) if len(shapes) > 1 else (t,)
     targets = tuple([as_array("least_squares: t", each).astype(float) for each in given])
-    expected = tuple([(len(inputs[0]), *y.shape[1:]) for y in outputs])
-    if tuple([each.shape for each in targets]) != expected:
-        shapes = [each.shape for each in targets]
-        hint = None
-        if len(shapes) == len(expected) == 1 and shapes[0] == expected[0][:-1]:
-            hint = "t[:, None]: the output has an axis more"
-        elif len(shapes) == len(expected) == 1 and shapes[0][:-1] == expected[0]:
-            hint = "t[:, 0]: the output has an axis less; or give x an axis, x[:, None]"
-        raise ShapeError(
-            "least_squares: the targets do not have the shape of the output",
-            expected=", ".join(map(str, expected)),
-            received=", ".join(map(str, shapes)),
-            hint=hint,
-        )
+    expected = [(len(inputs[0]), *shape) for shape in shapes]
+    if [each.shape for each in targets] != expected:
+        raise _unfitting([each.shape for each in targets], expected)
     for name, arrays in (("x", inputs), ("t", targets)):
         for array in arrays:
             require_finite(name, array)
     return tuple([i.copy() for i in inputs]), targets
+
+
+def _output_shapes(model: Layer, inputs: tuple[Any, ...]) -> list[Any]:
+    """The shape of a row of each output."""
+    if model.input_shapes == tuple([x.shape[1:] for x in inputs]):
+        return list(model.output_shapes)
+    return [y.shape[1:] for y in as_tuple(model.apply(*(x[:1] for x in inputs)))]
+
+
+def _unfitting(received: list[Any], expected: list[Any]) -> ShapeError:
+    hint = None
+    if len(received) == len(expected) == 1 and received[0] == expected[0][:-1]:
+        hint = "t[:, None]: the output has an axis more"
+    elif len(received) == len(expected) == 1 and received[0][:-1] == expected[0]:
+        hint = "t[:, 0]: the output has an axis less; or give x an axis, x[:, None]"
+    return ShapeError(
+        "least_squares: the targets do not have the shape of the output",
+        expected=", ".join(map(str, expected)),
+        received=", ".join(map(str, received)),
+        hint=hint,
+    )
 
 
 def _require_rows(inputs: tuple[Any, ...]) -> None:
@@ -74,18 +85,18 @@ def require_finite_residuals(residuals: Any) -> None:
         )
 
 
-def windows(model: Layer) -> dict[str, slice]:
+def windows(parameters: ParameterVector) -> dict[str, slice]:
     """The part of the flat vector that each parameter has, by path."""
     found, begin = {}, 0
-    for path, parameter in zip(model.parameters.paths, model.parameters, strict=True):
+    for path, parameter in zip(parameters.paths, parameters, strict=True):
         found[path] = slice(begin, begin + parameter.size)
         begin += parameter.size
     return found
 
 
-def window(model: Layer, path: Any, argument: str) -> slice:
+def window(parameters: ParameterVector, path: Any, argument: str) -> slice:
     """The part of the flat vector that one parameter has."""
-    known = windows(model)
+    known = windows(parameters)
     if path in known:
         return known[path]
     near = difflib.get_close_matches(str(path), known, n=1, cutoff=0.4)
@@ -98,7 +109,7 @@ def window(model: Layer, path: Any, argument: str) -> slice:
 
 
 def by_path(
-    model: Layer, given: Any, argument: str, parts: int
+    parameters: ParameterVector, given: Any, argument: str, parts: int
 ) -> list[tuple[str, slice, list[Any]]]:
     """Each entry of a dictionary {path: number or tuple}: path, window, arrays of its size."""
     if not isinstance(given, Mapping):
@@ -109,8 +120,8 @@ def by_path(
         )
     found = []
     for path, value in given.items():
-        where = window(model, path, argument)
-        shape = model.parameters[path].shape
+        where = window(parameters, path, argument)
+        shape = parameters[path].shape
         pieces: Sequence[Any] = [value] if parts == 1 else value
         try:
             count = len(pieces)
@@ -123,6 +134,14 @@ def by_path(
                 expected="a number" if parts == 1 else "two numbers, such as (0, 1)",
                 received=repr(value)[:60],
                 hint=f"or arrays of the shape {shape}" if shape else None,
+            )
+        if not parameters[path].trainable:
+            raise ConfigurationError(
+                f"{argument}: {path!r} is frozen, and does not move",
+                expected="parameters that are fitted",
+                received=repr(path),
+                hint=f"model.parameters[{path!r}].trainable = True; or set its value yourself: "
+                f"model.parameters[{path!r}].value = …",
             )
         found.append((path, where, arrays))
     return found

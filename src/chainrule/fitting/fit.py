@@ -22,6 +22,7 @@ from chainrule.core.errors import ConfigurationError, shortened
 from chainrule.core.extras import required
 from chainrule.core.input_checks import as_tuple, one_or_tuple
 from chainrule.core.layer import Layer
+from chainrule.core.parameter import ParameterVector
 from chainrule.fitting.arguments import window, windows
 from chainrule.fitting.estimate import Estimate
 from chainrule.fitting.problem import Problem
@@ -51,9 +52,14 @@ class Fit:
     """
 
     def __init__(
-        self, model: Layer, problem: Problem, solution: Solution, settings: Settings
+        self,
+        model: Layer,
+        parameters: ParameterVector,
+        problem: Problem,
+        solution: Solution,
+        settings: Settings,
     ) -> None:
-        self.model = model
+        self.model, self._parameters = model, parameters
         self._problem, self._solution, self._settings = problem, solution, settings
         self.values = problem.values(solution.values)
         self.method, self.evaluations = solution.method, solution.evaluations
@@ -62,8 +68,8 @@ class Fit:
     # ------------------------------------------------------------------------- the parameters
 
     def __getitem__(self, path: str) -> Estimate:
-        where = window(self.model, path, "fit")
-        shape = self.model.parameters[path].shape
+        where = window(self._parameters, path, "fit")
+        shape = self._parameters[path].shape
         return Estimate(
             path, self.values[where].reshape(shape), self.standard_errors[where].reshape(shape)
         )
@@ -106,7 +112,9 @@ class Fit:
     def undetermined(self) -> tuple[str, ...]:
         """The paths of the parameters that the data do not determine."""
         is_infinite = np.isinf(self.standard_errors)
-        return tuple([p for p, where in windows(self.model).items() if is_infinite[where].any()])
+        return tuple(
+            [p for p, where in windows(self._parameters).items() if is_infinite[where].any()]
+        )
 
     @property
     def at_bound(self) -> tuple[str, ...]:
@@ -117,7 +125,7 @@ class Fit:
         for limit in (self._settings.low, self._settings.high):
             with np.errstate(invalid="ignore"):
                 at[free] |= np.abs(best - limit) <= near
-        return tuple([p for p, where in windows(self.model).items() if at[where].any()])
+        return tuple([p for p, where in windows(self._parameters).items() if at[where].any()])
 
     # ------------------------------------------------------------------------- the quality
 

@@ -17,6 +17,7 @@ from chainrule.core.errors import ConfigurationError, DataError, ShapeError
 from chainrule.core.hints import hinted
 from chainrule.core.layer import Layer
 from chainrule.core.messages import not_a_layer
+from chainrule.core.parameter import ParameterVector
 from chainrule.fitting.arguments import by_path, data_of, require_finite_residuals
 from chainrule.fitting.fit import Fit
 from chainrule.fitting.noise import noise_of
@@ -115,11 +116,12 @@ def least_squares(
         raise not_a_layer("least_squares", model, "a model, such as fitting.curve(function, start)")
     inputs, targets = data_of(model, x, t)
     _require_repeatable(model)
+    parameters = model.parameters
     noise = noise_of(targets, deviations, relative, sample_weights)
-    begin = _start(model, start)
-    given = _priors(model, priors, begin, noise.is_known)
-    problem = Problem(model, inputs, targets, noise, given)
-    low, high = _bounds(model, bounds, begin)
+    begin = _start(parameters, start)
+    given = _priors(parameters, priors, begin, noise.is_known)
+    problem = Problem(model, parameters, inputs, targets, noise, given)
+    low, high = _bounds(parameters, bounds, begin)
     free = problem.free
     if problem.count < len(free):
         raise _too_few(problem.count, len(free))
@@ -129,27 +131,28 @@ def least_squares(
     )
     require_finite_residuals(problem.residuals(begin[free]))
     solution = solve(problem, begin[free], settings)
-    model.parameters.value = problem.values(solution.values)
-    return Fit(model, problem, solution, settings)
+    parameters.value = problem.values(solution.values)
+    return Fit(model, parameters, problem, solution, settings)
 
 
 def _require_repeatable(model: Layer) -> None:
-    coupled = [path or type(layer).__name__ for path, layer in model.walk() if layer.couples_batch]
-    for place in [*model.generators, *coupled]:
+    for path, layer in model.walk():
+        if not layer.couples_batch and not layer._generators:
+            continue
         raise ConfigurationError(
             "least_squares: a fit needs a model that gives the same output for the same row",
-            place=place,
+            place=path or type(layer).__name__,
             received="a layer that draws random numbers, or whose rows affect each other",
             hint="leave such layers out of a model that is fitted, or use a Trainer",
         )
 
 
-def _start(model: Layer, start: Any) -> Any:
-    values = model.parameters.value.astype(float)
+def _start(parameters: ParameterVector, start: Any) -> Any:
+    values = parameters.value.astype(float)
     if start is None:
         return values
     if isinstance(start, Mapping):
-        for _, where, (numbers,) in by_path(model, start, "start", 1):
+        for _, where, (numbers,) in by_path(parameters, start, "start", 1):
             values[where] = numbers
     else:
         given = np.asarray(start, float)
@@ -161,14 +164,16 @@ def _start(model: Layer, start: Any) -> Any:
             )
         values = given.copy()
     is_fixed = np.ones(values.shape, bool)
-    is_fixed[free_entries(model)] = False
-    values[is_fixed] = model.parameters.value[is_fixed]
+    is_fixed[free_entries(parameters)] = False
+    values[is_fixed] = parameters.value[is_fixed]
     if not np.all(np.isfinite(values)):
         raise DataError("start contains a number that is not finite", expected="finite numbers")
     return values
 
 
-def _priors(model: Layer, priors: Any, start: Any, is_known: bool) -> tuple[Any, Any, Any]:
+def _priors(
+    parameters: ParameterVector, priors: Any, start: Any, is_known: bool
+) -> tuple[Any, Any, Any]:
     positions, means, deviations = [], [], []
     if priors is not None and not is_known:
         raise ConfigurationError(
@@ -178,7 +183,7 @@ def _priors(model: Layer, priors: Any, start: Any, is_known: bool) -> tuple[Any,
         )
     for path, value in (priors or {}).items():
         is_pair = isinstance(value, tuple)
-        ((_, where, parts),) = by_path(model, {path: value}, "priors", 2 if is_pair else 1)
+        ((_, where, parts),) = by_path(parameters, {path: value}, "priors", 2 if is_pair else 1)
         if not np.all(parts[-1] > 0) or not np.all(np.isfinite(parts[-1])):
             raise ConfigurationError(
                 f"priors: the deviation of {path!r} is invalid",
@@ -193,9 +198,9 @@ def _priors(model: Layer, priors: Any, start: Any, is_known: bool) -> tuple[Any,
     return np.concatenate(positions) if positions else np.zeros(0, int), joined[0], joined[1]
 
 
-def _bounds(model: Layer, bounds: Any, start: Any) -> tuple[Any, Any]:
+def _bounds(parameters: ParameterVector, bounds: Any, start: Any) -> tuple[Any, Any]:
     low, high = np.full(start.shape, -np.inf), np.full(start.shape, np.inf)
-    for path, where, (lowest, highest) in by_path(model, bounds or {}, "bounds", 2):
+    for path, where, (lowest, highest) in by_path(parameters, bounds or {}, "bounds", 2):
         low[where], high[where] = lowest, highest
         if not np.all(lowest < highest):
             raise ConfigurationError(

@@ -31,6 +31,7 @@ class Noise:
     """σ of each number, (n,); None if unknown."""
     common: Any
     """For each output σ, if it is the same in all rows, so that it is known for others; or None."""
+    has_weights: bool
     is_known: bool
     """Whether the caller gave deviations. If not, the residuals tell them."""
 
@@ -42,6 +43,8 @@ class Noise:
     def whitened(self, differences: Any) -> Any:
         """The differences (n,), or the rows of a matrix (n, k), in units of their deviation."""
         if self.cholesky is None:
+            if not self.is_known and not self.has_weights:
+                return differences
             return (differences.T * self.factors).T
         solve = required("scipy.linalg", "correlated data need").solve_triangular
         return solve(self.cholesky, differences, lower=True, check_finite=False)
@@ -78,7 +81,9 @@ def noise_of(targets: Sequence[Any], deviations: Any, relative: Any, sample_weig
         factors = 1 / given
     if sample_weights is not None:
         factors = factors * np.sqrt(_row_weights(sample_weights, targets))
-    return Noise(factors, cholesky, given if is_known else None, common, is_known)
+    return Noise(
+        factors, cholesky, given if is_known else None, common, sample_weights is not None, is_known
+    )
 
 
 def _of_one(deviations: Any, target: Any) -> Any:

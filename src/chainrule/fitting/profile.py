@@ -70,7 +70,7 @@ class Profile:
 
 def profile(fit: Fit, path: str, probability: float, entry: int) -> Profile:
     """The profile of one entry of a parameter."""
-    where = window(fit.model, path, "profile")
+    where = window(fit._parameters, path, "profile")
     index = where.start + entry
     problem, best = fit._problem, fit._solution
     error = float(fit.standard_errors[index]) if 0 <= entry < where.stop - where.start else 0.0

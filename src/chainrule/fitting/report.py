@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from chainrule.fitting.estimate import written
 
 if TYPE_CHECKING:
     from chainrule.fitting.fit import Fit
+
+Row = tuple[str, str, str, str]
 
 SHOWN = 40
 """A longer table is printed without its middle."""
@@ -90,11 +93,10 @@ def _latex_number(text: str) -> str:
     return rf"{mantissa}\times 10^{{{int(exponent)}}}" if e else mantissa
 
 
-def _rows(fit: Fit) -> list[tuple[str, str, str, str]]:
+def _rows(fit: Fit) -> list[Row]:
     rows = []
-    trainable = dict(zip(fit.model.parameters.paths, fit.model.parameters, strict=True))
-    for path, where in windows(fit.model).items():
-        parameter = trainable[path]
+    for path, where in windows(fit._parameters).items():
+        parameter = fit._parameters[path]
         for number, entry in enumerate(np.ndindex(parameter.shape)):
             value = float(fit.values[where][number])
             error = float(fit.standard_errors[where][number])
@@ -109,7 +111,7 @@ def _rows(fit: Fit) -> list[tuple[str, str, str, str]]:
     return rows
 
 
-def _shortened(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+def _shortened(rows: Sequence[Row]) -> Sequence[Row]:
     if len(rows) <= SHOWN:
         return rows
     half = SHOWN // 2

@@ -152,9 +152,11 @@ def _is_minimum(found: Any, spread: Spread, tolerance: float) -> bool:
     relative offset.
     """
     change = found.jac @ (spread.factor @ (spread.factor.T @ (found.jac.T @ found.fun)))
-    rounding = np.linalg.norm(np.abs(found.jac) @ np.abs(found.x))
-    limit = max(1e-4, np.sqrt(tolerance)) * np.linalg.norm(found.fun)
-    return bool(np.linalg.norm(change) <= max(limit, np.sqrt(tolerance) * rounding))
+    size, least = change @ change, tolerance
+    if size <= max(1e-8, least) * (found.fun @ found.fun):
+        return True
+    reach = np.abs(found.jac) @ np.abs(found.x)  # if the fit is exact, rounding remains
+    return bool(size <= least * (reach @ reach))
 
 
 def _unknown(argument: str, received: Any, known: tuple[str, ...]) -> ConfigurationError:

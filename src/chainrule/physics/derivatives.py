@@ -23,6 +23,7 @@ from chainrule.core.errors import ConfigurationError, ShapeError
 from chainrule.core.layer import Layer
 from chainrule.core.types import Array, Shape
 from chainrule.core.validators import is_integer
+from chainrule.layers.wrappers import a_layer
 
 
 class Derivatives(Layer):
@@ -73,7 +74,7 @@ class Derivatives(Layer):
     (array([8.]), array([[12.]]), array([[[12.]]]))
     """
 
-    network: Layer
+    network: Layer = field(validator=a_layer)
     order: int = field(default=1)
     second: Any = field(default=None, kw_only=True)
 
