@@ -111,8 +111,8 @@ class Plan:
         time = np.full((len(self.steps) + 1, len(delta)), -1)
         time[self.reached, rows[:, np.newaxis]] = np.arange(self.reached.shape[1])
         for number in time[::-1]:
-            is_output = column(number >= 0, delta[:, 0])
-            yield np.where(is_output, delta[rows, np.maximum(number, 0)], 0)
+            is_output = column(number >= 0, delta[:, 0]).astype(delta.dtype)
+            yield is_output * delta[rows, np.maximum(number, 0)]
 
 
 def fixed_steps(times: Sequence[float], substeps: int, batch: int, dtype: Any) -> Plan:
