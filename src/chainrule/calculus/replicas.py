@@ -119,7 +119,6 @@ class Replica:
         self._levels: set[int] = set()
         moving = [] if tangent is None or is_several else [Dual(self._empty, self._empty, level)]
         self._take_levels_of([*moving, *(p.value for p in (*self.parameters, *self.buffers))])
-        self._own_levels = set(self._levels)
 
     def forward(self, *inputs: Any) -> Any:
         """`Layer.forward` of the copy.
@@ -161,10 +160,6 @@ class Replica:
         for parameter in self.parameters:
             parameter.zero_grad()
 
-    def fits(self, arrays: Any) -> bool:
-        """Whether these arrays contain the dual numbers that have gone through it, or no others."""
-        return _levels_in(arrays) | self._own_levels == self._levels
-
     def _parameter(self, path: str, value: Array) -> Parameter:
         return _ReplicaParameter(path, value)
 
@@ -197,34 +192,28 @@ class Replica:
         return arrays if _levels_in(arrays) == self._levels else _lifted(arrays, self._levels)
 
 
-Kept: TypeAlias = tuple[list[Any], Replica]
-"""A replica, with the fields and arrays of the model that it was made for."""
+Kept: TypeAlias = tuple[list[Any], Layer]
+"""A copy of a model, with the fields and arrays that it was made for."""
 
 
-def kept_replica(
-    known: Kept | None, model: Layer, *arrays: Any, with_gradients: bool = True
-) -> Kept:
-    """The replica of an earlier pass with gradients of zero, or a new one if that does not fit.
+def without_gradients(model: Layer, known: Kept | None = None) -> Kept:
+    """A copy whose `backward` computes ∂C/∂x alone; that of an earlier call, if it still fits.
 
-    A layer that sends small batches through the network inside saves most of the time with it.
+    A layer that differentiates a network inside uses it in its own `forward`, where the gradients
+    of parameters are not wanted. Nothing has to be reset, and anything can flow through it.
 
     Parameters
     ----------
+    model
+        A built model.
     known
-        What the last call has returned, for the same model; None at first.
-    model, with_gradients
-        As for `Replica`.
-    *arrays
-        What will flow through it: in the same replica always dual numbers of the same levels.
+        What an earlier call has returned for it.
     """
     parameters = [p for _, member in model.walk() for p in member._parameters.values()]
     parts = [*layer_state.field_values(model), *(p.value for p in parameters)]
-    if known is not None:
-        replica = known[1]
-        if replica.fits(arrays) and layer_state.are_same(known[0], parts):
-            replica.zero_grad()
-            return known
-    return parts, Replica(model, with_gradients=with_gradients)
+    if known is not None and layer_state.are_same(known[0], parts):
+        return known
+    return parts, Replica(model, with_gradients=False).layer
 
 
 class RowReplica(Replica):
