@@ -7,7 +7,12 @@ A model f(x; θ) is compared with measurements t of standard deviation σ,
 The solvers are SciPy's (the extra ``scipy``). The exact J, gradient and Hessian products come from
 the layers.
 
-    laplace       `Laplace`: error bars for a network that is already trained
+    curves          `curve`: a plain function f(x, a, b) as a model
+    least_squares   `least_squares`: the fit
+    fit             `Fit`: its result, with `estimate`, `profile`, `report`, `drawing`
+    problem         residuals and Jacobian, with `arguments`, `noise`, `evaluation`
+    solver          SciPy's solvers; `spread` has the covariance
+    laplace         `Laplace`: error bars for a network that is already trained
 """
 
 from __future__ import annotations

@@ -129,7 +129,8 @@ def least_squares(
     settings = Settings(
         method, loss, float(loss_scale), low[free], high[free], max_evaluations, tolerance
     )
-    require_finite_residuals(problem.residuals(begin[free]))
+    with np.errstate(all="ignore"):  # an error says more than a warning
+        require_finite_residuals(problem.residuals(begin[free]))
     solution = solve(problem, begin[free], settings)
     parameters.value = problem.values(solution.values)
     return Fit(model, parameters, problem, solution, settings)
