@@ -151,10 +151,12 @@ def fitted(curves: dict[int, np.ndarray]) -> list[fitting.Fit]:
     x = np.array([(temperature, size) for size in sizes for temperature in BETWEEN])
     deviations = orders.std(axis=0, ddof=1).reshape(-1)
     start = {"critical": 2.3, "nu": 1.2, "a": 0.5, "b": -1.0, "c": 0.0, "d": 0.0}
-    return [
-        fitting.least_squares(fitting.curve(scaling, start), x, order.reshape(-1), deviations)
-        for order in orders
-    ]
+    fits = []
+    for order in orders:
+        model = fitting.curve(scaling, start)
+        bounds = {"critical": (BETWEEN[0], BETWEEN[-1]), "nu": (0.3, 3.0)}
+        fits.append(fitting.least_squares(model, x, order.reshape(-1), deviations, bounds=bounds))
+    return fits
 
 
 # ------------------------------------------------------------------------------- the program

@@ -17,7 +17,7 @@ def program(example):
 
 def test_the_error_bar_covers_the_critical_temperature(program, tmp_path, capsys, png_size):
     found = program["main"](
-        sizes=(8, 16), members=6, rows=100, sweeps=12, epochs=12, output=tmp_path
+        sizes=(8, 16), members=8, rows=120, sweeps=15, epochs=20, output=tmp_path
     )
     exact = 2 / np.log(1 + np.sqrt(2))
     assert 0.002 < found["critical error"] < 0.05
