@@ -336,6 +336,43 @@ class Attention(Contest):
         return array.T if name.endswith("weights") else array
 
 
+# ------------------------------------------------------------------------------- an equation
+
+
+class Residual(Contest):
+    """r = ∂u/∂t + u ∂u/∂x − ν ∂²u/∂x² of a network u(x, t), and the gradients of ⟨Δ, r⟩."""
+
+    def layer(self) -> Any:
+        from chainrule import Activation, Dense, Formula, Graph, Input, Sequential, physics
+
+        class Burgers(Formula):
+            def forward(self, u: Any, first: Any, second: Any) -> Any:
+                return first[:, 1] + u * first[:, 0] - VISCOSITY * second[:, 0]
+
+        hidden = [layer for _ in range(3) for layer in (Dense(64), Activation("tanh"))]
+        network, x = Sequential([*hidden, Dense(1)]), Input((2,))
+        return Graph(x, Burgers()(*physics.Derivatives(network, order=2, second=[(0, 0)])(x)))
+
+    def peer(self, torch: Any, values: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        leaves = {name: _leaf(value) for name, value in values.items()}
+        arrays = list(leaves.values())
+
+        def residual(x: Any) -> Any:
+            h = x
+            for n in range(0, len(arrays), 2):
+                h = h @ arrays[n] + arrays[n + 1]
+                h = torch.tanh(h) if n < len(arrays) - 2 else h
+            u = h[:, 0]
+            (first,) = torch.autograd.grad(u.sum(), x, create_graph=True)
+            (second,) = torch.autograd.grad(first[:, 0].sum(), x, create_graph=True)
+            return first[:, 1] + u * first[:, 0] - VISCOSITY * second[:, 0]
+
+        return residual, leaves
+
+
+VISCOSITY = 0.01 / np.pi
+
+
 # ------------------------------------------------------------------------------- a step of a CNN
 
 
@@ -466,6 +503,7 @@ CONTESTS: tuple[Contest, ...] = (
     BatchNorm("BatchNorm", (32, 28, 28, 32), 1.2),
     LayerNorm("LayerNorm", (32, 64, 128), 1.5),
     UserCell("Scan over a user's cell", (32, 50, 64), 3.0),
+    Residual("residual of Burgers' equation, 3 × 64 tanh", (1000, 2), 2.0),
 )
 
 

@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from chainrule.calculus.check import check_loss as check_loss
     from chainrule.calculus.dual import Dual as Dual
     from chainrule.calculus.formula import Formula as Formula
-    from chainrule.calculus.symbolic.proof import prove_gradient as prove_gradient
-    from chainrule.calculus.symbolic.proof import prove_layer as prove_layer
-    from chainrule.calculus.symbolic.proof import prove_loss as prove_loss
     from chainrule.core import errors as errors
     from chainrule.core import initializers as initializers
     from chainrule.core.equations import Equations as Equations
@@ -94,6 +91,9 @@ if TYPE_CHECKING:
     from chainrule.layers.wrappers import Scan as Scan
     from chainrule.layers.wrappers import TimeDistributed as TimeDistributed
     from chainrule.storage import load as load
+    from chainrule.symbolic.proof import prove_gradient as prove_gradient
+    from chainrule.symbolic.proof import prove_layer as prove_layer
+    from chainrule.symbolic.proof import prove_loss as prove_loss
     from chainrule.training import metrics as metrics
     from chainrule.training.trainer import Trainer as Trainer
 
@@ -163,9 +163,9 @@ _PLACES = {
     "load": "chainrule.storage",
     "picture": "chainrule.display.picture",
     "program": "chainrule.display.program",
-    "prove_gradient": "chainrule.calculus.symbolic.proof",
-    "prove_layer": "chainrule.calculus.symbolic.proof",
-    "prove_loss": "chainrule.calculus.symbolic.proof",
+    "prove_gradient": "chainrule.symbolic.proof",
+    "prove_layer": "chainrule.symbolic.proof",
+    "prove_loss": "chainrule.symbolic.proof",
     "summary": "chainrule.display.summary",
     "trace": "chainrule.display.trace",
 }

@@ -157,7 +157,7 @@ def test_a_minimizer_with_hessian_products_converges_quadratically():
     cost = derivatives.function(network(), LOSS, X, T)
     theta = 0.5 * RNG.normal(size=37)
     found = minimize(
-        cost.value_and_gradient, theta, jac=True, hessp=cost.hvp, method="trust-krylov",
+        cost.value_and_gradient, theta, jac=True, hessp=cost.hvp, method="trust-ncg",
         options={"gtol": 1e-9, "maxiter": 500},
     )  # fmt: skip
     assert np.abs(cost.gradient(found.x)).max() < 1e-8

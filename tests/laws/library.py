@@ -187,6 +187,24 @@ LIBRARY: list[tuple[Layer, Any]] = [
 ]
 
 
+def _network(units: int, *function: Any) -> Sequential:
+    return Sequential([Dense(4), Activation(*(function or ("tanh",))), Dense(units)])
+
+
+PHYSICS: list[tuple[Layer, Any]] = [
+    (physics.Derivatives(_network(1)), (3,)),
+    (physics.Derivatives(_network(1), order=2), (2,)),
+    (physics.Derivatives(_network(2), order=2, second=[(1, 0), (1, 1)]), (2,)),
+    (physics.Hamiltonian(_network(1)), (4,)),
+    (physics.Lagrangian(_network(1, np.sin, np.cos)), (4,)),
+    (physics.NeuralODE(_network(2), [0.0, 0.5, 0.7], substeps=2), (2,)),
+    (physics.NeuralODE(_network(2), [0.0, 0.01, 0.02], "dopri5", rtol=1e-3), (2,)),
+    (physics.Equilibrium(_cell("sigmoid"), tolerance=1e-14), (2,)),
+]
+"""Layers that evaluate others several times. There is no program of them, and a check takes up to
+two seconds: the tests try one seed."""
+
+
 LIBRARY_WITH_INPUTS: list[tuple[Layer, Any, Any]] = [
     (Embedding(5, 3), (2,), tokens),
     (Embedding(5, 2), (2, 2), tokens_as_floats),
@@ -220,6 +238,9 @@ class Checked:
 
 
 def everything() -> Iterator[Checked]:
+    """The library, the unusual layers of the zoo, and the layers of physics."""
+    """The library, and the unusual layers of the zoo."""
+    cases = [(layer, shape, None) for layer, shape in [*LIBRARY, *PHYSICS, *UNUSUAL]]
     """The library, the unusual layers of the zoo, and the layers of physics."""
     cases = [(layer, shape, None) for layer, shape in [*LIBRARY, *UNUSUAL, *PHYSICS]]
     for number, (layer, shape, inputs) in enumerate([*cases, *LIBRARY_WITH_INPUTS, *WITH_INPUTS]):

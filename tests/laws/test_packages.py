@@ -28,6 +28,7 @@ PACKAGES = [
     "graph",
     "calculus",
     "derivatives",
+    "symbolic",
     "storage",
     "losses",
     "optimizers",

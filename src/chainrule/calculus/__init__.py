@@ -1,6 +1,10 @@
 """Derivatives: dual numbers, derivatives of whole models, and the check of a layer's backward pass.
 
     dual                  `Dual`, a value with its tangent, which NumPy's functions accept
+    jet                   `Jet`, an array with several derivatives, first and second
+    jet_functions         NumPy's functions of a `Jet`
+    formula               public: `Formula`, a layer of which one writes `forward` alone
+    tape                  a formula as a list of operations, for fits
     rules                 the kinds of tangent rule
     elementwise_rules     the table of derivatives of elementwise functions; add a function here
     array_rules           the table for functions of whole arrays; add a function here
@@ -21,7 +25,6 @@
     loss_laws             the same laws for a loss
     diagnosis             the likely mistake behind a wrong gradient
     array_methods         the methods of an array, for `Dual` and for symbolic arrays
-    symbolic              public: `prove_layer`, proofs with formulas that flow through a layer
     test_case             the layer and the numbers that a law is checked on
 
 A tangent rule is one line in a table. A new law is a function in `laws` and an entry in its table.

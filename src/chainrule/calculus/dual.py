@@ -24,6 +24,7 @@ Theory: A. Griewank, A. Walther, *Evaluating Derivatives*, 2nd ed., SIAM 2008, c
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, NoReturn
@@ -41,7 +42,7 @@ from chainrule.calculus.array_rules import (
     WRITING_RULES,
     merged,
 )
-from chainrule.calculus.elementwise_rules import CONSTANT_UFUNCS, ELEMENTWISE_RULES
+from chainrule.calculus.elementwise_rules import CONSTANT_UFUNCS, DERIVATIVES, ELEMENTWISE_RULES
 from chainrule.calculus.linear_algebra_rules import LINEAR_ALGEBRA_RULES
 from chainrule.calculus.messages import (
     lost,
@@ -62,7 +63,25 @@ RULES: dict[Callable[..., Any], TangentRule] = {
     **COMPOSITIONS,
     **LINEAR_ALGEBRA_RULES,
 }
+ARITHMETIC = frozenset((*DERIVATIVES, np.matmul))
+"""The ufuncs with one result whose rule needs no options."""
 CONSTANT: frozenset[Callable[..., Any]] = frozenset((*CONSTANT_UFUNCS, *CONSTANT_FUNCTIONS))
+
+
+def operator_of(ufunc: np.ufunc, inherited: Callable[..., Any], *, swap: bool = False) -> Any:
+    """An operator such as ``+``, which usually needs no dispatch by NumPy."""
+
+    def call(self: Dual, other: Any) -> Any:
+        found = call_directly(ufunc, ufunc, (other, self) if swap else (self, other))
+        return inherited(self, other) if found is None else found
+
+    return call
+
+
+PLAIN = frozenset(
+    (np.ndarray, float, int, bool, complex, np.float64, np.float32, np.complex128, np.complex64)
+)
+"""The types of arrays and numbers without a tangent that need no further look."""
 
 
 def in_place(ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
@@ -71,6 +90,8 @@ def in_place(ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
     def call(self: Dual, other: Any) -> Any:
         if isinstance(self.value, np.generic):  # as for NumPy's scalars, += rebinds the name
             return ufunc(self, other)  # and leaves the old object unchanged
+        if type(other) is Dual or type(other) in PLAIN:
+            return write(ufunc(self, other), self, name_of(ufunc))
         return ufunc(self, other, out=(self,))
 
     return call
@@ -183,6 +204,10 @@ class Dual(ArrayMethods):
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         """NumPy calls this instead of a ufunc (NEP 13)."""
+        if not options and method == "__call__" and ufunc in ARITHMETIC:
+            found = call_directly(ufunc, ufunc, inputs)
+            if found is not None:
+                return found
         if not all(map(is_understood, inputs)):
             return NotImplemented
         out = options.pop("out", None)
@@ -277,10 +302,24 @@ class Dual(ArrayMethods):
         self.value[index] = value_of(item, self.level)
         self.tangent[index] = 0.0 if tangent is None else tangent
 
-    # ---- operators that NumPy's mixin does not get right
+    # ---- operators that NumPy's mixin does slowly, or does not get right
+
+    __add__ = operator_of(np.add, ArrayMethods.__add__)
+    __radd__ = operator_of(np.add, ArrayMethods.__radd__, swap=True)
+    __sub__ = operator_of(np.subtract, ArrayMethods.__sub__)
+    __rsub__ = operator_of(np.subtract, ArrayMethods.__rsub__, swap=True)
+    __mul__ = operator_of(np.multiply, ArrayMethods.__mul__)
+    __rmul__ = operator_of(np.multiply, ArrayMethods.__rmul__, swap=True)
+    __truediv__ = operator_of(np.divide, ArrayMethods.__truediv__)
+    __rtruediv__ = operator_of(np.divide, ArrayMethods.__rtruediv__, swap=True)
+    __matmul__ = operator_of(np.matmul, ArrayMethods.__matmul__)
+    __rmatmul__ = operator_of(np.matmul, ArrayMethods.__rmatmul__, swap=True)
 
     def __pow__(self, exponent: Any) -> Any:
         """``x**a``: for some exponents NumPy's operator is more accurate than `numpy.power`."""
+        found = call_directly(operator.pow, np.power, (self, exponent))
+        if found is not None:
+            return found
         if not is_understood(exponent):
             return NotImplemented
         arrays = (self, np.asarray(exponent) if isinstance(exponent, list) else exponent)
@@ -375,6 +414,51 @@ def push_forward(
         tangent = rule.tangent(at)
     result = duals(result, tangent, level, name)
     return result if out is None else write(result, out, name)
+
+
+def call_directly(function: Callable[..., Any], ufunc: np.ufunc, inputs: tuple[Any, ...]) -> Any:
+    """What `push_forward` computes for arrays and numbers, without options; None for other inputs.
+
+    Small arrays take most of their time outside of arithmetic, so this does only what is necessary.
+    The function is the ufunc, or an operator that equals it.
+    """
+    level, values, tangents = 0, [], []
+    for x in inputs:
+        kind = type(x)
+        if kind is Dual:
+            if level != x.level:
+                if level:
+                    return None  # one of the two is a constant for the other
+                level = x.level
+            values.append(x.value)
+            tangents.append(x.tangent)
+        elif kind in PLAIN:
+            values.append(x)
+            tangents.append(None)
+        else:
+            return None
+    rule, result = RULES[ufunc], function(*values)
+    if rule.direct is not None:
+        tangent = rule.direct(result, values, tangents)
+    else:
+        again, through = starting(function), lambda f: tangent_of(f(*inputs), level)
+        tangent = rule.tangent(Evaluation(again, result, values, tangents, {}, through))
+    kind = type(result)
+    if (
+        kind is np.ndarray is type(tangent)
+        and result.shape == tangent.shape
+        and result.strides == tangent.strides
+        and result.dtype == tangent.dtype
+    ):
+        made = object.__new__(Dual)
+        made.value, made.tangent, made.level = result, tangent, level
+        return made
+    return dual(result, tangent, level, name_of(ufunc))
+
+
+def starting(function: Callable[..., Any]) -> Callable[[Sequence[Any]], Any]:
+    """The function of a sequence of arguments."""
+    return lambda arguments: function(*arguments)
 
 
 def call_ufunc(ufunc: np.ufunc, inputs: tuple[Any, ...], out: Any, options: dict[str, Any]) -> Any:
@@ -517,6 +601,10 @@ def write(result: Any, out: Any, name: str) -> Any:
     """Write a result into the array that the caller provided as ``out``."""
     if level_of(result) > level_of(out):
         raise lost_in_plain_array(f"writing the result of {name} into a plain array")
+    if type(result) is type(out) is Dual and (result.level, result.shape) == (out.level, out.shape):
+        np.copyto(out.value, result.value, casting="same_kind")
+        np.copyto(out.tangent, result.tangent, casting="same_kind")
+        return out
     if not broadcasts_to(result, out):
         raise ValueError(
             f"non-broadcastable output operand with shape {out.shape} doesn't match the "
@@ -583,6 +671,8 @@ def alike(value: Any, tangent: Any) -> tuple[Any, Any]:
     for both, or writing into a reshaped Dual would change only one of them.
     """
     if isinstance(value, np.generic):
+        if type(tangent) is type(value):
+            return value, tangent
         return value, value.dtype.type(0 if tangent is None else np.reshape(tangent, ()))
     if isinstance(tangent, Dual) and not isinstance(value, Dual):
         value = np.asarray(value, **like(tangent))

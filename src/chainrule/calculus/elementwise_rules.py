@@ -50,8 +50,19 @@ def one(y: Any, *x: Any) -> float:
     return 1.0
 
 
+NUMBERS = (float, int)
+"""The types of numbers that are not NumPy's."""
+
+
+def d_quotient_d_first(y: Any, a: Any, b: Any) -> Any:
+    """∂(a/b)/∂a = 1/b, which is infinite for a number 0, as for an array."""
+    return math.copysign(math.inf, b) if type(b) in NUMBERS and not b else 1 / b
+
+
 def d_power_d_base(y: Any, x: Any, a: Any) -> Any:
     """∂(xᵃ)/∂x = a xᵃ⁻¹; for a = 0 it is 0 at x = 0 too, instead of 0 · ∞."""
+    if type(a) in NUMBERS:
+        return a * x ** (a - 1 if a else 1)
     return a * x ** np.where(a == 0, 1, a - 1)
 
 
@@ -130,7 +141,7 @@ DERIVATIVES: dict[np.ufunc, tuple[Partial, ...]] = {
     np.add: (one, one),
     np.subtract: (one, lambda y, a, b: -1.0),
     np.multiply: (lambda y, a, b: b, lambda y, a, b: a),
-    np.divide: (lambda y, a, b: 1 / b, lambda y, a, b: -y / b),
+    np.divide: (d_quotient_d_first, lambda y, a, b: -y / b),
     np.floor_divide: (zero, zero),
     np.remainder: (one, lambda y, a, b: -np.floor_divide(a, b)),
     np.fmod: (one, lambda y, a, b: -np.trunc(a / b)),
@@ -195,17 +206,33 @@ CURVATURES: dict[np.ufunc, Partial] = {
     np.log: lambda y, slope: -slope * slope,
 }
 
-# Those with an infinite slope somewhere.
-STEEP: frozenset[np.ufunc] = frozenset(
-    (
-        *(np.divide, np.reciprocal, np.power, np.float_power, np.sqrt, np.cbrt),
-        *(np.log, np.log2, np.log10, np.log1p),
-        *(np.arcsin, np.arccos, np.arctan2, np.arccosh, np.arctanh),
-    )
-)
+
+def anywhere(*x: Any) -> bool:
+    """The slope may be infinite."""
+    return True
+
+
+def unless_divided_by_a_number(a: Any, b: Any) -> bool:
+    """The slopes 1/b and -a/b² are finite for a number b, except 0."""
+    return type(b) not in NUMBERS or not b
+
+
+def unless_the_power_is_a_number_from_one(x: Any, a: Any) -> bool:
+    """The slope a xᵃ⁻¹ is finite for a number a of at least 1."""
+    return type(a) not in NUMBERS or a < 1
+
+
+# Those with an infinite slope somewhere, and for which values it may be.
+STEEP: dict[np.ufunc, Callable[..., bool]] = {
+    **dict.fromkeys((np.reciprocal, np.float_power, np.sqrt, np.cbrt), anywhere),
+    **dict.fromkeys((np.log, np.log2, np.log10, np.log1p), anywhere),
+    **dict.fromkeys((np.arcsin, np.arccos, np.arctan2, np.arccosh, np.arctanh), anywhere),
+    np.divide: unless_divided_by_a_number,
+    np.power: unless_the_power_is_a_number_from_one,
+}
 
 ELEMENTWISE_RULES: dict[Callable[..., Any], TangentRule] = {
-    **{f: derivatives(*partials, steep=f in STEEP) for f, partials in DERIVATIVES.items()},
+    **{f: derivatives(*partials, steep=STEEP.get(f)) for f, partials in DERIVATIVES.items()},
     np.sinc: derivatives(d_sinc),
     np.i0: derivatives(d_bessel),
     # several results, or integers among the arguments

@@ -12,6 +12,7 @@ import inspect
 import linecache
 import sys
 import textwrap
+from functools import lru_cache
 from types import FrameType
 from typing import Any
 
@@ -20,6 +21,7 @@ import numpy as np
 from chainrule.core.errors import NoTangentRuleError
 
 
+@lru_cache(maxsize=256)
 def name_of(function: Any) -> str:
     """The full name of a function, such as ``numpy.linalg.svd``."""
     module = getattr(function, "__module__", None) or (

@@ -23,6 +23,7 @@ rule is linear for real factors only: that of the complex conjugate is ẏ = con
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -57,6 +58,9 @@ class TangentRule:
         Name of an argument of which only the value matters, as in ``np.where(condition, x, y)``.
     accepted
         Names of the arguments that the rule supports; ``None`` means all.
+    direct
+        The same as ``tangent``, as a function of the result, the values and the tangents; only of
+        rules that need no more.
     partials
         Of an elementwise function, ∂f/∂x as a function of the result and the arguments, for each.
     degree
@@ -67,11 +71,14 @@ class TangentRule:
     arrays: tuple[str, ...] = ()
     condition: str | None = None
     accepted: frozenset[str] | None = None
+    direct: Callable[[Any, Sequence[Any], Sequence[Any]], Any] | None = None
     partials: tuple[Callable[..., Any], ...] = ()
     degree: int = 0
 
 
-def derivatives(*partials: Callable[..., Any], steep: bool = False) -> TangentRule:
+def derivatives(
+    *partials: Callable[..., Any], steep: Callable[..., bool] | None = None
+) -> TangentRule:
     """The rule of an elementwise function, from ``partial(result, *values)`` for each argument.
 
     Arguments without a tangent are skipped and their derivatives never computed, so the logarithm
@@ -79,21 +86,31 @@ def derivatives(*partials: Callable[..., Any], steep: bool = False) -> TangentRu
     the result (integers, or float32 among float64) are converted first, so that the derivative is
     as accurate as the result.
 
-    ``steep`` says that a slope f_i is infinite somewhere. What does not move has no velocity: where
-    ẋ_i is 0 so is its term, even if f_i is infinite.
+    ``steep`` says for some values whether a slope f_i may be infinite there. What does not move has
+    no velocity: where ẋ_i is 0 so is its term, even if f_i is infinite.
     """
-    product = slope_times if steep else lambda slope, dx: slope() * dx
 
-    def tangent(at: Evaluation) -> Any:
-        dtype = at.result.dtype
-        values = [x.astype(dtype) if getattr(x, "dtype", dtype) != dtype else x for x in at.values]
-        return total(
-            product(partial(slope, at.result, *values), dx)
-            for slope, dx in zip(partials, at.tangents, strict=True)
-            if dx is not None
-        )
+    def direct(result: Any, values: Sequence[Any], tangents: Sequence[Any]) -> Any:
+        dtype, moving = result.dtype, []
+        for x in values:
+            own = getattr(x, "dtype", dtype)
+            if own is not dtype and own != dtype:
+                values = [x.astype(dtype) if hasattr(x, "dtype") else x for x in values]
+                break
+        for slope, dx in zip(partials, tangents, strict=True):
+            if dx is not None:
+                moving.append((slope, dx))
+        if steep is None or not steep(*values):
+            return total([slope(result, *values) * dx for slope, dx in moving])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            usual = total([slope(result, *values) * dx for slope, dx in moving])
+            if type(usual) is np.ndarray and math.isfinite(np.vdot(usual, usual).real):
+                return usual  # every number is finite
+        return total([slope_times(partial(slope, result, *values), dx) for slope, dx in moving])
 
-    return TangentRule(tangent, partials=partials)
+    return TangentRule(
+        lambda at: direct(at.result, at.values, at.tangents), partials=partials, direct=direct
+    )
 
 
 def slope_times(slope: Callable[[], Any], dx: Any) -> Any:
@@ -126,10 +143,13 @@ def multilinear(*arrays: str) -> TangentRule:
     """The rule of a function that is linear in each of the named arguments separately."""
 
     def tangent(at: Evaluation) -> Any:
+        values = at.values
         return total(
-            at.again([*at.values[:i], or_zeros(dx, at.values[i]), *at.values[i + 1 :]])
-            for i, dx in enumerate(at.tangents)
-            if dx is not None
+            [
+                at.again([*values[:i], or_zeros(dx, values[i]), *values[i + 1 :]])
+                for i, dx in enumerate(at.tangents)
+                if dx is not None
+            ]
         )
 
     return TangentRule(tangent, arrays, degree=2)
@@ -187,6 +207,8 @@ def vanishes(dx: Any) -> Any:
 
 def or_zeros(tangent: Any, value: Any) -> Any:
     """The tangent, or zeros shaped like the value if there is none."""
+    if type(tangent) is np.ndarray:
+        return tangent
     if isinstance(value, list | tuple):
         parts = [None] * len(value) if tangent is None else tangent
         return type(value)(map(or_zeros, parts, value))
@@ -195,11 +217,12 @@ def or_zeros(tangent: Any, value: Any) -> Any:
     return np.zeros_like(value)
 
 
-def total(terms: Any) -> Any:
+def total(terms: Sequence[Any]) -> Any:
     """The sum of the terms; a new array if there are several."""
-    terms = iter(terms)
-    result = next(terms)
-    for term in terms:
+    if len(terms) == 1:
+        return terms[0]
+    result = terms[0] + terms[1]
+    for term in terms[2:]:
         result = result + term
     return result
 

@@ -19,16 +19,16 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.calculus.symbolic import forms
-from chainrule.calculus.symbolic.array import Symbolic, symbols
-from chainrule.calculus.symbolic.entries import Entry, Point, undecided
-from chainrule.calculus.symbolic.forms import Form
-from chainrule.calculus.symbolic.formulas import expression, length, rebuilt, require_sympy, text
-from chainrule.calculus.symbolic.readings import Readings
 from chainrule.core.errors import ArgumentError, DefinitionError, described
 from chainrule.core.hints import hinted
 from chainrule.core.layer import Layer
 from chainrule.display.numpy_source import Source
+from chainrule.symbolic import forms
+from chainrule.symbolic.array import Symbolic, symbols
+from chainrule.symbolic.entries import Entry, Point, undecided
+from chainrule.symbolic.forms import Form
+from chainrule.symbolic.formulas import expression, length, rebuilt, require_sympy, text
+from chainrule.symbolic.readings import Readings
 
 WIDTH = 88
 """The longest line, which is ruff's default."""

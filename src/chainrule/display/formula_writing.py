@@ -15,13 +15,6 @@ from typing import Any
 import numpy as np
 from attrs import frozen
 
-from chainrule.calculus.symbolic import forms
-from chainrule.calculus.symbolic.array import labels
-from chainrule.calculus.symbolic.cases import Case
-from chainrule.calculus.symbolic.entries import Condition
-from chainrule.calculus.symbolic.forms import Form
-from chainrule.calculus.symbolic.formulas import length, require_sympy
-from chainrule.calculus.symbolic.trials import flat, form_of
 from chainrule.core.equations import numbered
 from chainrule.core.types import Shape
 from chainrule.display.explanation import wrapped
@@ -29,6 +22,13 @@ from chainrule.display.notation import Sign, latex_name, lowered, to_latex, to_t
 from chainrule.display.numpy_source import Source
 from chainrule.display.reading import Reading
 from chainrule.display.symbols import GREEK, LETTERS, derivative
+from chainrule.symbolic import forms
+from chainrule.symbolic.array import labels
+from chainrule.symbolic.cases import Case
+from chainrule.symbolic.entries import Condition
+from chainrule.symbolic.forms import Form
+from chainrule.symbolic.formulas import length, require_sympy
+from chainrule.symbolic.trials import flat, form_of
 
 SHORT = 90
 """If a line is longer, functions that are used more than once get a name."""

@@ -14,7 +14,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from chainrule.calculus.symbolic.formulas import require_sympy
+from chainrule.symbolic.formulas import require_sympy
 
 NUMPY = {"atan": "arctan", "asin": "arcsin", "acos": "arccos", "Abs": "abs"}
 """NumPy's names of functions, where they differ from SymPy's."""

@@ -16,21 +16,21 @@ from typing import Any
 import numpy as np
 from attrs import evolve, frozen
 
-from chainrule.calculus.symbolic import forms
-from chainrule.calculus.symbolic.array import labels
-from chainrule.calculus.symbolic.cases import Case, cases_of, defined
-from chainrule.calculus.symbolic.entries import Condition
-from chainrule.calculus.symbolic.forms import Form
-from chainrule.calculus.symbolic.formulas import expression, length, replaced, require_sympy
-from chainrule.calculus.symbolic.proof import SHAPES, as_on_paper, subject_of
-from chainrule.calculus.symbolic.readings import Readings
-from chainrule.calculus.symbolic.trials import Passes, Subject, Values, flat, form_of
 from chainrule.core.equations import Equations, unknown
 from chainrule.core.errors import BuildError, ShapeError, UndecidedError
 from chainrule.core.layer import Layer
 from chainrule.display.notation import evaluate, latex_name, names_in
 from chainrule.display.numpy_source import Source
 from chainrule.layers.activation import Activation
+from chainrule.symbolic import forms
+from chainrule.symbolic.array import labels
+from chainrule.symbolic.cases import Case, cases_of, defined
+from chainrule.symbolic.entries import Condition
+from chainrule.symbolic.forms import Form
+from chainrule.symbolic.formulas import expression, length, replaced, require_sympy
+from chainrule.symbolic.proof import SHAPES, as_on_paper, subject_of
+from chainrule.symbolic.readings import Readings
+from chainrule.symbolic.trials import Passes, Subject, Values, flat, form_of
 
 MOST_ENTRIES = 4
 """So many numbers of a row have a line each in an explanation."""

@@ -21,7 +21,8 @@ import numpy.typing as npt
 from attrs import field
 
 from chainrule.calculus.dual import Dual
-from chainrule.calculus.replicas import Replica, unused_level
+from chainrule.calculus.jet import Jet
+from chainrule.calculus.replicas import Replica, unused_level, without_gradients
 from chainrule.core.errors import ConvergenceError, ShapeError, SingularMatrixError
 from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of, label
@@ -138,7 +139,7 @@ class Equilibrium(Layer, repr=False):
         return z + 0.0  # the caller's own, in case it writes into it
 
     def backward(self, delta: Array) -> Array:
-        cell, inside = Replica(self.cell), Replica(self.cell, with_gradients=False)
+        cell, inside = Replica(self.cell), without_gradients(self.cell)[1]
         cell.forward(self.x, self.z)
         inside.forward(innermost(self.x), innermost(self.z))
 
@@ -218,6 +219,8 @@ def solved(layer: Layer, product: Callable[[Numbers], Any], force: Any) -> Any:
     if isinstance(force, Dual):
         value, tangent = (solved(layer, product, part) for part in (force.value, force.tangent))
         return Dual(value, tangent, force.level)
+    if isinstance(force, Jet):
+        return force.made(np.stack([solved(layer, product, part) for part in force.parts]))
     batch, width = len(force), math.prod(force.shape[1:])
     start = np.reshape(force, (batch, width))
     size = np.linalg.norm(start, axis=1)
@@ -270,5 +273,7 @@ def _least_squares(
 
 
 def nesting(x: Any) -> int:
-    """The number of dual numbers inside each other; 0 for an array."""
+    """The order of the derivatives that x carries; 0 for an array."""
+    if isinstance(x, Jet):
+        return (2 if x.pairs else 1) + nesting(x.parts)
     return 1 + max(nesting(x.value), nesting(x.tangent)) if isinstance(x, Dual) else 0

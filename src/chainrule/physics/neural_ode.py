@@ -21,7 +21,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from chainrule.calculus.replicas import Replica
+from chainrule.calculus.replicas import without_gradients
 from chainrule.core.errors import ConfigurationError, ShapeError, shortened
 from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of, label
@@ -219,7 +219,7 @@ class NeuralODE(Layer, repr=False):
 
     def _adjoint(self, delta: Array) -> Array:
         """Back in time, interval by interval, from the outputs that are known."""
-        inside, field = Replica(self.field, with_gradients=False), self.field.twin()
+        inside, field = without_gradients(self.field)[1], self.field.twin()
         points: list[Any] = []  # where the slopes of a step are taken
 
         def slope(state: Array) -> Array:

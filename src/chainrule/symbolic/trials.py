@@ -14,15 +14,15 @@ from typing import Any, ClassVar
 import numpy as np
 from attrs import define, field
 
-from chainrule.calculus.symbolic.array import Symbolic, symbols
-from chainrule.calculus.symbolic.entries import DIGITS, Entry, Point
-from chainrule.calculus.symbolic.forms import Form, number
 from chainrule.core import layer_state
 from chainrule.core.equations import numbered
 from chainrule.core.errors import DefinitionError, ShapeError, UndecidedError
 from chainrule.core.layer import Layer
 from chainrule.core.parameter import Parameter
 from chainrule.core.types import Shape
+from chainrule.symbolic.array import Symbolic, symbols
+from chainrule.symbolic.entries import DIGITS, Entry, Point
+from chainrule.symbolic.forms import Form, number
 
 Values = dict[str, Any]
 """For each name an array of fractions."""

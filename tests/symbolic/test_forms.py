@@ -10,17 +10,8 @@ import pytest
 import sympy
 from hypothesis import given, settings
 
-from calculus.symbolic.trees import (
-    FUNCTIONS,
-    HALF,
-    form_of,
-    points,
-    trees,
-    value_of,
-    value_of_form,
-)
-from chainrule.calculus.symbolic import forms
-from chainrule.calculus.symbolic.forms import (
+from chainrule.symbolic import forms
+from chainrule.symbolic.forms import (
     add,
     apply,
     gradient,
@@ -33,7 +24,16 @@ from chainrule.calculus.symbolic.forms import (
     subtract,
     symbol,
 )
-from chainrule.calculus.symbolic.formulas import expression
+from chainrule.symbolic.formulas import expression
+from symbolic.trees import (
+    FUNCTIONS,
+    HALF,
+    form_of,
+    points,
+    trees,
+    value_of,
+    value_of_form,
+)
 
 X, Y = symbol("x"), symbol("y")
 TANH = apply("tanh", X)

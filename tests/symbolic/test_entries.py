@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calculus.symbolic.trees import value_of_form
-from chainrule.calculus.symbolic import forms
-from chainrule.calculus.symbolic.array import Symbolic, symbols
-from chainrule.calculus.symbolic.entries import ELEMENTWISE, Condition, Entry, Point
-from chainrule.calculus.symbolic.polynomials import Ratios
 from chainrule.core.errors import UndecidedError
+from chainrule.symbolic import forms
+from chainrule.symbolic.array import Symbolic, symbols
+from chainrule.symbolic.entries import ELEMENTWISE, Condition, Entry, Point
+from chainrule.symbolic.polynomials import Ratios
+from symbolic.trees import value_of_form
 
 DOUBLES = st.floats(-1e6, 1e6).filter(lambda x: x == 0 or abs(x) > 1e-6)
 

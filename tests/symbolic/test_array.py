@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chainrule.calculus.symbolic.array import (
+from chainrule.core.errors import UndecidedError
+from chainrule.symbolic.array import (
     PASSED_ON,
     WRITTEN_OUT,
     Symbolic,
     labels,
     symbols,
 )
-from chainrule.calculus.symbolic.entries import ELEMENTWISE, PREDICATES, Entry, Point
-from chainrule.core.errors import UndecidedError
+from chainrule.symbolic.entries import ELEMENTWISE, PREDICATES, Entry, Point
 
 sliding_window_view = np.lib.stride_tricks.sliding_window_view
 

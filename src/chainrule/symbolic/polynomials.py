@@ -27,7 +27,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import NamedTuple
 
-from chainrule.calculus.symbolic.forms import PI, Form, in_order
+from chainrule.symbolic.forms import PI, Form, in_order
 
 Polynomial = dict[int, int]
 """Coefficients by monomial."""

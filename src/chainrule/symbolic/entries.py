@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from chainrule.calculus.symbolic import forms
-from chainrule.calculus.symbolic.forms import Form
 from chainrule.core.errors import UndecidedError
+from chainrule.symbolic import forms
+from chainrule.symbolic.forms import Form
 
 DIGITS = 50
 UNDERFLOW = -746

@@ -7,9 +7,9 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from fractions import Fraction
 from typing import Any
 
-from chainrule.calculus.symbolic import forms
-from chainrule.calculus.symbolic.forms import Form
 from chainrule.core.errors import MissingExtraError
+from chainrule.symbolic import forms
+from chainrule.symbolic.forms import Form
 
 LONGEST = 160
 """A longer formula is not shown in a report."""

@@ -15,14 +15,14 @@ import numpy as np
 from attrs import define
 
 from chainrule.calculus import diagnosis
-from chainrule.calculus.symbolic import forms, formulas
-from chainrule.calculus.symbolic.array import labels
-from chainrule.calculus.symbolic.regions import IMPOSSIBLE, ROUNDING, Evaluation, by_symbol
-from chainrule.calculus.symbolic.trials import Values, flat, form_of
 from chainrule.core.errors import ChainruleError
+from chainrule.symbolic import forms, formulas
+from chainrule.symbolic.array import labels
+from chainrule.symbolic.regions import IMPOSSIBLE, ROUNDING, Evaluation, by_symbol
+from chainrule.symbolic.trials import Values, flat, form_of
 
 if TYPE_CHECKING:
-    from chainrule.calculus.symbolic.prover import Difference, Region
+    from chainrule.symbolic.prover import Difference, Region
 
 SIMPLE = [Fraction(0), Fraction(1), Fraction(-1), Fraction(2), Fraction(1, 2)]
 FEW_DIGITS = 1e-5

@@ -13,17 +13,17 @@ import sympy
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from calculus.symbolic.trees import form_of, rational, trees, value_of_form
-from chainrule.calculus.symbolic import forms
-from chainrule.calculus.symbolic.forms import gradient, number
-from chainrule.calculus.symbolic.formulas import expression
-from chainrule.calculus.symbolic.polynomials import Ratios, TooLargeError
-from chainrule.calculus.symbolic.proof import prove_layer
 from chainrule.core.errors import ChainruleError
 from chainrule.core.layer import Layer
+from chainrule.symbolic import forms
+from chainrule.symbolic.forms import gradient, number
+from chainrule.symbolic.formulas import expression
+from chainrule.symbolic.polynomials import Ratios, TooLargeError
+from chainrule.symbolic.proof import prove_layer
 from laws.broken_layers import BROKEN
 from laws.conditional_faults import CONDITIONS, HalvedIf
 from laws.unusual_layers import UNUSUAL, Embedding, LSTMCell, SelfAttention, tokens
+from symbolic.trees import form_of, rational, trees, value_of_form
 
 Pass = Callable[[Any, Any], Any]
 

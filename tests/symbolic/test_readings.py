@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calculus.symbolic.trees import value_of_form
-from chainrule.calculus.symbolic import forms
-from chainrule.calculus.symbolic.forms import multiply, number, subtract, symbol
-from chainrule.calculus.symbolic.polynomials import Ratios
-from chainrule.calculus.symbolic.readings import Readings
+from chainrule.symbolic import forms
+from chainrule.symbolic.forms import multiply, number, subtract, symbol
+from chainrule.symbolic.polynomials import Ratios
+from chainrule.symbolic.readings import Readings
+from symbolic.trees import value_of_form
 
 
 def read(value: Any) -> tuple[str, forms.Form] | None:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from attrs import define, field
 
-from chainrule.calculus.symbolic.counterexample import Counterexample
 from chainrule.core.terminal import printable
+from chainrule.symbolic.counterexample import Counterexample
 
 PROVEN, REFUTED, UNDECIDED = "proven", "refuted", "undecided"
 

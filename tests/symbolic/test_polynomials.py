@@ -12,17 +12,8 @@ import sympy
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from calculus.symbolic.trees import (
-    HALF,
-    NAMES,
-    form_of,
-    points,
-    rational,
-    trees,
-    value_of_form,
-)
-from chainrule.calculus.symbolic import forms, polynomials
-from chainrule.calculus.symbolic.forms import (
+from chainrule.symbolic import forms, polynomials
+from chainrule.symbolic.forms import (
     Form,
     add,
     apply,
@@ -34,8 +25,17 @@ from chainrule.calculus.symbolic.forms import (
     subtract,
     symbol,
 )
-from chainrule.calculus.symbolic.formulas import expression
-from chainrule.calculus.symbolic.polynomials import Ratios, TooLargeError
+from chainrule.symbolic.formulas import expression
+from chainrule.symbolic.polynomials import Ratios, TooLargeError
+from symbolic.trees import (
+    HALF,
+    NAMES,
+    form_of,
+    points,
+    rational,
+    trees,
+    value_of_form,
+)
 
 X, Y, Z = map(symbol, NAMES)
 ONE, TWO = number(1), number(2)

@@ -8,8 +8,8 @@ from typing import Any
 import mpmath
 from hypothesis import strategies as st
 
-from chainrule.calculus.symbolic import forms
-from chainrule.calculus.symbolic.forms import Form
+from chainrule.symbolic import forms
+from chainrule.symbolic.forms import Form
 
 NAMES = ("x", "y", "z")
 HALF = Fraction(1, 2)

@@ -15,13 +15,13 @@ from fractions import Fraction
 
 from attrs import frozen
 
-from chainrule.calculus.symbolic import forms
-from chainrule.calculus.symbolic.entries import Condition, Entry, undecided
-from chainrule.calculus.symbolic.forms import Form
-from chainrule.calculus.symbolic.prover import OutOfTimeError, Prover
-from chainrule.calculus.symbolic.regions import reflected
-from chainrule.calculus.symbolic.trials import Passes, Subject, Values, flat
 from chainrule.core.errors import UndecidedError
+from chainrule.symbolic import forms
+from chainrule.symbolic.entries import Condition, Entry, undecided
+from chainrule.symbolic.forms import Form
+from chainrule.symbolic.prover import OutOfTimeError, Prover
+from chainrule.symbolic.regions import reflected
+from chainrule.symbolic.trials import Passes, Subject, Values, flat
 
 SECONDS = 5.0
 MOST_RUNS = 32

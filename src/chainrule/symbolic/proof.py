@@ -3,7 +3,7 @@
     >>> print(prove_layer(Dense(2), (2,)))                                    # doctest: +SKIP
     Dense(2), rows of shape (2,) in batches of 2: proven in 0.006 s …
 
-This module chooses what is proven; `chainrule.calculus.symbolic.prover` proves it.
+This module chooses what is proven; `chainrule.symbolic.prover` proves it.
 """
 
 from __future__ import annotations
@@ -17,21 +17,6 @@ import numpy as np
 from attrs import evolve
 
 from chainrule.calculus import loss_laws
-from chainrule.calculus.symbolic import formulas
-from chainrule.calculus.symbolic.array import Symbolic, entries_of, floating
-from chainrule.calculus.symbolic.entries import erf
-from chainrule.calculus.symbolic.prover import CLOSE, Region, prove
-from chainrule.calculus.symbolic.report import PROVEN, REFUTED, UNDECIDED, Proof
-from chainrule.calculus.symbolic.trials import (
-    FunctionSubject,
-    Subject,
-    above,
-    as_tuple,
-    exact,
-    flat,
-    form_of,
-    with_few_digits,
-)
 from chainrule.core.errors import (
     BuildError,
     ChainruleError,
@@ -48,6 +33,21 @@ from chainrule.core.types import Shape
 from chainrule.core.validators import is_integer
 from chainrule.layers.activation import Activation
 from chainrule.layers.functions import Pair
+from chainrule.symbolic import formulas
+from chainrule.symbolic.array import Symbolic, entries_of, floating
+from chainrule.symbolic.entries import erf
+from chainrule.symbolic.prover import CLOSE, Region, prove
+from chainrule.symbolic.report import PROVEN, REFUTED, UNDECIDED, Proof
+from chainrule.symbolic.trials import (
+    FunctionSubject,
+    Subject,
+    above,
+    as_tuple,
+    exact,
+    flat,
+    form_of,
+    with_few_digits,
+)
 
 SMALL = 12
 """A layer that is built for rows of up to so many numbers is proven for these."""

@@ -22,16 +22,18 @@ from typing import Any
 import numpy as np
 from attrs import define
 
-from chainrule.calculus.symbolic import forms, formulas
-from chainrule.calculus.symbolic.array import labels
-from chainrule.calculus.symbolic.counterexample import find
-from chainrule.calculus.symbolic.entries import DIGITS, Condition, Entry, undecided
-from chainrule.calculus.symbolic.forms import Form
-from chainrule.calculus.symbolic.polynomials import Ratios, TooLargeError
-from chainrule.calculus.symbolic.readings import Readings
-from chainrule.calculus.symbolic.regions import ROUNDING, Evaluation, Exploration, by_symbol
-from chainrule.calculus.symbolic.report import LONGEST, REFUTED, UNDECIDED, Part, Proof
-from chainrule.calculus.symbolic.trials import (
+from chainrule.core.equations import numbered
+from chainrule.core.errors import ChainruleError, UndecidedError
+from chainrule.symbolic import forms, formulas
+from chainrule.symbolic.array import labels
+from chainrule.symbolic.counterexample import find
+from chainrule.symbolic.entries import DIGITS, Condition, Entry, undecided
+from chainrule.symbolic.forms import Form
+from chainrule.symbolic.polynomials import Ratios, TooLargeError
+from chainrule.symbolic.readings import Readings
+from chainrule.symbolic.regions import ROUNDING, Evaluation, Exploration, by_symbol
+from chainrule.symbolic.report import LONGEST, REFUTED, UNDECIDED, Part, Proof
+from chainrule.symbolic.trials import (
     FunctionSubject,
     Passes,
     Subject,
@@ -40,8 +42,6 @@ from chainrule.calculus.symbolic.trials import (
     form_of,
     value_of,
 )
-from chainrule.core.equations import numbered
-from chainrule.core.errors import ChainruleError, UndecidedError
 
 NOTHING = 1e-40
 """What is left of zero with fifty digits, relative to the largest number."""

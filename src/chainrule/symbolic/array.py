@@ -6,7 +6,7 @@ A layer's ``forward``, written for arrays, returns what it computes as formulas 
 flows in, and its ``backward`` the formula of every delta. NumPy dispatches its functions to a
 `Symbolic` (NEP 13 for ufuncs, NEP 18 for all others, NEP 35 for ``like=``). Most of them only move
 or add entries, and NumPy does this itself with arrays of objects; the others are in the tables of
-this module and of `chainrule.calculus.symbolic.entries`.
+this module and of `chainrule.symbolic.entries`.
 
 What is asked of values is decided at one point, and recorded there: comparisons, ``argmax``, masks,
 ``if x.max() > 1``. What needs a plain number, such as ``float(x)``, is an error.
@@ -23,16 +23,16 @@ import numpy as np
 from chainrule.calculus.array_methods import ArrayMethods
 from chainrule.calculus.array_rules import CREATING, LINEAR, WRITING_RULES
 from chainrule.calculus.messages import converting_call, name_of
-from chainrule.calculus.symbolic.entries import (
+from chainrule.core.errors import UndecidedError
+from chainrule.core.types import Shape
+from chainrule.symbolic.entries import (
     ELEMENTWISE,
     PREDICATES,
     Entry,
     Point,
     undecided,
 )
-from chainrule.calculus.symbolic.functions import COMPOSED
-from chainrule.core.errors import UndecidedError
-from chainrule.core.types import Shape
+from chainrule.symbolic.functions import COMPOSED
 
 FLOAT = np.dtype(np.float64)
 

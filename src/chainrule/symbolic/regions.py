@@ -15,11 +15,11 @@ from collections.abc import Collection, Iterator, Mapping
 from fractions import Fraction
 from typing import Any
 
-from chainrule.calculus.symbolic import forms
-from chainrule.calculus.symbolic.array import labels
-from chainrule.calculus.symbolic.entries import DIGITS, Condition, Point
-from chainrule.calculus.symbolic.forms import Form
-from chainrule.calculus.symbolic.trials import Values
+from chainrule.symbolic import forms
+from chainrule.symbolic.array import labels
+from chainrule.symbolic.entries import DIGITS, Condition, Point
+from chainrule.symbolic.forms import Form
+from chainrule.symbolic.trials import Values
 
 ROUNDING = 1e-14
 """A relative difference up to this may come from constants that a program has rounded."""

@@ -14,9 +14,9 @@ import math
 from fractions import Fraction
 from typing import Any
 
-from chainrule.calculus.symbolic import forms
-from chainrule.calculus.symbolic.entries import arithmetic
-from chainrule.calculus.symbolic.forms import Form
+from chainrule.symbolic import forms
+from chainrule.symbolic.entries import arithmetic
+from chainrule.symbolic.forms import Form
 
 LARGEST = 1000
 """The largest numerator and denominator in a multiple of π or the like."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.calculus.symbolic.entries import undecided
+from chainrule.symbolic.entries import undecided
 
 
 def _mean(a: Any, axis: Any = None, *, keepdims: bool = False, where: Any = True) -> Any:
