@@ -214,19 +214,6 @@ LIBRARY_WITH_INPUTS: list[tuple[Layer, Any, Any]] = [
 """Layers that need inputs of their own, and a function that draws them."""
 
 
-PHYSICS: list[tuple[Layer, Any]] = [
-    (physics.Derivatives(_network("tanh")), (3,)),
-    (physics.Derivatives(_network("tanh"), order=2), (2,)),
-    (physics.Derivatives(_network("tanh", outputs=2), order=2, second=[(1, 0), (1, 1)]), (2,)),
-    (physics.Hamiltonian(_network("tanh")), (4,)),
-    (physics.Lagrangian(_network(np.sin, np.cos)), (4,)),
-    (physics.NeuralODE(_network("tanh", outputs=2), [0.0, 0.5, 0.7], substeps=2), (2,)),
-    (physics.NeuralODE(_network("tanh", outputs=2), [0, 0.01, 0.02], "dopri5", rtol=1e-3), (2,)),
-    (physics.Equilibrium(_cell("sigmoid"), tolerance=1e-14), (2,)),
-]
-"""Layers that evaluate others many times: a check takes seconds, so the tests try one seed."""
-
-
 @define
 class Checked:
     """A layer to check: its name, how it is made, and what `check_layer` gets."""
