@@ -7,6 +7,7 @@ A model f(x; θ) is compared with measurements t of standard deviation σ,
 The solvers are SciPy's (the extra ``scipy``). The exact J, gradient and Hessian products come from
 the layers.
 
+    minimize      `minimize`, `Minimum`: any loss, by the solvers of SciPy
     laplace       `Laplace`: error bars for a network that is already trained
 """
 
@@ -18,3 +19,5 @@ from chainrule.fitting.estimate import Estimate as Estimate
 from chainrule.fitting.fit import Fit as Fit
 from chainrule.fitting.laplace import Laplace as Laplace
 from chainrule.fitting.least_squares import least_squares as least_squares
+from chainrule.fitting.minimize import Minimum as Minimum
+from chainrule.fitting.minimize import minimize as minimize
