@@ -173,7 +173,9 @@ class NeuralODE(Layer, repr=False):
     def _plan(self, f: Any, y: Any, times: tuple[float, ...]) -> Plan:
         """The steps, which the plain numbers decide, also for dual ones."""
         plain = innermost(y)
-        if self.solver == "rk4" or not len(plain):
+        if not len(plain):  # as when it is built: no row has to arrive
+            return Plan(np.zeros((0, 0), plain.dtype), np.zeros((0, len(times)), int))
+        if self.solver == "rk4":
             return fixed_steps(times, self.substeps, len(plain), plain.dtype)
         control = Control(self.rtol, self.atol, self.most_steps)
         return control.plan(label(self), lambda u: innermost(f(u)), plain, times)
