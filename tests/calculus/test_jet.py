@@ -9,6 +9,7 @@ from chainrule import Activation, Dense, Dual, Layer, Sequential, derivatives
 from chainrule.calculus.jet import Jet, JetDelta
 from chainrule.core.errors import NoTangentRuleError, ShapeError
 from chainrule.core.input_checks import as_tuple
+from laws.formulas import FORMULAS
 from laws.library import LIBRARY, PHYSICS
 
 PAIRS = ((0, 0), (0, 1))
@@ -17,7 +18,7 @@ KINDS = (None, 0, 1, (0, 0), (0, 1))
 
 LAYERS = [
     (layer, shape if shape and isinstance(shape[0], tuple) else (shape,))
-    for layer, shape in [*LIBRARY, *PHYSICS]
+    for layer, shape in [*LIBRARY, *FORMULAS, *PHYSICS]
     if not getattr(layer, "stateful", False)
 ]
 
