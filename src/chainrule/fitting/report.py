@@ -138,7 +138,6 @@ def _notes(fit: Fit) -> list[str]:
         )
     if fit.at_bound:
         notes.append(f"at a bound: {', '.join(fit.at_bound)}; the errors are only indicative")
-    notes.append(f'found by "{fit.method}" in {fit.evaluations} evaluations')
     return notes
 
 
