@@ -106,7 +106,7 @@ def _rows(fit: Fit) -> list[Row]:
                 continue
             text, deviation = written(value, error)
             has_share = value != 0 and math.isfinite(error)
-            relative = f"{100 * abs(error / value):.2g} %" if has_share else ""
+            relative = f"{float(f'{100 * abs(error / value):.2g}'):,g} %" if has_share else ""
             rows.append((name, text, deviation, relative))
     return rows
 
