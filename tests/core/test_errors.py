@@ -19,6 +19,8 @@ KINDS = {
     "BackwardBeforeForwardError": RuntimeError,
     "DataError": ValueError,
     "NonFiniteError": ArithmeticError,
+    "ConvergenceError": ArithmeticError,
+    "SingularMatrixError": ArithmeticError,
     "NoTangentRuleError": NotImplementedError,
     "UndecidedError": NotImplementedError,
     "LayerCheckError": AssertionError,

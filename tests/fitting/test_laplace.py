@@ -159,7 +159,7 @@ def test_the_bands_are_the_intervals_of_the_normal_distribution():
     for noise in (SIGMA, 2.0):
         given = None if noise == SIGMA else noise
         expected = stats.norm.interval(0.95, y, np.hypot(deviation, noise))
-        found = posterior.prediction_band(new, deviation=given)
+        found = posterior.prediction_band(new, deviations=given)
         np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
@@ -203,11 +203,11 @@ def test_what_has_no_posterior_is_refused(monkeypatch):
     zero = np.where(np.arange(40) == 4, 0.0, 1.0)
     refused(ConfigurationError, lambda: Laplace(model, x, t, zero), "row 4", "above 0")
     refused(ConfigurationError, lambda: Laplace(model, x, t, structure="block"), "'diagonal'")
-    refused(ConfigurationError, lambda: Laplace(model, x, model(x)), "exactly", "deviation=…")
+    refused(ConfigurationError, lambda: Laplace(model, x, model(x)), "exactly", "deviations=…")
     monkeypatch.setattr("chainrule.fitting.laplace.LARGEST", 10)
     refused(ConfigurationError, lambda: Laplace(model, x, t, structure="full"), "21", "last layer")
     own = Laplace(model, x, t, np.linspace(1, 2, 40))
-    refused(ConfigurationError, lambda: own.prediction_band(x), "deviation=…")
+    refused(ConfigurationError, lambda: own.prediction_band(x), "deviations=…")
     refused(ConfigurationError, lambda: own.band(x, 1.0), "0 < probability < 1")
     model.freeze()
     refused(ConfigurationError, lambda: Laplace(model, x, t), "all frozen")

@@ -67,6 +67,7 @@ from chainrule import (
 from chainrule.core.layer import Layer
 from chainrule.layers.functions import KNOWN as FUNCTIONS
 from chainrule.layers.functions import Elu, LeakyRelu
+from laws.formulas import FORMULAS
 from laws.unusual_layers import UNUSUAL, WITH_INPUTS, tokens, tokens_as_floats
 
 
@@ -185,16 +186,22 @@ LIBRARY: list[tuple[Layer, Any]] = [
 ]
 
 
-def _network(units: int) -> Sequential:
-    return Sequential([Dense(4), Activation("tanh"), Dense(units)])
+def _network(units: int, *function: Any) -> Sequential:
+    return Sequential([Dense(4), Activation(*(function or ("tanh",))), Dense(units)])
 
 
 PHYSICS: list[tuple[Layer, Any]] = [
     (physics.Derivatives(_network(1)), (3,)),
     (physics.Derivatives(_network(1), order=2), (2,)),
     (physics.Derivatives(_network(2), order=2, second=[(1, 0), (1, 1)]), (2,)),
+    (physics.Hamiltonian(_network(1)), (4,)),
+    (physics.Lagrangian(_network(1, np.sin, np.cos)), (4,)),
+    (physics.NeuralODE(_network(2), [0.0, 0.5, 0.7], substeps=2), (2,)),
+    (physics.NeuralODE(_network(2), [0.0, 0.01, 0.02], "dopri5", rtol=1e-3), (2,)),
+    (physics.Equilibrium(_cell("sigmoid"), tolerance=1e-14), (2,)),
 ]
-"""Layers whose backward is itself a computation with jets or dual numbers: no program of them."""
+"""Layers that evaluate others several times. There is no program of them, and a check takes up to
+two seconds: the tests try one seed."""
 
 
 LIBRARY_WITH_INPUTS: list[tuple[Layer, Any, Any]] = [
@@ -204,16 +211,6 @@ LIBRARY_WITH_INPUTS: list[tuple[Layer, Any, Any]] = [
     (Sequential([Embedding(5, 3), Flatten(), Dense(2)]), (2,), tokens),
 ]
 """Layers that need inputs of their own, and a function that draws them."""
-
-
-PHYSICS: list[tuple[Layer, Any]] = [
-    (physics.Hamiltonian(_network("tanh")), (4,)),
-    (physics.Lagrangian(_network(np.sin, np.cos)), (4,)),
-    (physics.NeuralODE(_network("tanh", outputs=2), [0.0, 0.5, 0.7], substeps=2), (2,)),
-    (physics.NeuralODE(_network("tanh", outputs=2), [0, 0.01, 0.02], "dopri5", rtol=1e-3), (2,)),
-    (physics.Equilibrium(_cell("sigmoid"), tolerance=1e-14), (2,)),
-]
-"""Layers that evaluate others many times: a check takes seconds, so the tests try one seed."""
 
 
 @define
@@ -227,10 +224,8 @@ class Checked:
 
 
 def everything() -> Iterator[Checked]:
-    """The library, and the unusual layers of the zoo."""
-    cases = [(layer, shape, None) for layer, shape in [*LIBRARY, *PHYSICS, *UNUSUAL]]
-    """The library, the unusual layers of the zoo, and the layers of physics."""
-    cases = [(layer, shape, None) for layer, shape in [*LIBRARY, *UNUSUAL, *PHYSICS]]
+    """The library, formulas, the unusual layers of the zoo, and the layers of physics."""
+    cases = [(layer, shape, None) for layer, shape in [*LIBRARY, *FORMULAS, *UNUSUAL, *PHYSICS]]
     for number, (layer, shape, inputs) in enumerate([*cases, *LIBRARY_WITH_INPUTS, *WITH_INPUTS]):
         text = repr(layer)
         name = text if len(text) < 40 and "\n" not in text else type(layer).__name__

@@ -15,6 +15,8 @@
     rows                  what each row of a batch alone adds to the gradient
     objective             the cost as a function of the parameters, for minimizers
     replicas              copies of a model that compute with other numbers
+    formula               public: `Formula`, a layer of which one writes `forward` alone
+    tape                  a formula recorded once, and repeated for other parameters
     check                 public: `check_layer`, `check_loss` and their reports
     laws                  the laws of a layer, one function each
     derivative_laws       the first two laws

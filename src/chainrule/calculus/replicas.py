@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from chainrule.calculus.dual import Dual
-from chainrule.calculus.jet import Jet, level_in
+from chainrule.calculus.jet import Jet, JetDelta, level_in
 from chainrule.core import input_checks, layer_state
 from chainrule.core.arrays import as_array, is_array
 from chainrule.core.errors import ConfigurationError, ShapeError
@@ -119,7 +119,6 @@ class Replica:
         self._levels: set[int] = set()
         moving = [] if tangent is None or is_several else [Dual(self._empty, self._empty, level)]
         self._take_levels_of([*moving, *(p.value for p in (*self.parameters, *self.buffers))])
-        self._own_levels = set(self._levels)
 
     def forward(self, *inputs: Any) -> Any:
         """`Layer.forward` of the copy.
@@ -161,10 +160,6 @@ class Replica:
         for parameter in self.parameters:
             parameter.zero_grad()
 
-    def fits(self, arrays: Any) -> bool:
-        """Whether these arrays contain the dual numbers that have gone through it, or no others."""
-        return _levels_in(arrays) | self._own_levels == self._levels
-
     def _parameter(self, path: str, value: Array) -> Parameter:
         return _ReplicaParameter(path, value)
 
@@ -197,34 +192,28 @@ class Replica:
         return arrays if _levels_in(arrays) == self._levels else _lifted(arrays, self._levels)
 
 
-Kept: TypeAlias = tuple[list[Any], Replica]
-"""A replica, with the fields and arrays of the model that it was made for."""
+Kept: TypeAlias = tuple[list[Any], Layer]
+"""A copy of a model, with the fields and arrays that it was made for."""
 
 
-def kept_replica(
-    known: Kept | None, model: Layer, *arrays: Any, with_gradients: bool = True
-) -> Kept:
-    """The replica of an earlier pass with gradients of zero, or a new one if that does not fit.
+def without_gradients(model: Layer, known: Kept | None = None) -> Kept:
+    """A copy whose `backward` computes ∂C/∂x alone; that of an earlier call, if it still fits.
 
-    A layer that sends small batches through the network inside saves most of the time with it.
+    A layer that differentiates a network inside uses it in its own `forward`, where the gradients
+    of parameters are not wanted. Nothing has to be reset, and anything can flow through it.
 
     Parameters
     ----------
+    model
+        A built model.
     known
-        What the last call has returned, for the same model; None at first.
-    model, with_gradients
-        As for `Replica`.
-    *arrays
-        What will flow through it: in the same replica always dual numbers of the same levels.
+        What an earlier call has returned for it.
     """
     parameters = [p for _, member in model.walk() for p in member._parameters.values()]
     parts = [*layer_state.field_values(model), *(p.value for p in parameters)]
-    if known is not None:
-        replica = known[1]
-        if replica.fits(arrays) and layer_state.are_same(known[0], parts):
-            replica.zero_grad()
-            return known
-    return parts, Replica(model, with_gradients=with_gradients)
+    if known is not None and layer_state.are_same(known[0], parts):
+        return known
+    return parts, Replica(model, with_gradients=False).layer
 
 
 class RowReplica(Replica):
@@ -334,11 +323,26 @@ def _product_of_each_row(left: Array, right: Array, batch: int) -> Any:
     if right.ndim > 2 or count != len(right) or count != batch * each:
         return None
     a, b = math.prod(left.shape[:-1]), math.prod(right.shape[1:])
+    if isinstance(right, JetDelta):
+        left, right, each = *_with_parts_inside(left, right), each * len(right.parts)
     columns = np.swapaxes(left.reshape(a, batch, each), 0, 1)  # (batch, a, each)
     rows = right.reshape(batch, each, b)
     products = columns * rows if each == 1 else columns @ rows
-    products = getattr(products, "constant_part", products)  # of the delta of a jet
     return products.reshape(batch, *left.shape[:-1], *right.shape[1:])
+
+
+def _with_parts_inside(left: Any, right: JetDelta) -> tuple[Any, Any]:
+    """Arrays whose product is that of a jet and a delta for a constant, Σ_p left_p right_p."""
+    parts = np.moveaxis(right.parts, 0, 1)  # (count, parts, …)
+    if isinstance(left, Jet) and left.level == right.level:
+        columns = np.moveaxis(left.parts, 0, -1)
+    else:
+        columns = np.zeros((*left.shape, parts.shape[1]), left.dtype, like=left)
+        columns[..., 0] = left
+    return (
+        columns.reshape(*left.shape[:-1], left.shape[-1] * parts.shape[1]),
+        parts.reshape(parts.shape[0] * parts.shape[1], *parts.shape[2:]),
+    )
 
 
 def unused_level(model: Layer, *arrays: Any) -> int:

@@ -7,6 +7,12 @@ A model f(x; θ) is compared with measurements t of standard deviation σ,
 The solvers are SciPy's (the extra ``scipy``). The exact J, gradient and Hessian products come from
 the layers.
 
+    curves          `curve`: a plain function f(x, a, b) as a model
+    least_squares   `least_squares`: the fit
+    fit             `Fit`: its result, with `estimate`, `profile`, `report`, `drawing`
+    problem         residuals and Jacobian, with `arguments`, `noise`, `evaluation`
+    solver          SciPy's solvers; `spread` has the covariance
+    laplace         `Laplace`: error bars for a network that is already trained
     minimize      `minimize`, `Minimum`: any loss, by the solvers of SciPy
     laplace       `Laplace`: error bars for a network that is already trained
 """

@@ -45,7 +45,7 @@ class Laplace:
         the prior: C = ½ ⟨‖f − t‖²⟩ + ½ λ ‖θ‖² has λ = σ²/(N τ²).
     x, t
         The data: inputs (a tuple for several), and targets with the shape of the output.
-    deviation
+    deviations
         σ, the standard deviation of the noise: a number, or an array that fits the targets, with
         one for each. By default it is a number that is estimated from the residuals.
     prior_deviation
@@ -99,7 +99,7 @@ class Laplace:
     >>> line = Sequential([Dense(1)])
     >>> trainer = Trainer(line, losses.HalfSquaredError(), optimizers.SGD(1.0))
     >>> history = trainer.fit(x, t, epochs=300, batch_size=20, progress=False)
-    >>> posterior = fitting.Laplace(line, x, t, deviation=0.1, prior_deviation=10.0)
+    >>> posterior = fitting.Laplace(line, x, t, deviations=0.1, prior_deviation=10.0)
     >>> posterior.deviation([[0.0], [3.0]]).round(3)  # σ/√20, and more outside the data
     array([[0.022],
            [0.113]])
@@ -110,7 +110,7 @@ class Laplace:
         model: Layer,
         x: Any,
         t: Any,
-        deviation: Any = None,
+        deviations: Any = None,
         *,
         prior_deviation: Any = None,
         structure: Literal["last layer", "full", "diagonal"] = "last layer",
@@ -122,14 +122,14 @@ class Laplace:
         inputs = input_checks.as_inputs(model, as_tuple(x))
         y = np.asarray(model.predict(inputs if len(inputs) > 1 else inputs[0]), dtype=float)
         target = _as_target(t, y)
-        sigma = _as_deviations(deviation, y.shape)
+        sigma = _as_deviations(deviations, y.shape)
         residuals = (target - y) / (1.0 if sigma is None else sigma)
         self._squares, self._axes = self._spectrum(inputs, sigma)
         theta = model.parameters.value[self._chosen].astype(float)
         prior = None if prior_deviation is None else _positive("prior_deviation", prior_deviation)
         noise, prior = self._most_likely(residuals, theta, sigma is not None, prior)
         self.prior_deviation: float = prior
-        self.noise_deviation: Any = noise if sigma is None else deviation
+        self.noise_deviation: Any = noise if sigma is None else deviations
         self._noise = noise  # in the units of the residuals
         self._precisions = self._squares / noise**2 + prior**-2.0
         self.effective_parameters = float(np.sum(1 - prior**-2.0 / self._precisions))
@@ -180,7 +180,7 @@ class Laplace:
         return self._limits(x, quantile(probability) * self.deviation(x))
 
     def prediction_band(
-        self, x: Any, probability: float = 0.95, deviation: Any = None
+        self, x: Any, probability: float = 0.95, deviations: Any = None
     ) -> tuple[FloatArray, FloatArray]:
         """The same for a new measurement, whose noise is added: variance J Σ Jᵀ + σ².
 
@@ -188,14 +188,15 @@ class Laplace:
         ----------
         x, probability
             As in `band`.
-        deviation
-            σ of the new measurements; by default that of the data, if it is one number.
+        deviations
+            σ of the new measurements, which broadcasts to the output; by default that of the data,
+            if it is one number.
         """
-        noise = self.noise_deviation if deviation is None else deviation
-        if np.ndim(noise) and deviation is None:
+        noise = self.noise_deviation if deviations is None else deviations
+        if np.ndim(noise) and deviations is None:
             raise ConfigurationError(
                 "Laplace.prediction_band: which noise do the new measurements have?",
-                expected="deviation=…, a number or one for each",
+                expected="deviations=…, a number or one for each",
                 received="none; each measurement of the data has its own",
             )
         total = np.sqrt(self.deviation(x) ** 2 + np.square(noise, dtype=float))
@@ -250,7 +251,7 @@ class Laplace:
         if noise == 0:
             raise ConfigurationError(
                 "Laplace: the model hits every target exactly, so the noise cannot be estimated",
-                expected="deviation=…, the standard deviation of the data",
+                expected="deviations=…, the standard deviation of the data",
                 received="residuals of zero",
             )
         tau = prior or math.sqrt(np.mean(theta**2)) or 1.0
@@ -353,7 +354,7 @@ def _as_deviations(given: Any, shape: tuple[int, ...]) -> Any:
     if given is None:
         return None
     if not np.ndim(given):
-        return np.full((shape[0], *[1] * (len(shape) - 1)), _positive("deviation", given))
+        return np.full((shape[0], *[1] * (len(shape) - 1)), _positive("deviations", given))
     array = np.asarray(as_array("Laplace: deviation", given), dtype=float)
     if array.shape == shape[:1]:
         array = array.reshape(-1, *[1] * (len(shape) - 1))

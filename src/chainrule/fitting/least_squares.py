@@ -110,7 +110,7 @@ def least_squares(
     >>> decay = fitting.curve(lambda t, amplitude, rate: amplitude * np.exp(-rate * t), [1.0, 1.0])
     >>> fit = fitting.least_squares(decay, time, counts, deviations=0.01)
     >>> fit["rate"]
-    0.5022 ± 0.0048
+    0.5037 ± 0.0051
     """
     if not isinstance(model, Layer):
         raise not_a_layer("least_squares", model, "a model, such as fitting.curve(function, start)")
@@ -129,7 +129,8 @@ def least_squares(
     settings = Settings(
         method, loss, float(loss_scale), low[free], high[free], max_evaluations, tolerance
     )
-    require_finite_residuals(problem.residuals(begin[free]))
+    with np.errstate(all="ignore"):  # an error says more than a warning
+        require_finite_residuals(problem.residuals(begin[free]))
     solution = solve(problem, begin[free], settings)
     parameters.value = problem.values(solution.values)
     return Fit(model, parameters, problem, solution, settings)

@@ -16,7 +16,7 @@ from attrs import frozen
 
 from chainrule.core.errors import ConfigurationError, DataError, ShapeError, shortened
 from chainrule.core.extras import required
-from chainrule.core.input_checks import as_tuple
+from chainrule.core.validators import is_number
 
 
 @frozen(eq=False)
@@ -147,7 +147,7 @@ def _require_positive(given: Any) -> None:
 
 
 def _relative(relative: Any) -> Any:
-    if not np.isscalar(relative) or not np.isfinite(relative) or float(relative) < 0:  # type: ignore[arg-type]
+    if not is_number(relative) or not np.isfinite(relative) or relative < 0:
         raise ConfigurationError(
             "least_squares: relative is invalid",
             expected="a fraction of the target, such as 0.05",
@@ -170,9 +170,7 @@ def _row_weights(weights: Any, targets: Sequence[Any]) -> Any:
             place=f"row {np.flatnonzero(~(given >= 0) | ~np.isfinite(given))[0]}",
             expected="numbers of at least 0; a row with weight 0 does not count",
         )
-    return np.concatenate(
-        [np.repeat(given, t[0].size if len(t) else 0) for t in as_tuple(tuple(targets))]
-    )
+    return np.concatenate([np.repeat(given, t[0].size if len(t) else 0) for t in targets])
 
 
 def _wrong_shape(expected: str, received: Any) -> ShapeError:

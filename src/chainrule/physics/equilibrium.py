@@ -21,7 +21,8 @@ import numpy.typing as npt
 from attrs import field
 
 from chainrule.calculus.dual import Dual
-from chainrule.calculus.replicas import Replica, unused_level
+from chainrule.calculus.jet import Jet
+from chainrule.calculus.replicas import Replica, unused_level, without_gradients
 from chainrule.core.errors import ConvergenceError, ShapeError, SingularMatrixError
 from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of, label
@@ -125,20 +126,20 @@ class Equilibrium(Layer, repr=False):
         refuse_state(self, self.cell)
 
     def forward(self, x: Array) -> Array:
-        z = self._fixed_point(innermost(x))
-        inside = Replica(self.cell)
+        cell, inside = self.cell.twin(), Replica(self.cell)
+        z = self._fixed_point(cell, innermost(x))
         level, at = unused_level(self.cell), (innermost(x), z)
 
         def product(dz: Numbers) -> Any:
             return innermost(inside.forward(at[0], Dual(at[1], dz, level)).tangent)
 
         for _ in range(self._nesting(x)):  # Newton's method, in dual numbers: one step for each
-            z = z + solved(self, product, self.cell.apply(x, z) - z)
+            z = z + solved(self, product, cell.forward(x, z) - z)
         self.x, self.z = x, z
         return z + 0.0  # the caller's own, in case it writes into it
 
     def backward(self, delta: Array) -> Array:
-        cell, inside = Replica(self.cell), Replica(self.cell, with_gradients=False)
+        cell, inside = Replica(self.cell), without_gradients(self.cell)[1]
         cell.forward(self.x, self.z)
         inside.forward(innermost(self.x), innermost(self.z))
 
@@ -157,7 +158,7 @@ class Equilibrium(Layer, repr=False):
         """How many dual numbers are inside each other."""
         return max(map(nesting, (*arrays, *(p.value for p in self.cell.parameters))))
 
-    def _fixed_point(self, x: Numbers) -> Numbers:
+    def _fixed_point(self, cell: Layer, x: Numbers) -> Numbers:
         """Anderson's iteration, each row for itself."""
         z = np.zeros((len(x), *self.fixed_shape), x.dtype)
         rows = (len(x), math.prod(self.fixed_shape))
@@ -168,7 +169,7 @@ class Equilibrium(Layer, repr=False):
         is_moving = np.ones(len(x), bool)
         with np.errstate(all="ignore"):
             for _ in range(self.iterations):
-                new = innermost(self.cell.apply(x, z))
+                new = innermost(cell.forward(x, z))
                 g = np.reshape(new - z, rows)
                 size = np.sqrt(np.sum(g * g, axis=1))
                 allowed = tolerance * (1 + np.sqrt(np.sum(np.reshape(z, rows) ** 2, axis=1)))
@@ -218,6 +219,8 @@ def solved(layer: Layer, product: Callable[[Numbers], Any], force: Any) -> Any:
     if isinstance(force, Dual):
         value, tangent = (solved(layer, product, part) for part in (force.value, force.tangent))
         return Dual(value, tangent, force.level)
+    if isinstance(force, Jet):
+        return force.made(np.stack([solved(layer, product, part) for part in force.parts]))
     batch, width = len(force), math.prod(force.shape[1:])
     start = np.reshape(force, (batch, width))
     size = np.linalg.norm(start, axis=1)
@@ -270,5 +273,7 @@ def _least_squares(
 
 
 def nesting(x: Any) -> int:
-    """The number of dual numbers inside each other; 0 for an array."""
+    """The order of the derivatives that x carries; 0 for an array."""
+    if isinstance(x, Jet):
+        return (2 if x.pairs else 1) + nesting(x.parts)
     return 1 + max(nesting(x.value), nesting(x.tangent)) if isinstance(x, Dual) else 0

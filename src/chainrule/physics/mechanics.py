@@ -4,23 +4,26 @@
     Lagrangian     L(q, q̇)      M q̈ = ∂L/∂q − (∂²L/∂q̇∂q) q̇,  with the mass matrix M = ∂²L/∂q̇²
 
 The output is already a derivative of the network, so `backward` needs derivatives of derivatives.
-It gets them by sending a moving x through both passes of the network. Where x moves with velocity
-v, the gradient g = ∂H/∂x moves with
+They are gradients of a number that a forward pass can compute: the derivative of H along a
+direction v,
 
-    ġ = (∂²H/∂x²) v = ∂/∂x ⟨v, g⟩        and likewise        ∂ġ_θ = ∂/∂θ ⟨v, g⟩
+    ⟨v, ∂H/∂x⟩ = d/dε H(x + ε v)        so that    ∂/∂(x, θ) ⟨v, ∂H/∂x⟩
 
-so the tangent of a backward pass is the vector-Jacobian product of g.
+is what a backward pass gives after a forward pass with the `Jet` x + ε v. For a Lagrangian it is a
+second derivative, along two directions.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from attrs import field
 
 from chainrule.calculus.dual import Dual
-from chainrule.calculus.replicas import Replica, kept_replica, unused_level
+from chainrule.calculus.jet import Jet, JetDelta, Pairs
+from chainrule.calculus.replicas import unused_level, without_gradients
 from chainrule.core.errors import (
     ConfigurationError,
     ShapeError,
@@ -46,8 +49,8 @@ def refuse_state(owner: Layer, inside: Layer) -> None:
 
 
 def innermost(x: Any) -> Any:
-    """The plain array in a Dual, or in a Dual of a Dual."""
-    while isinstance(x, Dual):
+    """The plain array in a Dual or a Jet, or in one inside the other."""
+    while isinstance(x, Dual | Jet):
         x = x.value
     return x
 
@@ -76,20 +79,22 @@ class Mechanics(Layer, repr=False):
             )
         refuse_state(self, self.network)
 
-    def _gradient(self, x: Any) -> Any:
-        """The derivative of the network's output for x."""
-        self.still = kept_replica(self.__dict__.get("still"), self.network, x, with_gradients=False)
-        return _derivative(self.still[1], x)
-
-    def _gradients(self, x: Any) -> tuple[Any, Any]:
-        """The derivatives of the network's output for x and for its parameters."""
-        self.moving = kept_replica(self.__dict__.get("moving"), self.network, x)
-        return _derivative(self.moving[1], x), self.moving[1].gradient()
+    def _inside(self) -> Layer:
+        """The network for a backward pass without gradients of its parameters."""
+        self.copied = without_gradients(self.network, self.__dict__.get("copied"))
+        return self.copied[1]
 
 
-def _derivative(network: Replica, x: Any) -> Any:
-    y = network.forward(x)
-    return network.backward(np.ones(y.shape, y.dtype))
+def gradient_of_part(network: Layer, parts: Sequence[Array], pairs: Pairs = ()) -> Any:
+    """The derivatives of the last part of network(jet) for all parts of the jet.
+
+    Those for the parameters are added to their gradients.
+    """
+    jet = Jet(np.stack(parts), pairs, unused_level(network, list(parts)))
+    y = network.forward(jet)
+    delta = np.zeros_like(y.parts)
+    delta[-1] = 1
+    return network.backward(JetDelta(delta, pairs, jet.level)).parts
 
 
 class Hamiltonian(Mechanics, repr=False):
@@ -130,16 +135,13 @@ class Hamiltonian(Mechanics, repr=False):
     """
 
     def forward(self, x: Array) -> Array:
-        self.x = x
-        gradient = self._gradient(x)
-        return turned(gradient)
+        self.x, inside = x, self._inside()
+        y = inside.forward(x)
+        return turned(inside.backward(np.ones(y.shape, y.dtype)))
 
     def backward(self, delta: Array) -> Array:
         v = -turned(delta)  # S is a rotation by 90 degrees: its transpose is −S
-        level = unused_level(self.network, self.x, v)
-        dx, dparameters = self._gradients(Dual(self.x, v, level))
-        self.network.parameters.accumulate(dparameters.tangent)
-        return dx.tangent
+        return np.copy(gradient_of_part(self.network, [self.x, v])[0])
 
 
 def turned(rows: Array) -> Array:
@@ -191,17 +193,14 @@ class Lagrangian(Mechanics, repr=False):
         half = x.shape[1] // 2
         velocity = x[:, half:]
         # One pass gives the Hessian times the n directions of q̇, and times the velocity in q.
-        still = np.zeros_like(velocity)
-        along = np.concatenate([velocity, still], axis=1)
+        along = np.concatenate([velocity, np.zeros_like(velocity)], axis=1)
         units = np.eye(2 * half, dtype=x.dtype)[half:]
-        rows = np.concatenate([x] * (half + 1))
-        zero = np.zeros_like(x)
-        directions = np.concatenate([*(zero + unit for unit in units), along])
-        level = unused_level(self.network, rows, directions)
-        gradient = self._gradient(Dual(rows, directions, level))
-        products = np.reshape(gradient.tangent, (half + 1, *x.shape))
+        directions = [*(np.zeros_like(x) + unit for unit in units), along]
+        rows = [np.concatenate([x] * (half + 1)), np.concatenate(directions)]
+        parts = gradient_of_part(self._inside(), rows)
+        products, gradient = np.reshape(parts[0], (half + 1, *x.shape)), parts[1, : len(x)]
         mass = np.swapaxes(products[:half, :, half:], 0, 1)
-        force = gradient.value[: len(x), :half] - products[half, :, half:]
+        force = gradient[:, :half] - products[half, :, half:]
         require_regular(self, mass)
         acceleration = np.linalg.solve(mass, force[..., np.newaxis])[..., 0]
         self.x, self.mass, self.acceleration = x, mass, acceleration
@@ -212,20 +211,16 @@ class Lagrangian(Mechanics, repr=False):
         of_velocity, of_acceleration = delta[:, :half], delta[:, half:]
         mass = np.swapaxes(self.mass, 1, 2)
         force = np.linalg.solve(mass, of_acceleration[..., np.newaxis])[..., 0]  # λ
-        velocity = self.x[:, half:]
-        still = np.zeros_like(force) + 0 * velocity  # dual numbers, if one of them is
-        # d/dt ∂L/∂q̇ is the derivative along the motion, and ⟨λ, ·⟩ one along λ. So −r is a second
-        # derivative of L, plus one along a velocity of velocities, (−λ, 0).
+        still = np.zeros_like(force)
+        motion = np.concatenate([self.x[:, half:], self.acceleration], axis=1)
+        # d/dt ∂L/∂q̇ is the derivative along the motion, and ⟨λ, ·⟩ one along (0, λ). So r is minus
+        # a second derivative of L, with −⟨λ, ∂L/∂q⟩ as that along a velocity of velocities.
         push = np.concatenate([still, force], axis=1)
-        motion = np.concatenate([velocity, self.acceleration], axis=1)
-        bend = np.concatenate([-force, still], axis=1)
-        level = unused_level(self.network, self.x, push, motion)
-        x = Dual(Dual(self.x, push, level), Dual(motion, bend, level), level + 1)
-        dx, dparameters = self._gradients(x)
-        self.network.parameters.accumulate(-dparameters.tangent.tangent)
-        # The motion contains q̇ itself: ∂/∂q̇ of the derivative along it.
-        through_motion = of_velocity - dx.value.tangent[:, :half]
-        return np.concatenate([still, through_motion], axis=1) - dx.tangent.tangent
+        bend = np.concatenate([force, still], axis=1)
+        parts = gradient_of_part(self.network, [self.x, -push, motion, bend], ((0, 1),))
+        # The motion contains q̇ itself.
+        of_motion = np.concatenate([still, of_velocity + parts[2, :, :half]], axis=1)
+        return parts[0] + of_motion
 
 
 def require_regular(layer: Layer, matrices: Any) -> None:

@@ -7,7 +7,7 @@ influence each other. Backwards, the chain rule gives for each stage
 
     ∂C/∂k_j = h Σ_i a_ij ∂C/∂u_{i+1} ,    ∂C/∂u_i = J(u_i)ᵀ ∂C/∂k_i ,    ∂C/∂y = Σ_i ∂C/∂u_i
 
-Source: E. Hairer, S. P. Nørsett, G. Wanner, *Solving Ordinary Differential Equations I*, 2nd ed.,
+Source: E. Hairer, S. P. Norsett, G. Wanner, *Solving Ordinary Differential Equations I*, 2nd ed.,
 Springer 1993, chapter II.
 """
 
@@ -111,8 +111,8 @@ class Plan:
         time = np.full((len(self.steps) + 1, len(delta)), -1)
         time[self.reached, rows[:, np.newaxis]] = np.arange(self.reached.shape[1])
         for number in time[::-1]:
-            is_output = column(number >= 0, delta[:, 0])
-            yield np.where(is_output, delta[rows, np.maximum(number, 0)], 0)
+            is_output = column(number >= 0, delta[:, 0]).astype(delta.dtype)
+            yield is_output * delta[rows, np.maximum(number, 0)]
 
 
 def fixed_steps(times: Sequence[float], substeps: int, batch: int, dtype: Any) -> Plan:

@@ -151,7 +151,8 @@ def _unwritable(place: str, received: str) -> StorageError:
         place=place,
         expected="numbers, strings, lists, layers, initializers, activation functions",
         received=received,
-        hint="for a custom function, define a subclass of Function and pass an instance of it",
+        hint="for a custom function, define a subclass of Function and pass an instance of it; "
+        "for a curve that is fitted, a subclass of Formula",
     )
 
 
