@@ -70,6 +70,7 @@ def measure(options: argparse.Namespace, console: Console) -> report.Measured:
         progress.update(bar, description="import", advance=1, refresh=True)
         imports = overheads.import_times(5 if options.quick else 25)
         jacobian = overheads.jacobian_time(rounds)
+        rows, dual = overheads.rows_time(rounds), overheads.dual_time(rounds)
         progress.update(bar, description="check_layer", refresh=True)
         check = overheads.check_times(20 if options.quick else overheads.CHECKED)
         of_graphs = None
@@ -99,6 +100,8 @@ def measure(options: argparse.Namespace, console: Console) -> report.Measured:
         of_layers,
         jacobian,
         check,
+        rows,
+        dual,
     )
 
 
