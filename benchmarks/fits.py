@@ -129,9 +129,7 @@ def _both(name: str) -> tuple[Callable[[], Any], Callable[[], Any]]:
 
     def by_hand() -> Any:
         tolerances = dict.fromkeys(("ftol", "xtol", "gtol"), 1e-15)
-        return least_squares(
-            residuals, start, jacobian, method="lm", x_scale="jac", **tolerances
-        ).x
+        return least_squares(residuals, start, jacobian, method="lm", x_scale="jac", **tolerances).x
 
     ours()
     np.testing.assert_allclose(model.parameters.value, by_hand(), rtol=1e-5)

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from benchmarks import contenders, graphs, overheads, training
+from benchmarks import contenders, fits, graphs, overheads, training
 from benchmarks.quartiles import Quartiles
 from benchmarks.race import Result
 
@@ -51,6 +51,7 @@ class Measured:
     check: tuple[float, float] | None = None
     rows: Quartiles | None = None
     dual: Quartiles | None = None
+    fits: dict[str, Quartiles] | None = None
 
     def tables(self) -> list[Table]:
         of_steps = [_ratios(self), _times(self)] if self.results else []
@@ -167,6 +168,10 @@ def _around(measured: Measured) -> Table:
         what = "the slowest operation of dual numbers\nof three entries, microseconds"
         micro = _scaled(measured.dual, 1e6)
         rows.append([what, _against(micro, 1e6 * overheads.DUAL_BOUND, "{:.1f}")])
+    for name, ratio in (measured.fits or {}).items():
+        bound = fits.BOUND if name == fits.TOGETHER else None
+        what = f"fit of NIST problems, {name}, divided by SciPy\nwith a Jacobian by hand"
+        rows.append([what, _against(ratio, bound, "{:.2f}")])
     for name, bound in overheads.IMPORT_BOUNDS.items():
         ratio = overheads.import_ratio(measured.imports, name)
         rows.append([f"{name},\ndivided by `import numpy`", _against(ratio, bound, "{:.2f}")])

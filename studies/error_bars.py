@@ -1,7 +1,7 @@
 """Standard errors against a parametric bootstrap and against `scipy.optimize.curve_fit`.
 
-For five problems: the covariance matrix gives the errors of one fit. The bootstrap asks how much the
-fitted parameters really vary: it simulates 1,000 further experiments with the fitted curve and the
+For five problems: the covariance matrix gives the errors of one fit. The bootstrap asks how much
+the parameters really vary: it simulates 1,000 further experiments with the fitted curve and the
 given σ, and fits each. The two agree as far as the model is linear over the size of the errors, and
 as 1,000 samples tell a standard deviation, to 2.2 %.
 """
