@@ -15,7 +15,7 @@ from __future__ import annotations
 import difflib
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -96,12 +96,14 @@ class Minimum:
 def _known_method(settings: object, attribute: Any, given: Any) -> None:
     if given in TOLERANCES:
         return
-    nearest = difflib.get_close_matches(str(given), TOLERANCES, n=1, cutoff=0.3)
+    spellings = {method.replace("-", "").lower(): method for method in TOLERANCES}
+    asked = str(given).replace("-", "").replace("_", "").lower()
+    nearest = difflib.get_close_matches(asked, spellings, n=1, cutoff=0.3)
     raise ConfigurationError(
         "minimize: unknown method",
         expected=", ".join(map(repr, TOLERANCES)),
         received=shortened(given),
-        hint=f"did you mean {nearest[0]!r}?" if nearest else None,
+        hint=f"did you mean {spellings[nearest[0]]!r}?" if nearest else None,
     )
 
 
@@ -141,6 +143,20 @@ class Settings:
             **dict.fromkeys(TOLERANCES[self.method], self.tolerance),
             **OPTIONS.get(self.method, {}),
         }
+
+
+def as_settings(given: Any) -> Settings:
+    """The settings for a method, or for a dictionary of method, iterations and tolerance."""
+    required("scipy.optimize", "then=… needs")
+    if isinstance(given, str):
+        return Settings(given)
+    if isinstance(given, Mapping) and set(given) <= {"method", "iterations", "tolerance"}:
+        return Settings(**given)
+    raise ConfigurationError(
+        "then must be a method of fitting.minimize, or a dictionary of its settings",
+        expected='then="L-BFGS-B", or then={"method": "L-BFGS-B", "iterations": 500}',
+        received=f"then={shortened(given, 80)}",
+    )
 
 
 def minimize(
