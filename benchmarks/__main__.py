@@ -19,7 +19,17 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks import contenders, graphs, layers, machine, optimizers, overheads, report, training
+from benchmarks import (
+    contenders,
+    fits,
+    graphs,
+    layers,
+    machine,
+    optimizers,
+    overheads,
+    report,
+    training,
+)
 from benchmarks.race import DisagreementError, Length, race, use_threads
 from benchmarks.workloads import DTYPES, WORKLOADS
 
@@ -70,6 +80,8 @@ def measure(options: argparse.Namespace, console: Console) -> report.Measured:
         progress.update(bar, description="import", advance=1, refresh=True)
         imports = overheads.import_times(5 if options.quick else 25)
         jacobian = overheads.jacobian_time(rounds)
+        progress.update(bar, description="fits", refresh=True)
+        of_fits = fits.measure(3 if options.quick else 40)
         progress.update(bar, description="check_layer", refresh=True)
         check = overheads.check_times(20 if options.quick else overheads.CHECKED)
         of_graphs = None
@@ -99,6 +111,7 @@ def measure(options: argparse.Namespace, console: Console) -> report.Measured:
         of_layers,
         jacobian,
         check,
+        of_fits,
     )
 
 

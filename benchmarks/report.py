@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from benchmarks import contenders, graphs, overheads, training
+from benchmarks import contenders, fits, graphs, overheads, training
 from benchmarks.quartiles import Quartiles
 from benchmarks.race import Result
 
@@ -49,6 +49,7 @@ class Measured:
     layers: list[Result] | None = None
     jacobian: Quartiles | None = None
     check: tuple[float, float] | None = None
+    fits: dict[str, Quartiles] | None = None
 
     def tables(self) -> list[Table]:
         of_steps = [_ratios(self), _times(self)] if self.results else []
@@ -158,6 +159,10 @@ def _around(measured: Measured) -> Table:
         milli = _scaled(measured.jacobian, 1e3)
         what = "Jacobian of 200 rows with respect to\n321 parameters, milliseconds"
         rows.append([what, _against(milli, None, "{:.1f}")])
+    for name, ratio in (measured.fits or {}).items():
+        bound = fits.BOUND if name == fits.TOGETHER else None
+        what = f"fit of NIST problems, {name}, divided by SciPy\nwith a Jacobian by hand"
+        rows.append([what, _against(ratio, bound, "{:.2f}")])
     for name, bound in overheads.IMPORT_BOUNDS.items():
         ratio = overheads.import_ratio(measured.imports, name)
         rows.append([f"{name},\ndivided by `import numpy`", _against(ratio, bound, "{:.2f}")])

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from benchmarks import contenders, graphs, layers, optimizers, overheads, report, training
+from benchmarks import contenders, fits, graphs, layers, optimizers, overheads, report, training
 from benchmarks.for_speed_alone import PIECE
 from benchmarks.quartiles import Quartiles
 from benchmarks.race import ANSWERS, DisagreementError, Length, Result, race, require_agreement
@@ -148,6 +148,14 @@ def test_a_check_of_twice_as_many_layers_has_its_row() -> None:
     text = report.as_markdown(report.Measured({}, [], {}, measured().imports, check=(10.0, 21.0)))
     assert "| `check_layer` (10.0 s),<br>of twice as many layers | 2.10 ≤ 2.30 ✓" in text
     assert len(overheads.check_times(1)) == 2
+
+
+def test_fits_have_a_row_for_each_problem_and_a_bound_for_all_together() -> None:
+    found = fits.measure(1)
+    assert list(found) == [*fits.PROBLEMS, fits.TOGETHER]
+    text = report.as_markdown(report.Measured({}, [], {}, measured().imports, fits=found))
+    assert "fit of NIST problems, all together, divided by SciPy" in text
+    assert "≤ 1.50" in text
 
 
 def test_ratios_are_taken_round_by_round() -> None:
@@ -306,6 +314,7 @@ def test_the_bounds_of_layers_are_those_that_were_promised() -> None:
         "BatchNorm": 1.2,
         "LayerNorm": 1.5,
         "Scan over a user's cell": 3.0,
+        "residual of Burgers' equation, 3 × 64 tanh": 2.0,
     }
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from chainrule import Activation, Dense, Dual, Layer, Sequential, derivatives
+from chainrule import Activation, Dense, Dual, Layer, Sequential, derivatives, physics
 from chainrule.calculus.jet import Jet, JetDelta
 from chainrule.core.errors import NoTangentRuleError, ShapeError
 from chainrule.core.input_checks import as_tuple
+from laws.formulas import FORMULAS
 from laws.library import LIBRARY, PHYSICS
 
 PAIRS = ((0, 0), (0, 1))
@@ -17,8 +18,9 @@ KINDS = (None, 0, 1, (0, 0), (0, 1))
 
 LAYERS = [
     (layer, shape if shape and isinstance(shape[0], tuple) else (shape,))
-    for layer, shape in [*LIBRARY, *PHYSICS]
+    for layer, shape in [*LIBRARY, *FORMULAS, *PHYSICS]
     if not getattr(layer, "stateful", False)
+    and not isinstance(layer, physics.Hamiltonian | physics.Lagrangian)
 ]
 
 
@@ -164,6 +166,19 @@ def test_jets_of_dual_numbers_give_third_derivatives():
 
 
 # ---- what is refused
+
+
+@pytest.mark.parametrize("kind", [physics.Hamiltonian, physics.Lagrangian])
+def test_the_motion_of_a_network_has_derivatives_but_no_gradient_of_them(kind):
+    # Its backward moves x along the delta, and a jet cannot move along several deltas.
+    network = Sequential([Dense(4), Activation("tanh"), Dense(1)])
+    layer = physics.Derivatives(kind(network))
+    layer.build((4,), rng=0)
+    x = np.random.default_rng(0).normal(size=(3, 4))
+    y, first = layer.forward(x)
+    np.testing.assert_allclose(first, derivatives.jacobian(layer.network, x), rtol=1e-9, atol=1e-12)
+    with pytest.raises(NoTangentRuleError, match="not linear in it"):
+        layer.backward((y, first))
 
 
 def test_what_would_lose_derivatives_is_a_named_error():

@@ -211,7 +211,8 @@ def median(function, repeats=25):
     return 1e3 * statistics.median(times)
 
 
-def test_all_rows_take_at_most_five_times_as_long_as_by_hand_and_a_millisecond():
+def test_all_rows_take_little_longer_than_by_hand():
+    """At most five times as long and a millisecond, where by hand takes 0.13 ms."""
     x, t = RNG.normal(size=(400, 3)), RNG.normal(size=(400, 1))
     model, loss = Sequential([Dense(16), Activation("tanh"), Dense(1)]), losses.HalfSquaredError()
     model.build((3,), rng=0)
@@ -232,4 +233,4 @@ def test_all_rows_take_at_most_five_times_as_long_as_by_hand_and_a_millisecond()
         lambda: derivatives.jacobian(model, x, "parameters"),
     ]
     for call in calls:
-        assert min(median(call) - 5 * median(by_hand) for _ in range(3)) < 1.0
+        assert min(median(call) / median(by_hand) for _ in range(3)) < 5 + 1 / 0.13

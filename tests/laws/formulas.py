@@ -70,5 +70,4 @@ FORMULAS: list[tuple[Layer, Any]] = [
     (Around(), (2,)),
     (Faster(), (3,)),
     (Filter(), (3,)),
-    (Sequential([Dense(2), Decay(), Dense(1)]), (3,)),
 ]

@@ -183,7 +183,6 @@ LIBRARY: list[tuple[Layer, Any]] = [
     (Scan(_cell()), (4, 2)),
     (Bidirectional(GRU(2, return_sequences=True)), (4, 2)),
     (TimeDistributed(Sequential([Dense(3), Activation("tanh")])), (4, 2)),
-    *FORMULAS,
 ]
 
 
@@ -225,11 +224,8 @@ class Checked:
 
 
 def everything() -> Iterator[Checked]:
-    """The library, the unusual layers of the zoo, and the layers of physics."""
-    """The library, and the unusual layers of the zoo."""
-    cases = [(layer, shape, None) for layer, shape in [*LIBRARY, *PHYSICS, *UNUSUAL]]
-    """The library, the unusual layers of the zoo, and the layers of physics."""
-    cases = [(layer, shape, None) for layer, shape in [*LIBRARY, *UNUSUAL, *PHYSICS]]
+    """The library, formulas, the unusual layers of the zoo, and the layers of physics."""
+    cases = [(layer, shape, None) for layer, shape in [*LIBRARY, *FORMULAS, *UNUSUAL, *PHYSICS]]
     for number, (layer, shape, inputs) in enumerate([*cases, *LIBRARY_WITH_INPUTS, *WITH_INPUTS]):
         text = repr(layer)
         name = text if len(text) < 40 and "\n" not in text else type(layer).__name__

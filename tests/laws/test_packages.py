@@ -55,6 +55,8 @@ EXCEPTIONS = {
     ("core/layer.py", "load_weights", "storage"): "likewise",
     ("core/layer.py", "predict", "data"): "model.predict(x), where users look for it",
     ("calculus/laws.py", "returns", "storage"): "the law that a model survives its file",
+    ("training/trainer.py", "_second_phase", "fitting"): "fit(…, then='L-BFGS-B')",
+    ("training/run.py", "_minimize", "fitting"): "likewise",
     ("callbacks/__init__.py", "TYPE_CHECKING", "schedules"): "the public callbacks.LearningRate",
     ("schedules/__init__.py", "TYPE_CHECKING", "training"): "the public schedules.range_test",
     ("schedules/__init__.py", "__getattr__", "training"): "likewise",

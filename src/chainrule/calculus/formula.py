@@ -39,6 +39,8 @@ from chainrule.core.tree import fields_of
 
 MEMORY = frozenset({"formula_inputs", "formula_derivatives"})
 """What `forward` and `backward` remember."""
+PLAIN = frozenset({bool, int, float, str, np.ndarray, np.float64})
+"""Types that contain neither layers nor parameters."""
 AT_ONCE = 64
 """The number of directions that move at once: more would only need more memory."""
 
@@ -281,7 +283,8 @@ def _holds_any(value: Any, kinds: Any = Layer) -> bool:
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list | tuple | set):
-        return any(_holds_any(part, Layer | Parameter) for part in value)
+        parts = [part for part in value if type(part) not in PLAIN]
+        return any(_holds_any(part, Layer | Parameter) for part in parts)
     return isinstance(value, kinds)
 
 

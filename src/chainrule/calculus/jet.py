@@ -32,7 +32,7 @@ import numpy as np
 from chainrule.calculus.array_methods import ArrayMethods
 from chainrule.calculus.array_rules import CREATING, REDUCTIONS
 from chainrule.calculus.dual import CONSTANT, RULES, Dual
-from chainrule.calculus.elementwise_rules import CURVATURES, STEEP
+from chainrule.calculus.elementwise_rules import CURVATURES, DERIVATIVES, STEEP
 from chainrule.calculus.messages import lost, lost_in_conversion, name_of, no_method, no_rule
 from chainrule.calculus.rules import Call, Evaluation, TangentRule
 from chainrule.core.errors import NoTangentRuleError, ShapeError
@@ -268,8 +268,6 @@ def _of_ufunc(
         return DIRECT[ufunc](at, ufunc, *inputs)
     if ufunc is np.matmul:
         return contraction(at, np.matmul, inputs[0], inputs[1], out)
-    if ufunc is np.divide and isinstance(inputs[0], JetDelta):
-        return _product(at, ufunc, inputs[0], 1 / inputs[1])
     rule = RULES.get(ufunc)
     if rule is None:
         raise no_rule(name_of(ufunc))
@@ -431,10 +429,46 @@ def _square(at: Jet, ufunc: np.ufunc, x: Jet) -> Any:
     return _product(at, ufunc, x, x)
 
 
+def _quotient(at: Jet, ufunc: np.ufunc, a: Any, b: Any) -> Any:
+    """The quotient q, from a = q b: q_i = (a_i − q b_i)/b, and so on."""
+    left, right = _parts_of(a, at.level), _parts_of(b, at.level)
+    if isinstance(b, JetDelta):
+        raise not_linear(ufunc)
+    if right is None:
+        return a.made(aligned(left, _ndim(b)) / b)
+    if isinstance(a, JetDelta):
+        return _product(at, np.multiply, a, 1 / b)
+    if left is None or not np.all(right[0]):  # 0/0 has a rule of its own
+        return _elementwise(at, ufunc, (a, b), ufunc)
+    ndim = max(left.ndim, right.ndim) - 1
+    left, right = aligned(left, ndim), aligned(right, ndim)
+    q = left[0] / right[0]
+    result = left - q * right
+    result[0] = q
+    result[1:] /= right[0]
+    for n, (i, j) in enumerate(at.pairs, len(left) - len(at.pairs)):
+        bent = result[1 + i] * right[1 + j] + result[1 + j] * right[1 + i]
+        result[n] -= bent / right[0]
+    return a.made(result)
+
+
+def _function(at: Jet, ufunc: np.ufunc, x: Jet) -> Any:
+    """A function of one argument without infinite slopes."""
+    if at.pairs or isinstance(x, JetDelta):
+        return _elementwise(at, ufunc, (x,), ufunc)
+    parts = x.parts
+    y = ufunc(parts[0])
+    result = RULES[ufunc].partials[0](y, parts[0]) * parts
+    result[0] = y
+    return x.made(result)
+
+
 DIRECT: dict[np.ufunc, Callable[..., Any]] = {
+    **{f: _function for f, given in DERIVATIVES.items() if len(given) == 1 and f not in STEEP},
     np.add: _sum,
     np.subtract: _sum,
     np.multiply: _product,
+    np.divide: _quotient,
     np.negative: _signed,
     np.positive: _signed,
     np.square: _square,

@@ -11,6 +11,7 @@ Read in this order:
 
     callback        the base class, and when its methods are called; start here to write your own
     from_functions  a callback made from plain functions
+    column_names    validation_loss and val_loss: the names of columns, and the nearest one
     monitoring      the column of the history that a callback monitors
     improvement     when one figure is better than another
     early_stopping, checkpoint, csv_logger, tensorboard    one callback each

@@ -6,19 +6,15 @@ is first called after the first epoch.
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from chainrule.callbacks.column_names import SHORT, VALIDATION, in_full, nearest_column
 from chainrule.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from chainrule.training.trainer import Trainer
-
-VALIDATION = "validation_"
-SHORT = "val_"
-"""The short form of this prefix in other libraries."""
 
 
 def require_column(owner: object, column: str, trainer: Trainer) -> None:
@@ -47,7 +43,7 @@ def require_column(owner: object, column: str, trainer: Trainer) -> None:
         added = callback.added_columns()
         columns += added or []
         may_gain_others |= added is None
-    is_short_form = column.startswith(SHORT) and _in_full(column) in columns
+    is_short_form = column.startswith(SHORT) and in_full(column) in columns
     if column not in columns and (is_short_form or not may_gain_others):
         raise _no_such_column(owner, column, columns)
 
@@ -67,14 +63,8 @@ def figure_of(owner: object, column: str, trainer: Trainer, figures: Mapping[str
     return figures.get(column, math.nan)
 
 
-def _in_full(column: str) -> str:
-    """``val_loss`` → ``validation_loss``."""
-    is_short = column.startswith(SHORT)
-    return VALIDATION + column.removeprefix(SHORT) if is_short else column
-
-
 def _no_such_column(owner: object, column: str, columns: Sequence[str]) -> ConfigurationError:
-    meant = _in_full(column)
+    meant = in_full(column)
     nearest = nearest_column(column, columns)
     has_validation = any(name.startswith(VALIDATION) for name in columns)
     if meant.startswith(VALIDATION) and not has_validation:
@@ -93,17 +83,3 @@ def _no_such_column(owner: object, column: str, columns: Sequence[str]) -> Confi
         received=", ".join(columns),
         hint=hint,
     )
-
-
-def nearest_column(column: str, columns: Sequence[str]) -> str | None:
-    """The name that was likely meant, for training or validation data like the given one."""
-    column = _in_full(column)
-    if column in columns:
-        return column
-    of_validation = column.startswith(VALIDATION)
-    same_data = [name for name in columns if name.startswith(VALIDATION) == of_validation]
-    bare = {name.removeprefix(VALIDATION): name for name in same_data}
-    close = difflib.get_close_matches(column.removeprefix(VALIDATION), bare, n=1)
-    close = [bare[name] for name in close]
-    close += difflib.get_close_matches(column, columns, n=1, cutoff=0.8)
-    return close[0] if close else None

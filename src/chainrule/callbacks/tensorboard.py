@@ -22,7 +22,7 @@ from attrs import define, field
 
 from chainrule import files
 from chainrule.callbacks.callback import Callback, require_own_place
-from chainrule.callbacks.monitoring import VALIDATION
+from chainrule.callbacks.column_names import VALIDATION
 from chainrule.core.extras import required
 from chainrule.core.validators import FIXED_IN_A_RUN, a_path, as_int, counted_or_none
 

@@ -13,6 +13,8 @@ the layers.
     problem         residuals and Jacobian, with `arguments`, `noise`, `evaluation`
     solver          SciPy's solvers; `spread` has the covariance
     laplace         `Laplace`: error bars for a network that is already trained
+    minimize      `minimize`, `Minimum`: any loss, by the solvers of SciPy
+    laplace       `Laplace`: error bars for a network that is already trained
 """
 
 from __future__ import annotations
@@ -23,3 +25,5 @@ from chainrule.fitting.estimate import Estimate as Estimate
 from chainrule.fitting.fit import Fit as Fit
 from chainrule.fitting.laplace import Laplace as Laplace
 from chainrule.fitting.least_squares import least_squares as least_squares
+from chainrule.fitting.minimize import Minimum as Minimum
+from chainrule.fitting.minimize import minimize as minimize

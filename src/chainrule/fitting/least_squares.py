@@ -110,7 +110,7 @@ def least_squares(
     >>> decay = fitting.curve(lambda t, amplitude, rate: amplitude * np.exp(-rate * t), [1.0, 1.0])
     >>> fit = fitting.least_squares(decay, time, counts, deviations=0.01)
     >>> fit["rate"]
-    0.5022 ± 0.0048
+    0.5037 ± 0.0051
     """
     if not isinstance(model, Layer):
         raise not_a_layer("least_squares", model, "a model, such as fitting.curve(function, start)")

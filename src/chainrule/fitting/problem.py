@@ -81,7 +81,7 @@ class Problem:
     def jacobian(self, free: Any) -> Any:
         """∂r/∂θ for the free parameters: (count, free)."""
         rows = self._tape.jacobian(free) if self._tape is not None else None
-        if rows is None or not np.all(np.isfinite(rows)):  # jets know more about 0 · ∞
+        if rows is None or not np.isfinite(rows.sum()):  # jets know more about 0 · ∞
             rows = self._evaluation.jacobian(free)
         rows = self.noise.whitened(rows)
         positions, _, deviations = self.priors

@@ -71,7 +71,7 @@ class Settings:
     @property
     def has_bounds(self) -> bool:
         """Whether a free parameter is bounded."""
-        return bool(np.any(np.isfinite(self.low)) or np.any(np.isfinite(self.high)))
+        return any(np.isfinite(self.low)) or any(np.isfinite(self.high))
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -133,7 +133,7 @@ def _solved(problem: Any, start: Any, settings: Settings, method: str) -> Soluti
             problem.residuals, start, problem.jacobian, method=method, x_scale="jac",
             max_nfev=limit, **tolerances, **options,
         )  # fmt: skip
-    is_finite = np.all(np.isfinite(found.jac)) and np.isfinite(found.cost)
+    is_finite = np.isfinite(found.jac).all() and np.isfinite(found.cost)
     spread = spread_of(found.jac if is_finite else np.zeros_like(found.jac))
     has_converged = bool(is_finite and found.status > 0)
     if has_converged and method == "lm":

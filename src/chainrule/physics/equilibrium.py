@@ -126,15 +126,15 @@ class Equilibrium(Layer, repr=False):
         refuse_state(self, self.cell)
 
     def forward(self, x: Array) -> Array:
-        z = self._fixed_point(innermost(x))
-        inside = Replica(self.cell)
+        cell, inside = self.cell.twin(), Replica(self.cell)
+        z = self._fixed_point(cell, innermost(x))
         level, at = unused_level(self.cell), (innermost(x), z)
 
         def product(dz: Numbers) -> Any:
             return innermost(inside.forward(at[0], Dual(at[1], dz, level)).tangent)
 
         for _ in range(self._nesting(x)):  # Newton's method, in dual numbers: one step for each
-            z = z + solved(self, product, self.cell.apply(x, z) - z)
+            z = z + solved(self, product, cell.forward(x, z) - z)
         self.x, self.z = x, z
         return z + 0.0  # the caller's own, in case it writes into it
 
@@ -158,7 +158,7 @@ class Equilibrium(Layer, repr=False):
         """How many dual numbers are inside each other."""
         return max(map(nesting, (*arrays, *(p.value for p in self.cell.parameters))))
 
-    def _fixed_point(self, x: Numbers) -> Numbers:
+    def _fixed_point(self, cell: Layer, x: Numbers) -> Numbers:
         """Anderson's iteration, each row for itself."""
         z = np.zeros((len(x), *self.fixed_shape), x.dtype)
         rows = (len(x), math.prod(self.fixed_shape))
@@ -169,7 +169,7 @@ class Equilibrium(Layer, repr=False):
         is_moving = np.ones(len(x), bool)
         with np.errstate(all="ignore"):
             for _ in range(self.iterations):
-                new = innermost(self.cell.apply(x, z))
+                new = innermost(cell.forward(x, z))
                 g = np.reshape(new - z, rows)
                 size = np.sqrt(np.sum(g * g, axis=1))
                 allowed = tolerance * (1 + np.sqrt(np.sum(np.reshape(z, rows) ** 2, axis=1)))

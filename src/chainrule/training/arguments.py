@@ -29,6 +29,7 @@ from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of
 from chainrule.core.types import Shape, SuggestsUse
 from chainrule.core.validators import is_integer
+from chainrule.data.batches import ArrayBatches, Batches
 from chainrule.data.batches_of import require_no_weights_beside
 from chainrule.data.in_memory import read_all, read_parts
 from chainrule.data.kinds import gives_batches, gives_pairs, is_list_of_batches
@@ -257,6 +258,17 @@ def warn_of_softmax(model: Layer, loss: Loss) -> None:
                 f"model ends with {'one' if what == applied else what}, "
                 f"{step.path or type(layer).__name__}: remove it, or the network learns slowly"
             )
+        )
+
+
+def require_in_memory(batches: Batches, then: Any) -> None:
+    """Raise an error unless all samples of the batches are arrays in memory."""
+    if not isinstance(batches, ArrayBatches):
+        raise ConfigurationError(
+            "then needs all samples in memory, for the cost of all of them together",
+            expected="fit(x, t, then=…), with arrays",
+            received=f"then={then!r:.60} and data that come batch by batch",
+            hint="leave out then, or read the data first: np.asarray(x)",
         )
 
 

@@ -55,6 +55,7 @@ from chainrule.training.nonfinite_origin import (
     found_after_forward,
     found_forward,
     found_in_batch,
+    found_in_parameters,
     hint_for_randomness,
     is_large,
     largest_of,
@@ -102,14 +103,9 @@ class GuardedStep:
         self._last_finite = self._parameters.value.copy()
         self._buffers_before = [buffer.value.copy() for buffer in self._buffers]
         if not _is_finite(self._last_finite):
-            place, name, value = first_nonfinite_parameter(self.model)
-            raise NonFiniteError(
-                f"the {name} are not finite before the training begins",
-                place=place,
-                expected=FINITE,
-                received=count_of(value),
-                hint="train a new model, model.unbuilt(), or set finite parameters in this one",
-            )
+            found = found_in_parameters(self.model)
+            if found is not None:
+                raise found
 
     def take(
         self, inputs: tuple[Array, ...], target: Any, weights: Any

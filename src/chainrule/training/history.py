@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from chainrule import files
 from chainrule.callbacks import csv_table
-from chainrule.callbacks.monitoring import nearest_column
+from chainrule.callbacks.column_names import nearest_column
 from chainrule.core.errors import ConfigurationError, StorageError
 from chainrule.core.extras import required
 from chainrule.core.hints import Hinted

@@ -25,6 +25,38 @@ from chainrule.graph.plan import Plan
 from chainrule.losses import Loss, PerOutput
 
 
+def origin_of(
+    model: Layer, loss: Loss, inputs: tuple[Array, ...], target: Any, weights: Any
+) -> NonFiniteError:
+    """The error for a cost or gradient that is not finite at the start, for data that are."""
+    with np.errstate(all="ignore"):
+        try:
+            found = found_in_parameters(model) or found_forward(model, inputs)
+            found = found or found_after_forward(model, loss, inputs, target, weights)
+        except NonFiniteError as error:  # the loss itself says more
+            found = error
+    return found or NonFiniteError(
+        "the cost or its gradient is not finite at the start",
+        place=container(model),
+        expected=FINITE,
+        received="numbers that are finite when computed again; does a layer draw random numbers?",
+    )
+
+
+def found_in_parameters(model: Layer) -> NonFiniteError | None:
+    """The error for parameters that are not finite before a training begins."""
+    if all_finite(model.parameters.value):
+        return None
+    place, name, value = first_nonfinite_parameter(model)
+    return NonFiniteError(
+        f"the {name} are not finite before the training begins",
+        place=place,
+        expected=FINITE,
+        received=count_of(value),
+        hint="train a new model, model.unbuilt(), or set finite parameters in this one",
+    )
+
+
 def found_in_batch(batch: dict[str, Array]) -> NonFiniteError | None:
     """The error for a batch that is itself not finite, which `Trainer.step` does not rule out."""
     for name, array in batch.items():

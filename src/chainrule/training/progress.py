@@ -46,6 +46,8 @@ class Progress:
         The number of epochs, and the number of steps in each.
     done
         The number of steps taken before a resumed run continues.
+    unit
+        What an epoch is called.
 
     Attributes
     ----------
@@ -54,10 +56,12 @@ class Progress:
         is drawn.
     """
 
-    def __init__(self, wanted: Any, epochs: int, steps: int, done: int = 0) -> None:
+    def __init__(
+        self, wanted: Any, epochs: int, steps: int, done: int = 0, unit: str = "epoch"
+    ) -> None:
         self.due = math.inf
         self._console = _terminal(wanted)
-        self._epochs, self._steps, self._before = epochs, steps, done
+        self._epochs, self._steps, self._before, self._unit = epochs, steps, done, unit
         self._line: Any = None
         self._bar: Any = None
         self._began = 0.0
@@ -140,7 +144,7 @@ class Progress:
         self._figures.update(figures)
 
     def _where(self, epoch: int) -> str:
-        return f"epoch {epoch:>{len(str(self._epochs))}}/{self._epochs}"
+        return f"{self._unit} {epoch:>{len(str(self._epochs))}}/{self._epochs}"
 
     def _begin(self) -> None:
         from rich.progress import BarColumn, TextColumn

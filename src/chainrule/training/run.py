@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 _COPIED = (
     "trainer", "columns", "epochs", "accumulate", "bad_batch", "epochs_done", "steps_done", "steps",
     "sums", "samples", "history", "reason", "identity", "resumed_from", "resumes_at", "is_failed",
+    "then", "minimum",
 )  # fmt: skip
 """What a copy of a run has."""
 
@@ -103,6 +104,8 @@ class Run:
         A random name; a run that resumes has that of the run that wrote the checkpoint.
     resumed_from, resumes_at
         The checkpoint from which it resumes, and the step; None and −1 if it does not resume.
+    then, minimum
+        The settings of the solver that follows the last epoch, and the `Minimum` that it found.
     is_going, is_failed
         Whether it is running, and whether it ended with an error.
     """
@@ -128,6 +131,8 @@ class Run:
     is_going: bool = field(default=False, init=False)
     is_failed: bool = field(default=False, init=False)
     model: Layer | None = field(default=None, init=False, repr=False)
+    then: Any = field(default=None, init=False, repr=False)
+    minimum: Any = field(default=None, init=False, repr=False)
     made_of: dict[str, Any] = field(factory=dict, init=False, repr=False)
     settings: dict[str, tuple[Any, dict[str, Any]]] = field(factory=dict, init=False, repr=False)
     _guarded: GuardedStep = field(init=False, repr=False)
@@ -240,8 +245,47 @@ class Run:
                     self._run_epoch()
                 if self._interruption.is_wanted:
                     self.reason = self.reason or "Ctrl-C"
+            if self.then is not None and self.reason is None:
+                self._minimize(progress)
             if self.reason is not None:
                 self._line.say(f"stopped after {self._where}: {self.reason}")
+
+    def _minimize(self, progress: Any) -> None:
+        """The second phase: a solver that continues on all samples together."""
+        from chainrule.fitting.minimize import descend
+
+        self._line = Progress(progress, self.then.iterations, 1, unit="iteration")
+        model, loss = self.trainer.model, self.trainer.loss
+        with self._line:
+            self.minimum = descend(model, loss, self.batches.data, self.then, self._end_iteration)
+            if self._interruption.is_wanted:
+                self.reason = self.reason or "Ctrl-C"
+        self._line.say(f"{self.then.method}: {self.minimum}")
+
+    def _end_iteration(self, iteration: int, found: dict[str, float]) -> str | None:
+        """Add a row to the history and call the callbacks; a reason to stop, if there is one."""
+        epoch, figures = self.history.epochs + 1, {"loss": found["loss"]}
+        try:
+            if len(self.columns.names) > 1:
+                figures = self.trainer.measured([self.batches.data], self.columns) | figures
+            self._add_row(epoch, figures)
+            for callback in self.callbacks:
+                if not callback.writes_checkpoints:  # a checkpoint holds a position in an epoch
+                    callback.on_epoch_end(self.trainer, epoch, figures)
+        except Exception as error:
+            _add_location(error, f"iteration {iteration} of {self.then.method}")
+            raise
+        self._line.show(iteration, 1, figures)
+        return (self.reason or "Ctrl-C") if self.stops else None
+
+    def _add_row(self, epoch: int, figures: dict[str, float]) -> None:
+        """Add a row to the history, with what validation and callbacks measure."""
+        if self.validation:
+            figures |= self.trainer.validated(self.validation, self.columns)
+        for callback in self.callbacks:
+            figures |= self._figures_from(callback, epoch, figures)
+        self.history.append(figures)
+        self._line.note(figures)
 
     @property
     def _where(self) -> str:
@@ -286,22 +330,17 @@ class Run:
 
     def _run_epoch(self) -> None:
         """Take the remaining steps of an epoch and, unless the run is stopped, complete it."""
-        epoch, trainer = self.epochs_done + 1, self.trainer
+        epoch = self.epochs_done + 1
         self._run_steps(epoch)
         if self.steps_done < self.steps_per_epoch:
             return
         try:
             figures = self._averages()
-            if self.validation:
-                figures |= trainer.validated(self.validation, self.columns)
-            for callback in self.callbacks:
-                figures |= self._figures_from(callback, epoch, figures)
-            self.history.append(figures)
+            self._add_row(epoch, figures)
             self.epochs_done, self.steps_done = epoch, 0
             self.sums, self.samples = [0.0] * len(self.sums), 0
-            self._line.note(figures)
             for callback in self.callbacks:
-                callback.on_epoch_end(trainer, epoch, figures)
+                callback.on_epoch_end(self.trainer, epoch, figures)
         except Exception as error:
             _add_location(error, f"epoch {epoch}, at its end")
             raise

@@ -244,6 +244,7 @@ class Trainer(Hinted):
         accumulate: int = 1,
         prefetch: bool | None = None,
         callbacks: Iterable[Callback] = (),
+        then: str | Mapping[str, Any] | None = None,
         progress: Any = True,
         resume_from: str | os.PathLike[str] | None = None,
         bad_batch: str | os.PathLike[str] | None = None,
@@ -305,6 +306,12 @@ class Trainer(Hinted):
             runs in order and in your thread; with True it must not depend on the training.
         callbacks
             A list of callbacks, see `chainrule.callbacks`.
+        then
+            A method of `chainrule.fitting.minimize`, such as ``"L-BFGS-B"``, that continues from
+            the last epoch, on all samples together; or a dictionary with ``method``, ``iterations``
+            and ``tolerance``. Each iteration is one more row of the history, as an epoch is, for
+            callbacks, too. It needs all samples in memory. A run that was stopped early does not
+            enter this phase. No checkpoint is written in it: a run that is resumed begins it again.
         progress
             Whether to show a line with the loss and the remaining time; it appears only in a
             terminal. Or a rich Console to show it on.
@@ -356,6 +363,7 @@ class Trainer(Hinted):
         arguments.require_progress(progress)
         folder = arguments.as_path("resume_from", resume_from)
         file = arguments.as_path("bad_batch", bad_batch)
+        solver = None if then is None else _second_phase(then)
         if file is not None:
             files.require_place_for_file(file, BAD_BATCH)
         checkpoints = [each for each in callbacks if each.writes_checkpoints]
@@ -385,10 +393,12 @@ class Trainer(Hinted):
                     outputs=len(self.loss.for_each_output),
                 )
                 refused.callback(batches.close)
+                if solver is not None:
+                    arguments.require_in_memory(batches, then)
                 is_stored = folder is not None and _holds_checkpoints(folder)
                 model, validation, columns = self._prepared(batches, validation_data, is_stored)
                 run = Run(self, batches, validation, columns, callbacks, epochs, accumulate, file)
-                run.model = model
+                run.model, run.then = model, solver
                 if checkpoints or folder is not None:
                     run.describe(model)
                 resumption = None if folder is None else self._resumption(folder, run, model)
@@ -664,10 +674,14 @@ class Trainer(Hinted):
 
     def validated(self, parts: list[Data], columns: Columns) -> dict[str, float]:
         """The columns of the current model on validation data."""
+        figures = self.measured(parts, columns)
+        return {f"validation_{name}": figure for name, figure in figures.items()}
+
+    def measured(self, parts: list[Data], columns: Columns) -> dict[str, float]:
+        """The columns of the current model on some data."""
         with np.errstate(**quiet()):
             applied = ((self._applied(data, APPLIED_AT_ONCE), data) for data in parts)
-            figures = self._figures_of(applied, columns, _cost_or_infinity)
-        return {f"validation_{name}": figure for name, figure in figures.items()}
+            return self._figures_of(applied, columns, _cost_or_infinity)
 
     def _figures_of(
         self, parts: Iterable[tuple[Any, Data]], columns: Columns, cost_of: Callable[..., float]
@@ -701,6 +715,13 @@ class Trainer(Hinted):
             refuse_write(error, f"{label(self.model)}.apply")
             raise
         return one_or_all(tuple(map(np.concatenate, zip(*chunks, strict=True))))
+
+
+def _second_phase(then: Any) -> Any:
+    """The settings of the solver that continues a training."""
+    from chainrule.fitting.minimize import as_settings
+
+    return as_settings(then)
 
 
 def _are_plain(arrays: tuple[Any, ...], dtype: np.dtype[Any], labels: bool = False) -> bool:
