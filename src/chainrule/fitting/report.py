@@ -106,7 +106,7 @@ def _rows(fit: Fit) -> list[Row]:
                 continue
             text, deviation = written(value, error)
             has_share = value != 0 and math.isfinite(error)
-            relative = f"{100 * abs(error / value):.2g} %" if has_share else ""
+            relative = f"{float(f'{100 * abs(error / value):.2g}'):,g} %" if has_share else ""
             rows.append((name, text, deviation, relative))
     return rows
 
@@ -138,7 +138,6 @@ def _notes(fit: Fit) -> list[str]:
         )
     if fit.at_bound:
         notes.append(f"at a bound: {', '.join(fit.at_bound)}; the errors are only indicative")
-    notes.append(f'found by "{fit.method}" in {fit.evaluations} evaluations')
     return notes
 
 
