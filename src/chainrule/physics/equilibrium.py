@@ -27,18 +27,13 @@ from chainrule.core.errors import ConvergenceError, ShapeError, SingularMatrixEr
 from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of, label
 from chainrule.core.types import Array, Shape
-from chainrule.core.validators import as_float, as_int, at_least_one, complain, counted_or_zero
+from chainrule.core.validators import a_tolerance, as_float, as_int, at_least_one, counted_or_zero
 from chainrule.layers.reshape import plain
 from chainrule.layers.wrappers import a_layer, is_shape, shape_of_state
 from chainrule.physics.mechanics import innermost, refuse_state
 from chainrule.physics.runge_kutta import column
 
 Numbers: TypeAlias = npt.NDArray[Any]
-
-
-def _is_tolerance(owner: Any, attribute: Any, value: Any) -> None:
-    if not isinstance(value, float) or not 0 < value < 1:
-        complain(owner, attribute.name, "a number between 0 and 1", value, "1e-10 is usual")
 
 
 class Equilibrium(Layer, repr=False):
@@ -101,9 +96,7 @@ class Equilibrium(Layer, repr=False):
     """
 
     cell: Layer = field(validator=a_layer)
-    tolerance: float = field(
-        default=1e-12, converter=as_float, validator=_is_tolerance, kw_only=True
-    )
+    tolerance: float = field(default=1e-12, converter=as_float, validator=a_tolerance, kw_only=True)
     iterations: int = field(
         default=200, converter=as_int, validator=at_least_one("iterations=200"), kw_only=True
     )
