@@ -272,7 +272,7 @@ def _parameters_of(layer: Formula) -> list[Parameter]:
 def _has_more_inside(layer: Formula) -> bool:
     """Whether parameters may be elsewhere than in attributes of their own name."""
     return any(
-        _holds_any(value)
+        _holds_any(value) or (isinstance(value, Parameter) and name not in layer._parameters)
         for name, value in layer.attributes().items()
         if name not in BOOKKEEPING and name not in MEMORY
     )
