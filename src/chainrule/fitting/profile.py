@@ -61,11 +61,13 @@ class Profile:
 
     @printable
     def __repr__(self) -> str:
-        below, above = self.value - self.lower, self.upper - self.value
-        finite = [side for side in (below, above) if math.isfinite(side)]
+        rounding = 1e-12 * abs(self.value)  # an end at a bound
+        sides = (self.value - self.lower, self.upper - self.value)
+        below, above = (0.0 if side < rounding else side for side in sides)
+        finite = [side for side in (below, above) if side and math.isfinite(side)]
         number = written(self.value, min(finite) if finite else math.inf)[0]
-        sides = [written(self.value, side)[1] for side in (above, below)]
-        return f"{self.path} = {number} +{sides[0]} −{sides[1]} ({self.probability:.4g})"
+        upper, lower = (written(self.value, side)[1] for side in (above, below))
+        return f"{self.path} = {number} +{upper} −{lower} ({self.probability:.4g})"
 
 
 def profile(fit: Fit, path: str, probability: float, entry: int) -> Profile:
