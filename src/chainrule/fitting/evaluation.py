@@ -47,7 +47,8 @@ class Evaluation:
         for own in self._rows.parameters:
             own._trainable = start in free
             start += own.size
-        self._row_size = derivatives.row_size(self._model)
+        if len(free) < derivatives.row_size(model):
+            self._rows = None
         self._is_checked = isinstance(model, Formula)  # which keeps rows apart
         self._at: Any = None
         self._outputs: tuple[Any, ...] = ()
@@ -56,7 +57,7 @@ class Evaluation:
         """The outputs where the free parameters have these values."""
         if self._at is None or not np.array_equal(free, self._at):
             self._theta[self._free], self._at = free, None
-            forward = self._model.forward if self._rows is None else self._rows.layer.forward
+            forward = self._model.apply if self._rows is None else self._rows.layer.forward
             self._outputs = as_tuple(forward(*self._inputs))
             self._at = np.array(free, float)
         return self._outputs
@@ -71,7 +72,7 @@ class Evaluation:
     def jacobian(self, free: Any) -> Any:
         """∂f/∂θ of every number of the outputs, one below the other: (n, free)."""
         self.outputs(free)
-        if self._rows is not None and len(self._free) >= self._row_size:
+        if self._rows is not None:
             found = self._rows_apart(self._rows)
             if found is not None and (self._is_checked or self._agrees(found)):
                 self._is_checked = True
