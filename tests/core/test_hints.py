@@ -330,7 +330,7 @@ NAMES = {
     "losses.Adam": "optimizers.Adam",
     "optimizers.adamw": "did you mean AdamW?",
     "optimizers.Adadelta": "not in this version",
-    "optimizers.LBFGS": "scipy.optimize",
+    "optimizers.LBFGS": "then='L-BFGS-B'",
     "callbacks.ModelCheckpoint": "callbacks.Checkpoint(folder)",
     "callbacks.ReduceLROnPlateau": "schedules.ReduceOnPlateau",
     "schedules.StepLR": "schedules.Step(",

@@ -181,6 +181,8 @@ def test_activation_function_with_a_parameter_is_proven(function: Any) -> None:
         losses.HalfSquaredError(),
         losses.MeanSquaredError(),
         losses.MeanAbsoluteError(),
+        losses.MeanSquare(),
+        losses.MeanOutput(),
         losses.Huber(0.5),
         losses.GaussianNegativeLogLikelihood(),
         losses.GaussianNegativeLogLikelihood(floor=0.5),

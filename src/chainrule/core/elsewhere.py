@@ -703,7 +703,7 @@ NAMES: Mapping[str, str] = {
     "Nadam": "Nadam()",
     "NAdam": "Nadam()",
     "Rprop": "Rprop()",
-    "LBFGS": "scipy.optimize.minimize with model.parameters.value and .grad",
+    "LBFGS": "fit(…, then='L-BFGS-B'), or minimize in chainrule.fitting",
     # callbacks and schedules
     "ModelCheckpoint": "callbacks.Checkpoint(folder)",
     "LearningRateScheduler": "callbacks.LearningRate(schedule)",

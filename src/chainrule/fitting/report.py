@@ -101,11 +101,11 @@ def _rows(fit: Fit) -> list[Row]:
             value = float(fit.values[where][number])
             error = float(fit.standard_errors[where][number])
             name = path + (f"[{', '.join(map(str, entry))}]" if entry else "")
-            if not parameter.trainable:
+            if where.start not in fit._problem.free:
                 rows.append((name, f"{value:.6g}", "fixed", ""))
                 continue
             text, deviation = written(value, error)
-            has_share = value != 0 and math.isfinite(error)
+            has_share = abs(value) > 1e-6 * error and math.isfinite(error)
             relative = f"{float(f'{100 * abs(error / value):.2g}'):,g} %" if has_share else ""
             rows.append((name, text, deviation, relative))
     return rows
