@@ -102,7 +102,9 @@ def least_squares(
     Notes
     -----
     The Jacobian is exact. Parameters are scaled by the lengths of its columns, and the tolerances
-    are near machine precision, which costs one or two evaluations more and gives all digits.
+    are near machine precision, which costs one or two evaluations more and gives all digits. With
+    a robust loss, J contains the weight that the loss gives to each residual, and an unknown σ
+    comes from the robust cost.
 
     Examples
     --------
