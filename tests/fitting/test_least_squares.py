@@ -17,6 +17,7 @@ from chainrule import (
     Formula,
     Graph,
     Input,
+    Layer,
     Sequential,
     errors,
     fitting,
@@ -64,9 +65,11 @@ def test_values_and_covariance_are_those_of_curve_fit(seed, absolute, per_row):
     values, covariance = curve_fit(
         decay, x, t, START, sigma, absolute_sigma=absolute, ftol=1e-15, xtol=1e-15, gtol=1e-15
     )
-    np.testing.assert_allclose(fit.values, values, rtol=1e-6)
-    np.testing.assert_allclose(fit.covariance, covariance, rtol=1e-4)
-    np.testing.assert_allclose(fit.standard_errors, np.sqrt(np.diag(covariance)), rtol=1e-4)
+    errors_of_scipy = np.sqrt(np.diag(covariance))
+    np.testing.assert_allclose(fit.values, values, atol=1e-5 * errors_of_scipy.min())
+    np.testing.assert_allclose(fit.standard_errors, errors_of_scipy, rtol=1e-4)
+    units = errors_of_scipy * errors_of_scipy[:, None]
+    np.testing.assert_allclose(fit.covariance / units, covariance / units, atol=1e-4)
 
 
 def test_full_covariance_of_the_data_is_that_of_curve_fit():
@@ -276,6 +279,25 @@ def test_a_layer_that_sums_over_rows_itself_is_fitted_all_the_same():
     assert fit.standard_errors[0] == pytest.approx(0.1 / np.sqrt((x**2).sum()))
 
 
+def test_a_layer_that_sums_over_something_else_of_the_size_of_the_batch_is_found_out():
+    class Scale(Layer):
+        def build(self, input_shape):
+            self.factor = self.parameter("factor", (), 1.0)
+
+        def forward(self, x):
+            self.x = x
+            return self.factor.value * x
+
+        def backward(self, delta):
+            columns = (delta * self.x).sum(axis=0)  # as many as there are rows
+            self.factor.accumulate_product(columns, np.ones_like(columns))
+            return self.factor.value * delta
+
+    x = np.random.default_rng(0).normal(size=(4, 4))
+    fit = fitting.least_squares(Scale(), x, 3 * x + 0.01, 0.1)
+    assert fit.standard_errors[0] == pytest.approx(0.1 / np.sqrt((x**2).sum()))
+
+
 def test_integers_lists_and_single_precision_are_accepted():
     x, t = [0, 1, 2, 3], [1, 3, 5, 8]
     fit = fitting.least_squares(fitting.curve(lambda x, a, b: a + b * x, [0, 1]), x, t)
@@ -310,6 +332,7 @@ def test_what_the_data_do_not_determine_is_infinite_and_spoils_nothing_else():
     )
     fit = fitting.least_squares(twice, x, t, deviations)
     assert fit.rank == 3
+    assert fit.degrees_of_freedom == plain.degrees_of_freedom
     assert fit.undetermined == ("a", "b")
     assert np.isinf(fit.standard_errors[:2]).all()
     np.testing.assert_allclose(fit.standard_errors[2:], plain.standard_errors[1:], rtol=1e-6)
