@@ -276,3 +276,21 @@ def _with_forward(forward):
     layer = Made()
     layer.build(())
     return layer
+
+
+class OtherName(Formula):
+    """Its attributes do not have the names of its parameters."""
+
+    def build(self, input_shape):
+        self.k = self.parameter("rate", (), 2.0)
+        self.list = [self.parameter("heights", (2,), 1.0)]
+
+    def forward(self, x):
+        return self.list[0].value[1] * np.exp(self.k.value * x)
+
+
+def test_attributes_may_have_other_names_than_their_parameters():
+    layer, x = OtherName(), np.array([0.0, 1.0])
+    layer.forward(x)
+    layer.backward(np.ones(2))
+    np.testing.assert_allclose(layer.parameters.grad, [np.exp(2.0), 0.0, 1 + np.exp(2.0)])

@@ -95,6 +95,10 @@ FUNCTIONS = {
     "joined with constants": lambda x, y: np.concatenate([np.ones((4, 1)), x * y], axis=1),
     "indices": lambda x, y: x[[0, 2, 1, 1]] * y,
     "lists": lambda x, y: x[[0, 1, 2], [2, 1, 0]] * y[:3, 0],
+    "lists and numbers": lambda x, y: _cubic(x, y)[0, :, [2, 1, 0]] * y[:3],
+    "a list and a new axis": lambda x, y: _cubic(x, y)[[2, 1, 0], None, 1] + y[0],
+    "tuples": lambda x, y: _cubic(x, y)[(0, 1, 2), :, (0, 1, 2)] * y[:3],
+    "written to lists and numbers": lambda x, y: _placed(x, y),
     "masks": lambda x, y: np.sum(x[x > 0.6]) * y,
     "matrices": lambda x, y: (x.T @ y) @ np.dot(y.T, x) + np.einsum("ij,ik->jk", x, y),
     "stacks": lambda x, y: np.matmul(x[:, None, :], y[:, :, None])[:, 0] + np.tensordot(x, y, 2),
@@ -110,6 +114,16 @@ FUNCTIONS = {
     "broadcast": lambda x, y: np.broadcast_to(x[:1], x.shape) * y + x[0] * y[:, :1] + np.ones(3),
     "rolled": lambda x, y: np.roll(x, 1, axis=1) * np.flip(y, axis=0) + np.repeat(x[:2], 2, axis=0),
 }
+
+
+def _cubic(x, y):
+    return x[:3, None] * y[None, :3]
+
+
+def _placed(x, y):
+    z = np.zeros_like(_cubic(x, y))
+    z[0, :, [2, 1, 0]] = x[:3] * y[:3]
+    return z
 
 
 def _written(x, y):
@@ -148,6 +162,17 @@ def test_the_parts_of_a_polynomial_by_hand():
     x = Jet(np.array([3.0, 2.0, 1.0, 0.0, 0.0]), PAIRS)
     z = Jet(np.array([5.0, 0.0, 1.0, 0.0, 0.0]), PAIRS)
     np.testing.assert_array_equal((x**2 * z).parts, [45.0, 60.0, 39.0, 40.0, 32.0])
+
+
+def test_second_derivatives_at_zero_by_hand():
+    # ∂²(xᵃ)/∂x∂a = xᵃ⁻¹ (1 + a ln x), and sin(πx)/(πx) = 1 − (πx)²/6 + …
+    base = Jet(np.array([4.0, 1.0, 0.0, 0.0]), ((0, 1),))
+    exponent = Jet(np.array([0.0, 0.0, 1.0, 0.0]), ((0, 1),))
+    expected = [1.0, 0.0, np.log(4.0), 1 / 4]
+    np.testing.assert_allclose(np.power(base, exponent).parts, expected)
+    np.testing.assert_allclose((base**exponent).parts, expected)
+    zero = Jet(np.array([0.0, 1.0, 0.0]), ((0, 0),))
+    np.testing.assert_allclose(np.sinc(zero).parts, [1.0, 0.0, -(np.pi**2) / 3])
 
 
 def test_jets_of_jets_give_third_derivatives():

@@ -193,6 +193,30 @@ def test_bounds_hold_and_are_named():
     assert "at a bound: offset" in str(fit)
 
 
+@pytest.mark.parametrize("unit", [1e-20, 1e-10, 1e20])
+@pytest.mark.parametrize("method", ["trf", "dogbox"])
+def test_units_of_data_and_parameters_change_nothing_else(unit, method):
+    x, t, _ = data()
+    fit = fitting.least_squares(fitting.curve(decay, START), x, t)
+    scaled = fitting.curve(decay, np.array([1.0, 1.0, 0.1]) * [unit, unit, unit])
+    scaled = fitting.least_squares(scaled, x / unit, t * unit, method=method)
+    np.testing.assert_allclose(scaled.values / unit, fit.values, rtol=1e-7)
+    np.testing.assert_allclose(scaled.standard_errors / unit, fit.standard_errors, rtol=1e-6)
+
+
+@pytest.mark.parametrize("unit", [1e-15, 1.0, 1e15])
+@pytest.mark.parametrize("bound", [0.0, 0.5])
+def test_a_parameter_at_its_bound_is_named(unit, bound):
+    x, t, _ = data()
+    offset = (t - 0.6 + bound) * unit  # whose best offset is below the bound
+    start = np.array([1.0, 1.0 / unit, bound + 0.3]) * unit
+    bounds = {"offset": (bound * unit, np.inf)}
+    fit = fitting.least_squares(fitting.curve(decay, start), x, offset, bounds=bounds)
+    assert fit.at_bound == ("offset",)
+    np.testing.assert_allclose(fit["offset"].value, bound * unit, atol=1e-8 * unit)
+    assert bound or str(fit).count("%") == 2  # no relative error of zero
+
+
 def test_a_robust_loss_resists_outliers():
     x, t, _ = data()
     t[[3, 11, 20]] += 2.0
@@ -406,6 +430,40 @@ def test_the_result_stays_when_the_model_moves_on():
     again = fitting.least_squares(model, x, t, deviations, start=START)
     np.testing.assert_array_equal(fit.band(x), band)
     np.testing.assert_allclose(again.residuals, residuals, rtol=1e-6)
+
+
+def test_the_band_keeps_the_frozen_values_of_the_fit():
+    x, t, deviations = data()
+    model = fitting.curve(decay, START)
+    model.build(())
+    model.parameters["offset"].trainable = False
+    fit = fitting.least_squares(model, x, t, deviations)
+    report = str(fit)
+    model.unfreeze()
+    model.parameters["offset"].value = 5.0
+    np.testing.assert_allclose(np.mean(fit.band(x), axis=0), decay(x, *fit.values))
+    assert fit.profile("rate").value == fit["rate"].value
+    assert str(fit) == report
+
+
+@pytest.mark.parametrize("start", [[0.0, 1.0], [0.0, 0.0], [1.0, 1.0]])
+def test_a_formula_may_write_into_its_own_arrays(start):
+    def model(x, a, b):
+        array = np.array(x)
+        y = a * array
+        array += 1
+        return y + b * np.square(array)
+
+    x = np.linspace(0, 1, 10)
+    fit = fitting.least_squares(fitting.curve(model, start), x, model(x, 2.0, 3.0))
+    np.testing.assert_allclose(fit.values, [2.0, 3.0])
+
+
+def test_an_infinite_slope_is_named_and_the_model_unchanged():
+    model, x = fitting.curve(lambda x, a, b: np.sqrt(a) * x + b, [0.0, 1.0]), np.arange(5.0)
+    with pytest.raises(errors.NonFiniteError, match="derivative by 'a' is not finite"):
+        fitting.least_squares(model, x, x)
+    assert model.parameters.value.tolist() == [0.0, 1.0]
 
 
 def test_start_by_path_and_as_a_vector():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 
 import numpy as np
 import pytest
@@ -139,3 +140,12 @@ def test_spread_is_the_inverse_of_the_normal_matrix():
     directions = np.random.default_rng(1).normal(size=(4, 3))
     expected = np.einsum("np,pq,nq->n", directions, inverse, directions)
     np.testing.assert_allclose(spread_of(jacobian).variances(directions), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("library", ["scipy", "scipy.optimize"])
+def test_missing_scipy_is_a_named_error(monkeypatch, library):
+    model = fitting.curve(decay, [1, 1])
+    monkeypatch.setitem(sys.modules, "scipy.optimize", None)
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(errors.MissingExtraError, match=r"fitting needs scipy"):
+        fitting.least_squares(model, np.arange(4.0), np.ones(4))

@@ -13,6 +13,7 @@ from chainrule import (
     Dropout,
     Layer,
     Sequential,
+    check_layer,
     derivatives,
     load,
     losses,
@@ -173,6 +174,28 @@ def test_the_layer_is_its_network_to_parameters_files_and_freezing(tmp_path):
     layer.backward(np.ones((3, 4)))
     assert not np.any(network["dense_1"].weights.grad)
     assert np.any(network["dense_2"].weights.grad)
+
+
+class Both(Layer):
+    """The motion and the energy, with one network."""
+
+    energy: Layer
+
+    def build(self, row):
+        self.energy.build(row)
+        self.motion = Hamiltonian(self.energy)
+        self.motion.build(row)
+
+    def forward(self, x):
+        return self.energy.forward(x), self.motion.forward(x)
+
+    def backward(self, delta):
+        of_energy, of_motion = delta
+        return self.motion.backward(of_motion) + self.energy.backward(of_energy)
+
+
+def test_a_network_can_also_be_used_outside():
+    assert check_layer(Both(tanh_network(3).unbuilt()), (4,)).ok
 
 
 @pytest.mark.parametrize("kind", [Hamiltonian, Lagrangian])

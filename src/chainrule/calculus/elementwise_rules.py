@@ -63,7 +63,7 @@ def d_power_d_base(y: Any, x: Any, a: Any) -> Any:
     """∂(xᵃ)/∂x = a xᵃ⁻¹; for a = 0 it is 0 at x = 0 too, instead of 0 · ∞."""
     if type(a) in NUMBERS:
         return a * x ** (a - 1 if a else 1)
-    return a * x ** np.where(a == 0, 1, a - 1)
+    return a * x ** np.where((a == 0) & (x == 0), 1, a - 1)
 
 
 def d_power_d_exponent(y: Any, x: Any, a: Any) -> Any:
@@ -73,12 +73,12 @@ def d_power_d_exponent(y: Any, x: Any, a: Any) -> Any:
 
 def d_sinc(y: Any, x: Any) -> Any:
     """d(sin t / t)/dx with t = πx; near 0 a series, where the closed form would lose digits."""
-    near = np.where(np.abs(x) < 0.045, x, 0)
-    far = np.where(near == 0, x, 1)
+    is_near = np.abs(x) < 0.045
+    near, far = np.where(is_near, x, 0), np.where(is_near, 1, x)
     t2 = (math.pi * near) ** 2
     series = 1 - t2 / 10 * (1 - t2 / 28 * (1 - t2 / 54 * (1 - t2 / 88)))
-    closed = (np.cos(math.pi * x) - y) / np.where(x == 0, 1, far)
-    return np.where(near == 0, closed, -(math.pi**2) / 3 * near * series)
+    closed = (np.cos(math.pi * x) - y) / far
+    return np.where(is_near, -(math.pi**2) / 3 * near * series, closed)
 
 
 def d_bessel(y: Any, x: Any) -> Any:

@@ -52,7 +52,7 @@ class Formula(Layer):
     Backward  ∂C/∂x = (∂y/∂x)ᵀ Δ,  ∂C/∂θ = (∂y/∂θ)ᵀ Δ,  with Δ = ∂C/∂y, by dual numbers
 
     It may have several inputs and outputs, parameters of any shape, and other layers inside. In
-    all other respects it is a `Layer`: it trains, saves and stands in a graph beside `Dense`. The
+    all other respects it is a `Layer`: it trains, saves and goes into a graph beside `Dense`. The
     derivative of a frozen parameter is not computed. If the rows of a batch affect each other,
     declare ``couples_batch = True``.
 
@@ -272,7 +272,7 @@ def _parameters_of(layer: Formula) -> list[Parameter]:
 def _has_more_inside(layer: Formula) -> bool:
     """Whether parameters may be elsewhere than in attributes of their own name."""
     return any(
-        _holds_any(value)
+        _holds_any(value) or (isinstance(value, Parameter) and name not in layer._parameters)
         for name, value in layer.attributes().items()
         if name not in BOOKKEEPING and name not in MEMORY
     )

@@ -705,8 +705,9 @@ def _is_zero(jet: Jet) -> bool:
 
 
 def _lists_in(index: tuple[Any, ...]) -> int:
-    """How many arrays or lists an index contains."""
-    return sum(isinstance(i, np.ndarray | list) for i in index)
+    """How many arrays or lists an index contains; beside one, a number is one, too."""
+    lists = sum(isinstance(i, np.ndarray | list | tuple) for i in index)
+    return lists + sum(isinstance(i, int | np.integer) for i in index) if lists else 0
 
 
 def _write(result: Any, out: Any) -> Any:

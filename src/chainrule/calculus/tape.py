@@ -125,7 +125,8 @@ class Tape:
             return x.position
         if not isinstance(x, int | float | np.generic | np.ndarray):
             raise _not_recordable(type(x).__name__)
-        self._numbers.append(x)
+        # The formula may go on to write into the array.
+        self._numbers.append(x.copy() if isinstance(x, np.ndarray) else x)
         return len(self._numbers) - 1
 
 

@@ -41,7 +41,7 @@ def draw(fit: Fit, probability: float) -> Any:
     residuals = np.concatenate([_two(r) for r in _tuple(fit.residuals)], axis=1)
     deviations = _deviations(fit, targets)
     figure = figure_style.new_figure(
-        figsize=(6.4 * max(len(columns) * 0.75, 1), 4.8), layout="constrained"
+        figsize=(4.6 * max(len(columns) * 0.8, 1), 4.2), layout="constrained"
     )
     axes = figure.subplots(
         2, len(columns), sharex=True, squeeze=False, gridspec_kw={"height_ratios": [3, 1]}

@@ -30,17 +30,22 @@ class Evaluation:
         A built model.
     inputs
         One array for each input.
+    theta
+        All parameters: the model may have others by now.
     free
-        The positions of the parameters that move.
+        The positions of those that move.
     """
 
-    def __init__(self, model: Layer, inputs: tuple[Any, ...], free: Any) -> None:
+    def __init__(self, model: Layer, inputs: tuple[Any, ...], theta: Any, free: Any) -> None:
         self._model = twin(model, copied_arrays_and_generators(model, {}))
         self._theta = self._model.parameters.value
+        self._theta[:] = theta
         self._inputs, self._free = inputs, free
         self._rows: RowReplica | None = RowReplica(self._model, len(inputs[0]))
-        for own, original in zip(self._rows.parameters, model.parameters, strict=True):
-            own._trainable = original.trainable
+        start = 0
+        for own in self._rows.parameters:
+            own._trainable = start in free
+            start += own.size
         self._is_checked = isinstance(model, Formula)  # which keeps rows apart
         self._at: Any = None
         self._outputs: tuple[Any, ...] = ()

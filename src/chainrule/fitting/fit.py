@@ -121,7 +121,9 @@ class Fit:
         """The paths of the parameters that ended at a bound: their errors are only indicative."""
         at = np.zeros(self.values.shape, bool)
         free, best = self._problem.free, self._solution.values
+        errors = self.standard_errors[free]
         near = 1e-8 * np.maximum(np.abs(best), 1e-300)
+        near = np.maximum(near, np.where(np.isfinite(errors), 1e-6 * errors, 0))  # "trf" stays off
         for limit in (self._settings.low, self._settings.high):
             with np.errstate(invalid="ignore"):
                 at[free] |= np.abs(best - limit) <= near

@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 
 from chainrule.calculus import formula
+from chainrule.core.errors import NonFiniteError
 from chainrule.core.layer import Layer
 from chainrule.core.parameter import ParameterVector
+from chainrule.fitting.arguments import windows
 from chainrule.fitting.evaluation import Evaluation, flat
 from chainrule.fitting.noise import Noise
 
@@ -45,7 +47,7 @@ class Problem:
     ) -> None:
         self._model, self.inputs, self.targets = model, inputs, targets
         self.noise, self.priors = noise, priors
-        self._flat_targets = flat(targets)
+        self._flat_targets, self._windows = flat(targets), windows(parameters)
         self.free = free_entries(parameters)
         self._theta = parameters.value.astype(float)
         is_formula = isinstance(model, formula.Formula) and self._theta.size <= TAPED
@@ -83,6 +85,7 @@ class Problem:
         rows = self._tape.jacobian(free) if self._tape is not None else None
         if rows is None or not np.isfinite(rows.sum()):  # jets know more about 0 · ∞
             rows = self._evaluation.jacobian(free)
+            self._require_finite(free, rows)
         rows = self.noise.whitened(rows)
         positions, _, deviations = self.priors
         if not len(positions):
@@ -96,7 +99,23 @@ class Problem:
 
     @cached_property
     def _evaluation(self) -> Evaluation:
-        return Evaluation(self._model, self.inputs, self.free)
+        return Evaluation(self._model, self.inputs, self._theta, self.free)
+
+    def _require_finite(self, free: Any, rows: Any) -> None:
+        wrong = np.flatnonzero(~np.isfinite(rows).all(axis=0))
+        if wrong.size:
+            at = self.free[wrong[0]]
+            (path,) = [
+                path for path, where in self._windows.items() if where.start <= at < where.stop
+            ]
+            raise NonFiniteError(
+                f"least_squares: the derivative by {path!r} is not finite",
+                place=f"{path} = {free[wrong[0]]:.6g}",
+                expected="a model with finite derivatives",
+                received=f"{rows[:, wrong[0]][~np.isfinite(rows[:, wrong[0]])][0]}",
+                hint="choose another start, or bounds that keep it away from there: the slope of a "
+                "root, for example, is infinite at 0",
+            )
 
     def _is_right(self, tape: Any) -> bool:
         """Whether the tape computes what the model computes."""

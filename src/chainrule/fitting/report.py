@@ -101,12 +101,12 @@ def _rows(fit: Fit) -> list[Row]:
             value = float(fit.values[where][number])
             error = float(fit.standard_errors[where][number])
             name = path + (f"[{', '.join(map(str, entry))}]" if entry else "")
-            if not parameter.trainable:
+            if where.start not in fit._problem.free:
                 rows.append((name, f"{value:.6g}", "fixed", ""))
                 continue
             text, deviation = written(value, error)
-            has_share = value != 0 and math.isfinite(error)
-            relative = f"{100 * abs(error / value):.2g} %" if has_share else ""
+            has_share = abs(value) > 1e-6 * error and math.isfinite(error)
+            relative = f"{float(f'{100 * abs(error / value):.2g}'):,g} %" if has_share else ""
             rows.append((name, text, deviation, relative))
     return rows
 
@@ -138,7 +138,6 @@ def _notes(fit: Fit) -> list[str]:
         )
     if fit.at_bound:
         notes.append(f"at a bound: {', '.join(fit.at_bound)}; the errors are only indicative")
-    notes.append(f'found by "{fit.method}" in {fit.evaluations} evaluations')
     return notes
 
 

@@ -17,11 +17,13 @@ from typing import Any
 import numpy as np
 from attrs import frozen
 
-from chainrule.core.errors import ConfigurationError, ConvergenceError, shortened
+from chainrule.core.errors import ConfigurationError, ConvergenceError, NonFiniteError, shortened
 from chainrule.core.extras import required
 from chainrule.fitting.spread import Spread, spread_of
 
 METHODS = ("lm", "trf", "dogbox")
+SMALL_GRADIENT = 1
+"""The status of a solver that ends there."""
 LOSSES = ("linear", "soft_l1", "huber", "cauchy", "arctan")
 
 
@@ -93,15 +95,24 @@ def solve(problem: Any, start: Any, settings: Settings) -> Solution:
     ------
     ConvergenceError
         None of them converged.
+    NonFiniteError
+        All of them arrived where the model has no finite derivative.
     """
     best: Solution | None = None
+    refusal: NonFiniteError | None = None
     for method in settings.methods:
-        found = _solved(problem, start, settings, method)
+        try:
+            found = _solved(problem, start, settings, method)
+        except NonFiniteError as error:
+            refusal = error
+            continue
         if best is None or _is_better(found, best):
             best = found
         if best.has_converged and best.spread.rank == len(start):
             return best
-    assert best is not None
+    if best is None:
+        assert refusal is not None
+        raise refusal
     if not best.has_converged:
         raise ConvergenceError(
             "least_squares: the solver did not converge, and the model is as before",
@@ -121,27 +132,82 @@ def _is_better(found: Solution, best: Solution) -> bool:
 
 def _solved(problem: Any, start: Any, settings: Settings, method: str) -> Solution:
     least_squares = required("scipy.optimize", "fitting needs").least_squares
-    options: dict[str, Any] = {}
-    if method != "lm":
-        options = {"bounds": (settings.low, settings.high), "loss": settings.loss}
-        options["f_scale"] = settings.loss_scale
     limit = settings.max_evaluations or max(3000, 300 * len(start))
     tolerances = dict.fromkeys(("ftol", "xtol", "gtol"), settings.tolerance)
+    options: dict[str, Any] = {"method": method, "x_scale": "jac", **tolerances}
+    evaluations = 0
     # A step that goes too far may overflow; the solver then takes a shorter one.
     with np.errstate(all="ignore"):
-        found = least_squares(
-            problem.residuals, start, problem.jacobian, method=method, x_scale="jac",
-            max_nfev=limit, **tolerances, **options,
-        )  # fmt: skip
+        while True:
+            units = Units.of(problem, start, settings, method)
+            if method != "lm":
+                options["bounds"] = (settings.low / units.values, settings.high / units.values)
+                options |= {"loss": settings.loss, "f_scale": settings.loss_scale / units.residuals}
+            found = least_squares(
+                units.residuals_of(problem), start / units.values, units.jacobian_of(problem),
+                max_nfev=max(limit - evaluations, 1), **options,
+            )  # fmt: skip
+            size, found = np.abs(found.fun).max(initial=0), units.undone(found)
+            evaluations += int(found.nfev)
+            if found.status != SMALL_GRADIENT or method == "lm" or size > 0.01:
+                break
+            start = found.x  # the gradient was small beside that at the start, not beside itself
     is_finite = np.isfinite(found.jac).all() and np.isfinite(found.cost)
     spread = spread_of(found.jac if is_finite else np.zeros_like(found.jac))
     has_converged = bool(is_finite and found.status > 0)
     if has_converged and method == "lm":
         has_converged = _is_minimum(found, spread, settings.tolerance)
     return Solution(
-        found.x, found.fun, found.jac, float(found.cost), spread, method, int(found.nfev),
+        found.x, found.fun, found.jac, float(found.cost), spread, method, evaluations,
         has_converged, found.message if is_finite else "the model is not finite there",
     )  # fmt: skip
+
+
+@frozen(eq=False)
+class Units:
+    """The units in which a solver computes: θ_k = d_k u_k, r = s ρ.
+
+    "trf" and "dogbox" compare gradient and step with numbers, whatever their units. So residuals
+    are measured by those at the start, and parameters by what they change in them.
+    """
+
+    values: Any
+    """d, (p,)."""
+    residuals: float
+    """s."""
+    low: Any
+    high: Any
+
+    @classmethod
+    def of(cls, problem: Any, start: Any, settings: Settings, method: str) -> Units:
+        """Those for a start at which the residuals are finite; "lm" needs none."""
+        values, largest = np.ones(len(start)), 1.0
+        if method != "lm":
+            largest = float(np.abs(problem.residuals(start)).max(initial=0)) or 1.0
+            lengths = np.linalg.norm(problem.jacobian(start) / largest, axis=0)
+            is_usable = np.isfinite(lengths) & (lengths > 0)
+            values[is_usable] /= lengths[is_usable]
+        return cls(values, largest, settings.low, settings.high)
+
+    def theta(self, u: Any) -> Any:
+        """θ, which rounding does not move out of its bounds."""
+        return np.clip(u * self.values, self.low, self.high)
+
+    def residuals_of(self, problem: Any) -> Any:
+        """The function ρ(u)."""
+        return lambda u: problem.residuals(self.theta(u)) / self.residuals
+
+    def jacobian_of(self, problem: Any) -> Any:
+        """The function ∂ρ/∂u."""
+        return lambda u: problem.jacobian(self.theta(u)) * (self.values / self.residuals)
+
+    def undone(self, found: Any) -> Any:
+        """A result of SciPy in the units of the caller."""
+        found.x = self.theta(found.x)
+        found.fun = found.fun * self.residuals
+        found.jac = found.jac * (self.residuals / self.values)
+        found.cost = found.cost * self.residuals**2
+        return found
 
 
 def _is_minimum(found: Any, spread: Spread, tolerance: float) -> bool:
