@@ -380,8 +380,13 @@ def per_sample_gradients(model: Layer, loss: Any, x: Any, t: Any = None) -> npt.
     each = (t,) if is_one else (None,) * len(model.output_shapes) if t is None else as_tuple(t)
     targets = [None if one is None else as_numbers(one, None) for one in each]
 
+    known: list[Any] = [None, None]  # the last output, and its deltas
+
     def given(y: Any, some: slice) -> Iterator[Any]:
-        yield rows.deltas_alone(loss, y, tuple([None if t is None else t[some] for t in targets]))
+        if known[0] is not y:
+            own = tuple([None if t is None else t[some] for t in targets])
+            known[:] = y, rows.deltas_alone(loss, y, own)
+        yield known[1]
 
     if not rows.has_state(model):
         return rows.of_each(model, inputs, given)[:, 0]  # type: ignore[no-any-return]
