@@ -527,6 +527,10 @@ BAD = [
     ({"sample_weights": -np.ones(30)}, errors.DataError, "weight"),
     ({"relative": "much"}, errors.ConfigurationError, "relative"),
     ({"deviations": np.eye(30), "relative": 0.1}, errors.ConfigurationError, "covariance"),
+    ({"priors": {"rate": (np.nan, 1)}, "deviations": 1}, errors.ConfigurationError, "invalid"),
+    ({"loss": "huber", "loss_scale": -1}, errors.ConfigurationError, "loss_scale is invalid"),
+    ({"loss": "huber", "loss_scale": "1"}, errors.ConfigurationError, "loss_scale is invalid"),
+    ({"max_evaluations": 0}, errors.ConfigurationError, "max_evaluations is invalid"),
     ({"verbose": 2}, errors.ArgumentError, "no argument 'verbose'"),
 ]
 
@@ -594,3 +598,17 @@ def test_a_curve_is_a_layer_that_cannot_be_saved_as_long_as_its_function_is_code
     other.build(())
     other.load_weights(weights)
     np.testing.assert_array_equal(other.parameters.value, START)
+
+
+def test_a_model_without_a_free_parameter_is_named():
+    x, t, _ = data()
+    with pytest.raises(errors.ConfigurationError, match="no parameter to fit"):
+        fitting.least_squares(fitting.curve(decay, START).freeze(), x, t)
+
+
+def test_the_profile_of_a_parameter_at_its_bound_is_written_without_rounding():
+    x, t, deviations = data()
+    model = fitting.curve(decay, [1.0, 1.5, 0.0])
+    fit = fitting.least_squares(model, x, t, deviations, bounds={"rate": (1.2, 3)})
+    assert str(fit.profile("rate")).startswith("rate = 1.2000 +")
+    assert "−0 (" in str(fit.profile("rate"))

@@ -4,7 +4,8 @@
 
 It computes with a copy of the model, so a solver can try any θ and the model itself does not
 change. The copy keeps the contributions of the rows to ∂/∂θ apart (see `derivatives.jacobian`), so
-one backward pass for each number in a row of the output gives all of J.
+one backward pass for each number in a row of the output gives all of J. If the free parameters are
+fewer than these numbers, a tangent for each of them is cheaper.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ class Evaluation:
         for own in self._rows.parameters:
             own._trainable = start in free
             start += own.size
+        self._row_size = derivatives.row_size(self._model)
         self._is_checked = isinstance(model, Formula)  # which keeps rows apart
         self._at: Any = None
         self._outputs: tuple[Any, ...] = ()
@@ -69,7 +71,7 @@ class Evaluation:
     def jacobian(self, free: Any) -> Any:
         """∂f/∂θ of every number of the outputs, one below the other: (n, free)."""
         self.outputs(free)
-        if self._rows is not None:
+        if self._rows is not None and len(self._free) >= self._row_size:
             found = self._rows_apart(self._rows)
             if found is not None and (self._is_checked or self._agrees(found)):
                 self._is_checked = True

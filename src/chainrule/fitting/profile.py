@@ -62,7 +62,9 @@ class Profile:
     @printable
     def __repr__(self) -> str:
         below, above = self.value - self.lower, self.upper - self.value
-        finite = [side for side in (below, above) if math.isfinite(side)]
+        least = 1e-12 * abs(self.value)  # at a bound, rounding may remain
+        below, above = (side if side > least else 0.0 for side in (below, above))
+        finite = [side for side in (below, above) if side and math.isfinite(side)]
         number = written(self.value, min(finite) if finite else math.inf)[0]
         sides = [written(self.value, side)[1] for side in (above, below)]
         return f"{self.path} = {number} +{sides[0]} −{sides[1]} ({self.probability:.4g})"

@@ -12,6 +12,7 @@ Branch, T. F. Coleman and Y. Li, SIAM J. Sci. Comput. 21 (1999).
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from attrs import frozen
 
 from chainrule.core.errors import ConfigurationError, ConvergenceError, NonFiniteError, shortened
 from chainrule.core.extras import required
+from chainrule.core.validators import is_integer, is_number
 from chainrule.fitting.spread import Spread, spread_of
 
 METHODS = ("lm", "trf", "dogbox")
@@ -63,6 +65,20 @@ class Settings:
             raise _unknown("loss", self.loss, LOSSES)
         if self.method is not None and self.method not in METHODS:
             raise _unknown("method", self.method, METHODS)
+        if not is_number(self.loss_scale) or not 0 < self.loss_scale < math.inf:
+            raise ConfigurationError(
+                "least_squares: loss_scale is invalid",
+                expected="a positive number, in deviations",
+                received=shortened(self.loss_scale),
+            )
+        if self.max_evaluations is not None and (
+            not is_integer(self.max_evaluations) or self.max_evaluations < 1
+        ):
+            raise ConfigurationError(
+                "least_squares: max_evaluations is invalid",
+                expected="an integer of at least 1",
+                received=shortened(self.max_evaluations),
+            )
         if self.method == "lm" and needs_region:
             raise ConfigurationError(
                 'least_squares: "lm" knows neither bounds nor robust losses',

@@ -19,7 +19,7 @@ from attrs import field
 
 from chainrule.calculus.jet import Jet, JetDelta, Pairs
 from chainrule.calculus.replicas import unused_level
-from chainrule.core.errors import ConfigurationError, ShapeError
+from chainrule.core.errors import ConfigurationError, NoTangentRuleError, ShapeError
 from chainrule.core.layer import Layer
 from chainrule.core.types import Array, Shape
 from chainrule.core.validators import is_integer
@@ -129,6 +129,13 @@ class Derivatives(Layer):
 
     def backward(self, delta: Any) -> Array:
         dx = self.network.backward(self._delta(delta))
+        if not isinstance(dx, JetDelta):
+            raise NoTangentRuleError(
+                "Derivatives: the backward of the network returned something else than a delta",
+                place=type(self.network).__name__,
+                received=type(dx).__name__,
+                hint="in a layer that writes into a new array, create it with np.zeros_like(delta)",
+            )
         return np.copy(dx.constant_part)
 
     def backward_parameters(self, delta: Any) -> None:
