@@ -207,6 +207,16 @@ def test_units_of_data_and_parameters_change_nothing_else(unit, method):
     np.testing.assert_allclose(scaled.standard_errors / unit, fit.standard_errors, rtol=1e-6)
 
 
+@pytest.mark.parametrize("method", ["lm", "trf", "dogbox"])
+@pytest.mark.parametrize("start", [[1.0, 1.0, 0.1], [2.0, 0.5, 0.0]])
+def test_exact_data_are_fitted_exactly(method, start):
+    x = np.arange(8.0)
+    fit = fitting.least_squares(
+        fitting.curve(decay, start), x, decay(x, 2.0, 0.5, 0.0), method=method
+    )
+    np.testing.assert_allclose(fit.values, [2.0, 0.5, 0.0], atol=1e-12)
+
+
 @pytest.mark.parametrize("unit", [1e-15, 1.0, 1e15])
 @pytest.mark.parametrize("bound", [0.0, 0.5])
 def test_a_parameter_at_its_bound_is_named(unit, bound):

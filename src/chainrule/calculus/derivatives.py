@@ -213,6 +213,8 @@ def _several_jvp(
         replica = Replica(model, vectors, level)
         y = as_tuple(replica.forward(*map(partial(_jet, count, level), inputs, directions)))
     except NoTangentRuleError:
+        if not count:
+            raise
         each = []
         for n in range(count):
             dx = tuple([None if d is None else d[n] for d in directions])

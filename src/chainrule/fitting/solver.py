@@ -165,7 +165,7 @@ def _solved(problem: Any, start: Any, settings: Settings, method: str) -> Soluti
             )  # fmt: skip
             size, found = np.abs(found.fun).max(initial=0), units.undone(found)
             evaluations += int(found.nfev)
-            if found.status != SMALL_GRADIENT or method == "lm" or size > 0.01:
+            if found.status != SMALL_GRADIENT or method == "lm" or not 0 < size < 0.01:
                 break
             start = found.x  # the gradient was small beside that at the start, not beside itself
     is_finite = np.isfinite(found.jac).all() and np.isfinite(found.cost)
@@ -193,6 +193,8 @@ class Units:
     """s."""
     low: Any
     high: Any
+    has_own: bool
+    """Whether they are other ones than those of the caller."""
 
     @classmethod
     def of(cls, problem: Any, start: Any, settings: Settings, method: str) -> Units:
@@ -203,7 +205,7 @@ class Units:
             lengths = np.linalg.norm(problem.jacobian(start) / largest, axis=0)
             is_usable = np.isfinite(lengths) & (lengths > 0)
             values[is_usable] /= lengths[is_usable]
-        return cls(values, largest, settings.low, settings.high)
+        return cls(values, largest, settings.low, settings.high, method != "lm")
 
     def theta(self, u: Any) -> Any:
         """θ, which rounding does not move out of its bounds."""
@@ -211,14 +213,20 @@ class Units:
 
     def residuals_of(self, problem: Any) -> Any:
         """The function ρ(u)."""
+        if not self.has_own:
+            return problem.residuals
         return lambda u: problem.residuals(self.theta(u)) / self.residuals
 
     def jacobian_of(self, problem: Any) -> Any:
         """The function ∂ρ/∂u."""
+        if not self.has_own:
+            return problem.jacobian
         return lambda u: problem.jacobian(self.theta(u)) * (self.values / self.residuals)
 
     def undone(self, found: Any) -> Any:
         """A result of SciPy in the units of the caller."""
+        if not self.has_own:
+            return found
         found.x = self.theta(found.x)
         found.fun = found.fun * self.residuals
         found.jac = found.jac * (self.residuals / self.values)
