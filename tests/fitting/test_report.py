@@ -149,3 +149,38 @@ def test_missing_scipy_is_a_named_error(monkeypatch, library):
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(errors.MissingExtraError, match=r"fitting needs scipy"):
         fitting.least_squares(model, np.arange(4.0), np.ones(4))
+
+
+def test_a_fixed_parameter_in_latex():
+    model = fitting.curve(decay, [2.0, 0.7])
+    model.build(())
+    model.parameters["amplitude"].trainable = False
+    x = np.linspace(0, 4, 20)
+    fit = fitting.least_squares(model, x, decay(x, 2.0, 0.6) + 0.01 * np.sin(9 * x))
+    assert r"amplitude & \multicolumn{2}{c}{$2$ (fixed)} \\" in fit.report().latex()
+
+
+def test_as_many_parameters_as_data_are_determined_but_their_errors_are_not():
+    x = np.array([0.0, 1.0])
+    fit = fitting.least_squares(fitting.curve(decay, [1, 1]), x, decay(x, 2.0, 0.7))
+    assert fit.undetermined == () and fit.rank == 2
+    assert np.all(np.isinf(fit.standard_errors))
+    assert "their errors are not known" in str(fit) and "freeze" not in str(fit)
+
+
+def test_a_profile_that_ends_at_a_bound_has_no_digits_of_rounding():
+    x = np.linspace(0, 4, 20)
+    t = decay(x, 2.0, 0.7) + 0.1 * np.random.default_rng(0).normal(size=20)
+    model = fitting.curve(decay, [1, 0.3])
+    fit = fitting.least_squares(model, x, t, 0.1, bounds={"rate": (None, 0.5)})
+    assert fit.at_bound == ("rate",)
+    assert str(fit.profile("rate")).startswith("rate = 0.5") and " +0 −" in str(fit.profile("rate"))
+    assert len(str(fit.profile("rate"))) < 40
+
+
+def test_the_band_is_drawn_where_the_model_has_a_value():
+    x = np.geomspace(0.001, 100, 9)
+    power = fitting.curve(lambda x, a, k: a * x**k, [1.0, 0.5])  # none below zero
+    figure = fitting.least_squares(power, x, 3 * x**0.7, relative=0.05).plot()
+    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert "95 % band" in labels

@@ -315,3 +315,15 @@ def test_the_gradients_of_a_lagrangian_are_those_of_pytorch(torch):
     assert np.allclose(y, motion.detach().numpy(), rtol=1e-10, atol=1e-12)
     assert np.allclose(dx, rows.grad.numpy(), rtol=1e-9, atol=1e-10 * np.abs(dx).max())
     assert np.allclose(layer.parameters.grad, gradient, rtol=1e-9, atol=1e-10 * scale)
+
+
+@pytest.mark.parametrize("kind", [Hamiltonian, Lagrangian])
+def test_a_network_may_contain_a_layer_twice(kind):
+    tanh = Activation("tanh")
+    shared = Sequential([Dense(4), tanh, Dense(4), tanh, Dense(1)])
+    each = Sequential([Dense(4), Activation("tanh"), Dense(4), Activation("tanh"), Dense(1)])
+    x = np.random.default_rng(0).normal(size=(3, 2))
+    layers = [kind(shared), kind(each)]
+    for layer in layers:
+        layer.build((2,), rng=0)
+    np.testing.assert_array_equal(*[layer(x) for layer in layers])

@@ -298,6 +298,31 @@ ARGUMENTS: Mapping[str, Mapping[str, str]] = {
         "steps": "omit it: predict uses all of x",
         "callbacks": "omit it: predict calls none",
     },
+    "least_squares": {
+        "p0": "start",
+        "xdata": "x",
+        "ydata": "t",
+        "y": "t",
+        "sigma": "deviations",
+        "absolute_sigma": "omit it: with deviations=…, the errors of the parameters are absolute",
+        "weights": "deviations=1/weights, if they are those of lmfit, 1/σ; or sample_weights",
+        "f_scale": "loss_scale",
+        "max_nfev": "max_evaluations",
+        "maxfev": "max_evaluations",
+        "jac": "omit it: the Jacobian is exact",
+        **dict.fromkeys(("ftol", "xtol", "gtol"), "omit it: fits are as exact as numbers allow"),
+    },
+    "curve": {"p0": "start", "params": "start"},
+    "minimize": {
+        "x0": "the present parameters are the start",
+        "maxiter": "iterations",
+        "max_iter": "iterations",
+        "epochs": "iterations",
+        "tol": "tolerance",
+        "verbose": "progress=True or progress=False",
+        "y": "t",
+        **dict.fromkeys(("jac", "hess", "hessp"), "omit it: derivatives are exact"),
+    },
     "check_layer": {"seed": "rng", "shape": "input_shape", "eps": "omit it: nothing to choose"},
     **{
         name: {"input_shape": f"model.build({{value}}), then {name}(model)"}
@@ -538,6 +563,10 @@ ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
 """The attributes: for a class and its subclasses, what to use instead."""
 
 NAMES: Mapping[str, str] = {
+    # fits and physics
+    "curve_fit": "fitting.least_squares(fitting.curve(function, start), x, t, deviations)",
+    "leastsq": "fitting.least_squares(model, x, t, deviations)",
+    "DeepEnsemble": "Ensemble(network, members)",
     # layers
     "Linear": "Dense(units)",
     "LazyLinear": "Dense(units)",

@@ -301,7 +301,10 @@ def _hint_for_name(module: str, name: str) -> str | None:
     return NOT_HERE.get(module.rpartition(".")[2]) if target is not None else None
 
 
-MODULES = ("losses", "optimizers", "callbacks", "schedules", "initializers", "metrics")
+MODULES = (
+    "losses", "optimizers", "callbacks", "schedules", "initializers", "metrics", "fitting",
+    "physics",
+)  # fmt: skip
 """The public modules whose names are found from each other."""
 
 

@@ -55,7 +55,7 @@ def draw(fit: Fit, probability: float) -> Any:
         style = {"fmt": "o", "ms": 4, "color": figure_style.INK, "zorder": 3}
         top.errorbar(x, values, sigma, label="data", elinewidth=0.9, **style)
         top.plot(grid, flat[0][:, n], color=figure_style.TRAINING, label="model")
-        if np.all(np.isfinite(flat[1][:, n])):
+        if np.any(np.isfinite(flat[1][:, n])):  # a model may have no value beside the data
             top.fill_between(
                 grid, flat[1][:, n], flat[2][:, n], color=figure_style.TRAINING, alpha=0.25, lw=0,
                 label=f"{100 * probability:.4g} % band",

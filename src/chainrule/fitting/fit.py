@@ -111,7 +111,9 @@ class Fit:
     @property
     def undetermined(self) -> tuple[str, ...]:
         """The paths of the parameters that the data do not determine."""
-        is_infinite = np.isinf(self.standard_errors)
+        is_infinite = np.zeros(self.values.shape, bool)
+        units = np.eye(len(self._problem.free))
+        is_infinite[self._problem.free] = np.isinf(self._spread.variances(units))
         return tuple(
             [p for p, where in windows(self._parameters).items() if is_infinite[where].any()]
         )

@@ -24,6 +24,9 @@ from chainrule.fitting.noise import noise_of
 from chainrule.fitting.problem import Problem, free_entries
 from chainrule.fitting.solver import Settings, solve
 
+ENDS = (-np.inf, np.inf)
+"""What None means as the lower and as the upper bound."""
+
 
 @hinted
 def least_squares(
@@ -67,7 +70,7 @@ def least_squares(
     sample_weights
         A factor for the squares of each row; a row with weight 0 does not count.
     bounds
-        ``{"path": (low, high)}``, where low or high may be infinite.
+        ``{"path": (low, high)}``, where low or high may be infinite, or None for no bound.
     priors
         What is known of a parameter from elsewhere, ``{"path": deviation}`` around its start, or
         ``{"path": (mean, deviation)}``. Each is one more datum. They need ``deviations``.
@@ -115,7 +118,12 @@ def least_squares(
     0.5037 ± 0.0051
     """
     if not isinstance(model, Layer):
-        raise not_a_layer("least_squares", model, "a model, such as fitting.curve(function, start)")
+        raise not_a_layer(
+            "least_squares",
+            model,
+            "a model",
+            "fitting.curve(function, start) makes one of f(x, a, b)" if callable(model) else None,
+        )
     inputs, targets = data_of(model, x, t)
     _require_repeatable(model)
     parameters = model.parameters
@@ -203,7 +211,7 @@ def _priors(
 
 def _bounds(parameters: ParameterVector, bounds: Any, start: Any) -> tuple[Any, Any]:
     low, high = np.full(start.shape, -np.inf), np.full(start.shape, np.inf)
-    for path, where, (lowest, highest) in by_path(parameters, bounds or {}, "bounds", 2):
+    for path, where, (lowest, highest) in by_path(parameters, _open(bounds), "bounds", 2):
         low[where], high[where] = lowest, highest
         if not np.all(lowest < highest):
             raise ConfigurationError(
@@ -222,6 +230,7 @@ def _bounds(parameters: ParameterVector, bounds: Any, start: Any) -> tuple[Any, 
     return low, high
 
 
+<<<<<<< HEAD
 def _all_frozen(model: Layer) -> ConfigurationError:
     return ConfigurationError(
         "least_squares: the model has no parameter to fit",
@@ -229,6 +238,18 @@ def _all_frozen(model: Layer) -> ConfigurationError:
         received=f"{type(model).__name__} with {model.parameters.size} frozen parameters",
         hint="model.unfreeze()",
     )
+=======
+def _open(bounds: Any) -> Any:
+    """The bounds with an infinity for each None."""
+    if not isinstance(bounds, Mapping):
+        return bounds or {}
+    return {
+        path: tuple([end if each is None else each for each, end in zip(pair, ENDS, strict=True)])
+        if isinstance(pair, tuple | list) and len(pair) == 2
+        else pair
+        for path, pair in bounds.items()
+    }
+>>>>>>> w-new1
 
 
 def _too_few(count: int, parameters: int) -> ConfigurationError:
