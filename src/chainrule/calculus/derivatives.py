@@ -430,7 +430,7 @@ def _jacobian_of_input(model: Layer, inputs: tuple[Array, ...], number: int) -> 
 def _jacobian_of_parameters(model: Layer, inputs: tuple[Array, ...]) -> list[Any]:
     """∂y/∂θ for each output."""
     size, batch = model.parameters.size, len(inputs[0])
-    columns = _parameter_columns(model, inputs, row_size(model) - 1)
+    columns = _parameter_columns(model, inputs, rows.row_size(model) - 1)
     if columns is not None:
         return columns  # type: ignore[no-any-return]
     shapes: list[Shape] = []
@@ -448,11 +448,6 @@ def _jacobian_of_parameters(model: Layer, inputs: tuple[Array, ...]) -> list[Any
         found = rows.one_by_one(model, inputs, rows.unit_deltas)
     parts = [found[:, end - math.prod(s) : end] for s, end in zip(shapes, ends, strict=True)]
     return [part.reshape(batch, *s, size) for s, part in zip(shapes, parts, strict=True)]
-
-
-def row_size(model: Layer) -> int:
-    """How many numbers a row of the output has, over all outputs."""
-    return sum(math.prod(shape) for shape in model.output_shapes)
 
 
 def _parameter_columns(model: Layer, inputs: tuple[Array, ...], most: int) -> Any:

@@ -230,7 +230,6 @@ def _bounds(parameters: ParameterVector, bounds: Any, start: Any) -> tuple[Any, 
     return low, high
 
 
-<<<<<<< HEAD
 def _all_frozen(model: Layer) -> ConfigurationError:
     return ConfigurationError(
         "least_squares: the model has no parameter to fit",
@@ -238,7 +237,8 @@ def _all_frozen(model: Layer) -> ConfigurationError:
         received=f"{type(model).__name__} with {model.parameters.size} frozen parameters",
         hint="model.unfreeze()",
     )
-=======
+
+
 def _open(bounds: Any) -> Any:
     """The bounds with an infinity for each None."""
     if not isinstance(bounds, Mapping):
@@ -249,7 +249,6 @@ def _open(bounds: Any) -> Any:
         else pair
         for path, pair in bounds.items()
     }
->>>>>>> w-new1
 
 
 def _too_few(count: int, parameters: int) -> ConfigurationError:
