@@ -106,8 +106,10 @@ FUNCTIONS = {
     "solved": lambda x, y: np.linalg.solve(x[:3] + 3 * np.eye(3), y[:3]),
     "extremes": lambda x, y: np.max(x * y, axis=1) - np.min(y, axis=1) + np.prod(x, axis=1),
     "sorted": lambda x, y: np.sort(x * y, axis=1) + np.var(x, axis=1, keepdims=True),
+    "complex": lambda x, y: np.abs(x * np.exp(1j * y) + 1) ** 2 + np.real((x + 1j) * (1j - y)),
     "padded": lambda x, y: np.pad(x * y, 1) * 2.0,
     "written": lambda x, y: _written(x, y),
+    "filled": lambda x, y: _filled(x, y) * x,
     "in place": lambda x, y: _in_place(x, y),
     "transposed": lambda x, y: np.transpose(x * y, (1, 0)) @ np.moveaxis(x, 0, -1).T,
     "outer": lambda x, y: np.multiply.outer(x[0], y[1]) + np.outer(x[1], y[0]),
@@ -123,6 +125,13 @@ def _cubic(x, y):
 def _placed(x, y):
     z = np.zeros_like(_cubic(x, y))
     z[0, :, [2, 1, 0]] = x[:3] * y[:3]
+    return z
+
+
+def _filled(x, y):
+    z = np.empty_like(x)
+    z[:2], z[2:] = x[:2] * y[2:], 1.0
+    np.add.at(z, (slice(None), np.array([0, 0, 1])), y)
     return z
 
 

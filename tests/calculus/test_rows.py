@@ -248,4 +248,4 @@ def test_the_deltas_of_all_rows_take_a_few_calls_of_the_loss(ignore):
 
     x, labels = RNG.normal(size=(60, 4)), RNG.integers(0 if ignore is None else -1, 3, size=60)
     derivatives.per_sample_gradients(network(), Counted(ignore=ignore), x, labels)
-    assert sorted(calls) == [1] * 6 + [60] * 2  # three rows are compared, in two passes
+    assert sorted(calls) == [1] * 3 + [60]  # three rows are compared

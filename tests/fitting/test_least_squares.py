@@ -67,11 +67,11 @@ def test_values_and_covariance_are_those_of_curve_fit(seed, absolute, per_row):
     values, covariance = curve_fit(
         decay, x, t, START, sigma, absolute_sigma=absolute, ftol=1e-15, xtol=1e-15, gtol=1e-15
     )
-    np.testing.assert_allclose(fit.values, values, rtol=1e-6)
-    errors = np.sqrt(np.diag(covariance))
-    np.testing.assert_allclose(fit.standard_errors, errors, rtol=1e-4)
-    units = errors * errors[:, None]  # an entry may be close to zero
-    np.testing.assert_allclose(fit.covariance / units, covariance / units, rtol=0, atol=1e-4)
+    errors_of_scipy = np.sqrt(np.diag(covariance))
+    np.testing.assert_allclose(fit.values, values, atol=1e-5 * errors_of_scipy.min())
+    np.testing.assert_allclose(fit.standard_errors, errors_of_scipy, rtol=1e-4)
+    units = errors_of_scipy * errors_of_scipy[:, None]
+    np.testing.assert_allclose(fit.covariance / units, covariance / units, atol=1e-4)
 
 
 def test_full_covariance_of_the_data_is_that_of_curve_fit():
@@ -209,6 +209,16 @@ def test_units_of_data_and_parameters_change_nothing_else(unit, method):
     np.testing.assert_allclose(scaled.standard_errors / unit, fit.standard_errors, rtol=1e-6)
 
 
+@pytest.mark.parametrize("method", ["lm", "trf", "dogbox"])
+@pytest.mark.parametrize("start", [[1.0, 1.0, 0.1], [2.0, 0.5, 0.0]])
+def test_exact_data_are_fitted_exactly(method, start):
+    x = np.arange(8.0)
+    fit = fitting.least_squares(
+        fitting.curve(decay, start), x, decay(x, 2.0, 0.5, 0.0), method=method
+    )
+    np.testing.assert_allclose(fit.values, [2.0, 0.5, 0.0], atol=1e-12)
+
+
 @pytest.mark.parametrize("unit", [1e-15, 1.0, 1e15])
 @pytest.mark.parametrize("bound", [0.0, 0.5])
 def test_a_parameter_at_its_bound_is_named(unit, bound):
@@ -281,6 +291,25 @@ def test_a_layer_that_sums_over_rows_itself_is_fitted_all_the_same():
     assert fit.standard_errors[0] == pytest.approx(0.1 / np.sqrt((x**2).sum()))
 
 
+def test_a_layer_that_sums_over_something_else_of_the_size_of_the_batch_is_found_out():
+    class Scale(Layer):
+        def build(self, input_shape):
+            self.factor = self.parameter("factor", (), 1.0)
+
+        def forward(self, x):
+            self.x = x
+            return self.factor.value * x
+
+        def backward(self, delta):
+            columns = (delta * self.x).sum(axis=0)  # as many as there are rows
+            self.factor.accumulate_product(columns, np.ones_like(columns))
+            return self.factor.value * delta
+
+    x = np.random.default_rng(0).normal(size=(4, 4))
+    fit = fitting.least_squares(Scale(), x, 3 * x + 0.01, 0.1)
+    assert fit.standard_errors[0] == pytest.approx(0.1 / np.sqrt((x**2).sum()))
+
+
 def test_integers_lists_and_single_precision_are_accepted():
     x, t = [0, 1, 2, 3], [1, 3, 5, 8]
     fit = fitting.least_squares(fitting.curve(lambda x, a, b: a + b * x, [0, 1]), x, t)
@@ -315,6 +344,7 @@ def test_what_the_data_do_not_determine_is_infinite_and_spoils_nothing_else():
     )
     fit = fitting.least_squares(twice, x, t, deviations)
     assert fit.rank == 3
+    assert fit.degrees_of_freedom == plain.degrees_of_freedom
     assert fit.undetermined == ("a", "b")
     assert np.isinf(fit.standard_errors[:2]).all()
     np.testing.assert_allclose(fit.standard_errors[2:], plain.standard_errors[1:], rtol=1e-6)
@@ -509,6 +539,10 @@ BAD = [
     ({"sample_weights": -np.ones(30)}, errors.DataError, "weight"),
     ({"relative": "much"}, errors.ConfigurationError, "relative"),
     ({"deviations": np.eye(30), "relative": 0.1}, errors.ConfigurationError, "covariance"),
+    ({"priors": {"rate": (np.nan, 1)}, "deviations": 1}, errors.ConfigurationError, "invalid"),
+    ({"loss": "huber", "loss_scale": -1}, errors.ConfigurationError, "loss_scale is invalid"),
+    ({"loss": "huber", "loss_scale": "1"}, errors.ConfigurationError, "loss_scale is invalid"),
+    ({"max_evaluations": 0}, errors.ConfigurationError, "max_evaluations is invalid"),
     ({"verbose": 2}, errors.ArgumentError, "no argument 'verbose'"),
 ]
 
@@ -578,6 +612,20 @@ def test_a_curve_is_a_layer_that_cannot_be_saved_as_long_as_its_function_is_code
     np.testing.assert_array_equal(other.parameters.value, START)
 
 
+def test_a_model_without_a_free_parameter_is_named():
+    x, t, _ = data()
+    with pytest.raises(errors.ConfigurationError, match="no parameter to fit"):
+        fitting.least_squares(fitting.curve(decay, START).freeze(), x, t)
+
+
+def test_the_profile_of_a_parameter_at_its_bound_is_written_without_rounding():
+    x, t, deviations = data()
+    model = fitting.curve(decay, [1.0, 1.5, 0.0])
+    fit = fitting.least_squares(model, x, t, deviations, bounds={"rate": (1.2, 3)})
+    assert str(fit.profile("rate")).startswith("rate = 1.2000 +")
+    assert "−0 (" in str(fit.profile("rate"))
+
+
 @pytest.mark.parametrize(
     ("function", "hint"),
     [
@@ -626,3 +674,14 @@ def test_few_parameters_of_many_numbers_take_tangents():
     )  # fmt: skip
     np.testing.assert_allclose(fit.values, values, rtol=1e-6)
     np.testing.assert_allclose(fit.standard_errors, np.sqrt(covariance[0]), rtol=1e-4)
+
+
+def test_a_formula_without_parameters_says_how_to_create_one():
+    class Line(Formula):
+        slope: float = 1.0
+
+        def forward(self, x):
+            return self.slope * x
+
+    with pytest.raises(errors.ConfigurationError, match=r"self\.parameter\('a', \(\), 1\.0\)"):
+        fitting.least_squares(Line(), np.arange(3.0), np.arange(3.0))

@@ -213,6 +213,8 @@ def _several_jvp(
         replica = Replica(model, vectors, level)
         y = as_tuple(replica.forward(*map(partial(_jet, count, level), inputs, directions)))
     except NoTangentRuleError:
+        if not count:
+            raise
         each = []
         for n in range(count):
             dx = tuple([None if d is None else d[n] for d in directions])
@@ -381,8 +383,13 @@ def per_sample_gradients(model: Layer, loss: Any, x: Any, t: Any = None) -> npt.
     each = (t,) if is_one else (None,) * len(model.output_shapes) if t is None else as_tuple(t)
     targets = [None if one is None else as_numbers(one, None) for one in each]
 
+    known: list[Any] = [None, None]  # the last output, and its deltas
+
     def given(y: Any, some: slice) -> Iterator[Any]:
-        yield rows.deltas_alone(loss, y, tuple([None if t is None else t[some] for t in targets]))
+        if known[0] is not y:
+            own = tuple([None if t is None else t[some] for t in targets])
+            known[:] = y, rows.deltas_alone(loss, y, own)
+        yield known[1]
 
     if not rows.has_state(model):
         return rows.of_each(model, inputs, given)[:, 0]  # type: ignore[no-any-return]
@@ -423,7 +430,7 @@ def _jacobian_of_input(model: Layer, inputs: tuple[Array, ...], number: int) -> 
 def _jacobian_of_parameters(model: Layer, inputs: tuple[Array, ...]) -> list[Any]:
     """∂y/∂θ for each output."""
     size, batch = model.parameters.size, len(inputs[0])
-    columns = _parameter_columns(model, inputs, row_size(model) - 1)
+    columns = _parameter_columns(model, inputs, rows.row_size(model) - 1)
     if columns is not None:
         return columns  # type: ignore[no-any-return]
     shapes: list[Shape] = []
@@ -441,11 +448,6 @@ def _jacobian_of_parameters(model: Layer, inputs: tuple[Array, ...]) -> list[Any
         found = rows.one_by_one(model, inputs, rows.unit_deltas)
     parts = [found[:, end - math.prod(s) : end] for s, end in zip(shapes, ends, strict=True)]
     return [part.reshape(batch, *s, size) for s, part in zip(shapes, parts, strict=True)]
-
-
-def row_size(model: Layer) -> int:
-    """How many numbers a row of the output has, over all outputs."""
-    return sum(math.prod(shape) for shape in model.output_shapes)
 
 
 def _parameter_columns(model: Layer, inputs: tuple[Array, ...], most: int) -> Any:

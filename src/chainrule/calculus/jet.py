@@ -199,14 +199,18 @@ class Jet(ArrayMethods):
             return
         room = (slice(None), *index)
         if isinstance(item, Jet) and item.level == self.level:
-            if type(item) is not type(self) and _is_zero(self):
-                self.__class__ = type(item)  # zeros are both
+            self.take_kind_of(item)
             self.parts[room] = aligned(item.parts, self.parts[room].ndim - 1)
         else:
             if isinstance(item, Jet) and item.level > self.level:
                 raise lost("assigning a Jet of a higher level into one of a lower level")
             self.parts[room] = 0.0
             self.parts[(0, *index)] = item
+
+    def take_kind_of(self, item: Any) -> None:
+        """Be a delta if one is written into zeros, which are both."""
+        if isinstance(item, Jet) and type(item) is not type(self) and _is_zero(self):
+            self.__class__ = type(item)
 
     def __iadd__(self, other: Any) -> Any:
         if _ndim(other) <= self.ndim and not isinstance(other, Jet):
@@ -247,7 +251,8 @@ def _of_ufunc(
     options: dict[str, Any],
     out: Any,
 ) -> Any:
-    inputs = tuple(np.asarray(x) if isinstance(x, list | tuple) else x for x in inputs)
+    if method != "at":
+        inputs = tuple(np.asarray(x) if isinstance(x, list | tuple) else x for x in inputs)
     if (ufunc, method) in REDUCTIONS:
         return REDUCTIONS[ufunc, method](*inputs, **{"axis": 0, **options})
     if method == "outer":
@@ -257,6 +262,7 @@ def _of_ufunc(
         into, index, added = inputs
         if not isinstance(into, Jet) or into.level < at.level:
             raise lost("np.add.at on a plain array")
+        into.take_kind_of(added)
         for n, part in enumerate(into.parts):
             np.add.at(part, index, part_in(added, n, at.level))
         return None
@@ -361,6 +367,8 @@ def _sum(at: Jet, ufunc: np.ufunc, a: Any, b: Any) -> Any:
         shape = np.broadcast_shapes(shape, x.shape)
         parts = np.broadcast_to(aligned(parts, len(shape)), (len(parts), *shape))
     parts = -parts if x is b and ufunc is np.subtract else np.copy(parts)
+    if np.iscomplexobj(other):
+        parts = parts + 0j
     if x is b:
         parts[0] += other
     else:
@@ -422,6 +430,8 @@ def _absolute(at: Jet, ufunc: np.ufunc, x: Jet) -> Any:
     """|x| = x · sign x."""
     if isinstance(x, JetDelta):
         raise not_linear(ufunc)
+    if x.dtype.kind == "c":
+        return by_rule(at, RULES[ufunc], lambda arrays: ufunc(*arrays), [x])
     return _product(at, np.multiply, np.sign(x.value), x)
 
 

@@ -39,11 +39,16 @@ def of_function(at: Jet, call: Call, out: Any) -> Any:
     if function in CREATING:
         arguments.update(like(at.value))
         if not moving:
-            return at.made(with_zeros(call.evaluate({}), len(at.parts)))
+            value = call.evaluate({})
+            if function is np.empty:
+                value[...] = 0  # zeros can become a jet or a delta
+            return at.made(with_zeros(value, len(at.parts)))
     if function in CONSTANT:
         result = call.evaluate({n: _values(x, at.level) for n, x in arguments.items()})
         if getattr(getattr(result, "dtype", None), "kind", "") not in ("f", "c"):
             return result
+        if function is np.empty_like:
+            result[...] = 0
         return at.made(with_zeros(result, len(at.parts)))
     if function is np.copyto and arguments.keys() == {"dst", "src"}:
         arguments["dst"][...] = arguments["src"]

@@ -568,7 +568,11 @@ def _shape(name: str, shape: Any, *, may_be_open: bool = False) -> Shape:
             expected="a tuple of integers, without the batch axis, such as (64,)"
             + (", or with None for an axis of any size" if may_be_open else ""),
             received=repr(shape),
-            hint=f"({shape},)" if isinstance(shape, int) else None,
+            hint=f"({shape},)"
+            if isinstance(shape, int)
+            else f"the shape comes before the value: (), {shape}"
+            if isinstance(shape, float)
+            else None,
         )
     found: Shape = axes
     return found

@@ -312,6 +312,12 @@ ARGUMENTS: Mapping[str, Mapping[str, str]] = {
         "jac": "omit it: the Jacobian is exact",
         **dict.fromkeys(("ftol", "xtol", "gtol"), "omit it: fits are as exact as numbers allow"),
     },
+    "NeuralODE": {
+        **dict.fromkeys(("t", "t_span", "t_eval"), "times"),
+        "method": "solver",
+        "func": "field",
+        "adjoint": "gradient='adjoint'",
+    },
     "curve": {"p0": "start", "params": "start"},
     "minimize": {
         "x0": "the present parameters are the start",

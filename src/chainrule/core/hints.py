@@ -243,7 +243,10 @@ def hint_for_layer(given: object) -> str | None:
     if hasattr(given, "extended_by"):
         return "make the nodes a layer: Graph(inputs, outputs)"
     if callable(given) and type(given).__module__ in ("builtins", "numpy"):
-        return "Activation(function, derivative), or your own layer"
+        return (
+            "Activation(function, derivative), or your own layer: class Model(Formula) needs only "
+            "its forward"
+        )
     return None
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from chainrule.calculus import derivatives
 from chainrule.calculus.formula import Formula
 from chainrule.calculus.replicas import Replica, RowReplica
+from chainrule.calculus.rows import row_size
 from chainrule.core.input_checks import as_tuple, one_or_tuple
 from chainrule.core.layer import Layer
 from chainrule.core.layer_state import copied_arrays_and_generators, twin
@@ -47,7 +48,7 @@ class Evaluation:
         for own in self._rows.parameters:
             own._trainable = start in free
             start += own.size
-        if len(free) < derivatives.row_size(model):
+        if len(free) < row_size(model):
             self._rows = None
         self._is_checked = isinstance(model, Formula)  # which keeps rows apart
         self._at: Any = None

@@ -105,7 +105,9 @@ def least_squares(
     Notes
     -----
     The Jacobian is exact. Parameters are scaled by the lengths of its columns, and the tolerances
-    are near machine precision, which costs one or two evaluations more and gives all digits.
+    are near machine precision, which costs one or two evaluations more and gives all digits. With
+    a robust loss, J contains the weight that the loss gives to each residual, and an unknown σ
+    comes from the robust cost.
 
     Examples
     --------
@@ -131,12 +133,12 @@ def least_squares(
     problem = Problem(model, parameters, inputs, targets, noise, given)
     low, high = _bounds(parameters, bounds, begin)
     free = problem.free
+    if not len(free):
+        raise _all_frozen(model)
     if problem.count < len(free):
         raise _too_few(problem.count, len(free))
     tolerance = max(1e-15, float(np.finfo(model.dtype).eps))
-    settings = Settings(
-        method, loss, float(loss_scale), low[free], high[free], max_evaluations, tolerance
-    )
+    settings = Settings(method, loss, loss_scale, low[free], high[free], max_evaluations, tolerance)
     with np.errstate(all="ignore"):  # an error says more than a warning
         require_finite_residuals(problem.residuals(begin[free]))
     solution = solve(problem, begin[free], settings)
@@ -193,10 +195,10 @@ def _priors(
     for path, value in (priors or {}).items():
         is_pair = isinstance(value, tuple)
         ((_, where, parts),) = by_path(parameters, {path: value}, "priors", 2 if is_pair else 1)
-        if not np.all(parts[-1] > 0) or not np.all(np.isfinite(parts[-1])):
+        if not np.all(parts[-1] > 0) or not np.all(np.isfinite(parts)):
             raise ConfigurationError(
-                f"priors: the deviation of {path!r} is invalid",
-                expected="positive numbers",
+                f"priors: the entry of {path!r} is invalid",
+                expected="a positive deviation, or (mean, deviation)",
                 received=repr(value),
                 hint="model.freeze() or parameter.trainable = False keeps a parameter as it is",
             )
@@ -226,6 +228,17 @@ def _bounds(parameters: ParameterVector, bounds: Any, start: Any) -> tuple[Any, 
                 hint=f"start={{{path!r}: …}}",
             )
     return low, high
+
+
+def _all_frozen(model: Layer) -> ConfigurationError:
+    return ConfigurationError(
+        "least_squares: the model has no parameter to fit",
+        expected="at least one that is not frozen",
+        received=f"{type(model).__name__} with {model.parameters.size} frozen parameters",
+        hint="model.unfreeze()"
+        if model.parameters.size
+        else "create one in build: self.a = self.parameter('a', (), 1.0)",
+    )
 
 
 def _open(bounds: Any) -> Any:

@@ -61,9 +61,9 @@ class Profile:
 
     @printable
     def __repr__(self) -> str:
-        rounding = 1e-12 * abs(self.value)  # an end at a bound
-        sides = (self.value - self.lower, self.upper - self.value)
-        below, above = (0.0 if side < rounding else side for side in sides)
+        below, above = self.value - self.lower, self.upper - self.value
+        least = 1e-12 * abs(self.value)  # at a bound, rounding may remain
+        below, above = (side if side > least else 0.0 for side in (below, above))
         finite = [side for side in (below, above) if side and math.isfinite(side)]
         number = written(self.value, min(finite) if finite else math.inf)[0]
         upper, lower = (written(self.value, side)[1] for side in (above, below))

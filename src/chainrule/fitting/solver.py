@@ -12,6 +12,7 @@ Branch, T. F. Coleman and Y. Li, SIAM J. Sci. Comput. 21 (1999).
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from attrs import frozen
 
 from chainrule.core.errors import ConfigurationError, ConvergenceError, NonFiniteError, shortened
 from chainrule.core.extras import required
+from chainrule.core.validators import is_integer, is_number
 from chainrule.fitting.spread import Spread, spread_of
 
 METHODS = ("lm", "trf", "dogbox")
@@ -63,6 +65,20 @@ class Settings:
             raise _unknown("loss", self.loss, LOSSES)
         if self.method is not None and self.method not in METHODS:
             raise _unknown("method", self.method, METHODS)
+        if not is_number(self.loss_scale) or not 0 < self.loss_scale < math.inf:
+            raise ConfigurationError(
+                "least_squares: loss_scale is invalid",
+                expected="a positive number, in deviations",
+                received=shortened(self.loss_scale),
+            )
+        if self.max_evaluations is not None and (
+            not is_integer(self.max_evaluations) or self.max_evaluations < 1
+        ):
+            raise ConfigurationError(
+                "least_squares: max_evaluations is invalid",
+                expected="an integer of at least 1",
+                received=shortened(self.max_evaluations),
+            )
         if self.method == "lm" and needs_region:
             raise ConfigurationError(
                 'least_squares: "lm" knows neither bounds nor robust losses',
@@ -150,7 +166,7 @@ def _solved(problem: Any, start: Any, settings: Settings, method: str) -> Soluti
             )  # fmt: skip
             size, found = np.abs(found.fun).max(initial=0), units.undone(found)
             evaluations += int(found.nfev)
-            if found.status != SMALL_GRADIENT or method == "lm" or size > 0.01:
+            if found.status != SMALL_GRADIENT or method == "lm" or not 0 < size < 0.01:
                 break
             start = found.x  # the gradient was small beside that at the start, not beside itself
     is_finite = np.isfinite(found.jac).all() and np.isfinite(found.cost)
@@ -178,6 +194,8 @@ class Units:
     """s."""
     low: Any
     high: Any
+    has_own: bool
+    """Whether they are other ones than those of the caller."""
 
     @classmethod
     def of(cls, problem: Any, start: Any, settings: Settings, method: str) -> Units:
@@ -188,7 +206,7 @@ class Units:
             lengths = np.linalg.norm(problem.jacobian(start) / largest, axis=0)
             is_usable = np.isfinite(lengths) & (lengths > 0)
             values[is_usable] /= lengths[is_usable]
-        return cls(values, largest, settings.low, settings.high)
+        return cls(values, largest, settings.low, settings.high, method != "lm")
 
     def theta(self, u: Any) -> Any:
         """θ, which rounding does not move out of its bounds."""
@@ -196,14 +214,20 @@ class Units:
 
     def residuals_of(self, problem: Any) -> Any:
         """The function ρ(u)."""
+        if not self.has_own:
+            return problem.residuals
         return lambda u: problem.residuals(self.theta(u)) / self.residuals
 
     def jacobian_of(self, problem: Any) -> Any:
         """The function ∂ρ/∂u."""
+        if not self.has_own:
+            return problem.jacobian
         return lambda u: problem.jacobian(self.theta(u)) * (self.values / self.residuals)
 
     def undone(self, found: Any) -> Any:
         """A result of SciPy in the units of the caller."""
+        if not self.has_own:
+            return found
         found.x = self.theta(found.x)
         found.fun = found.fun * self.residuals
         found.jac = found.jac * (self.residuals / self.values)
