@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 import sys
 
 import numpy as np
@@ -184,3 +185,25 @@ def test_the_band_is_drawn_where_the_model_has_a_value():
     figure = fitting.least_squares(power, x, 3 * x**0.7, relative=0.05).plot()
     labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert "95 % band" in labels
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("popt", "fit.values"), ("pcov", "fit.covariance"), ("redchi", "fit.reduced_chi_squared")],
+)
+def test_the_attributes_of_other_programs_have_hints(name, hint):
+    fit = fitted()
+    with pytest.raises(AttributeError, match=hint):
+        getattr(fit, name)
+    with pytest.raises(AttributeError, match="standard_error"):
+        fit["rate"].stderr  # noqa: B018
+    assert name not in dir(fit)
+
+
+def test_a_fit_can_be_pickled():
+    fit = fitted()  # of a function in a module
+    same = pickle.loads(pickle.dumps(fit))
+    assert str(same) == str(fit)
+    x = np.linspace(0, 4, 3)
+    np.testing.assert_array_equal(same.band(x), fit.band(x))
+    np.testing.assert_allclose(same.profile("rate").upper, fit.profile("rate").upper)

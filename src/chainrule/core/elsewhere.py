@@ -425,6 +425,22 @@ A value that is an identifier is the name of the argument here.
 """
 
 ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
+    "Fit": {
+        "popt": "fit.values",
+        "x": "fit.values",
+        "params": "fit.values, or fit['path'] for one of them",
+        **dict.fromkeys(("pcov", "covar", "cov"), "fit.covariance"),
+        **dict.fromkeys(("perr", "errors", "stderr"), "fit.standard_errors"),
+        **dict.fromkeys(("chisqr", "chi2"), "fit.chi_squared"),
+        "redchi": "fit.reduced_chi_squared",
+        "nfev": "fit.evaluations",
+        **dict.fromkeys(("residual", "fun"), "fit.residuals"),
+        **dict.fromkeys(("predict", "eval", "best_fit"), "fit.model(x)"),
+        "eval_uncertainty": "fit.band(x)",
+        **dict.fromkeys(("conf_interval", "confidence_interval"), "fit.profile('path')"),
+        "fit_report": "fit.report()",
+    },
+    "Estimate": dict.fromkeys(("stderr", "error", "sigma", "std"), "standard_error"),
     "Layer": {
         "fit": "Trainer(model, loss, optimizer).fit(x, t)",
         "compile": "Trainer(model, loss, optimizer)",

@@ -20,6 +20,7 @@ import numpy as np
 from chainrule.core import input_checks
 from chainrule.core.errors import ConfigurationError, shortened
 from chainrule.core.extras import required
+from chainrule.core.hints import Hinted
 from chainrule.core.input_checks import as_tuple, one_or_tuple
 from chainrule.core.layer import Layer
 from chainrule.core.parameter import ParameterVector
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from chainrule.fitting.report import Report
 
 
-class Fit:
+class Fit(Hinted):
     """What `least_squares` returns. It prints as its report.
 
     All vectors have the order of ``model.parameters``. A frozen parameter has the error 0.
