@@ -42,6 +42,13 @@ def curve(function: Callable[..., Any], start: Mapping[str, float] | Sequence[fl
     ConfigurationError
         The function has no arguments with names, or the start values do not belong to them.
 
+    Notes
+    -----
+    The first data create the parameters, or ``decay.build(())`` (``build((d,))`` for rows of d
+    numbers). ``decay.parameters["rate"].trainable = False`` then keeps one fixed. Several data sets
+    that share parameters are one fit: join them, with a column that says which is which, and choose
+    with ``np.where(x[:, 1] == 0, …, …)``.
+
     Examples
     --------
     >>> decay = fitting.curve(lambda t, amplitude, rate: amplitude * np.exp(-rate * t), [2.0, 1.0])

@@ -48,7 +48,8 @@ def least_squares(
     """Fit the parameters of a model to data, with error bars.
 
     The model computes with copies of its parameters until the best ones are found; these are then
-    written into it. If anything fails, the model is unchanged. Frozen parameters never move.
+    written into it. If anything fails, the model is unchanged. Frozen parameters never move: for a
+    model that is built, ``model.parameters["path"].trainable = False`` freezes one.
 
     Parameters
     ----------
