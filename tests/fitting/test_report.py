@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import sys
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -70,11 +71,14 @@ def test_report_lists_strong_correlations():
 
 def test_report_as_html_and_latex():
     report = fitted().report()
-    assert "<pre" in report._repr_html_()
-    assert "amplitude" in report._repr_html_()
+    table = ElementTree.fromstring(f"<div>{report.html()}</div>")
+    rows = [[cell.text for cell in row] for row in table.iter("tr")]
+    assert rows == [["parameter", "value", "standard error", "relative"], *map(list, report.rows)]
+    assert report._repr_html_() == report.html()
     lines = report.latex().splitlines()
     assert lines[0] == r"\begin{tabular}{lr@{ $\pm$ }l}"
-    assert lines[2].startswith("amplitude & $") and lines[2].endswith(r"\\")
+    assert lines[4].startswith("amplitude & $") and lines[4].endswith(r"\\")
+    assert r"$\chi^2 = " in lines[-3]
     x = np.linspace(0, 1, 9)
     model = fitting.curve(lambda x, k_b: k_b * x, [1.0])
     small = fitting.least_squares(model, x, 1.38e-23 * x + 1e-26 * np.sin(99 * x))
@@ -207,3 +211,24 @@ def test_a_fit_can_be_pickled():
     x = np.linspace(0, 4, 3)
     np.testing.assert_array_equal(same.band(x), fit.band(x))
     np.testing.assert_allclose(same.profile("rate").upper, fit.profile("rate").upper)
+
+
+def test_a_robust_loss_is_named_in_the_report():
+    x = np.linspace(0, 1, 9)
+    model = fitting.curve(lambda x, a: a * x, [1.0])
+    fit = fitting.least_squares(model, x, 2 * x + (x == 0.5), 0.1, loss="soft_l1")
+    assert "robust loss soft_l1" in str(fit)
+    assert "robust" not in str(fitted())
+
+
+def test_a_tolerance_ends_a_fit_early_and_is_checked():
+    x = np.linspace(0, 3, 30)
+    t = 2 * np.exp(-0.7 * x) + 0.01 * np.sin(40 * x)
+    model = fitting.curve(lambda x, a, b: a * np.exp(-b * x), [1.0, 1.0])
+    exact = fitting.least_squares(model, x, t, start=[1.0, 1.0])
+    early = fitting.least_squares(model, x, t, start=[1.0, 1.0], tolerance=1e-3)
+    assert early.evaluations < exact.evaluations
+    np.testing.assert_allclose(early.values, exact.values, rtol=1e-3)
+    for wrong in (0, 1, -1e-3, "small", np.nan):
+        with pytest.raises(errors.ConfigurationError, match="tolerance is invalid"):
+            fitting.least_squares(model, x, t, tolerance=wrong)

@@ -98,7 +98,7 @@ def trace(model: Layer, x: Any, target: Any, loss: Any, sample_weights: Any = No
             hint="trace(trainer.model, …)" if hasattr(model, "model") else hint_for_layer(model),
         )
     if isinstance(loss, list | tuple):
-        loss = as_loss(loss)
+        loss = as_loss(loss, "trace")
     inputs = input_checks.as_inputs(require_built(model), input_checks.as_tuple(x))
     inputs = tuple(np.array(value) for value in inputs)
     input_checks.admit(model, inputs)

@@ -50,6 +50,8 @@ class Fit(Hinted):
         The solver that found them.
     evaluations : int
         How often it evaluated the model.
+    loss : str
+        The loss of the residuals: ``"linear"``, or a robust one.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Fit(Hinted):
         self._problem, self._solution, self._settings = problem, solution, settings
         self.values = problem.values(solution.values)
         self.method, self.evaluations = solution.method, solution.evaluations
+        self.loss = settings.loss
         self._spread = solution.spread
 
     # ------------------------------------------------------------------------- the parameters

@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.core.errors import ConfigurationError, DataError, ShapeError
+from chainrule.core.errors import ConfigurationError, DataError, ShapeError, shortened
 from chainrule.core.hints import hinted
 from chainrule.core.layer import Layer
 from chainrule.core.messages import not_a_layer
 from chainrule.core.parameter import ParameterVector
+from chainrule.core.validators import is_number
 from chainrule.fitting.arguments import by_path, data_of, require_finite_residuals
 from chainrule.fitting.fit import Fit
 from chainrule.fitting.noise import noise_of
@@ -44,6 +45,7 @@ def least_squares(
     loss_scale: float = 1.0,
     method: str | None = None,
     max_evaluations: int | None = None,
+    tolerance: float | None = None,
 ) -> Fit:
     """Fit the parameters of a model to data, with error bars.
 
@@ -84,6 +86,10 @@ def least_squares(
     max_evaluations
         The largest number of evaluations of the model; by default 300 for each parameter, and at
         least 3000.
+    tolerance
+        The relative change of χ², and of the parameters, at which the solver stops; by default
+        near machine precision. A network has directions in which χ² hardly changes: 1e-6 is
+        enough there, and saves most of the time.
 
     Returns
     -------
@@ -138,13 +144,23 @@ def least_squares(
         raise _all_frozen(model)
     if problem.count < len(free):
         raise _too_few(problem.count, len(free))
-    tolerance = max(1e-15, float(np.finfo(model.dtype).eps))
+    tolerance = _tolerance(tolerance, max(1e-15, float(np.finfo(model.dtype).eps)))
     settings = Settings(method, loss, loss_scale, low[free], high[free], max_evaluations, tolerance)
     with np.errstate(all="ignore"):  # an error says more than a warning
         require_finite_residuals(problem.residuals(begin[free]))
     solution = solve(problem, begin[free], settings)
     parameters.value = problem.values(solution.values)
     return Fit(model, parameters, problem, solution, settings)
+
+
+def _tolerance(given: float | None, least: float) -> float:
+    if given is not None and not (is_number(given) and 0 < given < 1):
+        raise ConfigurationError(
+            "least_squares: the tolerance is invalid",
+            expected="a number between 0 and 1, such as 1e-6; or None, for machine precision",
+            received=shortened(given),
+        )
+    return max(least, float(given or 0.0))
 
 
 def _require_repeatable(model: Layer) -> None:

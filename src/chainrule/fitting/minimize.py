@@ -235,7 +235,7 @@ def minimize(
     settings = Settings(method, iterations, tolerance)
     arguments.require_progress(progress)
     _require_callback(callback)
-    loss = arguments.as_loss(loss)
+    loss = arguments.as_loss(loss, "minimize")
     outputs = require_built(model).output_shapes
     arguments.require_a_loss_for_each(outputs, loss)
     given = Data.of(x, t, sample_weights, outputs=len(outputs))

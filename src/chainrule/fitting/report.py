@@ -5,9 +5,9 @@ It prints in a terminal, shows as HTML in a notebook, and `Report.latex` is a ta
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from chainrule.fitting.fit import Fit
 
 Row = tuple[str, str, str, str]
+HEAD = ("parameter", "value", "standard error", "relative")
 
 SHOWN = 40
 """A longer table is printed without its middle."""
@@ -54,8 +55,8 @@ class Report:
         from rich.text import Text
 
         table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
-        table.add_column("parameter")
-        for name in ("value", "standard error", "relative"):
+        table.add_column(HEAD[0])
+        for name in HEAD[1:]:
             table.add_column(name, justify="right")
         for row in _shortened(self.rows):
             table.add_row(*(encodable(cell, options.encoding) for cell in row))
@@ -63,29 +64,33 @@ class Report:
         for note in self.notes:
             yield Text(encodable(note, options.encoding), style="dim")
 
-    def _repr_html_(self) -> str:
-        from rich.console import Console
+    def html(self) -> str:
+        """A table for a page; a notebook shows it by itself."""
+        head = "".join(f"<th>{name}</th>" for name in HEAD)
+        lines = ["<table>", f"<thead><tr>{head}</tr></thead>", "<tbody>"]
+        for name, *cells in _shortened(self.rows):
+            others = "".join(f'<td style="text-align: right">{escape(cell)}</td>' for cell in cells)
+            lines.append(f'<tr><td style="text-align: left">{escape(name)}</td>{others}</tr>')
+        notes = "<br>".join(map(escape, self.notes))
+        return "\n".join([*lines, "</tbody>", "</table>", f"<p>{notes}</p>"])
 
-        console = Console(file=io.StringIO(), width=100, record=True, force_jupyter=False)
-        console.print(self)
-        return console.export_html(
-            inline_styles=True, code_format='<pre style="line-height: 1.3">{code}</pre>'
-        )
+    _repr_html_ = html
 
     def latex(self) -> str:
         """A table for LaTeX, without a package: ``print(fit.report().latex())``."""
         lines = [r"\begin{tabular}{lr@{ $\pm$ }l}", r"\hline"]
+        lines += [r"parameter & \multicolumn{2}{c}{value} \\", r"\hline"]
         for name, value, error, _ in self.rows:
             escaped, number = name.replace("_", r"\_"), _latex_number(value)
             if error == "fixed":
                 lines.append(rf"{escaped} & \multicolumn{{2}}{{c}}{{${number}$ (fixed)}} \\")
             else:
                 lines.append(rf"{escaped} & ${number}$ & ${_latex_number(error)}$ \\")
-        lines += [r"\hline", r"\end{tabular}"]
         fit = self._fit
         if fit.has_absolute_errors:
-            lines.append(rf"% \chi^2 = {fit.chi_squared:.4g}, {fit.degrees_of_freedom} d.o.f.")
-        return "\n".join(lines)
+            quality = rf"$\chi^2 = {fit.chi_squared:.4g}$ with {fit.degrees_of_freedom} degrees"
+            lines += [r"\hline", rf"\multicolumn{{3}}{{l}}{{{quality} of freedom}} \\"]
+        return "\n".join([*lines, r"\hline", r"\end{tabular}"])
 
 
 def _latex_number(text: str) -> str:
@@ -128,6 +133,8 @@ def _notes(fit: Fit) -> list[str]:
     if not math.isnan(fit.p_value):
         quality += f", p = {fit.p_value:.2g}"
     notes = [quality]
+    if fit.loss != "linear":
+        notes.append(f"robust loss {fit.loss}: χ² and p count the outliers in full")
     if not fit.has_absolute_errors:
         notes.append(
             "no deviations given: errors are scaled by the residuals"

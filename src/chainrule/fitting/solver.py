@@ -136,7 +136,8 @@ def solve(problem: Any, start: Any, settings: Settings) -> Solution:
             received=f"after {best.evaluations} evaluations: {best.message}",
             hint="choose start values closer to the data (plot the model there first), bound the "
             "parameters, or allow more: max_evaluations=10_000; a network has weights that the "
-            "data do not determine: give them priors={path: (0, 2), …}",
+            "data do not determine: stop earlier with tolerance=1e-6, or give them priors={path: "
+            "(0, 2), …}",
         )
     return best
 

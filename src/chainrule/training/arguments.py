@@ -59,16 +59,16 @@ def require_model(trainer: object, attribute: Any, given: Any) -> None:
     )
 
 
-def as_loss(given: Loss | Sequence[Loss]) -> Loss:
+def as_loss(given: Loss | Sequence[Loss], caller: str = "Trainer") -> Loss:
     """The loss, or the weighted sum of a list with one loss per output.
 
     Anything else is an error that suggests the closest name.
     """
     if isinstance(given, list | tuple):
         for number, loss in enumerate(given):
-            _require(loss, Loss, losses, "losses.HalfSquaredError()", f"loss[{number}]")
+            _require(loss, Loss, losses, "losses.HalfSquaredError()", f"loss[{number}]", caller)
         return given[0] if len(given) == 1 else PerOutput(given)
-    _require(given, Loss, losses, "losses.HalfSquaredError()")
+    _require(given, Loss, losses, "losses.HalfSquaredError()", caller=caller)
     return given  # type: ignore[return-value]
 
 
@@ -315,7 +315,12 @@ def require_progress(given: object) -> None:
 
 
 def _require(
-    given: object, kind: type, module: Any, example: str, place: str | None = None
+    given: object,
+    kind: type,
+    module: Any,
+    example: str,
+    place: str | None = None,
+    caller: str = "Trainer",
 ) -> None:
     if isinstance(given, kind):
         return
@@ -334,7 +339,7 @@ def _require(
     elif isinstance(given, Layer | Loss | Optimizer):
         hint = ORDER
     raise ConfigurationError(
-        f"Trainer: the {what} is not one of chainrule.{where}",
+        f"{caller}: the {what} is not one of chainrule.{where}",
         place=place,
         expected=f"an object such as {example}; available are {', '.join(names)}",
         received=described(given),
