@@ -80,6 +80,7 @@ def measure(options: argparse.Namespace, console: Console) -> report.Measured:
         progress.update(bar, description="import", advance=1, refresh=True)
         imports = overheads.import_times(5 if options.quick else 25)
         jacobian = overheads.jacobian_time(rounds)
+        rows, dual = overheads.rows_time(rounds), overheads.dual_time(rounds)
         progress.update(bar, description="fits", refresh=True)
         of_fits = fits.measure(3 if options.quick else 40)
         progress.update(bar, description="check_layer", refresh=True)
@@ -111,6 +112,8 @@ def measure(options: argparse.Namespace, console: Console) -> report.Measured:
         of_layers,
         jacobian,
         check,
+        rows,
+        dual,
         of_fits,
     )
 

@@ -1,4 +1,4 @@
-"""Overheads: the Trainer's loop, a Jacobian, and the import.
+"""Overheads: the Trainer's loop, derivatives of small networks and arrays, and the import.
 
     overhead of fit = (time of fit)/(steps) − (time of a plain loop)/(steps)
 
@@ -6,8 +6,9 @@ The plain loop does only what is necessary: it shuffles, gathers each batch from
 the bare step. The smallest network is used, because the overhead does not grow with the network and
 would be lost in the variation of a large one.
 
-The Jacobian with respect to the parameters needs one backward pass for each output, so its time is
-mostly overhead in a small network.
+The Jacobian with respect to the parameters needs one backward pass for each output, and the
+gradients of all rows need one in all, so their time is mostly overhead in a small network. So is
+that of dual numbers with few entries.
 
 Imports are timed in new interpreters, numpy and chainrule in turn. chainrule loads its modules
 lazily, so both the bare import and the usual first line of a program are measured.
@@ -19,6 +20,7 @@ import multiprocessing
 import subprocess
 import sys
 import time
+import timeit
 from collections.abc import Callable
 
 import numpy as np
@@ -28,6 +30,9 @@ from benchmarks.workloads import WORKLOADS, Problem
 
 TRAINER_BOUND = 15e-6
 """The largest overhead of `fit` per step, in seconds."""
+
+DUAL_BOUND = 8e-6
+"""The most that arithmetic of small dual numbers may take, in seconds."""
 
 NUMPY, BARE, USUAL = "numpy", "`import chainrule`", "the usual first line of a program"
 IMPORTS = {
@@ -92,6 +97,40 @@ def jacobian_time(rounds: int) -> Quartiles:
 
     jacobian()
     return Quartiles.of([_seconds(jacobian) for _ in range(rounds)])
+
+
+def rows_time(rounds: int) -> Quartiles:
+    """Seconds for the gradients of 400 rows with respect to 81 parameters."""
+    from chainrule import Activation, Dense, Sequential, derivatives, losses
+
+    model, loss = Sequential([Dense(16), Activation("tanh"), Dense(1)]), losses.HalfSquaredError()
+    model.build((3,), rng=0)
+    x = np.random.default_rng(0).normal(size=(400, 3))
+
+    def gradients() -> None:
+        derivatives.per_sample_gradients(model, loss, x, x[:, :1])
+
+    gradients()
+    return Quartiles.of([_seconds(gradients) for _ in range(rounds)])
+
+
+def dual_time(rounds: int) -> Quartiles:
+    """Seconds for the slowest of the usual operations with dual numbers of three entries."""
+    from chainrule import Dual
+
+    x = Dual(np.array([1.0, 2.0, 3.0]), np.ones(3))
+    square = Dual(np.eye(3), np.ones((3, 3)))
+    operations: list[Callable[[], object]] = [
+        lambda: x + x,
+        lambda: 2.0 * x,
+        lambda: x / x,
+        lambda: np.tanh(x),
+        lambda: x**2,
+        lambda: square @ square,
+        lambda: x[0],
+    ]
+    times = [[timeit.timeit(work, number=500) / 500 for work in operations] for _ in range(rounds)]
+    return Quartiles.of([max(each) for each in times])
 
 
 def _seconds(work: Callable[[], None]) -> float:

@@ -49,6 +49,8 @@ class Measured:
     layers: list[Result] | None = None
     jacobian: Quartiles | None = None
     check: tuple[float, float] | None = None
+    rows: Quartiles | None = None
+    dual: Quartiles | None = None
     fits: dict[str, Quartiles] | None = None
 
     def tables(self) -> list[Table]:
@@ -159,6 +161,13 @@ def _around(measured: Measured) -> Table:
         milli = _scaled(measured.jacobian, 1e3)
         what = "Jacobian of 200 rows with respect to\n321 parameters, milliseconds"
         rows.append([what, _against(milli, None, "{:.1f}")])
+    if measured.rows:
+        what = "gradients of 400 rows with respect to\n81 parameters, milliseconds"
+        rows.append([what, _against(_scaled(measured.rows, 1e3), None, "{:.1f}")])
+    if measured.dual:
+        what = "the slowest operation of dual numbers\nof three entries, microseconds"
+        micro = _scaled(measured.dual, 1e6)
+        rows.append([what, _against(micro, 1e6 * overheads.DUAL_BOUND, "{:.1f}")])
     for name, ratio in (measured.fits or {}).items():
         bound = fits.BOUND if name == fits.TOGETHER else None
         what = f"fit of NIST problems, {name}, divided by SciPy\nwith a Jacobian by hand"

@@ -86,7 +86,9 @@ def learned(system: str, field: Layer) -> Layer:
     model = physics.NeuralODE(field, [0.0, 0.2])
     decay = callbacks.LearningRate(schedules.Cosine(0.01, steps=EPOCHS * 8))
     trainer = Trainer(model, losses.HalfSquaredError(), optimizers.Adam(0.01), rng=0)
-    trainer.fit(pairs[:, 0], pairs, epochs=EPOCHS, batch_size=100, callbacks=[decay], progress=False)
+    trainer.fit(
+        pairs[:, 0], pairs, epochs=EPOCHS, batch_size=100, callbacks=[decay], progress=False
+    )
     return field
 
 
@@ -94,7 +96,7 @@ def energies(system: str, field: Layer) -> dict[str, Any]:
     """E/E_0 after each period for the middle amplitude, and the largest change of all."""
     ratios = []
     for amplitude in AMPLITUDES:
-        period = 2 * np.pi if system == "oscillator" else 4 * ellipk(np.sin(amplitude / 2) ** 2)
+        period = 4 * ellipk(np.sin(amplitude / 2) ** 2) if system == "pendulum" else 2 * np.pi
         times = np.arange(4 * PERIODS + 1) * period / 4
         substeps = int(np.ceil(period / 4 / STEP))
         y = physics.NeuralODE(field, times, substeps=substeps)(np.array([[amplitude, 0.0]]))[0]

@@ -234,3 +234,18 @@ def test_all_rows_take_little_longer_than_by_hand():
     ]
     for call in calls:
         assert min(median(call) / median(by_hand) for _ in range(3)) < 5 + 1 / 0.13
+
+
+@pytest.mark.parametrize("ignore", [None, -1])
+def test_the_deltas_of_all_rows_take_a_few_calls_of_the_loss(ignore):
+    calls = []
+
+    @define(repr=False)
+    class Counted(losses.SoftmaxCrossEntropy):
+        def value_and_delta(self, y, target=None, sample_weights=None):
+            calls.append(len(y))
+            return super().value_and_delta(y, target, sample_weights)
+
+    x, labels = RNG.normal(size=(60, 4)), RNG.integers(0 if ignore is None else -1, 3, size=60)
+    derivatives.per_sample_gradients(network(), Counted(ignore=ignore), x, labels)
+    assert sorted(calls) == [1] * 3 + [60]  # three rows are compared

@@ -21,10 +21,12 @@ from chainrule import (
     Softmax,
     Trainer,
     callbacks,
+    fitting,
     initializers,
     losses,
     metrics,
     optimizers,
+    physics,
     schedules,
 )
 from chainrule.core import elsewhere, hints
@@ -33,6 +35,9 @@ from chainrule.layers import functions
 from chainrule.training.history import History
 
 X = np.ones((4, 3))
+MODULES = (
+    chainrule, losses, optimizers, callbacks, schedules, initializers, metrics, fitting, physics,
+)  # fmt: skip
 
 
 def trainer():
@@ -58,6 +63,12 @@ def run(code):
 
 
 ARGUMENTS = {
+    "fitting.least_squares(BUILT, X, X, sigma=X)": "deviations=…",
+    "fitting.least_squares(BUILT, X, X, p0=[1.0])": "start=[1.0]",
+    "fitting.least_squares(BUILT, X, X, weights=X)": "deviations=1/weights",
+    "physics.NeuralODE(BUILT, t_span=[0, 1])": "times=[0, 1]",
+    "fitting.curve(lambda x, a: a * x, p0=[1.0])": "start=[1.0]",
+    "fitting.minimize(BUILT, losses.MeanSquare(), X, maxiter=9)": "iterations=9",
     "Dense(10, activation='relu')": "[Dense(…), Activation('relu')]",
     "Dense(out_features=3)": "units=3",
     "Dense(3, bias=False)": "use_bias=False",
@@ -322,6 +333,9 @@ def test_a_user_s_layer_may_set_attributes_of_other_libraries():
 
 
 NAMES = {
+    "fitting.curve_fit": "fitting.least_squares(fitting.curve(function, start), x, t, deviations)",
+    "chainrule.NeuralODE": "physics.NeuralODE",
+    "physics.Hamiltonain": "did you mean Hamiltonian?",
     "losses.MSE": "losses.MeanSquaredError()",
     "losses.MSELoss": "losses.MeanSquaredError()",
     "losses.CrossEntropyLoss": "losses.SoftmaxCrossEntropy()",
@@ -330,7 +344,7 @@ NAMES = {
     "losses.Adam": "optimizers.Adam",
     "optimizers.adamw": "did you mean AdamW?",
     "optimizers.Adadelta": "not in this version",
-    "optimizers.LBFGS": "scipy.optimize",
+    "optimizers.LBFGS": "then='L-BFGS-B'",
     "callbacks.ModelCheckpoint": "callbacks.Checkpoint(folder)",
     "callbacks.ReduceLROnPlateau": "schedules.ReduceOnPlateau",
     "schedules.StepLR": "schedules.Step(",
@@ -394,7 +408,17 @@ def test_no_hint_suggests_a_layer_that_does_not_exist(name):
 
 @pytest.mark.parametrize("table", [elsewhere.ARGUMENTS, elsewhere.ATTRIBUTES])
 def test_the_tables_name_classes_and_methods_that_exist(table):
-    modules = [chainrule, losses, optimizers, callbacks, schedules, initializers, metrics]
+    modules = [
+        chainrule,
+        losses,
+        optimizers,
+        callbacks,
+        schedules,
+        initializers,
+        metrics,
+        fitting,
+        physics,
+    ]
     known = {n: getattr(m, n) for m in modules for n in m.__all__}
     classes = [kind for kind in known.values() if isinstance(kind, type)]
     known |= {base.__name__: base for kind in classes for base in kind.__mro__}
@@ -410,7 +434,17 @@ TO_COME = {"rate", "ignore"}
 
 
 def test_the_arguments_that_the_table_suggests_exist():
-    modules = [chainrule, losses, optimizers, callbacks, schedules, initializers, metrics]
+    modules = [
+        chainrule,
+        losses,
+        optimizers,
+        callbacks,
+        schedules,
+        initializers,
+        metrics,
+        fitting,
+        physics,
+    ]
     public = [getattr(module, name) for module in modules for name in module.__all__]
     kinds = [each for each in public if isinstance(each, type)]
     for owner, table in elsewhere.ARGUMENTS.items():

@@ -364,7 +364,8 @@ LOSSES = [
     losses.NegativeLogLikelihood(), losses.NegativeLogLikelihood(ignore=0),
     losses.SigmoidCrossEntropy(), losses.SigmoidCrossEntropy(pos_weight=[1.0, 2.0, 3.0]),
     losses.SigmoidCrossEntropy(pos_weight=2.0, label_smoothing=0.1),
-    losses.SigmoidCrossEntropy(ignore=-1),
+    losses.SigmoidCrossEntropy(ignore=-1), losses.MeanSquare(), losses.MeanOutput(),
+    losses.GaussianNegativeLogLikelihood(),
 ]  # fmt: skip
 
 
@@ -373,9 +374,10 @@ LOSSES = [
 @pytest.mark.parametrize("row", [(4,), (2, 4)])
 def test_every_loss_is_written_as_it_computes(loss, kind, row):
     ending = [Softmax()] if isinstance(loss, losses.NegativeLogLikelihood) else []
-    model = built(Sequential([Dense(3), *ending]), row)
+    width = 4 if isinstance(loss, losses.GaussianNegativeLogLikelihood) else 3
+    model = built(Sequential([Dense(width), *ending]), row)
     rng, ignore = np.random.default_rng(0), getattr(loss, "ignore", None)
-    shape = (7, *model.output_shape)
+    shape = (7, *loss.target_shape(model.output_shape))
     t: Any = rng.random(size=shape)
     if loss.takes_labels and kind == "labels":
         t = rng.integers(3, size=shape[:-1])

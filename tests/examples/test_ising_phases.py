@@ -69,3 +69,15 @@ def test_a_block_has_the_sign_of_its_majority(program):
     assert abs(program["block_spins"](ties, np.random.default_rng(0)).mean()) < 0.02
     own = np.random.default_rng(0).choice([-1.0, 1.0], (5, 8, 8))
     np.testing.assert_array_equal(program["block_spins"](own, np.random.default_rng(1)), own)
+
+
+def test_the_fit_recovers_temperature_and_exponent_of_curves_that_scale(program):
+    t = program["BETWEEN"]
+    rng = np.random.default_rng(0)
+    curves = {}
+    for size in (8, 16, 32):
+        u = (t - 2.3) * (size / 8) ** (1 / 1.5)  # T_c = 2.3 and ν = 1.5
+        curves[size] = 0.6 - 0.8 * u + 0.3 * u**2 + 1e-3 * rng.normal(size=(4, len(t)))
+    for fit in program["fitted"](curves):
+        assert fit["critical"].value == pytest.approx(2.3, abs=2e-3)
+        assert fit["nu"].value == pytest.approx(1.5, abs=0.05)

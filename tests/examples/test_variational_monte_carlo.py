@@ -59,3 +59,24 @@ def test_rotations_keep_the_laws_and_make_the_wave_function_symmetric(program):
     model = program["wave_function"]()
     state = np.array([[1.0, -1, -1, 1, 1, 1, -1, 1]])
     np.testing.assert_allclose(model(np.roll(state, 3, axis=1)), model(state), rtol=1e-13)
+
+
+def test_a_step_is_the_gradient_in_the_metric_of_the_states(program):
+    """O(s) by central differences, S and g as covariances of the samples."""
+    model, rng = program["wave_function"](rng=1), np.random.default_rng(0)
+    states = rng.choice([-1.0, 1.0], (60, 8))
+    theta, h = model.parameters.value.copy(), 1e-6
+    rows = []
+    for direction in np.eye(len(theta)):
+        moved = []
+        for sign in (1, -1):
+            model.parameters.value = theta + sign * h * direction
+            moved.append(model(states)[:, 0])
+        rows.append((moved[0] - moved[1]) / (2 * h))
+    model.parameters.value = theta
+    energies = program["local_energies"](model, states)
+    together = np.cov(np.vstack([rows, energies]), bias=True)
+    step = -0.1 * np.linalg.solve(together[:-1, :-1] + 0.01 * np.eye(len(theta)), together[:-1, -1])
+    energy, _ = program["reconfigure"](model, states, rate=0.1, shift=0.01)
+    assert energy == pytest.approx(energies.mean())
+    np.testing.assert_allclose(model.parameters.value - theta, step, rtol=1e-6, atol=1e-9)

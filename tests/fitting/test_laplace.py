@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+import hypothesis.strategies as st
 import numpy as np
 import pytest
+from hypothesis import given, settings
 from scipy import stats
 
-from chainrule import Activation, BatchNorm, Branches, Dense, Dropout, Sequential, derivatives
-from chainrule.core.errors import BuildError, ConfigurationError, DataError, ShapeError
+from chainrule import (
+    Activation,
+    BatchNorm,
+    Branches,
+    Concatenate,
+    Dense,
+    Dropout,
+    Graph,
+    Input,
+    Sequential,
+    Trainer,
+    derivatives,
+    losses,
+    optimizers,
+)
+from chainrule.core.errors import (
+    ArgumentError,
+    BuildError,
+    ConfigurationError,
+    DataError,
+    DefinitionError,
+    ShapeError,
+)
 from chainrule.fitting import Laplace
 
 SIGMA, TAU = 0.3, 1.7
@@ -68,6 +91,41 @@ def test_a_linear_model_has_the_posterior_of_bayesian_linear_regression(structur
         posterior.covariance[np.ix_(first, first)], line.covariances[0], rtol=1e-10, atol=1e-14
     )
     np.testing.assert_allclose(posterior.covariance[first][:, [1, 3, 5, 7]], 0, atol=1e-14)
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    rows=st.integers(1, 12),
+    width=st.integers(1, 5),
+    sigma=st.floats(0.01, 10),
+    tau=st.floats(0.01, 100),
+)
+@settings(max_examples=40, deadline=None)
+def test_any_line_has_its_posterior(seed, rows, width, sigma, tau):
+    rng = np.random.default_rng(seed)
+    x, t, new = (rng.normal(size=shape) for shape in ((rows, width), (rows, 1), (3, width)))
+    model = Sequential([Dense(1, use_bias=False)])
+    model.build((width,), rng=seed)
+    posterior = Laplace(model, x, t, sigma, prior_deviation=tau)
+    precision = x.T @ x / sigma**2 + np.eye(width) / tau**2
+    variance = np.sum(new * np.linalg.solve(precision, new.T).T, axis=1, keepdims=True)
+    condition = np.linalg.cond(precision)
+    np.testing.assert_allclose(posterior.deviation(new) ** 2, variance, rtol=1e-13 * condition)
+    assert 0 < posterior.effective_parameters < min(rows, width) + 1e-9
+
+
+def test_several_inputs_and_float32():
+    a, b = np.random.default_rng(0).normal(size=(2, 30, 2))
+    x_1, x_2 = Input((2,)), Input((2,))
+    model = Graph([x_1, x_2], Dense(1)(Concatenate()(x_1, x_2)))
+    model.build(rng=0, dtype="float32")
+    t = a[:, :1] + b[:, :1]
+    posterior = Laplace(model, (a, b), t, SIGMA, prior_deviation=TAU)
+    design = np.hstack([a, b, np.ones((30, 1))])
+    precision = design.T @ design / SIGMA**2 + np.eye(5) / TAU**2
+    expected = np.sqrt(np.sum(design * np.linalg.solve(precision, design.T).T, axis=1))
+    np.testing.assert_allclose(posterior.deviation((a, b))[:, 0], expected, rtol=1e-6)
+    assert posterior.band((a[:0], b[:0]))[0].shape == (0, 1)
 
 
 def test_the_evidence_is_the_density_of_the_data():
@@ -192,6 +250,9 @@ def refused(kind, make, *words):
 def test_what_has_no_posterior_is_refused(monkeypatch):
     model, x, t = network()
     refused(BuildError, lambda: Laplace(Dense(1), x, t), "not built")
+    trainer = Trainer(model, losses.HalfSquaredError(), optimizers.Adam())
+    refused(DefinitionError, lambda: Laplace(trainer, x, t), "Laplace(trainer.model)")
+    refused(ArgumentError, lambda: Laplace(model, x, t, prior=1.0), "prior_deviation=…")
     refused(ShapeError, lambda: Laplace(model, x, t[:, 0]), "(40, 1)", "np.newaxis")
     refused(ShapeError, lambda: Laplace(model, x, t[:5]), "(5, 1)")
     refused(DataError, lambda: Laplace(model, x[:0], t[:0]), "no data")

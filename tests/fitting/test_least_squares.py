@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import hypothesis.strategies as st
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from chainrule import (
     Formula,
     Graph,
     Input,
+    Layer,
     Sequential,
     derivatives,
     errors,
@@ -65,9 +68,11 @@ def test_values_and_covariance_are_those_of_curve_fit(seed, absolute, per_row):
     values, covariance = curve_fit(
         decay, x, t, START, sigma, absolute_sigma=absolute, ftol=1e-15, xtol=1e-15, gtol=1e-15
     )
-    np.testing.assert_allclose(fit.values, values, rtol=1e-6)
-    np.testing.assert_allclose(fit.covariance, covariance, rtol=1e-4)
-    np.testing.assert_allclose(fit.standard_errors, np.sqrt(np.diag(covariance)), rtol=1e-4)
+    errors_of_scipy = np.sqrt(np.diag(covariance))
+    np.testing.assert_allclose(fit.values, values, atol=1e-5 * errors_of_scipy.min())
+    np.testing.assert_allclose(fit.standard_errors, errors_of_scipy, rtol=1e-4)
+    units = errors_of_scipy * errors_of_scipy[:, None]
+    np.testing.assert_allclose(fit.covariance / units, covariance / units, atol=1e-4)
 
 
 def test_full_covariance_of_the_data_is_that_of_curve_fit():
@@ -287,6 +292,25 @@ def test_a_layer_that_sums_over_rows_itself_is_fitted_all_the_same():
     assert fit.standard_errors[0] == pytest.approx(0.1 / np.sqrt((x**2).sum()))
 
 
+def test_a_layer_that_sums_over_something_else_of_the_size_of_the_batch_is_found_out():
+    class Scale(Layer):
+        def build(self, input_shape):
+            self.factor = self.parameter("factor", (), 1.0)
+
+        def forward(self, x):
+            self.x = x
+            return self.factor.value * x
+
+        def backward(self, delta):
+            columns = (delta * self.x).sum(axis=0)  # as many as there are rows
+            self.factor.accumulate_product(columns, np.ones_like(columns))
+            return self.factor.value * delta
+
+    x = np.random.default_rng(0).normal(size=(4, 4))
+    fit = fitting.least_squares(Scale(), x, 3 * x + 0.01, 0.1)
+    assert fit.standard_errors[0] == pytest.approx(0.1 / np.sqrt((x**2).sum()))
+
+
 def test_integers_lists_and_single_precision_are_accepted():
     x, t = [0, 1, 2, 3], [1, 3, 5, 8]
     fit = fitting.least_squares(fitting.curve(lambda x, a, b: a + b * x, [0, 1]), x, t)
@@ -321,6 +345,7 @@ def test_what_the_data_do_not_determine_is_infinite_and_spoils_nothing_else():
     )
     fit = fitting.least_squares(twice, x, t, deviations)
     assert fit.rank == 3
+    assert fit.degrees_of_freedom == plain.degrees_of_freedom
     assert fit.undetermined == ("a", "b")
     assert np.isinf(fit.standard_errors[:2]).all()
     np.testing.assert_allclose(fit.standard_errors[2:], plain.standard_errors[1:], rtol=1e-6)
@@ -628,3 +653,64 @@ def test_the_profile_of_a_parameter_at_its_bound_is_written_without_rounding():
     fit = fitting.least_squares(model, x, t, deviations, bounds={"rate": (1.2, 3)})
     assert str(fit.profile("rate")).startswith("rate = 1.2000 +")
     assert "−0 (" in str(fit.profile("rate"))
+
+
+@pytest.mark.parametrize(
+    ("function", "hint"),
+    [
+        (lambda x, a: a * math.exp(x), "np.exp(x), not math.exp(x)"),
+        (lambda x, a: a if x > 1 else 0 * x, "np.where"),
+        (lambda x, a: a * x[0], "x[:, 0]"),
+    ],
+)
+def test_what_beginners_write_into_a_function_has_a_hint(function, hint):
+    x = np.linspace(0, 1, 5)
+    with pytest.raises(errors.BuildError) as caught:
+        fitting.least_squares(fitting.curve(function, [1.0]), x, x)
+    assert hint in caught.value.hint
+
+
+def test_a_function_that_is_no_layer_and_several_inputs_of_a_curve_have_hints():
+    x = np.linspace(0, 1, 5)
+    with pytest.raises(errors.DefinitionError, match=r"fitting\.curve\(function, start\)"):
+        fitting.least_squares(decay, x, x)
+    with pytest.raises(errors.ShapeError, match=r"np\.stack"):
+        fitting.least_squares(fitting.curve(decay, START), (x, x), x)
+    with pytest.raises(errors.ShapeError, match="x has 5 rows, and t 4"):
+        fitting.least_squares(fitting.curve(decay, START), x, x[1:])
+
+
+class ManyNumbers(Layer):
+    """Fifty numbers from one parameter, and a backward pass that must not be needed."""
+
+    def build(self, input_shape):
+        self.rate = self.parameter("rate", (), 0.5)
+
+    def forward(self, x):
+        return np.exp(-self.rate.value * np.arange(50) / 10) * x[:, np.newaxis]
+
+    def backward(self, delta):
+        raise AssertionError
+
+
+def test_few_parameters_of_many_numbers_take_tangents():
+    x, noise = np.array([1.0, 2.0]), 0.01 * np.random.default_rng(0).normal(size=(2, 50))
+    t = np.exp(-0.8 * np.arange(50) / 10) * x[:, np.newaxis] + noise
+    fit = fitting.least_squares(ManyNumbers(), x, t, 0.01)
+    values, covariance = curve_fit(
+        lambda x, rate: (np.exp(-rate * np.arange(50) / 10) * x[:, np.newaxis]).ravel(),
+        x, t.ravel(), [0.5], np.full(100, 0.01), absolute_sigma=True,
+    )  # fmt: skip
+    np.testing.assert_allclose(fit.values, values, rtol=1e-6)
+    np.testing.assert_allclose(fit.standard_errors, np.sqrt(covariance[0]), rtol=1e-4)
+
+
+def test_a_formula_without_parameters_says_how_to_create_one():
+    class Line(Formula):
+        slope: float = 1.0
+
+        def forward(self, x):
+            return self.slope * x
+
+    with pytest.raises(errors.ConfigurationError, match=r"self\.parameter\('a', \(\), 1\.0\)"):
+        fitting.least_squares(Line(), np.arange(3.0), np.arange(3.0))

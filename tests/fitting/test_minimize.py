@@ -265,3 +265,14 @@ def test_the_progress_line_counts_iterations():
     assert "iteration" in text
     assert "/30" in text
     assert "epoch" not in text
+
+
+def test_the_model_ends_at_the_best_point_wherever_the_callback_leaves_it():
+    model = network()
+
+    def move(iteration, figures):
+        model.parameters.value = np.zeros(26)
+
+    found = fitting.minimize(model, LOSS, X, T, iterations=5, callback=move)
+    assert float(LOSS(model(X), T)) == pytest.approx(found.value, rel=1e-12)
+    assert found.value == min(found.history["loss"])

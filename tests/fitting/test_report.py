@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -139,3 +141,69 @@ def test_spread_is_the_inverse_of_the_normal_matrix():
     directions = np.random.default_rng(1).normal(size=(4, 3))
     expected = np.einsum("np,pq,nq->n", directions, inverse, directions)
     np.testing.assert_allclose(spread_of(jacobian).variances(directions), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("library", ["scipy", "scipy.optimize"])
+def test_missing_scipy_is_a_named_error(monkeypatch, library):
+    model = fitting.curve(decay, [1, 1])
+    monkeypatch.setitem(sys.modules, "scipy.optimize", None)
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(errors.MissingExtraError, match=r"fitting needs scipy"):
+        fitting.least_squares(model, np.arange(4.0), np.ones(4))
+
+
+def test_a_fixed_parameter_in_latex():
+    model = fitting.curve(decay, [2.0, 0.7])
+    model.build(())
+    model.parameters["amplitude"].trainable = False
+    x = np.linspace(0, 4, 20)
+    fit = fitting.least_squares(model, x, decay(x, 2.0, 0.6) + 0.01 * np.sin(9 * x))
+    assert r"amplitude & \multicolumn{2}{c}{$2$ (fixed)} \\" in fit.report().latex()
+
+
+def test_as_many_parameters_as_data_are_determined_but_their_errors_are_not():
+    x = np.array([0.0, 1.0])
+    fit = fitting.least_squares(fitting.curve(decay, [1, 1]), x, decay(x, 2.0, 0.7))
+    assert fit.undetermined == () and fit.rank == 2
+    assert np.all(np.isinf(fit.standard_errors))
+    assert "their errors are not known" in str(fit) and "freeze" not in str(fit)
+
+
+def test_a_profile_that_ends_at_a_bound_has_no_digits_of_rounding():
+    x = np.linspace(0, 4, 20)
+    t = decay(x, 2.0, 0.7) + 0.1 * np.random.default_rng(0).normal(size=20)
+    model = fitting.curve(decay, [1, 0.3])
+    fit = fitting.least_squares(model, x, t, 0.1, bounds={"rate": (None, 0.5)})
+    assert fit.at_bound == ("rate",)
+    assert str(fit.profile("rate")).startswith("rate = 0.5") and " +0 −" in str(fit.profile("rate"))
+    assert len(str(fit.profile("rate"))) < 40
+
+
+def test_the_band_is_drawn_where_the_model_has_a_value():
+    x = np.geomspace(0.001, 100, 9)
+    power = fitting.curve(lambda x, a, k: a * x**k, [1.0, 0.5])  # none below zero
+    figure = fitting.least_squares(power, x, 3 * x**0.7, relative=0.05).plot()
+    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert "95 % band" in labels
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("popt", "fit.values"), ("pcov", "fit.covariance"), ("redchi", "fit.reduced_chi_squared")],
+)
+def test_the_attributes_of_other_programs_have_hints(name, hint):
+    fit = fitted()
+    with pytest.raises(AttributeError, match=hint):
+        getattr(fit, name)
+    with pytest.raises(AttributeError, match="standard_error"):
+        fit["rate"].stderr  # noqa: B018
+    assert name not in dir(fit)
+
+
+def test_a_fit_can_be_pickled():
+    fit = fitted()  # of a function in a module
+    same = pickle.loads(pickle.dumps(fit))
+    assert str(same) == str(fit)
+    x = np.linspace(0, 4, 3)
+    np.testing.assert_array_equal(same.band(x), fit.band(x))
+    np.testing.assert_allclose(same.profile("rate").upper, fit.profile("rate").upper)

@@ -66,6 +66,9 @@ def test_the_variance_of_gaussian_members_is_that_of_samples_from_their_mixture(
     expected = np.var(np.concatenate(samples)) + np.var(means) / 3
     assert ensemble.deviation(x).item() ** 2 == pytest.approx(expected, rel=0.01)
     assert ensemble.mean(x).item() == pytest.approx(np.mean(samples), abs=0.01)
+    noise = np.mean([np.exp(y[0, 1]) + 0.25 for y in ensemble(x)])
+    exact = np.sqrt(noise + np.var(means, ddof=1))
+    assert ensemble.deviation(x).item() == pytest.approx(exact, rel=1e-12)
     assert ensemble.mean(x).shape == (1, 1)
 
 

@@ -458,7 +458,11 @@ def test_the_repr_of_a_built_model_shows_shapes_and_parameters():
         (Dense, "create an instance: Dense(…)"),
         ("tanh", "Activation('tanh')"),
         ([Dense(2)], "make the list a layer: Sequential([…])"),
-        (np.tanh, "Activation(function, derivative), or your own layer"),
+        (
+            np.tanh,
+            "Activation(function, derivative), or your own layer: class Model(Formula) needs only "
+            "its forward",
+        ),
         (30, None),
         (None, None),
     ],

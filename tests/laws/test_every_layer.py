@@ -63,6 +63,8 @@ LOSSES = [
     losses.HalfSquaredError(),
     losses.MeanSquaredError(),
     losses.MeanAbsoluteError(),
+    losses.MeanSquare(),
+    losses.MeanOutput(),
     losses.Huber(),
     losses.Huber(0.3),
     losses.SoftmaxCrossEntropy(),

@@ -13,6 +13,7 @@ from chainrule import (
     Dropout,
     Layer,
     Sequential,
+    check_layer,
     derivatives,
     load,
     losses,
@@ -175,6 +176,28 @@ def test_the_layer_is_its_network_to_parameters_files_and_freezing(tmp_path):
     assert np.any(network["dense_2"].weights.grad)
 
 
+class Both(Layer):
+    """The motion and the energy, with one network."""
+
+    energy: Layer
+
+    def build(self, row):
+        self.energy.build(row)
+        self.motion = Hamiltonian(self.energy)
+        self.motion.build(row)
+
+    def forward(self, x):
+        return self.energy.forward(x), self.motion.forward(x)
+
+    def backward(self, delta):
+        of_energy, of_motion = delta
+        return self.motion.backward(of_motion) + self.energy.backward(of_energy)
+
+
+def test_a_network_can_also_be_used_outside():
+    assert check_layer(Both(tanh_network(3).unbuilt()), (4,)).ok
+
+
 @pytest.mark.parametrize("kind", [Hamiltonian, Lagrangian])
 def test_hessian_products_are_differences_of_gradients(kind):
     layer = Sequential([kind(tanh_network(3))])
@@ -292,3 +315,15 @@ def test_the_gradients_of_a_lagrangian_are_those_of_pytorch(torch):
     assert np.allclose(y, motion.detach().numpy(), rtol=1e-10, atol=1e-12)
     assert np.allclose(dx, rows.grad.numpy(), rtol=1e-9, atol=1e-10 * np.abs(dx).max())
     assert np.allclose(layer.parameters.grad, gradient, rtol=1e-9, atol=1e-10 * scale)
+
+
+@pytest.mark.parametrize("kind", [Hamiltonian, Lagrangian])
+def test_a_network_may_contain_a_layer_twice(kind):
+    tanh = Activation("tanh")
+    shared = Sequential([Dense(4), tanh, Dense(4), tanh, Dense(1)])
+    each = Sequential([Dense(4), Activation("tanh"), Dense(4), Activation("tanh"), Dense(1)])
+    x = np.random.default_rng(0).normal(size=(3, 2))
+    layers = [kind(shared), kind(each)]
+    for layer in layers:
+        layer.build((2,), rng=0)
+    np.testing.assert_array_equal(*[layer(x) for layer in layers])

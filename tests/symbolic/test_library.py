@@ -181,6 +181,8 @@ def test_activation_function_with_a_parameter_is_proven(function: Any) -> None:
         losses.HalfSquaredError(),
         losses.MeanSquaredError(),
         losses.MeanAbsoluteError(),
+        losses.MeanSquare(),
+        losses.MeanOutput(),
         losses.Huber(0.5),
         losses.GaussianNegativeLogLikelihood(),
         losses.GaussianNegativeLogLikelihood(floor=0.5),
@@ -232,7 +234,12 @@ def test_every_layer_has_a_test() -> None:
         for name in chainrule.__all__
         if isinstance(thing := getattr(chainrule, name), type) and issubclass(thing, Layer)
     }
-    seen = {type(layer).__name__ for layer, _ in PROVEN} | {"Graph", "Layer", "Activation"}
+    seen = {type(layer).__name__ for layer, _ in PROVEN} | {
+        "Graph",
+        "Layer",
+        "Formula",
+        "Activation",
+    }
     assert shipped - seen == {"SpectralConvolution", "TransformerBlock"}
 
 

@@ -22,6 +22,7 @@ from chainrule import (
     Concatenate,
     Dense,
     Dual,
+    Ensemble,
     Graph,
     Input,
     Layer,
@@ -37,6 +38,7 @@ from chainrule import (
     diagram,
     errors,
     explain,
+    fitting,
     load,
     losses,
     optimizers,
@@ -189,6 +191,22 @@ class LogCosh(losses.Loss):
         return np.tanh(y - t)
 
 
+@define
+class Energy(losses.Loss):
+    """A loss of the user's own, without targets."""
+
+    takes_targets = False
+
+    def costs(self, y: Array) -> Any:
+        return np.sum(y**4 - y**2, axis=1)
+
+    def slopes(self, y: Array) -> Array:
+        return 4 * y**3 - 2 * y
+
+
+energy = Energy()(np.ones((2, 3)))
+
+
 def largest_error(y: Array, t: Array) -> float:
     return float(np.abs(y - t).max())
 
@@ -237,6 +255,17 @@ regression.fit(
     progress=False,
 )
 print(regression.step(np.ones((8, 2)), np.ones((8, 1))))
+
+ensemble = Ensemble(Sequential([Dense(2)]), members=3, gaussian=True, floor=0.1)
+likelihood = losses.GaussianNegativeLogLikelihood(floor=0.1)
+Trainer(ensemble, [likelihood] * 3, optimizers.Adam(), rng=0).fit(
+    np.ones((8, 2)), (np.ones((8, 1)),) * 3, sample_weights=ensemble.bootstrap(8), progress=False
+)
+assert_type(ensemble.calibrate(np.ones((8, 2)), np.zeros((8, 1))), float)
+lower, upper = ensemble.band(np.ones((8, 2)), probability=0.9)
+assert_type(lower, npt.NDArray[Any])
+posterior = fitting.Laplace(regression.model, np.ones((8, 2)), np.ones((8, 1)), 0.1)
+print(posterior.deviation(np.ones((8, 2))) < upper, posterior.log_evidence)
 
 
 # ------------------------------------------------------------------------------- files, derivatives

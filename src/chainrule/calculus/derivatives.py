@@ -295,9 +295,10 @@ def jacobian(
     Notes
     -----
     With respect to the input, it takes one `jvp` for each entry of a row. With respect to the
-    parameters, it takes one backward pass for each entry of an output, in which the rows are kept
-    apart as in `row_gradients`. If that is impossible, it takes a `jvp` for each parameter, many at
-    once, or a `vjp` for each row, whichever are fewer.
+    parameters, it takes one `jvp` for each, many at once, if they are fewer than the entries of a
+    row of the output, as in a `physics.NeuralODE` of a known equation. Otherwise it takes one
+    backward pass for each entry, in which the rows are kept apart as in `row_gradients`. If that is
+    impossible, it takes a `jvp` for each parameter, or a `vjp` for each row, whichever are fewer.
     """
     inputs = _inputs(model, x)
     if with_respect_to == "input":
@@ -382,8 +383,13 @@ def per_sample_gradients(model: Layer, loss: Any, x: Any, t: Any = None) -> npt.
     each = (t,) if is_one else (None,) * len(model.output_shapes) if t is None else as_tuple(t)
     targets = [None if one is None else as_numbers(one, None) for one in each]
 
+    known: list[Any] = [None, None]  # the last output, and its deltas
+
     def given(y: Any, some: slice) -> Iterator[Any]:
-        yield rows.deltas_alone(loss, y, tuple([None if t is None else t[some] for t in targets]))
+        if known[0] is not y:
+            own = tuple([None if t is None else t[some] for t in targets])
+            known[:] = y, rows.deltas_alone(loss, y, own)
+        yield known[1]
 
     if not rows.has_state(model):
         return rows.of_each(model, inputs, given)[:, 0]  # type: ignore[no-any-return]
@@ -424,6 +430,9 @@ def _jacobian_of_input(model: Layer, inputs: tuple[Array, ...], number: int) -> 
 def _jacobian_of_parameters(model: Layer, inputs: tuple[Array, ...]) -> list[Any]:
     """∂y/∂θ for each output."""
     size, batch = model.parameters.size, len(inputs[0])
+    columns = _parameter_columns(model, inputs, rows.row_size(model) - 1)
+    if columns is not None:
+        return columns  # type: ignore[no-any-return]
     shapes: list[Shape] = []
 
     def unit_deltas(y: Any, some: slice) -> Iterator[Any]:

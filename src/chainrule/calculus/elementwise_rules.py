@@ -231,8 +231,16 @@ STEEP: dict[np.ufunc, Callable[..., bool]] = {
     np.power: unless_the_power_is_a_number_from_one,
 }
 
+# A shorter way to compute the sum of all terms.
+TOGETHER: dict[np.ufunc, Callable[..., Any]] = {
+    np.divide: lambda y, a, b, da, db: (da - y * db) / b,
+}
+
 ELEMENTWISE_RULES: dict[Callable[..., Any], TangentRule] = {
-    **{f: derivatives(*partials, steep=STEEP.get(f)) for f, partials in DERIVATIVES.items()},
+    **{
+        f: derivatives(*partials, steep=STEEP.get(f), together=TOGETHER.get(f))
+        for f, partials in DERIVATIVES.items()
+    },
     np.sinc: derivatives(d_sinc),
     np.i0: derivatives(d_bessel),
     # several results, or integers among the arguments

@@ -52,7 +52,7 @@ class Formula(Layer):
     Backward  ∂C/∂x = (∂y/∂x)ᵀ Δ,  ∂C/∂θ = (∂y/∂θ)ᵀ Δ,  with Δ = ∂C/∂y, by dual numbers
 
     It may have several inputs and outputs, parameters of any shape, and other layers inside. In
-    all other respects it is a `Layer`: it trains, saves and stands in a graph beside `Dense`. The
+    all other respects it is a `Layer`: it trains, saves and goes into a graph beside `Dense`. The
     derivative of a frozen parameter is not computed. If the rows of a batch affect each other,
     declare ``couples_batch = True``.
 

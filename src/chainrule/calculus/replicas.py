@@ -213,7 +213,12 @@ def without_gradients(model: Layer, known: Kept | None = None) -> Kept:
     parts = [*layer_state.field_values(model), *(p.value for p in parameters)]
     if known is not None and layer_state.are_same(known[0], parts):
         return known
-    return parts, Replica(model, with_gradients=False).layer
+    layer = Replica(model, with_gradients=False).layer
+    for _, member in layer.walk():
+        # While the model is built, a container would run its layers one by one, each occurrence of
+        # a shared one with the same memory. The copy has nothing left to build.
+        member.__dict__["_rng"] = None
+    return parts, layer
 
 
 class RowReplica(Replica):

@@ -11,6 +11,7 @@ with `Parameter.accumulate_product`, as `Dense` does. Otherwise each row takes i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -82,6 +83,11 @@ def _are_rows(replica: RowReplica, y: Any, deltas: Deltas, rows: Any) -> bool:
         if not np.all(difference[window] <= limit):  # also if it is not a number
             return False
     return True
+
+
+def row_size(model: Layer) -> int:
+    """How many numbers a row of the output has, over all outputs; open axes count as one."""
+    return sum(math.prod(n or 1 for n in shape) for shape in model.output_shapes)
 
 
 def one_by_one(model: Layer, inputs: tuple[Array, ...], deltas: Deltas) -> Any:

@@ -77,7 +77,9 @@ class TangentRule:
 
 
 def derivatives(
-    *partials: Callable[..., Any], steep: Callable[..., bool] | None = None
+    *partials: Callable[..., Any],
+    steep: Callable[..., bool] | None = None,
+    together: Callable[..., Any] | None = None,
 ) -> TangentRule:
     """The rule of an elementwise function, from ``partial(result, *values)`` for each argument.
 
@@ -87,7 +89,8 @@ def derivatives(
     as accurate as the result.
 
     ``steep`` says for some values whether a slope f_i may be infinite there. What does not move has
-    no velocity: where ẋ_i is 0 so is its term, even if f_i is infinite.
+    no velocity: where ẋ_i is 0 so is its term, even if f_i is infinite. ``together(result, *values,
+    *tangents)`` is a shorter way to compute ẏ if all arguments move and all slopes are finite.
     """
 
     def direct(result: Any, values: Sequence[Any], tangents: Sequence[Any]) -> Any:
@@ -103,7 +106,10 @@ def derivatives(
         if steep is None or not steep(*values):
             return total([slope(result, *values) * dx for slope, dx in moving])
         with np.errstate(divide="ignore", invalid="ignore"):
-            usual = total([slope(result, *values) * dx for slope, dx in moving])
+            if together is not None and len(moving) == len(partials):
+                usual = together(result, *values, *tangents)
+            else:
+                usual = total([slope(result, *values) * dx for slope, dx in moving])
             if type(usual) is np.ndarray and math.isfinite(np.vdot(usual, usual).real):
                 return usual  # every number is finite
         return total([slope_times(partial(slope, result, *values), dx) for slope, dx in moving])

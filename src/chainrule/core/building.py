@@ -548,6 +548,12 @@ def _hint_for_empty_batch(error: Exception) -> str:
             "reshape cannot infer −1 without rows; give the width: "
             "x.reshape(len(x), math.prod(self.input_shape))"
         )
+    if isinstance(error, IndexError):
+        return "axis 0 is the batch: the columns of x are x[:, 0], x[:, 1], …, not x[0], x[1]"
+    if "truth value" in str(error):
+        return "x is an array: np.where(x > 0, a, b) chooses for each number, not if"
+    if "converted to Python scalars" in str(error):
+        return "x is an array: call np.exp(x), not math.exp(x), and never float(x)"
     return "if the shapes are right, make forward work for a batch without rows"
 
 
@@ -562,7 +568,11 @@ def _shape(name: str, shape: Any, *, may_be_open: bool = False) -> Shape:
             expected="a tuple of integers, without the batch axis, such as (64,)"
             + (", or with None for an axis of any size" if may_be_open else ""),
             received=repr(shape),
-            hint=f"({shape},)" if isinstance(shape, int) else None,
+            hint=f"({shape},)"
+            if isinstance(shape, int)
+            else f"the shape comes before the value: (), {shape}"
+            if isinstance(shape, float)
+            else None,
         )
     found: Shape = axes
     return found

@@ -298,6 +298,37 @@ ARGUMENTS: Mapping[str, Mapping[str, str]] = {
         "steps": "omit it: predict uses all of x",
         "callbacks": "omit it: predict calls none",
     },
+    "least_squares": {
+        "p0": "start",
+        "xdata": "x",
+        "ydata": "t",
+        "y": "t",
+        "sigma": "deviations",
+        "absolute_sigma": "omit it: with deviations=…, the errors of the parameters are absolute",
+        "weights": "deviations=1/weights, if they are those of lmfit, 1/σ; or sample_weights",
+        "f_scale": "loss_scale",
+        "max_nfev": "max_evaluations",
+        "maxfev": "max_evaluations",
+        "jac": "omit it: the Jacobian is exact",
+        **dict.fromkeys(("ftol", "xtol", "gtol"), "omit it: fits are as exact as numbers allow"),
+    },
+    "NeuralODE": {
+        **dict.fromkeys(("t", "t_span", "t_eval"), "times"),
+        "method": "solver",
+        "func": "field",
+        "adjoint": "gradient='adjoint'",
+    },
+    "curve": {"p0": "start", "params": "start"},
+    "minimize": {
+        "x0": "the present parameters are the start",
+        "maxiter": "iterations",
+        "max_iter": "iterations",
+        "epochs": "iterations",
+        "tol": "tolerance",
+        "verbose": "progress=True or progress=False",
+        "y": "t",
+        **dict.fromkeys(("jac", "hess", "hessp"), "omit it: derivatives are exact"),
+    },
     "check_layer": {"seed": "rng", "shape": "input_shape", "eps": "omit it: nothing to choose"},
     **{
         name: {"input_shape": f"model.build({{value}}), then {name}(model)"}
@@ -394,6 +425,22 @@ A value that is an identifier is the name of the argument here.
 """
 
 ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
+    "Fit": {
+        "popt": "fit.values",
+        "x": "fit.values",
+        "params": "fit.values, or fit['path'] for one of them",
+        **dict.fromkeys(("pcov", "covar", "cov"), "fit.covariance"),
+        **dict.fromkeys(("perr", "errors", "stderr"), "fit.standard_errors"),
+        **dict.fromkeys(("chisqr", "chi2"), "fit.chi_squared"),
+        "redchi": "fit.reduced_chi_squared",
+        "nfev": "fit.evaluations",
+        **dict.fromkeys(("residual", "fun"), "fit.residuals"),
+        **dict.fromkeys(("predict", "eval", "best_fit"), "fit.model(x)"),
+        "eval_uncertainty": "fit.band(x)",
+        **dict.fromkeys(("conf_interval", "confidence_interval"), "fit.profile('path')"),
+        "fit_report": "fit.report()",
+    },
+    "Estimate": dict.fromkeys(("stderr", "error", "sigma", "std"), "standard_error"),
     "Layer": {
         "fit": "Trainer(model, loss, optimizer).fit(x, t)",
         "compile": "Trainer(model, loss, optimizer)",
@@ -538,6 +585,10 @@ ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
 """The attributes: for a class and its subclasses, what to use instead."""
 
 NAMES: Mapping[str, str] = {
+    # fits and physics
+    "curve_fit": "fitting.least_squares(fitting.curve(function, start), x, t, deviations)",
+    "leastsq": "fitting.least_squares(model, x, t, deviations)",
+    "DeepEnsemble": "Ensemble(network, members)",
     # layers
     "Linear": "Dense(units)",
     "LazyLinear": "Dense(units)",
@@ -703,7 +754,7 @@ NAMES: Mapping[str, str] = {
     "Nadam": "Nadam()",
     "NAdam": "Nadam()",
     "Rprop": "Rprop()",
-    "LBFGS": "scipy.optimize.minimize with model.parameters.value and .grad",
+    "LBFGS": "fit(…, then='L-BFGS-B'), or minimize in chainrule.fitting",
     # callbacks and schedules
     "ModelCheckpoint": "callbacks.Checkpoint(folder)",
     "LearningRateScheduler": "callbacks.LearningRate(schedule)",

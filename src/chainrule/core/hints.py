@@ -243,7 +243,10 @@ def hint_for_layer(given: object) -> str | None:
     if hasattr(given, "extended_by"):
         return "make the nodes a layer: Graph(inputs, outputs)"
     if callable(given) and type(given).__module__ in ("builtins", "numpy"):
-        return "Activation(function, derivative), or your own layer"
+        return (
+            "Activation(function, derivative), or your own layer: class Model(Formula) needs only "
+            "its forward"
+        )
     return None
 
 
@@ -301,7 +304,10 @@ def _hint_for_name(module: str, name: str) -> str | None:
     return NOT_HERE.get(module.rpartition(".")[2]) if target is not None else None
 
 
-MODULES = ("losses", "optimizers", "callbacks", "schedules", "initializers", "metrics")
+MODULES = (
+    "losses", "optimizers", "callbacks", "schedules", "initializers", "metrics", "fitting",
+    "physics",
+)  # fmt: skip
 """The public modules whose names are found from each other."""
 
 

@@ -72,14 +72,16 @@ NETWORK = "a Layer such as Sequential([Dense(30), Dense(10)])"
 ONE_LAYER = "a Layer such as Dense(3)"
 
 
-def not_a_layer(caller: str, given: Any, expected: str = NETWORK) -> DefinitionError:
+def not_a_layer(
+    caller: str, given: Any, expected: str = NETWORK, hint: str | None = None
+) -> DefinitionError:
     """The error for a function of a layer, such as `summary`, that is given something else."""
     has_model = hasattr(given, "model")  # a trainer
     return DefinitionError(
         f"{caller} needs a layer",
         expected=expected,
         received=described(given),
-        hint=f"{caller}(trainer.model)" if has_model else hint_for_layer(given),
+        hint=f"{caller}(trainer.model)" if has_model else hint or hint_for_layer(given),
     )
 
 

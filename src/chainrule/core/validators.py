@@ -26,6 +26,7 @@ __all__ = [
     "a_rate",
     "a_rate_above_zero",
     "a_rate_or_none",
+    "a_tolerance",
     "as_float",
     "as_floats",
     "as_int",
@@ -170,6 +171,12 @@ def below_one(owner: object, attribute: Any, value: Any) -> None:
     if not isinstance(value, float) or not 0 <= value < 1:
         hint = "it is the fraction of the past kept at each step, such as 0.9"
         complain(owner, attribute.name, "a number from 0 to below 1", value, hint)
+
+
+def a_tolerance(owner: object, attribute: Any, value: Any) -> None:
+    """Accept only numbers between 0 and 1."""
+    if not isinstance(value, float) or not 0 < value < 1:
+        complain(owner, attribute.name, "a number between 0 and 1", value, "1e-6 is usual")
 
 
 def two_below_one(owner: object, attribute: Any, values: Any) -> None:

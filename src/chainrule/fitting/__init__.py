@@ -13,17 +13,25 @@ the layers.
     problem         residuals and Jacobian, with `arguments`, `noise`, `evaluation`
     solver          SciPy's solvers; `spread` has the covariance
     laplace         `Laplace`: error bars for a network that is already trained
-    minimize      `minimize`, `Minimum`: any loss, by the solvers of SciPy
-    laplace       `Laplace`: error bars for a network that is already trained
+    minimize        `minimize`, `Minimum`: any loss, by the solvers of SciPy
 """
 
 from __future__ import annotations
 
-from chainrule.fitting.curves import Curve as Curve
-from chainrule.fitting.curves import curve as curve
-from chainrule.fitting.estimate import Estimate as Estimate
-from chainrule.fitting.fit import Fit as Fit
-from chainrule.fitting.laplace import Laplace as Laplace
-from chainrule.fitting.least_squares import least_squares as least_squares
-from chainrule.fitting.minimize import Minimum as Minimum
-from chainrule.fitting.minimize import minimize as minimize
+from typing import TYPE_CHECKING, Any
+
+from chainrule.core.hints import missing_name
+from chainrule.fitting.curves import Curve, curve
+from chainrule.fitting.estimate import Estimate
+from chainrule.fitting.fit import Fit
+from chainrule.fitting.laplace import Laplace
+from chainrule.fitting.least_squares import least_squares
+from chainrule.fitting.minimize import Minimum, minimize
+
+__all__ = ["Curve", "Estimate", "Fit", "Laplace", "Minimum", "curve", "least_squares", "minimize"]
+
+
+if not TYPE_CHECKING:  # with a __getattr__, type checkers would accept any name
+
+    def __getattr__(name: str) -> Any:
+        raise missing_name(__name__, name)

@@ -46,6 +46,8 @@ def _unfitting(received: list[Any], expected: list[Any]) -> ShapeError:
         hint = "t[:, None]: the output has an axis more"
     elif len(received) == len(expected) == 1 and received[0][:-1] == expected[0]:
         hint = "t[:, 0]: the output has an axis less; or give x an axis, x[:, None]"
+    elif len(received) == len(expected) == 1 and received[0][:1] != expected[0][:1]:
+        hint = f"x has {expected[0][0]} rows, and t {(received[0] or (1,))[0]}"
     return ShapeError(
         "least_squares: the targets do not have the shape of the output",
         expected=", ".join(map(str, expected)),
@@ -65,10 +67,15 @@ def require_finite(name: str, array: Any) -> None:
         wrong = ~np.isfinite(array).reshape(len(array), -1).all(axis=1)
         raise DataError(
             f"least_squares: {name} contains numbers that are not finite",
-            place=f"row {np.flatnonzero(wrong)[0]}, and {int(wrong.sum()) - 1} others",
+            place=f"row {np.flatnonzero(wrong)[0]}" + and_others(int(wrong.sum())),
             expected="finite numbers",
             hint=f"leave these rows out: good = np.isfinite({name}); {name}[good]",
         )
+
+
+def and_others(count: int) -> str:
+    """What follows the first of several places in an error."""
+    return f", and {count - 1} other{'s' * (count > 2)}" if count > 1 else ""
 
 
 def require_finite_residuals(residuals: Any) -> None:
@@ -77,7 +84,7 @@ def require_finite_residuals(residuals: Any) -> None:
     if wrong.size:
         raise NonFiniteError(
             "least_squares: the model is not finite at the start",
-            place=f"number {wrong[0]} of {residuals.size}, and {wrong.size - 1} others",
+            place=f"number {wrong[0]} of {residuals.size}" + and_others(wrong.size),
             expected="finite numbers to start from",
             received=f"{residuals[wrong[0]]}",
             hint="choose other start values: start={'path': …}; a logarithm, a root or an "

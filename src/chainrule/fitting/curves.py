@@ -14,10 +14,12 @@ from attrs import field
 
 from chainrule.calculus.formula import Formula
 from chainrule.calculus.jet import level_in
-from chainrule.core.errors import ConfigurationError, shortened
+from chainrule.core.errors import ConfigurationError, ShapeError, shortened
+from chainrule.core.hints import hinted
 from chainrule.core.types import Array
 
 
+@hinted
 def curve(function: Callable[..., Any], start: Mapping[str, float] | Sequence[float]) -> Curve:
     """A layer that computes a plain function f(x, a, b, …), with a parameter for each of a, b, ….
 
@@ -71,7 +73,15 @@ class Curve(Formula):
     def __attrs_post_init__(self) -> None:
         self.start = _checked(self.function, self.start)
 
-    def build(self, input_shape: Any, **options: Any) -> None:
+    def build(self, *input_shapes: Any, **options: Any) -> None:
+        if len(input_shapes) != 1:
+            raise ShapeError(
+                "curve: x is one array",
+                expected="(batch,), or (batch, d) for d numbers in each row",
+                received=f"{len(input_shapes)} inputs",
+                hint="np.stack([a, b], axis=1), which the function takes apart: x[:, 0], x[:, 1]; "
+                "a model with several inputs is a class: class Model(Formula)",
+            )
         for name, value in self.start.items():
             self.parameter(name, (), value)
 
@@ -95,7 +105,7 @@ def _checked(function: Any, start: Any) -> dict[str, float]:
     elif np.ndim(start) == 1 and len(start) <= len(defaults):
         given = dict(zip(defaults, start, strict=False))
     else:
-        raise _refused(f"{len(defaults)} numbers, or {example}", shortened(start))
+        raise _refused(f"a list of {len(defaults)}, or {example}", shortened(start))
     unknown = [name for name in given if name not in defaults]
     missing = [name for name in defaults if name not in given and defaults[name] is None]
     if unknown or missing:

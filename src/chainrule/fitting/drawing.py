@@ -41,7 +41,7 @@ def draw(fit: Fit, probability: float) -> Any:
     residuals = np.concatenate([_two(r) for r in _tuple(fit.residuals)], axis=1)
     deviations = _deviations(fit, targets)
     figure = figure_style.new_figure(
-        figsize=(6.4 * max(len(columns) * 0.75, 1), 4.8), layout="constrained"
+        figsize=(4.6 * max(len(columns) * 0.8, 1), 4.2), layout="constrained"
     )
     axes = figure.subplots(
         2, len(columns), sharex=True, squeeze=False, gridspec_kw={"height_ratios": [3, 1]}
@@ -55,7 +55,7 @@ def draw(fit: Fit, probability: float) -> Any:
         style = {"fmt": "o", "ms": 4, "color": figure_style.INK, "zorder": 3}
         top.errorbar(x, values, sigma, label="data", elinewidth=0.9, **style)
         top.plot(grid, flat[0][:, n], color=figure_style.TRAINING, label="model")
-        if np.all(np.isfinite(flat[1][:, n])):
+        if np.any(np.isfinite(flat[1][:, n])):  # a model may have no value beside the data
             top.fill_between(
                 grid, flat[1][:, n], flat[2][:, n], color=figure_style.TRAINING, alpha=0.25, lw=0,
                 label=f"{100 * probability:.4g} % band",

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from attrs import frozen
 
+from chainrule.core.hints import Hinted
 from chainrule.core.terminal import printable
 
 
 @frozen(eq=False, repr=False)
-class Estimate:
+class Estimate(Hinted):
     """A fitted parameter.
 
     Attributes

@@ -4,7 +4,8 @@
 
 It computes with a copy of the model, so a solver can try any θ and the model itself does not
 change. The copy keeps the contributions of the rows to ∂/∂θ apart (see `derivatives.jacobian`), so
-one backward pass for each number in a row of the output gives all of J.
+one backward pass for each number in a row of the output gives all of J. If the free parameters are
+fewer than these numbers, a tangent for each of them is cheaper.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from chainrule.calculus import derivatives
 from chainrule.calculus.formula import Formula
 from chainrule.calculus.replicas import Replica, RowReplica
+from chainrule.calculus.rows import row_size
 from chainrule.core.input_checks import as_tuple, one_or_tuple
 from chainrule.core.layer import Layer
 from chainrule.core.layer_state import copied_arrays_and_generators, twin
@@ -46,6 +48,8 @@ class Evaluation:
         for own in self._rows.parameters:
             own._trainable = start in free
             start += own.size
+        if len(free) < row_size(model):
+            self._rows = None
         self._is_checked = isinstance(model, Formula)  # which keeps rows apart
         self._at: Any = None
         self._outputs: tuple[Any, ...] = ()
@@ -54,7 +58,7 @@ class Evaluation:
         """The outputs where the free parameters have these values."""
         if self._at is None or not np.array_equal(free, self._at):
             self._theta[self._free], self._at = free, None
-            forward = self._model.forward if self._rows is None else self._rows.layer.forward
+            forward = self._model.apply if self._rows is None else self._rows.layer.forward
             self._outputs = as_tuple(forward(*self._inputs))
             self._at = np.array(free, float)
         return self._outputs

@@ -20,6 +20,7 @@ import numpy as np
 from chainrule.core import input_checks
 from chainrule.core.errors import ConfigurationError, shortened
 from chainrule.core.extras import required
+from chainrule.core.hints import Hinted
 from chainrule.core.input_checks import as_tuple, one_or_tuple
 from chainrule.core.layer import Layer
 from chainrule.core.parameter import ParameterVector
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from chainrule.fitting.report import Report
 
 
-class Fit:
+class Fit(Hinted):
     """What `least_squares` returns. It prints as its report.
 
     All vectors have the order of ``model.parameters``. A frozen parameter has the error 0.
@@ -111,7 +112,9 @@ class Fit:
     @property
     def undetermined(self) -> tuple[str, ...]:
         """The paths of the parameters that the data do not determine."""
-        is_infinite = np.isinf(self.standard_errors)
+        is_infinite = np.zeros(self.values.shape, bool)
+        units = np.eye(len(self._problem.free))
+        is_infinite[self._problem.free] = np.isinf(self._spread.variances(units))
         return tuple(
             [p for p, where in windows(self._parameters).items() if is_infinite[where].any()]
         )

@@ -21,6 +21,7 @@ from chainrule.calculus import derivatives
 from chainrule.core import input_checks, messages
 from chainrule.core.arrays import as_array
 from chainrule.core.errors import ConfigurationError, DataError, ShapeError
+from chainrule.core.hints import hinted
 from chainrule.core.input_checks import as_tuple
 from chainrule.core.layer import Layer
 from chainrule.core.validators import as_float
@@ -71,6 +72,8 @@ class Laplace:
 
     Raises
     ------
+    DefinitionError, BuildError
+        The model is not a layer, or not built.
     ConfigurationError
         An argument is invalid, the model draws random numbers or couples the rows of a batch, or it
         has too many parameters for a matrix.
@@ -105,6 +108,7 @@ class Laplace:
            [0.113]])
     """
 
+    @hinted
     def __init__(
         self,
         model: Layer,
@@ -271,6 +275,8 @@ class Laplace:
 
 
 def _require_plain(model: Layer) -> None:
+    if not isinstance(model, Layer):
+        raise messages.not_a_layer("Laplace", model, "a trained model")
     messages.require_built(model)
     shapes = model.output_shapes
     if len(shapes) != 1:

@@ -25,6 +25,9 @@ from chainrule.fitting.noise import noise_of
 from chainrule.fitting.problem import Problem, free_entries
 from chainrule.fitting.solver import Settings, solve
 
+ENDS = (-np.inf, np.inf)
+"""What None means as the lower and as the upper bound."""
+
 
 @hinted
 def least_squares(
@@ -68,7 +71,7 @@ def least_squares(
     sample_weights
         A factor for the squares of each row; a row with weight 0 does not count.
     bounds
-        ``{"path": (low, high)}``, where low or high may be infinite.
+        ``{"path": (low, high)}``, where low or high may be infinite, or None for no bound.
     priors
         What is known of a parameter from elsewhere, ``{"path": deviation}`` around its start, or
         ``{"path": (mean, deviation)}``. Each is one more datum. They need ``deviations``.
@@ -103,7 +106,9 @@ def least_squares(
     Notes
     -----
     The Jacobian is exact. Parameters are scaled by the lengths of its columns, and the tolerances
-    are near machine precision, which costs one or two evaluations more and gives all digits.
+    are near machine precision, which costs one or two evaluations more and gives all digits. With
+    a robust loss, J contains the weight that the loss gives to each residual, and an unknown σ
+    comes from the robust cost.
 
     Examples
     --------
@@ -114,7 +119,12 @@ def least_squares(
     0.5037 ± 0.0051
     """
     if not isinstance(model, Layer):
-        raise not_a_layer("least_squares", model, "a model, such as fitting.curve(function, start)")
+        raise not_a_layer(
+            "least_squares",
+            model,
+            "a model",
+            "fitting.curve(function, start) makes one of f(x, a, b)" if callable(model) else None,
+        )
     inputs, targets = data_of(model, x, t)
     _require_repeatable(model)
     parameters = model.parameters
@@ -207,7 +217,7 @@ def _priors(
 
 def _bounds(parameters: ParameterVector, bounds: Any, start: Any) -> tuple[Any, Any]:
     low, high = np.full(start.shape, -np.inf), np.full(start.shape, np.inf)
-    for path, where, (lowest, highest) in by_path(parameters, bounds or {}, "bounds", 2):
+    for path, where, (lowest, highest) in by_path(parameters, _open(bounds), "bounds", 2):
         low[where], high[where] = lowest, highest
         if not np.all(lowest < highest):
             raise ConfigurationError(
@@ -231,8 +241,22 @@ def _all_frozen(model: Layer) -> ConfigurationError:
         "least_squares: the model has no parameter to fit",
         expected="at least one that is not frozen",
         received=f"{type(model).__name__} with {model.parameters.size} frozen parameters",
-        hint="model.unfreeze()",
+        hint="model.unfreeze()"
+        if model.parameters.size
+        else "create one in build: self.a = self.parameter('a', (), 1.0)",
     )
+
+
+def _open(bounds: Any) -> Any:
+    """The bounds with an infinity for each None."""
+    if not isinstance(bounds, Mapping):
+        return bounds or {}
+    return {
+        path: tuple([end if each is None else each for each, end in zip(pair, ENDS, strict=True)])
+        if isinstance(pair, tuple | list) and len(pair) == 2
+        else pair
+        for path, pair in bounds.items()
+    }
 
 
 def _too_few(count: int, parameters: int) -> ConfigurationError:

@@ -26,6 +26,7 @@ from attrs import field, frozen
 from chainrule.calculus import derivatives
 from chainrule.core.errors import ConfigurationError, NonFiniteError, shortened
 from chainrule.core.extras import required
+from chainrule.core.hints import hinted
 from chainrule.core.layer import Layer
 from chainrule.core.messages import require_built
 from chainrule.core.parameter import ParameterVector
@@ -159,6 +160,7 @@ def as_settings(given: Any) -> Settings:
     )
 
 
+@hinted
 def minimize(
     model: Layer,
     loss: Loss | Sequence[Loss],

@@ -17,6 +17,7 @@ from attrs import frozen
 from chainrule.core.errors import ConfigurationError, DataError, ShapeError, shortened
 from chainrule.core.extras import required
 from chainrule.core.validators import is_number
+from chainrule.fitting.arguments import and_others
 
 
 @frozen(eq=False)
@@ -141,8 +142,7 @@ def _require_positive(given: Any) -> None:
     if wrong.size:
         raise _invalid(
             "positive numbers",
-            f"{given[wrong[0]]:g} at position {wrong[0]}"
-            + (f", and {wrong.size - 1} others" if wrong.size > 1 else ""),
+            f"{given[wrong[0]]:g} at position {wrong[0]}" + and_others(wrong.size),
         )
 
 

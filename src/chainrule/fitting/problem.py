@@ -55,6 +55,10 @@ class Problem:
         if self._tape is not None and not self._is_right(self._tape):
             self._tape = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the record of the formula, whose functions cannot be pickled."""
+        return self.__dict__ | {"_tape": None}
+
     @property
     def count(self) -> int:
         """The number of residuals that count, priors included."""

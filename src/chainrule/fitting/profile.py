@@ -66,8 +66,8 @@ class Profile:
         below, above = (side if side > least else 0.0 for side in (below, above))
         finite = [side for side in (below, above) if side and math.isfinite(side)]
         number = written(self.value, min(finite) if finite else math.inf)[0]
-        sides = [written(self.value, side)[1] for side in (above, below)]
-        return f"{self.path} = {number} +{sides[0]} −{sides[1]} ({self.probability:.4g})"
+        upper, lower = (written(self.value, side)[1] for side in (above, below))
+        return f"{self.path} = {number} +{upper} −{lower} ({self.probability:.4g})"
 
 
 def profile(fit: Fit, path: str, probability: float, entry: int) -> Profile:

@@ -76,9 +76,11 @@ class Report:
         """A table for LaTeX, without a package: ``print(fit.report().latex())``."""
         lines = [r"\begin{tabular}{lr@{ $\pm$ }l}", r"\hline"]
         for name, value, error, _ in self.rows:
-            cells = [_latex_number(value), _latex_number(error)]
-            escaped = name.replace("_", r"\_")
-            lines.append(rf"{escaped} & ${cells[0]}$ & ${cells[1]}$ \\")
+            escaped, number = name.replace("_", r"\_"), _latex_number(value)
+            if error == "fixed":
+                lines.append(rf"{escaped} & \multicolumn{{2}}{{c}}{{${number}$ (fixed)}} \\")
+            else:
+                lines.append(rf"{escaped} & ${number}$ & ${_latex_number(error)}$ \\")
         lines += [r"\hline", r"\end{tabular}"]
         fit = self._fit
         if fit.has_absolute_errors:
@@ -106,7 +108,7 @@ def _rows(fit: Fit) -> list[Row]:
                 continue
             text, deviation = written(value, error)
             has_share = abs(value) > 1e-6 * error and math.isfinite(error)
-            relative = f"{100 * abs(error / value):.2g} %" if has_share else ""
+            relative = f"{float(f'{100 * abs(error / value):.2g}'):,g} %" if has_share else ""
             rows.append((name, text, deviation, relative))
     return rows
 
@@ -127,7 +129,11 @@ def _notes(fit: Fit) -> list[str]:
         quality += f", p = {fit.p_value:.2g}"
     notes = [quality]
     if not fit.has_absolute_errors:
-        notes.append("no deviations given: errors are scaled by the residuals")
+        notes.append(
+            "no deviations given: errors are scaled by the residuals"
+            if freedom
+            else "as many parameters as data: without deviations, their errors are not known"
+        )
     strong = _strong_correlations(fit)
     if strong:
         notes.append("correlations: " + ", ".join(strong))
@@ -138,7 +144,6 @@ def _notes(fit: Fit) -> list[str]:
         )
     if fit.at_bound:
         notes.append(f"at a bound: {', '.join(fit.at_bound)}; the errors are only indicative")
-    notes.append(f'found by "{fit.method}" in {fit.evaluations} evaluations')
     return notes
 
 

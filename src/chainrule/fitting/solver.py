@@ -134,8 +134,9 @@ def solve(problem: Any, start: Any, settings: Settings) -> Solution:
             "least_squares: the solver did not converge, and the model is as before",
             expected="a minimum of χ²",
             received=f"after {best.evaluations} evaluations: {best.message}",
-            hint="choose start values closer to the data (plot the model there first), scale or "
-            "bound the parameters, or allow more: max_evaluations=10_000",
+            hint="choose start values closer to the data (plot the model there first), bound the "
+            "parameters, or allow more: max_evaluations=10_000; a network has weights that the "
+            "data do not determine: give them priors={path: (0, 2), …}",
         )
     return best
 

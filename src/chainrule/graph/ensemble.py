@@ -98,7 +98,15 @@ class Ensemble(Composite):
     floor: float = field(default=0.0, kw_only=True, converter=as_float, validator=_not_negative)
     scale: float = field(default=1.0, kw_only=True, converter=as_float, validator=_not_negative)
 
-    def __init__(self, network: Layer, members: int, **options: Any) -> None:
+    def __init__(
+        self,
+        network: Layer,
+        members: int,
+        *,
+        gaussian: bool = False,
+        floor: float = 0.0,
+        scale: float = 1.0,
+    ) -> None:
         if not isinstance(network, Layer):
             raise DefinitionError(
                 "Ensemble is made of copies of a network",
@@ -115,7 +123,8 @@ class Ensemble(Composite):
             )
         if not is_integer(members) or members < 2:
             complain(self, "members", "an integer, 2 or more", members, "10 is a good start")
-        self.__attrs_init__(Layers([network.unbuilt() for _ in range(members)]), **options)
+        networks = Layers([network.unbuilt() for _ in range(members)])
+        self.__attrs_init__(networks, gaussian=gaussian, floor=floor, scale=scale)
 
     def calls(self, size: int) -> Sequence[Sequence[NodeOutput]]:
         return [((0, ALL),) for _ in range(size)]

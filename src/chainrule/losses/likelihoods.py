@@ -68,6 +68,9 @@ class GaussianNegativeLogLikelihood(Loss):
     For finite y, C is finite; a cost too large for the floating-point type is returned as its
     largest number.
 
+    Metrics such as ``"r2"`` compare y with t of the same shape; a function of your own can
+    use `mean`: ``def error(y, t): return np.abs(loss.mean(y) - t).mean()``.
+
     The pull on a mean is weak where σ² is large, so a network may first explain as noise what it
     has not learned yet. Training the means alone first, with `HalfSquaredError`, helps.
 

@@ -151,13 +151,14 @@ class Loss(Hinted):
         """C and Δ together; faster than separately where they share work."""
         return self(y, target, sample_weights), self.delta(y, target, sample_weights)
 
-    # For type checkers, an author's methods can take (self, y, target) or (self, y).
+    # For type checkers, any signature overrides (*arguments: Any, **options: Any), so an author's
+    # methods can take (self, y, target), or (self, y) without targets.
 
-    def costs(self, y: Any, *target: Any) -> Array:
+    def costs(self, *arguments: Any, **options: Any) -> Array:
         """c_s, the cost of each sample before weighting and averaging: shape (batch,)."""
         self._is_missing("costs")
 
-    def slopes(self, y: Any, *target: Any) -> Array:
+    def slopes(self, *arguments: Any, **options: Any) -> Array:
         """∂c_s/∂y_s, the gradient of each sample's cost with respect to its outputs: shape of y."""
         self._is_missing("slopes")
 

@@ -13,9 +13,18 @@ Each is a layer with an exact `backward`, so it trains, saves and nests like any
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+from chainrule.core.hints import missing_name
 from chainrule.physics.derivatives import Derivatives
 from chainrule.physics.equilibrium import Equilibrium
 from chainrule.physics.mechanics import Hamiltonian, Lagrangian
 from chainrule.physics.neural_ode import NeuralODE
 
 __all__ = ["Derivatives", "Equilibrium", "Hamiltonian", "Lagrangian", "NeuralODE"]
+
+
+if not TYPE_CHECKING:  # with a __getattr__, type checkers would accept any name
+
+    def __getattr__(name: str) -> Any:
+        raise missing_name(__name__, name)

@@ -21,6 +21,7 @@ from chainrule.calculus.jet import Jet, JetDelta, Pairs
 from chainrule.calculus.replicas import unused_level
 from chainrule.core.errors import ConfigurationError, NoTangentRuleError, ShapeError
 from chainrule.core.layer import Layer
+from chainrule.core.messages import batch_of
 from chainrule.core.types import Array, Shape
 from chainrule.core.validators import is_integer
 from chainrule.layers.wrappers import a_layer
@@ -36,7 +37,8 @@ class Derivatives(Layer):
     ----------
     network
         The network u(x; θ): a layer whose rows are vectors of d numbers, mapped to n numbers. The
-        rows of a batch must not influence each other.
+        rows of a batch must not influence each other. Choose smooth activation functions, such as
+        tanh: the second derivative of relu is zero.
     order
         1 for u and ∂u/∂x; 2 for second derivatives, too.
     second
@@ -93,7 +95,7 @@ class Derivatives(Layer):
             raise ShapeError(
                 "Derivatives: the rows of the input are not vectors",
                 expected="(batch, d)",
-                received=("batch", *input_shape),
+                received=batch_of(input_shape),
                 hint="one input with the coordinates as columns: np.stack([x, t], axis=1)",
             )
         for path, layer in self.network.walk():
@@ -112,7 +114,7 @@ class Derivatives(Layer):
             raise ShapeError(
                 "Derivatives: the network must have one output, a vector or a number for each row",
                 expected="(batch, n)",
-                received=[("batch", *shape) for shape in shapes],
+                received=", ".join(map(batch_of, shapes)),
             )
         wrong = [pair for pair in self.second or () if max(pair) >= input_shape[0]]
         if wrong:

@@ -27,18 +27,13 @@ from chainrule.core.errors import ConvergenceError, ShapeError, SingularMatrixEr
 from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of, label
 from chainrule.core.types import Array, Shape
-from chainrule.core.validators import as_float, as_int, at_least_one, complain, counted_or_zero
+from chainrule.core.validators import a_tolerance, as_float, as_int, at_least_one, counted_or_zero
 from chainrule.layers.reshape import plain
 from chainrule.layers.wrappers import a_layer, is_shape, shape_of_state
 from chainrule.physics.mechanics import innermost, refuse_state
 from chainrule.physics.runge_kutta import column
 
 Numbers: TypeAlias = npt.NDArray[Any]
-
-
-def _is_tolerance(owner: Any, attribute: Any, value: Any) -> None:
-    if not isinstance(value, float) or not 0 < value < 1:
-        complain(owner, attribute.name, "a number between 0 and 1", value, "1e-10 is usual")
 
 
 class Equilibrium(Layer, repr=False):
@@ -101,9 +96,7 @@ class Equilibrium(Layer, repr=False):
     """
 
     cell: Layer = field(validator=a_layer)
-    tolerance: float = field(
-        default=1e-12, converter=as_float, validator=_is_tolerance, kw_only=True
-    )
+    tolerance: float = field(default=1e-12, converter=as_float, validator=a_tolerance, kw_only=True)
     iterations: int = field(
         default=200, converter=as_int, validator=at_least_one("iterations=200"), kw_only=True
     )
@@ -222,28 +215,34 @@ def solved(layer: Layer, product: Callable[[Numbers], Any], force: Any) -> Any:
     if isinstance(force, Jet):
         return force.made(np.stack([solved(layer, product, part) for part in force.parts]))
     batch, width = len(force), math.prod(force.shape[1:])
+    eps = float(np.finfo(force.dtype).eps)
     start = np.reshape(force, (batch, width))
     size = np.linalg.norm(start, axis=1)
-    basis = [start / np.where(size > 0, size, 1)[:, np.newaxis]]
-    eps = float(np.finfo(force.dtype).eps)
-    columns: list[list[Numbers]] = []
-    weights, rest = np.zeros((batch, 0)), 1.0 * (size > 0)
-    while len(columns) < width and np.any(rest > 4 * eps):
-        image = np.reshape(product(np.reshape(basis[-1], force.shape)), (batch, width))
-        image = basis[-1] - image
-        longest = np.linalg.norm(image, axis=1)
-        of_basis = [np.zeros(batch, force.dtype) for _ in basis]
-        for _ in range(2):  # the second time for what rounding has left
-            for n, unit in enumerate(basis):
-                part = np.sum(image * unit, axis=1)
-                of_basis[n] = of_basis[n] + part
-                image = image - part[:, np.newaxis] * unit
+    basis = [_divided(start, size)]
+    triangle: list[list[Numbers]] = []  # of the matrix in this basis, made by rotations
+    rotations: list[tuple[Numbers, Numbers]] = []
+    rest = (size > 0).astype(force.dtype)
+    sides = [rest]
+    while len(triangle) < width and np.any(rest > 4 * eps):
+        moved = np.reshape(product(np.reshape(basis[-1], force.shape)), (batch, width))
+        image, least = basis[-1] - moved, 4 * eps * (1 + np.linalg.norm(moved, axis=1))
+        image, parts = _orthogonal(image, basis)
         length = np.linalg.norm(image, axis=1)
-        is_new = length > 4 * eps * longest
-        length = np.where(is_new, length, 0)
-        basis.append(image * (is_new / np.where(is_new, length, 1))[:, np.newaxis])
-        columns.append([*of_basis, length])
-        weights, rest = _least_squares(columns, size > 0, force.dtype)
+        parts.append(np.where(length > least, length, 0))
+        basis.append(_divided(image, parts[-1]))
+        for n, (c, s) in enumerate(rotations):
+            parts[n : n + 2] = c * parts[n] + s * parts[n + 1], c * parts[n + 1] - s * parts[n]
+        *parts, last = parts
+        radius = np.hypot(parts[-1], last)
+        is_found = radius > least
+        radius = np.where(is_found, radius, 1)
+        rotations.append(
+            (np.where(is_found, parts[-1] / radius, 0), np.where(is_found, last / radius, 1))
+        )
+        triangle.append([*parts[:-1], radius])
+        c, s = rotations[-1]
+        sides[-1:] = c * sides[-1], -s * sides[-1]
+        rest = np.abs(sides[-1])
     if np.any(is_wrong := ~(rest <= np.sqrt(eps))):
         row = int(np.flatnonzero(is_wrong)[0])
         raise SingularMatrixError(
@@ -252,24 +251,29 @@ def solved(layer: Layer, product: Callable[[Numbers], Any], force: Any) -> Any:
             received=f"a solution with the relative residual {rest[row]:.1e}",
             hint="an eigenvalue of df/dz is 1: the fixed point is not unique, or about to vanish",
         )
-    solution: Any = np.zeros_like(start)
-    for n in range(len(columns)):
-        solution = solution + (size * weights[:, n])[:, np.newaxis] * basis[n]
-    return np.reshape(solution.astype(force.dtype), force.shape)
+    solution, weights = np.zeros_like(start), sides[: len(triangle)]
+    for n in reversed(range(len(triangle))):
+        weights[n] = weights[n] / triangle[n][n]
+        for m in range(n):
+            weights[m] = weights[m] - triangle[n][m] * weights[n]
+        solution = solution + (size * weights[n])[:, np.newaxis] * basis[n]
+    return np.reshape(solution, force.shape)
 
 
-def _least_squares(
-    columns: list[list[Numbers]], has_force: Numbers, dtype: Any
-) -> tuple[Numbers, Numbers]:
-    """The weights of the basis for each row, and the relative residual."""
-    count = len(columns)
-    matrix = np.zeros((len(has_force), count + 1, count), dtype)
-    for n, entries in enumerate(columns):
-        matrix[:, : n + 2, n] = np.stack(entries, axis=1)
-    weights = np.linalg.pinv(matrix)[:, :, 0]
-    rest = -(matrix @ weights[..., np.newaxis])[..., 0]
-    rest[:, 0] += has_force
-    return weights, np.linalg.norm(rest, axis=1)
+def _orthogonal(rows: Numbers, basis: list[Numbers]) -> tuple[Numbers, list[Numbers]]:
+    """What is left of the rows without their parts along a basis, and these parts."""
+    parts: list[Any] = [0.0 for _ in basis]
+    for _ in range(2):  # the second time for what rounding has left
+        for n, unit in enumerate(basis):
+            part = np.sum(rows * unit, axis=1)
+            parts[n] = parts[n] + part
+            rows = rows - part[:, np.newaxis] * unit
+    return rows, parts
+
+
+def _divided(rows: Numbers, by: Numbers) -> Numbers:
+    """Each row divided by its number; zeros where that is zero."""
+    return np.where(by > 0, 1 / np.where(by > 0, by, 1), 0)[:, np.newaxis] * rows
 
 
 def nesting(x: Any) -> int:

@@ -32,7 +32,7 @@ from chainrule.core.errors import (
 from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of, label
 from chainrule.core.types import Array, Shape
-from chainrule.layers.wrappers import a_layer
+from chainrule.layers.wrappers import a_layer, current_twins
 
 
 def refuse_state(owner: Layer, inside: Layer) -> None:
@@ -80,9 +80,17 @@ class Mechanics(Layer, repr=False):
         refuse_state(self, self.network)
 
     def _inside(self) -> Layer:
-        """The network for a backward pass without gradients of its parameters."""
+        """A copy of the network for a backward pass without gradients of its parameters."""
         self.copied = without_gradients(self.network, self.__dict__.get("copied"))
         return self.copied[1]
+
+    def _outside(self) -> Layer:
+        """The network with a memory of its own, for a backward pass with gradients."""
+        self.moving = current_twins(self.network, self.__dict__.get("moving"))
+        if not self.moving[1]:
+            self.moving[1].append(self.network.twin())
+        twin: Layer = self.moving[1][0]
+        return twin
 
 
 def gradient_of_part(network: Layer, parts: Sequence[Array], pairs: Pairs = ()) -> Any:
@@ -141,7 +149,7 @@ class Hamiltonian(Mechanics, repr=False):
 
     def backward(self, delta: Array) -> Array:
         v = -turned(delta)  # S is a rotation by 90 degrees: its transpose is −S
-        return np.copy(gradient_of_part(self.network, [self.x, v])[0])
+        return np.copy(gradient_of_part(self._outside(), [self.x, v])[0])
 
 
 def turned(rows: Array) -> Array:
@@ -217,7 +225,7 @@ class Lagrangian(Mechanics, repr=False):
         # a second derivative of L, with −⟨λ, ∂L/∂q⟩ as that along a velocity of velocities.
         push = np.concatenate([still, force], axis=1)
         bend = np.concatenate([force, still], axis=1)
-        parts = gradient_of_part(self.network, [self.x, -push, motion, bend], ((0, 1),))
+        parts = gradient_of_part(self._outside(), [self.x, -push, motion, bend], ((0, 1),))
         # The motion contains q̇ itself.
         of_motion = np.concatenate([still, of_velocity + parts[2, :, :half]], axis=1)
         return parts[0] + of_motion

@@ -26,7 +26,15 @@ from chainrule.core.errors import ConfigurationError, ShapeError, shortened
 from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of, label
 from chainrule.core.types import Array, Shape
-from chainrule.core.validators import as_float, as_int, at_least_one, complain, is_number, one_of
+from chainrule.core.validators import (
+    a_tolerance,
+    as_float,
+    as_int,
+    at_least_one,
+    complain,
+    is_number,
+    one_of,
+)
 from chainrule.layers.wrappers import a_layer, current_twins
 from chainrule.physics.mechanics import innermost, refuse_state
 from chainrule.physics.runge_kutta import (
@@ -62,11 +70,6 @@ def _increase(owner: Any, attribute: Any, times: Any) -> None:
                 received=received,
                 hint="sort them; to go back in time, use the field −f",
             )
-
-
-def _is_tolerance(owner: Any, attribute: Any, value: Any) -> None:
-    if not isinstance(value, float) or not 0 < value < 1:
-        complain(owner, attribute.name, "a number between 0 and 1", value, "1e-6 is usual")
 
 
 class NeuralODE(Layer, repr=False):
@@ -135,12 +138,8 @@ class NeuralODE(Layer, repr=False):
     substeps: int = attrs.field(
         default=1, converter=as_int, validator=at_least_one("substeps=4"), kw_only=True
     )
-    rtol: float = attrs.field(
-        default=1e-6, converter=as_float, validator=_is_tolerance, kw_only=True
-    )
-    atol: float = attrs.field(
-        default=1e-9, converter=as_float, validator=_is_tolerance, kw_only=True
-    )
+    rtol: float = attrs.field(default=1e-6, converter=as_float, validator=a_tolerance, kw_only=True)
+    atol: float = attrs.field(default=1e-9, converter=as_float, validator=a_tolerance, kw_only=True)
     most_steps: int = attrs.field(
         default=10_000, converter=as_int, validator=at_least_one("most_steps=10_000"), kw_only=True
     )

@@ -1,4 +1,4 @@
-"""Runge-Kutta methods: a step y → y′ from several slopes of the field f, and the way back.
+"""Runge-Kutta methods: a step y → y′ from several slopes of the field f, and its backward pass.
 
     u_1 = y,  k_i = f(u_i),  u_{i+1} = y + h Σ_{j≤i} a_ij k_j,      y′ = the last u
 
