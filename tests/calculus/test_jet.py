@@ -142,6 +142,7 @@ def _written(x, y):
     z[[1, 2], [0, 2]] = y[[1, 2], [1, 1]]
     w = np.ones((4, 3), like=x)
     np.copyto(w, z)
+    np.copyto(w, x[:, ::-1], where=np.eye(4, 3, dtype=bool))
     return w * z
 
 
@@ -225,6 +226,10 @@ def test_what_would_lose_derivatives_is_a_named_error():
         np.zeros(2)[...] = x
     with pytest.raises(NoTangentRuleError, match="lose"):
         np.add(np.ones(2), x, out=np.zeros(2))
+    with pytest.raises(NoTangentRuleError, match="full_like"):
+        np.full_like(np.ones(4), x[0])
+    with pytest.raises(NoTangentRuleError, match="copyto"):
+        np.copyto(np.ones(2), x, where=np.array([True, False]))
     with pytest.raises(NoTangentRuleError, match="no tangent rule"):
         np.unique(x)
     with pytest.raises(ShapeError, match="too few parts"):

@@ -21,6 +21,7 @@ from chainrule import (
     Input,
     Layer,
     Sequential,
+    derivatives,
     errors,
     fitting,
 )
@@ -492,6 +493,34 @@ def test_a_formula_may_write_into_its_own_arrays(start):
     x = np.linspace(0, 1, 10)
     fit = fitting.least_squares(fitting.curve(model, start), x, model(x, 2.0, 3.0))
     np.testing.assert_allclose(fit.values, [2.0, 3.0])
+
+
+def test_a_function_may_change_its_own_numbers():
+    def model(x, a, width):
+        width /= 2  # of this call alone
+        return a * np.exp(-width * x)
+
+    x = np.linspace(0, 3, 20)
+    layer = fitting.curve(model, [1.0, 1.0])
+    fit = fitting.least_squares(layer, x, 2 * np.exp(-0.7 * x))
+    np.testing.assert_allclose(fit.values, [2.0, 1.4])
+    layer.forward(x)
+    np.testing.assert_array_equal(layer.parameters.value, fit.values)
+    np.testing.assert_allclose(
+        derivatives.jvp(layer, x, None, [0.0, 1.0])[1],
+        derivatives.jacobian(layer, x, "parameters")[:, 1],
+    )
+    np.testing.assert_array_equal(layer.parameters.value, fit.values)
+
+
+def test_a_function_that_writes_into_x_is_named():
+    def model(x, a, b):
+        x -= 1
+        return a * x + b
+
+    x = np.arange(5.0)
+    with pytest.raises(errors.DefinitionError, match="read-only"):
+        fitting.least_squares(fitting.curve(model, [1.0, 1.0]), x, x)
 
 
 def test_an_infinite_slope_is_named_and_the_model_unchanged():

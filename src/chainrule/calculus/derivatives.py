@@ -339,7 +339,7 @@ def row_gradients(model: Layer, x: Any, delta: Any) -> npt.NDArray[Any]:
     parts = [None if d is None else as_numbers(d, model.dtype) for d in as_tuple(delta)]
 
     def given(y: Any, some: slice) -> Iterator[Any]:
-        yield _like(y, one_or_tuple([None if d is None else d[some] for d in parts]), "delta")
+        yield _like(y, one_or_tuple([_rows(d, some) for d in parts]), "delta")
 
     found = rows.apart(model, inputs, given)
     if found is None:
@@ -353,6 +353,11 @@ def row_gradients(model: Layer, x: Any, delta: Any) -> npt.NDArray[Any]:
             return sum(each[1:], each[0])[:, 0]
         found = rows.one_by_one(model, inputs, given)
     return found[:, 0]  # type: ignore[no-any-return]
+
+
+def _rows(delta: Any, some: slice) -> Any:
+    """Some rows, of anything that has rows."""
+    return delta if delta is None or not delta.ndim else delta[some]
 
 
 def per_sample_gradients(model: Layer, loss: Any, x: Any, t: Any = None) -> npt.NDArray[Any]:

@@ -50,8 +50,8 @@ def of_function(at: Jet, call: Call, out: Any) -> Any:
         if function is np.empty_like:
             result[...] = 0
         return at.made(with_zeros(result, len(at.parts)))
-    if function is np.copyto and arguments.keys() == {"dst", "src"}:
-        arguments["dst"][...] = arguments["src"]
+    if function is np.copyto:
+        _copied(at, arguments["dst"], arguments["src"], arguments.get("where", True))
         return None
     rule = RULES.get(function)
     if rule is None:
@@ -90,6 +90,14 @@ def of_function(at: Jet, call: Call, out: Any) -> Any:
         return call.evaluate(dict(zip(arrays, changed, strict=True)))
 
     return by_rule(at, rule, evaluate, [arguments.get(name) for name in arrays], options)
+
+
+def _copied(at: Jet, into: Any, source: Any, where: Any) -> None:
+    if not isinstance(into, Jet) or into.level < at.level:
+        raise lost("np.copyto, or np.full_like, into a plain array")
+    into.take_kind_of(source)
+    for n, part in enumerate(into.parts):
+        np.copyto(part, part_in(source, n, at.level), where=where)
 
 
 def _linear(at: Jet, call: Call, kind: Jet) -> Any:

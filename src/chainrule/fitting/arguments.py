@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.core import input_checks
-from chainrule.core.arrays import as_array
+from chainrule.core.arrays import as_array, read_only
 from chainrule.core.errors import ConfigurationError, DataError, NonFiniteError, ShapeError
 from chainrule.core.input_checks import as_tuple
 from chainrule.core.layer import Layer
@@ -30,7 +30,7 @@ def data_of(model: Layer, x: Any, t: Any) -> tuple[tuple[Any, ...], tuple[Any, .
     for name, arrays in (("x", inputs), ("t", targets)):
         for array in arrays:
             require_finite(name, array)
-    return tuple([i.copy() for i in inputs]), targets
+    return tuple([read_only(i.copy()) for i in inputs]), targets
 
 
 def _output_shapes(model: Layer, inputs: tuple[Any, ...]) -> list[Any]:

@@ -13,6 +13,7 @@ import numpy as np
 from attrs import field
 
 from chainrule.calculus.formula import Formula
+from chainrule.calculus.jet import level_in
 from chainrule.core.errors import ConfigurationError, ShapeError, shortened
 from chainrule.core.hints import hinted
 from chainrule.core.types import Array
@@ -92,7 +93,14 @@ class Curve(Formula):
             self.parameter(name, (), value)
 
     def forward(self, x: Array) -> Array:
-        return self.function(x, *(p.value for p in self._parameters.values()))
+        return self.function(x, *(_number(p.value) for p in self._parameters.values()))
+
+
+def _number(value: Any) -> Any:
+    """The value as an object of its own: ``a /= 2`` must not change the parameter."""
+    if type(value) is np.ndarray:
+        return value[()]
+    return np.copy(value) if level_in(value) else value
 
 
 def _checked(function: Any, start: Any) -> dict[str, float]:

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.core.arrays import refuse_write
 from chainrule.core.errors import ConfigurationError, DataError, ShapeError, shortened
 from chainrule.core.hints import hinted
 from chainrule.core.layer import Layer
-from chainrule.core.messages import not_a_layer
+from chainrule.core.messages import label, not_a_layer
 from chainrule.core.parameter import ParameterVector
 from chainrule.core.validators import is_number
 from chainrule.fitting.arguments import by_path, data_of, require_finite_residuals
@@ -147,7 +148,12 @@ def least_squares(
     tolerance = _tolerance(tolerance, max(1e-15, float(np.finfo(model.dtype).eps)))
     settings = Settings(method, loss, loss_scale, low[free], high[free], max_evaluations, tolerance)
     with np.errstate(all="ignore"):  # an error says more than a warning
-        require_finite_residuals(problem.residuals(begin[free]))
+        try:
+            residuals = problem.residuals(begin[free])
+        except ValueError as error:
+            refuse_write(error, f"{label(model)}.forward")
+            raise
+        require_finite_residuals(residuals)
     solution = solve(problem, begin[free], settings)
     parameters.value = problem.values(solution.values)
     return Fit(model, parameters, problem, solution, settings)
