@@ -13,10 +13,12 @@ What flows backward is a `JetDelta`, the derivatives of the cost with respect to
 (∂C/∂y, ∂C/∂y_i, ∂C/∂y_ij). The `backward` of a layer multiplies it with arrays that the forward
 pass has remembered, jets now. From y = a x, so y_i = a x_i + a_i x and so on, the chain rule gives
 
-    Δx = a Δ + Σ_i a_i Δ_i + Σ_ij a_ij Δ_ij    Δx_i = a Δ_i + Σ_j a_j Δ_ij    Δx_ij = a Δ_ij
+    Δx = a Δ + Σ_i a_i Δ_i + Σ_ij a_ij Δ_ij
+    Δx_i = a Δ_i + Σ_j a_j (Δ_ij + Δ_ji)        Δx_ij = a Δ_ij
 
-and with this product the same ``backward`` computes the gradients of a cost that contains
-derivatives. A parameter w is constant along all ε, so ∂C/∂w is the first part of its delta.
+where Δ_ij is 0 for a pair that is not carried. With this product the same ``backward`` computes the
+gradients of a cost that contains derivatives. A parameter w is constant along all ε, so ∂C/∂w is
+the first part of its delta.
 
 Each derivative of f comes from the table of `Dual`, f″ by sending a jet through the formula for f′.
 Theory: A. Griewank, A. Walther, *Evaluating Derivatives*, 2nd ed., SIAM 2008, chapter 13.
