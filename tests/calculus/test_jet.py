@@ -109,6 +109,7 @@ FUNCTIONS = {
     "complex": lambda x, y: np.abs(x * np.exp(1j * y) + 1) ** 2 + np.real((x + 1j) * (1j - y)),
     "padded": lambda x, y: np.pad(x * y, 1) * 2.0,
     "written": lambda x, y: _written(x, y),
+    "numbers in place": lambda x, y: _numbers_in_place(x, y),
     "filled": lambda x, y: _filled(x, y) * x,
     "in place": lambda x, y: _in_place(x, y),
     "transposed": lambda x, y: np.transpose(x * y, (1, 0)) @ np.moveaxis(x, 0, -1).T,
@@ -126,6 +127,17 @@ def _placed(x, y):
     z = np.zeros_like(_cubic(x, y))
     z[0, :, [2, 1, 0]] = x[:3] * y[:3]
     return z
+
+
+def _numbers_in_place(x, y):
+    total, first = x[0, 0] * y[0, 0], x[0, 1]
+    old = total
+    total += y[1, 1]
+    total *= x[1, 0]
+    total -= 0.5
+    first /= y[0, 0]
+    first **= 2
+    return total * x + old * y + first
 
 
 def _filled(x, y):

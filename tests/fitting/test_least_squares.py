@@ -513,6 +513,32 @@ def test_a_function_may_change_its_own_numbers():
     np.testing.assert_array_equal(layer.parameters.value, fit.values)
 
 
+def added(x, a, b):
+    y = b
+    y += a * x
+    return y
+
+
+def parts_of_an_array(x, a, b):
+    both = np.stack([a, b])
+    first = both[0]
+    first *= 2  # a number: `both` stays
+    return first * np.sin(x) + both[0] * both[1] * x
+
+
+@pytest.mark.parametrize("function", [added, parts_of_an_array])
+def test_operators_in_place_rebind_numbers_as_those_of_numpy(function):
+    x = np.linspace(0, 2, 15)
+    y = function(x, *np.array([2.0, 0.7]))
+    layer = fitting.curve(function, [1.5, 0.8])
+    fit = fitting.least_squares(layer, x, y)
+    np.testing.assert_allclose(fit.values, [2.0, 0.7])
+    jacobian = derivatives.jacobian(layer, x, "parameters")
+    for column, step in zip(jacobian.T, 1e-6 * np.eye(2), strict=True):
+        difference = function(x, *(fit.values + step)) - function(x, *(fit.values - step))
+        np.testing.assert_allclose(column, difference / 2e-6, atol=1e-8)
+
+
 def test_a_function_that_writes_into_x_is_named():
     def model(x, a, b):
         x -= 1

@@ -88,13 +88,20 @@ def in_place(ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
     """An operator such as ``+=``, which writes into value and tangent."""
 
     def call(self: Dual, other: Any) -> Any:
-        if isinstance(self.value, np.generic):  # as for NumPy's scalars, += rebinds the name
+        if _is_scalar(self):  # as for NumPy's scalars, += rebinds the name
             return ufunc(self, other)  # and leaves the old object unchanged
         if type(other) is Dual or type(other) in PLAIN:
             return write(ufunc(self, other), self, name_of(ufunc))
         return ufunc(self, other, out=(self,))
 
     return call
+
+
+def _is_scalar(x: Any) -> bool:
+    """Whether it is a number of NumPy, with its tangents, and not an array without axes."""
+    while type(x) is Dual:
+        x = x.value
+    return isinstance(x, np.generic)
 
 
 def refuse(what: str) -> Callable[..., NoReturn]:
@@ -327,7 +334,7 @@ class Dual(ArrayMethods):
 
     def __ipow__(self, exponent: Any) -> Any:
         power = self**exponent
-        return power if isinstance(self.value, np.generic) else write(power, self, "x **= a")
+        return power if _is_scalar(self) else write(power, self, "x **= a")
 
     __iadd__ = in_place(np.add)
     __isub__ = in_place(np.subtract)

@@ -42,6 +42,15 @@ from chainrule.core.errors import NoTangentRuleError, ShapeError
 Pairs = tuple[tuple[int, int], ...]
 
 
+def in_place(ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
+    """An operator such as ``*=``, which rebinds the name of a number, as NumPy does."""
+
+    def call(self: Jet, other: Any) -> Any:
+        return ufunc(self, other, out=(self,)) if self.ndim else ufunc(self, other)
+
+    return call
+
+
 class Jet(ArrayMethods):
     """An array with derivatives along several directions; flows through NumPy like an array.
 
@@ -215,10 +224,17 @@ class Jet(ArrayMethods):
             self.__class__ = type(item)
 
     def __iadd__(self, other: Any) -> Any:
+        if not self.ndim:  # as for NumPy's scalars, += rebinds the name
+            return np.add(self, other)
         if _ndim(other) <= self.ndim and not isinstance(other, Jet):
             self.parts[0] += other
             return self
         return np.add(self, other, out=(self,))  # type: ignore[arg-type]
+
+    __isub__ = in_place(np.subtract)
+    __imul__ = in_place(np.multiply)
+    __itruediv__ = in_place(np.divide)
+    __ipow__ = in_place(np.power)
 
     def __pow__(self, exponent: Any) -> Any:
         """``x**a``, as accurate as the operator of arrays."""

@@ -98,9 +98,7 @@ class Curve(Formula):
 
 def _number(value: Any) -> Any:
     """The value as an object of its own: ``a /= 2`` must not change the parameter."""
-    if type(value) is np.ndarray:
-        return value[()]
-    return np.copy(value) if level_in(value) else value
+    return value[()] if type(value) is np.ndarray or level_in(value) else value
 
 
 def _checked(function: Any, start: Any) -> dict[str, float]:
