@@ -691,7 +691,7 @@ def jets_in(x: Any, level: int | None) -> Iterator[Jet]:
 
 
 def replaced(x: Any, number: Callable[[Any], Any], level: int) -> Any:
-    """X with each Jet of this level in it replaced."""
+    """The same as x, with each Jet of this level in it replaced."""
     if isinstance(x, Jet):
         return number(x) if x.level == level else x
     if isinstance(x, list | tuple) and level_in(x) >= level:

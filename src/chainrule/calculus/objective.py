@@ -5,8 +5,8 @@ SciPy's minimizers call a function of a vector thousands of times:
     θ ↦ C(θ)        θ ↦ (C(θ), ∂C/∂θ)        (θ, v) ↦ (∂²C/∂θ²) v
 
 Setting the parameters of the model in each call leaves the model at the last θ that was tried,
-which is often not the best one, and nowhere sensible after an exception. So an `Objective` computes
-on a copy with parameters of its own.
+which is often not the best one, and after an exception at an arbitrary one. So an `Objective`
+computes on a copy with parameters of its own.
 """
 
 from __future__ import annotations

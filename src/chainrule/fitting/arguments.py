@@ -62,7 +62,7 @@ def _require_rows(inputs: tuple[Any, ...]) -> None:
 
 
 def require_finite(name: str, array: Any) -> None:
-    """Raise an error that names the first row with a number that is none."""
+    """Raise an error that names the first row with a number that is not finite."""
     if not np.all(np.isfinite(array)):
         wrong = ~np.isfinite(array).reshape(len(array), -1).all(axis=1)
         raise DataError(
@@ -74,12 +74,12 @@ def require_finite(name: str, array: Any) -> None:
 
 
 def and_others(count: int) -> str:
-    """What follows the first of several places in an error."""
+    """The words after the first of several places in an error message."""
     return f", and {count - 1} other{'s' * (count > 2)}" if count > 1 else ""
 
 
 def require_finite_residuals(residuals: Any) -> None:
-    """Raise an error if the model is not a number at the start."""
+    """Raise an error if the model is not finite at the start."""
     wrong = np.flatnonzero(~np.isfinite(residuals))
     if wrong.size:
         raise NonFiniteError(

@@ -28,7 +28,7 @@ def curve(function: Callable[..., Any], start: Mapping[str, float] | Sequence[fl
     function
         The model. Its first argument is x: (batch,) for numbers, (batch, d) for rows of d numbers,
         whose columns are ``x[:, 0]``, …. Its other arguments are numbers, and name the parameters.
-        It calls ``np.*`` on what it is given.
+        It computes with operators and ``np.*``.
     start
         Where a fit begins: ``{"a": 1.0, "b": 0.1}``, or the numbers in the order of the arguments.
         An argument with a default may be left out and starts there.
@@ -41,7 +41,7 @@ def curve(function: Callable[..., Any], start: Mapping[str, float] | Sequence[fl
     Raises
     ------
     ConfigurationError
-        The function has no arguments with names, or the start values do not belong to them.
+        The function has no arguments with names, or the start values do not match them.
 
     Notes
     -----

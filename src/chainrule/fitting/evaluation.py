@@ -33,7 +33,7 @@ class Evaluation:
     inputs
         One array for each input.
     theta
-        All parameters: the model may have others by now.
+        The values of all parameters; those of the model may have changed since.
     free
         The positions of those that move.
     """

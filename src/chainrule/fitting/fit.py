@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 class Fit(Hinted):
     """What `least_squares` returns. It prints as its report.
 
-    All vectors have the order of ``model.parameters``. A frozen parameter has the error 0.
+    All vectors have the order of ``model.parameters``. A frozen parameter has the standard error 0.
     ``fit["path"]`` is one parameter: an `Estimate`.
 
     Attributes
@@ -100,7 +100,7 @@ class Fit(Hinted):
 
     @property
     def correlations(self) -> Any:
-        """C_jk/(σ_j σ_k), (P, P); 0 beside a frozen parameter, not a number for undetermined."""
+        """C_jk/(σ_j σ_k), (P, P); 0 beside a frozen parameter, NaN for an undetermined one."""
         errors = np.where(self.standard_errors > 0, self.standard_errors, 1.0)
         with np.errstate(invalid="ignore"):
             found = self.covariance / errors / errors[:, None]
@@ -139,7 +139,7 @@ class Fit(Hinted):
 
     @cached_property
     def residuals(self) -> Any:
-        """T − f(x), with the shape of the targets; a tuple for several outputs."""
+        """The differences t − f(x), with the shape of the targets; a tuple for several outputs."""
         outputs = self._problem.outputs(self._solution.values)
         pairs = zip(self._problem.targets, outputs, strict=True)
         return one_or_tuple([t - y for t, y in pairs])
@@ -162,7 +162,7 @@ class Fit(Hinted):
 
     @property
     def p_value(self) -> float:
-        """The probability of a larger χ² by chance; not a number if no deviations were given."""
+        """The probability of a larger χ² by chance; NaN if no deviations were given."""
         if not self._problem.noise.is_known or not self.degrees_of_freedom:
             return math.nan
         stats = required("scipy.stats", "the p-value needs")
@@ -260,8 +260,8 @@ class Fit(Hinted):
     def profile(self, path: str, probability: float = 0.68268949, entry: int = 0) -> Profile:
         """The likelihood profile of one parameter: χ² with it fixed and all others fitted again.
 
-        It gives an interval that may be asymmetric, without the assumption that the model is
-        nearly linear: where χ² has risen by z² (by s² z² if no deviations were given).
+        The interval ends where χ² has risen by z² (by s² z² if no deviations were given). It may be
+        asymmetric, and does not assume that the model is nearly linear.
 
         Parameters
         ----------
@@ -270,7 +270,7 @@ class Fit(Hinted):
         probability
             Of the interval; by default that of one standard deviation.
         entry
-            Which number of a parameter with several.
+            The index of the number, if the parameter has several.
 
         Returns
         -------

@@ -3,7 +3,7 @@
     χ²(θ) = Σ_s ((f(x_s; θ) − t_s)/σ_s)²  →  minimum        covariance  C = (Jᵀ J)⁻¹,  J = ∂(f/σ)/∂θ
 
 Near the minimum a model is almost linear in its parameters. If the noise is normal, so are the
-fitted parameters, with the covariance C. `Fit.profile` shows where this picture ends.
+fitted parameters, with the covariance C. `Fit.profile` shows how far this approximation holds.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def least_squares(
         The standard deviations σ of the targets: a number, an array with the shape of ``t``, one
         number for each row or for each entry of a row, or the covariance matrix of all targets,
         (n, n). For several outputs, a tuple. The errors of the parameters are then absolute.
-        Without it, all targets count equally, and the residuals tell how large σ is: the errors
+        Without it, all targets count equally, and σ is estimated from the residuals: the errors
         are multiplied by √(χ²/degrees of freedom).
     start
         Where to begin, ``{"path": value}`` or one flat vector; by default the present values.
@@ -79,7 +79,7 @@ def least_squares(
         What is known of a parameter from elsewhere, ``{"path": deviation}`` around its start, or
         ``{"path": (mean, deviation)}``. Each is one more datum. They need ``deviations``.
     loss, loss_scale
-        A robust loss, which outliers pull less: ``"soft_l1"``, ``"huber"``, ``"cauchy"`` or
+        A robust loss, which gives outliers less weight: ``"soft_l1"``, ``"huber"``, ``"cauchy"`` or
         ``"arctan"`` instead of the square, for residuals above ``loss_scale`` deviations.
     method
         ``"lm"``, ``"trf"`` or ``"dogbox"``, as in `scipy.optimize.least_squares`; by default

@@ -1,10 +1,10 @@
-"""The likelihood profile of one parameter: how χ² rises when it is held beside its best value.
+"""The likelihood profile of one parameter: how χ² rises when it is fixed beside its best value.
 
     χ²_k(θ_k) = min over all other θ        interval:  χ²_k ≤ χ²_min + z² s²
 
 For a model that is linear in its parameters, χ²_k is a parabola and the interval θ_k ± z σ_k. A
-curved model gives an asymmetric interval, or one that is open to one side: the data then set a
-limit, and no value.
+curved model gives an asymmetric interval, or one that is open to one side: the data then set
+only a limit.
 
 Source: D. M. Bates and D. G. Watts, *Nonlinear Regression Analysis*, Wiley 1988, chapter 6.
 """

@@ -1,4 +1,4 @@
-"""The solvers: SciPy's, with a second one if the first ends where it should not.
+"""The solvers: SciPy's, with a second one if the first does not end at a minimum.
 
     θ ← θ − (Jᵀ J + λ D²)⁻¹ Jᵀ r        Levenberg and Marquardt: between Gauss–Newton and descent
 

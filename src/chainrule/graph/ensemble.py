@@ -32,7 +32,7 @@ def _not_negative(owner: Any, attribute: Any, value: Any) -> None:
 
 
 class Ensemble(Composite):
-    """M copies of a network with their own initial values, which show how sure it is.
+    """M copies of a network with their own initial values; their spread shows how sure it is.
 
     Forward  y_m = f(x; θ_m), a tuple of one output for each member
     Backward  ∂C/∂x = Σ_m J_mᵀ Δ_m,  with Δ_m = ∂C/∂y_m

@@ -6,8 +6,9 @@ A differential equation is then a loss like any other. Its residual, such as
 
 is computed from these outputs by a `Formula`, and a network for which ⟨r²⟩ is zero solves it.
 
-The layer sends a `Jet` through the network: x with the directions e_i. What comes out has the
-derivatives, exactly. Its `backward` sends the deltas of all outputs back together, as a `JetDelta`.
+The layer sends a `Jet` through the network: x with a direction e_i for each column. The output
+contains the exact derivatives. Its `backward` sends the deltas of all outputs back together, as a
+`JetDelta`.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Derivatives(Layer):
     Raises
     ------
     ConfigurationError
-        If the order is neither 1 nor 2, ``second`` names something else than pairs of columns, or
+        If the order is neither 1 nor 2, ``second`` names something other than pairs of columns, or
         the rows of a batch influence each other in the network.
     ShapeError
         If the rows are not vectors, or the network has several inputs or outputs.
@@ -163,7 +164,7 @@ class Derivatives(Layer):
         return [part[min(i, j), max(i, j)] for i in range(d) for j in range(d)] if pairs else []
 
     def _jet(self, x: Array) -> Jet:
-        """X with a direction for each of its columns."""
+        """The input x with a direction for each of its columns."""
         pairs, (batch, d) = self._pairs(), x.shape
         parts = np.zeros((1 + d + len(pairs), batch, d), x.dtype, like=x)
         parts[0] = x

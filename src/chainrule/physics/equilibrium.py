@@ -2,7 +2,7 @@
 
     z = f(x, z)        (x; θ) ↦ z
 
-It is a network of infinite depth with the same layer everywhere, but it remembers one evaluation.
+It is like a network of infinite depth that repeats one layer, but it remembers one evaluation only.
 The implicit function theorem gives its derivative. With J = ∂f/∂z at the fixed point,
 
     dz = J dz + df    so    dz = (1 − J)⁻¹ df,    and back    λ = (1 − Jᵀ)⁻¹ Δ,  then ∂C/∂x = f_xᵀ λ
@@ -49,8 +49,8 @@ class Equilibrium(Layer, repr=False):
     ----------
     cell
         The layer f. It has two inputs, x and z, and returns the next z, of the same shape. Any
-        layer or `Graph` will do, without random numbers and running statistics. There is one fixed
-        point for sure if f is a contraction: if |∂f/∂z| < 1.
+        layer or `Graph` without random numbers and running statistics will do. There is exactly one
+        fixed point if f is a contraction: if |∂f/∂z| < 1.
     tolerance
         The accuracy of z. It is at least 32 units in the last place: 7e-15, 4e-6 in float32.
     iterations
@@ -77,7 +77,7 @@ class Equilibrium(Layer, repr=False):
         If 1 − J cannot be inverted, so that the fixed point has no derivative.
 
     Source: S. Bai, J. Z. Kolter, V. Koltun, *Deep Equilibrium Models*, NeurIPS 2019; D. G.
-    Anderson, J. ACM 12 (1965).
+    Anderson, *Iterative Procedures for Nonlinear Integral Equations*, J. ACM 12 (1965) 547.
 
     Examples
     --------
@@ -188,7 +188,7 @@ class Equilibrium(Layer, repr=False):
 def _mixture(steps: list[Numbers], changes: list[Numbers], g: Numbers) -> Any:
     """What Anderson's iteration subtracts from f(x, z): Σ γ_j (step j).
 
-    The γ make |g − Σ γ_j (change j)| small, by the normal equations with a bit of damping.
+    The γ make |g − Σ γ_j (change j)| small, by the normal equations, slightly damped.
     """
     if not changes:
         return 0.0 * g

@@ -2,7 +2,7 @@
 
     ẏ = f(y),  y(t_0) = x        (x; θ) ↦ (y(t_0), y(t_1), …)
 
-The field f is a network. There are two ways back. The *discrete* gradient is that of the program:
+The field f is a network. There are two gradients. The *discrete* one is that of the program:
 it goes back through every step of the solver, with the delta recursion of a deep network that has
 one layer for each evaluation of f. The *adjoint* is a differential equation of its own, solved
 backwards in time,
@@ -114,7 +114,7 @@ class NeuralODE(Layer, repr=False):
     ShapeError
         If the field returns another shape than it takes.
     NonFiniteError
-        If a solution is not finite: the row, and the time.
+        If a solution is not finite; the error names the row and the time.
     ConvergenceError
         If dopri5 needs steps of vanishing size, or more than ``most_steps``.
 
@@ -199,7 +199,7 @@ class NeuralODE(Layer, repr=False):
         return self._solve(lambda y: next(calls).forward(y), x, self.plan)
 
     def _calls(self) -> Iterator[Layer]:
-        """A twin of the field for each evaluation; more are made when they are needed."""
+        """A copy of the field for each evaluation; more are made when they are needed."""
         twins = self.twins[1]
         for number in itertools.count():
             if number == len(twins):
