@@ -130,6 +130,10 @@ def _placed(x, y):
 
 
 def _numbers_in_place(x, y):
+    x = x * 1.0
+    held = x[0, 0]
+    x[0, 0] = x[0, 1]  # swapped
+    x[0, 1] = held
     total, first = x[0, 0] * y[0, 0], x[0, 1]
     old = total
     total += y[1, 1]

@@ -200,7 +200,8 @@ class Jet(ArrayMethods):
         index = index if isinstance(index, tuple) else (index,)
         if _lists_in(index) > 1:  # NumPy may move their axis to the front
             return self.made(np.stack([part[index] for part in self.parts]))
-        return self.made(self.parts[(slice(None), *index)])
+        parts = self.parts[(slice(None), *index)]
+        return self.made(parts if parts.ndim > 1 else np.copy(parts))  # a number is no view
 
     def __setitem__(self, index: Any, item: Any) -> None:
         index = index if isinstance(index, tuple) else (index,)
