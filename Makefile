@@ -47,7 +47,7 @@ test:
 test-lowest:
 	@$${PYTHON:-python3} .ci/lowest
 	OPENBLAS_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n $(WORKERS) --ignore tests/laws \
-		--ignore tests/calculus --ignore tests/examples --ignore tests/site \
+		--ignore tests/calculus --ignore tests/symbolic --ignore tests/examples --ignore tests/site \
 		--ignore tests/test_docs.py --ignore tests/test_site_pages.py \
 		-W ignore::DeprecationWarning $(ARGS)
 

@@ -685,7 +685,6 @@ def test_the_profile_of_a_parameter_at_its_bound_is_written_without_rounding():
     ("function", "hint"),
     [
         (lambda x, a: a * math.exp(x), "np.exp(x), not math.exp(x)"),
-        (lambda x, a: a if x > 1 else 0 * x, "np.where"),
         (lambda x, a: a * x[0], "x[:, 0]"),
     ],
 )

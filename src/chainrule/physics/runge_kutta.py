@@ -7,7 +7,7 @@ influence each other. Backwards, the chain rule gives for each stage
 
     ∂C/∂k_j = h Σ_i a_ij ∂C/∂u_{i+1} ,    ∂C/∂u_i = J(u_i)ᵀ ∂C/∂k_i ,    ∂C/∂y = Σ_i ∂C/∂u_i
 
-Source: E. Hairer, S. P. Nørsett, G. Wanner, *Solving Ordinary Differential Equations I*, 2nd ed.,
+Source: E. Hairer, S. P. Norsett, G. Wanner, *Solving Ordinary Differential Equations I*, 2nd ed.,
 Springer 1993, chapter II.
 """
 
