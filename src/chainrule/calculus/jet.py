@@ -20,12 +20,16 @@ where Δ_ij is 0 for a pair that is not carried. With this product the same ``ba
 gradients of a cost that contains derivatives. A parameter w is constant along all ε, so ∂C/∂w is
 the first part of its delta.
 
+Views (a slice, a transpose, a reshape) are views of all parts. Whether a reshape is a view depends
+on the order of the axes in memory, so every part has the one that NumPy gives the value alone.
+
 Each derivative of f comes from the table of `Dual`, f″ by sending a jet through the formula for f′.
 Theory: A. Griewank, A. Walther, *Evaluating Derivatives*, 2nd ed., SIAM 2008, chapter 13.
 """
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -33,7 +37,7 @@ import numpy as np
 
 from chainrule.calculus.array_methods import ArrayMethods
 from chainrule.calculus.array_rules import CREATING, REDUCTIONS
-from chainrule.calculus.dual import CONSTANT, RULES, Dual
+from chainrule.calculus.dual import CONSTANT, RULES, Dual, dual, same_layout
 from chainrule.calculus.elementwise_rules import CURVATURES, DERIVATIVES, STEEP
 from chainrule.calculus.messages import lost, lost_in_conversion, name_of, no_method, no_rule
 from chainrule.calculus.rules import Call, Evaluation, TangentRule
@@ -46,9 +50,21 @@ def in_place(ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
     """An operator such as ``*=``, which rebinds the name of a number, as NumPy does."""
 
     def call(self: Jet, other: Any) -> Any:
-        return ufunc(self, other, out=(self,)) if self.ndim else ufunc(self, other)
+        if not self.ndim:
+            return _number_in_place(ufunc, self, other)
+        return ufunc(self, other, out=(self,))
 
     return call
+
+
+def _number_in_place(ufunc: np.ufunc, number: Jet, other: Any) -> Any:
+    if not innermost(number.parts).flags.writeable:
+        raise NoTangentRuleError(
+            "a view of a single number of a Jet cannot be changed",
+            expected="an assignment by index, such as x[0] += a",
+            received="a view without axes, such as x[0, ...] or x.reshape(())",
+        )
+    return ufunc(number, other)
 
 
 class Jet(ArrayMethods):
@@ -81,16 +97,18 @@ class Jet(ArrayMethods):
     array([9., 6., 2.])
     """
 
-    __slots__ = ("level", "pairs", "parts")
+    __slots__ = ("__weakref__", "level", "pairs", "parts", "views")
     __array_priority__ = 1500.0
 
     parts: Any
     pairs: Pairs
     level: int
+    views: list[weakref.ref[Jet]] | None
+    """All views of an array of zeros, with itself: they become deltas together."""
 
     def __init__(self, parts: Any, pairs: Pairs = (), level: int | None = None) -> None:
         inner = level_in(parts)
-        self.parts, self.pairs = parts, pairs
+        self.parts, self.pairs, self.views = parts, pairs, None
         self.level = inner + 1 if level is None else level
         least = 1 + len(pairs) + 1 + max((j for _, j in pairs), default=-1)
         if not parts.shape or len(parts) < least:
@@ -126,7 +144,21 @@ class Jet(ArrayMethods):
     def made(self, parts: Any) -> Any:
         """One of the same kind, with other parts."""
         new = object.__new__(type(self))
-        new.parts, new.pairs, new.level = parts, self.pairs, self.level
+        new.parts, new.pairs, new.level, new.views = parts, self.pairs, self.level, None
+        return new
+
+    def zeros(self, value: Any) -> Any:
+        """A new array with this value alone; if that is zero, it may become a jet or a delta."""
+        new = self.made(with_zeros(value, len(self.parts)))
+        new.views = [weakref.ref(new)]
+        return new
+
+    def viewed(self, parts: Any) -> Any:
+        """A view of this array."""
+        new = self.made(parts if parts.ndim > 1 else read_only(parts))
+        if self.views is not None:
+            new.views = self.views
+            new.views.append(weakref.ref(new))
         return new
 
     # ---- attributes of an array
@@ -140,6 +172,11 @@ class Jet(ArrayMethods):
     def dtype(self) -> np.dtype[Any]:
         """The dtype of every part."""
         return self.parts.dtype  # type: ignore[no-any-return]
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Steps through memory, in bytes, the same for every part."""
+        return self.parts.strides[1:]  # type: ignore[no-any-return]
 
     @property
     def T(self) -> Any:  # noqa: N802  (NumPy's name)
@@ -170,7 +207,7 @@ class Jet(ArrayMethods):
         if not options and method == "__call__":
             direct = DIRECT.get(ufunc)
             if direct is not None:
-                return direct(_higher(*inputs), ufunc, *inputs)
+                return in_order(direct(_higher(*inputs), ufunc, *inputs), inputs)
         out = options.pop("out", None)
         (out,) = out if isinstance(out, tuple) and len(out) == 1 else (out,)
         result = _of_ufunc(_highest([*inputs, out]), ufunc, method, inputs, options, out)
@@ -198,10 +235,12 @@ class Jet(ArrayMethods):
 
     def __getitem__(self, index: Any) -> Any:
         index = index if isinstance(index, tuple) else (index,)
-        if _lists_in(index) > 1:  # NumPy may move their axis to the front
-            return self.made(np.stack([part[index] for part in self.parts]))
+        if _lists_in(index):  # a copy, whose axes and order in memory NumPy decides
+            return self.made(stacked([part[index] for part in self.parts]))
         parts = self.parts[(slice(None), *index)]
-        return self.made(parts if parts.ndim > 1 else np.copy(parts))  # a number is no view
+        if parts.ndim == 1 and Ellipsis not in index:
+            return self.made(np.copy(parts))  # a number is no view
+        return self.viewed(parts)
 
     def __setitem__(self, index: Any, item: Any) -> None:
         index = index if isinstance(index, tuple) else (index,)
@@ -220,13 +259,25 @@ class Jet(ArrayMethods):
             self.parts[(0, *index)] = item
 
     def take_kind_of(self, item: Any) -> None:
-        """Be a delta if one is written into zeros, which are both."""
-        if isinstance(item, Jet) and type(item) is not type(self) and _is_zero(self):
-            self.__class__ = type(item)
+        """Be a delta if one is written into zeros, which are both; with all views of them."""
+        if not isinstance(item, Jet) or type(item) is type(self):
+            return
+        found = [view() for view in self.views or ()]
+        together = [jet for jet in found if jet is not None] or [self]
+        if all(map(_is_zero, together)):
+            for jet in together:
+                jet.__class__ = type(item)
+        elif not _is_zero(item):
+            raise NoTangentRuleError(
+                "a delta is written into an array that is not zero",
+                expected="an array of zeros, created for the delta",
+                received="one with the numbers of the forward pass, or the other way round",
+                hint="in a backward, create the array with np.zeros_like(delta)",
+            )
 
     def __iadd__(self, other: Any) -> Any:
         if not self.ndim:  # as for NumPy's scalars, += rebinds the name
-            return np.add(self, other)
+            return _number_in_place(np.add, self, other)
         if _ndim(other) <= self.ndim and not isinstance(other, Jet):
             self.parts[0] += other
             return self
@@ -321,7 +372,7 @@ def _elementwise(
     parts = [aligned(inputs[n].parts, y.ndim) for n in moving]
     partials = [RULES[ufunc].partials[n] for n in moving]
     slopes = [partial(y, *values) for partial in partials]
-    result = np.empty((len(at.parts), *y.shape), y.dtype, **like(y))
+    result = room_for(y, len(at.parts))
     result[0] = y
     for number, (slope, p) in enumerate(zip(slopes, parts, strict=True)):
         if number == 0:
@@ -524,8 +575,7 @@ def contraction(at: Jet, product: Any, a: Any, b: Any, out: Any = None) -> Any:
                 return x.made(np.matmul(a, parts))
             rows = np.dot(parts.reshape(-1, parts.shape[2]), b)
             return x.made(rows.reshape(*parts.shape[:2], b.shape[1]))
-        each = [product(a, p) if x is b else product(p, b) for p in parts]
-        return x.made(np.stack(each))
+        return x.made(stacked([product(a, p) if x is b else product(p, b) for p in parts]))
     if isinstance(a, JetDelta) and isinstance(b, JetDelta):
         raise not_linear(product)
     has_delta = isinstance(a, JetDelta) or isinstance(b, JetDelta)
@@ -556,7 +606,7 @@ def _bilinear(at: Jet, product: Callable[..., Any], a: Any, b: Any) -> Any:
         term = product(a.parts[q], b.parts[r])
         parts[p] = parts[p] + term if p in parts else term
     kind = a if isinstance(a, JetDelta) else b
-    return kind.made(np.stack([parts[p] for p in range(len(at.parts))]))
+    return kind.made(stacked([parts[p] for p in range(len(at.parts))]))
 
 
 def _leibniz(count: int, pairs: Pairs) -> Iterator[tuple[int, int, int]]:
@@ -723,9 +773,82 @@ def aligned(parts: Any, ndim: int) -> Any:
 
 def with_zeros(value: Any, count: int) -> Any:
     """The parts of a constant."""
-    parts = np.zeros((count, *value.shape), value.dtype, **like(value))
-    parts[0] = value
+    parts = room_for(value, count)
+    parts[0], parts[1:] = value, 0
     return parts
+
+
+# ---- the order of axes in memory
+
+
+def innermost(x: Any) -> Any:
+    """The plain array in a Dual or a Jet, or in one inside the other."""
+    while isinstance(x, Dual | Jet):
+        x = x.value
+    return x
+
+
+def is_contiguous(x: Any) -> bool:
+    """Whether the value is in NumPy's usual order, row after row; also true of a number."""
+    x = innermost(x)
+    return bool(x.flags.c_contiguous) if hasattr(x, "flags") else True
+
+
+def room_for(value: Any, count: int, kind: Any = None) -> Any:
+    """An array for parts that have the shape of the value, and its order in memory."""
+    shape, plain, kind = value.shape, innermost(value), like(value if kind is None else kind)
+    if is_contiguous(plain):
+        return np.empty((count, *shape), value.dtype, **kind)
+    axes = sorted(range(len(shape)), key=lambda n: -abs(plain.strides[n]))
+    room = np.empty((count, *(shape[n] for n in axes)), value.dtype, **kind)
+    return np.transpose(room, (0, *(1 + axes.index(n) for n in range(len(shape)))))
+
+
+def stacked(images: Sequence[Any]) -> Any:
+    """Parts, in the order in memory of the first."""
+    room = room_for(images[0], len(images))
+    for n, image in enumerate(images):
+        room[n] = image
+    return room
+
+
+def in_order(result: Any, inputs: Sequence[Any]) -> Any:
+    """The result of a ufunc in the order in memory that NumPy would give its value alone."""
+    if not isinstance(result, Jet) or all(map(is_contiguous, (result, *inputs))):
+        return result
+    flags: Any = [*[["readonly"]] * len(inputs), ["writeonly", "allocate"]]
+    dtypes = [*[None] * len(inputs), result.dtype]
+    given = [*map(innermost, inputs), None]
+    value = np.nditer(given, ["zerosize_ok"], flags, dtypes).operands[-1]
+    if same_layout(innermost(result), value):
+        return result
+    parts = room_for(value, len(result.parts), result.parts)
+    parts[...] = result.parts
+    return result.made(parts)
+
+
+def lifted(image: Any, parts: Any, axis: int = 0) -> Any:
+    """The view of all parts, given the view of the first: it takes the same steps in each."""
+    if isinstance(parts, Dual):
+        value = lifted(image.value, parts.value, axis)
+        return dual(value, lifted(image.tangent, parts.tangent, axis), parts.level)
+    if isinstance(parts, Jet):
+        return parts.made(lifted(image.parts, parts.parts, axis + 1))
+    shape, strides = list(image.shape), list(image.strides)
+    shape.insert(axis, parts.shape[axis])
+    strides.insert(axis, parts.strides[axis])
+    return np.lib.stride_tricks.as_strided(image, shape, strides)
+
+
+def read_only(x: Any) -> Any:
+    """A view that cannot be written to."""
+    if isinstance(x, Dual):
+        return dual(read_only(x.value), read_only(x.tangent), x.level)
+    if isinstance(x, Jet):
+        return x.made(read_only(x.parts))
+    view = x.view()
+    view.flags.writeable = False
+    return view
 
 
 def _is_zero(jet: Jet) -> bool:

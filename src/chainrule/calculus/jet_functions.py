@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.calculus.array_rules import CREATING
+from chainrule.calculus.array_rules import CREATING, WRITING_RULES
 from chainrule.calculus.dual import CONSTANT, RULES, refuse_options
 from chainrule.calculus.jet import (
     Jet,
@@ -20,13 +20,16 @@ from chainrule.calculus.jet import (
     aligned,
     by_rule,
     contraction,
+    innermost,
+    is_contiguous,
     jets_in,
     level_in,
+    lifted,
     like,
     not_linear,
     part_in,
     replaced,
-    with_zeros,
+    stacked,
 )
 from chainrule.calculus.messages import lost, name_of, no_rule
 from chainrule.calculus.rules import Call
@@ -42,14 +45,14 @@ def of_function(at: Jet, call: Call, out: Any) -> Any:
             value = call.evaluate({})
             if function is np.empty:
                 value[...] = 0  # zeros can become a jet or a delta
-            return at.made(with_zeros(value, len(at.parts)))
+            return at.zeros(value)
     if function in CONSTANT:
         result = call.evaluate({n: _values(x, at.level) for n, x in arguments.items()})
         if getattr(getattr(result, "dtype", None), "kind", "") not in ("f", "c"):
             return result
         if function is np.empty_like:
             result[...] = 0
-        return at.made(with_zeros(result, len(at.parts)))
+        return at.zeros(result)
     if function is np.copyto:
         _copied(at, arguments["dst"], arguments["src"], arguments.get("where", True))
         return None
@@ -58,8 +61,12 @@ def of_function(at: Jet, call: Call, out: Any) -> Any:
         raise no_rule(name_of(function))
     lists = [x for n in moving for x in jets_in(arguments[n], at.level)]
     kind = next((x for x in lists if isinstance(x, JetDelta)), lists[0])
-    if function in MOVED and len(moving) == 1:
-        moved = MOVED[function](call, arguments[moving[0]])
+    if function in VIEWS and len(moving) == 1:
+        moved = VIEWS[function](call, arguments[moving[0]])
+        if moved is not None:
+            return kind.viewed(moved)
+    if function in COPIES and len(moving) == 1 and all(map(is_contiguous, lists)):
+        moved = COPIES[function](call, arguments[moving[0]])
         if moved is not None:
             return kind.made(moved)
     if rule.degree == 2 and len(lists) == 2 and len(moving) == 2:
@@ -76,7 +83,7 @@ def of_function(at: Jet, call: Call, out: Any) -> Any:
 
         if function is np.dot:
             return contraction(at, np.dot, arguments["a"], arguments["b"], out)
-        return kind.made(np.stack([image(part) for part in lists[0].parts]))
+        return _of_each(lists, kind, [image(part) for part in lists[0].parts])
     if rule.degree == 1:
         return _linear(at, call, kind)
     if isinstance(kind, JetDelta):
@@ -93,17 +100,25 @@ def of_function(at: Jet, call: Call, out: Any) -> Any:
 
 
 def _copied(at: Jet, into: Any, source: Any, where: Any) -> None:
-    if not isinstance(into, Jet) or into.level < at.level:
-        raise lost("np.copyto, or np.full_like, into a plain array")
-    into.take_kind_of(source)
+    _receives(at, into, source, "np.copyto, or np.full_like,")
     for n, part in enumerate(into.parts):
         np.copyto(part, part_in(source, n, at.level), where=where)
+
+
+def _receives(at: Jet, into: Any, source: Any, name: str) -> None:
+    """Prepare an array for what is written into it."""
+    if not isinstance(into, Jet) or into.level < at.level:
+        raise lost(f"{name} into a plain array")
+    into.take_kind_of(source)
 
 
 def _linear(at: Jet, call: Call, kind: Jet) -> Any:
     """A function that is linear in all its arrays: part by part."""
     rule = RULES[call.function]
     arrays = call.arrays_of(rule)
+    if call.function in WRITING_RULES:
+        into, source = (call.arguments.get(name) for name in arrays)
+        _receives(at, into, source, name_of(call.function))
 
     def image(n: int) -> Any:
         return call.evaluate(
@@ -114,11 +129,22 @@ def _linear(at: Jet, call: Call, kind: Jet) -> Any:
         )
 
     images: list[Any] = [image(n) for n in range(len(at.parts))]
+    lists = list(jets_in(list(call.arguments.values()), at.level))
     series = type(images[0])
+    if images[0] is None:  # it has written into its first array
+        return None
     if series in (list, tuple):
         groups: Any = zip(*images, strict=True)
-        return series(kind.made(np.stack(each)) for each in groups)
-    return kind.made(np.stack(images))
+        return series(_of_each(lists, kind, each) for each in groups)
+    return _of_each(lists, kind, images)
+
+
+def _of_each(given: Sequence[Jet], kind: Jet, images: Sequence[Any]) -> Any:
+    """The jet whose parts are these images; a view if the first is a view of a first part."""
+    for x in given:
+        if np.may_share_memory(innermost(images[0]), innermost(x)):
+            return x.viewed(lifted(images[0], x.parts))
+    return kind.made(stacked(images))
 
 
 # ---- functions that only move or add entries: once for all parts, with their axes one further
@@ -127,14 +153,19 @@ def _linear(at: Jet, call: Call, kind: Jet) -> Any:
 def _reshaped(call: Call, x: Jet) -> Any:
     given = call.arguments
     shape = given.get("shape", given.get("newshape"))
-    if given.get("order", "C") != "C":
+    if not given.keys() <= {"a", "shape", "newshape"}:
         return None
     shape = (shape,) if isinstance(shape, int | np.integer) else tuple(shape or ())
     return np.reshape(x.parts, (len(x.parts), *shape))
 
 
 def _flattened(call: Call, x: Jet) -> Any:
-    return np.reshape(x.parts, (len(x.parts), x.size)) if len(call.arguments) == 1 else None
+    is_view = len(call.arguments) == 1 and is_contiguous(x)  # NumPy copies anything else
+    return np.reshape(x.parts, (len(x.parts), x.size)) if is_view else None
+
+
+def _copy(call: Call, x: Jet) -> Any:
+    return np.copy(x.parts) if call.arguments.get("order", "K") != "F" else None
 
 
 def _transposed(call: Call, x: Jet) -> Any:
@@ -189,21 +220,22 @@ def _shifted(*names: str) -> Callable[[Call, Any], Any]:
     return moved
 
 
-MOVED: dict[Callable[..., Any], Callable[[Call, Any], Any]] = {
+VIEWS: dict[Callable[..., Any], Callable[[Call, Any], Any]] = {
     np.reshape: _reshaped,
+    np.ravel: _flattened,
     np.transpose: _transposed,
-    np.sum: _summed,
-    np.mean: _summed,
     np.broadcast_to: _broadcast,
-    np.concatenate: _joined,
-    np.stack: _joined,
     np.moveaxis: _shifted("source", "destination"),
     np.swapaxes: _shifted("axis1", "axis2"),
-    **dict.fromkeys(
-        (np.expand_dims, np.squeeze, np.flip, np.cumsum, np.roll, np.take), _shifted("axis")
-    ),
-    np.copy: lambda call, x: np.copy(x.parts),
-    np.ravel: _flattened,
+    **dict.fromkeys((np.expand_dims, np.squeeze, np.flip), _shifted("axis")),
+}
+COPIES: dict[Callable[..., Any], Callable[[Call, Any], Any]] = {
+    np.sum: _summed,
+    np.mean: _summed,
+    np.concatenate: _joined,
+    np.stack: _joined,
+    **dict.fromkeys((np.cumsum, np.roll, np.take), _shifted("axis")),
+    np.copy: _copy,
 }
 
 
