@@ -686,6 +686,7 @@ def test_the_profile_of_a_parameter_at_its_bound_is_written_without_rounding():
     [
         (lambda x, a: a * math.exp(x), "np.exp(x), not math.exp(x)"),
         (lambda x, a: a * x[0], "x[:, 0]"),
+        (lambda x, a: a if x > 1 else 0 * x, "np.where"),
     ],
 )
 def test_what_beginners_write_into_a_function_has_a_hint(function, hint):

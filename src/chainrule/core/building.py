@@ -456,6 +456,8 @@ def _forward_of(layer: Layer, rows: int, shapes: tuple[Shape, ...]) -> Any:
     inputs = [np.zeros((rows, *shape), layer._dtype) for shape in shapes]
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # such as for the mean of no rows
+        # NumPy before 2.2 takes an `if` on no rows for False, and fails later on several.
+        warnings.filterwarnings("error", "The truth value of an empty", DeprecationWarning)
         return layer.forward(*inputs)
 
 
