@@ -42,7 +42,12 @@ from chainrule.calculus.array_rules import (
     WRITING_RULES,
     merged,
 )
-from chainrule.calculus.elementwise_rules import CONSTANT_UFUNCS, DERIVATIVES, ELEMENTWISE_RULES
+from chainrule.calculus.elementwise_rules import (
+    CONSTANT_UFUNCS,
+    DERIVATIVES,
+    ELEMENTWISE_RULES,
+    partials_of,
+)
 from chainrule.calculus.linear_algebra_rules import LINEAR_ALGEBRA_RULES
 from chainrule.calculus.messages import (
     lost,
@@ -52,7 +57,15 @@ from chainrule.calculus.messages import (
     no_method,
     no_rule,
 )
-from chainrule.calculus.rules import Call, Evaluation, TangentRule, composition, formula, linear
+from chainrule.calculus.rules import (
+    Call,
+    Evaluation,
+    TangentRule,
+    composition,
+    derivatives,
+    formula,
+    linear,
+)
 from chainrule.core.errors import DtypeError, NoTangentRuleError, ShapeError
 
 RULES: dict[Callable[..., Any], TangentRule] = {
@@ -63,6 +76,16 @@ RULES: dict[Callable[..., Any], TangentRule] = {
     **COMPOSITIONS,
     **LINEAR_ALGEBRA_RULES,
 }
+
+
+def rule_of(function: Callable[..., Any]) -> TangentRule | None:
+    """The tangent rule of a function, in the tables or of `scipy.special`; None if it has none."""
+    rule = RULES.get(function)
+    if rule is None and (partials := partials_of(function)):
+        rule = derivatives(*partials)
+    return rule
+
+
 ARITHMETIC = frozenset((*DERIVATIVES, np.matmul))
 """The ufuncs with one result whose rule needs no options."""
 CONSTANT: frozenset[Callable[..., Any]] = frozenset((*CONSTANT_UFUNCS, *CONSTANT_FUNCTIONS))
@@ -472,7 +495,7 @@ def call_ufunc(ufunc: np.ufunc, inputs: tuple[Any, ...], out: Any, options: dict
     """Elementwise functions, ``matmul`` and similar functions."""
     if ufunc in CONSTANT:
         return call_constant(name_of(ufunc), ufunc, inputs, options, out)
-    rule = RULES.get(ufunc)
+    rule = rule_of(ufunc)
     if rule is None:
         raise no_rule(name_of(ufunc))
     if options.get("dtype") is not None:

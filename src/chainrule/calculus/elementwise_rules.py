@@ -23,11 +23,14 @@ chapters 3 and 4.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
 
+from chainrule.calculus.messages import no_rule
 from chainrule.calculus.rules import (
     TangentRule,
     derivatives,
@@ -195,6 +198,52 @@ DERIVATIVES: dict[np.ufunc, tuple[Partial, ...]] = {
     np.fmax: (share_of_first, share_of_second),
     np.fmin: (share_of_first, share_of_second),
 }
+
+# Of scipy.special, by name: SciPy is imported only by those who use it. `sp` is the module.
+SPECIAL: dict[str, Callable[[Any], tuple[Partial, ...]]] = {
+    "erf": lambda sp: (lambda y, x: 2 / math.sqrt(math.pi) * np.exp(-x * x),),
+    "erfc": lambda sp: (lambda y, x: -2 / math.sqrt(math.pi) * np.exp(-x * x),),
+    "erfcx": lambda sp: (lambda y, x: 2 * x * y - 2 / math.sqrt(math.pi),),
+    "ndtr": lambda sp: (lambda y, x: np.exp(-x * x / 2) / math.sqrt(2 * math.pi),),
+    "expit": lambda sp: (lambda y, x: y * sp.expit(-x),),
+    "log_expit": lambda sp: (lambda y, x: sp.expit(-x),),
+    "gamma": lambda sp: (lambda y, x: y * sp.psi(x),),
+    "gammaln": lambda sp: (lambda y, x: sp.psi(x),),
+    "psi": lambda sp: (lambda y, x: d_psi(sp, x),),
+    "_zeta": lambda sp: (no_zeta, lambda y, s, q: -s * sp.zeta(s + 1, q)),
+    "j0": lambda sp: (lambda y, x: -sp.j1(x),),
+    "j1": lambda sp: (lambda y, x: (sp.j0(x) - sp.jv(2, x)) / 2,),
+    "jv": lambda sp: (no_order, lambda y, n, x: (sp.jv(n - 1, x) - sp.jv(n + 1, x)) / 2),
+}
+
+
+def d_psi(sp: Any, x: Any) -> Any:
+    """ψ′(x) = ζ(2, x), and for x < 0 by ψ′(x) + ψ′(1 − x) = (π / sin πx)²."""
+    mirrored = np.where(x > 0, x, 1 - x)
+    found = sp.zeta(2.0, mirrored)
+    turned = np.where(x > 0, 0.5, x)
+    return np.where(x > 0, found, (math.pi / np.sin(math.pi * turned)) ** 2 - found)
+
+
+def no_zeta(y: Any, s: Any, q: Any) -> Any:
+    """Refuse ∂ζ(s, q)/∂s."""
+    raise no_rule("the derivative of scipy.special.zeta in its first argument")
+
+
+def no_order(y: Any, n: Any, x: Any) -> Any:
+    """Refuse ∂J_n(x)/∂n."""
+    raise no_rule("the derivative of scipy.special.jv in its order")
+
+
+@cache
+def partials_of(ufunc: Any) -> tuple[Partial, ...]:
+    """∂f/∂x for each argument of an elementwise function; nothing if there is no rule."""
+    name, module = getattr(ufunc, "__name__", ""), sys.modules.get("scipy.special")
+    inner = getattr(module, "_ufuncs", None)  # zeta is a function around the ufunc _zeta there
+    if name in SPECIAL and any(getattr(place, name, None) is ufunc for place in (module, inner)):
+        return SPECIAL[name](module)
+    return DERIVATIVES.get(ufunc, ())
+
 
 # f″ from y and f′, for the functions that networks contain most often; that of any other function
 # is the tangent of its formula for f′.

@@ -1,7 +1,7 @@
 """The formula: a layer of which you write `forward` alone.
 
 A law of physics has a few parameters, and you know it as a formula. Its derivatives follow from it:
-dual numbers compute y = f(x; θ) and, exactly, how y moves with each input and each parameter,
+jets compute y = f(x; θ) and, exactly, how y moves with each input and each parameter,
 
     ∂C/∂x_j = Σ_i Δ_i ∂y_i/∂x_j        ∂C/∂θ_k = Σ_i Δ_i ∂y_i/∂θ_k        Δ = ∂C/∂y
 
@@ -49,7 +49,7 @@ class Formula(Layer):
     """A layer whose `backward` follows from its `forward`, exactly.
 
     Forward  y = f(x; θ), which a subclass writes, with ``np.*`` and the values of its parameters
-    Backward  ∂C/∂x = (∂y/∂x)ᵀ Δ,  ∂C/∂θ = (∂y/∂θ)ᵀ Δ,  with Δ = ∂C/∂y, by dual numbers
+    Backward  ∂C/∂x = (∂y/∂x)ᵀ Δ,  ∂C/∂θ = (∂y/∂θ)ᵀ Δ,  with Δ = ∂C/∂y and ∂y/∂x, ∂y/∂θ from jets
 
     It may have several inputs and outputs, parameters of any shape, and other layers inside. In
     all other respects it is a `Layer`: it trains, saves and goes into a graph beside `Dense`. The

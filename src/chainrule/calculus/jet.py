@@ -37,7 +37,7 @@ import numpy as np
 
 from chainrule.calculus.array_methods import ArrayMethods
 from chainrule.calculus.array_rules import CREATING, REDUCTIONS
-from chainrule.calculus.dual import CONSTANT, RULES, Dual, dual, same_layout
+from chainrule.calculus.dual import CONSTANT, RULES, Dual, dual, rule_of, same_layout
 from chainrule.calculus.elementwise_rules import CURVATURES, DERIVATIVES, STEEP
 from chainrule.calculus.messages import lost, lost_in_conversion, name_of, no_method, no_rule
 from chainrule.calculus.rules import Call, Evaluation, TangentRule
@@ -344,11 +344,11 @@ def _of_ufunc(
         return DIRECT[ufunc](at, ufunc, *inputs)
     if ufunc is np.matmul:
         return contraction(at, np.matmul, inputs[0], inputs[1], out)
-    rule = RULES.get(ufunc)
+    rule = rule_of(ufunc)
     if rule is None:
         raise no_rule(name_of(ufunc))
     if rule.partials:
-        return _elementwise(at, ufunc, inputs, ufunc, options)
+        return _elementwise(at, ufunc, inputs, ufunc, options, rule)
     if rule.degree == 2:
         return contraction(at, ufunc, inputs[0], inputs[1], out)
     if any(isinstance(x, JetDelta) for x in inputs):
@@ -362,6 +362,7 @@ def _elementwise(
     inputs: tuple[Any, ...],
     evaluate: Callable[..., Any],
     options: Mapping[str, Any] | None = None,
+    rule: TangentRule | None = None,
 ) -> Any:
     """f(x, …), with y_i = Σ f′ x_i and y_ij = Σ f′ x_ij + Σ f″ x_i x_j, from the formulas of f′."""
     values = [part_in(x, 0, at.level) for x in inputs]
@@ -370,7 +371,7 @@ def _elementwise(
     if any(isinstance(inputs[n], JetDelta) for n in moving):
         raise not_linear(ufunc)
     parts = [aligned(inputs[n].parts, y.ndim) for n in moving]
-    partials = [RULES[ufunc].partials[n] for n in moving]
+    partials = [(rule or RULES[ufunc]).partials[n] for n in moving]
     slopes = [partial(y, *values) for partial in partials]
     result = room_for(y, len(at.parts))
     result[0] = y
@@ -381,7 +382,7 @@ def _elementwise(
             result[1:] += _times(ufunc, slope, p[1:])
     if at.pairs:
         start = len(at.parts) - len(at.pairs)
-        for p, q, bent in _curvatures(at, ufunc, y, values, moving, slopes, parts):
+        for p, q, bent in _curvatures(at, ufunc, y, values, partials, moving, slopes, parts):
             for n, (i, j) in enumerate(at.pairs, start):
                 term = p[1 + i] * q[1 + j]
                 result[n] += _times(ufunc, bent, term)
@@ -393,6 +394,7 @@ def _curvatures(
     ufunc: np.ufunc,
     y: Any,
     values: list[Any],
+    partials: list[Any],
     moving: list[int],
     slopes: list[Any],
     parts: list[Any],
@@ -407,8 +409,8 @@ def _curvatures(
         steps = np.broadcast_to(steps, (len(row), *_shape(values[n])))
         jets[n] = Jet(np.concatenate([values[n][None], steps]), (), at.level)
     here = Jet(np.stack([y, *(np.broadcast_to(s, y.shape) for s in slopes)]), (), at.level)
-    for n, p in zip(moving, parts, strict=True):
-        slope = RULES[ufunc].partials[n](here, *jets)
+    for partial, p in zip(partials, parts, strict=True):
+        slope = partial(here, *jets)
         if isinstance(slope, Jet):  # otherwise it is constant
             for q, bent in zip(parts, slope.parts[1:], strict=True):
                 yield p, q, bent
