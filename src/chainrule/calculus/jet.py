@@ -235,9 +235,12 @@ class Jet(ArrayMethods):
 
     def __getitem__(self, index: Any) -> Any:
         index = index if isinstance(index, tuple) else (index,)
-        if _lists_in(index):  # a copy, whose axes and order in memory NumPy decides
+        lists = _lists_in(index)
+        if lists > 1:  # NumPy may move their axis to the front
             return self.made(stacked([part[index] for part in self.parts]))
         parts = self.parts[(slice(None), *index)]
+        if lists:  # a copy, whose order in memory NumPy decides
+            return self.made(ordered(parts, self.parts[0][index]))
         if parts.ndim == 1 and Ellipsis not in index:
             return self.made(np.copy(parts))  # a number is no view
         return self.viewed(parts)
@@ -814,19 +817,30 @@ def stacked(images: Sequence[Any]) -> Any:
     return room
 
 
+def ordered(parts: Any, value: Any) -> Any:
+    """The parts with axes in the order in memory that those of the value have."""
+    if same_layout(innermost(parts[0]), innermost(value)):
+        return parts
+    room = room_for(value, len(parts), parts)
+    room[...] = parts
+    return room
+
+
 def in_order(result: Any, inputs: Sequence[Any]) -> Any:
     """The result of a ufunc in the order in memory that NumPy would give its value alone."""
-    if not isinstance(result, Jet) or all(map(is_contiguous, (result, *inputs))):
+    for x in (result, *inputs):  # usually all are in NumPy's usual order, row after row
+        whole = x.parts if type(x) in (Jet, JetDelta) else x
+        if not (whole.flags.c_contiguous if type(whole) is np.ndarray else is_contiguous(whole)):
+            break
+    else:
+        return result
+    if not isinstance(result, Jet):
         return result
     flags: Any = [*[["readonly"]] * len(inputs), ["writeonly", "allocate"]]
     dtypes = [*[None] * len(inputs), result.dtype]
     given = [*map(innermost, inputs), None]
     value = np.nditer(given, ["zerosize_ok"], flags, dtypes).operands[-1]
-    if same_layout(innermost(result), value):
-        return result
-    parts = room_for(value, len(result.parts), result.parts)
-    parts[...] = result.parts
-    return result.made(parts)
+    return result.made(ordered(result.parts, value))
 
 
 def lifted(image: Any, parts: Any, axis: int = 0) -> Any:

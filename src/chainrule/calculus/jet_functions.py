@@ -27,6 +27,7 @@ from chainrule.calculus.jet import (
     lifted,
     like,
     not_linear,
+    ordered,
     part_in,
     replaced,
     stacked,
@@ -65,8 +66,12 @@ def of_function(at: Jet, call: Call, out: Any) -> Any:
         moved = VIEWS[function](call, arguments[moving[0]])
         if moved is not None:
             return kind.viewed(moved)
-    if function in COPIES and len(moving) == 1 and all(map(is_contiguous, lists)):
+    if function in COPIES and len(moving) == 1:
         moved = COPIES[function](call, arguments[moving[0]])
+        if moved is not None and not all(map(is_contiguous, lists)):
+            moved = ordered(
+                moved, call.evaluate({moving[0]: _values(arguments[moving[0]], at.level)})
+            )
         if moved is not None:
             return kind.made(moved)
     if rule.degree == 2 and len(lists) == 2 and len(moving) == 2:
