@@ -26,6 +26,7 @@ from chainrule.core.layer import Layer
 from chainrule.core.parameter import ParameterVector
 from chainrule.fitting.arguments import window, windows
 from chainrule.fitting.estimate import Estimate
+from chainrule.fitting.noise import of_one, parts_of
 from chainrule.fitting.problem import Problem
 from chainrule.fitting.solver import Settings, Solution
 
@@ -213,12 +214,12 @@ class Fit(Hinted):
         """
         noise = self._problem.noise
         if deviations is not None:
-            parts = as_tuple(deviations)
+            parts = parts_of(deviations, len(self._problem.targets))
         elif not noise.is_known:
-            parts = (self._scale,) * len(self._problem.targets)
+            parts = (np.array(self._scale),) * len(self._problem.targets)
         else:
             parts = tuple(noise.common)
-        if len(parts) != len(self._problem.targets) or any(part is None for part in parts):
+        if any(part is None for part in parts):
             raise ConfigurationError(
                 "prediction_band: the errors of measurements at x are not known",
                 expected="deviations=…, as those of the data differ from row to row",
@@ -234,7 +235,7 @@ class Fit(Hinted):
         for number, (y, gradient) in enumerate(zip(outputs, columns, strict=True)):
             variance = self._spread.variances(gradient.astype(float)) * self._scale**2
             if noise is not None:
-                variance = variance + np.square(noise[number])
+                variance = variance + np.square(of_one(noise[number], y))
             half = z * np.sqrt(variance)
             lower.append(y - half)
             upper.append(y + half)
