@@ -66,9 +66,9 @@ def least_squares(
     deviations
         The standard deviations σ of the targets: a number, an array with the shape of ``t``, one
         number for each row or for each entry of a row, or the covariance matrix of all targets,
-        (n, n). For several outputs, a tuple with one of these for each. The errors of the parameters are then absolute.
-        Without it, all targets count equally, and σ is estimated from the residuals: the errors
-        are multiplied by √(χ²/degrees of freedom).
+        (n, n). For several outputs, a tuple with one of these for each. The errors of the
+        parameters are then absolute. Without it, all targets count equally, and σ is estimated from
+        the residuals: the errors are multiplied by √(χ²/degrees of freedom).
     start
         Where to begin, ``{"path": value}`` or one flat vector; by default the present values.
     relative
