@@ -291,6 +291,32 @@ def test_a_graph_of_a_formula_and_a_network_is_fitted():
     np.testing.assert_array_equal(model.parameters.value, fit.values)
 
 
+class Line(Formula):
+    """A line on a background that a network has to find."""
+
+    def build(self, input_shape):
+        self.centre = self.parameter("centre", (), 0.5)
+
+    def forward(self, x):
+        return 4 / (1 + ((x - self.centre.value) / 0.4) ** 2)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_formula_with_a_network_of_26_parameters_ends_where_chi_squared_stands_still(seed):
+    rng, x = np.random.default_rng(2), np.linspace(-5, 5, 101)[:, None]
+    background = 2 + 1.5 * np.tanh(0.6 * x) + 0.08 * x**2
+    t = 4 / (1 + ((x - 0.7) / 0.4) ** 2) + background + 0.15 * rng.normal(size=x.shape)
+    one = Input((1,))
+    network = Sequential([Dense(8), Activation("tanh"), Dense(1)])
+    model = Graph(one, Add()(Line()(one), network(one)))
+    model.build((1,), rng=seed)
+    assert model.parameters.size == 26
+    fit = fitting.least_squares(model, x, t, 0.15)
+    assert fit.evaluations < 3000
+    assert fit.chi_squared < 110
+    assert fit["line_1.centre"].value == pytest.approx(0.7, abs=0.05)
+
+
 def test_a_layer_that_sums_over_rows_itself_is_fitted_all_the_same():
     class Sums(Formula):
         def build(self, input_shape):

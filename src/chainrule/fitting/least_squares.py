@@ -91,8 +91,9 @@ def least_squares(
         least 3000.
     tolerance
         The relative change of χ², and of the parameters, at which the solver stops; by default
-        near machine precision. A network has directions in which χ² hardly changes: 1e-6 is
-        enough there, and saves most of the time.
+        near machine precision. A network has directions in which χ² hardly changes. The fit also
+        ends when 100 evaluations, and 20 more for each parameter, lower χ² by less than a share of
+        1e-5; ``tolerance=1e-6`` is usually enough for a network, and faster.
 
     Returns
     -------
