@@ -81,7 +81,11 @@ class Fit(Hinted):
 
     @cached_property
     def standard_errors(self) -> Any:
-        """σ of each parameter, (P,): infinite for one that the data do not determine."""
+        """σ of each parameter, (P,): infinite for one that the data do not determine.
+
+        All are infinite if σ of the data is neither given nor left to estimate, as there are no
+        degrees of freedom.
+        """
         errors = np.zeros(self.values.shape)
         units = np.eye(len(self._problem.free))
         errors[self._problem.free] = np.sqrt(self._spread.variances(units)) * self._scale
@@ -102,9 +106,11 @@ class Fit(Hinted):
     @property
     def correlations(self) -> Any:
         """C_jk/(σ_j σ_k), (P, P); 0 beside a frozen parameter, NaN for an undetermined one."""
-        errors = np.where(self.standard_errors > 0, self.standard_errors, 1.0)
+        inner = self._spread.covariance  # without s, which may be infinite
+        errors = np.sqrt(np.diag(inner))
+        found, free = np.eye(len(self.values)), self._problem.free
         with np.errstate(invalid="ignore"):
-            found = self.covariance / errors / errors[:, None]
+            found[np.ix_(free, free)] = inner / errors / errors[:, None]
         np.fill_diagonal(found, 1.0)
         return found
 
