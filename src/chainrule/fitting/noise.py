@@ -1,7 +1,7 @@
 """The noise of the data: what turns differences into numbers of standard deviation 1.
 
-    r = (f − t)/σ        χ² = Σ r²        for independent deviations σ
-    r = L⁻¹ (f − t)      χ² = rᵀ r        for correlated data with the covariance matrix L Lᵀ
+    d = (f − t)/σ        χ² = Σ d²        for independent deviations σ
+    d = L⁻¹ (f − t)      χ² = dᵀ d        for correlated data with the covariance matrix L Lᵀ
 
 A sample weight w multiplies the squares of its row, so it divides σ² by w.
 """

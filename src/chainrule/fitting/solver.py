@@ -1,6 +1,6 @@
 """The solvers: SciPy's, with a second one if the first does not end at a minimum.
 
-    θ ← θ − (Jᵀ J + λ D²)⁻¹ Jᵀ r        Levenberg and Marquardt: between Gauss–Newton and descent
+    θ ← θ − (Jᵀ J + λ D²)⁻¹ Jᵀ d        Levenberg and Marquardt: between Gauss–Newton and descent
 
 "lm" is MINPACK's, which is the fastest without bounds and with least squares alone; "trf" works
 with a trust region, bounds and robust losses. "lm" can run off onto a plateau, where a parameter
@@ -38,10 +38,11 @@ class Solution:
     values: Any
     """The free parameters."""
     residuals: Any
+    """d, model minus data: see `Problem`."""
     jacobian: Any
-    """∂r/∂θ; with a robust loss, that of the residuals as the loss weighs them."""
+    """∂d/∂θ; with a robust loss, that of the differences as the loss weighs them."""
     cost: float
-    """½ Σ ρ(r²)."""
+    """½ Σ ρ(d²)."""
     spread: Spread
     method: str
     evaluations: int
@@ -208,14 +209,14 @@ def _solved(problem: Any, start: Any, settings: Settings, method: str) -> Soluti
 
 @frozen(eq=False)
 class Units:
-    """The units in which a solver computes: θ_k = d_k u_k, r = s ρ.
+    """The units in which a solver computes: θ_k = c_k u_k, d = s ρ.
 
     "trf" and "dogbox" compare gradient and step with numbers, whatever their units. So residuals
     are measured by those at the start, and parameters by what they change in them.
     """
 
     values: Any
-    """d, (p,)."""
+    """c, (p,)."""
     residuals: float
     """s."""
     low: Any
