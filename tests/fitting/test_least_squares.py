@@ -151,6 +151,23 @@ def test_several_outputs_and_deviations_for_each():
     assert np.all(upper[0] - lower[0] > 2 * 0.67 * 0.1)
 
 
+def test_deviations_in_a_tuple_or_a_list_are_those_in_an_array():
+    x, t, deviations = data()
+    expected = fitting.least_squares(fitting.curve(decay, START), x, t, deviations)
+    for same in (tuple(deviations), list(deviations), (deviations,)):
+        fit = fitting.least_squares(fitting.curve(decay, START), x, t, same)
+        np.testing.assert_array_equal(fit.covariance, expected.covariance)
+        np.testing.assert_array_equal(
+            fit.prediction_band(x, deviations=same), fit.prediction_band(x, deviations=deviations)
+        )
+    with pytest.raises(errors.ShapeError, match="do not fit"):
+        fit.prediction_band(x, deviations=(0.1, 0.2))
+    two = (np.ones(30), np.ones((30, 2)))
+    for wrong in ([0.1, 0.2], (0.1, 0.2, 0.3), tuple(deviations)):
+        with pytest.raises(errors.ShapeError, match="a tuple of 2, one for each output"):
+            fitting.least_squares(TwoDecays(), x, two, wrong)
+
+
 def test_relative_errors_add_to_absolute_ones():
     x, t, _ = data()
     both = np.hypot(0.02, 0.1 * np.abs(t))
@@ -272,6 +289,32 @@ def test_a_graph_of_a_formula_and_a_network_is_fitted():
     assert fit.reduced_chi_squared < 2
     assert not np.array_equal(model.parameters.value, theta)
     np.testing.assert_array_equal(model.parameters.value, fit.values)
+
+
+class Line(Formula):
+    """A line on a background that a network has to find."""
+
+    def build(self, input_shape):
+        self.centre = self.parameter("centre", (), 0.5)
+
+    def forward(self, x):
+        return 4 / (1 + ((x - self.centre.value) / 0.4) ** 2)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_formula_with_a_network_of_26_parameters_ends_where_chi_squared_stands_still(seed):
+    rng, x = np.random.default_rng(2), np.linspace(-5, 5, 101)[:, None]
+    background = 2 + 1.5 * np.tanh(0.6 * x) + 0.08 * x**2
+    t = 4 / (1 + ((x - 0.7) / 0.4) ** 2) + background + 0.15 * rng.normal(size=x.shape)
+    one = Input((1,))
+    network = Sequential([Dense(8), Activation("tanh"), Dense(1)])
+    model = Graph(one, Add()(Line()(one), network(one)))
+    model.build((1,), rng=seed)
+    assert model.parameters.size == 26
+    fit = fitting.least_squares(model, x, t, 0.15)
+    assert fit.evaluations < 3000
+    assert fit.chi_squared < 110
+    assert fit["line_1.centre"].value == pytest.approx(0.7, abs=0.05)
 
 
 def test_a_layer_that_sums_over_rows_itself_is_fitted_all_the_same():
@@ -553,7 +596,7 @@ def test_an_infinite_slope_is_named_and_the_model_unchanged():
     model, x = fitting.curve(lambda x, a, b: np.sqrt(a) * x + b, [0.0, 1.0]), np.arange(5.0)
     with pytest.raises(errors.NonFiniteError, match="derivative by 'a' is not finite"):
         fitting.least_squares(model, x, x)
-    assert model.parameters.value.tolist() == [0.0, 1.0]
+    assert not model.is_built
 
 
 def test_start_by_path_and_as_a_vector():
@@ -598,6 +641,12 @@ BAD = [
     ({"loss": "huber", "loss_scale": -1}, errors.ConfigurationError, "loss_scale is invalid"),
     ({"loss": "huber", "loss_scale": "1"}, errors.ConfigurationError, "loss_scale is invalid"),
     ({"max_evaluations": 0}, errors.ConfigurationError, "max_evaluations is invalid"),
+    ({"deviations": "small"}, errors.DtypeError, "deviations"),
+    ({"deviations": [0.1, "?"]}, errors.DtypeError, "deviations"),
+    ({"sample_weights": ["a"] * 30}, errors.DtypeError, "sample_weights"),
+    ({"start": ["a", 1, 0]}, errors.DtypeError, "start"),
+    ({"tolerance": 2}, errors.ConfigurationError, "tolerance"),
+    ({"max_evaluations": 2}, errors.ConvergenceError, "did not converge"),
     ({"verbose": 2}, errors.ArgumentError, "no argument 'verbose'"),
 ]
 
@@ -611,6 +660,34 @@ def test_bad_input_is_named(arguments, kind, text):
     with pytest.raises(kind, match=text):
         fitting.least_squares(model, **{"x": x, "t": t, **arguments})
     np.testing.assert_array_equal(model.parameters.value, theta)
+
+
+@pytest.mark.parametrize(("arguments", "kind", "text"), BAD, ids=lambda v: str(v)[:40])
+def test_a_refused_fit_builds_nothing(arguments, kind, text):
+    x, t, _ = data()
+    model = fitting.curve(decay, START)
+    before = dict(model.__dict__)
+    with pytest.raises(kind, match=text):
+        fitting.least_squares(model, **{"x": x, "t": t, **arguments})
+    assert model.__dict__ == before
+    fit = fitting.least_squares(model, x, t)
+    assert fit["rate"].value == pytest.approx(0.7, abs=0.1)
+
+
+def test_a_refused_fit_of_a_graph_leaves_what_was_built_and_what_was_not():
+    x, t, _ = data()
+    built, fresh = Dense(1), Dense(2)
+    built.build((1,), rng=0)
+    one, before = Input((1,)), built.parameters.value.copy()
+    model = Graph(one, Add()(built(one), Dense(1)(fresh(one))))
+    with pytest.raises(errors.ShapeError, match="shape of the output"):
+        fitting.least_squares(model, x[:, None], t)
+    assert built.is_built
+    assert not fresh.is_built
+    assert not model.is_built
+    np.testing.assert_array_equal(built.parameters.value, before)
+    fit = fitting.least_squares(model, x[:, None], t[:, None], max_evaluations=10_000)
+    assert fit.chi_squared > 0
 
 
 def test_the_wrong_axis_of_the_targets_has_a_hint():

@@ -13,9 +13,9 @@ from rich.console import Console
 
 from chainrule import Activation, Dense, Graph, Input, Sequential, derivatives, fitting, losses
 from chainrule.core.errors import (
-    BuildError,
     ConfigurationError,
     DataError,
+    DefinitionError,
     MissingExtraError,
     NonFiniteError,
     ShapeError,
@@ -88,6 +88,50 @@ def test_the_minimum_of_rosenbrock_is_found_and_second_derivatives_save_iteratio
     assert found.converged
     if method in WITH_PRODUCTS[:3]:
         assert found.iterations < 120
+
+
+@every_method
+@pytest.mark.parametrize("factor", [1e-12, 1e12])
+def test_a_factor_of_the_loss_changes_nothing(method, factor):
+    x = np.linspace(-1, 1, 20)[:, np.newaxis]
+    t, ends = np.exp(x) + 0.1 * np.cos(9 * x), []
+    for scale in (1.0, factor):
+        model = fitting.curve(lambda x, a, b: a * np.exp(b * x[:, 0]), [0.5, 0.5])
+        weights = np.full(20, scale)
+        found = fitting.minimize(model, LOSS, x, t[:, 0], method, sample_weights=weights)
+        assert found.converged, found.message
+        assert found.iterations > 3
+        ends.append((*model.parameters.value, found.value / scale))
+    np.testing.assert_allclose(ends[1], ends[0], rtol=1e-7)
+
+
+@every_method
+def test_a_minimum_can_be_found_again(method):
+    x = np.linspace(-1, 1, 20)
+    t = np.exp(x) + 0.1 * np.cos(9 * x)
+    model = fitting.curve(lambda x, a, b: a * np.exp(b * x), [0.5, 0.5])
+    first = fitting.minimize(model, LOSS, x, t, method)
+    again = fitting.minimize(model, LOSS, x, t, method)
+    assert first.converged
+    assert again.converged, again.message
+    assert again.value <= first.value
+
+
+def test_a_slope_that_does_not_belong_to_the_cost_is_not_called_converged():
+    @define
+    class Wrong(Loss):
+        takes_targets = False
+
+        def costs(self, y):
+            return np.sum(y**2, axis=1)
+
+        def slopes(self, y):
+            return -2 * y
+
+    for method in ("BFGS", "CG"):
+        found = fitting.minimize(line(), Wrong(), X, method=method)
+        assert not found.converged
+        assert "found no lower cost" in found.message
 
 
 def test_weights_and_frozen_parameters():
@@ -249,9 +293,36 @@ def test_bad_arguments_are_refused_and_nothing_changes(case):
     np.testing.assert_array_equal(model.parameters.value, before)
 
 
-def test_a_model_that_is_not_built_and_a_missing_scipy_are_named(monkeypatch):
-    with pytest.raises(BuildError):
-        fitting.minimize(Sequential([Dense(2)]), LOSS, X, T)
+@pytest.mark.parametrize("case", REFUSED)
+def test_bad_arguments_build_nothing(case):
+    options, kind, words = REFUSED[case]
+    model = Sequential([Dense(4), Activation("tanh"), Dense(2)])
+    with pytest.raises(kind) as caught:
+        fitting.minimize(model, LOSS, **{"x": X, "t": T, **options})
+    assert words in str(caught.value)
+    assert not any(layer.is_built for _, layer in model.walk())
+
+
+def test_a_model_that_is_not_built_is_built_unless_something_is_raised():
+    def fail(iteration, figures):
+        raise ZeroDivisionError
+
+    model = Sequential([Dense(2)])
+    with pytest.raises(ZeroDivisionError):
+        fitting.minimize(model, LOSS, X, T, callback=fail)
+    assert not any(layer.is_built for _, layer in model.walk())
+    assert fitting.minimize(model, LOSS, X, T).converged
+    np.testing.assert_allclose(model.parameters.value.reshape(4, 2), solution(), atol=1e-6)
+    single = Sequential([Dense(2)])
+    fitting.minimize(single, LOSS, X.astype(np.float32), T)
+    assert single.dtype == np.float32
+    with pytest.raises(ShapeError, match="only one loss"):
+        fitting.minimize(Graph(row := Input((3,)), [Dense(2)(row), Dense(2)(row)]), LOSS, X, T)
+
+
+def test_what_is_no_layer_and_a_missing_scipy_are_named(monkeypatch):
+    with pytest.raises(DefinitionError, match="minimize needs a layer"):
+        fitting.minimize(np.sin, LOSS, X, T)
     monkeypatch.setitem(sys.modules, "scipy.optimize", None)
     with pytest.raises(MissingExtraError) as caught:
         fitting.minimize(line(), LOSS, X, T)

@@ -170,7 +170,14 @@ def test_as_many_parameters_as_data_are_determined_but_their_errors_are_not():
     fit = fitting.least_squares(fitting.curve(decay, [1, 1]), x, decay(x, 2.0, 0.7))
     assert fit.undetermined == () and fit.rank == 2
     assert np.all(np.isinf(fit.standard_errors))
-    assert "their errors are not known" in str(fit) and "freeze" not in str(fit)
+    assert "the values are determined" in str(fit)
+    assert "give deviations" in str(fit)
+    assert "not determined" not in str(fit)
+    known = fitting.least_squares(fitting.curve(decay, [1, 1]), x, decay(x, 2.0, 0.7), 0.1)
+    np.testing.assert_allclose(fit.correlations, known.correlations)
+    with pytest.raises(errors.ConfigurationError) as caught:
+        fit.profile("rate")
+    assert "give deviations" in caught.value.hint
 
 
 def test_a_profile_that_ends_at_a_bound_has_no_digits_of_rounding():

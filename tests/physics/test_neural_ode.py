@@ -317,3 +317,12 @@ def test_a_row_that_has_arrived_waits_for_the_others():
     t = np.array([0, 0.2, 0.4])
     assert np.allclose(y[..., 0], x / (1 - x * t), rtol=1e-7)
     assert np.allclose(layer.backward(delta), 1 / (1 - 0.4 * x) ** 2, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("RK45", "dopri5"), ("DOP853", "dopri5"), ("RK4", "rk4"), ("euler", "rk4")]
+)
+def test_the_names_of_other_solvers_have_the_nearest_one_as_a_hint(name, meant):
+    with pytest.raises(ConfigurationError) as caught:
+        NeuralODE(Dense(1), [0.0, 1.0], solver=name)
+    assert caught.value.hint == f"solver={meant!r}"

@@ -106,20 +106,27 @@ def test_ctrl_c_in_the_second_phase_keeps_the_best_so_far():
     assert float(LOSS(ours.model(X), T)) == pytest.approx(min(history["loss"]), rel=1e-12)
 
 
-def test_an_error_in_the_second_phase_leaves_the_result_of_the_first():
+@pytest.mark.parametrize("event", ["figures", "on_epoch_end"])
+@pytest.mark.parametrize("kind", [NonFiniteError, KeyboardInterrupt])
+def test_an_error_in_the_second_phase_leaves_parameters_and_history_that_agree(event, kind):
     class Fails(Callback):
-        def on_epoch_end(self, trainer, epoch, figures):
-            if epoch == 3:
-                self.theta = trainer.model.parameters.value.copy()
-            if epoch == 5:
-                raise NonFiniteError("planted")
+        def figures(self, trainer, epoch):
+            if event == "figures" and epoch == 6:
+                raise kind("planted")
+            return {}
 
-    ours, fails = trainer(), Fails()
-    with pytest.raises(NonFiniteError, match="planted") as caught:
-        ours.fit(X, T, epochs=3, then=THEN, callbacks=[fails])
-    assert caught.value.place == "iteration 2 of L-BFGS-B"
-    np.testing.assert_array_equal(ours.model.parameters.value, fails.theta)
+        def on_epoch_end(self, trainer, epoch, figures):
+            if event == "on_epoch_end" and epoch == 5:
+                raise kind("planted")
+
+    ours = trainer()
+    with pytest.raises(kind, match="planted") as caught:
+        ours.fit(X, T, epochs=3, then=THEN, callbacks=[Fails()])
+    if kind is NonFiniteError:
+        assert caught.value.place == f"iteration {2 + (event == 'figures')} of L-BFGS-B"
     assert ours.history.epochs == 5
+    assert ours.history["loss"][4] < ours.history["loss"][3] < ours.history["loss"][2]
+    assert float(LOSS(ours.model(X), T)) == pytest.approx(ours.history["loss"][4], rel=1e-12)
     assert ours.run.is_failed
 
 

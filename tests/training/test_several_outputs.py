@@ -12,12 +12,14 @@ from chainrule import (
     Activation,
     Concatenate,
     Dense,
+    Ensemble,
     Graph,
     Input,
     Layer,
     Sequential,
     Softmax,
     Trainer,
+    fitting,
     losses,
     optimizers,
 )
@@ -543,3 +545,24 @@ def test_callbacks_receive_the_weighted_sum() -> None:
     assert keeps.costs == history["loss"]
     together = np.array(history["dense_2_loss"]) + 5 * np.array(history["dense_3_loss"])
     np.testing.assert_allclose(keeps.costs, together, rtol=1e-14)
+
+
+def test_an_ensemble_says_how_to_repeat_loss_and_target():
+    x = np.ones((5, 1))
+
+    def fit(loss, t):
+        ensemble = Ensemble(Sequential([Dense(1)]), 3)
+        Trainer(ensemble, loss, optimizers.Adam()).fit(x, t, progress=False)
+
+    one = losses.HalfSquaredError()
+    for loss, t, hint in [
+        (one, x, "[loss] * 3"),
+        (one, (x,) * 3, "[loss] * 3"),
+        ([one] * 3, x, "(t,) * 3"),
+    ]:
+        with pytest.raises(ShapeError) as caught:
+            fit(loss, t)
+        assert hint in caught.value.hint
+    with pytest.raises(ShapeError) as caught:
+        fitting.least_squares(Ensemble(Sequential([Dense(1)]), 3), x, x)
+    assert "(t,) * 3" in caught.value.hint

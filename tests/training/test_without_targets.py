@@ -7,7 +7,13 @@ import pytest
 from attrs import define
 
 from chainrule import Dense, Graph, Input, Sequential, Trainer, callbacks, losses, optimizers
-from chainrule.core.errors import ConfigurationError, DataError, NonFiniteError, ShapeError
+from chainrule.core.errors import (
+    ConfigurationError,
+    DataError,
+    DtypeError,
+    NonFiniteError,
+    ShapeError,
+)
 from chainrule.losses import Loss
 
 RNG = np.random.default_rng(8)
@@ -179,3 +185,24 @@ def test_targets_of_another_shape_are_converted_and_trained_on():
     with pytest.raises(ShapeError) as caught:
         ours.fit(X, T)
     assert caught.value.expected == "(40,), for an output of (40, 2)"
+
+
+def test_an_own_loss_without_targets_says_how_to_declare_it():
+    @define
+    class Size(Loss):
+        def costs(self, y):
+            return np.sum(y**2, axis=1)
+
+        def slopes(self, y):
+            return 2 * y
+
+    for call in (lambda: trainer(Size()).fit(X), lambda: trainer(Size()).step(X)):
+        with pytest.raises(DataError, match="t is missing") as caught:
+            call()
+        assert "takes_targets = False" in caught.value.hint
+    with pytest.raises(DtypeError) as of_call:
+        Size()(X)
+    assert "takes_targets = False" in of_call.value.hint
+    with pytest.raises(DataError) as known:
+        trainer(losses.HalfSquaredError()).fit(X)
+    assert "takes_targets" not in known.value.hint

@@ -224,6 +224,18 @@ def build_for_stored_values(
         vector.allocate()
 
 
+@contextmanager
+def unbuilt_on_error(layer: Layer) -> Iterator[None]:
+    """If anything is raised inside, a layer that was not built before is not built after it."""
+    before = [] if layer.is_built else [(each, each.attributes()) for _, each in layer.walk()]
+    try:
+        yield
+    except BaseException:
+        for member, attributes in before:
+            _restore(member, attributes)
+        raise
+
+
 def require_fit(layer: Layer, shapes: tuple[Shape, ...]) -> None:
     """Raise an error unless a layer works on rows of these shapes, which it accepts.
 

@@ -241,13 +241,15 @@ def a_path(owner: object, attribute: Any, value: Any) -> None:
         complain(owner, attribute.name, "a path", value, hint)
 
 
-def one_of(*words: str) -> Callable[[object, Any, Any], None]:
-    """A validator that accepts only these strings."""
+def one_of(*words: str, **nearest: str) -> Callable[[object, Any, Any], None]:
+    """A validator that accepts only these strings, and knows the nearest to some others."""
+    nearest |= {word: word for word in words}
 
     def validator(owner: object, attribute: Any, value: Any) -> None:
         if not isinstance(value, str) or value not in words:
             expected = " or ".join(map(repr, words))
-            complain(owner, attribute.name, expected, value, f"{attribute.name}={words[0]!r}")
+            meant = nearest.get(str(value).lower(), words[0])
+            complain(owner, attribute.name, expected, value, f"{attribute.name}={meant!r}")
 
     return validator
 

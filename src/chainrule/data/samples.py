@@ -216,7 +216,7 @@ class Data:
         given = zip(self.names_of_targets, self.targets, loss.for_each_output, strict=True)
         for name, target, own_loss in given:
             if own_loss.takes_targets and target.shape[1:] == NOTHING:
-                raise missing(name)
+                raise missing(name, own_loss)
 
     def _fitted_weights(
         self, loss: Loss, rows_of_outputs: tuple[Shape, ...], dtype: np.dtype[Any]

@@ -21,6 +21,7 @@ from chainrule.core.types import Array, Shape
 from chainrule.data.sources import as_source, is_stored
 from chainrule.losses import Loss
 from chainrule.losses.loss import NOTHING
+from chainrule.losses.messages import hint_for_own
 
 TUPLE_OF_INPUTS = "pass several inputs as a tuple, (x_1, x_2), not as a list"
 
@@ -101,7 +102,8 @@ def as_targets(name: str, given: Any, outputs: int, samples: int) -> tuple[Any, 
         f"{name} is not one target for each of {outputs} outputs",
         expected=f"{arrays}, a tuple of {outputs} arrays",
         received=received,
-        hint=f"pass a tuple of targets, in the order of the outputs: {arrays}",
+        hint=f"pass a tuple of targets, in the order of the outputs: {arrays}; if all have the "
+        f"same, as in an Ensemble: (t,) * {outputs}",
     )
 
 
@@ -115,7 +117,7 @@ def _refuse_several(name: str, given: Any, samples: int) -> None:
             expected=f"one array of {samples:,} rows",
             received=f"a tuple of {len(given):,}",
             hint="pass one target; for several outputs, pass a loss for each: "
-            "Trainer(model, [loss_1, loss_2], …)",
+            f"Trainer(model, [loss_1, loss_2], …), or [loss] * {len(given)}",
         )
 
 
@@ -130,7 +132,7 @@ def fitted_target(
     """A target, converted to what the loss of its output expects."""
     y_shape, shape = (len(target), *row), target.shape[1:]
     if loss.takes_targets and shape == NOTHING != row:
-        raise missing(name)
+        raise missing(name, loss)
     try:
         loss.validate_targets(y_shape, target)
     except (ConfigurationError, ShapeError, DtypeError, DataError) as error:
@@ -148,13 +150,14 @@ def _in_full_data(rows: Array | None, place: str | None) -> str | None:
     return re.sub(r"\b(row|index) (\d+)", lambda m: f"{m[1]} {rows[int(m[2])]}", place, count=1)
 
 
-def missing(name: str) -> DataError:
-    """The error for missing data."""
+def missing(name: str, loss: Loss | None = None) -> DataError:
+    """The error for missing data, which a loss may need."""
     return DataError(
         f"{name} is missing",
         expected="inputs x and targets t",
         received=f"no {name}" if " of batch " not in name else "a batch that is not a pair (x, t)",
-        hint="fit(x, t); if the targets are the inputs themselves: fit(x, x)",
+        hint="fit(x, t); if the targets are the inputs themselves: fit(x, x)"
+        + ("" if loss is None else hint_for_own(loss)),
     )
 
 

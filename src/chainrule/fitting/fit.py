@@ -26,6 +26,7 @@ from chainrule.core.layer import Layer
 from chainrule.core.parameter import ParameterVector
 from chainrule.fitting.arguments import window, windows
 from chainrule.fitting.estimate import Estimate
+from chainrule.fitting.noise import of_one, parts_of
 from chainrule.fitting.problem import Problem
 from chainrule.fitting.solver import Settings, Solution
 
@@ -80,7 +81,11 @@ class Fit(Hinted):
 
     @cached_property
     def standard_errors(self) -> Any:
-        """σ of each parameter, (P,): infinite for one that the data do not determine."""
+        """σ of each parameter, (P,): infinite for one that the data do not determine.
+
+        All are infinite if σ of the data is neither given nor left to estimate, as there are no
+        degrees of freedom.
+        """
         errors = np.zeros(self.values.shape)
         units = np.eye(len(self._problem.free))
         errors[self._problem.free] = np.sqrt(self._spread.variances(units)) * self._scale
@@ -101,9 +106,11 @@ class Fit(Hinted):
     @property
     def correlations(self) -> Any:
         """C_jk/(σ_j σ_k), (P, P); 0 beside a frozen parameter, NaN for an undetermined one."""
-        errors = np.where(self.standard_errors > 0, self.standard_errors, 1.0)
+        inner = self._spread.covariance  # without s, which may be infinite
+        errors = np.sqrt(np.diag(inner))
+        found, free = np.eye(len(self.values)), self._problem.free
         with np.errstate(invalid="ignore"):
-            found = self.covariance / errors / errors[:, None]
+            found[np.ix_(free, free)] = inner / errors / errors[:, None]
         np.fill_diagonal(found, 1.0)
         return found
 
@@ -213,12 +220,12 @@ class Fit(Hinted):
         """
         noise = self._problem.noise
         if deviations is not None:
-            parts = as_tuple(deviations)
+            parts = parts_of(deviations, len(self._problem.targets))
         elif not noise.is_known:
-            parts = (self._scale,) * len(self._problem.targets)
+            parts = (np.array(self._scale),) * len(self._problem.targets)
         else:
             parts = tuple(noise.common)
-        if len(parts) != len(self._problem.targets) or any(part is None for part in parts):
+        if any(part is None for part in parts):
             raise ConfigurationError(
                 "prediction_band: the errors of measurements at x are not known",
                 expected="deviations=…, as those of the data differ from row to row",
@@ -234,7 +241,7 @@ class Fit(Hinted):
         for number, (y, gradient) in enumerate(zip(outputs, columns, strict=True)):
             variance = self._spread.variances(gradient.astype(float)) * self._scale**2
             if noise is not None:
-                variance = variance + np.square(noise[number])
+                variance = variance + np.square(of_one(noise[number], y))
             half = z * np.sqrt(variance)
             lower.append(y - half)
             upper.append(y + half)

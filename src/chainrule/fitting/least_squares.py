@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.core.arrays import refuse_write
+from chainrule.core.arrays import as_array, refuse_write
+from chainrule.core.building import unbuilt_on_error
 from chainrule.core.errors import ConfigurationError, DataError, ShapeError, shortened
 from chainrule.core.hints import hinted
 from chainrule.core.layer import Layer
@@ -51,8 +52,9 @@ def least_squares(
     """Fit the parameters of a model to data, with error bars.
 
     The model computes with copies of its parameters until the best ones are found; these are then
-    written into it. If anything fails, the model is unchanged. Frozen parameters never move: for a
-    model that is built, ``model.parameters["path"].trainable = False`` freezes one.
+    written into it. If anything fails, the model is unchanged, and not built if it was not. Frozen
+    parameters never move: ``model.parameters["path"].trainable = False`` freezes one, once the
+    model is built.
 
     Parameters
     ----------
@@ -64,9 +66,9 @@ def least_squares(
     deviations
         The standard deviations σ of the targets: a number, an array with the shape of ``t``, one
         number for each row or for each entry of a row, or the covariance matrix of all targets,
-        (n, n). For several outputs, a tuple. The errors of the parameters are then absolute.
-        Without it, all targets count equally, and σ is estimated from the residuals: the errors
-        are multiplied by √(χ²/degrees of freedom).
+        (n, n). For several outputs, a tuple with one of these for each. The errors of the
+        parameters are then absolute. Without it, all targets count equally, and σ is estimated from
+        the residuals: the errors are multiplied by √(χ²/degrees of freedom).
     start
         Where to begin, ``{"path": value}`` or one flat vector; by default the present values.
     relative
@@ -89,8 +91,9 @@ def least_squares(
         least 3000.
     tolerance
         The relative change of χ², and of the parameters, at which the solver stops; by default
-        near machine precision. A network has directions in which χ² hardly changes: 1e-6 is
-        enough there, and saves most of the time.
+        near machine precision. A network has directions in which χ² hardly changes. The fit also
+        ends when 100 evaluations, and 20 more for each parameter, lower χ² by less than a share of
+        1e-5; ``tolerance=1e-6`` is usually enough for a network, and faster.
 
     Returns
     -------
@@ -132,31 +135,40 @@ def least_squares(
             "a model",
             "fitting.curve(function, start) makes one of f(x, a, b)" if callable(model) else None,
         )
-    inputs, targets = data_of(model, x, t)
-    _require_repeatable(model)
-    parameters = model.parameters
-    noise = noise_of(targets, deviations, relative, sample_weights)
-    begin = _start(parameters, start)
-    given = _priors(parameters, priors, begin, noise.is_known)
-    problem = Problem(model, parameters, inputs, targets, noise, given)
-    low, high = _bounds(parameters, bounds, begin)
-    free = problem.free
-    if not len(free):
-        raise _all_frozen(model)
-    if problem.count < len(free):
-        raise _too_few(problem.count, len(free))
-    tolerance = _tolerance(tolerance, max(1e-15, float(np.finfo(model.dtype).eps)))
-    settings = Settings(method, loss, loss_scale, low[free], high[free], max_evaluations, tolerance)
+    with unbuilt_on_error(model):
+        inputs, targets = data_of(model, x, t)
+        _require_repeatable(model)
+        parameters = model.parameters
+        noise = noise_of(targets, deviations, relative, sample_weights)
+        begin = _start(parameters, start)
+        given = _priors(parameters, priors, begin, noise.is_known)
+        problem = Problem(model, parameters, inputs, targets, noise, given)
+        low, high = _bounds(parameters, bounds, begin)
+        free = problem.free
+        if not len(free):
+            raise _all_frozen(model)
+        if problem.count < len(free):
+            raise _too_few(problem.count, len(free))
+        least = max(1e-15, float(np.finfo(model.dtype).eps))
+        settings = Settings(
+            method, loss, loss_scale, low[free], high[free], max_evaluations,
+            _tolerance(tolerance, least),
+        )  # fmt: skip
+        _require_start(model, problem, begin[free])
+        solution = solve(problem, begin[free], settings)
+        parameters.value = problem.values(solution.values)
+    return Fit(model, parameters, problem, solution, settings)
+
+
+def _require_start(model: Layer, problem: Problem, begin: Any) -> None:
+    """Raise an error if the model cannot be evaluated at the start, or is not finite there."""
     with np.errstate(all="ignore"):  # an error says more than a warning
         try:
-            residuals = problem.residuals(begin[free])
+            residuals = problem.residuals(begin)
         except ValueError as error:
             refuse_write(error, f"{label(model)}.forward")
             raise
         require_finite_residuals(residuals)
-    solution = solve(problem, begin[free], settings)
-    parameters.value = problem.values(solution.values)
-    return Fit(model, parameters, problem, solution, settings)
 
 
 def _tolerance(given: float | None, least: float) -> float:
@@ -189,7 +201,7 @@ def _start(parameters: ParameterVector, start: Any) -> Any:
         for _, where, (numbers,) in by_path(parameters, start, "start", 1):
             values[where] = numbers
     else:
-        given = np.asarray(start, float)
+        given = as_array("least_squares: start", start).astype(float)
         if given.shape != values.shape:
             raise ShapeError(
                 "start has the wrong length",

@@ -4,8 +4,10 @@
     Newton-CG, trust-…           and from the products (∂²C/∂θ²) v
 
 All samples count in every step, so there is no noise, and no learning rate. Small networks and
-formulas then converge to the last digits, in tens or hundreds of iterations. J. Nocedal and S. J.
-Wright, *Numerical Optimization*, 2nd ed., Springer 2006.
+formulas then converge to the last digits, in tens or hundreds of iterations. The solvers compare
+numbers such as the gradient with fixed ones, so they get C in units of the cost at the start: a
+factor of the loss changes nothing. J. Nocedal and S. J. Wright, *Numerical Optimization*, 2nd ed.,
+Springer 2006.
 
 `minimize` is for a whole fit. `Trainer.fit(…, then="L-BFGS-B")` continues a training with it.
 """
@@ -24,11 +26,12 @@ import numpy.typing as npt
 from attrs import field, frozen
 
 from chainrule.calculus import derivatives
+from chainrule.core.building import unbuilt_on_error
 from chainrule.core.errors import ConfigurationError, NonFiniteError, shortened
 from chainrule.core.extras import required
 from chainrule.core.hints import hinted
 from chainrule.core.layer import Layer
-from chainrule.core.messages import require_built
+from chainrule.core.messages import not_a_layer
 from chainrule.core.parameter import ParameterVector
 from chainrule.core.terminal import printable
 from chainrule.core.validators import is_number
@@ -70,7 +73,7 @@ class Minimum:
     gradient
         ∂C/∂θ there, in the order of ``model.parameters``; 0 for frozen parameters.
     converged
-        Whether the largest entry of the gradient is at most the tolerance, or the solver found that
+        Whether the largest entry of the gradient is within the tolerance, or the solver found that
         no step lowers the cost any further.
     message
         Why it ended, and what to do if it did not converge.
@@ -116,7 +119,7 @@ def _as_tolerance(given: Any) -> float:
     if not is_number(given) or not 0 <= given < math.inf:
         raise ConfigurationError(
             "minimize: the tolerance must be a number, 0 or more",
-            expected="tolerance=1e-8, for the largest entry of the gradient",
+            expected="tolerance=1e-8, for the gradient divided by the cost at the start",
             received=f"tolerance={shortened(given)}",
         )
     return float(given)
@@ -179,9 +182,9 @@ def minimize(
     Parameters
     ----------
     model
-        A built model. Frozen parameters do not move. Random numbers, as of a `Dropout`, are the
-        same in each iteration; buffers, such as the running statistics of a `BatchNorm`, stay as
-        they are.
+        A model. If it is not built, it is built for the data, with random initial values. Frozen
+        parameters do not move. Random numbers, as of a `Dropout`, are the same in each iteration;
+        buffers, such as the running statistics of a `BatchNorm`, stay as they are.
     loss, x, t, sample_weights
         As in `Trainer` and `Trainer.fit`, with all samples in memory.
     method
@@ -191,8 +194,8 @@ def minimize(
     iterations
         The largest number of iterations.
     tolerance
-        It has converged when no entry of the gradient is larger. (Newton-CG stops when its step is
-        smaller than this on average.)
+        It has converged when no entry of the gradient is larger than this times the cost at the
+        start. (Newton-CG stops when its step is smaller than this on average.)
     callback
         A function ``callback(iteration, figures)`` that is called after each iteration, with the
         model at that point; ``figures`` has the row of the history. If it returns True, the
@@ -210,8 +213,10 @@ def minimize(
     ------
     ConfigurationError
         The method does not exist, or a number is invalid.
-    BuildError, DtypeError, ShapeError, DataError
-        The model is not built, or the data do not fit.
+    DefinitionError
+        The model is not a layer.
+    DtypeError, ShapeError, DataError
+        The data do not fit the model or the loss.
     NonFiniteError
         The cost or the gradient at the start is infinite or NaN. (If that happens on the way, the
         solver takes a shorter step.)
@@ -220,8 +225,8 @@ def minimize(
 
     Notes
     -----
-    If anything is raised, also by the callback, the model is as before. Ctrl-C ends the
-    minimization after the current iteration, with the best parameters so far.
+    If anything is raised, also by the callback, the model is as before, and not built if it was
+    not. Ctrl-C ends the minimization after the current iteration, with the best parameters so far.
 
     Examples
     --------
@@ -236,13 +241,11 @@ def minimize(
     arguments.require_progress(progress)
     _require_callback(callback)
     loss = arguments.as_loss(loss, "minimize")
-    outputs = require_built(model).output_shapes
-    arguments.require_a_loss_for_each(outputs, loss)
-    given = Data.of(x, t, sample_weights, outputs=len(outputs))
-    data = given.fitted(loss, given.rows_of_outputs(model), model.dtype)
+    if not isinstance(model, Layer):
+        raise not_a_layer("minimize", model, "a model")
     line = Progress(progress, settings.iterations, 1, unit="iteration")
     notice = "stopping after this iteration; press Ctrl-C again to stop at once"
-    with Interruption(lambda: line.say(notice)) as interruption, line:
+    with Interruption(lambda: line.say(notice)) as interruption, line, unbuilt_on_error(model):
 
         def after(iteration: int, figures: dict[str, float]) -> str | None:
             if perf_counter() >= line.due:
@@ -252,7 +255,20 @@ def minimize(
                 return "Ctrl-C"
             return "the callback returned True" if wants_end else None
 
+        data = _data_of(model, loss, x, t, sample_weights)
         return descend(model, loss, data, settings, after)
+
+
+def _data_of(model: Layer, loss: Loss, x: Any, t: Any, sample_weights: Any) -> Data:
+    """The data as the loss and the model take them; the model is built for them if it is not."""
+    if model.is_built:
+        arguments.require_a_loss_for_each(model.output_shapes, loss)
+    data = Data.of(x, t, sample_weights, outputs=len(loss.for_each_output))
+    data.require_targets(loss)
+    if not model.is_built:
+        model.build(*data.row_shapes, dtype=data.dtype)
+        arguments.require_a_loss_for_each(model.output_shapes, loss)
+    return data.fitted(loss, data.rows_of_outputs(model), model.dtype)
 
 
 After = Callable[[int, dict[str, float]], str | None]
@@ -281,7 +297,7 @@ def descend(model: Layer, loss: Loss, data: Data, settings: Settings, after: Aft
                         callback=path.step, options=settings.options,
                     )  # fmt: skip
                     is_early = path.history.epochs < settings.iterations
-                    path.is_at_end = bool(ended.success) and is_early
+                    path.is_at_end = is_early and (bool(ended.success) or path.is_flat())
                 except _EndedError as end:
                     reason = str(end)
         path.go_to_best()
@@ -296,7 +312,10 @@ class _EndedError(Exception):
 
 
 class _Path:
-    """The way of a solver through the free parameters, and the best point on it."""
+    """The way of a solver through the free parameters, and the best point on it.
+
+    The solver sees C/u, where u is |C| at the start.
+    """
 
     def __init__(
         self, model: Layer, loss: Loss, data: Data, settings: Settings, after: After
@@ -311,6 +330,7 @@ class _Path:
         self.free = np.flatnonzero(np.concatenate(moves)) if moves else np.zeros(0, int)
         self.history = History()
         self.is_at_end = False
+        self._unit = 1.0
         self._last = self._best = (self._theta[self.free], math.inf, np.zeros(self.free.size))
 
     def begin(self) -> None:
@@ -320,14 +340,20 @@ class _Path:
             data = self._data
             raise origin_of(self._model, self._loss, data.inputs, data.target, data.sample_weights)
         self._last = self._best = (self._theta[self.free], value, gradient[self.free])
+        self._unit = abs(value) or _largest(gradient[self.free]) or 1.0
+
+    @property
+    def tolerance(self) -> float:
+        """What the largest entry of the gradient may be at a minimum."""
+        return self._settings.tolerance * self._unit
 
     @property
     def has_converged(self) -> bool:
         """Whether the gradient at the best point is within the tolerance."""
-        return _largest(self._best[2]) <= self._settings.tolerance
+        return _largest(self._best[2]) <= self.tolerance
 
     def value_and_gradient(self, free: Any) -> tuple[float, Any]:
-        """C and its gradient; infinity where they are not finite, so the solver steps back."""
+        """C/u and its gradient; infinity where they are not finite, so the solver steps back."""
         try:
             value, gradient = self._cost.value_and_gradient(self._at(free))
         except NonFiniteError:
@@ -338,13 +364,13 @@ class _Path:
         self._last = (np.array(free), value, own)
         if value < self._best[1]:
             self._best = self._last
-        return value, own
+        return value / self._unit, own / self._unit
 
     def hvp(self, free: Any, v: Any) -> Any:
-        """The product with the Hessian matrix of the free parameters."""
+        """The product with the Hessian matrix of C/u, for the free parameters."""
         direction = np.zeros_like(self._theta)
         direction[self.free] = v
-        return self._cost.hvp(self._at(free), direction)[self.free]
+        return self._cost.hvp(self._at(free), direction)[self.free] / self._unit
 
     def step(self, free: Any, *state: Any) -> None:
         """What the solver calls after each iteration."""
@@ -359,6 +385,18 @@ class _Path:
         if reason is not None:
             raise _EndedError(reason)
 
+    def is_flat(self) -> bool:
+        """Whether along the gradient g, C cannot fall by more than its rounding.
+
+        With the curvature h = gᵀ (∂²C/∂θ²) g/gᵀg, from two gradients, it falls by ½ gᵀg/h.
+        """
+        theta, value, g = self._best
+        epsilon = float(np.finfo(self._model.dtype).eps)
+        step = math.sqrt(epsilon) * (1 + np.linalg.norm(theta)) / np.linalg.norm(g)
+        beside = self.value_and_gradient(theta + step * g)[1] * self._unit
+        curvature = g @ (beside - g) / step / (g @ g)
+        return bool(g @ g <= 2 * curvature * epsilon * abs(value))
+
     def go_to_best(self) -> None:
         """Give the model the parameters with the lowest cost."""
         self._parameters.value = self._at(self._best[0])
@@ -368,10 +406,10 @@ class _Path:
         _, value, own = self._best
         gradient = np.zeros_like(self._theta)
         gradient[self.free] = own
-        largest, tolerance = _largest(own), self._settings.tolerance
+        largest, tolerance = _largest(own), self.tolerance
         after = f"the largest entry of the gradient is {largest:.2g}"
         if largest <= tolerance:
-            message = f"converged: {after}, the tolerance {tolerance:g}"
+            message = f"converged: {after}, the tolerance {tolerance:.2g}"
         elif reason is not None:
             message = f"stopped: {reason}; {after}"
         elif self.is_at_end:
@@ -379,7 +417,7 @@ class _Path:
         elif self.history.epochs >= self._settings.iterations:
             message = (
                 f"not converged after {self._settings.iterations:,} iterations: {after}, the "
-                f"tolerance {tolerance:g}; allow more with iterations=…, or try another method"
+                f"tolerance {tolerance:.2g}; allow more with iterations=…, or try another method"
             )
         else:
             message = (

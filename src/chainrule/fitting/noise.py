@@ -1,7 +1,7 @@
 """The noise of the data: what turns differences into numbers of standard deviation 1.
 
-    r = (f − t)/σ        χ² = Σ r²        for independent deviations σ
-    r = L⁻¹ (f − t)      χ² = rᵀ r        for correlated data with the covariance matrix L Lᵀ
+    d = (f − t)/σ        χ² = Σ d²        for independent deviations σ
+    d = L⁻¹ (f − t)      χ² = dᵀ d        for correlated data with the covariance matrix L Lᵀ
 
 A sample weight w multiplies the squares of its row, so it divides σ² by w.
 """
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from attrs import frozen
 
+from chainrule.core.arrays import as_array
 from chainrule.core.errors import ConfigurationError, DataError, ShapeError, shortened
 from chainrule.core.extras import required
 from chainrule.core.validators import is_number
@@ -57,7 +58,8 @@ def noise_of(targets: Sequence[Any], deviations: Any, relative: Any, sample_weig
     is_known = deviations is not None or relative is not None
     factors, cholesky, given = np.ones(count), None, np.ones(count)
     common: list[Any] = [None] * len(targets)
-    if _is_covariance(deviations, targets):
+    parts = parts_of(deviations, len(targets))
+    if _are_covariance(parts, targets):
         if relative is not None or sample_weights is not None:
             raise ConfigurationError(
                 "least_squares: a covariance matrix already says how certain the data are",
@@ -65,14 +67,11 @@ def noise_of(targets: Sequence[Any], deviations: Any, relative: Any, sample_weig
                 received="also relative or sample_weights",
                 hint="add their variances to the diagonal of the matrix",
             )
-        cholesky = _cholesky(np.asarray(deviations, float))
-        given = np.sqrt(np.diag(np.asarray(deviations, float)))
+        cholesky = _cholesky(parts[0])
+        given = np.sqrt(np.diag(parts[0]))
     elif is_known:
-        parts = deviations if isinstance(deviations, tuple) else (deviations,) * len(targets)
-        if len(parts) != len(targets):
-            raise _wrong_shape("one for each output, in a tuple", f"{len(parts)}, in a tuple")
         pairs = list(zip(parts, targets, strict=True))
-        given = np.concatenate([_of_one(part, t).ravel() for part, t in pairs])
+        given = np.concatenate([of_one(part, t).ravel() for part, t in pairs])
         if relative is not None:
             flat = np.concatenate([np.ravel(t) for t in targets])
             given = np.hypot(given, _relative(relative) * np.abs(flat))
@@ -87,11 +86,32 @@ def noise_of(targets: Sequence[Any], deviations: Any, relative: Any, sample_weig
     )
 
 
-def _of_one(deviations: Any, target: Any) -> Any:
+def parts_of(deviations: Any, outputs: int) -> tuple[Any, ...]:
+    """σ of each output, from a tuple with one for each, or one for all; a single output has one."""
+    is_for_each = isinstance(deviations, tuple) and (outputs > 1 or len(deviations) == 1)
+    if (
+        outputs > 1
+        and isinstance(deviations, list | tuple)
+        and (not is_for_each or len(deviations) != outputs)
+    ):
+        raise _wrong_shape(
+            f"a tuple of {outputs}, one for each output, or one number or array for all",
+            f"a {type(deviations).__name__} of {len(deviations)}",
+        )
+    if is_for_each:
+        return tuple(map(_as_deviations, deviations))
+    return (_as_deviations(deviations),) * outputs
+
+
+def _as_deviations(given: Any) -> Any:
+    return None if given is None else as_array("least_squares: deviations", given).astype(float)
+
+
+def of_one(deviations: Any, target: Any) -> Any:
     """The deviations of one output, with the shape of its targets."""
     if deviations is None:
         return np.zeros(target.shape)
-    given = np.asarray(deviations, float)
+    given = deviations
     row, rows = target.shape[1:], (len(target),)
     if given.shape == target.shape or not given.shape:
         return np.broadcast_to(given, target.shape)
@@ -119,9 +139,10 @@ def _is_common(deviations: Any, target: Any) -> bool:
     )
 
 
-def _is_covariance(deviations: Any, targets: Sequence[Any]) -> bool:
+def _are_covariance(parts: Sequence[Any], targets: Sequence[Any]) -> bool:
+    """Whether all outputs have the same matrix, with a row and a column for each target."""
     n = sum(t.size for t in targets)
-    is_matrix = not isinstance(deviations, tuple) and np.shape(deviations) == (n, n)
+    is_matrix = np.shape(parts[0]) == (n, n) and all(part is parts[0] for part in parts)
     return is_matrix and not any(t.shape == (n, n) for t in targets)
 
 
@@ -157,7 +178,7 @@ def _relative(relative: Any) -> Any:
 
 
 def _row_weights(weights: Any, targets: Sequence[Any]) -> Any:
-    given = np.asarray(weights, float)
+    given = as_array("least_squares: sample_weights", weights).astype(float)
     if given.shape != (len(targets[0]),):
         raise ShapeError(
             "least_squares: sample_weights has the wrong shape",

@@ -1,8 +1,10 @@
 """A fit as a problem of least squares: residuals and their Jacobian for any θ.
 
-    r(θ) = (f(x; θ) − t)/σ        J = ∂r/∂θ        χ² = rᵀ r
+    d(θ) = (f(x; θ) − t)/σ        J = ∂d/∂θ        χ² = dᵀ d
 
-A prior, a parameter known to be μ ± τ from elsewhere, is one more residual, (θ_k − μ)/τ.
+The solvers work with model minus data, d, as J is then the derivative of the model. What is public,
+`Fit.residuals` and its figure, is data minus model, t − f. A prior, a parameter known to be μ ± τ
+from elsewhere, is one more difference, (θ_k − μ)/τ.
 """
 
 from __future__ import annotations
@@ -77,7 +79,7 @@ class Problem:
         return self._evaluation.outputs(free)
 
     def residuals(self, free: Any) -> Any:
-        """r(θ), the data first, then the priors: (count,)."""
+        """d(θ), the data first, then the priors: (count,)."""
         whitened = self.noise.whitened(flat(self.outputs(free)) - self._flat_targets)
         positions, means, deviations = self.priors
         if not len(positions):
@@ -85,7 +87,7 @@ class Problem:
         return np.concatenate([whitened, (self.values(free)[positions] - means) / deviations])
 
     def jacobian(self, free: Any) -> Any:
-        """∂r/∂θ for the free parameters: (count, free)."""
+        """J = ∂d/∂θ for the free parameters: (count, free)."""
         rows = self._tape.jacobian(free) if self._tape is not None else None
         if rows is None or not np.isfinite(rows.sum()):  # jets know more about 0 · ∞
             rows = self._evaluation.jacobian(free)

@@ -83,6 +83,8 @@ def profile(fit: Fit, path: str, probability: float, entry: int) -> Profile:
             received=f"entry {entry}, with the standard error {error:g}",
             hint="freeze one of the parameters in fit.undetermined, or add data"
             if fit.undetermined
+            else "give deviations: there are as many parameters as data"
+            if math.isinf(error)
             else None,
         )
     place = int(np.flatnonzero(problem.free == index)[0])

@@ -139,7 +139,8 @@ def _notes(fit: Fit) -> list[str]:
         notes.append(
             "no deviations given: errors are scaled by the residuals"
             if freedom
-            else "as many parameters as data: without deviations, their errors are not known"
+            else "as many parameters as data: the values are determined, but no residuals are left "
+            "to estimate their errors from; give deviations"
         )
     strong = _strong_correlations(fit)
     if strong:

@@ -1,6 +1,6 @@
 """The solvers: SciPy's, with a second one if the first does not end at a minimum.
 
-    θ ← θ − (Jᵀ J + λ D²)⁻¹ Jᵀ r        Levenberg and Marquardt: between Gauss–Newton and descent
+    θ ← θ − (Jᵀ J + λ D²)⁻¹ Jᵀ d        Levenberg and Marquardt: between Gauss–Newton and descent
 
 "lm" is MINPACK's, which is the fastest without bounds and with least squares alone; "trf" works
 with a trust region, bounds and robust losses. "lm" can run off onto a plateau, where a parameter
@@ -16,7 +16,7 @@ import math
 from typing import Any
 
 import numpy as np
-from attrs import frozen
+from attrs import evolve, frozen
 
 from chainrule.core.errors import ConfigurationError, ConvergenceError, NonFiniteError, shortened
 from chainrule.core.extras import required
@@ -26,6 +26,8 @@ from chainrule.fitting.spread import Spread, spread_of
 METHODS = ("lm", "trf", "dogbox")
 SMALL_GRADIENT = 1
 """The status of a solver that ends there."""
+STILL = 1e-5
+"""χ² stands still if a round lowers it by less than this share."""
 LOSSES = ("linear", "soft_l1", "huber", "cauchy", "arctan")
 
 
@@ -36,14 +38,17 @@ class Solution:
     values: Any
     """The free parameters."""
     residuals: Any
+    """d, model minus data: see `Problem`."""
     jacobian: Any
-    """∂r/∂θ; with a robust loss, that of the residuals as the loss weighs them."""
+    """∂d/∂θ; with a robust loss, that of the differences as the loss weighs them."""
     cost: float
-    """½ Σ ρ(r²)."""
+    """½ Σ ρ(d²)."""
     spread: Spread
     method: str
     evaluations: int
     has_converged: bool
+    ran_out: bool
+    """Whether it ended because of the number of evaluations."""
     message: str
 
 
@@ -118,7 +123,7 @@ def solve(problem: Any, start: Any, settings: Settings) -> Solution:
     refusal: NonFiniteError | None = None
     for method in settings.methods:
         try:
-            found = _solved(problem, start, settings, method)
+            found = _settled(problem, start, settings, method)
         except NonFiniteError as error:
             refusal = error
             continue
@@ -135,9 +140,8 @@ def solve(problem: Any, start: Any, settings: Settings) -> Solution:
             expected="a minimum of χ²",
             received=f"after {best.evaluations} evaluations: {best.message}",
             hint="choose start values closer to the data (plot the model there first), bound the "
-            "parameters, or allow more: max_evaluations=10_000; a network has weights that the "
-            "data do not determine: stop earlier with tolerance=1e-6, or give them priors={path: "
-            "(0, 2), …}",
+            "parameters, or allow more: max_evaluations=10_000; for a network, stop earlier with "
+            "tolerance=1e-6, or give its weights priors={path: (0, 2), …}",
         )
     return best
 
@@ -146,6 +150,27 @@ def _is_better(found: Solution, best: Solution) -> bool:
     if found.has_converged != best.has_converged:
         return found.has_converged
     return found.cost < best.cost * (1 - 1e-9)
+
+
+def _settled(problem: Any, start: Any, settings: Settings, method: str) -> Solution:
+    """Where a solver converges, or where χ² stands still.
+
+    A network has directions in which χ² falls ever more slowly, and no minimum that a solver could
+    reach to the last digit. So it works in rounds, and ends if a whole one changes next to nothing.
+    """
+    limit = settings.max_evaluations or max(3000, 300 * len(start))
+    used, cost = 0, math.inf
+    while True:
+        size = min(limit - used, 100 + 20 * len(start))
+        found = _solved(problem, start, evolve(settings, max_evaluations=size), method)
+        used += found.evaluations
+        found = evolve(found, evaluations=used)
+        is_still = cost - found.cost <= STILL * cost < math.inf
+        if is_still and found.ran_out:
+            return evolve(found, has_converged=True, message="χ² stands still")
+        if not found.ran_out or used >= limit:
+            return found
+        start, cost = found.values, found.cost
 
 
 def _solved(problem: Any, start: Any, settings: Settings, method: str) -> Solution:
@@ -177,20 +202,21 @@ def _solved(problem: Any, start: Any, settings: Settings, method: str) -> Soluti
         has_converged = _is_minimum(found, spread, settings.tolerance)
     return Solution(
         found.x, found.fun, found.jac, float(found.cost), spread, method, evaluations,
-        has_converged, found.message if is_finite else "the model is not finite there",
+        has_converged, bool(is_finite and found.status == 0),
+        found.message if is_finite else "the model is not finite there",
     )  # fmt: skip
 
 
 @frozen(eq=False)
 class Units:
-    """The units in which a solver computes: θ_k = d_k u_k, r = s ρ.
+    """The units in which a solver computes: θ_k = c_k u_k, d = s ρ.
 
     "trf" and "dogbox" compare gradient and step with numbers, whatever their units. So residuals
     are measured by those at the start, and parameters by what they change in them.
     """
 
     values: Any
-    """d, (p,)."""
+    """c, (p,)."""
     residuals: float
     """s."""
     low: Any

@@ -56,6 +56,12 @@ def require_output(loss: Loss, y: Array) -> None:
         )
 
 
+def hint_for_own(loss: Loss) -> str:
+    """What to add to a hint about a missing target, if the loss is the user's own."""
+    is_own = type(loss).__module__.partition(".")[0] != "chainrule"
+    return "; a loss of the output alone has takes_targets = False in its class" if is_own else ""
+
+
 def require_numbers(loss: Loss, target: Array) -> None:
     """Raise an error for a target that is not an array of real numbers."""
     if not is_array(target):
@@ -64,7 +70,7 @@ def require_numbers(loss: Loss, target: Array) -> None:
             place=name_of(loss),
             expected="an array of numbers",
             received=description_of(target),
-            hint="give the output and its target: loss(y, t)"
+            hint="give the output and its target: loss(y, t)" + hint_for_own(loss)
             if target is None
             else hint_to_convert(target, "target"),
         )

@@ -133,7 +133,10 @@ class NeuralODE(Layer, repr=False):
 
     field: Layer = attrs.field(validator=a_layer)
     times: tuple[float, ...] = attrs.field(converter=_as_times, validator=_increase)
-    solver: str = attrs.field(default="rk4", validator=one_of("rk4", "dopri5"))
+    solver: str = attrs.field(
+        default="rk4",
+        validator=one_of("rk4", "dopri5", rk45="dopri5", dop853="dopri5", tsit5="dopri5"),
+    )
     gradient: str = attrs.field(default="discrete", validator=one_of("discrete", "adjoint"))
     substeps: int = attrs.field(
         default=1, converter=as_int, validator=at_least_one("substeps=4"), kw_only=True

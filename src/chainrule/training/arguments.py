@@ -102,7 +102,8 @@ def require_a_loss_for_each(outputs: Sequence[Shape], loss: Loss) -> None:
         received=", ".join(map(batch_of, outputs)),
         hint="pass one loss, not a list: Trainer(model, loss, …)"
         if len(outputs) == 1
-        else f"pass one loss per output, in order: Trainer(model, [{names}], …)",
+        else f"pass one loss per output, in order: Trainer(model, [{names}], …); if all have the "
+        f"same, as in an Ensemble: [loss] * {len(outputs)}",
     )
 
 

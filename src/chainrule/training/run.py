@@ -145,6 +145,9 @@ class Run:
     _interruption: Interruption = field(init=False, repr=False)
     _step_batches: list[Batch] = field(factory=list, init=False, repr=False)
     _previous_batches: list[Batch] = field(factory=list, init=False, repr=False)
+    _theta: Any = field(
+        default=None, init=False, repr=False
+    )  # of the last row, in the second phase
 
     def __attrs_post_init__(self) -> None:
         self.callbacks = _Callbacks(
@@ -251,13 +254,21 @@ class Run:
                 self._line.say(f"stopped after {self._where}: {self.reason}")
 
     def _minimize(self, progress: Any) -> None:
-        """The second phase: a solver that continues on all samples together."""
+        """The second phase: a solver that continues on all samples together.
+
+        An error ends it as it ends an epoch: with the parameters of the last row of the history.
+        """
         from chainrule.fitting.minimize import descend
 
         self._line = Progress(progress, self.then.iterations, 1, unit="iteration")
-        model, loss = self.trainer.model, self.trainer.loss
+        model, loss, data = self.trainer.model, self.trainer.loss, self.batches.data
+        self._theta = model.parameters.value.copy()
         with self._line:
-            self.minimum = descend(model, loss, self.batches.data, self.then, self._end_iteration)
+            try:
+                self.minimum = descend(model, loss, data, self.then, self._end_iteration)
+            except BaseException:
+                model.parameters.value = self._theta
+                raise
             if self._interruption.is_wanted:
                 self.reason = self.reason or "Ctrl-C"
         self._line.say(f"{self.then.method}: {self.minimum}")
@@ -269,6 +280,7 @@ class Run:
             if len(self.columns.names) > 1:
                 figures = self.trainer.measured([self.batches.data], self.columns) | figures
             self._add_row(epoch, figures)
+            self._theta = self.trainer.model.parameters.value.copy()
             for callback in self.callbacks:
                 if not callback.writes_checkpoints:  # a checkpoint holds a position in an epoch
                     callback.on_epoch_end(self.trainer, epoch, figures)
