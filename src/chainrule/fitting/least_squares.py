@@ -138,7 +138,7 @@ def least_squares(
     noise = noise_of(targets, deviations, relative, sample_weights)
     begin = _start(parameters, start)
     given = _priors(parameters, priors, begin, noise.is_known)
-    problem = Problem(model, parameters, inputs, targets, noise, given)
+    problem = Problem(model, parameters, inputs, targets, noise, given, begin)
     low, high = _bounds(parameters, bounds, begin)
     free = problem.free
     if not len(free):

@@ -177,8 +177,8 @@ def _by_minpack(problem: Any, start: Any, tolerance: float, limit: int) -> Any:
     optimize = required("scipy.optimize", "fitting needs")
     tolerances = dict.fromkeys(("ftol", "xtol", "gtol"), tolerance)
     x, _, info, message, status = optimize.leastsq(
-        problem.residuals, start, Dfun=problem.jacobian, full_output=True, maxfev=limit,
-        **tolerances,
+        problem.residuals, start, Dfun=lambda theta: problem.jacobian(theta).T, col_deriv=True,
+        full_output=True, maxfev=limit, **tolerances,
     )  # fmt: skip
     r = info["fvec"]
     return optimize.OptimizeResult(
