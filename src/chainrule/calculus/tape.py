@@ -28,6 +28,8 @@ from chainrule.core.errors import NoTangentRuleError
 
 UNIT = 1.0
 """∂y/∂y. A product with this very object is left out."""
+CONSTANTS = (int, float, np.generic, np.ndarray)
+"""What may stand beside a parameter in a formula."""
 
 
 class Step(NamedTuple):
@@ -70,8 +72,8 @@ class Tape:
 
     def __init__(self, function: Callable[..., Any], count: int) -> None:
         self._count = count
-        self._moving = set(range(count))
         self._numbers: list[Any] = [None] * count
+        """The constants; None for what depends on a parameter."""
         self._steps: list[Step] = []
         output = function(*(_Recorded(self, n) for n in range(count)))
         if not isinstance(output, _Recorded):
@@ -131,9 +133,8 @@ class Tape:
         first, *others = arguments = [self._position(x) for x in inputs]
         target = len(self._numbers)
         self._numbers.append(None)
-        self._moving.add(target)
         pairs = zip(arguments, partials, strict=True)
-        moving = tuple([(a, partial) for a, partial in pairs if a in self._moving])
+        moving = tuple([(a, partial) for a, partial in pairs if self._numbers[a] is None])
         second = others[0] if others else None
         self._steps.append(Step(target, evaluate, first, second, moving))
         return _Recorded(self, target)
@@ -141,7 +142,7 @@ class Tape:
     def _position(self, x: Any) -> int:
         if isinstance(x, _Recorded):
             return x.position
-        if not isinstance(x, int | float | np.generic | np.ndarray):
+        if not isinstance(x, CONSTANTS):
             raise _not_recordable(type(x).__name__)
         # The formula may go on to write into the array.
         self._numbers.append(x.copy() if isinstance(x, np.ndarray) else x)

@@ -197,9 +197,10 @@ def _start(parameters: ParameterVector, start: Any) -> Any:
                 received=given.shape,
             )
         values = given.copy()
-    is_fixed = np.ones(values.shape, bool)
-    is_fixed[free_entries(parameters)] = False
-    values[is_fixed] = parameters.value[is_fixed]
+    if not all(p.trainable for p in parameters):
+        is_fixed = np.ones(values.shape, bool)
+        is_fixed[free_entries(parameters)] = False
+        values[is_fixed] = parameters.value[is_fixed]
     if not np.all(np.isfinite(values)):
         raise DataError("start contains a number that is not finite", expected="finite numbers")
     return values

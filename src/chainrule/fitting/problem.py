@@ -51,8 +51,10 @@ class Problem:
     ) -> None:
         self._model, self.inputs, self.targets = model, inputs, targets
         self.noise, self.priors = noise, priors
-        self._flat_targets, self._windows = flat(targets), windows(parameters)
+        self._flat_targets, self._parameters = flat(targets), parameters
         self.free = free_entries(parameters)
+        self._at: bytes | None = None
+        self._jacobian: Any = None
         self._theta, self._tape = start, None
         if isinstance(model, formula.Formula) and start.size <= TAPED:
             with np.errstate(all="ignore"):
@@ -60,7 +62,7 @@ class Problem:
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the record of the formula, whose functions cannot be pickled."""
-        return self.__dict__ | {"_tape": None}
+        return self.__dict__ | {"_tape": None, "_at": None, "_jacobian": None}
 
     @property
     def count(self) -> int:
@@ -89,6 +91,14 @@ class Problem:
 
     def jacobian(self, free: Any) -> Any:
         """∂r/∂θ for the free parameters: (count, free)."""
+        at = free.tobytes()
+        if at != self._at:  # solvers ask again where they began, and often where they ended
+            self._jacobian = self._new_jacobian(free)
+            self._jacobian.flags.writeable = False
+            self._at = at
+        return self._jacobian
+
+    def _new_jacobian(self, free: Any) -> Any:
         rows = self._tape.jacobian(free) if self._tape is not None else None
         if rows is None or not math.isfinite(rows.sum()):  # jets know more about 0 · ∞
             rows = self._evaluation.jacobian(free)
@@ -113,7 +123,9 @@ class Problem:
         if wrong.size:
             at = self.free[wrong[0]]
             (path,) = [
-                path for path, where in self._windows.items() if where.start <= at < where.stop
+                path
+                for path, where in windows(self._parameters).items()
+                if where.start <= at < where.stop
             ]
             raise NonFiniteError(
                 f"least_squares: the derivative by {path!r} is not finite",
