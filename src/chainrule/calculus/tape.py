@@ -73,7 +73,7 @@ class Tape:
     def __init__(self, function: Callable[..., Any], count: int) -> None:
         self._count = count
         self._numbers: list[Any] = [None] * count
-        """The constants; None for what depends on a parameter."""
+        """The constants, each at its position."""
         self._steps: list[Step] = []
         output = function(*(_Recorded(self, n) for n in range(count)))
         if not isinstance(output, _Recorded):
@@ -130,18 +130,20 @@ class Tape:
         self, evaluate: Callable[..., Any], inputs: Sequence[Any], partials: Sequence[Any]
     ) -> _Recorded:
         """Append one operation."""
-        first, *others = arguments = [self._position(x) for x in inputs]
-        target = len(self._numbers)
+        arguments: list[int] = []
+        moving = []
+        for x, partial in zip(inputs, partials, strict=True):
+            if isinstance(x, _Recorded):
+                moving.append((x.position, partial))
+            arguments.append(x.position if isinstance(x, _Recorded) else self._constant(x))
+        first, second = arguments if len(arguments) == 2 else (arguments[0], None)
         self._numbers.append(None)
-        pairs = zip(arguments, partials, strict=True)
-        moving = tuple([(a, partial) for a, partial in pairs if self._numbers[a] is None])
-        second = others[0] if others else None
-        self._steps.append(Step(target, evaluate, first, second, moving))
+        target = len(self._numbers) - 1
+        self._steps.append(Step(target, evaluate, first, second, tuple(moving)))
         return _Recorded(self, target)
 
-    def _position(self, x: Any) -> int:
-        if isinstance(x, _Recorded):
-            return x.position
+    def _constant(self, x: Any) -> int:
+        """The position of something that depends on no parameter."""
         if not isinstance(x, CONSTANTS):
             raise _not_recordable(type(x).__name__)
         # The formula may go on to write into the array.

@@ -91,7 +91,7 @@ class Settings:
     @property
     def has_bounds(self) -> bool:
         """Whether a free parameter is bounded."""
-        return any(np.isfinite(self.low)) or any(np.isfinite(self.high))
+        return bool(np.isfinite(self.low).any() or np.isfinite(self.high).any())
 
     @property
     def methods(self) -> tuple[str, ...]:
