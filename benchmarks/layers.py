@@ -130,7 +130,11 @@ class PassOfPyTorch:
 
     def flat_parameters(self) -> Array:
         back = self.contest.arranged_back
-        gradients = [back(name, self.parameters[name].grad.numpy()) for name in self.order]
+        # A constant in a Hamiltonian moves nothing: PyTorch has no gradient for it.
+        found = {
+            name: p.grad if p.grad is not None else 0 * p for name, p in self.parameters.items()
+        }
+        gradients = [back(name, found[name].detach().numpy()) for name in self.order]
         y, delta = (back("batch", a) for a in (self.y.detach().numpy(), self.x.grad.numpy()))
         return scaled(y, delta, gradients)
 
@@ -343,26 +347,20 @@ class Residual(Contest):
     """r = ∂u/∂t + u ∂u/∂x − ν ∂²u/∂x² of a network u(x, t), and the gradients of ⟨Δ, r⟩."""
 
     def layer(self) -> Any:
-        from chainrule import Activation, Dense, Formula, Graph, Input, Sequential, physics
+        from chainrule import Formula, Graph, Input, physics
 
         class Burgers(Formula):
             def forward(self, u: Any, first: Any, second: Any) -> Any:
                 return first[:, 1] + u * first[:, 0] - VISCOSITY * second[:, 0]
 
-        hidden = [layer for _ in range(3) for layer in (Dense(64), Activation("tanh"))]
-        network, x = Sequential([*hidden, Dense(1)]), Input((2,))
+        network, x = tanh_network(), Input((2,))
         return Graph(x, Burgers()(*physics.Derivatives(network, order=2, second=[(0, 0)])(x)))
 
     def peer(self, torch: Any, values: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         leaves = {name: _leaf(value) for name, value in values.items()}
-        arrays = list(leaves.values())
 
         def residual(x: Any) -> Any:
-            h = x
-            for n in range(0, len(arrays), 2):
-                h = h @ arrays[n] + arrays[n + 1]
-                h = torch.tanh(h) if n < len(arrays) - 2 else h
-            u = h[:, 0]
+            u = tanh_network_of_pytorch(torch, list(leaves.values()), x)
             (first,) = torch.autograd.grad(u.sum(), x, create_graph=True)
             (second,) = torch.autograd.grad(first[:, 0].sum(), x, create_graph=True)
             return first[:, 1] + u * first[:, 0] - VISCOSITY * second[:, 0]
@@ -371,6 +369,42 @@ class Residual(Contest):
 
 
 VISCOSITY = 0.01 / np.pi
+
+
+class Motion(Contest):
+    """(q̇, ṗ) = (∂H/∂p, −∂H/∂q) of a network H(q, p), and the gradients of ⟨Δ, (q̇, ṗ)⟩."""
+
+    def layer(self) -> Any:
+        from chainrule import physics
+
+        return physics.Hamiltonian(tanh_network())
+
+    def peer(self, torch: Any, values: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        leaves = {name: _leaf(value) for name, value in values.items()}
+
+        def motion(x: Any) -> Any:
+            energy = tanh_network_of_pytorch(torch, list(leaves.values()), x)
+            (g,) = torch.autograd.grad(energy.sum(), x, create_graph=True)
+            half = g.shape[1] // 2
+            return torch.cat([g[:, half:], -g[:, :half]], dim=1)
+
+        return motion, leaves
+
+
+def tanh_network() -> Any:
+    """A network with one output."""
+    from chainrule import Activation, Dense, Sequential
+
+    hidden = [layer for _ in range(3) for layer in (Dense(64), Activation("tanh"))]
+    return Sequential([*hidden, Dense(1)])
+
+
+def tanh_network_of_pytorch(torch: Any, arrays: list[Any], x: Any) -> Any:
+    """The same in PyTorch, from weights and biases in turn."""
+    for n in range(0, len(arrays), 2):
+        x = x @ arrays[n] + arrays[n + 1]
+        x = torch.tanh(x) if n < len(arrays) - 2 else x
+    return x[:, 0]
 
 
 # ------------------------------------------------------------------------------- a step of a CNN
@@ -504,6 +538,7 @@ CONTESTS: tuple[Contest, ...] = (
     LayerNorm("LayerNorm", (32, 64, 128), 1.5),
     UserCell("Scan over a user's cell", (32, 50, 64), 3.0),
     Residual("residual of Burgers' equation, 3 × 64 tanh", (1000, 2), 2.0),
+    Motion("Hamiltonian, 3 × 64 tanh", (1000, 4), 2.0),
 )
 
 

@@ -26,7 +26,7 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmarks.quartiles import Quartiles
-from benchmarks.workloads import WORKLOADS, Problem
+from benchmarks.workloads import WORKLOADS, Array, Problem
 
 TRAINER_BOUND = 15e-6
 """The largest overhead of `fit` per step, in seconds."""
@@ -99,19 +99,32 @@ def jacobian_time(rounds: int) -> Quartiles:
     return Quartiles.of([_seconds(jacobian) for _ in range(rounds)])
 
 
-def rows_time(rounds: int) -> Quartiles:
-    """Seconds for the gradients of 400 rows with respect to 81 parameters."""
+def rows_time(rounds: int) -> tuple[Quartiles, Quartiles]:
+    """The gradients of 400 rows with respect to 81 parameters.
+
+    Returns
+    -------
+    seconds, ratio
+        The time, and that of a call of `gradients` for each row, divided by it.
+    """
     from chainrule import Activation, Dense, Sequential, derivatives, losses
 
     model, loss = Sequential([Dense(16), Activation("tanh"), Dense(1)]), losses.HalfSquaredError()
     model.build((3,), rng=0)
     x = np.random.default_rng(0).normal(size=(400, 3))
+    t = x[:, :1]
 
-    def gradients() -> None:
-        derivatives.per_sample_gradients(model, loss, x, x[:, :1])
+    def at_once() -> Array:
+        return derivatives.per_sample_gradients(model, loss, x, t)
 
-    gradients()
-    return Quartiles.of([_seconds(gradients) for _ in range(rounds)])
+    def row_by_row() -> Array:
+        rows = [slice(n, n + 1) for n in range(len(x))]
+        return np.stack([derivatives.value_and_gradient(model, loss, x[n], t[n])[1] for n in rows])
+
+    np.testing.assert_allclose(at_once(), row_by_row(), rtol=1e-9, atol=1e-12)
+    times = [(_seconds(at_once), _seconds(row_by_row)) for _ in range(rounds)]
+    ratio = Quartiles.of([loop / once for once, loop in times])
+    return Quartiles.of([once for once, _ in times]), ratio
 
 
 def dual_time(rounds: int) -> Quartiles:
@@ -133,7 +146,7 @@ def dual_time(rounds: int) -> Quartiles:
     return Quartiles.of([max(each) for each in times])
 
 
-def _seconds(work: Callable[[], None]) -> float:
+def _seconds(work: Callable[[], object]) -> float:
     began = time.perf_counter()
     work()
     return time.perf_counter() - began

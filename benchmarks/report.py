@@ -49,7 +49,7 @@ class Measured:
     layers: list[Result] | None = None
     jacobian: Quartiles | None = None
     check: tuple[float, float] | None = None
-    rows: Quartiles | None = None
+    rows: tuple[Quartiles, Quartiles] | None = None
     dual: Quartiles | None = None
     fits: dict[str, Quartiles] | None = None
 
@@ -163,7 +163,10 @@ def _around(measured: Measured) -> Table:
         rows.append([what, _against(milli, None, "{:.1f}")])
     if measured.rows:
         what = "gradients of 400 rows with respect to\n81 parameters, milliseconds"
-        rows.append([what, _against(_scaled(measured.rows, 1e3), None, "{:.1f}")])
+        seconds, ratio = measured.rows
+        rows.append([what, _against(_scaled(seconds, 1e3), None, "{:.1f}")])
+        what = "a loop of 400 calls for one row each,\ndivided by that"
+        rows.append([what, _against(ratio, None, "{:.0f}")])
     if measured.dual:
         what = "the slowest operation of dual numbers\nof three entries, microseconds"
         micro = _scaled(measured.dual, 1e6)

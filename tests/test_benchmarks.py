@@ -150,6 +150,13 @@ def test_a_check_of_twice_as_many_layers_has_its_row() -> None:
     assert len(overheads.check_times(1)) == 2
 
 
+def test_the_gradients_of_rows_are_compared_with_a_loop() -> None:
+    found = overheads.rows_time(1)
+    text = report.as_markdown(report.Measured({}, [], {}, measured().imports, rows=found))
+    assert "gradients of 400 rows" in text
+    assert "a loop of 400 calls for one row each" in text
+
+
 def test_fits_have_a_row_for_each_problem_and_a_bound_for_all_together() -> None:
     found = fits.measure(1)
     assert list(found) == [*fits.PROBLEMS, fits.TOGETHER]
@@ -315,6 +322,7 @@ def test_the_bounds_of_layers_are_those_that_were_promised() -> None:
         "LayerNorm": 1.5,
         "Scan over a user's cell": 3.0,
         "residual of Burgers' equation, 3 × 64 tanh": 2.0,
+        "Hamiltonian, 3 × 64 tanh": 2.0,
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import pickle
 
 import attrs
@@ -262,7 +263,33 @@ def test_tape_has_the_derivatives_of_jets():
     ],
 )
 def test_what_a_tape_cannot_hold_is_left_to_jets(forward):
-    assert formula.recorded(_with_forward(forward), (np.ones(3),)) is None
+    assert formula.recorded(_with_forward(forward), (np.ones(3),), np.array([1.5])) is None
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x, a, b: a / a * x + b,
+        lambda x, a, b: (a * x) / (b + a * x),
+        lambda x, a, b: x / a - (b - x / b),
+        lambda x, a, b: -(a * x) - a**2 * b / (2.0 - b) + a**3,
+        lambda x, a, b: a * a - b / (x + a) / b,
+        lambda x, a, b: a / b + 0 * x,
+    ],
+)
+def test_a_tape_has_the_derivatives_of_complex_steps(function):
+    x, theta, step = np.linspace(0.5, 2, 4), np.array([1.3, -0.7]), 1e-30
+    tape = Tape(lambda *numbers: function(x, *numbers), 2)
+    np.testing.assert_allclose(tape.value(theta), function(x, *theta), rtol=1e-15)
+    moved = [function(x, *(theta + 1j * step * unit)) for unit in np.eye(2)]
+    expected = np.imag(moved).T / step
+    np.testing.assert_allclose(tape.jacobian(theta), expected, rtol=1e-13, atol=1e-15)
+
+
+def test_a_tape_that_computes_something_else_than_the_formula_does_not_count():
+    calls = itertools.count(1.0)
+    layer = _with_forward(lambda self, x: next(calls) * self.a.value * x)
+    assert formula.recorded(layer, (np.ones(3),), np.array([1.5])) is None
 
 
 def _with_forward(forward):

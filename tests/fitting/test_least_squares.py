@@ -817,3 +817,16 @@ def test_a_formula_without_parameters_says_how_to_create_one():
 
     with pytest.raises(errors.ConfigurationError, match=r"self\.parameter\('a', \(\), 1\.0\)"):
         fitting.least_squares(Line(), np.arange(3.0), np.arange(3.0))
+
+
+def test_a_solver_that_asks_again_gets_the_jacobian_it_had_and_cannot_change_it():
+    x = np.linspace(0, 3, 20)
+    model = fitting.curve(lambda x, a, b: a * np.exp(-b * x), [1.0, 1.0])
+    problem = fitting.least_squares(model, x, 2 * np.exp(-0.5 * x))._problem
+    for theta in (np.array([2.0, 0.5]), np.array([1.0, -0.3])):
+        found = problem.jacobian(theta)
+        e = np.exp(-theta[1] * x)
+        np.testing.assert_allclose(found, np.stack([e, -theta[0] * x * e], axis=1), rtol=1e-13)
+        assert problem.jacobian(theta.copy()) is found
+        with pytest.raises(ValueError, match="read-only"):
+            found[0] = 0

@@ -53,6 +53,11 @@ def one(y: Any, *x: Any) -> float:
     return 1.0
 
 
+def minus_one(y: Any, *x: Any) -> float:
+    """The derivative of −x."""
+    return -1.0
+
+
 NUMBERS = (float, int)
 """The types of numbers that are not NumPy's."""
 
@@ -142,7 +147,7 @@ def frexp(y: Any, x: Any, dx: Any) -> Any:
 DERIVATIVES: dict[np.ufunc, tuple[Partial, ...]] = {
     # arithmetic
     np.add: (one, one),
-    np.subtract: (one, lambda y, a, b: -1.0),
+    np.subtract: (one, minus_one),
     np.multiply: (lambda y, a, b: b, lambda y, a, b: a),
     np.divide: (d_quotient_d_first, lambda y, a, b: -y / b),
     np.floor_divide: (zero, zero),
@@ -150,7 +155,7 @@ DERIVATIVES: dict[np.ufunc, tuple[Partial, ...]] = {
     np.fmod: (one, lambda y, a, b: -np.trunc(a / b)),
     np.power: (d_power_d_base, d_power_d_exponent),
     np.float_power: (d_power_d_base, d_power_d_exponent),
-    np.negative: (lambda y, x: -1.0,),
+    np.negative: (minus_one,),
     np.positive: (one,),
     np.reciprocal: (lambda y, x: -y * y,),
     np.square: (lambda y, x: 2 * x,),

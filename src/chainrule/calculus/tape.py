@@ -23,17 +23,23 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from chainrule.calculus.elementwise_rules import one, partials_of
+from chainrule.calculus.elementwise_rules import minus_one, one, partials_of
 from chainrule.core.errors import NoTangentRuleError
+
+UNIT = 1.0
+"""∂y/∂y. A product with this very object is left out."""
+CONSTANTS = (int, float, np.generic, np.ndarray)
+"""What may stand beside a parameter in a formula."""
 
 
 class Step(NamedTuple):
-    """One operation."""
+    """One operation of one or two arguments; those without a second have None there."""
 
     target: int
     """The position of its result."""
     evaluate: Callable[..., Any]
-    arguments: tuple[int, ...]
+    first: int
+    second: int | None
     partials: tuple[tuple[int, Callable[..., Any]], ...]
     """(position, ∂f/∂argument) for each argument that depends on a parameter."""
 
@@ -68,24 +74,26 @@ class Tape:
 
     def __init__(self, function: Callable[..., Any], count: int) -> None:
         self._count = count
-        self._moving = set(range(count))
         self._numbers: list[Any] = [None] * count
+        """The constants, each at its position."""
         self._steps: list[Step] = []
         output = function(*(_Recorded(self, n) for n in range(count)))
         if not isinstance(output, _Recorded):
             raise _not_recordable("an output that does not depend on the parameters")
         self._output = output.position
-        self._at: list[Any] | None = None
+        self._at: bytes | None = None
         self._values: list[Any] = []
 
     def value(self, numbers: Any) -> Any:
         """The output for these numbers."""
-        given = list(map(np.float64, numbers))  # whose arithmetic is that of arrays
-        if given != self._at:
-            values = given + self._numbers[self._count :]
-            for target, evaluate, arguments, _ in self._steps:
-                values[target] = evaluate(*[values[a] for a in arguments])
-            self._values, self._at = values, given
+        given = np.array(numbers, float)
+        at = given.tobytes()
+        if at != self._at:
+            values = [*given, *self._numbers[self._count :]]
+            for target, evaluate, first, second, _ in self._steps:
+                x = values[first]
+                values[target] = evaluate(x) if second is None else evaluate(x, values[second])
+            self._values, self._at = values, at
         return self._values[self._output]
 
     def jacobian(self, numbers: Any) -> Any:
@@ -93,14 +101,25 @@ class Tape:
         y = self.value(numbers)
         values = self._values
         adjoints: list[Any] = [None] * len(values)
-        adjoints[self._output] = 1.0
-        for target, _, arguments, partials in reversed(self._steps):
+        adjoints[self._output] = UNIT
+        for target, evaluate, first, second, partials in reversed(self._steps):
             adjoint = adjoints[target]
             if adjoint is None:
                 continue
-            given = [values[target], *[values[a] for a in arguments]]
-            for position, partial in partials:
-                term = adjoint if partial is one else partial(*given) * adjoint
+            given = [values[target], values[first]]
+            if second is not None:
+                given.append(values[second])
+            is_quotient = evaluate is np.divide and len(partials) == 2
+            ratio = adjoint / given[2] if is_quotient else None
+            for number, (position, partial) in enumerate(partials):
+                if ratio is not None:  # one division for both
+                    term = given[0] * -ratio if number else ratio
+                elif partial is one or partial is minus_one:
+                    term = adjoint if partial is one else -adjoint
+                else:
+                    term = partial(*given)
+                    if adjoint is not UNIT:
+                        term = term * adjoint
                 before = adjoints[position]
                 adjoints[position] = term if before is None else before + term
         found = np.zeros((self._count, *np.shape(y)))
@@ -113,19 +132,21 @@ class Tape:
         self, evaluate: Callable[..., Any], inputs: Sequence[Any], partials: Sequence[Any]
     ) -> _Recorded:
         """Append one operation."""
-        arguments = tuple([self._position(x) for x in inputs])
-        target = len(self._numbers)
+        arguments: list[int] = []
+        moving = []
+        for x, partial in zip(inputs, partials, strict=True):
+            if isinstance(x, _Recorded):
+                moving.append((x.position, partial))
+            arguments.append(x.position if isinstance(x, _Recorded) else self._constant(x))
+        first, second = arguments if len(arguments) == 2 else (arguments[0], None)
         self._numbers.append(None)
-        self._moving.add(target)
-        pairs = zip(arguments, partials, strict=True)
-        moving = tuple([(a, partial) for a, partial in pairs if a in self._moving])
-        self._steps.append(Step(target, evaluate, arguments, moving))
+        target = len(self._numbers) - 1
+        self._steps.append(Step(target, evaluate, first, second, tuple(moving)))
         return _Recorded(self, target)
 
-    def _position(self, x: Any) -> int:
-        if isinstance(x, _Recorded):
-            return x.position
-        if not isinstance(x, int | float | np.generic | np.ndarray):
+    def _constant(self, x: Any) -> int:
+        """The position of something that depends on no parameter."""
+        if not isinstance(x, CONSTANTS):
             raise _not_recordable(type(x).__name__)
         # The formula may go on to write into the array.
         self._numbers.append(x.copy() if isinstance(x, np.ndarray) else x)
@@ -150,7 +171,8 @@ class _Recorded(np.lib.mixins.NDArrayOperatorsMixin):
     def __pow__(self, exponent: Any) -> Any:
         partials = partials_of(np.power)
         if isinstance(exponent, int | float) and exponent != 0:
-            partials = (lambda y, x, a: a * x ** (a - 1), partials[1])
+            square, power = (lambda y, x, a: 2 * x), (lambda y, x, a: a * x ** (a - 1))
+            partials = (square if exponent == 2 else power, partials[1])
         return self.tape.record(operator.pow, (self, exponent), partials)
 
     def __bool__(self) -> bool:

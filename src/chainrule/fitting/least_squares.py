@@ -142,7 +142,7 @@ def least_squares(
         noise = noise_of(targets, deviations, relative, sample_weights)
         begin = _start(parameters, start)
         given = _priors(parameters, priors, begin, noise.is_known)
-        problem = Problem(model, parameters, inputs, targets, noise, given)
+        problem = Problem(model, parameters, inputs, targets, noise, given, begin)
         low, high = _bounds(parameters, bounds, begin)
         free = problem.free
         if not len(free):
@@ -209,9 +209,10 @@ def _start(parameters: ParameterVector, start: Any) -> Any:
                 received=given.shape,
             )
         values = given.copy()
-    is_fixed = np.ones(values.shape, bool)
-    is_fixed[free_entries(parameters)] = False
-    values[is_fixed] = parameters.value[is_fixed]
+    if not all(p.trainable for p in parameters):
+        is_fixed = np.ones(values.shape, bool)
+        is_fixed[free_entries(parameters)] = False
+        values[is_fixed] = parameters.value[is_fixed]
     if not np.all(np.isfinite(values)):
         raise DataError("start contains a number that is not finite", expected="finite numbers")
     return values

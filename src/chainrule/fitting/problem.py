@@ -9,6 +9,7 @@ from elsewhere, is one more difference, (θ_k − μ)/τ.
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from typing import Any
 
@@ -36,6 +37,8 @@ class Problem:
         The noise of the targets.
     priors
         (positions in θ, means, deviations).
+    start
+        The values of all parameters, of which the frozen ones remain.
     """
 
     def __init__(
@@ -46,20 +49,22 @@ class Problem:
         targets: tuple[Any, ...],
         noise: Noise,
         priors: tuple[Any, Any, Any],
+        start: Any,
     ) -> None:
         self._model, self.inputs, self.targets = model, inputs, targets
         self.noise, self.priors = noise, priors
-        self._flat_targets, self._windows = flat(targets), windows(parameters)
+        self._flat_targets, self._parameters = flat(targets), parameters
         self.free = free_entries(parameters)
-        self._theta = parameters.value.astype(float)
-        is_formula = isinstance(model, formula.Formula) and self._theta.size <= TAPED
-        self._tape = formula.recorded(model, inputs) if is_formula else None  # type: ignore[arg-type]
-        if self._tape is not None and not self._is_right(self._tape):
-            self._tape = None
+        self._at: bytes | None = None
+        self._jacobian: Any = None
+        self._theta, self._tape = start, None
+        if isinstance(model, formula.Formula) and start.size <= TAPED:
+            with np.errstate(all="ignore"):
+                self._tape = formula.recorded(model, inputs, start[self.free])
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the record of the formula, whose functions cannot be pickled."""
-        return self.__dict__ | {"_tape": None}
+        return self.__dict__ | {"_tape": None, "_at": None, "_jacobian": None}
 
     @property
     def count(self) -> int:
@@ -88,8 +93,16 @@ class Problem:
 
     def jacobian(self, free: Any) -> Any:
         """J = ∂d/∂θ for the free parameters: (count, free)."""
+        at = free.tobytes()
+        if at != self._at:  # solvers ask again where they began, and often where they ended
+            self._jacobian = self._new_jacobian(free)
+            self._jacobian.flags.writeable = False
+            self._at = at
+        return self._jacobian
+
+    def _new_jacobian(self, free: Any) -> Any:
         rows = self._tape.jacobian(free) if self._tape is not None else None
-        if rows is None or not np.isfinite(rows.sum()):  # jets know more about 0 · ∞
+        if rows is None or not math.isfinite(rows.sum()):  # jets know more about 0 · ∞
             rows = self._evaluation.jacobian(free)
             self._require_finite(free, rows)
         rows = self.noise.whitened(rows)
@@ -112,7 +125,9 @@ class Problem:
         if wrong.size:
             at = self.free[wrong[0]]
             (path,) = [
-                path for path, where in self._windows.items() if where.start <= at < where.stop
+                path
+                for path, where in windows(self._parameters).items()
+                if where.start <= at < where.stop
             ]
             raise NonFiniteError(
                 f"least_squares: the derivative by {path!r} is not finite",
@@ -123,15 +138,6 @@ class Problem:
                 "root, for example, is infinite at 0",
             )
 
-    def _is_right(self, tape: Any) -> bool:
-        """Whether the tape computes what the model computes."""
-        with np.errstate(all="ignore"):
-            recorded, plain = tape.value(self._theta[self.free]), self._model.apply(*self.inputs)
-            if recorded.shape != plain.shape:
-                return False
-            differs = np.abs(recorded - plain) > 1e-9 * np.abs(plain)
-        return not differs.any()
-
 
 TAPED = 64
 """A formula with more parameters is not recorded."""
@@ -139,5 +145,5 @@ TAPED = 64
 
 def free_entries(parameters: ParameterVector) -> Any:
     """The positions in the flat vector of the parameters that are not frozen."""
-    is_free = [np.full(p.size, p.trainable) for p in parameters]
-    return np.flatnonzero(np.concatenate([np.zeros(0, bool), *is_free]))
+    is_free = np.array([p.trainable for p in parameters], bool)
+    return np.flatnonzero(np.repeat(is_free, [p.size for p in parameters]))

@@ -28,6 +28,8 @@ SMALL_GRADIENT = 1
 """The status of a solver that ends there."""
 STILL = 1e-5
 """χ² stands still if a round lowers it by less than this share."""
+MINPACK_CONVERGED = (1, 2, 3, 4)
+"""The statuses of MINPACK at a minimum."""
 LOSSES = ("linear", "soft_l1", "huber", "cauchy", "arctan")
 
 
@@ -94,7 +96,7 @@ class Settings:
     @property
     def has_bounds(self) -> bool:
         """Whether a free parameter is bounded."""
-        return any(np.isfinite(self.low)) or any(np.isfinite(self.high))
+        return bool(np.isfinite(self.low).any() or np.isfinite(self.high).any())
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -174,42 +176,68 @@ def _settled(problem: Any, start: Any, settings: Settings, method: str) -> Solut
 
 
 def _solved(problem: Any, start: Any, settings: Settings, method: str) -> Solution:
-    least_squares = required("scipy.optimize", "fitting needs").least_squares
     limit = settings.max_evaluations or max(3000, 300 * len(start))
-    tolerances = dict.fromkeys(("ftol", "xtol", "gtol"), settings.tolerance)
-    options: dict[str, Any] = {"method": method, "x_scale": "jac", **tolerances}
-    evaluations = 0
     # A step that goes too far may overflow; the solver then takes a shorter one.
     with np.errstate(all="ignore"):
-        while True:
-            units = Units.of(problem, start, settings, method)
-            if method != "lm":
-                options["bounds"] = (settings.low / units.values, settings.high / units.values)
-                options |= {"loss": settings.loss, "f_scale": settings.loss_scale / units.residuals}
-            found = least_squares(
-                units.residuals_of(problem), start / units.values, units.jacobian_of(problem),
-                max_nfev=max(limit - evaluations, 1), **options,
-            )  # fmt: skip
-            size, found = np.abs(found.fun).max(initial=0), units.undone(found)
-            evaluations += int(found.nfev)
-            if found.status != SMALL_GRADIENT or method == "lm" or not 0 < size < 0.01:
-                break
-            start = found.x  # the gradient was small beside that at the start, not beside itself
+        if method == "lm":
+            found = _by_minpack(problem, start, settings.tolerance, limit)
+        else:
+            found = _by_region(problem, start, settings, method, limit)
     is_finite = np.isfinite(found.jac).all() and np.isfinite(found.cost)
     spread = spread_of(found.jac if is_finite else np.zeros_like(found.jac))
     has_converged = bool(is_finite and found.status > 0)
     if has_converged and method == "lm":
         has_converged = _is_minimum(found, spread, settings.tolerance)
     return Solution(
-        found.x, found.fun, found.jac, float(found.cost), spread, method, evaluations,
+        found.x, found.fun, found.jac, float(found.cost), spread, method, int(found.nfev),
         has_converged, bool(is_finite and found.status == 0),
         found.message if is_finite else "the model is not finite there",
     )  # fmt: skip
 
 
+def _by_minpack(problem: Any, start: Any, tolerance: float, limit: int) -> Any:
+    """MINPACK's lmder, by `leastsq`: `least_squares` finds the same, but calls it with more steps.
+
+    For small data these would take as long as everything else together.
+    """
+    optimize = required("scipy.optimize", "fitting needs")
+    tolerances = dict.fromkeys(("ftol", "xtol", "gtol"), tolerance)
+    x, _, info, message, status = optimize.leastsq(
+        problem.residuals, start, Dfun=lambda theta: problem.jacobian(theta).T, col_deriv=True,
+        full_output=True, maxfev=limit, **tolerances,
+    )  # fmt: skip
+    r = info["fvec"]
+    return optimize.OptimizeResult(
+        x=x, fun=r, jac=problem.jacobian(x), cost=r @ r / 2, nfev=info["nfev"],
+        status=status if status in MINPACK_CONVERGED else 0, message=message,
+    )  # fmt: skip
+
+
+def _by_region(problem: Any, start: Any, settings: Settings, method: str, limit: int) -> Any:
+    """A trust region, by `least_squares`; once more, from where a small gradient stopped it."""
+    least_squares = required("scipy.optimize", "fitting needs").least_squares
+    options: dict[str, Any] = {"method": method, "x_scale": "jac", "loss": settings.loss}
+    options |= dict.fromkeys(("ftol", "xtol", "gtol"), settings.tolerance)
+    evaluations = 0
+    while True:
+        units = Units.of(problem, start, settings)
+        found = least_squares(
+            units.residuals_of(problem), start / units.values, units.jacobian_of(problem),
+            bounds=(settings.low / units.values, settings.high / units.values),
+            f_scale=settings.loss_scale / units.residuals,
+            max_nfev=max(limit - evaluations, 1), **options,
+        )  # fmt: skip
+        size, found = np.abs(found.fun).max(initial=0), units.undone(found)
+        evaluations += int(found.nfev)
+        if found.status != SMALL_GRADIENT or not 0 < size < 0.01:
+            found.nfev = evaluations
+            return found
+        start = found.x  # the gradient was small beside that at the start, not beside itself
+
+
 @frozen(eq=False)
 class Units:
-    """The units in which a solver computes: θ_k = c_k u_k, d = s ρ.
+    """The units in which a trust region computes: θ_k = c_k u_k, d = s ρ.
 
     "trf" and "dogbox" compare gradient and step with numbers, whatever their units. So residuals
     are measured by those at the start, and parameters by what they change in them.
@@ -221,19 +249,16 @@ class Units:
     """s."""
     low: Any
     high: Any
-    has_own: bool
-    """Whether they are other ones than those of the caller."""
 
     @classmethod
-    def of(cls, problem: Any, start: Any, settings: Settings, method: str) -> Units:
-        """Those for a start at which the residuals are finite; "lm" needs none."""
-        values, largest = np.ones(len(start)), 1.0
-        if method != "lm":
-            largest = float(np.abs(problem.residuals(start)).max(initial=0)) or 1.0
-            lengths = np.linalg.norm(problem.jacobian(start) / largest, axis=0)
-            is_usable = np.isfinite(lengths) & (lengths > 0)
-            values[is_usable] /= lengths[is_usable]
-        return cls(values, largest, settings.low, settings.high, method != "lm")
+    def of(cls, problem: Any, start: Any, settings: Settings) -> Units:
+        """Those for a start at which the residuals are finite."""
+        values = np.ones(len(start))
+        largest = float(np.abs(problem.residuals(start)).max(initial=0)) or 1.0
+        lengths = np.linalg.norm(problem.jacobian(start) / largest, axis=0)
+        is_usable = np.isfinite(lengths) & (lengths > 0)
+        values[is_usable] /= lengths[is_usable]
+        return cls(values, largest, settings.low, settings.high)
 
     def theta(self, u: Any) -> Any:
         """θ, which rounding does not move out of its bounds."""
@@ -241,20 +266,14 @@ class Units:
 
     def residuals_of(self, problem: Any) -> Any:
         """The function ρ(u)."""
-        if not self.has_own:
-            return problem.residuals
         return lambda u: problem.residuals(self.theta(u)) / self.residuals
 
     def jacobian_of(self, problem: Any) -> Any:
         """The function ∂ρ/∂u."""
-        if not self.has_own:
-            return problem.jacobian
         return lambda u: problem.jacobian(self.theta(u)) * (self.values / self.residuals)
 
     def undone(self, found: Any) -> Any:
         """A result of SciPy in the units of the caller."""
-        if not self.has_own:
-            return found
         found.x = self.theta(found.x)
         found.fun = found.fun * self.residuals
         found.jac = found.jac * (self.residuals / self.values)

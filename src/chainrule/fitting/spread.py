@@ -62,7 +62,8 @@ def spread_of(jacobian: Any) -> Spread:
     lengths = np.sqrt(np.einsum("np,np->p", jacobian, jacobian))
     lengths[lengths == 0] = 1.0
     _, s, v = np.linalg.svd(jacobian / lengths, full_matrices=len(jacobian) < len(lengths))
-    s = np.concatenate([s, np.zeros(len(v) - len(s))])
+    if len(s) < len(v):
+        s = np.concatenate([s, np.zeros(len(v) - len(s))])
     is_kept = s > CUTOFF * s.max(initial=0)
     factor = v[is_kept].T / s[is_kept] / lengths[:, None]
     return Spread(factor, v[~is_kept].T, lengths)
