@@ -206,7 +206,7 @@ def draw(curves: dict[int, np.ndarray], fits: list, found: dict) -> Figure:
         right.errorbar(u, mean, deviation, **how)
     left.axvline(EXACT, color=VERMILION, lw=1, label="exact")
     low, high = found["critical"] + np.array([-1, 1]) * found["critical error"]
-    left.axvspan(low, high, color=VERMILION, alpha=0.15, lw=0)
+    left.axvspan(low, high, color=VERMILION, alpha=0.15, lw=0, label="this result, ± 1σ")
     left.set(xlabel="temperature T", ylabel="probability of order, by the network")
     right.set(xlabel="(T − T$_c$) (L/8)$^{1/ν}$", ylabel="probability of order, by the network")
     left.legend(frameon=False)

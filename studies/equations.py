@@ -95,7 +95,7 @@ def equation(u: Graph, d: int, residual: Layer, uses: str, second: Any) -> Graph
 def solve(model: Graph, draw: Any, steps: int, rounds: int, count: int, added: int) -> float:
     """Minimize the mean square of the residual with Levenberg and Marquardt's method.
 
-    After each round, the points with the largest residuals among ten times as many new ones are
+    After each round, the points with the largest residuals among twenty times as many new ones are
     added (Lu, Meng, Mao and Karniadakis, SIAM Review 63 (2021) 208). The Jacobian of all residuals
     comes from the same backward pass as a gradient, with the rows kept apart.
     """

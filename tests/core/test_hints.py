@@ -406,20 +406,23 @@ def test_no_hint_suggests_a_layer_that_does_not_exist(name):
         assert ": " in str(error)
 
 
+PACKAGES = (
+    chainrule,
+    losses,
+    optimizers,
+    callbacks,
+    schedules,
+    initializers,
+    metrics,
+    fitting,
+    physics,
+)
+"""All with public names."""
+
+
 @pytest.mark.parametrize("table", [elsewhere.ARGUMENTS, elsewhere.ATTRIBUTES])
 def test_the_tables_name_classes_and_methods_that_exist(table):
-    modules = [
-        chainrule,
-        losses,
-        optimizers,
-        callbacks,
-        schedules,
-        initializers,
-        metrics,
-        fitting,
-        physics,
-    ]
-    known = {n: getattr(m, n) for m in modules for n in m.__all__}
+    known = {n: getattr(m, n) for m in PACKAGES for n in m.__all__}
     classes = [kind for kind in known.values() if isinstance(kind, type)]
     known |= {base.__name__: base for kind in classes for base in kind.__mro__}
     known |= {"History": History, "Parameter": 0, "ParameterVector": 0, "Node": 0, "Layers": 0}
@@ -434,18 +437,7 @@ TO_COME = {"rate", "ignore"}
 
 
 def test_the_arguments_that_the_table_suggests_exist():
-    modules = [
-        chainrule,
-        losses,
-        optimizers,
-        callbacks,
-        schedules,
-        initializers,
-        metrics,
-        fitting,
-        physics,
-    ]
-    public = [getattr(module, name) for module in modules for name in module.__all__]
+    public = [getattr(module, name) for module in PACKAGES for name in module.__all__]
     kinds = [each for each in public if isinstance(each, type)]
     for owner, table in elsewhere.ARGUMENTS.items():
         name, _, method = owner.partition(".")
