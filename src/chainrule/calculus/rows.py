@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.calculus.jet import innermost
+from chainrule.calculus.jet_memory import innermost
 from chainrule.calculus.replicas import Replica, RowReplica
 from chainrule.core.input_checks import as_tuple, one_or_tuple
 from chainrule.core.layer import Layer

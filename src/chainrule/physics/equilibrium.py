@@ -21,7 +21,8 @@ import numpy.typing as npt
 from attrs import field
 
 from chainrule.calculus.dual import Dual
-from chainrule.calculus.jet import Jet, innermost
+from chainrule.calculus.jet import Jet
+from chainrule.calculus.jet_memory import innermost
 from chainrule.calculus.replicas import Replica, unused_level, without_gradients
 from chainrule.core.errors import ConvergenceError, ShapeError, SingularMatrixError
 from chainrule.core.layer import Layer

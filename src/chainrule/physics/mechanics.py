@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 from attrs import field
 
-from chainrule.calculus.jet import Jet, JetDelta, Pairs, innermost
+from chainrule.calculus.jet import Jet, JetDelta, Pairs
+from chainrule.calculus.jet_memory import innermost
 from chainrule.calculus.replicas import unused_level, without_gradients
 from chainrule.core.errors import (
     ConfigurationError,

@@ -21,7 +21,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from chainrule.calculus.jet import innermost
+from chainrule.calculus.jet_memory import innermost
 from chainrule.calculus.replicas import without_gradients
 from chainrule.core.errors import ConfigurationError, ShapeError, shortened
 from chainrule.core.layer import Layer
