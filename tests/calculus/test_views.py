@@ -267,3 +267,11 @@ def test_a_delta_in_an_array_of_numbers_is_named():
             write()
     with pytest.raises(NoTangentRuleError, match=r"zeros_like\(delta\)"):
         x[:] = delta
+
+
+def test_a_write_reaches_the_array_that_was_flattened_and_shaped_again():
+    a = Jet(np.arange(24.0).reshape(2, 4, 3), (), 1)
+    b = np.broadcast_to(a[:1], a.shape) + 0
+    b.ravel().reshape(b.shape)[0] = 1  # b is in NumPy's usual order, so this is a view of it
+    np.testing.assert_array_equal(b.value, [[1.0, 1.0, 1.0], *[[0.0, 1.0, 2.0]] * 3])
+    np.testing.assert_array_equal(b.first[0], [[0.0, 0.0, 0.0], *[[12.0, 13.0, 14.0]] * 3])

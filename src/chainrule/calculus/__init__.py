@@ -3,8 +3,7 @@
     dual                  `Dual`, a value with its tangent, which NumPy's functions accept
     jet                   `Jet`, an array with several derivatives, first and second
     jet_functions         NumPy's functions of a `Jet`
-    formula               public: `Formula`, a layer of which one writes `forward` alone
-    tape                  a formula as a list of operations, for fits
+    jet_memory            the parts of a `Jet` in memory, and its views
     rules                 the kinds of tangent rule
     elementwise_rules     the table of derivatives of elementwise functions; add a function here
     array_rules           the table for functions of whole arrays; add a function here

@@ -27,7 +27,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from chainrule.calculus.jet import Jet, level_in, like
+from chainrule.calculus.jet import Jet, level_in
+from chainrule.calculus.jet_memory import like
 from chainrule.calculus.tape import Tape
 from chainrule.core.errors import DefinitionError
 from chainrule.core.input_checks import as_tuple, one_or_tuple

@@ -35,10 +35,19 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from chainrule.calculus.array_methods import ArrayMethods
 from chainrule.calculus.array_rules import CREATING, REDUCTIONS
-from chainrule.calculus.dual import CONSTANT, RULES, Dual, dual, rule_of, same_layout
+from chainrule.calculus.dual import CONSTANT, RULES, Dual, rule_of
 from chainrule.calculus.elementwise_rules import CURVATURES, DERIVATIVES, STEEP
+from chainrule.calculus.jet_memory import (
+    Parts,
+    in_order,
+    innermost,
+    ordered,
+    read_only,
+    room_for,
+    stacked,
+    with_zeros,
+)
 from chainrule.calculus.messages import lost, lost_in_conversion, name_of, no_method, no_rule
 from chainrule.calculus.rules import Call, Evaluation, TangentRule
 from chainrule.core.errors import NoTangentRuleError, ShapeError
@@ -67,7 +76,7 @@ def _number_in_place(ufunc: np.ufunc, number: Jet, other: Any) -> Any:
     return ufunc(number, other)
 
 
-class Jet(ArrayMethods):
+class Jet(Parts):
     """An array with derivatives along several directions; flows through NumPy like an array.
 
     Parameters
@@ -776,97 +785,6 @@ def aligned(parts: Any, ndim: int) -> Any:
     return parts.reshape(parts.shape[0], *(1,) * missing, *parts.shape[1:])
 
 
-def with_zeros(value: Any, count: int) -> Any:
-    """The parts of a constant."""
-    parts = room_for(value, count)
-    parts[0], parts[1:] = value, 0
-    return parts
-
-
-# ---- the order of axes in memory
-
-
-def innermost(x: Any) -> Any:
-    """The plain array in a Dual or a Jet, or in one inside the other."""
-    while isinstance(x, Dual | Jet):
-        x = x.value
-    return x
-
-
-def is_contiguous(x: Any) -> bool:
-    """Whether the value is in NumPy's usual order, row after row; also true of a number."""
-    x = innermost(x)
-    return bool(x.flags.c_contiguous) if hasattr(x, "flags") else True
-
-
-def room_for(value: Any, count: int, kind: Any = None) -> Any:
-    """An array for parts that have the shape of the value, and its order in memory."""
-    shape, plain, kind = value.shape, innermost(value), like(value if kind is None else kind)
-    if is_contiguous(plain):
-        return np.empty((count, *shape), value.dtype, **kind)
-    axes = sorted(range(len(shape)), key=lambda n: -abs(plain.strides[n]))
-    room = np.empty((count, *(shape[n] for n in axes)), value.dtype, **kind)
-    return np.transpose(room, (0, *(1 + axes.index(n) for n in range(len(shape)))))
-
-
-def stacked(images: Sequence[Any]) -> Any:
-    """Parts, in the order in memory of the first."""
-    room = room_for(images[0], len(images))
-    for n, image in enumerate(images):
-        room[n] = image
-    return room
-
-
-def ordered(parts: Any, value: Any) -> Any:
-    """The parts with axes in the order in memory that those of the value have."""
-    if same_layout(innermost(parts[0]), innermost(value)):
-        return parts
-    room = room_for(value, len(parts), parts)
-    room[...] = parts
-    return room
-
-
-def in_order(result: Any, inputs: Sequence[Any]) -> Any:
-    """The result of a ufunc in the order in memory that NumPy would give its value alone."""
-    for x in (result, *inputs):  # usually all are in NumPy's usual order, row after row
-        whole = x.parts if type(x) in (Jet, JetDelta) else x
-        if not (whole.flags.c_contiguous if type(whole) is np.ndarray else is_contiguous(whole)):
-            break
-    else:
-        return result
-    if not isinstance(result, Jet):
-        return result
-    flags: Any = [*[["readonly"]] * len(inputs), ["writeonly", "allocate"]]
-    dtypes = [*[None] * len(inputs), result.dtype]
-    given = [*map(innermost, inputs), None]
-    value = np.nditer(given, ["zerosize_ok"], flags, dtypes).operands[-1]
-    return result.made(ordered(result.parts, value))
-
-
-def lifted(image: Any, parts: Any, axis: int = 0) -> Any:
-    """The view of all parts, given the view of the first: it takes the same steps in each."""
-    if isinstance(parts, Dual):
-        value = lifted(image.value, parts.value, axis)
-        return dual(value, lifted(image.tangent, parts.tangent, axis), parts.level)
-    if isinstance(parts, Jet):
-        return parts.made(lifted(image.parts, parts.parts, axis + 1))
-    shape, strides = list(image.shape), list(image.strides)
-    shape.insert(axis, parts.shape[axis])
-    strides.insert(axis, parts.strides[axis])
-    return np.lib.stride_tricks.as_strided(image, shape, strides)
-
-
-def read_only(x: Any) -> Any:
-    """A view that cannot be written to."""
-    if isinstance(x, Dual):
-        return dual(read_only(x.value), read_only(x.tangent), x.level)
-    if isinstance(x, Jet):
-        return x.made(read_only(x.parts))
-    view = x.view()
-    view.flags.writeable = False
-    return view
-
-
 def _is_zero(jet: Jet) -> bool:
     """Whether all parts are zeros, as in a new array: jet and delta at the same time."""
     return not np.any(jet.parts)
@@ -886,11 +804,6 @@ def _write(result: Any, out: Any) -> Any:
         result = result.constant_part
     out[...] = result
     return out
-
-
-def like(x: Any) -> dict[str, Any]:
-    """The argument that makes NumPy create an array of this kind."""
-    return {"like": x} if isinstance(x, Jet | Dual) else {}
 
 
 def not_linear(function: Any) -> NoTangentRuleError:

@@ -20,18 +20,13 @@ from chainrule.calculus.jet import (
     aligned,
     by_rule,
     contraction,
-    innermost,
-    is_contiguous,
     jets_in,
     level_in,
-    lifted,
-    like,
     not_linear,
-    ordered,
     part_in,
     replaced,
-    stacked,
 )
+from chainrule.calculus.jet_memory import innermost, is_contiguous, lifted, like, ordered, stacked
 from chainrule.calculus.messages import lost, name_of, no_rule
 from chainrule.calculus.rules import Call
 

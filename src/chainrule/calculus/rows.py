@@ -16,9 +16,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from chainrule.calculus.dual import Dual
+from chainrule.calculus.jet_memory import innermost
 from chainrule.calculus.replicas import Replica, RowReplica
 from chainrule.core.input_checks import as_tuple, one_or_tuple
 from chainrule.core.layer import Layer
@@ -174,13 +173,6 @@ def _agree(one: Any, other: Any) -> bool:
     one, other = innermost(one), innermost(other)
     tolerance = np.sqrt(np.finfo(one.dtype).eps) * np.abs(one).max(initial=0)
     return bool(np.all((np.abs(one - other) <= tolerance) | np.isnan(one)))
-
-
-def innermost(x: Any) -> npt.NDArray[Any]:
-    """The value of the value of … a Dual."""
-    while isinstance(x, Dual):
-        x = x.value
-    return x  # type: ignore[no-any-return]
 
 
 def has_state(model: Layer) -> bool:

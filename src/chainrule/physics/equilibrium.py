@@ -22,6 +22,7 @@ from attrs import field
 
 from chainrule.calculus.dual import Dual
 from chainrule.calculus.jet import Jet
+from chainrule.calculus.jet_memory import innermost
 from chainrule.calculus.replicas import Replica, unused_level, without_gradients
 from chainrule.core.errors import ConvergenceError, ShapeError, SingularMatrixError
 from chainrule.core.layer import Layer
@@ -30,7 +31,7 @@ from chainrule.core.types import Array, Shape
 from chainrule.core.validators import a_tolerance, as_float, as_int, at_least_one, counted_or_zero
 from chainrule.layers.reshape import plain
 from chainrule.layers.wrappers import a_layer, is_shape, shape_of_state
-from chainrule.physics.mechanics import innermost, refuse_state
+from chainrule.physics.mechanics import refuse_state
 from chainrule.physics.runge_kutta import column
 
 Numbers: TypeAlias = npt.NDArray[Any]

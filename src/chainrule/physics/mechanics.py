@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 from attrs import field
 
-from chainrule.calculus.dual import Dual
 from chainrule.calculus.jet import Jet, JetDelta, Pairs
+from chainrule.calculus.jet_memory import innermost
 from chainrule.calculus.replicas import unused_level, without_gradients
 from chainrule.core.errors import (
     ConfigurationError,
@@ -46,13 +46,6 @@ def refuse_state(owner: Layer, inside: Layer) -> None:
                 received=label(member),
                 hint="one pass evaluates it several times: leave out Dropout and BatchNorm there",
             )
-
-
-def innermost(x: Any) -> Any:
-    """The plain array in a Dual or a Jet, or in one inside the other."""
-    while isinstance(x, Dual | Jet):
-        x = x.value
-    return x
 
 
 class Mechanics(Layer, repr=False):

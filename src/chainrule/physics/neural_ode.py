@@ -21,6 +21,7 @@ from typing import Any
 import attrs
 import numpy as np
 
+from chainrule.calculus.jet_memory import innermost
 from chainrule.calculus.replicas import without_gradients
 from chainrule.core.errors import ConfigurationError, ShapeError, shortened
 from chainrule.core.layer import Layer
@@ -36,7 +37,7 @@ from chainrule.core.validators import (
     one_of,
 )
 from chainrule.layers.wrappers import a_layer, current_twins
-from chainrule.physics.mechanics import innermost, refuse_state
+from chainrule.physics.mechanics import refuse_state
 from chainrule.physics.runge_kutta import (
     DOPRI5,
     RK4,
