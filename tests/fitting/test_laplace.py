@@ -249,7 +249,7 @@ def refused(kind, make, *words):
 
 def test_what_has_no_posterior_is_refused(monkeypatch):
     model, x, t = network()
-    refused(BuildError, lambda: Laplace(Dense(1), x, t), "not built")
+    refused(BuildError, lambda: Laplace(Dense(1), x, t), "not built", "fitting.minimize")
     trainer = Trainer(model, losses.HalfSquaredError(), optimizers.Adam())
     refused(DefinitionError, lambda: Laplace(trainer, x, t), "Laplace(trainer.model)")
     refused(ArgumentError, lambda: Laplace(model, x, t, prior=1.0), "prior_deviation=…")

@@ -11,6 +11,7 @@ import numpy as np
 
 from chainrule import figure_style
 from chainrule.core.errors import ConfigurationError
+from chainrule.core.input_checks import as_tuple
 
 if TYPE_CHECKING:
     from chainrule.fitting.fit import Fit
@@ -38,7 +39,7 @@ def draw(fit: Fit, probability: float) -> Any:
         lower, upper = fit.band(rows, probability)
         curve, _ = problem.curve(fit._solution.values, (rows,))
     columns = _columns(targets)
-    residuals = np.concatenate([_two(r) for r in _tuple(fit.residuals)], axis=1)
+    residuals = np.concatenate([_two(r) for r in as_tuple(fit.residuals)], axis=1)
     deviations = _deviations(fit, targets)
     figure = figure_style.new_figure(
         figsize=(4.6 * max(len(columns) * 0.8, 1), 4.2), layout="constrained"
@@ -47,7 +48,7 @@ def draw(fit: Fit, probability: float) -> Any:
         2, len(columns), sharex=True, squeeze=False, gridspec_kw={"height_ratios": [3, 1]}
     )
     flat = [
-        np.concatenate([_two(a) for a in _tuple(part)], axis=1) for part in (curve, lower, upper)
+        np.concatenate([_two(a) for a in as_tuple(part)], axis=1) for part in (curve, lower, upper)
     ]
     for n, (name, values) in enumerate(columns):
         top, bottom = axes[:, n]
@@ -75,10 +76,6 @@ def draw(fit: Fit, probability: float) -> Any:
         top.legend(frameon=False)
     axes[1, 0].set_ylabel("residual / σ")
     return figure
-
-
-def _tuple(arrays: Any) -> tuple[Any, ...]:
-    return arrays if isinstance(arrays, tuple) else (arrays,)
 
 
 def _two(array: Any) -> Any:

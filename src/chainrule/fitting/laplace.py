@@ -20,7 +20,7 @@ import numpy.typing as npt
 from chainrule.calculus import derivatives
 from chainrule.core import input_checks, messages
 from chainrule.core.arrays import as_array
-from chainrule.core.errors import ConfigurationError, DataError, ShapeError
+from chainrule.core.errors import BuildError, ConfigurationError, DataError, ShapeError
 from chainrule.core.hints import hinted
 from chainrule.core.input_checks import as_tuple
 from chainrule.core.layer import Layer
@@ -277,7 +277,13 @@ class Laplace:
 def _require_plain(model: Layer) -> None:
     if not isinstance(model, Layer):
         raise messages.not_a_layer("Laplace", model, "a trained model")
-    messages.require_built(model)
+    if not model.is_built:
+        raise BuildError(
+            "Laplace: the model is not built yet, so it was not trained either",
+            expected="a model at a minimum of the cost, around which the posterior is approximated",
+            received=f"{model!r:.60}",
+            hint="fitting.minimize(model, loss, x, t), or a Trainer, builds and trains it",
+        )
     shapes = model.output_shapes
     if len(shapes) != 1:
         raise ShapeError(
