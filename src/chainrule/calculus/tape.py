@@ -29,7 +29,7 @@ from chainrule.core.errors import NoTangentRuleError
 UNIT = 1.0
 """∂y/∂y. A product with this very object is left out."""
 CONSTANTS = (int, float, np.generic, np.ndarray)
-"""What may stand beside a parameter in a formula."""
+"""The types of constants in a formula."""
 
 
 class Step(NamedTuple):
