@@ -23,13 +23,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from chainrule.calculus.elementwise_rules import minus_one, one, partials_of
+from chainrule.calculus.elementwise_rules import DERIVATIVES, minus_one, one
 from chainrule.core.errors import NoTangentRuleError
 
 UNIT = 1.0
 """∂y/∂y. A product with this very object is left out."""
 CONSTANTS = (int, float, np.generic, np.ndarray)
-"""What may be combined with a parameter in a formula."""
+"""The types of constants in a formula."""
 
 
 class Step(NamedTuple):
@@ -56,10 +56,8 @@ class Tape:
 
     Raises
     ------
-    NoTangentRuleError
-        If the function does anything else with the numbers, such as a sum or a comparison.
-    TypeError, AttributeError
-        If it takes the numbers for something that they are not, as in ``a[0]`` or ``a.sum()``.
+    Exception
+        The function cannot be recorded.
 
     Examples
     --------
@@ -160,16 +158,15 @@ class _Recorded(np.lib.mixins.NDArrayOperatorsMixin):
         self.tape, self.position = tape, position
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
-        partials = partials_of(ufunc)
-        if method != "__call__" or options or not partials:
+        if method != "__call__" or options or ufunc not in DERIVATIVES:
             raise _not_recordable(ufunc.__name__)
-        return self.tape.record(ufunc, inputs, partials)
+        return self.tape.record(ufunc, inputs, DERIVATIVES[ufunc])
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         raise _not_recordable(function.__name__)
 
     def __pow__(self, exponent: Any) -> Any:
-        partials = partials_of(np.power)
+        partials = DERIVATIVES[np.power]
         if isinstance(exponent, int | float) and exponent != 0:
             square, power = (lambda y, x, a: 2 * x), (lambda y, x, a: a * x ** (a - 1))
             partials = (square if exponent == 2 else power, partials[1])
@@ -177,9 +174,6 @@ class _Recorded(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __bool__(self) -> bool:
         raise _not_recordable("a condition")
-
-    def __float__(self) -> float:
-        raise _not_recordable("a conversion")
 
     def __array__(self, *given: Any, **named: Any) -> Any:
         raise _not_recordable("a conversion")
