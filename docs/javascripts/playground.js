@@ -30,7 +30,7 @@ class Playground {
     this.box = box;
     this.hidden = [20, 20];
     this.f = "relu";
-    this.eta = 0.2;
+    this.eta = 0.5;
     this.batch = 100;
     this.seed = 1;
     this.points = []; // [x₀, x₁, value]
@@ -109,7 +109,7 @@ class Playground {
   build() {
     const canvas = (name, more = {}) => make("canvas", { width: GRID, height: GRID, role: "img", "aria-label": name, ...more });
     this.output = canvas("The output of the network over the square; press Enter to draw a point", { tabindex: "0" });
-    this.wanted = canvas("The function to learn");
+    this.wanted = canvas("The picture of F");
     this.marks = make("svg", { viewBox: "-0.5 -0.5 1 1", class: "marks" });
     this.output.addEventListener("pointerdown", (event) => {
       const place = this.output.getBoundingClientRect();
@@ -145,7 +145,7 @@ class Playground {
         this.drawing,
         make("div", { class: "controls" },
           labelled("f", choice({ relu: "ReLU", tanh: "tanh", sigmoid: "sigmoid" }, "relu", (f) => { this.f = f; this.restart(); })),
-          labelled("η", choice(same(rates), "0.2 ", (eta) => (this.eta = Number(eta)))),
+          labelled("η", choice(same(rates), "0.5 ", (eta) => (this.eta = Number(eta)))),
           labelled("batch", choice(same(batches), "100 ", (batch) => (this.batch = Number(batch))))),
         this.layers, this.sizes, make("p", { class: "hint" }, "Cost of each batch, logarithmic"), this.curve)));
     paint(this.wanted, WANTED, -0.05, 0.28);
