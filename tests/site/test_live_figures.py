@@ -114,7 +114,15 @@ def test_one_goes_through_the_network_with_the_keyboard(page: Any, address: str)
     assert following.is_disabled()
     # The numbers of the page's tables: −3/32, 1/32 and so on, to four decimals.
     visible = shown(page)
-    for number in ("−0.0938", "−0.0469", "0.0625", "0.0313", "−0.0625", "∂C/∂b −0.1250", "C = 0.1250"):
+    for number in (
+        "−0.0938",
+        "−0.0469",
+        "0.0625",
+        "0.0313",
+        "−0.0625",
+        "∂C/∂b −0.1250",
+        "C = 0.1250",
+    ):
         assert number in visible
     assert "∂C/∂w₂₂ = Δ₂ · x₂ = 0.0313 · 1.0000 = 0.0313" in page.locator(".says").inner_text()
 

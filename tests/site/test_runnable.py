@@ -19,8 +19,9 @@ def page(browser: Any, address: str) -> Iterator[Any]:
     elsewhere: list[str] = []
     page.on(
         "request",
-        lambda request: request.url.startswith((address, "data:", "blob:"))
-        or elsewhere.append(request.url),
+        lambda request: (
+            request.url.startswith((address, "data:", "blob:")) or elsewhere.append(request.url)
+        ),
     )
     yield page
     context.close()
