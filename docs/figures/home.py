@@ -37,7 +37,8 @@ def network() -> Figure:
                           ha="left" if len(rows) > 1 else "center",
                           bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5})  # fmt: skip
     ways = ((3.5, BLUE, 0.3, r"forward:  $y = f(y\,w + b)$"),
-            (0.2, VERMILION, -0.3, r"backward:  $\Delta = (\Delta\,w^\mathsf{T})\,f'$"))  # fmt: skip
+            (0.2, VERMILION, -0.3, r"backward:  $\Delta = (\Delta\,w^\mathsf{T})\,f'$")
+    )  # fmt: skip
     for height, colour, way, text in ways:
         ends = (1.0, 5.6) if way > 0 else (5.6, 1.0)
         axes.annotate("", xy=(ends[1], height), xytext=(ends[0], height),

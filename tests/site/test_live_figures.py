@@ -1,7 +1,8 @@
-"""The figures that can be changed: their numbers are the lecture's, and hands and keys move them."""
+"""The figures that can be changed: the numbers are the lecture's, and hand and keys move them."""
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,7 @@ def test_ten_steps_are_the_lectures(
     browser: Any, address: str, sizes: list[int], names: list[str]
 ) -> None:
     rng = np.random.default_rng(len(sizes))
-    weights = [rng.normal(size=pair) for pair in zip(sizes, sizes[1:], strict=False)]
+    weights = [rng.normal(size=pair) for pair in pairwise(sizes)]
     biases = [rng.normal(size=size) for size in sizes[1:]]
     x, t, eta = rng.normal(size=(7, sizes[0])), rng.normal(size=(7, sizes[-1])), 0.05
     page = browser.new_page()
@@ -149,7 +150,8 @@ def test_every_number_can_be_moved_by_keys_and_by_hand(page: Any, address: str) 
     # What is shown is the lecture's, for the numbers as they are now.
     found = page.evaluate("""() => {
       const { network, input, target } = document.querySelector(".live").figure;
-      return {x: [...input], t: [...target], w: network.map(l => [...l.w]), b: network.map(l => [...l.b])};
+      const [w, b] = ["w", "b"].map(name => network.map(layer => [...layer[name]]));
+      return { x: [...input], t: [...target], w, b };
     }""")
     weights = [np.reshape(found["w"][0], (2, 2)), np.reshape(found["w"][1], (2, 1))]
     biases = [np.array(b) for b in found["b"]]
