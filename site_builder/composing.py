@@ -152,6 +152,7 @@ class _Composer:
         make: Callable[[Block], str] | None = {
             "figure": self._figure,
             "source": self._excerpt,
+            "peer": _code,
         }.get(part.language)
         if part.language == "python":
             shown = expected_output(parts, number)
