@@ -121,7 +121,7 @@ class _Composer:
         self.root, self.page, self.outcomes = root, page, outcomes
         self.result = Composed()
         self.tolerance: Tolerance = Tolerance()
-        self.has_mermaid = False
+        self.has_mermaid = self.has_live = False
         self.number_of_pictures = 0
 
     def composed(self) -> Composed:
@@ -152,6 +152,7 @@ class _Composer:
         make: Callable[[Block], str] | None = {
             "figure": self._figure,
             "source": self._excerpt,
+            "peer": _code,
         }.get(part.language)
         if part.language == "python":
             shown = expected_output(parts, number)
@@ -179,6 +180,7 @@ class _Composer:
             raise PageError(shown.line, "this output is not compared with anything; remove it")
         if is_compared(block):
             self._compare(block, outcome.printed, shown)
+        self.has_live |= "live" in block.options
         made = "" if "hidden" in block.options else _code(block)
         printed, kind = outcome.printed, block.options.get("output", "text")
         self.has_mermaid |= kind == "mermaid"
@@ -303,12 +305,14 @@ class _Composer:
     # -- the page as a whole ------------------------------------------------------------------
 
     def _with_meta(self, markdown: str) -> str:
-        """Tell the template whether the page has diagrams; only then does it load Mermaid."""
-        if not self.has_mermaid:
+        """Tell the template which scripts the page needs besides those of all pages."""
+        needs = {"mermaid": self.has_mermaid, "live": self.has_live}
+        lines = "".join(f"{name}: true\n" for name, needed in needs.items() if needed)
+        if not lines:
             return markdown
         if FRONT_MATTER.match(markdown):
-            return markdown.replace("---\n", "---\nmermaid: true\n", 1)
-        return f"---\nmermaid: true\n---\n\n{markdown}"
+            return markdown.replace("---\n", f"---\n{lines}", 1)
+        return f"---\n{lines}---\n\n{markdown}"
 
     def _fault(self, line: int, problem: str) -> None:
         self.result.faults.append(Fault(self.page.as_posix(), line, problem))
@@ -339,6 +343,8 @@ def _code(block: Block) -> str:
         for key in ("title", "hl_lines", "linenums")
         if key in block.options
     )
+    if "live" in block.options:
+        return f"``` {{ .python .runnable {shown} }}\n{block.content}```\n"
     return f"```python {shown}".rstrip() + f"\n{block.content}```\n"
 
 

@@ -29,6 +29,7 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 from site_builder import source
+from site_builder.browser_python import browser_python
 from site_builder.composing import Composed, compose, inside_site, line_anchor, source_page
 from site_builder.faults import Fault, PageError
 from site_builder.running import Job, Outcome
@@ -85,11 +86,15 @@ def prepare(places: Places, pages: Iterable[Path] | None = None) -> list[Fault]:
     Raises
     ------
     VendoringError
-        KaTeX or Mermaid could not be obtained.
+        KaTeX, Mermaid or Pyodide could not be obtained.
     """
+    packages = places.build / "packages"
+    vendored = vendored_files(packages)
+    python, problem = browser_python(places.root, packages, vendored)
+    if problem:
+        print(f"The pages cannot run Python in the browser. {problem}", file=sys.stderr)
     files: dict[str, bytes] = {
-        f"assets/vendor/{path}": content
-        for path, content in vendored_files(places.build / "packages").items()
+        f"assets/vendor/{path}": content for path, content in (vendored | python).items()
     }
     for file in _files(places.docs):
         if file.suffix not in (".md", ".txt"):

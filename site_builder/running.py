@@ -14,6 +14,8 @@ The options of a block:
     figure="…"            its last line is a matplotlib figure; the text describes the figure
     caption="…"           the caption of that figure
     scroll                that figure may be wider than a phone, and scrolls there
+    live                  a reader can change it and run it in the browser, after the blocks
+                          above it that are live
     title="…" hl_lines="…"   as in Material for MkDocs
 """
 
@@ -41,7 +43,7 @@ from site_builder.faults import PageError
 
 OPTIONS = {
     "raises", "tolerance", "absolute", "output", "unchecked", "hidden", "figure", "caption",
-    "scroll", "title", "hl_lines", "linenums",
+    "scroll", "live", "title", "hl_lines", "linenums",
 }  # fmt: skip
 OUTPUTS = {"text", "markdown", "html", "mermaid", "none"}
 
