@@ -249,13 +249,7 @@ class _Composer:
                 + (f"; unknown: {', '.join(sorted(unknown))}" if unknown else ""),
             )
         try:
-            found = source.find(self.root, settings["of"])
-            if "line" in settings:
-                found = source.part(found, settings["line"])
-            elif "from" in settings:
-                found = source.part(found, settings["from"], settings.get("to", settings["from"]))
-            elif settings.get("docstring") == "no":
-                found = source.without_docstring(self.root, found)
+            found = source.chosen(self.root, settings)
             names = settings.get("test", settings.get("tests", "")).split()
             held = " and ".join(self._test_link(name) for name in names)
         except source.NotFoundError as error:

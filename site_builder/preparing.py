@@ -16,6 +16,7 @@ import multiprocessing
 import os
 import pickle
 import platform
+import re
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -32,6 +33,7 @@ from site_builder import source
 from site_builder.browser_python import browser_python
 from site_builder.composing import Composed, compose, inside_site, line_anchor, source_page
 from site_builder.faults import Fault, PageError
+from site_builder.notebooks import notebook_of
 from site_builder.running import Job, Outcome
 from site_builder.vendoring import vendored_files
 
@@ -108,6 +110,12 @@ def prepare(places: Places, pages: Iterable[Path] | None = None) -> list[Fault]:
             if isinstance(outcomes, dict)
             else Composed(faults=[outcomes])
         )
+        if isinstance(outcomes, dict) and not composed.faults:
+            notebook = notebook_of(places.root, (places.root / page).read_text("utf-8"), outcomes)
+            if notebook and page.name != "index.md":
+                name = inside_site(page).with_suffix(".ipynb")
+                files[name.as_posix()] = notebook.encode()
+                composed.markdown = _with_link_to(name.name, composed.markdown)
         faults += composed.faults
         linked |= composed.sources
         files[inside_site(page).as_posix()] = composed.markdown.encode()
@@ -251,6 +259,12 @@ def _source_page(root: Path, file: Path) -> str:
 def _unsearched(text: str, **more: str) -> str:
     lines = "".join(f"{key}: {value}\n" for key, value in more.items())
     return f"---\n{lines}search:\n  exclude: true\n---\n\n{text}"
+
+
+def _with_link_to(notebook: str, markdown: str) -> str:
+    """The page with a link to its notebook below the title."""
+    link = f"[Download as a notebook]({notebook}){{ .notebook download }}"
+    return re.sub(r"^(# .*)$", rf"\1\n\n{link}", markdown, count=1, flags=re.MULTILINE)
 
 
 def _write(folder: Path, files: Mapping[str, bytes]) -> None:

@@ -15,6 +15,7 @@ import ast
 import functools
 import re
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 
 from attrs import frozen
@@ -58,6 +59,16 @@ def find(root: Path, name: str) -> Excerpt:
     lines = _lines(root / file)
     first, last = _extent(root / file, qualified) if qualified else (1, len(lines))
     return Excerpt(file, first, last, textwrap.dedent("".join(lines[first - 1 : last])))
+
+
+def chosen(root: Path, settings: Mapping[str, str]) -> Excerpt:
+    """What the lines of a `source` block choose: `of`, and perhaps `line`, `from`, `docstring`."""
+    found = find(root, settings["of"])
+    if "line" in settings:
+        return part(found, settings["line"])
+    if "from" in settings:
+        return part(found, settings["from"], settings.get("to", settings["from"]))
+    return without_docstring(root, found) if settings.get("docstring") == "no" else found
 
 
 def without_docstring(root: Path, excerpt: Excerpt) -> Excerpt:
