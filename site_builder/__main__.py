@@ -28,6 +28,7 @@ from site_builder.checking import check_site
 from site_builder.composing import compose, rewritten
 from site_builder.faults import Fault
 from site_builder.preparing import Places, all_pages, alone, outcomes_of, prepare
+from site_builder.printing import print_cheat_sheet
 from site_builder.prose import lint, spelling
 from site_builder.vendoring import VendoringError
 from site_builder.vocabulary import rejected_words
@@ -94,6 +95,7 @@ def _build_alone(renderer: str, site: Path) -> list[Fault]:
         return [Fault("mkdocs.yml", 0, f"{renderer} could not build the site; see above")]
     if not (site / "index.html").is_file():
         return [Fault("mkdocs.yml", 0, f"{renderer} did not create {site.name}/index.html")]
+    print_cheat_sheet(site)
     return check_site(site)
 
 

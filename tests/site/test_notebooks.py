@@ -58,3 +58,8 @@ def test_a_notebook_runs(name: str, tmp_path: Path) -> None:
         expected = "raises-exception" in cell.metadata.get("tags", [])
         failed = any(output.output_type == "error" for output in cell.get("outputs", []))
         assert failed == expected, cell.source
+
+
+def test_the_cheat_sheet_is_one_page_of_paper() -> None:
+    pdf = (SITE / "cheat-sheet.pdf").read_bytes()
+    assert pdf.startswith(b"%PDF") and b"/Count 1\n" in pdf.replace(b">>", b"\n")

@@ -274,3 +274,19 @@ def test_pictures_of_pages_are_kept_for_the_eye(reader: Reader) -> None:
                 path=target, full_page=True, clip={"x": 0, "y": 0, "width": width, "height": tall}
             )
             assert target.stat().st_size > 5_000
+
+
+def test_the_first_page_says_what_it_is_above_the_fold(reader: Reader) -> None:
+    """At 1280 × 800: a sentence, how to install, a picture, code with its output, three ways."""
+    reader.page.set_viewport_size({"width": 1280, "height": 800})
+    reader.goto("")
+    opening = reader.page.locator(".opening")
+    for part in ("h1", ".lead", "figure img:visible", ".output"):
+        box = opening.locator(part).first.bounding_box()
+        assert box and box["y"] + box["height"] <= 800, part
+    ways = opening.locator(".ways a")
+    assert ways.count() == 3
+    for number in range(3):
+        box = ways.nth(number).bounding_box()
+        assert box["y"] + box["height"] <= 800
+    assert "pip install ." in opening.inner_text()
