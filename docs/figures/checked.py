@@ -29,6 +29,7 @@ from chainrule import (
     RMSNorm,
     Softmax,
     check_layer,
+    fitting,
 )
 from chainrule.calculus.laws import LAWS
 from chainrule.core.errors import LayerCheckError
@@ -62,9 +63,11 @@ def counted() -> dict[str, int]:
     from laws.unusual_layers import UNUSUAL, WITH_INPUTS
 
     functions = [
-        " ".join(ast.unparse(decorator) for decorator in node.decorator_list)
+        " ".join([*marks, *(ast.unparse(decorator) for decorator in node.decorator_list)])
         for file in sorted((ROOT / "tests").rglob("test_*.py"))
-        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        for text in [file.read_text("utf-8")]
+        for marks in [re.findall(r"^pytestmark = (.*)$", text, re.MULTILINE)]
+        for node in ast.walk(ast.parse(text))
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
     ]
     lanes = re.findall(r"^lane (.*)&$", (ROOT / ".ci/run").read_text("utf-8"), re.MULTILINE)
@@ -116,9 +119,19 @@ def ulps(numbers: Any, exact: list[Any]) -> float:
     )
 
 
-def digits(found: Any, certified: Any) -> float:
-    """Compute the number of correct digits of the worst number."""
-    return float(-np.log10(np.max(np.abs(found - certified) / np.abs(certified)) + 1e-16))
+def nist_fits() -> Iterator[tuple[str, float, float]]:
+    """Fit NIST's problems from both starts: name, and correct digits of values and error bars."""
+    from fitting.nist_problems import MODELS, problem
+
+    def digits(found: Any, certified: Any) -> float:
+        return float(-np.log10(np.max(np.abs(found - certified) / np.abs(certified)) + 1e-16))
+
+    for name in MODELS:
+        nist = problem(name)
+        for start in nist.starts:
+            fit = fitting.least_squares(fitting.curve(nist.model, start), nist.x, nist.y)
+            errors = digits(fit.standard_errors, nist.deviations)
+            yield name, digits(fit.values, nist.values), errors
 
 
 def _is_changed(node: ast.AST) -> bool:
@@ -131,14 +144,15 @@ def _is_changed(node: ast.AST) -> bool:
 
 def differences(right: list[float], wrong: list[float]) -> Figure:
     """Draw how far the two sides of the adjoint law are apart, for a right and a wrong layer."""
-    figure, axes = plt.subplots(figsize=(4.6, 2.3))
+    figure, axes = plt.subplots(figsize=(4.6, 2.4))
     bins = np.geomspace(1e-19, 10, 60)
     for found, colour, x, name in (
-        (right, BLUE, 3e-16, "right"),
-        (wrong, VERMILION, 1e-3, "one wrong\nsign in 2,000"),
+        (right, BLUE, 1e-17, "right"),
+        (wrong, VERMILION, 7e-4, "one wrong\nsign in 2,000"),
     ):
-        axes.hist(np.clip(found, 1e-19, None), bins, color=colour, alpha=0.6)
-        axes.annotate(name, (x, axes.get_ylim()[1]), ha="center", va="top", color=colour)
+        highest = axes.hist(np.clip(found, 1e-19, None), bins, color=colour, alpha=0.6)[0].max()
+        axes.annotate(name, (x, 1.05 * highest), ha="center", va="bottom", color=colour)
+    axes.set_ylim(top=1.35 * axes.get_ylim()[1])
     axes.axvline(1e-12, color="black", lw=0.8, ls="--")
     axes.set(xscale="log", yticks=[], xlabel="relative difference of the two sides")
     for side in ("left", "right", "top"):
