@@ -218,7 +218,7 @@ def test_every_page_is_whole_light_accessible_and_opens_its_exercises(
             reader.goto(path)
             _open_exercises(reader)
             _look(reader, path, theme, 1280)
-            _weigh(reader)
+            _weigh(reader, theme)
             _audit(reader)
             _look(reader, path, theme, 390)
             reader.page.locator("form[data-md-component=palette] label:not([hidden])").click()
@@ -240,7 +240,10 @@ def _look(reader: Reader, path: str, theme: str, width: int) -> None:
         reader.tell(fault)
 
 
-def _weigh(reader: Reader) -> None:
+def _weigh(reader: Reader, theme: str) -> None:
+    other = "dark" if theme == "light" else "light"
+    for picture in (path for path in reader.loaded if path.endswith(f"-{other}.svg")):
+        reader.tell(f"it loads {picture}, which it does not show")
     weights = {path: weight(path) for path in reader.loaded if not path.startswith(NOT_WEIGHED)}
     if sum(weights.values()) > HEAVIEST:
         worst = sorted(weights.items(), key=lambda item: -item[1])[:4]
