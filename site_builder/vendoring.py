@@ -26,7 +26,7 @@ class VendoringError(Exception):
     """A package could not be obtained, or is not the pinned one."""
 
 
-def vendored_files(packages: Path, pins: Path = PINS) -> dict[str, bytes]:
+def vendored_files(packages: Path, pins: Path | None = None) -> dict[str, bytes]:
     """The required files of all packages, by their path such as `katex/dist/katex.min.js`.
 
     Parameters
@@ -34,13 +34,14 @@ def vendored_files(packages: Path, pins: Path = PINS) -> dict[str, bytes]:
     packages
         The folder that holds the packages.
     pins
-        The versions, hashes and files.
+        The file with their versions, hashes and files; default: those of the site.
 
     Raises
     ------
     VendoringError
         A package could not be downloaded, its hash differs, or it lacks a required file.
     """
+    pins = pins or PINS
     found: dict[str, bytes] = {}
     for name, pin in json.loads(pins.read_text(encoding="utf-8")).items():
         package = packages / f"{name}-{pin['version']}.tgz"
