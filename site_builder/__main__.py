@@ -27,6 +27,7 @@ from pathlib import Path
 from site_builder.checking import check_site
 from site_builder.composing import compose, rewritten
 from site_builder.faults import Fault
+from site_builder.finishing import finish
 from site_builder.preparing import Places, all_pages, alone, outcomes_of, prepare
 from site_builder.printing import print_cheat_sheet
 from site_builder.prose import lint, spelling
@@ -95,8 +96,9 @@ def _build_alone(renderer: str, site: Path) -> list[Fault]:
         return [Fault("mkdocs.yml", 0, f"{renderer} could not build the site; see above")]
     if not (site / "index.html").is_file():
         return [Fault("mkdocs.yml", 0, f"{renderer} did not create {site.name}/index.html")]
+    faults = finish(site)
     print_cheat_sheet(site)
-    return check_site(site)
+    return [*faults, *check_site(site)]
 
 
 def _environment(site: Path) -> dict[str, str]:

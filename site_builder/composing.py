@@ -227,7 +227,7 @@ class _Composer:
             images.append(
                 f"![{_plain(drawing.description)}]({self._address(PurePosixPath(path))}"
                 f'#only-{theme}){{ width="{drawing.width:.0f}" '
-                f'style="min-width: {drawing.least_width:.0f}px" }}'
+                f'style="min-width: {drawing.least_width:.0f}px" loading="lazy" }}'
             )
         caption = " ".join(drawing.caption.split())
         below = f'<figcaption markdown="span">{caption}</figcaption>\n' if caption else ""

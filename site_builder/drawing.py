@@ -10,7 +10,8 @@ Images inside a figure are data, and are not changed.
 
 Text is drawn as curves, so it looks the same everywhere. On a phone a figure is about 340 pixels
 wide, and its smallest text must still be readable: `SMALLEST` pixels high. A figure that is too
-wide for that may scroll within its frame.
+wide for that may scroll within its frame. Coordinates have two decimals, and an image has at most
+`HEAVIEST` bytes: what consists of thousands of parts is drawn with `rasterized=True`, as pixels.
 """
 
 from __future__ import annotations
@@ -31,8 +32,15 @@ SMALLEST = 9.0
 WIDTH = 4.6
 """Default width of a figure in inches: text of 10 points is then 10 pixels high on a phone."""
 PIXELS_PER_POINT = 96 / 72
+HEAVIEST = 150_000
+"""The largest size of an image in bytes."""
+DENSE = 2 * 96
+"""The pixels per inch of what is drawn with `rasterized=True`: two per pixel of the page."""
 LIGHTEST, DARKEST = 0.96, 0.10
 """The lightness of black and of white in the dark theme: less contrast is easier on the eye."""
+
+COORDINATES = re.compile(r'(?<= d=")[^"]+|(?<= [xy]=")[^"]+')
+"""The numbers of a path, and the place of a marker."""
 
 STYLE: dict[Any, Any] = {
     "figure.figsize": (WIDTH, 3.0),
@@ -101,7 +109,8 @@ def drawing_of(figure: Any, description: str, caption: str, may_scroll: bool) ->
     Raises
     ------
     ValueError
-        It is not a figure, has no description, or its text is too small for a phone.
+        It is not a figure, has no description, is too large a file, or its text is too small for a
+        phone.
     """
     from matplotlib.figure import Figure
 
@@ -115,7 +124,8 @@ def drawing_of(figure: Any, description: str, caption: str, may_scroll: bool) ->
             'figure="…" for a Python block, alt: … in a figure block'
         )
     file = io.StringIO()
-    figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    about = {"Date": None, "Creator": None}
+    figure.savefig(file, format="svg", transparent=True, dpi=DENSE, metadata=about)
     width = figure.get_size_inches()[0] * 72
     smallest, text = _smallest_letters(figure)
     least = width * SMALLEST / smallest
@@ -127,6 +137,12 @@ def drawing_of(figure: Any, description: str, caption: str, may_scroll: bool) ->
             "the option `scroll` allows a figure that must be wide to scroll"
         )
     light = re.sub(r"^.*?(?=<svg)", "", file.getvalue(), flags=re.DOTALL)
+    light = COORDINATES.sub(lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), light)
+    if len(light) > HEAVIEST:
+        raise ValueError(
+            f"the image has {len(light) / 1000:.0f} kB, the maximum is {HEAVIEST / 1000:.0f} kB; "
+            "draw the lines, points or squares of which there are thousands with rasterized=True"
+        )
     if figure.get_axes():
         import matplotlib.pyplot as plt
 

@@ -2,8 +2,9 @@
 
 Pages run in parallel, each in its own process. The outcomes of a page are cached in
 `build/outcomes/`, unless a block failed. The key of the cache is everything that they can depend
-on: the page, the figures, the package, this builder, every installed package with its version, the
-Python, the processor as NumPy uses it, and the environment variables that choose its kernels.
+on: the page, the figures, the package, the modules that run pages, every installed package with its
+version, the Python, the processor as NumPy uses it, and the environment variables that choose its
+kernels.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ from site_builder.vendoring import vendored_files
 WORKERS = max(1, min(4, os.cpu_count() or 1))
 KEPT = 300
 """The number of cached outcomes; older ones are deleted."""
+RUNS_PAGES = ("blocks", "drawing", "faults", "running")
+"""The modules of this builder on which outcomes depend."""
 NOT_COPIED = {"figures", "overrides", "__pycache__"}
 CHOOSES_KERNELS = (
     "NPY_", "NUMPY_", "OPENBLAS_", "GOTO_", "OMP_", "MKL_", "BLIS_", "VECLIB_", "PYTHON",
@@ -184,8 +187,8 @@ def alone(places: Places) -> Iterator[None]:
 def _surroundings(places: Places) -> bytes:
     """The hash of everything that a page can depend on besides itself."""
     digest = hashlib.sha256("\n".join(_facts()).encode())
-    folders = (places.root / "src", places.figures, Path(__file__).parent)
-    for file in (file for folder in folders for file in _files(folder)):
+    files = [*_files(places.root / "src"), *_files(places.figures)]
+    for file in [*files, *(Path(__file__).with_name(f"{name}.py") for name in RUNS_PAGES)]:
         digest.update(str(file).encode() + file.read_bytes())
     return digest.digest()
 

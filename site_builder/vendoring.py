@@ -26,25 +26,28 @@ class VendoringError(Exception):
     """A package could not be obtained, or is not the pinned one."""
 
 
-def vendored_files(packages: Path) -> dict[str, bytes]:
+def vendored_files(packages: Path, pins: Path | None = None) -> dict[str, bytes]:
     """The required files of all packages, by their path such as `katex/dist/katex.min.js`.
 
     Parameters
     ----------
     packages
         The folder that holds the packages.
+    pins
+        The file with their versions, hashes and files; default: those of the site.
 
     Raises
     ------
     VendoringError
         A package could not be downloaded, its hash differs, or it lacks a required file.
     """
+    pins = pins or PINS
     found: dict[str, bytes] = {}
-    for name, pin in json.loads(PINS.read_text(encoding="utf-8")).items():
+    for name, pin in json.loads(pins.read_text(encoding="utf-8")).items():
         package = packages / f"{name}-{pin['version']}.tgz"
         if not package.is_file():
             _fetch(name, pin["version"], package)
-        _check(package, pin["integrity"])
+        _check(package, pin["integrity"], pins)
         found |= _wanted(package, name, pin)
     return found
 
@@ -67,13 +70,13 @@ def _fetch(name: str, version: str, package: Path) -> None:
         packed[0].replace(package)
 
 
-def _check(package: Path, integrity: str) -> None:
+def _check(package: Path, integrity: str, pins: Path) -> None:
     kind, _, wanted = integrity.partition("-")
     found = base64.b64encode(hashlib.new(kind, package.read_bytes()).digest()).decode()
     if found != wanted:
         package.unlink()
         raise VendoringError(
-            f"{package.name} does not have the hash in {PINS.name}, and was removed\n"
+            f"{package.name} does not have the hash in {pins.name}, and was removed\n"
             f"expected  {kind}-{wanted}\nreceived  {kind}-{found}"
         )
 

@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import tarfile
 import types
@@ -17,6 +18,7 @@ import warnings
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 from site_builder import drawing, preparing, source, vendoring, vocabulary
 from site_builder.blocks import Block, parts_of
@@ -422,6 +424,29 @@ def test_letters_that_cannot_be_read_on_a_telephone_are_refused():
     wide = drawing_of(figure_with(width=9.2), may_scroll=True, **what)
     assert wide.least_width == pytest.approx(9.2 * 72 * drawing.SMALLEST / 10)
     assert drawing_of(figure_with(), may_scroll=False, **what).least_width <= drawing.PHONE
+
+
+def test_a_figure_of_thousands_of_points_is_refused_unless_they_are_pixels():
+    what = {"description": "points that rise slowly", "caption": "", "may_scroll": False}
+    points = np.linspace(0, 1, 2000)
+    for pixels in (True, False):
+        figure = figure_with()
+        figure.axes[0].plot(points, points, ".", rasterized=pixels)
+        if pixels:
+            drawn = drawing_of(figure, **what).light
+            assert "<image" in drawn and len(drawn) < drawing.HEAVIEST
+        else:
+            with pytest.raises(ValueError, match=r"kB, the maximum is 150 kB; draw the lines"):
+                drawing_of(figure, **what)
+
+
+def test_coordinates_have_two_decimals_and_transformations_all():
+    figure = figure_with()
+    figure.axes[0].plot([0.123456, 0.2], [1.0, 1 / 3])
+    drawn = drawing_of(figure, "a line that falls slowly", "", may_scroll=False).light
+    numbers = " ".join(re.findall(r' (?:d|x|y)="([^"]+)"', drawn))
+    assert not re.search(r"\.\d{3}", numbers)
+    assert re.search(r"scale\(0\.\d{3}", drawn)
 
 
 def test_in_the_dark_black_is_light_white_is_dark_and_blue_stays_blue():

@@ -1,18 +1,25 @@
 """The site as a reader sees it: every page, on a wide and a narrow screen, by day and by night.
 
 A page is loaded once, made narrow, and its theme changed. What goes wrong is collected for the
-whole site and told together, each with its page, its theme and its width.
+whole site and told together, each with its page, its theme and its width. axe-core looks for what
+readers without sight, colours or a mouse would miss: in one theme on the wide screen, in the other
+on the narrow one. The files that a page loads are weighed, compressed.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import gzip
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from attrs import define, field
+from site_builder.vendoring import vendored_files
 
 pytestmark = pytest.mark.site
 
@@ -21,6 +28,9 @@ SITE = ROOT / "site"
 PICTURES = ROOT / "build" / "screenshots"
 WIDTHS = {1280: 800, 390: 844}
 THEMES = ("light", "dark")
+HEAVIEST = 700_000
+"""The bytes that a page may load, compressed, besides Python for the browser and the search."""
+NOT_WEIGHED = ("search/", "assets/vendor/pyodide/", "assets/wheels/")
 SHOWN = (
     "",
     "lecture/network/",
@@ -40,6 +50,17 @@ Element.prototype.attachShadow = function (how) {
 
 # After two frames a page that was made narrower is painted anew.
 PAINTED = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+
+# Pictures that a reader has not scrolled to are not loaded yet.
+ALL_PICTURES = """() => Promise.all([...document.images]
+  .filter(image => image.checkVisibility() && !image.naturalWidth)
+  .map(image => { image.loading = "eager"; return image.decode().catch(() => {}); }))"""
+
+# What axe-core reports, as `rule: element, reason`, three elements of each rule.
+AXE = """async () => (await axe.run(document, {resultTypes: ["violations"]})).violations
+  .flatMap(({id, nodes}) => nodes.slice(0, 3).map(
+    ({html, any, all, none}) => `${id} (${nodes.length}): ${html.slice(0, 120)}, ` +
+      [...any, ...all, ...none].map(check => check.message).join("; ").slice(0, 200)))"""
 
 # All that can be seen to be wrong in a page as it stands.
 FAULTS = r"""() => {
@@ -69,7 +90,7 @@ FAULTS = r"""() => {
   }
   for (const image of document.images) {
     if (!image.alt.trim()) faults.push(`${image.src} has no description`);
-    if (!image.naturalWidth) faults.push(`${image.src} cannot be shown`);
+    if (!image.naturalWidth && seen(image)) faults.push(`${image.src} cannot be shown`);
   }
   for (const figure of document.querySelectorAll("figure.drawn")) {
     const shown = [...figure.querySelectorAll("img")].filter(seen).length;
@@ -87,6 +108,7 @@ class Reader:
     address: str
     faults: list[str] = field(factory=list)
     place: str = ""
+    loaded: set[str] = field(factory=set)
 
     def __attrs_post_init__(self) -> None:
         self.page.route("**/*", self._route)
@@ -101,6 +123,7 @@ class Reader:
 
     def goto(self, path: str) -> None:
         """Load a page, and wait until all of it is drawn; what is not then is told by FAULTS."""
+        self.loaded.clear()
         self.page.goto(f"{self.address}/{path}", wait_until="load")
         self._wait_until_drawn()
 
@@ -131,6 +154,8 @@ class Reader:
             self.tell(f"{request.url} failed: {request.failure}")
 
     def _answered(self, response: Any) -> None:
+        if response.url.startswith(self.address):
+            self.loaded.add(unquote(urlsplit(response.url).path).lstrip("/"))
         if response.status >= 400:
             self.tell(f"{response.url} is answered with {response.status}")
 
@@ -164,22 +189,42 @@ def opened(browser: Any, address: str, theme: str) -> Iterator[Reader]:
     context.close()
 
 
-def test_every_page_is_whole_at_both_widths_in_both_themes_and_opens_its_exercises(
+@functools.cache
+def axe() -> str:
+    """The script of axe-core, whose version is pinned beside this file."""
+    pins = Path(__file__).with_name("vendored.json")
+    return vendored_files(ROOT / "build" / "packages", pins)["axe-core/axe.min.js"].decode()
+
+
+@functools.cache
+def weight(path: str) -> int:
+    """The size of a file of the site, compressed."""
+    file = SITE / path
+    if file.is_dir():
+        file /= "index.html"
+    content = file.read_bytes()
+    return len(content) if file.suffix in (".woff2", ".png") else len(gzip.compress(content, 6))
+
+
+def test_every_page_is_whole_light_accessible_and_opens_its_exercises(
     browser: Any, address: str
 ) -> None:
     """The theme stays from page to page: one loads in the light and turns dark, the next not."""
     with opened(browser, address, "light") as reader:
         theme = "light"
-        for path in paths(SITE):
+        for path in [*paths(SITE), "404.html"]:
             reader.place = f"/{path}"
             reader.page.set_viewport_size({"width": 1280, "height": WIDTHS[1280]})
             reader.goto(path)
             _open_exercises(reader)
             _look(reader, path, theme, 1280)
+            _weigh(reader, theme)
+            _audit(reader)
             _look(reader, path, theme, 390)
             reader.page.locator("form[data-md-component=palette] label:not([hidden])").click()
             theme = "dark" if theme == "light" else "light"
             _look(reader, path, theme, 390)
+            _audit(reader)
             _look(reader, path, theme, 1280)
         assert not reader.faults, "\n" + "\n".join(dict.fromkeys(reader.faults))
 
@@ -190,7 +235,26 @@ def _look(reader: Reader, path: str, theme: str, width: int) -> None:
     scheme = {"light": "default", "dark": "slate"}[theme]
     if reader.page.get_attribute("body", "data-md-color-scheme") != scheme:
         reader.tell(f"the page is not {theme}")
+    reader.page.evaluate(ALL_PICTURES)
     for fault in reader.page.evaluate(FAULTS):
+        reader.tell(fault)
+
+
+def _weigh(reader: Reader, theme: str) -> None:
+    other = "dark" if theme == "light" else "light"
+    for picture in (path for path in reader.loaded if path.endswith(f"-{other}.svg")):
+        reader.tell(f"it loads {picture}, which it does not show")
+    weights = {path: weight(path) for path in reader.loaded if not path.startswith(NOT_WEIGHED)}
+    if sum(weights.values()) > HEAVIEST:
+        worst = sorted(weights.items(), key=lambda item: -item[1])[:4]
+        reader.tell(f"it weighs {sum(weights.values()) / 1000:.0f} kB: {worst}")
+
+
+def _audit(reader: Reader) -> None:
+    if not reader.page.evaluate("typeof axe === 'object'"):
+        reader.page.evaluate(axe())
+    reader.page.evaluate(PAINTED)
+    for fault in reader.page.evaluate(AXE):
         reader.tell(fault)
 
 
@@ -204,6 +268,12 @@ def _open_exercises(reader: Reader) -> None:
         exercise.locator("> summary").click()
         if exercise.get_attribute("open") is None:
             reader.tell(f"exercise {number + 1} does not open")
+
+
+def test_without_javascript_the_formulas_are_there() -> None:
+    bare = re.compile(r'class="arithmatex">\\')
+    missing = [page for page in SITE.rglob("*.html") if bare.search(page.read_text("utf-8"))]
+    assert not missing, "build the site on a machine with Node.js"
 
 
 def test_search_finds_delta(reader: Reader) -> None:

@@ -1,0 +1,62 @@
+"""The search leads with the page that a reader looks for."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.site
+
+SITE = Path(__file__).parents[2] / "site"
+FIRST = {
+    "vanishing gradient": "/train/when-it-goes-wrong/",
+    "dropout": "/reference/layers/",
+    "batch norm": "/layers/all/",
+    "convolution": "/layers/convolution/",
+    "install": "/",
+    "skip connection": "/compose/residual/",
+    "weight sharing": "/compose/sharing/",
+    "gradient check": "/derivatives/proof-and-check/",
+    "save model": "/train/checkpoints/",
+    "nan": "/recipes/",
+    "learning rate": "/train/optimizers-and-schedules/",
+    "overfitting": "/train/when-it-goes-wrong/",
+}
+FOUND = """words => {
+  const first = document.querySelector(".md-search-result__item");
+  const links = [...(first?.querySelectorAll("a") ?? [])].map(link => new URL(link.href));
+  const says = link => words.every(word => link.searchParams.get("h")?.includes(word));
+  return links.some(says) && links[0].pathname;
+}"""
+"""The first page found, once one of its sections has all words."""
+
+
+@pytest.fixture(scope="module")
+def page(browser: Any, address: str) -> Any:
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.goto(f"{address}/")
+    page.keyboard.press("/")
+    page.keyboard.type("delta")
+    page.locator(".md-search-result__link").first.wait_for(timeout=10_000)
+    yield page
+    page.close()
+
+
+@pytest.mark.parametrize(("words", "expected"), FIRST.items())
+def test_the_first_result_is_the_right_page(page: Any, words: str, expected: str) -> None:
+    page.locator(".md-search__input").fill("")
+    page.locator(".md-search__input").press_sequentially(words)
+    found = page.wait_for_function(FOUND, arg=words.split(), timeout=5_000).json_value()
+    assert found == expected
+
+
+def test_no_result_shows_tex() -> None:
+    index = json.loads((SITE / "search" / "search_index.json").read_text("utf-8"))
+    tex = re.compile(r"\\[(\[]|\$[^$\s][^$]*\$")
+    for entry in index["docs"]:
+        prose = re.sub(r"<code>.*?</code>", "", entry["text"], flags=re.DOTALL)
+        assert not tex.search(entry["title"] + prose), entry["location"]
