@@ -164,9 +164,10 @@ def _settled(problem: Any, start: Any, settings: Settings, method: str) -> Solut
     used, cost = 0, math.inf
     while True:
         size = min(limit - used, 100 + 20 * len(start))
-        found = _solved(problem, start, evolve(settings, max_evaluations=size), method)
-        used += found.evaluations
-        found = evolve(found, evaluations=used)
+        found = _solved(problem, start, settings, method, size)
+        if used:
+            found = evolve(found, evaluations=used + found.evaluations)
+        used = found.evaluations
         is_still = cost - found.cost <= STILL * cost < math.inf
         if is_still and found.ran_out:
             return evolve(found, has_converged=True, message="χ² stands still")
@@ -175,8 +176,7 @@ def _settled(problem: Any, start: Any, settings: Settings, method: str) -> Solut
         start, cost = found.values, found.cost
 
 
-def _solved(problem: Any, start: Any, settings: Settings, method: str) -> Solution:
-    limit = settings.max_evaluations or max(3000, 300 * len(start))
+def _solved(problem: Any, start: Any, settings: Settings, method: str, limit: int) -> Solution:
     # A step that goes too far may overflow; the solver then takes a shorter one.
     with np.errstate(all="ignore"):
         if method == "lm":
