@@ -131,11 +131,14 @@ def steps() -> Figure:
                           r"$\partial C/\partial w_{jk} = \langle \Delta_j\,y_k \rangle$",
                           r"$\partial C/\partial b_j = \langle \Delta_j \rangle$"]),
     )  # fmt: skip
-    for y, (title, lines) in zip(tops, texts, strict=True):
+    names = ((), ("B1",), ("B2", "", "B3", "B4"))
+    for y, (title, lines), equations in zip(tops, texts, names, strict=True):
         top = y + 0.24 * len(lines)
         axes.text(3.5, top + 0.12, title, ha="left", va="center", size=11, weight="bold")
         for n, line in enumerate(lines):
             axes.text(3.5, top - 0.45 - 0.5 * n, line, ha="left", va="center", size=11.5)
+        for n, name in enumerate(equations):
+            axes.text(6.7, top - 0.45 - 0.5 * n, name, ha="right", va="center", weight="bold")
     return figure
 
 
