@@ -311,13 +311,16 @@ def test_the_first_screen_says_what_it_is_shows_a_network_and_leads_on(reader: R
     reader.page.set_viewport_size({"width": 1280, "height": 800})
     reader.goto("")
     opening = reader.page.locator(".opening")
-    code = opening.locator(".highlight:not(.output) code")
+    code = opening.locator(".runnable code")
     parts = {
         "the sentence": opening.locator(".lead"),
         "the code": code,
         "its result": opening.locator(".output"),
-        "the way on": opening.locator(".md-button").last,
+        "the network": opening.locator("figure img:visible").first,
+        "the way on": opening.locator(".ways a").last,
     }
+    assert opening.locator(".ways a").count() == 3
+    assert "pip install ." in opening.inner_text()
     for name, part in parts.items():
         box = part.bounding_box()
         assert box and box["y"] + box["height"] <= 800, f"{name} is below the first screen"
@@ -344,19 +347,3 @@ def test_pictures_of_pages_are_kept_for_the_eye(reader: Reader) -> None:
                 path=target, full_page=True, clip={"x": 0, "y": 0, "width": width, "height": tall}
             )
             assert target.stat().st_size > 5_000
-
-
-def test_the_first_page_says_what_it_is_above_the_fold(reader: Reader) -> None:
-    """At 1280 × 800: a sentence, how to install, a picture, code with its output, three ways."""
-    reader.page.set_viewport_size({"width": 1280, "height": 800})
-    reader.goto("")
-    opening = reader.page.locator(".opening")
-    for part in ("h1", ".lead", "figure img:visible", ".output"):
-        box = opening.locator(part).first.bounding_box()
-        assert box and box["y"] + box["height"] <= 800, part
-    ways = opening.locator(".ways a")
-    assert ways.count() == 3
-    for number in range(3):
-        box = ways.nth(number).bounding_box()
-        assert box["y"] + box["height"] <= 800
-    assert "pip install ." in opening.inner_text()
