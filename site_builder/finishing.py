@@ -98,6 +98,6 @@ def _search(file: Path) -> list[Fault]:
             continue
         entry["boost"] = BOOST
         if not all(word in entry["title"].lower() for word in words.split()):
-            entry["title"] += f" ({words})"
+            entry["title"] += f" · {words}"
     file.write_text(json.dumps(index, ensure_ascii=False, separators=(",", ":")), "utf-8")
     return faults

@@ -85,5 +85,5 @@ def test_a_place_of_the_search_that_no_longer_exists_is_a_fault(tmp_path: Path) 
     assert len(faults) == len(finishing.TYPED) - 1
     assert "the search for 'dropout' leads to reference/layers/#chainrule.Dropout" in faults[1]
     (entry,) = json.loads(index.read_text("utf-8"))["docs"]
-    assert entry["title"] == "Start (install)"
+    assert entry["title"] == "Start · install"
     assert entry["text"] == "where θ is"
