@@ -39,8 +39,8 @@ REPAIRS = [
     (re.compile(r'<a href="" id="([^"]+)"></a>'), r'<span id="\1"></span>'),
     (re.compile(r'(data-md-component="search" role="dialog")>'), r'\1 aria-label="Search">'),
     (re.compile(r"<th((?: [^>]*)?)>\s*</th>"), r"<td\1></td>"),
-    # A part of this page may be called as a part of the site.
-    (re.compile(r'(<nav class="md-nav" aria-label=")(?!On this page)'), r"\1On this page: "),
+    # A part of the table of contents is no landmark, and its name need not be unique.
+    (re.compile(r'(<nav class="md-nav") aria-label="[^"]*">'), r'\1 role="presentation">'),
     # A part whose first page is its title has a label without text.
     (
         re.compile(

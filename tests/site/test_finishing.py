@@ -61,7 +61,7 @@ def test_without_node_the_browser_draws_the_formulas(
     [
         ('<a href="" id="a.b"></a>', '<span id="a.b"></span>'),
         ('<nav class="md-nav" aria-label="Training">',
-         '<nav class="md-nav" aria-label="On this page: Training">'),
+         '<nav class="md-nav" role="presentation">'),
         ('<th style="text-align: right;"></th><th>x</th>',
          '<td style="text-align: right;"></td><th>x</th>'),
         ('<nav class="md-nav" aria-labelledby="__nav_1_label" aria-expanded="false">\n'

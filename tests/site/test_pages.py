@@ -311,7 +311,7 @@ def test_the_first_screen_says_what_it_is_shows_a_network_and_leads_on(reader: R
     reader.page.set_viewport_size({"width": 1280, "height": 800})
     reader.goto("")
     opening = reader.page.locator(".opening")
-    code = opening.locator(".highlight:not(.output) code")
+    code = opening.locator(".highlight:not(.output) code").last
     parts = {
         "the sentence": opening.locator(".lead"),
         "the code": code,
