@@ -41,6 +41,8 @@ REPAIRS = [
     # The parts of a table of contents are groups; as landmarks, two would have the same name.
     (re.compile(r'<nav class="md-nav" aria-label="[^"]*">'), '<nav class="md-nav" role="none">'),
     (re.compile(r"<th((?: [^>]*)?)>\s*</th>"), r"<td\1></td>"),
+    # A part of the table of contents is no landmark, and its name need not be unique.
+    (re.compile(r'(<nav class="md-nav") aria-label="[^"]*">'), r'\1 role="presentation">'),
     # A part whose first page is its title has a label without text.
     (
         re.compile(
@@ -100,6 +102,6 @@ def _search(file: Path) -> list[Fault]:
             continue
         entry["boost"] = BOOST
         if not all(word in entry["title"].lower() for word in words.split()):
-            entry["title"] += f" ({words})"
+            entry["title"] += f" · {words}"
     file.write_text(json.dumps(index, ensure_ascii=False, separators=(",", ":")), "utf-8")
     return faults

@@ -57,7 +57,7 @@ def places(orders: Mapping[str, Sequence[int]], window: float) -> Figure:
     for panel, (name, order) in zip(panels, orders.items(), strict=True):
         used = np.arange(len(order))
         rows = np.asarray(order)[::5] / 1000
-        panel.plot(used[::5] / 1000, rows, ".", color=BLUE, ms=1.2, mew=0, rasterized=True)
+        panel.plot(used[::5] / 1000, rows, ".", color=BLUE, ms=2, mew=0, rasterized=True)
         panel.set_title(name, loc="left", size=10.5)
         panel.set_ylabel("row / 1,000")
         if "blocks" in name:

@@ -1,6 +1,7 @@
 // What the theme leaves to do for readers without a mouse: what scrolls sideways can be reached with
 // the keyboard, and the row of buttons beside a block of code is no landmark.
-const WIDE = ".md-typeset__scrollwrap, div.arithmatex, .excerpt .paper, .drawn .frame, div.mermaid";
+const WIDE =
+  ".md-typeset__scrollwrap, div.arithmatex, .excerpt .paper, .drawn .frame, div.mermaid, pre[style]";
 
 document$.subscribe(({ body, fonts }) => {
   const known = new Set();

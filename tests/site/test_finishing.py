@@ -60,6 +60,8 @@ def test_without_node_the_browser_draws_the_formulas(
     ("before", "after"),
     [
         ('<a href="" id="a.b"></a>', '<span id="a.b"></span>'),
+        ('<nav class="md-nav" aria-label="Training">',
+         '<nav class="md-nav" role="presentation">'),
         ('<th style="text-align: right;"></th><th>x</th>',
          '<td style="text-align: right;"></td><th>x</th>'),
         ('<nav class="md-nav" aria-labelledby="__nav_1_label" aria-expanded="false">\n'
@@ -85,5 +87,5 @@ def test_a_place_of_the_search_that_no_longer_exists_is_a_fault(tmp_path: Path) 
     assert len(faults) == len(finishing.TYPED) - 1
     assert "the search for 'dropout' leads to reference/layers/#chainrule.Dropout" in faults[1]
     (entry,) = json.loads(index.read_text("utf-8"))["docs"]
-    assert entry["title"] == "Start (install)"
+    assert entry["title"] == "Start · install"
     assert entry["text"] == "where θ is"
