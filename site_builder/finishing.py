@@ -38,8 +38,6 @@ BOOST = 20
 REPAIRS = [
     (re.compile(r'<a href="" id="([^"]+)"></a>'), r'<span id="\1"></span>'),
     (re.compile(r'(data-md-component="search" role="dialog")>'), r'\1 aria-label="Search">'),
-    # The parts of a table of contents are groups; as landmarks, two would have the same name.
-    (re.compile(r'<nav class="md-nav" aria-label="[^"]*">'), '<nav class="md-nav" role="none">'),
     (re.compile(r"<th((?: [^>]*)?)>\s*</th>"), r"<td\1></td>"),
     # A part of the table of contents is no landmark, and its name need not be unique.
     (re.compile(r'(<nav class="md-nav") aria-label="[^"]*">'), r'\1 role="presentation">'),
