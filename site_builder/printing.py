@@ -5,7 +5,6 @@ Without a Chromium the site has no PDF, and the page no link to one.
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 import sys
@@ -13,11 +12,12 @@ from pathlib import Path
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PAGE = "cheat-sheet"
-LINK = re.compile(r'<p><a class="pdf".*?</p>', re.DOTALL)
+SHEET = '<div class="sheet"'
+LINK = f'<p class="pdf"><a href="../{PAGE}.pdf">As a PDF, one page</a></p>\n'
 
 
 def print_cheat_sheet(site: Path) -> None:
-    """Write `cheat-sheet.pdf` beside the page, or remove the link to it."""
+    """Write `cheat-sheet.pdf` beside the page, and a link to it into the page."""
     page, pdf = site / PAGE / "index.html", site / f"{PAGE}.pdf"
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser:
@@ -26,6 +26,8 @@ def print_cheat_sheet(site: Path) -> None:
             "--allow-file-access-from-files", f"--print-to-pdf={pdf}", page.as_uri(),
         ]  # fmt: skip
         subprocess.run(command, capture_output=True, timeout=120, check=False)
-    if not pdf.is_file():
-        print("There is no Chromium, so the cheat sheet is not printed as a PDF", file=sys.stderr)
-        page.write_text(LINK.sub("", page.read_text("utf-8")), encoding="utf-8")
+    if pdf.is_file():
+        text = page.read_text("utf-8").replace(SHEET, LINK + SHEET, 1)
+        page.write_text(text, encoding="utf-8")
+    else:
+        print("Without Chromium, there is no PDF of the cheat sheet.", file=sys.stderr)

@@ -62,5 +62,6 @@ def test_a_notebook_runs(name: str, tmp_path: Path) -> None:
 
 
 def test_the_cheat_sheet_is_one_page_of_paper() -> None:
+    assert 'href="../cheat-sheet.pdf"' in (SITE / "cheat-sheet" / "index.html").read_text("utf-8")
     pdf = (SITE / "cheat-sheet.pdf").read_bytes()
     assert pdf.startswith(b"%PDF") and re.findall(rb"/Count (\d+)", pdf) == [b"1"]
