@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from chainrule.calculus.elementwise_rules import DERIVATIVES, minus_one, one
+from chainrule.calculus.elementwise_rules import minus_one, one, partials_of
 from chainrule.core.errors import NoTangentRuleError
 
 UNIT = 1.0
@@ -56,8 +56,10 @@ class Tape:
 
     Raises
     ------
-    Exception
-        The function cannot be recorded.
+    NoTangentRuleError
+        If the function does anything else with the numbers, such as a sum or a comparison.
+    TypeError, AttributeError
+        If it takes the numbers for something that they are not, as in ``a[0]`` or ``a.sum()``.
 
     Examples
     --------
@@ -158,15 +160,16 @@ class _Recorded(np.lib.mixins.NDArrayOperatorsMixin):
         self.tape, self.position = tape, position
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
-        if method != "__call__" or options or ufunc not in DERIVATIVES:
+        partials = partials_of(ufunc)
+        if method != "__call__" or options or not partials:
             raise _not_recordable(ufunc.__name__)
-        return self.tape.record(ufunc, inputs, DERIVATIVES[ufunc])
+        return self.tape.record(ufunc, inputs, partials)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         raise _not_recordable(function.__name__)
 
     def __pow__(self, exponent: Any) -> Any:
-        partials = DERIVATIVES[np.power]
+        partials = partials_of(np.power)
         if isinstance(exponent, int | float) and exponent != 0:
             square, power = (lambda y, x, a: 2 * x), (lambda y, x, a: a * x ** (a - 1))
             partials = (square if exponent == 2 else power, partials[1])
@@ -174,6 +177,9 @@ class _Recorded(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __bool__(self) -> bool:
         raise _not_recordable("a condition")
+
+    def __float__(self) -> float:
+        raise _not_recordable("a conversion")
 
     def __array__(self, *given: Any, **named: Any) -> Any:
         raise _not_recordable("a conversion")
