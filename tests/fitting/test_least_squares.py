@@ -312,7 +312,7 @@ def test_a_formula_with_a_network_of_26_parameters_ends_where_chi_squared_stands
     model.build((1,), rng=seed)
     assert model.parameters.size == 26
     fit = fitting.least_squares(model, x, t, 0.15)
-    assert fit.evaluations < 3000
+    assert fit.evaluations < 300 * 26  # the limit, at which it would be a ConvergenceError
     assert fit.chi_squared < 110
     assert fit["line_1.centre"].value == pytest.approx(0.7, abs=0.05)
 
