@@ -34,10 +34,10 @@ PAGE = """<!doctype html><meta charset="utf-8"><body>
     try {{ drawn.push([(await mermaid.render(id, code)).svg, ""]); }}
     catch (error) {{ drawn.push(["", error.message]); }}
   }}
-  const told = document.createElement("pre");
-  told.id = "drawn";
-  told.textContent = JSON.stringify(drawn);
-  document.body.replaceChildren(told);
+  const result = document.createElement("pre");
+  result.id = "drawn";
+  result.textContent = JSON.stringify(drawn);
+  document.body.replaceChildren(result);
 }})();
 </script>
 """
@@ -48,9 +48,14 @@ FONT = (
 """The letters of the site, as in its style sheet: the labels are measured with them."""
 
 
+def chromium() -> str | None:
+    """The Chromium of the system."""
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
 def drawn(site: Path, diagrams: Iterable[str]) -> dict[str, tuple[str, str]] | None:
     """The SVG of each diagram, and what is wrong with it; None without a Chromium that draws it."""
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    browser = chromium()
     looks = [LOOK.search(file.read_text("utf-8")) for file in site.rglob("bundle*.js")]
     look = next(filter(None, looks), None)
     library = site / "assets/vendor/mermaid/dist/mermaid.min.js"
@@ -76,10 +81,10 @@ def drawn(site: Path, diagrams: Iterable[str]) -> dict[str, tuple[str, str]] | N
             done = subprocess.run(command, capture_output=True, timeout=120, check=False)
         except subprocess.TimeoutExpired:
             return None
-    told = re.search(r'<pre id="drawn">(.*?)</pre>', done.stdout.decode("utf-8"), re.DOTALL)
-    if not told:
+    found = re.search(r'<pre id="drawn">(.*?)</pre>', done.stdout.decode("utf-8"), re.DOTALL)
+    if not found:
         return None
-    made = json.loads(html.unescape(told[1]))
+    made = json.loads(html.unescape(found[1]))
     return {code: (svg, problem) for code, (svg, problem) in zip(chosen, made, strict=True)}
 
 

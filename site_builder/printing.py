@@ -5,12 +5,12 @@ Without a Chromium the site has no PDF, and the page no link to one.
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+from site_builder.diagrams import chromium
+
 PAGE = "cheat-sheet"
 SHEET = '<div class="sheet"'
 LINK = f'<p class="pdf"><a href="../{PAGE}.pdf">As a PDF, one page</a></p>\n'
@@ -19,7 +19,7 @@ LINK = f'<p class="pdf"><a href="../{PAGE}.pdf">As a PDF, one page</a></p>\n'
 def print_cheat_sheet(site: Path) -> None:
     """Write `cheat-sheet.pdf` beside the page, and a link to it into the page."""
     page, pdf = site / PAGE / "index.html", site / f"{PAGE}.pdf"
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    browser = chromium()
     if browser:
         command = [
             browser, "--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer",

@@ -133,7 +133,7 @@ class Figure {
     this.size = make("div", { class: "sizes" });
     this.history = make("svg", { viewBox: "0 0 100 30", class: "history", role: "img",
       preserveAspectRatio: "none" });
-    this.told = make("span", { class: "told" });
+    this.status = make("span", { class: "status" });
     this.box.prepend(
       make("div", { class: "bench" },
         make("div", { class: "drawing" }, this.drawing,
@@ -145,7 +145,7 @@ class Figure {
           make("div", { class: "controls" }, labelled("f", this.activation),
             labelled("numbers", choice(presets, "page", (preset) => this.load(preset)))),
           make("div", { class: "controls" }, button("Step downhill", () => this.descend()),
-            labelled("η", eta), this.told),
+            labelled("η", eta), this.status),
           this.history)));
     this.box.hidden = false;
   }
@@ -164,12 +164,12 @@ class Figure {
   number(x, y, name, label, array, i, range) {
     const get = () => array()[i];
     const element = this.text(x, y, "given", () => label + written(get(), 2));
-    const told = draggable(element, name, get, (value) => {
+    const announce = draggable(element, name, get, (value) => {
       array()[i] = value;
       this.costs = [];
       this.show();
     }, range);
-    this.shows.push(told);
+    this.shows.push(announce);
   }
 
   connections() {
@@ -220,8 +220,8 @@ class Figure {
     }
     const [x, y] = PLACES.o[0];
     this.number(x, y + 50, "target", "F = ", () => this.target, 0, [-2, 2]);
-    const told = this.text(x, y + 67, "forth", (now) => `C = ${written(now.C)}`, SHOWN.C);
-    this.shows.push(() => told.classList.toggle("active", this.active?.at === "cost"));
+    const costLine = this.text(x, y + 67, "forth", (now) => `C = ${written(now.C)}`, SHOWN.C);
+    this.shows.push(() => costLine.classList.toggle("active", this.active?.at === "cost"));
   }
 
   show() {
@@ -255,7 +255,7 @@ class Figure {
 
   curve(now) {
     const { costs } = this;
-    this.told.textContent = costs.length
+    this.status.textContent = costs.length
       ? `C: ${written(costs[0])} → ${written(now.C)} in ${costs.length - 1} step${costs.length > 2 ? "s" : ""}` : "";
     const highest = Math.max(...costs, 1e-12);
     const points = costs.map((C, i) => `${(100 * i) / Math.max(1, costs.length - 1)},${29 - (28 * C) / highest}`);

@@ -118,8 +118,8 @@ class Playground {
     this.output.addEventListener("keydown", (event) => this.key(event));
     this.button = button("Train", () => this.play(), { class: "main" });
     this.curve = make("svg", { viewBox: "0 0 100 40", class: "history", preserveAspectRatio: "none", role: "img" });
-    this.told = make("p", { class: "told", "aria-live": "off" });
-    this.warning = make("p", { class: "told warning", role: "status" });
+    this.status = make("p", { class: "status", "aria-live": "off" });
+    this.warning = make("p", { class: "status warning", role: "status" });
     this.layers = make("div", { class: "layers" });
     this.sizes = make("div", { class: "sizes" });
     this.drawing = make("div", { class: "controls" },
@@ -132,7 +132,7 @@ class Playground {
       make("div", { class: "drawing" },
         make("div", { class: "square" }, this.output, this.marks),
         make("div", { class: "goal" }, this.wanted, make("span", {}, "F itself")),
-        this.told, this.warning),
+        this.status, this.warning),
       make("div", { class: "panel" },
         make("div", { class: "controls" }, this.button, button("One step", () => { this.step(); this.show(); }),
           button("New start", () => this.restart(this.seed + 1))),
@@ -181,7 +181,7 @@ class Playground {
     const error = Math.sqrt(y.reduce((sum, one, i) => sum + (one - WANTED[i]) ** 2, 0) / y.length);
     this.wanted.parentElement.hidden = !isFunction;
     this.drawing.hidden = isFunction;
-    this.told.textContent = `${this.steps.toLocaleString("en")} steps`
+    this.status.textContent = `${this.steps.toLocaleString("en")} steps`
       + (this.costs.length ? `, C = ${written(this.costs.at(-1), 5)}` : "")
       + (isFunction ? `, root mean square error ${written(error)}` : `, ${this.points.length} points`);
     this.warning.textContent = this.trouble;
@@ -200,7 +200,7 @@ class Playground {
     if (this.layers.dataset.shown === description) return; // keeps the focus on a button
     this.layers.dataset.shown = description;
     this.layers.replaceChildren(...this.hidden.map((size, n) => make("div", { class: "controls" },
-      make("span", { class: "told" }, `layer ${n + 1}: ${size} neurons`),
+      make("span", { class: "status" }, `layer ${n + 1}: ${size} neurons`),
       button("−", () => this.resize((sizes) => (sizes[n] = Math.max(1, size - (size > 10 ? 5 : 1)))), { "aria-label": `fewer neurons in layer ${n + 1}` }),
       button("+", () => this.resize((sizes) => (sizes[n] = Math.min(MOST_NEURONS, size + (size >= 10 ? 5 : 1)))), { "aria-label": `more neurons in layer ${n + 1}` }),
       button("remove", () => this.resize((sizes) => sizes.splice(n, 1)), { "aria-label": `remove layer ${n + 1}` }))),

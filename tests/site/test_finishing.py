@@ -29,8 +29,7 @@ def test_a_search_result_writes_formulas_in_signs(tex: str, signs: str) -> None:
 
 
 def test_a_formula_is_drawn_and_a_wrong_one_is_a_fault(tmp_path: Path) -> None:
-    if shutil.which("node") is None:
-        pytest.skip("KaTeX needs Node.js")
+    assert shutil.which("node"), "KaTeX needs Node.js, which comes with npm"
     right, wrong = r"\(\pd{C}{w} < 1\)", r"\(\unknown\)"
     made = formulas.drawn(SITE, [right, wrong])
     assert made is not None

@@ -173,8 +173,8 @@ def test_a_gradient_vanishes_and_a_step_lowers_the_cost(page: Any, address: str)
     page.get_by_label("numbers").select_option("page")
     page.get_by_role("button", name="Step downhill").click()
     assert "e−4" in delta or "0.0009" in delta
-    told = page.locator(".live .told").inner_text()
-    before, after = told.removeprefix("C: ").split(" in ")[0].split(" → ")
+    status = page.locator(".live .status").inner_text()
+    before, after = status.removeprefix("C: ").split(" in ")[0].split(" → ")
     assert before == "0.1250" and float(after) < 0.125
 
 

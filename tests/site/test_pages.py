@@ -1,7 +1,7 @@
 """The site as a reader sees it: every page, on a wide and a narrow screen, by day and by night.
 
 A page is loaded once, made narrow, and its theme changed. What goes wrong is collected for the
-whole site and told together, each with its page, its theme and its width. axe-core looks for what
+whole site and listed together, each with its page, its theme and its width. axe-core looks for what
 readers without sight, colours or a mouse would miss: in one theme on the wide screen, in the other
 on the narrow one. The files that a page loads are weighed, compressed.
 """

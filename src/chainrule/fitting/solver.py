@@ -27,7 +27,7 @@ METHODS = ("lm", "trf", "dogbox")
 SMALL_GRADIENT = 1
 """The status of a solver that ends there."""
 STILL = 1e-5
-"""χ² stands still if a round lowers it by less than this share."""
+"""χ² no longer falls if a round lowers it by less than this share."""
 MINPACK_CONVERGED = (1, 2, 3, 4)
 """The statuses of MINPACK at a minimum."""
 LOSSES = ("linear", "soft_l1", "huber", "cauchy", "arctan")
@@ -155,7 +155,7 @@ def _is_better(found: Solution, best: Solution) -> bool:
 
 
 def _settled(problem: Any, start: Any, settings: Settings, method: str) -> Solution:
-    """Where a solver converges, or where χ² stands still.
+    """Where a solver converges, or where χ² no longer falls.
 
     A network has directions in which χ² falls ever more slowly, and no minimum that a solver could
     reach to the last digit. So it works in rounds, and ends if a whole one changes next to nothing.
@@ -170,7 +170,7 @@ def _settled(problem: Any, start: Any, settings: Settings, method: str) -> Solut
         used = found.evaluations
         is_still = cost - found.cost <= STILL * cost < math.inf
         if is_still and found.ran_out:
-            return evolve(found, has_converged=True, message="χ² stands still")
+            return evolve(found, has_converged=True, message="χ² no longer falls")
         if not found.ran_out or used >= limit:
             return found
         start, cost = found.values, found.cost

@@ -145,9 +145,7 @@ class Run:
     _interruption: Interruption = field(init=False, repr=False)
     _step_batches: list[Batch] = field(factory=list, init=False, repr=False)
     _previous_batches: list[Batch] = field(factory=list, init=False, repr=False)
-    _theta: Any = field(
-        default=None, init=False, repr=False
-    )  # of the last row, in the second phase
+    _of_last_row: Any = field(default=None, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self.callbacks = _Callbacks(
@@ -262,12 +260,12 @@ class Run:
 
         self._line = Progress(progress, self.then.iterations, 1, unit="iteration")
         model, loss, data = self.trainer.model, self.trainer.loss, self.batches.data
-        self._theta = model.parameters.value.copy()
+        self._of_last_row = model.parameters.value.copy()
         with self._line:
             try:
                 self.minimum = descend(model, loss, data, self.then, self._end_iteration)
             except BaseException:
-                model.parameters.value = self._theta
+                model.parameters.value = self._of_last_row
                 raise
             if self._interruption.is_wanted:
                 self.reason = self.reason or "Ctrl-C"
@@ -280,7 +278,7 @@ class Run:
             if len(self.columns.names) > 1:
                 figures = self.trainer.measured([self.batches.data], self.columns) | figures
             self._add_row(epoch, figures)
-            self._theta = self.trainer.model.parameters.value.copy()
+            self._of_last_row = self.trainer.model.parameters.value.copy()
             for callback in self.callbacks:
                 if not callback.writes_checkpoints:  # a checkpoint holds a position in an epoch
                     callback.on_epoch_end(self.trainer, epoch, figures)
