@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 from attrs import define, field
 
+from chainrule.core.acceleration import runs
 from chainrule.core.types import Array
 from chainrule.core.validators import (
     as_float,
@@ -19,6 +20,7 @@ from chainrule.core.validators import (
     positive,
     two_below_one,
 )
+from chainrule.optimizers import kernels
 from chainrule.optimizers.chunked import (
     CountingOptimizer,
     add_to_average,
@@ -111,12 +113,15 @@ class Adam(CountingOptimizer):
         # η m̂/(√v̂ + ε) = (η r/(1 − β₁ᵗ)) m/(√v + ε r) with r = √(1 − β₂ᵗ) saves two passes.
         steps = self.steps - parameter_slice.missed
         root = math.sqrt(1 - beta_2**steps)
+        epsilon, rate = self.epsilon * root, self.learning_rate * root / (1 - beta_1**steps)
+        if runs(kernels.adam, value, gradient, first, second, beta_1, beta_2, epsilon, rate):
+            return
         add_to_average(first, gradient, beta_1, change)
         add_to_average_of_squares(second, gradient, beta_2, change)
         np.sqrt(second, out=change)
-        change += self.epsilon * root
+        change += epsilon
         np.divide(first, change, out=change)
-        descend(value, change, self.learning_rate * root / (1 - beta_1**steps), change)
+        descend(value, change, rate, change)
 
     def _decayed(self, value: Array, gradient: Array, row: Array) -> Array:
         return with_decay(value, gradient, self.weight_decay, row)
@@ -252,11 +257,14 @@ class Adamax(CountingOptimizer):
         change = scratch[0, : value.size]
         if parameter_slice.decays:
             gradient = with_decay(value, gradient, self.weight_decay, scratch[1])
+        rate = self.learning_rate / (1 - beta_1 ** (self.steps - parameter_slice.missed))
+        numbers = beta_1, beta_2, self.epsilon, rate
+        if runs(kernels.adamax, value, gradient, first, largest, *numbers):
+            return
         add_to_average(first, gradient, beta_1, change)
         largest *= beta_2
         np.abs(gradient, out=change)
         change += self.epsilon
         np.maximum(largest, change, out=largest)
         np.divide(first, largest, out=change)
-        steps = self.steps - parameter_slice.missed
-        descend(value, change, self.learning_rate / (1 - beta_1**steps), change)
+        descend(value, change, rate, change)

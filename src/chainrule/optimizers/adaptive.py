@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from attrs import define, field
 
+from chainrule.core.acceleration import runs
 from chainrule.core.types import Array
 from chainrule.core.validators import (
     as_float,
@@ -19,12 +20,14 @@ from chainrule.core.validators import (
     not_negative,
     positive,
 )
+from chainrule.optimizers import kernels
 from chainrule.optimizers.chunked import (
     ChunkedOptimizer,
     CountingOptimizer,
     add_to_average,
     add_to_average_of_squares,
     descend,
+    roll,
     with_decay,
 )
 from chainrule.optimizers.slices import ParameterSlice
@@ -127,6 +130,21 @@ class RMSprop(ChunkedOptimizer):
         change = scratch[0, : value.size]
         if parameter_slice.decays:
             gradient = with_decay(value, gradient, self.weight_decay, scratch[1])
+        if not self._scales(change, gradient, remembered):
+            self._scale(change, gradient, remembered)
+        if self.momentum:
+            roll(value, change, remembered[-1], self.momentum, self.learning_rate, change)
+        else:
+            descend(value, change, self.learning_rate, change)
+
+    def _scales(self, change: Array, gradient: Array, remembered: list[Array]) -> bool:
+        """Compute the direction in one pass, if functions can be compiled."""
+        numbers = self.alpha, self.epsilon
+        if self.centered:
+            return runs(kernels.scaled_centered, change, gradient, *remembered[:2], *numbers)
+        return runs(kernels.scaled, change, gradient, remembered[0], *numbers)
+
+    def _scale(self, change: Array, gradient: Array, remembered: list[Array]) -> None:
         mean_square = remembered[0]
         add_to_average_of_squares(mean_square, gradient, self.alpha, change)
         if self.centered:
@@ -140,13 +158,6 @@ class RMSprop(ChunkedOptimizer):
             np.sqrt(mean_square, out=change)
         change += self.epsilon
         np.divide(gradient, change, out=change)
-        if self.momentum:
-            velocity = remembered[-1]
-            velocity *= self.momentum
-            velocity += change
-            descend(value, velocity, self.learning_rate, change)
-        else:
-            descend(value, change, self.learning_rate, change)
 
 
 @define(repr=False)
@@ -231,11 +242,13 @@ class Adagrad(CountingOptimizer):
         change = scratch[0, : value.size]
         if parameter_slice.decays:
             gradient = with_decay(value, gradient, self.weight_decay, scratch[1])
+        earlier_steps = self.steps - parameter_slice.missed - 1
+        rate = self.learning_rate / (1 + earlier_steps * self.learning_rate_decay)
+        if runs(kernels.adagrad, value, gradient, sum_of_squares, self.epsilon, rate):
+            return
         np.square(gradient, out=change)
         sum_of_squares += change
         np.sqrt(sum_of_squares, out=change)
         change += self.epsilon
         np.divide(gradient, change, out=change)
-        earlier_steps = self.steps - parameter_slice.missed - 1
-        rate = self.learning_rate / (1 + earlier_steps * self.learning_rate_decay)
         descend(value, change, rate, change)

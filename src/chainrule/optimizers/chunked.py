@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 from attrs import define, field, fields
 
+from chainrule.core.acceleration import runs
 from chainrule.core.hints import hinted
 from chainrule.core.types import Array
 from chainrule.core.validators import as_float, is_integer, positive_or_none, yes_or_no
+from chainrule.optimizers import kernels
 from chainrule.optimizers.clipping import clipped, factor_for, norm_of
 from chainrule.optimizers.messages import description, unlike
 from chainrule.optimizers.optimizer import Optimizer
@@ -277,8 +279,31 @@ def add_to_average_of_squares(mean: Array, new: Array, kept: float, row: Array) 
     mean += row
 
 
+def roll(
+    value: Array,
+    gradient: Array,
+    velocity: Array,
+    momentum: float,
+    rate: float,
+    row: Array,
+    ahead: Array | None = None,
+) -> None:
+    """V ← μ v + g, θ ← θ − η v; with a row for the point ahead, θ ← θ − η (μ v + g)."""
+    if runs(kernels.heavy_ball, value, gradient, velocity, momentum, rate, ahead is not None):
+        return
+    velocity *= momentum
+    velocity += gradient
+    direction = velocity
+    if ahead is not None:
+        direction = np.multiply(velocity, momentum, out=ahead[: value.size])
+        direction += gradient
+    descend(value, direction, rate, row)
+
+
 def descend(value: Array, direction: Array, rate: float, row: Array) -> None:
     """θ ← θ − η direction, where ``row`` may be the direction itself."""
+    if runs(kernels.descend, value, direction, rate):
+        return
     row = row[: value.size]
     np.multiply(direction, rate, out=row)
     np.subtract(value, row, out=value)

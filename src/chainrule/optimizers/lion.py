@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 from attrs import define, field
 
+from chainrule.core.acceleration import runs
 from chainrule.core.types import Array
 from chainrule.core.validators import (
     as_float,
@@ -17,6 +18,7 @@ from chainrule.core.validators import (
     not_negative,
     two_below_one,
 )
+from chainrule.optimizers import kernels
 from chainrule.optimizers.chunked import (
     ChunkedOptimizer,
     add_to_average,
@@ -98,17 +100,18 @@ class Lion(ChunkedOptimizer):
     ) -> None:
         (first,) = remembered
         beta_1, beta_2 = self.betas
+        decay = self.weight_decay if parameter_slice.decays else 0.0
+        tiny = np.finfo(value.dtype).tiny
+        numbers = beta_1, beta_2, decay, float(tiny), self.learning_rate
+        if runs(kernels.lion, value, gradient, first, *numbers):
+            return
         change, other = scratch[:2, : value.size]
         np.multiply(first, beta_1, out=change)
         change += np.multiply(gradient, 1 - beta_1, out=other)
         # sign(c) = c/|c|, and 0 for 0; faster than numpy.sign, which branches for each number.
         np.abs(change, out=other)
-        np.maximum(other, np.finfo(value.dtype).tiny, out=other)
+        np.maximum(other, tiny, out=other)
         np.divide(change, other, out=change)
-        direction = (
-            with_decay(value, change, self.weight_decay, other)
-            if parameter_slice.decays
-            else change
-        )
+        direction = with_decay(value, change, decay, other)
         descend(value, direction, self.learning_rate, change)
         add_to_average(first, gradient, beta_2, change)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from attrs import define, field
 
 from chainrule.core.types import Array
@@ -21,6 +20,7 @@ from chainrule.core.validators import (
 from chainrule.optimizers.chunked import (
     ChunkedOptimizer,
     descend,
+    roll,
     with_decay,
 )
 from chainrule.optimizers.slices import ParameterSlice
@@ -112,14 +112,10 @@ class SGD(ChunkedOptimizer):
     ) -> None:
         if self.weight_decay and parameter_slice.decays:
             gradient = with_decay(value, gradient, self.weight_decay, scratch[0])
-        for velocity in remembered:  # one, or none without momentum
-            velocity *= self.momentum
-            velocity += gradient
-            if self.nesterov:
-                ahead = scratch[1, : value.size]
-                np.multiply(velocity, self.momentum, out=ahead)
-                ahead += gradient
-                gradient = ahead
-            else:
-                gradient = velocity
-        descend(value, gradient, self.learning_rate, scratch[0])
+        if not remembered:  # no momentum
+            descend(value, gradient, self.learning_rate, scratch[0])
+            return
+        ahead = scratch[1] if self.nesterov else None
+        roll(
+            value, gradient, remembered[0], self.momentum, self.learning_rate, scratch[0], ahead
+        )
