@@ -145,7 +145,7 @@ class use_fast:  # noqa: N801, a function that is also a context
             setattr(SWITCH, name, value)
 
 
-def product(
+def matrix_product(
     left: Array, right: Array, out: Array | None = None, plain: Callable[..., Any] = np.dot
 ) -> Array:
     """The product of two matrices, or whatever ``plain`` makes of other arguments.

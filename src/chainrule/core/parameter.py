@@ -9,6 +9,7 @@ Both use the same memory: each parameter is a reshaped window of the vector.
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from chainrule.core.acceleration import matrix_product
 from chainrule.core.errors import (
     ConfigurationError,
     DefinitionError,
@@ -238,11 +240,11 @@ class Parameter(Hinted):
         if self._grad_is_zero:
             try:
                 if is_small:
-                    np.dot(left, right, out=grad)
+                    matrix_product(left, right, grad)
                     self._grad_is_zero = False
                     return
                 if left.shape[:-1] + right.shape[1:] == grad.shape:
-                    np.matmul(left, right, out=grad, casting="no")
+                    matrix_product(left, right, grad, _matmul)
                     self._grad_is_zero = False
                     return
             except (ValueError, TypeError):
@@ -250,7 +252,8 @@ class Parameter(Hinted):
         if self._trainable:
             # Of the delta of a jet, only the part for a constant is needed: see `calculus.jet`.
             room = np.empty_like(grad) if hasattr(right, "constant_part") else None
-            self.accumulate((np.dot if is_small else np.matmul)(left, right, out=room))
+            plain = np.dot if is_small else np.matmul
+            self.accumulate(matrix_product(left, right, room, plain))
 
     def zero_grad(self) -> None:
         """Reset the gradient to zero."""
@@ -501,6 +504,8 @@ def _refuse_unreal(new: Array, place: str | None) -> None:
             received=f"an array of {new.dtype}",
         )
 
+
+_matmul = functools.partial(np.matmul, casting="no")
 
 _CREATION = threading.RLock()
 """Held while a gradient is created."""
