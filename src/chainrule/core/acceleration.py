@@ -57,7 +57,7 @@ class _Switch:
     __slots__ = ("gemm", "is_on", "largest", "reasons")
 
     def __init__(self) -> None:
-        self.gemm: Callable[[Array, Array, Array], bool] | None
+        self.gemm: Callable[[Array, Array, Array, float], bool] | None
         self.turn(os.environ.get(VARIABLE) != "0", f"{VARIABLE}=0")
 
     def turn(self, on: bool, reason: str) -> None:
@@ -88,15 +88,15 @@ class _Switch:
                 try:
                     if "mkl" in blas_name().lower():
                         raise ImportError("NumPy's own BLAS is MKL")
-                    self.gemm = compiled(mkl.gemm, mkl.signatures(), mkl.symbols())
+                    self.gemm = _compiled_gemm()
                 except Exception as error:
                     self.reasons["MKL"] = _why(error)
         return self.gemm is not None
 
-    def _first_product(self, left: Array, right: Array, out: Array) -> bool:
+    def _first_product(self, left: Array, right: Array, out: Array, kept: float) -> bool:
         self.finds_mkl()
         is_small = left.size * right.shape[1] <= self.largest
-        return self.gemm is not None and is_small and self.gemm(left, right, out)
+        return self.gemm is not None and is_small and self.gemm(left, right, out, kept)
 
 
 def _why(error: Exception) -> str:
@@ -166,11 +166,16 @@ def matrix_product(
         if columns >= LEAST_COLUMNS and LEAST_WORK <= work <= SWITCH.largest and dtype.char in "fd":
             target = np.empty((len(left), columns), dtype) if out is None else out
             try:
-                if gemm(left, right, target):
+                if gemm(left, right, target, 0.0):
                     return target
             except TypeError:
                 pass  # other types, or an out that is read-only: NumPy converts or raises
     return plain(left, right) if out is None else plain(left, right, out=out)
+
+
+def multiplies_fast(dtype: Any) -> bool:
+    """Whether MKL computes all large products of this type, so that a copy for them pays."""
+    return dtype.char in "fd" and SWITCH.finds_mkl() and SWITCH.largest == math.inf
 
 
 def runs(function: Callable[..., None], *arguments: Any) -> bool:
@@ -186,6 +191,18 @@ def runs(function: Callable[..., None], *arguments: Any) -> bool:
         return False
     compiled(function)(*arguments)
     return True
+
+
+@functools.cache
+def _compiled_gemm() -> Callable[..., bool]:
+    return compiled(mkl.gemm, mkl.signatures(), mkl.symbols())
+
+
+@functools.cache
+def compiled_with_gemm(function: Callable[..., Any], *others: Callable[..., Any]) -> Callable[..., Any]:
+    """A compiled function that calls `mkl.gemm` and other functions, by their names."""
+    names = [(each.__name__, compiled(each)) for each in others]
+    return compiled(function, None, (("gemm", _compiled_gemm()), *names))
 
 
 @functools.cache

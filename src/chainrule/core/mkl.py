@@ -83,13 +83,15 @@ def signatures() -> Any:
     from numba import types
 
     return tuple(
-        types.boolean(*(types.Array(number, 2, "A", readonly=n < 2) for n in range(3)))
+        types.boolean(
+            *(types.Array(number, 2, "A", readonly=n < 2) for n in range(3)), types.float64
+        )
         for number in (types.float32, types.float64)
     )
 
 
-def gemm(left: Array, right: Array, out: Array) -> bool:
-    """Write the product into ``out``; False if the arrays are no matrices of a BLAS.
+def gemm(left: Array, right: Array, out: Array, kept: float) -> bool:
+    """Write the product into ``out``, plus ``kept`` times what is there; False if the arrays are no matrices of a BLAS.
 
     A matrix of a BLAS has its rows, or its columns, side by side in memory, without overlap.
     """
@@ -121,7 +123,7 @@ def gemm(left: Array, right: Array, out: Array) -> bool:
         return False  # NumPy makes a copy first
     numbers = rows, columns, inner
     if size == 4:
-        sgemm(ROW_MAJOR, kind, kind_right, *numbers, 1.0, a, step, b, step_right, 0.0, c, step_out)
+        sgemm(ROW_MAJOR, kind, kind_right, *numbers, 1.0, a, step, b, step_right, kept, c, step_out)
     else:
-        dgemm(ROW_MAJOR, kind, kind_right, *numbers, 1.0, a, step, b, step_right, 0.0, c, step_out)
+        dgemm(ROW_MAJOR, kind, kind_right, *numbers, 1.0, a, step, b, step_right, kept, c, step_out)
     return True
