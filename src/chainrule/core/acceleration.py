@@ -179,18 +179,22 @@ def multiplies_fast(dtype: Any) -> bool:
 
 
 def runs(function: Callable[..., None], *arguments: Any) -> bool:
-    """Run a function of `chainrule.optimizers.kernels` compiled; False if NumPy has to do it.
-
-    The first two arguments are vectors of the same type.
-    """
-    if SWITCH.is_on is False:
+    """Run a function compiled; False if NumPy has to do it. See `accelerated`."""
+    fast = accelerated(function, *arguments[:2])
+    if fast is None:
         return False
-    value, gradient = arguments[:2]
-    is_plain = type(value) is type(gradient) is np.ndarray and value.dtype.char in "fd"
-    if not is_plain or not SWITCH.finds_numba():
-        return False
-    compiled(function)(*arguments)
+    fast(*arguments)
     return True
+
+
+def accelerated(
+    function: Callable[..., None], first: Array, second: Array
+) -> Callable[..., None] | None:
+    """The compiled function for two arrays of float32 or float64; None if NumPy has to do it."""
+    if SWITCH.is_on is False:
+        return None
+    is_plain = type(first) is type(second) is np.ndarray and first.dtype.char in "fd"
+    return compiled(function) if is_plain and SWITCH.finds_numba() else None
 
 
 @functools.cache

@@ -72,3 +72,54 @@ def columns_of(
                         else:
                             for c in range(channels):
                                 columns[b, i, j, p, q, c] = 0
+
+
+def lstm_cells(gates: Array, c: Array, cells: Array) -> None:
+    """Make sigmoids of the gates i, f and o; write i g, f c and their sum, the new c.
+
+    Several loops with few arrays each: only such loops become vector instructions.
+    """
+    size, half = c.size, c.dtype.type(0.5)
+    for start, stop in ((0, 2 * size), (3 * size, 4 * size)):
+        part = gates.ravel()[start:stop]
+        for n in range(len(part)):
+            part[n] = part[n] * half + half
+    i, f, g = gates.ravel()[:size], gates.ravel()[size : 2 * size], gates.ravel()[2 * size :]
+    written, kept, new = cells[0].ravel(), cells[1].ravel(), cells[2].ravel()
+    for out, one, other in ((written, i, g), (kept, f, c.ravel())):
+        for n in range(size):
+            out[n] = one[n] * other[n]
+    for n in range(size):
+        new[n] = written[n] + kept[n]
+
+
+def lstm_slopes(
+    slopes: Array, gates: Array, written: Array, kept: Array, read: Array, h: Array
+) -> None:
+    """Write what the backward pass of an LSTM multiplies deltas by."""
+    size, to, of = h.size, slopes.ravel(), gates.ravel()
+    w, k, r, y = written.ravel(), kept.ravel(), read.ravel(), h.ravel()
+    i, f, g, o = of[:size], of[size : 2 * size], of[2 * size : 3 * size], of[3 * size :]
+    for number, one, two, three in (
+        (0, w, w, i), (1, k, k, f), (2, i, w, g), (3, y, y, o), (4, o, y, r),
+    ):  # fmt: skip
+        out = to[number * size : (number + 1) * size]
+        for n in range(size):
+            out[n] = one[n] - two[n] * three[n]
+    to[5 * size :] = f
+
+
+def lstm_back(room: Array, dh: Array, dc: Array, slopes: Array, before: Array) -> None:
+    """Write ∂C/∂z of the gates, and ∂C/∂c of the step before."""
+    size, to, of = dh.size, room.ravel(), slopes.ravel()
+    h, c, new = dh.ravel(), dc.ravel(), before.ravel()
+    slope = of[4 * size : 5 * size]
+    for n in range(size):
+        new[n] = c[n] + h[n] * slope[n]
+    for gate, delta in ((0, new), (1, new), (2, new), (3, h)):
+        out, slope = to[gate * size : (gate + 1) * size], of[gate * size : (gate + 1) * size]
+        for n in range(size):
+            out[n] = delta[n] * slope[n]
+    slope = of[5 * size :]
+    for n in range(size):
+        new[n] *= slope[n]

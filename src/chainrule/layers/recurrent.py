@@ -24,7 +24,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 from attrs import field
 
-from chainrule.core.acceleration import matrix_product
+from chainrule.core.acceleration import accelerated, matrix_product, runs
 from chainrule.core.equations import Equations
 from chainrule.core.errors import ShapeError
 from chainrule.core.initializers import Blocks, GlorotUniform, Orthogonal
@@ -32,6 +32,7 @@ from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of
 from chainrule.core.types import Array, RowPattern, Shape
 from chainrule.core.validators import as_float, as_int, at_least_one, complain, yes_or_no
+from chainrule.layers import kernels
 from chainrule.layers.dense import ones
 
 States: TypeAlias = tuple[Array, ...]
@@ -453,17 +454,27 @@ class LSTM(Recurrent, repr=False):
         (h, c), units = states, self.units
         z += matrix_product(u, h)
         gates = np.tanh(z)
-        _make_sigmoids(gates[: 2 * units])
-        _make_sigmoids(gates[3 * units :])
+        fast = accelerated(kernels.lstm_cells, gates, c)
+        if fast is not None:
+            cells = np.empty((3, *c.shape), c.dtype)
+            fast(gates, c, cells)
+            written, kept, c = cells
+        else:
+            _make_sigmoids(gates[: 2 * units])
+            _make_sigmoids(gates[3 * units :])
         i, f, g, o = gates.reshape(4, *c.shape)
-        written, kept = i * g, f * c
-        c = written + kept
+        if fast is None:
+            written, kept = i * g, f * c
+            c = written + kept
         read = np.tanh(c)
         h = o * read
-        return (h, c), (i, f, g, o, written, kept, read, h)
+        return (h, c), (gates, written, kept, read, h)
 
     def _slopes(self, slopes: Array, *parts: Array) -> None:
-        i, f, g, o, written, kept, read, h = parts
+        if runs(kernels.lstm_slopes, slopes, *parts):
+            return
+        gates, written, kept, read, h = parts
+        i, f, g, o = gates.reshape(4, *h.shape)
         np.subtract(written, written * i, out=slopes[0])
         np.subtract(kept, kept * f, out=slopes[1])
         np.subtract(i, written * g, out=slopes[2])
@@ -473,6 +484,11 @@ class LSTM(Recurrent, repr=False):
 
     def _step_back(self, deltas: States, slopes: Array, room: Array) -> Sequence[Any]:
         dh, dc = deltas
+        fast = accelerated(kernels.lstm_back, room, dh)
+        if fast is not None:
+            before = np.empty(dh.shape, dh.dtype)
+            fast(room, dh, dc, slopes, before)
+            return None, before
         dc = dc + dh * slopes[4]
         np.multiply(dc, slopes[:3], out=room[0, :3])
         np.multiply(dh, slopes[3], out=room[0, 3])
