@@ -80,7 +80,8 @@ def gradients(
     x: Array, weights: Array, delta: Array, windows: Windows, groups: int = 1
 ) -> tuple[Array, Array]:
     """`spread` and `products`: the gradients of `correlation` with respect to x and weights."""
-    if delta.shape[-1] > x.shape[-1] and not _is_fast(x, delta, windows, groups):  # columns of x are smaller than those of Δ
+    is_fast = _is_fast(x, delta, windows, groups)
+    if delta.shape[-1] > x.shape[-1] and not is_fast:  # columns of x are smaller than those of Δ
         return spread(delta, weights, windows, groups), products(x, delta, windows, groups)
     return _backward(delta, weights, windows, groups, x)
 
@@ -124,7 +125,7 @@ def _written(whole: Array | None, places: tuple[slice, ...], part: Array, shape:
 def _is_fast(x: Array, other: Array, windows: Windows, groups: int) -> bool:
     """Whether MKL computes the products, and numba copies the windows."""
     is_plain = type(x) is type(other) is np.ndarray and x.dtype is other.dtype
-    is_plain = is_plain and x.size > 0 and other.size > 0 and groups == 1
+    is_plain = is_plain and min(x.size, other.size, *windows.outputs) > 0 and groups == 1
     return is_plain and len(windows.kernel) < 3 and multiplies_fast(x.dtype)
 
 
@@ -159,8 +160,8 @@ def _by_one_product(
         outer, kernel, (*windows.strides, *flat), (*windows.dilations, *flat),
         (*(before for before, _ in amounts), *(0 for _ in flat)),
     )  # fmt: skip
-    outputs = outputs.reshape(len(x), *windows.outputs, -1) if weights is not None else None
-    return outputs, gradient.reshape(*windows.kernel, x.shape[-1], -1)
+    gradient = gradient.reshape(*windows.kernel, x.shape[-1], gradient.shape[1])
+    return outputs.reshape(len(x), *windows.outputs, outputs.shape[1]), gradient
 
 
 # ------------------------------------------------------------------------------- their parts

@@ -7,12 +7,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from chainrule.core.mkl import gemm
 from chainrule.core.types import Array
-
-if TYPE_CHECKING:
-    from chainrule.core.mkl import gemm
 
 
 def correlate(

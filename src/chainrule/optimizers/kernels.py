@@ -25,7 +25,7 @@ def descend(value: Array, direction: Array, rate: float) -> None:
 def heavy_ball(
     value: Array, gradient: Array, velocity: Array, momentum: float, rate: float, ahead: bool
 ) -> None:
-    """v ← μ v + g, θ ← θ − η v; ahead, as Nesterov's, θ ← θ − η (μ v + g)."""
+    """V ← μ v + g, θ ← θ − η v; ahead, as Nesterov's, θ ← θ − η (μ v + g)."""
     momentum, rate = value.dtype.type(momentum), value.dtype.type(rate)
     for n in range(value.size):
         v = velocity[n] * momentum + gradient[n]

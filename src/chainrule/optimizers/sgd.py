@@ -116,6 +116,4 @@ class SGD(ChunkedOptimizer):
             descend(value, gradient, self.learning_rate, scratch[0])
             return
         ahead = scratch[1] if self.nesterov else None
-        roll(
-            value, gradient, remembered[0], self.momentum, self.learning_rate, scratch[0], ahead
-        )
+        roll(value, gradient, remembered[0], self.momentum, self.learning_rate, scratch[0], ahead)
