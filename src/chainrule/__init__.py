@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from chainrule.calculus.formula import Formula as Formula
     from chainrule.core import errors as errors
     from chainrule.core import initializers as initializers
+    from chainrule.core.acceleration import show_config as show_config
+    from chainrule.core.acceleration import use_fast as use_fast
     from chainrule.core.equations import Equations as Equations
     from chainrule.core.layer import Layer as Layer
     from chainrule.display.derive import derive as derive
@@ -166,8 +168,10 @@ _PLACES = {
     "prove_gradient": "chainrule.symbolic.proof",
     "prove_layer": "chainrule.symbolic.proof",
     "prove_loss": "chainrule.symbolic.proof",
+    "show_config": "chainrule.core.acceleration",
     "summary": "chainrule.display.summary",
     "trace": "chainrule.display.trace",
+    "use_fast": "chainrule.core.acceleration",
 }
 _MODULES = {
     "callbacks": "chainrule.callbacks",

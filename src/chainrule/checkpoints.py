@@ -26,8 +26,9 @@ import numpy as np
 from attrs import frozen
 
 from chainrule import files
+from chainrule.core.acceleration import VARIABLE, blas_in_use
 from chainrule.core.caller import warn_caller
-from chainrule.core.errors import StorageError, described, shortened
+from chainrule.core.errors import ChainruleError, StorageError, described, shortened
 from chainrule.core.types import Array
 from chainrule.storage import sealed_file
 
@@ -38,6 +39,10 @@ NAME = re.compile(r"step-(\d{9,})\.safetensors")
 
 class DamagedCheckpointWarning(UserWarning):
     """A checkpoint was skipped because the file is damaged."""
+
+
+class OtherBlasWarning(UserWarning):
+    """A run resumes with another BLAS than that of the checkpoint, so with other last bits."""
 
 
 @frozen(eq=False)
@@ -54,12 +59,16 @@ class Saved:
         The arrays, by name.
     run
         The identity of the run that wrote it; None if chainrule 0.1 wrote it.
+    blas
+        The BLAS that computed the products, such as ``"scipy-openblas 0.3.31"``; None if the file
+        does not say.
     """
 
     path: Path
     record: dict[str, Any]
     arrays: dict[str, Array]
     run: str | None = None
+    blas: str | None = None
 
 
 # ------------------------------------------------------------------------------- writing
@@ -88,7 +97,8 @@ def write(
     StorageError
         The file could not be written.
     """
-    content = sealed_file.pack(arrays, {"format": FORMAT, "run": run, "record": json.dumps(record)})
+    names = {"format": FORMAT, "run": run, "blas": blas_in_use()}
+    content = sealed_file.pack(arrays, {**names, "record": json.dumps(record)})
     path = folder / f"step-{steps:09}.safetensors"
     files.write(path, content, "the checkpoint")
     return path
@@ -203,12 +213,39 @@ def read(path: Path) -> Saved:
             arrays = contents.arrays
         record = sealed_file.parsed(contents.metadata.get("record", ""))
         _require_valid(record, arrays)
-        return Saved(path, record, arrays, _identity(contents.metadata))
+        blas = contents.metadata.get("blas")
+        return Saved(path, record, arrays, _identity(contents.metadata), blas)
     except StorageError as error:
         error.place = str(path)
         raise
     except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise invalid(f"{type(error).__name__}: {error!s:.80}", str(path)) from error
+
+
+def warn_of_another_blas(saved: Saved) -> None:
+    """Warn if the products of the run will have other last bits than those before.
+
+    Warns
+    -----
+    OtherBlasWarning
+        The BLAS in use is not the one that the checkpoint names.
+    """
+    blas = blas_in_use()
+    if saved.blas in (None, blas):
+        return
+    hint = "install the NumPy of that run, for the same bits"
+    if "MKL" in str(saved.blas):
+        hint = "for the same bits: pip install 'chainrule[fast]', with the same number of threads"
+    elif "MKL" in blas:
+        hint = f"for the same bits: chainrule.use_fast(False), or {VARIABLE}=0"
+    told = ChainruleError(
+        "the run resumes with another BLAS, whose products have other last bits",
+        place=str(saved.path),
+        expected=saved.blas,
+        received=blas,
+        hint=hint,
+    )
+    warn_caller(OtherBlasWarning(str(told)))
 
 
 def _identity(metadata: Mapping[str, str]) -> str | None:

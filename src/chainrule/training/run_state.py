@@ -28,7 +28,7 @@ import numpy as np
 from attrs import fields, frozen, has
 
 from chainrule.callbacks import Callback
-from chainrule.checkpoints import Saved, decoded, encoded, invalid
+from chainrule.checkpoints import Saved, decoded, encoded, invalid, warn_of_another_blas
 from chainrule.core.errors import ChainruleError, ConfigurationError, StorageError, shortened
 from chainrule.core.input_checks import as_tuple
 from chainrule.core.layer import Layer
@@ -124,6 +124,7 @@ class Resumption:
             raise
         except Exception as error:
             raise invalid(f"{type(error).__name__}: {error!s:.80}", place) from error
+        warn_of_another_blas(saved)
         return cls(saved)
 
     @property
