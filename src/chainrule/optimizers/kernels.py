@@ -140,7 +140,7 @@ def lion(
         g = gradient[n]
         c = first[n] * kept + g * new
         size = np.abs(c)
-        u = c / (size if size >= tiny or size != size else tiny)
+        u = c / (size if size >= tiny else tiny)
         if weight_decay != 0:
             u = value[n] * decay + u
         value[n] -= u * rate
