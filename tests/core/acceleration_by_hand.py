@@ -24,7 +24,9 @@ def interpreted_loops(seen: set[str] | None = None) -> Iterator[None]:
     """
     seen = set() if seen is None else seen
     with use_fast(False), pytest.MonkeyPatch.context() as patch, np.errstate(all="ignore"):
-        patch.setattr(acceleration, "compiled", lambda function: seen.add(function.__name__) or function)
+        patch.setattr(
+            acceleration, "compiled", lambda function: seen.add(function.__name__) or function
+        )
         patch.setattr(correlation, "compiled_with_gemm", lambda function, *_: function)
         patch.setattr(mkl, "sgemm", partial(gemm_of_a_blas, ctypes.c_float))
         patch.setattr(mkl, "dgemm", partial(gemm_of_a_blas, ctypes.c_double))

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from core.acceleration_by_hand import interpreted_loops, same_bits
 
 from chainrule import Activation, Dense, Sequential, optimizers, use_fast
 from chainrule.optimizers import kernels
+from core.acceleration_by_hand import interpreted_loops, same_bits
 
 RULES = {
     "SGD": lambda: optimizers.SGD(0.1, weight_decay=0.01),
