@@ -17,17 +17,23 @@ from chainrule.layers import correlation
 
 
 @contextmanager
-def interpreted_loops(seen: set[str] | None = None) -> Iterator[None]:
+def interpreted_loops(
+    seen: set[str] | None = None, cached: int = correlation.CACHED
+) -> Iterator[None]:
     """Inside, everything takes the way of compiled functions, and these are those of Python.
 
-    Their names are added to ``seen``.
+    Their names are added to ``seen``; ``cached`` is the memory for columns of a convolution.
     """
-    seen = set() if seen is None else seen
+    names = set() if seen is None else seen
+
+    def taken(function: Any, *others: Any) -> Any:
+        names.update(each.__name__ for each in (function, *others))
+        return function
+
     with use_fast(False), pytest.MonkeyPatch.context() as patch, np.errstate(all="ignore"):
-        patch.setattr(
-            acceleration, "compiled", lambda function: seen.add(function.__name__) or function
-        )
-        patch.setattr(correlation, "compiled_with_gemm", lambda function, *_: function)
+        patch.setattr(acceleration, "compiled", taken)
+        patch.setattr(correlation, "compiled_with_gemm", taken)
+        patch.setattr(correlation, "CACHED", cached)
         patch.setattr(mkl, "sgemm", partial(gemm_of_a_blas, ctypes.c_float))
         patch.setattr(mkl, "dgemm", partial(gemm_of_a_blas, ctypes.c_double))
         SWITCH.is_on, SWITCH.gemm = True, mkl.gemm
