@@ -190,12 +190,15 @@ def test_gemm_refuses_matrices_that_do_not_fit_are_empty_or_share_memory():
     assert np.all(square == 1) and np.all(both == 1)
 
 
-def test_a_matrix_larger_than_the_integers_of_the_library_is_refused():
+def test_matrices_without_a_layout_or_larger_than_the_integers_of_the_library_are_refused():
     assert mkl.layout(2, 2**31, (2**34, 8), 8)[1] == 0
     assert mkl.layout(2**31, 2, (8, 2**34), 8)[1] == 0
     assert mkl.layout(2, 3, (2**35, 8), 8)[1] == 0
     assert mkl.layout(2, 3, (28, 8), 8)[1] == 0
     assert mkl.layout(2, 3, (32, 8), 8) == (mkl.PLAIN, 4)
+    assert mkl.layout(2, 3, (24, 16), 8)[1] == 0  # gaps in rows and columns
+    assert mkl.layout(4, 4, (8, 8), 8)[1] == 0  # windows that overlap
+    assert mkl.layout(4, 4, (8, -32), 8)[1] == 0
     assert mkl.layout(3, 2, (8, 32), 8) == (mkl.TRANSPOSED, 4)
 
 
@@ -210,7 +213,7 @@ def test_other_things_than_large_matrices_go_to_numpy():
     with interpreted_loops():
         for left, right in [
             (large[:, :7], large[:7]),
-            (large, large[:, :4]),
+            (np.tile(large, (1, 4)), np.tile(large, (4, 1))[:, :4]),
             (np.stack([large] * 3), large),
             (large.astype(int), large.astype(int)),
             (large.astype("complex"), large),

@@ -1,4 +1,4 @@
-"""Loops of layers: the gates of an LSTM give NumPy's bits, a convolution by one product its numbers."""
+"""Loops of layers: gates of an LSTM give NumPy's bits, convolutions by one product its numbers."""
 
 from __future__ import annotations
 
