@@ -9,6 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+# The tests expect NumPy's numbers, also where numba and MKL are installed: their own tests turn them
+# on. CHAINRULE_FAST=1 runs everything with them.
+os.environ.setdefault("CHAINRULE_FAST", "0")
+
 # Figures are drawn into memory; a test that opened a window would hang where there is no screen.
 os.environ["MPLBACKEND"] = "Agg"
 

@@ -20,7 +20,6 @@ EXTRAS = {
     "tensorboardX": ("tensorboard", "2.6"),
     "pandas": ("pandas", "2.2.2"),
     "numba": ("fast", "0.61"),
-    "mkl": ("fast", "2024.0"),
 }
 """The extra that installs a library, and the oldest version that works."""
 
