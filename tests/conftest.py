@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-# The tests expect NumPy's numbers, also where numba and MKL are installed: their own tests turn them
+# The tests expect NumPy's numbers, even if numba and MKL are installed: their own tests turn them
 # on. CHAINRULE_FAST=1 runs everything with them.
 os.environ.setdefault("CHAINRULE_FAST", "0")
 

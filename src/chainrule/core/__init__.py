@@ -19,6 +19,8 @@ and, for changes to the contract itself:
     hints            what a name that does not exist here most likely means
     elsewhere        the names of other libraries, and what to use here
     extras           optional libraries: the error for a missing one
+    acceleration     the extra `fast`: products by MKL, loops compiled by numba
+    mkl              the product of MKL
     layer_state      which attributes are configuration, bookkeeping or memory; copies of a layer
     ownership        which use of a layer owns its memory
     tree             the layers inside a layer, and their paths

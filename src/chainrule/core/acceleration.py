@@ -230,7 +230,11 @@ def compiled_with_gemm(
 
 
 def _compiled(function: Any, names: dict[str, Any], signatures: Any = None) -> Callable[..., Any]:
-    """Compiled without fast-math, so in NumPy's arithmetic, and kept in a cache on the disk."""
+    """Compiled without fast-math, so in NumPy's arithmetic, and kept in a cache on the disk.
+
+    numba compiles again if the file of a function has changed, but not if that of a function that
+    it calls has: after a change of `mkl`, delete src/chainrule/layers/__pycache__.
+    """
     import numba
 
     if names:
@@ -253,11 +257,9 @@ def show_config() -> None:
     --------
     numpy.show_config : how NumPy was built.
     """
-    import chainrule
-
     threads = blas_threads()
     versions = f"Python {platform.python_version()}, NumPy {np.__version__}"
-    print(f"chainrule {chainrule.__version__}, {versions}")
+    print(f"chainrule {sys.modules['chainrule'].__version__}, {versions}")
     print(f"BLAS of NumPy: {blas_name()}, threads: {threads or 'unknown'}")
     if not SWITCH.finds_numba():
         print(f"fast: off, {SWITCH.reasons['numba']}")

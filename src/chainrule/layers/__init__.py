@@ -17,6 +17,7 @@
     wrappers       a layer in every step of a sequence: Scan, Bidirectional, TimeDistributed
     attention      each entry of a sequence takes a weighted mean of the others; positions
     spectral       convolution by the Fourier transform
+    kernels        loops that numba compiles, if it is installed
 
 A new layer goes into the module of its family, or into a new one; nothing else has to change but
 the public names in `chainrule/__init__.py` and its line in `tests/laws/library.py`.

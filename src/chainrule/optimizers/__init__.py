@@ -25,6 +25,7 @@ Read in this order:
     optimizer    the base class of all optimizers; subclass it for a custom rule
     sgd, adaptive, adam, lion    the rules
     chunked      how a rule works through a long vector, and what several rules share
+    kernels      the rules as loops, which numba compiles
     slices       which slices of the vector move when some parameters are frozen
     clipping     how a gradient that is too long is shortened
     messages     the errors for vectors and states that do not fit
