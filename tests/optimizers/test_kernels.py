@@ -73,7 +73,7 @@ def test_every_loop_belongs_to_a_rule():
     assert run == {name for name, value in vars(kernels).items() if isfunction(value)}
 
 
-@pytest.mark.parametrize("dtype", ["float16", "longdouble"])
+@pytest.mark.parametrize("dtype", ["float16", "longdouble", ">f4", ">f8"])
 def test_other_types_are_left_to_numpy(dtype):
     run: set[str] = set()
     with interpreted_loops(run):

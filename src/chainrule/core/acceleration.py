@@ -166,7 +166,7 @@ def matrix_product(
         try:
             if gemm(left, right, target, 0.0):
                 return target
-        except TypeError:  # types that differ, or an out that is read-only
+        except (TypeError, ValueError):  # types that differ, or an out that is read-only
             pass
     return plain(left, right) if out is None else plain(left, right, out=out)
 
@@ -177,12 +177,17 @@ def _is_large(left: Array, right: Array) -> bool:
         return False
     columns = right.shape[1]
     is_large = LEAST_WORK <= left.size * columns <= SWITCH.largest
-    return is_large and columns >= LEAST_COLUMNS and left.dtype.char in "fd"
+    return is_large and columns >= LEAST_COLUMNS and _is_native(left.dtype)
+
+
+def _is_native(dtype: np.dtype[Any]) -> bool:
+    """Whether it is float32 or float64, in the byte order of the processor."""
+    return dtype.char in "fd" and dtype.isnative
 
 
 def multiplies_fast(dtype: np.dtype[Any]) -> bool:
     """Whether MKL computes all large products of this type, so that a copy for them pays."""
-    return dtype.char in "fd" and SWITCH.finds_mkl() and SWITCH.largest == math.inf
+    return _is_native(dtype) and SWITCH.finds_mkl() and SWITCH.largest == math.inf
 
 
 def accelerated(
@@ -191,7 +196,7 @@ def accelerated(
     """The compiled function for two arrays of float32 or float64; None if NumPy has to do it."""
     if SWITCH.is_on is False:
         return None
-    is_plain = type(first) is type(second) is np.ndarray and first.dtype.char in "fd"
+    is_plain = type(first) is type(second) is np.ndarray and _is_native(first.dtype)
     return compiled(function) if is_plain and SWITCH.finds_numba() else None
 
 
