@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from chainrule.core import acceleration, mkl
-from chainrule.core.acceleration import SWITCH, use_fast
+from chainrule.core.acceleration import IN_USE, use_fast
 from chainrule.layers import correlation
 
 
@@ -36,7 +36,8 @@ def interpreted_loops(
         patch.setattr(correlation, "CACHED", cached)
         patch.setattr(mkl, "sgemm", partial(gemm_of_a_blas, ctypes.c_float))
         patch.setattr(mkl, "dgemm", partial(gemm_of_a_blas, ctypes.c_double))
-        SWITCH.is_on, SWITCH.gemm = True, mkl.gemm
+        IN_USE.is_on = True
+        IN_USE.multiply_by(mkl.gemm)
         yield
 
 

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 import chainrule
 from chainrule import Dense, MultiHeadAttention, derivatives, errors, show_config, use_fast
 from chainrule.core import acceleration, mkl
-from chainrule.core.acceleration import SWITCH, matrix_product
+from chainrule.core.acceleration import IN_USE, matrix_product
 from core.acceleration_by_hand import interpreted_loops
 
 RNG = np.random.default_rng(0)
@@ -27,7 +27,7 @@ TYPES = ["float32", "float64"]
 def fresh() -> Iterator[None]:
     """As at the start of a program in which the libraries may be used."""
     with use_fast(False):
-        SWITCH.turn(True, "")
+        IN_USE.turn(True, "")
         yield
 
 
@@ -41,7 +41,7 @@ def fast(monkeypatch) -> Iterator[None]:
     """With numba and MKL, and NumPy's BLAS with one thread."""
     monkeypatch.setattr(acceleration, "blas_threads", lambda: 1)
     with use_fast():
-        assert SWITCH.finds_mkl(), SWITCH.reasons
+        assert IN_USE.finds_mkl(), IN_USE.reasons
         yield
 
 
@@ -94,15 +94,15 @@ def test_without_numba_numpy_computes_and_the_config_says_why(without_numba, cap
     assert f"chainrule {chainrule.__version__}, Python" in printed
     assert f"NumPy {np.__version__}" in printed and "BLAS of NumPy: " in printed
     assert "fast: off, numba is not installed: pip install 'chainrule[fast]'\n" in printed
-    assert SWITCH.gemm is None and acceleration.blas_in_use() == acceleration.blas_name()
+    assert IN_USE.gemm is None and acceleration.blas_in_use() == acceleration.blas_name()
 
 
 def test_use_fast_without_numba_is_a_named_error_that_changes_nothing(without_numba):
-    before = {name: getattr(SWITCH, name) for name in SWITCH.__slots__}
+    before = {name: getattr(IN_USE, name) for name in IN_USE.__slots__}
     with pytest.raises(errors.MissingExtraError, match="use_fast needs numba") as caught:
         use_fast()
     assert caught.value.hint == "pip install 'chainrule[fast]'"
-    assert before == {name: getattr(SWITCH, name) for name in SWITCH.__slots__}
+    assert before == {name: getattr(IN_USE, name) for name in IN_USE.__slots__}
 
 
 def test_a_numba_that_fails_is_not_used(monkeypatch, fresh, capsys):
@@ -116,7 +116,7 @@ def test_a_numba_that_fails_is_not_used(monkeypatch, fresh, capsys):
 
 @pytest.mark.parametrize("reason", ["MKL is not installed", "NumPy's own BLAS is MKL"])
 def test_without_mkl_only_steps_are_compiled(monkeypatch, fresh, capsys, reason):
-    monkeypatch.setattr(SWITCH, "is_on", True)
+    monkeypatch.setattr(IN_USE, "is_on", True)
     monkeypatch.setitem(sys.modules, "numba", type(sys)("numba"))
     sys.modules["numba"].__version__ = "0.61"
     monkeypatch.setattr(mkl, "PATTERNS", ())
@@ -127,7 +127,7 @@ def test_without_mkl_only_steps_are_compiled(monkeypatch, fresh, capsys, reason)
     show_config()
     printed = capsys.readouterr().out
     assert "fast: on, numba 0.61 compiles the steps of optimizers" in printed
-    assert f"without MKL: {reason}" in printed and SWITCH.gemm is None
+    assert f"without MKL: {reason}" in printed and IN_USE.gemm is None
 
 
 def test_the_variable_turns_it_off():
@@ -139,13 +139,30 @@ def test_the_variable_turns_it_off():
     assert "fast: off, CHAINRULE_FAST=0\n" in done.stdout
 
 
+def test_without_the_variable_they_are_used_if_they_are_there():
+    program = (
+        "import sys; sys.modules['numba'] = None\n"
+        "import numpy as np, chainrule\n"
+        "from chainrule.core.acceleration import IN_USE\n"
+        "assert IN_USE.is_on is None and IN_USE.dot is not np.dot\n"
+        "layer = chainrule.Dense(64); layer.build((64,)); layer(np.ones((64, 64)))\n"
+        "assert IN_USE.is_on is False and IN_USE.dot is np.dot\n"
+        "chainrule.show_config()"
+    )
+    environment = {name: text for name, text in os.environ.items() if name != "CHAINRULE_FAST"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True
+    )
+    assert "fast: off, numba is not installed" in done.stdout, done.stderr
+
+
 def test_use_fast_holds_inside_the_block_or_from_then_on(fresh):
-    assert SWITCH.is_on is None
+    assert IN_USE.is_on is None
     with use_fast(False):
-        assert SWITCH.is_on is False and SWITCH.gemm is None
-    assert SWITCH.is_on is None
+        assert IN_USE.is_on is False and IN_USE.gemm is None
+    assert IN_USE.is_on is None
     use_fast(False)
-    assert SWITCH.is_on is False
+    assert IN_USE.is_on is False
 
 
 def test_off_every_product_is_that_of_numpy():

@@ -83,7 +83,7 @@ def test_the_gates_of_an_lstm_give_the_bits_of_numpy(how, dtype):
     with use_fast(False):
         expected = lstm_passes(dtype, **how)
     with interpreted_loops():
-        acceleration.SWITCH.gemm = None
+        acceleration.IN_USE.multiply_by(None)
         found = lstm_passes(dtype, **how)
     assert all(map(same_bits, found, expected))
 
@@ -142,7 +142,7 @@ def test_dual_numbers_go_through_numpy():
 def fast(monkeypatch):
     monkeypatch.setattr(acceleration, "blas_threads", lambda: 1)
     with use_fast():
-        assert acceleration.SWITCH.finds_mkl(), acceleration.SWITCH.reasons
+        assert acceleration.IN_USE.finds_mkl(), acceleration.IN_USE.reasons
         yield
 
 
@@ -152,8 +152,8 @@ def fast(monkeypatch):
 def test_the_compiled_gates_of_an_lstm_give_the_bits_of_numpy(fast, how, dtype):
     with use_fast(False):
         expected = lstm_passes(dtype, **how)
-    acceleration.SWITCH.finds_mkl()
-    acceleration.SWITCH.gemm = None
+    acceleration.IN_USE.finds_mkl()
+    acceleration.IN_USE.multiply_by(None)
     assert all(map(same_bits, lstm_passes(dtype, **how), expected))
 
 

@@ -37,13 +37,15 @@ WORK_OF_ONE_THREAD = 2**18
 """Up to so many multiplications, OpenBLAS uses one thread, however many it has."""
 
 
-class _Switch:
+class _Libraries:
     """What is in use; there is one for the program.
 
     Attributes
     ----------
     is_on
         Whether functions are compiled; None until the first one.
+    dot
+        The product that layers call: `np.dot`, or `matrix_product` if `gemm` is not None.
     gemm
         `mkl.gemm`, compiled; None if NumPy computes all products.
     largest
@@ -52,7 +54,7 @@ class _Switch:
         Why a library is not used.
     """
 
-    __slots__ = ("gemm", "is_on", "largest", "reasons")
+    __slots__ = ("dot", "gemm", "is_on", "largest", "reasons")
 
     def __init__(self) -> None:
         self.turn(os.environ.get(VARIABLE) != "0", f"{VARIABLE}=0")
@@ -60,9 +62,14 @@ class _Switch:
     def turn(self, on: bool, reason: str) -> None:
         """Turn the libraries on, where they are installed, or off for this reason."""
         self.is_on: bool | None = None if on else False
-        self.gemm: Callable[..., bool] | None = self._first_product if on else None
+        self.multiply_by(self._first_product if on else None)
         self.largest: float = math.inf
         self.reasons: dict[str, str] = {} if on else dict.fromkeys(("numba", "MKL"), reason)
+
+    def multiply_by(self, gemm: Callable[..., bool] | None) -> None:
+        """Use this function for products, or NumPy."""
+        self.gemm = gemm
+        self.dot: Callable[..., Any] = np.dot if gemm is None else matrix_product
 
     def finds_numba(self) -> bool:
         """Whether functions can be compiled."""
@@ -71,19 +78,20 @@ class _Switch:
                 required("numba", "compiled functions need")
                 self.is_on = True
             except Exception as error:  # also of a numba that does not know this NumPy yet
-                self.is_on, self.gemm = False, None
+                self.is_on = False
+                self.multiply_by(None)
                 self.reasons = dict.fromkeys(("numba", "MKL"), _reason(error))
         return self.is_on
 
     def finds_mkl(self) -> bool:
         """Whether MKL computes products."""
         if self.gemm == self._first_product:
-            self.gemm = None
+            self.multiply_by(None)
             if self.finds_numba():
                 try:
                     if "mkl" in blas_name().lower():
                         raise ImportError("NumPy's own BLAS is MKL")
-                    self.gemm = compiled_gemm()
+                    self.multiply_by(compiled_gemm())
                 except Exception as error:
                     self.reasons["MKL"] = _reason(error)
                 self.largest = math.inf if blas_threads() == 1 else WORK_OF_ONE_THREAD
@@ -100,9 +108,6 @@ def _reason(error: Exception) -> str:
     cause = error.__cause__ or error
     lines = str(cause).splitlines() or [type(cause).__name__]
     return f"numba is not installed: {getattr(error, 'hint', '')}" if missing else lines[0]
-
-
-SWITCH = _Switch()
 
 
 class use_fast:  # noqa: N801, a function that is also a context
@@ -129,17 +134,17 @@ class use_fast:  # noqa: N801, a function that is also a context
     """
 
     def __init__(self, on: bool = True) -> None:
-        self._before = {name: getattr(SWITCH, name) for name in SWITCH.__slots__}
+        self._before = {name: getattr(IN_USE, name) for name in IN_USE.__slots__}
         if on:
             required("numba", "use_fast needs")
-        SWITCH.turn(on, "use_fast(False)")
+        IN_USE.turn(on, "use_fast(False)")
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, *error: object) -> None:
         for name, value in self._before.items():
-            setattr(SWITCH, name, value)
+            setattr(IN_USE, name, value)
 
 
 # ------------------------------------------------------------------------------- computing
@@ -160,7 +165,7 @@ def matrix_product(
     plain
         The function of NumPy that computes it otherwise.
     """
-    gemm = SWITCH.gemm
+    gemm = IN_USE.gemm
     if gemm is not None and _is_large(left, right):
         target = np.empty((len(left), right.shape[1]), left.dtype) if out is None else out
         try:
@@ -171,12 +176,15 @@ def matrix_product(
     return plain(left, right) if out is None else plain(left, right, out=out)
 
 
+IN_USE = _Libraries()
+
+
 def _is_large(left: Array, right: Array) -> bool:
     """Whether they are matrices for which MKL pays."""
     if not type(left) is type(right) is np.ndarray or left.ndim != 2 or right.ndim != 2:
         return False
     columns = right.shape[1]
-    is_large = LEAST_WORK <= left.size * columns <= SWITCH.largest
+    is_large = LEAST_WORK <= left.size * columns <= IN_USE.largest
     return is_large and columns >= LEAST_COLUMNS and _is_native(left.dtype)
 
 
@@ -187,22 +195,22 @@ def _is_native(dtype: np.dtype[Any]) -> bool:
 
 def multiplies_fast(dtype: np.dtype[Any]) -> bool:
     """Whether MKL computes all large products of this type, so that a copy for them pays."""
-    return _is_native(dtype) and SWITCH.finds_mkl() and SWITCH.largest == math.inf
+    return _is_native(dtype) and IN_USE.finds_mkl() and IN_USE.largest == math.inf
 
 
 def accelerated(
     function: Callable[..., None], first: Array, second: Array
 ) -> Callable[..., None] | None:
     """The compiled function for two arrays of float32 or float64; None if NumPy has to do it."""
-    if SWITCH.is_on is False:
+    if IN_USE.is_on is False:
         return None
     is_plain = type(first) is type(second) is np.ndarray and _is_native(first.dtype)
-    return compiled(function) if is_plain and SWITCH.finds_numba() else None
+    return compiled(function) if is_plain and IN_USE.finds_numba() else None
 
 
 def runs(function: Callable[..., None], *arguments: Any) -> bool:
     """Run a function compiled; False if NumPy has to do it. See `accelerated`."""
-    fast = accelerated(function, *arguments[:2])
+    fast = None if IN_USE.is_on is False else accelerated(function, *arguments[:2])
     if fast is None:
         return False
     fast(*arguments)
@@ -266,15 +274,15 @@ def show_config() -> None:
     versions = f"Python {platform.python_version()}, NumPy {np.__version__}"
     print(f"chainrule {sys.modules['chainrule'].__version__}, {versions}")
     print(f"BLAS of NumPy: {blas_name()}, threads: {threads or 'unknown'}")
-    if not SWITCH.finds_numba():
-        print(f"fast: off, {SWITCH.reasons['numba']}")
+    if not IN_USE.finds_numba():
+        print(f"fast: off, {IN_USE.reasons['numba']}")
         return
     import numba
 
     print(f"fast: on, numba {numba.__version__} compiles the steps of optimizers and LSTMs")
-    if not SWITCH.finds_mkl():
-        print(f"      without MKL: {SWITCH.reasons['MKL']}")
-    elif SWITCH.largest == math.inf:
+    if not IN_USE.finds_mkl():
+        print(f"      without MKL: {IN_USE.reasons['MKL']}")
+    elif IN_USE.largest == math.inf:
         print(f"      {mkl.version()} computes products of matrices")
     else:
         print(f"      {mkl.version()} computes small products of matrices, in one thread;")
@@ -283,9 +291,9 @@ def show_config() -> None:
 
 def blas_in_use() -> str:
     """The BLAS that determines the last bits of products, with its version."""
-    if not SWITCH.finds_mkl():
+    if not IN_USE.finds_mkl():
         return blas_name()
-    return mkl.version() if SWITCH.largest == math.inf else f"{mkl.version()} and {blas_name()}"
+    return mkl.version() if IN_USE.largest == math.inf else f"{mkl.version()} and {blas_name()}"
 
 
 def blas_name() -> str:

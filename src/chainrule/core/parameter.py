@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from chainrule.core.acceleration import matrix_product
+from chainrule.core.acceleration import IN_USE, matrix_product
 from chainrule.core.errors import (
     ConfigurationError,
     DefinitionError,
@@ -240,7 +240,7 @@ class Parameter(Hinted):
         if self._grad_is_zero:
             try:
                 if is_small:
-                    matrix_product(left, right, grad)
+                    IN_USE.dot(left, right, out=grad)
                     self._grad_is_zero = False
                     return
                 if left.shape[:-1] + right.shape[1:] == grad.shape:

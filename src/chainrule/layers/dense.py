@@ -20,7 +20,7 @@ import numpy.typing as npt
 from attrs import field
 
 from chainrule.core import initializers
-from chainrule.core.acceleration import matrix_product
+from chainrule.core.acceleration import IN_USE
 from chainrule.core.equations import Equations
 from chainrule.core.errors import ConfigurationError, ShapeError, shortened
 from chainrule.core.hints import activation_named
@@ -195,8 +195,8 @@ class Dense(Layer, repr=False):
 def product(rows: Array, matrix: Array) -> Array:
     """The product with the last axis of rows of any rank, as one product of two matrices."""
     if rows.ndim == 2:
-        return matrix_product(rows, matrix)
-    return np.reshape(matrix_product(vectors(rows), matrix), (*rows.shape[:-1], matrix.shape[1]))
+        return IN_USE.dot(rows, matrix)
+    return np.reshape(IN_USE.dot(vectors(rows), matrix), (*rows.shape[:-1], matrix.shape[1]))
 
 
 def vectors(rows: Array) -> Array:

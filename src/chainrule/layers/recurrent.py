@@ -24,7 +24,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 from attrs import field
 
-from chainrule.core.acceleration import accelerated, matrix_product, runs
+from chainrule.core.acceleration import IN_USE, accelerated, runs
 from chainrule.core.equations import Equations
 from chainrule.core.errors import ShapeError
 from chainrule.core.initializers import Blocks, GlorotUniform, Orthogonal
@@ -194,7 +194,7 @@ class Recurrent(Layer, repr=False):
     def backward(self, delta: Array) -> Any:
         x, mask = self.passed[:2]
         rows = self._back_through_time(delta)
-        by_time = np.reshape(matrix_product(rows, self.weights.value.T), np.swapaxes(x, 0, 1).shape)
+        by_time = np.reshape(IN_USE.dot(rows, self.weights.value.T), np.swapaxes(x, 0, 1).shape)
         dx = np.swapaxes(by_time, 0, 1)
         return dx if mask is None else (dx, np.zeros_like(mask))
 
@@ -221,7 +221,7 @@ class Recurrent(Layer, repr=False):
         by_time = np.concatenate([np.transpose(x, (1, 2, 0)), one], axis=1)
         hidden, slopes = [states[0]], None
         for x_t, is_used in zip(by_time, used, strict=True):
-            new, parts = self._step(matrix_product(w.T, x_t), states, u)
+            new, parts = self._step(IN_USE.dot(w.T, x_t), states, u)
             if is_used is not None:
                 new = tuple(np.where(is_used, *pair) for pair in zip(new, states, strict=True))
             states = new
@@ -263,7 +263,7 @@ class Recurrent(Layer, repr=False):
                 stayed = [np.where(used[t], 0, d) for d in deltas]
                 deltas = tuple(np.where(used[t], d, 0) for d in deltas)
             direct, *others = self._step_back(deltas, slopes[t], room)
-            through = matrix_product(recurrent, dq)
+            through = IN_USE.dot(recurrent, dq)
             deltas = (through if direct is None else through + direct, *others)
             if used[t] is not None:
                 deltas = tuple(map(np.add, deltas, stayed))
@@ -344,7 +344,7 @@ class SimpleRNN(Recurrent, repr=False):
     }
 
     def _step(self, z: Array, states: States, u: Array) -> tuple[States, States]:
-        h = np.tanh(z + matrix_product(u, states[0]))
+        h = np.tanh(z + IN_USE.dot(u, states[0]))
         return (h,), (h,)
 
     def _slopes(self, slopes: Array, *parts: Array) -> None:
@@ -452,7 +452,7 @@ class LSTM(Recurrent, repr=False):
 
     def _step(self, z: Array, states: States, u: Array) -> tuple[States, States]:
         (h, c), units = states, self.units
-        z += matrix_product(u, h)
+        z += IN_USE.dot(u, h)
         gates = np.tanh(z)
         fast = accelerated(kernels.lstm_cells, gates, c)
         if fast is not None:
@@ -558,7 +558,7 @@ class GRU(Recurrent, repr=False):
 
     def _step(self, z: Array, states: States, u: Array) -> tuple[States, States]:
         (h,), two = states, 2 * self.units
-        q = matrix_product(u, h)
+        q = IN_USE.dot(u, h)
         gates = np.tanh(z[:two] + q[:two])
         _make_sigmoids(gates)
         r, keep = gates.reshape(2, *h.shape)
