@@ -95,7 +95,8 @@ def test_a_run_with_mkl_resumes_bit_for_bit(tmp_path, monkeypatch):
     def trained(*given: callbacks.Callback, **options: Any) -> np.ndarray:
         model = Sequential([Dense(64), Activation("tanh"), Dense(64)])
         trainer = Trainer(model, losses.HalfSquaredError(), optimizers.Adam(0.01), rng=0)
-        trainer.fit(x, t, epochs=3, callbacks=list(given), progress=False, **options)
+        options |= {"batch_size": 100, "progress": False}
+        trainer.fit(x, t, epochs=6, callbacks=list(given), **options)
         return model.parameters.value
 
     with use_fast():

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import math
 import os
 import platform
 import sys
@@ -30,11 +29,8 @@ from chainrule.core.types import Array
 
 VARIABLE = "CHAINRULE_FAST"
 
-LEAST_WORK, LEAST_COLUMNS = 2**15, 8
-"""Products with fewer multiplications, or fewer columns, stay with NumPy, which is as fast."""
-
-WORK_OF_ONE_THREAD = 2**18
-"""Up to so many multiplications, OpenBLAS uses one thread, however many it has."""
+LEAST_WORK, LEAST_COLUMNS = 2**18, 8
+"""Products with fewer multiplications, or fewer columns, stay with NumPy, which is faster there."""
 
 
 class _Libraries:
@@ -48,13 +44,11 @@ class _Libraries:
         The product that layers call: `np.dot`, or `matrix_product` if `gemm` is not None.
     gemm
         `mkl.gemm`, compiled; None if NumPy computes all products.
-    largest
-        The most multiplications of a product that MKL computes.
     reasons
         Why a library is not used.
     """
 
-    __slots__ = ("dot", "gemm", "is_on", "largest", "reasons")
+    __slots__ = ("dot", "gemm", "is_on", "reasons")
 
     def __init__(self) -> None:
         self.turn(os.environ.get(VARIABLE) != "0", f"{VARIABLE}=0")
@@ -63,7 +57,6 @@ class _Libraries:
         """Turn the libraries on, where they are installed, or off for this reason."""
         self.is_on: bool | None = None if on else False
         self.multiply_by(self._first_product if on else None)
-        self.largest: float = math.inf
         self.reasons: dict[str, str] = {} if on else dict.fromkeys(("numba", "MKL"), reason)
 
     def multiply_by(self, gemm: Callable[..., bool] | None) -> None:
@@ -89,18 +82,24 @@ class _Libraries:
             self.multiply_by(None)
             if self.finds_numba():
                 try:
-                    if "mkl" in blas_name().lower():
-                        raise ImportError("NumPy's own BLAS is MKL")
+                    _require_one_thread()
                     self.multiply_by(compiled_gemm())
                 except Exception as error:
                     self.reasons["MKL"] = _reason(error)
-                self.largest = math.inf if blas_threads() == 1 else WORK_OF_ONE_THREAD
         return self.gemm is not None
 
     def _first_product(self, left: Array, right: Array, out: Array, kept: float) -> bool:
-        if not self.finds_mkl() or self.gemm is None or left.size * right.shape[1] > self.largest:
-            return False
-        return self.gemm(left, right, out, kept)
+        return self.finds_mkl() and self.gemm is not None and self.gemm(left, right, out, kept)
+
+
+def _require_one_thread() -> None:
+    """MKL is faster than another BLAS in one thread, but not than one with several."""
+    if "mkl" in blas_name().lower():
+        raise ImportError("NumPy's own BLAS is MKL")
+    threads = blas_threads()
+    if threads != 1:
+        said = f"NumPy's BLAS has {threads or 'an unknown number of'} threads"
+        raise ImportError(f"{said}; with one, by OPENBLAS_NUM_THREADS=1, MKL is used")
 
 
 def _reason(error: Exception) -> str:
@@ -166,26 +165,20 @@ def matrix_product(
         The function of NumPy that computes it otherwise.
     """
     gemm = IN_USE.gemm
-    if gemm is not None and _is_large(left, right):
-        target = np.empty((len(left), right.shape[1]), left.dtype) if out is None else out
-        try:
-            if gemm(left, right, target, 0.0):
-                return target
-        except (TypeError, ValueError):  # types that differ, or an out that is read-only
-            pass
+    if type(left) is np.ndarray is type(right) and left.ndim == 2 == right.ndim:
+        columns = right.shape[1]
+        is_large = left.size * columns >= LEAST_WORK and columns >= LEAST_COLUMNS
+        if is_large and gemm is not None and _is_native(left.dtype):
+            target = np.empty((len(left), columns), left.dtype) if out is None else out
+            try:
+                if gemm(left, right, target, 0.0):
+                    return target
+            except (TypeError, ValueError):  # types that differ, or an out that is read-only
+                pass
     return plain(left, right) if out is None else plain(left, right, out=out)
 
 
 IN_USE = _Libraries()
-
-
-def _is_large(left: Array, right: Array) -> bool:
-    """Whether they are matrices for which MKL pays."""
-    if not type(left) is type(right) is np.ndarray or left.ndim != 2 or right.ndim != 2:
-        return False
-    columns = right.shape[1]
-    is_large = LEAST_WORK <= left.size * columns <= IN_USE.largest
-    return is_large and columns >= LEAST_COLUMNS and _is_native(left.dtype)
 
 
 def _is_native(dtype: np.dtype[Any]) -> bool:
@@ -194,8 +187,8 @@ def _is_native(dtype: np.dtype[Any]) -> bool:
 
 
 def multiplies_fast(dtype: np.dtype[Any]) -> bool:
-    """Whether MKL computes all large products of this type, so that a copy for them pays."""
-    return _is_native(dtype) and IN_USE.finds_mkl() and IN_USE.largest == math.inf
+    """Whether MKL computes products of this type, so that a copy for a large one pays."""
+    return _is_native(dtype) and IN_USE.finds_mkl()
 
 
 def accelerated(
@@ -282,18 +275,13 @@ def show_config() -> None:
     print(f"fast: on, numba {numba.__version__} compiles the steps of optimizers and LSTMs")
     if not IN_USE.finds_mkl():
         print(f"      without MKL: {IN_USE.reasons['MKL']}")
-    elif IN_USE.largest == math.inf:
-        print(f"      {mkl.version()} computes products of matrices")
     else:
-        print(f"      {mkl.version()} computes small products of matrices, in one thread;")
-        print("      with OPENBLAS_NUM_THREADS=1 all of them")
+        print(f"      {mkl.version()} computes products of matrices")
 
 
 def blas_in_use() -> str:
     """The BLAS that determines the last bits of products, with its version."""
-    if not IN_USE.finds_mkl():
-        return blas_name()
-    return mkl.version() if IN_USE.largest == math.inf else f"{mkl.version()} and {blas_name()}"
+    return mkl.version() if IN_USE.finds_mkl() else blas_name()
 
 
 def blas_name() -> str:
