@@ -90,10 +90,10 @@ def test_a_checkpoint_that_names_no_blas_resumes_without_a_word(tmp_path, monkey
 @pytest.mark.peers
 def test_a_run_with_mkl_resumes_bit_for_bit(tmp_path, monkeypatch):
     monkeypatch.setattr(acceleration, "blas_threads", lambda: 1)
-    x, t = np.random.default_rng(0).normal(size=(2, 200, 64))
+    x, t = np.random.default_rng(0).normal(size=(2, 200, 500))
 
     def trained(*given: callbacks.Callback, **options: Any) -> np.ndarray:
-        model = Sequential([Dense(64), Activation("tanh"), Dense(64)])
+        model = Sequential([Dense(64), Activation("tanh"), Dense(500)])
         trainer = Trainer(model, losses.HalfSquaredError(), optimizers.Adam(0.01), rng=0)
         options |= {"batch_size": 100, "progress": False}
         trainer.fit(x, t, epochs=6, callbacks=list(given), **options)
@@ -106,5 +106,3 @@ def test_a_run_with_mkl_resumes_bit_for_bit(tmp_path, monkeypatch):
         assert "MKL" in str(named_by(tmp_path))
         found = trained(callbacks.Checkpoint(tmp_path), resume_from=tmp_path)
         assert np.array_equal(found, expected)
-    with use_fast(False):
-        assert not np.array_equal(trained(), expected)
