@@ -18,7 +18,7 @@ from chainrule.layers import correlation
 
 @contextmanager
 def interpreted_loops(
-    seen: set[str] | None = None, cached: int = correlation.CACHED
+    seen: set[str] | None = None, cached: int = correlation.CACHED_BY_ONE_PRODUCT
 ) -> Iterator[None]:
     """Inside, everything takes the way of compiled functions, and these are those of Python.
 
@@ -33,7 +33,7 @@ def interpreted_loops(
     with use_fast(False), pytest.MonkeyPatch.context() as patch, np.errstate(all="ignore"):
         patch.setattr(acceleration, "compiled", taken)
         patch.setattr(correlation, "compiled_with_gemm", taken)
-        patch.setattr(correlation, "CACHED", cached)
+        patch.setattr(correlation, "CACHED_BY_ONE_PRODUCT", cached)
         patch.setattr(mkl, "sgemm", partial(gemm_of_a_blas, ctypes.c_float))
         patch.setattr(mkl, "dgemm", partial(gemm_of_a_blas, ctypes.c_double))
         IN_USE.is_on = True

@@ -31,7 +31,14 @@ from chainrule.core.messages import batch_of
 from chainrule.core.open_axes import is_open
 from chainrule.core.types import Array, RowPattern, Shape
 from chainrule.core.validators import as_int, at_least_one, complain, yes_or_no
-from chainrule.layers.correlation import both, correlation, gradients, products, spread
+from chainrule.layers.correlation import (
+    both,
+    correlation,
+    gradients,
+    products,
+    spread,
+    with_biases,
+)
 from chainrule.layers.dense import ones, vectors
 from chainrule.layers.windows import (
     Windows,
@@ -127,13 +134,7 @@ class _Weighted(Layer, repr=False):
         return (any_size(self.input_shape),)
 
     def _with_biases(self, outputs: Array) -> Array:
-        if not self.use_bias:
-            return outputs
-        # Long rows: adding a short vector to each place of an image takes longer.
-        *others, places, filters = outputs.shape
-        lines = np.reshape(outputs, (math.prod(others), places * filters))
-        lines += np.tile(self.biases.value, places)
-        return np.reshape(lines, outputs.shape)
+        return with_biases(outputs, self.biases.value) if self.use_bias else outputs
 
     def _accumulate_biases(self, delta: Array) -> None:
         if self.use_bias:
@@ -233,8 +234,8 @@ class Convolution(_Weighted, repr=False):
         return self._convolved(inputs, self._windows(inputs.shape[1:]))
 
     def _convolved(self, inputs: Array, windows: Windows) -> Array:
-        outputs = correlation(inputs, self.weights.value, windows, self.groups)
-        return self._with_biases(outputs)
+        biases = self.biases.value if self.use_bias else None
+        return correlation(inputs, self.weights.value, windows, self.groups, biases)
 
     def equations(self) -> Equations:
         return _equations(self, is_transposed=False)

@@ -33,19 +33,33 @@ from chainrule.layers.windows import Windows, folded, inner, padded, reach
 CACHED = 2**20
 """The bytes of columns that are computed at a time: about what the cache of a core holds."""
 
+CACHED_BY_ONE_PRODUCT = 2**18
+"""The same with MKL, which reads the columns twice."""
+
 SMALL = 2**19
 """The number of multiplications of a small product of matrices."""
 
 
-def correlation(x: Array, weights: Array, windows: Windows, groups: int = 1) -> Array:
-    """y_i = Σ_k x_(s i + d k) w_k, from (batch, *sizes, C) to (batch, *outputs, F)."""
+def correlation(
+    x: Array, weights: Array, windows: Windows, groups: int = 1, biases: Array | None = None
+) -> Array:
+    """y_i = Σ_k x_(s i + d k) w_k + b, from (batch, *sizes, C) to (batch, *outputs, F)."""
     if _is_fast(x, weights, windows, groups):
-        return _by_one_product(x, weights, None, windows)[0]
+        return _by_one_product(x, weights, None, windows, biases)[0]
     matrices, outputs = _matrices(weights, groups), None
     shape = len(x), *windows.outputs, weights.shape[-1]
     for rows, columns in _pieces(x, windows, groups):
         outputs = _placed(outputs, rows, _correlated(columns, matrices, windows), shape)
-    return outputs
+    return outputs if biases is None else with_biases(outputs, biases)
+
+
+def with_biases(outputs: Array, biases: Array) -> Array:
+    """Add a number for each filter."""
+    # Long rows: adding a short vector to each place of an image takes longer.
+    *others, places, filters = outputs.shape
+    lines = np.reshape(outputs, (math.prod(others), places * filters))
+    lines += np.tile(biases, places)
+    return np.reshape(lines, outputs.shape)
 
 
 def products(x: Array, delta: Array, windows: Windows, groups: int = 1) -> Array:
@@ -130,7 +144,11 @@ def _is_fast(x: Array, other: Array, windows: Windows, groups: int) -> bool:
 
 
 def _by_one_product(
-    x: Array, weights: Array | None, delta: Array | None, windows: Windows
+    x: Array,
+    weights: Array | None,
+    delta: Array | None,
+    windows: Windows,
+    biases: Array | None = None,
 ) -> tuple[Any, Any]:
     """`correlation` and `products`, with all entries of the kernel in one product.
 
@@ -151,11 +169,11 @@ def _by_one_product(
     if delta is not None:
         deltas = np.ascontiguousarray(delta).reshape(len(x) * places, -1)
         gradient = np.zeros((width, deltas.shape[1]), x.dtype)
-    lines = max(CACHED // (outer[2] * width * x.itemsize), 1)  # at a time
+    lines = max(CACHED_BY_ONE_PRODUCT // (outer[2] * width * x.itemsize), 1)  # at a time
     rows = lines * outer[2] if lines < outer[1] else lines // outer[1] * places
     compiled_with_gemm(kernels.correlate, kernels.columns_of)(
         np.ascontiguousarray(x).reshape(*x.shape[:-1], *flat, x.shape[-1]),
-        matrix, outputs, deltas, gradient,
+        matrix, np.empty(0, x.dtype) if biases is None else biases, outputs, deltas, gradient,
         np.empty((min(rows, len(x) * places), width), x.dtype),  # memory that stays in the cache
         outer, kernel, (*windows.strides, *flat), (*windows.dilations, *flat),
         (*(before for before, _ in amounts), *(0 for _ in flat)),

@@ -14,6 +14,7 @@ from chainrule.core.types import Array
 def correlate(
     x: Array,
     matrix: Array,
+    biases: Array,
     outputs: Array,
     deltas: Array,
     gradient: Array,
@@ -24,7 +25,7 @@ def correlate(
     dilations: tuple[int, int],
     before: tuple[int, int],
 ) -> None:
-    """Write columns · matrix and add columnsᵀ · deltas, for as many lines as memory has rows."""
+    """Write columns · matrix + biases, add columnsᵀ · deltas, for as many lines as memory holds."""
     batch, lines, places = outer
     some = min(len(memory) // places, lines)
     images = max(len(memory) // (places * lines), 1)
@@ -42,6 +43,10 @@ def correlate(
             )
             if matrix.size:
                 gemm(columns, matrix, outputs[start : start + count], 0.0)
+            if biases.size:
+                for row in range(start, start + count):
+                    for f in range(len(biases)):
+                        outputs[row, f] += biases[f]
             if deltas.size:
                 gemm(columns.T, deltas[start : start + count], gradient, 1.0)
 
