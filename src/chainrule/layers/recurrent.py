@@ -454,21 +454,23 @@ class LSTM(Recurrent, repr=False):
         (h, c), units = states, self.units
         z += IN_USE.dot(u, h)
         gates = np.tanh(z)
+        written, kept, c = self._cells(gates, c)
+        read = np.tanh(c)
+        h = gates[3 * units :] * read
+        return (h, c), (gates, written, kept, read, h)
+
+    def _cells(self, gates: Array, c: Array) -> Sequence[Array]:
+        """Products i g and f c, and their sum, the new c; i, f and o become sigmoids."""
         fast = accelerated(kernels.lstm_cells, gates, c)
         if fast is not None:
             cells = np.empty((3, *c.shape), c.dtype)
             fast(gates, c, cells)
-            written, kept, c = cells
-        else:
-            _make_sigmoids(gates[: 2 * units])
-            _make_sigmoids(gates[3 * units :])
-        i, f, g, o = gates.reshape(4, *c.shape)
-        if fast is None:
-            written, kept = i * g, f * c
-            c = written + kept
-        read = np.tanh(c)
-        h = o * read
-        return (h, c), (gates, written, kept, read, h)
+            return tuple(cells)
+        _make_sigmoids(gates[: 2 * self.units])
+        _make_sigmoids(gates[3 * self.units :])
+        i, f, g, _ = gates.reshape(4, *c.shape)
+        written, kept = i * g, f * c
+        return written, kept, written + kept
 
     def _slopes(self, slopes: Array, *parts: Array) -> None:
         if runs(kernels.lstm_slopes, slopes, *parts):
