@@ -34,6 +34,7 @@ def interpreted_loops(
         patch.setattr(acceleration, "compiled", taken)
         patch.setattr(correlation, "compiled_with_gemm", taken)
         patch.setattr(correlation, "CACHED_BY_ONE_PRODUCT", cached)
+        patch.setattr(acceleration, "LEAST_WORK", 2**15)
         patch.setattr(mkl, "sgemm", partial(gemm_of_a_blas, ctypes.c_float))
         patch.setattr(mkl, "dgemm", partial(gemm_of_a_blas, ctypes.c_double))
         IN_USE.is_on = True

@@ -40,6 +40,7 @@ def without_numba(monkeypatch, fresh) -> None:
 def fast(monkeypatch) -> Iterator[None]:
     """With numba and MKL, and NumPy's BLAS with one thread."""
     monkeypatch.setattr(acceleration, "blas_threads", lambda: 1)
+    monkeypatch.setattr(acceleration, "LEAST_WORK", 2**15)
     with use_fast():
         assert IN_USE.finds_mkl(), IN_USE.reasons
         yield
@@ -145,7 +146,7 @@ def test_without_the_variable_they_are_used_if_they_are_there():
         "import numpy as np, chainrule\n"
         "from chainrule.core.acceleration import IN_USE\n"
         "assert IN_USE.is_on is None and IN_USE.dot is not np.dot\n"
-        "layer = chainrule.Dense(64); layer.build((64,)); layer(np.ones((99, 64)))\n"
+        "layer = chainrule.Dense(64); layer.build((64,)); layer(np.ones((200, 64)))\n"
         "assert IN_USE.is_on is False and IN_USE.dot is np.dot\n"
         "chainrule.show_config()"
     )
@@ -229,7 +230,7 @@ def test_other_things_than_large_matrices_go_to_numpy():
     large = RNG.normal(size=(64, 64))
     with interpreted_loops():
         for left, right in [
-            (large[:, :60], large[:60]),
+            (large[:, :7], large[:7]),
             (np.tile(large, (1, 4)), np.tile(large, (4, 1))[:, :4]),
             (np.stack([large] * 3), large),
             (large.astype(int), large.astype(int)),

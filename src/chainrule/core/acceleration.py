@@ -29,7 +29,7 @@ from chainrule.core.types import Array
 
 VARIABLE = "CHAINRULE_FAST"
 
-LEAST_WORK, LEAST_COLUMNS = 2**18, 8
+LEAST_WORK, LEAST_COLUMNS = 2**19, 8
 """Products with fewer multiplications, or fewer columns, stay with NumPy, which is faster there."""
 
 
