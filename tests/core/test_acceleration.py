@@ -177,6 +177,14 @@ def test_off_every_product_is_that_of_numpy():
         assert np.array_equal(out, np.dot(left, right))
 
 
+def test_the_threads_of_a_blas_that_does_not_say_are_those_of_the_variable(monkeypatch):
+    monkeypatch.setitem(sys.modules, "numpy._core._multiarray_umath", sys)
+    monkeypatch.setattr(sys, "__file__", "no library", raising=False)
+    for text, threads in [("", None), ("all", None), ("3", 3)]:
+        monkeypatch.setenv("OPENBLAS_NUM_THREADS", text)
+        assert acceleration.blas_threads() == threads
+
+
 # ------------------------------------------------------------------------------- by hand
 
 
@@ -297,6 +305,23 @@ def test_a_product_of_mkl_is_as_exact_as_that_of_numpy(fast, dtype):
     with use_fast(False):
         error = np.abs(matrix_product(left, right) - exact).max()
     assert np.abs(matrix_product(left, right) - exact).max() < 3 * error
+
+
+@pytest.mark.peers
+def test_where_no_cache_can_be_written_functions_are_compiled_all_the_same(fast, monkeypatch):
+    import numba
+
+    njit, caches = numba.njit, []
+
+    def without_cache(*given: Any, cache: bool = False, **options: Any) -> Any:
+        caches.append(cache)
+        if cache:
+            raise RuntimeError("cannot cache function 'layout': no locator available")
+        return njit(*given, **options)
+
+    monkeypatch.setattr(numba, "njit", without_cache)
+    assert acceleration._compiled(mkl.layout, {})(2, 3, (24, 8), 8) == (mkl.PLAIN, 3)
+    assert caches == [True, False]
 
 
 @pytest.mark.peers

@@ -13,10 +13,8 @@ adds the terms of a product in another order than another BLAS, so its last bits
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import os
-import platform
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -263,6 +261,8 @@ def show_config() -> None:
     --------
     numpy.show_config : how NumPy was built.
     """
+    import platform
+
     threads = blas_threads()
     versions = f"Python {platform.python_version()}, NumPy {np.__version__}"
     print(f"chainrule {sys.modules['chainrule'].__version__}, {versions}")
@@ -292,11 +292,14 @@ def blas_name() -> str:
 
 
 def blas_threads() -> int | None:
-    """How many threads NumPy's BLAS may use; None if it does not say."""
+    """How many threads NumPy's BLAS may use; None if this is not known."""
+    import ctypes
+
     names = [f"{a}openblas_get_num_threads{b}" for a in ("scipy_", "") for b in ("64_", "")]
     try:  # a search in NumPy's module also finds the functions of the libraries that it needs
         library = ctypes.CDLL(sys.modules["numpy._core._multiarray_umath"].__file__)
     except (OSError, KeyError):
-        return None
+        library = None
     found = [getattr(library, name) for name in names if hasattr(library, name)]
-    return int(found[0]()) if found else None
+    declared = os.environ.get("OPENBLAS_NUM_THREADS", "")
+    return int(found[0]()) if found else int(declared) if declared.isdecimal() else None

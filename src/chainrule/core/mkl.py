@@ -9,9 +9,7 @@ costs half as much as that of NumPy's BLAS by `np.dot`, and a tenth of one by ct
 
 from __future__ import annotations
 
-import ctypes
 import functools
-import site
 import sys
 from typing import Any
 
@@ -35,6 +33,8 @@ def library() -> Any:
     ImportError
         It is not installed, or used by another library with several threads.
     """
+    import ctypes
+    import site
     from pathlib import Path
 
     folders = {sys.prefix: 0, sys.base_prefix: 0, site.getuserbase(): 0}
@@ -51,6 +51,8 @@ def library() -> Any:
 
 def version() -> str:
     """Its name and version."""
+    import ctypes
+
     text = ctypes.create_string_buffer(198)
     library().MKL_Get_Version_String(text, len(text))
     words = text.value.decode().split()
@@ -71,6 +73,8 @@ def signatures() -> tuple[Any, ...]:
 
 def symbols() -> dict[str, Any]:
     """What the names `sgemm` and `dgemm` are in compiled code."""
+    import ctypes
+
     import llvmlite.binding
     from numba import types
 
