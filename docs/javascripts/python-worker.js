@@ -30,7 +30,7 @@ async function start() {
   tell("Loading NumPy …");
   await python.loadPackage("numpy", { messageCallback() {}, errorCallback: tell });
   tell("Loading chainrule …");
-  for (const name of ["packages.zip", "chainrule.zip"]) {
+  for (const name of ["packages.zip", "chainrule.whl"]) {
     const answer = await fetch(new URL(name, HERE));
     if (!answer.ok) throw new Error(`${name}: ${answer.status}`);
     python.unpackArchive(await answer.arrayBuffer(), "zip", { extractDir: "/lib/python3.12/site-packages" });
