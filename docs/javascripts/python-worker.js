@@ -64,10 +64,11 @@ def _described(error, name):
     from traceback import TracebackException
     told = TracebackException.from_exception(error)
     lines = []
-    for frame in told.stack:
-        if frame.filename.startswith("block "):
-            where = "this block" if frame.filename == name else "a block above"
-            lines.append(f"line {frame.lineno} of {where}:  {frame.line}\\n")
+    for one in (told.__cause__, told):  # the package raises its own errors from those of a layer
+        for frame in one.stack if one else ():
+            if frame.filename.startswith("block "):
+                where = "this block" if frame.filename == name else "a block above"
+                lines.append(f"line {frame.lineno} of {where}:  {frame.line}\\n")
     if len(lines) > PLACES:
         lines[PLACES // 2:-PLACES // 2] = ["…\\n"]
     message = list(told.format_exception_only())

@@ -97,7 +97,7 @@ class Block {
     for (const block of blocks.slice(0, this.number).filter((above) => !above.hasRun)) {
       const error = await this.execute(block);
       if (error === null) return;
-      if (error && !block.stored?.matches(".raised")) { // it is not meant to fail
+      if (error && !block.isMeant(error)) {
         block.hasRun = false;
         const begins = block.editor.value.trim().split("\n")[0];
         return this.finish(`The block above that begins with “${begins}” fails. Correct it, or reset it.\n${error}`);
@@ -105,6 +105,11 @@ class Block {
     }
     const error = await this.execute(this);
     if (error !== null) this.finish(error);
+  }
+
+  /* Some blocks show an error: the one that their output begins with. */
+  isMeant(error) {
+    return this.stored?.matches(".raised") && error.includes(this.stored.textContent.trim().split(":")[0]);
   }
 
   /* Run one block; gives its error, "" if there is none, and null if Python has ended. */
