@@ -111,7 +111,7 @@ class Playground {
     this.output = canvas("The output of the network over the square; press Enter to draw a point", { tabindex: "0" });
     this.wanted = canvas("The picture of F");
     this.marks = make("svg", { viewBox: "-0.5 -0.5 1 1", class: "marks" });
-    this.output.addEventListener("pointerdown", (event) => {
+    this.output.addEventListener("click", (event) => { // and not on every swipe over it
       const place = this.output.getBoundingClientRect();
       this.draw((event.clientX - place.left) / place.width - 0.5, 0.5 - (event.clientY - place.top) / place.height);
     });

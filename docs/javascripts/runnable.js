@@ -58,6 +58,7 @@ class Block {
     this.box.hidden = this.edit.hidden = edited;
     this.editor.hidden = this.reset.hidden = this.hint.hidden = !edited;
     this.changed();
+    this.editor.setSelectionRange(0, 0); // shows the beginning
     (edited ? this.editor : this.run).focus();
   }
 
