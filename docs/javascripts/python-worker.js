@@ -72,6 +72,7 @@ def _described(error, name):
     if len(lines) > PLACES:
         lines[PLACES // 2:-PLACES // 2] = ["…\\n"]
     message = list(told.format_exception_only())
+    message[0] = message[0].removeprefix(f"{type(error).__module__}.")
     if isinstance(error, SyntaxError):
         message[0] = f"line {error.lineno} of this block:\\n"
     missing = isinstance(error, ModuleNotFoundError) or type(error).__name__ == "MissingExtraError"
