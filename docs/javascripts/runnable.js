@@ -43,10 +43,10 @@ class Block {
       "aria-label": "Code of this block", oninput: () => this.changed(), onkeydown: (event) => this.key(event) });
     this.editor.value = this.code;
     this.output = make("pre", { class: "printed", role: "status", tabindex: "0" });
-    this.run = button("Run", () => this.start(), { class: "main", title: "Run this code in your browser" });
+    this.run = button("Run", () => this.start(), { class: "main" });
     this.stop = button("Stop", () => running?.dies(STOPPED));
     this.edit = button("Edit", () => this.open());
-    this.reset = button("Reset", () => this.restore(), { title: "The code of the page again" });
+    this.reset = button("Reset", () => this.restore());
     this.editor.hidden = this.output.hidden = this.stop.hidden = this.reset.hidden = true;
     this.hint = make("span", {}, "Ctrl + Enter runs");
     this.hint.hidden = true;
@@ -98,8 +98,7 @@ class Block {
     for (const block of blocks.slice(0, this.number).filter((above) => !above.hasRun)) {
       const error = await this.execute(block);
       if (error === null) return;
-      if (error && !block.isMeant(error)) {
-        block.hasRun = false;
+      if (!block.hasRun) {
         const begins = block.editor.value.trim().split("\n")[0];
         return this.finish(`The block above that begins with “${begins}” fails. Correct it, or reset it.\n${error}`);
       }
@@ -121,7 +120,7 @@ class Block {
           if (state) this.output.dataset.state = block === this ? state : state.replace("Running", "Running the blocks above");
           if (text && block === this) this.print(text);
           if (!isDone) return;
-          block.hasRun = true;
+          block.hasRun = !error || block.isMeant(error);
           done(error);
         },
         dies: (why) => {
@@ -153,7 +152,8 @@ class Block {
     delete this.output.dataset.state;
     this.stop.hidden = true;
     for (const block of blocks) block.run.disabled = false;
-    if (error) this.output.append(make("span", { class: "raised" }, error));
+    this.output.classList.toggle("raised", Boolean(error));
+    if (error) this.output.append(make("span", {}, error));
     else if (!this.output.textContent) this.output.append("It ran, and printed nothing.\n");
   }
 
@@ -161,6 +161,7 @@ class Block {
   show(text) {
     this.output.hidden = text === null;
     this.output.textContent = text ?? "";
+    this.output.classList.remove("raised");
     if (this.stored) this.stored.hidden = text !== null;
   }
 }
