@@ -17,7 +17,7 @@ from site_builder import diagrams, formulas
 from site_builder.faults import Fault
 
 TYPED = {
-    "adam": "reference/optimizers/#chainrule.optimizers.Adam",
+    "adam": "train/optimizers-and-schedules/",
     "backpropagation": "lecture/chain-rule/",
     "batch norm": "layers/all/#normalization",
     "chain rule": "lecture/chain-rule/",
@@ -117,7 +117,8 @@ def _search(file: Path) -> list[Fault]:
             faults.append(Fault("site_builder/finishing.py", 0, problem))
             continue
         entry["boost"] = BOOST
-        if not all(word in entry["title"].lower() for word in words.split()):
+        title = entry["title"].lower()
+        if not all(re.search(rf"\b{re.escape(word)}\b", title) for word in words.split()):
             entry["title"] += f" · {words}"
     file.write_text(json.dumps(index, ensure_ascii=False, separators=(",", ":")), "utf-8")
     return faults

@@ -25,7 +25,7 @@ FIRST = {
     "nan": "/recipes/",
     "learning rate": "/train/optimizers-and-schedules/",
     "overfitting": "/train/when-it-goes-wrong/",
-    "adam": "/reference/optimizers/",
+    "adam": "/train/optimizers-and-schedules/",
     "attention": "/layers/attention/",
     "backpropagation": "/lecture/chain-rule/",
     "chain rule": "/lecture/chain-rule/",
@@ -45,7 +45,7 @@ FIRST = {
     "regularization": "/train/when-it-goes-wrong/",
     "relu": "/reference/layers/",
     "residual": "/compose/residual/",
-    "softmax": "/reference/losses/",
+    "softmax": "/train/fit/",
     "uncertainty": "/physics/uncertainty/",
     "weight decay": "/train/optimizers-and-schedules/",
 }
