@@ -158,10 +158,9 @@ class Figure {
           this.words,
           this.size,
           make("div", { class: "controls" }, labelled("f", this.activation),
-            labelled("numbers", choice(presets, "page", (preset) => this.load(preset))),
-            button("Reset", () => this.load(this.preset))),
+            labelled("numbers", choice(presets, "page", (preset) => this.load(preset)))),
           make("div", { class: "controls" }, button("Step downhill", () => this.descend()),
-            labelled("η", eta), this.status),
+            labelled("η", eta), button("Reset", () => this.load(this.preset)), this.status),
           this.history)));
     this.box.hidden = false;
   }

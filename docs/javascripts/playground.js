@@ -231,7 +231,7 @@ class Playground {
     for (let at = 0; at + each <= this.costs.length && each; at += each) {
       means.push(this.costs.slice(at, at + each).reduce((sum, one) => sum + one, 0) / each);
     }
-    const heights = means.map((mean) => Math.log10(mean || 1e-12));
+    const heights = means.map((mean) => Math.log10(Math.max(mean, 1e-16)));
     const [low, high] = [Math.min(...heights), Math.max(...heights)];
     const points = heights.map((height, i) =>
       `${(100 * i) / Math.max(1, heights.length - 1)},${38 - (36 * (height - low)) / (high - low || 1)}`);
