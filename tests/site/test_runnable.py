@@ -137,10 +137,13 @@ def test_a_block_above_that_fails_is_named_and_a_change_of_it_counts(
     page.goto(f"{address}/layers/diagnose/")
     code = page.locator(".runnable code").first.inner_text()
     first = page.locator(".runnable code").nth(1).inner_text()
-    write(page, 1, f"{first}\nprint(diagnosis(Affine(3), (4,)))")
+    use = "layer = Affine(3)\nlayer.build((4,))\nlayer.backward(layer.forward(np.ones((2, 4))))"
+    write(page, 1, use)
     write(page, 0, code.replace("self.weights.value.T", "self.weihgts.value.T"))
     text = printed(page, 1)
-    assert "line 18 of a block above:" in text or "weihgts" in text
+    assert "line 3 of this block:" in text
+    assert "line 19 of a block above:  return delta @ self.weihgts.value.T" in text
+    write(page, 1, f"{first}\nprint(diagnosis(Affine(3), (4,)))")
     write(page, 0, f"{code}\nclass")
     assert "The block above that begins with “import numpy as np” fails" in printed(page, 1)
     page.locator(".live-controls").first.get_by_role("button", name="Reset").click()
