@@ -27,7 +27,7 @@ TYPED = {
     "custom layer": "layers/write-a-layer/",
     "dropout": "reference/layers/#chainrule.Dropout",
     "exploding gradient": "train/when-it-goes-wrong/#the-deltas-explode",
-    "export": "recipes/#take-the-weights-out-as-numpy-arrays",
+    "export": "recipes/#export-the-weights-as-numpy-arrays",
     "gradient check": "derivatives/proof-and-check/",
     "gradient descent": "lecture/training/",
     "install": "",
