@@ -26,7 +26,7 @@ TYPED = {
     "batch norm": "layers/all/#normalization",
     "nan": "recipes/#find-where-a-nan-comes-from",
     "overfitting": "train/when-it-goes-wrong/#it-overfits",
-    "save model": "train/checkpoints/#save-and-load-a-model",
+    "save model": "train/checkpoints/#a-model-in-a-file",
     "skip connection": "compose/residual/",
     "vanishing gradient": "train/when-it-goes-wrong/#the-deltas-vanish",
     "weight sharing": "compose/sharing/",
