@@ -19,9 +19,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from operator import itemgetter
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from attrs import define, field
@@ -37,6 +36,9 @@ from chainrule.data.prefetch import Prefetcher
 from chainrule.data.samples import Data, each_array, names_of, one_or_all
 from chainrule.data.sources import DataSource, block_of, has_shape, in_memory_sources
 from chainrule.losses import Loss
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 GATHERED = 2**18
 """How many bytes of shuffled rows are copied at once."""
@@ -345,7 +347,7 @@ class FreshBatches(Batches):
 RowsOfOutputs: TypeAlias = Callable[[Data], tuple[Shape, ...]]
 """The shape of a row of each output of the model, for a batch; or an error if it does not fit."""
 
-_Pending: TypeAlias = tuple[dict[str, Any], "Future[tuple[Data, dict[str, Any]]]"]
+_Pending: TypeAlias = "tuple[dict[str, Any], Future[tuple[Data, dict[str, Any]]]]"
 
 
 def fitting(

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import numbers
 import os
-import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -125,7 +124,7 @@ class Run:
     samples: int = field(default=0, init=False, repr=False)
     history: History = field(factory=History, init=False, repr=False)
     reason: str | None = field(default=None, init=False)
-    identity: str = field(factory=lambda: secrets.token_hex(8), init=False, repr=False)
+    identity: str = field(factory=lambda: os.urandom(8).hex(), init=False, repr=False)
     resumed_from: Path | None = field(default=None, init=False)
     resumes_at: int = field(default=-1, init=False)
     is_going: bool = field(default=False, init=False)
