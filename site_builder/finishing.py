@@ -17,18 +17,36 @@ from site_builder import diagrams, formulas
 from site_builder.faults import Fault
 
 TYPED = {
+    "adam": "train/optimizers-and-schedules/",
+    "backpropagation": "lecture/chain-rule/",
+    "batch norm": "layers/all/#normalization",
+    "chain rule": "lecture/chain-rule/",
+    "confusion matrix": "reference/training/metrics/#chainrule.metrics.confusion_matrix",
     "convolution": "layers/convolution/",
+    "cross entropy": "train/fit/#a-cost-for-labels",
+    "custom layer": "layers/write-a-layer/",
     "dropout": "reference/layers/#chainrule.Dropout",
     "exploding gradient": "train/when-it-goes-wrong/#the-deltas-explode",
+    "export": "recipes/#export-the-weights-as-numpy-arrays",
     "gradient check": "derivatives/proof-and-check/",
+    "gradient descent": "lecture/training/",
     "install": "",
     "learning rate": "train/optimizers-and-schedules/",
-    "batch norm": "layers/all/#normalization",
+    "lstm": "layers/recurrence/",
+    "mnist": "reference/datasets/",
     "nan": "recipes/#find-where-a-nan-comes-from",
     "overfitting": "train/when-it-goes-wrong/#it-overfits",
+    "pinn": "physics/solve-an-equation/",
+    "playground": "lecture/training/#try-it",
+    "pooling": "reference/layers/#chainrule.MaxPool",
+    "regularization": "train/when-it-goes-wrong/#it-overfits",
+    "relu": "reference/layers/#functions-for-an-activation",
+    "residual": "compose/residual/",
     "save model": "train/checkpoints/#a-model-in-a-file",
     "skip connection": "compose/residual/",
+    "uncertainty": "physics/uncertainty/",
     "vanishing gradient": "train/when-it-goes-wrong/#the-deltas-vanish",
+    "weight decay": "train/optimizers-and-schedules/#weight-decay-without-the-biases",
     "weight sharing": "compose/sharing/",
 }
 """What readers type into the search, and where it should lead."""
@@ -99,7 +117,8 @@ def _search(file: Path) -> list[Fault]:
             faults.append(Fault("site_builder/finishing.py", 0, problem))
             continue
         entry["boost"] = BOOST
-        if not all(word in entry["title"].lower() for word in words.split()):
+        title = entry["title"].lower()
+        if not all(re.search(rf"\b{re.escape(word)}\b", title) for word in words.split()):
             entry["title"] += f" · {words}"
     file.write_text(json.dumps(index, ensure_ascii=False, separators=(",", ":")), "utf-8")
     return faults

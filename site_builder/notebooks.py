@@ -33,7 +33,7 @@ ON_THE_PAGE = "*(The figure that can be changed is on the page itself.)*\n"
 LINK = re.compile(
     r"(?<!!)\[([^\[\]]*(?:\[[^\[\]]*\][^\[\]]*)*)\](?:\((?!https?:)[^()\s]*\)|\[[\w.]*\])"
 )
-ATTRIBUTES = re.compile(r"^\s*\{ [^}\n]*\}\s*$|\{ \.[^}\n]*\}", re.MULTILINE)
+ATTRIBUTES = re.compile(r"^\s*\{ [^}\n]*\}\s*$| *\{ [.#][^}\n]*\}", re.MULTILINE)
 
 
 def notebook_of(root: Path, text: str, outcomes: Mapping[int, Outcome]) -> str:

@@ -147,7 +147,7 @@ def test_the_layers_that_differ_after_training_are_the_ones_that_the_page_names(
         after, training = layer(*rows), layer.forward(*rows)
         if not np.array_equal(after, training):
             differ.add(type(layer).__name__)
-    told = PAGE.read_text("utf-8").partition("## What differs after training")[2]
+    told = PAGE.read_text("utf-8").partition("## Training and inference")[2]
     cells = re.findall(r"^\| (`.*?) \| ", told.partition("\n## ")[0], re.MULTILINE)
     named = {name for cell in cells for name in re.findall(r"`([A-Z]\w+)`", cell)}
     # with a `rate`, and with a carried state

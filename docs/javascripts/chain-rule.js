@@ -1,7 +1,7 @@
 /* Page 2's network, to be changed and followed one neuron at a time. */
 
 import { backward, cost, descend, forward, layer } from "./network.js";
-import { button, choice, draggable, labelled, make, term, written } from "./elements.js";
+import { button, choice, counted, draggable, labelled, make, term, written } from "./elements.js";
 
 const PLACES = { x: [[26, 92], [26, 248]], h: [[178, 92], [178, 248]], o: [[332, 170]] };
 const LN3 = Math.log(3);
@@ -79,6 +79,8 @@ class Figure {
   }
 
   load(preset) {
+    this.preset = preset;
+    this.trouble = "";
     const { f, x, target, w, b } = PRESETS[preset];
     this.input = Float64Array.from(x);
     this.target = Float64Array.of(target);
@@ -104,9 +106,21 @@ class Figure {
   descend() {
     const now = this.computed();
     if (!this.costs.length) this.costs.push(now.C);
+    const before = this.network.map(({ w, b }) => [w.slice(), b.slice()]);
     descend(this.network, now, this.eta);
-    this.costs.push(this.computed().C);
+    const { C } = this.computed();
+    this.trouble = C < 1e4 ? "" : "This step is too long: the cost grows without bound. Choose a smaller η.";
+    if (this.trouble) {
+      this.network.forEach((one, n) => [one.w, one.b] = before[n]);
+    } else this.costs.push(C);
     this.stage = STAGES.length;
+    this.show();
+  }
+
+  /* Other numbers or another f: the costs so far are those of another network. */
+  changed() {
+    this.costs = [];
+    this.trouble = "";
     this.show();
   }
 
@@ -122,11 +136,12 @@ class Figure {
     this.words = make("div", { class: "says", "aria-live": "polite" });
     this.activation = choice({ sigmoid: "sigmoid", tanh: "tanh", relu: "ReLU" }, "sigmoid", (f) => {
       for (const one of this.network) one.f = f;
-      this.show();
+      this.changed();
     });
     const presets = Object.fromEntries(Object.entries(PRESETS).map(([key, { name }]) => [key, name]));
-    const eta = make("input", { type: "number", value: 1, min: 0, max: 100, step: 0.1,
-      onchange: () => (this.eta = Number(eta.value) || 0) });
+    const eta = make("input", { type: "number", value: 1, min: 0, max: 100, step: 0.1, autocomplete: "off",
+      onchange: () => (eta.value = this.eta = eta.value ? Math.min(100, Math.max(0, Number(eta.value))) : this.eta) });
+    this.first = button("Start", () => this.go(0));
     this.back = button("◀ Back", () => this.go(this.stage - 1));
     this.next = button("Next ▶", () => this.go(this.stage + 1), { class: "main" });
     this.all = button("All", () => this.go(STAGES.length));
@@ -139,13 +154,13 @@ class Figure {
         make("div", { class: "drawing" }, this.drawing,
           make("p", { class: "hint" }, "Drag an underlined number sideways, or select it and use the arrow keys.")),
         make("div", { class: "panel" },
-          make("div", { class: "controls" }, button("Start", () => this.go(0)), this.back, this.next, this.all),
+          make("div", { class: "controls" }, this.first, this.back, this.next, this.all),
           this.words,
           this.size,
           make("div", { class: "controls" }, labelled("f", this.activation),
             labelled("numbers", choice(presets, "page", (preset) => this.load(preset)))),
           make("div", { class: "controls" }, button("Step downhill", () => this.descend()),
-            labelled("η", eta), this.status),
+            labelled("η", eta), button("Reset", () => this.load(this.preset)), this.status),
           this.history)));
     this.box.hidden = false;
   }
@@ -166,8 +181,7 @@ class Figure {
     const element = this.text(x, y, "given", () => label + written(get(), 2));
     const announce = draggable(element, name, get, (value) => {
       array()[i] = value;
-      this.costs = [];
-      this.show();
+      this.changed();
     }, range);
     this.shows.push(announce);
   }
@@ -234,7 +248,7 @@ class Figure {
     const lines = this.active ? this.active.says(now)
       : ["Press Next: the network computes one neuron at a time, first forward, then backward."];
     this.words.replaceChildren(...lines.map((line) => make("p", {}, line)));
-    this.back.disabled = this.stage === 0;
+    this.first.disabled = this.back.disabled = this.stage === 0;
     this.next.disabled = this.all.disabled = this.stage === STAGES.length;
     this.sizes(now);
     this.curve(now);
@@ -255,8 +269,8 @@ class Figure {
 
   curve(now) {
     const { costs } = this;
-    this.status.textContent = costs.length
-      ? `C: ${written(costs[0])} → ${written(now.C)} in ${costs.length - 1} step${costs.length > 2 ? "s" : ""}` : "";
+    this.status.textContent = this.trouble || (costs.length
+      ? `C: ${written(costs[0])} → ${written(now.C)} in ${counted(costs.length - 1, "step")}` : "");
     const highest = Math.max(...costs, 1e-12);
     const points = costs.map((C, i) => `${(100 * i) / Math.max(1, costs.length - 1)},${29 - (28 * C) / highest}`);
     this.history.replaceChildren(make("title", {}, "The cost after each step"),

@@ -34,13 +34,19 @@ export function labelled(name, control) {
   return make("label", {}, `${name} `, control);
 }
 
-/** A list to choose from; `options` gives each value with its name. */
+/** A list to choose from; `options` gives each value with its name. When a reader comes back to the
+ * page, the browser must not restore it (autocomplete), because the figure begins anew. */
 export function choice(options, chosen, onchange) {
-  const select = make("select", { onchange: () => onchange(select.value) });
+  const select = make("select", { autocomplete: "off", onchange: () => onchange(select.value) });
   for (const [value, name] of Object.entries(options)) {
     select.append(make("option", { value, ...(value === chosen && { selected: "" }) }, name));
   }
   return select;
+}
+
+/** `2 neurons`, `1 neuron`. */
+export function counted(number, name) {
+  return `${number.toLocaleString("en")} ${name}${number === 1 ? "" : "s"}`;
 }
 
 export function button(name, onclick, attributes = {}) {

@@ -1,7 +1,7 @@
 /* Page 6's network: it learns the lecture's function of two variables, or points that are drawn. */
 
 import { backward, cost, descend, forward, generator, initialise, layer } from "./network.js";
-import { button, choice, labelled, make, written } from "./elements.js";
+import { button, choice, counted, labelled, make, written } from "./elements.js";
 
 const GRID = 41; // points of the picture along each axis
 const VIRIDIS = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
@@ -111,7 +111,7 @@ class Playground {
     this.output = canvas("The output of the network over the square; press Enter to draw a point", { tabindex: "0" });
     this.wanted = canvas("The picture of F");
     this.marks = make("svg", { viewBox: "-0.5 -0.5 1 1", class: "marks" });
-    this.output.addEventListener("pointerdown", (event) => {
+    this.output.addEventListener("click", (event) => { // and not on every swipe over it
       const place = this.output.getBoundingClientRect();
       this.draw((event.clientX - place.left) / place.width - 0.5, 0.5 - (event.clientY - place.top) / place.height);
     });
@@ -123,7 +123,8 @@ class Playground {
     this.layers = make("div", { class: "layers" });
     this.sizes = make("div", { class: "sizes" });
     this.drawing = make("div", { class: "controls" },
-      labelled("draw", choice({ 1: "high points", 0: "low points" }, "1", (value) => (this.draws = Number(value)))),
+      make("p", {}, "Click on the square to draw a point, or select it and use the arrow keys and Enter."),
+      labelled("draw", choice({ "1 ": "high points (1, yellow)", "0 ": "low points (0, violet)" }, "1 ", (value) => (this.draws = Number(value)))),
       button("Clear the points", () => { this.points = []; this.show(); }));
     const rates = [0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.5, 1, 2, 5];
     const batches = [1, 3, 10, 30, 100, 300];
@@ -155,6 +156,7 @@ class Playground {
   draw(x0, x1) {
     if (this.data !== "points") return;
     this.points.push([x0, x1, this.draws]);
+    this.trouble = "";
     this.show();
   }
 
@@ -181,9 +183,9 @@ class Playground {
     const error = Math.sqrt(y.reduce((sum, one, i) => sum + (one - WANTED[i]) ** 2, 0) / y.length);
     this.wanted.parentElement.hidden = !isFunction;
     this.drawing.hidden = isFunction;
-    this.status.textContent = `${this.steps.toLocaleString("en")} steps`
+    this.status.textContent = counted(this.steps, "step")
       + (this.costs.length ? `, C = ${written(this.costs.at(-1), 5)}` : "")
-      + (isFunction ? `, root mean square error ${written(error)}` : `, ${this.points.length} points`);
+      + (isFunction ? `, root mean square error ${written(error)}` : `, ${counted(this.points.length, "point")}`);
     this.warning.textContent = this.trouble;
     this.marks.replaceChildren(...this.points.map(([x0, x1, value]) =>
       make("circle", { cx: x0, cy: -x1, r: 0.018, class: value ? "high" : "low" })));
@@ -197,15 +199,21 @@ class Playground {
 
   showLayers() {
     const description = this.hidden.join();
-    if (this.layers.dataset.shown === description) return; // keeps the focus on a button
+    if (this.layers.dataset.shown === description) return;
     this.layers.dataset.shown = description;
+    const buttons = () => [...this.layers.querySelectorAll("button")];
+    const name = (one) => one.getAttribute("aria-label") ?? one.textContent;
+    const pressed = buttons().find((one) => one === document.activeElement);
     this.layers.replaceChildren(...this.hidden.map((size, n) => make("div", { class: "controls" },
-      make("span", { class: "status" }, `layer ${n + 1}: ${size} neurons`),
+      make("span", { class: "status" }, `layer ${n + 1}: ${counted(size, "neuron")}`),
       button("−", () => this.resize((sizes) => (sizes[n] = Math.max(1, size - (size > 10 ? 5 : 1)))), { "aria-label": `fewer neurons in layer ${n + 1}` }),
       button("+", () => this.resize((sizes) => (sizes[n] = Math.min(MOST_NEURONS, size + (size >= 10 ? 5 : 1)))), { "aria-label": `more neurons in layer ${n + 1}` }),
       button("remove", () => this.resize((sizes) => sizes.splice(n, 1)), { "aria-label": `remove layer ${n + 1}` }))),
     button("add a layer", () => this.resize((sizes) => sizes.push(sizes.at(-1) ?? 10)),
       this.hidden.length < MOST_LAYERS ? {} : { disabled: "" }));
+    if (!pressed) return; // the focus stays on the button, or goes to one that is left
+    const left = buttons().filter((one) => !one.disabled);
+    (left.find((one) => name(one) === name(pressed)) ?? left.at(-1)).focus();
   }
 
   showDeltas() {
@@ -223,7 +231,7 @@ class Playground {
     for (let at = 0; at + each <= this.costs.length && each; at += each) {
       means.push(this.costs.slice(at, at + each).reduce((sum, one) => sum + one, 0) / each);
     }
-    const heights = means.map((mean) => Math.log10(mean || 1e-12));
+    const heights = means.map((mean) => Math.log10(Math.max(mean, 1e-16)));
     const [low, high] = [Math.min(...heights), Math.max(...heights)];
     const points = heights.map((height, i) =>
       `${(100 * i) / Math.max(1, heights.length - 1)},${38 - (36 * (height - low)) / (high - low || 1)}`);

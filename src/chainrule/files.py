@@ -21,7 +21,6 @@ import contextlib
 import errno
 import glob
 import os
-import secrets
 import stat
 import weakref
 from collections.abc import Iterator
@@ -317,7 +316,7 @@ def _new_partial(target: Path, mode: int | None) -> tuple[Path, BinaryIO]:
     """A new, locked file beside the target, with no wider permissions than the target has."""
     permissions = 0o666 if mode is None else mode & 0o600
     while True:
-        partial = target.with_name(f"{target.name[:100]}.{secrets.token_hex(4)}{PARTIAL}")
+        partial = target.with_name(f"{target.name[:100]}.{os.urandom(4).hex()}{PARTIAL}")
         file = open(  # noqa: SIM115 - the caller closes it
             partial, "xb", opener=lambda name, flags: os.open(name, flags, permissions)
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import signal
 import subprocess
 import sys
@@ -13,7 +14,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chainrule.data import prefetch
 from chainrule.data.prefetch import Prefetcher
 
 
@@ -82,7 +82,7 @@ def test_a_task_ends_before_the_next_begins() -> None:
 @pytest.mark.parametrize("how", ["wait_for_last", "close"])
 def test_the_current_task_is_waited_for(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     items, working = Hangs(), Prefetcher(True)
-    waiting, joining = prefetch.wait, threading.Thread.join
+    waiting, joining = concurrent.futures.wait, threading.Thread.join
 
     def wait(futures: object) -> None:
         items.may_end.set()
@@ -92,7 +92,7 @@ def test_the_current_task_is_waited_for(how: str, monkeypatch: pytest.MonkeyPatc
         items.may_end.set()
         joining(thread)
 
-    monkeypatch.setattr(prefetch, "wait", wait)
+    monkeypatch.setattr(concurrent.futures, "wait", wait)
     monkeypatch.setattr(threading.Thread, "join", join)
     coming = working.iterate(iter(items))
     next(coming)
@@ -123,7 +123,7 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     def waited(*_: object) -> None:
         raise AssertionError("the thread was waited for")
 
-    monkeypatch.setattr(prefetch, "wait", waited)
+    monkeypatch.setattr(concurrent.futures, "wait", waited)
     monkeypatch.setattr(threading.Thread, "join", waited)
 
 

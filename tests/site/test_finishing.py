@@ -84,7 +84,8 @@ def test_a_place_of_the_search_that_no_longer_exists_is_a_fault(tmp_path: Path) 
     index.write_text(json.dumps({"docs": entries}), encoding="utf-8")
     faults = [str(fault) for fault in finishing.finish(tmp_path)]
     assert len(faults) == len(finishing.TYPED) - 1
-    assert "the search for 'dropout' leads to reference/layers/#chainrule.Dropout" in faults[1]
+    dropout = "the search for 'dropout' leads to reference/layers/#chainrule.Dropout"
+    assert any(dropout in fault for fault in faults)
     (entry,) = json.loads(index.read_text("utf-8"))["docs"]
     assert entry["title"] == "Start · install"
     assert entry["text"] == "where θ is"

@@ -204,6 +204,50 @@ def test_the_playground_learns_the_function_and_drawn_points(page: Any, address:
     assert "smaller η" in page.locator(".live .warning").inner_text()
 
 
+def test_a_step_that_is_too_long_is_not_taken_and_numbers_come_back(
+    page: Any, address: str
+) -> None:
+    page.goto(f"{address}/lecture/chain-rule/")
+    eta, status = page.get_by_label("η"), page.locator(".live .status")
+    for written, kept in (("", "1"), ("-3", "0"), ("1e308", "100")):
+        eta.fill(written)
+        eta.press("Tab")
+        assert eta.input_value() == kept
+    page.get_by_label("numbers").select_option("dead")
+    page.get_by_role("slider", name="target").press("End")
+    for _ in range(3):
+        page.get_by_role("button", name="Step downhill").click()
+    assert "Choose a smaller η" in status.inner_text()
+    assert "NaN" not in "".join(shown(page)) and "∞" not in "".join(shown(page))
+    page.get_by_role("button", name="Reset").click()
+    assert page.get_by_role("slider", name="target").get_attribute("aria-valuenow") == "1.0000"
+    # Whoever comes back finds what the lists say.
+    page.goto(f"{address}/")
+    page.go_back()
+    assert page.get_by_label("numbers").input_value() == "page"
+    assert "b = −2.50" in shown(page)
+
+
+def test_the_playground_keeps_the_focus_and_needs_a_point(page: Any, address: str) -> None:
+    page.goto(f"{address}/lecture/training/")
+    focused = "document.activeElement.ariaLabel ?? document.activeElement.textContent"
+    fewer = page.get_by_role("button", name="fewer neurons in layer 1")
+    fewer.press("Enter")
+    page.keyboard.press("Enter")
+    assert page.evaluate(focused) == "fewer neurons in layer 1"
+    assert page.evaluate("document.querySelector('.live').figure.hidden") == [10, 20]
+    for _ in range(2):
+        page.get_by_role("button", name="remove layer 1").press("Enter")
+    assert page.evaluate(focused) == "add a layer"
+    page.get_by_label("learn").select_option("points")
+    page.get_by_role("button", name="Train", exact=True).click()
+    warning = page.locator(".live .warning")
+    assert warning.inner_text() == "Draw some points first."
+    page.locator(".live .square canvas").click(position={"x": 60, "y": 90})
+    assert warning.inner_text() == ""
+    assert "1 point" in page.locator(".live .status").first.inner_text()
+
+
 def test_without_scripts_the_pages_are_those_of_before(browser: Any, address: str) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()

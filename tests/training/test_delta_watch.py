@@ -23,6 +23,7 @@ from chainrule import (
     optimizers,
     trace,
 )
+from chainrule.core.errors import NonFiniteError, ShapeError
 from chainrule.core.initializers import Normal
 from chainrule.training.delta_watch import (
     DeadActivationWarning,
@@ -54,14 +55,24 @@ def built(model: Layer, dtype: str = "float64") -> Any:
 def warned(
     model: Layer, data: Any = None, loss: Any = LOSS, epoch: int = 1, watch: Any = None
 ) -> list[DeltasWarning]:
-    """The warnings of a watch for a built model."""
+    """The warnings of a watch that measures one pass of a built model."""
     x, t = batch() if data is None else data
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        watch = watch or DeltaWatch(model, loss)
-        watch.look((x,), t, None, epoch, 1)
+        watch = watch or DeltaWatch(model)
+        with np.errstate(all="ignore"):
+            measure(watch, model, x, t, loss)
+        watch.warn(epoch, 1)
     assert watch.has_warned == bool(caught)
     return [each.message for each in caught]  # type: ignore[misc]
+
+
+def measure(watch: DeltaWatch, model: Layer, x: Any, t: Any, loss: Any = LOSS) -> None:
+    """A training step without an update, measured."""
+    model.parameters.zero_grad()
+    with watch.measuring():
+        _, delta = loss.value_and_delta(model.forward(x), t)
+        model.backward_parameters(delta)
 
 
 def the_one(warned: list[DeltasWarning], kind: type) -> Any:
@@ -165,14 +176,15 @@ def test_a_layer_in_a_container_is_named_by_its_path() -> None:
 
 
 def test_the_warning_points_to_the_caller_s_line() -> None:
+    trainer = Trainer(built(plain("sigmoid", 20)), LOSS, optimizers.SGD(0.1), rng=0)
     with pytest.warns(VanishingDeltasWarning) as caught:
-        DeltaWatch(built(plain("sigmoid", 20)), LOSS).look((batch()[0],), batch()[1], None, 1, 1)
+        trainer.fit(*batch(), epochs=1, progress=False)
     assert caught[0].filename == __file__
 
 
 def test_a_watch_warns_once_and_is_never_due_again() -> None:
     model = built(plain("sigmoid", 20))
-    watch = DeltaWatch(model, LOSS)
+    watch = DeltaWatch(model)
     assert [epoch for epoch in range(1, 40) if watch.is_due(epoch)] == [1, 4, 16]
     assert warned(model, watch=watch)
     assert not any(watch.is_due(epoch) for epoch in range(1, 40))
@@ -221,7 +233,7 @@ def test_a_relu_that_is_zero_in_one_small_batch_gives_no_warning_yet() -> None:
     model = built(plain("relu", 1))
     model[0].biases.value -= 1e3
     x, t = batch(6)
-    watch = DeltaWatch(model, LOSS)
+    watch = DeltaWatch(model)
     assert not warned(model, (x, t), watch=watch)
     assert not warned(model, (x, t), epoch=2, watch=watch)
     assert (
@@ -233,7 +245,7 @@ def test_a_relu_that_is_zero_in_one_small_batch_gives_no_warning_yet() -> None:
 def test_the_row_count_restarts_once_a_relu_is_active_again() -> None:
     model = built(plain("relu", 1))
     x, t = batch(6)
-    watch = DeltaWatch(model, LOSS)
+    watch = DeltaWatch(model)
     for epoch, shift in ((1, -1e3), (2, -1e3), (4, 1e3), (8, -1e3), (16, -1e3)):
         model[0].biases.value = np.full(16, shift)
         assert not warned(model, (x, t), epoch=epoch, watch=watch)
@@ -300,12 +312,6 @@ def test_where_the_last_layer_is_frozen_the_one_before_it_is_the_last_that_learn
     )
 
 
-def test_a_gradient_already_in_the_model_is_not_counted() -> None:
-    model = built(plain("sigmoid", 20))
-    model.parameters.grad[:] = 1e9
-    assert warned(model)
-
-
 def test_an_output_that_counts_little_is_compared_with_itself() -> None:
     x = Input((8,))
     trunk = Activation("tanh")(Dense(16)(x))
@@ -326,16 +332,32 @@ def test_numbers_that_are_not_finite_are_left_to_the_guard() -> None:
     assert not warned(model)
 
 
-def test_a_layer_that_fails_is_left_to_the_training() -> None:
+@pytest.mark.parametrize("given", ["nothing", "a list"])
+def test_what_is_no_array_is_left_to_the_training(given: str) -> None:
     @define
     class Fails(Layer):
         def forward(self, x: Any) -> Any:
             return x + 0
 
         def backward(self, delta: Any) -> Any:
-            raise ZeroDivisionError
+            if given == "nothing":
+                raise ZeroDivisionError
+            return delta.tolist()
 
-    assert not warned(built(Sequential([Dense(16), Fails(), Dense(3)])))
+    model = built(Sequential([Dense(16), Fails(), Dense(3)]))
+    trainer = Trainer(model, LOSS, optimizers.SGD(0.1), rng=0)
+    errors = {"nothing": ZeroDivisionError, "a list": ShapeError}
+    with warnings.catch_warnings(), pytest.raises(errors[given]):
+        warnings.simplefilter("error", DeltasWarning)
+        trainer.fit(*batch(), epochs=1, progress=False)
+
+
+def test_the_warning_comes_before_the_error_of_the_same_step() -> None:
+    model = built(Sequential([*[Dense(16, initializer=Normal(1e40)) for _ in range(7)], Dense(3)]))
+    trainer = Trainer(model, LOSS, optimizers.SGD(0.1), rng=0)
+    x, t = batch()
+    with pytest.warns(ExplodingDeltasWarning), pytest.raises(NonFiniteError):
+        trainer.fit(1e-200 * x, t, epochs=1, progress=False)
 
 
 # ------------------------------------------------------------------------------- side effects
@@ -361,62 +383,80 @@ class Noise(Layer):
         return delta
 
 
+@pytest.mark.parametrize("accumulate", [1, 3])
 @pytest.mark.parametrize("is_given", [False, True])
-def test_training_is_the_same_bit_for_bit_with_and_without_the_watch(is_given: bool) -> None:
+def test_training_is_the_same_bit_for_bit_with_and_without_the_watch(
+    is_given: bool, accumulate: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     x, t = batch(300)
     ends = []
     for looks in (False, True):
+        if not looks:
+            monkeypatch.setattr(DeltaWatch, "is_due", lambda watch, epoch: False)
         noise = Noise(np.random.default_rng(5) if is_given else None)
         model = built(Sequential([Dense(16), noise, Activation("tanh"), Dense(3)]))
         trainer = Trainer(model, LOSS, optimizers.Adam(1e-2), rng=0)
-        watch = DeltaWatch(model, LOSS)
-        for epoch in (1, 2, 3, 4):
-            model.parameters.grad = model.parameters.grad  # the current gradient is kept, too
-            before = model.parameters.grad.copy()
-            remembered = dict(model[3].__dict__)
-            if looks and watch.is_due(epoch):
-                watch.look((x,), t, np.ones(300), epoch, 1)
-            np.testing.assert_array_equal(model.parameters.grad, before)
-            assert dict(model[3].__dict__) == remembered
-            trainer.step(x, t)
+        trainer.fit(x, t, epochs=5, batch_size=64, accumulate=accumulate, progress=False)
         ends.append(np.concatenate([model.parameters.value, model.buffers.value]))
+        monkeypatch.undo()
     np.testing.assert_array_equal(*ends)
 
 
-def test_the_first_256_rows_of_a_large_batch_are_used() -> None:
-    seen = []
+def test_nothing_is_computed_for_the_watch() -> None:
+    calls = []
 
     @define
-    class Sees(Layer):
+    class Counts(Layer):
         def forward(self, x: Any) -> Any:
-            seen.append(len(x))
+            calls.append("forward")
             return x + 0
 
         def backward(self, delta: Any) -> Any:
+            calls.append("backward")
             return delta
 
-    @define
-    class SeesToo(losses.HalfSquaredError):
-        def value_and_delta(self, y: Any, target: Any, sample_weights: Any = None) -> Any:
-            seen.extend([len(y), len(target), len(sample_weights)])
-            return losses.HalfSquaredError.value_and_delta(self, y, target, sample_weights)
-
-    model = built(Sequential([Sees(), Dense(3)]))
-    seen.clear()
-    x, t = batch(1000)
-    DeltaWatch(model, SeesToo()).look((x,), t, np.ones(1000), 1, 1)
-    assert seen == [256] * 4
+    model = built(Sequential([Dense(8), Counts(), Activation("tanh"), Dense(3)]))
+    calls.clear()
+    trainer = Trainer(model, LOSS, optimizers.SGD(1e-3), rng=0)
+    trainer.fit(*batch(), epochs=4, batch_size=16, progress=False)
+    assert calls == ["forward", "backward"] * 8
 
 
-def test_numpy_warnings_about_the_copy_are_silenced() -> None:
+def test_a_parameter_frozen_in_a_measured_step_stays_frozen_afterwards() -> None:
     model = built(plain("tanh", 2))
-    model[0].weights.value *= 1e308
-    with np.errstate(all="raise"):
-        assert not warned(model, batch(size=1e10))
-    with np.errstate(all="raise"):  # σ(−800) underflows
-        model = built(plain("sigmoid", 1))
-        model[0].biases.value -= 800
-        assert warned(model)
+    x, _ = batch()
+    watch = DeltaWatch(model)
+    with watch.measuring():
+        model[0].freeze()
+    model.parameters.zero_grad()
+    model.forward(x)
+    model.backward_parameters(np.ones((len(x), 3)))
+    assert "dense_1" not in model.plan.asked_by_training()
+    assert not model[0].weights.grad.any() and model[2].weights.grad.any()
+
+
+@pytest.mark.parametrize("scale", [1e-170, 1e-12, 1e150])
+def test_deltas_are_measured_where_their_squares_underflow_or_overflow(scale: float) -> None:
+    model = built(plain("sigmoid", 20))
+    x, t = batch()
+    with np.errstate(all="raise", under="ignore"):
+        watch = DeltaWatch(model)
+        measure(watch, model, x, t)
+        sizes = [one.size for one in watch._signals.values()]
+        measure(watch, model, x, t, Scaled(scale))
+    scaled = [one.size for one in watch._signals.values()]
+    np.testing.assert_allclose(scaled, np.multiply(scale, sizes), rtol=1e-12)
+
+
+@define
+class Scaled(losses.HalfSquaredError):
+    """C = scale · ½⟨‖y − t‖²⟩."""
+
+    scale: float = 1.0
+
+    def value_and_delta(self, y: Any, target: Any, sample_weights: Any = None) -> Any:
+        cost, delta = losses.HalfSquaredError.value_and_delta(self, y, target, sample_weights)
+        return self.scale * cost, self.scale * delta
 
 
 def test_in_later_epochs_exploding_deltas_are_reported_if_gradients_explode_too() -> None:

@@ -155,6 +155,7 @@ def finish(cls: type[Layer]) -> None:
     if is_explicit:
         _without(cls, [name for name in ("repr", "eq") if f"__{name}__" not in vars(cls)])
     wrap_methods(cls)
+    cls._field_names = frozenset(field.name for field in attrs.fields(cls))
     cls._guarded = _guarded(cls)
 
 

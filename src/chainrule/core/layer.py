@@ -517,6 +517,8 @@ class Layer(Tree):
     # What `chainrule.core.class_definition` keeps about a class.
     _handwritten: ClassVar[dict[str, Any]] = {}  # its own __init__, __repr__ and __eq__
     _guarded: ClassVar[frozenset[str]] = frozenset()  # attributes whose assignment is special
+    _field_names: ClassVar[frozenset[str]] = frozenset()  # its configuration
+    _bookkeeping = layer_state.BOOKKEEPING
     _store = object.__setattr__  # assigns these: a function of attrs if it runs validators
 
     if TYPE_CHECKING:  # for attrs.evolve and attrs.fields, which ask for it

@@ -42,7 +42,8 @@ SHARED_BY_TWINS = BOOKKEEPING - {"_delta_shape", "_owner"}
 
 def field_names(cls: type) -> frozenset[str]:
     """The names of a layer's attrs fields, which are its configuration."""
-    return frozenset(field.name for field in fields_of(cls))
+    names: frozenset[str] = cls._field_names  # type: ignore[attr-defined]
+    return names
 
 
 def lasting(layer: Layer) -> frozenset[str]:

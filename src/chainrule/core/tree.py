@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from copy import copy
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,9 @@ T = TypeVar("T")
 
 class Tree:
     """The part of `Layer` that deals with the layers inside it."""
+
+    _bookkeeping: ClassVar[frozenset[str]] = frozenset()
+    """The attributes that never hold layers."""
 
     def children(self) -> dict[str, Self]:
         """The layers that this one holds directly, by name.
@@ -30,9 +33,12 @@ class Tree:
         memory, not children.
         """
         found: dict[str, Any] = {}
+        bookkeeping = self._bookkeeping
         for attribute, value in self.attributes().items():
-            is_container = isinstance(value, CONTAINER) and value  # most are empty
-            if (is_container or isinstance(value, Tree)) and not self._is_memory(attribute):
+            if attribute in bookkeeping or not isinstance(value, HOLDERS):
+                continue
+            is_empty = isinstance(value, CONTAINER) and not value
+            if not is_empty and not self._is_memory(attribute):
                 for name, layer in _named_layers(attribute, value):
                     while name in found:
                         name = f"{attribute}_{name}"
@@ -54,12 +60,12 @@ class Tree:
 
     def attributes(self) -> dict[str, Any]:
         """The attributes of this layer: its fields first, then what `build` and `forward` set."""
-        fields = {
-            field.name: getattr(self, field.name)
-            for field in fields_of(type(self))
-            if hasattr(self, field.name)
-        }
-        return {**fields, **self.__dict__}
+        own, fields = self.__dict__, {}
+        for field in fields_of(type(self)):
+            name = field.name
+            if name in own or hasattr(self, name):
+                fields[name] = own[name] if name in own else getattr(self, name)
+        return {**fields, **own}
 
     def rebuilt(
         self, replace: Mapping[int, object], keep: Mapping[int, Iterable[str]] | None = None
@@ -91,6 +97,8 @@ class Tree:
 
 CONTAINER = (list, tuple, dict)
 """The types of attributes that can contain layers."""
+HOLDERS = (Tree, *CONTAINER)
+"""The types of attributes that are or can contain layers."""
 
 
 def fields_of(cls: type) -> tuple[Any, ...]:

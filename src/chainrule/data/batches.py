@@ -17,9 +17,10 @@ order was drawn.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
-from typing import Any, TypeAlias
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from attrs import define, field
@@ -35,6 +36,12 @@ from chainrule.data.prefetch import Prefetcher
 from chainrule.data.samples import Data, each_array, names_of, one_or_all
 from chainrule.data.sources import DataSource, block_of, has_shape, in_memory_sources
 from chainrule.losses import Loss
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+GATHERED = 2**18
+"""How many bytes of shuffled rows are copied at once."""
 
 Batch: TypeAlias = tuple[tuple[Array, ...], Any, Any]
 """The inputs, the target and the sample weights of one step.
@@ -189,20 +196,20 @@ class ArrayBatches(OrderedBatches):
     def epoch(self, done: int = 0) -> Iterator[Batch]:
         """The batches of one epoch, or the rest of it; see `Batches.epoch`."""
         order = self._orders.for_epoch(done)
-        row_sets = order.rows(self.batch_size, done * self.batch_size)
-        return self._prefetcher.iterate(map(self._batch, row_sets))
+        together = max(1, GATHERED // (self.batch_size * self._orders.row_bytes))
+        blocks = order.rows(self.batch_size * together, done * self.batch_size)
+        return self._prefetcher.iterate(itertools.chain.from_iterable(map(self._batches, blocks)))
 
-    def _batch(self, rows: Rows) -> Batch:
-        data, weights = self.data, self.data.sample_weights
-        arrays, count = (*data.inputs, *data.targets), len(data.inputs)
-        w = None if weights is None else each_array(rows_taken(rows), weights)
-        if isinstance(rows, slice):
-            chosen = tuple([array[rows] for array in arrays])
-        else:
-            chosen = tuple([array.take(rows, axis=0) for array in arrays])
-            for array in chosen:  # as views of the data are, so that every order is the same
-                array.setflags(write=False)
-        return chosen[:count], one_or_all(chosen[count:]), w
+    def _batches(self, rows: Rows) -> Iterator[Batch]:
+        """The batches of a block of rows: one large copy costs less than many small ones."""
+        data, take = self.data, rows_taken(rows)
+        arrays = [take(array) for array in (*data.inputs, *data.targets)]
+        weights, count = each_array(take, data.sample_weights), len(data.inputs)
+        for start in range(0, len(arrays[0]), self.batch_size):
+            cut = slice(start, start + self.batch_size)
+            chosen = tuple([array[cut] for array in arrays])
+            w = None if weights is None else each_array(itemgetter(cut), weights)
+            yield chosen[:count], one_or_all(chosen[count:]), w
 
 
 @define(eq=False, on_setattr=FIXED_IN_A_RUN)
@@ -340,7 +347,7 @@ class FreshBatches(Batches):
 RowsOfOutputs: TypeAlias = Callable[[Data], tuple[Shape, ...]]
 """The shape of a row of each output of the model, for a batch; or an error if it does not fit."""
 
-_Pending: TypeAlias = tuple[dict[str, Any], "Future[tuple[Data, dict[str, Any]]]"]
+_Pending: TypeAlias = "tuple[dict[str, Any], Future[tuple[Data, dict[str, Any]]]]"
 
 
 def fitting(

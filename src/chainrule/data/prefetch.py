@@ -26,10 +26,12 @@ import contextvars
 import sys
 import weakref
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, wait
 from queue import SimpleQueue
 from threading import Thread
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 T = TypeVar("T")
 
@@ -69,6 +71,8 @@ class Prefetcher:
 
     def submit(self, work: Callable[..., T], *arguments: Any) -> Future[T]:
         """Run a function in the thread, with the NumPy settings of the calling thread."""
+        from concurrent.futures import Future  # it loads much that training seldom needs
+
         if self._thread is None:
             # Not a thread of an executor: the program could not exit before it has ended.
             self._thread = Thread(
@@ -84,6 +88,8 @@ class Prefetcher:
 
     def wait_for_last(self) -> None:
         """Wait until the task submitted last has ended or is cancelled."""
+        from concurrent.futures import wait
+
         if self._last is not None and not self._last.cancel():
             wait([self._last])
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from operator import itemgetter
 from typing import Any, Literal, TypeAlias
 
@@ -103,6 +104,19 @@ def lines_backward(
                 calls[-1] = _Call.of(first, "backward_parameters")
             lines.append(Line(calls, last.makes, first.takes if sends else ()))
     return lines
+
+
+def observed(
+    lines: list[Line], see: Callable[[PlanStep, Callable[[Any], Any], Any], Any]
+) -> list[Line]:
+    """The same lines, where ``see(step, method, given)`` makes each call and returns the result."""
+
+    def seen(call: _Call) -> _Call:
+        return _Call(call.step, partial(see, call.step, call.method), call.memory)
+
+    return [
+        Line([seen(c) for c in line.calls], line.takes, line.puts, line.drops) for line in lines
+    ]
 
 
 def reader_of(slots: Slots) -> Callable[[list[Any]], Any]:

@@ -15,6 +15,7 @@ of containers become part of the list (`chainrule.graph.unrolling`), so nesting 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -32,12 +33,21 @@ from chainrule.core.parameter import Parameter
 from chainrule.core.tree import fields_of, snake_case
 from chainrule.core.types import Array
 from chainrule.graph import plan_messages
-from chainrule.graph.lines import Asked, Line, in_lines, lines_backward, lines_forward, reader_of
+from chainrule.graph.lines import (
+    Asked,
+    Line,
+    in_lines,
+    lines_backward,
+    lines_forward,
+    observed,
+    reader_of,
+)
 from chainrule.graph.unrolling import PlanStep, Slots, input_names, is_inlined_container, unroll
 
 if TYPE_CHECKING:
     from chainrule.graph.composite import Composite
 
+See: TypeAlias = Callable[[PlanStep, Callable[[Any], Any], Any], Any]
 Passed: TypeAlias = tuple[PlanStep, tuple[Array, ...], tuple[Array, ...]]
 """A step, the arrays that it took, and the arrays that it returned."""
 
@@ -190,12 +200,35 @@ class Plan:
     def backward_parameters(self, delta: Any) -> None:
         """Add to the gradients of all parameters; skip the deltas that none of them needs."""
         if self._last_freezing is not Parameter.last_freezing:
-            # Recorded first: if another thread freezes a parameter now, the next pass notices.
-            self._last_freezing = Parameter.last_freezing
-            self._lines["backward_parameters"] = lines_backward(
-                self._step_lines, self.asked_by_training()
-            )
+            self._find_what_learns()
         self._run_back(delta, self._lines["backward_parameters"])
+
+    def _find_what_learns(self) -> None:
+        # Recorded first: if another thread freezes a parameter now, the next pass notices.
+        self._last_freezing = Parameter.last_freezing
+        self._lines["backward_parameters"] = lines_backward(
+            self._step_lines, self.asked_by_training()
+        )
+
+    @contextmanager
+    def observed(self, forward: See, backward: See) -> Iterator[None]:
+        """Within the context, the passes of training make each call through these functions.
+
+        ``see(step, method, given)`` calls the method of a step and returns what it returns.
+        """
+        if self._last_freezing is not Parameter.last_freezing:
+            self._find_what_learns()
+        plain, freezing = self._lines, self._last_freezing
+        self._lines = plain | {
+            "forward": observed(plain["forward"], forward),
+            "backward_parameters": observed(plain["backward_parameters"], backward),
+        }
+        try:
+            yield
+        finally:
+            self._lines = plain
+            if self._last_freezing is not freezing:  # a parameter was frozen within the context
+                self._last_freezing = None
 
     def _run_back(self, delta: Any, lines: list[Line]) -> list[Any]:
         """The deltas of the inputs, each in its slot."""

@@ -107,7 +107,6 @@ class Function(Hinted):
         return self.value(z)
 
 
-@frozen
 class Identity(Function):
     """The identity: every number stays as it is.
 
@@ -132,7 +131,6 @@ class Identity(Function):
         return np.ones_like(y)
 
 
-@frozen
 class Sigmoid(Function):
     """The logistic function, which rises smoothly from 0 to 1: the lecture's first choice.
 
@@ -178,7 +176,6 @@ class Sigmoid(Function):
         return slope
 
 
-@frozen
 class Tanh(Function):
     """The hyperbolic tangent, from −1 to 1.
 
@@ -218,7 +215,6 @@ class Tanh(Function):
         return 1 - y * y
 
 
-@frozen
 class Relu(Function):
     """The rectifier: positive numbers pass, negative ones become 0.
 
@@ -335,7 +331,6 @@ class Elu(Function):
         return slope
 
 
-@frozen
 class Selu(Function):
     """The scaled exponential linear unit. Klambauer, Unterthiner, Mayr and Hochreiter 2017.
 
@@ -364,7 +359,6 @@ class Selu(Function):
         return self.scale * Elu(self.alpha).derivative(z)
 
 
-@frozen
 class Softplus(Function):
     """The smooth rectifier, whose derivative is the sigmoid.
 
@@ -387,7 +381,6 @@ class Softplus(Function):
         return Sigmoid().value(z)
 
 
-@frozen
 class Silu(Function):
     """The sigmoid linear unit, also called swish. Elfwing, Uchibe and Doya 2018.
 
@@ -428,7 +421,6 @@ class Silu(Function):
         return sigmoid.value(z) + z * sigmoid.derivative(z)
 
 
-@frozen
 class LogSigmoid(Function):
     """The logarithm of the sigmoid: a softplus turned upside down.
 
@@ -449,7 +441,6 @@ class LogSigmoid(Function):
         return Sigmoid().value(-z)
 
 
-@frozen
 class Softsign(Function):
     """A curve from −1 to 1 that approaches its limits slowly, as 1/|z|.
 
@@ -470,7 +461,6 @@ class Softsign(Function):
         return (1 / (1 + np.abs(z))) ** 2
 
 
-@frozen
 class Mish(Function):
     """A smooth rectifier, similar to silu. Misra 2019.
 
@@ -499,7 +489,6 @@ class Mish(Function):
         return np.tanh(s) + z * Tanh().derivative(s) * Sigmoid().value(z)
 
 
-@frozen
 class Gelu(Function):
     """The Gaussian error linear unit, exact, not its tanh approximation.
 
@@ -538,7 +527,6 @@ class Gelu(Function):
         return positive - sign * tail + z * bell * (1 / math.sqrt(2 * math.pi))
 
 
-@frozen
 class Step(Function):
     """The Heaviside step of the first artificial neurons. McCulloch and Pitts 1943.
 
@@ -565,7 +553,6 @@ class Step(Function):
         return np.zeros_like(y)
 
 
-@frozen
 class HardTanh(Function):
     """A tanh made of straight lines.
 
@@ -590,7 +577,6 @@ class HardTanh(Function):
         return (np.abs(y) < 1).astype(y.dtype)
 
 
-@frozen
 class HardSigmoid(Function):
     """A sigmoid made of straight lines, as PyTorch and Keras 3 define it.
 
@@ -611,7 +597,6 @@ class HardSigmoid(Function):
         return (np.abs(z) < 3).astype(z.dtype) / 6
 
 
-@frozen
 class Sin(Function):
     """The sine, which makes a network a sum of Fourier components.
 
@@ -632,7 +617,6 @@ class Sin(Function):
         return np.cos(z)
 
 
-@frozen
 class Gaussian(Function):
     """The Gaussian bell, a localised function.
 

@@ -18,7 +18,6 @@ from chainrule.core.validators import as_float
 from chainrule.losses.loss import Loss, column_of, dot_of, shares_of, sum_of_each_sample
 
 
-@define
 class _DifferenceLoss(Loss):
     """A loss of the difference d = y − t in each output: c_s = Σ_k f(d_sk), or the mean over k.
 
@@ -78,7 +77,6 @@ class _DifferenceLoss(Loss):
         return max(math.prod(y.shape[1:]), 1) if self._averages_outputs else 1
 
 
-@define
 class HalfSquaredError(_DifferenceLoss):
     """The lecture's cost function: C = ½⟨‖y − t‖²⟩, averaged over the batch only.
 
@@ -100,7 +98,6 @@ class HalfSquaredError(_DifferenceLoss):
         return Equations("np.sum((y - t) ** 2) / (2 * len(y))", "(y - t) / len(y)")
 
 
-@define
 class MeanSquaredError(_DifferenceLoss):
     """The mean of the squares over the batch and the K outputs: 2/K times `HalfSquaredError`.
 
@@ -120,7 +117,6 @@ class MeanSquaredError(_DifferenceLoss):
         return Equations("np.mean((y - t) ** 2)", "2 * (y - t) / y.size")
 
 
-@define
 class MeanSquare(_DifferenceLoss):
     """The mean square of the output: `MeanSquaredError` without targets.
 
@@ -147,7 +143,6 @@ class MeanSquare(_DifferenceLoss):
         return Equations("np.mean(y**2)", "2 * y / y.size")
 
 
-@define
 class MeanOutput(_DifferenceLoss):
     """The mean of the output itself, without targets: the model computes its own cost.
 
@@ -173,7 +168,6 @@ class MeanOutput(_DifferenceLoss):
         return Equations("np.mean(y)", "np.ones_like(y) / y.size")
 
 
-@define
 class MeanAbsoluteError(_DifferenceLoss):
     """The mean distance over the batch and the K outputs: outliers pull no harder than near points.
 

@@ -179,7 +179,6 @@ class _EntropyLoss(Loss):
         return max(shape[0], 1) / max(count, 1)
 
 
-@define(repr=False)
 class _ClassLoss(_EntropyLoss):
     """A loss for K classes, the last axis of y: targets are labels, or rows of K probabilities."""
 
@@ -239,7 +238,6 @@ class _ClassLoss(_EntropyLoss):
         return y_shape[:-1]
 
 
-@define(repr=False)
 class SoftmaxCrossEntropy(_ClassLoss):
     """The cross entropy of K classes from logits z, the output of a Dense without a `Softmax`.
 
@@ -314,7 +312,6 @@ class SoftmaxCrossEntropy(_ClassLoss):
         )
 
 
-@define(repr=False)
 class NegativeLogLikelihood(_ClassLoss):
     """The cross entropy of K classes from probabilities p, the output of a `Softmax`.
 

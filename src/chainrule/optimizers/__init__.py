@@ -39,14 +39,27 @@ optimizer to a file, use ``optimizer.state()`` and ``optimizer.restore(state)``.
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from chainrule.core.hints import missing_name
-from chainrule.optimizers.adam import Adam, Adamax, AdamW
-from chainrule.optimizers.adaptive import Adagrad, RMSprop
-from chainrule.optimizers.lion import Lion
 from chainrule.optimizers.optimizer import Optimizer
-from chainrule.optimizers.sgd import SGD
+
+if TYPE_CHECKING:
+    from chainrule.optimizers.adam import Adam, Adamax, AdamW
+    from chainrule.optimizers.adaptive import Adagrad, RMSprop
+    from chainrule.optimizers.lion import Lion
+    from chainrule.optimizers.sgd import SGD
+
+_MODULES = {
+    "Adagrad": "chainrule.optimizers.adaptive",
+    "Adam": "chainrule.optimizers.adam",
+    "AdamW": "chainrule.optimizers.adam",
+    "Adamax": "chainrule.optimizers.adam",
+    "Lion": "chainrule.optimizers.lion",
+    "RMSprop": "chainrule.optimizers.adaptive",
+    "SGD": "chainrule.optimizers.sgd",
+}
 
 __all__ = [
     "SGD",
@@ -63,4 +76,12 @@ __all__ = [
 if not TYPE_CHECKING:  # with a __getattr__, type checkers would accept any name
 
     def __getattr__(name: str) -> Any:
-        raise missing_name(__name__, name)
+        if name not in _MODULES:
+            raise missing_name(__name__, name)
+        found = getattr(importlib.import_module(_MODULES[name]), name)
+        globals()[name] = found
+        return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -93,8 +93,8 @@ def _below(base: type) -> dict[str, list[Any]]:
     while stack:
         for cls in stack.pop().__subclasses__():
             stack.append(cls)
-            if "__attrs_attrs__" in cls.__dict__:
-                places.setdefault(cls.__name__, {})[_place(cls)] = cls
+            # Of a class that attrs has made anew, the later one counts, too.
+            places.setdefault(cls.__name__, {})[_place(cls)] = cls
     return {name: list(found.values()) for name, found in places.items()}
 
 

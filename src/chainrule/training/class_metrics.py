@@ -57,7 +57,6 @@ class ClassMetric(Metric):
         return evolve(self, border=border, ignore=ignore)
 
 
-@define(kw_only=True)
 class Accuracy(ClassMetric):
     """The share of samples whose largest output is at the right class; see `accuracy`."""
 
@@ -71,7 +70,6 @@ class Accuracy(ClassMetric):
         return ratio(*sums)
 
 
-@define(kw_only=True)
 class BinaryAccuracy(ClassMetric):
     """The share of yes-or-no answers that are right; see `binary_accuracy`."""
 
@@ -198,7 +196,6 @@ class _RatioOfCounts(ClassMetric):
         raise NotImplementedError
 
 
-@define(kw_only=True)
 class Precision(_RatioOfCounts):
     """Of the samples that the network assigned to a class, the share that belong to it.
 
@@ -229,7 +226,6 @@ class Precision(_RatioOfCounts):
         return right, predicted
 
 
-@define(kw_only=True)
 class Recall(_RatioOfCounts):
     """Of the samples that belong to a class, the share that the network assigned to it.
 
@@ -249,7 +245,6 @@ class Recall(_RatioOfCounts):
         return right, true
 
 
-@define(kw_only=True)
 class F1(_RatioOfCounts):
     """The harmonic mean of precision and recall of each class.
 

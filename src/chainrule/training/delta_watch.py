@@ -5,9 +5,9 @@ the deltas **vanish**, and the first layers stay at their initial values; if the
 deltas **explode**, and a learning rate that suits the last layers is far too large for the first.
 Neither produces a NaN or an infinity, so the training fails silently.
 
-So before the first step of epochs 1, 4, 16, 64, … a batch is sent through a copy of the model, and
-each layer that learns is compared with the last such layer before the outputs. With |a| the root
-mean square, there is a warning if
+So in the first step of epochs 1, 4, 16, 64, … the deltas are measured as they pass, and each layer
+that learns is compared with the last such layer before the outputs. With |a| the root mean square,
+there is a warning if
 
     |Δ| < 10⁻⁶ |Δ_last|     and     |∂C/∂θ| < 10⁻⁶ |∂C/∂θ_last|        the deltas vanish
     |Δ| > 10⁶ |Δ_last|      and     |∂C/∂θ| > 10⁶ |∂C/∂θ_last|         they explode
@@ -27,31 +27,27 @@ neural networks*, AISTATS 2010, section 4.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
+import contextlib
+import math
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from attrs import define, field, frozen
+from attrs import define, field
 
-from chainrule.core import layer_state
 from chainrule.core.caller import warn_caller
 from chainrule.core.errors import ChainruleError
+from chainrule.core.input_checks import as_tuple
 from chainrule.core.layer import Layer
 from chainrule.core.messages import label
 from chainrule.core.terminal import printable
 from chainrule.core.types import Array
-from chainrule.data.samples import each_array
 from chainrule.graph.plan import Plan
-from chainrule.graph.unrolling import PlanStep
+from chainrule.graph.unrolling import PlanStep, is_inlined_container
 from chainrule.layers.activation import Activation
-from chainrule.losses import Loss
 
 BOUND = 1e6
 """By which factor deltas and gradients may be smaller or larger than at the last layer."""
-ROWS = 256
-"""How many rows of a batch are used."""
 ENOUGH_ROWS = 16
 """In how many rows an activation must be flat for a warning: in a few, that happens by chance.
 The rows of successive checks are added up."""
@@ -104,14 +100,15 @@ class DeadActivationWarning(DeltasWarning):
 
 @define(eq=False)
 class DeltaWatch:
-    """Checks the deltas of a training run from time to time, and warns once.
+    """Measures the deltas of some steps of a training run, and warns once.
+
+    Nothing is computed twice: the step is the one that the training takes in any case, and the
+    deltas are measured as they pass.
 
     Parameters
     ----------
     model
-        The built model that is trained. It never changes: the check uses a copy.
-    loss
-        The loss, which gives the first delta.
+        The built model that is trained.
 
     Attributes
     ----------
@@ -120,26 +117,31 @@ class DeltaWatch:
     """
 
     model: Layer
-    loss: Loss
     has_warned: bool = field(default=False, init=False)
+    _signals: dict[int, _Signal] = field(factory=dict, init=False, repr=False)  # of each step
+    _largest: dict[str, float] = field(factory=dict, init=False, repr=False)
+    _last_sent: Any = field(default=(None, 0.0), init=False, repr=False)  # and its size
+    _has_flat: bool = field(default=False, init=False, repr=False)
     _flat_rows: dict[str, int] = field(factory=dict, init=False, repr=False)
 
     def is_due(self, epoch: int) -> bool:
-        """Whether to check before the first step of this epoch: 1, 4, 16, 64 and so on."""
+        """Whether to measure the first step of this epoch: 1, 4, 16, 64 and so on."""
         return not self.has_warned and epoch.bit_count() == 1 and epoch.bit_length() % 2 == 1
 
-    def look(
-        self, inputs: tuple[Array, ...], target: Any, sample_weights: Any, epoch: int, step: int
-    ) -> None:
-        """Send a batch through a copy of the model, and warn if a layer's deltas are wrong.
+    def measuring(self) -> contextlib.AbstractContextManager[None]:
+        """Within the context, the training step is measured."""
+        self._signals, self._largest = {}, {}
+        self._last_sent, self._has_flat = (None, 0.0), False
+        if not is_inlined_container(self.model):
+            return contextlib.nullcontext()  # a single step, which has nothing to be compared with
+        plan: Plan = self.model.plan  # type: ignore[attr-defined]
+        return plan.observed(self._see_forward, self._see_backward)
 
-        Exceptions, for example from a layer's `backward`, are ignored here: the training step will
-        raise them.
+    def warn(self, epoch: int, step: int) -> None:
+        """Warn if a layer's deltas were wrong in the step that was measured.
 
         Parameters
         ----------
-        inputs, target, sample_weights
-            The batch of a step, as the model and the loss take it; its first 256 rows are used.
         epoch, step
             Which step, for the message.
 
@@ -148,12 +150,14 @@ class DeltaWatch:
         VanishingDeltasWarning, ExplodingDeltasWarning, DeadActivationWarning
             At most one, once in the life of a watch.
         """
-        try:
-            batch = _first_rows(inputs, target, sample_weights)
-            with np.errstate(all="ignore"), generators_restored(self.model):
-                signals = _backward_signals(self.model, self.loss, *batch)
-        except Exception:
-            return
+        signals = list(self._signals.values())
+        sizes = [one.size for one in signals]
+        if not self._has_flat and (not sizes or max(sizes) < BOUND * min(sizes)):
+            self._flat_rows = {}
+            return  # the gradients need not be looked at
+        with np.errstate(all="ignore"):
+            for one in signals:  # only now: a shared parameter's gradient sums over all its uses
+                one.gradient = _gradient(one.step.layer)
         warning = (
             self._dead_activation(signals, epoch)
             or _vanishing(signals, epoch)
@@ -164,6 +168,44 @@ class DeltaWatch:
         self.has_warned = True
         warning.place = f"{warning.place}, epoch {epoch}, step {step}"
         warn_caller(warning)
+
+    def _see_forward(self, step: PlanStep, method: Callable[[Any], Any], given: Any) -> Any:
+        if isinstance(step.layer, Activation) and given.size:
+            self._largest[step.path] = float(max(given.max(), -given.min()))
+        return method(given)
+
+    def _see_backward(self, step: PlanStep, method: Callable[[Any], Any], given: Any) -> Any:
+        sent = method(given)
+        if id(step) not in self._signals:  # of several batches of a step, the first is measured
+            with contextlib.suppress(Exception), np.errstate(all="ignore"):
+                # What is no array is an error of the training, not of the watch.
+                self._signals[id(step)] = self._measured(step, method, given, sent)
+        return sent
+
+    def _measured(
+        self, step: PlanStep, method: Callable[[Any], Any], given: Any, sent: Any
+    ) -> _Signal:
+        known = self._last_sent
+        size = known[1] if given is known[0] else _size(as_tuple(given))
+        sent_size = None if sent is None else _size(as_tuple(sent))
+        self._last_sent = sent, sent_size
+        largest = self._largest.get(step.path, 0.0)
+        is_flat = (
+            sent_size == 0
+            and isinstance(step.layer, Activation)
+            and math.isfinite(largest)
+            and not np.any(method(np.ones_like(given)))
+        )
+        self._has_flat |= is_flat
+        return _Signal(
+            step=step,
+            place=self.model.plan.place(step),  # type: ignore[attr-defined]
+            size=size,
+            rows=_rows(given) if is_flat else 0,
+            sent=sent_size,
+            largest=largest,
+            is_flat=is_flat,
+        )
 
     def _dead_activation(self, signals: list[_Signal], epoch: int) -> DeltasWarning | None:
         """The warning for an activation that is flat for all inputs of all checks so far."""
@@ -176,10 +218,10 @@ class DeltaWatch:
         return None
 
 
-# ------------------------------------------------------------------------------- one check
+# ------------------------------------------------------------------------------- one step
 
 
-@frozen(eq=False)
+@define(eq=False)
 class _Signal:
     """What a step received and returned in the backward pass.
 
@@ -190,15 +232,15 @@ class _Signal:
     size
         |Δ| that it received.
     rows
-        In how many rows Δ is not zero.
+        In how many rows Δ is not zero, for a flat activation.
     sent
         |Jᵀ Δ| that it returned; None if nothing needed it.
-    gradient
-        |∂C/∂θ| of its parameter for which that is largest; None if it learns nothing.
     largest
         The largest |z| of its inputs, for an activation.
     is_flat
         Whether it is an activation with f′ = 0 for all inputs.
+    gradient
+        |∂C/∂θ| of its parameter for which that is largest; None if it learns nothing.
     """
 
     step: PlanStep
@@ -206,46 +248,18 @@ class _Signal:
     size: float
     rows: int
     sent: float | None
-    gradient: float | None
     largest: float
     is_flat: bool
-
-
-def _backward_signals(
-    model: Layer, loss: Loss, inputs: tuple[Array, ...], target: Any, weights: Any
-) -> list[_Signal]:
-    """The signals of one forward and backward pass through a copy, from the outputs down."""
-    model = copy.deepcopy(model)
-    model.parameters.zero_grad()
-    plan = Plan.of(model)
-    values: dict[int, Array] = dict(zip(plan.inputs, inputs, strict=True))
-    largest: dict[int, float] = {}
-    for step, taken, made in plan.steps_forward(inputs):
-        values.update(zip(step.makes, made, strict=True))
-        if isinstance(step.layer, Activation):
-            largest[id(step)] = float(np.max(np.abs(taken[0]), initial=0))
-    y = tuple(values[slot] for slot in plan.outputs)
-    _, delta = loss.value_and_delta(y[0] if len(y) == 1 else y, target, weights)
-    measured = []
-    for step, given, sent in plan.steps_backward(delta, parameters_only=True):
-        size, sent_size = _size(*given), _size(*sent) if sent else None
-        is_flat = sent_size == 0 and np.isfinite(largest.get(id(step), np.inf))
-        is_flat = is_flat and _is_flat(step.layer, given)
-        measured.append((step, size, _rows(given[0]), sent_size, is_flat))
-    return [  # after the loop: a shared parameter's gradient is the sum over all its uses
-        _Signal(step, plan.place(step), size, rows, sent_size, _gradient(step.layer),
-                largest.get(id(step), 0.0), is_flat)
-        for step, size, rows, sent_size, is_flat in measured
-    ]  # fmt: skip
-
-
-def _is_flat(layer: Layer, given: tuple[Array, ...]) -> bool:
-    """Whether an activation's slope, Jᵀ · 1, is zero everywhere."""
-    return isinstance(layer, Activation) and not np.any(layer.backward(np.ones_like(given[0])))
+    gradient: float | None = None
 
 
 def _gradient(layer: Layer) -> float | None:
-    sizes = [_size(p.grad) for p in layer.parameters if p.trainable and p.size]
+    sizes = [
+        _size((parameter.grad,))
+        for _, member in layer.walk()
+        for parameter in member._parameters.values()
+        if parameter.trainable and parameter.size
+    ]
     return max(sizes, default=None)
 
 
@@ -253,42 +267,28 @@ def _rows(delta: Array) -> int:
     return int(np.count_nonzero(np.any(delta.reshape(len(delta), -1), axis=1)))
 
 
-def _size(*arrays: Array) -> float:
-    """√(Σ aᵢ²/n) over all numbers, in float64; zero if there are none."""
-    flat = np.concatenate([np.ravel(array) for array in arrays]).astype(np.float64)
+def _size(arrays: tuple[Array, ...]) -> float:
+    """√(Σ aᵢ²/n) over all numbers; zero if there are none."""
+    squares, count = 0.0, 0
+    flat = [array.ravel() for array in arrays]
+    for each in flat:
+        squares += float(each.dot(each))
+        count += each.size
+    if SAFE < squares < 1 / SAFE:
+        return math.sqrt(squares / count)
+    return _size_of_extremes(np.concatenate(flat).astype(np.float64))
+
+
+SAFE = 1e-30
+"""A sum of squares between this and its inverse has neither overflowed nor underflowed."""
+
+
+def _size_of_extremes(flat: Array) -> float:
     largest = float(np.max(np.abs(flat), initial=0.0))
     if largest == 0 or not np.isfinite(largest):
         return largest
     # Divided by the largest number, the squares neither overflow nor underflow.
-    return largest * float(np.sqrt(np.mean((flat / largest) ** 2)))
-
-
-def _first_rows(inputs: tuple[Array, ...], target: Any, weights: Any) -> tuple[Any, Any, Any]:
-    if len(inputs[0]) <= ROWS:
-        return inputs, target, weights
-    first = slice(ROWS)
-    several = isinstance(target, tuple)
-    return (
-        tuple(x[first] for x in inputs),
-        tuple(t[first] for t in target) if several else target[first],
-        each_array(lambda array: array[first], weights),
-    )
-
-
-@contextmanager
-def generators_restored(model: Layer) -> Iterator[None]:
-    """Restore generators that were passed to a layer, which its copy shares."""
-    bookmarks = [
-        layer_state.bookmark(value)
-        for _, layer in model.walk()
-        for value in layer.attributes().values()
-        if isinstance(value, np.random.Generator)
-    ]
-    try:
-        yield
-    finally:
-        for put_back in bookmarks:
-            put_back()
+    return largest * math.sqrt(np.mean((flat / largest) ** 2))
 
 
 # ------------------------------------------------------------------------------- comparison

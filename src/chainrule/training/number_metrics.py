@@ -15,13 +15,11 @@ import math
 from typing import Any
 
 import numpy as np
-from attrs import define
 
 from chainrule.core.types import Array
 from chainrule.training.metric import Metric, spread_weights, wrong_shape
 
 
-@define
 class RootMeanSquaredError(Metric):
     """The root of the mean squared error of each output, averaged over the outputs.
 
@@ -44,7 +42,6 @@ class RootMeanSquaredError(Metric):
         return float(np.mean(np.sqrt(squares / weights)))
 
 
-@define
 class R2(Metric):
     """The coefficient of determination: the share of the targets' variance that is explained.
 

@@ -29,7 +29,8 @@ from __future__ import annotations
 import copy
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,10 +41,12 @@ from chainrule.callbacks.callback import Callback
 from chainrule.core.deprecation import renamed_keywords
 from chainrule.core.errors import ConfigurationError, NonFiniteError, shortened
 from chainrule.core.hints import hinted
+from chainrule.core.layer import Layer
+from chainrule.core.layer_state import bookmark
 from chainrule.core.terminal import printable
 from chainrule.core.validators import is_integer, is_number
 from chainrule.figure_style import INK, TRAINING, VALIDATION, missing_matplotlib, tidy
-from chainrule.training.delta_watch import DeltasWarning, generators_restored
+from chainrule.training.delta_watch import DeltasWarning
 
 if TYPE_CHECKING:
     from chainrule.training.trainer import Trainer
@@ -125,7 +128,7 @@ def range_test(
     _require_batch_options(how)
     _require_repeatable(x)
     sweep, trainer_copy = _Sweep(rates), _copy_of(trainer)
-    with generators_restored(trainer.model), warnings.catch_warnings():
+    with _generators_restored(trainer.model), warnings.catch_warnings():
         # In such a short run over all kinds of rates they say nothing about the training.
         warnings.simplefilter("ignore", DeltasWarning)
         try:
@@ -151,6 +154,22 @@ def range_test(
             f"the range test was stopped after {len(sweep.costs)} of {steps} steps: {reason}"
         )
     return RangeTest.of(rates[: len(sweep.costs)], sweep.costs, smoothing, sweep.has_diverged)
+
+
+@contextmanager
+def _generators_restored(model: Layer) -> Iterator[None]:
+    """Restore generators that were passed to a layer, which its copy shares."""
+    bookmarks = [
+        bookmark(value)
+        for _, layer in model.walk()
+        for value in layer.attributes().values()
+        if isinstance(value, np.random.Generator)
+    ]
+    try:
+        yield
+    finally:
+        for put_back in bookmarks:
+            put_back()
 
 
 @frozen

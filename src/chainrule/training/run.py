@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import numbers
 import os
-import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from time import perf_counter
@@ -125,7 +124,7 @@ class Run:
     samples: int = field(default=0, init=False, repr=False)
     history: History = field(factory=History, init=False, repr=False)
     reason: str | None = field(default=None, init=False)
-    identity: str = field(factory=lambda: secrets.token_hex(8), init=False, repr=False)
+    identity: str = field(factory=lambda: os.urandom(8).hex(), init=False, repr=False)
     resumed_from: Path | None = field(default=None, init=False)
     resumes_at: int = field(default=-1, init=False)
     is_going: bool = field(default=False, init=False)
@@ -137,7 +136,6 @@ class Run:
     settings: dict[str, tuple[Any, dict[str, Any]]] = field(factory=dict, init=False, repr=False)
     _guarded: GuardedStep = field(init=False, repr=False)
     _watch: DeltaWatch = field(init=False, repr=False)
-    _watch_is_due: bool = field(default=False, init=False, repr=False)
     # What a copy knows of the data, which it does not have; see __getstate__.
     _known: dict[str, Any] | None = field(default=None, init=False, repr=False)
     _bad_batch_at: Path | None = field(init=False, repr=False)  # wherever the program goes
@@ -228,7 +226,7 @@ class Run:
     def go(self, progress: Any) -> None:
         """Take all remaining steps and call the callbacks."""
         self._line = Progress(progress, self.epochs, self.steps_per_epoch, self.steps)
-        self._watch = DeltaWatch(self.trainer.model, self.trainer.loss)
+        self._watch = DeltaWatch(self.trainer.model)
         self._note_begin()
         with ExitStack() as stack:
             stack.callback(self.batches.close)
@@ -390,15 +388,18 @@ class Run:
         batches = self.batches.epoch(self.steps_done * self.accumulate)
         take_step = self._step if self.accumulate == 1 else self._accumulated_step
         step, is_taken = self.steps_done, True
-        self._watch_is_due = step == 0 and self._watch.is_due(epoch)
+        is_watched = step == 0 and self._watch.is_due(epoch)
         try:
             for step in range(self.steps_done + 1, self.steps_per_epoch + 1):
                 is_taken = False
                 self._previous_batches, self._step_batches = self._step_batches, []
-                cost = take_step(batches)
+                cost = self._watched(take_step, batches) if is_watched else take_step(batches)
                 is_taken = True
                 self.steps_done = step
                 self.steps += 1
+                if is_watched:
+                    is_watched = False
+                    self._watch.warn(epoch, step)
                 for method in at_step_end:
                     method(trainer, epoch, step, cost)
                 if perf_counter() >= line.due:
@@ -476,13 +477,21 @@ class Run:
         self._guarded.end(1)
         return float(self.trainer.loss.total(averages.tolist()))
 
+    def _watched(
+        self, take_step: Callable[[Iterator[Batch]], float], batches: Iterator[Batch]
+    ) -> float:
+        """A step whose deltas are measured; if it fails, the warning comes before the error."""
+        try:
+            with self._watch.measuring():
+                return take_step(batches)
+        except NonFiniteError:
+            self._watch.warn(self.epochs_done + 1, self.steps_done + 1)
+            raise
+
     def _next(self, batches: Iterator[Batch]) -> Batch:
         """The next batch, kept in case it produces a NaN or an infinity."""
         batch = next(batches)
         self._step_batches.append(batch)
-        if self._watch_is_due:
-            self._watch_is_due = False
-            self._watch.look(*batch, self.epochs_done + 1, self.steps_done + 1)
         return batch
 
     def _add_to_sums(self, batch: Batch, cost: float, y: Any, costs: tuple[float, ...]) -> None:
