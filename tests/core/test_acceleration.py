@@ -15,7 +15,7 @@ from hypothesis import given, settings
 
 import chainrule
 from chainrule import Dense, MultiHeadAttention, derivatives, errors, show_config, use_fast
-from chainrule.core import acceleration, mkl
+from chainrule.core import acceleration, extras, mkl
 from chainrule.core.acceleration import IN_USE, matrix_product
 from core.acceleration_by_hand import interpreted_loops
 
@@ -110,7 +110,7 @@ def test_a_numba_that_fails_is_not_used(monkeypatch, fresh, capsys):
     def fail(*given: Any) -> None:
         raise SystemError("Numba needs NumPy 2.0 or less")
 
-    monkeypatch.setattr(acceleration, "required", fail)
+    monkeypatch.setattr(extras, "required", fail)
     show_config()
     assert "fast: off, Numba needs NumPy 2.0 or less\n" in capsys.readouterr().out
 

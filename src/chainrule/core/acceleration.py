@@ -21,8 +21,6 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.core import mkl
-from chainrule.core.extras import required
 from chainrule.core.types import Array
 
 VARIABLE = "CHAINRULE_FAST"
@@ -65,6 +63,8 @@ class _Libraries:
     def finds_numba(self) -> bool:
         """Whether functions can be compiled."""
         if self.is_on is None:
+            from chainrule.core.extras import required
+
             try:
                 required("numba", "compiled functions need")
                 self.is_on = True
@@ -133,6 +133,8 @@ class use_fast:  # noqa: N801, a function that is also a context
     def __init__(self, on: bool = True) -> None:
         self._before = {name: getattr(IN_USE, name) for name in IN_USE.__slots__}
         if on:
+            from chainrule.core.extras import required
+
             required("numba", "use_fast needs")
         IN_USE.turn(on, "use_fast(False)")
 
@@ -220,6 +222,8 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 @functools.cache
 def compiled_gemm() -> Callable[..., bool]:
     """The product of MKL."""
+    from chainrule.core import mkl
+
     names = {"layout": compiled(mkl.layout), "reach": compiled(mkl.reach), **mkl.symbols()}
     return _compiled(mkl.gemm, names, list(mkl.signatures()))
 
@@ -263,6 +267,8 @@ def show_config() -> None:
     """
     import platform
 
+    from chainrule.core import mkl
+
     threads = blas_threads()
     versions = f"Python {platform.python_version()}, NumPy {np.__version__}"
     print(f"chainrule {sys.modules['chainrule'].__version__}, {versions}")
@@ -281,6 +287,8 @@ def show_config() -> None:
 
 def blas_in_use() -> str:
     """The BLAS that determines the last bits of products, with its version."""
+    from chainrule.core import mkl
+
     return mkl.version() if IN_USE.finds_mkl() else blas_name()
 
 
