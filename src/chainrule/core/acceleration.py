@@ -77,13 +77,14 @@ class _Libraries:
     def finds_mkl(self) -> bool:
         """Whether MKL computes products."""
         if self.gemm == self._first_product:
-            self.multiply_by(None)
+            gemm = None
             if self.finds_numba():
                 try:
                     _require_one_thread()
-                    self.multiply_by(compiled_gemm())
+                    gemm = compiled_gemm()
                 except Exception as error:
                     self.reasons["MKL"] = _reason(error)
+            self.multiply_by(gemm)
         return self.gemm is not None
 
     def _first_product(self, left: Array, right: Array, out: Array, kept: float) -> bool:
