@@ -41,14 +41,17 @@ def correlate(
                 dilations,
                 (before[0] - line * strides[0], before[1]),
             )
+            is_done = True
             if matrix.size:
-                gemm(columns, matrix, outputs[start : start + count], 0.0)
+                is_done = gemm(columns, matrix, outputs[start : start + count], 0.0)
             if biases.size:
                 for row in range(start, start + count):
                     for f in range(len(biases)):
                         outputs[row, f] += biases[f]
             if deltas.size:
-                gemm(columns.T, deltas[start : start + count], gradient, 1.0)
+                is_done &= gemm(columns.T, deltas[start : start + count], gradient, 1.0)
+            if not is_done:
+                raise ValueError("columns of a convolution that are no matrix")
 
 
 def columns_of(
