@@ -144,7 +144,10 @@ def outcomes_of(
     kept.mkdir(parents=True, exist_ok=True)
     found: dict[Path, dict[int, Outcome] | Fault] = {}
     context = multiprocessing.get_context("spawn")
-    names = {page: kept / f"{_key(surroundings, places.root / page)}.pickle" for page in pages}
+    names = {
+        page: kept / f"{_key(surroundings, places.root / page, places.root)}.pickle"
+        for page in pages
+    }
     to_run = [page for page, name in names.items() if fresh or not name.is_file()]
     with ProcessPoolExecutor(WORKERS, mp_context=context, max_tasks_per_child=1) as processes:
         running = {
@@ -207,8 +210,16 @@ def _facts() -> Iterator[str]:
             yield f"{name}={value}"
 
 
-def _key(surroundings: bytes, page: Path) -> str:
-    return hashlib.sha256(surroundings + str(page).encode() + page.read_bytes()).hexdigest()[:32]
+def _key(surroundings: bytes, page: Path, root: Path) -> str:
+    digest = hashlib.sha256(surroundings + str(page).encode() + page.read_bytes())
+    reads = READS.match(page.read_text(encoding="utf-8"))
+    for file in _files(root / reads.group(1)) if reads else ():
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:32]
+
+
+READS = re.compile(r"---\n(?:.*\n)*?reads: (.+)\n(?:.*\n)*?---\n")
+"""The front matter of a page whose blocks read a folder of the repository: ``reads: tests``."""
 
 
 def _files(folder: Path) -> list[Path]:
