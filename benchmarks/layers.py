@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import contenders
-from benchmarks.race import Length, Result, race, use_threads
+from benchmarks.race import Length, Result, one_thread, race
 from benchmarks.workloads import Array
 
 DTYPE = "float32"
@@ -542,13 +542,10 @@ CONTESTS: tuple[Contest, ...] = (
 )
 
 
-def measure(length: Length, seen: Callable[[], None], threads: int) -> list[Result]:
+def measure(length: Length, seen: Callable[[], None]) -> list[Result]:
     """Run the races with one thread each, if PyTorch is installed."""
     if "PyTorch" not in contenders.available():
         return []
-    use_threads(1)
-    try:
-        names = [contenders.LAYER, contenders.LAYER_PEER]
+    names = [contenders.LAYER, contenders.LAYER_PEER]
+    with one_thread():
         return [race(contest, DTYPE, names, length, seen) for contest in CONTESTS]
-    finally:
-        use_threads(threads)
