@@ -58,7 +58,7 @@ def measure(options: argparse.Namespace, console: Console) -> report.Measured:
     in_fit, fused = contenders.in_fit(), contenders.in_fit(fused=True)
     first, *others = contenders.available()
     names = [first, in_fit[0], *others, *in_fit[1:]]
-    adam = [workload for workload in training.ADAM if workload.name in options.only]
+    adam = [w for w in training.ADAM if w.name in options.only and len(fused) > 1]
     use_threads(options.threads[0])
     described = machine.described(options.threads, options.command)
     # Refreshed by hand between the races: a drawing thread would disturb them.

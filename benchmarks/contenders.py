@@ -30,6 +30,8 @@ REQUIRED = {
 }
 PEERS = {"PyTorch": "torch", "JAX": "jax"}
 """Each contender with the library that does its arithmetic."""
+WAITING = ("JAX",)
+"""Those whose threads wait for each other, and leave their CPU idle meanwhile."""
 
 GRAPH, RESIDUAL, RESIDUAL_PEER = "as a Graph", "residual", "residual in PyTorch"
 ADAM, ADAM_PEER, ADAM_FUSED = "Adam", "Adam in PyTorch", "Adam in PyTorch, fused"

@@ -83,7 +83,7 @@ class Result:
         shares = {
             name: float(np.median(np.divide(used, self.seconds[name])))
             for name, used in self.processor.items()
-            if used and self.threads == 1
+            if used and self.threads == 1 and name not in contenders.WAITING
         }
         name = min(shares, key=shares.__getitem__, default="")
         if name and shares[name] < LEAST_SHARE:

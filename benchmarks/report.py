@@ -5,6 +5,7 @@ Both are made from the same `Table`s of plain text, so they always agree.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -20,6 +21,7 @@ from benchmarks.machine import BUSY
 from benchmarks.quartiles import Quartiles
 from benchmarks.race import Result
 
+MICROSECONDS = "microseconds;\nof the processor"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 
@@ -63,7 +65,7 @@ class Measured:
         if self.results:
             of_steps = [*_steps(self), *of_steps, *_gain(self), *_others(self), *_times(self)]
         of_graphs = [_graphs(self.graphs), _growth(self.graphs.growth)] if self.graphs else []
-        of_layers = [_layers(self.layers)] if self.layers else []
+        of_layers = [_layers(self.layers, self.is_fast)] if self.layers else []
         of_optimizers = [_optimizers(self.optimizers)] if self.optimizers else []
         of_training = []
         if self.training:
@@ -94,9 +96,11 @@ class Measured:
 
 def show(measured: Measured, console: Console) -> None:
     for table in measured.tables():
-        drawn = RichTable(title=table.title, title_justify="left", title_style="bold")
+        drawn = RichTable(
+            title=table.title.replace("`", ""), title_justify="left", title_style="bold"
+        )
         for name, justify in zip(table.head, table.justify(), strict=True):
-            drawn.add_column(name, justify=justify)
+            drawn.add_column(name.replace("`", ""), justify=justify)
         for row in table.rows:
             drawn.add_row(*[_coloured(cell) for cell in row])
         console.print(drawn)
@@ -139,48 +143,63 @@ def _machine(measured: Measured) -> Table:
     return Table("Networks and machine", ["", ""], rows, numbers=False)
 
 
+def _by_network(
+    measured: Measured, title: str, head: list[str], cells: Callable[[Result], list[str]]
+) -> list[Table]:
+    """A table for each number of threads, with a row for each network and dtype."""
+    return [
+        Table(
+            f"{title}; {_number(threads)}",
+            ["network", *head],
+            [[_network(result), *cells(result)] for result in results],
+            note=_not_judged(results),
+        )
+        for threads, results in measured.by_threads.items()
+    ]
+
+
+def _network(result: Result) -> str:
+    return f"{result.workload.name}\n{result.dtype}"
+
+
+def _number(threads: int) -> str:
+    return "one thread" if threads == 1 else f"{threads} threads"
+
+
+COLUMNS = {
+    "the step /\nthe limit": ("chainrule", contenders.LIMIT),
+    "`fit` /\nthe limit": (contenders.FIT, contenders.LIMIT),
+    "the step /\nPyTorch": ("chainrule", "PyTorch"),
+    "`fit` /\na loop in PyTorch": (contenders.FIT, contenders.FIT_PEER),
+}
+
+
 def _steps(measured: Measured) -> list[Table]:
     """The main result: the bare step and that of `fit`, by those of the limit and of PyTorch."""
-    columns = [
-        ("the step", contenders.LIMIT, "the limit", "chainrule"),
-        ("`fit`", contenders.LIMIT, "the limit", contenders.FIT),
-        ("the step", "PyTorch", "PyTorch", "chainrule"),
-        ("`fit`", contenders.FIT_PEER, "PyTorch's loop", contenders.FIT),
-    ]
-    columns = [each for each in columns if {each[1], each[3]} <= {*measured.names}]
-    tables = []
-    for threads, results in measured.by_threads.items():
-        rows = [
-            [
-                f"{result.workload.name}\n{result.dtype}",
-                *[_in_fit(result, other, of, measured.is_fast) for _, other, _, of in columns],
-            ]
-            for result in results
-        ]
-        title = f"Time of a training step of chainrule, divided by that of …; {_number(threads)}"
-        head = ["network", *(f"{ours} /\n{theirs}" for ours, _, theirs, _ in columns)]
-        tables += [Table(title, head, rows, note=_not_judged(results))] if columns else []
-    return tables
+    columns = {head: pair for head, pair in COLUMNS.items() if {*pair} <= {*measured.names}}
+
+    def cells(result: Result) -> list[str]:
+        return [_in_fit(result, other, of, measured.is_fast) for of, other in columns.values()]
+
+    title = "Time of a training step of chainrule, bare and in `fit`, divided by that of the other"
+    return _by_network(measured, title, list(columns), cells) if columns else []
 
 
 def _adam(results: list[Result], fast: bool) -> Table:
     """`fit` with Adam, by the loop of a peer with its default and its fused Adam."""
-    others = list(results[0].seconds)[1:]
     rows = [
         [
-            f"{result.workload.name}\n{result.dtype}",
-            *[_in_fit(result, other, contenders.FIT, fast) for other in others],
-            *["\n".join(_both_times(result, name)) for name in result.seconds],
+            _network(result),
+            f"vs. {other}",
+            _in_fit(result, other, result.first, fast),
+            _both(result, other),
         ]
         for result in results
+        for other in list(result.seconds)[1:]
     ]
-    head = [
-        "network",
-        *(f"`fit` /\n{other}" for other in others),
-        *(f"{name},\nmicroseconds" for name in results[0].seconds),
-    ]
-    title = f"Time of a training step with Adam in `fit`; {_number(results[0].threads)}"
-    return Table(title, head, rows, note=_not_judged(results))
+    threads = _number(results[0].threads)
+    title = f"Time of a step of `fit` with Adam, divided by that of the other; {threads}"
+    return Table(title, ["network", "", "ratio", MICROSECONDS], rows, note=_not_judged(results))
 
 
 def _in_fit(result: Result, other: str, of: str, fast: bool) -> str:
@@ -207,8 +226,7 @@ def _gain(measured: Measured) -> list[Table]:
             is_quiet = not (one.disturbance or several.disturbance)
             bounds = [training.THREADS_BOUND] if is_quiet else []
             cell = _against(quotient, "{:.2f}", *bounds)
-            network = f"{one.workload.name}\n{one.dtype}"
-            rows.append([network, *(f"{gain:.2f}" for gain in gains), cell])
+            rows.append([_network(one), *(f"{gain:.2f}" for gain in gains), cell])
         threads = _number(results[0].threads)
         title = f"Time of a step with {threads}, divided by that with one"
         head = ["network", "`fit`", "the limit", "`fit` / the limit"]
@@ -218,42 +236,38 @@ def _gain(measured: Measured) -> list[Table]:
 
 def _others(measured: Measured) -> list[Table]:
     """The bare step, by those of all who have no column in the main table."""
-    shown = ("chainrule", contenders.LIMIT, "PyTorch", contenders.FIT, contenders.FIT_PEER)
+    shown = {name for pair in COLUMNS.values() for name in pair}
     others = [name for name in measured.names if name not in shown]
-    tables = []
-    for threads, results in measured.by_threads.items():
-        rows = [
-            [
-                f"{result.workload.name}\n{result.dtype}",
-                *[_verdict(result, name, result.workload.bounds.get(name)) for name in others],
-            ]
-            for result in results
-        ]
-        title = f"Time of the bare step, divided by that of …; {_number(threads)}"
-        tables.append(Table(title, ["network", *others], rows, note=_not_judged(results)))
-    return tables
 
+    def cells(result: Result) -> list[str]:
+        return [_verdict(result, name, result.workload.bounds.get(name)) for name in others]
 
-def _number(threads: int) -> str:
-    return "one thread" if threads == 1 else f"{threads} threads"
+    return _by_network(measured, "Time of the bare step, divided by that of …", others, cells)
 
 
 def _times(measured: Measured) -> list[Table]:
     """On the clock and, below it, of the processor: more than that with several threads."""
-    return [
-        Table(
-            f"Microseconds per step; below them, those of the processor; {_number(threads)}",
-            ["network", *measured.names],
-            [
-                [
-                    f"{result.workload.name}\n{result.dtype}",
-                    *["\n".join(_both_times(result, name)) for name in measured.names],
-                ]
-                for result in results
-            ],
-        )
-        for threads, results in measured.by_threads.items()
+
+    def cells(result: Result) -> list[str]:
+        return ["\n".join(_both_times(result, name)) for name in measured.names]
+
+    title = "Microseconds per step; below them, those of the processor"
+    return _by_network(measured, title, measured.names, cells)
+
+
+def _microseconds(seconds: float) -> str:
+    micro = 1e6 * seconds
+    return f"{micro:,.0f}" if micro >= 100 else f"{micro:.1f}"
+
+
+def _both(result: Result, other: str, form: Callable[[float], str] = _microseconds) -> str:
+    """``22 and 45``, the times of the first and another; below, those of the processor."""
+    lines = [
+        " and ".join(form(float(np.median(times[name]))) for name in (result.first, other))
+        for times in (result.seconds, result.processor)
+        if times.get(result.first) and times.get(other)
     ]
+    return "\n".join(lines)
 
 
 def _both_times(result: Result, name: str) -> list[str]:
@@ -322,18 +336,17 @@ def _graphs(measured: graphs.Measured) -> Table:
     ]
     for result, other, what in pairs:
         bound = result.workload.bounds[other]
-        times = " and ".join(_microseconds(result.median(n)) for n in (result.first, other))
         rows.append(
             [
                 what,
-                f"{result.workload.name}\n{result.dtype}",
+                _network(result),
                 _verdict(result, other, bound, form="{:.3f}"),
-                times,
+                _both(result, other),
             ]
         )
     return Table(
         "Graphs: time of a step, divided by that of the other",
-        ["", "network", "ratio", "microseconds"],
+        ["", "network", "ratio", MICROSECONDS],
         rows,
         note=_not_judged([*measured.chains, *measured.residual]),
     )
@@ -355,27 +368,24 @@ def _optimizers(results: list[Result]) -> Table:
         size = sum(n * m + m for n, m in pairwise(result.workload.widths))
         for other in list(result.seconds)[1:]:
             bound = result.workload.bounds.get(other)
-            times = " and ".join(_microseconds(result.median(n)) for n in (result.first, other))
             ratio = _verdict(result, other, bound)
-            rows.append([f"vs. {other}", f"{size:,}\n{result.dtype}", ratio, times])
-    head = ["", "numbers", "ratio", "microseconds"]
+            numbers = f"{size:,}\n{result.dtype}"
+            rows.append([f"vs. {other}", numbers, ratio, _both(result, other)])
+    head = ["", "numbers", "ratio", MICROSECONDS]
     title = "Time of a step of Adam, divided by that of the other"
     return Table(title, head, rows, note=_not_judged(results))
 
 
-def _layers(results: list[Result]) -> Table:
+def _layers(results: list[Result], fast: bool) -> Table:
     """Single layers, compared with those of a peer."""
     rows = []
     for result in results:
         other = contenders.LAYER_PEER
-        ratio = _verdict(result, other, result.workload.bounds[other])
-        clock, processor = (
-            " and ".join(_microseconds(float(np.median(times[n]))) for n in (result.first, other))
-            for times in (result.seconds, result.processor)
-        )
+        bounds = [result.workload.bound, result.workload.fast if fast else None]
+        ratio = _verdict(result, other, *bounds)
         shape = " × ".join(map(str, result.workload.shape))
-        rows.append([f"{result.workload.name}\n{shape}", ratio, clock, processor])
-    head = ["layer, and its batch", "ratio", "microseconds", "of the processor"]
+        rows.append([f"{result.workload.name}\n{shape}", ratio, _both(result, other)])
+    head = ["layer, and its batch", "ratio", MICROSECONDS]
     title = "Time of a layer, forward and back, divided by that of PyTorch; one thread, float32"
     return Table(title, head, rows, note=_not_judged(results))
 
@@ -387,10 +397,10 @@ def _epochs(results: list[Result], fast: bool) -> Table:
         steps, batch = result.workload.steps, result.workload.batch
         what = f"{steps * batch:,} samples,\n{list(result.workload.widths)},\nbatch {batch}, Adam"
         for other in list(result.seconds)[1:]:
-            times = " and ".join(f"{steps * result.median(n):.2f}" for n in (result.first, other))
+            times = _both(result, other, lambda seconds, steps=steps: f"{steps * seconds:.2f}")
             ratio = _in_fit(result, other, result.first, fast)
             rows.append([what, f"vs. {other}\n{result.dtype}", ratio, times])
-    head = ["one epoch of `Trainer.fit`", "", "ratio", "seconds"]
+    head = ["one epoch of `Trainer.fit`", "", "ratio", "seconds;\nof the processor"]
     title = "Time of an epoch, divided by that of the same loop in PyTorch; one thread"
     return Table(title, head, rows, note=_not_judged(results))
 
@@ -435,11 +445,6 @@ def _not_judged(results: list[Result]) -> str:
     if not reasons:
         return ""
     return f"The machine was busy, so these are not judged: {'; '.join(reasons)}."
-
-
-def _microseconds(seconds: float) -> str:
-    micro = 1e6 * seconds
-    return f"{micro:,.0f}" if micro >= 100 else f"{micro:.1f}"
 
 
 def _coloured(cell: str) -> str:
