@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from itertools import product
 from pathlib import Path
 
 from rich.console import Console
@@ -73,17 +74,16 @@ def measure(options: argparse.Namespace, console: Console) -> report.Measured:
             progress.advance(bar)
             progress.refresh()
 
-        contests = [(workload, dtype, names) for dtype in DTYPES for workload in workloads]
-        with_adam = [(workload, DTYPES[0], fused) for workload in adam]
-        results, of_adam = [], []
-        for threads in options.threads:
+        of_adam = []
+        for workload in adam:
+            progress.update(bar, description=f"{workload.name}, Adam", refresh=True)
+            of_adam.append(race(workload, DTYPES[0], fused, length, seen))
+        results = []
+        for threads, dtype, workload in product(options.threads, DTYPES, workloads):
             use_threads(threads)
-            for workload, dtype, runners in contests:
-                progress.update(bar, description=f"{workload.name} {dtype}", refresh=True)
-                results.append(race(workload, dtype, runners, length, seen))
-            for workload, dtype, runners in with_adam if threads == options.threads[0] else []:
-                progress.update(bar, description=f"{workload.name}, Adam", refresh=True)
-                of_adam.append(race(workload, dtype, runners, length, seen))
+            progress.update(bar, description=f"{workload.name} {dtype}", refresh=True)
+            results.append(race(workload, dtype, names, length, seen))
+        use_threads(options.threads[-1])
         others_around = machine.Others([], machine.of_this_process)
         progress.update(bar, description="Trainer.fit", refresh=True)
         rounds, epochs = (5, 4) if options.quick else (25, 10)
