@@ -108,8 +108,9 @@ class Length:
     """The length of a race: the number of starts, and what follows each start."""
 
     starts: int = 2
-    seconds: float = 9.0  # in which new rounds begin
+    seconds: float = 6.0  # in which new rounds begin
     fewest: int = 5  # rounds at least, even if they take longer
+    most: int = 12  # rounds, even if they take less time
     block: float = 0.08  # seconds that are timed
     rest: float = 0.05  # seconds between two turns
 
@@ -144,7 +145,7 @@ def race(
                 runners.cpus, lambda: sum(runners.ask(n, "used") for n in names)
             )
             end, rounds = time.monotonic() + length.seconds, 0
-            while rounds < length.fewest or time.monotonic() < end:
+            while rounds < length.fewest or (rounds < length.most and time.monotonic() < end):
                 shuffle(order)
                 for name in order:
                     time.sleep(length.rest)

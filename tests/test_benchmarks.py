@@ -140,7 +140,7 @@ def test_the_race_gives_everyone_the_same_number_of_turns() -> None:
 def test_what_fails_in_a_contender_says_in_which() -> None:
     impossible = Workload("impossible", (3,), 2, {})
     with pytest.raises(Exception) as caught:
-        race(impossible, "float32", ["by hand"], Length(1, 0.0, 1, 0.001, 0.0))
+        race(impossible, "float32", ["by hand"], Length(1, 0.0, fewest=1, block=0.001, rest=0.0))
     assert any("by hand" in note for note in caught.value.__notes__)
 
 
