@@ -1,9 +1,9 @@
 """The command: `python -m benchmarks`, or `make bench`.
 
-    python -m benchmarks                      everything, about twenty minutes
+    python -m benchmarks                      everything, about twenty-five minutes
     python -m benchmarks --quick              a short run, to check that it works
     python -m benchmarks --only tiny,graphs   a part of it
-    python -m benchmarks --threads 1          with one thread for each contender
+    python -m benchmarks --threads 1,4        with one thread for each contender, then with four
 
 Only a complete run writes its tables into docs/benchmarks.md. The exit code is 0 even if a bound
 does not hold, because timings are not tests; it is 1 if the contenders compute different
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from itertools import product
 from pathlib import Path
 
 from rich.console import Console
@@ -39,7 +40,6 @@ PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 def main(arguments: list[str] | None = None) -> int:
     options = _options(arguments)
     console = Console()
-    use_threads(options.threads)
     try:
         measured = measure(options, console)
     except DisagreementError as error:
@@ -56,11 +56,16 @@ def measure(options: argparse.Namespace, console: Console) -> report.Measured:
     """Run the races, then the other measurements."""
     length = Length(1, 1.0, block=0.03, rest=0.03) if options.quick else Length()
     workloads = [w for w in WORKLOADS if w.name in options.only]
-    names = contenders.available()
+    in_fit, fused = contenders.in_fit(), contenders.in_fit(fused=True)
+    first, *others = contenders.available()
+    names = [first, in_fit[0], *others, *in_fit[1:]]
+    adam = [w for w in training.ADAM if w.name in options.only and len(fused) > 1]
+    use_threads(options.threads[0])
     described = machine.described(options.threads, options.command)
     # Refreshed by hand between the races: a drawing thread would disturb them.
     with Progress(console=console, auto_refresh=False, transient=True) as progress:
-        races = len(DTYPES) * (len(workloads) + (len(graphs.CHAINS) + 1) * options.with_graphs)
+        races = len(DTYPES) * len(workloads) * len(options.threads) + len(adam)
+        races += len(DTYPES) * (len(graphs.CHAINS) + 1) * options.with_graphs
         races += options.with_optimizers + options.with_training
         races += len(layers.CONTESTS) * options.with_layers
         bar = progress.add_task("", total=races * length.starts + 3)
@@ -69,11 +74,17 @@ def measure(options: argparse.Namespace, console: Console) -> report.Measured:
             progress.advance(bar)
             progress.refresh()
 
+        of_adam = []
+        for workload in adam:
+            progress.update(bar, description=f"{workload.name}, Adam", refresh=True)
+            of_adam.append(race(workload, DTYPES[0], fused, length, seen))
         results = []
-        for dtype in DTYPES:
-            for workload in workloads:
-                progress.update(bar, description=f"{workload.name} {dtype}", refresh=True)
-                results.append(race(workload, dtype, names, length, seen))
+        for threads, dtype, workload in product(options.threads, DTYPES, workloads):
+            use_threads(threads)
+            progress.update(bar, description=f"{workload.name} {dtype}", refresh=True)
+            results.append(race(workload, dtype, names, length, seen))
+        use_threads(options.threads[-1])
+        others_around = machine.Others([], machine.of_this_process)
         progress.update(bar, description="Trainer.fit", refresh=True)
         rounds, epochs = (5, 4) if options.quick else (25, 10)
         trainer = {dtype: overheads.trainer_overhead(dtype, rounds, epochs) for dtype in DTYPES}
@@ -85,6 +96,7 @@ def measure(options: argparse.Namespace, console: Console) -> report.Measured:
         of_fits = fits.measure(3 if options.quick else 40)
         progress.update(bar, description="check_layer", refresh=True)
         check = overheads.check_times(20 if options.quick else overheads.CHECKED)
+        busy = others_around.share()
         of_graphs = None
         if options.with_graphs:
             progress.update(bar, description="graphs", refresh=True)
@@ -92,7 +104,7 @@ def measure(options: argparse.Namespace, console: Console) -> report.Measured:
         of_layers = None
         if options.with_layers:
             progress.update(bar, description="layers", refresh=True)
-            of_layers = layers.measure(length, seen, options.threads)
+            of_layers = layers.measure(length, seen)
         of_optimizers = None
         if options.with_optimizers:
             progress.update(bar, description="optimizers", refresh=True)
@@ -115,6 +127,8 @@ def measure(options: argparse.Namespace, console: Console) -> report.Measured:
         rows,
         dual,
         of_fits,
+        of_adam,
+        busy,
     )
 
 
@@ -127,8 +141,8 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--threads",
         type=_threads,
-        default=machine.cores(),
-        help="per contender; default: all",
+        default=sorted({1, machine.cores()}),
+        help="per contender, one number or several; default: one, then all",
     )
     names += ["graphs", "layers", "optimizers", "training"]
     parser.add_argument(
@@ -148,10 +162,11 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     return options
 
 
-def _threads(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError("must be an integer of at least 1")
-    return int(text)
+def _threads(text: str) -> list[int]:
+    numbers = text.split(",")
+    if not all(number.isdecimal() and int(number) > 0 for number in numbers):
+        raise argparse.ArgumentTypeError("must be integers of at least 1, separated by commas")
+    return [int(number) for number in numbers]
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 This goes beyond `benchmarks.by_hand`, a loop with preallocated arrays. It uses that f is the
 sigmoid, whose derivative is y/s; its eᶻ overflows for large z; and for each product it uses the
-call with the least overhead. It has no bound: it shows what a program for a single network can
-gain.
+call with the least overhead. It shows what a program for a single network can gain, and is the
+limit with which `fit` is compared.
 
 Every array is allocated once and reused in each step; all parameters form one vector, and so do
 their gradients. The formulas are the lecture's, in the cheapest order:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benchmarks.workloads import LEARNING_RATE, Array, Problem, flat
+from benchmarks.workloads import LEARNING_RATE, STEPS_TO_AGREE, Array, Problem, flat
 from chainrule import (
     Activation,
     Dense,
@@ -13,6 +13,7 @@ from chainrule import (
     Layer,
     Residual,
     Sequential,
+    Trainer,
     lecture,
     losses,
     optimizers,
@@ -23,6 +24,12 @@ def sigmoid_network(problem: Problem) -> Layer:
     """The network of a problem as layers in a sequence."""
     layers = [part for b in problem.biases for part in (Dense(b.size), Activation("sigmoid"))]
     return Sequential(layers)
+
+
+def relu_network(problem: Problem) -> Layer:
+    """A network that classifies: a relu between the layers, and none after the last."""
+    layers = [part for b in problem.biases for part in (Dense(b.size), Activation("relu"))]
+    return Sequential(layers[:-1])
 
 
 def sigmoid_graph(problem: Problem) -> Layer:
@@ -41,18 +48,18 @@ def residual_network(problem: Problem) -> Layer:
 
 
 class Layers:
-    """A model, HalfSquaredError and SGD, with the same step as `Trainer`."""
+    """A model, a loss and an optimizer, with the same step as `Trainer`."""
 
     def __init__(
         self, problem: Problem, make_model: Callable[[Problem], Layer] = sigmoid_network
     ) -> None:
-        self.inputs, self.targets = problem.inputs, problem.targets
+        self.inputs, self.targets = problem.inputs, problem.as_targets(problem.targets)
         self.model = make_model(problem)
         self.model.build(problem.inputs.shape[1:], rng=0, dtype=problem.dtype)
         self.model.parameters.value = problem.start()
         self.parameters = self.model.parameters
-        self.loss = losses.HalfSquaredError()
-        self.optimizer = optimizers.SGD(problem.rate)
+        self.loss = losses.SoftmaxCrossEntropy() if problem.labels else losses.HalfSquaredError()
+        self.optimizer = getattr(optimizers, problem.optimizer)(problem.rate)
 
     def step(self) -> float:
         self.parameters.zero_grad()
@@ -64,6 +71,28 @@ class Layers:
 
     def flat_parameters(self) -> Array:
         return self.parameters.value
+
+
+class Fit(Layers):
+    """The same step as a user takes it: an epoch of `Trainer.fit`, which shuffles and gathers."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem, relu_network if problem.labels else sigmoid_network)
+        inputs, targets = problem.epoch()
+        self.data, self.steps = (inputs, problem.as_targets(targets)), problem.steps
+        self.trainer = Trainer(self.model, self.loss, self.optimizer, rng=0)
+
+    def step(self) -> float:
+        return self._epoch(*self.data)
+
+    def first_steps(self) -> list[float]:
+        return [self._epoch(self.inputs, self.targets) for _ in range(STEPS_TO_AGREE)]
+
+    def _epoch(self, inputs: Array, targets: Array) -> float:
+        history = self.trainer.fit(
+            inputs, targets, epochs=1, batch_size=len(self.inputs), progress=False
+        )
+        return history["loss"][-1]
 
 
 class Lecture:

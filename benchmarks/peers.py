@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.workloads import LEARNING_RATE, Array, Problem, flat
+from benchmarks.workloads import LEARNING_RATE, STEPS_TO_AGREE, Array, Problem, flat
 
 
 class PyTorch:
-    """torch.nn.Sequential and torch.optim.SGD, in eager mode."""
+    """torch.nn.Sequential and torch.optim, in eager mode."""
+
+    how: dict[str, Any] = {}  # noqa: RUF012, how the optimizer steps, if not by default
 
     def __init__(self, problem: Problem) -> None:
         import torch
@@ -31,9 +33,10 @@ class PyTorch:
                 linear.bias.copy_(torch.from_numpy(b))
             self.linears.append(linear)
         self.model = self.network(torch)
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=problem.rate)
+        optimizer = getattr(torch.optim, problem.optimizer)
+        self.optimizer = optimizer(self.model.parameters(), lr=problem.rate, **self.how)
         self.inputs = torch.from_numpy(problem.inputs)
-        self.targets = torch.from_numpy(problem.targets)
+        self.targets = torch.from_numpy(problem.as_targets(problem.targets))
 
     def network(self, torch: Any) -> Any:
         """The linear layers with a sigmoid after each."""
@@ -42,18 +45,62 @@ class PyTorch:
         )
 
     def step(self) -> float:
+        return self.step_on(self.inputs, self.targets)
+
+    def step_on(self, inputs: Any, targets: Any) -> float:
         self.optimizer.zero_grad(set_to_none=True)
-        y = self.model(self.inputs)
-        cost = 0.5 * ((y - self.targets) ** 2).sum(1).mean()
+        cost = self.cost(self.model(inputs), targets)
         cost.backward()
         self.optimizer.step()
         return float(cost.detach())
+
+    def cost(self, y: Any, targets: Any) -> Any:
+        return 0.5 * ((y - targets) ** 2).sum(1).mean()
 
     def flat_parameters(self) -> Array:
         return flat(
             [linear.weight.detach().numpy().T for linear in self.linears],
             [linear.bias.detach().numpy() for linear in self.linears],
         )
+
+
+class Loop(PyTorch):
+    """Whole epochs in the fastest of the usual loops: tensors in memory, and no DataLoader."""
+
+    def __init__(self, problem: Problem) -> None:
+        import torch
+
+        self.labels = problem.labels
+        super().__init__(problem)
+        inputs, targets = problem.epoch()
+        self.data = torch.from_numpy(inputs), torch.from_numpy(problem.as_targets(targets))
+        self.shuffled, self.steps = torch.randperm, problem.steps
+        self.cross_entropy = torch.nn.CrossEntropyLoss()
+
+    def network(self, torch: Any) -> Any:
+        if not self.labels:
+            return super().network(torch)
+        parts = [part for linear in self.linears for part in (linear, torch.nn.ReLU())]
+        return torch.nn.Sequential(*parts[:-1])
+
+    def cost(self, y: Any, targets: Any) -> Any:
+        return self.cross_entropy(y, targets) if self.labels else super().cost(y, targets)
+
+    def step(self) -> float:
+        inputs, targets = self.data
+        total = 0.0
+        for rows in self.shuffled(len(inputs)).split(len(self.inputs)):
+            total += self.step_on(inputs.index_select(0, rows), targets.index_select(0, rows))
+        return total / self.steps
+
+    def first_steps(self) -> list[float]:
+        return [self.step_on(self.inputs, self.targets) for _ in range(STEPS_TO_AGREE)]
+
+
+class FusedLoop(Loop):
+    """The same, with the optimizer's whole step in one C++ loop."""
+
+    how = {"fused": True}  # noqa: RUF012
 
 
 class PyTorchResidual(PyTorch):

@@ -10,6 +10,10 @@ threads of the last contender fall asleep.
 In each round every contender has one turn, in random order. A disturbance that lasts longer than a
 round affects all of them, and hardly changes the ratios; the median takes care of shorter ones. All
 processes are restarted several times, because their memory addresses affect the times as well.
+
+Processes are pinned to as many CPUs as they have threads, where the system can do that: on a
+virtual machine, two busy processes that are not can get half a CPU each. A race on CPUs that other
+processes used as well decides nothing: see `Result.disturbance`.
 """
 
 from __future__ import annotations
@@ -18,20 +22,23 @@ import multiprocessing
 import os
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
 import numpy as np
 
-from benchmarks import contenders
+from benchmarks import contenders, machine
 from benchmarks.quartiles import Quartiles
-from benchmarks.workloads import Array
+from benchmarks.workloads import STEPS_TO_AGREE, Array
 
-STEPS_TO_AGREE = 10
 TOLERANCES = {"float32": 2e-5, "float64": 1e-10}
-"""The largest difference of the parameters of two contenders after that many steps."""
+"""The largest difference of the parameters of two contenders after `STEPS_TO_AGREE`."""
+
+LEAST_SHARE = 0.9
+"""How much of the time a process with one thread must have had the CPU."""
 
 
 class DisagreementError(AssertionError):
@@ -56,13 +63,32 @@ class Raced(Protocol):
 class Result:
     """The seconds per step of each contender, one number per round.
 
-    ``seconds`` is the time on the clock, ``processor`` that of all threads together.
+    ``seconds`` is the time on the clock, ``processor`` that of all threads together. ``others`` is
+    the share of the CPUs that other processes used, one number per start.
     """
 
     workload: Any
     dtype: str
     seconds: dict[str, list[float]] = field(default_factory=dict)
     processor: dict[str, list[float]] = field(default_factory=dict)
+    threads: int = 1
+    others: list[float] = field(default_factory=list)
+
+    @property
+    def disturbance(self) -> str:
+        """Why these times decide nothing; empty if the machine was quiet."""
+        others = max(self.others, default=0.0)
+        if others > machine.BUSY:
+            return f"other processes used {others:.0%} of the CPUs"
+        shares = {
+            name: float(np.median(np.divide(used, self.seconds[name])))
+            for name, used in self.processor.items()
+            if used and self.threads == 1 and name not in contenders.WAITING
+        }
+        name = min(shares, key=shares.__getitem__, default="")
+        if name and shares[name] < LEAST_SHARE:
+            return f"{name!r} had a CPU for {shares[name]:.0%} of the time only"
+        return ""
 
     def median(self, name: str) -> float:
         return float(np.median(self.seconds[name]))
@@ -72,9 +98,9 @@ class Result:
         """The contender whose time is compared with the others."""
         return next(iter(self.seconds))
 
-    def ratio(self, to: str) -> Quartiles:
-        """The time of the first contender divided by the other's, in each round."""
-        return Quartiles.of(np.divide(self.seconds[self.first], self.seconds[to]))
+    def ratio(self, to: str, of: str = "") -> Quartiles:
+        """The time of a contender, by default the first, divided by the other's, in each round."""
+        return Quartiles.of(np.divide(self.seconds[of or self.first], self.seconds[to]))
 
 
 @dataclass(frozen=True)
@@ -82,8 +108,9 @@ class Length:
     """The length of a race: the number of starts, and what follows each start."""
 
     starts: int = 2
-    seconds: float = 14.0  # in which new rounds begin
+    seconds: float = 6.0  # in which new rounds begin
     fewest: int = 5  # rounds at least, even if they take longer
+    most: int = 12  # rounds, even if they take less time
     block: float = 0.08  # seconds that are timed
     rest: float = 0.05  # seconds between two turns
 
@@ -107,15 +134,18 @@ def race(
     DisagreementError
         The contenders did not compute the same parameters.
     """
-    result = Result(workload, dtype, {n: [] for n in names}, {n: [] for n in names})
+    result = Result(workload, dtype, {n: [] for n in names}, {n: [] for n in names}, threads())
     order = list(names)
     shuffle = random.Random(f"{workload.name} {dtype}").shuffle
     for _ in range(length.starts):
         with Runners(workload, dtype, names) as runners:
             require_agreement({name: runners.ask(name, "agree") for name in names}, dtype)
             steps = {name: runners.ask(name, "calibrate", length.block) for name in names}
+            others = machine.Others(
+                runners.cpus, lambda: sum(runners.ask(n, "used") for n in names)
+            )
             end, rounds = time.monotonic() + length.seconds, 0
-            while rounds < length.fewest or time.monotonic() < end:
+            while rounds < length.fewest or (rounds < length.most and time.monotonic() < end):
                 shuffle(order)
                 for name in order:
                     time.sleep(length.rest)
@@ -123,6 +153,7 @@ def race(
                     result.seconds[name].append(seconds)
                     result.processor[name].append(processor)
                 rounds += 1
+            result.others.append(others.share())
         seen()
     return result
 
@@ -151,15 +182,17 @@ class Runners:
         context = multiprocessing.get_context("spawn")
         self._ends: dict[str, Connection] = {}
         self._processes = []
-        for name in names:
-            here, there = context.Pipe()
-            process = context.Process(
-                target=_serve, args=(there, name, workload, dtype), daemon=True
-            )
-            process.start()
-            there.close()
-            self._ends[name] = here
-            self._processes.append(process)
+        self.cpus = machine.cpus_for(threads())
+        with machine.pinned(self.cpus):  # before any library starts its threads
+            for name in names:
+                here, there = context.Pipe()
+                process = context.Process(
+                    target=_serve, args=(there, name, workload, dtype), daemon=True
+                )
+                process.start()
+                there.close()
+                self._ends[name] = here
+                self._processes.append(process)
 
     def ask(self, name: str, *question: Any) -> Any:
         """Send a request to one contender, and wait for its answer."""
@@ -207,29 +240,60 @@ def _agree(contender: contenders.Contender) -> tuple[list[float], Array]:
 
 
 def _calibrate(contender: contenders.Contender, block: float) -> int:
-    """The number of steps that take about as long as a block."""
-    took = min(_run(contender, 1)[0] for _ in range(5))
-    took = min(_run(contender, max(1, round(block / took / 4)))[0] for _ in range(3))
-    return max(1, round(block / took))
+    """The number of calls that take about as long as a block."""
+    calls = 1
+    for _ in range(5):
+        took = _run(contender, calls)[0] * calls * getattr(contender, "steps", 1)
+        calls = max(1, round(calls * block / took))
+        if took > block:
+            break
+    return calls
 
 
-def _run(contender: contenders.Contender, steps: int) -> tuple[float, float]:
-    """Seconds per step on the clock and of the processor, after some steps to warm up."""
-    for _ in range(max(1, steps // 4)):
+def _run(contender: contenders.Contender, calls: int) -> tuple[float, float]:
+    """Seconds per step on the clock and of the processor, after some calls to warm up."""
+    for _ in range(max(1, calls // 4)):
         contender.step()
     began, used = time.perf_counter(), time.process_time()
-    for _ in range(steps):
+    for _ in range(calls):
         contender.step()
+    steps = calls * getattr(contender, "steps", 1)  # an epoch is many steps
     return (time.perf_counter() - began) / steps, (time.process_time() - used) / steps
 
 
-ANSWERS: dict[str, Callable[..., Any]] = {"agree": _agree, "calibrate": _calibrate, "run": _run}
+def _used(contender: contenders.Contender) -> float:
+    """Seconds of the processor since the start of the process."""
+    return time.process_time()
+
+
+ANSWERS: dict[str, Callable[..., Any]] = {
+    "agree": _agree,
+    "calibrate": _calibrate,
+    "run": _run,
+    "used": _used,
+}
 
 
 def use_threads(number: int) -> None:
     """Set the number of threads of every contender that starts from now on."""
     for variable in THREAD_VARIABLES:
         os.environ[variable] = str(number)
+
+
+def threads() -> int:
+    """How many threads a contender has that starts now."""
+    return int(os.environ.get("OMP_NUM_THREADS", machine.cores()))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """For races that are held with one thread, whatever the number of the others."""
+    before = threads()
+    use_threads(1)
+    try:
+        yield
+    finally:
+        use_threads(before)
 
 
 THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NPROC")

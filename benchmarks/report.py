@@ -5,6 +5,7 @@ Both are made from the same `Table`s of plain text, so they always agree.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -16,9 +17,11 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 
 from benchmarks import contenders, fits, graphs, overheads, training
+from benchmarks.machine import BUSY
 from benchmarks.quartiles import Quartiles
 from benchmarks.race import Result
 
+MICROSECONDS = "microseconds;\nof the processor"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 
@@ -30,6 +33,7 @@ class Table:
     head: list[str]
     rows: list[list[str]]
     numbers: bool = True
+    note: str = ""
 
     def justify(self) -> list[Literal["left", "right"]]:
         return ["right" if self.numbers and number else "left" for number in range(len(self.head))]
@@ -52,20 +56,37 @@ class Measured:
     rows: tuple[Quartiles, Quartiles] | None = None
     dual: Quartiles | None = None
     fits: dict[str, Quartiles] | None = None
+    adam: list[Result] | None = None
+    others: float = 0.0
+    """The share of the machine that others used during the measurements that are no races."""
 
     def tables(self) -> list[Table]:
-        of_steps = [_ratios(self), _times(self)] if self.results else []
+        of_steps = [_adam(self.adam, self.is_fast)] if self.adam else []
+        if self.results:
+            of_steps = [*_steps(self), *of_steps, *_gain(self), *_others(self), *_times(self)]
         of_graphs = [_graphs(self.graphs), _growth(self.graphs.growth)] if self.graphs else []
-        of_layers = [_layers(self.layers)] if self.layers else []
+        of_layers = [_layers(self.layers, self.is_fast)] if self.layers else []
         of_optimizers = [_optimizers(self.optimizers)] if self.optimizers else []
         of_training = []
         if self.training:
-            of_training = [_epochs(self.training.epochs)] if self.training.epochs else []
+            of_training = (
+                [_epochs(self.training.epochs, self.is_fast)] if self.training.epochs else []
+            )
             of_training.append(_endless(self.training.endless))
         return [
             _machine(self), *of_steps, *of_layers, _around(self), *of_graphs, *of_optimizers,
             *of_training,
         ]  # fmt: skip
+
+    @property
+    def by_threads(self) -> dict[int, list[Result]]:
+        """The results by the number of threads."""
+        numbers = dict.fromkeys(result.threads for result in self.results)
+        return {n: [each for each in self.results if each.threads == n] for n in numbers}
+
+    @property
+    def is_fast(self) -> bool:
+        return self.machine.get("fast", "off").startswith("on")
 
     @property
     def names(self) -> list[str]:
@@ -75,12 +96,16 @@ class Measured:
 
 def show(measured: Measured, console: Console) -> None:
     for table in measured.tables():
-        drawn = RichTable(title=table.title, title_justify="left", title_style="bold")
+        drawn = RichTable(
+            title=table.title.replace("`", ""), title_justify="left", title_style="bold"
+        )
         for name, justify in zip(table.head, table.justify(), strict=True):
-            drawn.add_column(name, justify=justify)
+            drawn.add_column(name.replace("`", ""), justify=justify)
         for row in table.rows:
             drawn.add_row(*[_coloured(cell) for cell in row])
         console.print(drawn)
+        if table.note:
+            console.print(escape(table.note))
         console.print()
 
 
@@ -92,7 +117,8 @@ def _markdown(table: Table) -> str:
     ruler = ["---" if side == "left" else "---:" for side in table.justify()]
     rows = [table.head, ruler, *table.rows]
     lines = [f"| {' | '.join(row)} |".replace("\n", "<br>") for row in rows]
-    return "\n".join([f"**{table.title}**", "", *lines])
+    note = ["", table.note] if table.note else []
+    return "\n".join([f"**{table.title}**", "", *lines, *note])
 
 
 def write(measured: Measured, page: Path) -> None:
@@ -117,33 +143,131 @@ def _machine(measured: Measured) -> Table:
     return Table("Networks and machine", ["", ""], rows, numbers=False)
 
 
-def _ratios(measured: Measured) -> Table:
-    """The main result: chainrule's time divided by that of each other contender."""
-    others = measured.names[1:]
-    rows = []
-    for result in measured.results:
-        bounds = [result.workload.bounds.get(name) for name in others]
-        cells = [
-            _against(result.ratio(name), bound, "{:.2f}")
-            for name, bound in zip(others, bounds, strict=True)
-        ]
-        rows.append([f"{result.workload.name}\n{result.dtype}", *cells])
-    return Table(
-        "Time of a training step of chainrule, divided by that of …", ["network", *others], rows
-    )
+def _by_network(
+    measured: Measured, title: str, head: list[str], cells: Callable[[Result], list[str]]
+) -> list[Table]:
+    """A table for each number of threads, with a row for each network and dtype."""
+    return [
+        Table(
+            f"{title}; {_number(threads)}",
+            ["network", *head],
+            [[_network(result), *cells(result)] for result in results],
+            note=_not_judged(results),
+        )
+        for threads, results in measured.by_threads.items()
+    ]
 
 
-def _times(measured: Measured) -> Table:
-    """On the clock and, below it, of the processor: more than that with several threads."""
+def _network(result: Result) -> str:
+    return f"{result.workload.name}\n{result.dtype}"
+
+
+def _number(threads: int) -> str:
+    return "one thread" if threads == 1 else f"{threads} threads"
+
+
+COLUMNS = {
+    "the step /\nthe limit": ("chainrule", contenders.LIMIT),
+    "`fit` /\nthe limit": (contenders.FIT, contenders.LIMIT),
+    "the step /\nPyTorch": ("chainrule", "PyTorch"),
+    "`fit` /\na loop in PyTorch": (contenders.FIT, contenders.FIT_PEER),
+}
+
+
+def _steps(measured: Measured) -> list[Table]:
+    """The main result: the bare step and that of `fit`, by those of the limit and of PyTorch."""
+    columns = {head: pair for head, pair in COLUMNS.items() if {*pair} <= {*measured.names}}
+
+    def cells(result: Result) -> list[str]:
+        return [_in_fit(result, other, of, measured.is_fast) for of, other in columns.values()]
+
+    title = "Time of a training step of chainrule, bare and in `fit`, divided by that of the other"
+    return _by_network(measured, title, list(columns), cells) if columns else []
+
+
+def _adam(results: list[Result], fast: bool) -> Table:
+    """`fit` with Adam, by the loop of a peer with its default and its fused Adam."""
     rows = [
         [
-            f"{result.workload.name}\n{result.dtype}",
-            *["\n".join(_both_times(result, name)) for name in measured.names],
+            _network(result),
+            f"vs. {other}",
+            _in_fit(result, other, result.first, fast),
+            _both(result, other),
         ]
-        for result in measured.results
+        for result in results
+        for other in list(result.seconds)[1:]
     ]
-    title = "Time of a step in microseconds; below it, of the processor, with all threads"
-    return Table(title, ["network", *measured.names], rows)
+    threads = _number(results[0].threads)
+    title = f"Time of a step of `fit` with Adam, divided by that of the other; {threads}"
+    return Table(title, ["network", "", "ratio", MICROSECONDS], rows, note=_not_judged(results))
+
+
+def _in_fit(result: Result, other: str, of: str, fast: bool) -> str:
+    """A ratio with its bounds; for that of `fit`, they depend on the libraries in use."""
+    what = (result.workload.optimizer, other, result.dtype)
+    judges = of == contenders.FIT and result.threads == 1
+    tables = [training.BOUNDS, training.FAST_BOUNDS] if fast else [training.BOUNDS]
+    bounds = [table.get(result.workload.name, {}).get(what) for table in tables if judges]
+    return _verdict(result, other, *bounds, of=of)
+
+
+def _gain(measured: Measured) -> list[Table]:
+    """What several threads gain `fit`, compared with what they gain the limit."""
+    alone, *others = measured.by_threads.values()
+    of, to = contenders.FIT, contenders.LIMIT
+    if not {of, to} <= {*measured.names} or alone[0].threads != 1:
+        return []
+    tables = []
+    for results in others:
+        rows = []
+        for one, several in zip(alone, results, strict=True):
+            gains = [several.median(name) / one.median(name) for name in (of, to)]
+            quotient = _scaled(several.ratio(to, of), 1 / one.ratio(to, of).middle)
+            is_quiet = not (one.disturbance or several.disturbance)
+            bounds = [training.THREADS_BOUND] if is_quiet else []
+            cell = _against(quotient, "{:.2f}", *bounds)
+            rows.append([_network(one), *(f"{gain:.2f}" for gain in gains), cell])
+        threads = _number(results[0].threads)
+        title = f"Time of a step with {threads}, divided by that with one"
+        head = ["network", "`fit`", "the limit", "`fit` / the limit"]
+        tables.append(Table(title, head, rows, note=_not_judged([*alone, *results])))
+    return tables
+
+
+def _others(measured: Measured) -> list[Table]:
+    """The bare step, by those of all who have no column in the main table."""
+    shown = {name for pair in COLUMNS.values() for name in pair}
+    others = [name for name in measured.names if name not in shown]
+
+    def cells(result: Result) -> list[str]:
+        return [_verdict(result, name, result.workload.bounds.get(name)) for name in others]
+
+    return _by_network(measured, "Time of the bare step, divided by that of …", others, cells)
+
+
+def _times(measured: Measured) -> list[Table]:
+    """On the clock and, below it, of the processor: more than that with several threads."""
+
+    def cells(result: Result) -> list[str]:
+        return ["\n".join(_both_times(result, name)) for name in measured.names]
+
+    title = "Microseconds per step; below them, those of the processor"
+    return _by_network(measured, title, measured.names, cells)
+
+
+def _microseconds(seconds: float) -> str:
+    micro = 1e6 * seconds
+    return f"{micro:,.0f}" if micro >= 100 else f"{micro:.1f}"
+
+
+def _both(result: Result, other: str, form: Callable[[float], str] = _microseconds) -> str:
+    """``22 and 45``, the times of the first and another; below, those of the processor."""
+    lines = [
+        " and ".join(form(float(np.median(times[name]))) for name in (result.first, other))
+        for times in (result.seconds, result.processor)
+        if times.get(result.first) and times.get(other)
+    ]
+    return "\n".join(lines)
 
 
 def _both_times(result: Result, name: str) -> list[str]:
@@ -152,38 +276,44 @@ def _both_times(result: Result, name: str) -> list[str]:
 
 
 def _around(measured: Measured) -> Table:
-    rows = []
+    rows, others = [], measured.others
+    note = f"The machine was busy, so nothing is judged: other processes used {others:.0%} of it."
+
+    def against(ratio: Quartiles, bound: float | None, form: str) -> str:
+        return _against(ratio, form, None if others > BUSY else bound)
+
     for dtype, seconds in measured.trainer.items():
         micro = _scaled(seconds, 1e6)
         what = f"overhead of `Trainer.fit`,\nmicroseconds per step, {dtype}"
-        rows.append([what, _against(micro, 1e6 * overheads.TRAINER_BOUND, "{:.1f}")])
+        rows.append([what, against(micro, 1e6 * overheads.TRAINER_BOUND, "{:.1f}")])
     if measured.jacobian:
         milli = _scaled(measured.jacobian, 1e3)
         what = "Jacobian of 200 rows with respect to\n321 parameters, milliseconds"
-        rows.append([what, _against(milli, None, "{:.1f}")])
+        rows.append([what, against(milli, None, "{:.1f}")])
     if measured.rows:
         what = "gradients of 400 rows with respect to\n81 parameters, milliseconds"
         seconds, ratio = measured.rows
-        rows.append([what, _against(_scaled(seconds, 1e3), None, "{:.1f}")])
+        rows.append([what, against(_scaled(seconds, 1e3), None, "{:.1f}")])
         what = "a loop of 400 calls for one row each,\ndivided by that"
-        rows.append([what, _against(ratio, None, "{:.0f}")])
+        rows.append([what, against(ratio, None, "{:.0f}")])
     if measured.dual:
         what = "the slowest operation of dual numbers\nof three entries, microseconds"
         micro = _scaled(measured.dual, 1e6)
-        rows.append([what, _against(micro, 1e6 * overheads.DUAL_BOUND, "{:.1f}")])
+        rows.append([what, against(micro, 1e6 * overheads.DUAL_BOUND, "{:.1f}")])
     for name, ratio in (measured.fits or {}).items():
         bound = fits.BOUND if name == fits.TOGETHER else None
         what = f"fit of NIST problems, {name}, divided by SciPy\nwith a Jacobian by hand"
-        rows.append([what, _against(ratio, bound, "{:.2f}")])
+        rows.append([what, against(ratio, bound, "{:.2f}")])
     for name, bound in overheads.IMPORT_BOUNDS.items():
         ratio = overheads.import_ratio(measured.imports, name)
-        rows.append([f"{name},\ndivided by `import numpy`", _against(ratio, bound, "{:.2f}")])
+        rows.append([f"{name},\ndivided by `import numpy`", against(ratio, bound, "{:.2f}")])
     if measured.check:
         shorter, longer = measured.check
         ratio = Quartiles.of([longer / shorter])
         what = f"`check_layer` ({shorter:.1f} s),\nof twice as many layers"
-        rows.append([what, _against(ratio, overheads.CHECK_BOUND, "{:.2f}")])
-    return Table("Overhead of `Trainer.fit`, import and `check_layer`", ["", "measured"], rows)
+        rows.append([what, against(ratio, overheads.CHECK_BOUND, "{:.2f}")])
+    title = "Overhead of `Trainer.fit`, import and `check_layer`"
+    return Table(title, ["", "measured"], rows, note=note if others > BUSY else "")
 
 
 def _scaled(seconds: Quartiles, factor: float) -> Quartiles:
@@ -206,19 +336,19 @@ def _graphs(measured: graphs.Measured) -> Table:
     ]
     for result, other, what in pairs:
         bound = result.workload.bounds[other]
-        times = " and ".join(_microseconds(result.median(n)) for n in (result.first, other))
         rows.append(
             [
                 what,
-                f"{result.workload.name}\n{result.dtype}",
-                _against(result.ratio(other), bound, "{:.3f}"),
-                times,
+                _network(result),
+                _verdict(result, other, bound, form="{:.3f}"),
+                _both(result, other),
             ]
         )
     return Table(
         "Graphs: time of a step, divided by that of the other",
-        ["", "network", "ratio", "microseconds"],
+        ["", "network", "ratio", MICROSECONDS],
         rows,
+        note=_not_judged([*measured.chains, *measured.residual]),
     )
 
 
@@ -238,41 +368,41 @@ def _optimizers(results: list[Result]) -> Table:
         size = sum(n * m + m for n, m in pairwise(result.workload.widths))
         for other in list(result.seconds)[1:]:
             bound = result.workload.bounds.get(other)
-            times = " and ".join(_microseconds(result.median(n)) for n in (result.first, other))
-            ratio = _against(result.ratio(other), bound, "{:.2f}")
-            rows.append([f"vs. {other}", f"{size:,}\n{result.dtype}", ratio, times])
-    head = ["", "numbers", "ratio", "microseconds"]
-    return Table("Time of a step of Adam, divided by that of the other", head, rows)
+            ratio = _verdict(result, other, bound)
+            numbers = f"{size:,}\n{result.dtype}"
+            rows.append([f"vs. {other}", numbers, ratio, _both(result, other)])
+    head = ["", "numbers", "ratio", MICROSECONDS]
+    title = "Time of a step of Adam, divided by that of the other"
+    return Table(title, head, rows, note=_not_judged(results))
 
 
-def _layers(results: list[Result]) -> Table:
+def _layers(results: list[Result], fast: bool) -> Table:
     """Single layers, compared with those of a peer."""
     rows = []
     for result in results:
         other = contenders.LAYER_PEER
-        ratio = _against(result.ratio(other), result.workload.bounds[other], "{:.2f}")
-        clock, processor = (
-            " and ".join(_microseconds(float(np.median(times[n]))) for n in (result.first, other))
-            for times in (result.seconds, result.processor)
-        )
+        bounds = [result.workload.bound, result.workload.fast if fast else None]
+        ratio = _verdict(result, other, *bounds)
         shape = " × ".join(map(str, result.workload.shape))
-        rows.append([f"{result.workload.name}\n{shape}", ratio, clock, processor])
-    head = ["layer, and its batch", "ratio", "microseconds", "of the processor"]
+        rows.append([f"{result.workload.name}\n{shape}", ratio, _both(result, other)])
+    head = ["layer, and its batch", "ratio", MICROSECONDS]
     title = "Time of a layer, forward and back, divided by that of PyTorch; one thread, float32"
-    return Table(title, head, rows)
+    return Table(title, head, rows, note=_not_judged(results))
 
 
-def _epochs(results: list[Result]) -> Table:
+def _epochs(results: list[Result], fast: bool) -> Table:
     """A whole epoch, compared with that of a peer."""
     rows = []
     for result in results:
-        other = contenders.FIT_PEER
-        times = " and ".join(f"{result.median(n):.2f}" for n in (result.first, other))
-        bound = result.workload.bounds[other]
-        what = f"60,000 samples,\n{list(result.workload.widths)},\nbatch {training.BATCH}, Adam"
-        rows.append([what, result.dtype, _against(result.ratio(other), bound, "{:.2f}"), times])
-    head = ["one epoch of `Trainer.fit`", "", "ratio", "seconds"]
-    return Table("Time of an epoch, divided by that of the same loop in PyTorch", head, rows)
+        steps, batch = result.workload.steps, result.workload.batch
+        what = f"{steps * batch:,} samples,\n{list(result.workload.widths)},\nbatch {batch}, Adam"
+        for other in list(result.seconds)[1:]:
+            times = _both(result, other, lambda seconds, steps=steps: f"{steps * seconds:.2f}")
+            ratio = _in_fit(result, other, result.first, fast)
+            rows.append([what, f"vs. {other}\n{result.dtype}", ratio, times])
+    head = ["one epoch of `Trainer.fit`", "", "ratio", "seconds;\nof the processor"]
+    title = "Time of an epoch, divided by that of the same loop in PyTorch; one thread"
+    return Table(title, head, rows, note=_not_judged(results))
 
 
 def _endless(endless: training.Endless) -> Table:
@@ -287,18 +417,34 @@ def _endless(endless: training.Endless) -> Table:
     return Table("A long run of a tiny network", head, rows)
 
 
-def _against(measured: Quartiles, bound: float | None, form: str) -> str:
+def _verdict(
+    result: Result, other: str, *bounds: float | None, of: str = "", form: str = "{:.2f}"
+) -> str:
+    """A ratio with its bounds, if the machine was quiet."""
+    return _against(result.ratio(other, of), form, *(() if result.disturbance else bounds))
+
+
+def _against(measured: Quartiles, form: str, *bounds: float | None) -> str:
     """``1.04 ≤ 1.10 ✓`` and, below it, the quartiles: ``1.02–1.07``."""
     low, middle, high = (form.format(q) for q in (measured.low, measured.middle, measured.high))
-    verdict = ""
-    if bound is not None:
-        verdict = f" ≤ {form.format(bound)} {'✓' if measured.middle <= bound else '✗'}"
-    return f"{middle}{verdict}\n{low}–{high}"
+    verdicts = [
+        f" ≤ {form.format(bound)} {'✓' if measured.middle <= bound else '✗'}"
+        for bound in bounds
+        if bound is not None
+    ]
+    return f"{middle}{','.join(verdicts)}\n{low}–{high}"
 
 
-def _microseconds(seconds: float) -> str:
-    micro = 1e6 * seconds
-    return f"{micro:,.0f}" if micro >= 100 else f"{micro:.1f}"
+def _not_judged(results: list[Result]) -> str:
+    """Says which results decide nothing, and why; empty if all do."""
+    reasons = [
+        f"{each.workload.name} {each.dtype}, {_number(each.threads)} ({each.disturbance})"
+        for each in results
+        if each.disturbance
+    ]
+    if not reasons:
+        return ""
+    return f"The machine was busy, so these are not judged: {'; '.join(reasons)}."
 
 
 def _coloured(cell: str) -> str:

@@ -1,13 +1,16 @@
-"""Whole epochs: an epoch of `Trainer.fit` compared with the usual loop in PyTorch.
+"""Training as a user does it: epochs of `Trainer.fit`, compared with the usual loop in PyTorch.
 
-    ratio = (an epoch of fit)/(an epoch of the loop)
+    ratio = (an epoch of fit)/(steps)/(a step of the limit, or of PyTorch's loop)
 
-The data are 60,000 samples of 784 numbers, the size of MNIST; the network is [784, 256, 128, 10]
-with batches of 128. An epoch shuffles, gathers each batch, takes the step with Adam, and computes
-the loss. The loop in PyTorch is the fastest of the usual ones: the data are tensors, indexed by a
-permutation, without a DataLoader.
+An epoch shuffles, gathers each batch, takes the step and computes the loss; all that `fit` does
+once, such as its checks, is divided by the number of steps and included. The loop in PyTorch is the
+fastest of the usual ones: the data are tensors, and ``index_select`` gathers the rows of a
+permutation, without a DataLoader. The limit gathers nothing.
 
-A second measurement is a long run: a million steps of a tiny network, during which neither the time
+The four networks run with gradient descent and with Adam. A whole epoch has 60,032 samples of 784
+numbers, about the size of MNIST, and the network [784, 256, 128, 10] with relus.
+
+Another measurement is a long run: a million steps of a tiny network, during which neither the time
 of a step nor the memory of the process may grow.
 """
 
@@ -17,19 +20,60 @@ import multiprocessing
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from itertools import pairwise
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from benchmarks import contenders
-from benchmarks.race import STEPS_TO_AGREE, Length, Result, race
-from benchmarks.workloads import Array, Problem, Workload, flat
+from benchmarks.contenders import FIT_FUSED, FIT_PEER, LIMIT
+from benchmarks.race import Length, Result, one_thread, race
+from benchmarks.workloads import WORKLOADS, Workload
 
-EPOCH = Workload("epoch", (784, 256, 128, 10), 60_000, {contenders.FIT_PEER: 0.9})
-BATCH = 128
 RATE = 1e-3
+"""η of Adam."""
+
+ADAM = tuple(replace(w, optimizer="Adam", rate=RATE, bounds={}) for w in WORKLOADS)
+
+EPOCH = Workload(
+    "epoch", (784, 256, 128, 10), 128, {}, rate=RATE, steps=469, optimizer="Adam", labels=True
+)
+
+Bounds = dict[str, dict[tuple[str, str, str], float]]
+
+
+def _bounds(
+    limit: float | None, float32: float | None, float64: float | None, fused: float | None
+) -> dict[tuple[str, str, str], float]:
+    bounds = {
+        ("SGD", LIMIT, "float32"): limit,
+        ("SGD", FIT_PEER, "float32"): float32,
+        ("SGD", FIT_PEER, "float64"): float64,
+        ("Adam", FIT_FUSED, "float32"): fused,
+    }
+    return {what: bound for what, bound in bounds.items() if bound is not None}
+
+
+BOUNDS: Bounds = {
+    "tiny": _bounds(1.6, 0.15, 0.18, 0.20),
+    "lecture": _bounds(1.15, 0.58, 0.85, 0.68),
+    "mnist": _bounds(1.12, 0.72, 0.92, 0.95),
+    "wide": _bounds(1.10, 1.05, 1.0, 1.25),
+    "epoch": {("Adam", FIT_PEER, "float32"): 0.75},
+}
+"""The largest ratios of `fit` with one thread, by optimizer, the other contender and dtype."""
+
+FAST_BOUNDS: Bounds = {
+    "tiny": _bounds(None, 0.12, 0.15, 0.15),
+    "lecture": _bounds(None, 0.48, 0.65, 0.50),
+    "mnist": _bounds(None, 0.60, 0.70, 0.65),
+    "wide": _bounds(None, 0.92, 0.90, 1.05),
+    "epoch": {("Adam", FIT_PEER, "float32"): 0.55},
+}
+"""The same with the libraries of the extra `fast`."""
+
+THREADS_BOUND = 1.1
+"""The most that (fit/limit with several threads)/(fit/limit with one) may be."""
 
 
 @dataclass
@@ -50,96 +94,15 @@ class Measured:
 
 
 def measure(length: Length, seen: Callable[[], None], quick: bool = False) -> Measured:
-    """Run the race, then the long run."""
+    """Run the race with one thread, then the long run."""
     epochs = []
     if "PyTorch" in contenders.available():
-        names = [contenders.FIT, contenders.FIT_PEER]
-        epochs = [race(EPOCH, "float32", names, length, seen)]
+        with one_thread():
+            epochs = [race(EPOCH, "float32", contenders.in_fit(fused=True), length, seen)]
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         endless = pool.apply(go_on, (10, 1_000 if quick else 100_000))
     seen()
     return Measured(epochs, endless)
-
-
-class Fit:
-    """`Trainer.fit`, an epoch at a time."""
-
-    def __init__(self, problem: Problem) -> None:
-        from chainrule import Activation, Dense, Sequential, Trainer, losses, optimizers
-
-        widths = [b.size for b in problem.biases]
-        layers: list[Any] = [Dense(widths[0])]
-        for units in widths[1:]:
-            layers += [Activation("relu"), Dense(units)]
-        self.inputs, self.labels = problem.inputs, problem.targets.argmax(axis=1)
-        self.model = Sequential(layers)
-        self.model.build(problem.inputs.shape[1:], rng=0, dtype=problem.dtype)
-        self.model.parameters.value = problem.start()
-        self.trainer = Trainer(
-            self.model, losses.SoftmaxCrossEntropy(), optimizers.Adam(RATE), rng=0
-        )
-
-    def step(self) -> float:
-        return self._epoch(self.inputs, self.labels)
-
-    def first_steps(self) -> list[float]:
-        parts = [slice(n * BATCH, (n + 1) * BATCH) for n in range(STEPS_TO_AGREE)]
-        return [self._epoch(self.inputs[part], self.labels[part]) for part in parts]
-
-    def _epoch(self, inputs: Array, labels: Any) -> float:
-        history = self.trainer.fit(inputs, labels, epochs=1, batch_size=BATCH, progress=False)
-        return history["loss"][-1]
-
-    def flat_parameters(self) -> Array:
-        return self.model.parameters.value
-
-
-class Loop:
-    """The same in PyTorch: tensors in memory, a permutation, torch.optim.Adam with its defaults."""
-
-    def __init__(self, problem: Problem) -> None:
-        import torch
-
-        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
-        self.torch = torch
-        self.inputs = torch.from_numpy(problem.inputs)
-        self.labels = torch.from_numpy(problem.targets.argmax(axis=1))
-        modules: list[Any] = []
-        for n_in, n_out in pairwise([problem.inputs.shape[1], *[b.size for b in problem.biases]]):
-            modules += [torch.nn.Linear(n_in, n_out), torch.nn.ReLU()]
-        self.model = torch.nn.Sequential(*modules[:-1])
-        self.linears = [m for m in modules if isinstance(m, torch.nn.Linear)]
-        with torch.no_grad():
-            for linear, w, b in zip(self.linears, problem.weights, problem.biases, strict=True):
-                linear.weight.copy_(torch.from_numpy(w.T))
-                linear.bias.copy_(torch.from_numpy(b))
-        self.loss = torch.nn.CrossEntropyLoss()
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=RATE)
-
-    def step(self) -> float:
-        order = self.torch.randperm(len(self.inputs))
-        return self._epoch(self.inputs, self.labels, order)
-
-    def first_steps(self) -> list[float]:
-        parts = self.torch.arange(STEPS_TO_AGREE * BATCH).split(BATCH)
-        return [self._epoch(self.inputs, self.labels, part) for part in parts]
-
-    def _epoch(self, inputs: Any, labels: Any, order: Any) -> float:
-        total = 0.0
-        for rows in order.split(BATCH):
-            x, t = inputs[rows], labels[rows]
-            self.optimizer.zero_grad(set_to_none=True)
-            cost = self.loss(self.model(x), t)
-            cost.backward()
-            self.optimizer.step()
-            total += cost.item() * len(rows)
-        return total / len(order)
-
-    def flat_parameters(self) -> Array:
-        return flat(
-            [linear.weight.detach().numpy().T for linear in self.linears],
-            [linear.bias.detach().numpy() for linear in self.linears],
-        )
 
 
 def go_on(epochs: int, steps: int) -> Endless:

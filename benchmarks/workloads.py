@@ -2,14 +2,16 @@
 
     y ← σ(y w + b)  for each layer          C = ½⟨‖y − t‖²⟩          θ ← θ − η ∂C/∂θ
 
-This is one training step; the batch is always the same. The targets are far from the limits 0 and 1
-of σ, so the numbers stay in a normal range, however many steps a contender takes.
+This is one training step. The bare step always gets the same batch; an epoch has as many different
+ones as the workload says. The targets are far from the limits 0 and 1 of σ, so the numbers stay in
+a normal range, however many steps a contender takes.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +20,7 @@ Array = npt.NDArray[np.floating]
 
 LEARNING_RATE = 0.1
 DTYPES = ("float32", "float64")
+STEPS_TO_AGREE = 10
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,8 @@ class Workload:
     """A network, given by the widths of its layers, with upper bounds for the ratios.
 
     ``scale`` multiplies the initial weights, for networks in which many layers are added up, and
-    ``rate`` is η. Both keep the numbers in a normal range, however many steps are taken.
+    ``rate`` is η. Both keep the numbers in a normal range, however many steps are taken. ``steps``
+    are the batches of an epoch. With ``labels``, the network has relus and classifies.
     """
 
     name: str
@@ -34,20 +38,24 @@ class Workload:
     bounds: dict[str, float]
     scale: float = 1.0
     rate: float = LEARNING_RATE
+    steps: int = 1
+    optimizer: str = "SGD"
+    labels: bool = False
 
     def __str__(self) -> str:
         return f"{self.name} {list(self.widths)}, batch {self.batch}"
 
     def problem(self, dtype: str) -> Problem:
         """What every contender starts with."""
-        return Problem.of(self.widths, self.batch, dtype, scale=self.scale, rate=self.rate)
+        problem = Problem.of(self.widths, self.batch, dtype, scale=self.scale, rate=self.rate)
+        return replace(problem, steps=self.steps, optimizer=self.optimizer, labels=self.labels)
 
 
 WORKLOADS = (
-    Workload("tiny", (2, 30, 20, 1), 100, {"by hand": 1.5, "PyTorch": 0.25}),
-    Workload("lecture", (2, 150, 150, 100, 1), 200, {"by hand": 1.1, "PyTorch": 0.8}),
-    Workload("mnist", (784, 256, 128, 10), 128, {"by hand": 1.1, "PyTorch": 0.8}),
-    Workload("wide", (784, 1024, 1024, 10), 256, {"by hand": 1.1, "PyTorch": 1.0}),
+    Workload("tiny", (2, 30, 20, 1), 100, {"by hand": 1.5}, steps=500),
+    Workload("lecture", (2, 150, 150, 100, 1), 200, {"by hand": 1.1}, steps=100),
+    Workload("mnist", (784, 256, 128, 10), 128, {"by hand": 1.1}, steps=50),
+    Workload("wide", (784, 1024, 1024, 10), 256, {"by hand": 1.1}, steps=8),
 )
 
 
@@ -60,6 +68,9 @@ class Problem:
     weights: list[Array]
     biases: list[Array]
     rate: float = LEARNING_RATE
+    steps: int = 1
+    optimizer: str = "SGD"
+    labels: bool = False
 
     @classmethod
     def of(
@@ -88,6 +99,18 @@ class Problem:
     @property
     def dtype(self) -> np.dtype[np.floating]:
         return self.inputs.dtype
+
+    def epoch(self) -> tuple[Array, Array]:
+        """The inputs and targets of all batches of an epoch."""
+        rng, rows = np.random.default_rng(1), self.steps * len(self.inputs)
+        return (
+            rng.normal(size=(rows, self.inputs.shape[1])).astype(self.dtype),
+            rng.uniform(0.1, 0.9, size=(rows, self.targets.shape[1])).astype(self.dtype),
+        )
+
+    def as_targets(self, numbers: Array) -> npt.NDArray[Any]:
+        """Targets as they are, or the label of each row, the index of its largest number."""
+        return numbers.argmax(axis=1) if self.labels else numbers
 
     def start(self) -> Array:
         """θ before the first step: w¹, b¹, w², b², … concatenated."""
