@@ -3,16 +3,18 @@
     python -m benchmarks                      everything, about twenty-five minutes
     python -m benchmarks --quick              a short run, to check that it works
     python -m benchmarks --only tiny,graphs   a part of it
+    python -m benchmarks --fast               with numba and MKL, which are otherwise turned off
     python -m benchmarks --threads 1,4        with one thread for each contender, then with four
 
-Only a complete run writes its tables into docs/benchmarks.md. The exit code is 0 even if a bound
-does not hold, because timings are not tests; it is 1 if the contenders compute different
-parameters.
+Only a complete run without --fast writes its tables into docs/benchmarks.md. The exit code is 0
+even if a bound does not hold, because timings are not tests; it is 1 if the contenders compute
+different parameters.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from itertools import product
 from pathlib import Path
@@ -33,12 +35,14 @@ from benchmarks import (
 )
 from benchmarks.race import DisagreementError, Length, race, use_threads
 from benchmarks.workloads import DTYPES, WORKLOADS
+from chainrule.core.acceleration import VARIABLE
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = _options(arguments)
+    os.environ[VARIABLE] = str(int(options.fast))  # for the processes of the contenders, too
     console = Console()
     try:
         measured = measure(options, console)
@@ -139,6 +143,9 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     names = [workload.name for workload in WORKLOADS]
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
     parser.add_argument(
+        "--fast", action="store_true", help="with the libraries of the extra fast, if installed"
+    )
+    parser.add_argument(
         "--threads",
         type=_threads,
         default=sorted({1, machine.cores()}),
@@ -152,7 +159,8 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     unknown = set(options.only) - set(names)
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}; choose from {names}")
-    options.is_whole = not options.quick and set(options.only) == set(names)
+    is_reduced = options.quick or options.fast
+    options.is_whole = not is_reduced and set(options.only) == set(names)
     options.with_graphs = "graphs" in options.only
     options.with_layers = "layers" in options.only
     options.with_optimizers = "optimizers" in options.only

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from benchmarks import __main__ as command
 from benchmarks import (
     contenders,
     fits,
@@ -23,9 +24,7 @@ from benchmarks import (
     report,
     training,
 )
-from benchmarks import (
-    race as races,
-)
+from benchmarks import race as races
 from benchmarks.for_speed_alone import PIECE
 from benchmarks.quartiles import Quartiles
 from benchmarks.race import ANSWERS, DisagreementError, Length, Result, race, require_agreement
@@ -213,6 +212,14 @@ def test_the_page_gets_new_tables_in_place_of_the_old(tmp_path: Path) -> None:
     assert "old" not in once and "an abacus" in once
     report.write(measured(), page)
     assert page.read_text(encoding="utf-8") == once
+
+
+@pytest.mark.parametrize(("arguments", "writes"), [([], True), (["--fast"], False)])
+def test_only_a_whole_run_without_the_extra_writes_the_page(
+    arguments: list[str], writes: bool
+) -> None:
+    assert command._options(arguments).is_whole is writes
+    assert not command._options([*arguments, "--quick"]).is_whole
 
 
 @pytest.mark.parametrize("text", ["", report.BEGIN, report.END, f"{report.END} {report.BEGIN}"])
