@@ -23,7 +23,7 @@ from chainrule import (
     optimizers,
     trace,
 )
-from chainrule.core.errors import NonFiniteError, ShapeError
+from chainrule.core.errors import DtypeError, NonFiniteError, ShapeError
 from chainrule.core.initializers import Normal
 from chainrule.training.delta_watch import (
     DeadActivationWarning,
@@ -350,6 +350,31 @@ def test_what_is_no_array_is_left_to_the_training(given: str) -> None:
     with warnings.catch_warnings(), pytest.raises(errors[given]):
         warnings.simplefilter("error", DeltasWarning)
         trainer.fit(*batch(), epochs=1, progress=False)
+
+
+def test_an_error_in_the_forward_pass_is_the_same_with_and_without_the_watch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    @define
+    class Lists(Layer):
+        fails = False
+
+        def forward(self, x: Any) -> Any:
+            return x.tolist() if type(self).fails else x + 0
+
+        def backward(self, delta: Any) -> Any:
+            return delta
+
+    told = []
+    for looks in (True, False):
+        monkeypatch.setattr(DeltaWatch, "is_due", lambda watch, epoch, looks=looks: looks)
+        Lists.fails = False
+        model = built(Sequential([Dense(16), Lists(), Activation("relu"), Dense(3)]))
+        Lists.fails = True
+        with pytest.raises(DtypeError) as caught:
+            Trainer(model, LOSS, optimizers.SGD(0.1), rng=0).fit(*batch(), progress=False)
+        told.append(str(caught.value))
+    assert told[0] == told[1]
 
 
 def test_the_warning_comes_before_the_error_of_the_same_step() -> None:

@@ -24,12 +24,11 @@ callback is imported on first use.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
 from chainrule.callbacks.callback import Callback
 from chainrule.core.deprecation import moved
-from chainrule.core.hints import missing_name
+from chainrule.core.hints import loaded, missing_name
 
 if TYPE_CHECKING:
     from chainrule.callbacks.checkpoint import Checkpoint
@@ -68,9 +67,7 @@ if not TYPE_CHECKING:  # with a __getattr__, type checkers would accept any name
             return moved(__name__, name, _RENAMED, removed_in="0.3")
         if name not in _MODULES:
             raise missing_name(__name__, name)
-        found = getattr(importlib.import_module(_MODULES[name]), name)
-        globals()[name] = found
-        return found
+        return loaded(__name__, name, _MODULES)
 
 
 def __dir__() -> list[str]:

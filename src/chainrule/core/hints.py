@@ -267,6 +267,13 @@ def activation_named(word: str) -> str | None:
 # ------------------------------------------------------------------------------- names in modules
 
 
+def loaded(module: str, name: str, places: Mapping[str, str]) -> Any:
+    """A name of a package, imported from its module when it is first used."""
+    found = getattr(importlib.import_module(places[name]), name)
+    setattr(sys.modules[module], name, found)
+    return found
+
+
 def missing_name(module: str, name: str) -> AttributeError | ImportError:
     """The error for a name that a module does not have, for the module's ``__getattr__``."""
     caller = sys._getframe(2)

@@ -136,7 +136,7 @@ def reach(rows: int, columns: int, strides: tuple[int, int], size: int) -> int:
 
 
 def sgemm(*arguments: Any) -> None:
-    """Stands for the function of the library; see `symbols`."""
+    """The function of the library, in compiled code; see `symbols`."""
     raise NotImplementedError
 
 

@@ -20,6 +20,8 @@ from attrs import define, field
 from chainrule.core import method_wrapping
 from chainrule.graph.unrolling import PlanStep, Slots
 
+See: TypeAlias = Callable[[PlanStep, Callable[[Any], Any], Any], Any]
+"""Makes a call of a step's method, ``see(step, method, given)``, and returns what it returns."""
 Asked: TypeAlias = Literal["deltas", "gradients"]
 
 
@@ -106,10 +108,8 @@ def lines_backward(
     return lines
 
 
-def observed(
-    lines: list[Line], see: Callable[[PlanStep, Callable[[Any], Any], Any], Any]
-) -> list[Line]:
-    """The same lines, where ``see(step, method, given)`` makes each call and returns the result."""
+def observed(lines: list[Line], see: See) -> list[Line]:
+    """The same lines, where ``see`` makes each call."""
 
     def seen(call: _Call) -> _Call:
         return _Call(call.step, partial(see, call.step, call.method), call.memory)

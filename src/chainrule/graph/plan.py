@@ -36,6 +36,7 @@ from chainrule.graph import plan_messages
 from chainrule.graph.lines import (
     Asked,
     Line,
+    See,
     in_lines,
     lines_backward,
     lines_forward,
@@ -47,7 +48,6 @@ from chainrule.graph.unrolling import PlanStep, Slots, input_names, is_inlined_c
 if TYPE_CHECKING:
     from chainrule.graph.composite import Composite
 
-See: TypeAlias = Callable[[PlanStep, Callable[[Any], Any], Any], Any]
 Passed: TypeAlias = tuple[PlanStep, tuple[Array, ...], tuple[Array, ...]]
 """A step, the arrays that it took, and the arrays that it returned."""
 
@@ -212,10 +212,7 @@ class Plan:
 
     @contextmanager
     def observed(self, forward: See, backward: See) -> Iterator[None]:
-        """Within the context, the passes of training make each call through these functions.
-
-        ``see(step, method, given)`` calls the method of a step and returns what it returns.
-        """
+        """Within the context, the passes of training make each call through these functions."""
         if self._last_freezing is not Parameter.last_freezing:
             self._find_what_learns()
         plain, freezing = self._lines, self._last_freezing

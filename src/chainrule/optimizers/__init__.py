@@ -39,10 +39,9 @@ optimizer to a file, use ``optimizer.state()`` and ``optimizer.restore(state)``.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
-from chainrule.core.hints import missing_name
+from chainrule.core.hints import loaded, missing_name
 from chainrule.optimizers.optimizer import Optimizer
 
 if TYPE_CHECKING:
@@ -78,9 +77,7 @@ if not TYPE_CHECKING:  # with a __getattr__, type checkers would accept any name
     def __getattr__(name: str) -> Any:
         if name not in _MODULES:
             raise missing_name(__name__, name)
-        found = getattr(importlib.import_module(_MODULES[name]), name)
-        globals()[name] = found
-        return found
+        return loaded(__name__, name, _MODULES)
 
 
 def __dir__() -> list[str]:

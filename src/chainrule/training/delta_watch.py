@@ -103,7 +103,8 @@ class DeltaWatch:
     """Measures the deltas of some steps of a training run, and warns once.
 
     Nothing is computed twice: the step is the one that the training takes in any case, and the
-    deltas are measured as they pass.
+    deltas are measured as they pass. If a step accumulates several batches, those of the first one
+    are measured, whose deltas are multiplied by its number of rows.
 
     Parameters
     ----------
@@ -119,9 +120,8 @@ class DeltaWatch:
     model: Layer
     has_warned: bool = field(default=False, init=False)
     _signals: dict[int, _Signal] = field(factory=dict, init=False, repr=False)  # of each step
-    _largest: dict[str, float] = field(factory=dict, init=False, repr=False)
-    _last_sent: Any = field(default=(None, 0.0), init=False, repr=False)  # and its size
-    _has_flat: bool = field(default=False, init=False, repr=False)
+    _largest: dict[int, float] = field(factory=dict, init=False, repr=False)  # of each activation
+    _sent: tuple[Any, float | None] = field(default=(None, None), init=False, repr=False)
     _flat_rows: dict[str, int] = field(factory=dict, init=False, repr=False)
 
     def is_due(self, epoch: int) -> bool:
@@ -131,7 +131,6 @@ class DeltaWatch:
     def measuring(self) -> contextlib.AbstractContextManager[None]:
         """Within the context, the training step is measured."""
         self._signals, self._largest = {}, {}
-        self._last_sent, self._has_flat = (None, 0.0), False
         if not is_inlined_container(self.model):
             return contextlib.nullcontext()  # a single step, which has nothing to be compared with
         plan: Plan = self.model.plan  # type: ignore[attr-defined]
@@ -150,11 +149,12 @@ class DeltaWatch:
         VanishingDeltasWarning, ExplodingDeltasWarning, DeadActivationWarning
             At most one, once in the life of a watch.
         """
-        signals = list(self._signals.values())
+        signals, self._sent = list(self._signals.values()), (None, None)
         sizes = [one.size for one in signals]
-        if not self._has_flat and (not sizes or max(sizes) < BOUND * min(sizes)):
+        are_close = not sizes or max(sizes) < BOUND * min(sizes)
+        if are_close and not any(one.is_flat for one in signals):
             self._flat_rows = {}
-            return  # the gradients need not be looked at
+            return  # whatever the gradients are
         with np.errstate(all="ignore"):
             for one in signals:  # only now: a shared parameter's gradient sums over all its uses
                 one.gradient = _gradient(one.step.layer)
@@ -171,7 +171,7 @@ class DeltaWatch:
 
     def _see_forward(self, step: PlanStep, method: Callable[[Any], Any], given: Any) -> Any:
         if isinstance(step.layer, Activation) and given.size:
-            self._largest[step.path] = float(max(given.max(), -given.min()))
+            self._largest[id(step)] = float(max(given.max(), -given.min()))
         return method(given)
 
     def _see_backward(self, step: PlanStep, method: Callable[[Any], Any], given: Any) -> Any:
@@ -185,18 +185,18 @@ class DeltaWatch:
     def _measured(
         self, step: PlanStep, method: Callable[[Any], Any], given: Any, sent: Any
     ) -> _Signal:
-        known = self._last_sent
-        size = known[1] if given is known[0] else _size(as_tuple(given))
+        array, size = self._sent  # what the step above sent is what this one takes, in a line
+        if given is not array or size is None:
+            size = _size(as_tuple(given))
         sent_size = None if sent is None else _size(as_tuple(sent))
-        self._last_sent = sent, sent_size
-        largest = self._largest.get(step.path, 0.0)
+        self._sent = sent, sent_size
+        largest = self._largest.get(id(step), 0.0)
         is_flat = (
             sent_size == 0
             and isinstance(step.layer, Activation)
             and math.isfinite(largest)
             and not np.any(method(np.ones_like(given)))
         )
-        self._has_flat |= is_flat
         return _Signal(
             step=step,
             place=self.model.plan.place(step),  # type: ignore[attr-defined]
