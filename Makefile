@@ -13,7 +13,7 @@ PY = .venv/bin/python
 ENVIRONMENT = @sh .ci/environment
 
 .NOTPARALLEL:
-.PHONY: help demo test test-lowest peers lint typing bench seeds studies fuzz docs docs-next docs-serve site-tests clean
+.PHONY: help demo test test-lowest peers edges lint typing bench seeds studies fuzz docs docs-next docs-serve site-tests clean
 unexport PYTHONPATH PYTHONHOME
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo 'make test        run all tests except the comparisons with PyTorch'
 	@echo 'make test-lowest the tests with the lowest versions that pyproject.toml allows'
 	@echo 'make peers       run the comparisons with PyTorch and scikit-learn'
+	@echo 'make edges       test the adapters for scikit-learn, ONNX, MPI and Jupyter'
 	@echo 'make lint        ruff (rules and format), mypy --strict, spelling and code blocks of the pages'
 	@echo 'make typing      what mypy and pyright report of a user program, in strict mode'
 	@echo 'make bench       compare the time of a training step with the lecture, plain NumPy and PyTorch'
@@ -54,6 +55,10 @@ test-lowest:
 peers:
 	$(ENVIRONMENT) peers test,peers
 	$(PY) -m pytest -m peers $(ARGS)
+
+edges:
+	$(ENVIRONMENT) edges test,edges
+	OPENBLAS_NUM_THREADS=1 $(PY) -m pytest -m edges $(ARGS)
 
 # The docs extra is installed so that mypy can read the types of what site_builder imports.
 lint:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from chainrule import data as data
     from chainrule import datasets as datasets
     from chainrule import fitting as fitting
+    from chainrule import interop as interop
     from chainrule import lecture as lecture
     from chainrule import losses as losses
     from chainrule import optimizers as optimizers
@@ -181,6 +182,7 @@ _MODULES = {
     "errors": "chainrule.core.errors",
     "fitting": "chainrule.fitting",
     "initializers": "chainrule.core.initializers",
+    "interop": "chainrule.interop",
     "lecture": "chainrule.lecture",
     "losses": "chainrule.losses",
     "metrics": "chainrule.training.metrics",

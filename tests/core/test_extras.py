@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from chainrule import errors
-from chainrule.core.extras import EXTRAS, required
+from chainrule.core.extras import EXTRAS, PACKAGES, required
 
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
@@ -26,4 +26,5 @@ def test_a_missing_library_is_a_named_error_with_the_line_that_installs_it(monke
 def test_the_extras_and_versions_in_errors_are_those_of_the_package():
     given = tomllib.loads(PROJECT.read_text("utf-8"))["project"]["optional-dependencies"]
     for library, (extra, version) in EXTRAS.items():
-        assert any(re.fullmatch(f"{library}>={version}", each) for each in given[extra]), library
+        name = PACKAGES.get(library, library)
+        assert any(re.fullmatch(f"{name}>={version}", each) for each in given[extra]), library

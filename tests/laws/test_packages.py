@@ -42,6 +42,7 @@ PACKAGES = [
     "physics",
     "display",
     "datasets",
+    "interop",
     "lecture",
     "command",
     "__main__",

@@ -20,8 +20,14 @@ EXTRAS = {
     "tensorboardX": ("tensorboard", "2.6"),
     "pandas": ("pandas", "2.2.2"),
     "numba": ("fast", "0.61"),
+    "sklearn": ("sklearn", "1.6"),
+    "onnx": ("onnx", "1.17"),
+    "mpi4py": ("mpi", "4.0"),
 }
 """The extra that installs a library, and the oldest version that works."""
+
+PACKAGES = {"sklearn": "scikit-learn"}
+"""The name under which a library is installed, if it is not that of the module."""
 
 
 def required(module: str, need: str, *, otherwise: str = "") -> Any:
@@ -52,6 +58,7 @@ def missing_extra(
 ) -> MissingExtraError:
     """The error for a library that is not installed; ``otherwise`` says what works without it."""
     extra, version = EXTRAS[library]
+    library = PACKAGES.get(library, library)
     return MissingExtraError(
         f"{need} {library}, which is not installed",
         expected=f"{library} {version} or newer, which the extra `{extra}` installs",
