@@ -13,7 +13,7 @@ PY = .venv/bin/python
 ENVIRONMENT = @sh .ci/environment
 
 .NOTPARALLEL:
-.PHONY: help demo test test-lowest peers edges lint typing bench seeds studies fuzz docs docs-next docs-serve site-tests clean
+.PHONY: help demo test test-lowest peers edges edges-lowest lint typing bench seeds studies fuzz docs docs-next docs-serve site-tests clean
 unexport PYTHONPATH PYTHONHOME
 
 help:
@@ -22,6 +22,7 @@ help:
 	@echo 'make test-lowest the tests with the lowest versions that pyproject.toml allows'
 	@echo 'make peers       run the comparisons with PyTorch and scikit-learn'
 	@echo 'make edges       test the adapters for scikit-learn, ONNX, MPI and Jupyter'
+	@echo 'make edges-lowest the same with the lowest versions of those libraries'
 	@echo 'make lint        ruff (rules and format), mypy --strict, spelling and code blocks of the pages'
 	@echo 'make typing      what mypy and pyright report of a user program, in strict mode'
 	@echo 'make bench       compare the time of a training step with the lecture, plain NumPy and PyTorch'
@@ -46,7 +47,7 @@ test:
 # depend on no library's version, are left out: the laws, the derivatives, the examples, the site. Old
 # libraries may use features that newer ones deprecate, such as matplotlib 3.9 with pyparsing 3.3.
 test-lowest:
-	@$${PYTHON:-python3} .ci/lowest
+	@$${PYTHON:-python3} .ci/lowest test
 	OPENBLAS_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n $(WORKERS) --ignore tests/laws \
 		--ignore tests/calculus --ignore tests/symbolic --ignore tests/examples --ignore tests/site \
 		--ignore tests/test_docs.py --ignore tests/test_site_pages.py \
@@ -59,6 +60,10 @@ peers:
 edges:
 	$(ENVIRONMENT) edges test,edges
 	OPENBLAS_NUM_THREADS=1 $(PY) -m pytest -m edges $(ARGS)
+
+edges-lowest:
+	@$${PYTHON:-python3} .ci/lowest test,edges
+	OPENBLAS_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -m edges -W ignore::DeprecationWarning $(ARGS)
 
 # The docs extra is installed so that mypy can read the types of what site_builder imports.
 lint:

@@ -22,7 +22,7 @@ EXTRAS = {
     "numba": ("fast", "0.61"),
     "sklearn": ("sklearn", "1.6"),
     "onnx": ("onnx", "1.17"),
-    "mpi4py": ("mpi", "4.0"),
+    "mpi4py": ("mpi", "4.1"),
 }
 """The extra that installs a library, and the oldest version that works."""
 
