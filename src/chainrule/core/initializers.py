@@ -15,7 +15,6 @@ a connection, so they multiply n_in and n_out.
 from __future__ import annotations
 
 import contextlib
-import difflib
 import math
 import numbers
 from collections.abc import Callable
@@ -27,7 +26,7 @@ from attrs import field, frozen
 
 from chainrule.core.elsewhere import INITIALIZERS
 from chainrule.core.errors import ConfigurationError, ShapeError, described, shortened
-from chainrule.core.hints import Hinted, missing_name, value_elsewhere
+from chainrule.core.hints import Hinted, missing_name, nearest, value_elsewhere
 from chainrule.core.types import Shape
 
 __all__ = [
@@ -141,7 +140,6 @@ class Uniform(Initializer):
         return rng.uniform(self.low, self.high, shape)
 
 
-@frozen
 class LectureUniform(Uniform):
     """w ~ U(−0.1, 0.1): the initial weights of the lecture when it learns a 2D function."""
 
@@ -169,8 +167,12 @@ class Normal(Initializer):
         return rng.normal(self.mean, self.standard_deviation, shape)
 
 
+@frozen
 class _Scaled(Initializer):
-    """Draws values with the `variance` that follows from the numbers of connections."""
+    """Draws values with the `variance` that follows from the numbers of connections.
+
+    Those below add no field, so what attrs has made here is right for them, too.
+    """
 
     uniform: ClassVar[bool]
 
@@ -200,7 +202,6 @@ class _LeCun(_Scaled):
         return 1.0 / max(1, n_in)
 
 
-@frozen
 class GlorotUniform(_Glorot):
     """w ~ U(−a, a) with a = √(6 / (n_in + n_out)). Glorot and Bengio 2010, equation 16."""
 
@@ -208,7 +209,6 @@ class GlorotUniform(_Glorot):
     uniform: ClassVar[bool] = True
 
 
-@frozen
 class GlorotNormal(_Glorot):
     """w ~ N(0, 2 / (n_in + n_out)). Glorot and Bengio 2010, equation 12."""
 
@@ -216,7 +216,6 @@ class GlorotNormal(_Glorot):
     uniform: ClassVar[bool] = False
 
 
-@frozen
 class HeUniform(_He):
     """w ~ U(−a, a) with a = √(6 / n_in). He et al. 2015, equation 10."""
 
@@ -224,7 +223,6 @@ class HeUniform(_He):
     uniform: ClassVar[bool] = True
 
 
-@frozen
 class HeNormal(_He):
     """w ~ N(0, 2 / n_in). He et al. 2015, equation 10."""
 
@@ -232,7 +230,6 @@ class HeNormal(_He):
     uniform: ClassVar[bool] = False
 
 
-@frozen
 class LeCunUniform(_LeCun):
     """w ~ U(−a, a) with a = √(3 / n_in). LeCun et al. 1998, section 4.6."""
 
@@ -240,7 +237,6 @@ class LeCunUniform(_LeCun):
     uniform: ClassVar[bool] = True
 
 
-@frozen
 class LeCunNormal(_LeCun):
     """w ~ N(0, 1 / n_in). LeCun et al. 1998, section 4.6."""
 
@@ -328,10 +324,10 @@ def get(initializer: str | float | Initializer) -> Initializer:
     if isinstance(initializer, numbers.Real) and not isinstance(initializer, bool | np.bool_):
         return Constant(initializer)
     name = initializer if isinstance(initializer, str) else ""
-    nearest = difflib.get_close_matches(name, KNOWN, n=1)
+    meant = nearest(name, KNOWN)
     hint = value_elsewhere(INITIALIZERS, name)
-    if hint is None and nearest:
-        hint = f"did you mean {nearest[0]!r}?"
+    if hint is None and meant:
+        hint = f"did you mean {meant!r}?"
     elif isinstance(initializer, type) and issubclass(initializer, Initializer):
         hint = f"create an instance: {initializer.__name__}(…)"
     raise ConfigurationError(

@@ -12,12 +12,12 @@ The kind depends on what an object can do, never on the library that it comes fr
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
 import numpy as np
 
 from chainrule.core.errors import ConfigurationError, shortened
+from chainrule.core.hints import nearest
 from chainrule.core.input_checks import as_tuple
 from chainrule.data.augmentation import Augmented
 from chainrule.data.augmented_batches import AugmentedBatches
@@ -160,12 +160,12 @@ def _only(t: Any, other: Any) -> Any:
 def _require_shuffle(given: Any) -> None:
     if isinstance(given, bool | np.bool_) or (isinstance(given, str) and given in SHUFFLES):
         return
-    nearest = difflib.get_close_matches(str(given), SHUFFLES, n=1, cutoff=0.5)
+    meant = nearest(str(given), SHUFFLES, alike=0.5)
     raise ConfigurationError(
         "shuffle has an invalid value",
         expected="True, False, 'rows' or 'blocks'",
         received=f"shuffle={shortened(given)}",
-        hint=f"did you mean shuffle={nearest[0]!r}?" if nearest else None,
+        hint=f"did you mean shuffle={meant!r}?" if meant else None,
     )
 
 
