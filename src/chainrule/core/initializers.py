@@ -21,13 +21,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 from attrs import field, frozen
 
 from chainrule.core.elsewhere import INITIALIZERS
 from chainrule.core.errors import ConfigurationError, ShapeError, described, shortened
 from chainrule.core.hints import Hinted, missing_name, nearest, value_elsewhere
 from chainrule.core.types import Shape
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = [
     "Constant",

@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from chainrule.core.acceleration import IN_USE, matrix_product
 from chainrule.core.errors import (
@@ -29,6 +28,9 @@ from chainrule.core.errors import (
 from chainrule.core.hints import Hinted
 from chainrule.core.open_axes import fits
 from chainrule.core.types import Array, FloatArray, Shape
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 
 class Parameter(Hinted):

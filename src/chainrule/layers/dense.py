@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 from attrs import field
 
 from chainrule.core import initializers
@@ -28,6 +27,9 @@ from chainrule.core.initializers import GlorotUniform, Initializer, Zeros
 from chainrule.core.layer import Layer
 from chainrule.core.types import Array, RowPattern, Shape
 from chainrule.core.validators import as_int, is_integer
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 
 def _as_width(units: int) -> int:

@@ -21,16 +21,18 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 from attrs import frozen
 
 from chainrule.core.elsewhere import FUNCTIONS
 from chainrule.core.errors import ConfigurationError
 from chainrule.core.hints import Hinted, nearest, value_elsewhere
 from chainrule.core.types import Array
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 
 @frozen

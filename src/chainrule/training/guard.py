@@ -66,7 +66,7 @@ from chainrule.training.nonfinite_origin import (
 KEPT = "the parameters are the last finite ones"
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class GuardedStep:
     """The training step of a built model, with a loss and an optimizer.
 

@@ -31,7 +31,7 @@ from chainrule.training.metric import Metric, ratio
 from chainrule.training.metrics import called, computed, is_known, named
 
 
-@frozen(eq=False)
+@frozen(eq=False, repr=False)
 class Columns:
     """The names of the columns, and the functions that fill them.
 
