@@ -39,15 +39,16 @@ class Hinted:
     are in the class, and raise an AttributeError. A ``__getattr__`` would make each access to any
     attribute slower.
 
-    All attrs classes below share one ``__repr__``, which prints what attrs would print: to compile
-    one for each of them would take a third of the time that they take when they are imported.
+    Its attrs classes share one ``__repr__``, which prints what that of attrs would print: compiling
+    one for each of them takes a third of the time in which they are made.
     """
 
     __slots__ = ()
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        cls.__repr__ = cls.__repr__  # type: ignore[method-assign] # attrs keeps that of the class
+        if cls.__repr__ is Hinted.__repr__:  # attrs keeps what is in the class itself
+            cls.__repr__ = Hinted.__repr__  # type: ignore[method-assign]
         for name, hint in ATTRIBUTES.get(cls.__name__, {}).items():
             if not hasattr(cls, name):
                 setattr(cls, name, _Elsewhere(name, hint))
