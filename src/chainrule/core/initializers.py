@@ -88,7 +88,11 @@ class Initializer(Hinted):
 
 
 @frozen
-class Zeros(Initializer):
+class _WithoutFields(Initializer):
+    """What attrs makes of this class is right for those below, too, if they add no field."""
+
+
+class Zeros(_WithoutFields):
     """w = 0. Right for biases; as weights they keep all units of a layer identical forever."""
 
     name: ClassVar[str] = "zeros"
@@ -98,8 +102,7 @@ class Zeros(Initializer):
         return np.zeros(shape)
 
 
-@frozen
-class Ones(Initializer):
+class Ones(_WithoutFields):
     """w = 1."""
 
     name: ClassVar[str] = "ones"
@@ -169,12 +172,8 @@ class Normal(Initializer):
         return rng.normal(self.mean, self.standard_deviation, shape)
 
 
-@frozen
-class _Scaled(Initializer):
-    """Draws values with the `variance` that follows from the numbers of connections.
-
-    Those below add no field, so what attrs has made here is right for them, too.
-    """
+class _Scaled(_WithoutFields):
+    """Draws values with the `variance` that follows from the numbers of connections."""
 
     uniform: ClassVar[bool]
 
