@@ -15,7 +15,7 @@ from hypothesis import given, settings
 
 import chainrule
 from chainrule import Dense, MultiHeadAttention, derivatives, errors, show_config, use_fast
-from chainrule.core import acceleration, extras, mkl
+from chainrule.core import acceleration, mkl
 from chainrule.core.acceleration import IN_USE, matrix_product
 from core.acceleration_by_hand import interpreted_loops
 
@@ -38,11 +38,11 @@ def without_numba(monkeypatch, fresh) -> None:
 
 @pytest.fixture
 def fast(monkeypatch) -> Iterator[None]:
-    """With numba and MKL, and NumPy's BLAS with one thread."""
-    monkeypatch.setattr(acceleration, "blas_threads", lambda: 1)
+    """With numba and MKL, on every processor and with any number of threads."""
+    monkeypatch.setattr(acceleration, "require_gain", lambda: None)
     monkeypatch.setattr(acceleration, "LEAST_WORK", 2**15)
     with use_fast():
-        assert IN_USE.finds_mkl(), IN_USE.reasons
+        assert IN_USE.loaded().gemm is not None, IN_USE.reason
         yield
 
 
@@ -110,19 +110,23 @@ def test_a_numba_that_fails_is_not_used(monkeypatch, fresh, capsys):
     def fail(*given: Any) -> None:
         raise SystemError("Numba needs NumPy 2.0 or less")
 
-    monkeypatch.setattr(extras, "required", fail)
+    monkeypatch.setattr(acceleration, "required", fail)
     show_config()
     assert "fast: off, Numba needs NumPy 2.0 or less\n" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("reason", ["MKL is not installed", "NumPy's own BLAS is MKL"])
+@pytest.mark.parametrize(
+    "reason",
+    ["MKL is not installed", "NumPy's own BLAS is MKL", "on AMD's processors NumPy's BLAS is faster"],
+)
 def test_without_mkl_only_steps_are_compiled(monkeypatch, fresh, capsys, reason):
-    monkeypatch.setattr(IN_USE, "is_on", True)
     monkeypatch.setitem(sys.modules, "numba", type(sys)("numba"))
     sys.modules["numba"].__version__ = "0.61"
     monkeypatch.setattr(mkl, "PATTERNS", ())
     monkeypatch.setattr(mkl, "library", mkl.library.__wrapped__)
-    monkeypatch.setattr(acceleration, "compiled_gemm", mkl.library)
+    monkeypatch.setattr(acceleration, "compiled", lambda function: mkl.library())
+    monkeypatch.setattr(acceleration, "blas_threads", lambda: 1)
+    monkeypatch.setattr(acceleration, "processor", lambda: "znver3" if "AMD" in reason else "")
     if "own" in reason:
         monkeypatch.setattr(acceleration, "blas_name", lambda: "mkl-sdl 2024")
     show_config()
@@ -145,9 +149,9 @@ def test_without_the_variable_they_are_used_if_they_are_there():
         "import sys; sys.modules['numba'] = None\n"
         "import numpy as np, chainrule\n"
         "from chainrule.core.acceleration import IN_USE\n"
-        "assert IN_USE.is_on is None and IN_USE.dot is not np.dot\n"
-        "layer = chainrule.Dense(64); layer.build((64,)); layer(np.ones((200, 64)))\n"
-        "assert IN_USE.is_on is False and IN_USE.dot is np.dot\n"
+        "assert IN_USE.compiles is None and IN_USE.dot is not np.dot\n"
+        "layer = chainrule.Dense(99); layer.build((64,)); layer(np.ones((200, 64)))\n"
+        "assert IN_USE.compiles is False and IN_USE.dot is np.dot\n"
         "chainrule.show_config()"
     )
     environment = {name: text for name, text in os.environ.items() if name != "CHAINRULE_FAST"}
@@ -158,12 +162,12 @@ def test_without_the_variable_they_are_used_if_they_are_there():
 
 
 def test_use_fast_holds_inside_the_block_or_from_then_on(fresh):
-    assert IN_USE.is_on is None
+    assert IN_USE.compiles is None
     with use_fast(False):
-        assert IN_USE.is_on is False and IN_USE.gemm is None
-    assert IN_USE.is_on is None
+        assert IN_USE.compiles is False and IN_USE.gemm is None
+    assert IN_USE.compiles is None
     use_fast(False)
-    assert IN_USE.is_on is False
+    assert IN_USE.compiles is False
 
 
 def test_off_every_product_is_that_of_numpy():
@@ -255,7 +259,7 @@ def test_other_things_than_large_matrices_go_to_numpy():
 @pytest.mark.parametrize("dtype", TYPES)
 def test_layers_give_the_same_with_another_product(dtype):
     """Through every layer that shares it; and duals, which NumPy has to dispatch."""
-    for layer, shape in [(Dense(40), (99,)), (MultiHeadAttention(4), (16, 32))]:
+    for layer, shape in [(Dense(60), (99,)), (MultiHeadAttention(4), (16, 72))]:
         layer.build(shape, rng=0, dtype=dtype)
         x = RNG.normal(size=(200, *shape)).astype(dtype)
         delta = RNG.normal(size=(200, *layer.output_shape)).astype(dtype)
@@ -279,7 +283,7 @@ def test_layers_give_the_same_with_another_product(dtype):
 def test_the_product_of_mkl_is_the_product(arrays, kept):
     left, right, out = arrays
     out[...] = 3
-    gemm = acceleration.compiled_gemm()
+    gemm = acceleration.compiled(mkl.gemm)
     is_written = gemm(left, right, out, kept)
     assert_is_product(left, right, out, is_written, 3 if kept or not is_written else 0)
 
@@ -320,7 +324,7 @@ def test_where_no_cache_can_be_written_functions_are_compiled_all_the_same(fast,
         return njit(*given, **options)
 
     monkeypatch.setattr(numba, "njit", without_cache)
-    assert acceleration._compiled(mkl.layout, {})(2, 3, (24, 8), 8) == (mkl.PLAIN, 3)
+    assert acceleration.compiled.__wrapped__(mkl.layout)(2, 3, (24, 8), 8) == (mkl.PLAIN, 3)
     assert caches == [True, False]
 
 
@@ -350,13 +354,14 @@ def test_with_several_threads_of_numpys_blas_it_computes_the_products(
     monkeypatch, fresh, capsys, threads
 ):
     monkeypatch.setattr(acceleration, "blas_threads", lambda: threads)
+    monkeypatch.setattr(acceleration, "processor", lambda: "sapphirerapids")
     show_config()
     told = f"has {threads or 'an unknown number of'} threads; with one, by OPENBLAS_NUM_THREADS=1"
     printed = capsys.readouterr().out
     assert "fast: on, numba" in printed and told in printed
     left, right = RNG.normal(size=(200, 150)), RNG.normal(size=(150, 100))
     assert np.array_equal(matrix_product(left, right), np.dot(left, right))
-    assert not acceleration.multiplies_fast(left.dtype)
+    assert acceleration.gemm_for(left.dtype) is None
     assert acceleration.blas_in_use() == acceleration.blas_name()
 
 
