@@ -32,7 +32,7 @@ LEAST_WORK, LEAST_COLUMNS = 2**19, 8
 """Products with fewer multiplications, or fewer columns, stay with NumPy, which is faster there."""
 
 SMALL_MATRIX = 4096
-"""The numbers of a matrix of weights, or of its gradient, for which nothing else is asked."""
+"""Products with so few weights, or for a gradient of so few numbers, do not even ask."""
 
 
 class _Libraries:
@@ -158,15 +158,24 @@ def matrix_product(
     if type(left) is type(right) is np.ndarray and left.ndim == right.ndim == 2:
         columns = right.shape[1]
         if left.size * columns >= LEAST_WORK and columns >= LEAST_COLUMNS:
-            gemm = gemm_for(left.dtype)
-            if gemm is not None:
-                target = np.empty((len(left), columns), left.dtype) if out is None else out
-                try:
-                    if gemm(left, right, target, 0.0):
-                        return target
-                except (TypeError, ValueError):  # types that differ, or an out that is read-only
-                    pass
+            product = _product_of_mkl(left, right, out)
+            if product is not None:
+                return product
     return plain(left, right) if out is None else plain(left, right, out=out)
+
+
+def _product_of_mkl(left: Array, right: Array, out: Array | None) -> Array | None:
+    gemm = gemm_for(left.dtype)
+    if gemm is None:
+        return None
+    if out is None:
+        out = np.empty((len(left), right.shape[1]), left.dtype)
+    elif np.may_share_memory(left, out) or np.may_share_memory(right, out):
+        return None  # NumPy makes a copy first
+    try:
+        return out if gemm(left, right, out, 0.0) else None
+    except (TypeError, ValueError):  # types that differ, or an out that is read-only
+        return None
 
 
 def gemm_for(dtype: np.dtype[Any]) -> Callable[..., bool] | None:
@@ -193,7 +202,7 @@ def loop(function: Callable[..., None]) -> Callable[..., bool]:
     def run(first: Array, second: Array, *others: Any) -> bool:
         if IN_USE.compiles is False or not type(first) is type(second) is np.ndarray:
             return False
-        if not _is_native(first.dtype) or not IN_USE.loaded().compiles:
+        if not _is_native(first.dtype) or not (IN_USE.compiles or IN_USE.loaded().compiles):
             return False
         compiled(function)(first, second, *others)
         return True
