@@ -37,7 +37,7 @@ def interpreted_loops(
         patch.setattr(acceleration, "LEAST_WORK", 2**15)
         patch.setattr(mkl, "sgemm", partial(gemm_of_a_blas, ctypes.c_float))
         patch.setattr(mkl, "dgemm", partial(gemm_of_a_blas, ctypes.c_double))
-        IN_USE.use(True, mkl.gemm, "")
+        IN_USE.compiles, IN_USE.gemm, IN_USE.dot = True, mkl.gemm, acceleration.matrix_product
         yield
 
 

@@ -31,8 +31,8 @@ VARIABLE = "CHAINRULE_FAST"
 LEAST_WORK, LEAST_COLUMNS = 2**19, 8
 """Products with fewer multiplications, or fewer columns, stay with NumPy, which is faster there."""
 
-SMALL_MATRIX = 4096
-"""Products with so few weights, or for a gradient of so few numbers, do not even ask."""
+FEW = 4096
+"""With at most so many numbers in the first matrix, layers call `np.dot` and do not even ask."""
 
 
 class _Libraries:
@@ -43,9 +43,9 @@ class _Libraries:
     compiles
         Whether loops are compiled; None until the first one, or the first large product.
     gemm
-        `mkl.gemm`, compiled; None if NumPy computes all products.
+        `mkl.gemm`, compiled; None if there is no MKL. Convolutions use it wherever it is.
     dot
-        The product that layers call: `np.dot`, or `matrix_product` if there may be a `gemm`.
+        The product that layers call: `np.dot`, or `matrix_product` if MKL may be faster.
     reason
         Why something is not used.
     """
@@ -57,36 +57,32 @@ class _Libraries:
 
     def turn(self, on: bool, reason: str) -> None:
         """Turn the libraries on, where they are installed, or off for this reason."""
-        self.use(None if on else False, None, reason)
-
-    def use(self, compiles: bool | None, gemm: Callable[..., bool] | None, reason: str) -> None:
-        """Compile loops or not, and use this function for products, or NumPy."""
-        self.reason, self.gemm = reason, gemm
-        is_numpys = gemm is None and compiles is not None
-        self.dot: Callable[..., Any] = np.dot if is_numpys else matrix_product
-        self.compiles = compiles
+        self.reason = reason
+        self.compiles: bool | None = None if on else False
+        self.gemm: Callable[..., bool] | None = None
+        self.dot: Callable[..., Any] = matrix_product if on else np.dot
 
     def loaded(self) -> _Libraries:
         """The same, after it was found out what there is."""
         if self.compiles is None:
-            compiles, gemm, reason = False, None, ""
+            compiles, self.dot = False, np.dot
             try:
                 required("numba", "compiled functions need")
                 compiles = True
-                require_gain()
-                gemm = compiled(mkl.gemm)
+                require_one_thread()
+                self.gemm = compiled(mkl.gemm)
+                if not processor().startswith("znver"):  # on AMD's, NumPy's BLAS is faster
+                    self.dot = matrix_product
             except Exception as error:  # also of a numba that does not know this NumPy yet
-                reason = _reason(error)
-            self.use(compiles, gemm, reason)
+                self.reason = _reason(error)
+            self.compiles = compiles
         return self
 
 
-def require_gain() -> None:
-    """MKL is faster than another BLAS on Intel's processors, and in one thread; else, an error."""
+def require_one_thread() -> None:
+    """MKL is faster than another BLAS in one thread, but not than one with several."""
     if "mkl" in blas_name().lower():
         raise ImportError("NumPy's own BLAS is MKL")
-    if processor().startswith("znver"):
-        raise ImportError("on AMD's processors NumPy's BLAS is faster")
     threads = blas_threads()
     if threads != 1:
         said = f"NumPy's BLAS has {threads or 'an unknown number of'} threads"
@@ -166,7 +162,7 @@ def matrix_product(
 
 def _product_of_mkl(left: Array, right: Array, out: Array | None) -> Array | None:
     gemm = gemm_for(left.dtype)
-    if gemm is None:
+    if gemm is None or IN_USE.dot is np.dot:
         return None
     if out is None:
         out = np.empty((len(left), right.shape[1]), left.dtype)
@@ -260,7 +256,8 @@ def show_config() -> None:
     print(f"fast: on, numba {numba.__version__} compiles the steps of optimizers and LSTMs")
     products = f"without MKL: {IN_USE.reason}"
     if IN_USE.gemm is not None:
-        products = f"{mkl.version()} computes products of matrices"
+        what = "convolutions" if IN_USE.dot is np.dot else "products of matrices"
+        products = f"{mkl.version()} computes {what}"
     print(f"      {products}")
 
 

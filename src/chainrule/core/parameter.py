@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from chainrule.core.acceleration import SMALL_MATRIX, matrix_product
+from chainrule.core.acceleration import FEW, IN_USE, matrix_product
 from chainrule.core.errors import (
     ConfigurationError,
     DefinitionError,
@@ -236,11 +236,11 @@ class Parameter(Hinted):
         # Both call the same BLAS. dot has less overhead and rejects an `out` that does not fit;
         # matmul does not write zeros first but would broadcast. For stacks, dot is not matmul.
         grad = self._grad if self._grad is not None else self._gradient()
-        is_small = grad.size <= SMALL_MATRIX and left.ndim <= 2 >= right.ndim
+        is_small = grad.size <= 4096 and left.ndim <= 2 >= right.ndim
         if self._grad_is_zero:
             try:
                 if is_small:
-                    np.dot(left, right, out=grad)
+                    (np.dot if left.size <= FEW else IN_USE.dot)(left, right, out=grad)
                     self._grad_is_zero = False
                     return
                 if left.shape[:-1] + right.shape[1:] == grad.shape:
