@@ -65,17 +65,18 @@ class _Libraries:
     def loaded(self) -> _Libraries:
         """The same, after it was found out what there is."""
         if self.compiles is None:
-            compiles, self.dot = False, np.dot
+            compiles = False
+            dot: Callable[..., Any] = np.dot
             try:
                 required("numba", "compiled functions need")
                 compiles = True
                 require_one_thread()
                 self.gemm = compiled(mkl.gemm)
                 if not processor().startswith("znver"):  # on AMD's, NumPy's BLAS is faster
-                    self.dot = matrix_product
+                    dot = self.dot
             except Exception as error:  # also of a numba that does not know this NumPy yet
                 self.reason = _reason(error)
-            self.compiles = compiles
+            self.dot, self.compiles = dot, compiles  # last: another thread may multiply meanwhile
         return self
 
 

@@ -240,7 +240,8 @@ class Parameter(Hinted):
         if self._grad_is_zero:
             try:
                 if is_small:
-                    (np.dot if left.size <= FEW else IN_USE.dot)(left, right, out=grad)
+                    dot = np.dot if left.size <= FEW else IN_USE.dot
+                    dot(left, right, out=grad)
                     self._grad_is_zero = False
                     return
                 if left.shape[:-1] + right.shape[1:] == grad.shape:
