@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from chainrule.core.acceleration import IN_USE, matrix_product
+from chainrule.core.acceleration import FEW, IN_USE, matrix_product
 from chainrule.core.errors import (
     ConfigurationError,
     DefinitionError,
@@ -242,7 +242,8 @@ class Parameter(Hinted):
         if self._grad_is_zero:
             try:
                 if is_small:
-                    IN_USE.dot(left, right, out=grad)
+                    dot = np.dot if left.size <= FEW else IN_USE.dot
+                    dot(left, right, out=grad)
                     self._grad_is_zero = False
                     return
                 if left.shape[:-1] + right.shape[1:] == grad.shape:
