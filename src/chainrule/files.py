@@ -19,15 +19,16 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import glob
 import os
 import stat
 import weakref
 from collections.abc import Iterator
-from pathlib import Path
-from typing import BinaryIO, ClassVar
+from typing import TYPE_CHECKING, BinaryIO, ClassVar
 
 from chainrule.core.errors import StorageError
+
+if TYPE_CHECKING:
+    from pathlib import Path  # imported on use: every program imports this module, few need a file
 
 PARTIAL = ".partial"
 """The suffix of files that are not completely written yet."""
@@ -50,8 +51,10 @@ def write(path: str | os.PathLike[str], content: bytes, what: str) -> None:
     StorageError
         If the file could not be written; nothing has changed.
     """
+    import glob
+
     try:
-        target = Path(os.path.realpath(expanded(path)))
+        target = _followed(path)
         mode = _mode(target)
         sweep(target.parent, f"{glob.escape(target.name[:100])}.{'[0-9a-f]' * 8}")
         partial, file = _new_partial(target, mode)
@@ -76,12 +79,19 @@ def write(path: str | os.PathLike[str], content: bytes, what: str) -> None:
 
 def expanded(path: str | os.PathLike[str]) -> Path:
     """The path with ``~`` expanded."""
+    from pathlib import Path
+
     return Path(os.path.expanduser(path))
 
 
 def resolved(path: str | os.PathLike[str]) -> Path:
     """The absolute path, with ``~`` expanded: it survives a change of the working folder."""
     return expanded(path).absolute()
+
+
+def _followed(path: str | os.PathLike[str]) -> Path:
+    """The path of the file itself, if the given one is that of a link."""
+    return expanded(os.path.realpath(expanded(path)))
 
 
 def sweep(folder: Path, pattern: str) -> None:
@@ -166,7 +176,7 @@ def require_place_for_file(path: str | os.PathLike[str], what: str) -> None:
         If its folder does not exist, it is not a regular file, or writing is not permitted.
     """
     try:
-        target = Path(os.path.realpath(expanded(path)))
+        target = _followed(path)
         if target.is_dir():
             raise _error(errno.EISDIR)
         if target.exists():
@@ -183,7 +193,7 @@ def require_place_for_file(path: str | os.PathLike[str], what: str) -> None:
 def require_place_for_folder(path: str | os.PathLike[str], what: str) -> None:
     """Raise an error if a folder cannot be created or written to; see `require_place_for_file`."""
     try:
-        target = Path(os.path.realpath(expanded(path)))
+        target = _followed(path)
         while not target.exists():
             target = target.parent
         _require_folder(target)
@@ -287,6 +297,8 @@ def sync_folder(folder: Path) -> None:
 
 def unwritten(path: str | os.PathLike[str], error: Exception, what: str) -> StorageError:
     """The error for a file that could not be written."""
+    from pathlib import Path
+
     return StorageError(
         f"{what} could not be written",
         place=os.fspath(path),
@@ -297,6 +309,8 @@ def unwritten(path: str | os.PathLike[str], error: Exception, what: str) -> Stor
 
 def unread(path: str | os.PathLike[str], error: Exception, what: str) -> StorageError:
     """The error for a file that could not be read."""
+    from pathlib import Path
+
     missing = isinstance(error, FileNotFoundError)
     hint = {
         errno.EISDIR: "this is a folder: pass the name of a file in it",

@@ -89,7 +89,8 @@ def test_a_checkpoint_that_names_no_blas_resumes_without_a_word(tmp_path, monkey
 
 @pytest.mark.peers
 def test_a_run_with_mkl_resumes_bit_for_bit(tmp_path, monkeypatch):
-    monkeypatch.setattr(acceleration, "blas_threads", lambda: 1)
+    monkeypatch.setattr(acceleration, "require_one_thread", lambda: None)
+    monkeypatch.setattr(acceleration, "processor", lambda: "sapphirerapids")
     x, t = np.random.default_rng(0).normal(size=(2, 200, 500))
 
     def trained(*given: callbacks.Callback, **options: Any) -> np.ndarray:

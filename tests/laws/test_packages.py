@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import importlib
 import os
 import re
 import subprocess
@@ -346,6 +347,50 @@ def test_importing_chainrule_loads_nothing_that_is_not_needed_yet():
     modules = loaded_by("import chainrule")
     assert "chainrule" in modules
     assert not modules & {"rich", "matplotlib", "safetensors", "scipy", "torch", "numpy.f2py"}
+
+
+FIRST_LINE = "from chainrule import Dense, Activation, Sequential, Trainer, losses, optimizers"
+
+
+def test_the_first_line_of_a_program_loads_only_what_each_program_uses():
+    """Each module costs time, and each attrs class in it half a millisecond."""
+    modules = loaded_by(FIRST_LINE)
+    later = {
+        "losses": {"differences", "entropies", "likelihoods", "per_output"},
+        "optimizers": {"adam", "adaptive", "chunked", "lion", "sgd"},
+        "training": {"class_metrics", "delta_watch", "interruption", "number_metrics", "run"},
+        "data": {"augmentation", "batches", "class_weights", "orders", "prefetch"},
+        "layers": {"convolution", "normalization", "recurrent", "reshape", "softmax"},
+        "graph": {"ensemble", "graph", "node"},
+        "callbacks": {"checkpoint", "csv_logger", "early_stopping"},
+    }
+    for name, modules_of_package in later.items():
+        for module in modules_of_package:
+            assert (ROOT / name / f"{module}.py").is_file()
+            assert f"chainrule.{name}.{module}" not in modules
+    # Of the standard library, what only files, errors and threads need.
+    assert not modules - loaded_by("import numpy") & {"csv", "difflib", "json", "pathlib", "signal"}
+
+
+def test_training_on_arrays_loads_no_other_kind_of_data():
+    modules = loaded_by(
+        f"{FIRST_LINE}\n"
+        "trainer = Trainer(Dense(1), losses.HalfSquaredError(), optimizers.SGD(0.1))\n"
+        "trainer.fit([[1.0]], [[2.0]], epochs=1)\n"
+        "trainer.evaluate([[1.0]], [[2.0]])"
+    )
+    assert {"chainrule.data.batches", "chainrule.losses.differences"} <= modules
+    kinds = {"augmented_batches", "iterated_batches", "stored_batches"}
+    assert not modules & {f"chainrule.data.{kind}" for kind in kinds}
+    assert not modules & {"chainrule.losses.likelihoods", "chainrule.training.class_metrics"}
+
+
+@pytest.mark.parametrize("name", ["callbacks", "data", "losses", "metrics", "optimizers"])
+def test_the_names_of_a_package_that_are_loaded_on_use_can_all_be_had(name):
+    package = getattr(chainrule, name)
+    for each, place in package._MODULES.items():
+        assert each in package.__all__ and each in dir(package)
+        assert getattr(package, each) is getattr(importlib.import_module(place), each)
 
 
 def test_a_training_step_loads_neither_display_nor_storage():

@@ -14,7 +14,6 @@ from chainrule.core.errors import ConfigurationError, DataError, DtypeError, Sha
 from chainrule.training.metric import LossMetric
 from chainrule.training.metrics import (
     F1,
-    KNOWN,
     R2,
     Precision,
     Recall,
@@ -24,6 +23,7 @@ from chainrule.training.metrics import (
     binary_accuracy,
     computed,
     confusion_matrix,
+    known,
     named,
 )
 
@@ -81,9 +81,9 @@ def test_every_metric_that_has_a_name_is_nan_for_a_network_that_returns_nan() ->
     model.parameters["dense_1.biases"].value[0] = np.nan
     x, t = np.ones((4, 3)), np.eye(2)[[0, 1, 0, 1]]
     for loss in (LOSS, losses.SoftmaxCrossEntropy(), losses.SigmoidCrossEntropy()):
-        trainer = Trainer(model, loss, optimizers.SGD(0.1), metrics=list(KNOWN))
+        trainer = Trainer(model, loss, optimizers.SGD(0.1), metrics=list(known()))
         figures = trainer.evaluate(x, t)
-        assert set(figures) == {"loss", *KNOWN}
+        assert set(figures) == {"loss", *known()}
         assert all(np.isnan(figure) for figure in figures.values()), figures
 
 
@@ -206,7 +206,7 @@ def test_the_metrics_of_an_epoch_are_not_averages_of_its_batches() -> None:
     assert all(history[name][1] == pytest.approx(expected[name], rel=1e-14) for name in expected)
 
 
-@pytest.mark.parametrize("name", [*KNOWN, "top_3_accuracy"])
+@pytest.mark.parametrize("name", [*known(), "top_3_accuracy"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_metric_with_weights_of_one_is_the_one_without(name: str, dtype: str) -> None:
     rng = np.random.default_rng(0)

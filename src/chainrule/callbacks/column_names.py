@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
+
+from chainrule.core.hints import nearest
 
 VALIDATION = "validation_"
 SHORT = "val_"
@@ -24,7 +25,5 @@ def nearest_column(column: str, columns: Sequence[str]) -> str | None:
     of_validation = column.startswith(VALIDATION)
     same_data = [name for name in columns if name.startswith(VALIDATION) == of_validation]
     bare = {name.removeprefix(VALIDATION): name for name in same_data}
-    close = difflib.get_close_matches(column.removeprefix(VALIDATION), bare, n=1)
-    close = [bare[name] for name in close]
-    close += difflib.get_close_matches(column, columns, n=1, cutoff=0.8)
-    return close[0] if close else None
+    close = nearest(column.removeprefix(VALIDATION), bare)
+    return nearest(column, columns, alike=0.8) if close is None else bare[close]

@@ -9,7 +9,6 @@ Numbers have enough digits to read back the same bits: Python's `repr` of a floa
 
 from __future__ import annotations
 
-import csv
 import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,6 +31,8 @@ def table(history: Mapping[str, Sequence[float]]) -> str:
 
 def columns_in(text: str) -> list[str] | None:
     """The names in the first line; None if the text is empty."""
+    import csv
+
     return next(csv.reader(io.StringIO(text)), None)
 
 
@@ -48,6 +49,8 @@ def read(text: str) -> dict[str, list[float]]:
     ValueError
         The text is not such a table; the message names the line.
     """
+    import csv
+
     if not ends_with_newline(text):
         last, number = text.rpartition("\n")[2], text.count("\n") + 1
         raise ValueError(

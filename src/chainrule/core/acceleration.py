@@ -17,10 +17,13 @@ import functools
 import os
 import sys
 from collections.abc import Callable
+from inspect import isfunction
 from typing import Any
 
 import numpy as np
 
+from chainrule.core import mkl
+from chainrule.core.extras import required
 from chainrule.core.types import Array
 
 VARIABLE = "CHAINRULE_FAST"
@@ -28,70 +31,56 @@ VARIABLE = "CHAINRULE_FAST"
 LEAST_WORK, LEAST_COLUMNS = 2**19, 8
 """Products with fewer multiplications, or fewer columns, stay with NumPy, which is faster there."""
 
+FEW = 4096
+"""With at most so many numbers in the first matrix, layers call `np.dot` and do not even ask."""
+
 
 class _Libraries:
     """What is in use; there is one for the program.
 
     Attributes
     ----------
-    is_on
-        Whether functions are compiled; None until the first one.
-    dot
-        The product that layers call: `np.dot`, or `matrix_product` if `gemm` is not None.
+    compiles
+        Whether loops are compiled; None until the first one, or the first large product.
     gemm
-        `mkl.gemm`, compiled; None if NumPy computes all products.
-    reasons
-        Why a library is not used.
+        `mkl.gemm`, compiled; None if there is no MKL. Convolutions use it wherever it is.
+    dot
+        The product that layers call: `np.dot`, or `matrix_product` if MKL may be faster.
+    reason
+        Why something is not used.
     """
 
-    __slots__ = ("dot", "gemm", "is_on", "reasons")
+    __slots__ = ("compiles", "dot", "gemm", "reason")
 
     def __init__(self) -> None:
         self.turn(os.environ.get(VARIABLE) != "0", f"{VARIABLE}=0")
 
     def turn(self, on: bool, reason: str) -> None:
         """Turn the libraries on, where they are installed, or off for this reason."""
-        self.is_on: bool | None = None if on else False
-        self.multiply_by(self._first_product if on else None)
-        self.reasons: dict[str, str] = {} if on else dict.fromkeys(("numba", "MKL"), reason)
+        self.reason = reason
+        self.compiles: bool | None = None if on else False
+        self.gemm: Callable[..., bool] | None = None
+        self.dot: Callable[..., Any] = matrix_product if on else np.dot
 
-    def multiply_by(self, gemm: Callable[..., bool] | None) -> None:
-        """Use this function for products, or NumPy."""
-        self.gemm = gemm
-        self.dot: Callable[..., Any] = np.dot if gemm is None else matrix_product
-
-    def finds_numba(self) -> bool:
-        """Whether functions can be compiled."""
-        if self.is_on is None:
-            from chainrule.core.extras import required
-
+    def loaded(self) -> _Libraries:
+        """The same, after it was found out what there is."""
+        if self.compiles is None:
+            compiles = False
+            dot: Callable[..., Any] = np.dot
             try:
                 required("numba", "compiled functions need")
-                self.is_on = True
+                compiles = True
+                require_one_thread()
+                self.gemm = compiled(mkl.gemm)
+                if not processor().startswith("znver"):  # on AMD's, NumPy's BLAS is faster
+                    dot = self.dot
             except Exception as error:  # also of a numba that does not know this NumPy yet
-                self.is_on = False
-                self.multiply_by(None)
-                self.reasons = dict.fromkeys(("numba", "MKL"), _reason(error))
-        return self.is_on
-
-    def finds_mkl(self) -> bool:
-        """Whether MKL computes products."""
-        if self.gemm == self._first_product:
-            gemm = None
-            if self.finds_numba():
-                try:
-                    _require_one_thread()
-                    gemm = compiled_gemm()
-                except Exception as error:
-                    self.reasons["MKL"] = _reason(error)
-            self.multiply_by(gemm)
-        return self.gemm is not None
-
-    def _first_product(self, left: Array, right: Array, out: Array, kept: float) -> bool:
-        return self.finds_mkl() and self.gemm is not None and self.gemm(left, right, out, kept)
+                self.reason = _reason(error)
+            self.dot, self.compiles = dot, compiles  # last: another thread may multiply meanwhile
+        return self
 
 
-def _require_one_thread() -> None:
+def require_one_thread() -> None:
     """MKL is faster than another BLAS in one thread, but not than one with several."""
     if "mkl" in blas_name().lower():
         raise ImportError("NumPy's own BLAS is MKL")
@@ -102,10 +91,10 @@ def _require_one_thread() -> None:
 
 
 def _reason(error: Exception) -> str:
-    missing = isinstance(error.__cause__, ModuleNotFoundError)
+    if isinstance(error.__cause__, ModuleNotFoundError):
+        return f"numba is not installed: {getattr(error, 'hint', '')}"
     cause = error.__cause__ or error
-    lines = str(cause).splitlines() or [type(cause).__name__]
-    return f"numba is not installed: {getattr(error, 'hint', '')}" if missing else lines[0]
+    return (str(cause).splitlines() or [type(cause).__name__])[0]
 
 
 class use_fast:  # noqa: N801, a function that is also a context
@@ -134,8 +123,6 @@ class use_fast:  # noqa: N801, a function that is also a context
     def __init__(self, on: bool = True) -> None:
         self._before = {name: getattr(IN_USE, name) for name in IN_USE.__slots__}
         if on:
-            from chainrule.core.extras import required
-
             required("numba", "use_fast needs")
         IN_USE.turn(on, "use_fast(False)")
 
@@ -165,21 +152,32 @@ def matrix_product(
     plain
         The function of NumPy that computes it otherwise.
     """
-    gemm = IN_USE.gemm
-    if type(left) is np.ndarray is type(right) and left.ndim == 2 == right.ndim:
+    if type(left) is type(right) is np.ndarray and left.ndim == right.ndim == 2:
         columns = right.shape[1]
-        is_large = left.size * columns >= LEAST_WORK and columns >= LEAST_COLUMNS
-        if is_large and gemm is not None and _is_native(left.dtype):
-            target = np.empty((len(left), columns), left.dtype) if out is None else out
-            try:
-                if gemm(left, right, target, 0.0):
-                    return target
-            except (TypeError, ValueError):  # types that differ, or an out that is read-only
-                pass
+        if left.size * columns >= LEAST_WORK and columns >= LEAST_COLUMNS:
+            product = _product_of_mkl(left, right, out)
+            if product is not None:
+                return product
     return plain(left, right) if out is None else plain(left, right, out=out)
 
 
-IN_USE = _Libraries()
+def _product_of_mkl(left: Array, right: Array, out: Array | None) -> Array | None:
+    gemm = gemm_for(left.dtype)
+    if gemm is None or IN_USE.dot is np.dot:
+        return None
+    if out is None:
+        out = np.empty((len(left), right.shape[1]), left.dtype)
+    elif np.may_share_memory(left, out) or np.may_share_memory(right, out):
+        return None  # NumPy makes a copy first
+    try:
+        return out if gemm(left, right, out, 0.0) else None
+    except (TypeError, ValueError):  # types that differ, or an out that is read-only
+        return None
+
+
+def gemm_for(dtype: np.dtype[Any]) -> Callable[..., bool] | None:
+    """`mkl.gemm`, if it is in use and computes products of this type."""
+    return IN_USE.loaded().gemm if _is_native(dtype) else None
 
 
 def _is_native(dtype: np.dtype[Any]) -> bool:
@@ -187,67 +185,46 @@ def _is_native(dtype: np.dtype[Any]) -> bool:
     return dtype.char in "fd" and dtype.isnative
 
 
-def multiplies_fast(dtype: np.dtype[Any]) -> bool:
-    """Whether MKL computes products of this type, so that a copy for a large one pays."""
-    return _is_native(dtype) and IN_USE.finds_mkl()
+IN_USE = _Libraries()
 
 
-def accelerated(
-    function: Callable[..., None], first: Array, second: Array
-) -> Callable[..., None] | None:
-    """The compiled function for two arrays of float32 or float64; None if NumPy has to do it."""
-    if IN_USE.is_on is False:
-        return None
-    is_plain = type(first) is type(second) is np.ndarray and _is_native(first.dtype)
-    return compiled(function) if is_plain and IN_USE.finds_numba() else None
+def loop(function: Callable[..., None]) -> Callable[..., bool]:
+    """A decorator: the function runs compiled, or not at all; it returns whether it did.
 
+    It does not if numba is not in use, or the first two arguments are not arrays of float32 or
+    float64. Then NumPy has to do the same.
+    """
 
-def runs(function: Callable[..., None], *arguments: Any) -> bool:
-    """Run a function compiled; False if NumPy has to do it. See `accelerated`."""
-    fast = None if IN_USE.is_on is False else accelerated(function, *arguments[:2])
-    if fast is None:
-        return False
-    fast(*arguments)
-    return True
+    @functools.wraps(function)
+    def run(first: Array, second: Array, *others: Any) -> bool:
+        if IN_USE.compiles is False or not type(first) is type(second) is np.ndarray:
+            return False
+        if not _is_native(first.dtype) or not (IN_USE.compiles or IN_USE.loaded().compiles):
+            return False
+        compiled(function)(first, second, *others)
+        return True
 
-
-# ------------------------------------------------------------------------------- compiling
+    return run
 
 
 @functools.cache
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function compiled by numba."""
-    return _compiled(function, {})
+def compiled(function: Any) -> Callable[..., Any]:
+    """A function compiled by numba, and the functions that it calls.
 
-
-@functools.cache
-def compiled_gemm() -> Callable[..., bool]:
-    """The product of MKL."""
-    from chainrule.core import mkl
-
-    names = {"layout": compiled(mkl.layout), "reach": compiled(mkl.reach), **mkl.symbols()}
-    return _compiled(mkl.gemm, names, list(mkl.signatures()))
-
-
-@functools.cache
-def compiled_with_gemm(
-    function: Callable[..., Any], *others: Callable[..., Any]
-) -> Callable[..., Any]:
-    """A compiled function that calls `mkl.gemm` and other functions by their names."""
-    names = {each.__name__: compiled(each) for each in others}
-    return _compiled(function, {"gemm": compiled_gemm(), **names})
-
-
-def _compiled(function: Any, names: dict[str, Any], signatures: Any = None) -> Callable[..., Any]:
-    """Compiled without fast-math, so in NumPy's arithmetic, and kept in a cache on the disk.
-
+    This is without fast-math, so in NumPy's arithmetic. The result is kept in a cache on the disk.
     numba compiles again if the file of a function has changed, but not if that of a function that
     it calls has: after a change of `mkl`, delete src/chainrule/layers/__pycache__.
     """
     import numba
 
-    if names:
-        function = type(function)(function.__code__, {**function.__globals__, **names})
+    is_gemm = function is mkl.gemm
+    names: dict[str, Any] = mkl.symbols() if is_gemm else {}
+    for name in function.__code__.co_names:
+        called = function.__globals__.get(name)
+        if isfunction(called) and name not in names:
+            names[name] = compiled(called)
+    function = type(function)(function.__code__, {**function.__globals__, **names})
+    signatures = list(mkl.signatures()) if is_gemm else None
     options = {"nogil": True, "error_model": "numpy"}
     try:
         fast: Callable[..., Any] = numba.njit(signatures, cache=True, **options)(function)
@@ -268,29 +245,34 @@ def show_config() -> None:
     """
     import platform
 
-    from chainrule.core import mkl
-
     threads = blas_threads()
     versions = f"Python {platform.python_version()}, NumPy {np.__version__}"
     print(f"chainrule {sys.modules['chainrule'].__version__}, {versions}")
     print(f"BLAS of NumPy: {blas_name()}, threads: {threads or 'unknown'}")
-    if not IN_USE.finds_numba():
-        print(f"fast: off, {IN_USE.reasons['numba']}")
+    if not IN_USE.loaded().compiles:
+        print(f"fast: off, {IN_USE.reason}")
         return
     import numba
 
     print(f"fast: on, numba {numba.__version__} compiles the steps of optimizers and LSTMs")
-    if not IN_USE.finds_mkl():
-        print(f"      without MKL: {IN_USE.reasons['MKL']}")
-    else:
-        print(f"      {mkl.version()} computes products of matrices")
+    products = f"without MKL: {IN_USE.reason}"
+    if IN_USE.gemm is not None:
+        what = "convolutions" if IN_USE.dot is np.dot else "products of matrices"
+        products = f"{mkl.version()} computes {what}"
+    print(f"      {products}")
 
 
 def blas_in_use() -> str:
     """The BLAS that determines the last bits of products, with its version."""
-    from chainrule.core import mkl
+    return blas_name() if IN_USE.loaded().gemm is None else mkl.version()
 
-    return mkl.version() if IN_USE.finds_mkl() else blas_name()
+
+def processor() -> str:
+    """The family of processors, such as ``"sapphirerapids"``, or ``"znver4"`` of AMD."""
+    import llvmlite.binding
+
+    name: str = llvmlite.binding.get_host_cpu_name()
+    return name
 
 
 def blas_name() -> str:

@@ -25,7 +25,6 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from chainrule.core import initializers
 from chainrule.core.errors import (
@@ -61,6 +60,8 @@ from chainrule.core.parameter import Parameter, ParameterVector
 from chainrule.core.types import Array, Shape
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from chainrule.core.layer import Layer
 
 

@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
+from chainrule.core.tree import full_repr
+
 if TYPE_CHECKING:
     from chainrule.core.layer import Layer
 
@@ -31,7 +33,7 @@ def _as_tuple(given: str | Iterable[str]) -> tuple[str, ...]:
     return (given,) if isinstance(given, str) else tuple(given)
 
 
-@frozen
+@frozen(repr=False)
 class Equations:
     """The equations of a layer, as NumPy expressions.
 
@@ -77,6 +79,8 @@ class Equations:
     apply: tuple[str, ...] = field(default=(), converter=_as_tuple)
     updates: Mapping[str, str] = field(factory=dict)
     signs: Mapping[str, tuple[str, str]] = field(factory=dict)
+
+    __repr__ = full_repr
 
 
 def equations_of(layer: Layer) -> Equations:

@@ -15,20 +15,21 @@ a connection, so they multiply n_in and n_out.
 from __future__ import annotations
 
 import contextlib
-import difflib
 import math
 import numbers
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 from attrs import field, frozen
 
 from chainrule.core.elsewhere import INITIALIZERS
 from chainrule.core.errors import ConfigurationError, ShapeError, described, shortened
-from chainrule.core.hints import Hinted, missing_name, value_elsewhere
+from chainrule.core.hints import Hinted, missing_name, nearest, value_elsewhere
 from chainrule.core.types import Shape
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = [
     "Constant",
@@ -87,7 +88,11 @@ class Initializer(Hinted):
 
 
 @frozen
-class Zeros(Initializer):
+class _WithoutFields(Initializer):
+    """What attrs makes of this class is right for those below, too, if they add no field."""
+
+
+class Zeros(_WithoutFields):
     """w = 0. Right for biases; as weights they keep all units of a layer identical forever."""
 
     name: ClassVar[str] = "zeros"
@@ -97,8 +102,7 @@ class Zeros(Initializer):
         return np.zeros(shape)
 
 
-@frozen
-class Ones(Initializer):
+class Ones(_WithoutFields):
     """w = 1."""
 
     name: ClassVar[str] = "ones"
@@ -141,7 +145,6 @@ class Uniform(Initializer):
         return rng.uniform(self.low, self.high, shape)
 
 
-@frozen
 class LectureUniform(Uniform):
     """w ~ U(−0.1, 0.1): the initial weights of the lecture when it learns a 2D function."""
 
@@ -169,7 +172,7 @@ class Normal(Initializer):
         return rng.normal(self.mean, self.standard_deviation, shape)
 
 
-class _Scaled(Initializer):
+class _Scaled(_WithoutFields):
     """Draws values with the `variance` that follows from the numbers of connections."""
 
     uniform: ClassVar[bool]
@@ -200,7 +203,6 @@ class _LeCun(_Scaled):
         return 1.0 / max(1, n_in)
 
 
-@frozen
 class GlorotUniform(_Glorot):
     """w ~ U(−a, a) with a = √(6 / (n_in + n_out)). Glorot and Bengio 2010, equation 16."""
 
@@ -208,7 +210,6 @@ class GlorotUniform(_Glorot):
     uniform: ClassVar[bool] = True
 
 
-@frozen
 class GlorotNormal(_Glorot):
     """w ~ N(0, 2 / (n_in + n_out)). Glorot and Bengio 2010, equation 12."""
 
@@ -216,7 +217,6 @@ class GlorotNormal(_Glorot):
     uniform: ClassVar[bool] = False
 
 
-@frozen
 class HeUniform(_He):
     """w ~ U(−a, a) with a = √(6 / n_in). He et al. 2015, equation 10."""
 
@@ -224,7 +224,6 @@ class HeUniform(_He):
     uniform: ClassVar[bool] = True
 
 
-@frozen
 class HeNormal(_He):
     """w ~ N(0, 2 / n_in). He et al. 2015, equation 10."""
 
@@ -232,7 +231,6 @@ class HeNormal(_He):
     uniform: ClassVar[bool] = False
 
 
-@frozen
 class LeCunUniform(_LeCun):
     """w ~ U(−a, a) with a = √(3 / n_in). LeCun et al. 1998, section 4.6."""
 
@@ -240,7 +238,6 @@ class LeCunUniform(_LeCun):
     uniform: ClassVar[bool] = True
 
 
-@frozen
 class LeCunNormal(_LeCun):
     """w ~ N(0, 1 / n_in). LeCun et al. 1998, section 4.6."""
 
@@ -328,10 +325,10 @@ def get(initializer: str | float | Initializer) -> Initializer:
     if isinstance(initializer, numbers.Real) and not isinstance(initializer, bool | np.bool_):
         return Constant(initializer)
     name = initializer if isinstance(initializer, str) else ""
-    nearest = difflib.get_close_matches(name, KNOWN, n=1)
+    meant = nearest(name, KNOWN)
     hint = value_elsewhere(INITIALIZERS, name)
-    if hint is None and nearest:
-        hint = f"did you mean {nearest[0]!r}?"
+    if hint is None and meant:
+        hint = f"did you mean {meant!r}?"
     elif isinstance(initializer, type) and issubclass(initializer, Initializer):
         hint = f"create an instance: {initializer.__name__}(…)"
     raise ConfigurationError(

@@ -57,7 +57,6 @@ from typing import (
 
 import attrs
 import numpy as np
-import numpy.typing as npt
 
 from chainrule.core import (
     arrays,
@@ -76,8 +75,11 @@ from chainrule.core.errors import DefinitionError
 from chainrule.core.initializers import Initializer
 from chainrule.core.open_axes import with_sizes
 from chainrule.core.parameter import Parameter, ParameterVector
-from chainrule.core.tree import Tree
+from chainrule.core.tree import Tree, full_repr
 from chainrule.core.types import FloatArray, RowPattern, Shape
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 Called = TypeVar("Called", covariant=True)
 
@@ -483,7 +485,7 @@ class Layer(Tree):
     @reprlib.recursive_repr()
     def __repr__(self) -> str:
         try:
-            return messages.full_repr(self)
+            return full_repr(self)
         except RecursionError:  # nested too deep for Python's stack
             return f"{type(self).__name__}(…)"
 

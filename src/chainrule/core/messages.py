@@ -24,16 +24,6 @@ def label(layer: Layer) -> str:
     return text if len(text) <= 60 and "\n" not in text else type(layer).__name__
 
 
-def full_repr(layer: Layer) -> str:
-    """``Linear(units=30, rate=0.5)``: all fields, as attrs prints them."""
-    parts = []
-    for field in fields_of(type(layer)):
-        if field.repr:
-            text = field.repr if callable(field.repr) else repr
-            parts.append(f"{field.name}={text(getattr(layer, field.name, attrs.NOTHING))}")
-    return f"{type(layer).__qualname__.rpartition('>.')[2]}({', '.join(parts)})"
-
-
 def short_repr(layer: Layer) -> str:
     """``Dense(30, use_bias=False)``: the fields without a default or with another value."""
     parts = []

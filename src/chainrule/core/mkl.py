@@ -91,7 +91,8 @@ def symbols() -> dict[str, Any]:
 def gemm(left: Array, right: Array, out: Array, kept: float) -> bool:
     """Write the product into ``out``, plus ``kept`` times what is there.
 
-    False, and nothing is written, if the arrays are not matrices of a BLAS, or share memory.
+    False, and nothing is written, if the arrays are not matrices of a BLAS. What ``out`` has in
+    memory is its own.
     """
     (rows, inner), columns, size = left.shape, right.shape[1], out.itemsize
     if right.shape[0] != inner or out.shape != (rows, columns) or rows * inner * columns == 0:
@@ -102,11 +103,6 @@ def gemm(left: Array, right: Array, out: Array, kept: float) -> bool:
     if step == 0 or step_right == 0 or step_out == 0 or order_out != PLAIN:
         return False
     a, b, c = left.ctypes.data, right.ctypes.data, out.ctypes.data
-    end = c + reach(rows, columns, out.strides, size)
-    if c < a + reach(rows, inner, left.strides, size) and a < end:
-        return False  # NumPy makes a copy first
-    if c < b + reach(inner, columns, right.strides, size) and b < end:
-        return False
     settings = ROW_MAJOR, order, order_right, rows, columns, inner
     if size == 4:
         sgemm(*settings, 1.0, a, step, b, step_right, kept, c, step_out)
@@ -128,11 +124,6 @@ def layout(rows: int, columns: int, strides: tuple[int, int], size: int) -> tupl
             return order, 0
     fits = step >= length * size and step % size == 0 and step // size < 2**31
     return order, step // size if fits and max(rows, columns) < 2**31 else 0
-
-
-def reach(rows: int, columns: int, strides: tuple[int, int], size: int) -> int:
-    """How many bytes from its first number to its end."""
-    return (rows - 1) * strides[0] + (columns - 1) * strides[1] + size
 
 
 def sgemm(*arguments: Any) -> None:

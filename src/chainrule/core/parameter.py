@@ -15,9 +15,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
-from chainrule.core.acceleration import IN_USE, matrix_product
+from chainrule.core.acceleration import FEW, IN_USE, matrix_product
 from chainrule.core.errors import (
     ConfigurationError,
     DefinitionError,
@@ -29,6 +28,9 @@ from chainrule.core.errors import (
 from chainrule.core.hints import Hinted
 from chainrule.core.open_axes import fits
 from chainrule.core.types import Array, FloatArray, Shape
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 
 class Parameter(Hinted):
@@ -240,7 +242,8 @@ class Parameter(Hinted):
         if self._grad_is_zero:
             try:
                 if is_small:
-                    IN_USE.dot(left, right, out=grad)
+                    dot = np.dot if left.size <= FEW else IN_USE.dot
+                    dot(left, right, out=grad)
                     self._grad_is_zero = False
                     return
                 if left.shape[:-1] + right.shape[1:] == grad.shape:

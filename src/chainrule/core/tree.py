@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from copy import copy
 from typing import Any, ClassVar, Self, TypeVar
 
+import attrs
 import numpy as np
 
 T = TypeVar("T")
@@ -102,9 +103,19 @@ HOLDERS = (Tree, *CONTAINER)
 
 
 def fields_of(cls: type) -> tuple[Any, ...]:
-    """The attrs fields of a layer class, which are its configuration."""
+    """The attrs fields of a class; those of a layer are its configuration."""
     fields: tuple[Any, ...] = cls.__attrs_attrs__  # type: ignore[attr-defined]
     return fields  # what attrs.fields returns, several times faster
+
+
+def full_repr(thing: object) -> str:
+    """``Linear(units=30, rate=0.5)``: all fields, as attrs prints them."""
+    parts = []
+    for field in fields_of(type(thing)):
+        if field.repr:
+            text = field.repr if callable(field.repr) else repr
+            parts.append(f"{field.name}={text(getattr(thing, field.name, attrs.NOTHING))}")
+    return f"{type(thing).__qualname__.rpartition('>.')[2]}({', '.join(parts)})"
 
 
 def snake_case(name: str) -> str:

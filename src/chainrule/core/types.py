@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
-import numpy.typing as npt
 
 Array: TypeAlias = Any
 """An ndarray, or anything that NumPy's functions accept as one: a `Dual`, a GPU array, a tracer."""
 
-FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]
+FloatArray: TypeAlias = np.ndarray[Any, np.dtype[np.floating[Any]]]
 """An array of float32 or float64, as type checkers see the arrays of a parameter."""
 
 Shape: TypeAlias = tuple[int, ...]

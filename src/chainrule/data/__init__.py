@@ -24,8 +24,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from chainrule.core.hints import missing_name
-from chainrule.data.augmentation import augmented
+from chainrule.core.hints import loaded, missing_name
+
+if TYPE_CHECKING:
+    from chainrule.data.augmentation import augmented
+
+_MODULES = {"augmented": "chainrule.data.augmentation"}
 
 __all__ = ["augmented"]
 
@@ -33,4 +37,10 @@ __all__ = ["augmented"]
 if not TYPE_CHECKING:  # with a __getattr__, type checkers would accept any name
 
     def __getattr__(name: str) -> Any:
-        raise missing_name(__name__, name)
+        if name not in _MODULES:
+            raise missing_name(__name__, name)
+        return loaded(__name__, name, _MODULES)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -12,23 +12,19 @@ The kind depends on what an object can do, never on the library that it comes fr
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
 import numpy as np
 
 from chainrule.core.errors import ConfigurationError, shortened
+from chainrule.core.hints import nearest
 from chainrule.core.input_checks import as_tuple
 from chainrule.data.augmentation import Augmented
-from chainrule.data.augmented_batches import AugmentedBatches
 from chainrule.data.batches import ArrayBatches, Batches, FreshBatches
 from chainrule.data.class_weights import BALANCED, ClassWeights
-from chainrule.data.iterated_batches import IteratedBatches
 from chainrule.data.kinds import gives_batches, gives_pairs
-from chainrule.data.pair_batches import PairBatches
 from chainrule.data.samples import Data
 from chainrule.data.sources import is_read_here, is_stored
-from chainrule.data.stored_batches import StoredBatches
 
 BATCH_SIZE = 32
 """The default number of samples in a batch."""
@@ -83,7 +79,10 @@ def batches_of(
     DtypeError, ShapeError, DataError
         The data cannot be learned from.
     """
+    # A program that needs one kind of batches does not load the others.
     if isinstance(x, Augmented):
+        from chainrule.data.augmented_batches import AugmentedBatches
+
         changed = batches_of(
             x.x,
             _only(x.t, t),
@@ -113,6 +112,8 @@ def batches_of(
         _require_unbalanced(class_weights, "a function")
         return FreshBatches(x, steps, outputs=outputs, **options)
     if t is None and gives_batches(x):
+        from chainrule.data.iterated_batches import IteratedBatches
+
         length = length_of(x) if steps_per_epoch is None else None
         _require_no_others("an iterable", "iterable", shuffle, given)
         _require_unbalanced(class_weights, "an iterable")
@@ -123,12 +124,16 @@ def batches_of(
     _require_no_steps(steps_per_epoch)
     options |= {"batch_size": batch_size or BATCH_SIZE, "shuffle": shuffle}
     if t is None and gives_pairs(x):
+        from chainrule.data.pair_batches import PairBatches
+
         require_no_weights_beside(sample_weights)
         _require_no_blocks(shuffle)
         _require_unbalanced(class_weights, "a dataset")
         return PairBatches(x, outputs=outputs, **options)
     stored = list(filter(is_stored, (*as_tuple(x), *as_tuple(t))))
     if stored:
+        from chainrule.data.stored_batches import StoredBatches
+
         if prefetch is None:
             options["prefetch"] = all(map(is_read_here, stored))
         return StoredBatches.of(x, t, sample_weights, outputs=outputs, **options)
@@ -160,12 +165,12 @@ def _only(t: Any, other: Any) -> Any:
 def _require_shuffle(given: Any) -> None:
     if isinstance(given, bool | np.bool_) or (isinstance(given, str) and given in SHUFFLES):
         return
-    nearest = difflib.get_close_matches(str(given), SHUFFLES, n=1, cutoff=0.5)
+    meant = nearest(str(given), SHUFFLES, alike=0.5)
     raise ConfigurationError(
         "shuffle has an invalid value",
         expected="True, False, 'rows' or 'blocks'",
         received=f"shuffle={shortened(given)}",
-        hint=f"did you mean shuffle={nearest[0]!r}?" if nearest else None,
+        hint=f"did you mean shuffle={meant!r}?" if meant else None,
     )
 
 

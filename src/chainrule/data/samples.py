@@ -54,7 +54,7 @@ def _weights_read_only(weights: Any) -> Any:
     return each_array(read_only, weights)
 
 
-@frozen(eq=False)
+@frozen(eq=False, repr=False)
 class Data:
     """Samples: their inputs, their targets and, if given, their weights.
 
@@ -280,7 +280,7 @@ class Data:
         return tuple(y.shape[1:] for y in (outputs if isinstance(outputs, tuple) else (outputs,)))
 
 
-@frozen(eq=False)
+@frozen(eq=False, repr=False)
 class StoredRows:
     """Inputs that are read, checked and converted when some rows are requested.
 

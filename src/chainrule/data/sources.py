@@ -166,7 +166,7 @@ def block_of(sources: Sequence[DataSource]) -> int:
     return chunk * -(-READ_TOGETHER // (chunk * row_bytes))
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class DataSource:
     """An array that is read some rows at a time.
 
@@ -273,7 +273,7 @@ class InMemory(DataSource):
         return self.given
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Mapped(DataSource):
     """A memory map, or a view of one: its pages are released after they are read."""
 
@@ -324,7 +324,7 @@ class Mapped(DataSource):
             self._map.madvise(mmap.MADV_DONTNEED)
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Stack:
     """Rows of the same shape, each copied when it is added: a dataset may reuse its memory.
 

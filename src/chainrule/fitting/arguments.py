@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from chainrule.core import input_checks
 from chainrule.core.arrays import as_array, read_only
 from chainrule.core.errors import ConfigurationError, DataError, NonFiniteError, ShapeError
+from chainrule.core.hints import nearest
 from chainrule.core.input_checks import as_tuple
 from chainrule.core.layer import Layer
 from chainrule.core.parameter import ParameterVector
@@ -110,12 +110,12 @@ def window(parameters: ParameterVector, path: Any, argument: str) -> slice:
     known = windows(parameters)
     if path in known:
         return known[path]
-    near = difflib.get_close_matches(str(path), known, n=1, cutoff=0.4)
+    meant = nearest(str(path), known, alike=0.4)
     raise ConfigurationError(
         f"{argument}: the model has no parameter {path!r}",
         expected=f"one of {', '.join(map(repr, list(known)[:12]))}",
         received=repr(path),
-        hint=f"do you mean {near[0]!r}?" if near else None,
+        hint=f"do you mean {meant!r}?" if meant else None,
     )
 
 

@@ -14,7 +14,6 @@ Springer 2006.
 
 from __future__ import annotations
 
-import difflib
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +28,7 @@ from chainrule.calculus import derivatives
 from chainrule.core.building import unbuilt_on_error
 from chainrule.core.errors import ConfigurationError, NonFiniteError, shortened
 from chainrule.core.extras import required
-from chainrule.core.hints import hinted
+from chainrule.core.hints import hinted, nearest
 from chainrule.core.layer import Layer
 from chainrule.core.messages import not_a_layer
 from chainrule.core.parameter import ParameterVector
@@ -102,12 +101,12 @@ def _known_method(settings: object, attribute: Any, given: Any) -> None:
         return
     spellings = {method.replace("-", "").lower(): method for method in TOLERANCES}
     asked = str(given).replace("-", "").replace("_", "").lower()
-    nearest = difflib.get_close_matches(asked, spellings, n=1, cutoff=0.3)
+    meant = nearest(asked, spellings, alike=0.3)
     raise ConfigurationError(
         "minimize: unknown method",
         expected=", ".join(map(repr, TOLERANCES)),
         received=shortened(given),
-        hint=f"did you mean {spellings[nearest[0]]!r}?" if nearest else None,
+        hint=f"did you mean {spellings[meant]!r}?" if meant else None,
     )
 
 

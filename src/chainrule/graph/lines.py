@@ -25,7 +25,7 @@ See: TypeAlias = Callable[[PlanStep, Callable[[Any], Any], Any], Any]
 Asked: TypeAlias = Literal["deltas", "gradients"]
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class _Call:
     """A step, the author's own method of its layer, without the checks, and the layer's memory."""
 
@@ -41,7 +41,7 @@ class _Call:
         return cls(step, method, step.layer.__dict__)
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Line:
     """Calls in sequence, each on the result of the one before; only the ends use slots.
 

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.core.acceleration import compiled_with_gemm, multiplies_fast
+from chainrule.core.acceleration import compiled, gemm_for
 from chainrule.core.types import Array, Shape
 from chainrule.layers import kernels
 from chainrule.layers.windows import Windows, folded, inner, padded, reach
@@ -140,7 +140,7 @@ def _is_fast(x: Array, other: Array, windows: Windows, groups: int) -> bool:
     """Whether MKL computes the products, and numba copies the windows."""
     is_plain = type(x) is type(other) is np.ndarray and x.dtype is other.dtype
     is_plain = is_plain and min(x.size, other.size, *windows.outputs) > 0 and groups == 1
-    return is_plain and len(windows.kernel) < 3 and multiplies_fast(x.dtype)
+    return is_plain and len(windows.kernel) < 3 and gemm_for(x.dtype) is not None
 
 
 def _by_one_product(
@@ -171,7 +171,7 @@ def _by_one_product(
         gradient = np.zeros((width, deltas.shape[1]), x.dtype)
     lines = max(CACHED_BY_ONE_PRODUCT // (outer[2] * width * x.itemsize), 1)  # at a time
     rows = lines * outer[2] if lines < outer[1] else lines // outer[1] * places
-    compiled_with_gemm(kernels.correlate, kernels.columns_of)(
+    compiled(kernels.correlate)(
         np.ascontiguousarray(x).reshape(*x.shape[:-1], *flat, x.shape[-1]),
         matrix, np.empty(0, x.dtype) if biases is None else biases, outputs, deltas, gradient,
         np.empty((min(rows, len(x) * places), width), x.dtype),  # memory that stays in the cache

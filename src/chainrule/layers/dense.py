@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 from attrs import field
 
 from chainrule.core import initializers
-from chainrule.core.acceleration import IN_USE
+from chainrule.core.acceleration import FEW, IN_USE
 from chainrule.core.equations import Equations
 from chainrule.core.errors import ConfigurationError, ShapeError, shortened
 from chainrule.core.hints import activation_named
@@ -28,6 +27,9 @@ from chainrule.core.initializers import GlorotUniform, Initializer, Zeros
 from chainrule.core.layer import Layer
 from chainrule.core.types import Array, RowPattern, Shape
 from chainrule.core.validators import as_int, is_integer
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 
 def _as_width(units: int) -> int:
@@ -194,9 +196,10 @@ class Dense(Layer, repr=False):
 
 def product(rows: Array, matrix: Array) -> Array:
     """The product with the last axis of rows of any rank, as one product of two matrices."""
+    dot = np.dot if rows.size <= FEW else IN_USE.dot
     if rows.ndim == 2:
-        return IN_USE.dot(rows, matrix)
-    return np.reshape(IN_USE.dot(vectors(rows), matrix), (*rows.shape[:-1], matrix.shape[1]))
+        return dot(rows, matrix)
+    return np.reshape(dot(vectors(rows), matrix), (*rows.shape[:-1], matrix.shape[1]))
 
 
 def vectors(rows: Array) -> Array:

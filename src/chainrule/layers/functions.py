@@ -18,20 +18,21 @@ All formulas call NumPy's functions on the array they are given, so float32 stay
 
 from __future__ import annotations
 
-import difflib
 import math
 import numbers
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 from attrs import frozen
 
 from chainrule.core.elsewhere import FUNCTIONS
 from chainrule.core.errors import ConfigurationError
-from chainrule.core.hints import Hinted, value_elsewhere
+from chainrule.core.hints import Hinted, nearest, value_elsewhere
 from chainrule.core.types import Array
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 
 @frozen
@@ -729,8 +730,8 @@ def get(function: str | Function) -> Function:
 
 def _hint(function: object) -> str | None:
     if isinstance(function, str):
-        nearest = difflib.get_close_matches(function.lower(), KNOWN, n=1)
-        suggestion = f"did you mean {nearest[0]!r}?" if nearest else None
+        meant = nearest(function.lower(), KNOWN)
+        suggestion = f"did you mean {meant!r}?" if meant else None
         return value_elsewhere(FUNCTIONS, function) or suggestion
     if function is None:
         return FUNCTIONS["none"]

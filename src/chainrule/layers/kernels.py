@@ -2,29 +2,25 @@
 
     columns[b, i, j, p, q] = x[b, s i + d p − before, s' j + d' q − before']    zero outside of x
 
-`chainrule.core.acceleration` compiles a loop when it is first called.
+Columns are made for a part of the batch at a time, so that they stay in the processor's cache.
 """
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
+from chainrule.core.acceleration import loop
 from chainrule.core.mkl import gemm
 from chainrule.core.types import Array
 
+Pair: TypeAlias = tuple[int, int]
+
 
 def correlate(
-    x: Array,
-    matrix: Array,
-    biases: Array,
-    outputs: Array,
-    deltas: Array,
-    gradient: Array,
-    memory: Array,
-    outer: tuple[int, int, int],
-    kernel: tuple[int, int],
-    strides: tuple[int, int],
-    dilations: tuple[int, int],
-    before: tuple[int, int],
-) -> None:
+    x: Array, matrix: Array, biases: Array, outputs: Array, deltas: Array, gradient: Array,
+    memory: Array, outer: tuple[int, int, int],
+    kernel: Pair, strides: Pair, dilations: Pair, before: Pair,
+) -> None:  # fmt: skip
     """Write columns · matrix + biases, add columnsᵀ · deltas, for as many lines as memory holds."""
     batch, lines, places = outer
     some = min(len(memory) // places, lines)
@@ -33,34 +29,20 @@ def correlate(
         for line in range(0, lines, some):
             shape = (min(images, batch - first), min(some, lines - line), places)
             start, count = (first * lines + line) * places, shape[0] * shape[1] * shape[2]
-            columns = memory[:count]
-            columns_of(
-                columns.reshape((*shape, *kernel, x.shape[3])),
-                x[first : first + shape[0]],
-                strides,
-                dilations,
-                (before[0] - line * strides[0], before[1]),
-            )
-            is_done = True
-            if matrix.size:
-                is_done = gemm(columns, matrix, outputs[start : start + count], 0.0)
-            if biases.size:
-                for row in range(start, start + count):
-                    for f in range(len(biases)):
-                        outputs[row, f] += biases[f]
-            if deltas.size:
-                is_done &= gemm(columns.T, deltas[start : start + count], gradient, 1.0)
-            if not is_done:
+            columns, rows = memory[:count], slice(start, start + count)
+            windows, shift = columns.reshape((*shape, *kernel, x.shape[3])), line * strides[0]
+            some_x, some_before = x[first : first + shape[0]], (before[0] - shift, before[1])
+            columns_of(windows, some_x, strides, dilations, some_before)
+            fits = matrix.size == 0 or gemm(columns, matrix, outputs[rows], 0.0)
+            fits &= deltas.size == 0 or gemm(columns.T, deltas[rows], gradient, 1.0)
+            if not fits:
                 raise ValueError("columns of a convolution that are no matrix")
+            for row in range(start, start + count):
+                for f in range(len(biases)):
+                    outputs[row, f] += biases[f]
 
 
-def columns_of(
-    columns: Array,
-    x: Array,
-    strides: tuple[int, int],
-    dilations: tuple[int, int],
-    before: tuple[int, int],
-) -> None:
+def columns_of(columns: Array, x: Array, strides: Pair, dilations: Pair, before: Pair) -> None:
     """Write what the windows on images see into (batch, *outputs, *kernel, C)."""
     batch, lines, places, height, width, channels = columns.shape
     for b in range(batch):
@@ -78,6 +60,7 @@ def columns_of(
                                 columns[b, i, j, p, q, c] = 0
 
 
+@loop
 def lstm_cells(gates: Array, c: Array, cells: Array) -> None:
     """Make sigmoids of the gates i, f and o; write i g, f c and their sum, the new c.
 
@@ -97,6 +80,7 @@ def lstm_cells(gates: Array, c: Array, cells: Array) -> None:
         new[n] = written[n] + kept[n]
 
 
+@loop
 def lstm_slopes(
     slopes: Array, gates: Array, written: Array, kept: Array, read: Array, h: Array
 ) -> None:
@@ -113,6 +97,7 @@ def lstm_slopes(
     to[5 * size :] = f
 
 
+@loop
 def lstm_back(room: Array, dh: Array, dc: Array, slopes: Array, before: Array) -> None:
     """Write ∂C/∂z of the gates, and ∂C/∂c of the step before."""
     size, to, of = dh.size, room.ravel(), slopes.ravel()

@@ -24,7 +24,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 from attrs import field
 
-from chainrule.core.acceleration import IN_USE, accelerated, runs
+from chainrule.core.acceleration import IN_USE
 from chainrule.core.equations import Equations
 from chainrule.core.errors import ShapeError
 from chainrule.core.initializers import Blocks, GlorotUniform, Orthogonal
@@ -459,21 +459,20 @@ class LSTM(Recurrent, repr=False):
         h = gates[3 * units :] * read
         return (h, c), (gates, written, kept, read, h)
 
-    def _cells(self, gates: Array, c: Array) -> Sequence[Array]:
+    def _cells(self, gates: Array, c: Array) -> Array:
         """Products i g and f c, and their sum, the new c; i, f and o become sigmoids."""
-        fast = accelerated(kernels.lstm_cells, gates, c)
-        if fast is not None:
-            cells = np.empty((3, *c.shape), c.dtype)
-            fast(gates, c, cells)
-            return tuple(cells)
-        _make_sigmoids(gates[: 2 * self.units])
-        _make_sigmoids(gates[3 * self.units :])
-        i, f, g, _ = gates.reshape(4, *c.shape)
-        written, kept = i * g, f * c
-        return written, kept, written + kept
+        cells = np.empty_like(gates, shape=(3, *c.shape))
+        if not kernels.lstm_cells(gates, c, cells):
+            _make_sigmoids(gates[: 2 * self.units])
+            _make_sigmoids(gates[3 * self.units :])
+            i, f, g, _ = gates.reshape(4, *c.shape)
+            np.multiply(i, g, out=cells[0])
+            np.multiply(f, c, out=cells[1])
+            np.add(cells[0], cells[1], out=cells[2])
+        return cells
 
     def _slopes(self, slopes: Array, *parts: Array) -> None:
-        if runs(kernels.lstm_slopes, slopes, *parts):
+        if kernels.lstm_slopes(slopes, *parts):
             return
         gates, written, kept, read, h = parts
         i, f, g, o = gates.reshape(4, *h.shape)
@@ -486,15 +485,13 @@ class LSTM(Recurrent, repr=False):
 
     def _step_back(self, deltas: States, slopes: Array, room: Array) -> Sequence[Any]:
         dh, dc = deltas
-        fast = accelerated(kernels.lstm_back, room, dh)
-        if fast is not None:
-            before = np.empty(dh.shape, dh.dtype)
-            fast(room, dh, dc, slopes, before)
-            return None, before
-        dc = dc + dh * slopes[4]
-        np.multiply(dc, slopes[:3], out=room[0, :3])
-        np.multiply(dh, slopes[3], out=room[0, 3])
-        return None, dc * slopes[5]
+        before = np.empty_like(room, shape=dh.shape)
+        if not kernels.lstm_back(room, dh, dc, slopes, before):
+            np.add(dc, dh * slopes[4], out=before)
+            np.multiply(before, slopes[:3], out=room[0, :3])
+            np.multiply(dh, slopes[3], out=room[0, 3])
+            before *= slopes[5]
+        return None, before
 
 
 class GRU(Recurrent, repr=False):

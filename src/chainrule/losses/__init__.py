@@ -36,23 +36,39 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from chainrule.core.hints import missing_name
-from chainrule.losses.differences import (
-    HalfSquaredError,
-    Huber,
-    MeanAbsoluteError,
-    MeanOutput,
-    MeanSquare,
-    MeanSquaredError,
-)
-from chainrule.losses.entropies import (
-    NegativeLogLikelihood,
-    SigmoidCrossEntropy,
-    SoftmaxCrossEntropy,
-)
-from chainrule.losses.likelihoods import GaussianNegativeLogLikelihood
+from chainrule.core.hints import loaded, missing_name
 from chainrule.losses.loss import Loss
-from chainrule.losses.per_output import PerOutput
+
+if TYPE_CHECKING:
+    from chainrule.losses.differences import (
+        HalfSquaredError,
+        Huber,
+        MeanAbsoluteError,
+        MeanOutput,
+        MeanSquare,
+        MeanSquaredError,
+    )
+    from chainrule.losses.entropies import (
+        NegativeLogLikelihood,
+        SigmoidCrossEntropy,
+        SoftmaxCrossEntropy,
+    )
+    from chainrule.losses.likelihoods import GaussianNegativeLogLikelihood
+    from chainrule.losses.per_output import PerOutput
+
+_MODULES = {
+    "GaussianNegativeLogLikelihood": "chainrule.losses.likelihoods",
+    "HalfSquaredError": "chainrule.losses.differences",
+    "Huber": "chainrule.losses.differences",
+    "MeanAbsoluteError": "chainrule.losses.differences",
+    "MeanOutput": "chainrule.losses.differences",
+    "MeanSquare": "chainrule.losses.differences",
+    "MeanSquaredError": "chainrule.losses.differences",
+    "NegativeLogLikelihood": "chainrule.losses.entropies",
+    "PerOutput": "chainrule.losses.per_output",
+    "SigmoidCrossEntropy": "chainrule.losses.entropies",
+    "SoftmaxCrossEntropy": "chainrule.losses.entropies",
+}
 
 __all__ = [
     "GaussianNegativeLogLikelihood",
@@ -73,4 +89,10 @@ __all__ = [
 if not TYPE_CHECKING:  # with a __getattr__, type checkers would accept any name
 
     def __getattr__(name: str) -> Any:
-        raise missing_name(__name__, name)
+        if name not in _MODULES:
+            raise missing_name(__name__, name)
+        return loaded(__name__, name, _MODULES)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

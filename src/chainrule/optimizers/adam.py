@@ -11,7 +11,6 @@ from collections.abc import Mapping
 import numpy as np
 from attrs import define, field
 
-from chainrule.core.acceleration import runs
 from chainrule.core.types import Array
 from chainrule.core.validators import (
     as_float,
@@ -114,7 +113,7 @@ class Adam(CountingOptimizer):
         steps = self.steps - parameter_slice.missed
         root = math.sqrt(1 - beta_2**steps)
         epsilon, rate = self.epsilon * root, self.learning_rate * root / (1 - beta_1**steps)
-        if runs(kernels.adam, value, gradient, first, second, beta_1, beta_2, epsilon, rate):
+        if kernels.adam(value, gradient, first, second, self.betas, epsilon, rate):
             return
         add_to_average(first, gradient, beta_1, change)
         add_to_average_of_squares(second, gradient, beta_2, change)
@@ -258,8 +257,7 @@ class Adamax(CountingOptimizer):
         if parameter_slice.decays:
             gradient = with_decay(value, gradient, self.weight_decay, scratch[1])
         rate = self.learning_rate / (1 - beta_1 ** (self.steps - parameter_slice.missed))
-        numbers = beta_1, beta_2, self.epsilon, rate
-        if runs(kernels.adamax, value, gradient, first, largest, *numbers):
+        if kernels.adamax(value, gradient, first, largest, self.betas, self.epsilon, rate):
             return
         add_to_average(first, gradient, beta_1, change)
         largest *= beta_2

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from attrs import define, field
 
-from chainrule.core.acceleration import runs
 from chainrule.core.types import Array
 from chainrule.core.validators import (
     as_float,
@@ -130,25 +129,19 @@ class RMSprop(ChunkedOptimizer):
         change = scratch[0, : value.size]
         if parameter_slice.decays:
             gradient = with_decay(value, gradient, self.weight_decay, scratch[1])
-        if not self._scales(change, gradient, remembered):
-            self._scale(change, gradient, remembered)
+        self._scale(change, gradient, *remembered)
         if self.momentum:
             roll(value, change, remembered[-1], self.momentum, self.learning_rate, change)
         else:
             descend(value, change, self.learning_rate, change)
 
-    def _scales(self, change: Array, gradient: Array, remembered: list[Array]) -> bool:
-        """Compute the direction in one pass, if functions can be compiled."""
-        numbers = self.alpha, self.epsilon
-        if self.centered:
-            return runs(kernels.scaled_centered, change, gradient, *remembered[:2], *numbers)
-        return runs(kernels.scaled, change, gradient, remembered[0], *numbers)
-
-    def _scale(self, change: Array, gradient: Array, remembered: list[Array]) -> None:
-        mean_square = remembered[0]
+    def _scale(self, change: Array, gradient: Array, mean_square: Array, *others: Array) -> None:
+        """Write g / (√s + ε) into ``change``."""
+        mean = others[0] if self.centered else change[:0]
+        if kernels.scaled(change, gradient, mean_square, mean, self.alpha, self.epsilon):
+            return
         add_to_average_of_squares(mean_square, gradient, self.alpha, change)
         if self.centered:
-            mean = remembered[1]
             add_to_average(mean, gradient, self.alpha, change)
             np.square(mean, out=change)
             np.subtract(mean_square, change, out=change)
@@ -244,7 +237,7 @@ class Adagrad(CountingOptimizer):
             gradient = with_decay(value, gradient, self.weight_decay, scratch[1])
         earlier_steps = self.steps - parameter_slice.missed - 1
         rate = self.learning_rate / (1 + earlier_steps * self.learning_rate_decay)
-        if runs(kernels.adagrad, value, gradient, sum_of_squares, self.epsilon, rate):
+        if kernels.adagrad(value, gradient, sum_of_squares, self.epsilon, rate):
             return
         np.square(gradient, out=change)
         sum_of_squares += change

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from attrs import define, field, fields
 
-from chainrule.core.acceleration import runs
 from chainrule.core.hints import hinted
 from chainrule.core.types import Array
 from chainrule.core.validators import as_float, is_integer, positive_or_none, yes_or_no
@@ -289,7 +288,7 @@ def roll(
     ahead: Array | None = None,
 ) -> None:
     """V ← μ v + g, θ ← θ − η v; with a row for the point ahead, θ ← θ − η (μ v + g)."""
-    if runs(kernels.heavy_ball, value, gradient, velocity, momentum, rate, ahead is not None):
+    if kernels.heavy_ball(value, gradient, velocity, momentum, rate, ahead is not None):
         return
     velocity *= momentum
     velocity += gradient
@@ -302,7 +301,7 @@ def roll(
 
 def descend(value: Array, direction: Array, rate: float, row: Array) -> None:
     """θ ← θ − η direction, where ``row`` may be the direction itself."""
-    if runs(kernels.descend, value, direction, rate):
+    if kernels.descend(value, direction, rate):
         return
     row = row[: value.size]
     np.multiply(direction, rate, out=row)

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 import numpy as np
 from attrs import define, field
 
-from chainrule.core.acceleration import runs
 from chainrule.core.types import Array
 from chainrule.core.validators import (
     as_float,
@@ -102,8 +101,8 @@ class Lion(ChunkedOptimizer):
         beta_1, beta_2 = self.betas
         decay = self.weight_decay if parameter_slice.decays else 0.0
         tiny = np.finfo(value.dtype).tiny
-        numbers = beta_1, beta_2, decay, float(tiny), self.learning_rate
-        if runs(kernels.lion, value, gradient, first, *numbers):
+        numbers = decay, float(tiny), self.learning_rate
+        if kernels.lion(value, gradient, first, self.betas, *numbers):
             return
         change, other = scratch[:2, : value.size]
         np.multiply(first, beta_1, out=change)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from attrs import define, field
 
@@ -26,8 +26,7 @@ CHUNK_SIZE = 32768
 """How many numbers of a vector are processed at once. From 16384 to 65536 it matters little."""
 
 
-@define(frozen=True)
-class ParameterSlice:
+class ParameterSlice(NamedTuple):
     """A slice of a vector that an optimizer may move: the numbers from start up to stop.
 
     Attributes
@@ -125,7 +124,7 @@ def scatter(kept: Array, value: Array, gaps: Iterable[slice]) -> None:
 # ------------------------------------------------------------------- the steps that slices missed
 
 
-@define
+@define(eq=False, repr=False)
 class SlicesByMissedSteps:
     """Slices, split so that all numbers in a slice have missed the same number of steps.
 

@@ -9,7 +9,6 @@ The arrays of a shared layer are stored under the first of its paths.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -17,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chainrule.core.errors import StorageError
+from chainrule.core.hints import nearest
 from chainrule.core.layer import Layer
 from chainrule.core.open_axes import fits
 from chainrule.core.parameter import Parameter
@@ -163,9 +163,9 @@ def _renamed(names: list[str], wanted: Arrays, arrays: Given) -> str | None:
     for name in names[:LINES]:
         if name in wanted and name not in arrays and len(name) < 200:
             alike = [n for n in extra if arrays[n].shape == wanted[name].shape]
-            nearest = difflib.get_close_matches(name, alike, n=1)
-            if nearest:
-                return f"is {nearest[0]!r} in the file the same as {name!r} in the model?"
+            meant = nearest(name, alike)
+            if meant:
+                return f"is {meant!r} in the file the same as {name!r} in the model?"
     return None
 
 

@@ -6,7 +6,6 @@ that the caller passes. So a file can choose among existing classes, but never i
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
 from collections.abc import Iterable
@@ -15,6 +14,7 @@ from typing import Any, TypeAlias
 import chainrule.graph
 import chainrule.layers
 from chainrule.core.errors import DefinitionError, StorageError
+from chainrule.core.hints import nearest
 from chainrule.core.initializers import Initializer
 from chainrule.core.layer import Layer
 from chainrule.layers.functions import Function
@@ -63,11 +63,11 @@ def class_of(name: Any, kind: str, known: Known) -> Any:
             hint="pass the one that you mean: load(path, layers=[…])",
         )
     is_name = isinstance(name, str) and name.isidentifier() and len(name) < 60
-    nearest = difflib.get_close_matches(name, known[kind], n=1) if is_name else []
+    meant = nearest(name, known[kind]) if is_name else None
     raise StorageError(
         f"the file needs {short(name)}, which this program does not have",
         expected=f"a subclass of {KINDS[kind].__name__}"
-        + (f", such as {nearest[0]!r}" if nearest else ""),
+        + (f", such as {meant!r}" if meant else ""),
         received=short(name),
         hint=f"define or import the class before loading, or use load(path, layers=[{name}])"
         if is_name

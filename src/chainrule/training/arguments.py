@@ -7,10 +7,8 @@ meant.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,24 +22,22 @@ from chainrule.core.errors import (
     described,
     shortened,
 )
-from chainrule.core.hints import hint_for_layer
+from chainrule.core.hints import hint_for_layer, nearest
 from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of
 from chainrule.core.types import Shape, SuggestsUse
 from chainrule.core.validators import is_integer
-from chainrule.data.batches import ArrayBatches, Batches
-from chainrule.data.batches_of import require_no_weights_beside
-from chainrule.data.in_memory import read_all, read_parts
 from chainrule.data.kinds import gives_batches, gives_pairs, is_list_of_batches
 from chainrule.data.samples import Data
 from chainrule.graph.plan import Plan
-from chainrule.layers.activation import Activation
-from chainrule.layers.functions import Sigmoid
-from chainrule.layers.reshape import Flatten, Reshape
-from chainrule.layers.softmax import Softmax
-from chainrule.losses import Loss, PerOutput, SigmoidCrossEntropy, SoftmaxCrossEntropy
+from chainrule.losses import Loss
 from chainrule.optimizers import Optimizer
 from chainrule.training.history_columns import output_names
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from chainrule.data.batches import Batches
 
 ORDER = "the order is Trainer(model, loss, optimizer)"
 """The hint for arguments that are swapped."""
@@ -67,7 +63,7 @@ def as_loss(given: Loss | Sequence[Loss], caller: str = "Trainer") -> Loss:
     if isinstance(given, list | tuple):
         for number, loss in enumerate(given):
             _require(loss, Loss, losses, "losses.HalfSquaredError()", f"loss[{number}]", caller)
-        return given[0] if len(given) == 1 else PerOutput(given)
+        return given[0] if len(given) == 1 else losses.PerOutput(given)
     _require(given, Loss, losses, "losses.HalfSquaredError()", caller=caller)
     return given  # type: ignore[return-value]
 
@@ -76,15 +72,15 @@ def weighted(loss: Loss, weights: Any) -> Loss:
     """The losses of several outputs, with ``loss_weights`` if given."""
     if weights is None:
         return loss
-    if not isinstance(loss, PerOutput) or set(loss.weights) != {1.0}:
+    if not isinstance(loss, losses.PerOutput) or set(loss.weights) != {1.0}:
         raise ConfigurationError(
             "loss_weights needs a list of losses, one per output",
             expected="Trainer(model, [loss_1, loss_2], optimizer, loss_weights=[…, …])",
             received=f"loss_weights={shortened(weights)} with the loss {shortened(loss, 80)}",
             hint="omit loss_weights"
-            + ("; these losses already have weights" if isinstance(loss, PerOutput) else ""),
+            + ("; these losses already have weights" if isinstance(loss, losses.PerOutput) else ""),
         )
-    return PerOutput(loss.losses, weights)
+    return losses.PerOutput(loss.losses, weights)
 
 
 def require_a_loss_for_each(outputs: Sequence[Shape], loss: Loss) -> None:
@@ -188,6 +184,8 @@ def as_validation(given: Any, outputs: int, inputs: int = 1) -> list[Data]:
     """
     if given is None:
         return []
+    from chainrule.data.in_memory import read_all
+
     if is_list_of_batches(given, inputs):
         return read_all(given, outputs, named="validation {}", place="validation_data")
     if isinstance(given, tuple | list) and len(given) in (2, 3):
@@ -225,6 +223,9 @@ def _validation_from(given: Any) -> str:
 def as_parts(x: Any, t: Any, sample_weights: Any, outputs: int, size: int) -> Iterable[Data]:
     """The samples to evaluate: all together, or part by part where they are read."""
     if t is None and (gives_batches(x) or gives_pairs(x)):
+        from chainrule.data.batches_of import require_no_weights_beside
+        from chainrule.data.in_memory import read_parts
+
         require_no_weights_beside(sample_weights)
         return read_parts(x, outputs, place="x", size=size)
     if callable(x):
@@ -239,6 +240,12 @@ def as_parts(x: Any, t: Any, sample_weights: Any, outputs: int, size: int) -> It
 
 def warn_of_softmax(model: Layer, loss: Loss) -> None:
     """Warn if an output is a softmax or a sigmoid, and its loss applies one to it."""
+    from chainrule.layers.activation import Activation
+    from chainrule.layers.functions import Sigmoid
+    from chainrule.layers.reshape import Flatten, Reshape
+    from chainrule.layers.softmax import Softmax
+    from chainrule.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy
+
     plan = Plan.of(model)
     makers = {slot: step for step in plan.steps for slot in step.makes}
     for slot, own_loss in zip(plan.outputs, loss.for_each_output, strict=True):
@@ -264,6 +271,8 @@ def warn_of_softmax(model: Layer, loss: Loss) -> None:
 
 def require_in_memory(batches: Batches, then: Any) -> None:
     """Raise an error unless all samples of the batches are arrays in memory."""
+    from chainrule.data.batches import ArrayBatches
+
     if not isinstance(batches, ArrayBatches):
         raise ConfigurationError(
             "then needs all samples in memory, for the cost of all of them together",
@@ -281,12 +290,12 @@ def class_weights_by_number(given: Any, model: Layer, outputs: int) -> Any:
     numbers = {name: number for number, name in enumerate(names)}
     unknown = [name for name in given if isinstance(name, str) and name not in numbers]
     if unknown:
-        closest = difflib.get_close_matches(unknown[0], names, n=1)
+        closest = nearest(unknown[0], names)
         raise ConfigurationError(
             f"class_weights names the output {unknown[0]!r}, which the model does not have",
             expected=f"one of {', '.join(names)}, or a number from 0 to {outputs - 1}",
             received=repr(unknown[0]),
-            hint=f"did you mean {closest[0]!r}?" if closest else None,
+            hint=f"did you mean {closest!r}?" if closest else None,
         )
     return {numbers.get(output, output): own for output, own in given.items()}
 
@@ -335,8 +344,8 @@ def _require(
         spellings = {name.lower(): name for name in names}
         spellings |= {"".join(filter(str.isupper, name)).lower(): name for name in names}
         asked = given.lower().replace("_", "").replace(" ", "")
-        closest = difflib.get_close_matches(asked, spellings, n=1, cutoff=0.5)
-        hint = f"did you mean {where}.{spellings[closest[0]]}(…)?" if closest else example
+        closest = nearest(asked, spellings, alike=0.5)
+        hint = f"did you mean {where}.{spellings[closest]}(…)?" if closest else example
     elif isinstance(given, Layer | Loss | Optimizer):
         hint = ORDER
     raise ConfigurationError(

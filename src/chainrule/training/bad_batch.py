@@ -8,14 +8,18 @@ The file holds the arrays unchanged: x, t and sample_weights (``x[0]``, ``x[1]``
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from chainrule import files
 from chainrule.core.errors import ChainruleError
-from chainrule.data.batches import Batch
 from chainrule.data.samples import arrays_by_name
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from chainrule.data.batches import Batch
 
 WHAT = "the bad batch"
 

@@ -34,6 +34,7 @@ from typing import Any
 import numpy as np
 from attrs import define, field
 
+from chainrule import losses
 from chainrule.core.arrays import refuse_write
 from chainrule.core.errors import NonFiniteError
 from chainrule.core.input_checks import as_tuple
@@ -42,7 +43,7 @@ from chainrule.core.messages import label
 from chainrule.core.parameter import ParameterVector
 from chainrule.core.types import Array
 from chainrule.data.samples import arrays_by_name, one_or_all
-from chainrule.losses import Loss, PerOutput
+from chainrule.losses import Loss
 from chainrule.optimizers import Optimizer
 from chainrule.optimizers.optimizer import Descent
 from chainrule.optimizers.slices import ParameterSlice
@@ -65,7 +66,7 @@ from chainrule.training.nonfinite_origin import (
 KEPT = "the parameters are the last finite ones"
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class GuardedStep:
     """The training step of a built model, with a loss and an optimizer.
 
@@ -92,14 +93,14 @@ class GuardedStep:
     _moved: tuple[ParameterSlice, ...] | None = field(default=None, init=False)
     _buffers_before: list[Array] = field(init=False)
     _quiet: dict[str, Any] = field(init=False)
-    _per_output: PerOutput | None = field(init=False)
+    _per_output: losses.PerOutput | None = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._parameters, self._buffers = self.model.parameters, self.model.buffers
         self.optimizer.work_for(self.model)
         self._descent = Descent(self.optimizer, self._parameters)
         self._quiet = quiet()
-        self._per_output = self.loss if isinstance(self.loss, PerOutput) else None
+        self._per_output = self.loss if isinstance(self.loss, losses.PerOutput) else None
         self._last_finite = self._parameters.value.copy()
         self._buffers_before = [buffer.value.copy() for buffer in self._buffers]
         if not _is_finite(self._last_finite):

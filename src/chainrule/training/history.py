@@ -11,7 +11,6 @@ computed at its end, which is why the validation loss can be the smaller of the 
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -169,6 +168,8 @@ class History(Hinted, Mapping[str, list[float]]):
         StorageError
             The file cannot be written; an existing file is unchanged.
         """
+        import json
+
         figures = {name: [_as_json(value) for value in values] for name, values in self.items()}
         content = json.dumps({"format": FORMAT, "history": figures}, indent=1)
         files.write(path, f"{content}\n".encode(), WHAT)
@@ -182,6 +183,8 @@ class History(Hinted, Mapping[str, list[float]]):
         StorageError
             The file does not exist or holds no history.
         """
+        import json
+
         content = files.read(path, WHAT)
         try:
             found = json.loads(content)

@@ -11,7 +11,6 @@ from.
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,18 +20,18 @@ import numpy as np
 from attrs import frozen
 
 from chainrule.core.errors import ConfigurationError
+from chainrule.core.hints import nearest
 from chainrule.core.input_checks import as_tuple
 from chainrule.core.layer import Layer
 from chainrule.core.types import Array
 from chainrule.data.samples import of_output
-from chainrule.graph.graph import Graph
 from chainrule.graph.plan import Plan
 from chainrule.losses import Loss
 from chainrule.training.metric import Metric, ratio
 from chainrule.training.metrics import called, computed, is_known, named
 
 
-@frozen(eq=False)
+@frozen(eq=False, repr=False)
 class Columns:
     """The names of the columns, and the functions that fill them.
 
@@ -185,6 +184,8 @@ def output_names(model: Layer) -> list[str]:
     names of the layers in it. If those names are not distinct, as for several outputs of one layer,
     they are ``output_1``, ``output_2`` and so on.
     """
+    from chainrule.graph.graph import Graph  # few models have several outputs
+
     if isinstance(model, Graph) and model.output_names:
         return list(model.output_names)
     plan = Plan.of(model)
@@ -199,13 +200,13 @@ def output_names(model: Layer) -> list[str]:
 def _require_known(names: Sequence[str], asked: Iterable[Any]) -> None:
     for output in asked:
         if isinstance(output, str) and output not in names:
-            closest = difflib.get_close_matches(output, names, n=1)
+            closest = nearest(output, names)
             raise ConfigurationError(
                 f"metrics names the output {output!r}, which the model does not have",
                 place=f"metrics[{output!r}]",
                 expected=f"one of {', '.join(names)}, or a number from 0 to {len(names) - 1}",
                 received=repr(output),
-                hint=f"did you mean {closest[0]!r}?" if closest else None,
+                hint=f"did you mean {closest!r}?" if closest else None,
             )
 
 

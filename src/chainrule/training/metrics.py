@@ -25,7 +25,7 @@ and of the classes. A function with a third parameter ``sample_weights`` receive
 
 from __future__ import annotations
 
-import difflib
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -33,21 +33,31 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from chainrule import losses
 from chainrule.core.arrays import read_only, refuse_write
 from chainrule.core.errors import ConfigurationError, shortened
-from chainrule.core.hints import missing_name
+from chainrule.core.hints import loaded, missing_name, nearest
 from chainrule.core.types import Array
 from chainrule.core.validators import is_integer
 from chainrule.losses import Loss
-from chainrule.training.class_metrics import (
-    F1,
-    Accuracy,
-    BinaryAccuracy,
-    Precision,
-    Recall,
-    TopAccuracy,
-    confusion_matrix,
-)
 from chainrule.training.metric import FunctionMetric, LossMetric, Metric, MetricFunction
-from chainrule.training.number_metrics import R2, RootMeanSquaredError
+
+if TYPE_CHECKING:
+    from chainrule.training.class_metrics import (
+        F1,
+        Precision,
+        Recall,
+        TopAccuracy,
+        confusion_matrix,
+    )
+    from chainrule.training.number_metrics import R2, RootMeanSquaredError
+
+_MODULES = {
+    "F1": "chainrule.training.class_metrics",
+    "Precision": "chainrule.training.class_metrics",
+    "R2": "chainrule.training.number_metrics",
+    "Recall": "chainrule.training.class_metrics",
+    "RootMeanSquaredError": "chainrule.training.number_metrics",
+    "TopAccuracy": "chainrule.training.class_metrics",
+    "confusion_matrix": "chainrule.training.class_metrics",
+}
 
 __all__ = [
     "F1",
@@ -90,7 +100,7 @@ def accuracy(y: Array, target: Array, sample_weights: Any = None) -> float:
     DataError
         A row of a one-hot target has no unique largest number, or a label is not a class.
     """
-    return Accuracy()(y, target, sample_weights)
+    return known()["accuracy"](y, target, sample_weights)
 
 
 def binary_accuracy(
@@ -117,6 +127,8 @@ def binary_accuracy(
     ShapeError
         The target has another shape.
     """
+    from chainrule.training.class_metrics import BinaryAccuracy
+
     return BinaryAccuracy(border=border)(y, target, sample_weights)
 
 
@@ -268,19 +280,24 @@ def called(function: Any, name: str, metric: Metric, y: Array, target: Array, we
         raise
 
 
-KNOWN: dict[str, Metric] = {
-    "accuracy": Accuracy(),
-    "binary_accuracy": BinaryAccuracy(),
-    "f1": F1(),
-    "mean_absolute_error": LossMetric(losses.MeanAbsoluteError()),
-    "mean_squared_error": LossMetric(losses.MeanSquaredError()),
-    "precision": Precision(),
-    "r2": R2(),
-    "recall": Recall(),
-    "root_mean_squared_error": RootMeanSquaredError(),
-    "top_5_accuracy": TopAccuracy(5),
-}
-"""The metrics that can be given by name, and any other number in ``"top_5_accuracy"``."""
+@functools.cache
+def known() -> dict[str, Metric]:
+    """The metrics that can be given by name, and any other number in ``"top_5_accuracy"``."""
+    from chainrule.training import class_metrics, number_metrics  # most programs measure few
+
+    return {
+        "accuracy": class_metrics.Accuracy(),
+        "binary_accuracy": class_metrics.BinaryAccuracy(),
+        "f1": class_metrics.F1(),
+        "mean_absolute_error": LossMetric(losses.MeanAbsoluteError()),
+        "mean_squared_error": LossMetric(losses.MeanSquaredError()),
+        "precision": class_metrics.Precision(),
+        "r2": number_metrics.R2(),
+        "recall": class_metrics.Recall(),
+        "root_mean_squared_error": number_metrics.RootMeanSquaredError(),
+        "top_5_accuracy": class_metrics.TopAccuracy(5),
+    }
+
 
 OTHER_NAMES = {
     "acc": "accuracy",
@@ -308,7 +325,7 @@ def _resolved(metric: Any, loss: Loss) -> tuple[str, Metric]:
             hint=f"create an instance: {metric.__name__}()" if isinstance(metric, type) else None,
         )
     if metric is accuracy or metric is binary_accuracy:
-        found: Metric = KNOWN[metric.__name__]
+        found: Metric = known()[metric.__name__]
     elif isinstance(metric, Metric):
         found = metric
     else:
@@ -326,14 +343,16 @@ def _resolved(metric: Any, loss: Loss) -> tuple[str, Metric]:
 def _by_name(name: str) -> Metric:
     guesses = re.fullmatch(r"top_([1-9]\d*)_accuracy", name)
     if guesses is not None:
+        from chainrule.training.class_metrics import TopAccuracy
+
         return TopAccuracy(int(guesses[1]))
-    if name in KNOWN:
-        return KNOWN[name]
-    closest = difflib.get_close_matches(name.lower(), [*KNOWN, *OTHER_NAMES], n=1, cutoff=0.6)
-    meant = OTHER_NAMES.get(closest[0], closest[0]) if closest else None
+    if name in known():
+        return known()[name]
+    closest = nearest(name.lower(), [*known(), *OTHER_NAMES])
+    meant = OTHER_NAMES.get(closest, closest) if closest else None
     raise ConfigurationError(
         f"there is no metric {name!r}",
-        expected=f"one of {', '.join(KNOWN)}, a loss, or a function (y, t) -> number",
+        expected=f"one of {', '.join(known())}, a loss, or a function (y, t) -> number",
         received=repr(name),
         hint=f"did you mean {meant!r}?" if meant else None,
     )
@@ -342,4 +361,10 @@ def _by_name(name: str) -> Metric:
 if not TYPE_CHECKING:  # with a __getattr__, type checkers would accept any name
 
     def __getattr__(name: str) -> Any:
-        raise missing_name(__name__, name)
+        if name not in _MODULES:
+            raise missing_name(__name__, name)
+        return loaded(__name__, name, _MODULES)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from chainrule import losses
 from chainrule.core.errors import NonFiniteError
 from chainrule.core.input_checks import as_tuple
 from chainrule.core.layer import Layer
@@ -22,7 +23,7 @@ from chainrule.core.messages import label
 from chainrule.core.tree import join, snake_case
 from chainrule.core.types import Array
 from chainrule.graph.plan import Plan
-from chainrule.losses import Loss, PerOutput
+from chainrule.losses import Loss
 
 
 def origin_of(
@@ -127,7 +128,7 @@ def _shares_of(
     cost: Array, loss: Loss, y: Any, target: Any, weights: Array | None
 ) -> tuple[Array, ...]:
     """What each output contributes to the cost: λ_i C_i."""
-    if not isinstance(loss, PerOutput):
+    if not isinstance(loss, losses.PerOutput):
         return (cost,)
     costs, _ = loss.costs_and_deltas(y, target, weights)
     outputs = range(len(costs))

@@ -17,7 +17,6 @@ import numbers
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +47,8 @@ from chainrule.training.interruption import Interruption
 from chainrule.training.progress import Progress
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from chainrule.training.trainer import Trainer
 
 

@@ -27,7 +27,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import numpy as np
@@ -46,10 +45,6 @@ from chainrule.core.layer_state import bookmark, copied_generator
 from chainrule.core.messages import label, require_built
 from chainrule.core.ownership import Builder
 from chainrule.core.types import Array, Shape
-from chainrule.data.batches import Batch, Batches
-from chainrule.data.batches_of import batches_of
-from chainrule.data.class_weights import ClassWeights
-from chainrule.data.in_memory import joined
 from chainrule.data.samples import Data, each_array, of_output, one_or_all
 from chainrule.data.sources import has_shape
 from chainrule.losses import Loss
@@ -62,9 +57,12 @@ from chainrule.training.history import History
 from chainrule.training.history_columns import Columns
 from chainrule.training.metric import require_no_negative
 from chainrule.training.metrics import MetricLike, MetricsByName, by_output, named, names_in
-from chainrule.training.run import Run
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from chainrule.data.batches import Batch, Batches
+    from chainrule.training.run import Run
     from chainrule.training.run_state import Resumption
 
 APPLIED_AT_ONCE = 1000
@@ -355,6 +353,9 @@ class Trainer(Hinted):
             where that began, the epoch and the step; the model keeps the last finite parameters,
             and ``trainer.history`` the epochs before.
         """
+        from chainrule.data.batches_of import batches_of
+        from chainrule.training.run import Run
+
         epochs, accumulate = arguments.counts(epochs=epochs, accumulate=accumulate)
         batch_size, steps_per_epoch = arguments.optional_counts(
             batch_size=batch_size, steps_per_epoch=steps_per_epoch
@@ -550,6 +551,9 @@ class Trainer(Hinted):
         ConfigurationError, DtypeError, ShapeError, DataError
             As in `fit`.
         """
+        from chainrule.data.class_weights import ClassWeights
+        from chainrule.data.in_memory import joined
+
         (size,) = arguments.optional_counts(batch_size=batch_size)
         size = size or APPLIED_AT_ONCE
         each_loss = self.loss.for_each_output
