@@ -183,6 +183,10 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
     ['same', 'different', 'different', 'same']
     """
 
+    classes_: Array | list[Array]
+    _labels: Labels
+    _ends_with_softmax: bool
+
     def __init__(
         self,
         model: Layer | None = None,
@@ -378,11 +382,11 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         samples = Samples(x, _targets(labels, numbers, x.dtype), weights, strata)
         self._train(samples, network, loss, epochs, splits)
         self._labels, self._ends_with_softmax = labels, is_softmax
-        self.classes_ = {
-            "one label": lambda: labels.classes[0],
-            "several labels": lambda: list(labels.classes),
-            "yes or no": lambda: np.arange(len(labels.classes)),
-        }[labels.kind]()
+        if labels.kind == "yes or no":
+            self.classes_ = np.arange(len(labels.classes))
+        else:
+            several = labels.kind == "several labels"
+            self.classes_ = list(labels.classes) if several else labels.classes[0]
         return self
 
     def _scores(self, x: Any) -> list[Array]:

@@ -62,6 +62,14 @@ class Samples:
 class Estimator(BaseEstimator):  # type: ignore[misc]
     """The base class of `Classifier` and `Regressor`."""
 
+    # What fit finds.
+    model_: Layer
+    optimizer_: Optimizer
+    history_: History
+    loss_curve_: list[float]
+    n_iter_: int
+    _generator: np.random.Generator
+
     # ---------------------------------------------------------------- parameters
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:

@@ -66,6 +66,9 @@ class Regressor(RegressorMixin, Estimator):  # type: ignore[misc]
     True
     """
 
+    n_outputs_: int
+    _is_single: bool  # whether y is a vector
+
     def __init__(
         self,
         model: Layer | None = None,
