@@ -6,14 +6,16 @@ import os
 import pickle
 import subprocess
 import sys
-from typing import Any
+from typing import Any, ClassVar
 
+import attrs
 import joblib
 import numpy as np
 import pandas
 import polars
 import pytest
 from scipy.sparse import csr_array
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import TransformedTargetRegressor
@@ -23,7 +25,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.inspection import permutation_importance
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import log_loss
-from sklearn.model_selection import cross_val_score, train_test_split
+from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
 from sklearn.multioutput import MultiOutputClassifier
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
@@ -726,6 +728,35 @@ def test_the_validation_data_have_all_classes_if_they_can(iris):
     assert small(early_stopping=True, epochs=2).fit(x, rare).n_iter_ == 2
 
 
+def test_warm_start_holds_back_the_same_samples(iris):
+    x, y = iris
+    watched = Sequential([Watched(), Dense(8), Activation("tanh")])
+    how = {"model": watched, "early_stopping": True, "epochs": 1, "batch_size": None}
+    for seed in (0, None):
+        Watched.seen = rows = []
+        fitted = small(**how, warm_start=True, random_state=seed).fit(x, y).fit(x, y)
+        first, second = (set(map(tuple, each)) for each in rows)
+        assert len(first) < 150 and first == second
+        assert fitted.n_iter_ == 2
+
+
+class Watched(Layer):
+    """Notes the rows of the batches that it is trained with."""
+
+    seen: ClassVar[list[Any]] = []
+
+    def forward(self, inputs: Any) -> Any:
+        if len(inputs) > 100:
+            self.seen.append(np.array(inputs))
+        return inputs
+
+    def backward(self, delta: Any) -> Any:
+        return delta
+
+    def apply(self, inputs: Any) -> Any:
+        return inputs
+
+
 @pytest.mark.parametrize("share", [0, 1, 1.5, "half", None])
 def test_validation_data_that_would_be_empty_are_refused(iris, share):
     with pytest.raises(ConfigurationError, match="validation_fraction"):
@@ -834,7 +865,7 @@ def test_an_invalid_parameter_is_named_by_fit(iris, name, value, message):
         small(**{name: value}).fit(*iris)
 
 
-# --------------------------------------------------------------------------- inside other estimators
+# --------------------------------------------------------------------------- in other estimators
 
 
 def test_in_a_pipeline(iris):
@@ -842,6 +873,21 @@ def test_in_a_pipeline(iris):
     pipeline = make_pipeline(StandardScaler(), small(epochs=50))
     assert pipeline.get_params()["classifier__model__dense_1__units"] == 8
     assert cross_val_score(pipeline, x, y).mean() > 0.93
+
+
+def test_sample_weights_go_through_a_pipeline_and_a_search(iris):
+    x, y = iris
+    weights = np.random.default_rng(0).uniform(size=150)
+    expected = small().fit(StandardScaler().fit_transform(x), y, weights).predict_proba(x)
+    pipeline = make_pipeline(StandardScaler(), small())
+    by_name = clone(pipeline).fit(x, y, classifier__sample_weight=weights)
+    np.testing.assert_array_equal(by_name[-1].predict_proba(x), expected)
+    with config_context(enable_metadata_routing=True):
+        scaler = StandardScaler().set_fit_request(sample_weight=False)
+        asking = small().set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
+        search = GridSearchCV(make_pipeline(scaler, asking), {"classifier__epochs": [20]}, cv=3)
+        search.fit(x, y, sample_weight=weights)
+    np.testing.assert_array_equal(search.best_estimator_[-1].predict_proba(x), expected)
 
 
 def test_in_a_stack():
@@ -895,3 +941,22 @@ def test_a_layer_of_your_own_is_searched_by_its_fields(iris):
     assert classifier.get_params()["model__scale_1__factor"] == 2.0
     assert classifier.set_params(model__scale_1__factor=3.0).model[0].factor == 3.0
     assert classifier.fit(*iris).score(*iris) > 0.9
+
+
+def test_a_layer_with_slots_is_searched_too(iris):
+    @attrs.define(repr=False)
+    class Power(Layer):
+        exponent: float = attrs.field(validator=attrs.validators.gt(0))
+
+        def forward(self, inputs: Any) -> Any:
+            self.inputs = inputs
+            return np.sign(inputs) * np.abs(inputs) ** self.exponent
+
+        def backward(self, delta: Any) -> Any:
+            return self.exponent * np.abs(self.inputs) ** (self.exponent - 1) * delta
+
+    classifier = small(model=Sequential([Power(2.0), Dense(5), Activation("tanh")]))
+    assert classifier.set_params(model__power_1__exponent=3.0).model[0].exponent == 3.0
+    assert classifier.fit(*iris).score(*iris) > 0.8
+    with pytest.raises(ValueError, match="exponent"):
+        classifier.set_params(model__power_1__exponent=-1.0)

@@ -69,6 +69,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     loss_curve_: list[float]
     n_iter_: int
     _generator: np.random.Generator
+    _split_seed: int
 
     # ---------------------------------------------------------------- parameters
 
@@ -185,12 +186,12 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
                 optimizer.learning_rate = self.learning_rate
             history = self.history_
         else:
-            seed = check_random_state(self.random_state).randint(2**31 - 1)
+            seed, self._split_seed = check_random_state(self.random_state).randint(2**31, size=2)
             model, optimizer, rng = network, self._new_optimizer(), np.random.default_rng(seed)
             history = History()
         callbacks, validation = as_callbacks(self.callbacks), None
         if splits:
-            samples, validation = self._split(samples, rng)
+            samples, validation = self._split(samples)
             callbacks.append(EarlyStopping(patience=self.patience))
         trainer = Trainer(model, loss, optimizer, metrics=self.metrics, rng=rng)
         found = trainer.fit(
@@ -215,8 +216,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         rate = {} if self.learning_rate is None else {"learning_rate": self.learning_rate}
         return attrs.evolve(given, **rate)
 
-    def _split(self, samples: Samples, rng: np.random.Generator) -> tuple[Samples, Any]:
-        """The samples to train with, and the validation data."""
+    def _split(self, samples: Samples) -> tuple[Samples, Any]:
+        """The samples to train with, and the validation data: the same in calls that continue."""
         share, count = self.validation_fraction, len(samples.x)
         if not is_number(share) or not 0 < share < 1 or count < 2:
             raise ConfigurationError(
@@ -230,9 +231,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             counts = np.unique(strata, return_counts=True)[1]
             if counts.min() < 2 or len(counts) > min(held, count - held):
                 strata = None  # a class is too rare to be in both parts
-        seed = int(rng.integers(2**31))
         kept, out = train_test_split(
-            np.arange(count), test_size=held, random_state=seed, stratify=strata
+            np.arange(count), test_size=held, random_state=self._split_seed, stratify=strata
         )
 
         def rows(indices: Array) -> tuple[Array, Any, Array | None]:
