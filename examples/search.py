@@ -92,7 +92,7 @@ def shown(params) -> str:
     return ", ".join(each)
 
 
-def main(epochs: int = 30, trials: int = 12, processes: int = 2, seed: int = 0) -> dict:
+def main(epochs: int = 20, trials: int = 10, processes: int = 2, seed: int = 0) -> dict:
     """Search three times, and return the accuracy of each best network on unseen digits."""
     x, t, x_test, t_test = datasets.digits("float32")
     searches = {
@@ -121,8 +121,8 @@ def main(epochs: int = 30, trials: int = 12, processes: int = 2, seed: int = 0) 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=30)
-    parser.add_argument("--trials", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--trials", type=int, default=10)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     main(**vars(parser.parse_args()))
