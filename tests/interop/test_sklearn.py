@@ -516,8 +516,9 @@ def test_a_softmax_over_several_answers_is_refused(iris):
 
 
 def test_one_class_is_named(iris):
-    with pytest.raises(DataError, match="two classes or more"):
-        small().fit(iris[0], np.zeros(150))
+    for y in (np.zeros(150), np.stack([np.zeros(150, int), iris[1]], axis=1)):
+        with pytest.raises(DataError, match="two classes or more"):
+            small().fit(iris[0], y)
 
 
 # --------------------------------------------------------------------------- weights
@@ -554,6 +555,15 @@ def test_a_weight_of_zero_is_the_data_without_the_sample_bit_for_bit(iris):
     with_zeros = small(batch_size=16).fit(x, y, weights)
     without = small(batch_size=16).fit(x[weights > 0], y[weights > 0])
     np.testing.assert_array_equal(with_zeros.predict_proba(x), without.predict_proba(x))
+
+
+def test_a_class_of_weight_zero_is_still_a_class(iris):
+    x, y = iris
+    fitted = small().fit(x, y, (y > 0).astype(float))
+    assert fitted.predict_proba(x).shape == (150, 3)
+    assert set(fitted.predict(x)) == {1, 2}
+    same = small(class_weight={0: 0.0}).fit(x, y)
+    np.testing.assert_array_equal(same.predict_proba(x), fitted.predict_proba(x))
 
 
 def test_only_the_ratios_of_weights_count(iris):

@@ -61,19 +61,12 @@ class Labels:
     def of(cls, y: Array, given: Any = None) -> Labels:
         """The labels in y, or those given for a first part of the data."""
         if y.ndim == 1:
-            found = np.unique(y if given is None else np.asarray(given))
-            if len(found) < 2:
-                raise DataError(
-                    "a classifier needs two classes or more",
-                    expected="y with two different labels, or more",
-                    received=f"one class: {found[0]!r}",
-                )
-            return cls("one label", (found,))
+            return cls("one label", (_classes(y if given is None else given),))
         is_listed = isinstance(given, list | tuple) and all(np.ndim(each) == 1 for each in given)
         if type_of_target(y) == "multilabel-indicator" and not is_listed:
             return cls("yes or no", (np.arange(2),) * y.shape[1])
         each = y.T if given is None else given
-        return cls("several labels", tuple(np.unique(column) for column in each))
+        return cls("several labels", tuple(map(_classes, each)))
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -112,6 +105,17 @@ class Labels:
                 )
             found.append(np.searchsorted(classes, column))
         return np.stack(found, axis=1)
+
+
+def _classes(labels: Any) -> Array:
+    found = np.unique(np.asarray(labels))
+    if len(found) < 2:
+        raise DataError(
+            "a classifier needs two classes or more",
+            expected="two different labels, or more, in each column of y",
+            received=f"one class: {found[0]!r}",
+        )
+    return found
 
 
 class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
@@ -206,21 +210,23 @@ class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         random_state: Any = None,
         verbose: bool = False,
     ) -> None:
-        self.model = model
-        self.loss = loss
-        self.optimizer = optimizer
-        self.learning_rate = learning_rate
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.metrics = metrics
-        self.callbacks = callbacks
+        super().__init__(
+            model,
+            loss=loss,
+            optimizer=optimizer,
+            learning_rate=learning_rate,
+            epochs=epochs,
+            batch_size=batch_size,
+            metrics=metrics,
+            callbacks=callbacks,
+            early_stopping=early_stopping,
+            patience=patience,
+            validation_fraction=validation_fraction,
+            warm_start=warm_start,
+            random_state=random_state,
+            verbose=verbose,
+        )
         self.class_weight = class_weight
-        self.early_stopping = early_stopping
-        self.patience = patience
-        self.validation_fraction = validation_fraction
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self.verbose = verbose
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train a new network; with ``warm_start``, continue with that of the last call.

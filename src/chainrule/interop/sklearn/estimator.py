@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+from collections.abc import Iterable
 from typing import Any, Self
 
 import attrs
@@ -22,17 +23,19 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from chainrule.callbacks import EarlyStopping
+from chainrule.callbacks import Callback, EarlyStopping
 from chainrule.core.errors import ConfigurationError, DtypeError, shortened
 from chainrule.core.layer import Layer
 from chainrule.core.types import Array
 from chainrule.core.validators import is_number
+from chainrule.data.samples import each_array
 from chainrule.interop.sklearn.parameters import parameters_in, with_parameters
 from chainrule.interop.sklearn.weights import normalised, sample_weights
 from chainrule.losses import Loss
 from chainrule.optimizers import Adam, Optimizer
 from chainrule.training.arguments import as_callbacks
 from chainrule.training.history import History
+from chainrule.training.metrics import MetricLike
 from chainrule.training.trainer import Trainer
 
 NUMBERS = (np.float64, np.float32)
@@ -58,6 +61,16 @@ class Samples:
     weights: Array | None
     strata: Array | None = None
 
+    def rows(self, chosen: Array) -> Samples:
+        """Some of the samples, by their numbers, or by a mask."""
+        given = self.x, self.t, self.weights, self.strata
+        return Samples(*[each_array(lambda array: array[chosen], each) for each in given])
+
+    def counted(self) -> Samples:
+        """Those that have a weight."""
+        is_whole = self.weights is None or self.weights.all()
+        return self if is_whole else self.rows(self.weights > 0)
+
 
 class Estimator(BaseEstimator):  # type: ignore[misc]
     """The base class of `Classifier` and `Regressor`."""
@@ -72,6 +85,39 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     _split_seed: int
 
     # ---------------------------------------------------------------- parameters
+
+    def __init__(
+        self,
+        model: Layer | None = None,
+        *,
+        loss: Loss | None = None,
+        optimizer: Optimizer | None = None,
+        learning_rate: float | None = None,
+        epochs: int = 200,
+        batch_size: int | None = 200,
+        metrics: Iterable[MetricLike] = (),
+        callbacks: Iterable[Callback] = (),
+        early_stopping: bool = False,
+        patience: int = 10,
+        validation_fraction: float = 0.1,
+        warm_start: bool = False,
+        random_state: Any = None,
+        verbose: bool = False,
+    ) -> None:
+        self.model = model
+        self.loss = loss
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.metrics = metrics
+        self.callbacks = callbacks
+        self.early_stopping = early_stopping
+        self.patience = patience
+        self.validation_fraction = validation_fraction
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The parameters by name.
@@ -141,7 +187,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     def _checked(
         self, x: Any, y: Any, weights: Any, *, continues: bool, numeric: bool
     ) -> tuple[Array, Array, Array | None]:
-        """The arrays of a fit as NumPy arrays, without the samples of weight 0."""
+        """The arrays of a fit as NumPy arrays."""
         self._refuse_sparse(X=x, y=y)
         x, y = validate_data(
             self,
@@ -152,11 +198,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             dtype=NUMBERS,
             reset=not continues,
         )
-        checked = sample_weights(weights, x)
-        if checked is not None and not checked.all():
-            counts = checked > 0
-            return x[counts], y[counts], checked[counts]
-        return x, y, checked
+        return x, y, sample_weights(weights, x)
 
     def _outputs(self, x: Any) -> Any:
         """The outputs of the network."""
@@ -189,6 +231,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             seed, self._split_seed = check_random_state(self.random_state).randint(2**31, size=2)
             model, optimizer, rng = network, self._new_optimizer(), np.random.default_rng(seed)
             history = History()
+        samples = samples.counted()
         callbacks, validation = as_callbacks(self.callbacks), None
         if splits:
             samples, validation = self._split(samples)
@@ -235,15 +278,10 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             np.arange(count), test_size=held, random_state=self._split_seed, stratify=strata
         )
 
-        def rows(indices: Array) -> tuple[Array, Any, Array | None]:
-            t = samples.t
-            t = tuple(each[indices] for each in t) if isinstance(t, tuple) else t[indices]
-            weights = None if samples.weights is None else samples.weights[indices]
-            return samples.x[indices], t, weights
-
-        x, t, weights = rows(out)
-        validation = (x, t) if normalised(weights) is None else (x, t, normalised(weights))
-        return Samples(*rows(kept)), validation
+        held_back = samples.rows(out)
+        weights = normalised(held_back.weights)
+        validation = (held_back.x, held_back.t)
+        return samples.rows(kept), validation if weights is None else (*validation, weights)
 
     def _refuse_stopping(self) -> None:
         if self.early_stopping:

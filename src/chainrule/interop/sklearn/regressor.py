@@ -5,21 +5,16 @@ C = ½ ⟨‖F_w(x) − y‖²⟩
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin
 
-from chainrule.callbacks import Callback
 from chainrule.core.errors import ShapeError
-from chainrule.core.layer import Layer
 from chainrule.core.types import Array
 from chainrule.interop.sklearn.estimator import Estimator, Samples
 from chainrule.interop.sklearn.output_layer import network_for
-from chainrule.losses import HalfSquaredError, Loss
-from chainrule.optimizers import Optimizer
-from chainrule.training.metrics import MetricLike
+from chainrule.losses import HalfSquaredError
 
 
 class Regressor(RegressorMixin, Estimator):  # type: ignore[misc]
@@ -68,39 +63,6 @@ class Regressor(RegressorMixin, Estimator):  # type: ignore[misc]
 
     n_outputs_: int
     _is_single: bool  # whether y is a vector
-
-    def __init__(
-        self,
-        model: Layer | None = None,
-        *,
-        loss: Loss | None = None,
-        optimizer: Optimizer | None = None,
-        learning_rate: float | None = None,
-        epochs: int = 200,
-        batch_size: int | None = 200,
-        metrics: Iterable[MetricLike] = (),
-        callbacks: Iterable[Callback] = (),
-        early_stopping: bool = False,
-        patience: int = 10,
-        validation_fraction: float = 0.1,
-        warm_start: bool = False,
-        random_state: Any = None,
-        verbose: bool = False,
-    ) -> None:
-        self.model = model
-        self.loss = loss
-        self.optimizer = optimizer
-        self.learning_rate = learning_rate
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.metrics = metrics
-        self.callbacks = callbacks
-        self.early_stopping = early_stopping
-        self.patience = patience
-        self.validation_fraction = validation_fraction
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self.verbose = verbose
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train a new network; with ``warm_start``, continue with that of the last call.
