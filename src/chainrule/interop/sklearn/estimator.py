@@ -68,8 +68,8 @@ class Samples:
 
     def counted(self) -> Samples:
         """Those that have a weight."""
-        is_whole = self.weights is None or self.weights.all()
-        return self if is_whole else self.rows(self.weights > 0)
+        weights = self.weights
+        return self if weights is None or weights.all() else self.rows(weights > 0)
 
 
 class Estimator(BaseEstimator):  # type: ignore[misc]
