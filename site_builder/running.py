@@ -100,7 +100,18 @@ def run_page(page: Path, figures: Path) -> dict[int, Outcome]:
                 )
             except PageError as error:
                 outcomes[block.line] = Outcome(problem=error.problem, problem_line=error.line)
+    _end_processes()
     return outcomes
+
+
+def _end_processes() -> None:
+    """End the processes that joblib keeps for the next search, five minutes long.
+
+    A process of `multiprocessing` waits for those that it has started.
+    """
+    loky = sys.modules.get("joblib.externals.loky")
+    if loky is not None:
+        loky.get_reusable_executor().shutdown(wait=True)
 
 
 def prepare_process() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import importlib
 import pkgutil
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +14,15 @@ from attrs import frozen
 import chainrule
 from chainrule.layers.functions import Function, Pair
 
+
+def marked(name: str) -> Any:
+    """A module; one of an edge needs its library, and is tested by `make edges`."""
+    is_edge = name.startswith("chainrule.interop.")
+    return pytest.param(name, marks=pytest.mark.edges) if is_edge else name
+
+
 MODULES = [
-    module.name
+    marked(module.name)
     for module in pkgutil.walk_packages(chainrule.__path__, "chainrule.")
     if not module.name.endswith("__main__")
 ]

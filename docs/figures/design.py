@@ -36,6 +36,7 @@ PACKAGES = {
     "physics": "#e8dcf7",
     "display": "#d5f0e6",
     "datasets": "#eeeeee",
+    "interop": "#d5f0e6",
     "lecture": "#eeeeee",
     "command": "#eeeeee",
     "__main__": "#eeeeee",
