@@ -256,7 +256,9 @@ def minimize(
             return "the callback returned True" if wants_end else None
 
         data = _data_of(model, loss, x, t, sample_weights)
-        return descend(model, loss, data, settings, after)
+        found = descend(model, loss, data, settings, after)
+        line.show(found.iterations, 1, {"loss": found.value})
+        return found
 
 
 def _data_of(model: Layer, loss: Loss, x: Any, t: Any, sample_weights: Any) -> Data:
