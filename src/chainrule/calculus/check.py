@@ -132,6 +132,21 @@ class CheckReport:
 
     __repr__ = __str__
 
+    def _repr_html_(self) -> str:
+        head, *others = str(self).splitlines()
+        if len(self.results) == 1 and not self.results[0].number:
+            return html_table(("law",), [[line.strip()] for line in others], "l", title=head)
+        rows: list[list[str]] = []
+        for law in self.results:
+            figures = [f"{f:.1e}" if f is not None else "" for f in (law.figure, law.tolerance)]
+            details = "\n".join([law.diagnosis or "", *(f"({text})" for text in law.remarks)])
+            says = Html(f"{escaped(law.statement)}<br>{pale(details.strip())}")
+            said = says if details.strip() else law.statement
+            rows.append([f"{'✓' if law.ok else '✗'} {law.name}", *figures, said])
+        broken = [number for number, law in enumerate(self.results) if not law.ok]
+        titles = ("law", "error", "tolerance", "statement")
+        return html_table(titles, rows, "lrrl", title=head, strong=broken)
+
 
 @hinted
 def check_layer(

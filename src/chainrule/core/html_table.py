@@ -15,7 +15,8 @@ from html import escape
 LINE = "color-mix(in srgb, currentColor 30%, transparent)"
 FAINT_LINE = "color-mix(in srgb, currentColor 12%, transparent)"
 PALE = "opacity: 0.7"
-SIDES = {"l": "left", "r": "right", "c": "center"}
+SIDES = {"l": "left", "r": "right"}
+HIDDEN = "; visibility: collapse"
 
 
 class Html(str):
@@ -30,6 +31,8 @@ def html_table(
     title: str = "",
     notes: Sequence[str] = (),
     strong: Collection[int] = (),
+    widths: Sequence[float] = (),
+    is_inner: bool = False,
 ) -> Html:
     """A table with a header for each column and each row.
 
@@ -40,19 +43,25 @@ def html_table(
     rows
         The cells. A row of one cell is as wide as the table.
     align
-        A letter for each column, as in LaTeX: l, r or c.
+        A letter for each column, as in LaTeX: l or r.
     title
         The caption above it.
     notes
         Lines below it.
     strong
         The numbers of the rows that are emphasized.
+    widths
+        The least widths of the columns, in em.
+    is_inner
+        Whether it is within another table with the same columns, so that its head is only for those
+        who cannot see the outer one.
     """
     sides = [SIDES[letter] for letter in align]
+    least = [f"; min-width: {width}em" for width in widths] or [""] * len(sides)
     titles = "".join(
         f'<th scope="col" style="{_cell(side)}; font-weight: 600; {PALE}; '
-        f'border-bottom: 1px solid {LINE}">{escaped(text)}</th>'
-        for side, text in zip(sides, head, strict=True)
+        f'border-bottom: 1px solid {LINE}{width}">{escaped(text)}</th>'
+        for side, text, width in zip(sides, head, least, strict=True)
     )
     lines = "".join(_row(row, sides, number in strong) for number, row in enumerate(rows))
     caption = (
@@ -62,9 +71,10 @@ def html_table(
         else ""
     )
     table = (
-        '<table style="border-collapse: collapse; border: 0; margin: 0.5em 0; color: inherit; '
-        f'font-variant-numeric: tabular-nums; line-height: 1.4">{caption}'
-        f'<thead style="border: 0"><tr>{titles}</tr></thead><tbody>{lines}</tbody></table>'
+        f'<table style="border-collapse: collapse; border: 0; margin: {"0" if is_inner else "0.5em 0"}; '
+        f'color: inherit; font-variant-numeric: tabular-nums; line-height: 1.4">{caption}'
+        f'<thead style="border: 0{HIDDEN * is_inner}"><tr>{titles}</tr></thead>'
+        f"<tbody>{lines}</tbody></table>"
     )
     below = "".join(f"<div>{escaped(note)}</div>" for note in notes)
     return Html(table + (f'<div style="{PALE}; margin: 0.4em 0 0.8em">{below}</div>' * bool(below)))
@@ -105,5 +115,5 @@ def _cell(side: str) -> str:
     """The style of a cell; each part overrides one that notebooks set."""
     return (
         f"text-align: {side}; vertical-align: top; padding: 0.25em 1.6em 0.25em 0; border: 0; "
-        "background: none; max-width: none"
+        "background: none; max-width: none; white-space: pre-wrap"
     )

@@ -1,21 +1,40 @@
-"""Labels: what is predicted from the rows of a table keeps the labels of these rows.
+"""Labels: what is computed from the rows of a table keeps the labels of these rows.
 
     DataFrame, Series of pandas     the index
-    DataFrame, Series of polars     none, but the result is a table of polars again
+    DataFrame, Series of polars     there are none, but the result is a table of polars again
     DataArray of xarray             the first dimension, with its coordinates
 
-The columns of the result are new quantities, so the labels of the columns end here; an output with
-more axes than a table of pandas or polars has stays an array. Nothing is imported: a table exists
-only if its library is loaded.
+Predictions are new quantities, so the labels of columns end here; residuals have the columns of the
+targets. An output with more axes than a table of pandas or polars has stays an array. Nothing is
+imported: who passes a table has loaded its library.
 """
 
 from __future__ import annotations
 
+import functools
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+Owner = TypeVar("Owner")
+Result = TypeVar("Result")
+P = ParamSpec("P")
 
 
-def labelled_like(given: Any, result: Any) -> Any:
+def keeps_labels(
+    method: Callable[Concatenate[Owner, Any, P], Result],
+) -> Callable[Concatenate[Owner, Any, P], Result]:
+    """Make a method of x, whose result has a row for each row of x, keep the labels of x."""
+
+    @functools.wraps(method)
+    def labelled(self: Owner, x: Any, *args: P.args, **kwargs: P.kwargs) -> Result:
+        result: Result = labelled_like(x, method(self, x, *args, **kwargs))
+        return result
+
+    return labelled
+
+
+def labelled_like(given: Any, result: Any, *, columns: bool = False) -> Any:
     """A result with the labels of the rows that it was computed from.
 
     Parameters
@@ -25,35 +44,53 @@ def labelled_like(given: Any, result: Any) -> Any:
         first table counts.
     result
         An array with one row for each row of it, or a tuple of such arrays.
+    columns
+        Whether the columns of the result are those of the table.
     """
-    if isinstance(result, tuple):
-        return tuple([labelled_like(given, part) for part in result])
     for table in given if isinstance(given, tuple) else (given,):
-        for library, label in LABELLED.items():
-            if type(table).__module__.partition(".")[0] == library and hasattr(table, "shape"):
-                return label(sys.modules[library], table, result)
+        for kind in type(table).__mro__:
+            label = LABELLED.get((kind.__module__.partition(".")[0], kind.__name__))
+            if label is not None:
+                if isinstance(result, tuple):
+                    return tuple([label(table, part, columns) for part in result])
+                return label(table, result, columns)
     return result
 
 
-def _of_pandas(pandas: Any, table: Any, result: Any) -> Any:
+def _of_pandas(table: Any, result: Any, columns: bool) -> Any:
+    pandas: Any = sys.modules["pandas"]
     if result.ndim == 1:
-        return pandas.Series(result, index=table.index)
-    return pandas.DataFrame(result, index=table.index) if result.ndim == 2 else result
+        return pandas.Series(result, table.index, name=table.name if columns else None)
+    if result.ndim == 2:
+        return pandas.DataFrame(result, table.index, table.columns if columns else None)
+    return result
 
 
-def _of_polars(polars: Any, table: Any, result: Any) -> Any:
+def _of_polars(table: Any, result: Any, columns: bool) -> Any:
+    polars: Any = sys.modules["polars"]
     if result.ndim == 1:
-        return polars.Series(result)
-    return polars.DataFrame(result) if result.ndim == 2 else result
+        return polars.Series(table.name if columns else "", result)
+    if result.ndim == 2:
+        return polars.DataFrame(result, table.columns if columns else None)
+    return result
 
 
-def _of_xarray(xarray: Any, table: Any, result: Any) -> Any:
-    rows = table.dims[0]
-    others = [f"output_{axis}" for axis in range(1, result.ndim)]
-    names = ["output"] if len(others) == 1 else others
-    kept = {name: axis for name, axis in table.coords.items() if axis.dims in ((), (rows,))}
-    return xarray.DataArray(result, kept, (rows, *names))
+def _of_xarray(table: Any, result: Any, columns: bool) -> Any:
+    xarray: Any = sys.modules["xarray"]
+    if columns:
+        return xarray.DataArray(result, table.coords, table.dims)
+    first, *others = table.dims
+    rows = table.isel(dict.fromkeys(others, 0), drop=True)  # with what has a value for each row
+    outputs = [f"output_{axis}" for axis in range(1, result.ndim)]
+    names = ["output"] if len(outputs) == 1 else outputs
+    return xarray.DataArray(result, rows.coords, (first, *names))
 
 
-LABELLED = {"pandas": _of_pandas, "polars": _of_polars, "xarray": _of_xarray}
-"""How each library makes a table."""
+LABELLED: dict[tuple[str, str], Callable[[Any, Any, bool], Any]] = {
+    ("pandas", "DataFrame"): _of_pandas,
+    ("pandas", "Series"): _of_pandas,
+    ("polars", "DataFrame"): _of_polars,
+    ("polars", "Series"): _of_polars,
+    ("xarray", "DataArray"): _of_xarray,
+}
+"""How a result is labelled, by the library and the class of the table."""

@@ -14,7 +14,6 @@ sources of each layer; each source gets the Δ next to it.
 
 from __future__ import annotations
 
-import io
 import re
 import warnings
 from collections.abc import Iterable
@@ -25,6 +24,7 @@ import numpy as np
 from attrs import define
 
 from chainrule.core.hints import hinted
+from chainrule.core.html_table import html_table
 from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of, not_a_layer
 from chainrule.core.parameter import Parameter
@@ -211,13 +211,9 @@ class Summary:
             yield Text(note, style="dim")
 
     def _repr_html_(self) -> str:
-        from rich.console import Console
-
-        console = Console(file=io.StringIO(), width=100, record=True, force_jupyter=False)
-        console.print(self)
-        return console.export_html(
-            inline_styles=True, code_format='<pre style="line-height: 1.3">{code}</pre>'
-        )
+        head, *lines = _lines(self)
+        align = "".join("r" if title in (_PARAMETERS, _STATES) else "l" for title in head)
+        return html_table(head, lines, align, notes=_notes(self))
 
 
 # ------------------------------------------------------------------------------- the rows

@@ -79,7 +79,7 @@ def draw(fit: Fit, probability: float) -> Any:
 
 
 def _two(array: Any) -> Any:
-    return array.reshape(len(array), -1)
+    return np.asarray(array).reshape(len(array), -1)
 
 
 def _columns(targets: tuple[Any, ...]) -> list[tuple[str, Any]]:

@@ -92,6 +92,15 @@ class Minimum:
         """The number of iterations."""
         return self.history.epochs
 
+    def _repr_html_(self) -> str:
+        rows = [
+            ("C", f"{self.value:.6g}"),
+            ("largest ∂C/∂θ", f"{np.abs(self.gradient).max(initial=0.0):.2g}"),
+            ("iterations", f"{self.iterations:,}"),
+            ("converged", "yes" if self.converged else "no"),
+        ]
+        return html_table(("minimum", ""), rows, "lr", notes=[self.message])
+
     @printable
     def __str__(self) -> str:
         return f"C = {self.value:.6g} after {self.iterations} iterations; {self.message}"
