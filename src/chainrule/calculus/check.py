@@ -32,6 +32,7 @@ from chainrule.core.errors import (
     described,
 )
 from chainrule.core.hints import hinted
+from chainrule.core.html_table import Html, escaped, html_table, pale
 from chainrule.core.layer import Layer
 from chainrule.core.messages import ONE_LAYER, label, not_a_layer
 from chainrule.core.open_axes import is_open, with_sizes
@@ -142,7 +143,7 @@ class CheckReport:
             details = "\n".join([law.diagnosis or "", *(f"({text})" for text in law.remarks)])
             says = Html(f"{escaped(law.statement)}<br>{pale(details.strip())}")
             said = says if details.strip() else law.statement
-            rows.append([f"{'✓' if law.ok else '✗'} {law.name}", *figures, said])
+            rows.append([f"{'✓' if law.ok else '✗'}\u00a0{law.name}", *figures, said])
         broken = [number for number, law in enumerate(self.results) if not law.ok]
         titles = ("law", "error", "tolerance", "statement")
         return html_table(titles, rows, "lrrl", title=head, strong=broken)

@@ -16,7 +16,9 @@ LINE = "color-mix(in srgb, currentColor 30%, transparent)"
 FAINT_LINE = "color-mix(in srgb, currentColor 12%, transparent)"
 PALE = "opacity: 0.7"
 SIDES = {"l": "left", "r": "right"}
-HIDDEN = "; visibility: collapse"
+TRIANGLE = 1.1
+"""The space for the triangle that opens a row, in em."""
+HIDDEN = "visibility: collapse"
 
 
 class Html(str):
@@ -51,17 +53,17 @@ def html_table(
     strong
         The numbers of the rows that are emphasized.
     widths
-        The least widths of the columns, in em.
+        The widths of the columns, in em; if not given, each is as wide as its cells.
     is_inner
         Whether it is within another table with the same columns, so that its head is only for those
         who cannot see the outer one.
     """
     sides = [SIDES[letter] for letter in align]
-    least = [f"; min-width: {width}em" for width in widths] or [""] * len(sides)
+    fixed = [f"; width: {width:g}em; box-sizing: border-box" for width in widths]
     titles = "".join(
-        f'<th scope="col" style="{_cell(side)}; font-weight: 600; {PALE}; '
-        f'border-bottom: 1px solid {LINE}{width}">{escaped(text)}</th>'
-        for side, text, width in zip(sides, head, least, strict=True)
+        f'<th scope="col" style="{_cell(side)}; font-weight: 600; {PALE}{width}">'
+        f"{escaped(text)}</th>"
+        for side, text, width in zip(sides, head, fixed or [""] * len(sides), strict=True)
     )
     lines = "".join(_row(row, sides, number in strong) for number, row in enumerate(rows))
     caption = (
@@ -70,14 +72,18 @@ def html_table(
         if title
         else ""
     )
+    layout = f"; table-layout: fixed; width: {sum(widths):g}em" if widths else ""
     table = (
-        f'<table style="border-collapse: collapse; border: 0; margin: {"0" if is_inner else "0.5em 0"}; '
-        f'color: inherit; font-variant-numeric: tabular-nums; line-height: 1.4">{caption}'
-        f'<thead style="border: 0{HIDDEN * is_inner}"><tr>{titles}</tr></thead>'
-        f"<tbody>{lines}</tbody></table>"
+        '<table style="border-collapse: collapse; border: 0; color: inherit; line-height: 1.4; '
+        f"font-size: {0.93 ** (not is_inner):g}em; "
+        f'margin: {0 if is_inner else "0.5em 0"}; font-variant-numeric: tabular-nums{layout}">'
+        f'{caption}<thead style="{HIDDEN if is_inner else f"border-bottom: 1px solid {LINE}"}">'
+        f"<tr>{titles}</tr></thead><tbody>{lines}</tbody></table>"
     )
     below = "".join(f"<div>{escaped(note)}</div>" for note in notes)
-    return Html(table + (f'<div style="{PALE}; margin: 0.4em 0 0.8em">{below}</div>' * bool(below)))
+    if below:
+        below = f'<div style="{PALE}; font-size: 0.93em; margin: 0.4em 0 0.8em">{below}</div>'
+    return Html(f"<div>{table}{below}</div>")
 
 
 def escaped(text: str) -> str:
@@ -87,33 +93,49 @@ def escaped(text: str) -> str:
 
 def pale(text: str) -> Html:
     """Text that is less important."""
-    return Html(f'<span style="{PALE}">{escaped(text)}</span>')
+    return Html(f'<span style="{PALE}; font-weight: 400">{escaped(text)}</span>')
 
 
-def folded(summary: str, content: str) -> Html:
-    """A line that opens to show more."""
+def folded(
+    cells: Sequence[str], widths: Sequence[float], align: str, content: str, is_open: bool
+) -> Html:
+    """A row that opens to show more: cells in columns of these widths, after a triangle."""
+    spans = "".join(
+        f'<span style="display: inline-block; width: {width:g}em; box-sizing: border-box; '
+        f'{_cell(SIDES[letter])}; vertical-align: baseline">{escaped(cell)}</span>'
+        for cell, width, letter in zip(cells, widths, align, strict=True)
+    )
     return Html(
-        f'<details><summary style="cursor: pointer">{escaped(summary)}</summary>'
+        f'<details{" open" * is_open}><summary style="cursor: pointer; margin-left: {TRIANGLE}em; '
+        f"list-style-position: outside; white-space: nowrap; "
+        f'border-bottom: 1px solid {FAINT_LINE}">{spans}</summary>'
         f"{escaped(content)}</details>"
     )
 
 
+def beside_triangles(text: str) -> Html:
+    """The text of a first cell in line with those of rows that open."""
+    return Html(f'<span style="margin-left: {TRIANGLE}em">{escaped(text)}</span>')
+
+
 def _row(cells: Sequence[str], sides: Sequence[str], is_strong: bool) -> str:
+    line = f'<tr style="background: none; border-bottom: 1px solid {FAINT_LINE}">'
     if len(cells) == 1:
-        only = f'<td colspan="{len(sides)}" style="{_cell("left")}">{escaped(cells[0])}</td>'
-        return f'<tr style="background: none">{only}</tr>'
-    weight = 600 if is_strong else 400
+        style = "text-align: left; padding: 0" if isinstance(cells[0], Html) else _cell("left")
+        line = '<tr style="background: none">' if isinstance(cells[0], Html) else line
+        return f'{line}<td colspan="{len(sides)}" style="{style}">{escaped(cells[0])}</td></tr>'
     texts = []
     for number, (side, cell) in enumerate(zip(sides, cells, strict=True)):
+        style = _cell(side)
+        if is_strong or number == 0:
+            style += f"; font-weight: {600 if is_strong else 400}"
+        if cell != cell.strip() or "\n" in cell:
+            style += "; white-space: pre-wrap"
         tag, scope = ("td", "") if number else ("th", ' scope="row"')
-        style = f"{_cell(side)}; font-weight: {weight}; border-bottom: 1px solid {FAINT_LINE}"
         texts.append(f'<{tag}{scope} style="{style}">{escaped(cell)}</{tag}>')
-    return f'<tr style="background: none">{"".join(texts)}</tr>'
+    return f"{line}{''.join(texts)}</tr>"
 
 
 def _cell(side: str) -> str:
-    """The style of a cell; each part overrides one that notebooks set."""
-    return (
-        f"text-align: {side}; vertical-align: top; padding: 0.25em 1.6em 0.25em 0; border: 0; "
-        "background: none; max-width: none; white-space: pre-wrap"
-    )
+    """What notebooks would set otherwise."""
+    return f"text-align: {side}; vertical-align: top; padding: 0.25em 1.6em 0.25em 0"

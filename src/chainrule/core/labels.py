@@ -14,24 +14,19 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
-Owner = TypeVar("Owner")
-Result = TypeVar("Result")
-P = ParamSpec("P")
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 
-def keeps_labels(
-    method: Callable[Concatenate[Owner, Any, P], Result],
-) -> Callable[Concatenate[Owner, Any, P], Result]:
+def keeps_labels(method: Method) -> Method:
     """Make a method of x, whose result has a row for each row of x, keep the labels of x."""
 
     @functools.wraps(method)
-    def labelled(self: Owner, x: Any, *args: P.args, **kwargs: P.kwargs) -> Result:
-        result: Result = labelled_like(x, method(self, x, *args, **kwargs))
-        return result
+    def labelled(self: Any, x: Any, *args: Any, **named: Any) -> Any:
+        return labelled_like(x, method(self, x, *args, **named))
 
-    return labelled
+    return labelled  # type: ignore[return-value]
 
 
 def labelled_like(given: Any, result: Any, *, columns: bool = False) -> Any:

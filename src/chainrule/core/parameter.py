@@ -577,9 +577,9 @@ class _Storage:
 
 # ------------------------------------------------------------------------------- in a notebook
 
-COLUMNS = ("parameter", "shape", "numbers", "smallest", "largest", "size", "size of ∂C/∂θ", "")
+COLUMNS = ("parameter", "shape", "numbers", "smallest", "largest", "size", "size of ∂C/∂θ")
 """The columns of a table of parameters; a size is √(Σ aᵢ²/n), that of a typical number."""
-ALIGN = "llrrrrrl"
+ALIGN = "llrrrrr"
 SHOWN = 60
 """A longer table is shown without its middle."""
 
@@ -592,8 +592,8 @@ def _cells(path: str, parameter: Parameter) -> list[str]:
         figures[:3] = [_as_text(value.min()), _as_text(value.max()), _size(value)]
         if parameter.has_grad:
             figures[3] = _size(parameter.grad)
-    state = "" if parameter.trainable else "frozen"
-    return [path, str(parameter.shape), f"{parameter.size:,}", *figures, state]
+    name = path if parameter.trainable else f"{path}  (frozen)"
+    return [name, str(parameter.shape), f"{parameter.size:,}", *figures]
 
 
 def _size(array: Array) -> str:

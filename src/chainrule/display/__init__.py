@@ -1,6 +1,7 @@
 """Display: tables, figures and equations of a model, for people.
 
     summary       the table of a model's layers
+    model_table   the layers in a notebook, as a table in which containers open and close
     diagram       its graph, as text or Mermaid
     trace         one pass, with all values kept; printed by `trace_table`, drawn by `trace_plot`
     picture       the drawing of neurons, weights and feature maps: what is in it;

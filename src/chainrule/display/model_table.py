@@ -9,17 +9,22 @@ The parameters of a container are those of the layers inside, each counted once.
 
 from __future__ import annotations
 
-from chainrule.core.html_table import Html, escaped, folded, html_table, pale
+from chainrule.core.html_table import (
+    TRIANGLE,
+    Html,
+    beside_triangles,
+    folded,
+    html_table,
+    pale,
+)
 from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of
 from chainrule.core.tree import snake_case
 from chainrule.display.summary import configuration, notes, summary
 
-HEAD, ALIGN = ("layer", "", "output", "parameters"), "lllr"
-WIDTHS = (13.0, 17.0, 11.0, 6.0)
+HEAD, ALIGN = ("layer", "configuration", "output", "parameters"), "lllr"
+WIDTHS = (14.0, 15.0, 12.0, 9.0)
 """Of the columns, in em; the inner tables have the same, so that their columns are in line."""
-INDENT = 1.2
-"""How much an inner table is indented, in em."""
 SHOWN, DEEPEST, OPEN = 40, 6, 8
 """How many layers of a container are shown, how deep, and how many in one that is open at first."""
 
@@ -32,24 +37,35 @@ def model_table(model: Layer) -> str:
         return html_table(HEAD, [_row(name, model, {})], ALIGN, widths=WIDTHS)
     rows = _rows(children, 1, {})
     name = type(model).__name__
-    return html_table(HEAD, rows, ALIGN, title=name, notes=notes(summary(model)), widths=WIDTHS)
+    return html_table(HEAD, rows, ALIGN, title=name, notes=notes(summary(model))[:1], widths=WIDTHS)
 
 
 def _rows(children: dict[str, Layer], depth: int, seen: dict[int, str]) -> list[list[str]]:
     rows: list[list[str]] = []
     items = list(children.items())
+    opens = any(layer.children() for layer in children.values())
     for number, (name, layer) in enumerate(items):
         if len(items) > SHOWN and SHOWN // 2 <= number < len(items) - SHOWN // 2:
             if number == SHOWN // 2:
                 rows.append([f"… {len(items) - SHOWN:,} more …"])
             continue
-        inner = layer.children()
-        row = _row(name, layer, seen)
-        is_known = id(layer) in seen
+        row, inner = _row(name, layer, seen), layer.children()
+        is_new = id(layer) not in seen
         seen.setdefault(id(layer), name)
-        if inner and depth < DEEPEST and not is_known:
-            table = _indented(_rows(inner, depth + 1, seen), depth)
-            row = [folded(_in_columns(row, depth), table, is_open=depth == 1 and len(inner) <= OPEN)]
+        if inner and depth < DEEPEST and is_new:
+            is_open = depth == 1 and len(inner) <= OPEN
+            widths = (_widths(depth)[0] - TRIANGLE, *WIDTHS[1:])
+            row = [
+                folded(
+                    row,
+                    widths,
+                    ALIGN,
+                    _inner_table(_rows(inner, depth + 1, seen), depth + 1),
+                    is_open,
+                )
+            ]
+        elif opens:
+            row[0] = beside_triangles(row[0])
         rows.append(row)
     return rows
 
@@ -68,16 +84,11 @@ def _row(name: str, layer: Layer, seen: dict[int, str]) -> list[str]:
     return [name, pale(configuration(layer)), shapes, count]
 
 
-def _in_columns(cells: list[str], depth: int) -> Html:
-    """The cells side by side, as wide as the columns of the table."""
-    name, *others = cells
-    parts = [f'<span style="{_column(0, depth, INDENT)}">{escaped(name)}</span>']
-    for number, cell in enumerate(others, start=1):
-        parts.append(f'<span style="{_column(number, depth)}">{escaped(cell)}</span>')
-    return Html("".join(parts))
+def _inner_table(rows: list[list[str]], depth: int) -> Html:
+    table = html_table(HEAD, rows, ALIGN, widths=_widths(depth), is_inner=True)
+    return Html(f'<div style="margin-left: {TRIANGLE}em">{table}</div>')
 
 
-def _indented(rows: list[list[str]], depth: int) -> Html:
-    widths = (WIDTHS[0] - INDENT * depth, *WIDTHS[1:])
-    table = html_table(HEAD, rows, ALIGN, widths=widths, is_inner=True)
-    return Html(f'<div style="padding-left: {INDENT}em">{table}</div>')
+def _widths(depth: int) -> tuple[float, ...]:
+    """The widths at a depth, so that the columns of all tables are in line."""
+    return (WIDTHS[0] - TRIANGLE * (depth - 1), *WIDTHS[1:])

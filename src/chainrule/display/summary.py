@@ -207,13 +207,14 @@ class Summary:
             yield Text(encodable(printed(self, width=options.max_width), options.encoding))
             return
         yield _table(self, options.max_width)
-        for note in _notes(self):
+        for note in notes(self):
             yield Text(note, style="dim")
 
     def _repr_html_(self) -> str:
-        head, *lines = _lines(self)
+        titles, *lines = _lines(self)
+        head = [title or "configuration" for title in titles]
         align = "".join("r" if title in (_PARAMETERS, _STATES) else "l" for title in head)
-        return html_table(head, lines, align, notes=_notes(self))
+        return html_table(head, lines, align, notes=notes(self))
 
 
 # ------------------------------------------------------------------------------- the rows
@@ -533,7 +534,8 @@ def _broken(path: str) -> str:
     return "\n".join(lines)
 
 
-def _notes(found: Summary) -> list[str]:
+def notes(found: Summary) -> list[str]:
+    """The lines below the table."""
     if found.is_built:
         learned = f"{found.parameters - found.frozen:,} learned, {found.frozen:,} frozen"
         notes = [

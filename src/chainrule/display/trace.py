@@ -18,7 +18,6 @@ size of a typical number, which does not grow with the width of a layer.
 from __future__ import annotations
 
 import difflib
-import io
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any

@@ -78,8 +78,9 @@ def table(found: Trace, width: int) -> Any:
 
 def html(found: Trace) -> str:
     """The steps as a table of a notebook."""
-    head, *lines = _lines(found)
-    align = "".join("l" if title in (_PLACE, _CONFIGURATION, _OUTPUT) else "r" for title in head)
+    titles, *lines = _lines(found)
+    head = [title or "configuration" for title in titles]
+    align = "".join("l" if title in (_PLACE, _CONFIGURATION, _OUTPUT) else "r" for title in titles)
     marked = [n for n, line in enumerate(lines) if line[0].startswith(_MARK)]
     return html_table(head, lines, align, notes=[text for text, _ in notes(found)], strong=marked)
 

@@ -30,6 +30,7 @@ from chainrule.core.building import unbuilt_on_error
 from chainrule.core.errors import ConfigurationError, NonFiniteError, shortened
 from chainrule.core.extras import required
 from chainrule.core.hints import hinted
+from chainrule.core.html_table import html_table
 from chainrule.core.layer import Layer
 from chainrule.core.messages import not_a_layer
 from chainrule.core.parameter import ParameterVector
@@ -99,7 +100,7 @@ class Minimum:
             ("iterations", f"{self.iterations:,}"),
             ("converged", "yes" if self.converged else "no"),
         ]
-        return html_table(("minimum", ""), rows, "lr", notes=[self.message])
+        return html_table(("minimum", "value"), rows, "lr", notes=[self.message])
 
     @printable
     def __str__(self) -> str:

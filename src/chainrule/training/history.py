@@ -251,9 +251,9 @@ class History(Hinted, dict[str, list[float]]):
     def _repr_html_(self) -> str:
         """The rows of `str` below a small curve of each column."""
         best, shown = self.best_epoch, _shown(self.epochs, self.best_epoch)
-        rows: list[list[str]] = [["", *map(_curve, self.values())]] if self.epochs > 1 else []
+        rows: list[list[str]] = [["curve", *map(_curve, self.values())]] if self.epochs > 1 else []
         for epoch in shown if self.epochs else ():
-            mark = " ★ best" if epoch == best else ""
+            mark = "\u00a0★\u00a0best" if epoch == best else ""
             rows.append([f"{epoch}{mark}", *(_as_text(v[epoch - 1]) for v in self.values())])
         strong = {len(rows) - len(shown) + shown.index(best)} if best else ()
         head = ["epoch", *(name.replace("_", " ") for name in self)]
