@@ -350,7 +350,7 @@ def _as_target(t: Any, y: FloatArray) -> FloatArray:
             "Laplace: the targets do not have the shape of the model's output",
             expected=y.shape,
             received=target.shape,
-            hint="t[:, np.newaxis] turns a row of numbers into a column"
+            hint="np.asarray(t)[:, np.newaxis] turns a row of numbers into a column"
             if (*target.shape, 1) == y.shape
             else None,
         )

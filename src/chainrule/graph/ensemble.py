@@ -217,7 +217,7 @@ class Ensemble(Composite):
                 "Ensemble.calibrate: there must be one target for each number that is predicted",
                 expected=mean.shape,
                 received=target.shape,
-                hint="t[:, np.newaxis] turns a row of numbers into a column"
+                hint="np.asarray(t)[:, np.newaxis] turns a row of numbers into a column"
                 if (*target.shape, 1) == mean.shape
                 else None,
             )
