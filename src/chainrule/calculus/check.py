@@ -141,7 +141,7 @@ class CheckReport:
         for law in self.results:
             figures = [f"{f:.1e}" if f is not None else "" for f in (law.figure, law.tolerance)]
             details = "\n".join([law.diagnosis or "", *(f"({text})" for text in law.remarks)])
-            says = Html(f"{escaped(law.statement)}<br>{pale(details.strip())}")
+            says = Html(f"{escaped(law.statement)}<br/>{pale(details.strip())}")
             said = says if details.strip() else law.statement
             rows.append([f"{'✓' if law.ok else '✗'}\u00a0{law.name}", *figures, said])
         broken = [number for number, law in enumerate(self.results) if not law.ok]

@@ -18,6 +18,7 @@ PALE = "opacity: 0.7"
 SIDES = {"l": "left", "r": "right"}
 TRIANGLE = 1.1
 """The space for the triangle that opens a row, in em."""
+OPEN = ' open=""'
 HIDDEN = "visibility: collapse"
 
 
@@ -106,7 +107,7 @@ def folded(
         for cell, width, letter in zip(cells, widths, align, strict=True)
     )
     return Html(
-        f'<details{" open" * is_open}><summary style="cursor: pointer; margin-left: {TRIANGLE}em; '
+        f'<details{OPEN * is_open}><summary style="cursor: pointer; margin-left: {TRIANGLE}em; '
         f"list-style-position: outside; white-space: nowrap; "
         f'border-bottom: 1px solid {FAINT_LINE}">{spans}</summary>'
         f"{escaped(content)}</details>"

@@ -145,7 +145,7 @@ class Proof:
         for part in self.parts:
             _, *details = str(part).splitlines()
             text = pale("\n".join(line.strip() for line in details))
-            says = Html(f"{escaped(part.statement)}<br>{text}") if details else part.statement
+            says = Html(f"{escaped(part.statement)}<br/>{text}") if details else part.statement
             rows.append([f"{SIGNS[part.status]}\u00a0{part.name}", part.status, says])
         count = sum(len(str(part).splitlines()) for part in self.parts)
         notes = [line.strip() for line in others[count:]]
