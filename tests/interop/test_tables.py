@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -44,17 +45,19 @@ def trained(x: Any, t: Any) -> tuple[History, dict[str, float], Sequential]:
 
 @each_library
 def test_a_table_is_the_same_as_its_array(table: Any) -> None:
+    """To rounding: tables keep their columns one after the other, which changes the order of sums."""
     history, measured, model = trained(table(X), table(T))
     plain_history, plain_measured, plain = trained(X, T)
-    assert history == plain_history and measured == plain_measured
-    np.testing.assert_array_equal(model(table(X)), plain(X))
-    np.testing.assert_array_equal(np.asarray(model.predict(table(X))), plain.predict(X))
+    for name, values in plain_history.items():
+        np.testing.assert_allclose(history[name], values, rtol=1e-13)
+    assert measured == pytest.approx(plain_measured, rel=1e-13)
+    np.testing.assert_allclose(model(table(X)), plain(X), rtol=1e-12)
+    np.testing.assert_allclose(np.asarray(model.predict(table(X))), plain.predict(X), rtol=1e-12)
     fit = fitting.least_squares(model, table(X), table(T))
-    plain_fit = fitting.least_squares(plain, X, T)
-    np.testing.assert_array_equal(fit.values, plain_fit.values)
-    loss = losses.HalfSquaredError()
-    found = fitting.minimize(model, loss, table(X), table(T), progress=False)
-    assert found.value == fitting.minimize(plain, loss, X, T, progress=False).value
+    np.testing.assert_allclose(fit.values, [1, 2, 0.5], rtol=1e-12)
+    model.parameters.value = np.zeros(3)
+    found = fitting.minimize(model, losses.HalfSquaredError(), table(X), table(T), progress=False)
+    assert found.converged and found.value < 1e-12
 
 
 @each_library
@@ -104,7 +107,7 @@ def test_images_of_xarray_keep_their_rows() -> None:
 
 REFUSED = {
     "null": (pl.DataFrame({"a": [1, None], "b": [1, 2]}), DataError, ".drop_nulls()"),
-    "dates": (pl.DataFrame({"a": [1, 2], "b": TIMES[:2].date}), DtypeError, "'b' (Date)"),
+    "dates": (pl.DataFrame({"a": [1, 2], "b": [date(2026, 1, 1)] * 2}), DtypeError, "'b' (Date)"),
     "text": (pl.DataFrame({"a": [1, 2], "b": ["x", "y"]}), DtypeError, "'x', of type str"),
     "query": (pl.LazyFrame({"a": [1, 2], "b": [1, 2]}), DtypeError, ".collect()"),
     "dataset": (xr.Dataset({"a": ("s", [1.0])}), DtypeError, ".to_dataarray().T"),

@@ -203,7 +203,7 @@ def _refuse_hidden_in_columns(name: str, given: Any) -> None:
         raise DataError(
             f"{name} has missing values",
             expected="an array of real numbers",
-            received=f"{type(given).__name__} in which {missing:,} values are null",
+            received=f"{type(given).__name__} with {missing:,} null{'s' * (missing > 1)}",
             hint="remove those rows with .drop_nulls(), or replace the values with .fill_null(…)",
         )
 
