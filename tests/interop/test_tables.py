@@ -45,7 +45,7 @@ def trained(x: Any, t: Any) -> tuple[History, dict[str, float], Sequential]:
 
 @each_library
 def test_a_table_is_the_same_as_its_array(table: Any) -> None:
-    """To rounding: tables keep their columns one after the other, which changes the order of sums."""
+    """To rounding: columns are one after the other in memory, which changes the order of sums."""
     history, measured, model = trained(table(X), table(T))
     plain_history, plain_measured, plain = trained(X, T)
     for name, values in plain_history.items():

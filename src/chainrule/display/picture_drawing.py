@@ -11,7 +11,7 @@ from attrs import define, field
 
 from chainrule.core.types import Array
 from chainrule.display.picture_layout import RADIUS, Column, Link, Point
-from chainrule.figure_style import CURVES, ink, new_figure, on_paper, pale, paper
+from chainrule.figure_style import CURVES, ink, new_figure, on_paper, pale, paper, quiet
 
 POSITIVE, NEGATIVE, GREY = CURVES[0], CURVES[1], "#888888"
 FILTER, ONE = 0.34, 0.15
@@ -63,7 +63,7 @@ class Drawing:
             (x + 0.3, NEGATIVE, "negative"),
         ):
             self._line((left, y), (left + 0.3, y), color=colour, lw=2.5)
-            self._text((left + 0.38, y), text, size=9, ha="left", color=GREY)
+            self._text((left + 0.38, y), text, size=9, ha="left", color=quiet())
 
     # ---------------------------------------------------------------- columns
 
@@ -71,7 +71,7 @@ class Drawing:
         draw = {"neurons": self._neuron, "series": self._strip}.get(column.kind, self._map)
         for number, place in column.places.items():
             if number is None:
-                self._text(place, "⋮", size=16, color=GREY)
+                self._text(place, "⋮", size=16, color=quiet())
             else:
                 draw(column, number, place, f"{column.name}[{number}]")
         if column.has_one:
@@ -80,7 +80,7 @@ class Drawing:
         for note in [*([column.name] if column.is_input else []), *column.notes]:
             self._text((column.x, y), note, size=10.5)
             y -= 0.2
-        self._text((column.x, y), column.size, size=9, color=GREY)
+        self._text((column.x, y), column.size, size=9, color=quiet())
 
     def _neuron(self, column: Column, number: int, place: Point, gid: str) -> None:
         face, text = pale() if column.is_input else paper(), ""
@@ -90,7 +90,7 @@ class Drawing:
         self._circle(place, RADIUS, text, gid, fc=face)
         if "softmax" in column.notes:  # the number of the class
             beside = (place[0] + RADIUS + 0.1, place[1])
-            self._text(beside, f"{number}", size=8.5, ha="left", color=GREY)
+            self._text(beside, f"{number}", size=8.5, ha="left", color=quiet())
 
     def _strip(self, column: Column, number: int, place: Point, gid: str) -> None:
         width, _ = column.item
@@ -102,7 +102,7 @@ class Drawing:
         self._image(row, place, column.item, _largest(column.value), gid)
         if column.is_input:
             beside = (place[0] - width / 2 - 0.1, place[1])
-            self._text(beside, time, size=8.5, ha="right", color=GREY)
+            self._text(beside, time, size=8.5, ha="right", color=quiet())
 
     def _map(self, column: Column, number: int, place: Point, gid: str) -> None:
         value, cmap = column.value, None
@@ -145,7 +145,7 @@ class Drawing:
             rows = min(filters, 4)
             heights = {k: target.y + 0.5 * ((rows - 1) / 2 - k) for k in range(rows)}
         above = ((left + right) / 2, max(heights.values()) + 0.28)
-        self._text(above, " × ".join(map(str, kernel)), size=8.5, color=GREY)
+        self._text(above, " × ".join(map(str, kernel)), size=8.5, color=quiet())
         for k, y in heights.items():
             for c in range(shown):
                 image = w[..., k].T if len(kernel) == 1 else _slice(w[..., c, k])
