@@ -211,7 +211,7 @@ def minimize(
         model at that point; ``figures`` has the row of the history. If it returns True, the
         minimization ends.
     progress
-        Whether to show a line with the cost, in a terminal; or a rich Console.
+        Whether to show a line with the cost, in a terminal or a notebook; or a rich Console.
 
     Returns
     -------
