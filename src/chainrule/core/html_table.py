@@ -75,7 +75,8 @@ def html_table(
     )
     layout = f"; table-layout: fixed; width: {sum(widths):g}em" if widths else ""
     table = (
-        '<table class="chainrule" style="border-collapse: collapse; border: 0; color: inherit; line-height: 1.4; '
+        '<table class="chainrule" style="border-collapse: collapse; border: 0; color: inherit; '
+        "line-height: 1.4; "
         f"font-size: {0.93 ** (not is_inner):g}em; "
         f'margin: {0 if is_inner else "0.5em 0"}; font-variant-numeric: tabular-nums{layout}">'
         f'{caption}<thead style="{HIDDEN if is_inner else f"border-bottom: 1px solid {LINE}"}">'

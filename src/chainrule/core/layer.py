@@ -491,9 +491,9 @@ class Layer(Tree):
             return f"{type(self).__name__}(…)"
 
     def _repr_html_(self) -> str:
-        from chainrule.display.model_table import model_table
+        from chainrule import display
 
-        return model_table(self)
+        return display.as_html(self)
 
     def __eq__(self, other: object) -> bool:
         if other.__class__ is not self.__class__:

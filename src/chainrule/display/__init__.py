@@ -19,5 +19,20 @@
                   puts functions into the file, `source` lays lines out
     plots         figures of a finished training
 
-No other package imports from here, so anything can change as long as its own tests pass.
+No other package imports from here, so anything can change as long as its own tests pass; only a
+layer asks for `as_html`.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from chainrule.core.layer import Layer
+
+
+def as_html(model: Layer) -> str:
+    """A model as a notebook shows it; see `chainrule.display.model_table`."""
+    from chainrule.display.model_table import model_table
+
+    return model_table(model)
