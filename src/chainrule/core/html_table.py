@@ -19,7 +19,8 @@ SIDES = {"l": "left", "r": "right"}
 TRIANGLE = 1.1
 """The space for the triangle that opens a row, in em."""
 OPEN = ' open=""'
-HIDDEN = "visibility: collapse"
+HIDDEN = "position: absolute; clip-path: inset(50%); white-space: nowrap"
+"""Hidden, but read aloud."""
 
 
 class Html(str):
@@ -56,15 +57,12 @@ def html_table(
     widths
         The widths of the columns, in em; if not given, each is as wide as its cells.
     is_inner
-        Whether it is within another table with the same columns, so that its head is only for those
-        who cannot see the outer one.
+        Whether it is within another table with the same columns; its head is then only read aloud.
     """
     sides = [SIDES[letter] for letter in align]
-    fixed = [f"; width: {width:g}em; box-sizing: border-box" for width in widths]
     titles = "".join(
-        f'<th scope="col" style="{_cell(side)}; font-weight: 600; {PALE}{width}">'
-        f"{escaped(text)}</th>"
-        for side, text, width in zip(sides, head, fixed or [""] * len(sides), strict=True)
+        f'<th scope="col" style="{_cell(side)}; font-weight: 600; {PALE}">{escaped(text)}</th>'
+        for side, text in zip(sides, head, strict=True)
     )
     lines = "".join(_row(row, sides, number in strong) for number, row in enumerate(rows))
     caption = (
@@ -73,13 +71,15 @@ def html_table(
         if title
         else ""
     )
-    layout = f"; table-layout: fixed; width: {sum(widths):g}em" if widths else ""
+    columns = "".join(f'<col style="width: {width:g}em"/>' for width in widths)
+    size = "margin: 0; font-size: 1em" if is_inner else "margin: 0.5em 0; font-size: 0.93em"
+    if widths:
+        size += f"; table-layout: fixed; width: {sum(widths):g}em"
     table = (
         '<table class="chainrule" style="border-collapse: collapse; border: 0; color: inherit; '
-        "line-height: 1.4; "
-        f"font-size: {0.93 ** (not is_inner):g}em; "
-        f'margin: {0 if is_inner else "0.5em 0"}; font-variant-numeric: tabular-nums{layout}">'
-        f'{caption}<thead style="{HIDDEN if is_inner else f"border-bottom: 1px solid {LINE}"}">'
+        f'line-height: 1.4; font-variant-numeric: tabular-nums; {size}">'
+        f"{caption}<colgroup>{columns}</colgroup>"
+        f'<thead style="{HIDDEN if is_inner else f"border-bottom: 1px solid {LINE}"}">'
         f"<tr>{titles}</tr></thead><tbody>{lines}</tbody></table>"
     )
     below = "".join(f"<div>{escaped(note)}</div>" for note in notes)
