@@ -16,7 +16,7 @@ LINE = "color-mix(in srgb, currentColor 30%, transparent)"
 FAINT_LINE = "color-mix(in srgb, currentColor 12%, transparent)"
 PALE = "opacity: 0.7"
 SIDES = {"l": "left", "r": "right"}
-TRIANGLE = 1.1
+TRIANGLE = 1.25
 """The space for the triangle that opens a row, in em."""
 OPEN = ' open=""'
 HIDDEN = "position: absolute; clip-path: inset(50%); white-space: nowrap"
