@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -426,3 +427,39 @@ def test_rows_with_open_axes_are_checked_with_a_size_if_the_layer_accepts_any():
         LayerCheckError, match="needs a fixed size where the rows have an open axis"
     ):
         check_layer(Sequential([Flatten(), Dense(2)]), (None, 3))
+
+
+# ------------------------------------------------------------------------------- in a notebook
+
+
+def cells_of(report):
+    page = ElementTree.fromstring(report._repr_html_())
+    return [["".join(cell.itertext()) for cell in row] for row in page.iter("tr")]
+
+
+def test_a_notebook_shows_a_row_for_each_law():
+    report = check_layer(Dense(2), (3,))
+    head, *rows = cells_of(report)
+    assert head == ["law", "error", "tolerance", "statement"]
+    assert [row[0] for row in rows] == [f"✓\xa0{law.name}" for law in report]
+    assert [row[3] for row in rows] == [law.statement for law in report]
+    assert rows[0][1] == f"{report['adjoint'].figure:.1e}"
+
+
+def test_a_notebook_shows_the_diagnosis_below_a_broken_law():
+    class Half(Layer):
+        def forward(self, x):
+            self.x = x
+            return x**2
+
+        def backward(self, delta):
+            return delta * self.x
+
+    with pytest.raises(LayerCheckError) as caught:
+        check_layer(Half(), (3,))
+    report = caught.value.report
+    row = cells_of(report)[1]
+    assert row[0] == "✗\xa0adjoint" and report["adjoint"].diagnosis in row[3]
+    assert "1 of 10 laws broken: adjoint" in "".join(
+        ElementTree.fromstring(report._repr_html_()).itertext()
+    )

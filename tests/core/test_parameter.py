@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import pickle
+from xml.etree import ElementTree
 
 import hypothesis.strategies as st
 import numpy as np
@@ -450,3 +451,40 @@ def test_a_plain_array_holds_no_tangent_and_the_error_names_it():
     with pytest.raises(NoTangentRuleError, match="'state' is a plain array") as caught:
         parameter.value = Dual(np.ones(2), np.ones(2))
     assert caught.value.place == "state" and "derivatives.jvp" in caught.value.hint
+
+
+# ------------------------------------------------------------------------------- in a notebook
+
+
+def cells_of(html):
+    return [
+        ["".join(cell.itertext()) for cell in row]
+        for row in ElementTree.fromstring(html).iter("tr")
+    ]
+
+
+def test_a_notebook_shows_the_range_and_the_size_of_each_parameter():
+    a = Parameter("a", np.array([3.0, -4.0, 0.0, 0.0]))
+    b = Parameter("b", np.zeros((0, 2)))
+    a.accumulate(np.full(4, 2.0))
+    b.trainable = False
+    head, *rows = cells_of(vector_of([a, b])._repr_html_())
+    assert rows[0] == ["a", "(4,)", "4", "-4.00", "3.00", "2.50", "2.00"]
+    assert rows[1] == ["b  (frozen)", "(0, 2)", "0", "–", "–", "–", "–"]
+    assert cells_of(a._repr_html_()) == [head, rows[0]]
+
+
+def test_showing_a_parameter_creates_no_gradient():
+    parameter = Parameter("a", np.ones(3))
+    assert cells_of(parameter._repr_html_())[1][-1] == "–"
+    assert not parameter.has_grad
+
+
+def test_a_parameter_of_other_numbers_is_shown_without_them():
+    (_, row) = cells_of(Parameter("a", Dual(np.ones(2), np.ones(2)))._repr_html_())
+    assert row == ["a", "(2,)", "2", "–", "–", "–", "–"]
+
+
+def test_a_long_vector_is_shown_without_its_middle():
+    rows = cells_of(vector_of(parameters_of([(1,)] * 100))._repr_html_())
+    assert len(rows) == 62 and rows[31] == ["… 40 more …"] and rows[-1][0] == "p99"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import signal
 import sys
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -347,3 +348,12 @@ def test_the_model_ends_at_the_best_point_wherever_the_callback_leaves_it():
     found = fitting.minimize(model, LOSS, X, T, iterations=5, callback=move)
     assert float(LOSS(model(X), T)) == pytest.approx(found.value, rel=1e-12)
     assert found.value == min(found.history["loss"])
+
+
+def test_a_notebook_shows_where_it_ended():
+    x = np.linspace(-1, 1, 9)[:, np.newaxis]
+    found = fitting.minimize(Dense(1), losses.HalfSquaredError(), x, x)
+    page = ElementTree.fromstring(found._repr_html_())
+    rows = dict(["".join(cell.itertext()) for cell in row] for row in page.iter("tr"))
+    assert rows["converged"] == "yes" and rows["iterations"] == str(found.iterations)
+    assert rows["C"] == f"{found.value:.6g}" and found.message in "".join(page.itertext())

@@ -179,7 +179,7 @@ TAKES: dict[str, Callable[[Any], Any]] = {
     "fit, a function": fit_of_function,
     "validation x": lambda x: fitted(X, X, validation_data=(x, X)),
     "validation t": lambda t: fitted(X, X, validation_data=(X, t)),
-    "predict": lambda x: built().predict(x, batch_size=4).tobytes(),
+    "predict": lambda x: np.asarray(built().predict(x, batch_size=4)).tobytes(),
     "step, x": lambda x: stepped(x, X),
     "step, x of a new model": lambda x: stepped(x, X, model=Dense(3)),
     "step, t": lambda t: stepped(X, t),

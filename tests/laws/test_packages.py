@@ -56,6 +56,7 @@ EXCEPTIONS = {
     ("core/layer.py", "save_weights", "storage"): "likewise",
     ("core/layer.py", "load_weights", "storage"): "likewise",
     ("core/layer.py", "predict", "data"): "model.predict(x), where users look for it",
+    ("core/layer.py", "_repr_html_", "display"): "a notebook shows the layers as a table",
     ("calculus/laws.py", "returns", "storage"): "the law that a model survives its file",
     ("training/trainer.py", "_second_phase", "fitting"): "fit(…, then='L-BFGS-B')",
     ("training/run.py", "_minimize", "fitting"): "likewise",

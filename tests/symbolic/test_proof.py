@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from typing import Any, ClassVar
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -861,3 +862,15 @@ def test_inputs_are_drawn_where_the_layer_is_defined(
     proof = prove_layer(Partial(), (4,), batch=1)
     assert proof.status == "proven"
     assert domain in proof.domain
+
+
+def test_a_notebook_shows_a_row_for_each_part() -> None:
+    for layer in (Activation("relu"), Linear("average")):
+        proof = prove_layer(layer, (1,))
+        page = ElementTree.fromstring(proof._repr_html_())
+        rows = [["".join(cell.itertext()) for cell in row] for row in page.iter("tr")][1:]
+        assert [row[0].split("\xa0")[1] for row in rows] == [part.name for part in proof]
+        assert [row[1] for row in rows] == [part.status for part in proof]
+        text = "".join(page.itertext())
+        for line in str(proof).splitlines():
+            assert line.strip("✓✗? ").split("  ")[-1].strip() in text

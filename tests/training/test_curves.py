@@ -224,3 +224,85 @@ def test_a_notebook_shows_the_figure_once_because_it_leaves_pyplot_when_it_is_sh
     assert plt.get_fignums() == []
     assert pickle.loads(pickle.dumps(figure)).axes
     plt.close("all")
+
+
+# ------------------------------------------------------------------------------- the user's style
+
+
+def test_the_colours_and_the_size_of_text_are_those_of_the_style() -> None:
+    import matplotlib as mpl
+    import matplotlib.pyplot as plt
+    from matplotlib.colors import same_color
+    from matplotlib.text import Text
+
+    with plt.style.context(["dark_background", {"font.size": 20}]):
+        cycle = mpl.rcParams["axes.prop_cycle"].by_key()["color"]
+        figure = History(FIGURES).plot()
+    (ax,) = figure.axes
+    (title,) = ax.findobj(lambda part: isinstance(part, Text) and part.get_text() == "loss")
+    assert same_color(figure.get_facecolor(), "black")
+    for text in (title, ax.xaxis.label, *ax.get_xticklabels(), *ax.get_legend().get_texts()):
+        assert same_color(text.get_color(), "white")
+    assert [line.get_color() for line in ax.lines[:2]] == cycle[:2]
+    assert title.get_fontsize() == 22
+    plt.close(figure)
+
+
+def test_without_a_style_the_colours_are_ours() -> None:
+    import matplotlib.pyplot as plt
+    from matplotlib.colors import to_rgba
+
+    from chainrule.figure_style import CURVES, INK
+
+    with plt.style.context("default"):
+        figure = History(FIGURES).plot()
+    (ax,) = figure.axes
+    assert [line.get_color() for line in ax.lines[:2]] == list(CURVES[:2])
+    assert ax.xaxis.label.get_color() == INK and ax.spines["left"].get_edgecolor() == to_rgba(INK)
+    plt.close(figure)
+
+
+@pytest.mark.parametrize("style", ["default", "dark_background", "ggplot", "grayscale"])
+def test_every_figure_can_be_read_in_any_style(style: str) -> None:
+    """All text has a contrast of at least 3 to the background, as WCAG asks of large text."""
+    import matplotlib.pyplot as plt
+    from matplotlib.colors import to_rgb
+    from matplotlib.text import Text
+
+    from chainrule import Activation, Dense, Sequential, picture
+    from chainrule.display import plots
+
+    def light(colour: Any) -> float:
+        linear = [(c / 12.92, ((c + 0.055) / 1.055) ** 2.4)[c > 0.04045] for c in to_rgb(colour)]
+        return float(np.dot([0.2126, 0.7152, 0.0722], linear))
+
+    model = Sequential([Dense(3), Activation("tanh"), Dense(1)])
+    model.build((2,), rng=0)
+    with plt.style.context(style):
+        figures = [
+            History({**FIGURES, "learning_rate": [0.1, 0.01, 0.001]}).plot(),
+            picture(model).figure,
+            plots.plot_confusion_matrix(np.zeros((3, 3), int)),
+        ]
+        for figure in figures:
+            figure.canvas.draw()
+            paper = light(figure.get_facecolor())
+            for text in figure.findobj(Text):
+                if text.get_text() and text.get_visible():
+                    one, two = sorted([light(text.get_color()), paper])
+                    assert (two + 0.05) / (one + 0.05) >= 3, (style, text.get_text())
+            plt.close(figure)
+
+
+def test_a_figure_without_a_window_shows_itself(tmp_path: Any) -> None:
+    import matplotlib.pyplot as plt
+
+    from chainrule.figure_style import figure_without_window
+
+    before = plt.get_fignums()
+    figure = figure_without_window(figsize=(2, 1))
+    assert plt.get_fignums() == before
+    assert figure._repr_png_().startswith(b"\x89PNG")
+    copied = pickle.loads(pickle.dumps(figure))
+    assert copied._repr_png_().startswith(b"\x89PNG")
+    plt.close("all")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -318,3 +321,68 @@ def test_without_pandas_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(MissingExtraError, match="not installed") as caught:
         History(FIGURES).to_pandas()
     assert "pip install 'chainrule[pandas]'" in str(caught.value.hint)
+
+
+def test_a_frame_of_it_has_its_columns_and_a_row_for_each_epoch() -> None:
+    import pandas
+
+    history = History({**FIGURES, "norm": [np.nan, np.inf, 1e-300]})
+    frame = pandas.DataFrame(history)
+    pandas.testing.assert_frame_equal(frame, history.to_pandas().reset_index(drop=True))
+
+
+# ------------------------------------------------------------------------------- a dictionary
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda history: history.update(loss=[1.0]),
+        lambda history: history.pop("loss"),
+        lambda history: history.popitem(),
+        lambda history: history.clear(),
+        lambda history: history.setdefault("norm", [1.0]),
+        lambda history: history.__setitem__("loss", [1.0]),
+        lambda history: history.__delitem__("loss"),
+        lambda history: history.__ior__({"loss": [1.0]}),
+    ],
+)
+def test_its_columns_stay_equally_long(change: Any) -> None:
+    history = History(FIGURES)
+    with pytest.raises(ConfigurationError, match="cannot be replaced") as caught:
+        change(history)
+    assert "append" in str(caught.value.expected) and history == FIGURES
+
+
+def test_copies_and_pickles_are_histories() -> None:
+    history = History(FIGURES)
+    for other in (copy.copy(history), copy.deepcopy(history), pickle.loads(pickle.dumps(history))):
+        assert type(other) is History and other == history
+        other.append({"loss": 0.25})
+        assert history.epochs == 3 and other.epochs == 4
+    assert json.loads(json.dumps(history)) == FIGURES
+
+
+# ------------------------------------------------------------------------------- in a notebook
+
+
+def test_a_notebook_shows_the_rows_of_its_text_with_a_curve_of_each_column() -> None:
+    figures = {"loss": [float(n) for n in range(200, 0, -1)], "a<b": [np.nan] * 200}
+    history = History(figures)
+    table = ElementTree.fromstring(history._repr_html_())
+    head, curves, *rows = [["".join(c.itertext()) for c in row] for row in table.iter("tr")]
+    assert head == ["epoch", "loss", "a<b"] and curves == ["curve", "", "–"]
+    lines = [line.split() for line in str(history).splitlines()[1:]]
+    assert [row[1:] for row in rows] == [line[1:3] for line in lines]
+    assert rows[-1][0].split("\xa0") == ["200", "★", "best"]
+    (curve,) = table.iter("svg")
+    assert curve.get("aria-label") == "from 200.0 to 1.000"
+    points = str(curve[0].get("points")).split()
+    assert len(points) <= 102
+    heights = [float(point.split(",")[1]) for point in points]
+    assert heights == sorted(heights)  # downwards is positive
+
+
+@given(st.lists(st.floats(), max_size=30))
+def test_any_numbers_have_a_curve(values: list[float]) -> None:
+    ElementTree.fromstring(History({"loss": values})._repr_html_())

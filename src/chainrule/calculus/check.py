@@ -32,6 +32,7 @@ from chainrule.core.errors import (
     described,
 )
 from chainrule.core.hints import hinted
+from chainrule.core.html_table import Html, escaped, html_table, pale
 from chainrule.core.layer import Layer
 from chainrule.core.messages import ONE_LAYER, label, not_a_layer
 from chainrule.core.open_axes import is_open, with_sizes
@@ -131,6 +132,21 @@ class CheckReport:
         return "\n".join([head, *map(str, self.results)])
 
     __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        head, *others = str(self).splitlines()
+        if len(self.results) == 1 and not self.results[0].number:
+            return html_table(("law",), [[line.strip()] for line in others], "l", title=head)
+        rows: list[list[str]] = []
+        for law in self.results:
+            figures = [f"{f:.1e}" if f is not None else "" for f in (law.figure, law.tolerance)]
+            details = "\n".join([law.diagnosis or "", *(f"({text})" for text in law.remarks)])
+            says = Html(f"{escaped(law.statement)}<br/>{pale(details.strip())}")
+            said = says if details.strip() else law.statement
+            rows.append([f"{'✓' if law.ok else '✗'}\u00a0{law.name}", *figures, said])
+        broken = [number for number, law in enumerate(self.results) if not law.ok]
+        titles = ("law", "error", "tolerance", "statement")
+        return html_table(titles, rows, "lrrl", title=head, strong=broken)
 
 
 @hinted

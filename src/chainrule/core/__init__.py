@@ -27,6 +27,9 @@ and, for changes to the contract itself:
     equations        a layer on paper, for `chainrule.explain`
     messages         how a layer prints, and the errors about layers
     terminal         ASCII for the signs that an encoding lacks
+    notebook         whether a kernel of Jupyter runs the program; outputs that change in place
+    html_table       tables of a notebook
+    labels           the rows of a table keep their labels: pandas, polars, xarray
     validators       the checks of arguments that all packages share
     caller           warnings that point to the line of the user's program
     deprecation      old names that keep working for one release

@@ -166,6 +166,15 @@ def _refuse_hidden(name: str, given: Any, depth: int = 0) -> None:
             received=f"{type(given).__name__}, a sparse matrix of shape {given.shape}",
             hint="use its .toarray()",
         )
+    elif hasattr(given, "collect_schema") and not hasattr(given, "to_numpy"):
+        raise DtypeError(
+            f"{name} is a query that has not run yet",
+            expected="an array of real numbers",
+            received=f"a {type(given).__name__}",
+            hint="run it: .collect() gives its table",
+        )
+    elif callable(getattr(given, "null_count", None)):
+        _refuse_hidden_in_columns(name, given)
     elif (
         isinstance(given, list | tuple | deque)
         and depth < DEEPEST
@@ -173,6 +182,30 @@ def _refuse_hidden(name: str, given: Any, depth: int = 0) -> None:
     ):
         for item in given:
             _refuse_hidden(name, item, depth + 1)
+
+
+def _refuse_hidden_in_columns(name: str, given: Any) -> None:
+    """Raise an error for nulls and dates of polars, which NumPy turns into NaN and into days."""
+    dates = [
+        f"{column!r} ({dtype})" if column else str(dtype)
+        for column, dtype in _dtypes_of(given).items()
+        if dtype.is_temporal()
+    ]
+    if dates:
+        raise DtypeError(
+            f"{name} has dates or times, which are not numbers",
+            expected="an array of real numbers",
+            received=f"{type(given).__name__} with {', '.join(dates[:3])}",
+            hint="subtract the first one, and use .dt.total_seconds()",
+        )
+    missing = int(np.sum(np.asarray(given.null_count())))
+    if missing:
+        raise DataError(
+            f"{name} has missing values",
+            expected="an array of real numbers",
+            received=f"{type(given).__name__} with {missing:,} null{'s' * (missing > 1)}",
+            hint="remove those rows with .drop_nulls(), or replace the values with .fill_null(…)",
+        )
 
 
 WITHOUT_MASK = {int, float, bool, np.ndarray, np.float64, np.float32, np.int64, np.bool_}
@@ -206,6 +239,9 @@ def _converted(name: str, given: Any) -> Array:
             f"{name} cannot be converted to an array",
             expected="an array of real numbers",
             received=f"{type(given).__name__}; {type(error).__name__}: {error}",
+            hint="x.to_dataarray().T is one array of its variables"
+            if hasattr(given, "to_dataarray")
+            else None,
         ) from error
     if array.dtype.kind == "O" and hasattr(given, "to_numpy"):
         return _of_table(name, given, array)

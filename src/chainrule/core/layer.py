@@ -73,6 +73,7 @@ from chainrule.core.deprecation import renamed_attribute
 from chainrule.core.equations import Equations, unknown
 from chainrule.core.errors import DefinitionError
 from chainrule.core.initializers import Initializer
+from chainrule.core.labels import labelled_like
 from chainrule.core.open_axes import with_sizes
 from chainrule.core.parameter import Parameter, ParameterVector
 from chainrule.core.tree import Tree, full_repr
@@ -298,7 +299,8 @@ class Layer(Tree):
         -------
         ndarray or tuple of ndarray
             (samples, …), for several outputs one array for each. Each batch has the numbers of
-            ``layer(batch)``, to the last bit.
+            ``layer(batch)``, to the last bit. For a table of pandas, polars or xarray it is a
+            table of that library, with the labels of the rows of x.
 
         Raises
         ------
@@ -312,7 +314,8 @@ class Layer(Tree):
         known = self.input_shapes if self.is_built else self.known_input_shapes
         rows = with_sizes(self.output_shapes, 0) if self.is_built else ()
         nothing = [np.zeros((0, *row), self.dtype) for row in rows]
-        return predict(self, x, batch_size, None if known is None else len(known), nothing)
+        inputs = None if known is None else len(known)
+        return labelled_like(x, predict(self, x, batch_size, inputs, nothing))
 
     def freeze(self) -> Self:
         """Exclude all parameters, here and in the layers inside, from training; returns the layer.
@@ -488,6 +491,11 @@ class Layer(Tree):
             return full_repr(self)
         except RecursionError:  # nested too deep for Python's stack
             return f"{type(self).__name__}(…)"
+
+    def _repr_html_(self) -> str:
+        from chainrule import display
+
+        return display.as_html(self)
 
     def __eq__(self, other: object) -> bool:
         if other.__class__ is not self.__class__:

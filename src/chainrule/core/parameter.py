@@ -26,6 +26,7 @@ from chainrule.core.errors import (
     shortened,
 )
 from chainrule.core.hints import Hinted
+from chainrule.core.html_table import html_table
 from chainrule.core.open_axes import fits
 from chainrule.core.types import Array, FloatArray, Shape
 
@@ -264,6 +265,9 @@ class Parameter(Hinted):
         # parameter has had its zeros since it was frozen.
         self._grad_is_zero = self._trainable
 
+    def _repr_html_(self) -> str:
+        return html_table(COLUMNS, [_cells(self.path, self)], ALIGN)
+
     def __repr__(self) -> str:
         frozen = "" if self._trainable else ", trainable=False"
         return f"Parameter({self.path!r}, shape={self.shape}, dtype={self.dtype}{frozen})"
@@ -460,6 +464,14 @@ class ParameterVector(Hinted):
     def __contains__(self, key: object) -> bool:
         return key in self._named or any(key is parameter for parameter in self._parameters)
 
+    def _repr_html_(self) -> str:
+        rows = [_cells(*pair) for pair in zip(self.paths, self._parameters, strict=True)]
+        if len(rows) > SHOWN:
+            hidden = len(rows) - SHOWN
+            rows[SHOWN // 2 : -SHOWN // 2] = [[f"… {hidden:,} more …"]]
+        title = f"ParameterVector of {self.size:,} numbers"
+        return html_table(COLUMNS, rows, ALIGN, title=title)
+
     def __repr__(self) -> str:
         pairs = zip(self.paths, self._parameters, strict=True)
         rows = [
@@ -564,3 +576,32 @@ class _Storage:
                 p._grad[...] = grad
             offset += p.size
         return storage
+
+
+# ------------------------------------------------------------------------------- in a notebook
+
+COLUMNS = ("parameter", "shape", "numbers", "smallest", "largest", "size", "size of ∂C/∂θ")
+"""The columns of a table of parameters; a size is √(Σ aᵢ²/n), that of a typical number."""
+ALIGN = "llrrrrr"
+SHOWN = 60
+"""A longer table is shown without its middle."""
+
+
+def _cells(path: str, parameter: Parameter) -> list[str]:
+    """The row of a parameter in a table."""
+    value = parameter.value
+    figures = ["–"] * 4
+    if type(value) is np.ndarray and value.dtype.kind == "f" and value.size:
+        figures[:3] = [_as_text(value.min()), _as_text(value.max()), _size(value)]
+        if parameter.has_grad:
+            figures[3] = _size(parameter.grad)
+    name = path if parameter.trainable else f"{path}  (frozen)"
+    return [name, str(parameter.shape), f"{parameter.size:,}", *figures]
+
+
+def _size(array: Array) -> str:
+    return _as_text(np.linalg.norm(array) / np.sqrt(array.size))
+
+
+def _as_text(value: Any) -> str:
+    return f"{float(value):#.3g}"

@@ -34,6 +34,14 @@ def for_terminal(text: str) -> str:
     return text
 
 
+def is_terminal() -> bool:
+    """Whether standard output is a terminal."""
+    try:
+        return sys.stdout.isatty()
+    except (AttributeError, ValueError):  # not a stream, or a closed one
+        return False
+
+
 def printable(function: Callable[P, str]) -> Callable[P, str]:
     """Make a function, such as ``__str__``, return its text `for_terminal`."""
 

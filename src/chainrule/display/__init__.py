@@ -1,6 +1,7 @@
 """Display: tables, figures and equations of a model, for people.
 
     summary       the table of a model's layers
+    model_table   the layers in a notebook, as a table in which containers open and close
     diagram       its graph, as text or Mermaid
     trace         one pass, with all values kept; printed by `trace_table`, drawn by `trace_plot`
     picture       the drawing of neurons, weights and feature maps: what is in it;
@@ -18,5 +19,20 @@
                   puts functions into the file, `source` lays lines out
     plots         figures of a finished training
 
-No other package imports from here, so anything can change as long as its own tests pass.
+No other package imports from here, so anything can change as long as its own tests pass; only a
+layer asks for `as_html`.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from chainrule.core.layer import Layer
+
+
+def as_html(model: Layer) -> str:
+    """A model as a notebook shows it; see `chainrule.display.model_table`."""
+    from chainrule.display.model_table import model_table
+
+    return model_table(model)

@@ -11,9 +11,9 @@ from attrs import define, field
 
 from chainrule.core.types import Array
 from chainrule.display.picture_layout import RADIUS, Column, Link, Point
-from chainrule.figure_style import INK, PALE, TRAINING, VALIDATION, new_figure
+from chainrule.figure_style import CURVES, ink, new_figure, on_paper, pale, paper, quiet
 
-POSITIVE, NEGATIVE, GREY = TRAINING, VALIDATION, "#888888"
+POSITIVE, NEGATIVE, GREY = CURVES[0], CURVES[1], "#888888"
 FILTER, ONE = 0.34, 0.15
 """The size of a filter, and the radius of the input that is 1."""
 WIDEST = 40.0
@@ -58,9 +58,12 @@ class Drawing:
         return figure
 
     def _legend(self, x: float, y: float) -> None:
-        for left, ink, text in ((x - 1.2, POSITIVE, "positive"), (x + 0.3, NEGATIVE, "negative")):
-            self._line((left, y), (left + 0.3, y), color=ink, lw=2.5)
-            self._text((left + 0.38, y), text, size=9, ha="left", color=GREY)
+        for left, colour, text in (
+            (x - 1.2, POSITIVE, "positive"),
+            (x + 0.3, NEGATIVE, "negative"),
+        ):
+            self._line((left, y), (left + 0.3, y), color=colour, lw=2.5)
+            self._text((left + 0.38, y), text, size=9, ha="left", color=quiet())
 
     # ---------------------------------------------------------------- columns
 
@@ -68,26 +71,26 @@ class Drawing:
         draw = {"neurons": self._neuron, "series": self._strip}.get(column.kind, self._map)
         for number, place in column.places.items():
             if number is None:
-                self._text(place, "⋮", size=16, color=GREY)
+                self._text(place, "⋮", size=16, color=quiet())
             else:
                 draw(column, number, place, f"{column.name}[{number}]")
         if column.has_one:
-            self._circle(column.one, ONE, "1", "one", fc="white", ec=GREY, ls=":")
+            self._circle(column.one, ONE, "1", "one", fc=paper(), ec=GREY, ls=":")
         y = column.foot - 0.2
         for note in [*([column.name] if column.is_input else []), *column.notes]:
             self._text((column.x, y), note, size=10.5)
             y -= 0.2
-        self._text((column.x, y), column.size, size=9, color=GREY)
+        self._text((column.x, y), column.size, size=9, color=quiet())
 
     def _neuron(self, column: Column, number: int, place: Point, gid: str) -> None:
-        face, text = PALE if column.is_input else "white", ""
+        face, text = pale() if column.is_input else paper(), ""
         if column.value is not None:
             value = float(np.ravel(column.value)[number])
             face, text = _tint(value / _largest(column.value)), _short(value)
         self._circle(place, RADIUS, text, gid, fc=face)
         if "softmax" in column.notes:  # the number of the class
             beside = (place[0] + RADIUS + 0.1, place[1])
-            self._text(beside, f"{number}", size=8.5, ha="left", color=GREY)
+            self._text(beside, f"{number}", size=8.5, ha="left", color=quiet())
 
     def _strip(self, column: Column, number: int, place: Point, gid: str) -> None:
         width, _ = column.item
@@ -99,7 +102,7 @@ class Drawing:
         self._image(row, place, column.item, _largest(column.value), gid)
         if column.is_input:
             beside = (place[0] - width / 2 - 0.1, place[1])
-            self._text(beside, time, size=8.5, ha="right", color=GREY)
+            self._text(beside, time, size=8.5, ha="right", color=quiet())
 
     def _map(self, column: Column, number: int, place: Point, gid: str) -> None:
         value, cmap = column.value, None
@@ -126,9 +129,9 @@ class Drawing:
         largest = max(_largest(w), _largest(b))
         for value, start, end, radius, gid in sorted(lines, key=lambda line: abs(line[0])):
             share = abs(value) / largest if math.isfinite(value) else 0.0
-            ink = POSITIVE if value > 0 else NEGATIVE if value < 0 else GREY
+            colour = POSITIVE if value > 0 else NEGATIVE if value < 0 else GREY
             line = _towards(start, end, radius), _towards(end, start, RADIUS)
-            self._line(*line, color=ink, lw=0.4 + 2.6 * share, alpha=0.3 + 0.7 * share, gid=gid)
+            self._line(*line, color=colour, lw=0.4 + 2.6 * share, alpha=0.3 + 0.7 * share, gid=gid)
 
     def _draw_filters(self, link: Link) -> None:
         """The filter of each map that is drawn, for its first input maps."""
@@ -142,7 +145,7 @@ class Drawing:
             rows = min(filters, 4)
             heights = {k: target.y + 0.5 * ((rows - 1) / 2 - k) for k in range(rows)}
         above = ((left + right) / 2, max(heights.values()) + 0.28)
-        self._text(above, " × ".join(map(str, kernel)), size=8.5, color=GREY)
+        self._text(above, " × ".join(map(str, kernel)), size=8.5, color=quiet())
         for k, y in heights.items():
             for c in range(shown):
                 image = w[..., k].T if len(kernel) == 1 else _slice(w[..., c, k])
@@ -194,7 +197,7 @@ class Drawing:
     def _draw_box(self, link: Link) -> None:
         half, (x, y) = link.length / 2, link.end
         x -= 0.3 + half
-        self._box((x, y), (2 * half, 0.44), link.label, link.path, fc=PALE)
+        self._box((x, y), (2 * half, 0.44), link.label, link.path, fc=pale())
         for source in link.sources:
             self._flow(source, (x - half - 0.03, y), link)
         self._arrow((x + half + 0.03, y), link.end)
@@ -223,7 +226,7 @@ class Drawing:
     # ---------------------------------------------------------------- shapes
 
     def _text(self, place: Point, text: str, **style: Any) -> None:
-        style = {"ha": "center", "va": "center", "color": INK, "zorder": 5, **style}
+        style = {"ha": "center", "va": "center", "color": ink(), "zorder": 5, **style}
         self.axes.text(*place, text, **style)
 
     def _circle(
@@ -231,17 +234,19 @@ class Drawing:
     ) -> None:
         from matplotlib.patches import Circle
 
-        style = {"fc": "white", "ec": INK, "lw": 1.2, "zorder": 3, **style}
+        style = {"fc": paper(), "ec": ink(), "lw": 1.2, "zorder": 3, **style}
         self.axes.add_patch(Circle(place, radius, gid=gid, **style))
         if text:
             self._text(place, text, size=size, va="center_baseline")
 
-    def _box(self, place: Point, size: Point, text: str, gid: str, fc: str = "white") -> None:
+    def _box(self, place: Point, size: Point, text: str, gid: str, fc: Any = None) -> None:
         from matplotlib.patches import FancyBboxPatch
 
         corner = (place[0] - size[0] / 2, place[1] - size[1] / 2)
         style: dict[str, Any] = {"boxstyle": "round,pad=0,rounding_size=0.1", "zorder": 3}
-        self.axes.add_patch(FancyBboxPatch(corner, *size, fc=fc, ec=INK, lw=1.2, gid=gid, **style))
+        self.axes.add_patch(
+            FancyBboxPatch(corner, *size, fc=fc or paper(), ec=ink(), lw=1.2, gid=gid, **style)
+        )
         self._text(place, text, size=9.5)
 
     def _image(
@@ -258,13 +263,13 @@ class Drawing:
         from matplotlib.patches import Rectangle
 
         (left, bottom), (width, height) = (place[0] - size[0] / 2, place[1] - size[1] / 2), size
-        frame = Rectangle((left, bottom), width, height, ec=INK, lw=0.9, zorder=4)
+        frame = Rectangle((left, bottom), width, height, ec=ink(), lw=0.9, zorder=4)
         self.axes.add_patch(frame)
         if image is None:
-            frame.set(facecolor=PALE, gid=gid)
+            frame.set(facecolor=pale(), gid=gid)
             return
         frame.set(facecolor="none")
-        signed = LinearSegmentedColormap.from_list("signed", [NEGATIVE, "white", POSITIVE])
+        signed = LinearSegmentedColormap.from_list("signed", [NEGATIVE, paper(), POSITIVE])
         scale: dict[str, Any] = {"cmap": cmap or signed, "vmax": largest}
         scale["vmin"] = 0 if cmap else -largest
         box = (left, left + width, bottom, bottom + height)
@@ -294,7 +299,7 @@ class Drawing:
         from matplotlib.patches import FancyArrowPatch
 
         style: dict[str, Any] = {"shrinkA": 0, "shrinkB": 0, "mutation_scale": 10, "lw": 1.1}
-        self.axes.add_patch(FancyArrowPatch(color=INK, zorder=2, **style, **where))
+        self.axes.add_patch(FancyArrowPatch(color=ink(), zorder=2, **style, **where))
 
 
 def _keep_layout(figure: Any) -> None:
@@ -340,14 +345,11 @@ def _short(value: float) -> str:
 
 
 def _tint(share: float) -> Any:
-    """White for 0; for ±1 a light blue or vermilion, on which text is readable."""
-    from matplotlib.colors import to_rgb
-
+    """The background for 0; for ±1 a light blue or vermilion, on which text is readable."""
     if not math.isfinite(share):
-        return PALE
+        return pale()
     strength = 0.55 * min(abs(share), 1)
-    ink = to_rgb(POSITIVE if share > 0 else NEGATIVE)
-    return tuple(1 - strength * (1 - part) for part in ink)
+    return tuple(on_paper(POSITIVE if share > 0 else NEGATIVE, strength))
 
 
 def _towards(start: Point, end: Point, distance: float) -> Point:

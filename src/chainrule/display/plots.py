@@ -25,10 +25,18 @@ import numpy.typing as npt
 from attrs import define
 
 from chainrule.core.errors import DataError, ShapeError
-from chainrule.figure_style import INK, PALE, TRAINING, missing_matplotlib
+from chainrule.figure_style import (
+    CURVES,
+    figure_without_window,
+    ink,
+    new_figure,
+    on_paper,
+    pale,
+    quiet,
+)
 from chainrule.training.curves import draw_panel
 
-VERMILION, GREY = "#D55E00", "0.4"
+VERMILION = CURVES[1]
 _VALIDATION = "validation_"
 
 
@@ -206,7 +214,7 @@ def plot_confusions(
         axes = figure.subplots()
         axes.set_axis_off()
         text = f"all {len(true):,} are correct"
-        axes.text(0.5, 0.5, text, ha="center", va="center", color=GREY)
+        axes.text(0.5, 0.5, text, ha="center", va="center", color=quiet())
     return figure
 
 
@@ -258,7 +266,7 @@ def plot_confusion_matrix(
             received=f"{len(labels)}: {', '.join(labels):.60}",
         )
     size = min(1.6 + 0.3 * max(classes, 6), 11.0)
-    figure = _new_figure(size, size) if into is None else into
+    figure = into or _square_figure(size)
     _draw_matrix(figure.subplots(), counts, labels)
     return figure
 
@@ -329,42 +337,31 @@ def percentage(share: float) -> str:
 
 
 def _figure(into: Any, width: float, height: float) -> Any:
-    try:
-        from matplotlib.figure import Figure
-        from matplotlib.layout_engine import ConstrainedLayoutEngine
-    except ImportError as error:
-        raise missing_matplotlib(error) from error
     if into is not None:
         return into
-    margins = ConstrainedLayoutEngine(rect=(0.01, 0.015, 0.98, 0.97))
-    return Figure(figsize=(width, height), layout=margins)
+    figure = figure_without_window(figsize=(width, height), layout="constrained")
+    figure.get_layout_engine().set(rect=(0.01, 0.015, 0.98, 0.97))
+    return figure
 
 
-def _new_figure(width: float, height: float) -> Any:
-    """A figure that pyplot knows."""
-    try:
-        import matplotlib.pyplot as plt
-        from matplotlib.layout_engine import ConstrainedLayoutEngine
-    except ImportError as error:
-        raise missing_matplotlib(error) from error
-    margins = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1)
-    return plt.figure(figsize=(width, height), layout=margins)
+def _square_figure(size: float) -> Any:
+    figure = new_figure(figsize=(size, size), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
+    return figure
 
 
 def _draw_matrix(axes: Any, counts: npt.NDArray[Any], labels: list[str]) -> None:
     """The cells with their numbers, recall on the right and precision above."""
-    from matplotlib.colors import to_rgb
-
     classes, right = len(counts), np.diag(counts)
     true, predicted = counts.sum(axis=1), counts.sum(axis=0)
     shares = counts / np.where(true == 0, 1, true)[:, np.newaxis]
     strength = np.sqrt(shares)[..., np.newaxis]  # a few errors of many samples are visible, too
     is_right = np.eye(classes, dtype=bool)[..., np.newaxis]
-    inks = np.where(is_right, to_rgb(TRAINING), to_rgb(VERMILION))
-    axes.imshow(1 - strength * (1 - inks), extent=(0, classes, classes, 0))
+    cells = np.where(is_right, on_paper(CURVES[0], strength), on_paper(VERMILION, strength))
+    axes.imshow(cells, extent=(0, classes, classes, 0))
     for line in range(1, classes):
-        axes.axhline(line, color=PALE, lw=0.6)
-        axes.axvline(line, color=PALE, lw=0.6)
+        axes.axhline(line, color=pale(), lw=0.6)
+        axes.axvline(line, color=pale(), lw=0.6)
     middles = np.arange(classes) + 0.5
     fontsize = float(np.clip(110 / classes, 5, 9))
     longest = max(len(_short_number(count)) for count in counts.flat)
@@ -374,24 +371,24 @@ def _draw_matrix(axes: Any, counts: npt.NDArray[Any], labels: list[str]) -> None
     lean = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if leans else {}
     axes.set_xticks(middles, labels, **lean)
     axes.set_yticks(middles, labels)
-    axes.set_xlabel("predicted", color=INK)
-    axes.set_ylabel("true", color=INK)
-    axes.spines[:].set_color(INK)
-    axes.tick_params(length=0, colors=INK, labelsize=fontsize)
+    axes.set_xlabel("predicted", color=ink("axes.labelcolor"))
+    axes.set_ylabel("true", color=ink("axes.labelcolor"))
+    axes.spines[:].set_color(ink("axes.edgecolor"))
+    axes.tick_params(length=0, colors=ink("xtick.color"), labelsize=fontsize)
     if classes > MOST_NUMBERED:
         return
     for row, column in np.argwhere(counts):
         text = _short_number(counts[row, column])
-        colour = "white" if strength[row, column, 0] > 0.7 else INK
+        colour = "white" if strength[row, column, 0] > 0.7 else ink()
         style = {"ha": "center", "va": "center", "fontsize": number_size, "color": colour}
         axes.text(column + 0.5, row + 0.5, text, **style)
     beside, above = axes.secondary_yaxis("right"), axes.secondary_xaxis("top")
     beside.set_yticks(middles, _percentages(right, true))
-    beside.set_ylabel("recall, %", color=GREY)
+    beside.set_ylabel("recall, %", color=quiet())
     above.set_xticks(middles, _percentages(right, predicted))
-    above.set_xlabel("precision, %", color=GREY)
+    above.set_xlabel("precision, %", color=quiet())
     for margin in (beside, above):
-        margin.tick_params(length=0, colors=GREY, labelsize=fontsize)
+        margin.tick_params(length=0, colors=quiet(), labelsize=fontsize)
         margin.spines[:].set_visible(False)
 
 
@@ -443,7 +440,7 @@ def _draw_grid(
             ha="center",
             va="top",
             fontsize=9,
-            color=VERMILION if is_wrong else GREY,
+            color=VERMILION if is_wrong else quiet(),
             fontweight="bold" if is_wrong else "normal",
         )
     axes.set_xlim(-0.15 * width, right * columns - 0.15 * width)

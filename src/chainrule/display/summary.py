@@ -14,7 +14,6 @@ sources of each layer; each source gets the Δ next to it.
 
 from __future__ import annotations
 
-import io
 import re
 import warnings
 from collections.abc import Iterable
@@ -25,6 +24,7 @@ import numpy as np
 from attrs import define
 
 from chainrule.core.hints import hinted
+from chainrule.core.html_table import html_table
 from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of, not_a_layer
 from chainrule.core.parameter import Parameter
@@ -207,17 +207,14 @@ class Summary:
             yield Text(encodable(printed(self, width=options.max_width), options.encoding))
             return
         yield _table(self, options.max_width)
-        for note in _notes(self):
+        for note in notes(self):
             yield Text(note, style="dim")
 
     def _repr_html_(self) -> str:
-        from rich.console import Console
-
-        console = Console(file=io.StringIO(), width=100, record=True, force_jupyter=False)
-        console.print(self)
-        return console.export_html(
-            inline_styles=True, code_format='<pre style="line-height: 1.3">{code}</pre>'
-        )
+        titles, *lines = _lines(self)
+        head = [title or "configuration" for title in titles]
+        align = "".join("r" if title in (_PARAMETERS, _STATES) else "l" for title in head)
+        return html_table(head, lines, align, notes=notes(self))
 
 
 # ------------------------------------------------------------------------------- the rows
@@ -537,7 +534,8 @@ def _broken(path: str) -> str:
     return "\n".join(lines)
 
 
-def _notes(found: Summary) -> list[str]:
+def notes(found: Summary) -> list[str]:
+    """The lines below the table."""
     if found.is_built:
         learned = f"{found.parameters - found.frozen:,} learned, {found.frozen:,} frozen"
         notes = [

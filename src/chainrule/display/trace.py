@@ -18,7 +18,6 @@ size of a typical number, which does not grow with the width of a layer.
 from __future__ import annotations
 
 import difflib
-import io
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any
@@ -338,13 +337,7 @@ class Trace:
             yield Text(note, style=style)
 
     def _repr_html_(self) -> str:
-        from rich.console import Console
-
-        console = Console(file=io.StringIO(), width=110, record=True, force_jupyter=False)
-        console.print(self)
-        return console.export_html(
-            inline_styles=True, code_format='<pre style="line-height: 1.3">{code}</pre>'
-        )
+        return trace_table.html(self)
 
 
 # ------------------------------------------------------------------------------- the pass

@@ -15,14 +15,14 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from chainrule.display.plots import GREY, VERMILION
-from chainrule.figure_style import INK, PALE, new_figure
+from chainrule.display.plots import VERMILION
+from chainrule.figure_style import grid, ink, new_figure, paper, points, quiet
 
 if TYPE_CHECKING:
     from chainrule.display.trace import Trace
 
 # From M. Okabe and K. Ito, Color Universal Design (2002), as in the other figures.
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#000000")
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")
 MARKERS = ("o", "s", "^", "v", "P", "X")
 LABELLED = 80
 """If there are more layers, only every second, third, … is named."""
@@ -71,18 +71,18 @@ def plot_trace(found: Trace, into: Any = None) -> Any:
         _mark_first(axes, found)
         for (name, sizes), colour, marker in zip(
             curves.items(),
-            _cycled(COLOURS, len(curves)),
+            _cycled((*COLOURS, ink()), len(curves)),
             _cycled(MARKERS, len(curves)),
             strict=True,
         ):
             _draw_curve(axes, sizes, colour, marker, name)
         if len(curves) > 1:
-            axes.legend(frameon=False, labelcolor=INK, fontsize=8, loc="best")
+            axes.legend(frameon=False, labelcolor=ink(), fontsize=points(8), loc="best")
         if not any(size is not None for sizes in curves.values() for size in sizes):
             text = "no backward pass" if found.error is not None else "no parameters"
-            axes.text(0.5, 0.5, text, ha="center", transform=axes.transAxes, color=GREY)
+            axes.text(0.5, 0.5, text, ha="center", transform=axes.transAxes, color=quiet())
     _name_rows(all_axes[0], [step.place for step in steps])
-    figure.suptitle(_title(found), x=0.01, ha="left", fontsize=10.5, color=INK)
+    figure.suptitle(_title(found), x=0.01, ha="left", fontsize=points(10.5), color=ink())
     return figure
 
 
@@ -132,12 +132,12 @@ def _prepare(axes: Any, title: str, sizes: list[float], span: float) -> None:
         [10.0**n for n in range(math.ceil(left / step) * step, math.floor(right) + 1, step)]
     )
     axes.minorticks_off()
-    axes.set_title(title, loc="left", color=INK, fontsize=10)
-    axes.grid(axis="x", color=PALE, lw=0.8)
+    axes.set_title(title, loc="left", color=ink(), fontsize=points(10))
+    axes.grid(axis="x", color=grid(), lw=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(INK)
-    axes.tick_params(which="both", colors=INK, labelsize=8)
+    axes.spines[["left", "bottom"]].set_color(ink("axes.edgecolor"))
+    axes.tick_params(which="both", colors=ink("xtick.color"), labelsize=points(8))
 
 
 def _draw_curve(axes: Any, sizes: list[float | None], colour: str, marker: str, name: str) -> None:
@@ -152,12 +152,16 @@ def _draw_curve(axes: Any, sizes: list[float | None], colour: str, marker: str, 
     notes = axes.get_xlabel().split(" · ")
     if zeros:
         notes.append("hollow: zero")
-        axes.plot([0.0] * len(zeros), zeros, marker=marker, mfc="white", mec=colour, ms=4.5, **edge)
+        axes.plot([0.0] * len(zeros), zeros, marker=marker, mfc=paper(), mec=colour, ms=4.5, **edge)
     lost = [row for row, size in zip(rows, known, strict=True) if not math.isfinite(size)]
     if lost:
         notes.append("×: not finite")
         axes.plot([1.0] * len(lost), lost, marker="x", color=VERMILION, ms=4.5, mew=1.3, **edge)
-    axes.set_xlabel(" · ".join(filter(None, dict.fromkeys(notes))), fontsize=8, color=INK)
+    axes.set_xlabel(
+        " · ".join(filter(None, dict.fromkeys(notes))),
+        fontsize=points(8),
+        color=ink("axes.labelcolor"),
+    )
 
 
 def _mark_first(axes: Any, found: Trace) -> None:
@@ -171,7 +175,7 @@ def _name_rows(axes: Any, places: list[str]) -> None:
     """Label the rows of the first panel with the places, the first layer on top."""
     every = math.ceil(len(places) / LABELLED)
     rows = range(0, len(places), every)
-    axes.set_yticks(rows, [_shortened(places[row]) for row in rows], fontsize=8)
+    axes.set_yticks(rows, [_shortened(places[row]) for row in rows], fontsize=points(8))
     axes.set_ylim(len(places) - 0.4, -0.6)
 
 

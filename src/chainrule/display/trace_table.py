@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chainrule.core import input_checks
+from chainrule.core.html_table import html_table
 
 if TYPE_CHECKING:
     from chainrule.display.trace import Trace, TracedStep
@@ -73,6 +74,15 @@ def table(found: Trace, width: int) -> Any:
     for line in lines[1:]:
         table.add_row(*map(Text, line), style="bold red" if line[0].startswith(_MARK) else None)
     return table
+
+
+def html(found: Trace) -> str:
+    """The steps as a table of a notebook."""
+    titles, *lines = _lines(found)
+    head = [title or "configuration" for title in titles]
+    align = "".join("l" if title in (_PLACE, _CONFIGURATION, _OUTPUT) else "r" for title in titles)
+    marked = [n for n, line in enumerate(lines) if line[0].startswith(_MARK)]
+    return html_table(head, lines, align, notes=[text for text, _ in notes(found)], strong=marked)
 
 
 def _fitting(found: Trace, width: int) -> list[Line]:

@@ -47,7 +47,7 @@ def _unfitting(received: list[Any], expected: list[Any]) -> ShapeError:
             f"one target for each output, in a tuple; if all have the same: (t,) * {len(expected)}"
         )
     elif len(received) == len(expected) == 1 and received[0] == expected[0][:-1]:
-        hint = "t[:, None]: the output has an axis more"
+        hint = "np.asarray(t)[:, None]: the output has an axis more"
     elif len(received) == len(expected) == 1 and received[0][:-1] == expected[0]:
         hint = "t[:, 0]: the output has an axis less; or give x an axis, x[:, None]"
     elif len(received) == len(expected) == 1 and received[0][:1] != expected[0][:1]:

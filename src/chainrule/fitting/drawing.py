@@ -53,19 +53,19 @@ def draw(fit: Fit, probability: float) -> Any:
     for n, (name, values) in enumerate(columns):
         top, bottom = axes[:, n]
         sigma = None if deviations is None else deviations[:, n]
-        style = {"fmt": "o", "ms": 4, "color": figure_style.INK, "zorder": 3}
+        style = {"fmt": "o", "ms": 4, "color": figure_style.ink(), "zorder": 3}
         top.errorbar(x, values, sigma, label="data", elinewidth=0.9, **style)
-        top.plot(grid, flat[0][:, n], color=figure_style.TRAINING, label="model")
+        top.plot(grid, flat[0][:, n], color=figure_style.training(), label="model")
         if np.any(np.isfinite(flat[1][:, n])):  # a model may have no value beside the data
             top.fill_between(
-                grid, flat[1][:, n], flat[2][:, n], color=figure_style.TRAINING, alpha=0.25, lw=0,
+                grid, flat[1][:, n], flat[2][:, n], color=figure_style.training(), alpha=0.25, lw=0,
                 label=f"{100 * probability:.4g} % band",
             )  # fmt: skip
         unit = np.full(len(x), fit._scale) if sigma is None else sigma
-        bottom.axhspan(-1, 1, color=figure_style.PALE, lw=0)
-        bottom.axhline(0, color=figure_style.TRAINING, lw=1)
+        bottom.axhspan(-1, 1, color=figure_style.pale(), lw=0)
+        bottom.axhline(0, color=figure_style.training(), lw=1)
         pulls = residuals[:, n] / np.where(unit > 0, unit, 1.0)
-        bottom.plot(x, pulls, "o", ms=4, color=figure_style.INK)
+        bottom.plot(x, pulls, "o", ms=4, color=figure_style.ink())
         largest = max(2.2, 1.15 * float(np.abs(pulls).max(initial=0)))
         bottom.set_ylim(-largest, largest)
         bottom.set_xlabel("x")
@@ -79,7 +79,7 @@ def draw(fit: Fit, probability: float) -> Any:
 
 
 def _two(array: Any) -> Any:
-    return array.reshape(len(array), -1)
+    return np.asarray(array).reshape(len(array), -1)
 
 
 def _columns(targets: tuple[Any, ...]) -> list[tuple[str, Any]]:

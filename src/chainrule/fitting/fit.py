@@ -22,6 +22,7 @@ from chainrule.core.errors import ConfigurationError, shortened
 from chainrule.core.extras import required
 from chainrule.core.hints import Hinted
 from chainrule.core.input_checks import as_tuple, one_or_tuple
+from chainrule.core.labels import keeps_labels, labelled_like
 from chainrule.core.layer import Layer
 from chainrule.core.parameter import ParameterVector
 from chainrule.fitting.arguments import window, windows
@@ -62,7 +63,9 @@ class Fit(Hinted):
         problem: Problem,
         solution: Solution,
         settings: Settings,
+        given: Any = None,
     ) -> None:
+        self._given = given  # the targets, whose labels the residuals keep
         self.model, self._parameters = model, parameters
         self._problem, self._solution, self._settings = problem, solution, settings
         self.values = problem.values(solution.values)
@@ -146,10 +149,14 @@ class Fit(Hinted):
 
     @cached_property
     def residuals(self) -> Any:
-        """The differences t − f(x), with the shape of the targets; a tuple for several outputs."""
+        """The differences t − f(x), with the shape of the targets, and the labels of a table.
+
+        A tuple for several outputs.
+        """
         outputs = self._problem.outputs(self._solution.values)
         pairs = zip(self._problem.targets, outputs, strict=True)
-        return one_or_tuple([t - y for t, y in pairs])
+        residuals = one_or_tuple([t - y for t, y in pairs])
+        return labelled_like(self._given, residuals, columns=True)
 
     @property
     def chi_squared(self) -> float:
@@ -190,6 +197,7 @@ class Fit(Hinted):
 
     # ------------------------------------------------------------------------- bands
 
+    @keeps_labels
     def band(self, x: Any, probability: float = 0.95) -> Any:
         """Where the curve f(x; θ) lies with this probability, at each x separately.
 
@@ -203,10 +211,12 @@ class Fit(Hinted):
         Returns
         -------
         lower, upper
-            Arrays with the shape of the output; tuples for several outputs.
+            Arrays with the shape of the output, with the labels of x if it is a table; tuples for
+            several outputs.
         """
         return self._band(x, probability, None)
 
+    @keeps_labels
     def prediction_band(self, x: Any, probability: float = 0.95, deviations: Any = None) -> Any:
         """Where one more measurement at x lies with this probability.
 

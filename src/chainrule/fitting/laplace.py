@@ -23,6 +23,7 @@ from chainrule.core.arrays import as_array
 from chainrule.core.errors import BuildError, ConfigurationError, DataError, ShapeError
 from chainrule.core.hints import hinted
 from chainrule.core.input_checks import as_tuple
+from chainrule.core.labels import keeps_labels
 from chainrule.core.layer import Layer
 from chainrule.core.validators import as_float
 from chainrule.graph.ensemble import quantile
@@ -162,8 +163,12 @@ class Laplace:
         covariance: FloatArray = (self._axes / self._precisions) @ self._axes.T
         return covariance
 
+    @keeps_labels
     def deviation(self, x: Any) -> FloatArray:
         """The standard deviation of the output, (batch, …): that of the model, without noise."""
+        return self._deviation(x)
+
+    def _deviation(self, x: Any) -> FloatArray:
         inputs = input_checks.as_inputs(self.model, as_tuple(x))
         parts = [
             np.sqrt(np.sum(self._along_axes(jacobian) ** 2 / self._precisions, axis=-1))
@@ -171,6 +176,7 @@ class Laplace:
         ]
         return np.concatenate(parts)
 
+    @keeps_labels
     def band(self, x: Any, probability: float = 0.95) -> tuple[FloatArray, FloatArray]:
         """The limits f(x) ± z deviation(x) that contain the true curve with this probability.
 
@@ -181,8 +187,9 @@ class Laplace:
         lower, upper : ndarray
             Each (batch, …).
         """
-        return self._limits(x, quantile(probability) * self.deviation(x))
+        return self._limits(x, quantile(probability) * self._deviation(x))
 
+    @keeps_labels
     def prediction_band(
         self, x: Any, probability: float = 0.95, deviations: Any = None
     ) -> tuple[FloatArray, FloatArray]:
@@ -203,7 +210,7 @@ class Laplace:
                 expected="deviations=…, a number or one for each",
                 received="none; each measurement of the data has its own",
             )
-        total = np.sqrt(self.deviation(x) ** 2 + np.square(noise, dtype=float))
+        total = np.sqrt(self._deviation(x) ** 2 + np.square(noise, dtype=float))
         return self._limits(x, quantile(probability) * total)
 
     def _limits(self, x: Any, half: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -343,7 +350,7 @@ def _as_target(t: Any, y: FloatArray) -> FloatArray:
             "Laplace: the targets do not have the shape of the model's output",
             expected=y.shape,
             received=target.shape,
-            hint="t[:, np.newaxis] turns a row of numbers into a column"
+            hint="np.asarray(t)[:, np.newaxis] turns a row of numbers into a column"
             if (*target.shape, 1) == y.shape
             else None,
         )

@@ -157,7 +157,7 @@ def least_squares(
         _require_start(model, problem, begin[free])
         solution = solve(problem, begin[free], settings)
         parameters.value = problem.values(solution.values)
-    return Fit(model, parameters, problem, solution, settings)
+    return Fit(model, parameters, problem, solution, settings, t)
 
 
 def _require_start(model: Layer, problem: Problem, begin: Any) -> None:

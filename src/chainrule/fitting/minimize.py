@@ -29,6 +29,7 @@ from chainrule.core.building import unbuilt_on_error
 from chainrule.core.errors import ConfigurationError, NonFiniteError, shortened
 from chainrule.core.extras import required
 from chainrule.core.hints import hinted, nearest
+from chainrule.core.html_table import html_table
 from chainrule.core.layer import Layer
 from chainrule.core.messages import not_a_layer
 from chainrule.core.parameter import ParameterVector
@@ -90,6 +91,15 @@ class Minimum:
     def iterations(self) -> int:
         """The number of iterations."""
         return self.history.epochs
+
+    def _repr_html_(self) -> str:
+        rows = [
+            ("C", f"{self.value:.6g}"),
+            ("largest ∂C/∂θ", f"{np.abs(self.gradient).max(initial=0.0):.2g}"),
+            ("iterations", f"{self.iterations:,}"),
+            ("converged", "yes" if self.converged else "no"),
+        ]
+        return html_table(("minimum", "value"), rows, "lr", notes=[self.message])
 
     @printable
     def __str__(self) -> str:
@@ -200,7 +210,7 @@ def minimize(
         model at that point; ``figures`` has the row of the history. If it returns True, the
         minimization ends.
     progress
-        Whether to show a line with the cost, in a terminal; or a rich Console.
+        Whether to show a line with the cost, in a terminal or a notebook; or a rich Console.
 
     Returns
     -------
@@ -255,7 +265,9 @@ def minimize(
             return "the callback returned True" if wants_end else None
 
         data = _data_of(model, loss, x, t, sample_weights)
-        return descend(model, loss, data, settings, after)
+        found = descend(model, loss, data, settings, after)
+        line.show(found.iterations, 1, {"loss": found.value})
+        return found
 
 
 def _data_of(model: Layer, loss: Loss, x: Any, t: Any, sample_weights: Any) -> Data:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chainrule.core.html_table import html_table
 from chainrule.core.terminal import encodable, printable, printed
 from chainrule.fitting.arguments import windows
 from chainrule.fitting.estimate import written
@@ -66,13 +66,7 @@ class Report:
 
     def html(self) -> str:
         """A table for a page; a notebook shows it by itself."""
-        head = "".join(f"<th>{name}</th>" for name in HEAD)
-        lines = ["<table>", f"<thead><tr>{head}</tr></thead>", "<tbody>"]
-        for name, *cells in _shortened(self.rows):
-            others = "".join(f'<td style="text-align: right">{escape(cell)}</td>' for cell in cells)
-            lines.append(f'<tr><td style="text-align: left">{escape(name)}</td>{others}</tr>')
-        notes = "<br>".join(map(escape, self.notes))
-        return "\n".join([*lines, "</tbody>", "</table>", f"<p>{notes}</p>"])
+        return html_table(HEAD, _shortened(self.rows), "lrrr", notes=self.notes)
 
     _repr_html_ = html
 

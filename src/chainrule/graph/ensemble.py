@@ -20,6 +20,7 @@ from attrs import field
 from chainrule.core.arrays import as_array
 from chainrule.core.errors import ConfigurationError, DefinitionError, ShapeError, described
 from chainrule.core.hints import hint_for_layer
+from chainrule.core.labels import keeps_labels
 from chainrule.core.layer import Layer
 from chainrule.core.validators import as_float, complain, is_integer, yes_or_no
 from chainrule.graph.composite import ALL, Composite, Layers, NodeOutput, refuse_change
@@ -158,10 +159,12 @@ class Ensemble(Composite):
         counts = generator.multinomial(rows, np.full(rows, 1 / rows), len(self.networks))
         return tuple(counts.astype(float))
 
+    @keeps_labels
     def mean(self, x: Any) -> npt.NDArray[Any]:
-        """The mean of the members, (batch, …)."""
+        """The mean of the members, (batch, …), with the labels of x if it is a table."""
         return self._mean_and_deviation(x)[0]
 
+    @keeps_labels
     def deviation(self, x: Any) -> npt.NDArray[Any]:
         """The standard deviation of the prediction, (batch, …): the spread of the members times s.
 
@@ -169,6 +172,7 @@ class Ensemble(Composite):
         """
         return self.scale * self._mean_and_deviation(x)[1]
 
+    @keeps_labels
     def band(self, x: Any, probability: float = 0.95) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """The limits mean ± z deviation of the interval that contains this probability.
 
@@ -213,7 +217,7 @@ class Ensemble(Composite):
                 "Ensemble.calibrate: there must be one target for each number that is predicted",
                 expected=mean.shape,
                 received=target.shape,
-                hint="t[:, np.newaxis] turns a row of numbers into a column"
+                hint="np.asarray(t)[:, np.newaxis] turns a row of numbers into a column"
                 if (*target.shape, 1) == mean.shape
                 else None,
             )

@@ -130,7 +130,7 @@ def wrong_shape(
         hint = "give one target for each sample"
     elif (*shape, 1) == wanted:
         hint = (
-            "target[:, np.newaxis] turns it into a column"
+            "np.asarray(target)[:, np.newaxis] turns it into a column"
             if len(shape) == 1
             else "target[..., np.newaxis]"
         )

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 
 from attrs import define, field
 
+from chainrule.core.html_table import Html, escaped, html_table, pale
 from chainrule.core.terminal import printable
 from chainrule.symbolic.counterexample import Counterexample
 
 PROVEN, REFUTED, UNDECIDED = "proven", "refuted", "undecided"
+SIGNS = {PROVEN: "✓", REFUTED: "✗", UNDECIDED: "?"}
 
 LONGEST = 60
 """A longer condition is only counted."""
@@ -47,8 +49,7 @@ class Part:
 
     @printable
     def __str__(self) -> str:
-        sign = {PROVEN: "✓", REFUTED: "✗", UNDECIDED: "?"}[self.status]
-        lines = [f"  {sign} {self.name:<11} {self.statement}"]
+        lines = [f"  {SIGNS[self.status]} {self.name:<11} {self.statement}"]
         details = _wrapped(self.reason)
         if self.counterexample is not None:
             details += _wrapped(self.counterexample.diagnosis) + self.counterexample.lines()
@@ -137,6 +138,20 @@ class Proof:
         return "\n".join(lines)
 
     __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        head, *others = str(self).splitlines()
+        rows: list[list[str]] = []
+        for part in self.parts:
+            _, *details = str(part).splitlines()
+            text = pale("\n".join(line.strip() for line in details))
+            says = Html(f"{escaped(part.statement)}<br/>{text}") if details else part.statement
+            rows.append([f"{SIGNS[part.status]}\u00a0{part.name}", part.status, says])
+        count = sum(len(str(part).splitlines()) for part in self.parts)
+        notes = [line.strip() for line in others[count:]]
+        refuted = [number for number, part in enumerate(self.parts) if part.status == REFUTED]
+        titles = ("part", "status", "statement")
+        return html_table(titles, rows, "lll", title=head, notes=notes, strong=refuted)
 
 
 def _shortened(texts: list[str]) -> str:

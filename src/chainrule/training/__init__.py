@@ -20,7 +20,7 @@ What a run needs along the way:
     nonfinite_origin  the layer that produced the first NaN or infinity
     delta_watch       the warnings for vanishing and exploding deltas
     bad_batch         the file with the batch that made a run fail
-    progress          the progress line in the terminal
+    progress          the progress line: terminal_line, notebook_line
     interruption      Ctrl-C
     range_test        which learning rates are usable
 

@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 
 from chainrule.figure_style import (
-    INK,
-    RATE,
-    TRAINING,
-    VALIDATION,
+    ink,
     new_figure,
+    points,
+    rate,
     scale_for_rates,
     tidy,
+    training,
+    validation,
 )
 from chainrule.training.history import History
 
@@ -64,13 +65,13 @@ def layout(panels: int) -> tuple[int, int]:
 
 def draw_panel(ax: Any, history: Mapping[str, Sequence[float]], name: str) -> None:
     """Draw one quantity against the epoch: for training and, if there is any, validation data."""
-    first = ("", RATE, name) if name == "learning_rate" else ("training", TRAINING, name)
-    curves = [first, ("validation", VALIDATION, VALIDATED + name)]
+    first = ("", rate(), name) if name == "learning_rate" else ("training", training(), name)
+    curves = [first, ("validation", validation(), VALIDATED + name)]
     curves = [_labelled(curve, history) for curve in curves if history.get(curve[2])]
     for label, colour, key in curves:
         _draw_curve(ax, history[key], "-" if key == name else "--", color=colour, label=label)
-    ax.set_title(name.replace("_", " "), loc="left", color=INK, fontsize=11)
-    ax.set_xlabel("epoch", color=INK)
+    ax.set_title(name.replace("_", " "), loc="left", color=ink(), fontsize=points(11))
+    ax.set_xlabel("epoch", color=ink("axes.labelcolor"))
     tidy(ax)
     values = [value for _, _, key in curves for value in history[key]]
     _span_all_epochs(ax, values, max((len(history[key]) for _, _, key in curves), default=0))
@@ -79,7 +80,7 @@ def draw_panel(ax: Any, history: Mapping[str, Sequence[float]], name: str) -> No
     else:
         _choose_scale(ax, values)
     if len(curves) == 2:
-        ax.legend(frameon=False, labelcolor=INK, fontsize=9)
+        ax.legend(frameon=False, labelcolor=ink(), fontsize=points(9))
     if name.endswith("accuracy"):
         ax.yaxis.set_major_formatter(lambda share, position: f"{100 * share:g} %")
     if name == "loss" and curves:
@@ -111,7 +112,7 @@ def _span_all_epochs(ax: Any, values: Sequence[float], epochs: int) -> None:
     ax.autoscale_view(scaley=False)
     if not np.any(np.isfinite(values)):
         ax.set_yticks([])
-        ax.text(0.5, 0.5, NOT_FINITE, transform=ax.transAxes, ha="center", va="center", color=INK)
+        ax.text(0.5, 0.5, NOT_FINITE, transform=ax.transAxes, ha="center", va="center", color=ink())
 
 
 def _choose_scale(ax: Any, values: list[float]) -> None:
@@ -137,4 +138,6 @@ def _mark_best(
     epoch = int(np.argmin(np.where(np.isfinite(values), values, np.inf))) + 1
     least = values[epoch - 1]
     ax.plot([epoch], [least], "o", ms=9, mfc="none", mec=colour, mew=1.4)
-    ax.set_title(f"lowest {least:#.3g}, epoch {epoch}", loc="right", color=colour, fontsize=9)
+    ax.set_title(
+        f"lowest {least:#.3g}, epoch {epoch}", loc="right", color=colour, fontsize=points(9)
+    )

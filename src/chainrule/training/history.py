@@ -13,8 +13,8 @@ from __future__ import annotations
 import itertools
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Self
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from chainrule import files
 from chainrule.callbacks import csv_table
@@ -22,14 +22,18 @@ from chainrule.callbacks.column_names import nearest_column
 from chainrule.core.errors import ConfigurationError, StorageError
 from chainrule.core.extras import required
 from chainrule.core.hints import Hinted
+from chainrule.core.html_table import Html, html_table
 from chainrule.core.terminal import printable
 
 FORMAT = "chainrule-history-1"
 WHAT = "the history"
 
 
-class History(Hinted, Mapping[str, list[float]]):
-    """What was measured in each epoch: a mapping from names to lists.
+class History(Hinted, dict[str, list[float]]):
+    """What was measured in each epoch: a dictionary from names to lists, which `append` extends.
+
+    ``pandas.DataFrame(history)`` and ``polars.DataFrame(history)`` have its columns, and a row for
+    each epoch; with `to_pandas`, the index is the number of the epoch.
 
     ``history["loss"]`` always exists; ``history["dense_3_loss"]`` and so on for a model with
     several outputs; ``history["accuracy"]`` and so on for metrics; ``history["validation_loss"]``
@@ -61,29 +65,36 @@ class History(Hinted, Mapping[str, list[float]]):
     def __init__(self, figures: Mapping[str, list[float]] | None = None) -> None:
         given = figures or {}
         _require_names(given)
-        self._figures = {name: [float(value) for value in given[name]] for name in given}
-        if len({len(values) for values in self._figures.values()}) > 1:
+        super().__init__({name: [float(value) for value in given[name]] for name in given})
+        if len({len(values) for values in self.values()}) > 1:
             raise ConfigurationError(
                 "the columns of a history have different lengths",
                 place="History",
                 expected="one number for each epoch in every column",
-                received=", ".join(f"{name}: {len(each)}" for name, each in self._figures.items()),
+                received=", ".join(f"{name}: {len(each)}" for name, each in self.items()),
             )
 
-    def __getitem__(self, name: str) -> list[float]:
-        try:
-            return self._figures[name]
-        except KeyError:
-            known = ", ".join(self._figures) or "nothing yet"
-            nearest = nearest_column(name, list(self._figures)) if isinstance(name, str) else None
-            hint = f"; did you mean {nearest!r}?" if nearest else ""
-            raise KeyError(f"no {name!r} in the history; there is {known}{hint}") from None
+    def __missing__(self, name: str) -> list[float]:
+        known = ", ".join(self) or "nothing yet"
+        nearest = nearest_column(name, list(self)) if isinstance(name, str) else None
+        hint = f"; did you mean {nearest!r}?" if nearest else ""
+        raise KeyError(f"no {name!r} in the history; there is {known}{hint}")
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._figures)
+    def _refuse(self, *given: Any, **named: Any) -> NoReturn:
+        raise ConfigurationError(
+            "the columns of a history cannot be replaced: all have one number for each epoch",
+            place="History",
+            expected="history.append(figures), which adds an epoch",
+            received="a change of the dictionary",
+            hint="History({**history, …}) makes another history",
+        )
 
-    def __len__(self) -> int:
-        return len(self._figures)
+    if not TYPE_CHECKING:  # so that type checkers report it, too
+        __setitem__ = __delitem__ = __ior__ = setdefault = update = _refuse
+        pop = popitem = clear = _refuse
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (dict(self),)
 
     def append(self, figures: Mapping[str, float]) -> None:
         """Add an epoch.
@@ -97,15 +108,17 @@ class History(Hinted, Mapping[str, list[float]]):
         """
         _require_names(figures)
         epochs = self.epochs
-        for name in [*self._figures, *figures]:
-            column = self._figures.setdefault(name, [math.nan] * epochs)
+        for name in [*self, *figures]:
+            if name not in self:
+                super().__setitem__(name, [math.nan] * epochs)
+            column = self[name]
             if len(column) == epochs:
                 column.append(float(figures.get(name, math.nan)))
 
     @property
     def epochs(self) -> int:
         """The number of epochs."""
-        return max(map(len, self._figures.values()), default=0)
+        return max(map(len, self.values()), default=0)
 
     @property
     def best_epoch(self) -> int | None:
@@ -114,7 +127,7 @@ class History(Hinted, Mapping[str, list[float]]):
         Counted from 1; the first if there are several. None if there are no epochs, or if that loss
         is NaN or infinite in all of them.
         """
-        losses = self._figures.get("validation_loss") or self._figures.get("loss") or []
+        losses = self.get("validation_loss") or self.get("loss") or []
         least = min((loss for loss in losses if loss < math.inf), default=None)
         return None if least is None else losses.index(least) + 1
 
@@ -238,6 +251,18 @@ class History(Hinted, Mapping[str, list[float]]):
             lines[shown.index(best) + 1] += "  ← best"
         return "\n".join(lines)
 
+    def _repr_html_(self) -> str:
+        """The rows of `str` below a small curve of each column."""
+        best, shown = self.best_epoch, _shown(self.epochs, self.best_epoch)
+        rows: list[list[str]] = [["curve", *map(_curve, self.values())]] if self.epochs > 1 else []
+        for epoch in shown if self.epochs else ():
+            mark = "\u00a0★\u00a0best" if epoch == best else ""
+            rows.append([f"{epoch}{mark}", *(_as_text(v[epoch - 1]) for v in self.values())])
+        strong = {len(rows) - len(shown) + shown.index(best)} if best else ()
+        head = ["epoch", *(name.replace("_", " ") for name in self)]
+        title = f"History of {self.epochs:,} epoch{'s' * (self.epochs != 1)}"
+        return html_table(head, rows, "l" + "r" * len(self), title=title, strong=strong)
+
     @printable
     def __repr__(self) -> str:
         ends = [f"{k} {_as_text(v[0])} → {_as_text(v[-1])}" for k, v in self.items() if v]
@@ -265,6 +290,38 @@ def _shown(epochs: int, best: int | None) -> list[int]:
     steps = (factor * 10**power for power in itertools.count() for factor in (1, 2, 5))
     step = next(step for step in steps if epochs <= 10 * step)
     return sorted({1, *range(step, epochs + 1, step), epochs, best or 1})
+
+
+WIDTH, HEIGHT, MOST_POINTS = 96, 26, 96
+"""The size of a small curve in a table, and its most points."""
+
+
+def _curve(values: Sequence[float]) -> Html:
+    """A small curve; where the values span more than a factor of ten, its scale is logarithmic."""
+    step = -(-len(values) // MOST_POINTS)
+    heights = [values[n] for n in sorted({*range(0, len(values), step), len(values) - 1})]
+    finite = [height for height in heights if math.isfinite(height)]
+    if not finite:
+        return Html("–")
+    is_logarithmic = min(finite) > 0 and max(finite) > 10 * min(finite)
+    scaled = [math.log(h) if is_logarithmic and math.isfinite(h) else h for h in heights]
+    low = min(h for h in scaled if math.isfinite(h))
+    span = max(h for h in scaled if math.isfinite(h)) - low or 1.0
+    points = [
+        f"{2 + (WIDTH - 4) * n / max(len(scaled) - 1, 1):.1f},"
+        f"{HEIGHT - 3 - (HEIGHT - 6) * (height - low) / span:.1f}"
+        for n, height in enumerate(scaled)
+        if math.isfinite(height)
+    ]
+    label = f"from {_as_text(values[0])} to {_as_text(values[-1])}"
+    x, y = points[-1].split(",")
+    return Html(
+        f'<svg width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'aria-label="{label}" style="display: inline-block; overflow: visible">'
+        f'<polyline points="{" ".join(points)}" fill="none" stroke="currentColor" '
+        f'stroke-width="1.4" stroke-linejoin="round" opacity="0.75"/>'
+        f'<circle cx="{x}" cy="{y}" r="2.2" fill="currentColor"/></svg>'
+    )
 
 
 def _as_text(value: float) -> str:

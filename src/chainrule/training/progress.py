@@ -1,4 +1,4 @@
-"""Progress: one line in the terminal that shows how far a training run is.
+"""Progress: one line in the terminal or the notebook that shows how far a training run is.
 
     epoch  7/20 ━━━━━━━━━━━━╸━━━━━━━━━━━━━━━  34 % 0:00:12 left  loss 0.0412  validation 0.0533
 
@@ -7,32 +7,67 @@ The remaining time assumes that the steps to come take as long as those so far:
     left = elapsed (steps to go) / (steps done)
 
 In a resumed run the line starts where the run was, and the time counts only the steps of this
-process.
+process. Messages are printed above the line, in a notebook below it.
 
-Messages are printed above the line.
-
-The line is drawn with rich, at most ten times a second, and only in a terminal: in a file, a pipe
-or a test nothing is printed, and rich is not even imported.
+The line is drawn at most ten times a second, in a terminal with rich (`chainrule.training.
+terminal_line`) and in a notebook as HTML (`chainrule.training.notebook_line`). In a file, a pipe or
+a test nothing is printed, and rich is not even imported.
 """
 
 from __future__ import annotations
 
 import math
-import os
-import sys
 import time
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
-from chainrule.core.terminal import encodable
+from attrs import evolve, frozen
+
+from chainrule.core import notebook
+from chainrule.core.terminal import is_terminal
 
 PERIOD = 0.1
 """Seconds between two updates of the line."""
-ERASE_LINE = "\r\x1b[2K"
-"""Erases the bar, so that a message can take its place; the bar is redrawn below."""
-SHORTEST, LONGEST = 6, 40
-"""The limits of the bar's width, which is otherwise the space that the text leaves."""
+
+
+@frozen
+class Position:
+    """What the line shows.
+
+    Attributes
+    ----------
+    where
+        ``epoch  7/20``.
+    done, total
+        Steps.
+    time
+        ``0:00:12 left``; at the end ``in 0:00:36``.
+    figures
+        ``loss 0.0412``, ``validation 0.0533`` and so on.
+    """
+
+    where: str
+    done: int
+    total: int
+    time: str = ""
+    figures: tuple[str, ...] = ()
+
+
+class Line(Protocol):
+    """What draws the line: a terminal or a notebook."""
+
+    def begin(self, position: Position) -> None:
+        """Draw the line for the first time."""
+
+    def draw(self, position: Position) -> None:
+        """Draw it again, below the messages that wait."""
+
+    def say(self, text: str) -> bool:
+        """Print a message; False if it waits until the line is drawn again."""
+
+    def end(self, position: Position, is_failed: bool) -> None:
+        """Leave the line as it is, and print the messages that wait."""
 
 
 class Progress:
@@ -60,17 +95,17 @@ class Progress:
         self, wanted: Any, epochs: int, steps: int, done: int = 0, unit: str = "epoch"
     ) -> None:
         self.due = math.inf
-        self._console = _terminal(wanted)
+        self._line = _line(wanted)
         self._epochs, self._steps, self._before, self._unit = epochs, steps, done, unit
-        self._line: Any = None
-        self._bar: Any = None
         self._began = 0.0
         self._figures: dict[str, float] = {}
-        self._pending: list[str] = []
+        epoch = min(done // steps + 1, epochs)
+        self._position = Position(self._where(epoch), done, epochs * steps)
 
     def __enter__(self) -> Self:
-        if self._console is not None:
-            self._begin()
+        if self._line is not None:
+            self._line.begin(self._position)
+            self.due = self._began = time.perf_counter()
         return self
 
     def __exit__(
@@ -79,65 +114,47 @@ class Progress:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.due = math.inf
         if self._line is not None:
-            self._line.stop()  # shows the cursor again
-            self._line, self.due = None, math.inf
-        self._print_pending()
+            elapsed = time.perf_counter() - self._began
+            ended = evolve(self._position, time=f"in {_clock(elapsed)}")
+            self._line.end(ended, is_failed=error is not None)
 
     def say(self, text: str) -> None:
-        """Print a message at once, above the bar if there is one; without a terminal do nothing.
+        """Print a message at once, beside the line if there is one; without a line do nothing.
 
         It can be called from anywhere, even from a signal handler that interrupted the drawing of
-        the bar: it bypasses rich and Python's buffer, which are not reentrant, and writes directly
-        to the terminal. Where that is impossible, as in a notebook, the message waits for the next
-        update of the bar.
+        the line. Where writing is impossible then, the message waits for the next update.
 
         Parameters
         ----------
         text
             Such as ``"stopping after this step; press Ctrl-C again to stop at once"``.
         """
-        if self._console is None:
-            return
-        is_drawn = self._line is not None
-        if _write_directly(self._console, (ERASE_LINE if is_drawn else "") + text):
-            return
-        self._pending.append(text)
-        if is_drawn:
+        if self._line is not None and not self._line.say(text) and self.due < math.inf:
             self.due = 0.0
-        else:
-            self._print_pending()
-
-    def _print_pending(self) -> None:
-        while self._pending:
-            text = self._pending.pop(0)
-            if self._console is not None:
-                text = encodable(text, self._console.encoding)
-                self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def show(self, epoch: int, step: int, figures: Mapping[str, float]) -> None:
         """Redraw the line after a step of an epoch, both counted from 1.
 
         Figures that are not given, such as those of the last validation, keep their values.
         """
-        if self._line is None:
+        if self._line is None or self.due == math.inf:
             return
-        self._print_pending()
         now = time.perf_counter()
-        self.due = now + PERIOD
         self.note(figures)
         done, total = (epoch - 1) * self._steps + step, self._epochs * self._steps
         elapsed = now - self._began
         left = elapsed * (total - done) / max(done - self._before, 1)
-        where = self._where(epoch)
-        when = f"{_clock(left)} left" if done < total else f"in {_clock(elapsed)}"
-        width = self._console.width - len(f"{where}   {100} %  {when}  ")
-        text = _as_many_as_fit(_formatted(self._figures), width - SHORTEST)
-        text = encodable(text, self._console.encoding)
-        self._bar.bar_width = min(max(width - len(text), SHORTEST), LONGEST)
-        self._line.update(
-            0, completed=done, epoch=where, time=when, figures=f" {text}", refresh=True
-        )  # fmt: skip
+        self._position = Position(
+            self._where(epoch),
+            done,
+            total,
+            f"{_clock(left)} left" if done < total else f"in {_clock(elapsed)}",
+            tuple(_formatted(self._figures)),
+        )
+        self.due = now + PERIOD
+        self._line.draw(self._position)
 
     def note(self, figures: Mapping[str, float]) -> None:
         """Keep figures for the next update of the line."""
@@ -146,57 +163,20 @@ class Progress:
     def _where(self, epoch: int) -> str:
         return f"{self._unit} {epoch:>{len(str(self._epochs))}}/{self._epochs}"
 
-    def _begin(self) -> None:
-        from rich.progress import BarColumn, TextColumn
-        from rich.progress import Progress as Line
 
-        self._bar = BarColumn(complete_style="cyan", finished_style="green")
-        self._line = Line(
-            TextColumn("{task.fields[epoch]}"),
-            self._bar,
-            TextColumn("{task.percentage:>3.0f} %"),
-            TextColumn("{task.fields[time]}"),
-            TextColumn("{task.fields[figures]}"),
-            console=self._console,
-            auto_refresh=False,
-        )
-        epoch = min(self._before // self._steps + 1, self._epochs)
-        texts = {"epoch": self._where(epoch), "time": "", "figures": ""}
-        total = self._epochs * self._steps
-        self._line.add_task("", total=total, completed=self._before, **texts)
-        self._line.start()
-        self._began = time.perf_counter()
-        self.due = self._began
-
-
-def _terminal(wanted: Any) -> Any:
-    """The console to draw on, if one is wanted and writes to a terminal; otherwise None."""
-    if wanted is False or (wanted is True and not _is_terminal(sys.stdout)):
+def _line(wanted: Any) -> Line | None:
+    """What draws the line, if one is wanted and can be drawn; otherwise None."""
+    if wanted is False:
         return None
-    if wanted is True:
-        from rich.console import Console
+    if (wanted is True or wanted.is_jupyter) and notebook.is_kernel():
+        from chainrule.training.notebook_line import NotebookLine
 
-        wanted = Console()
-    return wanted if wanted.is_terminal and not wanted.is_dumb_terminal else None
+        return NotebookLine()
+    if wanted is True and not is_terminal():
+        return None
+    from chainrule.training.terminal_line import TerminalLine
 
-
-def _write_directly(console: Any, text: str) -> bool:
-    """Write a line, bypassing rich and Python's buffer; False if that is impossible."""
-    if console.is_jupyter or console.legacy_windows:
-        return False
-    line = f"{encodable(text, console.encoding)}\n".encode(console.encoding, "replace")
-    try:
-        os.write(console.file.fileno(), line)
-    except (AttributeError, OSError, ValueError):  # not a file of the operating system
-        return False
-    return True
-
-
-def _is_terminal(stream: Any) -> bool:
-    try:
-        return bool(stream.isatty())
-    except (AttributeError, ValueError):  # not a stream, or a closed one
-        return False
+    return TerminalLine.on(wanted)
 
 
 def _clock(seconds: float) -> str:
@@ -216,10 +196,3 @@ def _formatted(figures: Mapping[str, float]) -> list[str]:
         if f"validation_{name}" in figures:
             texts.append(f"validation {figures[f'validation_{name}']:#.3g}")
     return texts
-
-
-def _as_many_as_fit(texts: list[str], width: int) -> str:
-    """As many of the texts as fit, from the first on, but at least one."""
-    while len(texts) > 1 and len("  ".join(texts)) > width:
-        texts.pop()
-    return "  ".join(texts)

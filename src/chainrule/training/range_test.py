@@ -45,7 +45,14 @@ from chainrule.core.layer import Layer
 from chainrule.core.layer_state import bookmark
 from chainrule.core.terminal import printable
 from chainrule.core.validators import is_integer, is_number
-from chainrule.figure_style import INK, TRAINING, VALIDATION, missing_matplotlib, tidy
+from chainrule.figure_style import (
+    figure_without_window,
+    ink,
+    points,
+    tidy,
+    training,
+    validation,
+)
 from chainrule.training.delta_watch import DeltasWarning
 
 if TYPE_CHECKING:
@@ -372,26 +379,22 @@ def _falls(costs: Sequence[float], smoothed: npt.NDArray[np.float64]) -> bool:
 
 def _draw(found: RangeTest, ax: Any) -> Any:
     if ax is None:
-        try:
-            from matplotlib.figure import Figure
-        except ImportError as error:
-            raise missing_matplotlib(error) from error
-        ax = Figure(figsize=(6.0, 3.6), layout="constrained").subplots()
+        ax = figure_without_window(figsize=(6.0, 3.6), layout="constrained").subplots()
     tidy(ax)
     ax.set_xscale("log")
-    ax.plot(found.rates, found.costs, "o", ms=3, mec="none", color=TRAINING, alpha=0.4)
-    ax.plot(found.rates, found.smoothed, color=TRAINING, lw=1.8)
-    ax.set_xlabel("learning rate η", color=INK)
-    ax.set_title("cost", loc="left", color=INK, fontsize=11)
+    ax.plot(found.rates, found.costs, "o", ms=3, mec="none", color=training(), alpha=0.4)
+    ax.plot(found.rates, found.smoothed, color=training(), lw=1.8)
+    ax.set_xlabel("learning rate η", color=ink("axes.labelcolor"))
+    ax.set_title("cost", loc="left", color=ink(), fontsize=points(11))
     _frame(ax, found)
     if found.suggestion is not None:
         height = np.interp(math.log(found.suggestion), np.log(found.rates), found.smoothed)
-        ax.axvline(found.suggestion, color=VALIDATION, lw=1.2, ls="--")
-        ax.plot([found.suggestion], [height], "o", ms=9, mfc="none", mec=VALIDATION, mew=1.4)
+        ax.axvline(found.suggestion, color=validation(), lw=1.2, ls="--")
+        ax.plot([found.suggestion], [height], "o", ms=9, mfc="none", mec=validation(), mew=1.4)
     title = (
         "does not fall" if found.suggestion is None else f"suggestion η = {found.suggestion:.2g}"
     )
-    ax.set_title(title, loc="right", color=VALIDATION, fontsize=9)
+    ax.set_title(title, loc="right", color=validation(), fontsize=points(9))
     return ax.figure
 
 

@@ -312,7 +312,7 @@ class Trainer(Hinted):
             enter this phase. No checkpoint is written in it: a run that is resumed begins it again.
         progress
             Whether to show a line with the loss and the remaining time; it appears only in a
-            terminal. Or a rich Console to show it on.
+            terminal and in a notebook. Or a rich Console to show it on.
         resume_from
             A folder of checkpoints written by `chainrule.callbacks.Checkpoint`: the run resumes
             from the newest intact one, with the same numbers as if it had never stopped; without
