@@ -121,6 +121,10 @@ class NonFiniteError(ChainruleError, ArithmeticError):
     """Training produced a number that is not finite."""
 
 
+class RankError(ChainruleError, RuntimeError):
+    """Another process of a divided training failed, or the processes do not agree."""
+
+
 class ConvergenceError(ChainruleError, ArithmeticError):
     """A solver did not find what it was looking for."""
 

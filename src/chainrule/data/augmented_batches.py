@@ -9,10 +9,12 @@ import numpy as np
 from attrs import define, field
 
 from chainrule.core.arrays import read_only
+from chainrule.core.input_checks import as_tuple
 from chainrule.data.augmentation import Augmented
-from chainrule.data.batches import Batch, Batches, RowsOfOutputs
+from chainrule.data.batches import Batch, Batches, OrderedBatches, RowsOfOutputs, rows_of
 from chainrule.data.class_weights import ClassWeights
 from chainrule.data.orders import require_same_run
+from chainrule.data.part import Part
 from chainrule.data.samples import Data
 from chainrule.losses import Loss
 
@@ -47,6 +49,12 @@ class AugmentedBatches(Batches):
         self.data, self.class_weights = self.given.data, self.given.class_weights
         self.augmentation.require_images(self.data.row_shapes)
 
+    def divide(self, part: Part) -> None:
+        """Give only a part of each batch, with the changes that it has in the whole one."""
+        super().divide(part)
+        if isinstance(self.given, OrderedBatches):  # others are read as a whole
+            self.given.divide(part)
+
     @property
     def steps(self) -> int:
         """The number of batches in an epoch."""
@@ -64,8 +72,15 @@ class AugmentedBatches(Batches):
         return self._changed(self.given.epoch(done), done, self._seed)
 
     def _changed(self, batches: Iterator[Batch], done: int, seed: int) -> Iterator[Batch]:
+        given = self.given
+        size = given.batch_size if isinstance(given, OrderedBatches) else 0
         for number, ((x,), target, weights) in enumerate(batches, start=done):
-            changed = self.augmentation.changed(x, np.random.default_rng([seed, number]))
+            count = min(size, given.samples - number * size) if size else len(x)
+            rows = self.part.of(count)
+            if not size:  # the given batch is whole
+                (x,), target, weights = rows_of(Data((x,), as_tuple(target), weights), rows)
+            rng = np.random.default_rng([seed, number])
+            changed = self.augmentation.changed(x, rng, count, rows)
             yield (read_only(changed),), target, weights
 
     def position(self) -> dict[str, Any]:
