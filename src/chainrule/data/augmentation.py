@@ -140,7 +140,7 @@ class Augmented:
         x: Array,
         rng: np.random.Generator,
         batch: int | None = None,
-        rows: slice = slice(None),  # noqa: B008 - it never changes
+        rows: slice = slice(None),
     ) -> Array:
         """The rows of a batch, each changed in its own way.
 

@@ -72,16 +72,21 @@ class AugmentedBatches(Batches):
         return self._changed(self.given.epoch(done), done, self._seed)
 
     def _changed(self, batches: Iterator[Batch], done: int, seed: int) -> Iterator[Batch]:
-        given = self.given
-        size = given.batch_size if isinstance(given, OrderedBatches) else 0
         for number, ((x,), target, weights) in enumerate(batches, start=done):
-            count = min(size, given.samples - number * size) if size else len(x)
+            count = self._rows_of_batch(number) or len(x)
             rows = self.part.of(count)
-            if not size:  # the given batch is whole
+            if count == len(x) and not self.part.is_whole:  # the given batch is whole
                 (x,), target, weights = rows_of(Data((x,), as_tuple(target), weights), rows)
             rng = np.random.default_rng([seed, number])
             changed = self.augmentation.changed(x, rng, count, rows)
             yield (read_only(changed),), target, weights
+
+    def _rows_of_batch(self, number: int) -> int:
+        """How many rows a whole batch has; 0 if the given batches are whole."""
+        given = self.given
+        if not isinstance(given, OrderedBatches):
+            return 0
+        return min(given.batch_size, given.samples - number * given.batch_size)
 
     def position(self) -> dict[str, Any]:
         """The position in the data, and the seed of the epoch."""

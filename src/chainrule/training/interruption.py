@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -29,6 +30,7 @@ class Interruption:
 
     def __init__(self, notify: Callable[[], None] = lambda: None) -> None:
         self.is_wanted = False
+        self._is_held = self._is_late = False
         self._notify = notify
         self._previous: Any = None
 
@@ -49,7 +51,25 @@ class Interruption:
             self._previous = None
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.is_wanted and self._is_held and not self._is_late:
+            self._is_late = True
+            return
         if self.is_wanted:
             signal.default_int_handler(number, frame)
         self.is_wanted = True
         self._notify()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Within the context the second Ctrl-C waits for its end, and only the third does not.
+
+        An exchange between processes must not be interrupted: the others would wait forever.
+        """
+        self._is_held = True
+        try:
+            yield
+        finally:
+            self._is_held = False
+        if self._is_late:
+            self._is_late = False
+            raise KeyboardInterrupt
