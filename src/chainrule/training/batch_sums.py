@@ -150,6 +150,17 @@ def shares_of_labels(
     return [tuple((count / totals).tolist()) for count in counts]
 
 
+def joined_batches(of_ranks: list[list[Batch]]) -> list[Batch]:
+    """Whole batches, from the parts of all ranks."""
+    if len(of_ranks) == 1:
+        return of_ranks[0]
+    return [
+        (tuple(map(_joined, zip(*inputs, strict=True))), _joined(targets), _joined(weights))
+        for parts in zip(*of_ranks, strict=False)
+        for inputs, targets, weights in [zip(*parts, strict=True)]
+    ]
+
+
 def _joined(parts: tuple[Any, ...]) -> Any:
     """Arrays, tuples of arrays, or None, row after row."""
     if not isinstance(parts[0], tuple):

@@ -61,10 +61,17 @@ class Ranks:
         return nullcontext()
 
     def attended(
-        self, wish: Callable[[], str | None], held: Callable[[], AbstractContextManager[None]]
+        self,
+        wish: Callable[[], str | None],
+        held: Callable[[], AbstractContextManager[None]],
+        carry: Callable[[], Any],
     ) -> AbstractContextManager[None]:
-        """During a run: why this rank wants to stop it, if so, and a context without Ctrl-C."""
+        """During a run: why this rank wants to stop it; a context without Ctrl-C; `carried`."""
         return nullcontext()
+
+    def carried(self, own: T) -> list[T]:
+        """On rank 0, after a failure: what ``carry`` of each rank has returned."""
+        return [own]
 
     def stop_reason(self, wish: str | None) -> str | None:
         """Why all ranks stop after the current step; None if they do not."""
@@ -116,13 +123,6 @@ class SeveralRanks(Ranks):
     ----------
     communicator
         The communicator of mpi4py, such as ``MPI.COMM_WORLD``.
-
-    Attributes
-    ----------
-    carry
-        What a rank adds to the report of a failure, for rank 0.
-    carried
-        On rank 0, after a failure: what each rank has added.
     """
 
     is_divided = True
@@ -131,8 +131,8 @@ class SeveralRanks(Ranks):
         self._all = communicator
         self.part = Part(communicator.Get_rank(), communicator.Get_size())
         self.leads = self.part.rank == 0
-        self.carry: Callable[[], Any] = lambda: None
-        self.carried: list[Any] = []
+        self._carry: Callable[[], Any] = lambda: None
+        self._carried: list[Any] = []
         self._head = np.zeros(HEAD)
         self._has_failed = False  # in an exchange, and `together` has not seen it yet
         self._is_led = False  # while a function runs on this rank alone
@@ -242,7 +242,7 @@ class SeveralRanks(Ranks):
     def _failure(self, own: BaseException | None) -> BaseException | None:
         """Exchange what has failed; returns the error for a rank that has not failed itself."""
         reports = self._all.allgather(None if own is None else _report(own))
-        self.carried = self._all.gather(self.carry(), root=0) or []
+        self._carried = self._all.gather(self._carry(), root=0) or []
         failed = [rank for rank, report in enumerate(reports) if report is not None]
         if own is None:
             return _error_of(reports[failed[0]], f"rank {failed[0]} of {self.part.size}")
@@ -255,15 +255,22 @@ class SeveralRanks(Ranks):
 
     @contextmanager
     def attended(
-        self, wish: Callable[[], str | None], held: Callable[[], AbstractContextManager[None]]
+        self,
+        wish: Callable[[], str | None],
+        held: Callable[[], AbstractContextManager[None]],
+        carry: Callable[[], Any],
     ) -> Iterator[None]:
-        """During a run: why this rank wants to stop it, if so, and a context without Ctrl-C."""
-        before = self._wish, self._held
-        self._wish, self._held, self._reason = wish, held, None
+        """During a run: why this rank wants to stop it; a context without Ctrl-C; `carried`."""
+        before = self._wish, self._held, self._carry
+        self._wish, self._held, self._carry, self._reason = wish, held, carry, None
         try:
             yield
         finally:
-            self._wish, self._held = before
+            self._wish, self._held, self._carry = before
+
+    def carried(self, own: T) -> list[T]:
+        """On rank 0, after a failure: what ``carry`` of each rank has returned."""
+        return self._carried
 
     def stop_reason(self, wish: str | None) -> str | None:
         """Why all ranks stop, as they have agreed in the last exchange."""
@@ -434,18 +441,24 @@ def _error_of(report: _Report, rank: str) -> BaseException:
     kind = getattr(errors, report["kind"], None)
     if report["fields"] and isinstance(kind, type) and issubclass(kind, ChainruleError):
         fields = dict(report["fields"])
-        error = kind(fields.pop("problem"), **fields)
+        error: BaseException = kind(fields.pop("problem"), **fields)
         _note_rank(error, rank)
-        return error
-    if report["kind"] == "KeyboardInterrupt":
-        return KeyboardInterrupt(f"on {rank}")
-    return RankError(
-        f"{rank} has failed: {report['kind']}",
-        place=rank,
-        expected="no error on any rank",
-        received=f"{report['kind']}: {report['text']}" if report["text"] else report["kind"],
-        hint="that rank has printed its traceback",
-    )
+    elif report["kind"] == "KeyboardInterrupt":
+        error = KeyboardInterrupt(f"on {rank}")
+    else:
+        error = RankError(
+            f"{rank} has failed: {report['kind']}",
+            expected="no error on any rank",
+            received=f"{report['kind']}: {report['text']}" if report["text"] else report["kind"],
+            hint="that rank has the traceback",
+        )
+    error._has_rank = error._is_elsewhere = True  # type: ignore[attr-defined]
+    return error
+
+
+def is_elsewhere(error: BaseException) -> bool:
+    """Whether it occurred on another rank, so that it says already where."""
+    return getattr(error, "_is_elsewhere", False)
 
 
 def _note_rank(error: BaseException, rank: str) -> None:

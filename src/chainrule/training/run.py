@@ -40,7 +40,7 @@ from chainrule.core.validators import changed_in_a_run
 from chainrule.data.batches import Batch, Batches
 from chainrule.data.samples import Data
 from chainrule.training.bad_batch import write_bad_batch
-from chainrule.training.batch_sums import BatchSums, shares_of_labels
+from chainrule.training.batch_sums import BatchSums, joined_batches, shares_of_labels
 from chainrule.training.decisions import Decisions
 from chainrule.training.delta_watch import DeltaWatch
 from chainrule.training.guard import GuardedStep
@@ -48,7 +48,7 @@ from chainrule.training.history import History
 from chainrule.training.history_columns import Columns
 from chainrule.training.interruption import Interruption
 from chainrule.training.progress import Progress
-from chainrule.training.ranks import Ranks
+from chainrule.training.ranks import Ranks, is_elsewhere
 
 if TYPE_CHECKING:
     from chainrule.training.trainer import Trainer
@@ -149,6 +149,8 @@ class Run:
     _interruption: Interruption = field(init=False, repr=False)
     _step_batches: list[Batch] = field(factory=list, init=False, repr=False)
     _previous_batches: list[Batch] = field(factory=list, init=False, repr=False)
+    _is_step_failed: bool = field(default=False, init=False, repr=False)
+    _is_unread: bool = field(default=False, init=False, repr=False)
     _of_last_row: Any = field(default=None, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -253,7 +255,7 @@ class Run:
             for callback in self.callbacks:
                 stack.callback(ranks.led, callback.on_fit_end, self.trainer)
             stack.enter_context(self._interruption)
-            stack.enter_context(ranks.attended(self._wish, self._interruption.held))
+            stack.enter_context(ranks.attended(self._wish, self._interruption.held, self._at_fault))
             stack.push(self._note_end)
             stack.enter_context(ranks.together())
             self._guarded = self.trainer.guarded_step()
@@ -360,6 +362,7 @@ class Run:
             vars(part)["_is_in_a_run"] = True
 
     def _note_end(self, kind: Any, error: Any, traceback: Any) -> None:
+        self._write_bad_batch(error)
         self.is_going, self.is_failed = False, error is not None
         for part in (self.batches, *self.callbacks):
             vars(part)["_is_in_a_run"] = False
@@ -458,18 +461,31 @@ class Run:
             if self.accumulate > 1 and not is_taken:
                 place += f", batch {(step - 1) * self.accumulate + len(self._step_batches)}"
             _add_location(error, place)
-            if isinstance(error, DataError) and error.batch and self.bad_batch is not None:
-                self._write_bad_batch([error.batch], error)
-            if isinstance(error, NonFiniteError) and self.bad_batch is not None:
-                # A step of the optimizer that overflows is detected one step later.
-                is_previous = guarded.has_overflowed and not is_taken
-                at_fault = self._previous_batches if is_previous else self._step_batches
-                self._write_bad_batch(at_fault, error)
+            self._is_step_failed = True
+            # A step of the optimizer that overflows is detected one step later.
+            if guarded.has_overflowed and not is_taken:
+                self._step_batches = self._previous_batches
+            if isinstance(error, DataError) and error.batch:
+                self._step_batches, self._is_unread = [error.batch], True
             raise
 
-    def _write_bad_batch(self, batches: list[Batch], error: ChainruleError) -> None:
-        if self.bad_batch is not None and self._bad_batch_at is not None:
-            write_bad_batch(self._bad_batch_at, batches, error, shown=self.bad_batch)
+    def _at_fault(self) -> tuple[bool, list[Batch]] | None:
+        """The batches of the step, for the bad batch; and whether they could not even be read."""
+        return None if self.bad_batch is None else (self._is_unread, self._step_batches)
+
+    def _write_bad_batch(self, error: BaseException | None) -> None:
+        """Write the batches of a step that produced a NaN or an infinity."""
+        path, own = self._bad_batch_at, self._at_fault()
+        if path is None or own is None or not self._is_step_failed:
+            return
+        if not isinstance(error, NonFiniteError | DataError):
+            return
+        found = [each for each in self.ranks.carried(own) if each is not None]
+        unread = [batches for is_unread, batches in found if is_unread]
+        if isinstance(error, DataError) and not unread:
+            return
+        batches = unread[0] if unread else joined_batches([batches for _, batches in found])
+        write_bad_batch(path, batches, error, shown=self.bad_batch or path)
 
     # ---------------------------------------------------------------- a step
 
@@ -562,6 +578,8 @@ for _name in _FIXED:
 
 def _add_location(error: BaseException, place: str) -> None:
     """Add to an error where in the run it occurred."""
+    if is_elsewhere(error):
+        return
     if isinstance(error, ChainruleError):
         error.place = f"{error.place}, {place}" if error.place else place
     else:

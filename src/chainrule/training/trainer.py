@@ -371,13 +371,13 @@ class Trainer(Hinted):
             )
             callbacks = arguments.as_callbacks(callbacks)
             if not self.ranks.leads:
-                callbacks, progress, bad_batch = [], False, None
+                callbacks, progress = [], False
             arguments.require_progress(progress)
             folder = arguments.as_path("resume_from", resume_from)
             file = arguments.as_path("bad_batch", bad_batch)
             solver = None if then is None else _second_phase(then)
             arguments.require_one_rank(self.ranks, then)
-            if file is not None:
+            if file is not None and self.ranks.leads:
                 files.require_place_for_file(file, BAD_BATCH)
             checkpoints = [each for each in callbacks if each.writes_checkpoints]
             with self._exclusively() as reservation:
