@@ -165,7 +165,7 @@ CASES = {
             [
                 Convolution(4, 3),
                 BatchNorm(),
-                Residual([Convolution(4, 3), BatchNorm()]),
+                Residual(Sequential([Convolution(4, 3), BatchNorm()])),
                 Flatten(),
                 Dense(2),
             ]
@@ -174,7 +174,7 @@ CASES = {
         IMAGES,
         T,
         ranks=ranks,
-        optimizer=optimizers.SGD(0.1),
+        optimizer=optimizers.SGD(0.01),
         batch_size=3,
         epochs=1,
     ),
@@ -269,8 +269,7 @@ def test_of_stored_data_each_rank_reads_its_rows_alone(shuffle, batch_size):
     compared(2, make)
     rows = {rank: stored.read for rank, stored in logs}
     # The first rows are read before, and all of a small file, to compare the data of the ranks.
-    beyond = {rank: sorted(read[-len(read) + 8 + 41 :]) for rank, read in rows.items()}
-    assert sorted(beyond[0] + beyond[1]) == list(range(41))
+    assert sorted(rows[0][8 + 41 :] + rows[1][8 + 41 :]) == list(range(41))
 
 
 class Stored:
@@ -408,7 +407,7 @@ def test_ranks_that_differ_are_a_named_error_on_all(difference):
 
     for error in on_ranks(2, make):
         assert isinstance(error, RankError)
-        assert f"rank 1: {text}" in str(error).replace("the model's type", "the model's type")
+        assert f"rank 1: {text}" in str(error)
 
 
 def test_an_error_in_the_arguments_of_one_rank_is_raised_on_all():
@@ -488,7 +487,7 @@ class Failing(Layer):
 
     def forward(self, inputs):
         self.passes += len(inputs) > 0
-        if this_rank() == 1 and self.passes == self.at:
+        if this_rank() == 1 and self.passes >= self.at:
             if self.how == "KeyError":
                 raise KeyError("this rank alone")
             if self.how == "KeyboardInterrupt":
@@ -508,7 +507,7 @@ def this_rank():
     return int(threading.current_thread().name.removeprefix("rank "))
 
 
-def failed(ranks, how="", at=7, given=(X, T), **more):
+def failed(ranks, how="", at=6, given=(X, T), **more):
     """The error of a fit that fails on rank 1, in step ``at``; and the trainer."""
     model = Sequential([Dense(4), BatchNorm(), Failing(at, how), Dense(2)])
     trainer = Trainer(model, losses.HalfSquaredError(), optimizers.SGD(0.01), rng=0, ranks=ranks)
@@ -557,7 +556,8 @@ def test_the_parameters_and_statistics_are_those_before_the_failed_step():
 
 def test_after_a_failure_the_ranks_can_train_again():
     def make(ranks):
-        error, trainer = failed(ranks, "NaN")
+        _, trainer = failed(ranks, "NaN")
+        trainer.model.layers[2].at = 10**9
         trainer.fit(X, T, epochs=1, progress=False)
         return trainer
 
@@ -692,7 +692,7 @@ def with_callback(ranks, *given, **how):
 
 
 def test_callbacks_run_on_rank_0_alone_and_see_the_numbers_of_whole_batches():
-    (alone, expected), *ranks = with_callback(None), *on_ranks(3, with_callback)
+    (_, expected), *ranks = with_callback(None), *on_ranks(3, with_callback)
     assert [len(callback.calls) for _, callback in ranks] == [len(expected.calls), 0, 0]
     for own, other in zip(ranks[0][1].calls, expected.calls, strict=True):
         if isinstance(own, dict):
@@ -740,7 +740,7 @@ def test_what_a_callback_changes_on_rank_0_holds_on_all(act):
         )
         assert (trainer.steps, trainer.run.reason) == (alone.steps, alone.run.reason)
         assert trainer.optimizer == alone.optimizer
-        assert trainer.rng.random() == ranks[0][0].rng.random() or trainer is ranks[0][0]
+        assert trainer.rng.bit_generator.state == alone.rng.bit_generator.state
 
 
 def test_a_rate_inside_a_layer_that_a_callback_changes_holds_on_all():
@@ -797,7 +797,7 @@ def test_a_learning_rate_schedule_acts_on_all_ranks():
             X,
             T,
             ranks=ranks,
-            callbacks=[callbacks.LearningRate(schedules.Cosine(15))],
+            callbacks=[callbacks.LearningRate(schedules.Cosine(0.01, 15))],
         )
 
     one, other = compared(2, make)
@@ -996,4 +996,4 @@ def test_a_step_has_two_exchanges():
             counts.append(ranks.exchanges - before)
         return np.diff(counts).tolist()
 
-    assert on_ranks(2, make) == [[2 * 10 + 3] * 2] * 2
+    assert on_ranks(2, make) == [[2 * 10 + 5] * 2] * 2

@@ -30,7 +30,9 @@ class ThreadRank:
         return False
 
     def Allreduce(self, given: None, array: Any) -> None:  # noqa: N802
-        array[...] = sum(self.allgather(array.copy()))
+        parts = self.allgather(array.copy())
+        with np.errstate(all="ignore"):
+            array[...] = sum(parts)
 
     def Bcast(self, array: Any, root: int) -> None:  # noqa: N802
         array[...] = self.allgather(array.copy())[root]

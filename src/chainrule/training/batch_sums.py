@@ -85,10 +85,13 @@ class BatchSums:
         if not self.columns.are_additive:
             self._kept.append((y, target, weights))
 
-    def join(self) -> None:
+    def join(self, gradient: Array | None = None) -> None:
         """Make them the sums over all ranks: the sums of the whole batches.
 
-        What is computed from all rows is in the totals of rank 0 alone.
+        Parameters
+        ----------
+        gradient
+            A vector that is replaced by its sum, too.
         """
         if not self.ranks.is_divided:
             return
@@ -98,14 +101,24 @@ class BatchSums:
         sizes = [math.prod(self._shapes[n]) for n in shared]
         flat = [self._flat(n) for n in shared]
         rows, *joined = np.split(
-            self.ranks.summed(np.concatenate([[self.rows], *flat])), np.cumsum([1, *sizes])[:-1]
+            self.ranks.summed(np.concatenate([[self.rows], *flat]), gradient),
+            np.cumsum([1, *sizes])[:-1],
         )
         self.rows = int(rows[0])
         for n, total in zip(shared, joined, strict=True):
             shape = self._shapes[n]
             self.totals[n] = np.reshape(total, shape) if shape else float(total[0])
-        if not self.columns.are_additive:
-            self._add_whole_batches(self.ranks.gathered(self._kept))
+
+    def join_whole_batches(self) -> None:
+        """Add, on rank 0, the metrics that are computed from all rows of a batch."""
+        if not self.ranks.is_divided or self.columns.are_additive:
+            return
+        for parts in zip(*(self.ranks.gathered(self._kept) or []), strict=True):
+            present = [part for part in parts if len(as_tuple(part[0])[0])]
+            y, target, weights = (_joined(each) for each in zip(*present, strict=True))
+            self.columns.add(
+                self.totals, 0, (), y, target, weights, only=lambda m: not is_additive(m)
+            )
 
     def _flat(self, n: int) -> Array:
         """The sum of a column; zeros if this rank has no rows."""
@@ -118,16 +131,6 @@ class BatchSums:
                 hint="override `joined` in the metric: rank 0 then computes it from all rows",
             )
         return total.ravel() if total.shape == shape else np.zeros(math.prod(shape))
-
-    def _add_whole_batches(self, of_ranks: list[list[Kept]] | None) -> None:
-        """Add the metrics that need all rows of a batch, from the parts of all ranks."""
-        for parts in zip(*(of_ranks or []), strict=True):
-            present = [part for part in parts if len(as_tuple(part[0])[0])]
-            if present:
-                y, target, weights = (_joined(each) for each in zip(*present, strict=True))
-                self.columns.add(
-                    self.totals, 0, (), y, target, weights, only=lambda m: not is_additive(m)
-                )
 
 
 def shares_of_labels(

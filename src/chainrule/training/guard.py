@@ -176,17 +176,21 @@ class GuardedStep:
     def end(self, rows: int) -> None:
         """Take the step with the average over all rows of its batches, ∂C/∂θ ← ∂C/∂θ / Σ |B|.
 
-        On several ranks these are the rows of all of them.
+        On several ranks these are the rows of all of them, and `gradient` has been added up.
         """
         gradient, value = self._parameters.grad, self._parameters.value
         with np.errstate(**self._quiet):
-            self.ranks.add(gradient)
             if self.ranks.is_divided and not self._update_is_finite(value, gradient):
                 raise self._too_large_together(gradient)
             gradient /= rows
             self._keep(value)
             self._descent.step(value, gradient)
         self._is_open = False
+
+    @property
+    def gradient(self) -> Array:
+        """The sum of the gradients of the batches so far, between `begin` and `end`."""
+        return self._parameters.grad
 
     def put_back_buffers(self) -> None:
         """Undo what a step that was not taken, because of another rank, did to the buffers."""

@@ -30,7 +30,7 @@ class Interruption:
 
     def __init__(self, notify: Callable[[], None] = lambda: None) -> None:
         self.is_wanted = False
-        self._is_held = self._is_late = False
+        self._held, self._is_late = 0, False
         self._notify = notify
         self._previous: Any = None
 
@@ -51,7 +51,7 @@ class Interruption:
             self._previous = None
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.is_wanted and self._is_held and not self._is_late:
+        if self.is_wanted and self._held and not self._is_late:
             self._is_late = True
             return
         if self.is_wanted:
@@ -64,12 +64,13 @@ class Interruption:
         """Within the context the second Ctrl-C waits for its end, and only the third does not.
 
         An exchange between processes must not be interrupted: the others would wait forever.
+        Contexts can be nested.
         """
-        self._is_held = True
+        self._held += 1
         try:
             yield
         finally:
-            self._is_held = False
-        if self._is_late:
+            self._held -= 1
+        if self._is_late and not self._held:
             self._is_late = False
             raise KeyboardInterrupt

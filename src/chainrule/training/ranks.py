@@ -43,6 +43,9 @@ T = TypeVar("T")
 HEAD = 64
 """How many numbers each exchange begins with: 512 bytes take no longer than one."""
 
+NONE: Array = np.zeros(0)
+"""No numbers."""
+
 NEEDED = ("Get_rank", "Get_size", "Is_inter", "Allreduce", "Bcast", "allgather", "bcast", "gather")
 """The methods of a communicator that are used."""
 
@@ -81,12 +84,9 @@ class Ranks:
         """The context of a step of the optimizer, in which layers draw from these generators."""
         return nullcontext()
 
-    def summed(self, numbers: Array) -> Array:
-        """The sum over all ranks of some numbers."""
+    def summed(self, numbers: Array, vector: Array | None = None) -> Array:
+        """The sum over all ranks of some numbers; a vector is replaced by its sum."""
         return numbers
-
-    def add(self, vector: Array) -> None:
-        """Replace a vector by its sum over all ranks."""
 
     def lead(self, function: Callable[[], T]) -> T:
         """What a function returns on rank 0, where alone it is called."""
@@ -151,8 +151,15 @@ class SeveralRanks(Ranks):
 
     # ---------------------------------------------------------------- exchanges
 
-    def summed(self, numbers: Array) -> Array:
+    def summed(self, numbers: Array, vector: Array | None = None) -> Array:
         """The sum over all ranks of some numbers, in float64; the beginning of every exchange.
+
+        Parameters
+        ----------
+        numbers
+            The numbers, of the same shape on all ranks.
+        vector
+            The gradient, which is replaced by its sum.
 
         Raises
         ------
@@ -173,18 +180,15 @@ class SeveralRanks(Ranks):
                 self._reason = next(each for each in wishes if each is not None)
             if rest.size:
                 self._all.Allreduce(None, rest)
+            if vector is not None:
+                self._all.Allreduce(None, vector)  # None: in place
         return np.reshape(np.concatenate([head[2 : 2 + first.size], rest]), np.shape(numbers))
-
-    def add(self, vector: Array) -> None:
-        """Replace a vector by its sum over all ranks; `summed` has just been called."""
-        with self._held():
-            self._all.Allreduce(None, vector)  # None: in place
 
     def lead(self, function: Callable[[], T]) -> T:
         """What a function returns on rank 0, where alone it is called."""
         found = self.led(function) if self.leads else None
-        self.summed(np.zeros(0))
         with self._held():
+            self.summed(NONE)
             shared: T = self._all.bcast(found, root=0)
         return shared
 
@@ -197,8 +201,9 @@ class SeveralRanks(Ranks):
             self._is_led = before
 
     def gathered(self, thing: T) -> list[T] | None:
-        """The things of all ranks on rank 0; `summed` has just been called."""
+        """The things of all ranks on rank 0, and None on the others."""
         with self._held():
+            self.summed(NONE)
             found: list[T] | None = self._all.gather(thing, root=0)
         return found
 
@@ -229,13 +234,13 @@ class SeveralRanks(Ranks):
         """
         try:
             yield
-            self.summed(np.zeros(0))
+            self.summed(NONE)
         except BaseException as error:
             if self._has_failed:
                 self._has_failed = False  # all know
             elif not self._is_led:
                 with self._held():
-                    self._exchanged_head(1.0, 0.0, np.zeros(0))
+                    self._exchanged_head(1.0, 0.0, NONE)
                     self._failure(error)
             raise
 
@@ -300,13 +305,15 @@ class SeveralRanks(Ranks):
 
     def share(self, model: Layer) -> None:
         """Give all ranks the parameters, buffers and generators of rank 0."""
-        states = self.lead(lambda: [state_of(each) for each in model.generators.values()])
-        for generator, state in zip(model.generators.values(), states, strict=True):
-            set_state(generator, state)
+        generators = list(model.generators.values())
+        vectors = [model.parameters.value, model.buffers.fixed.value]
         with self._held():
-            for vector in (model.parameters.value, model.buffers.fixed.value):
+            states = self.lead(lambda: list(map(state_of, generators)))
+            for vector in vectors:
                 if vector.size:
                     self._all.Bcast(vector, root=0)
+        for generator, state in zip(generators, states, strict=True):
+            set_state(generator, state)
 
     def share_generator(self, generator: np.random.Generator) -> None:
         """Give all ranks the state of a generator on rank 0."""
@@ -333,16 +340,17 @@ class SeveralRanks(Ranks):
         own = dict(describe())
         text = json.dumps(own, sort_keys=True, default=str)
         digest = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-        self.summed(np.zeros(0))
-        if len({*self._all.allgather(digest)}) == 1:
-            return
-        first = self._all.bcast(own, root=0)
-        texts = [
-            f"{name}: {_short(own.get(name))}, but {_short(first.get(name))} on rank 0"
-            for name in {**first, **own}
-            if own.get(name) != first.get(name)
-        ]
-        of_ranks = enumerate(self._all.allgather(texts))
+        with self._held():
+            self.summed(NONE)
+            if len({*self._all.allgather(digest)}) == 1:
+                return
+            first = self._all.bcast(own, root=0)
+            texts = [
+                f"{name}: {_short(own.get(name))}, but {_short(first.get(name))} on rank 0"
+                for name in {**first, **own}
+                if own.get(name) != first.get(name)
+            ]
+            of_ranks = enumerate(self._all.allgather(texts))
         raise RankError(
             "the ranks do not train the same model on the same data",
             place="Trainer.fit",
@@ -429,36 +437,33 @@ _Report = dict[str, Any]
 
 def _report(error: BaseException) -> _Report:
     """What another rank is told of an error: text alone."""
-    kind = type(error)
     names = ("problem", "place", "expected", "received", "hint")
     own = {n: getattr(error, n) for n in names} if isinstance(error, ChainruleError) else {}
     fields = {n: value if value is None else str(value) for n, value in own.items()}
-    return {"kind": kind.__name__, "fields": fields, "text": f"{error}"[:400]}
+    lines = [str(error), *getattr(error, "__notes__", ())]
+    return {"kind": type(error).__name__, "fields": fields, "text": "; ".join(lines)[:600]}
 
 
 def _error_of(report: _Report, rank: str) -> BaseException:
     """The error that a rank raises because another one has failed."""
-    kind = getattr(errors, report["kind"], None)
-    if report["fields"] and isinstance(kind, type) and issubclass(kind, ChainruleError):
-        fields = dict(report["fields"])
-        error: BaseException = kind(fields.pop("problem"), **fields)
-        _note_rank(error, rank)
-    elif report["kind"] == "KeyboardInterrupt":
-        error = KeyboardInterrupt(f"on {rank}")
-    else:
-        error = RankError(
-            f"{rank} has failed: {report['kind']}",
-            expected="no error on any rank",
-            received=f"{report['kind']}: {report['text']}" if report["text"] else report["kind"],
-            hint="that rank has the traceback",
+    if report["kind"] == "KeyboardInterrupt":
+        return KeyboardInterrupt(f"on {rank}")
+    kind, fields = getattr(errors, report["kind"], RankError), dict(report["fields"])
+    if not fields or not issubclass(kind, ChainruleError):
+        kind, fields = (
+            RankError,
+            {
+                "problem": f"{rank} has failed: {report['kind']}",
+                "expected": "no error on any rank",
+                "received": f"{report['kind']}: {report['text']}",
+                "hint": "that rank has the traceback",
+            },
         )
-    error._has_rank = error._is_elsewhere = True  # type: ignore[attr-defined]
+    error: Any = kind(fields.pop("problem"), **fields)
+    if report["fields"]:
+        _note_rank(error, rank)
+    error.is_located = error._has_rank = True
     return error
-
-
-def is_elsewhere(error: BaseException) -> bool:
-    """Whether it occurred on another rank, so that it says already where."""
-    return getattr(error, "_is_elsewhere", False)
 
 
 def _note_rank(error: BaseException, rank: str) -> None:

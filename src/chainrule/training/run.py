@@ -48,7 +48,7 @@ from chainrule.training.history import History
 from chainrule.training.history_columns import Columns
 from chainrule.training.interruption import Interruption
 from chainrule.training.progress import Progress
-from chainrule.training.ranks import Ranks, is_elsewhere
+from chainrule.training.ranks import Ranks
 
 if TYPE_CHECKING:
     from chainrule.training.trainer import Trainer
@@ -511,8 +511,9 @@ class Run:
                     batch = self._next(batches)
                     cost, y, costs = self._guarded.add(*batch, len(batch[0][0]))
                     sums.add(batch, (cost, *costs), y)
-        sums.join()
+        sums.join(self._guarded.gradient)
         self._guarded.end(1 if self.trainer.loss.ignores else sums.rows)
+        sums.join_whole_batches()
         self.sums = self.columns.joined(self.sums, sums.totals)
         self.samples += sums.rows
         return self.columns.cost(sums.totals, sums.rows)
@@ -578,7 +579,7 @@ for _name in _FIXED:
 
 def _add_location(error: BaseException, place: str) -> None:
     """Add to an error where in the run it occurred."""
-    if is_elsewhere(error):
+    if isinstance(error, ChainruleError) and error.is_located:
         return
     if isinstance(error, ChainruleError):
         error.place = f"{error.place}, {place}" if error.place else place

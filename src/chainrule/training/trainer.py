@@ -564,8 +564,9 @@ class Trainer(Hinted):
                     guarded.begin()
                     cost, y, costs = guarded.add(*own, share)
                     sums.add(own, (cost, *costs), y)
-                sums.join()
+                sums.join(guarded.gradient)
                 guarded.end(1 if self.loss.ignores else sums.rows)
+                sums.join_whole_batches()
             except BaseException:
                 guarded.put_back_buffers()
                 raise
@@ -759,6 +760,7 @@ class Trainer(Hinted):
                     costs = self._figures(y, own, only_losses, _cost_or_infinity)
                     sums.add(batch, tuple(costs.values()), y)
             sums.join()
+            sums.join_whole_batches()
             return self.ranks.lead(lambda: columns.averages(sums.totals, sums.rows))
 
     def measured(self, parts: list[Data], columns: Columns) -> dict[str, float]:
