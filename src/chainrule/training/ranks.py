@@ -274,7 +274,7 @@ class SeveralRanks(Ranks):
             self._wish, self._held, self._carry = before
 
     def carried(self, own: T) -> list[T]:
-        """On rank 0, after a failure: what ``carry`` of each rank has returned."""
+        """On rank 0, after a failure: what ``carry`` of each rank has returned; else nothing."""
         return self._carried
 
     def stop_reason(self, wish: str | None) -> str | None:
@@ -459,10 +459,11 @@ def _error_of(report: _Report, rank: str) -> BaseException:
                 "hint": "that rank has the traceback",
             },
         )
-    error: Any = kind(fields.pop("problem"), **fields)
+    error = kind(fields.pop("problem"), **fields)
     if report["fields"]:
         _note_rank(error, rank)
-    error.is_located = error._has_rank = True
+    error.is_located = True
+    vars(error)["_has_rank"] = True
     return error
 
 

@@ -482,7 +482,7 @@ class Run:
             return
         found = [each for each in self.ranks.carried(own) if each is not None]
         unread = [batches for is_unread, batches in found if is_unread]
-        if isinstance(error, DataError) and not unread:
+        if not found or (isinstance(error, DataError) and not unread):
             return
         batches = unread[0] if unread else joined_batches([batches for _, batches in found])
         write_bad_batch(path, batches, error, shown=self.bad_batch or path)
