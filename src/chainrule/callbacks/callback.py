@@ -60,6 +60,11 @@ class Callback(Hinted):
     writes_checkpoints: ClassVar[bool] = False
     """If True, it has a folder that `lock` reserves for one run."""
 
+    changes_rate_alone: ClassVar[bool] = False
+    """True, set in the class itself, declares that until the run ends the callback changes nothing
+    but the learning rate, and when it stops: a training on several ranks then compares nothing
+    else after each step."""
+
     _is_in_a_run: bool = False  # see chainrule.core.validators.FIXED_IN_A_RUN
 
     def lock(self) -> None:

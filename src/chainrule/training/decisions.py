@@ -9,37 +9,42 @@ Callbacks run on rank 0 alone. What they decide there must hold on all ranks bef
 
 The reason to stop travels with every exchange: see `chainrule.training.ranks`.
 
-Of chainrule's own callbacks it is known what they change during a run: nothing but the learning
-rate. Only for others is everything compared after each event that they take part in.
+Callbacks such as those of chainrule declare that they change nothing but the learning rate before
+the run ends. Only for others is everything compared after each event that they take part in.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from attrs import define, field, fields, has
 
-from chainrule.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, TensorBoard
+from chainrule.callbacks import Callback
 from chainrule.core.errors import ConfigurationError
 from chainrule.core.layer_state import set_state, state_of
 from chainrule.core.parameter import Parameter
 from chainrule.core.tree import fields_of
 from chainrule.core.types import Array
 from chainrule.losses import PerOutput
-from chainrule.schedules import LearningRate
-
-if TYPE_CHECKING:
-    from chainrule.training.run import Run
-
-KNOWN = (Checkpoint, CSVLogger, EarlyStopping, LearningRate, TensorBoard)
-"""The callbacks that change only the learning rate before a run ends."""
+from chainrule.training.ranks import Ranks
 
 PLAIN = (bool, int, float, str, type(None), np.generic)
 """The types of settings that other ranks can be told."""
 
 Key = tuple[str, str]
 """Which object a setting belongs to, and the name of its field."""
+
+
+class HasCallbacks(Protocol):
+    """A run, as far as its callbacks are concerned."""
+
+    trainer: Any
+    callbacks: list[Callback]
+
+    @property
+    def ranks(self) -> Ranks:
+        """The ranks of the training."""
 
 
 @define(eq=False)
@@ -57,7 +62,7 @@ class Decisions:
         Whether rank 0 has callbacks, and whether some are called after each step.
     """
 
-    run: Run
+    run: HasCallbacks
     are_made: bool = field(init=False)
     at_steps: bool = field(init=False)
     _are_known: bool = field(init=False)
@@ -68,7 +73,7 @@ class Decisions:
     def __attrs_post_init__(self) -> None:
         callbacks = self.run.callbacks
         steps = any(type(each).on_step_end is not Callback.on_step_end for each in callbacks)
-        known = all(type(each) in KNOWN for each in callbacks)
+        known = all(vars(type(each)).get("changes_rate_alone") for each in callbacks)
         found = self.run.ranks.lead(lambda: (bool(callbacks), steps, known))
         self.are_made, self.at_steps, self._are_known = found
         self._settings = {} if self._are_known else settings(self.run)
@@ -148,7 +153,7 @@ class _Thing:
     __hash__ = None  # type: ignore[assignment]
 
 
-def settings(run: Run) -> dict[Key, Any]:
+def settings(run: HasCallbacks) -> dict[Key, Any]:
     """The fields of the optimizer, the loss and the layers, by their names."""
     return {
         (part, each.name): value if is_plain(value) else _Thing(value)
@@ -159,7 +164,7 @@ def settings(run: Run) -> dict[Key, Any]:
     }
 
 
-def things_of(run: Run) -> dict[str, Any]:
+def things_of(run: HasCallbacks) -> dict[str, Any]:
     """What callbacks may change the fields of, by name."""
     trainer = run.trainer
     losses = {f"loss {n}": one for n, one in enumerate(trainer.loss.for_each_output)}
