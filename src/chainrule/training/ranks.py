@@ -278,8 +278,8 @@ class SeveralRanks(Ranks):
         return self._carried
 
     def stop_reason(self, wish: str | None) -> str | None:
-        """Why all ranks stop, as they have agreed in the last exchange."""
-        return self._reason
+        """Why all ranks stop, as they have agreed in the last exchange, or will in the next one."""
+        return wish if self._reason is None and self._is_led else self._reason
 
     # ---------------------------------------------------------------- what all have in common
 

@@ -247,10 +247,10 @@ class Run:
         self._line = Progress(progress, self.epochs, self.steps_per_epoch, self.steps)
         self._watch = DeltaWatch(model)
         self._generators = list({id(each): each for each in model.generators.values()}.values())
+        self._decisions = Decisions(self)
         self._note_begin()
         with ExitStack() as stack:
             stack.callback(self.batches.close)
-            self._decisions = Decisions(self)
             stack.callback(self._end_together)
             for callback in self.callbacks:
                 stack.callback(ranks.led, callback.on_fit_end, self.trainer)

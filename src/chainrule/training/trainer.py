@@ -269,6 +269,11 @@ class Trainer(Hinted):
         Ctrl-C ends the training after the current step and returns the history so far;
         ``trainer.run.reason`` says so. A second Ctrl-C stops immediately.
 
+        With several ``ranks``, each batch and the validation data are divided among them by rows,
+        and the numbers are those of one process up to the order of summation. All ranks return the
+        same history. Rank 0 calls the callbacks, shows the progress and writes the files; what a
+        callback changes holds on all ranks.
+
         Parameters
         ----------
         x
@@ -363,6 +368,9 @@ class Trainer(Hinted):
             The cost, a gradient or a parameter became infinite or NaN. The error names the layer
             where that began, the epoch and the step; the model keeps the last finite parameters,
             and ``trainer.history`` the epochs before.
+        RankError
+            Another rank has failed, or the ranks do not train the same model on the same data. An
+            error of chainrule on one rank is raised as it is on all.
         """
         with self.ranks.together():
             epochs, accumulate = arguments.counts(epochs=epochs, accumulate=accumulate)
