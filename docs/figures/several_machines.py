@@ -15,7 +15,7 @@ NETWORKS = {"100 Gbit/s": (2e-6, 12e9, "-"), "as measured": (7e-6, 2.7e9, "--")}
 
 def scaling() -> Figure:
     """Draw the speedup over the number of ranks, for two sizes of the batch."""
-    figure, axes = plt.subplots(figsize=(4.6, 3.4), layout="constrained")
+    figure, axes = plt.subplots(figsize=(4.6, 3.6), layout="constrained")
     ranks = np.unique(np.geomspace(1, 1024, 60).round())
     for batch, colour in ((1024, VERMILION), (65536, BLUE)):
         for name, (latency, bandwidth, line) in NETWORKS.items():
@@ -31,5 +31,5 @@ def scaling() -> Figure:
     axes.loglog(ranks, ranks, ":", color=GREY, label="N times as fast")
     axes.set(xlabel="ranks N", ylabel="steps a second, by those of one rank", xlim=(1, 1024))
     axes.set_ylim(1, 1024)
-    axes.legend(fontsize=8.5, frameon=False)
+    axes.legend(fontsize=9.5, frameon=False)
     return figure
