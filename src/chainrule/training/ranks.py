@@ -59,6 +59,9 @@ class Ranks:
     is_divided = False
     """Whether there are several ranks."""
 
+    def __repr__(self) -> str:
+        return "one process"
+
     def together(self) -> AbstractContextManager[None]:
         """Within the context, an error on one rank becomes an error on all."""
         return nullcontext()
