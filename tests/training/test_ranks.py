@@ -381,6 +381,15 @@ DIFFERENCES = {
     "lengths": (lambda rank: {"data": (X[: 41 - rank], T[: 41 - rank])}, "x: 40 of (5,)"),
     "data": (lambda rank: {"data": (X + rank, T)}, "x: 41 of (5,), float64, digest"),
     "models": (lambda rank: {"units": 3 + rank}, "the model's layers"),
+    "batches": (lambda rank: {"batch_size": 9 + rank}, "batch_size: 10, but 9 on rank 0"),
+    "resuming": (
+        lambda rank: {"resume_from": [None, "nowhere"][rank]},
+        "resume_from: True, but False on rank 0",
+    ),
+    "validation": (
+        lambda rank: {"validation_data": [None, (X, T)][rank]},
+        "validation data: True, but False on rank 0",
+    ),
     "rates": (lambda rank: {"rate": 0.1 + rank}, "the optimizer"),
     "losses": (
         lambda rank: {"loss": [losses.HalfSquaredError(), losses.MeanSquaredError()][rank]},
@@ -403,7 +412,9 @@ def test_ranks_that_differ_are_a_named_error_on_all(difference):
             rng=0,
             ranks=ranks,
         )
-        trainer.fit(*own.get("data", (X, T)), epochs=own.get("epochs", 1), progress=False)
+        names = ("epochs", "batch_size", "resume_from", "validation_data")
+        given = {name: own[name] for name in names if name in own}
+        trainer.fit(*own.get("data", (X, T)), **{"epochs": 1, "progress": False, **given})
 
     for error in on_ranks(2, make):
         assert isinstance(error, RankError)

@@ -26,6 +26,9 @@ current step or epoch. A custom callback overrides only the methods it needs:
         def on_epoch_end(self, trainer, epoch, figures):
             trainer.optimizer.learning_rate /= 2
 
+If several processes train together (``Trainer(…, ranks=…)``), rank 0 alone calls its callbacks, and
+what they change there holds on all ranks.
+
 What a callback remembers from step to step belongs in a checkpoint: `state` returns it, and
 `restore` receives it. A resumed run calls `on_fit_begin` after everything is restored;
 ``trainer.history`` and ``trainer.steps`` then show how far the run had got.

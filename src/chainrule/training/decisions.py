@@ -76,6 +76,8 @@ class Decisions:
         known = all(vars(type(each)).get("changes_rate_alone") for each in callbacks)
         found = self.run.ranks.lead(lambda: (bool(callbacks), steps, known))
         self.are_made, self.at_steps, self._are_known = found
+        if not self.run.ranks.is_divided:  # nobody has to follow
+            self.are_made, self._are_known = False, True
         self._settings = {} if self._are_known else settings(self.run)
         self._freezing = Parameter.last_freezing
 

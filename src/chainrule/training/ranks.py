@@ -296,7 +296,7 @@ class SeveralRanks(Ranks):
         """
         states = []
         try:
-            for generator in generators:
+            for generator in {id(each): each for each in generators}.values():
                 seed, bits = int(generator.integers(2**63)), generator.bit_generator
                 states.append((bits, bits.state))
                 bits.state = type(bits)([seed, self.part.rank]).state
@@ -450,18 +450,18 @@ def _report(error: BaseException) -> _Report:
 def _error_of(report: _Report, rank: str) -> BaseException:
     """The error that a rank raises because another one has failed."""
     if report["kind"] == "KeyboardInterrupt":
-        return KeyboardInterrupt(f"on {rank}")
-    kind, fields = getattr(errors, report["kind"], RankError), dict(report["fields"])
-    if not fields or not issubclass(kind, ChainruleError):
-        kind, fields = (
-            RankError,
-            {
-                "problem": f"{rank} has failed: {report['kind']}",
-                "expected": "no error on any rank",
-                "received": f"{report['kind']}: {report['text']}",
-                "hint": "that rank has the traceback",
-            },
-        )
+        interrupt = KeyboardInterrupt(f"on {rank}")
+        vars(interrupt)["_has_rank"] = True
+        return interrupt
+    kind, fields = getattr(errors, report["kind"], None), dict(report["fields"])
+    if not fields or not (isinstance(kind, type) and issubclass(kind, ChainruleError)):
+        kind = RankError
+        fields = fields or {
+            "problem": f"{rank} has failed: {report['kind']}",
+            "expected": "no error on any rank",
+            "received": f"{report['kind']}: {report['text']}",
+            "hint": "that rank has the traceback",
+        }
     error = kind(fields.pop("problem"), **fields)
     if report["fields"]:
         _note_rank(error, rank)

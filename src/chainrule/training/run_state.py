@@ -248,7 +248,7 @@ def comparable(run: Run, model: Layer) -> dict[str, Any]:
     memory = encoded(optimizer.state(), "optimizer", arrays)
     return {
         **described,
-        "epochs": run.epochs,
+        "the order of the data": run.batches.position(),
         "the optimizer's memory": _text(memory) + "".join(map(_text, arrays.values())),
     }
 

@@ -387,6 +387,15 @@ class Trainer(Hinted):
             arguments.require_one_rank(self.ranks, then)
             if file is not None and self.ranks.leads:
                 files.require_place_for_file(file, BAD_BATCH)
+            given = {
+                "epochs": epochs,
+                "batch_size": batch_size,
+                "steps_per_epoch": steps_per_epoch,
+                "shuffle": shuffle,
+                "accumulate": accumulate,
+                "resume_from": folder is not None,
+            }
+            self.ranks.require_same(lambda: given)
             checkpoints = [each for each in callbacks if each.writes_checkpoints]
             with self._exclusively() as reservation:
                 Builder.wait()  # another thread may be building the model
@@ -444,7 +453,8 @@ class Trainer(Hinted):
                     self.ranks.share(self.model)
                     refused.pop_all()
                 self._guarded = None
-                self._warn_of_softmax()
+                if self.ranks.leads:
+                    self._warn_of_softmax()
                 run.go(progress)
         return run.history
 
@@ -560,6 +570,7 @@ class Trainer(Hinted):
             guarded = self.guarded_step()
             if guarded is not before:
                 self.ranks.require_divisible(self.model)
+                self.ranks.require_same(lambda: {"the model": str(self.model)})
                 self.ranks.share(self.model)
             columns = Columns.of(self.model, self.loss, self._named_metrics if metrics else {})
             sums = BatchSums(columns, self.ranks)
