@@ -41,6 +41,7 @@ from training.thread_ranks import on_ranks
 RNG = np.random.default_rng(0)
 X, T = RNG.normal(size=(41, 5)), RNG.normal(size=(41, 2))
 LABELS = RNG.integers(3, size=41)
+MANY = RNG.normal(size=(2001, 7))
 IMAGES = RNG.normal(size=(41, 6, 6, 1))
 
 
@@ -107,6 +108,16 @@ CASES = {
         ranks=ranks,
         metrics=["r2", "root_mean_squared_error", "mean_absolute_error", largest_error],
         validation_data=(X[:11], T[:11]),
+    ),
+    "much validation data": lambda ranks: trained(
+        dense(),
+        losses.HalfSquaredError(),
+        X,
+        T,
+        ranks=ranks,
+        epochs=1,
+        metrics=["r2", "mean_squared_error", largest_error],
+        validation_data=(Stored(MANY[:, :5]), MANY[:, 5:], MANY[:, 0] ** 2),
     ),
     "several batches in a step": lambda ranks: trained(
         dense(), losses.HalfSquaredError(), X, T, ranks=ranks, accumulate=3

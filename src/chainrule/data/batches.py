@@ -419,13 +419,6 @@ def rows_of(data: Data, rows: slice) -> Batch:
     return inputs, one_or_all(targets), each_array(take, data.sample_weights)
 
 
-def parts_of(data: Data, part: Part, size: int) -> Iterator[Batch]:
-    """A part of some samples, in slices of at most ``size`` rows."""
-    rows = part.of(len(data))
-    for start in range(rows.start, rows.stop, size):
-        yield rows_of(data, slice(start, min(start + size, rows.stop)))
-
-
 def rows_taken(rows: Rows) -> Callable[[Array], Array]:
     """A function that takes some rows of an array, which is read-only."""
     if isinstance(rows, slice):

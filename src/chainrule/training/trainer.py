@@ -27,6 +27,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
@@ -46,7 +47,7 @@ from chainrule.core.layer_state import bookmark, copied_generator
 from chainrule.core.messages import label, require_built
 from chainrule.core.ownership import Builder
 from chainrule.core.types import Array, Shape
-from chainrule.data.batches import Batch, Batches, parts_of, rows_of
+from chainrule.data.batches import Batch, Batches, rows_of
 from chainrule.data.batches_of import batches_of
 from chainrule.data.class_weights import ClassWeights
 from chainrule.data.in_memory import joined
@@ -570,7 +571,7 @@ class Trainer(Hinted):
             guarded = self.guarded_step()
             if guarded is not before:
                 self.ranks.require_divisible(self.model)
-                self.ranks.require_same(lambda: {"the model": str(self.model)})
+                self.ranks.require_same(partial(_parameters_of, self.model))
                 self.ranks.share(self.model)
             columns = Columns.of(self.model, self.loss, self._named_metrics if metrics else {})
             sums = BatchSums(columns, self.ranks)
@@ -773,11 +774,13 @@ class Trainer(Hinted):
         only_losses = evolve(columns, metrics=({},) * len(self.loss.for_each_output))
         with np.errstate(**quiet()):
             for data in parts:
-                for batch in parts_of(data, self.ranks.part, APPLIED_AT_ONCE):
-                    own = Data(batch[0], as_tuple(batch[1]), batch[2])
-                    y = self._applied(own, APPLIED_AT_ONCE)
-                    costs = self._figures(y, own, only_losses, _cost_or_infinity)
-                    sums.add(batch, tuple(costs.values()), y)
+                rows = self.ranks.part.of(len(data))
+                y = self._applied(data, APPLIED_AT_ONCE, rows)
+                targets = tuple([t[rows] for t in data.targets])
+                weights = each_array(itemgetter(rows), data.sample_weights)
+                own = Data(as_tuple(y), targets, weights)
+                costs = self._figures(y, own, only_losses, _cost_or_infinity)
+                sums.add((own.inputs, own.target, weights), tuple(costs.values()), y)
             sums.join()
             sums.join_whole_batches()
             return self.ranks.lead(lambda: columns.averages(sums.totals, sums.rows))
@@ -813,9 +816,9 @@ class Trainer(Hinted):
         measured = dict(columns.measured(y, data.target, weights))
         return {"loss": float(self.loss.total(costs)), **of_losses, **measured}
 
-    def _applied(self, data: Data, size: int) -> Any:
+    def _applied(self, data: Data, size: int, rows: slice | None = None) -> Any:
         try:
-            chunks = [as_tuple(self.model.apply(*inputs)) for inputs in data.parts(size)]
+            chunks = [as_tuple(self.model.apply(*inputs)) for inputs in data.parts(size, rows)]
         except ValueError as error:
             refuse_write(error, f"{label(self.model)}.apply")
             raise
@@ -827,6 +830,12 @@ def _comparable(run: Run, model: Layer) -> dict[str, Any]:
     from chainrule.training.run_state import comparable
 
     return comparable(run, model)
+
+
+def _parameters_of(model: Layer) -> dict[str, str]:
+    """The paths, shapes and type of the parameters."""
+    shapes = {path: model.parameters[path].shape for path in model.parameters.paths}
+    return {"the parameters": f"{shapes}, {model.dtype}"}
 
 
 def _second_phase(then: Any) -> Any:
