@@ -30,6 +30,7 @@ from benchmarks import (
     machine,
     optimizers,
     overheads,
+    ranks,
     report,
     training,
 )
@@ -117,6 +118,10 @@ def measure(options: argparse.Namespace, console: Console) -> report.Measured:
         if options.with_training:
             progress.update(bar, description="training runs", refresh=True)
             of_training = training.measure(length, seen, options.quick)
+        of_ranks = None
+        if options.with_ranks:
+            progress.update(bar, description="two ranks", refresh=True)
+            of_ranks = ranks.measure(*((1, 2) if options.quick else (7, 8)))
     return report.Measured(
         described,
         results,
@@ -133,6 +138,7 @@ def measure(options: argparse.Namespace, console: Console) -> report.Measured:
         of_fits,
         of_adam,
         busy,
+        of_ranks,
     )
 
 
@@ -151,7 +157,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         default=sorted({1, machine.cores()}),
         help="per contender, one number or several; default: one, then all",
     )
-    names += ["graphs", "layers", "optimizers", "training"]
+    names += ["graphs", "layers", "optimizers", "training", "ranks"]
     parser.add_argument(
         "--only", type=lambda text: text.split(","), default=names, help=",".join(names)
     )
@@ -165,6 +171,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     options.with_layers = "layers" in options.only
     options.with_optimizers = "optimizers" in options.only
     options.with_training = "training" in options.only
+    options.with_ranks = "ranks" in options.only
     given = sys.argv[1:] if arguments is None else arguments
     options.command = " ".join(["python -m benchmarks", *given])
     return options

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from benchmarks import contenders, fits, graphs, overheads, training
+from benchmarks import contenders, fits, graphs, overheads, ranks, training
 from benchmarks.machine import BUSY
 from benchmarks.quartiles import Quartiles
 from benchmarks.race import Result
@@ -59,6 +59,7 @@ class Measured:
     adam: list[Result] | None = None
     others: float = 0.0
     """The share of the machine that others used during the measurements that are no races."""
+    ranks: ranks.Measured | None = None
 
     def tables(self) -> list[Table]:
         of_steps = [_adam(self.adam, self.is_fast)] if self.adam else []
@@ -73,9 +74,10 @@ class Measured:
                 [_epochs(self.training.epochs, self.is_fast)] if self.training.epochs else []
             )
             of_training.append(_endless(self.training.endless))
+        of_ranks = [_ranks(self.ranks, self.others > BUSY)] if self.ranks else []
         return [
             _machine(self), *of_steps, *of_layers, _around(self), *of_graphs, *of_optimizers,
-            *of_training,
+            *of_training, *of_ranks,
         ]  # fmt: skip
 
     @property
@@ -314,6 +316,20 @@ def _around(measured: Measured) -> Table:
         rows.append([what, against(ratio, overheads.CHECK_BOUND, "{:.2f}")])
     title = "Overhead of `Trainer.fit`, import and `check_layer`"
     return Table(title, ["", "measured"], rows, note=note if others > BUSY else "")
+
+
+def _ranks(measured: ranks.Measured, is_busy: bool) -> Table:
+    """A step on two ranks, divided by one in one process."""
+    ratio = _against(Quartiles.of(measured.ratios), "{:.3f}", None if is_busy else ranks.BOUND)
+    milli = [
+        f"{1e3 * float(np.median(seconds)):.1f}"
+        for seconds in (measured.together, measured.alone, measured.exchange)
+    ]
+    rows = [[f"{list(ranks.WIDTHS)}\nbatch {ranks.BATCH:,}, float32", ratio, *milli]]
+    title = f"Time of a step of `fit` on {ranks.RANKS} ranks, divided by that of one process"
+    head = ["network", "ratio", f"{ranks.RANKS} ranks,\nms", "one process,\nms", "exchange,\nms"]
+    note = "The machine was busy, so nothing is judged." if is_busy else ""
+    return Table(title, head, rows, note=note)
 
 
 def _scaled(seconds: Quartiles, factor: float) -> Quartiles:

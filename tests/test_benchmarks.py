@@ -21,6 +21,7 @@ from benchmarks import (
     machine,
     optimizers,
     overheads,
+    ranks,
     report,
     training,
 )
@@ -595,3 +596,23 @@ def test_the_tables_of_graphs_have_a_row_for_each_race_and_each_length() -> None
     )
     assert "1.000 ≤ 1.020 ✓" in text and "1.000 ≤ 0.600 ✗" in text
     assert "| 100 | 100 | 6.0 |" in text
+
+
+def test_the_network_on_two_ranks_and_its_bound_are_those_that_were_promised() -> None:
+    assert sum(n * m + m for n, m in pairwise(ranks.WIDTHS)) == 2_001_174
+    assert (ranks.BATCH, ranks.RANKS, 1 / ranks.BOUND) == (1024, 2, 1.6)
+
+
+def test_the_table_of_two_ranks_divides_the_times_of_each_round() -> None:
+    found = ranks.Measured([0.2, 0.3, 0.2], [0.1, 0.18, 0.15], [0.004, 0.005, 0.006])
+    text = report.as_markdown(report.Measured({}, [], {}, measured().imports, ranks=found))
+    assert "| 0.600 ≤ 0.625 ✓<br>0.550–0.675 | 150.0 | 200.0 | 5.0 |" in text
+    busy = report.Measured({}, [], {}, measured().imports, ranks=found, others=0.5)
+    assert "| 0.600<br>0.550–0.675 |" in report.as_markdown(busy)
+
+
+@pytest.mark.edges
+def test_two_ranks_and_one_process_are_timed() -> None:
+    found = ranks.measure(rounds=1, epochs=1)
+    assert found is not None and len(found.ratios) == 1
+    assert found.ratios[0] > 0 and found.exchange[0] > 0

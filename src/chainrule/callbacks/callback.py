@@ -26,6 +26,9 @@ current step or epoch. A custom callback overrides only the methods it needs:
         def on_epoch_end(self, trainer, epoch, figures):
             trainer.optimizer.learning_rate /= 2
 
+If several processes train together (``Trainer(…, ranks=…)``), rank 0 alone calls its callbacks, and
+what they change there holds on all ranks.
+
 What a callback remembers from step to step belongs in a checkpoint: `state` returns it, and
 `restore` receives it. A resumed run calls `on_fit_begin` after everything is restored;
 ``trainer.history`` and ``trainer.steps`` then show how far the run had got.
@@ -59,6 +62,11 @@ class Callback(Hinted):
 
     writes_checkpoints: ClassVar[bool] = False
     """If True, it has a folder that `lock` reserves for one run."""
+
+    changes_rate_alone: ClassVar[bool] = False
+    """True, set in the class itself, declares that until the run ends the callback changes nothing
+    but the learning rate, and when it stops: a training on several ranks then compares nothing
+    else after each step."""
 
     _is_in_a_run: bool = False  # see chainrule.core.validators.FIXED_IN_A_RUN
 

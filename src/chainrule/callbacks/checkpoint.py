@@ -59,6 +59,7 @@ class Checkpoint(Callback):
 
     comes_last: ClassVar[bool] = True
     writes_checkpoints: ClassVar[bool] = True
+    changes_rate_alone: ClassVar[bool] = True
 
     folder: Any = field(validator=validators.a_path, on_setattr=validators.FIXED_IN_A_RUN)
     every_steps: int = field(

@@ -16,7 +16,7 @@ import re
 from collections.abc import Mapping
 from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import define, field
 
@@ -63,6 +63,8 @@ class CSVLogger(Callback):
 
     Single steps are not written; use `TensorBoard` for them.
     """
+
+    changes_rate_alone: ClassVar[bool] = True
 
     path: str | os.PathLike[str] = field(validator=a_path, on_setattr=FIXED_IN_A_RUN)
     append: bool = field(

@@ -9,7 +9,7 @@ samples. The best network is the one at the lowest point:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from attrs import define, field
@@ -97,6 +97,8 @@ class EarlyStopping(Callback):
     >>> history.epochs == stopping.stopped_epoch == stopping.best_epoch + 3
     True
     """
+
+    changes_rate_alone: ClassVar[bool] = True
 
     monitor: str = field(default="validation_loss", validator=text, on_setattr=FIXED_IN_A_RUN)
     patience: int = field(default=10, converter=as_int, validator=counted)

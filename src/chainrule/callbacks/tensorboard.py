@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import define, field
 
@@ -67,6 +67,8 @@ class TensorBoard(Callback):
     checkpoint. Numbers are float32, as in all TensorBoard events; `CSVLogger` and `History.save`
     keep all digits.
     """
+
+    changes_rate_alone: ClassVar[bool] = True
 
     folder: str | os.PathLike[str] = field(validator=a_path, on_setattr=FIXED_IN_A_RUN)
     every_steps: int | None = field(

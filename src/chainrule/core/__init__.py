@@ -22,6 +22,7 @@ and, for changes to the contract itself:
     acceleration     the extra `fast`: products by MKL, loops compiled by numba
     mkl              the product of MKL
     layer_state      which attributes are configuration, bookkeeping or memory; copies of a layer
+    whole_batch      sums over the rows of a batch that several processes share
     ownership        which use of a layer owns its memory
     tree             the layers inside a layer, and their paths
     equations        a layer on paper, for `chainrule.explain`

@@ -37,6 +37,9 @@ class ChainruleError(Exception):
         How the reader can most likely fix it.
     """
 
+    is_located: bool = False
+    """Whether the place is complete: another process has raised the error."""
+
     mend = renamed_settable_attribute("hint", removed_in="0.3")
 
     @renamed_keywords(removed_in="0.3", mend="hint")
@@ -58,7 +61,8 @@ class ChainruleError(Exception):
 
     def within(self, container: str) -> Self:
         """The same error, with a container added to the front of its place."""
-        self.place = f"{container}/{self.place}" if self.place else container
+        if not self.is_located:
+            self.place = f"{container}/{self.place}" if self.place else container
         return self
 
     @printable
@@ -119,6 +123,10 @@ class DataError(ChainruleError, ValueError):
 
 class NonFiniteError(ChainruleError, ArithmeticError):
     """Training produced a number that is not finite."""
+
+
+class RankError(ChainruleError, RuntimeError):
+    """Another process of a divided training failed, or the processes do not agree."""
 
 
 class ConvergenceError(ChainruleError, ArithmeticError):

@@ -14,6 +14,7 @@
     prediction        `model.predict`: outputs in batches, with bounded memory
     sources           how rows are read from a memory map, h5py, zarr or any indexable object
     orders            the order in which rows are read: shuffled by rows, or by blocks
+    part              the rows of a batch that one of several processes computes
     prefetch          preparing the next batch while the network learns from the current one
     class_weights     how much each class counts
 

@@ -135,19 +135,36 @@ class Augmented:
                 else "x.reshape(-1, height, width, 1); Flatten() makes them vectors again",
             )
 
-    def changed(self, x: Array, rng: np.random.Generator) -> Array:
-        """The rows of a batch, each changed in its own way."""
+    def changed(
+        self,
+        x: Array,
+        rng: np.random.Generator,
+        batch: int | None = None,
+        rows: slice = slice(None),
+    ) -> Array:
+        """The rows of a batch, each changed in its own way.
+
+        Parameters
+        ----------
+        x
+            The whole batch, or some rows of it.
+        rng
+            The generator of the changes of the whole batch.
+        batch, rows
+            The number of rows of the whole batch, and which of them x has.
+        """
+        batch = len(x) if batch is None else batch
         if self.moves_pixels:
-            x = self._moved(x, rng)
+            x = self._moved(x, rng, batch, rows)
         if self.noise:
-            x = x + self.noise * rng.standard_normal(x.shape, x.dtype)
+            x = x + self.noise * rng.standard_normal((batch, *x.shape[1:]), x.dtype)[rows]
         return x
 
-    def _moved(self, x: Array, rng: np.random.Generator) -> Array:
-        batch, height, width, _ = x.shape
-        shifts = rng.integers(-np.array(self.shift), self.shift, (batch, 2), endpoint=True)
-        signs = np.where(rng.random((batch, 2)) < 0.5, -1, 1)
-        angles = np.radians(rng.uniform(-self.rotation, self.rotation, (batch, 1, 1)))
+    def _moved(self, x: Array, rng: np.random.Generator, batch: int, rows: slice) -> Array:
+        _, height, width, _ = x.shape
+        shifts = rng.integers(-np.array(self.shift), self.shift, (batch, 2), endpoint=True)[rows]
+        signs = np.where(rng.random((batch, 2)) < 0.5, -1, 1)[rows]
+        angles = np.radians(rng.uniform(-self.rotation, self.rotation, (batch, 1, 1)))[rows]
         # Where each pixel of the result comes from: (batch, height, 1) and (batch, 1, width), or
         # both (batch, height, width), counted from the centre.
         down = np.arange(height)[:, np.newaxis] - (height - 1) / 2 - shifts[:, :1, np.newaxis]

@@ -9,10 +9,12 @@ import numpy as np
 from attrs import define, field
 
 from chainrule.core.arrays import read_only
+from chainrule.core.input_checks import as_tuple
 from chainrule.data.augmentation import Augmented
-from chainrule.data.batches import Batch, Batches, RowsOfOutputs
+from chainrule.data.batches import Batch, Batches, OrderedBatches, RowsOfOutputs, rows_of
 from chainrule.data.class_weights import ClassWeights
 from chainrule.data.orders import require_same_run
+from chainrule.data.part import Part
 from chainrule.data.samples import Data
 from chainrule.losses import Loss
 
@@ -47,6 +49,12 @@ class AugmentedBatches(Batches):
         self.data, self.class_weights = self.given.data, self.given.class_weights
         self.augmentation.require_images(self.data.row_shapes)
 
+    def divide(self, part: Part) -> None:
+        """Give only a part of each batch, with the changes that it has in the whole one."""
+        super().divide(part)
+        if isinstance(self.given, OrderedBatches):  # others are read as a whole
+            self.given.divide(part)
+
     @property
     def steps(self) -> int:
         """The number of batches in an epoch."""
@@ -65,8 +73,20 @@ class AugmentedBatches(Batches):
 
     def _changed(self, batches: Iterator[Batch], done: int, seed: int) -> Iterator[Batch]:
         for number, ((x,), target, weights) in enumerate(batches, start=done):
-            changed = self.augmentation.changed(x, np.random.default_rng([seed, number]))
+            count = self._rows_of_batch(number) or len(x)
+            rows = self.part.of(count)
+            if count == len(x) and not self.part.is_whole:  # the given batch is whole
+                (x,), target, weights = rows_of(Data((x,), as_tuple(target), weights), rows)
+            rng = np.random.default_rng([seed, number])
+            changed = self.augmentation.changed(x, rng, count, rows)
             yield (read_only(changed),), target, weights
+
+    def _rows_of_batch(self, number: int) -> int:
+        """How many rows a whole batch has; 0 if the given batches are whole."""
+        given = self.given
+        if not isinstance(given, OrderedBatches):
+            return 0
+        return min(given.batch_size, given.samples - number * given.batch_size)
 
     def position(self) -> dict[str, Any]:
         """The position in the data, and the seed of the epoch."""

@@ -20,7 +20,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 from attrs import define, field
@@ -32,6 +32,7 @@ from chainrule.core.types import Array, Shape
 from chainrule.core.validators import FIXED_IN_A_RUN
 from chainrule.data.class_weights import ClassWeights
 from chainrule.data.orders import Orders, Rows, require_same_run
+from chainrule.data.part import WHOLE, Part
 from chainrule.data.prefetch import Prefetcher
 from chainrule.data.samples import Data, each_array, names_of, one_or_all
 from chainrule.data.sources import DataSource, block_of, has_shape, in_memory_sources
@@ -64,7 +65,12 @@ class Batches:
 
     data: Data
     class_weights: ClassWeights | None
+    part: ClassVar[Part] = WHOLE  # or an attribute: see `divide`
     _is_in_a_run: bool = False  # see chainrule.core.validators.FIXED_IN_A_RUN
+
+    def divide(self, part: Part) -> None:
+        """From now on give only a part of the rows of each batch; the order of all is the same."""
+        vars(self)["part"] = part
 
     @property
     def steps(self) -> int:
@@ -135,6 +141,11 @@ class OrderedBatches(Batches):
         """The number of batches in an epoch."""
         return self._orders.steps
 
+    @property
+    def samples(self) -> int:
+        """The number of samples in an epoch."""
+        return self._orders.samples
+
     def position(self) -> dict[str, Any]:
         """The state of the generator now, and before the current order was drawn."""
         return self._orders.position()
@@ -202,6 +213,9 @@ class ArrayBatches(OrderedBatches):
 
     def _batches(self, rows: Rows) -> Iterator[Batch]:
         """The batches of a block of rows: one large copy costs less than many small ones."""
+        if not self.part.is_whole:
+            yield from self._parts(indices_of(rows))
+            return
         data, take = self.data, rows_taken(rows)
         arrays = [take(array) for array in (*data.inputs, *data.targets)]
         weights, count = each_array(take, data.sample_weights), len(data.inputs)
@@ -210,6 +224,15 @@ class ArrayBatches(OrderedBatches):
             chosen = tuple([array[cut] for array in arrays])
             w = None if weights is None else each_array(itemgetter(cut), weights)
             yield chosen[:count], one_or_all(chosen[count:]), w
+
+    def _parts(self, rows: Array) -> Iterator[Batch]:
+        """The same, of the rows that belong to the part."""
+        data = self.data
+        for start in range(0, len(rows), self.batch_size):
+            batch = rows[start : start + self.batch_size]
+            take = rows_taken(batch[self.part.of(len(batch))])
+            inputs, targets = (tuple(map(take, arrays)) for arrays in (data.inputs, data.targets))
+            yield inputs, one_or_all(targets), each_array(take, data.sample_weights)
 
 
 @define(eq=False, on_setattr=FIXED_IN_A_RUN)
@@ -282,7 +305,7 @@ class FreshBatches(Batches):
                 data = self._next(pending)
                 self._used += 1
                 pending = self._prefetched() if self.prefetch and number < self.steps else None
-                yield data.inputs, data.target, data.sample_weights
+                yield part_of(data, self.part)
         finally:
             if pending is not None:
                 pending[1].cancel()
@@ -380,6 +403,20 @@ def fitted_weights(
     targets = (None,) * len(rows_of_outputs) if targets is None else targets
     names = names_of("{}", "t", len(targets))
     return class_weights.fitted(loss, rows_of_outputs, targets, names)
+
+
+def part_of(data: Data, part: Part) -> Batch:
+    """The batch that consists of these samples, or a part of it."""
+    if part.is_whole:
+        return data.inputs, data.target, data.sample_weights
+    return rows_of(data, part.of(len(data)))
+
+
+def rows_of(data: Data, rows: slice) -> Batch:
+    """Some rows of samples."""
+    take = itemgetter(rows)
+    inputs, targets = (tuple(map(take, arrays)) for arrays in (data.inputs, data.targets))
+    return inputs, one_or_all(targets), each_array(take, data.sample_weights)
 
 
 def rows_taken(rows: Rows) -> Callable[[Array], Array]:

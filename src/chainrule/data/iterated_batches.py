@@ -36,6 +36,7 @@ from chainrule.data.batches import (
     data_from_pair,
     fitted_weights,
     fitting,
+    part_of,
 )
 from chainrule.data.class_weights import ClassWeights
 from chainrule.data.orders import require_same_run
@@ -108,7 +109,7 @@ class IteratedBatches(Batches):
             for data in batches:
                 self._waiting.popleft()
                 self._used += 1
-                yield data.inputs, data.target, data.sample_weights
+                yield part_of(data, self.part)
 
     def position(self) -> dict[str, Any]:
         """The number of batches that were used."""

@@ -22,6 +22,7 @@ from chainrule.data.batches import (
     fitted_weights,
     fitting,
     indices_of,
+    rows_of,
     with_batch_numbers,
 )
 from chainrule.data.class_weights import ClassWeights
@@ -113,7 +114,11 @@ class PairBatches(OrderedBatches):
         return np.unique([*range(min(TRIED - 1, last)), last])
 
     def _batch(self, rows: Rows) -> Batch:
-        data = self._fitted(self.read(indices_of(rows)))
+        indices = indices_of(rows)
+        own = indices[self.part.of(len(indices))]
+        if not len(own):  # `read` cannot know the shapes of nothing
+            return rows_of(self.data, slice(0))
+        data = self._fitted(self.read(own))
         return data.inputs, data.target, data.sample_weights
 
     def read(self, rows: Array) -> Data:

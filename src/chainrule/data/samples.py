@@ -248,16 +248,24 @@ class Data:
         weights = each_array(_copy, self.sample_weights)
         return Data(inputs, targets, weights, self.named, self.rows)
 
-    def parts(self, size: int) -> Iterator[tuple[Array, ...]]:
+    def parts(self, size: int, rows: slice | None = None) -> Iterator[tuple[Array, ...]]:
         """The inputs in slices of ``size`` rows, in order; the last may be smaller.
+
+        Parameters
+        ----------
+        size
+            The number of rows.
+        rows
+            Which rows; all if not given. Of no rows there is one empty slice.
 
         Raises
         ------
         DataError
             A stored number is not finite, or too large for the dtype of the model.
         """
-        for start in range(0, len(self), size):
-            yield tuple([x[start : start + size] for x in self.inputs])
+        first, last = (0, len(self)) if rows is None else (rows.start, rows.stop)
+        for start in range(first, max(last, first + 1), size):
+            yield tuple([x[start : min(start + size, last)] for x in self.inputs])
 
     def _output_rows_of_empty_batch(self, model: Layer) -> tuple[Shape, ...]:
         empty = [np.zeros((0, *shape), model.dtype) for shape in self.row_shapes]

@@ -166,10 +166,47 @@ class StoredBatches(OrderedBatches):
         """The batches of one epoch, or the rest of it; see `Batches.epoch`."""
         order, size = self._orders.for_epoch(done), self.batch_size
         if isinstance(order, ByRows):
-            row_sets = order.rows(size, done * size)
+            row_sets = map(self._own, order.rows(size, done * size))
             batches = self._prefetcher.iterate(map(self._take_batch, row_sets))
             return with_batch_numbers(batches, done)
+        if not self.part.is_whole:
+            return with_batch_numbers(self._parts(order.windows(done * size), done), done)
         return with_batch_numbers(self._from_windows(order.windows(done * size)), done)
+
+    def _own(self, rows: Rows) -> Array:
+        """The part of the rows of a batch."""
+        indices = indices_of(rows)
+        return indices[self.part.of(len(indices))]
+
+    def _parts(self, windows: Iterator[Window], done: int) -> Iterator[Batch]:
+        """The parts of the remaining batches; only their rows are read."""
+        read = self._prefetcher.iterate(self._windows_of_part(windows, done))
+        own = self._own(slice(0, min(self.batch_size, self._orders.samples)))
+        with closing(read):
+            batches = cut_batches(read, max(len(own), 1))
+            for _ in range(done, self.steps):
+                rows, *arrays = next(batches, self._no_rows)
+                yield self._batch(rows, arrays)
+
+    def _windows_of_part(
+        self, windows: Iterator[Window], done: int
+    ) -> Iterator[tuple[list[Array], None]]:
+        first = done * self.batch_size
+        for runs, indices in windows:
+            rows = row_indices(runs)
+            rows = rows if indices is None else rows[indices]
+            is_own = self.part.own(first, len(rows), self.batch_size, self._orders.samples)
+            first += len(rows)
+            yield self._read_rows(rows[is_own]), None
+
+    def _read_rows(self, rows: Array) -> list[Array]:
+        """The indices of some rows, and these rows of what is stored."""
+        stored = [source for source in self._sources if not isinstance(source, InMemory)]
+        return [rows, *(_checked(source, source.take(rows), rows) for source in stored)]
+
+    @property
+    def _no_rows(self) -> list[Array]:
+        return self._read_rows(np.arange(0))
 
     def _from_windows(self, windows: Iterator[Window]) -> Iterator[Batch]:
         with closing(self._prefetcher.iterate(map(self._read, windows))) as read:
@@ -184,9 +221,7 @@ class StoredBatches(OrderedBatches):
         return [rows, *(_checked(source, source.read(runs), rows) for source in stored)], indices
 
     def _take_batch(self, rows: Rows) -> Batch:
-        indices = indices_of(rows)
-        stored = [source for source in self._sources if not isinstance(source, InMemory)]
-        arrays = [_checked(source, source.take(indices), indices) for source in stored]
+        indices, *arrays = self._read_rows(indices_of(rows))
         return self._batch(indices, arrays)
 
     def _batch(self, rows: Array, stored: list[Array]) -> Batch:

@@ -28,6 +28,7 @@ from typing import Any, ClassVar
 import numpy as np
 from attrs import evolve, field
 
+from chainrule.core import whole_batch
 from chainrule.core.equations import Equations
 from chainrule.core.errors import ShapeError
 from chainrule.core.layer import Layer
@@ -130,8 +131,7 @@ class _ByChannels(_Normalization):
         self.inverse = 1 / np.sqrt(variance + self.epsilon)
         outputs = self.centered * self._wide(self.inverse * self.scale.value)
         outputs += self._wide(self.shift.value[np.newaxis])
-        if inputs.size:
-            self._learn(mean, variance)
+        self._learn(mean, variance)
         return np.reshape(outputs, inputs.shape)
 
     def backward(self, delta: Array) -> Array:
@@ -167,8 +167,13 @@ class _ByChannels(_Normalization):
         if width > 1:
             groups = np.reshape(sums, (len(sums), sums.shape[1] // width, width))
             sums = np.repeat(np.sum(groups, axis=2), width, axis=1)
+        return sums / max(self._places * width, 1)
+
+    @property
+    def _places(self) -> int:
+        """The numbers of a channel that belong together, in the last batch."""
         _, rows, columns = self.arrangement
-        return sums / max(rows * columns * width // self.scale.size, 1)
+        return rows * columns // self.scale.size
 
     def _arrangement(self, shape: Shape) -> Shape:
         *axes, channels = shape
@@ -246,7 +251,8 @@ class BatchNorm(_ByChannels, repr=False):
 
     The channels are the last axis; the other axes may differ from batch to batch. If a batch has
     only one value for each channel, the variance is 0, y is the shift and ∂C/∂x is 0: use batches
-    of several rows. An empty batch changes nothing.
+    of several rows. An empty batch changes nothing. If a batch is divided among several processes
+    (``Trainer(…, ranks=…)``), the statistics are those of the whole batch.
 
     Parameters
     ----------
@@ -296,7 +302,13 @@ class BatchNorm(_ByChannels, repr=False):
         outputs += self.shift.value
         return outputs
 
+    def _averages(self, sums: Array) -> Array:
+        sums, self.places = whole_batch.summed(sums, self._places)
+        return sums / max(self.places, 1)
+
     def _learn(self, mean: Array, variance: Array) -> None:
+        if not self.places:
+            return
         for running, batch in ((self.running_mean, mean), (self.running_variance, variance)):
             new = self.momentum * running.value + (1 - self.momentum) * batch[0]
             # No forward pass uses them, so a plain array need not keep their tangents.

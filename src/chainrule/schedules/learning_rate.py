@@ -10,7 +10,7 @@ it, and an interrupted step does not count.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import Factory, define, field
 
@@ -98,6 +98,8 @@ class LearningRate(Callback):
     >>> history["learning_rate"]
     [0.25, 0.25, 0.25, 0.125, 0.125]
     """
+
+    changes_rate_alone: ClassVar[bool] = True
 
     schedule: Schedule | ReduceOnPlateau = field(on_setattr=FIXED_IN_A_RUN)
     per: str = field(

@@ -15,6 +15,9 @@ Read in this order:
 What a run needs along the way:
 
     arguments         what `Trainer` and `fit` accept, and the errors for everything else
+    ranks             several processes that train one model
+    batch_sums        what a step adds to the figures of an epoch, also on several ranks
+    decisions         what the callbacks change, on all ranks
     exclusive         one run at a time for a model
     run_state         what a checkpoint stores of a run, and how the run resumes from it
     nonfinite_origin  the layer that produced the first NaN or infinity

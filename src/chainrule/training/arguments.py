@@ -33,6 +33,7 @@ from chainrule.graph.plan import Plan
 from chainrule.losses import Loss
 from chainrule.optimizers import Optimizer
 from chainrule.training.history_columns import output_names
+from chainrule.training.ranks import Ranks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -279,6 +280,17 @@ def require_in_memory(batches: Batches, then: Any) -> None:
             expected="fit(x, t, then=…), with arrays",
             received=f"then={then!r:.60} and data that come batch by batch",
             hint="leave out then, or read the data first: np.asarray(x)",
+        )
+
+
+def require_one_rank(ranks: Ranks, then: Any) -> None:
+    """Raise an error for a second phase on several ranks."""
+    if then is not None and ranks.is_divided:
+        raise ConfigurationError(
+            "then is not possible on several ranks",
+            expected="fit without then, or a trainer without ranks",
+            received=f"then={then!r:.60}",
+            hint="after fit, on one rank: fitting.minimize(model, loss, x, t)",
         )
 
 

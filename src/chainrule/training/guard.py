@@ -35,6 +35,7 @@ import numpy as np
 from attrs import define, field
 
 from chainrule import losses
+from chainrule.core import whole_batch
 from chainrule.core.arrays import refuse_write
 from chainrule.core.errors import NonFiniteError
 from chainrule.core.input_checks import as_tuple
@@ -62,6 +63,7 @@ from chainrule.training.nonfinite_origin import (
     largest_of,
     up_to,
 )
+from chainrule.training.ranks import Ranks
 
 KEPT = "the parameters are the last finite ones"
 
@@ -84,6 +86,7 @@ class GuardedStep:
     model: Layer
     loss: Loss
     optimizer: Optimizer
+    ranks: Ranks = field(factory=Ranks)
     has_overflowed: bool = field(default=False, init=False)
     _parameters: ParameterVector = field(init=False)
     _buffers: ParameterVector = field(init=False)
@@ -92,6 +95,9 @@ class GuardedStep:
     # What the last step moved; None means everything.
     _moved: tuple[ParameterSlice, ...] | None = field(default=None, init=False)
     _buffers_before: list[Array] = field(init=False)
+    _total: Array | None = field(default=None, init=False)  # of the batches before, if several
+    _batches: int = field(default=0, init=False)
+    _is_open: bool = field(default=False, init=False)  # between `begin` and `end`
     _quiet: dict[str, Any] = field(init=False)
     _per_output: losses.PerOutput | None = field(init=False)
 
@@ -134,6 +140,7 @@ class GuardedStep:
         if self._buffers_before:
             self._buffers_before = [buffer.value.copy() for buffer in self._buffers]
         self._parameters.zero_grad()
+        self._batches, self._total, self._is_open = 0, None, True
 
     def add(
         self,
@@ -145,24 +152,53 @@ class GuardedStep:
         """Add a batch to the step, ∂C/∂θ ← ∂C/∂θ + |B| ∂C_B/∂θ; returns the same as `take`.
 
         If what the costs are averages over differs from output to output, the rows are a tuple.
+
+        The gradient of each batch is complete before it is added, so the sum is to the last bit
+        that of several ranks, each of which has a batch.
         """
+        if self._batches:
+            self._total = self._parameters.grad.copy()
+            self._parameters.zero_grad()
+        self._batches += 1
         with np.errstate(**self._quiet):
             y, costs, cost, delta = self._forward_and_loss(inputs, target, weights)
             deltas = as_tuple(delta)
             factors = rows if isinstance(rows, tuple) else (rows,) * len(deltas)
             pairs = zip(deltas, factors, strict=True)
             self.model.backward_parameters(one_or_all(tuple([d * factor for d, factor in pairs])))
+            if self._total is not None:
+                gradient = self._parameters.grad
+                np.add(self._total, gradient, out=gradient)
+                self._total = None
             if not self._update_is_finite(self._parameters.value, self._parameters.grad):
                 raise self._failure(inputs, target, weights)
         return cost, y, costs
 
     def end(self, rows: int) -> None:
-        """Take the step with the average over all rows of its batches, ∂C/∂θ ← ∂C/∂θ / Σ |B|."""
-        gradient = self._parameters.grad
+        """Take the step with the average over all rows of its batches, ∂C/∂θ ← ∂C/∂θ / Σ |B|.
+
+        On several ranks these are the rows of all of them, and `gradient` has been added up.
+        """
+        gradient, value = self._parameters.grad, self._parameters.value
         with np.errstate(**self._quiet):
+            if self.ranks.is_divided and not self._update_is_finite(value, gradient):
+                raise self._too_large_together(gradient)
             gradient /= rows
-            self._keep(self._parameters.value)
-            self._descent.step(self._parameters.value, gradient)
+            self._keep(value)
+            self._descent.step(value, gradient)
+        self._is_open = False
+
+    @property
+    def gradient(self) -> Array:
+        """The sum of the gradients of the batches so far, between `begin` and `end`."""
+        return self._parameters.grad
+
+    def put_back_buffers(self) -> None:
+        """Undo what a step that was not taken, because of another rank, did to the buffers."""
+        if self._is_open:
+            self._is_open = False
+            for buffer, before in zip(self._buffers, self._buffers_before, strict=True):
+                buffer.value = before
 
     def _forward_and_loss(
         self, inputs: tuple[Array, ...], target: Any, weights: Any
@@ -244,7 +280,7 @@ class GuardedStep:
         if not _is_finite(self._parameters.value):
             return self._overflow("last step, the one before this,")
         batch = _real(arrays_by_name(inputs, target, weights))
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), whole_batch.divided(None):  # this rank alone looks for it
             found = found_in_batch(batch) or found_forward(self.model, inputs) or error
             found = found or found_after_forward(self.model, self.loss, inputs, target, weights)
         hint = found.hint if found else hint_for_randomness(self.model)
@@ -257,6 +293,16 @@ class GuardedStep:
             )
         found.hint = f"{hint or self._hint_for_size(batch)}; {KEPT}"
         return found
+
+    def _too_large_together(self, gradient: Array) -> NonFiniteError:
+        """The error for a sum of the gradients of all ranks that overflows."""
+        return NonFiniteError(
+            "the sum of the gradients of all ranks is not finite",
+            place=container(self.model),
+            expected=FINITE,
+            received=count_of(gradient),
+            hint=f"{self._slower}; {KEPT}",
+        )
 
     def _overflow(self, which: str) -> NonFiniteError:
         """The error for an update that overflowed; undoes the update."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -27,7 +27,7 @@ from chainrule.core.types import Array
 from chainrule.data.samples import of_output
 from chainrule.graph.plan import Plan
 from chainrule.losses import Loss
-from chainrule.training.metric import Metric, ratio
+from chainrule.training.metric import Metric, is_additive, ratio
 from chainrule.training.metrics import called, computed, is_known, named
 
 
@@ -104,6 +104,7 @@ class Columns:
         y: Any,
         target: Any,
         sample_weights: Any,
+        only: Callable[[Metric], bool] = lambda metric: True,
     ) -> None:
         """Add a batch to the sums of each column.
 
@@ -115,41 +116,80 @@ class Columns:
         size
             The rows of the batch, |B|.
         costs
-            C, and the C_i of several outputs.
+            C, and the C_i of several outputs; empty if only metrics are added.
         y, target, sample_weights
             Its outputs, targets and weights.
+        only
+            Which metrics are added.
         """
-        if self.loss.ignores:
+        if self.loss.ignores and costs:
             for n, (cost, count) in enumerate(zip(costs, self._counted(y, target), strict=True)):
                 sums[n] = sums[n] + np.array([cost * count, count])
         else:
             for n, cost in enumerate(costs):
                 sums[n] += cost * size
-        n = len(costs)
+        n = 1 + len(self.losses)
         if n == len(sums):
             return
         for own, *given in self._each(y, target, sample_weights):
             for name, metric in own.items():
+                if not only(metric):
+                    n += 1
+                    continue
                 added = called(metric.sums, name, metric, *given)
                 before = sums[n]
                 sums[n] = added if isinstance(before, float) else metric.joined(before, added)
                 n += 1
 
+    def joined(self, some: Sequence[Any], others: Sequence[Any]) -> list[Any]:
+        """The sums of two sets of batches, from those of each."""
+        costs = 1 + len(self.losses)
+        joined = [one + other for one, other in zip(some[:costs], others[:costs], strict=True)]
+        for metric, *sums in zip(self._metrics, some[costs:], others[costs:], strict=True):
+            present = [own for own in sums if not isinstance(own, float)] or sums[:1]
+            joined.append(metric.joined(*present) if len(present) > 1 else present[0])
+        return joined
+
+    @property
+    def additive(self) -> list[int]:
+        """The columns whose sums can be added over parts of a batch."""
+        costs = 1 + len(self.losses)
+        added = [n for n, m in enumerate(self._metrics, start=costs) if is_additive(m)]
+        return [*range(costs), *added]
+
+    @property
+    def are_additive(self) -> bool:
+        """Whether the sums of all columns can."""
+        return all(map(is_additive, self._metrics))
+
+    def cost(self, sums: Sequence[Any], samples: int) -> float:
+        """C of the batches in some sums."""
+        costs = sums[: 1 + len(self.losses)]
+        return self._costs(costs, samples)[0]
+
     def averages(self, sums: Sequence[Any], samples: int) -> dict[str, float]:
         """The figure of each column, for sums over so many samples."""
         costs = sums[: 1 + len(self.losses)]
-        # Without a label that counts, the cost is 0, as that of a batch is.
-        figures = [
-            (ratio(*s) if s[1] else 0.0) if isinstance(s, np.ndarray) else s / samples
-            for s in costs
-        ]
-        if self.losses and self.loss.ignores:  # each C_i is an average over its own labels
-            figures[0] = float(self.loss.total(figures[1:]))
-        metrics = [metric for own in self.metrics for metric in own.values()]
-        for metric, total in zip(metrics, sums[len(costs) :], strict=True):
+        figures = self._costs(costs, samples)
+        for metric, total in zip(self._metrics, sums[len(costs) :], strict=True):
             is_empty = isinstance(total, float)
             figures.append(math.nan if is_empty else metric.figure(total))
         return dict(zip(self.names, figures, strict=True))
+
+    @property
+    def _metrics(self) -> list[Metric]:
+        """The metrics of all outputs, in the order of their columns."""
+        return [metric for own in self.metrics for metric in own.values()]
+
+    def _costs(self, sums: Sequence[Any], samples: int) -> list[float]:
+        """C, and the C_i of several outputs."""
+        # Without a label that counts, the cost is 0, as that of a batch is.
+        costs = [
+            (ratio(*s) if s[1] else 0.0) if isinstance(s, np.ndarray) else s / samples for s in sums
+        ]
+        if self.losses and self.loss.ignores:  # each C_i is an average over its own labels
+            costs[0] = float(self.loss.total(costs[1:]))
+        return costs
 
     def restored(self, sums: Sequence[Any], samples: int) -> list[Any]:
         """The sums from the lists of numbers that a checkpoint contains."""

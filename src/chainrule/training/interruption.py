@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -29,6 +30,7 @@ class Interruption:
 
     def __init__(self, notify: Callable[[], None] = lambda: None) -> None:
         self.is_wanted = False
+        self._held, self._is_late = 0, False
         self._notify = notify
         self._previous: Any = None
 
@@ -49,7 +51,26 @@ class Interruption:
             self._previous = None
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.is_wanted and self._held and not self._is_late:
+            self._is_late = True
+            return
         if self.is_wanted:
             signal.default_int_handler(number, frame)
         self.is_wanted = True
         self._notify()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Within the context the second Ctrl-C waits for its end, and only the third does not.
+
+        An exchange between processes must not be interrupted: the others would wait forever.
+        Contexts can be nested.
+        """
+        self._held += 1
+        try:
+            yield
+        finally:
+            self._held -= 1
+        if self._is_late and not self._held:
+            self._is_late = False
+            raise KeyboardInterrupt

@@ -155,6 +155,11 @@ class LossMetric(Metric):
         return ratio(*sums)
 
 
+def is_additive(metric: Metric) -> bool:
+    """Whether the sums of parts of a batch, added, are those of the whole batch."""
+    return type(metric).joined is Metric.joined and not isinstance(metric, FunctionMetric)
+
+
 def ratio(part: float, whole: float) -> float:
     """part/whole; NaN if nothing was counted."""
     return float(part / whole) if whole else math.nan

@@ -17,6 +17,7 @@ import numbers
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -33,18 +34,20 @@ from chainrule.core.errors import (
     NonFiniteError,
     shortened,
 )
-from chainrule.core.input_checks import as_tuple
 from chainrule.core.layer import Layer
 from chainrule.core.validators import changed_in_a_run
 from chainrule.data.batches import Batch, Batches
 from chainrule.data.samples import Data
 from chainrule.training.bad_batch import write_bad_batch
+from chainrule.training.batch_sums import BatchSums, joined_batches, shares_of_labels
+from chainrule.training.decisions import Decisions
 from chainrule.training.delta_watch import DeltaWatch
 from chainrule.training.guard import GuardedStep
 from chainrule.training.history import History
 from chainrule.training.history_columns import Columns
 from chainrule.training.interruption import Interruption
 from chainrule.training.progress import Progress
+from chainrule.training.ranks import Ranks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -136,6 +139,9 @@ class Run:
     made_of: dict[str, Any] = field(factory=dict, init=False, repr=False)
     settings: dict[str, tuple[Any, dict[str, Any]]] = field(factory=dict, init=False, repr=False)
     _guarded: GuardedStep = field(init=False, repr=False)
+    _sums: BatchSums = field(init=False, repr=False)  # of one step
+    _decisions: Decisions = field(init=False, repr=False)
+    _generators: list[np.random.Generator] = field(factory=list, init=False, repr=False)
     _watch: DeltaWatch = field(init=False, repr=False)
     # What a copy knows of the data, which it does not have; see __getstate__.
     _known: dict[str, Any] | None = field(default=None, init=False, repr=False)
@@ -144,6 +150,8 @@ class Run:
     _interruption: Interruption = field(init=False, repr=False)
     _step_batches: list[Batch] = field(factory=list, init=False, repr=False)
     _previous_batches: list[Batch] = field(factory=list, init=False, repr=False)
+    _is_step_failed: bool = field(default=False, init=False, repr=False)
+    _is_unread: bool = field(default=False, init=False, repr=False)
     _of_last_row: Any = field(default=None, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -153,6 +161,12 @@ class Run:
         self.sums = [0.0] * len(self.columns.names)
         self._bad_batch_at = None if self.bad_batch is None else files.resolved(self.bad_batch)
         self._interruption = Interruption(self._confirm_interruption)
+        self._sums = BatchSums(self.columns, self.ranks)
+
+    @property
+    def ranks(self) -> Ranks:
+        """The ranks that compute parts of each batch; one process by itself, as a rule."""
+        return self.trainer.ranks
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles: how far it is, without data, callbacks and open files."""
@@ -222,33 +236,49 @@ class Run:
     @property
     def stops(self) -> bool:
         """Whether it stops early, after the current step."""
-        return self.reason is not None or self._interruption.is_wanted
+        return self.ranks.stop_reason(self._wish()) is not None
+
+    def _wish(self) -> str | None:
+        """Why this process wants to stop."""
+        return self.reason or ("Ctrl-C" if self._interruption.is_wanted else None)
 
     def go(self, progress: Any) -> None:
         """Take all remaining steps and call the callbacks."""
+        ranks, model = self.ranks, self.trainer.model
         self._line = Progress(progress, self.epochs, self.steps_per_epoch, self.steps)
-        self._watch = DeltaWatch(self.trainer.model)
+        self._watch = DeltaWatch(model)
+        self._generators = list({id(each): each for each in model.generators.values()}.values())
+        self._decisions = Decisions(self)
         self._note_begin()
         with ExitStack() as stack:
             stack.callback(self.batches.close)
+            stack.callback(self._end_together)
             for callback in self.callbacks:
-                stack.callback(callback.on_fit_end, self.trainer)
+                stack.callback(ranks.led, callback.on_fit_end, self.trainer)
             stack.enter_context(self._interruption)
+            stack.enter_context(ranks.attended(self._wish, self._interruption.held, self._at_fault))
             stack.push(self._note_end)
+            stack.enter_context(ranks.together())
             self._guarded = self.trainer.guarded_step()
             for callback in self.callbacks:
-                callback.on_fit_begin(self.trainer)
+                ranks.led(callback.on_fit_begin, self.trainer)
+            self._decisions.follow()
             with self._line:
                 if self.resumed_from is not None:
                     self._line.say(f"resuming from {self.resumed_from.name}")
                 while not self.is_over:
                     self._run_epoch()
-                if self._interruption.is_wanted:
-                    self.reason = self.reason or "Ctrl-C"
+                self.reason = ranks.stop_reason(self._wish())
             if self.then is not None and self.reason is None:
                 self._minimize(progress)
             if self.reason is not None:
                 self._line.say(f"stopped after {self._where}: {self.reason}")
+
+    def _end_together(self) -> None:
+        """Give all ranks what the callbacks on rank 0 have left, however the run has ended."""
+        if self.ranks.is_divided:
+            with self.ranks.together():
+                self._decisions.follow(is_end=True)
 
     def _minimize(self, progress: Any) -> None:
         """The second phase: a solver that continues on all samples together.
@@ -291,10 +321,15 @@ class Run:
         """Add a row to the history, with what validation and callbacks measure."""
         if self.validation:
             figures |= self.trainer.validated(self.validation, self.columns)
-        for callback in self.callbacks:
-            figures |= self._figures_from(callback, epoch, figures)
+        figures |= self.ranks.lead(partial(self._figures_of_callbacks, epoch, figures))
         self.history.append(figures)
         self._line.note(figures)
+
+    def _figures_of_callbacks(self, epoch: int, figures: dict[str, float]) -> dict[str, float]:
+        added: dict[str, float] = {}
+        for callback in self.callbacks:
+            added |= self._figures_from(callback, epoch, figures | added)
+        return added
 
     @property
     def _where(self) -> str:
@@ -328,6 +363,7 @@ class Run:
             vars(part)["_is_in_a_run"] = True
 
     def _note_end(self, kind: Any, error: Any, traceback: Any) -> None:
+        self._write_bad_batch(error)
         self.is_going, self.is_failed = False, error is not None
         for part in (self.batches, *self.callbacks):
             vars(part)["_is_in_a_run"] = False
@@ -344,12 +380,14 @@ class Run:
         if self.steps_done < self.steps_per_epoch:
             return
         try:
-            figures = self._averages()
+            figures = self.ranks.lead(self._averages)
             self._add_row(epoch, figures)
             self.epochs_done, self.steps_done = epoch, 0
             self.sums, self.samples = [0.0] * len(self.sums), 0
             for callback in self.callbacks:
-                callback.on_epoch_end(self.trainer, epoch, figures)
+                self.ranks.led(callback.on_epoch_end, self.trainer, epoch, figures)
+            self._decisions.follow()
+            self.ranks.require_equal(self.trainer.model)
         except Exception as error:
             _add_location(error, f"epoch {epoch}, at its end")
             raise
@@ -385,11 +423,12 @@ class Run:
             for callback in self.callbacks
             if type(callback).on_step_end is not Callback.on_step_end
         ]
-        guarded, trainer, line = self._guarded, self.trainer, self._line
+        guarded, trainer, line, ranks = self._guarded, self.trainer, self._line, self.ranks
         batches = self.batches.epoch(self.steps_done * self.accumulate)
-        take_step = self._step if self.accumulate == 1 else self._accumulated_step
+        is_single = self.accumulate == 1 and not ranks.is_divided
+        take_step = self._step if is_single else self._accumulated_step
         step, is_taken = self.steps_done, True
-        is_watched = step == 0 and self._watch.is_due(epoch)
+        is_watched = step == 0 and ranks.leads and self._watch.is_due(epoch)
         try:
             for step in range(self.steps_done + 1, self.steps_per_epoch + 1):
                 is_taken = False
@@ -401,8 +440,11 @@ class Run:
                 if is_watched:
                     is_watched = False
                     self._watch.warn(epoch, step)
-                for method in at_step_end:
-                    method(trainer, epoch, step, cost)
+                if self._decisions.at_steps:
+                    self._decisions.begin_step()
+                    for method in at_step_end:
+                        ranks.led(method, trainer, epoch, step, cost)
+                    self._decisions.follow()
                 if perf_counter() >= line.due:
                     line.show(epoch, step, self._averages())
                 if self.stops:
@@ -412,24 +454,39 @@ class Run:
                 next(batches, None)  # an iterable of batches checks that there are no more
         except BaseException as error:
             guarded.put_back()
+            if ranks.is_divided and not is_taken:
+                guarded.put_back_buffers()
             if guarded.has_overflowed:  # a step that was counted has been undone
                 self.steps, self.steps_done = self.steps - 1, self.steps_done - 1
             place = f"epoch {epoch}, step {step}"
             if self.accumulate > 1 and not is_taken:
                 place += f", batch {(step - 1) * self.accumulate + len(self._step_batches)}"
             _add_location(error, place)
-            if isinstance(error, DataError) and error.batch and self.bad_batch is not None:
-                self._write_bad_batch([error.batch], error)
-            if isinstance(error, NonFiniteError) and self.bad_batch is not None:
-                # A step of the optimizer that overflows is detected one step later.
-                is_previous = guarded.has_overflowed and not is_taken
-                at_fault = self._previous_batches if is_previous else self._step_batches
-                self._write_bad_batch(at_fault, error)
+            self._is_step_failed = True
+            # A step of the optimizer that overflows is detected one step later.
+            if guarded.has_overflowed and not is_taken:
+                self._step_batches = self._previous_batches
+            if isinstance(error, DataError) and error.batch:
+                self._step_batches, self._is_unread = [error.batch], True
             raise
 
-    def _write_bad_batch(self, batches: list[Batch], error: ChainruleError) -> None:
-        if self.bad_batch is not None and self._bad_batch_at is not None:
-            write_bad_batch(self._bad_batch_at, batches, error, shown=self.bad_batch)
+    def _at_fault(self) -> tuple[bool, list[Batch]] | None:
+        """The batches of the step, for the bad batch; and whether they could not even be read."""
+        return None if self.bad_batch is None else (self._is_unread, self._step_batches)
+
+    def _write_bad_batch(self, error: BaseException | None) -> None:
+        """Write the batches of a step that produced a NaN or an infinity."""
+        path, own = self._bad_batch_at, self._at_fault()
+        if path is None or own is None or not self._is_step_failed:
+            return
+        if not isinstance(error, NonFiniteError | DataError):
+            return
+        found = [each for each in self.ranks.carried(own) if each is not None]
+        unread = [batches for is_unread, batches in found if is_unread]
+        if not found or (isinstance(error, DataError) and not unread):
+            return
+        batches = unread[0] if unread else joined_batches([batches for _, batches in found])
+        write_bad_batch(path, batches, error, shown=self.bad_batch or path)
 
     # ---------------------------------------------------------------- a step
 
@@ -442,41 +499,37 @@ class Run:
 
     def _accumulated_step(self, batches: Iterator[Batch]) -> float:
         """One step with several batches: the step for all their rows together."""
-        total, rows = 0.0, 0
         left = self.batches.steps - self.steps_done * self.accumulate
         count = min(self.accumulate, left)
-        if self.trainer.loss.ignores:
-            return self._step_over_labels([self._next(batches) for _ in range(count)])
-        self._guarded.begin()
-        for _ in range(count):
-            batch = self._next(batches)
-            size = len(batch[0][0])
-            cost, y, costs = self._guarded.add(*batch, size)
-            self._add_to_sums(batch, cost, y, costs)
-            total, rows = total + cost * size, rows + size
-        self._guarded.end(rows)
-        return total / rows
+        sums = self._sums
+        sums.begin()
+        with self.ranks.step(self._generators):
+            if self.trainer.loss.ignores:
+                self._add_over_labels([self._next(batches) for _ in range(count)])
+            else:
+                self._guarded.begin()
+                for _ in range(count):
+                    batch = self._next(batches)
+                    cost, y, costs = self._guarded.add(*batch, len(batch[0][0]))
+                    sums.add(batch, (cost, *costs), y)
+        sums.join(self._guarded.gradient)
+        self._guarded.end(1 if self.trainer.loss.ignores else sums.rows)
+        sums.join_whole_batches()
+        self.sums = self.columns.joined(self.sums, sums.totals)
+        self.samples += sums.rows
+        return self.columns.cost(sums.totals, sums.rows)
 
-    def _step_over_labels(self, batches: list[Batch]) -> float:
-        """The same for a loss that ignores labels: each C_i is averaged over those that count."""
-        each_loss, rows = self.trainer.loss.for_each_output, self.trainer.model.output_shapes
-        counts = [
-            [
-                loss.counted((len(t), *row), t)
-                for loss, row, t in zip(each_loss, rows, as_tuple(target), strict=True)
-            ]
-            for _, target, _ in batches
-        ]
-        totals = np.maximum(np.sum(counts, axis=0), 1.0)
-        averages = np.zeros(len(totals))
+    def _add_over_labels(self, batches: list[Batch]) -> None:
+        """Add batches for a loss that ignores labels: each C_i is averaged over those that count.
+
+        So how many count in all batches of the step, on all ranks, must be known before the first.
+        """
+        trainer = self.trainer
+        shares = shares_of_labels(batches, trainer.loss, trainer.model, self.ranks)
         self._guarded.begin()
-        for batch, count in zip(batches, counts, strict=True):
-            shares = count / totals
-            cost, y, costs = self._guarded.add(*batch, tuple(shares.tolist()))
-            self._add_to_sums(batch, cost, y, costs)
-            averages += shares * (costs or (cost,))
-        self._guarded.end(1)
-        return float(self.trainer.loss.total(averages.tolist()))
+        for batch, share in zip(batches, shares, strict=True):
+            cost, y, costs = self._guarded.add(*batch, share)
+            self._sums.add(batch, (cost, *costs), y)
 
     def _watched(
         self, take_step: Callable[[Iterator[Batch]], float], batches: Iterator[Batch]
@@ -527,6 +580,8 @@ for _name in _FIXED:
 
 def _add_location(error: BaseException, place: str) -> None:
     """Add to an error where in the run it occurred."""
+    if isinstance(error, ChainruleError) and error.is_located:
+        return
     if isinstance(error, ChainruleError):
         error.place = f"{error.place}, {place}" if error.place else place
     else:

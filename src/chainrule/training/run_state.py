@@ -238,6 +238,21 @@ def made_of(run: Run, model: Layer) -> dict[str, Any]:
     return plain
 
 
+def comparable(run: Run, model: Layer) -> dict[str, Any]:
+    """What must be the same on all ranks that train a model together."""
+    optimizer, arrays = run.trainer.optimizer, dict[str, Array]()
+    try:
+        described = run.made_of or made_of(run, model)
+    except StorageError:  # a field of a layer that no file can hold
+        described = {"the model": _text(model), **_digests_of_data(run.batches)}
+    memory = encoded(optimizer.state(), "optimizer", arrays)
+    return {
+        **described,
+        "the order of the data": run.batches.position(),
+        "the optimizer's memory": _text(memory) + "".join(map(_text, arrays.values())),
+    }
+
+
 def parameters_of(model: Layer) -> Iterator[tuple[str, Parameter]]:
     """The parameters of a model with their paths."""
     vector = model.parameters

@@ -27,6 +27,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import numpy as np
@@ -51,12 +52,14 @@ from chainrule.losses import Loss
 from chainrule.optimizers import Optimizer
 from chainrule.training import arguments
 from chainrule.training.bad_batch import WHAT as BAD_BATCH
+from chainrule.training.batch_sums import BatchSums, shares_of_labels
 from chainrule.training.exclusive import Reservation, already_training
 from chainrule.training.guard import GuardedStep, quiet
 from chainrule.training.history import History
 from chainrule.training.history_columns import Columns
 from chainrule.training.metric import require_no_negative
 from chainrule.training.metrics import MetricLike, MetricsByName, by_output, named, names_in
+from chainrule.training.ranks import Ranks, as_ranks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -133,6 +136,10 @@ class Trainer(Hinted):
         λ_i of C = Σ_i λ_i C_i, for a list of losses; all 1 if not given.
     rng
         A seed, or the generator for all randomness; unpredictable if not given.
+    ranks
+        A communicator of mpi4py, such as ``MPI.COMM_WORLD``, if several processes train the model
+        together. All of them call the same methods with the same arguments; `fit` and `step` divide
+        each batch among them, by rows. See *Several machines* in the documentation.
 
     Attributes
     ----------
@@ -169,6 +176,9 @@ class Trainer(Hinted):
         converter=arguments.as_generator,
         repr=False,
         on_setattr=_FIXED,
+    )
+    ranks: Ranks = field(
+        default=None, kw_only=True, converter=as_ranks, repr=False, on_setattr=_FIXED
     )
     run: Run | None = field(default=None, init=False, repr=False)
     _guarded: GuardedStep | None = field(default=None, init=False, repr=False)
@@ -257,6 +267,11 @@ class Trainer(Hinted):
 
         Ctrl-C ends the training after the current step and returns the history so far;
         ``trainer.run.reason`` says so. A second Ctrl-C stops immediately.
+
+        With several ``ranks``, each batch and the validation data are divided among them by rows,
+        and the numbers are those of one process up to the order of summation. All ranks return the
+        same history. Rank 0 calls the callbacks, shows the progress and writes the files; what a
+        callback changes holds on all ranks.
 
         Parameters
         ----------
@@ -352,71 +367,97 @@ class Trainer(Hinted):
             The cost, a gradient or a parameter became infinite or NaN. The error names the layer
             where that began, the epoch and the step; the model keeps the last finite parameters,
             and ``trainer.history`` the epochs before.
+        RankError
+            Another rank has failed, or the ranks do not train the same model on the same data. An
+            error of chainrule on one rank is raised as it is on all.
         """
         from chainrule.data.batches_of import batches_of
         from chainrule.training.run import Run
 
-        epochs, accumulate = arguments.counts(epochs=epochs, accumulate=accumulate)
-        batch_size, steps_per_epoch = arguments.optional_counts(
-            batch_size=batch_size, steps_per_epoch=steps_per_epoch
-        )
-        callbacks = arguments.as_callbacks(callbacks)
-        arguments.require_progress(progress)
-        folder = arguments.as_path("resume_from", resume_from)
-        file = arguments.as_path("bad_batch", bad_batch)
-        solver = None if then is None else _second_phase(then)
-        if file is not None:
-            files.require_place_for_file(file, BAD_BATCH)
-        checkpoints = [each for each in callbacks if each.writes_checkpoints]
-        with self._exclusively() as reservation:
-            Builder.wait()  # another thread may be building the model
-            if self.model.is_built:
-                arguments.require_a_loss_for_each(self.model.output_shapes, self.loss)
-            before = self.run
-            with ExitStack() as refused:  # undone, in reverse order, unless the run can begin
-                refused.callback(setattr, self, "run", before)
-                refused.callback(bookmark(self.rng))
-                for checkpoint in checkpoints:
-                    checkpoint.lock()
-                    refused.callback(checkpoint.unlock, undo=True)
-                batches = batches_of(
-                    x,
-                    t,
-                    batch_size=batch_size,
-                    steps_per_epoch=steps_per_epoch,
-                    sample_weights=sample_weights,
-                    class_weights=arguments.class_weights_by_number(
-                        class_weights, self.model, len(self.loss.for_each_output)
-                    ),
-                    shuffle=shuffle,
-                    prefetch=prefetch,
-                    rng=self.rng,
-                    outputs=len(self.loss.for_each_output),
-                )
-                refused.callback(batches.close)
-                if solver is not None:
-                    arguments.require_in_memory(batches, then)
-                is_stored = folder is not None and _holds_checkpoints(folder)
-                model, validation, columns = self._prepared(batches, validation_data, is_stored)
-                run = Run(self, batches, validation, columns, callbacks, epochs, accumulate, file)
-                run.model, run.then = model, solver
-                if checkpoints or folder is not None:
-                    run.describe(model)
-                resumption = None if folder is None else self._resumption(folder, run, model)
-                self.run = run
-                for callback in run.callbacks:
-                    callback.check(self)
-                if not self.model.is_built:
-                    self._build(batches.data, is_stored=resumption is not None)
-                    reservation.note_built()
-                run.model, self._own_steps = self.model, 0
-                if resumption is not None:
-                    resumption.apply(run)
-                    self._own_steps = resumption.own_steps
-                refused.pop_all()
-            self._guarded = None
-            self._warn_of_softmax()
-            run.go(progress)
+        with self.ranks.together():
+            epochs, accumulate = arguments.counts(epochs=epochs, accumulate=accumulate)
+            batch_size, steps_per_epoch = arguments.optional_counts(
+                batch_size=batch_size, steps_per_epoch=steps_per_epoch
+            )
+            callbacks = arguments.as_callbacks(callbacks)
+            if not self.ranks.leads:
+                callbacks, progress = [], False
+            arguments.require_progress(progress)
+            folder = arguments.as_path("resume_from", resume_from)
+            file = arguments.as_path("bad_batch", bad_batch)
+            solver = None if then is None else _second_phase(then)
+            arguments.require_one_rank(self.ranks, then)
+            if file is not None and self.ranks.leads:
+                files.require_place_for_file(file, BAD_BATCH)
+            given = {
+                "epochs": epochs,
+                "batch_size": batch_size,
+                "steps_per_epoch": steps_per_epoch,
+                "shuffle": shuffle,
+                "accumulate": accumulate,
+                "resume_from": folder is not None,
+            }
+            self.ranks.require_same(lambda: given)
+            checkpoints = [each for each in callbacks if each.writes_checkpoints]
+            with self._exclusively() as reservation:
+                Builder.wait()  # another thread may be building the model
+                if self.model.is_built:
+                    arguments.require_a_loss_for_each(self.model.output_shapes, self.loss)
+                before = self.run
+                with ExitStack() as refused:  # undone, in reverse order, unless the run can begin
+                    refused.callback(setattr, self, "run", before)
+                    refused.callback(bookmark(self.rng))
+                    self.ranks.share_generator(self.rng)
+                    for checkpoint in checkpoints:
+                        checkpoint.lock()
+                        refused.callback(checkpoint.unlock, undo=True)
+                    batches = batches_of(
+                        x,
+                        t,
+                        batch_size=batch_size,
+                        steps_per_epoch=steps_per_epoch,
+                        sample_weights=sample_weights,
+                        class_weights=arguments.class_weights_by_number(
+                            class_weights, self.model, len(self.loss.for_each_output)
+                        ),
+                        shuffle=shuffle,
+                        prefetch=prefetch,
+                        rng=self.rng,
+                        outputs=len(self.loss.for_each_output),
+                    )
+                    refused.callback(batches.close)
+                    batches.divide(self.ranks.part)
+                    if solver is not None:
+                        arguments.require_in_memory(batches, then)
+                    is_stored = folder is not None and self.ranks.lead(
+                        partial(_holds_checkpoints, folder)
+                    )
+                    model, validation, columns = self._prepared(batches, validation_data, is_stored)
+                    run = Run(
+                        self, batches, validation, columns, callbacks, epochs, accumulate, file
+                    )
+                    run.model, run.then = model, solver
+                    self.ranks.require_divisible(model)
+                    if checkpoints or folder is not None:
+                        run.describe(model)
+                    self.ranks.require_same(partial(_comparable, run, model))
+                    resumption = None if folder is None else self._resumption(folder, run, model)
+                    self.run = run
+                    for callback in run.callbacks:
+                        callback.check(self)
+                    if not self.model.is_built:
+                        self._build(batches.data, is_stored=resumption is not None)
+                        reservation.note_built()
+                    run.model, self._own_steps = self.model, 0
+                    if resumption is not None:
+                        resumption.apply(run)
+                        self._own_steps = resumption.own_steps
+                    self.ranks.share(self.model)
+                    refused.pop_all()
+                self._guarded = None
+                if self.ranks.leads:
+                    self._warn_of_softmax()
+                run.go(progress)
         return run.history
 
     @contextmanager
@@ -491,15 +532,12 @@ class Trainer(Hinted):
                 received=f"metrics={shortened(metrics)}",
                 hint=f"Trainer(model, loss, optimizer, metrics={shortened(metrics)})",
             )
+        if self.ranks.is_divided:
+            return self._step_together(x, t, sample_weights, metrics)
         if not self._busy.acquire(blocking=False):
             raise already_training(True, False)
         try:
-            if not self.model.is_built:
-                outputs = len(self.loss.for_each_output)
-                data = Data.of(x, t, sample_weights, outputs=outputs)
-                data.require_targets(self.loss)
-                self._build(data)
-            batch = self._as_batch(x, t, sample_weights)
+            batch = self._built_for_batch(x, t, sample_weights)
             guarded = self.guarded_step()
             cost, y, costs = guarded.take(*batch)
             guarded.require_finite()
@@ -513,6 +551,56 @@ class Trainer(Hinted):
         columns = Columns.of(self.model, self.loss, self._named_metrics)
         of_losses = dict(zip(columns.losses, costs, strict=True))
         return {"loss": cost, **of_losses, **dict(columns.measured(y, *batch[1:]))}
+
+    def _built_for_batch(self, x: Any, t: Any, sample_weights: Any) -> Batch:
+        """One batch, for which the model is built if it is not yet."""
+        if not self.model.is_built:
+            outputs = len(self.loss.for_each_output)
+            data = Data.of(x, t, sample_weights, outputs=outputs)
+            data.require_targets(self.loss)
+            self._build(data)
+        return self._as_batch(x, t, sample_weights)
+
+    def _step_together(
+        self, x: Any, t: Any, sample_weights: Any, metrics: bool
+    ) -> float | dict[str, float]:
+        """The same as `step`, each rank with its rows of the batch."""
+        with self.ranks.together(), self._exclusively():
+            if not self.model.is_built:
+                self.ranks.share_generator(self.rng)
+            batch, before = self._built_for_batch(x, t, sample_weights), self._guarded
+            guarded = self.guarded_step()
+            if guarded is not before:
+                self.ranks.require_divisible(self.model)
+                self.ranks.require_same(partial(_parameters_of, self.model))
+                self.ranks.share(self.model)
+            columns = Columns.of(self.model, self.loss, self._named_metrics if metrics else {})
+            sums = BatchSums(columns, self.ranks)
+            from chainrule.data.batches import rows_of
+
+            own = rows_of(Data(batch[0], as_tuple(batch[1]), batch[2]), self._own_rows(batch))
+            try:
+                with self.ranks.step(self.model.generators.values()):
+                    share: Any = len(own[0][0])
+                    if self.loss.ignores:
+                        (share,) = shares_of_labels([own], self.loss, self.model, self.ranks)
+                    guarded.begin()
+                    cost, y, costs = guarded.add(*own, share)
+                    sums.add(own, (cost, *costs), y)
+                sums.join(guarded.gradient)
+                guarded.end(1 if self.loss.ignores else sums.rows)
+                sums.join_whole_batches()
+            except BaseException:
+                guarded.put_back_buffers()
+                raise
+            guarded.require_finite()
+            self._own_steps += 1
+            if metrics:
+                return self.ranks.lead(lambda: columns.averages(sums.totals, sums.rows))
+            return columns.cost(sums.totals, sums.rows)
+
+    def _own_rows(self, batch: Batch) -> slice:
+        return self.ranks.part.of(len(batch[0][0]))
 
     @hinted
     def evaluate(
@@ -637,7 +725,9 @@ class Trainer(Hinted):
         from chainrule import checkpoints
         from chainrule.training.run_state import Resumption
 
-        saved = checkpoints.newest_in(folder)
+        saved = self.ranks.lead(partial(checkpoints.newest_in, folder))
+        if saved is not None and not self.ranks.leads:
+            saved = evolve(saved, record={**saved.record, "callbacks": []})
         if saved is None:
             return None
         resumption = Resumption.of(saved, run, model)
@@ -670,16 +760,36 @@ class Trainer(Hinted):
             and guarded.model is self.model
             and guarded.loss is self.loss
             and guarded.optimizer is self.optimizer
+            and guarded.ranks is self.ranks
         )
         if guarded is None or not is_current:
             Reservation.require_none_elsewhere(self)
-            guarded = self._guarded = GuardedStep(self.model, self.loss, self.optimizer)
+            guarded = GuardedStep(self.model, self.loss, self.optimizer, self.ranks)
+            self._guarded = guarded
         return guarded
 
     def validated(self, parts: list[Data], columns: Columns) -> dict[str, float]:
         """The columns of the current model on validation data."""
-        figures = self.measured(parts, columns)
+        measure = self._measured_together if self.ranks.is_divided else self.measured
+        figures = measure(parts, columns)
         return {f"validation_{name}": figure for name, figure in figures.items()}
+
+    def _measured_together(self, parts: list[Data], columns: Columns) -> dict[str, float]:
+        """The same as `measured`, each rank with its rows."""
+        sums = BatchSums(columns, self.ranks)
+        only_losses = evolve(columns, metrics=({},) * len(self.loss.for_each_output))
+        with np.errstate(**quiet()):
+            for data in parts:
+                rows = self.ranks.part.of(len(data))
+                y = self._applied(data, APPLIED_AT_ONCE, rows)
+                targets = tuple([t[rows] for t in data.targets])
+                weights = each_array(itemgetter(rows), data.sample_weights)
+                own = Data(as_tuple(y), targets, weights)
+                costs = self._figures(y, own, only_losses, _cost_or_infinity)
+                sums.add((own.inputs, own.target, weights), tuple(costs.values()), y)
+            sums.join()
+            sums.join_whole_batches()
+            return self.ranks.lead(lambda: columns.averages(sums.totals, sums.rows))
 
     def measured(self, parts: list[Data], columns: Columns) -> dict[str, float]:
         """The columns of the current model on some data."""
@@ -712,13 +822,26 @@ class Trainer(Hinted):
         measured = dict(columns.measured(y, data.target, weights))
         return {"loss": float(self.loss.total(costs)), **of_losses, **measured}
 
-    def _applied(self, data: Data, size: int) -> Any:
+    def _applied(self, data: Data, size: int, rows: slice | None = None) -> Any:
         try:
-            chunks = [as_tuple(self.model.apply(*inputs)) for inputs in data.parts(size)]
+            chunks = [as_tuple(self.model.apply(*inputs)) for inputs in data.parts(size, rows)]
         except ValueError as error:
             refuse_write(error, f"{label(self.model)}.apply")
             raise
         return one_or_all(tuple(map(np.concatenate, zip(*chunks, strict=True))))
+
+
+def _comparable(run: Run, model: Layer) -> dict[str, Any]:
+    """What must be the same on all ranks."""
+    from chainrule.training.run_state import comparable
+
+    return comparable(run, model)
+
+
+def _parameters_of(model: Layer) -> dict[str, str]:
+    """The paths, shapes and type of the parameters."""
+    shapes = {path: model.parameters[path].shape for path in model.parameters.paths}
+    return {"the parameters": f"{shapes}, {model.dtype}"}
 
 
 def _second_phase(then: Any) -> Any:
