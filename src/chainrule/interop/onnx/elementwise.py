@@ -113,7 +113,21 @@ def dropout(site: Site) -> Outputs:
 
 def cast(site: Site) -> Outputs:
     """The same numbers: a model has one type for all that it computes."""
-    value, to = site.value(), dtype_of(int(site.attributes["to"]))
+    return converted(site, dtype_of(int(site.attributes["to"])))
+
+
+def cast_like(site: Site) -> Outputs:
+    """The same numbers, in the type of another value."""
+    first, second = _two(site)
+    to = second.dtype if isinstance(second, Value) else second.array.dtype
+    if isinstance(first, Constant):
+        return [Constant(first.array.astype(to), first.is_learned, first.is_repeated)]
+    return converted(site, to)
+
+
+def converted(site: Site, to: np.dtype[Any]) -> Outputs:
+    """The value as numbers of a type, if that changes none of them."""
+    value = site.value()
     if to == value.dtype:
         return value
     if value.dtype.kind in "iub" and to == site.dtype:

@@ -53,8 +53,16 @@ def fold(operator: str, given: Sequence[Constant | None], attributes: dict[str, 
         np.ravel(_array(arrays[-1]))
     )
     return [
-        Constant(np.asarray(one), is_learned and np.size(one) > 1, is_repeated) for one in outputs
+        Constant(_plain(np.asarray(one)), is_learned and np.size(one) > 1, is_repeated)
+        for one in outputs
     ]
+
+
+def _plain(array: AnyArray) -> AnyArray:
+    """An array of objects, none of which is a size that is not known, as integers."""
+    if array.dtype != object or any(isinstance(n, Size) for n in np.ravel(array).tolist()):
+        return array
+    return array.astype(np.int64)
 
 
 def integers(constant: Constant | None, what: str) -> list[int]:
@@ -299,6 +307,7 @@ RULES: dict[str, Callable[..., Any]] = {
     "Add": _binary(np.add),
     "And": _binary(np.logical_and),
     "Cast": _cast,
+    "CastLike": lambda arrays, attributes: _array(arrays[0]).astype(_array(arrays[1]).dtype),
     "Ceil": _unary(np.ceil),
     "Concat": _concat,
     "ConstantOfShape": _constant_of_shape,

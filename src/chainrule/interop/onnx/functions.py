@@ -133,6 +133,12 @@ def _erf_slope(z: Array) -> Array:
     return 2 / math.sqrt(math.pi) * np.exp(-z * z)
 
 
+def _inverse(z: Array) -> Array:
+    """1 / z, and 0 for 0, as what is divided by the length of a vector then is 0, too."""
+    is_zero = z == 0
+    return np.where(is_zero, 0, 1 / np.where(is_zero, 1, z))
+
+
 def _flat(z: Array, *numbers: float) -> Array:
     return np.zeros_like(z)
 
@@ -160,6 +166,7 @@ FUNCTIONS: dict[str, tuple[Formula, Formula]] = {
     "GeluTanh": (_gelu_tanh, _gelu_tanh_slope),
     "HardSigmoid": (_hard_sigmoid, _hard_sigmoid_slope),
     "HardSwish": (_hard_swish, _hard_swish_slope),
+    "Inverse": (_inverse, lambda z: -_inverse(z) ** 2),
     "Log": (np.log, lambda z: 1 / z),
     "Maximum": (lambda z, c: np.maximum(z, c), lambda z, c: _one_where(z > c, z)),
     "Minimum": (lambda z, c: np.minimum(z, c), lambda z, c: _one_where(z < c, z)),

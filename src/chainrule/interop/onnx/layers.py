@@ -617,12 +617,11 @@ def _windows(layer: Any, row: Shape) -> Windows:
         per_axis(layer, name, getattr(layer, name), axes) for name in ("size", "stride", "dilation")
     )
     amounts = list(amounts_of(layer, layer.amounts, row[:-1], size, stride))
-    if layer.ceil:
-        for axis, (before, after) in enumerate(amounts):
-            n, s = row[axis], stride[axis]
-            left = (n + before + after - reach(size[axis], dilation[axis])) % s
-            outputs = (n + before + after - reach(size[axis], dilation[axis])) // s + 1
-            if left and outputs * s < n + before:  # a window that starts beyond the row is none
+    for axis, has_more in enumerate(per_axis(layer, "ceil", layer.ceil, axes)):
+        if has_more:
+            (before, after), n, s = amounts[axis], row[axis], stride[axis]
+            full, left = divmod(n + before + after - reach(size[axis], dilation[axis]), s)
+            if left and (full + 1) * s < n + before:  # a window that starts beyond the row is none
                 amounts[axis] = (before, after + s - left)
     return windows_on(
         layer, row, kernel=size, stride=stride, padding=tuple(amounts), dilation=dilation
@@ -641,12 +640,12 @@ class WideMaxPool(MaxPool, repr=False):
     dilation
         The distance of the entries of a window.
     ceil
-        Whether a last window may reach beyond the padding.
+        Whether a last window may reach beyond the padding, for all axes or for each.
     """
 
     amounts: tuple[Any, ...] = field(default=(), converter=plain, kw_only=True)
     dilation: int | tuple[int, ...] = field(default=1, converter=plain, kw_only=True)
-    ceil: bool = field(default=False, kw_only=True)
+    ceil: bool | tuple[bool, ...] = field(default=False, kw_only=True)
 
     def _windows_on(self, row: Shape) -> Windows:
         return _windows(self, row)
@@ -668,7 +667,7 @@ class WideAveragePool(AveragePool, repr=False):
 
     amounts: tuple[Any, ...] = field(default=(), converter=plain, kw_only=True)
     dilation: int | tuple[int, ...] = field(default=1, converter=plain, kw_only=True)
-    ceil: bool = field(default=False, kw_only=True)
+    ceil: bool | tuple[bool, ...] = field(default=False, kw_only=True)
 
     def _windows_on(self, row: Shape) -> Windows:
         return _windows(self, row)

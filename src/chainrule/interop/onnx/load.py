@@ -89,6 +89,8 @@ def load(
         if found.place is not None and found.place not in (error.place or ""):
             error.place = f"{found.place}: {error.place}" if error.place else found.place
         raise
+    except Refused as error:
+        raise StorageError(reading.PROBLEM, place=found.place, received=str(error)) from error
 
 
 @define
@@ -206,8 +208,16 @@ class _Reader:
             axis = self._batch_axis(one.name, len(sizes))
             if axis is not None:
                 found.add(sizes[axis])
-        size = found.pop() if len(found) == 1 else None
-        return size if isinstance(size, int) else None
+        fixed = {size for size in found if size is not None}
+        if len(fixed) > 1:
+            raise StorageError(
+                "the inputs of the ONNX model have batches of different sizes",
+                expected="one size along the batch of all inputs",
+                received=", ".join(map(str, sorted(fixed))),
+                hint="load(…, constants={name: array}) for an input that is not data, and "
+                "batch_axes={name: axis} for one whose batch is another axis",
+            )
+        return fixed.pop() if fixed else None
 
     def _read_input(self, entry: Any) -> None:
         sizes = _sizes(entry)
@@ -488,6 +498,7 @@ def _sizes(entry: Any) -> list[int | None]:
             hint="onnx.shape_inference may find it",
         )
     sizes = [one.dim_value if one.HasField("dim_value") else None for one in kind.shape.dim]
+    sizes = [None if n == -1 else n for n in sizes]  # how some programs write any size
     if len(sizes) > reading.RANK_LIMIT or any(n is not None and not 0 <= n < 2**31 for n in sizes):
         raise StorageError(
             reading.PROBLEM,
@@ -495,6 +506,6 @@ def _sizes(entry: Any) -> list[int | None]:
             expected="sizes",
             received=f"{sizes!s:.80}",
         )
-    return [n or None for n in sizes]  # 0 is how some programs write any size
+    return sizes
 
 

@@ -518,7 +518,9 @@ def space_to_depth(site: Site) -> Outputs:
     if block < 1 or h % block or w % block:
         raise Refused(f"{h} by {w} places are not blocks of {block} by {block}")
     value = reshaped(site, value, [n, c, h // block, block, w // block, block])
-    value = value.with_axes([value.axes[n] for n in (0, 3, 5, 1, 2, 4)])
+    is_deep = site.attributes.get("mode", "DCR") == "DCR"
+    order = (0, 3, 5, 1, 2, 4) if is_deep else (0, 1, 3, 5, 2, 4)
+    value = value.with_axes([value.axes[n] for n in order])
     return reshaped(site, value, [n, c * block**2, h // block, w // block])
 
 

@@ -66,6 +66,7 @@ OPERATORS: dict[str, Operator] = {
     "AveragePool": Operator(reductions.average_pool, "AveragePool"),
     "BatchNormalization": Operator(products.batch_norm, "BatchNorm"),
     "Cast": _moves(elementwise.cast, "nothing: a model has one type"),
+    "CastLike": _moves(elementwise.cast_like, "nothing: a model has one type"),
     "Ceil": _function(),
     "Celu": _function(("alpha", 1.0)),
     "Clip": Operator(elementwise.clip, "Activation"),

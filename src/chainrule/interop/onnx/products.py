@@ -437,7 +437,7 @@ def lp_normalization(site: Site) -> Outputs:
     if p not in (1, 2):
         raise Refused(f"p={p}")
     length = reduced(site, value, f"L{p}", [axis], keep=True)
-    inverse = activated(site, Elementwise("Reciprocal"), length)
+    inverse = activated(site, Elementwise("Inverse"), length)
     from chainrule.layers.merge import Multiply
 
     order = [*(n for n in value.order if n != axis), axis]

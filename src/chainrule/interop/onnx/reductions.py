@@ -17,9 +17,10 @@ from chainrule.interop.onnx.functions import Elementwise
 from chainrule.interop.onnx.layers import Reduce, WideAveragePool, WideMaxPool
 from chainrule.interop.onnx.moving import placed, renumbered
 from chainrule.interop.onnx.products import padding, space
-from chainrule.interop.onnx.values import Refused, Value, axis_of, refuse_batch
+from chainrule.interop.onnx.values import Refused, Size, Value, axis_of, refuse_batch
 from chainrule.layers.pooling import AveragePool, GlobalAveragePool, GlobalMaxPool, MaxPool
 from chainrule.layers.resize import Pad
+from chainrule.layers.windows import reach
 
 ONES = {"L1": "Abs", "L2": "Abs", "LogSum": "Log", "SumSquare": "Square"}
 """What remains of a reduction along axes of size 1; nothing, for those that are not here."""
@@ -104,15 +105,17 @@ def _pool(site: Site, plain: type[Any], wide: type[Any]) -> Outputs:
         raise Refused(f"kernel_shape={size} for {axes} axes of space")
     stride = tuple(int(n) for n in site.attributes.get("strides") or [1] * axes)
     dilation = tuple(int(n) for n in site.attributes.get("dilations") or [1] * axes)
-    ceil = bool(site.attributes.get("ceil_mode", 0))
+    ceil: bool | tuple[bool, ...] = bool(site.attributes.get("ceil_mode", 0))
     around = padding(site, value, size, stride, dilation)
     counted = plain is AveragePool and bool(site.attributes.get("count_include_pad", 0))
     node = site.rows(value, order)
     if counted and not isinstance(around, str):
+        if ceil:
+            ceil = _starts_inside(value, size, stride, dilation, around)
         node, around = site.call(Pad(around), node), "valid"
     elif counted and around == "same":
         raise Refused("count_include_pad=1 with auto_pad")
-    is_plain = isinstance(around, str) and not ceil and set(dilation) == {1}
+    is_plain = isinstance(around, str) and ceil is False and set(dilation) == {1}
     if is_plain:
         layer = plain(size, stride, around)
     elif around == "same":
@@ -121,3 +124,22 @@ def _pool(site: Site, plain: type[Any], wide: type[Any]) -> Outputs:
         amounts = around if not isinstance(around, str) else ((0, 0),) * axes
         layer = wide(size, stride, amounts=amounts, dilation=dilation, ceil=ceil)
     return Value(site.call(layer, node), placed(value.rank, order, 0), value.dtype)
+
+
+def _starts_inside(
+    value: Value,
+    size: Sequence[int],
+    stride: Sequence[int],
+    dilation: Sequence[int],
+    around: Sequence[tuple[int, int]],
+) -> tuple[bool, ...]:
+    """For each axis, whether a window that is not full starts before the padding at the end."""
+    found = []
+    for n, k, s, d, (before, after) in zip(
+        value.sizes[2:], size, stride, dilation, around, strict=True
+    ):
+        if isinstance(n, Size):
+            raise Refused("ceil_mode with count_include_pad on an open axis")
+        full = (n + before + after - reach(k, d)) // s + 1
+        found.append(full * s < n + before)
+    return tuple(found)
