@@ -9,6 +9,7 @@ A rule takes a `Site`, the node with its inputs and attributes, and returns a `V
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
@@ -44,27 +45,48 @@ class Conversion:
     dtype: np.dtype[Any]
     batch_size: int | None
     uses: Counter[str]
-    first: Node | None = None
     arranger: Arranger = field(init=False)
+    shared: dict[Any, Layer] = field(factory=dict)
+    origins: dict[int, frozenset[str]] = field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
         self.arranger = Arranger(self.call)
 
-    def call(self, layer: Layer, *nodes: Node, **arrays: npt.NDArray[Any]) -> Node:
-        """The node for a layer on others; the layer is built, and has the given arrays."""
-        if not layer.is_built:
-            shapes = [output_shapes_of(node)[0] for node in nodes]
-            layer.build(*shapes, rng=0, dtype=self.dtype)
-        for name, array in arrays.items():
-            getattr(layer, name).value = np.asarray(array, self.dtype)
-        found: Node = layer(*nodes)
+    def call(
+        self,
+        layer: Layer,
+        *nodes: Node,
+        origin: frozenset[str] = frozenset(),
+        **arrays: npt.NDArray[Any],
+    ) -> Node:
+        """The node for a layer on others; the layer is built, and has the given arrays.
+
+        Where the same weights are used again in the same way, it is the same layer.
+        """
+        given = {name: np.ascontiguousarray(array, self.dtype) for name, array in arrays.items()}
+        key = (repr(layer), origin, *map(_digest, given.values())) if origin and given else None
+        if key in self.shared:
+            found: Node = self.shared[key](*nodes)
+            return found
+        shapes = [output_shapes_of(node)[0] for node in nodes]
+        layer.build(*shapes, rng=0, dtype=self.dtype)
+        for name, array in given.items():
+            getattr(layer, name).value = array
+        if key is not None:
+            self.shared[key] = layer
+            self.origins[id(layer)] = origin
+        found = layer(*nodes)
         return found
 
     def weights(self, constant: Constant, shape: Sequence[int], like: Node) -> Node:
         """A node that gives a constant in rows of this shape, whatever the rows of another."""
-        array = np.reshape(constant.array, shape)
         layer = Weights(tuple(shape), constant.is_learned)
-        return self.call(layer, like, weights=array)
+        array = np.reshape(constant.array, shape)
+        return self.call(layer, like, origin=constant.origin, weights=array)
+
+
+def _digest(array: npt.NDArray[Any]) -> tuple[tuple[int, ...], bytes]:
+    return array.shape, hashlib.sha256(array).digest()
 
 
 @frozen
@@ -139,8 +161,10 @@ class Site:
         return None if found is None else float(np.ravel(found)[0])
 
     def call(self, layer: Layer, *nodes: Node, **arrays: npt.NDArray[Any]) -> Node:
-        """The node for a layer on others, with the given arrays."""
-        return self.model.call(layer, *nodes, **arrays)
+        """The node for a layer on others, with the given arrays, which come from the inputs."""
+        constants = [one for one in self.inputs if isinstance(one, Constant)]
+        origin = frozenset().union(*(one.origin for one in constants))
+        return self.model.call(layer, *nodes, origin=origin, **arrays)
 
     def rows(self, value: Value, order: Sequence[int]) -> Node:
         """The node of a value whose rows have the ONNX axes in this order."""

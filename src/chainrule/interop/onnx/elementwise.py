@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import attrs
 import numpy as np
 import numpy.typing as npt
 
@@ -21,15 +22,19 @@ from chainrule.graph.node import Node
 from chainrule.interop.onnx.conversion import Outputs, Rule, Site
 from chainrule.interop.onnx.folding import dtype_of
 from chainrule.interop.onnx.functions import Elementwise, numbers_of
-from chainrule.interop.onnx.layers import Binary, Scale, Shift
+from chainrule.interop.onnx.layers import Binary, Scale, Shift, Where
 from chainrule.interop.onnx.moving import placed
 from chainrule.interop.onnx.values import Constant, Operand, Refused, Value
 from chainrule.layers import functions
 from chainrule.layers.activation import Activation, PReLU
+from chainrule.layers.convolution import Convolution, TransposedConvolution
 from chainrule.layers.dense import Dense
 from chainrule.layers.functions import Function
 from chainrule.layers.merge import Add, Average, Multiply, Subtract
 from chainrule.layers.random import Dropout
+
+INTEGERS = (np.dtype(np.int32), np.dtype(np.int64))
+"""The integers with which a model may calculate, as floats."""
 
 # ------------------------------------------------------------------------------- of one value
 
@@ -121,7 +126,7 @@ def cast_like(site: Site) -> Outputs:
     first, second = _two(site)
     to = second.dtype if isinstance(second, Value) else second.array.dtype
     if isinstance(first, Constant):
-        return [Constant(first.array.astype(to), first.is_learned, first.is_repeated)]
+        return [first.as_array(first.array.astype(to))]
     return converted(site, to)
 
 
@@ -130,10 +135,12 @@ def converted(site: Site, to: np.dtype[Any]) -> Outputs:
     value = site.value()
     if to == value.dtype:
         return value
-    if value.dtype.kind in "iub" and to == site.dtype:
-        return Value(value.node, value.axes, to)
-    if value.dtype.kind in "iu" and to.kind in "iu" and to.itemsize >= value.dtype.itemsize:
-        return Value(value.node, value.axes, to)
+    is_wider = to.kind in "iu" and value.dtype.kind in "iub" and to.itemsize >= value.dtype.itemsize
+    if is_wider or (value.dtype.kind in "iub" and to == site.dtype):
+        return Value(value.node, value.axes, to, value.flat)
+    for name, kinds in (("Trunc", INTEGERS), ("NonZero", (np.dtype(bool),))):
+        if value.dtype == site.dtype and to in kinds:
+            return value.mapped(lambda node: site.call(Activation(Elementwise(name)), node), to)
     raise Refused(f"it converts {value.dtype} to {to}; the model computes in {site.dtype}")
 
 
@@ -201,8 +208,8 @@ def _times(site: Site, a: Operand, b: Operand) -> Operand:
 def subtract(site: Site) -> Outputs:
     """`Subtract`, or a number."""
     a, b = _two(site)
-    if isinstance(b, Constant) and b.array.size == 1 and isinstance(a, Value):
-        found = _with_constant(site, a, Constant(-_floats(site, b)), Shift, "Plus")
+    if isinstance(b, Constant) and isinstance(a, Value):
+        found = _with_constant(site, a, b.as_array(-_floats(site, b)), Shift, "Plus")
         if found is not None:
             return found
     if isinstance(a, Constant) and a.array.size == 1 and isinstance(b, Value):
@@ -266,6 +273,26 @@ def extremum(name: str) -> Rule:
     return rule
 
 
+def comparison(site: Site) -> Outputs:
+    """1 where two values compare as asked, else 0."""
+    found = _of_two(site, lambda: Binary(site.operator), _two(site))
+    return Value(found.node, found.axes, np.dtype(bool))
+
+
+def negation(site: Site) -> Outputs:
+    """1 where a condition does not hold."""
+    return activated(site, Elementwise("Not"))
+
+
+def where(site: Site) -> Outputs:
+    """`Where`: one value where a condition holds, else another."""
+    given = [one for one in site.inputs if one is not None]
+    chosen = [one for one in given[1:] if isinstance(one, Value)]
+    found = _of_two(site, Where, given)
+    dtype = chosen[0].dtype if chosen else given[1].array.dtype  # type: ignore[union-attr]
+    return Value(found.node, found.axes, dtype)
+
+
 def mean(site: Site) -> Outputs:
     """`Average` of any number of values."""
     given = [one for one in site.inputs if one is not None]
@@ -316,6 +343,8 @@ def _with_constant(
         n not in (1, have) for n, have in zip(row.shape, sizes, strict=True)
     ):
         return None
+    if not one.is_learned and np.all(row == (1.0 if kind is Scale else 0.0)):
+        return value  # x + 0, or 1 x
     layer = kind(row.shape, one.is_learned)
     return Value(site.call(layer, value.node, weights=row), value.axes, value.dtype)
 
@@ -334,20 +363,27 @@ def _are_ones(moved: npt.NDArray[Any], value: Value) -> bool:
 
 
 def with_biases(site: Site, value: Value, one: Constant) -> Value | None:
-    """The biases of a `Dense` that was just made without, if this is what the constant is."""
+    """The biases of a layer that was just made without, if this is what the constant is."""
     layer = value.node.layer
     names = [name for name, given in zip(site.names, site.inputs, strict=True) if given is value]
     is_only_use = len(names) == 1 and site.model.uses[names[0]] == 1
     array = _floats(site, one)
-    if not isinstance(layer, Dense) or layer.use_bias or not is_only_use:
+    kinds = Dense | Convolution | TransposedConvolution
+    if not isinstance(layer, kinds) or layer.use_bias or not is_only_use:
         return None
     if not value.order or array.ndim > value.rank:
         return None
     wide = _padded(array, value.rank)
-    if wide.size != wide.shape[value.order[-1]] or wide.size != layer.units:
+    if wide.size != wide.shape[value.order[-1]] or wide.size != value.sizes[value.order[-1]]:
         return None
-    dense, weights = Dense(layer.units), layer.weights.value
-    node = site.call(dense, *value.node.sources, weights=weights, biases=np.ravel(wide))
+    origin = site.model.origins.get(id(layer), frozenset()) | one.origin
+    node = site.model.call(
+        attrs.evolve(layer.unbuilt(), use_bias=True),
+        *value.node.sources,
+        origin=origin,
+        weights=layer.weights.value,
+        biases=np.ravel(wide),
+    )
     return Value(node, value.axes, value.dtype)
 
 
@@ -381,12 +417,12 @@ def _of_two(site: Site, make: Callable[[], Layer], given: Sequence[Operand]) -> 
         others = [n for n in range(rank) if n not in order]
         moved = np.transpose(array, [*order, *others])
         row = np.reshape(moved, moved.shape[: len(order)])
-        nodes.append(site.model.weights(Constant(row, one.is_learned), row.shape, main.node))
+        nodes.append(site.model.weights(one.as_array(row), row.shape, main.node))
     layer = make()
     shapes = {one.row if one.order == order else None for one in wide}
     if type(layer) in (Add, Multiply) and (len(shapes) > 1 or len(wide) < len(given)):
         layer = type(layer)(broadcast=True)
-    return Value(site.call(layer, *nodes), placed(rank, order, batch), site.dtype)
+    return Value(site.call(layer, *nodes), placed(rank, order, batch), main.dtype)
 
 
 def _rows_in(site: Site, value: Value, order: Sequence[int]) -> Node:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -26,8 +26,20 @@ LIMIT = 2**26
 AnyArray: TypeAlias = npt.NDArray[Any]
 
 
-def fold(operator: str, given: Sequence[Constant | None], attributes: dict[str, Any]) -> Any:
+def fold(
+    operator: str,
+    given: Sequence[Constant | None],
+    attributes: dict[str, Any],
+    uses: Mapping[str, int],
+) -> Any:
     """The outputs of a node all of whose inputs are constants; None if there is no rule for it.
+
+    Parameters
+    ----------
+    operator, given, attributes
+        The node.
+    uses
+        How often each weight is used.
 
     Raises
     ------
@@ -39,9 +51,15 @@ def fold(operator: str, given: Sequence[Constant | None], attributes: dict[str, 
         return None
     arrays = [None if one is None else one.array for one in given]
     known = [one for one in given if one is not None]
-    is_learned = any(one.is_learned for one in known)
+    # What is computed from weights is a weight itself, unless these are used elsewhere, too.
+    is_own = operator in MOVING or all(uses[name] < 2 for name in origin)
+    is_learned = is_own and any(one.is_learned for one in known)
     is_repeated = any(one.is_repeated for one in known)
-    if is_repeated and operator not in KEEP_REPEATED:
+    origin = frozenset().union(*(one.origin for one in known))
+    sums_one = operator == "MatMul" and known[0].array.shape[-1:] == (1,)
+    if operator == "Shape" and is_repeated:
+        return [Constant(shape_part(_repeated_shape(known[0].array.shape), attributes))]
+    if is_repeated and (operator not in KEEP_REPEATED or sums_one):
         raise Refused("it calculates with an array that is as long as the batch")
     with np.errstate(all="ignore"):
         try:
@@ -53,9 +71,16 @@ def fold(operator: str, given: Sequence[Constant | None], attributes: dict[str, 
         np.ravel(_array(arrays[-1]))
     )
     return [
-        Constant(_plain(np.asarray(one)), is_learned and np.size(one) > 1, is_repeated)
+        Constant(_plain(np.asarray(one)), is_learned and np.size(one) > 1, is_repeated, origin)
         for one in outputs
     ]
+
+
+def _repeated_shape(shape: tuple[int, ...]) -> list[int | Size]:
+    """The shape of an array that is as long as the batch along its only axis of size 1."""
+    if shape.count(1) != 1:
+        raise Refused("it needs the shape of an array that is as long as the batch")
+    return [BATCH if n == 1 else n for n in shape]
 
 
 def _plain(array: AnyArray) -> AnyArray:
@@ -359,7 +384,16 @@ RULES: dict[str, Callable[..., Any]] = {
 }
 """How each operator is evaluated on arrays; what is missing is not needed for weights and shapes."""
 
-KEEP_REPEATED = ("Cast", "Identity", "Neg", "Slice", "Split", "Gather")
+MOVING = (
+    "Cast", "CastLike", "Expand", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze",
+    "Tile", "Transpose", "Unsqueeze",
+)  # fmt: skip
+"""What moves numbers without changing them."""
+
+KEEP_REPEATED = (
+    "Add", "Cast", "CastLike", "Div", "Exp", "Gather", "Identity", "MatMul", "Mul", "Neg", "Slice",
+    "Split", "Sub", "Tanh",
+)  # fmt: skip
 """What may be done to an array that has size 1 in place of that of the batch."""
 
 

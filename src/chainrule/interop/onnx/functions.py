@@ -171,6 +171,8 @@ FUNCTIONS: dict[str, tuple[Formula, Formula]] = {
     "Maximum": (lambda z, c: np.maximum(z, c), lambda z, c: _one_where(z > c, z)),
     "Minimum": (lambda z, c: np.minimum(z, c), lambda z, c: _one_where(z < c, z)),
     "Neg": (lambda z: -z, lambda z: -np.ones_like(z)),
+    "NonZero": (lambda z: _one_where(z != 0, z), _flat),
+    "Not": (lambda z: 1 - z, _flat),
     "Over": (lambda z, c: c / z, lambda z, c: -c / (z * z)),
     "Plus": (lambda z, c: z + c, lambda z, c: np.ones_like(z)),
     "Power": (_power, _power_slope),
@@ -188,6 +190,7 @@ FUNCTIONS: dict[str, tuple[Formula, Formula]] = {
         lambda z, a: z * _one_where(z > a, z),
         lambda z, a: _one_where(z > a, z),
     ),
+    "Trunc": (np.trunc, _flat),
     "Times": (lambda z, c: z * c, lambda z, c: np.full_like(z, c)),
 }  # fmt: skip
 """For each operator, f and f′ as functions of z and of the numbers besides it."""

@@ -367,8 +367,8 @@ class Binary(Layer, repr=False):
     Parameters
     ----------
     operator
-        ``"Div"``, ``"Min"``, ``"Max"``, ``"Pow"`` or ``"PRelu"``. At a tie, the smaller and the
-        larger of two are b.
+        ``"Div"``, ``"Min"``, ``"Max"``, ``"Pow"`` or ``"PRelu"``; or a comparison such as
+        ``"Less"``, which gives 1 or 0. At a tie, the smaller and the larger of two are b.
     """
 
     accepts_any_shape: ClassVar[bool] = True
@@ -411,7 +411,25 @@ def _chosen(condition: Array, a: Array, b: Array) -> tuple[Array, Array]:
     return is_first + np.zeros_like(b), 1 - is_first + np.zeros_like(a)
 
 
+def _nowhere(a: Array, b: Array) -> tuple[Array, Array]:
+    """The slopes of a comparison: 0."""
+    zeros = np.zeros_like(a) + np.zeros_like(b)
+    return zeros, zeros
+
+
+def _as_numbers(compare: Any) -> Any:
+    return lambda a, b: compare(a, b).astype(a.dtype), _nowhere
+
+
 BINARY: dict[str, Any] = {
+    "And": _as_numbers(lambda a, b: (a != 0) & (b != 0)),
+    "Equal": _as_numbers(lambda a, b: a == b),
+    "Greater": _as_numbers(lambda a, b: a > b),
+    "GreaterOrEqual": _as_numbers(lambda a, b: a >= b),
+    "Less": _as_numbers(lambda a, b: a < b),
+    "LessOrEqual": _as_numbers(lambda a, b: a <= b),
+    "Or": _as_numbers(lambda a, b: (a != 0) | (b != 0)),
+    "Xor": _as_numbers(lambda a, b: (a != 0) ^ (b != 0)),
     "Div": (
         lambda a, b: a / b,
         lambda a, b: (1 / b + np.zeros_like(a), -a / (b * b)),
@@ -434,6 +452,43 @@ BINARY: dict[str, Any] = {
     ),
 }
 """For each operator, f and its two slopes."""
+
+
+class Where(Layer, repr=False):
+    """One of two inputs, element by element, with rows that may broadcast: y = a where c, else b.
+
+    Forward  y = a where c is not 0, else b
+    Backward  ∂C/∂a = Δ where c is not 0,  ∂C/∂b = Δ elsewhere, summed where broadcast,  ∂C/∂c = 0,
+    with Δ = ∂C/∂y
+    """
+
+    accepts_any_shape: ClassVar[bool] = True
+
+    def build(self, *input_shapes: Shape, **options: Any) -> None:
+        if len(input_shapes) != 3 or not fit_together(input_shapes):
+            raise ShapeError(
+                f"{self!r}: the rows of the inputs do not fit together",
+                expected="three inputs whose sizes are equal or 1, compared from the last axis",
+                received=", ".join(map(batch_of, input_shapes)),
+            )
+
+    def forward(self, *inputs: Array) -> Array:
+        self.rows = [x.shape[1:] for x in inputs]
+        axes = max(x.ndim for x in inputs)
+        condition, a, b = (with_axes(x, axes) for x in inputs)
+        self.condition = condition != 0
+        return np.where(self.condition, a, b)
+
+    def backward(self, delta: Array) -> tuple[Array, ...]:
+        zeros = np.zeros_like(delta)
+        of_a, of_b = np.where(self.condition, delta, zeros), np.where(self.condition, zeros, delta)
+        pairs = zip((zeros, of_a, of_b), self.rows, strict=True)
+        return tuple(summed_to(d, row) for d, row in pairs)
+
+    def apply(self, *inputs: Array) -> Array:
+        axes = max(x.ndim for x in inputs)
+        condition, a, b = (with_axes(x, axes) for x in inputs)
+        return np.where(condition != 0, a, b)
 
 
 class MatrixProduct(Layer, repr=False):

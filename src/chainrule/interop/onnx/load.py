@@ -26,10 +26,14 @@ from chainrule.graph.graph import Graph
 from chainrule.graph.node import Input
 from chainrule.interop.onnx import folding, products, reading
 from chainrule.interop.onnx.conversion import Conversion, Site
+from chainrule.interop.onnx.elementwise import INTEGERS
 from chainrule.interop.onnx.operators import OPERATORS
 from chainrule.interop.onnx.reading import Source, Step
 from chainrule.interop.onnx.values import Constant, Operand, Refused, Value
 from chainrule.layers.activation import Activation
+
+CALCULATED = (*INTEGERS, np.dtype(bool))
+"""What a model may calculate with besides its own type, as floats."""
 
 SHOWN = 20
 """How many operators an error lists."""
@@ -147,7 +151,7 @@ class _Reader:
             if tensor.name in self.constants:
                 continue
             array = reading.array_of(tensor, self.source.folder)
-            self._set(tensor.name, _weight(array))
+            self._set(tensor.name, _weight(array, tensor.name))
 
     def _read_constants(self, graph: Any) -> None:
         for name, given in self.constants.items():
@@ -159,7 +163,7 @@ class _Reader:
                     expected="floats, integers or truth values",
                     received=f"{array.dtype}",
                 )
-            self._set(name, _weight(array))
+            self._set(name, _weight(array, name))
 
     def _refuse_unknown(self, argument: str, given: Mapping[str, Any], known: set[str]) -> None:
         names = known | ({one.name for one in self.source.model.graph.initializer})
@@ -261,7 +265,7 @@ class _Reader:
                     received="more",
                 )
             given = self._given(step)
-            if self._folded(step, given):
+            if self._folded(step, given, uses):
                 continue
             function = functions.get((step.domain, step.operator))
             if function is None and not (step.domain == "" and step.operator in OPERATORS):
@@ -285,7 +289,7 @@ class _Reader:
                 )
         return [self.values[name] if name else None for name in step.inputs]
 
-    def _folded(self, step: Step, given: list[Operand | None]) -> bool:
+    def _folded(self, step: Step, given: list[Operand | None], uses: Counter[str]) -> bool:
         """Whether the node was computed at once, as it depends on constants alone."""
         if any(isinstance(one, Value) for one in given) or step.domain:
             return False
@@ -297,7 +301,7 @@ class _Reader:
             try:
                 attributes = self._attributes(step)
                 attributes["count"] = len(step.outputs)
-                found = folding.fold(step.operator, given, attributes)  # type: ignore[arg-type]
+                found = folding.fold(step.operator, given, attributes, uses)  # type: ignore[arg-type]
             except Refused as error:
                 self._lack(step, str(error))
                 return True
@@ -372,11 +376,13 @@ class _Reader:
     def _convert(self, step: Step, given: list[Operand | None], conversion: Conversion) -> None:
         """Make layers of a node, or note why not."""
         operator = OPERATORS.get(step.operator) if not step.domain else None
-        if operator is None:
-            self._lack(step, "")
-            return
-        if any(one is None and name for one, name in zip(given, step.inputs, strict=True)):
+        depends = any(one is None and name for one, name in zip(given, step.inputs, strict=True))
+        is_known = operator is not None or (not step.domain and step.operator in folding.RULES)
+        if depends and is_known:
             self._keep(step, [])  # what it depends on is not supported; that is noted already
+            return
+        if operator is None:
+            self._lack(step, "its inputs depend on the data" if is_known else "")
             return
         used = [name if conversion.uses[name] else "" for name in step.outputs]
         try:
@@ -402,8 +408,11 @@ class _Reader:
             and isinstance(site.inputs[1], Value)
         ):
             return products.embedding(site, site.inputs[0], site.inputs[1])
-        if not operator.takes_integers and any(one.dtype != site.dtype for one in data):
-            raise Refused(f"its data are {data[0].dtype}, and the model computes in {site.dtype}")
+        others = [one for one in data if one.dtype != site.dtype]
+        if operator.calculates_integers:
+            others = [one for one in others if one.dtype not in CALCULATED]
+        if others and not operator.takes_integers:
+            raise Refused(f"its data are {others[0].dtype}, and the model computes in {site.dtype}")
         return operator.rule(site)
 
     def _unsupported(self) -> StorageError:
@@ -471,8 +480,9 @@ class _Reader:
         return [name for name, node in self.inputs.items() if id(node) not in seen]
 
 
-def _weight(array: Any) -> Constant:
-    return Constant(array, is_learned=array.dtype.kind == "f" and array.size > 1)
+def _weight(array: Any, name: str) -> Constant:
+    is_learned = array.dtype.kind == "f" and array.size > 1
+    return Constant(array, is_learned, origin=frozenset([name]))
 
 
 def _tensor_type(entry: Any) -> Any:

@@ -280,7 +280,7 @@ def _as_rows(site: Site, one: Operand | None, order: Sequence[int], main: Value)
         raise Refused("a constant that it joins is different for each row of the batch")
     array = one.array if main.batch is None else np.squeeze(one.array, axis=main.batch)
     array = np.transpose(array, [main.others.index(n) for n in order])
-    return site.model.weights(Constant(array, one.is_learned), array.shape, main.node)
+    return site.model.weights(one.as_array(array), array.shape, main.node)
 
 
 def split(site: Site) -> Outputs:

@@ -31,11 +31,22 @@ class Operator:
         The layer that it usually becomes, for the table in the documentation.
     takes_integers
         Whether it only moves numbers, so that they may be integers.
+    calculates_integers
+        Whether it gives the same with small integers as with the floats that stand for them.
     """
 
     rule: Rule
     becomes: str
     takes_integers: bool = False
+    calculates_integers: bool = False
+
+
+def _calculates(rule: Rule, becomes: str) -> Operator:
+    return Operator(rule, becomes, calculates_integers=True)
+
+
+def _comparison() -> Operator:
+    return _calculates(elementwise.comparison, "Binary, whose slope is 0")
 
 
 def _activation(name: str) -> Operator:
@@ -58,7 +69,8 @@ OPERATORS: dict[str, Operator] = {
     "Abs": _function(),
     "Acos": _function(),
     "Acosh": _function(),
-    "Add": Operator(elementwise.add, "Add, or the biases of a Dense"),
+    "Add": _calculates(elementwise.add, "Add, or the biases of a Dense"),
+    "And": _comparison(),
     "Asin": _function(),
     "Asinh": _function(),
     "Atan": _function(),
@@ -79,6 +91,7 @@ OPERATORS: dict[str, Operator] = {
     "Div": Operator(elementwise.divide, "Binary"),
     "Dropout": Operator(elementwise.dropout, "Dropout"),
     "Elu": Operator(elementwise.elu, 'Activation("elu")'),
+    "Equal": _comparison(),
     "Erf": _function(),
     "Exp": _function(),
     "Expand": _moves(moving.expand, "Expand"),
@@ -90,6 +103,8 @@ OPERATORS: dict[str, Operator] = {
     "Gemm": Operator(products.gemm, "Dense"),
     "GlobalAveragePool": Operator(reductions.global_average_pool, "GlobalAveragePool"),
     "GlobalMaxPool": Operator(reductions.global_max_pool, "GlobalMaxPool"),
+    "Greater": _comparison(),
+    "GreaterOrEqual": _comparison(),
     "GroupNormalization": Operator(products.group_norm, "GroupNorm"),
     "HardSigmoid": _function(("alpha", 0.2), ("beta", 0.5)),
     "HardSwish": _function(),
@@ -98,6 +113,8 @@ OPERATORS: dict[str, Operator] = {
     "LSTM": Operator(recurrences.recurrent, "LSTM"),
     "LayerNormalization": Operator(products.layer_norm, "LayerNorm"),
     "LeakyRelu": Operator(elementwise.leaky_relu, 'Activation("leaky_relu")'),
+    "Less": _comparison(),
+    "LessOrEqual": _comparison(),
     "Log": _function(),
     "LogSoftmax": Operator(products.log_softmax, "LogSoftmax"),
     "LpNormalization": Operator(products.lp_normalization, "Reduce, Multiply"),
@@ -107,8 +124,10 @@ OPERATORS: dict[str, Operator] = {
     "Mean": Operator(elementwise.mean, "Average"),
     "Min": Operator(elementwise.extremum("Min"), "Binary"),
     "Mish": _activation("mish"),
-    "Mul": Operator(elementwise.multiply, "Multiply, or Scale"),
+    "Mul": _calculates(elementwise.multiply, "Multiply, or Scale"),
     "Neg": _function(),
+    "Not": _calculates(elementwise.negation, "Activation, whose slope is 0"),
+    "Or": _comparison(),
     "PRelu": Operator(elementwise.prelu, "PReLU"),
     "Pad": _moves(moving.pad, "Pad, or Border"),
     "Pow": Operator(elementwise.power, "Activation, or Binary"),
@@ -145,7 +164,7 @@ OPERATORS: dict[str, Operator] = {
     "Split": _moves(moving.split, "Slice"),
     "Sqrt": _function(),
     "Squeeze": _moves(moving.squeeze, "nothing: the axes are noted"),
-    "Sub": Operator(elementwise.subtract, "Subtract"),
+    "Sub": _calculates(elementwise.subtract, "Subtract"),
     "Sum": Operator(elementwise.add, "Add"),
     "Swish": _function(("alpha", 1.0)),
     "Tan": _function(),
@@ -155,5 +174,7 @@ OPERATORS: dict[str, Operator] = {
     "Transpose": _moves(moving.transpose, "nothing: the axes are noted"),
     "Unsqueeze": _moves(moving.unsqueeze, "nothing: the axes are noted"),
     "Upsample": Operator(resizing.upsample, "Upsample"),
+    "Where": _calculates(elementwise.where, "Where"),
+    "Xor": _comparison(),
 }
 """By name, in alphabetical order."""

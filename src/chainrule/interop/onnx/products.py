@@ -62,8 +62,7 @@ def gemm(site: Site) -> Outputs:
         return product
     if value.batch is not None:
         raise Refused("its summand is different for each row of the batch")
-    constant = Constant(beta * wide, is_learned=True)
-    row = np.broadcast_to(constant.array, [int(n) for n in product.sizes])  # type: ignore[arg-type]
+    row = np.broadcast_to(beta * wide, [int(n) for n in product.sizes])  # type: ignore[arg-type]
     moved = np.transpose(row, product.order)
     node = site.call(Shift(moved.shape), product.node, weights=moved)
     return Value(node, product.axes, product.dtype)
@@ -137,8 +136,8 @@ def _product(site: Site) -> Value:
         if batch is not None and array.shape[batch] != 1:
             raise Refused("a constant is different for each row of the batch")
         row = array if batch is None else np.squeeze(array, axis=batch)
-        is_learned = isinstance(one, Constant) and one.is_learned
-        nodes.append(site.model.weights(Constant(row, is_learned), row.shape, values[0].node))
+        assert one is not None
+        nodes.append(site.model.weights(one.as_array(row), row.shape, values[0].node))
     return Value(site.call(MatrixProduct(), *nodes), placed(rank, order, batch), site.dtype)
 
 

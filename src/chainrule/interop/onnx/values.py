@@ -60,11 +60,18 @@ class Constant:
         Whether it is a weight of the model, or was computed from one. A number by itself is not.
     is_repeated
         Whether the array has size 1 along an axis that has the size of the batch.
+    origin
+        The names of the weights that it is, or was computed from.
     """
 
     array: npt.NDArray[Any]
     is_learned: bool = False
     is_repeated: bool = False
+    origin: frozenset[str] = frozenset()
+
+    def as_array(self, array: npt.NDArray[Any]) -> Constant:
+        """The same weights in another shape or order."""
+        return Constant(array, self.is_learned, self.is_repeated, self.origin)
 
 
 @frozen(eq=False)
