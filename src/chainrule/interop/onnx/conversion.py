@@ -22,7 +22,7 @@ from chainrule.core.layer import Layer
 from chainrule.graph.graph import output_shapes_of
 from chainrule.graph.node import Node
 from chainrule.interop.onnx.layers import Weights
-from chainrule.interop.onnx.values import Arranger, Constant, Operand, Refused, Value
+from chainrule.interop.onnx.values import Arranger, Constant, Operand, RefusedError, Value
 
 
 @define
@@ -86,7 +86,7 @@ class Conversion:
 
 
 def _digest(array: npt.NDArray[Any]) -> tuple[tuple[int, ...], bytes]:
-    return array.shape, hashlib.sha256(array).digest()
+    return array.shape, hashlib.sha256(array.data).digest()
 
 
 @frozen
@@ -130,23 +130,23 @@ class Site:
         """An input that depends on the data."""
         found = self.inputs[number] if number < len(self.inputs) else None
         if not isinstance(found, Value):
-            raise Refused(f"its input {number} must be data")
+            raise RefusedError(f"its input {number} must be data")
         return found
 
     def constant(self, number: int, what: str) -> Constant | None:
         """An input that must be known when the model is read; None if it is left out."""
         found = self.inputs[number] if number < len(self.inputs) else None
         if isinstance(found, Value):
-            raise Refused(f"its {what} depend on the data")
+            raise RefusedError(f"its {what} depend on the data")
         return found
 
     def array(self, number: int, what: str) -> npt.NDArray[Any]:
         """The numbers of a required constant, in the type of the model."""
         found = self.constant(number, what)
         if found is None:
-            raise Refused(f"it has no {what}")
+            raise RefusedError(f"it has no {what}")
         if found.is_repeated or found.array.dtype == object:
-            raise Refused(f"its {what} depend on the size of the batch")
+            raise RefusedError(f"its {what} depend on the size of the batch")
         return found.array.astype(self.dtype)
 
     def optional_array(self, number: int, what: str) -> npt.NDArray[Any] | None:
@@ -157,7 +157,7 @@ class Site:
         """An optional input that is a single number."""
         found = self.optional_array(number, what)
         if found is not None and found.size != 1:
-            raise Refused(f"its {what} are not one number")
+            raise RefusedError(f"its {what} are not one number")
         return None if found is None else float(np.ravel(found)[0])
 
     def call(self, layer: Layer, *nodes: Node, **arrays: npt.NDArray[Any]) -> Node:
@@ -178,7 +178,7 @@ class Site:
         """Refuse the node if one of these outputs is used."""
         for number in numbers:
             if number < len(self.outputs) and self.outputs[number]:
-                raise Refused(f"its output {number} is used")
+                raise RefusedError(f"its output {number} is used")
 
 
 Outputs: TypeAlias = Value | Sequence[Operand | None]

@@ -24,7 +24,7 @@ from chainrule.interop.onnx.folding import dtype_of
 from chainrule.interop.onnx.functions import Elementwise, numbers_of
 from chainrule.interop.onnx.layers import Binary, Scale, Shift, Where
 from chainrule.interop.onnx.moving import placed
-from chainrule.interop.onnx.values import Constant, Operand, Refused, Value
+from chainrule.interop.onnx.values import Constant, Operand, RefusedError, Value
 from chainrule.layers import functions
 from chainrule.layers.activation import Activation, PReLU
 from chainrule.layers.convolution import Convolution, TransposedConvolution
@@ -107,7 +107,7 @@ def dropout(site: Site) -> Outputs:
     site.refuse_outputs(1)
     mode = site.constant(2, "training mode")
     if mode is not None and np.any(mode.array):
-        raise Refused("it drops at inference: training_mode is true")
+        raise RefusedError("it drops at inference: training_mode is true")
     given = site.number(1, "ratio") if site.version >= 12 else site.attributes.get("ratio", 0.5)
     rate = 0.5 if given is None else float(given)
     if not rate or site.attributes.get("is_test", 0):
@@ -138,26 +138,24 @@ def converted(site: Site, to: np.dtype[Any]) -> Outputs:
     is_wider = to.kind in "iu" and value.dtype.kind in "iub" and to.itemsize >= value.dtype.itemsize
     if is_wider or (value.dtype.kind in "iub" and to == site.dtype):
         return Value(value.node, value.axes, to, value.flat)
-    for name, kinds in (("Trunc", INTEGERS), ("NonZero", (np.dtype(bool),))):
-        if value.dtype == site.dtype and to in kinds:
-            return value.mapped(lambda node: site.call(Activation(Elementwise(name)), node), to)
-    raise Refused(f"it converts {value.dtype} to {to}; the model computes in {site.dtype}")
+    if value.dtype == site.dtype and to in (*INTEGERS, np.dtype(bool)):
+        of = Elementwise("NonZero" if to == np.dtype(bool) else "Trunc")
+        return value.mapped(lambda node: site.call(Activation(of), node), to)
+    raise RefusedError(f"it converts {value.dtype} to {to}; the model computes in {site.dtype}")
 
 
 def prelu(site: Site) -> Outputs:
     """`PReLU` if there is a slope for each channel, else a function of two values."""
     value = site.value()
     if isinstance(site.inputs[1], Value):
-        return _of_two(site, lambda: Binary("PRelu"), [value, site.inputs[1]])
+        return _of_two(site, lambda: Binary("PRelu"), _two(site))
     slope = site.array(1, "slope")
     wide = _padded(slope, value.rank)
     if value.order and wide.size == wide.shape[value.order[-1]] and wide.size > 1:
-        return Value(
-            site.call(PReLU(), value.node, slope=np.ravel(wide)), value.axes, value.dtype
-        )
+        return Value(site.call(PReLU(), value.node, slope=np.ravel(wide)), value.axes, value.dtype)
     if slope.size == 1:
         return activated(site, functions.LeakyRelu(float(np.ravel(slope)[0])))
-    return _of_two(site, lambda: Binary("PRelu"), [value, site.inputs[1]])
+    return _of_two(site, lambda: Binary("PRelu"), _two(site))
 
 
 # ------------------------------------------------------------------------------- of several
@@ -185,7 +183,7 @@ def _plus(site: Site, a: Operand, b: Operand) -> Operand:
     if isinstance(a, Constant):
         a, b = b, a
     if isinstance(a, Constant):
-        raise Refused("it adds two constants first")
+        raise RefusedError("it adds two constants first")
     if isinstance(b, Constant):
         return with_biases(site, a, b) or _with_constant(site, a, b, Shift, "Plus") or _of_two(
             site, lambda: Add(broadcast=True), [a, b]
@@ -197,7 +195,7 @@ def _times(site: Site, a: Operand, b: Operand) -> Operand:
     if isinstance(a, Constant):
         a, b = b, a
     if isinstance(a, Constant):
-        raise Refused("it multiplies two constants first")
+        raise RefusedError("it multiplies two constants first")
     if isinstance(b, Constant):
         return _with_constant(site, a, b, Scale, "Times") or _of_two(
             site, lambda: Multiply(broadcast=True), [a, b]
@@ -304,13 +302,13 @@ def mean(site: Site) -> Outputs:
 def _two(site: Site) -> tuple[Operand, Operand]:
     a, b = site.inputs
     if a is None or b is None:
-        raise Refused("one of its two inputs is missing")
+        raise RefusedError("one of its two inputs is missing")
     return a, b
 
 
 def _floats(site: Site, one: Constant) -> npt.NDArray[Any]:
     if one.array.dtype == object:
-        raise Refused("it calculates with the size of the batch")
+        raise RefusedError("it calculates with the size of the batch")
     found: npt.NDArray[Any] = one.array.astype(site.dtype)
     return found
 
@@ -352,7 +350,7 @@ def _with_constant(
 def _row_of(array: npt.NDArray[Any], value: Value) -> npt.NDArray[Any]:
     """The part of a constant that belongs to a row, with its axes in the order of the array."""
     if value.batch is not None and array.shape[value.batch] != 1:
-        raise Refused("a constant is different for each row of the batch")
+        raise RefusedError("a constant is different for each row of the batch")
     rest = [n for n in range(value.rank) if n not in value.order]
     moved = np.transpose(array, [*value.order, *rest])
     return np.reshape(moved, moved.shape[: len(value.order)]) if _are_ones(moved, value) else moved
@@ -377,8 +375,9 @@ def with_biases(site: Site, value: Value, one: Constant) -> Value | None:
     if wide.size != wide.shape[value.order[-1]] or wide.size != value.sizes[value.order[-1]]:
         return None
     origin = site.model.origins.get(id(layer), frozenset()) | one.origin
+    before: Any = layer.unbuilt()
     node = site.model.call(
-        attrs.evolve(layer.unbuilt(), use_bias=True),
+        attrs.evolve(before, use_bias=True),
         *value.node.sources,
         origin=origin,
         weights=layer.weights.value,
@@ -394,17 +393,17 @@ def _of_two(site: Site, make: Callable[[], Layer], given: Sequence[Operand]) -> 
     wide = [one.with_axes([None] * (rank - one.rank) + list(one.axes)) for one in values]
     batches = {one.batch for one in wide if one.batch is not None}
     if len(batches) > 1:
-        raise Refused("the batch is not the same axis of all inputs")
+        raise RefusedError("the batch is not the same axis of all inputs")
     batch = next(iter(batches), None)
     if batch is not None and any(one.batch is None and one.sizes[batch] != 1 for one in wide):
-        raise Refused("one of its inputs has another axis in place of the batch")
+        raise RefusedError("one of its inputs has another axis in place of the batch")
     main = max(wide, key=lambda one: len(one.order))
     real = {n for one in wide for n in one.order}
     for one in given:
         if isinstance(one, Constant):
             array = _padded(one.array, rank)
             if batch is not None and array.shape[batch] != 1:
-                raise Refused("a constant is different for each row of the batch")
+                raise RefusedError("a constant is different for each row of the batch")
             real |= {n for n, count in enumerate(array.shape) if count != 1 and n != batch}
     order = [n for n in range(rank) if n in real and n not in main.order] + main.order
     rest = iter(wide)
@@ -418,7 +417,7 @@ def _of_two(site: Site, make: Callable[[], Layer], given: Sequence[Operand]) -> 
         moved = np.transpose(array, [*order, *others])
         row = np.reshape(moved, moved.shape[: len(order)])
         nodes.append(site.model.weights(one.as_array(row), row.shape, main.node))
-    layer = make()
+    layer: Any = make()
     shapes = {one.row if one.order == order else None for one in wide}
     if type(layer) in (Add, Multiply) and (len(shapes) > 1 or len(wide) < len(given)):
         layer = type(layer)(broadcast=True)

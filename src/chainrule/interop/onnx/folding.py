@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from chainrule.interop.onnx.values import BATCH, Constant, Refused, Size, axis_of
+from chainrule.interop.onnx.values import BATCH, Constant, RefusedError, Size, axis_of
 
 LIMIT = 2**26
 """The largest number of elements of a computed constant, unless a weight is larger itself."""
@@ -43,7 +43,7 @@ def fold(
 
     Raises
     ------
-    Refused
+    RefusedError
         The result would be too large, depends on a size that is not known, or cannot be computed.
     """
     rule = RULES.get(operator)
@@ -51,21 +51,21 @@ def fold(
         return None
     arrays = [None if one is None else one.array for one in given]
     known = [one for one in given if one is not None]
+    origin: frozenset[str] = frozenset().union(*(one.origin for one in known))
     # What is computed from weights is a weight itself, unless these are used elsewhere, too.
     is_own = operator in MOVING or all(uses[name] < 2 for name in origin)
     is_learned = is_own and any(one.is_learned for one in known)
     is_repeated = any(one.is_repeated for one in known)
-    origin = frozenset().union(*(one.origin for one in known))
     sums_one = operator == "MatMul" and known[0].array.shape[-1:] == (1,)
     if operator == "Shape" and is_repeated:
         return [Constant(shape_part(_repeated_shape(known[0].array.shape), attributes))]
     if is_repeated and (operator not in KEEP_REPEATED or sums_one):
-        raise Refused("it calculates with an array that is as long as the batch")
+        raise RefusedError("it calculates with an array that is as long as the batch")
     with np.errstate(all="ignore"):
         try:
             found = rule(arrays, attributes)
         except (TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
-            raise Refused(f"its constants do not fit together: {error!s:.100}") from error
+            raise RefusedError(f"its constants do not fit together: {error!s:.100}") from error
     outputs = found if isinstance(found, list) else [found]
     is_repeated |= operator in ("Expand", "ConstantOfShape") and BATCH in list(
         np.ravel(_array(arrays[-1]))
@@ -79,7 +79,7 @@ def fold(
 def _repeated_shape(shape: tuple[int, ...]) -> list[int | Size]:
     """The shape of an array that is as long as the batch along its only axis of size 1."""
     if shape.count(1) != 1:
-        raise Refused("it needs the shape of an array that is as long as the batch")
+        raise RefusedError("it needs the shape of an array that is as long as the batch")
     return [BATCH if n == 1 else n for n in shape]
 
 
@@ -94,16 +94,16 @@ def integers(constant: Constant | None, what: str) -> list[int]:
     """The numbers of a constant as Python integers."""
     found = sizes(constant, what)
     if any(isinstance(n, Size) for n in found):
-        raise Refused(f"its {what} depend on the size of the batch, or of an open axis")
+        raise RefusedError(f"its {what} depend on the size of the batch, or of an open axis")
     return [int(n) for n in found]  # type: ignore[arg-type]
 
 
 def sizes(constant: Constant | None, what: str) -> list[int | Size]:
     """The numbers of a constant, of which some may be sizes that are not known."""
     if constant is None:
-        raise Refused(f"it has no {what}")
+        raise RefusedError(f"it has no {what}")
     if constant.array.size > 2**16 or constant.array.dtype.kind not in "iuOb":
-        raise Refused(f"its {what} are not a few integers")
+        raise RefusedError(f"its {what} are not a few integers")
     return [n if isinstance(n, Size) else int(n) for n in np.ravel(constant.array).tolist()]
 
 
@@ -112,13 +112,13 @@ def sizes(constant: Constant | None, what: str) -> list[int | Size]:
 
 def _array(given: AnyArray | None) -> AnyArray:
     if given is None:
-        raise Refused("a required input is missing")
+        raise RefusedError("a required input is missing")
     return given
 
 
 def _bounded(shape: Sequence[int]) -> None:
     if math.prod(shape) > LIMIT:
-        raise Refused(f"it would make an array of shape {tuple(shape)}, which is too large")
+        raise RefusedError(f"it would make an array of shape {tuple(shape)}, which is too large")
 
 
 def _binary(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -171,13 +171,13 @@ def dtype_of(number: int) -> np.dtype[Any]:
     import onnx
 
     known = onnx.TensorProto
-    kinds = {
+    kinds: dict[int, str] = {
         known.FLOAT: "f4", known.DOUBLE: "f8", known.FLOAT16: "f2", known.BOOL: "?",
         known.INT8: "i1", known.INT16: "i2", known.INT32: "i4", known.INT64: "i8",
         known.UINT8: "u1", known.UINT16: "u2", known.UINT32: "u4", known.UINT64: "u8",
     }  # fmt: skip
     if number not in kinds:
-        raise Refused(f"its numbers are of the element type {number}")
+        raise RefusedError(f"its numbers are of the element type {number}")
     return np.dtype(kinds[number])
 
 
@@ -230,7 +230,7 @@ def _slice(arrays: Sequence[AnyArray | None], attributes: dict[str, Any]) -> Any
 def python_slice(start: int, end: int, step: int, size: int) -> slice:
     """What ONNX's bounds, which may lie far outside, are in Python."""
     if step == 0:
-        raise Refused("its step is 0")
+        raise RefusedError("its step is 0")
     start, end = (n + size if n < 0 else n for n in (start, end))
     if step > 0:
         return slice(min(max(start, 0), size), min(max(end, 0), size), step)
@@ -252,19 +252,19 @@ def parts_of(size: int, given: Sequence[int] | None, count: int) -> list[int]:
     if given is not None:
         lengths = [int(n) for n in given]
     elif not 0 < count <= size:
-        raise Refused(f"it divides {size} entries into {count} parts")
+        raise RefusedError(f"it divides {size} entries into {count} parts")
     else:
         each = -(-size // count)
         lengths = [min(each, max(size - n * each, 0)) for n in range(count)]
     if sum(lengths) != size or min(lengths, default=-1) < 0:
-        raise Refused(f"its parts {lengths} do not add up to {size}")
+        raise RefusedError(f"its parts {lengths} do not add up to {size}")
     return lengths
 
 
 def _range(arrays: Sequence[AnyArray | None], attributes: dict[str, Any]) -> Any:
     start, limit, delta = map(_array, arrays)
     if any(one.dtype == object for one in (start, limit, delta)):
-        raise Refused("its length depends on the size of the batch, or of an open axis")
+        raise RefusedError("its length depends on the size of the batch, or of an open axis")
     count = max(math.ceil((float(limit) - float(start)) / float(delta)), 0)
     _bounded([count])
     return (start + np.arange(count) * delta).astype(start.dtype)
@@ -375,14 +375,12 @@ RULES: dict[str, Callable[..., Any]] = {
     "Sub": _binary(np.subtract),
     "Tanh": _unary(np.tanh),
     "Tile": _tile,
-    "Transpose": lambda arrays, attributes: np.transpose(
-        _array(arrays[0]), attributes.get("perm")
-    ),
+    "Transpose": lambda arrays, attributes: np.transpose(_array(arrays[0]), attributes.get("perm")),
     "Trilu": _diagonal,
     "Unsqueeze": _unsqueeze,
     "Where": _where,
 }
-"""How each operator is evaluated on arrays; what is missing is not needed for weights and shapes."""
+"""How each operator is evaluated on arrays; the others are not needed for weights and shapes."""
 
 MOVING = (
     "Cast", "CastLike", "Expand", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze",

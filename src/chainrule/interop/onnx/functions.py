@@ -172,7 +172,7 @@ FUNCTIONS: dict[str, tuple[Formula, Formula]] = {
     "Minimum": (lambda z, c: np.minimum(z, c), lambda z, c: _one_where(z < c, z)),
     "Neg": (lambda z: -z, lambda z: -np.ones_like(z)),
     "NonZero": (lambda z: _one_where(z != 0, z), _flat),
-    "Not": (lambda z: 1 - z, _flat),
+    "Not": (lambda z: _one_where(z == 0, z), _flat),
     "Over": (lambda z, c: c / z, lambda z, c: -c / (z * z)),
     "Plus": (lambda z, c: z + c, lambda z, c: np.ones_like(z)),
     "Power": (_power, _power_slope),

@@ -265,14 +265,12 @@ class Take(Layer, repr=False):
 
     def backward(self, delta: Array) -> Array:
         total = np.zeros_like(delta, shape=(len(delta), *self.row))
-        before = (slice(None),) * self.axis
+        before: tuple[Any, ...] = (slice(None),) * self.axis
         if isinstance(self.numbers, int):
             total[(*before, self.numbers)] = delta
-        elif len(set(np.mod(self.numbers, self.row[self.axis - 1]))) == len(self.numbers):
-            total[(*before, list(self.numbers))] = delta
-        else:
-            for place, number in enumerate(self.numbers):
-                total[(*before, number)] += delta[(*before, place)]
+            return total
+        for place, number in enumerate(self.numbers):  # an entry may have been taken repeatedly
+            total[(*before, number)] += delta[(*before, place)]
         return total
 
     def apply(self, inputs: Array) -> Array:
@@ -358,6 +356,16 @@ class Border(Layer, repr=False):
 # ------------------------------------------------------------------------------- arithmetic
 
 
+def _in_table(layer: Layer, attribute: Any, operator: Any) -> None:
+    known = BINARY if isinstance(layer, Binary) else REDUCTIONS
+    if operator not in known:
+        raise ConfigurationError(
+            f"{type(layer).__name__}: unknown operator",
+            expected=", ".join(known),
+            received=repr(operator),
+        )
+
+
 class Binary(Layer, repr=False):
     """A function of two inputs, element by element, with rows that may broadcast.
 
@@ -373,14 +381,7 @@ class Binary(Layer, repr=False):
 
     accepts_any_shape: ClassVar[bool] = True
 
-    operator: str = field()
-
-    @operator.validator
-    def _is_known(self, attribute: Any, operator: Any) -> None:
-        if operator not in BINARY:
-            raise ConfigurationError(
-                "Binary: unknown operator", expected=", ".join(BINARY), received=repr(operator)
-            )
+    operator: str = field(validator=_in_table)
 
     def build(self, *input_shapes: Shape, **options: Any) -> None:
         if len(input_shapes) != 2 or not fit_together(input_shapes):
@@ -567,17 +568,8 @@ class Reduce(Layer, repr=False):
 
     accepts_any_shape: ClassVar[bool] = True
 
-    operator: str = field()
+    operator: str = field(validator=_in_table)
     axes: tuple[int, ...] = field(converter=plain)
-
-    @operator.validator
-    def _is_known(self, attribute: Any, operator: Any) -> None:
-        if operator not in REDUCTIONS:
-            raise ConfigurationError(
-                "Reduce: unknown operator",
-                expected=", ".join(REDUCTIONS),
-                received=repr(operator),
-            )
 
     def build(self, input_shape: Shape, **options: Any) -> None:
         if not all(0 < axis <= len(input_shape) and input_shape[axis - 1] for axis in self.axes):

@@ -29,7 +29,7 @@ from chainrule.interop.onnx.conversion import Conversion, Site
 from chainrule.interop.onnx.elementwise import INTEGERS
 from chainrule.interop.onnx.operators import OPERATORS
 from chainrule.interop.onnx.reading import Source, Step
-from chainrule.interop.onnx.values import Constant, Operand, Refused, Value
+from chainrule.interop.onnx.values import Constant, Operand, RefusedError, Value
 from chainrule.layers.activation import Activation
 
 CALCULATED = (*INTEGERS, np.dtype(bool))
@@ -93,7 +93,7 @@ def load(
         if found.place is not None and found.place not in (error.place or ""):
             error.place = f"{found.place}: {error.place}" if error.place else found.place
         raise
-    except Refused as error:
+    except RefusedError as error:
         raise StorageError(reading.PROBLEM, place=found.place, received=str(error)) from error
 
 
@@ -302,7 +302,7 @@ class _Reader:
                 attributes = self._attributes(step)
                 attributes["count"] = len(step.outputs)
                 found = folding.fold(step.operator, given, attributes, uses)  # type: ignore[arg-type]
-            except Refused as error:
+            except RefusedError as error:
                 self._lack(step, str(error))
                 return True
         if found is None:
@@ -344,7 +344,7 @@ class _Reader:
             elif isinstance(value, bytes):
                 value = value.decode("utf-8", "replace")
             elif isinstance(value, onnx.GraphProto):
-                raise Refused("it contains another graph")
+                raise RefusedError("it contains another graph")
             elif not isinstance(value, int | float):
                 value = [
                     one.decode("utf-8", "replace") if isinstance(one, bytes) else one
@@ -386,17 +386,22 @@ class _Reader:
             return
         used = [name if conversion.uses[name] else "" for name in step.outputs]
         try:
-            site = Site(
-                step.operator, given, self._attributes(step), step.inputs, used, conversion
-            )
+            site = Site(step.operator, given, self._attributes(step), step.inputs, used, conversion)
             self._keep(step, self._converted(site, operator))
-        except Refused as error:
+        except RefusedError as error:
             self._lack(step, str(error))
         except StorageError:
             raise
         except ChainruleError as error:
             self._lack(step, f"{error.problem}; received {error.received!s:.100}")
-        except (TypeError, ValueError, IndexError, KeyError, AttributeError, OverflowError) as error:
+        except (
+            TypeError,
+            ValueError,
+            IndexError,
+            KeyError,
+            AttributeError,
+            OverflowError,
+        ) as error:
             # Attributes and shapes that no valid model has.
             self._lack(step, f"{type(error).__name__}: {error!s:.100}")
 
@@ -412,7 +417,9 @@ class _Reader:
         if operator.calculates_integers:
             others = [one for one in others if one.dtype not in CALCULATED]
         if others and not operator.takes_integers:
-            raise Refused(f"its data are {others[0].dtype}, and the model computes in {site.dtype}")
+            raise RefusedError(
+                f"its data are {others[0].dtype}, and the model computes in {site.dtype}"
+            )
         return operator.rule(site)
 
     def _unsupported(self) -> StorageError:
@@ -461,7 +468,9 @@ class _Reader:
                 hint=f"load(…, constants={{{unused[0]!r}: array}}), or remove it from the model",
             )
         inputs = list(self.inputs.values())
-        found = Graph(inputs[0] if len(inputs) == 1 else inputs, nodes[0] if len(nodes) == 1 else nodes)
+        found = Graph(
+            inputs[0] if len(inputs) == 1 else inputs, nodes[0] if len(nodes) == 1 else nodes
+        )
         try:
             found.build(rng=0, dtype=conversion.dtype)
         except ChainruleError as error:
@@ -517,5 +526,3 @@ def _sizes(entry: Any) -> list[int | None]:
             received=f"{sizes!s:.80}",
         )
     return sizes
-
-

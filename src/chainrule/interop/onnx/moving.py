@@ -22,7 +22,7 @@ from chainrule.interop.onnx.values import (
     OPEN,
     Constant,
     Operand,
-    Refused,
+    RefusedError,
     Size,
     Sizes,
     Value,
@@ -50,7 +50,7 @@ def size(site: Site) -> Outputs:
     """The number of elements, if it does not depend on the batch."""
     taken = site.value().sizes
     if any(isinstance(n, Size) for n in taken):
-        raise Refused("the number of elements depends on the size of the batch")
+        raise RefusedError("the number of elements depends on the size of the batch")
     return [Constant(np.asarray(math.prod(taken), np.int64))]  # type: ignore[arg-type]
 
 
@@ -59,7 +59,7 @@ def transpose(site: Site) -> Outputs:
     value = site.value()
     order = site.attributes.get("perm") or list(reversed(range(value.rank)))
     if sorted(order) != list(range(value.rank)):
-        raise Refused(f"perm={order} does not list the {value.rank} axes")
+        raise RefusedError(f"perm={order} does not list the {value.rank} axes")
     return value.with_axes([value.axes[n] for n in order])
 
 
@@ -67,11 +67,11 @@ def unsqueeze(site: Site) -> Outputs:
     """Axes of size 1, which the array need not have."""
     value, given = site.value(), _axes(site, 1)
     if given is None:
-        raise Refused("it has no axes")
+        raise RefusedError("it has no axes")
     rank = value.rank + len(given)
     new = {axis_of(n, rank) for n in given}
     if len(new) < len(given):
-        raise Refused(f"it lists an axis twice: {given}")
+        raise RefusedError(f"it lists an axis twice: {given}")
     rest = iter(value.axes)
     return value.with_axes([None if n in new else next(rest) for n in range(rank)])
 
@@ -84,7 +84,7 @@ def squeeze(site: Site) -> Outputs:
     gone = {axis_of(n, value.rank) for n in given}
     refuse_batch(value, list(gone), "removes an axis")
     if any(value.sizes[n] != 1 for n in gone):
-        raise Refused(f"it removes axes of the shape {value.sizes}, whose size is not 1")
+        raise RefusedError(f"it removes axes of the shape {value.sizes}, whose size is not 1")
     return without(site, value, gone)
 
 
@@ -122,8 +122,8 @@ def flatten(site: Site) -> Outputs:
     axis = site.attributes.get("axis", 1)
     axis = value.rank if axis == value.rank else axis_of(axis, value.rank)
     one, two = value.sizes[:axis], value.sizes[axis:]
-    if BATCH in one and len(one) > 1 and math.prod(n for n in one if n != BATCH) != 1:  # type: ignore[misc]
-        raise Refused("it joins the batch with another axis")
+    if BATCH in one and len(one) > 1 and _count(one)[0] != 1:
+        raise RefusedError("it joins the batch with another axis")
     return reshaped(site, value, [_joined(one), _joined(two)])
 
 
@@ -141,7 +141,7 @@ def reshape(site: Site) -> Outputs:
     wanted = list(given) if given is not None else sizes(site.constant(1, "sizes"), "sizes")
     if not site.attributes.get("allowzero", 0):
         if any(n == 0 and place >= value.rank for place, n in enumerate(wanted)):
-            raise Refused(f"the shape {wanted} copies a size that the value does not have")
+            raise RefusedError(f"the shape {wanted} copies a size that the value does not have")
         wanted = [value.sizes[place] if n == 0 else n for place, n in enumerate(wanted)]
     return reshaped(site, value, wanted)
 
@@ -155,7 +155,7 @@ def reshaped(site: Site, value: Value, wanted: Sequence[int | Size]) -> Value:
     if place is not None and value.batch is not None:
         before, after = _count(value.sizes[: value.batch]), _count(rest[:place])
         if before != after:
-            raise Refused("it moves the batch among the other axes")
+            raise RefusedError("it moves the batch among the other axes")
     kept = _same_but_for_ones(value, rest, place)
     if kept is not None:
         return kept
@@ -167,7 +167,8 @@ def reshaped(site: Site, value: Value, wanted: Sequence[int | Size]) -> Value:
     flat = None
     if standard.node is not value.node and len(rest) == 1 and OPEN not in row:
         # The same numbers in the order of the array, for a layer that permutes its weights.
-        places = np.reshape(np.arange(math.prod(rest)), [value.sizes[n] for n in value.order])  # type: ignore[arg-type]
+        array = [int(n) for n in value.row if n is not None]
+        places = np.reshape(np.arange(math.prod(array)), array)
         in_onnx = np.transpose(places, [value.order.index(n) for n in sorted(value.order)])
         flat = (site.call(Flatten(), value.node), np.ravel(in_onnx))
     return Value(node, tuple(axes), value.dtype, flat)
@@ -175,7 +176,7 @@ def reshaped(site: Site, value: Value, wanted: Sequence[int | Size]) -> Value:
 
 def _reshape(site: Site, node: Node, rest: Sequence[int | Size], rank: int) -> Node:
     if rest.count(OPEN) > 1:
-        raise Refused("it reshapes rows with several open axes")
+        raise RefusedError("it reshapes rows with several open axes")
     if len(rest) == 1 and rank == 2:
         return site.call(Flatten(), node)
     return site.call(Reshape(tuple(-1 if isinstance(n, Size) else n for n in rest)), node)
@@ -196,7 +197,7 @@ def _place_of_batch(site: Site, value: Value, wanted: Sequence[int | Size]) -> i
             return batch
     if -1 in wanted and _count(known) == _count(row):
         return list(wanted).index(-1)
-    raise Refused(f"it joins or divides the batch: {value.sizes} to {tuple(wanted)}")
+    raise RefusedError(f"it joins or divides the batch: {value.sizes} to {tuple(wanted)}")
 
 
 def _count(given: Sequence[int | Size]) -> tuple[int, int]:
@@ -207,7 +208,7 @@ def _count(given: Sequence[int | Size]) -> tuple[int, int]:
 def _solved(rest: list[int | Size], row: Sequence[int | Size]) -> list[int | Size]:
     """The shape of a row, with the number that -1 stands for."""
     if rest.count(-1) > 1 or any(not isinstance(n, Size) and n < -1 for n in rest):
-        raise Refused(f"the shape {rest} is none")
+        raise RefusedError(f"the shape {rest} is none")
     (count, is_open), (named, is_named) = _count(row), _count([n for n in rest if n != -1])
     if -1 in rest:
         if is_open > is_named and count == named:
@@ -218,13 +219,11 @@ def _solved(rest: list[int | Size], row: Sequence[int | Size]) -> list[int | Siz
             rest[rest.index(-1)] = OPEN  # a multiple of an open axis, which the layer determines
             return rest
     if _count(rest) != (count, is_open):
-        raise Refused(f"rows of the shape {tuple(row)} do not fill {tuple(rest)}")
+        raise RefusedError(f"rows of the shape {tuple(row)} do not fill {tuple(rest)}")
     return rest
 
 
-def _same_but_for_ones(
-    value: Value, rest: Sequence[int | Size], place: int | None
-) -> Value | None:
+def _same_but_for_ones(value: Value, rest: Sequence[int | Size], place: int | None) -> Value | None:
     """The same array with other axes of size 1, if that is all; else None."""
     real = [n for n in value.others if value.axes[n] is not None]
     found: list[int | None] = []
@@ -255,7 +254,7 @@ def concat(site: Site) -> Outputs:
     refuse_batch(main, [axis], "joins")
     order = [*(n for n in main.others if n not in main.order), *main.order]
     if any(one.batch != main.batch for one in values):
-        raise Refused("the batch is not the same axis of all inputs")
+        raise RefusedError("the batch is not the same axis of all inputs")
     nodes = [_as_rows(site, one, order, main) for one in site.inputs]
     node = site.call(Concatenate(order.index(axis) + 1), *nodes)
     return Value(node, placed(main.rank, order, main.batch), main.dtype)
@@ -275,9 +274,9 @@ def _as_rows(site: Site, one: Operand | None, order: Sequence[int], main: Value)
     if isinstance(one, Value):
         return site.rows(one, order)
     if one is None or one.array.ndim != main.rank or one.array.dtype.kind not in "f":
-        raise Refused("a constant that it joins has another number of axes, or is not a float")
+        raise RefusedError("a constant that it joins has another number of axes, or is not a float")
     if main.batch is not None and one.array.shape[main.batch] != 1:
-        raise Refused("a constant that it joins is different for each row of the batch")
+        raise RefusedError("a constant that it joins is different for each row of the batch")
     array = one.array if main.batch is None else np.squeeze(one.array, axis=main.batch)
     array = np.transpose(array, [main.others.index(n) for n in order])
     return site.model.weights(one.as_array(array), array.shape, main.node)
@@ -293,7 +292,7 @@ def split(site: Site) -> Outputs:
     if site.constant(1, "lengths") is not None:
         given = integers(site.constant(1, "lengths"), "lengths")
     if isinstance(length, Size):
-        raise Refused("it splits an open axis")
+        raise RefusedError("it splits an open axis")
     lengths = parts_of(length, given, len(site.outputs))
     ends = np.cumsum(lengths).tolist()
     return [
@@ -337,7 +336,7 @@ def slices(site: Site) -> Outputs:
 def _open_slice(start: int, end: int, step: int) -> slice:
     far = 2**31 - 1
     if step == 0:
-        raise Refused("its step is 0")
+        raise RefusedError("its step is 0")
     begin = None if (step > 0 and start == 0) or (step < 0 and start >= far) else start
     stop = None if end >= far or end <= -far else end
     return slice(begin, stop, step)
@@ -346,9 +345,9 @@ def _open_slice(start: int, end: int, step: int) -> slice:
 def _sliced(site: Site, value: Value, axis: int, taken: slice) -> Value:
     if value.axes[axis] is None:
         if len(range(1)[taken]) != 1:
-            raise Refused("the result is empty")
+            raise RefusedError("the result is empty")
         return value
-    layer = Slice(taken.start, taken.stop, taken.step or 1, axis=value.axes[axis])
+    layer = Slice(taken.start, taken.stop, taken.step or 1, axis=value.axes[axis] or 0)
     return Value(site.call(layer, value.node), value.axes, value.dtype)
 
 
@@ -362,7 +361,7 @@ def gather(site: Site) -> Outputs:
     assert found is not None
     if value.axes[axis] is None:
         if set(numbers) - {0, -1}:
-            raise Refused(f"the entries {numbers} are not in an axis of size 1")
+            raise RefusedError(f"the entries {numbers} are not in an axis of size 1")
         value = _with_real_axis(site, value, axis)
     shape = found.array.shape
     place = value.axes[axis]
@@ -396,7 +395,7 @@ def take_along(site: Site, value: Value, axis: int, numbers: Sequence[int]) -> V
 def _known(value: Value, axis: int) -> int:
     found = value.sizes[axis]
     if isinstance(found, Size):
-        raise Refused(f"the size of axis {axis} is not known when the model is read")
+        raise RefusedError(f"the size of axis {axis} is not known when the model is read")
     return found
 
 
@@ -404,7 +403,7 @@ def tile(site: Site) -> Outputs:
     """The value repeated along its axes."""
     value, repeats = site.value(), integers(site.constant(1, "repeats"), "repeats")
     if len(repeats) != value.rank or min(repeats, default=1) < 1:
-        raise Refused(f"repeats={repeats} for {value.rank} axes")
+        raise RefusedError(f"repeats={repeats} for {value.rank} axes")
     for axis, times in enumerate(repeats):
         if times > 1:
             refuse_batch(value, [axis], "repeats")
@@ -415,26 +414,26 @@ def tile(site: Site) -> Outputs:
 
 def _refuse_large(entries: int) -> None:
     if entries > 2**20:
-        raise Refused(f"it would make an axis of {entries:,} entries")
+        raise RefusedError(f"it would make an axis of {entries:,} entries")
 
 
 def expand(site: Site) -> Outputs:
     """Axes of size 1 repeated, or new ones."""
-    value, wanted = site.value(), sizes(site.constant(1, "sizes"), "sizes")
-    rank = max(value.rank, len(wanted))
-    wanted = [1] * (rank - len(wanted)) + wanted
+    value, given = site.value(), sizes(site.constant(1, "sizes"), "sizes")
+    rank = max(value.rank, len(given))
+    wanted = [*[1] * (rank - len(given)), *given]
     value = value.with_axes([None] * (rank - value.rank) + list(value.axes))
     goal: list[int | Size] = []
     for axis, (have, want) in enumerate(zip(value.sizes, wanted, strict=True)):
         is_kept = want in (1, have) or (have == BATCH and want == site.model.batch_size)
         if not is_kept and (have != 1 or isinstance(want, Size)):
-            raise Refused(f"axis {axis} of size {have} cannot be repeated to {want}")
+            raise RefusedError(f"axis {axis} of size {have} cannot be repeated to {want}")
         goal.append(have if is_kept else want)
     if tuple(goal) == value.sizes:
         return value
     order = value.others
     if OPEN in goal:
-        raise Refused("it repeats rows with an open axis")
+        raise RefusedError("it repeats rows with an open axis")
     shape = tuple(int(goal[n]) for n in order)  # type: ignore[arg-type]
     _refuse_large(max(shape))
     node = site.call(Expand(shape), site.rows(value, order))
@@ -458,7 +457,7 @@ def pad(site: Site) -> Outputs:
     if site.constant(3, "axes") is not None:
         axes = [axis_of(n, value.rank) for n in integers(site.constant(3, "axes"), "axes")]
     if len(amounts) != 2 * len(axes):
-        raise Refused(f"it has {len(amounts)} amounts for {len(axes)} axes")
+        raise RefusedError(f"it has {len(amounts)} amounts for {len(axes)} axes")
     pairs = {axis: (amounts[n], amounts[n + len(axes)]) for n, axis in enumerate(axes)}
     for axis, (before, after) in list(pairs.items()):
         if min(before, after) < 0:
@@ -487,7 +486,7 @@ def _padded_with_copies(
 ) -> Value:
     kinds = {"reflect": "reflect", "edge": "edge", "wrap": "wrap"}
     if mode not in kinds:
-        raise Refused(f"mode={mode!r}")
+        raise RefusedError(f"mode={mode!r}")
     for axis, pair in wide.items():
         numbers = np.arange(_known(value, axis))
         added: Any = np.pad(numbers, pair, mode=kinds[mode])  # type: ignore[call-overload]
@@ -500,7 +499,7 @@ def depth_to_space(site: Site) -> Outputs:
     value, block = site.value(), int(site.attributes["blocksize"])
     n, c, h, w = _four(value)
     if block < 1 or c % block**2:
-        raise Refused(f"{c} channels are not blocks of {block} by {block}")
+        raise RefusedError(f"{c} channels are not blocks of {block} by {block}")
     if site.attributes.get("mode", "DCR") == "DCR":
         value = reshaped(site, value, [n, block, block, c // block**2, h, w])
         order = (0, 3, 4, 1, 5, 2)
@@ -516,7 +515,7 @@ def space_to_depth(site: Site) -> Outputs:
     value, block = site.value(), int(site.attributes["blocksize"])
     n, c, h, w = _four(value)
     if block < 1 or h % block or w % block:
-        raise Refused(f"{h} by {w} places are not blocks of {block} by {block}")
+        raise RefusedError(f"{h} by {w} places are not blocks of {block} by {block}")
     value = reshaped(site, value, [n, c, h // block, block, w // block, block])
     is_deep = site.attributes.get("mode", "DCR") == "DCR"
     order = (0, 3, 5, 1, 2, 4) if is_deep else (0, 1, 3, 5, 2, 4)
@@ -526,6 +525,6 @@ def space_to_depth(site: Site) -> Outputs:
 
 def _four(value: Value) -> tuple[int | Size, int, int, int]:
     if value.rank != 4 or any(n == OPEN or value.batch not in (0, None) for n in value.sizes):
-        raise Refused("it needs images of a known size, with the batch first")
+        raise RefusedError("it needs images of a known size, with the batch first")
     n, c, h, w = value.sizes
     return n, int(c), int(h), int(w)  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ numbers in the order in which they lie in memory, with the rows of its weights i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,7 +24,7 @@ from chainrule.interop.onnx.layers import LogSoftmax, MatrixProduct, Shift
 from chainrule.interop.onnx.moving import placed, reshaped
 from chainrule.interop.onnx.values import (
     Constant,
-    Refused,
+    RefusedError,
     Size,
     Value,
     axis_of,
@@ -45,7 +46,7 @@ def gemm(site: Site) -> Outputs:
     alpha, beta = (float(site.attributes.get(name, 1.0)) for name in ("alpha", "beta"))
     value = site.value()
     if value.rank != 2:
-        raise Refused(f"its data have {value.rank} axes")
+        raise RefusedError(f"its data have {value.rank} axes")
     if site.attributes.get("transA", 0):
         value = value.with_axes(value.axes[::-1])
     matrix = site.array(1, "matrix")
@@ -61,7 +62,7 @@ def gemm(site: Site) -> Outputs:
     if added is None or biases is not None:
         return product
     if value.batch is not None:
-        raise Refused("its summand is different for each row of the batch")
+        raise RefusedError("its summand is different for each row of the batch")
     row = np.broadcast_to(beta * wide, [int(n) for n in product.sizes])  # type: ignore[arg-type]
     moved = np.transpose(row, product.order)
     node = site.call(Shift(moved.shape), product.node, weights=moved)
@@ -71,7 +72,7 @@ def gemm(site: Site) -> Outputs:
 def _dense(site: Site, value: Value, matrix: FloatArray, biases: FloatArray | None) -> Value:
     """The product of the last axis with a matrix."""
     if matrix.ndim != 2 or not matrix.size or value.sizes[-1] != len(matrix):
-        raise Refused(f"a matrix of shape {matrix.shape} does not fit {value.sizes}")
+        raise RefusedError(f"a matrix of shape {matrix.shape} does not fit {value.sizes}")
     refuse_batch(value, [value.rank - 1], "multiplies")
     layer = Dense(matrix.shape[1], use_bias=biases is not None)
     arrays = {"weights": matrix} if biases is None else {"weights": matrix, "biases": biases}
@@ -112,18 +113,18 @@ def _product(site: Site) -> Value:
     ranks = [one.rank if isinstance(one, Value) else one.array.ndim
              for one in site.inputs if one is not None]  # fmt: skip
     if min(ranks) < 2:
-        raise Refused("one of its inputs is a vector")
+        raise RefusedError("one of its inputs is a vector")
     rank = max(ranks)
     values = [one for one in site.inputs if isinstance(one, Value)]
     wide = [one.with_axes([None] * (rank - one.rank) + list(one.axes)) for one in values]
     batches = {one.batch for one in wide if one.batch is not None}
     if len(batches) > 1:
-        raise Refused("the batch is not the same axis of both inputs")
+        raise RefusedError("the batch is not the same axis of both inputs")
     batch = next(iter(batches), None)
     if batch is not None and batch >= rank - 2:
-        raise Refused("it multiplies along the batch")
+        raise RefusedError("it multiplies along the batch")
     if batch is not None and any(one.batch is None and one.sizes[batch] != 1 for one in wide):
-        raise Refused("one of its inputs has another axis in place of the batch")
+        raise RefusedError("one of its inputs has another axis in place of the batch")
     order = [n for n in range(rank) if n != batch]
     rest = iter(wide)
     nodes: list[Node] = []
@@ -134,7 +135,7 @@ def _product(site: Site) -> Value:
         array = site.array(number, "matrices")
         array = np.reshape(array, (*(1,) * (rank - array.ndim), *array.shape))
         if batch is not None and array.shape[batch] != 1:
-            raise Refused("a constant is different for each row of the batch")
+            raise RefusedError("a constant is different for each row of the batch")
         row = array if batch is None else np.squeeze(array, axis=batch)
         assert one is not None
         nodes.append(site.model.weights(one.as_array(row), row.shape, values[0].node))
@@ -145,12 +146,12 @@ def embedding(site: Site, table: Constant, tokens: Value) -> Outputs:
     """`Embedding`, for a Gather whose table is known and whose numbers are data."""
     axis = axis_of(int(site.attributes.get("axis", 0)), table.array.ndim)
     if table.array.ndim != 2 or axis != 0 or table.array.dtype.kind != "f":
-        raise Refused("the table is not a matrix of floats whose rows it takes")
+        raise RefusedError("the table is not a matrix of floats whose rows it takes")
     if tokens.dtype.kind not in "iu":
-        raise Refused("the numbers that it takes are not integers")
+        raise RefusedError("the numbers that it takes are not integers")
     entries, units = table.array.shape
     if not entries or not units:
-        raise Refused("the table is empty")
+        raise RefusedError("the table is empty")
     array = site.array(0, "table")
     node = site.call(Embedding(entries, units), tokens.node, weights=array)
     return Value(node, (*tokens.axes, len(tokens.order) + 1), site.dtype)
@@ -162,9 +163,9 @@ def embedding(site: Site, table: Constant, tokens: Value) -> Outputs:
 def space(value: Value) -> list[int]:
     """The order of the axes of a row that the layers of images need: the channels last."""
     if value.batch not in (0, None) or not 3 <= value.rank <= 5:
-        raise Refused(f"its data have the shape {value.sizes}, not one to three axes of space")
+        raise RefusedError(f"its data have the shape {value.sizes}, not one to three axes of space")
     if value.batch is None:
-        raise Refused("its data have no batch")
+        raise RefusedError("its data have no batch")
     return [*range(2, value.rank), 1]
 
 
@@ -173,7 +174,7 @@ def conv(site: Site) -> Outputs:
     value = site.value()
     order, weights = space(value), site.array(1, "weights")
     if weights.ndim != value.rank or not weights.size:
-        raise Refused(f"weights of shape {weights.shape} for data of shape {value.sizes}")
+        raise RefusedError(f"weights of shape {weights.shape} for data of shape {value.sizes}")
     kernel = weights.shape[2:]
     _require_kernel(site, kernel)
     biases = site.optional_array(2, "biases")
@@ -197,14 +198,14 @@ def conv(site: Site) -> Outputs:
 def _require_kernel(site: Site, kernel: Sequence[int]) -> None:
     given = site.attributes.get("kernel_shape")
     if given is not None and tuple(given) != tuple(kernel):
-        raise Refused(f"kernel_shape={given}, but its weights have {tuple(kernel)}")
+        raise RefusedError(f"kernel_shape={given}, but its weights have {tuple(kernel)}")
 
 
 def _each(site: Site, name: str, axes: int) -> tuple[int, ...]:
     """An attribute with a number for each axis of space."""
     found = site.attributes.get(name) or [1] * axes
     if len(found) != axes:
-        raise Refused(f"{name}={found} for {axes} axes of space")
+        raise RefusedError(f"{name}={found} for {axes} axes of space")
     return tuple(int(n) for n in found)
 
 
@@ -212,7 +213,7 @@ def pairs(site: Site, axes: int) -> tuple[tuple[int, int], ...]:
     """The attribute pads, as (before, after) for each axis of space."""
     found = site.attributes.get("pads") or [0] * 2 * axes
     if len(found) != 2 * axes or min(found) < 0:
-        raise Refused(f"pads={found}")
+        raise RefusedError(f"pads={found}")
     return tuple((int(found[n]), int(found[n + axes])) for n in range(axes))
 
 
@@ -237,7 +238,7 @@ def padding(
 def _same_lower(n: int | Size, k: int, s: int, d: int) -> tuple[int, int]:
     if isinstance(n, Size):
         if s != 1:
-            raise Refused("auto_pad=SAME_LOWER with a stride on an open axis")
+            raise RefusedError("auto_pad=SAME_LOWER with a stride on an open axis")
         n = 0
     missing = max((-(-n // s) - 1) * s + d * (k - 1) + 1 - n, 0) if n else d * (k - 1)
     return missing - missing // 2, missing // 2
@@ -249,14 +250,14 @@ def conv_transpose(site: Site) -> Outputs:
     order, weights = space(value), site.array(1, "weights")
     groups = int(site.attributes.get("group", 1))
     if weights.ndim != value.rank or not weights.size or groups < 1:
-        raise Refused(f"weights of shape {weights.shape} for data of shape {value.sizes}")
+        raise RefusedError(f"weights of shape {weights.shape} for data of shape {value.sizes}")
     kernel = weights.shape[2:]
     _require_kernel(site, kernel)
     stride, dilation = (_each(site, name, len(kernel)) for name in ("strides", "dilations"))
     biases = site.optional_array(2, "biases")
     cut, more = _cut(site, value, kernel, stride, dilation)
     if any(more) and not all(isinstance(n, int) for n in value.sizes[1:]):
-        raise Refused("its padding needs the size of an open axis")
+        raise RefusedError("its padding needs the size of an open axis")
     layer = TransposedConvolution(
         weights.shape[1] * groups,
         kernel,
@@ -298,7 +299,7 @@ def _cut(
             if goal is None:
                 total = reaches[n] + extra[n] - stride[n]
             elif isinstance(size, Size):
-                raise Refused("output_shape on an open axis")
+                raise RefusedError("output_shape on an open axis")
             else:
                 total = stride[n] * (size - 1) + extra[n] + reaches[n] - goal
             half = total // 2
@@ -306,7 +307,7 @@ def _cut(
     ends = [(before, after - extra[n]) for n, (before, after) in enumerate(found)]
     more = [max(-after, 0) for _, after in ends]
     if any(before < 0 for before, _ in ends):
-        raise Refused(f"pads={found}")
+        raise RefusedError(f"pads={found}")
     return tuple((before, max(after, 0)) for before, after in ends), more
 
 
@@ -317,7 +318,7 @@ def batch_norm(site: Site) -> Outputs:
     """`BatchNorm`, with the running statistics of the file."""
     site.refuse_outputs(1, 2, 3, 4)
     if site.attributes.get("training_mode", 0):
-        raise Refused("training_mode=1: it normalises with the batch at inference")
+        raise RefusedError("training_mode=1: it normalises with the batch at inference")
     scale, shift, mean, variance = (site.array(n, "statistics") for n in range(1, 5))
     momentum = float(site.attributes.get("momentum", 0.9))
     layer = BatchNorm(momentum if 0 <= momentum < 1 else 0.9, _epsilon(site))
@@ -335,13 +336,13 @@ def _by_channels(site: Site, layer: Any, **arrays: FloatArray) -> Value:
     """A layer whose rows have the channels, ONNX's axis 1, last."""
     value = site.value()
     if value.rank < 2:
-        raise Refused("its data have no axis of channels")
+        raise RefusedError("its data have no axis of channels")
     refuse_batch(value, [1], "has its channels")
     if value.batch is None:
-        raise Refused("its data have no batch")
+        raise RefusedError("its data have no batch")
     order = [*(n for n in value.order if n != 1), 1]
     if any(array.shape != (value.sizes[1],) for array in arrays.values()):
-        raise Refused("it does not have one number for each channel")
+        raise RefusedError("it does not have one number for each channel")
     node = site.call(layer, site.rows(value, order), **arrays)
     return Value(node, placed(value.rank, order, value.batch), value.dtype)
 
@@ -349,7 +350,9 @@ def _by_channels(site: Site, layer: Any, **arrays: FloatArray) -> Value:
 def instance_norm(site: Site) -> Outputs:
     """`GroupNorm` with a group for each channel."""
     scale, shift = site.array(1, "scale"), site.array(2, "shift")
-    return _by_channels(site, GroupNorm(len(scale), _epsilon(site)), scale=scale, shift=shift)
+    return _by_channels(
+        site, GroupNorm(groups=len(scale), epsilon=_epsilon(site)), scale=scale, shift=shift
+    )
 
 
 def group_norm(site: Site) -> Outputs:
@@ -358,7 +361,7 @@ def group_norm(site: Site) -> Outputs:
     scale, shift = site.array(1, "scale"), site.array(2, "shift")
     if site.version < 21 and scale.shape == shift.shape == (groups,) and isinstance(channels, int):
         scale, shift = (np.repeat(one, channels // groups) for one in (scale, shift))
-    return _by_channels(site, GroupNorm(groups, _epsilon(site)), scale=scale, shift=shift)
+    return _by_channels(site, GroupNorm(groups=groups, epsilon=_epsilon(site)), scale=scale, shift=shift)
 
 
 def layer_norm(site: Site) -> Outputs:
@@ -377,18 +380,18 @@ def _by_vectors(site: Site, layer: Any, names: Sequence[str]) -> Value:
     axis = axis_of(int(site.attributes.get("axis", -1)), value.rank)
     last = range(axis, value.rank)
     refuse_batch(value, list(last), "normalises")
-    row = value.sizes[axis:]
-    if any(isinstance(n, Size) for n in row):
-        raise Refused("it normalises along an open axis")
+    row = tuple(n for n in value.sizes[axis:] if not isinstance(n, Size))
+    if len(row) < len(last):
+        raise RefusedError("it normalises along an open axis")
     joined = value
     if len(last) > 1:
         joined = reshaped(site, value, [*value.sizes[:axis], -1])
-    count = int(np.prod(row))  # type: ignore[arg-type]
+    count = math.prod(row)
     arrays = {}
     for number, name in enumerate(names, 1):
         given = site.optional_array(number, name)
         neutral = float(name == "scale")
-        array = np.full(row, neutral) if given is None else np.broadcast_to(given, row)  # type: ignore[arg-type]
+        array = np.full(row, neutral) if given is None else np.broadcast_to(given, row)
         arrays[name] = np.reshape(array, count)
     end = joined.rank - 1
     order = [*(n for n in joined.order if n != end), end]
@@ -434,7 +437,7 @@ def lp_normalization(site: Site) -> Outputs:
     axis = axis_of(axis, value.rank)
     refuse_batch(value, [axis], "normalises")
     if p not in (1, 2):
-        raise Refused(f"p={p}")
+        raise RefusedError(f"p={p}")
     length = reduced(site, value, f"L{p}", [axis], keep=True)
     inverse = activated(site, Elementwise("Inverse"), length)
     from chainrule.layers.merge import Multiply

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from chainrule import files
 from chainrule.core.errors import ConfigurationError, StorageError
 from chainrule.core.extras import required
 from chainrule.interop.onnx.folding import dtype_of
-from chainrule.interop.onnx.values import Refused
+from chainrule.interop.onnx.values import RefusedError
 
 NODES_LIMIT = 100_000
 """The largest number of nodes, with all functions written out."""
@@ -132,7 +133,7 @@ def array_of(tensor: Any, folder: Path | None) -> npt.NDArray[Any]:
     shape, name = tuple(tensor.dims), f"tensor {tensor.name!r:.80}"
     try:
         dtype = dtype_of(tensor.data_type)
-    except Refused as error:
+    except RefusedError as error:
         raise StorageError(
             "a tensor has numbers of an element type that is not supported",
             place=name,
@@ -186,10 +187,10 @@ def _external(
             received=f"{location!r:.80}",
         )
     numbers = {key: entries.get(key) for key in ("offset", "length")}
-    if any(text is not None and not (text.isascii() and text.isdigit()) or len(text or "") > 18
-           for text in numbers.values()):  # fmt: skip
-        raise StorageError(PROBLEM, place=name, expected="an offset and a length",
-                           received=f"{numbers!r:.80}")  # fmt: skip
+    if not all(text is None or (re.fullmatch("[0-9]{1,18}", text)) for text in numbers.values()):
+        raise StorageError(
+            PROBLEM, place=name, expected="an offset and a length", received=f"{numbers!r:.80}"
+        )
     need, offset = math.prod(shape) * dtype.itemsize, int(numbers["offset"] or 0)
     with files.reading(target, "the weights of an ONNX model") as file:
         size = os.fstat(file.fileno()).st_size
@@ -267,6 +268,4 @@ def body(function: Any, step: Step, prefix: str) -> list[Step]:
     for node in function.node:
         for name in node.output:
             names.setdefault(name, f"{prefix}/{name}")
-    return [
-        step_of(node, number, names, given) for number, node in enumerate(function.node)
-    ]
+    return [step_of(node, number, names, given) for number, node in enumerate(function.node)]

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from chainrule.graph.node import Node
 from chainrule.interop.onnx.conversion import Outputs, Site
-from chainrule.interop.onnx.values import Refused, Value
+from chainrule.interop.onnx.values import RefusedError, Value
 from chainrule.layers.merge import Concatenate
 from chainrule.layers.recurrent import GRU, LSTM, Recurrent, SimpleRNN
 from chainrule.layers.reshape import Reshape, Slice
@@ -37,9 +37,9 @@ def recurrent(site: Site) -> Outputs:
     value = site.value()
     time, batch = (1, 0) if site.attributes.get("layout", 0) else (0, 1)
     if value.rank != 3:
-        raise Refused(f"its data have {value.rank} axes")
+        raise RefusedError(f"its data have {value.rank} axes")
     if value.batch != batch:
-        raise Refused(
+        raise RefusedError(
             f"the batch is axis {batch} of its data; load(…, batch_axes={{name: {batch}}}) says "
             "so, if it is that of an input"
         )
@@ -49,16 +49,18 @@ def recurrent(site: Site) -> Outputs:
         site.attributes.get("direction", "forward")
     )
     if count is None or w.ndim != 3 or r.ndim != 3 or len(w) != count or len(r) != count:
-        raise Refused(f"weights of shape {w.shape} and {r.shape}")
+        raise RefusedError(f"weights of shape {w.shape} and {r.shape}")
     units = r.shape[2]
     if w.shape[1] != len(gates) * units or r.shape[1] != len(gates) * units:
-        raise Refused(f"weights of shape {w.shape} and {r.shape}")
+        raise RefusedError(f"weights of shape {w.shape} and {r.shape}")
     biases = site.optional_array(3, "biases")
     if biases is None:
         biases = np.zeros((count, 2 * len(gates) * units), site.dtype)
     biases = np.reshape(biases, (count, 2, len(gates) * units))
     if site.operator == "GRU" and not site.attributes.get("linear_before_reset", 0):
-        raise Refused("linear_before_reset=0: it resets before the product, chainrule after it")
+        raise RefusedError(
+            "linear_before_reset=0: it resets before the product, chainrule after it"
+        )
     x = site.rows(value, [time, 2])
     is_reverse = site.attributes.get("direction", "forward") == "reverse"
     sequences, lasts = [], []
@@ -74,17 +76,17 @@ def recurrent(site: Site) -> Outputs:
 def _refuse_options(site: Site, functions: list[str], time: int, value: Value) -> None:
     given = site.attributes.get("activations") or functions
     if any(one.lower() != functions[n % len(functions)].lower() for n, one in enumerate(given)):
-        raise Refused(f"activations={given}")
+        raise RefusedError(f"activations={given}")
     for name in ("clip", "input_forget"):
         if site.attributes.get(name, 0):
-            raise Refused(f"{name}={site.attributes[name]}")
+            raise RefusedError(f"{name}={site.attributes[name]}")
     lengths = site.constant(4, "lengths")
     if lengths is not None and set(np.ravel(lengths.array).tolist()) != {value.sizes[time]}:
-        raise Refused("its sequences have lengths of their own")
+        raise RefusedError("its sequences have lengths of their own")
     for number, what in ((5, "initial state"), (6, "initial cell"), (7, "peepholes")):
         constant = site.constant(number, what)
         if constant is not None and (constant.array.dtype == object or np.any(constant.array)):
-            raise Refused(f"it has {what}s other than 0")
+            raise RefusedError(f"it has {what}s other than 0")
 
 
 def _arrays(

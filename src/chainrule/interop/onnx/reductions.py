@@ -17,7 +17,7 @@ from chainrule.interop.onnx.functions import Elementwise
 from chainrule.interop.onnx.layers import Reduce, WideAveragePool, WideMaxPool
 from chainrule.interop.onnx.moving import placed, renumbered
 from chainrule.interop.onnx.products import padding, space
-from chainrule.interop.onnx.values import Refused, Size, Value, axis_of, refuse_batch
+from chainrule.interop.onnx.values import RefusedError, Size, Value, axis_of, refuse_batch
 from chainrule.layers.pooling import AveragePool, GlobalAveragePool, GlobalMaxPool, MaxPool
 from chainrule.layers.resize import Pad
 from chainrule.layers.windows import reach
@@ -36,7 +36,7 @@ def reduction(operator: str) -> Rule:
             given = integers(site.constant(1, "axes"), "axes")
         if not given and site.attributes.get("noop_with_empty_axes", 0):
             if operator in ONES:
-                raise Refused("it has no axes")
+                raise RefusedError("it has no axes")
             return value
         axes = [axis_of(int(n), value.rank) for n in given or range(value.rank)]
         return reduced(site, value, operator, axes, keep=bool(site.attributes.get("keepdims", 1)))
@@ -88,7 +88,7 @@ def max_pool(site: Site) -> Outputs:
     """`MaxPool`."""
     site.refuse_outputs(1)
     if site.attributes.get("storage_order", 0):
-        raise Refused("storage_order=1")
+        raise RefusedError("storage_order=1")
     return _pool(site, MaxPool, WideMaxPool)
 
 
@@ -102,7 +102,7 @@ def _pool(site: Site, plain: type[Any], wide: type[Any]) -> Outputs:
     order, size = space(value), tuple(int(n) for n in site.attributes["kernel_shape"])
     axes = value.rank - 2
     if len(size) != axes:
-        raise Refused(f"kernel_shape={size} for {axes} axes of space")
+        raise RefusedError(f"kernel_shape={size} for {axes} axes of space")
     stride = tuple(int(n) for n in site.attributes.get("strides") or [1] * axes)
     dilation = tuple(int(n) for n in site.attributes.get("dilations") or [1] * axes)
     ceil: bool | tuple[bool, ...] = bool(site.attributes.get("ceil_mode", 0))
@@ -114,12 +114,12 @@ def _pool(site: Site, plain: type[Any], wide: type[Any]) -> Outputs:
             ceil = _starts_inside(value, size, stride, dilation, around)
         node, around = site.call(Pad(around), node), "valid"
     elif counted and around == "same":
-        raise Refused("count_include_pad=1 with auto_pad")
+        raise RefusedError("count_include_pad=1 with auto_pad")
     is_plain = isinstance(around, str) and ceil is False and set(dilation) == {1}
     if is_plain:
         layer = plain(size, stride, around)
     elif around == "same":
-        raise Refused("auto_pad with dilations or ceil_mode")
+        raise RefusedError("auto_pad with dilations or ceil_mode")
     else:
         amounts = around if not isinstance(around, str) else ((0, 0),) * axes
         layer = wide(size, stride, amounts=amounts, dilation=dilation, ceil=ceil)
@@ -139,7 +139,7 @@ def _starts_inside(
         value.sizes[2:], size, stride, dilation, around, strict=True
     ):
         if isinstance(n, Size):
-            raise Refused("ceil_mode with count_include_pad on an open axis")
+            raise RefusedError("ceil_mode with count_include_pad on an open axis")
         full = (n + before + after - reach(k, d)) // s + 1
         found.append(full * s < n + before)
     return tuple(found)

@@ -16,7 +16,7 @@ from chainrule.interop.onnx.conversion import Outputs, Site
 from chainrule.interop.onnx.folding import integers
 from chainrule.interop.onnx.layers import Mix
 from chainrule.interop.onnx.moving import take_along
-from chainrule.interop.onnx.values import Refused, Size, Value, axis_of, refuse_batch
+from chainrule.interop.onnx.values import RefusedError, Size, Value, axis_of, refuse_batch
 from chainrule.layers.resize import Upsample
 
 ROUND = {
@@ -46,16 +46,18 @@ def resize(site: Site) -> Outputs:
         return _resized(site, value, scales, {}, "asymmetric", "floor")
     axes = [axis_of(int(n), value.rank) for n in site.attributes.get("axes") or range(value.rank)]
     scale_list = _given(site, 2, "scales")
-    sizes = None if site.constant(3, "sizes") is None else integers(site.constant(3, "sizes"), "sizes")
+    sizes = (
+        None if site.constant(3, "sizes") is None else integers(site.constant(3, "sizes"), "sizes")
+    )
     if site.attributes.get("keep_aspect_ratio_policy", "stretch") != "stretch":
-        raise Refused("keep_aspect_ratio_policy")
+        raise RefusedError("keep_aspect_ratio_policy")
     if sizes is not None and len(sizes) == len(axes):
         goal = dict(zip(axes, sizes, strict=True))
         scales = {n: size / _known(value, n) for n, size in goal.items() if n != value.batch}
     elif scale_list is not None and len(scale_list) == len(axes):
         scales, goal = dict(zip(axes, scale_list, strict=True)), {}
     else:
-        raise Refused("it has neither a scale nor a size for each axis")
+        raise RefusedError("it has neither a scale nor a size for each axis")
     if value.batch in goal:
         del goal[value.batch]
     return _resized(
@@ -76,7 +78,9 @@ def _given(site: Site, number: int, what: str) -> list[float] | None:
 def _known(value: Value, axis: int) -> int:
     found = value.sizes[axis]
     if isinstance(found, Size):
-        raise Refused(f"it resizes axis {axis}, whose size is not known when the model is read")
+        raise RefusedError(
+            f"it resizes axis {axis}, whose size is not known when the model is read"
+        )
     return found
 
 
@@ -89,7 +93,9 @@ def _resized(
     nearest: str,
 ) -> Value:
     changed = {
-        n: scale for n, scale in scales.items() if scale != 1 or (n in goal and goal[n] != value.sizes[n])
+        n: scale
+        for n, scale in scales.items()
+        if scale != 1 or (n in goal and goal[n] != value.sizes[n])
     }
     refuse_batch(value, list(changed), "resizes")
     mode = site.attributes.get("mode", "nearest")
@@ -99,28 +105,33 @@ def _resized(
     for axis, scale in changed.items():
         size = _known(value, axis)
         if not 0 < scale < LARGEST:
-            raise Refused(f"a scale of {scale}")
+            raise RefusedError(f"a scale of {scale}")
         wanted = goal.get(axis, math.floor(size * scale))
         if not 0 < wanted <= LARGEST:
-            raise Refused(f"an axis of {wanted:,} entries")
+            raise RefusedError(f"an axis of {wanted:,} entries")
         places = _coordinates(size, wanted, scale, transformation)
         if mode == "nearest":
             if nearest not in ROUND:
-                raise Refused(f"nearest_mode={nearest!r}")
+                raise RefusedError(f"nearest_mode={nearest!r}")
             numbers = np.clip(ROUND[nearest](places), 0, size - 1).astype(int)  # type: ignore[operator]
             value = take_along(site, value, axis, numbers.tolist())
         else:
             matrix = _matrix(site, size, places, scale, mode, transformation)
             place = value.axes[axis]
             if place is None:
-                raise Refused("it interpolates along an axis of size 1")
+                raise RefusedError("it interpolates along an axis of size 1")
             node = site.call(Mix(wanted, size, place), value.node, matrix=matrix)
             value = Value(node, value.axes, value.dtype)
     return value
 
 
 def _upsampled(
-    site: Site, value: Value, changed: dict[int, float], mode: str, transformation: str, nearest: str
+    site: Site,
+    value: Value,
+    changed: dict[int, float],
+    mode: str,
+    transformation: str,
+    nearest: str,
 ) -> Value | None:
     """With an `Upsample`, if it is the same."""
     is_same = (mode == "nearest" and transformation == "asymmetric" and nearest == "floor") or (
@@ -157,7 +168,7 @@ def _coordinates(size: int, wanted: int, scale: float, transformation: str) -> n
         return at * (size - 1) / (length - 1) if length > 1 else np.zeros(wanted)
     if transformation == "asymmetric":
         return at / scale
-    raise Refused(f"coordinate_transformation_mode={transformation!r}")
+    raise RefusedError(f"coordinate_transformation_mode={transformation!r}")
 
 
 def _matrix(
@@ -195,7 +206,8 @@ def _kernel(mode: str, a: float) -> tuple[Any, int]:
     """The weight of an entry by its distance, and how far it reaches."""
 
     def linear(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        return np.maximum(1 - x, 0)
+        found: npt.NDArray[Any] = np.maximum(1 - x, 0)
+        return found
 
     def cubic(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
         near = ((a + 2) * x - (a + 3)) * x * x + 1
@@ -206,4 +218,4 @@ def _kernel(mode: str, a: float) -> tuple[Any, int]:
         return linear, 1
     if mode == "cubic":
         return cubic, 2
-    raise Refused(f"mode={mode!r}")
+    raise RefusedError(f"mode={mode!r}")

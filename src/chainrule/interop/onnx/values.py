@@ -29,7 +29,7 @@ from chainrule.interop.onnx.layers import Unsqueeze
 from chainrule.layers.reshape import Permute
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """An operator, as this node uses it, has no counterpart; the message says why."""
 
 
@@ -192,11 +192,11 @@ class Arranger:
 def axis_of(number: int, rank: int) -> int:
     """An ONNX axis, which may count from the end, as a number from 0."""
     if not -rank <= number < rank:
-        raise Refused(f"it has no axis {number}: the value has {rank} axes")
+        raise RefusedError(f"it has no axis {number}: the value has {rank} axes")
     return number % rank
 
 
 def refuse_batch(value: Value, axes: Sequence[int], what: str) -> None:
     """Refuse an operator that acts along the batch."""
     if value.batch is not None and value.batch in axes:
-        raise Refused(f"it {what} along axis {value.batch}, which is the batch")
+        raise RefusedError(f"it {what} along axis {value.batch}, which is the batch")
