@@ -31,6 +31,7 @@ from chainrule.interop.onnx.operators import OPERATORS
 from chainrule.interop.onnx.reading import Source, Step
 from chainrule.interop.onnx.values import Constant, Operand, RefusedError, Value
 from chainrule.layers.activation import Activation
+from chainrule.storage.messages import cut
 
 CALCULATED = (*INTEGERS, np.dtype(bool))
 """What a model may calculate with besides its own type, as floats."""
@@ -93,8 +94,15 @@ def load(
         if found.place is not None and found.place not in (error.place or ""):
             error.place = f"{found.place}: {error.place}" if error.place else found.place
         raise
-    except RefusedError as error:
-        raise StorageError(reading.PROBLEM, place=found.place, received=str(error)) from error
+    except ChainruleError:
+        raise
+    except Exception as error:  # protobuf and NumPy may raise anything for what is in a file
+        raise StorageError(
+            reading.PROBLEM,
+            place=found.place,
+            expected="a valid model, which onnx.checker.check_model accepts",
+            received=cut(f"{type(error).__name__}: {error}", 200),
+        ) from error
 
 
 @define
