@@ -9,9 +9,9 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from interop.exporters import DATA
 
 from chainrule.core.errors import ChainruleError, StorageError
+from interop.exporters import DATA
 
 pytestmark = pytest.mark.edges
 
@@ -119,8 +119,8 @@ def test_a_tensor_has_the_numbers_of_its_shape_or_is_refused(fields):
 
 GREEDY = {
     "ConstantOfShape": "s = Constant<value_ints = [1000000, 1000000]>() c = ConstantOfShape(s)",
-    "Expand": "s = Constant<value_ints = [1000000, 1000000]>() o = Constant<value_floats = [1.0]>() "
-    "c = Expand(o, s)",
+    "Expand": "s = Constant<value_ints = [1000000, 1000000]>() "
+    "o = Constant<value_floats = [1.0]>() c = Expand(o, s)",
     "Range": "a = Constant<value_int = 0>() b = Constant<value_int = 1000000000000>() "
     "d = Constant<value_int = 1>() c = Range(a, b, d)",
     "Tile": "o = Constant<value_floats = [1.0]>() s = Constant<value_ints = [100000000000]>() "
@@ -170,7 +170,8 @@ def test_a_pipe_in_the_folder_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "numbers", [{"offset": 1}, {"length": 47}, {"offset": -8}, {"offset": "9" * 30}, {"length": "x"}]
+    "numbers",
+    [{"offset": 1}, {"length": 47}, {"offset": -8}, {"offset": "9" * 30}, {"length": "x"}],
 )
 def test_offsets_and_lengths_stay_in_the_file(numbers, tmp_path):
     (tmp_path / "weights.bin").write_bytes(b"\0" * 48)
@@ -189,14 +190,18 @@ def test_a_model_in_memory_reads_no_files(tmp_path):
 
 
 def test_a_cycle_is_named():
-    model = parser.parse_model(HEADER + "g (float[N, 4] x) => (float[N, 4] y) { a = Tanh(x) y = Tanh(a) }")
+    model = parser.parse_model(
+        HEADER + "g (float[N, 4] x) => (float[N, 4] y) { a = Tanh(x) y = Tanh(a) }"
+    )
     model.graph.node[0].input[0] = "y"
     with pytest.raises(StorageError, match="no node before it computes"):
         onnx.load(model)
 
 
 def test_a_value_that_is_computed_twice_is_named():
-    model = parser.parse_model(HEADER + "g (float[N, 4] x) => (float[N, 4] y) { y = Tanh(x) y = Neg(x) }")
+    model = parser.parse_model(
+        HEADER + "g (float[N, 4] x) => (float[N, 4] y) { y = Tanh(x) y = Neg(x) }"
+    )
     with pytest.raises(StorageError, match="value 'y'"):
         onnx.load(model)
 
@@ -205,7 +210,7 @@ def test_functions_that_multiply_end_at_a_number_of_nodes():
     header = '<ir_version: 9, opset_import: ["" : 18, "own" : 1]>\n'
     text = header + "g (float[N, 4] x) => (float[N, 4] y) { y = own.f40(x) }\n"
     for n in range(1, 41):
-        text += f'<domain: "own", opset_import: ["" : 18, "own" : 1]>\n'
+        text += '<domain: "own", opset_import: ["" : 18, "own" : 1]>\n'
         text += f"f{n} (a) => (c) {{ b = own.f{n - 1}(a) c = own.f{n - 1}(b) }}\n"
     text += '<domain: "own", opset_import: ["" : 18]>\nf0 (a) => (b) { b = Identity(a) }'
     with pytest.raises(StorageError, match="too many nodes"):
@@ -233,14 +238,18 @@ def test_an_unknown_version_of_the_operators_is_named(versions):
 def test_a_model_without_a_graph_without_outputs_without_inputs():
     empty = parser.parse_model(DENSE)
     del empty.graph.output[:]
-    constant = parser.parse_model(HEADER + "g () => (float[1] y) { y = Constant<value_floats = [1.0]>() }")
+    constant = parser.parse_model(
+        HEADER + "g () => (float[1] y) { y = Constant<value_floats = [1.0]>() }"
+    )
     for model in (ModelProto(), empty, constant):
         with pytest.raises(StorageError):
             onnx.load(model)
 
 
 def test_attributes_of_the_wrong_kind_are_named_with_the_node():
-    model = parser.parse_model(HEADER + "g (float[N, 4] x) => (float[N, 4] y) { y = Softmax<axis = 1>(x) }")
+    model = parser.parse_model(
+        HEADER + "g (float[N, 4] x) => (float[N, 4] y) { y = Softmax<axis = 1>(x) }"
+    )
     model.graph.node[0].attribute[0].CopyFrom(helper.make_attribute("axis", "text"))
     with pytest.raises(StorageError, match="Softmax"):
         onnx.load(model)

@@ -37,7 +37,11 @@ def positive(shape):
 def test_every_function_has_its_derivative(name):
     low, high = DOMAINS.get(name, (-2.0, 2.0))
     rng = np.random.default_rng(0)
-    report = check_layer(Activation(Elementwise(name, NUMBERS.get(name, ()))), (4,), inputs=lambda shape: rng.uniform(low, high, shape))
+    report = check_layer(
+        Activation(Elementwise(name, NUMBERS.get(name, ()))),
+        (4,),
+        inputs=lambda shape: rng.uniform(low, high, shape),
+    )
     assert report, report
 
 

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import pytest
-from interop.exporters import DATA, FILES
 
 import chainrule
 from chainrule import (
@@ -26,6 +25,7 @@ from chainrule import (
     optimizers,
 )
 from chainrule.core.errors import ConfigurationError, StorageError
+from interop.exporters import DATA, FILES
 
 pytestmark = pytest.mark.edges
 
@@ -37,7 +37,7 @@ from chainrule.interop.onnx.layers import Reduce  # noqa: E402
 
 
 def model_of(text, *, opset=18, **arrays):
-    """A model from its text, with arrays as initializers; those that it does not have are inputs."""
+    """A model from its text, with arrays as initializers."""
     header = f'<ir_version: 9, opset_import: ["" : {opset}]>\n'
     model = parser.parse_model(header + text)
     for name, array in arrays.items():
@@ -331,7 +331,8 @@ def test_layers_with_statistics_and_chance_are_those_of_chainrule():
 
 
 def test_several_inputs_and_outputs():
-    text = """g (float[N, 4] first, float[N, 4] second) => (float[N, 4] a, float[N, 8] b, float[N, 4] c) {
+    text = """g (float[N, 4] first, float[N, 4] second)
+    => (float[N, 4] a, float[N, 8] b, float[N, 4] c) {
         a = Add(first, second)
         b = Concat<axis = 1>(first, second)
         c = Identity(second)
@@ -359,7 +360,10 @@ def test_functions_of_the_model_are_written_out():
 def test_operators_that_onnx_defines_by_others_are_written_out():
     text = "g (float[N, 4] x) => (float[N, 4] y) { y = Softsign(x) }"
     assert kinds(onnx.load(model_of(text))) == [Activation]
-    text = "g (float[N, 4] x, float[N, 4] z) => (float[N, 4] y) { c = Greater(x, z) y = Where(c, x, z) }"
+    text = """g (float[N, 4] x, float[N, 4] z) => (float[N, 4] y) {
+        c = Greater(x, z)
+        y = Where(c, x, z)
+    }"""
     assert_as_reference(model_of(text), numbers(5, 4), numbers(5, 4, seed=1))
 
 

@@ -22,6 +22,7 @@ from chainrule.core.layer import Layer
 from chainrule.graph.graph import output_shapes_of
 from chainrule.graph.node import Node
 from chainrule.interop.onnx.layers import Weights
+from chainrule.interop.onnx.reading import Allowance
 from chainrule.interop.onnx.values import Arranger, Constant, Operand, RefusedError, Value
 
 
@@ -39,12 +40,15 @@ class Conversion:
         The number of rows that the file was written for, if it is fixed.
     uses
         How often each name is used.
+    allowance
+        How many numbers may still be made.
     """
 
     version: int
     dtype: np.dtype[Any]
     batch_size: int | None
     uses: Counter[str]
+    allowance: Allowance
     arranger: Arranger = field(init=False)
     shared: dict[Any, Layer] = field(factory=dict)
     origins: dict[int, frozenset[str]] = field(factory=dict)
@@ -63,6 +67,7 @@ class Conversion:
 
         Where the same weights are used again in the same way, it is the same layer.
         """
+        self.allowance.spend(sum(array.size for array in arrays.values()))
         given = {name: np.ascontiguousarray(array, self.dtype) for name, array in arrays.items()}
         key = (repr(layer), origin, *map(_digest, given.values())) if origin and given else None
         if key in self.shared:

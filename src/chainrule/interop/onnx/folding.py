@@ -177,7 +177,8 @@ def dtype_of(number: int) -> np.dtype[Any]:
         known.UINT8: "u1", known.UINT16: "u2", known.UINT32: "u4", known.UINT64: "u8",
     }  # fmt: skip
     if number not in kinds:
-        raise RefusedError(f"its numbers are of the element type {number}")
+        names = {value: name for name, value in known.DataType.items()}
+        raise RefusedError(f"its numbers are of the element type {names.get(number, number)}")
     return np.dtype(kinds[number])
 
 

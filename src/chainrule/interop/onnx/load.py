@@ -28,7 +28,7 @@ from chainrule.interop.onnx import folding, products, reading
 from chainrule.interop.onnx.conversion import Conversion, Site
 from chainrule.interop.onnx.elementwise import INTEGERS
 from chainrule.interop.onnx.operators import OPERATORS
-from chainrule.interop.onnx.reading import Source, Step
+from chainrule.interop.onnx.reading import Allowance, Source, Step
 from chainrule.interop.onnx.values import Constant, Operand, RefusedError, Value
 from chainrule.layers.activation import Activation
 from chainrule.storage.messages import cut
@@ -96,6 +96,14 @@ def load(
         raise
     except ChainruleError:
         raise
+    except RefusedError as error:  # of an input, before any node
+        raise StorageError(
+            "the model's numbers are of a type that a model here cannot have",
+            place=found.place,
+            expected="float32 or float64, and integers for the tokens of a table",
+            received=str(error),
+            hint="convert the model to float32 first",
+        ) from error
     except Exception as error:  # protobuf and NumPy may raise anything for what is in a file
         raise StorageError(
             reading.PROBLEM,
@@ -116,6 +124,7 @@ class _Reader:
     inputs: dict[str, Input] = field(factory=dict)
     lacking: list[tuple[str, str, str]] = field(factory=list)
     names: set[str] = field(factory=set)
+    allowance: Allowance = field(factory=lambda: Allowance(reading.SPARE))
 
     def graph(self) -> Graph:
         """All of it."""
@@ -126,7 +135,9 @@ class _Reader:
         dtype, rows = self._dtype(entries), self._batch_size(entries)
         uses = Counter(name for node in graph.node for name in node.input)
         uses.update(one.name for one in graph.output)
-        conversion = Conversion(versions[""], dtype, rows, uses)
+        size = sum(one.array.size for one in self.values.values() if isinstance(one, Constant))
+        self.allowance.left = 4 * size + reading.SPARE
+        conversion = Conversion(versions[""], dtype, rows, uses, self.allowance)
         for entry in entries:
             self._read_input(entry)
         self._refuse_unknown("constants", self.constants, {one.name for one in graph.input})
@@ -315,6 +326,7 @@ class _Reader:
                 return True
         if found is None:
             return False
+        self.allowance.spend(sum(one.array.size for one in found))
         self._keep(step, found)
         return True
 

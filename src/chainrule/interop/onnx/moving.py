@@ -383,7 +383,7 @@ def _with_real_axis(site: Site, value: Value, axis: int) -> Value:
 
 def take_along(site: Site, value: Value, axis: int, numbers: Sequence[int]) -> Value:
     """A value with these entries along an axis."""
-    if list(numbers) == list(range(_known(value, axis))):
+    if len(numbers) == _known(value, axis) and list(numbers) == list(range(len(numbers))):
         return value
     if value.axes[axis] is None:
         value = _with_real_axis(site, value, axis)
@@ -407,14 +407,15 @@ def tile(site: Site) -> Outputs:
     for axis, times in enumerate(repeats):
         if times > 1:
             refuse_batch(value, [axis], "repeats")
-            _refuse_large(times * _known(value, axis))
+            refuse_large(times * _known(value, axis))
             value = take_along(site, value, axis, list(range(_known(value, axis))) * times)
     return value
 
 
-def _refuse_large(entries: int) -> None:
-    if entries > 2**20:
-        raise RefusedError(f"it would make an axis of {entries:,} entries")
+def refuse_large(entries: int, limit: int = 2**20) -> None:
+    """Refuse what a few bytes of a file could ask for, and would never end."""
+    if entries > limit:
+        raise RefusedError(f"it needs {entries:,} entries of one array, more than {limit:,}")
 
 
 def expand(site: Site) -> Outputs:
@@ -435,7 +436,7 @@ def expand(site: Site) -> Outputs:
     if OPEN in goal:
         raise RefusedError("it repeats rows with an open axis")
     shape = tuple(int(goal[n]) for n in order)  # type: ignore[arg-type]
-    _refuse_large(max(shape))
+    refuse_large(max(shape))
     node = site.call(Expand(shape), site.rows(value, order))
     return Value(node, placed(rank, order, value.batch), value.dtype)
 
@@ -469,7 +470,7 @@ def pad(site: Site) -> Outputs:
     refuse_batch(value, list(wide), "adds entries")
     if not wide:
         return value
-    _refuse_large(max(map(sum, wide.values())))
+    refuse_large(max(map(sum, wide.values())))
     if mode != "constant":
         return _padded_with_copies(site, value, wide, mode)
     for axis in wide:
@@ -488,6 +489,7 @@ def _padded_with_copies(
     if mode not in kinds:
         raise RefusedError(f"mode={mode!r}")
     for axis, pair in wide.items():
+        refuse_large(_known(value, axis) + sum(pair))
         numbers = np.arange(_known(value, axis))
         added: Any = np.pad(numbers, pair, mode=kinds[mode])  # type: ignore[call-overload]
         value = take_along(site, value, axis, added.tolist())

@@ -361,7 +361,9 @@ def group_norm(site: Site) -> Outputs:
     scale, shift = site.array(1, "scale"), site.array(2, "shift")
     if site.version < 21 and scale.shape == shift.shape == (groups,) and isinstance(channels, int):
         scale, shift = (np.repeat(one, channels // groups) for one in (scale, shift))
-    return _by_channels(site, GroupNorm(groups=groups, epsilon=_epsilon(site)), scale=scale, shift=shift)
+    return _by_channels(
+        site, GroupNorm(groups=groups, epsilon=_epsilon(site)), scale=scale, shift=shift
+    )
 
 
 def layer_norm(site: Site) -> Outputs:

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from attrs import frozen
+from attrs import define, frozen
 
 from chainrule import files
 from chainrule.core.errors import ConfigurationError, StorageError
@@ -28,8 +28,11 @@ from chainrule.core.extras import required
 from chainrule.interop.onnx.folding import dtype_of
 from chainrule.interop.onnx.values import RefusedError
 
-NODES_LIMIT = 100_000
+NODES_LIMIT = 20_000
 """The largest number of nodes, with all functions written out."""
+
+SPARE = 2**27
+"""Numbers that may always be computed from weights and shapes, besides four times the weights."""
 
 RANK_LIMIT = 16
 """The largest number of axes of a tensor."""
@@ -37,6 +40,26 @@ RANK_LIMIT = 16
 DEFAULT_DOMAINS = ("", "ai.onnx")
 
 PROBLEM = "this is not an ONNX model that can be read"
+
+
+@define
+class Allowance:
+    """How many numbers may still be computed while a model is read.
+
+    A weight can be used by any number of nodes, and each may copy it.
+    """
+
+    left: int
+
+    def spend(self, count: int) -> None:
+        """Count numbers that were made; raises if there are too many."""
+        self.left -= count
+        if self.left < 0:
+            raise StorageError(
+                "the ONNX model describes a larger model than its weights can fill",
+                expected="layers for the numbers in the file",
+                received="copies of the same weights in too many layers, or too large constants",
+            )
 
 
 @frozen

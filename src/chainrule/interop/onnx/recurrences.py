@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from chainrule.graph.node import Node
 from chainrule.interop.onnx.conversion import Outputs, Site
+from chainrule.interop.onnx.moving import refuse_large
 from chainrule.interop.onnx.values import RefusedError, Value
 from chainrule.layers.merge import Concatenate
 from chainrule.layers.recurrent import GRU, LSTM, Recurrent, SimpleRNN
@@ -44,6 +45,8 @@ def recurrent(site: Site) -> Outputs:
             "so, if it is that of an input"
         )
     _refuse_options(site, functions, time, value)
+    if isinstance(value.sizes[time], int):
+        refuse_large(value.sizes[time], 2**16)  # type: ignore[arg-type]
     w, r = site.array(1, "weights"), site.array(2, "recurrent weights")
     count = {"forward": 1, "reverse": 1, "bidirectional": 2}.get(
         site.attributes.get("direction", "forward")

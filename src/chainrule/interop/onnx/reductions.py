@@ -6,6 +6,7 @@ lacks. A mean over all places of an image is a `GlobalAveragePool`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from chainrule.interop.onnx.elementwise import activated
 from chainrule.interop.onnx.folding import integers
 from chainrule.interop.onnx.functions import Elementwise
 from chainrule.interop.onnx.layers import Reduce, WideAveragePool, WideMaxPool
-from chainrule.interop.onnx.moving import placed, renumbered
+from chainrule.interop.onnx.moving import placed, refuse_large, renumbered
 from chainrule.interop.onnx.products import padding, space
 from chainrule.interop.onnx.values import RefusedError, Size, Value, axis_of, refuse_batch
 from chainrule.layers.pooling import AveragePool, GlobalAveragePool, GlobalMaxPool, MaxPool
@@ -47,6 +48,8 @@ def reduction(operator: str) -> Rule:
 def reduced(site: Site, value: Value, operator: str, axes: Sequence[int], *, keep: bool) -> Value:
     """A value reduced along some axes."""
     refuse_batch(value, axes, "reduces")
+    if operator == "Prod":
+        refuse_large(math.prod(n for n in value.sizes if not isinstance(n, Size)), 2**16)
     places = sorted(place for n in axes if (place := value.axes[n]) is not None)
     node = value.node
     if places:
@@ -101,6 +104,7 @@ def _pool(site: Site, plain: type[Any], wide: type[Any]) -> Outputs:
     value = site.value()
     order, size = space(value), tuple(int(n) for n in site.attributes["kernel_shape"])
     axes = value.rank - 2
+    refuse_large(math.prod(size), 2**12)
     if len(size) != axes:
         raise RefusedError(f"kernel_shape={size} for {axes} axes of space")
     stride = tuple(int(n) for n in site.attributes.get("strides") or [1] * axes)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from chainrule.interop.onnx.conversion import Outputs, Site
 from chainrule.interop.onnx.folding import integers
 from chainrule.interop.onnx.layers import Mix
-from chainrule.interop.onnx.moving import take_along
+from chainrule.interop.onnx.moving import refuse_large, take_along
 from chainrule.interop.onnx.values import RefusedError, Size, Value, axis_of, refuse_batch
 from chainrule.layers.resize import Upsample
 
@@ -109,6 +109,8 @@ def _resized(
         wanted = goal.get(axis, math.floor(size * scale))
         if not 0 < wanted <= LARGEST:
             raise RefusedError(f"an axis of {wanted:,} entries")
+        if mode != "nearest":
+            refuse_large(size * wanted, 2**24)
         places = _coordinates(size, wanted, scale, transformation)
         if mode == "nearest":
             if nearest not in ROUND:
