@@ -181,10 +181,10 @@ def conv(site: Site) -> Outputs:
     stride, dilation = (_each(site, name, len(kernel)) for name in ("strides", "dilations"))
     layer = Convolution(
         weights.shape[0],
-        kernel,
-        stride=stride,
-        padding=padding(site, value, kernel, stride, dilation),
-        dilation=dilation,
+        alike(kernel),
+        stride=alike(stride),
+        padding=alike(padding(site, value, kernel, stride, dilation)),
+        dilation=alike(dilation),
         groups=int(site.attributes.get("group", 1)),
         use_bias=biases is not None,
     )
@@ -193,6 +193,14 @@ def conv(site: Site) -> Outputs:
         arrays["biases"] = biases
     node = site.call(layer, site.rows(value, order), **arrays)
     return Value(node, placed(value.rank, order, 0), value.dtype)
+
+
+def alike(values: Any) -> Any:
+    """A number for all axes, if they all have the same; the values themselves otherwise."""
+    if isinstance(values, tuple) and len(set(values)) == 1:
+        pair = values[0]
+        return pair if isinstance(pair, int) else pair[0] if pair[0] == pair[1] else values
+    return values
 
 
 def _require_kernel(site: Site, kernel: Sequence[int]) -> None:
@@ -260,10 +268,10 @@ def conv_transpose(site: Site) -> Outputs:
         raise RefusedError("its padding needs the size of an open axis")
     layer = TransposedConvolution(
         weights.shape[1] * groups,
-        kernel,
-        stride=stride,
-        padding=cut if any(map(any, cut)) else "valid",
-        dilation=dilation,
+        alike(kernel),
+        stride=alike(stride),
+        padding=alike(cut) if any(map(any, cut)) else "valid",
+        dilation=alike(dilation),
         groups=groups,
         use_bias=biases is not None and not any(more),
     )

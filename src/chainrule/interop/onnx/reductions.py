@@ -17,7 +17,7 @@ from chainrule.interop.onnx.folding import integers
 from chainrule.interop.onnx.functions import Elementwise
 from chainrule.interop.onnx.layers import Reduce, WideAveragePool, WideMaxPool
 from chainrule.interop.onnx.moving import placed, refuse_large, renumbered
-from chainrule.interop.onnx.products import padding, space
+from chainrule.interop.onnx.products import alike, padding, space
 from chainrule.interop.onnx.values import RefusedError, Size, Value, axis_of, refuse_batch
 from chainrule.layers.pooling import AveragePool, GlobalAveragePool, GlobalMaxPool, MaxPool
 from chainrule.layers.resize import Pad
@@ -121,12 +121,14 @@ def _pool(site: Site, plain: type[Any], wide: type[Any]) -> Outputs:
         raise RefusedError("count_include_pad=1 with auto_pad")
     is_plain = isinstance(around, str) and ceil is False and set(dilation) == {1}
     if is_plain:
-        layer = plain(size, stride, around)
+        layer = plain(alike(size), None if stride == size else alike(stride), around)
     elif around == "same":
         raise RefusedError("auto_pad with dilations or ceil_mode")
     else:
         amounts = around if not isinstance(around, str) else ((0, 0),) * axes
-        layer = wide(size, stride, amounts=amounts, dilation=dilation, ceil=ceil)
+        layer = wide(
+            alike(size), alike(stride), amounts=amounts, dilation=alike(dilation), ceil=ceil
+        )
     return Value(site.call(layer, node), placed(value.rank, order, 0), value.dtype)
 
 
