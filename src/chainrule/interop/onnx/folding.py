@@ -64,7 +64,7 @@ def fold(
     with np.errstate(all="ignore"):
         try:
             found = rule(arrays, attributes)
-        except (TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
+        except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
             raise RefusedError(f"its constants do not fit together: {error!s:.100}") from error
     outputs = found if isinstance(found, list) else [found]
     is_repeated |= operator in ("Expand", "ConstantOfShape") and BATCH in list(

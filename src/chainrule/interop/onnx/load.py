@@ -414,14 +414,7 @@ class _Reader:
             raise
         except ChainruleError as error:
             self._lack(step, f"{error.problem}; received {error.received!s:.100}")
-        except (
-            TypeError,
-            ValueError,
-            IndexError,
-            KeyError,
-            AttributeError,
-            OverflowError,
-        ) as error:
+        except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
             # Attributes and shapes that no valid model has.
             self._lack(step, f"{type(error).__name__}: {error!s:.100}")
 

@@ -21,7 +21,7 @@ from chainrule.interop.onnx.conversion import Outputs, Site
 from chainrule.interop.onnx.elementwise import activated
 from chainrule.interop.onnx.functions import Elementwise
 from chainrule.interop.onnx.layers import LogSoftmax, MatrixProduct, Shift
-from chainrule.interop.onnx.moving import placed, reshaped
+from chainrule.interop.onnx.moving import placed, refuse_large, reshaped
 from chainrule.interop.onnx.values import (
     Constant,
     RefusedError,
@@ -166,6 +166,7 @@ def space(value: Value) -> list[int]:
         raise RefusedError(f"its data have the shape {value.sizes}, not one to three axes of space")
     if value.batch is None:
         raise RefusedError("its data have no batch")
+    refuse_large(max(n for n in (*value.sizes, 0) if not isinstance(n, Size)))
     return [*range(2, value.rank), 1]
 
 
@@ -214,6 +215,7 @@ def _each(site: Site, name: str, axes: int) -> tuple[int, ...]:
     found = site.attributes.get(name) or [1] * axes
     if len(found) != axes:
         raise RefusedError(f"{name}={found} for {axes} axes of space")
+    refuse_large(max(map(abs, found)), 2**16)
     return tuple(int(n) for n in found)
 
 
@@ -222,6 +224,7 @@ def pairs(site: Site, axes: int) -> tuple[tuple[int, int], ...]:
     found = site.attributes.get("pads") or [0] * 2 * axes
     if len(found) != 2 * axes or min(found) < 0:
         raise RefusedError(f"pads={found}")
+    refuse_large(max(found), 2**16)
     return tuple((int(found[n]), int(found[n + axes])) for n in range(axes))
 
 

@@ -46,7 +46,7 @@ def recurrent(site: Site) -> Outputs:
         )
     _refuse_options(site, functions, time, value)
     if isinstance(value.sizes[time], int):
-        refuse_large(value.sizes[time], 2**16)  # type: ignore[arg-type]
+        refuse_large(value.sizes[time], 2**14)  # type: ignore[arg-type]
     w, r = site.array(1, "weights"), site.array(2, "recurrent weights")
     count = {"forward": 1, "reverse": 1, "bidirectional": 2}.get(
         site.attributes.get("direction", "forward")
