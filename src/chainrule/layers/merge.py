@@ -51,7 +51,7 @@ class _Elementwise(Layer):
 
     def build(self, *input_shapes: Shape, **options: Any) -> None:
         _refuse_number(self, input_shapes, exactly_two=self.takes_two)
-        if len(set(input_shapes)) > 1 and not (self.broadcast and _fit(input_shapes)):
+        if len(set(input_shapes)) > 1 and not (self.broadcast and fit_together(input_shapes)):
             raise ShapeError(
                 f"{self!r}: the rows of the inputs do not fit together",
                 expected="sizes that are equal or 1, compared from the last axis"
@@ -64,7 +64,7 @@ class _Elementwise(Layer):
     def _aligned(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
         """The inputs with equally many axes, so that no axis is mistaken for the batch."""
         axes = max(len(x.shape) for x in inputs)
-        return tuple(_with_axes(x, axes) for x in inputs)
+        return tuple(with_axes(x, axes) for x in inputs)
 
     def _remember_rows(self, inputs: tuple[Array, ...]) -> None:
         self.rows = [x.shape[1:] for x in inputs]
@@ -72,7 +72,7 @@ class _Elementwise(Layer):
     def _summed(self, deltas: Iterable[Array]) -> tuple[Array, ...]:
         """The delta of each input, from deltas that have the shape of the output."""
         pairs = zip(deltas, self.rows, strict=True)
-        return tuple(_summed_to(delta, shape) for delta, shape in pairs)
+        return tuple(summed_to(delta, shape) for delta, shape in pairs)
 
     def _on_paper(self) -> list[str]:
         """The names of the inputs, reshaped to equally many axes as in `_aligned`."""
@@ -480,7 +480,7 @@ class Dot(Layer, repr=False):
 # ------------------------------------------------------------------------------- broadcasting
 
 
-def _fit(shapes: Iterable[Shape]) -> bool:
+def fit_together(shapes: Iterable[Shape]) -> bool:
     """Whether rows of these shapes broadcast to a common shape."""
     try:
         np.broadcast_shapes(*shapes)
@@ -489,7 +489,7 @@ def _fit(shapes: Iterable[Shape]) -> bool:
     return True
 
 
-def _with_axes(array: Array, axes: int) -> Array:
+def with_axes(array: Array, axes: int) -> Array:
     """The array with that many axes, with sizes of 1 inserted after the batch axis."""
     missing = axes - len(array.shape)
     if not missing:
@@ -498,7 +498,7 @@ def _with_axes(array: Array, axes: int) -> Array:
     return np.reshape(array, (batch, *(1,) * missing, *row))
 
 
-def _summed_to(delta: Array, shape: Shape) -> Array:
+def summed_to(delta: Array, shape: Shape) -> Array:
     """The delta of an array with rows of this shape that was broadcast to the shape of delta."""
     row = delta.shape[1:]
     if row == shape:
@@ -510,7 +510,7 @@ def _summed_to(delta: Array, shape: Shape) -> Array:
 
 
 def _summed_to_on_paper(text: str, row: Shape, shape: Shape) -> str:
-    """The same operation as `_summed_to`, on an expression with rows of shape ``row``."""
+    """The same operation as `summed_to`, on an expression with rows of shape ``row``."""
     if row == shape:
         return text
     missing = len(row) - len(shape)
@@ -559,7 +559,7 @@ def _hint(layer: Any, shapes: tuple[Shape, ...]) -> str:
     """A hint on how to combine rows of different shapes."""
     ways, is_elementwise = [], isinstance(layer, _Elementwise)
     widest = max(shapes, key=math.prod)
-    if is_elementwise and not layer.broadcast and _fit(shapes):
+    if is_elementwise and not layer.broadcast and fit_together(shapes):
         ways.append("set broadcast=True if you mean to broadcast")
     elif all(len(shape) == 1 for shape in shapes):
         which = "narrower one" if len(shapes) == 2 else "others"

@@ -1,0 +1,723 @@
+"""Small layers for what ONNX has and chainrule otherwise does not: each is an ordinary layer.
+
+They reduce an axis, take entries by number, multiply two matrices of data, bring in an array of
+weights. All obey the laws of `check_layer`, so a model that contains them is trained, saved and
+differentiated as any other.
+
+Axes are counted with the batch, as in `chainrule.layers.reshape`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import numpy as np
+from attrs import field
+
+from chainrule.core.errors import ConfigurationError, ShapeError
+from chainrule.core.layer import Layer
+from chainrule.core.messages import batch_of
+from chainrule.core.types import Array, Shape
+from chainrule.layers.merge import fit_together, summed_to, with_axes
+from chainrule.layers.pooling import AveragePool, MaxPool
+from chainrule.layers.reshape import plain
+from chainrule.layers.windows import Windows, amounts_of, per_axis, reach, spatial_axes, windows_on
+
+# ------------------------------------------------------------------------------- arrays
+
+
+class Weights(Layer, repr=False):
+    """An array of weights, the same for every row: y = w.
+
+    Forward  y_n = w for every row n of x
+    Backward  ∂C/∂w = Σ_n Δ_n,  ∂C/∂x = 0,  with Δ = ∂C/∂y
+
+    Parameters
+    ----------
+    shape
+        The shape of w.
+    learned
+        Whether w is a parameter; otherwise it is a buffer.
+
+    Attributes
+    ----------
+    weights : Parameter
+        w.
+    """
+
+    accepts_any_shape: ClassVar[bool] = True
+
+    shape: tuple[int, ...] = field(converter=plain)
+    learned: bool = True
+
+    def build(self, input_shape: Shape, **options: Any) -> None:
+        create = self.parameter if self.learned else self.buffer
+        self.weights = create("weights", self.shape)
+
+    def forward(self, inputs: Array) -> Array:
+        self.inputs = inputs
+        return self.apply(inputs)
+
+    def backward(self, delta: Array) -> Array:
+        if self.learned:
+            self.weights.accumulate(np.sum(delta, axis=0))
+        return np.zeros_like(self.inputs) + np.zeros_like(delta, shape=(1,) * self.inputs.ndim)
+
+    def apply(self, inputs: Array) -> Array:
+        w = self.weights.value
+        return np.zeros_like(inputs, shape=(len(inputs), *self.shape)) + w
+
+
+class Scale(Layer, repr=False):
+    """A factor for each entry, w, whose axes of size 1 are repeated: y = x w.
+
+    Forward  y = x w
+    Backward  ∂C/∂x = Δ w,  ∂C/∂w = Σ x Δ over the rows and what was repeated,  with Δ = ∂C/∂y
+
+    Parameters
+    ----------
+    shape
+        The shape of w, with as many axes as the rows have.
+    learned
+        Whether w is a parameter; otherwise it is a buffer.
+    """
+
+    shape: tuple[int, ...] = field(converter=plain)
+    learned: bool = True
+
+    def build(self, input_shape: Shape, **options: Any) -> None:
+        _require_repeated(self, self.shape, input_shape)
+        create = self.parameter if self.learned else self.buffer
+        self.weights = create("weights", self.shape, "ones")
+
+    @property
+    def accepted_shapes(self) -> tuple[Any, ...]:
+        return (tuple(None if n == 1 else n for n in self.shape),)
+
+    def forward(self, inputs: Array) -> Array:
+        self.inputs = inputs
+        return inputs * self.weights.value
+
+    def backward(self, delta: Array) -> Array:
+        if self.learned:
+            self.weights.accumulate(_summed(self.inputs * delta, self.shape))
+        return delta * self.weights.value
+
+    def apply(self, inputs: Array) -> Array:
+        return inputs * self.weights.value
+
+
+class Shift(Scale, repr=False):
+    """A term for each entry, w, whose axes of size 1 are repeated: y = x + w.
+
+    Forward  y = x + w
+    Backward  ∂C/∂x = Δ,  ∂C/∂w = Σ Δ over the rows and what was repeated,  with Δ = ∂C/∂y
+
+    Parameters
+    ----------
+    shape, learned
+        As of `Scale`.
+    """
+
+    def build(self, input_shape: Shape, **options: Any) -> None:
+        _require_repeated(self, self.shape, input_shape)
+        create = self.parameter if self.learned else self.buffer
+        self.weights = create("weights", self.shape)
+
+    def forward(self, inputs: Array) -> Array:
+        return inputs + self.weights.value
+
+    def backward(self, delta: Array) -> Array:
+        if self.learned:
+            self.weights.accumulate(_summed(delta, self.shape))
+        return +delta
+
+    def apply(self, inputs: Array) -> Array:
+        return inputs + self.weights.value
+
+
+def _require_repeated(layer: Layer, shape: Shape, row: Shape) -> None:
+    fits = len(shape) == len(row) and all(n in (1, m) for n, m in zip(shape, row, strict=True))
+    if not fits:
+        raise ShapeError(
+            f"{layer!r}: the weights do not fit the rows",
+            expected=f"rows with the sizes {shape}, of which each 1 may be any size",
+            received=batch_of(row),
+        )
+
+
+def _summed(delta: Array, shape: Shape) -> Array:
+    """The sum over all rows, and over the axes along which an array of this shape is repeated."""
+    (total,) = summed_to(np.sum(delta, axis=0, keepdims=True), shape)
+    return total
+
+
+class Mix(Layer, repr=False):
+    """A fixed matrix A along one axis: y_i = Σ_j A_ij x_j.
+
+    Forward  y_i = Σ_j A_ij x_j
+    Backward  ∂C/∂x_j = Σ_i A_ij Δ_i,  with Δ = ∂C/∂y
+
+    Parameters
+    ----------
+    rows, columns
+        The shape of A: the size of the axis of y, and that of x.
+    axis
+        The axis.
+
+    Attributes
+    ----------
+    matrix : Parameter
+        A, a buffer.
+    """
+
+    rows: int
+    columns: int
+    axis: int
+
+    def build(self, input_shape: Shape, **options: Any) -> None:
+        if not 0 < self.axis <= len(input_shape) or input_shape[self.axis - 1] != self.columns:
+            raise ShapeError(
+                f"{self!r}: the matrix does not fit the rows",
+                expected=f"{self.columns} entries along axis {self.axis}",
+                received=batch_of(input_shape),
+            )
+        self.matrix = self.buffer("matrix", (self.rows, self.columns))
+
+    @property
+    def accepted_shapes(self) -> tuple[Any, ...]:
+        row = self.input_shape
+        return (tuple(n if place == self.axis else None for place, n in enumerate(row, 1)),)
+
+    def forward(self, inputs: Array) -> Array:
+        return self._along(inputs, self.matrix.value.T)
+
+    def backward(self, delta: Array) -> Array:
+        return self._along(delta, self.matrix.value)
+
+    apply = forward
+
+    def _along(self, x: Array, matrix: Array) -> Array:
+        return np.swapaxes(np.matmul(np.swapaxes(x, self.axis, -1), matrix), self.axis, -1)
+
+
+# ------------------------------------------------------------------------------- moving
+
+
+class Unsqueeze(Layer, repr=False):
+    """Axes of size 1 put in: the inverse of taking entry 0 along each.
+
+    Forward  y has the numbers of x in the same order
+    Backward  ∂C/∂x has the numbers of Δ = ∂C/∂y, in the same order
+
+    Parameters
+    ----------
+    axes
+        The axes of y that are new.
+    """
+
+    accepts_any_shape: ClassVar[bool] = True
+
+    axes: tuple[int, ...] = field(converter=plain)
+
+    def forward(self, inputs: Array) -> Array:
+        return np.expand_dims(inputs, self.axes)
+
+    def backward(self, delta: Array) -> Array:
+        return np.squeeze(delta, axis=self.axes)
+
+    apply = forward
+
+
+class Take(Layer, repr=False):
+    """Entries along one axis by their numbers: y_i = x_(n_i).
+
+    Forward  y_i = x_(n_i);  with a single number n, y = x_n without the axis
+    Backward  ∂C/∂x_j = Σ Δ_i over all i with n_i = j,  with Δ = ∂C/∂y
+
+    Parameters
+    ----------
+    numbers
+        One number, or several; negative ones count from the end.
+    axis
+        The axis.
+    """
+
+    accepts_any_shape: ClassVar[bool] = True
+
+    numbers: int | tuple[int, ...] = field(converter=plain)
+    axis: int
+
+    def build(self, input_shape: Shape, **options: Any) -> None:
+        several = self.numbers if isinstance(self.numbers, tuple) else (self.numbers,)
+        size = input_shape[self.axis - 1] if 0 < self.axis <= len(input_shape) else 0
+        if not several or not -size <= min(several) <= max(several) < size:
+            raise ShapeError(
+                f"{self!r}: an entry is not in the rows",
+                expected=f"rows with these entries along axis {self.axis}",
+                received=batch_of(input_shape),
+            )
+
+    def forward(self, inputs: Array) -> Array:
+        self.row = inputs.shape[1:]
+        return self.apply(inputs)
+
+    def backward(self, delta: Array) -> Array:
+        total = np.zeros_like(delta, shape=(len(delta), *self.row))
+        before: tuple[Any, ...] = (slice(None),) * self.axis
+        if isinstance(self.numbers, int):
+            total[(*before, self.numbers)] = delta
+            return total
+        for place, number in enumerate(self.numbers):  # an entry may have been taken repeatedly
+            total[(*before, number)] += delta[(*before, place)]
+        return total
+
+    def apply(self, inputs: Array) -> Array:
+        numbers = self.numbers if isinstance(self.numbers, int) else list(self.numbers)
+        return np.take(inputs, numbers, axis=self.axis)
+
+
+class Expand(Layer, repr=False):
+    """Axes of size 1 repeated: rows broadcast to a shape.
+
+    Forward  y is x, repeated along the axes where x has size 1
+    Backward  ∂C/∂x = Σ Δ over the repetitions,  with Δ = ∂C/∂y
+
+    Parameters
+    ----------
+    shape
+        The shape of a row of y, with as many axes as a row of x.
+    """
+
+    accepts_any_shape: ClassVar[bool] = True
+
+    shape: tuple[int, ...] = field(converter=plain)
+
+    def build(self, input_shape: Shape, **options: Any) -> None:
+        _require_repeated(self, input_shape, self.shape)
+
+    def forward(self, inputs: Array) -> Array:
+        self.row = inputs.shape[1:]
+        return self.apply(inputs)
+
+    def backward(self, delta: Array) -> Array:
+        return summed_to(delta, self.row)
+
+    def apply(self, inputs: Array) -> Array:
+        return inputs + np.zeros_like(inputs, shape=(1, *self.shape))
+
+
+class Border(Layer, repr=False):
+    """Entries with one fixed value around each row.
+
+    Forward  y is x, with entries of this value before and after it along each axis
+    Backward  ∂C/∂x = Δ without them,  with Δ = ∂C/∂y
+
+    Parameters
+    ----------
+    amounts
+        For each axis of a row, how many entries before and after it.
+    value
+        Their value.
+    """
+
+    accepts_any_shape: ClassVar[bool] = True
+
+    amounts: tuple[tuple[int, int], ...] = field(converter=plain)
+    value: float = 0.0
+
+    def build(self, input_shape: Shape, **options: Any) -> None:
+        if len(input_shape) != len(self.amounts):
+            raise ShapeError(
+                f"{self!r}: the rows have a different number of axes",
+                expected=f"rows with {len(self.amounts)} axes",
+                received=batch_of(input_shape),
+            )
+
+    def forward(self, inputs: Array) -> Array:
+        row = [n + sum(more) for n, more in zip(inputs.shape[1:], self.amounts, strict=True)]
+        larger = np.full_like(inputs, self.value, shape=(len(inputs), *row))
+        larger[self._inside(inputs.shape)] = inputs
+        return larger
+
+    def backward(self, delta: Array) -> Array:
+        row = [n - sum(more) for n, more in zip(delta.shape[1:], self.amounts, strict=True)]
+        return delta[self._inside((len(delta), *row))]
+
+    apply = forward
+
+    def _inside(self, shape: Shape) -> tuple[slice, ...]:
+        starts = [before for before, _ in self.amounts]
+        inner = [slice(a, a + n) for a, n in zip(starts, shape[1:], strict=True)]
+        return (slice(None), *inner)
+
+
+# ------------------------------------------------------------------------------- arithmetic
+
+
+def _in_table(layer: Layer, attribute: Any, operator: Any) -> None:
+    known = BINARY if isinstance(layer, Binary) else REDUCTIONS
+    if operator not in known:
+        raise ConfigurationError(
+            f"{type(layer).__name__}: unknown operator",
+            expected=", ".join(known),
+            received=repr(operator),
+        )
+
+
+class Binary(Layer, repr=False):
+    """A function of two inputs, element by element, with rows that may broadcast.
+
+    Forward  y = f(a, b)
+    Backward  ∂C/∂a = Δ ∂f/∂a,  ∂C/∂b = Δ ∂f/∂b, summed where broadcast,  with Δ = ∂C/∂y
+
+    Parameters
+    ----------
+    operator
+        ``"Div"``, ``"Min"``, ``"Max"``, ``"Pow"`` or ``"PRelu"``; or a comparison such as
+        ``"Less"``, which gives 1 or 0. At a tie, the smaller and the larger of two are b.
+    """
+
+    accepts_any_shape: ClassVar[bool] = True
+
+    operator: str = field(validator=_in_table)
+
+    def build(self, *input_shapes: Shape, **options: Any) -> None:
+        if len(input_shapes) != 2 or not fit_together(input_shapes):
+            raise ShapeError(
+                f"{self!r}: the rows of the inputs do not fit together",
+                expected="two inputs whose sizes are equal or 1, compared from the last axis",
+                received=", ".join(map(batch_of, input_shapes)),
+            )
+
+    def forward(self, *inputs: Array) -> Array:
+        self.rows = [x.shape[1:] for x in inputs]
+        axes = max(x.ndim for x in inputs)
+        self.pair = tuple(with_axes(x, axes) for x in inputs)
+        return BINARY[self.operator][0](*self.pair)
+
+    def backward(self, delta: Array) -> tuple[Array, ...]:
+        slopes = BINARY[self.operator][1](*self.pair)
+        pairs = zip(slopes, self.rows, strict=True)
+        return tuple(summed_to(slope * delta, row) for slope, row in pairs)
+
+    def apply(self, *inputs: Array) -> Array:
+        axes = max(x.ndim for x in inputs)
+        return BINARY[self.operator][0](*(with_axes(x, axes) for x in inputs))
+
+
+def _chosen(condition: Array, a: Array, b: Array) -> tuple[Array, Array]:
+    is_first = condition.astype(a.dtype)
+    return is_first + np.zeros_like(b), 1 - is_first + np.zeros_like(a)
+
+
+def _nowhere(a: Array, b: Array) -> tuple[Array, Array]:
+    """The slopes of a comparison: 0."""
+    zeros = np.zeros_like(a) + np.zeros_like(b)
+    return zeros, zeros
+
+
+def _as_numbers(compare: Any) -> Any:
+    return lambda a, b: compare(a, b).astype(a.dtype), _nowhere
+
+
+BINARY: dict[str, Any] = {
+    "And": _as_numbers(lambda a, b: (a != 0) & (b != 0)),
+    "Equal": _as_numbers(lambda a, b: a == b),
+    "Greater": _as_numbers(lambda a, b: a > b),
+    "GreaterOrEqual": _as_numbers(lambda a, b: a >= b),
+    "Less": _as_numbers(lambda a, b: a < b),
+    "LessOrEqual": _as_numbers(lambda a, b: a <= b),
+    "Or": _as_numbers(lambda a, b: (a != 0) | (b != 0)),
+    "Xor": _as_numbers(lambda a, b: (a != 0) ^ (b != 0)),
+    "Div": (
+        lambda a, b: a / b,
+        lambda a, b: (1 / b + np.zeros_like(a), -a / (b * b)),
+    ),
+    "Min": (
+        lambda a, b: np.where(a < b, a, b),
+        lambda a, b: _chosen(a < b, a, b),
+    ),
+    "Max": (
+        lambda a, b: np.where(a > b, a, b),
+        lambda a, b: _chosen(a > b, a, b),
+    ),
+    "Pow": (
+        lambda a, b: a**b,
+        lambda a, b: (b * a ** (b - 1), np.log(a) * a**b),
+    ),
+    "PRelu": (
+        lambda z, a: np.where(z > 0, z, a * z),
+        lambda z, a: (np.where(z > 0, np.ones_like(a), a), np.where(z > 0, 0 * z, z + 0 * a)),
+    ),
+}
+"""For each operator, f and its two slopes."""
+
+
+class Where(Layer, repr=False):
+    """One of two inputs, element by element, with rows that may broadcast: y = a where c, else b.
+
+    Forward  y = a where c is not 0, else b
+    Backward  ∂C/∂a = Δ where c is not 0,  ∂C/∂b = Δ elsewhere, summed where broadcast,  ∂C/∂c = 0,
+    with Δ = ∂C/∂y
+    """
+
+    accepts_any_shape: ClassVar[bool] = True
+
+    def build(self, *input_shapes: Shape, **options: Any) -> None:
+        if len(input_shapes) != 3 or not fit_together(input_shapes):
+            raise ShapeError(
+                f"{self!r}: the rows of the inputs do not fit together",
+                expected="three inputs whose sizes are equal or 1, compared from the last axis",
+                received=", ".join(map(batch_of, input_shapes)),
+            )
+
+    def forward(self, *inputs: Array) -> Array:
+        self.rows = [x.shape[1:] for x in inputs]
+        axes = max(x.ndim for x in inputs)
+        condition, a, b = (with_axes(x, axes) for x in inputs)
+        self.condition = condition != 0
+        return np.where(self.condition, a, b)
+
+    def backward(self, delta: Array) -> tuple[Array, ...]:
+        zeros = np.zeros_like(delta)
+        of_a, of_b = np.where(self.condition, delta, zeros), np.where(self.condition, zeros, delta)
+        pairs = zip((zeros, of_a, of_b), self.rows, strict=True)
+        return tuple(summed_to(d, row) for d, row in pairs)
+
+    def apply(self, *inputs: Array) -> Array:
+        axes = max(x.ndim for x in inputs)
+        condition, a, b = (with_axes(x, axes) for x in inputs)
+        return np.where(condition != 0, a, b)
+
+
+class MatrixProduct(Layer, repr=False):
+    """The product of two matrices that both depend on the data: y = a b.
+
+    Forward  y_ik = Σ_j a_ij b_jk, for all matrices along the axes before
+    Backward  ∂C/∂a = Δ bᵀ,  ∂C/∂b = aᵀ Δ, summed where broadcast,  with Δ = ∂C/∂y
+    """
+
+    accepts_any_shape: ClassVar[bool] = True
+
+    def build(self, *input_shapes: Shape, **options: Any) -> None:
+        a, b = input_shapes
+        if min(len(a), len(b)) < 2 or a[-1] != b[-2] or not fit_together((a[:-2], b[:-2])):
+            raise ShapeError(
+                f"{self!r}: the rows are not matrices that can be multiplied",
+                expected="(batch, …, m, n) and (batch, …, n, k)",
+                received=", ".join(map(batch_of, input_shapes)),
+            )
+
+    def forward(self, *inputs: Array) -> Array:
+        self.rows = [x.shape[1:] for x in inputs]
+        axes = max(x.ndim for x in inputs)
+        self.pair = tuple(with_axes(x, axes) for x in inputs)
+        return np.matmul(*self.pair)
+
+    def backward(self, delta: Array) -> tuple[Array, ...]:
+        a, b = self.pair
+        found = (np.matmul(delta, np.swapaxes(b, -1, -2)), np.matmul(np.swapaxes(a, -1, -2), delta))
+        return tuple(summed_to(d, row) for d, row in zip(found, self.rows, strict=True))
+
+    def apply(self, *inputs: Array) -> Array:
+        axes = max(x.ndim for x in inputs)
+        return np.matmul(*(with_axes(x, axes) for x in inputs))
+
+
+class LogSoftmax(Layer, repr=False):
+    """The logarithm of the softmax along the last axis: y_k = z_k − ln Σ_l exp z_l.
+
+    Forward  y_k = z_k − ln Σ_l exp z_l
+    Backward  ∂C/∂z_l = Δ_l − p_l Σ_k Δ_k,  with p = exp y and Δ = ∂C/∂y
+    """
+
+    accepts_any_shape: ClassVar[bool] = True
+
+    def forward(self, inputs: Array) -> Array:
+        self.outputs = self.apply(inputs)
+        return self.outputs
+
+    def backward(self, delta: Array) -> Array:
+        return delta - np.exp(self.outputs) * np.sum(delta, axis=-1, keepdims=True)
+
+    def apply(self, inputs: Array) -> Array:
+        z = inputs - np.max(inputs, axis=-1, keepdims=True)
+        return z - np.log(np.sum(np.exp(z), axis=-1, keepdims=True))
+
+
+# ------------------------------------------------------------------------------- reductions
+
+
+class Reduce(Layer, repr=False):
+    """One number from all entries along some axes, which then are gone.
+
+    Forward  y = f(x_1, x_2, …)
+    Backward  ∂C/∂x_i = Δ ∂f/∂x_i,  with Δ = ∂C/∂y
+
+    Parameters
+    ----------
+    operator
+        ``"Sum"``, ``"Mean"``, ``"Max"``, ``"Min"``, ``"Prod"``, ``"L1"``, ``"L2"``,
+        ``"SumSquare"``, ``"LogSum"`` or ``"LogSumExp"``. Of several largest entries, each gets an
+        equal share of the Δ.
+    axes
+        The axes.
+    """
+
+    accepts_any_shape: ClassVar[bool] = True
+
+    operator: str = field(validator=_in_table)
+    axes: tuple[int, ...] = field(converter=plain)
+
+    def build(self, input_shape: Shape, **options: Any) -> None:
+        if not all(0 < axis <= len(input_shape) and input_shape[axis - 1] for axis in self.axes):
+            raise ShapeError(
+                f"{self!r}: the rows have no such axes, or no entries along them",
+                expected=f"rows with at least one entry along the axes {self.axes}",
+                received=batch_of(input_shape),
+            )
+
+    def forward(self, inputs: Array) -> Array:
+        self.inputs, self.outputs = inputs, REDUCTIONS[self.operator][0](inputs, self.axes)
+        return np.squeeze(self.outputs, axis=self.axes)
+
+    def backward(self, delta: Array) -> Array:
+        slope = REDUCTIONS[self.operator][1](self.inputs, self.outputs, self.axes)
+        return slope * np.expand_dims(delta, self.axes)
+
+    def apply(self, inputs: Array) -> Array:
+        return np.squeeze(REDUCTIONS[self.operator][0](inputs, self.axes), axis=self.axes)
+
+
+def _sum(x: Array, axes: tuple[int, ...]) -> Array:
+    return np.sum(x, axis=axes, keepdims=True)
+
+
+def _shares(x: Array, y: Array, axes: tuple[int, ...]) -> Array:
+    is_largest = (x == y).astype(x.dtype)
+    return is_largest / np.maximum(_sum(is_largest, axes), 1)
+
+
+def _product(x: Array, axes: tuple[int, ...]) -> Array:
+    for axis in axes:
+        parts = [np.take(x, [n], axis=axis) for n in range(x.shape[axis])]
+        x = math.prod(parts[1:], start=parts[0])
+    return x
+
+
+def _product_slope(x: Array, y: Array, axes: tuple[int, ...]) -> Array:
+    """For each entry the product of all others, without a division, as entries may be 0."""
+    rest = [axis for axis in range(x.ndim) if axis not in axes]
+    moved = np.transpose(x, (*rest, *axes))
+    flat = np.reshape(moved, (*(x.shape[axis] for axis in rest), -1)) if x.size else moved
+    count = math.prod(x.shape[axis] for axis in axes)
+    columns = [flat[..., n] for n in range(count)] if x.size else []
+    if not columns:
+        return np.zeros_like(x)
+    before, after = [np.ones_like(columns[0])], [np.ones_like(columns[0])]
+    for n in range(1, count):
+        before.append(before[-1] * columns[n - 1])
+        after.append(after[-1] * columns[count - n])
+    others = np.stack([b * a for b, a in zip(before, reversed(after), strict=True)], axis=-1)
+    back = np.argsort((*rest, *axes))
+    return np.transpose(np.reshape(others, moved.shape), back)
+
+
+def _log_sum_exp(x: Array, axes: tuple[int, ...]) -> Array:
+    largest = np.max(x, axis=axes, keepdims=True)
+    return largest + np.log(_sum(np.exp(x - largest), axes))
+
+
+REDUCTIONS: dict[str, Any] = {
+    "Sum": (_sum, lambda x, y, axes: np.ones_like(x)),
+    "Mean": (
+        lambda x, axes: _sum(x, axes) / math.prod(x.shape[axis] for axis in axes),
+        lambda x, y, axes: np.ones_like(x) / math.prod(x.shape[axis] for axis in axes),
+    ),
+    "Max": (lambda x, axes: np.max(x, axis=axes, keepdims=True), _shares),
+    "Min": (lambda x, axes: np.min(x, axis=axes, keepdims=True), _shares),
+    "Prod": (_product, _product_slope),
+    "L1": (lambda x, axes: _sum(np.abs(x), axes), lambda x, y, axes: np.sign(x)),
+    "L2": (
+        lambda x, axes: np.sqrt(_sum(x * x, axes)),
+        lambda x, y, axes: x / np.where(y > 0, y, 1 + 0 * y),
+    ),
+    "SumSquare": (lambda x, axes: _sum(x * x, axes), lambda x, y, axes: 2 * x),
+    "LogSum": (
+        lambda x, axes: np.log(_sum(x, axes)),
+        lambda x, y, axes: np.ones_like(x) / _sum(x, axes),
+    ),
+    "LogSumExp": (_log_sum_exp, lambda x, y, axes: np.exp(x - y)),
+}
+"""For each operator, y from x, with the axes kept, and ∂y/∂x from x and y."""
+
+
+# ------------------------------------------------------------------------------- pools
+
+
+def _windows(layer: Any, row: Shape) -> Windows:
+    """The windows as ONNX counts them: with a dilation, and at the end perhaps one more."""
+    axes = spatial_axes(layer, row)
+    size, stride, dilation = (
+        per_axis(layer, name, getattr(layer, name), axes) for name in ("size", "stride", "dilation")
+    )
+    amounts = list(amounts_of(layer, layer.amounts, row[:-1], size, stride))
+    for axis, has_more in enumerate(per_axis(layer, "ceil", layer.ceil, axes)):
+        if has_more:
+            (before, after), n, s = amounts[axis], row[axis], stride[axis]
+            full, left = divmod(n + before + after - reach(size[axis], dilation[axis]), s)
+            if left and (full + 1) * s < n + before:  # a window that starts beyond the row is none
+                amounts[axis] = (before, after + s - left)
+    return windows_on(
+        layer, row, kernel=size, stride=stride, padding=tuple(amounts), dilation=dilation
+    )
+
+
+class WideMaxPool(MaxPool, repr=False):
+    """`MaxPool` with any padding, with a dilation, and with a last window that is not full.
+
+    Parameters
+    ----------
+    size, stride
+        As of `MaxPool`.
+    amounts
+        For each axis, how many entries are added before and after; they never win.
+    dilation
+        The distance of the entries of a window.
+    ceil
+        Whether a last window may reach beyond the padding, for all axes or for each.
+    """
+
+    amounts: tuple[Any, ...] = field(default=(), converter=plain, kw_only=True)
+    dilation: int | tuple[int, ...] = field(default=1, converter=plain, kw_only=True)
+    ceil: bool | tuple[bool, ...] = field(default=False, kw_only=True)
+
+    def _windows_on(self, row: Shape) -> Windows:
+        return _windows(self, row)
+
+    def _tiles(self) -> None:
+        return None
+
+
+class WideAveragePool(AveragePool, repr=False):
+    """`AveragePool` with any padding, with a dilation, and with a last window that is not full.
+
+    Parameters
+    ----------
+    size, stride
+        As of `AveragePool`.
+    amounts, dilation, ceil
+        As of `WideMaxPool`; what is added does not count.
+    """
+
+    amounts: tuple[Any, ...] = field(default=(), converter=plain, kw_only=True)
+    dilation: int | tuple[int, ...] = field(default=1, converter=plain, kw_only=True)
+    ceil: bool | tuple[bool, ...] = field(default=False, kw_only=True)
+
+    def _windows_on(self, row: Shape) -> Windows:
+        return _windows(self, row)
+
+    def _tiles(self) -> None:
+        return None

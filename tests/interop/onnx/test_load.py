@@ -1,0 +1,483 @@
+"""From an ONNX model to a graph: numbers, layouts, weights, training, and errors that name it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+import chainrule
+from chainrule import (
+    LSTM,
+    Activation,
+    BatchNorm,
+    Convolution,
+    Dense,
+    Dropout,
+    Embedding,
+    GlobalAveragePool,
+    LayerNorm,
+    MaxPool,
+    Permute,
+    Trainer,
+    losses,
+    optimizers,
+)
+from chainrule.core.errors import ConfigurationError, StorageError
+from interop.exporters import DATA, FILES
+
+pytestmark = pytest.mark.edges
+
+from onnx import helper, load_model, numpy_helper, parser  # noqa: E402
+from onnx.reference import ReferenceEvaluator  # noqa: E402
+
+from chainrule.interop import onnx  # noqa: E402
+from chainrule.interop.onnx.layers import Reduce  # noqa: E402
+
+
+def model_of(text, *, opset=18, **arrays):
+    """A model from its text, with arrays as initializers."""
+    header = f'<ir_version: 9, opset_import: ["" : {opset}]>\n'
+    model = parser.parse_model(header + text)
+    for name, array in arrays.items():
+        model.graph.initializer.append(numpy_helper.from_array(np.asarray(array), name))
+    return model
+
+
+def numbers(*shape, seed=0, dtype=np.float32):
+    return np.random.default_rng(seed).normal(size=shape).astype(dtype)
+
+
+def assert_as_reference(model, *inputs, tolerance=1e-5, **options):
+    """The graph has the numbers of ONNX's own evaluator; returns it."""
+    graph = onnx.load(model, **options)
+    given = dict(zip([one.name for one in model.graph.input], inputs, strict=True))
+    expected = ReferenceEvaluator(model).run(None, given)
+    found = graph(*inputs)
+    for one, other in zip(found if isinstance(found, tuple) else (found,), expected, strict=True):
+        assert one.shape == other.shape and one.dtype == other.dtype
+        assert np.allclose(one, other, rtol=tolerance, atol=tolerance)
+    return graph
+
+
+def kinds(graph):
+    return [type(layer) for layer in graph.layers]
+
+
+# ------------------------------------------------------------------------------- exported models
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_an_exported_model_gives_the_numbers_of_the_program_that_wrote_it(name):
+    data = np.load(DATA / f"{name}.npz")
+    graph = onnx.load(DATA / f"{name}.onnx")
+    found = graph(data["x"])
+    assert found.dtype == np.float32
+    assert np.abs(found - data["y"]).max() < 1e-6 * np.abs(data["y"]).max()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_an_exported_model_continues_training(name):
+    data = np.load(DATA / f"{name}.npz")
+    graph = onnx.load(DATA / f"{name}.onnx")
+    target = np.roll(data["y"], 1, axis=0)
+    trainer = Trainer(graph, losses.MeanSquaredError(), optimizers.Adam(0.01), rng=0)
+    history = trainer.fit(data["x"], target, epochs=30, progress=False)
+    assert history["loss"][-1] < 0.7 * history["loss"][0]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_an_exported_model_has_as_many_parameters_as_before(name):
+    counts = {"torch_mlp": 67, "torch_lstm": 192, "keras_mlp": 67, "keras_lstm": 192,
+              "keras_tokens": 217}  # fmt: skip
+    graph = onnx.load(DATA / f"{name}.onnx")
+    library_and_kind = "_".join(name.split("_")[:2])
+    if library_and_kind in counts:
+        assert len(graph.parameters.value) == counts[library_and_kind]
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if "torch_mlp" in name])
+def test_the_gradients_are_those_of_pytorch(name):
+    data = np.load(DATA / f"{name}.npz")
+    graph = onnx.load(DATA / f"{name}.onnx")
+    graph.backward(graph.forward(data["x"]))
+    first, second = graph["dense_1"], graph["dense_2"]
+    ours = [first.weights.grad.T, first.biases.grad, second.weights.grad.T, second.biases.grad]
+    for n, gradient in enumerate(ours):
+        assert np.allclose(gradient, data[f"gradient_{n}"], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_loaded_model_survives_its_own_file(name, tmp_path):
+    data = np.load(DATA / f"{name}.npz")
+    graph = onnx.load(DATA / f"{name}.onnx")
+    graph.save(tmp_path / "model.safetensors")
+    again = chainrule.load(tmp_path / "model.safetensors")
+    assert np.array_equal(again(data["x"]), graph(data["x"]))
+
+
+def test_a_convolutional_network_is_transposed_once_at_its_input():
+    for way in ("dynamo", "script"):
+        graph = onnx.load(DATA / f"torch_cnn_{way}.onnx")
+        assert kinds(graph) == [
+            Permute, Convolution, Activation, MaxPool, Convolution, Activation, chainrule.Flatten,
+            Dense,
+        ]  # fmt: skip
+
+
+def test_an_lstm_of_pytorch_is_one_lstm():
+    graph = onnx.load(DATA / "torch_lstm_dynamo.onnx")
+    assert kinds(graph)[0] is LSTM and kinds(graph)[-1] is Dense
+
+
+def test_a_path_its_bytes_and_its_message_are_the_same_model():
+    path = DATA / "torch_mlp_script.onnx"
+    graphs = [onnx.load(one) for one in (path, str(path), path.read_bytes(), load_model(path))]
+    x = numbers(3, 4)
+    assert all(np.array_equal(graph(x), graphs[0](x)) for graph in graphs)
+
+
+# ------------------------------------------------------------------------------- layouts
+
+CNN = """
+g (float[N, 2, 8, 8] x) => (float[N, 3] y) {
+    a = Conv<kernel_shape = [3, 3], pads = [1, 1, 1, 1]>(x, w, b)
+    c = Relu(a)
+    p = AveragePool<kernel_shape = [2, 2], strides = [2, 2]>(c)
+    shape = Constant<value_ints = [0, -1]>()
+    f = Reshape(p, shape)
+    t = Tanh(f)
+    y = Gemm<transB = 1>(t, v, d)
+}
+"""
+
+
+def test_a_dense_layer_after_an_image_has_the_rows_of_its_weights_in_another_order():
+    arrays = {"w": numbers(4, 2, 3, 3), "b": numbers(4), "v": numbers(3, 64), "d": numbers(3)}
+    graph = assert_as_reference(model_of(CNN, **arrays), numbers(5, 2, 8, 8, seed=1))
+    assert kinds(graph).count(Permute) == 1
+
+
+def test_images_that_come_out_are_transposed_once_more():
+    text = """g (float[N, 2, 8, 8] x) => (float[N, 4, 8, 8] y) {
+        a = Conv<kernel_shape = [3, 3], pads = [1, 1, 1, 1]>(x, w)
+        r = Relu(a)
+        y = Conv<kernel_shape = [1, 1]>(r, v)
+    }"""
+    model = model_of(text, w=numbers(4, 2, 3, 3), v=numbers(4, 4, 1, 1))
+    graph = assert_as_reference(model, numbers(5, 2, 8, 8))
+    assert kinds(graph) == [Permute, Convolution, Activation, Convolution, Permute]
+
+
+def test_a_model_with_the_channels_last_already_needs_no_permutation():
+    text = """g (float[N, 8, 8, 2] x) => (float[N, 8, 8, 4] y) {
+        t = Transpose<perm = [0, 3, 1, 2]>(x)
+        a = Conv<kernel_shape = [1, 1]>(t, w)
+        y = Transpose<perm = [0, 2, 3, 1]>(a)
+    }"""
+    graph = assert_as_reference(model_of(text, w=numbers(4, 2, 1, 1)), numbers(5, 8, 8, 2))
+    assert kinds(graph) == [Convolution]
+
+
+def test_arithmetic_of_images_keeps_the_channels_last():
+    text = """g (float[N, 2, 6, 6] x) => (float[N, 2] y) {
+        a = Conv<kernel_shape = [3, 3], pads = [1, 1, 1, 1]>(x, w)
+        scaled = Mul(a, s)
+        mean = GlobalAveragePool(scaled)
+        gate = Sigmoid(mean)
+        gated = Mul(scaled, gate)
+        sum = Add(gated, x)
+        axes = Constant<value_ints = [2, 3]>()
+        y = ReduceMax<keepdims = 0>(sum, axes)
+    }"""
+    model = model_of(text, w=numbers(2, 2, 3, 3), s=numbers(2, 1, 1))
+    graph = assert_as_reference(model, numbers(5, 2, 6, 6))
+    assert kinds(graph).count(Permute) == 1
+    assert GlobalAveragePool in kinds(graph) and kinds(graph)[-1] is Reduce
+
+
+RECURRENT = """g (float[T, N, 3] x) => (float[T, 1, N, 4] y) {
+    y, last = LSTM<hidden_size = 4>(x, w, r)
+}"""
+
+
+def test_a_recurrent_layer_with_time_first_needs_to_know_the_batch():
+    model = model_of(RECURRENT, w=numbers(1, 16, 3), r=numbers(1, 16, 4))
+    with pytest.raises(StorageError, match="LSTM") as error:
+        onnx.load(model)
+    assert "batch_axes" in str(error.value)
+    graph = onnx.load(model, batch_axes={"x": 1})
+    assert kinds(graph)[0] is LSTM
+    x = numbers(6, 5, 3)
+    (expected,) = ReferenceEvaluator(model).run(None, {"x": x})
+    found = graph(np.swapaxes(x, 0, 1))  # (batch, T, 3) to (batch, T, 1, 4)
+    assert np.allclose(found, np.moveaxis(expected, 2, 0), rtol=1e-5, atol=1e-6)
+
+
+def test_an_open_time_axis_stays_open():
+    text = """g (float[N, T, 3] x) => (float[N, T, 2] y) {
+        s = Shape(x)
+        two = Constant<value_ints = [2]>()
+        zero = Constant<value_int = 0>()
+        one = Constant<value_int = 1>()
+        batch = Gather(s, zero)
+        time = Gather(s, one)
+        first = Constant<value_ints = [0]>()
+        b = Unsqueeze(batch, first)
+        t = Unsqueeze(time, first)
+        shape = Concat<axis = 0>(b, t, two)
+        h = MatMul(x, w)
+        y = Reshape(h, shape)
+    }"""
+    graph = onnx.load(model_of(text, w=numbers(3, 2)))
+    assert graph.input_shapes == ((None, 3),)
+    assert [graph(numbers(2, steps, 3)).shape for steps in (4, 7)] == [(2, 4, 2), (2, 7, 2)]
+
+
+def test_an_input_without_a_batch_is_a_row():
+    text = "g (float[3, 4] x) => (float[3] y) { axes = Constant<value_ints = [1]>() "
+    text += "s = ReduceSum<keepdims = 0>(x, axes) a = Constant<value_ints = [0]>() "
+    text += "m = ReduceMax(x) y = Div(s, m) }"
+    model = model_of(text)
+    with pytest.raises(StorageError, match="ReduceMax"):
+        onnx.load(model)
+    graph = onnx.load(model, batch_axes={"x": None})
+    x = numbers(5, 3, 4)
+    expected = [ReferenceEvaluator(model).run(None, {"x": row})[0][0] for row in x]
+    assert np.allclose(graph(x)[:, 0], expected, rtol=1e-5)
+
+
+# ------------------------------------------------------------------------------- weights
+
+
+def test_weights_that_are_used_twice_are_one_parameter():
+    text = """g (float[N, 4] x) => (float[N, 4] y) {
+        a = MatMul(x, w)
+        b = Add(a, c)
+        t = Tanh(b)
+        d = MatMul(t, w)
+        y = Add(d, c)
+    }"""
+    graph = assert_as_reference(model_of(text, w=numbers(4, 4), c=numbers(4)), numbers(5, 4))
+    assert len(graph.parameters.value) == 20
+    assert graph.layers[0] is graph.layers[2]
+
+
+def test_equal_weights_with_names_of_their_own_stay_apart():
+    text = "g (float[N, 4] x) => (float[N, 4] y) { a = MatMul(x, w) y = MatMul(a, v) }"
+    graph = onnx.load(model_of(text, w=np.eye(4, dtype=np.float32), v=np.eye(4, dtype=np.float32)))
+    assert len(graph.parameters.value) == 32
+
+
+def test_biases_and_factors_of_a_product_go_into_a_dense_layer():
+    text = """g (float[N, 4] x) => (float[N, 3] y) {
+        y = Gemm<alpha = 0.5, beta = 2.0>(x, w, b)
+    }"""
+    graph = assert_as_reference(model_of(text, w=numbers(4, 3), b=numbers(3)), numbers(5, 4))
+    assert kinds(graph) == [Dense]
+    assert np.allclose(graph["dense_1"].biases.value, 2 * numbers(3))
+
+
+def test_arrays_are_learned_and_single_numbers_are_not():
+    text = """g (float[N, 4] x) => (float[N, 4] y) {
+        half = Constant<value_float = 0.5>()
+        a = Mul(x, half)
+        b = Mul(a, s)
+        y = Add(b, t)
+    }"""
+    graph = assert_as_reference(model_of(text, s=numbers(4), t=numbers(4)), numbers(5, 4))
+    assert len(graph.parameters.value) == 8
+
+
+def test_constants_are_given_by_name():
+    text = "g (float[N, 4] x, float[4, 3] w) => (float[N, 3] y) { y = MatMul(x, w) }"
+    x, w = numbers(5, 4), numbers(4, 3)
+    graph = onnx.load(model_of(text), constants={"w": w})
+    assert np.allclose(graph(x), x @ w, rtol=1e-5)
+
+
+def test_constants_replace_weights_of_the_file():
+    text = "g (float[N, 4] x) => (float[N, 3] y) { y = MatMul(x, w) }"
+    x, w = numbers(5, 4), numbers(4, 3)
+    graph = onnx.load(model_of(text, w=0 * w), constants={"w": w})
+    assert np.allclose(graph(x), x @ w, rtol=1e-5)
+
+
+def test_a_table_whose_numbers_are_data_is_an_embedding():
+    text = "g (int64[N, 6] tokens) => (float[N, 6, 4] y) { y = Gather(w, tokens) }"
+    tokens = np.random.default_rng(0).integers(0, 9, (5, 6))
+    graph = assert_as_reference(model_of(text, w=numbers(9, 4)), tokens)
+    assert kinds(graph) == [Embedding]
+
+
+def test_double_precision_is_kept():
+    text = "g (double[N, 4] x) => (double[N, 3] y) { a = MatMul(x, w) y = Erf(a) }"
+    x, w = numbers(5, 4, dtype=np.float64), numbers(4, 3, dtype=np.float64)
+    graph = onnx.load(model_of(text, w=w))
+    assert np.allclose(graph(x), np.vectorize(math.erf)(x @ w), rtol=1e-13)
+    assert graph.dtype == np.float64
+
+
+def test_layers_with_statistics_and_chance_are_those_of_chainrule():
+    text = """g (float[N, 4] x) => (float[N, 4] y) {
+        a = BatchNormalization(x, s, t, m, v)
+        b = Dropout(a)
+        y = LayerNormalization(b, s, t)
+    }"""
+    arrays = {"s": numbers(4), "t": numbers(4), "m": numbers(4), "v": numbers(4) ** 2}
+    graph = assert_as_reference(model_of(text, **arrays), numbers(5, 4))
+    assert kinds(graph) == [BatchNorm, Dropout, LayerNorm]
+
+
+def test_several_inputs_and_outputs():
+    text = """g (float[N, 4] first, float[N, 4] second)
+    => (float[N, 4] a, float[N, 8] b, float[N, 4] c) {
+        a = Add(first, second)
+        b = Concat<axis = 1>(first, second)
+        c = Identity(second)
+    }"""
+    graph = assert_as_reference(model_of(text), numbers(5, 4), numbers(5, 4, seed=1))
+    assert [name for name, _ in graph.starts] == ["first", "second"]
+
+
+def test_functions_of_the_model_are_written_out():
+    text = """<ir_version: 9, opset_import: ["" : 18, "own" : 1]>
+    g (float[N, 4] x) => (float[N, 4] y) {
+        a = own.Twice<slope = 0.2>(x)
+        y = own.Twice<slope = 0.3>(a)
+    }
+    <domain: "own", opset_import: ["" : 18]>
+    Twice <slope> (z) => (out) {
+        once = LeakyRelu<alpha: float = @slope>(z)
+        out = LeakyRelu<alpha: float = @slope>(once)
+    }"""
+    x = numbers(5, 4)
+    graph = onnx.load(parser.parse_model(text))
+    assert np.allclose(graph(x), np.where(x > 0, x, 0.2**2 * 0.3**2 * x), rtol=1e-6)
+
+
+def test_operators_that_onnx_defines_by_others_are_written_out():
+    text = "g (float[N, 4] x) => (float[N, 4] y) { y = Softsign(x) }"
+    assert kinds(onnx.load(model_of(text))) == [Activation]
+    text = """g (float[N, 4] x, float[N, 4] z) => (float[N, 4] y) {
+        c = Greater(x, z)
+        y = Where(c, x, z)
+    }"""
+    assert_as_reference(model_of(text), numbers(5, 4), numbers(5, 4, seed=1))
+
+
+OLD = [
+    ("Clip<min = -0.5, max = 0.5>(x)", 6),
+    ("Squeeze<axes = [1]>(x)", 11),
+    ("Pad<pads = [0, 0, 1, 1, 0, 0, 0, 2], value = 0.5>(x)", 7),
+    ("ReduceMean<axes = [2, 3], keepdims = 0>(x)", 13),
+    ("Slice<starts = [1], ends = [-1], axes = [2]>(x)", 9),
+]
+
+
+@pytest.mark.parametrize(("call", "opset"), OLD, ids=lambda one: str(one)[:9])
+def test_old_versions_have_their_arguments_elsewhere(call, opset):
+    model = model_of(f"g (float[N, 1, 4, 4] x) => (float[] y) {{ y = {call} }}", opset=opset)
+    x = numbers(5, 1, 4, 4)
+    (expected,) = ReferenceEvaluator(model).run(None, {"x": x})
+    assert np.allclose(onnx.load(model)(x), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_softmax_of_old_versions_is_over_all_axes_from_one_on():
+    model = model_of("g (float[N, 2, 3] x) => (float[N, 2, 3] y) { y = Softmax(x) }", opset=11)
+    x = numbers(5, 2, 3)
+    powers = np.exp(x)
+    expected = powers / powers.sum(axis=(1, 2), keepdims=True)
+    assert np.allclose(onnx.load(model)(x), expected, rtol=1e-5)
+
+
+def test_the_upsampling_of_old_versions():
+    text = """g (float[N, 2, 3, 3] x) => (float[N, 2, 6, 9] y) {
+        y = Upsample<mode = "nearest", scales = [1.0, 1.0, 2.0, 3.0]>(x)
+    }"""
+    x = numbers(5, 2, 3, 3)
+    expected = np.repeat(np.repeat(x, 2, axis=2), 3, axis=3)
+    assert np.array_equal(onnx.load(model_of(text, opset=7))(x), expected)
+
+
+# ------------------------------------------------------------------------------- errors
+
+
+def test_one_error_lists_every_operator_that_is_missing():
+    text = """g (float[N, 4] x) => (float[N, 4] y) {
+        a = NonZero(x)
+        b = Tanh(x)
+        c = Hardmax(b)
+        d = Hardmax(c)
+        y = Neg(d)
+    }"""
+    model = model_of(text)
+    for number, node in enumerate(model.graph.node):
+        node.name = f"node_{number}"
+    with pytest.raises(StorageError) as error:
+        onnx.load(model)
+    assert error.value.problem.endswith("without a counterpart: Hardmax, NonZero")
+    for name in ("node_0", "node_2", "node_3"):
+        assert name in str(error.value)
+    assert "node_1" not in str(error.value) and "node_4" not in str(error.value)
+
+
+REFUSED = [
+    ("ReduceSum(x)", "along axis 0, which is the batch"),
+    ("Softmax<axis = 0>(x)", "along axis 0, which is the batch"),
+    ("Concat<axis = 0>(x, x)", "along axis 0, which is the batch"),
+    ("Flatten<axis = 2>(x)", "joins the batch"),
+    ("Cast<to = 11>(x)", "converts float32 to float64"),
+    ("Dropout(x, half, yes)", "training_mode is true"),
+    ("Add(x, three)", "different for each row"),
+    ("If<then_branch = t () => (float q) { q = Constant<value_float = 1.0>() }, "
+     "else_branch = e () => (float q) { q = Constant<value_float = 2.0>() }>(yes)", "another graph"),
+    ("Reshape(x, sizes)", "moves the batch"),
+    ("Reshape(x, pairs)", "joins or divides the batch"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "reason"), REFUSED, ids=lambda one: str(one)[:12])
+def test_what_cannot_be_is_refused_with_the_reason(call, reason):
+    text = f"g (float[N, 4] x) => (float[] y) {{ y = {call} }}"
+    arrays = {"half": np.float32(0.5), "yes": np.True_, "three": numbers(3, 4),
+              "sizes": np.array([2, 2, -1]),
+              "pairs": np.array([-1, 3])}  # fmt: skip
+    with pytest.raises(StorageError) as error:
+        onnx.load(model_of(text, **arrays))
+    assert reason in str(error.value)
+
+
+def test_an_operator_of_another_domain_is_named_with_it():
+    node = helper.make_node("Mystery", ["x"], ["y"], domain="com.example", name="here")
+    model = model_of("g (float[N, 4] x) => (float[N, 4] y) { y = Tanh(x) }")
+    model.graph.node[0].CopyFrom(node)
+    with pytest.raises(StorageError, match=r"com\.example\.Mystery"):
+        onnx.load(model)
+
+
+def test_arguments_that_fit_no_input_are_named_errors():
+    model = model_of("g (float[N, 4] x) => (float[N, 4] y) { y = Tanh(x) }")
+    for options in (
+        {"constants": {"z": 1.0}}, {"batch_axes": {"z": 0}}, {"batch_axes": {"x": 5}},
+        {"constants": {"x": "text"}},
+    ):  # fmt: skip
+        with pytest.raises(ConfigurationError):
+            onnx.load(model, **options)
+    with pytest.raises(ConfigurationError, match="nothing that a model can be read from"):
+        onnx.load(3.5)
+
+
+@pytest.mark.parametrize("kind", ["float16", "bfloat16", "int64"])
+def test_a_model_that_is_not_of_single_or_double_precision_is_refused(kind):
+    text = f"g ({kind}[N, 4] x) => ({kind}[N, 4] y) {{ y = Identity(x) }}"
+    with pytest.raises(StorageError):
+        onnx.load(model_of(text))
+
+
+def test_an_input_that_nothing_uses_is_named():
+    text = "g (float[N, 4] x, float[N, 4] z) => (float[N, 4] y) { y = Tanh(x) }"
+    with pytest.raises(StorageError, match="not used") as error:
+        onnx.load(model_of(text))
+    assert error.value.place == "z"
