@@ -10,8 +10,8 @@ from chainrule.core.errors import ConfigurationError, ShapeError
 
 pytestmark = pytest.mark.edges
 
-from chainrule.interop.onnx import layers  # noqa: E402
-from chainrule.interop.onnx.functions import FUNCTIONS, Elementwise  # noqa: E402
+from chainrule.interop.onnx.reading import layers  # noqa: E402
+from chainrule.interop.onnx.reading.functions import FUNCTIONS, Elementwise  # noqa: E402
 
 NUMBERS = {
     "Celu": (0.8,), "Clip": (-0.5, 0.7), "Divide": (1.5,), "HardSigmoid": (0.2, 0.5),

@@ -33,7 +33,7 @@ from onnx import helper, load_model, numpy_helper, parser  # noqa: E402
 from onnx.reference import ReferenceEvaluator  # noqa: E402
 
 from chainrule.interop import onnx  # noqa: E402
-from chainrule.interop.onnx.layers import Reduce  # noqa: E402
+from chainrule.interop.onnx.reading.layers import Reduce  # noqa: E402
 
 
 def model_of(text, *, opset=18, **arrays):

@@ -22,7 +22,7 @@ from onnx import defs  # noqa: E402
 from onnx.backend.test.case.node import collect_testcases  # noqa: E402
 
 from chainrule.interop import onnx  # noqa: E402
-from chainrule.interop.onnx.operators import OPERATORS  # noqa: E402
+from chainrule.interop.onnx.reading.operators import OPERATORS  # noqa: E402
 
 AT_LEAST = 400
 """How many cases load: with ONNX 1.23 they are 592. Older versions have fewer cases."""

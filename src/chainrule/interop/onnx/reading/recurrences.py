@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from chainrule.graph.node import Node
-from chainrule.interop.onnx.conversion import Outputs, Site
-from chainrule.interop.onnx.moving import refuse_large
-from chainrule.interop.onnx.values import RefusedError, Value
+from chainrule.interop.onnx.reading.conversion import Outputs, Site
+from chainrule.interop.onnx.reading.moving import refuse_large
+from chainrule.interop.onnx.reading.values import RefusedError, Value
 from chainrule.layers.merge import Concatenate
 from chainrule.layers.recurrent import GRU, LSTM, Recurrent, SimpleRNN
 from chainrule.layers.reshape import Reshape, Slice

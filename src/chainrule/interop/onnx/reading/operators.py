@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from chainrule.interop.onnx import (
+from chainrule.interop.onnx.reading import (
     elementwise,
     moving,
     products,
@@ -16,7 +16,7 @@ from chainrule.interop.onnx import (
     reductions,
     resizing,
 )
-from chainrule.interop.onnx.conversion import Rule
+from chainrule.interop.onnx.reading.conversion import Rule
 
 
 @frozen

@@ -14,10 +14,16 @@ from typing import Any
 import numpy as np
 
 from chainrule.graph.node import Node
-from chainrule.interop.onnx.conversion import Outputs, Site
-from chainrule.interop.onnx.folding import integers, parts_of, python_slice, shape_part, sizes
-from chainrule.interop.onnx.layers import Border, Expand, Take
-from chainrule.interop.onnx.values import (
+from chainrule.interop.onnx.reading.conversion import Outputs, Site
+from chainrule.interop.onnx.reading.folding import (
+    integers,
+    parts_of,
+    python_slice,
+    shape_part,
+    sizes,
+)
+from chainrule.interop.onnx.reading.layers import Border, Expand, Take
+from chainrule.interop.onnx.reading.values import (
     BATCH,
     OPEN,
     Constant,

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from chainrule.core.layer import Layer
-from chainrule.interop.onnx.conversion import Outputs, Rule, Site
-from chainrule.interop.onnx.elementwise import activated
-from chainrule.interop.onnx.folding import integers
-from chainrule.interop.onnx.functions import Elementwise
-from chainrule.interop.onnx.layers import Reduce, WideAveragePool, WideMaxPool
-from chainrule.interop.onnx.moving import placed, refuse_large, renumbered
-from chainrule.interop.onnx.products import alike, padding, space
-from chainrule.interop.onnx.values import RefusedError, Size, Value, axis_of, refuse_batch
+from chainrule.interop.onnx.reading.conversion import Outputs, Rule, Site
+from chainrule.interop.onnx.reading.elementwise import activated
+from chainrule.interop.onnx.reading.folding import integers
+from chainrule.interop.onnx.reading.functions import Elementwise
+from chainrule.interop.onnx.reading.layers import Reduce, WideAveragePool, WideMaxPool
+from chainrule.interop.onnx.reading.moving import placed, refuse_large, renumbered
+from chainrule.interop.onnx.reading.products import alike, padding, space
+from chainrule.interop.onnx.reading.values import RefusedError, Size, Value, axis_of, refuse_batch
 from chainrule.layers.pooling import AveragePool, GlobalAveragePool, GlobalMaxPool, MaxPool
 from chainrule.layers.resize import Pad
 from chainrule.layers.windows import reach

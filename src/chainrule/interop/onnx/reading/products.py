@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from chainrule.graph.node import Node
-from chainrule.interop.onnx.conversion import Outputs, Site
-from chainrule.interop.onnx.elementwise import activated
-from chainrule.interop.onnx.functions import Elementwise
-from chainrule.interop.onnx.layers import LogSoftmax, MatrixProduct, Shift
-from chainrule.interop.onnx.moving import placed, refuse_large, reshaped
-from chainrule.interop.onnx.values import (
+from chainrule.interop.onnx.reading.conversion import Outputs, Site
+from chainrule.interop.onnx.reading.elementwise import activated
+from chainrule.interop.onnx.reading.functions import Elementwise
+from chainrule.interop.onnx.reading.layers import LogSoftmax, MatrixProduct, Shift
+from chainrule.interop.onnx.reading.moving import placed, refuse_large, reshaped
+from chainrule.interop.onnx.reading.values import (
     Constant,
     RefusedError,
     Size,
@@ -443,7 +443,7 @@ def _last(site: Site, value: Value, axis: int, layer: Any) -> Value:
 
 def lp_normalization(site: Site) -> Outputs:
     """Each vector divided by its length."""
-    from chainrule.interop.onnx.reductions import reduced
+    from chainrule.interop.onnx.reading.reductions import reduced
 
     value = site.value()
     axis, p = int(site.attributes.get("axis", -1)), int(site.attributes.get("p", 2))

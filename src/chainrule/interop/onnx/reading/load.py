@@ -24,12 +24,12 @@ from chainrule.core.hints import hinted
 from chainrule.core.types import FloatArray
 from chainrule.graph.graph import Graph
 from chainrule.graph.node import Input
-from chainrule.interop.onnx import folding, products, reading
-from chainrule.interop.onnx.conversion import Conversion, Site
-from chainrule.interop.onnx.elementwise import INTEGERS
-from chainrule.interop.onnx.operators import OPERATORS
-from chainrule.interop.onnx.reading import Allowance, Source, Step
-from chainrule.interop.onnx.values import Constant, Operand, RefusedError, Value
+from chainrule.interop.onnx.reading import folding, model_file, products
+from chainrule.interop.onnx.reading.conversion import Conversion, Site
+from chainrule.interop.onnx.reading.elementwise import INTEGERS
+from chainrule.interop.onnx.reading.model_file import Allowance, Source, Step
+from chainrule.interop.onnx.reading.operators import OPERATORS
+from chainrule.interop.onnx.reading.values import Constant, Operand, RefusedError, Value
 from chainrule.layers.activation import Activation
 from chainrule.storage.messages import cut
 
@@ -86,7 +86,7 @@ def load(
     >>> model = onnx.load("digits.onnx")  # doctest: +SKIP
     >>> trainer = Trainer(model, losses.SoftmaxCrossEntropy(), optimizers.Adam())  # doctest: +SKIP
     """
-    found = reading.read(source)
+    found = model_file.read(source)
     try:
         with np.errstate(all="ignore"):  # the weights of a file may be anything
             return _Reader(found, dict(constants or {}), dict(batch_axes or {})).graph()
@@ -106,7 +106,7 @@ def load(
         ) from error
     except Exception as error:  # protobuf and NumPy may raise anything for what is in a file
         raise StorageError(
-            reading.PROBLEM,
+            model_file.PROBLEM,
             place=found.place,
             expected="a valid model, which onnx.checker.check_model accepts",
             received=cut(f"{type(error).__name__}: {error}", 200),
@@ -124,11 +124,11 @@ class _Reader:
     inputs: dict[str, Input] = field(factory=dict)
     lacking: list[tuple[str, str, str]] = field(factory=list)
     names: set[str] = field(factory=set)
-    allowance: Allowance = field(factory=lambda: Allowance(reading.SPARE))
+    allowance: Allowance = field(factory=lambda: Allowance(model_file.SPARE))
 
     def graph(self) -> Graph:
         """All of it."""
-        graph, versions = self.source.model.graph, reading.versions(self.source.model)
+        graph, versions = self.source.model.graph, model_file.versions(self.source.model)
         self._read_initializers(graph)
         self._read_constants(graph)
         entries = [one for one in graph.input if one.name not in self.values]
@@ -136,7 +136,7 @@ class _Reader:
         uses = Counter(name for node in graph.node for name in node.input)
         uses.update(one.name for one in graph.output)
         size = sum(one.array.size for one in self.values.values() if isinstance(one, Constant))
-        self.allowance.left = 4 * size + reading.SPARE
+        self.allowance.left = 4 * size + model_file.SPARE
         conversion = Conversion(versions[""], dtype, rows, uses, self.allowance)
         for entry in entries:
             self._read_input(entry)
@@ -152,7 +152,7 @@ class _Reader:
     def _set(self, name: str, value: Operand | None) -> None:
         if name in self.values:
             raise StorageError(
-                reading.PROBLEM,
+                model_file.PROBLEM,
                 place=f"value {name!r:.80}",
                 expected="every value computed once",
                 received="two of this name",
@@ -169,7 +169,7 @@ class _Reader:
         for tensor in graph.initializer:
             if tensor.name in self.constants:
                 continue
-            array = reading.array_of(tensor, self.source.folder)
+            array = model_file.array_of(tensor, self.source.folder)
             self._set(tensor.name, _weight(array, tensor.name))
 
     def _read_constants(self, graph: Any) -> None:
@@ -269,18 +269,18 @@ class _Reader:
     def _read_nodes(
         self, graph: Any, versions: dict[str, int], conversion: Conversion, uses: Counter[str]
     ) -> None:
-        waiting = deque(reading.steps(graph))
+        waiting = deque(model_file.steps(graph))
         functions = {
-            ("" if one.domain in reading.DEFAULT_DOMAINS else one.domain, one.name): one
+            ("" if one.domain in model_file.DEFAULT_DOMAINS else one.domain, one.name): one
             for one in self.source.model.functions
         }
         done = 0
         while waiting:
             step, done = waiting.popleft(), done + 1
-            if done > reading.NODES_LIMIT:
+            if done > model_file.NODES_LIMIT:
                 raise StorageError(
                     "the model has too many nodes",
-                    expected=f"at most {reading.NODES_LIMIT:,}, with all functions written out",
+                    expected=f"at most {model_file.NODES_LIMIT:,}, with all functions written out",
                     received="more",
                 )
             given = self._given(step)
@@ -292,7 +292,7 @@ class _Reader:
             if function is None:
                 self._convert(step, given, conversion)
                 continue
-            inner = reading.body(function, step, f"{step.name}#{done}")
+            inner = model_file.body(function, step, f"{step.name}#{done}")
             for one in inner:
                 uses.update(one.inputs)
             waiting.extendleft(reversed(inner))
@@ -360,7 +360,7 @@ class _Reader:
         for name, attribute in step.attributes.items():
             value = onnx.helper.get_attribute_value(attribute)
             if isinstance(value, onnx.TensorProto):
-                value = reading.array_of(value, self.source.folder)
+                value = model_file.array_of(value, self.source.folder)
             elif isinstance(value, bytes):
                 value = value.decode("utf-8", "replace")
             elif isinstance(value, onnx.GraphProto):
@@ -471,7 +471,7 @@ class _Reader:
             places[id(node)] = number
             nodes.append(node)
         if not nodes:
-            raise StorageError(reading.PROBLEM, expected="an output", received="a graph without")
+            raise StorageError(model_file.PROBLEM, expected="an output", received="a graph without")
         unused = self._unused(nodes)
         if unused:
             raise StorageError(
@@ -531,9 +531,10 @@ def _sizes(entry: Any) -> list[int | None]:
         )
     sizes = [one.dim_value if one.HasField("dim_value") else None for one in kind.shape.dim]
     sizes = [None if n == -1 else n for n in sizes]  # how some programs write any size
-    if len(sizes) > reading.RANK_LIMIT or any(n is not None and not 0 <= n < 2**31 for n in sizes):
+    is_size = [n is None or 0 <= n < 2**31 for n in sizes]
+    if len(sizes) > model_file.RANK_LIMIT or not all(is_size):
         raise StorageError(
-            reading.PROBLEM,
+            model_file.PROBLEM,
             place=f"input {entry.name!r:.80}",
             expected="sizes",
             received=f"{sizes!s:.80}",

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from chainrule.interop.onnx.conversion import Outputs, Site
-from chainrule.interop.onnx.folding import integers
-from chainrule.interop.onnx.layers import Mix
-from chainrule.interop.onnx.moving import refuse_large, take_along
-from chainrule.interop.onnx.values import RefusedError, Size, Value, axis_of, refuse_batch
+from chainrule.interop.onnx.reading.conversion import Outputs, Site
+from chainrule.interop.onnx.reading.folding import integers
+from chainrule.interop.onnx.reading.layers import Mix
+from chainrule.interop.onnx.reading.moving import refuse_large, take_along
+from chainrule.interop.onnx.reading.values import RefusedError, Size, Value, axis_of, refuse_batch
 from chainrule.layers.resize import Upsample
 
 ROUND = {

@@ -25,8 +25,8 @@ from attrs import define, frozen
 from chainrule import files
 from chainrule.core.errors import ConfigurationError, StorageError
 from chainrule.core.extras import required
-from chainrule.interop.onnx.folding import dtype_of
-from chainrule.interop.onnx.values import RefusedError
+from chainrule.interop.onnx.reading.folding import dtype_of
+from chainrule.interop.onnx.reading.values import RefusedError
 
 NODES_LIMIT = 20_000
 """The largest number of nodes, with all functions written out."""

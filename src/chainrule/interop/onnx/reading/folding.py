@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from chainrule.interop.onnx.values import BATCH, Constant, RefusedError, Size, axis_of
+from chainrule.interop.onnx.reading.values import BATCH, Constant, RefusedError, Size, axis_of
 
 LIMIT = 2**26
 """The largest number of elements of a computed constant, unless a weight is larger itself."""

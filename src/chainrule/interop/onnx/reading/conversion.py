@@ -21,9 +21,9 @@ from attrs import define, field, frozen
 from chainrule.core.layer import Layer
 from chainrule.graph.graph import output_shapes_of
 from chainrule.graph.node import Node
-from chainrule.interop.onnx.layers import Weights
-from chainrule.interop.onnx.reading import Allowance
-from chainrule.interop.onnx.values import Arranger, Constant, Operand, RefusedError, Value
+from chainrule.interop.onnx.reading.layers import Weights
+from chainrule.interop.onnx.reading.model_file import Allowance
+from chainrule.interop.onnx.reading.values import Arranger, Constant, Operand, RefusedError, Value
 
 
 @define

@@ -25,7 +25,7 @@ from attrs import field, frozen
 from chainrule.core.layer import Layer
 from chainrule.graph.graph import output_shapes_of
 from chainrule.graph.node import Node
-from chainrule.interop.onnx.layers import Unsqueeze
+from chainrule.interop.onnx.reading.layers import Unsqueeze
 from chainrule.layers.reshape import Permute
 
 

@@ -19,12 +19,12 @@ import numpy.typing as npt
 
 from chainrule.core.layer import Layer
 from chainrule.graph.node import Node
-from chainrule.interop.onnx.conversion import Outputs, Rule, Site
-from chainrule.interop.onnx.folding import dtype_of
-from chainrule.interop.onnx.functions import Elementwise, numbers_of
-from chainrule.interop.onnx.layers import Binary, Scale, Shift, Where
-from chainrule.interop.onnx.moving import placed
-from chainrule.interop.onnx.values import Constant, Operand, RefusedError, Value
+from chainrule.interop.onnx.reading.conversion import Outputs, Rule, Site
+from chainrule.interop.onnx.reading.folding import dtype_of
+from chainrule.interop.onnx.reading.functions import Elementwise, numbers_of
+from chainrule.interop.onnx.reading.layers import Binary, Scale, Shift, Where
+from chainrule.interop.onnx.reading.moving import placed
+from chainrule.interop.onnx.reading.values import Constant, Operand, RefusedError, Value
 from chainrule.layers import functions
 from chainrule.layers.activation import Activation, PReLU
 from chainrule.layers.convolution import Convolution, TransposedConvolution
@@ -45,7 +45,7 @@ def function(name: str) -> Rule:
 
 
 def elementwise(*attributes: tuple[str, float]) -> Rule:
-    """The rule for an operator of `chainrule.interop.onnx.functions`, with its attributes."""
+    """The rule for an operator of `reading.functions`, with its attributes."""
 
     def rule(site: Site) -> Outputs:
         numbers = numbers_of(*(site.attributes.get(name, value) for name, value in attributes))
