@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+from chainrule import Trainer, losses, optimizers
 from interop.exporters import (
     KERAS,
     TORCH,
@@ -16,8 +18,6 @@ from interop.exporters import (
     torch_gradients,
     torch_model,
 )
-
-from chainrule import Trainer, losses, optimizers
 
 pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore")]  # those of the exporters
 

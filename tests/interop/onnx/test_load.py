@@ -248,6 +248,61 @@ def test_an_input_without_a_batch_is_a_row():
     assert np.allclose(graph(x)[:, 0], expected, rtol=1e-5)
 
 
+ATTENTION = """g (float[N, 6, 8] x) => (float[N, 6, 8] y) {{
+    q = Transpose<perm = [1, 0, 2]>(x)
+    joined = Constant<value_ints = {joined}>()
+    a = Reshape(q, joined)
+    b = Transpose<perm = [1, 0, 2]>(a)
+    t = Transpose<perm = [0, 2, 1]>(b)
+    scores = MatMul(b, t)
+    half = Constant<value_float = 0.5>()
+    scaled = Mul(scores, half)
+    p = Softmax<axis = -1>(scaled)
+    values = MatMul(p, b)
+    back = Transpose<perm = [1, 0, 2]>(values)
+    flat = Constant<value_ints = {flat}>()
+    rows = Reshape(back, flat)
+    out = Gemm(rows, w)
+    apart = Constant<value_ints = {apart}>()
+    z = Reshape(out, apart)
+    y = Transpose<perm = [1, 0, 2]>(z)
+}}"""
+"""The attention of PyTorch: the heads of all rows are one axis, and then the steps of all rows."""
+
+
+def attention(x, w):
+    heads = np.moveaxis(x.reshape(*x.shape[:2], 2, 4), 2, 1)
+    scores = np.exp(0.5 * heads @ np.swapaxes(heads, -1, -2))
+    mixed = scores / scores.sum(axis=-1, keepdims=True) @ heads
+    return np.moveaxis(mixed, 1, 2).reshape(x.shape) @ w
+
+
+def test_an_axis_that_joins_the_batch_with_the_heads():
+    x, w = numbers(5, 6, 8), numbers(8, 8, seed=1)
+    text = ATTENTION.format(joined="[6, -1, 4]", flat="[-1, 8]", apart="[6, -1, 8]")
+    graph = onnx.load(model_of(text, w=w))
+    assert np.allclose(graph(x), attention(x, w), rtol=1e-4, atol=1e-5)
+    assert np.allclose(graph(x[:2]), attention(x[:2], w), rtol=1e-4, atol=1e-5)
+
+
+def test_an_axis_that_joins_a_batch_of_fixed_size_with_the_heads():
+    x, w = numbers(5, 6, 8), numbers(8, 8, seed=1)
+    text = ATTENTION.format(joined="[6, 10, 4]", flat="[30, 8]", apart="[6, 5, 8]")
+    graph = onnx.load(model_of(text.replace("float[N,", "float[5,"), w=w))
+    assert np.allclose(graph(x[:3]), attention(x[:3], w), rtol=1e-4, atol=1e-5)
+
+
+def test_what_acts_along_a_joined_axis_is_refused():
+    text = """g (float[N, 6, 8] x) => (float[] y) {{
+        sizes = Constant<value_ints = [-1, 8]>()
+        a = Reshape(x, sizes)
+        y = {call}
+    }}"""
+    for call in ("Softmax<axis = 0>(a)", "ReduceMean<axes = [0]>(a)", "Identity(a)", "Add(a, w)"):
+        with pytest.raises(StorageError):
+            onnx.load(model_of(text.format(call=call), opset=13, w=numbers(30, 8)))
+
+
 # ------------------------------------------------------------------------------- weights
 
 
@@ -431,8 +486,8 @@ REFUSED = [
     ("Cast<to = 11>(x)", "converts float32 to float64"),
     ("Dropout(x, half, yes)", "training_mode is true"),
     ("Add(x, three)", "different for each row"),
-    ("If<then_branch = t () => (float q) { q = Constant<value_float = 1.0>() }, "
-     "else_branch = e () => (float q) { q = Constant<value_float = 2.0>() }>(yes)", "another graph"),
+    ("If<then_branch = t () => (float q) { q = Neg(x) }, "
+     "else_branch = e () => (float q) { q = Tanh(x) }>(yes)", "another graph"),
     ("Reshape(x, sizes)", "moves the batch"),
     ("Reshape(x, pairs)", "joins or divides the batch"),
 ]  # fmt: skip

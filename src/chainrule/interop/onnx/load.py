@@ -24,7 +24,7 @@ from chainrule.core.hints import hinted
 from chainrule.core.types import FloatArray
 from chainrule.graph.graph import Graph
 from chainrule.graph.node import Input
-from chainrule.interop.onnx import folding, products, reading
+from chainrule.interop.onnx import folding, grouped, products, reading
 from chainrule.interop.onnx.conversion import Conversion, Site
 from chainrule.interop.onnx.elementwise import INTEGERS
 from chainrule.interop.onnx.operators import OPERATORS
@@ -82,9 +82,11 @@ def load(
 
     Examples
     --------
-    >>> from chainrule.interop import onnx
-    >>> model = onnx.load("digits.onnx")  # doctest: +SKIP
-    >>> trainer = Trainer(model, losses.SoftmaxCrossEntropy(), optimizers.Adam())  # doctest: +SKIP
+    ::
+
+        model = interop.onnx.load("digits.onnx")
+        trainer = Trainer(model, losses.SoftmaxCrossEntropy(), optimizers.Adam(), rng=0)
+        trainer.fit(images, t, epochs=5)
     """
     found = reading.read(source)
     try:
@@ -433,6 +435,8 @@ class _Reader:
             raise RefusedError(
                 f"its data are {others[0].dtype}, and the model computes in {site.dtype}"
             )
+        if any(one.group for one in data) and site.operator not in ("Reshape", "Shape"):
+            return grouped.converted(site, operator.rule)
         return operator.rule(site)
 
     def _unsupported(self) -> StorageError:
@@ -457,7 +461,7 @@ class _Reader:
         for number, output in enumerate(graph.output):
             value = self.values.get(output.name)
             place = f"output {output.name!r:.80}"
-            if not isinstance(value, Value) or value.dtype != conversion.dtype:
+            if not isinstance(value, Value) or value.dtype != conversion.dtype or value.group:
                 raise StorageError(
                     "an output of the ONNX model is not computed from its data as floats",
                     place=place,

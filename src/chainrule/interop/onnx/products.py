@@ -45,8 +45,6 @@ def gemm(site: Site) -> Outputs:
     """`Dense`: the factors α and β go into its weights and biases."""
     alpha, beta = (float(site.attributes.get(name, 1.0)) for name in ("alpha", "beta"))
     value = site.value()
-    if value.rank != 2:
-        raise RefusedError(f"its data have {value.rank} axes")
     if site.attributes.get("transA", 0):
         value = value.with_axes(value.axes[::-1])
     matrix = site.array(1, "matrix")
