@@ -61,6 +61,7 @@ LAYERS = [
     (layers.MatrixProduct(), ((2, 3, 4), (4, 2))),
     (layers.Where(), ((3,), (2, 1), (3,))),
     (layers.LogSoftmax(), (2, 5)),
+    (layers.ResetFirst(3), ((4,), (3,))),
     (layers.WideMaxPool(3, 2, amounts=((1, 1), (1, 0)), dilation=(1, 2), ceil=True), (6, 7, 2)),
     (layers.WideAveragePool(3, 2, amounts=((1, 1), (1, 0)), dilation=(1, 2), ceil=True), (6, 7, 2)),
 ]

@@ -215,6 +215,26 @@ def test_a_recurrent_layer_with_time_first_needs_to_know_the_batch():
     assert np.allclose(found, np.moveaxis(expected, 2, 0), rtol=1e-5, atol=1e-6)
 
 
+def test_a_unit_that_resets_before_the_product_is_right_over_many_steps():
+    text = """g (float[N, T, 3] x) => (float[N, 4] last) {
+        t = Transpose<perm = [1, 0, 2]>(x)
+        y, h = GRU<hidden_size = 4>(t, w, r, b)
+        axes = Constant<value_ints = [0]>()
+        last = Squeeze(h, axes)
+    }"""
+    w, r, b = numbers(1, 12, 3), numbers(1, 12, 4, seed=1), numbers(1, 24, seed=2)
+    x = numbers(5, 6, 3, seed=3)
+    h = np.zeros((5, 4))
+    for step in np.moveaxis(x, 1, 0):
+        of_x = step @ w[0].T + b[0, :12] + b[0, 12:]
+        gates = 1 / (1 + np.exp(-(of_x + h @ r[0].T)))
+        z, reset = gates[:, :4], gates[:, 4:8]
+        n = np.tanh(of_x[:, 8:] + (reset * h) @ r[0, 8:].T)
+        h = (1 - z) * n + z * h
+    graph = onnx.load(model_of(text, w=w, r=r, b=b))
+    assert np.allclose(graph(x), h, rtol=1e-5, atol=1e-6)
+
+
 def test_an_open_time_axis_stays_open():
     text = """g (float[N, T, 3] x) => (float[N, T, 2] y) {
         s = Shape(x)

@@ -9,6 +9,7 @@ Read in this order:
     values         where the axes of a value are
     conversion     what a rule for an operator works with
     elementwise, moving, products, reductions, resizing, recurrences     the rules
+    grouped        values that join the batch with another axis
     folding        what is computed from constants alone
     reading        the bytes, and the bounds on what a file may ask for
     layers, functions     what ONNX has and chainrule otherwise does not

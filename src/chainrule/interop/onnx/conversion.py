@@ -10,6 +10,7 @@ A rule takes a `Site`, the node with its inputs and attributes, and returns a `V
 from __future__ import annotations
 
 import hashlib
+import operator
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
@@ -63,7 +64,7 @@ class Conversion:
         origin: frozenset[str] = frozenset(),
         **arrays: npt.NDArray[Any],
     ) -> Node:
-        """The node for a layer on others; the layer is built, and has the given arrays.
+        """The node for a layer on others; the layer is built, and has the given arrays by path.
 
         Where the same weights are used again in the same way, it is the same layer.
         """
@@ -76,7 +77,7 @@ class Conversion:
         shapes = [output_shapes_of(node)[0] for node in nodes]
         layer.build(*shapes, rng=0, dtype=self.dtype)
         for name, array in given.items():
-            getattr(layer, name).value = array
+            operator.attrgetter(name)(layer).value = array
         if key is not None:
             self.shared[key] = layer
             self.origins[id(layer)] = origin
