@@ -148,7 +148,8 @@ g (float[N, 2, 8, 8] x) => (float[N, 3] y) {
     shape = Constant<value_ints = [0, -1]>()
     f = Reshape(p, shape)
     t = Tanh(f)
-    y = Gemm<transB = 1>(t, v, d)
+    u = Dropout(t)
+    y = Gemm<transB = 1>(u, v, d)
 }
 """
 
@@ -403,6 +404,14 @@ def test_layers_with_statistics_and_chance_are_those_of_chainrule():
     arrays = {"s": numbers(4), "t": numbers(4), "m": numbers(4), "v": numbers(4) ** 2}
     graph = assert_as_reference(model_of(text, **arrays), numbers(5, 4))
     assert kinds(graph) == [BatchNorm, Dropout, LayerNorm]
+
+
+def test_every_dropout_draws_for_itself():
+    text = "g (float[N, 50] x) => (float[N, 50] y) { a = Dropout(x) y = Dropout(a) }"
+    graph = onnx.load(model_of(text))
+    ones = np.ones((40, 50), np.float32)
+    assert np.mean(graph.forward(ones) != 0) < 0.35  # a quarter is left, not a half
+    assert np.array_equal(graph(ones), ones)
 
 
 def test_several_inputs_and_outputs():

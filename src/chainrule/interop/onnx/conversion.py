@@ -53,6 +53,7 @@ class Conversion:
     arranger: Arranger = field(init=False)
     shared: dict[Any, Layer] = field(factory=dict)
     origins: dict[int, frozenset[str]] = field(factory=dict)
+    rng: np.random.Generator = field(factory=lambda: np.random.default_rng(0))
 
     def __attrs_post_init__(self) -> None:
         self.arranger = Arranger(self.call)
@@ -75,7 +76,7 @@ class Conversion:
             found: Node = self.shared[key](*nodes)
             return found
         shapes = [output_shapes_of(node)[0] for node in nodes]
-        layer.build(*shapes, rng=0, dtype=self.dtype)
+        layer.build(*shapes, rng=self.rng, dtype=self.dtype)
         for name, array in given.items():
             operator.attrgetter(name)(layer).value = array
         if key is not None:

@@ -290,7 +290,7 @@ class _Reader:
                 continue
             function = functions.get((step.domain, step.operator))
             if function is None and not (step.domain == "" and step.operator in OPERATORS):
-                function = self._defined(step, versions, given)
+                function = self._defined(step, versions)
             if function is None:
                 self._convert(step, given, conversion)
                 continue
@@ -375,9 +375,7 @@ class _Reader:
             found[name] = value
         return found
 
-    def _defined(
-        self, step: Step, versions: dict[str, int], given: list[Operand | None]
-    ) -> Any | None:
+    def _defined(self, step: Step, versions: dict[str, int]) -> Any | None:
         """The function by which ONNX defines an operator, if it does."""
         onnx = required("onnx", "reading an ONNX model needs")
         if step.domain:
