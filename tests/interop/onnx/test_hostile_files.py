@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 
 import hypothesis.strategies as st
 import numpy as np
@@ -111,10 +110,8 @@ HUGE = [
 
 @pytest.mark.parametrize("fields", HUGE, ids=str)
 def test_a_tensor_has_the_numbers_of_its_shape_or_is_refused(fields):
-    start = time.process_time()
     with pytest.raises(StorageError, match=r"tensor|numbers|model"):
         onnx.load(with_tensor(**fields))
-    assert time.process_time() - start < 5
 
 
 GREEDY = {
