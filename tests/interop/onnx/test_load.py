@@ -21,6 +21,7 @@ from chainrule import (
     MaxPool,
     Permute,
     Trainer,
+    check_layer,
     losses,
     optimizers,
 )
@@ -115,6 +116,20 @@ def test_a_loaded_model_survives_its_own_file(name, tmp_path):
     graph.save(tmp_path / "model.safetensors")
     again = chainrule.load(tmp_path / "model.safetensors")
     assert np.array_equal(again(data["x"]), graph(data["x"]))
+
+
+@pytest.mark.parametrize("name", ["torch_cnn_script", "torch_lstm_script", "keras_lstm"])
+def test_a_loaded_model_obeys_the_laws(name):
+    graph = onnx.load(DATA / f"{name}.onnx")
+    report = check_layer(graph, graph.input_shape)
+    assert report, report
+
+
+def test_a_loaded_transformer_obeys_the_laws():
+    graph = onnx.load(DATA / "torch_transformer_dynamo.onnx")
+    rng = np.random.default_rng(0)
+    report = check_layer(graph, (6,), inputs=lambda shape: rng.integers(0, 10, shape))
+    assert report, report
 
 
 def test_a_convolutional_network_is_transposed_once_at_its_input():
