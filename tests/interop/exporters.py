@@ -18,11 +18,12 @@ import numpy as np
 
 DATA = Path(__file__).parent / "data"
 
-TORCH = ("mlp", "cnn", "lstm", "residual", "gru", "upsampling", "signal")
+TORCH = ("mlp", "cnn", "lstm", "residual", "gru", "upsampling", "signal", "transformer")
 """The models of PyTorch, of which those in `FILES` are stored."""
 KERAS = ("mlp", "cnn", "lstm", "tokens")
 """The models of Keras, all of which are stored."""
 FILES = [f"torch_{name}_{way}" for name in ("mlp", "cnn", "lstm") for way in ("dynamo", "script")]
+FILES += ["torch_transformer_dynamo"]
 FILES += [f"keras_{name}" for name in KERAS]
 
 
@@ -53,6 +54,16 @@ def torch_model(name: str) -> tuple[Any, Any]:
             x = x + torch.relu(self.second(x))
             return self.dense(torch.flatten(self.mean(x), 1))
 
+    class Tokens(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = nn.Embedding(10, 8)
+            self.encoder = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+            self.dense = nn.Linear(8, 2)
+
+        def forward(self, x: Any) -> Any:
+            return self.dense(self.encoder(self.table(x)).mean(1))
+
     torch.manual_seed(0)
     model: Any
     match name:
@@ -73,6 +84,8 @@ def torch_model(name: str) -> tuple[Any, Any]:
             model, shape = Recurrent(layer, 10, last=False), (7, 3)
         case "residual":
             model, shape = Residual(), (3, 16, 16)
+        case "transformer":
+            return Tokens().eval(), torch.randint(0, 10, (5, 6))
         case "upsampling":
             model = nn.Sequential(
                 nn.Conv2d(1, 2, 3, padding=1), nn.Upsample(scale_factor=2, mode="bilinear"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -61,6 +63,7 @@ LAYERS = [
     (layers.MatrixProduct(), ((2, 3, 4), (4, 2))),
     (layers.Where(), ((3,), (2, 1), (3,))),
     (layers.LogSoftmax(), (2, 5)),
+    (layers.ResetFirst(3), ((4,), (3,))),
     (layers.WideMaxPool(3, 2, amounts=((1, 1), (1, 0)), dilation=(1, 2), ceil=True), (6, 7, 2)),
     (layers.WideAveragePool(3, 2, amounts=((1, 1), (1, 0)), dilation=(1, 2), ceil=True), (6, 7, 2)),
 ]
@@ -94,10 +97,9 @@ def test_a_product_of_entries_that_are_zero_has_the_right_gradient():
 
 
 def test_erf_is_exact():
-    scipy = pytest.importorskip("scipy.special")
     z = np.concatenate([np.linspace(-6, 6, 2001), [0.0, 1e-300, 1e-9, 40.0, -40.0]])
     found = Elementwise("Erf").value(z)
-    assert np.allclose(found, scipy.erf(z), rtol=1e-14, atol=0)
+    assert np.allclose(found, np.vectorize(math.erf)(z), rtol=1e-14, atol=0)
 
 
 @pytest.mark.parametrize("make", [layers.Binary, lambda name: layers.Reduce(name, (1,))])

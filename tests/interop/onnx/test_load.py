@@ -21,6 +21,7 @@ from chainrule import (
     MaxPool,
     Permute,
     Trainer,
+    check_layer,
     losses,
     optimizers,
 )
@@ -117,6 +118,20 @@ def test_a_loaded_model_survives_its_own_file(name, tmp_path):
     assert np.array_equal(again(data["x"]), graph(data["x"]))
 
 
+@pytest.mark.parametrize("name", ["torch_cnn_script", "torch_lstm_script", "keras_lstm"])
+def test_a_loaded_model_obeys_the_laws(name):
+    graph = onnx.load(DATA / f"{name}.onnx")
+    report = check_layer(graph, graph.input_shape)
+    assert report, report
+
+
+def test_a_loaded_transformer_obeys_the_laws():
+    graph = onnx.load(DATA / "torch_transformer_dynamo.onnx")
+    rng = np.random.default_rng(0)
+    report = check_layer(graph, (6,), inputs=lambda shape: rng.integers(0, 10, shape))
+    assert report, report
+
+
 def test_a_convolutional_network_is_transposed_once_at_its_input():
     for way in ("dynamo", "script"):
         graph = onnx.load(DATA / f"torch_cnn_{way}.onnx")
@@ -148,7 +163,8 @@ g (float[N, 2, 8, 8] x) => (float[N, 3] y) {
     shape = Constant<value_ints = [0, -1]>()
     f = Reshape(p, shape)
     t = Tanh(f)
-    y = Gemm<transB = 1>(t, v, d)
+    u = Dropout(t)
+    y = Gemm<transB = 1>(u, v, d)
 }
 """
 
@@ -215,6 +231,26 @@ def test_a_recurrent_layer_with_time_first_needs_to_know_the_batch():
     assert np.allclose(found, np.moveaxis(expected, 2, 0), rtol=1e-5, atol=1e-6)
 
 
+def test_a_unit_that_resets_before_the_product_is_right_over_many_steps():
+    text = """g (float[N, T, 3] x) => (float[N, 4] last) {
+        t = Transpose<perm = [1, 0, 2]>(x)
+        y, h = GRU<hidden_size = 4>(t, w, r, b)
+        axes = Constant<value_ints = [0]>()
+        last = Squeeze(h, axes)
+    }"""
+    w, r, b = numbers(1, 12, 3), numbers(1, 12, 4, seed=1), numbers(1, 24, seed=2)
+    x = numbers(5, 6, 3, seed=3)
+    h = np.zeros((5, 4))
+    for step in np.moveaxis(x, 1, 0):
+        of_x = step @ w[0].T + b[0, :12] + b[0, 12:]
+        gates = 1 / (1 + np.exp(-(of_x + h @ r[0].T)))
+        z, reset = gates[:, :4], gates[:, 4:8]
+        n = np.tanh(of_x[:, 8:] + (reset * h) @ r[0, 8:].T)
+        h = (1 - z) * n + z * h
+    graph = onnx.load(model_of(text, w=w, r=r, b=b))
+    assert np.allclose(graph(x), h, rtol=1e-5, atol=1e-6)
+
+
 def test_an_open_time_axis_stays_open():
     text = """g (float[N, T, 3] x) => (float[N, T, 2] y) {
         s = Shape(x)
@@ -246,6 +282,61 @@ def test_an_input_without_a_batch_is_a_row():
     x = numbers(5, 3, 4)
     expected = [ReferenceEvaluator(model).run(None, {"x": row})[0][0] for row in x]
     assert np.allclose(graph(x)[:, 0], expected, rtol=1e-5)
+
+
+ATTENTION = """g (float[N, 6, 8] x) => (float[N, 6, 8] y) {{
+    q = Transpose<perm = [1, 0, 2]>(x)
+    joined = Constant<value_ints = {joined}>()
+    a = Reshape(q, joined)
+    b = Transpose<perm = [1, 0, 2]>(a)
+    t = Transpose<perm = [0, 2, 1]>(b)
+    scores = MatMul(b, t)
+    half = Constant<value_float = 0.5>()
+    scaled = Mul(scores, half)
+    p = Softmax<axis = -1>(scaled)
+    values = MatMul(p, b)
+    back = Transpose<perm = [1, 0, 2]>(values)
+    flat = Constant<value_ints = {flat}>()
+    rows = Reshape(back, flat)
+    out = Gemm(rows, w)
+    apart = Constant<value_ints = {apart}>()
+    z = Reshape(out, apart)
+    y = Transpose<perm = [1, 0, 2]>(z)
+}}"""
+"""The attention of PyTorch: the heads of all rows are one axis, and then the steps of all rows."""
+
+
+def attention(x, w):
+    heads = np.moveaxis(x.reshape(*x.shape[:2], 2, 4), 2, 1)
+    scores = np.exp(0.5 * heads @ np.swapaxes(heads, -1, -2))
+    mixed = scores / scores.sum(axis=-1, keepdims=True) @ heads
+    return np.moveaxis(mixed, 1, 2).reshape(x.shape) @ w
+
+
+def test_an_axis_that_joins_the_batch_with_the_heads():
+    x, w = numbers(5, 6, 8), numbers(8, 8, seed=1)
+    text = ATTENTION.format(joined="[6, -1, 4]", flat="[-1, 8]", apart="[6, -1, 8]")
+    graph = onnx.load(model_of(text, w=w))
+    assert np.allclose(graph(x), attention(x, w), rtol=1e-4, atol=1e-5)
+    assert np.allclose(graph(x[:2]), attention(x[:2], w), rtol=1e-4, atol=1e-5)
+
+
+def test_an_axis_that_joins_a_batch_of_fixed_size_with_the_heads():
+    x, w = numbers(5, 6, 8), numbers(8, 8, seed=1)
+    text = ATTENTION.format(joined="[6, 10, 4]", flat="[30, 8]", apart="[6, 5, 8]")
+    graph = onnx.load(model_of(text.replace("float[N,", "float[5,"), w=w))
+    assert np.allclose(graph(x[:3]), attention(x[:3], w), rtol=1e-4, atol=1e-5)
+
+
+def test_what_acts_along_a_joined_axis_is_refused():
+    text = """g (float[N, 6, 8] x) => (float[] y) {{
+        sizes = Constant<value_ints = [-1, 8]>()
+        a = Reshape(x, sizes)
+        y = {call}
+    }}"""
+    for call in ("Softmax<axis = 0>(a)", "ReduceMean<axes = [0]>(a)", "Identity(a)", "Add(a, w)"):
+        with pytest.raises(StorageError):
+            onnx.load(model_of(text.format(call=call), opset=13, w=numbers(30, 8)))
 
 
 # ------------------------------------------------------------------------------- weights
@@ -328,6 +419,14 @@ def test_layers_with_statistics_and_chance_are_those_of_chainrule():
     arrays = {"s": numbers(4), "t": numbers(4), "m": numbers(4), "v": numbers(4) ** 2}
     graph = assert_as_reference(model_of(text, **arrays), numbers(5, 4))
     assert kinds(graph) == [BatchNorm, Dropout, LayerNorm]
+
+
+def test_every_dropout_draws_for_itself():
+    text = "g (float[N, 50] x) => (float[N, 50] y) { a = Dropout(x) y = Dropout(a) }"
+    graph = onnx.load(model_of(text))
+    ones = np.ones((40, 50), np.float32)
+    assert np.mean(graph.forward(ones) != 0) < 0.35  # a quarter is left, not a half
+    assert np.array_equal(graph(ones), ones)
 
 
 def test_several_inputs_and_outputs():
@@ -431,8 +530,8 @@ REFUSED = [
     ("Cast<to = 11>(x)", "converts float32 to float64"),
     ("Dropout(x, half, yes)", "training_mode is true"),
     ("Add(x, three)", "different for each row"),
-    ("If<then_branch = t () => (float q) { q = Constant<value_float = 1.0>() }, "
-     "else_branch = e () => (float q) { q = Constant<value_float = 2.0>() }>(yes)", "another graph"),
+    ("If<then_branch = t () => (float q) { q = Neg(x) }, "
+     "else_branch = e () => (float q) { q = Tanh(x) }>(yes)", "another graph"),
     ("Reshape(x, sizes)", "moves the batch"),
     ("Reshape(x, pairs)", "joins or divides the batch"),
 ]  # fmt: skip

@@ -10,6 +10,7 @@ A rule takes a `Site`, the node with its inputs and attributes, and returns a `V
 from __future__ import annotations
 
 import hashlib
+import operator
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
@@ -52,6 +53,7 @@ class Conversion:
     arranger: Arranger = field(init=False)
     shared: dict[Any, Layer] = field(factory=dict)
     origins: dict[int, frozenset[str]] = field(factory=dict)
+    rng: np.random.Generator = field(factory=lambda: np.random.default_rng(0))
 
     def __attrs_post_init__(self) -> None:
         self.arranger = Arranger(self.call)
@@ -63,7 +65,7 @@ class Conversion:
         origin: frozenset[str] = frozenset(),
         **arrays: npt.NDArray[Any],
     ) -> Node:
-        """The node for a layer on others; the layer is built, and has the given arrays.
+        """The node for a layer on others; the layer is built, and has the given arrays by path.
 
         Where the same weights are used again in the same way, it is the same layer.
         """
@@ -74,9 +76,9 @@ class Conversion:
             found: Node = self.shared[key](*nodes)
             return found
         shapes = [output_shapes_of(node)[0] for node in nodes]
-        layer.build(*shapes, rng=0, dtype=self.dtype)
+        layer.build(*shapes, rng=self.rng, dtype=self.dtype)
         for name, array in given.items():
-            getattr(layer, name).value = array
+            operator.attrgetter(name)(layer).value = array
         if key is not None:
             self.shared[key] = layer
             self.origins[id(layer)] = origin

@@ -112,8 +112,7 @@ def dropout(site: Site) -> Outputs:
     rate = 0.5 if given is None else float(given)
     if not rate or site.attributes.get("is_test", 0):
         return site.value()
-    value = site.value()
-    return Value(site.call(Dropout(rate), value.node), value.axes, value.dtype)
+    return site.value().mapped(lambda node: site.call(Dropout(rate), node))
 
 
 def cast(site: Site) -> Outputs:

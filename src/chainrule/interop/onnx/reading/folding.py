@@ -353,6 +353,7 @@ RULES: dict[str, Callable[..., Any]] = {
     "MatMul": _matmul,
     "Max": _several(np.maximum),
     "Min": _several(np.minimum),
+    "Mod": _binary(np.mod),
     "Mul": _binary(np.multiply),
     "Neg": _unary(np.negative),
     "Not": _unary(np.logical_not),

@@ -19,6 +19,7 @@ from chainrule.core.errors import ConfigurationError, ShapeError
 from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of
 from chainrule.core.types import Array, Shape
+from chainrule.layers.functions import Sigmoid
 from chainrule.layers.merge import fit_together, summed_to, with_axes
 from chainrule.layers.pooling import AveragePool, MaxPool
 from chainrule.layers.reshape import plain
@@ -545,6 +546,58 @@ class LogSoftmax(Layer, repr=False):
     def apply(self, inputs: Array) -> Array:
         z = inputs - np.max(inputs, axis=-1, keepdims=True)
         return z - np.log(np.sum(np.exp(z), axis=-1, keepdims=True))
+
+
+class ResetFirst(Layer, repr=False):
+    """A step of a gated recurrent unit that resets before the product: a cell for `Scan`.
+
+    Forward  r = σ(a_r + h u_r),  z = σ(a_z + h u_z),  with a = x w + b,
+    n = tanh(a_n + (r ⊙ h) u_n),  h' = (1 − z) ⊙ n + z ⊙ h
+    Backward  δ_n = Δ ⊙ (1 − z) ⊙ (1 − n²),  δ_z = Δ ⊙ (h − n) ⊙ z ⊙ (1 − z),  s = δ_n u_nᵀ,
+    δ_r = s ⊙ h ⊙ r ⊙ (1 − r),  ∂C/∂x = δ wᵀ,  ∂C/∂w = xᵀ δ,  ∂C/∂b = Σ_rows δ,
+    ∂C/∂h = Δ ⊙ z + s ⊙ r + δ_r u_rᵀ + δ_z u_zᵀ,  ∂C/∂u = (hᵀ δ_r, hᵀ δ_z, (r ⊙ h)ᵀ δ_n)
+
+    `GRU` resets after the product, as cuDNN, PyTorch and Keras do; this is the older form of Cho et
+    al. 2014, and the default of ONNX.
+
+    Parameters
+    ----------
+    units
+        The length of h.
+    """
+
+    units: int
+
+    def build(self, *input_shapes: Shape, **options: Any) -> None:
+        width = 3 * self.units
+        x_shape, _ = input_shapes
+        self.weights = self.parameter("weights", (*x_shape, width), "glorot_uniform")
+        self.recurrent_weights = self.parameter(
+            "recurrent_weights", (self.units, width), "glorot_uniform"
+        )
+        self.biases = self.parameter("biases", (width,))
+
+    def forward(self, *inputs: Array) -> Array:
+        x, h = inputs
+        two, u = 2 * self.units, self.recurrent_weights.value
+        a = x @ self.weights.value + self.biases.value
+        gates = Sigmoid().value(a[:, :two] + h @ u[:, :two])
+        r, z = gates[:, : self.units], gates[:, self.units :]
+        n = np.tanh(a[:, two:] + (r * h) @ u[:, two:])
+        self.passed = (x, h, r, z, n)
+        return n + z * (h - n)
+
+    def backward(self, delta: Array) -> tuple[Array, ...]:
+        (x, h, r, z, n), u, units = self.passed, self.recurrent_weights.value, self.units
+        dn = delta * (1 - z) * (1 - n * n)
+        dz = delta * (h - n) * z * (1 - z)
+        s = dn @ u[:, 2 * units :].T
+        dr = s * h * r * (1 - r)
+        both, gates = np.concatenate([dr, dz, dn], axis=1), np.concatenate([dr, dz], axis=1)
+        self.weights.accumulate(x.T @ both)
+        self.biases.accumulate(np.sum(both, axis=0))
+        self.recurrent_weights.accumulate(np.concatenate([h.T @ gates, (r * h).T @ dn], axis=1))
+        return both @ self.weights.value.T, delta * z + s * r + gates @ u[:, : 2 * units].T
 
 
 # ------------------------------------------------------------------------------- reductions

@@ -24,7 +24,7 @@ from chainrule.core.hints import hinted
 from chainrule.core.types import FloatArray
 from chainrule.graph.graph import Graph
 from chainrule.graph.node import Input
-from chainrule.interop.onnx.reading import folding, model_file, products
+from chainrule.interop.onnx.reading import folding, grouped, model_file, products
 from chainrule.interop.onnx.reading.conversion import Conversion, Site
 from chainrule.interop.onnx.reading.elementwise import INTEGERS
 from chainrule.interop.onnx.reading.model_file import Allowance, Source, Step
@@ -82,9 +82,11 @@ def load(
 
     Examples
     --------
-    >>> from chainrule.interop import onnx
-    >>> model = onnx.load("digits.onnx")  # doctest: +SKIP
-    >>> trainer = Trainer(model, losses.SoftmaxCrossEntropy(), optimizers.Adam())  # doctest: +SKIP
+    ::
+
+        model = interop.onnx.load("digits.onnx")
+        trainer = Trainer(model, losses.SoftmaxCrossEntropy(), optimizers.Adam(), rng=0)
+        trainer.fit(images, t, epochs=5)
     """
     found = model_file.read(source)
     try:
@@ -288,7 +290,7 @@ class _Reader:
                 continue
             function = functions.get((step.domain, step.operator))
             if function is None and not (step.domain == "" and step.operator in OPERATORS):
-                function = self._defined(step, versions, given)
+                function = self._defined(step, versions)
             if function is None:
                 self._convert(step, given, conversion)
                 continue
@@ -373,9 +375,7 @@ class _Reader:
             found[name] = value
         return found
 
-    def _defined(
-        self, step: Step, versions: dict[str, int], given: list[Operand | None]
-    ) -> Any | None:
+    def _defined(self, step: Step, versions: dict[str, int]) -> Any | None:
         """The function by which ONNX defines an operator, if it does."""
         onnx = required("onnx", "reading an ONNX model needs")
         if step.domain:
@@ -433,6 +433,8 @@ class _Reader:
             raise RefusedError(
                 f"its data are {others[0].dtype}, and the model computes in {site.dtype}"
             )
+        if any(one.group for one in data) and site.operator not in ("Reshape", "Shape"):
+            return grouped.converted(site, operator.rule)
         return operator.rule(site)
 
     def _unsupported(self) -> StorageError:
@@ -457,7 +459,7 @@ class _Reader:
         for number, output in enumerate(graph.output):
             value = self.values.get(output.name)
             place = f"output {output.name!r:.80}"
-            if not isinstance(value, Value) or value.dtype != conversion.dtype:
+            if not isinstance(value, Value) or value.dtype != conversion.dtype or value.group:
                 raise StorageError(
                     "an output of the ONNX model is not computed from its data as floats",
                     place=place,
@@ -531,8 +533,9 @@ def _sizes(entry: Any) -> list[int | None]:
         )
     sizes = [one.dim_value if one.HasField("dim_value") else None for one in kind.shape.dim]
     sizes = [None if n == -1 else n for n in sizes]  # how some programs write any size
-    is_size = [n is None or 0 <= n < 2**31 for n in sizes]
-    if len(sizes) > model_file.RANK_LIMIT or not all(is_size):
+    if len(sizes) > model_file.RANK_LIMIT or any(
+        n is not None and not 0 <= n < 2**31 for n in sizes
+    ):
         raise StorageError(
             model_file.PROBLEM,
             place=f"input {entry.name!r:.80}",

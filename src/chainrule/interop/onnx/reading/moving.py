@@ -57,7 +57,7 @@ def size(site: Site) -> Outputs:
     taken = site.value().sizes
     if any(isinstance(n, Size) for n in taken):
         raise RefusedError("the number of elements depends on the size of the batch")
-    return [Constant(np.asarray(math.prod(taken), np.int64))]  # type: ignore[arg-type]
+    return [Constant(np.asarray(math.prod(taken), np.int64))]
 
 
 def transpose(site: Site) -> Outputs:
@@ -137,7 +137,7 @@ def _joined(given: Sizes) -> int | Size:
     unknown = [n for n in given if isinstance(n, Size)]
     if BATCH in unknown:
         return BATCH
-    return -1 if unknown else math.prod(given)  # type: ignore[arg-type]
+    return -1 if unknown else math.prod(given)
 
 
 def reshape(site: Site) -> Outputs:
@@ -154,7 +154,13 @@ def reshape(site: Site) -> Outputs:
 
 def reshaped(site: Site, value: Value, wanted: Sequence[int | Size]) -> Value:
     """A value in another shape, which keeps its batch."""
+    value = value.ungrouped
     row = [n for n in value.sizes if n != BATCH]
+    joined = _joined_batch(site, value, wanted)
+    if joined is not None:
+        start, sizes_of_it = joined
+        apart = [*wanted[:start], *sizes_of_it, *wanted[start + 1 :]]
+        return reshaped(site, value, apart).grouped(start, len(sizes_of_it))
     place = None if value.batch is None else _place_of_batch(site, value, wanted)
     rest = [n for number, n in enumerate(wanted) if number != place]
     rest = _solved(rest, row)
@@ -178,6 +184,45 @@ def reshaped(site: Site, value: Value, wanted: Sequence[int | Size]) -> Value:
         in_onnx = np.transpose(places, [value.order.index(n) for n in sorted(value.order)])
         flat = (site.call(Flatten(), value.node), np.ravel(in_onnx))
     return Value(node, tuple(axes), value.dtype, flat)
+
+
+def _joined_batch(
+    site: Site, value: Value, wanted: Sequence[int | Size]
+) -> tuple[int, list[int | Size]] | None:
+    """Which axis of the new shape joins the batch with others, and what it joins in which order."""
+    if value.batch is None or BATCH in wanted:
+        return None
+    row = [n for n in value.sizes if n != BATCH]
+    (count, is_open), size = _count(row), site.model.batch_size
+    named = [n for n in wanted if n != -1 and not isinstance(n, Size)]
+    found = [
+        (n, one.factor) for n, one in enumerate(wanted) if isinstance(one, Size) and one.factor > 1
+    ]
+    if not found and list(wanted).count(-1) == 1 and is_open == list(wanted).count(OPEN):
+        whole = math.prod(named)
+        if whole and count % whole == 0 and count > whole:
+            found = [(list(wanted).index(-1), count // whole)]
+    if not found and size is not None and -1 not in wanted and math.prod(named) == size * count:
+        before = _count(value.sizes[: value.batch])[0]
+        for n, one in enumerate(wanted):
+            until = math.prod(m for m in wanted[:n] if not isinstance(m, Size))
+            if isinstance(one, int) and until * one >= before * size and one % size == 0:
+                found = [(n, one // size)]
+                break
+    if not found:
+        return None
+    place, factor = found[0]
+    (before, is_open_before), (until, was_open) = (
+        _count(value.sizes[: value.batch]),
+        _count(wanted[:place]),
+    )
+    if factor < 2 or is_open_before != was_open or not until or before % until:
+        return None
+    outer = before // until
+    if factor % outer:
+        return None
+    inner = factor // outer
+    return place, [*[outer] * (outer > 1), BATCH, *[inner] * (inner > 1)]
 
 
 def _reshape(site: Site, node: Node, rest: Sequence[int | Size], rank: int) -> Node:

@@ -97,7 +97,7 @@ OPERATORS: dict[str, Operator] = {
     "Expand": _moves(moving.expand, "Expand"),
     "Flatten": _moves(moving.flatten, "Flatten"),
     "Floor": _function(),
-    "GRU": Operator(recurrences.recurrent, "GRU"),
+    "GRU": Operator(recurrences.recurrent, "GRU, or Scan of a cell that resets first"),
     "Gather": _moves(moving.gather, "Embedding for a table, else Take"),
     "Gelu": Operator(elementwise.gelu, 'Activation("gelu")'),
     "Gemm": Operator(products.gemm, "Dense"),

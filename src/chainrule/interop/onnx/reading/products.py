@@ -45,8 +45,6 @@ def gemm(site: Site) -> Outputs:
     """`Dense`: the factors α and β go into its weights and biases."""
     alpha, beta = (float(site.attributes.get(name, 1.0)) for name in ("alpha", "beta"))
     value = site.value()
-    if value.rank != 2:
-        raise RefusedError(f"its data have {value.rank} axes")
     if site.attributes.get("transA", 0):
         value = value.with_axes(value.axes[::-1])
     matrix = site.array(1, "matrix")
@@ -166,7 +164,9 @@ def space(value: Value) -> list[int]:
         raise RefusedError(f"its data have the shape {value.sizes}, not one to three axes of space")
     if value.batch is None:
         raise RefusedError("its data have no batch")
-    refuse_large(max(n for n in (*value.sizes, 0) if not isinstance(n, Size)))
+    known = [n for n in value.sizes[2:] if not isinstance(n, Size)]
+    refuse_large(max(known, default=0))
+    refuse_large(math.prod(known), 2**26)
     return [*range(2, value.rank), 1]
 
 
@@ -224,7 +224,7 @@ def pairs(site: Site, axes: int) -> tuple[tuple[int, int], ...]:
     found = site.attributes.get("pads") or [0] * 2 * axes
     if len(found) != 2 * axes or min(found) < 0:
         raise RefusedError(f"pads={found}")
-    refuse_large(max(found), 2**16)
+    refuse_large(max(found), 2**12)
     return tuple((int(found[n]), int(found[n + axes])) for n in range(axes))
 
 

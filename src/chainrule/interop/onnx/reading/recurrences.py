@@ -9,18 +9,23 @@ same kind, which sees the steps in reverse order.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from chainrule.core.layer import Layer
 from chainrule.graph.node import Node
 from chainrule.interop.onnx.reading.conversion import Outputs, Site
+from chainrule.interop.onnx.reading.layers import ResetFirst
 from chainrule.interop.onnx.reading.moving import refuse_large
 from chainrule.interop.onnx.reading.values import RefusedError, Value
 from chainrule.layers.merge import Concatenate
 from chainrule.layers.recurrent import GRU, LSTM, Recurrent, SimpleRNN
 from chainrule.layers.reshape import Reshape, Slice
+from chainrule.layers.wrappers import Scan
 
 FloatArray = npt.NDArray[Any]
 
@@ -60,17 +65,19 @@ def recurrent(site: Site) -> Outputs:
     if biases is None:
         biases = np.zeros((count, 2 * len(gates) * units), site.dtype)
     biases = np.reshape(biases, (count, 2, len(gates) * units))
-    if site.operator == "GRU" and not site.attributes.get("linear_before_reset", 0):
-        raise RefusedError(
-            "linear_before_reset=0: it resets before the product, chainrule after it"
-        )
+    resets_first = site.operator == "GRU" and not site.attributes.get("linear_before_reset", 0)
     x = site.rows(value, [time, 2])
     is_reverse = site.attributes.get("direction", "forward") == "reverse"
     sequences, lasts = [], []
     for number in range(count):
         arrays = _arrays(w[number], r[number], biases[number], gates, site.operator)
+        make: Callable[..., Layer] = functools.partial(kind, units)
+        if resets_first:
+            arrays["biases"] = arrays["biases"] + arrays.pop("recurrent_biases")
+            arrays = {f"cell.{name}": array for name, array in arrays.items()}
+            make = functools.partial(Scan, ResetFirst(units))
         backward = is_reverse or number == 1
-        all_of_it, last = _direction(site, kind, units, x, arrays, backward)
+        all_of_it, last = _direction(site, make, units, x, arrays, backward)
         sequences.append(all_of_it)
         lasts.append(last)
     return _outputs(site, value, sequences, lasts, units)
@@ -107,7 +114,7 @@ def _arrays(
 
 def _direction(
     site: Site,
-    kind: type[Recurrent],
+    make: Callable[..., Layer],
     units: int,
     x: Node,
     arrays: dict[str, FloatArray],
@@ -120,8 +127,8 @@ def _direction(
     if backward:
         x = site.call(turned, x)
     if not uses_all:
-        return None, site.call(kind(units), x, **arrays)
-    steps = site.call(kind(units, return_sequences=True), x, **arrays)
+        return None, site.call(make(), x, **arrays)
+    steps = site.call(make(return_sequences=True), x, **arrays)
     last = site.call(Slice(-1, None, axis=1), steps) if uses_last else None
     if last is not None:
         last = site.call(Reshape((units,)), last)

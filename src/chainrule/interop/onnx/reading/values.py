@@ -35,12 +35,23 @@ class RefusedError(Exception):
 
 @frozen
 class Size:
-    """A size that is known only when the model is used: that of the batch, or of an open axis."""
+    """A size that is known only when the model is used: that of the batch, or of an open axis.
+
+    The batch times a number is the size of an axis that joins the batch with others.
+    """
 
     name: str
+    factor: int = 1
+
+    def __mul__(self, other: Any) -> Size:
+        if self.name != "batch" or not isinstance(other, int | np.integer):
+            return NotImplemented
+        return Size(self.name, self.factor * int(other))
+
+    __rmul__ = __mul__
 
     def __repr__(self) -> str:
-        return self.name
+        return self.name if self.factor == 1 else f"{self.name} · {self.factor}"
 
 
 BATCH, OPEN = Size("batch"), Size("open")
@@ -89,12 +100,17 @@ class Value:
     flat
         If the value is (batch, n), another node with the same numbers, and where in a row of it
         each of the n is: what a layer with weights can use instead of a permutation.
+    group
+        If the ONNX axis of the batch is several axes in one, their places in the array in the order
+        of ONNX, such as (0, 1) for the heads of each row one after the other. These axes are not
+        in ``axes``, apart from the batch.
     """
 
     node: Node
     axes: tuple[int | None, ...]
     dtype: np.dtype[Any]
     flat: tuple[Node, npt.NDArray[np.intp]] | None = field(default=None)
+    group: tuple[int, ...] = ()
 
     @property
     def rank(self) -> int:
@@ -115,7 +131,10 @@ class Value:
     @property
     def sizes(self) -> Sizes:
         """The shape that ONNX sees."""
-        array = (BATCH, *(OPEN if n is None else n for n in self.row))
+        batch = BATCH
+        for place in self.group:
+            batch = batch * (self.row[place - 1] if place else 1)
+        array = (batch, *(OPEN if n is None else n for n in self.row))
         return tuple(1 if place is None else array[place] for place in self.axes)
 
     @property
@@ -133,10 +152,26 @@ class Value:
         """The same array, seen by ONNX with other axes."""
         return Value(self.node, tuple(axes), self.dtype)
 
+    @property
+    def ungrouped(self) -> Value:
+        """The same value with all axes by themselves."""
+        if not self.group or self.batch is None:
+            return self
+        before, after = self.axes[: self.batch], self.axes[self.batch + 1 :]
+        return Value(self.node, (*before, *self.group, *after), self.dtype)
+
+    def grouped(self, start: int, count: int) -> Value:
+        """The same value with so many axes, of which one is the batch, as one."""
+        group = self.axes[start : start + count]
+        if count < 2 or 0 not in group or None in group:
+            return self
+        axes = (*self.axes[:start], 0, *self.axes[start + count :])
+        return Value(self.node, axes, self.dtype, None, tuple(n for n in group if n is not None))
+
     def mapped(self, call: Callable[[Node], Node], dtype: np.dtype[Any] | None = None) -> Value:
         """A function of each number by itself, which needs no particular order."""
         flat = None if self.flat is None else (call(self.flat[0]), self.flat[1])
-        return Value(call(self.node), self.axes, dtype or self.dtype, flat)
+        return Value(call(self.node), self.axes, dtype or self.dtype, flat, self.group)
 
 
 Operand: TypeAlias = Value | Constant
