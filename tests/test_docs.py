@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import tarfile
 import types
 import warnings
@@ -191,6 +192,19 @@ def test_pages_do_not_write_into_the_folder_they_are_run_from(house, monkeypatch
     monkeypatch.chdir(house)
     assert not faults(house, python("open('left.txt', 'w').close()"))
     assert not list(house.rglob("left.txt"))
+
+
+def test_the_processes_of_a_search_end_with_its_page(house):
+    """joblib keeps them for five minutes, and the process of the page would wait for them."""
+    code = (
+        "import os, joblib\n"
+        "numbers = set(joblib.Parallel(2)(joblib.delayed(os.getpid)() for _ in range(8)))\n"
+        "print(os.getpid() in numbers)"
+    )
+    assert not faults(house, python(code, shown="False"))
+    for number in vars(sys.modules["page"])["numbers"]:
+        with pytest.raises(ProcessLookupError):
+            os.kill(number, 0)
 
 
 def test_accepting_writes_what_was_printed_and_is_then_content(house):
