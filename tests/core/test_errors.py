@@ -19,6 +19,7 @@ KINDS = {
     "BackwardBeforeForwardError": RuntimeError,
     "DataError": ValueError,
     "NonFiniteError": ArithmeticError,
+    "RankError": RuntimeError,
     "ConvergenceError": ArithmeticError,
     "SingularMatrixError": ArithmeticError,
     "NoTangentRuleError": NotImplementedError,
@@ -55,6 +56,8 @@ def test_containers_put_their_names_in_front_of_the_place():
     error = ShapeError("no")
     assert error.within("dense_1") is error
     assert error.within("sequential").within("model").place == "model/sequential/dense_1"
+    error.is_located = True  # by another process
+    assert error.within("graph").place == "model/sequential/dense_1"
 
 
 @pytest.mark.parametrize(("name", "builtin"), KINDS.items())

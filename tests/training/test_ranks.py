@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import signal
 import threading
 from collections import deque
 
@@ -35,6 +36,7 @@ from chainrule import (
 from chainrule.core import whole_batch
 from chainrule.data.part import Part
 from chainrule.errors import ConfigurationError, DataError, NonFiniteError, RankError
+from chainrule.training.interruption import Interruption
 from chainrule.training.ranks import Ranks, as_ranks
 from training.thread_ranks import on_ranks
 
@@ -1019,3 +1021,24 @@ def test_a_step_has_two_exchanges():
         return np.diff(counts).tolist()
 
     assert on_ranks(2, make) == [[2 * 10 + 5] * 2] * 2
+
+
+def test_a_second_ctrl_c_waits_for_the_end_of_an_exchange():
+    done = []
+    with Interruption() as interruption, pytest.raises(KeyboardInterrupt):
+        with interruption.held():
+            with interruption.held():
+                signal.raise_signal(signal.SIGINT)
+                signal.raise_signal(signal.SIGINT)
+            done.append("inner")
+        done.append("outer")
+    assert interruption.is_wanted and done == ["inner"]
+
+
+def test_a_third_ctrl_c_does_not_wait():
+    done = []
+    with Interruption() as interruption, pytest.raises(KeyboardInterrupt), interruption.held():
+        for _ in range(3):
+            signal.raise_signal(signal.SIGINT)
+        done.append("inner")
+    assert done == []

@@ -30,7 +30,7 @@ from chainrule.core.types import Array
 from chainrule.training.ranks import Ranks
 
 PLAIN = (bool, int, float, str, type(None), np.generic)
-"""The types of settings that other ranks can be told."""
+"""The types of settings that travel to other ranks."""
 
 Key = tuple[str, str]
 """Which object a setting belongs to, and the name of its field."""
@@ -76,7 +76,7 @@ class Decisions:
         known = all(vars(type(each)).get("changes_rate_alone") for each in callbacks)
         found = self.run.ranks.lead(lambda: (bool(callbacks), steps, known))
         self.are_made, self.at_steps, self._are_known = found
-        if not self.run.ranks.is_divided:  # nobody has to follow
+        if not self.run.ranks.is_divided:  # no one has to follow
             self.are_made, self._are_known = False, True
         self._settings = {} if self._are_known else settings(self.run)
         self._freezing = Parameter.last_freezing

@@ -442,7 +442,7 @@ _Report = dict[str, Any]
 
 
 def _report(error: BaseException) -> _Report:
-    """What another rank is told of an error: text alone."""
+    """What the other ranks learn of an error: text alone."""
     names = ("problem", "place", "expected", "received", "hint")
     own = {n: getattr(error, n) for n in names} if isinstance(error, ChainruleError) else {}
     fields = {n: value if value is None else str(value) for n, value in own.items()}
