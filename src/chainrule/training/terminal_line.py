@@ -83,7 +83,7 @@ class TerminalLine:
         return not is_drawn
 
     def end(self, position: Position, is_failed: bool) -> None:
-        """Leave the line as it was drawn last, and print the messages that wait."""
+        """Keep the last state of the line, and print the messages that wait."""
         self._line.stop()  # shows the cursor again
         self._line = None
         self._print_pending()
