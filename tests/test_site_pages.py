@@ -28,11 +28,14 @@ ERRORS, GLOSSARY, DESIGN = (
     (DOCS / f"{name}.md").read_text("utf-8") for name in ("errors", "glossary", "design")
 )
 
+EDGES = "chainrule.interop."
+"""What begins so needs the library of an edge, and is tested by `make edges`."""
+
 DIRECTIVES = [
     path for text in REFERENCE.values() for path in re.findall(r"^::: (\S+)$", text, re.MULTILINE)
 ]
 """What the reference shows: the full names behind `:::`."""
-WITHOUT_EDGES = [path for path in DIRECTIVES if not path.startswith("chainrule.interop.")]
+WITHOUT_EDGES = [path for path in DIRECTIVES if not path.startswith(EDGES)]
 
 
 def thing(path: str) -> Any:
@@ -43,10 +46,6 @@ def thing(path: str) -> Any:
             importlib.import_module(f"{found.__name__}.{name}")
         found = getattr(found, name)
     return found
-
-
-EDGES = "chainrule.interop."
-"""What begins so needs the library of an edge, and is tested by `make edges`."""
 
 
 def marked(names: list[str]) -> list[Any]:
