@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import runpy
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,20 @@ def test_random_draws_reach_the_optimizer(digits):
     assert search.best_estimator_.optimizer_.learning_rate == pytest.approx(
         search.best_params_["optimizer__learning_rate"]
     )
+
+
+def test_a_halving_search_gives_the_best_more_epochs(digits):
+    module = importlib.import_module("sklearn.experimental.enable_halving_search_cv")
+    assert module is not None  # importing it is what makes the search available
+    from sklearn.model_selection import HalvingGridSearchCV
+
+    model = Sequential([Dense(4), Activation("tanh")])
+    network = Classifier(model, learning_rate=0.01, random_state=0)
+    how = {"resource": "epochs", "min_resources": 3, "max_resources": 27, "cv": 2}
+    search = HalvingGridSearchCV(network, {"model__dense_1__units": [2, 8, 32]}, **how)
+    search.fit(*digits)
+    assert search.best_estimator_.n_iter_ == search.n_resources_[-1] > search.n_resources_[0]
+    assert search.best_params_["model__dense_1__units"] == 32
 
 
 def test_a_network_that_diverges_does_not_end_a_search(digits):

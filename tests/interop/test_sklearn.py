@@ -306,6 +306,7 @@ def test_the_output_layer_is_added_unless_the_model_has_one(iris, model, expecte
     x, y = iris
     fitted = Classifier(model, epochs=2, random_state=0).fit(x, y)
     assert fitted.model_.unbuilt() == (model if expected is None else Sequential(expected))
+    assert model is None or not model.is_built
     assert fitted.predict_proba(x).shape == (150, 3)
     np.testing.assert_allclose(fitted.predict_proba(x).sum(axis=1), 1)
 
