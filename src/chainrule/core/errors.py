@@ -137,6 +137,10 @@ class UndecidedError(ChainruleError, NotImplementedError, TypeError):
     """A program asks formulas for something that only numbers can answer."""
 
 
+class ExportError(ChainruleError, NotImplementedError, TypeError):
+    """A model computes something that the file of another program cannot express."""
+
+
 class MissingExtraError(ChainruleError, ImportError):
     """A feature needs a library that is not installed."""
 

@@ -1,0 +1,278 @@
+"""Save a model as ONNX: send a tracer through it, twice, and write the graph that results.
+
+The second pass has other numbers of rows and other sizes of open axes. Whatever of the graph
+differs was computed for one size only, and is refused: a file must be right for all of them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from attrs import define
+
+import chainrule
+from chainrule import files
+from chainrule.core import layer_state
+from chainrule.core.errors import ConfigurationError, ExportError, shortened
+from chainrule.core.input_checks import as_tuple
+from chainrule.core.layer import Layer
+from chainrule.core.messages import label, require_built
+from chainrule.core.parameter import Parameter
+from chainrule.core.tree import snake_case
+from chainrule.core.types import Shape
+from chainrule.graph.composite import Composite
+from chainrule.graph.unrolling import input_names
+from chainrule.interop.onnx.rules import RULES
+from chainrule.interop.onnx.sizes import Size
+from chainrule.interop.onnx.traced import Trace, Traced, as_traced
+from chainrule.interop.onnx.writer import OPSET, Step, described
+
+LARGEST = 2**31 - 2**20
+"""The most bytes of a file: protobuf, the format inside, has no more."""
+
+OPEN_SIZES = (96, 160)
+"""The sizes of open axes in the two passes. They can be halved five times."""
+
+
+def save(
+    model: Layer,
+    path: str | os.PathLike[str],
+    gradients: str | None = None,
+    loss: Any = None,
+) -> None:
+    """Write a model to an ONNX file.
+
+    Parameters
+    ----------
+    model
+        A built model. The batch is open in the file, and so are axes that are None in
+        ``model.input_shapes``.
+    path
+        Where to write. An existing file is replaced at once, or stays unchanged.
+    gradients
+        ``"inputs"`` adds, after the outputs, one output for each input: the gradient of the sum of
+        the outputs of each row, named ``gradient_of_<input>``.
+    loss
+        A loss. The file then has the targets as further inputs, and as further outputs the loss of
+        the batch and the gradient of every parameter, named ``gradient_of_<path>``.
+
+    Raises
+    ------
+    MissingExtraError
+        onnx is not installed.
+    BuildError
+        The model is not built.
+    ExportError
+        The model computes something that ONNX does not have, or that depends on the numbers. The
+        error names the layer and its line.
+    StorageError
+        The file cannot be written.
+
+    Examples
+    --------
+    >>> model = Sequential([Dense(3), Activation("tanh"), Dense(1)])
+    >>> model.build((2,), rng=0)
+    >>> interop.onnx.save(model, "model.onnx", gradients="inputs")  # doctest: +SKIP
+    """
+    proto = model_proto(model, gradients, loss)
+    content = proto.SerializeToString()
+    files.write(path, content, "the ONNX model")
+
+
+def model_proto(model: Layer, gradients: str | None = None, loss: Any = None) -> onnx.ModelProto:
+    """The file of `save` as an object of onnx, checked by `onnx.checker`."""
+    if not isinstance(model, Layer):
+        raise ConfigurationError(
+            "interop.onnx.save writes models",
+            expected="a layer, such as a Sequential",
+            received=shortened(model),
+        )
+    require_built(model)
+    if gradients not in (None, "inputs"):
+        raise ConfigurationError(
+            f"interop.onnx.save: there are no gradients={gradients!r}",
+            expected='None or "inputs"',
+            received=repr(gradients),
+            hint="loss=… adds the gradients of the parameters",
+        )
+    if model.parameters.value.nbytes > LARGEST:
+        raise ExportError(
+            f"{label(model)}: the model is too large for one ONNX file",
+            expected="at most 2 GB of parameters",
+            received=f"{model.parameters.value.nbytes:,} bytes",
+            hint="float32 halves it",
+        )
+    first, second = (_pass(model, n, gradients, loss) for n in range(2))
+    _require_equal(first, second)
+    proto = first.proto(model)
+    onnx.checker.check_model(proto, full_check=True)
+    return proto
+
+
+@define
+class _Pass:
+    """A trace with its inputs and outputs."""
+
+    trace: Trace
+    inputs: list[Traced]
+    outputs: dict[str, Traced]
+
+    def proto(self, model: Layer) -> onnx.ModelProto:
+        writer = self.trace.writer
+        taken = [x.name for x in self.inputs]
+        described_outputs = []
+        for name, y in self.outputs.items():
+            taken.append(writer.rename(y.name, name, taken))
+            y.assign(Traced(y.trace, name, y.shape, y.dtype))
+            described_outputs.append(described(name, y.dtype, y.shape))
+        return writer.model(
+            snake_case(type(model).__name__),
+            [described(x.name, x.dtype, x.shape) for x in self.inputs],
+            described_outputs,
+            producer=("chainrule", chainrule.__version__),
+            documentation=repr(model)[:10_000],
+        )
+
+
+def _pass(model: Layer, number: int, gradients: str | None, loss: Any) -> _Pass:
+    trace = Trace(RULES, _batches(model)[number])
+    layer = traced_replica(model, trace)
+    names = names_of_inputs(model)
+    inputs = []
+    for name, row in zip(names, model.input_shapes, strict=True):
+        sizes = _open_row(name if len(names) > 1 else "", row, OPEN_SIZES[number])
+        x = trace.input(name, sizes, model.dtype)
+        for axis, size in enumerate(sizes, start=1):
+            if isinstance(size, Size):
+                trace.writer.axes[str(size)] = (name, axis)
+        inputs.append(x)
+    with np.errstate(all="ignore"):
+        made = as_tuple(layer.apply(*inputs))
+    outputs = {}
+    for name, y in zip(names_of_outputs(model, len(made)), made, strict=True):
+        outputs[name] = as_traced(trace, y)
+    return _Pass(trace, inputs, outputs)
+
+
+def _batches(model: Layer) -> tuple[int, int]:
+    """Two prime numbers of rows that divide no size of the model."""
+    sizes = {n for shape in model.input_shapes for n in shape if n}
+    sizes |= {n for part in (*model.parameters, *model.buffers) for n in (*part.shape, part.size)}
+    found = [p for p in range(1009, 10_000) if _is_prime(p) and all(n % p for n in sizes if n)]
+    return found[0], found[1]
+
+
+def _is_prime(number: int) -> bool:
+    return all(number % n for n in range(2, int(number**0.5) + 1))
+
+
+AXES = {2: ("time",), 3: ("height", "width"), 4: ("depth", "height", "width")}
+"""What the axes of a row are usually called, in front of the channels."""
+
+
+def _open_row(name: str, row: Shape, size: int) -> Shape:
+    """The sizes of a row, with names for those that are open."""
+    usual = AXES.get(len(row), ())
+    sizes: list[int] = []
+    for axis, n in enumerate(row):
+        if n is None:
+            word = usual[axis] if axis < len(usual) else f"axis_{axis + 1}"
+            sizes.append(Size.named(f"{name}_{word}" if name else word, size))
+        else:
+            sizes.append(n)
+    return tuple(sizes)
+
+
+def names_of_inputs(model: Layer) -> list[str]:
+    """The names of the inputs in the file."""
+    count = len(model.input_shapes)
+    return model.input_names(count) if isinstance(model, Composite) else input_names(count)
+
+
+def names_of_outputs(model: Layer, count: int) -> list[str]:
+    """The names of the outputs in the file: those of a graph, otherwise numbers."""
+    names = getattr(model, "output_names", None)
+    if isinstance(names, tuple) and len(names) == count:
+        return list(names)
+    return ["output"] if count == 1 else [f"output_{n + 1}" for n in range(count)]
+
+
+def traced_replica(model: Layer, trace: Trace) -> Layer:
+    """A copy of a model whose parameters and buffers are values of the graph."""
+    parts: dict[int, Any] = {}
+    for kind in ("_parameters", "_buffers"):
+        for path, part in model._collected(kind).items():
+            if id(part) in parts:
+                continue
+            name = trace.writer.parameter(path, part.value)
+            value: Any = Traced(trace, name, part.shape, part.dtype)
+            copied = Parameter(path, value, part.open_shape)
+            copied._trainable = part.trainable
+            parts[id(part)] = copied
+    for generator in model.generators.values():
+        parts[id(generator)] = layer_state.copied_generator(generator)
+    layer = model.replica(parts)
+    for path, member in layer.walk():
+        trace.paths[id(member)] = path
+        member.__dict__["_require_fit"] = _accept  # the sizes of open axes need no trial
+    return layer
+
+
+def _accept(shapes: tuple[Shape, ...]) -> None:
+    """Any row of the accepted shapes."""
+
+
+# ------------------------------------------------------------------------------- two passes
+
+
+def _require_equal(first: _Pass, second: _Pass) -> None:
+    """Raise an error if the two passes wrote different graphs."""
+    one, two = (_needed(each) for each in (first, second))
+    for a, b in zip(one, two, strict=False):
+        if a.kind != b.kind or not _same_step(a, b, first, second):
+            raise _differs(a)
+    if len(one) != len(two):
+        raise _differs(one[min(len(one), len(two)) - 1] if one else None)
+
+
+def _needed(each: _Pass) -> list[Step]:
+    return each.trace.writer.needed([y.name for y in each.outputs.values()])
+
+
+def _same_step(a: Step, b: Step, first: _Pass, second: _Pass) -> bool:
+    if len(a.inputs) != len(b.inputs) or a.attributes.keys() != b.attributes.keys():
+        return False
+    for one, two in zip(a.inputs, b.inputs, strict=True):
+        numbers, others = (p.trace.writer.constants.get(n) for p, n in ((first, one), (second, two)))
+        if (numbers is None) != (others is None):
+            return False
+        if numbers is None:
+            if one != two:
+                return False
+        elif not np.array_equal(numbers, others, equal_nan=numbers.dtype.kind == "f"):
+            return False
+    return all(
+        repr(value) == repr(b.attributes[name]) or not isinstance(value, int | float | list | str)
+        for name, value in a.attributes.items()
+    )
+
+
+def _differs(step: Step | None) -> ExportError:
+    place, _, kind = (step.name if step else "").rpartition("/")
+    return ExportError(
+        "what the model computes depends on the size of an open axis, or of the batch, in a way "
+        "that would be frozen into the file",
+        place=place or None,
+        expected="code that takes sizes from x.shape, and has no loop or branch over them",
+        received=f"another {kind} for another size" if kind else "another graph",
+        hint="build the model for rows of a fixed size; recurrent layers and Scan become loops",
+    )
+
+
+def produced_by() -> Sequence[str]:
+    """The name and version that the file states, and its opset."""
+    return "chainrule", chainrule.__version__, str(OPSET)
