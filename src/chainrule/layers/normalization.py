@@ -174,7 +174,8 @@ class _ByChannels(_Normalization):
         *axes, channels = shape
         samples = self._samples(shape)
         places = math.prod(axes) // max(samples, 1)
-        several = math.gcd(places, 1024 // channels) if channels < 256 else 1
+        has_number = type(places) is int  # not a size that is open
+        several = math.gcd(places, 1024 // channels) if channels < 256 and has_number else 1
         return samples, places // several, several * channels
 
     def _sums(self, x: Array, y: Array | None = None) -> Array:

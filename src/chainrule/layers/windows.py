@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from attrs import frozen
 
+from chainrule.core.arrays import as_operation
 from chainrule.core.errors import ShapeError, shortened
 from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of
@@ -254,6 +255,7 @@ def amounts_of(
 # ------------------------------------------------------------------------------- padding
 
 
+@as_operation
 def padded(x: Array, amounts: Amounts, mode: Any = "zeros", fill: float = 0.0) -> Array:
     """A batch with entries added along its spatial axes; itself if nothing is added.
 

@@ -239,6 +239,11 @@ def _gathered(x: Traced, parts: Sequence[Any]) -> Traced:
             chosen = np.expand_dims(column, 1)
             found = new(x.trace, "GatherElements", [x, chosen], chosen.shape, x.dtype, axis=1)
             return reshaped(found, column.shape)
+    if len(places) == 2 and places == [0, 1] and all(isinstance(parts[n], np.ndarray) for n in (0, 1)):
+        rows, columns = parts[0], parts[1]
+        if rows.ndim == columns.ndim > 1 and _counts_rows(rows.ravel(), x.shape[0]):
+            if rows.size == len(rows) and np.array_equal(columns, columns[:1] + 0 * rows):
+                return gather(x, columns[0], 1)  # the same for each row
     raise refused(
         x.trace,
         "an index with several arrays has no counterpart in ONNX",

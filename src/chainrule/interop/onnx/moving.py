@@ -124,9 +124,13 @@ def transposed(x: Traced, axes: Sequence[int]) -> Traced:
     """The axes in another order."""
     axes = [int(axis) % x.ndim for axis in axes]
     shape = [x.shape[axis] for axis in axes]
+    source, before = x.trace.transposes.get(x.name, (x.name, list(range(x.ndim))))
+    axes = [before[axis] for axis in axes]  # one after the other is one
     if axes == list(range(x.ndim)):
-        return Traced(x.trace, x.name, shape, x.dtype)
-    return new(x.trace, "Transpose", [x], shape, x.dtype, perm=axes)
+        return Traced(x.trace, source, shape, x.dtype)
+    result = new(x.trace, "Transpose", [source], shape, x.dtype, perm=axes)
+    x.trace.transposes[result.name] = source, axes
+    return result
 
 
 def _reshape(
@@ -572,6 +576,19 @@ def _trapezoid(trace: Trace, y: Any, x: Any = None, dx: float = 1.0, axis: int =
     return np.sum(heights * widths / 2, axis=axis)
 
 
+def _sliding_windows(
+    trace: Trace, x: Any, window_shape: Any, axis: Any = None, **options: Any
+) -> Any:
+    """Copies of all windows of some lengths along some axes, which become the last ones."""
+    lengths = [int(n) for n in np.ravel(window_shape)]
+    axes = range(x.ndim) if axis is None else [int(n) % x.ndim for n in np.ravel(axis)]
+    for length, along in zip(lengths, axes, strict=True):
+        starts = np.arange(x.shape[along] - length + 1, like=x)
+        places = np.add(np.expand_dims(starts, 1), np.arange(length))
+        x = np.moveaxis(trace.rules.gather(x, places, along), along + 1, -1)
+    return x
+
+
 def _nan_to_num(
     trace: Trace, x: Any, copy: bool = True, nan: float = 0.0, posinf: Any = None, neginf: Any = None
 ) -> Any:
@@ -703,6 +720,7 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.column_stack: lambda trace, xs: np.concatenate(
         [x if np.ndim(x) > 1 else np.expand_dims(x, 1) for x in xs], 1
     ),
+    np.lib.stride_tricks.sliding_window_view: _sliding_windows,
     np.split: _split,
     np.array_split: _split,
     np.tile: _tile,

@@ -124,10 +124,16 @@ class _Pass:
     def proto(self, model: Layer) -> onnx.ModelProto:
         writer = self.trace.writer
         taken = [x.name for x in self.inputs]
+        names = [y.name for y in self.outputs.values()]
         described_outputs = []
-        for name, y in self.outputs.items():
-            taken.append(writer.rename(y.name, name, taken))
-            y.assign(Traced(y.trace, name, y.shape, y.dtype))
+        for n, (name, y) in enumerate(self.outputs.items()):
+            old = names[n]
+            if old in taken or old in writer.constants:
+                writer.repeat(old, name)
+            else:
+                writer.rename(old, name)
+                names = [name if other == old else other for other in names]
+            taken.append(name)
             described_outputs.append(described(name, y.dtype, y.shape))
         return writer.model(
             snake_case(type(model).__name__),

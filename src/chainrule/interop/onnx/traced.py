@@ -65,6 +65,7 @@ class Trace:
         self.batch = Size.named("batch", batch)
         self.paths: dict[int, str] = {}
         self.some: Any = None
+        self.transposes: dict[str, tuple[str, list[int]]] = {}
 
     def input(self, name: str, row: Shape, dtype: Any) -> Traced:
         """A new input of the graph, with the batch in front of the axes of its rows."""
@@ -235,6 +236,11 @@ class Traced(ArrayMethods):
         for n in self._shape:
             total = n * total
         return total  # type: ignore[no-any-return]
+
+    @property
+    def flags(self) -> Any:
+        """How an array would lie in memory: it is its own, row after row."""
+        return np.empty(0).flags
 
     @property
     def T(self) -> Any:  # noqa: N802  (NumPy's name)
@@ -437,7 +443,12 @@ def as_traced(
         raise refused(trace, f"numbers of type {array.dtype} are not in ONNX", "real numbers")
     if shape is not None:
         array = collapsed(trace, array, shape)
-    return Traced(trace, trace.writer.constant(array), array.shape, array.dtype)
+    open_axes = [axis for axis, n in enumerate(array.shape) if isinstance(trace.size_of(n), Size)]
+    wide = [trace.size_of(n) for n in array.shape]
+    for axis in open_axes:  # there are numbers for each row of the batch
+        array = first_of(trace, array, axis, wide[axis])
+    constant = Traced(trace, trace.writer.constant(array), array.shape, array.dtype)
+    return trace.rules.fitted(trace, constant, tuple(wide), array.dtype) if open_axes else constant
 
 
 def collapsed(trace: Trace, array: Array, shape: Shape) -> Array:
@@ -452,7 +463,7 @@ def collapsed(trace: Trace, array: Array, shape: Shape) -> Array:
 def first_of(trace: Trace, array: Array, axis: int, n: int) -> Array:
     """The first entry along an axis with as many as an open one has now, if all are equal."""
     first = np.take(array, [0], axis=axis)
-    if array.shape[axis] != n or not np.array_equal(array, np.broadcast_to(first, array.shape)):
+    if array.shape[axis] != int(n) or not np.array_equal(array, np.broadcast_to(first, array.shape)):
         raise frozen(trace, n)
     return first
 

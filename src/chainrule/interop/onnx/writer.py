@@ -191,24 +191,17 @@ class Writer:
         self._known[key] = value
         return str(value)
 
-    def rename(self, old: str, wanted: str, taken: Iterable[str]) -> str:
-        """Give an output of the graph its name; by a node of its own if the value has to keep its.
-
-        Parameters
-        ----------
-        taken
-            Values that keep their names: inputs, and outputs that already have theirs.
-        """
-        steps = [*self.sizes, *self.steps]
-        if old in self.constants or old in set(taken):
-            self._used.add(wanted)
-            self.steps.append(Step("Identity", (old,), (wanted,), {}, f"{wanted}/Identity"))
-            return wanted
+    def rename(self, old: str, wanted: str) -> None:
+        """Give a value the name of an output of the graph."""
         self._used.add(wanted)
-        for step in steps:
+        for step in (*self.sizes, *self.steps):
             step.inputs = tuple(wanted if name == old else name for name in step.inputs)
             step.outputs = tuple(wanted if name == old else name for name in step.outputs)
-        return wanted
+
+    def repeat(self, old: str, wanted: str) -> None:
+        """A second name, for a value that has to keep its own, such as that of an input."""
+        self._used.add(wanted)
+        self.steps.append(Step("Identity", (old,), (wanted,), {}, f"{wanted}/Identity"))
 
     # ---------------------------------------------------------------- the file
 
