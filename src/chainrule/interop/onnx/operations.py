@@ -146,10 +146,12 @@ def _spread(trace: Trace, delta: Any, weights: Any, windows: Windows, groups: in
         options["strides"] = list(map(int, windows.strides))
     if set(windows.dilations) != {1}:
         options["dilations"] = list(map(int, windows.dilations))
-    if groups > 1:
-        options["group"] = groups
-    shape = (delta.shape[0], channels, *sizes)
-    y = channels_last(new(trace, "ConvTranspose", inputs, shape, weights.dtype, **options))
+    shape = (delta.shape[0], channels // groups, *sizes)
+    each = [inputs]
+    if groups > 1:  # onnx.reference knows no groups
+        each = list(zip(*(np.split(x, groups, axis=n) for n, x in ((1, inputs[0]), (0, inputs[1])))))
+    outputs = [new(trace, "ConvTranspose", x, shape, weights.dtype, **options) for x in each]
+    y = channels_last(outputs[0] if groups == 1 else np.concatenate(outputs, axis=1))
     return folded(y, windows.amounts, windows.padding) if is_copied else y
 
 

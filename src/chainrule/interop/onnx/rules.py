@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import frozen
 
-from chainrule.interop.onnx import elementwise, indexing, moving, operations, products, spectra
+from chainrule.interop.onnx import elementwise, indexing, moving, operations, products, recurrent, spectra
 
 
 @frozen
@@ -30,5 +30,6 @@ class AllRules:
 
 
 RULES = AllRules(
-    {**moving.FUNCTIONS, **products.FUNCTIONS, **spectra.FUNCTIONS}, operations.OPERATIONS
+    {**moving.FUNCTIONS, **products.FUNCTIONS, **spectra.FUNCTIONS},
+    {**operations.OPERATIONS, **recurrent.OPERATIONS},
 )

@@ -29,7 +29,7 @@ from chainrule.graph.unrolling import input_names
 from chainrule.interop.onnx.rules import RULES
 from chainrule.interop.onnx.sizes import Size
 from chainrule.interop.onnx.traced import Trace, Traced, as_traced
-from chainrule.interop.onnx.writer import OPSET, Step, described
+from chainrule.interop.onnx.writer import OPSET, Body, Step, described
 
 LARGEST = 2**31 - 2**20
 """The most bytes of a file: protobuf, the format inside, has no more."""
@@ -246,7 +246,10 @@ def _require_equal(first: _Pass, second: _Pass) -> None:
 
 
 def _needed(each: _Pass) -> list[Step]:
-    return each.trace.writer.needed([y.name for y in each.outputs.values()])
+    steps = each.trace.writer.needed([y.name for y in each.outputs.values()])
+    inside = [s for step in steps for v in step.attributes.values() if isinstance(v, Body)
+              for s in v.steps]  # fmt: skip
+    return [*steps, *inside]
 
 
 def _same_step(a: Step, b: Step, first: _Pass, second: _Pass) -> bool:

@@ -90,10 +90,10 @@ class Trace:
     def path_of(self, layer: Layer) -> str:
         """The path of a layer, or, for a copy that a layer has made, what is known of it."""
         path = self.paths.get(id(layer))
-        if path is None:
+        if not path:
             of_parameters = [p.path.rpartition(".")[0] for p in layer._parameters.values()]
-            path = of_parameters[0] if of_parameters else snake_case(type(layer).__name__)
-        return path
+            path = of_parameters[0] if of_parameters else ""
+        return path or snake_case(type(layer).__name__)
 
     def add(self, kind: str, inputs: Sequence[str], count: int = 1, **attributes: Any) -> Any:
         """Add a node in the name of the layer at work."""
