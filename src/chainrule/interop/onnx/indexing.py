@@ -65,6 +65,11 @@ def put(x: Traced, index: Any, item: Any) -> None:
         taken(x, index).assign(item)
         return
     places = [n for n, part in enumerate(parts) if _is_advanced(part)]
+    if places == [0, 1] and x.ndim == 2 and _counts_rows(parts[0], x.shape[0]):
+        column = np.expand_dims(as_traced(x.trace, parts[1], INT64), 1)
+        value = fitted(x.trace, item, x.shape[:1], x.dtype)
+        np.put_along_axis(x, column, np.expand_dims(value, 1), axis=1)
+        return
     others = [part for n, part in enumerate(parts) if n not in places]
     if len(places) > 1 or not all(_is_whole(part) for part in others):
         raise refused(

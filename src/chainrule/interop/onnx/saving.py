@@ -16,9 +16,8 @@ from attrs import define
 
 import chainrule
 from chainrule import files
-from chainrule.core import layer_state
 from chainrule.core.errors import ConfigurationError, ExportError, shortened
-from chainrule.core.input_checks import as_tuple
+from chainrule.core.input_checks import as_tuple, one_or_tuple
 from chainrule.core.layer import Layer
 from chainrule.core.messages import label, require_built
 from chainrule.core.parameter import Parameter
@@ -26,10 +25,13 @@ from chainrule.core.tree import snake_case
 from chainrule.core.types import Shape
 from chainrule.graph.composite import Composite
 from chainrule.graph.unrolling import input_names
+from chainrule.interop.onnx.inference import TracedGenerator, apply_in_training
 from chainrule.interop.onnx.rules import RULES
 from chainrule.interop.onnx.sizes import Size
 from chainrule.interop.onnx.traced import Trace, Traced, as_traced
 from chainrule.interop.onnx.writer import OPSET, Body, Step, described
+from chainrule.losses.entropies import _ClassLoss
+from chainrule.losses.loss import Loss
 
 LARGEST = 2**31 - 2**20
 """The most bytes of a file: protobuf, the format inside, has no more."""
@@ -99,6 +101,18 @@ def model_proto(model: Layer, gradients: str | None = None, loss: Any = None) ->
             received=repr(gradients),
             hint="loss=… adds the gradients of the parameters",
         )
+    if loss is not None and gradients is not None:
+        raise ConfigurationError(
+            "interop.onnx.save: gradients= and loss= are for two different files",
+            expected="gradients='inputs' for the outputs' gradients, or loss= for a training step",
+            received=f"gradients={gradients!r}, loss={shortened(loss)}",
+        )
+    if loss is not None and not isinstance(loss, Loss):
+        raise ConfigurationError(
+            "interop.onnx.save: loss is not a loss",
+            expected="a loss, such as losses.MeanSquaredError()",
+            received=shortened(loss),
+        )
     if model.parameters.value.nbytes > LARGEST:
         raise ExportError(
             f"{label(model)}: the model is too large for one ONNX file",
@@ -145,23 +159,90 @@ class _Pass:
 
 
 def _pass(model: Layer, number: int, gradients: str | None, loss: Any) -> _Pass:
+    """One flow of tracers through the model."""
     trace = Trace(RULES, _batches(model)[number])
     layer = traced_replica(model, trace)
-    names = names_of_inputs(model)
-    inputs = []
-    for name, row in zip(names, model.input_shapes, strict=True):
-        sizes = _open_row(name if len(names) > 1 else "", row, OPEN_SIZES[number])
-        x = trace.input(name, sizes, model.dtype)
-        for axis, size in enumerate(sizes, start=1):
-            if isinstance(size, Size):
-                trace.writer.axes[str(size)] = (name, axis)
-        inputs.append(x)
+    inputs = _inputs(model, trace, OPEN_SIZES[number])
     with np.errstate(all="ignore"):
-        made = as_tuple(layer.apply(*inputs))
-    outputs = {}
-    for name, y in zip(names_of_outputs(model, len(made)), made, strict=True):
-        outputs[name] = as_traced(trace, y)
-    return _Pass(trace, inputs, outputs)
+        if loss is not None:
+            return _training_step(model, layer, trace, inputs, loss)
+        if gradients is None:
+            made = as_tuple(layer.apply(*inputs))
+            return _Pass(trace, inputs, _named(trace, names_of_outputs(model, len(made)), made))
+        apply_in_training(layer)
+        made = as_tuple(layer.forward(*inputs))
+        outputs = _named(trace, names_of_outputs(model, len(made)), made)
+        deltas = as_tuple(layer.backward(one_or_tuple([np.ones_like(y) for y in made])))
+        names = [f"gradient_of_{x.name}" for x in inputs]
+        return _Pass(trace, inputs, outputs | _named(trace, names, deltas))
+
+
+def _inputs(model: Layer, trace: Trace, size: int) -> list[Traced]:
+    names, inputs = names_of_inputs(model), []
+    for name, row in zip(names, model.input_shapes, strict=True):
+        sizes = _open_row(name if len(names) > 1 else "", row, size)
+        inputs.append(trace.input(name, sizes, model.dtype))
+        for axis, n in enumerate(sizes, start=1):
+            if isinstance(n, Size):
+                trace.writer.axes[str(n)] = (name, axis)
+    return inputs
+
+
+def _named(trace: Trace, names: Sequence[str], arrays: Sequence[Any]) -> dict[str, Traced]:
+    """Arrays by name, as they are now: code may still write into what it has returned."""
+    found = {}
+    for name, array in zip(names, arrays, strict=True):
+        x = as_traced(trace, array)
+        found[name] = Traced(trace, x.name, x.shape, x.dtype)
+    return found
+
+
+def _training_step(
+    model: Layer, layer: Layer, trace: Trace, inputs: list[Traced], loss: Any
+) -> _Pass:
+    """The outputs in training, the loss, the gradients, and new running statistics."""
+    before = {id(buffer): buffer.value.name for buffer in layer.buffers}
+    for parameter in layer.parameters:
+        parameter.zero_grad()
+    made = as_tuple(layer.forward(*inputs))
+    outputs = _named(trace, names_of_outputs(model, len(made)), made)
+    targets = _targets(model, trace, loss, made)
+    given = one_or_tuple(targets) if loss.takes_targets else None
+    cost, delta = loss.value_and_delta(one_or_tuple(made), given)
+    layer.backward_parameters(delta)
+    outputs |= _named(trace, ["loss"], [as_traced(trace, cost, model.dtype)])
+    for path, parameter in layer._collected("_parameters").items():
+        if parameter.trainable and not any(parameter.grad is y for y in outputs.values()):
+            outputs |= _named(trace, [f"gradient_of_{parameter.path or path}"], [parameter.grad])
+    for buffer in layer.buffers:
+        if buffer.value.name != before[id(buffer)]:
+            outputs |= _named(trace, [f"updated_{buffer.path}"], [buffer.value])
+    return _Pass(trace, [*inputs, *(t for t in targets if t is not None)], outputs)
+
+
+def _targets(model: Layer, trace: Trace, loss: Any, made: Sequence[Any]) -> list[Traced | None]:
+    """The inputs for the targets: labels for losses of classes, else numbers."""
+    each = loss.for_each_output
+    if len(each) != len(made):
+        raise ConfigurationError(
+            f"interop.onnx.save: the model has {len(made)} outputs, the loss is for {len(each)}",
+            expected="one loss for each output",
+            received=shortened(loss),
+            hint="loss=losses.PerOutput([…, …])",
+        )
+    taking = [n for n, one in enumerate(each) if one.takes_targets]
+    targets: list[Traced | None] = []
+    for n, (one, y) in enumerate(zip(each, made, strict=True)):
+        if n not in taking:
+            targets.append(None)
+            continue
+        name = "target" if len(made) == 1 else f"target_{n + 1}"
+        row = y.shape[1:]
+        if isinstance(one, _ClassLoss):
+            targets.append(trace.input(name, row[:-1], np.int64))
+        else:
+            targets.append(trace.input(name, one.target_shape(row), model.dtype))
+    return targets
 
 
 def _batches(model: Layer) -> tuple[int, int]:
@@ -220,9 +301,9 @@ def traced_replica(model: Layer, trace: Trace) -> Layer:
             copied._trainable = part.trainable
             parts[id(part)] = copied
     for generator in model.generators.values():
-        parts[id(generator)] = layer_state.copied_generator(generator)
+        parts[id(generator)] = TracedGenerator(trace)
     layer = model.replica(parts)
-    for path, member in layer.walk():
+    for (path, _), (_, member) in zip(model.walk(), layer.walk(), strict=True):
         trace.paths[id(member)] = path
         member.__dict__["_require_fit"] = _accept  # the sizes of open axes need no trial
     return layer
