@@ -194,7 +194,7 @@ class _ClassLoss(_EntropyLoss):
             labels = np.where(labels == self.ignore, 0, labels)
         if not self.label_smoothing:
             return labels
-        rows = np.zeros(y.shape, y.dtype)
+        rows = np.zeros(y.shape, y.dtype) if has_values(y) else np.zeros_like(y)
         np.put_along_axis(rows, labels.astype(np.intp)[..., np.newaxis], 1.0, axis=-1)
         return self._smooth(rows)
 

@@ -385,7 +385,7 @@ def shares_of(
         count = math.prod(terms)
     count = max(count, 1) if has_values(count) else np.maximum(count, 1)
     if sample_weights is None:
-        return 1.0 / count
+        return 1 / count  # a float: int first, for sizes that are open
     require_weights(loss, sample_weights, terms)
     with np.errstate(over="ignore"):
         weights = sample_weights.astype(y.dtype)

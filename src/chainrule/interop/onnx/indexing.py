@@ -80,8 +80,10 @@ def put(x: Traced, index: Any, item: Any) -> None:
     (axis,) = places
     chosen = as_traced(x.trace, parts[axis], INT64)
     moved = np.moveaxis(x, axis, 0)
-    shape = (*chosen.shape, *moved.shape[1:])
-    value = fitted(x.trace, item, shape, x.dtype)
+    value = fitted(
+        x.trace, item, (*x.shape[:axis], *chosen.shape, *x.shape[axis + 1 :]), x.dtype
+    )
+    value = np.moveaxis(value, range(axis, axis + chosen.ndim), range(chosen.ndim))
     result = _scattered(moved, reshaped(chosen, (*chosen.shape, 1)), value)
     x.assign(np.moveaxis(result, 0, axis))
 
@@ -246,7 +248,7 @@ def _gathered(x: Traced, parts: Sequence[Any]) -> Traced:
             return reshaped(found, column.shape)
     if len(places) == 2 and places == [0, 1] and all(isinstance(parts[n], np.ndarray) for n in (0, 1)):
         rows, columns = parts[0], parts[1]
-        if rows.ndim == columns.ndim > 1 and _counts_rows(rows.ravel(), x.shape[0]):
+        if rows.ndim == columns.ndim and _counts_rows(rows.ravel(), x.shape[0]):
             if rows.size == len(rows) and np.array_equal(columns, columns[:1] + 0 * rows):
                 return gather(x, columns[0], 1)  # the same for each row
     raise refused(

@@ -58,7 +58,7 @@ def apply_in_training(replica: Layer) -> None:
     Raises
     ------
     ExportError
-        A layer has random numbers or buffers, and what its `apply` is cannot be known.
+        A layer has random numbers or buffers, and an `apply` of its own.
     """
     for path, member in replica.walk():
         member.__dict__["_applies"] = False
@@ -69,7 +69,7 @@ def apply_in_training(replica: Layer) -> None:
             object.__setattr__(member, "__class__", applied)
         elif isinstance(member, Recurrent):
             member.__dict__["stateful"] = False  # a file begins new sequences
-        elif member._generators or member._buffers:
+        elif (member._generators or member._buffers) and type(member).apply is not Layer.apply:
             raise ExportError(
                 f"there is no backward pass through the apply of {label(member)}",
                 place=path or None,

@@ -6,13 +6,14 @@ differs was computed for one size only, and is refused: a file must be right for
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import onnx
-from attrs import define
+from attrs import define, field
 
 import chainrule
 from chainrule import files
@@ -27,7 +28,7 @@ from chainrule.graph.composite import Composite
 from chainrule.graph.unrolling import input_names
 from chainrule.interop.onnx.inference import TracedGenerator, apply_in_training
 from chainrule.interop.onnx.rules import RULES
-from chainrule.interop.onnx.sizes import Size
+from chainrule.interop.onnx.sizes import Size, SizeFloat
 from chainrule.interop.onnx.traced import Trace, Traced, as_traced
 from chainrule.interop.onnx.writer import OPSET, Body, Step, described
 from chainrule.losses.entropies import _ClassLoss
@@ -134,6 +135,7 @@ class _Pass:
     trace: Trace
     inputs: list[Traced]
     outputs: dict[str, Traced]
+    repaired: set[str] = field(factory=set)
 
     def proto(self, model: Layer) -> onnx.ModelProto:
         writer = self.trace.writer
@@ -336,19 +338,46 @@ def _needed(each: _Pass) -> list[Step]:
 def _same_step(a: Step, b: Step, first: _Pass, second: _Pass) -> bool:
     if len(a.inputs) != len(b.inputs) or a.attributes.keys() != b.attributes.keys():
         return False
-    for one, two in zip(a.inputs, b.inputs, strict=True):
+    for n, (one, two) in enumerate(zip(a.inputs, b.inputs, strict=True)):
         numbers, others = (p.trace.writer.constants.get(n) for p, n in ((first, one), (second, two)))
         if (numbers is None) != (others is None):
             return False
         if numbers is None:
-            if one != two:
+            if one != two and one not in first.repaired:
                 return False
         elif not np.array_equal(numbers, others, equal_nan=numbers.dtype.kind == "f"):
-            return False
+            name = _of_batch(numbers, others, first, second)
+            if name is None:
+                return False
+            a.inputs = (*a.inputs[:n], name, *a.inputs[n + 1 :])
     return all(
         repr(value) == repr(b.attributes[name]) or not isinstance(value, int | float | list | str)
         for name, value in a.attributes.items()
     )
+
+
+def _of_batch(one: Any, two: Any, first: _Pass, second: _Pass) -> str | None:
+    """The value of a number that follows from the batch, as in ``x.sum(axis=0) / len(x)``.
+
+    Python's ``len(x)`` and ``1.0 / n`` return plain numbers. If they are the same multiple of the
+    batch in both passes, or of its inverse, that is what they are.
+    """
+    if one.shape or two.shape or one.dtype != two.dtype:
+        return None
+    batch, other = first.trace.batch, second.trace.batch
+    precision = 1e-6 if one.dtype == np.float32 else 1e-13
+    for size in (SizeFloat.of(1.0, batch), SizeFloat.of(1.0, 1, batch)):
+        factor = float(one) / float(size)
+        expected = factor * (int(other) if size > 1 else 1 / int(other))
+        if math.isclose(float(two), expected, rel_tol=precision):
+            nearest = round(factor, 6) if one.dtype == np.float32 else factor
+            is_near = math.isclose(nearest, factor, rel_tol=precision)
+            writer = first.trace.writer
+            with writer.among_sizes():
+                name = writer.scalar(size * (nearest if is_near else factor), one.dtype)
+            first.repaired.add(name)
+            return name
+    return None
 
 
 def _differs(step: Step | None) -> ExportError:

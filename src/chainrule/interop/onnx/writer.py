@@ -120,7 +120,7 @@ class Writer:
         key = ("integers", *map(formula_of, numbers))
         if key not in self._known:
             parts = [self.size(n) for n in numbers]
-            with self._among_sizes():
+            with self.among_sizes():
                 self._known[key] = parts[0] if len(parts) == 1 else self.add("Concat", parts, axis=0)
         return self._known[key]
 
@@ -130,12 +130,13 @@ class Writer:
             return self.constant(np.array([int(number)], np.int64))
         key = ("size", formula_of(number))
         if key not in self._known:
-            with self._among_sizes():
+            with self.among_sizes():
                 self._known[key] = self._polynomial(number.terms.items())
         return self._known[key]
 
     @contextmanager
-    def _among_sizes(self) -> Iterator[None]:
+    def among_sizes(self) -> Iterator[None]:
+        """In this context, nodes are added to those that compute sizes."""
         kept = self.place, self.steps
         self.place, self.steps = "sizes", self.sizes
         try:
