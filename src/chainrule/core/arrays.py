@@ -29,7 +29,8 @@ import numpy as np
 from chainrule.core.errors import ChainruleError, DataError, DefinitionError, DtypeError, ShapeError
 from chainrule.core.types import Array
 
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 REAL = "fiub"
 """The kinds of dtypes that hold real numbers."""

@@ -138,7 +138,15 @@ class UndecidedError(ChainruleError, NotImplementedError, TypeError):
 
 
 class ExportError(ChainruleError, NotImplementedError, TypeError):
-    """A model computes something that the file of another program cannot express."""
+    """A model computes something that the file of another program cannot express.
+
+    Attributes
+    ----------
+    layer : str or None
+        The path of the layer that computes it.
+    """
+
+    layer: str | None = None
 
 
 class MissingExtraError(ChainruleError, ImportError):

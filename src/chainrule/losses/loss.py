@@ -15,7 +15,14 @@ from typing import Any, ClassVar, NoReturn
 import numpy as np
 from attrs import define
 
-from chainrule.core.arrays import has_values, hint_to_convert, is_array, look_alike, read_only, refuse_write
+from chainrule.core.arrays import (
+    has_values,
+    hint_to_convert,
+    is_array,
+    look_alike,
+    read_only,
+    refuse_write,
+)
 from chainrule.core.equations import Equations
 from chainrule.core.errors import DefinitionError, DtypeError, ShapeError
 from chainrule.core.hints import Hinted

@@ -78,23 +78,24 @@ NODES: Mapping[np.ufunc, str] = {
 """Functions that are a node."""
 
 
+POWERS: Mapping[float, Callable[[Any], Any]] = {
+    1.0: lambda x: +x,
+    2.0: lambda x: x * x,
+    3.0: lambda x: x * x * x,
+    0.5: np.sqrt,
+    -1.0: lambda x: 1 / x,
+}
+"""Powers that are computed by other nodes."""
+
+
 def _power(x: Any, exponent: Any) -> Any:
     """Products for small whole exponents, which are exact and fast."""
-    if type(exponent) in (int, float) or np.ndim(exponent) == 0 != isinstance(exponent, Traced):
-        if not isinstance(exponent, Traced | Size | SizeFloat):
-            if exponent == 2:
-                return x * x
-            if exponent == 3:
-                return x * x * x
-            if exponent == 0.5:
-                return np.sqrt(x)
-            if exponent == 1:
-                return +x
-            if exponent == -1:
-                return 1 / x
+    is_open = isinstance(exponent, Traced | Size | SizeFloat)
+    if not is_open and np.ndim(exponent) == 0 and float(exponent) in POWERS:
+        return POWERS[float(exponent)](x)
     x, exponent = _in_one_type(np.power, (x, exponent))
     shape = broadcast(x.shape, exponent.shape)
-    return new(x.trace, "Pow", [x, exponent], shape, x.dtype)
+    return new(x.graph, "Pow", [x, exponent], shape, x.dtype)
 
 
 def _truncated(x: Any) -> Any:
@@ -105,7 +106,7 @@ def _remainder(x: Any, y: Any) -> Any:
     x, y = _in_one_type(np.remainder, (x, y))
     if x.dtype.kind == "f":
         return x - np.floor(x / y) * y
-    return new(x.trace, "Mod", [x, y], broadcast(x.shape, y.shape), x.dtype)
+    return new(x.graph, "Mod", [x, y], broadcast(x.shape, y.shape), x.dtype)
 
 
 def _floor_divided(x: Any, y: Any) -> Any:
@@ -114,7 +115,7 @@ def _floor_divided(x: Any, y: Any) -> Any:
         return np.floor(x / y)
     rest = _remainder(x, y)
     shape = broadcast(x.shape, y.shape)
-    return new(x.trace, "Div", [x - rest, y], shape, x.dtype)
+    return new(x.graph, "Div", [x - rest, y], shape, x.dtype)
 
 
 def _log1p(x: Any) -> Any:
@@ -269,7 +270,7 @@ def _called(trace: Trace, ufunc: np.ufunc, inputs: Any, options: dict[str, Any])
 
 def _in_one_type(ufunc: np.ufunc, inputs: Any) -> list[Traced]:
     """The inputs in the dtype in which NumPy computes, as arrays of the graph."""
-    trace = next(x.trace for x in inputs if isinstance(x, Traced))
+    trace = next(x.graph for x in inputs if isinstance(x, Traced))
     kinds: list[Any] = [_dtype(x) for x in inputs]
     resolved = ufunc.resolve_dtypes((*kinds, *[None] * ufunc.nout))
     dtype = resolved[0]

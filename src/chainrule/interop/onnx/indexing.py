@@ -44,7 +44,7 @@ def taken(x: Traced, index: Any) -> Traced:
     ranges, numbers, added = _basic(x, parts)
     view = _read(x, ranges, numbers, added)
     if view.name == x.name and view.shape == x.shape:
-        view = Traced(x.trace, x.name, x.shape, x.dtype)
+        view = Traced(x.graph, x.name, x.shape, x.dtype)
 
     def read(base: Traced) -> Traced:
         return _read(base, ranges, numbers, added)
@@ -55,7 +55,7 @@ def taken(x: Traced, index: Any) -> Traced:
     return view.as_view_of(x, read, write)
 
 
-def put(x: Traced, index: Any, item: Any) -> None:
+def put(x: Any, index: Any, item: Any) -> None:
     """``x[index] = item``."""
     if isinstance(index, Traced) and index.dtype == bool:
         _put_where(x, index, item)
@@ -66,23 +66,21 @@ def put(x: Traced, index: Any, item: Any) -> None:
         return
     places = [n for n, part in enumerate(parts) if _is_advanced(part)]
     if places == [0, 1] and x.ndim == 2 and _counts_rows(parts[0], x.shape[0]):
-        column = np.expand_dims(as_traced(x.trace, parts[1], INT64), 1)
-        value = fitted(x.trace, item, x.shape[:1], x.dtype)
+        column: Any = np.expand_dims(as_traced(x.graph, parts[1], INT64), 1)
+        value: Any = fitted(x.graph, item, x.shape[:1], x.dtype)
         np.put_along_axis(x, column, np.expand_dims(value, 1), axis=1)
         return
     others = [part for n, part in enumerate(parts) if n not in places]
     if len(places) > 1 or not all(_is_whole(part) for part in others):
         raise refused(
-            x.trace,
+            x.graph,
             "an assignment to several places that are given by arrays has no counterpart in ONNX",
             "np.where(condition, new, old), or slices",
         )
     (axis,) = places
-    chosen = as_traced(x.trace, parts[axis], INT64)
-    moved = np.moveaxis(x, axis, 0)
-    value = fitted(
-        x.trace, item, (*x.shape[:axis], *chosen.shape, *x.shape[axis + 1 :]), x.dtype
-    )
+    chosen = as_traced(x.graph, parts[axis], INT64)
+    moved: Any = np.moveaxis(x, axis, 0)
+    value = fitted(x.graph, item, (*x.shape[:axis], *chosen.shape, *x.shape[axis + 1 :]), x.dtype)
     value = np.moveaxis(value, range(axis, axis + chosen.ndim), range(chosen.ndim))
     result = _scattered(moved, reshaped(chosen, (*chosen.shape, 1)), value)
     x.assign(np.moveaxis(result, 0, axis))
@@ -101,8 +99,8 @@ def add_at(trace: Trace, x: Any, index: Any, values: Any) -> None:
     x.assign(_scattered(x, reshaped(chosen, (*chosen.shape, 1)), value, reduction="add"))
 
 
-def _scattered(x: Traced, places: Traced, value: Traced, **options: Any) -> Traced:
-    return new(x.trace, "ScatterND", [x, places, value], x.shape, x.dtype, **options)
+def _scattered(x: Any, places: Any, value: Any, **options: Any) -> Any:
+    return new(x.graph, "ScatterND", [x, places, value], x.shape, x.dtype, **options)
 
 
 # ------------------------------------------------------------------------------- what is meant
@@ -197,18 +195,18 @@ def _read(
     shape = [r.count for r in ranges]
     if numbers:
         shape = [n for axis, n in enumerate(shape) if axis not in numbers]
-        axes = x.trace.writer.integers(numbers)
-        result = new(x.trace, "Squeeze", [result, axes], shape, x.dtype)
+        axes = x.graph.writer.integers(numbers)
+        result = new(x.graph, "Squeeze", [result, axes], shape, x.dtype)
     if added:
         for place in added:
             shape.insert(place, 1)
-        axes = x.trace.writer.integers(added)
-        result = new(x.trace, "Unsqueeze", [result, axes], shape, x.dtype)
-    return Traced(x.trace, result.name, shape, x.dtype)
+        axes = x.graph.writer.integers(added)
+        result = new(x.graph, "Unsqueeze", [result, axes], shape, x.dtype)
+    return Traced(x.graph, result.name, shape, x.dtype)
 
 
 def _sliced(x: Traced, cut: Sequence[tuple[int, Range]]) -> Traced:
-    writer = x.trace.writer
+    writer = x.graph.writer
     shape = list(x.shape)
     starts, stops, axes, steps = [], [], [], []
     for axis, r in cut:
@@ -221,7 +219,7 @@ def _sliced(x: Traced, cut: Sequence[tuple[int, Range]]) -> Traced:
     inputs = [x, *map(writer.integers, (starts, stops, axes))]
     if any(step != 1 for step in steps):
         inputs.append(writer.integers(steps))
-    return new(x.trace, "Slice", inputs, shape, x.dtype)
+    return new(x.graph, "Slice", inputs, shape, x.dtype)
 
 
 def _gathered(x: Traced, parts: Sequence[Any]) -> Traced:
@@ -232,27 +230,33 @@ def _gathered(x: Traced, parts: Sequence[Any]) -> Traced:
     ):
         rest = tuple(slice(None) if _is_advanced(part) else part for part in parts)
         inner = tuple(part if _is_advanced(part) else slice(None) for part in parts)
-        if all(part is not None and isinstance(part, slice | np.ndarray | Traced) for part in parts):
+        if all(
+            part is not None and isinstance(part, slice | np.ndarray | Traced) for part in parts
+        ):
             return _gathered(taken(x, rest), inner)
         raise refused(
-            x.trace, "this index has no counterpart in ONNX", "one array, and slices, at a time"
+            x.graph, "this index has no counterpart in ONNX", "one array, and slices, at a time"
         )
     if len(places) == 1:
         (axis,) = places
         return gather(x, parts[axis], axis)
     if len(places) == 2 and places == [0, 1] and _counts_rows(parts[0], x.shape[0]):
-        column = as_traced(x.trace, parts[1], INT64)
+        column = as_traced(x.graph, parts[1], INT64)
         if column.ndim == 1 and same(column.shape[0], x.shape[0]) and x.ndim == 2:
-            chosen = np.expand_dims(column, 1)
-            found = new(x.trace, "GatherElements", [x, chosen], chosen.shape, x.dtype, axis=1)
+            chosen: Any = np.expand_dims(column, 1)
+            found = new(x.graph, "GatherElements", [x, chosen], chosen.shape, x.dtype, axis=1)
             return reshaped(found, column.shape)
-    if len(places) == 2 and places == [0, 1] and all(isinstance(parts[n], np.ndarray) for n in (0, 1)):
+    if (
+        len(places) == 2
+        and places == [0, 1]
+        and all(isinstance(parts[n], np.ndarray) for n in (0, 1))
+    ):
         rows, columns = parts[0], parts[1]
         if rows.ndim == columns.ndim and _counts_rows(rows.ravel(), x.shape[0]):
             if rows.size == len(rows) and np.array_equal(columns, columns[:1] + 0 * rows):
                 return gather(x, columns[0], 1)  # the same for each row
     raise refused(
-        x.trace,
+        x.graph,
         "an index with several arrays has no counterpart in ONNX",
         "np.take_along_axis(x, index, axis)",
     )
@@ -267,9 +271,9 @@ def gather(x: Traced, index: Any, axis: int) -> Traced:
     """The entries of one axis that an array of integers names, as `numpy.take`."""
     if isinstance(index, np.ndarray) and isinstance(x.shape[axis], Size) and index.size:
         index = np.where(index >= 0, index, index)
-    chosen = as_traced(x.trace, index, INT64)
+    chosen = as_traced(x.graph, index, INT64)
     shape = (*x.shape[:axis], *chosen.shape, *x.shape[axis + 1 :])
-    return new(x.trace, "Gather", [x, chosen], shape, x.dtype, axis=axis)
+    return new(x.graph, "Gather", [x, chosen], shape, x.dtype, axis=axis)
 
 
 # ------------------------------------------------------------------------------- writing
@@ -290,9 +294,10 @@ def _written(base: Traced, ranges: Sequence[Range], value: Traced, axis: int = 0
     if r.step == 1:
         return _between(base, ranges, value, axis)
     if isinstance(r.count, Size):
-        places = np.arange(r.start, r.start + r.count * r.step, r.step, like=base)
+        limits = r.start, r.start + r.count * r.step, r.step
+        places: Any = base.graph.rules.create(base.graph, np.arange, limits, {})
     else:
-        places = as_traced(base.trace, np.arange(r.count) * r.step + int(r.start), INT64)
+        places = as_traced(base.graph, np.arange(r.count) * r.step + int(r.start), INT64)
     inner = _written(_sliced(base, [(axis, r)]), _all_of(ranges, axis), value, axis + 1)
     order = (axis, *(n for n in range(base.ndim) if n != axis))
     back = tuple(np.argsort(order))
@@ -316,7 +321,7 @@ def _between(base: Traced, ranges: Sequence[Range], value: Traced, axis: int) ->
         parts.append(_sliced(base, [(axis, Range(r.stop, n, 1, n - r.stop))]))
     if len(parts) == 1:
         return inner
-    return new(base.trace, "Concat", parts, base.shape, base.dtype, axis=axis)
+    return new(base.graph, "Concat", parts, base.shape, base.dtype, axis=axis)
 
 
 def _all_of(ranges: Sequence[Range], axis: int) -> list[Range]:
@@ -327,13 +332,13 @@ def _all_of(ranges: Sequence[Range], axis: int) -> list[Range]:
 def _put_where(x: Traced, mask: Traced, item: Any) -> None:
     if np.ndim(item):
         raise refused(
-            x.trace,
+            x.graph,
             "an assignment of several numbers to a mask has no counterpart in ONNX",
             "np.where(mask, new, old)",
         )
     missing = x.ndim - mask.ndim
     condition = reshaped(mask, (*mask.shape, *[1] * missing))
-    x.assign(np.where(condition, as_traced(x.trace, item, x.dtype), x))
+    x.assign(np.where(condition, as_traced(x.graph, item, x.dtype), x))
 
 
 def shape_of(x: Any) -> Shape:

@@ -32,7 +32,7 @@ from chainrule.interop.onnx.traced import (
 )
 
 BOOL, INT64 = np.dtype(bool), np.dtype(np.int64)
-GIVEN = np._NoValue  # type: ignore[attr-defined]
+GIVEN = np._NoValue
 
 
 # ------------------------------------------------------------------------------- shapes
@@ -55,7 +55,7 @@ def expanded(x: Traced, shape: Shape) -> Traced:
         np.broadcast_to(np.empty([int(n) for n in x.shape]), [int(n) for n in shape])
     if equal_shapes(x.shape, shape):
         return x
-    return new(x.trace, "Expand", [x, x.trace.writer.integers(shape)], shape, x.dtype)
+    return new(x.graph, "Expand", [x, x.graph.writer.integers(shape)], shape, x.dtype)
 
 
 def known_sizes(trace: Trace, shape: Any) -> list[int]:
@@ -66,7 +66,7 @@ def known_sizes(trace: Trace, shape: Any) -> list[int]:
 
 def reshaped(x: Traced, shape: Sequence[int]) -> Traced:
     """The same numbers in another shape, one size of which may be −1."""
-    target = known_sizes(x.trace, shape)
+    target = known_sizes(x.graph, shape)
     total: Any = x.size
     if any(int(n) == -1 for n in target):
         place = next(i for i, n in enumerate(target) if int(n) == -1)
@@ -77,12 +77,12 @@ def reshaped(x: Traced, shape: Sequence[int]) -> Traced:
     if math.prod(map(int, target)) != int(total):
         np.reshape(np.empty([int(n) for n in x.shape]), [int(n) for n in target])  # NumPy's error
     if equal_shapes(x.shape, tuple(target)):
-        return Traced(x.trace, x.name, target, x.dtype)
+        return Traced(x.graph, x.name, target, x.dtype)
     inserted = _only_ones_differ(x.shape, target)
     if inserted is not None:
         kind, axes = inserted
-        return new(x.trace, kind, [x, x.trace.writer.integers(axes)], target, x.dtype)
-    return new(x.trace, "Reshape", [x, _reshape_sizes(x, target)], target, x.dtype)
+        return new(x.graph, kind, [x, x.graph.writer.integers(axes)], target, x.dtype)
+    return new(x.graph, "Reshape", [x, _reshape_sizes(x, target)], target, x.dtype)
 
 
 def _only_ones_differ(before: Shape, after: Sequence[int]) -> tuple[str, list[int]] | None:
@@ -105,7 +105,7 @@ def _only_ones_differ(before: Shape, after: Sequence[int]) -> tuple[str, list[in
 
 def _reshape_sizes(x: Traced, target: Sequence[int]) -> str:
     """The sizes as Reshape wants them: 0 keeps a size, one −1 follows from the others."""
-    writer = x.trace.writer
+    writer = x.graph.writer
     open_axes = [axis for axis, n in enumerate(target) if isinstance(n, Size)]
     if not open_axes or any(int(n) == 0 for n in target):
         return writer.integers(target)
@@ -124,12 +124,12 @@ def transposed(x: Traced, axes: Sequence[int]) -> Traced:
     """The axes in another order."""
     axes = [int(axis) % x.ndim for axis in axes]
     shape = [x.shape[axis] for axis in axes]
-    source, before = x.trace.transposes.get(x.name, (x.name, list(range(x.ndim))))
+    source, before = x.graph.transposes.get(x.name, (x.name, list(range(x.ndim))))
     axes = [before[axis] for axis in axes]  # one after the other is one
     if axes == list(range(x.ndim)):
-        return Traced(x.trace, source, shape, x.dtype)
-    result = new(x.trace, "Transpose", [source], shape, x.dtype, perm=axes)
-    x.trace.transposes[result.name] = source, axes
+        return Traced(x.graph, source, shape, x.dtype)
+    result = new(x.graph, "Transpose", [source], shape, x.dtype, perm=axes)
+    x.graph.transposes[result.name] = source, axes
     return result
 
 
@@ -245,7 +245,13 @@ def _beside(trace: Trace, array: Any, shape: Shape, axis: int) -> Any:
 
 
 def _stack(
-    trace: Trace, arrays: Any, axis: int = 0, out: Any = None, *, dtype: Any = None, casting: Any = 0
+    trace: Trace,
+    arrays: Any,
+    axis: int = 0,
+    out: Any = None,
+    *,
+    dtype: Any = None,
+    casting: Any = 0,
 ) -> Any:
     arrays = list(arrays)
     dtype = dtype or common_dtype(arrays)
@@ -322,11 +328,11 @@ def _pad(trace: Trace, array: Any, pad_width: Any, mode: str = "constant", **opt
 def padded_by(x: Traced, pairs: Sequence[tuple[int, int]], mode: str, fill: float = 0) -> Traced:
     """An array with entries added before and after each axis."""
     amounts = [before for before, _ in pairs] + [after for _, after in pairs]
-    inputs: list[Any] = [x, x.trace.writer.integers(amounts)]
+    inputs: list[Any] = [x, x.graph.writer.integers(amounts)]
     if mode == "constant" and fill:
-        inputs.append(x.trace.writer.constant(np.array(fill, x.dtype)))
+        inputs.append(x.graph.writer.constant(np.array(fill, x.dtype)))
     shape = [n + before + after for n, (before, after) in zip(x.shape, pairs, strict=True)]
-    return new(x.trace, "Pad", inputs, shape, x.dtype, mode=mode)
+    return new(x.graph, "Pad", inputs, shape, x.dtype, mode=mode)
 
 
 # ------------------------------------------------------------------------------- choosing
@@ -373,7 +379,8 @@ def _take_along_axis(trace: Trace, arr: Any, indices: Any, axis: int | None = -1
     x, index = as_traced(trace, arr), as_traced(trace, indices, INT64)
     around = [1 if n == axis else size for n, size in enumerate(x.shape)]
     shape = tuple(
-        size if n == axis else a for n, (size, a) in enumerate(zip(index.shape, around, strict=True))
+        size if n == axis else a
+        for n, (size, a) in enumerate(zip(index.shape, around, strict=True))
     )
     index = expanded(index, shape)
     return new(trace, "GatherElements", [x, index], shape, x.dtype, axis=axis)
@@ -420,9 +427,9 @@ def reduced(kind: str, x: Traced, axis: Any, keepdims: Any = False) -> Traced:
     else:
         shape = [size for n, size in enumerate(x.shape) if n not in axes]
     if not axes:
-        return Traced(x.trace, x.name, shape, x.dtype)
-    inputs = [x, x.trace.writer.integers(axes)]
-    return new(x.trace, kind, inputs, shape, x.dtype, keepdims=int(keeps))
+        return Traced(x.graph, x.name, shape, x.dtype)
+    inputs = [x, x.graph.writer.integers(axes)]
+    return new(x.graph, kind, inputs, shape, x.dtype, keepdims=int(keeps))
 
 
 def _reduction(kind: str, neutral: Any, combine: Any = None) -> Callable[..., Any]:
@@ -537,9 +544,7 @@ def _count_nonzero(trace: Trace, a: Any, axis: Any = None, *, keepdims: Any = Fa
     return np.sum(np.not_equal(a, 0), axis=axis, keepdims=keepdims)
 
 
-def _norm(
-    trace: Trace, x: Any, ord: Any = None, axis: Any = None, keepdims: Any = False
-) -> Any:
+def _norm(trace: Trace, x: Any, ord: Any = None, axis: Any = None, keepdims: Any = False) -> Any:
     is_vector = np.ndim(axis) == 0 and (axis is not None or x.ndim == 1)
     if ord is None or (ord == 2 and is_vector) or ord == "fro":
         return np.sqrt(np.sum(x * x, axis=axis, keepdims=keepdims))
@@ -590,7 +595,12 @@ def _sliding_windows(
 
 
 def _nan_to_num(
-    trace: Trace, x: Any, copy: bool = True, nan: float = 0.0, posinf: Any = None, neginf: Any = None
+    trace: Trace,
+    x: Any,
+    copy: bool = True,
+    nan: float = 0.0,
+    posinf: Any = None,
+    neginf: Any = None,
 ) -> Any:
     limits = np.finfo(x.dtype)
     high = float(limits.max) if posinf is None else posinf
@@ -668,10 +678,10 @@ def _diagonal(
         return function(*args, dtype=dtype or np.float64, **kwargs)
     rows, columns = sizes[0], sizes[-1]
     shift = args[2] if args[2:] else kwargs.get("k", 0)
-    i, j = np.arange(rows, like=trace.some), np.arange(columns, like=trace.some)
+    i, j = (_arange(trace, (n,), None) for n in (rows, columns))
     i = np.expand_dims(i, 1) + int(shift)
-    held = np.greater_equal(i, j) if function is np.tri else np.equal(i, j)
-    return converted(held, dtype or np.float64)
+    held: Any = np.greater_equal(i, j) if function is np.tri else np.equal(i, j)
+    return held.astype(dtype or np.float64)
 
 
 def _like(value: Any) -> Callable[..., Any]:
@@ -782,4 +792,13 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
 }
 """The rule of each function, by the function."""
 
-__all__ = ["FUNCTIONS", "create", "expanded", "filled", "fitted", "helper", "reshaped", "transposed"]
+__all__ = [
+    "FUNCTIONS",
+    "create",
+    "expanded",
+    "filled",
+    "fitted",
+    "helper",
+    "reshaped",
+    "transposed",
+]

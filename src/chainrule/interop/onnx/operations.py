@@ -135,7 +135,7 @@ def _spread(trace: Trace, delta: Any, weights: Any, windows: Windows, groups: in
             "build the model for rows of a fixed size",
         )
     channels = weights.shape[-2] * groups
-    inputs = [channels_first(as_traced(trace, delta)), filters_first(weights)]
+    inputs: list[Any] = [channels_first(as_traced(trace, delta)), filters_first(weights)]
     options: dict[str, Any] = {"kernel_shape": list(map(int, windows.kernel))}
     if any(rest):
         # The file's output_padding must be smaller than the stride, and is: rest is a remainder.
@@ -147,11 +147,15 @@ def _spread(trace: Trace, delta: Any, weights: Any, windows: Windows, groups: in
     if set(windows.dilations) != {1}:
         options["dilations"] = list(map(int, windows.dilations))
     shape = (delta.shape[0], channels // groups, *sizes)
-    each = [inputs]
+    each: list[Any] = [inputs]
     if groups > 1:  # onnx.reference knows no groups
-        each = list(zip(*(np.split(x, groups, axis=n) for n, x in ((1, inputs[0]), (0, inputs[1])))))
-    outputs = [new(trace, "ConvTranspose", x, shape, weights.dtype, **options) for x in each]
-    y = channels_last(outputs[0] if groups == 1 else np.concatenate(outputs, axis=1))
+        rows, kernels = (np.split(x, groups, axis=n) for n, x in ((1, inputs[0]), (0, inputs[1])))
+        each = list(zip(rows, kernels, strict=True))
+    outputs: list[Any] = [
+        new(trace, "ConvTranspose", pair, shape, weights.dtype, **options) for pair in each
+    ]
+    joined: Any = outputs[0] if groups == 1 else np.concatenate(outputs, axis=1)
+    y = channels_last(joined)
     return folded(y, windows.amounts, windows.padding) if is_copied else y
 
 

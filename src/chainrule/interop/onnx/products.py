@@ -1,6 +1,6 @@
 """Products of matrices: np.dot, np.matmul, np.einsum and their relatives.
 
-    x @ w        MatMul            np.einsum("spc,spc->sc", x, y)        Einsum
+x @ w        MatMul            np.einsum("spc,spc->sc", x, y)        Einsum
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.interop.onnx.moving import reshaped, transposed
+from chainrule.interop.onnx.moving import filled, reshaped, transposed
 from chainrule.interop.onnx.sizes import Size
 from chainrule.interop.onnx.traced import Trace, Traced, as_traced, converted, refused
 from chainrule.interop.onnx.writer import Body, described, names_in
@@ -73,7 +73,11 @@ def _one_node(trace: Trace, layer: Any, x: Traced, kind: str, order: tuple[int, 
     biases = [_in_order(p.value, rows, order) for p in (layer.biases, inner) if p is not None]
     if inner is None:
         biases.append(np.zeros_like(biases[0]))
-    inputs = [transposed(x, (1, 0, 2)), *matrices, np.expand_dims(np.concatenate(biases), 0)]
+    inputs: list[Any] = [
+        transposed(x, (1, 0, 2)),
+        *matrices,
+        np.expand_dims(np.concatenate(biases), 0),
+    ]
     options: dict[str, Any] = {"linear_before_reset": 1} if kind == "GRU" else {}
     all_steps, last = trace.add(
         kind, [part.name for part in inputs], 2, hidden_size=units, **options
@@ -88,15 +92,15 @@ def _in_order(part: Any, rows: Any, order: tuple[int, ...]) -> Any:
     return part if order == tuple(range(len(order))) else np.take(part, rows, axis=0)
 
 
-def _with_mask(trace: Trace, layer: Any, x: Traced, mask: Any) -> Traced:
+def _with_mask(trace: Trace, layer: Any, x: Any, mask: Any) -> Any:
     """A Scan of the layer's own steps, as `Recurrent._through_time` has them."""
     batch, _, features = x.shape
     scale = np.repeat(np.array(layer.scales, x.dtype), layer.units)
     w = np.concatenate([layer.weights.value, layer._input_biases()[np.newaxis]]) * scale
     w = np.transpose(w)
     u = np.transpose(layer.recurrent_weights.value * scale)
-    zeros = np.zeros((layer.units, batch), x.dtype, like=x)
-    sequences = [(transposed(x, (1, 2, 0)), 0)]  # (T, F, batch)
+    zeros = filled(trace, (layer.units, batch), 0, x.dtype)
+    sequences: list[tuple[Any, int]] = [(transposed(x, (1, 2, 0)), 0)]  # (T, F, batch)
     if mask is not None:
         sequences.append((np.transpose(np.not_equal(mask, 0)), 0))
 
@@ -123,8 +127,8 @@ def _scan(trace: Trace, layer: Any, x: Any, mask: Any = None, *, calls: Any = No
     x = as_traced(trace, x)
     batch, _, *rest = x.shape
     hidden_shape = layer.hidden_shape
-    h = np.zeros((batch, *hidden_shape), x.dtype, like=x)
-    sequences = [(x, 1)]
+    h = filled(trace, (batch, *hidden_shape), 0, x.dtype)
+    sequences: list[tuple[Any, int]] = [(x, 1)]
     if mask is not None:
         sequences.append((np.not_equal(mask, 0), 1))
 
@@ -175,11 +179,13 @@ def scan(
     outside, writer.steps = writer.steps, []
     try:
         new, outputs = step(inner, *entries)
-        made = []
+        made: list[Any] = []
         for part, like in zip((*new, *outputs), (*states, *new[: len(outputs)]), strict=False):
             part = converted(as_traced(trace, part, like.dtype), like.dtype)
-            if part.name in given or part.name in [m.name for m in made] or not any(
-                part.name in s.outputs for s in writer.steps
+            if (
+                part.name in given
+                or part.name in [m.name for m in made]
+                or not any(part.name in s.outputs for s in writer.steps)
             ):
                 part = Traced(trace, trace.add("Identity", [part.name]), part.shape, part.dtype)
             made.append(part)

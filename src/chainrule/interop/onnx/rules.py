@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from chainrule.interop.onnx import (
+    elementwise,
+    indexing,
+    moving,
+    operations,
+    products,
+    recurrent,
+    spectra,
+)
+from chainrule.interop.onnx.traced import Rules
 
-from attrs import frozen
-
-from chainrule.interop.onnx import elementwise, indexing, moving, operations, products, recurrent, spectra
-
-
-@frozen
-class AllRules:
-    """The rules of this package, as `chainrule.interop.onnx.traced.Rules` describes them."""
-
-    functions: Mapping[Any, Callable[..., Any]]
-    operations: Mapping[Any, Callable[..., Any]]
-    call_ufunc: Callable[..., Any] = elementwise.call_ufunc
-    create: Callable[..., Any] = moving.create
-    fitted: Callable[..., Any] = moving.fitted
-    taken: Callable[..., Any] = indexing.taken
-    put: Callable[..., Any] = indexing.put
-    gather: Callable[..., Any] = indexing.gather
-    add_at: Callable[..., Any] = indexing.add_at
-    matmul: Callable[..., Any] = products.matmul
-    vecdot: Callable[..., Any] = products.vecdot
-    call_complex: Callable[..., Any] = spectra.call_complex
-    concatenate_complex: Callable[..., Any] = spectra.concatenate_complex
-
-
-RULES = AllRules(
-    {**moving.FUNCTIONS, **products.FUNCTIONS, **spectra.FUNCTIONS},
-    {**operations.OPERATIONS, **recurrent.OPERATIONS},
+RULES = Rules(
+    functions={**moving.FUNCTIONS, **products.FUNCTIONS, **spectra.FUNCTIONS},
+    operations={**operations.OPERATIONS, **recurrent.OPERATIONS},
+    call_ufunc=elementwise.call_ufunc,
+    create=moving.create,
+    fitted=moving.fitted,
+    taken=indexing.taken,
+    put=indexing.put,
+    gather=indexing.gather,
+    add_at=indexing.add_at,
+    matmul=products.matmul,
+    vecdot=products.vecdot,
+    call_complex=spectra.call_complex,
+    concatenate_complex=spectra.concatenate_complex,
 )

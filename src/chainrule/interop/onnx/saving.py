@@ -122,7 +122,7 @@ def model_proto(model: Layer, gradients: str | None = None, loss: Any = None) ->
             hint="float32 halves it",
         )
     first, second = (_pass(model, n, gradients, loss) for n in range(2))
-    _require_equal(first, second)
+    _require_equal(model, first, second)
     proto = first.proto(model)
     onnx.checker.check_model(proto, full_check=True)
     return proto
@@ -132,13 +132,13 @@ def model_proto(model: Layer, gradients: str | None = None, loss: Any = None) ->
 class _Pass:
     """A trace with its inputs and outputs."""
 
-    trace: Trace
+    graph: Trace
     inputs: list[Traced]
     outputs: dict[str, Traced]
     repaired: set[str] = field(factory=set)
 
     def proto(self, model: Layer) -> onnx.ModelProto:
-        writer = self.trace.writer
+        writer = self.graph.writer
         taken = [x.name for x in self.inputs]
         names = [y.name for y in self.outputs.values()]
         described_outputs = []
@@ -163,8 +163,16 @@ class _Pass:
 def _pass(model: Layer, number: int, gradients: str | None, loss: Any) -> _Pass:
     """One flow of tracers through the model."""
     trace = Trace(RULES, _batches(model)[number])
+    try:
+        return _flow(model, trace, OPEN_SIZES[number], gradients, loss)
+    except ExportError as error:
+        error.place = _place(model, error.layer) if error.layer else error.place
+        raise
+
+
+def _flow(model: Layer, trace: Trace, size: int, gradients: str | None, loss: Any) -> _Pass:
     layer = traced_replica(model, trace)
-    inputs = _inputs(model, trace, OPEN_SIZES[number])
+    inputs = _inputs(model, trace, size)
     with np.errstate(all="ignore"):
         if loss is not None:
             return _training_step(model, layer, trace, inputs, loss)
@@ -177,6 +185,12 @@ def _pass(model: Layer, number: int, gradients: str | None, loss: Any) -> _Pass:
         deltas = as_tuple(layer.backward(one_or_tuple([np.ones_like(y) for y in made])))
         names = [f"gradient_of_{x.name}" for x in inputs]
         return _Pass(trace, inputs, outputs | _named(trace, names, deltas))
+
+
+def _place(model: Layer, path: str) -> str:
+    """A path that begins with the name of the model, as in other errors."""
+    name = snake_case(type(model).__name__)
+    return path if path == name else f"{name}/{path}"
 
 
 def _inputs(model: Layer, trace: Trace, size: int) -> list[Traced]:
@@ -203,7 +217,8 @@ def _training_step(
     model: Layer, layer: Layer, trace: Trace, inputs: list[Traced], loss: Any
 ) -> _Pass:
     """The outputs in training, the loss, the gradients, and new running statistics."""
-    before = {id(buffer): buffer.value.name for buffer in layer.buffers}
+    buffers: list[Any] = list(layer.buffers)
+    before = {id(buffer): buffer.value.name for buffer in buffers}
     for parameter in layer.parameters:
         parameter.zero_grad()
     made = as_tuple(layer.forward(*inputs))
@@ -216,7 +231,7 @@ def _training_step(
     for path, parameter in layer._collected("_parameters").items():
         if parameter.trainable and not any(parameter.grad is y for y in outputs.values()):
             outputs |= _named(trace, [f"gradient_of_{parameter.path or path}"], [parameter.grad])
-    for buffer in layer.buffers:
+    for buffer in buffers:
         if buffer.value.name != before[id(buffer)]:
             outputs |= _named(trace, [f"updated_{buffer.path}"], [buffer.value])
     return _Pass(trace, [*inputs, *(t for t in targets if t is not None)], outputs)
@@ -318,18 +333,18 @@ def _accept(shapes: tuple[Shape, ...]) -> None:
 # ------------------------------------------------------------------------------- two passes
 
 
-def _require_equal(first: _Pass, second: _Pass) -> None:
+def _require_equal(model: Layer, first: _Pass, second: _Pass) -> None:
     """Raise an error if the two passes wrote different graphs."""
     one, two = (_needed(each) for each in (first, second))
     for a, b in zip(one, two, strict=False):
         if a.kind != b.kind or not _same_step(a, b, first, second):
-            raise _differs(a)
+            raise _differs(model, a)
     if len(one) != len(two):
-        raise _differs(one[min(len(one), len(two)) - 1] if one else None)
+        raise _differs(model, one[min(len(one), len(two)) - 1] if one else None)
 
 
 def _needed(each: _Pass) -> list[Step]:
-    steps = each.trace.writer.needed([y.name for y in each.outputs.values()])
+    steps = each.graph.writer.needed([y.name for y in each.outputs.values()])
     inside = [s for step in steps for v in step.attributes.values() if isinstance(v, Body)
               for s in v.steps]  # fmt: skip
     return [*steps, *inside]
@@ -339,11 +354,11 @@ def _same_step(a: Step, b: Step, first: _Pass, second: _Pass) -> bool:
     if len(a.inputs) != len(b.inputs) or a.attributes.keys() != b.attributes.keys():
         return False
     for n, (one, two) in enumerate(zip(a.inputs, b.inputs, strict=True)):
-        numbers, others = (p.trace.writer.constants.get(n) for p, n in ((first, one), (second, two)))
-        if (numbers is None) != (others is None):
-            return False
-        if numbers is None:
-            if one != two and one not in first.repaired:
+        numbers, others = (
+            p.graph.writer.constants.get(n) for p, n in ((first, one), (second, two))
+        )
+        if numbers is None or others is None:
+            if numbers is not others or (one != two and one not in first.repaired):
                 return False
         elif not np.array_equal(numbers, others, equal_nan=numbers.dtype.kind == "f"):
             name = _of_batch(numbers, others, first, second)
@@ -364,7 +379,7 @@ def _of_batch(one: Any, two: Any, first: _Pass, second: _Pass) -> str | None:
     """
     if one.shape or two.shape or one.dtype != two.dtype:
         return None
-    batch, other = first.trace.batch, second.trace.batch
+    batch, other = first.graph.batch, second.graph.batch
     precision = 1e-6 if one.dtype == np.float32 else 1e-13
     for size in (SizeFloat.of(1.0, batch), SizeFloat.of(1.0, 1, batch)):
         factor = float(one) / float(size)
@@ -372,7 +387,7 @@ def _of_batch(one: Any, two: Any, first: _Pass, second: _Pass) -> str | None:
         if math.isclose(float(two), expected, rel_tol=precision):
             nearest = round(factor, 6) if one.dtype == np.float32 else factor
             is_near = math.isclose(nearest, factor, rel_tol=precision)
-            writer = first.trace.writer
+            writer = first.graph.writer
             with writer.among_sizes():
                 name = writer.scalar(size * (nearest if is_near else factor), one.dtype)
             first.repaired.add(name)
@@ -380,12 +395,12 @@ def _of_batch(one: Any, two: Any, first: _Pass, second: _Pass) -> str | None:
     return None
 
 
-def _differs(step: Step | None) -> ExportError:
+def _differs(model: Layer, step: Step | None) -> ExportError:
     place, _, kind = (step.name if step else "").rpartition("/")
     return ExportError(
         "what the model computes depends on the size of an open axis, or of the batch, in a way "
         "that would be frozen into the file",
-        place=place or None,
+        place=_place(model, place) if place and place != "sizes" else None,
         expected="code that takes sizes from x.shape, and has no loop or branch over them",
         received=f"another {kind} for another size" if kind else "another graph",
         hint="build the model for rows of a fixed size; recurrent layers and Scan become loops",

@@ -47,7 +47,9 @@ class Size(int):
     @staticmethod
     def named(name: str, value: int) -> Size:
         """The size of an axis with this name, which has this value for now."""
-        return _size(value, {(name,): 1})
+        size = Size(value)
+        size.terms = {(name,): 1}
+        return size
 
     def __add__(self, other: Any) -> Any:
         return _sum(self, other, 1)
@@ -238,7 +240,7 @@ def _divided(over: Any, under: Any, *, is_remainder: bool) -> Any:
 
 
 def _exact_quotient(over: Any, under: Any) -> dict[tuple[Any, ...], int] | None:
-    """The quotient of two polynomials if the second is one product that divides all of the first."""
+    """The quotient of two polynomials, if the second is one product that divides the first."""
     if len(under) != 1:
         return None
     ((divisor, c),) = under.items()

@@ -49,9 +49,9 @@ class TracedComplex(ArrayMethods):
         self.parts = real, imag
 
     @property
-    def trace(self) -> Trace:
+    def graph(self) -> Trace:
         """What the parts belong to."""
-        return self.parts[0].trace
+        return self.parts[0].graph
 
     @property
     def shape(self) -> Shape:
@@ -72,8 +72,8 @@ class TracedComplex(ArrayMethods):
         """NumPy calls this instead of a ufunc (NEP 13)."""
         out = options.pop("out", None)
         if method != "__call__" or options:
-            raise no_counterpart(self.trace, f"{name_of(ufunc)} of complex numbers")
-        result = call_complex(self.trace, ufunc, inputs)
+            raise no_counterpart(self.graph, f"{name_of(ufunc)} of complex numbers")
+        result = call_complex(self.graph, ufunc, inputs)
         if out is None:
             return result
         (target,) = out if isinstance(out, tuple) else (out,)
@@ -90,20 +90,20 @@ class TracedComplex(ArrayMethods):
         """NumPy calls this instead of any other function (NEP 18)."""
         rule = OF_COMPLEX.get(function)
         if rule is not None:
-            return rule(self.trace, *args, **kwargs)
+            return rule(self.graph, *args, **kwargs)
         if function not in LINEAR:
-            raise no_counterpart(self.trace, f"{name_of(function)} of complex numbers")
+            raise no_counterpart(self.graph, f"{name_of(function)} of complex numbers")
         return _of_parts(function, args, kwargs)
 
     def __getitem__(self, index: Any) -> Any:
         return TracedComplex(*(part[index] for part in self.parts))
 
     def __setitem__(self, index: Any, item: Any) -> None:
-        for part, value in zip(self.parts, _two_parts(self.trace, item), strict=True):
+        for part, value in zip(self.parts, _two_parts(self.graph, item), strict=True):
             part[index] = value
 
     def __array__(self, *args: Any, **options: Any) -> NoReturn:
-        raise refused(self.trace, "np.asarray of complex numbers", "np.* on the arrays themselves")
+        raise refused(self.graph, "np.asarray of complex numbers", "np.* on the arrays themselves")
 
     def astype(self, dtype: Any, **options: Any) -> Any:
         """The numbers in another dtype."""
@@ -264,7 +264,7 @@ def _is_fast(n: int) -> bool:
     return isinstance(n, Size) or (n > LARGEST_MATRIX and n & (n - 1) == 0)
 
 
-def _dft(trace: Trace, x: Any, axis: int, *, inverse: bool = False) -> TracedComplex:
+def _dft(trace: Trace, x: Any, axis: int, *, inverse: bool = False) -> Any:
     """The discrete Fourier transform along an axis, (…, n, …)."""
     axis = int(axis) % np.ndim(x)
     n = x.shape[axis]
@@ -280,9 +280,7 @@ def _dft(trace: Trace, x: Any, axis: int, *, inverse: bool = False) -> TracedCom
     shape = (*x.shape, 2)
     options = {"inverse": 1} if inverse else {}
     both = new(trace, "DFT", inputs, shape, pair.dtype, **options)
-    return TracedComplex(
-        *(reshaped(both[..., n : n + 1], x.shape) for n in range(2))
-    )
+    return TracedComplex(*(reshaped(both[..., n : n + 1], x.shape) for n in range(2)))
 
 
 def _resized(x: Any, n: Any, axis: int) -> Any:
@@ -306,17 +304,23 @@ def _scaled(x: Any, n: int, norm: str | None, *, inverse: bool) -> Any:
     return x * root if inverse else x * (1 / root)
 
 
-def _fft(trace: Trace, a: Any, n: Any = None, axis: int = -1, norm: Any = None, out: Any = None) -> Any:
+def _fft(
+    trace: Trace, a: Any, n: Any = None, axis: int = -1, norm: Any = None, out: Any = None
+) -> Any:
     x = _resized(a, n, axis)
     return _scaled(_dft(trace, x, axis), x.shape[axis], norm, inverse=False)
 
 
-def _ifft(trace: Trace, a: Any, n: Any = None, axis: int = -1, norm: Any = None, out: Any = None) -> Any:
+def _ifft(
+    trace: Trace, a: Any, n: Any = None, axis: int = -1, norm: Any = None, out: Any = None
+) -> Any:
     x = _resized(a, n, axis)
     return _scaled(_dft(trace, x, axis, inverse=True), x.shape[axis], norm, inverse=True)
 
 
-def _rfft(trace: Trace, a: Any, n: Any = None, axis: int = -1, norm: Any = None, out: Any = None) -> Any:
+def _rfft(
+    trace: Trace, a: Any, n: Any = None, axis: int = -1, norm: Any = None, out: Any = None
+) -> Any:
     x = _resized(a, n, axis)
     count = x.shape[axis]
     before = (slice(None),) * (int(axis) % x.ndim)
@@ -324,7 +328,9 @@ def _rfft(trace: Trace, a: Any, n: Any = None, axis: int = -1, norm: Any = None,
     return _scaled(half, count, norm, inverse=False)
 
 
-def _irfft(trace: Trace, a: Any, n: Any = None, axis: int = -1, norm: Any = None, out: Any = None) -> Any:
+def _irfft(
+    trace: Trace, a: Any, n: Any = None, axis: int = -1, norm: Any = None, out: Any = None
+) -> Any:
     """Of the whole spectrum: the negative frequencies are the conjugates of the positive ones."""
     axis = int(axis) % np.ndim(a)
     n = 2 * (a.shape[axis] - 1) if n is None else n
@@ -360,7 +366,9 @@ def _along_each(one: Callable[..., Any], last: Callable[..., Any] | None = None)
 
 
 def _in_two(rule: Any) -> Any:
-    return lambda trace, a, s=None, axes=(-2, -1), norm=None, out=None: rule(trace, a, s, axes, norm)
+    return lambda trace, a, s=None, axes=(-2, -1), norm=None, out=None: rule(
+        trace, a, s, axes, norm
+    )
 
 
 _fftn, _ifftn = _along_each(_fft), _along_each(_ifft)

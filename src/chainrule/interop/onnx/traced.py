@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 import numpy as np
+from attrs import frozen as frozen_class
 
 from chainrule.calculus.array_methods import ArrayMethods
 from chainrule.calculus.array_rules import CREATING
@@ -30,8 +31,9 @@ from chainrule.interop.onnx.sizes import Size, SizeFloat, same
 from chainrule.interop.onnx.writer import Writer, element_type
 
 
-class Rules(Protocol):
-    """What `Trace` is given: see `chainrule.interop.onnx.rules`."""
+@frozen_class
+class Rules:
+    """How functions and indices become nodes: see `chainrule.interop.onnx.rules`."""
 
     functions: Mapping[Any, Callable[..., Any]]
     operations: Mapping[Any, Callable[..., Any]]
@@ -118,13 +120,14 @@ def _layer_at_work() -> Layer | None:
 
 def refused(trace: Trace, what: str, hint: str, expected: str | None = None) -> ExportError:
     """The error for what ONNX cannot express, with the layer and its line."""
-    return ExportError(
+    error = ExportError(
         what,
-        place=trace.place() or None,
         expected=expected or "functions of NumPy that have a counterpart in ONNX",
         received=_line_at_work(),
         hint=hint,
     )
+    error.layer = trace.place() or None
+    return error
 
 
 QUIET = ("numpy", "chainrule.interop", "chainrule.calculus.array_methods", "chainrule.core")
@@ -150,7 +153,7 @@ def _refuse_value(what: str) -> Callable[..., NoReturn]:
 
     def call(self: Traced, *args: Any, **options: Any) -> NoReturn:
         raise refused(
-            self.trace,
+            self.graph,
             f"{what} needs numbers, and an ONNX file is written before there are any",
             "np.where(condition, a, b) chooses for each entry",
             "code that computes the same for all numbers",
@@ -175,7 +178,7 @@ class Traced(ArrayMethods):
 
     Parameters
     ----------
-    trace
+    graph
         What it belongs to.
     name
         The name of its value in the graph.
@@ -183,13 +186,13 @@ class Traced(ArrayMethods):
         As of an array; a `Size` is the length of an axis that the file leaves open.
     """
 
-    __slots__ = ("_base", "_base_name", "_dtype", "_name", "_read", "_shape", "_write", "trace")
+    __slots__ = ("_base", "_base_name", "_dtype", "_name", "_read", "_shape", "_write", "graph")
     __array_priority__ = 3000.0
     has_values = False
     """There are no numbers to look at: see `chainrule.core.arrays.has_values`."""
 
     def __init__(self, trace: Trace, name: str, shape: Sequence[int], dtype: Any) -> None:
-        self.trace = trace
+        self.graph = trace
         self._name = name
         self._shape = tuple(shape)
         self._dtype = np.dtype(dtype)
@@ -207,13 +210,13 @@ class Traced(ArrayMethods):
         return self._name
 
     def as_view_of(self, base: Traced, read: Any, write: Any) -> Traced:
-        """Itself, as a view: ``read(base)`` is its value, ``write(base, value)`` that of the base."""
+        """Itself, as a view: ``read(base)`` is its value, ``write(base, value)`` the base's."""
         self._base, self._base_name, self._read, self._write = base, base.name, read, write
         return self
 
     def assign(self, value: Any) -> None:
         """Write numbers into all entries; a number for each, or what broadcasts to them."""
-        new = self.trace.rules.fitted(self.trace, value, self._shape, self._dtype)
+        new = self.graph.rules.fitted(self.graph, value, self._shape, self._dtype)
         if self._base is not None:
             self._base.assign(self._write(self._base, new))
             self._base_name = self._base.name
@@ -227,7 +230,8 @@ class Traced(ArrayMethods):
     @property
     def dtype(self) -> np.dtype[Any]:
         """The type of the numbers."""
-        return self._dtype
+        dtype: np.dtype[Any] = self._dtype
+        return dtype
 
     @property
     def size(self) -> int:
@@ -255,7 +259,7 @@ class Traced(ArrayMethods):
     def __iter__(self) -> Any:
         if isinstance(self._shape[0], Size):
             raise refused(
-                self.trace,
+                self.graph,
                 f"a loop over an axis whose length is not known: {self._shape[0]}",
                 "build the model for rows of a fixed size, or use a recurrent layer or Scan, "
                 "which become loops in the file",
@@ -272,7 +276,7 @@ class Traced(ArrayMethods):
         """NumPy calls this instead of a ufunc (NEP 13)."""
         if not all(map(is_understood, inputs)):
             return NotImplemented
-        return self.trace.rules.call_ufunc(self.trace, ufunc, method, inputs, options)
+        return self.graph.rules.call_ufunc(self.graph, ufunc, method, inputs, options)
 
     def __array_function__(
         self,
@@ -285,23 +289,23 @@ class Traced(ArrayMethods):
         if not all(issubclass(kind, Traced | np.ndarray) for kind in types):
             return NotImplemented
         if function in CREATING:
-            return self.trace.rules.create(self.trace, function, args, dict(kwargs))
-        rule = self.trace.rules.functions.get(function)
+            return self.graph.rules.create(self.graph, function, args, dict(kwargs))
+        rule = self.graph.rules.functions.get(function)
         if rule is None:
-            raise no_counterpart(self.trace, name_of(function))
-        return bound(self.trace, function, rule, args, dict(kwargs))
+            raise no_counterpart(self.graph, name_of(function))
+        return bound(self.graph, function, rule, args, dict(kwargs))
 
     def __layer_function__(
         self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Any:
-        """chainrule calls this instead of an operation that may be a node of its own."""
-        rule = self.trace.rules.operations.get(function)
-        return NotImplemented if rule is None else rule(self.trace, *args, **kwargs)
+        """A layer calls this instead of an operation that may be a node of its own."""
+        rule = self.graph.rules.operations.get(function)
+        return NotImplemented if rule is None else rule(self.graph, *args, **kwargs)
 
     def __array__(self, *args: Any, **options: Any) -> NoReturn:
         call, alternative = converting_call("np.asarray(x), or assigning x into a plain array,")
         raise refused(
-            self.trace,
+            self.graph,
             f"{call.rstrip(',')} needs numbers, and an ONNX file is written before there are any",
             alternative or "call np.* on the arrays that are given, and create others with like=x",
         )
@@ -318,16 +322,16 @@ class Traced(ArrayMethods):
     def __getattr__(self, name: str) -> NoReturn:
         if not name.startswith("_") and hasattr(np.ndarray, name):
             hint = f"np.{name}(x)" if hasattr(np, name) else "indexing and NumPy's functions"
-            raise refused(self.trace, f"x.{name} has no counterpart in ONNX", hint)
+            raise refused(self.graph, f"x.{name} has no counterpart in ONNX", hint)
         raise AttributeError(f"a Traced has no attribute {name!r}")
 
     # ---- parts
 
     def __getitem__(self, index: Any) -> Any:
-        return self.trace.rules.taken(self, index)
+        return self.graph.rules.taken(self, index)
 
     def __setitem__(self, index: Any, item: Any) -> None:
-        self.trace.rules.put(self, index, item)
+        self.graph.rules.put(self, index, item)
 
     __iadd__ = _in_place(np.add)
     __isub__ = _in_place(np.subtract)
@@ -346,8 +350,7 @@ class Traced(ArrayMethods):
 
 def is_understood(x: Any) -> bool:
     """Whether a tracer can compute with it."""
-    kinds = Traced | np.ndarray | np.generic | int | float | complex | list | tuple
-    return isinstance(x, kinds)
+    return isinstance(x, Traced | np.ndarray | np.generic | int | float | complex | list | tuple)
 
 
 def no_counterpart(trace: Trace, name: str) -> ExportError:
@@ -412,15 +415,13 @@ def converted(x: Traced, dtype: Any) -> Traced:
     """An array in another dtype; another object, without a node if the dtype stays."""
     dtype = np.dtype(dtype)
     if dtype == x.dtype:
-        return Traced(x.trace, x.name, x.shape, dtype)
+        return Traced(x.graph, x.name, x.shape, dtype)
     if dtype.kind not in "fiub":
-        raise refused(x.trace, f"x.astype({dtype}) has no counterpart in ONNX", "real numbers")
-    return new(x.trace, "Cast", [x], x.shape, dtype, to=element_type(dtype))
+        raise refused(x.graph, f"x.astype({dtype}) has no counterpart in ONNX", "real numbers")
+    return new(x.graph, "Cast", [x], x.shape, dtype, to=element_type(dtype))
 
 
-def as_traced(
-    trace: Trace, x: Any, dtype: Any = None, shape: Shape | None = None
-) -> Traced:
+def as_traced(trace: Trace, x: Any, dtype: Any = None, shape: Shape | None = None) -> Traced:
     """Numbers as a constant of the graph; an array of the graph itself, in this dtype.
 
     Parameters
@@ -463,7 +464,9 @@ def collapsed(trace: Trace, array: Array, shape: Shape) -> Array:
 def first_of(trace: Trace, array: Array, axis: int, n: int) -> Array:
     """The first entry along an axis with as many as an open one has now, if all are equal."""
     first = np.take(array, [0], axis=axis)
-    if array.shape[axis] != int(n) or not np.array_equal(array, np.broadcast_to(first, array.shape)):
+    if array.shape[axis] != int(n) or not np.array_equal(
+        array, np.broadcast_to(first, array.shape)
+    ):
         raise frozen(trace, n)
     return first
 

@@ -121,7 +121,9 @@ class Writer:
         if key not in self._known:
             parts = [self.size(n) for n in numbers]
             with self.among_sizes():
-                self._known[key] = parts[0] if len(parts) == 1 else self.add("Concat", parts, axis=0)
+                self._known[key] = (
+                    parts[0] if len(parts) == 1 else self.add("Concat", parts, axis=0)
+                )
         return self._known[key]
 
     def size(self, number: int) -> str:
