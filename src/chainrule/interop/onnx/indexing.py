@@ -246,19 +246,25 @@ def _gathered(x: Traced, parts: Sequence[Any]) -> Traced:
             chosen: Any = np.expand_dims(column, 1)
             found = new(x.graph, "GatherElements", [x, chosen], chosen.shape, x.dtype, axis=1)
             return reshaped(found, column.shape)
-    if (
-        len(places) == 2
-        and places == [0, 1]
-        and all(isinstance(parts[n], np.ndarray) for n in (0, 1))
-    ):
-        rows, columns = parts[0], parts[1]
-        if rows.ndim == columns.ndim and _counts_rows(rows.ravel(), x.shape[0]):
-            if rows.size == len(rows) and np.array_equal(columns, columns[:1] + 0 * rows):
-                return gather(x, columns[0], 1)  # the same for each row
+    rows, columns = (parts[n] for n in places[:2])
+    if places == [0, 1] and _is_the_same_for_all_rows(rows, columns, x.shape[0]):
+        return gather(x, columns[0], 1)
     raise refused(
         x.graph,
         "an index with several arrays has no counterpart in ONNX",
         "np.take_along_axis(x, index, axis)",
+    )
+
+
+def _is_the_same_for_all_rows(rows: Any, columns: Any, n: int) -> bool:
+    """Whether two arrays select the same entries of each row of a batch."""
+    if not isinstance(rows, np.ndarray) or not isinstance(columns, np.ndarray):
+        return False
+    is_column = rows.ndim == columns.ndim and rows.size == len(rows)
+    return (
+        is_column
+        and _counts_rows(rows.ravel(), n)
+        and np.array_equal(columns, columns[:1] + 0 * rows)
     )
 
 

@@ -28,9 +28,11 @@ class PassedOn(Layer):
     """y = x: what layers with noise compute in inference."""
 
     def forward(self, inputs: Array) -> Array:
+        """The input."""
         return inputs
 
     def backward(self, delta: Array) -> Array:
+        """The delta."""
         return delta
 
 
@@ -38,10 +40,12 @@ class FixedNorm(BatchNorm, repr=False):
     """`BatchNorm` with its running statistics: y = (x − μ) · scale / √(σ² + ε) + shift."""
 
     def forward(self, inputs: Array) -> Array:
+        """An affine map of each channel."""
         self.factor = self.scale.value / np.sqrt(self.running_variance.value + self.epsilon)
         return (inputs - self.running_mean.value) * self.factor + self.shift.value
 
     def backward(self, delta: Array) -> Array:
+        """∂C/∂x = Δ · scale / √(σ² + ε)."""
         return delta * self.factor
 
 

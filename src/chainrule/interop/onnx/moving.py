@@ -276,7 +276,7 @@ def _split(trace: Trace, ary: Any, indices_or_sections: Any, axis: int = 0) -> l
     return [ary[(*before, slice(a, b))] for a, b in zip(starts, stops, strict=True)]
 
 
-def _tile(trace: Trace, A: Any, reps: Any) -> Any:
+def _tile(trace: Trace, A: Any, reps: Any) -> Any:  # noqa: N803
     repeats = [trace.size_of(n) for n in ([reps] if np.ndim(reps) == 0 else list(reps))]
     rank = max(A.ndim, len(repeats))
     repeats = [1] * (rank - len(repeats)) + repeats
