@@ -7,7 +7,17 @@ import sys
 
 import pytest
 
-EDGES = ("sklearn", "onnx", "onnxruntime", "mpi4py", "dask", "optuna", "polars", "xarray", "IPython")
+EDGES = (
+    "sklearn",
+    "onnx",
+    "onnxruntime",
+    "mpi4py",
+    "dask",
+    "optuna",
+    "polars",
+    "xarray",
+    "IPython",
+)
 
 
 def test_the_core_imports_no_library_of_an_edge():

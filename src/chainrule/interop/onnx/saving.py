@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,6 @@ import numpy as np
 import onnx
 from attrs import define, field
 
-import chainrule
 from chainrule import files
 from chainrule.core.errors import ConfigurationError, ExportError, shortened
 from chainrule.core.input_checks import as_tuple, one_or_tuple
@@ -30,8 +30,8 @@ from chainrule.interop.onnx.inference import TracedGenerator, apply_in_training
 from chainrule.interop.onnx.rules import RULES
 from chainrule.interop.onnx.sizes import Size, SizeFloat
 from chainrule.interop.onnx.traced import Trace, Traced, as_traced
-from chainrule.interop.onnx.writer import OPSET, Body, Step, described
-from chainrule.losses.entropies import _ClassLoss
+from chainrule.interop.onnx.writer import Body, Step, described
+from chainrule.losses.entropies import NegativeLogLikelihood, SoftmaxCrossEntropy
 from chainrule.losses.loss import Loss
 
 LARGEST = 2**31 - 2**20
@@ -155,7 +155,7 @@ class _Pass:
             snake_case(type(model).__name__),
             [described(x.name, x.dtype, x.shape) for x in self.inputs],
             described_outputs,
-            producer=("chainrule", chainrule.__version__),
+            producer=("chainrule", sys.modules["chainrule"].__version__),
             documentation=repr(model)[:10_000],
         )
 
@@ -255,7 +255,7 @@ def _targets(model: Layer, trace: Trace, loss: Any, made: Sequence[Any]) -> list
             continue
         name = "target" if len(made) == 1 else f"target_{n + 1}"
         row = y.shape[1:]
-        if isinstance(one, _ClassLoss):
+        if isinstance(one, SoftmaxCrossEntropy | NegativeLogLikelihood):
             targets.append(trace.input(name, row[:-1], np.int64))
         else:
             targets.append(trace.input(name, one.target_shape(row), model.dtype))
@@ -405,8 +405,3 @@ def _differs(model: Layer, step: Step | None) -> ExportError:
         received=f"another {kind} for another size" if kind else "another graph",
         hint="build the model for rows of a fixed size; recurrent layers and Scan become loops",
     )
-
-
-def produced_by() -> Sequence[str]:
-    """The name and version that the file states, and its opset."""
-    return "chainrule", chainrule.__version__, str(OPSET)

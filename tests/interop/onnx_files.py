@@ -1,0 +1,67 @@
+"""Running ONNX files: by onnxruntime, and by the reference of the format."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from onnx.reference import ReferenceEvaluator
+
+from chainrule.interop.onnx.saving import model_proto
+
+WITHOUT_DOUBLE = {"Conv", "ConvTranspose", "AveragePool", "LSTM", "GRU", "RNN"}
+"""The nodes in our files that onnxruntime 1.32 does not compute in float64."""
+
+LIMITS = {"float32": 1e-6, "float64": 1e-12}
+
+
+def kinds(proto: Any) -> list[str]:
+    """The kinds of the nodes, in order."""
+    return [node.op_type for node in proto.graph.node]
+
+
+def runs_double(proto: Any) -> bool:
+    """Whether onnxruntime has all nodes in float64."""
+    return WITHOUT_DOUBLE.isdisjoint(kinds(proto))
+
+
+def run(proto: Any, *inputs: Any) -> list[Any]:
+    """The outputs by onnxruntime."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    content = proto if isinstance(proto, bytes) else proto.SerializeToString()
+    session = onnxruntime.InferenceSession(content, options, ["CPUExecutionProvider"])
+    names = [each.name for each in session.get_inputs()]
+    return session.run(None, dict(zip(names, inputs, strict=True)))
+
+
+def reference(proto: Any, *inputs: Any) -> list[Any]:
+    """The outputs by `onnx.reference`."""
+    evaluator = ReferenceEvaluator(proto)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return evaluator.run(None, dict(zip(evaluator.input_names, inputs, strict=True)))
+
+
+def assert_close(made: list[Any], wanted: Any, limit: float) -> None:
+    """Equal shapes and dtypes, and numbers to a part of the largest one."""
+    for name, (one, other) in enumerate(zip(made, wanted, strict=True)):
+        assert one.shape == other.shape, name
+        assert one.dtype == other.dtype, name
+        largest = max(float(np.max(np.abs(other), initial=0)), 1e-3)
+        assert float(np.max(np.abs(one - other), initial=0)) <= limit * largest, name
+
+
+def assert_computes(proto: Any, inputs: Any, wanted: Any) -> None:
+    """The file computes these outputs, by all that run it."""
+    dtype = str(wanted[0].dtype)
+    if dtype == "float64":
+        assert_close(reference(proto, *inputs), wanted, LIMITS[dtype])
+    if dtype == "float32" or runs_double(proto):
+        assert_close(run(proto, *inputs), wanted, LIMITS[dtype])
+
+
+__all__ = ["assert_close", "assert_computes", "kinds", "model_proto", "reference", "run"]
