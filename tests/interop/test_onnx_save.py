@@ -7,8 +7,6 @@ import warnings
 import numpy as np
 import onnx
 import pytest
-from interop.onnx_files import assert_computes, kinds, model_proto, run
-from laws.library import everything
 
 from chainrule import (
     GRU,
@@ -49,6 +47,8 @@ from chainrule import (
     interop,
 )
 from chainrule.core.layer import Layer
+from interop.onnx_files import assert_computes, kinds, model_proto, run
+from laws.library import everything
 
 pytestmark = pytest.mark.edges
 

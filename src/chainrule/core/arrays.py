@@ -90,6 +90,11 @@ def has_values(array: Any) -> bool:
     return getattr(array, "has_values", True) is True
 
 
+def places(count: int, model: Any) -> Any:
+    """The integers from 0 to below ``count``: of an array without numbers, if the model is one."""
+    return np.arange(count) if has_values(model) else np.arange(count, like=model)
+
+
 def as_operation(function: Callable[P, R]) -> Callable[P, R]:
     """A decorator for what some arrays do in one piece, such as a convolution.
 

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import field
 
-from chainrule.core.arrays import has_values
+from chainrule.core.arrays import has_values, places
 from chainrule.core.equations import Equations, numbered
 from chainrule.core.errors import BuildError, ConfigurationError, ShapeError
 from chainrule.core.layer import Layer
@@ -440,13 +440,13 @@ def _with_waves(inputs: Array) -> Array:
     steps, width = inputs.shape[1:]
     if has_values(inputs):
         return inputs + _known_waves(steps, width, inputs.dtype)
-    return inputs + _waves(np.arange(steps, like=inputs), width).astype(inputs.dtype)
+    return inputs + _waves(places(steps, inputs), width).astype(inputs.dtype)
 
 
-def _waves(places: Array, width: int) -> Array:
-    """A row of sines and cosines for each place."""
+def _waves(steps: Array, width: int) -> Array:
+    """A row of sines and cosines for each step."""
     column = np.arange(width)
-    angles = places[:, np.newaxis] / 10000.0 ** ((column - column % 2) / max(width, 1))
+    angles = steps[:, np.newaxis] / 10000.0 ** ((column - column % 2) / max(width, 1))
     return np.where(column % 2, np.cos(angles), np.sin(angles))
 
 

@@ -212,13 +212,16 @@ def scan(
         inside,
     )
     count, length = len(states), sequences[0][0].shape[sequences[0][1]]
+    # With time first: onnx.reference knows no other axis.
+    along = [
+        transposed(x, (axis, *(n for n in range(x.ndim) if n != axis))) for x, axis in sequences
+    ]
     names = trace.add(
         "Scan",
-        [part.name for part in (*states, *(x for x, _ in sequences))],
+        [part.name for part in (*states, *along)],
         len(made),
         body=body,
         num_scan_inputs=len(sequences),
-        scan_input_axes=[axis for _, axis in sequences],
     )
     last = [Traced(trace, n, s.shape, s.dtype) for n, s in zip(names, states, strict=False)]
     return last, [

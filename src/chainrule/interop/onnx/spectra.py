@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from chainrule.calculus.array_methods import ArrayMethods
+from chainrule.calculus.array_rules import CREATING
 from chainrule.calculus.messages import name_of
 from chainrule.core.types import Shape
 from chainrule.interop.onnx.moving import reshaped
@@ -91,6 +92,8 @@ class TracedComplex(ArrayMethods):
         rule = OF_COMPLEX.get(function)
         if rule is not None:
             return rule(self.graph, *args, **kwargs)
+        if function in CREATING:
+            return self.graph.rules.create(self.graph, function, args, dict(kwargs))
         if function not in LINEAR:
             raise no_counterpart(self.graph, f"{name_of(function)} of complex numbers")
         return _of_parts(function, args, kwargs)

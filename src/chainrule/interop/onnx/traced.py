@@ -13,6 +13,7 @@ how its value follows from that of the array behind it, and how to write into it
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
@@ -66,6 +67,7 @@ class Trace:
         self.rules = rules
         self.batch = Size.named("batch", batch)
         self.paths: dict[int, str] = {}
+        self._twins: list[Layer] = []
         self.some: Any = None
         self.transposes: dict[str, tuple[str, list[int]]] = {}
 
@@ -86,11 +88,23 @@ class Trace:
 
     def place(self) -> str:
         """The path of the layer at work; found on Python's stack."""
-        layer = _layer_at_work()
-        return "" if layer is None else self.path_of(layer)
+        layers = _layers_at_work()
+        if not layers:
+            return ""
+        for inner, outer in itertools.pairwise(layers):
+            if id(outer) in self.paths and id(inner) not in self.paths:
+                self._note_twin(inner, outer)
+        return self.path_of(layers[0])
+
+    def _note_twin(self, inner: Layer, outer: Layer) -> None:
+        """Note the paths of a copy that a layer has made of itself, as the default `apply` does."""
+        if type(inner) is type(outer):
+            self._twins.append(inner)  # while it lives, no other object has its id
+            for (_, twin), (_, original) in zip(inner.walk(), outer.walk(), strict=False):
+                self.paths.setdefault(id(twin), self.paths.get(id(original), ""))
 
     def path_of(self, layer: Layer) -> str:
-        """The path of a layer, or, for a copy that a layer has made, what is known of it."""
+        """The path of a layer, or, for a copy of which no path is known, what its numbers have."""
         path = self.paths.get(id(layer))
         if not path:
             of_parameters = [p.path.rpartition(".")[0] for p in layer._parameters.values()]
@@ -103,16 +117,17 @@ class Trace:
         return self.writer.add(kind, inputs, count, **attributes)
 
 
-def _layer_at_work() -> Layer | None:
-    """The layer whose method is innermost on the stack."""
+def _layers_at_work() -> list[Layer]:
+    """The layers whose methods are on the stack, the innermost first."""
     frame: Any = sys._getframe(1)
+    found: list[Layer] = []
     while frame is not None:
         if frame.f_code.co_varnames[:1] == ("self",):
             owner = frame.f_locals.get("self")
-            if isinstance(owner, Layer):
-                return owner
+            if isinstance(owner, Layer) and (not found or found[-1] is not owner):
+                found.append(owner)
         frame = frame.f_back
-    return None
+    return found
 
 
 # ------------------------------------------------------------------------------- errors
