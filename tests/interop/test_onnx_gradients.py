@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 
@@ -20,15 +21,14 @@ from chainrule import (
     Dropout,
     Dual,
     Flatten,
-    GaussianNoise,
     GlobalAveragePool,
     Graph,
     GroupNorm,
     Input,
     LayerNorm,
     MaxPool,
+    Multiply,
     Sequential,
-    SpatialDropout,
     TransformerBlock,
     errors,
     interop,
@@ -45,12 +45,10 @@ each_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
 def has_own_inference(layer):
     """Whether a layer, or one inside it, has random numbers or statistics, and its own `apply`."""
-    shipped = (Dropout, SpatialDropout, GaussianNoise, BatchNorm)
     return any(
         (member._generators or member._buffers)
         and type(member).apply is not Layer.apply
         and not type(member).__module__.startswith("chainrule")
-        and not isinstance(member, shipped[:0])
         for _, member in layer.walk()
     )
 
@@ -63,9 +61,6 @@ def derivative(layer, inputs, velocities):
     """The derivative of the sum of all outputs of `apply` along velocities, by dual numbers."""
     moved = [Dual(x, v) for x, v in zip(inputs, velocities, strict=True)]
     return sum(float(np.sum(getattr(y, "tangent", 0.0))) for y in as_tuple(layer.apply(*moved)))
-
-
-CONSTANT = ("Embedding", "StoredTable")
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -93,13 +88,12 @@ def test_the_gradients_of_the_inputs_are_those_of_the_inference_function(case):
         velocities = [rng.normal(size=x.shape) for x in inputs]
         expected = derivative(layer, inputs, velocities)
         found = sum(float(np.sum(g * v)) for g, v in zip(gradients, velocities, strict=True))
-        size = 1 + sum(
-            float(np.sum(np.abs(g * v))) for g, v in zip(gradients, velocities, strict=True)
-        )
+        terms = [np.abs(g * v) for g, v in zip(gradients, velocities, strict=True)]
+        size = 1 + sum(float(np.sum(each)) for each in terms)
         assert abs(found - expected) <= 1e-11 * size
 
 
-# ------------------------------------------------------------------------------- energies and forces
+# ---------------------------------------------------------------- energies and forces
 
 
 def energy_network(dtype="float64"):
@@ -191,18 +185,7 @@ def test_gradients_of_recurrent_layers_need_a_fixed_length(layer):
 
 
 def test_several_inputs_have_a_gradient_each():
-    a, b = Input((2,), name="a"), Input((3,), name="b")
-    model = (
-        Graph(
-            [a, b],
-            Dense(1)(Activation("tanh")(Dense(4)(a))),
-        )
-        if False
-        else None
-    )
     x, y = Input((2,), name="x"), Input((2,), name="y")
-    from chainrule import Multiply
-
     model = Graph([x, y], Multiply()(x, y))
     model.build(dtype="float32")
     proto = model_proto(model, gradients="inputs")
@@ -314,7 +297,8 @@ def test_dropout_draws_in_each_call_of_a_training_step():
     model.build((1000,), dtype="float32")
     proto = model_proto(model, loss=losses.MeanSquare())
     x = np.ones((4, 1000), "float32")
-    first, second = run(proto, x)[0], run(proto, x)[0]
+    session = onnxruntime.InferenceSession(proto.SerializeToString())
+    first, second = (session.run(["output"], {"input": x})[0] for _ in range(2))
     assert set(np.unique(first)) == {0.0, 2.0}
     assert not np.array_equal(first, second)
     assert abs(first.mean() - 1) < 0.1

@@ -287,7 +287,7 @@ def test_a_layer_used_twice_has_its_numbers_once():
     assert_computes(proto, (x,), (model(x),))
 
 
-# ------------------------------------------------------------------------------- a user's own layers
+# ------------------------------------------------------------------------------- own layers
 
 
 class Own(Layer):

@@ -702,6 +702,12 @@ def _full_like(
     return filled(trace, sizes, fill_value, dtype or a.dtype)
 
 
+def _share_memory(trace: Trace, a: Any, b: Any, max_work: Any = None) -> bool:
+    """Whether writing into one array changes the other."""
+    owners = [x.owner if isinstance(x, Traced) else x for x in (a, b)]
+    return owners[0] is owners[1]
+
+
 def _copyto(trace: Trace, dst: Any, src: Any, casting: Any = None, where: Any = True) -> None:
     if not isinstance(dst, Traced):
         raise refused(trace, "np.copyto into a plain array", "np.zeros_like(x)")
@@ -781,6 +787,8 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.copy: lambda trace, a, order="K", subok=False: converted(a, a.dtype),
     np.copyto: _copyto,
     np.astype: lambda trace, x, dtype, **options: converted(x, dtype),
+    np.may_share_memory: _share_memory,
+    np.shares_memory: _share_memory,
     np.shape: lambda trace, a: a.shape,
     np.ndim: lambda trace, a: a.ndim,
     np.size: lambda trace, a, axis=None: a.size if axis is None else a.shape[axis],

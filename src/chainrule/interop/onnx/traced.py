@@ -229,6 +229,11 @@ class Traced(ArrayMethods):
         self._base, self._base_name, self._read, self._write = base, base.name, read, write
         return self
 
+    @property
+    def owner(self) -> Traced:
+        """The array whose view it is, or itself."""
+        return self if self._base is None else self._base.owner
+
     def assign(self, value: Any) -> None:
         """Write numbers into all entries; a number for each, or what broadcasts to them."""
         new = self.graph.rules.fitted(self.graph, value, self._shape, self._dtype)
