@@ -14,6 +14,8 @@ how its value follows from that of the array behind it, and how to write into it
 from __future__ import annotations
 
 import itertools
+import linecache
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
@@ -150,15 +152,14 @@ QUIET = ("numpy", "chainrule.interop", "chainrule.calculus.array_methods", "chai
 
 def _line_at_work() -> str:
     """The line of the layer's code that is being executed, with its file and number."""
-    import linecache
-
     frame: Any = sys._getframe(1)
     while frame is not None:
         module = frame.f_globals.get("__name__") or ""
         if not module.startswith(QUIET):
             name, line = frame.f_code.co_filename, frame.f_lineno
             source = linecache.getline(name, line).strip()
-            return f"line {line} of {name}: {source}" if source else f"line {line} of {name}"
+            where = f"line {line} of {os.path.basename(name)}"
+            return f"{where}: {source}" if source else where
         frame = frame.f_back
     return "unknown code"
 
