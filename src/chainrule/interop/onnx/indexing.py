@@ -14,7 +14,7 @@ import numpy as np
 from attrs import frozen
 
 from chainrule.core.types import Shape
-from chainrule.interop.onnx.moving import fitted, reshaped, transposed
+from chainrule.interop.onnx.moving import fitted, reshaped, squeezed, transposed
 from chainrule.interop.onnx.sizes import Size, same
 from chainrule.interop.onnx.traced import Trace, Traced, as_traced, new, refused
 
@@ -195,17 +195,18 @@ def _read(
     shape = [r.count for r in ranges]
     if numbers:
         shape = [n for axis, n in enumerate(shape) if axis not in numbers]
-        axes = x.graph.writer.integers(numbers)
-        result = new(x.graph, "Squeeze", [result, axes], shape, x.dtype)
+        result = squeezed(result, "Squeeze", numbers, shape)
     if added:
         for place in added:
             shape.insert(place, 1)
-        axes = x.graph.writer.integers(added)
-        result = new(x.graph, "Unsqueeze", [result, axes], shape, x.dtype)
+        result = squeezed(result, "Unsqueeze", added, shape)
     return Traced(x.graph, result.name, shape, x.dtype)
 
 
 def _sliced(x: Traced, cut: Sequence[tuple[int, Range]]) -> Traced:
+    part = _part(x, cut)
+    if part is not None:
+        return part
     writer = x.graph.writer
     shape = list(x.shape)
     starts, stops, axes, steps = [], [], [], []
@@ -313,12 +314,58 @@ def _written(base: Traced, ranges: Sequence[Range], value: Traced, axis: int = 0
     return transposed(result, tuple(map(int, back)))
 
 
+def _part(x: Traced, cut: Sequence[tuple[int, Range]]) -> Traced | None:
+    """What was selected, if the array was joined of parts and it is one of them."""
+    along, parts = x.graph.joined.get(x.name, (-1, []))
+    ranges = dict(cut)
+    r = ranges.pop(along, None)
+    if r is None or r.step != 1 or any(isinstance(n, Size) for n in (r.start, r.stop)):
+        return None
+    start = 0
+    for count, name in parts:
+        if start == r.start and count == r.count:
+            shape = [count if axis == along else n for axis, n in enumerate(x.shape)]
+            part = Traced(x.graph, name, shape, x.dtype)
+            return _sliced(part, list(ranges.items())) if ranges else part
+        start += count
+    return None
+
+
+def _parts_of(x: Traced, axis: int) -> list[tuple[int, str]]:
+    """The parts of which an array was joined along an axis, with their lengths; or all of it."""
+    along, parts = x.graph.joined.get(x.name, (-1, []))
+    return parts if along == axis else [(x.shape[axis], x.name)]
+
+
+def _pieces(base: Traced, axis: int, start: int, stop: int) -> list[tuple[int, str]]:
+    """The parts of an array between two places of an axis."""
+    found, place = [], 0
+    for count, name in _parts_of(base, axis):
+        first, last = max(start, place), min(stop, place + count)
+        if first < last:
+            shape = [count if n == axis else size for n, size in enumerate(base.shape)]
+            part = Traced(base.graph, name, shape, base.dtype)
+            if last - first < count:
+                r = Range(first - place, last - place, 1, last - first)
+                part = _sliced(part, [(axis, r)])
+            found.append((last - first, part.name))
+        place += count
+    return found
+
+
 def _between(base: Traced, ranges: Sequence[Range], value: Traced, axis: int) -> Traced:
     """Entries before, the value, entries after."""
     r, n = ranges[axis], base.shape[axis]
     inner = value
     if any(not rest.is_all(base.shape[m]) for m, rest in enumerate(ranges) if m > axis):
         inner = _written(_sliced(base, [(axis, r)]), _all_of(ranges, axis), value, axis + 1)
+    if not any(isinstance(m, Size) for m in (r.start, r.stop, n)):
+        pieces = _pieces(base, axis, 0, r.start)
+        pieces += [(r.count, inner.name), *_pieces(base, axis, r.stop, n)]
+        names = [name for _, name in pieces]
+        result = new(base.graph, "Concat", names, base.shape, base.dtype, axis=axis)
+        base.graph.joined[result.name] = axis, pieces
+        return result
     parts = []
     if int(r.start) > 0 or isinstance(r.start, Size):
         parts.append(_sliced(base, [(axis, Range(0, r.start, 1, r.start))]))

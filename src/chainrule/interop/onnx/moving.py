@@ -80,9 +80,19 @@ def reshaped(x: Traced, shape: Sequence[int]) -> Traced:
         return Traced(x.graph, x.name, target, x.dtype)
     inserted = _only_ones_differ(x.shape, target)
     if inserted is not None:
-        kind, axes = inserted
-        return new(x.graph, kind, [x, x.graph.writer.integers(axes)], target, x.dtype)
+        return squeezed(x, *inserted, target)
     return new(x.graph, "Reshape", [x, _reshape_sizes(x, target)], target, x.dtype)
+
+
+def squeezed(x: Traced, kind: str, axes: Sequence[int], shape: Sequence[int]) -> Traced:
+    """An array with other axes of length 1: by the node Squeeze, or Unsqueeze."""
+    graph = x.graph
+    before, source, others = graph.squeezes.get(x.name, ("", "", ()))
+    if before and before != kind and others == tuple(axes):
+        return Traced(graph, source, shape, x.dtype)
+    result = new(graph, kind, [x, graph.writer.integers(axes)], shape, x.dtype)
+    graph.squeezes[result.name] = kind, x.name, tuple(axes)
+    return result
 
 
 def _only_ones_differ(before: Shape, after: Sequence[int]) -> tuple[str, list[int]] | None:

@@ -62,6 +62,11 @@ class Trace:
         How functions and indices become nodes.
     batch
         The number of rows for now: a prime number, so that it is recognized in ``len(x)``.
+
+    Attributes
+    ----------
+    transposes, squeezes, joined
+        What was made by these nodes, and from what: a node that undoes another is left out.
     """
 
     def __init__(self, rules: Rules, batch: int) -> None:
@@ -72,6 +77,8 @@ class Trace:
         self._twins: list[Layer] = []
         self.some: Any = None
         self.transposes: dict[str, tuple[str, list[int]]] = {}
+        self.squeezes: dict[str, tuple[str, str, tuple[int, ...]]] = {}
+        self.joined: dict[str, tuple[int, list[tuple[int, str]]]] = {}
 
     def input(self, name: str, row: Shape, dtype: Any) -> Traced:
         """A new input of the graph, with the batch in front of the axes of its rows."""

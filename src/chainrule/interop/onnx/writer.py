@@ -70,6 +70,7 @@ class Writer:
     sizes: list[Step] = field(factory=list)
     _known: dict[Any, str] = field(factory=dict)
     _used: set[str] = field(factory=set)
+    _numbers: dict[str, int] = field(factory=dict)
 
     def add(self, kind: str, inputs: Sequence[str], count: int = 1, **attributes: Any) -> Any:
         """Add a node; returns the name of its output, or of each of several."""
@@ -82,10 +83,12 @@ class Writer:
     def new_name(self, kind: str) -> str:
         """A name that no other value has, after the layer at work."""
         stem = f"{self.place}/{kind}" if self.place else kind
-        name, number = stem, 1
+        number = self._numbers.get(stem, 1)
+        name = stem if number == 1 else f"{stem}_{number}"
         while name in self._used:
             number += 1
             name = f"{stem}_{number}"
+        self._numbers[stem] = number + 1
         self._used.add(name)
         return name
 
