@@ -28,6 +28,7 @@ from typing import Any, ClassVar
 import numpy as np
 from attrs import evolve, field
 
+from chainrule.core.arrays import as_operation
 from chainrule.core.equations import Equations
 from chainrule.core.errors import ShapeError
 from chainrule.core.layer import Layer
@@ -419,6 +420,13 @@ class _ByVectors(_Normalization):
         if self.is_centered:
             outputs += self.shift.value
         return np.reshape(outputs, inputs.shape)
+
+    def apply(self, inputs: Array) -> Array:
+        return self._applied(inputs)
+
+    @as_operation
+    def _applied(self, inputs: Array) -> Array:
+        return super().apply(inputs)
 
     def backward(self, delta: Array) -> Array:
         rows, factors = vectors(delta), self._factors()

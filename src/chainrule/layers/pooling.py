@@ -193,7 +193,7 @@ class AveragePool(_Pool, repr=False):
         return averaged(inputs, self.windows)
 
     def backward(self, delta: Array) -> Array:
-        share = delta / _counts(self.windows, delta.dtype)
+        share = delta / _counts(self.windows, delta)
         return _sent_back((share for _ in _positions(self.windows)), self.windows, delta)
 
     def apply(self, inputs: Array) -> Array:
@@ -322,9 +322,15 @@ class GlobalAveragePool(Layer, repr=False):
 # ------------------------------------------------------------------------------- windows
 
 
-@functools.lru_cache(maxsize=64)
 def _positions(windows: Windows) -> tuple[tuple[slice, ...], ...]:
     """For each position in a window, the index of what all windows see there."""
+    if windows.is_open:
+        return tuple(map(windows.seen_at, windows.offsets()))
+    return _known_positions(windows)
+
+
+@functools.lru_cache(maxsize=64)
+def _known_positions(windows: Windows) -> tuple[tuple[slice, ...], ...]:
     return tuple(map(windows.seen_at, windows.offsets()))
 
 
@@ -351,6 +357,8 @@ def _sent_back(parts: Iterable[Array], windows: Windows, delta: Array) -> Array:
 
 def _are_tiles(windows: Windows) -> bool:
     """Whether every entry of a row is in exactly one window, and nothing is added to the row."""
+    if windows.is_open:
+        return False
     covered = [k * m for k, m in zip(windows.kernel, windows.outputs, strict=True)]
     return windows.kernel == windows.strides and covered == list(windows.sizes)
 
@@ -380,15 +388,21 @@ def averaged(x: Array, windows: Windows) -> Array:
     total = +first
     for view in others:
         total += view
-    total /= _counts(windows, x.dtype)
+    total /= _counts(windows, x)
     return total
 
 
-@functools.lru_cache(maxsize=64)
-def _counts(windows: Windows, dtype: Any) -> Any:
+def _counts(windows: Windows, model: Array) -> Any:
     """How many entries of each window are in the row: K, or an array if windows reach beyond it."""
     if not any(map(any, windows.amounts)):
         return math.prod(windows.kernel)
+    if windows.is_open:
+        return sum(_views(np.ones_like(model, shape=(1, *windows.sizes, 1)), windows))
+    return _known_counts(windows, model.dtype)
+
+
+@functools.lru_cache(maxsize=64)
+def _known_counts(windows: Windows, dtype: Any) -> Any:
     return sum(_views(np.ones((1, *windows.sizes, 1), dtype), windows))
 
 

@@ -156,6 +156,11 @@ class Windows:
     padding: Any = "zeros"
 
     @property
+    def is_open(self) -> bool:
+        """Whether a size is not a number yet: see `chainrule.interop.onnx.sizes`."""
+        return any(type(n) is not int for n in self.sizes)
+
+    @property
     def padded_sizes(self) -> tuple[int, ...]:
         """The spatial sizes of a padded row."""
         return tuple(n + sum(added) for n, added in zip(self.sizes, self.amounts, strict=True))

@@ -58,7 +58,6 @@ NODES: Mapping[np.ufunc, str] = {
     np.arctanh: "Atanh",
     np.floor: "Floor",
     np.ceil: "Ceil",
-    np.rint: "Round",
     np.maximum: "Max",
     np.minimum: "Min",
     np.fmax: "Max",
@@ -156,10 +155,18 @@ def _arctan2(y: Any, x: Any) -> Any:
     return np.where(is_axis, np.sign(y) * (math.pi / 2), np.where(x > 0, angle, turned))
 
 
+def _rounded(x: Any) -> Any:
+    """To the nearest integer; integers stay."""
+    if x.name in x.graph.whole:
+        return converted(x, x.dtype)
+    return new(x.graph, "Round", [x], x.shape, x.dtype)
+
+
 FORMULAS: Mapping[np.ufunc, Callable[..., Any]] = {
     np.positive: lambda x: converted(x, x.dtype),
     np.conjugate: lambda x: converted(x, x.dtype),
     np.square: lambda x: x * x,
+    np.rint: _rounded,
     np.power: _power,
     np.float_power: _power,
     np.trunc: _truncated,

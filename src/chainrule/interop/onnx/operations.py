@@ -19,6 +19,7 @@ from chainrule.interop.onnx.moving import padded_by, reduced, transposed
 from chainrule.interop.onnx.sizes import Size
 from chainrule.interop.onnx.traced import Trace, Traced, as_traced, converted, new, refused
 from chainrule.layers import correlation, functions, pooling, softmax, windows
+from chainrule.layers.normalization import LayerNorm
 from chainrule.layers.windows import Windows, folded, padded, reach
 
 FLOAT32 = np.dtype(np.float32)
@@ -271,6 +272,15 @@ def _hard_sigmoid(trace: Trace, function: Any, z: Any) -> Any:
     return new(trace, "HardSigmoid", [z], z.shape, z.dtype, alpha=1 / 6, beta=0.5)
 
 
+def _normalized(trace: Trace, layer: Any, inputs: Any) -> Any:
+    """`LayerNorm.apply`; the node has ε in float32."""
+    if type(layer) is not LayerNorm or inputs.dtype != FLOAT32:
+        return NotImplemented
+    given = [inputs, layer.scale.value, layer.shift.value]
+    options = {"axis": -1, "epsilon": layer.epsilon}
+    return new(trace, "LayerNormalization", given, inputs.shape, inputs.dtype, **options)
+
+
 OPERATIONS: dict[Any, Callable[..., Any]] = {
     correlation.correlation: _correlation,
     correlation.spread: _spread,
@@ -282,6 +292,7 @@ OPERATIONS: dict[Any, Callable[..., Any]] = {
     pooling.averaged: _averaged,
     pooling.mean: lambda trace, entries: reduced("ReduceMean", entries, 1),
     softmax.softmax: _softmax,
+    LayerNorm._applied: _normalized,
     functions.Relu.value: _function("Relu", of_double=True),
     functions.Sigmoid.value: _function("Sigmoid", of_double=True),
     functions.LeakyRelu.value: _function("LeakyRelu", alpha="slope"),

@@ -1,11 +1,12 @@
-"""Save a model as ONNX: send a tracer through it, twice, and write the graph that results.
+"""Save a model as ONNX: send a tracer through it several times, and write the graph that results.
 
-The second pass has other numbers of rows and other sizes of open axes. Whatever of the graph
-differs was computed for one size only, and is refused: a file must be right for all of them.
+The passes have other numbers of rows and other sizes of open axes. Whatever of the graph differs
+was computed for one size only, and is refused: a file must be right for all of them.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import sys
@@ -17,10 +18,11 @@ import onnx
 from attrs import define, field
 
 from chainrule import files
-from chainrule.core.errors import ConfigurationError, ExportError, shortened
+from chainrule.core.errors import ConfigurationError, ExportError, ShapeError, shortened
 from chainrule.core.input_checks import as_tuple, one_or_tuple
 from chainrule.core.layer import Layer
 from chainrule.core.messages import label, require_built
+from chainrule.core.open_axes import is_open
 from chainrule.core.parameter import Parameter
 from chainrule.core.tree import snake_case
 from chainrule.core.types import Shape
@@ -31,14 +33,16 @@ from chainrule.interop.onnx.rules import RULES
 from chainrule.interop.onnx.sizes import Size, SizeFloat
 from chainrule.interop.onnx.traced import Trace, Traced, as_traced
 from chainrule.interop.onnx.writer import Body, Step, described
+from chainrule.layers.embedding import Embedding
 from chainrule.losses.entropies import NegativeLogLikelihood, SoftmaxCrossEntropy
 from chainrule.losses.loss import Loss
 
 LARGEST = 2**31 - 2**20
 """The most bytes of a file: protobuf, the format inside, has no more."""
 
-OPEN_SIZES = (96, 160)
-"""The sizes of open axes in the two passes. They can be halved five times."""
+OPEN_SIZES = (96, 160, 97)
+"""The sizes of open axes in the passes. The first two can be halved five times; the last one shows
+what depends on whether a size is even, if the model accepts it."""
 
 
 def save(
@@ -74,12 +78,6 @@ def save(
         error names the layer and its line.
     StorageError
         The file cannot be written.
-
-    Examples
-    --------
-    >>> model = Sequential([Dense(3), Activation("tanh"), Dense(1)])
-    >>> model.build((2,), rng=0)
-    >>> interop.onnx.save(model, "model.onnx", gradients="inputs")  # doctest: +SKIP
     """
     proto = model_proto(model, gradients, loss)
     content = proto.SerializeToString()
@@ -123,6 +121,13 @@ def model_proto(model: Layer, gradients: str | None = None, loss: Any = None) ->
         )
     first, second = (_pass(model, n, gradients, loss) for n in range(2))
     _require_equal(model, first, second)
+    if is_open(model.input_shapes):
+        try:
+            odd = _pass(model, 2, gradients, loss)
+        except ShapeError:
+            pass
+        else:
+            _require_equal(model, first, odd)
     proto = first.proto(model)
     onnx.checker.check_model(proto, full_check=True)
     return proto
@@ -172,15 +177,16 @@ def _pass(model: Layer, number: int, gradients: str | None, loss: Any) -> _Pass:
 
 def _flow(model: Layer, trace: Trace, size: int, gradients: str | None, loss: Any) -> _Pass:
     layer = traced_replica(model, trace)
-    inputs = _inputs(model, trace, size)
+    inputs = _inputs(model, trace, size, _takes_tokens(layer))
+    given = [as_traced(trace, x, model.dtype) for x in inputs]
     with np.errstate(all="ignore"):
         if loss is not None:
-            return _training_step(model, layer, trace, inputs, loss)
+            return _training_step(model, layer, trace, inputs, given, loss)
         if gradients is None:
-            made = as_tuple(layer.apply(*inputs))
+            made = as_tuple(layer.apply(*given))
             return _Pass(trace, inputs, _named(trace, names_of_outputs(model, len(made)), made))
         apply_in_training(layer)
-        made = as_tuple(layer.forward(*inputs))
+        made = as_tuple(layer.forward(*given))
         outputs = _named(trace, names_of_outputs(model, len(made)), made)
         deltas = as_tuple(layer.backward(one_or_tuple([np.ones_like(y) for y in made])))
         names = [f"gradient_of_{x.name}" for x in inputs]
@@ -193,11 +199,20 @@ def _place(model: Layer, path: str) -> str:
     return path if path == name else f"{name}/{path}"
 
 
-def _inputs(model: Layer, trace: Trace, size: int) -> list[Traced]:
+def _takes_tokens(layer: Layer) -> list[bool]:
+    """For each input whether only embeddings take it: then it has integers in the file."""
+    if not isinstance(layer, Composite):
+        return [isinstance(layer, Embedding)] * len(layer.input_shapes)
+    plan = layer.plan
+    users = [[step.layer for step in plan.steps if slot in step.takes] for slot in plan.inputs]
+    return [bool(each) and all(isinstance(one, Embedding) for one in each) for each in users]
+
+
+def _inputs(model: Layer, trace: Trace, size: int, tokens: Sequence[bool]) -> list[Traced]:
     names, inputs = names_of_inputs(model), []
-    for name, row in zip(names, model.input_shapes, strict=True):
+    for name, row, takes_tokens in zip(names, model.input_shapes, tokens, strict=True):
         sizes = _open_row(name if len(names) > 1 else "", row, size)
-        inputs.append(trace.input(name, sizes, model.dtype))
+        inputs.append(trace.input(name, sizes, np.int64 if takes_tokens else model.dtype))
         for axis, n in enumerate(sizes, start=1):
             if isinstance(n, Size):
                 trace.writer.axes[str(n)] = (name, axis)
@@ -214,18 +229,23 @@ def _named(trace: Trace, names: Sequence[str], arrays: Sequence[Any]) -> dict[st
 
 
 def _training_step(
-    model: Layer, layer: Layer, trace: Trace, inputs: list[Traced], loss: Any
+    model: Layer,
+    layer: Layer,
+    trace: Trace,
+    inputs: list[Traced],
+    given: Sequence[Traced],
+    loss: Any,
 ) -> _Pass:
     """The outputs in training, the loss, the gradients, and new running statistics."""
     buffers: list[Any] = list(layer.buffers)
     before = {id(buffer): buffer.value.name for buffer in buffers}
     for parameter in layer.parameters:
         parameter.zero_grad()
-    made = as_tuple(layer.forward(*inputs))
+    made = as_tuple(layer.forward(*given))
     outputs = _named(trace, names_of_outputs(model, len(made)), made)
     targets = _targets(model, trace, loss, made)
-    given = one_or_tuple(targets) if loss.takes_targets else None
-    cost, delta = loss.value_and_delta(one_or_tuple(made), given)
+    wanted = one_or_tuple(targets) if loss.takes_targets else None
+    cost, delta = loss.value_and_delta(one_or_tuple(made), wanted)
     layer.backward_parameters(delta)
     outputs |= _named(trace, ["loss"], [as_traced(trace, cost, model.dtype)])
     for path, parameter in layer._collected("_parameters").items():
@@ -262,12 +282,13 @@ def _targets(model: Layer, trace: Trace, loss: Any, made: Sequence[Any]) -> list
     return targets
 
 
-def _batches(model: Layer) -> tuple[int, int]:
-    """Two prime numbers of rows that divide no size of the model."""
+def _batches(model: Layer) -> tuple[int, int, int]:
+    """Three prime numbers of rows that divide no size of the model."""
     sizes = {n for shape in model.input_shapes for n in shape if n}
     sizes |= {n for part in (*model.parameters, *model.buffers) for n in (*part.shape, part.size)}
-    found = [p for p in range(1009, 10_000) if _is_prime(p) and all(n % p for n in sizes if n)]
-    return found[0], found[1]
+    primes = (p for p in itertools.count(1009) if _is_prime(p) and all(n % p for n in sizes if n))
+    found = list(itertools.islice(primes, 3))
+    return found[0], found[1], found[2]
 
 
 def _is_prime(number: int) -> bool:
@@ -357,8 +378,10 @@ def _same_step(a: Step, b: Step, first: _Pass, second: _Pass) -> bool:
         numbers, others = (
             p.graph.writer.constants.get(n) for p, n in ((first, one), (second, two))
         )
+        if one in first.repaired:
+            continue
         if numbers is None or others is None:
-            if numbers is not others or (one != two and one not in first.repaired):
+            if numbers is not others or one != two:
                 return False
         elif not np.array_equal(numbers, others, equal_nan=numbers.dtype.kind == "f"):
             name = _of_batch(numbers, others, first, second)

@@ -65,8 +65,9 @@ class Trace:
 
     Attributes
     ----------
-    transposes, squeezes, joined
-        What was made by these nodes, and from what: a node that undoes another is left out.
+    transposes, squeezes, joined, whole
+        What was made by these nodes, or from integers, and from what: a node that undoes another is
+        left out.
     """
 
     def __init__(self, rules: Rules, batch: int) -> None:
@@ -78,6 +79,7 @@ class Trace:
         self.some: Any = None
         self.transposes: dict[str, tuple[str, list[int]]] = {}
         self.squeezes: dict[str, tuple[str, str, tuple[int, ...]]] = {}
+        self.whole: dict[str, str] = {}
         self.joined: dict[str, tuple[int, list[tuple[int, str]]]] = {}
 
     def input(self, name: str, row: Shape, dtype: Any) -> Traced:
@@ -446,7 +448,12 @@ def converted(x: Traced, dtype: Any) -> Traced:
         return Traced(x.graph, x.name, x.shape, dtype)
     if dtype.kind not in "fiub":
         raise refused(x.graph, f"x.astype({dtype}) has no counterpart in ONNX", "real numbers")
-    return new(x.graph, "Cast", [x], x.shape, dtype, to=element_type(dtype))
+    if dtype.kind == "i" and x.name in x.graph.whole:
+        return Traced(x.graph, x.graph.whole[x.name], x.shape, np.int64)
+    result = new(x.graph, "Cast", [x], x.shape, dtype, to=element_type(dtype))
+    if x.dtype == np.int64 and dtype.kind == "f":
+        x.graph.whole[result.name] = x.name
+    return result
 
 
 def as_traced(trace: Trace, x: Any, dtype: Any = None, shape: Shape | None = None) -> Traced:
