@@ -39,6 +39,12 @@ class Range:
 def taken(x: Traced, index: Any) -> Traced:
     """``x[index]``."""
     parts = _parts(x, index)
+    if any(isinstance(part, Traced) and part.dtype == bool for part in parts):
+        raise refused(
+            x.graph,
+            "x[mask], whose shape depends on the numbers, has no counterpart in ONNX",
+            "np.where(mask, x, 0)",
+        )
     if any(_is_advanced(part) for part in parts):
         return _gathered(x, parts)
     ranges, numbers, added = _basic(x, parts)
