@@ -177,6 +177,8 @@ def _pass(model: Layer, number: int, gradients: str | None, loss: Any) -> _Pass:
 
 def _flow(model: Layer, trace: Trace, size: int, gradients: str | None, loss: Any) -> _Pass:
     layer = traced_replica(model, trace)
+    if gradients is not None:
+        apply_in_training(layer)
     inputs = _inputs(model, trace, size, _takes_tokens(layer))
     given = [as_traced(trace, x, model.dtype) for x in inputs]
     with np.errstate(all="ignore"):
@@ -185,7 +187,6 @@ def _flow(model: Layer, trace: Trace, size: int, gradients: str | None, loss: An
         if gradients is None:
             made = as_tuple(layer.apply(*given))
             return _Pass(trace, inputs, _named(trace, names_of_outputs(model, len(made)), made))
-        apply_in_training(layer)
         made = as_tuple(layer.forward(*given))
         outputs = _named(trace, names_of_outputs(model, len(made)), made)
         deltas = as_tuple(layer.backward(one_or_tuple([np.ones_like(y) for y in made])))
