@@ -47,7 +47,16 @@ from chainrule import (
     interop,
 )
 from chainrule.core.layer import Layer
-from interop.onnx_files import assert_computes, kinds, model_proto, run
+from chainrule.layers.functions import KNOWN as FUNCTIONS
+from interop.onnx_files import (
+    LIMITS,
+    assert_computes,
+    kinds,
+    model_proto,
+    reference,
+    run,
+    runs_double,
+)
 from laws.library import everything
 
 pytestmark = pytest.mark.edges
@@ -103,6 +112,31 @@ def test_every_layer_is_the_same_in_the_file_or_refused_by_name(case, dtype):
     if not layer.couples_batch:
         single = one if isinstance(one, tuple) else (one,)
         assert_computes(proto, tuple(x[:1] for x in inputs), single)
+
+
+@each_dtype
+@pytest.mark.parametrize("name", sorted(FUNCTIONS))
+def test_activation_functions_are_right_in_their_tails(name, dtype):
+    """The functions choose a faster way if all numbers are small: a file must not."""
+    layer = Activation(name)
+    layer.build((13,), dtype=dtype)
+    ends = [1.0, 20.0, 40.0, 88.0, 120.0, 1e4]
+    x = np.array([[-z for z in ends] + [0.0] + ends], dtype)
+    wanted = layer(x)
+    for gradients in (None, "inputs"):
+        proto = model_proto(layer, gradients=gradients)
+        made = run(proto, x) if runs_double(proto) or dtype == "float32" else reference(proto, x)
+        limit = LIMITS[dtype] * np.maximum(1, np.abs(wanted))
+        assert np.all(np.abs(made[0] - wanted) <= limit)
+        slope = layer.derivative(x)
+        assert gradients is None or np.all(np.abs(made[1] - slope) <= LIMITS[dtype] * 2)
+
+
+def test_a_batch_without_rows_is_a_batch():
+    model = Sequential([Convolution(2, 3), Activation("relu"), Flatten(), Dense(3), Softmax()])
+    model.build((4, 4, 1), rng=0, dtype="float32")
+    (y,) = run(model_proto(model), np.zeros((0, 4, 4, 1), "float32"))
+    assert y.shape == (0, 3)
 
 
 # ------------------------------------------------------------------------------- open axes
