@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import onnxruntime
 from onnx.reference import ReferenceEvaluator
+from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as NotImplemented_
 
 from chainrule.interop.onnx.saving import model_proto
 
@@ -17,6 +18,9 @@ WITHOUT_DOUBLE = {
     *("Tan", "Atan", "Sinh", "Cosh", "Asinh", "Acosh", "Atanh"),
 }
 """The nodes in our files that onnxruntime 1.32 does not compute in float64."""
+
+IS_OLD = tuple(map(int, onnxruntime.__version__.split(".")[:2])) < (1, 32)
+"""Whether onnxruntime may lack more nodes in float64; then the reference alone checks them."""
 
 LIMITS = {"float32": 1e-6, "float64": 1e-12}
 
@@ -73,7 +77,12 @@ def assert_computes(proto: Any, inputs: Any, wanted: Any) -> None:
     if dtype == "float64":
         assert_close(reference(proto, *inputs), wanted, LIMITS[dtype])
     if dtype == "float32" or runs_double(proto):
-        assert_close(run(proto, *inputs), wanted, LIMITS[dtype])
+        try:
+            made = run(proto, *inputs)
+        except NotImplemented_:
+            assert dtype == "float64" and IS_OLD
+        else:
+            assert_close(made, wanted, LIMITS[dtype])
 
 
 __all__ = ["assert_close", "assert_computes", "kinds", "model_proto", "reference", "run"]

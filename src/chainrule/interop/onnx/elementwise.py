@@ -283,6 +283,8 @@ def _in_one_type(ufunc: np.ufunc, inputs: Any) -> list[Traced]:
     dtype = resolved[0]
     if dtype == np.float16:
         dtype = np.dtype(np.float32)
+    if dtype.kind in "iu" and dtype.itemsize < 4:  # programs compute with wider integers alone
+        dtype = np.dtype(np.int32)
     shape = broadcast(*(np.shape(x) for x in inputs))
     return [as_traced(trace, x, dtype, shape) for x in inputs]
 
