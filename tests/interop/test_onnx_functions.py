@@ -61,6 +61,19 @@ def put_where(y, x):
     y[:, np.array([2, 0])] = x[:, :2]
 
 
+def put_numbers(y, x):
+    """NumPy's numbers are not changed in place: += makes another one."""
+    total = np.max(np.abs(x), initial=0) * 0
+    shifted = total
+    shifted += 1
+    y += total + shifted
+    row = np.zeros_like(x, shape=(3,))
+    row[1] = 5.0
+    entry = row[1]
+    entry += 1
+    y += row.sum()
+
+
 def put_out(y, x):
     np.multiply(x, 2, out=y)
     np.add(y, 1, out=y[:, :])
@@ -157,6 +170,7 @@ FUNCTIONS = {
     "views": written(put_in_views),
     "masks": written(put_where),
     "out": written(put_out),
+    "numbers": written(put_numbers),
     "methods": lambda x: x.copy().clip(0, 1).astype(float).astype(x.dtype).T.T.sum(axis=1).round(2),
 }
 

@@ -47,6 +47,16 @@ def taken(x: Traced, index: Any) -> Traced:
         )
     if any(_is_advanced(part) for part in parts):
         return _gathered(x, parts)
+    view = _view(x, parts)
+    if x.shape and not view.shape and not any(isinstance(part, slice) for part in parts):
+        number = Traced(x.graph, view.name, (), x.dtype)
+        number.is_number = True  # a number is no view
+        return number
+    return view
+
+
+def _view(x: Traced, parts: Sequence[Any]) -> Traced:
+    """What basic indices select, as a view of the array."""
     ranges, numbers, added = _basic(x, parts)
     view = _read(x, ranges, numbers, added)
     if view.name == x.name and view.shape == x.shape:
@@ -68,7 +78,7 @@ def put(x: Any, index: Any, item: Any) -> None:
         return
     parts = _parts(x, index)
     if not any(_is_advanced(part) for part in parts):
-        taken(x, index).assign(item)
+        _view(x, parts).assign(item)
         return
     places = [n for n, part in enumerate(parts) if _is_advanced(part)]
     if places == [0, 1] and x.ndim == 2 and _counts_rows(parts[0], x.shape[0]):

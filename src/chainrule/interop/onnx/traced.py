@@ -189,6 +189,8 @@ def _refuse_value(what: str) -> Callable[..., NoReturn]:
 
 def _in_place(ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
     def call(self: Traced, other: Any) -> Any:
+        if self.is_number:  # as for NumPy's scalars, += rebinds the name
+            return ufunc(self, other)
         self.assign(ufunc(self, other))
         return self
 
@@ -209,9 +211,24 @@ class Traced(ArrayMethods):
         The name of its value in the graph.
     shape, dtype
         As of an array; a `Size` is the length of an axis that the file leaves open.
+
+    Attributes
+    ----------
+    is_number : bool
+        Whether it stands for a number of NumPy, not for an array without axes.
     """
 
-    __slots__ = ("_base", "_base_name", "_dtype", "_name", "_read", "_shape", "_write", "graph")
+    __slots__ = (
+        "_base",
+        "_base_name",
+        "_dtype",
+        "_name",
+        "_read",
+        "_shape",
+        "_write",
+        "graph",
+        "is_number",
+    )
     __array_priority__ = 3000.0
     has_values = False
     """There are no numbers to look at: see `chainrule.core.arrays.has_values`."""
@@ -225,6 +242,7 @@ class Traced(ArrayMethods):
         self._base_name = ""
         self._read: Any = None
         self._write: Any = None
+        self.is_number = False
 
     @property
     def name(self) -> str:
@@ -438,14 +456,18 @@ def new(
 ) -> Traced:
     """The output of a new node. Inputs are arrays, or names of values."""
     names = [x.name if isinstance(x, Traced) else x for x in inputs]
-    return Traced(trace, trace.add(kind, names, **attributes), shape, dtype)
+    made = Traced(trace, trace.add(kind, names, **attributes), shape, dtype)
+    made.is_number = not made.shape  # NumPy's functions return numbers, not arrays without axes
+    return made
 
 
 def converted(x: Traced, dtype: Any) -> Traced:
     """An array in another dtype; another object, without a node if the dtype stays."""
     dtype = np.dtype(dtype)
     if dtype == x.dtype:
-        return Traced(x.graph, x.name, x.shape, dtype)
+        same_numbers = Traced(x.graph, x.name, x.shape, dtype)
+        same_numbers.is_number = x.is_number
+        return same_numbers
     if dtype.kind not in "fiub":
         raise refused(x.graph, f"x.astype({dtype}) has no counterpart in ONNX", "real numbers")
     if dtype.kind == "i" and x.name in x.graph.whole:
