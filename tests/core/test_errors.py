@@ -24,6 +24,7 @@ KINDS = {
     "SingularMatrixError": ArithmeticError,
     "NoTangentRuleError": NotImplementedError,
     "UndecidedError": NotImplementedError,
+    "ExportError": NotImplementedError,
     "LayerCheckError": AssertionError,
     "MissingExtraError": ImportError,
     "StorageError": ValueError,

@@ -66,6 +66,7 @@ from chainrule.calculus.rules import (
     formula,
     linear,
 )
+from chainrule.core.arrays import has_values
 from chainrule.core.errors import DtypeError, NoTangentRuleError, ShapeError
 
 RULES: dict[Callable[..., Any], TangentRule] = {
@@ -737,7 +738,7 @@ def broadcasts_to(a: Any, b: Any) -> bool:
 
 def like(array: Any) -> dict[str, Any]:
     """The argument that makes NumPy create an array of this kind."""
-    return {"like": array} if isinstance(array, Dual) else {}
+    return {"like": array} if isinstance(array, Dual) or not has_values(array) else {}
 
 
 def is_understood(x: Any) -> bool:

@@ -50,6 +50,7 @@ from chainrule.calculus.jet_memory import (
 )
 from chainrule.calculus.messages import lost, lost_in_conversion, name_of, no_method, no_rule
 from chainrule.calculus.rules import Call, Evaluation, TangentRule
+from chainrule.core.arrays import has_values
 from chainrule.core.errors import NoTangentRuleError, ShapeError
 
 Pairs = tuple[tuple[int, int], ...]
@@ -430,7 +431,7 @@ def _curvatures(
 
 def _times(ufunc: np.ufunc, slope: Any, dx: Any) -> Any:
     """Slope · ẋ, which is 0 where ẋ is, also if the slope is infinite."""
-    if ufunc in STEEP and not np.all(np.isfinite(slope)):
+    if ufunc in STEEP and not (has_values(slope) and np.all(np.isfinite(slope))):
         with np.errstate(invalid="ignore"):
             return np.where(dx == 0, 0, slope * dx)
     return slope * dx

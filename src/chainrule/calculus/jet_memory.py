@@ -18,6 +18,7 @@ import numpy as np
 
 from chainrule.calculus.array_methods import ArrayMethods
 from chainrule.calculus.dual import Dual, dual, same_layout
+from chainrule.core.arrays import has_values
 
 
 class Parts(ArrayMethods):
@@ -121,4 +122,4 @@ def read_only(x: Any) -> Any:
 
 def like(x: Any) -> dict[str, Any]:
     """The argument that makes NumPy create an array of this kind."""
-    return {"like": x} if isinstance(x, Dual | Parts) else {}
+    return {"like": x} if isinstance(x, Dual | Parts) or not has_values(x) else {}

@@ -17,16 +17,20 @@ Arrays of the user are passed on as `read_only` views, so no layer, loss or metr
 
 from __future__ import annotations
 
+import functools
 import numbers
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import islice
-from typing import Any, NoReturn
+from typing import Any, NoReturn, ParamSpec, TypeVar
 
 import numpy as np
 
 from chainrule.core.errors import ChainruleError, DataError, DefinitionError, DtypeError, ShapeError
 from chainrule.core.types import Array
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 REAL = "fiub"
 """The kinds of dtypes that hold real numbers."""
@@ -75,6 +79,44 @@ def is_array(given: Any) -> bool:
     return hasattr(kind, "__array_function__") and isinstance(
         getattr(given, "dtype", None), np.dtype
     )
+
+
+def has_values(array: Any) -> bool:
+    """Whether code can look at the numbers of an array, and choose its way by them.
+
+    An array that writes down what is computed has none yet. Code that would choose the faster of
+    two ways must take the one that is right for all numbers.
+    """
+    return getattr(array, "has_values", True) is True
+
+
+def places(count: int, model: Any) -> Any:
+    """The integers from 0 to below ``count``: of an array without numbers, if the model is one."""
+    return np.arange(count) if has_values(model) else np.arange(count, like=model)
+
+
+def as_operation(function: Callable[P, R]) -> Callable[P, R]:
+    """A decorator for what some arrays do in one piece, such as a convolution.
+
+    NumPy asks arrays of other libraries before it calls its functions; likewise this asks the first
+    argument that has a method ``__layer_function__(function, args, kwargs)``. If that returns
+    NotImplemented, the function is called as usual.
+    """
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        for given in args[:2]:
+            if type(given) is np.ndarray:
+                break
+            ask = getattr(type(given), "__layer_function__", None)
+            if ask is not None:
+                result: R = ask(given, call, args, kwargs)
+                if result is not NotImplemented:
+                    return result
+                break
+        return function(*args, **kwargs)
+
+    return call
 
 
 def look_alike(given: Any) -> str | None:

@@ -145,6 +145,18 @@ class UndecidedError(ChainruleError, NotImplementedError, TypeError):
     """A program asks formulas for something that only numbers can answer."""
 
 
+class ExportError(ChainruleError, NotImplementedError, TypeError):
+    """A model computes something that the file of another program cannot express.
+
+    Attributes
+    ----------
+    layer : str or None
+        The path of the layer that computes it.
+    """
+
+    layer: str | None = None
+
+
 class MissingExtraError(ChainruleError, ImportError):
     """A feature needs a library that is not installed."""
 

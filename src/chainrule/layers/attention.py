@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import field
 
+from chainrule.core.arrays import has_values, places
 from chainrule.core.equations import Equations, numbered
 from chainrule.core.errors import BuildError, ConfigurationError, ShapeError
 from chainrule.core.layer import Layer
@@ -296,7 +297,7 @@ class MultiHeadAttention(Layer, repr=False):
         used: Array = None
         queries, keys = inputs[0].shape[1], _keys_of(inputs).shape[1]
         if self.causal:
-            used = _not_later(queries, keys)
+            used = _not_later(queries, keys, inputs[0])
         if not keys:
             used = np.zeros((1, 1, queries, 0), bool)
         for mask in inputs[2:]:
@@ -336,13 +337,13 @@ class PositionalEncoding(Layer, repr=False):
         _require_sequence(self, "input", input_shape)
 
     def forward(self, inputs: Array) -> Array:
-        return inputs + _waves(*inputs.shape[1:], inputs.dtype)
+        return _with_waves(inputs)
 
     def backward(self, delta: Array) -> Array:
         return delta
 
     def apply(self, inputs: Array) -> Array:
-        return inputs + _waves(*inputs.shape[1:], inputs.dtype)
+        return _with_waves(inputs)
 
     def equations(self) -> Equations:
         width = self.input_shape[1]
@@ -422,18 +423,36 @@ def _keys_of(inputs: tuple[Any, ...]) -> Any:
     return inputs[:2][-1]
 
 
+def _not_later(queries: int, keys: int, model: Array) -> Array:
+    """Whether key j ≤ query i, for all i and j; an array like the model."""
+    if has_values(model):
+        return _known_order(queries, keys)
+    return np.tri(queries, keys, dtype=bool, like=model)
+
+
 @functools.lru_cache(maxsize=16)
-def _not_later(queries: int, keys: int) -> npt.NDArray[np.bool_]:
-    """Whether key j ≤ query i, for all i and j."""
+def _known_order(queries: int, keys: int) -> npt.NDArray[np.bool_]:
     return np.tri(queries, keys, dtype=bool)
 
 
-@functools.lru_cache(maxsize=16)
-def _waves(steps: int, width: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """What `PositionalEncoding` adds: a row for each step."""
+def _with_waves(inputs: Array) -> Array:
+    """What `PositionalEncoding` computes."""
+    steps, width = inputs.shape[1:]
+    if has_values(inputs):
+        return inputs + _known_waves(steps, width, inputs.dtype)
+    return inputs + _waves(places(steps, inputs), width).astype(inputs.dtype)
+
+
+def _waves(steps: Array, width: int) -> Array:
+    """A row of sines and cosines for each step."""
     column = np.arange(width)
-    angles = np.arange(steps)[:, np.newaxis] / 10000.0 ** ((column - column % 2) / max(width, 1))
-    waves = np.where(column % 2, np.cos(angles), np.sin(angles)).astype(dtype)
+    angles = steps[:, np.newaxis] / 10000.0 ** ((column - column % 2) / max(width, 1))
+    return np.where(column % 2, np.cos(angles), np.sin(angles))
+
+
+@functools.lru_cache(maxsize=16)
+def _known_waves(steps: int, width: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    waves: npt.NDArray[Any] = _waves(np.arange(steps), width).astype(dtype)
     waves.flags.writeable = False
     return waves
 

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.core.acceleration import compiled, gemm_for
+from chainrule.core.arrays import as_operation
 from chainrule.core.types import Array, Shape
 from chainrule.layers import kernels
 from chainrule.layers.windows import Windows, folded, inner, padded, reach
@@ -40,6 +41,7 @@ SMALL = 2**19
 """The number of multiplications of a small product of matrices."""
 
 
+@as_operation
 def correlation(
     x: Array, weights: Array, windows: Windows, groups: int = 1, biases: Array | None = None
 ) -> Array:
@@ -62,6 +64,7 @@ def with_biases(outputs: Array, biases: Array) -> Array:
     return np.reshape(lines, outputs.shape)
 
 
+@as_operation
 def products(x: Array, delta: Array, windows: Windows, groups: int = 1) -> Array:
     """∂C/∂w_k = Σ_i x_(s i + d k)ᵀ Δ_i, a sum over the batch, in the shape of the weights."""
     if _is_fast(x, delta, windows, groups):
@@ -71,6 +74,7 @@ def products(x: Array, delta: Array, windows: Windows, groups: int = 1) -> Array
     return _weights(functools.reduce(operator.iadd, parts), windows)
 
 
+@as_operation
 def both(
     x: Array, weights: Array, delta: Array, windows: Windows, groups: int = 1
 ) -> tuple[Array, Array]:
@@ -85,11 +89,13 @@ def both(
     return outputs, _weights(functools.reduce(operator.iadd, parts), windows)
 
 
+@as_operation
 def spread(delta: Array, weights: Array, windows: Windows, groups: int = 1) -> Array:
     """∂C/∂x_j = Σ_(i, k: s i + d k = j) Δ_i w_kᵀ, the adjoint of `correlation`."""
     return _backward(delta, weights, windows, groups)[0]
 
 
+@as_operation
 def gradients(
     x: Array, weights: Array, delta: Array, windows: Windows, groups: int = 1
 ) -> tuple[Array, Array]:

@@ -15,6 +15,7 @@ import numpy as np
 from attrs import field
 
 from chainrule.core import initializers
+from chainrule.core.arrays import has_values
 from chainrule.core.equations import Equations
 from chainrule.core.errors import BuildError, DataError
 from chainrule.core.initializers import Initializer, Normal
@@ -121,6 +122,8 @@ class Embedding(Layer, repr=False):
 
     def _tokens(self, inputs: Array) -> Array:
         """The tokens as integers; an error for the first that is not in the table."""
+        if not has_values(inputs):
+            return np.rint(inputs).astype(np.intp)
         with np.errstate(invalid="ignore"):  # nan
             tokens = np.rint(inputs).astype(np.intp)
         fits = (np.abs(inputs - tokens) <= CLOSE) & (tokens >= 0) & (tokens < self.entries)

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from attrs import frozen
 
+from chainrule.core.arrays import as_operation, has_values
 from chainrule.core.elsewhere import FUNCTIONS
 from chainrule.core.errors import ConfigurationError
 from chainrule.core.hints import Hinted, nearest, value_elsewhere
@@ -143,6 +144,7 @@ class Sigmoid(Function):
     name: ClassVar[str] = "sigmoid"
     formula: ClassVar[Any] = ("1 / (1 + np.exp(-z))", "f(z) * (1 - f(z))")
 
+    @as_operation
     def value(self, z: Array) -> Array:
         """f(z) = e / (1 + e) with e = e^z."""
         return Sigmoid.value_and_memory(self, z)[0]  # not that of a subclass
@@ -227,6 +229,7 @@ class Relu(Function):
     name: ClassVar[str] = "relu"
     formula: ClassVar[Any] = ("np.maximum(z, 0)", "np.where(z > 0, 1, 0)")
 
+    @as_operation
     def value(self, z: Array) -> Array:
         """f(z) = max(z, 0)."""
         return _positive_part(z)
@@ -267,6 +270,7 @@ class LeakyRelu(Function):
         """On paper: z or slope · z, and 1 or slope."""
         return f"np.where(z > 0, z, {self.slope!r} * z)", f"np.where(z > 0, 1, {self.slope!r})"
 
+    @as_operation
     def value(self, z: Array) -> Array:
         """f(z) = max(z, 0) + slope · min(z, 0)."""
         y = _negative_part(z)
@@ -316,6 +320,7 @@ class Elu(Function):
             f"np.where(z > 0, 1, {below}np.exp(z))",
         )
 
+    @as_operation
     def value(self, z: Array) -> Array:
         """f(z) = max(z, 0) + alpha (exp(min(z, 0)) − 1); one of the two terms is always zero."""
         y = np.expm1(_negative_part(z))
@@ -351,6 +356,7 @@ class Selu(Function):
         f"{scale} * np.where(z > 0, 1, {alpha} * np.exp(z))",
     )
 
+    @as_operation
     def value(self, z: Array) -> Array:
         """f(z) = scale · elu(z)."""
         return self.scale * Elu(self.alpha).value(z)
@@ -371,6 +377,7 @@ class Softplus(Function):
     name: ClassVar[str] = "softplus"
     formula: ClassVar[Any] = ("np.log(1 + np.exp(z))", "1 / (1 + np.exp(-z))")
 
+    @as_operation
     def value(self, z: Array) -> Array:
         """f(z) = max(z, 0) + ln(1 + exp(−|z|))."""
         positive = _positive_part(z)
@@ -453,6 +460,7 @@ class Softsign(Function):
     name: ClassVar[str] = "softsign"
     formula: ClassVar[Any] = ("z / (1 + np.abs(z))", "1 / (1 + np.abs(z)) ** 2")
 
+    @as_operation
     def value(self, z: Array) -> Array:
         """f(z) = z / (1 + |z|)."""
         return z / (1 + np.abs(z))
@@ -477,6 +485,7 @@ class Mish(Function):
         " + z / np.cosh(np.log(1 + np.exp(z))) ** 2 / (1 + np.exp(-z))",
     )
 
+    @as_operation
     def value(self, z: Array) -> Array:
         """f(z) = z tanh(softplus(z)); below `FAR` it is z e^z, as silu."""
         near = np.maximum(z, FAR) if _goes_below(z, FAR) else z
@@ -508,6 +517,7 @@ class Gelu(Function):
         "(1 + erf(z / np.sqrt(2))) / 2 + z * np.exp(-(z**2 / 2)) / np.sqrt(2 * np.pi)",
     )
 
+    @as_operation
     def value(self, z: Array) -> Array:
         """f(z) = max(z, 0) − |z| Φ(−|z|)."""
         positive = _positive_part(z)
@@ -589,6 +599,7 @@ class HardSigmoid(Function):
     name: ClassVar[str] = "hard_sigmoid"
     formula: ClassVar[Any] = ("np.clip(z / 6 + 1 / 2, 0, 1)", "np.where(np.abs(z) < 3, 1 / 6, 0)")
 
+    @as_operation
     def value(self, z: Array) -> Array:
         """f(z) = (z + 3) / 6 where |z| < 3, else 0 or 1."""
         return np.where(np.abs(z) < 3, (z + 3) / 6, (1 + np.sign(z)) / 2)
@@ -790,7 +801,7 @@ def _goes_below(z: Array, limit: float) -> bool:
 
     This test costs a tenth of a sigmoid; the careful formula costs several times as much.
     """
-    return z.size > 0 and not z.min() >= limit
+    return not has_values(z) or (z.size > 0 and not z.min() >= limit)
 
 
 def _stays_below(z: npt.NDArray[Any], limit: float) -> bool:

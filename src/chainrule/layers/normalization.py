@@ -29,6 +29,7 @@ import numpy as np
 from attrs import evolve, field
 
 from chainrule.core import whole_batch
+from chainrule.core.arrays import as_operation
 from chainrule.core.equations import Equations
 from chainrule.core.errors import ShapeError
 from chainrule.core.layer import Layer
@@ -179,7 +180,8 @@ class _ByChannels(_Normalization):
         *axes, channels = shape
         samples = self._samples(shape)
         places = math.prod(axes) // max(samples, 1)
-        several = math.gcd(places, 1024 // channels) if channels < 256 else 1
+        has_number = type(places) is int  # not a size that is open
+        several = math.gcd(places, 1024 // channels) if channels < 256 and has_number else 1
         return samples, places // several, several * channels
 
     def _sums(self, x: Array, y: Array | None = None) -> Array:
@@ -430,6 +432,13 @@ class _ByVectors(_Normalization):
         if self.is_centered:
             outputs += self.shift.value
         return np.reshape(outputs, inputs.shape)
+
+    def apply(self, inputs: Array) -> Array:
+        return self._applied(inputs)
+
+    @as_operation
+    def _applied(self, inputs: Array) -> Array:
+        return super().apply(inputs)
 
     def backward(self, delta: Array) -> Array:
         rows, factors = vectors(delta), self._factors()

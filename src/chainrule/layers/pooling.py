@@ -22,6 +22,7 @@ import numpy as np
 from attrs import field
 from attrs.validators import optional
 
+from chainrule.core.arrays import as_operation
 from chainrule.core.equations import Equations
 from chainrule.core.errors import ShapeError
 from chainrule.core.layer import Layer
@@ -129,9 +130,7 @@ class MaxPool(_Pool, repr=False):
         return _sent_back(parts, self.windows, delta)
 
     def apply(self, inputs: Array) -> Array:
-        windows = self._windows_on(inputs.shape[1:])
-        views = _views(inputs, windows, fill=-math.inf)
-        return functools.reduce(lambda largest, view: _larger(largest, view)[0], views)
+        return largest(inputs, self._windows_on(inputs.shape[1:]))
 
     def equations(self) -> Equations:
         if is_open(self.input_shapes):
@@ -191,14 +190,14 @@ class AveragePool(_Pool, repr=False):
 
     def forward(self, inputs: Array) -> Array:
         self.windows = self._windows_on(inputs.shape[1:])
-        return _averaged(inputs, self.windows)
+        return averaged(inputs, self.windows)
 
     def backward(self, delta: Array) -> Array:
-        share = delta / _counts(self.windows, delta.dtype)
+        share = delta / _counts(self.windows, delta)
         return _sent_back((share for _ in _positions(self.windows)), self.windows, delta)
 
     def apply(self, inputs: Array) -> Array:
-        return _averaged(inputs, self._windows_on(inputs.shape[1:]))
+        return averaged(inputs, self._windows_on(inputs.shape[1:]))
 
     def equations(self) -> Equations:
         if is_open(self.input_shapes):
@@ -297,7 +296,7 @@ class GlobalAveragePool(Layer, repr=False):
 
     def forward(self, inputs: Array) -> Array:
         self.row = inputs.shape[1:]
-        return _mean(_entries(inputs))
+        return mean(_entries(inputs))
 
     def backward(self, delta: Array) -> Array:
         total = np.empty_like(delta, shape=(len(delta), math.prod(self.row[:-1]), self.row[-1]))
@@ -305,7 +304,7 @@ class GlobalAveragePool(Layer, repr=False):
         return np.reshape(total, (len(delta), *self.row))
 
     def apply(self, inputs: Array) -> Array:
-        return _mean(_entries(inputs))
+        return mean(_entries(inputs))
 
     def equations(self) -> Equations:
         axes = _axes_of_space(self)
@@ -323,9 +322,15 @@ class GlobalAveragePool(Layer, repr=False):
 # ------------------------------------------------------------------------------- windows
 
 
-@functools.lru_cache(maxsize=64)
 def _positions(windows: Windows) -> tuple[tuple[slice, ...], ...]:
     """For each position in a window, the index of what all windows see there."""
+    if windows.is_open:
+        return tuple(map(windows.seen_at, windows.offsets()))
+    return _known_positions(windows)
+
+
+@functools.lru_cache(maxsize=64)
+def _known_positions(windows: Windows) -> tuple[tuple[slice, ...], ...]:
     return tuple(map(windows.seen_at, windows.offsets()))
 
 
@@ -352,6 +357,8 @@ def _sent_back(parts: Iterable[Array], windows: Windows, delta: Array) -> Array:
 
 def _are_tiles(windows: Windows) -> bool:
     """Whether every entry of a row is in exactly one window, and nothing is added to the row."""
+    if windows.is_open:
+        return False
     covered = [k * m for k, m in zip(windows.kernel, windows.outputs, strict=True)]
     return windows.kernel == windows.strides and covered == list(windows.sizes)
 
@@ -367,21 +374,35 @@ def _larger(first: Array, second: Array) -> tuple[Array, Array]:
     return larger if type(larger) is np.ndarray else np.where(is_second, second, first), is_second
 
 
-def _averaged(x: Array, windows: Windows) -> Array:
+@as_operation
+def largest(x: Array, windows: Windows) -> Array:
+    """The largest entry of each window."""
+    views = _views(x, windows, fill=-math.inf)
+    return functools.reduce(lambda largest, view: _larger(largest, view)[0], views)
+
+
+@as_operation
+def averaged(x: Array, windows: Windows) -> Array:
     """The mean of each window, over its entries that are in the row."""
     first, *others = _views(x, windows)
     total = +first
     for view in others:
         total += view
-    total /= _counts(windows, x.dtype)
+    total /= _counts(windows, x)
     return total
 
 
-@functools.lru_cache(maxsize=64)
-def _counts(windows: Windows, dtype: Any) -> Any:
+def _counts(windows: Windows, model: Array) -> Any:
     """How many entries of each window are in the row: K, or an array if windows reach beyond it."""
     if not any(map(any, windows.amounts)):
         return math.prod(windows.kernel)
+    if windows.is_open:
+        return sum(_views(np.ones_like(model, shape=(1, *windows.sizes, 1)), windows))
+    return _known_counts(windows, model.dtype)
+
+
+@functools.lru_cache(maxsize=64)
+def _known_counts(windows: Windows, dtype: Any) -> Any:
     return sum(_views(np.ones((1, *windows.sizes, 1), dtype), windows))
 
 
@@ -413,7 +434,8 @@ def _entries(x: Array) -> Array:
     return np.reshape(x, (len(x), math.prod(x.shape[1:-1]), x.shape[-1]))
 
 
-def _mean(entries: Array) -> Array:
+@as_operation
+def mean(entries: Array) -> Array:
     """The mean over axis 1, as a product with ones: BLAS adds faster than np.mean."""
     count = entries.shape[1]
     return np.ones_like(entries, shape=(count,)) @ entries / count

@@ -25,6 +25,7 @@ import numpy as np
 from attrs import field
 
 from chainrule.core.acceleration import IN_USE
+from chainrule.core.arrays import as_operation
 from chainrule.core.equations import Equations
 from chainrule.core.errors import ShapeError
 from chainrule.core.initializers import Blocks, GlorotUniform, Orthogonal
@@ -204,6 +205,7 @@ class Recurrent(Layer, repr=False):
     def apply(self, *inputs: Array) -> Array:
         return self._through_time(*inputs)[0]
 
+    @as_operation
     def _through_time(
         self, x: Array, mask: Array | None = None, *, remembers: bool = False
     ) -> tuple[Array, States, Any]:

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 from attrs import field
 
+from chainrule.core.arrays import places
 from chainrule.core.equations import Equations
 from chainrule.core.errors import ShapeError
 from chainrule.core.layer import Layer
@@ -135,7 +136,7 @@ def _stretched(x: Array, axis: int, distances: list[float]) -> Array:
     y = np.empty_like(x, shape=(before, n, len(distances), after))
     for number, a in enumerate(distances):
         if a:
-            neighbours = np.clip(np.arange(n) + (1 if a > 0 else -1), 0, n - 1)
+            neighbours = np.clip(places(n, x) + (1 if a > 0 else -1), 0, n - 1)
             y[:, :, number] = (1 - abs(a)) * rows + abs(a) * np.take(rows, neighbours, axis=1)
         else:
             y[:, :, number] = rows

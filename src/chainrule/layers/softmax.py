@@ -14,6 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from chainrule.core.arrays import as_operation
 from chainrule.core.equations import Equations
 from chainrule.core.errors import ShapeError
 from chainrule.core.layer import Layer
@@ -40,7 +41,7 @@ class Softmax(Layer, repr=False):
     accepts_any_shape: ClassVar[bool] = True
 
     def forward(self, inputs: Array) -> Array:
-        self.probabilities = self._softmax(inputs)
+        self.probabilities = softmax(inputs)
         return self.probabilities
 
     def backward(self, delta: Array) -> Array:
@@ -48,7 +49,7 @@ class Softmax(Layer, repr=False):
         return p * (delta - (delta * p).sum(axis=-1, keepdims=True))
 
     def apply(self, inputs: Array) -> Array:
-        return self._softmax(inputs)
+        return softmax(inputs)
 
     def equations(self) -> Equations:
         return Equations(
@@ -56,18 +57,21 @@ class Softmax(Layer, repr=False):
             "y * (delta - (delta * y).sum(axis=-1, keepdims=True))",
         )
 
-    def _softmax(self, inputs: Array) -> Array:
-        if len(inputs.shape) < 2:
-            raise ShapeError(
-                "Softmax: a row is a single number, and the last axis is the batch",
-                expected="(batch, …, classes)",
-                received=inputs.shape,
-                hint="make one row of scores a batch: x[np.newaxis]",
-            )
-        # Without classes there is no maximum; `initial` is never larger than a score. Halving
-        # keeps the difference of two huge scores finite.
-        lowest = np.finfo(inputs.dtype).min
-        largest = inputs.max(axis=-1, keepdims=True, initial=lowest)
-        powers = np.exp(2 * np.maximum(inputs / 2 - largest / 2, lowest / 2))
-        powers /= powers.sum(axis=-1, keepdims=True)
-        return powers
+
+@as_operation
+def softmax(inputs: Array) -> Array:
+    """exp(z) / Σ exp(z) over the last axis."""
+    if len(inputs.shape) < 2:
+        raise ShapeError(
+            "Softmax: a row is a single number, and the last axis is the batch",
+            expected="(batch, …, classes)",
+            received=inputs.shape,
+            hint="make one row of scores a batch: x[np.newaxis]",
+        )
+    # Without classes there is no maximum; `initial` is never larger than a score. Halving
+    # keeps the difference of two huge scores finite.
+    lowest = np.finfo(inputs.dtype).min
+    largest = inputs.max(axis=-1, keepdims=True, initial=lowest)
+    powers = np.exp(2 * np.maximum(inputs / 2 - largest / 2, lowest / 2))
+    powers /= powers.sum(axis=-1, keepdims=True)
+    return powers

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import field
 
+from chainrule.core.arrays import has_values, places
 from chainrule.core.equations import Equations
 from chainrule.core.errors import ShapeError
 from chainrule.core.initializers import Normal
@@ -175,7 +176,7 @@ class SpectralConvolution(Layer, repr=False):
             gradient = np.matmul(np.conjugate(np.swapaxes(self.spectrum, 1, 2)), spectrum)
             parts = np.stack([np.real(gradient), np.imag(gradient)], axis=-1)
             shape = self.weights.shape
-            counts = _counts(self.sizes[-1], shape[-4], delta.dtype) / math.prod(self.sizes)
+            counts = _counts(self.sizes[-1], shape[-4], delta) / math.prod(self.sizes)
             self.weights.accumulate(np.reshape(parts, shape) * counts[:, None, None, None])
         return spectrum
 
@@ -212,7 +213,7 @@ def _real_transform(signal: Array, axis: int, modes: int) -> Array:
     size = signal.shape[axis]
     if modes > FEW:
         return np.take(np.fft.rfft(signal, axis=axis), np.arange(modes), axis=axis)
-    waves = _real_waves(size, modes, signal.dtype)
+    waves = _real_waves(size, modes, signal)
     real, imaginary = np.split(_along(waves, signal, axis), 2, axis=axis)
     return real + 1j * imaginary
 
@@ -223,8 +224,8 @@ def _real_back(spectrum: Array, axis: int, size: int) -> Array:
     if modes > FEW:
         return np.fft.irfft(spectrum, size, axis=axis)
     parts = np.concatenate([np.real(spectrum), np.imag(spectrum)], axis=axis)
-    waves = _real_waves(size, modes, parts.dtype).T
-    counts = np.tile(_counts(size, modes, parts.dtype), 2) / size
+    waves = _real_waves(size, modes, parts).T
+    counts = np.tile(_counts(size, modes, parts), 2) / size
     return _along(waves * counts, parts, axis)
 
 
@@ -233,7 +234,7 @@ def _transform(signal: Array, axis: int, modes: int) -> Array:
     size = signal.shape[axis]
     if modes > FEW:
         return np.take(np.fft.fft(signal, axis=axis), _lowest(size, modes), axis=axis)
-    return _along(_waves(size, modes, signal.dtype), signal, axis)
+    return _along(_waves(size, modes, signal), signal, axis)
 
 
 def _back(spectrum: Array, axis: int, size: int) -> Array:
@@ -244,14 +245,14 @@ def _back(spectrum: Array, axis: int, size: int) -> Array:
         low, negative = np.split(spectrum, [(modes + 1) // 2], axis=axis)
         zeros = np.zeros_like(spectrum, shape=between)
         return np.fft.ifft(np.concatenate([low, zeros, negative], axis=axis), axis=axis)
-    return _along(np.conjugate(_waves(size, modes, spectrum.dtype)).T / size, spectrum, axis)
+    return _along(np.conjugate(_waves(size, modes, spectrum)).T / size, spectrum, axis)
 
 
 def _along(matrix: Array, array: Array, axis: int) -> Array:
     """The product of a matrix with each vector along an axis."""
     before, after = array.shape[:axis], array.shape[axis + 1 :]
     columns = np.reshape(array, (math.prod(before), array.shape[axis], math.prod(after)))
-    return np.reshape(np.matmul(matrix, columns), (*before, len(matrix), *after))
+    return np.reshape(np.matmul(matrix, columns), (*before, matrix.shape[0], *after))
 
 
 def _lowest(size: int, modes: int) -> npt.NDArray[Any]:
@@ -269,25 +270,55 @@ def _waves_on_paper(modes: int, axis: int, is_real: bool) -> str:
     return f"np.exp(-2j * np.pi * np.outer({frequencies}, np.arange({n})) / {n})"
 
 
-@functools.lru_cache(maxsize=16)
-def _waves(size: int, modes: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+def _waves(size: int, modes: int, model: Array) -> Array:
     """exp(−2πi k x / n), a row for each mode: the matrix of `_transform`."""
-    turns = np.outer(_lowest(size, modes), np.arange(size)) % size / size
-    return _kept(np.exp(-2j * np.pi * turns).astype(dtype))
+    if has_values(model):
+        return _known_waves(size, modes, model.dtype)
+    return _waves_at(places(size, model), size, modes).astype(model.dtype)
+
+
+def _waves_at(x: Array, size: int, modes: int) -> Array:
+    lowest = np.concatenate([np.arange((modes + 1) // 2), np.arange(-(modes // 2), 0)])
+    turns = np.outer(lowest, x) % size / size
+    return np.exp(-2j * np.pi * turns)
 
 
 @functools.lru_cache(maxsize=16)
-def _real_waves(size: int, modes: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+def _known_waves(size: int, modes: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    return _kept(_waves_at(np.arange(size), size, modes).astype(dtype))
+
+
+def _real_waves(size: int, modes: int, model: Array) -> Array:
     """Cosines and negative sines, a row for each mode: the matrix of `_real_transform`."""
-    angles = 2 * np.pi * (np.outer(np.arange(modes), np.arange(size)) % size) / size
-    return _kept(np.concatenate([np.cos(angles), -np.sin(angles)]).astype(dtype))
+    if has_values(model):
+        return _known_real_waves(size, modes, model.dtype)
+    return _real_waves_at(places(size, model), size, modes).astype(model.dtype)
+
+
+def _real_waves_at(x: Array, size: int, modes: int) -> Array:
+    angles = 2 * np.pi * (np.outer(np.arange(modes), x) % size) / size
+    return np.concatenate([np.cos(angles), -np.sin(angles)])
 
 
 @functools.lru_cache(maxsize=16)
-def _counts(size: int, modes: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+def _known_real_waves(size: int, modes: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    return _kept(_real_waves_at(np.arange(size), size, modes).astype(dtype))
+
+
+def _counts(size: int, modes: int, model: Array) -> Array:
     """How often a real signal contains each mode of the last axis: 1 if it is its own mirror."""
-    k = np.arange(modes)
-    return _kept(np.where((k == 0) | (2 * k == size), 1, 2).astype(dtype))
+    if has_values(model):
+        return _known_counts(size, modes, model.dtype)
+    return _counts_at(places(size, model)[:modes], size).astype(model.dtype)
+
+
+def _counts_at(k: Array, size: int) -> Array:
+    return np.where((k == 0) | (2 * k == size), 1, 2)
+
+
+@functools.lru_cache(maxsize=16)
+def _known_counts(size: int, modes: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    return _kept(_counts_at(np.arange(modes), size).astype(dtype))
 
 
 def _kept(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

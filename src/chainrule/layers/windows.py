@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from attrs import frozen
 
+from chainrule.core.arrays import as_operation
 from chainrule.core.errors import ShapeError, shortened
 from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of
@@ -155,6 +156,11 @@ class Windows:
     padding: Any = "zeros"
 
     @property
+    def is_open(self) -> bool:
+        """Whether a size is not a number yet: see `chainrule.interop.onnx.writing.sizes`."""
+        return any(type(n) is not int for n in self.sizes)
+
+    @property
     def padded_sizes(self) -> tuple[int, ...]:
         """The spatial sizes of a padded row."""
         return tuple(n + sum(added) for n, added in zip(self.sizes, self.amounts, strict=True))
@@ -254,6 +260,7 @@ def amounts_of(
 # ------------------------------------------------------------------------------- padding
 
 
+@as_operation
 def padded(x: Array, amounts: Amounts, mode: Any = "zeros", fill: float = 0.0) -> Array:
     """A batch with entries added along its spatial axes; itself if nothing is added.
 

@@ -17,6 +17,7 @@ import numpy as np
 from attrs import field
 
 from chainrule.core import building, layer_state
+from chainrule.core.arrays import as_operation
 from chainrule.core.errors import (
     BuildError,
     ChainruleError,
@@ -206,7 +207,7 @@ class Scan(Layer, repr=False):
         self.twins = fields, [*twins, *(self.cell.twin() for _ in range(count - len(twins)))]
         self.steps = self.twins[1][:count]
         self.mask = inputs[1] if len(inputs) > 1 else None
-        return self._through_time([cell.forward for cell in self.steps], *inputs)
+        return self._through_time(*inputs, calls=[cell.forward for cell in self.steps])
 
     def backward(self, delta: Array) -> Any:
         batch, mask = len(delta), self.mask
@@ -225,12 +226,20 @@ class Scan(Layer, repr=False):
         return dx if mask is None else (dx, np.zeros_like(mask))
 
     def apply(self, *inputs: Array) -> Array:
-        return self._through_time(itertools.repeat(self.cell.apply, inputs[0].shape[1]), *inputs)
+        return self._through_time(*inputs)
 
+    @as_operation
     def _through_time(
-        self, calls: Iterable[Callable[..., Array]], x: Array, mask: Array | None = None
+        self,
+        x: Array,
+        mask: Array | None = None,
+        *,
+        calls: Iterable[Callable[..., Array]] | None = None,
     ) -> Array:
+        """The output; ``calls`` are those of the steps, by default all those of the cell."""
         batch, steps, *rest = x.shape
+        if calls is None:
+            calls = itertools.repeat(self.cell.apply, steps)
         if mask is not None:  # padding may be anything
             x = np.where(np.reshape(mask != 0, (batch, steps, *[1] * len(rest))), x, 0)
         h = np.zeros((batch, *self.hidden_shape), x.dtype, like=x)

@@ -13,6 +13,7 @@ import numpy as np
 from attrs import define, field, fields
 from attrs.converters import optional
 
+from chainrule.core.arrays import has_values
 from chainrule.core.equations import Equations
 from chainrule.core.errors import (
     ConfigurationError,
@@ -104,7 +105,7 @@ class _EntropyLoss(Loss):
     ) -> tuple[Array, Array]:
         accepted = self.accept(y, target)
         shape, kept = self._terms_shape(y.shape), self._kept(y.shape, target)
-        count = None if kept is None else int(np.count_nonzero(kept))
+        count = None if kept is None else _count_of(kept)
         share = shares_of(self, y, sample_weights, shape, count)
         if sample_weights is None and kept is None:
             terms, delta = self._terms_and_delta(y, accepted, share)
@@ -193,7 +194,7 @@ class _ClassLoss(_EntropyLoss):
             labels = np.where(labels == self.ignore, 0, labels)
         if not self.label_smoothing:
             return labels
-        rows = np.zeros(y.shape, y.dtype)
+        rows = np.zeros(y.shape, y.dtype) if has_values(y) else np.zeros_like(y)
         np.put_along_axis(rows, labels.astype(np.intp)[..., np.newaxis], 1.0, axis=-1)
         return self._smooth(rows)
 
@@ -214,7 +215,7 @@ class _ClassLoss(_EntropyLoss):
     def _kept(self, y_shape: Shape, target: Array) -> Array | None:
         if self.ignore is None or target.ndim == len(y_shape):
             return None
-        return np.asarray(target != self.ignore)
+        return _where_not(target, self.ignore)
 
     def _check_targets(self, y_shape: tuple[int, ...], target: Array) -> None:
         require_numbers(self, target)
@@ -227,7 +228,7 @@ class _ClassLoss(_EntropyLoss):
                 hint="for a single yes-or-no output, use SigmoidCrossEntropy",
             )
         if target.shape == y_shape:
-            if target.size and not target.min() >= 0:
+            if has_values(target) and target.size and not target.min() >= 0:
                 require_each(self, target, target >= 0, "a probability, 0 or more")
         elif target.shape == y_shape[:-1]:
             _require_labels(self, target, y_shape[-1])
@@ -368,6 +369,8 @@ class NegativeLogLikelihood(_ClassLoss):
     def _require_probabilities(self, probabilities: Array) -> None:
         # 1/p of the smallest normal number is finite. Rounding, or the step of a difference
         # quotient, can push a probability slightly above 1; logits soon exceed 1.001.
+        if not has_values(probabilities):
+            return
         smallest = np.finfo(probabilities.dtype).tiny
         if np.any(probabilities > 1.001) or np.any(probabilities < 0):
             raise DataError(
@@ -452,7 +455,7 @@ class SigmoidCrossEntropy(_EntropyLoss):
     def _kept(self, y_shape: Shape, target: Array) -> Array | None:
         if self.ignore is None:
             return None
-        kept = np.asarray(target != self.ignore)
+        kept = _where_not(target, self.ignore)
         if target.ndim == len(y_shape):
             return kept
         return np.repeat(kept[..., np.newaxis], y_shape[-1], axis=-1)
@@ -461,7 +464,7 @@ class SigmoidCrossEntropy(_EntropyLoss):
         require_numbers(self, target)
         self._require_weight_for_each(y_shape)
         if target.shape == y_shape:
-            if target.size and not (target.min() >= 0 and target.max() <= 1):
+            if has_values(target) and target.size and not (target.min() >= 0 and target.max() <= 1):
                 good = (target >= 0) & (target <= 1)
                 if self.ignore is not None:
                     good |= target == self.ignore
@@ -517,6 +520,18 @@ class SigmoidCrossEntropy(_EntropyLoss):
         )
 
 
+def _where_not(target: Array, number: int) -> Array:
+    """Where a target is not this number."""
+    is_other: Array = target != number
+    return np.asarray(is_other) if has_values(is_other) else is_other
+
+
+def _count_of(kept: Array) -> Any:
+    """How many terms count."""
+    count = np.count_nonzero(kept)
+    return int(count) if has_values(kept) else count
+
+
 def _require_labels(loss: _EntropyLoss, labels: Array, classes: int) -> None:
     if labels.dtype.kind not in "iub":
         are_integral = bool(np.all(labels == np.floor(labels)))
@@ -529,7 +544,7 @@ def _require_labels(loss: _EntropyLoss, labels: Array, classes: int) -> None:
             if are_integral
             else "if the targets are not classes, use a loss for numbers such as HalfSquaredError",
         )
-    if labels.size and not (labels.min() >= 0 and labels.max() < classes):
+    if has_values(labels) and labels.size and not (labels.min() >= 0 and labels.max() < classes):
         good = (labels >= 0) & (labels < classes)
         if loss.ignore is not None:
             good |= labels == loss.ignore

@@ -15,7 +15,14 @@ from typing import Any, ClassVar, NoReturn
 import numpy as np
 from attrs import define
 
-from chainrule.core.arrays import hint_to_convert, is_array, look_alike, read_only, refuse_write
+from chainrule.core.arrays import (
+    has_values,
+    hint_to_convert,
+    is_array,
+    look_alike,
+    read_only,
+    refuse_write,
+)
 from chainrule.core.equations import Equations
 from chainrule.core.errors import DefinitionError, DtypeError, ShapeError
 from chainrule.core.hints import Hinted
@@ -315,6 +322,8 @@ class Loss(Hinted):
 def total_of(terms: Array, share: Array, y: Array) -> Array:
     """Σ share·terms; if y is finite, at most the largest finite number."""
     total = sum_of(terms * share)
+    if not has_values(total):
+        return total
     if abs(total) < math.inf or not np.all(np.abs(y) < math.inf):
         return total
     largest = float(np.finfo(y.dtype).max)
@@ -381,9 +390,9 @@ def shares_of(
     """
     if count is None:
         count = math.prod(terms)
-    count = max(count, 1)
+    count = max(count, 1) if has_values(count) else np.maximum(count, 1)
     if sample_weights is None:
-        return 1.0 / count
+        return 1 / count  # a float: int first, for sizes that are open
     require_weights(loss, sample_weights, terms)
     with np.errstate(over="ignore"):
         weights = sample_weights.astype(y.dtype)

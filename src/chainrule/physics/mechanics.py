@@ -24,6 +24,7 @@ from attrs import field
 from chainrule.calculus.jet import Jet, JetDelta, Pairs
 from chainrule.calculus.jet_memory import innermost
 from chainrule.calculus.replicas import unused_level, without_gradients
+from chainrule.core.arrays import has_values
 from chainrule.core.errors import (
     ConfigurationError,
     ShapeError,
@@ -227,7 +228,7 @@ class Lagrangian(Mechanics, repr=False):
 def require_regular(layer: Layer, matrices: Any) -> None:
     """Raise an error if a matrix, one for each row of the batch, cannot be inverted."""
     plain = innermost(matrices)
-    if not plain.size or not np.all(np.isfinite(plain)):
+    if not has_values(plain) or not plain.size or not np.all(np.isfinite(plain)):
         return  # what is not finite is found where it appears
     sizes = np.linalg.svd(plain, compute_uv=False)
     largest, smallest = sizes[:, 0], sizes[:, -1]

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
+from chainrule.core.arrays import has_values
 from chainrule.core.errors import ConvergenceError, NonFiniteError
 from chainrule.core.types import Array
 
@@ -224,6 +225,8 @@ def column(of_rows: Numbers, y: Array) -> Numbers:
 
 def require_finite(label: str, y: Numbers, times: Numbers) -> None:
     """Raise an error for the first row that is not finite; its time is in ``times``."""
+    if not has_values(y):
+        return
     if np.all(is_finite := np.isfinite(y).all(axis=tuple(range(1, y.ndim)))):
         return
     row = int(np.flatnonzero(~is_finite)[0])

@@ -1,0 +1,206 @@
+"""Functions of NumPy through the tracer: the file computes what NumPy computes."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+
+from chainrule import errors
+from chainrule.core.layer import Layer
+from interop.onnx_files import assert_computes, model_proto
+
+pytestmark = pytest.mark.edges
+
+
+class Computes(Layer):
+    """What a function of an array computes."""
+
+    def __init__(self, function):
+        self.__attrs_init__()
+        self.__dict__["function"] = function
+
+    def forward(self, x):
+        return self.__dict__["function"](x).astype(x.dtype)
+
+    def backward(self, delta):
+        return delta
+
+
+def written(function):
+    """An array of zeros into which a function writes."""
+
+    def compute(x):
+        y = np.zeros_like(x)
+        function(y, x)
+        return y
+
+    return compute
+
+
+def put_parts(y, x):
+    y[:, 1:3] = x[:, :2]
+    y[:, 3] += x[:, 0]
+    y[0::1] *= 2
+    y[:, ::2] -= 1
+
+
+def put_in_views(y, x):
+    view = y.T
+    view[0] = x[:, 1]
+    part = y[:, 2:]
+    part += x[:, 2:]
+    part[:, 0] *= 3.0
+    flat = y.reshape(-1)
+    flat += 1
+
+
+def put_where(y, x):
+    y[x > 0] = 7.0
+    y[:, np.array([2, 0])] = x[:, :2]
+
+
+def put_numbers(y, x):
+    """NumPy's numbers are not changed in place: += makes another one."""
+    total = np.max(np.abs(x), initial=0) * 0
+    shifted = total
+    shifted += 1
+    y += total + shifted
+    row = np.zeros_like(x, shape=(3,))
+    row[1] = 5.0
+    entry = row[1]
+    entry += 1
+    y += row.sum()
+
+
+def put_out(y, x):
+    np.multiply(x, 2, out=y)
+    np.add(y, 1, out=y[:, :])
+    np.exp(x[:, 1], out=y[:, 1])
+
+
+def fancy(x):
+    return x[:, np.array([3, 1, 1])]
+
+
+ELEMENTWISE = [
+    "exp", "log1p", "expm1", "sqrt", "square", "sin", "cos", "tan", "arctan", "sinh", "tanh",
+    "arcsinh", "floor", "ceil", "trunc", "rint", "sign", "abs", "negative", "reciprocal", "log",
+    "log2", "log10", "exp2", "cbrt", "deg2rad", "degrees", "positive", "nan_to_num", "round", "fix",
+]  # fmt: skip
+OF_POSITIVE = {"sqrt", "log", "log2", "log10", "reciprocal", "log1p"}
+
+
+def of_numpy(name, x):
+    """A function of NumPy where it is real."""
+    return getattr(np, name)(np.abs(x) + 0.5 if name in OF_POSITIVE else x)
+
+
+FUNCTIONS = {
+    **{name: functools.partial(of_numpy, name) for name in ELEMENTWISE},
+    "power": lambda x: np.abs(x) ** 1.5 + x**2 + x**3 + np.abs(x) ** 0.5 + (x * x + 1) ** -1,
+    "maximum": lambda x: np.maximum(x, 0) + np.minimum(x, x[:, :1]),
+    "clip": lambda x: np.clip(x, -0.5, 0.5) + np.clip(x, None, 0) + np.clip(x, 0.1, None),
+    "where": lambda x: np.where(x > 0, x, 0.1 * x),
+    "comparisons": lambda x: ((x > 0) & (x < 1) | (x == 0) | ~(x != 2)).astype(x.dtype),
+    "logical": lambda x: np.logical_xor(x > 0, x[:, :1] > 0) * x,
+    "heaviside": lambda x: np.heaviside(x, 0.5),
+    "logaddexp": lambda x: np.logaddexp(x, 0.3),
+    "hypot": lambda x: np.hypot(x, 2 * x),
+    "arctan2": lambda x: np.arctan2(x, x[:, ::-1]),
+    "remainder": lambda x: x % 0.7 + x // 0.7,
+    "isfinite": lambda x: np.where(np.isfinite(x) & ~np.isnan(x) & ~np.isinf(x), x, 0),
+    "sum": lambda x: x.sum(axis=1) + np.sum(x * x, axis=-1),
+    "sum of two axes": lambda x: np.sum(x[:, :, np.newaxis] * x[:, np.newaxis], axis=(1, 2)),
+    "mean and std": lambda x: (x - x.mean(axis=1, keepdims=True)) / x.std(axis=1, keepdims=True),
+    "var": lambda x: np.var(x, axis=1, ddof=1),
+    "average": lambda x: np.average(x, axis=1, weights=np.array([1.0, 2.0, 3.0, 4.0])),
+    "max and min": lambda x: x.max(axis=1) - x.min(axis=1) + np.ptp(x, axis=1),
+    "max from": lambda x: x.max(axis=1, initial=0.5),
+    "prod": lambda x: np.prod(x, axis=1),
+    "argmax": lambda x: np.take_along_axis(x, np.argmax(x, axis=1)[:, np.newaxis], axis=1),
+    "argmin": lambda x: np.argmin(x, axis=1, keepdims=True) * x,
+    "any and all": lambda x: np.where(np.any(x > 0, axis=1) & ~np.all(x > 0, axis=1), 1.0, 2.0),
+    "count_nonzero": lambda x: np.count_nonzero(x > 0, axis=1) * x[:, 0],
+    "cumsum": lambda x: np.cumsum(x, axis=1),
+    "norm": lambda x: np.linalg.norm(x, axis=1) + np.linalg.norm(x, ord=1, axis=1),
+    "diff": lambda x: np.diff(x, axis=1),
+    "trapezoid": lambda x: np.trapezoid(x, dx=0.1, axis=1),
+    "sort": lambda x: np.sort(x, axis=1),
+    "argsort": lambda x: np.take_along_axis(x, np.argsort(x, axis=1), axis=1),
+    "reshape": lambda x: x.reshape(-1, 2, 2).reshape(len(x), 4) + x.reshape((x.shape[0], 4)),
+    "transpose": lambda x: np.transpose(x.reshape(-1, 2, 2), (0, 2, 1)),
+    "swapaxes": lambda x: np.swapaxes(x.reshape(-1, 2, 2), 1, 2) + x.reshape(-1, 2, 2).mT,
+    "moveaxis": lambda x: np.moveaxis(x.reshape(-1, 2, 2), 2, 1),
+    "expand and squeeze": lambda x: np.squeeze(np.expand_dims(x, (1, 3)), 1),
+    "ravel": lambda x: np.ravel(x).reshape(x.shape),
+    "concatenate": lambda x: np.concatenate([x, x[:, :1], np.ones((len(x), 2))], axis=1),
+    "stack": lambda x: np.stack([x, 2 * x], axis=-1),
+    "split": lambda x: np.split(x, 2, axis=1)[1] - np.split(x, [2], axis=1)[0],
+    "tile": lambda x: np.tile(x, (1, 3)),
+    "repeat": lambda x: np.repeat(x, 3, axis=1),
+    "flip": lambda x: np.flip(x, 1) + x[:, ::-1],
+    "roll": lambda x: np.roll(x, 1, axis=1) - np.roll(x, -2, axis=1),
+    "pad": lambda x: np.pad(x, ((0, 0), (1, 2))) + np.pad(x, ((0, 0), (2, 1)), mode="reflect"),
+    "broadcast_to": lambda x: np.broadcast_to(x[:, :1], (len(x), 3)),
+    "tril": lambda x: np.tril(x[:, :, np.newaxis] * x[:, np.newaxis]),
+    "take": lambda x: np.take(x, [3, 0], axis=1),
+    "an index of integers": fancy,
+    "an index of a mask": lambda x: x[:, np.array([True, False, True, False])],
+    "an ellipsis": lambda x: x[..., 1:, np.newaxis] - x[..., -1:, None],
+    "a number and a slice": lambda x: x[:, -1] + x[:, 1:3].sum(axis=1),
+    "dot": lambda x: np.dot(x, np.arange(8.0).reshape(4, 2).astype(x.dtype)),
+    "matmul": lambda x: (x[:, np.newaxis] @ x[:, :, np.newaxis])[:, 0],
+    "einsum": lambda x: np.einsum("bi,bj,ij->b", x, x, np.eye(4, dtype=x.dtype)),
+    "tensordot": lambda x: np.tensordot(x, np.ones((4, 3), x.dtype), axes=1),
+    "inner": lambda x: np.inner(x, np.ones((3, 4), x.dtype)),
+    "vecdot": lambda x: np.vecdot(x, x[:, ::-1]),
+    "cross": lambda x: np.cross(x[:, :3], x[:, 1:]),
+    "trace": lambda x: np.trace(x.reshape(-1, 2, 2), axis1=1, axis2=2),
+    "det": lambda x: np.linalg.det(x.reshape(-1, 2, 2)),
+    "windows": lambda x: np.lib.stride_tricks.sliding_window_view(x, 2, axis=1).sum(axis=2),
+    "arange": lambda x: x * np.arange(x.shape[1], like=x),
+    "full": lambda x: x + np.full_like(x, 2) + np.ones(x.shape, x.dtype, like=x),
+    "rfft": lambda x: np.abs(np.fft.rfft(x, axis=1)),
+    "irfft": lambda x: np.fft.irfft(np.fft.rfft(x, axis=1) * (1 + 2j), 4, axis=1),
+    "fft": lambda x: np.real(np.fft.ifft(np.fft.fft(x, axis=1) * np.exp(1j * x), axis=1)),
+    "fft2": lambda x: np.imag(np.fft.fft2(x.reshape(-1, 2, 2))),
+    "parts": written(put_parts),
+    "views": written(put_in_views),
+    "masks": written(put_where),
+    "out": written(put_out),
+    "numbers": written(put_numbers),
+    "methods": lambda x: x.copy().clip(0, 1).astype(float).astype(x.dtype).T.T.sum(axis=1).round(2),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_of_numpy_is_the_same_in_the_file(name, dtype):
+    layer = Computes(FUNCTIONS[name])
+    layer.build((4,), dtype=dtype)
+    x = np.random.default_rng(0).normal(size=(5, 4)).astype(dtype)
+    y = layer.forward(x)
+    assert_computes(model_proto(layer), (x,), (y,))
+
+
+@pytest.mark.parametrize(
+    ("function", "says"),
+    [
+        (lambda x: np.linalg.inv(x.reshape(-1, 2, 2)), "numpy.linalg.inv"),
+        (lambda x: x[x > 0], "depends on the numbers"),
+        (lambda x: np.add(x, 1, where=x > 0), "numpy.add with where="),
+        (lambda x: np.array([float(v) for v in x[:, 0]]), "float"),
+        (lambda x: np.copysign(x, -1.0), "numpy.copysign"),
+        (lambda x: np.add(x, 1, out=np.empty(x.shape)), "an array of numbers"),
+        (lambda x: x.tolist(), "x.tolist()"),
+        (lambda x: x.byteswap(), "x.byteswap"),
+    ],
+)
+def test_what_has_no_counterpart_is_named(function, says):
+    layer = Computes(lambda x: x)
+    layer.build((4,))
+    layer.__dict__["function"] = function
+    with pytest.raises(errors.ExportError, match=says):
+        model_proto(layer)
