@@ -455,7 +455,7 @@ def _angles(steps: Array, width: int) -> Array:
 def _known_waves(steps: int, width: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     angles = _angles(np.arange(steps), width)
     is_odd = np.arange(width) % 2 == 1
-    waves: npt.NDArray[Any] = np.where(is_odd, np.cos(angles), np.sin(angles)).astype(dtype)
+    waves = np.array(np.where(is_odd, np.cos(angles), np.sin(angles)), dtype)
     waves.flags.writeable = False
     return waves
 
