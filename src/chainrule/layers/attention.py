@@ -440,19 +440,22 @@ def _with_waves(inputs: Array) -> Array:
     steps, width = inputs.shape[1:]
     if has_values(inputs):
         return inputs + _known_waves(steps, width, inputs.dtype)
-    return inputs + _waves(places(steps, inputs), width).astype(inputs.dtype)
+    quarters = np.arange(width) % 2 * (np.pi / 2)  # a cosine is a sine, a quarter ahead
+    waves = np.sin(_angles(places(steps, inputs), width) + quarters)
+    return inputs + waves.astype(inputs.dtype)
 
 
-def _waves(steps: Array, width: int) -> Array:
-    """A row of sines and cosines for each step."""
+def _angles(steps: Array, width: int) -> Array:
+    """The angle of each wave at each step."""
     column = np.arange(width)
-    angles = steps[:, np.newaxis] / 10000.0 ** ((column - column % 2) / max(width, 1))
-    return np.where(column % 2, np.cos(angles), np.sin(angles))
+    return steps[:, np.newaxis] / 10000.0 ** ((column - column % 2) / max(width, 1))
 
 
 @functools.lru_cache(maxsize=16)
 def _known_waves(steps: int, width: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    waves: npt.NDArray[Any] = _waves(np.arange(steps), width).astype(dtype)
+    angles = _angles(np.arange(steps), width)
+    is_odd = np.arange(width) % 2 == 1
+    waves = np.array(np.where(is_odd, np.cos(angles), np.sin(angles)), dtype)
     waves.flags.writeable = False
     return waves
 
