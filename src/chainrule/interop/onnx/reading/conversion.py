@@ -111,7 +111,7 @@ class Site:
     names
         The names of its inputs.
     outputs
-        The names of its outputs; "" for one that nobody uses.
+        The names of its outputs; "" for one that no one uses.
     model
         The model that is being made.
     """
