@@ -1,10 +1,11 @@
-"""Tables in a notebook: plain HTML that looks right in a light and in a dark theme.
+"""Tables in a notebook: plain HTML that looks right in light and dark themes.
 
-A table takes its colours from the page: text inherits them, lines are the colour of the text made
-transparent. So it needs no style sheet and no script, and is the same in Jupyter, in VS Code, in a
-saved page. What shows no style, such as GitHub, shows the bare table, which is complete.
+A table takes its colours from the page: text inherits them, and lines are a transparent version of
+the text colour. It therefore needs no style sheet and no script, and looks the same in Jupyter, in
+VS Code and in a saved page. A viewer that ignores styles, such as GitHub, shows the plain table,
+which is complete.
 
-Text is escaped, unless it is `Html`. The cells of the first column are the headers of their rows.
+Text is escaped, unless it is `Html`. The first cell of each row is its header.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Labels: what is computed from the rows of a table keeps the labels of these rows.
+"""Labels: results computed from the rows of a table keep the labels of these rows.
 
     DataFrame, Series of pandas     the index
-    DataFrame, Series of polars     there are none, but the result is a table of polars again
+    DataFrame, Series of polars     there are none, but the result is a polars table again
     DataArray of xarray             the first dimension, with its coordinates
 
-Predictions are new quantities, so the labels of columns end here; residuals have the columns of the
-targets. An output with more axes than a table of pandas or polars has stays an array. Nothing is
-imported: who passes a table has loaded its library.
+Predictions are new quantities, so they drop the column labels; residuals have the columns of the
+targets. An output with more axes than a pandas or polars table can have stays an array. No library
+is imported here: if you pass a table, its library is already loaded.
 """
 
 from __future__ import annotations

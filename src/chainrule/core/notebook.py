@@ -1,14 +1,14 @@
-"""Notebooks: whether a program runs in one, and an output of a cell that changes in place.
+"""Notebooks: detect whether a program runs in one, and update the output of a cell in place.
 
-A kernel of Jupyter runs the cells; a page in the browser, VS Code or Colab shows their outputs. An
-output is sent once, with an identity, and replaced under the same identity as often as one likes:
+A Jupyter kernel runs the cells; a browser, VS Code or Colab shows their outputs. An output is
+created with an id, and can be replaced under the same id any number of times:
 
     display_data           {"text/html": "…  3 %"}, id            creates it
     update_display_data    {"text/html": "… 40 %"}, id            replaces it
 
-The file of the notebook keeps the last state alone. Nothing else is needed, no widgets.
+The notebook file keeps only the last state. This needs no widgets.
 
-IPython is never imported here: in a kernel, it is imported already.
+IPython is never imported here: in a kernel, it has already been imported.
 """
 
 from __future__ import annotations

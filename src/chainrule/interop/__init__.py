@@ -1,16 +1,16 @@
-"""The edges: chainrule inside the libraries that users already have.
+"""The edges: use chainrule in other libraries, and exchange models with other programs.
 
-    sklearn    Classifier and Regressor, for pipelines and searches of scikit-learn
+    sklearn    Classifier and Regressor, for scikit-learn's pipelines and searches
     onnx       save and load, for every program that reads or writes ONNX
 
-Each is an optional extra, and imports its library when it is asked for:
+Each is an optional extra, and its library is imported only when you use it:
 
     from chainrule import interop
 
     classifier = interop.sklearn.Classifier()
     interop.onnx.save(model, "model.onnx")
 
-Training on several machines is an edge without a module: `Trainer(…, ranks=MPI.COMM_WORLD)`.
+Training on several machines needs no module here: `Trainer(…, ranks=MPI.COMM_WORLD)`.
 """
 
 from __future__ import annotations

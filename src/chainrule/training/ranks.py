@@ -1,22 +1,22 @@
 """Ranks: several processes, on one machine or on many, that train one model together.
 
-Each rank, as MPI calls a process, has the whole model and computes a part of the rows of every
+Each rank, as MPI calls a process, has the whole model and computes part of the rows of every
 batch B. The gradient of the whole batch is a sum over the ranks r,
 
     ∂C/∂θ = (1/|B|) Σ_r |B_r| ∂C_r/∂θ        one Allreduce of the flat vector
 
 so all ranks take the same step, and their parameters stay equal to the last bit.
 
-Ranks must not wait for each other forever. So every exchange begins with the same short message,
-the sum of a few numbers over all ranks:
+Ranks must never wait for each other forever. Every exchange therefore begins with the same short
+message, a few numbers summed over all ranks:
 
     head    whether a rank has failed, whether one wants to stop, costs and other sums of the step
 
-A rank that fails anywhere sends a head that says so, and the others, whichever exchange they
-are about to make, all raise an error instead: see `SeveralRanks.together`.
+A rank that fails anywhere sends a head that says so. The others then raise an error, whichever
+exchange they were about to make: see `SeveralRanks.together`.
 
-A communicator is used only through its methods, so this module does not need mpi4py. One process by
-itself has `Ranks`, in which all this does nothing.
+A communicator is used only through its methods, so this module does not need mpi4py. A single
+process has `Ranks`, in which all of this does nothing.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""ONNX, the format in which programs exchange networks.
+"""ONNX, a file format for exchanging networks between programs.
 
-onnx.save(model, "model.onnx")                        values, for every program that reads it
-onnx.save(model, "model.onnx", gradients="inputs")    and the gradients of the inputs
-onnx.save(model, "model.onnx", loss=losses.MeanSquaredError())    a training step
-onnx.load("model.onnx")         a model that PyTorch, Keras or others wrote, to train on
+    onnx.save(model, "model.onnx")                        outputs, for any program that reads ONNX
+    onnx.save(model, "model.onnx", gradients="inputs")    also the gradients of the inputs
+    onnx.save(model, "step.onnx", loss=losses.MeanSquaredError())    a training step
+    onnx.load("model.onnx")    a model written by PyTorch, Keras or others, to train further
 
-writing    a tracer flows through a model, and writes down what is computed
-reading    each operator becomes a layer
+To write, a tracer flows through a model and records what is computed (`writing`). To read, each
+operator becomes a layer (`reading`).
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@
     pipeline = make_pipeline(StandardScaler(), Classifier())
     search = GridSearchCV(pipeline, {"classifier__learning_rate": [1e-3, 1e-2]})
 
-An estimator has parameters, which a search varies, and what `fit` finds, whose names end with an
-underscore. Here the parameters are the arguments of `Trainer` and of its `fit`, and those of the
-objects among them: ``model__dense_1__units`` is the width of the first `Dense` of the model.
+An estimator has parameters, which a search varies, and the results of `fit`, whose names end with
+an underscore. Here the parameters are the arguments of `Trainer` and of its `fit`, and the fields
+of the objects among them: ``model__dense_1__units`` is the width of the first `Dense` of the model.
 
     classifier     Classifier: one or several labels, or several yes-or-no answers, for each row
     regressor      Regressor: one or several numbers for each row
