@@ -908,7 +908,7 @@ def every_way(loss):
 @pytest.mark.parametrize(
     ("y_shape", "target_shape", "hint"),
     [
-        ((5, 1), (5,), "target[:, np.newaxis]"),
+        ((5, 1), (5,), "np.asarray(target)[:, np.newaxis]"),
         ((5,), (5, 1), "target[..., 0]"),
         ((5, 2), (4, 2), "one target for each sample"),
         ((5, 2), (5, 3), "nothing is broadcast"),
@@ -1018,7 +1018,7 @@ def test_a_single_class_is_refused(loss, shape):
         ((3, 1), np.array([0, 2, 1]), DataError, ["row 1", "from 0 to 1"]),
         ((3, 1), np.array([-1, 1, 1]), DataError, ["row 0", "from 0 to 1"]),
         ((3,), np.array([0, 1, 7]), DataError, ["row 2", "7"]),
-        ((3, 1), np.array([0.0, 1.0, 1.0]), ShapeError, ["target[:, np.newaxis]"]),
+        ((3, 1), np.array([0.0, 1.0, 1.0]), ShapeError, ["np.asarray(target)[:, np.newaxis]"]),
         ((3, 2), np.array(["a", "b", "b"]), DtypeError, ["np.unique"]),
     ],
 )
