@@ -129,7 +129,15 @@ def model_proto(model: Layer, gradients: str | None = None, loss: Any = None) ->
         else:
             _require_equal(model, first, odd)
     proto = first.proto(model)
-    onnx.checker.check_model(proto, full_check=True)
+    try:
+        onnx.checker.check_model(proto, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportError(
+            f"{label(model)}: it computes with numbers of a type that ONNX does not allow there",
+            expected="operations that ONNX has for their numbers, often floating-point ones",
+            received=str(error).splitlines()[0],
+            hint="x.astype(float) before the operation; a node has the name of its layer",
+        ) from error
     return proto
 
 
