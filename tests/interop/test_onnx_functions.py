@@ -9,7 +9,7 @@ import pytest
 
 from chainrule import errors
 from chainrule.core.layer import Layer
-from interop.onnx_files import assert_computes, model_proto
+from interop.onnx_files import assert_computes, model_proto, reference, run, runs_double
 
 pytestmark = pytest.mark.edges
 
@@ -26,6 +26,13 @@ class Computes(Layer):
 
     def backward(self, delta):
         return delta
+
+
+class Typed(Computes):
+    """The same, in the type in which NumPy computes it."""
+
+    def forward(self, x):
+        return self.__dict__["function"](x)
 
 
 def written(function):
@@ -183,6 +190,55 @@ def test_a_function_of_numpy_is_the_same_in_the_file(name, dtype):
     x = np.random.default_rng(0).normal(size=(5, 4)).astype(dtype)
     y = layer.forward(x)
     assert_computes(model_proto(layer), (x,), (y,))
+
+
+def whole(x, dtype="int64"):
+    return (5 * x).astype(dtype)
+
+
+TYPES = {
+    "booleans as factors": lambda x: ((x > 0) * (x < 1) + (x < -1)) * x,
+    "powers of booleans": lambda x: np.power(x > 0, 2) + np.power(x < 1, 2) + x,
+    "the order of booleans": lambda x: ((x > 0) < (x < 1)) * x,
+    "the size of booleans": lambda x: np.abs(x > 0) * x,
+    "where of booleans": lambda x: np.where(x > 0, x > 1, x < -1) * x,
+    "rounded integers": lambda x: np.floor(whole(x)) + np.ceil(whole(x)) - np.trunc(whole(x)),
+    "the nearest integers": lambda x: np.rint(whole(x)),
+    "integers that overflow": lambda x: (20 * x).astype("int8") * np.int8(9) + x,
+    "powers of integers": lambda x: whole(x) ** 2 + whole(x) ** 2.0,
+    "a power of another type": lambda x: x ** np.float64(2) + x ** np.array(3.0),
+    "float_power": lambda x: np.float_power(x, 2) + np.float_power(np.abs(x), 1.5),
+    "arctan2 of a number": lambda x: np.arctan2(x, -0.5) + np.arctan2(0.5, x) + np.arctan2(x, -1),
+    "fmax of NaN": lambda x: np.fmax(np.sqrt(x), -1) + np.fmin(0, np.log(x)),
+    "logaddexp of ∞": lambda x: np.logaddexp(np.log(np.maximum(x, 0)), -np.inf),
+}
+"""Functions whose type, and numbers that are not finite, are those of NumPy, too."""
+
+
+@pytest.mark.filterwarnings("ignore:(invalid value|divide by zero):RuntimeWarning")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", TYPES)
+def test_the_type_is_the_one_of_numpy(name, dtype):
+    layer = Typed(TYPES[name])
+    layer.build((4,), dtype=dtype)
+    x = np.random.default_rng(0).normal(size=(5, 4)).astype(dtype)
+    y = layer.forward(x)
+    proto = model_proto(layer)
+    programs = (reference, run) if dtype == "float32" or runs_double(proto) else (reference,)
+    for program in programs:
+        (made,) = program(proto, x)
+        assert made.dtype == y.dtype
+        limit = 1e-6 if dtype == "float32" else 1e-12
+        largest = np.max(np.abs(y[np.isfinite(y)]))
+        np.testing.assert_allclose(made, y, rtol=limit, atol=limit * largest)
+
+
+def test_a_type_that_onnx_does_not_allow_is_named():
+    layer = Computes(lambda x: np.sort(x > 0, axis=1))
+    layer.build((4,))
+    with pytest.raises(errors.ExportError, match="of a type that ONNX does not allow") as caught:
+        model_proto(layer)
+    assert "TopK" in caught.value.received
 
 
 @pytest.mark.parametrize(

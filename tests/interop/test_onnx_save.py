@@ -45,6 +45,7 @@ from chainrule import (
     Upsample,
     errors,
     interop,
+    losses,
 )
 from chainrule.core.layer import Layer
 from chainrule.layers.functions import KNOWN as FUNCTIONS
@@ -468,6 +469,17 @@ def test_a_loop_over_an_axis_of_fixed_length_is_written_out(kind):
 def test_a_model_that_is_not_built_is_refused(tmp_path):
     with pytest.raises(errors.BuildError):
         interop.onnx.save(Sequential([Dense(2)]), tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("output", {}), ("target", {"loss": losses.MeanSquaredError()})]
+)
+def test_two_values_of_one_name_are_refused(name, options):
+    x = Input((3,), name=name)
+    model = Graph([x], [Dense(2)(x)])
+    model.build(rng=0)
+    with pytest.raises(errors.ConfigurationError, match=f"would be called '{name}'"):
+        model_proto(model, **options)
 
 
 def test_anything_but_a_model_is_refused(tmp_path):

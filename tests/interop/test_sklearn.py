@@ -408,6 +408,13 @@ def test_text_labels_come_back():
     np.testing.assert_array_equal(fitted.predict(x), small().fit(x, names.tolist()).predict(x))
 
 
+@pytest.mark.parametrize("only", ["cat", 3, True])
+def test_a_single_class_is_named(only):
+    with pytest.raises(DataError, match="needs two classes or more") as caught:
+        Classifier().fit(np.eye(3), [only] * 3)
+    assert caught.value.received == f"one class: {only!r}"
+
+
 def test_float32_stays_float32(iris):
     x, y = iris
     fitted = small().fit(x.astype(np.float32), y)

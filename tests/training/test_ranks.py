@@ -38,7 +38,7 @@ from chainrule.data.part import Part
 from chainrule.errors import ConfigurationError, DataError, NonFiniteError, RankError
 from chainrule.training.interruption import Interruption
 from chainrule.training.ranks import Ranks, as_ranks
-from training.thread_ranks import on_ranks
+from training.thread_ranks import ThreadRank, on_ranks
 
 RNG = np.random.default_rng(0)
 X, T = RNG.normal(size=(41, 5)), RNG.normal(size=(41, 2))
@@ -446,7 +446,19 @@ def test_an_error_in_the_arguments_of_one_rank_is_raised_on_all():
         assert error.place == "rank 1 of 2"
 
 
-@pytest.mark.parametrize("given", [3, "MPI.COMM_WORLD", np, Ranks])
+class NullRank(ThreadRank):
+    """A communicator such as ``MPI.COMM_NULL``, whose methods are errors of MPI."""
+
+    def __bool__(self):
+        return False
+
+    def Is_inter(self):  # noqa: N802
+        raise RuntimeError("Null communicator")
+
+
+@pytest.mark.parametrize(
+    "given", [3, "MPI.COMM_WORLD", np, Ranks, NullRank(0, [None] * 2, threading.Barrier(2))]
+)
 def test_what_is_not_a_communicator_is_a_named_error(given):
     with pytest.raises(ConfigurationError, match="from mpi4py import MPI") as caught:
         Trainer(dense(), losses.HalfSquaredError(), optimizers.SGD(0.1), ranks=given)

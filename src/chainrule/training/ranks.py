@@ -425,7 +425,8 @@ def as_ranks(given: Any) -> Ranks:
     if isinstance(given, Ranks):
         return given
     is_one = all(callable(getattr(given, name, None)) for name in NEEDED)
-    if not is_one or isinstance(given, type) or given.Is_inter():
+    # a communicator that is null, which MPI also gives for one that was freed, is false
+    if not is_one or isinstance(given, type) or not given or given.Is_inter():
         raise ConfigurationError(
             "Trainer: ranks is not a communicator of mpi4py",
             expected="ranks=MPI.COMM_WORLD, or another intracommunicator",

@@ -113,7 +113,7 @@ def _classes(labels: Any) -> Array:
         raise DataError(
             "a classifier needs two classes or more",
             expected="two different labels, or more, in each column of y",
-            received=f"one class: {found[0]!r}",
+            received=f"one class: {found.tolist()[0]!r}",
         )
     return found
 

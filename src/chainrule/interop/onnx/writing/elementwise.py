@@ -60,8 +60,6 @@ NODES: Mapping[np.ufunc, str] = {
     np.ceil: "Ceil",
     np.maximum: "Max",
     np.minimum: "Min",
-    np.fmax: "Max",
-    np.fmin: "Min",
     np.isnan: "IsNaN",
     np.isinf: "IsInf",
     np.greater: "Greater",
@@ -87,18 +85,33 @@ POWERS: Mapping[float, Callable[[Any], Any]] = {
 """Powers that are computed by other nodes."""
 
 
-def _power(x: Any, exponent: Any) -> Any:
+def _power(x: Any, exponent: Any, ufunc: np.ufunc = np.power) -> Any:
     """Products for small whole exponents, which are exact and fast."""
     is_open = isinstance(exponent, Traced | Size | SizeFloat)
-    if not is_open and np.ndim(exponent) == 0 and float(exponent) in POWERS:
-        return POWERS[float(exponent)](x)
-    x, exponent = _in_one_type(np.power, (x, exponent))
+    known = None if is_open or np.ndim(exponent) else float(exponent)
+    x, exponent = _in_one_type(ufunc, (x, exponent))
+    if known is not None and known in POWERS:
+        return POWERS[known](x)
     shape = broadcast(x.shape, exponent.shape)
     return new(x.graph, "Pow", [x, exponent], shape, x.dtype)
 
 
 def _truncated(x: Any) -> Any:
-    return np.sign(x) * np.floor(np.abs(x))
+    return np.sign(x) * np.floor(np.abs(x)) if x.dtype.kind == "f" else _unchanged(x)
+
+
+def _unchanged(x: Any) -> Any:
+    return converted(x, x.dtype)
+
+
+def _of_floats(ufunc: np.ufunc) -> Callable[[Any], Any]:
+    """A function that leaves integers and booleans as they are, for which ONNX does not have it."""
+
+    def called(x: Any) -> Any:
+        (x,) = _in_one_type(ufunc, (x,))
+        return new(x.graph, NODES[ufunc], [x], x.shape, x.dtype) if x.dtype.kind == "f" else x
+
+    return called
 
 
 def _remainder(x: Any, y: Any) -> Any:
@@ -139,7 +152,9 @@ def _expm1(x: Any) -> Any:
 
 
 def _logaddexp(a: Any, b: Any) -> Any:
-    return np.maximum(a, b) + np.log1p(np.exp(-np.abs(a - b)))
+    a, b = _in_one_type(np.logaddexp, (a, b))
+    distance = np.where(a == b, 0, np.abs(a - b))  # ∞ − ∞ is NaN
+    return np.maximum(a, b) + np.log1p(np.exp(-distance))
 
 
 def _heaviside(x: Any, at_zero: Any) -> Any:
@@ -149,26 +164,40 @@ def _heaviside(x: Any, at_zero: Any) -> Any:
 
 def _arctan2(y: Any, x: Any) -> Any:
     """The angle of the point (x, y), from that of the quotient and the quadrant."""
+    y, x = _in_one_type(np.arctan2, (y, x))
     is_axis = x == 0
     angle = np.arctan(y / np.where(is_axis, 1, x))
     turned = np.where(y >= 0, angle + math.pi, angle - math.pi)
     return np.where(is_axis, np.sign(y) * (math.pi / 2), np.where(x > 0, angle, turned))
 
 
+def _where_numbers(choose: np.ufunc) -> Callable[[Any, Any], Any]:
+    """The maximum or minimum that ignores a NaN if the other one is a number."""
+
+    def chosen(a: Any, b: Any) -> Any:
+        a, b = _in_one_type(choose, (a, b))
+        return np.where(a != a, b, np.where(b != b, a, choose(a, b)))
+
+    return chosen
+
+
 def _rounded(x: Any) -> Any:
     """To the nearest integer; integers stay."""
+    (x,) = _in_one_type(np.rint, (x,))
     if x.name in x.graph.whole:
-        return converted(x, x.dtype)
+        return _unchanged(x)
     return new(x.graph, "Round", [x], x.shape, x.dtype)
 
 
 FORMULAS: Mapping[np.ufunc, Callable[..., Any]] = {
-    np.positive: lambda x: converted(x, x.dtype),
-    np.conjugate: lambda x: converted(x, x.dtype),
+    np.positive: _unchanged,
+    np.conjugate: _unchanged,
+    np.floor: _of_floats(np.floor),
+    np.ceil: _of_floats(np.ceil),
     np.square: lambda x: x * x,
     np.rint: _rounded,
     np.power: _power,
-    np.float_power: _power,
+    np.float_power: lambda x, exponent: _power(x, exponent, np.float_power),
     np.trunc: _truncated,
     np.remainder: _remainder,
     np.floor_divide: _floor_divided,
@@ -178,6 +207,8 @@ FORMULAS: Mapping[np.ufunc, Callable[..., Any]] = {
     np.log10: lambda x: np.log(x) * (1 / math.log(10)),
     np.exp2: lambda x: np.exp(x * math.log(2)),
     np.logaddexp: _logaddexp,
+    np.fmax: _where_numbers(np.maximum),
+    np.fmin: _where_numbers(np.minimum),
     np.hypot: lambda x, y: np.sqrt(x * x + y * y),
     np.arctan2: _arctan2,
     np.cbrt: lambda x: np.sign(x) * np.power(np.abs(x), 1 / 3),
@@ -200,11 +231,17 @@ BITS = {
 }
 """Operators such as ``&``, which for booleans are those of logic."""
 
+OF_BOOLEANS = {np.maximum: "Or", np.add: "Or", np.minimum: "And", np.multiply: "And"}
+"""Arithmetic that for booleans is a node of logic."""
+
 LOGIC = frozenset((np.logical_and, np.logical_or, np.logical_xor, np.logical_not))
 QUESTIONS = frozenset(
     (np.greater, np.greater_equal, np.less, np.less_equal, np.equal, np.isnan, np.isinf)
 )
 """Functions whose result is true or false."""
+
+ORDER = frozenset((np.greater, np.greater_equal, np.less, np.less_equal))
+"""Those that ONNX does not have for booleans."""
 
 ELSEWHERE = {"erf": "Erf", "expit": "Sigmoid"}
 """Functions of `scipy.special` that are a node."""
@@ -256,7 +293,7 @@ def _called(trace: Trace, ufunc: np.ufunc, inputs: Any, options: dict[str, Any])
             raise refused(trace, what, "arithmetic with * and //")
         ufunc = BITS[ufunc]
     if ufunc in FORMULAS:
-        return FORMULAS[ufunc](*inputs)
+        return _narrow(ufunc, inputs, FORMULAS[ufunc](*inputs))
     kind = NODES.get(ufunc)
     if kind is None and getattr(ufunc, "__name__", "") in ELSEWHERE:
         kind = ELSEWHERE[ufunc.__name__]
@@ -270,17 +307,33 @@ def _called(trace: Trace, ufunc: np.ufunc, inputs: Any, options: dict[str, Any])
     arrays = _in_one_type(ufunc, inputs)
     shape = broadcast(*(x.shape for x in arrays))
     dtype = BOOL if ufunc in QUESTIONS else arrays[0].dtype
-    if arrays[0].dtype == BOOL and ufunc in (np.maximum, np.minimum):
-        kind = "Or" if ufunc is np.maximum else "And"
-    return new(trace, kind, arrays, shape, dtype)
+    if arrays[0].dtype == BOOL:
+        if ufunc is np.absolute:
+            return _unchanged(arrays[0])
+        if ufunc in OF_BOOLEANS:
+            kind = OF_BOOLEANS[ufunc]
+        elif ufunc in ORDER:
+            arrays = [converted(x, np.int32) for x in arrays]
+    return _narrow(ufunc, inputs, new(trace, kind, arrays, shape, dtype))
+
+
+def _narrow(ufunc: np.ufunc, inputs: Any, result: Any) -> Any:
+    """The result in NumPy's dtype, if that is a narrow integer: it was computed in a wider one."""
+    if result.dtype != np.int32:
+        return result
+    dtype = _resolved(ufunc, inputs)[-1]
+    return converted(result, dtype) if dtype.itemsize < 4 else result
+
+
+def _resolved(ufunc: np.ufunc, inputs: Any) -> tuple[np.dtype[Any], ...]:
+    kinds: list[Any] = [_dtype(x) for x in inputs]
+    return ufunc.resolve_dtypes((*kinds, *[None] * ufunc.nout))
 
 
 def _in_one_type(ufunc: np.ufunc, inputs: Any) -> list[Traced]:
     """The inputs in the dtype in which NumPy computes, as arrays of the graph."""
     trace = next(x.graph for x in inputs if isinstance(x, Traced))
-    kinds: list[Any] = [_dtype(x) for x in inputs]
-    resolved = ufunc.resolve_dtypes((*kinds, *[None] * ufunc.nout))
-    dtype = resolved[0]
+    dtype = _resolved(ufunc, inputs)[0]
     if dtype == np.float16:
         dtype = np.dtype(np.float32)
     if dtype.kind in "iu" and dtype.itemsize < 4:  # programs compute with wider integers alone

@@ -359,6 +359,9 @@ def _where(trace: Trace, condition: Any, x: Any = None, y: Any = None, /) -> Any
         condition = np.not_equal(condition, 0)
     parts = [as_traced(trace, condition, BOOL, shape)]
     parts += [as_traced(trace, v, dtype, shape) for v in (x, y)]
+    if dtype == BOOL:  # programs have Where for numbers alone
+        condition, x, y = parts
+        return (condition & x) | (~condition & y)
     return new(trace, "Where", parts, shape, dtype)
 
 

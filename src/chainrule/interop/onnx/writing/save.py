@@ -73,6 +73,8 @@ def save(
         onnx is not installed.
     BuildError
         The model is not built.
+    ConfigurationError
+        An argument is invalid, or an input of the model has the name of another input or output.
     ExportError
         The model computes something that ONNX does not have, or that depends on the numbers. The
         error names the layer and its line.
@@ -121,6 +123,7 @@ def model_proto(model: Layer, gradients: str | None = None, loss: Any = None) ->
         )
     first, second = (_pass(model, n, gradients, loss) for n in range(2))
     _require_equal(model, first, second)
+    _require_different([x.name for x in first.inputs], list(first.outputs))
     if is_open(model.input_shapes):
         try:
             odd = _pass(model, 2, gradients, loss)
@@ -129,8 +132,28 @@ def model_proto(model: Layer, gradients: str | None = None, loss: Any = None) ->
         else:
             _require_equal(model, first, odd)
     proto = first.proto(model)
-    onnx.checker.check_model(proto, full_check=True)
+    try:
+        onnx.checker.check_model(proto, full_check=True)
+    except onnx.shape_inference.InferenceError as error:
+        raise ExportError(
+            f"{label(model)}: it computes with numbers of a type that ONNX does not allow there",
+            expected="operations that ONNX has for their numbers, often floating-point ones",
+            received=str(error).splitlines()[0],
+            hint="x.astype(float) before the operation; a node has the name of its layer",
+        ) from error
     return proto
+
+
+def _require_different(names: list[str], others: list[str]) -> None:
+    """Raise an error if two inputs or outputs of the file would have the same name."""
+    for name in (*names, *others):
+        if [*names, *others].count(name) > 1:
+            raise ConfigurationError(
+                f"interop.onnx.save: two inputs or outputs of the file would be called {name!r}",
+                expected="a name of its own for each input, output, target and loss",
+                received=", ".join([*names, *others]),
+                hint="give the input or output of the model another name: Input(…, name='x')",
+            )
 
 
 @define
@@ -248,6 +271,7 @@ def _training_step(
     wanted = one_or_tuple(targets) if loss.takes_targets else None
     cost, delta = loss.value_and_delta(one_or_tuple(made), wanted)
     layer.backward_parameters(delta)
+    _require_different(["loss"], list(outputs))
     outputs |= _named(trace, ["loss"], [as_traced(trace, cost, model.dtype)])
     for path, parameter in layer._collected("_parameters").items():
         if parameter.trainable and not any(parameter.grad is y for y in outputs.values()):
