@@ -61,9 +61,14 @@ edges:
 	$(ENVIRONMENT) edges test,edges
 	OPENBLAS_NUM_THREADS=1 $(PY) -m pytest -m edges $(ARGS)
 
+# Left out are tests that judge by ONNX's reference implementation and by its own cases: those of the
+# oldest version are incomplete, and wrong for float64 and for some pools.
+JUDGED_BY_ONNX = (onnx_save and (float64 or any_size)) or node_cases or large_array
+
 edges-lowest:
 	@$${PYTHON:-python3} .ci/lowest test,edges
-	OPENBLAS_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -m edges -W ignore::DeprecationWarning $(ARGS)
+	OPENBLAS_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -m edges \
+		-k 'not ($(JUDGED_BY_ONNX))' -W ignore::DeprecationWarning $(ARGS)
 
 # The docs extra is installed so that mypy can read the types of what site_builder imports.
 lint:
