@@ -86,7 +86,8 @@ def html_table(
     below = "".join(f"<div>{escaped(note)}</div>" for note in notes)
     if below:
         below = f'<div style="{PALE}; font-size: 0.93em; margin: 0.4em 0 0.8em">{below}</div>'
-    return Html(f"<div>{table}{below}</div>")
+    # On a narrow page it scrolls in its own box, which the keyboard reaches.
+    return Html(f'<div tabindex="0" style="overflow-x: auto">{table}{below}</div>')
 
 
 def escaped(text: str) -> str:
