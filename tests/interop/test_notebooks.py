@@ -168,7 +168,8 @@ fit = fitting.least_squares(line, np.arange(5.0), np.arange(5.0) + 0.1)
         (output,) = cell.outputs
         assert output.output_type == "execute_result"
         assert (
-            output.data["text/html"].startswith("<div><table ") and text in output.data["text/html"]
+            output.data["text/html"].startswith('<div tabindex="0"')
+            and text in output.data["text/html"]
         )
     for cell, printed in zip(cells[:4], cells[len(REPRS) :], strict=True):
         plain = cell.outputs[0].data["text/plain"]
