@@ -41,10 +41,27 @@ def _require_flag(layer: Layer, attribute: Any, broadcast: Any) -> None:
         )
 
 
-class _Elementwise(Layer):
-    """Common to the elementwise layers: rows of equal shape, or shapes that broadcast."""
+class Broadcasting(Layer):
+    """A layer of several inputs, whose rows may have different shapes that broadcast to one."""
 
     accepts_any_shape: ClassVar[bool] = True
+
+    def _aligned(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
+        """The inputs with equally many axes, so that no axis is mistaken for the batch."""
+        axes = max(len(x.shape) for x in inputs)
+        return tuple(with_axes(x, axes) for x in inputs)
+
+    def _remember_rows(self, inputs: tuple[Array, ...]) -> None:
+        self.rows = [x.shape[1:] for x in inputs]
+
+    def _summed(self, deltas: Iterable[Array]) -> tuple[Array, ...]:
+        """The delta of each input, from deltas that have the shape of the output."""
+        pairs = zip(deltas, self.rows, strict=True)
+        return tuple(summed_to(delta, shape) for delta, shape in pairs)
+
+
+class _Elementwise(Broadcasting):
+    """Common to the elementwise layers: rows of equal shape, or shapes that broadcast."""
 
     broadcast: bool
     takes_two: ClassVar[bool] = False
@@ -60,19 +77,6 @@ class _Elementwise(Layer):
                 received=_listed(input_shapes),
                 hint=_hint(self, input_shapes),
             )
-
-    def _aligned(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
-        """The inputs with equally many axes, so that no axis is mistaken for the batch."""
-        axes = max(len(x.shape) for x in inputs)
-        return tuple(with_axes(x, axes) for x in inputs)
-
-    def _remember_rows(self, inputs: tuple[Array, ...]) -> None:
-        self.rows = [x.shape[1:] for x in inputs]
-
-    def _summed(self, deltas: Iterable[Array]) -> tuple[Array, ...]:
-        """The delta of each input, from deltas that have the shape of the output."""
-        pairs = zip(deltas, self.rows, strict=True)
-        return tuple(summed_to(delta, shape) for delta, shape in pairs)
 
     def _on_paper(self) -> list[str]:
         """The names of the inputs, reshaped to equally many axes as in `_aligned`."""

@@ -20,7 +20,7 @@ from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of
 from chainrule.core.types import Array, Shape
 from chainrule.layers.functions import Sigmoid
-from chainrule.layers.merge import fit_together, summed_to, with_axes
+from chainrule.layers.merge import Broadcasting, fit_together, summed_to
 from chainrule.layers.pooling import AveragePool, MaxPool
 from chainrule.layers.reshape import plain
 from chainrule.layers.windows import Windows, amounts_of, per_axis, reach, spatial_axes, windows_on
@@ -367,7 +367,7 @@ def _in_table(layer: Layer, attribute: Any, operator: Any) -> None:
         )
 
 
-class Binary(Layer, repr=False):
+class Binary(Broadcasting, repr=False):
     """A function of two inputs, element by element, with rows that may broadcast.
 
     Forward  y = f(a, b)
@@ -380,32 +380,31 @@ class Binary(Layer, repr=False):
         ``"Less"``, which gives 1 or 0. At a tie, the smaller and the larger of two are b.
     """
 
-    accepts_any_shape: ClassVar[bool] = True
-
     operator: str = field(validator=_in_table)
 
     def build(self, *input_shapes: Shape, **options: Any) -> None:
-        if len(input_shapes) != 2 or not fit_together(input_shapes):
-            raise ShapeError(
-                f"{self!r}: the rows of the inputs do not fit together",
-                expected="two inputs whose sizes are equal or 1, compared from the last axis",
-                received=", ".join(map(batch_of, input_shapes)),
-            )
+        _require_fitting(self, input_shapes, 2)
 
     def forward(self, *inputs: Array) -> Array:
-        self.rows = [x.shape[1:] for x in inputs]
-        axes = max(x.ndim for x in inputs)
-        self.pair = tuple(with_axes(x, axes) for x in inputs)
+        self._remember_rows(inputs)
+        self.pair = self._aligned(inputs)
         return BINARY[self.operator][0](*self.pair)
 
     def backward(self, delta: Array) -> tuple[Array, ...]:
         slopes = BINARY[self.operator][1](*self.pair)
-        pairs = zip(slopes, self.rows, strict=True)
-        return tuple(summed_to(slope * delta, row) for slope, row in pairs)
+        return self._summed(slope * delta for slope in slopes)
 
     def apply(self, *inputs: Array) -> Array:
-        axes = max(x.ndim for x in inputs)
-        return BINARY[self.operator][0](*(with_axes(x, axes) for x in inputs))
+        return BINARY[self.operator][0](*self._aligned(inputs))
+
+
+def _require_fitting(layer: Layer, shapes: tuple[Shape, ...], count: int) -> None:
+    if len(shapes) != count or not fit_together(shapes):
+        raise ShapeError(
+            f"{layer!r}: the rows of the inputs do not fit together",
+            expected=f"{count} inputs whose sizes are equal or 1, compared from the last axis",
+            received=", ".join(map(batch_of, shapes)),
+        )
 
 
 def _chosen(condition: Array, a: Array, b: Array) -> tuple[Array, Array]:
@@ -456,7 +455,7 @@ BINARY: dict[str, Any] = {
 """For each operator, f and its two slopes."""
 
 
-class Where(Layer, repr=False):
+class Where(Broadcasting, repr=False):
     """One of two inputs, element by element, with rows that may broadcast: y = a where c, else b.
 
     Forward  y = a where c is not 0, else b
@@ -464,43 +463,31 @@ class Where(Layer, repr=False):
     with Δ = ∂C/∂y
     """
 
-    accepts_any_shape: ClassVar[bool] = True
-
     def build(self, *input_shapes: Shape, **options: Any) -> None:
-        if len(input_shapes) != 3 or not fit_together(input_shapes):
-            raise ShapeError(
-                f"{self!r}: the rows of the inputs do not fit together",
-                expected="three inputs whose sizes are equal or 1, compared from the last axis",
-                received=", ".join(map(batch_of, input_shapes)),
-            )
+        _require_fitting(self, input_shapes, 3)
 
     def forward(self, *inputs: Array) -> Array:
-        self.rows = [x.shape[1:] for x in inputs]
-        axes = max(x.ndim for x in inputs)
-        condition, a, b = (with_axes(x, axes) for x in inputs)
+        self._remember_rows(inputs)
+        condition, a, b = self._aligned(inputs)
         self.condition = condition != 0
         return np.where(self.condition, a, b)
 
     def backward(self, delta: Array) -> tuple[Array, ...]:
         zeros = np.zeros_like(delta)
         of_a, of_b = np.where(self.condition, delta, zeros), np.where(self.condition, zeros, delta)
-        pairs = zip((zeros, of_a, of_b), self.rows, strict=True)
-        return tuple(summed_to(d, row) for d, row in pairs)
+        return self._summed((zeros, of_a, of_b))
 
     def apply(self, *inputs: Array) -> Array:
-        axes = max(x.ndim for x in inputs)
-        condition, a, b = (with_axes(x, axes) for x in inputs)
+        condition, a, b = self._aligned(inputs)
         return np.where(condition != 0, a, b)
 
 
-class MatrixProduct(Layer, repr=False):
+class MatrixProduct(Broadcasting, repr=False):
     """The product of two matrices that both depend on the data: y = a b.
 
     Forward  y_ik = Σ_j a_ij b_jk, for all matrices along the axes before
     Backward  ∂C/∂a = Δ bᵀ,  ∂C/∂b = aᵀ Δ, summed where broadcast,  with Δ = ∂C/∂y
     """
-
-    accepts_any_shape: ClassVar[bool] = True
 
     def build(self, *input_shapes: Shape, **options: Any) -> None:
         a, b = input_shapes
@@ -512,19 +499,17 @@ class MatrixProduct(Layer, repr=False):
             )
 
     def forward(self, *inputs: Array) -> Array:
-        self.rows = [x.shape[1:] for x in inputs]
-        axes = max(x.ndim for x in inputs)
-        self.pair = tuple(with_axes(x, axes) for x in inputs)
+        self._remember_rows(inputs)
+        self.pair = self._aligned(inputs)
         return np.matmul(*self.pair)
 
     def backward(self, delta: Array) -> tuple[Array, ...]:
         a, b = self.pair
-        found = (np.matmul(delta, np.swapaxes(b, -1, -2)), np.matmul(np.swapaxes(a, -1, -2), delta))
-        return tuple(summed_to(d, row) for d, row in zip(found, self.rows, strict=True))
+        of_a, of_b = np.swapaxes(b, -1, -2), np.swapaxes(a, -1, -2)
+        return self._summed((np.matmul(delta, of_a), np.matmul(of_b, delta)))
 
     def apply(self, *inputs: Array) -> Array:
-        axes = max(x.ndim for x in inputs)
-        return np.matmul(*(with_axes(x, axes) for x in inputs))
+        return np.matmul(*self._aligned(inputs))
 
 
 class LogSoftmax(Layer, repr=False):
