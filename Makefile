@@ -13,13 +13,14 @@ PY = .venv/bin/python
 ENVIRONMENT = @sh .ci/environment
 
 .NOTPARALLEL:
-.PHONY: help demo test test-lowest peers edges edges-lowest lint typing bench seeds studies fuzz docs docs-next docs-serve site-tests clean
+.PHONY: help demo test test-lowest examples peers edges edges-lowest lint typing bench seeds studies fuzz docs docs-next docs-serve site-tests clean
 unexport PYTHONPATH PYTHONHOME
 
 help:
 	@echo 'make demo        watch a network learn handwritten digits'
-	@echo 'make test        run all tests except the comparisons with PyTorch'
+	@echo 'make test        run all tests but those that have a command of their own'
 	@echo 'make test-lowest the tests with the lowest versions that pyproject.toml allows'
+	@echo 'make examples    run every example to its end and check what it has learned'
 	@echo 'make peers       run the comparisons with PyTorch and scikit-learn'
 	@echo 'make edges       test the adapters for scikit-learn, ONNX, MPI and Jupyter'
 	@echo 'make edges-lowest the same with the lowest versions of those libraries'
@@ -44,14 +45,18 @@ test:
 	OPENBLAS_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) $(ARGS)
 
 # On Python 3.11 or 3.12, with the lowest versions that pyproject.toml allows. The slowest tests, which
-# depend on no library's version, are left out: the laws, the derivatives, the examples, the site. Old
+# depend on no library's version, are left out: the laws, the derivatives, the site. Old
 # libraries may use features that newer ones deprecate, such as matplotlib 3.9 with pyparsing 3.3.
 test-lowest:
 	@$${PYTHON:-python3} .ci/lowest test
 	OPENBLAS_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n $(WORKERS) --ignore tests/laws \
-		--ignore tests/calculus --ignore tests/symbolic --ignore tests/examples --ignore tests/site \
+		--ignore tests/calculus --ignore tests/symbolic --ignore tests/site \
 		--ignore tests/test_docs.py --ignore tests/test_site_pages.py \
 		-W ignore::DeprecationWarning $(ARGS)
+
+examples:
+	$(ENVIRONMENT) examples test
+	OPENBLAS_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) -m examples tests/examples $(ARGS)
 
 peers:
 	$(ENVIRONMENT) peers test,peers

@@ -785,18 +785,18 @@ def test_what_is_no_layer_cannot_be_explained():
 # ------------------------------------------------------------------------------- very large ones
 
 
-def test_ten_thousand_steps():
+def test_thousands_of_steps():
     shared = Activation("sin")
-    model = Sequential([shared for _ in range(10_000)])
+    model = Sequential([shared for _ in range(3000)])
     model.build((1,), rng=0)
     limit = sys.getrecursionlimit()
     found = explain(model)
     assert sys.getrecursionlimit() == limit
-    assert len([record for record in found.records if record.kind == "forward"]) == 10_000
+    assert len([record for record in found.records if record.kind == "forward"]) == 3000
     assert len(str(found).splitlines()) < 250
-    assert "… 9,940 more …" in str(found)
+    assert "… 2,940 more …" in str(found)
     assert len(found._repr_markdown_()) < 20_000
-    assert found.to_markdown().count(r"\Delta^{(5000)} &=") == 1
+    assert found.to_markdown().count(r"\Delta^{(1500)} &=") == 1
 
 
 def test_a_value_that_goes_to_thousands_of_steps():

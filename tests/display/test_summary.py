@@ -540,15 +540,15 @@ def test_the_table_of_a_graph_fits_the_terminal(
     assert "32" in text
 
 
-def test_ten_thousand_branches_are_no_problem() -> None:
+def test_thousands_of_branches_are_no_problem() -> None:
     x = Input((2,))
-    model = Graph(x, Add()(*[Dense(2)(x) for _ in range(10_000)]))
+    model = Graph(x, Add()(*[Dense(2)(x) for _ in range(3000)]))
     model.build(rng=0)
     found = summary(model)
-    assert len(found.rows) == 10_001
-    assert len(found.rows[-1].connected_to) == 10_000
+    assert len(found.rows) == 3001
+    assert len(found.rows[-1].connected_to) == 3000
     text = str(found)
-    assert "… 9,992 more" in text
+    assert "… 2,992 more" in text
     assert len(text.splitlines()) < 90
 
 
