@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from neurons import BLUE, GREY, VERMILION
 
-ROW, SIZE = 0.14 / 1024, 8.0e6
-"""Seconds for a row on one core, and bytes of the gradient, of the network on the page."""
+ROW, UPDATE, SIZE = 0.13e-3, 11e-3, 8.0e6
+"""Of the network on the page: seconds for a row on one core and for an update; the bytes of its gradient."""
 NETWORKS = {"100 Gbit/s": (2e-6, 12e9, "-"), "as measured": (7e-6, 2.7e9, "--")}
 """Latency in seconds, bandwidth in bytes a second, and the line."""
 
@@ -19,11 +19,11 @@ def scaling() -> Figure:
     ranks = np.unique(np.geomspace(1, 1024, 60).round())
     for batch, colour in ((1024, VERMILION), (65536, BLUE)):
         for name, (latency, bandwidth, line) in NETWORKS.items():
-            alone, exchange = batch * ROW, 2 * np.ceil(np.log2(ranks)) * latency
+            rows, exchange = batch * ROW, 2 * np.ceil(np.log2(ranks)) * latency
             exchange += 2 * (ranks - 1) / ranks * SIZE / bandwidth
             axes.loglog(
                 ranks,
-                alone / (alone / ranks + exchange),
+                (rows + UPDATE) / (rows / ranks + UPDATE + exchange),
                 line,
                 color=colour,
                 label=f"batch {batch:,}, {name}",
