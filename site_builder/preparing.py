@@ -1,10 +1,11 @@
 """`docs/` to `build/docs/`: every page run and composed, every other file copied.
 
-Pages run in parallel, the longest first, each in its own process, which on Linux is a copy of one that has
-already imported what most pages use. The outcomes of a page are cached in `build/outcomes/`, unless
-a block failed. The key of the cache is everything that they can depend on: the page, the figures,
-the package, the modules that run pages, every installed package with its version, the Python, the
-processor as NumPy uses it, and the environment variables that choose its kernels.
+Pages run in parallel, the longest first, each in its own process. On Linux, this is a copy of a
+process that has already imported what most pages use. The outcomes of a page are cached in
+`build/outcomes/`, unless a block failed. The key of the cache is everything that they can depend
+on: the page, the figures, the package, the modules that run pages, every installed package with its
+version, the Python, the processor as NumPy uses it, and the environment variables that choose its
+kernels.
 """
 
 from __future__ import annotations
@@ -164,8 +165,7 @@ def outcomes_of(
     to_run.sort(key=lambda page: -(places.root / page).stat().st_size)
     with environment_of_pages(), _lanes() as lanes:
         running = {
-            page: lanes.submit(Job(places.root / page, places.figures, FORKS).do)
-            for page in to_run
+            page: lanes.submit(Job(places.root / page, places.figures, FORKS).do) for page in to_run
         }
         for page, job in running.items():
             try:

@@ -22,6 +22,7 @@ The options of a block:
 from __future__ import annotations
 
 import ast
+import atexit
 import contextlib
 import importlib
 import io
@@ -335,5 +336,7 @@ class Job:
             answer: dict[int, Outcome] | Exception = run_page(self.page, self.figures)
         except Exception as error:
             answer = error
+        # As at the end of a program: joblib deletes its folders. A forked process ends without it.
+        atexit._run_exitfuncs()
         sending.send(answer)
         sending.close()
