@@ -66,7 +66,7 @@ AXE = """async rules => (
       [...any, ...all, ...none].map(check => check.message).join("; ").slice(0, 200)))"""
 
 # Most elements of a page are words of code. Of those with the same class on the same ground, one is
-# left for the audit, which takes twice as long otherwise; the others become plain text.
+# left for the audit, which takes a quarter longer otherwise; the others become plain text.
 ALIKE = """() => {
   const grounds = new Map();
   const ground = element => {
