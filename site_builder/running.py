@@ -22,16 +22,19 @@ The options of a block:
 from __future__ import annotations
 
 import ast
+import atexit
 import contextlib
 import importlib
 import io
+import multiprocessing
 import os
 import sys
 import tempfile
 import traceback
 import types
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +49,11 @@ OPTIONS = {
     "scroll", "live", "title", "hl_lines", "linenums",
 }  # fmt: skip
 OUTPUTS = {"text", "markdown", "html", "mermaid", "none"}
+IMPORTED_BY_MANY = ("matplotlib.pyplot", "matplotlib.backends.backend_svg", "chainrule", "sympy")
+"""What most pages import; together it takes longer than the code of a usual page."""
+ENVIRONMENT = {"MPLBACKEND": "Agg", "COLUMNS": "80", "NO_COLOR": "1", "OPENBLAS_NUM_THREADS": "1"}
+"""The environment of a page, the same on every machine. Pages run at once, each on one core."""
+NOT_IN_ENVIRONMENT = ("FORCE_COLOR", "CLICOLOR_FORCE")
 
 
 @define
@@ -114,12 +122,36 @@ def _end_processes() -> None:
         loky.get_reusable_executor().shutdown(wait=True)
 
 
-def prepare_process() -> None:
-    """Set up a process that runs pages: the same environment on every machine."""
-    os.environ |= {"MPLBACKEND": "Agg", "COLUMNS": "80", "NO_COLOR": "1"}
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"
-    for name in ("FORCE_COLOR", "CLICOLOR_FORCE"):
+def runs_nothing(page: Path) -> bool:
+    """Whether a page has no block that runs and no figure; not if it cannot be read."""
+    try:
+        return not _that_run(parts_of(page.read_text(encoding="utf-8")))
+    except PageError:
+        return False
+
+
+@contextlib.contextmanager
+def environment_of_pages() -> Iterator[None]:
+    """Change the environment to that of the pages, for the processes that are started meanwhile.
+
+    NumPy reads the number of threads when it is imported, which the start of a process does.
+    """
+    before = dict(os.environ)
+    os.environ |= ENVIRONMENT
+    for name in NOT_IN_ENVIRONMENT:
         os.environ.pop(name, None)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ |= before
+
+
+def import_in_advance() -> None:
+    """Import what most pages need, once for all pages that this process runs."""
+    for name in IMPORTED_BY_MANY:
+        with contextlib.suppress(ImportError):  # the page that needs it will say so
+            importlib.import_module(name)
 
 
 def settings_of(block: Block) -> dict[str, str]:
@@ -258,12 +290,53 @@ def _drawing(figure: Any, block: Block, options: Any) -> Drawing:
 
 @frozen
 class Job:
-    """The task of the process that runs a page."""
+    """The task of running a page.
+
+    Attributes
+    ----------
+    page
+        The Markdown file.
+    figures
+        The folder with the modules that draw figures.
+    forks
+        Whether the page runs in a copy of this process, which leaves this process as it was.
+    """
 
     page: Path
     figures: Path
+    forks: bool = False
 
     def do(self) -> dict[int, Outcome]:
-        """Prepare the process and run the page."""
-        prepare_process()
-        return run_page(self.page, self.figures)
+        """Run the page.
+
+        Raises
+        ------
+        PageError
+            A block or a figure is not written as it should be.
+        """
+        if not self.forks:
+            return run_page(self.page, self.figures)
+        context = multiprocessing.get_context("fork")
+        receiving, sending = context.Pipe(duplex=False)
+        process = context.Process(target=self._answer, args=(sending,))
+        process.start()
+        sending.close()
+        try:
+            answer: dict[int, Outcome] | Exception = receiving.recv()
+        except EOFError:
+            process.join()
+            raise PageError(1, f"its process ended with status {process.exitcode}") from None
+        process.join()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def _answer(self, sending: Connection) -> None:
+        try:
+            answer: dict[int, Outcome] | Exception = run_page(self.page, self.figures)
+        except Exception as error:
+            answer = error
+        # As at the end of a program: joblib deletes its folders. A forked process ends without it.
+        atexit._run_exitfuncs()
+        sending.send(answer)
+        sending.close()

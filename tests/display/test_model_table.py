@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from xml.etree import ElementTree
 
@@ -51,6 +52,27 @@ def test_it_has_the_layers_their_shapes_and_parameters() -> None:
         ["residual_1", "Residual", "(batch, 3)", "12"],
     ]
     assert "43 parameters, all learned" in "".join(page.itertext())
+
+
+def test_the_parts_of_a_container_are_to_the_right_of_its_name() -> None:
+    def indent(name: ElementTree.Element, boxes: list[ElementTree.Element]) -> float:
+        styles = [part.get("style", "") for part in (*name, name, *boxes)]
+        return sum(
+            float(em) for one in styles for em in re.findall(r"margin-left: ([\d.]+)em", one)
+        )
+
+    page = table(nested())
+    above = {child: parent for parent in page.iter() for child in parent}
+
+    def around(element: ElementTree.Element) -> list[ElementTree.Element]:
+        return [above[element], *around(above[element])] if element in above else []
+
+    for details in page.iter("details"):
+        (summary, box) = details
+        outside = indent(summary, around(details))
+        for name in box.iter("th"):
+            if name.get("scope") == "row":
+                assert indent(name, around(name)) > outside
 
 
 def test_before_it_is_built_nothing_is_known() -> None:

@@ -64,7 +64,7 @@ def _rows(children: dict[str, Layer], depth: int, seen: dict[int, str]) -> list[
                     is_open,
                 )
             ]
-        elif opens:
+        elif opens or depth > 1:  # the parts of a container are to the right of its name
             row[0] = beside_triangles(row[0])
         rows.append(row)
     return rows
