@@ -70,7 +70,7 @@ class Conversion:
         Where the same weights are used again in the same way, it is the same layer.
         """
         self.allowance.spend(sum(array.size for array in arrays.values()))
-        given = {name: np.ascontiguousarray(array, self.dtype) for name, array in arrays.items()}
+        given = {name: np.array(array, self.dtype, order="C") for name, array in arrays.items()}
         key = (repr(layer), origin, *map(_digest, given.values())) if origin and given else None
         if key in self.shared:
             found: Node = self.shared[key](*nodes)
@@ -152,7 +152,7 @@ class Site:
         found = self.constant(number, what)
         if found is None:
             raise RefusedError(f"it has no {what}")
-        if found.is_repeated or found.array.dtype == object:
+        if found.repeated or found.array.dtype == object:
             raise RefusedError(f"its {what} depend on the size of the batch")
         return found.array.astype(self.dtype)
 

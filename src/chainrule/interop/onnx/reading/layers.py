@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from attrs import field
+from attrs.converters import optional
 
 from chainrule.core.errors import ConfigurationError, ShapeError
 from chainrule.core.layer import Layer
@@ -510,6 +511,86 @@ class MatrixProduct(Broadcasting, repr=False):
 
     def apply(self, *inputs: Array) -> Array:
         return np.matmul(*self._aligned(inputs))
+
+
+class Einsum(Broadcasting, repr=False):
+    """A sum of products of the inputs, and of an array of weights, in Einstein's notation.
+
+    Forward  y_out = Σ a_in b_in … over all letters that are not in out, with w as the last factor
+    Backward  ∂C/∂a_in = Σ Δ_out b_in … over all letters that are not in those of a,
+    with Δ = ∂C/∂y; the weights likewise
+
+    Parameters
+    ----------
+    equation
+        The letters, such as ``"nij,jk->nik"``. The inputs and the output begin with that of the
+        batch; the weights do not have it.
+    shape
+        The shape of w; None if there is none.
+    learned
+        Whether w is a parameter; otherwise it is a buffer.
+    """
+
+    equation: str
+    shape: tuple[int, ...] | None = field(default=None, converter=optional(plain))
+    learned: bool = True
+
+    def build(self, *input_shapes: Shape, **options: Any) -> None:
+        self._require_sizes(input_shapes)
+        if self.shape is not None:
+            create = self.parameter if self.learned else self.buffer
+            self.weights = create("weights", self.shape)
+
+    def forward(self, *inputs: Array) -> Array:
+        self.factors = self._with_weights(inputs)
+        return np.einsum(self.equation, *self.factors)
+
+    def backward(self, delta: Array) -> tuple[Array, ...] | Array:
+        deltas = [self._of(number, delta) for number in range(len(self.factors))]
+        if self.shape is not None:
+            of_weights = deltas.pop()
+            if self.learned:
+                self.weights.accumulate(of_weights)
+        return deltas[0] if len(deltas) == 1 else tuple(deltas)
+
+    def apply(self, *inputs: Array) -> Array:
+        return np.einsum(self.equation, *self._with_weights(inputs))
+
+    def _with_weights(self, inputs: tuple[Array, ...]) -> list[Array]:
+        return [*inputs, *([] if self.shape is None else [self.weights.value])]
+
+    def _of(self, number: int, delta: Array) -> Array:
+        """The delta of a factor, from those of the others and of the output."""
+        letters, output = self._letters
+        own, others = letters[number], [*letters[:number], *letters[number + 1 :]]
+        found = "".join(c for c in own if c in output or any(c in one for one in others))
+        factors = [*self.factors[:number], *self.factors[number + 1 :], delta]
+        total = np.einsum(f"{','.join([*others, output])}->{found}", *factors)
+        if found == own:
+            return total
+        repeated = tuple(axis for axis, c in enumerate(own) if c not in found)
+        return np.expand_dims(total, repeated) + np.zeros_like(self.factors[number])
+
+    @property
+    def _letters(self) -> tuple[list[str], str]:
+        inputs, output = self.equation.split("->")
+        return inputs.split(","), output
+
+    def _require_sizes(self, rows: tuple[Shape, ...]) -> None:
+        letters, output = self._letters
+        given = [("n", *row) for row in rows] + ([] if self.shape is None else [self.shape])
+        sizes: dict[str, Any] = {}
+        fits = len(letters) == len(given) and len({*output}) == len(output)
+        for own, shape in zip(letters, given, strict=False):
+            fits &= len(own) == len(shape) == len({*own})
+            fits &= all(sizes.setdefault(c, n) == n for c, n in zip(own, shape, strict=False))
+        if not fits or not {*output} <= {*sizes}:
+            raise ShapeError(
+                f"{self!r}: the rows do not fit the letters",
+                expected=f"inputs with the axes {self.equation.partition('->')[0]}, each letter "
+                "with one size",
+                received=", ".join(map(batch_of, rows)),
+            )
 
 
 class LogSoftmax(Layer, repr=False):

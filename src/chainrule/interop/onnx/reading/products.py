@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chainrule.graph.node import Node
+from chainrule.interop.onnx.reading import sums
 from chainrule.interop.onnx.reading.conversion import Outputs, Site
 from chainrule.interop.onnx.reading.elementwise import activated
 from chainrule.interop.onnx.reading.functions import Elementwise
@@ -110,17 +111,15 @@ def _swapped(value: Value) -> Value:
 def _product(site: Site) -> Value:
     ranks = [one.rank if isinstance(one, Value) else one.array.ndim
              for one in site.inputs if one is not None]  # fmt: skip
-    if min(ranks) < 2:
-        raise RefusedError("one of its inputs is a vector")
     rank = max(ranks)
     values = [one for one in site.inputs if isinstance(one, Value)]
+    if min(ranks) < 2 or any(one.batch is not None and one.batch >= one.rank - 2 for one in values):
+        return sums.product(site)
     wide = [one.with_axes([None] * (rank - one.rank) + list(one.axes)) for one in values]
     batches = {one.batch for one in wide if one.batch is not None}
     if len(batches) > 1:
         raise RefusedError("the batch is not the same axis of both inputs")
     batch = next(iter(batches), None)
-    if batch is not None and batch >= rank - 2:
-        raise RefusedError("it multiplies along the batch")
     if batch is not None and any(one.batch is None and one.sizes[batch] != 1 for one in wide):
         raise RefusedError("one of its inputs has another axis in place of the batch")
     order = [n for n in range(rank) if n != batch]

@@ -69,20 +69,21 @@ class Constant:
         The numbers; with dtype object if some of them are a `Size`.
     is_learned
         Whether it is a weight of the model, or was computed from one. A number by itself is not.
-    is_repeated
-        Whether the array has size 1 along an axis that has the size of the batch.
+    repeated
+        The axis that has the size of the batch, and has size 1 in the array: −1 is the last one, 0
+        means that there is none.
     origin
         The names of the weights that it is, or was computed from.
     """
 
     array: npt.NDArray[Any]
     is_learned: bool = False
-    is_repeated: bool = False
+    repeated: int = 0
     origin: frozenset[str] = frozenset()
 
     def as_array(self, array: npt.NDArray[Any]) -> Constant:
         """The same weights in another shape or order."""
-        return Constant(array, self.is_learned, self.is_repeated, self.origin)
+        return Constant(array, self.is_learned, self.repeated, self.origin)
 
 
 @frozen(eq=False)
