@@ -232,6 +232,48 @@ class Unsqueeze(Layer, repr=False):
     apply = forward
 
 
+class Regroup(Layer, repr=False):
+    """The first axes of a row as they are, whatever their sizes, the others in another shape.
+
+    Forward  y has the numbers of x in the same order
+    Backward  ∂C/∂x has the numbers of Δ = ∂C/∂y, in the same order
+
+    Parameters
+    ----------
+    kept
+        How many axes of a row stay.
+    shape
+        The sizes after them, of which one may be −1.
+    """
+
+    accepts_any_shape: ClassVar[bool] = True
+
+    kept: int
+    shape: tuple[int, ...] = field(converter=plain)
+
+    def build(self, input_shape: Shape, **options: Any) -> None:
+        rest = input_shape[self.kept :]
+        have, wanted = math.prod(rest), math.prod(n for n in self.shape if n != -1)
+        if -1 in self.shape and wanted:
+            wanted = have if have % wanted == 0 else -1
+        if len(input_shape) < self.kept or have != wanted:
+            raise ShapeError(
+                f"{self!r}: the numbers of the rows do not fill the shape",
+                expected=f"{self.kept} axes, and others that fill {self.shape}",
+                received=batch_of(input_shape),
+            )
+
+    def forward(self, inputs: Array) -> Array:
+        self.row = inputs.shape[1:]
+        return self.apply(inputs)
+
+    def backward(self, delta: Array) -> Array:
+        return np.reshape(delta, (len(delta), *self.row))
+
+    def apply(self, inputs: Array) -> Array:
+        return np.reshape(inputs, (*inputs.shape[: self.kept + 1], *self.shape))
+
+
 class Take(Layer, repr=False):
     """Entries along one axis by their numbers: y_i = x_(n_i).
 

@@ -15,6 +15,7 @@ operator needs another order than the array has, which for a usual network is on
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -37,21 +38,27 @@ class RefusedError(Exception):
 class Size:
     """A size that is known only when the model is used: that of the batch, or of an open axis.
 
-    The batch times a number is the size of an axis that joins the batch with others.
+    The batch times a number, or times open axes, is the size of an axis that joins it with others.
     """
 
     name: str
     factor: int = 1
+    opens: int = 0
 
     def __mul__(self, other: Any) -> Size:
-        if self.name != "batch" or not isinstance(other, int | np.integer):
+        if self.name != "batch":
+            return other * self if other == BATCH else NotImplemented
+        if other == OPEN:
+            return Size(self.name, self.factor, self.opens + 1)
+        if not isinstance(other, int | np.integer):
             return NotImplemented
-        return Size(self.name, self.factor * int(other))
+        return Size(self.name, self.factor * int(other), self.opens)
 
     __rmul__ = __mul__
 
     def __repr__(self) -> str:
-        return self.name if self.factor == 1 else f"{self.name} · {self.factor}"
+        number = "" if self.factor == 1 else f" · {self.factor}"
+        return self.name + " · open" * self.opens + number
 
 
 BATCH, OPEN = Size("batch"), Size("open")
@@ -132,10 +139,8 @@ class Value:
     @property
     def sizes(self) -> Sizes:
         """The shape that ONNX sees."""
-        batch = BATCH
-        for place in self.group:
-            batch = batch * (self.row[place - 1] if place else 1)
-        array = (batch, *(OPEN if n is None else n for n in self.row))
+        row = [OPEN if n is None else n for n in self.row]
+        array = (math.prod([BATCH, *(row[n - 1] for n in self.group if n)]), *row)
         return tuple(1 if place is None else array[place] for place in self.axes)
 
     @property

@@ -358,7 +358,7 @@ def traced_replica(model: Layer, trace: Trace) -> Layer:
         for path, part in model._collected(kind).items():
             if id(part) in parts:
                 continue
-            name = trace.writer.parameter(path, part.value)
+            name = trace.writer.parameter(path, part.value, is_buffer=kind == "_buffers")
             value: Any = Traced(trace, name, part.shape, part.dtype)
             copied = Parameter(path, value, part.open_shape)
             copied._trainable = part.trainable

@@ -56,7 +56,7 @@ class Writer:
     steps
         The nodes so far.
     constants
-        The initializers by name.
+        The parameters, buffers and other numbers by name.
     axes
         For the name of an open axis, the input and the axis of it that has this size.
     sizes
@@ -70,6 +70,7 @@ class Writer:
     sizes: list[Step] = field(factory=list)
     _known: dict[Any, str] = field(factory=dict)
     _used: set[str] = field(factory=set)
+    _learned: set[str] = field(factory=set)
     _numbers: dict[str, int] = field(factory=dict)
 
     def add(self, kind: str, inputs: Sequence[str], count: int = 1, **attributes: Any) -> Any:
@@ -97,14 +98,16 @@ class Writer:
         self._used.add(name)
         return name
 
-    def parameter(self, path: str, value: Array) -> str:
-        """An initializer with a name of its own."""
+    def parameter(self, path: str, value: Array, *, is_buffer: bool = False) -> str:
+        """A parameter, or a buffer, with a name of its own."""
         self._used.add(path)
         self.constants[path] = value
+        if not is_buffer:
+            self._learned.add(path)
         return path
 
     def constant(self, array: Any) -> str:
-        """An initializer without a name: equal arrays are one."""
+        """Numbers without a name: equal arrays are one."""
         array = np.ascontiguousarray(array).reshape(np.shape(array))
         digest = hashlib.sha256(array.tobytes()).hexdigest()
         key = array.dtype.str, array.shape, digest
@@ -234,11 +237,15 @@ class Writer:
         nodes = [_node(step) for step in steps]
         used = {name for step in steps for name in names_in(step)}
         used.update(output.name for output in outputs)
-        initializers = [
-            numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
-            for name, array in self.constants.items()
-            if name in used
-        ]
+        initializers = []
+        for name, array in self.constants.items():
+            if name not in used:
+                continue
+            tensor = numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
+            if name in self._learned or array.dtype.kind != "f" or array.size == 1:
+                initializers.append(tensor)
+            else:  # a program that trains the model must not take it for weights
+                nodes.insert(0, helper.make_node("Constant", [], [name], name=name, value=tensor))
         graph = helper.make_graph(nodes, name, list(inputs), list(outputs), initializers)
         return helper.make_model(
             graph,
