@@ -50,6 +50,8 @@ def fold(
     if rule is None:
         return None
     arrays = [None if one is None else one.array for one in given]
+    if operator == "Range" and any(one is not None and one.dtype == object for one in arrays):
+        return None  # as many as an axis has: `moving.positions`
     known = [one for one in given if one is not None]
     origin: frozenset[str] = frozenset().union(*(one.origin for one in known))
     # What is computed from weights is a weight itself, unless these are used elsewhere, too.
@@ -277,8 +279,6 @@ def parts_of(size: int, given: Sequence[int] | None, count: int) -> list[int]:
 
 def _range(arrays: Sequence[AnyArray | None], attributes: dict[str, Any]) -> Any:
     start, limit, delta = map(_array, arrays)
-    if any(one.dtype == object for one in (start, limit, delta)):
-        raise RefusedError("its length depends on the size of the batch, or of an open axis")
     count = max(math.ceil((float(limit) - float(start)) / float(delta)), 0)
     _bounded([count])
     return (start + np.arange(count) * delta).astype(start.dtype)

@@ -16,6 +16,7 @@ import numpy as np
 from attrs import field
 from attrs.converters import optional
 
+from chainrule.core.arrays import places
 from chainrule.core.errors import ConfigurationError, ShapeError
 from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of
@@ -232,6 +233,43 @@ class Unsqueeze(Layer, repr=False):
     apply = forward
 
 
+class Positions(Layer, repr=False):
+    """The numbers of the entries along an axis: y = (0, 1, 2, …), the same for every row.
+
+    Forward  y_i = i
+    Backward  ∂C/∂x = 0
+
+    Parameters
+    ----------
+    axis
+        The axis.
+    """
+
+    accepts_any_shape: ClassVar[bool] = True
+
+    axis: int
+
+    def build(self, input_shape: Shape, **options: Any) -> None:
+        if not 0 < self.axis <= len(input_shape):
+            raise ShapeError(
+                f"{self!r}: the rows have no such axis",
+                expected=f"rows with at least {self.axis} axes",
+                received=batch_of(input_shape),
+            )
+
+    def forward(self, inputs: Array) -> Array:
+        self.inputs = inputs
+        return self.apply(inputs)
+
+    def backward(self, delta: Array) -> Array:
+        return np.zeros_like(self.inputs) + np.zeros_like(delta, shape=(1,) * self.inputs.ndim)
+
+    def apply(self, inputs: Array) -> Array:
+        size = inputs.shape[self.axis]
+        numbers = places(size, inputs).astype(inputs.dtype)
+        return np.zeros_like(inputs, shape=(len(inputs), size)) + numbers
+
+
 class Regroup(Layer, repr=False):
     """The first axes of a row as they are, whatever their sizes, the others in another shape.
 
@@ -271,7 +309,9 @@ class Regroup(Layer, repr=False):
         return np.reshape(delta, (len(delta), *self.row))
 
     def apply(self, inputs: Array) -> Array:
-        return np.reshape(inputs, (*inputs.shape[: self.kept + 1], *self.shape))
+        first, rest = inputs.shape[: self.kept + 1], math.prod(inputs.shape[self.kept + 1 :])
+        open_size = rest // math.prod(n for n in self.shape if n != -1)
+        return np.reshape(inputs, (*first, *(open_size if n == -1 else n for n in self.shape)))
 
 
 class Take(Layer, repr=False):

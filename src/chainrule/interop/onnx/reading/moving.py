@@ -23,7 +23,7 @@ from chainrule.interop.onnx.reading.folding import (
     shape_part,
     sizes,
 )
-from chainrule.interop.onnx.reading.layers import Border, Expand, Regroup, Take
+from chainrule.interop.onnx.reading.layers import Border, Expand, Positions, Regroup, Take
 from chainrule.interop.onnx.reading.values import (
     BATCH,
     OPEN,
@@ -59,6 +59,17 @@ def size(site: Site) -> Outputs:
     if any(isinstance(n, Size) for n in taken):
         raise RefusedError("the number of elements depends on the size of the batch")
     return [Constant(np.asarray(math.prod(taken), np.int64))]
+
+
+def positions(site: Site) -> Outputs:
+    """The numbers 0, 1, 2, … of the entries along an open axis."""
+    start, limit, step = (site.constant(n, "limits") for n in range(3))
+    size = None if limit is None else limit.array.item()
+    is_plain = start is not None and step is not None and (start.array, step.array) == (0, 1)
+    if start is None or not isinstance(size, Size) or size != OPEN or not is_plain:
+        raise RefusedError("its length is not the size of an open axis")
+    node, place = size.origin
+    return Value(site.call(Positions(place), node), (1,), start.array.dtype)
 
 
 def transpose(site: Site) -> Outputs:

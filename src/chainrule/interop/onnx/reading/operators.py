@@ -136,6 +136,7 @@ OPERATORS: dict[str, Operator] = {
     "PRelu": Operator(elementwise.prelu, "PReLU"),
     "Pad": _moves(moving.pad, "Pad, or Border"),
     "Pow": Operator(elementwise.power, "Activation, or Binary"),
+    "Range": Operator(moving.positions, "Positions, for an open axis"),
     "RMSNormalization": Operator(products.rms_norm, "RMSNorm"),
     "RNN": Operator(recurrences.recurrent, "SimpleRNN"),
     "Reciprocal": _function(),

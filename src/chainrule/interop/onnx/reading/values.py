@@ -39,11 +39,13 @@ class Size:
     """A size that is known only when the model is used: that of the batch, or of an open axis.
 
     The batch times a number, or times open axes, is the size of an axis that joins it with others.
+    The origin of an open axis is a node and the axis of its array.
     """
 
     name: str
     factor: int = 1
     opens: int = 0
+    origin: Any = field(default=None, eq=False)
 
     def __mul__(self, other: Any) -> Size:
         if self.name != "batch":
@@ -139,7 +141,10 @@ class Value:
     @property
     def sizes(self) -> Sizes:
         """The shape that ONNX sees."""
-        row = [OPEN if n is None else n for n in self.row]
+        row = [
+            Size("open", origin=(self.node, place)) if n is None else n
+            for place, n in enumerate(self.row, 1)
+        ]
         array = (math.prod([BATCH, *(row[n - 1] for n in self.group if n)]), *row)
         return tuple(1 if place is None else array[place] for place in self.axes)
 

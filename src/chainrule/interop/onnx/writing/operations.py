@@ -20,6 +20,7 @@ from chainrule.interop.onnx.writing.sizes import Size
 from chainrule.interop.onnx.writing.traced import Trace, Traced, as_traced, converted, new, refused
 from chainrule.layers import correlation, functions, pooling, softmax, windows
 from chainrule.layers.normalization import BatchNorm, GroupNorm, LayerNorm
+from chainrule.layers.resize import Upsample
 from chainrule.layers.windows import Windows, folded, padded, reach
 
 FLOAT32 = np.dtype(np.float32)
@@ -242,6 +243,21 @@ def _averaged(trace: Trace, x: Any, windows: Windows) -> Any:
     return _pool(trace, "AveragePool", x, windows, count_include_pad=0)
 
 
+def _upsampled(trace: Trace, layer: Any, inputs: Any) -> Any:
+    """`Upsample`."""
+    x, factors = channels_first(as_traced(trace, inputs)), layer._factors(inputs.shape[1:])
+    shape = (*x.shape[:2], *(f * n for f, n in zip(factors, x.shape[2:], strict=True)))
+    scales = as_traced(trace, np.array([1, 1, *factors], np.float32))
+    of = {"nearest": ("asymmetric", "floor"), "linear": ("half_pixel", None)}
+    mode, nearest = of[layer.method]
+    return channels_last(
+        new(
+            trace, "Resize", [x, "", scales], shape, x.dtype, mode=layer.method,
+            coordinate_transformation_mode=mode, nearest_mode=nearest,
+        )
+    )  # fmt: skip
+
+
 # ------------------------------------------------------------------------------- elementwise
 
 
@@ -320,6 +336,7 @@ OPERATIONS: dict[Any, Callable[..., Any]] = {
     pooling.largest: _largest,
     pooling.averaged: _averaged,
     pooling.mean: lambda trace, entries: reduced("ReduceMean", entries, 1),
+    Upsample._upsampled: _upsampled,
     softmax.softmax: _softmax,
     BatchNorm._applied: _batch_normalized,
     GroupNorm._applied: _group_normalized,
