@@ -65,7 +65,7 @@ def positions(site: Site) -> Outputs:
     """The numbers 0, 1, 2, … of the entries along an open axis."""
     start, limit, step = (site.constant(n, "limits") for n in range(3))
     size = None if limit is None else limit.array.item()
-    is_plain = start is not None and step is not None and (start.array, step.array) == (0, 1)
+    is_plain = start is not None and step is not None and start.array == 0 and step.array == 1
     if start is None or not isinstance(size, Size) or size != OPEN or not is_plain:
         raise RefusedError("its length is not the size of an open axis")
     node, place = size.origin
@@ -251,8 +251,10 @@ def _reshape(site: Site, node: Node, rest: Sequence[int | Size], rank: int) -> N
     shape = tuple(-1 if isinstance(n, Size) else n for n in rest)
     kept = 0
     if rest.count(OPEN) > 1:  # those in front stay as they are
-        row = [OPEN if n is None else n for n in output_shapes_of(node)[0]]
-        kept = next((n for n, (a, b) in enumerate(zip(row, rest, strict=False)) if a != b), len(row))
+        row = output_shapes_of(node)[0]
+        pairs = zip(row, rest, strict=False)
+        is_other = [(OPEN if n is None else n) != wanted for n, wanted in pairs]
+        kept = [*is_other, True].index(True)
     if shape[kept:].count(-1) > 1:
         raise RefusedError("it reshapes rows with several open axes")
     return site.call(Regroup(kept, shape[kept:]) if kept else Reshape(shape), node)

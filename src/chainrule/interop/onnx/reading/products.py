@@ -68,9 +68,7 @@ def gemm(site: Site) -> Outputs:
     return Value(node, product.axes, product.dtype)
 
 
-def _dense(
-    site: Site, value: Value, matrix: FloatArray, biases: FloatArray | None = None
-) -> Value:
+def _dense(site: Site, value: Value, matrix: FloatArray, biases: FloatArray | None = None) -> Value:
     """The product of the last axis with a matrix."""
     if matrix.ndim != 2 or not matrix.size or value.sizes[-1] != len(matrix):
         raise RefusedError(f"a matrix of shape {matrix.shape} does not fit {value.sizes}")
@@ -93,16 +91,21 @@ def matmul(site: Site) -> Outputs:
     """`Dense` for a matrix of weights, on either side; a product of two values otherwise."""
     a, b = site.inputs
     if isinstance(a, Value) and isinstance(b, Constant) and b.array.ndim == 2:
-        make = _dense if b.is_learned else _mixed
+        make = _dense if _may_learn(b) else _mixed
         return make(site, a, site.array(1, "matrix"))
     if isinstance(b, Value) and isinstance(a, Constant) and a.array.ndim == 2 and b.rank > 1:
         # y = W x is yᵀ = xᵀ Wᵀ, and the two last axes are only noted the other way round.
-        make = _dense if a.is_learned else _mixed
+        make = _dense if _may_learn(a) else _mixed
         return _swapped(make(site, _swapped(b), site.array(0, "matrix").T))
-    if isinstance(a, Value) and isinstance(b, Constant) and b.array.ndim == 1 and b.is_learned:
+    if isinstance(a, Value) and isinstance(b, Constant) and b.array.ndim == 1 and _may_learn(b):
         product = _dense(site, a, site.array(1, "vector")[:, np.newaxis])
         return reshaped(site, product, product.sizes[:-1])
     return _product(site)
+
+
+def _may_learn(constant: Constant) -> bool:
+    """Whether it is a matrix of weights; one number among layers is none, but here it is one."""
+    return constant.is_learned or (constant.array.size == 1 and bool(constant.origin))
 
 
 def _mixed(site: Site, value: Value, matrix: FloatArray) -> Value:
@@ -111,7 +114,7 @@ def _mixed(site: Site, value: Value, matrix: FloatArray) -> Value:
     if place is None or value.sizes[-1] != len(matrix) or not matrix.size:
         return _product(site)
     refuse_batch(value, [value.rank - 1], "multiplies")
-    node = site.call(Mix(*matrix.T.shape, place), value.node, matrix=matrix.T)
+    node = site.call(Mix(matrix.shape[1], len(matrix), place), value.node, matrix=matrix.T)
     return Value(node, value.axes, value.dtype)
 
 

@@ -17,8 +17,9 @@ import numpy as np
 
 from chainrule.interop.onnx.writing.moving import padded_by, reduced, transposed
 from chainrule.interop.onnx.writing.sizes import Size
+from chainrule.interop.onnx.writing.spectra import complex_of
 from chainrule.interop.onnx.writing.traced import Trace, Traced, as_traced, converted, new, refused
-from chainrule.layers import correlation, functions, pooling, softmax, windows
+from chainrule.layers import correlation, functions, pooling, softmax, spectral, windows
 from chainrule.layers.normalization import BatchNorm, GroupNorm, LayerNorm
 from chainrule.layers.resize import Upsample
 from chainrule.layers.windows import Windows, folded, padded, reach
@@ -338,6 +339,7 @@ OPERATIONS: dict[Any, Callable[..., Any]] = {
     pooling.mean: lambda trace, entries: reduced("ReduceMean", entries, 1),
     Upsample._upsampled: _upsampled,
     softmax.softmax: _softmax,
+    spectral.as_complex: complex_of,
     BatchNorm._applied: _batch_normalized,
     GroupNorm._applied: _group_normalized,
     LayerNorm._applied: _vectors_normalized,

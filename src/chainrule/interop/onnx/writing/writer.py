@@ -242,7 +242,7 @@ class Writer:
             if name not in used:
                 continue
             tensor = numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
-            if name in self._learned or array.dtype.kind != "f" or array.size == 1:
+            if name in self._learned or array.dtype.kind != "f" or not array.ndim:
                 initializers.append(tensor)
             else:  # a program that trains the model must not take it for weights
                 nodes.insert(0, helper.make_node("Constant", [], [name], name=name, value=tensor))
