@@ -28,8 +28,8 @@ KINDS: dict[str, type] = {"class": Layer, "initializer": Initializer, "function"
 
 
 FROM_ONNX = ("chainrule.interop.onnx.reading.layers", "chainrule.interop.onnx.reading.functions")
-"""Modules of further layers, of models that `interop.onnx.load` makes: imported if a file needs one
-of their classes. A file has these with their module, as many programs have a ``Scale`` of theirs."""
+"""Modules of further layers, of models that `interop.onnx.load` makes: imported if a file needs a
+class of theirs. A file names these with their module, as a program may have its own ``Scale``."""
 
 
 def known_classes(given: Iterable[type]) -> Known:
