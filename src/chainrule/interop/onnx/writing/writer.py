@@ -43,6 +43,7 @@ class Step:
     outputs: tuple[str, ...]
     attributes: dict[str, Any]
     name: str
+    line: tuple[str, int] | None = field(default=None, eq=False)
 
 
 @define(eq=False)
@@ -53,6 +54,8 @@ class Writer:
     ----------
     place
         The path of the layer that computes at the moment: the first part of new names.
+    line
+        The file and line of its code that is executed.
     steps
         The nodes so far.
     constants
@@ -64,6 +67,7 @@ class Writer:
     """
 
     place: str = ""
+    line: tuple[str, int] | None = None
     steps: list[Step] = field(factory=list)
     constants: dict[str, Array] = field(factory=dict)
     axes: dict[str, tuple[str, int]] = field(factory=dict)
@@ -78,7 +82,7 @@ class Writer:
         given = {name: value for name, value in attributes.items() if value is not None}
         name = self.new_name(kind)
         outputs = (name,) if count == 1 else tuple(f"{name}.{n}" for n in range(count))
-        self.steps.append(Step(kind, tuple(inputs), outputs, given, name))
+        self.steps.append(Step(kind, tuple(inputs), outputs, given, name, self.line))
         return outputs[0] if count == 1 else outputs
 
     def new_name(self, kind: str) -> str:
