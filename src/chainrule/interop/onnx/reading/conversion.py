@@ -147,11 +147,13 @@ class Site:
             raise RefusedError(f"its {what} depend on the data")
         return found
 
-    def array(self, number: int, what: str) -> npt.NDArray[Any]:
+    def array(self, number: int, what: str, *, may_be_open: bool = False) -> npt.NDArray[Any]:
         """The numbers of a required constant, in the type of the model."""
         found = self.constant(number, what)
         if found is None:
             raise RefusedError(f"it has no {what}")
+        if found.is_open and not may_be_open:
+            raise RefusedError(f"its {what} depend on the size of an open axis")
         if found.repeated or found.array.dtype == object:
             raise RefusedError(f"its {what} depend on the size of the batch")
         return found.array.astype(self.dtype)

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from chainrule.interop.onnx.reading.values import BATCH, Constant, RefusedError, Size, axis_of
+from chainrule.interop.onnx.reading.values import BATCH, OPEN, Constant, RefusedError, Size, axis_of
 
 LIMIT = 2**26
 """The largest number of elements of a computed constant, unless a weight is larger itself."""
@@ -58,6 +58,9 @@ def fold(
     is_own = operator in MOVING or all(uses[name] < 2 for name in origin)
     is_learned = is_own and any(one.is_learned for one in known)
     repeated = _repeated(operator, known, attributes)
+    is_open = any(one.is_open for one in known)
+    if is_open and operator not in KEEP_OPEN:
+        raise RefusedError("it calculates with an array that is as long as an open axis")
     if operator == "Shape" and repeated:
         wide: list[int | Size] = list(known[0].array.shape)
         wide[repeated] = BATCH
@@ -68,12 +71,17 @@ def fold(
         except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
             raise RefusedError(f"its constants do not fit together: {error!s:.100}") from error
     outputs = found if isinstance(found, list) else [found]
-    if operator in ("Expand", "ConstantOfShape") and BATCH in (given_sizes := _listed(arrays[-1])):
-        repeated = given_sizes.index(BATCH) - len(given_sizes)
+    if operator in ("Expand", "ConstantOfShape"):
+        given_sizes = list(np.ravel(_array(arrays[-1])))
+        is_open |= OPEN in given_sizes
+        if BATCH in given_sizes:
+            repeated = given_sizes.index(BATCH) - len(given_sizes)
     if repeated and any(np.shape(one)[repeated:][:1] != (1,) for one in outputs):
         raise RefusedError("it takes entries of an array that is as long as the batch")
     return [
-        Constant(_plain(np.asarray(one)), is_learned and np.size(one) > 1, repeated, origin)
+        Constant(
+            _plain(np.asarray(one)), is_learned and np.size(one) > 1, repeated, origin, is_open
+        )
         for one in outputs
     ]
 
@@ -92,10 +100,6 @@ def _repeated(operator: str, known: Sequence[Constant], attributes: dict[str, An
     if len(found) > 1 or operator not in KEEP_REPEATED or sums or takes:
         raise RefusedError("it calculates with an array that is as long as the batch")
     return found.pop()
-
-
-def _listed(array: AnyArray | None) -> list[Any]:
-    return list(np.ravel(_array(array)))
 
 
 def _plain(array: AnyArray) -> AnyArray:
@@ -403,10 +407,10 @@ MOVING = (
 )  # fmt: skip
 """What moves numbers without changing them."""
 
-KEEP_REPEATED = (
-    "Add", "Cast", "CastLike", "Div", "Exp", "Gather", "Identity", "MatMul", "Mul", "Neg", "Slice",
-    "Split", "Sub", "Tanh",
-)  # fmt: skip
+KEEP_OPEN = ("Add", "Cast", "CastLike", "Div", "Exp", "Identity", "Mul", "Neg", "Sub", "Tanh")
+"""What may be done to an array that has size 1 in place of that of an open axis."""
+
+KEEP_REPEATED = (*KEEP_OPEN, "Gather", "MatMul", "Slice", "Split")
 """What may be done to an array that has size 1 in place of that of the batch."""
 
 

@@ -355,6 +355,8 @@ def _as_rows(site: Site, one: Operand | None, order: Sequence[int], main: Value)
         return site.rows(one, order)
     if one is None or one.array.ndim != main.rank or one.array.dtype.kind not in "f":
         raise RefusedError("a constant that it joins has another number of axes, or is not a float")
+    if one.is_open:
+        raise RefusedError("a constant that it joins is as long as an open axis")
     if main.batch is not None and one.array.shape[main.batch] != 1:
         raise RefusedError("a constant that it joins is different for each row of the batch")
     array = one.array if main.batch is None else np.squeeze(one.array, axis=main.batch)

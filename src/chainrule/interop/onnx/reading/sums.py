@@ -78,7 +78,7 @@ def summed(site: Site, letters: Sequence[str], output: str) -> Value:
     for number, (constant, own) in enumerate(pairs):
         if not isinstance(constant, Constant):
             continue
-        array = site.array(number, "weights")
+        array = site.array(number, "weights", may_be_open=True)
         kept = "".join(c for c, size in zip(own, array.shape, strict=True) if size != 1)
         if batch in kept:
             raise RefusedError("a constant is different for each row of the batch")

@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from chainrule.core.layer import Layer
 from chainrule.graph.graph import output_shapes_of
@@ -83,16 +83,19 @@ class Constant:
         means that there is none.
     origin
         The names of the weights that it is, or was computed from.
+    is_open
+        Whether it has size 1 along axes that have the size of an open one.
     """
 
     array: npt.NDArray[Any]
     is_learned: bool = False
     repeated: int = 0
     origin: frozenset[str] = frozenset()
+    is_open: bool = False
 
     def as_array(self, array: npt.NDArray[Any]) -> Constant:
         """The same weights in another shape or order."""
-        return Constant(array, self.is_learned, self.repeated, self.origin)
+        return evolve(self, array=array)
 
 
 @frozen(eq=False)
