@@ -12,8 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from chainrule import files
-from chainrule.core.errors import StorageError
+import chainrule
+from chainrule import Dense, files
+from chainrule.core.errors import ConfigurationError, StorageError
+from chainrule.training.history import History
+
+PLACES = (files.make_folder, files.require_place_for_file, files.require_place_for_folder)
 
 
 @pytest.fixture
@@ -136,6 +140,24 @@ def test_a_file_in_place_of_a_folder_is_reported(path):
 def test_a_name_that_no_file_can_have_is_reported(name, path):
     assert refused(path.parent / name).received
     assert untouched(path)
+
+
+@pytest.mark.parametrize("given", [None, 3, b"model"])
+def test_what_is_no_path_is_a_named_error_of_all_that_take_one(given):
+    model = Dense(2)
+    model.build((3,), rng=0)
+    history = History()
+    for call in (
+        *(chainrule.load, model.save, model.save_weights, model.load_weights),
+        *(history.save, history.to_csv, History.load, History.from_csv),
+        *(lambda path, f=f: f(path, "a run") for f in PLACES),
+    ):
+        with pytest.raises(ConfigurationError, match="not a path") as caught:
+            call(given)
+        error = caught.value
+        assert (error.place, error.expected) == ("path", "a string or a pathlib.Path")
+        assert type(given).__name__ in str(error.received)
+        assert error.hint
 
 
 def test_a_long_name_that_a_file_can_have_is_written(tmp_path):

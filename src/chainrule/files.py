@@ -23,9 +23,10 @@ import os
 import stat
 import weakref
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, BinaryIO, ClassVar
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
-from chainrule.core.errors import StorageError
+from chainrule.core.errors import ConfigurationError, StorageError
+from chainrule.core.terminal import described
 
 if TYPE_CHECKING:
     from pathlib import Path  # imported on use: every program imports this module, few need a file
@@ -50,9 +51,12 @@ def write(path: str | os.PathLike[str], content: bytes, what: str) -> None:
     ------
     StorageError
         If the file could not be written; nothing has changed.
+    ConfigurationError
+        If the path is not one.
     """
     import glob
 
+    _require_path(path, what)
     try:
         target = _followed(path)
         mode = _mode(target)
@@ -75,6 +79,17 @@ def write(path: str | os.PathLike[str], content: bytes, what: str) -> None:
     except (OSError, ValueError) as error:  # ValueError: a name that contains a null character
         raise unwritten(path, error, what) from error
     sync_folder(target.parent)
+
+
+def _require_path(path: Any, what: str) -> None:
+    if not isinstance(path, str | os.PathLike):
+        raise ConfigurationError(
+            f"the path of {what} is not a path",
+            place="path",
+            expected="a string or a pathlib.Path",
+            received=described(path),
+            hint='pass the name of a file, such as "runs/first.model"',
+        )
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
@@ -132,7 +147,10 @@ def reading(path: str | os.PathLike[str], what: str) -> Iterator[BinaryIO]:
     ------
     StorageError
         If the file does not exist or cannot be read.
+    ConfigurationError
+        If the path is not one.
     """
+    _require_path(path, what)
     try:
         found = expanded(path)
         _mode(found)
@@ -152,6 +170,7 @@ def make_folder(path: str | os.PathLike[str], what: str) -> Path:
     StorageError
         If it cannot be created, or a file has that name.
     """
+    _require_path(path, what)
     folder = expanded(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -175,6 +194,7 @@ def require_place_for_file(path: str | os.PathLike[str], what: str) -> None:
     StorageError
         If its folder does not exist, it is not a regular file, or writing is not permitted.
     """
+    _require_path(path, what)
     try:
         target = _followed(path)
         if target.is_dir():
@@ -192,6 +212,7 @@ def require_place_for_file(path: str | os.PathLike[str], what: str) -> None:
 
 def require_place_for_folder(path: str | os.PathLike[str], what: str) -> None:
     """Raise an error if a folder cannot be created or written to; see `require_place_for_file`."""
+    _require_path(path, what)
     try:
         target = _followed(path)
         while not target.exists():

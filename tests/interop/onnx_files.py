@@ -14,7 +14,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as NotImp
 from chainrule.interop.onnx.writing.save import model_proto
 
 WITHOUT_DOUBLE = {
-    *("Conv", "ConvTranspose", "AveragePool", "LSTM", "GRU", "RNN", "Det"),
+    *("Conv", "ConvTranspose", "AveragePool", "LSTM", "GRU", "RNN", "Det", "Resize"),
     *("Tan", "Atan", "Sinh", "Cosh", "Asinh", "Acosh", "Atanh"),
 }
 """The nodes in our files that onnxruntime 1.32 does not compute in float64."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
 import tracemalloc
 
 import numpy as np
@@ -14,6 +16,7 @@ from chainrule.callbacks import Checkpoint
 from chainrule.core.errors import StorageError
 from chainrule.core.initializers import KNOWN, Initializer
 from chainrule.storage import sealed_file
+from chainrule.storage.classes import class_of, known_classes
 from laws.unusual_layers import BatchNorm, Dropout, Shuffled
 
 
@@ -193,3 +196,53 @@ def test_the_repr_of_a_hostile_nest_takes_little_memory():
     finally:
         tracemalloc.stop()
     assert len(str(caught.value)) < 1000
+
+
+# ------------------------------------------------------------------------------- from ONNX
+
+
+def test_a_model_that_came_from_onnx_loads_in_a_program_without_onnx(tmp_path):
+    from chainrule.interop.onnx.reading import functions, layers
+
+    class Scale(Layer):  # a name that one of those layers has, too
+        def forward(self, inputs):
+            return 2 * inputs
+
+        def backward(self, delta):
+            return 2 * delta
+
+    square = Activation(functions.Elementwise("Square"))
+    model = Sequential([Scale(), layers.Scale((2, 3)), square, layers.Reduce("Sum", (1,))])
+    model.build((2, 3), rng=0)
+    model.save(tmp_path / "model.chainrule")
+    x = np.random.default_rng(0).normal(size=(4, 2, 3))
+    code = (
+        "import sys\n"
+        "sys.modules['onnx'] = None\n"
+        "import numpy as np, chainrule\n"
+        "class Scale(chainrule.Layer):\n"
+        "    def forward(self, inputs): return 2 * inputs\n"
+        "model = chainrule.load(sys.argv[1])\n"
+        "np.save(sys.argv[2], model(np.random.default_rng(0).normal(size=(4, 2, 3))))\n"
+    )
+    names = [str(tmp_path / name) for name in ("model.chainrule", "y.npy")]
+    subprocess.run([sys.executable, "-c", code, *names], check=True)
+    assert np.array_equal(np.load(names[1]), model(x))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "chainrule.interop.onnx.reading.layers.np",
+        "chainrule.interop.onnx.reading.layers.Layer",
+        "chainrule.interop.onnx.reading.layers.Nothing",
+        "chainrule.interop.onnx.reading.load._Reader",
+        "this.Layer",
+        "this.layers.Nothing",
+    ],
+)
+def test_a_name_in_a_file_imports_no_other_module(name):
+    before = set(sys.modules)
+    with pytest.raises(StorageError, match="which this program does not have"):
+        class_of(name, "class", known_classes(()))
+    assert all(new.startswith("chainrule.") for new in set(sys.modules) - before)

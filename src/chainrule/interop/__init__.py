@@ -18,6 +18,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from chainrule.core.extras import required
 from chainrule.core.hints import missing_name
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ if not TYPE_CHECKING:  # with a __getattr__, type checkers would accept any name
     def __getattr__(name: str) -> Any:
         if name not in __all__:
             raise missing_name(__name__, name)
+        if name == "onnx":  # its layers work without the library
+            required("onnx", "interop.onnx needs")
         return importlib.import_module(f"{__name__}.{name}")
 
 

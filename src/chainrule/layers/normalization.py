@@ -299,6 +299,10 @@ class BatchNorm(_ByChannels, repr=False):
         self.running_variance = self.buffer("running_variance", input_shape[-1:], "ones")
 
     def apply(self, inputs: Array) -> Array:
+        return self._applied(inputs)
+
+    @as_operation
+    def _applied(self, inputs: Array) -> Array:
         deviation = np.sqrt(self.running_variance.value + self.epsilon)
         outputs = (inputs - self.running_mean.value) * (self.scale.value / deviation)
         outputs += self.shift.value
@@ -392,6 +396,13 @@ class GroupNorm(_ByChannels, repr=False):
                 received=f"{self.groups} groups, rows {batch_of(input_shape)}",
                 hint=f"groups: {textwrap.shorten(divisors, 60, placeholder=' …')}",
             )
+
+    def apply(self, inputs: Array) -> Array:
+        return self._applied(inputs)
+
+    @as_operation
+    def _applied(self, inputs: Array) -> Array:
+        return super().apply(inputs)
 
     def _samples(self, shape: Shape) -> int:
         return shape[0]

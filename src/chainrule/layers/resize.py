@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 from attrs import field
 
-from chainrule.core.arrays import places
+from chainrule.core.arrays import as_operation, places
 from chainrule.core.equations import Equations
 from chainrule.core.errors import ShapeError
 from chainrule.core.layer import Layer
@@ -84,9 +84,7 @@ class Upsample(Layer, repr=False):
         self._factors(input_shape)
 
     def forward(self, inputs: Array) -> Array:
-        for axis, factor in enumerate(self._factors(inputs.shape[1:]), 1):
-            inputs = _stretched(inputs, axis, self._distances(factor))
-        return inputs
+        return self._upsampled(inputs)
 
     def backward(self, delta: Array) -> Array:
         for axis, factor in enumerate(self._factors(delta.shape[1:]), 1):
@@ -94,6 +92,12 @@ class Upsample(Layer, repr=False):
         return delta
 
     apply = forward
+
+    @as_operation
+    def _upsampled(self, inputs: Array) -> Array:
+        for axis, factor in enumerate(self._factors(inputs.shape[1:]), 1):
+            inputs = _stretched(inputs, axis, self._distances(factor))
+        return inputs
 
     def equations(self) -> Equations:
         *sizes, channels = _sizes_on_paper(self.input_shape)

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import field
 
-from chainrule.core.arrays import has_values, places
+from chainrule.core.arrays import as_operation, has_values, places
 from chainrule.core.equations import Equations
 from chainrule.core.errors import ShapeError
 from chainrule.core.initializers import Normal
@@ -183,7 +183,7 @@ class SpectralConvolution(Layer, repr=False):
     def _matrices(self) -> Array:
         """W as one complex matrix (C_in, filters) for each mode."""
         pairs = np.reshape(self.weights.value, (-1, *self.weights.shape[-3:]))
-        return pairs[..., 0] + 1j * pairs[..., 1]
+        return as_complex(pairs[..., 0], pairs[..., 1])
 
     def _spectrum(self, signal: Array) -> Array:
         """F x on the modes, one matrix (batch, channels) for each."""
@@ -215,6 +215,12 @@ def _real_transform(signal: Array, axis: int, modes: int) -> Array:
         return np.take(np.fft.rfft(signal, axis=axis), np.arange(modes), axis=axis)
     waves = _real_waves(size, modes, signal)
     real, imaginary = np.split(_along(waves, signal, axis), 2, axis=axis)
+    return as_complex(real, imaginary)
+
+
+@as_operation
+def as_complex(real: Array, imaginary: Array) -> Array:
+    """Complex numbers from their two parts."""
     return real + 1j * imaginary
 
 

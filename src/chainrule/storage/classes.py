@@ -27,6 +27,11 @@ KINDS: dict[str, type] = {"class": Layer, "initializer": Initializer, "function"
 """The kinds of classes under their names in a file, each with its base class."""
 
 
+FROM_ONNX = ("chainrule.interop.onnx.reading.layers", "chainrule.interop.onnx.reading.functions")
+"""Modules of further layers, of models that `interop.onnx.load` makes: imported if a file needs a
+class of theirs. A file names these with their module, as a program may have its own ``Scale``."""
+
+
 def known_classes(given: Iterable[type]) -> Known:
     """All classes that a file may name.
 
@@ -47,15 +52,22 @@ def known_classes(given: Iterable[type]) -> Known:
 
 def name_in_file(cls: type, kind: str, known: Known) -> str:
     """The name of a class, with its module if the program has several classes of that name."""
-    return cls.__name__ if len(known[kind].get(cls.__name__, [])) < 2 else _place(cls)
+    is_only = len(known[kind].get(cls.__name__, [])) < 2 and cls.__module__ not in FROM_ONNX
+    return cls.__name__ if is_only else _place(cls)
 
 
 def class_of(name: Any, kind: str, known: Known) -> Any:
     """The class for a name in a file."""
-    found = known[kind].get(name.rpartition(".")[2], []) if isinstance(name, str) else []
+    module, _, short_name = name.rpartition(".") if isinstance(name, str) else ("", "", "")
+    found = known[kind].get(short_name, [])
     exactly = [cls for cls in found if _place(cls) == name]
-    if len(exactly or found) == 1:
-        return (exactly or found)[0]
+    if module in FROM_ONNX and not exactly:
+        cls = getattr(importlib.import_module(module), short_name, None)
+        is_one = isinstance(cls, type) and issubclass(cls, KINDS[kind]) and _place(cls) == name
+        exactly, found = ([cls], found) if is_one else ([], [])
+    own = [cls for cls in found if cls.__module__ not in FROM_ONNX]
+    if len(exactly or own or found) == 1:
+        return (exactly or own or found)[0]
     if found:
         raise StorageError(
             f"the file needs {name!r}, but this program has {len(found)} classes of that name",

@@ -339,6 +339,50 @@ def test_what_acts_along_a_joined_axis_is_refused():
             onnx.load(model_of(text.format(call=call), opset=13, w=numbers(30, 8)))
 
 
+EQUATIONS = [
+    *("bij,jk->bik", "jk,bij->kbi", "...ij,jk->...ki", "bij,jk->b", "bij,ij,kj->bk", "bij,ji->bj"),
+    *("bij,kj", "bij,bij,jk->bk", "bij,jk->bjki"),
+]
+
+
+@pytest.mark.parametrize("equation", EQUATIONS)
+def test_sums_in_letters_are_those_of_numpy(equation):
+    shapes = {"bij": (5, 6, 4), "...ij": (5, 6, 4), "ij": (6, 4), "ji": (4, 6), "kj": (3, 4)}
+    letters = equation.partition("->")[0].split(",")
+    data = [name for name in letters if name in ("bij", "...ij")]
+    x = [numbers(5, 6, 4, seed=n) for n in range(len(data))]
+    known = {f"w{n}": numbers(*shapes.get(name, (4, 3)), seed=9)
+             for n, name in enumerate(letters) if name not in data}  # fmt: skip
+    rest = iter(f"x{n}" for n in range(len(data)))
+    given = [next(rest) if name in data else f"w{n}" for n, name in enumerate(letters)]
+    rows = ", ".join(f"float[N, 6, 4] x{n}" for n in range(len(data)))
+    text = (
+        f"g ({rows}) => (float[] y) {{ y = Einsum<equation = '{equation}'>({', '.join(given)}) }}"
+    )
+    arrays = known | {f"x{n}": one for n, one in enumerate(x)}
+    wanted = np.einsum(equation, *(arrays[name] for name in given))
+    if "->kbi" in equation:
+        wanted = np.moveaxis(wanted, 1, 0)  # the batch is the first axis here
+    found = onnx.load(model_of(text.replace("'", '"'), **known))(*x)
+    assert np.allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_an_array_as_long_as_an_open_axis_is_added_and_not_joined():
+    text = """g (float[N, T, 2] x) => (float[] y) {{
+        time = Shape<start = 1, end = 2>(x)
+        sizes = Concat<axis = 0>(one, time, two)
+        wide = Expand(w, sizes)
+        y = {call}
+    }}"""
+    arrays = {"one": [1], "two": [2], "w": numbers(1, 1, 2)}
+    x = numbers(3, 5, 2, seed=1)
+    graph = onnx.load(model_of(text.format(call="Add(x, wide)"), **arrays))
+    assert np.allclose(graph(x), x + arrays["w"])
+    for call in ("Concat<axis = 1>(x, wide)", "Conv(x, wide)"):
+        with pytest.raises(StorageError, match="open axis"):
+            onnx.load(model_of(text.format(call=call), **arrays))
+
+
 # ------------------------------------------------------------------------------- weights
 
 

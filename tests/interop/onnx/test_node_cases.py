@@ -44,7 +44,9 @@ def cases():
 
 def are_arrays(data_sets):
     arrays = [one for given, expected in data_sets for one in (*given, *expected)]
-    return all(isinstance(one, np.ndarray) for one in arrays) and all(one for one, _ in data_sets)
+    return all(isinstance(one, np.ndarray | np.generic) for one in arrays) and all(
+        one for one, _ in data_sets
+    )
 
 
 def choices_of_data(case, count):
@@ -77,7 +79,9 @@ def attempts(case):
     for data in choices_of_data(case, len(names)):
         for axis in (0, 1, None):
             given, expected = case.data_sets[0]
-            constants = {name: given[n] for n, name in enumerate(names) if n not in data}
+            constants = {
+                name: np.asarray(given[n]) for n, name in enumerate(names) if n not in data
+            }
             try:
                 model = onnx.load(case.model, constants, {names[n]: axis for n in data})
             except (StorageError, ConfigurationError):

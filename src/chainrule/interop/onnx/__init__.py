@@ -6,7 +6,8 @@
     onnx.load("model.onnx")    a model written by PyTorch, Keras or others, to train further
 
 To write, a tracer flows through a model and records what is computed (`writing`). To read, each
-operator becomes a layer (`reading`).
+operator becomes a layer (`reading`). These layers do not need the library onnx, so a model of them
+that was saved loads without it.
 """
 
 from __future__ import annotations
@@ -16,8 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from chainrule.core.extras import required
 from chainrule.core.hints import missing_name
-
-required("onnx", "interop.onnx needs")
 
 if TYPE_CHECKING:
     from chainrule.interop.onnx.reading.load import load as load
@@ -33,6 +32,7 @@ if not TYPE_CHECKING:  # with a __getattr__, type checkers would accept any name
     def __getattr__(name: str) -> Any:
         if name not in _PLACES:
             raise missing_name(__name__, name)
+        required("onnx", "interop.onnx needs")
         return getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)
 
 

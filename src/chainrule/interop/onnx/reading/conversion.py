@@ -70,7 +70,7 @@ class Conversion:
         Where the same weights are used again in the same way, it is the same layer.
         """
         self.allowance.spend(sum(array.size for array in arrays.values()))
-        given = {name: np.ascontiguousarray(array, self.dtype) for name, array in arrays.items()}
+        given = {name: np.array(array, self.dtype, order="C") for name, array in arrays.items()}
         key = (repr(layer), origin, *map(_digest, given.values())) if origin and given else None
         if key in self.shared:
             found: Node = self.shared[key](*nodes)
@@ -147,12 +147,14 @@ class Site:
             raise RefusedError(f"its {what} depend on the data")
         return found
 
-    def array(self, number: int, what: str) -> npt.NDArray[Any]:
+    def array(self, number: int, what: str, *, may_be_open: bool = False) -> npt.NDArray[Any]:
         """The numbers of a required constant, in the type of the model."""
         found = self.constant(number, what)
         if found is None:
             raise RefusedError(f"it has no {what}")
-        if found.is_repeated or found.array.dtype == object:
+        if found.is_open and not may_be_open:
+            raise RefusedError(f"its {what} depend on the size of an open axis")
+        if found.repeated or found.array.dtype == object:
             raise RefusedError(f"its {what} depend on the size of the batch")
         return found.array.astype(self.dtype)
 

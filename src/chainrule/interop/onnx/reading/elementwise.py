@@ -137,7 +137,8 @@ def converted(site: Site, to: np.dtype[Any]) -> Outputs:
     is_wider = to.kind in "iu" and value.dtype.kind in "iub" and to.itemsize >= value.dtype.itemsize
     if is_wider or (value.dtype.kind in "iub" and to == site.dtype):
         return Value(value.node, value.axes, to, value.flat)
-    if value.dtype == site.dtype and to in (*INTEGERS, np.dtype(bool)):
+    is_condition = to == np.dtype(bool) and value.dtype in INTEGERS
+    if is_condition or (value.dtype == site.dtype and to in (*INTEGERS, np.dtype(bool))):
         of = Elementwise("NonZero" if to == np.dtype(bool) else "Trunc")
         return value.mapped(lambda node: site.call(Activation(of), node), to)
     raise RefusedError(f"it converts {value.dtype} to {to}; the model computes in {site.dtype}")

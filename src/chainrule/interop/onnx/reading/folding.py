@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from chainrule.interop.onnx.reading.values import BATCH, Constant, RefusedError, Size, axis_of
+from chainrule.interop.onnx.reading.values import BATCH, OPEN, Constant, RefusedError, Size, axis_of
 
 LIMIT = 2**26
 """The largest number of elements of a computed constant, unless a weight is larger itself."""
@@ -50,37 +50,56 @@ def fold(
     if rule is None:
         return None
     arrays = [None if one is None else one.array for one in given]
+    if operator == "Range" and any(one is not None and one.dtype == object for one in arrays):
+        return None  # as many as an axis has: `moving.positions`
     known = [one for one in given if one is not None]
     origin: frozenset[str] = frozenset().union(*(one.origin for one in known))
     # What is computed from weights is a weight itself, unless these are used elsewhere, too.
     is_own = operator in MOVING or all(uses[name] < 2 for name in origin)
     is_learned = is_own and any(one.is_learned for one in known)
-    is_repeated = any(one.is_repeated for one in known)
-    sums_one = operator == "MatMul" and known[0].array.shape[-1:] == (1,)
-    if operator == "Shape" and is_repeated:
-        return [Constant(shape_part(_repeated_shape(known[0].array.shape), attributes))]
-    if is_repeated and (operator not in KEEP_REPEATED or sums_one):
-        raise RefusedError("it calculates with an array that is as long as the batch")
+    repeated = _repeated(operator, known, attributes)
+    is_open = any(one.is_open for one in known)
+    if is_open and operator not in KEEP_OPEN:
+        raise RefusedError("it calculates with an array that is as long as an open axis")
+    if operator == "Shape" and repeated:
+        wide: list[int | Size] = list(known[0].array.shape)
+        wide[repeated] = BATCH
+        return [Constant(shape_part(wide, attributes))]
     with np.errstate(all="ignore"):
         try:
             found = rule(arrays, attributes)
         except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
             raise RefusedError(f"its constants do not fit together: {error!s:.100}") from error
     outputs = found if isinstance(found, list) else [found]
-    is_repeated |= operator in ("Expand", "ConstantOfShape") and BATCH in list(
-        np.ravel(_array(arrays[-1]))
-    )
+    if operator in ("Expand", "ConstantOfShape"):
+        given_sizes = list(np.ravel(_array(arrays[-1])))
+        is_open |= OPEN in given_sizes
+        if BATCH in given_sizes:
+            repeated = given_sizes.index(BATCH) - len(given_sizes)
+    if repeated and any(np.shape(one)[repeated:][:1] != (1,) for one in outputs):
+        raise RefusedError("it takes entries of an array that is as long as the batch")
     return [
-        Constant(_plain(np.asarray(one)), is_learned and np.size(one) > 1, is_repeated, origin)
+        Constant(
+            _plain(np.asarray(one)), is_learned and np.size(one) > 1, repeated, origin, is_open
+        )
         for one in outputs
     ]
 
 
-def _repeated_shape(shape: tuple[int, ...]) -> list[int | Size]:
-    """The shape of an array that is as long as the batch along its only axis of size 1."""
-    if shape.count(1) != 1:
-        raise RefusedError("it needs the shape of an array that is as long as the batch")
-    return [BATCH if n == 1 else n for n in shape]
+def _repeated(operator: str, known: Sequence[Constant], attributes: dict[str, Any]) -> int:
+    """The axis of the result that has the size of the batch, as that of the constants; or 0."""
+    found = {one.repeated for one in known} - {0}
+    if not found or operator == "Shape":
+        return max(found, default=0)
+    first, last = known[0], known[-1]
+    sums = operator == "MatMul" and (
+        min(first.array.ndim, last.array.ndim) < 2 or first.repeated == -1 or last.repeated == -2
+    )
+    axis = attributes.get("axis", 0)
+    takes = operator == "Gather" and (axis if axis < 0 else axis - first.array.ndim) >= max(found)
+    if len(found) > 1 or operator not in KEEP_REPEATED or sums or takes:
+        raise RefusedError("it calculates with an array that is as long as the batch")
+    return found.pop()
 
 
 def _plain(array: AnyArray) -> AnyArray:
@@ -264,8 +283,6 @@ def parts_of(size: int, given: Sequence[int] | None, count: int) -> list[int]:
 
 def _range(arrays: Sequence[AnyArray | None], attributes: dict[str, Any]) -> Any:
     start, limit, delta = map(_array, arrays)
-    if any(one.dtype == object for one in (start, limit, delta)):
-        raise RefusedError("its length depends on the size of the batch, or of an open axis")
     count = max(math.ceil((float(limit) - float(start)) / float(delta)), 0)
     _bounded([count])
     return (start + np.arange(count) * delta).astype(start.dtype)
@@ -390,10 +407,10 @@ MOVING = (
 )  # fmt: skip
 """What moves numbers without changing them."""
 
-KEEP_REPEATED = (
-    "Add", "Cast", "CastLike", "Div", "Exp", "Gather", "Identity", "MatMul", "Mul", "Neg", "Slice",
-    "Split", "Sub", "Tanh",
-)  # fmt: skip
+KEEP_OPEN = ("Add", "Cast", "CastLike", "Div", "Exp", "Identity", "Mul", "Neg", "Sub", "Tanh")
+"""What may be done to an array that has size 1 in place of that of an open axis."""
+
+KEEP_REPEATED = (*KEEP_OPEN, "Gather", "MatMul", "Slice", "Split")
 """What may be done to an array that has size 1 in place of that of the batch."""
 
 

@@ -14,7 +14,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 from attrs import field
+from attrs.converters import optional
 
+from chainrule.core.arrays import places
 from chainrule.core.errors import ConfigurationError, ShapeError
 from chainrule.core.layer import Layer
 from chainrule.core.messages import batch_of
@@ -229,6 +231,87 @@ class Unsqueeze(Layer, repr=False):
         return np.squeeze(delta, axis=self.axes)
 
     apply = forward
+
+
+class Positions(Layer, repr=False):
+    """The numbers of the entries along an axis: y = (0, 1, 2, …), the same for every row.
+
+    Forward  y_i = i
+    Backward  ∂C/∂x = 0
+
+    Parameters
+    ----------
+    axis
+        The axis.
+    """
+
+    accepts_any_shape: ClassVar[bool] = True
+
+    axis: int
+
+    def build(self, input_shape: Shape, **options: Any) -> None:
+        if not 0 < self.axis <= len(input_shape):
+            raise ShapeError(
+                f"{self!r}: the rows have no such axis",
+                expected=f"rows with at least {self.axis} axes",
+                received=batch_of(input_shape),
+            )
+
+    def forward(self, inputs: Array) -> Array:
+        self.inputs = inputs
+        return self.apply(inputs)
+
+    def backward(self, delta: Array) -> Array:
+        return np.zeros_like(self.inputs) + np.zeros_like(delta, shape=(1,) * self.inputs.ndim)
+
+    def apply(self, inputs: Array) -> Array:
+        size = inputs.shape[self.axis]
+        numbers = places(size, inputs).astype(inputs.dtype)
+        return np.zeros_like(inputs, shape=(len(inputs), size)) + numbers
+
+
+class Regroup(Layer, repr=False):
+    """The first axes of a row as they are, whatever their sizes, the others in another shape.
+
+    Forward  y has the numbers of x in the same order
+    Backward  ∂C/∂x has the numbers of Δ = ∂C/∂y, in the same order
+
+    Parameters
+    ----------
+    kept
+        How many axes of a row stay.
+    shape
+        The sizes after them, of which one may be −1.
+    """
+
+    accepts_any_shape: ClassVar[bool] = True
+
+    kept: int
+    shape: tuple[int, ...] = field(converter=plain)
+
+    def build(self, input_shape: Shape, **options: Any) -> None:
+        rest = input_shape[self.kept :]
+        have, wanted = math.prod(rest), math.prod(n for n in self.shape if n != -1)
+        if -1 in self.shape and wanted:
+            wanted = have if have % wanted == 0 else -1
+        if len(input_shape) < self.kept or have != wanted:
+            raise ShapeError(
+                f"{self!r}: the numbers of the rows do not fill the shape",
+                expected=f"{self.kept} axes, and others that fill {self.shape}",
+                received=batch_of(input_shape),
+            )
+
+    def forward(self, inputs: Array) -> Array:
+        self.row = inputs.shape[1:]
+        return self.apply(inputs)
+
+    def backward(self, delta: Array) -> Array:
+        return np.reshape(delta, (len(delta), *self.row))
+
+    def apply(self, inputs: Array) -> Array:
+        first, rest = inputs.shape[: self.kept + 1], math.prod(inputs.shape[self.kept + 1 :])
+        open_size = rest // math.prod(n for n in self.shape if n != -1)
+        return np.reshape(inputs, (*first, *(open_size if n == -1 else n for n in self.shape)))
 
 
 class Take(Layer, repr=False):
@@ -510,6 +593,86 @@ class MatrixProduct(Broadcasting, repr=False):
 
     def apply(self, *inputs: Array) -> Array:
         return np.matmul(*self._aligned(inputs))
+
+
+class Einsum(Broadcasting, repr=False):
+    """A sum of products of the inputs, and of an array of weights, in Einstein's notation.
+
+    Forward  y_out = Σ a_in b_in … over all letters that are not in out, with w as the last factor
+    Backward  ∂C/∂a_in = Σ Δ_out b_in … over all letters that are not in those of a,
+    with Δ = ∂C/∂y; the weights likewise
+
+    Parameters
+    ----------
+    equation
+        The letters, such as ``"nij,jk->nik"``. The inputs and the output begin with that of the
+        batch; the weights do not have it.
+    shape
+        The shape of w; None if there is none.
+    learned
+        Whether w is a parameter; otherwise it is a buffer.
+    """
+
+    equation: str
+    shape: tuple[int, ...] | None = field(default=None, converter=optional(plain))
+    learned: bool = True
+
+    def build(self, *input_shapes: Shape, **options: Any) -> None:
+        self._require_sizes(input_shapes)
+        if self.shape is not None:
+            create = self.parameter if self.learned else self.buffer
+            self.weights = create("weights", self.shape)
+
+    def forward(self, *inputs: Array) -> Array:
+        self.factors = self._with_weights(inputs)
+        return np.einsum(self.equation, *self.factors)
+
+    def backward(self, delta: Array) -> tuple[Array, ...] | Array:
+        deltas = [self._of(number, delta) for number in range(len(self.factors))]
+        if self.shape is not None:
+            of_weights = deltas.pop()
+            if self.learned:
+                self.weights.accumulate(of_weights)
+        return deltas[0] if len(deltas) == 1 else tuple(deltas)
+
+    def apply(self, *inputs: Array) -> Array:
+        return np.einsum(self.equation, *self._with_weights(inputs))
+
+    def _with_weights(self, inputs: tuple[Array, ...]) -> list[Array]:
+        return [*inputs, *([] if self.shape is None else [self.weights.value])]
+
+    def _of(self, number: int, delta: Array) -> Array:
+        """The delta of a factor, from those of the others and of the output."""
+        letters, output = self._letters
+        own, others = letters[number], [*letters[:number], *letters[number + 1 :]]
+        found = "".join(c for c in own if c in output or any(c in one for one in others))
+        factors = [*self.factors[:number], *self.factors[number + 1 :], delta]
+        total = np.einsum(f"{','.join([*others, output])}->{found}", *factors)
+        if found == own:
+            return total
+        repeated = tuple(axis for axis, c in enumerate(own) if c not in found)
+        return np.expand_dims(total, repeated) + np.zeros_like(self.factors[number])
+
+    @property
+    def _letters(self) -> tuple[list[str], str]:
+        inputs, output = self.equation.split("->")
+        return inputs.split(","), output
+
+    def _require_sizes(self, rows: tuple[Shape, ...]) -> None:
+        letters, output = self._letters
+        given = [("n", *row) for row in rows] + ([] if self.shape is None else [self.shape])
+        sizes: dict[str, Any] = {}
+        fits = len(letters) == len(given) and len({*output}) == len(output)
+        for own, shape in zip(letters, given, strict=False):
+            fits &= len(own) == len(shape) == len({*own})
+            fits &= all(sizes.setdefault(c, n) == n for c, n in zip(own, shape, strict=False))
+        if not fits or not {*output} <= {*sizes}:
+            raise ShapeError(
+                f"{self!r}: the rows do not fit the letters",
+                expected=f"inputs with the axes {self.equation.partition('->')[0]}, each letter "
+                "with one size",
+                received=", ".join(map(batch_of, rows)),
+            )
 
 
 class LogSoftmax(Layer, repr=False):

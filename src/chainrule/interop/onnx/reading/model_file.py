@@ -25,6 +25,7 @@ from attrs import define, frozen
 from chainrule import files
 from chainrule.core.errors import ConfigurationError, StorageError
 from chainrule.core.extras import required
+from chainrule.core.terminal import described
 from chainrule.interop.onnx.reading.folding import dtype_of
 from chainrule.interop.onnx.reading.values import RefusedError
 
@@ -99,8 +100,10 @@ def read(given: Any) -> Source:
     if not isinstance(given, str | os.PathLike):
         raise ConfigurationError(
             "load: this is nothing that a model can be read from",
+            place="source",
             expected="a path, the bytes of a file, or an onnx.ModelProto",
-            received=type(given).__name__,
+            received=described(given),
+            hint='pass the name of a file, such as "model.onnx"',
         )
     place = os.fspath(given)
     content = files.read(place, "an ONNX model")

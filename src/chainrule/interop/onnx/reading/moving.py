@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.graph.graph import output_shapes_of
 from chainrule.graph.node import Node
 from chainrule.interop.onnx.reading.conversion import Outputs, Site
 from chainrule.interop.onnx.reading.folding import (
@@ -22,7 +23,7 @@ from chainrule.interop.onnx.reading.folding import (
     shape_part,
     sizes,
 )
-from chainrule.interop.onnx.reading.layers import Border, Expand, Take
+from chainrule.interop.onnx.reading.layers import Border, Expand, Positions, Regroup, Take
 from chainrule.interop.onnx.reading.values import (
     BATCH,
     OPEN,
@@ -58,6 +59,17 @@ def size(site: Site) -> Outputs:
     if any(isinstance(n, Size) for n in taken):
         raise RefusedError("the number of elements depends on the size of the batch")
     return [Constant(np.asarray(math.prod(taken), np.int64))]
+
+
+def positions(site: Site) -> Outputs:
+    """The numbers 0, 1, 2, … of the entries along an open axis."""
+    start, limit, step = (site.constant(n, "limits") for n in range(3))
+    size = None if limit is None else limit.array.item()
+    is_plain = start is not None and step is not None and start.array == 0 and step.array == 1
+    if start is None or not isinstance(size, Size) or size != OPEN or not is_plain:
+        raise RefusedError("its length is not the size of an open axis")
+    node, place = size.origin
+    return Value(site.call(Positions(place), node), (1,), start.array.dtype)
 
 
 def transpose(site: Site) -> Outputs:
@@ -194,6 +206,14 @@ def _joined_batch(
         return None
     row = [n for n in value.sizes if n != BATCH]
     (count, is_open), size = _count(row), site.model.batch_size
+    first = wanted[0] if wanted else 1
+    if (isinstance(first, Size) and first.opens) or (
+        first == -1 and size is None and value.batch == 0 and is_open > list(wanted).count(OPEN)
+    ):
+        for length in range(value.rank, 1, -1):  # all axes in front of those that remain
+            if _count(value.sizes[length:]) == _count(wanted[1:]):
+                return 0, list(value.sizes[:length])
+        return None
     named = [n for n in wanted if n != -1 and not isinstance(n, Size)]
     found = [
         (n, one.factor) for n, one in enumerate(wanted) if isinstance(one, Size) and one.factor > 1
@@ -226,11 +246,18 @@ def _joined_batch(
 
 
 def _reshape(site: Site, node: Node, rest: Sequence[int | Size], rank: int) -> Node:
-    if rest.count(OPEN) > 1:
-        raise RefusedError("it reshapes rows with several open axes")
     if len(rest) == 1 and rank == 2:
         return site.call(Flatten(), node)
-    return site.call(Reshape(tuple(-1 if isinstance(n, Size) else n for n in rest)), node)
+    shape = tuple(-1 if isinstance(n, Size) else n for n in rest)
+    kept = 0
+    if rest.count(OPEN) > 1:  # those in front stay as they are
+        row = output_shapes_of(node)[0]
+        pairs = zip(row, rest, strict=False)
+        is_other = [(OPEN if n is None else n) != wanted for n, wanted in pairs]
+        kept = [*is_other, True].index(True)
+    if shape[kept:].count(-1) > 1:
+        raise RefusedError("it reshapes rows with several open axes")
+    return site.call(Regroup(kept, shape[kept:]) if kept else Reshape(shape), node)
 
 
 def _place_of_batch(site: Site, value: Value, wanted: Sequence[int | Size]) -> int:
@@ -269,6 +296,8 @@ def _solved(rest: list[int | Size], row: Sequence[int | Size]) -> list[int | Siz
         elif is_open > is_named:
             rest[rest.index(-1)] = OPEN  # a multiple of an open axis, which the layer determines
             return rest
+        if is_open > is_named + 1:
+            return rest  # several open axes as one
     if _count(rest) != (count, is_open):
         raise RefusedError(f"rows of the shape {tuple(row)} do not fill {tuple(rest)}")
     return rest
@@ -326,6 +355,8 @@ def _as_rows(site: Site, one: Operand | None, order: Sequence[int], main: Value)
         return site.rows(one, order)
     if one is None or one.array.ndim != main.rank or one.array.dtype.kind not in "f":
         raise RefusedError("a constant that it joins has another number of axes, or is not a float")
+    if one.is_open:
+        raise RefusedError("a constant that it joins is as long as an open axis")
     if main.batch is not None and one.array.shape[main.batch] != 1:
         raise RefusedError("a constant that it joins is different for each row of the batch")
     array = one.array if main.batch is None else np.squeeze(one.array, axis=main.batch)

@@ -15,6 +15,7 @@ from chainrule.interop.onnx.reading import (
     recurrences,
     reductions,
     resizing,
+    sums,
 )
 from chainrule.interop.onnx.reading.conversion import Rule
 
@@ -62,7 +63,9 @@ def _moves(rule: Rule, becomes: str) -> Operator:
 
 
 def _reduction(name: str) -> Operator:
-    return Operator(reductions.reduction(name), f'Reduce("{name}")')
+    is_exact = name in ("Max", "Min", "Sum")
+    becomes = f'Reduce("{name}")'
+    return Operator(reductions.reduction(name), becomes, calculates_integers=is_exact)
 
 
 OPERATORS: dict[str, Operator] = {
@@ -87,9 +90,11 @@ OPERATORS: dict[str, Operator] = {
     "ConvTranspose": Operator(products.conv_transpose, "TransposedConvolution"),
     "Cos": _function(),
     "Cosh": _function(),
+    "CumSum": Operator(reductions.running_sum, "Mix"),
     "DepthToSpace": _moves(moving.depth_to_space, "Reshape, Permute"),
     "Div": Operator(elementwise.divide, "Binary"),
     "Dropout": Operator(elementwise.dropout, "Dropout"),
+    "Einsum": Operator(sums.einsum, "Einsum"),
     "Elu": Operator(elementwise.elu, 'Activation("elu")'),
     "Equal": _comparison(),
     "Erf": _function(),
@@ -131,6 +136,7 @@ OPERATORS: dict[str, Operator] = {
     "PRelu": Operator(elementwise.prelu, "PReLU"),
     "Pad": _moves(moving.pad, "Pad, or Border"),
     "Pow": Operator(elementwise.power, "Activation, or Binary"),
+    "Range": Operator(moving.positions, "Positions, for an open axis"),
     "RMSNormalization": Operator(products.rms_norm, "RMSNorm"),
     "RNN": Operator(recurrences.recurrent, "SimpleRNN"),
     "Reciprocal": _function(),

@@ -17,10 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from chainrule.graph.node import Node
+from chainrule.interop.onnx.reading import sums
 from chainrule.interop.onnx.reading.conversion import Outputs, Site
 from chainrule.interop.onnx.reading.elementwise import activated
 from chainrule.interop.onnx.reading.functions import Elementwise
-from chainrule.interop.onnx.reading.layers import LogSoftmax, MatrixProduct, Shift
+from chainrule.interop.onnx.reading.layers import LogSoftmax, MatrixProduct, Mix, Shift
 from chainrule.interop.onnx.reading.moving import placed, refuse_large, reshaped
 from chainrule.interop.onnx.reading.values import (
     Constant,
@@ -67,7 +68,7 @@ def gemm(site: Site) -> Outputs:
     return Value(node, product.axes, product.dtype)
 
 
-def _dense(site: Site, value: Value, matrix: FloatArray, biases: FloatArray | None) -> Value:
+def _dense(site: Site, value: Value, matrix: FloatArray, biases: FloatArray | None = None) -> Value:
     """The product of the last axis with a matrix."""
     if matrix.ndim != 2 or not matrix.size or value.sizes[-1] != len(matrix):
         raise RefusedError(f"a matrix of shape {matrix.shape} does not fit {value.sizes}")
@@ -90,16 +91,31 @@ def matmul(site: Site) -> Outputs:
     """`Dense` for a matrix of weights, on either side; a product of two values otherwise."""
     a, b = site.inputs
     if isinstance(a, Value) and isinstance(b, Constant) and b.array.ndim == 2:
-        return _dense(site, a, site.array(1, "matrix"), None)
+        make = _dense if _may_learn(b) else _mixed
+        return make(site, a, site.array(1, "matrix"))
     if isinstance(b, Value) and isinstance(a, Constant) and a.array.ndim == 2 and b.rank > 1:
         # y = W x is yᵀ = xᵀ Wᵀ, and the two last axes are only noted the other way round.
-        turned = _dense(site, _swapped(b), site.array(0, "matrix").T, None)
-        return _swapped(turned)
-    if isinstance(a, Value) and isinstance(b, Constant) and b.array.ndim == 1:
-        column = site.array(1, "vector")[:, np.newaxis]
-        product = _dense(site, a, column, None)
+        make = _dense if _may_learn(a) else _mixed
+        return _swapped(make(site, _swapped(b), site.array(0, "matrix").T))
+    if isinstance(a, Value) and isinstance(b, Constant) and b.array.ndim == 1 and _may_learn(b):
+        product = _dense(site, a, site.array(1, "vector")[:, np.newaxis])
         return reshaped(site, product, product.sizes[:-1])
     return _product(site)
+
+
+def _may_learn(constant: Constant) -> bool:
+    """Whether it is a matrix of weights; one number among layers is none, but here it is one."""
+    return constant.is_learned or (constant.array.size == 1 and bool(constant.origin))
+
+
+def _mixed(site: Site, value: Value, matrix: FloatArray) -> Value:
+    """The product of the last axis with a fixed matrix."""
+    place = value.axes[-1]
+    if place is None or value.sizes[-1] != len(matrix) or not matrix.size:
+        return _product(site)
+    refuse_batch(value, [value.rank - 1], "multiplies")
+    node = site.call(Mix(matrix.shape[1], len(matrix), place), value.node, matrix=matrix.T)
+    return Value(node, value.axes, value.dtype)
 
 
 def _swapped(value: Value) -> Value:
@@ -110,17 +126,15 @@ def _swapped(value: Value) -> Value:
 def _product(site: Site) -> Value:
     ranks = [one.rank if isinstance(one, Value) else one.array.ndim
              for one in site.inputs if one is not None]  # fmt: skip
-    if min(ranks) < 2:
-        raise RefusedError("one of its inputs is a vector")
     rank = max(ranks)
     values = [one for one in site.inputs if isinstance(one, Value)]
+    if min(ranks) < 2 or any(one.batch is not None and one.batch >= one.rank - 2 for one in values):
+        return sums.product(site)
     wide = [one.with_axes([None] * (rank - one.rank) + list(one.axes)) for one in values]
     batches = {one.batch for one in wide if one.batch is not None}
     if len(batches) > 1:
         raise RefusedError("the batch is not the same axis of both inputs")
     batch = next(iter(batches), None)
-    if batch is not None and batch >= rank - 2:
-        raise RefusedError("it multiplies along the batch")
     if batch is not None and any(one.batch is None and one.sizes[batch] != 1 for one in wide):
         raise RefusedError("one of its inputs has another axis in place of the batch")
     order = [n for n in range(rank) if n != batch]
@@ -331,16 +345,20 @@ def batch_norm(site: Site) -> Outputs:
     if site.attributes.get("training_mode", 0):
         raise RefusedError("training_mode=1: it normalises with the batch at inference")
     scale, shift, mean, variance = (site.array(n, "statistics") for n in range(1, 5))
-    momentum = float(site.attributes.get("momentum", 0.9))
+    momentum = _single(site, "momentum", 0.9)
     layer = BatchNorm(momentum if 0 <= momentum < 1 else 0.9, _epsilon(site))
     return _by_channels(
         site, layer, scale=scale, shift=shift, running_mean=mean, running_variance=variance
     )
 
 
-def _epsilon(site: Site, default: float = 1e-5) -> float:
+def _epsilon(site: Site) -> float:
+    return _single(site, "epsilon", 1e-5)
+
+
+def _single(site: Site, name: str, default: float) -> float:
     # The file has it in single precision.
-    return float(np.format_float_positional(np.float32(site.attributes.get("epsilon", default))))
+    return float(np.format_float_positional(np.float32(site.attributes.get(name, default))))
 
 
 def _by_channels(site: Site, layer: Any, **arrays: FloatArray) -> Value:

@@ -10,12 +10,14 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from chainrule.core.layer import Layer
 from chainrule.interop.onnx.reading.conversion import Outputs, Rule, Site
 from chainrule.interop.onnx.reading.elementwise import activated
 from chainrule.interop.onnx.reading.folding import integers
 from chainrule.interop.onnx.reading.functions import Elementwise
-from chainrule.interop.onnx.reading.layers import Reduce, WideAveragePool, WideMaxPool
+from chainrule.interop.onnx.reading.layers import Mix, Reduce, WideAveragePool, WideMaxPool
 from chainrule.interop.onnx.reading.moving import placed, refuse_large, renumbered
 from chainrule.interop.onnx.reading.products import alike, padding, space
 from chainrule.interop.onnx.reading.values import RefusedError, Size, Value, axis_of, refuse_batch
@@ -60,6 +62,20 @@ def reduced(site: Site, value: Value, operator: str, axes: Sequence[int], *, kee
     if not keep:
         after = tuple(place for n, place in enumerate(after) if n not in axes)
     return Value(node, after, value.dtype)
+
+
+def running_sum(site: Site) -> Outputs:
+    """CumSum: a product with a triangular matrix."""
+    value, given = site.value(), integers(site.constant(1, "axis"), "axis")
+    axis = axis_of(given[0], value.rank)
+    refuse_batch(value, [axis], "sums")
+    size, place = value.sizes[axis], value.axes[axis]
+    if isinstance(size, Size) or place is None:
+        raise RefusedError(f"the size of axis {axis} is not known, or 1")
+    refuse_large(size, 2**12)
+    matrix = np.tri(size, size, -int(site.attributes.get("exclusive", 0)))
+    matrix = matrix.T if site.attributes.get("reverse", 0) else matrix
+    return value.mapped(lambda node: site.call(Mix(size, size, place), node, matrix=matrix))
 
 
 def _layer(operator: str, places: list[int], value: Value) -> Layer:

@@ -15,12 +15,13 @@ operator needs another order than the array has, which for a usual network is on
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from chainrule.core.layer import Layer
 from chainrule.graph.graph import output_shapes_of
@@ -37,21 +38,29 @@ class RefusedError(Exception):
 class Size:
     """A size that is known only when the model is used: that of the batch, or of an open axis.
 
-    The batch times a number is the size of an axis that joins the batch with others.
+    The batch times a number, or times open axes, is the size of an axis that joins it with others.
+    The origin of an open axis is a node and the axis of its array.
     """
 
     name: str
     factor: int = 1
+    opens: int = 0
+    origin: Any = field(default=None, eq=False)
 
     def __mul__(self, other: Any) -> Size:
-        if self.name != "batch" or not isinstance(other, int | np.integer):
+        if self.name != "batch":
+            return other * self if other == BATCH else NotImplemented
+        if other == OPEN:
+            return Size(self.name, self.factor, self.opens + 1)
+        if not isinstance(other, int | np.integer):
             return NotImplemented
-        return Size(self.name, self.factor * int(other))
+        return Size(self.name, self.factor * int(other), self.opens)
 
     __rmul__ = __mul__
 
     def __repr__(self) -> str:
-        return self.name if self.factor == 1 else f"{self.name} · {self.factor}"
+        number = "" if self.factor == 1 else f" · {self.factor}"
+        return self.name + " · open" * self.opens + number
 
 
 BATCH, OPEN = Size("batch"), Size("open")
@@ -69,20 +78,24 @@ class Constant:
         The numbers; with dtype object if some of them are a `Size`.
     is_learned
         Whether it is a weight of the model, or was computed from one. A number by itself is not.
-    is_repeated
-        Whether the array has size 1 along an axis that has the size of the batch.
+    repeated
+        The axis that has the size of the batch, and has size 1 in the array: −1 is the last one, 0
+        means that there is none.
     origin
         The names of the weights that it is, or was computed from.
+    is_open
+        Whether it has size 1 along axes that have the size of an open one.
     """
 
     array: npt.NDArray[Any]
     is_learned: bool = False
-    is_repeated: bool = False
+    repeated: int = 0
     origin: frozenset[str] = frozenset()
+    is_open: bool = False
 
     def as_array(self, array: npt.NDArray[Any]) -> Constant:
         """The same weights in another shape or order."""
-        return Constant(array, self.is_learned, self.is_repeated, self.origin)
+        return evolve(self, array=array)
 
 
 @frozen(eq=False)
@@ -131,10 +144,11 @@ class Value:
     @property
     def sizes(self) -> Sizes:
         """The shape that ONNX sees."""
-        batch = BATCH
-        for place in self.group:
-            batch = batch * (self.row[place - 1] if place else 1)
-        array = (batch, *(OPEN if n is None else n for n in self.row))
+        row = [
+            Size("open", origin=(self.node, place)) if n is None else n
+            for place, n in enumerate(self.row, 1)
+        ]
+        array = (math.prod([BATCH, *(row[n - 1] for n in self.group if n)]), *row)
         return tuple(1 if place is None else array[place] for place in self.axes)
 
     @property

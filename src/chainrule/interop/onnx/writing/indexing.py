@@ -228,15 +228,23 @@ def _sliced(x: Traced, cut: Sequence[tuple[int, Range]]) -> Traced:
     starts, stops, axes, steps = [], [], [], []
     for axis, r in cut:
         shape[axis] = r.count
-        starts.append(r.start)
-        is_end = same(r.stop, x.shape[axis]) and r.step > 0
-        stops.append(END if is_end else -END if r.step < 0 and int(r.stop) < 0 else r.stop)
+        n = x.shape[axis]
+        starts.append(_from_end(r.start, n))
+        is_end = same(r.stop, n) and r.step > 0
+        is_start = r.step < 0 and int(r.stop) < 0
+        stops.append(END if is_end else -END if is_start else _from_end(r.stop, n))
         axes.append(axis)
         steps.append(r.step)
     inputs = [x, *map(writer.integers, (starts, stops, axes))]
     if any(step != 1 for step in steps):
         inputs.append(writer.integers(steps))
     return new(x.graph, "Slice", inputs, shape, x.dtype)
+
+
+def _from_end(place: int, n: int) -> int:
+    """A place in an open axis, counted from the end if it is a fixed number of entries away."""
+    away = place - n if isinstance(n, Size) else 0
+    return place if isinstance(away, Size) or away >= 0 else away
 
 
 def _gathered(x: Traced, parts: Sequence[Any]) -> Traced:

@@ -17,9 +17,11 @@ import numpy as np
 
 from chainrule.interop.onnx.writing.moving import padded_by, reduced, transposed
 from chainrule.interop.onnx.writing.sizes import Size
+from chainrule.interop.onnx.writing.spectra import complex_of
 from chainrule.interop.onnx.writing.traced import Trace, Traced, as_traced, converted, new, refused
-from chainrule.layers import correlation, functions, pooling, softmax, windows
-from chainrule.layers.normalization import LayerNorm
+from chainrule.layers import correlation, functions, pooling, softmax, spectral, windows
+from chainrule.layers.normalization import BatchNorm, GroupNorm, LayerNorm
+from chainrule.layers.resize import Upsample
 from chainrule.layers.windows import Windows, folded, padded, reach
 
 FLOAT32 = np.dtype(np.float32)
@@ -242,6 +244,21 @@ def _averaged(trace: Trace, x: Any, windows: Windows) -> Any:
     return _pool(trace, "AveragePool", x, windows, count_include_pad=0)
 
 
+def _upsampled(trace: Trace, layer: Any, inputs: Any) -> Any:
+    """`Upsample`."""
+    x, factors = channels_first(as_traced(trace, inputs)), layer._factors(inputs.shape[1:])
+    shape = (*x.shape[:2], *(f * n for f, n in zip(factors, x.shape[2:], strict=True)))
+    scales = as_traced(trace, np.array([1, 1, *factors], np.float32))
+    of = {"nearest": ("asymmetric", "floor"), "linear": ("half_pixel", None)}
+    mode, nearest = of[layer.method]
+    return channels_last(
+        new(
+            trace, "Resize", [x, "", scales], shape, x.dtype, mode=layer.method,
+            coordinate_transformation_mode=mode, nearest_mode=nearest,
+        )
+    )  # fmt: skip
+
+
 # ------------------------------------------------------------------------------- elementwise
 
 
@@ -272,13 +289,42 @@ def _hard_sigmoid(trace: Trace, function: Any, z: Any) -> Any:
     return new(trace, "HardSigmoid", [z], z.shape, z.dtype, alpha=1 / 6, beta=0.5)
 
 
-def _normalized(trace: Trace, layer: Any, inputs: Any) -> Any:
-    """`LayerNorm.apply`; the node has ε in float32."""
-    if type(layer) is not LayerNorm or inputs.dtype != FLOAT32:
+# ------------------------------------------------------------------------------- normalisations
+
+
+def _batch_normalized(trace: Trace, layer: Any, inputs: Any) -> Any:
+    """`BatchNorm.apply`; the node has ε in float32."""
+    if type(layer) is not BatchNorm or inputs.dtype != FLOAT32:
         return NotImplemented
+    parts = (layer.scale, layer.shift, layer.running_mean, layer.running_variance)
+    x = channels_first(as_traced(trace, inputs))
+    given = [x, *(part.value for part in parts)]
+    options = {"epsilon": layer.epsilon, "momentum": layer.momentum}
+    return channels_last(new(trace, "BatchNormalization", given, x.shape, x.dtype, **options))
+
+
+def _group_normalized(trace: Trace, layer: Any, inputs: Any) -> Any:
+    """`GroupNorm.apply`, in few nodes, for axes of any size."""
+    x = np.reshape(inputs, (*inputs.shape[:-1], layer.groups, layer._width))
+    n = np.reshape(_standardized(layer, x, (*range(1, x.ndim - 2), x.ndim - 1)), inputs.shape)
+    return n * layer.scale.value + layer.shift.value
+
+
+def _vectors_normalized(trace: Trace, layer: Any, inputs: Any) -> Any:
+    """`LayerNorm.apply` and `RMSNorm.apply`; the node of the first has ε in float32."""
+    if type(layer) is not LayerNorm or inputs.dtype != FLOAT32:
+        n = _standardized(layer, inputs, -1) * layer.scale.value
+        return n + layer.shift.value if layer.is_centered else n
     given = [inputs, layer.scale.value, layer.shift.value]
     options = {"axis": -1, "epsilon": layer.epsilon}
     return new(trace, "LayerNormalization", given, inputs.shape, inputs.dtype, **options)
+
+
+def _standardized(layer: Any, x: Any, axes: Any) -> Any:
+    """(x − μ) / √(σ² + ε)."""
+    if layer.is_centered:
+        x = x - np.mean(x, axis=axes, keepdims=True)
+    return x / np.sqrt(np.mean(x * x, axis=axes, keepdims=True) + layer.epsilon)
 
 
 OPERATIONS: dict[Any, Callable[..., Any]] = {
@@ -291,8 +337,12 @@ OPERATIONS: dict[Any, Callable[..., Any]] = {
     pooling.largest: _largest,
     pooling.averaged: _averaged,
     pooling.mean: lambda trace, entries: reduced("ReduceMean", entries, 1),
+    Upsample._upsampled: _upsampled,
     softmax.softmax: _softmax,
-    LayerNorm._applied: _normalized,
+    spectral.as_complex: complex_of,
+    BatchNorm._applied: _batch_normalized,
+    GroupNorm._applied: _group_normalized,
+    LayerNorm._applied: _vectors_normalized,
     functions.Relu.value: _function("Relu", of_double=True),
     functions.Sigmoid.value: _function("Sigmoid", of_double=True),
     functions.LeakyRelu.value: _function("LeakyRelu", alpha="slope"),

@@ -31,7 +31,7 @@ from chainrule.graph.unrolling import input_names
 from chainrule.interop.onnx.writing.inference import TracedGenerator, apply_in_training
 from chainrule.interop.onnx.writing.rules import RULES
 from chainrule.interop.onnx.writing.sizes import Size, SizeFloat
-from chainrule.interop.onnx.writing.traced import Trace, Traced, as_traced
+from chainrule.interop.onnx.writing.traced import Trace, Traced, as_traced, line_of
 from chainrule.interop.onnx.writing.writer import Body, Step, described
 from chainrule.layers.embedding import Embedding
 from chainrule.losses.entropies import NegativeLogLikelihood, SoftmaxCrossEntropy
@@ -358,7 +358,7 @@ def traced_replica(model: Layer, trace: Trace) -> Layer:
         for path, part in model._collected(kind).items():
             if id(part) in parts:
                 continue
-            name = trace.writer.parameter(path, part.value)
+            name = trace.writer.parameter(path, part.value, is_buffer=kind == "_buffers")
             value: Any = Traced(trace, name, part.shape, part.dtype)
             copied = Parameter(path, value, part.open_shape)
             copied._trainable = part.trainable
@@ -384,9 +384,10 @@ def _require_equal(model: Layer, first: _Pass, second: _Pass) -> None:
     one, two = (_needed(each) for each in (first, second))
     for a, b in zip(one, two, strict=False):
         if a.kind != b.kind or not _same_step(a, b, first, second):
-            raise _differs(model, a)
+            raise _differs(model, b)  # the size is larger: a loop that ended in a goes on
     if len(one) != len(two):
-        raise _differs(model, one[min(len(one), len(two)) - 1] if one else None)
+        longer = max(one, two, key=len)
+        raise _differs(model, longer[min(len(one), len(two))])
 
 
 def _needed(each: _Pass) -> list[Step]:
@@ -443,13 +444,14 @@ def _of_batch(one: Any, two: Any, first: _Pass, second: _Pass) -> str | None:
     return None
 
 
-def _differs(model: Layer, step: Step | None) -> ExportError:
-    place, _, kind = (step.name if step else "").rpartition("/")
+def _differs(model: Layer, step: Step) -> ExportError:
+    place = step.name.rpartition("/")[0]
+    line = f", in {line_of(step.line)}" if step.line else ""
     return ExportError(
         "what the model computes depends on the size of an open axis, or of the batch, in a way "
         "that would be frozen into the file",
         place=_place(model, place) if place and place != "sizes" else None,
         expected="code that takes sizes from x.shape, and has no loop or branch over them",
-        received=f"another {kind} for another size" if kind else "another graph",
+        received=f"another {step.kind} for another size{line}",
         hint="build the model for rows of a fixed size; recurrent layers and Scan become loops",
     )

@@ -124,7 +124,7 @@ class Trace:
 
     def add(self, kind: str, inputs: Sequence[str], count: int = 1, **attributes: Any) -> Any:
         """Add a node in the name of the layer at work."""
-        self.writer.place = self.place()
+        self.writer.place, self.writer.line = self.place(), _place_at_work()
         return self.writer.add(kind, inputs, count, **attributes)
 
 
@@ -161,16 +161,27 @@ QUIET = ("numpy", "chainrule.interop", "chainrule.calculus.array_methods", "chai
 
 def _line_at_work() -> str:
     """The line of the layer's code that is being executed, with its file and number."""
+    return line_of(_place_at_work())
+
+
+def _place_at_work() -> tuple[str, int] | None:
+    """The file and the number of that line."""
     frame: Any = sys._getframe(1)
     while frame is not None:
-        module = frame.f_globals.get("__name__") or ""
-        if not module.startswith(QUIET):
-            name, line = frame.f_code.co_filename, frame.f_lineno
-            source = linecache.getline(name, line).strip()
-            where = f"line {line} of {os.path.basename(name)}"
-            return f"{where}: {source}" if source else where
+        if not (frame.f_globals.get("__name__") or "").startswith(QUIET):
+            return frame.f_code.co_filename, frame.f_lineno
         frame = frame.f_back
-    return "unknown code"
+    return None
+
+
+def line_of(place: tuple[str, int] | None) -> str:
+    """A line of code as text, with its file and number."""
+    if place is None:
+        return "unknown code"
+    name, line = place
+    source = linecache.getline(name, line).strip()
+    where = f"line {line} of {os.path.basename(name)}"
+    return f"{where}: {source}" if source else where
 
 
 def _refuse_value(what: str) -> Callable[..., NoReturn]:

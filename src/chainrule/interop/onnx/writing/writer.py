@@ -43,6 +43,7 @@ class Step:
     outputs: tuple[str, ...]
     attributes: dict[str, Any]
     name: str
+    line: tuple[str, int] | None = field(default=None, eq=False)
 
 
 @define(eq=False)
@@ -53,10 +54,12 @@ class Writer:
     ----------
     place
         The path of the layer that computes at the moment: the first part of new names.
+    line
+        The file and line of its code that is executed.
     steps
         The nodes so far.
     constants
-        The initializers by name.
+        The parameters, buffers and other numbers by name.
     axes
         For the name of an open axis, the input and the axis of it that has this size.
     sizes
@@ -64,12 +67,14 @@ class Writer:
     """
 
     place: str = ""
+    line: tuple[str, int] | None = None
     steps: list[Step] = field(factory=list)
     constants: dict[str, Array] = field(factory=dict)
     axes: dict[str, tuple[str, int]] = field(factory=dict)
     sizes: list[Step] = field(factory=list)
     _known: dict[Any, str] = field(factory=dict)
     _used: set[str] = field(factory=set)
+    _learned: set[str] = field(factory=set)
     _numbers: dict[str, int] = field(factory=dict)
 
     def add(self, kind: str, inputs: Sequence[str], count: int = 1, **attributes: Any) -> Any:
@@ -77,7 +82,7 @@ class Writer:
         given = {name: value for name, value in attributes.items() if value is not None}
         name = self.new_name(kind)
         outputs = (name,) if count == 1 else tuple(f"{name}.{n}" for n in range(count))
-        self.steps.append(Step(kind, tuple(inputs), outputs, given, name))
+        self.steps.append(Step(kind, tuple(inputs), outputs, given, name, self.line))
         return outputs[0] if count == 1 else outputs
 
     def new_name(self, kind: str) -> str:
@@ -97,14 +102,16 @@ class Writer:
         self._used.add(name)
         return name
 
-    def parameter(self, path: str, value: Array) -> str:
-        """An initializer with a name of its own."""
+    def parameter(self, path: str, value: Array, *, is_buffer: bool = False) -> str:
+        """A parameter, or a buffer, with a name of its own."""
         self._used.add(path)
         self.constants[path] = value
+        if not is_buffer:
+            self._learned.add(path)
         return path
 
     def constant(self, array: Any) -> str:
-        """An initializer without a name: equal arrays are one."""
+        """Numbers without a name: equal arrays are one."""
         array = np.ascontiguousarray(array).reshape(np.shape(array))
         digest = hashlib.sha256(array.tobytes()).hexdigest()
         key = array.dtype.str, array.shape, digest
@@ -234,11 +241,15 @@ class Writer:
         nodes = [_node(step) for step in steps]
         used = {name for step in steps for name in names_in(step)}
         used.update(output.name for output in outputs)
-        initializers = [
-            numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
-            for name, array in self.constants.items()
-            if name in used
-        ]
+        initializers = []
+        for name, array in self.constants.items():
+            if name not in used:
+                continue
+            tensor = numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
+            if name in self._learned or array.dtype.kind != "f" or not array.ndim:
+                initializers.append(tensor)
+            else:  # a program that trains the model must not take it for weights
+                nodes.insert(0, helper.make_node("Constant", [], [name], name=name, value=tensor))
         graph = helper.make_graph(nodes, name, list(inputs), list(outputs), initializers)
         return helper.make_model(
             graph,
