@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -213,6 +214,40 @@ def test_arithmetic_of_images_keeps_the_channels_last():
     assert GlobalAveragePool in kinds(graph) and kinds(graph)[-1] is Reduce
 
 
+CALLS = [
+    "Mul(a, c)", "Add(a, row)", "Sub(c, a)", "Div(a, c)", "Div(c, a)", "Max(a, c)", "PRelu(a, c)",
+    "Where(m, a, c)", "Concat<axis = 1>(a, more)", "Concat<axis = 3>(more, a)", "Add(a, x)",
+    "Pad<mode = \"edge\">(a, amounts)", "Pad(a, amounts, half)", "Tile(a, times)",
+    "Flatten(a)", "LayerNormalization<axis = 2>(a, row)", "ReduceMax(a, last)",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("call", CALLS, ids=lambda one: one.replace(" ", ""))
+def test_constants_meet_images_entry_by_entry(call):
+    """The array of a has the channels last, and those of the constants have them first."""
+    text = f"""g (float[N, 2, 3, 4] x) => (float[] y) {{
+        a = Conv<kernel_shape = [1, 1]>(x, w)
+        y = {call}
+    }}"""
+    arrays = {
+        "w": numbers(2, 2, 1, 1), "c": numbers(2, 3, 4, seed=1), "row": numbers(3, 4, seed=2),
+        "m": numbers(2, 3, 4, seed=3) > 0, "more": numbers(1, 2, 3, 4, seed=4),
+        "amounts": np.array([0, 0, 1, 0, 0, 0, 2, 1]), "half": np.float32(0.5),
+        "times": np.array([1, 2, 1, 2]), "last": np.array([3]),
+    }  # fmt: skip
+    used = {name: array for name, array in arrays.items() if name in re.findall(r"\w+", text)}
+    rows = 1 if "more" in used else 5  # a constant that is joined is one for all rows
+    assert_as_reference(model_of(text, **used), numbers(rows, 2, 3, 4, seed=5))
+
+
+def test_a_negative_amount_of_padding_cuts():
+    text = "g (float[N, 3, 4] x) => (float[] y) { y = Pad(x, amounts, one) }"
+    model = model_of(text, amounts=np.array([0, -1, 1, 0, 0, -2]), one=np.float32(1))
+    x = numbers(5, 3, 4)
+    expected = np.concatenate([np.ones((5, 2, 1), np.float32), x[:, 1:, :2]], axis=2)
+    assert np.array_equal(onnx.load(model)(x), expected)
+
+
 RECURRENT = """g (float[T, N, 3] x) => (float[T, 1, N, 4] y) {
     y, last = LSTM<hidden_size = 4>(x, w, r)
 }"""
@@ -282,6 +317,101 @@ def test_an_input_without_a_batch_is_a_row():
     x = numbers(5, 3, 4)
     expected = [ReferenceEvaluator(model).run(None, {"x": row})[0][0] for row in x]
     assert np.allclose(graph(x)[:, 0], expected, rtol=1e-5)
+
+
+ROWS = [
+    ("Clip(x, zero, six)", 18), ("Clip(x, zero)", 18), ("Clip<min = 0.0, max = 6.0>(x)", 6),
+    ("ReduceL2(column, one)", 18), ("ReduceSumSquare(column, one)", 18),
+    ("ReduceL1<keepdims = 0>(column, one)", 18), ("ReduceLogSum(exp, one)", 18),
+    ("Cast<to = 1>(truth)", 18), ("Cast<to = 1>(whole)", 18), ("Mul(x, zeros)", 18),
+    ("Pow(half, x)", 18), ("Pow(x, power)", 18), ("PRelu(x, slope)", 18), ("Selu(x)", 18),
+    ("Selu<alpha = 2.0, gamma = 3.0>(x)", 18), ("Sub(six, x)", 18), ("Mean(x, exp)", 18),
+    ("Softmax<axis = 1>(x)", 11), ("BatchNormalization(x, s, t, m, v)", 15),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "opset"), ROWS, ids=lambda one: str(one).replace(" ", ""))
+def test_operators_on_rows_have_the_numbers_of_the_reference(call, opset):
+    nodes = {
+        "column": "column = Unsqueeze(x, one)", "exp": "exp = Exp(x)",
+        "truth": "truth = Cast<to = 9>(x)", "whole": "whole = Cast<to = 7>(x)",
+        "zeros": "zeros = Cast<to = 1>(none)",
+    }  # fmt: skip
+    before = "\n".join(node for name, node in nodes.items() if name in call)
+    text = f"g (float[N, 4] x) => (float[] y) {{ {before} y = {call} }}"
+    arrays = {
+        "zero": np.float32(0), "six": np.float32(6), "one": np.array([1]),
+        "none": np.zeros(4, np.int64), "half": np.float32(0.5), "power": np.float32(3),
+        "slope": numbers(4), "s": numbers(4), "t": numbers(4, seed=1), "m": numbers(4, seed=2),
+        "v": np.exp(numbers(4, seed=3)),
+    }  # fmt: skip
+    used = {name: array for name, array in arrays.items() if name in re.findall(r"\w+", text)}
+    x = np.array([[-7.5, 0.0, 0.25, 3.0], [6.5, -0.75, 9.0, -2.5]], np.float32)
+    assert_as_reference(model_of(text, opset=opset, **used), x)
+
+
+OF_CONSTANTS = [
+    ("Mod<fmod = 1>(a, b)", [-5.0, 5.0, -7.0, 7.0], [3.0, -3.0, 3.0, -3.0]),
+    ("Mod(a, b)", [-5, 5, -7, 7], [3, -3, 3, -3]),
+    ("Div(a, b)", [-5, 5, -7, 7], [3, -3, 3, 3]),
+    ("Pow(a, b)", [2, 3, 4, 5], [0.5, 1.5, 2.0, 2.5]),
+    ("ReduceMean(a)", [1, 2, 4, 4], None),
+    ("ReduceSum<keepdims = 0>(a)", [1.5, 2.5, -1.0, 4.0], None),
+    ("Slice(a, b, ends, axes, steps)", [1, 2, 3, 4], [3]),
+    ("Trilu(square)", None, None),
+    ("Trilu<upper = 0>(square, b)", None, 1),
+    ("Range(a, b, step)", 1.0, 3.5),
+]
+
+
+@pytest.mark.parametrize(("call", "a", "b"), OF_CONSTANTS, ids=lambda one: str(one)[:26])
+def test_constants_are_computed_as_by_the_reference(call, a, b):
+    """What is known when the model is read has the types of ONNX: integers stay integers."""
+    text = f"""g (float[N, 4, 4] x) => (float[N, 4, 4] y) {{
+        made = {call}
+        floats = Cast<to = 1>(made)
+        y = Add(x, floats)
+    }}"""
+    arrays = {
+        "a": a, "b": b, "square": numbers(4, 4), "ends": [-9], "axes": [0], "steps": [-1],
+        "step": 0.7,
+    }  # fmt: skip
+    used = {
+        name: np.asarray(array, np.float32 if "." in str(array) else np.int64)
+        for name, array in arrays.items()
+        if name in re.findall(r"\w+", call)
+    }
+    assert_as_reference(model_of(text, **used), numbers(5, 4, 4))
+
+
+NOT_FINITE = [
+    "Max(x, ones)", "Max(ones, x)", "Min(x, ones)", "Erf(x)", "ThresholdedRelu(x)", "Relu(x)",
+    "Clip(x, one, two)", "LeakyRelu(x)", "Shrink(x)", "HardSigmoid(x)", "Where(truth, x, ones)",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("call", NOT_FINITE, ids=lambda one: one.replace(" ", ""))
+def test_what_is_not_finite_stays_what_the_reference_makes_of_it(call):
+    text = f"g (float[N, 5] x) => (float[N, 5] y) {{ y = {call} }}"
+    arrays = {
+        "ones": np.ones(5, np.float32), "one": np.float32(1), "two": np.float32(2),
+        "truth": np.array([1, 0, 1, 0, 1], bool),
+    }  # fmt: skip
+    used = {name: array for name, array in arrays.items() if name in re.findall(r"\w+", call)}
+    model = model_of(text, **used)
+    x = np.array([[np.nan, np.inf, -np.inf, -2.5, 2.5], [2.5, np.nan, 1.0, -np.inf, 0.0]], "f")
+    with np.errstate(invalid="ignore"):
+        (expected,) = ReferenceEvaluator(model).run(None, {"x": x})
+        found = onnx.load(model)(x)
+    assert np.allclose(found, expected, rtol=1e-6, equal_nan=True)
+
+
+@pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning")
+def test_the_logarithm_of_a_sum_of_powers_does_not_overflow():
+    text = "g (float[N, 3] x) => (float[] y) { y = ReduceLogSumExp<keepdims = 0>(x, axes) }"
+    x = np.array([[900, 901, 0], [-900, -901, -902], [-np.inf] * 3, [0, np.inf, 1]], np.float32)
+    found = onnx.load(model_of(text, axes=np.array([1])))(x)
+    assert np.allclose(found, np.logaddexp.reduce(x.astype(float), axis=1), rtol=1e-6)
 
 
 ATTENTION = """g (float[N, 6, 8] x) => (float[N, 6, 8] y) {{
