@@ -485,6 +485,18 @@ def test_weights_that_are_used_twice_are_one_parameter():
     assert graph.layers[0] is graph.layers[2]
 
 
+def test_a_product_that_is_used_twice_keeps_its_biases_apart():
+    """The biases go into a Dense layer only if nothing else sees the product without them."""
+    for outputs in ("z", "z, float[] a"):
+        text = f"""g (float[N, 4] x) => (float[] {outputs}) {{
+            a = MatMul(x, w)
+            b = Add(a, c)
+            z = {"Mul(b, a)" if outputs == "z" else "Tanh(b)"}
+        }}"""
+        graph = assert_as_reference(model_of(text, w=numbers(4, 4), c=numbers(4)), numbers(5, 4))
+        assert len(graph.parameters.value) == 20
+
+
 def test_equal_weights_with_names_of_their_own_stay_apart():
     text = "g (float[N, 4] x) => (float[N, 4] y) { a = MatMul(x, w) y = MatMul(a, v) }"
     graph = onnx.load(model_of(text, w=np.eye(4, dtype=np.float32), v=np.eye(4, dtype=np.float32)))
@@ -509,6 +521,15 @@ def test_arrays_are_learned_and_single_numbers_are_not():
     }"""
     graph = assert_as_reference(model_of(text, s=numbers(4), t=numbers(4)), numbers(5, 4))
     assert len(graph.parameters.value) == 8
+
+
+def test_the_summand_of_a_product_of_whole_matrices_has_its_factor():
+    text = """g (float[3, 4] x) => (float[3, 2] y) {
+        y = Gemm<alpha = 0.5, beta = 2.0>(x, w, c)
+    }"""
+    x, w, c = numbers(5, 3, 4), numbers(4, 2), numbers(3, 2, seed=1)
+    graph = onnx.load(model_of(text, w=w, c=c), batch_axes={"x": None})
+    assert np.allclose(graph(x), 0.5 * x @ w + 2 * c, rtol=1e-5, atol=1e-6)
 
 
 def test_constants_are_given_by_name():
@@ -549,6 +570,41 @@ def test_layers_with_statistics_and_chance_are_those_of_chainrule():
     arrays = {"s": numbers(4), "t": numbers(4), "m": numbers(4), "v": numbers(4) ** 2}
     graph = assert_as_reference(model_of(text, **arrays), numbers(5, 4))
     assert kinds(graph) == [BatchNorm, Dropout, LayerNorm]
+
+
+def test_the_momentum_of_running_statistics_is_that_of_the_file():
+    text = """g (float[N, 4] x) => (float[N, 4] y) {
+        y = BatchNormalization<momentum = 0.8>(x, s, t, m, v)
+    }"""
+    arrays = {"s": numbers(4), "t": numbers(4), "m": numbers(4), "v": numbers(4) ** 2}
+    graph, x = onnx.load(model_of(text, **arrays)), numbers(5, 4)
+    graph.forward(x)
+    found = graph["batch_norm_1"].running_mean.value
+    assert np.allclose(found, 0.8 * arrays["m"] + 0.2 * x.mean(axis=0), rtol=1e-5, atol=1e-6)
+
+
+def test_the_rate_of_dropout_is_that_of_the_file():
+    text = "g (float[N, 4] x) => (float[N, 4] y) {{ y = {call} }}"
+    for call, opset in (("Dropout<ratio = 0.25>(x)", 10), ("Dropout(x, quarter)", 13)):
+        used = {"quarter": np.float32(0.25)} if opset == 13 else {}
+        graph = onnx.load(model_of(text.format(call=call), opset=opset, **used))
+        assert graph.layers[0].rate == 0.25
+
+
+@pytest.mark.parametrize("opset", [18, 21])
+def test_a_group_norm_has_a_factor_for_each_group_or_each_channel(opset):
+    text = """g (float[N, 6, 3] x) => (float[N, 6, 3] y) {
+        y = GroupNormalization<num_groups = 2, epsilon = 0.01>(x, s, t)
+    }"""
+    count = 2 if opset == 18 else 6
+    x, s, t = numbers(5, 6, 3), numbers(count, seed=1), numbers(count, seed=2)
+    groups = x.reshape(5, 2, 9)
+    centred = groups - groups.mean(axis=2, keepdims=True)
+    normal = centred / np.sqrt(groups.var(axis=2, keepdims=True) + 0.01)
+    scale, shift = (np.repeat(one, 6 // count)[:, np.newaxis] for one in (s, t))
+    expected = normal.reshape(x.shape) * scale + shift
+    found = onnx.load(model_of(text, opset=opset, s=s, t=t))(x)
+    assert np.allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_every_dropout_draws_for_itself():
@@ -676,6 +732,33 @@ def test_what_cannot_be_is_refused_with_the_reason(call, reason):
     with pytest.raises(StorageError) as error:
         onnx.load(model_of(text, **arrays))
     assert reason in str(error.value)
+
+
+def test_an_axis_of_another_input_in_place_of_the_batch_is_refused():
+    text = "g (float[N, 4] x, float[4, 4] z) => (float[] y) {{ y = {call}(x, z) }}"
+    for call in ("Add", "Div", "Concat<axis = 0>"):
+        with pytest.raises(StorageError):
+            onnx.load(model_of(text.format(call=call)), batch_axes={"z": None})
+    with pytest.raises(StorageError, match="multiplies along the batch"):
+        onnx.load(model_of(text.format(call="MatMul")), batch_axes={"z": None})
+
+
+OPTIONS = [
+    ("<hidden_size = 4, clip = 1.0>(x, w, r)", "clip=1"),
+    ('<hidden_size = 4, activations = ["Relu"]>(x, w, r)', "activations=.*Relu"),
+    ("<hidden_size = 4>(x, w, r, , lengths)", "lengths of their own"),
+    ("<hidden_size = 4>(x, w, r, , , h)", "initial state"),
+]
+
+
+@pytest.mark.parametrize(("call", "reason"), OPTIONS, ids=lambda one: str(one)[-20:])
+def test_options_of_recurrent_layers_that_have_no_counterpart_are_refused(call, reason):
+    text = f"g (float[6, N, 3] x) => (float[] y) {{ y, last = RNN{call} }}"
+    arrays = {"w": numbers(1, 4, 3), "r": numbers(1, 4, 4), "h": numbers(1, 2, 4),
+              "lengths": np.array([5, 6], np.int32)}  # fmt: skip
+    used = {name: array for name, array in arrays.items() if name in re.findall(r"\w+", call)}
+    with pytest.raises(StorageError, match=reason):
+        onnx.load(model_of(text, **used), batch_axes={"x": 1})
 
 
 def test_an_operator_of_another_domain_is_named_with_it():
