@@ -851,6 +851,16 @@ def test_callbacks_see_each_epoch_and_their_errors_end_the_fit(iris):
     assert epochs == [1, 2, 3]
 
 
+def test_a_callback_that_changes_the_loss_changes_a_copy(iris):
+    def widen(trainer: Any, epoch: int, figures: Any) -> None:
+        trainer.loss.delta = 5.0
+
+    widens, loss = callbacks.FromFunctions(on_epoch_end=widen), losses.Huber()
+    x, _ = iris
+    Regressor(loss=loss, callbacks=[widens], epochs=1, random_state=0).fit(x, x[:, 0])
+    assert loss == losses.Huber()
+
+
 def test_the_seed_decides(iris):
     x, y = iris
 

@@ -458,6 +458,38 @@ def test_an_axis_that_joins_a_batch_of_fixed_size_with_the_heads():
     assert np.allclose(graph(x[:3]), attention(x[:3], w), rtol=1e-4, atol=1e-5)
 
 
+def test_constants_and_permutations_of_a_joined_axis():
+    text = """g (float[N, 6, 8] x) => (float[] y) {
+        q = Transpose<perm = [1, 0, 2]>(x)
+        joined = Constant<value_ints = [6, -1, 4]>()
+        a = Reshape(q, joined)
+        b = Mul(a, c)
+        t = Transpose<perm = [1, 2, 0]>(b)
+        s = Add(t, d)
+        p = Softmax<axis = -1>(s)
+        back = Transpose<perm = [2, 0, 1]>(p)
+        apart = Constant<value_ints = [6, -1, 8]>()
+        z = Reshape(back, apart)
+        y = Transpose<perm = [1, 0, 2]>(z)
+    }"""
+    model = model_of(text, c=numbers(6, 1, 4), d=numbers(4, 6, seed=1))
+    assert_as_reference(model, numbers(5, 6, 8, seed=2))
+
+
+def test_axes_that_join_the_batch_in_another_order_do_not_meet():
+    text = """g (float[N, 6, 8] x) => (float[] y) {
+        sizes = Constant<value_ints = [-1, 8]>()
+        rows = Reshape(x, sizes)
+        t = Transpose<perm = [1, 0, 2]>(x)
+        columns = Reshape(t, sizes)
+        sum = Add(rows, columns)
+        apart = Constant<value_ints = [-1, 6, 8]>()
+        y = Reshape(sum, apart)
+    }"""
+    with pytest.raises(StorageError, match="not the same axis of all inputs"):
+        onnx.load(model_of(text))
+
+
 def test_what_acts_along_a_joined_axis_is_refused():
     text = """g (float[N, 6, 8] x) => (float[] y) {{
         sizes = Constant<value_ints = [-1, 8]>()
