@@ -257,7 +257,7 @@ TYPES = {
     "powers of booleans": lambda x: np.power(x > 0, 2) + np.power(x < 1, 2) + x,
     "the order of booleans": lambda x: ((x > 0) < (x < 1)) * x,
     "the size of booleans": lambda x: np.abs(x > 0) * x,
-    "where of booleans": lambda x: np.where(x > 0, x > 1, x < -1) * x,
+    "where of booleans": lambda x: np.where(x > 0, x > 1, x < 0.5) * x,
     "rounded integers": lambda x: np.floor(whole(x)) + np.ceil(whole(x)) - np.trunc(whole(x)),
     "the nearest integers": lambda x: np.rint(whole(x)),
     "integers that overflow": lambda x: (20 * x).astype("int8") * np.int8(9) + x,

@@ -389,6 +389,19 @@ def test_models_of_different_seeds_begin_with_the_numbers_of_rank_0():
     assert same_bits(one, other)
 
 
+def test_statistics_begin_with_those_of_rank_0_too():
+    def make(ranks):
+        model = Sequential([Dense(3), BatchNorm(), Dense(2)])
+        model.build((5,), rng=0)
+        model.buffers.value = model.buffers.value + ranks.Get_rank()
+        return trained(model, losses.HalfSquaredError(), X, T, ranks=ranks, batch_size=None)
+
+    one, other = on_ranks(2, make)
+    assert same_bits(one, other)
+    (alone,) = on_ranks(1, make)
+    np.testing.assert_allclose(one.model.buffers.value, alone.model.buffers.value, atol=1e-12)
+
+
 DIFFERENCES = {
     "epochs": (lambda rank: {"epochs": 1 + rank}, "epochs: 2, but 1 on rank 0"),
     "lengths": (lambda rank: {"data": (X[: 41 - rank], T[: 41 - rank])}, "x: 40 of (5,)"),
@@ -573,6 +586,18 @@ def test_an_error_in_a_layer_on_one_rank_is_a_named_error_on_all(how):
         assert same_bits(trainer, of_ranks[0][1])
         assert trainer.history["loss"] == whole.history["loss"]
     assert "'this rank alone'" in str(of_ranks[0][0]) or how != "KeyError"
+
+
+def test_of_several_ranks_that_fail_the_first_is_named():
+    def make(ranks):
+        with as_ranks(ranks).together():
+            if ranks.Get_rank():
+                raise ValueError(f"broken {ranks.Get_rank()}")
+
+    error, *own = on_ranks(3, make)
+    assert isinstance(error, RankError)
+    assert "rank 1 of 3" in str(error) and "broken 1" in str(error)
+    assert [str(each) for each in own] == ["broken 1", "broken 2"]
 
 
 def test_the_parameters_and_statistics_are_those_before_the_failed_step():
@@ -862,6 +887,16 @@ def test_a_callback_cannot_train_on_all_ranks():
 
     for error in on_ranks(2, lambda ranks: with_callback(ranks, nested)):
         assert isinstance(error, ConfigurationError) and "only rank 0 calls" in str(error)
+
+
+def test_after_a_stop_the_ranks_can_train_again():
+    def make(ranks):
+        trainer, _ = with_callback(ranks, stop)
+        trainer.fit(X, T, epochs=1, batch_size=10, progress=False)
+        return trainer
+
+    for trainer in on_ranks(2, make):
+        assert trainer.steps == 5 and trainer.run.reason is None
 
 
 def test_a_rank_other_than_0_can_ask_to_stop():

@@ -224,20 +224,23 @@ CALLS = [
 
 @pytest.mark.parametrize("call", CALLS, ids=lambda one: one.replace(" ", ""))
 def test_constants_meet_images_entry_by_entry(call):
-    """The array of a has the channels last, and those of the constants have them first."""
-    text = f"""g (float[N, 2, 3, 4] x) => (float[] y) {{
+    """The array of a has the channels last, and those of the constants have them first.
+
+    All sizes are equal, so an axis in place of another one is not noticed by its size.
+    """
+    text = f"""g (float[N, 3, 3, 3] x) => (float[] y) {{
         a = Conv<kernel_shape = [1, 1]>(x, w)
         y = {call}
     }}"""
     arrays = {
-        "w": numbers(2, 2, 1, 1), "c": numbers(2, 3, 4, seed=1), "row": numbers(3, 4, seed=2),
-        "m": numbers(2, 3, 4, seed=3) > 0, "more": numbers(1, 2, 3, 4, seed=4),
+        "w": numbers(3, 3, 1, 1), "c": numbers(3, 3, 3, seed=1), "row": numbers(3, 3, seed=2),
+        "m": numbers(3, 3, 3, seed=3) > 0, "more": numbers(1, 3, 3, 3, seed=4),
         "amounts": np.array([0, 0, 1, 0, 0, 0, 2, 1]), "half": np.float32(0.5),
         "times": np.array([1, 2, 1, 2]), "last": np.array([3]),
     }  # fmt: skip
     used = {name: array for name, array in arrays.items() if name in re.findall(r"\w+", text)}
     rows = 1 if "more" in used else 5  # a constant that is joined is one for all rows
-    assert_as_reference(model_of(text, **used), numbers(rows, 2, 3, 4, seed=5))
+    assert_as_reference(model_of(text, **used), numbers(rows, 3, 3, 3, seed=5))
 
 
 def test_a_negative_amount_of_padding_cuts():
@@ -246,6 +249,39 @@ def test_a_negative_amount_of_padding_cuts():
     x = numbers(5, 3, 4)
     expected = np.concatenate([np.ones((5, 2, 1), np.float32), x[:, 1:, :2]], axis=2)
     assert np.array_equal(onnx.load(model)(x), expected)
+
+
+SHAPED = [
+    ("y = DepthToSpace<blocksize = 2>(x)", [8, 2, 3], 18),
+    ('y = DepthToSpace<blocksize = 2, mode = "CRD">(x)', [8, 2, 3], 18),
+    ("y = SpaceToDepth<blocksize = 2>(x)", [2, 4, 6], 18),
+    ("a, b, c = Split<axis = 1, num_outputs = 3>(x) y = Concat<axis = 1>(c, a, b)", [8, 2], 18),
+    ("a, b = Split<axis = 2>(x) y = Sub(b, a)", [3, 4], 11),
+    ("y = MaxPool<kernel_shape = [2, 3], strides = [2, 2], ceil_mode = 1>(x)", [2, 5, 7], 18),
+    ("y = MaxPool<kernel_shape = [2], pads = [0, 1], strides = [3], ceil_mode = 1>(x)", [2, 6], 18),
+    ('y = AveragePool<kernel_shape = [3], auto_pad = "SAME_LOWER", strides = [2]>(x)', [2, 6], 18),
+    ('y = Conv<dilations = [3], auto_pad = "SAME_LOWER">(x, filters)', [2, 6], 18),
+    ("y = Tile(x, times)", [2, 3], 18),
+    ("y = Expand(x, sizes)", [1, 3], 18),
+    ("y = Gather<axis = 2>(x, grid)", [2, 3], 18),
+    ("y = Slice(x, start, end, axes, step)", [2, 5], 18),
+    ("s = Shape<start = 1, end = -1>(x) f = Cast<to = 1>(s) y = Mul(x, f)", [2, 5], 18),
+    ("s = ConstantOfShape<value = float[1] {2.5}>(one) y = Mul(x, s)", [2, 5], 18),
+    ("s = ConstantOfShape(one) y = Add(x, s)", [2, 5], 18),
+]
+
+
+@pytest.mark.parametrize(("nodes", "row", "opset"), SHAPED, ids=lambda one: str(one)[:40])
+def test_operators_that_move_numbers_have_those_of_the_reference(nodes, row, opset):
+    shape = ", ".join(map(str, ["N", *row]))
+    text = f"g (float[{shape}] x) => (float[] y) {{ {nodes} }}"
+    arrays = {
+        "times": np.array([1, 2, 3]), "sizes": np.array([1, 4, 3]), "one": np.array([1]),
+        "grid": np.array([[0, -1], [2, 0]]), "start": np.array([-1]), "end": np.array([-9]),
+        "axes": np.array([2]), "step": np.array([-2]), "filters": numbers(2, 2, 2, seed=1),
+    }  # fmt: skip
+    used = {name: array for name, array in arrays.items() if name in re.findall(r"\w+", text)}
+    assert_as_reference(model_of(text, opset=opset, **used), numbers(3, *row))
 
 
 RECURRENT = """g (float[T, N, 3] x) => (float[T, 1, N, 4] y) {
@@ -752,6 +788,8 @@ REFUSED = [
      "else_branch = e () => (float q) { q = Tanh(x) }>(yes)", "another graph"),
     ("Reshape(x, sizes)", "moves the batch"),
     ("Reshape(x, pairs)", "joins or divides the batch"),
+    ("Squeeze(x, last)", "whose size is not 1"),
+    ("Expand(x, two)", "cannot be repeated"),
 ]  # fmt: skip
 
 
@@ -759,7 +797,7 @@ REFUSED = [
 def test_what_cannot_be_is_refused_with_the_reason(call, reason):
     text = f"g (float[N, 4] x) => (float[] y) {{ y = {call} }}"
     arrays = {"half": np.float32(0.5), "yes": np.True_, "three": numbers(3, 4),
-              "sizes": np.array([2, 2, -1]),
+              "sizes": np.array([2, 2, -1]), "last": np.array([1]), "two": np.array([2]),
               "pairs": np.array([-1, 3])}  # fmt: skip
     with pytest.raises(StorageError) as error:
         onnx.load(model_of(text, **arrays))
