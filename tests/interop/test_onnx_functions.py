@@ -317,6 +317,10 @@ def test_a_type_that_onnx_does_not_allow_is_named():
             ],
             "an index with several arrays",
         ),
+        (
+            lambda x: np.concatenate([x, np.arange(float(len(x)))[:, np.newaxis]], axis=1),
+            "would be frozen into the file",
+        ),
         (lambda x: np.add(x, 1, where=x > 0), "numpy.add with where="),
         (lambda x: np.array([float(v) for v in x[:, 0]]), "float"),
         (lambda x: np.copysign(x, -1.0), "numpy.copysign"),

@@ -193,13 +193,19 @@ LOSSES = {
         losses.MeanSquaredError(),
         lambda r: r.normal(size=(ROWS, 2)),
     ),
+    "steps": (network(3), losses.SoftmaxCrossEntropy(), lambda r: r.integers(0, 3, (ROWS, 5))),
+    "groups": (
+        Sequential([Convolution(4, 3, stride=2, dilation=2, groups=2), Flatten(), Dense(2)]),
+        losses.MeanSquaredError(),
+        lambda r: r.normal(size=(ROWS, 2)),
+    ),
     "convolution": (
         Sequential([Convolution(4, 3, stride=2), MaxPool(2, padding="same"), Flatten(), Dense(2)]),
         losses.MeanSquaredError(),
         lambda r: r.normal(size=(ROWS, 2)),
     ),
 }
-SHAPES = {"attention": (3, 4), "convolution": (7, 6, 1)}
+SHAPES = {"attention": (3, 4), "convolution": (7, 6, 1), "steps": (5, 4), "groups": (7, 6, 2)}
 
 
 @each_dtype

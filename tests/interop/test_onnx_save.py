@@ -220,6 +220,24 @@ def test_open_axes_and_the_batch_have_any_size(make, shapes, dtype):
         assert_computes(proto, inputs, (layer(*inputs),))
 
 
+@pytest.mark.parametrize("make", [lambda: GRU(3), lambda: Scan(cell(), return_sequences=True)])
+def test_what_a_mask_leaves_out_may_be_anything(make):
+    layer, rng = make(), np.random.default_rng(0)
+    layer.build((None, 2), (None,), rng=0, dtype="float32")
+    x = rng.normal(size=(3, 6, 2)).astype("float32")
+    mask = (np.arange(6) < np.array([[6], [2], [4]])).astype("float32")
+    wanted = layer(x, mask)
+    x[mask == 0] = np.nan
+    assert_computes(model_proto(layer), (x, mask), (wanted,))
+
+
+def test_a_periodic_edge_may_be_longer_than_the_row():
+    layer = Convolution(2, 7, padding="periodic")
+    layer.build((2, 1), rng=0, dtype="float32")
+    x = np.random.default_rng(0).normal(size=(3, 2, 1)).astype("float32")
+    assert_computes(model_proto(layer), (x,), (layer(x),))
+
+
 # ------------------------------------------------------------------------------- what a reader sees
 
 
