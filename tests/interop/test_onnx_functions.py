@@ -259,6 +259,7 @@ TYPES = {
     "the size of booleans": lambda x: np.abs(x > 0) * x,
     "where of booleans": lambda x: np.where(x > 0, x > 1, x < 0.5) * x,
     "rounded integers": lambda x: np.floor(whole(x)) + np.ceil(whole(x)) - np.trunc(whole(x)),
+    "integers by way of floats": lambda x: whole(x).astype(x.dtype).astype("int32"),
     "the nearest integers": lambda x: np.rint(whole(x)),
     "integers that overflow": lambda x: (20 * x).astype("int8") * np.int8(9) + x,
     "division of integers": lambda x: whole(x) // 3 + 7 * (whole(x) // -4) + whole(x) % 3,
