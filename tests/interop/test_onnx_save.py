@@ -435,6 +435,31 @@ class Counts(Layer):
         return delta
 
 
+class Diagonals(Layer):
+    """Matrices as large as an open axis."""
+
+    @property
+    def accepted_shapes(self):
+        return ((None, 2),)
+
+    def forward(self, x):
+        n = x.shape[1]
+        above = np.eye(n, n, 1, like=x) - 2 * np.tri(n, n, -2, like=x)
+        return (above @ x).astype(x.dtype)
+
+    def backward(self, delta):
+        return delta
+
+
+def test_diagonals_of_an_open_axis_are_where_numpy_has_them():
+    layer = Diagonals()
+    layer.build((None, 2), dtype="float32")
+    proto = model_proto(layer)
+    for size in (5, 3):
+        x = np.random.default_rng(0).normal(size=(2, size, 2)).astype("float32")
+        assert_computes(proto, (x,), (layer(x),))
+
+
 @each_dtype
 def test_a_layer_of_plain_numpy_needs_no_further_code(dtype):
     model = Sequential([Dense(6), Own()])

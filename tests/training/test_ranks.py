@@ -35,7 +35,7 @@ from chainrule import (
 )
 from chainrule.core import whole_batch
 from chainrule.data.part import Part
-from chainrule.errors import ConfigurationError, DataError, NonFiniteError, RankError
+from chainrule.errors import ConfigurationError, DataError, NonFiniteError, RankError, ShapeError
 from chainrule.training.interruption import Interruption
 from chainrule.training.ranks import Ranks, as_ranks
 from training.thread_ranks import ThreadRank, on_ranks
@@ -445,6 +445,36 @@ def test_ranks_that_differ_are_a_named_error_on_all(difference):
     for error in on_ranks(2, make):
         assert isinstance(error, RankError)
         assert f"rank 1: {text}" in str(error)
+
+
+def test_what_only_rank_0_has_is_a_difference_too():
+    def make(ranks):
+        as_ranks(ranks).require_same(lambda: {"a": 1} | ({} if ranks.Get_rank() else {"b": 2}))
+
+    for error in on_ranks(2, make):
+        assert "rank 1: b: None, but 2 on rank 0" in str(error)
+
+
+def test_generators_of_different_kinds_are_a_named_error():
+    def make(ranks):
+        kind = [np.random.PCG64, np.random.MT19937][ranks.Get_rank()]
+        as_ranks(ranks).share_generator(np.random.Generator(kind(0)))
+
+    error = on_ranks(2, make)[1]
+    assert isinstance(error, RankError)
+    assert (error.expected, error.received) == ("PCG64, as on rank 0", "MT19937")
+
+
+def test_an_error_has_the_same_parts_on_all_ranks():
+    def make(ranks):
+        with as_ranks(ranks).together():
+            if ranks.Get_rank() == 1:
+                raise ShapeError("a", place="b", expected="c", received="d", hint="e")
+
+    for error in on_ranks(2, make):
+        assert isinstance(error, ShapeError)
+        parts = (error.problem, error.place, error.expected, error.received, error.hint)
+        assert parts == ("a", "rank 1 of 2, b", "c", "d", "e")
 
 
 def test_an_error_in_the_arguments_of_one_rank_is_raised_on_all():

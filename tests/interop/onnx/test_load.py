@@ -342,6 +342,16 @@ def test_an_open_time_axis_stays_open():
     assert [graph(numbers(2, steps, 3)).shape for steps in (4, 7)] == [(2, 4, 2), (2, 7, 2)]
 
 
+def test_parts_of_an_open_time_axis():
+    text = "g (float[N, T, 3] x) => (float[] y) { y = Slice(x, start, end, axes, step) }"
+    for start, end, step in ((2, 2**40, 1), (1, -1, 2), (-3, 2**40, 1), (-1, -(2**40), -1)):
+        given = {"start": [start], "end": [end], "axes": [1], "step": [step]}
+        arrays = {name: np.array(one) for name, one in given.items()}
+        model, x = model_of(text, **arrays), numbers(2, 7, 3)
+        assert_as_reference(model, x)
+        assert_as_reference(model, x[:, :5])
+
+
 def test_an_input_without_a_batch_is_a_row():
     text = "g (float[3, 4] x) => (float[3] y) { axes = Constant<value_ints = [1]>() "
     text += "s = ReduceSum<keepdims = 0>(x, axes) a = Constant<value_ints = [0]>() "
@@ -394,6 +404,7 @@ OF_CONSTANTS = [
     ("ReduceMean(a)", [1, 2, 4, 4], None),
     ("ReduceSum<keepdims = 0>(a)", [1.5, 2.5, -1.0, 4.0], None),
     ("Slice(a, b, ends, axes, steps)", [1, 2, 3, 4], [3]),
+    ("ReduceMax(square, b)", None, [1]),
     ("Trilu(square)", None, None),
     ("Trilu<upper = 0>(square, b)", None, 1),
     ("Range(a, b, step)", 1.0, 3.5),
