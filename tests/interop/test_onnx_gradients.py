@@ -195,7 +195,7 @@ LOSSES = {
     ),
     "steps": (network(3), losses.SoftmaxCrossEntropy(), lambda r: r.integers(0, 3, (ROWS, 5))),
     "groups": (
-        Sequential([Convolution(4, 3, stride=2, dilation=2, groups=2), Flatten(), Dense(2)]),
+        Sequential([Convolution(4, 3, stride=3, dilation=2, groups=2), Flatten(), Dense(2)]),
         losses.MeanSquaredError(),
         lambda r: r.normal(size=(ROWS, 2)),
     ),

@@ -600,6 +600,13 @@ def test_arrays_are_learned_and_single_numbers_are_not():
     }"""
     graph = assert_as_reference(model_of(text, s=numbers(4), t=numbers(4)), numbers(5, 4))
     assert len(graph.parameters.value) == 8
+    text = """g (float[N, 4] x) => (float[N, 4] y) {
+        positive = Greater(x, zero)
+        y = Where(positive, x, tenth)
+    }"""
+    arrays = {"zero": np.float32(0), "tenth": np.float32(0.1)}
+    graph = assert_as_reference(model_of(text, **arrays), numbers(5, 4))
+    assert len(graph.parameters.value) == 0
 
 
 def test_the_summand_of_a_product_of_whole_matrices_has_its_factor():
