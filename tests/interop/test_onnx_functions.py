@@ -61,6 +61,7 @@ def put_in_views(y, x):
     part[:, 0] *= 3.0
     flat = y.reshape(-1)
     flat += 1
+    y[:, 1] -= view[3]  # as it is now
 
 
 def put_where(y, x):
@@ -205,7 +206,9 @@ FUNCTIONS = {
     ],
     "another axis squeezed": lambda x: np.squeeze(np.expand_dims(x[:, :1], 0), 2)[0],
     "equal bytes": lambda x: (
-        x[:, np.zeros(2, np.int64)] + np.zeros(2) + (x.reshape(-1, 2, 2) + np.zeros((2, 1))).sum(2)
+        x[:, np.zeros(2, np.int64)]
+        + np.zeros(2)
+        + (x.reshape(-1, 2, 2) * 2 ** np.arange(2.0) + 2 ** np.arange(2.0)[:, None]).sum(2)
     ),
     "quotients of complex numbers": lambda x: np.imag((x + 1j) / (x[:, ::-1] - 2j)),
     "angle": lambda x: np.angle(x + 1j * x[:, ::-1], deg=True) + np.angle(x - 2j),
@@ -260,6 +263,9 @@ TYPES = {
     "where of booleans": lambda x: np.where(x > 0, x > 1, x < 0.5) * x,
     "rounded integers": lambda x: np.floor(whole(x)) + np.ceil(whole(x)) - np.trunc(whole(x)),
     "integers by way of floats": lambda x: whole(x).astype(x.dtype).astype("int32"),
+    "integers of other floats": lambda x: (
+        (5 * x).astype("float64" if x.dtype == "float32" else "float32").astype("int64")
+    ),
     "the nearest integers": lambda x: np.rint(whole(x)),
     "integers that overflow": lambda x: (20 * x).astype("int8") * np.int8(9) + x,
     "division of integers": lambda x: whole(x) // 3 + 7 * (whole(x) // -4) + whole(x) % 3,

@@ -110,6 +110,7 @@ def energy_network(dtype="float64"):
         [Convolution(4, 3), Activation("tanh"), MaxPool(2), Flatten(), Dense(1)],
         [Convolution(4, 3, stride=2, groups=2), GroupNorm(2), AveragePool(2), Flatten(), Dense(1)],
         [Convolution(4, 3, padding="periodic"), BatchNorm(), GlobalAveragePool(), Dense(1)],
+        [Convolution(4, 3, padding="valid", stride=(2, 3)), Flatten(), Dense(1)],
     ],
 )
 def test_gradients_of_networks_for_images(layers):

@@ -421,6 +421,13 @@ class Loops(Layer):
         return delta
 
 
+class Parity(Loops):
+    """Something else for an axis of odd length."""
+
+    def forward(self, x):
+        return x[:, ::2] if int(x.shape[1]) % 2 else 2 * x[:, ::2]
+
+
 class Counts(Layer):
     """Numbers that belong to one length."""
 
@@ -485,6 +492,7 @@ def test_numbers_that_follow_from_the_batch_are_computed_in_the_file(dtype):
         (Unwraps(), (4,), ["numpy.unwrap has no counterpart in ONNX", "return np.unwrap(x)"]),
         (Converts(), (4,), ["np.asarray(x)", "return np.asarray(x) * 2.0"]),
         (Loops(), (None, 2), ["frozen into the file"]),
+        (Parity(), (None, 2), ["frozen into the file"]),
         (Counts(), (None, 2), ["frozen into the file", "np.linspace(0, 1, x.shape[1])"]),
     ],
 )

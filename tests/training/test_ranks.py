@@ -815,12 +815,18 @@ def freeze(trainer):
         trainer.model.layers[0].freeze()
 
 
+def alternate(trainer):
+    trainer.optimizer.momentum = 0.9 if trainer.steps % 2 else 0.5
+
+
 def stop(trainer):
     if trainer.steps == 7:
         trainer.stop("seven")
 
 
-@pytest.mark.parametrize("act", [set_rate, set_momentum, change_parameters, draw, freeze, stop])
+@pytest.mark.parametrize(
+    "act", [set_rate, set_momentum, alternate, change_parameters, draw, freeze, stop]
+)
 def test_what_a_callback_changes_on_rank_0_holds_on_all(act):
     alone, _ = with_callback(None, act)
     ranks = on_ranks(2, lambda ranks: with_callback(ranks, act))
@@ -832,6 +838,18 @@ def test_what_a_callback_changes_on_rank_0_holds_on_all(act):
         assert (trainer.steps, trainer.run.reason) == (alone.steps, alone.run.reason)
         assert trainer.optimizer == alone.optimizer
         assert trainer.rng.bit_generator.state == alone.rng.bit_generator.state
+
+
+def test_parameters_that_change_after_an_epoch_are_those_of_all():
+    def shrink(trainer, epoch, figures):
+        trainer.model.parameters.value *= 0.9
+
+    def make(ranks):
+        seen = callbacks.FromFunctions(on_epoch_end=shrink)
+        loss = losses.HalfSquaredError()
+        return trained(dense(), loss, X, T, ranks=ranks, callbacks=[seen], batch_size=None)
+
+    compared(2, make)
 
 
 def test_a_rate_inside_a_layer_that_a_callback_changes_holds_on_all():
