@@ -1082,6 +1082,8 @@ def test_sums_of_the_whole_batch_are_those_given_where_no_batch_is_divided():
         assert doubled.dtype == np.float32 and doubled.tolist() == [[2.0] * 3] and count == 8
         with whole_batch.divided(None):
             assert whole_batch.summed(sums, 4) == (sums, 4)
+        assert whole_batch.summed(sums, 4)[1] == 8
+    assert whole_batch.summed(sums, 4) == (sums, 4)
 
 
 def test_a_trainer_that_is_pickled_or_copied_keeps_or_loses_its_ranks():
