@@ -35,6 +35,13 @@ def test_rows_and_columns_have_headers() -> None:
     assert heads == [("col", "law"), ("col", "error"), ("row", "adjoint")]
 
 
+def test_columns_are_aligned_as_their_letters_say() -> None:
+    table = ElementTree.fromstring(html_table(("a", "b"), [("1", "2")], "lr"))
+    for line in table.iter("tr"):
+        sides = [str(cell.get("style")).partition(";")[0] for cell in line]
+        assert sides == ["text-align: left", "text-align: right"]
+
+
 def test_strong_rows_are_those_that_are_named() -> None:
     rows = [("a", "1"), ("b", "2"), ("c", "3")]
     table = ElementTree.fromstring(html_table(("x", "y"), rows, "lr", strong=[1]))

@@ -69,6 +69,8 @@ def test_only_the_end_is_complete(outputs: dict[str, Sent]) -> None:
     line = NotebookLine()
     line.begin(Position("epoch 1/1", 999, 1000))
     assert "99 %" in last(outputs)["text/plain"]
+    line.draw(Position("epoch 1/1", 0, 0))
+    assert "  0 %" in last(outputs)["text/plain"]
     line.end(Position("epoch 1/1", 1000, 1000), is_failed=False)
     assert "100 %" in last(outputs)["text/plain"]
 
