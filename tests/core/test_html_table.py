@@ -35,6 +35,21 @@ def test_rows_and_columns_have_headers() -> None:
     assert heads == [("col", "law"), ("col", "error"), ("row", "adjoint")]
 
 
+def test_columns_are_aligned_as_their_letters_say() -> None:
+    table = ElementTree.fromstring(html_table(("a", "b"), [("1", "2")], "lr"))
+    for line in table.iter("tr"):
+        sides = [str(cell.get("style")).partition(";")[0] for cell in line]
+        assert sides == ["text-align: left", "text-align: right"]
+
+
+def test_strong_rows_are_those_that_are_named() -> None:
+    rows = [("a", "1"), ("b", "2"), ("c", "3")]
+    table = ElementTree.fromstring(html_table(("x", "y"), rows, "lr", strong=[1]))
+    lines = [list(line) for line in table.iter("tr")][1:]
+    weights = ["600" in str(number.get("style")) for _, number in lines]
+    assert weights == [False, True, False]
+
+
 def test_colours_are_those_of_the_page() -> None:
     html = html_table(("a", "b"), [("1", "2")], "lr", title="t", notes=["n"], strong=[0])
     assert "#" not in html and "rgb(" not in html

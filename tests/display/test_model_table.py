@@ -94,6 +94,15 @@ def test_frozen_and_shared_layers_are_marked() -> None:
     assert leaves(table(graph))[-1][3] == "8 frozen"
 
 
+def test_a_container_opens_where_it_is_first() -> None:
+    shared = Residual(Dense(3))
+    model = Sequential([Sequential([shared]), Sequential([shared])])
+    model.build((3,), rng=0)
+    page = table(model)
+    assert [name for name, *_ in containers(page)] == ["sequential_1", "residual_1", "sequential_2"]
+    assert leaves(page)[-1][0::3] == ["residual_1", "as residual_1"]
+
+
 def test_a_single_layer_is_a_row() -> None:
     layer = Dense(2)
     layer.build((3,), rng=0)

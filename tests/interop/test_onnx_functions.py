@@ -9,7 +9,7 @@ import pytest
 
 from chainrule import errors
 from chainrule.core.layer import Layer
-from interop.onnx_files import assert_computes, model_proto, reference, run, runs_double
+from interop.onnx_files import assert_computes, kinds, model_proto, reference, run, runs_double
 
 pytestmark = pytest.mark.edges
 
@@ -61,6 +61,7 @@ def put_in_views(y, x):
     part[:, 0] *= 3.0
     flat = y.reshape(-1)
     flat += 1
+    y[:, 1] -= view[3]  # as it is now
 
 
 def put_where(y, x):
@@ -85,6 +86,13 @@ def put_out(y, x):
     np.multiply(x, 2, out=y)
     np.add(y, 1, out=y[:, :])
     np.exp(x[:, 1], out=y[:, 1])
+
+
+def put_steps(y, x):
+    y[:, 1::2] = x[:, :2]
+    y[:, 3:0:-2] += x[:, 2:]
+    y[x[:, 0] > 0] = 3
+    y[:, np.array([[3, 0], [1, 2]])] *= x.reshape(-1, 2, 2)
 
 
 def fancy(x):
@@ -173,6 +181,48 @@ FUNCTIONS = {
     "irfft": lambda x: np.fft.irfft(np.fft.rfft(x, axis=1) * (1 + 2j), 4, axis=1),
     "fft": lambda x: np.real(np.fft.ifft(np.fft.fft(x, axis=1) * np.exp(1j * x), axis=1)),
     "fft2": lambda x: np.imag(np.fft.fft2(x.reshape(-1, 2, 2))),
+    "heaviside at 0": lambda x: np.heaviside(np.rint(x), 0.3),
+    "arctan2 of the axes": lambda x: np.arctan2(np.rint(x) + 0.0, np.rint(x[:, ::-1]) + 0.0),
+    "small numbers": lambda x: 1e9 * (np.expm1(1e-9 * x) - 2 * np.log1p(1e-9 * x)),
+    "outer": lambda x: np.subtract.outer(x, np.arange(3.0)),
+    "sums of some": lambda x: (
+        np.sum(x, axis=1, where=x > 0)
+        + np.prod(x, axis=1, where=x > 0)
+        + np.mean(x, axis=1, where=x > -1)
+    ),
+    "average by the numbers": lambda x: np.average(x, axis=1, weights=np.abs(x)),
+    "other diagonals": lambda x: (
+        np.tril(x[:, :, np.newaxis] * x[:, np.newaxis], 1)
+        + np.triu(x[:, :, np.newaxis] * x[:, np.newaxis], -2)
+    ),
+    "places of a trapezoid": lambda x: np.trapezoid(x, np.array([0, 0.1, 0.5, 2]), axis=1),
+    "einsum without an output": lambda x: np.einsum("ac,b", x, np.arange(3.0).astype(x.dtype)),
+    "tensordot of two axes": lambda x: np.tensordot(
+        x.reshape(-1, 2, 2), np.arange(12.0).reshape(2, 2, 3).astype(x.dtype), ([2, 1], [0, 1])
+    ),
+    "beyond the ends": lambda x: x[:, 1:9].reshape(-1, 3) - x[:, -9:3].reshape(-1, 3),
+    "the same columns of all rows": lambda x: x[
+        np.arange(len(x))[:, np.newaxis], np.tile([[2, 0]], (len(x), 1))
+    ],
+    "another axis squeezed": lambda x: np.squeeze(np.expand_dims(x[:, :1], 0), 2)[0],
+    "equal bytes": lambda x: (
+        x[:, np.zeros(2, np.int64)]
+        + np.zeros(2)
+        + (x.reshape(-1, 2, 2) * 2 ** np.arange(2.0) + 2 ** np.arange(2.0)[:, None]).sum(2)
+    ),
+    "quotients of complex numbers": lambda x: np.imag((x + 1j) / (x[:, ::-1] - 2j)),
+    "angle": lambda x: np.angle(x + 1j * x[:, ::-1], deg=True) + np.angle(x - 2j),
+    "irfft of other lengths": lambda x: np.concatenate(
+        [np.fft.irfft(np.fft.rfft(x, axis=1), n, axis=1) for n in (3, 5, 8)], axis=1
+    ),
+    "fft of other lengths": lambda x: np.concatenate(
+        [np.abs(np.fft.fft(x, n, axis=1)) for n in (3, 6)], axis=1
+    ),
+    "norms of transforms": lambda x: (
+        np.fft.irfft(np.abs(np.fft.rfft(x, norm="ortho")), norm="forward")
+        + np.real(np.fft.ifft(np.abs(np.fft.fft(x, norm="forward")), norm="ortho"))
+    ),
+    "steps": written(put_steps),
     "parts": written(put_parts),
     "views": written(put_in_views),
     "masks": written(put_where),
@@ -192,6 +242,15 @@ def test_a_function_of_numpy_is_the_same_in_the_file(name, dtype):
     assert_computes(model_proto(layer), (x,), (y,))
 
 
+def test_a_long_transform_is_a_node_and_its_inverse_undoes_it():
+    layer = Computes(lambda x: np.real(np.fft.ifft(np.fft.fft(x, axis=1) * 2j, axis=1) * 1j))
+    layer.build((1024,))
+    x = np.random.default_rng(0).normal(size=(2, 1024))
+    proto = model_proto(layer)
+    assert kinds(proto).count("DFT") == 2
+    assert_computes(proto, (x,), (-2 * x,))
+
+
 def whole(x, dtype="int64"):
     return (5 * x).astype(dtype)
 
@@ -201,10 +260,23 @@ TYPES = {
     "powers of booleans": lambda x: np.power(x > 0, 2) + np.power(x < 1, 2) + x,
     "the order of booleans": lambda x: ((x > 0) < (x < 1)) * x,
     "the size of booleans": lambda x: np.abs(x > 0) * x,
-    "where of booleans": lambda x: np.where(x > 0, x > 1, x < -1) * x,
+    "where of booleans": lambda x: np.where(x > 0, x > 1, x < 0.5) * x,
     "rounded integers": lambda x: np.floor(whole(x)) + np.ceil(whole(x)) - np.trunc(whole(x)),
+    "integers by way of floats": lambda x: whole(x).astype(x.dtype).astype("int32"),
+    "integers of other floats": lambda x: (
+        (5 * x).astype("float64" if x.dtype == "float32" else "float32").astype("int64")
+    ),
     "the nearest integers": lambda x: np.rint(whole(x)),
     "integers that overflow": lambda x: (20 * x).astype("int8") * np.int8(9) + x,
+    "division of integers": lambda x: whole(x) // 3 + 7 * (whole(x) // -4) + whole(x) % 3,
+    "logic of integers": lambda x: np.logical_and(whole(x), x > 0) * x,
+    "what is finite": lambda x: (
+        np.isfinite(np.log(np.maximum(x, 0))) * x + 2 * np.isfinite(np.sqrt(x))
+    ),
+    "numbers for ∞": lambda x: (
+        np.nan_to_num(np.log(np.maximum(x, 0)), neginf=-5) + np.nan_to_num(np.sqrt(x), nan=3)
+    ),
+    "heaviside of NaN": lambda x: np.heaviside(np.sqrt(x), 0.5),
     "powers of integers": lambda x: whole(x) ** 2 + whole(x) ** 2.0,
     "a power of another type": lambda x: x ** np.float64(2) + x ** np.array(3.0),
     "float_power": lambda x: np.float_power(x, 2) + np.float_power(np.abs(x), 1.5),
@@ -246,6 +318,16 @@ def test_a_type_that_onnx_does_not_allow_is_named():
     [
         (lambda x: np.linalg.inv(x.reshape(-1, 2, 2)), "numpy.linalg.inv"),
         (lambda x: x[x > 0], "depends on the numbers"),
+        (
+            lambda x: x[
+                np.arange(len(x))[:, np.newaxis], np.arange(len(x))[:, np.newaxis] % [[4, 3]]
+            ],
+            "an index with several arrays",
+        ),
+        (
+            lambda x: np.concatenate([x, np.arange(float(len(x)))[:, np.newaxis]], axis=1),
+            "would be frozen into the file",
+        ),
         (lambda x: np.add(x, 1, where=x > 0), "numpy.add with where="),
         (lambda x: np.array([float(v) for v in x[:, 0]]), "float"),
         (lambda x: np.copysign(x, -1.0), "numpy.copysign"),

@@ -19,7 +19,10 @@ from chainrule import (
     Dense,
     Dropout,
     Dual,
+    Embedding,
     Flatten,
+    GaussianDropout,
+    GaussianNoise,
     GlobalAveragePool,
     Graph,
     GroupNorm,
@@ -107,6 +110,7 @@ def energy_network(dtype="float64"):
         [Convolution(4, 3), Activation("tanh"), MaxPool(2), Flatten(), Dense(1)],
         [Convolution(4, 3, stride=2, groups=2), GroupNorm(2), AveragePool(2), Flatten(), Dense(1)],
         [Convolution(4, 3, padding="periodic"), BatchNorm(), GlobalAveragePool(), Dense(1)],
+        [Convolution(4, 3, padding="valid", stride=(2, 3)), Flatten(), Dense(1)],
     ],
 )
 def test_gradients_of_networks_for_images(layers):
@@ -190,13 +194,19 @@ LOSSES = {
         losses.MeanSquaredError(),
         lambda r: r.normal(size=(ROWS, 2)),
     ),
+    "steps": (network(3), losses.SoftmaxCrossEntropy(), lambda r: r.integers(0, 3, (ROWS, 5))),
+    "groups": (
+        Sequential([Convolution(4, 3, stride=3, dilation=2, groups=2), Flatten(), Dense(2)]),
+        losses.MeanSquaredError(),
+        lambda r: r.normal(size=(ROWS, 2)),
+    ),
     "convolution": (
         Sequential([Convolution(4, 3, stride=2), MaxPool(2, padding="same"), Flatten(), Dense(2)]),
         losses.MeanSquaredError(),
         lambda r: r.normal(size=(ROWS, 2)),
     ),
 }
-SHAPES = {"attention": (3, 4), "convolution": (7, 6, 1)}
+SHAPES = {"attention": (3, 4), "convolution": (7, 6, 1), "steps": (5, 4), "groups": (7, 6, 2)}
 
 
 @each_dtype
@@ -253,6 +263,52 @@ def test_dropout_draws_in_each_call_of_a_training_step():
     assert set(np.unique(first)) == {0.0, 2.0}
     assert not np.array_equal(first, second)
     assert abs(first.mean() - 1) < 0.1
+
+
+def test_a_token_that_occurs_twice_has_the_sum_of_both_gradients():
+    model = Sequential([Embedding(5, 3), Flatten(), Dense(2)])
+    model.build((4,), rng=0, dtype="float32")
+    loss = losses.MeanSquaredError()
+    rng = np.random.default_rng(0)
+    x, t = rng.integers(0, 5, (ROWS, 4)), rng.normal(size=(ROWS, 2)).astype("float32")
+    model.backward_parameters(loss.value_and_delta(model.forward(x), t)[1])
+    made = run(model_proto(model, loss=loss), x, t)[2:]
+    for one, parameter in zip(made, model.parameters, strict=True):
+        assert np.allclose(one, parameter.grad, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("layer", [GaussianNoise(0.3), GaussianDropout(0.2)])
+def test_noise_has_its_width_in_the_file(layer):
+    model = Sequential([layer.unbuilt()])
+    model.build((1000,), dtype="float32")
+    (y, _) = run(model_proto(model, loss=losses.MeanSquare()), np.ones((20, 1000), "float32"))
+    width = 0.3 if isinstance(layer, GaussianNoise) else (0.2 / 0.8) ** 0.5
+    assert abs(y.mean() - 1) < 0.05 * width
+    assert abs(y.std() / width - 1) < 0.05
+
+
+class Draws(Layer):
+    """Normal numbers in the first half of a row, uniform ones in the second."""
+
+    def build(self, input_shape):
+        self.generator("draws")
+
+    def forward(self, x):
+        half = (len(x), x.shape[1] // 2)
+        parts = [self.draws.normal(2.0, 0.5, half), self.draws.uniform(-1.0, 3.0, half)]
+        return np.concatenate(parts, axis=1).astype(x.dtype) + 0 * x
+
+    def backward(self, delta):
+        return 0 * delta
+
+
+def test_numbers_of_a_generator_have_their_distribution_in_the_file():
+    layer = Draws()
+    layer.build((2000,), dtype="float32")
+    (y, _) = run(model_proto(layer, loss=losses.MeanSquare()), np.ones((10, 2000), "float32"))
+    normal, uniform = y[:, :1000], y[:, 1000:]
+    assert abs(normal.mean() - 2) < 0.04 and abs(normal.std() - 0.5) < 0.03
+    assert -1 <= uniform.min() < -0.99 and 2.99 < uniform.max() <= 3
 
 
 def test_gradients_of_several_outputs_add_up():

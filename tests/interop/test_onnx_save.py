@@ -220,6 +220,24 @@ def test_open_axes_and_the_batch_have_any_size(make, shapes, dtype):
         assert_computes(proto, inputs, (layer(*inputs),))
 
 
+@pytest.mark.parametrize("make", [lambda: GRU(3), lambda: Scan(cell(), return_sequences=True)])
+def test_what_a_mask_leaves_out_may_be_anything(make):
+    layer, rng = make(), np.random.default_rng(0)
+    layer.build((None, 2), (None,), rng=0, dtype="float32")
+    x = rng.normal(size=(3, 6, 2)).astype("float32")
+    mask = (np.arange(6) < np.array([[6], [2], [4]])).astype("float32")
+    wanted = layer(x, mask)
+    x[mask == 0] = np.nan
+    assert_computes(model_proto(layer), (x, mask), (wanted,))
+
+
+def test_a_periodic_edge_may_be_longer_than_the_row():
+    layer = Convolution(2, 7, padding="periodic")
+    layer.build((2, 1), rng=0, dtype="float32")
+    x = np.random.default_rng(0).normal(size=(3, 2, 1)).astype("float32")
+    assert_computes(model_proto(layer), (x,), (layer(x),))
+
+
 # ------------------------------------------------------------------------------- what a reader sees
 
 
@@ -403,6 +421,13 @@ class Loops(Layer):
         return delta
 
 
+class Parity(Loops):
+    """Something else for an axis of odd length."""
+
+    def forward(self, x):
+        return x[:, ::2] if int(x.shape[1]) % 2 else 2 * x[:, ::2]
+
+
 class Counts(Layer):
     """Numbers that belong to one length."""
 
@@ -415,6 +440,32 @@ class Counts(Layer):
 
     def backward(self, delta):
         return delta
+
+
+class Diagonals(Layer):
+    """Matrices as large as an open axis, and the first half of it."""
+
+    @property
+    def accepted_shapes(self):
+        return ((None, 2),)
+
+    def forward(self, x):
+        n = x.shape[1]
+        above = np.eye(n, n, 1, like=x) - 2 * np.tri(n, n, -2, like=x)
+        half = -(-n // 2)
+        return np.concatenate([(above @ x).astype(x.dtype), x[:, :half]], axis=1)
+
+    def backward(self, delta):
+        return delta
+
+
+def test_diagonals_of_an_open_axis_are_where_numpy_has_them():
+    layer = Diagonals()
+    layer.build((None, 2), dtype="float32")
+    proto = model_proto(layer)
+    for size in (5, 3):
+        x = np.random.default_rng(0).normal(size=(2, size, 2)).astype("float32")
+        assert_computes(proto, (x,), (layer(x),))
 
 
 @each_dtype
@@ -442,6 +493,7 @@ def test_numbers_that_follow_from_the_batch_are_computed_in_the_file(dtype):
         (Unwraps(), (4,), ["numpy.unwrap has no counterpart in ONNX", "return np.unwrap(x)"]),
         (Converts(), (4,), ["np.asarray(x)", "return np.asarray(x) * 2.0"]),
         (Loops(), (None, 2), ["frozen into the file", "h = np.tanh(x[:, t] + h)"]),
+        (Parity(), (None, 2), ["frozen into the file"]),
         (Counts(), (None, 2), ["frozen into the file", "np.linspace(0, 1, x.shape[1])"]),
     ],
 )

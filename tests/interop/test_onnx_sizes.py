@@ -93,6 +93,33 @@ def test_formulas_as_text():
     assert f"{n}" == "batch"
 
 
+SHARES = [
+    lambda n, t: 2 / (t * 3.0 / n),
+    lambda n, t: (5 / n) / (t * 2.0),
+    lambda n, t: (n * 3.0) / (2 / t),
+    lambda n, t: (n * 0.5) * (4 / t) / n,
+    lambda n, t: -(n / t) * 3,
+    lambda n, t: n / (t + 1) / 4.0,
+]
+
+
+@pytest.mark.parametrize("number", range(len(SHARES)))
+def test_a_quotient_of_sizes_is_right_for_all_sizes(number):
+    compute = SHARES[number]
+    found = compute(*sizes((7, 5)))
+    assert isinstance(found, SizeFloat) and math.isclose(found, compute(7, 5))
+    for other in ((12, 7), (3, 40)):
+        values = dict(zip(NAMES, other, strict=True))
+        over, under = (evaluated(formula_of(n), values) for n in (found.over, found.under))
+        assert math.isclose(found.factor * over / under, compute(*other))
+
+
+def test_halves_are_rounded_up_and_down():
+    n, _ = sizes((7, 5))
+    for found, compute in ((math.ceil(n / 2), math.ceil), (math.floor(n / 2), math.floor)):
+        assert evaluated(formula_of(found), {"batch": 9}) == compute(9 / 2)
+
+
 def test_the_share_of_a_row_is_a_float_that_follows_from_the_batch():
     n, t = sizes((8, 4))
     share = 1 / n

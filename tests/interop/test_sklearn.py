@@ -434,6 +434,16 @@ def test_log_probabilities_do_not_underflow(iris):
     assert np.isfinite(far).all()
 
 
+def test_a_softmax_that_rounds_to_zero_has_finite_scores(iris):
+    x, y = iris
+    fitted = small(model=Sequential([Dense(3), Softmax()]), epochs=2).fit(x, y)
+    fitted.model_.parameters.value = fitted.model_.parameters.value * 1e4
+    chances = fitted.predict_proba(x)
+    assert chances.min() < 1e-300
+    assert np.isfinite(fitted.predict_log_proba(x)).all()
+    np.testing.assert_array_equal(fitted.predict(x), fitted.model_(x).argmax(axis=1))
+
+
 def test_probabilities_are_those_of_the_network(iris):
     x, y = iris
     fitted = small().fit(x, y)
@@ -633,6 +643,7 @@ def test_weights_that_make_no_sense_are_named(iris, weights, message):
     [
         ({7: 1.0}, "a class that is not in y"),
         ({0: -1.0}, "not a finite number, 0 or more"),
+        ({0: np.inf}, "not a finite number, 0 or more"),
         ("balance", "class_weight is invalid"),
         (3, "class_weight is invalid"),
         ({0: 0.0, 1: 0.0, 2: 0.0}, "all weights are zero"),
@@ -667,6 +678,22 @@ def test_warm_start_continues_bit_for_bit(iris):
         cold = clone(estimator).fit(x, y).fit(x, y)
         assert cold.n_iter_ == 20
         np.testing.assert_array_equal(cold.predict(x), whole.predict(x))
+
+
+def test_one_output_for_two_classes_continues_bit_for_bit(iris):
+    x, y = iris[0][:100], iris[1][:100]
+    whole = small(model=Dense(1), epochs=20).fit(x, y)
+    parts = small(model=Dense(1), epochs=10, warm_start=True).fit(x, y).fit(x, y)
+    np.testing.assert_array_equal(parts.model_.parameters.value, whole.model_.parameters.value)
+    assert parts.loss_curve_ == whole.loss_curve_
+
+
+def test_a_fit_that_continues_takes_the_new_learning_rate(iris):
+    x, y = iris
+    fitted = small(epochs=1, warm_start=True).fit(x, y)
+    before = fitted.model_.parameters.value.copy()
+    fitted.set_params(learning_rate=1e-9).fit(x, y)
+    assert np.abs(fitted.model_.parameters.value - before).max() < 1e-8
 
 
 def test_a_pickled_estimator_continues_bit_for_bit(iris, tmp_path):
@@ -745,6 +772,35 @@ def test_the_validation_data_have_all_classes_if_they_can(iris):
     assert small(early_stopping=True, epochs=2).fit(x, rare).n_iter_ == 2
 
 
+def test_the_loss_of_the_validation_data_has_their_weights():
+    rng = np.random.default_rng(0)
+    x, y, weights = rng.normal(size=(11, 2)), rng.normal(size=11), rng.uniform(0.1, 9, 11)
+    how = {"early_stopping": True, "validation_fraction": 0.25, "epochs": 1}
+    fitted = Regressor(**how, learning_rate=1e-12, random_state=3).fit(x, y, weights)
+    errors = (fitted.predict(x) - y) ** 2 / 2
+    seed = fitted._split_seed
+    _, out = train_test_split(np.arange(11), test_size=3, random_state=seed)
+    wanted = np.average(errors[out], weights=weights[out])
+    assert fitted.history_["validation_loss"][0] == pytest.approx(wanted, rel=1e-9)
+
+
+def test_the_seed_decides_which_samples_are_held_back(iris):
+    x, y = iris
+    first = []
+    for seed in (0, 0, 1):
+        Watched.seen = rows = []
+        watched = Sequential([Watched(), Dense(8), Activation("tanh")])
+        how = {"early_stopping": True, "epochs": 1, "batch_size": None}
+        small(model=watched, **how, random_state=seed).fit(x, y)
+        first.append(set(map(tuple, rows[0])))
+    assert first[0] == first[1] != first[2]
+
+
+def test_two_samples_cannot_have_all_of_three_classes(iris):
+    fitted = small(early_stopping=True, validation_fraction=0.013, epochs=2).fit(*iris)
+    assert fitted.n_iter_ == 2
+
+
 def test_warm_start_holds_back_the_same_samples(iris):
     x, y = iris
     watched = Sequential([Watched(), Dense(8), Activation("tanh")])
@@ -792,6 +848,16 @@ def test_callbacks_see_each_epoch_and_their_errors_end_the_fit(iris):
     with pytest.raises(KeyError, match="enough"):
         small(callbacks=[seen]).fit(*iris)
     assert epochs == [1, 2, 3]
+
+
+def test_a_callback_that_changes_the_loss_changes_a_copy(iris):
+    def widen(trainer: Any, epoch: int, figures: Any) -> None:
+        trainer.loss.delta = 5.0
+
+    widens, loss = callbacks.FromFunctions(on_epoch_end=widen), losses.Huber()
+    x, _ = iris
+    Regressor(loss=loss, callbacks=[widens], epochs=1, random_state=0).fit(x, x[:, 0])
+    assert loss == losses.Huber()
 
 
 def test_the_seed_decides(iris):

@@ -12,8 +12,8 @@ import pytest
 
 from chainrule import Dense, Trainer, callbacks, fitting, losses, optimizers
 from chainrule.training import progress
-from chainrule.training.notebook_line import COMPLETE, FAILED, RUNNING
-from chainrule.training.progress import Progress
+from chainrule.training.notebook_line import COMPLETE, FAILED, RUNNING, NotebookLine
+from chainrule.training.progress import Position, Progress
 
 Sent = list[dict[str, str]]
 X = np.linspace(-1, 1, 40)[:, np.newaxis]
@@ -63,6 +63,16 @@ def test_a_run_is_one_output_that_ends_complete(
     (bar,) = (part for part in page.iter() if part.get("role") == "progressbar")
     assert bar.get("aria-valuenow") == "100" and COMPLETE in str(bar[0].get("style"))
     assert capsys.readouterr() == ("", "")
+
+
+def test_only_the_end_is_complete(outputs: dict[str, Sent]) -> None:
+    line = NotebookLine()
+    line.begin(Position("epoch 1/1", 999, 1000))
+    assert "99 %" in last(outputs)["text/plain"]
+    line.draw(Position("epoch 1/1", 0, 0))
+    assert "  0 %" in last(outputs)["text/plain"]
+    line.end(Position("epoch 1/1", 1000, 1000), is_failed=False)
+    assert "100 %" in last(outputs)["text/plain"]
 
 
 def test_false_silences_it(outputs: dict[str, Sent]) -> None:

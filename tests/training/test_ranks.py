@@ -35,7 +35,7 @@ from chainrule import (
 )
 from chainrule.core import whole_batch
 from chainrule.data.part import Part
-from chainrule.errors import ConfigurationError, DataError, NonFiniteError, RankError
+from chainrule.errors import ConfigurationError, DataError, NonFiniteError, RankError, ShapeError
 from chainrule.training.interruption import Interruption
 from chainrule.training.ranks import Ranks, as_ranks
 from training.thread_ranks import ThreadRank, on_ranks
@@ -389,6 +389,19 @@ def test_models_of_different_seeds_begin_with_the_numbers_of_rank_0():
     assert same_bits(one, other)
 
 
+def test_statistics_begin_with_those_of_rank_0_too():
+    def make(ranks):
+        model = Sequential([Dense(3), BatchNorm(), Dense(2)])
+        model.build((5,), rng=0)
+        model.buffers.value = model.buffers.value + ranks.Get_rank()
+        return trained(model, losses.HalfSquaredError(), X, T, ranks=ranks, batch_size=None)
+
+    one, other = on_ranks(2, make)
+    assert same_bits(one, other)
+    (alone,) = on_ranks(1, make)
+    np.testing.assert_allclose(one.model.buffers.value, alone.model.buffers.value, atol=1e-12)
+
+
 DIFFERENCES = {
     "epochs": (lambda rank: {"epochs": 1 + rank}, "epochs: 2, but 1 on rank 0"),
     "lengths": (lambda rank: {"data": (X[: 41 - rank], T[: 41 - rank])}, "x: 40 of (5,)"),
@@ -432,6 +445,36 @@ def test_ranks_that_differ_are_a_named_error_on_all(difference):
     for error in on_ranks(2, make):
         assert isinstance(error, RankError)
         assert f"rank 1: {text}" in str(error)
+
+
+def test_what_only_rank_0_has_is_a_difference_too():
+    def make(ranks):
+        as_ranks(ranks).require_same(lambda: {"a": 1} | ({} if ranks.Get_rank() else {"b": 2}))
+
+    for error in on_ranks(2, make):
+        assert "rank 1: b: None, but 2 on rank 0" in str(error)
+
+
+def test_generators_of_different_kinds_are_a_named_error():
+    def make(ranks):
+        kind = [np.random.PCG64, np.random.MT19937][ranks.Get_rank()]
+        as_ranks(ranks).share_generator(np.random.Generator(kind(0)))
+
+    error = on_ranks(2, make)[1]
+    assert isinstance(error, RankError)
+    assert (error.expected, error.received) == ("PCG64, as on rank 0", "MT19937")
+
+
+def test_an_error_has_the_same_parts_on_all_ranks():
+    def make(ranks):
+        with as_ranks(ranks).together():
+            if ranks.Get_rank() == 1:
+                raise ShapeError("a", place="b", expected="c", received="d", hint="e")
+
+    for error in on_ranks(2, make):
+        assert isinstance(error, ShapeError)
+        parts = (error.problem, error.place, error.expected, error.received, error.hint)
+        assert parts == ("a", "rank 1 of 2, b", "c", "d", "e")
 
 
 def test_an_error_in_the_arguments_of_one_rank_is_raised_on_all():
@@ -573,6 +616,18 @@ def test_an_error_in_a_layer_on_one_rank_is_a_named_error_on_all(how):
         assert same_bits(trainer, of_ranks[0][1])
         assert trainer.history["loss"] == whole.history["loss"]
     assert "'this rank alone'" in str(of_ranks[0][0]) or how != "KeyError"
+
+
+def test_of_several_ranks_that_fail_the_first_is_named():
+    def make(ranks):
+        with as_ranks(ranks).together():
+            if ranks.Get_rank():
+                raise ValueError(f"broken {ranks.Get_rank()}")
+
+    error, *own = on_ranks(3, make)
+    assert isinstance(error, RankError)
+    assert "rank 1 of 3" in str(error) and "broken 1" in str(error)
+    assert [str(each) for each in own] == ["broken 1", "broken 2"]
 
 
 def test_the_parameters_and_statistics_are_those_before_the_failed_step():
@@ -760,12 +815,18 @@ def freeze(trainer):
         trainer.model.layers[0].freeze()
 
 
+def alternate(trainer):
+    trainer.optimizer.momentum = 0.9 if trainer.steps % 2 else 0.5
+
+
 def stop(trainer):
     if trainer.steps == 7:
         trainer.stop("seven")
 
 
-@pytest.mark.parametrize("act", [set_rate, set_momentum, change_parameters, draw, freeze, stop])
+@pytest.mark.parametrize(
+    "act", [set_rate, set_momentum, alternate, change_parameters, draw, freeze, stop]
+)
 def test_what_a_callback_changes_on_rank_0_holds_on_all(act):
     alone, _ = with_callback(None, act)
     ranks = on_ranks(2, lambda ranks: with_callback(ranks, act))
@@ -777,6 +838,18 @@ def test_what_a_callback_changes_on_rank_0_holds_on_all(act):
         assert (trainer.steps, trainer.run.reason) == (alone.steps, alone.run.reason)
         assert trainer.optimizer == alone.optimizer
         assert trainer.rng.bit_generator.state == alone.rng.bit_generator.state
+
+
+def test_parameters_that_change_after_an_epoch_are_those_of_all():
+    def shrink(trainer, epoch, figures):
+        trainer.model.parameters.value *= 0.9
+
+    def make(ranks):
+        seen = callbacks.FromFunctions(on_epoch_end=shrink)
+        loss = losses.HalfSquaredError()
+        return trained(dense(), loss, X, T, ranks=ranks, callbacks=[seen], batch_size=None)
+
+    compared(2, make)
 
 
 def test_a_rate_inside_a_layer_that_a_callback_changes_holds_on_all():
@@ -862,6 +935,16 @@ def test_a_callback_cannot_train_on_all_ranks():
 
     for error in on_ranks(2, lambda ranks: with_callback(ranks, nested)):
         assert isinstance(error, ConfigurationError) and "only rank 0 calls" in str(error)
+
+
+def test_after_a_stop_the_ranks_can_train_again():
+    def make(ranks):
+        trainer, _ = with_callback(ranks, stop)
+        trainer.fit(X, T, epochs=1, batch_size=10, progress=False)
+        return trainer
+
+    for trainer in on_ranks(2, make):
+        assert trainer.steps == 5 and trainer.run.reason is None
 
 
 def test_a_rank_other_than_0_can_ask_to_stop():
@@ -999,6 +1082,8 @@ def test_sums_of_the_whole_batch_are_those_given_where_no_batch_is_divided():
         assert doubled.dtype == np.float32 and doubled.tolist() == [[2.0] * 3] and count == 8
         with whole_batch.divided(None):
             assert whole_batch.summed(sums, 4) == (sums, 4)
+        assert whole_batch.summed(sums, 4)[1] == 8
+    assert whole_batch.summed(sums, 4) == (sums, 4)
 
 
 def test_a_trainer_that_is_pickled_or_copied_keeps_or_loses_its_ranks():

@@ -102,6 +102,29 @@ def test_a_product_of_entries_that_are_zero_has_the_right_gradient():
     assert np.array_equal(layer.backward(np.ones(2)), [[0, 6, 0], [0, 0, 0]])
 
 
+def test_at_a_tie_the_largest_share_the_gradient():
+    layer = layers.Reduce("Max", (1,))
+    layer.forward(np.array([[2.0, 1.0, 2.0], [3.0, 0.0, 0.0]]))
+    assert np.array_equal(layer.backward(np.ones(2)), [[0.5, 0, 0.5], [1, 0, 0]])
+    for name in ("Max", "Min"):  # as the docstring says, it is the second
+        layer = layers.Binary(name)
+        layer.build((2,), (2,))
+        layer.forward(np.ones((1, 2)), np.ones((1, 2)))
+        of_a, of_b = layer.backward(np.ones((1, 2)))
+        assert not of_a.any() and of_b.all()
+
+
+def test_a_vector_of_zeros_has_the_gradient_zero_of_its_length():
+    layer = layers.Reduce("L2", (1,))
+    layer.forward(np.array([[3.0, 4.0], [0.0, 0.0]]))
+    assert np.allclose(layer.backward(np.ones(2)), [[0.6, 0.8], [0, 0]])
+
+
+def test_large_numbers_do_not_overflow():
+    z = np.array([[1000.0, 1001.0], [-1000.0, -1001.0]])
+    assert np.allclose(layers.LogSoftmax()(z), z - np.logaddexp.reduce(z, axis=1)[:, np.newaxis])
+
+
 def test_erf_is_exact():
     z = np.concatenate([np.linspace(-6, 6, 2001), [0.0, 1e-300, 1e-9, 40.0, -40.0]])
     found = Elementwise("Erf").value(z)

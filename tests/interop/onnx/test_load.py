@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -213,6 +214,76 @@ def test_arithmetic_of_images_keeps_the_channels_last():
     assert GlobalAveragePool in kinds(graph) and kinds(graph)[-1] is Reduce
 
 
+CALLS = [
+    "Mul(a, c)", "Add(a, row)", "Sub(c, a)", "Div(a, c)", "Div(c, a)", "Max(a, c)", "PRelu(a, c)",
+    "Where(m, a, c)", "Concat<axis = 1>(a, more)", "Concat<axis = 3>(more, a)", "Add(a, x)",
+    "Pad<mode = \"edge\">(a, amounts)", "Pad(a, amounts, half)", "Tile(a, times)",
+    "Flatten(a)", "LayerNormalization<axis = 2>(a, row)", "ReduceMax(a, last)",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("call", CALLS, ids=lambda one: one.replace(" ", ""))
+def test_constants_meet_images_entry_by_entry(call):
+    """The array of a has the channels last, and those of the constants have them first.
+
+    All sizes are equal, so an axis in place of another one is not noticed by its size.
+    """
+    text = f"""g (float[N, 3, 3, 3] x) => (float[] y) {{
+        a = Conv<kernel_shape = [1, 1]>(x, w)
+        y = {call}
+    }}"""
+    arrays = {
+        "w": numbers(3, 3, 1, 1), "c": numbers(3, 3, 3, seed=1), "row": numbers(3, 3, seed=2),
+        "m": numbers(3, 3, 3, seed=3) > 0, "more": numbers(1, 3, 3, 3, seed=4),
+        "amounts": np.array([0, 0, 1, 0, 0, 0, 2, 1]), "half": np.float32(0.5),
+        "times": np.array([1, 2, 1, 2]), "last": np.array([3]),
+    }  # fmt: skip
+    used = {name: array for name, array in arrays.items() if name in re.findall(r"\w+", text)}
+    rows = 1 if "more" in used else 5  # a constant that is joined is one for all rows
+    assert_as_reference(model_of(text, **used), numbers(rows, 3, 3, 3, seed=5))
+
+
+def test_a_negative_amount_of_padding_cuts():
+    text = "g (float[N, 3, 4] x) => (float[] y) { y = Pad(x, amounts, one) }"
+    model = model_of(text, amounts=np.array([0, -1, 1, 0, 0, -2]), one=np.float32(1))
+    x = numbers(5, 3, 4)
+    expected = np.concatenate([np.ones((5, 2, 1), np.float32), x[:, 1:, :2]], axis=2)
+    assert np.array_equal(onnx.load(model)(x), expected)
+
+
+SHAPED = [
+    ("y = DepthToSpace<blocksize = 2>(x)", [8, 2, 3], 18),
+    ('y = DepthToSpace<blocksize = 2, mode = "CRD">(x)', [8, 2, 3], 18),
+    ("y = SpaceToDepth<blocksize = 2>(x)", [2, 4, 6], 18),
+    ("a, b, c = Split<axis = 1, num_outputs = 3>(x) y = Concat<axis = 1>(c, a, b)", [8, 2], 18),
+    ("a, b = Split<axis = 2>(x) y = Sub(b, a)", [3, 4], 11),
+    ("y = MaxPool<kernel_shape = [2, 3], strides = [2, 2], ceil_mode = 1>(x)", [2, 5, 7], 18),
+    ("y = MaxPool<kernel_shape = [2], pads = [0, 1], strides = [3], ceil_mode = 1>(x)", [2, 6], 18),
+    ('y = AveragePool<kernel_shape = [3], auto_pad = "SAME_LOWER", strides = [2]>(x)', [2, 6], 18),
+    ('y = Conv<dilations = [3], auto_pad = "SAME_LOWER">(x, filters)', [2, 6], 18),
+    ("y = Tile(x, times)", [2, 3], 18),
+    ("y = Expand(x, sizes)", [1, 3], 18),
+    ("y = Gather<axis = 2>(x, grid)", [2, 3], 18),
+    ("y = Slice(x, start, end, axes, step)", [2, 5], 18),
+    ("s = Shape<start = 1, end = -1>(x) f = Cast<to = 1>(s) y = Mul(x, f)", [2, 5], 18),
+    ("s = ConstantOfShape<value = float[1] {2.5}>(one) y = Mul(x, s)", [2, 5], 18),
+    ("s = ConstantOfShape(one) y = Add(x, s)", [2, 5], 18),
+]
+
+
+@pytest.mark.parametrize(("nodes", "row", "opset"), SHAPED, ids=lambda one: str(one)[:40])
+def test_operators_that_move_numbers_have_those_of_the_reference(nodes, row, opset):
+    shape = ", ".join(map(str, ["N", *row]))
+    text = f"g (float[{shape}] x) => (float[] y) {{ {nodes} }}"
+    arrays = {
+        "times": np.array([1, 2, 3]), "sizes": np.array([1, 4, 3]), "one": np.array([1]),
+        "grid": np.array([[0, -1], [2, 0]]), "start": np.array([-1]), "end": np.array([-9]),
+        "axes": np.array([2]), "step": np.array([-2]), "filters": numbers(2, 2, 2, seed=1),
+    }  # fmt: skip
+    used = {name: array for name, array in arrays.items() if name in re.findall(r"\w+", text)}
+    assert_as_reference(model_of(text, opset=opset, **used), numbers(3, *row))
+
+
 RECURRENT = """g (float[T, N, 3] x) => (float[T, 1, N, 4] y) {
     y, last = LSTM<hidden_size = 4>(x, w, r)
 }"""
@@ -271,6 +342,16 @@ def test_an_open_time_axis_stays_open():
     assert [graph(numbers(2, steps, 3)).shape for steps in (4, 7)] == [(2, 4, 2), (2, 7, 2)]
 
 
+def test_parts_of_an_open_time_axis():
+    text = "g (float[N, T, 3] x) => (float[] y) { y = Slice(x, start, end, axes, step) }"
+    for start, end, step in ((2, 2**40, 1), (1, -1, 2), (-3, 2**40, 1), (-1, -(2**40), -1)):
+        given = {"start": [start], "end": [end], "axes": [1], "step": [step]}
+        arrays = {name: np.array(one) for name, one in given.items()}
+        model, x = model_of(text, **arrays), numbers(2, 7, 3)
+        assert_as_reference(model, x)
+        assert_as_reference(model, x[:, :5])
+
+
 def test_an_input_without_a_batch_is_a_row():
     text = "g (float[3, 4] x) => (float[3] y) { axes = Constant<value_ints = [1]>() "
     text += "s = ReduceSum<keepdims = 0>(x, axes) a = Constant<value_ints = [0]>() "
@@ -282,6 +363,102 @@ def test_an_input_without_a_batch_is_a_row():
     x = numbers(5, 3, 4)
     expected = [ReferenceEvaluator(model).run(None, {"x": row})[0][0] for row in x]
     assert np.allclose(graph(x)[:, 0], expected, rtol=1e-5)
+
+
+ROWS = [
+    ("Clip(x, zero, six)", 18), ("Clip(x, zero)", 18), ("Clip<min = 0.0, max = 6.0>(x)", 6),
+    ("ReduceL2(column, one)", 18), ("ReduceSumSquare(column, one)", 18),
+    ("ReduceL1<keepdims = 0>(column, one)", 18), ("ReduceLogSum(exp, one)", 18),
+    ("Cast<to = 1>(truth)", 18), ("Cast<to = 1>(whole)", 18), ("Mul(x, zeros)", 18),
+    ("Pow(half, x)", 18), ("Pow(x, power)", 18), ("PRelu(x, slope)", 18), ("Selu(x)", 18),
+    ("Selu<alpha = 2.0, gamma = 3.0>(x)", 18), ("Sub(six, x)", 18), ("Mean(x, exp)", 18),
+    ("Softmax<axis = 1>(x)", 11), ("BatchNormalization(x, s, t, m, v)", 15),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "opset"), ROWS, ids=lambda one: str(one).replace(" ", ""))
+def test_operators_on_rows_have_the_numbers_of_the_reference(call, opset):
+    nodes = {
+        "column": "column = Unsqueeze(x, one)", "exp": "exp = Exp(x)",
+        "truth": "truth = Cast<to = 9>(x)", "whole": "whole = Cast<to = 7>(x)",
+        "zeros": "zeros = Cast<to = 1>(none)",
+    }  # fmt: skip
+    before = "\n".join(node for name, node in nodes.items() if name in call)
+    text = f"g (float[N, 4] x) => (float[] y) {{ {before} y = {call} }}"
+    arrays = {
+        "zero": np.float32(0), "six": np.float32(6), "one": np.array([1]),
+        "none": np.zeros(4, np.int64), "half": np.float32(0.5), "power": np.float32(3),
+        "slope": numbers(4), "s": numbers(4), "t": numbers(4, seed=1), "m": numbers(4, seed=2),
+        "v": np.exp(numbers(4, seed=3)),
+    }  # fmt: skip
+    used = {name: array for name, array in arrays.items() if name in re.findall(r"\w+", text)}
+    x = np.array([[-7.5, 0.0, 0.25, 3.0], [6.5, -0.75, 9.0, -2.5]], np.float32)
+    assert_as_reference(model_of(text, opset=opset, **used), x)
+
+
+OF_CONSTANTS = [
+    ("Mod<fmod = 1>(a, b)", [-5.0, 5.0, -7.0, 7.0], [3.0, -3.0, 3.0, -3.0]),
+    ("Mod(a, b)", [-5, 5, -7, 7], [3, -3, 3, -3]),
+    ("Div(a, b)", [-5, 5, -7, 7], [3, -3, 3, 3]),
+    ("Pow(a, b)", [2, 3, 4, 5], [0.5, 1.5, 2.0, 2.5]),
+    ("ReduceMean(a)", [1, 2, 4, 4], None),
+    ("ReduceSum<keepdims = 0>(a)", [1.5, 2.5, -1.0, 4.0], None),
+    ("Slice(a, b, ends, axes, steps)", [1, 2, 3, 4], [3]),
+    ("ReduceMax(square, b)", None, [1]),
+    ("Trilu(square)", None, None),
+    ("Trilu<upper = 0>(square, b)", None, 1),
+    ("Range(a, b, step)", 1.0, 3.5),
+]
+
+
+@pytest.mark.parametrize(("call", "a", "b"), OF_CONSTANTS, ids=lambda one: str(one)[:26])
+def test_constants_are_computed_as_by_the_reference(call, a, b):
+    """What is known when the model is read has the types of ONNX: integers stay integers."""
+    text = f"""g (float[N, 4, 4] x) => (float[N, 4, 4] y) {{
+        made = {call}
+        floats = Cast<to = 1>(made)
+        y = Add(x, floats)
+    }}"""
+    arrays = {
+        "a": a, "b": b, "square": numbers(4, 4), "ends": [-9], "axes": [0], "steps": [-1],
+        "step": 0.7,
+    }  # fmt: skip
+    used = {
+        name: np.asarray(array, np.float32 if "." in str(array) else np.int64)
+        for name, array in arrays.items()
+        if name in re.findall(r"\w+", call)
+    }
+    assert_as_reference(model_of(text, **used), numbers(5, 4, 4))
+
+
+NOT_FINITE = [
+    "Max(x, ones)", "Max(ones, x)", "Min(x, ones)", "Erf(x)", "ThresholdedRelu(x)", "Relu(x)",
+    "Clip(x, one, two)", "LeakyRelu(x)", "Shrink(x)", "HardSigmoid(x)", "Where(truth, x, ones)",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("call", NOT_FINITE, ids=lambda one: one.replace(" ", ""))
+def test_what_is_not_finite_stays_what_the_reference_makes_of_it(call):
+    text = f"g (float[N, 5] x) => (float[N, 5] y) {{ y = {call} }}"
+    arrays = {
+        "ones": np.ones(5, np.float32), "one": np.float32(1), "two": np.float32(2),
+        "truth": np.array([1, 0, 1, 0, 1], bool),
+    }  # fmt: skip
+    used = {name: array for name, array in arrays.items() if name in re.findall(r"\w+", call)}
+    model = model_of(text, **used)
+    x = np.array([[np.nan, np.inf, -np.inf, -2.5, 2.5], [2.5, np.nan, 1.0, -np.inf, 0.0]], "f")
+    with np.errstate(invalid="ignore"):
+        (expected,) = ReferenceEvaluator(model).run(None, {"x": x})
+        found = onnx.load(model)(x)
+    assert np.allclose(found, expected, rtol=1e-6, equal_nan=True)
+
+
+@pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning")
+def test_the_logarithm_of_a_sum_of_powers_does_not_overflow():
+    text = "g (float[N, 3] x) => (float[] y) { y = ReduceLogSumExp<keepdims = 0>(x, axes) }"
+    x = np.array([[900, 901, 0], [-900, -901, -902], [-np.inf] * 3, [0, np.inf, 1]], np.float32)
+    found = onnx.load(model_of(text, axes=np.array([1])))(x)
+    assert np.allclose(found, np.logaddexp.reduce(x.astype(float), axis=1), rtol=1e-6)
 
 
 ATTENTION = """g (float[N, 6, 8] x) => (float[N, 6, 8] y) {{
@@ -326,6 +503,38 @@ def test_an_axis_that_joins_a_batch_of_fixed_size_with_the_heads():
     text = ATTENTION.format(joined="[6, 10, 4]", flat="[30, 8]", apart="[6, 5, 8]")
     graph = onnx.load(model_of(text.replace("float[N,", "float[5,"), w=w))
     assert np.allclose(graph(x[:3]), attention(x[:3], w), rtol=1e-4, atol=1e-5)
+
+
+def test_constants_and_permutations_of_a_joined_axis():
+    text = """g (float[N, 6, 8] x) => (float[] y) {
+        q = Transpose<perm = [1, 0, 2]>(x)
+        joined = Constant<value_ints = [6, -1, 4]>()
+        a = Reshape(q, joined)
+        b = Mul(a, c)
+        t = Transpose<perm = [1, 2, 0]>(b)
+        s = Add(t, d)
+        p = Softmax<axis = -1>(s)
+        back = Transpose<perm = [2, 0, 1]>(p)
+        apart = Constant<value_ints = [6, -1, 8]>()
+        z = Reshape(back, apart)
+        y = Transpose<perm = [1, 0, 2]>(z)
+    }"""
+    model = model_of(text, c=numbers(6, 1, 4), d=numbers(4, 6, seed=1))
+    assert_as_reference(model, numbers(5, 6, 8, seed=2))
+
+
+def test_axes_that_join_the_batch_in_another_order_do_not_meet():
+    text = """g (float[N, 6, 8] x) => (float[] y) {
+        sizes = Constant<value_ints = [-1, 8]>()
+        rows = Reshape(x, sizes)
+        t = Transpose<perm = [1, 0, 2]>(x)
+        columns = Reshape(t, sizes)
+        sum = Add(rows, columns)
+        apart = Constant<value_ints = [-1, 6, 8]>()
+        y = Reshape(sum, apart)
+    }"""
+    with pytest.raises(StorageError, match="not the same axis of all inputs"):
+        onnx.load(model_of(text))
 
 
 def test_what_acts_along_a_joined_axis_is_refused():
@@ -399,6 +608,18 @@ def test_weights_that_are_used_twice_are_one_parameter():
     assert graph.layers[0] is graph.layers[2]
 
 
+def test_a_product_that_is_used_twice_keeps_its_biases_apart():
+    """The biases go into a Dense layer only if nothing else sees the product without them."""
+    for outputs in ("z", "z, float[] a"):
+        text = f"""g (float[N, 4] x) => (float[] {outputs}) {{
+            a = MatMul(x, w)
+            b = Add(a, c)
+            z = {"Mul(b, a)" if outputs == "z" else "Tanh(b)"}
+        }}"""
+        graph = assert_as_reference(model_of(text, w=numbers(4, 4), c=numbers(4)), numbers(5, 4))
+        assert len(graph.parameters.value) == 20
+
+
 def test_equal_weights_with_names_of_their_own_stay_apart():
     text = "g (float[N, 4] x) => (float[N, 4] y) { a = MatMul(x, w) y = MatMul(a, v) }"
     graph = onnx.load(model_of(text, w=np.eye(4, dtype=np.float32), v=np.eye(4, dtype=np.float32)))
@@ -423,6 +644,22 @@ def test_arrays_are_learned_and_single_numbers_are_not():
     }"""
     graph = assert_as_reference(model_of(text, s=numbers(4), t=numbers(4)), numbers(5, 4))
     assert len(graph.parameters.value) == 8
+    text = """g (float[N, 4] x) => (float[N, 4] y) {
+        positive = Greater(x, zero)
+        y = Where(positive, x, tenth)
+    }"""
+    arrays = {"zero": np.float32(0), "tenth": np.float32(0.1)}
+    graph = assert_as_reference(model_of(text, **arrays), numbers(5, 4))
+    assert len(graph.parameters.value) == 0
+
+
+def test_the_summand_of_a_product_of_whole_matrices_has_its_factor():
+    text = """g (float[3, 4] x) => (float[3, 2] y) {
+        y = Gemm<alpha = 0.5, beta = 2.0>(x, w, c)
+    }"""
+    x, w, c = numbers(5, 3, 4), numbers(4, 2), numbers(3, 2, seed=1)
+    graph = onnx.load(model_of(text, w=w, c=c), batch_axes={"x": None})
+    assert np.allclose(graph(x), 0.5 * x @ w + 2 * c, rtol=1e-5, atol=1e-6)
 
 
 def test_constants_are_given_by_name():
@@ -463,6 +700,41 @@ def test_layers_with_statistics_and_chance_are_those_of_chainrule():
     arrays = {"s": numbers(4), "t": numbers(4), "m": numbers(4), "v": numbers(4) ** 2}
     graph = assert_as_reference(model_of(text, **arrays), numbers(5, 4))
     assert kinds(graph) == [BatchNorm, Dropout, LayerNorm]
+
+
+def test_the_momentum_of_running_statistics_is_that_of_the_file():
+    text = """g (float[N, 4] x) => (float[N, 4] y) {
+        y = BatchNormalization<momentum = 0.8>(x, s, t, m, v)
+    }"""
+    arrays = {"s": numbers(4), "t": numbers(4), "m": numbers(4), "v": numbers(4) ** 2}
+    graph, x = onnx.load(model_of(text, **arrays)), numbers(5, 4)
+    graph.forward(x)
+    found = graph["batch_norm_1"].running_mean.value
+    assert np.allclose(found, 0.8 * arrays["m"] + 0.2 * x.mean(axis=0), rtol=1e-5, atol=1e-6)
+
+
+def test_the_rate_of_dropout_is_that_of_the_file():
+    text = "g (float[N, 4] x) => (float[N, 4] y) {{ y = {call} }}"
+    for call, opset in (("Dropout<ratio = 0.25>(x)", 10), ("Dropout(x, quarter)", 13)):
+        used = {"quarter": np.float32(0.25)} if opset == 13 else {}
+        graph = onnx.load(model_of(text.format(call=call), opset=opset, **used))
+        assert graph.layers[0].rate == 0.25
+
+
+@pytest.mark.parametrize("opset", [18, 21])
+def test_a_group_norm_has_a_factor_for_each_group_or_each_channel(opset):
+    text = """g (float[N, 6, 3] x) => (float[N, 6, 3] y) {
+        y = GroupNormalization<num_groups = 2, epsilon = 0.01>(x, s, t)
+    }"""
+    count = 2 if opset == 18 else 6
+    x, s, t = numbers(5, 6, 3), numbers(count, seed=1), numbers(count, seed=2)
+    groups = x.reshape(5, 2, 9)
+    centred = groups - groups.mean(axis=2, keepdims=True)
+    normal = centred / np.sqrt(groups.var(axis=2, keepdims=True) + 0.01)
+    scale, shift = (np.repeat(one, 6 // count)[:, np.newaxis] for one in (s, t))
+    expected = normal.reshape(x.shape) * scale + shift
+    found = onnx.load(model_of(text, opset=opset, s=s, t=t))(x)
+    assert np.allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_every_dropout_draws_for_itself():
@@ -578,6 +850,8 @@ REFUSED = [
      "else_branch = e () => (float q) { q = Tanh(x) }>(yes)", "another graph"),
     ("Reshape(x, sizes)", "moves the batch"),
     ("Reshape(x, pairs)", "joins or divides the batch"),
+    ("Squeeze(x, last)", "whose size is not 1"),
+    ("Expand(x, two)", "cannot be repeated"),
 ]  # fmt: skip
 
 
@@ -585,11 +859,38 @@ REFUSED = [
 def test_what_cannot_be_is_refused_with_the_reason(call, reason):
     text = f"g (float[N, 4] x) => (float[] y) {{ y = {call} }}"
     arrays = {"half": np.float32(0.5), "yes": np.True_, "three": numbers(3, 4),
-              "sizes": np.array([2, 2, -1]),
+              "sizes": np.array([2, 2, -1]), "last": np.array([1]), "two": np.array([2]),
               "pairs": np.array([-1, 3])}  # fmt: skip
     with pytest.raises(StorageError) as error:
         onnx.load(model_of(text, **arrays))
     assert reason in str(error.value)
+
+
+def test_an_axis_of_another_input_in_place_of_the_batch_is_refused():
+    text = "g (float[N, 4] x, float[4, 4] z) => (float[] y) {{ y = {call}(x, z) }}"
+    for call in ("Add", "Div", "Concat<axis = 0>"):
+        with pytest.raises(StorageError):
+            onnx.load(model_of(text.format(call=call)), batch_axes={"z": None})
+    with pytest.raises(StorageError, match="multiplies along the batch"):
+        onnx.load(model_of(text.format(call="MatMul")), batch_axes={"z": None})
+
+
+OPTIONS = [
+    ("<hidden_size = 4, clip = 1.0>(x, w, r)", "clip=1"),
+    ('<hidden_size = 4, activations = ["Relu"]>(x, w, r)', "activations=.*Relu"),
+    ("<hidden_size = 4>(x, w, r, , lengths)", "lengths of their own"),
+    ("<hidden_size = 4>(x, w, r, , , h)", "initial state"),
+]
+
+
+@pytest.mark.parametrize(("call", "reason"), OPTIONS, ids=lambda one: str(one)[-20:])
+def test_options_of_recurrent_layers_that_have_no_counterpart_are_refused(call, reason):
+    text = f"g (float[6, N, 3] x) => (float[] y) {{ y, last = RNN{call} }}"
+    arrays = {"w": numbers(1, 4, 3), "r": numbers(1, 4, 4), "h": numbers(1, 2, 4),
+              "lengths": np.array([5, 6], np.int32)}  # fmt: skip
+    used = {name: array for name, array in arrays.items() if name in re.findall(r"\w+", call)}
+    with pytest.raises(StorageError, match=reason):
+        onnx.load(model_of(text, **used), batch_axes={"x": 1})
 
 
 def test_an_operator_of_another_domain_is_named_with_it():

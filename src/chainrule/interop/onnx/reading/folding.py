@@ -339,6 +339,19 @@ def _divide(a: AnyArray, b: AnyArray) -> Any:
     return np.divide(a, b)
 
 
+def _modulo(arrays: Sequence[AnyArray | None], attributes: dict[str, Any]) -> Any:
+    """The rest of a division, with the sign of the divisor, or for fmod=1 of the dividend."""
+    return _binary(np.fmod if attributes.get("fmod", 0) else np.mod)(arrays, attributes)
+
+
+def _power(a: AnyArray, b: AnyArray) -> Any:
+    return np.power(a, b).astype(a.dtype)
+
+
+def _mean(a: AnyArray, **options: Any) -> Any:
+    return np.mean(a, **options).astype(a.dtype)
+
+
 def _diagonal(arrays: Sequence[AnyArray | None], attributes: dict[str, Any]) -> Any:
     k = 0 if len(arrays) < 2 or arrays[1] is None else int(arrays[1])
     a = _array(arrays[0])
@@ -370,16 +383,16 @@ RULES: dict[str, Callable[..., Any]] = {
     "MatMul": _matmul,
     "Max": _several(np.maximum),
     "Min": _several(np.minimum),
-    "Mod": _binary(np.mod),
+    "Mod": _modulo,
     "Mul": _binary(np.multiply),
     "Neg": _unary(np.negative),
     "Not": _unary(np.logical_not),
     "Or": _binary(np.logical_or),
-    "Pow": _binary(np.power),
+    "Pow": _binary(_power),
     "Range": _range,
     "Reciprocal": _unary(np.reciprocal),
     "ReduceMax": _reduction(np.max),
-    "ReduceMean": _reduction(np.mean),
+    "ReduceMean": _reduction(_mean),
     "ReduceMin": _reduction(np.min),
     "ReduceProd": _reduction(np.prod),
     "ReduceSum": _reduction(np.sum),

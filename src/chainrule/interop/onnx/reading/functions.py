@@ -119,7 +119,8 @@ def _erf(z: Array) -> Array:
     # z Φ(z) is the gelu, and erf z = 2 Φ(z √2) − 1; near 0, where that is a difference of equal
     # numbers, the series.
     small = np.abs(z) < 0.5
-    far = np.where(small, np.ones_like(z), z) * math.sqrt(2)
+    # At 9 it is 1 to the last bit, and of ∞ the quotient is NaN.
+    far = np.where(small, np.ones_like(z), np.clip(z, -9, 9)) * math.sqrt(2)
     near = np.where(small, z, np.zeros_like(z))
     square, term = near * near, 2 / math.sqrt(math.pi) * near
     total = term
@@ -187,7 +188,7 @@ FUNCTIONS: dict[str, tuple[Formula, Formula]] = {
     "Swish": (_swish, _swish_slope),
     "Tan": (np.tan, lambda z: 1 + np.tan(z) ** 2),
     "ThresholdedRelu": (
-        lambda z, a: z * _one_where(z > a, z),
+        lambda z, a: np.where(z > a, z, np.zeros_like(z)),
         lambda z, a: _one_where(z > a, z),
     ),
     "Trunc": (np.trunc, _flat),

@@ -519,11 +519,11 @@ BINARY: dict[str, Any] = {
         lambda a, b: (1 / b + np.zeros_like(a), -a / (b * b)),
     ),
     "Min": (
-        lambda a, b: np.where(a < b, a, b),
+        np.minimum,
         lambda a, b: _chosen(a < b, a, b),
     ),
     "Max": (
-        lambda a, b: np.where(a > b, a, b),
+        np.maximum,
         lambda a, b: _chosen(a > b, a, b),
     ),
     "Pow": (
@@ -828,7 +828,8 @@ def _product_slope(x: Array, y: Array, axes: tuple[int, ...]) -> Array:
 
 def _log_sum_exp(x: Array, axes: tuple[int, ...]) -> Array:
     largest = np.max(x, axis=axes, keepdims=True)
-    return largest + np.log(_sum(np.exp(x - largest), axes))
+    shift = np.where(np.isfinite(largest), largest, np.zeros_like(largest))  # ∞ − ∞ is NaN
+    return shift + np.log(_sum(np.exp(x - shift), axes))
 
 
 REDUCTIONS: dict[str, Any] = {

@@ -158,8 +158,9 @@ def _logaddexp(a: Any, b: Any) -> Any:
 
 
 def _heaviside(x: Any, at_zero: Any) -> Any:
-    one = np.ones_like(x, shape=())
-    return np.where(x > 0, one, np.where(x == 0, at_zero * one, 0 * one))
+    x, at_zero = _in_one_type(np.heaviside, (x, at_zero))
+    step = np.where(x > 0, 1, np.where(x < 0, 0, x))  # NaN stays
+    return np.where(x == 0, at_zero, step)
 
 
 def _arctan2(y: Any, x: Any) -> Any:

@@ -300,8 +300,6 @@ def _counts_rows(part: Any, n: int) -> bool:
 
 def gather(x: Traced, index: Any, axis: int) -> Traced:
     """The entries of one axis that an array of integers names, as `numpy.take`."""
-    if isinstance(index, np.ndarray) and isinstance(x.shape[axis], Size) and index.size:
-        index = np.where(index >= 0, index, index)
     chosen = as_traced(x.graph, index, INT64)
     shape = (*x.shape[:axis], *chosen.shape, *x.shape[axis + 1 :])
     return new(x.graph, "Gather", [x, chosen], shape, x.dtype, axis=axis)

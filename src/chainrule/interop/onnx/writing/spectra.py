@@ -393,11 +393,17 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
 }
 """The transforms, by the function."""
 
+
+def _angle(trace: Trace, z: Any, deg: bool = False) -> Any:
+    angle = np.arctan2(z.parts[1], z.parts[0])
+    return np.degrees(angle) if deg else angle
+
+
 OF_COMPLEX: dict[Any, Callable[..., Any]] = {
     **FUNCTIONS,
     np.real: lambda trace, val: converted(val.parts[0], val.parts[0].dtype),
     np.imag: lambda trace, val: converted(val.parts[1], val.parts[1].dtype),
-    np.angle: lambda trace, z, deg=False: np.arctan2(z.parts[1], z.parts[0]),
+    np.angle: _angle,
     np.shape: lambda trace, a: a.shape,
     np.ndim: lambda trace, a: len(a.shape),
     np.size: lambda trace, a: a.parts[0].size,

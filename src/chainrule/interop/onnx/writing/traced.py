@@ -482,7 +482,7 @@ def converted(x: Traced, dtype: Any) -> Traced:
     if dtype.kind not in "fiub":
         raise refused(x.graph, f"x.astype({dtype}) has no counterpart in ONNX", "real numbers")
     if dtype.kind == "i" and x.name in x.graph.whole:
-        return Traced(x.graph, x.graph.whole[x.name], x.shape, np.int64)
+        return converted(Traced(x.graph, x.graph.whole[x.name], x.shape, np.int64), dtype)
     result = new(x.graph, "Cast", [x], x.shape, dtype, to=element_type(dtype))
     if x.dtype == np.int64 and dtype.kind == "f":
         x.graph.whole[result.name] = x.name
