@@ -871,8 +871,13 @@ def test_an_axis_of_another_input_in_place_of_the_batch_is_refused():
     for call in ("Add", "Div", "Concat<axis = 0>"):
         with pytest.raises(StorageError):
             onnx.load(model_of(text.format(call=call)), batch_axes={"z": None})
-    with pytest.raises(StorageError, match="multiplies along the batch"):
-        onnx.load(model_of(text.format(call="MatMul")), batch_axes={"z": None})
+
+
+def test_a_whole_input_multiplies_each_row():
+    text = "g (float[N, 4] x, float[4, 3] z) => (float[] y) { y = MatMul(x, z) }"
+    found = onnx.load(model_of(text), batch_axes={"z": None})
+    x, z = numbers(5, 4), numbers(4, 3)
+    np.testing.assert_allclose(found(x, np.stack([z] * 5)), x @ z, rtol=1e-6)
 
 
 OPTIONS = [
