@@ -228,7 +228,9 @@ FUNCTIONS = {
     "negative numbers are true": lambda x: (
         np.count_nonzero(np.rint(x), axis=1) + 9.0 * np.any(np.minimum(np.rint(x), 0), axis=1)
     ),
-    "two axes moved": lambda x: np.moveaxis(x[:, :, None] * np.arange(3.0), (1, 2), (2, 1)),
+    "axes moved": lambda x: np.moveaxis(
+        x.reshape(-1, 2, 2)[..., None] * np.arange(3.0), (1, 2, 3), (3, 2, 1)
+    ),
     "trace in between": lambda x: np.trace(
         x.reshape(-1, 2, 2)[..., None] * np.arange(3.0), axis1=1, axis2=2
     ),
