@@ -222,6 +222,22 @@ FUNCTIONS = {
         np.fft.irfft(np.abs(np.fft.rfft(x, norm="ortho")), norm="forward")
         + np.real(np.fft.ifft(np.abs(np.fft.fft(x, norm="forward")), norm="ortho"))
     ),
+    "other norms": lambda x: (
+        np.linalg.norm(x, ord=np.inf, axis=1) + np.linalg.vector_norm(x, ord=1, axis=1)
+    ),
+    "negative numbers are true": lambda x: (
+        np.count_nonzero(np.rint(x), axis=1) + 9.0 * np.any(np.minimum(np.rint(x), 0), axis=1)
+    ),
+    "axes moved": lambda x: np.moveaxis(
+        x.reshape(-1, 2, 2)[..., None] * np.arange(3.0), (1, 2, 3), (3, 2, 1)
+    ),
+    "trace in between": lambda x: np.trace(
+        x.reshape(-1, 2, 2)[..., None] * np.arange(3.0), axis1=1, axis2=2
+    ),
+    "powers of complex numbers": lambda x: np.abs(np.exp(x + 1j * x)),
+    "rfft2": lambda x: np.abs(np.fft.rfft2(x[:, :2, None] * 2 ** np.arange(3.0) + x[:, 2:, None])),
+    "einsum of one index": lambda x: np.einsum("ab,b", x, np.arange(4.0).astype(x.dtype)),
+    "four parts": lambda x: np.split(x, 4, axis=1)[2],
     "steps": written(put_steps),
     "parts": written(put_parts),
     "views": written(put_in_views),

@@ -372,6 +372,8 @@ ROWS = [
     ("Cast<to = 1>(truth)", 18), ("Cast<to = 1>(whole)", 18), ("Mul(x, zeros)", 18),
     ("Pow(half, x)", 18), ("Pow(x, power)", 18), ("PRelu(x, slope)", 18), ("Selu(x)", 18),
     ("Selu<alpha = 2.0, gamma = 3.0>(x)", 18), ("Sub(six, x)", 18), ("Mean(x, exp)", 18),
+    ("Div(six, exp)", 18),
+    ("LayerNormalization<epsilon = 0.5>(x, s, t)", 18),
     ("Softmax<axis = 1>(x)", 11), ("BatchNormalization(x, s, t, m, v)", 15),
 ]  # fmt: skip
 
