@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from neurons import BLUE, GREY, VERMILION
 
-ROW, UPDATE, SIZE = 0.13e-3, 11e-3, 8.0e6
+ROW, UPDATE, SIZE = 0.14e-3, 10e-3, 8.0e6
 """On one core: seconds for a row, and for an update; the bytes of the gradient."""
 NETWORKS = {"100 Gbit/s": (2e-6, 12e9, "-"), "as measured": (7e-6, 2.7e9, "--")}
 """Latency in seconds, bandwidth in bytes a second, and the line."""
