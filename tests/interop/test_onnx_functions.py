@@ -235,7 +235,9 @@ FUNCTIONS = {
         x.reshape(-1, 2, 2)[..., None] * np.arange(3.0), axis1=1, axis2=2
     ),
     "powers of complex numbers": lambda x: np.abs(np.exp(x + 1j * x)),
-    "rfft2": lambda x: np.abs(np.fft.rfft2(x[:, :2, None] * 2 ** np.arange(3.0) + x[:, 2:, None])),
+    "rfft2": lambda x: np.abs(
+        np.fft.rfft2(x[:, :2, None] * np.array([1, 2, 4], x.dtype) + x[:, 2:, None])
+    ),
     "einsum of one index": lambda x: np.einsum("ab,b", x, np.arange(4.0).astype(x.dtype)),
     "four parts": lambda x: np.split(x, 4, axis=1)[2],
     "steps": written(put_steps),
