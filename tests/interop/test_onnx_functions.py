@@ -123,6 +123,14 @@ FUNCTIONS = {
     "heaviside": lambda x: np.heaviside(x, 0.5),
     "logaddexp": lambda x: np.logaddexp(x, 0.3),
     "hypot": lambda x: np.hypot(x, 2 * x),
+    "hypot of large numbers": lambda x: np.hypot(x * 1e30, x[:, ::-1] * 1e29),
+    "hypot of nothing": lambda x: np.hypot(x * 0, x * 0),
+    "complex numbers in a frame": lambda x: np.abs(
+        np.pad(x + 1j * x, ((0, 0), (1, 1)), constant_values=2.0)
+    ),
+    "complex numbers in a complex frame": lambda x: np.abs(
+        np.pad(x + 1j * x, ((0, 0), (1, 2)), constant_values=1.0 + 3j)
+    ),
     "arctan2": lambda x: np.arctan2(x, x[:, ::-1]),
     "remainder": lambda x: x % 0.7 + x // 0.7,
     "isfinite": lambda x: np.where(np.isfinite(x) & ~np.isnan(x) & ~np.isinf(x), x, 0),

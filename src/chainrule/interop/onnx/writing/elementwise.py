@@ -172,6 +172,15 @@ def _arctan2(y: Any, x: Any) -> Any:
     return np.where(is_axis, np.sign(y) * (math.pi / 2), np.where(x > 0, angle, turned))
 
 
+def _hypot(x: Any, y: Any) -> Any:
+    """√(x² + y²), of which no square overflows."""
+    x, y = map(np.abs, _in_one_type(np.hypot, (x, y)))
+    larger = np.maximum(x, y)
+    unit = np.where((larger > 0) & (larger < math.inf), larger, 1)
+    x, y = x / unit, y / unit
+    return unit * np.sqrt(x * x + y * y)
+
+
 def _where_numbers(choose: np.ufunc) -> Callable[[Any, Any], Any]:
     """The maximum or minimum that ignores a NaN if the other one is a number."""
 
@@ -210,7 +219,7 @@ FORMULAS: Mapping[np.ufunc, Callable[..., Any]] = {
     np.logaddexp: _logaddexp,
     np.fmax: _where_numbers(np.maximum),
     np.fmin: _where_numbers(np.minimum),
-    np.hypot: lambda x, y: np.sqrt(x * x + y * y),
+    np.hypot: _hypot,
     np.arctan2: _arctan2,
     np.cbrt: lambda x: np.sign(x) * np.power(np.abs(x), 1 / 3),
     np.heaviside: _heaviside,

@@ -169,8 +169,12 @@ def _of_parts(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
             return type(x)([part(item, number) for item in x])
         return x
 
+    def option(name: str, value: Any, number: int) -> Any:
+        is_filled = name == "constant_values"  # with numbers that have two parts, too
+        return (np.real, np.imag)[number](value) if is_filled else part(value, number)
+
     real, imag = (
-        function(*(part(x, n) for x in args), **{k: part(v, n) for k, v in kwargs.items()})
+        function(*(part(x, n) for x in args), **{k: option(k, v, n) for k, v in kwargs.items()})
         for n in range(2)
     )
     if isinstance(real, list | tuple):
