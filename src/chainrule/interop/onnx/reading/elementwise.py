@@ -389,7 +389,7 @@ def with_biases(site: Site, value: Value, one: Constant) -> Value | None:
 def _of_two(site: Site, make: Callable[[], Layer], given: Sequence[Operand]) -> Value:
     """A layer on values that broadcast as ONNX says, all in the order of the largest."""
     values = [one for one in given if isinstance(one, Value)]
-    rank = max(one.rank if isinstance(one, Value) else one.array.ndim for one in given)
+    rank = max(one.rank for one in given)
     wide = [one.with_axes([None] * (rank - one.rank) + list(one.axes)) for one in values]
     batches = {one.batch for one in wide if one.batch is not None}
     if len(batches) > 1:

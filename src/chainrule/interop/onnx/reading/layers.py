@@ -65,7 +65,7 @@ class Weights(Layer, repr=False):
     def backward(self, delta: Array) -> Array:
         if self.learned:
             self.weights.accumulate(np.sum(delta, axis=0))
-        return np.zeros_like(self.inputs) + np.zeros_like(delta, shape=(1,) * self.inputs.ndim)
+        return _none(self.inputs, delta)
 
     def apply(self, inputs: Array) -> Array:
         w = self.weights.value
@@ -233,6 +233,11 @@ class Unsqueeze(Layer, repr=False):
     apply = forward
 
 
+def _none(inputs: Array, delta: Array) -> Array:
+    """The delta of inputs whose values do not matter, of the kind that the delta is."""
+    return np.zeros_like(inputs) + np.zeros_like(delta, shape=(1,) * inputs.ndim)
+
+
 class Positions(Layer, repr=False):
     """The numbers of the entries along an axis: y = (0, 1, 2, …), the same for every row.
 
@@ -262,7 +267,7 @@ class Positions(Layer, repr=False):
         return self.apply(inputs)
 
     def backward(self, delta: Array) -> Array:
-        return np.zeros_like(self.inputs) + np.zeros_like(delta, shape=(1,) * self.inputs.ndim)
+        return _none(self.inputs, delta)
 
     def apply(self, inputs: Array) -> Array:
         size = inputs.shape[self.axis]

@@ -124,8 +124,7 @@ def _swapped(value: Value) -> Value:
 
 
 def _product(site: Site) -> Value:
-    ranks = [one.rank if isinstance(one, Value) else one.array.ndim
-             for one in site.inputs if one is not None]  # fmt: skip
+    ranks = [one.rank for one in site.inputs if one is not None]
     rank = max(ranks)
     values = [one for one in site.inputs if isinstance(one, Value)]
     if min(ranks) < 2 or any(one.batch is not None and one.batch >= one.rank - 2 for one in values):

@@ -48,8 +48,7 @@ def product(site: Site) -> Value:
 
 
 def _ranks(site: Site) -> list[int]:
-    given = [one for one in site.inputs if one is not None]
-    return [one.rank if isinstance(one, Value) else one.array.ndim for one in given]
+    return [one.rank for one in site.inputs if one is not None]
 
 
 def summed(site: Site, letters: Sequence[str], output: str) -> Value:

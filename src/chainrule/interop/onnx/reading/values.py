@@ -93,6 +93,11 @@ class Constant:
     origin: frozenset[str] = frozenset()
     is_open: bool = False
 
+    @property
+    def rank(self) -> int:
+        """The number of its axes."""
+        return self.array.ndim
+
     def as_array(self, array: npt.NDArray[Any]) -> Constant:
         """The same weights in another shape or order."""
         return evolve(self, array=array)
