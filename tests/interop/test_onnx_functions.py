@@ -124,6 +124,7 @@ FUNCTIONS = {
     "logaddexp": lambda x: np.logaddexp(x, 0.3),
     "hypot": lambda x: np.hypot(x, 2 * x),
     "hypot of large numbers": lambda x: np.hypot(x * 1e30, x[:, ::-1] * 1e29),
+    "modulus of large numbers": lambda x: np.abs(x * 1e30 + 1j * (x[:, ::-1] * 1e29)),
     "hypot of nothing": lambda x: np.hypot(x * 0, x * 0),
     "complex numbers in a frame": lambda x: np.abs(
         np.pad(x + 1j * x, ((0, 0), (1, 1)), constant_values=2.0)

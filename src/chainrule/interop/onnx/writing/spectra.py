@@ -245,7 +245,7 @@ ARITHMETIC: Mapping[np.ufunc, Callable[..., Any]] = {
     np.negative: lambda trace, x: complex_of(trace, -x[0], -x[1]),
     np.positive: lambda trace, x: complex_of(trace, +x[0], +x[1]),
     np.conjugate: lambda trace, x: complex_of(trace, +x[0], -x[1]),
-    np.absolute: lambda trace, x: np.sqrt(x[0] * x[0] + x[1] * x[1]),
+    np.absolute: lambda trace, x: np.hypot(x[0], x[1]),
     np.square: lambda trace, x: _product(np.multiply)(trace, x, x),
     np.exp: lambda trace, x: complex_of(
         trace, np.exp(x[0]) * np.cos(x[1]), np.exp(x[0]) * np.sin(x[1])
